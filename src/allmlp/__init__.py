@@ -1,0 +1,82 @@
+"""MLP-Mixer as working software: train one on your photos, evaluate it, use it.
+
+The public names load when they are first used, so that `import allmlp` costs nothing and imports no torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from allmlp.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+    from allmlp.data import Preprocessing, open_dataset
+    from allmlp.errors import (
+        AllmlpError,
+        CheckFailedError,
+        CheckpointError,
+        ConfigError,
+        DataError,
+        MissingExtraError,
+    )
+    from allmlp.evaluation import Metrics, evaluate
+    from allmlp.inference import Predictor
+    from allmlp.model import VARIANTS, MixerConfig, MlpMixer, create
+    from allmlp.training import Recipe, train
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "AllmlpError": "allmlp.errors",
+    "CheckFailedError": "allmlp.errors",
+    "Checkpoint": "allmlp.checkpoints",
+    "CheckpointError": "allmlp.errors",
+    "ConfigError": "allmlp.errors",
+    "DataError": "allmlp.errors",
+    "Metrics": "allmlp.evaluation",
+    "MissingExtraError": "allmlp.errors",
+    "MixerConfig": "allmlp.model",
+    "MlpMixer": "allmlp.model",
+    "Predictor": "allmlp.inference",
+    "Preprocessing": "allmlp.data",
+    "Recipe": "allmlp.training",
+    "VARIANTS": "allmlp.model",
+    "create": "allmlp.model",
+    "evaluate": "allmlp.evaluation",
+    "load_checkpoint": "allmlp.checkpoints",
+    "open_dataset": "allmlp.data",
+    "save_checkpoint": "allmlp.checkpoints",
+    "train": "allmlp.training",
+}
+
+__all__ = [
+    "VARIANTS",
+    "AllmlpError",
+    "CheckFailedError",
+    "Checkpoint",
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "Metrics",
+    "MissingExtraError",
+    "MixerConfig",
+    "MlpMixer",
+    "Predictor",
+    "Preprocessing",
+    "Recipe",
+    "__version__",
+    "create",
+    "evaluate",
+    "load_checkpoint",
+    "open_dataset",
+    "save_checkpoint",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'allmlp' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,6 @@
+"""`python -m allmlp`."""
+
+from allmlp.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The command line: one file a command. It loads no torch: each command imports what it needs when it runs."""

@@ -1,0 +1,96 @@
+"""What commands print: plain lines, a little colour on a terminal, and commands that can be copied and run."""
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = [
+    "BatchSizeOption",
+    "DeviceOption",
+    "aligned",
+    "command_line",
+    "console",
+    "heading",
+    "next_commands",
+    "note",
+    "pad",
+]
+
+BatchSizeOption = Annotated[int, typer.Option(help="Photos at a time; decides memory and speed, never the result.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+
+
+def console() -> "Console":
+    """Return a rich console that neither wraps lines nor reads markup: `[red]` in a file's name stays text."""
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def heading(text: str) -> None:
+    """Print a line, bold on a terminal."""
+    console().print(text, style="bold")
+
+
+def note(text: str) -> None:
+    """Print a line for people on standard error, where it disturbs no program that reads the results."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def pad(text: str, width: int, *, right: bool = False) -> str:
+    """Return `text` filled up with spaces to `width` columns of a terminal, where some characters take two."""
+    from rich.cells import cell_len
+
+    filling = " " * (width - cell_len(text))
+    return filling + text if right else text + filling
+
+
+def aligned(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> list[str]:
+    """Return one line a row with columns of equal width; columns in `right` are flush right."""
+    from rich.cells import cell_len
+
+    right = set(right)
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            pad(cell, width, right=index in right) for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def next_commands(rows: Sequence[tuple[str, str]]) -> None:
+    """Print commands to run next, each with what it is for."""
+    print()
+    heading("Next:")
+    for line in aligned([(f"  {command}", f"# {purpose}") for command, purpose in rows]):
+        print(line)
+
+
+def command_line(*arguments: object) -> str:
+    """Return an allmlp command that runs as it stands in the user's shell: the program as it was started, quoted."""
+    return " ".join([_program(), *(shlex.quote(str(argument)) for argument in arguments)])
+
+
+def _program() -> str:
+    started = Path(sys.argv[0])
+    if started.stem != "allmlp":  # python -m allmlp, or a program of the user's that called `main`
+        return f"{shlex.quote(_short(sys.executable))} -m allmlp" if started.name == "__main__.py" else "allmlp"
+    found = shutil.which("allmlp")
+    if found is not None and Path(found).resolve() == started.resolve():
+        return "allmlp"
+    return shlex.quote(_short(str(started)))
+
+
+def _short(path: str) -> str:
+    relative = os.path.relpath(path)
+    return path if relative.startswith("..") else relative

@@ -1,0 +1,61 @@
+"""`allmlp`: its commands, and how errors become exit codes."""
+
+import io
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from allmlp import __version__
+from allmlp.cli.demo import demo
+from allmlp.cli.evaluate import evaluate
+from allmlp.cli.inspect import inspect
+from allmlp.cli.predict import predict
+from allmlp.cli.recipes import recipes
+from allmlp.cli.train import train
+from allmlp.errors import AllmlpError
+
+__all__ = ["app", "main"]
+
+# Plain help and plain tracebacks: boxes wrap what one wants to copy, and would have to be imported for `--help`.
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (demo, train, recipes, evaluate, predict, inspect):
+    app.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"allmlp {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _allmlp(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """MLP-Mixer on your photos: train one, see how good it is, use it. Start with `allmlp demo`."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command and exit: 0, or 2 usage, 3 data, 4 checkpoint, 5 missing extra, 6 a failed check, 130 and 143 on
+    signals; anything unexpected keeps its traceback and exits 1.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # An old terminal's encoding lacks a character: show its escape rather than fail at the end of a long run.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app(args=arguments, prog_name="allmlp")
+    except AllmlpError as error:
+        print(f"allmlp: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    sys.exit(0)

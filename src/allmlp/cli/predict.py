@@ -1,0 +1,171 @@
+"""`allmlp predict`."""
+
+import csv
+import enum
+import io
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from allmlp.cli.console import BatchSizeOption, DeviceOption, note, pad
+from allmlp.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from allmlp.inference import Photo, Prediction
+
+__all__ = ["Format", "predict"]
+
+_STANDARD_INPUT = "-"
+_MAX_PATH_COLUMNS = 60
+
+
+class Format(enum.StrEnum):
+    """How answers are printed; all but `table` are for programs."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+def predict(
+    checkpoint: Annotated[str, typer.Argument(help="A run folder or a checkpoint folder.", show_default=False)],
+    photos: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILES|FOLDERS|-",
+            help="Photos; folders of them, searched to the bottom; - reads one photo's bytes from standard input.",
+            show_default=False,
+        ),
+    ],
+    format: Annotated[Format, typer.Option(help="How to print the answers.")] = Format.TABLE,  # noqa: A002
+    top_k: Annotated[int, typer.Option(help="How many classes to name, best first.")] = 5,
+    batch_size: BatchSizeOption = 32,
+    device: DeviceOption = "auto",
+) -> None:
+    """Name what photos show, as text, JSON or CSV. Photos that cannot be read are listed on standard error; the exit code is then 3."""
+    if top_k < 1:
+        raise ConfigError(f"--top-k is {top_k}; expected at least 1.")
+    if photos.count(_STANDARD_INPUT) > 1:
+        raise ConfigError("- stands for one photo on standard input; it was given more than once.")
+    from allmlp.inference import Predictor
+
+    predictor = Predictor.from_checkpoint(checkpoint, device=device, batch_size=batch_size)
+    found, num_failed = _find(photos)
+    answers = _Answers(predictor.stream(map(_photo, found), top_k=top_k), num_failed)
+    for line in _lines(format, answers, found, predictor.class_names, top_k):
+        print(line, flush=True)
+    if answers.num_failed:
+        total = answers.num_failed + answers.num_answered
+        note(f"{answers.num_failed:,} of {total:,} could not be read; all others are answered.")
+        raise typer.Exit(DataError.exit_code)
+    if format is Format.TABLE:
+        note("\nFor programs: add --format json, jsonl or csv.")
+
+
+class _Answers:
+    """Predictions as they come; errors go to standard error as they come."""
+
+    def __init__(self, answers: "Iterator[Prediction | DataError]", num_failed: int) -> None:
+        self._answers = answers
+        self.num_failed = num_failed
+        self.num_answered = 0
+
+    def __iter__(self) -> "Iterator[Prediction]":
+        for answer in self._answers:
+            if isinstance(answer, DataError):
+                self.num_failed += 1
+                note(f"allmlp: {answer}")
+            else:
+                self.num_answered += 1
+                yield answer
+
+
+def _find(sources: Sequence[str]) -> tuple[list[str], int]:
+    """Return the paths of all photos, those of a folder sorted; say what is wrong with the others and count them."""
+    from allmlp.data import list_folder, printable
+
+    found: list[str] = []
+    num_failed = 0
+    for source in sources:
+        if source == _STANDARD_INPUT or not Path(source).is_dir():
+            found.append(source)
+            continue
+        listing = list_folder(Path(source))
+        found += sorted(str(Path(source) / path) for path in listing.photos)
+        for path, reason in listing.skipped:
+            note(f"allmlp: {printable(Path(source) / path)}: skipped: {reason}.")
+        if not listing.photos:
+            num_failed += 1
+            note(f"allmlp: {printable(source)}: there are no photos in this folder.")
+    return found, num_failed
+
+
+def _photo(source: str) -> "Photo":
+    return (_STANDARD_INPUT, sys.stdin.buffer.read()) if source == _STANDARD_INPUT else source
+
+
+def _lines(
+    format: Format,  # noqa: A002
+    answers: _Answers,
+    found: Sequence[str],
+    class_names: Sequence[str],
+    top_k: int,
+) -> Iterator[str]:
+    if format is Format.TABLE:
+        return _table(answers, found, class_names)
+    if format is Format.CSV:
+        return _csv(answers, min(top_k, len(class_names)))
+    return _json(answers) if format is Format.JSON else (json.dumps(_record(answer)) for answer in answers)
+
+
+def _table(answers: _Answers, found: Sequence[str], class_names: Sequence[str]) -> Iterator[str]:
+    from rich.cells import cell_len
+
+    from allmlp.data import printable
+
+    # Widths are known beforehand, so that lines can be printed as answers come.
+    path_width = min(max((cell_len(printable(path)) for path in found), default=0), _MAX_PATH_COLUMNS)
+    label_width = max(cell_len(printable(name)) for name in class_names)
+    for answer in answers:
+        best = (f"{pad(printable(one['label']), label_width)} {one['score']:6.1%}" for one in answer.labels)
+        yield "  ".join([pad(printable(answer.source), path_width), *best])
+
+
+def _record(answer: "Prediction") -> dict[str, Any]:
+    return {"path": answer.source, "predictions": list(answer.labels)}
+
+
+def _json(answers: _Answers) -> Iterator[str]:
+    # Written piece by piece: an array for a million photos need not fit in memory. ASCII only, which keeps names with
+    # control characters, or with bytes that are no text, whole and harmless.
+    first = True
+    for answer in answers:
+        yield ("[" if first else ",") + json.dumps(_record(answer))
+        first = False
+    yield "[]" if first else "]"
+
+
+def _csv(answers: _Answers, top_k: int) -> Iterator[str]:
+    yield _csv_line(["path", *(f"{name}_{rank}" for rank in range(1, top_k + 1) for name in ("label", "score"))])
+    for answer in answers:
+        labels = (cell for one in answer.labels for cell in (_cell(one["label"]), f"{one['score']:.6f}"))
+        yield _csv_line([_cell(answer.source), *labels])
+
+
+def _csv_line(cells: Sequence[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(cells)
+    return text.getvalue()
+
+
+def _cell(text: str) -> str:
+    """Return `text` on one line, and with an apostrophe in front where a spreadsheet would run it as a formula."""
+    from allmlp.data import printable
+
+    shown = printable(text)
+    return "'" + shown if shown.startswith(("=", "+", "-", "@")) and shown != _STANDARD_INPUT else shown

@@ -1,0 +1,75 @@
+"""Training's progress on a terminal (a bar) and elsewhere (a line an epoch)."""
+
+import math
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from allmlp.cli.console import console
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+__all__ = ["ConsoleProgress", "duration"]
+
+
+class ConsoleProgress:
+    """Prints what training tells; implements `allmlp.training.Progress`."""
+
+    def __init__(self) -> None:
+        self._console = console()
+        self._bar: Bar | None = None
+        self._total_steps = 0
+
+    def message(self, text: str) -> None:
+        """Print a line, above the bar when there is one."""
+        self._console.print(text)
+
+    def start(self, total_steps: int) -> None:
+        """Show the bar when standard output is a terminal."""
+        self._total_steps = total_steps
+        if not sys.stdout.isatty():  # not rich's is_terminal: FORCE_COLOR asks for colour in a log, not for a bar
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+        self._bar = Progress(*columns, console=self._console, transient=True)
+        self._bar.start()
+        self._bar.add_task("starting", total=total_steps)
+
+    def step(self, step: int, *, loss: float, images_per_second: float, seconds_left: float) -> None:
+        """Move the bar."""
+        if self._bar is not None:
+            text = f"loss {loss:.3f}   {images_per_second:,.0f} photos/s   {duration(seconds_left)} left"
+            self._bar.update(self._bar.task_ids[0], completed=step, description=text)
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        """Print an epoch's line."""
+        parts = [
+            f"epoch {row['epoch']:>3.0f}",
+            f"step {row['step']:>{len(str(self._total_steps))}.0f}/{self._total_steps}",
+            f"loss {row['train_loss']:.3f}",
+        ]
+        if not math.isnan(row["validation_top1"]):
+            parts.append(f"validation: loss {row['validation_loss']:.3f}, top-1 {row['validation_top1']:6.1%}")
+        parts += [f"{row['images_per_second']:,.0f} photos/s", duration(row["seconds"])]
+        self._console.print("   ".join(parts))
+        if not sys.stdout.isatty():
+            sys.stdout.flush()  # a log that is followed must not lag behind
+
+    def finish(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def duration(seconds: float) -> str:
+    """Return a time for people: "42 s", "3:05 min" or "1:02:03 h"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02} min"
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02} h"

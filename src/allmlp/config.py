@@ -1,0 +1,185 @@
+"""Frozen dataclasses as configuration: to and from JSON, and overridden by dotted path, with every value's type checked."""
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeVar, Union
+
+from allmlp.errors import ConfigError, did_you_mean
+
+__all__ = ["from_dict", "override", "to_dict"]
+
+Config = TypeVar("Config")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass as JSON values; tuples become lists."""
+    result: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            value = to_dict(value)
+        elif isinstance(value, tuple):
+            value = list(value)
+        result[field.name] = value
+    return result
+
+
+def from_dict(cls: type[Config], values: Mapping[str, Any], *, where: str) -> Config:
+    """Build a `cls` from JSON values; `where` (a file or a key) leads every error message.
+
+    Raises:
+        ConfigError: unknown or missing keys, all at once, or a value of the wrong type.
+    """
+    return typing.cast(Config, _build(cls, values, where))
+
+
+def override(config: Config, assignments: Sequence[str]) -> Config:
+    """Return `config` with assignments such as "optimizer.learning_rate=3e-4" applied in order.
+
+    A value is read as JSON, and as plain text where it is not JSON; "none" and "null" mean None.
+
+    Raises:
+        ConfigError: no "=" in an assignment, an unknown key (the nearest are named), or a value of the wrong type.
+    """
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set {assignment!r}: expected KEY=VALUE, such as num_epochs=20.")
+        config = _assign(config, key.strip().split("."), text.strip(), key.strip())
+    return config
+
+
+def _assign(config: Any, path: Sequence[str], text: str, key: str) -> Any:
+    hints = _hints(type(config))
+    name = path[0]
+    if name not in hints:
+        known = list(_all_keys(config))
+        raise ConfigError(
+            f"--set {key}: there is no such key.{did_you_mean(key, known)} "
+            f"Keys here: {', '.join(sorted(hints))}. `--print-recipe` shows all."
+        )
+    current = getattr(config, name)
+    if len(path) > 1:
+        if not dataclasses.is_dataclass(current):
+            raise ConfigError(f"--set {key}: {name} is a single value, it has no key {path[1]!r}.")
+        value = _assign(current, path[1:], text, key)
+    elif dataclasses.is_dataclass(current):
+        inner = ", ".join(f"{key}.{field.name}" for field in dataclasses.fields(current))
+        raise ConfigError(f"--set {key}: this is a group; set one of its keys: {inner}.")
+    else:
+        value = _convert(hints[name], _parse(text), f"--set {key}")
+    return _construct(type(config), {**_shallow(config), name: value}, f"--set {key}")
+
+
+def _parse(text: str) -> Any:
+    if text.lower() == "none":
+        return None
+    try:
+        return json.loads(text.lower() if text.lower() in ("true", "false") else text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _build(cls: Any, values: Any, where: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where}: expected an object of {cls.__name__}, got {_shown(values)}.")
+    hints = _hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    problems = [f"unknown key {name!r}.{did_you_mean(str(name), fields)}" for name in sorted(set(values) - set(fields))]
+    for name, field in fields.items():
+        has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+        if name not in values and not has_default:
+            problems.append(f"key {name!r} is missing")
+    if problems:
+        raise ConfigError(f"{where}: " + "; ".join(problems))
+    converted = {name: _convert(hints[name], value, f"{where}: {name}") for name, value in values.items()}
+    return _construct(cls, converted, where)
+
+
+def _construct(cls: Any, values: Mapping[str, Any], where: str) -> Any:
+    try:
+        return cls(**values)
+    except ConfigError as error:  # a rule between the fields, checked by the class itself
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin = typing.get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return _convert_union(hint, value, where)
+    if origin is Literal:
+        allowed = typing.get_args(hint)
+        if value not in allowed:
+            names = ", ".join(str(choice) for choice in allowed)
+            raise ConfigError(f"{where}: {_shown(value)} is not one of {names}.{did_you_mean(str(value), map(str, allowed))}")
+        return value
+    if origin is tuple:
+        return _convert_tuple(hint, value, where)
+    if dataclasses.is_dataclass(hint):
+        return value if isinstance(value, hint) else _build(hint, value, where)
+    return _convert_scalar(hint, value, where)
+
+
+def _convert_union(hint: Any, value: Any, where: str) -> Any:
+    if value is None and type(None) in typing.get_args(hint):
+        return None
+    problems = []
+    for choice in typing.get_args(hint):
+        if choice is type(None):
+            continue
+        try:
+            return _convert(choice, value, where)
+        except ConfigError as error:
+            problems.append(error)
+    raise problems[-1]
+
+
+def _convert_tuple(hint: Any, value: Any, where: str) -> Any:
+    arguments = typing.get_args(hint)
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise ConfigError(f"{where}: expected a list, got {_shown(value)}.")
+    if arguments[-1] is Ellipsis:
+        arguments = (arguments[0],) * len(value)
+    if len(arguments) != len(value):
+        raise ConfigError(f"{where}: expected {len(arguments)} values, got {_shown(value)}.")
+    return tuple(_convert(argument, item, where) for argument, item in zip(arguments, value, strict=True))
+
+
+def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise ConfigError(f"{where}: {value} is not a finite number.")
+        return float(value)
+    if hint is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if hint in (str, bool) and isinstance(value, hint):
+        return value
+    kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    raise ConfigError(f"{where}: expected {kinds.get(hint, str(hint))}, got {_shown(value)}.")
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    hints = typing.get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+
+
+def _shallow(config: Any) -> dict[str, Any]:
+    return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+
+
+def _all_keys(config: Any, prefix: str = "") -> typing.Iterator[str]:
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from _all_keys(value, f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

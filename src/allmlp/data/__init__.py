@@ -1,0 +1,52 @@
+"""From files to batches. Knows no model; torch is imported when the first batch is augmented, not before."""
+
+from typing import TYPE_CHECKING, Any
+
+from allmlp.data.augmentation import NUM_CROP_DRAWS, Augmentation, Crops, Mix, draw_crops, draw_mix
+from allmlp.data.batches import Batch, TrainingOrder, TrainingPhotos, evaluation_batches, fitted_photos
+from allmlp.data.check import check_photos
+from allmlp.data.datasets import DATASETS, open_dataset
+from allmlp.data.decode import decode
+from allmlp.data.draws import sample_keys, uniforms
+from allmlp.data.files import FileReader
+from allmlp.data.preprocessing import Preprocessing
+from allmlp.data.splits import ImageDataset, Split, hold_out
+
+if TYPE_CHECKING:
+    from allmlp.data.resampling import mix_images, mix_labels, resample
+
+__all__ = [
+    "DATASETS",
+    "NUM_CROP_DRAWS",
+    "Augmentation",
+    "Batch",
+    "Crops",
+    "FileReader",
+    "ImageDataset",
+    "Mix",
+    "Preprocessing",
+    "Split",
+    "TrainingOrder",
+    "TrainingPhotos",
+    "check_photos",
+    "decode",
+    "draw_crops",
+    "draw_mix",
+    "evaluation_batches",
+    "fitted_photos",
+    "hold_out",
+    "mix_images",
+    "mix_labels",
+    "open_dataset",
+    "resample",
+    "sample_keys",
+    "uniforms",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("mix_images", "mix_labels", "resample"):
+        from allmlp.data import resampling
+
+        return getattr(resampling, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,179 @@
+"""Augmentation decided: which part of a photo each sample shows, whether it is mirrored, and how samples are mixed.
+
+Nothing here touches pixels (resampling.py does): boxes and shares are arrays of numbers, drawn for a whole batch at once.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allmlp.errors import ConfigError
+
+__all__ = ["NUM_CROP_DRAWS", "Augmentation", "Crops", "Mix", "draw_crops", "draw_mix", "whole_photo_boxes"]
+
+Fit = Literal["crop", "squash", "pad"]
+
+_TRIES = 10  # the inception crop gives up after so many, as in TensorFlow and torchvision
+NUM_CROP_DRAWS = 3 + 2 * _TRIES  # flip, place in x and y, and area and aspect ratio of each try
+_LOG_MAX_RATIO = float(np.log(4 / 3))  # aspect ratios 3/4 to 4/3, as in Szegedy et al. 2014
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """What training does to photos. All is off by default.
+
+    Attributes:
+        crop: "inception" shows a random part of `min_crop_area` to 1 of the area, at an aspect ratio of 3/4 to 4/3;
+            "pad" shifts the fitted photo by up to `pad_pixels` output pixels and fills with the mean colour;
+            "none" shows the photo as evaluation does.
+        flip: mirror left and right with probability 1/2.
+        mixup: alpha of the Beta distribution of the share that two photos are blended with; 0 is off (arXiv 1710.09412).
+        cutmix: the same for a rectangle cut from another photo; 0 is off (arXiv 1905.04899). With both on, each sample
+            draws one of them with equal probability.
+        mix_probability: the share of samples that are mixed at all.
+        label_smoothing: the probability that is spread evenly over all classes.
+    """
+
+    crop: Literal["none", "pad", "inception"] = "none"
+    min_crop_area: float = 0.08
+    pad_pixels: int = 4
+    flip: bool = False
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    mix_probability: float = 1.0
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.min_crop_area <= 1.0:
+            raise ConfigError(
+                f"min_crop_area is {self.min_crop_area}; expected a share of the area, over 0 and at most 1."
+            )
+        if self.pad_pixels < 0 or self.mixup < 0.0 or self.cutmix < 0.0:
+            raise ConfigError("pad_pixels, mixup and cutmix must not be negative; 0 turns them off.")
+        if not 0.0 <= self.mix_probability <= 1.0 or not 0.0 <= self.label_smoothing < 1.0:
+            raise ConfigError("mix_probability must lie in [0, 1] and label_smoothing in [0, 1).")
+
+
+class Crops(NamedTuple):
+    """What each sample of a batch shows.
+
+    boxes: (B, 4) float64: left, top, width, height in pixels of the photo; a box may reach outside of it.
+    flips: (B,) bool: mirrored left and right.
+    """
+
+    boxes: NDArray[np.float64]
+    flips: NDArray[np.bool_]
+
+
+class Mix(NamedTuple):
+    """How each sample is mixed with the one before it in the batch (the first with the last).
+
+    shares: (B,) float32 in [0, 1]: the sample's own share of the pixels and of the label.
+    rectangles: (B, 4) int64: top, bottom, left, right of the part taken from the other photo; empty where the two are blended.
+    """
+
+    shares: NDArray[np.float32]
+    rectangles: NDArray[np.int64]
+
+
+def draw_crops(
+    augmentation: Augmentation,
+    draws: NDArray[np.float64],
+    photo_sizes: NDArray[np.int64],
+    *,
+    image_size: tuple[int, int],
+    fit: Fit,
+) -> Crops:
+    """Decide what each sample shows.
+
+    Args:
+        augmentation: the kind of crop and whether to flip.
+        draws: (B, NUM_CROP_DRAWS) uniform in [0, 1).
+        photo_sizes: (B, 2) height and width of each photo.
+        image_size: (height, width) of the result.
+        fit: how a whole photo becomes an image; the meaning is `Preprocessing.fit`'s.
+    """
+    flips = (draws[:, 0] < 0.5) & augmentation.flip
+    if augmentation.crop == "inception":
+        return Crops(_inception_boxes(draws[:, 1:], photo_sizes, augmentation.min_crop_area), flips)
+    boxes = whole_photo_boxes(photo_sizes, image_size=image_size, fit=fit)
+    if augmentation.crop == "pad":
+        reach = augmentation.pad_pixels
+        shifts = np.floor(draws[:, 1:3] * (2 * reach + 1)) - reach  # whole output pixels, in x and y
+        boxes[:, 0] += shifts[:, 0] * boxes[:, 2] / image_size[1]
+        boxes[:, 1] += shifts[:, 1] * boxes[:, 3] / image_size[0]
+    return Crops(boxes, flips)
+
+
+def whole_photo_boxes(photo_sizes: NDArray[np.int64], *, image_size: tuple[int, int], fit: Fit) -> NDArray[np.float64]:
+    """Return the (B, 4) boxes that show as much of each photo as `fit` does: what evaluation sees, at crop fraction 1."""
+    sizes = photo_sizes.astype(np.float64)
+    height, width = sizes[:, 0], sizes[:, 1]
+    if fit != "squash":
+        scales = np.stack([height / image_size[0], width / image_size[1]])
+        scale = scales.min(axis=0) if fit == "crop" else scales.max(axis=0)
+        height, width = scale * image_size[0], scale * image_size[1]
+    return np.stack([(sizes[:, 1] - width) / 2, (sizes[:, 0] - height) / 2, width, height], axis=1)
+
+
+def _inception_boxes(
+    draws: NDArray[np.float64], photo_sizes: NDArray[np.int64], min_area: float
+) -> NDArray[np.float64]:
+    """Rejection sampling as in torchvision's RandomResizedCrop, all tries at once; the first that fits is taken."""
+    height, width = photo_sizes[:, :1].astype(np.float64), photo_sizes[:, 1:].astype(np.float64)
+    tries = draws[:, 2:].reshape(len(draws), 2, _TRIES)
+    area = height * width * (min_area + (1.0 - min_area) * tries[:, 0])  # (B, tries)
+    ratio = np.exp(_LOG_MAX_RATIO * (2.0 * tries[:, 1] - 1.0))
+    box_width, box_height = np.sqrt(area * ratio), np.sqrt(area / ratio)
+    fits = (box_width <= width) & (box_height <= height)
+    first = fits.argmax(axis=1)
+    rows = np.arange(len(draws))
+    # When no try fits, the photo is very long: the largest centred part of a permitted aspect ratio.
+    ratio_whole = np.clip(width / height, np.exp(-_LOG_MAX_RATIO), np.exp(_LOG_MAX_RATIO))[:, 0]
+    fallback_height = np.minimum(height[:, 0], width[:, 0] / ratio_whole)
+    found = fits.any(axis=1)
+    box_height = np.where(found, box_height[rows, first], fallback_height)
+    box_width = np.where(found, box_width[rows, first], fallback_height * ratio_whole)
+    place = np.where(found[:, None], draws[:, :2], 0.5)
+    left = place[:, 0] * (width[:, 0] - box_width)
+    top = place[:, 1] * (height[:, 0] - box_height)
+    return np.stack([left, top, box_width, box_height], axis=1)
+
+
+def draw_mix(
+    augmentation: Augmentation, *, seed: int, step: int, batch_size: int, image_size: tuple[int, int]
+) -> Mix | None:
+    """Decide how the samples of one step are mixed, as a function of (seed, step); None when mixing is off.
+
+    Every sample draws its own share and rectangle.
+    """
+    if augmentation.mixup == 0.0 and augmentation.cutmix == 0.0:
+        return None
+    generator = np.random.default_rng([seed, step])
+    chance = generator.random((4, batch_size))
+    cutting = (
+        (chance[0] < 0.5)
+        if augmentation.mixup and augmentation.cutmix
+        else np.full(batch_size, bool(augmentation.cutmix))
+    )
+    blend = generator.beta(augmentation.mixup or 1.0, augmentation.mixup or 1.0, batch_size)
+    cut = generator.beta(augmentation.cutmix or 1.0, augmentation.cutmix or 1.0, batch_size)
+    unmixed = chance[1] >= augmentation.mix_probability
+    rectangles = _rectangles(np.where(cutting & ~unmixed, 1.0 - cut, 0.0), chance[2:], image_size)
+    covered = (rectangles[:, 1] - rectangles[:, 0]) * (rectangles[:, 3] - rectangles[:, 2])
+    # The label's share is that of the pixels really covered: a rectangle at the border is clipped.
+    shares = np.where(cutting, 1.0 - covered / (image_size[0] * image_size[1]), blend)
+    return Mix(np.where(unmixed, 1.0, shares).astype(np.float32), rectangles)
+
+
+def _rectangles(
+    areas: NDArray[np.float64], centres: NDArray[np.float64], image_size: tuple[int, int]
+) -> NDArray[np.int64]:
+    sides = np.sqrt(areas)
+    edges = []
+    for size, centre in zip(image_size, centres, strict=True):
+        half, middle = sides * size / 2, centre * size
+        edges += [np.clip(np.round(middle - half), 0, size), np.clip(np.round(middle + half), 0, size)]
+    return np.stack(edges, axis=1).astype(np.int64)

@@ -1,0 +1,233 @@
+"""From a split to batches. Photos that fit in memory are decoded once; others stream through decoding threads.
+
+Both ways give the same bits. Threads, not processes: Pillow decodes without Python's lock, and there is nothing to fork, no
+shared memory to run out of and no orphan to leave.
+"""
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allmlp.data.augmentation import Fit
+from allmlp.data.splits import Split
+from allmlp.data.decode import decode
+from allmlp.data.draws import epoch_order, sample_keys
+from allmlp.data.preprocessing import Preprocessing
+from allmlp.errors import DataError
+
+__all__ = ["Batch", "RawBatch", "TrainingOrder", "TrainingPhotos", "evaluation_batches", "fitted_photos"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Photo = NDArray[np.uint8]  # (height, width, 3) RGB
+
+# A photo is kept at up to this many times the size that the model sees, so that small crops stay sharp.
+_KEPT_SCALE = 2
+# and at up to this aspect ratio: the far ends of a panorama would cost every batch its width.
+_KEPT_ASPECT = 4
+
+
+class Batch(NamedTuple):
+    """Photos as the model takes them, for evaluation.
+
+    images: (B, 3, H, W) float32, pre-processed.
+    labels: (B, K) float32 of 0 and 1: the classes that count as right.
+    mask: (B,) bool: False for rows that only fill up the batch.
+    """
+
+    images: NDArray[np.float32]
+    labels: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+
+
+class RawBatch(NamedTuple):
+    """Decoded photos of one training step, not yet augmented.
+
+    photos: (B, Hp, Wp, 3) uint8; a smaller photo stands in the upper left corner.
+    sizes: (B, 2) int64: height and width of each photo.
+    """
+
+    photos: Photo
+    sizes: NDArray[np.int64]
+
+
+class TrainingOrder:
+    """Which sample stands where in training: a function of (seed, step) alone.
+
+    Epochs follow each other without a seam: a batch may end one and begin the next, so that every sample is seen equally
+    often whatever the batch size, and a data set smaller than a batch needs no rule of its own.
+    """
+
+    def __init__(self, identities: Sequence[str], *, seed: int, batch_size: int) -> None:
+        self.keys = sample_keys(identities)
+        self.seed = seed
+        self.batch_size = batch_size
+        self._orders: dict[int, NDArray[np.int64]] = {}
+
+    def num_steps(self, num_epochs: int) -> int:
+        """Return the steps of so many epochs, rounded to whole batches, at least 1."""
+        return max(1, round(len(self.keys) * num_epochs / self.batch_size))
+
+    def epochs_done(self, step: int) -> int:
+        """Return how many epochs are complete after `step` steps."""
+        return step * self.batch_size // len(self.keys)
+
+    def batch(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the indices (B,) of step `step`, counted from 0, and the epoch (B,) in which each is seen."""
+        positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+        epochs, offsets = np.divmod(positions, len(self.keys))
+        needed = np.unique(epochs)
+        self._orders = {
+            int(epoch): self._orders[epoch] if epoch in self._orders else epoch_order(self.seed, int(epoch), self.keys)
+            for epoch in needed
+        }
+        indices = np.concatenate([self._orders[int(epoch)][offsets[epochs == epoch]] for epoch in needed])
+        return indices, epochs
+
+
+class TrainingPhotos:
+    """The decoded photos of a split, kept in memory or streamed.
+
+    Attributes:
+        split: where they come from.
+    """
+
+    def __init__(self, split: Split, *, image_size: tuple[int, int], fit: Fit, num_workers: int) -> None:
+        self.split = split
+        self._num_workers = num_workers
+        self._image_size = image_size
+        self._fit = fit
+        self._kept: dict[int, Photo] = {}
+        self._stacked: Photo | None = None
+
+    def estimated_bytes(self) -> int:
+        """Return the size of all photos as they would be kept, from up to 32 of them."""
+        sizes = []
+        for index in np.unique(np.linspace(0, len(self.split) - 1, 32).astype(int)):
+            with contextlib.suppress(DataError):  # a bad photo is reported by the check of all of them
+                sizes.append(self._load(int(index)).nbytes)
+        return int(np.mean(sizes) * len(self.split)) if sizes else 0
+
+    def keep(self, index: int, photo: Photo) -> None:
+        """Keep a decoded photo in memory; when all are kept, nothing is streamed. Threads may call it."""
+        self._kept[index] = _reduced(photo, self._image_size, self._fit)
+        if len(self._kept) == len(self.split) and len({photo.shape for photo in self._kept.values()}) == 1:
+            self._stacked = np.stack([self._kept[index] for index in range(len(self.split))])
+            self._kept = {}
+
+    def batches(self, batches_of_indices: Iterable[NDArray[np.int64]]) -> Iterator[RawBatch]:
+        """Yield one batch of photos for each array of indices; streaming decodes ahead."""
+        if self._stacked is not None:
+            size = np.array(self._stacked.shape[1:3], dtype=np.int64)
+            for indices in batches_of_indices:
+                yield RawBatch(self._stacked[indices], np.tile(size, (len(indices), 1)))
+        elif len(self._kept) == len(self.split):
+            for indices in batches_of_indices:
+                yield _stack([self._kept[int(index)] for index in indices])
+        else:
+            yield from self._streamed(batches_of_indices)
+
+    def _streamed(self, batches_of_indices: Iterable[NDArray[np.int64]]) -> Iterator[RawBatch]:
+        lengths: deque[int] = deque()
+
+        def flat() -> Iterator[int]:
+            for indices in batches_of_indices:
+                lengths.append(len(indices))
+                yield from (int(index) for index in indices)
+
+        batch: list[Photo] = []
+        for photo in _in_order(self._load, flat(), self._num_workers):
+            batch.append(photo)
+            if len(batch) == lengths[0]:
+                lengths.popleft()
+                yield _stack(batch)
+                batch = []
+
+    def _load(self, index: int) -> Photo:
+        photo = decode(self.split.read(index), name=self.split.where(index))
+        return _reduced(photo, self._image_size, self._fit)
+
+
+def fitted_photos(split: Split, preprocessing: Preprocessing, *, num_workers: int = 2) -> Iterator[Photo]:
+    """Yield every photo of a split as evaluation sees it, (H, W, 3) uint8, in the split's order.
+
+    Raises:
+        DataError: a photo that cannot be decoded, by name; evaluation never replaces one.
+    """
+
+    def load(index: int) -> Photo:
+        return preprocessing.resize(decode(split.read(index), name=split.where(index)))
+
+    return _in_order(load, range(len(split)), num_workers)
+
+
+def evaluation_batches(
+    photos: Iterable[Photo],
+    labels: Iterable[int],
+    preprocessing: Preprocessing,
+    *,
+    num_classes: int,
+    batch_size: int = 64,
+) -> Iterator[Batch]:
+    """Yield fitted photos (H, W, 3) in batches of B, normalised; the last batch is filled up with zeros and masked.
+
+    `labels` are classes of the model, in 0..K-1, one for each photo; `num_classes` is K.
+    """
+    pairs = zip(photos, labels, strict=True)
+    while chunk := list(islice(pairs, batch_size)):
+        images = np.zeros((batch_size, 3, *preprocessing.image_size), dtype=np.float32)
+        images[: len(chunk)] = preprocessing.normalise(np.stack([photo for photo, _ in chunk]))
+        rows = np.zeros((batch_size, num_classes), dtype=np.float32)
+        rows[np.arange(len(chunk)), [label for _, label in chunk]] = 1.0
+        yield Batch(images, rows, np.arange(batch_size) < len(chunk))
+
+
+def _in_order(function: Callable[[Item], Result], items: Iterable[Item], num_workers: int) -> Iterator[Result]:
+    """Map in threads, results in order, a bounded number of items ahead."""
+    if num_workers == 0:
+        yield from map(function, items)
+        return
+    pending: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(num_workers, thread_name_prefix="allmlp-decode") as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) > 128 * num_workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _stack(photos: Sequence[Photo]) -> RawBatch:
+    sizes = np.array([photo.shape[:2] for photo in photos], dtype=np.int64)
+    height, width = sizes.max(axis=0)
+    stacked = np.zeros((len(photos), height, width, 3), dtype=np.uint8)
+    for row, photo in zip(stacked, photos, strict=True):
+        row[: photo.shape[0], : photo.shape[1]] = photo
+    return RawBatch(stacked, sizes)
+
+
+def _reduced(photo: Photo, image_size: tuple[int, int], fit: Fit) -> Photo:
+    """Shrink a photo to what training needs of it; never enlarge it."""
+    from PIL import Image
+
+    height, width = photo.shape[:2]
+    if fit == "crop":
+        height, width = min(height, _KEPT_ASPECT * width), min(width, _KEPT_ASPECT * height)
+        top, left = (photo.shape[0] - height) // 2, (photo.shape[1] - width) // 2
+        photo = photo[top : top + height, left : left + width]
+    side = min(height, width) if fit == "crop" else max(height, width)
+    scale = _KEPT_SCALE * max(image_size) / side
+    if scale >= 1.0:
+        return np.ascontiguousarray(photo)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.BOX)).copy()

@@ -1,0 +1,80 @@
+"""Decode every photo once, so that a bad one is known before training starts and not in the fifth hour."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allmlp.data.decode import decode
+from allmlp.data.splits import ImageDataset, Split
+from allmlp.data.wording import bullets
+from allmlp.errors import DataError
+
+__all__ = ["check_photos", "raise_unreadable"]
+
+_MAX_LISTED = 50
+
+Visit = Callable[[int, NDArray[np.uint8]], None]
+
+
+def check_photos(
+    dataset: ImageDataset,
+    *,
+    splits: Sequence[str],
+    num_workers: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+    visit: Callable[[str, int, NDArray[np.uint8]], None] | None = None,
+) -> None:
+    """Decode every photo of these splits, in `num_workers` threads (0: in the calling one).
+
+    `progress(done, total)` is called after each photo, in the calling thread; `visit(split, index, photo)` is given each
+    decoded photo (height, width, 3) in the thread that decoded it, so that nothing needs to be decoded twice.
+
+    Raises:
+        DataError: one error naming every photo that cannot be used, with the reason, by split and identity; beyond 50
+            the rest is counted.
+    """
+    total = sum(len(dataset.splits[name]) for name in splits)
+    done = 0
+    bad: list[DataError] = []
+    for name in splits:
+        troubles: dict[int, DataError] = {}
+        for index, trouble in _troubles(dataset.splits[name], num_workers, partial(visit, name) if visit else None):
+            if trouble is not None:
+                troubles[index] = trouble
+            done += 1
+            if progress is not None:
+                progress(done, total)
+        bad += [troubles[index] for index in sorted(troubles)]
+    raise_unreadable(bad, num_checked=total)
+
+
+def raise_unreadable(problems: Sequence[DataError], *, num_checked: int) -> None:
+    """Raise one DataError that lists `problems`, the errors of single photos, if there are any."""
+    if problems:
+        raise DataError(
+            f"{len(problems):,} of {num_checked:,} photos cannot be used:\n"
+            + bullets(map(str, problems), limit=_MAX_LISTED)
+        )
+
+
+def _troubles(split: Split, num_workers: int, visit: Visit | None) -> Iterator[tuple[int, DataError | None]]:
+    order = split.storage_order().tolist()
+    if num_workers < 2:
+        yield from ((index, _trouble(split, index, visit)) for index in order)
+        return
+    # Threads, not processes: decoding releases the interpreter, and there is nothing to start or to copy.
+    with ThreadPoolExecutor(num_workers) as pool:
+        yield from zip(order, pool.map(lambda index: _trouble(split, index, visit), order), strict=True)
+
+
+def _trouble(split: Split, index: int, visit: Visit | None) -> DataError | None:
+    try:
+        photo = decode(split.read(index), name=split.where(index))
+    except DataError as error:
+        return error
+    if visit is not None:
+        visit(index, photo)
+    return None

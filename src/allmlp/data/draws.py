@@ -1,0 +1,53 @@
+"""Chance as a function: order and augmentation are computed from (seed, epoch, sample), never drawn from a running generator.
+
+So a batch does not depend on how files were listed, how many workers read them, or where a run was resumed.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["epoch_order", "sample_keys", "uniforms"]
+
+# SplitMix64 (Steele, Lea, Flood 2014): a counter times the golden gamma, then a bijective mix.
+_GAMMA = np.uint64(0x9E3779B97F4A7C15)
+_MIX1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX2 = np.uint64(0x94D049BB133111EB)
+
+
+def sample_keys(identities: Sequence[str]) -> NDArray[np.uint64]:
+    """Return a 64-bit key for each identity: the only thing about a sample that chance depends on."""
+    digests = (
+        hashlib.blake2b(identity.encode("utf-8", "surrogateescape"), digest_size=8).digest() for identity in identities
+    )
+    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+
+
+def epoch_order(seed: int, epoch: int, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return a permutation of range(len(keys)): the order of the samples in this epoch."""
+    ranks = _mix(_states(seed, epoch, keys, stream=0))
+    return np.lexsort((keys, ranks)).astype(np.int64)
+
+
+def uniforms(seed: int, epoch: int, keys: NDArray[np.uint64], count: int) -> NDArray[np.float64]:
+    """Return (len(keys), count) numbers, uniform in [0, 1), each row a function of (seed, epoch, key)."""
+    with np.errstate(over="ignore"):
+        counters = np.arange(1, count + 1, dtype=np.uint64) * _GAMMA
+        bits = _mix(_states(seed, epoch, keys, stream=1)[:, None] + counters[None, :])
+    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _states(seed: int, epoch: int, keys: NDArray[np.uint64], *, stream: int) -> NDArray[np.uint64]:
+    word = hashlib.blake2b(f"{seed}/{epoch}/{stream}".encode(), digest_size=8).digest()
+    salt = np.frombuffer(word, dtype="<u8").astype(np.uint64)
+    with np.errstate(over="ignore"):
+        return _mix(keys ^ salt)
+
+
+def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    with np.errstate(over="ignore"):
+        values = (values ^ (values >> np.uint64(30))) * _MIX1
+        values = (values ^ (values >> np.uint64(27))) * _MIX2
+        return values ^ (values >> np.uint64(31))

@@ -1,0 +1,102 @@
+"""Augmentation carried out: every sample's own crop, scale, shift and flip as two small matrix products.
+
+A resampled axis is a linear map of the photo's axis, so each sample has a matrix of filter weights for its rows and one for
+its columns, and a whole batch is two batched products on whatever device the photos are on. The weights are those of
+Pillow's antialiased resize with a box (src/libImaging/Resample.c): the filter is widened by the scale when shrinking.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from allmlp.data.augmentation import Crops, Mix
+
+__all__ = ["mix_images", "mix_labels", "resample"]
+
+
+def resample(
+    photos: Tensor,
+    photo_sizes: Tensor,
+    crops: Crops,
+    *,
+    image_size: tuple[int, int],
+    interpolation: Literal["bilinear", "bicubic"],
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+) -> Tensor:
+    """Cut, scale, mirror and normalise a batch of photos.
+
+    Args:
+        photos: (B, Hp, Wp, 3) uint8; photos smaller than Hp × Wp stand in the upper left corner.
+        photo_sizes: (B, 2) int64, height and width of each photo.
+        crops: what each sample shows; outside of the photo is the mean colour.
+        image_size: (H, W) of the result.
+        interpolation: the filter.
+        mean, std: of each channel, for pixels in [0, 1].
+
+    Returns:
+        (B, 3, H, W) float32 on the photos' device.
+    """
+    device = photos.device
+    boxes = torch.from_numpy(crops.boxes).to(device, torch.float32)
+    flips = torch.from_numpy(crops.flips).to(device)
+    sizes = photo_sizes.to(device, torch.float32)
+    columns = _weights(boxes[:, 0], boxes[:, 2], sizes[:, 1], image_size[1], photos.shape[2], interpolation)
+    rows = _weights(boxes[:, 1], boxes[:, 3], sizes[:, 0], image_size[0], photos.shape[1], interpolation)
+    columns = torch.where(flips[:, None, None], columns.flip(1), columns)
+    # The mean goes first, so that what lies outside of the photo (all weights zero) is the mean colour.
+    centre = torch.tensor(mean, device=device)[:, None, None] * 255.0
+    scale = torch.tensor(std, device=device)[:, None, None] * 255.0
+    pixels = (photos.permute(0, 3, 1, 2).to(torch.float32) - centre) / scale  # (B, 3, Hp, Wp)
+    return rows[:, None] @ (pixels @ columns[:, None].mT)  # (B, 3, H, W)
+
+
+def _weights(start: Tensor, length: Tensor, size: Tensor, out: int, canvas: int, interpolation: str) -> Tensor:
+    """Return (B, out, canvas): the weight of each pixel of the photo's axis in each pixel of the result."""
+    scale = (length / out)[:, None]  # photo pixels in one output pixel
+    centres = start[:, None] + (torch.arange(out, device=start.device) + 0.5) * scale  # (B, out)
+    widening = scale.clamp(min=1.0)[:, :, None]
+    pixels = torch.arange(canvas, device=start.device)
+    distance = (pixels + 0.5 - centres[:, :, None]) / widening
+    weights = _triangle(distance) if interpolation == "bilinear" else _cubic(distance)
+    weights = weights * (pixels < size[:, None, None])
+    inside = (centres >= 0) & (centres <= size[:, None])
+    return weights * inside[:, :, None] / weights.sum(dim=2, keepdim=True).clamp(min=1e-6)
+
+
+def _triangle(distance: Tensor) -> Tensor:
+    return (1.0 - distance.abs()).clamp(min=0.0)
+
+
+def _cubic(distance: Tensor) -> Tensor:
+    a = -0.5  # Catmull-Rom, Pillow's BICUBIC
+    x = distance.abs().clamp(max=2.0)
+    near = ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0
+    far = (((x - 5.0) * x + 8.0) * x - 4.0) * a
+    return torch.where(x < 1.0, near, far)
+
+
+def mix_images(images: Tensor, mix: Mix | None) -> Tensor:
+    """Mix (B, 3, H, W) images with their neighbours in the batch as `mix` says."""
+    if mix is None:
+        return images
+    others = images.roll(1, dims=0)
+    top, bottom, left, right = (
+        edge.to(images.device)[:, None, None, None] for edge in torch.from_numpy(mix.rectangles).T
+    )
+    row = torch.arange(images.shape[2], device=images.device)[:, None]
+    column = torch.arange(images.shape[3], device=images.device)
+    cut = (row >= top) & (row < bottom) & (column >= left) & (column < right)  # (B, 1, H, W)
+    has_cut = (bottom > top) & (right > left)
+    shares = torch.from_numpy(mix.shares).to(images.device)[:, None, None, None]
+    weights = torch.where(has_cut, (~cut).to(images.dtype), shares.to(images.dtype))
+    return torch.lerp(others, images, weights.expand_as(images))
+
+
+def mix_labels(labels: Tensor, mix: Mix | None, *, smoothing: float) -> Tensor:
+    """Mix (B, K) label rows in the same shares, then spread `smoothing` evenly over the classes."""
+    if mix is not None:
+        shares = torch.from_numpy(mix.shares).to(labels.device)[:, None]
+        labels = torch.lerp(labels.roll(1, dims=0), labels, shares.expand_as(labels))
+    return labels * (1.0 - smoothing) + smoothing / labels.shape[1]

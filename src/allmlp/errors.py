@@ -1,0 +1,61 @@
+"""The errors a user can cause and mend. Everything else that is raised is a bug and keeps its traceback."""
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "AllmlpError",
+    "CheckFailedError",
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "MissingExtraError",
+    "did_you_mean",
+]
+
+
+class AllmlpError(Exception):
+    """Something a user can fix: the message says what is wrong, where, and what to do.
+
+    `exit_code` is what the command line exits with.
+    """
+
+    exit_code = 1
+
+
+class ConfigError(AllmlpError):
+    """A recipe, an option or a size that cannot be; found before any file or accelerator is touched."""
+
+    exit_code = 2
+
+
+class DataError(AllmlpError):
+    """Photos, folders or labels that cannot be used; the message names them."""
+
+    exit_code = 3
+
+
+class CheckpointError(AllmlpError):
+    """A weight file that is damaged, incomplete, or of another model."""
+
+    exit_code = 4
+
+
+class MissingExtraError(AllmlpError):
+    """An optional library is not installed; the message is the command that installs it."""
+
+    exit_code = 5
+
+
+class CheckFailedError(AllmlpError):
+    """A check that the user asked for (such as `--min-top1`) did not hold."""
+
+    exit_code = 6
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" with the nearest of `known`, or "" when none is near."""
+    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    if not near:
+        return ""
+    return " Did you mean " + " or ".join(repr(candidate) for candidate in near) + "?"

@@ -1,0 +1,164 @@
+"""MLP-Mixer, equation 1 of the paper.
+
+Shapes: B images, H × W pixels, patches of P × P, S = H·W / P² tokens, C channels, D_S and D_C hidden widths, K classes.
+
+    U[:, i] = X[:, i] + W2 gelu(W1 LayerNorm(X)[:, i])     token mixing, the same for every channel i
+    Y[j, :] = U[j, :] + W4 gelu(W3 LayerNorm(U)[j, :])     channel mixing, the same for every token j
+"""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from allmlp.model.variants import MixerConfig, variant_config
+
+__all__ = ["MlpMixer", "create"]
+
+# flax's LayerNorm, which the released weights were trained with; torch's default is 1e-5.
+LAYER_NORM_EPSILON = 1e-6
+
+# A standard normal truncated at ±2 has this standard deviation; flax divides by it (jax/nn/initializers.py).
+TRUNCATED_NORMAL_STD = 0.87962566103423978
+
+
+def create(variant: str, **changes: Any) -> "MlpMixer":
+    """Build a new Mixer of a variant of table 1, such as `create("B/16", num_classes=10, image_size=256)`.
+
+    `changes` are fields of `MixerConfig`. Works under `torch.device("meta")`, where it costs no memory.
+
+    Raises:
+        ConfigError: an unknown variant or field, or an impossible value.
+    """
+    return MlpMixer(variant_config(variant, **changes))
+
+
+class MlpMixer(nn.Module):
+    """A Mixer with freshly drawn weights: flax's LeCun normal, zero biases, and a zero classifier.
+
+    Attributes:
+        config: what it was built from.
+        activation_checkpointing: True recomputes each block in the backward pass: memory for one block instead of all
+            of them, about a third more time. The gradients are the same.
+    """
+
+    def __init__(self, config: MixerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.activation_checkpointing = False
+        self.patch_projection = PatchProjection(config.patch_size, config.hidden_dim)
+        self.blocks = nn.ModuleList(
+            MixerBlock(config, drop_probability=config.stochastic_depth * index / max(config.num_blocks - 1, 1))
+            for index in range(config.num_blocks)
+        )
+        self.pre_head_norm = nn.LayerNorm(config.hidden_dim, eps=LAYER_NORM_EPSILON)
+        self.head = nn.Linear(config.hidden_dim, config.num_classes) if config.num_classes else None
+        if self.head is not None:
+            nn.init.zeros_(self.head.weight)
+            nn.init.zeros_(self.head.bias)
+
+    def features(self, images: Tensor, *, depth_draws: Tensor | None = None) -> Tensor:
+        """Return (B, C): the mean over tokens of the normalised output of the last block.
+
+        Args:
+            images: (B, 3, H, W), pre-processed.
+            depth_draws: (B, 2 N) uniform in [0, 1): what decides which branches stochastic depth drops, two for each
+                block. None draws from torch's generator. Used in training with stochastic depth only.
+        """
+        config = self.config
+        if images.ndim != 4 or images.shape[1:] != (3, *config.image_size):
+            height, width = config.image_size
+            raise ValueError(f"images have shape {tuple(images.shape)}; this Mixer takes (B, 3, {height}, {width}).")
+        dropping = self.training and config.stochastic_depth > 0
+        if dropping and depth_draws is None:
+            depth_draws = torch.rand(images.shape[0], 2 * config.num_blocks, device=images.device)
+        x = self.patch_projection(images)  # (B, S, C)
+        for index, block in enumerate(self.blocks):
+            draws = depth_draws[:, 2 * index : 2 * index + 2] if dropping and depth_draws is not None else None
+            if self.activation_checkpointing and self.training:
+                x = checkpoint(block, x, draws, use_reentrant=False)
+            else:
+                x = block(x, draws)
+        features: Tensor = self.pre_head_norm(x).mean(dim=1)  # (B, C)
+        return features
+
+    def forward(self, images: Tensor, *, depth_draws: Tensor | None = None) -> Tensor:
+        """Return logits (B, K) of images (B, 3, H, W), or their features (B, C) when `num_classes` is 0."""
+        features = self.features(images, depth_draws=depth_draws)
+        return features if self.head is None else self.head(features)
+
+
+class PatchProjection(nn.Module):
+    """One linear map from a patch of P × P × 3 pixels to C channels, shared by all patches.
+
+    It is a convolution with stride P, computed as one matrix product, which is faster on processors.
+    """
+
+    def __init__(self, patch_size: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(hidden_dim, 3, patch_size, patch_size))
+        self.bias = nn.Parameter(torch.zeros(hidden_dim))
+        lecun_normal_(self.weight)
+
+    def forward(self, images: Tensor) -> Tensor:
+        B, _, H, W = images.shape
+        P = self.weight.shape[-1]
+        patches = images.reshape(B, 3, H // P, P, W // P, P).permute(0, 2, 4, 1, 3, 5)  # (B, H/P, W/P, 3, P, P)
+        return F.linear(patches.reshape(B, -1, 3 * P * P), self.weight.flatten(1), self.bias)  # (B, S, C)
+
+
+class MixerBlock(nn.Module):
+    """Token mixing, then channel mixing; equation 1."""
+
+    def __init__(self, config: MixerConfig, *, drop_probability: float) -> None:
+        super().__init__()
+        self.drop_probability = drop_probability
+        self.token_norm = nn.LayerNorm(config.hidden_dim, eps=LAYER_NORM_EPSILON)
+        self.token_mixing = Mlp(config.num_tokens, config.tokens_mlp_dim, config)
+        self.channel_norm = nn.LayerNorm(config.hidden_dim, eps=LAYER_NORM_EPSILON)
+        self.channel_mixing = Mlp(config.hidden_dim, config.channels_mlp_dim, config)
+
+    def forward(self, x: Tensor, draws: Tensor | None) -> Tensor:  # x: (B, S, C); draws: (B, 2)
+        mixed = self.token_mixing(self.token_norm(x).transpose(1, 2)).transpose(1, 2)
+        x = x + self._survivors(mixed, draws, 0)
+        mixed = self.channel_mixing(self.channel_norm(x))
+        return x + self._survivors(mixed, draws, 1)
+
+    def _survivors(self, branch: Tensor, draws: Tensor | None, column: int) -> Tensor:
+        if draws is None:
+            return branch
+        # Survivors are not rescaled by 1 / (1 - p): the authors' training code (big_vision, models/mlp_mixer.py) does not,
+        # and its recipes are tuned so. At evaluation a branch then counts 1 / (1 - p) of its mean in training.
+        kept = (draws[:, column] >= self.drop_probability).to(branch.dtype)
+        return branch * kept[:, None, None]
+
+
+class Mlp(nn.Module):
+    """W2 gelu(W1 x + b1) + b2 along the last axis, with dropout after the GELU and at the end."""
+
+    def __init__(self, dim: int, hidden_dim: int, config: MixerConfig) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.fc2 = nn.Linear(hidden_dim, dim)
+        self.dropout = config.dropout
+        self.gelu = "tanh" if config.gelu == "tanh" else "none"  # torch's names
+        for layer in (self.fc1, self.fc2):
+            lecun_normal_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.gelu(self.fc1(x), approximate=self.gelu)
+        if self.dropout:
+            x = F.dropout(x, self.dropout, self.training)
+        x = self.fc2(x)
+        return F.dropout(x, self.dropout, self.training) if self.dropout else x
+
+
+def lecun_normal_(weight: Tensor) -> None:
+    """Draw `weight` (out, in, ...) as flax does: variance 1 / fan-in, truncated at two standard deviations of the draw."""
+    fan_in = weight[0].numel()
+    std = 1.0 / math.sqrt(fan_in) / TRUNCATED_NORMAL_STD
+    nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)

@@ -1,0 +1,131 @@
+"""The numbers that make a Mixer: its configuration, and the seven variants of the paper. No torch here."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from allmlp.errors import ConfigError, did_you_mean
+
+__all__ = ["VARIANTS", "MixerConfig", "variant_config"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixerConfig:
+    """The widths and depth of a Mixer, in the words of table 1.
+
+    Attributes:
+        image_size: (height, width) in pixels; an int is accepted and squared.
+        patch_size: P, the side of a patch in pixels; divides both sides of the image.
+        num_blocks: N, the number of Mixer layers.
+        hidden_dim: C, the width of a token.
+        tokens_mlp_dim: D_S, the hidden width of token mixing.
+        channels_mlp_dim: D_C, the hidden width of channel mixing.
+        num_classes: K; 0 means no classifier: the model returns its features.
+        gelu: "tanh" is what the authors' code computes (flax's default), "erf" what timm computes.
+        stochastic_depth: s in [0, 1); the drop probability rises linearly from 0 at the first block to s at the last.
+        dropout: in [0, 1); after the GELU and after the second layer of every MLP, in training only.
+
+    Raises:
+        ConfigError: a size or width that cannot be; the message names the nearest possible image sizes.
+    """
+
+    image_size: tuple[int, int]
+    patch_size: int
+    num_blocks: int
+    hidden_dim: int
+    tokens_mlp_dim: int
+    channels_mlp_dim: int
+    num_classes: int = 1000
+    gelu: Literal["tanh", "erf"] = "tanh"
+    stochastic_depth: float = 0.0
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.image_size, int):
+            object.__setattr__(self, "image_size", (self.image_size, self.image_size))
+        for name in ("patch_size", "num_blocks", "hidden_dim", "tokens_mlp_dim", "channels_mlp_dim"):
+            value = getattr(self, name)
+            if not _is_int(value) or value < 1:
+                raise ConfigError(f"{name} is {value!r}; expected a whole number of at least 1.")
+        if not _is_int(self.num_classes) or self.num_classes < 0:
+            raise ConfigError(f"num_classes is {self.num_classes!r}; expected a whole number, 0 for no classifier.")
+        if self.gelu not in ("tanh", "erf"):
+            raise ConfigError(f"gelu is {self.gelu!r}; expected 'tanh' (the authors' code) or 'erf' (timm).")
+        for name in ("stochastic_depth", "dropout"):
+            rate = getattr(self, name)
+            if not isinstance(rate, int | float) or not 0.0 <= rate < 1.0:
+                raise ConfigError(f"{name} is {rate!r}; expected a probability of at least 0 and under 1.")
+        self._check_image_size()
+
+    def _check_image_size(self) -> None:
+        size = self.image_size
+        if not isinstance(size, tuple | list) or len(size) != 2 or not all(_is_int(side) and side > 0 for side in size):
+            raise ConfigError(f"image_size is {size!r}; expected (height, width) in pixels, such as 224 or (192, 256).")
+        object.__setattr__(self, "image_size", tuple(size))
+        if any(side % self.patch_size for side in size):
+            nearest = sorted(_multiples_around(size[0], self.patch_size) | _multiples_around(size[1], self.patch_size))
+            raise ConfigError(
+                f"image_size {size[0]} × {size[1]} is not a multiple of patch_size {self.patch_size}. "
+                f"The nearest sides that are: {', '.join(map(str, nearest))}."
+            )
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """The patches along the height and along the width."""
+        return self.image_size[0] // self.patch_size, self.image_size[1] // self.patch_size
+
+    @property
+    def num_tokens(self) -> int:
+        """S, the number of patches."""
+        return self.grid[0] * self.grid[1]
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _multiples_around(side: int, patch_size: int) -> set[int]:
+    below = side // patch_size * patch_size
+    return {size for size in (below, below + (patch_size if side % patch_size else 0)) if size > 0}
+
+
+def _variant(num_blocks: int, patch_size: int, hidden_dim: int, channels_mlp_dim: int, tokens_mlp_dim: int) -> MixerConfig:
+    return MixerConfig(
+        image_size=(224, 224),
+        patch_size=patch_size,
+        num_blocks=num_blocks,
+        hidden_dim=hidden_dim,
+        tokens_mlp_dim=tokens_mlp_dim,
+        channels_mlp_dim=channels_mlp_dim,
+    )
+
+
+# Table 1, column by column:  N, P, C, D_C, D_S.
+VARIANTS: dict[str, MixerConfig] = {
+    "S/32": _variant(8, 32, 512, 2048, 256),
+    "S/16": _variant(8, 16, 512, 2048, 256),
+    "B/32": _variant(12, 32, 768, 3072, 384),
+    "B/16": _variant(12, 16, 768, 3072, 384),
+    "L/32": _variant(24, 32, 1024, 4096, 512),
+    "L/16": _variant(24, 16, 1024, 4096, 512),
+    "H/14": _variant(32, 14, 1280, 5120, 640),
+}
+
+
+def variant_config(variant: str, **changes: Any) -> MixerConfig:
+    """Return the configuration of a variant of table 1, with `changes` to any field of `MixerConfig`.
+
+    Raises:
+        ConfigError: an unknown variant or field (the nearest are named), or an impossible value.
+    """
+    if variant not in VARIANTS:
+        raise ConfigError(
+            f"There is no variant {variant!r}.{did_you_mean(variant, VARIANTS)} The variants: {', '.join(VARIANTS)}."
+        )
+    known = {field.name for field in dataclasses.fields(MixerConfig)}
+    for name in changes:
+        if name not in known:
+            raise ConfigError(
+                f"A Mixer has no {name!r}.{did_you_mean(name, known)} It has: {', '.join(sorted(known))}."
+            )
+    return dataclasses.replace(VARIANTS[variant], **changes)

@@ -1,0 +1,42 @@
+"""The recipes: plain functions that return a `Recipe`. A new one is a function and a line in `RECIPES`."""
+
+import importlib
+from collections.abc import Callable
+
+from allmlp.errors import ConfigError, did_you_mean
+from allmlp.recipes.choose import recipe_for
+from allmlp.recipes.small import cifar10, demo, photos64, photos128
+from allmlp.training import Recipe
+
+__all__ = ["RECIPES", "load_recipe", "recipe_for"]
+
+RECIPES: dict[str, Callable[[], Recipe]] = {
+    "demo": demo,
+    "cifar10": cifar10,
+    "photos64": photos64,
+    "photos128": photos128,
+}
+
+
+def load_recipe(name: str) -> Recipe:
+    """Return a recipe of `RECIPES`, or your own from an importable module as "my_module:my_recipe".
+
+    Raises:
+        ConfigError: no such recipe (the nearest are named), module or function.
+    """
+    if name in RECIPES:
+        return RECIPES[name]()
+    if ":" not in name:
+        raise ConfigError(
+            f"There is no recipe {name!r}.{did_you_mean(name, RECIPES)} "
+            f"The recipes: {', '.join(RECIPES)}; your own: my_module:my_recipe."
+        )
+    module_name, _, function_name = name.partition(":")
+    try:
+        function = getattr(importlib.import_module(module_name), function_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"recipe {name!r}: {error}. Expected an importable module and a function in it.") from error
+    recipe = function() if callable(function) else function
+    if not isinstance(recipe, Recipe):
+        raise ConfigError(f"recipe {name!r}: {function_name} gave a {type(recipe).__name__}; expected an allmlp.Recipe.")
+    return recipe

@@ -1,0 +1,42 @@
+"""Which recipe fits a data set, when the user names none."""
+
+import contextlib
+import dataclasses
+
+import numpy as np
+
+from allmlp.data import ImageDataset, decode
+from allmlp.errors import DataError
+from allmlp.recipes.small import cifar10, photos64, photos128
+from allmlp.training import Recipe
+
+__all__ = ["recipe_for"]
+
+# Training for fewer steps than this leaves accuracy on the table, for more than MAX_PHOTOS_SEEN costs a day on a laptop.
+_MIN_PHOTOS_SEEN = 80_000
+_MAX_PHOTOS_SEEN = 2_000_000
+
+
+def recipe_for(dataset: ImageDataset) -> tuple[Recipe, str]:
+    """Return a recipe for training on `dataset` from scratch, and the reason as a sentence.
+
+    The image size follows the photos (the median short side of 32 of them), the epochs their number.
+    """
+    split = dataset.splits["train"]
+    sides = []
+    for index in np.unique(np.linspace(0, len(split) - 1, 32).astype(int)):
+        with contextlib.suppress(DataError):  # training names every bad photo
+            sides.append(min(decode(split.read(int(index)), name=split.where(int(index))).shape[:2]))
+    side = int(np.median(sides)) if sides else 64
+    if side <= 48:
+        recipe = cifar10()
+    elif side <= 96 or len(split) < 2_000:
+        recipe = photos64()
+    else:
+        recipe = photos128()
+    seen = min(max(len(split) * recipe.num_epochs, _MIN_PHOTOS_SEEN), max(_MAX_PHOTOS_SEEN, len(split)))
+    recipe = dataclasses.replace(recipe, num_epochs=max(1, round(seen / len(split))))
+    return recipe, (
+        f"recipe {recipe.name}, {recipe.num_epochs} epochs: {len(split):,} training photos "
+        f"with a short side of about {side} pixels"
+    )

@@ -1,0 +1,6 @@
+"""What a run looks like: its plots, and one HTML page that says how good the model is."""
+
+from allmlp.report.page import write_report
+from allmlp.report.summary import Mistake, RunSummary
+
+__all__ = ["Mistake", "RunSummary", "write_report"]

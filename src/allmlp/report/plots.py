@@ -1,0 +1,246 @@
+"""The figures of a run, drawn on Figure objects and never through pyplot: a user's own plots stay untouched."""
+
+import io
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
+
+from allmlp.report.markup import percent, printable
+from allmlp.report.summary import RunSummary
+
+__all__ = [
+    "DARK",
+    "LIGHT",
+    "PANELS",
+    "Theme",
+    "confusion_figure",
+    "curves_figure",
+    "goes_by_number",
+    "panel_figure",
+    "samples_figure",
+    "to_png",
+]
+
+DPI = 200
+MAX_ANNOTATED_CLASSES = 20
+MAX_LABELLED_CLASSES = 40
+MAX_LABEL_CHARACTERS = 20
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of a figure; report.css has the same ones."""
+
+    paper: str
+    ink: str
+    muted: str
+    rule: str
+    right: str
+    wrong: str
+
+
+LIGHT = Theme(paper="#ffffff", ink="#1b2230", muted="#5b6575", rule="#e3e6eb", right="#2563c9", wrong="#d9600a")
+DARK = Theme(paper="#1a1f28", ink="#e9ecf1", muted="#9aa5b5", rule="#313947", right="#6ea8ff", wrong="#ff9a52")
+
+
+def to_png(figure: Figure) -> bytes:
+    """Return the figure as a PNG file."""
+    FigureCanvasAgg(figure)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=DPI, facecolor=figure.get_facecolor())
+    return file.getvalue()
+
+
+def curves_figure(summary: RunSummary, theme: Theme) -> Figure:
+    """Draw all of PANELS side by side."""
+    figure = _figure(4.2 * len(PANELS), 3.1, theme)
+    for axes, draw in zip(figure.subplots(1, len(PANELS)), PANELS.values(), strict=True):
+        draw(axes, summary, theme)
+    return figure
+
+
+def panel_figure(name: str, summary: RunSummary, theme: Theme) -> Figure:
+    """Draw one of PANELS by itself, so that a page can put them side by side or below each other."""
+    figure = _figure(4.2, 3.0, theme)
+    PANELS[name](figure.subplots(), summary, theme)
+    return figure
+
+
+def _draw_losses(axes: Axes, summary: RunSummary, theme: Theme) -> None:
+    _style(axes, "Loss (nats)", theme)
+    _plot(axes, summary.results, "train_loss", theme.right, label="training")
+    _plot(axes, summary.results, "validation_loss", theme.wrong, label="validation")
+    _legend(axes, theme)
+
+
+def _draw_accuracy(axes: Axes, summary: RunSummary, theme: Theme) -> None:
+    _style(axes, "Validation top-1", theme)
+    _plot(axes, summary.results, "validation_top1", theme.wrong, label="validation")
+    axes.set_ylim(0, 1)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    best = summary.best_row
+    if best is None:
+        return
+    epoch, accuracy = best["epoch"], best["validation_top1"]
+    axes.plot([epoch], [accuracy], "o", color=theme.ink, markersize=6, markeredgecolor=theme.paper, label="best")
+    # Above the axes, where no curve can run into it.
+    note = f"●  best: {percent(accuracy)}, epoch {epoch:g}"
+    axes.set_title(note, loc="right", fontsize=9, color=theme.ink, pad=10)
+
+
+def _draw_learning_rate(axes: Axes, summary: RunSummary, theme: Theme) -> None:
+    _style(axes, "Learning rate", theme)
+    _plot(axes, summary.results, "learning_rate", theme.muted, label="learning rate")
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+PANELS: Mapping[str, Callable[[Axes, RunSummary, Theme], None]] = {
+    "loss": _draw_losses,
+    "accuracy": _draw_accuracy,
+    "learning rate": _draw_learning_rate,
+}
+
+
+def confusion_figure(confusion: NDArray[np.int64], class_names: Sequence[str], theme: Theme) -> Figure:
+    """Draw a confusion matrix (K, K): shade is the share of the true class, right answers and mistakes have a hue each.
+
+    Counts stand in the cells of up to 20 classes and names along the sides of up to 40; beyond, classes go by number.
+    """
+    num_classes = len(class_names)
+    longest = max(len(_label(name, index)) for index, name in enumerate(class_names))
+    side = float(np.clip(0.4 * num_classes + 0.09 * longest + 0.8, 3.4, 8.0))
+    figure = _figure(side, side * 0.96, theme)
+    axes = figure.subplots()
+    totals = confusion.sum(axis=1, keepdims=True)
+    shares = confusion / np.maximum(totals, 1)
+    # Classes count from one, as in the table.
+    extent = (0.5, num_classes + 0.5, num_classes + 0.5, 0.5)
+    axes.imshow(_confusion_colours(shares, theme), aspect="equal", interpolation="auto", extent=extent)
+    _style(axes, "", theme)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel("prediction", color=theme.muted, fontsize=10)
+    axes.set_ylabel("truth", color=theme.muted, fontsize=10)
+    if num_classes <= MAX_LABELLED_CLASSES:
+        _label_classes(axes, class_names)
+    if num_classes <= MAX_ANNOTATED_CLASSES:
+        _annotate_counts(axes, confusion, shares, theme)
+    return figure
+
+
+def _confusion_colours(shares: NDArray[np.float64], theme: Theme) -> NDArray[np.float64]:
+    paper = np.array(to_rgb(theme.paper))
+    hues = np.where(np.eye(len(shares), dtype=bool)[..., None], to_rgb(theme.right), to_rgb(theme.wrong))
+    # The root lifts small shares: of 40 photos, 2 mistaken ones must be seen beside 30 right ones.
+    strength = (shares ** (0.5 if len(shares) <= MAX_LABELLED_CLASSES else 0.35))[..., None]
+    faint = 0.05 * (np.array(to_rgb(theme.ink)) - paper)  # so that empty cells still draw the grid of the matrix
+    colours = np.where(strength > 0, paper + strength * (hues - paper), paper + faint)
+    return np.asarray(colours, dtype=np.float64)  # (K, K, 3)
+
+
+def _label_classes(axes: Axes, class_names: Sequence[str]) -> None:
+    labels = [_label(name, index) for index, name in enumerate(class_names)]
+    size = 10 if len(labels) <= 12 else 8 if len(labels) <= 24 else 6
+    places = np.arange(1, len(labels) + 1)
+    # parse_math: a class may be called "$x$".
+    axes.set_xticks(places, labels, rotation=45, ha="right", rotation_mode="anchor", fontsize=size, parse_math=False)
+    axes.set_yticks(places, labels, fontsize=size, parse_math=False)
+    axes.tick_params(length=0)
+    # Thin gaps between the cells.
+    edges = np.arange(len(labels) + 1) + 0.5
+    axes.set_xticks(edges, minor=True)
+    axes.set_yticks(edges, minor=True)
+    axes.grid(visible=True, which="minor", color=axes.get_facecolor(), linewidth=1.5 if len(labels) <= 20 else 0.6)
+    axes.tick_params(which="minor", length=0)
+
+
+def _annotate_counts(axes: Axes, confusion: NDArray[np.int64], shares: NDArray[np.float64], theme: Theme) -> None:
+    size = 11 if len(confusion) <= 12 else 8
+    colours = _confusion_colours(shares, theme)
+    for row, column in np.argwhere(confusion > 0):
+        luminance = float(colours[row, column] @ (0.299, 0.587, 0.114))
+        colour = "#10151d" if luminance > 0.55 else "#ffffff"
+        axes.text(
+            column + 1, row + 1, str(confusion[row, column]), ha="center", va="center", color=colour, fontsize=size
+        )
+
+
+def samples_figure(photos: NDArray[np.uint8], captions: Sequence[str], theme: Theme) -> Figure:
+    """Draw photos (N, H, W, 3) as a sheet, at most eight in a row, each above its caption."""
+    num_columns = min(8, max(1, len(photos)))
+    num_rows = -(-len(photos) // num_columns)
+    figure = _figure(1.25 * num_columns, 1.5 * num_rows, theme)
+    grid = np.atleast_1d(figure.subplots(num_rows, num_columns)).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    for index, (photo, caption) in enumerate(zip(photos, captions, strict=True)):
+        grid[index].imshow(photo, interpolation="nearest" if photo.shape[0] <= 32 else "auto")
+        lines = textwrap.wrap(printable(caption), width=18, max_lines=2, placeholder=" …")
+        title = "\n".join(line if _is_drawable(line) else "" for line in lines)
+        grid[index].set_title(title, fontsize=8, color=theme.ink, pad=3, parse_math=False)
+    return figure
+
+
+def _figure(width: float, height: float, theme: Theme) -> Figure:
+    return Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor=theme.paper)
+
+
+def _style(axes: Axes, title: str, theme: Theme) -> None:
+    axes.set_facecolor(theme.paper)
+    if title:
+        axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=theme.ink, pad=10)
+        axes.set_xlabel("epoch", color=theme.muted, fontsize=9)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
+    axes.grid(visible=True, axis="y", color=theme.rule, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=theme.muted, labelsize=9, length=0)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(theme.rule)
+
+
+def _plot(axes: Axes, rows: Sequence[Mapping[str, float]], key: str, colour: str, *, label: str) -> None:
+    points = np.array([(row["epoch"], row.get(key, np.nan)) for row in rows], dtype=np.float64).reshape(-1, 2)
+    points = points[np.isfinite(points).all(axis=1)]
+    if not len(points):
+        return
+    few: dict[str, Any] = {"marker": "o", "markersize": 5} if len(points) <= 3 else {}
+    axes.plot(points[:, 0], points[:, 1], color=colour, linewidth=1.8, solid_capstyle="round", label=label, **few)
+
+
+def _legend(axes: Axes, theme: Theme) -> None:
+    if axes.get_lines():
+        place: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1.02, 1.015), "borderaxespad": 0.2}
+        axes.legend(ncols=2, frameon=False, fontsize=9, labelcolor=theme.ink, handlelength=1.2, **place)
+
+
+def goes_by_number(class_names: Sequence[str]) -> bool:
+    """Return whether a confusion matrix shows some of these classes by their number, which counts from one."""
+    return len(class_names) > MAX_LABELLED_CLASSES or not all(map(_is_drawable, map(printable, class_names)))
+
+
+def _label(name: str, index: int) -> str:
+    """Return a name that the figure's font can draw and that fits; a class in another script goes by its number."""
+    name = printable(name)
+    if not _is_drawable(name):
+        return f"no. {index + 1}"
+    if len(name) <= MAX_LABEL_CHARACTERS:
+        return name
+    # Shortened in the middle: "species number 012" and "species number 013" differ at the end.
+    half = MAX_LABEL_CHARACTERS // 2
+    return f"{name[:half]}…{name[-half + 1 :]}"
+
+
+def _is_drawable(name: str) -> bool:
+    return set(map(ord, name)) <= set(get_font(findfont(FontProperties())).get_charmap())

@@ -1,0 +1,75 @@
+"""What a report is made from: plain values, so that any trainer or evaluation can fill them in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allmlp.evaluation import Metrics
+
+__all__ = ["Mistake", "RunSummary"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Mistake:
+    """A photo that was named wrongly."""
+
+    identity: str
+    photo: NDArray[np.uint8]  # (H, W, 3)
+    truth: str
+    prediction: str
+    confidence: float  # of the prediction, 0..1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunSummary:
+    """A finished run. What is empty gets no section; only the name and the class names must be there."""
+
+    name: str
+    """The run folder's name."""
+    recipe: Mapping[str, Any]
+    """The resolved recipe as nested JSON."""
+    environment: Mapping[str, str]
+    model: Mapping[str, str]
+    """Rows to show, such as "parameters" -> "0.67 M"."""
+    splits: tuple[tuple[str, int], ...]
+    """Numbers of photos, such as ("train", 900)."""
+    class_names: tuple[str, ...]
+    results: tuple[Mapping[str, float], ...]
+    """The rows of results.csv, an epoch each; a value that was not measured is missing or NaN."""
+    evaluations: Mapping[str, Metrics]
+    """By split, of the best checkpoint."""
+    mistakes: tuple[Mistake, ...]
+    """Of the `headline_split`, the most confident first."""
+    training_sample: NDArray[np.uint8]
+    """(N, H, W, 3) augmented training photos."""
+    training_sample_captions: tuple[str, ...]
+    next_commands: tuple[str, ...]
+
+    @property
+    def headline_split(self) -> str | None:
+        """The split that the headline, the matrix and the mistakes are of: test, else validation, else any."""
+        return next((name for name in ("test", "validation", *self.evaluations) if name in self.evaluations), None)
+
+    @property
+    def headline(self) -> Metrics | None:
+        """The scores on the `headline_split`."""
+        return None if self.headline_split is None else self.evaluations[self.headline_split]
+
+    @property
+    def best_row(self) -> Mapping[str, float] | None:
+        """The row of `results` that the best checkpoint comes from, by its validation scores; None when unclear."""
+        validation = self.evaluations.get("validation")
+        if validation is None:
+            return None
+
+        def distance(row: Mapping[str, float]) -> float:
+            accuracy, loss = row.get("validation_top1", np.nan), row.get("validation_loss", np.nan)
+            gap = abs(accuracy - validation.top1) + abs(loss - validation.loss) / max(1.0, validation.loss)
+            return gap if np.isfinite(gap) else np.inf
+
+        nearest = min(self.results, key=distance, default=None)
+        # results.csv may be rounded, and a recomputed evaluation may differ in its last digits.
+        return nearest if nearest is not None and distance(nearest) < 2e-3 else None

@@ -1,0 +1,28 @@
+"""Training. A `Recipe` costs no torch; `train` loads it when first asked for."""
+
+from typing import TYPE_CHECKING, Any
+
+from allmlp.training.progress import Progress, Silence
+from allmlp.training.recipe import DataConfig, OptimizerConfig, Recipe, ScheduleConfig
+
+if TYPE_CHECKING:
+    from allmlp.training.loop import TrainResult, train
+
+__all__ = [
+    "DataConfig",
+    "OptimizerConfig",
+    "Progress",
+    "Recipe",
+    "ScheduleConfig",
+    "Silence",
+    "TrainResult",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("TrainResult", "train"):
+        from allmlp.training import loop
+
+        return getattr(loop, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

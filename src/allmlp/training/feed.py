@@ -1,0 +1,164 @@
+"""What the loop eats: augmented batches for training, fitted photos for validation."""
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from allmlp.data import (
+    NUM_CROP_DRAWS,
+    ImageDataset,
+    TrainingOrder,
+    TrainingPhotos,
+    check_photos,
+    draw_crops,
+    draw_mix,
+    evaluation_batches,
+    fitted_photos,
+    mix_images,
+    mix_labels,
+    resample,
+    uniforms,
+)
+from allmlp.evaluation import Metrics, evaluate
+from allmlp.training.progress import Progress
+from allmlp.training.recipe import Recipe
+from allmlp.training.state import TrainState
+
+__all__ = ["Feed", "TrainingBatch"]
+
+# Photos are kept in memory up to this share of what is free. It only decides speed: streaming gives the same bits.
+_MEMORY_SHARE = 0.25
+
+
+class TrainingBatch(NamedTuple):
+    """One step's input on the device.
+
+    images: (B, 3, H, W) float32, augmented, mixed and normalised.
+    labels: (B, K) float32 rows that sum to 1.
+    depth_draws: (B, 2 N) uniform: what stochastic depth drops; None when it is off.
+    """
+
+    images: Tensor
+    labels: Tensor
+    depth_draws: Tensor | None
+
+
+class Feed:
+    """The photos of a run, checked, and kept in memory where they fit.
+
+    Raises:
+        DataError: every photo that cannot be decoded, of every split, by name.
+    """
+
+    def __init__(self, recipe: Recipe, dataset: ImageDataset, *, device: str, progress: Progress) -> None:
+        self._recipe = recipe
+        self._dataset = dataset
+        self._device = device
+        self.class_names = dataset.class_names
+        self.preprocessing = recipe.data.preprocessing(recipe.model.image_size)
+        workers = recipe.data.num_workers
+        self._num_workers = min(os.cpu_count() or 1, 16) if workers is None else workers
+        split = dataset.splits["train"]
+        self.order = TrainingOrder(split.identities, seed=recipe.seed, batch_size=recipe.batch_size)
+        self._labels = torch.tensor(split.labels)
+        self._photos = TrainingPhotos(
+            split, image_size=recipe.model.image_size, fit=recipe.data.fit, num_workers=self._num_workers
+        )
+        self._fitted: dict[str, list[NDArray[np.uint8]]] = {}
+        self._read_all(progress)
+
+    def _read_all(self, progress: Progress) -> None:
+        """Decode every photo of every split before the first step: a bad one must not surface after hours of training."""
+        room = _MEMORY_SHARE * _free_memory()
+        storage = self._recipe.data.storage
+        keep = storage == "memory" or (storage == "auto" and self._photos.estimated_bytes() < room)
+        height, width = self._recipe.model.image_size
+        scored = [name for name in self._dataset.splits if name != "train"]
+        fitted: dict[str, dict[int, NDArray[np.uint8]]] = {
+            name: {} for name in scored if 3 * height * width * len(self._dataset.splits[name]) < room
+        }
+
+        def visit(split: str, index: int, photo: NDArray[np.uint8]) -> None:
+            if split == "train" and keep:
+                self._photos.keep(index, photo)
+            elif split in fitted:
+                fitted[split][index] = self.preprocessing.resize(photo)
+
+        check_photos(self._dataset, splits=tuple(self._dataset.splits), num_workers=self._num_workers, visit=visit)
+        self._fitted = {name: [photos[index] for index in range(len(photos))] for name, photos in fitted.items()}
+        progress.message(f"photos  all readable; training photos {'kept in memory' if keep else 'streamed'}")
+
+    def batches(self, *, first_step: int, num_steps: int) -> Iterator[TrainingBatch]:
+        """Yield the batches of steps `first_step` to `num_steps` - 1, each a function of (seed, step)."""
+        steps = range(first_step, num_steps)
+        indices = (self.order.batch(step)[0] for step in steps)
+        for step, raw in zip(steps, self._photos.batches(indices), strict=True):
+            yield self._augmented(step, raw.photos, raw.sizes)
+
+    def _augmented(self, step: int, photos: NDArray[np.uint8], sizes: NDArray[np.int64]) -> TrainingBatch:
+        recipe, model = self._recipe, self._recipe.model
+        indices, epochs = self.order.batch(step)
+        keys = self.order.keys[indices]
+        num_depth = 2 * model.num_blocks if model.stochastic_depth else 0
+        draws = np.concatenate(
+            [
+                uniforms(recipe.seed, int(epoch), keys[epochs == epoch], NUM_CROP_DRAWS + num_depth)
+                for epoch in np.unique(epochs)
+            ]
+        )
+        crops = draw_crops(
+            recipe.augmentation, draws[:, :NUM_CROP_DRAWS], sizes, image_size=model.image_size, fit=recipe.data.fit
+        )
+        mix = draw_mix(
+            recipe.augmentation, seed=recipe.seed, step=step, batch_size=len(keys), image_size=model.image_size
+        )
+        images = resample(
+            torch.from_numpy(photos).to(self._device, non_blocking=True),
+            torch.from_numpy(sizes),
+            crops,
+            image_size=model.image_size,
+            interpolation=recipe.data.interpolation,
+            mean=recipe.data.mean,
+            std=recipe.data.std,
+        )
+        labels = torch.nn.functional.one_hot(self._labels[torch.from_numpy(indices)], model.num_classes)
+        labels = mix_labels(
+            labels.to(self._device, torch.float32), mix, smoothing=recipe.augmentation.label_smoothing
+        )
+        depth = torch.from_numpy(draws[:, NUM_CROP_DRAWS:]).to(self._device, torch.float32) if num_depth else None
+        return TrainingBatch(mix_images(images, mix), labels, depth)
+
+    def fitted(self, split: str) -> Iterable[NDArray[np.uint8]]:
+        """Return the photos of a split as evaluation sees them, (H, W, 3) uint8, kept where they fit in memory."""
+        if split in self._fitted:
+            return self._fitted[split]
+        return fitted_photos(self._dataset.splits[split], self.preprocessing, num_workers=self._num_workers)
+
+    def validate(self, state: TrainState) -> Metrics | None:
+        """Score the averaged weights on the validation split in training's precision; None without that split."""
+        if "validation" not in self._dataset.splits:
+            return None
+        split = self._dataset.splits["validation"]
+        batches = evaluation_batches(
+            self.fitted("validation"), split.labels, self.preprocessing, num_classes=len(self.class_names)
+        )
+        with state.averaged() as model:
+
+            def forward(images: NDArray[np.float32]) -> NDArray[np.float32]:
+                with torch.autocast(self._device, torch.bfloat16, enabled=self._recipe.precision == "bfloat16"):
+                    logits: Tensor = model(torch.from_numpy(images).to(self._device))
+                return logits.float().cpu().numpy()
+
+            return evaluate(forward, batches, self.class_names)
+
+
+def _free_memory() -> int:
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):  # not POSIX: assume a small machine
+        return 4 << 30

@@ -1,0 +1,62 @@
+"""The optimizers, with decoupled weight decay on matrices only."""
+
+import torch
+from torch import Tensor, nn
+
+from allmlp.training.recipe import OptimizerConfig
+
+__all__ = ["Optimizer"]
+
+
+class Optimizer:
+    """One or two torch optimizers that step together on one schedule."""
+
+    def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
+        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._clip_norm = config.clip_norm
+        self._decayed: list[Tensor] = []
+        self._weight_decay = config.weight_decay
+        self._parts: list[tuple[torch.optim.Optimizer, float]] = []  # with its peak learning rate
+        matrices = [parameter for parameter in self._parameters if parameter.ndim >= 2]
+        rest = [parameter for parameter in self._parameters if parameter.ndim < 2]
+        if config.name == "sgd":
+            # torch's SGD adds weight decay to the gradient, where momentum accumulates it; ours is applied apart.
+            self._decayed = matrices
+            sgd = torch.optim.SGD(self._parameters, lr=config.learning_rate, momentum=config.momentum, fused=True)
+            self._parts.append((sgd, config.learning_rate))
+        elif config.name == "adamw":
+            self._parts.append((_adamw(matrices, rest, config.learning_rate, config), config.learning_rate))
+        else:
+            inner = {id(parameter) for name, parameter in model.named_parameters() if name.startswith("blocks.") and parameter.ndim == 2}
+            muon = torch.optim.Muon(
+                [parameter for parameter in matrices if id(parameter) in inner],
+                lr=config.learning_rate,
+                momentum=config.momentum,
+                weight_decay=config.weight_decay,
+            )
+            outer = [parameter for parameter in matrices if id(parameter) not in inner]
+            adamw_rate = config.adamw_learning_rate
+            assert adamw_rate is not None  # OptimizerConfig sees to it
+            self._parts += [(muon, config.learning_rate), (_adamw(outer, rest, adamw_rate, config), adamw_rate)]
+
+    def step(self, factor: float) -> float:
+        """Clip the gradients, take one step at `factor` times the peak learning rates; return the norm before clipping."""
+        limit = self._clip_norm if self._clip_norm is not None else float("inf")
+        norm = float(nn.utils.clip_grad_norm_(self._parameters, limit, foreach=True))
+        for part, peak in self._parts:
+            for group in part.param_groups:
+                group["lr"] = peak * factor
+        if self._decayed and self._weight_decay:
+            torch._foreach_mul_(self._decayed, 1.0 - self._parts[0][1] * factor * self._weight_decay)
+        for part, _ in self._parts:
+            part.step()
+        return norm
+
+    def zero_grad(self) -> None:
+        for part, _ in self._parts:
+            part.zero_grad()
+
+
+def _adamw(matrices: list[Tensor], rest: list[Tensor], rate: float, config: OptimizerConfig) -> torch.optim.AdamW:
+    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=rate, betas=config.betas, fused=True)

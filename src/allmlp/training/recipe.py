@@ -1,0 +1,153 @@
+"""`Recipe`: everything that decides a training run, as one frozen value that is written down with it. No torch here."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from allmlp.data import Augmentation, Preprocessing
+from allmlp.errors import ConfigError
+from allmlp.model import MixerConfig
+
+__all__ = ["DataConfig", "OptimizerConfig", "Recipe", "ScheduleConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """How photos reach the model.
+
+    Attributes:
+        fit, crop_fraction, interpolation, mean, std: see `Preprocessing`; the image size is the model's.
+        holdout: the share of each class's training photos that becomes validation when the data has none.
+        storage: "memory" decodes each photo once and keeps it, "stream" decodes it in every epoch; "auto" keeps
+            photos that take less than a quarter of the free memory. The results are the same, bit for bit.
+        num_workers: decoding threads; None means one for each processor core, at most 16.
+    """
+
+    fit: Literal["crop", "squash", "pad"] = "crop"
+    crop_fraction: float = 1.0
+    interpolation: Literal["bilinear", "bicubic"] = "bicubic"
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    holdout: float = 0.1
+    storage: Literal["auto", "memory", "stream"] = "auto"
+    num_workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.holdout < 1.0:
+            raise ConfigError(f"data.holdout is {self.holdout}; expected a share over 0 and under 1, such as 0.1.")
+        if self.num_workers is not None and not 0 <= self.num_workers <= 256:
+            raise ConfigError(f"data.num_workers is {self.num_workers}; expected 0 to 256.")
+
+    def preprocessing(self, image_size: tuple[int, int]) -> Preprocessing:
+        """Return the pre-processing that a model trained so needs."""
+        return Preprocessing(
+            image_size=image_size,
+            fit=self.fit,
+            crop_fraction=self.crop_fraction,
+            interpolation=self.interpolation,
+            mean=self.mean,
+            std=self.std,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """How a gradient becomes a step.
+
+    Attributes:
+        name: "adamw"; "sgd" with momentum; "muon": torch.optim.Muon for the weight matrices inside the blocks, AdamW for
+            the rest (patch projection, classifier, biases, norms).
+        learning_rate: the peak, of "muon" for the matrices.
+        adamw_learning_rate: the peak of AdamW's part under "muon"; None elsewhere.
+        weight_decay: on matrices only, decoupled: each step takes learning rate × weight decay of a weight away.
+        momentum: of SGD and Muon.
+        betas: of AdamW.
+        clip_norm: gradients are scaled down to this global norm (appendix B clips at 1); None does not.
+    """
+
+    name: Literal["adamw", "sgd", "muon"] = "adamw"
+    learning_rate: float = 1e-3
+    adamw_learning_rate: float | None = None
+    weight_decay: float = 0.1
+    momentum: float = 0.9
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip_norm: float | None = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.learning_rate <= 1e3:
+            raise ConfigError(f"optimizer.learning_rate is {self.learning_rate}; expected over 0, usually 1e-4 to 1e-1.")
+        if (self.adamw_learning_rate is not None) != (self.name == "muon"):
+            raise ConfigError(
+                "optimizer.adamw_learning_rate belongs to optimizer.name=muon: "
+                + ("set it, such as 0.002." if self.name == "muon" else "set it to none for this optimizer.")
+            )
+        if self.weight_decay < 0.0 or not 0.0 <= self.momentum < 1.0 or not all(0.0 <= beta < 1.0 for beta in self.betas):
+            raise ConfigError("optimizer: weight_decay must not be negative; momentum and betas lie in [0, 1).")
+        if self.clip_norm is not None and self.clip_norm <= 0.0:
+            raise ConfigError(f"optimizer.clip_norm is {self.clip_norm}; expected over 0, or none.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig:
+    """How the learning rate goes over training: up from 0 in a line, then down.
+
+    Attributes:
+        warmup: the share of all steps that go up.
+        decay: the shape of the way down.
+        final_fraction: of the peak, reached at the last step.
+    """
+
+    warmup: float = 0.05
+    decay: Literal["cosine", "linear"] = "cosine"
+    final_fraction: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.warmup < 1.0 or not 0.0 <= self.final_fraction <= 1.0:
+            raise ConfigError("schedule: warmup lies in [0, 1), final_fraction in [0, 1].")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A training run.
+
+    Attributes:
+        name: for people and for the run folder.
+        model: the Mixer; its number of classes is replaced by the data's.
+        num_epochs: how often each photo is seen.
+        batch_size: the global batch.
+        seed: of the initial weights, the held-out split, the order, the augmentation: an unsigned 32-bit number.
+        loss: "softmax" or "sigmoid" cross-entropy.
+        ema_decay: of the exponential moving average of the weights, which is what is evaluated and saved; None saves the
+            weights themselves. Early on the decay is at most (1 + step) / (10 + step).
+        precision: of the forward and backward pass; weights, gradients and optimizer stay float32. "auto" is bfloat16 on
+            hardware that computes in it, else float32.
+        compile: torch.compile the model: half a minute at the start for a tenth less time a step.
+        activation_checkpointing: see `MlpMixer`.
+        max_minutes: lower `num_epochs` at the start to what this machine trains in that time, measured on some steps.
+    """
+
+    name: str
+    model: MixerConfig
+    num_epochs: int
+    batch_size: int
+    seed: int = 0
+    data: DataConfig = field(default_factory=DataConfig)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    loss: Literal["softmax", "sigmoid"] = "softmax"
+    ema_decay: float | None = None
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: bool = False
+    activation_checkpointing: bool = False
+    max_minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("num_epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1.")
+        if not 0 <= self.seed < 2**32:
+            raise ConfigError(f"seed is {self.seed}; expected 0 to {2**32 - 1}.")
+        if self.ema_decay is not None and not 0.0 <= self.ema_decay < 1.0:
+            raise ConfigError(f"ema_decay is {self.ema_decay}; expected at least 0 and under 1, such as 0.999, or none.")
+        if self.max_minutes is not None and self.max_minutes <= 0.0:
+            raise ConfigError(f"max_minutes is {self.max_minutes}; expected over 0, or none.")

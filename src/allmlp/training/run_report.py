@@ -1,0 +1,93 @@
+"""From a finished run to its report."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allmlp.config import to_dict
+from allmlp.data import ImageDataset, decode
+from allmlp.evaluation import Metrics
+from allmlp.model import cost, num_parameters
+from allmlp.report import Mistake, RunSummary, write_report
+from allmlp.training.feed import Feed
+from allmlp.training.recipe import Recipe
+from allmlp.training.run import RunDirectory
+
+__all__ = ["write_run_report"]
+
+_NUM_MISTAKES = 24
+_NUM_TRAINING_SAMPLES = 32
+
+
+def write_run_report(
+    run: RunDirectory,
+    recipe: Recipe,
+    dataset: ImageDataset,
+    evaluations: dict[str, Metrics],
+    feed: Feed,
+    environment: dict[str, str],
+) -> None:
+    """Write plots/ and report.html into the run folder."""
+    split = next((name for name in ("test", "validation") if name in evaluations), None)
+    photos, captions = _training_sample(feed, recipe)
+    write_report(
+        RunSummary(
+            name=run.path.name,
+            recipe=to_dict(recipe),
+            environment=environment,
+            model=_model_rows(recipe),
+            splits=tuple((name, len(part)) for name, part in dataset.splits.items()),
+            class_names=dataset.class_names,
+            results=tuple(run.results),
+            evaluations=evaluations,
+            mistakes=_mistakes(dataset, split, evaluations[split], feed) if split else (),
+            training_sample=photos,
+            training_sample_captions=captions,
+            next_commands=(
+                f"allmlp predict {run.path} PHOTO.jpg",
+                f"allmlp evaluate {run.path} {dataset.source}",
+                f"allmlp inspect {run.path}",
+            ),
+        ),
+        run.path,
+    )
+
+
+def _model_rows(recipe: Recipe) -> dict[str, str]:
+    model = recipe.model
+    parts = cost(model)
+    return {
+        "image": f"{model.image_size[0]} × {model.image_size[1]} px, patches of {model.patch_size}: {model.num_tokens} tokens",
+        "blocks": str(model.num_blocks),
+        "widths": f"C {model.hidden_dim}, D_S {model.tokens_mlp_dim}, D_C {model.channels_mlp_dim}",
+        "parameters": f"{num_parameters(model):,}",
+        "GFLOPs an image": f"{2e-9 * sum(part.multiply_adds for part in parts):.3g}",
+        "GELU": model.gelu,
+    }
+
+
+def _mistakes(dataset: ImageDataset, split: str, metrics: Metrics, feed: Feed) -> tuple[Mistake, ...]:
+    part = dataset.splits[split]
+    wrong = np.flatnonzero(metrics.predictions != part.labels)
+    worst = wrong[np.argsort(-metrics.confidences[wrong], kind="stable")][:_NUM_MISTAKES]
+    return tuple(
+        Mistake(
+            identity=part.identities[index],
+            photo=feed.preprocessing.resize(decode(part.read(index), name=part.where(index))),
+            truth=dataset.class_names[part.labels[index]],
+            prediction=dataset.class_names[metrics.predictions[index]],
+            confidence=float(metrics.confidences[index]),
+        )
+        for index in map(int, worst)
+    )
+
+
+def _training_sample(feed: Feed, recipe: Recipe) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """The first photos of the first step exactly as the model saw them, with their label shares."""
+    batch = next(feed.batches(first_step=0, num_steps=1))
+    pixels = batch.images[:_NUM_TRAINING_SAMPLES].cpu().numpy().transpose(0, 2, 3, 1)
+    pixels = (pixels * np.array(recipe.data.std) + np.array(recipe.data.mean)) * 255.0
+    captions = []
+    for row in batch.labels[:_NUM_TRAINING_SAMPLES].cpu().numpy():
+        shares = [(feed.class_names[index], row[index]) for index in np.argsort(-row, kind="stable")[:2]]
+        captions.append(" + ".join(f"{share:.0%} {name}" if share < 0.99 else name for name, share in shares if share > 0.05))
+    return np.clip(np.round(pixels), 0, 255).astype(np.uint8), tuple(captions)

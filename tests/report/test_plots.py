@@ -1,0 +1,125 @@
+"""Facts about the figures: what is drawn, not how it looks."""
+
+import sys
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+
+from allmlp.data import Batch
+from allmlp.evaluation import evaluate
+from allmlp.report import RunSummary, plots
+from allmlp.report.plots import DARK, LIGHT, confusion_figure, curves_figure, samples_figure, to_png
+
+
+def summary(num_epochs: int = 4, best: int = 3) -> RunSummary:
+    identity = np.eye(2, dtype=np.float32)
+    images = np.broadcast_to(identity[[0, 0, 0, 0]][:, None, None, :], (4, 3, 1, 2))
+    batch = Batch(images, identity[[0, 0, 0, 1]], np.ones(4, dtype=bool))
+    metrics = evaluate(lambda photos: photos[:, 0, 0, :], [batch], ("a", "b"))  # three of four right
+    rows = [
+        {
+            "epoch": float(epoch),
+            "train_loss": 2 - 0.1 * epoch,
+            "validation_loss": metrics.loss if epoch == best else float("nan") if epoch == 2 else 3 - 0.1 * epoch,
+            "validation_top1": metrics.top1 if epoch == best else 0.1 * epoch,
+            "learning_rate": 0.1 / epoch,
+        }
+        for epoch in range(1, num_epochs + 1)
+    ]
+    return RunSummary(
+        name="run",
+        recipe={},
+        environment={},
+        model={},
+        splits=(),
+        class_names=("a", "b"),
+        results=tuple(rows),
+        evaluations={"validation": metrics},
+        mistakes=(),
+        training_sample=np.zeros((0, 8, 8, 3), dtype=np.uint8),
+        training_sample_captions=(),
+        next_commands=(),
+    )
+
+
+def lines(axes: Axes) -> dict[str, list[tuple[float, float]]]:
+    return {
+        str(line.get_label()): [(float(x), float(y)) for x, y in np.asarray(line.get_xydata())]
+        for line in axes.get_lines()
+    }
+
+
+def test_curves_are_the_rows_of_the_results() -> None:
+    loss, accuracy, rate = curves_figure(summary(), LIGHT).get_axes()
+    rows = summary().results
+    assert lines(loss)["training"] == [(row["epoch"], row["train_loss"]) for row in rows]
+    assert lines(loss)["validation"] == [(row["epoch"], row["validation_loss"]) for row in rows if row["epoch"] != 2]
+    assert lines(accuracy)["validation"] == [(row["epoch"], row["validation_top1"]) for row in rows]
+    assert lines(accuracy)["best"] == [(3.0, 0.75)]
+    assert accuracy.get_title(loc="right") == "●  best: 75.0\u00a0%, epoch 3"
+    assert lines(rate)["learning rate"] == [(row["epoch"], row["learning_rate"]) for row in rows]
+    assert [axes.get_title(loc="left") for axes in (loss, accuracy, rate)] == [
+        "Loss (nats)",
+        "Validation top-1",
+        "Learning rate",
+    ]
+
+
+def test_a_single_epoch_is_drawn_as_a_point() -> None:
+    loss = curves_figure(summary(num_epochs=1), LIGHT).get_axes()[0]
+    assert all(line.get_marker() == "o" for line in loss.get_lines())
+
+
+def test_confusion_matrix_shows_counts_and_tells_right_from_wrong() -> None:
+    confusion = np.array([[30, 0, 10], [0, 5, 0], [2, 0, 0]], dtype=np.int64)
+    axes = confusion_figure(confusion, ("shirt", "$x$", "hat"), LIGHT).get_axes()[0]
+    cells = {(round(cell.get_position()[1]), round(cell.get_position()[0])): cell.get_text() for cell in axes.texts}
+    assert cells == {(1, 1): "30", (1, 3): "10", (2, 2): "5", (3, 1): "2"}  # classes count from one
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["shirt", "$x$", "hat"]
+    pixels = np.asarray(axes.get_images()[0].get_array())
+    red, blue = pixels[..., 0], pixels[..., 2]
+    assert blue[0, 0] > red[0, 0] and blue[1, 1] > red[1, 1]
+    assert red[0, 2] > blue[0, 2] and red[2, 0] > blue[2, 0]
+    assert pixels[0, 1].min() > 0.9  # an empty cell is almost the paper
+
+
+@pytest.mark.parametrize(("num_classes", "num_labels"), [(2, 2), (20, 20), (40, 40)])
+def test_confusion_matrix_is_labelled_while_labels_fit(num_classes: int, num_labels: int) -> None:
+    names = tuple(f"species number {index}" for index in range(num_classes))
+    axes = confusion_figure(np.eye(num_classes, dtype=np.int64), names, DARK).get_axes()[0]
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert len(set(labels)) == num_labels
+    assert len(axes.texts) == (num_classes if num_classes <= 20 else 0)
+
+
+def test_confusion_matrix_of_many_classes_has_neither_names_nor_counts() -> None:
+    names = tuple(f"species {index}" for index in range(200))
+    figure = confusion_figure(np.eye(200, dtype=np.int64), names, LIGHT)
+    axes = figure.get_axes()[0]
+    assert not axes.texts
+    assert not any("species" in label.get_text() for label in axes.get_xticklabels())
+    assert to_png(figure).startswith(b"\x89PNG")
+
+
+def test_names_in_a_script_without_glyphs_go_by_number() -> None:
+    axes = confusion_figure(np.eye(2, dtype=np.int64), ("shirt", "\U0001f457"), LIGHT).get_axes()[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["shirt", "no. 2"]
+    assert plots.goes_by_number(("shirt", "\U0001f457"))
+    assert not plots.goes_by_number(("shirt", "robe d’été"))
+
+
+def test_sample_sheet_shows_every_photo_with_its_caption() -> None:
+    photos = np.random.default_rng(0).integers(0, 256, size=(11, 8, 8, 3), dtype=np.uint8)
+    captions = [f"class {index}" for index in range(10)] + ["shirt 0.62 + <b> $x 0.38"]
+    axes = [one for one in samples_figure(photos, captions, LIGHT).get_axes() if one.get_images()]
+    assert len(axes) == 11
+    for one, photo, caption in zip(axes, photos, captions, strict=True):
+        np.testing.assert_array_equal(np.asarray(one.get_images()[0].get_array()), photo)
+        assert one.get_title().replace("\n", " ") == caption
+
+
+def test_figures_leave_pyplot_alone() -> None:
+    to_png(curves_figure(summary(), DARK))
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    assert pyplot is None or pyplot.get_fignums() == []

@@ -1,0 +1,327 @@
+"""Facts about the page and the plots of a run, on made-up results."""
+
+import base64
+import io
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from allmlp.data import Batch
+from allmlp.errors import AllmlpError
+from allmlp.evaluation import Metrics, evaluate
+from allmlp.report import Mistake, RunSummary, write_report
+
+CLASS_NAMES = ("shirt", "t-shirt", "dress", "<script>alert(1)</script>", "=cmd")
+VOID_ELEMENTS = {"meta", "img", "source"}
+
+
+class Page(HTMLParser):
+    """The page's text, its elements, and whether every element was closed in order."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.open: list[str] = []
+        self.feed(path.read_text(encoding="utf-8"))
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID_ELEMENTS:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.words).replace("\u00a0", " ").split())
+
+    def attributes(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def metrics_of(confusion: NDArray[np.int64], class_names: tuple[str, ...] = CLASS_NAMES) -> Metrics:
+    """Evaluate photos that give this confusion matrix, each predicted with the same margin."""
+    truths, predictions = (np.repeat(index, confusion.ravel()) for index in np.indices(confusion.shape).reshape(2, -1))
+    identity = np.eye(len(class_names), dtype=np.float32)
+    images = np.broadcast_to(2 * identity[predictions][:, None, None, :], (len(truths), 3, 1, len(class_names)))
+    batch = Batch(images, identity[truths], np.ones(len(truths), dtype=bool))
+    return evaluate(lambda photos: photos[:, 0, 0, :], [batch], class_names)
+
+
+TEST = metrics_of(
+    np.array([[28, 12, 0, 0, 0], [3, 16, 1, 0, 0], [0, 0, 10, 0, 0], [2, 0, 0, 6, 0], [0, 0, 1, 0, 9]], dtype=np.int64)
+)
+VALIDATION = metrics_of(np.diag([4, 4, 4, 4, 4]) + np.eye(5, k=1, dtype=np.int64))
+
+
+def photos(num_photos: int, side: int = 16) -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, size=(num_photos, side, side, 3), dtype=np.uint8)
+
+
+def row(epoch: int, accuracy: float, loss: float) -> dict[str, float]:
+    return {
+        "epoch": epoch,
+        "step": 10 * epoch,
+        "seconds": 84.0 * epoch,
+        "learning_rate": 0.003 / epoch,
+        "train_loss": 2.0 / epoch,
+        "validation_loss": loss,
+        "validation_top1": accuracy,
+        "validation_top5": 1.0,
+        "images_per_second": 1234.0,
+    }
+
+
+def summary(**changes: Any) -> RunSummary:
+    sample = RunSummary(
+        name="runs/my-run",
+        recipe={"num_epochs": 3, "optimizer": {"learning_rate": 3e-3, "nesterov": True}, "initial": None},
+        environment={"allmlp": "0.1.0", "processor": "a processor"},
+        model={"parameters": "0.67 M"},
+        splits=(("train", 905), ("validation", 24), ("test", 88)),
+        class_names=CLASS_NAMES,
+        results=(row(1, 0.2, 1.9), row(2, VALIDATION.top1, VALIDATION.loss), row(3, 0.8, 1.5)),
+        evaluations={"validation": VALIDATION, "test": TEST},
+        mistakes=tuple(
+            Mistake(identity=f"{truth}/{index}.jpg", photo=photo, truth=truth, prediction="shirt", confidence=0.9312)
+            for index, (truth, photo) in enumerate(zip(CLASS_NAMES, photos(5), strict=True))
+        ),
+        training_sample=photos(9),
+        training_sample_captions=tuple(f"caption {index}" for index in range(9)),
+        next_commands=("allmlp predict runs/my-run photos/*.jpg", "allmlp inspect 'a & b'"),
+    )
+    return replace(sample, **changes)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
+    folder = tmp_path_factory.mktemp("run")
+    return folder, write_report(summary(), folder)
+
+
+@pytest.fixture(scope="module")
+def page(written: tuple[Path, list[Path]]) -> Page:
+    return Page(written[0] / "report.html")
+
+
+@pytest.fixture
+def report_of(tmp_path: Path) -> Callable[..., Page]:
+    def write(**changes: Any) -> Page:
+        write_report(summary(**changes), tmp_path)
+        return Page(tmp_path / "report.html")
+
+    return write
+
+
+def test_report_writes_three_plots_and_a_page(written: tuple[Path, list[Path]]) -> None:
+    folder, paths = written
+    names = ["plots/curves.png", "plots/confusion.png", "plots/samples.png", "report.html"]
+    assert paths == [folder / name for name in names]
+    for path in paths[:3]:
+        with Image.open(path) as picture:
+            assert picture.format == "PNG"
+            assert picture.width >= 600
+    assert sorted(path for path in folder.rglob("*") if path.is_file()) == sorted(paths)
+
+
+def test_page_says_how_good_the_model_is(page: Page) -> None:
+    for fact in (
+        "78.4 %test top-1: 69 of 88 photos right",  # (28 + 16 + 10 + 6 + 9) / 88
+        "68.7 to 85.7 %",  # scipy.stats.binomtest(69, 88).proportion_ci(method="wilson")
+        "Always answering “shirt”: 45.5 %",
+        "Balanced accuracy83.0 %",  # (28/40 + 16/20 + 1 + 6/8 + 9/10) / 5
+        f"Loss (nats){TEST.loss:.3f}",
+        "Validation top-183.3 %",
+        "Training photos905",
+        "Training time4 min 12 s",
+        "best checkpoint (the highest validation top-1, epoch 2 of 3)",
+        "no test-time averaging",
+        "1,234 photos/s",
+    ):
+        assert fact in page.text
+
+
+def test_page_names_the_confused_pairs_in_words(page: Page) -> None:
+    assert "shirt taken for t-shirt 12 times of 40 (30.0 %)" in page.text
+    assert "t-shirt taken for shirt 3 times of 20 (15.0 %)" in page.text
+    assert "=cmd taken for dress 1 time of 10 (10.0 %)" in page.text
+    order = [
+        page.text.index(f"{count} of {total} (") for count, total in (("12 times", 40), ("3 times", 20), ("2 times", 8))
+    ]
+    assert order == sorted(order)
+
+
+def test_page_lists_the_classes_worst_first(page: Page) -> None:
+    table = page.text[page.text.index("Class by class") : page.text.index("Worst mistakes")]
+    places = [
+        table.index(text)
+        for text in (
+            "shirt4070.0 %84.8 %t-shirt (12)",
+            "<script>alert(1)</script>875.0 %100.0 %shirt (2)",
+            "t-shirt2080.0 %57.1 %shirt (3)",
+            "=cmd1090.0 %100.0 %dress (1)",
+            "dress10100.0 %83.3 %–",
+        )
+    ]
+    assert places == sorted(places)
+    widths = [attributes.get("style") for attributes in page.attributes("i")]
+    assert "width:70.0%" in widths and "width:84.8%" in widths
+
+
+def test_page_shows_the_mistakes_and_what_made_them(page: Page) -> None:
+    assert "5 of 19" in page.text
+    assert "dress → shirt93.1 %dress/2.jpg" in page.text
+    assert "dress taken for shirt at 93.1\u00a0%: dress/2.jpg" in [image["alt"] for image in page.attributes("img")]
+
+
+def test_page_holds_recipe_model_data_environment_and_commands(page: Page) -> None:
+    for fact in (
+        "num_epochs3",
+        "optimizer.learning_rate0.003",
+        "optimizer.nesterovtrue",
+        "initialnone",
+        "parameters0.67 M",
+        "processora processor",
+        "train905––––",
+        f"test8878.4 %83.0 %100.0 %{TEST.loss:.3f}",
+        "allmlp predict runs/my-run photos/*.jpg",
+        "allmlp inspect 'a & b'",
+        "Written by allmlp 0.1.0.",
+    ):
+        assert fact in page.text
+
+
+def test_page_is_self_contained_and_runs_no_script(written: tuple[Path, list[Path]], page: Page) -> None:
+    content = (written[0] / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"https?:|//[a-z]|@import|url\(|javascript:", re.sub(r"data:image/[^\"]*", "", content))
+    tags = {tag for tag, _ in page.elements}
+    assert not tags & {"script", "link", "iframe", "object", "embed", "base", "form"}
+    sources = [image["src"] for image in page.attributes("img")] + [one["srcset"] for one in page.attributes("source")]
+    assert all(source is not None and source.startswith("data:image/") for source in sources)
+    assert any("default-src 'none'" in (meta.get("content") or "") for meta in page.attributes("meta"))
+    handlers = [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
+    assert handlers == []
+
+
+def test_links_lead_to_the_sections(page: Page) -> None:
+    identifiers = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    links = [link["href"] for link in page.attributes("a")]
+    assert len(identifiers) == len(set(identifiers))
+    assert links and all(link is not None and link.removeprefix("#") in identifiers for link in links)
+    assert page.attributes("html")[0]["lang"] == "en"
+
+
+def test_every_picture_is_whole_and_described(page: Page) -> None:
+    images = page.attributes("img")
+    assert len(images) == 3 + 1 + 5 + 9  # panels, matrix, mistakes, samples
+    for image in images:
+        assert image["alt"]
+        _, encoded = (image["src"] or "").split(",")
+        Image.open(io.BytesIO(base64.b64decode(encoded, validate=True))).load()
+    assert len(page.attributes("source")) == 4  # the figures have a dark side
+
+
+def test_hostile_names_are_text_everywhere(report_of: Callable[..., Page]) -> None:
+    names = (
+        "<script>alert(1)</script>",
+        "=cmd|' /C calc'!A0",
+        '"><img src=x onerror=alert(1)>',
+        "$\\frac{x$",
+        "a\u202eb\udcff\n\0",
+    )
+    mistake = Mistake(identity=names[4], photo=photos(1)[0], truth=names[0], prediction=names[2], confidence=0.5)
+    page = report_of(
+        name=names[2],
+        results=(),
+        class_names=names,
+        evaluations={"test": metrics_of(np.full((5, 5), 2), names)},
+        mistakes=(mistake,),
+        recipe={names[0]: {names[2]: names[4]}},
+        environment={names[2]: names[0]},
+        model={names[0]: names[2]},
+        training_sample_captions=(*names, *names[:4]),
+        next_commands=names,
+    )
+    tags = {tag for tag, _ in page.elements}
+    assert "script" not in tags
+    assert all("onerror" not in attributes for _, attributes in page.elements)
+    assert all(name in page.text for name in names[:4])
+    assert "a\\u202eb\\udcff\\n\\x00" in page.text
+
+
+def test_run_without_test_split_reports_validation_and_says_so(report_of: Callable[..., Page]) -> None:
+    page = report_of(evaluations={"validation": VALIDATION}, splits=(("train", 905), ("validation", 24)))
+    assert "83.3 %validation top-1: 20 of 24 photos right" in page.text
+    assert "There is no test split" in page.text
+    assert "The test photos chose nothing" not in page.text
+
+
+def test_run_without_mistakes_says_so(report_of: Callable[..., Page]) -> None:
+    page = report_of(evaluations={"test": metrics_of(np.diag([3, 1, 4, 1, 0]))}, mistakes=(), results=())
+    assert "100.0 %" in page.text
+    assert "No photo was named wrongly." in page.text
+    assert "There are none." in page.text
+    assert "=cmd0–––" in page.text  # a class without photos has no rates
+
+
+def test_report_of_a_single_epoch_that_measured_little(report_of: Callable[..., Page]) -> None:
+    page = report_of(results=({"epoch": 1.0, "train_loss": 2.5, "validation_loss": float("nan")},))
+    assert "1 epoch in –." in page.text
+    assert "nan" not in page.text
+
+
+def test_empty_sections_are_left_out(tmp_path: Path) -> None:
+    empty: dict[str, Any] = {key: {} for key in ("recipe", "environment", "model", "evaluations")}
+    empty |= dict.fromkeys(("splits", "results", "mistakes", "training_sample_captions", "next_commands"), ())
+    paths = write_report(summary(training_sample=photos(0), **empty), tmp_path)
+    page = Page(tmp_path / "report.html")
+    assert [path.name for path in paths] == ["report.html"]
+    assert "Not evaluated." in page.text
+    assert page.attributes("section") == page.attributes("a") == []
+
+
+def test_large_photos_become_thumbnails(report_of: Callable[..., Page]) -> None:
+    page = report_of(training_sample=photos(1, side=640), training_sample_captions=("one",), results=())
+    source = next(image["src"] for image in page.attributes("img") if image["alt"] == "augmented training photo: one")
+    assert source is not None
+    with Image.open(io.BytesIO(base64.b64decode(source.split(",")[1]))) as picture:
+        assert picture.size == (160, 160)
+
+
+def test_many_classes_go_by_number_and_fold(report_of: Callable[..., Page]) -> None:
+    names = tuple(f"class {index:03d}" for index in range(60))
+    page = report_of(
+        class_names=names,
+        evaluations={"test": metrics_of(np.eye(60, dtype=np.int64) * 2, names)},
+        mistakes=(),
+        results=(),
+    )
+    assert "The other 30 classes" in page.text
+    assert "60. class 059" in page.text
+
+
+def test_same_run_gives_the_same_bytes(written: tuple[Path, list[Path]], tmp_path: Path) -> None:
+    again = write_report(summary(), tmp_path)
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in written[1]]
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "plots").write_text("a file where the folder should be")
+    with pytest.raises(AllmlpError, match=r"plots.*could not be written"):
+        write_report(summary(), tmp_path)

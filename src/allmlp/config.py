@@ -115,11 +115,13 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         allowed = typing.get_args(hint)
         if value not in allowed:
             names = ", ".join(str(choice) for choice in allowed)
-            raise ConfigError(f"{where}: {_shown(value)} is not one of {names}.{did_you_mean(str(value), map(str, allowed))}")
+            raise ConfigError(
+                f"{where}: {_shown(value)} is not one of {names}.{did_you_mean(str(value), map(str, allowed))}"
+            )
         return value
     if origin is tuple:
         return _convert_tuple(hint, value, where)
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return value if isinstance(value, hint) else _build(hint, value, where)
     return _convert_scalar(hint, value, where)
 

@@ -1,8 +1,11 @@
 """Which device to compute on, and whether it computes in bfloat16."""
 
+import ctypes
+import sys
+
 from allmlp.errors import ConfigError, did_you_mean
 
-__all__ = ["DEVICES", "choose_device", "describe_device", "has_bfloat16"]
+__all__ = ["DEVICES", "choose_device", "describe_device", "has_bfloat16", "reuse_freed_memory"]
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -16,13 +19,17 @@ def choose_device(name: str) -> str:
     import torch
 
     if name not in DEVICES:
-        raise ConfigError(f"There is no device {name!r}.{did_you_mean(name, DEVICES)} Choose one of {', '.join(DEVICES)}.")
+        raise ConfigError(
+            f"There is no device {name!r}.{did_you_mean(name, DEVICES)} Choose one of {', '.join(DEVICES)}."
+        )
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return next(device for device, there in available.items() if there)
     if not available[name]:
         there = ", ".join(sorted(device for device, is_there in available.items() if is_there))
-        raise ConfigError(f"device {name} is not available: torch {torch.__version__} finds {there} here. Use --device auto.")
+        raise ConfigError(
+            f"device {name} is not available: torch {torch.__version__} finds {there} here. Use --device auto."
+        )
     return name
 
 
@@ -31,7 +38,7 @@ def has_bfloat16(device: str) -> bool:
     import torch
 
     if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device == "cpu":
         features = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
         return any(bool(features.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))
@@ -48,3 +55,18 @@ def describe_device(device: str) -> str:
         features = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
         return f"cpu ({features.get('cpu_name', 'unknown processor')}, {torch.get_num_threads()} threads)"
     return device
+
+
+def reuse_freed_memory() -> None:
+    """Let glibc keep freed memory for the next allocation; elsewhere do nothing.
+
+    By default glibc returns every block of over 32 MB to the system, which then clears its pages anew in each training
+    step: a fifth of the step of a small Mixer at batch 512. The setting holds for the whole process; peak memory stays.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+    if mallopt is not None:
+        trim_threshold, mmap_threshold = -1, -3  # malloc.h
+        mallopt(mmap_threshold, 1 << 30)
+        mallopt(trim_threshold, (1 << 31) - 1)

@@ -394,8 +394,8 @@ def test_cmyk_becomes_rgb_by_one_rule() -> None:
 
 
 def test_lab_and_ycbcr_tiffs_become_rgb() -> None:
-    black = Image.frombytes("LAB", (1, 1), bytes([0, 128, 128]))
-    white = Image.frombytes("LAB", (1, 1), bytes([255, 128, 128]))
+    black = Image.new("LAB", (1, 1), (0, 128, 128))
+    white = Image.new("LAB", (1, 1), (255, 128, 128))
     assert decode(encode(black, "TIFF"), name="x").tolist() == [[[0, 0, 0]]]
     assert decode(encode(white, "TIFF"), name="x").tolist() == [[[255, 255, 255]]]
     ycbcr = encode(PHOTO.convert("YCbCr"), "TIFF")

@@ -97,7 +97,9 @@ def _find(source: Path) -> Path:
 def _read_description(path: Path) -> _Description:
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise CheckpointError(f"{path}: larger than {MAX_CONFIG_BYTES >> 20} MiB; this is no checkpoint's configuration.")
+            raise CheckpointError(
+                f"{path}: larger than {MAX_CONFIG_BYTES >> 20} MiB; this is no checkpoint's configuration."
+            )
         values: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: could not be read as JSON: {error}") from error
@@ -118,7 +120,9 @@ def _read_weights(path: Path) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     if not path.is_file():
-        raise CheckpointError(f"{path}: the weights are missing. A checkpoint folder holds {WEIGHTS_FILE} and {CONFIG_FILE}.")
+        raise CheckpointError(
+            f"{path}: the weights are missing. A checkpoint folder holds {WEIGHTS_FILE} and {CONFIG_FILE}."
+        )
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:

@@ -32,11 +32,15 @@ class _Choice(NamedTuple):
 
 
 def evaluate(
-    checkpoint: Annotated[str, typer.Argument(help="A run folder or a checkpoint folder.", show_default=False)],
-    data: Annotated[str, typer.Argument(help="Labelled photos, in any form that train takes.", show_default=False)],
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT", help="A run folder or a checkpoint folder.", show_default=False)
+    ],
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="Labelled photos, in any form that train takes.", show_default=False)
+    ],
     split: Annotated[
         str | None,
-        typer.Option(help="train, validation, test or all.", show_default="test, else validation, else all"),
+        typer.Option(help="train, validation or test.", show_default="test, else validation, else train"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     min_top1: Annotated[

@@ -18,7 +18,12 @@ _MAX_NAMES = 20
 
 def inspect(
     checkpoint: Annotated[
-        str, typer.Argument(help="A run folder, a checkpoint folder, or a variant such as B/16.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="A run folder, a checkpoint folder, or a variant such as B/16.",
+            show_default=False,
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

@@ -33,7 +33,9 @@ class Format(enum.StrEnum):
 
 
 def predict(
-    checkpoint: Annotated[str, typer.Argument(help="A run folder or a checkpoint folder.", show_default=False)],
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT", help="A run folder or a checkpoint folder.", show_default=False)
+    ],
     photos: Annotated[
         list[str],
         typer.Argument(
@@ -47,7 +49,7 @@ def predict(
     batch_size: BatchSizeOption = 32,
     device: DeviceOption = "auto",
 ) -> None:
-    """Name what photos show, as text, JSON or CSV. Photos that cannot be read are listed on standard error; the exit code is then 3."""
+    """Name what photos show, as text, JSON or CSV. Exits 3, the others answered, when some cannot be read."""
     if top_k < 1:
         raise ConfigError(f"--top-k is {top_k}; expected at least 1.")
     if photos.count(_STANDARD_INPUT) > 1:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -26,7 +27,7 @@ class _Terminated(KeyboardInterrupt):
 
 
 def train(
-    data: Annotated[str, typer.Argument(help=_DATA, show_default=False)],
+    data: Annotated[str, typer.Argument(metavar="DATA", help=_DATA, show_default=False)],
     recipe: Annotated[
         str | None, typer.Option(help="See `allmlp recipes`; chosen by the data when left out.", show_default=False)
     ] = None,
@@ -94,6 +95,10 @@ def _choose(data: str, recipe: str | None, assignments: list[str]) -> tuple["Rec
     from allmlp.recipes import load_recipe, recipe_for
 
     if recipe is not None:
+        if ":" in recipe and "" not in sys.path:
+            sys.path.insert(
+                0, ""
+            )  # my_module.py lies in the current folder, which an installed command does not search
         # Before any file of the data is touched: a typing error must not cost the time that listing photos takes.
         return override(load_recipe(recipe), assignments), None, ""
     from allmlp.data import open_dataset

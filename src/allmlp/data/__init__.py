@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from allmlp.data.augmentation import NUM_CROP_DRAWS, Augmentation, Crops, Mix, draw_crops, draw_mix
-from allmlp.data.batches import Batch, TrainingOrder, TrainingPhotos, evaluation_batches, fitted_photos
+from allmlp.data.batches import Batch, RawBatch, TrainingOrder, TrainingPhotos, evaluation_batches, fitted_photos
 from allmlp.data.check import check_photos
 from allmlp.data.datasets import DATASETS, open_dataset
 from allmlp.data.decode import decode
@@ -14,6 +14,8 @@ from allmlp.data.splits import ImageDataset, Split, hold_out
 
 if TYPE_CHECKING:
     from allmlp.data.resampling import mix_images, mix_labels, resample
+from allmlp.data.folder import list_folder
+from allmlp.data.wording import printable
 
 __all__ = [
     "DATASETS",
@@ -25,6 +27,7 @@ __all__ = [
     "ImageDataset",
     "Mix",
     "Preprocessing",
+    "RawBatch",
     "Split",
     "TrainingOrder",
     "TrainingPhotos",
@@ -35,9 +38,11 @@ __all__ = [
     "evaluation_batches",
     "fitted_photos",
     "hold_out",
+    "list_folder",
     "mix_images",
     "mix_labels",
     "open_dataset",
+    "printable",
     "resample",
     "sample_keys",
     "uniforms",

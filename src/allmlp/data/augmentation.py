@@ -133,7 +133,7 @@ def _inception_boxes(
     # When no try fits, the photo is very long: the largest centred part of a permitted aspect ratio.
     ratio_whole = np.clip(width / height, np.exp(-_LOG_MAX_RATIO), np.exp(_LOG_MAX_RATIO))[:, 0]
     fallback_height = np.minimum(height[:, 0], width[:, 0] / ratio_whole)
-    found = fits.any(axis=1)
+    found: NDArray[np.bool_] = fits.any(axis=1)
     box_height = np.where(found, box_height[rows, first], fallback_height)
     box_width = np.where(found, box_width[rows, first], fallback_height * ratio_whole)
     place = np.where(found[:, None], draws[:, :2], 0.5)
@@ -153,11 +153,8 @@ def draw_mix(
         return None
     generator = np.random.default_rng([seed, step])
     chance = generator.random((4, batch_size))
-    cutting = (
-        (chance[0] < 0.5)
-        if augmentation.mixup and augmentation.cutmix
-        else np.full(batch_size, bool(augmentation.cutmix))
-    )
+    both = augmentation.mixup > 0.0 and augmentation.cutmix > 0.0
+    cutting = (chance[0] < 0.5) if both else np.full(batch_size, augmentation.cutmix > 0.0)
     blend = generator.beta(augmentation.mixup or 1.0, augmentation.mixup or 1.0, batch_size)
     cut = generator.beta(augmentation.cutmix or 1.0, augmentation.cutmix or 1.0, batch_size)
     unmixed = chance[1] >= augmentation.mix_probability

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.data.augmentation import Fit
-from allmlp.data.splits import Split
 from allmlp.data.decode import decode
 from allmlp.data.draws import epoch_order, sample_keys
 from allmlp.data.preprocessing import Preprocessing
+from allmlp.data.splits import Split
 from allmlp.errors import DataError
 
 __all__ = ["Batch", "RawBatch", "TrainingOrder", "TrainingPhotos", "evaluation_batches", "fitted_photos"]
@@ -31,6 +31,9 @@ Photo = NDArray[np.uint8]  # (height, width, 3) RGB
 _KEPT_SCALE = 2
 # and at up to this aspect ratio: the far ends of a panorama would cost every batch its width.
 _KEPT_ASPECT = 4
+
+# Photos decoded ahead for each thread: enough to ride over a slow one, few enough to stay in hundreds of megabytes.
+_AHEAD = 32
 
 
 class Batch(NamedTuple):
@@ -117,12 +120,11 @@ class TrainingPhotos:
     def keep(self, index: int, photo: Photo) -> None:
         """Keep a decoded photo in memory; when all are kept, nothing is streamed. Threads may call it."""
         self._kept[index] = _reduced(photo, self._image_size, self._fit)
-        if len(self._kept) == len(self.split) and len({photo.shape for photo in self._kept.values()}) == 1:
-            self._stacked = np.stack([self._kept[index] for index in range(len(self.split))])
-            self._kept = {}
 
     def batches(self, batches_of_indices: Iterable[NDArray[np.int64]]) -> Iterator[RawBatch]:
         """Yield one batch of photos for each array of indices; streaming decodes ahead."""
+        if len(self._kept) == len(self.split) and len({photo.shape for photo in self._kept.values()}) == 1:
+            self._stacked = np.stack([self._kept.pop(index) for index in range(len(self.split))])
         if self._stacked is not None:
             size = np.array(self._stacked.shape[1:3], dtype=np.int64)
             for indices in batches_of_indices:
@@ -198,7 +200,7 @@ def _in_order(function: Callable[[Item], Result], items: Iterable[Item], num_wor
         try:
             for item in items:
                 pending.append(pool.submit(function, item))
-                if len(pending) > 128 * num_workers:
+                if len(pending) > _AHEAD * num_workers:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()

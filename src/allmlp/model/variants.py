@@ -89,7 +89,9 @@ def _multiples_around(side: int, patch_size: int) -> set[int]:
     return {size for size in (below, below + (patch_size if side % patch_size else 0)) if size > 0}
 
 
-def _variant(num_blocks: int, patch_size: int, hidden_dim: int, channels_mlp_dim: int, tokens_mlp_dim: int) -> MixerConfig:
+def _variant(
+    num_blocks: int, patch_size: int, hidden_dim: int, channels_mlp_dim: int, tokens_mlp_dim: int
+) -> MixerConfig:
     return MixerConfig(
         image_size=(224, 224),
         patch_size=patch_size,

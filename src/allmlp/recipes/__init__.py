@@ -38,5 +38,7 @@ def load_recipe(name: str) -> Recipe:
         raise ConfigError(f"recipe {name!r}: {error}. Expected an importable module and a function in it.") from error
     recipe = function() if callable(function) else function
     if not isinstance(recipe, Recipe):
-        raise ConfigError(f"recipe {name!r}: {function_name} gave a {type(recipe).__name__}; expected an allmlp.Recipe.")
+        raise ConfigError(
+            f"recipe {name!r}: {function_name} gave a {type(recipe).__name__}; expected an allmlp.Recipe."
+        )
     return recipe

@@ -1,6 +1,7 @@
 """What the loop eats: augmented batches for training, fitted photos for validation."""
 
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from allmlp.data import (
     NUM_CROP_DRAWS,
     ImageDataset,
+    RawBatch,
     TrainingOrder,
     TrainingPhotos,
     check_photos,
@@ -95,14 +97,23 @@ class Feed:
 
     def batches(self, *, first_step: int, num_steps: int) -> Iterator[TrainingBatch]:
         """Yield the batches of steps `first_step` to `num_steps` - 1, each a function of (seed, step)."""
-        steps = range(first_step, num_steps)
-        indices = (self.order.batch(step)[0] for step in steps)
-        for step, raw in zip(steps, self._photos.batches(indices), strict=True):
-            yield self._augmented(step, raw.photos, raw.sizes)
+        plan: deque[tuple[int, NDArray[np.int64], NDArray[np.int64]]] = deque()
 
-    def _augmented(self, step: int, photos: NDArray[np.uint8], sizes: NDArray[np.int64]) -> TrainingBatch:
+        def indices_ahead() -> Iterator[
+            NDArray[np.int64]
+        ]:  # a stream asks for photos some batches before it yields them
+            for step in range(first_step, num_steps):
+                indices, epochs = self.order.batch(step)
+                plan.append((step, indices, epochs))
+                yield indices
+
+        for raw in self._photos.batches(indices_ahead()):
+            yield self._augmented(raw, *plan.popleft())
+
+    def _augmented(
+        self, raw: RawBatch, step: int, indices: NDArray[np.int64], epochs: NDArray[np.int64]
+    ) -> TrainingBatch:
         recipe, model = self._recipe, self._recipe.model
-        indices, epochs = self.order.batch(step)
         keys = self.order.keys[indices]
         num_depth = 2 * model.num_blocks if model.stochastic_depth else 0
         draws = np.concatenate(
@@ -112,14 +123,14 @@ class Feed:
             ]
         )
         crops = draw_crops(
-            recipe.augmentation, draws[:, :NUM_CROP_DRAWS], sizes, image_size=model.image_size, fit=recipe.data.fit
+            recipe.augmentation, draws[:, :NUM_CROP_DRAWS], raw.sizes, image_size=model.image_size, fit=recipe.data.fit
         )
         mix = draw_mix(
             recipe.augmentation, seed=recipe.seed, step=step, batch_size=len(keys), image_size=model.image_size
         )
         images = resample(
-            torch.from_numpy(photos).to(self._device, non_blocking=True),
-            torch.from_numpy(sizes),
+            torch.from_numpy(raw.photos).to(self._device, non_blocking=True),
+            torch.from_numpy(raw.sizes),
             crops,
             image_size=model.image_size,
             interpolation=recipe.data.interpolation,
@@ -127,9 +138,7 @@ class Feed:
             std=recipe.data.std,
         )
         labels = torch.nn.functional.one_hot(self._labels[torch.from_numpy(indices)], model.num_classes)
-        labels = mix_labels(
-            labels.to(self._device, torch.float32), mix, smoothing=recipe.augmentation.label_smoothing
-        )
+        labels = mix_labels(labels.to(self._device, torch.float32), mix, smoothing=recipe.augmentation.label_smoothing)
         depth = torch.from_numpy(draws[:, NUM_CROP_DRAWS:]).to(self._device, torch.float32) if num_depth else None
         return TrainingBatch(mix_images(images, mix), labels, depth)
 

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from allmlp.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from allmlp.data import ImageDataset, evaluation_batches, hold_out, open_dataset
 from allmlp.errors import AllmlpError, DataError
 from allmlp.evaluation import Metrics, evaluate
-from allmlp.hardware import choose_device, has_bfloat16
+from allmlp.hardware import choose_device, has_bfloat16, reuse_freed_memory
 from allmlp.inference import eager_forward
 from allmlp.model import num_parameters
 from allmlp.training.feed import Feed, TrainingBatch
@@ -75,6 +75,7 @@ def train(
     """
     progress = progress or Silence()
     device = choose_device(device)
+    reuse_freed_memory()
     refuse_used_folder(Path(run_directory))
     dataset = data if isinstance(data, ImageDataset) else open_dataset(data)
     dataset = hold_out(dataset, fraction=recipe.data.holdout, seed=recipe.seed)
@@ -148,7 +149,9 @@ def _loop(recipe: Recipe, state: TrainState, feed: Feed, run: RunDirectory, prog
     return best_epoch, time.perf_counter() - started
 
 
-def update(state: TrainState, model: torch.nn.Module, batch: TrainingBatch, recipe: Recipe, factor: float) -> float:
+def update(
+    state: TrainState, model: Callable[..., Tensor], batch: TrainingBatch, recipe: Recipe, factor: float
+) -> float:
     """Take one step at `factor` times the peak learning rate and return the batch's loss.
 
     Raises:
@@ -277,4 +280,3 @@ def _finish(
 
 def _scored_splits(dataset: ImageDataset) -> Sequence[str]:
     return [name for name in ("validation", "test") if name in dataset.splits]
-

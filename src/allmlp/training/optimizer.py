@@ -12,7 +12,7 @@ class Optimizer:
     """One or two torch optimizers that step together on one schedule."""
 
     def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
-        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._parameters: list[Tensor] = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._clip_norm = config.clip_norm
         self._decayed: list[Tensor] = []
         self._weight_decay = config.weight_decay
@@ -27,7 +27,11 @@ class Optimizer:
         elif config.name == "adamw":
             self._parts.append((_adamw(matrices, rest, config.learning_rate, config), config.learning_rate))
         else:
-            inner = {id(parameter) for name, parameter in model.named_parameters() if name.startswith("blocks.") and parameter.ndim == 2}
+            inner = {
+                id(parameter)
+                for name, parameter in model.named_parameters()
+                if name.startswith("blocks.") and parameter.ndim == 2
+            }
             muon = torch.optim.Muon(
                 [parameter for parameter in matrices if id(parameter) in inner],
                 lr=config.learning_rate,

@@ -74,13 +74,19 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         if not 0.0 < self.learning_rate <= 1e3:
-            raise ConfigError(f"optimizer.learning_rate is {self.learning_rate}; expected over 0, usually 1e-4 to 1e-1.")
+            raise ConfigError(
+                f"optimizer.learning_rate is {self.learning_rate}; expected over 0, usually 1e-4 to 1e-1."
+            )
         if (self.adamw_learning_rate is not None) != (self.name == "muon"):
             raise ConfigError(
                 "optimizer.adamw_learning_rate belongs to optimizer.name=muon: "
                 + ("set it, such as 0.002." if self.name == "muon" else "set it to none for this optimizer.")
             )
-        if self.weight_decay < 0.0 or not 0.0 <= self.momentum < 1.0 or not all(0.0 <= beta < 1.0 for beta in self.betas):
+        if (
+            self.weight_decay < 0.0
+            or not 0.0 <= self.momentum < 1.0
+            or not all(0.0 <= beta < 1.0 for beta in self.betas)
+        ):
             raise ConfigError("optimizer: weight_decay must not be negative; momentum and betas lie in [0, 1).")
         if self.clip_norm is not None and self.clip_norm <= 0.0:
             raise ConfigError(f"optimizer.clip_norm is {self.clip_norm}; expected over 0, or none.")
@@ -148,6 +154,8 @@ class Recipe:
         if not 0 <= self.seed < 2**32:
             raise ConfigError(f"seed is {self.seed}; expected 0 to {2**32 - 1}.")
         if self.ema_decay is not None and not 0.0 <= self.ema_decay < 1.0:
-            raise ConfigError(f"ema_decay is {self.ema_decay}; expected at least 0 and under 1, such as 0.999, or none.")
+            raise ConfigError(
+                f"ema_decay is {self.ema_decay}; expected at least 0 and under 1, such as 0.999, or none."
+            )
         if self.max_minutes is not None and self.max_minutes <= 0.0:
             raise ConfigError(f"max_minutes is {self.max_minutes}; expected over 0, or none.")

@@ -7,7 +7,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ class RunDirectory:
 
     def log(self, line: str) -> None:
         """Append a line to log.txt."""
-        self._log.append(f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S}Z {line}\n")
+        self._log.append(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z {line}\n")
         write_text(self.path / "log.txt", "".join(self._log))
 
     def write_metrics(self, evaluations: Mapping[str, Metrics], *, facts: Mapping[str, Any]) -> None:
@@ -105,7 +105,7 @@ def environment(device: str, arguments: Sequence[str] | None = None) -> dict[str
 
     return {
         "command": shlex.join(arguments if arguments is not None else [Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "started": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S} UTC",
+        "started": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
         "allmlp": allmlp.__version__,
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -89,5 +89,7 @@ def _training_sample(feed: Feed, recipe: Recipe) -> tuple[NDArray[np.uint8], tup
     captions = []
     for row in batch.labels[:_NUM_TRAINING_SAMPLES].cpu().numpy():
         shares = [(feed.class_names[index], row[index]) for index in np.argsort(-row, kind="stable")[:2]]
-        captions.append(" + ".join(f"{share:.0%} {name}" if share < 0.99 else name for name, share in shares if share > 0.05))
+        captions.append(
+            " + ".join(f"{share:.0%} {name}" if share < 0.99 else name for name, share in shares if share > 0.05)
+        )
     return np.clip(np.round(pixels), 0, 255).astype(np.uint8), tuple(captions)

@@ -30,7 +30,9 @@ class TrainState:
         self.optimizer = Optimizer(self.model, recipe.optimizer)
         self._ema_decay = recipe.ema_decay
         self._parameters: list[Tensor] = list(self.model.parameters())
-        self.average = [parameter.detach().clone() for parameter in self._parameters] if recipe.ema_decay is not None else None
+        self.average = (
+            [parameter.detach().clone() for parameter in self._parameters] if recipe.ema_decay is not None else None
+        )
         self.step = 0
 
     def advance(self) -> None:

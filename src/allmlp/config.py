@@ -14,6 +14,8 @@ __all__ = ["from_dict", "override", "to_dict"]
 
 Config = TypeVar("Config")
 
+MAX_UNKNOWN_KEYS = 50  # that are named: a file of another kind may hold a million
+
 
 def to_dict(config: Any) -> dict[str, Any]:
     """Return the fields of a dataclass as JSON values; tuples become lists."""
@@ -38,22 +40,33 @@ def from_dict(cls: type[Config], values: Mapping[str, Any], *, where: str) -> Co
 
 
 def override(config: Config, assignments: Sequence[str]) -> Config:
-    """Return `config` with assignments such as "optimizer.learning_rate=3e-4" applied in order.
+    """Return `config` with assignments such as "optimizer.learning_rate=3e-4" applied; of two to one key the last counts.
 
-    A value is read as JSON, and as plain text where it is not JSON; "none" and "null" mean None.
+    A value is read as JSON, and as plain text where it is not JSON or where the key takes text; "none" and "null" mean
+    None. Rules between keys are checked once all are set, so that two keys can change that only fit together.
 
     Raises:
-        ConfigError: no "=" in an assignment, an unknown key (the nearest are named), or a value of the wrong type.
+        ConfigError: no "=" in an assignment, an unknown key (the nearest are named), or a value of the wrong type; all
+            such assignments at once.
     """
+    changes: dict[str, Any] = {}
+    keys, problems = [], []
     for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not equals or not key.strip():
-            raise ConfigError(f"--set {assignment!r}: expected KEY=VALUE, such as num_epochs=20.")
-        config = _assign(config, key.strip().split("."), text.strip(), key.strip())
-    return config
+        key, equals, text = (part.strip() for part in assignment.partition("="))
+        keys.append(key)
+        try:
+            if not equals or not key:
+                raise ConfigError(f"--set {assignment!r}: expected KEY=VALUE, such as num_epochs=20.")
+            _assign(config, key.split("."), text, key, changes)
+        except ConfigError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return typing.cast(Config, _replace(config, changes, f"--set {', '.join(dict.fromkeys(keys))}"))
 
 
-def _assign(config: Any, path: Sequence[str], text: str, key: str) -> Any:
+def _assign(config: Any, path: Sequence[str], text: str, key: str, changes: dict[str, Any]) -> None:
+    """Put the value of `text` into `changes`, a tree of the groups that change."""
     hints = _hints(type(config))
     name = path[0]
     if name not in hints:
@@ -66,21 +79,32 @@ def _assign(config: Any, path: Sequence[str], text: str, key: str) -> Any:
     if len(path) > 1:
         if not dataclasses.is_dataclass(current):
             raise ConfigError(f"--set {key}: {name} is a single value, it has no key {path[1]!r}.")
-        value = _assign(current, path[1:], text, key)
+        _assign(current, path[1:], text, key, changes.setdefault(name, {}))
     elif dataclasses.is_dataclass(current):
         inner = ", ".join(f"{key}.{field.name}" for field in dataclasses.fields(current))
         raise ConfigError(f"--set {key}: this is a group; set one of its keys: {inner}.")
     else:
-        value = _convert(hints[name], _parse(text), f"--set {key}")
-    return _construct(type(config), {**_shallow(config), name: value}, f"--set {key}")
+        value = _parse(text)
+        if hints[name] is str and not isinstance(value, str):
+            value = text  # a run may be named 2024
+        changes[name] = _convert(hints[name], value, f"--set {key}")
+
+
+def _replace(config: Any, changes: Mapping[str, Any], where: str) -> Any:
+    if not changes:
+        return config
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    for name, change in changes.items():
+        values[name] = _replace(values[name], change, where) if dataclasses.is_dataclass(values[name]) else change
+    return _construct(type(config), values, where)
 
 
 def _parse(text: str) -> Any:
-    if text.lower() == "none":
+    if text.lower() in ("none", "null"):
         return None
     try:
         return json.loads(text.lower() if text.lower() in ("true", "false") else text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # not JSON, or a number of over 4,300 digits, or lists in lists without end
         return text
 
 
@@ -89,7 +113,10 @@ def _build(cls: Any, values: Any, where: str) -> Any:
         raise ConfigError(f"{where}: expected an object of {cls.__name__}, got {_shown(values)}.")
     hints = _hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}
-    problems = [f"unknown key {name!r}.{did_you_mean(str(name), fields)}" for name in sorted(set(values) - set(fields))]
+    unknown = sorted(set(values) - set(fields))
+    problems = [f"unknown key {_shown(name)}.{did_you_mean(str(name), fields)}" for name in unknown[:MAX_UNKNOWN_KEYS]]
+    if len(unknown) > MAX_UNKNOWN_KEYS:
+        problems.append(f"and {len(unknown) - MAX_UNKNOWN_KEYS:,} more unknown keys")
     for name, field in fields.items():
         has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
         if name not in values and not has_default:
@@ -153,9 +180,13 @@ def _convert_tuple(hint: Any, value: Any, where: str) -> Any:
 
 def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if not math.isfinite(value):
-            raise ConfigError(f"{where}: {value} is not a finite number.")
-        return float(value)
+        try:
+            number = float(value)
+        except OverflowError:  # a whole number of over 308 digits
+            number = math.inf
+        if not math.isfinite(number):
+            raise ConfigError(f"{where}: {_shown(value)} is not a finite number.")
+        return number
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
         return value
     if hint in (str, bool) and isinstance(value, hint):
@@ -167,10 +198,6 @@ def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
 def _hints(cls: type) -> dict[str, Any]:
     hints = typing.get_type_hints(cls)
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
-
-
-def _shallow(config: Any) -> dict[str, Any]:
-    return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
 
 
 def _all_keys(config: Any, prefix: str = "") -> typing.Iterator[str]:

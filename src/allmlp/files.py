@@ -1,15 +1,17 @@
 """Files that are either whole or not there."""
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from allmlp.errors import ConfigError
 
-__all__ = ["write_bytes", "write_json", "write_text"]
+__all__ = ["to_json", "write_bytes", "write_json", "write_text", "write_together"]
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
@@ -21,26 +23,43 @@ def write_bytes(path: Path, content: bytes) -> Path:
     Raises:
         ConfigError: the disk is full or the folder is not writable; nothing is left behind.
     """
-    temporary = ""
+    write_together({path: content})
+    return path
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write files that belong together like `write_bytes`: none takes its name before all have reached the disk.
+
+    Raises:
+        ConfigError: the disk is full or a folder is not writable; nothing is left behind.
+    """
+    temporaries: dict[Path, Path] = {}
+    path = Path()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
-        _sync_folder(path.parent)
+        for path, content in contents.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():  # else found out after other files have changed
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+            temporaries[path] = Path(temporary)
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporaries[path].chmod(0o666 & ~_umask())
+        for path in contents:
+            temporaries[path].replace(path)
+            del temporaries[path]
+            _sync_folder(path.parent)
     except OSError as error:
-        if temporary:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
         raise ConfigError(
             f"{path}: could not be written ({error.strerror or error}). "
             "Free some space or choose another folder; nothing that was there has changed."
         ) from error
-    return path
+    finally:  # also after Ctrl-C
+        for temporary_path in temporaries.values():
+            with contextlib.suppress(OSError):
+                temporary_path.unlink()
 
 
 def write_text(path: Path, content: str) -> Path:
@@ -50,7 +69,12 @@ def write_text(path: Path, content: str) -> Path:
 
 def write_json(path: Path, content: Any) -> Path:
     """Write indented JSON like `write_bytes`. NaN and infinity are our bug: they raise ValueError."""
-    return write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    return write_bytes(path, to_json(content))
+
+
+def to_json(content: Any) -> bytes:
+    """Return what `write_json` writes."""
+    return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
 
 
 def _umask() -> int:
@@ -61,11 +85,13 @@ def _umask() -> int:
 
 
 def _sync_folder(folder: Path) -> None:
-    # A rename is durable only when its folder is; Windows cannot open folders and needs no such sync.
+    # A rename is durable only when its folder is; Windows cannot open folders and needs no such sync, and some network
+    # file systems refuse it. The file has its name by then, so that is no failure.
     if os.name != "posix":
         return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -119,7 +119,9 @@ def test_random_damage_gives_pixels_or_a_data_error(encoding: str, data: st.Data
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.binary(max_size=200), st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"II*\0"]))
+@given(
+    st.binary(max_size=200), st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"II*\0"])
+)
 def test_noise_is_a_data_error(noise: bytes, start: bytes) -> None:
     with pytest.raises(DataError):
         decode(start + noise, name="x")
@@ -382,7 +384,12 @@ def test_samples_without_a_declared_range_are_refused(values: list[list[float]])
 
 def test_cmyk_becomes_rgb_by_one_rule() -> None:
     # Ink solid or absent: any sane conversion agrees to within JPEG's loss.
-    inks = {(255, 0, 0, 0): (0, 255, 255), (0, 255, 0, 0): (255, 0, 255), (0, 0, 0, 255): (0, 0, 0), (0,) * 4: (255,) * 3}
+    inks = {
+        (255, 0, 0, 0): (0, 255, 255),
+        (0, 255, 0, 0): (255, 0, 255),
+        (0, 0, 0, 255): (0, 0, 0),
+        (0,) * 4: (255,) * 3,
+    }
     for ink, colour in inks.items():
         image = Image.new("CMYK", (16, 16), ink)
         for content in (encode(image, "JPEG", quality=100), encode(image, "TIFF")):
@@ -396,8 +403,8 @@ def test_cmyk_becomes_rgb_by_one_rule() -> None:
 def test_lab_and_ycbcr_tiffs_become_rgb() -> None:
     black = Image.new("LAB", (1, 1), (0, 128, 128))
     white = Image.new("LAB", (1, 1), (255, 128, 128))
-    assert decode(encode(black, "TIFF"), name="x").tolist() == [[[0, 0, 0]]]
-    assert decode(encode(white, "TIFF"), name="x").tolist() == [[[255, 255, 255]]]
+    assert decode(encode(black, "TIFF"), name="x").max() <= 1  # of 8-bit rounding in Lab
+    assert decode(encode(white, "TIFF"), name="x").min() >= 254
     ycbcr = encode(PHOTO.convert("YCbCr"), "TIFF")
     assert np.abs(decode(ycbcr, name="x").astype(int) - TILES).max() <= 3
 

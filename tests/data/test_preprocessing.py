@@ -7,7 +7,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
@@ -23,24 +23,18 @@ def random_photo(height: int, width: int) -> NDArray[np.uint8]:
     return np.random.default_rng(height * 1_000 + width).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def resized_then_cropped(photo: NDArray[np.uint8], scaled: tuple[int, int], size: tuple[int, int], name: str) -> NDArray:
+def resized_then_cropped(
+    photo: NDArray[np.uint8], scaled: tuple[int, int], size: tuple[int, int], name: str
+) -> NDArray:
     image = Image.fromarray(photo).resize(scaled[::-1], FILTERS[name])
     top, left = (scaled[0] - size[0]) // 2, (scaled[1] - size[1]) // 2
     return np.asarray(image.crop((left, top, left + size[1], top + size[0])))
 
 
-def assert_same_up_to_rounding(ours: NDArray[np.uint8], theirs: NDArray[np.uint8]) -> None:
-    # Pillow takes a box in float32: filter weights differ in their last bits from those of the whole image's integers,
-    # and a value on the edge between two levels then rounds to the other.
-    difference = np.abs(ours.astype(int) - theirs)
-    assert difference.max() <= 1
-    assert (difference > 0).mean() < 0.01
-
-
 @settings(max_examples=50, deadline=None)
 @given(
-    st.integers(8, 150),
-    st.integers(8, 150),
+    st.integers(20, 150),
+    st.integers(20, 150),
     st.sampled_from([16, 33, 64]),
     st.sampled_from([1.0, 0.875, 0.5]),
     st.sampled_from(["bilinear", "bicubic"]),
@@ -53,21 +47,29 @@ def test_crop_is_pillows_resize_of_the_short_side_and_a_centre_crop(
     short = round(size / crop_fraction)
     ratio = short / min(height, width)
     scaled = (round(height * ratio), round(width * ratio))
+    assume(scaled[0] * scaled[1] <= 16 * size * size)  # panoramas have a test of their own
     expected = resized_then_cropped(photo, scaled, (size, size), interpolation)
     ours = Preprocessing(image_size=size, crop_fraction=crop_fraction, interpolation=interpolation).resize(photo)
-    assert_same_up_to_rounding(ours, expected)
+    np.testing.assert_array_equal(ours, expected)
+
+
+def test_panoramas_are_cropped_where_others_are() -> None:
+    # Smooth, so that the order in which Pillow rounds its two passes hardly shows; any shift of the box would.
+    wave = np.sin(np.linspace(0, 40 * np.pi, 1_600))[None, :, None] * np.linspace(60, 120, 40)[:, None, None]
+    photo = np.repeat((128 + wave).astype(np.uint8), 3, axis=2)
+    expected = resized_then_cropped(photo, (32, 1_280), (32, 32), "bicubic")
+    ours = Preprocessing(image_size=32).resize(photo)
+    assert np.abs(ours.astype(int) - expected).max() <= 1
 
 
 @pytest.mark.parametrize("crop_fraction", [1.0, 0.875])
 @pytest.mark.parametrize("shape", [(40, 90), (90, 40), (300, 300), (7, 9)])
-def test_squash_is_pillows_resize_of_both_sides_and_a_centre_crop(
-    shape: tuple[int, int], crop_fraction: float
-) -> None:
+def test_squash_is_pillows_resize_of_both_sides_and_a_centre_crop(shape: tuple[int, int], crop_fraction: float) -> None:
     photo = random_photo(*shape)
     scaled = (round(32 / crop_fraction), round(48 / crop_fraction))
     expected = resized_then_cropped(photo, scaled, (32, 48), "bicubic")
     ours = Preprocessing(image_size=(32, 48), fit="squash", crop_fraction=crop_fraction).resize(photo)
-    assert_same_up_to_rounding(ours, expected)
+    np.testing.assert_array_equal(ours, expected)
 
 
 def test_pad_shows_the_whole_photo_on_the_mean_colour() -> None:

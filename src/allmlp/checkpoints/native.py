@@ -5,11 +5,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from allmlp.checkpoints.checkpoint import Checkpoint, check_weights
+from allmlp.checkpoints.checkpoint import Checkpoint, check_shapes
+from allmlp.checkpoints.safetensors_header import read_shapes
 from allmlp.config import from_dict, to_dict
 from allmlp.data import Preprocessing
 from allmlp.errors import CheckpointError, ConfigError
-from allmlp.files import write_bytes, write_json
+from allmlp.files import to_json, write_together
 from allmlp.model import MixerConfig
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
@@ -37,7 +38,7 @@ class _Description:
 def save_checkpoint(checkpoint: Checkpoint, directory: str | Path) -> Path:
     """Write a checkpoint as `directory`/model.safetensors and `directory`/config.json and return the folder.
 
-    Each file is replaced whole; weights first, so that a new config.json never stands beside old weights for long.
+    Both files reach the disk before either replaces an old one, so that a full disk leaves the old checkpoint.
 
     Raises:
         AllmlpError: the folder cannot be written; what was there stays.
@@ -54,21 +55,24 @@ def save_checkpoint(checkpoint: Checkpoint, directory: str | Path) -> Path:
         class_names=checkpoint.class_names,
         source=checkpoint.source,
     )
-    write_bytes(directory / WEIGHTS_FILE, save(weights, metadata={"format": "pt"}))
-    write_json(directory / CONFIG_FILE, to_dict(description))
+    write_together(
+        {
+            directory / WEIGHTS_FILE: save(weights, metadata={"format": "pt"}),
+            directory / CONFIG_FILE: to_json(to_dict(description)),
+        }
+    )
     return directory
 
 
 def load_checkpoint(source: str | Path) -> Checkpoint:
-    """Read a checkpoint folder, or a run folder (its best checkpoint), or a file in a checkpoint folder.
+    """Read a checkpoint folder, or a run folder (its best checkpoint), or one of the two files in a checkpoint folder.
 
     Raises:
         CheckpointError: no such place, a damaged or incomplete file, weights that are not finite or do not fit.
     """
     directory = _find(Path(source))
     description = _read_description(directory / CONFIG_FILE)
-    weights = _read_weights(directory / WEIGHTS_FILE)
-    check_weights(description.model, weights, where=str(directory / WEIGHTS_FILE))
+    weights = _read_weights(directory / WEIGHTS_FILE, description.model)
     not_finite = sorted(name for name, weight in weights.items() if not weight.isfinite().all())
     if not_finite:
         raise CheckpointError(f"{directory / WEIGHTS_FILE}: NaN or infinity in {', '.join(not_finite)}.")
@@ -82,12 +86,19 @@ def load_checkpoint(source: str | Path) -> Checkpoint:
 
 
 def _find(source: Path) -> Path:
-    if not source.exists():
-        raise CheckpointError(f"{source}: there is no such checkpoint; expected a run folder or a checkpoint folder.")
-    folder = source if source.is_dir() else source.parent
-    for candidate in (folder, folder / "checkpoints" / "best", folder / "best"):
-        if (candidate / CONFIG_FILE).is_file():
-            return candidate
+    try:
+        if not source.exists():
+            raise CheckpointError(
+                f"{source}: there is no such checkpoint; expected a run folder or a checkpoint folder."
+            )
+        candidates = (source, source / "checkpoints" / "best", source / "best")
+        if source.name in (WEIGHTS_FILE, CONFIG_FILE) and not source.is_dir():
+            candidates = (source.parent,)
+        for candidate in candidates:
+            if (candidate / CONFIG_FILE).is_file():
+                return candidate
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise CheckpointError(f"{source}: could not be read ({error.strerror or error}).") from error
     raise CheckpointError(
         f"{source}: not a checkpoint: there is no {CONFIG_FILE} beside {WEIGHTS_FILE} in it. "
         f"Expected a run folder (with checkpoints/best) or a checkpoint folder."
@@ -113,16 +124,19 @@ def _read_description(path: Path) -> _Description:
         return from_dict(_Description, values, where=str(path))
     except ConfigError as error:
         raise CheckpointError(str(error)) from error
+    except RecursionError as error:
+        raise CheckpointError(f"{path}: lists in lists too deep; this is no checkpoint's configuration.") from error
 
 
-def _read_weights(path: Path) -> dict[str, Any]:
+def _read_weights(path: Path, config: MixerConfig) -> dict[str, Any]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    if not path.is_file():
+    if not path.exists():
         raise CheckpointError(
             f"{path}: the weights are missing. A checkpoint folder holds {WEIGHTS_FILE} and {CONFIG_FILE}."
         )
+    check_shapes(config, read_shapes(path), where=str(path))  # before any weight takes memory
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:

@@ -73,10 +73,9 @@ def _write_photos(dataset: "ImageDataset", folder: Path) -> list[tuple[Path, str
 
     split = dataset.splits["test"]
     firsts = [int(np.flatnonzero(split.labels == label)[0]) for label in np.unique(split.labels)[:_NUM_PHOTOS]]
-    return [
-        (
-            write_bytes(folder / Path(split.identities[index]).name, split.read(index)),
-            dataset.class_names[split.labels[index]],
-        )
-        for index in firsts
-    ]
+    written = []
+    for index in firsts:
+        name = dataset.class_names[split.labels[index]]
+        suffix = Path(split.identities[index]).suffix
+        written.append((write_bytes(folder / f"{name}{suffix}", split.read(index)), name))
+    return written

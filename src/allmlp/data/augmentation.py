@@ -133,7 +133,7 @@ def _inception_boxes(
     # When no try fits, the photo is very long: the largest centred part of a permitted aspect ratio.
     ratio_whole = np.clip(width / height, np.exp(-_LOG_MAX_RATIO), np.exp(_LOG_MAX_RATIO))[:, 0]
     fallback_height = np.minimum(height[:, 0], width[:, 0] / ratio_whole)
-    found: NDArray[np.bool_] = fits.any(axis=1)
+    found = np.asarray(fits.any(axis=1))
     box_height = np.where(found, box_height[rows, first], fallback_height)
     box_width = np.where(found, box_width[rows, first], fallback_height * ratio_whole)
     place = np.where(found[:, None], draws[:, :2], 0.5)

@@ -27,7 +27,7 @@ DATASETS: Mapping[str, Callable[[], ImageDataset]] = {"clothing": _clothing}
 
 
 def open_dataset(source: str | Path) -> ImageDataset:
-    """Open a name of `DATASETS` (as text), or a path of any layout in `LAYOUTS`.
+    """Open a name of `DATASETS` (given as text; a folder of that name is "./name"), or a path of any layout in `LAYOUTS`.
 
     Only names, labels and paths are read: use `check_photos` to know that every photo decodes.
 

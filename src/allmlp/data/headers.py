@@ -50,7 +50,7 @@ def _walk_jpeg(content: bytes) -> Essentials:
     scans = 0
     position = 2
     while True:
-        while content[position + 1] == 0xFF:  # fill bytes may precede a marker
+        while content[position : position + 2] == b"\xff\xff":  # fill bytes may precede a marker
             position += 1
         if content[position] != 0xFF:
             raise ValueError("the JPEG is damaged: a marker was expected")
@@ -74,11 +74,9 @@ def _walk_jpeg(content: bytes) -> Essentials:
             scans += 1
             if scans > MAX_JPEG_SCANS:
                 raise ValueError(f"the JPEG has more than {MAX_JPEG_SCANS} scans; no camera or encoder writes so many")
-            following = _MARKER.search(content, position)
-            if following is None:
-                raise ValueError("the JPEG is cut short: its end-of-image marker is missing")
-            kept.append(content[position : following.start()])
-            position = following.start()
+            end = _end_of_scan(content, position)
+            kept.append(content[position:end])
+            position = end
     if size is None or scans == 0:
         raise ValueError("the JPEG holds no image")
     whole = b"".join([*kept, b"\xff\xd9"])
@@ -99,6 +97,13 @@ def _jpeg_segment(content: bytes, position: int) -> bytes:
     if end > len(content) or end < position + 4:
         raise ValueError("the JPEG is cut short inside its header")
     return content[position:end]
+
+
+def _end_of_scan(content: bytes, position: int) -> int:
+    following = _MARKER.search(content, position)
+    if following is None:
+        raise ValueError("the JPEG is cut short: its end-of-image marker is missing")
+    return following.start()
 
 
 def _decides_pixels(marker: int) -> bool:

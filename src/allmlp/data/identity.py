@@ -78,6 +78,6 @@ def _numbered(identities: list[str], class_names: Sequence[str]) -> list[str]:
 
 def _parts(path: str) -> list[str]:
     # A name that is not valid UTF-8 comes from the operating system with lone surrogates, which no JSON or CSV takes.
-    text = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    text = unicodedata.normalize("NFC", text.replace("\\", "/"))
+    raw = path.replace("\\", "/").encode("utf-8", "surrogateescape")
+    text = unicodedata.normalize("NFC", raw.decode("utf-8", "backslashreplace"))
     return [part for part in text.split("/") if part not in ("", ".", "..")]

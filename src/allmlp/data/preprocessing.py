@@ -17,6 +17,7 @@ from allmlp.errors import ConfigError
 __all__ = ["Preprocessing"]
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+_MAX_SCALED_TO_CROP = 16  # no camera's photo, wide panoramas excepted, is scaled to so many times its crop
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,8 +64,7 @@ class Preprocessing:
     def resize(self, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return `photo` (h, w, 3) as (H, W, 3) uint8; itself when there is nothing to do.
 
-        Cropping happens before scaling, by a fractional box that covers the same pixels: a photo of 65,000 x 1 pixels
-        costs no more than its crop.
+        The bits are those of Pillow's resize followed by a crop, except for panoramas (see `_resize_box`).
         """
         height, width = photo.shape[:2]
         if (height, width) == self.image_size and self.crop_fraction == 1:
@@ -75,14 +75,10 @@ class Preprocessing:
         scaled_height, scaled_width = self._scaled_size(height, width)
         top = (scaled_height - self.image_size[0]) // 2
         left = (scaled_width - self.image_size[1]) // 2
-        y, x = height / scaled_height, width / scaled_width  # source pixels for one scaled pixel
-        box = (
-            left * x,
-            top * y,
-            min((left + self.image_size[1]) * x, width),  # rounding must not leave the photo
-            min((top + self.image_size[0]) * y, height),
-        )
-        return np.array(image.resize(self.image_size[::-1], _FILTERS[self.interpolation], box=box))
+        if scaled_height * scaled_width > _MAX_SCALED_TO_CROP * self.image_size[0] * self.image_size[1]:
+            return self._resize_box(image, top, left, (scaled_height, scaled_width))
+        scaled = image.resize((scaled_width, scaled_height), _FILTERS[self.interpolation])
+        return np.array(scaled.crop((left, top, left + self.image_size[1], top + self.image_size[0])))
 
     def normalise(self, photos: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return uint8 (B, H, W, 3) as float32 (B, 3, H, W): (value / 255 - mean) / std, in that order of rounding."""
@@ -106,6 +102,20 @@ class Preprocessing:
             return target_height, target_width
         ratio = max(target_height / height, target_width / width)
         return max(target_height, round(height * ratio)), max(target_width, round(width * ratio))
+
+    def _resize_box(self, image: Image.Image, top: int, left: int, scaled: tuple[int, int]) -> NDArray[np.uint8]:
+        """Resize and crop at once: the same map, but Pillow may round between its two passes in another order.
+
+        A photo of 65,535 x 1 pixels would be scaled to gigapixels before its centre is cut out.
+        """
+        y, x = image.height / scaled[0], image.width / scaled[1]  # source pixels for one scaled pixel
+        box = (
+            left * x,
+            top * y,
+            min((left + self.image_size[1]) * x, image.width),  # rounding must not leave the photo
+            min((top + self.image_size[0]) * y, image.height),
+        )
+        return np.array(image.resize(self.image_size[::-1], _FILTERS[self.interpolation], box=box))
 
     def _pad(self, image: Image.Image) -> NDArray[np.uint8]:
         height, width = self.image_size

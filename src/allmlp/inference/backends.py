@@ -22,11 +22,10 @@ from allmlp.model import MixerConfig, cost
 
 __all__ = ["BACKENDS", "eager_forward"]
 
-# On a processor, batching wins up to 2 x for Mixers of 0.02 to 1 GMACs, but little for B/16 of 12.6 GMACs (on 2 cores),
-# where a single photo would pay for the whole micro-batch.
-_PROCESSOR_MICRO_BATCH = 8
-_LARGE_MULTIPLY_ADDS = 2e9
-_ACCELERATOR_MICRO_BATCH = 32
+_LARGEST_MICRO_BATCH = 16
+# A single photo pays for a whole micro-batch: on a processor at most this much, about 0.1 s on two cores. Large Mixers reach
+# full speed with few photos at a time (B/16 has 12.6 GMACs and comes out at 1, S/32 at 4, those under 0.25 GMACs at 16).
+_PROCESSOR_MULTIPLY_ADDS = 4e9
 
 
 def eager_forward(
@@ -81,9 +80,10 @@ def _micro_batch(
     compute: Callable[[NDArray[np.float32], int], NDArray[np.float32]], config: MixerConfig, device: str
 ) -> int:
     """Return the size of a micro-batch in which every place gives the same bits."""
-    size = _PROCESSOR_MICRO_BATCH if device == "cpu" else _ACCELERATOR_MICRO_BATCH
-    if device == "cpu" and sum(part.multiply_adds for part in cost(config)) > _LARGE_MULTIPLY_ADDS:
-        return 1
+    size = _LARGEST_MICRO_BATCH
+    multiply_adds = sum(part.multiply_adds for part in cost(config))
+    while device == "cpu" and size > 1 and size * multiply_adds > _PROCESSOR_MULTIPLY_ADDS:
+        size //= 2
     photo = np.random.default_rng(0).standard_normal((1, 3, *config.image_size), dtype=np.float32)
     logits = compute(np.repeat(photo, size, axis=0), size)
     return size if np.array_equal(logits, np.repeat(logits[:1], size, axis=0)) else 1

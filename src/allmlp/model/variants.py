@@ -2,11 +2,17 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from allmlp.errors import ConfigError, did_you_mean
 
 __all__ = ["VARIANTS", "MixerConfig", "variant_config"]
+
+# Far beyond any Mixer. A configuration may come from a hostile file, and within these bounds no count of weights
+# overflows 63 bits and no list of them takes long.
+MAX_BLOCKS = 10_000
+MAX_SIDE = 1 << 16
+MAX_WIDTH = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +49,15 @@ class MixerConfig:
     def __post_init__(self) -> None:
         if isinstance(self.image_size, int):
             object.__setattr__(self, "image_size", (self.image_size, self.image_size))
-        for name in ("patch_size", "num_blocks", "hidden_dim", "tokens_mlp_dim", "channels_mlp_dim"):
+        widths = dict.fromkeys(("hidden_dim", "tokens_mlp_dim", "channels_mlp_dim"), MAX_WIDTH)
+        for name, most in {"patch_size": MAX_SIDE, "num_blocks": MAX_BLOCKS, **widths}.items():
             value = getattr(self, name)
-            if not _is_int(value) or value < 1:
-                raise ConfigError(f"{name} is {value!r}; expected a whole number of at least 1.")
-        if not _is_int(self.num_classes) or self.num_classes < 0:
-            raise ConfigError(f"num_classes is {self.num_classes!r}; expected a whole number, 0 for no classifier.")
+            if not _is_int(value) or not 1 <= value <= most:
+                raise ConfigError(f"{name} is {value!r}; expected a whole number from 1 to {most:,}.")
+        if not _is_int(self.num_classes) or not 0 <= self.num_classes <= MAX_WIDTH:
+            raise ConfigError(
+                f"num_classes is {self.num_classes!r}; expected a whole number up to {MAX_WIDTH:,}, 0 for no classifier."
+            )
         if self.gelu not in ("tanh", "erf"):
             raise ConfigError(f"gelu is {self.gelu!r}; expected 'tanh' (the authors' code) or 'erf' (timm).")
         for name in ("stochastic_depth", "dropout"):
@@ -59,8 +68,11 @@ class MixerConfig:
 
     def _check_image_size(self) -> None:
         size = self.image_size
-        if not isinstance(size, tuple | list) or len(size) != 2 or not all(_is_int(side) and side > 0 for side in size):
-            raise ConfigError(f"image_size is {size!r}; expected (height, width) in pixels, such as 224 or (192, 256).")
+        if not isinstance(size, tuple | list) or len(size) != 2 or not all(map(_is_side, size)):
+            raise ConfigError(
+                f"image_size is {size!r}; expected (height, width) in pixels up to {MAX_SIDE:,}, "
+                "such as 224 or (192, 256)."
+            )
         object.__setattr__(self, "image_size", tuple(size))
         if any(side % self.patch_size for side in size):
             nearest = sorted(_multiples_around(size[0], self.patch_size) | _multiples_around(size[1], self.patch_size))
@@ -80,8 +92,12 @@ class MixerConfig:
         return self.grid[0] * self.grid[1]
 
 
-def _is_int(value: object) -> bool:
+def _is_int(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_side(value: object) -> bool:
+    return _is_int(value) and 1 <= value <= MAX_SIDE
 
 
 def _multiples_around(side: int, patch_size: int) -> set[int]:

@@ -18,11 +18,12 @@ from allmlp.evaluation import Metrics, evaluate
 from allmlp.hardware import choose_device, has_bfloat16, reuse_freed_memory
 from allmlp.inference import eager_forward
 from allmlp.model import num_parameters
+from allmlp.provenance import environment
 from allmlp.training.feed import Feed, TrainingBatch
 from allmlp.training.loss import classification_loss
-from allmlp.training.progress import Progress, Silence
+from allmlp.training.progress import Logged, Progress, Silence
 from allmlp.training.recipe import Recipe
-from allmlp.training.run import RunDirectory, environment, refuse_used_folder
+from allmlp.training.run import RunDirectory, refuse_used_folder
 from allmlp.training.run_report import write_run_report
 from allmlp.training.schedule import learning_rate_factor
 from allmlp.training.state import TrainState
@@ -73,7 +74,7 @@ def train(
         DataError: photos that cannot be used, all of them named, before anything is written.
         KeyboardInterrupt: after the last checkpoint was saved.
     """
-    progress = progress or Silence()
+    progress = Logged(progress or Silence())
     device = choose_device(device)
     reuse_freed_memory()
     refuse_used_folder(Path(run_directory))
@@ -81,7 +82,7 @@ def train(
     dataset = hold_out(dataset, fraction=recipe.data.holdout, seed=recipe.seed)
     if "train" not in dataset.splits:
         raise DataError(f"{dataset.source}: there is no train split; found {', '.join(dataset.splits)}.")
-    recipe = _resolved(recipe, dataset, device)
+    recipe = resolved(recipe, dataset, device)
     _announce(recipe, dataset, progress)
     feed = Feed(recipe, dataset, device=device, progress=progress)
     state = TrainState(recipe, device)
@@ -90,6 +91,7 @@ def train(
     run = RunDirectory(Path(run_directory))
     facts = environment(device)
     run.describe(recipe, dataset, facts)
+    progress.write_to(run.log)
     best_epoch, seconds = _loop(recipe, state, feed, run, progress)
     return _finish(recipe, dataset, run, feed, facts, best_epoch, seconds, device, progress)
 
@@ -176,7 +178,8 @@ def update(
     return value
 
 
-def _resolved(recipe: Recipe, dataset: ImageDataset, device: str) -> Recipe:
+def resolved(recipe: Recipe, dataset: ImageDataset, device: str) -> Recipe:
+    """Return the recipe with the number of classes and the precision filled in."""
     precision = recipe.precision
     if precision == "auto":
         precision = "bfloat16" if has_bfloat16(device) else "float32"

@@ -50,8 +50,9 @@ class Optimizer:
         for part, peak in self._parts:
             for group in part.param_groups:
                 group["lr"] = peak * factor
-        if self._decayed and self._weight_decay:
-            torch._foreach_mul_(self._decayed, 1.0 - self._parts[0][1] * factor * self._weight_decay)
+        with torch.no_grad():
+            for parameter in self._decayed:
+                parameter.mul_(1.0 - self._parts[0][1] * factor * self._weight_decay)
         for part, _ in self._parts:
             part.step()
         return norm

@@ -1,9 +1,9 @@
 """What training tells while it runs. The command line draws it; a program may pass its own."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
-__all__ = ["Progress", "Silence"]
+__all__ = ["Logged", "Progress", "Silence"]
 
 
 class Progress(Protocol):
@@ -37,3 +37,37 @@ class Silence:
     def epoch(self, row: Mapping[str, float]) -> None: ...
 
     def finish(self) -> None: ...
+
+
+class Logged:
+    """Passes everything on, and lines for people also to a log, from the first one on, once there is one."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._early: list[str] = []
+        self._log: Callable[[str], None] = self._early.append
+
+    def write_to(self, log: Callable[[str], None]) -> None:
+        """Send what was said so far and all that follows to `log`."""
+        for line in self._early:
+            log(line)
+        self._log = log
+
+    def message(self, text: str) -> None:
+        self._log(text)
+        self._progress.message(text)
+
+    def start(self, total_steps: int) -> None:
+        self._log(f"training begins: {total_steps:,} steps")
+        self._progress.start(total_steps)
+
+    def step(self, step: int, *, loss: float, images_per_second: float, seconds_left: float) -> None:
+        self._progress.step(step, loss=loss, images_per_second=images_per_second, seconds_left=seconds_left)
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        self._log("  ".join(f"{name} {value:.5g}" for name, value in row.items()))
+        self._progress.epoch(row)
+
+    def finish(self) -> None:
+        self._log("training ended")
+        self._progress.finish()

@@ -3,10 +3,7 @@
 import csv
 import io
 import os
-import platform
-import shlex
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,10 +13,9 @@ from allmlp.data import ImageDataset
 from allmlp.errors import ConfigError
 from allmlp.evaluation import Metrics
 from allmlp.files import write_json, write_text
-from allmlp.hardware import describe_device
 from allmlp.training.recipe import Recipe
 
-__all__ = ["RESULT_COLUMNS", "RunDirectory", "environment", "refuse_used_folder"]
+__all__ = ["RESULT_COLUMNS", "RunDirectory", "refuse_used_folder"]
 
 RESULT_COLUMNS = (
     "epoch",
@@ -93,24 +89,3 @@ def _rounded(value: float) -> float | str:
     if value != value:  # not measured in this epoch
         return ""
     return value if isinstance(value, int) else float(f"{value:.6g}")
-
-
-def environment(device: str, arguments: Sequence[str] | None = None) -> dict[str, str]:
-    """Return what a run ran on and with: versions, processor, command."""
-    import numpy
-    import PIL
-    import torch
-
-    import allmlp
-
-    return {
-        "command": shlex.join(arguments if arguments is not None else [Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "started": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
-        "allmlp": allmlp.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-        "pillow": PIL.__version__,
-        "platform": platform.platform(),
-        "device": describe_device(device),
-    }

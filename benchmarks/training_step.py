@@ -1,0 +1,216 @@
+"""One training step of the 0.67 M Mixer, ours against timm's: time, peak memory, and the losses of 200 steps.
+
+    python benchmarks/training_step.py
+
+Both have the same widths, the same weights at the start, the same batches, AdamW with the same settings and the same loss.
+Every contestant lives in a process of its own, so that its memory is its own, and takes its turn of a few steps: the machine's
+drift falls on all alike. Ours runs the code of `allmlp train`; timm's runs eagerly, as its own training script does by default.
+"""
+
+import argparse
+import multiprocessing
+import resource
+import time
+
+import numpy as np
+
+from record import record, spread
+
+CONTESTANTS = ("timm float32", "timm bfloat16", "ours float32", "ours bfloat16", "ours bfloat16, tanh GELU")
+RATIOS = (
+    ("ours float32", "timm float32"),
+    ("ours bfloat16", "timm float32"),
+    ("ours bfloat16", "timm bfloat16"),
+    ("ours bfloat16, tanh GELU", "timm float32"),
+)
+WIDTHS = {"num_blocks": 8, "hidden_dim": 128, "tokens_mlp_dim": 64, "channels_mlp_dim": 512}
+
+
+def batches(batch_size, count):
+    """Yield (images, labels): the embedded photos of clothing at 32 x 32, in a fixed order."""
+    from allmlp.data import Preprocessing, evaluation_batches, fitted_photos, open_dataset
+
+    split = open_dataset("clothing").splits["train"]
+    preprocessing = Preprocessing(image_size=32)
+    photos = np.stack(list(fitted_photos(split, preprocessing)))
+    order = np.random.default_rng(0)
+    for _ in range(count):
+        chosen = order.integers(0, len(split), batch_size)
+        (batch,) = evaluation_batches(
+            photos[chosen], split.labels[chosen], preprocessing, num_classes=10, batch_size=batch_size
+        )
+        yield batch.images, batch.labels
+
+
+def make_ours(precision, gelu):
+    from allmlp.hardware import reuse_freed_memory
+    from allmlp.model import MixerConfig
+    from allmlp.training import OptimizerConfig, Recipe
+    from allmlp.training.feed import TrainingBatch
+    from allmlp.training.loop import update
+    from allmlp.training.state import TrainState
+
+    reuse_freed_memory()
+    recipe = Recipe(
+        name="benchmark",
+        model=MixerConfig(image_size=(32, 32), patch_size=4, num_classes=10, gelu=gelu, **WIDTHS),
+        num_epochs=1,
+        batch_size=1,
+        optimizer=OptimizerConfig(name="adamw", learning_rate=1e-3, weight_decay=0.1, clip_norm=None),
+        precision=precision,
+    )
+    state = TrainState(recipe, "cpu")
+    return state.model, lambda images, labels: update(
+        state, state.model, TrainingBatch(images, labels, None), recipe, 1.0
+    )
+
+
+def make_timm(precision):
+    import torch
+    from timm.models.mlp_mixer import MlpMixer
+
+    model = MlpMixer(num_classes=10, img_size=32, patch_size=4, num_blocks=8, embed_dim=128, mlp_ratio=(0.5, 4.0))
+    matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
+    rest = [parameter for parameter in model.parameters() if parameter.ndim < 2]
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}], lr=1e-3, fused=True
+    )
+
+    def step(images, labels):
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            logits = model(images)
+        loss = torch.nn.functional.cross_entropy(logits.float(), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return float(loss.detach())
+
+    return model, step
+
+
+def same_start(model):
+    """Give both ports the same weights: parameters come in the same order in both."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim >= 2:
+                flat = parameter.view(len(parameter), -1)
+                flat.copy_(torch.randn(flat.shape, generator=generator) / flat.shape[1] ** 0.5)
+
+
+def contestant(name, batch_size, num_threads, pipe):
+    """Serve a connection: a number of steps in, the seconds of each and the peak memory in MiB out."""
+    import torch
+
+    torch.set_num_threads(num_threads)
+    precision = "bfloat16" if "bfloat16" in name else "float32"
+    if name.startswith("timm"):
+        model, step = make_timm(precision)
+    else:
+        model, step = make_ours(precision, "tanh" if "tanh" in name else "erf")
+    same_start(model)
+    data = ((torch.from_numpy(images), torch.from_numpy(labels)) for images, labels in batches(batch_size, 10**9))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    while (steps := pipe.recv()) is not None:
+        seconds, losses = [], []
+        for images, labels in (next(data) for _ in range(steps)):
+            start = time.perf_counter()
+            losses.append(step(images, labels))
+            seconds.append(time.perf_counter() - start)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        pipe.send((seconds, losses, (peak - before) / 1024))
+
+
+def measure(batch_size, arguments):
+    """Run all contestants in turns at one batch size."""
+    context = multiprocessing.get_context("spawn")
+    pipes, processes = {}, []
+    for name in CONTESTANTS:
+        pipes[name], theirs = context.Pipe()
+        process = context.Process(target=contestant, args=(name, batch_size, arguments.threads, theirs), daemon=True)
+        process.start()
+        processes.append(process)
+    seconds = {name: [] for name in CONTESTANTS}
+    losses = {name: [] for name in CONTESTANTS}
+    peaks = {}
+    for turn in range(arguments.turns + 1):
+        for name, pipe in pipes.items():
+            pipe.send(arguments.steps)
+            times, values, peaks[name] = pipe.recv()
+            losses[name] += values
+            if turn:  # the first turn warms up
+                seconds[name].append(float(np.median(times)))
+    if batch_size == arguments.curve_batch:
+        for name, pipe in pipes.items():
+            if len(losses[name]) < 200:
+                pipe.send(200 - len(losses[name]))
+                losses[name] += pipe.recv()[1]
+    for pipe in pipes.values():
+        pipe.send(None)
+    for process in processes:
+        process.join()
+    result = {
+        "milliseconds": {name: spread([1000 * value for value in values]) for name, values in seconds.items()},
+        "peak_mebibytes": {name: round(value) for name, value in peaks.items()},
+        "speed_ratio": {
+            f"{one} / {two}": spread([b / a for a, b in zip(seconds[one], seconds[two], strict=True)])
+            for one, two in RATIOS
+        },
+    }
+    for name in CONTESTANTS:
+        print(
+            f"batch {batch_size}: {name:<26} {result['milliseconds'][name]['median']:8.1f} ms  {peaks[name]:6.0f} MiB"
+        )
+    for name, ratio in result["speed_ratio"].items():
+        print(f"batch {batch_size}: {name:<42} {ratio['median']:.2f} x  ({ratio['min']:.2f} to {ratio['max']:.2f})")
+    return result, losses
+
+
+def hardware_limit(num_threads):
+    """Return the best measured GFLOP/s of a large square matrix product in each precision."""
+    import torch
+
+    torch.set_num_threads(num_threads)
+    best = {}
+    for precision in (torch.float32, torch.bfloat16):
+        a, b = (torch.randn(2048, 2048).to(precision) for _ in range(2))
+        times = []
+        for _ in range(12):
+            start = time.perf_counter()
+            a @ b
+            times.append(time.perf_counter() - start)
+        best[str(precision).removeprefix("torch.")] = round(2 * 2048**3 / min(times) / 1e9)
+    return best
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--turns", type=int, default=7, help="measured turns of each contestant")
+    parser.add_argument("--steps", type=int, default=4, help="steps in a turn; the turn's median counts")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batch", type=int, nargs="+", default=[128, 512])
+    parser.add_argument("--curve-batch", type=int, default=128, help="the batch whose first 200 losses are kept")
+    arguments = parser.parse_args()
+
+    from allmlp.model import MixerConfig, cost
+
+    config = MixerConfig(image_size=(32, 32), patch_size=4, num_classes=10, **WIDTHS)
+    step_gflop = 3 * 2e-9 * sum(part.multiply_adds for part in cost(config))  # backward costs twice forward
+    limit = hardware_limit(arguments.threads)
+    figures = {"matrix_product_gflops": limit, "gflop_per_image": round(step_gflop, 4), "batch": {}}
+    for batch_size in arguments.batch:
+        result, losses = measure(batch_size, arguments)
+        for name in CONTESTANTS:
+            rate = step_gflop * batch_size / (result["milliseconds"][name]["median"] / 1000)
+            precision = "bfloat16" if "bfloat16" in name else "float32"
+            result.setdefault("share_of_limit", {})[name] = round(rate / limit[precision], 3)
+        figures["batch"][str(batch_size)] = result
+        if batch_size == arguments.curve_batch:
+            figures["losses"] = {name: [round(value, 5) for value in values[:200]] for name, values in losses.items()}
+    record("training_step", figures, arguments)
+
+
+if __name__ == "__main__":
+    main()

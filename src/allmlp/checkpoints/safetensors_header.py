@@ -1,0 +1,91 @@
+"""What a safetensors file says that it holds, read and checked before any weight takes memory."""
+
+import contextlib
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+from allmlp.errors import CheckpointError
+
+__all__ = ["read_shapes"]
+
+MAX_HEADER_BYTES = 16 << 20  # H/14 takes 50 kB
+
+# float32 holds each of these exactly, but for float64, which it rounds.
+DTYPES = ("BF16", "F16", "F32", "F64")
+
+# What is found in place of weights, by how it starts. Asked only of files that cannot be read: the length that a sound
+# one starts with may look like anything.
+STRANGERS = (
+    (b"version https://git-lfs", "a git-lfs pointer, not the weights it points to; run `git lfs pull`"),
+    (b"<", "a web page or XML, not weights; download it again, by the file's own link"),
+    (b"PK\x03\x04", "a zip archive (such as .npz or torch's .pth), not a safetensors file"),
+    (b"\x80\x02", "a pickle, not a safetensors file; it is not opened, because a pickle can run any program"),
+    (b"\x89HDF", "an HDF5 file, not a safetensors file"),
+)
+
+
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a safetensors file's tensors by name.
+
+    The places of the tensors in the file are left to the safetensors library, which checks them when it loads.
+
+    Raises:
+        CheckpointError: not a regular file, another kind of file (which is named), a header that is damaged or names
+            a tensor twice, or tensors that are not floating-point.
+    """
+    if not path.is_file():  # a pipe would hang whoever opens it
+        raise CheckpointError(f"{path}: not a regular file; expected weights in the safetensors format.")
+    try:
+        entries = _read_header(path)
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: {_what_is_wrong(path, error)}") from error
+    strange = sorted(name for name, entry in entries.items() if entry["dtype"] not in DTYPES)
+    if strange:
+        shown = ", ".join(f"{name!r} ({entries[name]['dtype']!r})" for name in strange[:10])
+        raise CheckpointError(f"{path}: {len(strange):,} weights are not {', '.join(DTYPES)}, such as {shown[:1000]}.")
+    return {name: tuple(entry["shape"]) for name, entry in entries.items()}
+
+
+def _read_header(path: Path) -> dict[str, dict[str, Any]]:
+    with path.open("rb") as file:
+        start = file.read(8)
+        if len(start) < 8:
+            raise ValueError(f"it has {len(start)} bytes")
+        (length,) = struct.unpack("<Q", start)
+        if length > MAX_HEADER_BYTES:
+            raise ValueError(f"its header would have {length:,} bytes")
+        header = file.read(length)
+    if len(header) < length:
+        raise ValueError("its header is cut short")
+    entries = json.loads(header.decode("utf-8"), object_pairs_hook=_without_duplicates)
+    if not isinstance(entries, dict):
+        raise ValueError("its header is not an object")
+    entries.pop("__metadata__", None)
+    for name, entry in entries.items():
+        if not isinstance(entry, dict) or not isinstance(entry.get("dtype"), str) or not _is_shape(entry.get("shape")):
+            raise ValueError(f"its header says nothing sensible about {name[:100]!r}")
+    return entries
+
+
+def _what_is_wrong(path: Path, error: Exception) -> str:
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        start = file.read(512).lstrip()
+        for magic, what in STRANGERS:
+            if start.startswith(magic):
+                return f"this is {what}."
+    return f"damaged, cut short, or not a safetensors file ({error}). Copy or train it anew."
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = sorted(name for name in result if names.count(name) > 1) if len(pairs) < 1000 else ["many names"]
+        raise ValueError(f"its header names twice: {', '.join(twice)[:1000]}")
+    return result
+
+
+def _is_shape(shape: Any) -> bool:
+    return isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape)

@@ -1,0 +1,140 @@
+"""Schedule, loss and optimizer against torch's own and against arithmetic."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from allmlp.errors import ConfigError
+from allmlp.model import MixerConfig, MlpMixer
+from allmlp.training import OptimizerConfig, ScheduleConfig
+from allmlp.training.loss import classification_loss
+from allmlp.training.optimizer import Optimizer
+from allmlp.training.schedule import learning_rate_factor
+
+TINY = MixerConfig(
+    image_size=(8, 8),
+    patch_size=4,
+    num_blocks=2,
+    hidden_dim=6,
+    tokens_mlp_dim=5,
+    channels_mlp_dim=7,
+    num_classes=3,
+)
+
+
+def test_cosine_decay_equals_torch_after_the_warm_up():
+    schedule = ScheduleConfig(warmup=0.1, final_fraction=0.0)
+    factors = [learning_rate_factor(schedule, step=step, num_steps=100) for step in range(100)]
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    reference = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=90)
+    for factor in factors[10:]:
+        assert factor == pytest.approx(reference.get_last_lr()[0], abs=1e-9)
+        optimizer.step()
+        reference.step()
+    assert factors[:10] == pytest.approx([0.1 * step for step in range(1, 11)])
+
+
+def test_linear_decay_ends_at_the_final_fraction():
+    schedule = ScheduleConfig(warmup=0.0, decay="linear", final_fraction=0.1)
+    factors = [learning_rate_factor(schedule, step=step, num_steps=11) for step in range(12)]
+    assert np.allclose(np.diff(factors), -0.9 / 11)
+    assert factors[0] == 1.0
+    assert factors[11] == pytest.approx(0.1)
+
+
+def test_softmax_loss_of_hard_labels_is_torchs_cross_entropy():
+    logits, classes = torch.randn(5, 4), torch.tensor([0, 3, 1, 1, 2])
+    rows = nn.functional.one_hot(classes, 4).float()
+    assert classification_loss(logits, rows, "softmax") == nn.functional.cross_entropy(logits, rows)
+    assert torch.isclose(classification_loss(logits, rows, "softmax"), nn.functional.cross_entropy(logits, classes))
+
+
+def test_sigmoid_loss_sums_over_classes_and_means_over_the_batch():
+    logits, rows = torch.tensor([[1.0, -2.0], [0.5, 0.0]]), torch.tensor([[1.0, 0.0], [0.3, 0.7]])
+    by_hand = 0.0
+    for row, target in zip(logits.tolist(), rows.tolist(), strict=True):
+        for x, y in zip(row, target, strict=True):
+            p = 1 / (1 + math.exp(-x))
+            by_hand -= y * math.log(p) + (1 - y) * math.log(1 - p)
+    assert float(classification_loss(logits, rows, "sigmoid")) == pytest.approx(by_hand / 2, rel=1e-6)
+
+
+def gradients(model, value=0.01):
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, value)
+
+
+@pytest.mark.parametrize(
+    ("config", "rate"),
+    [
+        (OptimizerConfig(name="adamw", learning_rate=0.1, weight_decay=0.5, clip_norm=None), 0.1),
+        (OptimizerConfig(name="sgd", learning_rate=0.1, weight_decay=0.5, momentum=0.9, clip_norm=None), 0.1),
+    ],
+)
+def test_weight_decay_is_decoupled_and_on_matrices_only(config, rate):
+    decayed, plain = MlpMixer(TINY), MlpMixer(TINY)
+    plain.load_state_dict(decayed.state_dict())
+    before = {name: value.clone() for name, value in decayed.state_dict().items()}
+    no_decay = OptimizerConfig(
+        name=config.name, learning_rate=rate, weight_decay=0.0, momentum=config.momentum, clip_norm=None
+    )
+    for model, chosen in ((decayed, config), (plain, no_decay)):
+        optimizer = Optimizer(model, chosen)
+        gradients(model)
+        optimizer.step(0.5)
+    for name, value in decayed.state_dict().items():
+        difference = plain.state_dict()[name] - value
+        wanted = before[name] * (0.5 * rate * 0.5) if value.ndim >= 2 else torch.zeros_like(value)
+        assert torch.allclose(difference, wanted, atol=1e-6), name
+
+
+def test_muon_moves_the_matrices_of_the_blocks_by_orthogonal_steps_and_adamw_the_rest():
+    model = MlpMixer(TINY)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    config = OptimizerConfig(
+        name="muon", learning_rate=0.5, adamw_learning_rate=0.25, weight_decay=0.0, momentum=0.9, clip_norm=None
+    )
+    optimizer = Optimizer(model, config)
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    optimizer.step(1.0)
+    for name, value in model.state_dict().items():
+        step = before[name] - value
+        if name.startswith("blocks.") and value.ndim == 2:
+            # Newton–Schulz leaves singular values near 1 (0.7 to 1.2), times the rate and sqrt(max(1, rows / columns)).
+            scale = 0.5 * max(1.0, value.shape[0] / value.shape[1]) ** 0.5
+            singular = torch.linalg.svdvals(step) / scale
+            assert singular.max() < 1.3 and singular.min() > 0.3, name
+        else:
+            assert torch.allclose(step.abs(), torch.full_like(step, 0.25), atol=1e-3), name  # Adam's first step
+
+
+def test_gradients_are_clipped_at_the_global_norm():
+    model = MlpMixer(TINY)
+    config = OptimizerConfig(name="sgd", learning_rate=1.0, weight_decay=0.0, momentum=0.0, clip_norm=1.0)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    optimizer = Optimizer(model, config)
+    gradients(model, 10.0)
+    norm = optimizer.step(1.0)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    assert norm == pytest.approx(10.0 * math.sqrt(count), rel=1e-5)
+    moved = sum(float(((one - two.detach()) ** 2).sum()) for one, two in zip(before, model.parameters(), strict=True))
+    assert moved == pytest.approx(1.0, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: OptimizerConfig(learning_rate=-1.0), "learning_rate is -1.0"),
+        (lambda: OptimizerConfig(name="muon"), "adamw_learning_rate.*set it, such as"),
+        (lambda: OptimizerConfig(adamw_learning_rate=0.1), "belongs to optimizer.name=muon"),
+        (lambda: ScheduleConfig(warmup=1.5), "warmup lies in"),
+    ],
+)
+def test_impossible_values_are_refused(make, message):
+    with pytest.raises(ConfigError, match=message):
+        make()

@@ -1,0 +1,297 @@
+"""The main job: photos in any form in, a whole run folder out, bit for bit the same each time."""
+
+import csv
+import dataclasses
+import json
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file
+
+from allmlp import Recipe, load_checkpoint, train
+from allmlp.data import Augmentation, evaluation_batches, fitted_photos, open_dataset
+from allmlp.errors import AllmlpError, ConfigError, DataError
+from allmlp.evaluation import evaluate
+from allmlp.inference import eager_forward
+from allmlp.model import MixerConfig
+from allmlp.training import DataConfig, OptimizerConfig
+
+CLASSES = ("blue", "green", "red")
+
+
+def tiny_recipe(**changes):
+    """Everything that draws from chance is on."""
+    recipe = Recipe(
+        name="tiny",
+        model=MixerConfig(
+            image_size=(16, 16),
+            patch_size=4,
+            num_blocks=2,
+            hidden_dim=16,
+            tokens_mlp_dim=8,
+            channels_mlp_dim=24,
+            stochastic_depth=0.3,
+            dropout=0.1,
+        ),
+        num_epochs=3,
+        batch_size=16,
+        augmentation=Augmentation(
+            crop="inception", min_crop_area=0.3, flip=True, mixup=0.4, cutmix=1.0, label_smoothing=0.1
+        ),
+        optimizer=OptimizerConfig(name="muon", learning_rate=0.02, adamw_learning_rate=0.01, momentum=0.9),
+        ema_decay=0.9,
+        precision="float32",
+    )
+    return dataclasses.replace(recipe, **changes)
+
+
+def write_photos(root, *, per_class=14, splits=("train", "test")):
+    """Photos whose class is their colour, with noise, in two sizes."""
+    generator = np.random.default_rng(0)
+    for split in splits:
+        for label, name in enumerate(CLASSES):
+            for index in range(per_class):
+                pixels = generator.integers(0, 120, (20 + 8 * (index % 2), 24, 3))
+                pixels[..., 2 - label] += 130
+                path = root / split / name / f"{index:02}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels.astype(np.uint8)).save(path)
+    return root
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_photos(tmp_path_factory.mktemp("photos") / "data")
+
+
+@pytest.fixture(scope="module")
+def run(folder, tmp_path_factory):
+    """One run that several tests look at."""
+    return train(tiny_recipe(), folder, tmp_path_factory.mktemp("runs") / "run")
+
+
+def weights(run_directory, name="last"):
+    return load_file(run_directory / "checkpoints" / name / "model.safetensors")
+
+
+def same(one, two):
+    return one.keys() == two.keys() and all(np.array_equal(one[key], two[key]) for key in one)
+
+
+def rows(run_directory):
+    with (run_directory / "results.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def losses(run_directory):
+    return [(row["train_loss"], row["validation_loss"], row["validation_top1"]) for row in rows(run_directory)]
+
+
+def test_a_run_folder_holds_all_that_one_needs_later(run):
+    names = {str(path.relative_to(run.directory)) for path in run.directory.rglob("*") if path.is_file()}
+    assert names == {
+        "recipe.json",
+        "environment.json",
+        "split.json",
+        "class_names.txt",
+        "results.csv",
+        "metrics.json",
+        "log.txt",
+        "report.html",
+        "plots/curves.png",
+        "plots/confusion.png",
+        "plots/samples.png",
+        "checkpoints/best/model.safetensors",
+        "checkpoints/best/config.json",
+        "checkpoints/last/model.safetensors",
+        "checkpoints/last/config.json",
+    }
+    assert [row["epoch"] for row in rows(run.directory)] == ["1", "2", "3"]
+    assert (run.directory / "class_names.txt").read_text() == "blue\ngreen\nred\n"
+    recipe = json.loads((run.directory / "recipe.json").read_text())
+    assert recipe["model"]["num_classes"] == 3
+    assert recipe["precision"] == "float32"
+
+
+def test_a_tenth_of_each_class_is_held_out_and_test_is_left_alone(run):
+    split = json.loads((run.directory / "split.json").read_text())
+    assert {name: len(photos) for name, photos in split.items()} == {"train": 39, "validation": 3, "test": 42}
+    assert {identity.split("/")[0] for identity in split["validation"]} == set(CLASSES)
+    assert not set(split["train"]) & set(split["validation"])
+
+
+def test_metrics_are_those_of_the_best_checkpoint(run, folder):
+    checkpoint = load_checkpoint(run.directory)
+    split = open_dataset(folder).splits["test"]
+    batches = evaluation_batches(
+        fitted_photos(split, checkpoint.preprocessing), split.labels, checkpoint.preprocessing, num_classes=3
+    )
+    metrics = evaluate(eager_forward(checkpoint), batches, checkpoint.class_names)
+    written = json.loads((run.directory / "metrics.json").read_text())["evaluations"]["test"]
+    assert metrics.to_dict() == written
+
+
+def test_the_photos_colours_are_learned(folder, tmp_path):
+    recipe = tiny_recipe(num_epochs=40, augmentation=Augmentation(crop="pad", pad_pixels=2, flip=True), ema_decay=0.8)
+    result = train(recipe, folder, tmp_path / "run")
+    assert result.evaluations["test"].top1 == 1.0
+
+
+def as_zip(folder, target):
+    with zipfile.ZipFile(target / "data.zip", "w") as archive:
+        for path in sorted(folder.rglob("*.png"), reverse=True):
+            archive.write(path, path.relative_to(folder))
+    return target / "data.zip"
+
+
+def as_parquet(folder, target):
+    names = ["red", "blue", "green"]  # another order than ours
+    for split in ("train", "test"):
+        paths = sorted((folder / split).rglob("*.png"), key=lambda path: path.name[::-1])
+        table = pa.table(
+            {
+                "image": [{"bytes": path.read_bytes(), "path": f"{path.parent.name}/{path.name}"} for path in paths],
+                "label": [names.index(path.parent.name) for path in paths],
+            }
+        )
+        features = {"image": {"_type": "Image"}, "label": {"names": names, "_type": "ClassLabel"}}
+        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+        (target / "parquet").mkdir(exist_ok=True)
+        pq.write_table(table, target / "parquet" / f"{split}-00000-of-00001.parquet", row_group_size=5)
+    return target / "parquet"
+
+
+def as_csv(folder, target):
+    lines = ["path,label,split"]
+    for path in sorted(folder.rglob("*.png"), key=lambda path: path.name):
+        relative = path.relative_to(folder)
+        lines.append(f"{relative},{relative.parts[1]},{relative.parts[0]}")
+    (folder / "list.csv").write_text("\n".join(lines) + "\n")
+    return folder / "list.csv"
+
+
+@pytest.mark.parametrize("convert", [as_zip, as_parquet, as_csv])
+def test_the_same_photos_in_another_form_train_to_the_same_bits(convert, run, folder, tmp_path):
+    other = train(tiny_recipe(), convert(folder, tmp_path), tmp_path / "run")
+    assert losses(other.directory) == losses(run.directory)
+    assert same(weights(other.directory), weights(run.directory))
+
+
+@pytest.mark.parametrize(("storage", "num_workers"), [("memory", 0), ("stream", 0), ("stream", 2), ("auto", 2)])
+def test_two_runs_are_the_same_bits_however_photos_are_read(storage, num_workers, run, folder, tmp_path):
+    recipe = tiny_recipe(data=DataConfig(storage=storage, num_workers=num_workers))
+    other = train(recipe, folder, tmp_path / "run")
+    assert same(weights(other.directory), weights(run.directory))
+    assert same(weights(other.directory, "best"), weights(run.directory, "best"))
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"ema_decay": None}, {"augmentation": Augmentation()}])
+def test_what_should_change_a_run_changes_it(change, run, folder, tmp_path):
+    other = train(tiny_recipe(**change), folder, tmp_path / "run")
+    assert not same(weights(other.directory), weights(run.directory))
+
+
+def test_bfloat16_and_activation_checkpointing_and_compile_train_nearly_the_same(run, folder, tmp_path):
+    for name, change in {"bf16": {"precision": "bfloat16"}, "act": {"activation_checkpointing": True}}.items():
+        other = train(tiny_recipe(**change), folder, tmp_path / name)
+        for one, two in zip(losses(run.directory), losses(other.directory), strict=True):
+            assert float(one[0]) == pytest.approx(float(two[0]), rel=0.02)
+
+
+def test_a_used_folder_is_refused_and_left_as_it_was(run, folder):
+    before = {path: path.stat().st_mtime_ns for path in run.directory.rglob("*")}
+    with pytest.raises(ConfigError, match="holds another run; nothing is ever overwritten"):
+        train(tiny_recipe(), folder, run.directory)
+    assert before == {path: path.stat().st_mtime_ns for path in run.directory.rglob("*")}
+
+
+def test_a_file_as_output_is_refused(folder, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ConfigError, match="this is a file; a run needs a folder"):
+        train(tiny_recipe(), folder, tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_all_unreadable_photos_are_named_before_anything_is_written(tmp_path):
+    root = write_photos(tmp_path / "data", per_class=6)
+    (root / "train" / "red" / "00.png").write_bytes(b"")
+    cut = (root / "train" / "blue" / "03.png").read_bytes()
+    (root / "train" / "blue" / "03.png").write_bytes(cut[: len(cut) // 2])
+    (root / "test" / "green" / "01.png").write_bytes(b"<html>404</html>")
+    with pytest.raises(DataError) as caught:
+        train(tiny_recipe(), root, tmp_path / "run")
+    for name in ("red/00.png", "blue/03.png", "green/01.png"):
+        assert name in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_explodes_stops_with_advice_and_a_finite_checkpoint(folder, tmp_path):
+    recipe = tiny_recipe(
+        num_epochs=30, optimizer=OptimizerConfig(name="sgd", learning_rate=1e3, clip_norm=None, weight_decay=0.0)
+    )
+    with pytest.raises(AllmlpError, match=r"The loss became (nan|inf) at step \d+.*learning_rate=3e\+02"):
+        train(recipe, folder, tmp_path / "run")
+    assert all(np.isfinite(weight).all() for weight in weights(tmp_path / "run").values())
+
+
+class StopAfter:
+    """Presses Ctrl-C at a step."""
+
+    def __init__(self, step):
+        self.stop_at = step
+
+    def message(self, text): ...
+
+    def start(self, total_steps): ...
+
+    def step(self, step, **figures):
+        if step == self.stop_at:
+            raise KeyboardInterrupt
+
+    def epoch(self, row): ...
+
+    def finish(self): ...
+
+
+@pytest.mark.parametrize("step", [1, 4])
+def test_ctrl_c_leaves_usable_checkpoints(step, folder, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_recipe(), folder, tmp_path / "run", progress=StopAfter(step))
+    last = load_checkpoint(tmp_path / "run" / "checkpoints" / "last")
+    assert f"step {step}" in last.source
+    assert load_checkpoint(tmp_path / "run").class_names == CLASSES
+
+
+def test_max_minutes_lowers_the_epochs_to_what_fits(folder, tmp_path):
+    result = train(tiny_recipe(num_epochs=100_000, max_minutes=0.02), folder, tmp_path / "run")
+    assert 1 <= result.recipe.num_epochs < 5_000
+    assert result.seconds < 3.0
+    assert json.loads((tmp_path / "run" / "recipe.json").read_text())["num_epochs"] == result.recipe.num_epochs
+
+
+def test_a_data_set_smaller_than_a_batch_trains(tmp_path):
+    root = write_photos(tmp_path / "data", per_class=3)
+    result = train(tiny_recipe(batch_size=64), root, tmp_path / "run")
+    assert result.evaluations["validation"].num_examples == 3
+
+
+def test_a_full_disk_is_one_clear_error(folder, tmp_path):
+    """RLIMIT_FSIZE is the kernel's own refusal to write more, as on a full disk, in a process of its own."""
+    script = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))\n"
+        "from allmlp.cli.main import main; main()\n"
+    )
+    command = ["train", str(folder), "--recipe", "cifar10", "--epochs", "1", "--out", str(tmp_path / "run")]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *command], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert "could not be written (File too large)" in done.stderr
+    assert "Traceback" not in done.stderr

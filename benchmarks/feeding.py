@@ -5,8 +5,11 @@ python benchmarks/feeding.py DATA [--recipe cifar10]
 
 import argparse
 import time
+from pathlib import Path
 
-from record import record, spread
+from allmlp.provenance import record, spread
+
+RESULT = Path(__file__).parent / "results" / "feeding.json"
 
 
 def main():
@@ -58,8 +61,7 @@ def main():
         print(
             f"batch {batch_size}: feeding is {figures['batch'][str(batch_size)]['feeding_share']['median']:.1%} of a step"
         )
-    arguments.data = None  # a path says nothing elsewhere
-    record("feeding", figures, arguments)
+    print("wrote", record(RESULT, figures, command=f"python benchmarks/feeding.py DATA --recipe {arguments.recipe}"))
 
 
 if __name__ == "__main__":

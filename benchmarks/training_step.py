@@ -11,10 +11,13 @@ import argparse
 import multiprocessing
 import resource
 import time
+from pathlib import Path
 
 import numpy as np
 
-from record import record, spread
+from allmlp.provenance import record, spread
+
+RESULT = Path(__file__).parent / "results" / "training_step.json"
 
 CONTESTANTS = ("timm float32", "timm bfloat16", "ours float32", "ours bfloat16", "ours bfloat16, tanh GELU")
 RATIOS = (
@@ -185,6 +188,20 @@ def hardware_limit(num_threads):
     return best
 
 
+def plot(losses, path):
+    """Draw the losses of the first 200 steps."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for name, width in (("timm float32", 4.0), ("ours float32", 2.0), ("ours bfloat16", 1.0)):
+        axes.plot(losses[name], label=name, linewidth=width)
+    axes.set(xlabel="step", ylabel="training loss", title="Same weights, batches and optimizer")
+    axes.legend()
+    figure.savefig(path, dpi=110)
+    print("wrote", path)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--turns", type=int, default=7, help="measured turns of each contestant")
@@ -209,7 +226,8 @@ def main():
         figures["batch"][str(batch_size)] = result
         if batch_size == arguments.curve_batch:
             figures["losses"] = {name: [round(value, 5) for value in values[:200]] for name, values in losses.items()}
-    record("training_step", figures, arguments)
+    plot(figures["losses"], RESULT.with_suffix(".png"))
+    print("wrote", record(RESULT, figures, command="python benchmarks/training_step.py"))
 
 
 if __name__ == "__main__":

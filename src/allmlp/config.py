@@ -70,7 +70,7 @@ def _assign(config: Any, path: Sequence[str], text: str, key: str, changes: dict
     hints = _hints(type(config))
     name = path[0]
     if name not in hints:
-        known = list(_all_keys(config))
+        known = list(_all_keys(config, key.removesuffix(".".join(path))))
         raise ConfigError(
             f"--set {key}: there is no such key.{did_you_mean(key, known)} "
             f"Keys here: {', '.join(sorted(hints))}. `--print-recipe` shows all."

@@ -56,7 +56,7 @@ class CheckFailedError(AllmlpError):
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" with the nearest of `known`, or "" when none is near."""
     by_folded = {candidate.casefold(): candidate for candidate in known}  # "b/16" means "B/16"
-    near = difflib.get_close_matches(name.casefold(), by_folded, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name[:100].casefold(), by_folded, n=3, cutoff=0.5)
     if not near:
         return ""
     return " Did you mean " + " or ".join(repr(by_folded[candidate]) for candidate in near) + "?"

@@ -52,8 +52,10 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
             del temporaries[path]
             _sync_folder(path.parent)
     except OSError as error:
+        a_file = isinstance(error, FileExistsError | NotADirectoryError)
+        reason = "a file is where its folder should be" if a_file else error.strerror or error
         raise ConfigError(
-            f"{path}: could not be written ({error.strerror or error}). "
+            f"{path}: could not be written ({reason}). "
             "Free some space or choose another folder; nothing that was there has changed."
         ) from error
     finally:  # also after Ctrl-C

@@ -1,15 +1,19 @@
-"""What a number was made with: command, commit, hardware, versions. Written beside every measurement."""
+"""Measurements: the figures with their spread, and what they were made with (command, commit, hardware, versions)."""
 
 import platform
 import shlex
+import statistics
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from allmlp.files import write_json
 from allmlp.hardware import describe_device
 
-__all__ = ["environment"]
+__all__ = ["environment", "record", "spread"]
 
 
 def environment(device: str = "cpu") -> dict[str, str]:
@@ -33,6 +37,26 @@ def environment(device: str = "cpu") -> dict[str, str]:
         "device": describe_device(device),
     }
     return {name: value for name, value in facts.items() if value}
+
+
+def record(path: Path, figures: Mapping[str, Any], *, command: str) -> Path:
+    """Write a measurement as JSON: the environment first, then the figures.
+
+    `command` replaces the command line, whose paths say nothing on another machine.
+    """
+    return write_json(path, {"environment": {**environment(), "command": command}, **figures})
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Return n, mean, standard deviation of the sample (0 for one value), median, minimum and maximum, to 5 digits."""
+    figures = {
+        "mean": statistics.fmean(values),
+        "std": statistics.stdev(values) if len(values) > 1 else 0.0,
+        "median": statistics.median(values),
+        "min": min(values),
+        "max": max(values),
+    }
+    return {"n": len(values), **{name: float(f"{value:.5g}") for name, value in figures.items()}}
 
 
 def _commit() -> str:

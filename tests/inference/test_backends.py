@@ -8,8 +8,8 @@ from allmlp.inference import BACKENDS, eager_forward
 # Widths of powers of two; an odd number of tokens (as S/32 has 49); and odd widths, for which matrix kernels are known to
 # round differently at different places of one product, so that only photo by photo is independent of the batch.
 CONFIGS = {
-    "even": {"image_size": 32, "patch_size": 4, "hidden_dim": 128, "tokens_mlp_dim": 64, "channels_mlp_dim": 512},
-    "49 tokens": {"image_size": 56, "patch_size": 8, "hidden_dim": 64, "tokens_mlp_dim": 32, "channels_mlp_dim": 256},
+    "even": {"image_size": 32, "patch_size": 8, "hidden_dim": 64, "tokens_mlp_dim": 32, "channels_mlp_dim": 128},
+    "49 tokens": {"image_size": 28, "patch_size": 4, "hidden_dim": 32, "tokens_mlp_dim": 16, "channels_mlp_dim": 64},
     "odd": {"image_size": (24, 40), "patch_size": 8, "hidden_dim": 45, "tokens_mlp_dim": 21, "channels_mlp_dim": 99},
     "one token": {"image_size": 16, "patch_size": 16, "hidden_dim": 31, "tokens_mlp_dim": 7, "channels_mlp_dim": 65},
 }

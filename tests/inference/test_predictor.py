@@ -48,7 +48,7 @@ def test_scores_are_the_softmax_of_the_models_logits(predictor, checkpoint, phot
 
 def test_answers_do_not_depend_on_the_batch_size_and_keep_the_order(checkpoint, photos):
     reference = [Predictor.from_checkpoint(checkpoint, device="cpu").predict(photo)[0].labels for photo in photos]
-    assert len(set(map(str, reference))) == len(photos) - 0
+    assert len(set(map(str, reference))) == len(photos)
     for batch_size in (1, 3, 32):
         predictor = Predictor.from_checkpoint(checkpoint, device="cpu", batch_size=batch_size)
         assert [answer.labels for answer in predictor.predict(photos)] == reference

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from tests.reference import mixer_numpy
+from tests.reference.other_layouts import linen_name, load_authors, pre_linen_name, timm_name, to_oracle
 from torch import Tensor
 
 from allmlp import VARIANTS, MixerConfig, MlpMixer, create
-from tests.reference import mixer_numpy
-from tests.reference.other_layouts import linen_name, load_authors, pre_linen_name, timm_name, to_oracle
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 TINY = MixerConfig(

@@ -83,7 +83,8 @@ def project_patches(image: Array, weights: Weights) -> Array:
     return np.array(rows)
 
 
-def apply_layer(X: Array, layer: Layer, gelu: Gelu) -> Array:
+def apply_layer(table: Array, layer: Layer, gelu: Gelu) -> Array:
+    X = table
     normalised, U = layer.token_norm(X), np.empty_like(X)
     for i in range(X.shape[1]):
         U[:, i] = X[:, i] + layer.W2 @ GELUS[gelu](layer.W1 @ normalised[:, i] + layer.b1) + layer.b2

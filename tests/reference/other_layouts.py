@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-
 from tests.reference.mixer_numpy import Layer, Norm, Weights
+from torch import Tensor
 
 LINEN = {
     r"patch_projection\.weight": "stem/kernel",

@@ -76,13 +76,16 @@ def load_checkpoint(source: str | Path) -> Checkpoint:
     not_finite = sorted(name for name, weight in weights.items() if not weight.isfinite().all())
     if not_finite:
         raise CheckpointError(f"{directory / WEIGHTS_FILE}: NaN or infinity in {', '.join(not_finite)}.")
-    return Checkpoint(
-        config=description.model,
-        weights=weights,
-        preprocessing=description.preprocessing,
-        class_names=description.class_names,
-        source=description.source,
-    )
+    try:
+        return Checkpoint(
+            config=description.model,
+            weights=weights,
+            preprocessing=description.preprocessing,
+            class_names=description.class_names,
+            source=description.source,
+        )
+    except CheckpointError as error:
+        raise CheckpointError(f"{directory / CONFIG_FILE}: {error}") from error
 
 
 def _find(source: Path) -> Path:
@@ -118,7 +121,8 @@ def _read_description(path: Path) -> _Description:
         raise CheckpointError(f'{path}: not a configuration of allmlp (it lacks "format": "{FORMAT}").')
     if values.get("version") != VERSION:
         raise CheckpointError(
-            f"{path}: version {values.get('version')!r} of the format; this allmlp reads version {VERSION}. Update allmlp."
+            f"{path}: version {str(values.get('version'))[:80]} of the format; "
+            f"this allmlp reads version {VERSION}. Update allmlp."
         )
     try:
         return from_dict(_Description, values, where=str(path))

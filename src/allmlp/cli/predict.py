@@ -44,7 +44,7 @@ def predict(
             show_default=False,
         ),
     ],
-    format: Annotated[Format, typer.Option(help="How to print the answers.")] = Format.TABLE,  # noqa: A002
+    output: Annotated[Format, typer.Option("--format", help="How to print the answers.")] = Format.TABLE,
     top_k: Annotated[int, typer.Option(help="How many classes to name, best first.")] = 5,
     batch_size: BatchSizeOption = 32,
     device: DeviceOption = "auto",
@@ -59,13 +59,13 @@ def predict(
     predictor = Predictor.from_checkpoint(checkpoint, device=device, batch_size=batch_size)
     found, num_failed = _find(photos)
     answers = _Answers(predictor.stream(map(_photo, found), top_k=top_k), num_failed)
-    for line in _lines(format, answers, found, predictor.class_names, top_k):
+    for line in _lines(output, answers, found, predictor.class_names, top_k):
         print(line, flush=True)
     if answers.num_failed:
         total = answers.num_failed + answers.num_answered
         note(f"{answers.num_failed:,} of {total:,} could not be read; all others are answered.")
         raise typer.Exit(DataError.exit_code)
-    if format is Format.TABLE:
+    if output is Format.TABLE:
         note("\nFor programs: add --format json, jsonl or csv.")
 
 
@@ -112,17 +112,17 @@ def _photo(source: str) -> "Photo":
 
 
 def _lines(
-    format: Format,  # noqa: A002
+    output: Format,
     answers: _Answers,
     found: Sequence[str],
     class_names: Sequence[str],
     top_k: int,
 ) -> Iterator[str]:
-    if format is Format.TABLE:
+    if output is Format.TABLE:
         return _table(answers, found, class_names)
-    if format is Format.CSV:
+    if output is Format.CSV:
         return _csv(answers, min(top_k, len(class_names)))
-    return _json(answers) if format is Format.JSON else (json.dumps(_record(answer)) for answer in answers)
+    return _json(answers) if output is Format.JSON else (json.dumps(_record(answer)) for answer in answers)
 
 
 def _table(answers: _Answers, found: Sequence[str], class_names: Sequence[str]) -> Iterator[str]:

@@ -107,7 +107,8 @@ class PatchProjection(nn.Module):
         B, _, H, W = images.shape
         P = self.weight.shape[-1]
         patches = images.reshape(B, 3, H // P, P, W // P, P).permute(0, 2, 4, 1, 3, 5)  # (B, H/P, W/P, 3, P, P)
-        return F.linear(patches.reshape(B, -1, 3 * P * P), self.weight.flatten(1), self.bias)  # (B, S, C)
+        S = (H // P) * (W // P)  # spelt out, because -1 would not do for an empty batch
+        return F.linear(patches.reshape(B, S, 3 * P * P), self.weight.flatten(1), self.bias)  # (B, S, C)
 
 
 class MixerBlock(nn.Module):

@@ -10,7 +10,7 @@ __all__ = ["VARIANTS", "MixerConfig", "variant_config"]
 
 # Far beyond any Mixer. A configuration may come from a hostile file, and within these bounds no count of weights
 # overflows 63 bits and no list of them takes long.
-MAX_BLOCKS = 10_000
+MAX_BLOCKS = 1_000
 MAX_SIDE = 1 << 16
 MAX_WIDTH = 1 << 20
 

@@ -1,0 +1,42 @@
+import json
+
+import pytest
+
+from allmlp import VARIANTS
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_variant_is_shown_without_weights(variant, allmlp):
+    outcome = allmlp("inspect", variant, "--json")
+    facts = json.loads(outcome.out)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert facts["model"]["num_blocks"] == VARIANTS[variant].num_blocks
+    assert facts["parameters"] == sum(part["parameters"] for part in facts["parts"])
+    assert facts["gflops"] == pytest.approx(sum(part["gflops"] for part in facts["parts"]))
+    assert "class_names" not in facts
+
+
+def test_parameters_are_the_published_ones(allmlp):
+    # vit_jax's own tests count these.
+    assert json.loads(allmlp("inspect", "B/16", "--json").out)["parameters"] == 59_880_472
+    assert json.loads(allmlp("inspect", "L/16", "--json").out)["parameters"] == 208_196_168
+    assert "59,880,472" in allmlp("inspect", "B/16").out
+
+
+def test_a_checkpoint_is_shown_with_preprocessing_classes_and_source(saved_checkpoint, allmlp):
+    facts = json.loads(allmlp("inspect", saved_checkpoint, "--json").out)
+    assert facts["source"] == "random weights"
+    assert facts["class_names"] == ["cat", "=dog", "[red]fox", "owl", "yak", "zebra"]
+    assert facts["preprocessing"]["image_size"] == [16, 16]
+    shown = allmlp("inspect", saved_checkpoint)
+    assert shown.code == 0
+    assert "[red]fox" in shown.out
+    assert "interpolation" in shown.out
+    assert f"predict {saved_checkpoint}" in shown.out
+
+
+def test_what_is_no_checkpoint_exits_4(tmp_path, allmlp):
+    outcome = allmlp("inspect", tmp_path / "nothing")
+    assert outcome.code == 4
+    assert outcome.out == ""
+    assert outcome.err.startswith(f"allmlp: {tmp_path / 'nothing'}: ")

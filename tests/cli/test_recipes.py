@@ -1,0 +1,25 @@
+import pytest
+
+from allmlp.recipes import RECIPES
+
+
+def test_every_recipe_is_listed_with_its_claim(allmlp):
+    outcome = allmlp("recipes")
+    assert outcome.code == 0
+    for name, recipe in RECIPES.items():
+        claim = recipe.__doc__.strip().splitlines()[0]
+        assert any(line.split(maxsplit=1) == [name, claim] for line in outcome.out.splitlines())
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_shows_its_whole_claim(name, allmlp):
+    outcome = allmlp("recipes", name)
+    assert outcome.code == 0
+    for line in RECIPES[name].__doc__.strip().splitlines():
+        assert line.strip() in outcome.out
+
+
+def test_an_unknown_recipe_exits_2_with_the_nearest(allmlp):
+    outcome = allmlp("recipes", "dmo")
+    assert outcome.code == 2
+    assert "Did you mean 'demo'?" in outcome.err

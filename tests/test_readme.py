@@ -1,0 +1,117 @@
+"""Every command of README.md exists and takes the options that it is shown with."""
+
+import itertools
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from allmlp.cli.main import app
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+
+
+def code_lines(markdown: str) -> Iterator[str]:
+    """Yield the lines of code blocks, between fences or indented by four spaces, continued lines joined."""
+    is_fenced = False
+    for line in markdown.replace("\\\n", " ").splitlines():
+        if line.startswith("```"):
+            is_fenced = not is_fenced
+        elif is_fenced or line.startswith("    "):
+            yield line
+
+
+def command_lines(markdown: str) -> Iterator[list[str]]:
+    """Yield the words of every line of code that calls allmlp or make; `$ ` and assignments in front are left out."""
+    for line in code_lines(markdown):
+        if not re.match(r"\s*(\$ )?([A-Z_]+=\S* )*(\S*/)?(allmlp|python3? -m allmlp|make)( |$)", line):
+            continue
+        words = shlex.split(re.split(r"\s[|>]", line)[0], comments=True)
+        words = list(itertools.dropwhile(lambda word: word == "$" or re.match(r"[A-Z_]+=", word), words))
+        yield ["allmlp", *words[3:]] if Path(words[0]).name.startswith("python") else [Path(words[0]).name, *words[1:]]
+
+
+def check(words: list[str]) -> None:
+    """Raise when the command, an option or an argument is not as the program has it. Nothing is run."""
+    program, *arguments = words
+    if program == "make":
+        makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+        targets = set(re.findall(r"^([a-z][a-z-]*):", makefile, flags=re.MULTILINE))
+        unknown = [word for word in arguments if "=" not in word and word not in targets]
+        assert not unknown, f"the Makefile has no {unknown}"
+        return
+    group = typer.main.get_command(app)
+    if arguments and arguments[0] in group.commands:
+        name, *rest = arguments
+        if "--help" not in rest:
+            group.commands[name].make_context(name, rest)
+    else:
+        assert arguments in ([], ["--help"], ["-h"], ["--version"]), f"there is no command {arguments}"
+
+
+def readme_commands() -> list[list[str]]:
+    return list(command_lines(README.read_text(encoding="utf-8")))
+
+
+def test_every_command_of_the_readme_is_one_that_allmlp_takes():
+    for words in readme_commands():
+        try:
+            check(words)
+        except Exception as error:
+            raise AssertionError(f"README.md: `{shlex.join(words)}`: {error}") from error
+
+
+def test_the_readme_shows_the_main_commands():
+    shown = {tuple(words[:2]) for words in readme_commands()}
+    expected = {("make", "demo"), ("make", "test")}
+    expected |= {("allmlp", name) for name in ("train", "evaluate", "predict")}
+    assert expected <= shown
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "allmlp tarin photos",
+        "allmlp train photos --rcipe demo",
+        "allmlp train",
+        "allmlp train photos more",
+        "allmlp predict run a.jpg --format xml",
+        "allmlp evaluate run photos --min-top1 high",
+        "allmlp --bogus",
+        "$ make tset",
+        "ALLMLP_X=1 .venv/bin/allmlp bogus",
+        "python -m allmlp bogus",
+    ],
+)
+def test_a_wrong_command_is_seen(line):
+    (words,) = command_lines(f"Text\n\n```bash\n{line}   # why\n```\n")
+    with pytest.raises(Exception, match=r"."):
+        check(words)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "allmlp train photos --set a.b=1 --set c=2 --out runs/x",
+        "allmlp predict run 'a folder' - --format json > answers.json",
+        "allmlp train photos \\\n    --recipe demo",
+        "make demo PYTHON=python3.12",
+        "$ .venv/bin/allmlp --version",
+        "allmlp train --help",
+    ],
+)
+def test_a_right_command_passes(line):
+    (words,) = command_lines(f"```\n{line}\n```\n")
+    check(words)
+
+
+def test_indented_blocks_are_read_like_fenced_ones():
+    assert list(command_lines("Text\n\n    make demo   # first\n\nMore `make x`.\n")) == [["make", "demo"]]
+
+
+def test_what_is_no_command_is_left_alone():
+    assert not list(command_lines("allmlp is a program.\n```python\nimport allmlp\nallmlp.train(x)\n```\n"))

@@ -1,5 +1,6 @@
 """Files are whole or not there, whatever happens while they are written."""
 
+import json
 import os
 import stat
 import subprocess
@@ -125,3 +126,9 @@ def test_text_is_utf_8_and_json_is_readable(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "z", float("nan"))
     assert names(tmp_path) == ["x", "y"]
+
+
+def test_a_path_that_is_not_utf_8_can_be_written_down(tmp_path: Path) -> None:
+    path = os.fsdecode(b"caf\xe9/photos")
+    assert json.loads(write_json(tmp_path / "x", {path: path}).read_bytes()) == {path: path}
+    assert write_text(tmp_path / "y", path).read_bytes() == b"caf\\udce9/photos"

@@ -65,8 +65,8 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
 
 
 def write_text(path: Path, content: str) -> Path:
-    """Write UTF-8 text like `write_bytes`."""
-    return write_bytes(path, content.encode("utf-8"))
+    """Write UTF-8 text like `write_bytes`; bytes of a path that are not UTF-8 become escapes such as "\\udce9"."""
+    return write_bytes(path, content.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, content: Any) -> Path:
@@ -76,7 +76,9 @@ def write_json(path: Path, content: Any) -> Path:
 
 def to_json(content: Any) -> bytes:
     """Return what `write_json` writes."""
-    return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # A path that is not UTF-8 holds lone surrogates; as "\\udce9" they are JSON's own escape and come back as they were.
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _umask() -> int:

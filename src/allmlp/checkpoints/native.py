@@ -94,9 +94,9 @@ def _find(source: Path) -> Path:
             raise CheckpointError(
                 f"{source}: there is no such checkpoint; expected a run folder or a checkpoint folder."
             )
-        candidates = (source, source / "checkpoints" / "best", source / "best")
+        candidates = [source, source / "checkpoints" / "best", source / "best"]
         if source.name in (WEIGHTS_FILE, CONFIG_FILE) and not source.is_dir():
-            candidates = (source.parent,)
+            candidates = [source.parent]
         for candidate in candidates:
             if (candidate / CONFIG_FILE).is_file():
                 return candidate

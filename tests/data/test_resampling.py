@@ -5,7 +5,17 @@ import pytest
 import torch
 from PIL import Image
 
-from allmlp.data import Augmentation, Crops, draw_crops, draw_mix, mix_images, mix_labels, resample
+from allmlp.data import (
+    Augmentation,
+    Crops,
+    draw_colors,
+    draw_crops,
+    draw_mix,
+    mix_images,
+    mix_labels,
+    recolor,
+    resample,
+)
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
@@ -141,3 +151,28 @@ def test_mix_probability_is_the_share_of_mixed_samples():
 def test_label_smoothing_spreads_evenly():
     labels = mix_labels(torch.eye(4), None, smoothing=0.2)
     assert torch.allclose(labels, torch.eye(4) * 0.8 + 0.05)
+
+
+def recolored(pixels, **strengths):
+    """Recolour one (n, 3) list of pixels in [0, 1] with the largest draws."""
+    colors = draw_colors(Augmentation(**strengths), np.full((1, 4), 1.0))
+    images = torch.tensor(pixels, dtype=torch.float32).T[None, :, None]
+    return recolor(images, colors, **PLAIN)[0, :, 0].T.numpy()
+
+
+def test_hue_turns_keep_grey_and_a_third_of_the_circle_is_about_the_next_primary():
+    import colorsys
+
+    assert np.allclose(recolored([[0.3, 0.3, 0.3]], hue_jitter=0.3), 0.3, atol=1e-4)
+    before = [0.6, 0.4, 0.4]
+    (after,) = recolored([before], hue_jitter=1 / 3)
+    turned = (colorsys.rgb_to_hsv(*after)[0] - colorsys.rgb_to_hsv(*before)[0]) % 1.0
+    assert min(abs(turned - 1 / 3), abs(turned - 2 / 3)) < 0.06  # YIQ's circle is not quite HSV's hexagon
+
+
+def test_contrast_brightness_and_saturation_are_what_the_docstring_says():
+    # The largest draws: contrast and saturation × 1.4, brightness + 0.2; grey has no saturation.
+    assert np.allclose(recolored([[0.5, 0.5, 0.5]], color_jitter=0.4), 0.7, atol=1e-4)
+    assert np.allclose(recolored([[0.4, 0.4, 0.4]], color_jitter=0.4), 0.5 - 0.14 + 0.2, atol=1e-4)
+    assert recolored([[1.0, 1.0, 1.0]], color_jitter=0.4).max() == 1.0  # stays a pixel
+    assert draw_colors(Augmentation(), np.zeros((3, 4))) is None

@@ -42,7 +42,14 @@ def tiny_recipe(**changes):
         num_epochs=3,
         batch_size=16,
         augmentation=Augmentation(
-            crop="inception", min_crop_area=0.3, flip=True, mixup=0.4, cutmix=1.0, label_smoothing=0.1
+            crop="inception",
+            min_crop_area=0.3,
+            flip=True,
+            color_jitter=0.3,
+            hue_jitter=0.1,
+            mixup=0.4,
+            cutmix=1.0,
+            label_smoothing=0.1,
         ),
         optimizer=OptimizerConfig(name="muon", learning_rate=0.02, adamw_learning_rate=0.01, momentum=0.9),
         ema_decay=0.9,

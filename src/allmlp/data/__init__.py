@@ -2,7 +2,16 @@
 
 from typing import TYPE_CHECKING, Any
 
-from allmlp.data.augmentation import NUM_CROP_DRAWS, Augmentation, Crops, Mix, draw_crops, draw_mix
+from allmlp.data.augmentation import (
+    NUM_COLOR_DRAWS,
+    NUM_CROP_DRAWS,
+    Augmentation,
+    Crops,
+    Mix,
+    draw_colors,
+    draw_crops,
+    draw_mix,
+)
 from allmlp.data.batches import Batch, RawBatch, TrainingOrder, TrainingPhotos, evaluation_batches, fitted_photos
 from allmlp.data.check import check_photos
 from allmlp.data.datasets import DATASETS, open_dataset
@@ -13,12 +22,13 @@ from allmlp.data.preprocessing import Preprocessing
 from allmlp.data.splits import ImageDataset, Split, hold_out
 
 if TYPE_CHECKING:
-    from allmlp.data.resampling import mix_images, mix_labels, resample
+    from allmlp.data.resampling import mix_images, mix_labels, recolor, resample
 from allmlp.data.folder import list_folder
 from allmlp.data.wording import printable
 
 __all__ = [
     "DATASETS",
+    "NUM_COLOR_DRAWS",
     "NUM_CROP_DRAWS",
     "Augmentation",
     "Batch",
@@ -33,6 +43,7 @@ __all__ = [
     "TrainingPhotos",
     "check_photos",
     "decode",
+    "draw_colors",
     "draw_crops",
     "draw_mix",
     "evaluation_batches",
@@ -43,6 +54,7 @@ __all__ = [
     "mix_labels",
     "open_dataset",
     "printable",
+    "recolor",
     "resample",
     "sample_keys",
     "uniforms",
@@ -50,7 +62,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("mix_images", "mix_labels", "resample"):
+    if name in ("mix_images", "mix_labels", "recolor", "resample"):
         from allmlp.data import resampling
 
         return getattr(resampling, name)

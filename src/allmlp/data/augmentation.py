@@ -1,4 +1,4 @@
-"""Augmentation decided: which part of a photo each sample shows, whether it is mirrored, and how samples are mixed.
+"""Augmentation decided: which part of a photo each sample shows, mirrored or not, in which colours, and how samples mix.
 
 Nothing here touches pixels (resampling.py does): boxes and shares are arrays of numbers, drawn for a whole batch at once.
 """
@@ -11,12 +11,25 @@ from numpy.typing import NDArray
 
 from allmlp.errors import ConfigError
 
-__all__ = ["NUM_CROP_DRAWS", "Augmentation", "Crops", "Mix", "draw_crops", "draw_mix", "whole_photo_boxes"]
+__all__ = [
+    "NUM_COLOR_DRAWS",
+    "NUM_CROP_DRAWS",
+    "Augmentation",
+    "Crops",
+    "Mix",
+    "draw_colors",
+    "draw_crops",
+    "draw_mix",
+    "whole_photo_boxes",
+]
 
 Fit = Literal["crop", "squash", "pad"]
 
 _TRIES = 10  # the inception crop gives up after so many, as in TensorFlow and torchvision
 NUM_CROP_DRAWS = 3 + 2 * _TRIES  # flip, place in x and y, and area and aspect ratio of each try
+NUM_COLOR_DRAWS = 4  # brightness, contrast, saturation, hue
+_RGB_TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])  # NTSC, 1953
+_YIQ_TO_RGB = np.linalg.inv(_RGB_TO_YIQ)
 _LOG_MAX_RATIO = float(np.log(4 / 3))  # aspect ratios 3/4 to 4/3, as in Szegedy et al. 2014
 
 
@@ -29,6 +42,9 @@ class Augmentation:
             "pad" shifts the fitted photo by up to `pad_pixels` output pixels and fills with the mean colour;
             "none" shows the photo as evaluation does.
         flip: mirror left and right with probability 1/2.
+        color_jitter: the strength of random brightness, contrast and saturation: contrast and saturation are multiplied
+            by a factor in [1 - strength, 1 + strength], brightness moves by up to strength / 2 of the pixel range.
+        hue_jitter: hue turns by up to this share of the colour circle, either way.
         mixup: alpha of the Beta distribution of the share that two photos are blended with; 0 is off (arXiv 1710.09412).
         cutmix: the same for a rectangle cut from another photo; 0 is off (arXiv 1905.04899). With both on, each sample
             draws one of them with equal probability.
@@ -40,6 +56,8 @@ class Augmentation:
     min_crop_area: float = 0.08
     pad_pixels: int = 4
     flip: bool = False
+    color_jitter: float = 0.0
+    hue_jitter: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
     mix_probability: float = 1.0
@@ -50,6 +68,8 @@ class Augmentation:
             raise ConfigError(
                 f"min_crop_area is {self.min_crop_area}; expected a share of the area, over 0 and at most 1."
             )
+        if not 0.0 <= self.color_jitter <= 1.0 or not 0.0 <= self.hue_jitter <= 0.5:
+            raise ConfigError("color_jitter lies in [0, 1] and hue_jitter in [0, 0.5]; 0 turns them off.")
         if self.pad_pixels < 0 or self.mixup < 0.0 or self.cutmix < 0.0:
             raise ConfigError("pad_pixels, mixup and cutmix must not be negative; 0 turns them off.")
         if not 0.0 <= self.mix_probability <= 1.0 or not 0.0 <= self.label_smoothing < 1.0:
@@ -140,6 +160,34 @@ def _inception_boxes(
     left = place[:, 0] * (width[:, 0] - box_width)
     top = place[:, 1] * (height[:, 0] - box_height)
     return np.stack([left, top, box_width, box_height], axis=1)
+
+
+def draw_colors(augmentation: Augmentation, draws: NDArray[np.float64]) -> NDArray[np.float32] | None:
+    """Decide how each sample's colours change; None when they do not.
+
+    Args:
+        augmentation: the strengths.
+        draws: (B, NUM_COLOR_DRAWS) uniform in [0, 1).
+
+    Returns:
+        (B, 3, 4): the matrix, and in the last column the shift, that make a pixel's new RGB in [0, 1] of its old.
+    """
+    if augmentation.color_jitter == 0.0 and augmentation.hue_jitter == 0.0:
+        return None
+    signed = 2.0 * draws - 1.0
+    brightness = 0.5 * augmentation.color_jitter * signed[:, 0]
+    contrast = 1.0 + augmentation.color_jitter * signed[:, 1]
+    saturation = 1.0 + augmentation.color_jitter * signed[:, 2]
+    turn = 2.0 * np.pi * augmentation.hue_jitter * signed[:, 3]
+    # In YIQ, hue is the angle and saturation the radius of (I, Q); luma Y stays.
+    chroma = np.zeros((len(draws), 3, 3))
+    chroma[:, 0, 0] = 1.0
+    chroma[:, 1, 1] = chroma[:, 2, 2] = saturation * np.cos(turn)
+    chroma[:, 2, 1] = saturation * np.sin(turn)
+    chroma[:, 1, 2] = -chroma[:, 2, 1]
+    matrices = contrast[:, None, None] * (_YIQ_TO_RGB @ chroma @ _RGB_TO_YIQ)
+    shifts = 0.5 * (1.0 - contrast) + brightness  # contrast is about middle grey
+    return np.concatenate([matrices, np.repeat(shifts[:, None, None], 3, axis=1)], axis=2).astype(np.float32)
 
 
 def draw_mix(

@@ -12,7 +12,7 @@ from allmlp.data.splits import ImageDataset, Split
 from allmlp.data.wording import bullets
 from allmlp.errors import DataError
 
-__all__ = ["check_photos", "raise_unreadable"]
+__all__ = ["check_photos"]
 
 _MAX_LISTED = 50
 
@@ -48,15 +48,10 @@ def check_photos(
             if progress is not None:
                 progress(done, total)
         bad += [troubles[index] for index in sorted(troubles)]
-    raise_unreadable(bad, num_checked=total)
-
-
-def raise_unreadable(problems: Sequence[DataError], *, num_checked: int) -> None:
-    """Raise one DataError that lists `problems`, the errors of single photos, if there are any."""
-    if problems:
+    if bad:
         raise DataError(
-            f"{len(problems):,} of {num_checked:,} photos cannot be used:\n"
-            + bullets(map(str, problems), limit=_MAX_LISTED)
+            f"{len(bad):,} of {total:,} photos cannot be used. Replace or remove each:\n"
+            + bullets(map(str, bad), limit=_MAX_LISTED)
         )
 
 

@@ -7,12 +7,14 @@ Pillow's antialiased resize with a box (src/libImaging/Resample.c): the filter i
 
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from allmlp.data.augmentation import Crops, Mix
 
-__all__ = ["mix_images", "mix_labels", "resample"]
+__all__ = ["mix_images", "mix_labels", "recolor", "resample"]
 
 
 def resample(
@@ -75,6 +77,27 @@ def _cubic(distance: Tensor) -> Tensor:
     near = ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0
     far = (((x - 5.0) * x + 8.0) * x - 4.0) * a
     return torch.where(x < 1.0, near, far)
+
+
+def recolor(
+    images: Tensor,
+    colors: NDArray[np.float32] | None,
+    *,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+) -> Tensor:
+    """Change the colours of normalised (B, 3, H, W) images as `draw_colors` decided.
+
+    Pixels stay in [0, 1] before normalisation; `colors` is (B, 3, 4), or None for no change.
+    """
+    if colors is None:
+        return images
+    matrices = torch.from_numpy(colors).to(images.device)
+    centre = torch.tensor(mean, device=images.device)[:, None]
+    scale = torch.tensor(std, device=images.device)[:, None]
+    pixels = images.flatten(2) * scale + centre  # (B, 3, H·W)
+    pixels = torch.baddbmm(matrices[:, :, 3:], matrices[:, :, :3], pixels).clamp(0.0, 1.0)
+    return ((pixels - centre) / scale).view_as(images)
 
 
 def mix_images(images: Tensor, mix: Mix | None) -> Tensor:

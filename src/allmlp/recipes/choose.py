@@ -21,7 +21,12 @@ def recipe_for(dataset: ImageDataset) -> tuple[Recipe, str]:
     """Return a recipe for training on `dataset` from scratch, and the reason as a sentence.
 
     The image size follows the photos (the median short side of 32 of them), the epochs their number.
+
+    Raises:
+        DataError: there is no train split.
     """
+    if "train" not in dataset.splits:
+        raise DataError(f"{dataset.source}: there is no train split; found {', '.join(dataset.splits)}.")
     split = dataset.splits["train"]
     sides = []
     for index in np.unique(np.linspace(0, len(split) - 1, 32).astype(int)):

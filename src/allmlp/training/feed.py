@@ -11,18 +11,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from allmlp.data import (
+    NUM_COLOR_DRAWS,
     NUM_CROP_DRAWS,
     ImageDataset,
     RawBatch,
     TrainingOrder,
     TrainingPhotos,
     check_photos,
+    draw_colors,
     draw_crops,
     draw_mix,
     evaluation_batches,
     fitted_photos,
     mix_images,
     mix_labels,
+    recolor,
     resample,
     uniforms,
 )
@@ -116,31 +119,29 @@ class Feed:
         recipe, model = self._recipe, self._recipe.model
         keys = self.order.keys[indices]
         num_depth = 2 * model.num_blocks if model.stochastic_depth else 0
+        count = NUM_CROP_DRAWS + NUM_COLOR_DRAWS + num_depth
         draws = np.concatenate(
-            [
-                uniforms(recipe.seed, int(epoch), keys[epochs == epoch], NUM_CROP_DRAWS + num_depth)
-                for epoch in np.unique(epochs)
-            ]
+            [uniforms(recipe.seed, int(epoch), keys[epochs == epoch], count) for epoch in np.unique(epochs)]
         )
-        crops = draw_crops(
-            recipe.augmentation, draws[:, :NUM_CROP_DRAWS], raw.sizes, image_size=model.image_size, fit=recipe.data.fit
-        )
+        crop_draws, color_draws, depth_draws = np.split(draws, [NUM_CROP_DRAWS, count - num_depth], axis=1)
+        crops = draw_crops(recipe.augmentation, crop_draws, raw.sizes, image_size=model.image_size, fit=recipe.data.fit)
         mix = draw_mix(
             recipe.augmentation, seed=recipe.seed, step=step, batch_size=len(keys), image_size=model.image_size
         )
+        scale = {"mean": recipe.data.mean, "std": recipe.data.std}
         images = resample(
             torch.from_numpy(raw.photos).to(self._device, non_blocking=True),
             torch.from_numpy(raw.sizes),
             crops,
             image_size=model.image_size,
             interpolation=recipe.data.interpolation,
-            mean=recipe.data.mean,
-            std=recipe.data.std,
+            **scale,
         )
+        images = mix_images(recolor(images, draw_colors(recipe.augmentation, color_draws), **scale), mix)
         labels = torch.nn.functional.one_hot(self._labels[torch.from_numpy(indices)], model.num_classes)
         labels = mix_labels(labels.to(self._device, torch.float32), mix, smoothing=recipe.augmentation.label_smoothing)
-        depth = torch.from_numpy(draws[:, NUM_CROP_DRAWS:]).to(self._device, torch.float32) if num_depth else None
-        return TrainingBatch(mix_images(images, mix), labels, depth)
+        depth = torch.from_numpy(depth_draws).to(self._device, torch.float32) if num_depth else None
+        return TrainingBatch(images, labels, depth)
 
     def fitted(self, split: str) -> Iterable[NDArray[np.uint8]]:
         """Return the photos of a split as evaluation sees them, (H, W, 3) uint8, kept where they fit in memory."""

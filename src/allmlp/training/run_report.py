@@ -1,5 +1,7 @@
 """From a finished run to its report."""
 
+import shlex
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,9 +45,9 @@ def write_run_report(
             training_sample=photos,
             training_sample_captions=captions,
             next_commands=(
-                f"allmlp predict {run.path} PHOTO.jpg",
-                f"allmlp evaluate {run.path} {dataset.source}",
-                f"allmlp inspect {run.path}",
+                f"{shlex.join(['allmlp', 'predict', str(run.path)])} PHOTO.jpg",
+                shlex.join(["allmlp", "evaluate", str(run.path), dataset.source]),
+                shlex.join(["allmlp", "inspect", str(run.path)]),
             ),
         ),
         run.path,

@@ -1,4 +1,4 @@
-"""One training step of the 0.67 M Mixer, ours against timm's: time, peak memory, and the losses of 200 steps.
+"""One training step of Mixer-nano, ours against timm's: time, peak memory, and the losses of 200 steps.
 
     python benchmarks/training_step.py
 

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import runpy
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,3 +116,9 @@ def test_indented_blocks_are_read_like_fenced_ones():
 
 def test_what_is_no_command_is_left_alone():
     assert not list(command_lines("allmlp is a program.\n```python\nimport allmlp\nallmlp.train(x)\n```\n"))
+
+
+def test_the_tables_are_those_that_the_measurements_make() -> None:
+    tables = runpy.run_path(str(ROOT / "experiments" / "tables.py"))
+    text = README.read_text(encoding="utf-8")
+    assert tables["with_tables"](text) == text, "run `make tables`"

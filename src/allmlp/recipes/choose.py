@@ -12,7 +12,7 @@ from allmlp.training import Recipe
 
 __all__ = ["recipe_for"]
 
-# Training for fewer steps than this leaves accuracy on the table, for more than MAX_PHOTOS_SEEN costs a day on a laptop.
+# Fewer photos seen than the first leave accuracy on the table; more than the second take hours on a laptop.
 _MIN_PHOTOS_SEEN = 80_000
 _MAX_PHOTOS_SEEN = 2_000_000
 

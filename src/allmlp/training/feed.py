@@ -1,6 +1,7 @@
 """What the loop eats: augmented batches for training, fitted photos for validation."""
 
 import os
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -38,6 +39,8 @@ __all__ = ["Feed", "TrainingBatch"]
 
 # Photos are kept in memory up to this share of what is free. It only decides speed: streaming gives the same bits.
 _MEMORY_SHARE = 0.25
+
+_SECONDS_BETWEEN_MESSAGES = 10.0  # while photos are read
 
 
 class TrainingBatch(NamedTuple):
@@ -94,7 +97,16 @@ class Feed:
             elif split in fitted:
                 fitted[split][index] = self.preprocessing.resize(photo)
 
-        check_photos(self._dataset, splits=tuple(self._dataset.splits), num_workers=self._num_workers, visit=visit)
+        said = time.monotonic()
+
+        def tell(done: int, total: int) -> None:
+            nonlocal said
+            if time.monotonic() - said > _SECONDS_BETWEEN_MESSAGES:
+                said = time.monotonic()
+                progress.message(f"photos  {done:,} of {total:,} read")
+
+        splits = tuple(self._dataset.splits)
+        check_photos(self._dataset, splits=splits, num_workers=self._num_workers, progress=tell, visit=visit)
         self._fitted = {name: [photos[index] for index in range(len(photos))] for name, photos in fitted.items()}
         progress.message(f"photos  all readable; training photos {'kept in memory' if keep else 'streamed'}")
 

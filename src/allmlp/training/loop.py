@@ -13,11 +13,11 @@ from torch import Tensor
 
 from allmlp.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from allmlp.data import ImageDataset, evaluation_batches, hold_out, open_dataset
-from allmlp.errors import AllmlpError, DataError
+from allmlp.errors import AllmlpError, ConfigError, DataError
 from allmlp.evaluation import Metrics, evaluate
 from allmlp.hardware import choose_device, has_bfloat16, reuse_freed_memory
 from allmlp.inference import eager_forward
-from allmlp.model import num_parameters
+from allmlp.model import MixerConfig, num_parameters
 from allmlp.provenance import environment
 from allmlp.training.feed import Feed, TrainingBatch
 from allmlp.training.loss import classification_loss
@@ -179,11 +179,21 @@ def update(
 
 
 def resolved(recipe: Recipe, dataset: ImageDataset, device: str) -> Recipe:
-    """Return the recipe with the number of classes and the precision filled in."""
+    """Return the recipe with the number of classes and the precision filled in.
+
+    Raises:
+        ConfigError: the recipe asks for another number of classes than the data has.
+    """
+    num_classes = len(dataset.class_names)
+    if recipe.model.num_classes not in (MixerConfig.num_classes, num_classes):  # its default, or the same
+        raise ConfigError(
+            f"model.num_classes is {recipe.model.num_classes}, but {dataset.source} has {num_classes} classes. "
+            "Leave it out: the data decides."
+        )
     precision = recipe.precision
     if precision == "auto":
         precision = "bfloat16" if has_bfloat16(device) else "float32"
-    model = dataclasses.replace(recipe.model, num_classes=len(dataset.class_names))
+    model = dataclasses.replace(recipe.model, num_classes=num_classes)
     return dataclasses.replace(recipe, model=model, precision=precision)
 
 

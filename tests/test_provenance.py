@@ -1,0 +1,32 @@
+"""What is written beside a number."""
+
+import json
+import statistics
+
+import torch
+
+from allmlp.provenance import environment, record, spread
+
+
+def test_a_measurement_says_what_it_was_made_with(tmp_path):
+    path = record(tmp_path / "figure.json", {"speed": spread([1.0, 3.0])}, command="python measure.py")
+    written = json.loads(path.read_text())
+    assert list(written) == ["environment", "speed"]
+    assert written["environment"]["command"] == "python measure.py"
+    assert written["environment"]["torch"] == torch.__version__
+    assert written["environment"]["device"].startswith("cpu (")
+
+
+def test_a_commit_is_given_in_a_checkout():
+    commit = environment().get("commit", "")
+    assert commit == "" or len(commit.rstrip("+")) == 10  # "" when installed as a package
+
+
+def test_spread_is_that_of_the_sample():
+    values = [0.5, 0.25, 0.75, 0.625]
+    figures = spread(values)
+    assert figures["n"] == 4
+    assert figures["mean"] == statistics.fmean(values)
+    assert abs(figures["std"] - statistics.stdev(values)) < 1e-5
+    assert (figures["median"], figures["min"], figures["max"]) == (0.5625, 0.25, 0.75)
+    assert spread([2.0])["std"] == 0.0

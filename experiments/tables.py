@@ -46,7 +46,8 @@ def cifar10():
         for run in result["runs"]
     )
     return (
-        f"CIFAR-10, recipe `cifar10` (Mixer-nano: patches of 4, 8 blocks, C 128, D_S 64, D_C 512; 1.13 M parameters), bounded to {result['bound_minutes']:g} minutes, "
+        "CIFAR-10, recipe `cifar10` (Mixer-nano: patches of 4, 8 blocks, C 128, D_S 64, D_C 512; 1.13 M parameters), "
+        f"bounded to {result['bound_minutes']:g} minutes, "
         f"{result['runs'][0]['precision']}:\n\n"
         "| seed | test top-1 % | epochs | minutes | photos/s, validation included |\n|---|---|---|---|---|\n"
         + rows

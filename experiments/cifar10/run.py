@@ -2,8 +2,8 @@
 
     python experiments/cifar10/run.py CIFAR10 [--minutes 25] [--seeds 0]
 
-Claim: Mixer-nano (1.13 M parameters) reaches at least 78 % on the 10,000 test photos, without test-time averaging. `--minutes` bounds
-training with all its evaluations; a tenth of the training photos is held out to choose the epoch.
+Claim: Mixer-nano (1.13 M parameters) reaches at least 78 % on the 10,000 test photos, without test-time averaging.
+`--minutes` bounds training with all its evaluations; a tenth of the training photos is held out to choose the epoch.
 """
 
 import argparse

@@ -226,7 +226,8 @@ def main():
         figures["batch"][str(batch_size)] = result
         if batch_size == arguments.curve_batch:
             figures["losses"] = {name: [round(value, 5) for value in values[:200]] for name, values in losses.items()}
-    print("wrote", record(RESULT, figures, command="python benchmarks/training_step.py"))
+    command = f"python benchmarks/training_step.py --turns {arguments.turns} --steps {arguments.steps}"
+    print("wrote", record(RESULT, figures, command=command))
     plot(figures["losses"], RESULT.with_suffix(".png"))
 
 

@@ -26,7 +26,7 @@ def environment(device: str = "cpu") -> dict[str, str]:
 
     facts = {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "started": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
+        "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
         "allmlp": allmlp.__version__,
         "commit": _commit(),
         "python": platform.python_version(),

@@ -4,12 +4,12 @@
 
 Both have the same widths, the same weights at the start, the same batches, AdamW with the same settings and the same loss.
 Every contestant lives in a process of its own, so that its memory is its own, and takes its turn of a few steps: the machine's
-drift falls on all alike. Ours runs the code of `allmlp train`; timm's runs eagerly, as its own training script does by default.
+drift falls on all alike. Ours runs the code of `allmlp train`, its setting of glibc's allocator included; timm's runs eagerly, as
+its own training script does by default, and once more with our allocator setting, to tell what that alone brings.
 """
 
 import argparse
 import multiprocessing
-import resource
 import time
 from pathlib import Path
 
@@ -19,9 +19,18 @@ from allmlp.provenance import record, spread
 
 RESULT = Path(__file__).parent / "results" / "training_step.json"
 
-CONTESTANTS = ("timm float32", "timm bfloat16", "ours float32", "ours bfloat16", "ours bfloat16, tanh GELU")
+CONTESTANTS = (
+    "timm float32",
+    "timm float32, our allocator setting",
+    "timm bfloat16",
+    "ours float32",
+    "ours bfloat16",
+    "ours bfloat16, tanh GELU",
+)
+CURVES = ("timm float32", "ours float32", "ours bfloat16")
 RATIOS = (
     ("ours float32", "timm float32"),
+    ("ours float32", "timm float32, our allocator setting"),
     ("ours bfloat16", "timm float32"),
     ("ours bfloat16", "timm bfloat16"),
     ("ours bfloat16, tanh GELU", "timm float32"),
@@ -46,14 +55,12 @@ def batches(batch_size, count):
 
 
 def make_ours(precision, gelu):
-    from allmlp.hardware import reuse_freed_memory
     from allmlp.model import MixerConfig
     from allmlp.training import OptimizerConfig, Recipe
     from allmlp.training.feed import TrainingBatch
     from allmlp.training.loop import update
     from allmlp.training.state import TrainState
 
-    reuse_freed_memory()
     recipe = Recipe(
         name="benchmark",
         model=MixerConfig(image_size=(32, 32), patch_size=4, num_classes=10, gelu=gelu, **WIDTHS),
@@ -97,33 +104,43 @@ def same_start(model):
 
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for parameter in model.parameters():
+        for name, parameter in model.named_parameters():
             if parameter.ndim >= 2:
                 flat = parameter.view(len(parameter), -1)
                 flat.copy_(torch.randn(flat.shape, generator=generator) / flat.shape[1] ** 0.5)
+            else:
+                parameter.fill_(1.0 if "norm" in name and name.endswith("weight") else 0.0)
+
+
+def peak_memory():
+    """Return the highest resident memory of this process in MiB. (getrusage's outlives exec: it may be the parent's.)"""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
 
 
 def contestant(name, batch_size, num_threads, pipe):
     """Serve a connection: a number of steps in, the seconds of each and the peak memory in MiB out."""
     import torch
 
+    from allmlp.hardware import reuse_freed_memory
+
     torch.set_num_threads(num_threads)
     precision = "bfloat16" if "bfloat16" in name else "float32"
+    if name.startswith("ours") or "allocator" in name:
+        reuse_freed_memory()
     if name.startswith("timm"):
         model, step = make_timm(precision)
     else:
         model, step = make_ours(precision, "tanh" if "tanh" in name else "erf")
     same_start(model)
     data = ((torch.from_numpy(images), torch.from_numpy(labels)) for images, labels in batches(batch_size, 10**9))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     while (steps := pipe.recv()) is not None:
         seconds, losses = [], []
         for images, labels in (next(data) for _ in range(steps)):
             start = time.perf_counter()
             losses.append(step(images, labels))
             seconds.append(time.perf_counter() - start)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        pipe.send((seconds, losses, (peak - before) / 1024))
+        pipe.send((seconds, losses, peak_memory()))
 
 
 def measure(batch_size, arguments):
@@ -134,6 +151,7 @@ def measure(batch_size, arguments):
         pipes[name], theirs = context.Pipe()
         process = context.Process(target=contestant, args=(name, batch_size, arguments.threads, theirs), daemon=True)
         process.start()
+        theirs.close()  # so that a contestant that dies ends the wait for it
         processes.append(process)
     seconds = {name: [] for name in CONTESTANTS}
     losses = {name: [] for name in CONTESTANTS}
@@ -146,7 +164,7 @@ def measure(batch_size, arguments):
             if turn:  # the first turn warms up
                 seconds[name].append(float(np.median(times)))
     if batch_size == arguments.curve_batch:
-        for name, pipe in pipes.items():
+        for name, pipe in ((name, pipes[name]) for name in CURVES):
             if len(losses[name]) < 200:
                 pipe.send(200 - len(losses[name]))
                 losses[name] += pipe.recv()[1]
@@ -164,7 +182,7 @@ def measure(batch_size, arguments):
     }
     for name in CONTESTANTS:
         print(
-            f"batch {batch_size}: {name:<26} {result['milliseconds'][name]['median']:8.1f} ms  {peaks[name]:6.0f} MiB"
+            f"batch {batch_size}: {name:<36} {result['milliseconds'][name]['median']:8.1f} ms  {peaks[name]:6.0f} MiB"
         )
     for name, ratio in result["speed_ratio"].items():
         print(f"batch {batch_size}: {name:<42} {ratio['median']:.2f} x  ({ratio['min']:.2f} to {ratio['max']:.2f})")
@@ -194,7 +212,7 @@ def plot(losses, path):
 
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.add_subplot()
-    for name, width in (("timm float32", 4.0), ("ours float32", 2.0), ("ours bfloat16", 1.0)):
+    for name, width in zip(CURVES, (4.0, 2.0, 1.0), strict=True):
         axes.plot(losses[name], label=name, linewidth=width)
     axes.set(xlabel="step", ylabel="training loss", title="Same weights, batches and optimizer")
     axes.legend()
@@ -225,10 +243,11 @@ def main():
             result.setdefault("share_of_limit", {})[name] = round(rate / limit[precision], 3)
         figures["batch"][str(batch_size)] = result
         if batch_size == arguments.curve_batch:
-            figures["losses"] = {name: [round(value, 5) for value in values[:200]] for name, values in losses.items()}
+            figures["losses"] = {name: [round(value, 5) for value in losses[name][:200]] for name in CURVES}
     command = f"python benchmarks/training_step.py --turns {arguments.turns} --steps {arguments.steps}"
     print("wrote", record(RESULT, figures, command=command))
-    plot(figures["losses"], RESULT.with_suffix(".png"))
+    if "losses" in figures:
+        plot(figures["losses"], RESULT.with_suffix(".png"))
 
 
 if __name__ == "__main__":

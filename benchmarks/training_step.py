@@ -4,8 +4,8 @@
 
 Both have the same widths, the same weights at the start, the same batches, AdamW with the same settings and the same loss.
 Every contestant lives in a process of its own, so that its memory is its own, and takes its turn of a few steps: the machine's
-drift falls on all alike. Ours runs the code of `allmlp train`, its setting of glibc's allocator included; timm's runs eagerly, as
-its own training script does by default, and once more with our allocator setting, to tell what that alone brings.
+drift falls on all alike. Ours runs the code of `allmlp train`, its setting of glibc's allocator included; timm's runs
+eagerly, as its own training script does by default, and once more with our allocator setting, to tell what that brings.
 """
 
 import argparse

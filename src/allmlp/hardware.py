@@ -68,5 +68,6 @@ def reuse_freed_memory() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
     if mallopt is not None:
         trim_threshold, mmap_threshold = -1, -3  # malloc.h
-        mallopt(mmap_threshold, 1 << 30)
-        mallopt(trim_threshold, (1 << 31) - 1)
+        # Older versions allow at most 32 MB; a trim threshold alone would freeze the other one where it is.
+        if mallopt(mmap_threshold, 1 << 30) or mallopt(mmap_threshold, 32 << 20):
+            mallopt(trim_threshold, (1 << 31) - 1)

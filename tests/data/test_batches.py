@@ -90,6 +90,13 @@ def test_a_large_photo_is_kept_at_twice_the_image_size(split):
     assert batch.photos.shape == (1, 64, 192, 3)
 
 
+def test_a_squashed_photo_keeps_the_pixels_of_both_sides(split):
+    photos = TrainingPhotos(split.subset([0]), image_size=(64, 64), fit="squash", num_workers=0)
+    photos.keep(0, np.zeros((100, 1000, 3), dtype=np.uint8))
+    (batch,) = photos.batches([np.array([0])])
+    assert batch.photos.shape == (1, 100, 128, 3)
+
+
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 def test_evaluation_sees_every_photo_once_and_masks_the_rest(batch_size):
     photos = [np.full((8, 8, 3), index, dtype=np.uint8) for index in range(20)]

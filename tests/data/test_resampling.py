@@ -176,3 +176,19 @@ def test_contrast_brightness_and_saturation_are_what_the_docstring_says():
     assert np.allclose(recolored([[0.4, 0.4, 0.4]], color_jitter=0.4), 0.5 - 0.14 + 0.2, atol=1e-4)
     assert recolored([[1.0, 1.0, 1.0]], color_jitter=0.4).max() == 1.0  # stays a pixel
     assert draw_colors(Augmentation(), np.zeros((3, 4))) is None
+
+
+@pytest.mark.parametrize("fit", ["crop", "squash", "pad"])
+@pytest.mark.parametrize("crop_fraction", [1.0, 0.875])
+def test_without_augmentation_training_sees_what_evaluation_sees(fit, crop_fraction):
+    from allmlp.data import Preprocessing
+
+    (part,) = photos((80, 120))  # scales to whole pixels, whatever the fit: evaluation has nothing to round
+    pixels, sizes = canvas([part])
+    size = {"image_size": (28, 28), "fit": fit, "crop_fraction": 1.0 if fit == "pad" else crop_fraction}
+    crops = draw_crops(Augmentation(), np.zeros((1, 23)), sizes.numpy(), **size)
+    evaluation = Preprocessing(**size, interpolation="bicubic")
+    options = {"image_size": (28, 28), "interpolation": "bicubic", "mean": evaluation.mean, "std": evaluation.std}
+    training = resample(pixels, sizes, crops, **options)[0].numpy()
+    # Evaluation rounds to grey levels, of 2 / 255 in these units, twice, and clips; the edge of a crop may see beyond it.
+    assert np.abs(training.clip(-1, 1) - evaluation(part)).mean() < 0.01

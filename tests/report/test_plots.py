@@ -29,6 +29,7 @@ def summary(num_epochs: int = 4, best: int = 3) -> RunSummary:
     ]
     return RunSummary(
         name="run",
+        best_epoch=best,
         recipe={},
         environment={},
         model={},

@@ -91,6 +91,7 @@ def row(epoch: int, accuracy: float, loss: float) -> dict[str, float]:
 def summary(**changes: Any) -> RunSummary:
     sample = RunSummary(
         name="runs/my-run",
+        best_epoch=2,
         recipe={"num_epochs": 3, "optimizer": {"learning_rate": 3e-3, "nesterov": True}, "initial": None},
         environment={"allmlp": "0.1.0", "processor": "a processor"},
         model={"parameters": "0.67 M"},

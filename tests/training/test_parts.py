@@ -138,3 +138,14 @@ def test_gradients_are_clipped_at_the_global_norm():
 def test_impossible_values_are_refused(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+@pytest.mark.parametrize("clip_norm", [1.0, None])
+def test_a_gradient_that_is_not_finite_changes_nothing(clip_norm):
+    model = MlpMixer(TINY)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    optimizer = Optimizer(model, OptimizerConfig(name="adamw", learning_rate=0.1, clip_norm=clip_norm))
+    gradients(model)
+    model.head.weight.grad[0, 0] = math.inf
+    assert not math.isfinite(optimizer.step(1.0))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

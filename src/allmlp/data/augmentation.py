@@ -105,6 +105,7 @@ def draw_crops(
     *,
     image_size: tuple[int, int],
     fit: Fit,
+    crop_fraction: float = 1.0,
 ) -> Crops:
     """Decide what each sample shows.
 
@@ -113,12 +114,12 @@ def draw_crops(
         draws: (B, NUM_CROP_DRAWS) uniform in [0, 1).
         photo_sizes: (B, 2) height and width of each photo.
         image_size: (height, width) of the result.
-        fit: how a whole photo becomes an image; the meaning is `Preprocessing.fit`'s.
+        fit, crop_fraction: how a whole photo becomes an image; the meaning is `Preprocessing`'s.
     """
     flips = (draws[:, 0] < 0.5) & augmentation.flip
     if augmentation.crop == "inception":
         return Crops(_inception_boxes(draws[:, 1:], photo_sizes, augmentation.min_crop_area), flips)
-    boxes = whole_photo_boxes(photo_sizes, image_size=image_size, fit=fit)
+    boxes = whole_photo_boxes(photo_sizes, image_size=image_size, fit=fit, crop_fraction=crop_fraction)
     if augmentation.crop == "pad":
         reach = augmentation.pad_pixels
         shifts = np.floor(draws[:, 1:3] * (2 * reach + 1)) - reach  # whole output pixels, in x and y
@@ -127,14 +128,18 @@ def draw_crops(
     return Crops(boxes, flips)
 
 
-def whole_photo_boxes(photo_sizes: NDArray[np.int64], *, image_size: tuple[int, int], fit: Fit) -> NDArray[np.float64]:
-    """Return the (B, 4) boxes that show as much of each photo as `fit` does: what evaluation sees, at crop fraction 1."""
+def whole_photo_boxes(
+    photo_sizes: NDArray[np.int64], *, image_size: tuple[int, int], fit: Fit, crop_fraction: float = 1.0
+) -> NDArray[np.float64]:
+    """Return the (B, 4) boxes that show of each photo what evaluation sees of it, up to rounding to whole pixels."""
     sizes = photo_sizes.astype(np.float64)
     height, width = sizes[:, 0], sizes[:, 1]
     if fit != "squash":
         scales = np.stack([height / image_size[0], width / image_size[1]])
         scale = scales.min(axis=0) if fit == "crop" else scales.max(axis=0)
         height, width = scale * image_size[0], scale * image_size[1]
+    if fit != "pad":
+        height, width = height * crop_fraction, width * crop_fraction
     return np.stack([(sizes[:, 1] - width) / 2, (sizes[:, 0] - height) / 2, width, height], axis=1)
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from allmlp.data.augmentation import Fit
 from allmlp.data.decode import decode
@@ -27,9 +28,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 Photo = NDArray[np.uint8]  # (height, width, 3) RGB
 
-# A photo is kept at up to this many times the size that the model sees, so that small crops stay sharp.
-_KEPT_SCALE = 2
-# and at up to this aspect ratio: the far ends of a panorama would cost every batch its width.
+# A photo is kept at up to this aspect ratio: the far ends of a panorama would cost every batch its width.
 _KEPT_ASPECT = 4
 
 # Photos decoded ahead for each thread: enough to ride over a slow one, few enough to stay in hundreds of megabytes.
@@ -97,12 +96,17 @@ class TrainingOrder:
 class TrainingPhotos:
     """The decoded photos of a split, kept in memory or streamed.
 
+    Photos are reduced, never enlarged, to `kept_scale` times what `fit` makes of them at `image_size` (height, width).
+
     Attributes:
         split: where they come from.
     """
 
-    def __init__(self, split: Split, *, image_size: tuple[int, int], fit: Fit, num_workers: int) -> None:
+    def __init__(
+        self, split: Split, *, image_size: tuple[int, int], fit: Fit, num_workers: int, kept_scale: int = 2
+    ) -> None:
         self.split = split
+        self._kept_scale = kept_scale
         self._num_workers = num_workers
         self._image_size = image_size
         self._fit = fit
@@ -119,12 +123,15 @@ class TrainingPhotos:
 
     def keep(self, index: int, photo: Photo) -> None:
         """Keep a decoded photo in memory; when all are kept, nothing is streamed. Threads may call it."""
-        self._kept[index] = _reduced(photo, self._image_size, self._fit)
+        self._kept[index] = self._reduced(photo)
 
     def batches(self, batches_of_indices: Iterable[NDArray[np.int64]]) -> Iterator[RawBatch]:
         """Yield one batch of photos for each array of indices; streaming decodes ahead."""
         if len(self._kept) == len(self.split) and len({photo.shape for photo in self._kept.values()}) == 1:
-            self._stacked = np.stack([self._kept.pop(index) for index in range(len(self.split))])
+            first = self._kept[0]
+            self._stacked = np.empty((len(self.split), *first.shape), dtype=np.uint8)
+            for index in range(len(self.split)):  # one by one: at no time is everything there twice
+                self._stacked[index] = self._kept.pop(index)
         if self._stacked is not None:
             size = np.array(self._stacked.shape[1:3], dtype=np.int64)
             for indices in batches_of_indices:
@@ -153,7 +160,25 @@ class TrainingPhotos:
 
     def _load(self, index: int) -> Photo:
         photo = decode(self.split.read(index), name=self.split.where(index))
-        return _reduced(photo, self._image_size, self._fit)
+        return self._reduced(photo)
+
+    def _reduced(self, photo: Photo) -> Photo:
+        height, width = photo.shape[:2]
+        if self._fit == "crop":
+            height, width = min(height, _KEPT_ASPECT * width), min(width, _KEPT_ASPECT * height)
+            top, left = (photo.shape[0] - height) // 2, (photo.shape[1] - width) // 2
+            photo = photo[top : top + height, left : left + width]
+        scales = [
+            self._kept_scale * target / side for target, side in zip(self._image_size, (height, width), strict=True)
+        ]
+        if self._fit != "squash":  # both sides by one scale
+            scales = [max(scales) if self._fit == "crop" else min(scales)] * 2
+        size = tuple(
+            min(side, max(1, round(side * scale))) for side, scale in zip((height, width), scales, strict=True)
+        )
+        if size == (height, width):
+            return np.ascontiguousarray(photo)
+        return np.array(Image.fromarray(photo).resize(size[::-1], Image.Resampling.BOX))
 
 
 def fitted_photos(split: Split, preprocessing: Preprocessing, *, num_workers: int = 2) -> Iterator[Photo]:
@@ -216,20 +241,3 @@ def _stack(photos: Sequence[Photo]) -> RawBatch:
     for row, photo in zip(stacked, photos, strict=True):
         row[: photo.shape[0], : photo.shape[1]] = photo
     return RawBatch(stacked, sizes)
-
-
-def _reduced(photo: Photo, image_size: tuple[int, int], fit: Fit) -> Photo:
-    """Shrink a photo to what training needs of it; never enlarge it."""
-    from PIL import Image
-
-    height, width = photo.shape[:2]
-    if fit == "crop":
-        height, width = min(height, _KEPT_ASPECT * width), min(width, _KEPT_ASPECT * height)
-        top, left = (photo.shape[0] - height) // 2, (photo.shape[1] - width) // 2
-        photo = photo[top : top + height, left : left + width]
-    side = min(height, width) if fit == "crop" else max(height, width)
-    scale = _KEPT_SCALE * max(image_size) / side
-    if scale >= 1.0:
-        return np.ascontiguousarray(photo)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.BOX)).copy()

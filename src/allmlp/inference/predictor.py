@@ -149,10 +149,10 @@ def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:  # (B, K) -> (
 def _as_photos(images: Photo | Iterable[Photo]) -> Iterable[Photo]:
     if isinstance(images, str | Path | bytes | Image.Image | np.ndarray):
         return [images]
-    match images:
-        case (str() as name, bytes() as content):
-            return [(name, content)]
-    return images  # a tuple of other things is a sequence of photos
+    # A tuple of a name and bytes is one photo; a list of a path and bytes is two.
+    if isinstance(images, tuple) and [type(part) for part in images] == [str, bytes]:
+        return [images]
+    return images
 
 
 def _name(number: int, image: Photo) -> str:

@@ -40,8 +40,5 @@ def recipe_for(dataset: ImageDataset) -> tuple[Recipe, str]:
     else:
         recipe = photos128()
     seen = min(max(len(split) * recipe.num_epochs, _MIN_PHOTOS_SEEN), max(_MAX_PHOTOS_SEEN, len(split)))
-    recipe = dataclasses.replace(recipe, num_epochs=max(1, round(seen / len(split))))
-    return recipe, (
-        f"recipe {recipe.name}, {recipe.num_epochs} epochs: {len(split):,} training photos "
-        f"with a short side of about {side} pixels"
-    )
+    recipe = dataclasses.replace(recipe, num_epochs=max(1, round(seen / len(split))), max_minutes=None)
+    return recipe, f"recipe {recipe.name}: {len(split):,} training photos with a short side of about {side} pixels"

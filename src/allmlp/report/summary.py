@@ -47,6 +47,8 @@ class RunSummary:
     """(N, H, W, 3) augmented training photos."""
     training_sample_captions: tuple[str, ...]
     next_commands: tuple[str, ...]
+    best_epoch: int | None = None
+    """The epoch of the best checkpoint; None marks none."""
 
     @property
     def headline_split(self) -> str | None:
@@ -60,16 +62,5 @@ class RunSummary:
 
     @property
     def best_row(self) -> Mapping[str, float] | None:
-        """The row of `results` that the best checkpoint comes from, by its validation scores; None when unclear."""
-        validation = self.evaluations.get("validation")
-        if validation is None:
-            return None
-
-        def distance(row: Mapping[str, float]) -> float:
-            accuracy, loss = row.get("validation_top1", np.nan), row.get("validation_loss", np.nan)
-            gap = abs(accuracy - validation.top1) + abs(loss - validation.loss) / max(1.0, validation.loss)
-            return gap if np.isfinite(gap) else np.inf
-
-        nearest = min(self.results, key=distance, default=None)
-        # results.csv may be rounded, and a recomputed evaluation may differ in its last digits.
-        return nearest if nearest is not None and distance(nearest) < 2e-3 else None
+        """The row of `results` of `best_epoch`; None when there is none."""
+        return next((row for row in self.results if row["epoch"] == self.best_epoch), None)

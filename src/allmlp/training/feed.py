@@ -1,5 +1,6 @@
 """What the loop eats: augmented batches for training, fitted photos for validation."""
 
+import math
 import os
 import time
 from collections import deque
@@ -75,7 +76,11 @@ class Feed:
         self.order = TrainingOrder(split.identities, seed=recipe.seed, batch_size=recipe.batch_size)
         self._labels = torch.tensor(split.labels)
         self._photos = TrainingPhotos(
-            split, image_size=recipe.model.image_size, fit=recipe.data.fit, num_workers=self._num_workers
+            split,
+            image_size=recipe.model.image_size,
+            fit=recipe.data.fit,
+            kept_scale=_kept_scale(recipe),
+            num_workers=self._num_workers,
         )
         self._fitted: dict[str, list[NDArray[np.uint8]]] = {}
         self._read_all(progress)
@@ -83,13 +88,15 @@ class Feed:
     def _read_all(self, progress: Progress) -> None:
         """Decode every photo of every split before the first step: a bad one must not surface after hours of training."""
         room = _MEMORY_SHARE * _free_memory()
+        height, width = self._recipe.model.image_size
+        fitted: dict[str, dict[int, NDArray[np.uint8]]] = {}
+        for name in (name for name in ("validation", "test") if name in self._dataset.splits):
+            size = 3 * height * width * len(self._dataset.splits[name])
+            if size < room:
+                fitted[name] = {}
+                room -= size
         storage = self._recipe.data.storage
         keep = storage == "memory" or (storage == "auto" and self._photos.estimated_bytes() < room)
-        height, width = self._recipe.model.image_size
-        scored = [name for name in self._dataset.splits if name != "train"]
-        fitted: dict[str, dict[int, NDArray[np.uint8]]] = {
-            name: {} for name in scored if 3 * height * width * len(self._dataset.splits[name]) < room
-        }
 
         def visit(split: str, index: int, photo: NDArray[np.uint8]) -> None:
             if split == "train" and keep:
@@ -114,9 +121,8 @@ class Feed:
         """Yield the batches of steps `first_step` to `num_steps` - 1, each a function of (seed, step)."""
         plan: deque[tuple[int, NDArray[np.int64], NDArray[np.int64]]] = deque()
 
-        def indices_ahead() -> Iterator[
-            NDArray[np.int64]
-        ]:  # a stream asks for photos some batches before it yields them
+        # A stream asks for photos some batches before it yields them.
+        def indices_ahead() -> Iterator[NDArray[np.int64]]:
             for step in range(first_step, num_steps):
                 indices, epochs = self.order.batch(step)
                 plan.append((step, indices, epochs))
@@ -136,7 +142,14 @@ class Feed:
             [uniforms(recipe.seed, int(epoch), keys[epochs == epoch], count) for epoch in np.unique(epochs)]
         )
         crop_draws, color_draws, depth_draws = np.split(draws, [NUM_CROP_DRAWS, count - num_depth], axis=1)
-        crops = draw_crops(recipe.augmentation, crop_draws, raw.sizes, image_size=model.image_size, fit=recipe.data.fit)
+        crops = draw_crops(
+            recipe.augmentation,
+            crop_draws,
+            raw.sizes,
+            image_size=model.image_size,
+            fit=recipe.data.fit,
+            crop_fraction=recipe.data.crop_fraction,
+        )
         mix = draw_mix(
             recipe.augmentation, seed=recipe.seed, step=step, batch_size=len(keys), image_size=model.image_size
         )
@@ -177,6 +190,13 @@ class Feed:
                 return logits.float().cpu().numpy()
 
             return evaluate(forward, batches, self.class_names)
+
+
+def _kept_scale(recipe: Recipe) -> int:
+    """Return how many times the image size photos are kept at, so that the smallest crop needs no enlarging, up to 4."""
+    augmentation = recipe.augmentation
+    smallest = augmentation.min_crop_area**0.5 if augmentation.crop == "inception" else recipe.data.crop_fraction
+    return min(4, max(2, math.ceil(1.0 / smallest)))
 
 
 def _free_memory() -> int:

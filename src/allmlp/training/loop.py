@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from allmlp.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from allmlp.config import from_dict, to_dict
 from allmlp.data import ImageDataset, evaluation_batches, hold_out, open_dataset
-from allmlp.errors import AllmlpError, ConfigError, DataError
+from allmlp.errors import ConfigError, DataError
 from allmlp.evaluation import Metrics, evaluate
 from allmlp.hardware import choose_device, has_bfloat16, reuse_freed_memory
 from allmlp.inference import eager_forward
@@ -75,6 +76,7 @@ def train(
         KeyboardInterrupt: after the last checkpoint was saved.
     """
     progress = Logged(progress or Silence())
+    recipe = from_dict(Recipe, to_dict(recipe), where=f"recipe {recipe.name!r}")  # one written in Python is unchecked
     device = choose_device(device)
     reuse_freed_memory()
     refuse_used_folder(Path(run_directory))
@@ -140,14 +142,17 @@ def _loop(recipe: Recipe, state: TrainState, feed: Feed, run: RunDirectory, prog
             if score > best:
                 best, best_epoch = score, epoch
                 _save(state, recipe, feed, run, "best")
+            _save(state, recipe, feed, run, "last")
             losses, images_in_epoch, epoch_started = [], 0, time.perf_counter()
     finally:
         # Also when the run is interrupted: what was learned so far is kept.
-        progress.finish()
-        if state.step:
-            _save(state, recipe, feed, run, "last")
-            if not best_epoch:
-                _save(state, recipe, feed, run, "best")
+        try:
+            if state.step:
+                _save(state, recipe, feed, run, "last")
+                if not best_epoch:
+                    _save(state, recipe, feed, run, "best")
+        finally:
+            progress.finish()
     return best_epoch, time.perf_counter() - started
 
 
@@ -157,7 +162,7 @@ def update(
     """Take one step at `factor` times the peak learning rate and return the batch's loss.
 
     Raises:
-        AllmlpError: the loss is not finite; the weights have not been touched.
+        ConfigError: the loss or the gradient is not finite; the weights have not been touched.
     """
     # Dropout draws from torch's generator: seeding it anew makes it, too, a function of (seed, step).
     torch.manual_seed(recipe.seed * 1_000_003 + state.step)
@@ -166,16 +171,22 @@ def update(
     loss = classification_loss(logits, batch.labels, recipe.loss)
     value = float(loss.detach())
     if not math.isfinite(value):
-        raise AllmlpError(
-            f"The loss became {value} at step {state.step + 1}; the weights before it are kept. "
-            f"Lower the learning rate (--set optimizer.learning_rate={recipe.optimizer.learning_rate / 3:.1g}) "
-            "or clip gradients (--set optimizer.clip_norm=1.0)."
-        )
+        raise _diverged("loss", value, state.step, recipe)
     state.optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
-    state.optimizer.step(factor)
+    norm = state.optimizer.step(factor)
+    if not math.isfinite(norm):
+        raise _diverged("gradient's norm", norm, state.step, recipe)
     state.advance()
     return value
+
+
+def _diverged(what: str, value: float, step: int, recipe: Recipe) -> ConfigError:
+    return ConfigError(
+        f"The {what} became {value} at step {step + 1}; the weights before it are kept. "
+        f"Lower the learning rate (--set optimizer.learning_rate={recipe.optimizer.learning_rate / 3:.1g}) "
+        "or clip gradients (--set optimizer.clip_norm=1.0)."
+    )
 
 
 def resolved(recipe: Recipe, dataset: ImageDataset, device: str) -> Recipe:
@@ -207,6 +218,9 @@ def _announce(recipe: Recipe, dataset: ImageDataset, progress: Progress) -> None
         f"model   Mixer, {model.image_size[0]} × {model.image_size[1]} px, patch {model.patch_size}, "
         f"{model.num_blocks} blocks, {num_parameters(model) / 1e6:.2f} M parameters"
     )
+    progress.message(
+        f"recipe  {recipe.name}: {recipe.num_epochs} epochs, batches of {recipe.batch_size}, {recipe.precision}"
+    )
 
 
 def _affordable_epochs(recipe: Recipe, feed: Feed, device: str, progress: Progress) -> int:
@@ -214,15 +228,15 @@ def _affordable_epochs(recipe: Recipe, feed: Feed, device: str, progress: Progre
     assert recipe.max_minutes is not None
     state = TrainState(recipe, device)
     model = torch.compile(state.model) if recipe.compile else state.model
-    times = []
+    times = [time.perf_counter()]
     for batch in feed.batches(first_step=0, num_steps=12):
-        start = time.perf_counter()
         update(state, model, batch, recipe, 0.0)
-        times.append(time.perf_counter() - start)
+        times.append(time.perf_counter())  # feeding counts too
     start = time.perf_counter()
     feed.validate(state)
+    steps_in_epoch = len(feed.order.keys) / recipe.batch_size
+    epoch_seconds = float(np.median(np.diff(times)[2:])) * steps_in_epoch + time.perf_counter() - start
     # The machine may slow down later: a tenth is kept in reserve.
-    epoch_seconds = float(np.median(times[2:])) * feed.order.num_steps(1) + time.perf_counter() - start
     num_epochs = max(1, min(recipe.num_epochs, int(0.9 * 60 * recipe.max_minutes / epoch_seconds)))
     progress.message(
         f"time    about {epoch_seconds:.1f} s an epoch: {num_epochs} of {recipe.num_epochs} epochs "
@@ -275,7 +289,7 @@ def _finish(
         "images_per_second": round(num_steps * recipe.batch_size / seconds, 1),
     }
     run.write_metrics(evaluations, facts=figures)
-    write_run_report(run, recipe, dataset, evaluations, feed, facts)
+    write_run_report(run, recipe, dataset, evaluations, feed, facts, best_epoch=best_epoch)
     for name, metrics in evaluations.items():
         progress.message(
             f"{name:<10}  top-1 {metrics.top1:.1%}   top-5 {metrics.top5:.1%}   balanced {metrics.balanced_accuracy:.1%}   "

@@ -1,5 +1,7 @@
 """The optimizers, with decoupled weight decay on matrices only."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -44,9 +46,16 @@ class Optimizer:
             self._parts += [(muon, config.learning_rate), (_adamw(outer, rest, adamw_rate, config), adamw_rate)]
 
     def step(self, factor: float) -> float:
-        """Clip the gradients, take one step at `factor` times the peak learning rates; return the norm before clipping."""
-        limit = self._clip_norm if self._clip_norm is not None else float("inf")
-        norm = float(nn.utils.clip_grad_norm_(self._parameters, limit, foreach=True))
+        """Clip the gradients, take one step at `factor` times the peak learning rates; return the norm before clipping.
+
+        When that norm is not finite nothing is changed: the caller decides.
+        """
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        norm = float(nn.utils.get_total_norm(gradients, foreach=True))
+        if not math.isfinite(norm):
+            return norm
+        if self._clip_norm is not None and norm > self._clip_norm:
+            torch._foreach_mul_(gradients, self._clip_norm / norm)
         for part, peak in self._parts:
             for group in part.param_groups:
                 group["lr"] = peak * factor

@@ -99,7 +99,7 @@ class ScheduleConfig:
     Attributes:
         warmup: the share of all steps that go up.
         decay: the shape of the way down.
-        final_fraction: of the peak, reached at the last step.
+        final_fraction: of the peak, reached where one more step would be.
     """
 
     warmup: float = 0.05
@@ -126,7 +126,7 @@ class Recipe:
             weights themselves. Early on the decay is at most (1 + step) / (10 + step).
         precision: of the forward and backward pass; weights, gradients and optimizer stay float32. "auto" is bfloat16 on
             hardware that computes in it, else float32.
-        compile: torch.compile the model: half a minute at the start for a tenth less time a step.
+        compile: torch.compile the model: half a minute or more at the start, less time a step.
         activation_checkpointing: see `MlpMixer`.
         max_minutes: lower `num_epochs` at the start to what this machine trains in that time, measured on some steps.
     """

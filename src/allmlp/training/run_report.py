@@ -27,6 +27,8 @@ def write_run_report(
     evaluations: dict[str, Metrics],
     feed: Feed,
     environment: dict[str, str],
+    *,
+    best_epoch: int,
 ) -> None:
     """Write plots/ and report.html into the run folder."""
     split = next((name for name in ("test", "validation") if name in evaluations), None)
@@ -40,6 +42,7 @@ def write_run_report(
             splits=tuple((name, len(part)) for name, part in dataset.splits.items()),
             class_names=dataset.class_names,
             results=tuple(run.results),
+            best_epoch=best_epoch,
             evaluations=evaluations,
             mistakes=_mistakes(dataset, split, evaluations[split], feed) if split else (),
             training_sample=photos,

@@ -229,15 +229,17 @@ def _affordable_epochs(recipe: Recipe, feed: Feed, device: str, progress: Progre
     state = TrainState(recipe, device)
     model = torch.compile(state.model) if recipe.compile else state.model
     times = [time.perf_counter()]
-    for batch in feed.batches(first_step=0, num_steps=12):
+    for batch in feed.batches(first_step=0, num_steps=20):
         update(state, model, batch, recipe, 0.0)
         times.append(time.perf_counter())  # feeding counts too
     start = time.perf_counter()
     feed.validate(state)
     steps_in_epoch = len(feed.order.keys) / recipe.batch_size
-    epoch_seconds = float(np.median(np.diff(times)[2:])) * steps_in_epoch + time.perf_counter() - start
-    # The machine may slow down later: a tenth is kept in reserve.
-    num_epochs = max(1, min(recipe.num_epochs, int(0.9 * 60 * recipe.max_minutes / epoch_seconds)))
+    # The lower quartile: what else the machine does just now must not halve the training. For what it does later, 15 % of
+    # the time are kept in reserve.
+    step_seconds = float(np.quantile(np.diff(times)[2:], 0.25))
+    epoch_seconds = step_seconds * steps_in_epoch + time.perf_counter() - start
+    num_epochs = max(1, min(recipe.num_epochs, int(0.85 * 60 * recipe.max_minutes / epoch_seconds)))
     progress.message(
         f"time    about {epoch_seconds:.1f} s an epoch: {num_epochs} of {recipe.num_epochs} epochs "
         f"fit into {recipe.max_minutes:g} minutes"

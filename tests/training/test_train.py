@@ -232,6 +232,12 @@ def test_a_used_folder_is_refused_and_left_as_it_was(run, folder):
     assert before == {path: path.stat().st_mtime_ns for path in run.directory.rglob("*")}
 
 
+def test_a_run_among_the_photos_is_refused(folder):
+    with pytest.raises(ConfigError, match=r"lies inside the photos .* Choose a folder outside"):
+        train(tiny_recipe(), folder, folder / "runs" / "run")
+    assert not (folder / "runs").exists()
+
+
 def test_a_file_as_output_is_refused(folder, tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(ConfigError, match="this is a file; a run needs a folder"):

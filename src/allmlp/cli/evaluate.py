@@ -164,7 +164,7 @@ def _score(
         indices[choice.photos.labels],
         checkpoint.preprocessing,
         num_classes=len(checkpoint.class_names),
-        batch_size=batch_size,
+        batch_size=min(batch_size, len(choice.photos)),  # a batch is filled up to its size
     )
     try:
         return score(forward, batches, checkpoint.class_names)

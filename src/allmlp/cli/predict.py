@@ -97,7 +97,12 @@ def _find(sources: Sequence[str]) -> tuple[list[str], int]:
         if source == _STANDARD_INPUT or not Path(source).is_dir():
             found.append(source)
             continue
-        listing = list_folder(Path(source))
+        try:
+            listing = list_folder(Path(source))
+        except DataError as error:
+            num_failed += 1
+            note(f"allmlp: {error}")
+            continue
         found += sorted(str(Path(source) / path) for path in listing.photos)
         for path, reason in listing.skipped:
             note(f"allmlp: {printable(Path(source) / path)}: skipped: {reason}.")

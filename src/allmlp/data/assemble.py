@@ -43,7 +43,8 @@ def assemble(
     """
     original = set(class_names)
     used = sorted(set().union(*(split.class_names for split in found.values())))
-    problems = class_name_problems(original)
+    problems = [f"{name} holds no photos; fill it or remove it" for name in found if not found[name].class_names]
+    problems += class_name_problems(original)
     if len(used) == 1:
         problems.append(
             f"there is only one class with photos, '{printable(used[0])}'; a classifier needs at least two, "

@@ -38,9 +38,9 @@ def check_photos(
     """
     total = sum(len(dataset.splits[name]) for name in splits)
     done = 0
-    bad: list[DataError] = []
+    bad: list[str] = []
     for name in splits:
-        troubles: dict[int, DataError] = {}
+        troubles: dict[int, str] = {}
         for index, trouble in _troubles(dataset.splits[name], num_workers, partial(visit, name) if visit else None):
             if trouble is not None:
                 troubles[index] = trouble
@@ -51,11 +51,11 @@ def check_photos(
     if bad:
         raise DataError(
             f"{len(bad):,} of {total:,} photos cannot be used. Replace or remove each:\n"
-            + bullets(map(str, bad), limit=_MAX_LISTED)
+            + bullets(bad, limit=_MAX_LISTED)
         )
 
 
-def _troubles(split: Split, num_workers: int, visit: Visit | None) -> Iterator[tuple[int, DataError | None]]:
+def _troubles(split: Split, num_workers: int, visit: Visit | None) -> Iterator[tuple[int, str | None]]:
     order = split.storage_order().tolist()
     if num_workers < 2:
         yield from ((index, _trouble(split, index, visit)) for index in order)
@@ -65,11 +65,11 @@ def _troubles(split: Split, num_workers: int, visit: Visit | None) -> Iterator[t
         yield from zip(order, pool.map(lambda index: _trouble(split, index, visit), order), strict=True)
 
 
-def _trouble(split: Split, index: int, visit: Visit | None) -> DataError | None:
+def _trouble(split: Split, index: int, visit: Visit | None) -> str | None:
     try:
         photo = decode(split.read(index), name=split.where(index))
     except DataError as error:
-        return error
+        return str(error)  # the error itself would keep the photo in memory through its traceback
     if visit is not None:
         visit(index, photo)
     return None

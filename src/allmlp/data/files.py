@@ -1,6 +1,7 @@
 """Photos that are ordinary files, as listed by a folder or a CSV table."""
 
 import dataclasses
+import os
 import stat
 from pathlib import Path
 
@@ -18,10 +19,10 @@ def file_trouble(path: Path) -> str | None:
     """Return why `path` cannot be a photo (missing, a folder, a pipe...), without opening it; None if it can."""
     try:
         mode = path.stat().st_mode
-    except OSError as error:
-        if path.is_symlink():
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        if isinstance(error, FileNotFoundError) and os.path.islink(path):  # noqa: PTH114 - Path's raises
             return "a link to nothing"
-        return (error.strerror or str(error)).lower()
+        return (getattr(error, "strerror", None) or str(error)).lower()
     if stat.S_ISREG(mode):
         return None
     return "a folder" if stat.S_ISDIR(mode) else "not a regular file"  # opening a named pipe would wait for ever

@@ -1,9 +1,9 @@
 """Data sets as Parquet in the Hugging Face image convention: columns image (bytes, path) and label."""
 
-import contextlib
 import dataclasses
 import json
 import re
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ParquetReader", "open_parquet", "parquet_splits"]
 
-# Row groups of encoded photos kept in each process. A shuffled epoch over more than this unpacks groups repeatedly.
+# Row groups of encoded photos kept in memory. A shuffled epoch over more than this unpacks groups repeatedly.
 _CACHE_BYTES = 2**30
 _SHARD = re.compile(r"-(\d+)-of-(\d+)$")
 
-# (file, row group) -> its column of encoded photos, the least recently used first.
-_cache: "OrderedDict[tuple[Path, int], pa.ChunkedArray]" = OrderedDict()
+# (file as it was, column, row group) -> the column of encoded photos, the least recently used first.
+_cache: "OrderedDict[tuple[object, ...], pa.ChunkedArray]" = OrderedDict()
+_cache_lock = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -277,22 +278,19 @@ def _unlearnable(classes: Mapping[SplitName, set[str]]) -> list[str]:
 
 
 def _row_group(path: Path, column: str, group: int) -> "pa.ChunkedArray":
-    # Every step on the cache is one operation on an OrderedDict: two threads at worst unpack the same group twice.
-    key = (path, group)
-    values = _cache.get(key)
-    if values is None:
-        import pyarrow.compute
-        import pyarrow.parquet
+    status = path.stat()
+    key = (path.absolute(), status.st_mtime_ns, status.st_size, column, group)  # a file written anew is another one
+    with _cache_lock:  # so that threads that meet at the same group wait for one of them to unpack it
+        if key not in _cache:
+            import pyarrow.compute
+            import pyarrow.parquet
 
-        with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
-            values = file.read_row_group(group, columns=[column], use_threads=False).column(0)
-        if pyarrow.types.is_struct(values.type):
-            values = pyarrow.compute.struct_field(values, "bytes")
-        _cache[key] = values
-        while sum(kept.nbytes for kept in list(_cache.values())) > _CACHE_BYTES and len(_cache) > 1:
-            with contextlib.suppress(KeyError):
+            with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
+                values = file.read_row_group(group, columns=[column], use_threads=False).column(0)
+            if pyarrow.types.is_struct(values.type):
+                values = pyarrow.compute.struct_field(values, "bytes")
+            _cache[key] = values
+            while sum(kept.nbytes for kept in _cache.values()) > _CACHE_BYTES and len(_cache) > 1:
                 _cache.popitem(last=False)
-    else:
-        with contextlib.suppress(KeyError):  # another thread may have dropped it just now
-            _cache.move_to_end(key)
-    return values
+        _cache.move_to_end(key)
+        return _cache[key]

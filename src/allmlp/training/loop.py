@@ -71,7 +71,7 @@ def train(
         progress: hears what happens; None is silence.
 
     Raises:
-        ConfigError: a used folder, an impossible value, a device that is not there.
+        ConfigError: a used folder, or one among the photos; an impossible value; a device that is not there.
         DataError: photos that cannot be used, all of them named, before anything is written.
         KeyboardInterrupt: after the last checkpoint was saved.
     """
@@ -81,6 +81,7 @@ def train(
     reuse_freed_memory()
     refuse_used_folder(Path(run_directory))
     dataset = data if isinstance(data, ImageDataset) else open_dataset(data)
+    _refuse_run_among_photos(Path(run_directory), Path(dataset.source))
     dataset = hold_out(dataset, fraction=recipe.data.holdout, seed=recipe.seed)
     if "train" not in dataset.splits:
         raise DataError(f"{dataset.source}: there is no train split; found {', '.join(dataset.splits)}.")
@@ -206,6 +207,14 @@ def resolved(recipe: Recipe, dataset: ImageDataset, device: str) -> Recipe:
         precision = "bfloat16" if has_bfloat16(device) else "float32"
     model = dataclasses.replace(recipe.model, num_classes=num_classes)
     return dataclasses.replace(recipe, model=model, precision=precision)
+
+
+def _refuse_run_among_photos(run: Path, photos: Path) -> None:
+    if photos.is_dir() and run.resolve().is_relative_to(photos.resolve()):
+        raise ConfigError(
+            f"{run} lies inside the photos ({photos}): its pictures would become a class of theirs. "
+            "Choose a folder outside with --out."
+        )
 
 
 def _announce(recipe: Recipe, dataset: ImageDataset, progress: Progress) -> None:

@@ -159,3 +159,4 @@ class Recipe:
             )
         if self.max_minutes is not None and self.max_minutes <= 0.0:
             raise ConfigError(f"max_minutes is {self.max_minutes}; expected over 0, or none.")
+        self.data.preprocessing(self.model.image_size)  # checks its parts

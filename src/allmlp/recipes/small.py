@@ -19,7 +19,7 @@ def demo() -> Recipe:
     Command: `allmlp demo`, or `allmlp train clothing --recipe demo`.
     Expected: 62 % or more of the test photos right, without test-time averaging. Measured by experiments/clothing/run.py;
         README.md has the table.
-    Cost: about 4 minutes on 2 cores with bfloat16; a slower machine trains fewer epochs (`max_minutes`).
+    Cost: the minutes of README.md's table on 2 cores with bfloat16; a slower machine trains fewer epochs (`max_minutes`).
     Source: ours. On so few photos, colour jitter and weight decay help most.
     """
     return Recipe(
@@ -82,7 +82,7 @@ def photos64() -> Recipe:
     Command: `allmlp train PHOTOS --recipe photos64`. `allmlp train` chooses it for photos of up to 96 pixels or for
         less than 2,000 of any size, and sets the epochs by their number.
     Expected: as the demo on 1,000 photos; more photos, more right. Not measured on other data.
-    Cost: about 2.5 ms a photo seen on 2 cores with bfloat16.
+    Cost: the demo's for each photo seen.
     Source: the demo's settings.
     """
     return dataclasses.replace(demo(), name="photos64", max_minutes=None)
@@ -95,7 +95,7 @@ def photos128() -> Recipe:
         than 96 pixels, and sets the epochs by their number.
     Expected: untested at scale; it is the demo's settings with twice the widths and inception crops of at least half of
         the photo.
-    Cost: four times the demo's for a photo.
+    Cost: four times the demo's multiply-adds for each photo seen.
     Source: the demo's settings.
     """
     return dataclasses.replace(

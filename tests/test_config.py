@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from allmlp.config import from_dict, override, to_dict
+from allmlp.data import Preprocessing
 from allmlp.errors import ConfigError
+from allmlp.recipes import load_recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,7 @@ class Run:
     num_epochs: int
     flip: bool = True
     size: int | tuple[int, int] = 32
+    image_size: tuple[int, int] = (32, 32)
     tags: tuple[str, ...] = ()
     max_minutes: float | None = None
     optimizer: Optimizer = field(default_factory=Optimizer)
@@ -55,6 +58,8 @@ RUN = Run(name="demo", num_epochs=10)
         ("name=", "name", ""),
         ("size=64", "size", 64),
         ("size=[64, 32]", "size", (64, 32)),
+        ("image_size=64", "image_size", (64, 64)),
+        ("image_size=[64, 32]", "image_size", (64, 32)),
         ('tags=["a", "b"]', "tags", ("a", "b")),
         ("tags=[]", "tags", ()),
         ("max_minutes=25", "max_minutes", 25.0),
@@ -68,6 +73,13 @@ def test_a_value_takes_the_type_of_its_key(assignment: str, key: str, value: Any
     changed = getattr(override(RUN, [assignment]), key)
     assert changed == value
     assert type(changed) is type(value)
+
+
+def test_every_pair_of_whole_numbers_is_a_size_that_may_be_one_number() -> None:
+    changed = override(load_recipe("demo"), ["model.image_size=32"])
+    assert changed.model.image_size == (32, 32)
+    preprocessing = from_dict(Preprocessing, {"image_size": 32}, where="config.json")
+    assert preprocessing == Preprocessing(image_size=32)  # type: ignore[arg-type]
 
 
 def test_a_dotted_path_reaches_inside_and_the_original_stays() -> None:
@@ -109,6 +121,10 @@ def test_a_rule_between_keys_names_the_assignments() -> None:
         ("num_epochs=many", r"expected a whole number, got 'many'"),
         ("flip=1", r"flip: expected true or false, got 1"),
         ("size=[1, 2, 3]", r"size: expected 2 values"),
+        ("image_size=64x32", r"image_size: expected a list, got '64x32'"),
+        ("image_size=true", r"image_size: expected a list, got True"),
+        ("image_size=64.0", r"image_size: expected a list, got 64\.0"),
+        ("image_size=[64]", r"image_size: expected 2 values, got \[64\]"),
         ("tags=a", r"tags: expected a list, got 'a'"),
         ("tags=[1]", r"tags: expected text, got 1"),
         ("max_minutes=soon", r"expected a number, got 'soon'"),

@@ -169,6 +169,8 @@ def _convert_union(hint: Any, value: Any, where: str) -> Any:
 
 def _convert_tuple(hint: Any, value: Any, where: str) -> Any:
     arguments = typing.get_args(hint)
+    if arguments == (int, int) and isinstance(value, int) and not isinstance(value, bool):
+        return (value, value)  # a (height, width): one number is both, as for the classes that hold such a pair
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise ConfigError(f"{where}: expected a list, got {_shown(value)}.")
     if arguments[-1] is Ellipsis:

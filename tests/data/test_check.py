@@ -1,16 +1,18 @@
 """check_photos: every photo that cannot be used is known, by name, before anything is trained."""
 
+import gc
 import io
 import os
 import threading
 import zipfile
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from allmlp.data import check_photos, open_dataset
+from allmlp.data import FileReader, ImageDataset, Split, check_photos, open_dataset
 from allmlp.errors import DataError
 
 
@@ -74,6 +76,26 @@ def test_every_broken_photo_is_named_with_its_reason_in_one_error(tmp_path: Path
     ):
         assert line.startswith(f"  {root / path}: ")
         assert reason in line
+
+
+def test_few_photos_of_a_large_set_are_waiting_at_a_time(tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").write_bytes(jpeg(0))
+    count = 2_000
+    split = Split(tuple(map(str, range(count))), np.zeros(count, np.int64), FileReader(tmp_path, ("x.jpg",) * count))
+    waiting = []
+
+    def num_futures() -> int:
+        return sum(type(thing) is Future for thing in gc.get_objects())
+
+    def look(done: int, total: int) -> None:
+        if done % 500 == 1:
+            waiting.append(num_futures() - before)
+
+    gc.collect()
+    before = num_futures()  # of other tests' making
+    check_photos(ImageDataset(("a",), {"train": split}, "x", ()), splits=("train",), num_workers=2, progress=look)
+    assert len(waiting) == 4
+    assert max(waiting) < 100
 
 
 def test_only_the_splits_asked_for_are_checked(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import random
 import shutil
 import struct
 import time
+import tracemalloc
 import unicodedata
 import zipfile
 from collections.abc import Callable, Mapping
@@ -326,6 +327,8 @@ def test_link_circles_pipes_and_folders_named_as_photos_are_skipped_with_the_rea
     (root / "hat" / "up").symlink_to(root)
     (root / "hat" / "self").symlink_to(root / "hat")
     (root / "hat" / "gone.jpg").symlink_to(root / "nowhere.jpg")
+    (root / "hat" / "itself").symlink_to("itself")
+    (root / "hat" / "itself.jpg").symlink_to("itself.jpg")
     (root / "hat" / "folder.jpg").mkdir()
     os.mkfifo(root / "hat" / "pipe.jpg")
     write_folder(tmp_path / "elsewhere", {"more.jpg": b"linked", "deep/most.jpg": b"linked"})
@@ -341,6 +344,8 @@ def test_link_circles_pipes_and_folders_named_as_photos_are_skipped_with_the_rea
         "hat/self (a link",
         "gone.jpg (a link to nothing)",
         "pipe.jpg (not a",
+        "hat/itself (too many levels of symbolic links)",
+        "hat/itself.jpg (too many levels of symbolic links)",
     ):
         assert fragment in note
     assert "folder.jpg (a folder)" in note
@@ -389,6 +394,12 @@ def test_a_file_that_vanishes_or_changes_later_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"row 1 \(1\.jpg\): .*changed"):
         parquet.splits["train"].read(1)
     (tmp_path / "train.parquet").unlink()
+
+
+def test_an_empty_name_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(write_folder(tmp_path, FLAT))
+    assert refusal("").startswith("the data set's name is empty: a variable of the shell may not be set.")
+    assert len(open_dataset(".").splits["train"]) == len(FLAT)
 
 
 def test_a_missing_source_names_the_nearest(tmp_path: Path) -> None:
@@ -527,6 +538,60 @@ def test_a_size_forged_in_the_directory_of_a_zip_is_found_on_reading(tmp_path: P
         train.read(train.identities.index("hat/0.jpg"))
 
 
+def forged_zip(path: Path, *, num_packed: int, offset: int) -> Path:
+    """Write a zip whose first entry of the directory gives 64-bit numbers of bytes and of its place."""
+
+    def forge(content: bytearray) -> None:
+        start, end = content.index(b"PK\x01\x02"), content.index(b"PK\x05\x06")
+        content[start + 20 : start + 24] = content[start + 42 : start + 46] = b"\xff" * 4
+        extra = struct.pack("<HHQQ", 1, 16, num_packed, offset)
+        content[start + 30 : start + 32] = struct.pack("<H", len(extra))
+        (directory_size,) = struct.unpack_from("<I", content, end + 12)
+        content[end + 12 : end + 16] = struct.pack("<I", directory_size + len(extra))
+        place = start + 46 + len("hat/0.jpg")
+        content[place:place] = extra
+
+    return patch_zip(write_zip(path, FLAT), forge)
+
+
+@pytest.mark.parametrize(
+    ("num_packed", "offset"), [(2**63, 0), (2**40, 0), (2**64 - 2, 0), (5, 2**63), (5, 2**64 - 2), (5, 10_000)]
+)
+def test_a_member_that_lies_beyond_the_end_of_a_zip_is_named(num_packed: int, offset: int, tmp_path: Path) -> None:
+    message = refusal(forged_zip(tmp_path / "x.zip", num_packed=num_packed, offset=offset))
+    assert message == (
+        f"{tmp_path / 'x.zip'}: 1 members lie beyond the end of the file by its directory; "
+        "copy or download it again: hat/0.jpg."
+    )
+
+
+def test_a_member_of_a_huge_zip_that_claims_all_of_it_costs_no_memory(tmp_path: Path) -> None:
+    path = forged_zip(tmp_path / "x.zip", num_packed=2**31, offset=0)
+    content = bytearray(path.read_bytes())
+    start, end = content.index(b"PK\x01\x02"), content.index(b"PK\x05\x06")
+    content[end + 16 : end + 20] = struct.pack("<I", 3 * 2**30)
+    with path.open("wb") as file:  # a hole before the directory: three gigabytes that take no place on the disk
+        file.write(content[:start])
+        file.seek(3 * 2**30)
+        file.write(content[start:])
+    tracemalloc.start()
+    try:
+        assert "1 members have more than 200,000,000 bytes: hat/0.jpg" in refusal(path)
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_zip_that_shrinks_after_it_was_opened_is_named(tmp_path: Path) -> None:
+    dataset = open_dataset(write_zip(tmp_path / "x.zip", {**FLAT, "hat/9.jpg": random.Random(0).randbytes(5_000)}))
+    (tmp_path / "x.zip").write_bytes((tmp_path / "x.zip").read_bytes()[:2_000])
+    train = dataset.splits["train"]
+    with pytest.raises(
+        DataError, match=r"x\.zip: hat/9\.jpg: this photo cannot be read from the zip: it is cut short\."
+    ):
+        train.read(train.identities.index("hat/9.jpg"))
+
+
 def test_links_in_a_zip_are_skipped(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "x.zip", FLAT)
     with zipfile.ZipFile(path, "a") as archive:
@@ -621,6 +686,97 @@ def test_classes_that_training_lacks_are_refused(tmp_path: Path) -> None:
     assert "test has classes that train lacks: c" in refusal(tmp_path)
 
 
+def write_columns(path: Path, names: list[str], *columns: pa.Array) -> Path:
+    pq.write_table(pa.Table.from_arrays(columns, names=names), path)
+    return path
+
+
+def images(paths: pa.Array) -> pa.StructArray:
+    return pa.StructArray.from_arrays([pa.array([b"1", b"2"]), paths], ["bytes", "path"])
+
+
+NOT_UTF8 = pa.array([b"hat.jpg", b"\xff.jpg"])
+
+
+@pytest.mark.parametrize("paths", [NOT_UTF8, NOT_UTF8.cast(pa.large_binary()), NOT_UTF8.view(pa.string())], ids=str)
+def test_parquet_paths_may_be_bytes_that_are_no_text(paths: pa.Array, tmp_path: Path) -> None:
+    path = write_columns(tmp_path / "x.parquet", ["image", "label"], images(paths), pa.array([0, 1]))
+    train = open_dataset(path).splits["train"]
+    assert train.identities == ("0/hat.jpg", "1/\\xff.jpg")
+    assert train.where(1) == f"{path}: row 1 (\\udcff.jpg)"
+    assert (train.read(0), train.read(1)) == (b"1", b"2")
+
+
+def test_parquet_labels_that_are_no_text_are_named(tmp_path: Path) -> None:
+    for labels in (NOT_UTF8, NOT_UTF8.view(pa.string())):
+        path = write_columns(tmp_path / "x.parquet", ["image", "label"], images(pa.array(["1", "2"])), labels)
+        assert refusal(path) == (
+            f"{path}: class name '\\udcff.jpg' is empty or holds unprintable characters; rename it."
+        )
+
+
+def test_parquet_labels_may_be_categories(tmp_path: Path) -> None:
+    labels, paths = pa.array(["shoe", "hat"]), pa.array(["1.jpg", "2.jpg"])
+    plain = open_dataset(write_columns(tmp_path / "x.parquet", ["image", "label"], images(paths), labels))
+    columns = (images(paths.dictionary_encode()), labels.dictionary_encode())
+    path = write_columns(tmp_path / "y.parquet", ["image", "label"], *columns)
+    assert pa.types.is_dictionary(pq.read_schema(path).field("label").type)
+    assert contents(open_dataset(path)) == contents(plain)
+
+
+@pytest.mark.parametrize("names", [["image", "image", "label"], ["label", "image", "label"]], ids=str)
+def test_parquet_columns_that_come_twice_are_refused_and_others_do_not_matter(names: list[str], tmp_path: Path) -> None:
+    kinds = {"image": images(pa.array(["1", "2"])), "label": pa.array([0, 1]), "other": pa.array([0, 1])}
+    path = write_columns(tmp_path / "x.parquet", names, *(kinds[name] for name in names))
+    twice = next(name for name in names if names.count(name) == 2)
+    assert refusal(path) == f"{path}: column {twice!r} comes twice; keep one."
+    others = ["image", "other", "label", "other"]
+    path = write_columns(path, others, *(kinds[name] for name in others))
+    assert open_dataset(path).class_names == ("0", "1")
+
+
+def test_parquet_paths_of_another_type_or_twice_are_refused(tmp_path: Path) -> None:
+    numbers = images(pa.array([1, 2]))
+    path = write_columns(tmp_path / "x.parquet", ["image", "label"], numbers, pa.array([0, 1]))
+    assert "column 'image' is struct<bytes: binary, path: int64>; expected struct" in refusal(path)
+    twice = pa.StructArray.from_arrays([pa.array([b"1", b"2"]), *[pa.array(["1", "2"])] * 2], ["bytes", "path", "path"])
+    assert "path: string, path: string>; expected" in refusal(
+        write_columns(tmp_path / "x.parquet", ["image", "label"], twice, pa.array([0, 1]))
+    )
+
+
+@pytest.mark.parametrize("label", [100_000, 2**40, 2**63 - 1])
+def test_huge_parquet_labels_are_named_at_once_and_make_no_classes(label: int, tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "x.parquet", [("1.jpg", b"1", 0), ("2.jpg", b"2", label)], names=None)
+    start = time.perf_counter()
+    assert refusal(path) == (
+        f"{path}: 1 labels are not in 0..99999, all that is taken without class names: row 1 ({label}); "
+        "correct or remove these rows."
+    )
+    assert time.perf_counter() - start < 1.0
+
+
+def test_tens_of_thousands_of_class_names_and_shards_take_no_time(tmp_path: Path) -> None:
+    names = [f"class {index}" for index in range(50_000)]
+    path = write_parquet(tmp_path / "x.parquet", [("1.jpg", b"1", 0), ("2.jpg", b"2", 1)], names=names)
+    start = time.perf_counter()
+    assert len(open_dataset(path).class_names) == 50_000
+    for split in ("train", "test"):
+        shutil.copy(path, tmp_path / f"{split}-0-of-9999999999.parquet")
+    path.unlink()
+    open_dataset(tmp_path)
+    assert time.perf_counter() - start < 5.0
+
+
+def test_a_broken_parquet_file_is_named_once_in_one_sentence(tmp_path: Path) -> None:
+    root = split_as_parquet(tmp_path)
+    (root / "test.parquet").write_bytes(b"")
+    for source, where in ((root / "test.parquet", ""), (root, "test.parquet: ")):
+        assert refusal(source) == (
+            f"{source}: {where}this is not a whole Parquet file (Parquet file size is 0 bytes); copy or download it again."
+        )
+
+
 def test_repeated_class_names_are_refused(tmp_path: Path) -> None:
     rows = [("1.jpg", b"", 0), ("2.jpg", b"", 1)]
     assert "several labels have one class name: a" in refusal(
@@ -671,6 +827,7 @@ def test_all_faulty_rows_of_a_table_are_named(tmp_path: Path) -> None:
         "b/1.jpg,b",
         "a/\0.jpg,a,train",
         "./a/1.jpg,b,test",
+        f"{'x' * 5_000}\\1.jpg,a,train",
     ]
     (tmp_path / "t.csv").write_text("\n".join(lines))
     message = refusal(tmp_path / "t.csv")
@@ -683,9 +840,10 @@ def test_all_faulty_rows_of_a_table_are_named(tmp_path: Path) -> None:
         "row 9: has 2 cells, the header has 3",
         "row 10: holds a NUL",
         "rows 2, 11 name the same photo, a/1.jpg",
+        "x\\1.jpg: file name too long",
     ):
         assert fragment in message, fragment
-    assert "8 problems" in message
+    assert "9 problems" in message
 
 
 def test_many_faulty_rows_are_counted_beyond_a_limit(tmp_path: Path) -> None:
@@ -720,6 +878,12 @@ def test_splits_of_a_table_must_have_the_same_classes(tmp_path: Path) -> None:
     message = refusal(write_table(tmp_path / "t.csv", rows))
     assert "train lacks c, which validation has" in message
     assert "validation lacks a, b, which train has" in message
+
+
+def test_a_table_whose_first_column_begins_like_a_zip_is_a_table(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"1.jpg": b"1", "2.jpg": b"2"})
+    rows = [("PK", "path", "label"), ("1", "1.jpg", "a"), ("2", "2.jpg", "b")]
+    assert open_dataset(write_table(tmp_path / "t.csv", rows)).class_names == ("a", "b")
 
 
 def test_tables_take_quotes_absolute_paths_and_photos_beside_them(tmp_path: Path) -> None:

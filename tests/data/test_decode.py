@@ -245,7 +245,56 @@ def test_a_jpeg_of_thousands_of_scans_is_refused_at_once(num_scans: int) -> None
     assert time.perf_counter() - start < 0.05
 
 
-def test_png_text_that_unpacks_to_megabytes_is_refused_and_memory_stays_bounded() -> None:
+@pytest.mark.parametrize("segment", [b"\xff\xe0\0\2", b"\xff\xfe\0\2", b"\xff\xd0"], ids=["JFIF", "comment", "restart"])
+def test_a_jpeg_of_millions_of_empty_segments_is_refused_at_once(segment: bytes) -> None:
+    jpeg = encode(PHOTO, "JPEG")
+    bomb = jpeg[:2] + segment * 3_000_000 + jpeg[2:]
+    tracemalloc.start()
+    try:
+        assert "the JPEG has more than 10,000 segments" in refusal(bomb)
+        assert tracemalloc.get_traced_memory()[1] < 10e6
+    finally:
+        tracemalloc.stop()
+    start = time.process_time()
+    refusal(bomb)
+    assert time.process_time() - start < 0.05
+
+
+def test_full_segments_up_to_the_limit_of_a_file_and_fill_bytes_are_passed_over() -> None:
+    jpeg = encode(PHOTO, "JPEG")
+    comments = (b"\xff\xfe\xff\xff" + bytes(65_533)) * 2_900
+    start = time.process_time()
+    photo = decode(jpeg[:2] + comments + b"\xff" * 9_000_000 + jpeg[2:], name="x")
+    assert time.process_time() - start < 0.5  # where each byte takes a step of Python, over a second
+    np.testing.assert_array_equal(photo, decode(jpeg, name="x"))
+
+
+def test_a_png_of_millions_of_chunks_is_refused_at_once() -> None:
+    whole = encode(PHOTO, "PNG")
+    bomb = whole[:33] + png_chunk(b"IDAT", b"") * 2_000_000 + whole[33:]
+    start = time.process_time()
+    assert "the PNG has more than 100,000 chunks" in refusal(bomb)
+    assert time.process_time() - start < 0.2
+
+
+def tiled_tiff(side: int, tile_side: int) -> bytes:
+    """Return a deflated gray TIFF of zeros in one tile, of which the photo is the upper left corner."""
+    packer = zlib.compressobj(9)
+    pixels = b"".join([*(packer.compress(bytes(tile_side)) for _ in range(tile_side)), packer.flush()])
+    values = {256: side, 257: side, 258: 8, 259: 8, 262: 1, 277: 1, 322: tile_side, 323: tile_side, 324: 134}
+    entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in {**values, 325: len(pixels)}.items()]
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4) + pixels
+
+
+def test_a_tiff_of_one_giant_tile_is_refused_before_it_is_unpacked() -> None:
+    assert decode(tiled_tiff(100, 1_600), name="x").shape == (100, 100, 3)
+    bomb = tiled_tiff(100, 16_000)  # 256 MB in a quarter of a megabyte
+    start = time.process_time()
+    assert "its tiles have 16000 x 16000 pixels; the limit is 50,000,000" in refusal(bomb)
+    assert time.process_time() - start < 0.05
+
+
+def test_png_text_that_unpacks_to_megabytes_is_refused_within_bounds() -> None:
     bomb = zlib.compress(bytes(64 * 2**20), 9)
     tracemalloc.start()
     try:
@@ -255,6 +304,20 @@ def test_png_text_that_unpacks_to_megabytes_is_refused_and_memory_stays_bounded(
     finally:
         tracemalloc.stop()
     assert peak < 20e6
+
+
+@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iTXt", b"pHYs", b"tIME", b"gAMA"])
+def test_damage_in_what_decides_no_pixel_of_a_png_is_ignored(kind: bytes) -> None:
+    damaged = png_with_chunk(kind, b"Comment\0\0text")
+    place = damaged.index(b"Comment")
+    damaged = damaged[:place] + b"X" + damaged[place + 1 :]  # its CRC is wrong now
+    np.testing.assert_array_equal(decode(damaged, name="x"), TILES)
+
+
+def test_damage_in_the_transparent_colour_of_a_png_is_refused() -> None:
+    damaged = bytearray(png_with_chunk(b"tRNS", bytes(6)))
+    damaged[damaged.index(b"tRNS") + 4] ^= 1
+    assert "tRNS" in refusal(bytes(damaged))
 
 
 @pytest.mark.parametrize("profile", [b"name\0\0" + zlib.compress(bytes(64 * 2**20), 9), b"name\0\x07broken", b""])

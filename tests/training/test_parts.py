@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from allmlp.data import Augmentation
 from allmlp.errors import ConfigError
 from allmlp.model import MixerConfig, MlpMixer
 from allmlp.training import OptimizerConfig, ScheduleConfig
@@ -132,12 +133,39 @@ def test_gradients_are_clipped_at_the_global_norm():
         (lambda: OptimizerConfig(learning_rate=-1.0), "learning_rate is -1.0"),
         (lambda: OptimizerConfig(name="muon"), "adamw_learning_rate.*set it, such as"),
         (lambda: OptimizerConfig(adamw_learning_rate=0.1), "belongs to optimizer.name=muon"),
+        (lambda: OptimizerConfig(momentum=0.95), "momentum is 0.95, but optimizer.name=adamw has none.* at 0.9."),
+        (
+            lambda: OptimizerConfig(name="sgd", betas=(0.9, 0.99)),
+            r"betas is \(0.9, 0.99\), but optimizer.name=sgd has none: it belongs to adamw and muon",
+        ),
         (lambda: ScheduleConfig(warmup=1.5), "warmup lies in"),
+        (lambda: Augmentation(crop="pad", min_crop_area=0.5), "min_crop_area is 0.5, which only .* crop=inception"),
+        (
+            lambda: Augmentation(crop="inception", pad_pixels=6),
+            "pad_pixels is 6, which only .* crop=pad. Leave it at 4",
+        ),
+        (lambda: Augmentation(pad_pixels=0), "pad_pixels is 0, which only"),
+        (lambda: Augmentation(mix_probability=0.5), "mix_probability is 0.5, which only .* mixup or cutmix over 0"),
     ],
 )
 def test_impossible_values_are_refused(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: OptimizerConfig(name="sgd", momentum=0.0),
+        lambda: OptimizerConfig(name="adamw", betas=(0.9, 0.99)),
+        lambda: OptimizerConfig(name="muon", adamw_learning_rate=0.1, momentum=0.95, betas=(0.9, 0.99)),
+        lambda: Augmentation(crop="inception", min_crop_area=0.5),
+        lambda: Augmentation(crop="pad", pad_pixels=0),
+        lambda: Augmentation(cutmix=1.0, mix_probability=0.5),
+    ],
+)
+def test_values_that_take_effect_are_taken(make):
+    make()
 
 
 @pytest.mark.parametrize("clip_norm", [1.0, None])

@@ -15,11 +15,12 @@ from allmlp.data.augmentation import (
 from allmlp.data.batches import Batch, RawBatch, TrainingOrder, TrainingPhotos, evaluation_batches, fitted_photos
 from allmlp.data.check import check_photos
 from allmlp.data.datasets import DATASETS, open_dataset
-from allmlp.data.decode import decode
+from allmlp.data.decode import MAX_PHOTO_BYTES, decode
 from allmlp.data.draws import sample_keys, uniforms
 from allmlp.data.files import FileReader
+from allmlp.data.labels import label_names, synsets_of
 from allmlp.data.preprocessing import Preprocessing
-from allmlp.data.splits import ImageDataset, Split, hold_out
+from allmlp.data.splits import ImageDataset, Split, hold_out, split_named
 
 if TYPE_CHECKING:
     from allmlp.data.resampling import mix_images, mix_labels, recolor, resample
@@ -28,6 +29,7 @@ from allmlp.data.wording import printable
 
 __all__ = [
     "DATASETS",
+    "MAX_PHOTO_BYTES",
     "NUM_COLOR_DRAWS",
     "NUM_CROP_DRAWS",
     "Augmentation",
@@ -49,6 +51,7 @@ __all__ = [
     "evaluation_batches",
     "fitted_photos",
     "hold_out",
+    "label_names",
     "list_folder",
     "mix_images",
     "mix_labels",
@@ -57,6 +60,8 @@ __all__ = [
     "recolor",
     "resample",
     "sample_keys",
+    "split_named",
+    "synsets_of",
     "uniforms",
 ]
 

@@ -49,6 +49,8 @@ class ZipReader:
                 # The lengths of name and extra field may differ from the directory's.
                 file.seek(int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"), 1)
                 content = file.read(num_packed)
+            if len(content) != num_packed:
+                raise ValueError("it is cut short")
             if method == zipfile.ZIP_DEFLATED:
                 content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, num_bytes + 1)
             if len(content) != num_bytes or zlib.crc32(content) != crc:
@@ -75,9 +77,10 @@ def open_zip(path: Path) -> ImageDataset:
 
     Raises:
         DataError: not a whole zip; members that are encrypted, lie outside ("../"), twice, are packed by an unknown
-            method or unpack to too much; or see `arrange`.
+            method, unpack to too much or say that they lie where the file has no bytes; or see `arrange`.
     """
     try:
+        num_bytes = path.stat().st_size
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
@@ -85,7 +88,7 @@ def open_zip(path: Path) -> ImageDataset:
             f"{printable(path)}: this is not a whole zip file ({error}). Copy or download it again."
         ) from error
     names = [member.filename.replace("\\", "/") for member in members]
-    raise_problems(str(path), _problems(members, names))
+    raise_problems(str(path), _problems(members, names, num_bytes))
     listing, photos = _list(members, names)
     arrangement = arrange(str(path), listing)
     places = np.array([_place(member) for member in photos], dtype=np.int64).reshape(-1, 5)
@@ -120,12 +123,12 @@ def _list(members: list[zipfile.ZipInfo], names: list[str]) -> tuple[Listing, li
     return listing, photos
 
 
-def _problems(members: list[zipfile.ZipInfo], names: list[str]) -> list[str]:
+def _problems(members: list[zipfile.ZipInfo], names: list[str], num_bytes: int) -> list[str]:
     offenders: dict[str, list[str]] = {
         "members lie outside the archive; do not trust this file": [n for n in names if _lies_outside(n)],
         "members come twice; pack it again": [n for n, count in Counter(names).items() if count > 1],
     }
-    encrypted, unknown, large, bombs = [], [], [], []
+    encrypted, unknown, beyond, large, bombs = [], [], [], [], []
     for member, name in zip(members, names, strict=True):
         if not is_photo_name(PurePosixPath(name).name):
             continue  # never unpacked
@@ -133,12 +136,15 @@ def _problems(members: list[zipfile.ZipInfo], names: list[str]) -> list[str]:
             encrypted.append(name)
         elif member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             unknown.append(name)
-        elif member.file_size > MAX_PHOTO_BYTES:
+        elif not 0 <= member.header_offset <= num_bytes - _LOCAL_HEADER_BYTES - member.compress_size:
+            beyond.append(name)
+        elif max(member.file_size, member.compress_size) > MAX_PHOTO_BYTES:  # what is packed is read whole, too
             large.append(name)
         elif member.file_size > max(_RATIO_MATTERS_FROM, _MAX_RATIO * member.compress_size):
             bombs.append(name)
     offenders["members are encrypted; unpack it with its password and give the folder"] = encrypted
     offenders["members are packed by a method other than store and deflate; pack it again"] = unknown
+    offenders["members lie beyond the end of the file by its directory; copy or download it again"] = beyond
     offenders[f"members have more than {MAX_PHOTO_BYTES:,} bytes"] = large
     offenders[f"members unpack to more than {_MAX_RATIO} times their size, as no photo does"] = bombs
     return [f"{len(found):,} {what}: {listed(sorted(found))}" for what, found in offenders.items() if found]

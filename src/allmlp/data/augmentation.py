@@ -35,7 +35,7 @@ _LOG_MAX_RATIO = float(np.log(4 / 3))  # aspect ratios 3/4 to 4/3, as in Szegedy
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What training does to photos. All is off by default.
+    """What training does to photos. All is off by default, and a number of what is off stays at its default.
 
     Attributes:
         crop: "inception" shows a random part of `min_crop_area` to 1 of the area, at an aspect ratio of 3/4 to 4/3;
@@ -48,7 +48,7 @@ class Augmentation:
         mixup: alpha of the Beta distribution of the share that two photos are blended with; 0 is off (arXiv 1710.09412).
         cutmix: the same for a rectangle cut from another photo; 0 is off (arXiv 1905.04899). With both on, each sample
             draws one of them with equal probability.
-        mix_probability: the share of samples that are mixed at all.
+        mix_probability: the share of samples that are mixed at all; 1 with both off.
         label_smoothing: the probability that is spread evenly over all classes.
     """
 
@@ -74,6 +74,20 @@ class Augmentation:
             raise ConfigError("pad_pixels, mixup and cutmix must not be negative; 0 turns them off.")
         if not 0.0 <= self.mix_probability <= 1.0 or not 0.0 <= self.label_smoothing < 1.0:
             raise ConfigError("mix_probability must lie in [0, 1] and label_smoothing in [0, 1).")
+        self._check_that_all_takes_effect()
+
+    def _check_that_all_takes_effect(self) -> None:
+        is_mixed = self.mixup > 0.0 or self.cutmix > 0.0
+        for name, default, takes_effect, owner in (
+            ("min_crop_area", 0.08, self.crop == "inception", "crop=inception"),
+            ("pad_pixels", 4, self.crop == "pad", "crop=pad"),
+            ("mix_probability", 1.0, is_mixed, "mixup or cutmix over 0"),
+        ):
+            if not takes_effect and getattr(self, name) != default:
+                raise ConfigError(
+                    f"augmentation.{name} is {getattr(self, name)}, which only matters with {owner}. "
+                    f"Leave it at {default}, or set that."
+                )
 
 
 class Crops(NamedTuple):

@@ -6,10 +6,9 @@ shared memory to run out of and no orphan to leave.
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,19 +19,15 @@ from allmlp.data.decode import decode
 from allmlp.data.draws import epoch_order, sample_keys
 from allmlp.data.preprocessing import Preprocessing
 from allmlp.data.splits import Split
+from allmlp.data.threads import in_order
 from allmlp.errors import DataError
 
 __all__ = ["Batch", "RawBatch", "TrainingOrder", "TrainingPhotos", "evaluation_batches", "fitted_photos"]
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 Photo = NDArray[np.uint8]  # (height, width, 3) RGB
 
 # A photo is kept at up to this aspect ratio: the far ends of a panorama would cost every batch its width.
 _KEPT_ASPECT = 4
-
-# Photos decoded ahead for each thread: enough to ride over a slow one, few enough to stay in hundreds of megabytes.
-_AHEAD = 32
 
 
 class Batch(NamedTuple):
@@ -151,7 +146,7 @@ class TrainingPhotos:
                 yield from (int(index) for index in indices)
 
         batch: list[Photo] = []
-        for photo in _in_order(self._load, flat(), self._num_workers):
+        for photo in in_order(self._load, flat(), self._num_workers):
             batch.append(photo)
             if len(batch) == lengths[0]:
                 lengths.popleft()
@@ -191,7 +186,7 @@ def fitted_photos(split: Split, preprocessing: Preprocessing, *, num_workers: in
     def load(index: int) -> Photo:
         return preprocessing.resize(decode(split.read(index), name=split.where(index)))
 
-    return _in_order(load, range(len(split)), num_workers)
+    return in_order(load, range(len(split)), num_workers)
 
 
 def evaluation_batches(
@@ -213,25 +208,6 @@ def evaluation_batches(
         rows = np.zeros((batch_size, num_classes), dtype=np.float32)
         rows[np.arange(len(chunk)), [label for _, label in chunk]] = 1.0
         yield Batch(images, rows, np.arange(batch_size) < len(chunk))
-
-
-def _in_order(function: Callable[[Item], Result], items: Iterable[Item], num_workers: int) -> Iterator[Result]:
-    """Map in threads, results in order, a bounded number of items ahead."""
-    if num_workers == 0:
-        yield from map(function, items)
-        return
-    pending: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(num_workers, thread_name_prefix="allmlp-decode") as pool:
-        try:
-            for item in items:
-                pending.append(pool.submit(function, item))
-                if len(pending) > _AHEAD * num_workers:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
 
 
 def _stack(photos: Sequence[Photo]) -> RawBatch:

@@ -1,7 +1,6 @@
 """Decode every photo once, so that a bad one is known before training starts and not in the fifth hour."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 
 from allmlp.data.decode import decode
 from allmlp.data.splits import ImageDataset, Split
+from allmlp.data.threads import in_order
 from allmlp.data.wording import bullets
 from allmlp.errors import DataError
 
@@ -57,12 +57,8 @@ def check_photos(
 
 def _troubles(split: Split, num_workers: int, visit: Visit | None) -> Iterator[tuple[int, str | None]]:
     order = split.storage_order().tolist()
-    if num_workers < 2:
-        yield from ((index, _trouble(split, index, visit)) for index in order)
-        return
     # Threads, not processes: decoding releases the interpreter, and there is nothing to start or to copy.
-    with ThreadPoolExecutor(num_workers) as pool:
-        yield from zip(order, pool.map(lambda index: _trouble(split, index, visit), order), strict=True)
+    yield from zip(order, in_order(lambda index: _trouble(split, index, visit), order, num_workers), strict=True)
 
 
 def _trouble(split: Split, index: int, visit: Visit | None) -> str | None:

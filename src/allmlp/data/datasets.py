@@ -23,6 +23,9 @@ def _clothing() -> ImageDataset:
     return open_parquet("clothing", [folder / "train.parquet", folder / "test.parquet"])
 
 
+# Of a member, of the end of an empty zip, of one part of several. "PK" alone may be the first column of a table.
+_ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+
 DATASETS: Mapping[str, Callable[[], ImageDataset]] = {"clothing": _clothing}
 
 
@@ -36,6 +39,11 @@ def open_dataset(source: str | Path) -> ImageDataset:
     """
     if isinstance(source, str) and source in DATASETS:
         return DATASETS[source]()
+    if not str(source):  # to Path, this is the current folder
+        raise DataError(
+            "the data set's name is empty: a variable of the shell may not be set. Expected a path "
+            f"(. is the current folder) or a named data set: {', '.join(DATASETS)}."
+        )
     path = Path(source)
     try:
         is_there, is_folder = path.exists(), path.is_dir()
@@ -60,7 +68,7 @@ def _open_file(path: Path) -> ImageDataset:
     suffix = path.suffix.lower()
     if start == b"PAR1" or suffix == ".parquet":
         return open_parquet(str(path), [path])
-    if start.startswith(b"PK") or suffix == ".zip":
+    if start in _ZIP_STARTS or suffix == ".zip":
         return open_zip(path)
     if suffix == ".csv":
         return open_table(path)

@@ -115,6 +115,8 @@ def _decode(content: bytes) -> NDArray[np.uint8]:
         _check_size(size)
     with kind.reader(BytesIO(content)) as image:
         _check_size(image.size)
+        if isinstance(image, TiffImageFile):
+            _check_tiles(image)
         photo = _to_rgb(image)
     if orientation in _UPRIGHT:
         photo = photo.transpose(_UPRIGHT[orientation])
@@ -129,6 +131,13 @@ def _check_size(size: tuple[int, int]) -> None:
         raise ValueError(
             f"it has {width} x {height} pixels; the limit is {MAX_PIXELS:,} in all and {MAX_SIDE:,} on a side"
         )
+
+
+def _check_tiles(image: TiffImageFile) -> None:
+    # libtiff unpacks a tile whole, however little of it lies inside the photo.
+    width, height = (image.tag_v2.get(tag) for tag in (322, 323))  # TileWidth, TileLength
+    if isinstance(width, int) and isinstance(height, int) and width * height > MAX_PIXELS:
+        raise ValueError(f"its tiles have {width} x {height} pixels; the limit is {MAX_PIXELS:,}")
 
 
 def _to_rgb(image: ImageFile) -> Image.Image:

@@ -46,10 +46,11 @@ def list_folder(root: Path) -> Listing:
         folder, ancestors = pending.pop()
         for entry in _entries(root / folder):
             path = f"{folder}/{entry.name}" if folder else entry.name
-            if is_hidden(entry.name) or not (entry.is_dir() or is_photo_name(entry.name)):
+            trouble = _link_trouble(entry)
+            if is_hidden(entry.name) or not (trouble or entry.is_dir() or is_photo_name(entry.name)):
                 listing.ignored.append(path)
-            elif is_photo_name(entry.name):
-                trouble = None if entry.is_file() else file_trouble(Path(entry.path))
+            elif is_photo_name(entry.name) or trouble:
+                trouble = trouble or (None if entry.is_file() else file_trouble(Path(entry.path)))
                 if trouble is None:
                     listing.photos.append(path)
                 else:
@@ -71,11 +72,27 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        raise DataError(
-            f"{printable(folder)}: this folder cannot be read ({error.strerror or error}). Check its permissions."
-        ) from error
+        raise _unreadable(folder, error) from error
 
 
-def _inode(path: Path) -> _Inode:
-    status = path.stat()
+def _link_trouble(entry: os.DirEntry[str]) -> str | None:
+    """Return why a link cannot be followed: it leads to itself, or into a folder that may not be entered."""
+    try:
+        entry.is_dir()
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    return None
+
+
+def _inode(folder: Path) -> _Inode:
+    try:
+        status = folder.stat()
+    except OSError as error:
+        raise _unreadable(folder, error) from error
     return status.st_dev, status.st_ino
+
+
+def _unreadable(folder: Path, error: OSError) -> DataError:
+    return DataError(
+        f"{printable(folder)}: this folder cannot be read ({error.strerror or error}). Check its permissions."
+    )

@@ -7,8 +7,10 @@ frames, trailing bytes). Damaged metadata thereby can neither fail a good photo 
 They raise ValueError with a reason that a user can read; `decode` puts the file's name to it.
 """
 
+import itertools
 import re
 import struct
+import zlib
 from typing import NamedTuple
 
 __all__ = ["MAX_JPEG_SCANS", "Essentials", "exif_orientation", "jpeg_essentials", "png_essentials", "webp_essentials"]
@@ -16,10 +18,16 @@ __all__ = ["MAX_JPEG_SCANS", "Essentials", "exif_orientation", "jpeg_essentials"
 # Encoders write about ten scans; a file of thousands takes seconds for each kilobyte (the "scan bomb").
 MAX_JPEG_SCANS = 100
 
+# Full segments of 64 KiB, such as those of a depth map, are 3,000 in the largest file; millions of empty ones would take
+# minutes. PNG's encoders write chunks of 8 KiB or more: 25,000.
+_MAX_JPEG_SEGMENTS = 10_000
+_MAX_PNG_CHUNKS = 100_000
+
 # The next marker in entropy-coded data: stuffed zeros (FF 00), restarts (FF D0..D7) and fill bytes (FF FF) are not.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_FILL = re.compile(rb"\xff*(?=\xff)")  # fill bytes may precede a marker
+_TEXT = (b"tEXt", b"zTXt", b"iTXt")
 _UNSUPPORTED_FRAMES = {0xC3: "lossless", 0xC5: "hierarchical", 0xC6: "hierarchical", 0xC7: "hierarchical"}
-_PARTS_WITHOUT_PIXELS = frozenset({b"iCCP", b"eXIf", b"acTL", b"fcTL", b"fdAT"})
 
 
 class Essentials(NamedTuple):
@@ -34,8 +42,8 @@ def jpeg_essentials(content: bytes) -> Essentials:
     """Walk the markers of a JPEG up to its end-of-image marker.
 
     Raises:
-        ValueError: cut short, a kind of JPEG that is not decoded (arithmetic, lossless, 12 bit), too many scans, or
-            fewer bytes than its size needs.
+        ValueError: cut short, a kind of JPEG that is not decoded (arithmetic, lossless, 12 bit), too many segments or
+            scans, or fewer bytes than its size needs.
     """
     try:
         return _walk_jpeg(content)
@@ -49,9 +57,13 @@ def _walk_jpeg(content: bytes) -> Essentials:
     orientation: int | None = None
     scans = 0
     position = 2
-    while True:
-        while content[position : position + 2] == b"\xff\xff":  # fill bytes may precede a marker
-            position += 1
+    for number in itertools.count():
+        if number > _MAX_JPEG_SEGMENTS:
+            raise ValueError(
+                f"the JPEG has more than {_MAX_JPEG_SEGMENTS:,} segments; no camera or encoder writes so many"
+            )
+        if fill := _FILL.match(content, position):
+            position = fill.end()
         if content[position] != 0xFF:
             raise ValueError("the JPEG is damaged: a marker was expected")
         marker = content[position + 1]
@@ -121,23 +133,37 @@ def _jpeg_frame_size(marker: int, segment: bytes) -> tuple[int, int]:
     return width, height
 
 
+def _is_dispensable(kind: bytes, checked: bytes) -> bool:
+    """Say whether a photo decodes without a chunk; `checked` is what its checksum covers, and that."""
+    if not kind[0] & 0x20 or kind == b"tRNS":  # a capital first letter: critical; tRNS says what shows
+        return False
+    is_sound = zlib.crc32(checked[:-4]) == int.from_bytes(checked[-4:], "big")
+    return kind not in _TEXT or not is_sound
+
+
 def png_essentials(content: bytes) -> Essentials:
-    """Walk the chunks of a PNG; text chunks stay, since the decoder bounds what they may unpack to.
+    """Walk the chunks of a PNG and leave those out that are not critical (colour profiles, EXIF, later frames, damaged text).
+
+    Sound text stays: the decoder bounds what it may unpack to, and refuses a file that is made to exhaust memory.
 
     Raises:
-        ValueError: cut short inside its header.
+        ValueError: cut short inside its header, or too many chunks.
     """
     if len(content) < 33 or content[12:16] != b"IHDR":
         raise ValueError("the PNG is cut short inside its header")
     kept = []
     orientation = 1
     start = position = 8  # `start` opens the run of chunks that is kept as it is
-    while position + 12 <= len(content):
+    for number in itertools.count():
+        if number > _MAX_PNG_CHUNKS:
+            raise ValueError(f"the PNG has more than {_MAX_PNG_CHUNKS:,} chunks; no encoder writes so many")
+        if position + 12 > len(content):
+            break
         length, kind = struct.unpack_from(">I4s", content, position)
         end = position + 12 + length
         if kind == b"eXIf" and end <= len(content):
             orientation = exif_orientation(content[position + 8 : end - 4])
-        if kind in _PARTS_WITHOUT_PIXELS:
+        if _is_dispensable(kind, content[position + 4 : end]):
             kept.append(content[start:position])
             start = end
         position = end

@@ -1,10 +1,9 @@
 """Data sets as Parquet in the Hugging Face image convention: columns image (bytes, path) and label."""
 
 import dataclasses
-import json
 import re
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.data.assemble import FoundSplit, assemble, raise_problems
+from allmlp.data.parquet_columns import features_of, image_and_label, values_of
 from allmlp.data.splits import ImageDataset, SplitName, split_named
 from allmlp.data.wording import listed, printable
 from allmlp.errors import DataError
@@ -24,7 +24,10 @@ __all__ = ["ParquetReader", "open_parquet", "parquet_splits"]
 
 # Row groups of encoded photos kept in memory. A shuffled epoch over more than this unpacks groups repeatedly.
 _CACHE_BYTES = 2**30
-_SHARD = re.compile(r"-(\d+)-of-(\d+)$")
+_SHARD = re.compile(r"-(\d{1,6})-of-(\d{1,6})$")
+
+# A label without names is the number of a class, and every number below is a class, too. ImageNet-21k has 21,843.
+_MAX_NUMBERED_CLASSES = 100_000
 
 # (file as it was, column, row group) -> the column of encoded photos, the least recently used first.
 _cache: "OrderedDict[tuple[object, ...], pa.ChunkedArray]" = OrderedDict()
@@ -129,8 +132,8 @@ def open_parquet(source: str, files: Sequence[Path]) -> ImageDataset:
     """Open Parquet files; labels and paths are read, photos are not.
 
     Raises:
-        DataError: not whole Parquet files, columns missing, labels that are empty or out of range (rows named, counted
-            from 0 in each file), class names that differ between files; all at once.
+        DataError: not whole Parquet files, columns missing or of another type, labels that are empty or out of range
+            (rows named, counted from 0 in each file), class names that differ between files; all at once.
     """
     splits = parquet_splits(files)
     tables: dict[Path, _Table] = {}
@@ -139,7 +142,7 @@ def open_parquet(source: str, files: Sequence[Path]) -> ImageDataset:
         try:
             tables[path] = _read_table(path)
         except DataError as error:
-            problems.append(str(error))
+            problems.append(f"{printable(path.name)}: {error}" if str(path) != source else str(error))
     raise_problems(source, problems)
     names, problems, notes = _class_names(tables)
     raise_problems(source, problems)
@@ -174,67 +177,30 @@ class _Table:
 
 
 def _read_table(path: Path) -> _Table:
+    """Raises DataError without the path and the full stop, which `raise_problems` adds."""
     import pyarrow as pa
+    import pyarrow.compute
     import pyarrow.parquet
 
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            features = _features(file.schema_arrow.metadata)
-            image, label = _columns(path, file.schema_arrow, features)
+            features = features_of(file.schema_arrow.metadata)
+            image, label = image_and_label(file.schema_arrow, features)
             is_struct = pa.types.is_struct(file.schema_arrow.field(image).type)
             has_paths = is_struct and file.schema_arrow.field(image).type.get_field_index("path") >= 0
             wanted = [label, f"{image}.path"] if has_paths else [label]
             columns = file.read(columns=wanted)
             sizes = tuple(file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups))
     except (pa.ArrowException, OSError) as error:
-        raise DataError(
-            f"{printable(path)}: this is not a whole Parquet file ({error}). Copy or download it again."
-        ) from error
-    labels = columns.column(label).to_pylist()
+        reason = printable(str(error).strip().rstrip("."))
+        raise DataError(f"this is not a whole Parquet file ({reason}); copy or download it again") from error
+    labels = values_of(columns.column(label))
     paths: list[str | None] = [None] * len(labels)
     if has_paths:
-        paths = [(cell or {}).get("path") or None for cell in columns.column(image).to_pylist()]
+        paths = [path or None for path in values_of(pyarrow.compute.struct_field(columns.column(image), "path"))]
     names = features.get(label, {}).get("names")
     bytes_column = f"{image}.bytes" if is_struct else image
     return _Table(labels, paths, tuple(map(str, names)) if names else None, bytes_column, sizes)
-
-
-def _features(metadata: Mapping[bytes, bytes] | None) -> dict[str, dict[str, Any]]:
-    """Return Hugging Face's description of the columns; {} where there is none or it cannot be understood."""
-    try:
-        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
-        return {name: feature for name, feature in features.items() if isinstance(feature, dict)}
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return {}
-
-
-def _columns(path: Path, schema: "pa.Schema", features: Mapping[str, Mapping[str, Any]]) -> tuple[str, str]:
-    """Return the names of the image and label columns: as the convention says, or the only ones declared as such."""
-    import pyarrow as pa
-
-    found = []
-    for name, kind in (("image", "Image"), ("label", "ClassLabel")):
-        declared = [column for column in schema.names if features.get(column, {}).get("_type") == kind]
-        if name in schema.names:
-            found.append(name)
-        elif len(declared) == 1:
-            found.append(declared[0])
-        else:
-            raise DataError(
-                f"{printable(path)}: there is no column {name!r} (columns: {listed(schema.names)}). "
-                "Expected image (bytes, path) and label, as Hugging Face writes them; rename the columns."
-            )
-    image, label = (schema.field(name).type for name in found)
-    holds_bytes = (
-        image.field("bytes").type if pa.types.is_struct(image) and image.get_field_index("bytes") >= 0 else image
-    )
-    if not (pa.types.is_binary(holds_bytes) or pa.types.is_large_binary(holds_bytes)):
-        raise DataError(
-            f"{printable(path)}: column {found[0]!r} is {image}; expected struct<bytes: binary, path: string>."
-        )
-    if not (pa.types.is_integer(label) or pa.types.is_string(label) or pa.types.is_large_string(label)):
-        raise DataError(f"{printable(path)}: column {found[1]!r} is {label}; expected whole numbers or class names.")
-    return found[0], found[1]
 
 
 def _class_names(tables: Mapping[Path, _Table]) -> tuple[tuple[str, ...], list[str], list[str]]:
@@ -248,17 +214,19 @@ def _class_names(tables: Mapping[Path, _Table]) -> tuple[tuple[str, ...], list[s
     numbers = [label for table in tables.values() for label in table.labels if isinstance(label, int)]
     names, notes = first.names or (), []
     if first.names is None and numbers:
-        names = tuple(str(number) for number in range(max(numbers) + 1))
+        names = tuple(str(number) for number in range(min(max(numbers) + 1, _MAX_NUMBERED_CLASSES)))
         notes.append('no class names in the Parquet file; the classes are called "0", "1", ... after their labels')
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
         problems.append(f"several labels have one class name: {listed(repeated)}; give each its own")
     for path, table in tables.items():
         wrong = [(row, label) for row, label in enumerate(table.labels) if not _is_label(label, len(names))]
         if wrong:
             rows = listed(f"row {row} ({'empty' if label in (None, '') else label})" for row, label in wrong)
+            where = f"{printable(path.name)}: " if len(tables) > 1 else ""
+            why = "" if len(names) < _MAX_NUMBERED_CLASSES else ", all that is taken without class names"
             problems.append(
-                f"{printable(path.name)}: {len(wrong):,} labels are not in 0..{len(names) - 1}: {rows}; "
+                f"{where}{len(wrong):,} labels are not in 0..{len(names) - 1}{why}: {rows}; "
                 "correct or remove these rows"
             )
     return names, problems, notes

@@ -119,7 +119,9 @@ def _trouble(row: _Row, folder: Path) -> str:
 
 def _existing(folder: Path, path: str) -> str:
     # A table written on Windows: its separators are tried only where the name as it stands is no file.
-    return path.replace("\\", "/") if "\\" in path and not (folder / path).exists() else path
+    if "\\" not in path or os.path.exists(folder / path):  # noqa: PTH110 - Path's raises where a name is too long
+        return path
+    return path.replace("\\", "/")
 
 
 def _repeated(rows: Sequence[_Row]) -> list[str]:

@@ -32,6 +32,7 @@ from allmlp.data import (
     uniforms,
 )
 from allmlp.evaluation import Metrics, evaluate
+from allmlp.training.memory import free_memory
 from allmlp.training.progress import Progress
 from allmlp.training.recipe import Recipe
 from allmlp.training.state import TrainState
@@ -87,7 +88,7 @@ class Feed:
 
     def _read_all(self, progress: Progress) -> None:
         """Decode every photo of every split before the first step: a bad one must not surface after hours of training."""
-        room = _MEMORY_SHARE * _free_memory()
+        room = _MEMORY_SHARE * free_memory()
         height, width = self._recipe.model.image_size
         fitted: dict[str, dict[int, NDArray[np.uint8]]] = {}
         for name in (name for name in ("validation", "test") if name in self._dataset.splits):
@@ -197,10 +198,3 @@ def _kept_scale(recipe: Recipe) -> int:
     augmentation = recipe.augmentation
     smallest = augmentation.min_crop_area**0.5 if augmentation.crop == "inception" else recipe.data.crop_fraction
     return min(4, max(2, math.ceil(1.0 / smallest)))
-
-
-def _free_memory() -> int:
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):  # not POSIX: assume a small machine
-        return 4 << 30

@@ -59,8 +59,8 @@ class OptimizerConfig:
         learning_rate: the peak, of "muon" for the matrices.
         adamw_learning_rate: the peak of AdamW's part under "muon"; None elsewhere.
         weight_decay: on matrices only, decoupled: each step takes learning rate × weight decay of a weight away.
-        momentum: of SGD and Muon.
-        betas: of AdamW.
+        momentum: of SGD and Muon; "adamw" leaves it at its default.
+        betas: of AdamW, "muon"'s part included; "sgd" leaves them at their default.
         clip_norm: gradients are scaled down to this global norm (appendix B clips at 1); None does not.
     """
 
@@ -90,6 +90,12 @@ class OptimizerConfig:
             raise ConfigError("optimizer: weight_decay must not be negative; momentum and betas lie in [0, 1).")
         if self.clip_norm is not None and self.clip_norm <= 0.0:
             raise ConfigError(f"optimizer.clip_norm is {self.clip_norm}; expected over 0, or none.")
+        for owners, name, default in ((("sgd", "muon"), "momentum", 0.9), (("adamw", "muon"), "betas", (0.9, 0.999))):
+            if self.name not in owners and getattr(self, name) != default:
+                raise ConfigError(
+                    f"optimizer.{name} is {getattr(self, name)}, but optimizer.name={self.name} has none: it belongs to "
+                    f"{' and '.join(owners)}. Leave it at {default}."
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

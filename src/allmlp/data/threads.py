@@ -1,0 +1,33 @@
+"""Work on many photos in threads, a bounded number of them at a time."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+__all__ = ["in_order"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# Photos decoded ahead for each thread: enough to ride over a slow one, few enough to stay in hundreds of megabytes.
+_AHEAD = 32
+
+
+def in_order(function: Callable[[Item], Result], items: Iterable[Item], num_workers: int) -> Iterator[Result]:
+    """Map in `num_workers` threads (0: in the calling one), results in order, a bounded number of items ahead."""
+    if num_workers == 0:
+        yield from map(function, items)
+        return
+    pending: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(num_workers, thread_name_prefix="allmlp-decode") as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) > _AHEAD * num_workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -68,6 +69,27 @@ def test_readers_see_a_whole_file_while_it_is_replaced(tmp_path: Path) -> None:
     done.set()
     reader.join()
     assert seen == {(100_000, 1)}
+
+
+def test_a_function_may_write_the_content(tmp_path: Path) -> None:
+    write_together(
+        {tmp_path / "a": lambda file: [file.write(b"%d" % number) for number in range(3)], tmp_path / "b": b"b"}
+    )
+    assert (tmp_path / "a").read_bytes() == b"012"
+    assert names(tmp_path) == ["a", "b"]
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), KeyboardInterrupt()])
+def test_a_function_that_fails_leaves_nothing_behind(tmp_path: Path, error: BaseException) -> None:
+    def fail(file: IO[bytes]) -> None:
+        file.write(b"half")
+        raise error
+
+    (tmp_path / "a").write_bytes(b"old")
+    with pytest.raises(type(error)):
+        write_together({tmp_path / "b": b"new", tmp_path / "a": fail})
+    assert names(tmp_path) == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"old"
 
 
 def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ import errno
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from allmlp.errors import ConfigError
 
@@ -27,8 +27,10 @@ def write_bytes(path: Path, content: bytes) -> Path:
     return path
 
 
-def write_together(contents: Mapping[Path, bytes]) -> None:
+def write_together(contents: Mapping[Path, bytes | Callable[[IO[bytes]], object]]) -> None:
     """Write files that belong together like `write_bytes`: none takes its name before all have reached the disk.
+
+    What is larger than memory should hold twice is given as a function that writes it to an open file.
 
     Raises:
         ConfigError: the disk is full or a folder is not writable; nothing is left behind.
@@ -43,7 +45,10 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
             handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
             temporaries[path] = Path(temporary)
             with os.fdopen(handle, "wb") as file:
-                file.write(content)
+                if isinstance(content, bytes):
+                    file.write(content)
+                else:
+                    content(file)
                 file.flush()
                 os.fsync(file.fileno())
             temporaries[path].chmod(0o666 & ~_umask())

@@ -171,11 +171,14 @@ def test_a_place_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
         load_checkpoint(tmp_path / name)
 
 
-def test_another_file_beside_a_checkpoint_is_not_taken_for_it(folder: Path) -> None:
+def test_another_file_beside_a_checkpoint_is_read_without_its_configuration(folder: Path) -> None:
     other = folder / "other.safetensors"
     other.write_bytes((folder / "model.safetensors").read_bytes())
-    with refused(other, "not a checkpoint"):
+    with refused(other, "its 6 tokens are no square grid", "(16, 24)"):
         load_checkpoint(other)
+    loaded = load_checkpoint(other, image_size=CONFIG.image_size)
+    assert loaded.class_names == tuple(map(str, range(CONFIG.num_classes)))
+    assert "unknown origin" in loaded.source
 
 
 def test_an_empty_folder_says_what_is_expected(tmp_path: Path) -> None:
@@ -395,7 +398,7 @@ CONFIG_CONTENTS: dict[str, bytes] = {
     "a page": b"<html></html>",
     "a list": b"[]",
     "a word": b'"allmlp checkpoint"',
-    "another program's": b'{"architecture": "mixer_b16_224"}',
+    "another program's": b'{"name": "mixer_b16_224"}',
     "nested 100,000 deep": b"[" * 100_000,
     "a number of 5,000 digits": b'{"format": "allmlp checkpoint", "version": ' + b"9" * 5000 + b"}",
     "17 MiB": b" " * (17 << 20),

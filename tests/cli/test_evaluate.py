@@ -81,10 +81,17 @@ def test_a_split_can_be_chosen_and_an_absent_one_exits_2_with_those_there_are(di
     assert all(name in outcome.err for name in ("train", "validation", "test"))
 
 
+@pytest.mark.parametrize("name", ["val", "valid", "Validation"])
+def test_a_split_is_known_by_all_names_that_data_sets_use(name, divided, saved_checkpoint, allmlp):
+    found = evaluated(allmlp("evaluate", saved_checkpoint, divided, "--json", "--split", name))
+    assert (found["split"], found["num_examples"]) == ("validation", 9)
+
+
 def run_folder(flat, saved_checkpoint, tmp_path, split):
     run = tmp_path / "run"
     shutil.copytree(saved_checkpoint, run / "checkpoints" / "best")
     (run / "split.json").write_text(json.dumps(split))
+    (run / "recipe.json").write_text("{}")
     return run
 
 
@@ -92,7 +99,7 @@ def identities(flat):
     return sorted(str(path.relative_to(flat)) for path in flat.rglob("*.png"))
 
 
-@pytest.mark.parametrize("inner", ["", "checkpoints/best"])
+@pytest.mark.parametrize("inner", ["", "checkpoints", "checkpoints/best", "checkpoints/best/model.safetensors"])
 def test_flat_data_of_the_run_is_divided_as_the_run_divided_it(inner, flat, saved_checkpoint, tmp_path, allmlp):
     photos = identities(flat)
     run = run_folder(flat, saved_checkpoint, tmp_path, {"train": photos[2:], "validation": photos[:2]})
@@ -111,6 +118,18 @@ def test_other_photos_than_the_runs_are_all_scored_and_known_ones_counted(flat, 
     assert (found["split"], found["num_examples"]) == ("train", 15)
     assert "all photos" in found["remark"]
     assert "trained on 10 photos" in found["remark"]
+
+
+@pytest.mark.parametrize("place", ["..", "../..", "../../.."])
+def test_a_split_file_above_the_run_or_of_another_tool_is_not_the_runs(place, flat, saved_checkpoint, tmp_path, allmlp):
+    checkpoint = tmp_path / "checkpoints" / "mine" / "checkpoints" / "best"
+    shutil.copytree(saved_checkpoint, checkpoint)
+    photos = identities(flat)
+    (checkpoint / place / "split.json").write_text(json.dumps({"train": photos[2:], "validation": photos[:2]}))
+    if place != "../..":
+        (checkpoint / place / "recipe.json").write_text("{}")
+    found = evaluated(allmlp("evaluate", checkpoint, flat, "--json"))
+    assert (found["split"], found["num_examples"]) == ("train", 15)
 
 
 def test_a_damaged_split_file_exits_4(flat, saved_checkpoint, tmp_path, allmlp):
@@ -146,7 +165,9 @@ def test_a_top1_below_the_minimum_exits_6_after_the_numbers(options, flat, saved
     assert allmlp("evaluate", saved_checkpoint, flat, "--min-top1", top1, *options).code == 0
 
 
-@pytest.mark.parametrize("options", [["--min-top1", "90"], ["--batch-size", "0"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "options", [["--min-top1", "90"], ["--batch-size", "0"], ["--batch-size", "1025"]], ids=" ".join
+)
 def test_impossible_options_exit_2_before_any_file_is_read(options, allmlp):
     outcome = allmlp("evaluate", "no checkpoint", "no data", *options)
     assert outcome.code == 2

@@ -2,10 +2,14 @@ import csv
 import io
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
 from allmlp import Predictor
+from allmlp.cli.main import main
+from allmlp.data import MAX_PHOTO_BYTES
 
 FORMATS = ("table", "json", "jsonl", "csv")
 HOSTILE = ["=cmd()", "new\nline", "esc\x1b[31m", "[red]x[/red]", "\u202egpj", "tab\there", "quote\"'", "ünïcödé"]
@@ -137,6 +141,97 @@ def test_no_photo_on_standard_input_exits_3(saved_checkpoint, allmlp):
     assert "allmlp: -: the file is empty" in outcome.err
 
 
+class Endless(io.RawIOBase):
+    """Zeros up to far more than a photo may hold; counts those that were read."""
+
+    num_read = 0
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        if self.num_read > 2 * MAX_PHOTO_BYTES:
+            return 0
+        buffer[:] = bytes(len(buffer))
+        self.num_read += len(buffer)
+        return len(buffer)
+
+
+def test_of_an_endless_standard_input_no_more_than_a_photo_is_read(saved_checkpoint, monkeypatch, capsys):
+    endless = Endless()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(endless)))
+    with pytest.raises(SystemExit) as stop:
+        main(["predict", str(saved_checkpoint), "-"])
+    assert stop.value.code == 3
+    assert f"allmlp: -: the file has 200,000,001 bytes; the limit is {MAX_PHOTO_BYTES:,}" in capsys.readouterr().err
+    assert endless.num_read < 1.1 * MAX_PHOTO_BYTES
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a POSIX shell")
+@pytest.mark.parametrize(
+    ("redirection", "reason"), [("<&-", "is closed"), ("0>out", "cannot be read (Bad file descriptor)")]
+)
+def test_without_a_readable_standard_input_the_other_photos_are_answered(
+    redirection, reason, saved_checkpoint, write_photo, tmp_path
+):
+    write_photo(tmp_path / "a.png")
+    outcome = shell(f'"$PYTHON" -m allmlp predict "$CHECKPOINT" - a.png {redirection}', saved_checkpoint, tmp_path)
+    assert outcome.returncode == 3
+    assert outcome.stdout.startswith("a.png  ")
+    assert outcome.stderr.startswith(f"allmlp: -: standard input {reason}")
+    assert "Traceback" not in outcome.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a POSIX shell")
+def test_a_reader_that_leaves_early_ends_it_without_a_word(saved_checkpoint, write_photo, tmp_path):
+    for index in range(300):  # more lines than a pipe holds
+        write_photo(tmp_path / "photos" / f"{index}{'x' * 200}.png")
+    command = '{ "$PYTHON" -m allmlp predict "$CHECKPOINT" photos --batch-size 1; echo $? >code; } | head -n 1'
+    outcome = shell(command, saved_checkpoint, tmp_path)
+    assert (len(outcome.stdout.splitlines()), outcome.stderr) == (1, "")
+    assert (tmp_path / "code").read_text() == "141\n"
+
+
+def shell(command, checkpoint, folder):
+    environment = {**os.environ, "PYTHON": sys.executable, "CHECKPOINT": str(checkpoint)}
+    return subprocess.run(
+        ["sh", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
+def test_paths_that_cannot_be_looked_at_are_named_and_the_others_answered(
+    saved_checkpoint, write_photo, tmp_path, allmlp
+):
+    good = write_photo(tmp_path / "a.png")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    long = "x" * 5_000
+    outcome = allmlp("predict", saved_checkpoint, tmp_path / "loop", long, "nul\0", "", good, "--format", "jsonl")
+    assert outcome.code == 3
+    assert paths_of(outcome, "jsonl") == [str(good)]
+    for line, reason in zip(
+        outcome.err.splitlines(),
+        (
+            f"{tmp_path / 'loop'}: this photo cannot be read: too many levels of symbolic links.",
+            f"{long}: this photo cannot be read: file name too long.",
+            "nul\\x00: this photo cannot be read: embedded null byte.",
+            ".: this photo cannot be read: a folder.",
+            "4 of 5 could not be read",
+        ),
+        strict=True,
+    ):
+        assert reason in line
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
+def test_a_link_to_itself_inside_a_folder_is_skipped_by_name(saved_checkpoint, write_photo, tmp_path, allmlp):
+    write_photo(tmp_path / "photos" / "a.png")
+    (tmp_path / "photos" / "itself").symlink_to("itself")
+    outcome = allmlp("predict", saved_checkpoint, tmp_path / "photos", "--format", "csv")
+    assert outcome.code == 0
+    assert f"{tmp_path / 'photos' / 'itself'}: skipped: too many levels of symbolic links." in outcome.err
+
+
 def test_impossible_options_exit_2_before_the_checkpoint_is_read(allmlp):
     for options in (["--top-k", "0"], ["-"]):
         outcome = allmlp("predict", "no such checkpoint", "-", *options)
@@ -145,7 +240,10 @@ def test_impossible_options_exit_2_before_the_checkpoint_is_read(allmlp):
 
 
 def test_an_impossible_batch_size_or_device_exits_2(saved_checkpoint, allmlp):
-    assert allmlp("predict", saved_checkpoint, "x.png", "--batch-size", "0").code == 2
+    for size in ("0", "1025"):
+        outcome = allmlp("predict", saved_checkpoint, "x.png", "--batch-size", size)
+        assert outcome.code == 2
+        assert "'--batch-size'" in outcome.err
     assert allmlp("predict", saved_checkpoint, "x.png", "--device", "tpu").code == 2
 
 

@@ -1,6 +1,25 @@
-"""From a file to a Checkpoint and back."""
+"""Any file -> Checkpoint -> our file, and others'."""
 
+from allmlp.checkpoints.architecture import UnknownGridError
+from allmlp.checkpoints.catalog import CATALOG, PublishedModel
 from allmlp.checkpoints.checkpoint import Checkpoint
-from allmlp.checkpoints.native import load_checkpoint, save_checkpoint
+from allmlp.checkpoints.download import is_cached
+from allmlp.checkpoints.formats import FORMATS, Format
+from allmlp.checkpoints.hub import upload_folder
+from allmlp.checkpoints.load import load_checkpoint
+from allmlp.checkpoints.model_card import model_card_text
+from allmlp.checkpoints.native import save_checkpoint
 
-__all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]
+__all__ = [
+    "CATALOG",
+    "FORMATS",
+    "Checkpoint",
+    "Format",
+    "PublishedModel",
+    "UnknownGridError",
+    "is_cached",
+    "load_checkpoint",
+    "model_card_text",
+    "save_checkpoint",
+    "upload_folder",
+]

@@ -3,19 +3,19 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast
 
+from allmlp.checkpoints.checks import check_shapes, listed
 from allmlp.data import Preprocessing
-from allmlp.errors import CheckpointError
-from allmlp.model import MixerConfig, MlpMixer
+from allmlp.errors import CheckpointError, ConfigError
+from allmlp.model import MixerConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Checkpoint", "check_shapes"]
+    from allmlp.model import MlpMixer
 
-# The offenders that an error lists of each kind: enough for every weight of H/14, not for a file of a million names.
-MAX_LISTED = 400
+__all__ = ["Checkpoint"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,16 +51,18 @@ class Checkpoint:
             )
         if len(set(self.class_names)) != len(self.class_names):
             twice = sorted(name for name, count in Counter(self.class_names).items() if count > 1)
-            raise CheckpointError(f"{self.source}: class names that occur more than once: {_listed(twice, ', ')}.")
+            raise CheckpointError(f"{self.source}: class names that occur more than once: {listed(twice, ', ')}.")
         if self.preprocessing.image_size != self.config.image_size:
             raise CheckpointError(
                 f"{self.source}: the pre-processing makes images of {self.preprocessing.image_size}, "
                 f"the Mixer takes {self.config.image_size}."
             )
 
-    def build(self) -> MlpMixer:
+    def build(self) -> "MlpMixer":
         """Return the Mixer in evaluation mode, on the processor, with copies of these weights in float32."""
         import torch
+
+        from allmlp.model import MlpMixer
 
         with torch.device("meta"):
             model = MlpMixer(self.config)
@@ -71,45 +73,57 @@ class Checkpoint:
         model.load_state_dict(copies, assign=True)
         return model.eval()
 
+    def at_resolution(
+        self, image_size: int | tuple[int, int], method: Literal["auto", "block", "resample"] = "auto"
+    ) -> "Checkpoint":
+        """Return this Mixer for images of another size. Only token mixing changes; see model/resolution.py.
 
-def check_shapes(config: MixerConfig, found: Mapping[str, tuple[int, ...]], *, where: str) -> None:
-    """Compare names and shapes of weights with what `config` needs.
+        Args:
+            image_size: (height, width) in pixels, multiples of the patch size; an int is squared.
+            method: "block" is appendix C of the paper, for whole multiples of the present size: at first its logits are the
+                mean of those of the parts. "resample" takes any size and keeps the hidden width. "auto" is "block"
+                where that can be, and "resample" elsewhere. `source` says which it was.
 
-    Raises:
-        CheckpointError: every missing, unexpected and misshapen name, with both shapes.
-    """
-    wanted = _wanted_shapes(config)
-    kinds = (
-        [f"missing: {name} {wanted[name]}" for name in sorted(set(wanted) - set(found))],
-        [f"unexpected: {_printable(name)} {found[name]}" for name in sorted(set(found) - set(wanted))],
-        [
-            f"shape: {name} is {found[name]}, expected {wanted[name]}"
-            for name in sorted(set(wanted) & set(found))
-            if wanted[name] != found[name]
-        ],
-    )
-    if any(kinds):
-        lines = "\n  ".join(_listed(problems, "\n  ") for problems in kinds if problems)
-        raise CheckpointError(f"{where}: the weights do not fit this Mixer:\n  {lines}")
+        Raises:
+            ConfigError: a size that cannot be; the nearest that can are named.
+        """
+        from allmlp.model import at_resolution
+
+        if method not in ("auto", "block", "resample"):
+            raise ConfigError(f"method is {method!r}; expected 'auto', 'block' or 'resample'.")
+        config = replace(self.config, image_size=cast("tuple[int, int]", image_size))  # it squares an int
+        if config.image_size == self.config.image_size:
+            return self
+        chosen, reason = (method, "as asked") if method != "auto" else _best_method(self.config, config)
+        config, weights = at_resolution(self.config, self.weights, config.image_size, method=chosen)
+        return self._changed(config, weights, f"token mixing by {chosen!r} ({reason})")
+
+    def at_patch_size(self, patch_size: int) -> "Checkpoint":
+        """Return this Mixer for patches of another size and as many of them: the image grows or shrinks with them.
+
+        Raises:
+            ConfigError: a patch size that cannot be.
+        """
+        from allmlp.model import at_patch_size
+
+        config, weights = at_patch_size(self.config, self.weights, patch_size)
+        if config == self.config:
+            return self
+        return self._changed(config, weights, f"patches of {patch_size} instead of {self.config.patch_size} pixels")
+
+    def _changed(self, config: MixerConfig, weights: "Mapping[str, Tensor]", how: str) -> "Checkpoint":
+        before, after = (" × ".join(map(str, one.image_size)) for one in (self.config, config))
+        return replace(
+            self,
+            config=config,
+            weights=weights,
+            preprocessing=replace(self.preprocessing, image_size=config.image_size),
+            source=f"{self.source}; from {before} to {after} pixels: {how}",
+        )
 
 
-def _wanted_shapes(config: MixerConfig) -> dict[str, tuple[int, ...]]:
-    # All blocks are alike, so that one is enough to ask: a hostile configuration may call for thousands.
-    import torch
-
-    with torch.device("meta"):
-        state = MlpMixer(replace(config, num_blocks=1)).state_dict()
-    block, shapes = "blocks.0.", {}
-    for name, weight in state.items():
-        for index in range(config.num_blocks if name.startswith(block) else 1):
-            shapes[name.replace(block, f"blocks.{index}.")] = tuple(weight.shape)
-    return shapes
-
-
-def _printable(name: str) -> str:
-    return name if name.isprintable() and len(name) <= 200 else ascii(name[:200])
-
-
-def _listed(problems: list[str], separator: str) -> str:
-    rest = [f"and {len(problems) - MAX_LISTED:,} more"] if len(problems) > MAX_LISTED else []
-    return separator.join(problems[:MAX_LISTED] + rest)
+def _best_method(old: MixerConfig, new: MixerConfig) -> tuple[Literal["block", "resample"], str]:
+    """Return the better method for a change of size, and why; measured in experiments/resolution."""
+    if any(side % before for side, before in zip(new.image_size, old.image_size, strict=True)):
+        return "resample", "no whole multiple of the size before"
+    return "block", "a whole multiple of the size before"

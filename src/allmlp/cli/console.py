@@ -25,7 +25,10 @@ __all__ = [
     "pad",
 ]
 
-BatchSizeOption = Annotated[int, typer.Option(help="Photos at a time; decides memory and speed, never the result.")]
+# 1,024 photos of 224 pixels take 0.6 GB as a batch, and more gain no speed; a batch is filled up to its size.
+BatchSizeOption = Annotated[
+    int, typer.Option(min=1, max=1024, help="Photos at a time; decides memory and speed, never the result.")
+]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 
 

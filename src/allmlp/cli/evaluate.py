@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from allmlp.cli.console import BatchSizeOption, DeviceOption, aligned, command_line, heading, next_commands
+from allmlp.cli.loading import CheckpointArgument, ImageSizeOption, load
 from allmlp.errors import CheckFailedError, CheckpointError, ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -32,32 +33,28 @@ class _Choice(NamedTuple):
 
 
 def evaluate(
-    checkpoint: Annotated[
-        str, typer.Argument(metavar="CHECKPOINT", help="A run folder or a checkpoint folder.", show_default=False)
-    ],
+    checkpoint: CheckpointArgument,
     data: Annotated[
         str, typer.Argument(metavar="DATA", help="Labelled photos, in any form that train takes.", show_default=False)
     ],
     split: Annotated[
         str | None,
-        typer.Option(help="train, validation or test.", show_default="test, else validation, else train"),
+        typer.Option(help="train, validation (val) or test.", show_default="test, else validation, else train"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     min_top1: Annotated[
         float | None, typer.Option(help="Exit with 6 when top-1, a fraction, is lower.", show_default=False)
     ] = None,
+    image_size: ImageSizeOption = None,
     batch_size: BatchSizeOption = 64,
     device: DeviceOption = "auto",
 ) -> None:
     """Score a checkpoint on labelled photos. Prints top-1, top-5, balanced accuracy, loss, and every class."""
     if min_top1 is not None and not 0.0 <= min_top1 <= 1.0:
         raise ConfigError(f"--min-top1 is {min_top1}; expected a fraction from 0 to 1, such as 0.9.")
-    if batch_size < 1:
-        raise ConfigError(f"--batch-size is {batch_size}; expected at least 1.")
-    from allmlp.checkpoints import load_checkpoint
     from allmlp.data import open_dataset
 
-    loaded = load_checkpoint(checkpoint)
+    loaded = load(checkpoint, image_size)
     dataset = open_dataset(data)
     indices = class_indices(dataset.class_names, loaded.class_names, where=dataset.source)
     choice = _choose(dataset, _saved_split(Path(checkpoint)), split)
@@ -78,29 +75,36 @@ def evaluate(
 def class_indices(names: "Sequence[str]", known: "Sequence[str]", *, where: str) -> "NDArray[np.int64]":
     """Return, for each class of a data set, its index among a checkpoint's classes, by name: int64 (n,).
 
+    Where the checkpoint's classes are ImageNet's, folders may be named by synsets (n01440764), as ImageNet's are.
+
     Raises:
         DataError: classes that the checkpoint does not know, all of them.
     """
     import numpy as np
 
-    from allmlp.data import printable
+    from allmlp.data import printable, synsets_of
 
-    unknown = sorted(set(names) - set(known))
+    aliases = synsets_of(known) or ()
+    positions = {name: index for index, name in (*enumerate(aliases), *enumerate(known))}
+    unknown = sorted(set(names) - set(positions))
     if unknown:
         raise DataError(
             f"{printable(where)}: the checkpoint does not know {len(unknown)} of {len(names)} classes: "
             f"{', '.join(map(printable, unknown))}. It knows: {', '.join(map(printable, known[:50]))}"
             f"{', ...' if len(known) > 50 else ''}. Rename or remove the folders (or labels) of the others."
         )
-    positions = {name: index for index, name in enumerate(known)}
     return np.array([positions[name] for name in names], dtype=np.int64)
 
 
 def _saved_split(checkpoint: Path) -> "Mapping[str, list[str]]":
     """Return identities by split as the run kept them; nothing when the checkpoint is not in a run folder."""
-    folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
-    places = (folder, *folder.absolute().parents[:2])  # RUN, or RUN/checkpoints/best
-    path = next((place / "split.json" for place in places if (place / "split.json").is_file()), None)
+    if not checkpoint.exists():  # a name of `allmlp models`, a repository on the hub
+        return {}
+    folder = (checkpoint if checkpoint.is_dir() else checkpoint.parent).absolute()
+    # RUN, RUN/checkpoints or RUN/checkpoints/best. A run also has a recipe: another tool's split.json is not ours.
+    places = (folder, *(place.parent for place in (folder, folder.parent) if place.name == "checkpoints"))
+    paths = (place / "split.json" for place in places if (place / "recipe.json").is_file())
+    path = next((path for path in paths if path.is_file()), None)
     if path is None:
         return {}
     try:
@@ -113,8 +117,11 @@ def _saved_split(checkpoint: Path) -> "Mapping[str, list[str]]":
 
 
 def _choose(dataset: "ImageDataset", saved: "Mapping[str, list[str]]", wanted: str | None) -> _Choice:
+    from allmlp.data import split_named
+
     splits, is_divided = _divided(dataset, saved)
-    name = wanted or next(name for name in ("test", "validation", "train") if name in splits)
+    name = split_named(wanted or "") or wanted  # val and valid mean validation, as everywhere
+    name = name or next(name for name in ("test", "validation", "train") if name in splits)
     if name not in splits:
         raise ConfigError(f"--split {name}: {dataset.source} has no such split. It has: {', '.join(splits)}.")
     remark = ""

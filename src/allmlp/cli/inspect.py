@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from allmlp.cli.console import aligned, command_line, heading, next_commands
+from allmlp.cli.loading import CheckpointArgument, ImageSizeOption, load, parse_sides
 
 if TYPE_CHECKING:
     from allmlp.checkpoints import Checkpoint
@@ -17,26 +18,19 @@ _MAX_NAMES = 20
 
 
 def inspect(
-    checkpoint: Annotated[
-        str,
-        typer.Argument(
-            metavar="CHECKPOINT",
-            help="A run folder, a checkpoint folder, or a variant such as B/16.",
-            show_default=False,
-        ),
-    ],
+    checkpoint: CheckpointArgument,
+    image_size: ImageSizeOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show what a checkpoint is and costs. Parameters and GFLOPs by part, pre-processing, classes."""
-    from allmlp.model import VARIANTS
+    """Show what a checkpoint, or a variant such as B/16, is and costs. Parameters and GFLOPs by part, classes."""
+    from allmlp.model import VARIANTS, variant_config
 
     if checkpoint in VARIANTS and not Path(checkpoint).exists():
-        facts = _facts(VARIANTS[checkpoint])
+        size = {} if image_size is None else {"image_size": parse_sides(image_size)}
+        facts = _facts(variant_config(checkpoint, **size))
         facts["source"] = f"variant {checkpoint} of the paper's table 1, without weights"
     else:
-        from allmlp.checkpoints import load_checkpoint
-
-        loaded = load_checkpoint(checkpoint)
+        loaded = load(checkpoint, image_size)
         facts = {**_facts(loaded.config), **_use(loaded)}
     if as_json:
         print(json.dumps(facts, indent=2))

@@ -1,6 +1,7 @@
 """`allmlp`: its commands, and how errors become exit codes."""
 
 import io
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -8,15 +9,20 @@ from typing import Annotated, NoReturn
 import typer
 
 from allmlp import __version__
+from allmlp.cli.convert import convert
 from allmlp.cli.demo import demo
 from allmlp.cli.evaluate import evaluate
 from allmlp.cli.inspect import inspect
+from allmlp.cli.models import models
 from allmlp.cli.predict import predict
+from allmlp.cli.push import push
 from allmlp.cli.recipes import recipes
 from allmlp.cli.train import train
 from allmlp.errors import AllmlpError
 
 __all__ = ["app", "main"]
+
+_READER_LEFT = 141  # 128 + SIGPIPE, as shells show it for programs that the signal ends
 
 # Plain help and plain tracebacks: boxes wrap what one wants to copy, and would have to be imported for `--help`.
 app = typer.Typer(
@@ -26,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, train, recipes, evaluate, predict, inspect):
+for command in (demo, train, recipes, evaluate, predict, inspect, models, convert, push):
     app.command()(command)
 
 
@@ -47,15 +53,41 @@ def _allmlp(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit: 0, or 2 usage, 3 data, 4 checkpoint, 5 missing extra, 6 a failed check, 130 and 143 on
-    signals; anything unexpected keeps its traceback and exits 1.
+    signals, 141 when nobody reads the output any more (`| head`); anything unexpected keeps its traceback and exits 1.
     """
     for stream in (sys.stdout, sys.stderr):
         # An old terminal's encoding lacks a character: show its escape rather than fail at the end of a long run.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
+        code = _run(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where it can still be caught, and not when the interpreter ends
+    except BrokenPipeError:
+        _drop_output()
+        code = _READER_LEFT
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str] | None) -> str | int | None:
+    try:
         app(args=arguments, prog_name="allmlp")
     except AllmlpError as error:
         print(f"allmlp: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    sys.exit(0)
+        return error.exit_code
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # typer exits with 1 then, as a bug does
+            raise end.__context__ from None
+        return end.code
+    return 0
+
+
+def _drop_output() -> None:
+    """Let what is still buffered for a reader that has left go nowhere, or the interpreter complains as it ends."""
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is None:
+            continue
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -4,6 +4,7 @@ import csv
 import enum
 import io
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from allmlp.cli.console import BatchSizeOption, DeviceOption, note, pad
+from allmlp.cli.loading import CheckpointArgument, ImageSizeOption, load
 from allmlp.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -33,9 +35,7 @@ class Format(enum.StrEnum):
 
 
 def predict(
-    checkpoint: Annotated[
-        str, typer.Argument(metavar="CHECKPOINT", help="A run folder or a checkpoint folder.", show_default=False)
-    ],
+    checkpoint: CheckpointArgument,
     photos: Annotated[
         list[str],
         typer.Argument(
@@ -46,6 +46,7 @@ def predict(
     ],
     output: Annotated[Format, typer.Option("--format", help="How to print the answers.")] = Format.TABLE,
     top_k: Annotated[int, typer.Option(help="How many classes to name, best first.")] = 5,
+    image_size: ImageSizeOption = None,
     batch_size: BatchSizeOption = 32,
     device: DeviceOption = "auto",
 ) -> None:
@@ -56,10 +57,10 @@ def predict(
         raise ConfigError("- stands for one photo on standard input; it was given more than once.")
     from allmlp.inference import Predictor
 
-    predictor = Predictor.from_checkpoint(checkpoint, device=device, batch_size=batch_size)
+    predictor = Predictor.from_checkpoint(load(checkpoint, image_size), device=device, batch_size=batch_size)
     found, num_failed = _find(photos)
-    answers = _Answers(predictor.stream(map(_photo, found), top_k=top_k), num_failed)
-    for line in _lines(output, answers, found, predictor.class_names, top_k):
+    answers = _Answers(predictor.stream((photo for _, photo in found), top_k=top_k), num_failed)
+    for line in _lines(output, answers, [name for name, _ in found], predictor.class_names, top_k):
         print(line, flush=True)
     if answers.num_failed:
         total = answers.num_failed + answers.num_answered
@@ -87,33 +88,47 @@ class _Answers:
                 yield answer
 
 
-def _find(sources: Sequence[str]) -> tuple[list[str], int]:
-    """Return the paths of all photos, those of a folder sorted; say what is wrong with the others and count them."""
-    from allmlp.data import list_folder, printable
-
-    found: list[str] = []
+def _find(sources: Sequence[str]) -> "tuple[list[tuple[str, Photo]], int]":
+    """Return all photos with their names, those of a folder sorted; say what is wrong with the others and count them."""
+    found: list[tuple[str, Photo]] = []
     num_failed = 0
     for source in sources:
-        if source == _STANDARD_INPUT or not Path(source).is_dir():
-            found.append(source)
-            continue
         try:
-            listing = list_folder(Path(source))
+            if source == _STANDARD_INPUT:
+                found.append((source, (source, _standard_input())))
+            elif os.path.isdir(source):  # noqa: PTH112 - Path's raises where a name is too long or may not be looked at
+                found += [(path, path) for path in _photos_in(Path(source))]
+            else:
+                found.append((source, source))
         except DataError as error:
             num_failed += 1
             note(f"allmlp: {error}")
-            continue
-        found += sorted(str(Path(source) / path) for path in listing.photos)
-        for path, reason in listing.skipped:
-            note(f"allmlp: {printable(Path(source) / path)}: skipped: {reason}.")
-        if not listing.photos:
-            num_failed += 1
-            note(f"allmlp: {printable(source)}: there are no photos in this folder.")
     return found, num_failed
 
 
-def _photo(source: str) -> "Photo":
-    return (_STANDARD_INPUT, sys.stdin.buffer.read()) if source == _STANDARD_INPUT else source
+def _photos_in(folder: Path) -> list[str]:
+    from allmlp.data import list_folder, printable
+
+    listing = list_folder(folder)
+    for path, reason in listing.skipped:
+        note(f"allmlp: {printable(folder / path)}: skipped: {reason}.")
+    if not listing.photos:
+        raise DataError(f"{printable(folder)}: there are no photos in this folder.")
+    return sorted(str(folder / path) for path in listing.photos)
+
+
+def _standard_input() -> bytes:
+    """Return what a photo may hold and a byte more, by which the decoder knows that there is too much."""
+    from allmlp.data import MAX_PHOTO_BYTES
+
+    if sys.stdin is None:
+        raise DataError(
+            f"{_STANDARD_INPUT}: standard input is closed. Send a photo to it: allmlp predict ... - < PHOTO."
+        )
+    try:
+        return sys.stdin.buffer.read(MAX_PHOTO_BYTES + 1)
+    except OSError as error:  # it is a folder, or is open for writing only
+        raise DataError(f"{_STANDARD_INPUT}: standard input cannot be read ({error.strerror or error}).") from error
 
 
 def _lines(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from allmlp.cli.console import DeviceOption, command_line, next_commands, note
+from allmlp.cli.loading import parse_sides
 
 if TYPE_CHECKING:
     from allmlp.data import ImageDataset
@@ -55,7 +56,7 @@ def train(
     changes = {"num_epochs": epochs, "batch_size": batch_size, "seed": seed, "max_minutes": max_minutes}
     given = [f"{key}={value}" for key, value in changes.items() if value is not None]
     if image_size is not None:
-        given.append(f"model.image_size={json.dumps(_sides(image_size))}")
+        given.append(f"model.image_size={json.dumps(parse_sides(image_size))}")
     resolved, dataset, reason = _choose(data, recipe, [*given, *(assignments or [])])
     if print_recipe:
         from allmlp.config import to_dict
@@ -77,16 +78,6 @@ def train(
             (command_line("inspect", result.directory), "its size, pre-processing and classes"),
         ]
     )
-
-
-def _sides(text: str) -> list[int]:
-    from allmlp.errors import ConfigError
-
-    height, _, width = text.lower().replace("×", "x").partition("x")
-    try:
-        return [int(height), int(width or height)]
-    except ValueError:
-        raise ConfigError(f"--image-size {text!r}: expected pixels such as 64, or HxW such as 64x96.") from None
 
 
 def _choose(data: str, recipe: str | None, assignments: list[str]) -> tuple["Recipe", "ImageDataset | None", str]:

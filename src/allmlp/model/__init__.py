@@ -3,12 +3,29 @@
 from typing import TYPE_CHECKING, Any
 
 from allmlp.model.cost import PartCost, cost, num_parameters
+from allmlp.model.parameters import PARAMETERS, Axis, parameter_shapes
 from allmlp.model.variants import VARIANTS, MixerConfig, variant_config
 
 if TYPE_CHECKING:
     from allmlp.model.mixer import MlpMixer, create
+    from allmlp.model.resolution import Method, at_patch_size, at_resolution
 
-__all__ = ["VARIANTS", "MixerConfig", "MlpMixer", "PartCost", "cost", "create", "num_parameters", "variant_config"]
+__all__ = [
+    "PARAMETERS",
+    "VARIANTS",
+    "Axis",
+    "Method",
+    "MixerConfig",
+    "MlpMixer",
+    "PartCost",
+    "at_patch_size",
+    "at_resolution",
+    "cost",
+    "create",
+    "num_parameters",
+    "parameter_shapes",
+    "variant_config",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -16,4 +33,8 @@ def __getattr__(name: str) -> Any:
         from allmlp.model import mixer
 
         return getattr(mixer, name)
+    if name in ("Method", "at_patch_size", "at_resolution"):
+        from allmlp.model import resolution
+
+        return getattr(resolution, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

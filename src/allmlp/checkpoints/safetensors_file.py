@@ -1,14 +1,18 @@
-"""What a safetensors file says that it holds, read and checked before any weight takes memory."""
+"""safetensors: what a file says that it holds is read and checked here, its tensors are loaded by the library."""
 
 import contextlib
 import json
 import struct
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from allmlp.checkpoints.weight_file import WeightFile
 from allmlp.errors import CheckpointError
 
-__all__ = ["read_shapes"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["open_safetensors"]
 
 MAX_HEADER_BYTES = 2 << 20  # H/14 takes 50 kB, the most blocks that a configuration may have 1.5 MB
 
@@ -20,20 +24,35 @@ DTYPES = ("BF16", "F16", "F32", "F64")
 STRANGERS = (
     (b"version https://git-lfs", "a git-lfs pointer, not the weights it points to; run `git lfs pull`"),
     (b"<", "a web page or XML, not weights; download it again, by the file's own link"),
+    (b"{", "JSON text, such as config.json or an error message, not weights"),
     (b"PK\x03\x04", "a zip archive (such as .npz or torch's .pth), not a safetensors file"),
-    (b"\x80\x02", "a pickle, not a safetensors file; it is not opened, because a pickle can run any program"),
+    (
+        b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19",
+        "a file of torch before 1.6: a pickle, which can run any program and is not opened; where you trust it, load it "
+        "with torch.load and save it again with torch.save",
+    ),
+    *(
+        (bytes([0x80, protocol]), "a pickle; it is not opened, because a pickle can run any program")
+        for protocol in (2, 3, 4, 5)
+    ),
+    (b"\x93NUMPY", "a single NumPy array (.npy), not a file of named weights"),
     (b"\x89HDF", "an HDF5 file, not a safetensors file"),
+    (b"\x1f\x8b", "compressed by gzip; unpack it first"),
+)
+TAR = (
+    "a tar archive. Torch before 0.1.10 wrote weights so, as a pickle, which can run any program and is not opened; "
+    "where you trust it, load it with torch.load and save it again with torch.save"
 )
 
 
-def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of a safetensors file's tensors by name.
+def open_safetensors(path: Path) -> WeightFile:
+    """List the tensors of a safetensors file.
 
     The places of the tensors in the file are left to the safetensors library, which checks them when it loads.
 
     Raises:
-        CheckpointError: not a regular file, another kind of file (which is named), a header that is damaged or names
-            a tensor twice, or tensors that are not floating-point.
+        CheckpointError: not a regular file, another kind of file (which is named), or a header that is damaged or names
+            a tensor twice.
     """
     if not path.is_file():  # a pipe would hang whoever opens it
         raise CheckpointError(f"{path}: not a regular file; expected weights in the safetensors format.")
@@ -41,11 +60,24 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         entries = _read_header(path)
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: {_what_is_wrong(path, error)}") from error
+    shapes = {name: tuple(entry["shape"]) for name, entry in entries.items()}
+    return WeightFile(path, shapes, lambda: _read(path, entries))
+
+
+def _read(path: Path, entries: dict[str, dict[str, Any]]) -> "dict[str, Tensor]":
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     strange = sorted(name for name, entry in entries.items() if entry["dtype"] not in DTYPES)
     if strange:
-        shown = ", ".join(f"{name!r} ({entries[name]['dtype']!r})" for name in strange[:10])
+        shown = ", ".join(f"{name[:100]!r} ({entries[name]['dtype']!r})" for name in strange[:10])
         raise CheckpointError(f"{path}: {len(strange):,} weights are not {', '.join(DTYPES)}, such as {shown[:1000]}.")
-    return {name: tuple(entry["shape"]) for name, entry in entries.items()}
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: damaged, cut short, or not a safetensors file ({error}). Copy or train it anew."
+        ) from error
 
 
 def _read_header(path: Path) -> dict[str, dict[str, Any]]:
@@ -71,9 +103,11 @@ def _read_header(path: Path) -> dict[str, dict[str, Any]]:
 
 def _what_is_wrong(path: Path, error: Exception) -> str:
     with contextlib.suppress(OSError), path.open("rb") as file:
-        start = file.read(512).lstrip()
+        start = file.read(512)
+        if start[257:262] == b"ustar":
+            return f"this is {TAR}."
         for magic, what in STRANGERS:
-            if start.startswith(magic):
+            if start.lstrip().startswith(magic):
                 return f"this is {what}."
     return f"damaged, cut short, or not a safetensors file ({error}). Copy or train it anew."
 

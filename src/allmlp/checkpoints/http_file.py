@@ -1,0 +1,203 @@
+"""One file over HTTP, received whole. What a broken connection leaves is kept, and only the rest is asked for again."""
+
+import base64
+import contextlib
+import hashlib
+import http.client
+import json
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import asdict, dataclass
+from email.message import Message
+from pathlib import Path
+from typing import Any
+
+from allmlp import __version__
+from allmlp.errors import CheckpointError
+
+__all__ = ["receive", "without_secrets"]
+
+TIMEOUT_S = 30.0  # for a connection, and for any silence on it
+MAX_TRIES = 3  # in a row that brought less than PROGRESS_BYTES
+PROGRESS_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 20
+# The server's own trouble, which may pass; any other 4xx will not.
+TRANSIENT_STATUS = (408, 429, 500, 502, 503, 504)
+
+
+@dataclass(frozen=True)
+class _Version:
+    """Which content of the URL the bytes on disk belong to: its validator (RFC 9110, 8.8) and its size."""
+
+    validator: str
+    size: int
+
+
+class _Interrupted(Exception):  # noqa: N818 (no error yet: it is tried again)
+    """The connection failed, or the server asked to come again."""
+
+
+def receive(url: str, part: Path, *, timeout_s: float = TIMEOUT_S) -> None:
+    """Download `url` to `part`, going on from the bytes that are there when they belong to the same content.
+
+    On return `part` has the size that the server announced and, where it announces an MD5 (x-goog-hash), that content.
+    The caller checks digests of its own, gives the file its name, and sees to it that no other process does the same.
+
+    Raises:
+        CheckpointError: the network or the server failed; what has arrived stays in `part` for the next call.
+        OSError: `part` cannot be written.
+    """
+    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
+        raise CheckpointError(
+            f"{without_secrets(url)}: cannot be downloaded; expected an address with http:// or https://."
+        )
+    part.parent.mkdir(parents=True, exist_ok=True)
+    tries = 0
+    while True:
+        before = _size(part)
+        try:
+            _receive_rest(url, part, timeout_s)
+            return
+        except _Interrupted as error:
+            tries = 1 if _size(part) - before >= PROGRESS_BYTES else tries + 1
+            if tries >= MAX_TRIES:
+                raise CheckpointError(_failure(url, part, str(error))) from error
+            time.sleep(0.25 * 2**tries)
+
+
+def without_secrets(url: str) -> str:
+    """Return `url` without user, password and query, which may hold keys."""
+    parts = urllib.parse.urlsplit(url)
+    return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _receive_rest(url: str, part: Path, timeout_s: float) -> None:
+    version = _read_version(part)
+    have = _size(part) if version is not None and _size(part) <= version.size else 0
+    if version is not None and have == version.size:  # the process ended before the file took its name
+        return
+    with _open(url, have, version, part, timeout_s) as response:
+        found, start = _version_of(url, response.status, response.headers)
+        if response.status == http.HTTPStatus.PARTIAL_CONTENT and (found != version or start != have):
+            # A server that overlooks If-Range offers the end of another content.
+            _discard(part)
+            raise _Interrupted("the file has changed on the server")
+        if have and response.status == http.HTTPStatus.OK:  # changed as well, or no ranges: all of it comes
+            _discard(part)
+        _write_version(part, found)
+        _copy(response, part, found.size)
+        if _size(part) < found.size:
+            raise _Interrupted(f"the connection was cut after {_size(part):,} of {found.size:,} bytes")
+        _check_md5(url, part, response.headers)
+
+
+def _open(url: str, have: int, version: _Version | None, part: Path, timeout_s: float) -> Any:
+    # Compressed on the way, neither sizes nor ranges would mean the file's.
+    headers = {"User-Agent": f"allmlp/{__version__}", "Accept-Encoding": "identity"}
+    if have and version is not None:
+        headers |= {"Range": f"bytes={have}-", "If-Range": version.validator}
+    try:
+        return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout_s)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            _discard(part)
+            raise _Interrupted("the server refused to go on where it stopped") from error
+        if error.code in TRANSIENT_STATUS:
+            raise _Interrupted(f"the server answered {error.code} {error.reason}") from error
+        raise CheckpointError(_failure(url, part, f"the server answered {error.code} {error.reason}")) from error
+    except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
+        raise _Interrupted(str(getattr(error, "reason", error)) or type(error).__name__) from error
+
+
+def _version_of(url: str, status: int, headers: Message) -> tuple[_Version, int]:
+    """Return which content the answer is of, and where in it the answer starts."""
+    etag = headers.get("ETag", "")
+    # A weak ETag promises no equal bytes.
+    validator = etag if etag.startswith('"') else headers.get("Last-Modified", "")
+    try:
+        if status == http.HTTPStatus.PARTIAL_CONTENT:  # "bytes 100-199/200"
+            places, _, size = headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
+            return _Version(validator, int(size)), int(places.partition("-")[0])
+        return _Version(validator, int(headers.get("Content-Length", ""))), 0
+    except ValueError as error:
+        raise CheckpointError(
+            f"{without_secrets(url)}: the server does not say how many bytes the file has, so that a cut could not be "
+            "noticed. Download it with a browser and give its path."
+        ) from error
+
+
+def _copy(response: Any, part: Path, size: int) -> None:
+    from tqdm import tqdm  # type: ignore[import-untyped]
+
+    have = _size(part)
+    # disable=None: a bar on a terminal, nothing elsewhere.
+    bar = tqdm(total=size, initial=have, unit="B", unit_scale=True, desc=part.stem, disable=None)
+    with bar, part.open("ab") as file:
+        while True:
+            try:
+                chunk = response.read1(CHUNK_BYTES)  # what is there, so that a cut loses nothing
+            except (OSError, http.client.HTTPException) as error:
+                raise _Interrupted(str(error) or type(error).__name__) from error
+            if not chunk:
+                return
+            file.write(chunk)
+            bar.update(len(chunk))
+
+
+def _check_md5(url: str, part: Path, headers: Message) -> None:
+    # Google's storage says the MD5 of what it holds: "crc32c=n03x6A==,md5=Ojk9c3dhfxgoKVVHYwFbHQ==".
+    announced = [
+        value.strip().removeprefix("md5=")
+        for field in headers.get_all("x-goog-hash", [])
+        for value in field.split(",")
+        if value.strip().startswith("md5=")
+    ]
+    if not announced:
+        return
+    with part.open("rb") as file:
+        found = base64.b64encode(hashlib.file_digest(file, "md5").digest()).decode()
+    if found not in announced:
+        _discard(part)
+        raise CheckpointError(
+            f"{without_secrets(url)}: what arrived has the MD5 {found}, the server announced {announced[0]}: it was "
+            "damaged on the way. Nothing of it was kept; try again."
+        )
+
+
+def _failure(url: str, part: Path, reason: str) -> str:
+    kept = f" {_size(part):,} bytes are kept, and the next try goes on from there." if _size(part) else ""
+    return (
+        f"{without_secrets(url)}: could not be downloaded: {reason}.{kept} Check the connection (behind a proxy, set "
+        "HTTPS_PROXY), name a mirror with ALLMLP_MIXER_MODELS_URL, or download the file elsewhere and give its path."
+    )
+
+
+def _version_path(part: Path) -> Path:
+    return part.with_name(part.name + ".json")
+
+
+def _read_version(part: Path) -> _Version | None:
+    """Return what the bytes in `part` belong to; None, and they are gone, where that cannot be told."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        values = json.loads(_version_path(part).read_text(encoding="utf-8"))
+        version = _Version(validator=str(values["validator"]), size=int(values["size"]))
+        if version.validator:
+            return version
+    _discard(part)
+    return None
+
+
+def _write_version(part: Path, version: _Version) -> None:
+    _version_path(part).write_text(json.dumps(asdict(version)), encoding="utf-8")
+
+
+def _discard(part: Path) -> None:
+    _version_path(part).unlink(missing_ok=True)
+    part.unlink(missing_ok=True)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

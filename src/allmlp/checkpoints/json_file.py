@@ -1,0 +1,34 @@
+"""config.json, from whoever wrote it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from allmlp.errors import CheckpointError
+
+__all__ = ["MAX_CONFIG_BYTES", "read_json_object"]
+
+MAX_CONFIG_BYTES = 16 << 20  # 21,843 class names take half a megabyte
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object that a file holds.
+
+    Raises:
+        CheckpointError: the file cannot be read, is larger than 16 MiB, or holds something else.
+    """
+    try:
+        if not path.is_file():  # a pipe would hang whoever opens it
+            raise CheckpointError(f"{path}: there is no such file, or it is no regular one.")
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise CheckpointError(
+                f"{path}: larger than {MAX_CONFIG_BYTES >> 20} MiB; this is no checkpoint's configuration."
+            )
+        values: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: could not be read as JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(
+            f"{path}: holds {type(values).__name__}, expected an object: a checkpoint's configuration."
+        )
+    return values

@@ -1,0 +1,173 @@
+"""Any source -> Checkpoint."""
+
+import dataclasses
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, cast
+
+from allmlp.checkpoints.architecture import State, read_state
+from allmlp.checkpoints.catalog import PublishedModel, find_published, fitting
+from allmlp.checkpoints.checkpoint import Checkpoint
+from allmlp.checkpoints.checks import check_finite
+from allmlp.checkpoints.native import CONFIG_FILE, read_native
+from allmlp.checkpoints.places import Place, find_place
+from allmlp.checkpoints.timm import ARCHITECTURES
+from allmlp.checkpoints.timm_config import TimmDescription, read_timm_config
+from allmlp.checkpoints.weight_file import open_weights
+from allmlp.data import Preprocessing, label_names
+from allmlp.errors import CheckpointError, ConfigError
+from allmlp.model import MixerConfig
+
+__all__ = ["load_checkpoint"]
+
+ImageSize = int | tuple[int, int]
+Gelu = Literal["tanh", "erf"]
+
+# "resmall-crop" of the paper (section 3, table 3): what a file without pre-processing is taken to have been made for.
+_ASSUMED_CROP = 0.875
+
+
+def load_checkpoint(
+    source: str | Path,
+    *,
+    image_size: ImageSize | None = None,
+    gelu: Gelu | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Checkpoint:
+    """Read a Mixer from wherever it is. The format is recognised by content, never by name.
+
+    Args:
+        source: a run folder (its best checkpoint); a checkpoint folder; a folder that timm or transformers wrote; a file of
+            weights: Google's .npz in either layout, safetensors or .pth in timm's names or ours; "hf:OWNER/NAME" or
+            "hf:OWNER/NAME@REVISION"; a name of `allmlp models` or of timm, such as "b16-i1k".
+        image_size: (height, width) in pixels that the weights are for; needed where a file does not say it and its
+            tokens are no square. It changes nothing: `Checkpoint.at_resolution` does.
+        gelu: overrides what the source says, which is "tanh" for Google's files and "erf" for timm's.
+        class_names: K names in the order of the logits; overrides what the source says. Unknown ones are "0", "1", ...
+
+    Raises:
+        CheckpointError: nothing there, a damaged or hostile file, no Mixer, weights that do not fit together (every missing,
+            unexpected and misshapen name), or a download that failed. Nothing in a file is ever executed.
+        ConfigError: an image size or a GELU that cannot be.
+    """
+    if gelu not in (None, "tanh", "erf"):
+        raise ConfigError(f"gelu is {gelu!r}; expected 'tanh' (the authors' code) or 'erf' (timm).")
+    place = find_place(source)
+    checkpoint = _read(place, image_size, gelu)
+    check_finite(checkpoint.weights, where=str(place.weights))
+    if gelu is not None:
+        checkpoint = dataclasses.replace(checkpoint, config=dataclasses.replace(checkpoint.config, gelu=gelu))
+    if class_names is not None:
+        checkpoint = dataclasses.replace(checkpoint, class_names=tuple(class_names))
+    return checkpoint
+
+
+def _read(place: Place, image_size: ImageSize | None, gelu: Gelu | None) -> Checkpoint:
+    if place.published is not None and place.published.warning:
+        warnings.warn(place.published.warning, UserWarning, stacklevel=4)
+    if place.kind == "allmlp":
+        checkpoint = read_native(place.folder)
+        _check_size(checkpoint.config, image_size, where=place.folder)
+        return checkpoint
+    if place.published is not None:
+        return _published(place, place.published, image_size, gelu)
+    return _timm(place, image_size, gelu) if place.kind == "timm" else _bare(place, image_size, gelu)
+
+
+def _published(place: Place, published: PublishedModel, image_size: ImageSize | None, gelu: Gelu | None) -> Checkpoint:
+    wanted = dataclasses.replace(published.config, gelu=gelu or published.config.gelu)
+    _check_size(wanted, image_size, where=place.weights)
+    state = read_state(open_weights(place.weights), image_size=wanted.image_size, gelu=wanted.gelu)
+    if state.config != wanted:
+        raise CheckpointError(
+            f"{place.weights}: this is not {published.name}: its weights are for {state.config}, expected {wanted}. "
+            "Delete the file, and it will be downloaded anew."
+        )
+    names = _numbers(wanted) if published.labels is None else label_names(published.labels)
+    return _checkpoint(state, published.preprocessing, names, place.evidence)
+
+
+def _timm(place: Place, image_size: ImageSize | None, gelu: Gelu | None) -> Checkpoint:
+    path = place.folder / CONFIG_FILE
+    described = read_timm_config(path)
+    architecture = None if described.architecture is None else ARCHITECTURES.get(described.architecture)
+    # timm builds the network for the size of its configuration: the weights have to fit that one, square or not.
+    state = read_state(open_weights(place.weights), image_size=image_size or described.image_size, gelu=gelu)
+    if described.num_classes is not None and described.num_classes != state.config.num_classes:
+        raise CheckpointError(
+            f"{path}: num_classes is {described.num_classes:,}, but the classifier in {place.weights.name} has "
+            f"{state.config.num_classes:,} classes."
+        )
+    if architecture is not None and _kind(architecture) != _kind(state.config):
+        raise CheckpointError(
+            f"{path}: architecture is {described.architecture}, whose patch size, blocks and width are {_kind(architecture)}; "
+            f"the weights in {place.weights.name} have {_kind(state.config)}."
+        )
+    preprocessing = described.preprocessing or _assumed(state.config)
+    preprocessing = dataclasses.replace(preprocessing, image_size=state.config.image_size)
+    names = described.class_names or _names_by_tag(described) or _numbers(state.config)
+    return _checkpoint(state, preprocessing, names, _unknown(place, state))
+
+
+def _kind(config: MixerConfig) -> tuple[int, int, int]:
+    return config.patch_size, config.num_blocks, config.hidden_dim
+
+
+def _bare(place: Place, image_size: ImageSize | None, gelu: Gelu | None) -> Checkpoint:
+    state = read_state(open_weights(place.weights), image_size=image_size, gelu=gelu)
+    return _checkpoint(state, _assumed(state.config), _numbers(state.config), _unknown(place, state))
+
+
+def _checkpoint(state: State, preprocessing: Preprocessing, names: Sequence[str], source: str) -> Checkpoint:
+    return Checkpoint(
+        config=state.config,
+        weights=state.weights,
+        preprocessing=preprocessing,
+        class_names=tuple(names),
+        source=source,
+    )
+
+
+def _check_size(config: MixerConfig, image_size: ImageSize | None, *, where: Path) -> None:
+    """Refuse weights that are for another size than the one that was given, with all shapes that differ."""
+    if image_size is None:
+        return
+    try:
+        wanted = dataclasses.replace(config, image_size=cast("tuple[int, int]", image_size))  # it squares an int
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    if wanted.image_size == config.image_size:
+        return
+    height, width = wanted.image_size
+    raise CheckpointError(
+        f"{where}: these weights are for images of {config.image_size[0]} × {config.image_size[1]} pixels "
+        f"({config.grid[0]} × {config.grid[1]} tokens), not {height} × {width} ({wanted.grid[0]} × {wanted.grid[1]}): "
+        f"blocks.*.token_mixing.fc1.weight is {(config.tokens_mlp_dim, config.num_tokens)}, expected "
+        f"{(config.tokens_mlp_dim, wanted.num_tokens)}. To change their size: "
+        f"load_checkpoint(...).at_resolution(({height}, {width})), or --image-size {height}x{width} of any command."
+    )
+
+
+def _assumed(config: MixerConfig) -> Preprocessing:
+    return Preprocessing(image_size=config.image_size, crop_fraction=_ASSUMED_CROP)
+
+
+def _numbers(config: MixerConfig) -> tuple[str, ...]:
+    return tuple(map(str, range(config.num_classes)))
+
+
+def _names_by_tag(described: TimmDescription) -> tuple[str, ...] | None:
+    """Return the class names of weights that timm published: its own configurations leave them to the tag."""
+    if described.architecture is None or described.tag is None:
+        return None
+    published = find_published(f"{described.architecture}.{described.tag}")
+    if published is None or published.labels is None or published.config.num_classes != described.num_classes:
+        return None
+    return label_names(published.labels)
+
+
+def _unknown(place: Place, state: State) -> str:
+    fits = fitting(state.config)
+    said = f"fits {', '.join(fits)}" if fits else "fits no published Mixer"
+    return f"{place.evidence} ({state.form}): unknown origin; {said}"

@@ -1,0 +1,45 @@
+"""What a weight file that is no Mixer looks like, by the names in it."""
+
+import re
+from collections.abc import Iterable
+
+__all__ = ["looks_like"]
+
+# Searched in this order: a pattern that any name matches, and what has such names. timm's, transformers', torchvision's and
+# the released .npz names.
+_SIGNS: tuple[tuple[str, str], ...] = (
+    (r"owlvit|owlv2", "an OWL-ViT (object detection)"),
+    (r"relative_position_bias_table", "a Swin Transformer"),
+    (r"(^|[./])linear_tokens\.", "a ResMLP"),
+    (r"mlp_channels\.gate\.|spatial_gating|sgu\.", "a gMLP"),
+    (r"(^|\.)token_mix\.layers\.", "a Mixer in mmpretrain's names, which allmlp does not read"),
+    (
+        r"^\d+\.\d+\.fn\.|^layers?\.\d+\.\d+\.fn\.",
+        "a Mixer of lucidrains/mlp-mixer-pytorch, which allmlp does not read",
+    ),
+    (r"vision_model\.|visual\.|text_model\.|logit_scale$", "a CLIP-like model of images and texts"),
+    (r"Transformer/encoderblock_|posembed_input", "a Vision Transformer of the authors' code"),
+    (r"cls_token|pos_embed|position_embeddings|\.attn\.qkv\.|attention\.attention", "a Vision Transformer"),
+    (r"self_attn|lm_head|embed_tokens|\.attn\.c_attn|word_embeddings", "a language model"),
+    (r"downsample_layers\.|dwconv\.|stages\.\d+\.blocks\.\d+\.(conv_dw|gamma)", "a ConvNeXt"),
+    (r"conv_dw|conv_stem|conv_pwl|block\.0\.0\.weight", "an EfficientNet or MobileNet"),
+    (r"layer\d\.\d+\.conv\d|root_block/|layer\d\.\d+\.bn\d", "a ResNet"),
+    (r"^features\.\d+\.(weight|bias)$", "a VGG or AlexNet"),
+    (r"lora_[AB]", "a LoRA adapter, not a whole model"),
+    (r"exp_avg|optimizer|momentum_buffer", "an optimizer's state, not a model"),
+)
+
+_NUM_SHOWN = 5
+
+
+def looks_like(names: Iterable[str]) -> str:
+    """Return a sentence that says what has these names, or what names there are."""
+    names = sorted(names)
+    if not names:
+        return "It holds no weights at all."
+    for pattern, what in _SIGNS:
+        if any(re.search(pattern, name[:500]) for name in names):
+            return f"It looks like {what}."
+    shown = ", ".join(ascii(name[:60])[1:-1] for name in names[:_NUM_SHOWN])
+    rest = f" and {len(names) - _NUM_SHOWN:,} more" if len(names) > _NUM_SHOWN else ""
+    return f"Its weights are called {shown}{rest}; Mixers of Google, timm and allmlp are read."

@@ -1,0 +1,71 @@
+"""`WeightFile`: what a file of weights holds, known before any weight takes memory, whichever container it is."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from allmlp.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["WeightFile", "open_weights"]
+
+ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")  # with members, without any
+
+EXPECTED = "expected weights: a .npz, .safetensors or .pth file"
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """A file whose list of tensors was read and checked, and whose tensors were not.
+
+    Attributes:
+        path: the file.
+        shapes: the shape of every tensor by name, as stored: a Fortran-ordered array has its logical shape.
+        read: returns all tensors by name, on the processor, in the stored shape and width (bfloat16, float16, float32
+            or float64, in this machine's byte order), not always contiguous; takes the tensors' size of memory.
+            Raises CheckpointError: damaged data, tensors that are not floating-point.
+        remark: what of the file was taken, for people ("its EMA weights"), or "".
+    """
+
+    path: Path
+    shapes: Mapping[str, tuple[int, ...]]
+    read: Callable[[], "dict[str, Tensor]"]
+    remark: str = ""
+
+
+def open_weights(path: Path) -> WeightFile:
+    """List the tensors of a NumPy .npz, a safetensors or a torch .pth file, told apart by content, never by name.
+
+    Nothing in the file is executed.
+
+    Raises:
+        CheckpointError: no regular file, another kind of file (which is named), or one that is damaged or hostile.
+    """
+    try:
+        if not path.exists():
+            raise CheckpointError(f"{path}: there is no such file; {EXPECTED}.")
+        if not path.is_file():  # a pipe would hang whoever opens it
+            raise CheckpointError(f"{path}: not a regular file; {EXPECTED}.")
+        with path.open("rb") as file:
+            start = file.read(4)
+        return _container(path, start)(path)
+    except OSError as error:
+        raise CheckpointError(f"{path}: could not be read ({error.strerror or error}).") from error
+
+
+def _container(path: Path, start: bytes) -> Callable[[Path], WeightFile]:
+    # These modules need WeightFile: imported here, they and this one can be imported in any order.
+    from allmlp.checkpoints.npz_file import open_npz
+    from allmlp.checkpoints.safetensors_file import open_safetensors
+    from allmlp.checkpoints.torch_file import PICKLE, open_torch
+    from allmlp.checkpoints.zip_members import list_members
+
+    if start not in ZIP_STARTS:
+        return open_safetensors
+    names = [member.name for member in list_members(path)]
+    if any(name.endswith(".npy") for name in names):
+        return open_npz
+    return open_torch if any(name == PICKLE or name.endswith(f"/{PICKLE}") for name in names) else open_npz

@@ -1,0 +1,71 @@
+"""Checkpoints as commands take them: from anywhere, at any image size."""
+
+import warnings
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from allmlp.cli.console import note
+from allmlp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from allmlp.checkpoints import Checkpoint
+
+__all__ = ["CheckpointArgument", "ImageSizeOption", "load", "parse_sides"]
+
+CheckpointArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="CHECKPOINT",
+        help="A run or checkpoint folder, a file of weights (.npz, .safetensors, .pth), hf:OWNER/NAME, or a name of "
+        "`allmlp models`.",
+        show_default=False,
+    ),
+]
+ImageSizeOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|HxW", help="Use the Mixer at another image size, in pixels.", show_default="the checkpoint's"
+    ),
+]
+
+
+def load(source: str, image_size: str | None = None) -> "Checkpoint":
+    """Load a checkpoint, at another image size when one is given; notes say what was done to it.
+
+    Raises:
+        CheckpointError: nothing usable at `source`.
+        ConfigError: an image size that cannot be.
+    """
+    sides = None if image_size is None else parse_sides(image_size)
+    from allmlp.checkpoints import UnknownGridError, load_checkpoint
+    from allmlp.data import printable
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            checkpoint = load_checkpoint(source)
+        except UnknownGridError:
+            if sides is None:
+                raise
+            checkpoint = load_checkpoint(source, image_size=sides)
+    for warning in caught:
+        note(f"allmlp: {warning.message}")
+    if sides is None or sides == checkpoint.config.image_size:
+        return checkpoint
+    changed = checkpoint.at_resolution(sides)
+    note(printable(changed.source.removeprefix(f"{checkpoint.source}; ")))
+    return changed
+
+
+def parse_sides(text: str) -> tuple[int, int]:
+    """Return (height, width) of "64" or "64x96".
+
+    Raises:
+        ConfigError: anything else.
+    """
+    height, _, width = text.lower().replace("×", "x").partition("x")
+    try:
+        return int(height), int(width or height)
+    except ValueError:
+        raise ConfigError(f"--image-size {text!r}: expected pixels such as 64, or HxW such as 64x96.") from None

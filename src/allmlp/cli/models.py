@@ -1,0 +1,71 @@
+"""`allmlp models`."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from allmlp.cli.console import aligned, command_line, heading, next_commands
+
+if TYPE_CHECKING:
+    from allmlp.checkpoints import PublishedModel
+
+__all__ = ["models"]
+
+_NOTES = (
+    "ImageNet top-1: as published, where we could check it. paper: MLP-Mixer, arXiv 2105.01601; timm: measured by timm",
+    "  (results-imagenet.csv); fine-tuned: once fine-tuned on ImageNet-1k, such weights of Google's were never released.",
+    "  b16-sam: a user measured 68.9 % (google-research/vision_transformer issue 134, unanswered). Size: parameters.",
+    "Source: a file of the authors below https://storage.googleapis.com/mixer_models, or a repository on the Hugging Face",
+    "  hub (timm/...). Pre-processing: the short side to 256, bicubic, the centre of 224 × 224, colours -1 to 1; MIIL's",
+    "  (miil): bilinear, colours 0 to 1. SAM and GSAM: arXiv 2106.01548 and 2203.08065; ImageNet-21K-P: 2104.10972.",
+)
+
+
+def models(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False) -> None:
+    """List the published Mixers by truthful names. Says trained on what, how good, from where, and whether in the cache."""
+    from allmlp.checkpoints import CATALOG
+
+    if as_json:
+        print(json.dumps([_facts(model) for model in CATALOG.values()], indent=2))
+        return
+    titles = ("name", "trained on", "classes", "size", "GELU", "ImageNet top-1", "source", "cached")
+    lines = aligned([titles, *(_row(model) for model in CATALOG.values())], right=(2, 3))
+    heading(lines[0])
+    for line in lines[1:]:
+        print(line)
+    print()
+    for note in (*_NOTES, *(f"! {model.warning}" for model in CATALOG.values() if model.warning)):
+        print(note)
+    first = next(iter(CATALOG))
+    next_commands(
+        [
+            (command_line("inspect", first), "downloads it, unless it is cached, and shows what it is"),
+            (f"{command_line('predict', first)} PHOTO.jpg", "name photos with it"),
+            (command_line("models", "--json"), "all that is known, with pre-processing and timm's names"),
+        ]
+    )
+
+
+def _row(model: "PublishedModel") -> tuple[str, ...]:
+    from allmlp.checkpoints import is_cached
+    from allmlp.model import num_parameters
+
+    return (
+        model.name,
+        model.trained_on,
+        f"{model.config.num_classes:,}",
+        f"{num_parameters(model.config) / 1e6:.1f} M",
+        model.config.gelu,
+        model.accuracy,
+        model.hub_repository or model.url_path or "",
+        "yes" if is_cached(model) else "no",
+    )
+
+
+def _facts(model: "PublishedModel") -> dict[str, Any]:
+    from allmlp.checkpoints import is_cached
+    from allmlp.config import to_dict
+    from allmlp.model import num_parameters
+
+    return {**to_dict(model), "parameters": num_parameters(model.config), "cached": is_cached(model)}

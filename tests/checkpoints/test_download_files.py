@@ -1,0 +1,367 @@
+"""The authors' files over HTTP, by the real code against a local server that fails in every way it can."""
+
+import contextlib
+import fcntl
+import hashlib
+import io
+import json
+import os
+import struct
+import subprocess
+import sys
+import termios
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.servers.files import FileServer, md5_of
+
+from allmlp import CheckpointError
+from allmlp.checkpoints import http_file
+from allmlp.checkpoints.catalog import CATALOG
+from allmlp.checkpoints.download import fetch_published, is_cached, known_digest
+
+MODEL = CATALOG["s16-gsam"]
+URL_PATH = "gsam/Mixer-S_16.npz"
+
+
+def make_npz(seed: int = 0, num_values: int = 400_000) -> bytes:
+    content = io.BytesIO()
+    np.savez(content, head=np.random.default_rng(seed).standard_normal(num_values, dtype=np.float32))
+    return content.getvalue()
+
+
+CONTENT = make_npz()
+HALF = len(CONTENT) // 2
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("ALLMLP_OFFLINE", "HF_HUB_OFFLINE", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALLMLP_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def server(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
+    with FileServer(files={URL_PATH: CONTENT}) as server:
+        monkeypatch.setenv("ALLMLP_MIXER_MODELS_URL", server.url)
+        yield server
+
+
+def leftovers(home: Path) -> list[str]:
+    return sorted(path.name for path in home.rglob("*") if ".part" in path.name)
+
+
+def test_a_file_arrives_whole_once_and_its_digest_is_recorded(server, home):
+    assert not is_cached(MODEL)
+    path = fetch_published(MODEL)
+    assert path == home / "mixer_models" / "gsam" / "Mixer-S_16.npz"
+    assert path.read_bytes() == CONTENT
+    assert fetch_published(MODEL) == path
+    assert is_cached(MODEL)
+    assert len(server.requests) == 1
+    (entry,) = json.loads((home / "digests.json").read_text()).items()
+    assert entry[0] == URL_PATH
+    assert entry[1]["sha256"] == hashlib.sha256(CONTENT).hexdigest()
+    assert leftovers(home) == []
+
+
+def test_same_names_of_several_folders_do_not_meet_in_the_cache(server):
+    server.files["sam/Mixer-B_16.npz"] = make_npz(1)
+    server.files["gsam/Mixer-B_16.npz"] = make_npz(2)
+    assert fetch_published(CATALOG["b16-sam"]).read_bytes() == make_npz(1)
+    assert fetch_published(CATALOG["b16-gsam"]).read_bytes() == make_npz(2)
+
+
+@pytest.mark.parametrize("etag", ["strong", ""])
+def test_after_a_cut_only_the_missing_bytes_are_asked_for(server, home, etag):
+    server.etag, server.dated = etag, not etag
+    server.faults.cut_after, server.faults.num_cuts = HALF, 1
+    assert fetch_published(MODEL).read_bytes() == CONTENT
+    first, second = server.requests
+    assert "range" not in first.headers
+    assert second.headers["range"] == f"bytes={HALF}-"
+    assert second.headers["if-range"]
+    assert leftovers(home) == []
+
+
+def test_the_next_call_goes_on_where_a_broken_one_stopped(server, home):
+    server.faults.cut_after, server.faults.num_cuts = 1000, http_file.MAX_TRIES
+    with pytest.raises(CheckpointError, match=r"cut after 3,000 of .* 3,000 bytes are kept"):
+        fetch_published(MODEL)
+    assert not is_cached(MODEL)
+    assert fetch_published(MODEL).read_bytes() == CONTENT
+    assert server.requests[-1].headers["range"] == "bytes=3000-"
+
+
+def test_a_download_that_was_killed_goes_on_where_it_stopped(server, home):
+    server.faults.stalls = True
+    part = home / "mixer_models" / "gsam" / "Mixer-S_16.npz.part"
+    with subprocess.Popen(FETCH) as child:
+        try:
+            wait_until(lambda: part.exists() and part.stat().st_size > 0)
+        finally:
+            child.kill()
+    arrived = part.stat().st_size
+    server.faults.stalls = False
+    assert fetch_published(MODEL).read_bytes() == CONTENT
+    assert server.requests[-1].headers["range"] == f"bytes={arrived}-"
+
+
+@pytest.mark.parametrize("ignores_if_range", [False, True])
+def test_a_file_that_changes_on_the_server_starts_anew(server, ignores_if_range):
+    server.faults.ignores_if_range = ignores_if_range
+    server.faults.cut_after, server.faults.num_cuts = HALF, http_file.MAX_TRIES
+    server.faults.cut_after = 1000
+    with pytest.raises(CheckpointError):
+        fetch_published(MODEL)
+    server.files[URL_PATH] = make_npz(1)
+    assert fetch_published(MODEL).read_bytes() == make_npz(1)
+
+
+@pytest.mark.parametrize(("etag", "ignores_range"), [("", False), ("weak", False), ("strong", True)])
+def test_without_a_sure_way_to_go_on_all_of_it_comes_again(server, etag, ignores_range):
+    server.etag, server.faults.ignores_range = etag, ignores_range
+    server.faults.cut_after, server.faults.num_cuts = HALF, 1
+    assert fetch_published(MODEL).read_bytes() == CONTENT
+    assert ("range" in server.requests[1].headers) == ignores_range
+
+
+def test_a_complete_part_that_had_no_time_to_take_its_name_is_used(server, home):
+    fetch_published(MODEL)
+    path = home / "mixer_models" / "gsam" / "Mixer-S_16.npz"
+    path.rename(path.with_name(path.name + ".part"))
+    version = {"validator": '"x"', "size": len(CONTENT)}
+    path.with_name(path.name + ".part.json").write_text(json.dumps(version))
+    assert fetch_published(MODEL).read_bytes() == CONTENT
+    assert len(server.requests) == 1
+
+
+def test_a_wrong_digest_is_refused_and_poisons_nothing(server, home):
+    recorded = fetch_published(MODEL)
+    recorded.unlink()
+    server.faults.wrong_bytes = True
+    wrong = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])
+    with pytest.raises(CheckpointError) as caught:
+        fetch_published(MODEL)
+    for digest in (CONTENT, wrong):
+        assert hashlib.sha256(digest).hexdigest() in str(caught.value)
+    assert "digests.json" in str(caught.value)
+    assert not is_cached(MODEL)
+    assert leftovers(home) == []
+    server.faults.wrong_bytes = False
+    assert fetch_published(MODEL).read_bytes() == CONTENT
+
+
+def test_a_published_digest_goes_before_a_recorded_one(server):
+    model = replace(MODEL, sha256=hashlib.sha256(make_npz(1)).hexdigest())
+    with pytest.raises(CheckpointError, match="is published"):
+        fetch_published(model)
+    server.files[URL_PATH] = make_npz(1)
+    assert fetch_published(model).read_bytes() == make_npz(1)
+
+
+def test_the_md5_that_googles_storage_announces_is_checked(server, home):
+    server.md5 = md5_of(CONTENT)
+    server.faults.wrong_bytes = True
+    with pytest.raises(CheckpointError, match="damaged on the way"):
+        fetch_published(MODEL)
+    assert not (home / "digests.json").exists()
+    assert leftovers(home) == []
+    server.faults.wrong_bytes = False
+    assert fetch_published(MODEL).read_bytes() == CONTENT
+
+
+def test_a_web_page_in_place_of_the_file_is_neither_kept_nor_recorded(server, home):
+    server.files[URL_PATH] = b"<html>Please log in to this hotel</html>"
+    with pytest.raises(CheckpointError, match=r"no \.npz file; it starts with b'<html>Please"):
+        fetch_published(MODEL)
+    assert not is_cached(MODEL)
+    assert not (home / "digests.json").exists()
+    server.files[URL_PATH] = CONTENT
+    assert fetch_published(MODEL).read_bytes() == CONTENT
+
+
+def test_offline_the_cache_serves(server, monkeypatch):
+    path = fetch_published(MODEL)
+    server.stop()
+    for name in ("ALLMLP_OFFLINE", "HF_HUB_OFFLINE"):
+        monkeypatch.setenv(name, "1")
+        assert fetch_published(MODEL) == path
+        monkeypatch.delenv(name)
+    assert fetch_published(MODEL) == path  # nor is a network needed that is not forbidden
+
+
+@pytest.mark.parametrize("name", ["ALLMLP_OFFLINE", "HF_HUB_OFFLINE"])
+def test_offline_what_is_not_cached_is_an_error_that_names_the_way_out(server, monkeypatch, name):
+    monkeypatch.setenv(name, "true")
+    with pytest.raises(CheckpointError, match=r"s16-gsam: .*Mixer-S_16.npz is not in the cache, and .* Unset it, copy"):
+        fetch_published(MODEL)
+    assert server.requests == []
+
+
+def test_a_cached_file_that_was_changed_is_never_used(server, monkeypatch):
+    path = fetch_published(MODEL)
+    path.write_bytes(CONTENT[:HALF])
+    monkeypatch.setenv("ALLMLP_OFFLINE", "1")
+    with pytest.raises(CheckpointError, match="was changed since it was downloaded"):
+        fetch_published(MODEL)
+    monkeypatch.delenv("ALLMLP_OFFLINE")
+    assert fetch_published(MODEL).read_bytes() == CONTENT
+
+
+def test_a_cached_file_that_was_copied_is_known_by_its_content(server, home):
+    path = fetch_published(MODEL)
+    path.write_bytes(CONTENT)
+    os.utime(path, ns=(1, 1))
+    assert fetch_published(MODEL) == path
+    (home / "digests.json").unlink()
+    assert fetch_published(MODEL) == path
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_an_error_that_will_not_pass_is_told_at_once(server, status):
+    server.faults.status = status
+    with pytest.raises(CheckpointError, match=f"answered {status} .* ALLMLP_MIXER_MODELS_URL"):
+        fetch_published(MODEL)
+    assert len(server.requests) == 1
+
+
+def test_a_servers_trouble_is_tried_a_few_times(server):
+    server.faults.status = 503
+    with pytest.raises(CheckpointError, match="answered 503"):
+        fetch_published(MODEL)
+    assert len(server.requests) == http_file.MAX_TRIES
+
+
+def test_no_server_at_all_is_one_clear_error(server):
+    server.stop()
+    with pytest.raises(CheckpointError, match=r"could not be downloaded: .*refused.* HTTPS_PROXY"):
+        fetch_published(MODEL)
+
+
+def test_a_server_that_falls_silent_is_given_up(server, tmp_path):
+    server.faults.stalls = True
+    with pytest.raises(CheckpointError, match="timed out"):
+        http_file.receive(f"{server.url}/{URL_PATH}", tmp_path / "x.part", timeout_s=0.2)
+
+
+def test_passwords_and_keys_of_an_address_are_not_shown(home, monkeypatch):
+    for mirror in ("http://user:secret@127.0.0.1:9/x?key=secret", "ftp://user:secret@host/x"):
+        monkeypatch.setenv("ALLMLP_MIXER_MODELS_URL", mirror)
+        with pytest.raises(CheckpointError) as caught:
+            fetch_published(MODEL)
+        assert "secret" not in str(caught.value)
+
+
+def test_two_processes_at_once_end_with_one_good_file_from_one_download(server, home):
+    children = [subprocess.Popen(FETCH, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    paths = {child.communicate(timeout=120)[0].strip() for child in children}
+    assert [child.returncode for child in children] == [0, 0]
+    assert paths == {str(home / "mixer_models" / "gsam" / "Mixer-S_16.npz")}
+    assert Path(paths.pop()).read_bytes() == CONTENT
+    assert len(server.requests) == 1
+    assert leftovers(home) == []
+
+
+def test_threads_that_record_at_once_lose_nothing(server, home):
+    names = ["b16-sam", "b32-sam", "b16-gsam", "b32-gsam", "s16-gsam", "s32-gsam", "s8-gsam"]
+    for name in names:
+        server.files[CATALOG[name].url_path] = make_npz(len(server.files), 1000)
+    threads = [threading.Thread(target=fetch_published, args=(CATALOG[name],)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(json.loads((home / "digests.json").read_text())) == len(names)
+
+
+def test_a_file_is_known_by_its_content_wherever_it_lies(server, tmp_path, home):
+    copy = tmp_path / "weights.npz"
+    copy.write_bytes(CONTENT)
+    assert known_digest(copy) is None
+    fetch_published(MODEL)
+    assert known_digest(copy) is MODEL
+    copy.write_bytes(CONTENT[:-1] + b"x")
+    assert known_digest(copy) is None
+
+
+def test_a_damaged_record_is_refused(server, home):
+    fetch_published(MODEL)
+    for damage in ("{", "[]", '{"a": {}}', '{"a": 1}', '{"a": {"sha256": 1, "size": 1, "mtime_ns": 1, "model": null}}'):
+        (home / "digests.json").write_text(damage)
+        with pytest.raises(CheckpointError, match="record of the downloads' digests cannot be read"):
+            fetch_published(MODEL)
+
+
+def test_a_cache_that_cannot_be_written_is_one_clear_error(server, home):
+    home.write_text("a file")
+    with pytest.raises(CheckpointError, match="ALLMLP_HOME"):
+        fetch_published(MODEL)
+
+
+def test_the_cache_follows_the_usual_variables(server, home, tmp_path, monkeypatch):
+    monkeypatch.delenv("ALLMLP_HOME")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert fetch_published(MODEL) == tmp_path / "xdg" / "allmlp" / "mixer_models" / "gsam" / "Mixer-S_16.npz"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+    assert fetch_published(MODEL) == tmp_path / "user/.cache/allmlp/mixer_models/gsam/Mixer-S_16.npz"
+
+
+def test_a_revision_of_what_has_none_is_refused(server):
+    with pytest.raises(CheckpointError, match="no revisions"):
+        fetch_published(MODEL, revision="main")
+
+
+def test_nothing_is_printed_where_nobody_looks(server, capfd):
+    fetch_published(MODEL)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_bar_is_drawn_on_a_terminal(server):
+    terminal, its_end = os.openpty()
+    fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))  # else it has no columns to draw on
+    with (
+        os.fdopen(terminal, "rb", buffering=0) as shown,
+        subprocess.Popen(FETCH, stderr=its_end, stdout=subprocess.DEVNULL),
+    ):
+        os.close(its_end)
+        drawn = b""
+        with contextlib.suppress(OSError):  # how Linux says that nobody holds the other end any more
+            while part := shown.read(4096):
+                drawn += part
+    assert b"Mixer-S_16.npz: 100%" in drawn
+
+
+@pytest.mark.slow
+def test_a_file_of_real_size_arrives_after_a_cut(server, home):
+    content = make_npz(3, 59_880_472)  # B/16
+    server.files["imagenet1k/Mixer-B_16.npz"] = content
+    server.faults.cut_after, server.faults.num_cuts = 100_000_000, 1
+    assert fetch_published(CATALOG["b16-i1k"]).read_bytes() == content
+    assert server.requests[1].headers["range"] == "bytes=100000000-"
+
+
+FETCH = [
+    sys.executable,
+    "-c",
+    "from allmlp.checkpoints.catalog import CATALOG\n"
+    "from allmlp.checkpoints.download import fetch_published\n"
+    "print(fetch_published(CATALOG['s16-gsam']))",
+]
+
+
+def wait_until(condition) -> None:
+    waiting = threading.Event()
+    for _ in range(3000):
+        if condition():
+            return
+        waiting.wait(0.02)
+    raise AssertionError("it did not happen within a minute")

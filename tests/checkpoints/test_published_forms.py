@@ -1,0 +1,153 @@
+"""Synthetic weights of the real shapes in every published form: what they are is read off them, and timm computes the same.
+
+timm's network is the oracle for all: with its own erf GELU for the hub's weights, with the tanh GELU for Google's.
+"""
+
+import json
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from tests.reference.other_layouts import linen_name, pre_linen_name, timm_name
+from timm.models.mlp_mixer import MlpMixer as TimmMixer
+from torch import Tensor, nn
+
+from allmlp import load_checkpoint
+from allmlp.checkpoints import CATALOG, PublishedModel
+from allmlp.model import parameter_shapes
+
+# Of the largest logit: two float32 programs that add in another order.
+TOLERANCE = 1e-5
+
+SLOW = {name for name in CATALOG if name.startswith("l16")}
+NAMES = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in CATALOG]
+
+
+def drawn(published: PublishedModel) -> dict[str, NDArray[np.float32]]:
+    """Return weights by our names, of the size that training leaves them."""
+    rng = np.random.default_rng(0)
+    weights = {}
+    for name, shape in parameter_shapes(published.config).items():
+        z = rng.standard_normal(shape, np.float32)
+        weights[name] = z / np.float32(np.sqrt(np.prod(shape[1:]))) if len(shape) > 1 else 0.1 * z + ("norm.w" in name)
+    return weights
+
+
+def write_npz(path: Path, weights: dict[str, NDArray[np.float32]], *, pre_linen: bool = False) -> None:
+    arrays = {}
+    for name, array in weights.items():
+        theirs = array.transpose({4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}[array.ndim])
+        if pre_linen and "mixing" in name:
+            theirs = theirs[None] if theirs.ndim == 2 else theirs[None, None]
+        arrays[pre_linen_name(name) if pre_linen else linen_name(name)] = theirs
+    np.savez(path, **arrays)
+
+
+def write_hub(folder: Path, published: PublishedModel, weights: dict[str, NDArray[np.float32]]) -> None:
+    """Write the folder as it is on the hub; the configuration's fields are those of timm's own upload."""
+    tensors = {timm_name(name): torch.from_numpy(array) for name, array in weights.items()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    assert published.timm_name is not None
+    architecture, _, tag = published.timm_name.partition(".")
+    preprocessing, num_classes = published.preprocessing, published.config.num_classes
+    pretrained = {
+        "tag": tag,
+        "custom_load": False,
+        "input_size": [3, 224, 224],
+        "fixed_input_size": True,
+        "interpolation": preprocessing.interpolation,
+        "crop_pct": 0.875,
+        "crop_mode": "center",
+        "mean": list(preprocessing.mean),
+        "std": list(preprocessing.std),
+        "num_classes": num_classes,
+        "pool_size": None,
+        "first_conv": "stem.proj",
+        "classifier": "head",
+    }
+    config = {
+        "architecture": architecture,
+        "num_classes": num_classes,
+        "num_features": 768,
+        "pretrained_cfg": pretrained,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def timm_logits(published: PublishedModel, weights: dict[str, NDArray[np.float32]], images: Tensor) -> Tensor:
+    config = published.config
+    with torch.device("meta"):
+        model = TimmMixer(
+            img_size=config.image_size,
+            patch_size=config.patch_size,
+            num_blocks=config.num_blocks,
+            embed_dim=config.hidden_dim,
+            num_classes=config.num_classes,
+            act_layer=partial(nn.GELU, approximate="tanh") if config.gelu == "tanh" else nn.GELU,
+        )
+    state = {timm_name(name): torch.from_numpy(array) for name, array in weights.items()}
+    model.load_state_dict(state, assign=True)
+    with torch.inference_mode():
+        logits: Tensor = model.eval()(images)
+    return logits
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_form_is_recognised_and_computes_what_its_code_computes(name: str, tmp_path: Path) -> None:
+    published = CATALOG[name]
+    weights = drawn(published)
+    if published.hub_repository is not None:
+        path = tmp_path
+        write_hub(path, published, weights)
+    else:
+        path = tmp_path / "weights.bin"  # a name that says nothing
+        write_npz(path.with_suffix(".npz"), weights)
+        path.with_suffix(".npz").rename(path)
+    checkpoint = load_checkpoint(path)
+    assert checkpoint.config == published.config
+    assert len(checkpoint.class_names) == published.config.num_classes
+    assert "unknown origin; fits " in checkpoint.source
+    fitting = checkpoint.source.partition("fits ")[2].split(", ")
+    assert name in fitting
+    assert all(CATALOG[one].variant == published.variant for one in fitting)
+    if published.hub_repository is not None:
+        assert checkpoint.preprocessing == published.preprocessing
+        assert not checkpoint.class_names[0].isdigit()  # its tag says which ImageNet
+    images = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+    expected = timm_logits(published, weights, images)
+    with torch.inference_mode():
+        logits = checkpoint.build()(images)
+    assert (logits - expected).abs().max() < TOLERANCE * expected.abs().max()
+
+
+def test_reading_b16_is_quick_and_takes_little_more_memory_than_the_file(tmp_path: Path) -> None:
+    """Under 1.5 s and 1.3 x the file's size, in both layouts."""
+    program = """
+import json, os, resource, sys, time
+import torch
+from allmlp import load_checkpoint
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+start = time.perf_counter()
+checkpoint = load_checkpoint(sys.argv[1])
+seconds = time.perf_counter() - start
+grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+print(json.dumps({"seconds": seconds, "times": grown / os.path.getsize(sys.argv[1])}))
+"""
+    weights = drawn(CATALOG["b16-i1k"])
+    for layout in (False, True):
+        path = tmp_path / f"{layout}.npz"
+        write_npz(path, weights, pre_linen=layout)
+        path.read_bytes()  # warm, and not in the process whose peak is measured
+        command = [sys.executable, "-c", program, str(path)]
+        runs = [
+            json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)
+            for _ in range(2)
+        ]
+        assert min(run["seconds"] for run in runs) < 1.5, runs
+        assert max(run["times"] for run in runs) < 1.3, runs

@@ -26,9 +26,10 @@ def main():
     from allmlp.hardware import reuse_freed_memory
     from allmlp.recipes import load_recipe
     from allmlp.training.feed import Feed
-    from allmlp.training.loop import resolved, update
+    from allmlp.training.prepare import resolved
     from allmlp.training.progress import Silence
     from allmlp.training.state import TrainState
+    from allmlp.training.step import update
 
     reuse_freed_memory()
     dataset = hold_out(open_dataset(arguments.data), fraction=0.1, seed=0)

@@ -58,8 +58,8 @@ def make_ours(precision, gelu):
     from allmlp.model import MixerConfig
     from allmlp.training import OptimizerConfig, Recipe
     from allmlp.training.feed import TrainingBatch
-    from allmlp.training.loop import update
     from allmlp.training.state import TrainState
+    from allmlp.training.step import update
 
     recipe = Recipe(
         name="benchmark",
@@ -70,8 +70,9 @@ def make_ours(precision, gelu):
         precision=precision,
     )
     state = TrainState(recipe, "cpu")
+    keys = np.zeros(0, np.uint64)
     return state.model, lambda images, labels: update(
-        state, state.model, TrainingBatch(images, labels, None), recipe, 1.0
+        state, state.model, TrainingBatch(images, labels, None, keys), recipe, 1.0
     )
 
 

@@ -12,7 +12,7 @@ from typing import IO
 import pytest
 
 from allmlp import ConfigError
-from allmlp.files import write_bytes, write_json, write_text, write_together
+from allmlp.files import remove, remove_leftovers, write_bytes, write_folder, write_json, write_text, write_together
 
 # Ends the process, as a power cut would, at an event that the interpreter reports before the operating system acts.
 CRASH = """
@@ -154,3 +154,61 @@ def test_a_path_that_is_not_utf_8_can_be_written_down(tmp_path: Path) -> None:
     path = os.fsdecode(b"caf\xe9/photos")
     assert json.loads(write_json(tmp_path / "x", {path: path}).read_bytes()) == {path: path}
     assert write_text(tmp_path / "y", path).read_bytes() == b"caf\\udce9/photos"
+
+
+def test_a_folder_is_there_with_all_its_files_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder"
+    seen = []
+    write_folder(path, {"a": b"1", "b": lambda file: [file.write(b"2"), seen.append(path.exists())]})
+    assert (path / "a").read_bytes() + (path / "b").read_bytes() == b"12"
+    assert (names(path), names(path.parent), seen) == (["a", "b"], ["folder"], [False])
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), KeyboardInterrupt()])
+def test_a_folder_that_could_not_be_filled_leaves_nothing_behind(tmp_path: Path, error: BaseException) -> None:
+    def fail(file: IO[bytes]) -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        write_folder(tmp_path / "folder", {"a": b"1", "b": fail})
+    assert names(tmp_path) == []
+
+
+def test_a_folder_that_is_there_is_not_replaced(tmp_path: Path) -> None:
+    write_folder(tmp_path / "folder", {"a": b"old"})
+    with pytest.raises(OSError, match="not empty"):
+        write_folder(tmp_path / "folder", {"a": b"new"})
+    assert (tmp_path / "folder" / "a").read_bytes() == b"old"
+    assert names(tmp_path) == ["folder"]
+
+
+def test_a_new_folder_has_the_permissions_of_the_umask(tmp_path: Path) -> None:
+    previous = os.umask(0o027)
+    try:
+        write_folder(tmp_path / "folder", {"a": b""})
+    finally:
+        os.umask(previous)
+    assert stat.S_IMODE((tmp_path / "folder").stat().st_mode) == 0o750
+    assert stat.S_IMODE((tmp_path / "folder" / "a").stat().st_mode) == 0o640
+
+
+def test_removing_takes_all_within_and_follows_no_link(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    write_folder(kept, {"a": b"mine"})
+    path = tmp_path / "folder"
+    write_folder(path / "within", {"a": b"1"})
+    (path / "link").symlink_to(kept)
+    remove(path)
+    (tmp_path / "link").symlink_to(kept)
+    remove(tmp_path / "link")
+    assert names(tmp_path) == ["kept"]
+    assert (kept / "a").read_bytes() == b"mine"
+
+
+def test_leftovers_of_some_names_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    others = [".step-1.part", ".other-1.0123abcd.part", "step-1.0123abcd.part", ".step-1.0123abcd.part.txt"]
+    for name in (".step-1.0123abcd.part", ".step-1.0123abcd.gone", *others):
+        write_folder(tmp_path / name, {"a": b""})
+    remove_leftovers(tmp_path, prefix="step-")
+    assert names(tmp_path) == sorted(others)
+    remove_leftovers(tmp_path / "missing", prefix="step-")

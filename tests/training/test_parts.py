@@ -85,7 +85,7 @@ def test_weight_decay_is_decoupled_and_on_matrices_only(config, rate):
     for model, chosen in ((decayed, config), (plain, no_decay)):
         optimizer = Optimizer(model, chosen)
         gradients(model)
-        optimizer.step(0.5)
+        optimizer.step(optimizer.gradient_norm(), 0.5)
     for name, value in decayed.state_dict().items():
         difference = plain.state_dict()[name] - value
         wanted = before[name] * (0.5 * rate * 0.5) if value.ndim >= 2 else torch.zeros_like(value)
@@ -102,7 +102,7 @@ def test_muon_moves_the_matrices_of_the_blocks_by_orthogonal_steps_and_adamw_the
     torch.manual_seed(0)
     for parameter in model.parameters():
         parameter.grad = torch.randn_like(parameter)
-    optimizer.step(1.0)
+    optimizer.step(optimizer.gradient_norm(), 1.0)
     for name, value in model.state_dict().items():
         step = before[name] - value
         if name.startswith("blocks.") and value.ndim == 2:
@@ -120,7 +120,8 @@ def test_gradients_are_clipped_at_the_global_norm():
     before = [parameter.detach().clone() for parameter in model.parameters()]
     optimizer = Optimizer(model, config)
     gradients(model, 10.0)
-    norm = optimizer.step(1.0)
+    norm = optimizer.gradient_norm()
+    optimizer.step(norm, 1.0)
     count = sum(parameter.numel() for parameter in model.parameters())
     assert norm == pytest.approx(10.0 * math.sqrt(count), rel=1e-5)
     moved = sum(float(((one - two.detach()) ** 2).sum()) for one, two in zip(before, model.parameters(), strict=True))
@@ -175,5 +176,5 @@ def test_a_gradient_that_is_not_finite_changes_nothing(clip_norm):
     optimizer = Optimizer(model, OptimizerConfig(name="adamw", learning_rate=0.1, clip_norm=clip_norm))
     gradients(model)
     model.head.weight.grad[0, 0] = math.inf
-    assert not math.isfinite(optimizer.step(1.0))
+    assert not math.isfinite(optimizer.gradient_norm())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

@@ -11,65 +11,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 from safetensors.numpy import load_file
+from tests.training.small_runs import CLASSES, TINY, write_photos
 
-from allmlp import Recipe, load_checkpoint, train
+from allmlp import load_checkpoint, train
 from allmlp.data import Augmentation, evaluation_batches, fitted_photos, open_dataset
 from allmlp.errors import ConfigError, DataError
 from allmlp.evaluation import evaluate
 from allmlp.inference import eager_forward
-from allmlp.model import MixerConfig
 from allmlp.training import DataConfig, OptimizerConfig
-
-CLASSES = ("blue", "green", "red")
 
 
 def tiny_recipe(**changes):
-    """Everything that draws from chance is on."""
-    recipe = Recipe(
-        name="tiny",
-        model=MixerConfig(
-            image_size=(16, 16),
-            patch_size=4,
-            num_blocks=2,
-            hidden_dim=16,
-            tokens_mlp_dim=8,
-            channels_mlp_dim=24,
-            stochastic_depth=0.3,
-            dropout=0.1,
-        ),
-        num_epochs=3,
-        batch_size=16,
-        augmentation=Augmentation(
-            crop="inception",
-            min_crop_area=0.3,
-            flip=True,
-            color_jitter=0.3,
-            hue_jitter=0.1,
-            mixup=0.4,
-            cutmix=1.0,
-            label_smoothing=0.1,
-        ),
-        optimizer=OptimizerConfig(name="muon", learning_rate=0.02, adamw_learning_rate=0.01, momentum=0.9),
-        ema_decay=0.9,
-        precision="float32",
-    )
-    return dataclasses.replace(recipe, **changes)
-
-
-def write_photos(root, *, per_class=14, splits=("train", "test")):
-    """Photos whose class is their colour, with noise, in two sizes."""
-    generator = np.random.default_rng(0)
-    for split in splits:
-        for label, name in enumerate(CLASSES):
-            for index in range(per_class):
-                pixels = generator.integers(0, 120, (20 + 8 * (index % 2), 24, 3))
-                pixels[..., 2 - label] += 130
-                path = root / split / name / f"{index:02}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(pixels.astype(np.uint8)).save(path)
-    return root
+    return dataclasses.replace(TINY, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +60,10 @@ def test_a_run_folder_holds_all_that_one_needs_later(run):
         "recipe.json",
         "environment.json",
         "split.json",
+        "data.json",
+        "resume/step-000000007/manifest.json",
+        "resume/step-000000007/state.json",
+        "resume/step-000000007/state.safetensors",
         "class_names.txt",
         "results.csv",
         "metrics.json",

@@ -1,39 +1,38 @@
 """`allmlp train`."""
 
-import contextlib
 import json
-import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from allmlp.cli.console import DeviceOption, command_line, next_commands, note
 from allmlp.cli.loading import parse_sides
+from allmlp.errors import ConfigError
 
 if TYPE_CHECKING:
     from allmlp.data import ImageDataset
-    from allmlp.training import Recipe, TrainResult
+    from allmlp.training import Recipe, StoredRun, TrainResult
 
 __all__ = ["new_run_folder", "run_training", "train"]
 
 _DATA = "A folder with a sub-folder a class, a zip of one, Parquet, a CSV, or a named data set such as clothing."
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM, taken like Ctrl-C: training saves and stops."""
-
-
 def train(
-    data: Annotated[str, typer.Argument(metavar="DATA", help=_DATA, show_default=False)],
+    data: Annotated[str | None, typer.Argument(metavar="DATA", help=_DATA, show_default=False)] = None,
     recipe: Annotated[
         str | None, typer.Option(help="See `allmlp recipes`; chosen by the data when left out.", show_default=False)
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The run's folder, new or empty.", show_default="runs/<recipe>-<number>")
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN", help="Continue this run, or begin it; photos and recipe are the run's.", show_default=False
+        ),
     ] = None,
     assignments: Annotated[
         list[str] | None,
@@ -49,15 +48,40 @@ def train(
     max_minutes: Annotated[
         float | None, typer.Option(help="Train fewer epochs where the recipe's would take longer.", show_default=False)
     ] = None,
+    on_nonfinite: Annotated[
+        str | None,
+        typer.Option(
+            metavar="stop|skip",
+            help="What a loss that is not finite does; short for --set on_nonfinite=.",
+            show_default="stop",
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     print_recipe: Annotated[bool, typer.Option("--print-recipe", help="Print the settings as JSON and stop.")] = False,
 ) -> None:
-    """Train a Mixer on your photos. Ctrl-C keeps what was learned so far."""
-    changes = {"num_epochs": epochs, "batch_size": batch_size, "seed": seed, "max_minutes": max_minutes}
+    """Train a Mixer on your photos. Ctrl-C keeps what was learned so far; --resume goes on from there."""
+    changes = {
+        "num_epochs": epochs,
+        "batch_size": batch_size,
+        "seed": seed,
+        "max_minutes": max_minutes,
+        "on_nonfinite": on_nonfinite,
+    }
     given = [f"{key}={value}" for key, value in changes.items() if value is not None]
     if image_size is not None:
         given.append(f"model.image_size={json.dumps(parse_sides(image_size))}")
-    resolved, dataset, reason = _choose(data, recipe, [*given, *(assignments or [])])
+    given += assignments or []
+    run = _stored_run(resume, out)
+    if run is not None and run.is_finished:
+        print(f"{run.path} is finished; there is nothing left to train.")
+        _print_next(run.path, data or run.data)
+        return
+    data = data or (run.data if run else None)
+    if data is None:
+        raise ConfigError(
+            "DATA is missing: the photos to train on." + (f" There is no run in {resume} yet." if resume else "")
+        )
+    resolved, dataset, reason = _choose(data, recipe, given) if run is None else _recipe_of(run, recipe, given)
     if print_recipe:
         from allmlp.config import to_dict
 
@@ -67,31 +91,56 @@ def train(
         return
     if reason:
         print(reason)
-    out = out or new_run_folder(resolved.name)
-    result = run_training(resolved, data if dataset is None else dataset, out, device=device)
-    scored = "test" if "test" in result.evaluations else "validation"
+    out = resume or out or new_run_folder(resolved.name)
+    result = run_training(resolved, data if dataset is None else dataset, out, device=device, resume=resume is not None)
     print(f"\nwrote   {result.directory}/ (report.html, results.csv, checkpoints/best, checkpoints/last)")
+    _print_next(result.directory, data, scored="test" if "test" in result.evaluations else "validation")
+
+
+def _print_next(run: Path, data: str, *, scored: str | None = None) -> None:
+    split = () if scored is None else ("--split", scored)
     next_commands(
         [
-            (f"{command_line('predict', result.directory)} PHOTO.jpg", "name photos or whole folders of them"),
-            (command_line("evaluate", result.directory, data, "--split", scored), "score it again, class by class"),
-            (command_line("inspect", result.directory), "its size, pre-processing and classes"),
+            (f"{command_line('predict', run)} PHOTO.jpg", "name photos or whole folders of them"),
+            (command_line("evaluate", run, data, *split), "score it again, class by class"),
+            (command_line("inspect", run), "its size, pre-processing and classes"),
         ]
     )
+
+
+def _stored_run(resume: Path | None, out: Path | None) -> "StoredRun | None":
+    if resume is None:
+        return None
+    if out is not None:
+        raise ConfigError("--resume names the run's folder; leave --out away.")
+    from allmlp.training import stored_run
+
+    return stored_run(resume)
+
+
+def _recipe_of(run: "StoredRun", recipe: str | None, given: list[str]) -> tuple["Recipe", None, str]:
+    """Return what was asked for of a run that is there already: its own recipe but for what was given."""
+    from allmlp.config import override
+
+    return override(run.recipe if recipe is None else _named(recipe), given), None, ""
+
+
+def _named(recipe: str) -> "Recipe":
+    from allmlp.recipes import load_recipe
+
+    if ":" in recipe and "" not in sys.path:
+        sys.path.insert(0, "")  # my_module.py lies in the current folder, which an installed command does not search
+    return load_recipe(recipe)
 
 
 def _choose(data: str, recipe: str | None, assignments: list[str]) -> tuple["Recipe", "ImageDataset | None", str]:
     """Return the resolved recipe; the data set, where it had to be opened to choose one; and why it was chosen."""
     from allmlp.config import override
-    from allmlp.recipes import load_recipe, recipe_for
+    from allmlp.recipes import recipe_for
 
     if recipe is not None:
-        if ":" in recipe and "" not in sys.path:
-            sys.path.insert(
-                0, ""
-            )  # my_module.py lies in the current folder, which an installed command does not search
         # Before any file of the data is touched: a typing error must not cost the time that listing photos takes.
-        return override(load_recipe(recipe), assignments), None, ""
+        return override(_named(recipe), assignments), None, ""
     from allmlp.data import open_dataset
 
     dataset = open_dataset(data)
@@ -107,30 +156,18 @@ def new_run_folder(name: str) -> Path:
     return folder
 
 
-def run_training(recipe: "Recipe", data: "str | ImageDataset", out: Path, *, device: str = "auto") -> "TrainResult":
+def run_training(
+    recipe: "Recipe", data: "str | ImageDataset", out: Path, *, device: str = "auto", resume: bool = False
+) -> "TrainResult":
     """Train with progress on the console; on Ctrl-C or SIGTERM say what is left of the run, and exit 130 or 143."""
     from allmlp.cli.progress import ConsoleProgress
     from allmlp.training import train as train_recipe
 
     try:
-        with _sigterm_like_ctrl_c():
-            return train_recipe(recipe, data, out, device=device, progress=ConsoleProgress())
+        return train_recipe(recipe, data, out, device=device, progress=ConsoleProgress(), resume=resume)
     except KeyboardInterrupt as stop:
-        last = out / "checkpoints" / "last"
-        if last.is_dir():
-            note(f"\nStopped. What was learned so far is kept; use it with: {command_line('predict', last)} PHOTO.jpg")
+        if (out / "resume").is_dir():
+            note(f"\nStopped. What was learned so far is kept; go on with: {command_line('train', '--resume', out)}")
         else:
             note("\nStopped before the first step; there is nothing to keep.")
-        raise typer.Exit(143 if isinstance(stop, _Terminated) else 130) from stop
-
-
-@contextlib.contextmanager
-def _sigterm_like_ctrl_c() -> Iterator[None]:
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise _Terminated
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        raise typer.Exit(getattr(stop, "exit_code", 130)) from stop

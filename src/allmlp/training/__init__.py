@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from allmlp.training.progress import Progress, Silence
-from allmlp.training.recipe import DataConfig, OptimizerConfig, Recipe, ScheduleConfig
+from allmlp.training.recipe import DataConfig, OptimizerConfig, Recipe, SavingConfig, ScheduleConfig
+from allmlp.training.resume import StoredRun, stored_run
 
 if TYPE_CHECKING:
     from allmlp.training.loop import TrainResult, train
@@ -13,9 +14,12 @@ __all__ = [
     "OptimizerConfig",
     "Progress",
     "Recipe",
+    "SavingConfig",
     "ScheduleConfig",
     "Silence",
+    "StoredRun",
     "TrainResult",
+    "stored_run",
     "train",
 ]
 

@@ -4,7 +4,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -51,11 +51,24 @@ class TrainingBatch(NamedTuple):
     images: (B, 3, H, W) float32, augmented, mixed and normalised.
     labels: (B, K) float32 rows that sum to 1.
     depth_draws: (B, 2 N) uniform: what stochastic depth drops; None when it is off.
+    keys: (B,) uint64: which samples these are.
     """
 
     images: Tensor
     labels: Tensor
     depth_draws: Tensor | None
+    keys: NDArray[np.uint64]
+
+    def parts(self, count: int) -> Iterator["TrainingBatch"]:
+        """Yield the batch in `count` equal parts."""
+        if count == 1:
+            yield self
+            return
+        size = len(self.images) // count
+        for start in range(0, len(self.images), size):
+            part = slice(start, start + size)
+            depth = None if self.depth_draws is None else self.depth_draws[part]
+            yield TrainingBatch(self.images[part], self.labels[part], depth, self.keys[part])
 
 
 class Feed:
@@ -167,7 +180,7 @@ class Feed:
         labels = torch.nn.functional.one_hot(self._labels[torch.from_numpy(indices)], model.num_classes)
         labels = mix_labels(labels.to(self._device, torch.float32), mix, smoothing=recipe.augmentation.label_smoothing)
         depth = torch.from_numpy(depth_draws).to(self._device, torch.float32) if num_depth else None
-        return TrainingBatch(images, labels, depth)
+        return TrainingBatch(images, labels, depth, keys)
 
     def fitted(self, split: str) -> Iterable[NDArray[np.uint8]]:
         """Return the photos of a split as evaluation sees them, (H, W, 3) uint8, kept where they fit in memory."""
@@ -175,10 +188,11 @@ class Feed:
             return self._fitted[split]
         return fitted_photos(self._dataset.splits[split], self.preprocessing, num_workers=self._num_workers)
 
-    def validate(self, state: TrainState) -> Metrics | None:
-        """Score the averaged weights on the validation split in training's precision; None without that split."""
-        if "validation" not in self._dataset.splits:
-            return None
+    def validate(self, state: TrainState, *, check: Callable[[], None] = lambda: None) -> Metrics:
+        """Score the averaged weights on the validation split in training's precision.
+
+        `check` is called between batches; what it raises ends the validation, with the trained weights back in place.
+        """
         split = self._dataset.splits["validation"]
         batches = evaluation_batches(
             self.fitted("validation"), split.labels, self.preprocessing, num_classes=len(self.class_names)
@@ -186,6 +200,7 @@ class Feed:
         with state.averaged() as model:
 
             def forward(images: NDArray[np.float32]) -> NDArray[np.float32]:
+                check()
                 with torch.autocast(self._device, torch.bfloat16, enabled=self._recipe.precision == "bfloat16"):
                     logits: Tensor = model(torch.from_numpy(images).to(self._device))
                 return logits.float().cpu().numpy()

@@ -1,6 +1,6 @@
 """The optimizers, with decoupled weight decay on matrices only."""
 
-import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ class Optimizer:
 
     def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
         self._parameters: list[Tensor] = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._names = {id(parameter): name for name, parameter in model.named_parameters()}
         self._clip_norm = config.clip_norm
         self._decayed: list[Tensor] = []
         self._weight_decay = config.weight_decay
@@ -45,17 +46,14 @@ class Optimizer:
             assert adamw_rate is not None  # OptimizerConfig sees to it
             self._parts += [(muon, config.learning_rate), (_adamw(outer, rest, adamw_rate, config), adamw_rate)]
 
-    def step(self, factor: float) -> float:
-        """Clip the gradients, take one step at `factor` times the peak learning rates; return the norm before clipping.
+    def gradient_norm(self) -> float:
+        """Return the global norm of the gradients."""
+        return float(nn.utils.get_total_norm(self._gradients(), foreach=True))
 
-        When that norm is not finite nothing is changed: the caller decides.
-        """
-        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
-        norm = float(nn.utils.get_total_norm(gradients, foreach=True))
-        if not math.isfinite(norm):
-            return norm
+    def step(self, norm: float, factor: float) -> None:
+        """Clip the gradients, whose global norm is `norm`, and take one step at `factor` times the peak learning rates."""
         if self._clip_norm is not None and norm > self._clip_norm:
-            torch._foreach_mul_(gradients, self._clip_norm / norm)
+            torch._foreach_mul_(self._gradients(), self._clip_norm / norm)
         for part, peak in self._parts:
             for group in part.param_groups:
                 group["lr"] = peak * factor
@@ -64,7 +62,31 @@ class Optimizer:
                 parameter.mul_(1.0 - self._parts[0][1] * factor * self._weight_decay)
         for part, _ in self._parts:
             part.step()
-        return norm
+
+    def _gradients(self) -> list[Tensor]:
+        return [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what the optimizers remember, by "<parameter>/<entry>"; empty before the first step."""
+        return {
+            f"{self._names[id(parameter)]}/{entry}": value
+            for part, _ in self._parts
+            for parameter, entries in part.state.items()
+            for entry, value in entries.items()
+            if value is not None  # SGD's, without momentum
+        }
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over what `tensors` returned."""
+        for part, _ in self._parts:
+            for group in part.param_groups:
+                for parameter in group["params"]:
+                    prefix = f"{self._names[id(parameter)]}/"
+                    part.state[parameter] = {
+                        name.removeprefix(prefix): tensor.to(parameter.device, copy=True)
+                        for name, tensor in tensors.items()
+                        if name.startswith(prefix)
+                    }
 
     def zero_grad(self) -> None:
         for part, _ in self._parts:

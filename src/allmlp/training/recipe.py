@@ -7,7 +7,7 @@ from allmlp.data import Augmentation, Preprocessing
 from allmlp.errors import ConfigError
 from allmlp.model import MixerConfig
 
-__all__ = ["DataConfig", "OptimizerConfig", "Recipe", "ScheduleConfig"]
+__all__ = ["DataConfig", "OptimizerConfig", "Recipe", "SavingConfig", "ScheduleConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +118,27 @@ class ScheduleConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SavingConfig:
+    """How often what continuing takes is saved; also at the end, and when the run is stopped. It changes no result.
+
+    Attributes:
+        every_minutes: at most so long a time is lost to a power cut; None saves by steps alone.
+        every_steps: also after every so many steps.
+        keep_every: every save whose step is a multiple of it stays for good; of the others the newest two.
+    """
+
+    every_minutes: float | None = 2.0
+    every_steps: int | None = None
+    keep_every: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("every_minutes", "every_steps", "keep_every"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ConfigError(f"saving.{name} is {value}; expected over 0, or none.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A training run.
 
@@ -132,8 +153,13 @@ class Recipe:
             weights themselves. Early on the decay is at most (1 + step) / (10 + step).
         precision: of the forward and backward pass; weights, gradients and optimizer stay float32. "auto" is bfloat16 on
             hardware that computes in it, else float32.
+        accumulation: a step's batch is computed in so many parts, one after the other: as much less memory, the same step but
+            for rounding.
+        on_nonfinite: what happens to a step whose loss or gradient is not finite: "stop" ends the run, "skip" leaves the
+            step out and counts it. The weights are never touched by one.
         compile: torch.compile the model: half a minute or more at the start, less time a step.
         activation_checkpointing: see `MlpMixer`.
+        saving: see `SavingConfig`.
         max_minutes: lower `num_epochs` at the start to what this machine trains in that time, measured on some steps.
     """
 
@@ -149,6 +175,9 @@ class Recipe:
     loss: Literal["softmax", "sigmoid"] = "softmax"
     ema_decay: float | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    accumulation: int = 1
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    saving: SavingConfig = field(default_factory=SavingConfig)
     compile: bool = False
     activation_checkpointing: bool = False
     max_minutes: float | None = None
@@ -157,6 +186,10 @@ class Recipe:
         for name in ("num_epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1.")
+        if self.accumulation < 1 or self.batch_size % self.accumulation:
+            raise ConfigError(
+                f"accumulation is {self.accumulation}; expected at least 1, and a divisor of batch_size {self.batch_size}."
+            )
         if not 0 <= self.seed < 2**32:
             raise ConfigError(f"seed is {self.seed}; expected 0 to {2**32 - 1}.")
         if self.ema_decay is not None and not 0.0 <= self.ema_decay < 1.0:

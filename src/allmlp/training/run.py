@@ -1,12 +1,17 @@
-"""The run folder: what a run leaves, so that everything about it can be looked up later."""
+"""The run folder: what a run leaves, so that everything about it can be looked up later, and continued."""
 
+import contextlib
 import csv
 import io
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
 
 from allmlp.config import to_dict
 from allmlp.data import ImageDataset
@@ -29,6 +34,9 @@ RESULT_COLUMNS = (
     "images_per_second",
 )
 
+_LOCK_FILE = ".lock"
+_LOG_FILE = "log.txt"
+
 
 def refuse_used_folder(path: Path) -> None:
     """Check that a new run may be written to `path`.
@@ -36,9 +44,11 @@ def refuse_used_folder(path: Path) -> None:
     Raises:
         ConfigError: it is a file, it holds something, or it cannot be created.
     """
-    if path.is_dir() and any(path.iterdir()):
-        what = "holds another run" if (path / "recipe.json").exists() else "is not empty"
-        raise ConfigError(f"{path}: {what}; nothing is ever overwritten. Choose another folder with --out.")
+    if path.is_dir() and any(entry.name != _LOCK_FILE for entry in path.iterdir()):
+        is_run = (path / "recipe.json").exists()
+        what = "holds another run" if is_run else "is not empty"
+        advice = f", or continue it with --resume {path}" if is_run else ""
+        raise ConfigError(f"{path}: {what}; nothing is ever overwritten. Choose another folder with --out{advice}.")
     if path.exists() and not path.is_dir():
         raise ConfigError(f"{path}: this is a file; a run needs a folder. Choose another name with --out.")
     existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
@@ -47,25 +57,55 @@ def refuse_used_folder(path: Path) -> None:
 
 
 class RunDirectory:
-    """Writes the files of one run; each is whole at any time."""
+    """Writes the files of one run; each is whole at any time. Holds the folder's lock until it is left.
 
-    def __init__(self, path: Path) -> None:
-        refuse_used_folder(path)
+    Raises:
+        ConfigError: a used folder for a new run, or a folder that another trainer is at work on.
+    """
+
+    def __init__(self, path: Path, *, is_new: bool) -> None:
+        if is_new:
+            refuse_used_folder(path)
         self.path = path
         self.results: list[dict[str, float]] = []
-        self._log: list[str] = []
+        self._log_lock = threading.Lock()
+        self._log = "" if is_new else _read_if_there(path / _LOG_FILE)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(path / _LOCK_FILE)
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise ConfigError(
+                f"{path}: another trainer is at work on this run. Wait for it, or stop it, before you continue the run."
+            ) from error
+        except OSError as error:
+            raise ConfigError(
+                f"{path}: cannot be written to ({error.strerror or error}). Choose another folder with --out."
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            (self.path / _LOCK_FILE).unlink()  # before it is released: who comes then makes a new one
+        self._lock.release()
 
     def describe(self, recipe: Recipe, dataset: ImageDataset, environment: Mapping[str, str]) -> None:
         """Write what the run is, before it begins."""
-        write_json(self.path / "recipe.json", to_dict(recipe))
         write_json(self.path / "environment.json", dict(environment))
         write_text(self.path / "class_names.txt", "".join(f"{name}\n" for name in dataset.class_names))
         splits = {name: list(split.identities) for name, split in dataset.splits.items()}
         write_json(self.path / "split.json", splits)
+        source = Path(dataset.source)
+        write_json(self.path / "data.json", {"source": str(source.absolute() if source.exists() else dataset.source)})
+        write_json(self.path / "recipe.json", to_dict(recipe))  # last: a folder with a recipe can be continued
 
-    def add_result(self, row: Mapping[str, float]) -> None:
-        """Append a line to results.csv."""
-        self.results.append({name: row[name] for name in RESULT_COLUMNS})
+    def set_results(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Write results.csv."""
+        self.results = [{name: row[name] for name in RESULT_COLUMNS} for row in rows]
         text = io.StringIO()
         writer = csv.DictWriter(text, RESULT_COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -73,9 +113,13 @@ class RunDirectory:
         write_text(self.path / "results.csv", text.getvalue())
 
     def log(self, line: str) -> None:
-        """Append a line to log.txt."""
-        self._log.append(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z {line}\n")
-        write_text(self.path / "log.txt", "".join(self._log))
+        """Append a line to log.txt. Threads may call it."""
+        with self._log_lock:
+            self._append(line)
+
+    def _append(self, line: str) -> None:
+        self._log += f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z {line}\n"
+        write_text(self.path / _LOG_FILE, self._log)
 
     def write_metrics(self, evaluations: Mapping[str, Metrics], *, facts: Mapping[str, Any]) -> None:
         """Write metrics.json: the run's figures and every evaluation of its best checkpoint."""
@@ -83,6 +127,13 @@ class RunDirectory:
             self.path / "metrics.json",
             {**facts, "evaluations": {name: metrics.to_dict() for name, metrics in evaluations.items()}},
         )
+
+
+def _read_if_there(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def _rounded(value: float) -> float | str:

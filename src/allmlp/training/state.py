@@ -1,11 +1,12 @@
 """What training carries from step to step."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
 
+from allmlp.errors import CheckpointError
 from allmlp.model import MlpMixer
 from allmlp.training.optimizer import Optimizer
 from allmlp.training.recipe import Recipe
@@ -21,6 +22,7 @@ class TrainState:
         optimizer: holds the model's parameters.
         average: the exponential moving average of the parameters, in their order; None without.
         step: steps done.
+        is_whole: False while a step changes it: what is saved then would be half of one step and half of the next.
     """
 
     def __init__(self, recipe: Recipe, device: str) -> None:
@@ -34,13 +36,54 @@ class TrainState:
             [parameter.detach().clone() for parameter in self._parameters] if recipe.ema_decay is not None else None
         )
         self.step = 0
+        self.is_whole = True
 
-    def advance(self) -> None:
-        """Count a step that the optimizer has taken, and move the average."""
+    def tensors(self) -> dict[str, Tensor]:
+        """Return copies on the processor of everything that the next steps depend on, by name."""
+        named: dict[str, Tensor] = {f"model/{name}": parameter for name, parameter in self.model.named_parameters()}
+        if self.average is not None:
+            names = (name for name, _ in self.model.named_parameters())
+            named |= {f"average/{name}": value for name, value in zip(names, self.average, strict=True)}
+        named |= {f"optimizer/{name}": value for name, value in self.optimizer.tensors().items()}
+        return {name: value.detach().to("cpu", copy=True) for name, value in named.items()}
+
+    def load(self, tensors: Mapping[str, Tensor], *, step: int, where: str) -> None:
+        """Take over what `tensors` returned after `step` steps.
+
+        Raises:
+            CheckpointError: other names or shapes than this model's.
+        """
+        kinds = ("model", "average") if self.average is not None else ("model",)
+        shapes = {name: tuple(parameter.shape) for name, parameter in self.model.named_parameters()}
+        wanted = {f"{kind}/{name}": shape for kind in kinds for name, shape in shapes.items()}
+        found = {name: tuple(value.shape) for name, value in tensors.items() if not name.startswith("optimizer/")}
+        if wanted != found:
+            odd = sorted(name for name in wanted | found if wanted.get(name) != found.get(name))
+            raise CheckpointError(f"{where}: saved by another model or recipe; these differ: {', '.join(odd[:20])}.")
+        with torch.no_grad():
+            for place, (name, parameter) in enumerate(self.model.named_parameters()):
+                parameter.copy_(tensors[f"model/{name}"])
+                if self.average is not None:
+                    self.average[place].copy_(tensors[f"average/{name}"])
+        prefix = "optimizer/"
+        self.optimizer.load(
+            {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        )
+        self.step = step
+
+    def step_optimizer(self, norm: float, factor: float) -> None:
+        """Take the step that the gradients, of global norm `norm`, ask for, and move the average."""
+        self.is_whole = False
+        self.optimizer.step(norm, factor)
         self.step += 1
         if self.average is not None and self._ema_decay is not None:
             decay = min(self._ema_decay, (1 + self.step) / (10 + self.step))
             torch._foreach_lerp_(self.average, [parameter.detach() for parameter in self._parameters], 1.0 - decay)
+        self.is_whole = True
+
+    def skip_step(self) -> None:
+        """Count a step that changes nothing."""
+        self.step += 1
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[MlpMixer]:

@@ -1,0 +1,77 @@
+"""What a run knows about its past, beside the weights: saved with them, so that a resumed run reports as if never stopped."""
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allmlp.config import from_dict, to_dict
+
+__all__ = ["Course"]
+
+
+@dataclasses.dataclass(kw_only=True)
+class Course:
+    """Counts and figures of a run up to its present step. JSON holds every field exactly.
+
+    Attributes:
+        seconds: of training so far, validation included.
+        loss_sum, num_losses: of the steps since the last validation.
+        validated_step: the step after which the last validation was.
+        best_epoch: of the best checkpoint so far, 0 before the first.
+        best_top1, best_loss: its scores on validation.
+        num_skipped: steps that were left out because their loss or gradient was not finite.
+        sample_digest: SHA-256, as hexadecimal digits, chained over the steps: of what it was before and of the keys of the
+            step's samples, in order. Two runs that agree in it have seen the same samples in the same order.
+        results: the rows of results.csv.
+    """
+
+    seconds: float = 0.0
+    loss_sum: float = 0.0
+    num_losses: int = 0
+    validated_step: int = 0
+    best_epoch: int = 0
+    best_top1: float = -1.0
+    best_loss: float = 0.0
+    num_skipped: int = 0
+    sample_digest: str = hashlib.sha256().hexdigest()
+    results: list[dict[str, float]] = dataclasses.field(default_factory=list)
+
+    def add_step(self, loss: float, keys: NDArray[np.uint64]) -> None:
+        """Count a step: its loss, which is not finite for a step that was skipped, and its samples' keys (B,)."""
+        if math.isfinite(loss):
+            self.loss_sum += loss
+            self.num_losses += 1
+        else:
+            self.num_skipped += 1
+        content = bytes.fromhex(self.sample_digest) + keys.astype("<u8").tobytes()
+        self.sample_digest = hashlib.sha256(content).hexdigest()
+
+    def mean_loss(self) -> float:
+        """Return the mean of the steps since the last validation and begin anew; NaN when all were skipped."""
+        mean = self.loss_sum / self.num_losses if self.num_losses else math.nan
+        self.loss_sum, self.num_losses = 0.0, 0
+        return mean
+
+    def to_facts(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        rows = [{name: None if math.isnan(value) else value for name, value in row.items()} for row in self.results]
+        return {**to_dict(self), "results": rows}
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any], *, where: str) -> "Course":
+        """Return the course that `to_facts` described.
+
+        Raises:
+            ConfigError: other fields, or values of another type.
+        """
+        rows = [
+            {str(name): math.nan if value is None else value for name, value in row.items()}
+            for row in facts["results"]
+        ]
+        fields = {name: value for name, value in facts.items() if name != "results"}
+        return dataclasses.replace(from_dict(cls, fields, where=where), results=rows)

@@ -1,0 +1,101 @@
+"""From what was asked for to a session: everything is checked and read before anything is written."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+from allmlp.config import from_dict, to_dict
+from allmlp.data import ImageDataset, hold_out, open_dataset
+from allmlp.errors import ConfigError, DataError
+from allmlp.hardware import choose_device, has_bfloat16, reuse_freed_memory
+from allmlp.model import MixerConfig, num_parameters
+from allmlp.training.feed import Feed
+from allmlp.training.progress import Logged, Progress
+from allmlp.training.recipe import Recipe
+from allmlp.training.resume import check_same_photos, check_same_recipe, stored_run
+from allmlp.training.run import RunDirectory, refuse_used_folder
+from allmlp.training.session import Session
+
+__all__ = ["prepare", "resolved"]
+
+
+@contextlib.contextmanager
+def prepare(
+    recipe: Recipe,
+    data: str | Path | ImageDataset,
+    path: Path,
+    *,
+    device: str,
+    progress: Progress,
+    resume: bool,
+) -> Iterator[Session]:
+    """Give the session of a run in the folder `path`, locked against other trainers. For the rest see `train`."""
+    logged = Logged(progress)
+    recipe = from_dict(Recipe, to_dict(recipe), where=f"recipe {recipe.name!r}")  # one written in Python is unchecked
+    device = choose_device(device)
+    reuse_freed_memory()
+    stored = stored_run(path) if resume else None
+    if stored is None:
+        refuse_used_folder(path)
+    else:
+        check_same_recipe(recipe, stored)
+        recipe = stored.recipe
+    dataset = data if isinstance(data, ImageDataset) else open_dataset(data)
+    _refuse_run_among_photos(path, Path(dataset.source))
+    dataset = hold_out(dataset, fraction=recipe.data.holdout, seed=recipe.seed)
+    if "train" not in dataset.splits:
+        raise DataError(f"{dataset.source}: there is no train split; found {', '.join(dataset.splits)}.")
+    if stored is not None:
+        check_same_photos(dataset, stored)
+    recipe = resolved(recipe, dataset, device)
+    _announce(recipe, dataset, logged)
+    feed = Feed(recipe, dataset, device=device, progress=logged)
+    with RunDirectory(path, is_new=stored is None) as run:
+        session = Session(recipe, dataset, feed, run, is_new=stored is None, device=device, progress=logged)
+        try:
+            yield session
+        finally:
+            session.wait_for_saves()
+
+
+def resolved(recipe: Recipe, dataset: ImageDataset, device: str) -> Recipe:
+    """Return the recipe with the number of classes and the precision filled in.
+
+    Raises:
+        ConfigError: the recipe asks for another number of classes than the data has.
+    """
+    num_classes = len(dataset.class_names)
+    if recipe.model.num_classes not in (MixerConfig.num_classes, num_classes):  # its default, or the same
+        raise ConfigError(
+            f"model.num_classes is {recipe.model.num_classes}, but {dataset.source} has {num_classes} classes. "
+            "Leave it out: the data decides."
+        )
+    precision = recipe.precision
+    if precision == "auto":
+        precision = "bfloat16" if has_bfloat16(device) else "float32"
+    model = dataclasses.replace(recipe.model, num_classes=num_classes)
+    return dataclasses.replace(recipe, model=model, precision=precision)
+
+
+def _refuse_run_among_photos(run: Path, photos: Path) -> None:
+    if photos.is_dir() and run.resolve().is_relative_to(photos.resolve()):
+        raise ConfigError(
+            f"{run} lies inside the photos ({photos}): its pictures would become a class of theirs. "
+            "Choose a folder outside with --out."
+        )
+
+
+def _announce(recipe: Recipe, dataset: ImageDataset, progress: Progress) -> None:
+    model = recipe.model
+    counts = ", ".join(f"{name} {len(split):,}" for name, split in dataset.splits.items())
+    progress.message(f"data    {dataset.source}: {len(dataset.class_names)} classes; {counts} photos")
+    for note in dataset.notes:
+        progress.message(f"        {note}")
+    progress.message(
+        f"model   Mixer, {model.image_size[0]} × {model.image_size[1]} px, patch {model.patch_size}, "
+        f"{model.num_blocks} blocks, {num_parameters(model) / 1e6:.2f} M parameters"
+    )
+    progress.message(
+        f"recipe  {recipe.name}: {recipe.num_epochs} epochs, batches of {recipe.batch_size}, {recipe.precision}"
+    )

@@ -1,0 +1,120 @@
+"""A run that is there already: what it is, and whether what was asked for is the same."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from allmlp.config import from_dict, to_dict
+from allmlp.data import ImageDataset, printable
+from allmlp.errors import ConfigError, DataError
+from allmlp.model import MixerConfig
+from allmlp.training.recipe import Recipe
+
+__all__ = ["StoredRun", "check_same_photos", "check_same_recipe", "stored_run"]
+
+_MAX_SHOWN = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredRun:
+    """What a run folder says of its run.
+
+    Attributes:
+        path: the folder.
+        recipe: as resolved when it began.
+        data: where its photos were then.
+        is_finished: whether nothing is left to do.
+    """
+
+    path: Path
+    recipe: Recipe
+    data: str
+    is_finished: bool
+
+
+def stored_run(path: Path) -> StoredRun | None:
+    """Return the run that was begun in a folder, None when there is none.
+
+    Raises:
+        ConfigError: its files cannot be read.
+    """
+    if not (path / "recipe.json").exists():
+        return None
+    recipe = from_dict(Recipe, _read(path / "recipe.json"), where=str(path / "recipe.json"))
+    data = _read(path / "data.json").get("source")
+    if not isinstance(data, str):
+        raise ConfigError(f"{path / 'data.json'}: it does not say where the photos are ({{'source': PATH}}).")
+    return StoredRun(path=path, recipe=recipe, data=data, is_finished=(path / "metrics.json").exists())
+
+
+def check_same_recipe(given: Recipe, run: StoredRun) -> None:
+    """Compare a recipe with the run's. What is filled in when a run begins may be left open: classes, precision, epochs.
+
+    Raises:
+        ConfigError: every setting that differs, with both values.
+    """
+    stored = to_dict(run.recipe)
+    differences = [
+        f"{key}: the run has {json.dumps(ours)}, now {json.dumps(theirs)}"
+        for key, ours, theirs in _differences(stored, to_dict(given), "")
+        if not _is_filled_in(key, ours, theirs, given)
+    ]
+    if differences:
+        raise ConfigError(
+            f"{run.path}: a run is continued as it began. These settings differ:\n  "
+            + "\n  ".join(differences)
+            + "\nLeave them out to continue, or begin a new run with --out."
+        )
+
+
+def check_same_photos(dataset: ImageDataset, run: StoredRun) -> None:
+    """Compare photos and their division with the run's.
+
+    Raises:
+        DataError: photos that were added, have gone, or belong to another split; or other classes.
+    """
+    stored = _read(run.path / "split.json")
+    problems = []
+    for name in sorted({*stored, *dataset.splits}):
+        before = set(stored.get(name, ()))
+        now = set(dataset.splits[name].identities) if name in dataset.splits else set()
+        for what, photos in (("gone", before - now), ("new", now - before)):
+            if photos:
+                shown = ", ".join(map(printable, sorted(photos)[:_MAX_SHOWN]))
+                problems.append(f"{name}: {len(photos):,} {what}: {shown}{', ...' if len(photos) > _MAX_SHOWN else ''}")
+    names = (run.path / "class_names.txt").read_text(encoding="utf-8", errors="surrogateescape")
+    if not problems and names != "".join(f"{name}\n" for name in dataset.class_names):
+        problems.append(f"classes: now {', '.join(map(printable, dataset.class_names[:_MAX_SHOWN]))}")
+    if problems:
+        raise DataError(
+            f"{run.path}: a run is continued with the photos that it began with. {printable(dataset.source)} differs:\n  "
+            + "\n  ".join(problems)
+        )
+
+
+def _is_filled_in(key: str, stored: Any, given: Any, recipe: Recipe) -> bool:
+    if key == "model.num_classes":
+        return bool(given == MixerConfig.num_classes)
+    if key == "precision":
+        return bool(given == "auto")
+    return key == "num_epochs" and recipe.max_minutes is not None and bool(given > stored)
+
+
+def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any, Any]]:
+    for name in ours:
+        if isinstance(ours[name], dict):
+            yield from _differences(ours[name], theirs[name], f"{prefix}{name}.")
+        elif ours[name] != theirs[name]:
+            yield f"{prefix}{name}", ours[name], theirs[name]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}). The run cannot be continued without it.") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected an object. The run cannot be continued without it.")
+    return values

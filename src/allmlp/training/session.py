@@ -1,0 +1,186 @@
+"""A run at work: its recipe, photos, folder and saves. It begins anew or where an earlier session stopped."""
+
+import contextlib
+import dataclasses
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from torch import Tensor
+
+from allmlp.checkpoints import Checkpoint, save_checkpoint
+from allmlp.data import ImageDataset
+from allmlp.errors import AllmlpError, CheckpointError
+from allmlp.provenance import environment
+from allmlp.training.course import Course
+from allmlp.training.feed import Feed
+from allmlp.training.pace import affordable_epochs
+from allmlp.training.progress import Logged
+from allmlp.training.recipe import Recipe
+from allmlp.training.run import RunDirectory
+from allmlp.training.saves import Saves
+from allmlp.training.schedule import learning_rate_factor
+from allmlp.training.state import TrainState
+from allmlp.training.stopping import StopRequest
+
+__all__ = ["Session"]
+
+
+class Session:
+    """What training needs beside the weights.
+
+    Attributes:
+        recipe: as resolved.
+        dataset: with its validation split.
+        feed: its photos.
+        run: the run folder.
+        device: "cpu", "cuda" or "mps".
+        environment: what `environment.json` says.
+        progress: hears what happens; what is for people also goes to the log.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        dataset: ImageDataset,
+        feed: Feed,
+        run: RunDirectory,
+        *,
+        is_new: bool,
+        device: str,
+        progress: Logged,
+    ) -> None:
+        self.recipe = recipe
+        self.dataset = dataset
+        self.feed = feed
+        self.run = run
+        self.device = device
+        self.environment = environment(device)
+        self.progress = progress
+        self._is_new = is_new
+        self._saves = Saves(run.path / "resume", keep_every=recipe.saving.keep_every, warn=progress.message)
+        self._last_save = time.monotonic()
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="allmlp-write")
+        self._writing: Future[None] | None = None
+        self._unwritten: dict[str, Checkpoint] = {}  # what a full disk, say, kept from being written
+
+    def begin(self) -> tuple[TrainState, Course]:
+        """Return the state to train from: of the newest sound save, or a new one."""
+        state, course = TrainState(self.recipe, self.device), Course()
+        saved = self._saves.latest() if not self._is_new else None
+        if self._is_new:
+            if self.recipe.max_minutes is not None:
+                minutes = self.recipe.max_minutes
+                num_epochs = affordable_epochs(
+                    self.recipe, self.feed, minutes, device=self.device, progress=self.progress
+                )
+                self.recipe = dataclasses.replace(self.recipe, num_epochs=num_epochs)
+            self.run.describe(self.recipe, self.dataset, self.environment)
+        self.progress.write_to(self.log)
+        damaged = list((self.run.path / "resume").glob("damaged-*")) if saved is None and not self._is_new else []
+        if damaged:
+            raise CheckpointError(
+                f"{self.run.path}: no save is left that is as it was written ({len(damaged)} damaged), so this run cannot be "
+                f"continued. checkpoints/last can still be used. To train from the start again, delete {damaged[0].parent}."
+            )
+        if saved is not None:
+            state.load(saved.tensors, step=saved.step, where=str(self.run.path / "resume"))
+            course = Course.from_facts(saved.facts, where=str(self.run.path / "resume"))
+            self.run.set_results(course.results)
+            self.progress.message(f"resumed at step {saved.step:,}, of {self._num_steps():,}")
+        elif not self._is_new:
+            self.progress.message("resumed at step 0: this run was begun, and nothing of it was saved yet")
+        return state, course
+
+    def validate(self, state: TrainState, course: Course, *, speed: float, stop: StopRequest) -> None:
+        """Score the averaged weights, add a line to the results, and keep the weights where they are the best so far."""
+        metrics = self.feed.validate(state, check=stop.check)
+        ended = state.step == self._num_steps()
+        factor = learning_rate_factor(self.recipe.schedule, step=state.step - 1, num_steps=self._num_steps())
+        epoch = self.recipe.num_epochs if ended else self.feed.order.epochs_done(state.step)
+        row = {
+            "epoch": epoch,
+            "step": state.step,
+            "seconds": course.seconds,
+            "learning_rate": self.recipe.optimizer.learning_rate * factor,
+            "train_loss": course.mean_loss(),
+            "validation_loss": metrics.loss,
+            "validation_top1": metrics.top1,
+            "validation_top5": metrics.top5,
+            "images_per_second": speed,
+        }
+        course.results.append(row)
+        course.validated_step = state.step
+        try:
+            self.run.set_results(course.results)
+        except AllmlpError as error:
+            self.progress.message(f"{error} Training goes on.")
+        self.progress.epoch(row)
+        if (metrics.top1, -metrics.loss) > (course.best_top1, -course.best_loss):
+            course.best_top1, course.best_loss, course.best_epoch = metrics.top1, metrics.loss, epoch
+            self._save_weights(state, "best")
+
+    def is_save_due(self, step: int) -> bool:
+        """Say whether the recipe asks for a save after `step` steps."""
+        saving = self.recipe.saving
+        if saving.every_steps is not None and step and step % saving.every_steps == 0:
+            return True
+        if saving.every_minutes is None:
+            return False
+        return time.monotonic() - self._last_save > 60 * saving.every_minutes
+
+    def save(self, state: TrainState, course: Course) -> None:
+        """Save what continuing takes, in the background, and the weights as they are now, for use."""
+        self._last_save = time.monotonic()
+        self._saves.write(state.step, state.tensors(), course.to_facts())
+        if state.step:
+            self._save_weights(state, "last")
+            if not course.best_epoch:
+                self._save_weights(state, "best")
+
+    def wait_for_saves(self) -> None:
+        """Return when nothing is being written any more."""
+        if self._writing is not None:
+            self._writing.result()
+        self._saves.wait()
+
+    def write_what_failed(self) -> None:
+        """Try once more to write the weights that could not be written.
+
+        Raises:
+            ConfigError: it fails again.
+        """
+        self.wait_for_saves()
+        for name, checkpoint in self._unwritten.items():
+            save_checkpoint(checkpoint, self.run.path / "checkpoints" / name)
+
+    def log(self, line: str) -> None:
+        """Add a line to log.txt; a full disk must not end the training."""
+        with contextlib.suppress(AllmlpError):
+            self.run.log(line)
+
+    def _num_steps(self) -> int:
+        return self.feed.order.num_steps(self.recipe.num_epochs)
+
+    def _save_weights(self, state: TrainState, name: str) -> None:
+        with state.averaged() as model:
+            weights: dict[str, Tensor] = {
+                key: value.detach().cpu().clone() for key, value in model.state_dict().items()
+            }
+        checkpoint = Checkpoint(
+            config=self.recipe.model,
+            weights=weights,
+            preprocessing=self.feed.preprocessing,
+            class_names=self.feed.class_names,
+            source=f"trained by allmlp, recipe {self.recipe.name}, seed {self.recipe.seed}, step {state.step}",
+        )
+        if self._writing is not None:
+            self._writing.result()
+        self._writing = self._writer.submit(self._write, checkpoint, name)
+
+    def _write(self, checkpoint: Checkpoint, name: str) -> None:
+        self._unwritten[name] = checkpoint
+        try:
+            save_checkpoint(checkpoint, self.run.path / "checkpoints" / name)
+            del self._unwritten[name]
+        except AllmlpError as error:
+            self.progress.message(f"{error} Training goes on.")

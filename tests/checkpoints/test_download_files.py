@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import gc
 import hashlib
 import io
 import json
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import termios
 import threading
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,13 +21,14 @@ import numpy as np
 import pytest
 from tests.servers.files import FileServer, md5_of
 
-from allmlp import CheckpointError
+from allmlp import CheckpointError, load_checkpoint
 from allmlp.checkpoints import http_file
 from allmlp.checkpoints.catalog import CATALOG
 from allmlp.checkpoints.download import fetch_published, is_cached, known_digest
 
 MODEL = CATALOG["s16-gsam"]
 URL_PATH = "gsam/Mixer-S_16.npz"
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def make_npz(seed: int = 0, num_values: int = 400_000) -> bytes:
@@ -116,8 +119,7 @@ def test_a_download_that_was_killed_goes_on_where_it_stopped(server, home):
 @pytest.mark.parametrize("ignores_if_range", [False, True])
 def test_a_file_that_changes_on_the_server_starts_anew(server, ignores_if_range):
     server.faults.ignores_if_range = ignores_if_range
-    server.faults.cut_after, server.faults.num_cuts = HALF, http_file.MAX_TRIES
-    server.faults.cut_after = 1000
+    server.faults.cut_after, server.faults.num_cuts = 1000, http_file.MAX_TRIES
     with pytest.raises(CheckpointError):
         fetch_published(MODEL)
     server.files[URL_PATH] = make_npz(1)
@@ -140,6 +142,79 @@ def test_a_complete_part_that_had_no_time_to_take_its_name_is_used(server, home)
     path.with_name(path.name + ".part.json").write_text(json.dumps(version))
     assert fetch_published(MODEL).read_bytes() == CONTENT
     assert len(server.requests) == 1
+
+
+def test_a_complete_part_is_checked_as_an_arriving_one(server, home):
+    server.md5 = md5_of(CONTENT)
+    path = home / "mixer_models" / "gsam" / "Mixer-S_16.npz.part"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(make_npz(1))
+    version = {"validator": '"x"', "size": len(CONTENT), "md5": [server.md5]}
+    path.with_name(path.name + ".json").write_text(json.dumps(version))
+    with pytest.raises(CheckpointError, match="damaged on the way"):
+        fetch_published(MODEL)
+    assert fetch_published(MODEL).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("note", ['{"validator": "\\"x\\"", "size": 40}', "[]", "{", None])
+def test_what_lies_where_the_part_should_be_is_not_added_to(server, tmp_path, note):
+    part = tmp_path / "x.part"
+    part.write_bytes(b"junk" * 20)  # more than the file is said to have
+    if note is not None:
+        (tmp_path / "x.part.json").write_text(note)
+    http_file.receive(f"{server.url}/{URL_PATH}", part)
+    assert part.read_bytes() == CONTENT
+
+
+def test_a_file_put_into_the_cache_by_hand_is_used_and_binds_nobody(server, home):
+    path = home / "mixer_models" / "gsam" / "Mixer-S_16.npz"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(make_npz(5))
+    assert fetch_published(MODEL).read_bytes() == make_npz(5)
+    assert not (home / "digests.json").exists()
+    path.unlink()
+    assert fetch_published(MODEL).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_after_a_file_that_is_not_the_model_another_is_taken(server, home, by_hand):
+    """The advice of the error is followed; the server has the right file by then."""
+    path = home / "mixer_models" / "gsam" / "Mixer-S_16.npz"
+    if by_hand:
+        path.parent.mkdir(parents=True)
+        path.write_bytes(CONTENT[:HALF])  # as a download with another program leaves it
+    for _ in range(2):
+        with pytest.raises(CheckpointError, match=r"not s16-gsam\. Delete the file, and it will be downloaded anew"):
+            load_checkpoint("s16-gsam")
+    path.unlink()
+    server.files[URL_PATH] = make_npz(9)
+    assert fetch_published(MODEL).read_bytes() == make_npz(9)
+
+
+def test_a_file_recorded_for_one_model_is_no_other(server, home, tmp_path):
+    other = CATALOG["b16-sam"]
+    recorded = fetch_published(MODEL)
+    path = home / "mixer_models" / other.url_path
+    path.parent.mkdir(parents=True)
+    path.write_bytes(CONTENT)
+    with pytest.raises(CheckpointError, match=r"Mixer-B_16.npz: this is s16-gsam by its SHA-256, not b16-sam"):
+        fetch_published(other)
+    path.unlink()
+    server.files[other.url_path] = CONTENT
+    with pytest.raises(CheckpointError, match=r"records that for s16-gsam, so that it is not b16-sam"):
+        fetch_published(other)
+    assert leftovers(home) == []
+    assert known_digest(recorded) is MODEL
+    server.files[other.url_path] = make_npz(1)
+    assert fetch_published(other).read_bytes() == make_npz(1)
+
+
+def test_a_digest_that_two_models_claim_tells_nothing(server, home):
+    path = fetch_published(MODEL)
+    records = json.loads((home / "digests.json").read_text())
+    records["sam/Mixer-B_16.npz"] = records[URL_PATH] | {"model": "b16-sam"}
+    (home / "digests.json").write_text(json.dumps(records))
+    assert known_digest(path) is None
 
 
 def test_a_wrong_digest_is_refused_and_poisons_nothing(server, home):
@@ -260,6 +335,43 @@ def test_passwords_and_keys_of_an_address_are_not_shown(home, monkeypatch):
         assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "mirror",
+    [
+        "http://user:secret@127.0.0.1", "http://user:secret@127.0.0.1:9", "http://user:se/secret@host", "http://[::1/secret",
+        "http://host:secret/", "http://host/x?key=secret", "http://host/#secret", "http://" + "a" * 70 + ".secret/",
+        "http://exa mple/secret", "http:///secret\n",
+    ],
+)  # fmt: skip
+def test_a_mistyped_mirror_is_one_clear_error_that_shows_no_secret(home, monkeypatch, mirror):
+    monkeypatch.setenv("ALLMLP_MIXER_MODELS_URL", mirror)
+    with pytest.raises(CheckpointError, match=r"^ALLMLP_MIXER_MODELS_URL .*expected an address with http://") as caught:
+        fetch_published(MODEL)
+    assert "secret" not in str(caught.value)
+    assert leftovers(home) == []
+
+
+@pytest.mark.parametrize("mirror", ["ftp://host/x", "file:///etc/passwd", "host/x", "http://"])
+def test_a_mirror_that_is_no_web_server_is_refused(home, monkeypatch, mirror):
+    monkeypatch.setenv("ALLMLP_MIXER_MODELS_URL", mirror)
+    with pytest.raises(CheckpointError, match=rf"ALLMLP_MIXER_MODELS_URL is {mirror}: cannot be downloaded from"):
+        fetch_published(MODEL)
+
+
+@pytest.mark.parametrize("target", ["http://[::1", "http://" + "a" * 70 + "/x", "http://u:secret@127.0.0.1:x/"])
+def test_a_server_that_sends_on_to_what_is_no_address_is_one_clear_error(server, target):
+    server.sent_on[URL_PATH] = target
+    with warnings.catch_warnings():
+        # urllib leaves the connection to the garbage collector.
+        warnings.simplefilter("ignore", ResourceWarning)
+        with pytest.raises(CheckpointError, match=r"Mixer-S_16\.npz: could not be downloaded: ") as caught:
+            fetch_published(MODEL)
+        message = str(caught.value)
+        del caught
+        gc.collect()
+    assert "secret" not in message
+
+
 def test_two_processes_at_once_end_with_one_good_file_from_one_download(server, home):
     children = [subprocess.Popen(FETCH, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     paths = {child.communicate(timeout=120)[0].strip() for child in children}
@@ -300,6 +412,55 @@ def test_a_damaged_record_is_refused(server, home):
             fetch_published(MODEL)
 
 
+def test_a_damaged_record_is_told_before_the_download_and_costs_none(server, home):
+    home.mkdir()
+    (home / "digests.json").write_text("{")
+    with pytest.raises(CheckpointError, match="record of the downloads' digests cannot be read"):
+        fetch_published(MODEL)
+    assert server.requests == []
+
+
+def test_a_download_that_cannot_be_recorded_is_kept(server, home):
+    (home / "digests.json").mkdir(parents=True)  # which can be neither read nor replaced
+    with pytest.raises(CheckpointError):
+        fetch_published(MODEL)
+    (home / "digests.json").rmdir()
+    lock = home / "digests.json.lock"
+    lock.mkdir()
+    with pytest.raises(CheckpointError, match="could not be written"):
+        fetch_published(MODEL)
+    lock.rmdir()
+    assert fetch_published(MODEL).read_bytes() == CONTENT
+    assert len(server.asked("GET", URL_PATH)) == 1
+
+
+@pytest.mark.parametrize("damage", ["a record that is none", "a cache below a file", "no home"])
+def test_files_elsewhere_do_not_need_the_cache(tmp_path, monkeypatch, home, damage):
+    home.mkdir()
+    (home / "digests.json").write_text("{")
+    if damage == "a cache below a file":
+        monkeypatch.setenv("ALLMLP_HOME", str(home / "digests.json" / "x"))
+    elif damage == "no home":
+        monkeypatch.setenv("ALLMLP_HOME", "~nobody-of-this-name/x")
+    assert known_digest(GOLDEN / "tiny_linen.npz") is None
+    assert not is_cached(MODEL)
+    assert load_checkpoint(GOLDEN / "tiny_linen.npz").config.num_classes == 7
+
+
+def test_without_a_home_the_way_out_is_named(server, monkeypatch):
+    monkeypatch.setenv("ALLMLP_HOME", "~nobody-of-this-name/x")
+    with pytest.raises(CheckpointError, match="Name one with ALLMLP_HOME"):
+        fetch_published(MODEL)
+
+
+def test_an_empty_file_is_not_taken_for_a_download(server, home):
+    path = home / "mixer_models" / "gsam" / "Mixer-S_16.npz"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert not is_cached(MODEL)
+    assert fetch_published(MODEL).read_bytes() == CONTENT
+
+
 def test_a_cache_that_cannot_be_written_is_one_clear_error(server, home):
     home.write_text("a file")
     with pytest.raises(CheckpointError, match="ALLMLP_HOME"):
@@ -313,11 +474,6 @@ def test_the_cache_follows_the_usual_variables(server, home, tmp_path, monkeypat
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "user"))
     assert fetch_published(MODEL) == tmp_path / "user/.cache/allmlp/mixer_models/gsam/Mixer-S_16.npz"
-
-
-def test_a_revision_of_what_has_none_is_refused(server):
-    with pytest.raises(CheckpointError, match="no revisions"):
-        fetch_published(MODEL, revision="main")
 
 
 def test_nothing_is_printed_where_nobody_looks(server, capfd):

@@ -11,12 +11,14 @@ import timm
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
+from tests.checkpoints.refusal import refused
 from tests.reference.other_layouts import linen_name, timm_name
 from torch import Tensor
 
-from allmlp import CheckpointError, ConfigError, MixerConfig, MlpMixer, load_checkpoint, save_checkpoint
+from allmlp import CheckpointError, ConfigError, MixerConfig, MlpMixer, Preprocessing, load_checkpoint, save_checkpoint
 from allmlp.checkpoints import UnknownGridError
 from allmlp.inference import eager_forward
+from allmlp.model import parameter_shapes
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -233,6 +235,18 @@ def test_an_image_size_that_the_weights_are_not_for_names_shapes_and_the_way_out
         load_checkpoint(source, image_size=48)
 
 
+def test_the_advice_for_an_image_size_leads_somewhere(tmp_path: Path) -> None:
+    config = dataclasses.replace(TINY, image_size=(16, 48))
+    path = tmp_path / "x.safetensors"
+    save_file({timm_name(name): weight for name, weight in tiny_state(config=config).items()}, path)
+    pattern = r"(?s)12 tokens; 32 × 96 pixels make 48\..*load_checkpoint\(\.\.\., image_size=ORIGINAL\)\.at_resolution"
+    pattern += r"\(\(32, 96\)\).*ORIGINAL may be .*\(16, 48\)"
+    with pytest.raises(CheckpointError, match=pattern) as caught:
+        load_checkpoint(path, image_size=(32, 96))
+    assert "--image-size" not in str(caught.value)  # which asks for the original size, too
+    assert load_checkpoint(path, image_size=(16, 48)).at_resolution((32, 96)).config.image_size == (32, 96)
+
+
 # --- what does not fit together ---------------------------------------------------------------------------------------
 
 
@@ -342,10 +356,47 @@ def test_a_gated_mixer_is_refused_by_its_shapes(tmp_path: Path) -> None:
 
 def test_nothing_is_read_of_a_file_whose_shapes_do_not_fit(tmp_path: Path) -> None:
     """The error comes from the list of names alone: the data of this file is not even there."""
-    header = {"stem.proj.weight": {"dtype": "F32", "shape": [1 << 40, 3, 8, 8], "data_offsets": [0, 3 << 48]}}
+    header_alone(tmp_path / "x.safetensors", **{"stem.proj.weight": [1 << 38, 3, 8, 8]})
+    with refused(
+        tmp_path / "x.safetensors", "shape: stem.proj.weight is (274877906944, 3, 8, 8), expected (24, 3, 8, 8)"
+    ):
+        load_checkpoint(tmp_path / "x.safetensors")
+    header_alone(tmp_path / "x.safetensors")  # all fits: now the data is missed
+    with refused(tmp_path / "x.safetensors", "damaged, cut short"):
+        load_checkpoint(tmp_path / "x.safetensors")
+
+
+def header_alone(path: Path, **shapes: list[int]) -> None:
+    """Write a safetensors file of TINY in timm's names, without data, and with other shapes where these are given."""
+    header, end = {}, 0
+    for name, weight in tiny_state().items():
+        start, end = end, end + weight.nbytes
+        shape = shapes.get(timm_name(name), list(weight.shape))
+        header[timm_name(name)] = {"dtype": "F32", "shape": shape, "data_offsets": [start, end]}
     text = json.dumps(header).encode()
-    (tmp_path / "x.safetensors").write_bytes(len(text).to_bytes(8, "little") + text)
-    with pytest.raises(CheckpointError, match=r"x\.safetensors"):
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
+
+
+@pytest.mark.parametrize("num_tokens", [(1 << 33) + 7, (1 << 44) + 7, 1 << 44, 0])
+@pytest.mark.parametrize("image_size", [None, 32])
+def test_more_tokens_than_any_image_has_are_refused_at_once(
+    num_tokens: int, image_size: int | None, tmp_path: Path
+) -> None:
+    shapes = {}
+    for index in range(TINY.num_blocks):
+        mixing = f"blocks.{index}.mlp_tokens"
+        shapes |= {f"{mixing}.fc1.weight": [12, num_tokens], f"{mixing}.fc2.weight": [num_tokens, 12]}
+        shapes |= {f"{mixing}.fc2.bias": [num_tokens]}
+    header_alone(tmp_path / "x.safetensors", **shapes)
+    with refused(tmp_path / "x.safetensors", f"{num_tokens:,} tokens are no grid"):
+        load_checkpoint(tmp_path / "x.safetensors", image_size=image_size)
+
+
+def test_a_name_of_prefixes_alone_takes_no_time(tmp_path: Path) -> None:
+    entry = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+    text = json.dumps({"module." * 290_000 + "x": entry}).encode()
+    (tmp_path / "x.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(4))
+    with refused(tmp_path / "x.safetensors", "no MLP-Mixer. Its weights are called x;"):
         load_checkpoint(tmp_path / "x.safetensors")
 
 
@@ -373,6 +424,53 @@ def test_a_folder_of_timm_brings_names_and_preprocessing(tmp_path: Path) -> None
         assert loaded.class_names == tuple("abcde")
         assert loaded.preprocessing.image_size == (64, 64)
         assert 0.88 < loaded.preprocessing.crop_fraction < 0.92
+
+
+def test_the_file_that_was_named_is_the_one_that_is_read(tmp_path: Path) -> None:
+    timm_folder(tmp_path)
+    torch.save(timm_model(seed=1).state_dict(), tmp_path / "pytorch_model.bin")
+    for name, seed in (("model.safetensors", 0), ("pytorch_model.bin", 1), ("config.json", 0)):
+        loaded = load_checkpoint(tmp_path / name)
+        assert torch.equal(loaded.weights["head.bias"], timm_model(seed).state_dict()["head.bias"])
+        assert loaded.class_names == tuple("abcde")
+
+
+def test_our_own_configuration_does_not_describe_other_weights(tmp_path: Path) -> None:
+    save_checkpoint(load_checkpoint(GOLDEN / "tiny_linen.npz"), tmp_path)
+    assert load_checkpoint(tmp_path / "model.safetensors").config == TINY
+    torch.save(timm_model().state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(
+        CheckpointError, match=r"pytorch_model\.bin: config\.json beside it describes model\.safetensors"
+    ):
+        load_checkpoint(tmp_path / "pytorch_model.bin")
+
+
+@pytest.mark.parametrize("image_size", [224, 64])
+def test_class_names_by_a_tag_are_those_of_the_shapes_that_it_names(image_size: int, tmp_path: Path) -> None:
+    """A network that was fine-tuned keeps the tag; its classes may be others."""
+    config = MixerConfig(
+        image_size=image_size,
+        patch_size=16,
+        num_blocks=12,
+        hidden_dim=768,
+        tokens_mlp_dim=384,
+        channels_mlp_dim=3072,
+        num_classes=1000,
+    )
+    state = {
+        timm_name(name): torch.zeros(shape, dtype=torch.float16) for name, shape in parameter_shapes(config).items()
+    }
+    save_file(state, tmp_path / "model.safetensors")
+    pretrained = {"input_size": [3, image_size, image_size], "tag": "miil_in21k_ft_in1k"}
+    described = {"architecture": "mixer_b16_224", "num_classes": 1000, "pretrained_cfg": pretrained}
+    (tmp_path / "config.json").write_text(json.dumps(described))
+    loaded = load_checkpoint(tmp_path)
+    if image_size == 224:
+        assert loaded.class_names[0] == "tench, Tinca tinca"
+        assert "(timm; class names by its tag miil_in21k_ft_in1k): unknown origin" in loaded.source
+    else:
+        assert loaded.class_names == tuple(map(str, range(1000)))
+        assert "(timm): unknown origin" in loaded.source
 
 
 def test_a_head_of_another_size_than_the_configuration_says_is_refused(tmp_path: Path) -> None:
@@ -453,6 +551,21 @@ def test_a_checkpoint_at_another_size_is_whole_and_says_what_was_done(tmp_path: 
     assert checkpoint.at_resolution(32) is checkpoint
     save_checkpoint(resampled, tmp_path / "r")
     assert load_checkpoint(tmp_path / "r").config == resampled.config
+
+
+def test_blocks_that_would_make_the_mixer_far_larger_are_not_taken_unasked() -> None:
+    """Their weights grow with the fourth power of the size: 2.1 times at twice the size here, 17 at four times."""
+    checkpoint = load_checkpoint(GOLDEN / "tiny_linen.npz")
+    assert "token mixing by 'block'" in checkpoint.at_resolution(64).source
+    large = checkpoint.at_resolution(128)
+    assert large.config.tokens_mlp_dim == TINY.tokens_mlp_dim
+    assert "'resample' (a whole multiple of the size before, but 'block' would make the Mixer" in large.source
+    assert checkpoint.at_resolution(128, "block").config.tokens_mlp_dim == 16 * TINY.tokens_mlp_dim
+    wide = dataclasses.replace(TINY, image_size=(8, 8), num_blocks=1, tokens_mlp_dim=1 << 16)
+    of_wide = dataclasses.replace(
+        checkpoint, config=wide, weights=tiny_state(config=wide), preprocessing=Preprocessing(image_size=8)
+    )
+    assert "would make the Mixer too large" in of_wide.at_resolution(40).source  # 25 times as wide: no Mixer is
 
 
 def test_a_checkpoint_with_other_patches_keeps_its_tokens() -> None:

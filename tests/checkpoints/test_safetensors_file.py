@@ -104,6 +104,11 @@ CASES: dict[str, tuple[Callable[[bytes], bytes], tuple[str, ...]]] = {
     "K12 hole": (with_hole, ("damaged",)),
     "K13 negative offset": (lambda content: changed(content, data_offsets=[-12, 0]), ("damaged",)),
     "K14 shape overflow": (lambda content: changed(content, shape=[1 << 62, 1 << 62]), ("damaged",)),
+    "K14 a size of a thousand digits": (
+        lambda content: changed(content, shape=[10**1000]),
+        ("nothing sensible about 'head.bias'",),
+    ),
+    "K14 a size of 2^62": (lambda content: changed(content, shape=[1 << 62]), ("nothing sensible about 'head.bias'",)),
     "K14 negative shape": (lambda content: changed(content, shape=[-3]), ("nothing sensible about 'head.bias'",)),
     "K15 longer than its shape": (lambda content: moved(content, -4, 0), ("damaged",)),
     "K16 unknown dtype": (

@@ -27,8 +27,8 @@ from allmlp import (
     load_checkpoint,
 )
 from allmlp.checkpoints.layouts import LAYOUTS
-from allmlp.checkpoints.timm import TimmDescription, lost_in_timm, read_timm_config, save_timm
-from allmlp.checkpoints.timm_config import matching_fraction
+from allmlp.checkpoints.timm import lost_in_timm, save_timm
+from allmlp.checkpoints.timm_config import TimmDescription, matching_fraction, read_timm_config
 from allmlp.inference import eager_forward
 from allmlp.model import parameter_shapes
 

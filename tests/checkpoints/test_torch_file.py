@@ -166,6 +166,30 @@ def test_k49_names_with_prefixes_are_as_stored(tmp_path: Path) -> None:
     assert_same(read(tmp_path / "a.pth"), state)
 
 
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_a_set_among_a_trainings_options_is_no_harm(tmp_path: Path, protocol: int) -> None:
+    torch.save(training_checkpoint(model=make_state(), tags={"a", "b"}), tmp_path / "a.pth", pickle_protocol=protocol)
+    assert_same(read(tmp_path / "a.pth"), make_state())
+
+
+def test_torchs_averaged_models_are_read(tmp_path: Path) -> None:
+    module = nn.Linear(3, 4)
+    averaged = torch.optim.swa_utils.AveragedModel(module)
+    expected = {f"module.{name}": weight for name, weight in module.named_parameters()}
+    torch.save({"model": make_state(), "model_ema": averaged.state_dict()}, tmp_path / "ema.pth")
+    torch.save(averaged.state_dict(), tmp_path / "bare.pth")
+    assert open_weights(tmp_path / "ema.pth").remark == "its EMA weights"
+    assert open_weights(tmp_path / "bare.pth").remark == "its averaged weights"
+    for name in ("ema.pth", "bare.pth"):
+        assert_same(read(tmp_path / name), expected)
+
+
+def test_an_empty_wrapper_hides_nothing(tmp_path: Path) -> None:
+    torch.save({"state_dict_ema": {}, "state_dict": {}, "model": make_state()}, tmp_path / "a.pth")
+    assert_same(read(tmp_path / "a.pth"), make_state())
+    assert open_weights(tmp_path / "a.pth").remark == ""
+
+
 def test_an_optimizers_state_stays_on_the_disk(tmp_path: Path) -> None:
     state = {f"w{index}": torch.full((512, 1024), float(index)) for index in range(4)}
     optimizer = {
@@ -353,6 +377,26 @@ def large_deflated() -> bytes:
     return bytes(content)
 
 
+def overlapping(count: int, size: int) -> bytes:
+    """Put each storage's member into the data of the one before: a file of `size` that holds `count` times as much."""
+    names = [f"archive/data/{index:04d}".encode() for index in range(count)]
+    names = [name + b"x" * (-(30 + len(name)) % 4) for name in names]  # so that all sizes are whole numbers
+    sizes = [size + sum(30 + len(name) for name in names[index + 1 :]) for index in range(count)]
+    keys = [name.decode().rpartition("/")[2] for name in names]
+    entries = {key: tensor(3, numel=size // 4, key=key) for key, size in zip(keys, sizes, strict=True)}
+    pickled = b"\x80\x02" + dict_of(**entries) + b"."
+    body, listing = b"", b""
+    for name, content in [(b"archive/data.pkl", pickled), *((name, b"") for name in names)]:
+        length = len(content) or sizes[names.index(name)]
+        crc, offset = zlib.crc32(content) if content else 0, len(body)
+        fields = (20, 0, 0, 0, 0x21, crc, length, length, len(name))
+        body += struct.pack("<4s5HLLLHH", b"PK\x03\x04", *fields, 0) + name + content
+        listing += struct.pack("<4s6HLLLHHHHHLL", b"PK\x01\x02", 20, *fields, 0, 0, 0, 0, 0, offset) + name
+    body += bytes(size)
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, count + 1, count + 1, len(listing), len(body), 0)
+    return body + listing + end
+
+
 def laughs(levels: int) -> bytes:
     """Nest a tuple of the one before, twice: hashed or printed, it takes 2^levels steps."""
     return b"N" + b"".join(b"q\x00h\x00\x86" for _ in range(levels))
@@ -426,6 +470,7 @@ CASES: dict[str, tuple[Callable[[], bytes], tuple[str, ...]]] = {
         large_deflated,
         ("1 compressed members", "'archive/data/0' (4,294,967,294 bytes)"),
     ),
+    "members in each other's data": (lambda: overlapping(30, MIB), ("its members overlap",)),
     "K54 deflated pickle": (
         lambda: assembled(STATE, b"0" + b"N" * (16 * MIB), method=zipfile.ZIP_DEFLATED),
         ("compressed members", "archive/data.pkl"),
@@ -484,6 +529,10 @@ CASES: dict[str, tuple[Callable[[], bytes], tuple[str, ...]]] = {
     "integers": (
         lambda: assembled(dict_of(a=tensor(3, numel=3, storage="LongStorage"))),
         ("not floating-point: 'a' (int64)",),
+    ),
+    "a negated view": (
+        lambda: pickled({"a": torch._neg_view(torch.ones(3))}, 2),
+        ("a negated or conjugate view", "resolve_neg()"),
     ),
     "complex numbers": (
         lambda: assembled(dict_of(a=tensor(3, numel=3, storage="ComplexFloatStorage"))),

@@ -35,6 +35,20 @@ def test_a_checkpoint_is_shown_with_preprocessing_classes_and_source(saved_check
     assert f"predict {saved_checkpoint}" in shown.out
 
 
+@pytest.mark.parametrize("size", ["64x", "x64", "6_4", "64x64x64", "٦٤", "-64", "64.0", "9" * 5000, ""])
+def test_what_is_no_size_exits_2(size, allmlp):
+    outcome = allmlp("inspect", "B/16", f"--image-size={size}")
+    assert outcome.code == 2
+    assert "expected pixels such as 64, or HxW such as 64x96" in outcome.err
+    assert len(outcome.err) < 1000
+
+
+@pytest.mark.parametrize(("size", "sides"), [("64", [64, 64]), ("64x96", [64, 96]), ("64×96", [64, 96])])
+def test_a_size_is_a_side_or_height_and_width(size, sides, allmlp):
+    facts = json.loads(allmlp("inspect", "B/16", "--image-size", size, "--json").out)
+    assert facts["model"]["image_size"] == sides
+
+
 def test_what_is_no_checkpoint_exits_4(tmp_path, allmlp):
     outcome = allmlp("inspect", tmp_path / "nothing")
     assert outcome.code == 4

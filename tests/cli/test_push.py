@@ -152,6 +152,8 @@ def test_timms_form_arrives_and_comes_back(hub, run, tmp_path):
     files = received(hub, "ann/timm")
     assert json.loads(files["config.json"])["architecture"] == "mixer_s32_224"
     assert b"hf-hub:ann/timm" in files["README.md"]
+    assert "What timm's form does not hold" in outcome.out
+    assert "Where the weights came from: random weights" in outcome.out
     shown = json.loads(run("inspect", "hf:ann/timm", "--json").out)
     assert shown["class_names"] == ["cat", "dog"]
     assert shown["model"]["gelu"] == "erf"
@@ -176,6 +178,43 @@ def test_a_runs_figures_stand_in_the_card(hub, run, saved_checkpoint, tmp_path):
     (tmp_path / "metrics.json").write_text(json.dumps({"evaluations": figures}))
     assert run("push", tmp_path, "ann/run").code == 0
     assert b"91.2% top-1 accuracy on the 1,372 photos of its test split." in received(hub, "ann/run")["README.md"]
+
+
+def test_a_home_is_replaced_whole_or_not_at_all(hub, run, saved_checkpoint, tmp_path):
+    config = json.loads((saved_checkpoint / "config.json").read_text())
+    config["source"] = "hf:ann/x; /home/anna/x.npz, /srv/home/ann/x, /home/ann-1, /home/ann/x.npz and /home/ann."
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "model.safetensors").write_bytes((saved_checkpoint / "model.safetensors").read_bytes())
+    hidden = "hf:ann/x; /home/anna/x.npz, /srv/home/ann/x, /home/ann-1, ~/x.npz and ~."
+    for index, (home, expected) in enumerate([("/home/ann", hidden), ("/", config["source"]), ("", config["source"])]):
+        outcome = run("push", tmp_path, f"ann/homes-{index}", HOME=home)
+        assert outcome.code == 0, outcome.err
+        assert json.loads(received(hub, f"ann/homes-{index}")["config.json"])["source"] == expected
+    run("--version", HOME=os.environ["HOME"])
+
+
+@pytest.mark.parametrize("branch", ["main", "new"])
+def test_a_card_that_somebody_wrote_is_kept(hub, run, saved_checkpoint, branch):
+    name = f"ann/card-{branch}"
+    hub.add(name, {"README.md": b"# Written by hand"})
+    outcome = run("push", saved_checkpoint, name, "--revision", branch)
+    assert outcome.code == 0, outcome.err
+    assert f"hf:{name}: its README.md was not written by allmlp and is kept" in outcome.err
+    assert received(hub, name, branch)["README.md"] == b"# Written by hand"
+    assert "model.safetensors" in received(hub, name, branch)
+
+
+def test_a_card_of_ours_is_replaced(hub, run, saved_checkpoint):
+    assert run("push", saved_checkpoint, "ann/ours", "--license", "mit").code == 0
+    outcome = run("push", saved_checkpoint, "ann/ours", "--license", "apache-2.0")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert b"license: apache-2.0" in received(hub, "ann/ours")["README.md"]
+
+
+def test_what_cannot_be_uploaded_is_told_before_anything_is_read(run, tmp_path):
+    for environment, words in (({"HF_TOKEN": None}, "hf auth login"), ({"ALLMLP_OFFLINE": "1"}, "forbids to upload")):
+        outcome = run("push", tmp_path / "no such checkpoint", "ann/nobody", **environment)
+        assert (outcome.code, words in outcome.err) == (4, True)
 
 
 def test_without_a_token_nothing_is_asked_for(hub, run, saved_checkpoint):

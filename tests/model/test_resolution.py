@@ -141,3 +141,14 @@ def test_block_refuses_fractions_and_names_the_nearest() -> None:
         ConfigError, match=r"80 × 72 is no whole multiple of 32 × 48.* heights: 64 or 96; widths: 48 or 96"
     ):
         at_resolution(CONFIG, drawn(), (80, 72), method="block")
+
+
+@pytest.mark.parametrize(("method", "side"), [("block", 2048), ("resample", 65536)])
+def test_weights_beyond_the_machines_memory_are_refused_before_any_is_made(method: str, side: int) -> None:
+    config = replace(CONFIG, image_size=(64, 64), patch_size=1, tokens_mlp_dim=256, num_blocks=1)
+    weights = {"head.bias": torch.zeros(7)}  # none of the others is reached
+    with pytest.raises(
+        ConfigError, match=rf"{side} × {side} by method '{method}'.* GB, of the .* GB of memory"
+    ) as caught:
+        at_resolution(config, weights, (side, side), method=method)
+    assert ("'resample' makes smaller" in str(caught.value)) == (method == "block")

@@ -187,13 +187,15 @@ class LocalHandler(BaseHTTPRequestHandler):
 class FileServer(LocalServer):
     """Serves `files`, bytes by path ("imagenet1k/Mixer-B_16.npz").
 
-    `etag`: "strong", "weak", or "" for none; `dated`: with Last-Modified; `md5`: as Google's storage announces it.
+    `etag`: "strong", "weak", or "" for none; `dated`: with Last-Modified; `md5`: as Google's storage announces it;
+    `sent_on`: where else some paths are said to be.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
     etag: str = "strong"
     dated: bool = False
     md5: str | None = None
+    sent_on: dict[str, str] = field(default_factory=dict)
 
     def handler(self) -> type[LocalHandler]:
         return _FileHandler
@@ -203,7 +205,11 @@ class _FileHandler(LocalHandler):
     def do_GET(self) -> None:
         if self.fails():
             return
-        content = self.site.files.get(self.route.removeprefix("/"))
+        path = self.route.removeprefix("/")
+        if path in self.site.sent_on:
+            self.answer(302, headers={"Location": self.site.sent_on[path]})
+            return
+        content = self.site.files.get(path)
         if content is None:
             self.answer(404, b"<html>no such file</html>")
             return

@@ -5,18 +5,21 @@ from allmlp.checkpoints.catalog import CATALOG, PublishedModel
 from allmlp.checkpoints.checkpoint import Checkpoint
 from allmlp.checkpoints.download import is_cached
 from allmlp.checkpoints.formats import FORMATS, Format
-from allmlp.checkpoints.hub import upload_folder
+from allmlp.checkpoints.hub import check_upload, fetch_card, upload_folder
 from allmlp.checkpoints.load import load_checkpoint
-from allmlp.checkpoints.model_card import model_card_text
+from allmlp.checkpoints.model_card import CARD_MARK, model_card_text
 from allmlp.checkpoints.native import save_checkpoint
 
 __all__ = [
+    "CARD_MARK",
     "CATALOG",
     "FORMATS",
     "Checkpoint",
     "Format",
     "PublishedModel",
     "UnknownGridError",
+    "check_upload",
+    "fetch_card",
     "is_cached",
     "load_checkpoint",
     "model_card_text",

@@ -3,14 +3,14 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 from allmlp.checkpoints.checks import check_shapes
 from allmlp.checkpoints.layouts import Layout, recognise, without_prefixes
 from allmlp.errors import CheckpointError, ConfigError
-from allmlp.model import PARAMETERS, MixerConfig
+from allmlp.model import MAX_SIDE, PARAMETERS, Gelu, MixerConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,7 +45,7 @@ def read_state(
     file: "WeightFile",
     *,
     image_size: int | tuple[int, int] | None = None,
-    gelu: Literal["tanh", "erf"] | None = None,
+    gelu: Gelu | None = None,
 ) -> State:
     """Read the weights of a Mixer from a file in any layout. Nothing is read before all names and shapes fit.
 
@@ -61,42 +61,51 @@ def read_state(
     stored = without_prefixes(file.shapes, where=where)
     layout = recognise(stored, where=where)
     shapes = {name: file.shapes[stored_name] for name, stored_name in stored.items()}
-    config = _config(shapes, layout, image_size=image_size, gelu=gelu, where=where)
+    lengths, num_blocks = _vote(shapes, layout)
+    config = _config(lengths, num_blocks, layout, image_size=image_size, gelu=gelu, where=where)
     ours = {name: layout.ours(name) for name in shapes}
     found = {
         ours_name or name: layout.squeezed(ours_name, shapes[name]) if ours_name else shapes[name]
         for name, ours_name in ours.items()
     }
-    check_shapes(config, found, layout=layout, where=where, advice=_advice(config, shapes, layout))
+    check_shapes(config, found, layout=layout, where=where, advice=_advice(config, lengths["S"]))
     read = file.read()
     weights = {our_name: layout.to_ours(our_name, read[stored[name]]) for name, our_name in ours.items() if our_name}
     return State(config, weights, f"{layout.name}, {file.remark}" if file.remark else layout.name)
 
 
-def _advice(config: MixerConfig, shapes: Mapping[str, tuple[int, ...]], layout: Layout) -> str:
-    num_tokens = _vote(shapes, layout)[0]["S"]
+def _advice(config: MixerConfig, num_tokens: int) -> str:
     if num_tokens == config.num_tokens:
         return ""
     height, width = config.image_size
+    what = f"They are for {num_tokens:,} tokens; {height} × {width} pixels make {config.num_tokens:,}. "
+    if math.isqrt(num_tokens) ** 2 == num_tokens:
+        return (
+            f"{what}To change their size, load them without image_size, then .at_resolution(({height}, {width})), or "
+            "--image-size of any command."
+        )
     return (
-        f"They are for {num_tokens:,} tokens; {height} × {width} pixels make {config.num_tokens:,}. To change their size, "
-        f"load them without image_size, then .at_resolution(({height}, {width})), or --image-size of any command."
+        f"{what}The tokens are no square grid: to change their size, say in Python which size the weights are for, "
+        f"load_checkpoint(..., image_size=ORIGINAL).at_resolution(({height}, {width})), and save_checkpoint what comes of it. "
+        f"ORIGINAL may be {_possible_sizes(num_tokens, config.patch_size)}."
     )
 
 
 def _config(
-    shapes: Mapping[str, tuple[int, ...]],
+    lengths: Mapping[str, int],
+    num_blocks: int,
     layout: Layout,
     *,
     image_size: int | tuple[int, int] | None,
-    gelu: Literal["tanh", "erf"] | None,
+    gelu: Gelu | None,
     where: str,
 ) -> MixerConfig:
-    lengths, num_blocks = _vote(shapes, layout)
     missing = sorted({"P", "S", "C", "D_S", "D_C"} - set(lengths))
     if missing:
         wanted = [_example(layout, symbol) for symbol in missing]
         raise CheckpointError(f"{where}: weights are missing from which to read its widths: {', '.join(wanted)}.")
+    if not 1 <= lengths["S"] <= MAX_SIDE**2:
+        raise CheckpointError(f"{where}: its {lengths['S']:,} tokens are no grid; expected 1 to {MAX_SIDE**2:,}.")
     size = image_size or _square(lengths["S"], lengths["P"], where=where)
     try:
         return MixerConfig(
@@ -142,17 +151,19 @@ def _example(layout: Layout, symbol: str) -> str:
 
 def _square(num_tokens: int, patch_size: int, *, where: str) -> int:
     side = math.isqrt(num_tokens)
-    if side * side != num_tokens or side == 0:
-        grids = [(height, num_tokens // height) for height in _divisors(num_tokens)]
-        grids.sort(key=lambda grid: abs(math.log(grid[0] / grid[1])))
-        sizes = ", ".join(f"({height * patch_size}, {width * patch_size})" for height, width in grids[:_MAX_GRIDS])
+    if side * side != num_tokens:
         raise UnknownGridError(
             f"{where}: its {num_tokens:,} tokens are no square grid, and the file does not say which grid they are. "
-            f"Give image_size (--image-size HxW): (height, width) in pixels, such as {sizes}."
+            f"Give image_size (--image-size HxW): (height, width) in pixels, such as "
+            f"{_possible_sizes(num_tokens, patch_size)}."
         )
     return side * patch_size
 
 
-def _divisors(number: int) -> Iterable[int]:
-    small = [divisor for divisor in range(1, math.isqrt(number) + 1) if number % divisor == 0]
-    return {*small, *(number // divisor for divisor in small)}
+def _possible_sizes(num_tokens: int, patch_size: int) -> str:
+    """Return the image sizes of the squarest grids of so many tokens, at most MAX_SIDE squared, for people."""
+    small = [divisor for divisor in range(1, math.isqrt(num_tokens) + 1) if num_tokens % divisor == 0]
+    grids = [(height, num_tokens // height) for height in small]
+    grids += [(width, height) for height, width in grids]
+    grids.sort(key=lambda grid: abs(math.log(grid[0] / grid[1])))
+    return ", ".join(f"({height * patch_size}, {width * patch_size})" for height, width in grids[:_MAX_GRIDS])

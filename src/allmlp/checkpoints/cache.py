@@ -2,13 +2,14 @@
 
 `digests.json` holds an entry a file: "imagenet1k/Mixer-B_16.npz" of the authors' bucket, or
 "timm/mixer_b16_224.goog_in21k@COMMIT/model.safetensors" of the hub. It is written when the file first arrives, and every
-later download of it must have the same digest.
+later download of it must have the same digest. What was put into the cache by hand is not recorded.
 """
 
 import dataclasses
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ __all__ = [
     "Record",
     "cache_directory",
     "digests_path",
+    "forget",
     "is_offline",
     "is_unchanged",
     "read_records",
@@ -41,11 +43,18 @@ class Record:
 
 
 def cache_directory() -> Path:
-    """Return the folder of downloads: ALLMLP_HOME, else "allmlp" in XDG_CACHE_HOME, else ~/.cache/allmlp."""
+    """Return the folder of downloads: ALLMLP_HOME, else "allmlp" in XDG_CACHE_HOME, else ~/.cache/allmlp.
+
+    Raises:
+        CheckpointError: it would be in the home of a user who has none.
+    """
     home = os.environ.get("ALLMLP_HOME")
-    if home:
-        return Path(home).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "allmlp"
+    try:
+        if home:
+            return Path(home).expanduser()
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "allmlp"
+    except RuntimeError as error:
+        raise CheckpointError(f"There is no folder for downloads ({error}). Name one with ALLMLP_HOME.") from error
 
 
 def is_offline() -> bool:
@@ -86,15 +95,29 @@ def remember(key: str, path: Path, sha256: str, model: str | None) -> None:
     Raises:
         CheckpointError: the cache cannot be written.
     """
-    from filelock import FileLock
-
     status = path.stat()
     record = Record(sha256=sha256, size=status.st_size, mtime_ns=status.st_mtime_ns, model=model)
+    _change_records(lambda records: records | {key: record})
+
+
+def forget(model: str) -> None:
+    """Remove what is recorded of a model of the catalogue: its file turned out to be none of it.
+
+    Raises:
+        CheckpointError: the cache cannot be written.
+    """
+    if any(record.model == model for record in read_records().values()):
+        _change_records(lambda records: {key: record for key, record in records.items() if record.model != model})
+
+
+def _change_records(change: Callable[[dict[str, Record]], dict[str, Record]]) -> None:
+    from filelock import FileLock
+
     target = digests_path()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{target}.lock"):
-            records = read_records() | {key: record}
+            records = change(read_records())
             write_json(target, {key: dataclasses.asdict(value) for key, value in sorted(records.items())})
     except OSError as error:
         raise CheckpointError(f"{target}: could not be written ({error.strerror or error}). {ANOTHER_CACHE}") from error

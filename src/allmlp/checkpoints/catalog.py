@@ -8,16 +8,16 @@ A name says what the weights are, whatever their publisher calls them. Sources o
   measured of the weights on the hub (results/results-imagenet.csv of huggingface/pytorch-image-models). An accuracy
   that we found in no source that could be checked is left empty, the GSAM paper's among them.
 
-No digest is published for any of these files: the first download records it (download.py).
+No digest is published for the authors' files: the first download records it (download.py). The hub says the digest of
+each of its files, which is checked (hub.py).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from allmlp.data import Preprocessing
 from allmlp.errors import CheckpointError
-from allmlp.model import VARIANTS, MixerConfig
+from allmlp.model import VARIANTS, Gelu, MixerConfig
 
 __all__ = ["CATALOG", "PublishedModel", "find_published", "fitting"]
 
@@ -104,7 +104,7 @@ def _shape(config: MixerConfig) -> tuple[int, ...]:
     )
 
 
-def _config(variant: str, labels: str, gelu: Literal["tanh", "erf"]) -> MixerConfig:
+def _config(variant: str, labels: str, gelu: Gelu) -> MixerConfig:
     return replace(SIZES[variant], num_classes=NUM_CLASSES[labels], gelu=gelu)
 
 

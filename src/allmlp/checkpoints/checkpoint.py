@@ -1,5 +1,6 @@
 """`Checkpoint`: weights, and everything that is needed to use them."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from allmlp.checkpoints.checks import check_shapes, listed
 from allmlp.data import Preprocessing
 from allmlp.errors import CheckpointError, ConfigError
-from allmlp.model import MixerConfig
+from allmlp.model import MixerConfig, num_parameters
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from allmlp.model import MlpMixer
 
 __all__ = ["Checkpoint"]
+
+# The parameters that "auto" lets appendix C's blocks add: their number rises with the fourth power of the size.
+_MAX_GROWTH = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,10 +86,12 @@ class Checkpoint:
             image_size: (height, width) in pixels, multiples of the patch size; an int is squared.
             method: "block" is appendix C of the paper, for whole multiples of the present size: at first its logits are the
                 mean of those of the parts. "resample" takes any size and keeps the hidden width. "auto" is "block"
-                where that can be, and "resample" elsewhere. `source` says which it was.
+                where that can be and makes the Mixer at most 4 times as large, and "resample" elsewhere. `source` says
+                which it was.
 
         Raises:
-            ConfigError: a size that cannot be; the nearest that can are named.
+            ConfigError: a size that cannot be (the nearest that can are named), or whose weights would take more than half
+                of this machine's memory.
         """
         from allmlp.model import at_resolution
 
@@ -124,6 +130,15 @@ class Checkpoint:
 
 def _best_method(old: MixerConfig, new: MixerConfig) -> tuple[Literal["block", "resample"], str]:
     """Return the better method for a change of size, and why; measured in experiments/resolution."""
+    from allmlp.model import resized
+
     if any(side % before for side, before in zip(new.image_size, old.image_size, strict=True)):
         return "resample", "no whole multiple of the size before"
+    try:
+        growth = num_parameters(resized(old, new.image_size, method="block")) / num_parameters(old)
+    except ConfigError:  # a width beyond any Mixer
+        growth = math.inf
+    if growth > _MAX_GROWTH:
+        how_large = f"{growth:,.1f} times as large" if growth < math.inf else "too large"
+        return "resample", f"a whole multiple of the size before, but 'block' would make the Mixer {how_large}"
     return "block", "a whole multiple of the size before"

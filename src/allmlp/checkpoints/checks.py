@@ -41,9 +41,7 @@ def check_shapes(
     if layout is not None:
         wanted = {name: layout.from_our_shape(shape) for name, shape in wanted.items()}
 
-    def shown(name: str) -> str:
-        return layout.theirs(name) if layout is not None else name
-
+    shown = str if layout is None else layout.theirs
     kinds = (
         [f"missing: {shown(name)} {wanted[name]}" for name in sorted(set(wanted) - set(found))],
         [f"unexpected: {_printable(name)} {found[name]}" for name in sorted(set(found) - set(wanted))],

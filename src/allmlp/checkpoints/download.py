@@ -1,13 +1,17 @@
 """Published weights by name: from the cache, or from the network into it. A file is there whole and checked, or not."""
 
+import contextlib
 import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from allmlp.checkpoints.cache import (
     ANOTHER_CACHE,
+    Record,
     cache_directory,
     digests_path,
+    forget,
     is_offline,
     is_unchanged,
     read_records,
@@ -15,60 +19,69 @@ from allmlp.checkpoints.cache import (
     sha256_of,
 )
 from allmlp.checkpoints.catalog import CATALOG, PublishedModel
-from allmlp.checkpoints.http_file import receive, without_secrets
+from allmlp.checkpoints.http_file import check_address, discard, receive
 from allmlp.checkpoints.hub import cached_weights, fetch_hub
 from allmlp.errors import CheckpointError
 
-__all__ = ["fetch_hub", "fetch_published", "is_cached", "known_digest"]
+__all__ = ["fetch_hub", "fetch_published", "forget_published", "is_cached", "known_digest"]
 
 BUCKET_URL = "https://storage.googleapis.com/mixer_models"
 
 
-def fetch_published(model: PublishedModel, *, revision: str | None = None) -> Path:
+def fetch_published(model: PublishedModel) -> Path:
     """Return the weights of a catalogue entry, downloading what is not in the cache.
 
-    That is the authors' .npz file, or the hub's folder with config.json and model.safetensors. `revision` is a branch,
-    a tag or a commit of the hub's repository.
+    That is the authors' .npz file, or the hub's folder with config.json and model.safetensors of the newest revision.
 
     Raises:
-        CheckpointError: not in the cache and not to be had, another content than the recorded one, or a revision of
-            what has none.
+        CheckpointError: not in the cache and not to be had, another content than the recorded one, or the content of
+            another model.
     """
     if model.hub_repository is not None:
-        # What the catalogue says of a repository holds for its newest revision.
-        return fetch_hub(model.hub_repository, revision=revision, model=model.name if revision is None else None)
-    if revision is not None:
-        raise CheckpointError(f"{model.name}: the authors' files have no revisions; leave {revision!r} away.")
+        return fetch_hub(model.hub_repository, model=model.name)
     return _fetch_file(model)
+
+
+def forget_published(model: PublishedModel, path: Path) -> str:
+    """Drop the digest recorded for `model`, whose file at `path` is none of it, and return what the user can do."""
+    with contextlib.suppress(CheckpointError):  # a record that cannot be changed is told by the next download
+        forget(model.name)
+    if model.hub_repository is not None:
+        return f"For whatever the repository holds, name its revision: hf:{model.hub_repository}@main."
+    if path == _file_path(model):
+        return "Delete the file, and it will be downloaded anew."
+    return f"It was taken for {model.name} by its digest, which is not recorded any more: load it again as what it is."
 
 
 def is_cached(model: PublishedModel) -> bool:
     """Whether `fetch_published` would need no network."""
     if model.hub_repository is not None:
         return cached_weights(model.hub_repository) is not None
-    return _file_path(model).is_file()
+    with contextlib.suppress(CheckpointError, OSError):  # no cache at all
+        path = _file_path(model)
+        return path.is_file() and path.stat().st_size > 0
+    return False
 
 
 def known_digest(path: Path) -> PublishedModel | None:
-    """Return the published model that a file is by its content, None when nothing tells.
+    """Return the published model that a file is by its content, None when nothing tells, or when two models claim it.
 
-    Only digests that are known or were recorded by a download tell; the file is not read unless its size fits one.
+    Only digests that are known or were recorded by a download tell; the file is not read unless its size fits one. A
+    record that cannot be read tells nothing.
 
     Raises:
-        CheckpointError: the record of digests, or the file, cannot be read.
+        CheckpointError: the file cannot be read.
     """
-    size, digests = path.stat().st_size, {}
-    for record in read_records().values():
-        model = CATALOG.get(record.model or "")
-        if record.size == size and model is not None:
-            digests[record.sha256] = model
-    digests |= {model.sha256: model for model in CATALOG.values() if model.sha256 is not None}
-    if not digests:
-        return None
     try:
-        return digests.get(sha256_of(path))
+        size = path.stat().st_size
+        claims = [(model.sha256, model.name) for model in CATALOG.values() if model.sha256 is not None]
+        with contextlib.suppress(CheckpointError):
+            claims += [(one.sha256, one.model) for one in read_records().values() if one.size == size and one.model]
+        digest = sha256_of(path) if claims else ""
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    names = {name for claimed, name in claims if claimed == digest}
+    return CATALOG.get(names.pop()) if len(names) == 1 else None
 
 
 def _fetch_file(model: PublishedModel) -> Path:
@@ -98,46 +111,62 @@ def _fetch_file(model: PublishedModel) -> Path:
 
 def _download(model: PublishedModel, path: Path) -> None:
     url, part = _url(model), path.with_name(path.name + ".part")
+    records = read_records()  # one that cannot be read is told before minutes of waiting
     receive(url, part)
     digest = sha256_of(part)
-    try:
-        if not zipfile.is_zipfile(part):  # such as the page of a network that wants a login
-            with part.open("rb") as file:
-                start = file.read(60)
-            raise CheckpointError(f"{without_secrets(url)}: this is no .npz file; it starts with {start!r}. Not kept.")
-        _check_digest(model, url, digest)
-        _to_disk(part)
-        remember(_key(model), part, digest, model.name)
-        part.replace(path)  # last, so that a file with this name is whole and its digest recorded
-    finally:
-        part.unlink(missing_ok=True)
-        part.with_name(part.name + ".json").unlink(missing_ok=True)
+    if not zipfile.is_zipfile(part):  # such as the page of a network that wants a login
+        with part.open("rb") as file:
+            start = file.read(60)
+        discard(part)
+        raise CheckpointError(f"{url}: this is no .npz file; it starts with {start!r}. Not kept.")
+    if problem := _wrong_digest(model, digest, records):
+        discard(part)
+        raise CheckpointError(f"{url}: what arrived has the SHA-256 {digest}, but {problem}")
+    _to_disk(part)
+    remember(_key(model), part, digest, model.name)
+    part.replace(path)  # last, so that a file with this name is whole and its digest recorded
+    discard(part)
 
 
-def _check_digest(model: PublishedModel, url: str, digest: str) -> None:
-    record = read_records().get(_key(model))
+def _wrong_digest(model: PublishedModel, digest: str, records: Mapping[str, Record]) -> str:
+    """Return what speaks against a digest, or ""."""
+    record = records.get(_key(model))
     expected = model.sha256 or (record.sha256 if record else digest)
-    if digest == expected:
-        return
-    who = "is published" if model.sha256 else f"was recorded in {digests_path()} by an earlier download"
-    raise CheckpointError(
-        f"{without_secrets(url)}: what arrived has the SHA-256 {digest}, but {expected} {who}. It was damaged or "
-        f"exchanged, and is not kept. Try again; if {model.name} was published anew, delete its entry "
-        f"{_key(model)!r} from the record."
-    )
+    if digest != expected:
+        who = "is published" if model.sha256 else f"was recorded in {digests_path()} by an earlier download"
+        return (
+            f"{expected} {who}. It was damaged or exchanged, and is not kept. Try again; if {model.name} was published "
+            f"anew, delete its entry {_key(model)!r} from the record."
+        )
+    for key, other in records.items():
+        if other.sha256 == digest and other.model not in (None, model.name):
+            return (
+                f"{digests_path()} records that for {other.model}, so that it is not {model.name}. Not kept. If "
+                f"{other.model} is what was wrong, delete its file and its entry {key!r} from the record."
+            )
+    return ""
 
 
 def _is_sound(model: PublishedModel, path: Path) -> bool:
-    if not path.is_file():
+    """Whether the cache holds the model's file, by its digest where one is known.
+
+    Nothing is recorded of a file without one: it was put there by hand, and may turn out to be no such model.
+
+    Raises:
+        CheckpointError: it is another published model's.
+    """
+    if not path.is_file() or not path.stat().st_size:
         return False
     record = read_records().get(_key(model))
     if record is not None and is_unchanged(path, record):
         return model.sha256 is None or record.sha256 == model.sha256
-    digest = sha256_of(path)
-    if digest != (model.sha256 or (record.sha256 if record else digest)):
-        return False
-    # Whole, as its name tells, and put there by hand or by a process that could not record it.
-    remember(_key(model), path, digest, model.name)
+    if record is not None or model.sha256 is not None:
+        return sha256_of(path) == (model.sha256 or (record.sha256 if record else ""))
+    other = known_digest(path)
+    if other is not None and other is not model:
+        raise CheckpointError(
+            f"{path}: this is {other.name} by its SHA-256, not {model.name}. Delete the file, and it will be downloaded."
+        )
     return True
 
 
@@ -156,4 +185,7 @@ def _file_path(model: PublishedModel) -> Path:
 
 
 def _url(model: PublishedModel) -> str:
-    return f"{(os.environ.get('ALLMLP_MIXER_MODELS_URL') or BUCKET_URL).rstrip('/')}/{_key(model)}"
+    mirror = os.environ.get("ALLMLP_MIXER_MODELS_URL")
+    if mirror:
+        check_address(mirror, what="ALLMLP_MIXER_MODELS_URL")
+    return f"{(mirror or BUCKET_URL).rstrip('/')}/{_key(model)}"

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from allmlp.checkpoints.cache import is_offline, is_unchanged, read_records, remember, sha256_of
+from allmlp.checkpoints.file_names import CONFIG_FILE, WEIGHTS_FILES
+from allmlp.checkpoints.http_file import without_secrets
+from allmlp.data import printable
 from allmlp.errors import CheckpointError
 
-__all__ = ["cached_weights", "fetch_hub", "upload_folder"]
-
-CONFIG_FILE = "config.json"
-WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")  # in order of preference
+__all__ = ["cached_weights", "check_upload", "fetch_card", "fetch_hub", "upload_folder"]
 
 SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -37,7 +37,7 @@ def fetch_hub(repository: str, *, revision: str | None = None, model: str | None
         # The rest from the same commit, even when somebody pushes in between.
         commit = config.parent.name
         weights = _download_weights(repository, commit)
-    _check_content(repository, commit, weights, model)
+        _check_content(repository, commit, weights, model)
     return config.parent
 
 
@@ -52,18 +52,48 @@ def cached_weights(repository: str, revision: str = "main") -> Path | None:
     return None
 
 
+def check_upload(repository: str) -> None:
+    """Refuse an upload that cannot be, before anything is prepared for it; asks nobody.
+
+    Raises:
+        CheckpointError: the network is forbidden, or there is no token.
+    """
+    from huggingface_hub import get_token
+
+    if is_offline():
+        raise CheckpointError(f"{repository}: HF_HUB_OFFLINE or ALLMLP_OFFLINE forbids to upload; unset it.")
+    if get_token() is None:
+        raise CheckpointError(f"{repository}: uploading needs a token of yours with the right to write. {LOG_IN}")
+
+
+def fetch_card(repository: str, revision: str) -> str | None:
+    """Return the README.md that an upload to this branch would replace, None where there is none.
+
+    Raises:
+        CheckpointError: no network, or an answer that is none of a hub.
+    """
+    from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+
+    with _clear_errors(repository, revision):
+        for branch in (revision, "main"):  # which a new branch begins as
+            try:
+                return _download(repository, "README.md", branch).read_text(encoding="utf-8", errors="replace")
+            except RevisionNotFoundError:
+                continue
+            except (RemoteEntryNotFoundError, RepositoryNotFoundError):
+                return None  # a token that is wrong is told by the upload
+    return None
+
+
 def upload_folder(directory: Path, repository: str, *, private: bool, revision: str, message: str) -> str:
     """Upload all files of a folder as one commit and return its URL. The repository and the branch are made if need be.
 
     Raises:
         CheckpointError: no token, no permission, no network, or a repository that is public though `private` is wished.
     """
-    from huggingface_hub import HfApi, get_token
+    from huggingface_hub import HfApi
 
-    if is_offline():
-        raise CheckpointError(f"{repository}: HF_HUB_OFFLINE or ALLMLP_OFFLINE forbids to upload; unset it.")
-    if get_token() is None:
-        raise CheckpointError(f"{repository}: uploading needs a token of yours with the right to write. {LOG_IN}")
+    check_upload(repository)
     api = HfApi()
     with _clear_errors(repository, revision), _bars_on_terminals_only():
         # private=None leaves the organisation's default in place.
@@ -115,13 +145,15 @@ def _check_content(repository: str, commit: str, path: Path, model: str | None) 
             remember(key, path, record.sha256, model)
         return
     promised = _promised_sha256(path)
+    expected = promised or (record.sha256 if record else None)
     found = sha256_of(path)
-    if found != (promised or (record.sha256 if record else found)):
+    if expected is not None and found != expected:
+        who = "the hub promises" if promised else "an earlier download had"
         blob = path.parent / path.readlink() if path.is_symlink() else path
         blob.unlink(missing_ok=True)
         path.unlink(missing_ok=True)
         raise CheckpointError(
-            f"hf:{repository}, {path.name}: what arrived has the SHA-256 {found}, the hub promises {promised}. It was "
+            f"hf:{repository}, {path.name}: what arrived has the SHA-256 {found}, {who} {expected}. It was "
             "damaged and has been removed from the cache; try again."
         )
     remember(key, path, found, model)
@@ -209,12 +241,11 @@ def _root(error: Exception) -> Exception:
 def _without_secrets(text: str) -> str:
     from huggingface_hub import get_token
 
-    text = re.sub(r"://[^/\s@]*@", "://", text)
-    text = re.sub(r"(https?://[^\s?'\"]*)\?[^\s'\"]*", r"\1", text)  # signed addresses
+    text = without_secrets(text)
     token = get_token()
     return text.replace(token, "***") if token else text
 
 
 def _listed(files: list[str]) -> str:
-    shown = ", ".join(name if name.isprintable() else ascii(name) for name in files[:20])
+    shown = ", ".join(map(printable, files[:20]))
     return f"{shown} and {len(files) - 20:,} more" if len(files) > 20 else shown or "nothing"

@@ -8,11 +8,11 @@ import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from allmlp.checkpoints.strangers import looks_like
 from allmlp.errors import CheckpointError
-from allmlp.model import PARAMETERS, Axis
+from allmlp.model import PARAMETERS, Axis, Gelu
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["LAYOUTS", "Layout", "recognise", "without_prefixes"]
 
 # What wraps a model's names: DistributedDataParallel, torch.compile, transformers' TimmWrapper.
-_PREFIXES = ("module.", "_orig_mod.", "timm_model.")
+_PREFIXES = re.compile(r"(?:module\.|_orig_mod\.|timm_model\.)*")
 
 _FLAX_AXES: Mapping[int, tuple[int, ...]] = {1: (0,), 2: (1, 0), 4: (2, 3, 1, 0)}  # theirs, as places among ours
 
@@ -38,7 +38,7 @@ class Layout:
     """
 
     name: str
-    gelu: Literal["tanh", "erf"]
+    gelu: Gelu
     modules: Mapping[str, str]
     leaves: tuple[str, str, str]
     is_flax: bool
@@ -100,7 +100,7 @@ class Layout:
 
 def _layout(
     name: str,
-    gelu: Literal["tanh", "erf"],
+    gelu: Gelu,
     modules: tuple[str, ...],
     leaves: tuple[str, str, str],
     *,
@@ -198,9 +198,8 @@ def without_prefixes(names: Iterable[str], *, where: str) -> dict[str, str]:
     """
     stripped: dict[str, str] = {}
     for name in names:
-        bare = name
-        while prefix := next((prefix for prefix in _PREFIXES if bare.startswith(prefix)), ""):
-            bare = bare[len(prefix) :]
+        prefixes = _PREFIXES.match(name)
+        bare = name[prefixes.end() :] if prefixes else name
         if bare in stripped:
             raise CheckpointError(
                 f"{where}: {bare[:200]!r} stands in it twice, as {stripped[bare][:200]!r} and as {name[:200]!r}. "

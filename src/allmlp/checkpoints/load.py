@@ -4,25 +4,26 @@ import dataclasses
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 from allmlp.checkpoints.architecture import State, read_state
 from allmlp.checkpoints.catalog import PublishedModel, find_published, fitting
 from allmlp.checkpoints.checkpoint import Checkpoint
 from allmlp.checkpoints.checks import check_finite
-from allmlp.checkpoints.native import CONFIG_FILE, read_native
+from allmlp.checkpoints.download import forget_published
+from allmlp.checkpoints.file_names import CONFIG_FILE
+from allmlp.checkpoints.native import read_native
 from allmlp.checkpoints.places import Place, find_place
 from allmlp.checkpoints.timm import ARCHITECTURES
 from allmlp.checkpoints.timm_config import TimmDescription, read_timm_config
 from allmlp.checkpoints.weight_file import open_weights
 from allmlp.data import Preprocessing, label_names
 from allmlp.errors import CheckpointError, ConfigError
-from allmlp.model import MixerConfig
+from allmlp.model import Gelu, MixerConfig
 
 __all__ = ["load_checkpoint"]
 
 ImageSize = int | tuple[int, int]
-Gelu = Literal["tanh", "erf"]
 
 # "resmall-crop" of the paper (section 3, table 3): what a file without pre-processing is taken to have been made for.
 _ASSUMED_CROP = 0.875
@@ -65,7 +66,7 @@ def load_checkpoint(
 
 def _read(place: Place, image_size: ImageSize | None, gelu: Gelu | None) -> Checkpoint:
     if place.published is not None and place.published.warning:
-        warnings.warn(place.published.warning, UserWarning, stacklevel=4)
+        warnings.warn(place.published.warning, UserWarning, stacklevel=3)
     if place.kind == "allmlp":
         checkpoint = read_native(place.folder)
         _check_size(checkpoint.config, image_size, where=place.folder)
@@ -78,12 +79,13 @@ def _read(place: Place, image_size: ImageSize | None, gelu: Gelu | None) -> Chec
 def _published(place: Place, published: PublishedModel, image_size: ImageSize | None, gelu: Gelu | None) -> Checkpoint:
     wanted = dataclasses.replace(published.config, gelu=gelu or published.config.gelu)
     _check_size(wanted, image_size, where=place.weights)
-    state = read_state(open_weights(place.weights), image_size=wanted.image_size, gelu=wanted.gelu)
-    if state.config != wanted:
-        raise CheckpointError(
-            f"{place.weights}: this is not {published.name}: its weights are for {state.config}, expected {wanted}. "
-            "Delete the file, and it will be downloaded anew."
-        )
+    try:
+        state = read_state(open_weights(place.weights), image_size=wanted.image_size, gelu=wanted.gelu)
+        if state.config != wanted:
+            raise CheckpointError(f"{place.weights}: its weights are for {state.config}, expected {wanted}.")
+    except CheckpointError as error:
+        advice = forget_published(published, place.weights)
+        raise CheckpointError(f"{error}\nThis is not {published.name}. {advice}") from error
     names = _numbers(wanted) if published.labels is None else label_names(published.labels)
     return _checkpoint(state, published.preprocessing, names, place.evidence)
 
@@ -106,8 +108,10 @@ def _timm(place: Place, image_size: ImageSize | None, gelu: Gelu | None) -> Chec
         )
     preprocessing = described.preprocessing or _assumed(state.config)
     preprocessing = dataclasses.replace(preprocessing, image_size=state.config.image_size)
-    names = described.class_names or _names_by_tag(described) or _numbers(state.config)
-    return _checkpoint(state, preprocessing, names, _unknown(place, state))
+    names, form = described.class_names, state.form
+    if names is None and (names := _names_by_tag(described, state.config)) is not None:
+        form += f"; class names by its tag {described.tag}"
+    return _checkpoint(state, preprocessing, names or _numbers(state.config), _unknown(place, state.config, form))
 
 
 def _kind(config: MixerConfig) -> tuple[int, int, int]:
@@ -116,7 +120,7 @@ def _kind(config: MixerConfig) -> tuple[int, int, int]:
 
 def _bare(place: Place, image_size: ImageSize | None, gelu: Gelu | None) -> Checkpoint:
     state = read_state(open_weights(place.weights), image_size=image_size, gelu=gelu)
-    return _checkpoint(state, _assumed(state.config), _numbers(state.config), _unknown(place, state))
+    return _checkpoint(state, _assumed(state.config), _numbers(state.config), _unknown(place, state.config, state.form))
 
 
 def _checkpoint(state: State, preprocessing: Preprocessing, names: Sequence[str], source: str) -> Checkpoint:
@@ -157,17 +161,20 @@ def _numbers(config: MixerConfig) -> tuple[str, ...]:
     return tuple(map(str, range(config.num_classes)))
 
 
-def _names_by_tag(described: TimmDescription) -> tuple[str, ...] | None:
-    """Return the class names of weights that timm published: its own configurations leave them to the tag."""
+def _names_by_tag(described: TimmDescription, config: MixerConfig) -> tuple[str, ...] | None:
+    """Return the class names of weights that timm published: its own configurations leave them to the tag.
+
+    A fine-tuned network keeps the tag of what it began as: where the shapes differ, the classes may, too.
+    """
     if described.architecture is None or described.tag is None:
         return None
     published = find_published(f"{described.architecture}.{described.tag}")
-    if published is None or published.labels is None or published.config.num_classes != described.num_classes:
+    if published is None or published.labels is None or published.name not in fitting(config):
         return None
     return label_names(published.labels)
 
 
-def _unknown(place: Place, state: State) -> str:
-    fits = fitting(state.config)
+def _unknown(place: Place, config: MixerConfig, form: str) -> str:
+    fits = fitting(config)
     said = f"fits {', '.join(fits)}" if fits else "fits no published Mixer"
-    return f"{place.evidence} ({state.form}): unknown origin; {said}"
+    return f"{place.evidence} ({form}): unknown origin; {said}"

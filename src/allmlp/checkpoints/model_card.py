@@ -6,7 +6,10 @@ from allmlp.checkpoints.checkpoint import Checkpoint
 from allmlp.data import printable
 from allmlp.model import num_parameters
 
-__all__ = ["model_card_text"]
+__all__ = ["CARD_MARK", "model_card_text"]
+
+# Not shown on the hub. A card with it may be replaced by the next.
+CARD_MARK = "<!-- Written by `allmlp push`, which replaces this card unless this line is removed. -->"
 
 MAX_NAMES = 100
 NOT_EVALUATED = "No evaluation came with this model: measure it on photos of your own before you rely on it."
@@ -37,6 +40,7 @@ def model_card_text(
         "## Pre-processing\n\n" + _table(_preprocessing_rows(checkpoint)),
         "## Classes\n\n" + _classes(checkpoint.class_names),
         "## Limits\n\n" + "".join(f"- {_text(line)}\n" for line in [*(evaluations or [NOT_EVALUATED]), *_LIMITS]),
+        f"{CARD_MARK}\n",
     ]
     return "\n".join(parts)
 

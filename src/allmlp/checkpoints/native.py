@@ -6,6 +6,7 @@ from typing import Any
 
 from allmlp.checkpoints.checkpoint import Checkpoint
 from allmlp.checkpoints.checks import check_shapes
+from allmlp.checkpoints.file_names import CONFIG_FILE, WEIGHTS_FILE
 from allmlp.checkpoints.json_file import read_json_object
 from allmlp.checkpoints.safetensors_file import open_safetensors
 from allmlp.config import from_dict, to_dict
@@ -14,10 +15,8 @@ from allmlp.errors import CheckpointError, ConfigError
 from allmlp.files import to_json, write_together
 from allmlp.model import MixerConfig
 
-__all__ = ["CONFIG_FILE", "FORMAT", "WEIGHTS_FILE", "read_native", "save_checkpoint"]
+__all__ = ["FORMAT", "read_native", "save_checkpoint"]
 
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
 FORMAT = "allmlp checkpoint"
 VERSION = 1
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from allmlp.checkpoints.buffers import make_buffers
-from allmlp.checkpoints.weight_file import WeightFile
+from allmlp.checkpoints.weight_file import WeightFile, is_possible
 from allmlp.checkpoints.zip_members import ZIP_ERRORS, ZipMember, list_members, read_into, read_start
 from allmlp.errors import CheckpointError
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["open_npz"]
 
 MAX_HEADER_BYTES = 10_000  # NumPy's own limit
-MAX_DIMENSIONS = 16
-MAX_NUMBERS = 1 << 48  # also along the other axes of an array without any: NumPy and torch count them
 
 # Weights hardly compress: float32 that was bfloat16 to a half, a head of zeros to nothing.
 MAX_EXPANSION = 4
@@ -142,9 +140,9 @@ def _parse_shape(text: str) -> tuple[int, ...]:
     sizes = [size.strip().removesuffix("L") for size in text.strip("()").split(",")]
     if not sizes[-1]:  # of a trailing comma, or of no axes
         del sizes[-1]
-    if text.startswith("(") and len(sizes) <= MAX_DIMENSIONS and all(re.fullmatch(r"\d{1,15}", size) for size in sizes):
+    if text.startswith("(") and all(re.fullmatch(r"\d{1,15}", size) for size in sizes):
         shape = tuple(map(int, sizes))
-        if math.prod(max(1, size) for size in shape) <= MAX_NUMBERS:
+        if is_possible(shape):
             return shape
     raise ValueError(f"its header describes a shape that cannot be: {text[:80]!a}")
 

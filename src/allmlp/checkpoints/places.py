@@ -6,15 +6,15 @@ from typing import Literal
 
 from allmlp.checkpoints.catalog import CATALOG, PublishedModel, find_published
 from allmlp.checkpoints.download import fetch_hub, fetch_published, known_digest
+from allmlp.checkpoints.file_names import CONFIG_FILE, WEIGHTS_FILE, WEIGHTS_FILES
 from allmlp.checkpoints.json_file import read_json_object
-from allmlp.checkpoints.native import CONFIG_FILE, FORMAT, WEIGHTS_FILE
+from allmlp.checkpoints.native import FORMAT
 from allmlp.errors import CheckpointError, did_you_mean
 
 __all__ = ["Place", "find_place"]
 
 _HUB = "hf:"
-_TIMM_WEIGHTS = (WEIGHTS_FILE, "pytorch_model.bin")  # in order of preference
-_INDEX_FILES = tuple(f"{name}.index.json" for name in _TIMM_WEIGHTS)
+_INDEX_FILES = tuple(f"{name}.index.json" for name in WEIGHTS_FILES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,8 @@ def _local(path: Path, published: PublishedModel | None, *, evidence: str) -> Pl
         folder = _folder(path)
         if folder is None:
             return _weights_file(path, published, evidence)
-        return _described(folder, published, evidence)
+        named = path if path.name in WEIGHTS_FILES and not path.is_dir() else None
+        return _described(folder, named, published, evidence)
     except OSError as error:  # a name that is too long, a folder that may not be read
         raise CheckpointError(f"{path}: could not be read ({error.strerror or error}).") from error
 
@@ -83,13 +84,13 @@ def _folder(path: Path) -> Path | None:
     """Return the folder whose config.json describes the weights; None for a file of weights alone."""
     if not path.is_dir():
         beside = path.parent / CONFIG_FILE
-        if path.name == CONFIG_FILE or (path.name in _TIMM_WEIGHTS and beside.is_file()):
+        if path.name == CONFIG_FILE or (path.name in WEIGHTS_FILES and beside.is_file()):
             return path.parent
         return None
     for candidate in (path, path / "checkpoints" / "best", path / "best"):
         if (candidate / CONFIG_FILE).is_file():
             return candidate
-    for name in _TIMM_WEIGHTS:
+    for name in WEIGHTS_FILES:
         if (path / name).exists():
             raise CheckpointError(
                 f"{path}: not a checkpoint: there is no {CONFIG_FILE} beside {name} in it. "
@@ -101,20 +102,26 @@ def _folder(path: Path) -> Path | None:
     )
 
 
-def _described(folder: Path, published: PublishedModel | None, evidence: str) -> Place:
-    if read_json_object(folder / CONFIG_FILE).get("format") == FORMAT:
-        return Place(kind="allmlp", folder=folder, weights=folder / WEIGHTS_FILE, evidence=evidence)
+def _described(folder: Path, named: Path | None, published: PublishedModel | None, evidence: str) -> Place:
+    """Return the place that a config.json describes; `named` is the file of weights that the source named, if it did."""
     values = read_json_object(folder / CONFIG_FILE)
+    if values.get("format") == FORMAT:
+        if named is not None and named.name != WEIGHTS_FILE:
+            raise CheckpointError(
+                f"{named}: {CONFIG_FILE} beside it describes {WEIGHTS_FILE} alone. To read other weights, move this file "
+                "to a folder of its own."
+            )
+        return Place(kind="allmlp", folder=folder, weights=folder / WEIGHTS_FILE, evidence=evidence)
     if not {"architecture", "pretrained_cfg", "model_type"} & set(values):
         raise CheckpointError(
             f'{folder / CONFIG_FILE}: not a configuration of allmlp (it lacks "format": "{FORMAT}"), and none of timm '
             '(it lacks "architecture").'
         )
-    weights = next((folder / name for name in _TIMM_WEIGHTS if (folder / name).exists()), None)
+    weights = named or next((folder / name for name in WEIGHTS_FILES if (folder / name).exists()), None)
     if weights is None:
         _refuse_shards(folder)
         raise CheckpointError(
-            f"{folder}: there are no weights beside {CONFIG_FILE}: expected {' or '.join(_TIMM_WEIGHTS)}."
+            f"{folder}: there are no weights beside {CONFIG_FILE}: expected {' or '.join(WEIGHTS_FILES)}."
         )
     return Place(kind="timm", folder=folder, weights=weights, published=published, evidence=evidence)
 

@@ -6,7 +6,7 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from allmlp.checkpoints.weight_file import WeightFile
+from allmlp.checkpoints.weight_file import WeightFile, is_possible
 from allmlp.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -122,4 +122,4 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _is_shape(shape: Any) -> bool:
-    return isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape)
+    return isinstance(shape, list) and all(type(size) is int for size in shape) and is_possible(shape)

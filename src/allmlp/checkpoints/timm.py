@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from allmlp.checkpoints.checkpoint import Checkpoint
+from allmlp.checkpoints.file_names import CONFIG_FILE, WEIGHTS_FILE
 from allmlp.checkpoints.layouts import LAYOUTS
-from allmlp.checkpoints.timm_config import FIT_BY_CROP_MODE, TimmDescription, matching_fraction, read_timm_config
+from allmlp.checkpoints.timm_config import FIT_BY_CROP_MODE, matching_fraction
 from allmlp.data import Preprocessing
 from allmlp.errors import ConfigError
 from allmlp.files import to_json, write_together
 from allmlp.model import VARIANTS, MixerConfig
 
-__all__ = ["TimmDescription", "lost_in_timm", "read_timm_config", "save_timm"]
+__all__ = ["ARCHITECTURES", "lost_in_timm", "save_timm"]
 
 # The variants that timm defines (timm/models/mlp_mixer.py), by its names: "mixer_s32_224", ...
 ARCHITECTURES = {
@@ -39,8 +40,8 @@ def save_timm(checkpoint: Checkpoint, directory: str | Path) -> Path:
     }
     write_together(
         {
-            directory / "model.safetensors": save(weights, metadata={"format": "pt"}),
-            directory / "config.json": to_json(description),
+            directory / WEIGHTS_FILE: save(weights, metadata={"format": "pt"}),
+            directory / CONFIG_FILE: to_json(description),
         }
     )
     return directory

@@ -33,6 +33,9 @@ FLOATS = ("float32", "float64", "float16", "bfloat16")
 # Where training scripts put a model's weights, and what is said of them. timm's order: the average is what is evaluated.
 WRAPPERS = {"state_dict_ema": "its EMA weights", "model_ema": "its EMA weights", "state_dict": "", "model": ""}
 
+# What torch.optim.swa_utils.AveragedModel keeps beside the average of the weights.
+COUNTER = "n_averaged"
+
 # Views may share a storage or repeat its elements, but not to many times the file's size.
 MAX_EXPANSION = 4
 MIN_EXPANDED_BYTES = 16 << 20
@@ -99,13 +102,16 @@ def _choose(path: Path, value: object) -> tuple[dict[str, StoredTensor], str]:
     remark, inside = "", ""
     if isinstance(value, dict):
         for wrapper, remark_of_wrapper in WRAPPERS.items():
-            if isinstance(value.get(wrapper), dict):
+            if isinstance(value.get(wrapper), dict) and value[wrapper]:
                 found, remark, inside = value[wrapper], remark_of_wrapper, f" in {wrapper!r}"
                 break
     if not isinstance(found, dict):
         raise CheckpointError(
             f"{path}: it holds {kind_of(found)}, not a state dict (torch.save(model.state_dict(), file))."
         )
+    if COUNTER in found:
+        found = {name: entry for name, entry in found.items() if name != COUNTER}
+        remark = remark or "its averaged weights"
     wrong = [
         f"{_shown(name)} ({kind_of(entry)})" for name, entry in found.items() if not isinstance(entry, StoredTensor)
     ]

@@ -3,15 +3,13 @@
 Source: torch/_utils.py and torch/serialization.py (constructors, storages).
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["NAMES", "REFUSED", "STORAGES", "Name", "Opaque", "Storage", "StoredTensor", "kind_of"]
+from allmlp.checkpoints.weight_file import MAX_DIMENSIONS, MAX_NUMBERS, is_possible
 
-MAX_DIMENSIONS = 16
-MAX_NUMBERS = 1 << 48  # also along the other axes of a tensor without any: torch counts them
+__all__ = ["NAMES", "REFUSED", "STORAGES", "Name", "Opaque", "Storage", "StoredTensor", "kind_of"]
 
 # torch's storage classes: the element's name in torch, and its bytes.
 STORAGES: dict[str, tuple[str, int]] = {
@@ -61,11 +59,21 @@ class Storage:
     num_elements: int
 
 
-def _rebuild_tensor(storage: object, offset: object, shape: object, stride: object, *_: object) -> StoredTensor:
+def _rebuild_tensor(
+    storage: object,
+    offset: object,
+    shape: object,
+    stride: object,
+    _requires_grad: object = None,
+    _hooks: object = None,
+    metadata: object = None,
+) -> StoredTensor:
     if not isinstance(storage, Storage):
         raise ValueError(f"it makes a tensor of {kind_of(storage)}")
-    (start,), sizes, steps = _sizes((offset,)), _sizes(shape), _sizes(stride)
-    if math.prod(max(1, size) for size in sizes) > MAX_NUMBERS:
+    if metadata:  # {"neg": True}, {"conj": True}: the storage does not hold the tensor's numbers
+        raise ValueError("it makes a tensor that is a negated or conjugate view; save tensor.resolve_neg() instead")
+    (start,), sizes, steps = _numbers((offset,)), _numbers(shape), _numbers(stride)
+    if not is_possible(sizes):
         raise ValueError("it makes a tensor of sizes that cannot be")
     if len(sizes) != len(steps):
         raise ValueError(f"it makes a tensor of {len(sizes)} axes and {len(steps)} strides")
@@ -77,7 +85,7 @@ def _rebuild_tensor(storage: object, offset: object, shape: object, stride: obje
     return StoredTensor(storage.key, *STORAGES[storage.kind], storage.num_elements, start, sizes, steps)
 
 
-def _sizes(values: object) -> tuple[int, ...]:
+def _numbers(values: object) -> tuple[int, ...]:
     if not isinstance(values, tuple) or len(values) > MAX_DIMENSIONS:
         raise ValueError("it makes a tensor whose sizes are no short tuple")
     if not all(type(value) is int and 0 <= value <= MAX_NUMBERS for value in values):
@@ -123,6 +131,7 @@ NAMES: dict[str, Name] = {
     ),
     "torch.Size": _opaque("torch.Size"),
     "torch.device": _opaque("torch.device"),
+    "builtins.set": _opaque("builtins.set"),  # protocols 4 and 5 have an instruction for it
     "argparse.Namespace": _opaque("argparse.Namespace"),  # timm's training script keeps its options so
     **{f"torch.{storage}": Name(f"torch.{storage}") for storage in STORAGES},
     **{f"torch.{dtype}": Name(f"torch.{dtype}") for dtype in DTYPES},

@@ -1,6 +1,7 @@
 """`WeightFile`: what a file of weights holds, known before any weight takes memory, whichever container it is."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,9 +11,12 @@ from allmlp.errors import CheckpointError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["WeightFile", "open_weights"]
+__all__ = ["WeightFile", "is_possible", "open_weights"]
 
 ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")  # with members, without any
+
+MAX_DIMENSIONS = 16
+MAX_NUMBERS = 1 << 48  # also along the other axes of an array without any: NumPy and torch count them
 
 EXPECTED = "expected weights: a .npz, .safetensors or .pth file"
 
@@ -34,6 +38,15 @@ class WeightFile:
     shapes: Mapping[str, tuple[int, ...]]
     read: Callable[[], "dict[str, Tensor]"]
     remark: str = ""
+
+
+def is_possible(shape: Sequence[int]) -> bool:
+    """Whether an array may have this shape, far beyond any weight: no size of a hostile file is reckoned with unbounded."""
+    return (
+        len(shape) <= MAX_DIMENSIONS
+        and all(0 <= size <= MAX_NUMBERS for size in shape)
+        and math.prod(max(1, size) for size in shape) <= MAX_NUMBERS
+    )
 
 
 def open_weights(path: Path) -> WeightFile:

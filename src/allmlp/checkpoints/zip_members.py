@@ -54,7 +54,7 @@ def list_members(path: Path) -> list[ZipMember]:
 
     Raises:
         CheckpointError: no readable zip archive, too many members, names that occur twice, lead elsewhere or are not
-            text, encrypted members, or members compressed by another method than deflate.
+            text, members that overlap, encrypted members, or members compressed by another method than deflate.
     """
     try:
         with io.FileIO(path) as raw, _BoundedReader(raw) as file, zipfile.ZipFile(file) as archive:
@@ -63,6 +63,7 @@ def list_members(path: Path) -> list[ZipMember]:
     except ZIP_ERRORS as error:
         raise CheckpointError(f"{path}: a zip archive that is damaged or cut short ({error}). Copy it anew.") from error
     _check_names(path, infos)
+    _check_places(path, infos)
     for info in infos:
         if info.flag_bits & 0x1:
             raise CheckpointError(f"{path}: the member {_shown(info.filename)} is encrypted; expected plain weights.")
@@ -100,6 +101,16 @@ def _check_names(path: Path, infos: list[zipfile.ZipInfo]) -> None:
         place = PurePosixPath(info.filename.replace("\\", "/"))
         if place.is_absolute() or ".." in place.parts or info.orig_filename != info.filename:
             raise CheckpointError(f"{path}: the member {_shown(info.orig_filename)} is not named as weights are.")
+
+
+def _check_places(path: Path, infos: list[zipfile.ZipInfo]) -> None:
+    # Many members that share their bytes would be read to many times the file's size.
+    size, packed = path.stat().st_size, sum(info.compress_size for info in infos)
+    if packed > size:
+        raise CheckpointError(
+            f"{path}: cut short, or its members overlap: they would take {packed:,} bytes of a file that has {size:,}. "
+            "Copy it anew."
+        )
 
 
 def seek_to(file: io.BufferedReader, member: ZipMember) -> None:

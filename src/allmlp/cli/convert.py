@@ -3,6 +3,7 @@
 import enum
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,7 @@ from allmlp.errors import ConfigError
 if TYPE_CHECKING:
     from allmlp.checkpoints import Checkpoint
 
-__all__ = ["Gelu", "Target", "convert"]
+__all__ = ["Gelu", "Target", "convert", "print_losses"]
 
 _TO_OPTION = (
     "allmlp: a folder for this program. timm: a folder for timm and transformers. google: an .npz in linen's names."
@@ -60,28 +61,39 @@ def convert(
     ] = None,
 ) -> None:
     """Write a checkpoint for another tool. Weights keep their bits; says what the other form cannot hold."""
-    if photos is not None and gelu is None:
-        raise ConfigError(
-            "--photos measures what --gelu changes; give --gelu erf or --gelu tanh, or leave --photos out."
-        )
-    if gelu is not None and target is Target.GOOGLE:
-        raise ConfigError("--gelu has no effect on --to google: an .npz does not say which GELU it is for.")
+    _check_options(target, gelu, photos)
     from allmlp.checkpoints import FORMATS
-    from allmlp.data import printable
 
     path = _new(destination, is_folder=FORMATS[target].is_folder)
     loaded = load(checkpoint, image_size)
     changed = loaded if gelu is None else _with_gelu(loaded, gelu.value)
     losses = FORMATS[target].lost(changed)  # before anything slow: what cannot be written is found here
     if changed is not loaded:
-        command = command_line("convert", checkpoint, "DST", "--to", target.value, "--gelu", changed.config.gelu)
+        size = [] if image_size is None else ["--image-size", image_size]
+        command = command_line("convert", checkpoint, "DST", "--to", target.value, "--gelu", changed.config.gelu, *size)
         _report_gelu(loaded, changed, photos, f"{command} --photos DATA")
-    if losses:
-        heading(f"What {target.value}'s form does not hold")
-        print("\n".join(f"  - {printable(sentence)}" for sentence in losses))
+    print_losses(target.value, losses)
     written = FORMATS[target].save(changed, path)
     print(_summary(changed, written, target))
     next_commands(_uses(changed, written, target))
+
+
+def _check_options(target: Target, gelu: Gelu | None, photos: str | None) -> None:
+    if photos is not None and gelu is None:
+        raise ConfigError(
+            "--photos measures what --gelu changes; give --gelu erf or --gelu tanh, or leave --photos out."
+        )
+    if gelu is not None and target is Target.GOOGLE:
+        raise ConfigError("--gelu has no effect on --to google: an .npz does not say which GELU it is for.")
+
+
+def print_losses(form: str, losses: Sequence[str]) -> None:
+    """Print what a form cannot hold of a checkpoint, if anything."""
+    from allmlp.data import printable
+
+    if losses:
+        heading(f"What {form}'s form does not hold")
+        print("\n".join(f"  - {printable(sentence)}" for sentence in losses))
 
 
 def _new(destination: str, *, is_folder: bool) -> Path:

@@ -1,5 +1,6 @@
 """Checkpoints as commands take them: from anywhere, at any image size."""
 
+import re
 import warnings
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,8 +65,7 @@ def parse_sides(text: str) -> tuple[int, int]:
     Raises:
         ConfigError: anything else.
     """
-    height, _, width = text.lower().replace("×", "x").partition("x")
-    try:
-        return int(height), int(width or height)
-    except ValueError:
-        raise ConfigError(f"--image-size {text!r}: expected pixels such as 64, or HxW such as 64x96.") from None
+    sides = re.fullmatch(r"([0-9]{1,9})(?:[x×]([0-9]{1,9}))?", text.strip().lower())
+    if sides is None:
+        raise ConfigError(f"--image-size {text[:100]!r}: expected pixels such as 64, or HxW such as 64x96.")
+    return int(sides[1]), int(sides[2] or sides[1])

@@ -73,13 +73,18 @@ def _run(arguments: Sequence[str] | None) -> str | int | None:
     try:
         app(args=arguments, prog_name="allmlp")
     except AllmlpError as error:
-        print(f"allmlp: {error}", file=sys.stderr)
+        print(_harmless(f"allmlp: {error}"), file=sys.stderr)
         return error.exit_code
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):  # typer exits with 1 then, as a bug does
             raise end.__context__ from None
         return end.code
     return 0
+
+
+def _harmless(text: str) -> str:
+    """Return a message that no name in it can make move the cursor: all but line breaks and printable characters escaped."""
+    return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
 
 
 def _drop_output() -> None:

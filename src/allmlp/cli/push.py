@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from allmlp.cli.console import command_line, next_commands
+from allmlp.cli.console import command_line, next_commands, note
+from allmlp.cli.convert import print_losses
 from allmlp.cli.loading import CheckpointArgument, ImageSizeOption, load
 from allmlp.errors import ConfigError
 
@@ -49,23 +50,19 @@ def push(
 ) -> None:
     """Upload a checkpoint and a model card to the Hugging Face hub. Log in once with `hf auth login`, or set HF_TOKEN."""
     _check_names(repository, license_id)
-    from allmlp.checkpoints import FORMATS, model_card_text, upload_folder
+    from allmlp.checkpoints import FORMATS, check_upload, upload_folder
 
+    check_upload(repository)
     loaded = _without_home(load(checkpoint, image_size))
+    losses = FORMATS[form].lost(loaded)  # what cannot be written is found here
     with tempfile.TemporaryDirectory(prefix="allmlp-push-") as temporary:
         folder = FORMATS[form].save(loaded, Path(temporary) / "repository")
-        card = model_card_text(
-            loaded,
-            repository=repository,
-            revision=revision,
-            form=form.value,
-            license_id=license_id,
-            # Measured at the size of the training.
-            evaluations=[] if image_size else _evaluations(checkpoint),
-        )
-        (folder / "README.md").write_text(card, encoding="utf-8")
+        # Measured at the size of the training.
+        evaluations = [] if image_size else _evaluations(checkpoint)
+        _add_card(folder, loaded, repository, revision, form, license_id, evaluations)
         sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
         url = upload_folder(folder, repository, private=private, revision=revision, message=message)
+    print_losses(form.value, losses)
     files = ", ".join(f"{name} ({size / 1e6:,.1f} MB)" for name, size in sizes.items())
     print(f"Uploaded {files}\n{url}")
     _print_next(repository, revision)
@@ -83,7 +80,44 @@ def _check_names(repository: str, license_id: str | None) -> None:
 
 def _without_home(checkpoint: "Checkpoint") -> "Checkpoint":
     # The source may be a path, and who the user is on this machine is nobody's business.
-    return replace(checkpoint, source=checkpoint.source.replace(str(Path.home()), "~"))
+    try:
+        home = Path.home()
+    except RuntimeError:  # nobody's
+        return checkpoint
+    if not home.is_absolute() or len(home.parts) < 2:  # "/" is no secret
+        return checkpoint
+    whole = rf"(?<![\w./~-]){re.escape(str(home))}(?![\w-]|\.\w)"  # neither /srv/home/ann nor /home/anna for /home/ann
+    return replace(checkpoint, source=re.sub(whole, "~", checkpoint.source))
+
+
+def _add_card(
+    folder: Path,
+    checkpoint: "Checkpoint",
+    repository: str,
+    revision: str,
+    form: Form,
+    license_id: str | None,
+    evaluations: list[str],
+) -> None:
+    """Write README.md into a folder that is to be uploaded, unless it would replace one that somebody wrote."""
+    from allmlp.checkpoints import CARD_MARK, fetch_card, model_card_text
+
+    present = fetch_card(repository, revision)
+    if present is not None and CARD_MARK not in present:
+        note(
+            f"hf:{repository}: its README.md was not written by allmlp and is kept. For a card by allmlp, delete it there "
+            "and push again."
+        )
+        return
+    card = model_card_text(
+        checkpoint,
+        repository=repository,
+        revision=revision,
+        form=form.value,
+        license_id=license_id,
+        evaluations=evaluations,
+    )
+    (folder / "README.md").write_text(card, encoding="utf-8")
 
 
 def _evaluations(source: str) -> list[str]:

@@ -4,16 +4,18 @@ from typing import TYPE_CHECKING, Any
 
 from allmlp.model.cost import PartCost, cost, num_parameters
 from allmlp.model.parameters import PARAMETERS, Axis, parameter_shapes
-from allmlp.model.variants import VARIANTS, MixerConfig, variant_config
+from allmlp.model.variants import MAX_SIDE, VARIANTS, Gelu, MixerConfig, variant_config
 
 if TYPE_CHECKING:
     from allmlp.model.mixer import MlpMixer, create
-    from allmlp.model.resolution import Method, at_patch_size, at_resolution
+    from allmlp.model.resolution import Method, at_patch_size, at_resolution, resized
 
 __all__ = [
+    "MAX_SIDE",
     "PARAMETERS",
     "VARIANTS",
     "Axis",
+    "Gelu",
     "Method",
     "MixerConfig",
     "MlpMixer",
@@ -24,6 +26,7 @@ __all__ = [
     "create",
     "num_parameters",
     "parameter_shapes",
+    "resized",
     "variant_config",
 ]
 
@@ -33,7 +36,7 @@ def __getattr__(name: str) -> Any:
         from allmlp.model import mixer
 
         return getattr(mixer, name)
-    if name in ("Method", "at_patch_size", "at_resolution"):
+    if name in ("Method", "at_patch_size", "at_resolution", "resized"):
         from allmlp.model import resolution
 
         return getattr(resolution, name)

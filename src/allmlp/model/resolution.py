@@ -6,15 +6,14 @@ patch grid in row-major order. Everything else is the same at any image size.
 - "block" is appendix C of the paper, for a grid a times as high and b times as wide, a and b whole. The tokens are seen as
   a × b parts; D_S grows a · b times, and each part is mixed by itself with a copy of the old weights. Before any training
   the logits are then the mean of those of the a × b crops, exactly.
-- "resample" takes any grid and keeps D_S. It computes what mixing on the old grid would: the tokens are resampled to the old
-  grid by B, mixed, and the result is resampled to the new grid by R, both linear and antialiased. Being linear, they become
-  part of the weights: W1' = W1 B, W2' = R W2, b2' = R b2. A smooth feature map x looks like R x on the new grid, and since
-  B R x ≈ x its hidden activations stay what they were.
-
-  FlexiViT's pseudo-inverse (W1' = W1 R⁺, arXiv 2212.08013) makes them equal, but inverts the interpolation of fine detail
-  too, which is noise: at once it was worse at every size tried (experiments/resolution).
+- "resample" takes any grid and keeps D_S. Let R be the linear, antialiased interpolation from the old grid to the new one: a
+  smooth feature map x looks like R x there. Its hidden activations stay what they were, W1' R x ≈ W1 x, for W1' = W1 R⁺ with
+  the pseudo-inverse, as FlexiViT resizes patch projections (arXiv 2212.08013). What they add to the tokens is a map like any
+  other: W2' = R W2, b2' = R b2. R⁺ is damped: undoing the interpolation of the finest detail as well amplifies noise, which
+  costs accuracy where the grid shrinks (measured in experiments/resolution).
 """
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal
@@ -23,9 +22,14 @@ import torch
 from torch import Tensor
 
 from allmlp.errors import ConfigError
+from allmlp.model.cost import num_parameters
 from allmlp.model.variants import MixerConfig
 
-__all__ = ["Method", "at_patch_size", "at_resolution"]
+__all__ = ["Method", "at_patch_size", "at_resolution", "resized"]
+
+# Of the squared size of the interpolation. 0 is the pseudo-inverse: as good where the grid grows, worse where it shrinks; 0.3
+# is the other way round.
+_DAMPING = 0.1
 
 Method = Literal["block", "resample"]
 """How the weights of token mixing reach another grid."""
@@ -43,36 +47,33 @@ def at_resolution(
         method: "block" (whole multiples of the present grid) or "resample" (any grid).
 
     Raises:
-        ConfigError: a size that is no multiple of the patch size, or of the present size for "block"; the nearest possible
-            ones are named.
+        ConfigError: a size that is no multiple of the patch size, or of the present size for "block" (the nearest possible
+            ones are named), or whose weights would take more than half of this machine's memory.
 
     Source: appendix C of the paper; for "resample" arXiv 2212.08013, section 3.4, carried over to token mixing.
     """
-    new = replace(config, image_size=image_size)
+    new = resized(config, image_size, method=method)
     if new.grid == config.grid:
         return new, dict(weights)
-    if method == "block":
-        factors = _factors(config, new)
-        new = replace(new, tokens_mlp_dim=factors[0] * factors[1] * config.tokens_mlp_dim)
-        parts = _parts(config.grid, factors)
-        change: Mapping[str, Callable[[Tensor], Tensor]] = {
-            "fc1.weight": lambda weight: _spread(weight.mT, parts).mT.contiguous(),
-            "fc1.bias": lambda bias: torch.cat([bias] * len(parts)),
-            "fc2.weight": lambda weight: _spread(weight, parts),
-            "fc2.bias": lambda bias: _place(bias, parts),
-        }
-    else:
-        forth, back = interpolation(config.grid, new.grid), interpolation(new.grid, config.grid)
-        change = {
-            "fc1.weight": lambda weight: _resample(weight, back, of_maps=False),
-            "fc1.bias": lambda bias: bias,
-            "fc2.weight": lambda weight: _resample(weight.mT, forth).mT.contiguous(),
-            "fc2.bias": lambda bias: _resample(bias, forth),
-        }
+    _check_memory(new, weights, method)
+    change = _by_blocks(config, new) if method == "block" else _by_resampling(config, new)
     return new, {
         name: change[name.partition(".token_mixing.")[2]](weight) if ".token_mixing." in name else weight
         for name, weight in weights.items()
     }
+
+
+def resized(config: MixerConfig, image_size: tuple[int, int], *, method: Method) -> MixerConfig:
+    """Return the configuration that `at_resolution` returns.
+
+    Raises:
+        ConfigError: a size that cannot be; the nearest possible ones are named.
+    """
+    new = replace(config, image_size=image_size)
+    if method == "resample":
+        return new
+    factors = _factors(config, new)
+    return replace(new, tokens_mlp_dim=factors[0] * factors[1] * config.tokens_mlp_dim)
 
 
 def at_patch_size(
@@ -97,6 +98,42 @@ def at_patch_size(
     return new, {**weights, "patch_projection.weight": (back.mT @ projection.double() @ back).to(projection.dtype)}
 
 
+def _by_blocks(config: MixerConfig, new: MixerConfig) -> Mapping[str, Callable[[Tensor], Tensor]]:
+    parts = _parts(config.grid, _factors(config, new))
+    return {
+        "fc1.weight": lambda weight: _spread(weight.mT, parts).mT.contiguous(),
+        "fc1.bias": lambda bias: torch.cat([bias] * len(parts)),
+        "fc2.weight": lambda weight: _spread(weight, parts),
+        "fc2.bias": lambda bias: _place(bias, parts),
+    }
+
+
+def _by_resampling(config: MixerConfig, new: MixerConfig) -> Mapping[str, Callable[[Tensor], Tensor]]:
+    forth = interpolation(config.grid, new.grid)
+    back = (_undo(forth[0]), _undo(forth[1]))
+    return {
+        "fc1.weight": lambda weight: _resample(weight, (back[0].mT, back[1].mT)),
+        "fc1.bias": lambda bias: bias,
+        "fc2.weight": lambda weight: _resample(weight.mT, forth).mT.contiguous(),
+        "fc2.bias": lambda bias: _resample(bias, forth),
+    }
+
+
+def _check_memory(new: MixerConfig, weights: Mapping[str, Tensor], method: Method) -> None:
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows does not say
+        return
+    wanted = num_parameters(new) * max(weight.element_size() for weight in weights.values())
+    if wanted > memory / 2:
+        height, width = new.image_size
+        raise ConfigError(
+            f"image_size {height} × {width} by method {method!r}: the weights would take {wanted / 1e9:,.0f} GB, of the "
+            f"{memory / 1e9:,.0f} GB of memory that this machine has. Choose a smaller size."
+            + (" Method 'resample' makes smaller weights." if method == "block" else "")
+        )
+
+
 def interpolation(old: tuple[int, int], new: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Return matrices (h', h) and (w', w), float64, that resample a map (h, w) linearly: along height @ map @ along width.T.
 
@@ -118,9 +155,18 @@ def _along(old: int, new: int) -> Tensor:
     return triangle / triangle.sum(dim=1, keepdim=True)
 
 
-def _resample(rows: Tensor, matrices: tuple[Tensor, Tensor], *, of_maps: bool = True) -> Tensor:
-    """Resample rows (..., S), each a map on a grid, or each weights that are applied to such a map, to (..., S')."""
-    along_height, along_width = matrices if of_maps else (matrices[0].mT, matrices[1].mT)
+def _undo(along: Tensor) -> Tensor:
+    """Return the damped pseudo-inverse (old, new) of an interpolation along one axis (new, old); rows sum to 1."""
+    new, old = along.shape
+    damping = _DAMPING * new / old * torch.eye(old, dtype=along.dtype)
+    inverse = torch.linalg.solve(along.mT @ along + damping, along.mT)
+    damped: Tensor = inverse / inverse.sum(dim=1, keepdim=True)
+    return damped
+
+
+def _resample(rows: Tensor, matrices: tuple[Tensor, Tensor]) -> Tensor:
+    """Apply matrices (h', h) and (w', w) to rows (..., h w), each a map on a grid: (..., h' w')."""
+    along_height, along_width = matrices
     maps = rows.double().reshape(*rows.shape[:-1], along_height.shape[1], along_width.shape[1])  # (..., h, w)
     resampled: Tensor = (along_height @ maps @ along_width.mT).flatten(-2)
     return resampled.to(rows.dtype)

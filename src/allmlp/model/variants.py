@@ -6,13 +6,16 @@ from typing import Any, Literal, TypeGuard
 
 from allmlp.errors import ConfigError, did_you_mean
 
-__all__ = ["VARIANTS", "MixerConfig", "variant_config"]
+__all__ = ["MAX_SIDE", "VARIANTS", "Gelu", "MixerConfig", "variant_config"]
 
 # Far beyond any Mixer. A configuration may come from a hostile file, and within these bounds no count of weights
 # overflows 63 bits and no list of them takes long.
 MAX_BLOCKS = 1_000
 MAX_SIDE = 1 << 16
 MAX_WIDTH = 1 << 20
+
+Gelu = Literal["tanh", "erf"]
+"""Which formula of the GELU: "tanh" is what the authors' code computes (flax's default), "erf" what timm computes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +30,7 @@ class MixerConfig:
         tokens_mlp_dim: D_S, the hidden width of token mixing.
         channels_mlp_dim: D_C, the hidden width of channel mixing.
         num_classes: K; 0 means no classifier: the model returns its features.
-        gelu: "tanh" is what the authors' code computes (flax's default), "erf" what timm computes.
+        gelu: "tanh" as the authors' code, "erf" as timm.
         stochastic_depth: s in [0, 1); the drop probability rises linearly from 0 at the first block to s at the last.
         dropout: in [0, 1); after the GELU and after the second layer of every MLP, in training only.
 
@@ -42,7 +45,7 @@ class MixerConfig:
     tokens_mlp_dim: int
     channels_mlp_dim: int
     num_classes: int = 1000
-    gelu: Literal["tanh", "erf"] = "tanh"
+    gelu: Gelu = "tanh"
     stochastic_depth: float = 0.0
     dropout: float = 0.0
 

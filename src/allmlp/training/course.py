@@ -70,8 +70,7 @@ class Course:
             ConfigError: other fields, or values of another type.
         """
         rows = [
-            {str(name): math.nan if value is None else value for name, value in row.items()}
-            for row in facts["results"]
+            {str(name): math.nan if value is None else value for name, value in row.items()} for row in facts["results"]
         ]
         fields = {name: value for name, value in facts.items() if name != "results"}
         return dataclasses.replace(from_dict(cls, fields, where=where), results=rows)

@@ -1,0 +1,108 @@
+"""A published name from end to end: downloaded, checked, read, and known again by its content wherever it lies."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import constants
+from tests.servers.files import FileServer
+
+from allmlp import Checkpoint, CheckpointError, Preprocessing, load_checkpoint
+from allmlp.checkpoints.catalog import CATALOG
+from allmlp.checkpoints.google import save_google
+from allmlp.data import label_names
+from allmlp.model import parameter_shapes
+
+S32, S16 = CATALOG["s32-gsam"], CATALOG["s16-gsam"]
+
+
+def make_weights() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return {name: torch.randn(shape, generator=generator) for name, shape in parameter_shapes(S32.config).items()}
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """What the authors' file would hold, with other numbers."""
+    checkpoint = Checkpoint(
+        config=S32.config,
+        weights=make_weights(),
+        preprocessing=Preprocessing(image_size=224),
+        class_names=tuple(map(str, range(1000))),
+        source="random weights",
+    )
+    return save_google(checkpoint, tmp_path_factory.mktemp("published") / "weights.npz").read_bytes()
+
+
+@pytest.fixture
+def server(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
+    for name in ("ALLMLP_OFFLINE", "HF_HUB_OFFLINE", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALLMLP_HOME", str(tmp_path / "home"))
+    with FileServer(files={S32.url_path: content}) as server:
+        monkeypatch.setenv("ALLMLP_MIXER_MODELS_URL", server.url)
+        yield server
+
+
+def test_a_published_name_is_a_whole_checkpoint_and_its_file_is_known_elsewhere(
+    server: FileServer, content: bytes, tmp_path: Path
+) -> None:
+    loaded = load_checkpoint("s32-gsam")
+    assert loaded.config == S32.config
+    assert loaded.config.gelu == "tanh"
+    assert loaded.preprocessing == S32.preprocessing
+    assert loaded.class_names == label_names("imagenet-1k")
+    assert loaded.source == "s32-gsam: ImageNet-1k from scratch, GSAM; Google's gsam/Mixer-S_32.npz"
+    assert all(torch.equal(loaded.weights[name], weight) for name, weight in make_weights().items())
+
+    copy = tmp_path / "any name"
+    copy.write_bytes(content)
+    known = load_checkpoint(copy)
+    assert known.class_names == loaded.class_names
+    assert known.source == f"{copy}: s32-gsam by its SHA-256: ImageNet-1k from scratch, GSAM"
+    assert len(server.requests) == 1
+    assert load_checkpoint("s32-gsam", gelu="erf").config.gelu == "erf"
+    with pytest.raises(CheckpointError, match="these weights are for images of 224 × 224"):
+        load_checkpoint("s32-gsam", image_size=448)
+
+    # Another model by mistake at the place of this one's.
+    server.files[str(S16.url_path)] = content
+    with pytest.raises(CheckpointError, match="for s32-gsam, so that it is not s16-gsam"):
+        load_checkpoint("s16-gsam")
+
+
+def test_the_weights_of_another_model_are_refused_by_their_shapes(
+    server: FileServer, content: bytes, tmp_path: Path
+) -> None:
+    server.files[str(S16.url_path)] = content
+    pattern = r"(?s)Mixer-S_16\.npz: .*patch_size=32, .*, expected .*patch_size=16, .*not s16-gsam\. Delete the file"
+    with pytest.raises(CheckpointError, match=pattern):
+        load_checkpoint("s16-gsam")
+    # Nothing is left that would speak against the right ones, or for the wrong name.
+    copy = tmp_path / "copy.npz"
+    copy.write_bytes(content)
+    assert "unknown origin; fits s32-gsam" in load_checkpoint(copy).source
+    assert load_checkpoint("s32-gsam").config == S32.config
+
+
+def test_the_misnamed_tag_warns_whoever_asks_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the hub's cache, which is laid out by hand; the weights in it are none, which is noticed after."""
+    commit = "0" * 40
+    repository = tmp_path / "models--timm--mixer_b16_224.goog_in21k_ft_in1k"
+    snapshot = repository / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    (snapshot / "config.json").write_text('{"architecture": "mixer_b16_224"}')
+    (snapshot / "model.safetensors").write_bytes(b"{}")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))  # read from HF_HOME at its import
+    monkeypatch.setenv("ALLMLP_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ALLMLP_OFFLINE", "1")
+    for name in ("mixer_b16_224", "hf:timm/mixer_b16_224.goog_in21k_ft_in1k", "b16-i1k-timm"):
+        with (
+            pytest.warns(UserWarning, match="despite its name this is the ImageNet-1k model") as caught,
+            pytest.raises(CheckpointError, match=r"(?s)model\.safetensors: .*not b16-i1k-timm\. .*@main\."),
+        ):
+            load_checkpoint(name)
+        assert [Path(warning.filename).name for warning in caught] == [Path(__file__).name]  # not inside allmlp

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-all check tables clean
+.PHONY: demo test test-all reliability check tables clean
 
 demo: $(VENV)/installed
 	$(BIN)/allmlp demo
@@ -13,6 +13,11 @@ test: $(VENV)/installed-dev check
 
 test-all: $(VENV)/installed-dev check
 	$(BIN)/pytest
+
+# What has passed with these sources on this machine is not run again; delete tests/reliability/results to run all.
+reliability: $(VENV)/installed-dev
+	$(BIN)/pytest tests/reliability -m slow
+	$(BIN)/python experiments/tables.py
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check

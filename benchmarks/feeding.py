@@ -28,6 +28,7 @@ def main():
     from allmlp.training.feed import Feed
     from allmlp.training.prepare import resolved
     from allmlp.training.progress import Silence
+    from allmlp.training.ranks import ONE_PROCESS
     from allmlp.training.state import TrainState
     from allmlp.training.step import update
 
@@ -38,7 +39,7 @@ def main():
         recipe = dataclasses.replace(load_recipe(arguments.recipe), batch_size=batch_size)
         recipe = resolved(recipe, dataset, "cpu")
         start = time.perf_counter()
-        feed = Feed(recipe, dataset, device="cpu", progress=Silence())
+        feed = Feed(recipe, dataset, ranks=ONE_PROCESS, progress=Silence())
         opening = time.perf_counter() - start
         state = TrainState(recipe, "cpu")
         feeding, stepping = [], []

@@ -1,4 +1,4 @@
-"""Every command of README.md exists and takes the options that it is shown with."""
+"""Every command of README.md and docs/ exists and takes the options that it is shown with."""
 
 import itertools
 import re
@@ -14,6 +14,7 @@ from allmlp.cli.main import app
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def code_lines(markdown: str) -> Iterator[str]:
@@ -54,20 +55,21 @@ def check(words: list[str]) -> None:
         assert arguments in ([], ["--help"], ["-h"], ["--version"]), f"there is no command {arguments}"
 
 
-def readme_commands() -> list[list[str]]:
-    return list(command_lines(README.read_text(encoding="utf-8")))
+def commands_of(page: Path) -> list[list[str]]:
+    return list(command_lines(page.read_text(encoding="utf-8")))
 
 
-def test_every_command_of_the_readme_is_one_that_allmlp_takes():
-    for words in readme_commands():
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_of_a_page_is_one_that_allmlp_takes(page: Path) -> None:
+    for words in commands_of(page):
         try:
             check(words)
         except Exception as error:
-            raise AssertionError(f"README.md: `{shlex.join(words)}`: {error}") from error
+            raise AssertionError(f"{page.name}: `{shlex.join(words)}`: {error}") from error
 
 
 def test_the_readme_shows_the_main_commands():
-    shown = {tuple(words[:2]) for words in readme_commands()}
+    shown = {tuple(words[:2]) for words in commands_of(README)}
     expected = {("make", "demo"), ("make", "test")}
     expected |= {("allmlp", name) for name in ("train", "evaluate", "predict")}
     assert expected <= shown
@@ -78,7 +80,6 @@ def test_the_readme_shows_the_main_commands():
     [
         "allmlp tarin photos",
         "allmlp train photos --rcipe demo",
-        "allmlp train",
         "allmlp train photos more",
         "allmlp predict run a.jpg --format xml",
         "allmlp evaluate run photos --min-top1 high",
@@ -118,7 +119,8 @@ def test_what_is_no_command_is_left_alone():
     assert not list(command_lines("allmlp is a program.\n```python\nimport allmlp\nallmlp.train(x)\n```\n"))
 
 
-def test_the_tables_are_those_that_the_measurements_make() -> None:
+@pytest.mark.parametrize("page", ["README.md", "docs/weights.md", "docs/reliability.md"])
+def test_the_tables_are_those_that_the_measurements_make(page: str) -> None:
     tables = runpy.run_path(str(ROOT / "experiments" / "tables.py"))
-    text = README.read_text(encoding="utf-8")
-    assert tables["with_tables"](text) == text, "run `make tables`"
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert tables["with_tables"](page, text) == text, "run `make tables`"

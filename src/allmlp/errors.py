@@ -17,10 +17,12 @@ __all__ = [
 class AllmlpError(Exception):
     """Something a user can fix: the message says what is wrong, where, and what to do.
 
-    `exit_code` is what the command line exits with.
+    `exit_code` is what the command line exits with. `is_shared` says that all processes of a training raise the same, so
+    that one of them may speak for all.
     """
 
     exit_code = 1
+    is_shared = False
 
 
 class ConfigError(AllmlpError):

@@ -138,11 +138,11 @@ def remove(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path, *, prefix: str) -> None:
-    """Delete what a crash left of `write_folder` and `remove` in `folder`, of names that begin with `prefix`.
+    """Delete what a crash left of writing and of `remove` in `folder`, of names that begin with `prefix`; "" is any.
 
     Nobody else may be at it. What cannot be deleted stays; it is in nobody's way.
     """
-    pattern = re.compile(rf"\.{re.escape(prefix)}.*\.[0-9a-f]{{8}}\.(part|gone)")
+    pattern = re.compile(rf"\.{re.escape(prefix)}.*\.[0-9a-z_]{{8}}\.(part|gone)")  # tempfile's letters
     with contextlib.suppress(OSError):
         for path in list(folder.iterdir()):
             if pattern.fullmatch(path.name):

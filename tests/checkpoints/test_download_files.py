@@ -315,6 +315,17 @@ def test_a_servers_trouble_is_tried_a_few_times(server):
     assert len(server.requests) == http_file.MAX_TRIES
 
 
+def test_a_failure_says_where_to_put_the_file_so_that_it_is_known_by_name(server, home):
+    server.stop()
+    with pytest.raises(CheckpointError) as caught:
+        fetch_published(MODEL)
+    path = home / "mixer_models" / URL_PATH
+    assert f"put it at {path}, where it keeps its class names" in str(caught.value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(CONTENT)
+    assert fetch_published(MODEL) == path
+
+
 def test_no_server_at_all_is_one_clear_error(server):
     server.stop()
     with pytest.raises(CheckpointError, match=r"could not be downloaded: .*refused.* HTTPS_PROXY"):

@@ -320,6 +320,16 @@ def test_two_processes_at_once_end_with_one_good_file(hub, name):
     assert sorted(blobs(hub, name)) == sorted(FILES.values())
 
 
+def test_without_a_network_one_message_comes_at_once(name, tmp_path):
+    with HubServer() as server:
+        pass
+    message = ask_once(server, tmp_path, name)
+    assert f"could not be reached at {server.url}: " in message
+    for words in ("HTTPS_PROXY", "HF_ENDPOINT", "give its path", "HF_HUB_OFFLINE"):
+        assert words in message
+    assert (tmp_path / "stderr").read_text() == ""  # huggingface_hub speaks of each of its retries
+
+
 @pytest.mark.slow  # huggingface_hub tries for half a minute
 def test_a_hub_in_trouble_or_out_of_reach_is_told(name, tmp_path):
     with HubServer(faults=Faults(status=500)) as server:

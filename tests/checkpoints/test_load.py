@@ -115,6 +115,20 @@ def flax_axes(weight: Tensor) -> tuple[int, ...]:
     return {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}[weight.ndim]
 
 
+@pytest.mark.parametrize("length", ["image_size", "tokens_mlp_dim", "hidden_dim", "patch_size", "channels_mlp_dim"])
+@pytest.mark.parametrize("place", ["front", "back"])
+def test_extra_axes_are_told_from_real_ones_of_length_1(length: str, place: str, tmp_path: Path) -> None:
+    changes = {"image_size": (8, 8)} if length == "image_size" else {length: 1}
+    config = dataclasses.replace(TINY, **changes)  # type: ignore[arg-type]
+    state = tiny_state(config=config)
+    arrays = {linen_name(name): weight.permute(flax_axes(weight)).numpy() for name, weight in state.items()}
+    add_axis = {"front": lambda array: array[None], "back": lambda array: array[..., None]}[place]
+    np.savez(tmp_path / "x.npz", **{name: add_axis(array) for name, array in arrays.items()})
+    loaded = load_checkpoint(tmp_path / "x.npz")
+    assert loaded.config == config
+    assert all(torch.equal(loaded.weights[name], weight) for name, weight in state.items())
+
+
 # --- timm's names, and wrappers ---------------------------------------------------------------------------------------
 
 
@@ -130,7 +144,7 @@ def timm_model(seed: int = 0, **changes: object) -> torch.nn.Module:
 def wrapped(state: dict[str, Tensor], how: str) -> object:
     if how in ("state_dict", "model", "state_dict_ema", "model_ema"):
         return {how: state, "epoch": 3}
-    if how in ("module.", "_orig_mod.", "module._orig_mod.", "timm_model."):
+    if how in ("module.", "_orig_mod.", "module._orig_mod.", "timm_model.", "model."):
         return {f"{how}{name}": weight for name, weight in state.items()}
     return state
 
@@ -147,6 +161,7 @@ def wrapped(state: dict[str, Tensor], how: str) -> object:
         "_orig_mod.",
         "module._orig_mod.",
         "timm_model.",
+        "model.",
     ],
 )
 def test_timms_state_gives_timms_logits(how: str, tmp_path: Path) -> None:
@@ -206,6 +221,41 @@ def test_gelu_and_class_names_override_what_the_file_says(tmp_path: Path) -> Non
     assert (again.config.gelu, again.class_names) == ("tanh", names[::-1])
 
 
+@pytest.mark.parametrize("class_names", ["abcdefg", list(range(7))])
+def test_class_names_that_are_no_names_are_refused(class_names: object) -> None:
+    with pytest.raises(ConfigError, match=r"class_names is .*expected a list of names"):
+        load_checkpoint(GOLDEN / "tiny_linen.npz", class_names=class_names)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("image_size", [0, ()])
+def test_an_image_size_of_nothing_is_refused(image_size: object) -> None:
+    with pytest.raises(CheckpointError, match="image_size"):
+        load_checkpoint(GOLDEN / "tiny_linen.npz", image_size=image_size)  # type: ignore[arg-type]
+
+
+def test_an_empty_name_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_checkpoint(load_checkpoint(GOLDEN / "tiny_linen.npz"), tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match="name is empty"):
+        load_checkpoint("")
+
+
+@pytest.mark.parametrize(
+    ("start", "what"),
+    [
+        (b"\x89PNG\r\n\x1a\n", "a picture"),
+        (b"\xff\xd8\xff\xe0", "a picture"),
+        (b"GGUF\x03\0\0\0", "a GGUF file"),
+        (b"\x08\x07\x12\x07pytorch", "an ONNX graph"),
+        (b"\xef\xbb\xbf<!DOCTYPE html>", "a web page"),
+    ],
+)
+def test_files_of_other_kinds_are_named(start: bytes, what: str, tmp_path: Path) -> None:
+    (tmp_path / "x.safetensors").write_bytes(start + bytes(100))
+    with refused(tmp_path / "x.safetensors", f"this is {what}"):
+        load_checkpoint(tmp_path / "x.safetensors")
+
+
 def test_overrides_that_cannot_be_are_refused() -> None:
     with pytest.raises(ConfigError, match="gelu is 'relu'"):
         load_checkpoint(GOLDEN / "tiny_linen.npz", gelu="relu")  # type: ignore[arg-type]
@@ -260,6 +310,10 @@ def changed(state: dict[str, Tensor], how: str) -> dict[str, Tensor]:
         state["blocks.0.mlp_tokens.fc1.weight"] = state["blocks.0.mlp_tokens.fc1.weight"].T.contiguous()
     elif how == "another classifier":
         state["head.weight"] = torch.zeros(21, 24)
+    elif how == "a transposed classifier":
+        state["head.weight"] = state["head.weight"].T.contiguous()
+    elif how == "a classifier of nothing":
+        state |= {"head.weight": torch.zeros(0, 24), "head.bias": torch.zeros(0)}
     elif how == "patch":
         state["stem.proj.weight"] = torch.zeros(24, 3, 8, 9)
     elif how == "a block less":
@@ -273,7 +327,10 @@ MISMATCHES = {
     "missing": r"missing: blocks\.1\.mlp_tokens\.fc1\.bias \(12,\)",
     "extra": r"unexpected: blocks\.1\.attn\.weight \(3,\)",
     "transposed": r"shape: blocks\.0\.mlp_tokens\.fc1\.weight is \(16, 12\), expected \(12, 16\)$",
-    "another classifier": r"shape: head\.(weight is \(21, 24\), expected \(7, 24\)|bias is \(7,\), expected \(21,\))$",
+    # Of two arrays the one is believed whose other axis is right.
+    "another classifier": r"shape: head\.bias is \(7,\), expected \(21,\)$",
+    "a transposed classifier": r"shape: head\.weight is \(24, 7\), expected \(7, 24\)$",
+    "a classifier of nothing": r"unexpected: head\.bias \(0,\)\n.*unexpected: head\.weight \(0, 24\)$",
     "patch": r"shape: stem\.proj\.weight is \(24, 3, 8, 9\), expected \(24, 3, [89], [89]\)$",
     "a block less": r"missing: blocks\.1\.norm2\.weight \(24,\)$",
     "one colour": r"shape: stem\.proj\.weight is \(24, 1, 8, 8\), expected \(24, 3, 8, 8\)$",
@@ -299,12 +356,45 @@ def test_a_mismatch_in_googles_file_speaks_its_names_and_axes(tmp_path: Path) ->
         load_checkpoint(tmp_path / "x.npz")
 
 
+def test_every_missing_name_is_told_without_the_one_that_says_the_patch_size(tmp_path: Path) -> None:
+    arrays = golden("linen")
+    for name in ("stem/kernel", "head/bias", "MixerBlock_1/LayerNorm_0/scale"):
+        del arrays[name]
+    np.savez(tmp_path / "x.npz", **arrays)
+    with refused(tmp_path / "x.npz", "missing: stem/kernel, MixerBlock_1/LayerNorm_0/scale, head/bias. Without them"):
+        load_checkpoint(tmp_path / "x.npz")
+
+
+def test_an_empty_classifier_is_called_as_the_file_calls_it(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", **golden("linen") | {"head/kernel": np.zeros((24, 0)), "head/bias": np.zeros(0)})
+    with refused(tmp_path / "x.npz", "unexpected: head/kernel (24, 0)"):
+        load_checkpoint(tmp_path / "x.npz")
+
+
+def test_a_prefix_of_all_names_is_told_with_the_way_to_save_without_it(tmp_path: Path) -> None:
+    state = {f"net.backbone.{timm_name(name)}": weight for name, weight in tiny_state().items()}
+    save_file(state, tmp_path / "x.safetensors")
+    with refused(
+        tmp_path / "x.safetensors", "all of its names start with 'net.backbone.'", "name.removeprefix('net.backbone.')"
+    ):
+        load_checkpoint(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("name", ["{}", "blocks.{}.mlp_tokens.fc1.bias"])
+def test_more_tensors_than_any_mixer_has_are_refused_at_once(name: str, tmp_path: Path) -> None:
+    header = {name.format(index): {"dtype": "F32", "shape": [], "data_offsets": [0, 4]} for index in range(22_000)}
+    text = json.dumps(header).encode()
+    (tmp_path / "x.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(4))
+    with refused(tmp_path / "x.safetensors", "22,000 tensors; no Mixer has more than 20,000"):
+        load_checkpoint(tmp_path / "x.safetensors")
+
+
 def test_not_a_number_is_named(tmp_path: Path) -> None:
     arrays = golden("linen")
     arrays["head/bias"][3] = np.nan
     arrays["stem/kernel"][0, 0, 0, 0] = np.inf
     np.savez(tmp_path / "x.npz", **arrays)
-    with pytest.raises(CheckpointError, match=r"x\.npz: NaN or infinity in head\.bias, patch_projection\.weight"):
+    with pytest.raises(CheckpointError, match=r"x\.npz: NaN or infinity in head/bias, stem/kernel"):
         load_checkpoint(tmp_path / "x.npz")
 
 
@@ -416,6 +506,42 @@ def timm_folder(folder: Path, **changes: object) -> Path:
     }
     (folder / "config.json").write_text(json.dumps(config))
     return folder
+
+
+@pytest.mark.parametrize("architecture", ["mixer_s32_224", "mixer_s16_224"])
+@pytest.mark.parametrize("num_classes", [0, 5])
+def test_a_variant_that_was_never_published_loads_from_timms_own_folder(
+    architecture: str, num_classes: int, tmp_path: Path
+) -> None:
+    """timm writes the tag "untrained" into its configuration."""
+    model = timm.create_model(architecture, pretrained=False, num_classes=num_classes, img_size=(32, 64))
+    timm.models.save_for_hf(model, tmp_path, safe_serialization=True)
+    loaded = load_checkpoint(tmp_path)
+    assert loaded.class_names == tuple(map(str, range(num_classes)))
+    assert loaded.config.image_size == (32, 64)
+
+
+def test_what_transformers_saves_without_a_classifier_gives_features(tmp_path: Path) -> None:
+    timm_folder(tmp_path, architectures=["TimmWrapperModel"])
+    features = {name: weight for name, weight in timm_model().state_dict().items() if not name.startswith("head.")}
+    save_file({f"timm_model.{name}": weight for name, weight in features.items()}, tmp_path / "model.safetensors")
+    loaded = load_checkpoint(tmp_path)
+    assert (loaded.config.num_classes, loaded.class_names) == (0, ())
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("[" + "[]," * (5 << 20) + "[]]", "larger than 4 MiB"),
+        (json.dumps({"architecture": "mixer_s32_224", "num_classes": 1 << 20, "id2label": {"0": "a"}}), "num_classes"),
+    ],
+    ids=["lists", "classes"],
+)
+def test_a_hostile_configuration_is_refused_at_once(content: str, words: str, tmp_path: Path) -> None:
+    timm_folder(tmp_path)
+    (tmp_path / "config.json").write_text(content)
+    with refused(tmp_path / "config.json", words):
+        load_checkpoint(tmp_path)
 
 
 def test_a_folder_of_timm_brings_names_and_preprocessing(tmp_path: Path) -> None:
@@ -540,32 +666,28 @@ def test_what_is_on_this_machine_goes_before_a_published_name(tmp_path: Path, mo
 
 def test_a_checkpoint_at_another_size_is_whole_and_says_what_was_done(tmp_path: Path) -> None:
     checkpoint = load_checkpoint(GOLDEN / "tiny_linen.npz")
-    block = checkpoint.at_resolution((64, 32))
+    block = checkpoint.at_resolution((64, 32), "block")
     assert block.preprocessing.image_size == block.config.image_size == (64, 32)
     assert block.config.tokens_mlp_dim == 24
-    assert "from 32 × 32 to 64 × 32 pixels: token mixing by 'block' (a whole multiple" in block.source
+    assert "from 32 × 32 to 64 × 32 pixels: token mixing by 'block' (as asked)" in block.source
     resampled = checkpoint.at_resolution(48)
     assert resampled.config.image_size == (48, 48)
-    assert "'resample' (no whole multiple" in resampled.source
+    assert "'resample' (fits any size, and was the better start where measured" in resampled.source
     assert "'resample' (as asked)" in checkpoint.at_resolution(64, "resample").source
     assert checkpoint.at_resolution(32) is checkpoint
     save_checkpoint(resampled, tmp_path / "r")
     assert load_checkpoint(tmp_path / "r").config == resampled.config
 
 
-def test_blocks_that_would_make_the_mixer_far_larger_are_not_taken_unasked() -> None:
-    """Their weights grow with the fourth power of the size: 2.1 times at twice the size here, 17 at four times."""
+def test_a_width_beyond_any_mixer_is_refused_for_block() -> None:
     checkpoint = load_checkpoint(GOLDEN / "tiny_linen.npz")
-    assert "token mixing by 'block'" in checkpoint.at_resolution(64).source
-    large = checkpoint.at_resolution(128)
-    assert large.config.tokens_mlp_dim == TINY.tokens_mlp_dim
-    assert "'resample' (a whole multiple of the size before, but 'block' would make the Mixer" in large.source
-    assert checkpoint.at_resolution(128, "block").config.tokens_mlp_dim == 16 * TINY.tokens_mlp_dim
     wide = dataclasses.replace(TINY, image_size=(8, 8), num_blocks=1, tokens_mlp_dim=1 << 16)
     of_wide = dataclasses.replace(
         checkpoint, config=wide, weights=tiny_state(config=wide), preprocessing=Preprocessing(image_size=8)
     )
-    assert "would make the Mixer too large" in of_wide.at_resolution(40).source  # 25 times as wide: no Mixer is
+    with pytest.raises(ConfigError):
+        of_wide.at_resolution(40, "block")  # 25 times as wide: no Mixer is
+    assert of_wide.at_resolution(40).config.tokens_mlp_dim == wide.tokens_mlp_dim
 
 
 def test_a_checkpoint_with_other_patches_keeps_its_tokens() -> None:

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from allmlp import Checkpoint, MixerConfig, MlpMixer, Preprocessing, load_checkpoint, save_checkpoint
+from allmlp.data import label_names
 
 CONFIG = MixerConfig(
     image_size=64,
@@ -207,6 +208,49 @@ def test_the_precision_is_kept(dtype: torch.dtype, erf: Path, tmp_path: Path, al
     assert (tmp_path / "c" / "model.safetensors").read_bytes() == (
         tmp_path / "narrow" / "model.safetensors"
     ).read_bytes()
+
+
+def test_the_grid_of_a_file_that_does_not_say_it_is_that_of_the_image_size(tmp_path: Path, allmlp) -> None:
+    """1 × 4 tokens could be 2 × 2: --image-size says which, and nothing is resampled."""
+    config = replace(CONFIG, image_size=(32, 128))
+    checkpoint = Checkpoint(
+        config=config,
+        weights=MlpMixer(config).state_dict(),
+        preprocessing=Preprocessing(image_size=(32, 128)),
+        class_names=CLASS_NAMES,
+        source="random weights",
+    )
+    save_checkpoint(checkpoint, tmp_path / "wide")
+    outcome = allmlp("convert", tmp_path / "wide", tmp_path / "x.npz", "--to", "google")
+    assert f"allmlp inspect {tmp_path / 'x.npz'} --image-size 32x128" in outcome.out
+    outcome = allmlp("convert", tmp_path / "x.npz", tmp_path / "back", "--to", "allmlp", "--image-size", "32x128")
+    assert outcome.code == 0
+    assert "its 4 tokens are taken for those of 32 × 128 pixels" in outcome.err
+    assert load_checkpoint(tmp_path / "back").config == config
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("wide", "back")]
+    assert weights[0] == weights[1]
+    # What says its size is resampled.
+    outcome = allmlp("convert", tmp_path / "wide", tmp_path / "square", "--to", "allmlp", "--image-size", "64")
+    assert "resample" in outcome.err
+
+
+def test_folders_named_by_synsets_are_labels_of_imagenets_classes(photos: Path, tmp_path: Path, allmlp) -> None:
+    config = replace(CONFIG, num_classes=1000)
+    checkpoint = Checkpoint(
+        config=config,
+        weights=MlpMixer(config).state_dict(),
+        preprocessing=Preprocessing(image_size=64),
+        class_names=label_names("imagenet-1k"),
+        source="random weights",
+    )
+    save_checkpoint(checkpoint, tmp_path / "tanh")
+    (tmp_path / "data").mkdir()
+    for name, known in (("n01440764", "cat"), ("n01443537", "dog")):
+        (tmp_path / "data" / name).symlink_to(photos / known)
+    arguments = ("--to", "allmlp", "--gelu", "erf", "--photos", tmp_path / "data")
+    outcome = allmlp("convert", tmp_path / "tanh", tmp_path / "x", *arguments)
+    assert outcome.code == 0
+    assert "top-1" in outcome.out
 
 
 # Refusals

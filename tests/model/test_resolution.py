@@ -152,3 +152,8 @@ def test_weights_beyond_the_machines_memory_are_refused_before_any_is_made(metho
     ) as caught:
         at_resolution(config, weights, (side, side), method=method)
     assert ("'resample' makes smaller" in str(caught.value)) == (method == "block")
+
+
+def test_patches_beyond_the_memory_of_the_machine_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"by patches of 10000 × 10000: the weights would take [0-9,]+ GB"):
+        at_patch_size(CONFIG, {name: weight.double() for name, weight in drawn().items()}, 10_000)

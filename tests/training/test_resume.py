@@ -1,20 +1,19 @@
 """A run that was stopped goes on as if it had not been: weights, optimizer, average and samples, bit for bit."""
 
 import dataclasses
-import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from tests.training.same_run import assert_same_run
 from tests.training.small_runs import TINY, write_photos
 
 from allmlp import ConfigError, DataError, train
 from allmlp.errors import CheckpointError
-from allmlp.training import SavingConfig, stored_run
+from allmlp.training import DataConfig, SavingConfig
 
 
 class StopAt:
@@ -50,29 +49,6 @@ def whole(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def final_state(run: Path) -> dict[str, np.ndarray]:
-    """Return everything that the last save of a run holds."""
-    return load_file(max((run / "resume").glob("step-*")) / "state.safetensors")
-
-
-def assert_same_run(run: Path, other: Path) -> None:
-    mine, theirs = final_state(run), final_state(other)
-    assert set(mine) == set(theirs)
-    assert all(np.array_equal(mine[name], theirs[name]) for name in mine)
-    metrics = [json.loads((path / "metrics.json").read_text()) for path in (run, other)]
-    assert metrics[0]["sample_digest"] == metrics[1]["sample_digest"]
-    assert metrics[0]["evaluations"] == metrics[1]["evaluations"]
-    for name in ("best", "last"):
-        assert (run / "checkpoints" / name / "model.safetensors").read_bytes() == (
-            other / "checkpoints" / name / "model.safetensors"
-        ).read_bytes()
-    tables = [(path / "results.csv").read_text().splitlines() for path in (run, other)]
-    timeless = [
-        [line.split(",")[:2] + line.split(",")[3:8] for line in lines] for lines in tables
-    ]  # no seconds, no speed
-    assert timeless[0] == timeless[1]
-
-
 @pytest.mark.parametrize("steps", [(1,), (4,), (2, 3, 5)])
 def test_a_stopped_run_goes_on_bit_for_bit(steps: tuple[int, ...], photos: Path, whole: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
@@ -88,19 +64,15 @@ def test_a_stopped_run_goes_on_bit_for_bit(steps: tuple[int, ...], photos: Path,
 
 @pytest.mark.parametrize("storage", ["memory", "stream"])
 def test_workers_and_storage_may_change_between_sessions(
-    storage: str, photos: Path, whole: Path, tmp_path: Path
+    storage: Literal["memory", "stream"], photos: Path, whole: Path, tmp_path: Path
 ) -> None:
-    """They are settings of the recipe, which is compared; so the run's own recipe file is changed, as another machine would."""
     run = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         train(TINY, photos, run, progress=StopAt(3))
-    path = run / "recipe.json"
-    recipe = json.loads(path.read_text())
-    recipe["data"] |= {"storage": storage, "num_workers": 2}
-    path.write_text(json.dumps(recipe))
-    stored = stored_run(run)
-    assert stored is not None
-    train(stored.recipe, photos, run, resume=True)
+    other = dataclasses.replace(
+        TINY, data=DataConfig(storage=storage, num_workers=2), saving=SavingConfig(every_steps=2)
+    )
+    train(other, photos, run, resume=True)
     assert_same_run(run, whole)
 
 

@@ -9,6 +9,7 @@ from allmlp.checkpoints.hub import check_upload, fetch_card, upload_folder
 from allmlp.checkpoints.load import load_checkpoint
 from allmlp.checkpoints.model_card import CARD_MARK, model_card_text
 from allmlp.checkpoints.native import save_checkpoint
+from allmlp.checkpoints.places import is_bare_file
 
 __all__ = [
     "CARD_MARK",
@@ -20,6 +21,7 @@ __all__ = [
     "UnknownGridError",
     "check_upload",
     "fetch_card",
+    "is_bare_file",
     "is_cached",
     "load_checkpoint",
     "model_card_text",

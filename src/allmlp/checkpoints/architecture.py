@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from allmlp.checkpoints.checks import check_shapes
+from allmlp.checkpoints.checks import check_finite, check_shapes, listed
 from allmlp.checkpoints.layouts import Layout, recognise, without_prefixes
 from allmlp.errors import CheckpointError, ConfigError
-from allmlp.model import MAX_SIDE, PARAMETERS, Gelu, MixerConfig
+from allmlp.model import MAX_SIDE, PARAMETERS, Gelu, MixerConfig, parameter_shapes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,15 +62,22 @@ def read_state(
     layout = recognise(stored, where=where)
     shapes = {name: file.shapes[stored_name] for name, stored_name in stored.items()}
     lengths, num_blocks = _vote(shapes, layout)
+    _check_names(shapes, lengths, layout, num_blocks, where=where)
     config = _config(lengths, num_blocks, layout, image_size=image_size, gelu=gelu, where=where)
     ours = {name: layout.ours(name) for name in shapes}
+    wanted = {name: layout.from_our_shape(shape) for name, shape in parameter_shapes(config).items()}
     found = {
-        ours_name or name: layout.squeezed(ours_name, shapes[name]) if ours_name else shapes[name]
+        ours_name or name: layout.squeezed(ours_name, shapes[name], wanted.get(ours_name))
+        if ours_name
+        else shapes[name]
         for name, ours_name in ours.items()
     }
     check_shapes(config, found, layout=layout, where=where, advice=_advice(config, lengths["S"]))
     read = file.read()
-    weights = {our_name: layout.to_ours(our_name, read[stored[name]]) for name, our_name in ours.items() if our_name}
+    weights = {
+        our_name: layout.to_ours(read[stored[name]], found[our_name]) for name, our_name in ours.items() if our_name
+    }
+    check_finite({stored[name]: weights[our_name] for name, our_name in ours.items() if our_name}, where=where)
     return State(config, weights, f"{layout.name}, {file.remark}" if file.remark else layout.name)
 
 
@@ -100,13 +107,9 @@ def _config(
     gelu: Gelu | None,
     where: str,
 ) -> MixerConfig:
-    missing = sorted({"P", "S", "C", "D_S", "D_C"} - set(lengths))
-    if missing:
-        wanted = [_example(layout, symbol) for symbol in missing]
-        raise CheckpointError(f"{where}: weights are missing from which to read its widths: {', '.join(wanted)}.")
     if not 1 <= lengths["S"] <= MAX_SIDE**2:
         raise CheckpointError(f"{where}: its {lengths['S']:,} tokens are no grid; expected 1 to {MAX_SIDE**2:,}.")
-    size = image_size or _square(lengths["S"], lengths["P"], where=where)
+    size = _square(lengths["S"], lengths["P"], where=where) if image_size is None else image_size
     try:
         return MixerConfig(
             image_size=cast("tuple[int, int]", size),  # it squares an int
@@ -128,6 +131,7 @@ def _vote(shapes: Mapping[str, tuple[int, ...]], layout: Layout) -> tuple[dict[s
     One damaged or transposed array is outvoted, so that the error names that array and not all others.
     """
     votes: dict[str, Counter[int]] = {}
+    words: list[list[tuple[str, int]]] = []  # what each array says
     indices = {0}
     for name, shape in shapes.items():
         ours = layout.ours(name)
@@ -138,15 +142,48 @@ def _vote(shapes: Mapping[str, tuple[int, ...]], layout: Layout) -> tuple[dict[s
         axes = layout.axes(ours)
         squeezed = layout.squeezed(ours, shape)
         if len(squeezed) == len(axes):
-            for axis, length in zip(axes, squeezed, strict=True):
-                if isinstance(axis, str):
-                    votes.setdefault(axis, Counter())[length] += 1
-    return {symbol: counts.most_common(1)[0][0] for symbol, counts in votes.items()}, max(indices) + 1
+            words.append([(axis, size) for axis, size in zip(axes, squeezed, strict=True) if isinstance(axis, str)])
+            for axis, length in words[-1]:
+                votes.setdefault(axis, Counter())[length] += 1
+    return _decide(votes, words), max(indices) + 1
 
 
-def _example(layout: Layout, symbol: str) -> str:
-    template = next(template for template, axes in PARAMETERS.items() if symbol in axes)
-    return layout.theirs(template.replace("{i}", "0"))
+def _decide(votes: Mapping[str, Counter[int]], words: list[list[tuple[str, int]]]) -> dict[str, int]:
+    """Return the winning lengths. Of as many votes, those of the array win whose other axes won, too."""
+    first = {symbol: counts.most_common(1)[0][0] for symbol, counts in votes.items()}
+    trust = {symbol: Counter[int]() for symbol in votes}
+    for said in words:
+        for axis, length in said:
+            others = [(symbol, size) for symbol, size in said if symbol != axis]
+            if all(first[symbol] == size for symbol, size in others):
+                trust[axis][length] = max(trust[axis][length], 1 + len(others))
+    return {
+        symbol: max(counts, key=lambda length: (counts[length], trust[symbol][length]))
+        for symbol, counts in votes.items()
+    }
+
+
+def _check_names(
+    shapes: Mapping[str, tuple[int, ...]],
+    lengths: Mapping[str, int],
+    layout: Layout,
+    num_blocks: int,
+    *,
+    where: str,
+) -> None:
+    """Refuse weights that lack what says a width: without it, no shapes can be compared, but all names can."""
+    if {"P", "S", "C", "D_S", "D_C"} <= set(lengths):
+        return
+    num_blocks = min(num_blocks, len(shapes))  # block 999,999 alone makes no million of names
+    ours = [
+        name.replace("{i}", str(index)) for name in PARAMETERS for index in range(num_blocks if "{i}" in name else 1)
+    ]
+    found = {layout.ours(name) for name in shapes}
+    if not {"head.weight", "head.bias"} & found:  # features
+        ours = [name for name in ours if not name.startswith("head.")]
+    missing = [layout.theirs(name) for name in ours if name not in found]
+    what = f"weights are missing: {listed(missing, ', ')}" if missing else "its weights have other axes than a Mixer's"
+    raise CheckpointError(f"{where}: {what}. Without them the widths of the Mixer cannot be told.")
 
 
 def _square(num_tokens: int, patch_size: int, *, where: str) -> int:

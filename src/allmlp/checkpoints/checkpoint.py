@@ -1,6 +1,5 @@
 """`Checkpoint`: weights, and everything that is needed to use them."""
 
-import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from allmlp.checkpoints.checks import check_shapes, listed
 from allmlp.data import Preprocessing
 from allmlp.errors import CheckpointError, ConfigError
-from allmlp.model import MixerConfig, num_parameters
+from allmlp.model import MixerConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Checkpoint"]
 
-# The parameters that "auto" lets appendix C's blocks add: their number rises with the fourth power of the size.
-_MAX_GROWTH = 4.0
+_REASON_FOR_RESAMPLE = "fits any size, and was the better start where measured: docs/weights.md"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,9 +83,9 @@ class Checkpoint:
         Args:
             image_size: (height, width) in pixels, multiples of the patch size; an int is squared.
             method: "block" is appendix C of the paper, for whole multiples of the present size: at first its logits are the
-                mean of those of the parts. "resample" takes any size and keeps the hidden width. "auto" is "block"
-                where that can be and makes the Mixer at most 4 times as large, and "resample" elsewhere. `source` says
-                which it was.
+                mean of those of the parts. "resample" takes any size and keeps the hidden width. "auto" is "resample", which
+                was better than "block" where both were measured, at once and after a short fine-tuning (docs/weights.md).
+                `source` says which it was, and why.
 
         Raises:
             ConfigError: a size that cannot be (the nearest that can are named), or whose weights would take more than half
@@ -100,7 +98,8 @@ class Checkpoint:
         config = replace(self.config, image_size=cast("tuple[int, int]", image_size))  # it squares an int
         if config.image_size == self.config.image_size:
             return self
-        chosen, reason = (method, "as asked") if method != "auto" else _best_method(self.config, config)
+        reason = _REASON_FOR_RESAMPLE if method == "auto" else "as asked"
+        chosen = "resample" if method == "auto" else method
         config, weights = at_resolution(self.config, self.weights, config.image_size, method=chosen)
         return self._changed(config, weights, f"token mixing by {chosen!r} ({reason})")
 
@@ -126,19 +125,3 @@ class Checkpoint:
             preprocessing=replace(self.preprocessing, image_size=config.image_size),
             source=f"{self.source}; from {before} to {after} pixels: {how}",
         )
-
-
-def _best_method(old: MixerConfig, new: MixerConfig) -> tuple[Literal["block", "resample"], str]:
-    """Return the better method for a change of size, and why; measured in experiments/resolution."""
-    from allmlp.model import resized
-
-    if any(side % before for side, before in zip(new.image_size, old.image_size, strict=True)):
-        return "resample", "no whole multiple of the size before"
-    try:
-        growth = num_parameters(resized(old, new.image_size, method="block")) / num_parameters(old)
-    except ConfigError:  # a width beyond any Mixer
-        growth = math.inf
-    if growth > _MAX_GROWTH:
-        how_large = f"{growth:,.1f} times as large" if growth < math.inf else "too large"
-        return "resample", f"a whole multiple of the size before, but 'block' would make the Mixer {how_large}"
-    return "block", "a whole multiple of the size before"

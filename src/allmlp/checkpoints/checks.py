@@ -44,7 +44,7 @@ def check_shapes(
     shown = str if layout is None else layout.theirs
     kinds = (
         [f"missing: {shown(name)} {wanted[name]}" for name in sorted(set(wanted) - set(found))],
-        [f"unexpected: {_printable(name)} {found[name]}" for name in sorted(set(found) - set(wanted))],
+        [f"unexpected: {_printable(_theirs(layout, name))} {found[name]}" for name in sorted(set(found) - set(wanted))],
         [
             f"shape: {shown(name)} is {found[name]}, expected {wanted[name]}"
             for name in sorted(set(wanted) & set(found))
@@ -73,6 +73,13 @@ def listed(problems: list[str], separator: str) -> str:
     """Return the problems in one text, cut off after many."""
     rest = [f"and {len(problems) - _MAX_LISTED:,} more"] if len(problems) > _MAX_LISTED else []
     return separator.join(problems[:_MAX_LISTED] + rest)
+
+
+def _theirs(layout: "Layout | None", name: str) -> str:
+    try:
+        return name if layout is None else layout.theirs(name)  # a classifier without classes is one of ours
+    except KeyError:
+        return name
 
 
 def _printable(name: str) -> str:

@@ -1,6 +1,5 @@
 """An .npz for the authors' code: the weights in linen's names and axes, and nothing else."""
 
-import math
 import zipfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -50,9 +49,7 @@ def lost_in_google(checkpoint: Checkpoint) -> tuple[str, ...]:
         )
     if config.image_size[0] != config.image_size[1]:
         height, width = config.image_size
-        # Tokens of a square number are taken for a square grid, which --image-size would then resample.
-        square = math.isqrt(config.num_tokens) ** 2 == config.num_tokens
-        told = f"load_checkpoint(path, image_size=({height}, {width}))" if square else f"--image-size {height}x{width}"
+        told = f"--image-size {height}x{width} or load_checkpoint(path, image_size=({height}, {width}))"
         lost.append(f"The image size: allmlp takes the tokens for a square unless told {told}.")
     if config.num_classes:
         lost.append(f'The class names: allmlp will call the {config.num_classes:,} classes "0", "1", ...')

@@ -208,7 +208,8 @@ def _failure(url: str, part: Path, reason: str) -> str:
     kept = f" {_size(part):,} bytes are kept, and the next try goes on from there." if _size(part) else ""
     return (
         f"{without_secrets(url)}: could not be downloaded: {without_secrets(reason)}.{kept} Check the connection (behind a "
-        "proxy, set HTTPS_PROXY), name a mirror with ALLMLP_MIXER_MODELS_URL, or download the file elsewhere and give its path."
+        "proxy, set HTTPS_PROXY), name a mirror with ALLMLP_MIXER_MODELS_URL, or download the file elsewhere "
+        f"and put it at {part.with_suffix('')}, where it keeps its class names."
     )
 
 

@@ -19,6 +19,8 @@ from allmlp.errors import CheckpointError
 
 __all__ = ["cached_weights", "check_upload", "fetch_card", "fetch_hub", "upload_folder"]
 
+CONNECTION_TIMEOUT_S = 5.0
+
 SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -33,6 +35,8 @@ def fetch_hub(repository: str, *, revision: str | None = None, model: str | None
         CheckpointError: no such repository, revision or files, no access, no network, or other content than promised.
     """
     with _clear_errors(repository, revision):
+        if cached_weights(repository, revision or "main") is None:
+            _check_connection()
         config = _download(repository, CONFIG_FILE, revision)
         # The rest from the same commit, even when somebody pushes in between.
         commit = config.parent.name
@@ -75,6 +79,7 @@ def fetch_card(repository: str, revision: str) -> str | None:
     from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
     with _clear_errors(repository, revision):
+        _check_connection()
         for branch in (revision, "main"):  # which a new branch begins as
             try:
                 return _download(repository, "README.md", branch).read_text(encoding="utf-8", errors="replace")
@@ -109,6 +114,14 @@ def upload_folder(directory: Path, repository: str, *, private: bool, revision: 
 
 
 LOG_IN = "Run `hf auth login`, or set HF_TOKEN (https://huggingface.co/settings/tokens)."
+
+
+def _check_connection() -> None:
+    """Ask the hub for any answer: huggingface_hub would try for half a minute to reach what is out of reach."""
+    from huggingface_hub import constants, get_session
+
+    if not is_offline():
+        get_session().head(constants.ENDPOINT, timeout=CONNECTION_TIMEOUT_S)
 
 
 def _download(repository: str, name: str, revision: str | None) -> Path:
@@ -224,7 +237,8 @@ def _explained(error: Exception, revision: str | None) -> str:
         case httpx2.HTTPError() | errors.LocalEntryNotFoundError() | errors.FileMetadataError():
             return (
                 f"could not be reached at {where}: {_without_secrets(str(root)) or type(root).__name__}. Check the "
-                "connection (HTTPS_PROXY, HF_ENDPOINT for a mirror) and try again."
+                "connection (behind a proxy, set HTTPS_PROXY), name a mirror with HF_ENDPOINT, or download the repository's "
+                "folder elsewhere and give its path. HF_HUB_OFFLINE=1 takes what is cached without asking."
             )
     return f"{_without_secrets(str(root)).rstrip('.')}. Check the connection, and the space on the disk."
 

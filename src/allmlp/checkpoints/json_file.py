@@ -8,14 +8,14 @@ from allmlp.errors import CheckpointError
 
 __all__ = ["MAX_CONFIG_BYTES", "read_json_object"]
 
-MAX_CONFIG_BYTES = 16 << 20  # 21,843 class names take half a megabyte
+MAX_CONFIG_BYTES = 4 << 20  # 21,843 class names take half a megabyte
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
     """Return the JSON object that a file holds.
 
     Raises:
-        CheckpointError: the file cannot be read, is larger than 16 MiB, or holds something else.
+        CheckpointError: the file cannot be read, is larger than 4 MiB, or holds something else.
     """
     try:
         if not path.is_file():  # a pipe would hang whoever opens it

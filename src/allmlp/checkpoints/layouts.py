@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["LAYOUTS", "Layout", "recognise", "without_prefixes"]
 
-# What wraps a model's names: DistributedDataParallel, torch.compile, transformers' TimmWrapper.
-_PREFIXES = re.compile(r"(?:module\.|_orig_mod\.|timm_model\.)*")
+# What wraps a model's names: DistributedDataParallel, torch.compile, transformers' TimmWrapper, Lightning.
+_PREFIXES = re.compile(r"(?:module\.|_orig_mod\.|timm_model\.|model\.)*")
+
+_MAX_PREFIX = 40  # of those that an error explains
 
 _FLAX_AXES: Mapping[int, tuple[int, ...]] = {1: (0,), 2: (1, 0), 4: (2, 3, 1, 0)}  # theirs, as places among ours
 
@@ -64,17 +66,22 @@ class Layout:
         """Return a shape of ours in the order of their axes."""
         return tuple(shape[place] for place in _FLAX_AXES[len(shape)]) if self.is_flax else shape
 
-    def squeezed(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of our parameter `name` as found in their file, less the axes of length 1 that are too many."""
+    def squeezed(self, name: str, shape: tuple[int, ...], wanted: tuple[int, ...] | None = None) -> tuple[int, ...]:
+        """Return the shape of our parameter `name` as found in their file, less the axes of length 1 that are too many.
+
+        Which of several they are is seen from `wanted`, the shape in their axes that the other weights ask for.
+        """
+        if wanted is not None and self.is_flax and len(shape) > len(wanted) and _long(shape) == _long(wanted):
+            return wanted
         num_axes = len(PARAMETERS[_template(name)])
         kept = list(shape)
         while self.is_flax and len(kept) > num_axes and 1 in kept:
             kept.remove(1)
         return tuple(kept)
 
-    def to_ours(self, name: str, tensor: "Tensor") -> "Tensor":
-        """Return their tensor of our parameter `name` with our axes: a view."""
-        tensor = tensor.reshape(self.squeezed(name, tuple(tensor.shape)))
+    def to_ours(self, tensor: "Tensor", squeezed: tuple[int, ...]) -> "Tensor":
+        """Return their tensor, whose shape is `squeezed` without needless axes, with our axes: a view."""
+        tensor = tensor.reshape(squeezed)
         if not self.is_flax:
             return tensor
         places = _FLAX_AXES[tensor.ndim]
@@ -186,8 +193,25 @@ def recognise(names: Iterable[str], *, where: str) -> Layout:
 
     best = max(LAYOUTS, key=lambda layout: len(known(layout)))
     if not any(".token_mixing." in name for name in known(best)):
+        if prefix := _common_prefix(names):
+            raise CheckpointError(
+                f"{where}: all of its names start with {prefix!r}; without it they are a Mixer's. Save the weights so: "
+                f"{{name.removeprefix({prefix!r}): weight for name, weight in state.items()}}."
+            )
         raise CheckpointError(f"{where}: this is no MLP-Mixer. {looks_like(names)}")
     return best
+
+
+def _common_prefix(names: list[str]) -> str:
+    """Return what stands before the names of a Mixer's token mixing in all of `names`, or ""."""
+    start = names[0][:_MAX_PREFIX] if names else ""
+    for prefix in (start[: place.end()] for place in re.finditer(r"[./]", start)):
+        if not all(name.startswith(prefix) for name in names):
+            return ""
+        ours = (layout.ours(name.removeprefix(prefix)) for layout in LAYOUTS for name in names)
+        if any(name is not None and ".token_mixing." in name for name in ours):
+            return prefix
+    return ""
 
 
 def without_prefixes(names: Iterable[str], *, where: str) -> dict[str, str]:
@@ -207,6 +231,10 @@ def without_prefixes(names: Iterable[str], *, where: str) -> dict[str, str]:
             )
         stripped[bare] = name
     return stripped
+
+
+def _long(shape: tuple[int, ...]) -> list[int]:
+    return [size for size in shape if size != 1]
 
 
 def _template(name: str) -> str:

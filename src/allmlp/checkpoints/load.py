@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from allmlp.checkpoints.architecture import State, read_state
-from allmlp.checkpoints.catalog import PublishedModel, find_published, fitting
+from allmlp.checkpoints.catalog import CATALOG, PublishedModel, fitting
 from allmlp.checkpoints.checkpoint import Checkpoint
 from allmlp.checkpoints.checks import check_finite
 from allmlp.checkpoints.download import forget_published
@@ -50,13 +50,16 @@ def load_checkpoint(
     Raises:
         CheckpointError: nothing there, a damaged or hostile file, no Mixer, weights that do not fit together (every missing,
             unexpected and misshapen name), or a download that failed. Nothing in a file is ever executed.
-        ConfigError: an image size or a GELU that cannot be.
+        ConfigError: an image size, a GELU or class names that cannot be.
     """
     if gelu not in (None, "tanh", "erf"):
         raise ConfigError(f"gelu is {gelu!r}; expected 'tanh' (the authors' code) or 'erf' (timm).")
+    if class_names is not None:
+        is_text = isinstance(class_names, str)
+        if is_text or not all(isinstance(name, str) for name in class_names):
+            raise ConfigError(f"class_names is {str(class_names)[:100]!r}; expected a list of names, one a class.")
     place = find_place(source)
     checkpoint = _read(place, image_size, gelu)
-    check_finite(checkpoint.weights, where=str(place.weights))
     if gelu is not None:
         checkpoint = dataclasses.replace(checkpoint, config=dataclasses.replace(checkpoint.config, gelu=gelu))
     if class_names is not None:
@@ -69,6 +72,7 @@ def _read(place: Place, image_size: ImageSize | None, gelu: Gelu | None) -> Chec
         warnings.warn(place.published.warning, UserWarning, stacklevel=3)
     if place.kind == "allmlp":
         checkpoint = read_native(place.folder)
+        check_finite(checkpoint.weights, where=str(place.weights))
         _check_size(checkpoint.config, image_size, where=place.folder)
         return checkpoint
     if place.published is not None:
@@ -95,7 +99,8 @@ def _timm(place: Place, image_size: ImageSize | None, gelu: Gelu | None) -> Chec
     described = read_timm_config(path)
     architecture = None if described.architecture is None else ARCHITECTURES.get(described.architecture)
     # timm builds the network for the size of its configuration: the weights have to fit that one, square or not.
-    state = read_state(open_weights(place.weights), image_size=image_size or described.image_size, gelu=gelu)
+    image_size = described.image_size if image_size is None else image_size
+    state = read_state(open_weights(place.weights), image_size=image_size, gelu=gelu)
     if described.num_classes is not None and described.num_classes != state.config.num_classes:
         raise CheckpointError(
             f"{path}: num_classes is {described.num_classes:,}, but the classifier in {place.weights.name} has "
@@ -168,7 +173,8 @@ def _names_by_tag(described: TimmDescription, config: MixerConfig) -> tuple[str,
     """
     if described.architecture is None or described.tag is None:
         return None
-    published = find_published(f"{described.architecture}.{described.tag}")
+    name = f"{described.architecture}.{described.tag}"  # "mixer_s32_224.untrained" is what timm saves without a tag
+    published = next((model for model in CATALOG.values() if model.timm_name == name), None)
     if published is None or published.labels is None or published.name not in fitting(config):
         return None
     return label_names(published.labels)

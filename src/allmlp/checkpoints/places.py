@@ -11,7 +11,7 @@ from allmlp.checkpoints.json_file import read_json_object
 from allmlp.checkpoints.native import FORMAT
 from allmlp.errors import CheckpointError, did_you_mean
 
-__all__ = ["Place", "find_place"]
+__all__ = ["Place", "find_place", "is_bare_file"]
 
 _HUB = "hf:"
 _INDEX_FILES = tuple(f"{name}.index.json" for name in WEIGHTS_FILES)
@@ -43,6 +43,8 @@ def find_place(source: str | Path) -> Place:
         CheckpointError: nothing usable there, or a download that failed.
     """
     if isinstance(source, str):
+        if not source:  # which pathlib takes for the current folder
+            raise CheckpointError("The checkpoint's name is empty: a variable of the shell may not be set.")
         if source.startswith(_HUB):
             return _on_hub(source)
         if not _exists(Path(source)) and (published := find_published(source)) is not None:
@@ -50,6 +52,18 @@ def find_place(source: str | Path) -> Place:
     if not _exists(Path(source)):
         raise CheckpointError(f"{source}: there is no such checkpoint.{_advice(str(source))}")
     return _local(Path(source), None, evidence=str(source))
+
+
+def is_bare_file(source: str | Path) -> bool:
+    """Whether `source` is a file on this machine that nothing but its weights describes: no image size is known of it.
+
+    Raises:
+        CheckpointError: nothing usable there.
+    """
+    if (isinstance(source, str) and source.startswith(_HUB)) or not _exists(Path(source)):
+        return False
+    place = find_place(source)
+    return place.kind == "weights" and place.published is None
 
 
 def _on_hub(source: str) -> Place:

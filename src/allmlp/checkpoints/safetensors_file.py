@@ -1,5 +1,6 @@
 """safetensors: what a file says that it holds is read and checked here, its tensors are loaded by the library."""
 
+import codecs
 import contextlib
 import json
 import struct
@@ -35,6 +36,10 @@ STRANGERS = (
         (bytes([0x80, protocol]), "a pickle; it is not opened, because a pickle can run any program")
         for protocol in (2, 3, 4, 5)
     ),
+    (b"\x89PNG", "a picture (PNG), not weights"),
+    (b"\xff\xd8\xff", "a picture (JPEG), not weights"),
+    (b"GGUF", "a GGUF file of a language model, not weights of a Mixer"),
+    *((bytes([8, version, 0x12]), "an ONNX graph, from which allmlp reads no weights") for version in range(3, 16)),
     (b"\x93NUMPY", "a single NumPy array (.npy), not a file of named weights"),
     (b"\x89HDF", "an HDF5 file, not a safetensors file"),
     (b"\x1f\x8b", "compressed by gzip; unpack it first"),
@@ -107,7 +112,7 @@ def _what_is_wrong(path: Path, error: Exception) -> str:
         if start[257:262] == b"ustar":
             return f"this is {TAR}."
         for magic, what in STRANGERS:
-            if start.lstrip().startswith(magic):
+            if start.removeprefix(codecs.BOM_UTF8).lstrip().startswith(magic):
                 return f"this is {what}."
     return f"damaged, cut short, or not a safetensors file ({error}). Copy or train it anew."
 

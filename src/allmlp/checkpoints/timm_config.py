@@ -29,7 +29,7 @@ _IMAGENET_STD = (0.229, 0.224, 0.225)
 _CROP_PCT = 0.875
 _PREPROCESSING_KEYS = ("mean", "std", "interpolation", "crop_pct", "crop_mode")
 
-_MAX_CLASSES = 1 << 20
+_MAX_CLASSES = 1 << 17  # six times ImageNet-21k's
 
 
 @dataclass(frozen=True)
@@ -105,13 +105,16 @@ def _description(values: Mapping[str, Any]) -> TimmDescription:
     num_classes = _count(values, "num_classes")
     if num_classes is None:
         num_classes = _count(pretrained, "num_classes")
+    # transformers keeps the classes in the configuration of its model of features, which has no classifier.
+    is_headless = values.get("architectures") == ["TimmWrapperModel"]
+    class_names = _class_names(values, pretrained, num_classes)
     image_size = _image_size(arguments, pretrained)
     return TimmDescription(
         architecture=architecture,
-        num_classes=num_classes,
+        num_classes=0 if is_headless else num_classes,
         image_size=image_size,
         preprocessing=_preprocessing(pretrained, image_size),
-        class_names=_class_names(values, pretrained, num_classes),
+        class_names=None if is_headless else class_names,
         tag=_text(pretrained, "tag") or None,
     )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from allmlp.checkpoints.strangers import looks_like
 from allmlp.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")  # with members, without any
 
 MAX_DIMENSIONS = 16
 MAX_NUMBERS = 1 << 48  # also along the other axes of an array without any: NumPy and torch count them
+
+MAX_TENSORS = 20_000  # 390 in H/14
 
 EXPECTED = "expected weights: a .npz, .safetensors or .pth file"
 
@@ -64,9 +67,14 @@ def open_weights(path: Path) -> WeightFile:
             raise CheckpointError(f"{path}: not a regular file; {EXPECTED}.")
         with path.open("rb") as file:
             start = file.read(4)
-        return _container(path, start)(path)
+        weights = _container(path, start)(path)
     except OSError as error:
         raise CheckpointError(f"{path}: could not be read ({error.strerror or error}).") from error
+    if len(weights.shapes) > MAX_TENSORS:
+        raise CheckpointError(
+            f"{path}: {len(weights.shapes):,} tensors; no Mixer has more than {MAX_TENSORS:,}. {looks_like(weights.shapes)}"
+        )
+    return weights
 
 
 def _container(path: Path, start: bytes) -> Callable[[Path], WeightFile]:

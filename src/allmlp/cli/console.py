@@ -20,6 +20,7 @@ __all__ = [
     "command_line",
     "console",
     "heading",
+    "is_first_process",
     "next_commands",
     "note",
     "pad",
@@ -47,6 +48,11 @@ def heading(text: str) -> None:
 def note(text: str) -> None:
     """Print a line for people on standard error, where it disturbs no program that reads the results."""
     print(text, file=sys.stderr, flush=True)
+
+
+def is_first_process() -> bool:
+    """Whether this process speaks: of those that torchrun starts, the first one."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def pad(text: str, width: int, *, right: bool = False) -> str:

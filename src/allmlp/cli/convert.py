@@ -162,8 +162,10 @@ def _uses(checkpoint: "Checkpoint", path: Path, target: Target) -> list[tuple[st
             (f"{command_line('predict', path)} PHOTO.jpg", "name photos or whole folders of them"),
         ]
     if target is Target.GOOGLE:
+        height, width = checkpoint.config.image_size
+        size = [] if height == width else ["--image-size", f"{height}x{width}"]  # which an .npz does not say
         code = f"import numpy; print(numpy.load({str(path)!r}).files)"
-        return [(_python(code), "the arrays"), (command_line("inspect", path), "what it is")]
+        return [(_python(code), "the arrays"), (command_line("inspect", path, *size), "what it is")]
     code = f"import timm; print(timm.create_model({'local-dir:' + str(path)!r}, pretrained=True))"
     rows = [(_python(code), "timm")]
     if checkpoint.config.num_classes:

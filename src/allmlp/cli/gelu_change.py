@@ -1,5 +1,6 @@
 """What another GELU changes in a model's answers, measured on photos."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from itertools import islice
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from allmlp.cli.console import aligned
+from allmlp.cli.evaluate import class_indices
 from allmlp.errors import DataError
 
 if TYPE_CHECKING:
@@ -62,8 +64,6 @@ def _top1_rows(best: "NDArray[np.int64]", labels: "NDArray[np.int64] | None") ->
 
 
 def _photos(data: str, class_names: tuple[str, ...]) -> _Photos:
-    import numpy as np
-
     from allmlp.data import open_dataset, printable
 
     try:
@@ -75,9 +75,8 @@ def _photos(data: str, class_names: tuple[str, ...]) -> _Photos:
     name = next(name for name in ("test", "validation", "train") if name in dataset.splits)
     split = dataset.splits[name]
     labels = None
-    if set(dataset.class_names) <= set(class_names):
-        indices = np.array([class_names.index(one) for one in dataset.class_names], dtype=np.int64)
-        labels = indices[split.labels]
+    with contextlib.suppress(DataError):  # a class that the model does not know
+        labels = class_indices(dataset.class_names, class_names, where=dataset.source)[split.labels]
     remark = "" if labels is not None else "; the model does not know all of its classes, so no accuracy"
     return _Photos(split, labels, f"the {len(split):,} photos of {printable(dataset.source)}, {name}{remark}")
 

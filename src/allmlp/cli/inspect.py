@@ -95,7 +95,7 @@ def _print(facts: dict[str, Any]) -> None:
         shown = ", ".join(printable(name) for name in names[:_MAX_NAMES])
         rest = f" and {len(names) - _MAX_NAMES:,} more (--json lists all)" if len(names) > _MAX_NAMES else ""
         print()
-        heading(f"{len(names):,} classes")
+        heading("1 class" if len(names) == 1 else f"{len(names):,} classes")
         print(f"  {shown}{rest}")
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from allmlp import __version__
+from allmlp.cli.console import is_first_process
 from allmlp.cli.convert import convert
 from allmlp.cli.demo import demo
 from allmlp.cli.evaluate import evaluate
@@ -73,7 +74,8 @@ def _run(arguments: Sequence[str] | None) -> str | int | None:
     try:
         app(args=arguments, prog_name="allmlp")
     except AllmlpError as error:
-        print(_harmless(f"allmlp: {error}"), file=sys.stderr)
+        if not error.is_shared or is_first_process():
+            print(_harmless(f"allmlp: {error}"), file=sys.stderr)
         return error.exit_code
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):  # typer exits with 1 then, as a bug does

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from allmlp.cli.console import DeviceOption, command_line, next_commands, note
+from allmlp.cli.console import DeviceOption, command_line, is_first_process, next_commands, note
 from allmlp.cli.loading import parse_sides
 from allmlp.errors import ConfigError
 
@@ -78,9 +78,8 @@ def train(
         return
     data = data or (run.data if run else None)
     if data is None:
-        raise ConfigError(
-            "DATA is missing: the photos to train on." + (f" There is no run in {resume} yet." if resume else "")
-        )
+        where = f" There is no run in {resume} yet." if resume else ""
+        raise typer.BadParameter(f"the photos to train on are missing.{where}", param_hint="DATA")
     resolved, dataset, reason = _choose(data, recipe, given) if run is None else _recipe_of(run, recipe, given)
     if print_recipe:
         from allmlp.config import to_dict
@@ -93,6 +92,8 @@ def train(
         print(reason)
     out = resume or out or new_run_folder(resolved.name)
     result = run_training(resolved, data if dataset is None else dataset, out, device=device, resume=resume is not None)
+    if not is_first_process():
+        return
     print(f"\nwrote   {result.directory}/ (report.html, results.csv, checkpoints/best, checkpoints/last)")
     _print_next(result.directory, data, scored="test" if "test" in result.evaluations else "validation")
 
@@ -166,7 +167,9 @@ def run_training(
     try:
         return train_recipe(recipe, data, out, device=device, progress=ConsoleProgress(), resume=resume)
     except KeyboardInterrupt as stop:
-        if (out / "resume").is_dir():
+        if not is_first_process():
+            pass
+        elif (out / "resume").is_dir():
             note(f"\nStopped. What was learned so far is kept; go on with: {command_line('train', '--resume', out)}")
         else:
             note("\nStopped before the first step; there is nothing to keep.")

@@ -100,11 +100,14 @@ def recolor(
     return ((pixels - centre) / scale).view_as(images)
 
 
-def mix_images(images: Tensor, mix: Mix | None) -> Tensor:
-    """Mix (B, 3, H, W) images with their neighbours in the batch as `mix` says."""
+def mix_images(images: Tensor, mix: Mix | None, *, before: Tensor | None = None) -> Tensor:
+    """Mix (B, 3, H, W) images each with the one before it as `mix` says; the first with `before` (1, 3, H, W).
+
+    `before` None is the last image: the whole batch is here.
+    """
     if mix is None:
         return images
-    others = images.roll(1, dims=0)
+    others = torch.cat([images[-1:] if before is None else before, images[:-1]])
     top, bottom, left, right = (
         edge.to(images.device)[:, None, None, None] for edge in torch.from_numpy(mix.rectangles).T
     )
@@ -117,9 +120,10 @@ def mix_images(images: Tensor, mix: Mix | None) -> Tensor:
     return torch.lerp(others, images, weights.expand_as(images))
 
 
-def mix_labels(labels: Tensor, mix: Mix | None, *, smoothing: float) -> Tensor:
+def mix_labels(labels: Tensor, mix: Mix | None, *, smoothing: float, before: Tensor | None = None) -> Tensor:
     """Mix (B, K) label rows in the same shares, then spread `smoothing` evenly over the classes."""
     if mix is not None:
         shares = torch.from_numpy(mix.shares).to(labels.device)[:, None]
-        labels = torch.lerp(labels.roll(1, dims=0), labels, shares.expand_as(labels))
+        others = torch.cat([labels[-1:] if before is None else before, labels[:-1]])
+        labels = torch.lerp(others, labels, shares.expand_as(labels))
     return labels * (1.0 - smoothing) + smoothing / labels.shape[1]

@@ -8,7 +8,7 @@ from allmlp.model.variants import MAX_SIDE, VARIANTS, Gelu, MixerConfig, variant
 
 if TYPE_CHECKING:
     from allmlp.model.mixer import MlpMixer, create
-    from allmlp.model.resolution import Method, at_patch_size, at_resolution, resized
+    from allmlp.model.resolution import Method, at_patch_size, at_resolution
 
 __all__ = [
     "MAX_SIDE",
@@ -26,7 +26,6 @@ __all__ = [
     "create",
     "num_parameters",
     "parameter_shapes",
-    "resized",
     "variant_config",
 ]
 
@@ -36,7 +35,7 @@ def __getattr__(name: str) -> Any:
         from allmlp.model import mixer
 
         return getattr(mixer, name)
-    if name in ("Method", "at_patch_size", "at_resolution", "resized"):
+    if name in ("Method", "at_patch_size", "at_resolution"):
         from allmlp.model import resolution
 
         return getattr(resolution, name)

@@ -25,7 +25,7 @@ from allmlp.errors import ConfigError
 from allmlp.model.cost import num_parameters
 from allmlp.model.variants import MixerConfig
 
-__all__ = ["Method", "at_patch_size", "at_resolution", "resized"]
+__all__ = ["Method", "at_patch_size", "at_resolution"]
 
 # Of the squared size of the interpolation. 0 is the pseudo-inverse: as good where the grid grows, worse where it shrinks; 0.3
 # is the other way round.
@@ -52,10 +52,10 @@ def at_resolution(
 
     Source: appendix C of the paper; for "resample" arXiv 2212.08013, section 3.4, carried over to token mixing.
     """
-    new = resized(config, image_size, method=method)
+    new = _resized(config, image_size, method=method)
     if new.grid == config.grid:
         return new, dict(weights)
-    _check_memory(new, weights, method)
+    _check_memory(new, weights, f"method {method!r}")
     change = _by_blocks(config, new) if method == "block" else _by_resampling(config, new)
     return new, {
         name: change[name.partition(".token_mixing.")[2]](weight) if ".token_mixing." in name else weight
@@ -63,7 +63,7 @@ def at_resolution(
     }
 
 
-def resized(config: MixerConfig, image_size: tuple[int, int], *, method: Method) -> MixerConfig:
+def _resized(config: MixerConfig, image_size: tuple[int, int], *, method: Method) -> MixerConfig:
     """Return the configuration that `at_resolution` returns.
 
     Raises:
@@ -84,7 +84,7 @@ def at_patch_size(
     A larger patch that is a smaller one interpolated gives the same token; smaller patches give the nearest there is.
 
     Raises:
-        ConfigError: a patch size under 1.
+        ConfigError: a patch size under 1, or whose weights would take more than half of this machine's memory.
 
     Source: FlexiViT's PI-resize, arXiv 2212.08013, section 3.4.
     """
@@ -92,6 +92,7 @@ def at_patch_size(
     new = replace(config, image_size=(height, width), patch_size=patch_size)
     if patch_size == config.patch_size:
         return new, dict(weights)
+    _check_memory(new, weights, f"patches of {patch_size} × {patch_size}")
     along, _ = interpolation((config.patch_size, 1), (patch_size, 1))
     back = torch.linalg.pinv(along)  # (P, P')
     projection = weights["patch_projection.weight"]
@@ -119,7 +120,7 @@ def _by_resampling(config: MixerConfig, new: MixerConfig) -> Mapping[str, Callab
     }
 
 
-def _check_memory(new: MixerConfig, weights: Mapping[str, Tensor], method: Method) -> None:
+def _check_memory(new: MixerConfig, weights: Mapping[str, Tensor], how: str) -> None:
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # Windows does not say
@@ -128,9 +129,9 @@ def _check_memory(new: MixerConfig, weights: Mapping[str, Tensor], method: Metho
     if wanted > memory / 2:
         height, width = new.image_size
         raise ConfigError(
-            f"image_size {height} × {width} by method {method!r}: the weights would take {wanted / 1e9:,.0f} GB, of the "
+            f"image_size {height} × {width} by {how}: the weights would take {wanted / 1e9:,.0f} GB, of the "
             f"{memory / 1e9:,.0f} GB of memory that this machine has. Choose a smaller size."
-            + (" Method 'resample' makes smaller weights." if method == "block" else "")
+            + (" Method 'resample' makes smaller weights." if "block" in how else "")
         )
 
 

@@ -16,6 +16,7 @@ from allmlp.data import (
     NUM_COLOR_DRAWS,
     NUM_CROP_DRAWS,
     ImageDataset,
+    Mix,
     RawBatch,
     TrainingOrder,
     TrainingPhotos,
@@ -32,8 +33,10 @@ from allmlp.data import (
     uniforms,
 )
 from allmlp.evaluation import Metrics, evaluate
+from allmlp.model import MlpMixer
 from allmlp.training.memory import free_memory
 from allmlp.training.progress import Progress
+from allmlp.training.ranks import Ranks
 from allmlp.training.recipe import Recipe
 from allmlp.training.state import TrainState
 
@@ -51,7 +54,7 @@ class TrainingBatch(NamedTuple):
     images: (B, 3, H, W) float32, augmented, mixed and normalised.
     labels: (B, K) float32 rows that sum to 1.
     depth_draws: (B, 2 N) uniform: what stochastic depth drops; None when it is off.
-    keys: (B,) uint64: which samples these are.
+    keys: uint64: which samples the whole batch has, those of other processes too.
     """
 
     images: Tensor
@@ -68,20 +71,21 @@ class TrainingBatch(NamedTuple):
         for start in range(0, len(self.images), size):
             part = slice(start, start + size)
             depth = None if self.depth_draws is None else self.depth_draws[part]
-            yield TrainingBatch(self.images[part], self.labels[part], depth, self.keys[part])
+            yield TrainingBatch(self.images[part], self.labels[part], depth, self.keys)
 
 
 class Feed:
-    """The photos of a run, checked, and kept in memory where they fit.
+    """The photos of a run, checked, and kept in memory where they fit. Each process makes its own part of every batch.
 
     Raises:
         DataError: every photo that cannot be decoded, of every split, by name.
     """
 
-    def __init__(self, recipe: Recipe, dataset: ImageDataset, *, device: str, progress: Progress) -> None:
+    def __init__(self, recipe: Recipe, dataset: ImageDataset, *, ranks: Ranks, progress: Progress) -> None:
         self._recipe = recipe
         self._dataset = dataset
-        self._device = device
+        self._ranks = ranks
+        self._device = ranks.device
         self.class_names = dataset.class_names
         self.preprocessing = recipe.data.preprocessing(recipe.model.image_size)
         workers = recipe.data.num_workers
@@ -132,29 +136,48 @@ class Feed:
         progress.message(f"photos  all readable; training photos {'kept in memory' if keep else 'streamed'}")
 
     def batches(self, *, first_step: int, num_steps: int) -> Iterator[TrainingBatch]:
-        """Yield the batches of steps `first_step` to `num_steps` - 1, each a function of (seed, step)."""
+        """Yield this process's part of the batches of steps `first_step` to `num_steps` - 1: a function of (seed, step)."""
         plan: deque[tuple[int, NDArray[np.int64], NDArray[np.int64]]] = deque()
+        places = self._places()
 
         # A stream asks for photos some batches before it yields them.
         def indices_ahead() -> Iterator[NDArray[np.int64]]:
             for step in range(first_step, num_steps):
                 indices, epochs = self.order.batch(step)
                 plan.append((step, indices, epochs))
-                yield indices
+                yield indices[places]
 
         for raw in self._photos.batches(indices_ahead()):
-            yield self._augmented(raw, *plan.popleft())
+            yield self._augmented(raw, places, *plan.popleft())
+
+    def _places(self) -> NDArray[np.int64]:
+        """Return which samples of a batch this process makes: its part, behind the one that the first is mixed with."""
+        part = self._ranks.part(self._recipe.batch_size)
+        places = np.arange(part.start, part.stop)
+        if not self._has_neighbour():
+            return places
+        return np.concatenate([[(part.start - 1) % self._recipe.batch_size], places])
+
+    def _has_neighbour(self) -> bool:
+        augmentation = self._recipe.augmentation
+        return self._ranks.count > 1 and (augmentation.mixup > 0.0 or augmentation.cutmix > 0.0)
 
     def _augmented(
-        self, raw: RawBatch, step: int, indices: NDArray[np.int64], epochs: NDArray[np.int64]
+        self,
+        raw: RawBatch,
+        places: NDArray[np.int64],
+        step: int,
+        batch_indices: NDArray[np.int64],
+        batch_epochs: NDArray[np.int64],
     ) -> TrainingBatch:
         recipe, model = self._recipe, self._recipe.model
+        indices, epochs = batch_indices[places], batch_epochs[places]
         keys = self.order.keys[indices]
         num_depth = 2 * model.num_blocks if model.stochastic_depth else 0
         count = NUM_CROP_DRAWS + NUM_COLOR_DRAWS + num_depth
-        draws = np.concatenate(
-            [uniforms(recipe.seed, int(epoch), keys[epochs == epoch], count) for epoch in np.unique(epochs)]
-        )
+        draws = np.empty((len(keys), count))
+        for epoch in np.unique(epochs):
+            draws[epochs == epoch] = uniforms(recipe.seed, int(epoch), keys[epochs == epoch], count)
         crop_draws, color_draws, depth_draws = np.split(draws, [NUM_CROP_DRAWS, count - num_depth], axis=1)
         crops = draw_crops(
             recipe.augmentation,
@@ -165,8 +188,10 @@ class Feed:
             crop_fraction=recipe.data.crop_fraction,
         )
         mix = draw_mix(
-            recipe.augmentation, seed=recipe.seed, step=step, batch_size=len(keys), image_size=model.image_size
+            recipe.augmentation, seed=recipe.seed, step=step, batch_size=recipe.batch_size, image_size=model.image_size
         )
+        part = self._ranks.part(recipe.batch_size)
+        mix = None if mix is None else Mix(mix.shares[part], mix.rectangles[part])
         scale = {"mean": recipe.data.mean, "std": recipe.data.std}
         images = resample(
             torch.from_numpy(raw.photos).to(self._device, non_blocking=True),
@@ -176,11 +201,16 @@ class Feed:
             interpolation=recipe.data.interpolation,
             **scale,
         )
-        images = mix_images(recolor(images, draw_colors(recipe.augmentation, color_draws), **scale), mix)
+        images = recolor(images, draw_colors(recipe.augmentation, color_draws), **scale)
         labels = torch.nn.functional.one_hot(self._labels[torch.from_numpy(indices)], model.num_classes)
-        labels = mix_labels(labels.to(self._device, torch.float32), mix, smoothing=recipe.augmentation.label_smoothing)
-        depth = torch.from_numpy(depth_draws).to(self._device, torch.float32) if num_depth else None
-        return TrainingBatch(images, labels, depth, keys)
+        labels = labels.to(self._device, torch.float32)
+        first = int(self._has_neighbour())
+        before = (images[:1], labels[:1]) if first else (None, None)
+        images = mix_images(images[first:], mix, before=before[0])
+        smoothing = recipe.augmentation.label_smoothing
+        labels = mix_labels(labels[first:], mix, smoothing=smoothing, before=before[1])
+        depth = torch.from_numpy(depth_draws[first:]).to(self._device, torch.float32) if num_depth else None
+        return TrainingBatch(images, labels, depth, self.order.keys[batch_indices])
 
     def fitted(self, split: str) -> Iterable[NDArray[np.uint8]]:
         """Return the photos of a split as evaluation sees them, (H, W, 3) uint8, kept where they fit in memory."""
@@ -201,11 +231,23 @@ class Feed:
 
             def forward(images: NDArray[np.float32]) -> NDArray[np.float32]:
                 check()
-                with torch.autocast(self._device, torch.bfloat16, enabled=self._recipe.precision == "bfloat16"):
-                    logits: Tensor = model(torch.from_numpy(images).to(self._device))
-                return logits.float().cpu().numpy()
+                return self._logits(model, images)
 
             return evaluate(forward, batches, self.class_names)
+
+    def _logits(self, model: MlpMixer, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the logits of images (B, 3, H, W), of which each process computes a part; on every process."""
+        count, size = self._ranks.count, len(images)
+        mine = torch.from_numpy(images)
+        if count > 1:
+            share = -(-size // count)
+            mine = torch.zeros(share, *images.shape[1:])
+            part = images[self._ranks.rank * share : (self._ranks.rank + 1) * share]
+            mine[: len(part)] = torch.from_numpy(part)
+        kind = torch.device(self._device).type
+        with torch.autocast(kind, torch.bfloat16, enabled=self._recipe.precision == "bfloat16"):
+            logits: Tensor = model(mine.to(self._device))
+        return self._ranks.gather_rows(logits.float())[:size].cpu().numpy()
 
 
 def _kept_scale(recipe: Recipe) -> int:

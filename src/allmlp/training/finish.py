@@ -41,7 +41,8 @@ class TrainResult:
 def finish(session: Session, course: Course) -> TrainResult:
     """Score the best checkpoint in float32, write metrics.json and the report."""
     recipe, dataset, feed, run = session.recipe, session.dataset, session.feed, session.run
-    session.write_what_failed()
+    with session.ranks.failing_together():
+        session.write_what_failed()
     forward = eager_forward(load_checkpoint(run.path / "checkpoints" / "best"), device=session.device)
     evaluations = {}
     for name in (name for name in ("validation", "test") if name in dataset.splits):
@@ -62,7 +63,8 @@ def finish(session: Session, course: Course) -> TrainResult:
         "images_per_second": round(num_steps * recipe.batch_size / course.seconds, 1),
         "sample_digest": course.sample_digest,
     }
-    write_run_report(run, recipe, dataset, evaluations, feed, session.environment, best_epoch=course.best_epoch)
+    if session.ranks.is_writer:
+        write_run_report(run, recipe, dataset, evaluations, feed, session.environment, best_epoch=course.best_epoch)
     run.write_metrics(evaluations, facts=figures)  # last: a run with metrics is finished
     for name, metrics in evaluations.items():
         session.progress.message(

@@ -3,8 +3,6 @@
 import time
 from pathlib import Path
 
-import torch
-
 from allmlp.data import ImageDataset
 from allmlp.training.course import Course
 from allmlp.training.finish import TrainResult, finish
@@ -65,7 +63,7 @@ def _loop(session: Session, state: TrainState, course: Course, stop: StopRequest
     """Train from `state.step` to the last step."""
     recipe, feed, progress = session.recipe, session.feed, session.progress
     num_steps = feed.order.num_steps(recipe.num_epochs)
-    model = torch.compile(state.model) if recipe.compile else state.model
+    model = session.wrapped(state.model)
     batches = feed.batches(first_step=state.step, num_steps=num_steps)
     first_step, started, seconds_before = state.step, time.perf_counter(), course.seconds
     epoch_started, images_in_epoch, speed = started, 0, 0.0
@@ -77,6 +75,7 @@ def _loop(session: Session, state: TrainState, course: Course, stop: StopRequest
                 course.seconds = seconds_before + time.perf_counter() - started
                 session.validate(state, course, speed=speed, stop=stop)
                 epoch_started, images_in_epoch = time.perf_counter(), 0
+            session.agree(stop)
             if stop.requested or state.step == num_steps or session.is_save_due(state.step):
                 course.seconds = seconds_before + time.perf_counter() - started
                 session.save(state, course)
@@ -86,7 +85,7 @@ def _loop(session: Session, state: TrainState, course: Course, stop: StopRequest
 
             factor = learning_rate_factor(recipe.schedule, step=state.step, num_steps=num_steps)
             batch = next(batches)
-            loss = update(state, model, batch, recipe, factor)
+            loss = update(state, model, batch, recipe, factor, ranks=session.ranks)
             course.add_step(loss, batch.keys)
 
             now = time.perf_counter()
@@ -96,8 +95,8 @@ def _loop(session: Session, state: TrainState, course: Course, stop: StopRequest
             progress.step(state.step, loss=loss, images_per_second=speed, seconds_left=left)
     except BaseException as error:
         # Whatever ended it: what was learned so far is kept. A signal's save has been made, or is made here when it
-        # came during validation.
-        if state.is_whole and state.step:
+        # came during validation. What is not finite is no use to anybody.
+        if state.is_whole and state.step and not state.not_finite():
             session.save(state, course)
         if not isinstance(error, Stopped | KeyboardInterrupt):
             session.log(f"ended at step {state.step} by an error: {error}")

@@ -5,15 +5,18 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
+
 from allmlp.config import from_dict, to_dict
 from allmlp.data import ImageDataset, hold_out, open_dataset
 from allmlp.errors import ConfigError, DataError
 from allmlp.hardware import choose_device, has_bfloat16, reuse_freed_memory
 from allmlp.model import MixerConfig, num_parameters
 from allmlp.training.feed import Feed
-from allmlp.training.progress import Logged, Progress
+from allmlp.training.progress import Logged, Progress, Silence
+from allmlp.training.ranks import Ranks, join_ranks
 from allmlp.training.recipe import Recipe
-from allmlp.training.resume import check_same_photos, check_same_recipe, stored_run
+from allmlp.training.resume import StoredRun, check_same_photos, recipe_to_continue, stored_run
 from allmlp.training.run import RunDirectory, refuse_used_folder
 from allmlp.training.session import Session
 
@@ -31,16 +34,45 @@ def prepare(
     resume: bool,
 ) -> Iterator[Session]:
     """Give the session of a run in the folder `path`, locked against other trainers. For the rest see `train`."""
-    logged = Logged(progress)
+    with join_ranks(choose_device(device)) as ranks, contextlib.ExitStack() as stack:
+        logged = Logged(progress if ranks.is_writer else Silence())
+        with ranks.failing_together():
+            stored = stored_run(path) if resume else None
+            recipe, dataset = _checked(recipe, data, path, stored, ranks, resume=resume)
+            _announce(recipe, dataset, ranks, logged)
+            feed = Feed(recipe, dataset, ranks=ranks, progress=logged)
+            run = stack.enter_context(
+                RunDirectory(path, is_new=stored is None, resume=resume, is_writer=ranks.is_writer)
+            )
+        session = Session(recipe, dataset, feed, run, ranks, is_new=stored is None, progress=logged)
+        try:
+            yield session
+        finally:
+            session.wait_for_saves()
+
+
+def _checked(
+    recipe: Recipe,
+    data: str | Path | ImageDataset,
+    path: Path,
+    stored: StoredRun | None,
+    ranks: Ranks,
+    *,
+    resume: bool,
+) -> tuple[Recipe, ImageDataset]:
+    """Return the recipe as resolved and the photos with their validation split."""
     recipe = from_dict(Recipe, to_dict(recipe), where=f"recipe {recipe.name!r}")  # one written in Python is unchecked
-    device = choose_device(device)
+    if recipe.batch_size % (ranks.count * recipe.accumulation):
+        raise ConfigError(
+            f"batch_size {recipe.batch_size} cannot be divided among {ranks.count} processes"
+            f"{f' in {recipe.accumulation} parts each' if recipe.accumulation > 1 else ''}: it is the batch of all "
+            f"together. The nearest multiple of {ranks.count * recipe.accumulation} will do."
+        )
     reuse_freed_memory()
-    stored = stored_run(path) if resume else None
     if stored is None:
-        refuse_used_folder(path)
+        refuse_used_folder(path, resume=resume)
     else:
-        check_same_recipe(recipe, stored)
-        recipe = stored.recipe
+        recipe = recipe_to_continue(recipe, stored)
     dataset = data if isinstance(data, ImageDataset) else open_dataset(data)
     _refuse_run_among_photos(path, Path(dataset.source))
     dataset = hold_out(dataset, fraction=recipe.data.holdout, seed=recipe.seed)
@@ -48,15 +80,7 @@ def prepare(
         raise DataError(f"{dataset.source}: there is no train split; found {', '.join(dataset.splits)}.")
     if stored is not None:
         check_same_photos(dataset, stored)
-    recipe = resolved(recipe, dataset, device)
-    _announce(recipe, dataset, logged)
-    feed = Feed(recipe, dataset, device=device, progress=logged)
-    with RunDirectory(path, is_new=stored is None) as run:
-        session = Session(recipe, dataset, feed, run, is_new=stored is None, device=device, progress=logged)
-        try:
-            yield session
-        finally:
-            session.wait_for_saves()
+    return resolved(recipe, dataset, torch.device(ranks.device).type), dataset
 
 
 def resolved(recipe: Recipe, dataset: ImageDataset, device: str) -> Recipe:
@@ -86,7 +110,7 @@ def _refuse_run_among_photos(run: Path, photos: Path) -> None:
         )
 
 
-def _announce(recipe: Recipe, dataset: ImageDataset, progress: Progress) -> None:
+def _announce(recipe: Recipe, dataset: ImageDataset, ranks: Ranks, progress: Progress) -> None:
     model = recipe.model
     counts = ", ".join(f"{name} {len(split):,}" for name, split in dataset.splits.items())
     progress.message(f"data    {dataset.source}: {len(dataset.class_names)} classes; {counts} photos")
@@ -98,4 +122,5 @@ def _announce(recipe: Recipe, dataset: ImageDataset, progress: Progress) -> None
     )
     progress.message(
         f"recipe  {recipe.name}: {recipe.num_epochs} epochs, batches of {recipe.batch_size}, {recipe.precision}"
+        + (f", {ranks.count} processes" if ranks.count > 1 else "")
     )

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ from allmlp.errors import ConfigError, DataError
 from allmlp.model import MixerConfig
 from allmlp.training.recipe import Recipe
 
-__all__ = ["StoredRun", "check_same_photos", "check_same_recipe", "stored_run"]
+__all__ = ["StoredRun", "check_same_photos", "recipe_to_continue", "stored_run"]
 
 _MAX_SHOWN = 10
+_FREE = ("data.storage", "data.num_workers", "saving.", "on_nonfinite")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +50,11 @@ def stored_run(path: Path) -> StoredRun | None:
     return StoredRun(path=path, recipe=recipe, data=data, is_finished=(path / "metrics.json").exists())
 
 
-def check_same_recipe(given: Recipe, run: StoredRun) -> None:
-    """Compare a recipe with the run's. What is filled in when a run begins may be left open: classes, precision, epochs.
+def recipe_to_continue(given: Recipe, run: StoredRun) -> Recipe:
+    """Return the run's recipe, after comparing it with the one that was given.
+
+    What is filled in when a run begins may be left open: classes, precision, epochs. What changes no result may differ, and
+    is taken from `given`: how photos are read, when is saved, and what a step that is not finite does.
 
     Raises:
         ConfigError: every setting that differs, with both values.
@@ -59,7 +63,7 @@ def check_same_recipe(given: Recipe, run: StoredRun) -> None:
     differences = [
         f"{key}: the run has {json.dumps(ours)}, now {json.dumps(theirs)}"
         for key, ours, theirs in _differences(stored, to_dict(given), "")
-        if not _is_filled_in(key, ours, theirs, given)
+        if not key.startswith(_FREE) and not _is_filled_in(key, ours, theirs, given)
     ]
     if differences:
         raise ConfigError(
@@ -67,6 +71,8 @@ def check_same_recipe(given: Recipe, run: StoredRun) -> None:
             + "\n  ".join(differences)
             + "\nLeave them out to continue, or begin a new run with --out."
         )
+    data = replace(run.recipe.data, storage=given.data.storage, num_workers=given.data.num_workers)
+    return replace(run.recipe, data=data, saving=given.saving, on_nonfinite=given.on_nonfinite)
 
 
 def check_same_photos(dataset: ImageDataset, run: StoredRun) -> None:

@@ -17,7 +17,7 @@ from allmlp.config import to_dict
 from allmlp.data import ImageDataset
 from allmlp.errors import ConfigError
 from allmlp.evaluation import Metrics
-from allmlp.files import write_json, write_text
+from allmlp.files import remove_leftovers, write_json, write_text
 from allmlp.training.recipe import Recipe
 
 __all__ = ["RESULT_COLUMNS", "RunDirectory", "refuse_used_folder"]
@@ -36,15 +36,20 @@ RESULT_COLUMNS = (
 
 _LOCK_FILE = ".lock"
 _LOG_FILE = "log.txt"
+_BEFORE_RECIPE = ("environment.json", "class_names.txt", "split.json", "data.json")
 
 
-def refuse_used_folder(path: Path) -> None:
+def refuse_used_folder(path: Path, *, resume: bool = False) -> None:
     """Check that a new run may be written to `path`.
+
+    `resume` also takes a folder whose run was killed as it was described: there is nothing in it yet.
 
     Raises:
         ConfigError: it is a file, it holds something, or it cannot be created.
     """
     if path.is_dir() and any(entry.name != _LOCK_FILE for entry in path.iterdir()):
+        if resume and all(_is_description(entry.name) for entry in path.iterdir()):
+            return
         is_run = (path / "recipe.json").exists()
         what = "holds another run" if is_run else "is not empty"
         advice = f", or continue it with --resume {path}" if is_run else ""
@@ -59,20 +64,25 @@ def refuse_used_folder(path: Path) -> None:
 class RunDirectory:
     """Writes the files of one run; each is whole at any time. Holds the folder's lock until it is left.
 
+    Of several processes one is the writer; to the others this is a place that nothing is written to.
+
     Raises:
         ConfigError: a used folder for a new run, or a folder that another trainer is at work on.
     """
 
-    def __init__(self, path: Path, *, is_new: bool) -> None:
-        if is_new:
-            refuse_used_folder(path)
+    def __init__(self, path: Path, *, is_new: bool, resume: bool = False, is_writer: bool = True) -> None:
         self.path = path
+        self._is_writer = is_writer
         self.results: list[dict[str, float]] = []
         self._log_lock = threading.Lock()
         self._log = "" if is_new else _read_if_there(path / _LOG_FILE)
+        self._lock = FileLock(path / _LOCK_FILE)
+        if not is_writer:
+            return
+        if is_new:
+            refuse_used_folder(path, resume=resume)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(path / _LOCK_FILE)
             self._lock.acquire(timeout=0)
         except Timeout as error:
             raise ConfigError(
@@ -82,6 +92,8 @@ class RunDirectory:
             raise ConfigError(
                 f"{path}: cannot be written to ({error.strerror or error}). Choose another folder with --out."
             ) from error
+        for folder in (path, path / "plots", *(path / "checkpoints").glob("*")):  # the lock is ours: nobody writes them
+            remove_leftovers(folder, prefix="")
 
     def __enter__(self) -> Self:
         return self
@@ -89,12 +101,16 @@ class RunDirectory:
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _: TracebackType | None
     ) -> None:
+        if not self._is_writer:
+            return
         with contextlib.suppress(OSError):
             (self.path / _LOCK_FILE).unlink()  # before it is released: who comes then makes a new one
         self._lock.release()
 
     def describe(self, recipe: Recipe, dataset: ImageDataset, environment: Mapping[str, str]) -> None:
         """Write what the run is, before it begins."""
+        if not self._is_writer:
+            return
         write_json(self.path / "environment.json", dict(environment))
         write_text(self.path / "class_names.txt", "".join(f"{name}\n" for name in dataset.class_names))
         splits = {name: list(split.identities) for name, split in dataset.splits.items()}
@@ -106,6 +122,8 @@ class RunDirectory:
     def set_results(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Write results.csv."""
         self.results = [{name: row[name] for name in RESULT_COLUMNS} for row in rows]
+        if not self._is_writer:
+            return
         text = io.StringIO()
         writer = csv.DictWriter(text, RESULT_COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -114,6 +132,8 @@ class RunDirectory:
 
     def log(self, line: str) -> None:
         """Append a line to log.txt. Threads may call it."""
+        if not self._is_writer:
+            return
         with self._log_lock:
             self._append(line)
 
@@ -123,10 +143,18 @@ class RunDirectory:
 
     def write_metrics(self, evaluations: Mapping[str, Metrics], *, facts: Mapping[str, Any]) -> None:
         """Write metrics.json: the run's figures and every evaluation of its best checkpoint."""
+        if not self._is_writer:
+            return
         write_json(
             self.path / "metrics.json",
             {**facts, "evaluations": {name: metrics.to_dict() for name, metrics in evaluations.items()}},
         )
+
+
+def _is_description(name: str) -> bool:
+    """Whether `describe` leaves such a file when it is killed before the recipe has its name."""
+    halves = tuple(f".{file}." for file in (*_BEFORE_RECIPE, "recipe.json"))
+    return name in (_LOCK_FILE, *_BEFORE_RECIPE) or (name.startswith(halves) and name.endswith(".part"))
 
 
 def _read_if_there(path: Path) -> str:

@@ -3,21 +3,27 @@
 import contextlib
 import dataclasses
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from allmlp.checkpoints import Checkpoint, save_checkpoint
 from allmlp.data import ImageDataset
 from allmlp.errors import AllmlpError, CheckpointError
+from allmlp.model import MlpMixer
 from allmlp.provenance import environment
 from allmlp.training.course import Course
 from allmlp.training.feed import Feed
 from allmlp.training.pace import affordable_epochs
 from allmlp.training.progress import Logged
+from allmlp.training.ranks import Ranks
 from allmlp.training.recipe import Recipe
 from allmlp.training.run import RunDirectory
-from allmlp.training.saves import Saves
+from allmlp.training.save_folder import read_save
+from allmlp.training.saves import Saves, State
 from allmlp.training.schedule import learning_rate_factor
 from allmlp.training.state import TrainState
 from allmlp.training.stopping import StopRequest
@@ -33,6 +39,7 @@ class Session:
         dataset: with its validation split.
         feed: its photos.
         run: the run folder.
+        ranks: the processes that train together.
         device: "cpu", "cuda" or "mps".
         environment: what `environment.json` says.
         progress: hears what happens; what is for people also goes to the log.
@@ -44,17 +51,18 @@ class Session:
         dataset: ImageDataset,
         feed: Feed,
         run: RunDirectory,
+        ranks: Ranks,
         *,
         is_new: bool,
-        device: str,
         progress: Logged,
     ) -> None:
         self.recipe = recipe
         self.dataset = dataset
         self.feed = feed
         self.run = run
-        self.device = device
-        self.environment = environment(device)
+        self.ranks = ranks
+        self.device = torch.device(ranks.device).type
+        self.environment = {**environment(self.device), "processes": str(ranks.count)}
         self.progress = progress
         self._is_new = is_new
         self._saves = Saves(run.path / "resume", keep_every=recipe.saving.keep_every, warn=progress.message)
@@ -65,23 +73,17 @@ class Session:
 
     def begin(self) -> tuple[TrainState, Course]:
         """Return the state to train from: of the newest sound save, or a new one."""
-        state, course = TrainState(self.recipe, self.device), Course()
-        saved = self._saves.latest() if not self._is_new else None
-        if self._is_new:
-            if self.recipe.max_minutes is not None:
-                minutes = self.recipe.max_minutes
-                num_epochs = affordable_epochs(
-                    self.recipe, self.feed, minutes, device=self.device, progress=self.progress
-                )
-                self.recipe = dataclasses.replace(self.recipe, num_epochs=num_epochs)
-            self.run.describe(self.recipe, self.dataset, self.environment)
-        self.progress.write_to(self.log)
-        damaged = list((self.run.path / "resume").glob("damaged-*")) if saved is None and not self._is_new else []
-        if damaged:
-            raise CheckpointError(
-                f"{self.run.path}: no save is left that is as it was written ({len(damaged)} damaged), so this run cannot be "
-                f"continued. checkpoints/last can still be used. To train from the start again, delete {damaged[0].parent}."
+        state, course = TrainState(self.recipe, self.ranks.device), Course()
+        if self._is_new and self.recipe.max_minutes is not None:
+            num_epochs = affordable_epochs(
+                self.recipe, self.feed, self.recipe.max_minutes, device=self.ranks.device, progress=self.progress
             )
+            self.recipe = dataclasses.replace(self.recipe, num_epochs=self.ranks.share(num_epochs))
+        with self.ranks.failing_together():
+            if self._is_new:
+                self.run.describe(self.recipe, self.dataset, self.environment)
+            self.progress.write_to(self.log)
+        saved = None if self._is_new else self._newest_save()
         if saved is not None:
             state.load(saved.tensors, step=saved.step, where=str(self.run.path / "resume"))
             course = Course.from_facts(saved.facts, where=str(self.run.path / "resume"))
@@ -91,9 +93,50 @@ class Session:
             self.progress.message("resumed at step 0: this run was begun, and nothing of it was saved yet")
         return state, course
 
+    def _newest_save(self) -> State | None:
+        """Return the newest sound save, which the writer finds and every process reads."""
+        path = self.run.path / "resume"
+        found: State | None = None
+        with self.ranks.failing_together():
+            found = self._saves.latest() if self.ranks.is_writer else None
+            damaged = list(path.glob("damaged-*")) if self.ranks.is_writer and found is None else []
+            if damaged:
+                raise CheckpointError(
+                    f"{self.run.path}: no save is left that is as it was written ({len(damaged)} damaged), so this run cannot "
+                    f"be continued. checkpoints/last can still be used. To train from the start again, delete {path}."
+                )
+        step = self.ranks.share(None if found is None else found.step)
+        with self.ranks.failing_together():
+            if step is not None and found is None:
+                found = read_save(path / f"step-{step:09d}", step)
+        return found
+
+    def wrapped(self, model: MlpMixer) -> Callable[..., Tensor]:
+        """Return what the loop calls for the model: compiled and averaging its gradients over processes, as need be."""
+        called: nn.Module = model
+        if self.ranks.count > 1:
+            devices = [self.ranks.device] if self.device == "cuda" else None
+            called = DistributedDataParallel(model, device_ids=devices)
+        return torch.compile(called) if self.recipe.compile else called
+
+    def agree(self, stop: StopRequest) -> None:
+        """Tell all processes of a signal that one of them got."""
+        if self.ranks.count > 1:
+            stop.number = int(self.ranks.gather([float(stop.number or 0)]).max()) or None
+
     def validate(self, state: TrainState, course: Course, *, speed: float, stop: StopRequest) -> None:
-        """Score the averaged weights, add a line to the results, and keep the weights where they are the best so far."""
-        metrics = self.feed.validate(state, check=stop.check)
+        """Score the averaged weights, add a line to the results, and keep the weights where they are the best so far.
+
+        Raises:
+            ConfigError: a value that is not finite has come into the state.
+        """
+        state.check_finite()
+
+        def check() -> None:
+            self.agree(stop)
+            stop.check()
+
+        metrics = self.feed.validate(state, check=check)
         ended = state.step == self._num_steps()
         factor = learning_rate_factor(self.recipe.schedule, step=state.step - 1, num_steps=self._num_steps())
         epoch = self.recipe.num_epochs if ended else self.feed.order.epochs_done(state.step)
@@ -129,8 +172,15 @@ class Session:
         return time.monotonic() - self._last_save > 60 * saving.every_minutes
 
     def save(self, state: TrainState, course: Course) -> None:
-        """Save what continuing takes, in the background, and the weights as they are now, for use."""
+        """Save what continuing takes, in the background, and the weights as they are now, for use.
+
+        Raises:
+            ConfigError: a value that is not finite has come into the state.
+        """
+        state.check_finite()
         self._last_save = time.monotonic()
+        if not self.ranks.is_writer:
+            return
         self._saves.write(state.step, state.tensors(), course.to_facts())
         if state.step:
             self._save_weights(state, "last")
@@ -162,6 +212,8 @@ class Session:
         return self.feed.order.num_steps(self.recipe.num_epochs)
 
     def _save_weights(self, state: TrainState, name: str) -> None:
+        if not self.ranks.is_writer:
+            return
         with state.averaged() as model:
             weights: dict[str, Tensor] = {
                 key: value.detach().cpu().clone() for key, value in model.state_dict().items()

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from allmlp.errors import CheckpointError
+from allmlp.errors import CheckpointError, ConfigError
 from allmlp.model import MlpMixer
 from allmlp.training.optimizer import Optimizer
 from allmlp.training.recipe import Recipe
@@ -40,12 +40,35 @@ class TrainState:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return copies on the processor of everything that the next steps depend on, by name."""
+        return {name: value.detach().to("cpu", copy=True) for name, value in self._named().items()}
+
+    def _named(self) -> dict[str, Tensor]:
         named: dict[str, Tensor] = {f"model/{name}": parameter for name, parameter in self.model.named_parameters()}
         if self.average is not None:
             names = (name for name, _ in self.model.named_parameters())
             named |= {f"average/{name}": value for name, value in zip(names, self.average, strict=True)}
-        named |= {f"optimizer/{name}": value for name, value in self.optimizer.tensors().items()}
-        return {name: value.detach().to("cpu", copy=True) for name, value in named.items()}
+        return named | {f"optimizer/{name}": value for name, value in self.optimizer.tensors().items()}
+
+    def not_finite(self) -> list[str]:
+        """Return the names of those tensors that hold a value that is not finite."""
+        named = {name: value for name, value in self._named().items() if value.is_floating_point()}
+        finite = torch.stack([value.isfinite().all().cpu() for value in named.values()]).tolist()
+        return [name for name, is_finite in zip(named, finite, strict=True) if not is_finite]
+
+    def check_finite(self) -> None:
+        """Check that all weights and whatever else is carried are finite: nothing else may be saved or scored.
+
+        Raises:
+            ConfigError: some are not.
+        """
+        names = self.not_finite()
+        if names:
+            shown = ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
+            raise ConfigError(
+                f"NaN or infinity stands in {shown} at step {self.step}. None of it was saved: --resume goes on from the "
+                "newest save, which is sound. Where this comes again, begin a new run with a lower learning rate "
+                "(--set optimizer.learning_rate=) or clipped gradients (--set optimizer.clip_norm=1.0)."
+            )
 
     def load(self, tensors: Mapping[str, Tensor], *, step: int, where: str) -> None:
         """Take over what `tensors` returned after `step` steps.

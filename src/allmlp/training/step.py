@@ -1,14 +1,17 @@
 """One training step: from a batch to new weights."""
 
+import contextlib
 import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from allmlp.errors import ConfigError
 from allmlp.training.feed import TrainingBatch
 from allmlp.training.loss import classification_loss
+from allmlp.training.ranks import ONE_PROCESS, Ranks
 from allmlp.training.recipe import Recipe
 from allmlp.training.state import TrainState
 
@@ -16,28 +19,38 @@ __all__ = ["update"]
 
 
 def update(
-    state: TrainState, model: Callable[..., Tensor], batch: TrainingBatch, recipe: Recipe, factor: float
+    state: TrainState,
+    model: Callable[..., Tensor],
+    batch: TrainingBatch,
+    recipe: Recipe,
+    factor: float,
+    *,
+    ranks: Ranks = ONE_PROCESS,
 ) -> float:
-    """Take one step at `factor` times the peak learning rate and return the batch's loss.
+    """Take one step at `factor` times the peak learning rate and return the loss of the whole batch, all processes' parts.
 
     A loss or a gradient that is not finite leaves the weights as they are. Then the return value is not finite either, where
     the recipe skips such steps.
 
     Raises:
-        ConfigError: the loss or the gradient is not finite, and the recipe stops there.
+        ConfigError: the loss or the gradient is not finite, and the recipe stops there; or the weights are not, which no
+            later step can mend.
     """
     # Dropout draws from torch's generator: seeding it anew makes it, too, a function of (seed, step).
     torch.manual_seed(recipe.seed * 1_000_003 + state.step)
     state.optimizer.zero_grad()
     value = 0.0
-    for part in batch.parts(recipe.accumulation):
-        with torch.autocast(part.images.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-            logits = model(part.images, depth_draws=part.depth_draws)
-        loss = classification_loss(logits, part.labels, recipe.loss) / recipe.accumulation
-        value += float(loss.detach())
-        if not math.isfinite(value):
-            return _not_finite("loss", value, state, recipe)
-        loss.backward()  # type: ignore[no-untyped-call]
+    for number, part in enumerate(batch.parts(recipe.accumulation), start=1):
+        with _sending(model, enabled=number == recipe.accumulation):
+            with torch.autocast(part.images.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+                logits = model(part.images, depth_draws=part.depth_draws)
+            loss = classification_loss(logits, part.labels, recipe.loss) / recipe.accumulation
+            value += float(loss.detach())
+            loss.backward()  # type: ignore[no-untyped-call]
+    # Decided from what all processes have, so that all decide alike.
+    value = float(ranks.gather([value]).mean())
+    if not math.isfinite(value):
+        return _not_finite("loss", value, state, recipe)
     norm = state.optimizer.gradient_norm()
     if not math.isfinite(norm):
         return _not_finite("gradient's norm", norm, state, recipe)
@@ -45,7 +58,16 @@ def update(
     return value
 
 
+def _sending(model: object, *, enabled: bool) -> contextlib.AbstractContextManager[None]:
+    """Let DistributedDataParallel average the gradients with the last part of a step only."""
+    if enabled or not isinstance(model, DistributedDataParallel):
+        return contextlib.nullcontext()
+    waiting: contextlib.AbstractContextManager[None] = model.no_sync()
+    return waiting
+
+
 def _not_finite(what: str, value: float, state: TrainState, recipe: Recipe) -> float:
+    state.check_finite()
     if recipe.on_nonfinite == "stop":
         raise ConfigError(
             f"The {what} became {value} at step {state.step + 1}; the weights before it are kept. "

@@ -1,0 +1,173 @@
+"""Trained weights at another image size: what each way keeps at once, and after a little fine-tuning.
+
+    python experiments/resolution/run.py CIFAR10 RUN
+
+RUN is a Mixer trained on CIFAR-10 at its own 32 × 32 pixels, such as by
+
+    allmlp train CIFAR10 --recipe cifar10 --set num_epochs=10 --set max_minutes=none --out RUN
+
+Ways: "resample" and "block" are `Checkpoint.at_resolution`; "pseudo-inverse" is FlexiViT's (arXiv 2212.08013), undamped, and
+"interpolation" is the interpolation from the new grid to the old one, in place of "resample"'s damped
+pseudo-inverse; "random" keeps all weights but those of token mixing, which are drawn anew as for a new Mixer;
+"resize the photos" leaves the Mixer alone and scales each photo back to 32 × 32; "patch size" is `Checkpoint.at_patch_size`.
+
+Every Mixer sees the same 10,000 training photos once, in the same order, with AdamW and horizontal flips; then all 10,000 test
+photos. Photos of the wanted size are CIFAR-10's, scaled (bicubic): the larger ones hold no more than the smaller ones.
+"""
+
+import argparse
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from allmlp import Checkpoint, MlpMixer, Preprocessing, load_checkpoint, open_dataset
+from allmlp.data import fitted_photos
+from allmlp.hardware import has_bfloat16
+from allmlp.provenance import record
+
+RESULT = Path(__file__).parent / "results" / "resolution.json"
+SIZES = (16, 24, 40, 48, 64)
+NUM_TRAINING, BATCH_SIZE, LEARNING_RATE, WARM_UP_STEPS = 10_000, 128, 5e-4, 8
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", help="CIFAR-10 as photos, with a test split")
+    parser.add_argument("run", help="a Mixer trained on it at 32 × 32")
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
+    parser.add_argument("--num-test", type=int, default=None, help="fewer test photos, to try the program out")
+    arguments = parser.parse_args()
+    base = load_checkpoint(arguments.run)
+    photos = Photos(arguments.data, base, num_test=arguments.num_test)
+    own_size = base.config.image_size[0]
+    rows = [measure("as it is", base, base, photos, own_size)]
+    for size in arguments.sizes:
+        for way, checkpoint in ways(base, size):
+            rows.append(measure(way, checkpoint, base, photos, size))
+    figures = {
+        "base": {"source": base.source, "image_size": list(base.config.image_size), "top1": rows[0]["at_once"]},
+        "num_training": NUM_TRAINING,
+        "num_test": len(photos.test_labels),
+        "learning_rate": LEARNING_RATE,
+        "rows": rows,
+    }
+    print("wrote", record(RESULT, figures, command="python experiments/resolution/run.py CIFAR10 RUN"))
+
+
+def ways(base, size):
+    """Yield (name, checkpoint); the checkpoint may be for another size than `size`: its photos are scaled back."""
+    yield "resample", base.at_resolution(size, "resample")
+    yield "pseudo-inverse", with_first_layers(base, size, lambda forth, _: torch.linalg.pinv(forth))
+    yield "interpolation", with_first_layers(base, size, lambda _, back: back)
+    if size % base.config.image_size[0] == 0:
+        yield "block", base.at_resolution(size, "block")
+    if size % base.config.grid[0] == 0:
+        yield "patch size", base.at_patch_size(size // base.config.grid[0])
+    yield "resize the photos", base
+    yield "random", random_token_mixing(base, size)
+
+
+def with_first_layers(base, size, make):
+    """Return "resample" with W1' = W1 M for M (S, S') = make(interpolation to the new grid, interpolation back)."""
+    resampled = base.at_resolution(size, "resample")
+    back = make(
+        interpolation(base.config.grid, resampled.config.grid), interpolation(resampled.config.grid, base.config.grid)
+    )
+    weights = {
+        key: (base.weights[key].double() @ back).float() if key.endswith("token_mixing.fc1.weight") else weight
+        for key, weight in resampled.weights.items()
+    }
+    return dataclasses.replace(resampled, weights=weights)
+
+
+def interpolation(old, new):
+    """Return the matrix (S', S), float64, of torch's antialiased linear interpolation between two grids."""
+    maps = torch.eye(old[0] * old[1], dtype=torch.float64).reshape(-1, 1, *old)
+    return F.interpolate(maps, size=new, mode="bilinear", antialias=True).flatten(1).mT
+
+
+def random_token_mixing(base, size):
+    resampled = base.at_resolution(size, "resample")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        fresh = MlpMixer(resampled.config).state_dict()
+    weights = {key: fresh[key] if ".token_mixing." in key else weight for key, weight in resampled.weights.items()}
+    return dataclasses.replace(resampled, weights=weights)
+
+
+class Photos:
+    """CIFAR-10's photos in memory as they are, scaled to whatever size is asked for."""
+
+    def __init__(self, data, base, *, num_test):
+        dataset = open_dataset(data)
+        order = np.array([base.class_names.index(name) for name in dataset.class_names])
+        chosen = np.random.default_rng(0).permutation(len(dataset.splits["train"]))[:NUM_TRAINING]
+        train, test = dataset.splits["train"].subset(chosen), dataset.splits["test"]
+        if num_test is not None:
+            test = test.subset(range(num_test))
+        self.test_labels, self.train_labels = order[test.labels], order[train.labels]
+        as_they_are = Preprocessing(image_size=base.config.image_size)
+        self.test = np.stack(list(fitted_photos(test, as_they_are, num_workers=1)))
+        self.train = np.stack(list(fitted_photos(train, as_they_are, num_workers=1)))
+
+    @staticmethod
+    def images(photos, checkpoint, size):
+        """Return photos scaled to `size`, then to what the Mixer takes, as its input (B, 3, H, W)."""
+        larger = Preprocessing(image_size=size)
+        resized = np.stack([checkpoint.preprocessing.resize(larger.resize(photo)) for photo in photos])
+        return torch.from_numpy(checkpoint.preprocessing.normalise(resized))
+
+
+def measure(way: str, checkpoint: Checkpoint, base: Checkpoint, photos: Photos, size: int):
+    if checkpoint.preprocessing.crop_fraction != 1:
+        raise SystemExit("This experiment takes a Mixer whose photos are not cropped.")
+    model = checkpoint.build()
+    row = {"size": size, "ratio": size / base.config.image_size[0], "way": way}
+    row["at_once"] = score(model, checkpoint, photos, size)
+    if way not in ("pseudo-inverse", "interpolation"):
+        fine_tune(model, checkpoint, photos, size)
+        row["after_one_epoch"] = score(model, checkpoint, photos, size)
+    print(row, flush=True)
+    return row
+
+
+def score(model, checkpoint, photos, size):
+    model.eval()
+    right = 0
+    with torch.inference_mode():
+        for start in range(0, len(photos.test), 250):
+            chunk = slice(start, start + 250)
+            logits = model(photos.images(photos.test[chunk], checkpoint, size))
+            right += int((logits.argmax(1).numpy() == photos.test_labels[chunk]).sum())
+    return right / len(photos.test)
+
+
+def fine_tune(model, checkpoint, photos, size):
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.0)
+    num_steps = NUM_TRAINING // BATCH_SIZE
+    generator = torch.Generator().manual_seed(0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for step in range(num_steps):
+            warm = min(1.0, (step + 1) / WARM_UP_STEPS)
+            for group in optimizer.param_groups:
+                group["lr"] = LEARNING_RATE * warm * (1 + math.cos(math.pi * step / num_steps)) / 2
+            chunk = slice(step * BATCH_SIZE, (step + 1) * BATCH_SIZE)
+            images = photos.images(photos.train[chunk], checkpoint, size)
+            flipped = torch.rand(len(images), generator=generator) < 0.5
+            images[flipped] = images[flipped].flip(-1)
+            with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16("cpu")):
+                loss = F.cross_entropy(model(images), torch.from_numpy(photos.train_labels[chunk]))
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+
+
+if __name__ == "__main__":
+    main()

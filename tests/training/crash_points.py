@@ -50,7 +50,8 @@ def recorded(root: Path) -> Iterator[list[Operation]]:
 
     def create(path: Path) -> IO[bytes]:
         note("create", path)
-        return _Noting(original["create"](path), lambda content: note("write", path, content=content))  # type: ignore
+        file = original["create"](path)
+        return _Noting(file, lambda content: note("write", path, content=content))  # type: ignore[return-value]  # acts as a file
 
     def sync_file(file: Any) -> None:
         original["sync_file"](file)

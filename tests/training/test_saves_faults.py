@@ -56,7 +56,7 @@ def open_when_joined(gate: Gate, name: str) -> None:
         gate.opened.set()
         original()
 
-    thread.join = join  # type: ignore
+    thread.join = join  # type: ignore[method-assign]  # of this one thread, to see who waits for it
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, operation: str, error: BaseException) -> None:

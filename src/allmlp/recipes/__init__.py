@@ -6,6 +6,7 @@ from collections.abc import Callable
 from allmlp.errors import ConfigError, did_you_mean
 from allmlp.recipes.choose import recipe_for
 from allmlp.recipes.small import cifar10, demo, photos64, photos128
+from allmlp.recipes.starter import starter
 from allmlp.training import Recipe
 
 __all__ = ["RECIPES", "load_recipe", "recipe_for"]
@@ -15,6 +16,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "cifar10": cifar10,
     "photos64": photos64,
     "photos128": photos128,
+    "starter": starter,
 }
 
 

@@ -33,9 +33,9 @@ def gradient(step: int, _act: Act) -> None:
 
 
 def image(step: int, _act: Act) -> None:
-    def augmented(original: Any, self: Any, raw: Any, place: int, *arguments: Any) -> Any:
-        batch = original(self, raw, place, *arguments)
-        if place + 1 == step:
+    def augmented(original: Any, self: Any, raw: Any, places: Any, steps_before: int, *arguments: Any) -> Any:
+        batch = original(self, raw, places, steps_before, *arguments)
+        if steps_before + 1 == step:
             _spoil(batch.images)
         return batch
 

@@ -24,7 +24,7 @@ def fault(place: str, step: int, rank: int | None, number: str = "SIGKILL", atte
 
 
 def killed(
-    faults: Faults, stage: RanksStage, folder: Path, *, processes: int = 2, kind: Kind = TINY, real: bool = False
+    stage: RanksStage, folder: Path, *, faults: Faults, processes: int = 2, kind: Kind = TINY, real: bool = False
 ) -> Outcome:
     """Kill processes under --max-restarts: the job ends by itself as one that nothing happened to."""
     run, num_kills = folder / "run", len([each for each in faults if each["place"] != "held save"])
@@ -61,8 +61,8 @@ def stopped(
     run, timeout_s = folder / "run", 8.0
     command, job = stage.command(run, kind), Job(processes, timeout_s=timeout_s, restarts=restarts)
     ended = carried_out(run, job, command, [fault(place, step, rank, "SIGSTOP")])
-    limit = timeout_s + 3 * SHUTDOWN + 10.0
-    problems = [f"{ended.seconds:.0f} s from SIGSTOP to the end"] * (not restarts and ended.seconds > limit)
+    seconds, limit = round(ended.seconds, 2), timeout_s + 3 * SHUTDOWN + 10.0
+    problems = [f"{seconds} s from SIGSTOP to the end"] * (not restarts and seconds > limit)
     problems += [f"process {pid} is still there" for pid in ended.left()]
     problems += once(ended.told, f"for process {rank}, which gives no answer") + once(
         ended.told, "ALLMLP_TIMEOUT_S higher"
@@ -82,6 +82,9 @@ def stopped(
     )
 
 
+UNSAVED = Kind(save_every=None)
+
+
 @dataclass(frozen=True)
 class Signals:
     """Signals with their places and processes; the step whose save is the newest then, None where none can be."""
@@ -90,7 +93,7 @@ class Signals:
     step: int | None
     code: int = 143
     processes: int = 2
-    kind: Kind = Kind(save_every=None)
+    kind: Kind = UNSAVED
 
 
 def signalled(signals: Signals, stage: RanksStage, folder: Path) -> Outcome:
@@ -138,7 +141,7 @@ def _traces(run: Path, shared: set[str], ended: Ended) -> list[str]:
 
 def torchrun_signalled(number: signal.Signals, stage: RanksStage, folder: Path) -> Outcome:
     """Signal torchrun, as a queue does before it takes the machine away."""
-    run, shared, kind = folder / "run", shared_memory(), Kind(save_every=None)
+    run, shared, kind = folder / "run", shared_memory(), UNSAVED
     running = Running(run, Job(2), stage.command(run, kind), [fault("slow steps", 0, None)])
     running.wait_for("step 5", rank=0)
     running.signal_torchrun(number)

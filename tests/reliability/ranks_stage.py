@@ -124,10 +124,10 @@ def not_parted(ended: Ended) -> list[str]:
     ranks = steps_of(ended)
     problems = []
     for step in sorted(ranks[0]):
-        made = [each[step].made.split(",") for each in ranks]
-        batch = ranks[0][step].batch.split(",")
-        if sum(made, []) != batch or len({len(part) for part in made}) != 1:
-            problems.append(f"step {step}: parts of {[len(part) for part in made]} samples, not each sample once")
+        parts = [each[step].made for each in ranks]
+        counts = [part.count(",") + 1 for part in parts]
+        if ",".join(parts) != ranks[0][step].batch or len(set(counts)) != 1:
+            problems.append(f"step {step}: parts of {counts} samples, not each sample once")
     return problems
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from allmlp.checkpoints import Checkpoint
 from allmlp.config import from_dict, to_dict
 from allmlp.data import ImageDataset, hold_out, open_dataset
 from allmlp.errors import ConfigError, DataError
@@ -19,6 +20,7 @@ from allmlp.training.recipe import Recipe
 from allmlp.training.resume import StoredRun, check_same_photos, recipe_to_continue, stored_run
 from allmlp.training.run import RunDirectory, refuse_used_folder
 from allmlp.training.session import Session
+from allmlp.training.transfer import adapted, first_checkpoint
 
 __all__ = ["prepare", "resolved"]
 
@@ -38,13 +40,13 @@ def prepare(
         logged = Logged(progress if ranks.is_writer else Silence())
         with ranks.failing_together():
             stored = stored_run(path) if resume else None
-            recipe, dataset = _checked(recipe, data, path, stored, ranks, resume=resume)
-            _announce(recipe, dataset, ranks, logged)
+            recipe, dataset, checkpoint = _checked(recipe, data, path, stored, ranks, resume=resume)
+            _announce(recipe, dataset, checkpoint, ranks, logged)
             feed = Feed(recipe, dataset, ranks=ranks, progress=logged)
             run = stack.enter_context(
                 RunDirectory(path, is_new=stored is None, resume=resume, is_writer=ranks.is_writer)
             )
-        session = Session(recipe, dataset, feed, run, ranks, is_new=stored is None, progress=logged)
+        session = Session(recipe, dataset, feed, run, ranks, checkpoint, is_new=stored is None, progress=logged)
         try:
             yield session
         finally:
@@ -59,8 +61,8 @@ def _checked(
     ranks: Ranks,
     *,
     resume: bool,
-) -> tuple[Recipe, ImageDataset]:
-    """Return the recipe as resolved and the photos with their validation split."""
+) -> tuple[Recipe, ImageDataset, Checkpoint | None]:
+    """Return the recipe as resolved, the photos with their validation split, and what a new run begins with."""
     recipe = from_dict(Recipe, to_dict(recipe), where=f"recipe {recipe.name!r}")  # one written in Python is unchecked
     if recipe.batch_size % (ranks.count * recipe.accumulation):
         raise ConfigError(
@@ -69,8 +71,12 @@ def _checked(
             f"together. The nearest multiple of {ranks.count * recipe.accumulation} will do."
         )
     reuse_freed_memory()
+    checkpoint = None
     if stored is None:
         refuse_used_folder(path, resume=resume)
+        if recipe.transfer.checkpoint is not None:
+            checkpoint = first_checkpoint(recipe.transfer)
+            recipe = adapted(recipe, checkpoint)
     else:
         recipe = recipe_to_continue(recipe, stored)
     dataset = data if isinstance(data, ImageDataset) else open_dataset(data)
@@ -80,7 +86,8 @@ def _checked(
         raise DataError(f"{dataset.source}: there is no train split; found {', '.join(dataset.splits)}.")
     if stored is not None:
         check_same_photos(dataset, stored)
-    return resolved(recipe, dataset, torch.device(ranks.device).type), dataset
+    recipe = resolved(recipe, dataset, torch.device(ranks.device).type)
+    return recipe, dataset, None if checkpoint is None else checkpoint.with_new_head(dataset.class_names)
 
 
 def resolved(recipe: Recipe, dataset: ImageDataset, device: str) -> Recipe:
@@ -110,7 +117,9 @@ def _refuse_run_among_photos(run: Path, photos: Path) -> None:
         )
 
 
-def _announce(recipe: Recipe, dataset: ImageDataset, ranks: Ranks, progress: Progress) -> None:
+def _announce(
+    recipe: Recipe, dataset: ImageDataset, checkpoint: Checkpoint | None, ranks: Ranks, progress: Progress
+) -> None:
     model = recipe.model
     counts = ", ".join(f"{name} {len(split):,}" for name, split in dataset.splits.items())
     progress.message(f"data    {dataset.source}: {len(dataset.class_names)} classes; {counts} photos")
@@ -120,6 +129,8 @@ def _announce(recipe: Recipe, dataset: ImageDataset, ranks: Ranks, progress: Pro
         f"model   Mixer, {model.image_size[0]} × {model.image_size[1]} px, patch {model.patch_size}, "
         f"{model.num_blocks} blocks, {num_parameters(model) / 1e6:.2f} M parameters"
     )
+    if checkpoint is not None:
+        progress.message(f"begins  with {checkpoint.source}")
     progress.message(
         f"recipe  {recipe.name}: {recipe.num_epochs} epochs, batches of {recipe.batch_size}, {recipe.precision}"
         + (f", {ranks.count} processes" if ranks.count > 1 else "")

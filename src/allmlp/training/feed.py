@@ -38,6 +38,7 @@ from allmlp.training.memory import free_memory
 from allmlp.training.progress import Progress
 from allmlp.training.ranks import Ranks
 from allmlp.training.recipe import Recipe
+from allmlp.training.schedule import check_warmup
 from allmlp.training.state import TrainState
 
 __all__ = ["Feed", "TrainingBatch"]
@@ -78,6 +79,7 @@ class Feed:
     """The photos of a run, checked, and kept in memory where they fit. Each process makes its own part of every batch.
 
     Raises:
+        ConfigError: the warm-up is as long as the run.
         DataError: every photo that cannot be decoded, of every split, by name.
     """
 
@@ -92,6 +94,7 @@ class Feed:
         self._num_workers = min(os.cpu_count() or 1, 16) if workers is None else workers
         split = dataset.splits["train"]
         self.order = TrainingOrder(split.identities, seed=recipe.seed, batch_size=recipe.batch_size)
+        check_warmup(recipe, num_steps=self.num_steps(recipe))
         self._labels = torch.tensor(split.labels)
         self._photos = TrainingPhotos(
             split,
@@ -134,6 +137,10 @@ class Feed:
         check_photos(self._dataset, splits=splits, num_workers=self._num_workers, progress=tell, visit=visit)
         self._fitted = {name: [photos[index] for index in range(len(photos))] for name, photos in fitted.items()}
         progress.message(f"photos  all readable; training photos {'kept in memory' if keep else 'streamed'}")
+
+    def num_steps(self, recipe: Recipe) -> int:
+        """Return the steps of a run of `recipe` on these photos."""
+        return recipe.num_steps or self.order.num_steps(recipe.num_epochs)
 
     def batches(self, *, first_step: int, num_steps: int) -> Iterator[TrainingBatch]:
         """Yield this process's part of the batches of steps `first_step` to `num_steps` - 1: a function of (seed, step)."""

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from allmlp.errors import CheckpointError, ConfigError
 from allmlp.model import MlpMixer
@@ -28,6 +28,8 @@ class TrainState:
     def __init__(self, recipe: Recipe, device: str) -> None:
         torch.manual_seed(recipe.seed)
         self.model = MlpMixer(recipe.model).to(device)
+        if self.model.head is not None:
+            nn.init.constant_(self.model.head.bias, recipe.head_bias)
         self.model.activation_checkpointing = recipe.activation_checkpointing
         self.optimizer = Optimizer(self.model, recipe.optimizer)
         self._ema_decay = recipe.ema_decay

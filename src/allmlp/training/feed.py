@@ -34,6 +34,7 @@ from allmlp.data import (
 )
 from allmlp.evaluation import Metrics, evaluate
 from allmlp.model import MlpMixer
+from allmlp.training.loss import balanced_class_weights
 from allmlp.training.memory import free_memory
 from allmlp.training.progress import Progress
 from allmlp.training.ranks import Ranks
@@ -56,12 +57,14 @@ class TrainingBatch(NamedTuple):
     labels: (B, K) float32 rows that sum to 1.
     depth_draws: (B, 2 N) uniform: what stochastic depth drops; None when it is off.
     keys: uint64: which samples the whole batch has, those of other processes too.
+    class_weights: (K,) float32; None where all classes count alike.
     """
 
     images: Tensor
     labels: Tensor
     depth_draws: Tensor | None
     keys: NDArray[np.uint64]
+    class_weights: Tensor | None = None
 
     def parts(self, count: int) -> Iterator["TrainingBatch"]:
         """Yield the batch in `count` equal parts."""
@@ -72,7 +75,7 @@ class TrainingBatch(NamedTuple):
         for start in range(0, len(self.images), size):
             part = slice(start, start + size)
             depth = None if self.depth_draws is None else self.depth_draws[part]
-            yield TrainingBatch(self.images[part], self.labels[part], depth, self.keys)
+            yield self._replace(images=self.images[part], labels=self.labels[part], depth_draws=depth)
 
 
 class Feed:
@@ -93,9 +96,19 @@ class Feed:
         workers = recipe.data.num_workers
         self._num_workers = min(os.cpu_count() or 1, 16) if workers is None else workers
         split = dataset.splits["train"]
-        self.order = TrainingOrder(split.identities, seed=recipe.seed, batch_size=recipe.batch_size)
+        self.order = TrainingOrder(
+            split.identities,
+            seed=recipe.seed,
+            batch_size=recipe.batch_size,
+            balanced_labels=split.labels if recipe.sampler == "balanced" else None,
+        )
         check_warmup(recipe, num_steps=self.num_steps(recipe))
         self._labels = torch.tensor(split.labels)
+        self._class_weights = (
+            balanced_class_weights(self._labels, len(self.class_names)).to(self._device)
+            if recipe.class_weights == "balanced"
+            else None
+        )
         self._photos = TrainingPhotos(
             split,
             image_size=recipe.model.image_size,
@@ -217,7 +230,7 @@ class Feed:
         smoothing = recipe.augmentation.label_smoothing
         labels = mix_labels(labels[first:], mix, smoothing=smoothing, before=before[1])
         depth = torch.from_numpy(depth_draws[first:]).to(self._device, torch.float32) if num_depth else None
-        return TrainingBatch(images, labels, depth, self.order.keys[batch_indices])
+        return TrainingBatch(images, labels, depth, self.order.keys[batch_indices], self._class_weights)
 
     def fitted(self, split: str) -> Iterable[NDArray[np.uint8]]:
         """Return the photos of a split as evaluation sees them, (H, W, 3) uint8, kept where they fit in memory."""

@@ -159,6 +159,8 @@ class Recipe:
         seed: of the initial weights, the held-out split, the order, the augmentation: an unsigned 32-bit number.
         loss: "softmax" or "sigmoid" cross-entropy.
         head_bias: what the classifier's biases start from. -6.9 makes each of 1,000 classes 1/1000 probable under "sigmoid".
+        class_weights: "balanced" lets a photo of class k count n / (K n_k) in the loss, for n_k of n training photos.
+        sampler: "balanced" shows every class equally often, in epochs of the same length; see `BalancedOrder`.
         num_steps: the steps of the run whatever the data; `num_epochs` is then what results. None: `num_epochs` decides.
         ema_decay: of the exponential moving average of the weights, which is what is evaluated and saved; None saves the
             weights themselves. Early on the decay is at most (1 + step) / (10 + step).
@@ -185,6 +187,8 @@ class Recipe:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     loss: Literal["softmax", "sigmoid"] = "softmax"
     head_bias: float = 0.0
+    class_weights: Literal["none", "balanced"] = "none"
+    sampler: Literal["uniform", "balanced"] = "uniform"
     num_steps: int | None = None
     ema_decay: float | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -197,6 +201,11 @@ class Recipe:
 
     def __post_init__(self) -> None:
         self._check_length()
+        if self.class_weights == "balanced" and self.sampler == "balanced":
+            raise ConfigError(
+                "class_weights and sampler are both balanced: rare classes would be made up for twice. Set one of them back "
+                "(--set class_weights=none or --set sampler=uniform)."
+            )
         if self.accumulation < 1 or self.batch_size % self.accumulation:
             raise ConfigError(
                 f"accumulation is {self.accumulation}; expected at least 1, and a divisor of batch_size {self.batch_size}."

@@ -33,8 +33,8 @@ def gradient(step: int, _act: Act) -> None:
 
 
 def image(step: int, _act: Act) -> None:
-    def augmented(original: Any, self: Any, raw: Any, place: int, *arguments: Any) -> Any:
-        batch = original(self, raw, place, *arguments)
+    def augmented(original: Any, self: Any, raw: Any, places: Any, place: int, *arguments: Any) -> Any:
+        batch = original(self, raw, places, place, *arguments)
         if place + 1 == step:
             _spoil(batch.images)
         return batch

@@ -41,7 +41,7 @@ def main():
         start = time.perf_counter()
         feed = Feed(recipe, dataset, ranks=ONE_PROCESS, progress=Silence())
         opening = time.perf_counter() - start
-        state = TrainState(recipe, "cpu")
+        state = TrainState(recipe)
         feeding, stepping = [], []
         batches = feed.batches(first_step=0, num_steps=arguments.steps + 3)
         for step in range(arguments.steps + 3):

@@ -69,7 +69,7 @@ def make_ours(precision, gelu):
         optimizer=OptimizerConfig(name="adamw", learning_rate=1e-3, weight_decay=0.1, clip_norm=None),
         precision=precision,
     )
-    state = TrainState(recipe, "cpu")
+    state = TrainState(recipe)
     keys = np.zeros(0, np.uint64)
     return state.model, lambda images, labels: update(
         state, state.model, TrainingBatch(images, labels, None, keys), recipe, 1.0

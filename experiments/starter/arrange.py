@@ -3,7 +3,8 @@
     python experiments/starter/arrange.py TINY_IMAGENET PHOTOS
 
 TINY_IMAGENET is the folder "tiny-imagenet-200" as Stanford's CS231N distributes it: train/WNID/images/*.JPEG, val/images/*.JPEG
-with val/val_annotations.txt, words.txt. Classes are named by the first of WordNet's words for them. Files are linked, not copied, where the file system allows it.
+with val/val_annotations.txt, words.txt. Classes are named by the first of WordNet's words for them. Files are linked, not
+copied, where the file system allows it.
 """
 
 import argparse

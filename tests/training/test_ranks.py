@@ -33,6 +33,18 @@ def adamw():
 
 def accumulating():
     return dataclasses.replace(adamw(), accumulation=2)
+
+def sharded():
+    return dataclasses.replace(adamw(), sharded=True)
+
+def sharded_in_parts():
+    return dataclasses.replace(adamw(), sharded=True, accumulation=2, activation_checkpointing=True)
+
+def sgd():
+    return dataclasses.replace(adamw(), optimizer=OptimizerConfig(name="sgd", learning_rate=0.03))
+
+def sharded_sgd():
+    return dataclasses.replace(sgd(), sharded=True)
 """
 
 # Started in place of `-m allmlp`: does something at a step of one process, then trains on as if nothing were.
@@ -43,6 +55,11 @@ rank, at, action, restart = os.environ["RANK"], int(sys.argv.pop(1)), sys.argv.p
 plain = loop.update
 def update(state, *arguments, **options):
     if rank == "1" and state.step == at and restart == "0":
+        from pathlib import Path
+        from allmlp.training.sharding import local_part
+        values = list(state._named().values())
+        sizes = [sum(value.numel() for value in held) for held in ([local_part(value) for value in values], values)]
+        Path("held.txt").write_text(f"{sizes[0] / sizes[1]}")
         os.kill(os.getpid(), getattr(signal, action))
     return plain(state, *arguments, **options)
 loop.update = update
@@ -103,7 +120,14 @@ def alone(place: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("count", "recipe"), [(2, "adamw"), pytest.param(4, "adamw", marks=pytest.mark.slow), (2, "accumulating")]
+    ("count", "recipe"),
+    [
+        (2, "adamw"),
+        pytest.param(4, "adamw", marks=pytest.mark.slow),
+        (2, "accumulating"),
+        (2, "sharded_in_parts"),
+        pytest.param(4, "sharded", marks=pytest.mark.slow),
+    ],
 )
 def test_processes_see_the_samples_of_one_and_learn_the_same(count: int, recipe: str, place: Path, alone: Path) -> None:
     run = train(place, count, f"{recipe}{count}", recipe=recipe)
@@ -112,6 +136,26 @@ def test_processes_see_the_samples_of_one_and_learn_the_same(count: int, recipe:
     np.testing.assert_allclose(losses(run), losses(alone), rtol=1e-5)
     assert metrics(run)["evaluations"]["validation"]["num_examples"] == 6  # type: ignore[index]
     assert len(list((run / "resume").glob("step-*"))) == 2  # one writer
+
+
+@pytest.mark.slow
+def test_a_divided_optimizer_of_another_kind_steps_alike(place: Path) -> None:
+    runs = train(place, 1, "sgd", recipe="sgd"), train(place, 2, "sharded-sgd", recipe="sharded_sgd")
+    np.testing.assert_allclose(losses(runs[0]), losses(runs[1]), rtol=1e-5)
+
+
+def test_what_was_saved_divided_goes_on_whole_and_the_other_way_round(place: Path, alone: Path) -> None:
+    options = ("train", "photos", "--resume", "divided", "--recipe")
+    stopped = start(place, 2, "20", "SIGTERM", *options, "my_recipes:sharded", script="at_a_step.py")
+    assert (place / "divided" / "resume" / "step-000000021").is_dir(), stopped.stderr
+    assert (
+        0.45 < float((place / "held.txt").read_text()) < 0.55
+    )  # of weights, average and optimizer, one of two has half
+    stopped = start(place, 2, "30", "SIGTERM", *options, "my_recipes:adamw", script="at_a_step.py")
+    assert "resumed at step 21" in (place / "divided" / "log.txt").read_text(), stopped.stderr
+    train(place, 2, "divided", recipe="sharded")
+    assert metrics(place / "divided")["sample_digest"] == metrics(alone)["sample_digest"]
+    np.testing.assert_allclose(losses(place / "divided"), losses(alone), rtol=1e-5)
 
 
 def test_a_run_goes_on_with_another_number_of_processes(place: Path, alone: Path) -> None:

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 from allmlp.data import ImageDataset
+from allmlp.errors import ConfigError
 from allmlp.training.course import Course
 from allmlp.training.finish import TrainResult, finish
 from allmlp.training.prepare import prepare
@@ -63,7 +64,7 @@ def _loop(session: Session, state: TrainState, course: Course, stop: StopRequest
     """Train from `state.step` to the last step."""
     recipe, feed, progress = session.recipe, session.feed, session.progress
     num_steps = feed.num_steps(recipe)
-    model = session.wrapped(state.model)
+    model = session.wrapped(state)
     batches = feed.batches(first_step=state.step, num_steps=num_steps)
     first_step, started, seconds_before = state.step, time.perf_counter(), course.seconds
     epoch_started, images_in_epoch, speed = started, 0, 0.0
@@ -95,8 +96,10 @@ def _loop(session: Session, state: TrainState, course: Course, stop: StopRequest
             progress.step(state.step, loss=loss, images_per_second=speed, seconds_left=left)
     except BaseException as error:
         # Whatever ended it: what was learned so far is kept. A signal's save has been made, or is made here when it
-        # came during validation. What is not finite is no use to anybody.
-        if state.is_whole and state.step and not state.not_finite():
+        # came during validation. What is not finite is no use to anybody. A state that is divided is saved by all or not at
+        # all, and all end alike by a signal or a value that is not finite, but by nothing else.
+        is_alike = isinstance(error, Stopped | ConfigError)
+        if (is_alike or not state.is_sharded) and state.is_whole and state.step and not state.not_finite():
             session.save(state, course)
         if not isinstance(error, Stopped | KeyboardInterrupt):
             session.log(f"ended at step {state.step} by an error: {error}")

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from allmlp.training.recipe import OptimizerConfig
+from allmlp.training.sharding import part_like, whole
 
 __all__ = ["Optimizer"]
 
@@ -25,7 +27,11 @@ class Optimizer:
         if config.name == "sgd":
             # torch's SGD adds weight decay to the gradient, where momentum accumulates it; ours is applied apart.
             self._decayed = matrices
-            sgd = torch.optim.SGD(self._parameters, lr=config.learning_rate, momentum=config.momentum, fused=True)
+            is_whole = not any(
+                isinstance(parameter, DTensor) for parameter in matrices
+            )  # torch has no fused SGD for parts
+            rate, momentum = config.learning_rate, config.momentum
+            sgd = torch.optim.SGD(self._parameters, lr=rate, momentum=momentum, fused=is_whole)
             self._parts.append((sgd, config.learning_rate))
         elif config.name == "adamw":
             self._parts.append((_adamw(matrices, rest, config.learning_rate, config), config.learning_rate))
@@ -48,7 +54,7 @@ class Optimizer:
 
     def gradient_norm(self) -> float:
         """Return the global norm of the gradients."""
-        return float(nn.utils.get_total_norm(self._gradients(), foreach=True))
+        return float(whole(nn.utils.get_total_norm(self._gradients(), foreach=True)))
 
     def step(self, norm: float, factor: float) -> None:
         """Clip the gradients, whose global norm is `norm`, and take one step at `factor` times the peak learning rates."""
@@ -83,7 +89,7 @@ class Optimizer:
                 for parameter in group["params"]:
                     prefix = f"{self._names[id(parameter)]}/"
                     part.state[parameter] = {
-                        name.removeprefix(prefix): tensor.to(parameter.device, copy=True)
+                        name.removeprefix(prefix): _placed(tensor, parameter)
                         for name, tensor in tensors.items()
                         if name.startswith(prefix)
                     }
@@ -91,6 +97,11 @@ class Optimizer:
     def zero_grad(self) -> None:
         for part, _ in self._parts:
             part.zero_grad()
+
+
+def _placed(tensor: Tensor, parameter: Tensor) -> Tensor:
+    """Return a copy of what an optimizer remembers where its parameter is: divided like it, or a number."""
+    return part_like(tensor, parameter) if tensor.shape == parameter.shape else tensor.to(parameter.device, copy=True)
 
 
 def _adamw(matrices: list[Tensor], rest: list[Tensor], rate: float, config: OptimizerConfig) -> torch.optim.AdamW:

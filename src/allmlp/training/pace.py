@@ -1,5 +1,6 @@
 """How many epochs fit into a time, measured on this machine."""
 
+import dataclasses
 import time
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 
 from allmlp.training.feed import Feed
 from allmlp.training.progress import Progress
+from allmlp.training.ranks import ONE_PROCESS
 from allmlp.training.recipe import Recipe
 from allmlp.training.state import TrainState
 from allmlp.training.step import update
@@ -16,7 +18,7 @@ __all__ = ["affordable_epochs"]
 
 def affordable_epochs(recipe: Recipe, feed: Feed, minutes: float, *, device: str, progress: Progress) -> int:
     """Return how many epochs `minutes` allow, measured on a throwaway state; at least 1, at most the recipe's."""
-    state = TrainState(recipe, device)
+    state = TrainState(recipe, dataclasses.replace(ONE_PROCESS, device=device))
     model = torch.compile(state.model) if recipe.compile else state.model
     times = [time.perf_counter()]
     for batch in feed.batches(first_step=0, num_steps=20):

@@ -172,6 +172,8 @@ class Recipe:
             step out and counts it. The weights are never touched by one.
         compile: torch.compile the model: half a minute or more at the start, less time a step.
         activation_checkpointing: see `MlpMixer`.
+        sharded: each of several processes keeps a part of the weights, gradients and optimizer state (FSDP2), for Mixers that
+            do not fit otherwise; slower than each keeping them all. The same steps but for rounding; one process ignores it.
         saving: see `SavingConfig`.
         max_minutes: lower `num_epochs` at the start to what this machine trains in that time, measured on some steps.
     """
@@ -197,6 +199,7 @@ class Recipe:
     saving: SavingConfig = field(default_factory=SavingConfig)
     compile: bool = False
     activation_checkpointing: bool = False
+    sharded: bool = False
     max_minutes: float | None = None
 
     def __post_init__(self) -> None:
@@ -218,6 +221,8 @@ class Recipe:
             )
         if self.max_minutes is not None and self.max_minutes <= 0.0:
             raise ConfigError(f"max_minutes is {self.max_minutes}; expected over 0, or none.")
+        if self.sharded and self.compile:
+            raise ConfigError("sharded and compile do not go together; turn one off.")
         self.data.preprocessing(self.model.image_size)  # checks its parts
 
     def _check_length(self) -> None:

@@ -15,7 +15,7 @@ from allmlp.training.recipe import Recipe
 __all__ = ["StoredRun", "check_same_photos", "recipe_to_continue", "stored_run"]
 
 _MAX_SHOWN = 10
-_FREE = ("data.storage", "data.num_workers", "saving.", "on_nonfinite")
+_FREE = ("data.storage", "data.num_workers", "saving.", "on_nonfinite", "sharded")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ def recipe_to_continue(given: Recipe, run: StoredRun) -> Recipe:
     """Return the run's recipe, after comparing it with the one that was given.
 
     What is filled in when a run begins may be left open: classes, precision, epochs. What changes no result may differ, and
-    is taken from `given`: how photos are read, when is saved, and what a step that is not finite does.
+    is taken from `given`: how photos are read, when is saved, what a step that is not finite does, and who keeps the weights.
 
     Raises:
         ConfigError: every setting that differs, with both values.
@@ -72,7 +72,7 @@ def recipe_to_continue(given: Recipe, run: StoredRun) -> Recipe:
             + "\nLeave them out to continue, or begin a new run with --out."
         )
     data = replace(run.recipe.data, storage=given.data.storage, num_workers=given.data.num_workers)
-    return replace(run.recipe, data=data, saving=given.saving, on_nonfinite=given.on_nonfinite)
+    return replace(run.recipe, data=data, saving=given.saving, on_nonfinite=given.on_nonfinite, sharded=given.sharded)
 
 
 def check_same_photos(dataset: ImageDataset, run: StoredRun) -> None:

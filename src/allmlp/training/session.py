@@ -13,7 +13,6 @@ from torch.nn.parallel import DistributedDataParallel
 from allmlp.checkpoints import Checkpoint, save_checkpoint
 from allmlp.data import ImageDataset
 from allmlp.errors import AllmlpError, CheckpointError
-from allmlp.model import MlpMixer
 from allmlp.provenance import environment
 from allmlp.training.course import Course
 from allmlp.training.feed import Feed
@@ -73,7 +72,7 @@ class Session:
 
     def begin(self) -> tuple[TrainState, Course]:
         """Return the state to train from: of the newest sound save, or a new one."""
-        state, course = TrainState(self.recipe, self.ranks.device), Course()
+        state, course = TrainState(self.recipe, self.ranks), Course()
         if self._is_new and self.recipe.max_minutes is not None:
             num_epochs = affordable_epochs(
                 self.recipe, self.feed, self.recipe.max_minutes, device=self.ranks.device, progress=self.progress
@@ -111,12 +110,12 @@ class Session:
                 found = read_save(path / f"step-{step:09d}", step)
         return found
 
-    def wrapped(self, model: MlpMixer) -> Callable[..., Tensor]:
+    def wrapped(self, state: TrainState) -> Callable[..., Tensor]:
         """Return what the loop calls for the model: compiled and averaging its gradients over processes, as need be."""
-        called: nn.Module = model
-        if self.ranks.count > 1:
+        called: nn.Module = state.model
+        if self.ranks.count > 1 and not state.is_sharded:
             devices = [self.ranks.device] if self.device == "cuda" else None
-            called = DistributedDataParallel(model, device_ids=devices)
+            called = DistributedDataParallel(state.model, device_ids=devices)
         return torch.compile(called) if self.recipe.compile else called
 
     def agree(self, stop: StopRequest) -> None:
@@ -179,9 +178,11 @@ class Session:
         """
         state.check_finite()
         self._last_save = time.monotonic()
-        if not self.ranks.is_writer:
+        if not self.ranks.is_writer and not state.is_sharded:
             return
-        self._saves.write(state.step, state.tensors(), course.to_facts())
+        tensors = state.tensors()
+        if self.ranks.is_writer:
+            self._saves.write(state.step, tensors, course.to_facts())
         if state.step:
             self._save_weights(state, "last")
             if not course.best_epoch:
@@ -212,12 +213,12 @@ class Session:
         return self.feed.num_steps(self.recipe)
 
     def _save_weights(self, state: TrainState, name: str) -> None:
+        if not self.ranks.is_writer and not state.is_sharded:
+            return
+        with state.averaged():
+            weights = state.weights()
         if not self.ranks.is_writer:
             return
-        with state.averaged() as model:
-            weights: dict[str, Tensor] = {
-                key: value.detach().cpu().clone() for key, value in model.state_dict().items()
-            }
         checkpoint = Checkpoint(
             config=self.recipe.model,
             weights=weights,

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from allmlp.errors import CheckpointError, ConfigError
 from allmlp.model import MlpMixer
 from allmlp.training.optimizer import Optimizer
+from allmlp.training.ranks import ONE_PROCESS, Ranks
 from allmlp.training.recipe import Recipe
+from allmlp.training.sharding import local_part, part_like, shard, whole
 
 __all__ = ["TrainState"]
 
@@ -17,19 +19,26 @@ __all__ = ["TrainState"]
 class TrainState:
     """Model, optimizer, averaged weights and the number of steps done.
 
+    Of a state that is sharded each process has a part; then all call the same methods at the same time.
+
     Attributes:
         model: the Mixer that is trained, on its device.
         optimizer: holds the model's parameters.
         average: the exponential moving average of the parameters, in their order; None without.
         step: steps done.
+        is_sharded: whether each of several processes has a part.
         is_whole: False while a step changes it: what is saved then would be half of one step and half of the next.
     """
 
-    def __init__(self, recipe: Recipe, device: str) -> None:
+    def __init__(self, recipe: Recipe, ranks: Ranks = ONE_PROCESS) -> None:
         torch.manual_seed(recipe.seed)
-        self.model = MlpMixer(recipe.model).to(device)
+        self.model = MlpMixer(recipe.model).to(ranks.device)
         if self.model.head is not None:
             nn.init.constant_(self.model.head.bias, recipe.head_bias)
+        self._ranks = ranks
+        self.is_sharded = recipe.sharded and ranks.count > 1
+        if self.is_sharded:
+            shard(self.model, ranks)
         self.model.activation_checkpointing = recipe.activation_checkpointing
         self.optimizer = Optimizer(self.model, recipe.optimizer)
         self._ema_decay = recipe.ema_decay
@@ -41,8 +50,20 @@ class TrainState:
         self.is_whole = True
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return copies on the processor of everything that the next steps depend on, by name."""
-        return {name: value.detach().to("cpu", copy=True) for name, value in self._named().items()}
+        """Return copies on the processor of everything that the next steps depend on, by name; on the writer only."""
+        return self._copies(self._named())
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return copies on the processor of the model's weights as they are now, by name; on the writer only."""
+        return self._copies(dict(self.model.named_parameters()))
+
+    def _copies(self, named: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        copies = {}
+        for name, value in named.items():
+            put_together = whole(value.detach())  # one after the other: no process has to have room for all
+            if self._ranks.is_writer:
+                copies[name] = put_together.to("cpu", copy=True)
+        return copies
 
     def _named(self) -> dict[str, Tensor]:
         named: dict[str, Tensor] = {f"model/{name}": parameter for name, parameter in self.model.named_parameters()}
@@ -54,7 +75,11 @@ class TrainState:
     def not_finite(self) -> list[str]:
         """Return the names of those tensors that hold a value that is not finite."""
         named = {name: value for name, value in self._named().items() if value.is_floating_point()}
-        finite = torch.stack([value.isfinite().all().cpu() for value in named.values()]).tolist()
+        finite: list[float] = torch.stack(
+            [local_part(value).isfinite().all().cpu() for value in named.values()]
+        ).tolist()
+        if self.is_sharded:
+            finite = list(self._ranks.gather(finite).min(axis=0))
         return [name for name, is_finite in zip(named, finite, strict=True) if not is_finite]
 
     def check_finite(self) -> None:
@@ -87,9 +112,9 @@ class TrainState:
             raise CheckpointError(f"{where}: saved by another model or recipe; these differ: {', '.join(odd[:20])}.")
         with torch.no_grad():
             for place, (name, parameter) in enumerate(self.model.named_parameters()):
-                parameter.copy_(tensors[f"model/{name}"])
+                parameter.copy_(part_like(tensors[f"model/{name}"], parameter))
                 if self.average is not None:
-                    self.average[place].copy_(tensors[f"average/{name}"])
+                    self.average[place].copy_(part_like(tensors[f"average/{name}"], parameter))
         prefix = "optimizer/"
         self.optimizer.load(
             {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
@@ -116,11 +141,16 @@ class TrainState:
         trained = [parameter.detach().clone() for parameter in self._parameters] if self.average is not None else []
         with torch.no_grad():
             if self.average is not None:
-                torch._foreach_copy_(self._parameters, self.average)
+                self._put(self.average)
             self.model.eval()
             try:
                 yield self.model
             finally:
                 self.model.train()
                 if trained:
-                    torch._foreach_copy_(self._parameters, trained)
+                    self._put(trained)
+
+    def _put(self, values: list[Tensor]) -> None:
+        torch._foreach_copy_(
+            [local_part(parameter) for parameter in self._parameters], [local_part(value) for value in values]
+        )

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,10 +92,10 @@ def _checked(
 
 
 def resolved(recipe: Recipe, dataset: ImageDataset, device: str) -> Recipe:
-    """Return the recipe with the number of classes and the precision filled in.
+    """Return the recipe with the number of classes, the precision and the epochs filled in.
 
     Raises:
-        ConfigError: the recipe asks for another number of classes than the data has.
+        ConfigError: the recipe asks for another number of classes than the data has, or for epochs and steps that differ.
     """
     num_classes = len(dataset.class_names)
     if recipe.model.num_classes not in (MixerConfig.num_classes, num_classes):  # its default, or the same
@@ -106,7 +107,20 @@ def resolved(recipe: Recipe, dataset: ImageDataset, device: str) -> Recipe:
     if precision == "auto":
         precision = "bfloat16" if has_bfloat16(device) else "float32"
     model = dataclasses.replace(recipe.model, num_classes=num_classes)
-    return dataclasses.replace(recipe, model=model, precision=precision)
+    recipe = dataclasses.replace(recipe, model=model, precision=precision)
+    return _with_epochs(recipe, num_photos=len(dataset.splits["train"]))
+
+
+def _with_epochs(recipe: Recipe, *, num_photos: int) -> Recipe:
+    if recipe.num_steps is not None:
+        num_epochs = max(1, math.ceil(recipe.num_steps * recipe.batch_size / num_photos))
+        if recipe.num_epochs not in (0, num_epochs):
+            raise ConfigError(
+                f"num_epochs is {recipe.num_epochs} and num_steps is {recipe.num_steps:,}: only one of them can decide. "
+                "Set num_epochs to 0, or num_steps to none (--set num_steps=none)."
+            )
+        return dataclasses.replace(recipe, num_epochs=num_epochs)
+    return recipe
 
 
 def _refuse_run_among_photos(run: Path, photos: Path) -> None:
@@ -131,7 +145,10 @@ def _announce(
     )
     if checkpoint is not None:
         progress.message(f"begins  with {checkpoint.source}")
+    length = f"{recipe.num_epochs} epochs"
+    if recipe.num_steps is not None:
+        length = f"{recipe.num_steps:,} steps (of {recipe.num_epochs:,} epochs)"
     progress.message(
-        f"recipe  {recipe.name}: {recipe.num_epochs} epochs, batches of {recipe.batch_size}, {recipe.precision}"
+        f"recipe  {recipe.name}: {length}, batches of {recipe.batch_size}, {recipe.precision}"
         + (f", {ranks.count} processes" if ranks.count > 1 else "")
     )

@@ -118,6 +118,8 @@ def _is_filled_in(key: str, stored: Any, given: Any, recipe: Recipe) -> bool:
         return bool(given == MixerConfig.num_classes)
     if key == "precision":
         return bool(given == "auto")
+    if key == "num_epochs" and recipe.num_steps is not None:
+        return bool(given == 0)
     return key == "num_epochs" and recipe.max_minutes is not None and bool(given > stored)
 
 

@@ -230,7 +230,7 @@ class Session:
             self.run.log(line)
 
     def _num_steps(self) -> int:
-        return self.feed.order.num_steps(self.recipe.num_epochs)
+        return self.feed.num_steps(self.recipe)
 
     def _save_weights(self, state: TrainState, name: str) -> None:
         if not self.ranks.is_writer and not state.is_sharded:

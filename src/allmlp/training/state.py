@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from allmlp.errors import CheckpointError, ConfigError
 from allmlp.model import MlpMixer
@@ -34,6 +34,8 @@ class TrainState:
     def __init__(self, recipe: Recipe, ranks: Ranks = ONE_PROCESS) -> None:
         torch.manual_seed(recipe.seed)
         self.model = MlpMixer(recipe.model).to(ranks.device)
+        if self.model.head is not None:
+            nn.init.constant_(self.model.head.bias, recipe.head_bias)
         self._ranks = ranks
         self.is_sharded = recipe.sharded and ranks.count > 1
         if self.is_sharded:

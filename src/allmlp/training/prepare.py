@@ -14,6 +14,7 @@ from allmlp.data import ImageDataset, hold_out, open_dataset
 from allmlp.errors import ConfigError, DataError
 from allmlp.hardware import choose_device, has_bfloat16, reuse_freed_memory
 from allmlp.model import MixerConfig, num_parameters
+from allmlp.training.agreement import check_alike, facts_of
 from allmlp.training.feed import Feed
 from allmlp.training.progress import Logged, Progress, Silence
 from allmlp.training.ranks import Ranks, join_ranks
@@ -21,6 +22,7 @@ from allmlp.training.recipe import Recipe
 from allmlp.training.resume import StoredRun, check_same_photos, recipe_to_continue, stored_run
 from allmlp.training.run import RunDirectory, refuse_used_folder
 from allmlp.training.session import Session
+from allmlp.training.stopping import StopRequest
 from allmlp.training.transfer import adapted, first_checkpoint
 
 __all__ = ["prepare", "resolved"]
@@ -35,13 +37,16 @@ def prepare(
     device: str,
     progress: Progress,
     resume: bool,
+    stop: StopRequest,
 ) -> Iterator[Session]:
     """Give the session of a run in the folder `path`, locked against other trainers. For the rest see `train`."""
-    with join_ranks(choose_device(device)) as ranks, contextlib.ExitStack() as stack:
+    with join_ranks(choose_device(device)) as ranks, stop.behind_errors(), contextlib.ExitStack() as stack:
         logged = Logged(progress if ranks.is_writer else Silence())
         with ranks.failing_together():
             stored = stored_run(path) if resume else None
             recipe, dataset, checkpoint = _checked(recipe, data, path, stored, ranks, resume=resume)
+        check_alike(ranks, facts_of(recipe, dataset, path, stored))
+        with ranks.failing_together():
             _announce(recipe, dataset, checkpoint, ranks, logged)
             feed = Feed(recipe, dataset, ranks=ranks, progress=logged)
             run = stack.enter_context(

@@ -29,10 +29,12 @@ from allmlp.data import (
 from allmlp.evaluation import Metrics, evaluate
 from allmlp.model import MlpMixer
 from allmlp.training.augmented import augmented_images, draws_of
+from allmlp.training.loss import balanced_class_weights
 from allmlp.training.memory import free_memory
 from allmlp.training.progress import Progress
 from allmlp.training.ranks import Ranks
 from allmlp.training.recipe import Recipe
+from allmlp.training.schedule import check_warmup
 from allmlp.training.state import TrainState
 
 __all__ = ["Feed", "TrainingBatch"]
@@ -50,12 +52,14 @@ class TrainingBatch(NamedTuple):
     labels: (B, K) float32 rows that sum to 1.
     depth_draws: (B, 2 N) uniform: what stochastic depth drops; None when it is off.
     keys: uint64: which samples the whole batch has, those of other processes too.
+    class_weights: (K,) float32; None where all classes count alike.
     """
 
     images: Tensor
     labels: Tensor
     depth_draws: Tensor | None
     keys: NDArray[np.uint64]
+    class_weights: Tensor | None = None
 
     def parts(self, count: int) -> Iterator["TrainingBatch"]:
         """Yield the batch in `count` equal parts."""
@@ -66,13 +70,14 @@ class TrainingBatch(NamedTuple):
         for start in range(0, len(self.images), size):
             part = slice(start, start + size)
             depth = None if self.depth_draws is None else self.depth_draws[part]
-            yield TrainingBatch(self.images[part], self.labels[part], depth, self.keys)
+            yield self._replace(images=self.images[part], labels=self.labels[part], depth_draws=depth)
 
 
 class Feed:
     """The photos of a run, checked, and kept in memory where they fit. Each process makes its own part of every batch.
 
     Raises:
+        ConfigError: the warm-up is as long as the run.
         DataError: every photo that cannot be decoded, of every split, by name.
     """
 
@@ -86,8 +91,19 @@ class Feed:
         workers = recipe.data.num_workers
         self._num_workers = min(os.cpu_count() or 1, 16) if workers is None else workers
         split = dataset.splits["train"]
-        self.order = TrainingOrder(split.identities, seed=recipe.seed, batch_size=recipe.batch_size)
+        self.order = TrainingOrder(
+            split.identities,
+            seed=recipe.seed,
+            batch_size=recipe.batch_size,
+            balanced_labels=split.labels if recipe.sampler == "balanced" else None,
+        )
+        check_warmup(recipe, num_steps=self.num_steps(recipe))
         self._labels = torch.tensor(split.labels)
+        self._class_weights = (
+            balanced_class_weights(self._labels, len(self.class_names)).to(self._device)
+            if recipe.class_weights == "balanced"
+            else None
+        )
         self._photos = TrainingPhotos(
             split,
             image_size=recipe.model.image_size,
@@ -129,6 +145,10 @@ class Feed:
         check_photos(self._dataset, splits=splits, num_workers=self._num_workers, progress=tell, visit=visit)
         self._fitted = {name: [photos[index] for index in range(len(photos))] for name, photos in fitted.items()}
         progress.message(f"photos  all readable; training photos {'kept in memory' if keep else 'streamed'}")
+
+    def num_steps(self, recipe: Recipe) -> int:
+        """Return the steps of a run of `recipe` on these photos."""
+        return recipe.num_steps or self.order.num_steps(recipe.num_epochs)
 
     def batches(self, *, first_step: int, num_steps: int) -> Iterator[TrainingBatch]:
         """Yield this process's part of the batches of steps `first_step` to `num_steps` - 1: a function of (seed, step).
@@ -190,7 +210,7 @@ class Feed:
         depth = None
         if recipe.model.stochastic_depth:
             depth = torch.from_numpy(draws["depth"][first:]).to(self._device, torch.float32)
-        return TrainingBatch(images, labels, depth, self.order.keys[batch_indices])
+        return TrainingBatch(images, labels, depth, self.order.keys[batch_indices], self._class_weights)
 
     def fitted(self, split: str) -> Iterable[NDArray[np.uint8]]:
         """Return the photos of a split as evaluation sees them, (H, W, 3) uint8, kept where they fit in memory."""

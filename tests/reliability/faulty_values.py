@@ -13,9 +13,9 @@ from allmlp.training.course import Course
 def loss(step: int, _act: Act) -> None:
     calls = []
 
-    def classification_loss(original: Any, *arguments: Any) -> Any:
+    def classification_loss(original: Any, *arguments: Any, **options: Any) -> Any:
         calls.append(None)
-        return original(*arguments) * (math.nan if len(calls) == step else 1.0)
+        return original(*arguments, **options) * (math.nan if len(calls) == step else 1.0)
 
     wrap(step_module, "classification_loss", classification_loss)
 
@@ -33,9 +33,9 @@ def gradient(step: int, _act: Act) -> None:
 
 
 def image(step: int, _act: Act) -> None:
-    def augmented(original: Any, self: Any, raw: Any, places: Any, steps_before: int, *arguments: Any) -> Any:
-        batch = original(self, raw, places, steps_before, *arguments)
-        if steps_before + 1 == step:
+    def augmented(original: Any, self: Any, raw: Any, places: Any, place: int, *arguments: Any) -> Any:
+        batch = original(self, raw, places, place, *arguments)
+        if place + 1 == step:
             _spoil(batch.images)
         return batch
 

@@ -46,6 +46,33 @@ def test_linear_decay_ends_at_the_final_fraction():
     assert factors[11] == pytest.approx(0.1)
 
 
+def authors_factor(step, *, total_steps, warmup_steps, decay_type, linear_end=0.0):
+    """The learning rate of the authors' code for a base of 1 (big_vision/utils.py, create_learning_rate_schedule)."""
+    progress = min(max((step - warmup_steps) / (total_steps - warmup_steps), 0.0), 1.0)
+    if decay_type == "linear":
+        factor = linear_end + (1.0 - linear_end) * (1.0 - progress)
+    else:
+        factor = 0.5 * (1.0 + math.cos(math.pi * progress))
+    return factor * min(1.0, step / warmup_steps)
+
+
+@pytest.mark.parametrize(
+    ("decay", "num_steps", "warmup_steps", "final"),
+    [("linear", 93_834, 10_000, 1e-5), ("linear", 12_000, 10_000, 0.0), ("cosine", 10_000, 500, 0.0)],
+)
+def test_warm_up_in_steps_and_decay_are_the_authors(decay, num_steps, warmup_steps, final):
+    schedule = ScheduleConfig(warmup_steps=warmup_steps, decay=decay, final_fraction=final)
+    options = {"total_steps": num_steps, "warmup_steps": warmup_steps, "decay_type": decay, "linear_end": final}
+    for step in {*range(0, num_steps, 97), warmup_steps - 1, warmup_steps, num_steps - 1}:
+        factor = learning_rate_factor(schedule, step=step, num_steps=num_steps)
+        if step < warmup_steps:
+            # One step ahead, so that the first step is not one of rate 0.
+            assert factor == pytest.approx((step + 1) / warmup_steps, rel=1e-12)
+            assert factor - authors_factor(step, **options) == pytest.approx(1 / warmup_steps, rel=1e-9)
+        else:
+            assert factor == pytest.approx(authors_factor(step, **options), rel=1e-12)
+
+
 def test_softmax_loss_of_hard_labels_is_torchs_cross_entropy():
     logits, classes = torch.randn(5, 4), torch.tensor([0, 3, 1, 1, 2])
     rows = nn.functional.one_hot(classes, 4).float()
@@ -90,6 +117,47 @@ def test_weight_decay_is_decoupled_and_on_matrices_only(config, rate):
         difference = plain.state_dict()[name] - value
         wanted = before[name] * (0.5 * rate * 0.5) if value.ndim >= 2 else torch.zeros_like(value)
         assert torch.allclose(difference, wanted, atol=1e-6), name
+
+
+def test_adamw_with_weight_decay_times_the_rate_is_torchs():
+    """The convention: a step takes rate × weight decay of a weight away, as torch.optim.AdamW does, and the paper's table 4."""
+    torch.manual_seed(0)
+    model = MlpMixer(TINY)
+    copies = {name: nn.Parameter(value.detach().clone()) for name, value in model.named_parameters()}
+    ours = Optimizer(model, OptimizerConfig(name="adamw", learning_rate=0.01, weight_decay=0.3, clip_norm=None))
+    groups = [
+        {"params": [value for value in copies.values() if value.ndim >= 2], "weight_decay": 0.3},
+        {"params": [value for value in copies.values() if value.ndim < 2], "weight_decay": 0.0},
+    ]
+    theirs = torch.optim.AdamW(groups, lr=0.01, betas=(0.9, 0.999))
+    for factor in (0.2, 1.0, 0.5):
+        for name, value in model.named_parameters():
+            value.grad = torch.randn_like(value)
+            copies[name].grad = value.grad.clone()
+        ours.step(ours.gradient_norm(), factor)
+        for group in theirs.param_groups:
+            group["lr"] = 0.01 * factor
+        theirs.step()
+    for name, value in model.named_parameters():
+        assert torch.allclose(value, copies[name], rtol=1e-6, atol=1e-7), name  # fused and not: other roundings
+
+
+def test_sgd_decays_apart_from_momentum_and_times_the_rate():
+    """By hand: v = momentum v + g; w = (1 - rate × weight decay) w - rate v. torch's own SGD would put the decay into g."""
+    torch.manual_seed(0)
+    model = MlpMixer(TINY)
+    weight = next(value for value in model.parameters() if value.ndim == 2)
+    by_hand, velocity = weight.detach().double().clone(), torch.zeros_like(weight, dtype=torch.float64)
+    optimizer = Optimizer(
+        model, OptimizerConfig(name="sgd", learning_rate=0.1, weight_decay=0.3, momentum=0.9, clip_norm=None)
+    )
+    for factor in (0.2, 1.0, 0.5):
+        for value in model.parameters():
+            value.grad = torch.randn_like(value)
+        velocity = 0.9 * velocity + weight.grad.double()
+        by_hand = (1 - 0.1 * factor * 0.3) * by_hand - 0.1 * factor * velocity
+        optimizer.step(optimizer.gradient_norm(), factor)
+    assert torch.allclose(weight.double(), by_hand, rtol=1e-5, atol=1e-6)
 
 
 def test_muon_moves_the_matrices_of_the_blocks_by_orthogonal_steps_and_adamw_the_rest():
@@ -140,6 +208,8 @@ def test_gradients_are_clipped_at_the_global_norm():
             r"betas is \(0.9, 0.99\), but optimizer.name=sgd has none: it belongs to adamw and muon",
         ),
         (lambda: ScheduleConfig(warmup=1.5), "warmup lies in"),
+        (lambda: ScheduleConfig(warmup_steps=-1), "warmup_steps is -1; expected 0 or more"),
+        (lambda: ScheduleConfig(warmup=0.1, warmup_steps=5), "warmup is 0.1, but schedule.warmup_steps=5 decides"),
         (lambda: Augmentation(crop="pad", min_crop_area=0.5), "min_crop_area is 0.5, which only .* crop=inception"),
         (
             lambda: Augmentation(crop="inception", pad_pixels=6),

@@ -17,14 +17,17 @@ from allmlp.data.check import check_photos
 from allmlp.data.datasets import DATASETS, open_dataset
 from allmlp.data.decode import MAX_PHOTO_BYTES, decode
 from allmlp.data.draws import sample_keys, uniforms
+from allmlp.data.erasing import NUM_ERASING_DRAWS, Erasures, draw_erasures
 from allmlp.data.files import FileReader
 from allmlp.data.labels import label_names, synsets_of
 from allmlp.data.preprocessing import Preprocessing
+from allmlp.data.rand_augment import NUM_DISTORTION_DRAWS, Distortions, distort, draw_distortions
 from allmlp.data.splits import ImageDataset, Split, hold_out, split_named
 
 if TYPE_CHECKING:
-    from allmlp.data.resampling import mix_images, mix_labels, recolor, resample
+    from allmlp.data.resampling import erase_images, mix_images, mix_labels, on_pixels, recolor, resample
 from allmlp.data.folder import list_folder
+from allmlp.data.threads import one_ahead
 from allmlp.data.wording import printable
 
 __all__ = [
@@ -32,9 +35,13 @@ __all__ = [
     "MAX_PHOTO_BYTES",
     "NUM_COLOR_DRAWS",
     "NUM_CROP_DRAWS",
+    "NUM_DISTORTION_DRAWS",
+    "NUM_ERASING_DRAWS",
     "Augmentation",
     "Batch",
     "Crops",
+    "Distortions",
+    "Erasures",
     "FileReader",
     "ImageDataset",
     "Mix",
@@ -45,9 +52,13 @@ __all__ = [
     "TrainingPhotos",
     "check_photos",
     "decode",
+    "distort",
     "draw_colors",
     "draw_crops",
+    "draw_distortions",
+    "draw_erasures",
     "draw_mix",
+    "erase_images",
     "evaluation_batches",
     "fitted_photos",
     "hold_out",
@@ -55,6 +66,8 @@ __all__ = [
     "list_folder",
     "mix_images",
     "mix_labels",
+    "on_pixels",
+    "one_ahead",
     "open_dataset",
     "printable",
     "recolor",
@@ -67,7 +80,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("mix_images", "mix_labels", "recolor", "resample"):
+    if name in ("erase_images", "mix_images", "mix_labels", "on_pixels", "recolor", "resample"):
         from allmlp.data import resampling
 
         return getattr(resampling, name)

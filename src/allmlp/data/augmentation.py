@@ -45,6 +45,11 @@ class Augmentation:
         color_jitter: the strength of random brightness, contrast and saturation: contrast and saturation are multiplied
             by a factor in [1 - strength, 1 + strength], brightness moves by up to strength / 2 of the pixel range.
         hue_jitter: hue turns by up to this share of the colour circle, either way.
+        rand_augment_layers: how many randomly chosen operations each sample goes through (arXiv 1909.13719; the paper: 2);
+            0 is off. See rand_augment.py for the operations and their scale.
+        rand_augment_magnitude: how strong each of them is, over 0 and at most 30 (the paper: 10 to 20). The scale is that of
+            the authors' code and not torchvision's, which is a third as strong; a small one is not gentle for every operation.
+        random_erasing: the probability that a rectangle of 2 % to 1/3 of the image becomes normal noise (arXiv 1708.04896).
         mixup: alpha of the Beta distribution of the share that two photos are blended with; 0 is off (arXiv 1710.09412).
         cutmix: the same for a rectangle cut from another photo; 0 is off (arXiv 1905.04899). With both on, each sample
             draws one of them with equal probability.
@@ -58,6 +63,9 @@ class Augmentation:
     flip: bool = False
     color_jitter: float = 0.0
     hue_jitter: float = 0.0
+    rand_augment_layers: int = 0
+    rand_augment_magnitude: float = 10.0
+    random_erasing: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
     mix_probability: float = 1.0
@@ -70,6 +78,13 @@ class Augmentation:
             )
         if not 0.0 <= self.color_jitter <= 1.0 or not 0.0 <= self.hue_jitter <= 0.5:
             raise ConfigError("color_jitter lies in [0, 1] and hue_jitter in [0, 0.5]; 0 turns them off.")
+        if not 0 <= self.rand_augment_layers <= 16 or not 0.0 < self.rand_augment_magnitude <= 30.0:
+            raise ConfigError(
+                f"rand_augment_layers is {self.rand_augment_layers} and rand_augment_magnitude {self.rand_augment_magnitude}; "
+                "expected 0 to 16 layers (0 turns it off) and a magnitude over 0 and at most 30, such as 15."
+            )
+        if not 0.0 <= self.random_erasing <= 1.0:
+            raise ConfigError(f"random_erasing is {self.random_erasing}; expected a probability, 0 to 1.")
         if self.pad_pixels < 0 or self.mixup < 0.0 or self.cutmix < 0.0:
             raise ConfigError("pad_pixels, mixup and cutmix must not be negative; 0 turns them off.")
         if not 0.0 <= self.mix_probability <= 1.0 or not 0.0 <= self.label_smoothing < 1.0:
@@ -81,6 +96,7 @@ class Augmentation:
         for name, default, takes_effect, owner in (
             ("min_crop_area", 0.08, self.crop == "inception", "crop=inception"),
             ("pad_pixels", 4, self.crop == "pad", "crop=pad"),
+            ("rand_augment_magnitude", 10.0, self.rand_augment_layers > 0, "rand_augment_layers over 0"),
             ("mix_probability", 1.0, is_mixed, "mixup or cutmix over 0"),
         ):
             if not takes_effect and getattr(self, name) != default:

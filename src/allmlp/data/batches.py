@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from allmlp.data.augmentation import Fit
+from allmlp.data.balance import BalancedOrder
 from allmlp.data.decode import decode
 from allmlp.data.draws import epoch_order, sample_keys
 from allmlp.data.preprocessing import Preprocessing
@@ -59,13 +60,23 @@ class TrainingOrder:
 
     Epochs follow each other without a seam: a batch may end one and begin the next, so that every sample is seen equally
     often whatever the batch size, and a data set smaller than a batch needs no rule of its own.
+
+    With `balanced_labels` (n,), the class of each sample, every class comes equally often instead; see `BalancedOrder`.
     """
 
-    def __init__(self, identities: Sequence[str], *, seed: int, batch_size: int) -> None:
+    def __init__(
+        self,
+        identities: Sequence[str],
+        *,
+        seed: int,
+        batch_size: int,
+        balanced_labels: NDArray[np.int64] | None = None,
+    ) -> None:
         self.keys = sample_keys(identities)
         self.seed = seed
         self.batch_size = batch_size
-        self._orders: dict[int, NDArray[np.int64]] = {}
+        self._balanced = None if balanced_labels is None else BalancedOrder(self.keys, balanced_labels, seed=seed)
+        self._epochs: dict[int, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
 
     def num_steps(self, num_epochs: int) -> int:
         """Return the steps of so many epochs, rounded to whole batches, at least 1."""
@@ -76,16 +87,24 @@ class TrainingOrder:
         return step * self.batch_size // len(self.keys)
 
     def batch(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the indices (B,) of step `step`, counted from 0, and the epoch (B,) in which each is seen."""
+        """Return the indices (B,) of step `step`, counted from 0, and the epoch (B,) in which each is seen.
+
+        What is balanced has passes in place of epochs: the how manieth time each sample comes, counted from 0.
+        """
         positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
         epochs, offsets = np.divmod(positions, len(self.keys))
         needed = np.unique(epochs)
-        self._orders = {
-            int(epoch): self._orders[epoch] if epoch in self._orders else epoch_order(self.seed, int(epoch), self.keys)
-            for epoch in needed
+        self._epochs = {
+            int(epoch): self._epochs[epoch] if epoch in self._epochs else self._epoch(int(epoch)) for epoch in needed
         }
-        indices = np.concatenate([self._orders[int(epoch)][offsets[epochs == epoch]] for epoch in needed])
-        return indices, epochs
+        parts = [(self._epochs[int(epoch)], offsets[epochs == epoch]) for epoch in needed]
+        indices = np.concatenate([indices[places] for (indices, _), places in parts])
+        return indices, np.concatenate([passes[places] for (_, passes), places in parts])
+
+    def _epoch(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        if self._balanced is not None:
+            return self._balanced.epoch(epoch)
+        return epoch_order(self.seed, epoch, self.keys), np.full(len(self.keys), epoch, dtype=np.int64)
 
 
 class TrainingPhotos:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["epoch_order", "sample_keys", "uniforms"]
+__all__ = ["epoch_order", "occurrence_keys", "sample_keys", "uniforms"]
 
 # SplitMix64 (Steele, Lea, Flood 2014): a counter times the golden gamma, then a bijective mix.
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
@@ -29,6 +29,12 @@ def epoch_order(seed: int, epoch: int, keys: NDArray[np.uint64]) -> NDArray[np.i
     """Return a permutation of range(len(keys)): the order of the samples in this epoch."""
     ranks = _mix(_states(seed, epoch, keys, stream=0))
     return np.lexsort((keys, ranks)).astype(np.int64)
+
+
+def occurrence_keys(keys: NDArray[np.uint64], passes: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Return a key for each sample in a pass: for chance that tells apart one sample's occurrences."""
+    with np.errstate(over="ignore"):
+        return _mix(keys + _GAMMA * (passes.astype(np.uint64) + np.uint64(1)))
 
 
 def uniforms(seed: int, epoch: int, keys: NDArray[np.uint64], count: int) -> NDArray[np.float64]:

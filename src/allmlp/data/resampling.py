@@ -5,6 +5,7 @@ its columns, and a whole batch is two batched products on whatever device the ph
 Pillow's antialiased resize with a box (src/libImaging/Resample.c): the filter is widened by the scale when shrinking.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from allmlp.data.augmentation import Crops, Mix
+from allmlp.data.erasing import Erasures
 
-__all__ = ["mix_images", "mix_labels", "recolor", "resample"]
+__all__ = ["erase_images", "mix_images", "mix_labels", "on_pixels", "recolor", "resample"]
 
 
 def resample(
@@ -98,6 +100,32 @@ def recolor(
     pixels = images.flatten(2) * scale + centre  # (B, 3, H·W)
     pixels = torch.baddbmm(matrices[:, :, 3:], matrices[:, :, :3], pixels).clamp(0.0, 1.0)
     return ((pixels - centre) / scale).view_as(images)
+
+
+def on_pixels(
+    images: Tensor,
+    change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
+    *,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+) -> Tensor:
+    """Round normalised (B, 3, H, W) images to (B, H, W, 3) uint8, `change` them on the processor, and normalise again."""
+    centre = torch.tensor(mean, device=images.device) * 255.0
+    scale = torch.tensor(std, device=images.device) * 255.0
+    pixels = (images.permute(0, 2, 3, 1) * scale + centre).round().clamp(0.0, 255.0).to(torch.uint8)
+    changed = torch.from_numpy(change(pixels.cpu().numpy())).to(images.device)
+    return ((changed - centre) / scale).permute(0, 3, 1, 2).contiguous()
+
+
+def erase_images(images: Tensor, erasures: Erasures | None) -> Tensor:
+    """Fill each image's rectangle with its noise; `images` is (B, 3, H, W), normalised."""
+    if erasures is None:
+        return images
+    images = images.clone()
+    for index in np.flatnonzero(erasures.areas()).tolist():
+        top, bottom, left, right = erasures.rectangles[index]
+        images[index, :, top:bottom, left:right] = torch.from_numpy(erasures.noise(index)).to(images.device)
+    return images
 
 
 def mix_images(images: Tensor, mix: Mix | None, *, before: Tensor | None = None) -> Tensor:

@@ -1,11 +1,11 @@
 """Work on many photos in threads, a bounded number of them at a time."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-__all__ = ["in_order"]
+__all__ = ["in_order", "one_ahead"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -31,3 +31,26 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], num_work
         finally:
             for future in pending:
                 future.cancel()
+
+
+def one_ahead(items: Generator[Item, None, None]) -> Iterator[Item]:
+    """Yield `items`, of which a thread makes the next one while the caller works on the last.
+
+    What making one raises is raised here. Closed early, it waits for the one in the making and closes `items`.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="allmlp-ahead") as pool:
+        try:
+            made = pool.submit(_next_of, items)
+            while found := made.result():
+                made = pool.submit(_next_of, items)
+                yield found[0]
+        finally:
+            # Behind the one in the making: a generator that runs cannot be closed.
+            pool.submit(items.close)
+
+
+def _next_of(items: Iterator[Item]) -> tuple[Item] | None:
+    """Return the next item, in a tuple; None at the end, as a StopIteration cannot come out of a thread."""
+    for item in items:
+        return (item,)
+    return None

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from allmlp.training.progress import Progress, Silence
-from allmlp.training.recipe import DataConfig, OptimizerConfig, Recipe, SavingConfig, ScheduleConfig
+from allmlp.training.recipe import DataConfig, OptimizerConfig, Recipe, SavingConfig, ScheduleConfig, TransferConfig
 from allmlp.training.resume import StoredRun, stored_run
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ __all__ = [
     "Silence",
     "StoredRun",
     "TrainResult",
+    "TransferConfig",
     "is_first_to_say",
     "stored_run",
     "train",

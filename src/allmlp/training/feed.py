@@ -4,7 +4,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -13,31 +13,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from allmlp.data import (
-    NUM_COLOR_DRAWS,
-    NUM_CROP_DRAWS,
     ImageDataset,
     Mix,
     RawBatch,
     TrainingOrder,
     TrainingPhotos,
     check_photos,
-    draw_colors,
-    draw_crops,
     draw_mix,
     evaluation_batches,
     fitted_photos,
     mix_images,
     mix_labels,
-    recolor,
-    resample,
-    uniforms,
+    one_ahead,
 )
 from allmlp.evaluation import Metrics, evaluate
 from allmlp.model import MlpMixer
+from allmlp.training.augmented import augmented_images, draws_of
+from allmlp.training.loss import balanced_class_weights
 from allmlp.training.memory import free_memory
 from allmlp.training.progress import Progress
 from allmlp.training.ranks import Ranks
 from allmlp.training.recipe import Recipe
+from allmlp.training.schedule import check_warmup
 from allmlp.training.state import TrainState
 
 __all__ = ["Feed", "TrainingBatch"]
@@ -55,12 +52,14 @@ class TrainingBatch(NamedTuple):
     labels: (B, K) float32 rows that sum to 1.
     depth_draws: (B, 2 N) uniform: what stochastic depth drops; None when it is off.
     keys: uint64: which samples the whole batch has, those of other processes too.
+    class_weights: (K,) float32; None where all classes count alike.
     """
 
     images: Tensor
     labels: Tensor
     depth_draws: Tensor | None
     keys: NDArray[np.uint64]
+    class_weights: Tensor | None = None
 
     def parts(self, count: int) -> Iterator["TrainingBatch"]:
         """Yield the batch in `count` equal parts."""
@@ -71,13 +70,14 @@ class TrainingBatch(NamedTuple):
         for start in range(0, len(self.images), size):
             part = slice(start, start + size)
             depth = None if self.depth_draws is None else self.depth_draws[part]
-            yield TrainingBatch(self.images[part], self.labels[part], depth, self.keys)
+            yield self._replace(images=self.images[part], labels=self.labels[part], depth_draws=depth)
 
 
 class Feed:
     """The photos of a run, checked, and kept in memory where they fit. Each process makes its own part of every batch.
 
     Raises:
+        ConfigError: the warm-up is as long as the run.
         DataError: every photo that cannot be decoded, of every split, by name.
     """
 
@@ -91,8 +91,19 @@ class Feed:
         workers = recipe.data.num_workers
         self._num_workers = min(os.cpu_count() or 1, 16) if workers is None else workers
         split = dataset.splits["train"]
-        self.order = TrainingOrder(split.identities, seed=recipe.seed, batch_size=recipe.batch_size)
+        self.order = TrainingOrder(
+            split.identities,
+            seed=recipe.seed,
+            batch_size=recipe.batch_size,
+            balanced_labels=split.labels if recipe.sampler == "balanced" else None,
+        )
+        check_warmup(recipe, num_steps=self.num_steps(recipe))
         self._labels = torch.tensor(split.labels)
+        self._class_weights = (
+            balanced_class_weights(self._labels, len(self.class_names)).to(self._device)
+            if recipe.class_weights == "balanced"
+            else None
+        )
         self._photos = TrainingPhotos(
             split,
             image_size=recipe.model.image_size,
@@ -135,8 +146,19 @@ class Feed:
         self._fitted = {name: [photos[index] for index in range(len(photos))] for name, photos in fitted.items()}
         progress.message(f"photos  all readable; training photos {'kept in memory' if keep else 'streamed'}")
 
+    def num_steps(self, recipe: Recipe) -> int:
+        """Return the steps of a run of `recipe` on these photos."""
+        return recipe.num_steps or self.order.num_steps(recipe.num_epochs)
+
     def batches(self, *, first_step: int, num_steps: int) -> Iterator[TrainingBatch]:
-        """Yield this process's part of the batches of steps `first_step` to `num_steps` - 1: a function of (seed, step)."""
+        """Yield this process's part of the batches of steps `first_step` to `num_steps` - 1: a function of (seed, step).
+
+        With RandAugment, which the processor computes whatever the device, the next batch is made during a step.
+        """
+        batches = self._batches(first_step, num_steps)
+        return one_ahead(batches) if self._recipe.augmentation.rand_augment_layers else batches
+
+    def _batches(self, first_step: int, num_steps: int) -> Generator[TrainingBatch, None, None]:
         plan: deque[tuple[int, NDArray[np.int64], NDArray[np.int64]]] = deque()
         places = self._places()
 
@@ -170,47 +192,25 @@ class Feed:
         batch_indices: NDArray[np.int64],
         batch_epochs: NDArray[np.int64],
     ) -> TrainingBatch:
-        recipe, model = self._recipe, self._recipe.model
-        indices, epochs = batch_indices[places], batch_epochs[places]
-        keys = self.order.keys[indices]
-        num_depth = 2 * model.num_blocks if model.stochastic_depth else 0
-        count = NUM_CROP_DRAWS + NUM_COLOR_DRAWS + num_depth
-        draws = np.empty((len(keys), count))
-        for epoch in np.unique(epochs):
-            draws[epochs == epoch] = uniforms(recipe.seed, int(epoch), keys[epochs == epoch], count)
-        crop_draws, color_draws, depth_draws = np.split(draws, [NUM_CROP_DRAWS, count - num_depth], axis=1)
-        crops = draw_crops(
-            recipe.augmentation,
-            crop_draws,
-            raw.sizes,
-            image_size=model.image_size,
-            fit=recipe.data.fit,
-            crop_fraction=recipe.data.crop_fraction,
-        )
+        recipe, augmentation = self._recipe, self._recipe.augmentation
+        indices = batch_indices[places]
+        draws = draws_of(recipe, self.order.keys[indices], batch_epochs[places])
+        images = augmented_images(recipe, raw, draws, device=self._device, num_workers=self._num_workers)
+        labels = torch.nn.functional.one_hot(self._labels[torch.from_numpy(indices)], recipe.model.num_classes)
+        labels = labels.to(self._device, torch.float32)
         mix = draw_mix(
-            recipe.augmentation, seed=recipe.seed, step=step, batch_size=recipe.batch_size, image_size=model.image_size
+            augmentation, seed=recipe.seed, step=step, batch_size=recipe.batch_size, image_size=recipe.model.image_size
         )
         part = self._ranks.part(recipe.batch_size)
         mix = None if mix is None else Mix(mix.shares[part], mix.rectangles[part])
-        scale = {"mean": recipe.data.mean, "std": recipe.data.std}
-        images = resample(
-            torch.from_numpy(raw.photos).to(self._device, non_blocking=True),
-            torch.from_numpy(raw.sizes),
-            crops,
-            image_size=model.image_size,
-            interpolation=recipe.data.interpolation,
-            **scale,
-        )
-        images = recolor(images, draw_colors(recipe.augmentation, color_draws), **scale)
-        labels = torch.nn.functional.one_hot(self._labels[torch.from_numpy(indices)], model.num_classes)
-        labels = labels.to(self._device, torch.float32)
         first = int(self._has_neighbour())
         before = (images[:1], labels[:1]) if first else (None, None)
         images = mix_images(images[first:], mix, before=before[0])
-        smoothing = recipe.augmentation.label_smoothing
-        labels = mix_labels(labels[first:], mix, smoothing=smoothing, before=before[1])
-        depth = torch.from_numpy(depth_draws[first:]).to(self._device, torch.float32) if num_depth else None
-        return TrainingBatch(images, labels, depth, self.order.keys[batch_indices])
+        labels = mix_labels(labels[first:], mix, smoothing=augmentation.label_smoothing, before=before[1])
+        depth = None
+        if recipe.model.stochastic_depth:
+            depth = torch.from_numpy(draws["depth"][first:]).to(self._device, torch.float32)
+        return TrainingBatch(images, labels, depth, self.order.keys[batch_indices], self._class_weights)
 
     def fitted(self, split: str) -> Iterable[NDArray[np.uint8]]:
         """Return the photos of a split as evaluation sees them, (H, W, 3) uint8, kept where they fit in memory."""

@@ -53,7 +53,7 @@ def finish(session: Session, course: Course) -> TrainResult:
             num_classes=recipe.model.num_classes,
         )
         evaluations[name] = evaluate(forward, batches, dataset.class_names)
-    num_steps = feed.order.num_steps(recipe.num_epochs)
+    num_steps = feed.num_steps(recipe)
     figures = {
         "best_epoch": course.best_epoch,
         "num_epochs": recipe.num_epochs,

@@ -2,11 +2,13 @@
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
+from allmlp.checkpoints import Checkpoint
 from allmlp.config import from_dict, to_dict
 from allmlp.data import ImageDataset, hold_out, open_dataset
 from allmlp.errors import ConfigError, DataError
@@ -21,6 +23,7 @@ from allmlp.training.resume import StoredRun, check_same_photos, recipe_to_conti
 from allmlp.training.run import RunDirectory, refuse_used_folder
 from allmlp.training.session import Session
 from allmlp.training.stopping import StopRequest
+from allmlp.training.transfer import adapted, first_checkpoint
 
 __all__ = ["prepare", "resolved"]
 
@@ -41,15 +44,15 @@ def prepare(
         logged = Logged(progress if ranks.is_writer else Silence())
         with ranks.failing_together():
             stored = stored_run(path) if resume else None
-            recipe, dataset = _checked(recipe, data, path, stored, ranks, resume=resume)
+            recipe, dataset, checkpoint = _checked(recipe, data, path, stored, ranks, resume=resume)
         check_alike(ranks, facts_of(recipe, dataset, path, stored))
         with ranks.failing_together():
-            _announce(recipe, dataset, ranks, logged)
+            _announce(recipe, dataset, checkpoint, ranks, logged)
             feed = Feed(recipe, dataset, ranks=ranks, progress=logged)
             run = stack.enter_context(
                 RunDirectory(path, is_new=stored is None, resume=resume, is_writer=ranks.is_writer)
             )
-        session = Session(recipe, dataset, feed, run, ranks, is_new=stored is None, progress=logged)
+        session = Session(recipe, dataset, feed, run, ranks, checkpoint, is_new=stored is None, progress=logged)
         try:
             yield session
         finally:
@@ -64,8 +67,8 @@ def _checked(
     ranks: Ranks,
     *,
     resume: bool,
-) -> tuple[Recipe, ImageDataset]:
-    """Return the recipe as resolved and the photos with their validation split."""
+) -> tuple[Recipe, ImageDataset, Checkpoint | None]:
+    """Return the recipe as resolved, the photos with their validation split, and what a new run begins with."""
     recipe = from_dict(Recipe, to_dict(recipe), where=f"recipe {recipe.name!r}")  # one written in Python is unchecked
     if recipe.batch_size % (ranks.count * recipe.accumulation):
         raise ConfigError(
@@ -74,8 +77,12 @@ def _checked(
             f"together. The nearest multiple of {ranks.count * recipe.accumulation} will do."
         )
     reuse_freed_memory()
+    checkpoint = None
     if stored is None:
         refuse_used_folder(path, resume=resume)
+        if recipe.transfer.checkpoint is not None:
+            checkpoint = first_checkpoint(recipe.transfer)
+            recipe = adapted(recipe, checkpoint)
     else:
         recipe = recipe_to_continue(recipe, stored)
     dataset = data if isinstance(data, ImageDataset) else open_dataset(data)
@@ -85,14 +92,15 @@ def _checked(
         raise DataError(f"{dataset.source}: there is no train split; found {', '.join(dataset.splits)}.")
     if stored is not None:
         check_same_photos(dataset, stored)
-    return resolved(recipe, dataset, torch.device(ranks.device).type), dataset
+    recipe = resolved(recipe, dataset, torch.device(ranks.device).type)
+    return recipe, dataset, None if checkpoint is None else checkpoint.with_new_head(dataset.class_names)
 
 
 def resolved(recipe: Recipe, dataset: ImageDataset, device: str) -> Recipe:
-    """Return the recipe with the number of classes and the precision filled in.
+    """Return the recipe with the number of classes, the precision and the epochs filled in.
 
     Raises:
-        ConfigError: the recipe asks for another number of classes than the data has.
+        ConfigError: the recipe asks for another number of classes than the data has, or for epochs and steps that differ.
     """
     num_classes = len(dataset.class_names)
     if recipe.model.num_classes not in (MixerConfig.num_classes, num_classes):  # its default, or the same
@@ -104,7 +112,20 @@ def resolved(recipe: Recipe, dataset: ImageDataset, device: str) -> Recipe:
     if precision == "auto":
         precision = "bfloat16" if has_bfloat16(device) else "float32"
     model = dataclasses.replace(recipe.model, num_classes=num_classes)
-    return dataclasses.replace(recipe, model=model, precision=precision)
+    recipe = dataclasses.replace(recipe, model=model, precision=precision)
+    return _with_epochs(recipe, num_photos=len(dataset.splits["train"]))
+
+
+def _with_epochs(recipe: Recipe, *, num_photos: int) -> Recipe:
+    if recipe.num_steps is not None:
+        num_epochs = max(1, math.ceil(recipe.num_steps * recipe.batch_size / num_photos))
+        if recipe.num_epochs not in (0, num_epochs):
+            raise ConfigError(
+                f"num_epochs is {recipe.num_epochs} and num_steps is {recipe.num_steps:,}: only one of them can decide. "
+                "Set num_epochs to 0, or num_steps to none (--set num_steps=none)."
+            )
+        return dataclasses.replace(recipe, num_epochs=num_epochs)
+    return recipe
 
 
 def _refuse_run_among_photos(run: Path, photos: Path) -> None:
@@ -115,7 +136,9 @@ def _refuse_run_among_photos(run: Path, photos: Path) -> None:
         )
 
 
-def _announce(recipe: Recipe, dataset: ImageDataset, ranks: Ranks, progress: Progress) -> None:
+def _announce(
+    recipe: Recipe, dataset: ImageDataset, checkpoint: Checkpoint | None, ranks: Ranks, progress: Progress
+) -> None:
     model = recipe.model
     counts = ", ".join(f"{name} {len(split):,}" for name, split in dataset.splits.items())
     progress.message(f"data    {dataset.source}: {len(dataset.class_names)} classes; {counts} photos")
@@ -125,7 +148,12 @@ def _announce(recipe: Recipe, dataset: ImageDataset, ranks: Ranks, progress: Pro
         f"model   Mixer, {model.image_size[0]} × {model.image_size[1]} px, patch {model.patch_size}, "
         f"{model.num_blocks} blocks, {num_parameters(model) / 1e6:.2f} M parameters"
     )
+    if checkpoint is not None:
+        progress.message(f"begins  with {checkpoint.source}")
+    length = f"{recipe.num_epochs} epochs"
+    if recipe.num_steps is not None:
+        length = f"{recipe.num_steps:,} steps (of {recipe.num_epochs:,} epochs)"
     progress.message(
-        f"recipe  {recipe.name}: {recipe.num_epochs} epochs, batches of {recipe.batch_size}, {recipe.precision}"
+        f"recipe  {recipe.name}: {length}, batches of {recipe.batch_size}, {recipe.precision}"
         + (f", {ranks.count} processes" if ranks.count > 1 else "")
     )

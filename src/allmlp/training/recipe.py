@@ -7,7 +7,7 @@ from allmlp.data import Augmentation, Preprocessing
 from allmlp.errors import ConfigError
 from allmlp.model import MixerConfig
 
-__all__ = ["DataConfig", "OptimizerConfig", "Recipe", "SavingConfig", "ScheduleConfig"]
+__all__ = ["DataConfig", "OptimizerConfig", "Recipe", "SavingConfig", "ScheduleConfig", "TransferConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,17 +104,26 @@ class ScheduleConfig:
 
     Attributes:
         warmup: the share of all steps that go up.
+        warmup_steps: so many steps go up, however many there are; a run has to have more. None leaves it to the share.
         decay: the shape of the way down.
         final_fraction: of the peak, reached where one more step would be.
     """
 
     warmup: float = 0.05
+    warmup_steps: int | None = None
     decay: Literal["cosine", "linear"] = "cosine"
     final_fraction: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.warmup < 1.0 or not 0.0 <= self.final_fraction <= 1.0:
             raise ConfigError("schedule: warmup lies in [0, 1), final_fraction in [0, 1].")
+        if self.warmup_steps is not None and self.warmup_steps < 0:
+            raise ConfigError(f"schedule.warmup_steps is {self.warmup_steps}; expected 0 or more, or none.")
+        if self.warmup_steps is not None and self.warmup != 0.05:
+            raise ConfigError(
+                f"schedule.warmup is {self.warmup}, but schedule.warmup_steps={self.warmup_steps} decides. "
+                "Leave it at 0.05, or set schedule.warmup_steps to none."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,16 +148,58 @@ class SavingConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TransferConfig:
+    """Which trained Mixer a run begins with, and how much of it the run changes.
+
+    Attributes:
+        checkpoint: what `load_checkpoint` takes, or "starter", the weights that come with allmlp; None begins with random
+            weights. The Mixer and its pre-processing are then the checkpoint's: of the recipe's own model only dropout and
+            stochastic depth count, of its data not the mean, the standard deviation and the interpolation.
+        image_size: (height, width) to train at; None is the checkpoint's. See `Checkpoint.at_resolution`.
+        trained_blocks: only the last so many blocks are trained, with what follows them; 0 trains the classifier alone;
+            None trains everything.
+        layer_decay: each block learns at this times the rate of the block after it, the last one at this times the
+            classifier's, as in BEiT (arXiv 2106.08254); 1 is one rate for all.
+    """
+
+    checkpoint: str | None = None
+    image_size: tuple[int, int] | None = None
+    trained_blocks: int | None = None
+    layer_decay: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.trained_blocks is not None and self.trained_blocks < 0:
+            raise ConfigError(
+                f"transfer.trained_blocks is {self.trained_blocks}; expected 0 for the classifier alone, a number of blocks, "
+                "or none for everything."
+            )
+        if not 0.0 < self.layer_decay <= 1.0:
+            raise ConfigError(
+                f"transfer.layer_decay is {self.layer_decay}; expected over 0 and at most 1, such as 0.75."
+            )
+        for name in ("image_size", "trained_blocks"):
+            if self.checkpoint is None and getattr(self, name) is not None:
+                raise ConfigError(
+                    f"transfer.{name} is {getattr(self, name)}, but training begins with random weights. "
+                    "Name a checkpoint with transfer.checkpoint (allmlp finetune --from), or leave it out."
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A training run.
 
     Attributes:
         name: for people and for the run folder.
         model: the Mixer; its number of classes is replaced by the data's.
-        num_epochs: how often each photo is seen.
+        num_epochs: how often each photo is seen; 0 leaves it to `num_steps`.
         batch_size: the global batch.
         seed: of the initial weights, the held-out split, the order, the augmentation: an unsigned 32-bit number.
         loss: "softmax" or "sigmoid" cross-entropy.
+        head_bias: what the classifier's biases start from. -6.9 makes each of 1,000 classes 1/1000 probable under "sigmoid".
+        class_weights: "balanced" lets a photo of class k count n / (K n_k) in the loss, for n_k of n training photos.
+        sampler: "balanced" shows every class equally often, in epochs of the same length; see `BalancedOrder`.
+        num_steps: the steps of the run whatever the data; `num_epochs` is then what results. None: `num_epochs` decides.
         ema_decay: of the exponential moving average of the weights, which is what is evaluated and saved; None saves the
             weights themselves. Early on the decay is at most (1 + step) / (10 + step).
         precision: of the forward and backward pass; weights, gradients and optimizer stay float32. "auto" is bfloat16 on
@@ -162,6 +213,7 @@ class Recipe:
         sharded: each of several processes keeps a part of the weights, gradients and optimizer state (FSDP2), for Mixers that
             do not fit otherwise; slower than each keeping them all. The same steps but for rounding; one process ignores it.
         saving: see `SavingConfig`.
+        transfer: see `TransferConfig`.
         max_minutes: lower `num_epochs` at the start to what this machine trains in that time, measured on some steps.
     """
 
@@ -175,20 +227,28 @@ class Recipe:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     loss: Literal["softmax", "sigmoid"] = "softmax"
+    head_bias: float = 0.0
+    class_weights: Literal["none", "balanced"] = "none"
+    sampler: Literal["uniform", "balanced"] = "uniform"
+    num_steps: int | None = None
     ema_decay: float | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     accumulation: int = 1
     on_nonfinite: Literal["stop", "skip"] = "stop"
     saving: SavingConfig = field(default_factory=SavingConfig)
+    transfer: TransferConfig = field(default_factory=TransferConfig)
     compile: bool = False
     activation_checkpointing: bool = False
     sharded: bool = False
     max_minutes: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("num_epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1.")
+        self._check_length()
+        if self.class_weights == "balanced" and self.sampler == "balanced":
+            raise ConfigError(
+                "class_weights and sampler are both balanced: rare classes would be made up for twice. Set one of them back "
+                "(--set class_weights=none or --set sampler=uniform)."
+            )
         if self.accumulation < 1 or self.batch_size % self.accumulation:
             raise ConfigError(
                 f"accumulation is {self.accumulation}; expected at least 1, and a divisor of batch_size {self.batch_size}."
@@ -204,3 +264,16 @@ class Recipe:
         if self.sharded and self.compile:
             raise ConfigError("sharded and compile do not go together; turn one off.")
         self.data.preprocessing(self.model.image_size)  # checks its parts
+
+    def _check_length(self) -> None:
+        for name, least in (("num_epochs", int(self.num_steps is None)), ("batch_size", 1), ("num_steps", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"{name} is {value}; expected at least {least}.")
+        counted = {"num_steps": self.num_steps, "schedule.warmup_steps": self.schedule.warmup_steps}
+        for name, value in counted.items():
+            if value is not None and self.max_minutes is not None:
+                raise ConfigError(
+                    f"{name} is {value}, but max_minutes={self.max_minutes:g} lets this machine's speed decide how many "
+                    f"steps there are. Set one of them to none."
+                )

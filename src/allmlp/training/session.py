@@ -26,6 +26,7 @@ from allmlp.training.saves import Saves, State
 from allmlp.training.schedule import learning_rate_factor
 from allmlp.training.state import TrainState
 from allmlp.training.stopping import StopRequest
+from allmlp.training.transfer import adapted, first_checkpoint
 
 __all__ = ["Session"]
 
@@ -51,6 +52,7 @@ class Session:
         feed: Feed,
         run: RunDirectory,
         ranks: Ranks,
+        checkpoint: Checkpoint | None,
         *,
         is_new: bool,
         progress: Logged,
@@ -63,6 +65,7 @@ class Session:
         self.device = torch.device(ranks.device).type
         self.environment = {**environment(self.device), "processes": str(ranks.count)}
         self.progress = progress
+        self._checkpoint = checkpoint  # what a new run begins with
         self._is_new = is_new
         self._saves = Saves(run.path / "resume", keep_every=recipe.saving.keep_every, warn=progress.message)
         self._last_save = time.monotonic()
@@ -89,9 +92,26 @@ class Session:
             course = Course.from_facts(saved.facts, where=str(self.run.path / "resume"))
             self.run.set_results(course.results)
             self.progress.message(f"resumed at step {saved.step:,}, of {self._num_steps():,}")
-        elif not self._is_new:
+            return state, course
+        if not self._is_new:
             self.progress.message("resumed at step 0: this run was begun, and nothing of it was saved yet")
+        if self.recipe.transfer.checkpoint is not None:
+            self._begin_with_checkpoint(state)
+            self.save(state, course)  # the run goes on from this even if that checkpoint changes
         return state, course
+
+    def _begin_with_checkpoint(self, state: TrainState) -> None:
+        checkpoint = self._checkpoint
+        with self.ranks.failing_together():
+            if checkpoint is None:  # killed before its first save
+                checkpoint = first_checkpoint(self.recipe.transfer).with_new_head(self.dataset.class_names)
+                if adapted(self.recipe, checkpoint).model != self.recipe.model:
+                    raise CheckpointError(
+                        f"{self.recipe.transfer.checkpoint}: another Mixer than the one that {self.run.path} was begun with. "
+                        "Begin a new run with --out."
+                    )
+            state.begin_with(checkpoint.weights)
+        self._checkpoint = None  # its memory is not needed any more
 
     def _newest_save(self) -> State | None:
         """Return the newest sound save, which the writer finds and every process reads."""
@@ -218,7 +238,7 @@ class Session:
             self.run.log(line)
 
     def _num_steps(self) -> int:
-        return self.feed.order.num_steps(self.recipe.num_epochs)
+        return self.feed.num_steps(self.recipe)
 
     def _save_weights(self, state: TrainState, name: str) -> None:
         if not self.ranks.is_writer and not state.is_sharded:
@@ -232,7 +252,8 @@ class Session:
             weights=weights,
             preprocessing=self.feed.preprocessing,
             class_names=self.feed.class_names,
-            source=f"trained by allmlp, recipe {self.recipe.name}, seed {self.recipe.seed}, step {state.step}",
+            source=f"trained by allmlp, recipe {self.recipe.name}, seed {self.recipe.seed}, step {state.step}"
+            + (f", from {first}" if (first := self.recipe.transfer.checkpoint) is not None else ""),
         )
         if self._writing is not None:
             self._writing.result()

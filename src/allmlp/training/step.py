@@ -45,7 +45,8 @@ def update(
         with _sending(model, enabled=number == recipe.accumulation):
             with torch.autocast(part.images.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
                 logits = model(part.images, depth_draws=part.depth_draws)
-            loss = classification_loss(logits, part.labels, recipe.loss) / recipe.accumulation
+            loss = classification_loss(logits, part.labels, recipe.loss, class_weights=part.class_weights)
+            loss = loss / recipe.accumulation
             value += float(loss.detach())
             loss.backward()  # type: ignore[no-untyped-call]
     norm = state.optimizer.gradient_norm()

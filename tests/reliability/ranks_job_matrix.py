@@ -3,6 +3,7 @@
 import functools
 import re
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,18 @@ def fault(place: str, step: int, rank: int | None, number: str = "SIGKILL", atte
 
 
 def killed(
-    stage: RanksStage, folder: Path, *, faults: Faults, processes: int = 2, kind: Kind = TINY, real: bool = False
+    stage: RanksStage,
+    folder: Path,
+    *,
+    faults: Faults,
+    processes: int = 2,
+    nodes: int = 1,
+    kind: Kind = TINY,
+    real: bool = False,
 ) -> Outcome:
     """Kill processes under --max-restarts: the job ends by itself as one that nothing happened to."""
     run, num_kills = folder / "run", len([each for each in faults if each["place"] != "held save"])
-    ended = carried_out(run, Job(processes, restarts=3, real=real), stage.command(run, kind), faults)
+    ended = carried_out(run, Job(processes, nodes=nodes, restarts=3, real=real), stage.command(run, kind), faults)
     problems = not_the_same(run, stage.run(kind, processes)[0], ended)
     problems += [f"{len(ended.attempts)} attempts"] * (len(ended.attempts) != num_kills + 1)
     for before, after in zip(ended.attempts, ended.attempts[1:], strict=False):
@@ -38,11 +46,11 @@ def killed(
 
 
 def _goes_on_badly(before: list[int], after: list[int]) -> list[str]:
-    """Return a problem when more than the steps since the last save but one were taken again, or one was passed over."""
+    """Return a problem when one was passed over, or far more taken again than the steps since the last save."""
     if not after:
         return []
     last = before[-1] if before else 0
-    is_right = last - 3 <= after[0] - 1 <= last and after == list(range(after[0], after[-1] + 1))
+    is_right = last - 4 <= after[0] - 1 <= last and after == list(range(after[0], after[-1] + 1))
     return [] if is_right else [f"took steps {before}, then {after}"]
 
 
@@ -166,29 +174,24 @@ def two_nodes(stage: RanksStage, folder: Path) -> Outcome:
 
 
 def node_killed(node: int, stage: RanksStage, folder: Path) -> Outcome:
-    """Kill torchrun and the processes of one machine, and start it again: the other one has waited for it.
-
-    Without the first machine, which the others meet at, these end; then the command is started again on both.
-    """
-    run = folder / "run"
-    job = Job(4, nodes=2, restarts=3)
+    """Kill torchrun and the processes of one machine: the other one ends soon, and says why. Then both are started again."""
+    run, job = folder / "run", Job(4, nodes=2)
     running = Running(run, job, stage.command(run), [fault("slow steps", 0, None)])
     running.wait_for("step 5", rank=3)
     running.kill_node(node)
-    if node == 0:
-        ended = running.ended()
-        problems = [f"process {pid} is still there" for pid in ended.left()]
-        problems += ["the other machine ended well"] * (ended.codes[1] == 0)
-        last = carried_out(run, job, stage.command(run))
-    else:
-        running.start_node(node)
-        last, problems = running.ended(), []
-        problems += [f"torchrun's exit codes: {last.codes}"] * (last.codes[0] != 0 or last.codes[2] != 0)
-        last.codes[:] = [code for number, code in enumerate(last.codes) if number != node]
-    log = (run / "log.txt").read_text()
-    problems += ["began anew"] * ("resumed at step" not in log)
-    problems += not_the_same(run, stage.run(TINY, 4)[0], last)
-    return Outcome.of(problems, values=num_values(run) if not any(last.codes) else 0)
+    killed_at = time.time()
+    ended = running.ended()
+    seconds = round(time.time() - killed_at, 2)
+    problems = [f"process {pid} is still there" for pid in ended.left()]
+    problems += [f"torchrun's exit codes: {ended.codes}"] * (
+        ended.codes[node] != -signal.SIGKILL or ended.codes[1 - node] != 1
+    )
+    problems += once(ended.told, "lost the connection to another one") + ["a traceback"] * ("Traceback" in ended.told)
+    problems += [f"{seconds} s from the kill to the end"] * (seconds > 3 * SHUTDOWN + 10.0)
+    again = carried_out(run, job, stage.command(run))
+    problems += _goes_on_badly(ended.attempts[0][1].begun, again.attempts[0][0].begun)
+    problems += not_the_same(run, stage.run(TINY, 4)[0], again)
+    return Outcome.of(problems, seconds_to_end=seconds)
 
 
 def _killed_cases() -> dict[str, Case]:
@@ -201,6 +204,8 @@ def _killed_cases() -> dict[str, Case]:
         "in a step (process 1 of 2, divided)": {"faults": [fault("in step", 6, 1)], "kind": SHARDED},
         "in a step (process 0 of 2, divided)": {"faults": [fault("in step", 6, 0)], "kind": SHARDED},
         "in a step (process 1 of 2, nothing forked)": {"faults": [fault("in step", 6, 1)], "real": True},
+        "in a step (process 1 of 4, divided)": {"faults": [fault("in step", 6, 1)], "kind": SHARDED, "processes": 4},
+        "in a step (process 3 of 4 on two machines)": {"faults": [fault("in step", 6, 3)], "processes": 4, "nodes": 2},
         "before step 1 (process 1 of 2)": {"faults": [fault("before a step", 1, 1)]},
         "as photos are read (process 1 of 2)": {"faults": [fault("reading", 0, 1)]},
         "in evaluation (process 0 of 2)": {"faults": [fault("in evaluation", 7, 0)]},
@@ -267,6 +272,6 @@ CASES: dict[str, Case] = {
     "ranks: SIGTERM to torchrun (two processes)": functools.partial(torchrun_signalled, signal.SIGTERM),
     "ranks: SIGINT to torchrun (two processes)": functools.partial(torchrun_signalled, signal.SIGINT),
     "ranks: two machines (two processes each)": two_nodes,
-    "ranks: two machines, one of them killed (the second, then started again)": functools.partial(node_killed, 1),
-    "ranks: two machines, one of them killed (the first, then both started again)": functools.partial(node_killed, 0),
+    "ranks: two machines, one of them killed (the second)": functools.partial(node_killed, 1),
+    "ranks: two machines, one of them killed (the first)": functools.partial(node_killed, 0),
 }

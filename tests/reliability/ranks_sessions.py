@@ -99,7 +99,8 @@ class Job:
         if self.nodes == 1:
             return ["--standalone", *options]
         options += [f"--nnodes={self.nodes}", f"--node-rank={node}", "--rdzv-backend=c10d", "--local-addr=127.0.0.1"]
-        options += ["--rdzv-conf=last_call_timeout=1,keep_alive_interval=1,keep_alive_max_attempt=3,join_timeout=60"]
+        conf = f"is_host={int(node == 0)},last_call_timeout=1,keep_alive_interval=1,keep_alive_max_attempt=3"
+        options.append(f"--rdzv-conf={conf},join_timeout=60")
         return [*options, f"--rdzv-endpoint=127.0.0.1:{port}", "--rdzv-id=job"]
 
 

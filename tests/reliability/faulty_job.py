@@ -1,7 +1,9 @@
 """What can happen to one process of several: faults beside those of `faulty_places` and `faulty_values`."""
 
+import dataclasses
 import os
 import time
+import types
 from typing import Any
 
 import torch
@@ -9,7 +11,7 @@ from tests.reliability.faulty import Act, wrap
 from tests.reliability.faulty_ranks import marker, wait_until
 
 from allmlp.errors import DataError
-from allmlp.training import feed, loop
+from allmlp.training import agreement, feed, loop, prepare
 from allmlp.training import step as step_module
 from allmlp.training.session import Session
 from allmlp.training.state import TrainState
@@ -54,6 +56,26 @@ def bug_in_evaluation(step: int, _act: Act) -> None:
         original(self, state, *arguments, **named)
 
     wrap(Session, "validate", validate)
+
+
+def another_version(_step: int, _act: Act) -> None:
+    agreement.numpy = types.SimpleNamespace(__version__="2.0.1")  # type: ignore[assignment]
+
+
+def another_setting(_step: int, _act: Act) -> None:
+    def checked(original: Any, recipe: Any, *arguments: Any, **named: Any) -> Any:
+        return original(dataclasses.replace(recipe, ema_decay=0.5), *arguments, **named)
+
+    wrap(prepare, "_checked", checked)
+
+
+def other_photos(_step: int, _act: Act) -> None:
+    def open_dataset(original: Any, *arguments: Any) -> Any:
+        dataset = original(*arguments)
+        fewer = dataset.splits["train"].subset(range(1, len(dataset.splits["train"])))
+        return dataclasses.replace(dataset, splits={**dataset.splits, "train": fewer})
+
+    wrap(prepare, "open_dataset", open_dataset)
 
 
 def gradient_of_the_loss(step: int, _act: Act) -> None:
@@ -182,6 +204,9 @@ PLACES = {
     "a photo has gone": gone_photo,
     "a bug before the loop": bug_before_the_loop,
     "a bug in evaluation": bug_in_evaluation,
+    "another version": another_version,
+    "another setting": another_setting,
+    "other photos": other_photos,
     "gradient of the loss": gradient_of_the_loss,
     "weight of one process": flipped_weight,
     "after agreeing": after_agreeing,

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +24,7 @@ from tests.reliability.faulty import DIARY, FAULTS
 from tests.reliability.sessions import ROOT, Faults
 
 TIMEOUT = 180.0  # seconds; a job takes a few
-SHUTDOWN = 5  # seconds from torchrun's SIGTERM to its SIGKILL; 30 unless it is told otherwise
+SHUTDOWN = 30.0  # seconds from torchrun's SIGTERM to its SIGKILL
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,15 @@ class Ended:
         codes: the exit code of each torchrun.
         output: what these printed.
         attempts: the processes by rank, of each attempt.
-        seconds: from start to end; from the last signal that a process sent to itself, where there is one.
+        signalled: when the last signal was that a process sent to itself; 0 without.
+        ends: when each torchrun ended, as seen no later than now.
     """
 
     codes: list[int]
     output: str
     attempts: list[dict[int, Process]]
-    seconds: float
+    signalled: float
+    ends: list[float]
 
     @property
     def told(self) -> str:
@@ -95,7 +97,7 @@ class Job:
     def options(self, node: int, port: int) -> list[str]:
         """Return torchrun's options on machine `node`."""
         options = [f"--nproc-per-node={self.processes // self.nodes}", f"--max-restarts={self.restarts}"]
-        options += [f"--shutdown-timeout={SHUTDOWN}", "--redirects=3"]
+        options += ["--redirects=3"]
         if self.nodes == 1:
             return ["--standalone", *options]
         options += [f"--nnodes={self.nodes}", f"--node-rank={node}", "--rdzv-backend=c10d", "--local-addr=127.0.0.1"]
@@ -113,8 +115,8 @@ class Running:
     command: Sequence[str]
     faults: Faults = ()
     cwd: Path = ROOT
+    commands: Mapping[int, Sequence[str]] = field(default_factory=dict)  # of machines that are told something else
     _agents: list[Any] = field(default_factory=list)
-    _started: float = 0.0
 
     def __post_init__(self) -> None:
         self.run.parent.mkdir(parents=True, exist_ok=True)
@@ -122,15 +124,20 @@ class Running:
         self.folder = self.run.with_name(f"{self.run.name}-{number}.job")
         self.folder.mkdir()
         self.port = _free_port() if self.job.nodes > 1 else 0
-        self._started = time.time()
         for node in range(self.job.nodes):
             self.start_node(node)
 
-    def start_node(self, node: int, *, command: Sequence[str] | None = None, cwd: Path | None = None) -> None:
-        """Start torchrun on a machine, so to speak; again, where it was killed."""
+    def start_node(self, node: int) -> None:
+        """Start torchrun on a machine, so to speak."""
         number = len(self._agents)
         logs, output = self.folder / f"logs-{number}", self.folder / f"torchrun-{number}.txt"
-        options = [*self.job.options(node, self.port), f"--log-dir={logs}", "-m", "allmlp", *(command or self.command)]
+        options = [
+            *self.job.options(node, self.port),
+            f"--log-dir={logs}",
+            "-m",
+            "allmlp",
+            *self.commands.get(node, self.command),
+        ]
         variables = {
             FAULTS: json.dumps(list(self.faults)),
             DIARY: str(self.folder / "diary"),
@@ -138,7 +145,7 @@ class Running:
             "OMP_NUM_THREADS": "1",
         }
         start = _start if self.job.real else _fork
-        self._agents.append(start(options, variables, output, cwd or self.cwd))
+        self._agents.append(start(options, variables, output, self.cwd))
 
     @cached_property
     def _diary(self) -> Path:
@@ -171,14 +178,14 @@ class Running:
     def ended(self) -> Ended:
         """Wait for the end and return what was."""
         codes = [agent.wait(TIMEOUT) for agent in self._agents]
-        now = time.time()
+        ends = [path.stat().st_mtime for path in self.folder.glob("torchrun-*.txt")] if any(codes) else [time.time()]
         diaries = {tuple(path.name.split(".")[1:]): path.read_text() for path in self.folder.glob("diary.*.*")}
         attempts: list[dict[int, Process]] = []
         for attempt in range(1 + max((int(attempt) for attempt, _ in diaries), default=-1)):
             ranks = sorted(int(rank) for number, rank in diaries if number == str(attempt))
             attempts.append({rank: self._process(attempt, rank, diaries[str(attempt), str(rank)]) for rank in ranks})
         signals = [float(when) for text in diaries.values() for when in re.findall(r"^SIG\w+ ([\d.]+)$", text, re.M)]
-        return Ended(codes, self.output(), attempts, now - max([self._started, *signals]))
+        return Ended(codes, self.output(), attempts, max([0.0, *signals]), ends)
 
     def _process(self, attempt: int, rank: int, diary: str) -> Process:
         lines = [line.split() for line in diary.splitlines()]

@@ -176,11 +176,17 @@ def reliability_figure(outcomes):
     figures = [outcome["figures"] for outcome in outcomes]
     if "seconds_to_end" in figures[0]:
         return f"at most {max(figure['seconds_to_end'] for figure in figures):.1f} s from the signal to the end"
+    if "seconds_in_all" in figures[0]:
+        return f"at most {max(figure['seconds_in_all'] for figure in figures):.1f} s from the start to the end"
+    if "largest_difference" in figures[0]:
+        return f"losses differ by at most {max(figure['largest_difference'] for figure in figures):.0e} of themselves"
     if "not_finite" in figures[0]:
         files = sum(figure["files_looked_at"] for figure in figures)
         return f"{sum(figure['not_finite'] for figure in figures)} of {files} files on the disk hold it"
     if "values" in figures[0]:
         return f"{min(figure['values'] for figure in figures):,} values equal, bit for bit"
+    if "same_scores" in figures[0]:
+        return "the scores of one process, each photo counted once"
     return "the newest sound save found, each time"
 
 

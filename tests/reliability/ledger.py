@@ -16,7 +16,12 @@ RESULTS = Path(__file__).parent / "results" / "reliability.json"
 
 # A case is run again when one of these changes: the commit alone would forget every result as soon as it is committed.
 SOURCES = ("src/allmlp/**/*.py", "tests/reliability/*_matrix.py", "tests/reliability/faulty*.py")
-SOURCES += ("tests/reliability/sessions.py", "tests/training/*_run*.py", "tests/training/crash_points.py")
+SOURCES += (
+    "tests/reliability/*sessions.py",
+    "tests/reliability/ranks_stage.py",
+    "tests/training/*_run*.py",
+    "tests/training/crash_points.py",
+)
 MACHINE = ("device", "platform", "python", "torch", "numpy", "pillow")
 
 

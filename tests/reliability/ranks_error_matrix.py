@@ -78,7 +78,8 @@ def bad_photo(stage: RanksStage, folder: Path) -> Outcome:
     (photos / "train" / "red" / "03.png").write_bytes(b"no photo")
     started = time.time()
     ended = carried_out(folder / "run", Job(2), stage.command(folder / "run", photos=photos))
-    return Outcome.of(_badly_told(ended, "red/03.png", 3, max(ended.ends) - started))
+    seconds = round(max(ended.ends) - started, 2)
+    return Outcome.of(_badly_told(ended, "red/03.png", 3, seconds), seconds_in_all=seconds)
 
 
 def unlike_commands(stage: RanksStage, folder: Path) -> Outcome:
@@ -90,12 +91,25 @@ def unlike_commands(stage: RanksStage, folder: Path) -> Outcome:
     theirs = [*stage.command(run, photos=photos), "--set", "optimizer.learning_rate=0.03", "--seed", "5"]
     started = time.time()
     ended = Running(run, Job(2, nodes=2), stage.command(run), commands={1: theirs}).ended()
-    problems = _badly_told(ended, "not about to train the same", 2, max(ended.ends) - started)
+    seconds = round(max(ended.ends) - started, 2)
+    problems = _badly_told(ended, "not about to train the same", 2, seconds)
     problems += once(ended.told, "recipe: optimizer.learning_rate: 0.02 on process 0, 0.03 on process 1")
     problems += once(ended.told, "recipe: seed: 0 on process 0, 5 on process 1") + once(
         ended.told, "photos: train: 42,"
     )
-    return Outcome.of(problems + ["the run was begun"] * run.exists())
+    return Outcome.of(problems + ["the run was begun"] * run.exists(), seconds_in_all=seconds)
+
+
+def unshared_folder(stage: RanksStage, folder: Path) -> Outcome:
+    """Two machines, each with a disk of its own for the run folder: found out at the start, not when all is trained."""
+    folders = folder / "one", folder / "other"
+    for each in folders:
+        each.mkdir()
+    command = stage.command(Path("run"))
+    started = time.time()
+    ended = Running(folder / "run", Job(2, nodes=2), command, cwd=folders[0], folders={1: folders[1]}).ended()
+    seconds = round(max(ended.ends) - started, 2)
+    return Outcome.of(_badly_told(ended, "on a disk that all machines share", 2, seconds), seconds_in_all=seconds)
 
 
 def busy_port(_stage: RanksStage, folder: Path) -> Outcome:
@@ -165,7 +179,7 @@ def unlike(error: Error, stage: RanksStage, folder: Path) -> Outcome:
 
 ALIKE: dict[str, Any] = {
     "no such setting": (("--set", "optimizer.learnig_rate=1"), "learnig_rate", 2),
-    "no such photos": (("--recipe", "no:such"), "no:such", 2),
+    "a batch that cannot be divided": (("--set", "batch_size=14"), "cannot be divided among 4 processes", 2),
 }
 CASES: dict[str, Case] = {
     **{f"ranks: one error {name}": functools.partial(failed, error) for name, error in ERRORS.items()},
@@ -176,5 +190,6 @@ CASES: dict[str, Case] = {
         for name, error in UNLIKE.items()
     },
     "ranks: not about to train the same (other commands and photos on two machines)": unlike_commands,
+    "ranks: a run folder that not all machines see (two machines)": unshared_folder,
     "ranks: a port that another program holds (started by hand)": busy_port,
 }

@@ -182,6 +182,7 @@ def torchrun_signalled(number: signal.Signals, stage: RanksStage, folder: Path) 
     running = Running(run, Job(2), stage.command(run, kind), [fault("slow steps", 0, None)])
     running.wait_for("step 5", rank=0)
     running.signal_torchrun(number)
+    signalled_at = time.time()
     ended = running.ended()
     problems = (
         _traces(run, shared, ended) + once(ended.told, SAVED_ONCE) + ["a traceback"] * ("Traceback" in ended.told)
@@ -192,7 +193,8 @@ def torchrun_signalled(number: signal.Signals, stage: RanksStage, folder: Path) 
     saves = [save.name for save in (run / "resume").glob("*")]
     problems += [f"steps {last}, saves {saves}"] * (saves != [f"step-{max(last):09}"] or len(last) != 1)
     again = carried_out(run, Job(2), stage.command(run, kind))
-    return Outcome.of(problems + not_the_same(run, stage.run(TINY, 2)[0], again))
+    problems += not_the_same(run, stage.run(TINY, 2)[0], again)
+    return Outcome.of(problems, seconds_to_end=round(max(ended.ends) - signalled_at, 2))
 
 
 def two_nodes(stage: RanksStage, folder: Path) -> Outcome:

@@ -116,6 +116,7 @@ class Running:
     faults: Faults = ()
     cwd: Path = ROOT
     commands: Mapping[int, Sequence[str]] = field(default_factory=dict)  # of machines that are told something else
+    folders: Mapping[int, Path] = field(default_factory=dict)  # of machines where torchrun is started elsewhere
     _agents: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -145,7 +146,7 @@ class Running:
             "OMP_NUM_THREADS": "1",
         }
         start = _start if self.job.real else _fork
-        self._agents.append(start(options, variables, output, self.cwd))
+        self._agents.append(start(options, variables, output, self.folders.get(node, self.cwd)))
 
     @cached_property
     def _diary(self) -> Path:

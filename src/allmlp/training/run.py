@@ -5,6 +5,7 @@ import csv
 import io
 import os
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +35,7 @@ RESULT_COLUMNS = (
     "images_per_second",
 )
 
+_SECONDS_TO_APPEAR = 20.0
 _LOCK_FILE = ".lock"
 _LOG_FILE = "log.txt"
 _BEFORE_RECIPE = ("environment.json", "class_names.txt", "split.json", "data.json")
@@ -118,6 +120,21 @@ class RunDirectory:
         source = Path(dataset.source)
         write_json(self.path / "data.json", {"source": str(source.absolute() if source.exists() else dataset.source)})
         write_json(self.path / "recipe.json", to_dict(recipe))  # last: a folder with a recipe can be continued
+
+    def check_seen(self) -> None:
+        """Check that this process sees what the writer has described; on some network disks that takes seconds.
+
+        Raises:
+            ConfigError: the folder lies on another disk here.
+        """
+        ends = time.monotonic() + _SECONDS_TO_APPEAR
+        while not (self.path / "recipe.json").exists():
+            if time.monotonic() > ends:
+                raise ConfigError(
+                    f"{self.path}: this process does not see what the first one has written there. The run folder must lie on a "
+                    "disk that all machines share; name one with --resume or --out."
+                )
+            time.sleep(0.1)
 
     def set_results(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Write results.csv."""

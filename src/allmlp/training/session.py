@@ -86,6 +86,8 @@ class Session:
             if self._is_new:
                 self.run.describe(self.recipe, self.dataset, self.environment)
             self.progress.write_to(self.log)
+        with self.ranks.failing_together():
+            self.run.check_seen()
         saved = None if self._is_new else self._newest_save()
         if saved is not None:
             state.load(saved.tensors, step=saved.step, where=str(self.run.path / "resume"))

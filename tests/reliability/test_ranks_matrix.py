@@ -1,0 +1,39 @@
+"""Many processes end and go on as one that nothing happened to: a sample here, all of them as slow tests."""
+
+from pathlib import Path
+
+import pytest
+from tests.reliability import ranks_error_matrix, ranks_job_matrix, ranks_numbers_matrix
+from tests.reliability.ledger import Ledger
+from tests.reliability.ranks_stage import RanksStage
+
+CONTROLS = ranks_numbers_matrix.CONTROLS
+CASES = {**ranks_numbers_matrix.CASES, **ranks_job_matrix.CASES, **ranks_error_matrix.CASES}
+SAMPLE = (
+    "ranks: saved on 4, resumed on another number (on 4, then divided among 2)",
+    "ranks: NaN on one process of two (weight of one process, skip, process 1)",
+    "ranks: killed twice (process 1 in a step, then 0 in evaluation)",
+    "ranks: SIGTERM in evaluation (process 1)",
+    "ranks: two machines (two processes each)",
+    "ranks: one error in a step (a photo gone on process 1 of 2)",
+    "ranks: not about to train the same (another setting on process 1)",
+)
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_many_processes_end_and_go_on_as_one(name: str, ranks_stage: RanksStage, tmp_path: Path) -> None:
+    assert not CASES[name](ranks_stage, tmp_path).problems
+
+
+def test_processes_that_each_make_the_whole_batch_are_seen(ranks_stage: RanksStage, tmp_path: Path) -> None:
+    assert not CONTROLS["control: whole batch (two processes)"](ranks_stage, tmp_path).problems
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*CASES, *CONTROLS])
+def test_many_processes_always_end_and_go_on_as_one(
+    name: str, ranks_stage: RanksStage, ledger: Ledger, tmp_path: Path
+) -> None:
+    case = {**CASES, **CONTROLS}[name]
+    outcome = ledger.run(name, lambda: case(ranks_stage, tmp_path))
+    assert outcome is None or not outcome.problems

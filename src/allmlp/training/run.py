@@ -131,7 +131,7 @@ class RunDirectory:
         while not (self.path / "recipe.json").exists():
             if time.monotonic() > ends:
                 raise ConfigError(
-                    f"{self.path}: this process does not see what the first one has written there. The run folder must lie on a "
+                    f"{self.path}: this process does not see what the first one wrote there. The run folder must lie on a "
                     "disk that all machines share; name one with --resume or --out."
                 )
             time.sleep(0.1)

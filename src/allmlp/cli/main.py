@@ -11,6 +11,7 @@ import typer
 from allmlp import __version__
 from allmlp.cli.console import is_first_process
 from allmlp.cli.convert import convert
+from allmlp.cli.data import data
 from allmlp.cli.demo import demo
 from allmlp.cli.evaluate import evaluate
 from allmlp.cli.inspect import inspect
@@ -33,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, train, recipes, evaluate, predict, inspect, models, convert, push):
+for command in (demo, train, recipes, data, evaluate, predict, inspect, models, convert, push):
     app.command()(command)
 
 

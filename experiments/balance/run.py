@@ -1,9 +1,10 @@
 """Classes of different size: the embedded photos with every other class cut to a tenth, trained on plainly and balanced.
 
-    python experiments/balance/run.py [--epochs 25] [--seeds 0]
+    python experiments/balance/run.py [--epochs 60] [--seeds 0]
 
-Claim: the balanced sampler, and balanced class weights, find more of the rare classes' photos; top-1 on test photos that are
-about as many of each class rises with them.
+Claim: trained plainly, the Mixer names hardly any photo of the rare classes; the balanced sampler finds a part of them and is better
+on test photos, which are about as many of each class. Class weights find some of them too, at the cost of the others.
+One run each has a standard error of 2.5 points on 372 test photos: it shows the direction, no more.
 """
 
 import argparse
@@ -53,7 +54,7 @@ def measure(recipe, dataset, rare, folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     arguments = parser.parse_args()
     dataset, rare = unequal(open_dataset("clothing"))

@@ -2,8 +2,8 @@
 
     python experiments/balance/run.py [--epochs 60] [--seeds 0]
 
-Claim: trained plainly, the Mixer names hardly any photo of the rare classes; the balanced sampler finds a part of them and is better
-on test photos, which are about as many of each class. Class weights find some of them too, at the cost of the others.
+Claim: trained plainly, the Mixer names hardly any photo of the rare classes; the balanced sampler finds a part of them and does
+not lose top-1 by it. Class weights find some of them too, at the cost of the others.
 One run each has a standard error of 2.5 points on 372 test photos: it shows the direction, no more.
 """
 

@@ -156,6 +156,21 @@ def catalogue():
     return text
 
 
+def balance():
+    result = read("experiments/balance/results/balance.json")
+    rows = result["rows"]
+    runs = rows["plain"]["top1"]["n"]
+    text = "| | test top-1 % | balanced accuracy % | right of the rare classes' photos % |\n|---|---|---|---|\n"
+    for name, row in rows.items():
+        cells = " | ".join(percent(row[key]) for key in ("top1", "balanced_accuracy", "rare_recall"))
+        text += f"| {name} | {cells} |\n"
+    return (
+        "The embedded clothing photos with every other class cut to a tenth, recipe `demo`, "
+        f"{result['num_epochs']} epochs, {result['num_training']} photos before holding out, "
+        f"{'one run each' if runs == 1 else f'{runs} seeds (mean ± std)'}:\n\n{text}\n{caption(result)}"
+    )
+
+
 def reliability():
     result = read("tests/reliability/results/reliability.json")
     groups = {}
@@ -188,6 +203,7 @@ def reliability_figure(outcomes):
 TABLES = {
     "README.md": {"clothing": clothing, "cifar10": cifar10, "training_step": training_step, "feeding": feeding},
     "docs/training.md": {"rand_augment": rand_augment},
+    "docs/recipes.md": {"balance": balance},
     "docs/weights.md": {"catalogue": catalogue, "resolution": resolution},
     "docs/reliability.md": {"reliability": reliability},
 }

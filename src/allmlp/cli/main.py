@@ -10,6 +10,7 @@ import typer
 
 from allmlp import __version__
 from allmlp.cli.convert import convert
+from allmlp.cli.data import data
 from allmlp.cli.demo import demo
 from allmlp.cli.evaluate import evaluate
 from allmlp.cli.inspect import inspect
@@ -32,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, train, recipes, evaluate, predict, inspect, models, convert, push):
+for command in (demo, train, recipes, data, evaluate, predict, inspect, models, convert, push):
     app.command()(command)
 
 

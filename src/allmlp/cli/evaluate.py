@@ -3,33 +3,27 @@
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from allmlp.cli.console import BatchSizeOption, DeviceOption, aligned, command_line, heading, next_commands
+from allmlp.cli.few_shot import FewShotOptions, evaluate_few_shot, parse_shots
 from allmlp.cli.loading import CheckpointArgument, ImageSizeOption, load
-from allmlp.errors import CheckFailedError, CheckpointError, ConfigError, DataError
+from allmlp.cli.splits import Choice, choose, saved_split
+from allmlp.errors import CheckFailedError, ConfigError, DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from allmlp.checkpoints import Checkpoint
-    from allmlp.data import ImageDataset, Split
+    from allmlp.data import ImageDataset
     from allmlp.evaluation import Metrics
 
 __all__ = ["class_indices", "evaluate"]
-
-
-class _Choice(NamedTuple):
-    """The photos to score, and what to call them."""
-
-    name: str
-    photos: "Split"
-    remark: str
 
 
 def evaluate(
@@ -41,6 +35,16 @@ def evaluate(
         str | None,
         typer.Option(help="train, validation (val) or test.", show_default="test, else validation, else train"),
     ] = None,
+    shots: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,N,...",
+            help="Few-shot instead: a linear classifier on frozen features, from N train photos a class.",
+            show_default=False,
+        ),
+    ] = None,
+    draws: Annotated[int | None, typer.Option(min=1, help="With --shots: of other photos.", show_default="3")] = None,
+    seed: Annotated[int | None, typer.Option(help="With --shots: another gives others.", show_default="0")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     min_top1: Annotated[
         float | None, typer.Option(help="Exit with 6 when top-1, a fraction, is lower.", show_default=False)
@@ -52,12 +56,18 @@ def evaluate(
     """Score a checkpoint on labelled photos. Prints top-1, top-5, balanced accuracy, loss, and every class."""
     if min_top1 is not None and not 0.0 <= min_top1 <= 1.0:
         raise ConfigError(f"--min-top1 is {min_top1}; expected a fraction from 0 to 1, such as 0.9.")
+    few_shot = _few_shot_options(shots, draws, seed, min_top1)
     from allmlp.data import open_dataset
 
     loaded = load(checkpoint, image_size)
     dataset = open_dataset(data)
+    if few_shot is not None:
+        evaluate_few_shot(
+            checkpoint, loaded, dataset, few_shot, split=split, as_json=as_json, batch_size=batch_size, device=device
+        )
+        return
     indices = class_indices(dataset.class_names, loaded.class_names, where=dataset.source)
-    choice = _choose(dataset, _saved_split(Path(checkpoint)), split)
+    choice = choose(dataset, saved_split(Path(checkpoint)), split)
     if not as_json:
         for line in (*dataset.notes, f"{choice.name}: {len(choice.photos):,} photos. {choice.remark}".rstrip()):
             print(line)
@@ -70,6 +80,26 @@ def evaluate(
         next_commands([(f"{command_line('predict', checkpoint)} PHOTO.jpg", "name photos or whole folders of them")])
     if min_top1 is not None and metrics.top1 < min_top1:
         raise CheckFailedError(f"top-1 is {metrics.top1:.4f}, less than --min-top1 {min_top1}.")
+
+
+def _few_shot_options(
+    shots: str | None, draws: int | None, seed: int | None, min_top1: float | None
+) -> FewShotOptions | None:
+    """Return what --shots and its companions ask for; None without it.
+
+    Raises:
+        ConfigError: an option that would have no effect, all of them.
+    """
+    if shots is None:
+        alone = [name for name, value in (("--draws", draws), ("--seed", seed)) if value is not None]
+        if alone:
+            raise ConfigError(
+                f"{' and '.join(alone)} without --shots has no effect; add --shots 1,5,10,25 or leave it out."
+            )
+        return None
+    if min_top1 is not None:
+        raise ConfigError("--min-top1 has no effect with --shots, which gives a top-1 for each number of examples.")
+    return FewShotOptions(parse_shots(shots), 3 if draws is None else draws, seed or 0)
 
 
 def class_indices(names: "Sequence[str]", known: "Sequence[str]", *, where: str) -> "NDArray[np.int64]":
@@ -96,63 +126,10 @@ def class_indices(names: "Sequence[str]", known: "Sequence[str]", *, where: str)
     return np.array([positions[name] for name in names], dtype=np.int64)
 
 
-def _saved_split(checkpoint: Path) -> "Mapping[str, list[str]]":
-    """Return identities by split as the run kept them; nothing when the checkpoint is not in a run folder."""
-    if not checkpoint.exists():  # a name of `allmlp models`, a repository on the hub
-        return {}
-    folder = (checkpoint if checkpoint.is_dir() else checkpoint.parent).absolute()
-    # RUN, RUN/checkpoints or RUN/checkpoints/best. A run also has a recipe: another tool's split.json is not ours.
-    places = (folder, *(place.parent for place in (folder, folder.parent) if place.name == "checkpoints"))
-    paths = (place / "split.json" for place in places if (place / "recipe.json").is_file())
-    path = next((path for path in paths if path.is_file()), None)
-    if path is None:
-        return {}
-    try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        return {str(name): [str(identity) for identity in identities] for name, identities in saved.items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise CheckpointError(
-            f"{path}: cannot be read as a run's split ({error}). Restore it, or delete it."
-        ) from error
-
-
-def _choose(dataset: "ImageDataset", saved: "Mapping[str, list[str]]", wanted: str | None) -> _Choice:
-    from allmlp.data import split_named
-
-    splits, is_divided = _divided(dataset, saved)
-    name = split_named(wanted or "") or wanted  # val and valid mean validation, as everywhere
-    name = name or next(name for name in ("test", "validation", "train") if name in splits)
-    if name not in splits:
-        raise ConfigError(f"--split {name}: {dataset.source} has no such split. It has: {', '.join(splits)}.")
-    remark = ""
-    if is_divided and name != "test":
-        remark = "Divided as the run's split.json says."
-    elif list(splits) == ["train"]:
-        remark = "These are all photos."
-    num_known = len(set(splits[name].identities) & set(saved.get("train", ())))
-    if name == "train" and num_known:
-        remark += f" The model was trained on {num_known:,} photos of the same names: expect too good a score."
-    return _Choice(name, splits[name], remark.strip())
-
-
-def _divided(dataset: "ImageDataset", saved: "Mapping[str, list[str]]") -> "tuple[dict[str, Split], bool]":
-    """Divide the train photos as the run did, when they are the photos that the run had; say whether they are."""
-    splits = dict(dataset.splits)
-    if "validation" in splits or "train" not in splits or not {"train", "validation"} <= set(saved):
-        return splits, False
-    photos = splits["train"]
-    if set(photos.identities) != {*saved["train"], *saved["validation"]}:
-        return splits, False
-    for name in ("train", "validation"):
-        members = set(saved[name])
-        splits[name] = photos.subset([index for index, one in enumerate(photos.identities) if one in members])
-    return splits, True
-
-
 def _score(
     checkpoint: "Checkpoint",
     dataset: "ImageDataset",
-    choice: _Choice,
+    choice: Choice,
     indices: "NDArray[np.int64]",
     *,
     batch_size: int,

@@ -105,7 +105,7 @@ def test_validation_is_scored_where_there_is_no_test_or_it_is_asked_for(data, sa
     [
         (["--draws", "2"], "--draws without --shots"),
         (["--draws", "2", "--seed", "1"], "--draws and --seed without --shots"),
-        (["--shots", "5", "--min-top1", "0.5"], "--min-top1 has no effect with --shots"),
+        (["--shots", "5", "--min-top1", "0.5"], "--min-top1 cannot go with --shots"),
         (["--shots", "5,x,0"], "'x', '0' is not a number"),
         (["--shots", ""], "'' is not a number"),
         (["--shots", "5", "--draws", "0"], "--draws"),

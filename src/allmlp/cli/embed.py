@@ -58,7 +58,7 @@ def embed(
     batch_size: BatchSizeOption = 32,
     device: DeviceOption = "auto",
 ) -> None:
-    """Write the features of photos, before the classifier, as npz or Parquet. Exits 3 when some cannot be read."""
+    """Write the features of photos as npz or Parquet. Exits 3, the others written, when some cannot be read."""
     path = new_path(output, is_folder=False, name="--output", example="features.npz")
     write = _WRITERS.get(path.suffix.lower())
     if write is None:

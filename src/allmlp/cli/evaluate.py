@@ -3,7 +3,7 @@
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -43,6 +43,14 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="JSON",
+            help="Sets of labels instead of DATA's, such as ImageNet's ReaL: right is what is in the set.",
+            show_default=False,
+        ),
+    ] = None,
     draws: Annotated[int | None, typer.Option(min=1, help="With --shots: of other photos.", show_default="3")] = None,
     seed: Annotated[int | None, typer.Option(help="With --shots: another gives others.", show_default="0")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -56,7 +64,7 @@ def evaluate(
     """Score a checkpoint on labelled photos. Prints top-1, top-5, balanced accuracy, loss, and every class."""
     if min_top1 is not None and not 0.0 <= min_top1 <= 1.0:
         raise ConfigError(f"--min-top1 is {min_top1}; expected a fraction from 0 to 1, such as 0.9.")
-    few_shot = _few_shot_options(shots, draws, seed, min_top1)
+    few_shot = _few_shot_options(shots, draws, seed, labels=labels, min_top1=min_top1)
     from allmlp.data import open_dataset
 
     loaded = load(checkpoint, image_size)
@@ -71,19 +79,24 @@ def evaluate(
     if not as_json:
         for line in (*dataset.notes, f"{choice.name}: {len(choice.photos):,} photos. {choice.remark}".rstrip()):
             print(line)
-    metrics = _score(loaded, dataset, choice, indices, batch_size=batch_size, device=device)
+    truths = indices[choice.photos.labels]
+    sets = None if labels is None else _label_sets(labels, choice, loaded.class_names)
+    metrics = _score(loaded, dataset, choice, truths if sets is None else sets, batch_size=batch_size, device=device)
+    original = None if sets is None else float((metrics.predictions == truths).mean())
     if as_json:
-        facts = {"checkpoint": checkpoint, "data": data, "split": choice.name, "remark": choice.remark}
+        facts: dict[str, Any] = {"checkpoint": checkpoint, "data": data, "split": choice.name, "remark": choice.remark}
+        if original is not None:
+            facts |= {"labels": str(labels), "original_top1": original}
         print(json.dumps({**facts, **metrics.to_dict()}, indent=2, allow_nan=False))
     else:
-        _print(metrics)
+        _print(metrics, original)
         next_commands([(f"{command_line('predict', checkpoint)} PHOTO.jpg", "name photos or whole folders of them")])
     if min_top1 is not None and metrics.top1 < min_top1:
         raise CheckFailedError(f"top-1 is {metrics.top1:.4f}, less than --min-top1 {min_top1}.")
 
 
 def _few_shot_options(
-    shots: str | None, draws: int | None, seed: int | None, min_top1: float | None
+    shots: str | None, draws: int | None, seed: int | None, *, labels: Path | None, min_top1: float | None
 ) -> FewShotOptions | None:
     """Return what --shots and its companions ask for; None without it.
 
@@ -97,8 +110,11 @@ def _few_shot_options(
                 f"{' and '.join(alone)} without --shots has no effect; add --shots 1,5,10,25 or leave it out."
             )
         return None
-    if min_top1 is not None:
-        raise ConfigError("--min-top1 has no effect with --shots, which gives a top-1 for each number of examples.")
+    if labels is not None or min_top1 is not None:
+        other = "--labels" if min_top1 is None else "--min-top1" if labels is None else "--labels and --min-top1"
+        raise ConfigError(
+            f"{other} cannot go with --shots, which fits a classifier of its own for each number of examples."
+        )
     return FewShotOptions(parse_shots(shots), 3 if draws is None else draws, seed or 0)
 
 
@@ -112,10 +128,9 @@ def class_indices(names: "Sequence[str]", known: "Sequence[str]", *, where: str)
     """
     import numpy as np
 
-    from allmlp.data import printable, synsets_of
+    from allmlp.data import printable
 
-    aliases = synsets_of(known) or ()
-    positions = {name: index for index, name in (*enumerate(aliases), *enumerate(known))}
+    positions = _positions(known)
     unknown = sorted(set(names) - set(positions))
     if unknown:
         raise DataError(
@@ -126,11 +141,24 @@ def class_indices(names: "Sequence[str]", known: "Sequence[str]", *, where: str)
     return np.array([positions[name] for name in names], dtype=np.int64)
 
 
+def _positions(known: "Sequence[str]") -> dict[str, int]:
+    from allmlp.data import synsets_of
+
+    aliases = synsets_of(known) or ()
+    return {name: index for index, name in (*enumerate(aliases), *enumerate(known))}
+
+
+def _label_sets(path: Path, choice: Choice, known: "Sequence[str]") -> tuple[tuple[int, ...], ...]:
+    from allmlp.data import read_label_sets
+
+    return read_label_sets(path, choice.photos.identities, _positions(known), num_classes=len(known))
+
+
 def _score(
     checkpoint: "Checkpoint",
     dataset: "ImageDataset",
     choice: Choice,
-    indices: "NDArray[np.int64]",
+    labels: "NDArray[np.int64] | Sequence[Sequence[int]]",
     *,
     batch_size: int,
     device: str,
@@ -145,7 +173,7 @@ def _score(
     forward = eager_forward(checkpoint, device=device)
     batches = evaluation_batches(
         fitted_photos(choice.photos, checkpoint.preprocessing, num_workers=num_workers),
-        indices[choice.photos.labels],
+        labels,
         checkpoint.preprocessing,
         num_classes=len(checkpoint.class_names),
         batch_size=min(batch_size, len(choice.photos)),  # a batch is filled up to its size
@@ -159,12 +187,15 @@ def _score(
         raise
 
 
-def _print(metrics: "Metrics") -> None:
+def _print(metrics: "Metrics", original_top1: float | None) -> None:
     from allmlp.data import printable
 
     print()
+    if original_top1 is not None:
+        print(f"By the sets of labels, {metrics.num_examples:,} photos that have one:")
     rows = [
         ("top-1", f"{metrics.top1:.2%}"),
+        *([] if original_top1 is None else [("top-1 by DATA's own labels", f"{original_top1:.2%}")]),
         ("top-5", f"{metrics.top5:.2%}"),
         ("balanced", f"{metrics.balanced_accuracy:.2%}"),
         ("loss", f"{metrics.loss:.4f}"),

@@ -18,6 +18,7 @@ from allmlp.data.datasets import DATASETS, open_dataset
 from allmlp.data.decode import MAX_PHOTO_BYTES, decode
 from allmlp.data.draws import sample_keys, uniforms
 from allmlp.data.files import FileReader
+from allmlp.data.label_sets import read_label_sets
 from allmlp.data.labels import label_names, synsets_of
 from allmlp.data.preprocessing import Preprocessing
 from allmlp.data.splits import ImageDataset, Split, hold_out, split_named
@@ -57,6 +58,7 @@ __all__ = [
     "mix_labels",
     "open_dataset",
     "printable",
+    "read_label_sets",
     "recolor",
     "resample",
     "sample_keys",

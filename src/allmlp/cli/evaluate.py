@@ -61,7 +61,7 @@ def evaluate(
     batch_size: BatchSizeOption = 64,
     device: DeviceOption = "auto",
 ) -> None:
-    """Score a checkpoint on labelled photos. Prints top-1, top-5, balanced accuracy, loss, and every class."""
+    """Score a checkpoint on labelled photos. Prints top-1, top-5, balanced accuracy, loss, calibration, and every class."""
     if min_top1 is not None and not 0.0 <= min_top1 <= 1.0:
         raise ConfigError(f"--min-top1 is {min_top1}; expected a fraction from 0 to 1, such as 0.9.")
     few_shot = _few_shot_options(shots, draws, seed, labels=labels, min_top1=min_top1)
@@ -179,7 +179,7 @@ def _score(
         batch_size=min(batch_size, len(choice.photos)),  # a batch is filled up to its size
     )
     try:
-        return score(forward, batches, checkpoint.class_names)
+        return score(forward, batches, checkpoint.class_names, temperature=checkpoint.temperature)
     except DataError:
         # Scoring stopped at the first bad photo: read them all, so that all are named.
         chosen = replace(dataset, splits={choice.name: choice.photos})
@@ -199,9 +199,15 @@ def _print(metrics: "Metrics", original_top1: float | None) -> None:
         ("top-5", f"{metrics.top5:.2%}"),
         ("balanced", f"{metrics.balanced_accuracy:.2%}"),
         ("loss", f"{metrics.loss:.4f}"),
+        ("calibration error", f"{metrics.expected_calibration_error:.2%}"),
     ]
     for line in aligned(rows, right=(1,)):
         print(line)
+    if metrics.temperature != 1.0:
+        print(
+            f"\nLoss and calibration error are with the checkpoint's temperature, {metrics.temperature:.3g}. As trained: loss "
+            f"{metrics.loss_as_trained:.4f}, calibration error {metrics.expected_calibration_error_as_trained:.2%}."
+        )
     print()
     classes = [
         (printable(one.name), f"{one.num_examples:,}", f"{one.recall:.1%}", f"{one.precision:.1%}")

@@ -46,7 +46,13 @@ class Predictor:
     """
 
     def __init__(
-        self, forward: Forward, preprocessing: Preprocessing, class_names: Sequence[str], *, batch_size: int = 32
+        self,
+        forward: Forward,
+        preprocessing: Preprocessing,
+        class_names: Sequence[str],
+        *,
+        batch_size: int = 32,
+        temperature: float = 1.0,
     ) -> None:
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; expected at least 1.")
@@ -56,6 +62,7 @@ class Predictor:
         self._forward = forward
         self._preprocessing = preprocessing
         self._batch_size = batch_size
+        self._temperature = temperature
 
     @classmethod
     def from_checkpoint(
@@ -69,7 +76,13 @@ class Predictor:
         """
         checkpoint = source if isinstance(source, Checkpoint) else load_checkpoint(source)
         forward = eager_forward(checkpoint, device=device)
-        return cls(forward, checkpoint.preprocessing, checkpoint.class_names, batch_size=batch_size)
+        return cls(
+            forward,
+            checkpoint.preprocessing,
+            checkpoint.class_names,
+            batch_size=batch_size,
+            temperature=checkpoint.temperature,
+        )
 
     def predict(self, images: Photo | Iterable[Photo], *, top_k: int = 5) -> list[Prediction]:
         """Return one prediction for each photo, in order; a single photo gives a list of one.
@@ -105,7 +118,7 @@ class Predictor:
             yield row if isinstance(row, DataError) else Prediction(name, self._labels(row, top_k))
 
     def _labels(self, logits: NDArray[np.float32], top_k: int) -> tuple[ScoredLabel, ...]:
-        shifted = logits.astype(np.float64) - logits.max()
+        shifted = (logits.astype(np.float64) - logits.max()) / self._temperature
         probabilities = np.exp(shifted) / np.exp(shifted).sum()
-        best = np.argsort(-logits, kind="stable")[:top_k]
+        best = np.argsort(-logits, kind="stable")[:top_k]  # of logits: a low temperature makes many probabilities 0
         return tuple(ScoredLabel(label=self.class_names[index], score=float(probabilities[index])) for index in best)

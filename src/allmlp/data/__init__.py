@@ -20,6 +20,7 @@ from allmlp.data.download import download_dataset
 from allmlp.data.draws import sample_keys, uniforms
 from allmlp.data.erasing import NUM_ERASING_DRAWS, Erasures, draw_erasures
 from allmlp.data.files import FileReader
+from allmlp.data.label_sets import read_label_sets
 from allmlp.data.labels import label_names, synsets_of
 from allmlp.data.preprocessing import Preprocessing
 from allmlp.data.rand_augment import NUM_DISTORTION_DRAWS, Distortions, distort, draw_distortions
@@ -74,6 +75,7 @@ __all__ = [
     "one_ahead",
     "open_dataset",
     "printable",
+    "read_label_sets",
     "recolor",
     "resample",
     "sample_keys",

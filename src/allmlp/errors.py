@@ -10,6 +10,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "MissingExtraError",
+    "ProcessLostError",
     "did_you_mean",
 ]
 
@@ -17,12 +18,13 @@ __all__ = [
 class AllmlpError(Exception):
     """Something a user can fix: the message says what is wrong, where, and what to do.
 
-    `exit_code` is what the command line exits with. `is_shared` says that all processes of a training raise the same, so
-    that one of them may speak for all.
+    `exit_code` is what the command line exits with. Of several processes that train together, `is_shared` says that all raise
+    the same at the same place, and can still do things together; `is_told_elsewhere` that another one speaks for this one.
     """
 
     exit_code = 1
     is_shared = False
+    is_told_elsewhere = False
 
 
 class ConfigError(AllmlpError):
@@ -53,6 +55,12 @@ class CheckFailedError(AllmlpError):
     """A check that the user asked for (such as `--min-top1`) did not hold."""
 
     exit_code = 6
+
+
+class ProcessLostError(AllmlpError):
+    """Another process of a training was killed, hangs, or cannot be reached; nothing is wrong with this one."""
+
+    exit_code = 7
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

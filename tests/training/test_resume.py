@@ -76,6 +76,19 @@ def test_workers_and_storage_may_change_between_sessions(
     assert_same_run(run, whole)
 
 
+def test_a_run_with_randaugment_and_erasing_goes_on_bit_for_bit(photos: Path, tmp_path: Path) -> None:
+    augmentation = dataclasses.replace(
+        TINY.augmentation, rand_augment_layers=2, rand_augment_magnitude=15.0, random_erasing=0.5
+    )
+    recipe = dataclasses.replace(TINY, augmentation=augmentation)
+    train(recipe, photos, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, photos, tmp_path / "run", progress=StopAt(4))
+    streamed = dataclasses.replace(recipe, data=DataConfig(storage="stream", num_workers=1))
+    train(streamed, photos, tmp_path / "run", resume=True)
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
 def test_steps_from_the_last_save_are_taken_again_alike(photos: Path, whole: Path, tmp_path: Path) -> None:
     """A process that is killed saves nothing: the run goes back to the newest save that is there."""
     recipe = dataclasses.replace(TINY, saving=SavingConfig(every_minutes=None, every_steps=2, keep_every=2))

@@ -1,12 +1,12 @@
 """`Checkpoint`: weights, and everything that is needed to use them."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, cast
 
 from allmlp.checkpoints.checks import check_shapes, listed
-from allmlp.data import Preprocessing
+from allmlp.data import Preprocessing, synsets_of
 from allmlp.errors import CheckpointError, ConfigError
 from allmlp.model import MixerConfig
 
@@ -115,6 +115,29 @@ class Checkpoint:
         if config == self.config:
             return self
         return self._changed(config, weights, f"patches of {patch_size} instead of {self.config.patch_size} pixels")
+
+    def with_new_head(self, class_names: Sequence[str]) -> "Checkpoint":
+        """Return this Mixer with a classifier for other classes: a class that stays, by name, keeps its row; others are zero.
+
+        Of ImageNet's classes their synsets (n01440764) count as names, too.
+        """
+        import torch
+
+        aliases = synsets_of(self.class_names) or ()
+        rows = {name: row for row, name in (*enumerate(aliases), *enumerate(self.class_names))}
+        kept = {place: rows[name] for place, name in enumerate(class_names) if name in rows}
+        weight = torch.zeros(len(class_names), self.config.hidden_dim)
+        bias = torch.zeros(len(class_names))
+        if kept:
+            weight[list(kept)] = self.weights["head.weight"][list(kept.values())].to("cpu", torch.float32)
+            bias[list(kept)] = self.weights["head.bias"][list(kept.values())].to("cpu", torch.float32)
+        return replace(
+            self,
+            config=replace(self.config, num_classes=len(class_names)),
+            weights={**self.weights, "head.weight": weight, "head.bias": bias},
+            class_names=tuple(class_names),
+            source=f"{self.source}; a new head of {len(class_names):,} classes, of which {len(kept):,} are kept",
+        )
 
     def _changed(self, config: MixerConfig, weights: "Mapping[str, Tensor]", how: str) -> "Checkpoint":
         before, after = (" × ".join(map(str, one.image_size)) for one in (self.config, config))

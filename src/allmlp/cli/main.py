@@ -9,7 +9,6 @@ from typing import Annotated, NoReturn
 import typer
 
 from allmlp import __version__
-from allmlp.cli.console import is_first_process
 from allmlp.cli.convert import convert
 from allmlp.cli.data import data
 from allmlp.cli.demo import demo
@@ -54,8 +53,9 @@ def _allmlp(
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run a command and exit: 0, or 2 usage, 3 data, 4 checkpoint, 5 missing extra, 6 a failed check, 130 and 143 on
-    signals, 141 when nobody reads the output any more (`| head`); anything unexpected keeps its traceback and exits 1.
+    """Run a command and exit: 0, or 2 usage, 3 data, 4 checkpoint, 5 missing extra, 6 a failed check, 7 another process of
+    the training was lost, 130 and 143 on signals, 141 when nobody reads the output any more (`| head`); anything
+    unexpected keeps its traceback and exits 1.
     """
     for stream in (sys.stdout, sys.stderr):
         # An old terminal's encoding lacks a character: show its escape rather than fail at the end of a long run.
@@ -75,7 +75,7 @@ def _run(arguments: Sequence[str] | None) -> str | int | None:
     try:
         app(args=arguments, prog_name="allmlp")
     except AllmlpError as error:
-        if not error.is_shared or is_first_process():
+        if not error.is_told_elsewhere and _speaks(str(error)):
             print(_harmless(f"allmlp: {error}"), file=sys.stderr)
         return error.exit_code
     except SystemExit as end:
@@ -83,6 +83,15 @@ def _run(arguments: Sequence[str] | None) -> str | int | None:
             raise end.__context__ from None
         return end.code
     return 0
+
+
+def _speaks(text: str) -> bool:
+    """Whether this process tells an error; of several that torchrun started and that all fail alike one does."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return True
+    from allmlp.training import is_first_to_say
+
+    return is_first_to_say(text)
 
 
 def _harmless(text: str) -> str:

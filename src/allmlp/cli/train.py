@@ -73,14 +73,16 @@ def train(
     given += assignments or []
     run = _stored_run(resume, out)
     if run is not None and run.is_finished:
-        print(f"{run.path} is finished; there is nothing left to train.")
-        _print_next(run.path, data or run.data)
+        if is_first_process():
+            print(f"{run.path} is finished; there is nothing left to train.")
+            _print_next(run.path, data or run.data)
         return
     data = data or (run.data if run else None)
     if data is None:
         where = f" There is no run in {resume} yet." if resume else ""
         raise typer.BadParameter(f"the photos to train on are missing.{where}", param_hint="DATA")
     resolved, dataset, reason = _choose(data, recipe, given) if run is None else _recipe_of(run, recipe, given)
+    reason = reason if is_first_process() else ""
     if print_recipe:
         from allmlp.config import to_dict
 

@@ -153,11 +153,10 @@ class Feed:
     def batches(self, *, first_step: int, num_steps: int) -> Iterator[TrainingBatch]:
         """Yield this process's part of the batches of steps `first_step` to `num_steps` - 1: a function of (seed, step).
 
-        Where the processor makes for a GPU what takes it long (RandAugment), it makes the next batch during a step.
+        With RandAugment, which the processor computes whatever the device, the next batch is made during a step.
         """
         batches = self._batches(first_step, num_steps)
-        is_busy = self._recipe.augmentation.rand_augment_layers > 0 and torch.device(self._device).type != "cpu"
-        return one_ahead(batches) if is_busy else batches
+        return one_ahead(batches) if self._recipe.augmentation.rand_augment_layers else batches
 
     def _batches(self, first_step: int, num_steps: int) -> Generator[TrainingBatch, None, None]:
         plan: deque[tuple[int, NDArray[np.int64], NDArray[np.int64]]] = deque()

@@ -4,7 +4,6 @@ import time
 from pathlib import Path
 
 from allmlp.data import ImageDataset
-from allmlp.errors import ConfigError
 from allmlp.training.course import Course
 from allmlp.training.finish import TrainResult, finish
 from allmlp.training.prepare import prepare
@@ -45,18 +44,19 @@ def train(
         ConfigError: a used folder, or one among the photos; an impossible value; a device that is not there; a recipe
             that is not the run's.
         DataError: photos that cannot be used, all of them named, before anything is written; other photos than the run's.
+        ProcessLostError: of several processes one was killed or hangs.
         KeyboardInterrupt: after what was learned was saved.
     """
     with StopRequest() as stop, prepare(
-        recipe, data, Path(run_directory), device=device, progress=progress or Silence(), resume=resume
+        recipe, data, Path(run_directory), device=device, progress=progress or Silence(), resume=resume, stop=stop
     ) as session:  # fmt: skip
         state, course = session.begin()
         stop.patient = True
         try:
             _loop(session, state, course, stop)
         finally:
-            stop.patient = False
             session.progress.finish()
+        stop.patient = False
         return finish(session, course)
 
 
@@ -96,13 +96,16 @@ def _loop(session: Session, state: TrainState, course: Course, stop: StopRequest
             progress.step(state.step, loss=loss, images_per_second=speed, seconds_left=left)
     except BaseException as error:
         # Whatever ended it: what was learned so far is kept. A signal's save has been made, or is made here when it
-        # came during validation. What is not finite is no use to anybody. A state that is divided is saved by all or not at
-        # all, and all end alike by a signal or a value that is not finite, but by nothing else.
-        is_alike = isinstance(error, Stopped | ConfigError)
-        if (is_alike or not state.is_sharded) and state.is_whole and state.step and not state.not_finite():
-            session.save(state, course)
-        if not isinstance(error, Stopped | KeyboardInterrupt):
-            session.log(f"ended at step {state.step} by an error: {error}")
+        # came during validation. What is not finite is no use to anybody. A state that is divided is saved by all processes,
+        # where they end at the same place, or not at all.
+        cause = session.ranks.explain(error)
+        is_shared = getattr(cause, "is_shared", False)
+        if (is_shared or not state.is_sharded) and state.is_whole and state.step and not state.not_finite():
+            session.keep(state, course)
+        if not isinstance(cause, Stopped | KeyboardInterrupt):
+            session.log(f"ended at step {state.step} by an error: {cause}")
+        if cause is not error:
+            raise cause from error
         raise
     finally:
         session.wait_for_saves()

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import torch
 
+from allmlp.checkpoints import Checkpoint
 from allmlp.config import from_dict, to_dict
 from allmlp.data import ImageDataset, hold_out, open_dataset
 from allmlp.errors import ConfigError, DataError
 from allmlp.hardware import choose_device, has_bfloat16, reuse_freed_memory
 from allmlp.model import MixerConfig, num_parameters
+from allmlp.training.agreement import check_alike, facts_of
 from allmlp.training.feed import Feed
 from allmlp.training.progress import Logged, Progress, Silence
 from allmlp.training.ranks import Ranks, join_ranks
@@ -20,6 +22,8 @@ from allmlp.training.recipe import Recipe
 from allmlp.training.resume import StoredRun, check_same_photos, recipe_to_continue, stored_run
 from allmlp.training.run import RunDirectory, refuse_used_folder
 from allmlp.training.session import Session
+from allmlp.training.stopping import StopRequest
+from allmlp.training.transfer import adapted, first_checkpoint
 
 __all__ = ["prepare", "resolved"]
 
@@ -33,19 +37,22 @@ def prepare(
     device: str,
     progress: Progress,
     resume: bool,
+    stop: StopRequest,
 ) -> Iterator[Session]:
     """Give the session of a run in the folder `path`, locked against other trainers. For the rest see `train`."""
-    with join_ranks(choose_device(device)) as ranks, contextlib.ExitStack() as stack:
+    with join_ranks(choose_device(device)) as ranks, stop.behind_errors(), contextlib.ExitStack() as stack:
         logged = Logged(progress if ranks.is_writer else Silence())
         with ranks.failing_together():
             stored = stored_run(path) if resume else None
-            recipe, dataset = _checked(recipe, data, path, stored, ranks, resume=resume)
-            _announce(recipe, dataset, ranks, logged)
+            recipe, dataset, checkpoint = _checked(recipe, data, path, stored, ranks, resume=resume)
+        check_alike(ranks, facts_of(recipe, dataset, path, stored))
+        with ranks.failing_together():
+            _announce(recipe, dataset, checkpoint, ranks, logged)
             feed = Feed(recipe, dataset, ranks=ranks, progress=logged)
             run = stack.enter_context(
                 RunDirectory(path, is_new=stored is None, resume=resume, is_writer=ranks.is_writer)
             )
-        session = Session(recipe, dataset, feed, run, ranks, is_new=stored is None, progress=logged)
+        session = Session(recipe, dataset, feed, run, ranks, checkpoint, is_new=stored is None, progress=logged)
         try:
             yield session
         finally:
@@ -60,8 +67,8 @@ def _checked(
     ranks: Ranks,
     *,
     resume: bool,
-) -> tuple[Recipe, ImageDataset]:
-    """Return the recipe as resolved and the photos with their validation split."""
+) -> tuple[Recipe, ImageDataset, Checkpoint | None]:
+    """Return the recipe as resolved, the photos with their validation split, and what a new run begins with."""
     recipe = from_dict(Recipe, to_dict(recipe), where=f"recipe {recipe.name!r}")  # one written in Python is unchecked
     if recipe.batch_size % (ranks.count * recipe.accumulation):
         raise ConfigError(
@@ -70,8 +77,12 @@ def _checked(
             f"together. The nearest multiple of {ranks.count * recipe.accumulation} will do."
         )
     reuse_freed_memory()
+    checkpoint = None
     if stored is None:
         refuse_used_folder(path, resume=resume)
+        if recipe.transfer.checkpoint is not None:
+            checkpoint = first_checkpoint(recipe.transfer)
+            recipe = adapted(recipe, checkpoint)
     else:
         recipe = recipe_to_continue(recipe, stored)
     dataset = data if isinstance(data, ImageDataset) else open_dataset(data)
@@ -81,7 +92,8 @@ def _checked(
         raise DataError(f"{dataset.source}: there is no train split; found {', '.join(dataset.splits)}.")
     if stored is not None:
         check_same_photos(dataset, stored)
-    return resolved(recipe, dataset, torch.device(ranks.device).type), dataset
+    recipe = resolved(recipe, dataset, torch.device(ranks.device).type)
+    return recipe, dataset, None if checkpoint is None else checkpoint.with_new_head(dataset.class_names)
 
 
 def resolved(recipe: Recipe, dataset: ImageDataset, device: str) -> Recipe:
@@ -124,7 +136,9 @@ def _refuse_run_among_photos(run: Path, photos: Path) -> None:
         )
 
 
-def _announce(recipe: Recipe, dataset: ImageDataset, ranks: Ranks, progress: Progress) -> None:
+def _announce(
+    recipe: Recipe, dataset: ImageDataset, checkpoint: Checkpoint | None, ranks: Ranks, progress: Progress
+) -> None:
     model = recipe.model
     counts = ", ".join(f"{name} {len(split):,}" for name, split in dataset.splits.items())
     progress.message(f"data    {dataset.source}: {len(dataset.class_names)} classes; {counts} photos")
@@ -134,6 +148,8 @@ def _announce(recipe: Recipe, dataset: ImageDataset, ranks: Ranks, progress: Pro
         f"model   Mixer, {model.image_size[0]} × {model.image_size[1]} px, patch {model.patch_size}, "
         f"{model.num_blocks} blocks, {num_parameters(model) / 1e6:.2f} M parameters"
     )
+    if checkpoint is not None:
+        progress.message(f"begins  with {checkpoint.source}")
     length = f"{recipe.num_epochs} epochs"
     if recipe.num_steps is not None:
         length = f"{recipe.num_steps:,} steps (of {recipe.num_epochs:,} epochs)"

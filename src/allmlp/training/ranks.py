@@ -4,6 +4,7 @@ torchrun starts them and says so in the environment. Without it there is one pro
 """
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from allmlp.errors import AllmlpError, ConfigError
+from allmlp.training.failing import Notices
 
-__all__ = ["ONE_PROCESS", "Ranks", "join_ranks"]
+__all__ = ["ONE_PROCESS", "Ranks", "is_first_to_say", "join_ranks"]
 
 # A process that neither computes nor ends (stopped, a machine gone) ends the job after so long. A step, a validation batch or
 # the reading of all photos must take less.
@@ -33,11 +35,13 @@ class Ranks:
         rank: from 0 to count - 1.
         count: of processes.
         device: that this process computes on, "cuda:1" for the second GPU of a machine.
+        notices: what processes that fail leave for the others; None for one process.
     """
 
     rank: int
     count: int
     device: str
+    notices: Notices | None = None
 
     @property
     def is_writer(self) -> bool:
@@ -103,8 +107,12 @@ class Ranks:
             rank, kind, text = failed
             alike = all(one == told[rank] for one in told)
             shared: AllmlpError = kind(text if alike else f"process {rank} of {self.count}: {text}")
-            shared.is_shared = True
+            shared.is_shared, shared.is_told_elsewhere = True, not self.is_writer
             raise shared from error
+
+    def explain(self, error: BaseException) -> BaseException:
+        """Return what ends this process, given what was raised: the failure of another one, where that came first."""
+        return error if self.notices is None else self.notices.explain(error)
 
     def _sending_device(self) -> str:
         return self.device if self.device.startswith("cuda") else "cpu"
@@ -121,6 +129,7 @@ def join_ranks(device: str) -> Iterator[Ranks]:
 
     Raises:
         ConfigError: an environment that contradicts itself, or a GPU less than processes on this machine.
+        ProcessLostError: another process was killed or hangs. What else ends one is raised on all, where it can be told.
     """
     count, rank = _number("WORLD_SIZE", 1), _number("RANK", 0)
     local_rank = _number("LOCAL_RANK", 0)
@@ -144,14 +153,36 @@ def join_ranks(device: str) -> Iterator[Ranks]:
     timeout = timedelta(seconds=_timeout_s())
     backend = "nccl" if device.startswith("cuda") else "gloo"
     try:
-        dist.init_process_group(backend, store=_store(timeout), rank=rank, world_size=count, timeout=timeout)
+        store = _store(timeout)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=timeout)
     except (RuntimeError, ValueError) as error:
         address = f"{os.environ.get('MASTER_ADDR', '?')}:{os.environ.get('MASTER_PORT', '?')}"
         raise ConfigError(f"process {rank} of {count} could not meet the others at {address}: {error}") from error
+    notices = Notices(store, rank=rank, count=count)
     try:
-        yield Ranks(rank, count, device)
-    finally:
-        dist.destroy_process_group()
+        yield Ranks(rank, count, device, notices)
+    except BaseException as error:
+        cause = notices.explain(error)
+        dist.destroy_process_group()  # whoever waits for this process sees it now
+        notices.let_speak(cause)
+        if cause is not error:
+            raise cause from error
+        raise
+    dist.destroy_process_group()
+
+
+def is_first_to_say(text: str) -> bool:
+    """Say whether no other process that torchrun started with this one has asked about the same text before.
+
+    True where they cannot tell: without torchrun, or when its store is gone.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return True
+    try:
+        said: int = _store(timedelta(seconds=5)).add(f"said/{hashlib.sha256(text.encode()).hexdigest()}", 1)
+    except (RuntimeError, AllmlpError):
+        return True
+    return said == 1
 
 
 def _store(timeout: timedelta) -> dist.Store:  # type: ignore[name-defined]

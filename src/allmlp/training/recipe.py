@@ -7,7 +7,7 @@ from allmlp.data import Augmentation, Preprocessing
 from allmlp.errors import ConfigError
 from allmlp.model import MixerConfig
 
-__all__ = ["DataConfig", "OptimizerConfig", "Recipe", "SavingConfig", "ScheduleConfig"]
+__all__ = ["DataConfig", "OptimizerConfig", "Recipe", "SavingConfig", "ScheduleConfig", "TransferConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +148,44 @@ class SavingConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TransferConfig:
+    """Which trained Mixer a run begins with, and how much of it the run changes.
+
+    Attributes:
+        checkpoint: what `load_checkpoint` takes, or "starter", the weights that come with allmlp; None begins with random
+            weights. The Mixer and its pre-processing are then the checkpoint's: of the recipe's own model only dropout and
+            stochastic depth count, of its data not the mean, the standard deviation and the interpolation.
+        image_size: (height, width) to train at; None is the checkpoint's. See `Checkpoint.at_resolution`.
+        trained_blocks: only the last so many blocks are trained, with what follows them; 0 trains the classifier alone;
+            None trains everything.
+        layer_decay: each block learns at this times the rate of the block after it, the last one at this times the
+            classifier's, as in BEiT (arXiv 2106.08254); 1 is one rate for all.
+    """
+
+    checkpoint: str | None = None
+    image_size: tuple[int, int] | None = None
+    trained_blocks: int | None = None
+    layer_decay: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.trained_blocks is not None and self.trained_blocks < 0:
+            raise ConfigError(
+                f"transfer.trained_blocks is {self.trained_blocks}; expected 0 for the classifier alone, a number of blocks, "
+                "or none for everything."
+            )
+        if not 0.0 < self.layer_decay <= 1.0:
+            raise ConfigError(
+                f"transfer.layer_decay is {self.layer_decay}; expected over 0 and at most 1, such as 0.75."
+            )
+        for name in ("image_size", "trained_blocks"):
+            if self.checkpoint is None and getattr(self, name) is not None:
+                raise ConfigError(
+                    f"transfer.{name} is {getattr(self, name)}, but training begins with random weights. "
+                    "Name a checkpoint with transfer.checkpoint (allmlp finetune --from), or leave it out."
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A training run.
 
@@ -175,6 +213,7 @@ class Recipe:
         sharded: each of several processes keeps a part of the weights, gradients and optimizer state (FSDP2), for Mixers that
             do not fit otherwise; slower than each keeping them all. The same steps but for rounding; one process ignores it.
         saving: see `SavingConfig`.
+        transfer: see `TransferConfig`.
         max_minutes: lower `num_epochs` at the start to what this machine trains in that time, measured on some steps.
     """
 
@@ -197,6 +236,7 @@ class Recipe:
     accumulation: int = 1
     on_nonfinite: Literal["stop", "skip"] = "stop"
     saving: SavingConfig = field(default_factory=SavingConfig)
+    transfer: TransferConfig = field(default_factory=TransferConfig)
     compile: bool = False
     activation_checkpointing: bool = False
     sharded: bool = False

@@ -11,6 +11,7 @@ from allmlp.data import ImageDataset, printable
 from allmlp.errors import ConfigError, DataError
 from allmlp.model import MixerConfig
 from allmlp.training.recipe import Recipe
+from allmlp.training.transfer import is_same_source
 
 __all__ = ["StoredRun", "check_same_photos", "recipe_to_continue", "stored_run"]
 
@@ -60,6 +61,7 @@ def recipe_to_continue(given: Recipe, run: StoredRun) -> Recipe:
         ConfigError: every setting that differs, with both values.
     """
     stored = to_dict(run.recipe)
+    given = _begun_alike(given, run.recipe)
     differences = [
         f"{key}: the run has {json.dumps(ours)}, now {json.dumps(theirs)}"
         for key, ours, theirs in _differences(stored, to_dict(given), "")
@@ -73,6 +75,17 @@ def recipe_to_continue(given: Recipe, run: StoredRun) -> Recipe:
         )
     data = replace(run.recipe.data, storage=given.data.storage, num_workers=given.data.num_workers)
     return replace(run.recipe, data=data, saving=given.saving, on_nonfinite=given.on_nonfinite, sharded=given.sharded)
+
+
+def _begun_alike(given: Recipe, stored: Recipe) -> Recipe:
+    """Return `given` with what the checkpoint decides that it begins with, where it is the run's; it may be gone since."""
+    source = stored.transfer.checkpoint
+    if source is None or not is_same_source(given.transfer.checkpoint, source):
+        return given
+    ours = stored.model
+    model = replace(ours, dropout=given.model.dropout, stochastic_depth=given.model.stochastic_depth)
+    data = replace(given.data, mean=stored.data.mean, std=stored.data.std, interpolation=stored.data.interpolation)
+    return replace(given, model=model, data=data, transfer=replace(given.transfer, checkpoint=source))
 
 
 def check_same_photos(dataset: ImageDataset, run: StoredRun) -> None:

@@ -26,6 +26,7 @@ from allmlp.training.saves import Saves, State
 from allmlp.training.schedule import learning_rate_factor
 from allmlp.training.state import TrainState
 from allmlp.training.stopping import StopRequest
+from allmlp.training.transfer import adapted, first_checkpoint
 
 __all__ = ["Session"]
 
@@ -51,6 +52,7 @@ class Session:
         feed: Feed,
         run: RunDirectory,
         ranks: Ranks,
+        checkpoint: Checkpoint | None,
         *,
         is_new: bool,
         progress: Logged,
@@ -63,9 +65,11 @@ class Session:
         self.device = torch.device(ranks.device).type
         self.environment = {**environment(self.device), "processes": str(ranks.count)}
         self.progress = progress
+        self._checkpoint = checkpoint  # what a new run begins with
         self._is_new = is_new
         self._saves = Saves(run.path / "resume", keep_every=recipe.saving.keep_every, warn=progress.message)
         self._last_save = time.monotonic()
+        self._save_by_time = False
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="allmlp-write")
         self._writing: Future[None] | None = None
         self._unwritten: dict[str, Checkpoint] = {}  # what a full disk, say, kept from being written
@@ -88,9 +92,26 @@ class Session:
             course = Course.from_facts(saved.facts, where=str(self.run.path / "resume"))
             self.run.set_results(course.results)
             self.progress.message(f"resumed at step {saved.step:,}, of {self._num_steps():,}")
-        elif not self._is_new:
+            return state, course
+        if not self._is_new:
             self.progress.message("resumed at step 0: this run was begun, and nothing of it was saved yet")
+        if self.recipe.transfer.checkpoint is not None:
+            self._begin_with_checkpoint(state)
+            self.save(state, course)  # the run goes on from this even if that checkpoint changes
         return state, course
+
+    def _begin_with_checkpoint(self, state: TrainState) -> None:
+        checkpoint = self._checkpoint
+        with self.ranks.failing_together():
+            if checkpoint is None:  # killed before its first save
+                checkpoint = first_checkpoint(self.recipe.transfer).with_new_head(self.dataset.class_names)
+                if adapted(self.recipe, checkpoint).model != self.recipe.model:
+                    raise CheckpointError(
+                        f"{self.recipe.transfer.checkpoint}: another Mixer than the one that {self.run.path} was begun with. "
+                        "Begin a new run with --out."
+                    )
+            state.begin_with(checkpoint.weights)
+        self._checkpoint = None  # its memory is not needed any more
 
     def _newest_save(self) -> State | None:
         """Return the newest sound save, which the writer finds and every process reads."""
@@ -119,9 +140,14 @@ class Session:
         return torch.compile(called) if self.recipe.compile else called
 
     def agree(self, stop: StopRequest) -> None:
-        """Tell all processes of a signal that one of them got."""
-        if self.ranks.count > 1:
-            stop.number = int(self.ranks.gather([float(stop.number or 0)]).max()) or None
+        """Let all processes know of a signal that one of them got, and go by the writer's clock."""
+        numbers, late = self.ranks.gather([float(stop.noted or 0), float(self._is_late())]).T
+        stop.number = int(numbers.max()) or None
+        self._save_by_time = bool(late[0])
+
+    def _is_late(self) -> bool:
+        minutes = self.recipe.saving.every_minutes
+        return minutes is not None and time.monotonic() - self._last_save > 60 * minutes
 
     def validate(self, state: TrainState, course: Course, *, speed: float, stop: StopRequest) -> None:
         """Score the averaged weights, add a line to the results, and keep the weights where they are the best so far.
@@ -129,7 +155,8 @@ class Session:
         Raises:
             ConfigError: a value that is not finite has come into the state.
         """
-        state.check_finite()
+        with self.ranks.failing_together():
+            state.check_finite()
 
         def check() -> None:
             self.agree(stop)
@@ -162,13 +189,9 @@ class Session:
             self._save_weights(state, "best")
 
     def is_save_due(self, step: int) -> bool:
-        """Say whether the recipe asks for a save after `step` steps."""
-        saving = self.recipe.saving
-        if saving.every_steps is not None and step and step % saving.every_steps == 0:
-            return True
-        if saving.every_minutes is None:
-            return False
-        return time.monotonic() - self._last_save > 60 * saving.every_minutes
+        """Say whether the recipe asks for a save after `step` steps; alike on all processes, which have agreed."""
+        every = self.recipe.saving.every_steps
+        return self._save_by_time or (every is not None and step > 0 and step % every == 0)
 
     def save(self, state: TrainState, course: Course) -> None:
         """Save what continuing takes, in the background, and the weights as they are now, for use.
@@ -176,7 +199,12 @@ class Session:
         Raises:
             ConfigError: a value that is not finite has come into the state.
         """
-        state.check_finite()
+        with self.ranks.failing_together():
+            state.check_finite()
+        self.keep(state, course)
+
+    def keep(self, state: TrainState, course: Course) -> None:
+        """Save a state that was found finite, as `save` does: without the other processes, unless it is divided among them."""
         self._last_save = time.monotonic()
         if not self.ranks.is_writer and not state.is_sharded:
             return
@@ -224,7 +252,8 @@ class Session:
             weights=weights,
             preprocessing=self.feed.preprocessing,
             class_names=self.feed.class_names,
-            source=f"trained by allmlp, recipe {self.recipe.name}, seed {self.recipe.seed}, step {state.step}",
+            source=f"trained by allmlp, recipe {self.recipe.name}, seed {self.recipe.seed}, step {state.step}"
+            + (f", from {first}" if (first := self.recipe.transfer.checkpoint) is not None else ""),
         )
         if self._writing is not None:
             self._writing.result()

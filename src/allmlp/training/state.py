@@ -12,6 +12,7 @@ from allmlp.training.optimizer import Optimizer
 from allmlp.training.ranks import ONE_PROCESS, Ranks
 from allmlp.training.recipe import Recipe
 from allmlp.training.sharding import local_part, part_like, shard, whole
+from allmlp.training.transfer import learning_rate_scales
 
 __all__ = ["TrainState"]
 
@@ -40,7 +41,11 @@ class TrainState:
         if self.is_sharded:
             shard(self.model, ranks)
         self.model.activation_checkpointing = recipe.activation_checkpointing
-        self.optimizer = Optimizer(self.model, recipe.optimizer)
+        names = [name for name, _ in self.model.named_parameters()]
+        scales = learning_rate_scales(names, recipe.transfer, recipe.model.num_blocks)
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(scales[name] > 0.0)
+        self.optimizer = Optimizer(self.model, recipe.optimizer, scales)
         self._ema_decay = recipe.ema_decay
         self._parameters: list[Tensor] = list(self.model.parameters())
         self.average = (
@@ -110,16 +115,23 @@ class TrainState:
         if wanted != found:
             odd = sorted(name for name in wanted | found if wanted.get(name) != found.get(name))
             raise CheckpointError(f"{where}: saved by another model or recipe; these differ: {', '.join(odd[:20])}.")
-        with torch.no_grad():
-            for place, (name, parameter) in enumerate(self.model.named_parameters()):
-                parameter.copy_(part_like(tensors[f"model/{name}"], parameter))
-                if self.average is not None:
-                    self.average[place].copy_(part_like(tensors[f"average/{name}"], parameter))
+        self._take_over(tensors, "model/", "average/")
         prefix = "optimizer/"
         self.optimizer.load(
             {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
         )
         self.step = step
+
+    def begin_with(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over the weights of a checkpoint of this model, in any precision."""
+        self._take_over({name: value.float() for name, value in weights.items()}, "", "")
+
+    def _take_over(self, tensors: Mapping[str, Tensor], model: str, average: str) -> None:
+        with torch.no_grad():
+            for place, (name, parameter) in enumerate(self.model.named_parameters()):
+                parameter.copy_(part_like(tensors[f"{model}{name}"], parameter))
+                if self.average is not None:
+                    self.average[place].copy_(part_like(tensors[f"{average}{name}"], parameter))
 
     def step_optimizer(self, norm: float, factor: float) -> None:
         """Take the step that the gradients, of global norm `norm`, ask for, and move the average."""

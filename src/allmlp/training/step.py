@@ -36,8 +36,9 @@ def update(
         ConfigError: the loss or the gradient is not finite, and the recipe stops there; or the weights are not, which no
             later step can mend.
     """
-    # Dropout draws from torch's generator: seeding it anew makes it, too, a function of (seed, step).
-    torch.manual_seed(recipe.seed * 1_000_003 + state.step)
+    # Dropout draws from torch's generator: seeding it anew makes it, too, a function of (seed, step), and of the process,
+    # lest all drop the same in their parts of the batch.
+    torch.manual_seed((recipe.seed * 1_000_003 + state.step) * ranks.count + ranks.rank)
     state.optimizer.zero_grad()
     value = 0.0
     for number, part in enumerate(batch.parts(recipe.accumulation), start=1):
@@ -48,15 +49,14 @@ def update(
             loss = loss / recipe.accumulation
             value += float(loss.detach())
             loss.backward()  # type: ignore[no-untyped-call]
-    # Decided from what all processes have, so that all decide alike.
-    value = float(ranks.gather([value]).mean())
-    if not math.isfinite(value):
-        return _not_finite("loss", value, state, recipe)
     norm = state.optimizer.gradient_norm()
-    if not math.isfinite(norm):
-        return _not_finite("gradient's norm", norm, state, recipe)
+    # Decided from what all processes have, so that all decide alike.
+    losses, norms = ranks.gather([value, norm]).T
+    for what, values in (("loss", losses), ("gradient's norm", norms)):
+        if not math.isfinite(values.mean()):
+            return _not_finite(what, float(values.mean()), state, recipe, ranks)
     state.step_optimizer(norm, factor)
-    return value
+    return float(losses.mean())
 
 
 def _sending(model: object, *, enabled: bool) -> contextlib.AbstractContextManager[None]:
@@ -67,13 +67,15 @@ def _sending(model: object, *, enabled: bool) -> contextlib.AbstractContextManag
     return waiting
 
 
-def _not_finite(what: str, value: float, state: TrainState, recipe: Recipe) -> float:
-    state.check_finite()
-    if recipe.on_nonfinite == "stop":
-        raise ConfigError(
-            f"The {what} became {value} at step {state.step + 1}; the weights before it are kept. "
-            f"Lower the learning rate (--set optimizer.learning_rate={recipe.optimizer.learning_rate / 3:.1g}), "
-            "clip gradients (--set optimizer.clip_norm=1.0), or leave such steps out (--on-nonfinite skip)."
-        )
+def _not_finite(what: str, value: float, state: TrainState, recipe: Recipe, ranks: Ranks) -> float:
+    with ranks.failing_together():
+        state.check_finite()
+    with ranks.failing_together():
+        if recipe.on_nonfinite == "stop":
+            raise ConfigError(
+                f"The {what} became {value} at step {state.step + 1}; the weights before it are kept. "
+                f"Lower the learning rate (--set optimizer.learning_rate={recipe.optimizer.learning_rate / 3:.1g}), "
+                "clip gradients (--set optimizer.clip_norm=1.0), or leave such steps out (--on-nonfinite skip)."
+            )
     state.skip_step()
     return math.nan

@@ -1,7 +1,9 @@
 """SIGINT and SIGTERM: while training, the step is finished and saved before the process ends."""
 
+import contextlib
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
@@ -11,27 +13,35 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal ended the run; `exit_code` is what the process exits with, 130 or 143."""
+    """A signal ended the run; `exit_code` is what the process exits with, 130 or 143.
 
-    def __init__(self, number: int) -> None:
+    `is_shared` says that all processes of a training end by it at the same place.
+    """
+
+    def __init__(self, number: int, *, is_shared: bool = False) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.number = number
         self.exit_code = 128 + number
+        self.is_shared = is_shared
 
 
 class StopRequest:
     """Takes the two signals while it is entered.
 
-    Until `patient` is set a signal ends the run at once: there is nothing to save yet. From then on it is noted, and the
-    loop asks `requested` between steps; further signals change nothing. Outside the main thread, where Python allows no
-    handlers, it never asks for anything.
+    Until `patient` is set a signal ends the run at once: there is nothing to save yet. From then on it is `noted`. It counts
+    when all processes that train together have agreed on it (`number`), which the loop asks for between steps: one that
+    comes on one of them right after they have agreed waits until they do again. Further signals change nothing.
+    Outside the main thread, where Python allows no handlers, it never asks for anything.
 
     Attributes:
         patient: whether a signal waits for the loop.
-        number: the signal that was taken, None without.
+        noted: the signal that this process got, None without.
+        number: the signal that the run ends by, None without.
     """
 
     def __init__(self) -> None:
         self.patient = False
+        self.noted: int | None = None
         self.number: int | None = None
         self._before: dict[int, Any] = {}
 
@@ -52,9 +62,18 @@ class StopRequest:
     def check(self) -> None:
         """Raise `Stopped` when a signal waits."""
         if self.number is not None:
-            raise Stopped(self.number)
+            raise Stopped(self.number, is_shared=True)
+
+    @contextlib.contextmanager
+    def behind_errors(self) -> Iterator[None]:
+        """Let no signal take the place of an error that leaves the block: torchrun ends all when one process fails."""
+        try:
+            yield
+        except BaseException:
+            self.patient = True
+            raise
 
     def _take(self, number: int, _frame: FrameType | None) -> None:
-        self.number = self.number or number
+        self.noted = self.noted or number
         if not self.patient:
-            raise Stopped(self.number)
+            raise Stopped(self.noted)

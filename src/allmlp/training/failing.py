@@ -1,0 +1,114 @@
+"""What ends one of several processes ends all of them, with one message.
+
+A process that fails leaves a notice before its connections close. The others find their connections broken, read the notice,
+and end alike. Where there is none, its process was killed, or hangs.
+"""
+
+import contextlib
+import json
+from datetime import timedelta
+from typing import Any
+
+import torch.distributed as dist
+
+from allmlp import errors
+from allmlp.errors import AllmlpError, ProcessLostError
+from allmlp.training.stopping import Stopped
+
+__all__ = ["Notices"]
+
+_PATIENCE = timedelta(seconds=5)  # for what another process is about to do; it may be dead
+_FAILED, _NOTICE, _SPOKEN = "failed", "notice", "spoken"
+
+
+class Notices:
+    """What the processes of one attempt of torchrun leave for each other when they fail, in the store they met at."""
+
+    def __init__(self, store: dist.Store, *, rank: int, count: int) -> None:  # type: ignore[name-defined]
+        self._store = store
+        self._rank = rank
+        self._count = count
+        self._ending: BaseException | None = None
+
+    def explain(self, error: BaseException) -> BaseException:
+        """Return what this process ends by, given what was raised in it: the first failure of all processes.
+
+        What all raise at the same place is returned as it is. So is a failure of this process that no other one came before,
+        but told as of this process. Calling it again changes nothing.
+        """
+        if error is self._ending or getattr(error, "is_shared", False):
+            return error
+        try:
+            self._store.set(f"here/{self._rank}", b"1")
+            if self._store.add(_FAILED, 1) == 1:
+                self._ending = self._own(error)
+                self._store.set(_NOTICE, json.dumps(self._notice(self._ending)))
+            else:
+                self._store.wait([_NOTICE], _PATIENCE)
+                self._ending = _told(json.loads(self._store.get(_NOTICE)))
+        except RuntimeError:  # the store went with its host
+            self._ending = self._own(error)
+        return self._ending
+
+    def let_speak(self, error: BaseException) -> None:
+        """Return once the process that speaks for all is on its way out: torchrun ends the others at the first that goes."""
+        is_speaker = self._rank == 0 if getattr(error, "is_shared", False) else not _is_silent(error)
+        with contextlib.suppress(RuntimeError):
+            if is_speaker:
+                self._store.set(_SPOKEN, b"1")
+            else:
+                self._store.wait([_SPOKEN], _PATIENCE)
+
+    def _own(self, error: BaseException) -> BaseException:
+        me = f"process {self._rank} of {self._count}"
+        if isinstance(error, RuntimeError) and _is_lost(error):
+            return ProcessLostError(f"{me} {self._loss(str(error))}")
+        return type(error)(f"{me}: {error}") if isinstance(error, AllmlpError) else error
+
+    def _loss(self, reason: str) -> str:
+        advice = (
+            "Nothing is wrong with what was saved: start the same command with --resume again and it goes on "
+            "(torchrun --max-restarts 3 does so by itself)."
+        )
+        if not ("Timed out" in reason or "timeout" in reason):
+            return (
+                f"lost the connection to another one, which was killed, ran out of memory, or whose machine has gone; "
+                f"torchrun's report below names it. {advice}"
+            )
+        return (
+            f"waited as long as ALLMLP_TIMEOUT_S allows for {self._missing()}: stopped, or busy for longer than that. {advice} "
+            "Where a step or a batch of validation takes longer, set ALLMLP_TIMEOUT_S higher (seconds)."
+        )
+
+    def _missing(self) -> str:
+        """Return who has not come here: those who wait for the same process give up at about the same time."""
+        others = [rank for rank in range(self._count) if rank != self._rank]
+        with contextlib.suppress(RuntimeError):
+            self._store.wait([f"here/{rank}" for rank in others], _PATIENCE)
+        missing = [str(rank) for rank in others if not self._store.check([f"here/{rank}"])]
+        return f"process {', '.join(missing)}, which gives no answer" if missing else "another one"
+
+    def _notice(self, error: BaseException) -> dict[str, Any]:
+        if isinstance(error, Stopped):
+            return {"kind": "Stopped", "number": error.number}
+        if isinstance(error, AllmlpError):
+            return {"kind": type(error).__name__, "text": str(error)}
+        what = f"process {self._rank} of {self._count} failed: {type(error).__name__}: {error}"
+        return {"kind": "AllmlpError", "text": what}
+
+
+def _told(notice: dict[str, Any]) -> BaseException:
+    if notice["kind"] == "Stopped":
+        return Stopped(notice["number"])
+    error: AllmlpError = getattr(errors, notice["kind"])(notice["text"])
+    error.is_told_elsewhere = True
+    return error
+
+
+def _is_silent(error: BaseException) -> bool:
+    return isinstance(error, Stopped) or getattr(error, "is_told_elsewhere", False)
+
+
+def _is_lost(error: RuntimeError) -> bool:
+    """Whether it says that another process could not be reached. gloo has no type of its own for that."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error) or "pair closure" in str(error)

@@ -1,0 +1,72 @@
+"""Beginning with a trained Mixer: which one, what of it learns, and how fast."""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from allmlp.checkpoints import Checkpoint, load_checkpoint
+from allmlp.errors import ConfigError
+from allmlp.training.recipe import Recipe, TransferConfig
+
+__all__ = ["adapted", "first_checkpoint", "is_same_source", "learning_rate_scales"]
+
+
+def first_checkpoint(transfer: TransferConfig) -> Checkpoint:
+    """Read the checkpoint that a run begins with, at the size that it trains at.
+
+    Raises:
+        CheckpointError: nothing usable there.
+        ConfigError: an image size or a number of blocks that cannot be.
+    """
+    assert transfer.checkpoint is not None
+    checkpoint = load_checkpoint(transfer.checkpoint)
+    if transfer.trained_blocks is not None and transfer.trained_blocks > checkpoint.config.num_blocks:
+        raise ConfigError(
+            f"transfer.trained_blocks is {transfer.trained_blocks}, but {transfer.checkpoint} has "
+            f"{checkpoint.config.num_blocks} blocks. Leave it out to train everything."
+        )
+    return checkpoint if transfer.image_size is None else checkpoint.at_resolution(transfer.image_size)
+
+
+def adapted(recipe: Recipe, checkpoint: Checkpoint) -> Recipe:
+    """Return a recipe with the Mixer and the pre-processing of the checkpoint that it begins with."""
+    source = recipe.transfer.checkpoint
+    assert source is not None
+    if Path(source).exists():
+        source = str(Path(source).absolute())  # the run may go on from another folder
+    model = dataclasses.replace(
+        checkpoint.config,
+        num_classes=recipe.model.num_classes,
+        dropout=recipe.model.dropout,
+        stochastic_depth=recipe.model.stochastic_depth,
+    )
+    used = checkpoint.preprocessing
+    data = dataclasses.replace(recipe.data, mean=used.mean, std=used.std, interpolation=used.interpolation)
+    return dataclasses.replace(
+        recipe, model=model, data=data, transfer=dataclasses.replace(recipe.transfer, checkpoint=source)
+    )
+
+
+def is_same_source(given: str | None, stored: str | None) -> bool:
+    """Whether a checkpoint that was named is the one that a run has begun with."""
+    return given == stored or (given is not None and str(Path(given).absolute()) == stored)
+
+
+def learning_rate_scales(names: Sequence[str], transfer: TransferConfig, num_blocks: int) -> dict[str, float]:
+    """Return what the learning rate of each parameter is multiplied by; 0 for those that are not trained."""
+    first_trained = 0 if transfer.trained_blocks is None else num_blocks + 1 - transfer.trained_blocks
+    scales = {}
+    for name in names:
+        depth = _depth(name, num_blocks)
+        is_trained = name.startswith("head.") if transfer.trained_blocks == 0 else depth >= first_trained
+        scales[name] = transfer.layer_decay ** (num_blocks + 1 - depth) if is_trained else 0.0
+    return scales
+
+
+def _depth(name: str, num_blocks: int) -> int:
+    """Return 0 for the patch projection, 1 for the first block, and num_blocks + 1 for what follows the last."""
+    if name.startswith("patch_projection."):
+        return 0
+    block = re.match(r"blocks\.(\d+)\.", name)
+    return num_blocks + 1 if block is None else int(block[1]) + 1

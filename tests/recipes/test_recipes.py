@@ -13,12 +13,15 @@ from PIL import Image
 
 from allmlp import Recipe, train
 from allmlp.config import override
-from allmlp.data import open_dataset
+from allmlp.data import hold_out, open_dataset
 from allmlp.errors import ConfigError, DataError
 from allmlp.recipes import RECIPES, load_recipe, recipe_for
 from allmlp.training import Silence
-from allmlp.training.prepare import prepare
+from allmlp.training.feed import Feed
+from allmlp.training.prepare import resolved
+from allmlp.training.ranks import ONE_PROCESS
 from allmlp.training.schedule import learning_rate_factor
+from allmlp.training.state import TrainState
 from allmlp.training.step import update
 
 
@@ -44,15 +47,16 @@ def two_steps(recipe):
 def test_every_recipe_takes_two_steps_and_says_what_it_claims(name, tmp_path):
     recipe = two_steps(load_recipe(name))
     assert recipe.name == name
-    data, quiet = photos(tmp_path / "train.parquet", 22, 40), Silence()
-    with prepare(recipe, data, tmp_path / "run", device="cpu", progress=quiet, resume=False) as session:
-        state, _ = session.begin()
-        before = {key: value.clone() for key, value in state.model.state_dict().items()}
-        num_steps = session.feed.num_steps(session.recipe)
-        for step, batch in enumerate(session.feed.batches(first_step=0, num_steps=num_steps)):
-            factor = learning_rate_factor(recipe.schedule, step=step, num_steps=num_steps)
-            assert math.isfinite(update(state, state.model, batch, session.recipe, factor))
-        after = state.model.state_dict()
+    data = open_dataset(photos(tmp_path / "train.parquet", 22, 40))
+    dataset = hold_out(data, fraction=recipe.data.holdout, seed=recipe.seed)
+    recipe = resolved(recipe, dataset, "cpu")
+    feed, state = Feed(recipe, dataset, ranks=ONE_PROCESS, progress=Silence()), TrainState(recipe)
+    before = {key: value.clone() for key, value in state.model.state_dict().items()}
+    num_steps = feed.num_steps(recipe)
+    for step, batch in enumerate(feed.batches(first_step=0, num_steps=num_steps)):
+        factor = learning_rate_factor(recipe.schedule, step=step, num_steps=num_steps)
+        assert math.isfinite(update(state, state.model, batch, recipe, factor))
+    after = state.model.state_dict()
     assert state.step == 2
     # The classifier starts at zero, so what lies below it learns from the second step on.
     assert not [key for key, value in before.items() if torch.equal(value, after[key])]

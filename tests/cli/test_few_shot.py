@@ -100,6 +100,29 @@ def test_validation_is_scored_where_there_is_no_test_or_it_is_asked_for(data, sa
     assert allmlp("evaluate", saved_checkpoint, data, "--shots", "2", "--split", "val").code == 2
 
 
+def test_photos_that_the_model_was_trained_on_are_counted(data, saved_checkpoint, tmp_path, allmlp):
+    run = tmp_path / "run"
+    shutil.copytree(saved_checkpoint, run / "checkpoints" / "best")
+    train = open_dataset(data).splits["train"].identities
+    (run / "split.json").write_text(json.dumps({"train": train[4:], "validation": train[:4]}))
+    (run / "recipe.json").write_text("{}")
+    words = "The model was trained on 20 train photos of the same names"
+    outcome = allmlp("evaluate", run, data, "--shots", "2")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert words in outcome.out
+    found = json.loads(allmlp("evaluate", run, data, "--shots", "2", "--json").out)
+    assert (
+        found["remark"]
+        == "Divided as the run's split.json says. "
+        + words
+        + ": its features fit them too well to choose a regularisation by them."
+    )
+    # A flat folder is divided as the run divided it, and its validation photos are scored.
+    flat = allmlp("evaluate", run, data / "train", "--shots", "2", "--json")
+    assert json.loads(flat.out)["num_examples"] == 4
+    assert json.loads(flat.out)["split"] == "validation"
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

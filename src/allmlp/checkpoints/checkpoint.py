@@ -132,7 +132,8 @@ class Checkpoint:
     def with_new_head(self, class_names: Sequence[str]) -> "Checkpoint":
         """Return this Mixer with a classifier for other classes: a class that stays, by name, keeps its row; others are zero.
 
-        Of ImageNet's classes their synsets (n01440764) count as names, too.
+        The temperature, fitted on other classes, begins at 1 again. Of ImageNet's classes their synsets (n01440764) count as
+        names, too.
         """
         import torch
 
@@ -149,6 +150,7 @@ class Checkpoint:
             config=replace(self.config, num_classes=len(class_names)),
             weights={**self.weights, "head.weight": weight, "head.bias": bias},
             class_names=tuple(class_names),
+            temperature=self.temperature if tuple(class_names) == self.class_names else 1.0,
             source=f"{self.source}; a new head of {len(class_names):,} classes, of which {len(kept):,} are kept",
         )
 

@@ -4,9 +4,9 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from allmlp.cli.console import aligned, command_line, heading, next_commands, note
+from allmlp.cli.console import aligned, command_line, heading, next_commands
 from allmlp.cli.splits import divided, saved_split
 from allmlp.errors import ConfigError, DataError
 
@@ -36,6 +36,7 @@ class _Photos(NamedTuple):
     train: "Split"
     name: str
     scored: "Split"
+    remark: str
 
 
 def parse_shots(text: str) -> tuple[int, ...]:
@@ -82,7 +83,8 @@ def evaluate_few_shot(
     if not as_json:
         for line in dataset.notes:
             print(line)
-        print(f"{len(examples):,} examples of train, {len(photos.scored):,} photos of {photos.name} to score")
+        counts = f"{len(examples):,} examples of train, {len(photos.scored):,} photos of {photos.name} to score."
+        print(f"{counts} {photos.remark}".rstrip())
     embedder = Embedder(loaded, device=device, batch_size=batch_size)
     features, scored = embedder.embed_split(examples), embedder.embed_split(photos.scored)
     results = few_shot(
@@ -97,8 +99,9 @@ def evaluate_few_shot(
         seed=options.seed,
     )
     if as_json:
-        facts = {"checkpoint": checkpoint, "data": dataset.source, "split": photos.name, "seed": options.seed}
-        facts["num_examples"] = len(photos.scored)
+        facts: dict[str, Any] = {"checkpoint": checkpoint, "data": dataset.source, "split": photos.name}
+        facts["seed"] = options.seed
+        facts |= {"num_examples": len(photos.scored), "remark": photos.remark}
         print(json.dumps({**facts, "few_shot": [one.to_dict() for one in results]}, indent=2, allow_nan=False))
         return
     _print(results)
@@ -116,7 +119,8 @@ def evaluate_few_shot(
 def _choose(dataset: "ImageDataset", checkpoint: str, wanted: str | None) -> _Photos:
     from allmlp.data import printable, split_named
 
-    splits, is_divided = divided(dataset, saved_split(Path(checkpoint)))
+    saved = saved_split(Path(checkpoint))
+    splits, is_divided = divided(dataset, saved)
     source, found = printable(dataset.source), ", ".join(splits)
     name = split_named(wanted or "") or wanted
     if name == "train":
@@ -135,9 +139,14 @@ def _choose(dataset: "ImageDataset", checkpoint: str, wanted: str | None) -> _Ph
         )
     if name not in splits:
         raise ConfigError(f"--split {name}: {source} has no such split. It has: {found}.")
-    if is_divided:
-        note("Divided as the run's split.json says.")
-    return _Photos(splits["train"], name, splits[name])
+    remark = "Divided as the run's split.json says." if is_divided else ""
+    num_known = len(set(splits["train"].identities) & set(saved.get("train", ())))
+    if num_known:
+        remark += (
+            f" The model was trained on {num_known:,} train photos of the same names: its features fit them too well to choose "
+            "a regularisation by them."
+        )
+    return _Photos(splits["train"], name, splits[name], remark.strip())
 
 
 def _print(results: "Sequence[FewShot]") -> None:

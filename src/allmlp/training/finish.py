@@ -14,7 +14,7 @@ from allmlp.training.session import Session
 
 __all__ = ["TrainResult", "finish"]
 
-# With fewer photos a fitted temperature would be chance: of 30, its standard error is already about a quarter.
+# With fewer photos a fitted temperature would be chance: of 30, its standard error is a fifth where half are right.
 _LEAST_PHOTOS_FOR_TEMPERATURE = 30
 
 

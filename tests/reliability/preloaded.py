@@ -1,7 +1,9 @@
 """What `allmlp train` imports, for the process that sessions are forked from: seconds, once instead of each time."""
 
 import matplotlib.pyplot  # noqa: F401
-import torch._dynamo  # noqa: F401  what torch.optim imports when the first optimizer is made
+import torch._dynamo
+import torch.distributed.fsdp
+import torch.distributed.run  # noqa: F401  what starts the processes of a job
 
 import allmlp.cli.main
 import allmlp.report

@@ -58,11 +58,11 @@ def run(case: Case, stage: Stage, folder: Path) -> Outcome:
     """Send the signals, look at what is left, continue to the end, and compare."""
     path, setting = folder / "run", Setting(case.storage, save_every=case.save_every)
     command = stage.command(path, setting)
-    shared = _shared_memory()
+    shared = shared_memory()
     faults = [{"place": place, "step": step, "signal": number} for number, place, step in case.signals]
     ended = started(command, path, faults)
     problems = _problems(case, ended, path)
-    problems += [f"left in {SHARED_MEMORY}: {name}" for name in sorted(_shared_memory() - shared) if not _is_used(name)]
+    problems += [f"left in {SHARED_MEMORY}: {name}" for name in sorted(shared_memory() - shared) if not is_used(name)]
     saved = case.step or 0
     reference = stage.reference(setting)
     outcome = outcome_of_the_end(command, path, reference, (saved,), problems)
@@ -103,11 +103,11 @@ def _descendants(leader: int) -> list[int]:
     return left
 
 
-def _shared_memory() -> set[str]:
+def shared_memory() -> set[str]:
     return {path.name for path in SHARED_MEMORY.iterdir()} if SHARED_MEMORY.is_dir() else set()
 
 
-def _is_used(name: str) -> bool:
+def is_used(name: str) -> bool:
     """Whether a living process, which is none of ours, has the file open or mapped; other programs may be at work here."""
     for process in psutil.process_iter():
         try:

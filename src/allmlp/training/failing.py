@@ -6,7 +6,8 @@ and end alike. Where there is none, its process was killed, or hangs.
 
 import contextlib
 import json
-from datetime import timedelta
+import os
+import time
 from typing import Any
 
 import torch.distributed as dist
@@ -17,7 +18,8 @@ from allmlp.training.stopping import Stopped
 
 __all__ = ["Notices"]
 
-_PATIENCE = timedelta(seconds=5)  # for what another process is about to do; it may be dead
+# Seconds to wait for what another process is about to do, which may be dead: to come, and to say what it knows.
+_COMING_S, _SPEAKING_S = 5.0, 10.0
 _FAILED, _NOTICE, _SPOKEN = "failed", "notice", "spoken"
 
 
@@ -44,20 +46,34 @@ class Notices:
                 self._ending = self._own(error)
                 self._store.set(_NOTICE, json.dumps(self._notice(self._ending)))
             else:
-                self._store.wait([_NOTICE], _PATIENCE)
-                self._ending = _told(json.loads(self._store.get(_NOTICE)))
-        except RuntimeError:  # the store went with its host
+                is_there = self._wait_for([_NOTICE], _SPEAKING_S)
+                self._ending = _told(json.loads(self._store.get(_NOTICE))) if is_there else self._own(error)
+        except RuntimeError:  # the store went with its machine: one process of each machine that is left speaks
             self._ending = self._own(error)
+            if isinstance(self._ending, ProcessLostError):
+                self._ending.is_told_elsewhere = os.environ.get("LOCAL_RANK", "0") != "0"
         return self._ending
 
     def let_speak(self, error: BaseException) -> None:
         """Return once the process that speaks for all is on its way out: torchrun ends the others at the first that goes."""
-        is_speaker = self._rank == 0 if getattr(error, "is_shared", False) else not _is_silent(error)
+        if isinstance(error, Stopped) or getattr(error, "is_shared", False):
+            is_speaker = self._rank == 0
+        else:
+            is_speaker = not getattr(error, "is_told_elsewhere", False)
         with contextlib.suppress(RuntimeError):
             if is_speaker:
                 self._store.set(_SPOKEN, b"1")
             else:
-                self._store.wait([_SPOKEN], _PATIENCE)
+                self._wait_for([_SPOKEN], _COMING_S)
+
+    def _wait_for(self, keys: list[str], seconds: float) -> bool:
+        """Say whether the store has had all keys before the time is up. Its own way of waiting complains at the end."""
+        ends = time.monotonic() + seconds
+        while not self._store.check(keys):
+            if time.monotonic() > ends:
+                return False
+            time.sleep(0.02)
+        return True
 
     def _own(self, error: BaseException) -> BaseException:
         me = f"process {self._rank} of {self._count}"
@@ -83,10 +99,9 @@ class Notices:
     def _missing(self) -> str:
         """Return who has not come here: those who wait for the same process give up at about the same time."""
         others = [rank for rank in range(self._count) if rank != self._rank]
-        with contextlib.suppress(RuntimeError):
-            self._store.wait([f"here/{rank}" for rank in others], _PATIENCE)
+        self._wait_for([f"here/{rank}" for rank in others], _COMING_S)
         missing = [str(rank) for rank in others if not self._store.check([f"here/{rank}"])]
-        return f"process {', '.join(missing)}, which gives no answer" if missing else "another one"
+        return f"process {', '.join(missing)}, which gives no answer" if missing else "another one, which has come now"
 
     def _notice(self, error: BaseException) -> dict[str, Any]:
         if isinstance(error, Stopped):
@@ -103,10 +118,6 @@ def _told(notice: dict[str, Any]) -> BaseException:
     error: AllmlpError = getattr(errors, notice["kind"])(notice["text"])
     error.is_told_elsewhere = True
     return error
-
-
-def _is_silent(error: BaseException) -> bool:
-    return isinstance(error, Stopped) or getattr(error, "is_told_elsewhere", False)
 
 
 def _is_lost(error: RuntimeError) -> bool:

@@ -80,6 +80,7 @@ def _loop(session: Session, state: TrainState, course: Course, stop: StopRequest
             if stop.requested or state.step == num_steps or session.is_save_due(state.step):
                 course.seconds = seconds_before + time.perf_counter() - started
                 session.save(state, course)
+                session.agree(stop)  # on a signal that came meanwhile: the save for it has been made
             stop.check()
             if state.step == num_steps:
                 break

@@ -6,6 +6,7 @@ torchrun starts them and says so in the environment. Without it there is one pro
 import contextlib
 import hashlib
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,6 +26,7 @@ __all__ = ["ONE_PROCESS", "Ranks", "is_first_to_say", "join_ranks"]
 # A process that neither computes nor ends (stopped, a machine gone) ends the job after so long. A step, a validation batch or
 # the reading of all photos must take less.
 _DEFAULT_TIMEOUT_S = 600.0
+_MEETING_S = 40.0  # torchrun's store is there before its processes are
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,10 @@ def join_ranks(device: str) -> Iterator[Ranks]:
         dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=timeout)
     except (RuntimeError, ValueError) as error:
         address = f"{os.environ.get('MASTER_ADDR', '?')}:{os.environ.get('MASTER_PORT', '?')}"
-        raise ConfigError(f"process {rank} of {count} could not meet the others at {address}: {error}") from error
+        raise ConfigError(
+            f"process {rank} of {count} could not meet the others at {address}: {error}. Start all of them at once, and with "
+            "a port that no other program uses (torchrun --standalone finds one)."
+        ) from error
     notices = Notices(store, rank=rank, count=count)
     try:
         yield Ranks(rank, count, device, notices)
@@ -195,9 +200,29 @@ def _store(timeout: timedelta) -> dist.Store:  # type: ignore[name-defined]
     if not address or not port:
         raise ConfigError("MASTER_ADDR and MASTER_PORT are missing in the environment. Start with torchrun.")
     is_host = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True" and _number("RANK", 0) == 0
-    store = dist.TCPStore(address, port, is_master=is_host, timeout=timeout)  # type: ignore[attr-defined]
+    store = _connected(address, port, is_host=is_host, timeout=min(timeout, timedelta(seconds=_MEETING_S)))
+    store.set_timeout(timeout)
     prefix = f"allmlp/{_number('TORCHELASTIC_RESTART_COUNT', 0)}"
     return dist.PrefixStore(prefix, store)  # type: ignore[attr-defined]
+
+
+def _connected(address: str, port: int, *, is_host: bool, timeout: timedelta) -> dist.Store:  # type: ignore[name-defined]
+    """Connect from a thread: torch waits for ever for the first word of another program that listens there and says nothing."""
+    found: list[Any] = []
+
+    def connect() -> None:
+        try:
+            found.append(dist.TCPStore(address, port, is_master=is_host, timeout=timeout))  # type: ignore[attr-defined]
+        except (RuntimeError, ValueError) as error:
+            found.append(error)
+
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(timeout.total_seconds() + 5.0)  # torch's own message is better, where it comes
+    store = found[0] if found else RuntimeError("whoever listens there gives no answer")
+    if isinstance(store, Exception):
+        raise store
+    return store
 
 
 def _number(name: str, default: int) -> int:

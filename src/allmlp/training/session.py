@@ -8,7 +8,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from allmlp.checkpoints import Checkpoint, save_checkpoint
 from allmlp.data import ImageDataset
@@ -20,6 +19,7 @@ from allmlp.training.pace import affordable_epochs
 from allmlp.training.progress import Logged
 from allmlp.training.ranks import Ranks
 from allmlp.training.recipe import Recipe
+from allmlp.training.replicas import replicated
 from allmlp.training.run import RunDirectory
 from allmlp.training.save_folder import read_save
 from allmlp.training.saves import Saves, State
@@ -135,8 +135,7 @@ class Session:
         """Return what the loop calls for the model: compiled and averaging its gradients over processes, as need be."""
         called: nn.Module = state.model
         if self.ranks.count > 1 and not state.is_sharded:
-            devices = [self.ranks.device] if self.device == "cuda" else None
-            called = DistributedDataParallel(state.model, device_ids=devices)
+            called = replicated(state.model, self.ranks)
         return torch.compile(called) if self.recipe.compile else called
 
     def agree(self, stop: StopRequest) -> None:

@@ -156,6 +156,21 @@ def catalogue():
     return text
 
 
+def balance():
+    result = read("experiments/balance/results/balance.json")
+    rows = result["rows"]
+    runs = rows["plain"]["top1"]["n"]
+    text = "| | test top-1 % | balanced accuracy % | right of the rare classes' photos % |\n|---|---|---|---|\n"
+    for name, row in rows.items():
+        cells = " | ".join(percent(row[key]) for key in ("top1", "balanced_accuracy", "rare_recall"))
+        text += f"| {name} | {cells} |\n"
+    return (
+        "The embedded clothing photos with every other class cut to a tenth, recipe `demo`, "
+        f"{result['num_epochs']} epochs, {result['num_training']} photos before holding out, "
+        f"{'one run each' if runs == 1 else f'{runs} seeds (mean ± std)'}:\n\n{text}\n{caption(result)}"
+    )
+
+
 def reliability():
     result = read("tests/reliability/results/reliability.json")
     groups = {}
@@ -190,11 +205,31 @@ def reliability_figure(outcomes):
     return "the newest sound save found, each time"
 
 
+def few_shot():
+    result = read("benchmarks/results/few_shot.json")
+    text = (
+        "| examples | classes | photos scored | seconds (median) | of processor time "
+        "| the normal equations, 31 times, leaving none out |\n|---|---|---|---|---|---|\n"
+    )
+    for case in result["cases"]:
+        text += (
+            f"| {case['num_examples']:,} | {case['num_classes']:,} | {case['num_scored']:,} | {case['seconds']['median']:.1f} "
+            f"| {case['processor_seconds']['median']:.1f} | {case['normal_equations_seconds']:.1f} |\n"
+        )
+    largest = max(result["largest_difference"].values())
+    return (
+        f"{result['num_features']} features, {result['num_penalties']} regularisations, every example left out for each:\n\n"
+        f"{text}\nThe largest difference from NumPy's normal equations: {largest:.0e} of the largest score. {caption(result)}"
+    )
+
+
 # By the page that they stand in.
 TABLES = {
     "README.md": {"clothing": clothing, "cifar10": cifar10, "training_step": training_step, "feeding": feeding},
     "docs/training.md": {"rand_augment": rand_augment},
+    "docs/recipes.md": {"balance": balance},
     "docs/weights.md": {"catalogue": catalogue, "resolution": resolution},
+    "docs/evaluation.md": {"few_shot": few_shot},
     "docs/reliability.md": {"reliability": reliability},
 }
 
@@ -204,7 +239,7 @@ def with_tables(page, text):
     for name, make in TABLES[page].items():
         pattern = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         assert len(pattern.findall(text)) == 1, f"{page} needs one place for the table {name}"
-        text = pattern.sub(r"\1" + make().replace("\\", r"\\") + r"\2", text)
+        text = pattern.sub(r"\g<1>" + make().replace("\\", r"\\") + r"\g<2>", text)
     return text
 
 

@@ -18,7 +18,7 @@ LAYERS = (
     ("checkpoints",),
     ("model", "data"),
     ("provenance",),
-    ("config", "files", "hardware"),
+    ("config", "downloads", "files", "hardware"),
     ("errors",),
 )
 HEIGHT = {name: -number for number, names in enumerate(LAYERS) for name in names}

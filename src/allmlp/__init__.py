@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         MissingExtraError,
     )
     from allmlp.evaluation import Metrics, evaluate
-    from allmlp.inference import Predictor
+    from allmlp.inference import Embedder, Predictor
     from allmlp.model import VARIANTS, MixerConfig, MlpMixer, create
     from allmlp.training import Recipe, train
 
@@ -31,6 +31,7 @@ _HOME = {
     "CheckpointError": "allmlp.errors",
     "ConfigError": "allmlp.errors",
     "DataError": "allmlp.errors",
+    "Embedder": "allmlp.inference",
     "Metrics": "allmlp.evaluation",
     "MissingExtraError": "allmlp.errors",
     "MixerConfig": "allmlp.model",
@@ -55,6 +56,7 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "DataError",
+    "Embedder",
     "Metrics",
     "MissingExtraError",
     "MixerConfig",

@@ -114,6 +114,34 @@ def test_saving_what_was_loaded_writes_the_same_bytes(folder: Path, tmp_path: Pa
         assert (again / name).read_bytes() == (folder / name).read_bytes()
 
 
+def test_a_temperature_comes_back_and_one_is_not_written(tmp_path: Path) -> None:
+    checkpoint = replace(make_checkpoint(), temperature=0.8125)
+    assert_same(load_checkpoint(save_checkpoint(checkpoint, tmp_path / "mended")), checkpoint)
+    # A folder from before there were temperatures, and one from now without: the same bytes.
+    folder = save_checkpoint(make_checkpoint(), tmp_path / "plain")
+    assert "temperature" not in json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert load_checkpoint(folder).temperature == 1.0
+
+
+def test_a_temperature_of_1e999_is_refused(folder: Path) -> None:
+    path = folder / "config.json"
+    text = path.read_text(encoding="utf-8").replace('"format"', '"temperature": 1e999, "format"', 1)
+    path.write_text(text, encoding="utf-8")
+    with refused(path, "temperature", "finite"):
+        load_checkpoint(folder)
+
+
+def test_another_image_size_keeps_the_temperature() -> None:
+    changed = replace(make_checkpoint(), temperature=0.5).at_resolution((32, 24))
+    assert changed.temperature == 0.5
+
+
+@pytest.mark.parametrize("temperature", [0, -1.0, float("nan"), float("inf"), "1", None, True])
+def test_a_checkpoint_of_an_impossible_temperature_cannot_be_made(temperature: Any) -> None:
+    with refused("made by a test", f"temperature is {temperature}"):
+        replace(make_checkpoint(), temperature=temperature)
+
+
 def test_a_mixer_without_classifier_comes_back(tmp_path: Path) -> None:
     checkpoint = make_checkpoint(num_classes=0)
     assert_same(load_checkpoint(save_checkpoint(checkpoint, tmp_path)), checkpoint)
@@ -439,6 +467,14 @@ CONFIG_CHANGES: dict[str, tuple[Callable[[dict[str, Any]], Any], tuple[str, ...]
     "no class names": (lambda v: v.update(class_names=[]), ("0 class names", "3 classes")),
     "class names twice": (lambda v: v.update(class_names=["a", "b", "a"]), ("more than once: a.",)),
     "image size": (lambda v: v["preprocessing"].update(image_size=[16, 16]), ("(16, 16)", "(16, 24)")),
+    "temperature 0": (lambda v: v.update(temperature=0), ("temperature is 0", "0.001 to 1000")),
+    "temperature below": (lambda v: v.update(temperature=-1.5), ("temperature is -1.5",)),
+    "temperature NaN": (lambda v: v.update(temperature=float("nan")), ("temperature", "finite")),
+    "temperature infinite": (lambda v: v.update(temperature=float("inf")), ("temperature", "finite")),
+    "temperature huge": (lambda v: v.update(temperature=10**400), ("temperature", "finite")),
+    "temperature tiny": (lambda v: v.update(temperature=1e-300), ("temperature is 1e-300",)),
+    "temperature text": (lambda v: v.update(temperature="x"), ("temperature", "number", "'x'")),
+    "temperature true": (lambda v: v.update(temperature=True), ("temperature", "number", "True")),
     "deep list": (lambda v: v.update(source=json.loads("[" * 800 + "]" * 800)), ("source",)),
 }
 

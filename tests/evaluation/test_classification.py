@@ -1,5 +1,6 @@
 """Facts about the scores of a classifier, against formulas written out by hand."""
 
+import dataclasses
 import json
 import math
 
@@ -155,6 +156,11 @@ def test_to_dict_is_json_without_the_arrays() -> None:
         "top5": 1.0,
         "balanced_accuracy": 0.5,
         "loss": pytest.approx(metrics.loss, rel=1e-15),
+        "expected_calibration_error": metrics.expected_calibration_error,
+        "temperature": 1.0,
+        "loss_as_trained": metrics.loss,
+        "expected_calibration_error_as_trained": metrics.expected_calibration_error,
+        "reliability": [dataclasses.asdict(one) for one in metrics.reliability],
         "per_class": [
             {"name": "a", "num_examples": 1, "recall": 1.0, "precision": 0.5},
             {"name": "b", "num_examples": 1, "recall": 0.0, "precision": 0.0},

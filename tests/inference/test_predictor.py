@@ -1,3 +1,4 @@
+import dataclasses
 import io
 from pathlib import Path
 
@@ -44,6 +45,21 @@ def test_scores_are_the_softmax_of_the_models_logits(predictor, checkpoint, phot
         [one["score"] for one in answer.labels], expected.sort(descending=True).values, rtol=1e-4
     )
     assert sum(one["score"] for one in answer.labels) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("temperature", [0.001, 0.5, 3.0])
+def test_a_temperature_divides_the_logits_and_keeps_the_order(temperature, predictor, checkpoint, photos):
+    mended = Predictor.from_checkpoint(dataclasses.replace(checkpoint, temperature=temperature), device="cpu")
+    for photo, plain, answer in zip(
+        photos, predictor.predict(photos, top_k=7), mended.predict(photos, top_k=7), strict=True
+    ):
+        assert [one["label"] for one in answer.labels] == [one["label"] for one in plain.labels]
+        with torch.no_grad():
+            logits = checkpoint.build()(torch.from_numpy(checkpoint.preprocessing(photo))[None]).double()
+        expected = (logits / temperature).softmax(dim=1)[0].sort(descending=True).values
+        np.testing.assert_allclose(
+            [one["score"] for one in answer.labels], expected, rtol=1e-3 / temperature, atol=1e-9
+        )
 
 
 def test_answers_do_not_depend_on_the_batch_size_and_keep_the_order(checkpoint, photos):

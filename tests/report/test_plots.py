@@ -7,9 +7,9 @@ import pytest
 from matplotlib.axes import Axes
 
 from allmlp.data import Batch
-from allmlp.evaluation import evaluate
+from allmlp.evaluation import evaluate, reliability
 from allmlp.report import RunSummary, plots
-from allmlp.report.plots import DARK, LIGHT, confusion_figure, curves_figure, samples_figure, to_png
+from allmlp.report.plots import DARK, LIGHT, confusion_figure, curves_figure, reliability_figure, samples_figure, to_png
 
 
 def summary(num_epochs: int = 4, best: int = 3) -> RunSummary:
@@ -118,6 +118,17 @@ def test_sample_sheet_shows_every_photo_with_its_caption() -> None:
     for one, photo, caption in zip(axes, photos, captions, strict=True):
         np.testing.assert_array_equal(np.asarray(one.get_images()[0].get_array()), photo)
         assert one.get_title().replace("\n", " ") == caption
+
+
+def test_reliability_diagram_shows_the_bins_that_have_photos() -> None:
+    bins = reliability(np.array([0.5, 0.95, 0.97, 1.0]), np.array([False, True, False, True]))
+    accuracy, amounts = reliability_figure(bins, LIGHT).get_axes()
+    heights = [(patch.get_x() + patch.get_width() / 2, patch.get_height()) for patch in accuracy.patches]
+    assert heights == [(pytest.approx(7.5 / 15), 0.0), (pytest.approx(14.5 / 15), pytest.approx(2 / 3))]
+    assert [patch.get_height() for patch in amounts.patches] == [1, 3]
+    confidence = pytest.approx((0.95 + 0.97 + 1.0) / 3)
+    assert lines(accuracy)["confidence"] == [(0.5, 0.5), (confidence, confidence)]
+    assert lines(accuracy)["as sure as right"] == [(0, 0), (1, 1)]
 
 
 def test_figures_leave_pyplot_alone() -> None:

@@ -130,11 +130,11 @@ def report_of(tmp_path: Path) -> Callable[..., Page]:
     return write
 
 
-def test_report_writes_three_plots_and_a_page(written: tuple[Path, list[Path]]) -> None:
+def test_report_writes_its_plots_and_a_page(written: tuple[Path, list[Path]]) -> None:
     folder, paths = written
-    names = ["plots/curves.png", "plots/confusion.png", "plots/samples.png", "report.html"]
+    names = ["plots/curves.png", "plots/confusion.png", "plots/reliability.png", "plots/samples.png", "report.html"]
     assert paths == [folder / name for name in names]
-    for path in paths[:3]:
+    for path in paths[:4]:
         with Image.open(path) as picture:
             assert picture.format == "PNG"
             assert picture.width >= 600
@@ -156,6 +156,21 @@ def test_page_says_how_good_the_model_is(page: Page) -> None:
         "1,234 photos/s",
     ):
         assert fact in page.text
+
+
+def test_page_says_how_sure_the_model_is_and_how_often_right(page: Page, report_of: Callable[..., Page]) -> None:
+    error = 69 / 88 - TEST.confidences[0]  # all photos are in one bin
+    assert f"Calibration error{100 * error:.1f} %" in page.text
+    assert f"the expected calibration error: {100 * error:.1f} % (15 bins)." in page.text
+    assert "temperature" not in page.text
+    alternative = next(image["alt"] for image in page.attributes("img") if "Reliability" in (image["alt"] or ""))
+    assert alternative == f"Reliability diagram: {100 * TEST.confidences[0]:.1f}\u00a0% sure, 78.4\u00a0% right (88)"
+    mended = replace(TEST, temperature=0.7, expected_calibration_error_as_trained=0.4321, loss_as_trained=1.9876)
+    text = report_of(evaluations={"test": mended}).text
+    assert (
+        "divided by the temperature 0.700, fitted on validation; as trained, the error was 43.2 % and the loss 1.988."
+        in text
+    )
 
 
 def test_page_names_the_confused_pairs_in_words(page: Page) -> None:
@@ -230,12 +245,12 @@ def test_links_lead_to_the_sections(page: Page) -> None:
 
 def test_every_picture_is_whole_and_described(page: Page) -> None:
     images = page.attributes("img")
-    assert len(images) == 3 + 1 + 5 + 9  # panels, matrix, mistakes, samples
+    assert len(images) == 3 + 1 + 1 + 5 + 9  # panels, matrix, reliability, mistakes, samples
     for image in images:
         assert image["alt"]
         _, encoded = (image["src"] or "").split(",")
         Image.open(io.BytesIO(base64.b64decode(encoded, validate=True))).load()
-    assert len(page.attributes("source")) == 4  # the figures have a dark side
+    assert len(page.attributes("source")) == 5  # the figures have a dark side
 
 
 def test_hostile_names_are_text_everywhere(report_of: Callable[..., Page]) -> None:

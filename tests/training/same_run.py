@@ -20,9 +20,11 @@ def differences(run: Path, other: Path) -> list[str]:
     found = [f"only one has {name}" for name in sorted(mine.keys() ^ theirs.keys())]
     found += [name for name in sorted(mine.keys() & theirs.keys()) if not _same_bits(mine[name], theirs[name])]
     metrics, others = (json.loads((path / "metrics.json").read_text()) for path in (run, other))
-    found += [name for name in ("sample_digest", "evaluations", "num_skipped") if metrics[name] != others[name]]
-    for name in ("best", "last"):
-        file = Path("checkpoints") / name / "model.safetensors"
+    found += [
+        name for name in ("sample_digest", "evaluations", "num_skipped", "temperature") if metrics[name] != others[name]
+    ]
+    for name in ("best/model.safetensors", "best/config.json", "last/model.safetensors", "last/config.json"):
+        file = Path("checkpoints") / name
         found += [str(file)] * ((run / file).read_bytes() != (other / file).read_bytes())
     return found + ["results.csv"] * (_results(run) != _results(other))
 

@@ -71,6 +71,7 @@ def test_a_run_folder_holds_all_that_one_needs_later(run):
         "report.html",
         "plots/curves.png",
         "plots/confusion.png",
+        "plots/reliability.png",
         "plots/samples.png",
         "checkpoints/best/model.safetensors",
         "checkpoints/best/config.json",

@@ -105,6 +105,12 @@ def test_synsets_count_as_names_of_imagenets_classes() -> None:
     assert not changed.weights["head.weight"][0].any()
 
 
+def test_a_temperature_goes_with_its_classes(source: Path) -> None:
+    checkpoint = dataclasses.replace(load_checkpoint(source), temperature=1.5)
+    assert checkpoint.with_new_head(NAMES).temperature == 1.5
+    assert checkpoint.with_new_head(("red", "cat")).temperature == 1.0
+
+
 def test_another_image_size_is_trained_at(photos: Path, source: Path, tmp_path: Path) -> None:
     recipe = dataclasses.replace(transfer(source, image_size=(24, 24)), num_epochs=1, saving=SavingConfig(keep_every=1))
     train(recipe, photos, tmp_path / "run")

@@ -8,12 +8,12 @@ later download of it must have the same digest. What was put into the cache by h
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from allmlp.errors import AllmlpError, CheckpointError
+from allmlp.downloads import downloads_directory
+from allmlp.errors import AllmlpError, CheckpointError, ConfigError
 from allmlp.files import write_json
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "cache_directory",
     "digests_path",
     "forget",
-    "is_offline",
     "is_unchanged",
     "read_records",
     "remember",
@@ -48,21 +47,10 @@ def cache_directory() -> Path:
     Raises:
         CheckpointError: it would be in the home of a user who has none.
     """
-    home = os.environ.get("ALLMLP_HOME")
     try:
-        if home:
-            return Path(home).expanduser()
-        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "allmlp"
-    except RuntimeError as error:
-        raise CheckpointError(f"There is no folder for downloads ({error}). Name one with ALLMLP_HOME.") from error
-
-
-def is_offline() -> bool:
-    """Whether ALLMLP_OFFLINE or HF_HUB_OFFLINE forbids the network."""
-    # The values that huggingface_hub takes as yes.
-    return any(
-        os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in ("ALLMLP_OFFLINE", "HF_HUB_OFFLINE")
-    )
+        return downloads_directory()
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from error
 
 
 def digests_path() -> Path:

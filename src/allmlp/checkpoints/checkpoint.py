@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Checkpoint"]
 
+# Far beyond what a fit gives; beyond, a division by it would end in zeros or infinity.
+_TEMPERATURES = (0.001, 1000.0)
+
 _REASON_FOR_RESAMPLE = "fits any size, and was the better start where measured: docs/weights.md"
 
 
@@ -30,9 +33,11 @@ class Checkpoint:
         preprocessing: how a photo becomes the input; its image size is the configuration's.
         class_names: K names in the order of the logits.
         source: where the weights came from, for people: a path, or a sentence.
+        temperature: what the logits are divided by to give probabilities, fitted on validation at the end of training;
+            it changes no prediction. 1.0 where none was fitted.
 
     Raises:
-        CheckpointError: weights, class names or image size that do not fit the configuration.
+        CheckpointError: weights, class names or image size that do not fit the configuration; an impossible temperature.
     """
 
     config: MixerConfig
@@ -40,6 +45,7 @@ class Checkpoint:
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
     source: str
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         shapes = {name: tuple(weight.shape) for name, weight in self.weights.items()}
@@ -58,6 +64,13 @@ class Checkpoint:
             raise CheckpointError(
                 f"{self.source}: the pre-processing makes images of {self.preprocessing.image_size}, "
                 f"the Mixer takes {self.config.image_size}."
+            )
+
+        is_number = isinstance(self.temperature, int | float) and not isinstance(self.temperature, bool)
+        if not is_number or not _TEMPERATURES[0] <= self.temperature <= _TEMPERATURES[1]:  # nor is NaN between
+            raise CheckpointError(
+                f"{self.source}: temperature is {str(self.temperature)[:80]}; expected a number from {_TEMPERATURES[0]:g} to "
+                f"{_TEMPERATURES[1]:g}, 1 for probabilities as trained."
             )
 
     def build(self) -> "MlpMixer":
@@ -119,7 +132,8 @@ class Checkpoint:
     def with_new_head(self, class_names: Sequence[str]) -> "Checkpoint":
         """Return this Mixer with a classifier for other classes: a class that stays, by name, keeps its row; others are zero.
 
-        Of ImageNet's classes their synsets (n01440764) count as names, too.
+        The temperature, fitted on other classes, begins at 1 again. Of ImageNet's classes their synsets (n01440764) count as
+        names, too.
         """
         import torch
 
@@ -136,6 +150,7 @@ class Checkpoint:
             config=replace(self.config, num_classes=len(class_names)),
             weights={**self.weights, "head.weight": weight, "head.bias": bias},
             class_names=tuple(class_names),
+            temperature=self.temperature if tuple(class_names) == self.class_names else 1.0,
             source=f"{self.source}; a new head of {len(class_names):,} classes, of which {len(kept):,} are kept",
         )
 

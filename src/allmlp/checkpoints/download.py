@@ -12,7 +12,6 @@ from allmlp.checkpoints.cache import (
     cache_directory,
     digests_path,
     forget,
-    is_offline,
     is_unchanged,
     read_records,
     remember,
@@ -21,6 +20,7 @@ from allmlp.checkpoints.cache import (
 from allmlp.checkpoints.catalog import CATALOG, PublishedModel
 from allmlp.checkpoints.http_file import check_address, discard, receive
 from allmlp.checkpoints.hub import cached_weights, fetch_hub
+from allmlp.downloads import is_offline
 from allmlp.errors import CheckpointError
 
 __all__ = ["fetch_hub", "fetch_published", "forget_published", "is_cached", "known_digest"]

@@ -6,6 +6,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from allmlp.checkpoints.checkpoint import Checkpoint
 from allmlp.checkpoints.layouts import LAYOUTS
+from allmlp.checkpoints.lost import lost_temperature
 from allmlp.errors import ConfigError
 from allmlp.files import write_together
 
@@ -56,6 +57,7 @@ def lost_in_google(checkpoint: Checkpoint) -> tuple[str, ...]:
     lost.append(f"The pre-processing: {checkpoint.preprocessing}")
     if config.stochastic_depth or config.dropout:
         lost.append("Stochastic depth and dropout of the training; both leave predictions as they are.")
+    lost += lost_temperature(checkpoint)
     lost.append(f"Where the weights came from: {checkpoint.source}")
     return tuple(lost)
 

@@ -11,10 +11,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from allmlp.checkpoints.cache import is_offline, is_unchanged, read_records, remember, sha256_of
+from allmlp.checkpoints.cache import is_unchanged, read_records, remember, sha256_of
 from allmlp.checkpoints.file_names import CONFIG_FILE, WEIGHTS_FILES
 from allmlp.checkpoints.http_file import without_secrets
 from allmlp.data import printable
+from allmlp.downloads import is_offline
 from allmlp.errors import CheckpointError
 
 __all__ = ["cached_weights", "check_upload", "fetch_card", "fetch_hub", "upload_folder"]

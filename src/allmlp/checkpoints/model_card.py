@@ -91,6 +91,7 @@ def _model_rows(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         ("GELU", config.gelu),
         ("parameters", f"{num_parameters(config):,}"),
         ("weights", ", ".join(sorted({str(weight.dtype)[6:] for weight in checkpoint.weights.values()}))),
+        *([] if checkpoint.temperature == 1.0 else [("temperature of probabilities", f"{checkpoint.temperature:.4g}")]),
     ]
 
 

@@ -31,6 +31,7 @@ class _Description:
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
     source: str
+    temperature: float = 1.0
 
 
 def save_checkpoint(checkpoint: Checkpoint, directory: str | Path) -> Path:
@@ -52,11 +53,15 @@ def save_checkpoint(checkpoint: Checkpoint, directory: str | Path) -> Path:
         preprocessing=checkpoint.preprocessing,
         class_names=checkpoint.class_names,
         source=checkpoint.source,
+        temperature=checkpoint.temperature,
     )
+    values = to_dict(description)
+    if checkpoint.temperature == 1.0:
+        del values["temperature"]  # as it was written before there was one
     write_together(
         {
             directory / WEIGHTS_FILE: save(weights, metadata={"format": "pt"}),
-            directory / CONFIG_FILE: to_json(to_dict(description)),
+            directory / CONFIG_FILE: to_json(values),
         }
     )
     return directory
@@ -77,6 +82,7 @@ def read_native(directory: Path) -> Checkpoint:
             preprocessing=description.preprocessing,
             class_names=description.class_names,
             source=description.source,
+            temperature=description.temperature,
         )
     except CheckpointError as error:
         raise CheckpointError(f"{directory / CONFIG_FILE}: {error}") from error

@@ -7,6 +7,7 @@ from typing import Any
 from allmlp.checkpoints.checkpoint import Checkpoint
 from allmlp.checkpoints.file_names import CONFIG_FILE, WEIGHTS_FILE
 from allmlp.checkpoints.layouts import LAYOUTS
+from allmlp.checkpoints.lost import lost_temperature
 from allmlp.checkpoints.timm_config import FIT_BY_CROP_MODE, matching_fraction
 from allmlp.data import Preprocessing
 from allmlp.errors import ConfigError
@@ -68,6 +69,7 @@ def lost_in_timm(checkpoint: Checkpoint) -> tuple[str, ...]:
         )
     if config.stochastic_depth or config.dropout:
         lost.append("Stochastic depth and dropout of the training; both leave predictions as they are.")
+    lost += lost_temperature(checkpoint)
     lost.append(f"Where the weights came from: {checkpoint.source}")
     return tuple(lost)
 

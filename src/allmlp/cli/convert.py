@@ -1,7 +1,6 @@
 """`allmlp convert`."""
 
 import enum
-import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import typer
 
 from allmlp.cli.console import command_line, heading, next_commands, note
 from allmlp.cli.loading import CheckpointArgument, ImageSizeOption, load
+from allmlp.cli.writing import new_path
 from allmlp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def convert(
     _check_options(target, gelu, photos)
     from allmlp.checkpoints import FORMATS
 
-    path = _new(destination, is_folder=FORMATS[target].is_folder)
+    path = new_path(destination, is_folder=FORMATS[target].is_folder, name="DST", example="mixer.npz")
     loaded = load(checkpoint, image_size)
     changed = loaded if gelu is None else _with_gelu(loaded, gelu.value)
     losses = FORMATS[target].lost(changed)  # before anything slow: what cannot be written is found here
@@ -94,26 +94,6 @@ def print_losses(form: str, losses: Sequence[str]) -> None:
     if losses:
         heading(f"What {form}'s form does not hold")
         print("\n".join(f"  - {printable(sentence)}" for sentence in losses))
-
-
-def _new(destination: str, *, is_folder: bool) -> Path:
-    """Return where to write, at which nothing may lie: the user's files are never overwritten."""
-    if not destination:
-        raise ConfigError("DST is empty: a variable of the shell may not be set. Expected a new folder or file.")
-    path = Path(destination)
-    try:
-        found_folder = path.is_dir()
-        is_free = not os.path.lexists(path) or (is_folder and found_folder and not any(path.iterdir()))
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"{destination}: cannot be written to ({getattr(error, 'strerror', None) or error})."
-        ) from error
-    if is_free:
-        return path
-    if found_folder and not is_folder:
-        raise ConfigError(f"{destination}: a folder; this form is one file. Name it, such as {path / 'mixer.npz'}.")
-    what = "this folder is not empty" if found_folder else "this file exists"
-    raise ConfigError(f"{destination}: {what}, and nothing is overwritten. Choose a new name, or remove it first.")
 
 
 def _with_gelu(checkpoint: "Checkpoint", gelu: str) -> "Checkpoint":

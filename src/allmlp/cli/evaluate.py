@@ -3,33 +3,27 @@
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from allmlp.cli.console import BatchSizeOption, DeviceOption, aligned, command_line, heading, next_commands
+from allmlp.cli.few_shot import FewShotOptions, evaluate_few_shot, parse_shots
 from allmlp.cli.loading import CheckpointArgument, ImageSizeOption, load
-from allmlp.errors import CheckFailedError, CheckpointError, ConfigError, DataError
+from allmlp.cli.splits import Choice, choose, saved_split
+from allmlp.errors import CheckFailedError, ConfigError, DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from allmlp.checkpoints import Checkpoint
-    from allmlp.data import ImageDataset, Split
+    from allmlp.data import ImageDataset
     from allmlp.evaluation import Metrics
 
 __all__ = ["class_indices", "evaluate"]
-
-
-class _Choice(NamedTuple):
-    """The photos to score, and what to call them."""
-
-    name: str
-    photos: "Split"
-    remark: str
 
 
 def evaluate(
@@ -41,6 +35,24 @@ def evaluate(
         str | None,
         typer.Option(help="train, validation (val) or test.", show_default="test, else validation, else train"),
     ] = None,
+    shots: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,N,...",
+            help="Few-shot instead: a linear classifier on frozen features, from N train photos a class.",
+            show_default=False,
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="JSON",
+            help="Sets of labels instead of DATA's, such as ImageNet's ReaL: right is what is in the set.",
+            show_default=False,
+        ),
+    ] = None,
+    draws: Annotated[int | None, typer.Option(min=1, help="With --shots: of other photos.", show_default="3")] = None,
+    seed: Annotated[int | None, typer.Option(help="With --shots: another gives others.", show_default="0")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     min_top1: Annotated[
         float | None, typer.Option(help="Exit with 6 when top-1, a fraction, is lower.", show_default=False)
@@ -49,27 +61,61 @@ def evaluate(
     batch_size: BatchSizeOption = 64,
     device: DeviceOption = "auto",
 ) -> None:
-    """Score a checkpoint on labelled photos. Prints top-1, top-5, balanced accuracy, loss, and every class."""
+    """Score a checkpoint on labelled photos. Prints top-1, top-5, balanced accuracy, loss, calibration, and every class."""
     if min_top1 is not None and not 0.0 <= min_top1 <= 1.0:
         raise ConfigError(f"--min-top1 is {min_top1}; expected a fraction from 0 to 1, such as 0.9.")
+    few_shot = _few_shot_options(shots, draws, seed, labels=labels, min_top1=min_top1)
     from allmlp.data import open_dataset
 
     loaded = load(checkpoint, image_size)
     dataset = open_dataset(data)
+    if few_shot is not None:
+        evaluate_few_shot(
+            checkpoint, loaded, dataset, few_shot, split=split, as_json=as_json, batch_size=batch_size, device=device
+        )
+        return
     indices = class_indices(dataset.class_names, loaded.class_names, where=dataset.source)
-    choice = _choose(dataset, _saved_split(Path(checkpoint)), split)
+    choice = choose(dataset, saved_split(Path(checkpoint)), split)
     if not as_json:
         for line in (*dataset.notes, f"{choice.name}: {len(choice.photos):,} photos. {choice.remark}".rstrip()):
             print(line)
-    metrics = _score(loaded, dataset, choice, indices, batch_size=batch_size, device=device)
+    truths = indices[choice.photos.labels]
+    sets = None if labels is None else _label_sets(labels, choice, loaded.class_names)
+    metrics = _score(loaded, dataset, choice, truths if sets is None else sets, batch_size=batch_size, device=device)
+    original = None if sets is None else float((metrics.predictions == truths).mean())
     if as_json:
-        facts = {"checkpoint": checkpoint, "data": data, "split": choice.name, "remark": choice.remark}
+        facts: dict[str, Any] = {"checkpoint": checkpoint, "data": data, "split": choice.name, "remark": choice.remark}
+        if original is not None:
+            facts |= {"labels": str(labels), "original_top1": original}
         print(json.dumps({**facts, **metrics.to_dict()}, indent=2, allow_nan=False))
     else:
-        _print(metrics)
+        _print(metrics, original)
         next_commands([(f"{command_line('predict', checkpoint)} PHOTO.jpg", "name photos or whole folders of them")])
     if min_top1 is not None and metrics.top1 < min_top1:
         raise CheckFailedError(f"top-1 is {metrics.top1:.4f}, less than --min-top1 {min_top1}.")
+
+
+def _few_shot_options(
+    shots: str | None, draws: int | None, seed: int | None, *, labels: Path | None, min_top1: float | None
+) -> FewShotOptions | None:
+    """Return what --shots and its companions ask for; None without it.
+
+    Raises:
+        ConfigError: an option that would have no effect, all of them.
+    """
+    if shots is None:
+        alone = [name for name, value in (("--draws", draws), ("--seed", seed)) if value is not None]
+        if alone:
+            raise ConfigError(
+                f"{' and '.join(alone)} without --shots has no effect; add --shots 1,5,10,25 or leave it out."
+            )
+        return None
+    if labels is not None or min_top1 is not None:
+        other = "--labels" if min_top1 is None else "--min-top1" if labels is None else "--labels and --min-top1"
+        raise ConfigError(
+            f"{other} cannot go with --shots, which fits a classifier of its own for each number of examples."
+        )
+    return FewShotOptions(parse_shots(shots), 3 if draws is None else draws, seed or 0)
 
 
 def class_indices(names: "Sequence[str]", known: "Sequence[str]", *, where: str) -> "NDArray[np.int64]":
@@ -82,10 +128,9 @@ def class_indices(names: "Sequence[str]", known: "Sequence[str]", *, where: str)
     """
     import numpy as np
 
-    from allmlp.data import printable, synsets_of
+    from allmlp.data import printable
 
-    aliases = synsets_of(known) or ()
-    positions = {name: index for index, name in (*enumerate(aliases), *enumerate(known))}
+    positions = _positions(known)
     unknown = sorted(set(names) - set(positions))
     if unknown:
         raise DataError(
@@ -96,64 +141,24 @@ def class_indices(names: "Sequence[str]", known: "Sequence[str]", *, where: str)
     return np.array([positions[name] for name in names], dtype=np.int64)
 
 
-def _saved_split(checkpoint: Path) -> "Mapping[str, list[str]]":
-    """Return identities by split as the run kept them; nothing when the checkpoint is not in a run folder."""
-    if not checkpoint.exists():  # a name of `allmlp models`, a repository on the hub
-        return {}
-    folder = (checkpoint if checkpoint.is_dir() else checkpoint.parent).absolute()
-    # RUN, RUN/checkpoints or RUN/checkpoints/best. A run also has a recipe: another tool's split.json is not ours.
-    places = (folder, *(place.parent for place in (folder, folder.parent) if place.name == "checkpoints"))
-    paths = (place / "split.json" for place in places if (place / "recipe.json").is_file())
-    path = next((path for path in paths if path.is_file()), None)
-    if path is None:
-        return {}
-    try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        return {str(name): [str(identity) for identity in identities] for name, identities in saved.items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise CheckpointError(
-            f"{path}: cannot be read as a run's split ({error}). Restore it, or delete it."
-        ) from error
+def _positions(known: "Sequence[str]") -> dict[str, int]:
+    from allmlp.data import synsets_of
+
+    aliases = synsets_of(known) or ()
+    return {name: index for index, name in (*enumerate(aliases), *enumerate(known))}
 
 
-def _choose(dataset: "ImageDataset", saved: "Mapping[str, list[str]]", wanted: str | None) -> _Choice:
-    from allmlp.data import split_named
+def _label_sets(path: Path, choice: Choice, known: "Sequence[str]") -> tuple[tuple[int, ...], ...]:
+    from allmlp.data import read_label_sets
 
-    splits, is_divided = _divided(dataset, saved)
-    name = split_named(wanted or "") or wanted  # val and valid mean validation, as everywhere
-    name = name or next(name for name in ("test", "validation", "train") if name in splits)
-    if name not in splits:
-        raise ConfigError(f"--split {name}: {dataset.source} has no such split. It has: {', '.join(splits)}.")
-    remark = ""
-    if is_divided and name != "test":
-        remark = "Divided as the run's split.json says."
-    elif list(splits) == ["train"]:
-        remark = "These are all photos."
-    num_known = len(set(splits[name].identities) & set(saved.get("train", ())))
-    if name == "train" and num_known:
-        remark += f" The model was trained on {num_known:,} photos of the same names: expect too good a score."
-    return _Choice(name, splits[name], remark.strip())
-
-
-def _divided(dataset: "ImageDataset", saved: "Mapping[str, list[str]]") -> "tuple[dict[str, Split], bool]":
-    """Divide the train photos as the run did, when they are the photos that the run had; say whether they are."""
-    splits = dict(dataset.splits)
-    if "validation" in splits or "train" not in splits or not {"train", "validation"} <= set(saved):
-        return splits, False
-    photos = splits["train"]
-    if set(photos.identities) != {*saved["train"], *saved["validation"]}:
-        return splits, False
-    for name in ("train", "validation"):
-        members = set(saved[name])
-        splits[name] = photos.subset([index for index, one in enumerate(photos.identities) if one in members])
-    return splits, True
+    return read_label_sets(path, choice.photos.identities, _positions(known), num_classes=len(known))
 
 
 def _score(
     checkpoint: "Checkpoint",
     dataset: "ImageDataset",
-    choice: _Choice,
-    indices: "NDArray[np.int64]",
+    choice: Choice,
+    labels: "NDArray[np.int64] | Sequence[Sequence[int]]",
     *,
     batch_size: int,
     device: str,
@@ -168,13 +173,13 @@ def _score(
     forward = eager_forward(checkpoint, device=device)
     batches = evaluation_batches(
         fitted_photos(choice.photos, checkpoint.preprocessing, num_workers=num_workers),
-        indices[choice.photos.labels],
+        labels,
         checkpoint.preprocessing,
         num_classes=len(checkpoint.class_names),
         batch_size=min(batch_size, len(choice.photos)),  # a batch is filled up to its size
     )
     try:
-        return score(forward, batches, checkpoint.class_names)
+        return score(forward, batches, checkpoint.class_names, temperature=checkpoint.temperature)
     except DataError:
         # Scoring stopped at the first bad photo: read them all, so that all are named.
         chosen = replace(dataset, splits={choice.name: choice.photos})
@@ -182,18 +187,27 @@ def _score(
         raise
 
 
-def _print(metrics: "Metrics") -> None:
+def _print(metrics: "Metrics", original_top1: float | None) -> None:
     from allmlp.data import printable
 
     print()
+    if original_top1 is not None:
+        print(f"By the sets of labels, {metrics.num_examples:,} photos that have one:")
     rows = [
         ("top-1", f"{metrics.top1:.2%}"),
+        *([] if original_top1 is None else [("top-1 by DATA's own labels", f"{original_top1:.2%}")]),
         ("top-5", f"{metrics.top5:.2%}"),
         ("balanced", f"{metrics.balanced_accuracy:.2%}"),
         ("loss", f"{metrics.loss:.4f}"),
+        ("calibration error", f"{metrics.expected_calibration_error:.2%}"),
     ]
     for line in aligned(rows, right=(1,)):
         print(line)
+    if metrics.temperature != 1.0:
+        print(
+            f"\nLoss and calibration error are with the checkpoint's temperature, {metrics.temperature:.3g}. As trained: loss "
+            f"{metrics.loss_as_trained:.4f}, calibration error {metrics.expected_calibration_error_as_trained:.2%}."
+        )
     print()
     classes = [
         (printable(one.name), f"{one.num_examples:,}", f"{one.recall:.1%}", f"{one.precision:.1%}")

@@ -69,6 +69,7 @@ def _use(checkpoint: "Checkpoint") -> dict[str, Any]:
 
     return {
         "preprocessing": to_dict(checkpoint.preprocessing),
+        "temperature": checkpoint.temperature,
         "class_names": list(checkpoint.class_names),
         "source": checkpoint.source,
     }
@@ -84,6 +85,10 @@ def _print(facts: dict[str, Any]) -> None:
             heading(title)
             for line in aligned([(f"  {key}", _shown(value)) for key, value in facts[title].items()]):
                 print(line)
+    if facts.get("temperature", 1.0) != 1.0:
+        print()
+        heading("temperature")
+        print(f"  {facts['temperature']:.4g}: probabilities are the softmax of the logits divided by it")
     print()
     rows = [(f"  {part['part']}", f"{part['parameters']:,}", f"{part['gflops']:.3g}") for part in facts["parts"]]
     total = ("  all", f"{facts['parameters']:,}", f"{facts['gflops']:.3g}")

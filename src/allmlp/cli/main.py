@@ -10,7 +10,9 @@ import typer
 
 from allmlp import __version__
 from allmlp.cli.convert import convert
+from allmlp.cli.data import data
 from allmlp.cli.demo import demo
+from allmlp.cli.embed import embed
 from allmlp.cli.evaluate import evaluate
 from allmlp.cli.inspect import inspect
 from allmlp.cli.models import models
@@ -32,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, train, recipes, evaluate, predict, inspect, models, convert, push):
+for command in (demo, train, recipes, data, evaluate, predict, embed, inspect, models, convert, push):
     app.command()(command)
 
 

@@ -4,24 +4,21 @@ import csv
 import enum
 import io
 import json
-import os
-import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from allmlp.cli.console import BatchSizeOption, DeviceOption, note, pad
 from allmlp.cli.loading import CheckpointArgument, ImageSizeOption, load
+from allmlp.cli.photos import STANDARD_INPUT, PhotosArgument, check_sources, find_photos
 from allmlp.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from allmlp.inference import Photo, Prediction
+    from allmlp.inference import Prediction
 
 __all__ = ["Format", "predict"]
 
-_STANDARD_INPUT = "-"
 _MAX_PATH_COLUMNS = 60
 
 
@@ -36,14 +33,7 @@ class Format(enum.StrEnum):
 
 def predict(
     checkpoint: CheckpointArgument,
-    photos: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FILES|FOLDERS|-",
-            help="Photos; folders of them, searched to the bottom; - reads one photo's bytes from standard input.",
-            show_default=False,
-        ),
-    ],
+    photos: PhotosArgument,
     output: Annotated[Format, typer.Option("--format", help="How to print the answers.")] = Format.TABLE,
     top_k: Annotated[int, typer.Option(help="How many classes to name, best first.")] = 5,
     image_size: ImageSizeOption = None,
@@ -53,12 +43,11 @@ def predict(
     """Name what photos show, as text, JSON or CSV. Exits 3, the others answered, when some cannot be read."""
     if top_k < 1:
         raise ConfigError(f"--top-k is {top_k}; expected at least 1.")
-    if photos.count(_STANDARD_INPUT) > 1:
-        raise ConfigError("- stands for one photo on standard input; it was given more than once.")
+    check_sources(photos)
     from allmlp.inference import Predictor
 
     predictor = Predictor.from_checkpoint(load(checkpoint, image_size), device=device, batch_size=batch_size)
-    found, num_failed = _find(photos)
+    found, num_failed = find_photos(photos)
     answers = _Answers(predictor.stream((photo for _, photo in found), top_k=top_k), num_failed)
     for line in _lines(output, answers, [name for name, _ in found], predictor.class_names, top_k):
         print(line, flush=True)
@@ -86,49 +75,6 @@ class _Answers:
             else:
                 self.num_answered += 1
                 yield answer
-
-
-def _find(sources: Sequence[str]) -> "tuple[list[tuple[str, Photo]], int]":
-    """Return all photos with their names, those of a folder sorted; say what is wrong with the others and count them."""
-    found: list[tuple[str, Photo]] = []
-    num_failed = 0
-    for source in sources:
-        try:
-            if source == _STANDARD_INPUT:
-                found.append((source, (source, _standard_input())))
-            elif os.path.isdir(source):  # noqa: PTH112 - Path's raises where a name is too long or may not be looked at
-                found += [(path, path) for path in _photos_in(Path(source))]
-            else:
-                found.append((source, source))
-        except DataError as error:
-            num_failed += 1
-            note(f"allmlp: {error}")
-    return found, num_failed
-
-
-def _photos_in(folder: Path) -> list[str]:
-    from allmlp.data import list_folder, printable
-
-    listing = list_folder(folder)
-    for path, reason in listing.skipped:
-        note(f"allmlp: {printable(folder / path)}: skipped: {reason}.")
-    if not listing.photos:
-        raise DataError(f"{printable(folder)}: there are no photos in this folder.")
-    return sorted(str(folder / path) for path in listing.photos)
-
-
-def _standard_input() -> bytes:
-    """Return what a photo may hold and a byte more, by which the decoder knows that there is too much."""
-    from allmlp.data import MAX_PHOTO_BYTES
-
-    if sys.stdin is None:
-        raise DataError(
-            f"{_STANDARD_INPUT}: standard input is closed. Send a photo to it: allmlp predict ... - < PHOTO."
-        )
-    try:
-        return sys.stdin.buffer.read(MAX_PHOTO_BYTES + 1)
-    except OSError as error:  # it is a folder, or is open for writing only
-        raise DataError(f"{_STANDARD_INPUT}: standard input cannot be read ({error.strerror or error}).") from error
 
 
 def _lines(
@@ -190,4 +136,4 @@ def _cell(text: str) -> str:
     from allmlp.data import printable
 
     shown = printable(text)
-    return "'" + shown if shown.startswith(("=", "+", "-", "@")) and shown != _STANDARD_INPUT else shown
+    return "'" + shown if shown.startswith(("=", "+", "-", "@")) and shown != STANDARD_INPUT else shown

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["new_run_folder", "run_training", "train"]
 
-_DATA = "A folder with a sub-folder a class, a zip of one, Parquet, a CSV, or a named data set such as clothing."
+_DATA = "A folder with a sub-folder a class, a zip of one, Parquet, a CSV, or a named data set: see `allmlp data`."
 
 
 def train(

@@ -14,11 +14,13 @@ from allmlp.data.augmentation import (
 )
 from allmlp.data.batches import Batch, RawBatch, TrainingOrder, TrainingPhotos, evaluation_batches, fitted_photos
 from allmlp.data.check import check_photos
-from allmlp.data.datasets import DATASETS, open_dataset
+from allmlp.data.datasets import DATASETS, NamedDataset, named_folder, open_dataset
 from allmlp.data.decode import MAX_PHOTO_BYTES, decode
+from allmlp.data.download import download_dataset
 from allmlp.data.draws import sample_keys, uniforms
 from allmlp.data.erasing import NUM_ERASING_DRAWS, Erasures, draw_erasures
 from allmlp.data.files import FileReader
+from allmlp.data.label_sets import read_label_sets
 from allmlp.data.labels import label_names, synsets_of
 from allmlp.data.preprocessing import Preprocessing
 from allmlp.data.rand_augment import NUM_DISTORTION_DRAWS, Distortions, distort, draw_distortions
@@ -45,6 +47,7 @@ __all__ = [
     "FileReader",
     "ImageDataset",
     "Mix",
+    "NamedDataset",
     "Preprocessing",
     "RawBatch",
     "Split",
@@ -53,6 +56,7 @@ __all__ = [
     "check_photos",
     "decode",
     "distort",
+    "download_dataset",
     "draw_colors",
     "draw_crops",
     "draw_distortions",
@@ -66,10 +70,12 @@ __all__ = [
     "list_folder",
     "mix_images",
     "mix_labels",
+    "named_folder",
     "on_pixels",
     "one_ahead",
     "open_dataset",
     "printable",
+    "read_label_sets",
     "recolor",
     "resample",
     "sample_keys",

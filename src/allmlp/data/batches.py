@@ -210,7 +210,7 @@ def fitted_photos(split: Split, preprocessing: Preprocessing, *, num_workers: in
 
 def evaluation_batches(
     photos: Iterable[Photo],
-    labels: Iterable[int],
+    labels: Iterable[int] | Iterable[Sequence[int]],
     preprocessing: Preprocessing,
     *,
     num_classes: int,
@@ -218,14 +218,15 @@ def evaluation_batches(
 ) -> Iterator[Batch]:
     """Yield fitted photos (H, W, 3) in batches of B, normalised; the last batch is filled up with zeros and masked.
 
-    `labels` are classes of the model, in 0..K-1, one for each photo; `num_classes` is K.
+    `labels` are classes of the model, in 0..K-1, one for each photo, or a set of them; `num_classes` is K.
     """
     pairs = zip(photos, labels, strict=True)
     while chunk := list(islice(pairs, batch_size)):
         images = np.zeros((batch_size, 3, *preprocessing.image_size), dtype=np.float32)
         images[: len(chunk)] = preprocessing.normalise(np.stack([photo for photo, _ in chunk]))
         rows = np.zeros((batch_size, num_classes), dtype=np.float32)
-        rows[np.arange(len(chunk)), [label for _, label in chunk]] = 1.0
+        for row, (_, label) in zip(rows, chunk, strict=False):  # the rows that fill up stay zero
+            row[np.asarray(label, dtype=np.int64)] = 1.0
         yield Batch(images, rows, np.arange(batch_size) < len(chunk))
 
 

@@ -1,4 +1,4 @@
-"""Top-1, top-5, balanced accuracy, loss, and the numbers of every class (NumPy only).
+"""Top-1, top-5, balanced accuracy, loss, calibration, and the numbers of every class (NumPy only).
 
 B photos in a batch, H and W their sides, K classes, n photos in all (padding left out).
 """
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from allmlp.data import Batch
 from allmlp.errors import CheckpointError, DataError
+from allmlp.evaluation.calibration import ReliabilityBin, expected_calibration_error, fit_temperature, reliability
 
 __all__ = ["ClassMetrics", "Forward", "Metrics", "evaluate"]
 
@@ -46,6 +47,15 @@ class Metrics:
     """The mean recall of the classes that have photos."""
     loss: float
     """Mean softmax cross-entropy in nats; a photo with several labels has its target spread evenly over them."""
+    expected_calibration_error: float
+    """How far confidence and accuracy lie apart: the mean over 15 equal bins of confidence, weighted by their photos."""
+    temperature: float
+    """What the logits were divided by for `loss`, `expected_calibration_error`, `reliability` and `confidences`."""
+    loss_as_trained: float
+    """The loss at temperature 1."""
+    expected_calibration_error_as_trained: float
+    """The error at temperature 1."""
+    reliability: tuple[ReliabilityBin, ...]
     per_class: tuple[ClassMetrics, ...]
     confusion: NDArray[np.int64]
     """(K, K), rows the truth, columns the prediction. Of several labels, the predicted one counts as the truth when it
@@ -63,8 +73,20 @@ class Metrics:
             "top5": self.top5,
             "balanced_accuracy": self.balanced_accuracy,
             "loss": self.loss,
+            "expected_calibration_error": self.expected_calibration_error,
+            "temperature": self.temperature,
+            "loss_as_trained": self.loss_as_trained,
+            "expected_calibration_error_as_trained": self.expected_calibration_error_as_trained,
+            "reliability": [asdict(one) for one in self.reliability],
             "per_class": [asdict(one) for one in self.per_class],
         }
+
+
+class _Outputs(NamedTuple):
+    """The photos of a batch, without padding: logits (n, K) as they came, and the classes that count as right (n, K)."""
+
+    logits: NDArray[Any]
+    labels: NDArray[np.bool_]
 
 
 class _Scores(NamedTuple):
@@ -76,47 +98,76 @@ class _Scores(NamedTuple):
     truths: NDArray[np.int64]
     predictions: NDArray[np.int64]
     confidences: NDArray[np.float32]
+    losses_as_trained: NDArray[np.float64]
+    confidences_as_trained: NDArray[np.float32]
 
 
-def evaluate(forward: Forward, batches: Iterable[Batch], class_names: Sequence[str]) -> Metrics:
+def evaluate(
+    forward: Forward, batches: Iterable[Batch], class_names: Sequence[str], *, temperature: float | None = 1.0
+) -> Metrics:
     """Score `forward` on all photos of `batches`.
 
     A prediction is right when it is in the row's label set, so top-1 and ReaL are one function; a row with an empty set
     gets a prediction but does not count, and padding is left out. Of equal logits the class with the lower index comes
     first. Given the same logits, the result is the same to the last bit however the photos were batched or padded.
 
+    Args:
+        forward: from photos to logits.
+        batches: what to score.
+        class_names: K names.
+        temperature: what logits are divided by before the softmax, as in a checkpoint; it changes no prediction. None fits
+            it on these photos, whose logits are kept in memory for that; see `fit_temperature`.
+
     Raises:
         CheckpointError: the logits are not finite or not of these classes.
         DataError: nothing to score, or labels that are not rows of 0 and 1 over these classes.
     """
-    scored = [_score(forward, batch, class_names) for batch in batches]
+    outputs: Iterable[_Outputs] = (_outputs(forward, batch, class_names) for batch in batches)
+    if temperature is None:
+        kept = list(outputs)
+        temperature = fit_temperature(*map(np.concatenate, zip(*kept, strict=True))) if kept else 1.0
+        outputs = kept
+    scored = [_score(one, temperature) for one in outputs]
     if not any(scores.counts.any() for scores in scored):
         raise DataError("Nothing to evaluate: there is no photo with a label. Check the split's name and its labels.")
-    return _summarise(_Scores(*map(np.concatenate, zip(*scored, strict=True))), class_names)
+    return _summarise(_Scores(*map(np.concatenate, zip(*scored, strict=True))), class_names, temperature)
 
 
-def _score(forward: Forward, batch: Batch, class_names: Sequence[str]) -> _Scores:
+def _outputs(forward: Forward, batch: Batch, class_names: Sequence[str]) -> _Outputs:
     kept = np.asarray(batch.mask, dtype=bool)
     _check_labels(batch, kept, class_names)
     answer = np.asarray(forward(batch.images))
     _check_logits(answer, kept, class_names)
+    return _Outputs(answer[kept], np.asarray(batch.labels)[kept] > 0)
+
+
+def _score(outputs: _Outputs, temperature: float) -> _Scores:
     # C order, because NumPy sums strided rows in another order than contiguous ones.
-    logits = np.ascontiguousarray(answer[kept], dtype=np.float64)
-    labels = np.asarray(batch.labels)[kept] > 0
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    rows = np.arange(len(logits))
+    logits, labels = np.ascontiguousarray(outputs.logits, dtype=np.float64), outputs.labels
     predictions = logits.argmax(axis=1)
-    set_sizes = labels.sum(axis=1)
-    losses = -np.where(labels, log_probabilities, 0.0).sum(axis=1) / np.maximum(set_sizes, 1)
+    losses, confidences = _certainty(logits / temperature, labels, predictions)
+    as_trained = (losses, confidences) if temperature == 1.0 else _certainty(logits, labels, predictions)
     return _Scores(
-        counts=set_sizes > 0,
+        counts=labels.sum(axis=1) > 0,
         ranks=_ranks(logits, labels),
         losses=losses,
-        truths=np.where(labels[rows, predictions], predictions, labels.argmax(axis=1)),
+        truths=np.where(labels[np.arange(len(logits)), predictions], predictions, labels.argmax(axis=1)),
         predictions=predictions,
-        confidences=np.exp(log_probabilities[rows, predictions]).astype(np.float32),
+        confidences=confidences,
+        losses_as_trained=as_trained[0],
+        confidences_as_trained=as_trained[1],
     )
+
+
+def _certainty(
+    logits: NDArray[np.float64], labels: NDArray[np.bool_], predictions: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Return the cross-entropy of each photo (B,) and the probability of its prediction (B,)."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    losses = -np.where(labels, log_probabilities, 0.0).sum(axis=1) / np.maximum(labels.sum(axis=1), 1)
+    confidences = np.exp(log_probabilities[np.arange(len(logits)), predictions]).astype(np.float32)
+    return losses, confidences
 
 
 def _ranks(logits: NDArray[np.float64], labels: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -154,7 +205,7 @@ def _check_logits(answer: NDArray[Any], kept: NDArray[np.bool_], class_names: Se
         )
 
 
-def _summarise(scores: _Scores, class_names: Sequence[str]) -> Metrics:
+def _summarise(scores: _Scores, class_names: Sequence[str], temperature: float) -> Metrics:
     num_classes = len(class_names)
     counts = scores.counts
     truths, predictions = scores.truths[counts], scores.predictions[counts]
@@ -164,12 +215,22 @@ def _summarise(scores: _Scores, class_names: Sequence[str]) -> Metrics:
     per_class = _per_class(truths, predictions, class_names)
     recalls = [one.recall for one in per_class if one.num_examples]
     num_examples = int(counts.sum())
+    is_right = scores.ranks[counts] < 1
+    bins, bins_as_trained = (
+        reliability(confidences[counts], is_right)
+        for confidences in (scores.confidences, scores.confidences_as_trained)
+    )
     return Metrics(
         num_examples=num_examples,
-        top1=int((scores.ranks[counts] < 1).sum()) / num_examples,
+        top1=int(is_right.sum()) / num_examples,
         top5=int((scores.ranks[counts] < 5).sum()) / num_examples,
         balanced_accuracy=math.fsum(recalls) / len(recalls),
         loss=math.fsum(scores.losses[counts]) / num_examples,
+        expected_calibration_error=expected_calibration_error(bins),
+        temperature=temperature,
+        loss_as_trained=math.fsum(scores.losses_as_trained[counts]) / num_examples,
+        expected_calibration_error_as_trained=expected_calibration_error(bins_as_trained),
+        reliability=bins,
         per_class=per_class,
         confusion=confusion,
         predictions=scores.predictions,

@@ -1,7 +1,19 @@
-"""Using a checkpoint: what runs it (backends) and what answers with labels (`Predictor`)."""
+"""Using a checkpoint: what runs it (backends), what answers with labels (`Predictor`) and with features (`Embedder`)."""
 
 from allmlp.evaluation import Forward
 from allmlp.inference.backends import BACKENDS, eager_forward
-from allmlp.inference.predictor import Photo, Prediction, Predictor, ScoredLabel
+from allmlp.inference.embedder import Embedder, features_forward
+from allmlp.inference.photos import Photo
+from allmlp.inference.predictor import Prediction, Predictor, ScoredLabel
 
-__all__ = ["BACKENDS", "Forward", "Photo", "Prediction", "Predictor", "ScoredLabel", "eager_forward"]
+__all__ = [
+    "BACKENDS",
+    "Embedder",
+    "Forward",
+    "Photo",
+    "Prediction",
+    "Predictor",
+    "ScoredLabel",
+    "eager_forward",
+    "features_forward",
+]

@@ -5,6 +5,18 @@ from collections.abc import Callable
 
 from allmlp.errors import ConfigError, did_you_mean
 from allmlp.recipes.choose import recipe_for
+from allmlp.recipes.finetune import finetune_cifar, finetune_paper, finetune_paper_squash
+from allmlp.recipes.paper import (
+    big_vision_b16,
+    imagenet21k_b16,
+    imagenet21k_l16,
+    imagenet_b16,
+    imagenet_l16,
+    jft_b16,
+    jft_h14,
+    jft_l16,
+    jft_s16,
+)
 from allmlp.recipes.small import cifar10, demo, photos64, photos128
 from allmlp.recipes.starter import starter
 from allmlp.training import Recipe
@@ -17,6 +29,18 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "photos64": photos64,
     "photos128": photos128,
     "starter": starter,
+    "finetune_paper": finetune_paper,
+    "finetune_paper_squash": finetune_paper_squash,
+    "finetune_cifar": finetune_cifar,
+    "imagenet_b16": imagenet_b16,
+    "imagenet_l16": imagenet_l16,
+    "imagenet21k_b16": imagenet21k_b16,
+    "imagenet21k_l16": imagenet21k_l16,
+    "jft_s16": jft_s16,
+    "jft_b16": jft_b16,
+    "jft_l16": jft_l16,
+    "jft_h14": jft_h14,
+    "big_vision_b16": big_vision_b16,
 }
 
 

@@ -25,6 +25,7 @@ SECTIONS = (
     ("training", "Training"),
     ("confusion", "Confusion"),
     ("classes", "Classes"),
+    ("calibration", "Calibration"),
     ("mistakes", "Mistakes"),
     ("samples", "Samples"),
     ("model", "Model"),
@@ -36,7 +37,7 @@ SECTIONS = (
 
 
 def write_report(summary: RunSummary, directory: Path) -> list[Path]:
-    """Write `plots/curves.png`, `plots/confusion.png`, `plots/samples.png` and `report.html` into `directory`.
+    """Write `plots/` (curves, confusion, reliability, samples) and `report.html` into `directory`.
 
     The page is self-contained: pictures and style are inside it, and nothing is loaded from elsewhere. A plot that has
     nothing to show (no evaluation, no training photos) is left out. Returns the paths that were written.
@@ -50,6 +51,7 @@ def write_report(summary: RunSummary, directory: Path) -> list[Path]:
     figures = {"curves": plots.curves_figure(summary, plots.LIGHT)} if summary.results else {}
     if summary.headline is not None:
         figures["confusion"] = plots.confusion_figure(summary.headline.confusion, summary.class_names, plots.LIGHT)
+        figures["reliability"] = plots.reliability_figure(summary.headline.reliability, plots.LIGHT)
     if len(summary.training_sample):
         captions = summary.training_sample_captions
         figures["samples"] = plots.samples_figure(summary.training_sample, captions, plots.LIGHT)
@@ -69,6 +71,7 @@ def _page(summary: RunSummary) -> str:
             _training(summary),
             _confusion(summary),
             sections.classes(summary, numbered=numbered),
+            _calibration(summary),
             sections.mistakes(summary),
             sections.samples(summary),
             sections.facts(summary),
@@ -175,6 +178,33 @@ def _confusion(summary: RunSummary) -> str:
     layout = "halves" if len(summary.class_names) <= 12 else "stacked"
     body = f'<div class="{layout}"><div class="matrix">{picture}</div><div>{lists}</div></div>'
     return card("What is taken for what", body, identifier="confusion", note=note)
+
+
+def _calibration(summary: RunSummary) -> str:
+    from allmlp.report import plots
+
+    metrics = summary.headline
+    if metrics is None:
+        return ""
+    filled = [one for one in metrics.reliability if one.num_examples]
+    bins = ", ".join(
+        f"{percent(one.confidence)} sure, {percent(one.accuracy)} right ({count(one.num_examples)})" for one in filled
+    )
+    picture = _picture(partial(plots.reliability_figure, metrics.reliability), f"Reliability diagram: {bins}")
+    note = (
+        f"Of the {text(summary.headline_split)} photos, by how sure the answer was: a bar that ends at its orange mark means "
+        "what it says; a lower one was too sure. The distance, over all photos, is the expected calibration error: "
+        f"<b>{percent(metrics.expected_calibration_error)}</b> ({len(metrics.reliability)} bins)."
+    )
+    if metrics.temperature != 1.0:
+        note += (
+            f" Logits are divided by the temperature {number(metrics.temperature)}, fitted on validation; as trained, the "
+            f"error was {percent(metrics.expected_calibration_error_as_trained)} and the loss "
+            f"{number(metrics.loss_as_trained)}."
+        )
+    return card(
+        "How sure, and how often right", f'<div class="matrix">{picture}</div>', identifier="calibration", note=note
+    )
 
 
 def _picture(draw: Callable[["Theme"], "Figure"], alternative: str) -> str:

@@ -15,6 +15,7 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
+from allmlp.evaluation import ReliabilityBin
 from allmlp.report.markup import percent, printable
 from allmlp.report.summary import RunSummary
 
@@ -27,6 +28,7 @@ __all__ = [
     "curves_figure",
     "goes_by_number",
     "panel_figure",
+    "reliability_figure",
     "samples_figure",
     "to_png",
 ]
@@ -175,6 +177,37 @@ def _annotate_counts(axes: Axes, confusion: NDArray[np.int64], shares: NDArray[n
         axes.text(
             column + 1, row + 1, str(confusion[row, column]), ha="center", va="center", color=colour, fontsize=size
         )
+
+
+def reliability_figure(bins: Sequence[ReliabilityBin], theme: Theme) -> Figure:
+    """Draw a reliability diagram: how often predictions are right, by their confidence, above how many there are.
+
+    On the diagonal, probabilities mean what they say; below it, the model is too sure.
+    """
+    figure = _figure(4.2, 4.4, theme)
+    accuracy, amounts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    filled = [one for one in bins if one.num_examples]
+    for axes, heights, colour in (
+        (accuracy, [one.accuracy for one in filled], theme.right),
+        (amounts, [one.num_examples for one in filled], theme.muted),
+    ):
+        _style(axes, "", theme)
+        widths = [0.94 * (one.high - one.low) for one in filled]
+        axes.bar([(one.low + one.high) / 2 for one in filled], heights, widths, color=colour)
+    accuracy.plot([0, 1], [0, 1], color=theme.muted, linewidth=1.2, linestyle="--", label="as sure as right")
+    confidences = [one.confidence for one in filled]
+    accuracy.plot(
+        confidences, confidences, "_", color=theme.wrong, markersize=11, markeredgewidth=2.5, label="confidence"
+    )
+    accuracy.set(xlim=(0, 1), ylim=(0, 1))
+    accuracy.set_ylabel("right", color=theme.muted, fontsize=9)
+    accuracy.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    amounts.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    amounts.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=3))
+    amounts.set_xlabel("confidence", color=theme.muted, fontsize=9)
+    amounts.set_ylabel("photos", color=theme.muted, fontsize=9)
+    _legend(accuracy, theme)
+    return figure
 
 
 def samples_figure(photos: NDArray[np.uint8], captions: Sequence[str], theme: Theme) -> Figure:

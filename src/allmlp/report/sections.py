@@ -106,6 +106,7 @@ def _tiles(summary: RunSummary) -> str:
     if metrics is not None:
         tiles += [("Balanced accuracy", percent(metrics.balanced_accuracy)), ("Top-5", percent(metrics.top5))]
         tiles += [("Loss (nats)", number(metrics.loss))]
+        tiles += [("Calibration error", percent(metrics.expected_calibration_error))]
     if "validation" in summary.evaluations and summary.headline_split != "validation":
         tiles.append(("Validation top-1", percent(summary.evaluations["validation"].top1)))
     else:

@@ -1,9 +1,9 @@
-"""The end of a run: the best checkpoint scored in float32, metrics.json and the report."""
+"""The end of a run: the best checkpoint scored in float32, its temperature, metrics.json and the report."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from allmlp.checkpoints import load_checkpoint
+from allmlp.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from allmlp.data import ImageDataset, evaluation_batches
 from allmlp.evaluation import Metrics, evaluate
 from allmlp.inference import eager_forward
@@ -13,6 +13,9 @@ from allmlp.training.run_report import write_run_report
 from allmlp.training.session import Session
 
 __all__ = ["TrainResult", "finish"]
+
+# With fewer photos a fitted temperature would be chance: of 30, its standard error is a fifth where half are right.
+_LEAST_PHOTOS_FOR_TEMPERATURE = 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,26 +42,28 @@ class TrainResult:
 
 
 def finish(session: Session, course: Course) -> TrainResult:
-    """Score the best checkpoint in float32, write metrics.json and the report."""
+    """Score the best checkpoint in float32, give it its temperature, write metrics.json and the report.
+
+    A process that is killed in between is no harm: metrics.json comes last, so that a resumed run does all of this again,
+    and the temperature is fitted on logits, which the one before has not changed.
+    """
     recipe, dataset, feed, run = session.recipe, session.dataset, session.feed, session.run
     with session.ranks.failing_together():
         session.write_what_failed()
-    forward = eager_forward(load_checkpoint(run.path / "checkpoints" / "best"), device=session.device)
-    evaluations = {}
-    for name in (name for name in ("validation", "test") if name in dataset.splits):
-        batches = evaluation_batches(
-            feed.fitted(name),
-            dataset.splits[name].labels,
-            feed.preprocessing,
-            num_classes=recipe.model.num_classes,
-        )
-        evaluations[name] = evaluate(forward, batches, dataset.class_names)
+    best = run.path / "checkpoints" / "best"
+    checkpoint = load_checkpoint(best)
+    evaluations = _evaluations(session, checkpoint)
+    temperature = evaluations["validation"].temperature
+    with session.ranks.failing_together():
+        if session.ranks.is_writer and temperature != checkpoint.temperature:
+            save_checkpoint(replace(checkpoint, temperature=temperature), best)
     num_steps = feed.num_steps(recipe)
     figures = {
         "best_epoch": course.best_epoch,
         "num_epochs": recipe.num_epochs,
         "num_steps": num_steps,
         "num_skipped": course.num_skipped,
+        "temperature": temperature,
         "seconds": round(course.seconds, 1),
         "images_per_second": round(num_steps * recipe.batch_size / course.seconds, 1),
         "sample_digest": course.sample_digest,
@@ -69,7 +74,8 @@ def finish(session: Session, course: Course) -> TrainResult:
     for name, metrics in evaluations.items():
         session.progress.message(
             f"{name:<10}  top-1 {metrics.top1:.1%}   top-5 {metrics.top5:.1%}   balanced {metrics.balanced_accuracy:.1%}   "
-            f"loss {metrics.loss:.3f}   ({metrics.num_examples:,} photos, checkpoint of epoch {course.best_epoch})"
+            f"loss {metrics.loss:.3f}   calibration error {metrics.expected_calibration_error:.1%}   "
+            f"({metrics.num_examples:,} photos, checkpoint of epoch {course.best_epoch})"
         )
     return TrainResult(
         directory=run.path,
@@ -80,3 +86,22 @@ def finish(session: Session, course: Course) -> TrainResult:
         seconds=course.seconds,
         sample_digest=course.sample_digest,
     )
+
+
+def _evaluations(session: Session, checkpoint: Checkpoint) -> dict[str, Metrics]:
+    """Score validation, on which the temperature is fitted, and test where there is one, with that temperature."""
+    dataset, feed = session.dataset, session.feed
+    forward = eager_forward(checkpoint, device=session.device)
+    is_enough = len(dataset.splits["validation"]) >= _LEAST_PHOTOS_FOR_TEMPERATURE
+    temperature = None if is_enough else 1.0
+    evaluations: dict[str, Metrics] = {}
+    for name in (name for name in ("validation", "test") if name in dataset.splits):
+        batches = evaluation_batches(
+            feed.fitted(name),
+            dataset.splits[name].labels,
+            feed.preprocessing,
+            num_classes=session.recipe.model.num_classes,
+        )
+        evaluations[name] = evaluate(forward, batches, dataset.class_names, temperature=temperature)
+        temperature = evaluations[name].temperature
+    return evaluations

@@ -1,0 +1,80 @@
+"""Photos as commands take them: files, folders of them, and one on standard input."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from allmlp.cli.console import note
+from allmlp.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from allmlp.inference import Photo
+
+__all__ = ["STANDARD_INPUT", "PhotosArgument", "check_sources", "find_photos"]
+
+STANDARD_INPUT = "-"
+PhotosArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILES|FOLDERS|-",
+        help="Photos; folders of them, searched to the bottom; - reads one photo's bytes from standard input.",
+        show_default=False,
+    ),
+]
+
+
+def check_sources(sources: Sequence[str]) -> None:
+    """Check what was given before anything is read.
+
+    Raises:
+        ConfigError: standard input twice.
+    """
+    if sources.count(STANDARD_INPUT) > 1:
+        raise ConfigError("- stands for one photo on standard input; it was given more than once.")
+
+
+def find_photos(sources: Sequence[str]) -> "tuple[list[tuple[str, Photo]], int]":
+    """Return all photos with their names, those of a folder sorted; say what is wrong with the others and count them."""
+    found: list[tuple[str, Photo]] = []
+    num_failed = 0
+    for source in sources:
+        try:
+            if source == STANDARD_INPUT:
+                found.append((source, (source, _standard_input())))
+            elif os.path.isdir(source):  # noqa: PTH112 - Path's raises where a name is too long or may not be looked at
+                found += [(path, path) for path in _photos_in(Path(source))]
+            else:
+                found.append((source, source))
+        except DataError as error:
+            num_failed += 1
+            note(f"allmlp: {error}")
+    return found, num_failed
+
+
+def _photos_in(folder: Path) -> list[str]:
+    from allmlp.data import list_folder, printable
+
+    listing = list_folder(folder)
+    for path, reason in listing.skipped:
+        note(f"allmlp: {printable(folder / path)}: skipped: {reason}.")
+    if not listing.photos:
+        raise DataError(f"{printable(folder)}: there are no photos in this folder.")
+    return sorted(str(folder / path) for path in listing.photos)
+
+
+def _standard_input() -> bytes:
+    """Return what a photo may hold and a byte more, by which the decoder knows that there is too much."""
+    from allmlp.data import MAX_PHOTO_BYTES
+
+    if sys.stdin is None:
+        raise DataError(
+            f"{STANDARD_INPUT}: standard input is closed. Send a photo to it: allmlp predict ... - < PHOTO."
+        )
+    try:
+        return sys.stdin.buffer.read(MAX_PHOTO_BYTES + 1)
+    except OSError as error:  # it is a folder, or is open for writing only
+        raise DataError(f"{STANDARD_INPUT}: standard input cannot be read ({error.strerror or error}).") from error

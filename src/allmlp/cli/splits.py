@@ -1,0 +1,80 @@
+"""Which photos of a data set a command is about: a split by name, divided as the checkpoint's run divided it."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from allmlp.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from allmlp.data import ImageDataset, Split
+
+__all__ = ["Choice", "choose", "divided", "saved_split"]
+
+
+class Choice(NamedTuple):
+    """The photos to score, and what to call them."""
+
+    name: str
+    photos: "Split"
+    remark: str
+
+
+def saved_split(checkpoint: Path) -> "Mapping[str, list[str]]":
+    """Return identities by split as the run kept them; nothing when the checkpoint is not in a run folder."""
+    if not checkpoint.exists():  # a name of `allmlp models`, a repository on the hub
+        return {}
+    folder = (checkpoint if checkpoint.is_dir() else checkpoint.parent).absolute()
+    # RUN, RUN/checkpoints or RUN/checkpoints/best. A run also has a recipe: another tool's split.json is not ours.
+    places = (folder, *(place.parent for place in (folder, folder.parent) if place.name == "checkpoints"))
+    paths = (place / "split.json" for place in places if (place / "recipe.json").is_file())
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        return {}
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        return {str(name): [str(identity) for identity in identities] for name, identities in saved.items()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise CheckpointError(
+            f"{path}: cannot be read as a run's split ({error}). Restore it, or delete it."
+        ) from error
+
+
+def choose(dataset: "ImageDataset", saved: "Mapping[str, list[str]]", wanted: str | None) -> Choice:
+    """Return the photos of the split that is wanted; of none, test, else validation, else train.
+
+    Raises:
+        ConfigError: there is no such split.
+    """
+    from allmlp.data import split_named
+
+    splits, is_divided = divided(dataset, saved)
+    name = split_named(wanted or "") or wanted  # val and valid mean validation, as everywhere
+    name = name or next(name for name in ("test", "validation", "train") if name in splits)
+    if name not in splits:
+        raise ConfigError(f"--split {name}: {dataset.source} has no such split. It has: {', '.join(splits)}.")
+    remark = ""
+    if is_divided and name != "test":
+        remark = "Divided as the run's split.json says."
+    elif list(splits) == ["train"]:
+        remark = "These are all photos."
+    num_known = len(set(splits[name].identities) & set(saved.get("train", ())))
+    if name == "train" and num_known:
+        remark += f" The model was trained on {num_known:,} photos of the same names: expect too good a score."
+    return Choice(name, splits[name], remark.strip())
+
+
+def divided(dataset: "ImageDataset", saved: "Mapping[str, list[str]]") -> "tuple[dict[str, Split], bool]":
+    """Divide the train photos as the run did, when they are the photos that the run had; say whether they are."""
+    splits = dict(dataset.splits)
+    if "validation" in splits or "train" not in splits or not {"train", "validation"} <= set(saved):
+        return splits, False
+    photos = splits["train"]
+    if set(photos.identities) != {*saved["train"], *saved["validation"]}:
+        return splits, False
+    for name in ("train", "validation"):
+        members = set(saved[name])
+        splits[name] = photos.subset([index for index, one in enumerate(photos.identities) if one in members])
+    return splits, True

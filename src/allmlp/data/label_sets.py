@@ -1,0 +1,139 @@
+"""Label sets: several classes that count as right for a photo, or none, from a JSON file. ImageNet's ReaL labels are ones.
+
+ReaL (Beyer et al., "Are we done with ImageNet?", arXiv 2006.07159) lists 50,000 sets of ImageNet-1k's classes by number,
+in the order of the validation photos' names, ILSVRC2012_val_00000001.JPEG and so on. A photo with an empty set does not count.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from allmlp.data.wording import bullets, printable
+from allmlp.errors import DataError
+
+__all__ = ["read_label_sets"]
+
+_NUM_IMAGENET_CLASSES = 1000
+_IMAGENET_NAME = re.compile(r"ILSVRC2012_val_(\d{8})\.[A-Za-z]+")
+
+LabelSets = tuple[tuple[int, ...], ...]
+
+
+def read_label_sets(
+    path: str | Path, identities: Sequence[str], class_numbers: Mapping[str, int], *, num_classes: int
+) -> LabelSets:
+    """Return the classes of each photo, by number, in the order of `identities`.
+
+    Args:
+        path: a JSON file: ImageNet's ReaL list, or an object {photo: [class, ...]}, where a photo is an identity, such as
+            "dress/x.jpg", or a file's name that only one photo has, and a class is a name or a number.
+        identities: of the photos.
+        class_numbers: the classes' names, and any other names for them.
+        num_classes: K; numbers are 0 to K - 1.
+
+    Raises:
+        DataError: a file that cannot be read, photos without an entry, and entries that cannot be: all of them.
+    """
+    values, repeated = _read(Path(path))
+    problems = [f"{printable(name)}: has more than one entry" for name in repeated]
+    if isinstance(values, list):
+        entries = _of_imagenet(values, identities, num_classes, where=path)
+    else:
+        entries = _of_names(values, identities)
+    sets = []
+    for identity, (entry, problem) in zip(identities, entries, strict=True):
+        found, bad = ((), problem) if problem else _classes(entry, class_numbers, num_classes)
+        sets.append(found)
+        if bad:
+            problems.append(f"{printable(identity)}: {bad}")
+    if problems:
+        raise DataError(
+            f"{printable(path)}: {len(problems):,} entries of label sets cannot be used:\n{bullets(problems)}\n"
+            'Expected an object such as {"dress/x.jpg": ["dress", "skirt"], ...} with an entry for every photo, an empty one '
+            "for a photo that does not count, or ImageNet's ReaL list."
+        )
+    return tuple(sets)
+
+
+def _read(path: Path) -> tuple[Any, list[str]]:
+    """Return what the file holds, a list or an object, and the object's names that come more than once."""
+    repeated: list[str] = []
+
+    def keep(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        repeated.extend(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        return dict(pairs)
+
+    try:
+        if not path.is_file():  # a pipe would hang whoever opens it
+            raise DataError(f"{printable(path)}: there is no such file of label sets, or it is no regular one.")
+        values = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=keep)
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{printable(path)}: could not be read as JSON: {error}.") from error
+    if not isinstance(values, list | dict):
+        raise DataError(
+            f"{printable(path)}: holds a {type(values).__name__}; expected an object or a list of label sets."
+        )
+    return values, repeated
+
+
+# An entry, or what is wrong.
+_Entry = tuple[Any, str]
+
+
+def _of_imagenet(values: list[Any], identities: Sequence[str], num_classes: int, *, where: str | Path) -> list[_Entry]:
+    if num_classes != _NUM_IMAGENET_CLASSES:
+        raise DataError(
+            f"{printable(where)}: a list is ImageNet's, by the numbers of its 1,000 classes; this checkpoint has "
+            f"{num_classes:,}. For other classes give an object of names."
+        )
+    entries: list[_Entry] = []
+    for identity in identities:
+        match = _IMAGENET_NAME.fullmatch(identity.rpartition("/")[2])
+        number = int(match[1]) if match else 0
+        if match is None:
+            entries.append(([], "not named like ILSVRC2012_val_00000001.JPEG, so its place in the list is unknown"))
+        elif not 1 <= number <= len(values):
+            entries.append(([], f"the list ends at {len(values):,}"))
+        else:
+            entries.append((values[number - 1], ""))
+    return entries
+
+
+def _of_names(values: Mapping[str, Any], identities: Sequence[str]) -> list[_Entry]:
+    counts = Counter(identity.rpartition("/")[2] for identity in identities)
+    entries: list[_Entry] = []
+    for identity in identities:
+        name = identity.rpartition("/")[2]
+        if identity in values:
+            entries.append((values[identity], ""))
+        elif name not in values:
+            entries.append(([], "has no entry"))
+        elif counts[name] > 1:
+            entries.append(([], f"{counts[name]} photos are called {printable(name)}; name it by its class, too"))
+        else:
+            entries.append((values[name], ""))
+    return entries
+
+
+def _classes(entry: Any, class_numbers: Mapping[str, int], num_classes: int) -> tuple[tuple[int, ...], str]:
+    if not isinstance(entry, list):
+        return (), f"expected a list of classes, got {_shown(entry)}"
+    numbers, bad = set(), []
+    for one in entry:
+        if isinstance(one, str) and one in class_numbers:
+            numbers.add(class_numbers[one])
+        elif isinstance(one, int) and not isinstance(one, bool) and 0 <= one < num_classes:
+            numbers.add(one)
+        else:
+            bad.append(_shown(one))
+    if bad:
+        return (), f"no classes of the checkpoint: {', '.join(bad[:5])}{', ...' if len(bad) > 5 else ''}"
+    return tuple(sorted(numbers)), ""
+
+
+def _shown(value: Any) -> str:
+    text = ascii(value) if not isinstance(value, str) else repr(printable(value))
+    return text if len(text) <= 60 else text[:57] + "..."

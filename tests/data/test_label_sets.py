@@ -1,0 +1,92 @@
+"""Label sets from JSON: ImageNet's ReaL list, and objects of photos."""
+
+import json
+from importlib import resources
+
+import pytest
+from timm.data.real_labels import RealLabelsImagenet
+
+from allmlp.data import read_label_sets
+from allmlp.errors import DataError
+
+NUMBERS = {"cat": 0, "dog": 1, "owl": 2, "bird of prey": 2}
+PHOTOS = ("cat/a.png", "cat/b.png", "dog/a.png", "owl/deep/c.png")
+
+
+def sets(path, content, photos=PHOTOS, num_classes=3):
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return read_label_sets(path, photos, NUMBERS, num_classes=num_classes)
+
+
+def test_the_shipped_real_labels_are_read_as_timm_reads_them():
+    path = resources.files("timm.data") / "_info" / "imagenet_real_labels.json"
+    names = [f"ILSVRC2012_val_{number:08}.JPEG" for number in range(1, 50_001)]
+    theirs = RealLabelsImagenet(names).real_labels
+    identities = [f"n{index % 1000:08}/{name}" for index, name in enumerate(names)][::-1]
+    ours = read_label_sets(str(path), identities, {}, num_classes=1000)
+    assert [set(one) for one in ours] == [set(theirs[identity.rpartition("/")[2]]) for identity in identities]
+    assert sum(not one for one in ours) == 50_000 - 46_837  # the paper counts 46,837 photos with labels
+
+
+def test_photos_are_known_by_identity_or_by_a_name_that_is_theirs_alone(tmp_path):
+    content = {
+        "cat/a.png": ["cat", "bird of prey"],
+        "b.png": [1, 0, 1],
+        "dog/a.png": [],
+        "c.png": ["owl"],
+        "other.png": [9],
+    }
+    assert sets(tmp_path / "x.json", content) == ((0, 2), (0, 1), (), (2,))
+
+
+def test_every_bad_entry_is_named_at_once(tmp_path):
+    content = {"a.png": ["cat"], "b.png": ["cow", 3, True, 1.0, None, -1], "c.png": "owl"}
+    with pytest.raises(DataError) as caught:
+        sets(tmp_path / "x.json", content)
+    for words in (
+        "4 entries",
+        "cat/a.png: 2 photos are called a.png; name it by its class, too",
+        "dog/a.png: 2 photos",
+        "cat/b.png: no classes of the checkpoint: 'cow', 3, True, 1.0, None, ...",
+        "owl/deep/c.png: expected a list of classes, got 'owl'",
+    ):
+        assert words in str(caught.value)
+
+
+def test_a_photo_without_an_entry_or_with_two_is_named(tmp_path):
+    content = '{"cat/a.png": [0], "cat/b.png": [0], "cat/b.png": [1], "dog/a.png": [1]}'
+    with pytest.raises(DataError, match=r"(?s)2 entries.*cat/b\.png: has more than one.*owl/deep/c\.png: has no entry"):
+        sets(tmp_path / "x.json", content)
+
+
+def test_a_list_is_imagenets_and_names_photos_that_it_does_not_hold(tmp_path):
+    with pytest.raises(DataError, match=r"this checkpoint has 3\. For other classes give an object"):
+        sets(tmp_path / "x.json", [[0], [1]])
+    photos = (
+        "a/ILSVRC2012_val_00000002.JPEG",
+        "a/ILSVRC2012_val_00000003.JPEG",
+        "a/x.JPEG",
+        "a/ILSVRC2012_val_00000001.jpg",
+    )
+    with pytest.raises(DataError) as caught:
+        sets(tmp_path / "x.json", [[1000], [1]], photos, 1000)
+    for words in ("3 entries", "00003.JPEG: the list ends at 2", "x.JPEG: not named like", "checkpoint: 1000"):
+        assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("", "could not be read as JSON"), ("[" * 100_000, "could not be read"), ("3", "holds a int"), ('"x"', "a str")],
+    ids=lambda value: value[:20],
+)
+def test_a_file_that_holds_something_else_is_named(content, words, tmp_path):
+    with pytest.raises(DataError, match=rf"x\.json: .*{words}"):
+        sets(tmp_path / "x.json", content)
+
+
+def test_a_file_that_is_not_there_or_not_utf8_is_named(tmp_path):
+    with pytest.raises(DataError, match="there is no such file"):
+        read_label_sets(tmp_path / "none.json", PHOTOS, NUMBERS, num_classes=3)
+    (tmp_path / "x.json").write_bytes(b'{"\xff": []}')
+    with pytest.raises(DataError, match="could not be read as JSON"):
+        read_label_sets(tmp_path / "x.json", PHOTOS, NUMBERS, num_classes=3)

@@ -1,0 +1,142 @@
+"""The temperature of a run: fitted on validation at its end, kept in its best checkpoint, the same after any kill."""
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tests.training.same_run import assert_same_run
+from tests.training.small_runs import TINY, write_photos
+
+from allmlp import load_checkpoint, train
+from allmlp.data import evaluation_batches, fitted_photos, open_dataset
+from allmlp.evaluation import evaluate, fit_temperature
+from allmlp.inference import eager_forward
+
+RECIPE = dataclasses.replace(TINY, num_epochs=2)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """14 photos a class to train on, and as many to validate on and to test: enough to fit a temperature."""
+    return write_photos(tmp_path_factory.mktemp("photos"), splits=("train", "val", "test"))
+
+
+@pytest.fixture(scope="module")
+def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(RECIPE, photos, tmp_path_factory.mktemp("runs") / "run").directory
+
+
+def outputs(run: Path, photos: Path, split: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the best checkpoint's logits and the labels, one-hot."""
+    checkpoint, data = load_checkpoint(run), open_dataset(photos).splits[split]
+    batches = list(
+        evaluation_batches(
+            fitted_photos(data, checkpoint.preprocessing), data.labels, checkpoint.preprocessing, num_classes=3
+        )
+    )
+    forward = eager_forward(checkpoint, device="cpu")
+    logits = [torch.from_numpy(forward(batch.images)[batch.mask]) for batch in batches]
+    return torch.cat(logits), torch.cat([torch.from_numpy(batch.labels[batch.mask]) for batch in batches])
+
+
+def test_the_best_checkpoint_has_the_temperature_of_validation(run: Path, photos: Path) -> None:
+    temperature = load_checkpoint(run).temperature
+    logits, labels = outputs(run, photos, "validation")
+    assert temperature == fit_temperature(logits.numpy(), labels.numpy())
+    assert temperature != 1.0
+    assert load_checkpoint(run / "checkpoints" / "last").temperature == 1.0
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["temperature"] == temperature
+    for name in ("validation", "test"):
+        logits, labels = outputs(run, photos, name)
+        for suffix, divisor in (("", temperature), ("_as_trained", 1.0)):
+            loss = torch.nn.functional.cross_entropy(logits.double() / divisor, labels.double())
+            assert metrics["evaluations"][name][f"loss{suffix}"] == pytest.approx(float(loss), rel=1e-12)
+        top1 = float((logits.argmax(dim=1) == labels.argmax(dim=1)).double().mean())
+        assert metrics["evaluations"][name]["top1"] == pytest.approx(top1)
+    validation = metrics["evaluations"]["validation"]
+    assert validation["loss"] < validation["loss_as_trained"]
+    assert "Logits are divided by the temperature" in (run / "report.html").read_text()
+
+
+def test_evaluate_finds_what_the_run_found(run: Path, photos: Path) -> None:
+    outcome = subprocess.run(
+        [sys.executable, "-m", "allmlp", "evaluate", str(run), str(photos), "--json"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    found = json.loads(outcome.stdout)
+    written = json.loads((run / "metrics.json").read_text())["evaluations"]["test"]
+    assert {name: found[name] for name in written} == written
+
+
+@pytest.mark.parametrize("place", ["save_checkpoint", "write_run_report"])
+def test_a_kill_about_the_temperature_is_no_harm(place: str, photos: Path, run: Path, tmp_path: Path) -> None:
+    """Between its two files, and before the report; the run that is resumed ends with the same bits."""
+    program = f"""
+import os, sys
+from pathlib import Path
+from allmlp import files
+from allmlp.training import finish, loop
+from tests.training.test_temperature import RECIPE
+def die(*_, **__): os._exit(9)
+if {place!r} == "save_checkpoint":
+    save = finish.save_checkpoint
+    def save_and_die(*arguments):
+        rename = files._rename
+        def rename_and_die(old, new):
+            rename(old, new)
+            die()
+        files._rename = rename_and_die
+        save(*arguments)
+    finish.save_checkpoint = save_and_die
+else:
+    finish.write_run_report = die
+loop.train(RECIPE, sys.argv[1], sys.argv[2], resume=True)
+"""
+    killed = tmp_path / "run"
+    command = [sys.executable, "-c", program, str(photos), str(killed)]
+    for _ in range(2):  # also as it ends for the second time
+        assert subprocess.run(command, check=False, timeout=120).returncode == 9
+        assert not (killed / "metrics.json").exists()
+        has_temperature = load_checkpoint(killed).temperature == load_checkpoint(run).temperature
+        assert has_temperature == (place == "write_run_report")
+    train(RECIPE, photos, killed, resume=True)
+    assert_same_run(killed, run)
+
+
+def test_a_run_that_goes_back_to_an_older_save_ends_with_the_same_temperature(
+    photos: Path, run: Path, tmp_path: Path
+) -> None:
+    again = tmp_path / "run"
+    recipe = dataclasses.replace(RECIPE, saving=dataclasses.replace(RECIPE.saving, every_steps=3, keep_every=3))
+    train(recipe, photos, again)
+    (again / "metrics.json").unlink()
+    for path in (again / "resume").glob("step-*"):
+        if path.name != "step-000000003":
+            shutil.rmtree(path)
+    train(recipe, photos, again, resume=True)
+    assert_same_run(again, run)
+
+
+def test_too_few_photos_fit_no_temperature(tmp_path: Path) -> None:
+    data = write_photos(tmp_path / "data", per_class=9, splits=("train", "val"))
+    result = train(dataclasses.replace(RECIPE, num_epochs=1), data, tmp_path / "run")
+    assert load_checkpoint(result.directory).temperature == 1.0
+    metrics = result.evaluations["validation"]
+    assert (metrics.temperature, metrics.loss) == (1.0, metrics.loss_as_trained)
+    batches = evaluation_batches(
+        fitted_photos(open_dataset(data).splits["validation"], load_checkpoint(result.directory).preprocessing),
+        open_dataset(data).splits["validation"].labels,
+        load_checkpoint(result.directory).preprocessing,
+        num_classes=3,
+    )
+    forward = eager_forward(load_checkpoint(result.directory), device="cpu")
+    assert evaluate(forward, batches, ("blue", "green", "red")).to_dict() == metrics.to_dict()

@@ -19,12 +19,13 @@ class AllmlpError(Exception):
     """Something a user can fix: the message says what is wrong, where, and what to do.
 
     `exit_code` is what the command line exits with. Of several processes that train together, `is_shared` says that all raise
-    the same at the same place, and can still do things together; `is_told_elsewhere` that another one speaks for this one.
+    the same at the same place, and can still do things together; `is_told_elsewhere` says whether another one speaks for this
+    one, and is None where they have not settled that.
     """
 
     exit_code = 1
     is_shared = False
-    is_told_elsewhere = False
+    is_told_elsewhere: bool | None = None
 
 
 class ConfigError(AllmlpError):

@@ -76,7 +76,7 @@ def _run(arguments: Sequence[str] | None) -> str | int | None:
     try:
         app(args=arguments, prog_name="allmlp")
     except AllmlpError as error:
-        if not error.is_told_elsewhere and _speaks(str(error)):
+        if _speaks(error):
             print(_harmless(f"allmlp: {error}"), file=sys.stderr)
         return error.exit_code
     except SystemExit as end:
@@ -86,13 +86,13 @@ def _run(arguments: Sequence[str] | None) -> str | int | None:
     return 0
 
 
-def _speaks(text: str) -> bool:
+def _speaks(error: AllmlpError) -> bool:
     """Whether this process tells an error; of several that torchrun started and that all fail alike one does."""
-    if os.environ.get("WORLD_SIZE", "1") == "1":
-        return True
+    if error.is_told_elsewhere is not None or os.environ.get("WORLD_SIZE", "1") == "1":
+        return not error.is_told_elsewhere
     from allmlp.training import is_first_to_say
 
-    return is_first_to_say(text)
+    return is_first_to_say(str(error))
 
 
 def _harmless(text: str) -> str:

@@ -59,7 +59,7 @@ class Notices:
         if isinstance(error, Stopped) or getattr(error, "is_shared", False):
             is_speaker = self._rank == 0
         else:
-            is_speaker = not getattr(error, "is_told_elsewhere", False)
+            is_speaker = not getattr(error, "is_told_elsewhere", None)
         with contextlib.suppress(RuntimeError):
             if is_speaker:
                 self._store.set(_SPOKEN, b"1")
@@ -77,9 +77,14 @@ class Notices:
 
     def _own(self, error: BaseException) -> BaseException:
         me = f"process {self._rank} of {self._count}"
+        own = error
         if isinstance(error, RuntimeError) and _is_lost(error):
-            return ProcessLostError(f"{me} {self._loss(str(error))}")
-        return type(error)(f"{me}: {error}") if isinstance(error, AllmlpError) else error
+            own = ProcessLostError(f"{me} {self._loss(str(error))}")
+        elif isinstance(error, AllmlpError):
+            own = type(error)(f"{me}: {error}")
+        if isinstance(own, AllmlpError):
+            own.is_told_elsewhere = False
+        return own
 
     def _loss(self, reason: str) -> str:
         advice = (

@@ -92,9 +92,9 @@ def gradient_of_the_loss(step: int, _act: Act) -> None:
 
     calls = []
 
-    def classification_loss(original: Any, logits: Any, *arguments: Any) -> Any:
+    def classification_loss(original: Any, logits: Any, *arguments: Any, **named: Any) -> Any:
         calls.append(None)
-        return original(Spoil.apply(logits) if len(calls) == step else logits, *arguments)
+        return original(Spoil.apply(logits) if len(calls) == step else logits, *arguments, **named)
 
     wrap(step_module, "classification_loss", classification_loss)
 

@@ -97,9 +97,9 @@ def during_save(step: int, act: Act) -> None:
 def scoring(_step: int, act: Act) -> None:
     """After the last step, as the best checkpoint is scored."""
 
-    def evaluate(original: Any, *arguments: Any) -> Any:
+    def evaluate(original: Any, *arguments: Any, **named: Any) -> Any:
         act()
-        return original(*arguments)
+        return original(*arguments, **named)
 
     wrap(finish, "evaluate", evaluate)
 

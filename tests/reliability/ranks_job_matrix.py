@@ -249,6 +249,9 @@ def _killed_cases() -> dict[str, Case]:
         "at the last scores (process 0 of 2)": {"faults": [fault("scoring", 10, 0)]},
         "twice (process 1 in a step, then 0 in evaluation)": {"faults": twice},
     }
+    cases["by SIGTERM (process 1 of 2)"] = {
+        "faults": [fault("in step", 6, 1, "SIGTERM")]
+    }  # torchrun makes no difference
     return {f"ranks: killed {name}": functools.partial(killed, **what) for name, what in cases.items()}
 
 

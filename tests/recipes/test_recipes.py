@@ -38,6 +38,8 @@ def two_steps(recipe):
     """The recipe for two steps of ten photos, with its Mixer's image and patch size but few and narrow blocks."""
     narrow = ("num_blocks=2", "hidden_dim=32", "tokens_mlp_dim=16", "channels_mlp_dim=48")
     settings = [f"model.{setting}" for setting in narrow] if recipe.model.hidden_dim > 256 else []
+    if recipe.transfer.checkpoint not in (None, "starter"):
+        settings.append("transfer.checkpoint=none")  # what would be downloaded
     if recipe.schedule.warmup_steps is not None:
         settings.append("schedule.warmup_steps=1")
     return override(recipe, [*settings, "num_epochs=0", "num_steps=2", "batch_size=10", "max_minutes=none"])

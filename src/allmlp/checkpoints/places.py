@@ -11,9 +11,14 @@ from allmlp.checkpoints.json_file import read_json_object
 from allmlp.checkpoints.native import FORMAT
 from allmlp.errors import CheckpointError, did_you_mean
 
-__all__ = ["Place", "find_place", "is_bare_file"]
+__all__ = ["STARTER", "Place", "find_place", "is_bare_file"]
 
 _HUB = "hf:"
+
+STARTER = "starter"
+"""The name of the weights that come with allmlp."""
+
+_STARTER_FOLDER = Path(__file__).parent / "starter"
 _INDEX_FILES = tuple(f"{name}.index.json" for name in WEIGHTS_FILES)
 
 
@@ -47,6 +52,8 @@ def find_place(source: str | Path) -> Place:
             raise CheckpointError("The checkpoint's name is empty: a variable of the shell may not be set.")
         if source.startswith(_HUB):
             return _on_hub(source)
+        if source == STARTER and not _exists(Path(source)):
+            return _local(_STARTER_FOLDER, None, evidence=source)
         if not _exists(Path(source)) and (published := find_published(source)) is not None:
             return _named(published)
     if not _exists(Path(source)):

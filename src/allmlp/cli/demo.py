@@ -9,8 +9,10 @@ from allmlp.cli.console import DeviceOption, aligned, command_line, heading, nex
 from allmlp.cli.train import new_run_folder, run_training
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from allmlp.data import ImageDataset
-    from allmlp.training import Recipe
+    from allmlp.training import Recipe, TrainResult
 
 __all__ = ["demo", "demonstrate"]
 
@@ -25,24 +27,38 @@ def demo(
     seed: Annotated[int, typer.Option(help="Another number gives another Mixer.")] = 0,
     device: DeviceOption = "auto",
 ) -> None:
-    """Train, score and use a small Mixer on the embedded photos. Takes a few minutes."""
+    """Train a Mixer on the embedded photos, from scratch and from trained weights; score and use it. Takes a few minutes."""
     from allmlp.config import override
     from allmlp.recipes import RECIPES
 
-    demonstrate(override(RECIPES["demo"](), [f"seed={seed}"]), out or new_run_folder("demo"), device=device)
+    changes = [f"seed={seed}"]
+    scratch, transfer = (
+        override(RECIPES["demo"](), changes),
+        override(RECIPES["finetune"](), [*changes, "max_minutes=2"]),
+    )
+    demonstrate(scratch, transfer, out or new_run_folder("demo"), device=device)
 
 
-def demonstrate(recipe: "Recipe", out: Path, *, device: str = "auto") -> None:
-    """Train `recipe` on the embedded photos into `out`, and show what came of it."""
+def demonstrate(scratch: "Recipe", transfer: "Recipe", out: Path, *, device: str = "auto") -> None:
+    """Train on the embedded photos from scratch and from trained weights into `out`, and show what came of it."""
     from allmlp.data import open_dataset
     from allmlp.inference import Predictor
+    from allmlp.training import refuse_used_folder
 
+    refuse_used_folder(out)
     dataset = open_dataset(DATASET)
-    result = run_training(recipe, dataset, out, device=device)
+    results = {}
+    for name, title, recipe in (
+        ("scratch", "1. From scratch", scratch),
+        ("finetuned", "2. From the weights that come with allmlp", transfer),
+    ):
+        heading(f"{title}: {out / name}")
+        results[name] = run_training(recipe, dataset, out / name, device=device)
+        print()
+    result = results["finetuned"]
     photos = _write_photos(dataset, out / "photos")
-    print()
-    heading("Some test photos, which it has not seen:")
-    answers = Predictor.from_checkpoint(out, device=device).predict([path for path, _ in photos])
+    heading("Some test photos, which neither has seen, as the fine-tuned one names them:")
+    answers = Predictor.from_checkpoint(result.directory, device=device).predict([path for path, _ in photos])
     rows = [("photo", "is", "answer", "")]
     for (path, truth), answer in zip(photos, answers, strict=True):
         best = answer.labels[0]
@@ -50,19 +66,29 @@ def demonstrate(recipe: "Recipe", out: Path, *, device: str = "auto") -> None:
         rows.append((str(path), truth, f"{best['label']} {best['score']:.0%}", verdict))
     for line in aligned(rows):
         print(line)
-    metrics = result.evaluations["test"]
     print()
-    chance = 1 / len(dataset.class_names)
-    heading(f"Right on {metrics.top1:.1%} of {metrics.num_examples:,} test photos; chance is {chance:.0%}.")
-    print(f"wrote   {out}/ with the report, open it in a browser: {out / 'report.html'}")
-    train_command = command_line("train", DATASET, "--out", "runs/mine")
+    _print_scores(results, chance=1 / len(dataset.class_names))
+    run = result.directory
+    print(f"wrote   {out}/ with a report of each, open them in a browser: {run / 'report.html'}")
+    train_command = command_line("finetune", DATASET, "--out", "runs/mine")
     next_commands(
         [
-            (command_line("predict", out, out / "photos"), "name photos: yours, or whole folders"),
-            (command_line("evaluate", out, DATASET), "the score, class by class"),
+            (command_line("predict", run, out / "photos"), "name photos: yours, or whole folders"),
+            (command_line("evaluate", run, DATASET), "the score, class by class"),
             (train_command, f"for {DATASET}, put your folder with a sub-folder a class"),
         ]
     )
+
+
+def _print_scores(results: "Mapping[str, TrainResult]", *, chance: float) -> None:
+    titles = {"scratch": "from scratch", "finetuned": "fine-tuned"}
+    rows = [("", "epochs", "minutes", "right on test photos")]
+    for name, result in results.items():
+        top1 = result.evaluations["test"].top1
+        rows.append((titles[name], str(result.recipe.num_epochs), f"{result.seconds / 60:.1f}", f"{top1:.1%}"))
+    lines = aligned([*rows, ("chance", "", "", f"{chance:.1%}")], right=(1, 2, 3))
+    heading(lines[0])
+    print("\n".join(lines[1:]))
 
 
 def _write_photos(dataset: "ImageDataset", folder: Path) -> list[tuple[Path, str]]:

@@ -14,6 +14,7 @@ from allmlp.cli.data import data
 from allmlp.cli.demo import demo
 from allmlp.cli.embed import embed
 from allmlp.cli.evaluate import evaluate
+from allmlp.cli.finetune import finetune
 from allmlp.cli.inspect import inspect
 from allmlp.cli.models import models
 from allmlp.cli.predict import predict
@@ -34,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, train, recipes, data, evaluate, predict, embed, inspect, models, convert, push):
+for command in (demo, train, finetune, recipes, data, evaluate, predict, embed, inspect, models, convert, push):
     app.command()(command)
 
 

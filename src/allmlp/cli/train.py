@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,10 +13,15 @@ from allmlp.cli.loading import parse_sides
 from allmlp.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from allmlp.data import ImageDataset
     from allmlp.training import Recipe, StoredRun, TrainResult
 
-__all__ = ["new_run_folder", "run_training", "train"]
+    Choice = tuple[Recipe, ImageDataset | None, str]
+    Choose = Callable[[str, str | None, list[str]], Choice]
+
+__all__ = ["Request", "carry_out", "named_recipe", "new_run_folder", "run_training", "show_recipe", "train"]
 
 _DATA = "A folder with a sub-folder a class, a zip of one, Parquet, a CSV, or a named data set: see `allmlp data`."
 
@@ -71,7 +77,34 @@ def train(
     if image_size is not None:
         given.append(f"model.image_size={json.dumps(parse_sides(image_size))}")
     given += assignments or []
-    run = _stored_run(resume, out)
+    request = Request(data=data, recipe=recipe, given=given, out=out, resume=resume, device=device)
+    carry_out(request, _choose, print_recipe=print_recipe)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What was asked for on the command line.
+
+    Attributes:
+        data: the photos; None are the run's.
+        recipe: a recipe's name; None leaves it to the data, or to the run.
+        given: assignments to its settings.
+        out, resume: the run's folder, of which one at most is given.
+        device: as in every command.
+    """
+
+    data: str | None
+    recipe: str | None
+    given: list[str]
+    out: Path | None
+    resume: Path | None
+    device: str
+
+
+def carry_out(request: Request, choose: "Choose", *, print_recipe: bool) -> None:
+    """Train as requested, or print the recipe; `choose` resolves the recipe of a run that does not exist yet."""
+    data, resume = request.data, request.resume
+    run = _stored_run(resume, request.out)
     if run is not None and run.is_finished:
         if is_first_process():
             print(f"{run.path} is finished; there is nothing left to train.")
@@ -81,23 +114,30 @@ def train(
     if data is None:
         where = f" There is no run in {resume} yet." if resume else ""
         raise typer.BadParameter(f"the photos to train on are missing.{where}", param_hint="DATA")
-    resolved, dataset, reason = _choose(data, recipe, given) if run is None else _recipe_of(run, recipe, given)
+    recipe, given = request.recipe, request.given
+    resolved, dataset, reason = choose(data, recipe, given) if run is None else _recipe_of(run, recipe, given)
     reason = reason if is_first_process() else ""
     if print_recipe:
-        from allmlp.config import to_dict
-
-        if reason:
-            note(reason)
-        print(json.dumps(to_dict(resolved), indent=2))
+        show_recipe(resolved, reason)
         return
     if reason:
         print(reason)
-    out = resume or out or new_run_folder(resolved.name)
-    result = run_training(resolved, data if dataset is None else dataset, out, device=device, resume=resume is not None)
+    out = resume or request.out or new_run_folder(resolved.name)
+    photos = data if dataset is None else dataset
+    result = run_training(resolved, photos, out, device=request.device, resume=resume is not None)
     if not is_first_process():
         return
     print(f"\nwrote   {result.directory}/ (report.html, results.csv, checkpoints/best, checkpoints/last)")
     _print_next(result.directory, data, scored="test" if "test" in result.evaluations else "validation")
+
+
+def show_recipe(recipe: "Recipe", reason: str) -> None:
+    """Print a recipe as JSON, and on standard error why it was chosen."""
+    from allmlp.config import to_dict
+
+    if reason:
+        note(reason)
+    print(json.dumps(to_dict(recipe), indent=2))
 
 
 def _print_next(run: Path, data: str, *, scored: str | None = None) -> None:
@@ -125,10 +165,11 @@ def _recipe_of(run: "StoredRun", recipe: str | None, given: list[str]) -> tuple[
     """Return what was asked for of a run that is there already: its own recipe but for what was given."""
     from allmlp.config import override
 
-    return override(run.recipe if recipe is None else _named(recipe), given), None, ""
+    return override(run.recipe if recipe is None else named_recipe(recipe), given), None, ""
 
 
-def _named(recipe: str) -> "Recipe":
+def named_recipe(recipe: str) -> "Recipe":
+    """Return a recipe of allmlp, or one of the user's own from the current folder."""
     from allmlp.recipes import load_recipe
 
     if ":" in recipe and "" not in sys.path:
@@ -136,14 +177,14 @@ def _named(recipe: str) -> "Recipe":
     return load_recipe(recipe)
 
 
-def _choose(data: str, recipe: str | None, assignments: list[str]) -> tuple["Recipe", "ImageDataset | None", str]:
+def _choose(data: str, recipe: str | None, assignments: list[str]) -> "Choice":
     """Return the resolved recipe; the data set, where it had to be opened to choose one; and why it was chosen."""
     from allmlp.config import override
     from allmlp.recipes import recipe_for
 
     if recipe is not None:
         # Before any file of the data is touched: a typing error must not cost the time that listing photos takes.
-        return override(_named(recipe), assignments), None, ""
+        return override(named_recipe(recipe), assignments), None, ""
     from allmlp.data import open_dataset
 
     dataset = open_dataset(data)

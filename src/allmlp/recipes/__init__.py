@@ -4,8 +4,7 @@ import importlib
 from collections.abc import Callable
 
 from allmlp.errors import ConfigError, did_you_mean
-from allmlp.recipes.choose import recipe_for
-from allmlp.recipes.finetune import finetune_cifar, finetune_paper, finetune_paper_squash
+from allmlp.recipes.choose import finetune_for, recipe_for
 from allmlp.recipes.paper import (
     big_vision_b16,
     imagenet21k_b16,
@@ -19,9 +18,10 @@ from allmlp.recipes.paper import (
 )
 from allmlp.recipes.small import cifar10, demo, photos64, photos128
 from allmlp.recipes.starter import starter
+from allmlp.recipes.transfer import finetune, finetune_cifar, finetune_paper, finetune_paper_squash
 from allmlp.training import Recipe
 
-__all__ = ["RECIPES", "load_recipe", "recipe_for"]
+__all__ = ["RECIPES", "finetune_for", "load_recipe", "recipe_for"]
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "demo": demo,
@@ -29,6 +29,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "photos64": photos64,
     "photos128": photos128,
     "starter": starter,
+    "finetune": finetune,
     "finetune_paper": finetune_paper,
     "finetune_paper_squash": finetune_paper_squash,
     "finetune_cifar": finetune_cifar,

@@ -8,13 +8,32 @@ import numpy as np
 from allmlp.data import ImageDataset, decode
 from allmlp.errors import DataError
 from allmlp.recipes.small import cifar10, photos64, photos128
+from allmlp.recipes.transfer import finetune
 from allmlp.training import Recipe
 
-__all__ = ["recipe_for"]
+__all__ = ["finetune_for", "recipe_for"]
 
 # Fewer photos seen than the first leave accuracy on the table; more than the second take hours on a laptop.
 _MIN_PHOTOS_SEEN = 80_000
 _MAX_PHOTOS_SEEN = 2_000_000
+
+
+# The same for a Mixer that is trained already.
+_MIN_PHOTOS_SEEN_AGAIN = 20_000
+_MAX_PHOTOS_SEEN_AGAIN = 500_000
+
+
+def finetune_for(dataset: ImageDataset) -> tuple[Recipe, str]:
+    """Return a recipe for fine-tuning on `dataset`, and the reason as a sentence. The epochs follow the number of photos.
+
+    Raises:
+        DataError: there is no train split.
+    """
+    num_photos = _num_training_photos(dataset)
+    recipe = finetune()
+    seen = min(max(num_photos * recipe.num_epochs, _MIN_PHOTOS_SEEN_AGAIN), max(_MAX_PHOTOS_SEEN_AGAIN, num_photos))
+    recipe = dataclasses.replace(recipe, num_epochs=max(1, round(seen / num_photos)))
+    return recipe, f"recipe {recipe.name}: {recipe.num_epochs} epochs of {num_photos:,} training photos"
 
 
 def recipe_for(dataset: ImageDataset) -> tuple[Recipe, str]:
@@ -25,20 +44,25 @@ def recipe_for(dataset: ImageDataset) -> tuple[Recipe, str]:
     Raises:
         DataError: there is no train split.
     """
-    if "train" not in dataset.splits:
-        raise DataError(f"{dataset.source}: there is no train split; found {', '.join(dataset.splits)}.")
+    num_photos = _num_training_photos(dataset)
     split = dataset.splits["train"]
     sides = []
-    for index in np.unique(np.linspace(0, len(split) - 1, 32).astype(int)):
+    for index in np.unique(np.linspace(0, num_photos - 1, 32).astype(int)):
         with contextlib.suppress(DataError):  # training names every bad photo
             sides.append(min(decode(split.read(int(index)), name=split.where(int(index))).shape[:2]))
     side = int(np.median(sides)) if sides else 64
     if side <= 48:
         recipe = cifar10()
-    elif side <= 96 or len(split) < 2_000:
+    elif side <= 96 or num_photos < 2_000:
         recipe = photos64()
     else:
         recipe = photos128()
-    seen = min(max(len(split) * recipe.num_epochs, _MIN_PHOTOS_SEEN), max(_MAX_PHOTOS_SEEN, len(split)))
-    recipe = dataclasses.replace(recipe, num_epochs=max(1, round(seen / len(split))), max_minutes=None)
-    return recipe, f"recipe {recipe.name}: {len(split):,} training photos with a short side of about {side} pixels"
+    seen = min(max(num_photos * recipe.num_epochs, _MIN_PHOTOS_SEEN), max(_MAX_PHOTOS_SEEN, num_photos))
+    recipe = dataclasses.replace(recipe, num_epochs=max(1, round(seen / num_photos)), max_minutes=None)
+    return recipe, f"recipe {recipe.name}: {num_photos:,} training photos with a short side of about {side} pixels"
+
+
+def _num_training_photos(dataset: ImageDataset) -> int:
+    if "train" not in dataset.splits:
+        raise DataError(f"{dataset.source}: there is no train split; found {', '.join(dataset.splits)}.")
+    return len(dataset.splits["train"])

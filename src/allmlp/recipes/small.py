@@ -41,7 +41,7 @@ def demo() -> Recipe:
         ),
         optimizer=_MUON,
         ema_decay=0.998,
-        max_minutes=5.0,
+        max_minutes=3.5,
     )
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "confusion_figure",
     "curves_figure",
     "goes_by_number",
+    "learning_rates_plot",
     "panel_figure",
     "reliability_figure",
     "samples_figure",
@@ -113,6 +114,24 @@ PANELS: Mapping[str, Callable[[Axes, RunSummary, Theme], None]] = {
     "accuracy": _draw_accuracy,
     "learning rate": _draw_learning_rate,
 }
+
+
+def learning_rates_plot(points: Sequence[tuple[float, float]]) -> bytes:
+    """Draw validation top-1 over the learning rate, (rate, share) each in any order; a PNG file."""
+    figure = _figure(4.2, 3.0, LIGHT)
+    axes = figure.subplots()
+    _style(axes, "Validation top-1", LIGHT)
+    rates, shares = zip(*sorted(points), strict=True)
+    axes.plot(rates, shares, "o-", color=LIGHT.right)
+    best_rate, best = max(points, key=lambda point: point[1])
+    axes.plot([best_rate], [best], "o", color=LIGHT.ink, markersize=7, markeredgecolor=LIGHT.paper)
+    axes.set_title(f"●  best: {percent(best)} at {best_rate:g}", loc="right", fontsize=9, color=LIGHT.ink, pad=10)
+    axes.set_xscale("log")
+    axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("learning rate", color=LIGHT.muted, fontsize=9)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    return to_png(figure)
 
 
 def confusion_figure(confusion: NDArray[np.int64], class_names: Sequence[str], theme: Theme) -> Figure:

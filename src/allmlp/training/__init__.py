@@ -1,16 +1,20 @@
 """Training. A `Recipe` costs no torch; `train` loads it when first asked for."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from allmlp.training.progress import Progress, Silence
 from allmlp.training.recipe import DataConfig, OptimizerConfig, Recipe, SavingConfig, ScheduleConfig, TransferConfig
 from allmlp.training.resume import StoredRun, stored_run
+from allmlp.training.run import refuse_used_folder
 
 if TYPE_CHECKING:
+    from allmlp.training.grid import PAPER_GRID, Trial, at_learning_rate, train_grid, write_grid
     from allmlp.training.loop import TrainResult, train
     from allmlp.training.ranks import is_first_to_say
 
 __all__ = [
+    "PAPER_GRID",
     "DataConfig",
     "OptimizerConfig",
     "Progress",
@@ -21,19 +25,30 @@ __all__ = [
     "StoredRun",
     "TrainResult",
     "TransferConfig",
+    "Trial",
+    "at_learning_rate",
     "is_first_to_say",
+    "refuse_used_folder",
     "stored_run",
     "train",
+    "train_grid",
+    "write_grid",
 ]
 
 
+_HOME = {  # what needs torch
+    "PAPER_GRID": "grid",
+    "TrainResult": "loop",
+    "Trial": "grid",
+    "at_learning_rate": "grid",
+    "is_first_to_say": "ranks",
+    "train": "loop",
+    "train_grid": "grid",
+    "write_grid": "grid",
+}
+
+
 def __getattr__(name: str) -> Any:
-    if name in ("TrainResult", "train"):
-        from allmlp.training import loop
-
-        return getattr(loop, name)
-    if name == "is_first_to_say":
-        from allmlp.training.ranks import is_first_to_say
-
-        return is_first_to_say
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -5,6 +5,7 @@ torchrun starts them and says so in the environment. Without it there is one pro
 
 import contextlib
 import hashlib
+import itertools
 import os
 import threading
 from collections.abc import Iterator
@@ -27,6 +28,8 @@ __all__ = ["ONE_PROCESS", "Ranks", "is_first_to_say", "join_ranks"]
 # the reading of all photos must take less.
 _DEFAULT_TIMEOUT_S = 600.0
 _MEETING_S = 40.0  # torchrun's store is there before its processes are
+
+_GROUPS = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,9 @@ def join_ranks(device: str) -> Iterator[Ranks]:
     backend = "nccl" if device.startswith("cuda") else "gloo"
     try:
         store = _store(timeout)
-        dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=timeout)
+        # The second training of these processes must not find the addresses of the first.
+        addresses = dist.PrefixStore(f"group/{next(_GROUPS)}", store)  # type: ignore[attr-defined]
+        dist.init_process_group(backend, store=addresses, rank=rank, world_size=count, timeout=timeout)
     except (RuntimeError, ValueError) as error:
         address = f"{os.environ.get('MASTER_ADDR', '?')}:{os.environ.get('MASTER_PORT', '?')}"
         raise ConfigError(

@@ -1,0 +1,153 @@
+"""Which optimizer trains a small Mixer furthest for the same compute.
+
+    python experiments/optimizers/run.py CIFAR10 [--photos 20000] [--epochs 5] [--seeds 0 1 2] [--work runs/optimizers]
+
+Claim: for as many forward and backward passes, Muon (AdamW for what is no matrix of a block) is ahead of AdamW, momentum SGD
+and AdamW with sharpness-aware steps (SAM, arXiv 2010.01412, which helped Mixers on ImageNet: arXiv 2106.01548), on Mixer-nano
+of recipe `cifar10`. A sharpness-aware step takes two passes, so it gets half the epochs. Each chooses its learning rate, from
+three that are a factor of 3 apart, on the held-out photos at the first seed; where the best is at the end of the three, a
+fourth is tried beyond it. Everything else is recipe `cifar10`'s. The test photos choose nothing. Finished runs are kept in
+--work and not made again.
+"""
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import torch
+
+from allmlp.data import open_dataset
+from allmlp.provenance import record, spread
+from allmlp.recipes import load_recipe
+from allmlp.training import OptimizerConfig, at_learning_rate, loop, stored_run, train
+from allmlp.training.step import update
+
+RESULT = Path(__file__).parent / "results" / "optimizers.json"
+RADIUS = 0.05  # of a sharpness-aware step; of SAM's paper, for CIFAR
+
+ADAMW = OptimizerConfig(name="adamw", learning_rate=3e-3, weight_decay=0.1)
+ARMS = {
+    "Muon and AdamW": (load_recipe("cifar10").optimizer, (0.0067, 0.02, 0.06)),
+    "AdamW": (ADAMW, (1e-3, 3e-3, 9e-3)),
+    "SGD": (OptimizerConfig(name="sgd", learning_rate=0.1, weight_decay=5e-4, momentum=0.9), (0.03, 0.1, 0.3)),
+    "AdamW, sharpness-aware": (ADAMW, (1e-3, 3e-3, 9e-3)),
+}
+SHARP = "AdamW, sharpness-aware"
+
+
+def sharpness_aware(state, model, batch, recipe, factor, **options):
+    """Take one step with the gradient at the point RADIUS up the slope, in place of `update`."""
+    parameters = list(state.model.parameters())
+    before = [parameter.detach().clone() for parameter in parameters]
+    with patch.object(state, "step_optimizer", lambda norm, _: climb(parameters, norm)):
+        update(state, model, batch, recipe, factor, **options)
+
+    def step(norm, rate):
+        with torch.no_grad():
+            torch._foreach_copy_(parameters, before)
+        type(state).step_optimizer(state, norm, rate)
+
+    with patch.object(state, "step_optimizer", step):
+        return update(state, model, batch, recipe, factor, **options)
+
+
+def climb(parameters, norm):
+    """Move along the gradients, of global norm `norm`, by RADIUS."""
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter.add_(parameter.grad, alpha=RADIUS / (norm + 1e-12))
+
+
+def run(name, recipe, dataset, folder):
+    """Train unless it was done before; return the figures."""
+    stored = stored_run(folder)
+    if stored is None or not stored.is_finished:
+        with patch.object(loop, "update", sharpness_aware if name == SHARP else update):
+            train(recipe, dataset, folder, resume=True)
+    facts = json.loads((folder / "metrics.json").read_text())
+    figures = {split: facts["evaluations"][split]["top1"] for split in ("validation", "test")}
+    print(name, folder.name, figures, flush=True)
+    return {**figures, "minutes": round(facts["seconds"] / 60, 2), "num_steps": facts["num_steps"]}
+
+
+def measure(name, dataset, epochs, seeds, work):
+    """Choose the learning rate at the first seed, and train at the others."""
+    optimizer, rates = ARMS[name]
+    recipe = dataclasses.replace(
+        load_recipe("cifar10"),
+        optimizer=optimizer,
+        num_epochs=epochs // 2 if name == SHARP else epochs,
+        max_minutes=None,
+        seed=seeds[0],
+    )
+    folder = work / name.lower().replace(",", "").replace(" ", "-")
+    grid = {}
+    todo = list(rates)
+    while todo:
+        rate = todo.pop()
+        grid[rate] = run(name, at_learning_rate(recipe, rate), dataset, folder / f"lr-{rate:.2g}")
+        best = max(grid, key=lambda rate: grid[rate]["validation"])
+        if not todo and len(grid) == 3 and best != sorted(grid)[1]:
+            todo.append(best * 3 if best == max(grid) else best / 3)
+    runs = [{"seed": seeds[0], **grid[best]}]
+    for seed in seeds[1:]:
+        other = dataclasses.replace(at_learning_rate(recipe, best), seed=seed)
+        runs.append({"seed": seed, **run(name, other, dataset, folder / f"seed-{seed}")})
+    return {
+        "learning_rate": best,
+        "num_epochs": recipe.num_epochs,
+        "passes": runs[0]["num_steps"] * (2 if name == SHARP else 1),
+        "grid": [{"learning_rate": rate, **figures} for rate, figures in sorted(grid.items())],
+        "top1": spread([one["test"] for one in runs]),
+        "minutes": spread([one["minutes"] for one in runs]),
+        "runs": runs,
+    }
+
+
+def subset(dataset, num_photos):
+    """Keep so many training photos, drawn with a fixed seed; all test photos."""
+    train_split = dataset.splits["train"]
+    kept = np.sort(np.random.default_rng(0).permutation(len(train_split))[:num_photos])
+    return dataclasses.replace(dataset, splits={**dataset.splits, "train": train_split.subset(kept.tolist())})
+
+
+def plot(measured, path):
+    """Draw each optimizer's test top-1, a point a seed."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 2.6), layout="constrained")
+    axes = figure.subplots()
+    names = sorted(measured, key=lambda name: measured[name]["top1"]["mean"])
+    for height, name in enumerate(names):
+        points = [100 * one["test"] for one in measured[name]["runs"]]
+        axes.plot([100 * measured[name]["top1"]["mean"]], [height], "|", markersize=22, color="#1b2230")
+        axes.plot(points, [height] * len(points), "o", color="#2563c9", alpha=0.7)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("test top-1 %, a point a seed, a bar at their mean")
+    axes.grid(axis="x", alpha=0.3)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    figure.savefig(path, dpi=160)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", help="CIFAR-10 as photos, with a test split")
+    parser.add_argument("--photos", type=int, default=20_000)
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--work", type=Path, default=Path("runs/optimizers"))
+    arguments = parser.parse_args()
+    dataset = subset(open_dataset(arguments.data), arguments.photos)
+    measured = {name: measure(name, dataset, arguments.epochs, arguments.seeds, arguments.work) for name in ARMS}
+    command = f"python experiments/optimizers/run.py CIFAR10 --photos {arguments.photos} --epochs {arguments.epochs}"
+    figures = {"photos": arguments.photos, "num_epochs": arguments.epochs, "arms": measured}
+    print("wrote", record(RESULT, figures, command=command))
+    plot(measured, RESULT.with_suffix(".png"))
+    print("wrote", RESULT.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()

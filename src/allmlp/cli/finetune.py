@@ -1,0 +1,175 @@
+"""`allmlp finetune`: `allmlp train` with a recipe that begins with a trained Mixer."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from allmlp.cli.console import DeviceOption, aligned, command_line, heading, is_first_process, next_commands, note
+from allmlp.cli.loading import parse_sides
+from allmlp.cli.progress import ConsoleProgress
+from allmlp.cli.train import Request, carry_out, named_recipe, new_run_folder, show_recipe
+from allmlp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from allmlp.cli.train import Choice
+    from allmlp.training import Trial
+
+__all__ = ["finetune"]
+
+_DATA = "A folder with a sub-folder a class, a zip of one, Parquet, a CSV, or a named data set such as clothing."
+
+
+def finetune(
+    data: Annotated[str | None, typer.Argument(metavar="DATA", help=_DATA, show_default=False)] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="CHECKPOINT",
+            help="What to begin with: a run or checkpoint folder, a file of weights, hf:OWNER/NAME, a name of `allmlp models`.",
+            show_default="starter, which comes with allmlp",
+        ),
+    ] = None,
+    recipe: Annotated[str | None, typer.Option(help="See `allmlp recipes`.", show_default="finetune")] = None,
+    image_size: Annotated[
+        str | None,
+        typer.Option(metavar="N|HxW", help="Train at another image size, in pixels.", show_default="the checkpoint's"),
+    ] = None,
+    trained_blocks: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Train the last N blocks and the classifier; 0: the classifier alone.", show_default="all"
+        ),
+    ] = None,
+    lr_grid: Annotated[
+        str | None,
+        typer.Option(
+            metavar="paper|RATE,RATE,...",
+            help="Train once at each learning rate and keep the best on validation; paper: 0.003, 0.01, 0.03, 0.06.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder, new or empty.", show_default="runs/<recipe>-<number>")
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Continue this run (or grid), or begin it.", show_default=False),
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change any setting of the recipe; may be repeated."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Short for --set num_epochs=.", show_default=False)] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Short for --set batch_size=.", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(help="Short for --set seed=.", show_default=False)] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(help="Train fewer epochs where the recipe's would take longer.", show_default=False)
+    ] = None,
+    device: DeviceOption = "auto",
+    print_recipe: Annotated[bool, typer.Option("--print-recipe", help="Print the settings as JSON and stop.")] = False,
+) -> None:
+    """Fine-tune a trained Mixer on your photos. Classes are matched by name; new ones begin at zero."""
+    changes = {
+        "transfer.checkpoint": checkpoint,
+        "transfer.trained_blocks": trained_blocks,
+        "num_epochs": epochs,
+        "batch_size": batch_size,
+        "seed": seed,
+        "max_minutes": max_minutes,
+    }
+    given = [f"{key}={value}" for key, value in changes.items() if value is not None]
+    if image_size is not None:
+        given.append(f"transfer.image_size={json.dumps(parse_sides(image_size))}")
+    given += assignments or []
+    request = Request(data=data, recipe=recipe, given=given, out=out, resume=resume, device=device)
+    if lr_grid is None:
+        carry_out(request, _choose, print_recipe=print_recipe)
+    else:
+        _carry_out_grid(request, _learning_rates(lr_grid), print_recipe=print_recipe)
+
+
+def _choose(data: str, recipe: str | None, assignments: list[str]) -> "Choice":
+    """Return the recipe, with as many epochs as fit the photos where it is not named."""
+    from allmlp.config import override
+    from allmlp.recipes import finetune_for
+
+    if recipe is not None:
+        chosen = override(named_recipe(recipe), assignments)
+        if chosen.transfer.checkpoint is None:
+            raise ConfigError(
+                f"recipe {recipe} trains from random weights. Name what to begin with (--from), or use allmlp train."
+            )
+        return chosen, None, ""
+    from allmlp.data import open_dataset
+
+    dataset = open_dataset(data)
+    chosen, reason = finetune_for(dataset)
+    return override(chosen, assignments), dataset, reason
+
+
+def _learning_rates(text: str) -> list[float]:
+    from allmlp.training import PAPER_GRID
+
+    if text == "paper":
+        return list(PAPER_GRID)
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(
+            f"--lr-grid {text[:100]!r}: expected paper, or learning rates such as 0.003,0.01,0.03."
+        ) from error
+
+
+def _carry_out_grid(request: Request, learning_rates: list[float], *, print_recipe: bool) -> None:
+    from allmlp.data import open_dataset
+    from allmlp.training import train_grid, write_grid
+
+    if request.out is not None and request.resume is not None:
+        raise ConfigError("--resume names the grid's folder; leave --out away.")
+    if request.data is None:
+        raise typer.BadParameter("the photos to train on are missing.", param_hint="DATA")
+    recipe, dataset, reason = _choose(request.data, request.recipe, request.given)
+    if print_recipe:
+        show_recipe(recipe, reason)
+        return
+    if reason and is_first_process():
+        print(reason)
+    folder = request.resume or request.out or new_run_folder(f"{recipe.name}-grid")
+    if request.resume is None and is_first_process() and folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"{folder}: is not empty. Choose another folder with --out, or go on with --resume {folder}.")
+    try:
+        trials = train_grid(
+            recipe,
+            dataset or open_dataset(request.data),
+            folder,
+            learning_rates,
+            device=request.device,
+            progress=ConsoleProgress(),
+            resume=request.resume is not None,
+        )
+    except KeyboardInterrupt as stop:
+        if is_first_process():
+            note(f"\nStopped. What was learned so far is kept; go on with the same command and --resume {folder}")
+        raise typer.Exit(getattr(stop, "exit_code", 130)) from stop
+    if is_first_process():
+        write_grid(trials, recipe, folder)
+        _print(trials, folder, request.data)
+
+
+def _print(trials: "list[Trial]", folder: Path, data: str) -> None:
+    print()
+    rows = [(f"{trial.learning_rate:g}", f"{trial.top1:.1%}", f"{trial.loss:.3f}", str(trial.run)) for trial in trials]
+    lines = aligned([("learning rate", "validation top-1", "loss", "run"), *rows], right=(0, 1, 2))
+    heading(lines[0])
+    print("\n".join(lines[1:]))
+    print(f"\nwrote   {folder}/ (learning_rates.png, learning_rates.json, a run a learning rate)")
+    best = trials[0].run
+    next_commands(
+        [
+            (f"{command_line('predict', best)} PHOTO.jpg", "name photos with the best"),
+            (command_line("evaluate", best, data), "score it, class by class"),
+        ]
+    )

@@ -1,0 +1,143 @@
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from allmlp import load_checkpoint, save_checkpoint
+
+MODULE = """
+import dataclasses
+from allmlp import MixerConfig, Recipe
+from allmlp.training import OptimizerConfig, TransferConfig
+
+def scratch():
+    return Recipe(
+        name="scratch",
+        model=MixerConfig(
+            image_size=16, patch_size=8, num_blocks=2, hidden_dim=16, tokens_mlp_dim=8, channels_mlp_dim=16
+        ),
+        num_epochs=1,
+        batch_size=6,
+        optimizer=OptimizerConfig(learning_rate=1e-3),
+    )
+
+def transfer():
+    return dataclasses.replace(scratch(), name="transfer", transfer=TransferConfig(checkpoint="trained"))
+"""
+
+
+@pytest.fixture
+def place(tmp_path, write_photo, monkeypatch, allmlp):
+    """A folder to work in, with photos/<class>/*.png, my_recipes.py and a Mixer in trained/."""
+    for number, name in enumerate(("cat", "dog", "owl")):
+        for index in range(5):
+            write_photo(tmp_path / "photos" / name / f"{index}.png", seed=10 * number + index)
+    (tmp_path / "my_recipes.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "my_recipes", raising=False)
+    outcome = allmlp("train", "photos", "--recipe", "my_recipes:scratch", "--out", "first")
+    assert outcome.code == 0, outcome.err
+    save_checkpoint(load_checkpoint("first"), "trained")
+    return tmp_path
+
+
+def test_a_trained_mixer_is_fine_tuned_and_the_commands_at_the_end_work(place, allmlp):
+    options = ("--trained-blocks", "1", "--image-size", "24x16")
+    outcome = allmlp("finetune", "photos", "--from", "trained", "--epochs", "1", *options, "--out", "mine")
+    assert outcome.code == 0, outcome.err
+    assert "recipe finetune: " in outcome.out
+    assert "begins  with " in outcome.out and "3 classes, of which 3 are kept" in outcome.out
+    recipe = json.loads(Path("mine/recipe.json").read_text())
+    assert recipe["transfer"] == {
+        "checkpoint": str(place / "trained"),
+        "image_size": [24, 16],
+        "trained_blocks": 1,
+        "layer_decay": recipe["transfer"]["layer_decay"],
+    }
+    assert load_checkpoint("mine").config.image_size == (24, 16)
+    for line in outcome.out.partition("Next:")[2].splitlines():
+        words = shlex.split(line, comments=True)
+        if words:
+            command = words[words.index("allmlp") + 1 :]  # after "python -m" where allmlp was started so
+            assert allmlp(*["photos/cat/0.png" if word == "PHOTO.jpg" else word for word in command]).code == 0
+
+
+def test_one_command_begins_and_continues(place, allmlp):
+    command = ("finetune", "photos", "--from", "trained", "--recipe", "my_recipes:transfer", "--resume", "mine")
+    assert allmlp(*command).code == 0
+    assert "is finished" in allmlp(*command).out
+    Path("mine/metrics.json").unlink()
+    outcome = allmlp(*command)
+    assert outcome.code == 0 and "resumed at step" in outcome.out
+    Path("mine/metrics.json").unlink()
+    outcome = allmlp("finetune", "photos", "--from", "starter", "--resume", "mine")
+    assert outcome.code == 2
+    assert 'transfer.checkpoint: the run has "' in outcome.err
+
+
+def test_a_grid_is_trained_reported_and_continued(place, allmlp):
+    command = ("finetune", "photos", "--recipe", "my_recipes:transfer", "--lr-grid", "0.001,0.01,1e-5")
+    outcome = allmlp(*command, "--out", "grid")
+    assert outcome.code == 0, outcome.err
+    found = json.loads(Path("grid/learning_rates.json").read_text())
+    assert [trial["top1"] for trial in found["trials"]] == sorted(
+        (trial["top1"] for trial in found["trials"]), reverse=True
+    )
+    assert {trial["run"] for trial in found["trials"]} == {"lr-0.001", "lr-0.01", "lr-1e-05"}
+    for trial in found["trials"]:
+        run = Path("grid") / trial["run"]
+        kept = json.loads((run / "metrics.json").read_text())["evaluations"]["validation"]
+        assert (trial["top1"], trial["loss"]) == (kept["top1"], kept["loss"])
+        assert json.loads((run / "recipe.json").read_text())["optimizer"]["learning_rate"] == trial["learning_rate"]
+    assert f"predict grid/{found['best']}" in outcome.out
+    assert Path("grid/learning_rates.png").read_bytes().startswith(b"\x89PNG")
+    assert allmlp(*command, "--out", "grid").code == 2  # a used folder
+    Path("grid/lr-0.01/metrics.json").unlink()
+    again = allmlp(*command, "--resume", "grid")
+    assert again.code == 0 and again.out.count("learning rate 0.01, 2 of 3") == 1
+    assert again.out.count("resumed at step") == 1
+    assert json.loads(Path("grid/learning_rates.json").read_text()) == found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--recipe", "demo"), "recipe demo trains from random weights. Name what to begin with (--from)"),
+        (("--from", "nowhere"), "nowhere: there is no such checkpoint"),
+        (("--from", "trained", "--trained-blocks", "7"), "has 2 blocks"),
+        (("--from", "trained", "--image-size", "20"), "--image-size"),
+        (("--lr-grid", "fast"), "--lr-grid 'fast': expected paper, or learning rates such as 0.003,0.01,0.03."),
+        (("--lr-grid", "0.1,0.1"), "expected different ones"),
+        (("--lr-grid", "0.1,-1"), "optimizer.learning_rate is -1.0"),
+        (("--lr-grid", "paper", "--out", "x", "--resume", "y"), "--resume names the grid's folder; leave --out away."),
+    ],
+)
+def test_what_cannot_be_is_refused_and_writes_nothing(arguments, words, place, allmlp):
+    before = sorted(place.iterdir())
+    outcome = allmlp("finetune", "photos", *arguments)
+    assert outcome.code in (2, 4)
+    assert words in outcome.err or words == "--image-size"
+    assert sorted(place.iterdir()) == before
+
+
+def test_photos_are_asked_for(place, allmlp):
+    for arguments in ((), ("--lr-grid", "paper")):
+        outcome = allmlp("finetune", *arguments)
+        assert outcome.code == 2 and "the photos to train on are missing" in outcome.err
+
+
+@pytest.mark.slow
+def test_processes_train_a_grid_one_run_after_the_other(place):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "allmlp"]
+    command += ["finetune", "photos", "--recipe", "my_recipes:transfer", "--lr-grid", "0.001,0.01", "--out", "grid"]
+    done = subprocess.run(
+        command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("validation top-1") == 1  # one table
+    assert len(json.loads(Path("grid/learning_rates.json").read_text())["trials"]) == 2

@@ -104,6 +104,16 @@ def test_a_grid_is_trained_reported_and_continued(place, allmlp):
     assert json.loads(Path("grid/learning_rates.json").read_text()) == found
 
 
+def test_a_finished_grid_answers_for_its_own_recipe_and_photos_only(place, write_photo, allmlp):
+    command = ("finetune", "photos", "--recipe", "my_recipes:transfer", "--lr-grid", "0.01")
+    assert allmlp(*command, "--out", "grid").code == 0
+    other = allmlp(*command, "--resume", "grid", "--epochs", "2")
+    assert other.code == 2 and "num_epochs: the run has 1, now 2" in other.err
+    write_photo(place / "photos" / "cat" / "new.png", seed=99)
+    other = allmlp(*command, "--resume", "grid")
+    assert other.code == 3 and "1 new: cat/new.png" in other.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -112,7 +122,9 @@ def test_a_grid_is_trained_reported_and_continued(place, allmlp):
         (("--from", "trained", "--trained-blocks", "7"), "has 2 blocks"),
         (("--from", "trained", "--image-size", "20"), "--image-size"),
         (("--lr-grid", "fast"), "--lr-grid 'fast': expected paper, or learning rates such as 0.003,0.01,0.03."),
-        (("--lr-grid", "0.1,0.1"), "expected different ones"),
+        (("--lr-grid", "0.1,0.1"), "expected ones that differ"),
+        (("--lr-grid", "0.1,0.10000000001"), "expected ones that differ in six digits"),
+        (("--lr-grid", "0.1", "--out", "my_recipes.py"), "my_recipes.py: this is a file"),
         (("--lr-grid", "0.1,-1"), "optimizer.learning_rate is -1.0"),
         (("--lr-grid", "paper", "--out", "x", "--resume", "y"), "--resume names the grid's folder; leave --out away."),
     ],

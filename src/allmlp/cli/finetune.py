@@ -138,8 +138,8 @@ def _carry_out_grid(request: Request, learning_rates: list[float], *, print_reci
     if reason and is_first_process():
         print(reason)
     folder = request.resume or request.out or new_run_folder(f"{recipe.name}-grid")
-    if request.resume is None and is_first_process() and folder.exists() and any(folder.iterdir()):
-        raise ConfigError(f"{folder}: is not empty. Choose another folder with --out, or go on with --resume {folder}.")
+    if is_first_process():
+        _refuse_used_folder(folder, is_new=request.resume is None)
     try:
         trials = train_grid(
             recipe,
@@ -152,11 +152,19 @@ def _carry_out_grid(request: Request, learning_rates: list[float], *, print_reci
         )
     except KeyboardInterrupt as stop:
         if is_first_process():
-            note(f"\nStopped. What was learned so far is kept; go on with the same command and --resume {folder}")
+            instead = f" in the place of --out {folder}" if request.out else ""
+            note(f"\nStopped. What was learned so far is kept; go on with the same command and --resume {folder}{instead}")
         raise typer.Exit(getattr(stop, "exit_code", 130)) from stop
     if is_first_process():
         write_grid(trials, recipe, folder)
         _print(trials, folder, request.data)
+
+
+def _refuse_used_folder(folder: Path, *, is_new: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder}: this is a file; a grid needs a folder. Choose another name with --out.")
+    if is_new and folder.is_dir() and any(folder.iterdir()):
+        raise ConfigError(f"{folder}: is not empty. Choose another folder with --out, or go on with --resume {folder}.")
 
 
 def _print(trials: "list[Trial]", folder: Path, data: str) -> None:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from allmlp.data import ImageDataset
+from allmlp.data import ImageDataset, hold_out
 from allmlp.errors import ConfigError
 from allmlp.files import write_bytes, write_json
 from allmlp.report import learning_rates_plot
 from allmlp.training.loop import train
 from allmlp.training.progress import Progress
 from allmlp.training.recipe import Recipe
-from allmlp.training.resume import stored_run
+from allmlp.training.resume import StoredRun, check_same_photos, recipe_to_continue, stored_run
 
 __all__ = ["PAPER_GRID", "Trial", "at_learning_rate", "train_grid", "write_grid"]
 
@@ -52,16 +52,23 @@ def train_grid(
     The test photos are scored in each run and choose nothing. `resume` goes on where an earlier call stopped.
 
     Raises:
-        ConfigError: rates that cannot be, or a used folder.
+        ConfigError: rates that cannot be, a used folder, or runs of another recipe.
+        DataError: as `train`; or runs on other photos.
     """
-    if not learning_rates or len(set(learning_rates)) < len(learning_rates):
-        raise ConfigError(f"the learning rates are {', '.join(map(str, learning_rates))}; expected different ones.")
+    runs = [directory / f"lr-{rate:g}" for rate in learning_rates]
+    if not runs or len(set(runs)) < len(runs):
+        raise ConfigError(
+            f"the learning rates are {', '.join(map(str, learning_rates))}; expected ones that differ in six digits."
+        )
     recipes = [at_learning_rate(recipe, rate) for rate in learning_rates]  # a rate that cannot be is refused first
+    stored = [stored_run(run) if resume else None for run in runs]
+    for run, one in zip(stored, recipes, strict=True):
+        if run is not None and run.is_finished:  # `train` asks the others
+            _check_same_run(one, data, run)
     trials = []
-    for number, (rate, one) in enumerate(zip(learning_rates, recipes, strict=True), start=1):
-        run = directory / f"lr-{rate:g}"
-        stored = stored_run(run) if resume else None
-        if stored is not None and stored.is_finished:
+    for number, (rate, one, run) in enumerate(zip(learning_rates, recipes, runs, strict=True), start=1):
+        before = stored[number - 1]
+        if before is not None and before.is_finished:
             trials.append(_finished(rate, run))
             continue
         progress.message(f"\nlearning rate {rate:g}, {number} of {len(learning_rates)}: {run}")
@@ -87,6 +94,12 @@ def at_learning_rate(recipe: Recipe, learning_rate: float) -> Recipe:
         second *= learning_rate / optimizer.learning_rate
     changed = dataclasses.replace(optimizer, learning_rate=learning_rate, adamw_learning_rate=second)
     return dataclasses.replace(recipe, optimizer=changed)
+
+
+def _check_same_run(recipe: Recipe, data: ImageDataset, run: StoredRun) -> None:
+    """Compare a run that is finished with what is asked for: another recipe's or other photos' scores are no trial of it."""
+    recipe_to_continue(recipe, run)
+    check_same_photos(hold_out(data, fraction=run.recipe.data.holdout, seed=run.recipe.seed), run)
 
 
 def _finished(learning_rate: float, run: Path) -> Trial:

@@ -153,7 +153,9 @@ def _carry_out_grid(request: Request, learning_rates: list[float], *, print_reci
     except KeyboardInterrupt as stop:
         if is_first_process():
             instead = f" in the place of --out {folder}" if request.out else ""
-            note(f"\nStopped. What was learned so far is kept; go on with the same command and --resume {folder}{instead}")
+            note(
+                f"\nStopped. What was learned so far is kept; go on with the same command and --resume {folder}{instead}"
+            )
         raise typer.Exit(getattr(stop, "exit_code", 130)) from stop
     if is_first_process():
         write_grid(trials, recipe, folder)

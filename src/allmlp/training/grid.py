@@ -62,12 +62,12 @@ def train_grid(
         )
     recipes = [at_learning_rate(recipe, rate) for rate in learning_rates]  # a rate that cannot be is refused first
     stored = [stored_run(run) if resume else None for run in runs]
-    for run, one in zip(stored, recipes, strict=True):
-        if run is not None and run.is_finished:  # `train` asks the others
-            _check_same_run(one, data, run)
+    for before, one in zip(stored, recipes, strict=True):
+        if before is not None and before.is_finished:  # `train` asks the others
+            _check_same_run(one, data, before)
     trials = []
-    for number, (rate, one, run) in enumerate(zip(learning_rates, recipes, runs, strict=True), start=1):
-        before = stored[number - 1]
+    asked = zip(learning_rates, recipes, runs, stored, strict=True)
+    for number, (rate, one, run, before) in enumerate(asked, start=1):
         if before is not None and before.is_finished:
             trials.append(_finished(rate, run))
             continue

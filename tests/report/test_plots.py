@@ -135,3 +135,13 @@ def test_figures_leave_pyplot_alone() -> None:
     to_png(curves_figure(summary(), DARK))
     pyplot = sys.modules.get("matplotlib.pyplot")
     assert pyplot is None or pyplot.get_fignums() == []
+
+
+@pytest.mark.parametrize("shares", [(1 / 3,) * 3, (0.811, 0.812, 0.815), (0.1, 0.9, 0.5)])
+def test_the_ticks_of_the_learning_rates_differ(shares, monkeypatch):
+    figures = []
+    monkeypatch.setattr(plots, "to_png", lambda figure: figures.append(figure) or b"")
+    plots.learning_rates_plot(list(zip((0.01, 0.02, 0.04), shares, strict=True)))
+    figures[0].draw_without_rendering()
+    labels = [label.get_text() for label in figures[0].axes[0].get_yticklabels()]
+    assert len(labels) > 1 and len(set(labels)) == len(labels)

@@ -41,7 +41,7 @@ def test_a_split_is_embedded_with_its_labels(split, saved_checkpoint, data, tmp_
     outcome = allmlp("embed", saved_checkpoint, data, "--split", split, "-o", tmp_path / "x.npz")
     assert (outcome.code, outcome.err) == (0, "")
     assert "labels of 3 classes" in outcome.out
-    assert f"evaluate {saved_checkpoint} {data} --shots" in outcome.out
+    assert f"evaluate {saved_checkpoint} {data} --shots 1 " in outcome.out  # 3 photos of each class
     photos = open_dataset(data).splits[split]
     with np.load(tmp_path / "x.npz") as written:
         embedder = Embedder.from_checkpoint(saved_checkpoint, device="cpu")
@@ -49,6 +49,11 @@ def test_a_split_is_embedded_with_its_labels(split, saved_checkpoint, data, tmp_
         assert tuple(written["paths"]) == photos.identities
         np.testing.assert_array_equal(written["labels"], photos.labels)
         assert tuple(written["class_names"]) == NAMES
+
+
+def test_few_shot_is_not_offered_where_there_is_nothing_to_score(saved_checkpoint, data, tmp_path, allmlp):
+    outcome = allmlp("embed", saved_checkpoint, data / "train", "--split", "train", "-o", tmp_path / "x.npz")
+    assert outcome.code == 0 and "--shots" not in outcome.out
 
 
 def test_parquet_holds_the_same(saved_checkpoint, data, tmp_path, allmlp):

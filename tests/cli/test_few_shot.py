@@ -59,6 +59,12 @@ def test_the_table_is_what_few_shot_finds(data, saved_checkpoint, allmlp):
     assert lines[0][4:] == ["2^10,", "2^10"]
 
 
+def test_many_draws_leave_the_table_narrow(data, saved_checkpoint, allmlp):
+    outcome = allmlp("evaluate", saved_checkpoint, data, "--shots", "1,4", "--draws", 30)
+    assert outcome.code == 0
+    assert max(map(len, outcome.out.partition("regularisation\n")[2].splitlines()[:2])) < 60
+
+
 def test_one_draw_has_no_spread(data, saved_checkpoint, allmlp):
     shown = allmlp("evaluate", saved_checkpoint, data, "--shots", "2", "--draws", 1).out
     assert shown.partition("regularisation\n")[2].split()[2] == "–"

@@ -9,7 +9,7 @@ import typer
 from allmlp.cli.console import BatchSizeOption, DeviceOption, command_line, next_commands, note
 from allmlp.cli.loading import CheckpointArgument, ImageSizeOption, load
 from allmlp.cli.photos import check_sources, find_photos
-from allmlp.cli.splits import choose, saved_split
+from allmlp.cli.splits import choose, divided, saved_split
 from allmlp.cli.writing import new_path
 from allmlp.errors import ConfigError, DataError
 
@@ -71,18 +71,18 @@ def embed(
     if split is None:
         _check_no_dataset(photos)
     embedder = Embedder(load(checkpoint, image_size), device=device, batch_size=batch_size)
-    num_failed = 0
+    num_failed, shots = 0, ""
     if split is None:
         found, num_failed = _of_photos(embedder, photos)
     else:
-        found = _of_split(embedder, checkpoint, photos[0], split)
+        found, shots = _of_split(embedder, checkpoint, photos[0], split)
     _write(found, path, write)
     if num_failed:
         note(f"{num_failed:,} of {num_failed + len(found.paths):,} could not be read; all others are in {path}.")
         raise typer.Exit(DataError.exit_code)
     rows = [(_reading(path), "read them")]
-    if split is not None:
-        command = command_line("evaluate", checkpoint, photos[0], "--shots", "1,5,10")
+    if split is not None and shots:
+        command = command_line("evaluate", checkpoint, photos[0], "--shots", shots)
         rows.append((command, "what they are worth: a linear classifier from few photos"))
     next_commands(rows)
 
@@ -117,7 +117,10 @@ def _of_photos(embedder: "Embedder", photos: Sequence[str]) -> tuple[_Features, 
     return _Features(np.stack(rows), paths), num_failed
 
 
-def _of_split(embedder: "Embedder", checkpoint: str, data: str, wanted: str) -> _Features:
+def _of_split(embedder: "Embedder", checkpoint: str, data: str, wanted: str) -> tuple[_Features, str]:
+    """Embed a split; return its features, and what `evaluate --shots` can take of this data set: nothing, or "1,5"."""
+    import numpy as np
+
     from allmlp.data import open_dataset
 
     dataset = open_dataset(data)
@@ -126,7 +129,12 @@ def _of_split(embedder: "Embedder", checkpoint: str, data: str, wanted: str) -> 
         if line:
             note(line)
     features = embedder.embed_split(choice.photos)
-    return _Features(features, choice.photos.identities, choice.photos.labels, dataset.class_names)
+    splits, _ = divided(dataset, saved_split(Path(checkpoint)))
+    smallest = 0  # examples of the smallest class
+    if "train" in splits and len(splits) > 1:
+        smallest = min(np.bincount(splits["train"].labels, minlength=len(dataset.class_names)))
+    shots = ",".join(str(number) for number in (1, 5, 10) if number <= smallest)
+    return _Features(features, choice.photos.identities, choice.photos.labels, dataset.class_names), shots
 
 
 def _write(found: _Features, path: Path, write: "Callable[[_Features, IO[bytes]], None]") -> None:
@@ -170,8 +178,11 @@ _WRITERS: "dict[str, Callable[[_Features, IO[bytes]], None]]" = {".npz": _write_
 def _reading(path: Path) -> str:
     import shlex
 
+    text = repr(str(path))
+    if not set(text[1:-1]) & set("\"'\\"):
+        text = f'"{text[1:-1]}"'  # reads better within the shell's own quotes
     if path.suffix.lower() == ".npz":
-        code = f"import numpy; print(dict(numpy.load({str(path)!r})))"
+        code = f"import numpy; print(dict(numpy.load({text})))"
     else:
-        code = f"import pyarrow.parquet; print(pyarrow.parquet.read_table({str(path)!r}))"
+        code = f"import pyarrow.parquet; print(pyarrow.parquet.read_table({text}))"
     return shlex.join(["python", "-c", code])

@@ -149,6 +149,13 @@ def _choose(dataset: "ImageDataset", checkpoint: str, wanted: str | None) -> _Ph
     return _Photos(splits["train"], name, splits[name], remark.strip())
 
 
+def _penalties(chosen: "Sequence[float]") -> str:
+    if len(chosen) <= 5:
+        return ", ".join(f"2^{math.log2(penalty):.0f}" for penalty in chosen)
+    low, high = (f"2^{math.log2(penalty):.0f}" for penalty in (min(chosen), max(chosen)))
+    return low if low == high else f"{low} to {high}"
+
+
 def _print(results: "Sequence[FewShot]") -> None:
     from allmlp.evaluation import AUTHORS_PENALTY
 
@@ -159,7 +166,7 @@ def _print(results: "Sequence[FewShot]") -> None:
             f"{one.mean:.2%}",
             f"{100 * one.spread:.2f}" if num_draws > 1 else "–",
             f"{one.mean_at(AUTHORS_PENALTY):.2%}",
-            ", ".join(f"2^{math.log2(draw.penalty):.0f}" for draw in one.draws),
+            _penalties([draw.penalty for draw in one.draws]),
         )
         for one in results
     ]

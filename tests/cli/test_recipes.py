@@ -17,6 +17,8 @@ def test_a_recipe_shows_its_whole_claim(name, allmlp):
     assert outcome.code == 0
     for line in RECIPES[name].__doc__.strip().splitlines():
         assert line.strip() in outcome.out
+    command = "finetune" if "finetune" in name else "train"
+    assert f"allmlp {command} clothing --recipe {name} " in outcome.out.partition("Next:")[2]
 
 
 def test_an_unknown_recipe_exits_2_with_the_nearest(allmlp):

@@ -34,5 +34,6 @@ def recipes(
     if name not in RECIPES:
         raise ConfigError(f"There is no recipe {name!r}.{did_you_mean(name, RECIPES)} There are: {', '.join(RECIPES)}.")
     print(inspect.getdoc(RECIPES[name]))
-    train = command_line("train", "clothing", "--recipe", name)
+    command = "train" if RECIPES[name]().transfer.checkpoint is None else "finetune"
+    train = command_line(command, "clothing", "--recipe", name)
     next_commands([(train, "for clothing, put your folder with a sub-folder a class")])

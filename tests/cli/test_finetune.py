@@ -50,8 +50,9 @@ def test_a_trained_mixer_is_fine_tuned_and_the_commands_at_the_end_work(place, a
     options = ("--trained-blocks", "1", "--image-size", "24x16")
     outcome = allmlp("finetune", "photos", "--from", "trained", "--epochs", "1", *options, "--out", "mine")
     assert outcome.code == 0, outcome.err
-    assert "recipe finetune: " in outcome.out
-    assert "begins  with " in outcome.out and "3 classes, of which 3 are kept" in outcome.out
+    assert "of 15 training photos" not in outcome.out  # --epochs decides, not their number
+    assert "begins  with a Mixer trained by allmlp" in outcome.out
+    assert "3 classes, of which 3 are kept" in outcome.out
     recipe = json.loads(Path("mine/recipe.json").read_text())
     assert recipe["transfer"] == {
         "checkpoint": str(place / "trained"),

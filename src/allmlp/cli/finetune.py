@@ -107,7 +107,8 @@ def _choose(data: str, recipe: str | None, assignments: list[str]) -> "Choice":
 
     dataset = open_dataset(data)
     chosen, reason = finetune_for(dataset)
-    return override(chosen, assignments), dataset, reason
+    resolved = override(chosen, assignments)
+    return resolved, dataset, reason if resolved.num_epochs == chosen.num_epochs else ""
 
 
 def _learning_rates(text: str) -> list[float]:

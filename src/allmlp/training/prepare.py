@@ -149,7 +149,11 @@ def _announce(
         f"{model.num_blocks} blocks, {num_parameters(model) / 1e6:.2f} M parameters"
     )
     if checkpoint is not None:
-        progress.message(f"begins  with {checkpoint.source}")
+        progress.message(
+            f"begins  with a Mixer {checkpoint.source}"
+            if checkpoint.source.startswith("trained by")
+            else f"begins  with {checkpoint.source}"
+        )
     length = f"{recipe.num_epochs} epochs"
     if recipe.num_steps is not None:
         length = f"{recipe.num_steps:,} steps (of {recipe.num_epochs:,} epochs)"

@@ -75,7 +75,7 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         if not 0.0 < self.learning_rate <= 1e3:
             raise ConfigError(
-                f"optimizer.learning_rate is {self.learning_rate}; expected over 0, usually 1e-4 to 1e-1."
+                f"optimizer.learning_rate is {self.learning_rate}; expected over 0 and at most 1000, usually 1e-4 to 1e-1."
             )
         if (self.adamw_learning_rate is not None) != (self.name == "muon"):
             raise ConfigError(

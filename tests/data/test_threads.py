@@ -89,3 +89,20 @@ def test_never_begun_it_starts_no_thread():
     ahead = one_ahead(counting([]))
     ahead.close()
     assert not names()
+
+
+def test_the_thread_that_submits_to_a_pool_may_close_it():
+    """As the garbage collector does, which runs anywhere: here while the lock of all pools is held."""
+    from concurrent.futures import thread
+
+    log = []
+    ahead = one_ahead(counting(log))
+    next(ahead)
+    while len(log) < 2:  # the one in the making
+        pass
+    with thread._global_shutdown_lock:
+        closing = threading.Thread(target=ahead.close, daemon=True)
+        closing.start()
+        closing.join(timeout=20)
+        assert not closing.is_alive()
+    assert log[-1][0] == "closed"

@@ -34,7 +34,7 @@ def demo(
     changes = [f"seed={seed}"]
     scratch, transfer = (
         override(RECIPES["demo"](), changes),
-        override(RECIPES["finetune"](), [*changes, "max_minutes=2"]),
+        override(RECIPES["finetune"](), [*changes, "max_minutes=1.5"]),
     )
     demonstrate(scratch, transfer, out or new_run_folder("demo"), device=device)
 

@@ -33,20 +33,21 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], num_work
                 future.cancel()
 
 
-def one_ahead(items: Generator[Item, None, None]) -> Iterator[Item]:
+def one_ahead(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
     """Yield `items`, of which a thread makes the next one while the caller works on the last.
 
-    What making one raises is raised here. Closed early, it waits for the one in the making and closes `items`.
+    What making one raises is raised here. Closed early, it waits for the one in the making and closes `items`. Whoever stops
+    early has to close it: left to the garbage collector, it may be closed while this very thread holds the lock of all pools
+    that the one in the making waits for.
     """
-    with ThreadPoolExecutor(1, thread_name_prefix="allmlp-ahead") as pool:
-        try:
+    try:
+        with ThreadPoolExecutor(1, thread_name_prefix="allmlp-ahead") as pool:
             made = pool.submit(_next_of, items)
             while found := made.result():
                 made = pool.submit(_next_of, items)
                 yield found[0]
-        finally:
-            # Behind the one in the making: a generator that runs cannot be closed.
-            pool.submit(items.close)
+    finally:
+        items.close()  # after the one in the making: a generator that runs cannot be closed
 
 
 def _next_of(items: Iterator[Item]) -> tuple[Item] | None:

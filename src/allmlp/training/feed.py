@@ -150,10 +150,11 @@ class Feed:
         """Return the steps of a run of `recipe` on these photos."""
         return recipe.num_steps or self.order.num_steps(recipe.num_epochs)
 
-    def batches(self, *, first_step: int, num_steps: int) -> Iterator[TrainingBatch]:
+    def batches(self, *, first_step: int, num_steps: int) -> Generator[TrainingBatch, None, None]:
         """Yield this process's part of the batches of steps `first_step` to `num_steps` - 1: a function of (seed, step).
 
-        With RandAugment, which the processor computes whatever the device, the next batch is made during a step.
+        With RandAugment, which the processor computes whatever the device, the next batch is made during a step. Whoever stops
+        early has to close it.
         """
         batches = self._batches(first_step, num_steps)
         return one_ahead(batches) if self._recipe.augmentation.rand_augment_layers else batches

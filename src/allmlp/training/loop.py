@@ -109,4 +109,5 @@ def _loop(session: Session, state: TrainState, course: Course, stop: StopRequest
             raise cause from error
         raise
     finally:
+        batches.close()
         session.wait_for_saves()

@@ -1,5 +1,6 @@
 """How many epochs fit into a time, measured on this machine."""
 
+import contextlib
 import dataclasses
 import time
 
@@ -21,9 +22,10 @@ def affordable_epochs(recipe: Recipe, feed: Feed, minutes: float, *, device: str
     state = TrainState(recipe, dataclasses.replace(ONE_PROCESS, device=device))
     model = torch.compile(state.model) if recipe.compile else state.model
     times = [time.perf_counter()]
-    for batch in feed.batches(first_step=0, num_steps=20):
-        update(state, model, batch, recipe, 0.0)
-        times.append(time.perf_counter())  # feeding counts too
+    with contextlib.closing(feed.batches(first_step=0, num_steps=20)) as batches:
+        for batch in batches:
+            update(state, model, batch, recipe, 0.0)
+            times.append(time.perf_counter())  # feeding counts too
     start = time.perf_counter()
     feed.validate(state)
     steps_in_epoch = len(feed.order.keys) / recipe.batch_size

@@ -9,7 +9,20 @@ from allmlp import __version__
 from allmlp.cli.main import app
 from allmlp.errors import AllmlpError, CheckFailedError, CheckpointError, ConfigError, DataError, MissingExtraError
 
-COMMANDS = ("demo", "train", "recipes", "evaluate", "predict", "embed", "inspect", "models", "convert", "push")
+COMMANDS = (
+    "demo",
+    "train",
+    "finetune",
+    "recipes",
+    "data",
+    "evaluate",
+    "predict",
+    "embed",
+    "inspect",
+    "models",
+    "convert",
+    "push",
+)
 
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:

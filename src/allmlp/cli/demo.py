@@ -27,7 +27,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Another number gives another Mixer.")] = 0,
     device: DeviceOption = "auto",
 ) -> None:
-    """Train a Mixer on the embedded photos, from scratch and from trained weights; score and use it. Takes a few minutes."""
+    """Train on embedded photos, from scratch and from trained weights. Takes a few minutes, and scores and uses both."""
     from allmlp.config import override
     from allmlp.recipes import RECIPES
 

@@ -2,6 +2,8 @@
 
 import os
 import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -79,7 +81,10 @@ def test_the_printed_line_reads_what_was_written(ending, saved_checkpoint, write
     path = tmp_path / f"it's.{ending}"
     outcome = allmlp("embed", saved_checkpoint, write_photo(tmp_path / "a.png"), "-o", path)
     (line,) = (line.partition("  # ")[0] for line in outcome.out.splitlines() if "python -c" in line)
-    read = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True, timeout=60)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # "python" is the one that runs the tests
+    read = subprocess.run(
+        ["sh", "-c", line], env=os.environ | {"PATH": path}, capture_output=True, text=True, check=True, timeout=60
+    )
     assert "features" in read.stdout
 
 

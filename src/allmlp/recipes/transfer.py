@@ -17,7 +17,7 @@ def finetune() -> Recipe:
     """Fine-tuning of any trained Mixer on few photos; of the weights that come with allmlp where none are named.
 
     Command: `allmlp finetune PHOTOS`, or `allmlp finetune PHOTOS --from CHECKPOINT`.
-    Expected: README.md has the table, beside training from scratch and the paper's own fine-tuning.
+    Expected: not measured over seeds yet; `allmlp demo` shows one run of it beside training from scratch.
     Cost: a minute or two on 2 cores for 1,000 photos of 64 pixels. The epochs follow the number of photos.
     Source: ours; the demo's settings.
     """

@@ -1,6 +1,6 @@
 """Which optimizer trains a small Mixer furthest for the same compute.
 
-    python experiments/optimizers/run.py CIFAR10 [--photos 20000] [--epochs 5] [--seeds 0 1 2] [--work runs/optimizers]
+    python experiments/optimizers/run.py CIFAR10 [--photos 20000] [--epochs 6] [--seeds 0 1 2] [--work runs/optimizers]
 
 Claim: for as many forward and backward passes, Muon (AdamW for what is no matrix of a block) is ahead of AdamW, momentum SGD
 and AdamW with sharpness-aware steps (SAM, arXiv 2010.01412, which helped Mixers on ImageNet: arXiv 2106.01548), on Mixer-nano
@@ -139,9 +139,18 @@ def main():
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--work", type=Path, default=Path("runs/optimizers"))
+    parser.add_argument(
+        "--arm", choices=ARMS, help="train only this one and write no result, to train others beside it"
+    )
     arguments = parser.parse_args()
     dataset = subset(open_dataset(arguments.data), arguments.photos)
-    measured = {name: measure(name, dataset, arguments.epochs, arguments.seeds, arguments.work) for name in ARMS}
+    measured = {
+        name: measure(name, dataset, arguments.epochs, arguments.seeds, arguments.work)
+        for name in ARMS
+        if arguments.arm in (None, name)
+    }
+    if arguments.arm is not None:
+        return
     command = f"python experiments/optimizers/run.py CIFAR10 --photos {arguments.photos} --epochs {arguments.epochs}"
     figures = {"photos": arguments.photos, "num_epochs": arguments.epochs, "arms": measured}
     print("wrote", record(RESULT, figures, command=command))

@@ -50,7 +50,7 @@ def test_a_trained_mixer_is_fine_tuned_and_the_commands_at_the_end_work(place, a
     options = ("--trained-blocks", "1", "--image-size", "24x16")
     outcome = allmlp("finetune", "photos", "--from", "trained", "--epochs", "1", *options, "--out", "mine")
     assert outcome.code == 0, outcome.err
-    assert "of 15 training photos" not in outcome.out  # --epochs decides, not their number
+    assert "15 training photos, so" not in outcome.out  # --epochs decides, not their number
     assert "begins  with a Mixer trained by allmlp" in outcome.out
     assert "3 classes, of which 3 are kept" in outcome.out
     recipe = json.loads(Path("mine/recipe.json").read_text())
@@ -98,6 +98,8 @@ def test_a_grid_is_trained_reported_and_continued(place, allmlp):
     assert f"predict grid/{found['best']}" in outcome.out
     assert Path("grid/learning_rates.png").read_bytes().startswith(b"\x89PNG")
     assert allmlp(*command, "--out", "grid").code == 2  # a used folder
+    alone = allmlp(*command[:-2], "--resume", "grid")
+    assert alone.code == 2 and "grid: this is a grid, a run a learning rate" in alone.err
     Path("grid/lr-0.01/metrics.json").unlink()
     again = allmlp(*command, "--resume", "grid")
     assert again.code == 0 and again.out.count("learning rate 0.01, 2 of 3") == 1

@@ -9,7 +9,20 @@ import typer
 from allmlp.cli.console import DeviceOption, aligned, command_line, heading, is_first_process, next_commands, note
 from allmlp.cli.loading import parse_sides
 from allmlp.cli.progress import ConsoleProgress
-from allmlp.cli.train import Request, carry_out, named_recipe, new_run_folder, show_recipe
+from allmlp.cli.train import (
+    EpochsOption,
+    MaxMinutesOption,
+    OutOption,
+    PrintRecipeOption,
+    Request,
+    SeedOption,
+    SetOption,
+    TrainBatchSizeOption,
+    carry_out,
+    named_recipe,
+    new_run_folder,
+    show_recipe,
+)
 from allmlp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,25 +64,18 @@ def finetune(
             show_default=False,
         ),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="The run's folder, new or empty.", show_default="runs/<recipe>-<number>")
-    ] = None,
+    out: OutOption = None,
     resume: Annotated[
         Path | None,
         typer.Option(metavar="RUN", help="Continue this run (or grid), or begin it.", show_default=False),
     ] = None,
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change any setting of the recipe; may be repeated."),
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Short for --set num_epochs=.", show_default=False)] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Short for --set batch_size=.", show_default=False)] = None,
-    seed: Annotated[int | None, typer.Option(help="Short for --set seed=.", show_default=False)] = None,
-    max_minutes: Annotated[
-        float | None, typer.Option(help="Train fewer epochs where the recipe's would take longer.", show_default=False)
-    ] = None,
+    assignments: SetOption = None,
+    epochs: EpochsOption = None,
+    batch_size: TrainBatchSizeOption = None,
+    seed: SeedOption = None,
+    max_minutes: MaxMinutesOption = None,
     device: DeviceOption = "auto",
-    print_recipe: Annotated[bool, typer.Option("--print-recipe", help="Print the settings as JSON and stop.")] = False,
+    print_recipe: PrintRecipeOption = False,
 ) -> None:
     """Fine-tune a trained Mixer on your photos. Classes are matched by name; new ones begin at zero."""
     changes = {
@@ -86,9 +92,19 @@ def finetune(
     given += assignments or []
     request = Request(data=data, recipe=recipe, given=given, out=out, resume=resume, device=device)
     if lr_grid is None:
+        _refuse_grid(resume)
         carry_out(request, _choose, print_recipe=print_recipe)
     else:
         _carry_out_grid(request, _learning_rates(lr_grid), print_recipe=print_recipe)
+
+
+def _refuse_grid(resume: Path | None) -> None:
+    """Refuse to begin a run among those of a grid."""
+    if resume is not None and any(resume.glob("lr-*/recipe.json")):
+        raise ConfigError(
+            f"{resume}: this is a grid, a run a learning rate. Go on with it by the same --lr-grid, "
+            f"or with one of its runs: --resume {next(resume.glob('lr-*/recipe.json')).parent}."
+        )
 
 
 def _choose(data: str, recipe: str | None, assignments: list[str]) -> "Choice":

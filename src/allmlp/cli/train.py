@@ -21,7 +21,40 @@ if TYPE_CHECKING:
     Choice = tuple[Recipe, ImageDataset | None, str]
     Choose = Callable[[str, str | None, list[str]], Choice]
 
-__all__ = ["Request", "carry_out", "named_recipe", "new_run_folder", "run_training", "show_recipe", "train"]
+__all__ = [
+    "EpochsOption",
+    "MaxMinutesOption",
+    "OutOption",
+    "PrintRecipeOption",
+    "Request",
+    "SeedOption",
+    "SetOption",
+    "TrainBatchSizeOption",
+    "carry_out",
+    "named_recipe",
+    "new_run_folder",
+    "run_training",
+    "show_recipe",
+    "train",
+]
+
+# Of `finetune` as well.
+OutOption = Annotated[
+    Path | None, typer.Option(help="The run's folder, new or empty.", show_default="runs/<recipe>-<number>")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change any setting of the recipe; may be repeated."),
+]
+EpochsOption = Annotated[int | None, typer.Option(help="Short for --set num_epochs=.", show_default=False)]
+TrainBatchSizeOption = Annotated[int | None, typer.Option(help="Short for --set batch_size=.", show_default=False)]
+SeedOption = Annotated[int | None, typer.Option(help="Short for --set seed=.", show_default=False)]
+MaxMinutesOption = Annotated[
+    float | None, typer.Option(help="Train fewer epochs where the recipe's would take longer.", show_default=False)
+]
+PrintRecipeOption = Annotated[
+    bool, typer.Option("--print-recipe", help="Print the settings for DATA as JSON and stop.")
+]
 
 _DATA = "A folder with a sub-folder a class, a zip of one, Parquet, a CSV, or a named data set: see `allmlp data`."
 
@@ -31,29 +64,22 @@ def train(
     recipe: Annotated[
         str | None, typer.Option(help="See `allmlp recipes`; chosen by the data when left out.", show_default=False)
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="The run's folder, new or empty.", show_default="runs/<recipe>-<number>")
-    ] = None,
+    out: OutOption = None,
     resume: Annotated[
         Path | None,
         typer.Option(
             metavar="RUN", help="Continue this run, or begin it; photos and recipe are the run's.", show_default=False
         ),
     ] = None,
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change any setting of the recipe; may be repeated."),
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Short for --set num_epochs=.", show_default=False)] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Short for --set batch_size=.", show_default=False)] = None,
+    assignments: SetOption = None,
+    epochs: EpochsOption = None,
+    batch_size: TrainBatchSizeOption = None,
     image_size: Annotated[
         str | None,
         typer.Option(metavar="N|HxW", help="Short for --set model.image_size=[H,W].", show_default=False),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Short for --set seed=.", show_default=False)] = None,
-    max_minutes: Annotated[
-        float | None, typer.Option(help="Train fewer epochs where the recipe's would take longer.", show_default=False)
-    ] = None,
+    seed: SeedOption = None,
+    max_minutes: MaxMinutesOption = None,
     on_nonfinite: Annotated[
         str | None,
         typer.Option(
@@ -63,7 +89,7 @@ def train(
         ),
     ] = None,
     device: DeviceOption = "auto",
-    print_recipe: Annotated[bool, typer.Option("--print-recipe", help="Print the settings as JSON and stop.")] = False,
+    print_recipe: PrintRecipeOption = False,
 ) -> None:
     """Train a Mixer on your photos. Ctrl-C keeps what was learned so far; --resume goes on from there."""
     changes = {

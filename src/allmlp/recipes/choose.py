@@ -17,7 +17,6 @@ __all__ = ["finetune_for", "recipe_for"]
 _MIN_PHOTOS_SEEN = 80_000
 _MAX_PHOTOS_SEEN = 2_000_000
 
-
 # The same for a Mixer that is trained already.
 _MIN_PHOTOS_SEEN_AGAIN = 20_000
 _MAX_PHOTOS_SEEN_AGAIN = 500_000
@@ -32,8 +31,9 @@ def finetune_for(dataset: ImageDataset) -> tuple[Recipe, str]:
     num_photos = _num_training_photos(dataset)
     recipe = finetune()
     seen = min(max(num_photos * recipe.num_epochs, _MIN_PHOTOS_SEEN_AGAIN), max(_MAX_PHOTOS_SEEN_AGAIN, num_photos))
-    recipe = dataclasses.replace(recipe, num_epochs=max(1, round(seen / num_photos)))
-    return recipe, f"recipe {recipe.name}: {recipe.num_epochs} epochs of {num_photos:,} training photos"
+    epochs = max(1, round(seen / num_photos))
+    reason = f"recipe {recipe.name}: {num_photos:,} training photos, so {epochs} epoch{'s' * (epochs != 1)}"
+    return dataclasses.replace(recipe, num_epochs=epochs), reason
 
 
 def recipe_for(dataset: ImageDataset) -> tuple[Recipe, str]:

@@ -1,19 +1,20 @@
 """CIFAR-10 from scratch in 25 minutes on a laptop's processor.
 
-    python experiments/cifar10/run.py CIFAR10 [--minutes 25] [--seeds 0]
+    python experiments/cifar10/run.py CIFAR10 [--minutes 25] [--seeds 0 1 2] [--work runs/cifar10]
 
-Claim: Mixer-nano (1.13 M parameters) reaches at least 78 % on the 10,000 test photos, without test-time averaging.
-`--minutes` bounds training with all its evaluations; a tenth of the training photos is held out to choose the epoch.
+Claim: Mixer-nano (1.13 M parameters) reaches at least 82 % on the 10,000 test photos, without test-time averaging, in the
+mean of three seeds. `--minutes` bounds training with all its evaluations; a tenth of the training photos is held out to choose
+the epoch. Finished runs are kept in --work and not made again.
 """
 
 import argparse
 import dataclasses
-import tempfile
+import json
 from pathlib import Path
 
 from allmlp.provenance import record, spread
 from allmlp.recipes import load_recipe
-from allmlp.training import train
+from allmlp.training import stored_run, train
 
 RESULT = Path(__file__).parent / "results" / "cifar10.json"
 
@@ -35,35 +36,41 @@ class Lines:
     def finish(self): ...
 
 
+def run(seed, arguments):
+    """Train unless it was done before; return the figures."""
+    folder = arguments.work / f"seed-{seed}"
+    stored = stored_run(folder)
+    if stored is None or not stored.is_finished:
+        recipe = dataclasses.replace(load_recipe("cifar10"), seed=seed, max_minutes=arguments.minutes)
+        train(recipe, arguments.data, folder, progress=Lines(), resume=True)
+    facts = json.loads((folder / "metrics.json").read_text())
+    recipe = stored_run(folder).recipe
+    figures = {
+        "seed": seed,
+        "top1": facts["evaluations"]["test"]["top1"],
+        "num_epochs": recipe.num_epochs,
+        "best_epoch": facts["best_epoch"],
+        "minutes": round(facts["seconds"] / 60, 2),
+        "images_per_second": round(facts["num_steps"] * recipe.batch_size / facts["seconds"], 1),
+        "precision": recipe.precision,
+    }
+    print(figures, flush=True)
+    return figures
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="CIFAR-10 as photos, with a test split")
     parser.add_argument("--minutes", type=float, default=25.0)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--work", type=Path, default=Path("runs/cifar10"))
     arguments = parser.parse_args()
-    runs = []
-    for seed in arguments.seeds:
-        recipe = dataclasses.replace(load_recipe("cifar10"), seed=seed, max_minutes=arguments.minutes)
-        with tempfile.TemporaryDirectory() as folder:
-            result = train(recipe, arguments.data, Path(folder) / "run", progress=Lines())
-        steps = round(len(result.dataset.splits["train"]) * result.recipe.num_epochs / recipe.batch_size)
-        runs.append(
-            {
-                "seed": seed,
-                "top1": result.evaluations["test"].top1,
-                "num_epochs": result.recipe.num_epochs,
-                "best_epoch": result.best_epoch,
-                "minutes": round(result.seconds / 60, 2),
-                "images_per_second": round(steps * recipe.batch_size / result.seconds, 1),
-                "precision": result.recipe.precision,
-            }
-        )
-        print(runs[-1], flush=True)
-    figures = {"top1": spread([run["top1"] for run in runs]), "bound_minutes": arguments.minutes, "runs": runs}
-    print(
-        "wrote",
-        record(RESULT, figures, command=f"python experiments/cifar10/run.py CIFAR10 --minutes {arguments.minutes:g}"),
+    runs = [run(seed, arguments) for seed in arguments.seeds]
+    figures = {"top1": spread([one["top1"] for one in runs]), "bound_minutes": arguments.minutes, "runs": runs}
+    command = f"python experiments/cifar10/run.py CIFAR10 --minutes {arguments.minutes:g} --seeds " + " ".join(
+        map(str, arguments.seeds)
     )
+    print("wrote", record(RESULT, figures, command=command))
 
 
 if __name__ == "__main__":

@@ -1,43 +1,49 @@
 """What the weights that come with allmlp bring: fine-tuning beside training from scratch, for the same number of steps.
 
-    python experiments/transfer/run.py clothing [--seeds 0 1 2] [--epochs 20]
-    python experiments/transfer/run.py FLOWERS --name flowers102
+    python -m experiments.transfer.run clothing [--seeds 0 1 2] [--epochs 20] [--work runs/transfer]
+    python -m experiments.transfer.run FLOWERS --name flowers102
 
 Claim: fine-tuning the starter beats training the same Mixer from scratch, at its own best learning rate and for as many
-steps, by at least 10 points. Each arm's learning rate is chosen by validation photos at the first seed; the test photos
-choose nothing. Beside them: the paper's fine-tuning (momentum SGD, no weight decay, crops and flips) on its own grid, the
-classifier alone, and a linear classifier on the starter's frozen features from five photos a class. Finished runs are kept in
---work and not made again.
+steps, by at least 10 points. Each arm's learning rate is chosen by validation photos at the first seed (see trials.py); the
+test photos choose nothing. Training from scratch is as in recipe `demo`, our best at that. Beside them: the paper's fine-tuning
+(momentum SGD, no weight decay, crops and flips) on its own grid, the classifier alone, and a linear classifier on the starter's
+frozen features from five photos a class. Finished runs are kept in --work and not made again.
 """
 
 import argparse
 import dataclasses
-import json
 from pathlib import Path
+from typing import NamedTuple
+
+from experiments.trials import best_over_seeds
 
 from allmlp.checkpoints import load_checkpoint
-from allmlp.data import open_dataset
+from allmlp.data import hold_out, open_dataset
 from allmlp.evaluation import few_shot
 from allmlp.inference import Embedder
 from allmlp.provenance import record, spread
 from allmlp.recipes import load_recipe
-from allmlp.training import PAPER_GRID, TransferConfig, at_learning_rate, stored_run, train
+from allmlp.training import PAPER_GRID, Recipe, TransferConfig
 
 RESULTS = Path(__file__).parent / "results"
-OUR_GRID = (0.005, 0.01, 0.02, 0.04)
+MUON_GRID = (0.01, 0.02, 0.04)
+ADAMW_GRID = (1e-3, 3e-3, 9e-3)
 
 
-class Arm:
+class Arm(NamedTuple):
     """A way to train, and the learning rates it may choose from."""
 
-    def __init__(self, title, recipe, grid):
-        self.title, self.recipe, self.grid = title, recipe, grid
+    title: str
+    recipe: Recipe
+    rates: tuple[float, ...]
 
 
 def arms(epochs):
     """Every arm takes as many steps: epochs times photos over the batch."""
     ours = dataclasses.replace(load_recipe("finetune"), num_epochs=epochs)
-    scratch = dataclasses.replace(ours, name="scratch", transfer=TransferConfig())
+    scratch = dataclasses.replace(
+        load_recipe("demo"), name="scratch", model=ours.model, num_epochs=epochs, max_minutes=None
+    )
     paper = load_recipe("finetune_paper")
     paper = dataclasses.replace(
         paper,
@@ -49,48 +55,10 @@ def arms(epochs):
     )
     head = dataclasses.replace(ours, name="head", transfer=dataclasses.replace(ours.transfer, trained_blocks=0))
     return {
-        "scratch": Arm("from scratch, as recipe `finetune`", scratch, OUR_GRID),
-        "ours": Arm("fine-tuned, recipe `finetune`", ours, OUR_GRID),
+        "scratch": Arm("from scratch, recipe `demo` with the same Mixer", scratch, MUON_GRID),
+        "ours": Arm("fine-tuned, recipe `finetune`", ours, ADAMW_GRID),
         "paper": Arm("fine-tuned as in the paper, batches of ours", paper, PAPER_GRID),
-        "head": Arm("classifier alone, recipe `finetune`", head, OUR_GRID),
-    }
-
-
-def run(recipe, dataset, folder):
-    """Train unless it was done before; return its figures."""
-    stored = stored_run(folder)
-    if stored is None or not stored.is_finished:
-        train(recipe, dataset, folder, resume=True)
-    facts = json.loads((folder / "metrics.json").read_text())
-    scores = {split: facts["evaluations"][split]["top1"] for split in ("validation", "test")}
-    print(folder, scores, flush=True)
-    return {
-        **scores,
-        "minutes": round(facts["seconds"] / 60, 2),
-        "num_steps": facts["num_steps"],
-        "best_epoch": facts["best_epoch"],
-    }
-
-
-def measure(arm, dataset, folder, seeds):
-    grid = {
-        rate: run(
-            dataclasses.replace(at_learning_rate(arm.recipe, rate), seed=seeds[0]), dataset, folder / f"lr-{rate:g}"
-        )
-        for rate in arm.grid
-    }
-    best = max(grid, key=lambda rate: grid[rate]["validation"])
-    runs = [{"seed": seeds[0], **grid[best]}]
-    for seed in seeds[1:]:
-        recipe = dataclasses.replace(at_learning_rate(arm.recipe, best), seed=seed)
-        runs.append({"seed": seed, **run(recipe, dataset, folder / f"seed-{seed}")})
-    return {
-        "title": arm.title,
-        "learning_rate": best,
-        "grid": [{"learning_rate": rate, **figures} for rate, figures in grid.items()],
-        "top1": spread([one["test"] for one in runs]),
-        "minutes": spread([one["minutes"] for one in runs]),
-        "runs": runs,
+        "head": Arm("classifier alone, recipe `finetune`", head, ADAMW_GRID),
     }
 
 
@@ -122,14 +90,18 @@ def main():
     name = arguments.name or Path(arguments.data).name
     dataset = open_dataset(arguments.data)
     measured = {
-        key: measure(arm, dataset, arguments.work / name / key, arguments.seeds)
+        key: {
+            "title": arm.title,
+            **best_over_seeds(arm.recipe, arm.rates, dataset, arguments.work / name / key, arguments.seeds),
+        }
         for key, arm in arms(arguments.epochs).items()
         if arguments.arm in (None, key)
     }
     if arguments.arm is not None:
         return
+    held_out = hold_out(dataset, fraction=load_recipe("finetune").data.holdout, seed=arguments.seeds[0])
     figures = {
-        "num_photos": {split: len(photos) for split, photos in dataset.splits.items()},
+        "num_photos": {split: len(photos) for split, photos in held_out.splits.items()},
         "num_classes": len(dataset.class_names),
         "num_epochs": arguments.epochs,
         "starter": load_checkpoint("starter").source,
@@ -137,7 +109,7 @@ def main():
         "five_shot": five_shot(dataset),
         "gain": measured["ours"]["top1"]["mean"] - measured["scratch"]["top1"]["mean"],
     }
-    command = f"python experiments/transfer/run.py {name} --epochs {arguments.epochs} --seeds " + " ".join(
+    command = f"python -m experiments.transfer.run {name} --epochs {arguments.epochs} --seeds " + " ".join(
         map(str, arguments.seeds)
     )
     print("wrote", record(RESULTS / f"{name}.json", figures, command=command))

@@ -1,0 +1,56 @@
+"""What several experiments do: choose a learning rate on validation photos at one seed, then train at others, too."""
+
+import dataclasses
+import json
+
+from allmlp.provenance import spread
+from allmlp.training import Silence, train_grid
+
+
+def best_over_seeds(recipe, rates, dataset, folder, seeds):
+    """Return the figures of a recipe at the best of some learning rates: the first seed chooses it, and counts.
+
+    Where the best is at an end of several rates, one beyond it is tried, as far away as its neighbour. Finished runs of the
+    same recipe on the same photos are kept in `folder` and not made again; others there are refused.
+    """
+    trials = trained(recipe, rates, dataset, folder, seeds[0])
+    best = best_of(trials)
+    below, above = min(rates), max(rates)
+    if len(rates) > 1 and best in (below, above):
+        factor = sorted(rates)[1] / below
+        further = best / factor if best == below else best * factor
+        trials |= trained(recipe, [float(f"{further:.3g}")], dataset, folder, seeds[0])
+        best = best_of(trials)
+    runs = [{"seed": seeds[0], **trials[best]}]
+    runs += [{"seed": seed, **trained(recipe, [best], dataset, folder, seed)[best]} for seed in seeds[1:]]
+    return {
+        "learning_rate": best,
+        "grid": [{"learning_rate": rate, **figures} for rate, figures in sorted(trials.items())],
+        "top1": spread([run["test"] for run in runs]),
+        "minutes": spread([run["minutes"] for run in runs]),
+        "runs": runs,
+    }
+
+
+def best_of(trials):
+    return max(trials, key=lambda rate: trials[rate]["validation"])
+
+
+def trained(recipe, rates, dataset, folder, seed):
+    """Train at each learning rate with one seed; return the figures of each."""
+    recipe = dataclasses.replace(recipe, seed=seed)
+    trials = train_grid(recipe, dataset, folder / f"seed-{seed}", rates, device="auto", progress=Silence(), resume=True)
+    return {trial.learning_rate: figures(trial.run) for trial in trials}
+
+
+def figures(run):
+    """Read what a run came to."""
+    facts = json.loads((run / "metrics.json").read_text())
+    scores = {split: facts["evaluations"][split]["top1"] for split in ("validation", "test")}
+    print(run, scores, flush=True)
+    return {
+        **scores,
+        "minutes": round(facts["seconds"] / 60, 2),
+        "num_steps": facts["num_steps"],
+        "best_epoch": facts["best_epoch"],
+    }

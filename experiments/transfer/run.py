@@ -85,7 +85,7 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--work", type=Path, default=Path("runs/transfer"))
-    parser.add_argument("--arm", help="train only this one and write no result, to train others beside it")
+    parser.add_argument("--arms", nargs="+", help="train these and write no result, to train others beside")
     arguments = parser.parse_args()
     name = arguments.name or Path(arguments.data).name
     dataset = open_dataset(arguments.data)
@@ -95,9 +95,9 @@ def main():
             **best_over_seeds(arm.recipe, arm.rates, dataset, arguments.work / name / key, arguments.seeds),
         }
         for key, arm in arms(arguments.epochs).items()
-        if arguments.arm in (None, key)
+        if key in (arguments.arms or key)
     }
-    if arguments.arm is not None:
+    if arguments.arms:
         return
     held_out = hold_out(dataset, fraction=load_recipe("finetune").data.holdout, seed=arguments.seeds[0])
     figures = {

@@ -95,7 +95,7 @@ def main():
             **best_over_seeds(arm.recipe, arm.rates, dataset, arguments.work / name / key, arguments.seeds),
         }
         for key, arm in arms(arguments.epochs).items()
-        if key in (arguments.arms or key)
+        if key in (arguments.arms or [key])
     }
     if arguments.arms:
         return

@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 
-from allmlp import Predictor
+from allmlp import Predictor, load_checkpoint, save_checkpoint
 
 NAMES = ("yak", "cat", "zebra")  # some of the checkpoint's classes
 
@@ -143,6 +143,23 @@ def test_classes_unknown_to_the_checkpoint_are_all_named(flat, saved_checkpoint,
     outcome = allmlp("evaluate", saved_checkpoint, flat)
     assert outcome.code == 3
     assert "2 of 5 classes: emu, gnu." in outcome.err
+
+
+def test_numbers_in_the_place_of_names_match_no_folders_but_all_of_them(
+    saved_checkpoint, write_photo, tmp_path, allmlp
+):
+    numbers = [str(number) for number in range(12)]
+    unnamed = load_checkpoint(saved_checkpoint).with_new_head(numbers)
+    save_checkpoint(unnamed, tmp_path / "unnamed")
+    for number in numbers[:10]:
+        write_photo(tmp_path / "digits" / number / "1.png")
+    outcome = allmlp("evaluate", tmp_path / "unnamed", tmp_path / "digits")
+    assert outcome.code == 3
+    assert "the names of the checkpoint's 12 classes are not known, only their numbers" in outcome.err
+    for number in numbers[10:]:
+        write_photo(tmp_path / "digits" / number / "1.png")
+    found = evaluated(allmlp("evaluate", tmp_path / "unnamed", tmp_path / "digits", "--json"))
+    assert found["top1"] == pytest.approx(1 / 12)  # all logits are 0: the first class
 
 
 def test_every_bad_photo_is_named_and_nothing_is_scored(flat, saved_checkpoint, allmlp):

@@ -105,6 +105,24 @@ def test_synsets_count_as_names_of_imagenets_classes() -> None:
     assert not changed.weights["head.weight"][0].any()
 
 
+def test_the_numbers_of_classes_without_names_are_no_names(source: Path) -> None:
+    config = dataclasses.replace(CONFIG, num_classes=12)
+    numbers = tuple(map(str, range(12)))
+    unnamed = Checkpoint(
+        config=config,
+        weights=weights(config),
+        preprocessing=Preprocessing(image_size=(32, 16)),
+        class_names=numbers,
+        source="a test",
+    )
+    assert not unnamed.with_new_head(numbers[:10]).weights["head.weight"].any()
+    assert "of which 0 are kept" in unnamed.with_new_head(numbers[:10]).source
+    same = unnamed.with_new_head(numbers[::-1])  # the same classes
+    assert torch.equal(same.weights["head.weight"].flip(0), unnamed.weights["head.weight"])
+    digits = dataclasses.replace(load_checkpoint(source), class_names=("0", "1", "2"))  # trained on three digits
+    assert torch.equal(digits.with_new_head(("2",)).weights["head.weight"], digits.weights["head.weight"][2:])
+
+
 def test_a_temperature_goes_with_its_classes(source: Path) -> None:
     checkpoint = dataclasses.replace(load_checkpoint(source), temperature=1.5)
     assert checkpoint.with_new_head(NAMES).temperature == 1.5

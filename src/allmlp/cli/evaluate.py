@@ -74,13 +74,13 @@ def evaluate(
             checkpoint, loaded, dataset, few_shot, split=split, as_json=as_json, batch_size=batch_size, device=device
         )
         return
-    indices = class_indices(dataset.class_names, loaded.class_names, where=dataset.source)
+    indices = class_indices(dataset.class_names, loaded, where=dataset.source)
     choice = choose(dataset, saved_split(Path(checkpoint)), split)
     if not as_json:
         for line in (*dataset.notes, f"{choice.name}: {len(choice.photos):,} photos. {choice.remark}".rstrip()):
             print(line)
     truths = indices[choice.photos.labels]
-    sets = None if labels is None else _label_sets(labels, choice, loaded.class_names)
+    sets = None if labels is None else _label_sets(labels, dataset, choice, loaded)
     metrics = _score(loaded, dataset, choice, truths if sets is None else sets, batch_size=batch_size, device=device)
     original = None if sets is None else float((metrics.predictions == truths).mean())
     if as_json:
@@ -118,10 +118,8 @@ def _few_shot_options(
     return FewShotOptions(parse_shots(shots), 3 if draws is None else draws, seed or 0)
 
 
-def class_indices(names: "Sequence[str]", known: "Sequence[str]", *, where: str) -> "NDArray[np.int64]":
+def class_indices(names: "Sequence[str]", checkpoint: "Checkpoint", *, where: str) -> "NDArray[np.int64]":
     """Return, for each class of a data set, its index among a checkpoint's classes, by name: int64 (n,).
-
-    Where the checkpoint's classes are ImageNet's, folders may be named by synsets (n01440764), as ImageNet's are.
 
     Raises:
         DataError: classes that the checkpoint does not know, all of them.
@@ -130,28 +128,29 @@ def class_indices(names: "Sequence[str]", known: "Sequence[str]", *, where: str)
 
     from allmlp.data import printable
 
-    positions = _positions(known)
-    unknown = sorted(set(names) - set(positions))
+    rows, known = checkpoint.class_rows(names), checkpoint.class_names
+    unknown = sorted(set(names) - set(rows))
+    if unknown and checkpoint.has_placeholders:
+        raise DataError(
+            f"{printable(where)}: the names of the checkpoint's {len(known):,} classes are not known, only their numbers. Load "
+            "it from where names come with it (docs/weights.md), or name all folders (or labels) by these numbers."
+        )
     if unknown:
         raise DataError(
             f"{printable(where)}: the checkpoint does not know {len(unknown)} of {len(names)} classes: "
             f"{', '.join(map(printable, unknown))}. It knows: {', '.join(map(printable, known[:50]))}"
             f"{', ...' if len(known) > 50 else ''}. Rename or remove the folders (or labels) of the others."
         )
-    return np.array([positions[name] for name in names], dtype=np.int64)
+    return np.array([rows[name] for name in names], dtype=np.int64)
 
 
-def _positions(known: "Sequence[str]") -> dict[str, int]:
-    from allmlp.data import synsets_of
-
-    aliases = synsets_of(known) or ()
-    return {name: index for index, name in (*enumerate(aliases), *enumerate(known))}
-
-
-def _label_sets(path: Path, choice: Choice, known: "Sequence[str]") -> tuple[tuple[int, ...], ...]:
+def _label_sets(
+    path: Path, dataset: "ImageDataset", choice: Choice, checkpoint: "Checkpoint"
+) -> tuple[tuple[int, ...], ...]:
     from allmlp.data import read_label_sets
 
-    return read_label_sets(path, choice.photos.identities, _positions(known), num_classes=len(known))
+    rows = checkpoint.class_rows(dataset.class_names)
+    return read_label_sets(path, choice.photos.identities, rows, num_classes=len(checkpoint.class_names))
 
 
 def _score(

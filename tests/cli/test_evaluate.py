@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from allmlp import Predictor, load_checkpoint, save_checkpoint
+from allmlp.cli.splits import saved_split
 
 NAMES = ("yak", "cat", "zebra")  # some of the checkpoint's classes
 
@@ -130,6 +131,14 @@ def test_a_split_file_above_the_run_or_of_another_tool_is_not_the_runs(place, fl
         (checkpoint / place / "recipe.json").write_text("{}")
     found = evaluated(allmlp("evaluate", checkpoint, flat, "--json"))
     assert (found["split"], found["num_examples"]) == ("train", 15)
+
+
+def test_a_run_called_starter_does_not_divide_for_the_weights_of_that_name(saved_checkpoint, tmp_path, monkeypatch):
+    run = run_folder(None, saved_checkpoint, tmp_path, {"train": ["a"], "validation": ["b"]})
+    run.rename(tmp_path / "starter")
+    monkeypatch.chdir(tmp_path)
+    assert saved_split("starter") == {}
+    assert saved_split("./starter") == {"train": ["a"], "validation": ["b"]}
 
 
 def test_a_damaged_split_file_exits_4(flat, saved_checkpoint, tmp_path, allmlp):

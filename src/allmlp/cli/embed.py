@@ -124,12 +124,12 @@ def _of_split(embedder: "Embedder", checkpoint: str, data: str, wanted: str) -> 
     from allmlp.data import open_dataset
 
     dataset = open_dataset(data)
-    choice = choose(dataset, saved_split(Path(checkpoint)), wanted)
+    choice = choose(dataset, saved_split(checkpoint), wanted)
     for line in (*dataset.notes, choice.remark):
         if line:
             note(line)
     features = embedder.embed_split(choice.photos)
-    splits, _ = divided(dataset, saved_split(Path(checkpoint)))
+    splits, _ = divided(dataset, saved_split(checkpoint))
     smallest = 0  # examples of the smallest class
     if "train" in splits and len(splits) > 1:
         smallest = min(np.bincount(splits["train"].labels, minlength=len(dataset.class_names)))

@@ -75,7 +75,7 @@ def evaluate(
         )
         return
     indices = class_indices(dataset.class_names, loaded, where=dataset.source)
-    choice = choose(dataset, saved_split(Path(checkpoint)), split)
+    choice = choose(dataset, saved_split(checkpoint), split)
     if not as_json:
         for line in (*dataset.notes, f"{choice.name}: {len(choice.photos):,} photos. {choice.remark}".rstrip()):
             print(line)

@@ -3,7 +3,6 @@
 import json
 import math
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from allmlp.cli.console import aligned, command_line, heading, next_commands
@@ -119,7 +118,7 @@ def evaluate_few_shot(
 def _choose(dataset: "ImageDataset", checkpoint: str, wanted: str | None) -> _Photos:
     from allmlp.data import printable, split_named
 
-    saved = saved_split(Path(checkpoint))
+    saved = saved_split(checkpoint)
     splits, is_divided = divided(dataset, saved)
     source, found = printable(dataset.source), ", ".join(splits)
     name = split_named(wanted or "") or wanted

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 
@@ -169,6 +170,18 @@ def test_numbers_in_the_place_of_names_match_no_folders_but_all_of_them(
         write_photo(tmp_path / "digits" / number / "1.png")
     found = evaluated(allmlp("evaluate", tmp_path / "unnamed", tmp_path / "digits", "--json"))
     assert found["top1"] == pytest.approx(1 / 12)  # all logits are 0: the first class
+
+
+def test_a_checkpoint_without_a_classifier_is_refused_with_what_it_can_do(saved_checkpoint, flat, tmp_path, allmlp):
+    checkpoint = load_checkpoint(saved_checkpoint)
+    weights = {name: weight for name, weight in checkpoint.weights.items() if not name.startswith("head.")}
+    config = dataclasses.replace(checkpoint.config, num_classes=0)
+    save_checkpoint(
+        dataclasses.replace(checkpoint, config=config, weights=weights, class_names=()), tmp_path / "headless"
+    )
+    outcome = allmlp("evaluate", tmp_path / "headless", flat)
+    assert outcome.code == 2
+    assert "This checkpoint has no classifier (num_classes is 0), so it cannot be scored. With --shots" in outcome.err
 
 
 def test_every_bad_photo_is_named_and_nothing_is_scored(flat, saved_checkpoint, allmlp):

@@ -58,7 +58,10 @@ def embed(
     batch_size: BatchSizeOption = 32,
     device: DeviceOption = "auto",
 ) -> None:
-    """Write the features of photos as npz or Parquet. Exits 3, the others written, when some cannot be read."""
+    """Write the features of photos as npz or Parquet.
+
+    Exits 3 when some cannot be read: the others are written, but nothing of a --split.
+    """
     path = new_path(output, is_folder=False, name="--output", example="features.npz")
     write = _WRITERS.get(path.suffix.lower())
     if write is None:

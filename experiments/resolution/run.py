@@ -11,8 +11,9 @@ Ways: "resample" and "block" are `Checkpoint.at_resolution`; "pseudo-inverse" is
 pseudo-inverse; "random" keeps all weights but those of token mixing, which are drawn anew as for a new Mixer;
 "resize the photos" leaves the Mixer alone and scales each photo back to 32 × 32; "patch size" is `Checkpoint.at_patch_size`.
 
-Every Mixer sees the same 10,000 training photos once, in the same order, with AdamW and horizontal flips; then all 10,000 test
-photos. Photos of the wanted size are CIFAR-10's, scaled (bicubic): the larger ones hold no more than the smaller ones.
+Every Mixer sees the same 9,984 training photos once (78 steps of 128), in the same order, with AdamW and horizontal flips;
+then all 10,000 test photos. Photos of the wanted size are CIFAR-10's, scaled (bicubic): the larger ones hold no more than the
+smaller ones.
 """
 
 import argparse

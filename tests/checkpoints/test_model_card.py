@@ -1,5 +1,7 @@
 """The model card: its header by a YAML reader, its text by what must be in it."""
 
+import dataclasses
+
 import pytest
 import torch
 import yaml
@@ -74,6 +76,13 @@ def test_long_lists_of_classes_are_cut_and_counted():
     names = tuple(f"class {index}" for index in range(MAX_NAMES + 1_900))
     text = card(make_checkpoint(names))
     assert "class 99 and 1,900 more, listed in `config.json`." in text
+
+
+def test_a_temperature_is_said_where_the_files_hold_it():
+    checkpoint = dataclasses.replace(make_checkpoint(("cat", "dog")), temperature=1.5)
+    assert "| temperature of probabilities | 1.5 |" in card(checkpoint)
+    assert "temperature" not in card(checkpoint, form="timm")
+    assert "temperature" not in card(make_checkpoint(("cat", "dog")))
 
 
 def test_what_was_measured_is_said_or_that_nothing_was():

@@ -9,6 +9,7 @@ from huggingface_hub import constants
 from tests.servers.files import FileServer
 
 from allmlp import Checkpoint, CheckpointError, Preprocessing, load_checkpoint
+from allmlp.checkpoints import load_for_size
 from allmlp.checkpoints.catalog import CATALOG
 from allmlp.checkpoints.google import save_google
 from allmlp.data import label_names
@@ -106,3 +107,7 @@ def test_the_misnamed_tag_warns_whoever_asks_for_it(tmp_path: Path, monkeypatch:
         ):
             load_checkpoint(name)
         assert [Path(warning.filename).name for warning in caught] == [Path(__file__).name]  # not inside allmlp
+        said: list[str] = []
+        with pytest.raises(CheckpointError):
+            load_for_size(name, (224, 224), say=said.append)
+        assert len(said) == 1 and "despite its name this is the ImageNet-1k model" in said[0]

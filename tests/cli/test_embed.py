@@ -156,6 +156,19 @@ def test_impossible_options_exit_2_before_the_checkpoint_is_read(arguments, word
     assert words in outcome.err
 
 
+@pytest.mark.parametrize("output", ["mine.txt/x.npz", "mine.txt/new/x.npz", "link/x.npz", "/sys/new/x.npz"])
+def test_an_output_that_cannot_be_written_is_found_before_the_checkpoint_is_read(output, tmp_path, monkeypatch, allmlp):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.txt").write_text("mine")
+    (tmp_path / "link").symlink_to("nowhere")
+    if output.startswith("/sys") and sys.platform != "linux":
+        pytest.skip("needs a folder in which nobody can make files, not even root")
+    outcome = allmlp("embed", "no such checkpoint", "a.png", "-o", output)
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"allmlp: {output}: cannot be written to (")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "mine.txt"]
+
+
 def test_an_absent_split_exits_2(saved_checkpoint, data, tmp_path, allmlp):
     outcome = allmlp("embed", saved_checkpoint, data, "--split", "val", "-o", tmp_path / "x.npz")
     assert outcome.code == 2

@@ -1,10 +1,12 @@
+import dataclasses
 import json
 import shutil
 
 import numpy as np
 import pytest
 
-from allmlp import Predictor
+from allmlp import Predictor, load_checkpoint, save_checkpoint
+from allmlp.cli.splits import saved_split
 
 NAMES = ("yak", "cat", "zebra")  # some of the checkpoint's classes
 
@@ -132,6 +134,14 @@ def test_a_split_file_above_the_run_or_of_another_tool_is_not_the_runs(place, fl
     assert (found["split"], found["num_examples"]) == ("train", 15)
 
 
+def test_a_run_called_starter_does_not_divide_for_the_weights_of_that_name(saved_checkpoint, tmp_path, monkeypatch):
+    run = run_folder(None, saved_checkpoint, tmp_path, {"train": ["a"], "validation": ["b"]})
+    run.rename(tmp_path / "starter")
+    monkeypatch.chdir(tmp_path)
+    assert saved_split("starter") == {}
+    assert saved_split("./starter") == {"train": ["a"], "validation": ["b"]}
+
+
 def test_a_damaged_split_file_exits_4(flat, saved_checkpoint, tmp_path, allmlp):
     run = run_folder(flat, saved_checkpoint, tmp_path, [1, 2])
     assert allmlp("evaluate", run, flat).code == 4
@@ -143,6 +153,35 @@ def test_classes_unknown_to_the_checkpoint_are_all_named(flat, saved_checkpoint,
     outcome = allmlp("evaluate", saved_checkpoint, flat)
     assert outcome.code == 3
     assert "2 of 5 classes: emu, gnu." in outcome.err
+
+
+def test_numbers_in_the_place_of_names_match_no_folders_but_all_of_them(
+    saved_checkpoint, write_photo, tmp_path, allmlp
+):
+    numbers = [str(number) for number in range(12)]
+    unnamed = load_checkpoint(saved_checkpoint).with_new_head(numbers)
+    save_checkpoint(unnamed, tmp_path / "unnamed")
+    for number in numbers[:10]:
+        write_photo(tmp_path / "digits" / number / "1.png")
+    outcome = allmlp("evaluate", tmp_path / "unnamed", tmp_path / "digits")
+    assert outcome.code == 3
+    assert "the names of the checkpoint's 12 classes are not known, only their numbers" in outcome.err
+    for number in numbers[10:]:
+        write_photo(tmp_path / "digits" / number / "1.png")
+    found = evaluated(allmlp("evaluate", tmp_path / "unnamed", tmp_path / "digits", "--json"))
+    assert found["top1"] == pytest.approx(1 / 12)  # all logits are 0: the first class
+
+
+def test_a_checkpoint_without_a_classifier_is_refused_with_what_it_can_do(saved_checkpoint, flat, tmp_path, allmlp):
+    checkpoint = load_checkpoint(saved_checkpoint)
+    weights = {name: weight for name, weight in checkpoint.weights.items() if not name.startswith("head.")}
+    config = dataclasses.replace(checkpoint.config, num_classes=0)
+    save_checkpoint(
+        dataclasses.replace(checkpoint, config=config, weights=weights, class_names=()), tmp_path / "headless"
+    )
+    outcome = allmlp("evaluate", tmp_path / "headless", flat)
+    assert outcome.code == 2
+    assert "This checkpoint has no classifier (num_classes is 0), so it cannot be scored. With --shots" in outcome.err
 
 
 def test_every_bad_photo_is_named_and_nothing_is_scored(flat, saved_checkpoint, allmlp):

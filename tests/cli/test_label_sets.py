@@ -1,5 +1,6 @@
 """`allmlp evaluate --labels`: right is what is in the set, and an empty set does not count."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -75,6 +76,43 @@ def test_real_accuracy_is_timms_and_stands_beside_the_original(photos, imagenet,
     assert f"{found['num_examples']} photos that have one" in shown
     assert f"{found['top1']:.2%}" in shown
     assert "own labels" in shown and "50.00%" in shown
+
+
+def test_real_is_the_same_for_a_mixer_whose_classes_are_in_another_order(photos, imagenet, tmp_path, allmlp):
+    folder, logits = photos
+    (tmp_path / "real.json").write_text(json.dumps([[int(row.argmax())] for row in logits]))
+    checkpoint = load_checkpoint(imagenet)
+    names = tuple(sorted(checkpoint.class_names))  # as after training on imagenet
+    order = [checkpoint.class_names.index(name) for name in names]
+    weights = {
+        name: weight[order] if name.startswith("head.") else weight for name, weight in checkpoint.weights.items()
+    }
+    save_checkpoint(dataclasses.replace(checkpoint, weights=weights, class_names=names), tmp_path / "ordered")
+    folder = folder.rename(tmp_path / "photos")
+    for synset in list(folder.iterdir()):
+        synset.rename(folder / label_names("imagenet-1k")[synsets_of(label_names("imagenet-1k")).index(synset.name)])
+    found = json.loads(
+        allmlp("evaluate", tmp_path / "ordered", folder, "--labels", tmp_path / "real.json", "--json").out
+    )
+    assert (found["top1"], found["original_top1"]) == (1.0, 0.5)
+
+
+def test_classes_of_the_photos_that_the_checkpoint_does_not_know_leave_the_original_score_away(
+    photos, imagenet, tmp_path, allmlp
+):
+    folder, logits = photos
+    for number, path in enumerate(sorted(folder.rglob("*.JPEG"))):
+        (tmp_path / "data" / f"batch{number % 2}").mkdir(parents=True, exist_ok=True)
+        path.rename(tmp_path / "data" / f"batch{number % 2}" / path.name)
+    (tmp_path / "real.json").write_text(json.dumps([[int(row.argmax())] for row in logits]))
+    command = ("evaluate", imagenet, tmp_path / "data", "--labels", tmp_path / "real.json")
+    found = json.loads(allmlp(*command, "--json").out)
+    assert (found["top1"], found["labels"]) == (1.0, str(tmp_path / "real.json"))
+    assert "original_top1" not in found
+    shown = allmlp(*command).out
+    assert f"By the sets of labels, {NUM_PHOTOS} photos that have one" in shown
+    assert "own labels" not in shown
+    assert allmlp("evaluate", imagenet, tmp_path / "data").code == 3
 
 
 def test_names_of_classes_and_synsets_do_as_well(photos, imagenet, tmp_path, allmlp):

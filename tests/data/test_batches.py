@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from allmlp.data import Preprocessing, TrainingOrder, TrainingPhotos, evaluation_batches, open_dataset, uniforms
+from allmlp.data import (
+    Preprocessing,
+    TrainingOrder,
+    TrainingPhotos,
+    evaluation_batches,
+    fitted_photos,
+    open_dataset,
+    uniforms,
+)
 from allmlp.data.draws import epoch_order, sample_keys
 
 IDENTITIES = [f"class{index % 3}/photo{index:03}.png" for index in range(97)]
@@ -109,6 +117,15 @@ def test_evaluation_sees_every_photo_once_and_masks_the_rest(batch_size):
     rows = np.concatenate([batch.labels[batch.mask] for batch in batches])
     assert np.array_equal(np.round((images[:, 0, 0, 0] * 0.5 + 0.5) * 255), np.arange(20))
     assert np.array_equal(rows, np.eye(4)[labels])
+
+
+def test_evaluation_names_every_photo_that_cannot_be_read(split, tmp_path):
+    from allmlp.errors import DataError
+
+    for identity in (IDENTITIES[3], IDENTITIES[20]):
+        (tmp_path / "data" / "train" / identity).write_text("no photo")
+    with pytest.raises(DataError, match=r"(?s)2 of 25 photos cannot be used.*photo003\.png.*photo020\.png"):
+        list(fitted_photos(split, Preprocessing(image_size=8)))
 
 
 def test_decoding_threads_end_when_the_reader_stops_early(split):

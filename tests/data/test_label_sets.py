@@ -6,16 +6,16 @@ from importlib import resources
 import pytest
 from timm.data.real_labels import RealLabelsImagenet
 
-from allmlp.data import read_label_sets
+from allmlp.data import label_names, read_label_sets, synsets_of
 from allmlp.errors import DataError
 
 NUMBERS = {"cat": 0, "dog": 1, "owl": 2, "bird of prey": 2}
 PHOTOS = ("cat/a.png", "cat/b.png", "dog/a.png", "owl/deep/c.png")
 
 
-def sets(path, content, photos=PHOTOS, num_classes=3):
+def sets(path, content, photos=PHOTOS, numbers=NUMBERS, num_classes=3):
     path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-    return read_label_sets(path, photos, NUMBERS, num_classes=num_classes)
+    return read_label_sets(path, photos, numbers, num_classes=num_classes)
 
 
 def test_the_shipped_real_labels_are_read_as_timm_reads_them():
@@ -23,9 +23,19 @@ def test_the_shipped_real_labels_are_read_as_timm_reads_them():
     names = [f"ILSVRC2012_val_{number:08}.JPEG" for number in range(1, 50_001)]
     theirs = RealLabelsImagenet(names).real_labels
     identities = [f"n{index % 1000:08}/{name}" for index, name in enumerate(names)][::-1]
-    ours = read_label_sets(str(path), identities, {}, num_classes=1000)
-    assert [set(one) for one in ours] == [set(theirs[identity.rpartition("/")[2]]) for identity in identities]
+    wanted = [set(theirs[identity.rpartition("/")[2]]) for identity in identities]
+    ours = read_label_sets(str(path), identities, imagenet_numbers(), num_classes=1000)
+    assert [set(one) for one in ours] == wanted
     assert sum(not one for one in ours) == 50_000 - 46_837  # the paper counts 46,837 photos with labels
+    ordered = sorted(label_names("imagenet-1k"))  # as training orders classes
+    ours = read_label_sets(
+        str(path), identities, {name: number for number, name in enumerate(ordered)}, num_classes=1000
+    )
+    assert [{label_names("imagenet-1k").index(ordered[one]) for one in entry} for entry in ours[:2000]] == wanted[:2000]
+
+
+def imagenet_numbers():
+    return {synset: number for number, synset in enumerate(synsets_of(label_names("imagenet-1k")))}
 
 
 def test_photos_are_known_by_identity_or_by_a_name_that_is_theirs_alone(tmp_path):
@@ -69,9 +79,19 @@ def test_a_list_is_imagenets_and_names_photos_that_it_does_not_hold(tmp_path):
         "a/ILSVRC2012_val_00000001.jpg",
     )
     with pytest.raises(DataError) as caught:
-        sets(tmp_path / "x.json", [[1000], [1]], photos, 1000)
+        sets(tmp_path / "x.json", [[1000], [1]], photos, imagenet_numbers(), 1000)
     for words in ("3 entries", "00003.JPEG: the list ends at 2", "x.JPEG: not named like", "checkpoint: 1000"):
         assert words in str(caught.value)
+
+
+def test_a_list_is_refused_where_the_thousand_classes_are_not_imagenets(tmp_path):
+    photos = ("a/ILSVRC2012_val_00000001.JPEG",)
+    with pytest.raises(DataError, match=r"does not know 1,000 of them by name or synset: tench, .* and 990 more"):
+        sets(tmp_path / "x.json", [[0]], photos, {str(number): number for number in range(1000)}, 1000)
+    numbers = imagenet_numbers()
+    del numbers["n01440764"]
+    with pytest.raises(DataError, match=r"does not know 1 of them by name or synset: tench, Tinca tinca\."):
+        sets(tmp_path / "x.json", [[0]], photos, numbers, 1000)
 
 
 @pytest.mark.parametrize(

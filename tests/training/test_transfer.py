@@ -10,11 +10,12 @@ from tests.training.same_run import assert_same_run, final_state
 from tests.training.small_runs import CLASSES, TINY, write_photos
 
 from allmlp import Checkpoint, ConfigError, Preprocessing, load_checkpoint, save_checkpoint, train
+from allmlp.checkpoints import FORMATS
 from allmlp.errors import CheckpointError
 from allmlp.model import MixerConfig, MlpMixer
 from allmlp.training import DataConfig, Recipe, SavingConfig, TransferConfig
 from allmlp.training.optimizer import Optimizer
-from allmlp.training.transfer import learning_rate_scales
+from allmlp.training.transfer import adapted, is_same_source, learning_rate_scales
 
 NAMES = ("red", "cat", "blue")
 CONFIG = MixerConfig(
@@ -105,6 +106,24 @@ def test_synsets_count_as_names_of_imagenets_classes() -> None:
     assert not changed.weights["head.weight"][0].any()
 
 
+def test_the_numbers_of_classes_without_names_are_no_names(source: Path) -> None:
+    config = dataclasses.replace(CONFIG, num_classes=12)
+    numbers = tuple(map(str, range(12)))
+    unnamed = Checkpoint(
+        config=config,
+        weights=weights(config),
+        preprocessing=Preprocessing(image_size=(32, 16)),
+        class_names=numbers,
+        source="a test",
+    )
+    assert not unnamed.with_new_head(numbers[:10]).weights["head.weight"].any()
+    assert "of which 0 are kept" in unnamed.with_new_head(numbers[:10]).source
+    same = unnamed.with_new_head(numbers[::-1])  # the same classes
+    assert torch.equal(same.weights["head.weight"].flip(0), unnamed.weights["head.weight"])
+    digits = dataclasses.replace(load_checkpoint(source), class_names=("0", "1", "2"))  # trained on three digits
+    assert torch.equal(digits.with_new_head(("2",)).weights["head.weight"], digits.weights["head.weight"][2:])
+
+
 def test_a_temperature_goes_with_its_classes(source: Path) -> None:
     checkpoint = dataclasses.replace(load_checkpoint(source), temperature=1.5)
     assert checkpoint.with_new_head(NAMES).temperature == 1.5
@@ -117,6 +136,46 @@ def test_another_image_size_is_trained_at(photos: Path, source: Path, tmp_path: 
     assert load_checkpoint(tmp_path / "run").config.image_size == (24, 24)
     resized = load_checkpoint(source).at_resolution((24, 24)).weights["blocks.1.token_mixing.fc1.weight"]
     assert torch.equal(first_save(tmp_path / "run")["blocks.1.token_mixing.fc1.weight"], resized)
+
+
+@pytest.mark.parametrize("image_size", [(32, 16), (8, 32)])
+def test_an_image_size_says_the_grid_of_a_file_that_does_not(
+    image_size: tuple[int, int], photos: Path, tmp_path: Path
+) -> None:
+    """4 × 2 tokens are no square, 1 × 4 would be taken for 2 × 2: in both cases nothing is resampled."""
+    config = dataclasses.replace(CONFIG, image_size=image_size)
+    checkpoint = Checkpoint(
+        config=config,
+        weights=weights(config),
+        preprocessing=Preprocessing(image_size=image_size),
+        class_names=NAMES,
+        source="a test",
+    )
+    FORMATS["google"].save(checkpoint, tmp_path / "x.npz")
+    recipe = transfer(tmp_path / "x.npz", image_size=image_size)
+    recipe = dataclasses.replace(recipe, num_epochs=1, saving=SavingConfig(keep_every=1))
+    train(recipe, photos, tmp_path / "run")
+    begun = first_save(tmp_path / "run")["blocks.1.token_mixing.fc1.weight"]
+    assert torch.equal(begun, weights(config)["blocks.1.token_mixing.fc1.weight"])
+    said = "its 4 tokens are taken for those of 8 × 32 pixels"
+    assert (said in (tmp_path / "run" / "log.txt").read_text()) == (image_size == (8, 32))
+
+
+def test_the_name_of_the_shipped_weights_goes_before_a_folder_of_that_name(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "starter").mkdir()
+    shipped = load_checkpoint("starter")
+    assert shipped.source.startswith("starter: ")
+    assert adapted(transfer("starter"), shipped).transfer.checkpoint == "starter"
+    assert not is_same_source("starter", str(tmp_path / "starter"))
+    with pytest.raises(CheckpointError, match="starter: not a checkpoint"):
+        load_checkpoint("./starter")
+    shutil.copytree(source, tmp_path / "starter", dirs_exist_ok=True)
+    mine = load_checkpoint("./starter")
+    assert mine.class_names == NAMES
+    assert adapted(transfer("./starter"), mine).transfer.checkpoint == str(tmp_path / "starter")
 
 
 @pytest.mark.parametrize(

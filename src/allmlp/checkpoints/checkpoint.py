@@ -1,7 +1,7 @@
 """`Checkpoint`: weights, and everything that is needed to use them."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -129,16 +129,33 @@ class Checkpoint:
             return self
         return self._changed(config, weights, f"patches of {patch_size} instead of {self.config.patch_size} pixels")
 
-    def with_new_head(self, class_names: Sequence[str]) -> "Checkpoint":
-        """Return this Mixer with a classifier for other classes: a class that stays, by name, keeps its row; others are zero.
+    def class_rows(self, names: Collection[str]) -> dict[str, int]:
+        """Return the row of each of this Mixer's classes, which is its logit's number too, by what it may be called.
 
-        The temperature, fitted on other classes, begins at 1 again. Of ImageNet's classes their synsets (n01440764) count as
-        names, too.
+        Of ImageNet's classes their synsets (n01440764) count as names, too. The numbers of weights without names, "0" and so
+        on, are no names: they count only where `names`, which are to be looked up, are the very same.
+        """
+        if self.has_placeholders and set(names) != set(self.class_names):
+            return {}
+        aliases = synsets_of(self.class_names) or ()
+        return {name: row for row, name in (*enumerate(aliases), *enumerate(self.class_names))}
+
+    @property
+    def has_placeholders(self) -> bool:
+        """Whether the classes have no names but their numbers, in order.
+
+        Up to "9" they may be names: of digits. Further on they are not, because training sorts names: "1", "10", "11", "2".
+        """
+        return len(self.class_names) > 10 and self.class_names == tuple(map(str, range(len(self.class_names))))
+
+    def with_new_head(self, class_names: Sequence[str]) -> "Checkpoint":
+        """Return this Mixer with a classifier for other classes: one that stays, by name, keeps its row; others are zero.
+
+        The temperature, fitted on other classes, begins at 1 again. Which names are the same, `class_rows` says.
         """
         import torch
 
-        aliases = synsets_of(self.class_names) or ()
-        rows = {name: row for row, name in (*enumerate(aliases), *enumerate(self.class_names))}
+        rows = self.class_rows(class_names)
         kept = {place: rows[name] for place, name in enumerate(class_names) if name in rows}
         weight = torch.zeros(len(class_names), self.config.hidden_dim)
         bias = torch.zeros(len(class_names))

@@ -1,19 +1,21 @@
 """Any source -> Checkpoint."""
 
 import dataclasses
+import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
-from allmlp.checkpoints.architecture import State, read_state
+from allmlp.checkpoints.architecture import State, UnknownGridError, read_state
 from allmlp.checkpoints.catalog import CATALOG, PublishedModel, fitting
 from allmlp.checkpoints.checkpoint import Checkpoint
 from allmlp.checkpoints.checks import check_finite
 from allmlp.checkpoints.download import forget_published
 from allmlp.checkpoints.file_names import CONFIG_FILE
 from allmlp.checkpoints.native import read_native
-from allmlp.checkpoints.places import Place, find_place
+from allmlp.checkpoints.places import Place, find_place, is_bare_file
 from allmlp.checkpoints.timm import ARCHITECTURES
 from allmlp.checkpoints.timm_config import TimmDescription, read_timm_config
 from allmlp.checkpoints.weight_file import open_weights
@@ -21,7 +23,7 @@ from allmlp.data import Preprocessing, label_names
 from allmlp.errors import CheckpointError, ConfigError
 from allmlp.model import Gelu, MixerConfig
 
-__all__ = ["load_checkpoint"]
+__all__ = ["load_checkpoint", "load_for_size"]
 
 ImageSize = int | tuple[int, int]
 
@@ -65,6 +67,56 @@ def load_checkpoint(
     if class_names is not None:
         checkpoint = dataclasses.replace(checkpoint, class_names=tuple(class_names))
     return checkpoint
+
+
+def load_for_size(source: str | Path, image_size: tuple[int, int] | None, *, say: Callable[[str], None]) -> Checkpoint:
+    """Read a Mixer from wherever it is, to be used at `image_size`, which says what a file of weights alone leaves open.
+
+    Such a file, with as many tokens as images of this size make, is taken to be for this size, square or not. Whatever is
+    for another size stays so: `Checkpoint.at_resolution` changes it.
+
+    Args:
+        source: as of `load_checkpoint`.
+        image_size: (height, width) in pixels; None when none was asked for.
+        say: takes lines for people: warnings, and what the file was taken for.
+
+    Raises:
+        CheckpointError: nothing usable at `source`.
+        ConfigError: an image size that cannot be.
+    """
+    with _said(say):
+        try:
+            checkpoint = load_checkpoint(source)
+        except UnknownGridError:
+            if image_size is None:
+                raise
+            checkpoint = load_checkpoint(source, image_size=image_size)
+    if image_size is None or image_size == checkpoint.config.image_size:
+        return checkpoint
+    if _has_tokens_of(checkpoint.config, image_size) and is_bare_file(source):
+        say(
+            f"The file does not say its image size: its {checkpoint.config.num_tokens:,} tokens are taken for those of "
+            f"{image_size[0]} × {image_size[1]} pixels. Without an image size they are taken for a square."
+        )
+        return load_checkpoint(source, image_size=image_size)
+    return checkpoint
+
+
+@contextmanager
+def _said(say: Callable[[str], None]) -> Iterator[None]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            yield
+        finally:
+            for warning in caught:
+                say(str(warning.message))
+
+
+def _has_tokens_of(config: MixerConfig, sides: tuple[int, int]) -> bool:
+    """Whether images of another size make as many tokens."""
+    is_possible = all(side % config.patch_size == 0 for side in sides)
+    return is_possible and math.prod(sides) == math.prod(config.image_size)
 
 
 def _read(place: Place, image_size: ImageSize | None, gelu: Gelu | None) -> Checkpoint:

@@ -36,7 +36,7 @@ def model_card_text(
         f"{checkpoint.config.num_classes:,} classes.\n",
         f"**Origin.** {_text(checkpoint.source)}\n",
         "## Use\n\n" + _use(repository, revision, form),
-        "## Model\n\n" + _table(_model_rows(checkpoint)),
+        "## Model\n\n" + _table(_model_rows(checkpoint, form)),
         "## Pre-processing\n\n" + _table(_preprocessing_rows(checkpoint)),
         "## Classes\n\n" + _classes(checkpoint.class_names),
         "## Limits\n\n" + "".join(f"- {_text(line)}\n" for line in [*(evaluations or [NOT_EVALUATED]), *_LIMITS]),
@@ -79,8 +79,9 @@ def _use(repository: str, revision: str, form: str) -> str:
     return "\n".join(blocks)
 
 
-def _model_rows(checkpoint: Checkpoint) -> list[tuple[str, str]]:
+def _model_rows(checkpoint: Checkpoint, form: str) -> list[tuple[str, str]]:
     config = checkpoint.config
+    temperature = checkpoint.temperature if form == "allmlp" else 1.0  # other forms cannot hold it
     return [
         ("image", f"{config.image_size[0]} × {config.image_size[1]} pixels"),
         ("patch", f"{config.patch_size} × {config.patch_size} pixels, {config.num_tokens:,} tokens"),
@@ -91,7 +92,7 @@ def _model_rows(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         ("GELU", config.gelu),
         ("parameters", f"{num_parameters(config):,}"),
         ("weights", ", ".join(sorted({str(weight.dtype)[6:] for weight in checkpoint.weights.values()}))),
-        *([] if checkpoint.temperature == 1.0 else [("temperature of probabilities", f"{checkpoint.temperature:.4g}")]),
+        *([] if temperature == 1.0 else [("temperature of probabilities", f"{temperature:.4g}")]),
     ]
 
 

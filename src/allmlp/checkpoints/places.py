@@ -16,7 +16,7 @@ __all__ = ["STARTER", "Place", "find_place", "is_bare_file"]
 _HUB = "hf:"
 
 STARTER = "starter"
-"""The name of the weights that come with allmlp."""
+"""The name of the weights that come with allmlp, whatever lies beside: a folder of this name is "./starter"."""
 
 _STARTER_FOLDER = Path(__file__).parent / "starter"
 _INDEX_FILES = tuple(f"{name}.index.json" for name in WEIGHTS_FILES)
@@ -42,7 +42,7 @@ class Place:
 
 
 def find_place(source: str | Path) -> Place:
-    """Find a checkpoint; what is on this machine goes before a name of the catalogue. Downloads what is not here.
+    """Find a checkpoint. A path goes before a name of the catalogue, not before `STARTER`. Downloads what is not here.
 
     Raises:
         CheckpointError: nothing usable there, or a download that failed.
@@ -52,7 +52,7 @@ def find_place(source: str | Path) -> Place:
             raise CheckpointError("The checkpoint's name is empty: a variable of the shell may not be set.")
         if source.startswith(_HUB):
             return _on_hub(source)
-        if source == STARTER and not _exists(Path(source)):
+        if source == STARTER:
             return _local(_STARTER_FOLDER, None, evidence=source)
         if not _exists(Path(source)) and (published := find_published(source)) is not None:
             return _named(published)

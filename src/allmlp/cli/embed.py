@@ -58,7 +58,10 @@ def embed(
     batch_size: BatchSizeOption = 32,
     device: DeviceOption = "auto",
 ) -> None:
-    """Write the features of photos as npz or Parquet. Exits 3, the others written, when some cannot be read."""
+    """Write the features of photos as npz or Parquet.
+
+    Exits 3 when some cannot be read: the others are written, but nothing of a --split.
+    """
     path = new_path(output, is_folder=False, name="--output", example="features.npz")
     write = _WRITERS.get(path.suffix.lower())
     if write is None:
@@ -124,12 +127,12 @@ def _of_split(embedder: "Embedder", checkpoint: str, data: str, wanted: str) -> 
     from allmlp.data import open_dataset
 
     dataset = open_dataset(data)
-    choice = choose(dataset, saved_split(Path(checkpoint)), wanted)
+    choice = choose(dataset, saved_split(checkpoint), wanted)
     for line in (*dataset.notes, choice.remark):
         if line:
             note(line)
     features = embedder.embed_split(choice.photos)
-    splits, _ = divided(dataset, saved_split(Path(checkpoint)))
+    splits, _ = divided(dataset, saved_split(checkpoint))
     smallest = 0  # examples of the smallest class
     if "train" in splits and len(splits) > 1:
         smallest = min(np.bincount(splits["train"].labels, minlength=len(dataset.class_names)))

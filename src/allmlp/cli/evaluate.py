@@ -1,7 +1,6 @@
 """`allmlp evaluate`."""
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -71,25 +70,34 @@ def evaluate(
     dataset = open_dataset(data)
     if few_shot is not None:
         evaluate_few_shot(
-            checkpoint, loaded, dataset, few_shot, split=split, as_json=as_json, batch_size=batch_size, device=device
+            checkpoint,
+            data,
+            loaded,
+            dataset,
+            few_shot,
+            split=split,
+            as_json=as_json,
+            batch_size=batch_size,
+            device=device,
         )
         return
-    indices = class_indices(dataset.class_names, loaded.class_names, where=dataset.source)
-    choice = choose(dataset, saved_split(Path(checkpoint)), split)
+    indices = _indices(dataset, loaded, are_needed=labels is None)
+    choice = choose(dataset, saved_split(checkpoint), split)
     if not as_json:
         for line in (*dataset.notes, f"{choice.name}: {len(choice.photos):,} photos. {choice.remark}".rstrip()):
             print(line)
-    truths = indices[choice.photos.labels]
-    sets = None if labels is None else _label_sets(labels, choice, loaded.class_names)
-    metrics = _score(loaded, dataset, choice, truths if sets is None else sets, batch_size=batch_size, device=device)
-    original = None if sets is None else float((metrics.predictions == truths).mean())
+    truths = None if indices is None else indices[choice.photos.labels]
+    wanted = truths if labels is None else _label_sets(labels, dataset, choice, loaded)
+    assert wanted is not None
+    metrics = _score(loaded, choice, wanted, batch_size=batch_size, device=device)
+    original = None if labels is None or truths is None else float((metrics.predictions == truths).mean())
     if as_json:
         facts: dict[str, Any] = {"checkpoint": checkpoint, "data": data, "split": choice.name, "remark": choice.remark}
-        if original is not None:
-            facts |= {"labels": str(labels), "original_top1": original}
+        facts |= {"labels": None if labels is None else str(labels), "original_top1": original}
+        facts = {name: value for name, value in facts.items() if value is not None}
         print(json.dumps({**facts, **metrics.to_dict()}, indent=2, allow_nan=False))
     else:
-        _print(metrics, original)
+        _print(metrics, original, by_sets=labels is not None)
         next_commands([(f"{command_line('predict', checkpoint)} PHOTO.jpg", "name photos or whole folders of them")])
     if min_top1 is not None and metrics.top1 < min_top1:
         raise CheckFailedError(f"top-1 is {metrics.top1:.4f}, less than --min-top1 {min_top1}.")
@@ -118,10 +126,23 @@ def _few_shot_options(
     return FewShotOptions(parse_shots(shots), 3 if draws is None else draws, seed or 0)
 
 
-def class_indices(names: "Sequence[str]", known: "Sequence[str]", *, where: str) -> "NDArray[np.int64]":
-    """Return, for each class of a data set, its index among a checkpoint's classes, by name: int64 (n,).
+def _indices(dataset: "ImageDataset", checkpoint: "Checkpoint", *, are_needed: bool) -> "NDArray[np.int64] | None":
+    """Return the `class_indices` of a data set; None where they are not needed and the checkpoint does not know them all."""
+    if not checkpoint.class_names:
+        raise ConfigError(
+            "This checkpoint has no classifier (num_classes is 0), so it cannot be scored. With --shots 1,5,10 one is fitted "
+            "on its features."
+        )
+    try:
+        return class_indices(dataset.class_names, checkpoint, where=dataset.source)
+    except DataError:
+        if are_needed:
+            raise
+        return None
 
-    Where the checkpoint's classes are ImageNet's, folders may be named by synsets (n01440764), as ImageNet's are.
+
+def class_indices(names: "Sequence[str]", checkpoint: "Checkpoint", *, where: str) -> "NDArray[np.int64]":
+    """Return, for each class of a data set, its index among a checkpoint's classes, by name: int64 (n,).
 
     Raises:
         DataError: classes that the checkpoint does not know, all of them.
@@ -130,68 +151,56 @@ def class_indices(names: "Sequence[str]", known: "Sequence[str]", *, where: str)
 
     from allmlp.data import printable
 
-    positions = _positions(known)
-    unknown = sorted(set(names) - set(positions))
+    rows, known = checkpoint.class_rows(names), checkpoint.class_names
+    unknown = sorted(set(names) - set(rows))
+    if unknown and checkpoint.has_placeholders:
+        raise DataError(
+            f"{printable(where)}: the names of the checkpoint's {len(known):,} classes are not known, only their numbers. Load "
+            "it from where names come with it (docs/weights.md), or name all folders (or labels) by these numbers."
+        )
     if unknown:
         raise DataError(
             f"{printable(where)}: the checkpoint does not know {len(unknown)} of {len(names)} classes: "
             f"{', '.join(map(printable, unknown))}. It knows: {', '.join(map(printable, known[:50]))}"
             f"{', ...' if len(known) > 50 else ''}. Rename or remove the folders (or labels) of the others."
         )
-    return np.array([positions[name] for name in names], dtype=np.int64)
+    return np.array([rows[name] for name in names], dtype=np.int64)
 
 
-def _positions(known: "Sequence[str]") -> dict[str, int]:
-    from allmlp.data import synsets_of
-
-    aliases = synsets_of(known) or ()
-    return {name: index for index, name in (*enumerate(aliases), *enumerate(known))}
-
-
-def _label_sets(path: Path, choice: Choice, known: "Sequence[str]") -> tuple[tuple[int, ...], ...]:
+def _label_sets(
+    path: Path, dataset: "ImageDataset", choice: Choice, checkpoint: "Checkpoint"
+) -> tuple[tuple[int, ...], ...]:
     from allmlp.data import read_label_sets
 
-    return read_label_sets(path, choice.photos.identities, _positions(known), num_classes=len(known))
+    rows = checkpoint.class_rows(dataset.class_names)
+    return read_label_sets(path, choice.photos.identities, rows, num_classes=len(checkpoint.class_names))
 
 
 def _score(
     checkpoint: "Checkpoint",
-    dataset: "ImageDataset",
     choice: Choice,
     labels: "NDArray[np.int64] | Sequence[Sequence[int]]",
     *,
     batch_size: int,
     device: str,
 ) -> "Metrics":
-    from dataclasses import replace
-
-    from allmlp.data import check_photos, evaluation_batches, fitted_photos
+    from allmlp.data import split_batches
     from allmlp.evaluation import evaluate as score
     from allmlp.inference import eager_forward
 
-    num_workers = min(os.cpu_count() or 1, 16)
     forward = eager_forward(checkpoint, device=device)
-    batches = evaluation_batches(
-        fitted_photos(choice.photos, checkpoint.preprocessing, num_workers=num_workers),
-        labels,
-        checkpoint.preprocessing,
-        num_classes=len(checkpoint.class_names),
-        batch_size=min(batch_size, len(choice.photos)),  # a batch is filled up to its size
+    num_classes = len(checkpoint.class_names)
+    batches = split_batches(
+        choice.photos, labels, checkpoint.preprocessing, num_classes=num_classes, batch_size=batch_size
     )
-    try:
-        return score(forward, batches, checkpoint.class_names, temperature=checkpoint.temperature)
-    except DataError:
-        # Scoring stopped at the first bad photo: read them all, so that all are named.
-        chosen = replace(dataset, splits={choice.name: choice.photos})
-        check_photos(chosen, splits=(choice.name,), num_workers=num_workers)
-        raise
+    return score(forward, batches, checkpoint.class_names, temperature=checkpoint.temperature)
 
 
-def _print(metrics: "Metrics", original_top1: float | None) -> None:
+def _print(metrics: "Metrics", original_top1: float | None, *, by_sets: bool) -> None:
     from allmlp.data import printable
 
     print()
-    if original_top1 is not None:
+    if by_sets:
         print(f"By the sets of labels, {metrics.num_examples:,} photos that have one:")
     rows = [
         ("top-1", f"{metrics.top1:.2%}"),

@@ -3,7 +3,6 @@
 import json
 import math
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from allmlp.cli.console import aligned, command_line, heading, next_commands
@@ -57,6 +56,7 @@ def parse_shots(text: str) -> tuple[int, ...]:
 
 def evaluate_few_shot(
     checkpoint: str,
+    data: str,
     loaded: "Checkpoint",
     dataset: "ImageDataset",
     options: FewShotOptions,
@@ -66,10 +66,12 @@ def evaluate_few_shot(
     batch_size: int,
     device: str,
 ) -> None:
-    """Draw examples, fit, score and print. The classes are the data's and need not be the checkpoint's."""
+    """Draw examples, fit, score and print. The classes are the data's and need not be the checkpoint's.
+
+    `checkpoint` and `data` are what was typed, of which `loaded` and `dataset` came.
+    """
     import numpy as np
 
-    from allmlp.data import printable
     from allmlp.evaluation import draw_examples, few_shot
     from allmlp.inference import Embedder
 
@@ -99,27 +101,20 @@ def evaluate_few_shot(
         seed=options.seed,
     )
     if as_json:
-        facts: dict[str, Any] = {"checkpoint": checkpoint, "data": dataset.source, "split": photos.name}
+        facts: dict[str, Any] = {"checkpoint": checkpoint, "data": data, "split": photos.name}
         facts["seed"] = options.seed
         facts |= {"num_examples": len(photos.scored), "remark": photos.remark}
         print(json.dumps({**facts, "few_shot": [one.to_dict() for one in results]}, indent=2, allow_nan=False))
         return
     _print(results)
-    source = printable(dataset.source)
-    next_commands(
-        [
-            (
-                f"{command_line('embed', checkpoint, source, '--split', 'train')} -o train.npz",
-                "the features, for your own tools",
-            )
-        ]
-    )
+    command = command_line("embed", checkpoint, data, "--split", "train", "-o", "train.npz")
+    next_commands([(command, "the features, for your own tools")])
 
 
 def _choose(dataset: "ImageDataset", checkpoint: str, wanted: str | None) -> _Photos:
     from allmlp.data import printable, split_named
 
-    saved = saved_split(Path(checkpoint))
+    saved = saved_split(checkpoint)
     splits, is_divided = divided(dataset, saved)
     source, found = printable(dataset.source), ", ".join(splits)
     name = split_named(wanted or "") or wanted

@@ -26,7 +26,7 @@ from allmlp.cli.train import (
 from allmlp.errors import ConfigError
 
 if TYPE_CHECKING:
-    from allmlp.cli.train import Choice
+    from allmlp.cli.train import ChosenRecipe
     from allmlp.training import Trial
 
 __all__ = ["finetune"]
@@ -107,7 +107,7 @@ def _refuse_grid(resume: Path | None) -> None:
         )
 
 
-def _choose(data: str, recipe: str | None, assignments: list[str]) -> "Choice":
+def _choose(data: str, recipe: str | None, assignments: list[str]) -> "ChosenRecipe":
     """Return the recipe, with as many epochs as fit the photos where it is not named."""
     from allmlp.config import override
     from allmlp.recipes import finetune_for

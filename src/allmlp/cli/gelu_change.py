@@ -39,7 +39,7 @@ def measure_gelu(before: "Checkpoint", after: "Checkpoint", data: str) -> list[s
     """
     import numpy as np
 
-    photos = _photos(data, before.class_names)
+    photos = _photos(data, before)
     largest = change = 0.0
     best: list[NDArray[np.int64]] = []  # (2, B): the first class of each photo before and after
     for old, new in _logits(before, after, photos.split):
@@ -63,7 +63,7 @@ def _top1_rows(best: "NDArray[np.int64]", labels: "NDArray[np.int64] | None") ->
     return rows
 
 
-def _photos(data: str, class_names: tuple[str, ...]) -> _Photos:
+def _photos(data: str, checkpoint: "Checkpoint") -> _Photos:
     from allmlp.data import open_dataset, printable
 
     try:
@@ -76,7 +76,7 @@ def _photos(data: str, class_names: tuple[str, ...]) -> _Photos:
     split = dataset.splits[name]
     labels = None
     with contextlib.suppress(DataError):  # a class that the model does not know
-        labels = class_indices(dataset.class_names, class_names, where=dataset.source)[split.labels]
+        labels = class_indices(dataset.class_names, checkpoint, where=dataset.source)[split.labels]
     remark = "" if labels is not None else "; the model does not know all of its classes, so no accuracy"
     return _Photos(split, labels, f"the {len(split):,} photos of {printable(dataset.source)}, {name}{remark}")
 

@@ -1,8 +1,6 @@
 """Checkpoints as commands take them: from anywhere, at any image size."""
 
-import math
 import re
-import warnings
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +10,6 @@ from allmlp.errors import ConfigError
 
 if TYPE_CHECKING:
     from allmlp.checkpoints import Checkpoint
-    from allmlp.model import MixerConfig
 
 __all__ = ["CheckpointArgument", "ImageSizeOption", "load", "parse_sides"]
 
@@ -41,36 +38,15 @@ def load(source: str, image_size: str | None = None) -> "Checkpoint":
         ConfigError: an image size that cannot be.
     """
     sides = None if image_size is None else parse_sides(image_size)
-    from allmlp.checkpoints import UnknownGridError, is_bare_file, load_checkpoint
+    from allmlp.checkpoints import load_for_size
     from allmlp.data import printable
 
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        try:
-            checkpoint = load_checkpoint(source)
-        except UnknownGridError:
-            if sides is None:
-                raise
-            checkpoint = load_checkpoint(source, image_size=sides)
-    for warning in caught:
-        note(f"allmlp: {warning.message}")
+    checkpoint = load_for_size(source, sides, say=note)
     if sides is None or sides == checkpoint.config.image_size:
         return checkpoint
-    if _has_tokens_of(checkpoint.config, sides) and is_bare_file(source):
-        note(
-            f"The file does not say its image size: its {checkpoint.config.num_tokens:,} tokens are taken for those of "
-            f"{sides[0]} × {sides[1]} pixels. Without --image-size they are taken for a square."
-        )
-        return load_checkpoint(source, image_size=sides)
     changed = checkpoint.at_resolution(sides)
     note(printable(changed.source.removeprefix(f"{checkpoint.source}; ")))
     return changed
-
-
-def _has_tokens_of(config: "MixerConfig", sides: tuple[int, int]) -> bool:
-    """Whether images of another size make as many tokens."""
-    is_possible = all(side % config.patch_size == 0 for side in sides)
-    return is_possible and math.prod(sides) == math.prod(config.image_size)
 
 
 def parse_sides(text: str) -> tuple[int, int]:

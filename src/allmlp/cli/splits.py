@@ -22,9 +22,12 @@ class Choice(NamedTuple):
     remark: str
 
 
-def saved_split(checkpoint: Path) -> "Mapping[str, list[str]]":
+def saved_split(source: str) -> "Mapping[str, list[str]]":
     """Return identities by split as the run kept them; nothing when the checkpoint is not in a run folder."""
-    if not checkpoint.exists():  # a name of `allmlp models`, a repository on the hub
+    from allmlp.checkpoints import STARTER
+
+    checkpoint = Path(source)
+    if source == STARTER or not checkpoint.exists():  # or a name of `allmlp models`, a repository on the hub
         return {}
     folder = (checkpoint if checkpoint.is_dir() else checkpoint.parent).absolute()
     # RUN, RUN/checkpoints or RUN/checkpoints/best. A run also has a recipe: another tool's split.json is not ours.

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from allmlp.data import ImageDataset
     from allmlp.training import Recipe, StoredRun, TrainResult
 
-    Choice = tuple[Recipe, ImageDataset | None, str]
-    Choose = Callable[[str, str | None, list[str]], Choice]
+    ChosenRecipe = tuple[Recipe, ImageDataset | None, str]
+    Choose = Callable[[str, str | None, list[str]], ChosenRecipe]
 
 __all__ = [
     "EpochsOption",
@@ -203,7 +203,7 @@ def named_recipe(recipe: str) -> "Recipe":
     return load_recipe(recipe)
 
 
-def _choose(data: str, recipe: str | None, assignments: list[str]) -> "Choice":
+def _choose(data: str, recipe: str | None, assignments: list[str]) -> "ChosenRecipe":
     """Return the resolved recipe; the data set, where it had to be opened to choose one; and why it was chosen."""
     from allmlp.config import override
     from allmlp.recipes import recipe_for

@@ -12,7 +12,15 @@ from allmlp.data.augmentation import (
     draw_crops,
     draw_mix,
 )
-from allmlp.data.batches import Batch, RawBatch, TrainingOrder, TrainingPhotos, evaluation_batches, fitted_photos
+from allmlp.data.batches import (
+    Batch,
+    RawBatch,
+    TrainingOrder,
+    TrainingPhotos,
+    evaluation_batches,
+    fitted_photos,
+    split_batches,
+)
 from allmlp.data.check import check_photos
 from allmlp.data.datasets import DATASETS, NamedDataset, named_folder, open_dataset
 from allmlp.data.decode import MAX_PHOTO_BYTES, decode
@@ -79,6 +87,7 @@ __all__ = [
     "recolor",
     "resample",
     "sample_keys",
+    "split_batches",
     "split_named",
     "synsets_of",
     "uniforms",

@@ -5,6 +5,7 @@ shared memory to run out of and no orphan to leave.
 """
 
 import contextlib
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -16,14 +17,23 @@ from PIL import Image
 
 from allmlp.data.augmentation import Fit
 from allmlp.data.balance import BalancedOrder
+from allmlp.data.check import check_photos
 from allmlp.data.decode import decode
 from allmlp.data.draws import epoch_order, sample_keys
 from allmlp.data.preprocessing import Preprocessing
-from allmlp.data.splits import Split
+from allmlp.data.splits import ImageDataset, Split
 from allmlp.data.threads import in_order
 from allmlp.errors import DataError
 
-__all__ = ["Batch", "RawBatch", "TrainingOrder", "TrainingPhotos", "evaluation_batches", "fitted_photos"]
+__all__ = [
+    "Batch",
+    "RawBatch",
+    "TrainingOrder",
+    "TrainingPhotos",
+    "evaluation_batches",
+    "fitted_photos",
+    "split_batches",
+]
 
 Photo = NDArray[np.uint8]  # (height, width, 3) RGB
 
@@ -199,13 +209,36 @@ def fitted_photos(split: Split, preprocessing: Preprocessing, *, num_workers: in
     """Yield every photo of a split as evaluation sees it, (H, W, 3) uint8, in the split's order.
 
     Raises:
-        DataError: a photo that cannot be decoded, by name; evaluation never replaces one.
+        DataError: photos that cannot be decoded, all of them by name; evaluation never replaces one.
     """
 
     def load(index: int) -> Photo:
         return preprocessing.resize(decode(split.read(index), name=split.where(index)))
 
-    return in_order(load, range(len(split)), num_workers)
+    try:
+        yield from in_order(load, range(len(split)), num_workers)
+    except DataError:
+        # It stopped at the first bad photo: read them all, so that all are named.
+        check_photos(ImageDataset((), {"train": split}, ""), splits=("train",), num_workers=num_workers)
+        raise
+
+
+def split_batches(
+    split: Split,
+    labels: Iterable[int] | Iterable[Sequence[int]],
+    preprocessing: Preprocessing,
+    *,
+    num_classes: int,
+    batch_size: int,
+) -> Iterator[Batch]:
+    """Yield the `evaluation_batches` of a split, read in a thread a core, of at most `batch_size` photos.
+
+    Raises:
+        DataError: photos that cannot be decoded, all of them by name.
+    """
+    photos = fitted_photos(split, preprocessing, num_workers=min(os.cpu_count() or 1, 16))
+    size = max(1, min(batch_size, len(split)))  # a batch is filled up to its size
+    return evaluation_batches(photos, labels, preprocessing, num_classes=num_classes, batch_size=size)
 
 
 def evaluation_batches(

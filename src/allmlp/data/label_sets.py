@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from allmlp.data.wording import bullets, printable
+from allmlp.data.labels import label_names, synsets
+from allmlp.data.wording import bullets, listed, printable
 from allmlp.errors import DataError
 
 __all__ = ["read_label_sets"]
@@ -32,20 +33,23 @@ def read_label_sets(
             "dress/x.jpg", or a file's name that only one photo has, and a class is a name or a number.
         identities: of the photos.
         class_numbers: the classes' names, and any other names for them.
-        num_classes: K; numbers are 0 to K - 1.
+        num_classes: K; numbers are 0 to K - 1, in an object those of the checkpoint, in ImageNet's list ImageNet's.
 
     Raises:
-        DataError: a file that cannot be read, photos without an entry, and entries that cannot be: all of them.
+        DataError: a file that cannot be read, a list for other classes than ImageNet's, photos without an entry, and entries
+            that cannot be: all of them.
     """
     values, repeated = _read(Path(path))
     problems = [f"{printable(name)}: has more than one entry" for name in repeated]
+    numbers: Sequence[int] = range(num_classes)
     if isinstance(values, list):
-        entries = _of_imagenet(values, identities, num_classes, where=path)
+        numbers = _imagenet_numbers(class_numbers, num_classes, where=path)
+        entries = _of_imagenet(values, identities)
     else:
         entries = _of_names(values, identities)
     sets = []
     for identity, (entry, problem) in zip(identities, entries, strict=True):
-        found, bad = ((), problem) if problem else _classes(entry, class_numbers, num_classes)
+        found, bad = ((), problem) if problem else _classes(entry, class_numbers, numbers)
         sets.append(found)
         if bad:
             problems.append(f"{printable(identity)}: {bad}")
@@ -83,12 +87,22 @@ def _read(path: Path) -> tuple[Any, list[str]]:
 _Entry = tuple[Any, str]
 
 
-def _of_imagenet(values: list[Any], identities: Sequence[str], num_classes: int, *, where: str | Path) -> list[_Entry]:
+def _imagenet_numbers(class_numbers: Mapping[str, int], num_classes: int, *, where: str | Path) -> list[int]:
+    """Return the checkpoint's number of each of ImageNet's classes, which it may have in another order."""
+    start = f"{printable(where)}: a list is ImageNet's, by the numbers of its 1,000 classes; this checkpoint"
     if num_classes != _NUM_IMAGENET_CLASSES:
+        raise DataError(f"{start} has {num_classes:,}. For other classes give an object of names.")
+    names = list(zip(synsets("imagenet-1k"), label_names("imagenet-1k"), strict=True))
+    missing = [name for synset, name in names if not class_numbers.keys() & {synset, name}]
+    if missing:
         raise DataError(
-            f"{printable(where)}: a list is ImageNet's, by the numbers of its 1,000 classes; this checkpoint has "
-            f"{num_classes:,}. For other classes give an object of names."
+            f"{start} does not know {len(missing):,} of them by name or synset: {listed(missing)}. For other classes, or "
+            "for weights without the names of theirs, give an object."
         )
+    return [class_numbers[synset if synset in class_numbers else name] for synset, name in names]
+
+
+def _of_imagenet(values: list[Any], identities: Sequence[str]) -> list[_Entry]:
     entries: list[_Entry] = []
     for identity in identities:
         match = _IMAGENET_NAME.fullmatch(identity.rpartition("/")[2])
@@ -118,15 +132,15 @@ def _of_names(values: Mapping[str, Any], identities: Sequence[str]) -> list[_Ent
     return entries
 
 
-def _classes(entry: Any, class_numbers: Mapping[str, int], num_classes: int) -> tuple[tuple[int, ...], str]:
+def _classes(entry: Any, class_numbers: Mapping[str, int], by_number: Sequence[int]) -> tuple[tuple[int, ...], str]:
     if not isinstance(entry, list):
         return (), f"expected a list of classes, got {_shown(entry)}"
     numbers, bad = set(), []
     for one in entry:
         if isinstance(one, str) and one in class_numbers:
             numbers.add(class_numbers[one])
-        elif isinstance(one, int) and not isinstance(one, bool) and 0 <= one < num_classes:
-            numbers.add(one)
+        elif isinstance(one, int) and not isinstance(one, bool) and 0 <= one < len(by_number):
+            numbers.add(by_number[one])
         else:
             bad.append(_shown(one))
     if bad:

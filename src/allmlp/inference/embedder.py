@@ -1,7 +1,6 @@
 """`Embedder`: from photos in any form to features, the mean over tokens before the classifier."""
 
 import dataclasses
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.checkpoints import Checkpoint, load_checkpoint
-from allmlp.data import ImageDataset, Preprocessing, Split, check_photos, evaluation_batches, fitted_photos
+from allmlp.data import Preprocessing, Split, split_batches
 from allmlp.errors import ConfigError, DataError
 from allmlp.evaluation import Forward
 from allmlp.inference.backends import eager_forward
@@ -83,18 +82,8 @@ class Embedder:
         Raises:
             DataError: photos that cannot be read or decoded, all of them named.
         """
-        num_workers = min(os.cpu_count() or 1, 16)
-        batches = evaluation_batches(
-            fitted_photos(split, self._preprocessing, num_workers=num_workers),
-            split.labels * 0,
-            self._preprocessing,
-            num_classes=1,
-            batch_size=max(1, min(self._batch_size, len(split))),
+        batches = split_batches(
+            split, split.labels * 0, self._preprocessing, num_classes=1, batch_size=self._batch_size
         )
-        try:
-            rows = [self._forward(batch.images[batch.mask]) for batch in batches]
-        except DataError:
-            # It stopped at the first bad photo: read them all, so that all are named.
-            check_photos(ImageDataset((), {"train": split}, ""), splits=("train",), num_workers=num_workers)
-            raise
+        rows = [self._forward(batch.images[batch.mask]) for batch in batches]
         return np.concatenate([np.empty((0, self.num_features), dtype=np.float32), *rows])

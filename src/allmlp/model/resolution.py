@@ -55,7 +55,7 @@ def at_resolution(
     new = _resized(config, image_size, method=method)
     if new.grid == config.grid:
         return new, dict(weights)
-    _check_memory(new, weights, f"method {method!r}")
+    _check_memory(new, weights, method)
     change = _by_blocks(config, new) if method == "block" else _by_resampling(config, new)
     return new, {
         name: change[name.partition(".token_mixing.")[2]](weight) if ".token_mixing." in name else weight
@@ -92,7 +92,7 @@ def at_patch_size(
     new = replace(config, image_size=(height, width), patch_size=patch_size)
     if patch_size == config.patch_size:
         return new, dict(weights)
-    _check_memory(new, weights, f"patches of {patch_size} × {patch_size}")
+    _check_memory(new, weights, None)
     along, _ = interpolation((config.patch_size, 1), (patch_size, 1))
     back = torch.linalg.pinv(along)  # (P, P')
     projection = weights["patch_projection.weight"]
@@ -120,7 +120,8 @@ def _by_resampling(config: MixerConfig, new: MixerConfig) -> Mapping[str, Callab
     }
 
 
-def _check_memory(new: MixerConfig, weights: Mapping[str, Tensor], how: str) -> None:
+def _check_memory(new: MixerConfig, weights: Mapping[str, Tensor], method: Method | None) -> None:
+    """Refuse weights beyond this machine. `method` is how they reach another grid; None: their patches change instead."""
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # Windows does not say
@@ -128,10 +129,11 @@ def _check_memory(new: MixerConfig, weights: Mapping[str, Tensor], how: str) -> 
     wanted = num_parameters(new) * max(weight.element_size() for weight in weights.values())
     if wanted > memory / 2:
         height, width = new.image_size
+        how = f"patches of {new.patch_size} × {new.patch_size}" if method is None else f"method {method!r}"
         raise ConfigError(
             f"image_size {height} × {width} by {how}: the weights would take {wanted / 1e9:,.0f} GB, of the "
             f"{memory / 1e9:,.0f} GB of memory that this machine has. Choose a smaller size."
-            + (" Method 'resample' makes smaller weights." if "block" in how else "")
+            + (" Method 'resample' makes smaller weights." if method == "block" else "")
         )
 
 

@@ -44,7 +44,7 @@ def prepare(
         logged = Logged(progress if ranks.is_writer else Silence())
         with ranks.failing_together():
             stored = stored_run(path) if resume else None
-            recipe, dataset, checkpoint = _checked(recipe, data, path, stored, ranks, resume=resume)
+            recipe, dataset, checkpoint = _checked(recipe, data, path, stored, ranks, logged, resume=resume)
         check_alike(ranks, facts_of(recipe, dataset, path, stored))
         with ranks.failing_together():
             _announce(recipe, dataset, checkpoint, ranks, logged)
@@ -65,6 +65,7 @@ def _checked(
     path: Path,
     stored: StoredRun | None,
     ranks: Ranks,
+    progress: Progress,
     *,
     resume: bool,
 ) -> tuple[Recipe, ImageDataset, Checkpoint | None]:
@@ -81,7 +82,7 @@ def _checked(
     if stored is None:
         refuse_used_folder(path, resume=resume)
         if recipe.transfer.checkpoint is not None:
-            checkpoint = first_checkpoint(recipe.transfer)
+            checkpoint = first_checkpoint(recipe.transfer, say=progress.message)
             recipe = adapted(recipe, checkpoint)
     else:
         recipe = recipe_to_continue(recipe, stored)

@@ -2,25 +2,25 @@
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from allmlp.checkpoints import Checkpoint, load_checkpoint
+from allmlp.checkpoints import STARTER, Checkpoint, load_for_size
 from allmlp.errors import ConfigError
 from allmlp.training.recipe import Recipe, TransferConfig
 
 __all__ = ["adapted", "first_checkpoint", "is_same_source", "learning_rate_scales"]
 
 
-def first_checkpoint(transfer: TransferConfig) -> Checkpoint:
-    """Read the checkpoint that a run begins with, at the size that it trains at.
+def first_checkpoint(transfer: TransferConfig, *, say: Callable[[str], None]) -> Checkpoint:
+    """Read the checkpoint that a run begins with, at the size that it trains at; `say` takes lines for people.
 
     Raises:
         CheckpointError: nothing usable there.
         ConfigError: an image size or a number of blocks that cannot be.
     """
     assert transfer.checkpoint is not None
-    checkpoint = load_checkpoint(transfer.checkpoint)
+    checkpoint = load_for_size(transfer.checkpoint, transfer.image_size, say=say)
     if transfer.trained_blocks is not None and transfer.trained_blocks > checkpoint.config.num_blocks:
         raise ConfigError(
             f"transfer.trained_blocks is {transfer.trained_blocks}, but {transfer.checkpoint} has "
@@ -33,7 +33,7 @@ def adapted(recipe: Recipe, checkpoint: Checkpoint) -> Recipe:
     """Return a recipe with the Mixer and the pre-processing of the checkpoint that it begins with."""
     source = recipe.transfer.checkpoint
     assert source is not None
-    if Path(source).exists():
+    if source != STARTER and Path(source).exists():
         source = str(Path(source).absolute())  # the run may go on from another folder
     model = dataclasses.replace(
         checkpoint.config,
@@ -50,7 +50,7 @@ def adapted(recipe: Recipe, checkpoint: Checkpoint) -> Recipe:
 
 def is_same_source(given: str | None, stored: str | None) -> bool:
     """Whether a checkpoint that was named is the one that a run has begun with."""
-    return given == stored or (given is not None and str(Path(given).absolute()) == stored)
+    return given == stored or (given not in (None, STARTER) and str(Path(given).absolute()) == stored)
 
 
 def learning_rate_scales(names: Sequence[str], transfer: TransferConfig, num_blocks: int) -> dict[str, float]:

@@ -53,7 +53,9 @@ def describe_device(device: str) -> str:
         return f"cuda ({torch.cuda.get_device_name()})"
     if device == "cpu":
         features = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-        return f"cpu ({features.get('cpu_name', 'unknown processor')}, {torch.get_num_threads()} threads)"
+        count = torch.get_num_threads()
+        name = features.get("cpu_name", "unknown processor")
+        return f"cpu ({name}, {count} thread{'s' * (count != 1)})"
     return device
 
 

@@ -165,7 +165,7 @@ def test_numbers_in_the_place_of_names_match_no_folders_but_all_of_them(
         write_photo(tmp_path / "digits" / number / "1.png")
     outcome = allmlp("evaluate", tmp_path / "unnamed", tmp_path / "digits")
     assert outcome.code == 3
-    assert "the names of the checkpoint's 12 classes are not known, only their numbers" in outcome.err
+    assert "the checkpoint's classes are called 0 to 11, as those of weights without names are" in outcome.err
     for number in numbers[10:]:
         write_photo(tmp_path / "digits" / number / "1.png")
     found = evaluated(allmlp("evaluate", tmp_path / "unnamed", tmp_path / "digits", "--json"))

@@ -142,9 +142,9 @@ class Checkpoint:
 
     @property
     def has_placeholders(self) -> bool:
-        """Whether the classes have no names but their numbers, in order.
+        """Whether the classes are called by their numbers, as those of weights without names are.
 
-        Up to "9" they may be names: of digits. Further on they are not, because training sorts names: "1", "10", "11", "2".
+        Ten or fewer are taken for names: a Mixer of digits is commoner than weights without names of so few classes.
         """
         return len(self.class_names) > 10 and self.class_names == tuple(map(str, range(len(self.class_names))))
 

@@ -155,8 +155,9 @@ def class_indices(names: "Sequence[str]", checkpoint: "Checkpoint", *, where: st
     unknown = sorted(set(names) - set(rows))
     if unknown and checkpoint.has_placeholders:
         raise DataError(
-            f"{printable(where)}: the names of the checkpoint's {len(known):,} classes are not known, only their numbers. Load "
-            "it from where names come with it (docs/weights.md), or name all folders (or labels) by these numbers."
+            f"{printable(where)}: the checkpoint's classes are called 0 to {len(known) - 1}, as those of weights without names "
+            "are; such numbers count as names only where the data has all of them. Load the weights from where their names "
+            "come with them, such as a name of `allmlp models` or a folder with config.json."
         )
     if unknown:
         raise DataError(

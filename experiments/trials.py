@@ -27,6 +27,7 @@ def best_over_seeds(recipe, rates, dataset, folder, seeds):
         "learning_rate": best,
         "grid": [{"learning_rate": rate, **figures} for rate, figures in sorted(trials.items())],
         "top1": spread([run["test"] for run in runs]),
+        "balanced_accuracy": spread([run["test_balanced"] for run in runs]),
         "minutes": spread([run["minutes"] for run in runs]),
         "runs": runs,
     }
@@ -50,6 +51,7 @@ def figures(run):
     print(run, scores, flush=True)
     return {
         **scores,
+        "test_balanced": facts["evaluations"]["test"]["balanced_accuracy"],
         "minutes": round(facts["seconds"] / 60, 2),
         "num_steps": facts["num_steps"],
         "best_epoch": facts["best_epoch"],

@@ -35,9 +35,8 @@ def clothing():
     return (
         "Clothing, 10 classes, 900 training photos of 64 × 64 pixels, 372 test photos:\n\n"
         "| | test top-1 % | balanced accuracy % | minutes |\n|---|---|---|---|\n"
-        f"| Mixer, fine-tuned from the weights that come with allmlp, {transfer['num_epochs']} epochs, {tuned['top1']['n']} seeds "
-        f"| {percent(tuned['top1'])} | {percent(tuned['balanced_accuracy'])} "
-        f"| {tuned['minutes']['mean']:.1f} |\n"
+        f"| Mixer fine-tuned from `starter`, recipe `finetune`, {transfer['num_epochs']} epochs, {tuned['top1']['n']} seeds "
+        f"| {percent(tuned['top1'])} | {percent(tuned['balanced_accuracy'])} | {tuned['minutes']['mean']:.1f} |\n"
         f"| Mixer from scratch, recipe `demo`, {mixer['num_epochs']} epochs, {mixer['top1']['n']} seeds (mean ± std) "
         f"| {percent(mixer['top1'])} | {percent(mixer['balanced_accuracy'])} | {mixer['minutes']['mean']:.1f} |\n"
         f"| ridge regression on the pixels of all 1,000, regularisation cross-validated "

@@ -5,9 +5,10 @@
 
 Claim: fine-tuning the starter by recipe `finetune`, as it is, beats training the same Mixer from scratch, at its own best
 learning rate and for as many steps, by at least 10 points. The other arms' learning rates are chosen by validation photos at
-the first seed (see trials.py); the test photos choose nothing. Training from scratch is as in recipe `demo`, our best at that. Beside them: the paper's fine-tuning
-(momentum SGD, no weight decay, crops and flips) on its own grid, the classifier alone, and a linear classifier on the starter's
-frozen features from five photos a class. Finished runs are kept in --work and not made again.
+the first seed (see trials.py); the test photos choose nothing. Training from scratch is as in recipe `demo`, our best at that.
+Beside them: the paper's fine-tuning (momentum SGD, no weight decay, crops and flips) on its own grid, the classifier alone, and
+a linear classifier on the starter's frozen features from five photos a class. Finished runs are kept in --work and not made
+again.
 """
 
 import argparse

@@ -117,9 +117,47 @@ def test_a_finished_grid_answers_for_its_own_recipe_and_photos_only(place, write
     assert other.code == 3 and "1 new: cat/new.png" in other.err
 
 
+def test_a_rate_that_diverges_ends_no_grid_and_is_not_tried_again(place, allmlp):
+    settings = ("--set", "optimizer.name=sgd", "--set", "optimizer.clip_norm=none", "--epochs", "20")
+    command = ("finetune", "photos", "--recipe", "my_recipes:transfer", *settings)
+    outcome = allmlp(*command, "--lr-grid", "1000,0.001", "--out", "grid")
+    assert outcome.code == 0, outcome.err
+    assert "learning rate 0.001, 2 of 2" in outcome.out
+    assert [line.split() for line in outcome.out.splitlines() if "grid/lr-1000" in line][-1] == [
+        "1000", "diverged", "grid/lr-1000",
+    ]  # fmt: skip
+    found = json.loads(Path("grid/learning_rates.json").read_text())
+    assert found["best"] == "lr-0.001"
+    assert [(one["learning_rate"], one["top1"] is None, one["loss"] is None) for one in found["trials"]] == [
+        (0.001, False, False),
+        (1000.0, True, True),
+    ]
+    again = allmlp(*command, "--lr-grid", "1000,0.001", "--resume", "grid")
+    assert again.code == 0 and "learning rate 1000," not in again.out
+    assert json.loads(Path("grid/learning_rates.json").read_text()) == found
+    assert allmlp(*command, "--lr-grid", "0.001", "--resume", "grid").code == 0  # fewer rates: the others stay
+    assert json.loads(Path("grid/learning_rates.json").read_text()) == found
+    outcome = allmlp(*command, "--lr-grid", "1000", "--out", "hot")
+    assert outcome.code == 2 and "diverged at each learning rate" in outcome.err
+    assert json.loads(Path("hot/learning_rates.json").read_text())["best"] is None
+    Path("grid/lr-0.001/metrics.json").write_text("{")
+    damaged = allmlp(*command, "--lr-grid", "0.001", "--resume", "grid")
+    assert damaged.code == 2 and "metrics.json: cannot be read" in damaged.err and "Delete it" in damaged.err
+
+
+def test_a_grid_begins_in_no_run_and_in_no_folder_of_something_else(place, allmlp):
+    command = ("finetune", "photos", "--recipe", "my_recipes:transfer", "--lr-grid", "0.01", "--resume")
+    outcome = allmlp(*command, "first")
+    assert outcome.code == 2 and "first: this is a single run, not a grid. Leave --lr-grid out" in outcome.err
+    outcome = allmlp(*command, "photos")
+    assert outcome.code == 2 and "photos: is not empty; nothing is ever overwritten" in outcome.err
+    assert not list(place.glob("*/lr-*"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("--lr-grid", "0.1", "--max-minutes", "1"), "max_minutes is 1: runs whose length the machine's speed decides"),
         (("--recipe", "demo"), "recipe demo trains from random weights. Name what to begin with (--from)"),
         (("--from", "nowhere"), "nowhere: there is no such checkpoint"),
         (("--from", "trained", "--trained-blocks", "7"), "has 2 blocks"),

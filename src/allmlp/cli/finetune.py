@@ -23,7 +23,7 @@ from allmlp.cli.train import (
     new_run_folder,
     show_recipe,
 )
-from allmlp.errors import ConfigError
+from allmlp.errors import ConfigError, DivergedError
 
 if TYPE_CHECKING:
     from allmlp.cli.train import Choice
@@ -60,7 +60,7 @@ def finetune(
         str | None,
         typer.Option(
             metavar="paper|RATE,RATE,...",
-            help="Train once at each learning rate and keep the best on validation; paper: 0.003, 0.01, 0.03, 0.06.",
+            help="Train once at each learning rate, to compare on validation; paper: 0.003, 0.01, 0.03, 0.06.",
             show_default=False,
         ),
     ] = None,
@@ -142,7 +142,7 @@ def _learning_rates(text: str) -> list[float]:
 
 def _carry_out_grid(request: Request, learning_rates: list[float], *, print_recipe: bool) -> None:
     from allmlp.data import open_dataset
-    from allmlp.training import train_grid, write_grid
+    from allmlp.training import check_grid_folder, train_grid, write_grid
 
     if request.out is not None and request.resume is not None:
         raise ConfigError("--resume names the grid's folder; leave --out away.")
@@ -156,7 +156,7 @@ def _carry_out_grid(request: Request, learning_rates: list[float], *, print_reci
         print(reason)
     folder = request.resume or request.out or new_run_folder(f"{recipe.name}-grid")
     if is_first_process():
-        _refuse_used_folder(folder, is_new=request.resume is None)
+        check_grid_folder(folder, resume=request.resume is not None)
     try:
         trials = train_grid(
             recipe,
@@ -179,20 +179,23 @@ def _carry_out_grid(request: Request, learning_rates: list[float], *, print_reci
         _print(trials, folder, request.data)
 
 
-def _refuse_used_folder(folder: Path, *, is_new: bool) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder}: this is a file; a grid needs a folder. Choose another name with --out.")
-    if is_new and folder.is_dir() and any(folder.iterdir()):
-        raise ConfigError(f"{folder}: is not empty. Choose another folder with --out, or go on with --resume {folder}.")
-
-
 def _print(trials: "list[Trial]", folder: Path, data: str) -> None:
     print()
-    rows = [(f"{trial.learning_rate:g}", f"{trial.top1:.1%}", f"{trial.loss:.3f}", str(trial.run)) for trial in trials]
+    rows = [
+        (
+            f"{trial.learning_rate:g}",
+            "diverged" if trial.top1 is None else f"{trial.top1:.1%}",
+            "" if trial.loss is None else f"{trial.loss:.3f}",
+            str(trial.run),
+        )
+        for trial in trials
+    ]
     lines = aligned([("learning rate", "validation top-1", "loss", "run"), *rows], right=(0, 1, 2))
     heading(lines[0])
     print("\n".join(lines[1:]))
     print(f"\nwrote   {folder}/ (learning_rates.png, learning_rates.json, a run a learning rate)")
+    if trials[0].top1 is None:
+        raise DivergedError("The training diverged at each learning rate. Try lower ones, in a new folder or this one.")
     best = trials[0].run
     next_commands(
         [

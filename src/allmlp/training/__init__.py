@@ -9,7 +9,7 @@ from allmlp.training.resume import StoredRun, stored_run
 from allmlp.training.run import refuse_used_folder
 
 if TYPE_CHECKING:
-    from allmlp.training.grid import PAPER_GRID, Trial, at_learning_rate, train_grid, write_grid
+    from allmlp.training.grid import PAPER_GRID, Trial, at_learning_rate, check_grid_folder, train_grid, write_grid
     from allmlp.training.loop import TrainResult, train
     from allmlp.training.ranks import is_first_to_say
 
@@ -27,6 +27,7 @@ __all__ = [
     "TransferConfig",
     "Trial",
     "at_learning_rate",
+    "check_grid_folder",
     "is_first_to_say",
     "refuse_used_folder",
     "stored_run",
@@ -41,6 +42,7 @@ _HOME = {  # what needs torch
     "TrainResult": "loop",
     "Trial": "grid",
     "at_learning_rate": "grid",
+    "check_grid_folder": "grid",
     "is_first_to_say": "ranks",
     "train": "loop",
     "train_grid": "grid",

@@ -28,12 +28,14 @@ class StoredRun:
         recipe: as resolved when it began.
         data: where its photos were then.
         is_finished: whether nothing is left to do.
+        is_diverged: whether it was ended by a loss that is not finite, and has not ended otherwise since.
     """
 
     path: Path
     recipe: Recipe
     data: str
     is_finished: bool
+    is_diverged: bool
 
 
 def stored_run(path: Path) -> StoredRun | None:
@@ -48,7 +50,9 @@ def stored_run(path: Path) -> StoredRun | None:
     data = _read(path / "data.json").get("source")
     if not isinstance(data, str):
         raise ConfigError(f"{path / 'data.json'}: it does not say where the photos are ({{'source': PATH}}).")
-    return StoredRun(path=path, recipe=recipe, data=data, is_finished=(path / "metrics.json").exists())
+    is_finished = (path / "metrics.json").exists()
+    is_diverged = not is_finished and (path / "diverged.json").exists()
+    return StoredRun(path=path, recipe=recipe, data=data, is_finished=is_finished, is_diverged=is_diverged)
 
 
 def recipe_to_continue(given: Recipe, run: StoredRun) -> Recipe:

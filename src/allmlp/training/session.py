@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from allmlp.checkpoints import Checkpoint, save_checkpoint
 from allmlp.data import ImageDataset
-from allmlp.errors import AllmlpError, CheckpointError
+from allmlp.errors import AllmlpError, CheckpointError, DivergedError
 from allmlp.provenance import environment
 from allmlp.training.course import Course
 from allmlp.training.feed import Feed
@@ -154,7 +154,7 @@ class Session:
         """Score the averaged weights, add a line to the results, and keep the weights where they are the best so far.
 
         Raises:
-            ConfigError: a value that is not finite has come into the state.
+            DivergedError: a value that is not finite has come into the state, or comes out of it.
         """
         with self.ranks.failing_together():
             state.check_finite()
@@ -163,7 +163,11 @@ class Session:
             self.agree(stop)
             stop.check()
 
-        metrics = self.feed.validate(state, check=check)
+        try:
+            metrics = self.feed.validate(state, check=check)
+        except CheckpointError as error:  # logits that are not finite, and the same ones on all processes
+            with self.ranks.failing_together():
+                raise DivergedError(f"Step {state.step}: {error}") from error
         ended = state.step == self._num_steps()
         factor = learning_rate_factor(self.recipe.schedule, step=state.step - 1, num_steps=self._num_steps())
         epoch = self.recipe.num_epochs if ended else self.feed.order.epochs_done(state.step)
@@ -198,7 +202,7 @@ class Session:
         """Save what continuing takes, in the background, and the weights as they are now, for use.
 
         Raises:
-            ConfigError: a value that is not finite has come into the state.
+            DivergedError: a value that is not finite has come into the state.
         """
         with self.ranks.failing_together():
             state.check_finite()

@@ -79,13 +79,14 @@ def test_a_run_begins_with_the_weights_the_mixer_and_the_preprocessing_of_its_ch
 def test_classes_that_stay_keep_their_rows_and_new_ones_begin_at_zero(
     photos: Path, source: Path, tmp_path: Path
 ) -> None:
-    recipe = dataclasses.replace(transfer(source), num_epochs=1, saving=SavingConfig(keep_every=1))
+    recipe = dataclasses.replace(transfer(source), num_epochs=1, saving=SavingConfig(keep_every=1), head_bias=-6.9)
     train(recipe, photos, tmp_path / "run")
     begun, old = first_save(tmp_path / "run"), weights(CONFIG)
     for row, name in enumerate(CLASSES):
         wanted = old["head.weight"][NAMES.index(name)] if name in NAMES else torch.zeros(12)
         assert torch.equal(begun["head.weight"][row], wanted), name
-    assert begun["head.bias"][CLASSES.index("green")] == 0.0
+        wanted = old["head.bias"][NAMES.index(name)] if name in NAMES else torch.tensor(-6.9)
+        assert begun["head.bias"][row] == wanted, name
 
 
 def test_synsets_count_as_names_of_imagenets_classes() -> None:
@@ -242,6 +243,7 @@ def test_another_checkpoint_is_another_run(photos: Path, source: Path, tmp_path:
             r"transfer.image_size is \(8, 8\), but training begins with random",
         ),
         ({"layer_decay": 0.0}, "transfer.layer_decay is 0.0; expected over 0 and at most 1"),
+        ({"layer_decay": 0.5, "trained_blocks": 0}, "layer_decay is 0.5, but transfer.trained_blocks=0 trains the class"),
         ({"layer_decay": 1.5}, "transfer.layer_decay is 1.5; expected over 0 and at most 1"),
     ],
 )

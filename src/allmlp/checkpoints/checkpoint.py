@@ -129,8 +129,10 @@ class Checkpoint:
             return self
         return self._changed(config, weights, f"patches of {patch_size} instead of {self.config.patch_size} pixels")
 
-    def with_new_head(self, class_names: Sequence[str]) -> "Checkpoint":
+    def with_new_head(self, class_names: Sequence[str], *, bias: float = 0.0) -> "Checkpoint":
         """Return this Mixer with a classifier for other classes: a class that stays, by name, keeps its row; others are zero.
+
+        `bias` is that of the others.
 
         The temperature, fitted on other classes, begins at 1 again. Of ImageNet's classes their synsets (n01440764) count as
         names, too.
@@ -141,14 +143,14 @@ class Checkpoint:
         rows = {name: row for row, name in (*enumerate(aliases), *enumerate(self.class_names))}
         kept = {place: rows[name] for place, name in enumerate(class_names) if name in rows}
         weight = torch.zeros(len(class_names), self.config.hidden_dim)
-        bias = torch.zeros(len(class_names))
+        biases = torch.full((len(class_names),), bias)
         if kept:
             weight[list(kept)] = self.weights["head.weight"][list(kept.values())].to("cpu", torch.float32)
-            bias[list(kept)] = self.weights["head.bias"][list(kept.values())].to("cpu", torch.float32)
+            biases[list(kept)] = self.weights["head.bias"][list(kept.values())].to("cpu", torch.float32)
         return replace(
             self,
             config=replace(self.config, num_classes=len(class_names)),
-            weights={**self.weights, "head.weight": weight, "head.bias": bias},
+            weights={**self.weights, "head.weight": weight, "head.bias": biases},
             class_names=tuple(class_names),
             temperature=self.temperature if tuple(class_names) == self.class_names else 1.0,
             source=f"{self.source}; a new head of {len(class_names):,} classes, of which {len(kept):,} are kept",

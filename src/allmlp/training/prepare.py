@@ -93,7 +93,9 @@ def _checked(
     if stored is not None:
         check_same_photos(dataset, stored)
     recipe = resolved(recipe, dataset, torch.device(ranks.device).type)
-    return recipe, dataset, None if checkpoint is None else checkpoint.with_new_head(dataset.class_names)
+    if checkpoint is not None:
+        checkpoint = checkpoint.with_new_head(dataset.class_names, bias=recipe.head_bias)
+    return recipe, dataset, checkpoint
 
 
 def resolved(recipe: Recipe, dataset: ImageDataset, device: str) -> Recipe:

@@ -73,10 +73,12 @@ class OptimizerConfig:
     clip_norm: float | None = 1.0
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.learning_rate <= 1e3:
-            raise ConfigError(
-                f"optimizer.learning_rate is {self.learning_rate}; expected over 0 and at most 1000, usually 1e-4 to 1e-1."
-            )
+        for name in ("learning_rate", "adamw_learning_rate"):
+            rate = getattr(self, name)
+            if rate is not None and not 0.0 < rate <= 1e3:
+                raise ConfigError(
+                    f"optimizer.{name} is {rate}; expected over 0 and at most 1000, usually 1e-4 to 1e-1."
+                )
         if (self.adamw_learning_rate is not None) != (self.name == "muon"):
             raise ConfigError(
                 "optimizer.adamw_learning_rate belongs to optimizer.name=muon: "
@@ -87,7 +89,10 @@ class OptimizerConfig:
             or not 0.0 <= self.momentum < 1.0
             or not all(0.0 <= beta < 1.0 for beta in self.betas)
         ):
-            raise ConfigError("optimizer: weight_decay must not be negative; momentum and betas lie in [0, 1).")
+            raise ConfigError(
+                f"optimizer: weight_decay is {self.weight_decay}, momentum {self.momentum}, betas {self.betas}; expected a "
+                "weight_decay of 0 or more, and the others from 0 to under 1."
+            )
         if self.clip_norm is not None and self.clip_norm <= 0.0:
             raise ConfigError(f"optimizer.clip_norm is {self.clip_norm}; expected over 0, or none.")
         for owners, name, default in ((("sgd", "muon"), "momentum", 0.9), (("adamw", "muon"), "betas", (0.9, 0.999))):
@@ -116,7 +121,10 @@ class ScheduleConfig:
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.warmup < 1.0 or not 0.0 <= self.final_fraction <= 1.0:
-            raise ConfigError("schedule: warmup lies in [0, 1), final_fraction in [0, 1].")
+            raise ConfigError(
+                f"schedule: warmup is {self.warmup}, final_fraction {self.final_fraction}; expected a warmup from 0 to under 1 "
+                "and a final_fraction from 0 to 1."
+            )
         if self.warmup_steps is not None and self.warmup_steps < 0:
             raise ConfigError(f"schedule.warmup_steps is {self.warmup_steps}; expected 0 or more, or none.")
         if self.warmup_steps is not None and self.warmup != 0.05:
@@ -177,6 +185,11 @@ class TransferConfig:
             raise ConfigError(
                 f"transfer.layer_decay is {self.layer_decay}; expected over 0 and at most 1, such as 0.75."
             )
+        if self.trained_blocks == 0 and self.layer_decay != 1.0:
+            raise ConfigError(
+                f"transfer.layer_decay is {self.layer_decay}, but transfer.trained_blocks=0 trains the classifier alone, whose "
+                "rate it leaves as it is. Leave one of them out."
+            )
         for name in ("image_size", "trained_blocks"):
             if self.checkpoint is None and getattr(self, name) is not None:
                 raise ConfigError(
@@ -196,7 +209,7 @@ class Recipe:
         batch_size: the global batch.
         seed: of the initial weights, the held-out split, the order, the augmentation: an unsigned 32-bit number.
         loss: "softmax" or "sigmoid" cross-entropy.
-        head_bias: what the classifier's biases start from. -6.9 makes each of 1,000 classes 1/1000 probable under "sigmoid".
+        head_bias: what the classifier's biases start from, but for classes that a checkpoint has a row of. -6.9 makes each of 1,000 classes 1/1000 probable under "sigmoid".
         class_weights: "balanced" lets a photo of class k count n / (K n_k) in the loss, for n_k of n training photos.
         sampler: "balanced" shows every class equally often, in epochs of the same length; see `BalancedOrder`.
         num_steps: the steps of the run whatever the data; `num_epochs` is then what results. None: `num_epochs` decides.

@@ -106,7 +106,9 @@ class Session:
         checkpoint = self._checkpoint
         with self.ranks.failing_together():
             if checkpoint is None:  # killed before its first save
-                checkpoint = first_checkpoint(self.recipe.transfer).with_new_head(self.dataset.class_names)
+                checkpoint = first_checkpoint(self.recipe.transfer).with_new_head(
+                    self.dataset.class_names, bias=self.recipe.head_bias
+                )
                 if adapted(self.recipe, checkpoint).model != self.recipe.model:
                     raise CheckpointError(
                         f"{self.recipe.transfer.checkpoint}: another Mixer than the one that {self.run.path} was begun with. "

@@ -108,22 +108,23 @@ def _refuse_grid(resume: Path | None) -> None:
 
 
 def _choose(data: str, recipe: str | None, assignments: list[str]) -> "Choice":
-    """Return the recipe, with as many epochs as fit the photos where it is not named."""
-    from allmlp.config import override
+    """Return the recipe, with as many epochs as fit the photos where it is `finetune`."""
     from allmlp.recipes import finetune_for
+    from allmlp.training import with_settings
 
-    if recipe is not None:
-        chosen = override(named_recipe(recipe), assignments)
-        if chosen.transfer.checkpoint is None:
-            raise ConfigError(
-                f"recipe {recipe} trains from random weights. Name what to begin with (--from), or use allmlp train."
-            )
-        return chosen, None, ""
+    name = recipe or "finetune"
+    resolved = with_settings(named_recipe(name), assignments)
+    if resolved.transfer.checkpoint is None:
+        raise ConfigError(
+            f"recipe {name} trains from random weights. Name what to begin with (--from), or use allmlp train."
+        )
+    if name != "finetune":
+        return resolved, None, ""
     from allmlp.data import open_dataset
 
     dataset = open_dataset(data)
     chosen, reason = finetune_for(dataset)
-    resolved = override(chosen, assignments)
+    resolved = with_settings(chosen, assignments)
     return resolved, dataset, reason if resolved.num_epochs == chosen.num_epochs else ""
 
 
@@ -150,7 +151,7 @@ def _carry_out_grid(request: Request, learning_rates: list[float], *, print_reci
         raise typer.BadParameter("the photos to train on are missing.", param_hint="DATA")
     recipe, dataset, reason = _choose(request.data, request.recipe, request.given)
     if print_recipe:
-        show_recipe(recipe, reason)
+        show_recipe(recipe, reason, given=request.given)
         return
     if reason and is_first_process():
         print(reason)

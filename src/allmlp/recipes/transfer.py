@@ -26,6 +26,7 @@ def finetune() -> Recipe:
         name="finetune",
         model=dataclasses.replace(starter().model, stochastic_depth=0.1),
         num_epochs=20,
+        data=DataConfig(interpolation=None),
         transfer=TransferConfig(checkpoint="starter"),
         max_minutes=None,
     )

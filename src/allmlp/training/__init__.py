@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from allmlp.training.progress import Progress, Silence
 from allmlp.training.recipe import DataConfig, OptimizerConfig, Recipe, SavingConfig, ScheduleConfig, TransferConfig
-from allmlp.training.resume import StoredRun, stored_run
+from allmlp.training.resume import StoredRun, recipe_to_continue, stored_run
 from allmlp.training.run import refuse_used_folder
+from allmlp.training.transfer import as_begun, with_settings
 
 if TYPE_CHECKING:
     from allmlp.training.grid import PAPER_GRID, Trial, at_learning_rate, check_grid_folder, train_grid, write_grid
@@ -26,13 +27,16 @@ __all__ = [
     "TrainResult",
     "TransferConfig",
     "Trial",
+    "as_begun",
     "at_learning_rate",
     "check_grid_folder",
     "is_first_to_say",
+    "recipe_to_continue",
     "refuse_used_folder",
     "stored_run",
     "train",
     "train_grid",
+    "with_settings",
     "write_grid",
 ]
 

@@ -15,7 +15,8 @@ class DataConfig:
     """How photos reach the model.
 
     Attributes:
-        fit, crop_fraction, interpolation, mean, std: see `Preprocessing`; the image size is the model's.
+        fit, crop_fraction, interpolation, mean, std: see `Preprocessing`; the image size is the model's. An interpolation of
+            None is that of the checkpoint that training begins with, and bicubic where it begins with random weights.
         holdout: the share of each class's training photos that becomes validation when the data has none.
         storage: "memory" decodes each photo once and keeps it, "stream" decodes it in every epoch; "auto" keeps
             photos that take less than a quarter of the free memory. The results are the same, bit for bit.
@@ -24,7 +25,7 @@ class DataConfig:
 
     fit: Literal["crop", "squash", "pad"] = "crop"
     crop_fraction: float = 1.0
-    interpolation: Literal["bilinear", "bicubic"] = "bicubic"
+    interpolation: Literal["bilinear", "bicubic"] | None = "bicubic"
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     holdout: float = 0.1
@@ -43,7 +44,7 @@ class DataConfig:
             image_size=image_size,
             fit=self.fit,
             crop_fraction=self.crop_fraction,
-            interpolation=self.interpolation,
+            interpolation=self.interpolation or "bicubic",
             mean=self.mean,
             std=self.std,
         )
@@ -162,7 +163,7 @@ class TransferConfig:
     Attributes:
         checkpoint: what `load_checkpoint` takes, or "starter", the weights that come with allmlp; None begins with random
             weights. The Mixer and its pre-processing are then the checkpoint's: of the recipe's own model only dropout and
-            stochastic depth count, of its data not the mean, the standard deviation and the interpolation.
+            stochastic depth count, of its data neither the mean nor the standard deviation.
         image_size: (height, width) to train at; None is the checkpoint's. See `Checkpoint.at_resolution`.
         trained_blocks: only the last so many blocks are trained, with what follows them; 0 trains the classifier alone;
             None trains everything.
@@ -209,7 +210,8 @@ class Recipe:
         batch_size: the global batch.
         seed: of the initial weights, the held-out split, the order, the augmentation: an unsigned 32-bit number.
         loss: "softmax" or "sigmoid" cross-entropy.
-        head_bias: what the classifier's biases start from, but for classes that a checkpoint has a row of. -6.9 makes each of 1,000 classes 1/1000 probable under "sigmoid".
+        head_bias: what the classifier's biases start from, but for classes that a checkpoint has a row of. -6.9 makes each of
+            1,000 classes 1/1000 probable under "sigmoid".
         class_weights: "balanced" lets a photo of class k count n / (K n_k) in the loss, for n_k of n training photos.
         sampler: "balanced" shows every class equally often, in epochs of the same length; see `BalancedOrder`.
         num_steps: the steps of the run whatever the data; `num_epochs` is then what results. None: `num_epochs` decides.

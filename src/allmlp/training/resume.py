@@ -88,7 +88,8 @@ def _begun_alike(given: Recipe, stored: Recipe) -> Recipe:
         return given
     ours = stored.model
     model = replace(ours, dropout=given.model.dropout, stochastic_depth=given.model.stochastic_depth)
-    data = replace(given.data, mean=stored.data.mean, std=stored.data.std, interpolation=stored.data.interpolation)
+    interpolation = given.data.interpolation or stored.data.interpolation
+    data = replace(given.data, mean=stored.data.mean, std=stored.data.std, interpolation=interpolation)
     return replace(given, model=model, data=data, transfer=replace(given.transfer, checkpoint=source))
 
 

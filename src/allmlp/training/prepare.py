@@ -86,7 +86,7 @@ def _checked(
     else:
         recipe = recipe_to_continue(recipe, stored)
     dataset = data if isinstance(data, ImageDataset) else open_dataset(data)
-    _refuse_run_among_photos(path, Path(dataset.source))
+    _refuse_run_among_photos(path, dataset.folder)
     dataset = hold_out(dataset, fraction=recipe.data.holdout, seed=recipe.seed)
     if "train" not in dataset.splits:
         raise DataError(f"{dataset.source}: there is no train split; found {', '.join(dataset.splits)}.")
@@ -130,8 +130,8 @@ def _with_epochs(recipe: Recipe, *, num_photos: int) -> Recipe:
     return recipe
 
 
-def _refuse_run_among_photos(run: Path, photos: Path) -> None:
-    if photos.is_dir() and run.resolve().is_relative_to(photos.resolve()):
+def _refuse_run_among_photos(run: Path, photos: Path | None) -> None:
+    if photos is not None and run.resolve().is_relative_to(photos.resolve()):
         raise ConfigError(
             f"{run} lies inside the photos ({photos}): its pictures would become a class of theirs. "
             "Choose a folder outside with --out."

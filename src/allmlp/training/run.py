@@ -15,7 +15,7 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from allmlp.config import to_dict
-from allmlp.data import ImageDataset
+from allmlp.data import ImageDataset, lasting_source
 from allmlp.errors import AllmlpError, ConfigError, DivergedError
 from allmlp.evaluation import Metrics
 from allmlp.files import remove_leftovers, write_json, write_text
@@ -117,8 +117,7 @@ class RunDirectory:
         write_text(self.path / "class_names.txt", "".join(f"{name}\n" for name in dataset.class_names))
         splits = {name: list(split.identities) for name, split in dataset.splits.items()}
         write_json(self.path / "split.json", splits)
-        source = Path(dataset.source)
-        write_json(self.path / "data.json", {"source": str(source.absolute() if source.exists() else dataset.source)})
+        write_json(self.path / "data.json", {"source": lasting_source(dataset)})
         write_json(self.path / "recipe.json", to_dict(recipe))  # last: a folder with a recipe can be continued
 
     def check_seen(self) -> None:

@@ -1,6 +1,7 @@
 """A run that begins with a trained Mixer: its weights, a head by class names, what learns and how fast, and how it goes on."""
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -10,9 +11,11 @@ from tests.training.same_run import assert_same_run, final_state
 from tests.training.small_runs import CLASSES, TINY, write_photos
 
 from allmlp import Checkpoint, ConfigError, Preprocessing, load_checkpoint, save_checkpoint, train
+from allmlp.data import open_dataset
 from allmlp.errors import CheckpointError
 from allmlp.model import MixerConfig, MlpMixer
 from allmlp.training import DataConfig, Recipe, SavingConfig, TransferConfig
+from allmlp.training.agreement import facts_of
 from allmlp.training.optimizer import Optimizer
 from allmlp.training.transfer import learning_rate_scales
 
@@ -272,3 +275,32 @@ def test_workers_and_storage_change_nothing_of_a_transfer(photos: Path, source: 
     streamed = dataclasses.replace(transfer(source), data=DataConfig(storage="stream", num_workers=2))
     train(streamed, photos, tmp_path / "stream")
     assert_same_run(tmp_path / "memory", tmp_path / "stream")
+
+
+def test_photos_that_the_run_before_was_trained_on_are_told(photos: Path, tmp_path: Path) -> None:
+    """Oracle: the split.json of both runs."""
+    single = dataclasses.replace(TINY, num_epochs=1)
+    train(single, photos, tmp_path / "first")
+    splits = {}
+    notes: dict[int, list[str]] = {}
+    for seed in (0, 1):
+        recipe = dataclasses.replace(single, seed=seed, transfer=TransferConfig(checkpoint=str(tmp_path / "first")))
+        result = train(recipe, photos, tmp_path / f"seed{seed}")
+        splits[seed] = json.loads((tmp_path / f"seed{seed}" / "split.json").read_text())
+        notes[seed] = [note for note in result.dataset.notes if "was trained on" in note]
+    both = set(splits[0]["train"]) & set(splits[1]["validation"])
+    total = len(splits[1]["validation"])
+    assert notes[0] == []
+    assert len(notes[1]) == 1 and f"was trained on {len(both)} of these {total}, by their names" in notes[1][0]
+
+
+def test_processes_that_begin_with_other_weights_differ(photos: Path, source: Path) -> None:
+    checkpoint = load_checkpoint(source)
+    changed = {name: value.clone() for name, value in checkpoint.weights.items()}
+    changed["blocks.2.channel_mixing.fc2.bias"][0] += 1.0
+    dataset = open_dataset(photos)
+    ours, theirs = (
+        facts_of(transfer(source), dataset, photos / "run", None, one)
+        for one in (checkpoint, dataclasses.replace(checkpoint, weights=changed))
+    )
+    assert {name for name in ours if ours[name] != theirs[name]} == {"weights that it begins with"}

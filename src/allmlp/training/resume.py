@@ -8,12 +8,12 @@ from typing import Any
 
 from allmlp.config import from_dict, to_dict
 from allmlp.data import ImageDataset, printable
-from allmlp.errors import ConfigError, DataError
+from allmlp.errors import CheckpointError, ConfigError, DataError
 from allmlp.model import MixerConfig
 from allmlp.training.recipe import Recipe
 from allmlp.training.transfer import is_same_source
 
-__all__ = ["StoredRun", "check_same_photos", "recipe_to_continue", "stored_run"]
+__all__ = ["StoredRun", "check_same_photos", "recipe_to_continue", "saved_split", "stored_run"]
 
 _MAX_SHOWN = 10
 _FREE = ("data.storage", "data.num_workers", "saving.", "on_nonfinite", "sharded")
@@ -116,6 +116,30 @@ def check_same_photos(dataset: ImageDataset, run: StoredRun) -> None:
             f"{run.path}: a run is continued with the photos that it began with. {printable(dataset.source)} differs:\n  "
             + "\n  ".join(problems)
         )
+
+
+def saved_split(checkpoint: Path) -> Mapping[str, list[str]]:
+    """Return identities by split as the run kept them; nothing when the checkpoint is not in a run folder.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    if not checkpoint.exists():  # a name of `allmlp models`, a repository on the hub
+        return {}
+    folder = (checkpoint if checkpoint.is_dir() else checkpoint.parent).absolute()
+    # RUN, RUN/checkpoints or RUN/checkpoints/best. A run also has a recipe: another tool's split.json is not ours.
+    places = (folder, *(place.parent for place in (folder, folder.parent) if place.name == "checkpoints"))
+    paths = (place / "split.json" for place in places if (place / "recipe.json").is_file())
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        return {}
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        return {str(name): [str(identity) for identity in identities] for name, identities in saved.items()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise CheckpointError(
+            f"{path}: cannot be read as a run's split ({error}). Restore it, or delete it."
+        ) from error
 
 
 def _is_filled_in(key: str, stored: Any, given: Any, recipe: Recipe) -> bool:

@@ -220,13 +220,14 @@ class Recipe:
         precision: of the forward and backward pass; weights, gradients and optimizer stay float32. "auto" is bfloat16 on
             hardware that computes in it, else float32.
         accumulation: a step's batch is computed in so many parts, one after the other: as much less memory, the same step but
-            for rounding.
+            for rounding, and for dropout, whose masks are drawn part by part.
         on_nonfinite: what happens to a step whose loss or gradient is not finite: "stop" ends the run, "skip" leaves the
             step out and counts it. The weights are never touched by one.
         compile: torch.compile the model: half a minute or more at the start, less time a step.
         activation_checkpointing: see `MlpMixer`.
         sharded: each of several processes keeps a part of the weights, gradients and optimizer state (FSDP2), for Mixers that
-            do not fit otherwise; slower than each keeping them all. The same steps but for rounding; one process ignores it.
+            do not fit otherwise; slower than each keeping them all. The same steps but for rounding and dropout; one process
+            ignores it.
         saving: see `SavingConfig`.
         transfer: see `TransferConfig`.
         max_minutes: lower `num_epochs` at the start to what this machine trains in that time, measured on some steps.

@@ -37,7 +37,7 @@ def update(
             later step can mend.
     """
     # Dropout draws from torch's generator: seeding it anew makes it, too, a function of (seed, step), and of the process,
-    # lest all drop the same in their parts of the batch.
+    # lest all drop the same in their parts of the batch. What is dropped so depends on how a batch is divided.
     torch.manual_seed((recipe.seed * 1_000_003 + state.step) * ranks.count + ranks.rank)
     state.optimizer.zero_grad()
     value = 0.0

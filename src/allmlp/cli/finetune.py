@@ -12,7 +12,6 @@ from allmlp.cli.progress import ConsoleProgress
 from allmlp.cli.train import (
     EpochsOption,
     MaxMinutesOption,
-    OutOption,
     PrintRecipeOption,
     Request,
     SeedOption,
@@ -64,7 +63,13 @@ def finetune(
             show_default=False,
         ),
     ] = None,
-    out: OutOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder of the run, or of the grid; new or empty.",
+            show_default="runs/<recipe>-<number>, runs/<recipe>-grid-<number>",
+        ),
+    ] = None,
     resume: Annotated[
         Path | None,
         typer.Option(metavar="RUN", help="Continue this run (or grid), or begin it.", show_default=False),

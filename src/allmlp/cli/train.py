@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = [
     "EpochsOption",
     "MaxMinutesOption",
-    "OutOption",
     "PrintRecipeOption",
     "Request",
     "SeedOption",
@@ -40,9 +39,6 @@ __all__ = [
 ]
 
 # Of `finetune` as well.
-OutOption = Annotated[
-    Path | None, typer.Option(help="The run's folder, new or empty.", show_default="runs/<recipe>-<number>")
-]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change any setting of the recipe; may be repeated."),
@@ -65,7 +61,9 @@ def train(
     recipe: Annotated[
         str | None, typer.Option(help="See `allmlp recipes`; chosen by the data when left out.", show_default=False)
     ] = None,
-    out: OutOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder, new or empty.", show_default="runs/<recipe>-<number>")
+    ] = None,
     resume: Annotated[
         Path | None,
         typer.Option(

@@ -248,4 +248,5 @@ def test_processes_train_a_grid_one_run_after_the_other(place):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("validation top-1") == 1  # one table
+    assert done.stdout.count("learning rate 0.01, 2 of 2") == 1
     assert len(json.loads(Path("grid/learning_rates.json").read_text())["trials"]) == 2

@@ -11,8 +11,8 @@ from tests.training.same_run import assert_same_run, final_state
 from tests.training.small_runs import CLASSES, TINY, write_photos
 
 from allmlp import Checkpoint, ConfigError, Preprocessing, load_checkpoint, save_checkpoint, train
-from allmlp.data import open_dataset
-from allmlp.errors import CheckpointError
+from allmlp.data import Augmentation, open_dataset
+from allmlp.errors import CheckpointError, DivergedError
 from allmlp.model import MixerConfig, MlpMixer
 from allmlp.training import DataConfig, Recipe, SavingConfig, TransferConfig
 from allmlp.training.agreement import facts_of
@@ -304,3 +304,16 @@ def test_processes_that_begin_with_other_weights_differ(photos: Path, source: Pa
         for one in (checkpoint, dataclasses.replace(checkpoint, weights=changed))
     )
     assert {name for name in ours if ours[name] != theirs[name]} == {"weights that it begins with"}
+
+
+def test_logits_that_are_not_finite_are_a_divergence(photos: Path, source: Path, tmp_path: Path) -> None:
+    """Weights that are finite, but so large that the logits are not: every step is skipped, the validation cannot be."""
+    checkpoint = load_checkpoint(source)
+    head = torch.full_like(checkpoint.weights["head.weight"], 3e38)
+    hot = dataclasses.replace(checkpoint, weights={**checkpoint.weights, "head.weight": head})
+    recipe = dataclasses.replace(
+        transfer(save_checkpoint(hot, tmp_path / "hot")), num_epochs=1, on_nonfinite="skip", augmentation=Augmentation()
+    )
+    with pytest.raises(DivergedError, match=r"Step \d+: The model's logits are NaN or infinite"):
+        train(recipe, photos, tmp_path / "run")
+    assert (tmp_path / "run" / "diverged.json").exists()

@@ -148,7 +148,7 @@ def _learning_rates(text: str) -> list[float]:
 
 def _carry_out_grid(request: Request, learning_rates: list[float], *, print_recipe: bool) -> None:
     from allmlp.data import open_dataset
-    from allmlp.training import check_grid_folder, train_grid, write_grid
+    from allmlp.training import Silence, check_grid_folder, train_grid, write_grid
 
     if request.out is not None and request.resume is not None:
         raise ConfigError("--resume names the grid's folder; leave --out away.")
@@ -170,7 +170,7 @@ def _carry_out_grid(request: Request, learning_rates: list[float], *, print_reci
             folder,
             learning_rates,
             device=request.device,
-            progress=ConsoleProgress(),
+            progress=ConsoleProgress() if is_first_process() else Silence(),
             resume=request.resume is not None,
         )
     except KeyboardInterrupt as stop:

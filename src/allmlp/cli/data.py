@@ -25,15 +25,7 @@ def data(
     if name is None:
         if download:
             raise ConfigError("--download needs the name of a data set; `allmlp data` lists them.")
-        titles = ("name", "here", "download", "what it is")
-        rows = [
-            (key, "yes" if is_here(key) else "no", named.size or "-", named.summary) for key, named in DATASETS.items()
-        ]
-        lines = aligned([titles, *rows], right=(2,))
-        heading(lines[0])
-        for line in lines[1:]:
-            print(line)
-        next_commands([(command_line("data", "cifar10"), "its terms, and where it lies")])
+        _list_all()
         return
     key = name.partition(":")[0]
     if key not in DATASETS:
@@ -55,3 +47,15 @@ def data(
         next_commands([trains if is_here(name) else wanted])
     else:
         print(f"\n{named.by_hand.format(folder=place)}.")
+
+
+def _list_all() -> None:
+    from allmlp.data import DATASETS, is_here
+
+    titles = ("name", "here", "download", "what it is")
+    rows = [(key, "yes" if is_here(key) else "no", named.size or "-", named.summary) for key, named in DATASETS.items()]
+    lines = aligned([titles, *rows], right=(2,))
+    heading(lines[0])
+    for line in lines[1:]:
+        print(line)
+    next_commands([(command_line("data", "cifar10"), "its terms, and where it lies")])

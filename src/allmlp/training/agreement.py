@@ -20,7 +20,7 @@ from allmlp.training.ranks import Ranks
 from allmlp.training.recipe import Recipe
 from allmlp.training.resume import StoredRun
 
-__all__ = ["check_alike", "facts_of"]
+__all__ = ["check_alike", "facts_of", "weights_of"]
 
 _MAX_SHOWN = 20
 
@@ -34,7 +34,7 @@ def facts_of(
     """
     facts = {f"recipe: {name}": str(value) for name, value in _flat(to_dict(recipe), "").items()}
     facts |= {f"photos: {name}": _photos(split) for name, split in dataset.splits.items()}
-    facts["weights that it begins with"] = "none" if checkpoint is None else _weights(checkpoint)
+    facts |= {} if checkpoint is None else weights_of(checkpoint)
     facts["classes"] = ", ".join(map(printable, dataset.class_names))
     facts["run folder"] = f"{path.name} ({'not begun' if stored is None else 'begun'})"
     facts |= {"Python": platform.python_version(), "torch": torch.__version__, "numpy": numpy.__version__}
@@ -74,11 +74,12 @@ def _photos(split: Split) -> str:
     return f"{len(split):,}, names and labels {digest.hexdigest()[:12]}"
 
 
-def _weights(checkpoint: Checkpoint) -> str:
+def weights_of(checkpoint: Checkpoint) -> dict[str, str]:
+    """Return the fact of a checkpoint's weights: a digest."""
     digest = hashlib.sha256()
     for name, value in sorted(checkpoint.weights.items()):
         digest.update(name.encode() + value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:12]
+    return {"weights that it begins with": digest.hexdigest()[:12]}
 
 
 def _code() -> str:

@@ -13,6 +13,7 @@ from allmlp.checkpoints import Checkpoint, save_checkpoint
 from allmlp.data import ImageDataset
 from allmlp.errors import AllmlpError, CheckpointError, DivergedError
 from allmlp.provenance import environment
+from allmlp.training.agreement import check_alike, weights_of
 from allmlp.training.course import Course
 from allmlp.training.feed import Feed
 from allmlp.training.pace import affordable_epochs
@@ -114,7 +115,9 @@ class Session:
                         f"{self.recipe.transfer.checkpoint}: another Mixer than the one that {self.run.path} was begun with. "
                         "Begin a new run with --out."
                     )
-            state.begin_with(checkpoint.weights)
+        if self._checkpoint is None and self.ranks.count > 1:
+            check_alike(self.ranks, weights_of(checkpoint))
+        state.begin_with(checkpoint.weights)
         self._checkpoint = None  # its memory is not needed any more
 
     def _newest_save(self) -> State | None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         CheckpointError,
         ConfigError,
         DataError,
+        DivergedError,
         MissingExtraError,
     )
     from allmlp.evaluation import Metrics, evaluate
@@ -31,6 +32,7 @@ _HOME = {
     "CheckpointError": "allmlp.errors",
     "ConfigError": "allmlp.errors",
     "DataError": "allmlp.errors",
+    "DivergedError": "allmlp.errors",
     "Embedder": "allmlp.inference",
     "Metrics": "allmlp.evaluation",
     "MissingExtraError": "allmlp.errors",
@@ -56,6 +58,7 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "DataError",
+    "DivergedError",
     "Embedder",
     "Metrics",
     "MissingExtraError",

@@ -85,7 +85,8 @@ def _assign(config: Any, path: Sequence[str], text: str, key: str, changes: dict
         raise ConfigError(f"--set {key}: this is a group; set one of its keys: {inner}.")
     else:
         value = _parse(text)
-        if hints[name] is str and not isinstance(value, str):
+        takes_text = hints[name] is str or (hints[name] == (str | None) and value is not None)
+        if takes_text and not isinstance(value, str):
             value = text  # a run may be named 2024
         changes[name] = _convert(hints[name], value, f"--set {key}")
 

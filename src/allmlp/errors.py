@@ -9,6 +9,7 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "DataError",
+    "DivergedError",
     "MissingExtraError",
     "ProcessLostError",
     "did_you_mean",
@@ -32,6 +33,10 @@ class ConfigError(AllmlpError):
     """A recipe, an option or a size that cannot be; found before any file or accelerator is touched."""
 
     exit_code = 2
+
+
+class DivergedError(ConfigError):
+    """A training whose loss, gradient, weights or logits are not finite any more: its learning rate is too high, mostly."""
 
 
 class DataError(AllmlpError):

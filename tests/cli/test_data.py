@@ -30,6 +30,35 @@ def test_a_data_set_says_its_terms_its_folder_and_what_to_do_next(allmlp, tmp_pa
     assert f"into {tmp_path / 'imagenet'}" in outcome.out
 
 
+def test_a_folder_without_its_files_is_no_data_set(allmlp, tmp_path, monkeypatch):
+    monkeypatch.setenv("ALLMLP_DATA", str(tmp_path))
+    (tmp_path / "oxford-iiit-pet").mkdir()
+    rows = [line.split() for line in allmlp("data").out.splitlines()]
+    assert [row[1] for row in rows if row and row[0] == "pets"] == ["no"]
+    assert f"missing {tmp_path / 'oxford-iiit-pet'}" in allmlp("data", "pets").out
+
+
+def test_a_folder_that_cannot_be_is_an_error_and_nothing_else_is_printed(allmlp, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for source, words in (
+        (f"cifar10:{'a' * 300}", "that folder cannot be used (File name too long)"),
+        ("cifar10:~nobody1/x", "that folder cannot be used (Could not determine home directory.)"),
+        (f"cifar10:{tmp_path / 'file'}", "is a file; expected the folder that holds cifar-10-batches-py"),
+        (f"cifar10:{tmp_path / 'loop'}", "that folder cannot be used ("),
+        ("cifar10:", "no folder stands behind the colon"),
+    ):
+        for command in ("data", "train"):
+            outcome = allmlp(command, source)
+            assert (outcome.code, outcome.out) == (3, ""), source
+            assert words in outcome.err
+    for name in ("file", "loop"):
+        monkeypatch.setenv("ALLMLP_DATA", str(tmp_path / name))
+        outcome = allmlp("data")
+        assert outcome.code == 3 and f"cifar10 (ALLMLP_DATA={tmp_path / name}): " in outcome.err
+        assert allmlp("data", "clothing").code == 0
+
+
 def test_a_download_of_what_is_here_says_so(allmlp, tmp_path, monkeypatch):
     write_pets(tmp_path, monkeypatch)
     outcome = allmlp("data", f"pets:{tmp_path}", "--download")

@@ -68,6 +68,60 @@ def test_a_trained_mixer_is_fine_tuned_and_the_commands_at_the_end_work(place, a
             assert allmlp(*["photos/cat/0.png" if word == "PHOTO.jpg" else word for word in command]).code == 0
 
 
+@pytest.mark.parametrize("command", ["finetune", "train"])
+def test_settings_that_the_checkpoint_decides_are_refused_all_at_once(command, place, allmlp):
+    settings = ("--set", "model.num_blocks=4", "--set", "data.mean=[0.1,0.1,0.1]", "--set", "model.dropout=0.1")
+    options = ("--recipe", "my_recipes:transfer", *settings)
+    outcome = allmlp(command, "photos", *options, "--out", "mine")
+    assert outcome.code == 2
+    assert (
+        "--set model.num_blocks, data.mean: training begins with a checkpoint (trained), which decides" in outcome.err
+    )
+    assert not Path("mine").exists()
+    assert allmlp(command, "photos", *options[:2], "--out", "mine").code == 0
+    Path("mine/metrics.json").unlink()
+    again = allmlp(command, "photos", "--resume", "mine", "--set", "model.num_blocks=4")
+    assert again.code == 2 and "--set model.num_blocks: training begins with a checkpoint" in again.err
+
+
+def test_train_takes_an_image_size_for_a_recipe_that_begins_with_a_checkpoint(place, allmlp):
+    options = ("--recipe", "my_recipes:transfer", "--image-size", "24x16")
+    assert allmlp("train", "photos", *options, "--out", "mine").code == 0
+    assert load_checkpoint("mine").config.image_size == (24, 16)
+    Path("mine/metrics.json").unlink()
+    other = allmlp("train", "--resume", "mine", "--image-size", "32")
+    assert other.code == 2 and "transfer.image_size: the run has [24, 16], now [32, 32]" in other.err
+
+
+def test_the_printed_recipe_is_the_one_that_a_run_begins_with(place, allmlp):
+    for arguments in (("--from", "trained"), ("--from", "trained", "--image-size", "24x16"), ()):
+        printed = allmlp("finetune", "photos", *arguments, "--print-recipe")
+        assert printed.code == 0, printed.err
+        recipe = json.loads(printed.out)
+        wanted = load_checkpoint("trained" if arguments else "starter")
+        assert recipe["model"]["hidden_dim"] == wanted.config.hidden_dim
+        assert recipe["data"]["interpolation"] == wanted.preprocessing.interpolation
+        assert recipe["model"]["image_size"] == ([24, 16] if len(arguments) > 2 else list(wanted.config.image_size))
+
+
+def test_epochs_follow_the_photos_also_where_the_recipe_is_named(place, allmlp):
+    named, unnamed = (
+        allmlp("finetune", "photos", *options, "--print-recipe").out for options in (("--recipe", "finetune"), ())
+    )
+    assert named == unnamed
+    assert json.loads(named)["num_epochs"] > 20
+    command = ("finetune", "photos", "--recipe", "finetune", "--from", "trained", "--set", "batch_size=5")
+    assert allmlp(*command, "--epochs", "1", "--out", "mine").code == 0
+    Path("mine/metrics.json").unlink()
+    assert allmlp(*command, "--resume", "mine").code == 0
+
+
+def test_a_checkpoint_may_be_called_by_a_number(place, allmlp):
+    save_checkpoint(load_checkpoint("first"), "2024")
+    outcome = allmlp("finetune", "photos", "--from", "2024", "--recipe", "my_recipes:transfer", "--out", "mine")
+    assert outcome.code == 0, outcome.err
+
+
 def test_one_command_begins_and_continues(place, allmlp):
     command = ("finetune", "photos", "--from", "trained", "--recipe", "my_recipes:transfer", "--resume", "mine")
     assert allmlp(*command).code == 0
@@ -117,10 +171,49 @@ def test_a_finished_grid_answers_for_its_own_recipe_and_photos_only(place, write
     assert other.code == 3 and "1 new: cat/new.png" in other.err
 
 
+def test_a_rate_that_diverges_ends_no_grid_and_is_not_tried_again(place, allmlp):
+    settings = ("--set", "optimizer.name=sgd", "--set", "optimizer.clip_norm=none", "--epochs", "20")
+    command = ("finetune", "photos", "--recipe", "my_recipes:transfer", *settings)
+    outcome = allmlp(*command, "--lr-grid", "1000,0.001", "--out", "grid")
+    assert outcome.code == 0, outcome.err
+    assert "learning rate 0.001, 2 of 2" in outcome.out
+    assert [line.split() for line in outcome.out.splitlines() if "grid/lr-1000" in line][-1] == [
+        "1000", "diverged", "grid/lr-1000",
+    ]  # fmt: skip
+    found = json.loads(Path("grid/learning_rates.json").read_text())
+    assert found["best"] == "lr-0.001"
+    assert [(one["learning_rate"], one["top1"] is None, one["loss"] is None) for one in found["trials"]] == [
+        (0.001, False, False),
+        (1000.0, True, True),
+    ]
+    again = allmlp(*command, "--lr-grid", "1000,0.001", "--resume", "grid")
+    assert again.code == 0 and "learning rate 1000," not in again.out
+    assert json.loads(Path("grid/learning_rates.json").read_text()) == found
+    assert allmlp(*command, "--lr-grid", "0.001", "--resume", "grid").code == 0  # fewer rates: the others stay
+    assert json.loads(Path("grid/learning_rates.json").read_text()) == found
+    outcome = allmlp(*command, "--lr-grid", "1000", "--out", "hot")
+    assert outcome.code == 2 and "diverged at each learning rate" in outcome.err
+    assert json.loads(Path("hot/learning_rates.json").read_text())["best"] is None
+    Path("grid/lr-0.001/metrics.json").write_text("{")
+    damaged = allmlp(*command, "--lr-grid", "0.001", "--resume", "grid")
+    assert damaged.code == 2 and "metrics.json: cannot be read" in damaged.err and "Delete it" in damaged.err
+
+
+def test_a_grid_begins_in_no_run_and_in_no_folder_of_something_else(place, allmlp):
+    command = ("finetune", "photos", "--recipe", "my_recipes:transfer", "--lr-grid", "0.01", "--resume")
+    outcome = allmlp(*command, "first")
+    assert outcome.code == 2 and "first: this is a single run, not a grid. Leave --lr-grid out" in outcome.err
+    outcome = allmlp(*command, "photos")
+    assert outcome.code == 2 and "photos: is not empty; nothing is ever overwritten" in outcome.err
+    assert not list(place.glob("*/lr-*"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("--lr-grid", "0.1", "--max-minutes", "1"), "max_minutes is 1: runs whose length the machine's speed decides"),
         (("--recipe", "demo"), "recipe demo trains from random weights. Name what to begin with (--from)"),
+        (("--from", "none"), "recipe finetune trains from random weights. Name what to begin with (--from)"),
         (("--from", "nowhere"), "nowhere: there is no such checkpoint"),
         (("--from", "trained", "--trained-blocks", "7"), "has 2 blocks"),
         (("--from", "trained", "--image-size", "20"), "--image-size"),
@@ -155,4 +248,5 @@ def test_processes_train_a_grid_one_run_after_the_other(place):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("validation top-1") == 1  # one table
+    assert done.stdout.count("learning rate 0.01, 2 of 2") == 1
     assert len(json.loads(Path("grid/learning_rates.json").read_text())["trials"]) == 2

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.data.stand_ins import write_pets
 
 from allmlp import load_checkpoint
 from allmlp.recipes import RECIPES
@@ -154,3 +155,23 @@ def test_a_stopped_run_leaves_a_usable_last_checkpoint(number, code, place):
     assert "train --resume run" in message
     assert load_checkpoint("run/checkpoints/last").class_names == ("cat", "dog", "owl")
     assert not list(Path("run").rglob("*.part"))
+
+
+def test_a_folder_called_as_a_data_set_is_known_by_its_path_and_the_data_set_by_its_name(place, allmlp):
+    """Both ways: `clothing` beside a folder of that name, and that folder, which is "./clothing"."""
+    Path("photos").rename("clothing")
+    settings = ("--recipe", "my_recipes:tiny", "--epochs", 1)
+    assert allmlp("train", "./clothing", *settings, "--out", "mine").code == 0
+    assert json.loads(Path("mine/data.json").read_text())["source"] == str(place / "clothing")
+    assert "evaluate mine ./clothing" in Path("mine/report.html").read_text()
+    assert allmlp("train", "clothing", *settings, "--out", "theirs").code == 0
+    assert json.loads(Path("theirs/data.json").read_text())["source"] == "clothing"
+    assert "evaluate theirs clothing" in Path("theirs/report.html").read_text()
+
+
+def test_a_run_among_the_photos_of_a_named_data_set_is_refused(tmp_path, monkeypatch, allmlp):
+    write_pets(tmp_path / "data", monkeypatch)
+    out = tmp_path / "data" / "oxford-iiit-pet" / "images" / "run"
+    outcome = allmlp("train", f"pets:{tmp_path / 'data'}", "--recipe", "demo", "--out", out)
+    assert outcome.code == 2 and "lies inside the photos" in outcome.err
+    assert not out.exists()

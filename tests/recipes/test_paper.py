@@ -5,11 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
+from allmlp import Checkpoint, MlpMixer, Preprocessing
 from allmlp.data import Augmentation, draw_crops
 from allmlp.model import VARIANTS, num_parameters
 from allmlp.recipes import RECIPES, load_recipe
 from allmlp.training.recipe import DataConfig, OptimizerConfig, ScheduleConfig
 from allmlp.training.schedule import learning_rate_factor
+from allmlp.training.transfer import adapted
 
 # Table 4; the variants' patch of 16 (H: 14).  epochs, lr, wd, RandAugment, mixup, dropout, stochastic depth
 TABLE_4 = {
@@ -107,6 +109,29 @@ def test_fine_tuning_is_section_3s(name, fit):
     num_steps = recipe.num_epochs * 50_000 / 512
     assert num_steps == pytest.approx(10_000, rel=0.03)
     assert recipe.schedule.warmup * num_steps == pytest.approx(500, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("finetune_paper", "bilinear"),
+        ("finetune_paper_squash", "bilinear"),
+        ("finetune_cifar", "bilinear"),
+        ("finetune", "bicubic"),
+    ],
+)
+def test_a_fine_tuning_scales_photos_as_its_recipe_says_and_else_as_its_checkpoint(name, wanted):
+    """The recipe as a run begins with it; the checkpoint scales bicubically, as the published ones do."""
+    recipe = load_recipe(name)
+    config = dataclasses.replace(recipe.model, num_blocks=1, hidden_dim=8, tokens_mlp_dim=8, channels_mlp_dim=8)
+    checkpoint = Checkpoint(
+        config=config,
+        weights=MlpMixer(config).state_dict(),
+        preprocessing=Preprocessing(image_size=config.image_size, interpolation="bicubic"),
+        class_names=tuple(map(str, range(config.num_classes))),
+        source="a test",
+    )
+    assert adapted(recipe, checkpoint).data.interpolation == wanted
 
 
 @pytest.mark.parametrize("name", ["finetune_paper", "finetune_paper_squash"])

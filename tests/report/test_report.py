@@ -158,6 +158,15 @@ def test_page_says_how_good_the_model_is(page: Page) -> None:
         assert fact in page.text
 
 
+def test_page_says_when_the_two_losses_are_of_different_kinds(report_of: Callable[..., Page]) -> None:
+    assert "so it may lie above the validation loss." in report_of().text
+    sigmoid = report_of(recipe={"loss": "sigmoid", "class_weights": "balanced"}).text
+    assert "a sigmoid cross-entropy, summed over the classes, and weighted by class" in sigmoid
+    assert "the two cannot be compared" in sigmoid
+    weighted = report_of(recipe={"loss": "softmax", "class_weights": "balanced"}).text
+    assert "and weighted by class; the validation loss is the plain softmax one" in weighted
+
+
 def test_page_says_how_sure_the_model_is_and_how_often_right(page: Page, report_of: Callable[..., Page]) -> None:
     error = 69 / 88 - TEST.confidences[0]  # all photos are in one bin
     assert f"Calibration error{100 * error:.1f} %" in page.text

@@ -174,3 +174,9 @@ def test_parts_of_a_mix_are_those_of_the_whole(dataset: ImageDataset) -> None:
     assert mix is not None
     wrong = mix_images(half.images, Mix(mix.shares[8:], mix.rectangles[8:]))
     assert ((wrong - whole.images[8:]).abs() > 1e-5).float().mean() > 1e-2
+
+
+def test_an_inception_crop_is_a_part_of_the_photo_as_it_is_whatever_its_fit(dataset: ImageDataset) -> None:
+    """Photos of 24 pixels are reduced to 16 here: squashed before the crop, they would give other crops than unsquashed."""
+    small = dataclasses.replace(TINY, model=dataclasses.replace(TINY.model, image_size=(8, 8)))
+    assert same(batches(small, dataset, fit="squash"), batches(small, dataset, fit="crop"))

@@ -200,6 +200,15 @@ def test_gradients_are_clipped_at_the_global_norm():
     ("make", "message"),
     [
         (lambda: OptimizerConfig(learning_rate=-1.0), "learning_rate is -1.0"),
+        (
+            lambda: OptimizerConfig(name="muon", adamw_learning_rate=-1.0),
+            "adamw_learning_rate is -1.0; expected over 0",
+        ),
+        (
+            lambda: OptimizerConfig(name="muon", adamw_learning_rate=1e30),
+            "adamw_learning_rate is 1e\\+30; expected over",
+        ),
+        (lambda: OptimizerConfig(weight_decay=-0.1), "weight_decay is -0.1, momentum 0.9"),
         (lambda: OptimizerConfig(name="muon"), "adamw_learning_rate.*set it, such as"),
         (lambda: OptimizerConfig(adamw_learning_rate=0.1), "belongs to optimizer.name=muon"),
         (lambda: OptimizerConfig(momentum=0.95), "momentum is 0.95, but optimizer.name=adamw has none.* at 0.9."),
@@ -207,7 +216,7 @@ def test_gradients_are_clipped_at_the_global_norm():
             lambda: OptimizerConfig(name="sgd", betas=(0.9, 0.99)),
             r"betas is \(0.9, 0.99\), but optimizer.name=sgd has none: it belongs to adamw and muon",
         ),
-        (lambda: ScheduleConfig(warmup=1.5), "warmup lies in"),
+        (lambda: ScheduleConfig(warmup=1.5), "warmup is 1.5, final_fraction 0.0; expected"),
         (lambda: ScheduleConfig(warmup_steps=-1), "warmup_steps is -1; expected 0 or more"),
         (lambda: ScheduleConfig(warmup=0.1, warmup_steps=5), "warmup is 0.1, but schedule.warmup_steps=5 decides"),
         (lambda: Augmentation(crop="pad", min_crop_area=0.5), "min_crop_area is 0.5, which only .* crop=inception"),

@@ -1,6 +1,7 @@
 """A run that begins with a trained Mixer: its weights, a head by class names, what learns and how fast, and how it goes on."""
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from tests.training.small_runs import CLASSES, TINY, write_photos
 
 from allmlp import Checkpoint, ConfigError, Preprocessing, load_checkpoint, save_checkpoint, train
 from allmlp.checkpoints import FORMATS
-from allmlp.errors import CheckpointError
+from allmlp.data import Augmentation, open_dataset
+from allmlp.errors import CheckpointError, DivergedError
 from allmlp.model import MixerConfig, MlpMixer
 from allmlp.training import DataConfig, Recipe, SavingConfig, TransferConfig
+from allmlp.training.agreement import facts_of
 from allmlp.training.optimizer import Optimizer
 from allmlp.training.transfer import adapted, is_same_source, learning_rate_scales
 
@@ -80,13 +83,14 @@ def test_a_run_begins_with_the_weights_the_mixer_and_the_preprocessing_of_its_ch
 def test_classes_that_stay_keep_their_rows_and_new_ones_begin_at_zero(
     photos: Path, source: Path, tmp_path: Path
 ) -> None:
-    recipe = dataclasses.replace(transfer(source), num_epochs=1, saving=SavingConfig(keep_every=1))
+    recipe = dataclasses.replace(transfer(source), num_epochs=1, saving=SavingConfig(keep_every=1), head_bias=-6.9)
     train(recipe, photos, tmp_path / "run")
     begun, old = first_save(tmp_path / "run"), weights(CONFIG)
     for row, name in enumerate(CLASSES):
         wanted = old["head.weight"][NAMES.index(name)] if name in NAMES else torch.zeros(12)
         assert torch.equal(begun["head.weight"][row], wanted), name
-    assert begun["head.bias"][CLASSES.index("green")] == 0.0
+        wanted = old["head.bias"][NAMES.index(name)] if name in NAMES else torch.tensor(-6.9)
+        assert begun["head.bias"][row] == wanted, name
 
 
 def test_synsets_count_as_names_of_imagenets_classes() -> None:
@@ -301,6 +305,10 @@ def test_another_checkpoint_is_another_run(photos: Path, source: Path, tmp_path:
             r"transfer.image_size is \(8, 8\), but training begins with random",
         ),
         ({"layer_decay": 0.0}, "transfer.layer_decay is 0.0; expected over 0 and at most 1"),
+        (
+            {"layer_decay": 0.5, "trained_blocks": 0},
+            "layer_decay is 0.5, but transfer.trained_blocks=0 trains the class",
+        ),
         ({"layer_decay": 1.5}, "transfer.layer_decay is 1.5; expected over 0 and at most 1"),
     ],
 )
@@ -326,3 +334,45 @@ def test_workers_and_storage_change_nothing_of_a_transfer(photos: Path, source: 
     streamed = dataclasses.replace(transfer(source), data=DataConfig(storage="stream", num_workers=2))
     train(streamed, photos, tmp_path / "stream")
     assert_same_run(tmp_path / "memory", tmp_path / "stream")
+
+
+def test_photos_that_the_run_before_was_trained_on_are_told(photos: Path, tmp_path: Path) -> None:
+    """Oracle: the split.json of both runs."""
+    single = dataclasses.replace(TINY, num_epochs=1)
+    train(single, photos, tmp_path / "first")
+    splits = {}
+    notes: dict[int, list[str]] = {}
+    for seed in (0, 1):
+        recipe = dataclasses.replace(single, seed=seed, transfer=TransferConfig(checkpoint=str(tmp_path / "first")))
+        result = train(recipe, photos, tmp_path / f"seed{seed}")
+        splits[seed] = json.loads((tmp_path / f"seed{seed}" / "split.json").read_text())
+        notes[seed] = [note for note in result.dataset.notes if "was trained on" in note]
+    both = set(splits[0]["train"]) & set(splits[1]["validation"])
+    total = len(splits[1]["validation"])
+    assert notes[0] == []
+    assert len(notes[1]) == 1 and f"was trained on {len(both)} of these {total}, by their names" in notes[1][0]
+
+
+def test_processes_that_begin_with_other_weights_differ(photos: Path, source: Path) -> None:
+    checkpoint = load_checkpoint(source)
+    changed = {name: value.clone() for name, value in checkpoint.weights.items()}
+    changed["blocks.2.channel_mixing.fc2.bias"][0] += 1.0
+    dataset = open_dataset(photos)
+    ours, theirs = (
+        facts_of(transfer(source), dataset, photos / "run", None, one)
+        for one in (checkpoint, dataclasses.replace(checkpoint, weights=changed))
+    )
+    assert {name for name in ours if ours[name] != theirs[name]} == {"weights that it begins with"}
+
+
+def test_logits_that_are_not_finite_are_a_divergence(photos: Path, source: Path, tmp_path: Path) -> None:
+    """Weights that are finite, but so large that the logits are not: every step is skipped, the validation cannot be."""
+    checkpoint = load_checkpoint(source)
+    head = torch.full_like(checkpoint.weights["head.weight"], 3e38)
+    hot = dataclasses.replace(checkpoint, weights={**checkpoint.weights, "head.weight": head})
+    recipe = dataclasses.replace(
+        transfer(save_checkpoint(hot, tmp_path / "hot")), num_epochs=1, on_nonfinite="skip", augmentation=Augmentation()
+    )
+    with pytest.raises(DivergedError, match=r"Step \d+: The model's logits are NaN or infinite"):
+        train(recipe, photos, tmp_path / "run")
+    assert (tmp_path / "run" / "diverged.json").exists()

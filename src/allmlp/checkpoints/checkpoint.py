@@ -148,24 +148,25 @@ class Checkpoint:
         """
         return len(self.class_names) > 10 and self.class_names == tuple(map(str, range(len(self.class_names))))
 
-    def with_new_head(self, class_names: Sequence[str]) -> "Checkpoint":
+    def with_new_head(self, class_names: Sequence[str], *, bias: float = 0.0) -> "Checkpoint":
         """Return this Mixer with a classifier for other classes: one that stays, by name, keeps its row; others are zero.
 
-        The temperature, fitted on other classes, begins at 1 again. Which names are the same, `class_rows` says.
+        `bias` is that of the others. The temperature, fitted on other classes, begins at 1 again. Which names are the same,
+        `class_rows` says.
         """
         import torch
 
         rows = self.class_rows(class_names)
         kept = {place: rows[name] for place, name in enumerate(class_names) if name in rows}
         weight = torch.zeros(len(class_names), self.config.hidden_dim)
-        bias = torch.zeros(len(class_names))
+        biases = torch.full((len(class_names),), bias)
         if kept:
             weight[list(kept)] = self.weights["head.weight"][list(kept.values())].to("cpu", torch.float32)
-            bias[list(kept)] = self.weights["head.bias"][list(kept.values())].to("cpu", torch.float32)
+            biases[list(kept)] = self.weights["head.bias"][list(kept.values())].to("cpu", torch.float32)
         return replace(
             self,
             config=replace(self.config, num_classes=len(class_names)),
-            weights={**self.weights, "head.weight": weight, "head.bias": bias},
+            weights={**self.weights, "head.weight": weight, "head.bias": biases},
             class_names=tuple(class_names),
             temperature=self.temperature if tuple(class_names) == self.class_names else 1.0,
             source=f"{self.source}; a new head of {len(class_names):,} classes, of which {len(kept):,} are kept",

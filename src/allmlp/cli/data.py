@@ -19,53 +19,43 @@ def data(
     download: Annotated[bool, typer.Option("--download", help="Download it, unless it is there.")] = False,
 ) -> None:
     """List the named data sets, and which are here. They stand wherever photos do: `allmlp train cifar10`."""
-    from allmlp.data import DATASETS, download_dataset, named_folder
+    from allmlp.data import DATASETS, download_dataset, is_here, named_folder
     from allmlp.errors import ConfigError, did_you_mean
 
     if name is None:
         if download:
             raise ConfigError("--download needs the name of a data set; `allmlp data` lists them.")
-        titles = ("name", "here", "download", "what it is")
-        rows = [
-            (key, "yes" if _is_here(key) else "no", named.size or "-", named.summary) for key, named in DATASETS.items()
-        ]
-        lines = aligned([titles, *rows], right=(2,))
-        heading(lines[0])
-        for line in lines[1:]:
-            print(line)
-        next_commands([(command_line("data", "cifar10"), "its terms, and where it lies")])
+        _list_all()
         return
     key = name.partition(":")[0]
     if key not in DATASETS:
         raise ConfigError(
             f"There is no named data set {key!r}.{did_you_mean(key, DATASETS)} There are: {', '.join(DATASETS)}."
         )
-    named = DATASETS[key]
+    named, place = DATASETS[key], named_folder(name)
     if download:
         print(f"terms   {named.terms}")
         print(f"here    {download_dataset(name)}")
     else:
-        _describe(name, key)
-    is_here = _is_here(name)
+        print(f"{key}: {named.summary}")
+        print(f"terms   {named.terms}")
+        if named.folder:
+            print(f"{'here' if is_here(name) else 'missing':<7} {place}")
     wanted = (command_line("data", name, "--download"), f"downloads {named.size}")
     trains = (command_line("train", name), "trains on it, by a recipe that fits its photos")
-    if is_here or named.downloads is not None:
-        next_commands([trains if is_here else wanted])
+    if is_here(name) or named.downloads is not None:
+        next_commands([trains if is_here(name) else wanted])
     else:
-        print(f"\n{named.by_hand.format(folder=named_folder(name))}.")
+        print(f"\n{named.by_hand.format(folder=place)}.")
 
 
-def _describe(name: str, key: str) -> None:
-    from allmlp.data import DATASETS, named_folder
+def _list_all() -> None:
+    from allmlp.data import DATASETS, is_here
 
-    named = DATASETS[key]
-    print(f"{key}: {named.summary}")
-    print(f"terms   {named.terms}")
-    if named.folder:
-        print(f"{'here' if _is_here(name) else 'missing':<7} {named_folder(name)}")
-
-
-def _is_here(name: str) -> bool:
-    from allmlp.data import DATASETS, named_folder
-
-    return not DATASETS[name.partition(":")[0]].folder or named_folder(name).is_dir()
+    titles = ("name", "here", "download", "what it is")
+    rows = [(key, "yes" if is_here(key) else "no", named.size or "-", named.summary) for key, named in DATASETS.items()]
+    lines = aligned([titles, *rows], right=(2,))
+    heading(lines[0])
+    for line in lines[1:]:
+        print(line)
+    next_commands([(command_line("data", "cifar10"), "its terms, and where it lies")])

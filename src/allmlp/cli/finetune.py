@@ -12,7 +12,6 @@ from allmlp.cli.progress import ConsoleProgress
 from allmlp.cli.train import (
     EpochsOption,
     MaxMinutesOption,
-    OutOption,
     PrintRecipeOption,
     Request,
     SeedOption,
@@ -23,7 +22,7 @@ from allmlp.cli.train import (
     new_run_folder,
     show_recipe,
 )
-from allmlp.errors import ConfigError
+from allmlp.errors import ConfigError, DivergedError
 
 if TYPE_CHECKING:
     from allmlp.cli.train import ChosenRecipe
@@ -60,11 +59,17 @@ def finetune(
         str | None,
         typer.Option(
             metavar="paper|RATE,RATE,...",
-            help="Train once at each learning rate and keep the best on validation; paper: 0.003, 0.01, 0.03, 0.06.",
+            help="Train once at each learning rate, to compare on validation; paper: 0.003, 0.01, 0.03, 0.06.",
             show_default=False,
         ),
     ] = None,
-    out: OutOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder of the run, or of the grid; new or empty.",
+            show_default="runs/<recipe>-<number>, runs/<recipe>-grid-<number>",
+        ),
+    ] = None,
     resume: Annotated[
         Path | None,
         typer.Option(metavar="RUN", help="Continue this run (or grid), or begin it.", show_default=False),
@@ -108,22 +113,23 @@ def _refuse_grid(resume: Path | None) -> None:
 
 
 def _choose(data: str, recipe: str | None, assignments: list[str]) -> "ChosenRecipe":
-    """Return the recipe, with as many epochs as fit the photos where it is not named."""
-    from allmlp.config import override
+    """Return the recipe, with as many epochs as fit the photos where it is `finetune`."""
     from allmlp.recipes import finetune_for
+    from allmlp.training import with_settings
 
-    if recipe is not None:
-        chosen = override(named_recipe(recipe), assignments)
-        if chosen.transfer.checkpoint is None:
-            raise ConfigError(
-                f"recipe {recipe} trains from random weights. Name what to begin with (--from), or use allmlp train."
-            )
-        return chosen, None, ""
+    name = recipe or "finetune"
+    resolved = with_settings(named_recipe(name), assignments)
+    if resolved.transfer.checkpoint is None:
+        raise ConfigError(
+            f"recipe {name} trains from random weights. Name what to begin with (--from), or use allmlp train."
+        )
+    if name != "finetune":
+        return resolved, None, ""
     from allmlp.data import open_dataset
 
     dataset = open_dataset(data)
     chosen, reason = finetune_for(dataset)
-    resolved = override(chosen, assignments)
+    resolved = with_settings(chosen, assignments)
     return resolved, dataset, reason if resolved.num_epochs == chosen.num_epochs else ""
 
 
@@ -142,7 +148,7 @@ def _learning_rates(text: str) -> list[float]:
 
 def _carry_out_grid(request: Request, learning_rates: list[float], *, print_recipe: bool) -> None:
     from allmlp.data import open_dataset
-    from allmlp.training import train_grid, write_grid
+    from allmlp.training import Silence, check_grid_folder, train_grid, write_grid
 
     if request.out is not None and request.resume is not None:
         raise ConfigError("--resume names the grid's folder; leave --out away.")
@@ -150,13 +156,13 @@ def _carry_out_grid(request: Request, learning_rates: list[float], *, print_reci
         raise typer.BadParameter("the photos to train on are missing.", param_hint="DATA")
     recipe, dataset, reason = _choose(request.data, request.recipe, request.given)
     if print_recipe:
-        show_recipe(recipe, reason)
+        show_recipe(recipe, reason, given=request.given)
         return
     if reason and is_first_process():
         print(reason)
     folder = request.resume or request.out or new_run_folder(f"{recipe.name}-grid")
     if is_first_process():
-        _refuse_used_folder(folder, is_new=request.resume is None)
+        check_grid_folder(folder, resume=request.resume is not None)
     try:
         trials = train_grid(
             recipe,
@@ -164,7 +170,7 @@ def _carry_out_grid(request: Request, learning_rates: list[float], *, print_reci
             folder,
             learning_rates,
             device=request.device,
-            progress=ConsoleProgress(),
+            progress=ConsoleProgress() if is_first_process() else Silence(),
             resume=request.resume is not None,
         )
     except KeyboardInterrupt as stop:
@@ -179,20 +185,23 @@ def _carry_out_grid(request: Request, learning_rates: list[float], *, print_reci
         _print(trials, folder, request.data)
 
 
-def _refuse_used_folder(folder: Path, *, is_new: bool) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder}: this is a file; a grid needs a folder. Choose another name with --out.")
-    if is_new and folder.is_dir() and any(folder.iterdir()):
-        raise ConfigError(f"{folder}: is not empty. Choose another folder with --out, or go on with --resume {folder}.")
-
-
 def _print(trials: "list[Trial]", folder: Path, data: str) -> None:
     print()
-    rows = [(f"{trial.learning_rate:g}", f"{trial.top1:.1%}", f"{trial.loss:.3f}", str(trial.run)) for trial in trials]
+    rows = [
+        (
+            f"{trial.learning_rate:g}",
+            "diverged" if trial.top1 is None else f"{trial.top1:.1%}",
+            "" if trial.loss is None else f"{trial.loss:.3f}",
+            str(trial.run),
+        )
+        for trial in trials
+    ]
     lines = aligned([("learning rate", "validation top-1", "loss", "run"), *rows], right=(0, 1, 2))
     heading(lines[0])
     print("\n".join(lines[1:]))
     print(f"\nwrote   {folder}/ (learning_rates.png, learning_rates.json, a run a learning rate)")
+    if trials[0].top1 is None:
+        raise DivergedError("The training diverged at each learning rate. Try lower ones, in a new folder or this one.")
     best = trials[0].run
     next_commands(
         [

@@ -1,10 +1,8 @@
 """Which photos of a data set a command is about: a split by name, divided as the checkpoint's run divided it."""
 
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from allmlp.errors import CheckpointError, ConfigError
+from allmlp.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,25 +22,9 @@ class Choice(NamedTuple):
 
 def saved_split(source: str) -> "Mapping[str, list[str]]":
     """Return identities by split as the run kept them; nothing when the checkpoint is not in a run folder."""
-    from allmlp.checkpoints import STARTER
+    from allmlp import training
 
-    checkpoint = Path(source)
-    if source == STARTER or not checkpoint.exists():  # or a name of `allmlp models`, a repository on the hub
-        return {}
-    folder = (checkpoint if checkpoint.is_dir() else checkpoint.parent).absolute()
-    # RUN, RUN/checkpoints or RUN/checkpoints/best. A run also has a recipe: another tool's split.json is not ours.
-    places = (folder, *(place.parent for place in (folder, folder.parent) if place.name == "checkpoints"))
-    paths = (place / "split.json" for place in places if (place / "recipe.json").is_file())
-    path = next((path for path in paths if path.is_file()), None)
-    if path is None:
-        return {}
-    try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        return {str(name): [str(identity) for identity in identities] for name, identities in saved.items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise CheckpointError(
-            f"{path}: cannot be read as a run's split ({error}). Restore it, or delete it."
-        ) from error
+    return training.saved_split(source)
 
 
 def choose(dataset: "ImageDataset", saved: "Mapping[str, list[str]]", wanted: str | None) -> Choice:

@@ -1,5 +1,6 @@
 """`allmlp train`."""
 
+import dataclasses
 import json
 import sys
 from dataclasses import dataclass
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = [
     "EpochsOption",
     "MaxMinutesOption",
-    "OutOption",
     "PrintRecipeOption",
     "Request",
     "SeedOption",
@@ -39,9 +39,6 @@ __all__ = [
 ]
 
 # Of `finetune` as well.
-OutOption = Annotated[
-    Path | None, typer.Option(help="The run's folder, new or empty.", show_default="runs/<recipe>-<number>")
-]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change any setting of the recipe; may be repeated."),
@@ -64,7 +61,9 @@ def train(
     recipe: Annotated[
         str | None, typer.Option(help="See `allmlp recipes`; chosen by the data when left out.", show_default=False)
     ] = None,
-    out: OutOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder, new or empty.", show_default="runs/<recipe>-<number>")
+    ] = None,
     resume: Annotated[
         Path | None,
         typer.Option(
@@ -76,7 +75,7 @@ def train(
     batch_size: TrainBatchSizeOption = None,
     image_size: Annotated[
         str | None,
-        typer.Option(metavar="N|HxW", help="Short for --set model.image_size=[H,W].", show_default=False),
+        typer.Option(metavar="N|HxW", help="Train at this image size, in pixels.", show_default=False),
     ] = None,
     seed: SeedOption = None,
     max_minutes: MaxMinutesOption = None,
@@ -101,7 +100,8 @@ def train(
     }
     given = [f"{key}={value}" for key, value in changes.items() if value is not None]
     if image_size is not None:
-        given.append(f"model.image_size={json.dumps(parse_sides(image_size))}")
+        part = "transfer" if _begins_with_checkpoint(recipe, resume, assignments or []) else "model"
+        given.append(f"{part}.image_size={json.dumps(parse_sides(image_size))}")
     given += assignments or []
     request = Request(data=data, recipe=recipe, given=given, out=out, resume=resume, device=device)
     carry_out(request, _choose, print_recipe=print_recipe)
@@ -144,7 +144,7 @@ def carry_out(request: Request, choose: "Choose", *, print_recipe: bool) -> None
     resolved, dataset, reason = choose(data, recipe, given) if run is None else _recipe_of(run, recipe, given)
     reason = reason if is_first_process() else ""
     if print_recipe:
-        show_recipe(resolved, reason)
+        show_recipe(resolved, reason, given=given, run=run)
         return
     if reason:
         print(reason)
@@ -157,10 +157,18 @@ def carry_out(request: Request, choose: "Choose", *, print_recipe: bool) -> None
     _print_next(result.directory, data, scored="test" if "test" in result.evaluations else "validation")
 
 
-def show_recipe(recipe: "Recipe", reason: str) -> None:
-    """Print a recipe as JSON, and on standard error why it was chosen."""
-    from allmlp.config import to_dict
+def show_recipe(recipe: "Recipe", reason: str, *, given: list[str], run: "StoredRun | None" = None) -> None:
+    """Print a recipe as JSON, and on standard error why it was chosen.
 
+    With a checkpoint that was given, or another image size, the Mixer is another than the recipe's: then it is read.
+    """
+    from allmlp.config import to_dict
+    from allmlp.training import as_begun, recipe_to_continue
+
+    if run is not None:
+        recipe = recipe_to_continue(recipe, run)
+    elif recipe.data.interpolation is None or any(one.strip().startswith("transfer.") for one in given):
+        recipe = as_begun(recipe, say=note)
     if reason:
         note(reason)
     print(json.dumps(to_dict(recipe), indent=2))
@@ -189,9 +197,24 @@ def _stored_run(resume: Path | None, out: Path | None) -> "StoredRun | None":
 
 def _recipe_of(run: "StoredRun", recipe: str | None, given: list[str]) -> tuple["Recipe", None, str]:
     """Return what was asked for of a run that is there already: its own recipe but for what was given."""
-    from allmlp.config import override
+    from allmlp.training import with_settings
 
-    return override(run.recipe if recipe is None else named_recipe(recipe), given), None, ""
+    asked = run.recipe if recipe is None else named_recipe(recipe)
+    if recipe == "finetune":  # its epochs followed the photos, which are the same
+        asked = dataclasses.replace(asked, num_epochs=run.recipe.num_epochs)
+    return with_settings(asked, given), None, ""
+
+
+def _begins_with_checkpoint(recipe: str | None, resume: Path | None, given: list[str]) -> bool:
+    """Whether a checkpoint decides the Mixer of what was asked for: then its image size is a setting of `transfer`."""
+    from allmlp.config import override
+    from allmlp.recipes import RECIPES
+    from allmlp.training import stored_run
+
+    run = None if resume is None or recipe is not None else stored_run(resume)
+    asked = run.recipe if run else named_recipe(recipe) if recipe is not None else RECIPES["photos64"]()
+    own = [one for one in given if one.partition("=")[0].strip() == "transfer.checkpoint"]
+    return override(asked, own).transfer.checkpoint is not None
 
 
 def named_recipe(recipe: str) -> "Recipe":
@@ -205,17 +228,17 @@ def named_recipe(recipe: str) -> "Recipe":
 
 def _choose(data: str, recipe: str | None, assignments: list[str]) -> "ChosenRecipe":
     """Return the resolved recipe; the data set, where it had to be opened to choose one; and why it was chosen."""
-    from allmlp.config import override
     from allmlp.recipes import recipe_for
+    from allmlp.training import with_settings
 
     if recipe is not None:
         # Before any file of the data is touched: a typing error must not cost the time that listing photos takes.
-        return override(named_recipe(recipe), assignments), None, ""
+        return with_settings(named_recipe(recipe), assignments), None, ""
     from allmlp.data import open_dataset
 
     dataset = open_dataset(data)
     chosen, reason = recipe_for(dataset)
-    return override(chosen, assignments), dataset, reason
+    return with_settings(chosen, assignments), dataset, reason
 
 
 def new_run_folder(name: str) -> Path:

@@ -22,7 +22,7 @@ from allmlp.data.batches import (
     split_batches,
 )
 from allmlp.data.check import check_photos
-from allmlp.data.datasets import DATASETS, NamedDataset, named_folder, open_dataset
+from allmlp.data.datasets import DATASETS, NamedDataset, is_here, lasting_source, named_folder, open_dataset
 from allmlp.data.decode import MAX_PHOTO_BYTES, decode
 from allmlp.data.download import download_dataset
 from allmlp.data.draws import sample_keys, uniforms
@@ -74,7 +74,9 @@ __all__ = [
     "evaluation_batches",
     "fitted_photos",
     "hold_out",
+    "is_here",
     "label_names",
+    "lasting_source",
     "list_folder",
     "mix_images",
     "mix_labels",

@@ -39,12 +39,13 @@ class BalancedOrder:
         members = self._members[number]
         positions = np.arange(self._num_taken(number, epoch), self._num_taken(number, epoch + 1))
         passes, places = np.divmod(positions, len(members))
-        indices = np.empty(len(positions), dtype=np.int64)
-        for one in np.unique(passes):
-            chosen = passes == one
-            order = epoch_order(self._seed, int(one), self._keys[members])
-            indices[chosen] = members[order][places[chosen]]
-        return indices, passes
+        # Passes follow each other: cut between them, as looking for each among all would take ages for a rare class.
+        cuts = np.flatnonzero(np.diff(passes)) + 1
+        taken = [
+            members[epoch_order(self._seed, int(passes[start]), self._keys[members])][part]
+            for start, part in zip((0, *cuts), np.split(places, cuts), strict=True)
+        ]
+        return np.concatenate(taken), passes
 
     def _num_taken(self, number: int, epoch: int) -> int:
         """Return how many samples of a class all epochs before this one take."""

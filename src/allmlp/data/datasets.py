@@ -1,6 +1,7 @@
 """The one way in: a folder, a zip, Parquet, a CSV or a named data set becomes an `ImageDataset`."""
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,17 @@ from allmlp.data.wording import printable
 from allmlp.downloads import downloads_directory
 from allmlp.errors import DataError, did_you_mean
 
-__all__ = ["DATASETS", "ImageDataset", "NamedDataset", "Split", "hold_out", "named_folder", "open_dataset"]
+__all__ = [
+    "DATASETS",
+    "ImageDataset",
+    "NamedDataset",
+    "Split",
+    "hold_out",
+    "is_here",
+    "lasting_source",
+    "named_folder",
+    "open_dataset",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +57,7 @@ class NamedDataset:
     by_hand: str = ""
 
 
-def _clothing(source: str, _: Path) -> ImageDataset:
-    folder = Path(str(resources.files("allmlp.data"))) / "samples" / "clothing"
+def _clothing(source: str, folder: Path) -> ImageDataset:
     return open_parquet(source, [folder / "train.parquet", folder / "test.parquet"])
 
 
@@ -121,7 +131,7 @@ def open_dataset(source: str | Path) -> ImageDataset:
     Raises:
         DataError: nothing there, no layout that is known, or labels and classes that cannot be used.
     """
-    if isinstance(source, str) and source.partition(":")[0] in DATASETS:
+    if isinstance(source, str) and _is_name(source):
         return _open_named(source)
     if not str(source):  # to Path, this is the current folder
         raise DataError(
@@ -137,17 +147,33 @@ def open_dataset(source: str | Path) -> ImageDataset:
         raise DataError(_not_found(path))
     if is_folder:
         files = _parquet_files(path)
-        return open_parquet(str(path), files) if files else open_folder(path)
+        dataset = open_parquet(str(path), files) if files else open_folder(path)
+        return dataclasses.replace(dataset, source=_unlike_a_name(path), folder=path)
     if not path.is_file():
         raise DataError(f"{printable(path)}: this is neither a file nor a folder.\n{LAYOUTS}")
-    return _open_file(path)
+    return dataclasses.replace(_open_file(path), source=_unlike_a_name(path))
+
+
+def lasting_source(dataset: ImageDataset) -> str:
+    """Return what opens a data set from any folder: a name stays, a path becomes absolute."""
+    path = Path(dataset.source)
+    return dataset.source if _is_name(dataset.source) or not path.exists() else str(path.absolute())
+
+
+def _is_name(source: str) -> bool:
+    return source.partition(":")[0] in DATASETS
+
+
+def _unlike_a_name(path: Path) -> str:
+    """Return the text of a path, with the "./" that a Path has lost where it could be taken for a named data set."""
+    return f".{os.sep}{path}" if _is_name(str(path)) else str(path)
 
 
 def named_folder(source: str) -> Path:
     """Return where a named data set, "name" or "name:FOLDER", lies or would lie.
 
     Raises:
-        DataError: no folder, or one for a data set that comes with allmlp.
+        DataError: no folder, one for a data set that comes with allmlp, or one that cannot be.
     """
     name, colon, folder = source.partition(":")
     named = DATASETS[name]
@@ -156,9 +182,37 @@ def named_folder(source: str) -> Path:
         raise DataError(
             f"{printable(source)}: {what}. Expected {name}{' or ' + name + ':FOLDER' if named.folder else ''}."
         )
-    above = os.environ.get("ALLMLP_DATA")
-    root = Path(folder or above or downloads_directory() / "datasets").expanduser().absolute()
-    return root if (root / named.marker).exists() and not (root / named.folder).exists() else root / named.folder
+    if not named.folder:
+        return Path(str(resources.files("allmlp.data"))) / "samples" / name
+    above = Path(folder or os.environ.get("ALLMLP_DATA") or downloads_directory() / "datasets")
+    given = printable(source) if folder else f"{name} (ALLMLP_DATA={printable(above)})"
+    try:
+        root = above.expanduser().absolute()
+        if root.exists() and not root.is_dir():
+            raise DataError(f"{given}: {printable(root)} is a file; expected the folder that holds {named.folder}.")
+        is_itself = _has(root, named.marker) and not _has(root, named.folder)
+    except (OSError, RuntimeError) as error:  # a name too long, a folder that may not be entered, no such user behind ~
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{given}: that folder cannot be used ({reason}). Name another one.") from error
+    return root if is_itself else root / named.folder
+
+
+def is_here(source: str) -> bool:
+    """Whether a named data set, "name" or "name:FOLDER", has been put where it belongs.
+
+    Raises:
+        DataError: as `named_folder`.
+    """
+    return _has(named_folder(source), DATASETS[source.partition(":")[0]].marker)
+
+
+def _has(folder: Path, name: str) -> bool:
+    """Whether something of a name lies in a folder. Unlike Path.exists it says so when nobody may look."""
+    try:
+        (folder / name).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _open_named(source: str) -> ImageDataset:
@@ -168,7 +222,7 @@ def _open_named(source: str) -> ImageDataset:
         return named.open(source, place)
     if not place.is_dir():
         raise DataError(_not_here(source, name, named, place))
-    return named.open(f"{name}:{place}", place)
+    return dataclasses.replace(named.open(f"{name}:{place}", place), folder=place)
 
 
 def _not_here(source: str, name: str, named: NamedDataset, place: Path) -> str:

@@ -111,18 +111,15 @@ def draw_distortions(augmentation: Augmentation, draws: NDArray[np.float64]) -> 
     return Distortions(operations, signs, layers[:, :, 2:], augmentation.rand_augment_magnitude / 10.0)
 
 
-def distort(photos: NDArray[np.uint8], distortions: Distortions | None, *, num_workers: int = 0) -> NDArray[np.uint8]:
+def distort(photos: NDArray[np.uint8], distortions: Distortions, *, num_workers: int = 0) -> NDArray[np.uint8]:
     """Return (B, H, W, 3) RGB photos after their operations, computed in `num_workers` threads (0: in the calling one)."""
-    if distortions is None:
-        return photos
-    chosen = distortions
 
     def through_all(index: int) -> NDArray[np.uint8]:
         image = Image.fromarray(photos[index])
         for operation, sign, place in zip(
-            chosen.operations[index], chosen.signs[index], chosen.places[index], strict=True
+            distortions.operations[index], distortions.signs[index], distortions.places[index], strict=True
         ):
-            image = _through(image, OPERATIONS[operation], chosen.level, float(sign), place)
+            image = _through(image, OPERATIONS[operation], distortions.level, float(sign), place)
         return np.asarray(image)
 
     return np.stack(list(in_order(through_all, range(len(photos)), num_workers)))

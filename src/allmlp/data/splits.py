@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
@@ -88,14 +89,16 @@ class ImageDataset:
 
     `class_names` are sorted, by number where every name is one, whatever the kind of source: the same photos give the
     same labels as a folder, a zip, Parquet or CSV. Labels in a Parquet file are mapped by name; match classes by name
-    everywhere. `splits` has keys among "train", "validation" and "test". `notes` tell the user what was left out or
-    decided; each is one line.
+    everywhere. `splits` has keys among "train", "validation" and "test". `source` is what `open_dataset` takes to open it
+    again, where that has opened it. `notes` tell the user what was left out or decided; each is one line. `folder` is the
+    one that everything lies in; None for a file, and for what comes with allmlp.
     """
 
     class_names: tuple[str, ...]
     splits: Mapping[str, Split]
     source: str
     notes: tuple[str, ...] = ()
+    folder: Path | None = None
 
 
 def hold_out(dataset: ImageDataset, *, fraction: float, seed: int) -> ImageDataset:

@@ -9,7 +9,7 @@ from allmlp.data import ImageDataset, decode
 from allmlp.errors import DataError
 from allmlp.recipes.small import cifar10, photos64, photos128
 from allmlp.recipes.transfer import finetune
-from allmlp.training import Recipe
+from allmlp.training import Recipe, num_training_photos
 
 __all__ = ["finetune_for", "recipe_for"]
 
@@ -28,7 +28,7 @@ def finetune_for(dataset: ImageDataset) -> tuple[Recipe, str]:
     Raises:
         DataError: there is no train split.
     """
-    num_photos = _num_training_photos(dataset)
+    num_photos = num_training_photos(dataset)
     recipe = finetune()
     seen = min(max(num_photos * recipe.num_epochs, _MIN_PHOTOS_SEEN_AGAIN), max(_MAX_PHOTOS_SEEN_AGAIN, num_photos))
     epochs = max(1, round(seen / num_photos))
@@ -44,7 +44,7 @@ def recipe_for(dataset: ImageDataset) -> tuple[Recipe, str]:
     Raises:
         DataError: there is no train split.
     """
-    num_photos = _num_training_photos(dataset)
+    num_photos = num_training_photos(dataset)
     split = dataset.splits["train"]
     sides = []
     for index in np.unique(np.linspace(0, num_photos - 1, 32).astype(int)):
@@ -60,9 +60,3 @@ def recipe_for(dataset: ImageDataset) -> tuple[Recipe, str]:
     seen = min(max(num_photos * recipe.num_epochs, _MIN_PHOTOS_SEEN), max(_MAX_PHOTOS_SEEN, num_photos))
     recipe = dataclasses.replace(recipe, num_epochs=max(1, round(seen / num_photos)), max_minutes=None)
     return recipe, f"recipe {recipe.name}: {num_photos:,} training photos with a short side of about {side} pixels"
-
-
-def _num_training_photos(dataset: ImageDataset) -> int:
-    if "train" not in dataset.splits:
-        raise DataError(f"{dataset.source}: there is no train split; found {', '.join(dataset.splits)}.")
-    return len(dataset.splits["train"])

@@ -79,8 +79,8 @@ def cifar10() -> Recipe:
 def photos64() -> Recipe:
     """The demo's Mixer for few or small photos of your own, at 64 pixels.
 
-    Command: `allmlp train PHOTOS --recipe photos64`. `allmlp train` chooses it for photos of up to 96 pixels or for
-        less than 2,000 of any size, and sets the epochs by their number.
+    Command: `allmlp train PHOTOS --recipe photos64`. `allmlp train` chooses it for photos of 49 to 96 pixels (below
+        that it chooses cifar10) or for less than 2,000 larger ones, and sets the epochs by their number.
     Expected: as the demo on 1,000 photos; more photos, more right. Not measured on other data.
     Cost: the demo's for each photo seen.
     Source: the demo's settings.

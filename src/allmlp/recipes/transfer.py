@@ -30,6 +30,7 @@ def finetune() -> Recipe:
         name="finetune",
         model=dataclasses.replace(starter().model, stochastic_depth=0.1),
         num_epochs=20,
+        data=DataConfig(interpolation=None),
         augmentation=dataclasses.replace(recipe.augmentation, color_jitter=0.3, hue_jitter=0.05, mix_probability=0.5),
         optimizer=OptimizerConfig(name="adamw", learning_rate=3e-3, weight_decay=0.05),
         transfer=TransferConfig(checkpoint="starter", layer_decay=0.8),

@@ -110,9 +110,21 @@ def _training(summary: RunSummary) -> str:
     epochs = "1 epoch" if last["epoch"] == 1 else f"{last['epoch']:g} epochs"
     note = (
         f"{epochs} in {duration(last.get('seconds', math.nan))}{speed}. The training loss is of augmented photos, with "
-        "label smoothing and mixing where the recipe asks for them, so it may lie above the validation loss."
+        f"label smoothing and mixing where the recipe asks for them, {_losses_compared(summary)}"
     )
     return card("Training", f'<div class="panels">{panels}</div>{_epochs(summary)}', identifier="training", note=note)
+
+
+def _losses_compared(summary: RunSummary) -> str:
+    """Return how the two losses stand to each other: that of validation is always the plain softmax cross-entropy."""
+    other = []
+    if summary.recipe.get("loss") == "sigmoid":
+        other.append("a sigmoid cross-entropy, summed over the classes")
+    if summary.recipe.get("class_weights") == "balanced":
+        other.append("weighted by class")
+    if not other:
+        return "so it may lie above the validation loss."
+    return f"and {', and '.join(other)}; the validation loss is the plain softmax one, so the two cannot be compared."
 
 
 def _described(panel: str, summary: RunSummary) -> str:

@@ -117,7 +117,7 @@ PANELS: Mapping[str, Callable[[Axes, RunSummary, Theme], None]] = {
 
 
 def learning_rates_plot(points: Sequence[tuple[float, float]]) -> bytes:
-    """Draw validation top-1 over the learning rate, (rate, share) each in any order; a PNG file."""
+    """Draw validation top-1 over the learning rate, (rate, share) each in any order, at least one; a PNG file."""
     figure = _figure(4.2, 3.0, LIGHT)
     axes = figure.subplots()
     _style(axes, "Validation top-1", LIGHT)

@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 
 import allmlp
+from allmlp.checkpoints import Checkpoint
 from allmlp.config import to_dict
 from allmlp.data import ImageDataset, Split, printable
 from allmlp.errors import ConfigError
@@ -19,15 +20,21 @@ from allmlp.training.ranks import Ranks
 from allmlp.training.recipe import Recipe
 from allmlp.training.resume import StoredRun
 
-__all__ = ["check_alike", "facts_of"]
+__all__ = ["check_alike", "facts_of", "weights_of"]
 
 _MAX_SHOWN = 20
 
 
-def facts_of(recipe: Recipe, dataset: ImageDataset, path: Path, stored: StoredRun | None) -> dict[str, str]:
-    """Return what decides a run, as text by name, `recipe` and `dataset` being resolved."""
+def facts_of(
+    recipe: Recipe, dataset: ImageDataset, path: Path, stored: StoredRun | None, checkpoint: Checkpoint | None
+) -> dict[str, str]:
+    """Return what decides a run, as text by name.
+
+    `recipe` and `dataset` are resolved; `checkpoint` is what a new run begins with.
+    """
     facts = {f"recipe: {name}": str(value) for name, value in _flat(to_dict(recipe), "").items()}
     facts |= {f"photos: {name}": _photos(split) for name, split in dataset.splits.items()}
+    facts |= {} if checkpoint is None else weights_of(checkpoint)
     facts["classes"] = ", ".join(map(printable, dataset.class_names))
     facts["run folder"] = f"{path.name} ({'not begun' if stored is None else 'begun'})"
     facts |= {"Python": platform.python_version(), "torch": torch.__version__, "numpy": numpy.__version__}
@@ -65,6 +72,14 @@ def _photos(split: Split) -> str:
     digest = hashlib.sha256("\0".join(split.identities).encode("utf-8", "surrogateescape"))
     digest.update(split.labels.astype("<i8").tobytes())
     return f"{len(split):,}, names and labels {digest.hexdigest()[:12]}"
+
+
+def weights_of(checkpoint: Checkpoint) -> dict[str, str]:
+    """Return the fact of a checkpoint's weights: a digest."""
+    digest = hashlib.sha256()
+    for name, value in sorted(checkpoint.weights.items()):
+        digest.update(name.encode() + value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return {"weights that it begins with": digest.hexdigest()[:12]}
 
 
 def _code() -> str:

@@ -63,7 +63,7 @@ def augmented_images(
         torch.from_numpy(raw.sizes),
         crops,
         image_size=image_size,
-        interpolation=data.interpolation,
+        interpolation=data.preprocessing(image_size).interpolation,
         **scale,
     )
     distortions = draw_distortions(augmentation, draws["distortion"])

@@ -107,7 +107,8 @@ class Feed:
         self._photos = TrainingPhotos(
             split,
             image_size=recipe.model.image_size,
-            fit=recipe.data.fit,
+            # An inception crop is a part of the photo itself, of which squashing would change the shape before it is measured.
+            fit="crop" if recipe.augmentation.crop == "inception" else recipe.data.fit,
             kept_scale=_kept_scale(recipe),
             num_workers=self._num_workers,
         )

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 from allmlp.data import ImageDataset
+from allmlp.errors import DivergedError
 from allmlp.training.course import Course
 from allmlp.training.finish import TrainResult, finish
 from allmlp.training.prepare import prepare
@@ -43,6 +44,7 @@ def train(
     Raises:
         ConfigError: a used folder, or one among the photos; an impossible value; a device that is not there; a recipe
             that is not the run's.
+        DivergedError: a loss that is not finite, unless the recipe skips such steps.
         DataError: photos that cannot be used, all of them named, before anything is written; other photos than the run's.
         ProcessLostError: of several processes one was killed or hangs.
         KeyboardInterrupt: after what was learned was saved.
@@ -105,6 +107,8 @@ def _loop(session: Session, state: TrainState, course: Course, stop: StopRequest
             session.keep(state, course)
         if not isinstance(cause, Stopped | KeyboardInterrupt):
             session.log(f"ended at step {state.step} by an error: {cause}")
+        if isinstance(cause, DivergedError):
+            session.run.write_divergence(cause)
         if cause is not error:
             raise cause from error
         raise

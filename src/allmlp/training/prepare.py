@@ -19,13 +19,13 @@ from allmlp.training.feed import Feed
 from allmlp.training.progress import Logged, Progress, Silence
 from allmlp.training.ranks import Ranks, join_ranks
 from allmlp.training.recipe import Recipe
-from allmlp.training.resume import StoredRun, check_same_photos, recipe_to_continue, stored_run
+from allmlp.training.resume import StoredRun, check_same_photos, recipe_to_continue, saved_split, stored_run
 from allmlp.training.run import RunDirectory, refuse_used_folder
 from allmlp.training.session import Session
 from allmlp.training.stopping import StopRequest
 from allmlp.training.transfer import adapted, first_checkpoint
 
-__all__ = ["prepare", "resolved"]
+__all__ = ["num_training_photos", "prepare", "resolved"]
 
 
 @contextlib.contextmanager
@@ -45,7 +45,8 @@ def prepare(
         with ranks.failing_together():
             stored = stored_run(path) if resume else None
             recipe, dataset, checkpoint = _checked(recipe, data, path, stored, ranks, logged, resume=resume)
-        check_alike(ranks, facts_of(recipe, dataset, path, stored))
+        if ranks.count > 1:
+            check_alike(ranks, facts_of(recipe, dataset, path, stored, checkpoint))
         with ranks.failing_together():
             _announce(recipe, dataset, checkpoint, ranks, logged)
             feed = Feed(recipe, dataset, ranks=ranks, progress=logged)
@@ -87,14 +88,41 @@ def _checked(
     else:
         recipe = recipe_to_continue(recipe, stored)
     dataset = data if isinstance(data, ImageDataset) else open_dataset(data)
-    _refuse_run_among_photos(path, Path(dataset.source))
+    _refuse_run_among_photos(path, dataset.folder)
+    is_divided = "validation" in dataset.splits
     dataset = hold_out(dataset, fraction=recipe.data.holdout, seed=recipe.seed)
-    if "train" not in dataset.splits:
-        raise DataError(f"{dataset.source}: there is no train split; found {', '.join(dataset.splits)}.")
+    num_training_photos(dataset)
     if stored is not None:
         check_same_photos(dataset, stored)
     recipe = resolved(recipe, dataset, torch.device(ranks.device).type)
-    return recipe, dataset, None if checkpoint is None else checkpoint.with_new_head(dataset.class_names)
+    if checkpoint is not None:
+        checkpoint = checkpoint.with_new_head(dataset.class_names, bias=recipe.head_bias)
+        if not is_divided:
+            dataset = dataclasses.replace(dataset, notes=(*dataset.notes, *_notes_on_seen(recipe, dataset)))
+    return recipe, dataset, checkpoint
+
+
+def _notes_on_seen(recipe: Recipe, dataset: ImageDataset) -> list[str]:
+    """Say how many of the photos held out the run was trained on that this one begins with: another seed held out others."""
+    source, held_out = str(recipe.transfer.checkpoint), dataset.splits["validation"].identities
+    number = len({*saved_split(source).get("train", ())}.intersection(held_out))
+    if not number:
+        return []
+    return [
+        f"{source} was trained on {number:,} of these {len(held_out):,}, by their names: expect too good a score. Its own seed "
+        "(--seed) holds out the same ones"
+    ]
+
+
+def num_training_photos(dataset: ImageDataset) -> int:
+    """Return how many photos there are to train on.
+
+    Raises:
+        DataError: there is no train split.
+    """
+    if "train" not in dataset.splits:
+        raise DataError(f"{dataset.source}: there is no train split; found {', '.join(dataset.splits)}.")
+    return len(dataset.splits["train"])
 
 
 def resolved(recipe: Recipe, dataset: ImageDataset, device: str) -> Recipe:
@@ -114,7 +142,7 @@ def resolved(recipe: Recipe, dataset: ImageDataset, device: str) -> Recipe:
         precision = "bfloat16" if has_bfloat16(device) else "float32"
     model = dataclasses.replace(recipe.model, num_classes=num_classes)
     recipe = dataclasses.replace(recipe, model=model, precision=precision)
-    return _with_epochs(recipe, num_photos=len(dataset.splits["train"]))
+    return _with_epochs(recipe, num_photos=num_training_photos(dataset))
 
 
 def _with_epochs(recipe: Recipe, *, num_photos: int) -> Recipe:
@@ -129,8 +157,8 @@ def _with_epochs(recipe: Recipe, *, num_photos: int) -> Recipe:
     return recipe
 
 
-def _refuse_run_among_photos(run: Path, photos: Path) -> None:
-    if photos.is_dir() and run.resolve().is_relative_to(photos.resolve()):
+def _refuse_run_among_photos(run: Path, photos: Path | None) -> None:
+    if photos is not None and run.resolve().is_relative_to(photos.resolve()):
         raise ConfigError(
             f"{run} lies inside the photos ({photos}): its pictures would become a class of theirs. "
             "Choose a folder outside with --out."

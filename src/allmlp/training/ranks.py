@@ -84,11 +84,6 @@ class Ranks:
         dist.broadcast_object_list(values, src=0)
         return values[0]
 
-    def wait_for_all(self) -> None:
-        """Return when all processes have come here."""
-        if self.count > 1:
-            dist.barrier()
-
     @contextlib.contextmanager
     def failing_together(self) -> Iterator[None]:
         """Run a block on all processes; what ends one ends all, with one message.

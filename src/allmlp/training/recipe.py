@@ -15,7 +15,8 @@ class DataConfig:
     """How photos reach the model.
 
     Attributes:
-        fit, crop_fraction, interpolation, mean, std: see `Preprocessing`; the image size is the model's.
+        fit, crop_fraction, interpolation, mean, std: see `Preprocessing`; the image size is the model's. An interpolation of
+            None is that of the checkpoint that training begins with, and bicubic where it begins with random weights.
         holdout: the share of each class's training photos that becomes validation when the data has none.
         storage: "memory" decodes each photo once and keeps it, "stream" decodes it in every epoch; "auto" keeps
             photos that take less than a quarter of the free memory. The results are the same, bit for bit.
@@ -24,7 +25,7 @@ class DataConfig:
 
     fit: Literal["crop", "squash", "pad"] = "crop"
     crop_fraction: float = 1.0
-    interpolation: Literal["bilinear", "bicubic"] = "bicubic"
+    interpolation: Literal["bilinear", "bicubic"] | None = "bicubic"
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     holdout: float = 0.1
@@ -43,7 +44,7 @@ class DataConfig:
             image_size=image_size,
             fit=self.fit,
             crop_fraction=self.crop_fraction,
-            interpolation=self.interpolation,
+            interpolation=self.interpolation or "bicubic",
             mean=self.mean,
             std=self.std,
         )
@@ -73,10 +74,12 @@ class OptimizerConfig:
     clip_norm: float | None = 1.0
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.learning_rate <= 1e3:
-            raise ConfigError(
-                f"optimizer.learning_rate is {self.learning_rate}; expected over 0 and at most 1000, usually 1e-4 to 1e-1."
-            )
+        for name in ("learning_rate", "adamw_learning_rate"):
+            rate = getattr(self, name)
+            if rate is not None and not 0.0 < rate <= 1e3:
+                raise ConfigError(
+                    f"optimizer.{name} is {rate}; expected over 0 and at most 1000, usually 1e-4 to 1e-1."
+                )
         if (self.adamw_learning_rate is not None) != (self.name == "muon"):
             raise ConfigError(
                 "optimizer.adamw_learning_rate belongs to optimizer.name=muon: "
@@ -87,7 +90,10 @@ class OptimizerConfig:
             or not 0.0 <= self.momentum < 1.0
             or not all(0.0 <= beta < 1.0 for beta in self.betas)
         ):
-            raise ConfigError("optimizer: weight_decay must not be negative; momentum and betas lie in [0, 1).")
+            raise ConfigError(
+                f"optimizer: weight_decay is {self.weight_decay}, momentum {self.momentum}, betas {self.betas}; expected a "
+                "weight_decay of 0 or more, and the others from 0 to under 1."
+            )
         if self.clip_norm is not None and self.clip_norm <= 0.0:
             raise ConfigError(f"optimizer.clip_norm is {self.clip_norm}; expected over 0, or none.")
         for owners, name, default in ((("sgd", "muon"), "momentum", 0.9), (("adamw", "muon"), "betas", (0.9, 0.999))):
@@ -116,7 +122,10 @@ class ScheduleConfig:
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.warmup < 1.0 or not 0.0 <= self.final_fraction <= 1.0:
-            raise ConfigError("schedule: warmup lies in [0, 1), final_fraction in [0, 1].")
+            raise ConfigError(
+                f"schedule: warmup is {self.warmup}, final_fraction {self.final_fraction}; expected a warmup from 0 to under 1 "
+                "and a final_fraction from 0 to 1."
+            )
         if self.warmup_steps is not None and self.warmup_steps < 0:
             raise ConfigError(f"schedule.warmup_steps is {self.warmup_steps}; expected 0 or more, or none.")
         if self.warmup_steps is not None and self.warmup != 0.05:
@@ -154,7 +163,7 @@ class TransferConfig:
     Attributes:
         checkpoint: what `load_checkpoint` takes, or "starter", the weights that come with allmlp; None begins with random
             weights. The Mixer and its pre-processing are then the checkpoint's: of the recipe's own model only dropout and
-            stochastic depth count, of its data not the mean, the standard deviation and the interpolation.
+            stochastic depth count, of its data neither the mean nor the standard deviation.
         image_size: (height, width) to train at; None is the checkpoint's. See `Checkpoint.at_resolution`.
         trained_blocks: only the last so many blocks are trained, with what follows them; 0 trains the classifier alone;
             None trains everything.
@@ -177,6 +186,11 @@ class TransferConfig:
             raise ConfigError(
                 f"transfer.layer_decay is {self.layer_decay}; expected over 0 and at most 1, such as 0.75."
             )
+        if self.trained_blocks == 0 and self.layer_decay != 1.0:
+            raise ConfigError(
+                f"transfer.layer_decay is {self.layer_decay}, but transfer.trained_blocks=0 trains the classifier alone, whose "
+                "rate it leaves as it is. Leave one of them out."
+            )
         for name in ("image_size", "trained_blocks"):
             if self.checkpoint is None and getattr(self, name) is not None:
                 raise ConfigError(
@@ -196,7 +210,8 @@ class Recipe:
         batch_size: the global batch.
         seed: of the initial weights, the held-out split, the order, the augmentation: an unsigned 32-bit number.
         loss: "softmax" or "sigmoid" cross-entropy.
-        head_bias: what the classifier's biases start from. -6.9 makes each of 1,000 classes 1/1000 probable under "sigmoid".
+        head_bias: what the classifier's biases start from, but for classes that a checkpoint has a row of. -6.9 makes each of
+            1,000 classes 1/1000 probable under "sigmoid".
         class_weights: "balanced" lets a photo of class k count n / (K n_k) in the loss, for n_k of n training photos.
         sampler: "balanced" shows every class equally often, in epochs of the same length; see `BalancedOrder`.
         num_steps: the steps of the run whatever the data; `num_epochs` is then what results. None: `num_epochs` decides.
@@ -205,13 +220,14 @@ class Recipe:
         precision: of the forward and backward pass; weights, gradients and optimizer stay float32. "auto" is bfloat16 on
             hardware that computes in it, else float32.
         accumulation: a step's batch is computed in so many parts, one after the other: as much less memory, the same step but
-            for rounding.
+            for rounding, and for dropout, whose masks are drawn part by part.
         on_nonfinite: what happens to a step whose loss or gradient is not finite: "stop" ends the run, "skip" leaves the
             step out and counts it. The weights are never touched by one.
         compile: torch.compile the model: half a minute or more at the start, less time a step.
         activation_checkpointing: see `MlpMixer`.
         sharded: each of several processes keeps a part of the weights, gradients and optimizer state (FSDP2), for Mixers that
-            do not fit otherwise; slower than each keeping them all. The same steps but for rounding; one process ignores it.
+            do not fit otherwise; slower than each keeping them all. The same steps but for rounding and dropout; one process
+            ignores it.
         saving: see `SavingConfig`.
         transfer: see `TransferConfig`.
         max_minutes: lower `num_epochs` at the start to what this machine trains in that time, measured on some steps.

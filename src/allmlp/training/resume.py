@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from allmlp.checkpoints import STARTER
 from allmlp.config import from_dict, to_dict
 from allmlp.data import ImageDataset, printable
-from allmlp.errors import ConfigError, DataError
+from allmlp.errors import CheckpointError, ConfigError, DataError
 from allmlp.model import MixerConfig
 from allmlp.training.recipe import Recipe
 from allmlp.training.transfer import is_same_source
 
-__all__ = ["StoredRun", "check_same_photos", "recipe_to_continue", "stored_run"]
+__all__ = ["StoredRun", "check_same_photos", "recipe_to_continue", "saved_split", "stored_run"]
 
 _MAX_SHOWN = 10
 _FREE = ("data.storage", "data.num_workers", "saving.", "on_nonfinite", "sharded")
@@ -28,12 +29,14 @@ class StoredRun:
         recipe: as resolved when it began.
         data: where its photos were then.
         is_finished: whether nothing is left to do.
+        is_diverged: whether it was ended by a loss that is not finite, and has not ended otherwise since.
     """
 
     path: Path
     recipe: Recipe
     data: str
     is_finished: bool
+    is_diverged: bool
 
 
 def stored_run(path: Path) -> StoredRun | None:
@@ -48,7 +51,9 @@ def stored_run(path: Path) -> StoredRun | None:
     data = _read(path / "data.json").get("source")
     if not isinstance(data, str):
         raise ConfigError(f"{path / 'data.json'}: it does not say where the photos are ({{'source': PATH}}).")
-    return StoredRun(path=path, recipe=recipe, data=data, is_finished=(path / "metrics.json").exists())
+    is_finished = (path / "metrics.json").exists()
+    is_diverged = not is_finished and (path / "diverged.json").exists()
+    return StoredRun(path=path, recipe=recipe, data=data, is_finished=is_finished, is_diverged=is_diverged)
 
 
 def recipe_to_continue(given: Recipe, run: StoredRun) -> Recipe:
@@ -84,7 +89,8 @@ def _begun_alike(given: Recipe, stored: Recipe) -> Recipe:
         return given
     ours = stored.model
     model = replace(ours, dropout=given.model.dropout, stochastic_depth=given.model.stochastic_depth)
-    data = replace(given.data, mean=stored.data.mean, std=stored.data.std, interpolation=stored.data.interpolation)
+    interpolation = given.data.interpolation or stored.data.interpolation
+    data = replace(given.data, mean=stored.data.mean, std=stored.data.std, interpolation=interpolation)
     return replace(given, model=model, data=data, transfer=replace(given.transfer, checkpoint=source))
 
 
@@ -111,6 +117,31 @@ def check_same_photos(dataset: ImageDataset, run: StoredRun) -> None:
             f"{run.path}: a run is continued with the photos that it began with. {printable(dataset.source)} differs:\n  "
             + "\n  ".join(problems)
         )
+
+
+def saved_split(source: str) -> Mapping[str, list[str]]:
+    """Return identities by split as the run kept them; nothing when the checkpoint is not in a run folder.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    checkpoint = Path(source)
+    if source == STARTER or not checkpoint.exists():  # or a name of `allmlp models`, a repository on the hub
+        return {}
+    folder = (checkpoint if checkpoint.is_dir() else checkpoint.parent).absolute()
+    # RUN, RUN/checkpoints or RUN/checkpoints/best. A run also has a recipe: another tool's split.json is not ours.
+    places = (folder, *(place.parent for place in (folder, folder.parent) if place.name == "checkpoints"))
+    paths = (place / "split.json" for place in places if (place / "recipe.json").is_file())
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        return {}
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        return {str(name): [str(identity) for identity in identities] for name, identities in saved.items()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise CheckpointError(
+            f"{path}: cannot be read as a run's split ({error}). Restore it, or delete it."
+        ) from error
 
 
 def _is_filled_in(key: str, stored: Any, given: Any, recipe: Recipe) -> bool:

@@ -15,8 +15,8 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from allmlp.config import to_dict
-from allmlp.data import ImageDataset
-from allmlp.errors import ConfigError
+from allmlp.data import ImageDataset, lasting_source
+from allmlp.errors import AllmlpError, ConfigError, DivergedError
 from allmlp.evaluation import Metrics
 from allmlp.files import remove_leftovers, write_json, write_text
 from allmlp.training.recipe import Recipe
@@ -117,8 +117,7 @@ class RunDirectory:
         write_text(self.path / "class_names.txt", "".join(f"{name}\n" for name in dataset.class_names))
         splits = {name: list(split.identities) for name, split in dataset.splits.items()}
         write_json(self.path / "split.json", splits)
-        source = Path(dataset.source)
-        write_json(self.path / "data.json", {"source": str(source.absolute() if source.exists() else dataset.source)})
+        write_json(self.path / "data.json", {"source": lasting_source(dataset)})
         write_json(self.path / "recipe.json", to_dict(recipe))  # last: a folder with a recipe can be continued
 
     def check_seen(self) -> None:
@@ -157,6 +156,12 @@ class RunDirectory:
     def _append(self, line: str) -> None:
         self._log += f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z {line}\n"
         write_text(self.path / _LOG_FILE, self._log)
+
+    def write_divergence(self, error: DivergedError) -> None:
+        """Write diverged.json, by which a grid that goes on knows the rate; a full disk must not hide the error."""
+        if self._is_writer:
+            with contextlib.suppress(AllmlpError):
+                write_json(self.path / "diverged.json", {"error": str(error)})
 
     def write_metrics(self, evaluations: Mapping[str, Metrics], *, facts: Mapping[str, Any]) -> None:
         """Write metrics.json: the run's figures and every evaluation of its best checkpoint."""

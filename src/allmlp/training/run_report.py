@@ -1,5 +1,6 @@
 """From a finished run to its report."""
 
+import contextlib
 import shlex
 
 import numpy as np
@@ -88,7 +89,8 @@ def _mistakes(dataset: ImageDataset, split: str, metrics: Metrics, feed: Feed) -
 
 def _training_sample(feed: Feed, recipe: Recipe) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """The first photos of the first step exactly as the model saw them, with their label shares."""
-    batch = next(feed.batches(first_step=0, num_steps=1))
+    with contextlib.closing(feed.batches(first_step=0, num_steps=1)) as batches:
+        batch = next(batches)
     pixels = batch.images[:_NUM_TRAINING_SAMPLES].cpu().numpy().transpose(0, 2, 3, 1)
     pixels = (pixels * np.array(recipe.data.std) + np.array(recipe.data.mean)) * 255.0
     captions = []

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from allmlp.checkpoints import Checkpoint, save_checkpoint
 from allmlp.data import ImageDataset
-from allmlp.errors import AllmlpError, CheckpointError
+from allmlp.errors import AllmlpError, CheckpointError, DivergedError
 from allmlp.provenance import environment
+from allmlp.training.agreement import check_alike, weights_of
 from allmlp.training.course import Course
 from allmlp.training.feed import Feed
 from allmlp.training.pace import affordable_epochs
@@ -106,14 +107,17 @@ class Session:
         checkpoint = self._checkpoint
         with self.ranks.failing_together():
             if checkpoint is None:  # killed before its first save
-                checkpoint = first_checkpoint(self.recipe.transfer, say=self.progress.message)
-                checkpoint = checkpoint.with_new_head(self.dataset.class_names)
+                checkpoint = first_checkpoint(self.recipe.transfer, say=self.progress.message).with_new_head(
+                    self.dataset.class_names, bias=self.recipe.head_bias
+                )
                 if adapted(self.recipe, checkpoint).model != self.recipe.model:
                     raise CheckpointError(
                         f"{self.recipe.transfer.checkpoint}: another Mixer than the one that {self.run.path} was begun with. "
                         "Begin a new run with --out."
                     )
-            state.begin_with(checkpoint.weights)
+        if self._checkpoint is None and self.ranks.count > 1:
+            check_alike(self.ranks, weights_of(checkpoint))
+        state.begin_with(checkpoint.weights)
         self._checkpoint = None  # its memory is not needed any more
 
     def _newest_save(self) -> State | None:
@@ -155,7 +159,7 @@ class Session:
         """Score the averaged weights, add a line to the results, and keep the weights where they are the best so far.
 
         Raises:
-            ConfigError: a value that is not finite has come into the state.
+            DivergedError: a value that is not finite has come into the state, or comes out of it.
         """
         with self.ranks.failing_together():
             state.check_finite()
@@ -164,7 +168,11 @@ class Session:
             self.agree(stop)
             stop.check()
 
-        metrics = self.feed.validate(state, check=check)
+        try:
+            metrics = self.feed.validate(state, check=check)
+        except CheckpointError as error:  # logits that are not finite, and the same ones on all processes
+            with self.ranks.failing_together():
+                raise DivergedError(f"Step {state.step}: {error}") from error
         ended = state.step == self._num_steps()
         factor = learning_rate_factor(self.recipe.schedule, step=state.step - 1, num_steps=self._num_steps())
         epoch = self.recipe.num_epochs if ended else self.feed.order.epochs_done(state.step)
@@ -199,7 +207,7 @@ class Session:
         """Save what continuing takes, in the background, and the weights as they are now, for use.
 
         Raises:
-            ConfigError: a value that is not finite has come into the state.
+            DivergedError: a value that is not finite has come into the state.
         """
         with self.ranks.failing_together():
             state.check_finite()

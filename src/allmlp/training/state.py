@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from allmlp.errors import CheckpointError, ConfigError
+from allmlp.errors import CheckpointError, DivergedError
 from allmlp.model import MlpMixer
 from allmlp.training.optimizer import Optimizer
 from allmlp.training.ranks import ONE_PROCESS, Ranks
@@ -91,12 +91,12 @@ class TrainState:
         """Check that all weights and whatever else is carried are finite: nothing else may be saved or scored.
 
         Raises:
-            ConfigError: some are not.
+            DivergedError: some are not.
         """
         names = self.not_finite()
         if names:
             shown = ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
-            raise ConfigError(
+            raise DivergedError(
                 f"NaN or infinity stands in {shown} at step {self.step}. None of it was saved: --resume goes on from the "
                 "newest save, which is sound. Where this comes again, begin a new run with a lower learning rate "
                 "(--set optimizer.learning_rate=) or clipped gradients (--set optimizer.clip_norm=1.0)."

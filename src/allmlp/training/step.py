@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from allmlp.errors import ConfigError
+from allmlp.errors import DivergedError
 from allmlp.training.feed import TrainingBatch
 from allmlp.training.loss import classification_loss
 from allmlp.training.ranks import ONE_PROCESS, Ranks
@@ -33,11 +33,11 @@ def update(
     the recipe skips such steps.
 
     Raises:
-        ConfigError: the loss or the gradient is not finite, and the recipe stops there; or the weights are not, which no
+        DivergedError: the loss or the gradient is not finite, and the recipe stops there; or the weights are not, which no
             later step can mend.
     """
     # Dropout draws from torch's generator: seeding it anew makes it, too, a function of (seed, step), and of the process,
-    # lest all drop the same in their parts of the batch.
+    # lest all drop the same in their parts of the batch. What is dropped so depends on how a batch is divided.
     torch.manual_seed((recipe.seed * 1_000_003 + state.step) * ranks.count + ranks.rank)
     state.optimizer.zero_grad()
     value = 0.0
@@ -72,10 +72,10 @@ def _not_finite(what: str, value: float, state: TrainState, recipe: Recipe, rank
         state.check_finite()
     with ranks.failing_together():
         if recipe.on_nonfinite == "stop":
-            raise ConfigError(
+            raise DivergedError(
                 f"The {what} became {value} at step {state.step + 1}; the weights before it are kept. "
                 f"Lower the learning rate (--set optimizer.learning_rate={recipe.optimizer.learning_rate / 3:.1g}), "
-                "clip gradients (--set optimizer.clip_norm=1.0), or leave such steps out (--on-nonfinite skip)."
+                "clip gradients (--set optimizer.clip_norm=1.0), or leave such steps out (--set on_nonfinite=skip)."
             )
     state.skip_step()
     return math.nan

@@ -6,10 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from allmlp.checkpoints import STARTER, Checkpoint, load_for_size
+from allmlp.config import override
 from allmlp.errors import ConfigError
 from allmlp.training.recipe import Recipe, TransferConfig
 
-__all__ = ["adapted", "first_checkpoint", "is_same_source", "learning_rate_scales"]
+__all__ = ["adapted", "as_begun", "first_checkpoint", "is_same_source", "learning_rate_scales", "with_settings"]
+
+# What a checkpoint decides of a recipe, beside the model; and what of the model it does not.
+_DECIDED = ("data.mean", "data.std")
+_FREE = ("model.dropout", "model.stochastic_depth", "model.num_classes")  # the last is compared with the photos
 
 
 def first_checkpoint(transfer: TransferConfig, *, say: Callable[[str], None]) -> Checkpoint:
@@ -42,10 +47,42 @@ def adapted(recipe: Recipe, checkpoint: Checkpoint) -> Recipe:
         stochastic_depth=recipe.model.stochastic_depth,
     )
     used = checkpoint.preprocessing
-    data = dataclasses.replace(recipe.data, mean=used.mean, std=used.std, interpolation=used.interpolation)
+    interpolation = recipe.data.interpolation or used.interpolation
+    data = dataclasses.replace(recipe.data, mean=used.mean, std=used.std, interpolation=interpolation)
     return dataclasses.replace(
         recipe, model=model, data=data, transfer=dataclasses.replace(recipe.transfer, checkpoint=source)
     )
+
+
+def with_settings(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
+    """Return a recipe with assignments such as "transfer.trained_blocks=2" applied; see `config.override`.
+
+    Raises:
+        ConfigError: as `override`; or settings that are the checkpoint's that training begins with, all of them at once.
+    """
+    changed = override(recipe, assignments)
+    if changed.transfer.checkpoint is None:
+        return changed
+    keys = dict.fromkeys(assignment.partition("=")[0].strip() for assignment in assignments)
+    without_effect = [key for key in keys if key in _DECIDED or (key.startswith("model.") and key not in _FREE)]
+    if without_effect:
+        raise ConfigError(
+            f"--set {', '.join(without_effect)}: training begins with a checkpoint ({changed.transfer.checkpoint}), which "
+            "decides that. Leave it out, or begin with random weights (allmlp train, by another recipe). Another image size is "
+            "set by --image-size or transfer.image_size."
+        )
+    return changed
+
+
+def as_begun(recipe: Recipe, *, say: Callable[[str], None]) -> Recipe:
+    """Return a recipe as a run would begin with it: with the Mixer and the pre-processing of its checkpoint, where it has one.
+
+    `say` takes lines for people.
+
+    Raises:
+        CheckpointError, ConfigError: as `first_checkpoint`.
+    """
+    return recipe if recipe.transfer.checkpoint is None else adapted(recipe, first_checkpoint(recipe.transfer, say=say))
 
 
 def is_same_source(given: str | None, stored: str | None) -> bool:

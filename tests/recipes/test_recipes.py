@@ -113,3 +113,8 @@ def test_a_recipe_written_in_python_is_checked_like_one_from_a_file(tmp_path):
     assert isinstance(recipe, Recipe)
     with pytest.raises(ConfigError, match="precision: 'fp16' is not one of auto, float32, bfloat16"):
         train(recipe, photos(tmp_path / "train.parquet", 22, 40), tmp_path / "run")
+
+
+@pytest.mark.parametrize("setting", ["trained_blocks=0", "trained_blocks=2", "layer_decay=1", "image_size=[96,64]"])
+def test_fine_tuning_takes_every_setting_of_what_is_transferred(setting):
+    assert override(RECIPES["finetune"](), [f"transfer.{setting}"]).transfer.checkpoint == "starter"

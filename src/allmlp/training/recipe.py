@@ -186,11 +186,6 @@ class TransferConfig:
             raise ConfigError(
                 f"transfer.layer_decay is {self.layer_decay}; expected over 0 and at most 1, such as 0.75."
             )
-        if self.trained_blocks == 0 and self.layer_decay != 1.0:
-            raise ConfigError(
-                f"transfer.layer_decay is {self.layer_decay}, but transfer.trained_blocks=0 trains the classifier alone, whose "
-                "rate it leaves as it is. Leave one of them out."
-            )
         for name in ("image_size", "trained_blocks"):
             if self.checkpoint is None and getattr(self, name) is not None:
                 raise ConfigError(

@@ -41,7 +41,7 @@ def trained(recipe, rates, dataset, folder, seed):
     """Train at each learning rate with one seed; return the figures of each."""
     recipe = dataclasses.replace(recipe, seed=seed)
     trials = train_grid(recipe, dataset, folder / f"seed-{seed}", rates, device="auto", progress=Silence(), resume=True)
-    return {trial.learning_rate: figures(trial.run) for trial in trials}
+    return {trial.learning_rate: figures(trial.run) for trial in trials if trial.top1 is not None}  # the rest diverged
 
 
 def figures(run):

@@ -183,9 +183,9 @@ def _announce(
             if checkpoint.source.startswith("trained by")
             else f"begins  with {checkpoint.source}"
         )
-    length = f"{recipe.num_epochs} epochs"
+    length = "1 epoch" if recipe.num_epochs == 1 else f"{recipe.num_epochs:,} epochs"
     if recipe.num_steps is not None:
-        length = f"{recipe.num_steps:,} steps (of {recipe.num_epochs:,} epochs)"
+        length = f"{recipe.num_steps:,} steps (of {length})"
     progress.message(
         f"recipe  {recipe.name}: {length}, batches of {recipe.batch_size}, {recipe.precision}"
         + (f", {ranks.count} processes" if ranks.count > 1 else "")

@@ -58,7 +58,8 @@ def finetune_paper() -> Recipe:
         Pets and Flowers ("Avg 5"). Untested at scale here.
     Cost: 100 epochs of the variant at 224 pixels.
     Source: the paper, section 3, which says neither the steps nor how training crops. 100 epochs are nearly the released code's
-        10,000 steps on CIFAR-10, its 500 warm-up steps a share of 0.05; random parts of a larger photo are BiT's (arXiv 1912.11370).
+        10,000 steps on CIFAR-10, its 500 warm-up steps a share of 0.05; random parts of a larger photo are BiT's (arXiv
+        1912.11370).
     """
     return Recipe(
         name="finetune_paper",

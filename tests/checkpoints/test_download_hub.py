@@ -333,7 +333,7 @@ def test_without_a_network_one_message_comes_at_once(name, tmp_path):
 @pytest.mark.slow  # huggingface_hub tries for half a minute
 def test_a_hub_in_trouble_or_out_of_reach_is_told(name, tmp_path):
     with HubServer(faults=Faults(status=500)) as server:
-        assert "answered 500" in ask_once(server, tmp_path, name)
+        assert f"answered 500 to /{name}/resolve/main/" in ask_once(server, tmp_path, name)
         nowhere = server.url
     message = ask_once(server, tmp_path, name)
     assert f"could not be reached at {nowhere}: " in message

@@ -70,13 +70,16 @@ def test_convert_keeps_it_or_says_that_it_cannot(mended, saved_checkpoint, tmp_p
     assert not any("temperature" in line for line in FORMATS["google"].lost(load_checkpoint(saved_checkpoint)))
 
 
-def test_timms_form_says_so_and_a_card_tells_it(checkpoint_of_timms_shape):
+def test_timms_form_cannot_hold_it_and_its_card_does_not_claim_so(checkpoint_of_timms_shape):
     (line,) = (one for one in FORMATS["timm"].lost(checkpoint_of_timms_shape) if "temperature" in one)
     assert line.startswith("The temperature, 0.75: ")
-    card = model_card_text(
-        checkpoint_of_timms_shape, repository="a/b", revision="main", form="timm", license_id=None, evaluations=[]
-    )
-    assert "| temperature of probabilities | 0.75 |" in card
+    cards = [
+        model_card_text(
+            checkpoint_of_timms_shape, repository="a/b", revision="main", form=form, license_id=None, evaluations=[]
+        )
+        for form in ("allmlp", "timm")
+    ]
+    assert ["| temperature of probabilities | 0.75 |" in card for card in cards] == [True, False]
 
 
 @pytest.fixture

@@ -124,7 +124,7 @@ def alone(place: Path) -> Path:
     [
         (2, "adamw"),
         pytest.param(4, "adamw", marks=pytest.mark.slow),
-        (2, "accumulating"),
+        pytest.param(2, "accumulating", marks=pytest.mark.slow),
         (2, "sharded_in_parts"),
         pytest.param(4, "sharded", marks=pytest.mark.slow),
     ],
@@ -144,6 +144,7 @@ def test_a_divided_optimizer_of_another_kind_steps_alike(place: Path) -> None:
     np.testing.assert_allclose(losses(runs[0]), losses(runs[1]), rtol=1e-5)
 
 
+@pytest.mark.slow  # its like is among the samples of tests/reliability/test_ranks_matrix.py
 def test_what_was_saved_divided_goes_on_whole_and_the_other_way_round(place: Path, alone: Path) -> None:
     options = ("train", "photos", "--resume", "divided", "--recipe")
     stopped = start(place, 2, "20", "SIGTERM", *options, "my_recipes:sharded", script="at_a_step.py")
@@ -158,6 +159,7 @@ def test_what_was_saved_divided_goes_on_whole_and_the_other_way_round(place: Pat
     np.testing.assert_allclose(losses(place / "divided"), losses(alone), rtol=1e-5)
 
 
+@pytest.mark.slow  # its like is among the samples of tests/reliability/test_ranks_matrix.py
 def test_a_run_goes_on_with_another_number_of_processes(place: Path, alone: Path) -> None:
     options = ("train", "photos", "--recipe", "my_recipes:adamw", "--resume", "changing")
     stopped = start(place, 2, "20", "SIGTERM", *options, script="at_a_step.py")
@@ -184,6 +186,7 @@ def test_a_signal_to_one_process_stops_all_at_one_step_with_one_save(place: Path
     assert f"exitcode  : {128 + signal.SIGTERM}" in done.stderr  # torchrun's report of the process
 
 
+@pytest.mark.slow  # its like is among the samples of tests/reliability/test_ranks_matrix.py
 def test_a_killed_process_is_brought_back_to_the_same_result(place: Path) -> None:
     options = ("train", "photos", "--recipe", "my_recipes:adamw", "--resume")
     done = start(place, 2, "22", "SIGKILL", *options, "killed", script="at_a_step.py", restarts=1)

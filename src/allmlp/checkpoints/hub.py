@@ -229,7 +229,7 @@ def _explained(error: Exception, revision: str | None) -> str:
             said = f" ({_without_secrets(root.server_message)})" if root.server_message else ""
             if status in (401, 403):
                 return f"{where} refused: {status}{said}. The token may be wrong or lack the right. {LOG_IN}"
-            return f"{where} answered {status}{said}. Try again later."
+            return f"{where} answered {status} to {root.response.url.path}{said}. Try again later."
         case errors.LocalEntryNotFoundError() | errors.OfflineModeIsEnabled() if is_offline():
             return (
                 "not in the hub's cache, and HF_HUB_OFFLINE or ALLMLP_OFFLINE forbids to download it. Unset it, or copy "

@@ -1,3 +1,4 @@
+import signal
 import subprocess
 import sys
 import time
@@ -121,6 +122,29 @@ def test_a_bug_keeps_its_traceback_and_exits_1():
     assert outcome.returncode == 1
     assert outcome.stderr.startswith("Traceback (most recent call last)")
     assert outcome.stderr.endswith("ZeroDivisionError: our bug\n")
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["recipes"], 0), (["train", "nowhere"], 3)])
+def test_one_of_several_processes_ends_whatever_torchs_threads_still_do(arguments, code, monkeypatch):
+    """Alone it is aborted: a thread of torch's that wants the interpreter back while that goes down ends the process."""
+    program = (
+        "import threading, torch\n"
+        "from allmlp.cli.main import main\n"
+        "def work(numbers=torch.ones(200, 200)):\n"
+        "    while True:\n"
+        "        numbers @ numbers\n"
+        "threading.Thread(target=work, daemon=True).start()\n"
+        f"main({arguments})\n"
+    )
+    aborted = run_python(program)
+    assert aborted.returncode == -signal.SIGABRT
+    assert aborted.stderr.endswith("terminate called without an active exception\n")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("PYTHONUNBUFFERED", "")
+    outcome = run_python(program)
+    assert outcome.returncode == code, outcome.stderr
+    assert outcome.stdout == aborted.stdout  # nothing that was said is lost
+    assert outcome.stderr + "terminate called without an active exception\n" == aborted.stderr
 
 
 def test_python_dash_m_is_the_same_program():

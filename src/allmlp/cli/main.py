@@ -1,5 +1,7 @@
 """`allmlp`: its commands, and how errors become exit codes."""
 
+import atexit
+import contextlib
 import io
 import os
 import sys
@@ -59,6 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     the training was lost, 130 and 143 on signals, 141 when nobody reads the output any more (`| head`); anything
     unexpected keeps its traceback and exits 1.
     """
+    ended_with: list[int] = []
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        atexit.register(_leave, ended_with)  # the first that is registered is the last that runs
     for stream in (sys.stdout, sys.stderr):
         # An old terminal's encoding lacks a character: show its escape rather than fail at the end of a long run.
         if isinstance(stream, io.TextIOWrapper):
@@ -70,7 +75,22 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except BrokenPipeError:
         _drop_output()
         code = _READER_LEFT
+    if isinstance(code, int):
+        ended_with.append(code)
     sys.exit(code)
+
+
+def _leave(ended_with: list[int]) -> None:
+    """End one of several processes without taking the interpreter down.
+
+    Threads of torch's process group outlive it where anything still refers to it, as caches of torch's do. One that lets go of
+    a tensor while the interpreter goes down aborts the process, whose work was done (torch 2.14, gloo; pytorch issue 190489).
+    """
+    if ended_with:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, full, or none
+                stream.flush()
+        os._exit(ended_with[0])
 
 
 def _run(arguments: Sequence[str] | None) -> str | int | None:

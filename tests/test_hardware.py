@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from allmlp.errors import ConfigError
-from allmlp.hardware import choose_device, describe_device, has_bfloat16
+from allmlp.hardware import choose_device, describe_device, is_bfloat16_faster
 
 
 def test_auto_takes_a_device_that_torch_has():
@@ -31,5 +31,22 @@ def test_an_unknown_device_names_the_nearest():
 
 @pytest.mark.skipif(not Path("/proc/cpuinfo").exists() or sys.platform != "linux", reason="needs Linux")
 def test_bfloat16_is_found_as_the_kernel_lists_it():
-    flags = set(Path("/proc/cpuinfo").read_text().split())
-    assert has_bfloat16("cpu") == bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+    listed = Path("/proc/cpuinfo").read_text()
+    faster = {"amx_bf16", "bf16"} if "GenuineIntel" in listed else {"amx_bf16", "bf16", "avx512_bf16"}
+    assert is_bfloat16_faster("cpu") == bool(set(listed.split()) & faster)
+
+
+@pytest.mark.parametrize(
+    ("processor", "flags", "expected"),
+    [
+        ("AMD EPYC", ["avx512_bf16"], True),
+        ("Intel Xeon", ["avx512_bf16"], False),
+        ("Intel Xeon", ["avx512_bf16", "amx_bf16"], True),
+        ("AMD EPYC", ["avx512_f"], False),
+        ("Neoverse V1", ["bf16"], True),
+    ],
+)
+def test_an_instruction_that_is_no_faster_than_float32_is_not_chosen(processor, flags, expected, monkeypatch):
+    features = {"cpu_name": processor, "avx512_bf16": False, "amx_bf16": False} | dict.fromkeys(flags, True)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features)
+    assert is_bfloat16_faster("cpu") == expected

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 
 from allmlp import Checkpoint, MlpMixer, Preprocessing, load_checkpoint, open_dataset
 from allmlp.data import fitted_photos
-from allmlp.hardware import has_bfloat16
+from allmlp.hardware import is_bfloat16_faster
 from allmlp.provenance import record
 
 RESULT = Path(__file__).parent / "results" / "resolution.json"
@@ -162,7 +162,7 @@ def fine_tune(model, checkpoint, photos, size):
             images = photos.images(photos.train[chunk], checkpoint, size)
             flipped = torch.rand(len(images), generator=generator) < 0.5
             images[flipped] = images[flipped].flip(-1)
-            with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16("cpu")):
+            with torch.autocast("cpu", torch.bfloat16, enabled=is_bfloat16_faster("cpu")):
                 loss = F.cross_entropy(model(images), torch.from_numpy(photos.train_labels[chunk]))
             optimizer.zero_grad()
             loss.backward()

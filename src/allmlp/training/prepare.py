@@ -12,7 +12,7 @@ from allmlp.checkpoints import Checkpoint
 from allmlp.config import from_dict, to_dict
 from allmlp.data import ImageDataset, hold_out, open_dataset
 from allmlp.errors import ConfigError, DataError
-from allmlp.hardware import choose_device, has_bfloat16, reuse_freed_memory
+from allmlp.hardware import choose_device, is_bfloat16_faster, reuse_freed_memory
 from allmlp.model import MixerConfig, num_parameters
 from allmlp.training.agreement import check_alike, facts_of
 from allmlp.training.feed import Feed
@@ -139,7 +139,7 @@ def resolved(recipe: Recipe, dataset: ImageDataset, device: str) -> Recipe:
         )
     precision = recipe.precision
     if precision == "auto":
-        precision = "bfloat16" if has_bfloat16(device) else "float32"
+        precision = "bfloat16" if is_bfloat16_faster(device) else "float32"
     model = dataclasses.replace(recipe.model, num_classes=num_classes)
     recipe = dataclasses.replace(recipe, model=model, precision=precision)
     return _with_epochs(recipe, num_photos=num_training_photos(dataset))

@@ -30,13 +30,18 @@ def percent(figures):
 def clothing():
     result = read("experiments/clothing/results/clothing.json")
     mixer, ridge = result["mixer"], read("experiments/clothing/results/ridge.json")
+    transfer = read("experiments/transfer/results/clothing.json")
+    tuned = transfer["arms"]["ours"]
     return (
         "Clothing, 10 classes, 900 training photos of 64 × 64 pixels, 372 test photos:\n\n"
         "| | test top-1 % | balanced accuracy % | minutes |\n|---|---|---|---|\n"
+        f"| Mixer fine-tuned from `starter`, recipe `finetune`, {transfer['num_epochs']} epochs, {tuned['top1']['n']} seeds "
+        f"| {percent(tuned['top1'])} | {percent(tuned['balanced_accuracy'])} | {tuned['minutes']['mean']:.1f} |\n"
         f"| Mixer from scratch, recipe `demo`, {mixer['num_epochs']} epochs, {mixer['top1']['n']} seeds (mean ± std) "
         f"| {percent(mixer['top1'])} | {percent(mixer['balanced_accuracy'])} | {mixer['minutes']['mean']:.1f} |\n"
         f"| ridge regression on the pixels of all 1,000, regularisation cross-validated "
         f"| {100 * ridge['top1']:.1f} | {100 * ridge['balanced_accuracy']:.1f} | |\n\n"
+        + caption(transfer)
         + caption(result)
         + caption(ridge)
     )
@@ -46,17 +51,14 @@ def cifar10():
     result = read("experiments/cifar10/results/cifar10.json")
     rows = "".join(
         f"| {run['seed']} | {100 * run['top1']:.2f} | {run['num_epochs']} | {run['minutes']:.1f} "
-        f"| {run['images_per_second']:.0f} |\n"
+        f"| {run['images_per_second']:.0f} | {run['precision']} | {run['device']}, {run['commit']} |\n"
         for run in result["runs"]
     )
     return (
         "CIFAR-10, recipe `cifar10` (Mixer-nano: patches of 4, 8 blocks, C 128, D_S 64, D_C 512; 1.13 M parameters), "
-        f"bounded to {result['bound_minutes']:g} minutes, "
-        f"{result['runs'][0]['precision']}; on average {percent(result['top1'])} %:\n\n"
-        "| seed | test top-1 % | epochs | minutes | photos/s, validation included |\n|---|---|---|---|---|\n"
-        + rows
-        + "\n"
-        + caption(result)
+        f"bounded to {result['bound_minutes']:g} minutes; {result['top1']['n']} seeds: {percent(result['top1'])} %:\n\n"
+        "| seed | test top-1 % | epochs | minutes | photos/s, validation included | precision | machine, commit |\n"
+        f"|---|---|---|---|---|---|---|\n{rows}\n{caption(result)}"
     )
 
 
@@ -171,6 +173,51 @@ def balance():
     )
 
 
+def transfer():
+    results = [
+        (title, read(f"experiments/transfer/results/{name}.json"))
+        for title, name in (("the embedded clothing photos", "clothing"), ("Flowers-102", "flowers102"))
+    ]
+    text = "| | " + " | ".join(f"{title}: learning rate | test top-1 %" for title, _ in results) + " |\n"
+    text += "|---|" + "---|---|" * len(results) + "\n"
+    for key, first in results[0][1]["arms"].items():
+        cells = [
+            f"{arm['learning_rate']:g} | {percent(arm['top1'])}" for arm in (one["arms"][key] for _, one in results)
+        ]
+        text += f"| {first['title']} | {' | '.join(cells)} |\n"
+    cells = [f"| {percent(one['five_shot'])}" for _, one in results]
+    text += f"| linear classifier on the starter's frozen features, 5 photos a class, 3 draws | {' | '.join(cells)} |\n"
+    photos = "; ".join(
+        f"{title}: {one['num_photos']['train']:,} training photos in {one['num_classes']} classes, "
+        f"{one['num_photos']['test']:,} test photos, fine-tuning ahead by {100 * one['gain']:.1f} points"
+        for title, one in results
+    )
+    runs = results[0][1]["arms"]["ours"]["top1"]["n"]
+    captions = "".join(caption(one) for _, one in results)
+    return (
+        f"{results[0][1]['num_epochs']} epochs each, {runs} seeds (mean ± std), learning rates chosen on validation photos "
+        f"but for recipe `finetune`'s own. {photos}.\n\n{text}\n{captions}"
+    )
+
+
+def optimizers():
+    result = read("experiments/optimizers/results/optimizers.json")
+    text = "| optimizer | learning rate | epochs | passes | test top-1 % | minutes |\n|---|---|---|---|---|---|\n"
+    arms = sorted(result["arms"].items(), key=lambda item: -item[1]["top1"]["mean"])
+    for name, arm in arms:
+        text += (
+            f"| {name} | {arm['learning_rate']:.2g} | {arm['num_epochs']} | {arm['passes']:,} | {percent(arm['top1'])} "
+            f"| {arm['minutes']['mean']:.1f} |\n"
+        )
+    (first, best), (second, next_best) = arms[:2]
+    ahead = 100 * (best["top1"]["mean"] - next_best["top1"]["mean"])
+    return (
+        f"Mixer-nano on {result['photos']:,} photos of CIFAR-10, {best['top1']['n']} seeds (mean ± std), the learning rate "
+        f"chosen on held-out photos:\n\n{text}\nFor as many forward and backward passes, {first} is ahead of {second} by "
+        f"{ahead:.1f} points. {caption(result)}"
+    )
+
+
 def reliability():
     result = read("tests/reliability/results/reliability.json")
     groups = {}
@@ -227,7 +274,8 @@ def few_shot():
 TABLES = {
     "README.md": {"clothing": clothing, "cifar10": cifar10, "training_step": training_step, "feeding": feeding},
     "docs/training.md": {"rand_augment": rand_augment},
-    "docs/recipes.md": {"balance": balance},
+    "docs/recipes.md": {"balance": balance, "optimizers": optimizers},
+    "docs/transfer.md": {"transfer": transfer},
     "docs/weights.md": {"catalogue": catalogue, "resolution": resolution},
     "docs/evaluation.md": {"few_shot": few_shot},
     "docs/reliability.md": {"reliability": reliability},

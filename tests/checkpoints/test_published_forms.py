@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 from tests.reference.other_layouts import linen_name, pre_linen_name, timm_name
+from tests.reference.peak_memory import PEAK_MEMORY
 from timm.models.mlp_mixer import MlpMixer as TimmMixer
 from torch import Tensor, nn
 
@@ -127,17 +128,18 @@ def test_each_form_is_recognised_and_computes_what_its_code_computes(name: str, 
 
 
 def test_reading_b16_is_quick_and_takes_little_more_memory_than_the_file(tmp_path: Path) -> None:
-    """Under 1.5 s and 1.3 x the file's size, in both layouts."""
-    program = """
-import json, os, resource, sys, time
+    """Under 1.5 s of processor time, which other programs do not take, and 1.3 x the file's size, in both layouts."""
+    program = f"""
+{PEAK_MEMORY}
+import json, os, sys, time
 import torch
 from allmlp import load_checkpoint
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-start = time.perf_counter()
+before = peak_memory()
+start = time.process_time()
 checkpoint = load_checkpoint(sys.argv[1])
-seconds = time.perf_counter() - start
-grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-print(json.dumps({"seconds": seconds, "times": grown / os.path.getsize(sys.argv[1])}))
+seconds = time.process_time() - start
+grown = peak_memory() - before
+print(json.dumps(dict(seconds=seconds, times=grown / os.path.getsize(sys.argv[1]))))
 """
     weights = drawn(CATALOG["b16-i1k"])
     for layout in (False, True):
@@ -145,9 +147,9 @@ print(json.dumps({"seconds": seconds, "times": grown / os.path.getsize(sys.argv[
         write_npz(path, weights, pre_linen=layout)
         path.read_bytes()  # warm, and not in the process whose peak is measured
         command = [sys.executable, "-c", program, str(path)]
-        runs = [
-            json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)
-            for _ in range(2)
-        ]
-        assert min(run["seconds"] for run in runs) < 1.5, runs
-        assert max(run["times"] for run in runs) < 1.3, runs
+        runs: list[dict[str, float]] = []
+        while not runs or (runs[-1]["seconds"] >= 1.5 and len(runs) < 5):  # a busy machine may take its time once
+            done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+            runs.append(json.loads(done.stdout))
+        assert runs[-1]["seconds"] < 1.5, runs
+        assert 0.9 < max(run["times"] for run in runs) < 1.3, runs

@@ -10,16 +10,17 @@ from allmlp.training import Silence, train_grid
 def best_over_seeds(recipe, rates, dataset, folder, seeds):
     """Return the figures of a recipe at the best of some learning rates: the first seed chooses it, and counts.
 
-    Where the best is at an end of several rates, one beyond it is tried, as far away as its neighbour. Finished runs of the
+    While the best is at an end of several rates, one beyond it is tried, as far away as its neighbour. Finished runs of the
     same recipe on the same photos are kept in `folder` and not made again; others there are refused.
     """
     trials = trained(recipe, rates, dataset, folder, seeds[0])
     best = best_of(trials)
-    below, above = min(rates), max(rates)
-    if len(rates) > 1 and best in (below, above):
-        factor = sorted(rates)[1] / below
-        further = best / factor if best == below else best * factor
-        trials |= trained(recipe, [float(f"{further:.3g}")], dataset, folder, seeds[0])
+    factor = sorted(rates)[1] / min(rates) if len(rates) > 1 else 1.0
+    tried = {*rates, *trials}  # one that diverged is no trial, but an end all the same
+    while len(tried) > 1 and best in (min(tried), max(tried)):
+        further = float(f"{best / factor if best == min(tried) else best * factor:.3g}")
+        tried.add(further)
+        trials |= trained(recipe, [further], dataset, folder, seeds[0])
         best = best_of(trials)
     runs = [{"seed": seeds[0], **trials[best]}]
     runs += [{"seed": seed, **trained(recipe, [best], dataset, folder, seed)[best]} for seed in seeds[1:]]

@@ -1,5 +1,6 @@
 """`allmlp convert`: from every form to every other, and what it says about it."""
 
+import re
 import shlex
 import warnings
 from dataclasses import replace
@@ -125,7 +126,11 @@ def test_a_change_of_gelu_is_measured_on_labelled_photos(tanh: Path, photos: Pat
     labels = torch.arange(6) % 3
     top1 = [float((logits.argmax(1) == labels).float().mean()) for logits in (old, new)]
     assert f"the 6 photos of {photos}" in outcome.out
-    assert f"{float((old - new).abs().max()):.3g} (the largest logit is {float(old.abs().max()):.3g})" in outcome.out
+    said = re.search(r"(\S+) \(the largest logit is (\S+)\)", outcome.out)
+    assert said is not None, outcome.out
+    # The difference is some 300 roundings of float32, which fall otherwise in another batch or on another processor.
+    assert float(said[1]) == pytest.approx(float((old - new).abs().max()), rel=0.05)
+    assert float(said[2]) == pytest.approx(float(old.abs().max()), rel=0.005)
     assert f"{changed} of 6 photos" in outcome.out
     assert f"{top1[0]:.2%} before, {top1[1]:.2%} after" in outcome.out
 

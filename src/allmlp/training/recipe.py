@@ -212,8 +212,8 @@ class Recipe:
         num_steps: the steps of the run whatever the data; `num_epochs` is then what results. None: `num_epochs` decides.
         ema_decay: of the exponential moving average of the weights, which is what is evaluated and saved; None saves the
             weights themselves. Early on the decay is at most (1 + step) / (10 + step).
-        precision: of the forward and backward pass; weights, gradients and optimizer stay float32. "auto" is bfloat16 on
-            hardware that computes in it, else float32.
+        precision: of the forward and backward pass; weights, gradients and optimizer stay float32. "auto" is bfloat16
+            where the device is faster in it, else float32.
         accumulation: a step's batch is computed in so many parts, one after the other: as much less memory, the same step but
             for rounding, and for dropout, whose masks are drawn part by part.
         on_nonfinite: what happens to a step whose loss or gradient is not finite: "stop" ends the run, "skip" leaves the

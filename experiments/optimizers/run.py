@@ -1,13 +1,14 @@
 """Which optimizer trains a small Mixer furthest for the same compute.
 
-    python -m experiments.optimizers.run CIFAR10 [--photos 12000] [--epochs 6] [--seeds 0 1 2] [--work runs/optimizers]
+    python -m experiments.optimizers.run CIFAR10 [--photos 6000] [--epochs 4] [--seeds 0 1 2] [--work runs/optimizers]
 
 Claim: for as many forward and backward passes, Muon (AdamW for what is no matrix of a block) is ahead of AdamW, momentum SGD
 and AdamW with sharpness-aware steps (SAM, arXiv 2010.01412, which helped Mixers on ImageNet: arXiv 2106.01548), on Mixer-nano
 of recipe `cifar10`. A sharpness-aware step takes two passes, so it gets half the epochs; its step up the slope is about 5e-5 a
 weight, less than bfloat16 can tell apart, so that it is trained in float32. Each chooses its learning rate, from three that are
 a factor of 3 apart, on held-out photos at the first seed (see trials.py); sharpness-aware steps have the one that AdamW chose.
-Everything else is recipe `cifar10`'s, whose weight decay and momentum were found with Muon. The test photos choose nothing.
+Everything else is recipe `cifar10`'s, whose weight decay and momentum were found with Muon, but for batches of half the size:
+the runs are short, and have some steps that way. The test photos choose nothing.
 Finished runs are kept in --work and not made again.
 """
 
@@ -27,6 +28,7 @@ from allmlp.training import OptimizerConfig, loop
 from allmlp.training.step import update
 
 RESULT = Path(__file__).parent / "results" / "optimizers.json"
+BATCH_SIZE = 128
 RADIUS = 0.05  # of a sharpness-aware step; of SAM's paper, for CIFAR
 
 ADAMW = OptimizerConfig(name="adamw", learning_rate=3e-3, weight_decay=0.1)
@@ -65,7 +67,9 @@ def climb(parameters, norm):
 def measure(name, rates, dataset, epochs, seeds, work):
     """Choose the learning rate at the first seed, and train at the others."""
     optimizer, _ = ARMS[name]
-    recipe = dataclasses.replace(load_recipe("cifar10"), optimizer=optimizer, num_epochs=epochs, max_minutes=None)
+    recipe = dataclasses.replace(
+        load_recipe("cifar10"), optimizer=optimizer, num_epochs=epochs, batch_size=BATCH_SIZE, max_minutes=None
+    )
     if name == SHARP:
         recipe = dataclasses.replace(recipe, num_epochs=epochs // 2, precision="float32")
     folder = work / name.lower().replace(",", "").replace(" ", "-")
@@ -103,8 +107,8 @@ def plot(measured, path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="CIFAR-10 as photos, with a test split")
-    parser.add_argument("--photos", type=int, default=12_000)
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--photos", type=int, default=6_000)
+    parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--work", type=Path, default=Path("runs/optimizers"))
     parser.add_argument(
@@ -122,7 +126,7 @@ def main():
         f"python -m experiments.optimizers.run CIFAR10 --photos {arguments.photos} --epochs {arguments.epochs} --seeds "
         + " ".join(map(str, arguments.seeds))
     )
-    figures = {"photos": arguments.photos, "num_epochs": arguments.epochs, "arms": measured}
+    figures = {"photos": arguments.photos, "num_epochs": arguments.epochs, "batch_size": BATCH_SIZE, "arms": measured}
     print("wrote", record(RESULT, figures, command=command))
     plot(measured, RESULT.with_suffix(".png"))
     print("wrote", RESULT.with_suffix(".png"))

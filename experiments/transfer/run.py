@@ -110,7 +110,8 @@ def main():
         "five_shot": five_shot(dataset),
         "gain": measured["ours"]["top1"]["mean"] - measured["scratch"]["top1"]["mean"],
     }
-    command = f"python -m experiments.transfer.run {name} --epochs {arguments.epochs} --seeds " + " ".join(
+    data = name if name == arguments.data else f"{name.upper()} --name {name}"  # a path says nothing on another machine
+    command = f"python -m experiments.transfer.run {data} --epochs {arguments.epochs} --seeds " + " ".join(
         map(str, arguments.seeds)
     )
     print("wrote", record(RESULTS / f"{name}.json", figures, command=command))

@@ -98,6 +98,7 @@ def plot(measured, path):
         axes.plot([100 * measured[name]["top1"]["mean"]], [height], "|", markersize=22, color="#1b2230")
         axes.plot(points, [height] * len(points), "o", color="#2563c9", alpha=0.7)
     axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(-0.5, len(names) - 0.5)
     axes.set_xlabel("test top-1 %, a point a seed, a bar at their mean")
     axes.grid(axis="x", alpha=0.3)
     axes.spines[["top", "right", "left"]].set_visible(False)

@@ -7,8 +7,8 @@ and AdamW with sharpness-aware steps (SAM, arXiv 2010.01412, which helped Mixers
 of recipe `cifar10`. A sharpness-aware step takes two passes, so it gets half the epochs; its step up the slope is about 5e-5 a
 weight, less than bfloat16 can tell apart, so that it is trained in float32. Each chooses its learning rate, from three that are
 a factor of 3 apart, on held-out photos at the first seed (see trials.py); sharpness-aware steps have the one that AdamW chose.
-Everything else is recipe `cifar10`'s, whose weight decay and momentum were found with Muon, but for batches of half the size:
-the runs are short, and have some steps that way. The test photos choose nothing.
+Everything else is recipe `cifar10`'s, whose weight decay and momentum were found with Muon, but for batches of half the size,
+which give these short runs more steps. The test photos choose nothing.
 Finished runs are kept in --work and not made again.
 """
 

@@ -37,8 +37,8 @@ def is_bfloat16_faster(device: str) -> bool:
     """Say whether the device multiplies bfloat16 matrices faster than float32 ones.
 
     Among processors: those with AMX, AMD's with AVX-512, and ARM's with bf16. Intel's AVX-512 instruction alone does no more
-    than float32's in the same time, and converting costs: a training step of Mixer-nano took 1.37 times as long on a Xeon
-    whose virtual machine hides AMX (oneDNN 3.12).
+    than float32's in the same time, and converting costs: on a Xeon whose virtual machine hides AMX, a training step of
+    Mixer-nano took longer (seen with oneDNN 3.12).
     """
     import torch
 

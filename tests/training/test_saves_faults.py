@@ -150,7 +150,7 @@ print(peak_memory() - before)
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the peak")
 def test_saving_200_mib_takes_less_than_40_mib_more(directory: Path) -> None:
     process = in_child(MEMORY, directory)
-    assert 0 < int(process.stdout) < 40 << 20, process.stderr
+    assert int(process.stdout) < 40 << 20, process.stderr
     assert (directory / "step-000000001" / "state.safetensors").stat().st_size > 200 << 20
 
 

@@ -1,6 +1,8 @@
 # Two commands do everything on a machine with Python >= 3.11, make and g++: `make demo` and `make test`.
 PYTHON ?= python3
 VENV   ?= .venv
+# `make test` runs so many files of tests at once.
+JOBS   ?= auto
 BIN    := $(VENV)/bin
 
 .PHONY: demo test test-all reliability check tables clean
@@ -9,7 +11,7 @@ demo: $(VENV)/installed
 	$(BIN)/allmlp demo
 
 test: $(VENV)/installed-dev check
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" -n $(JOBS) --dist loadfile
 
 test-all: $(VENV)/installed-dev check
 	$(BIN)/pytest

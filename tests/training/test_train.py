@@ -5,6 +5,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import threading
 import zipfile
 
 import numpy as np
@@ -250,8 +251,10 @@ class StopAfter:
 
 @pytest.mark.parametrize("step", [1, 4])
 def test_ctrl_c_leaves_usable_checkpoints(step, folder, tmp_path):
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as stopped:
         train(tiny_recipe(), folder, tmp_path / "run", progress=StopAfter(step))
+    assert stopped.traceback  # it holds on to all that the run had, which would end its threads when it goes
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("allmlp-")]
     last = load_checkpoint(tmp_path / "run" / "checkpoints" / "last")
     assert f"step {step}" in last.source
     assert load_checkpoint(tmp_path / "run").class_names == CLASSES

@@ -57,7 +57,7 @@ def prepare(
         try:
             yield session
         finally:
-            session.wait_for_saves()
+            session.close()
 
 
 def _checked(

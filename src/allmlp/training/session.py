@@ -232,6 +232,13 @@ class Session:
             self._writing.result()
         self._saves.wait()
 
+    def close(self) -> None:
+        """Wait for what is being written, and end the thread that writes."""
+        try:
+            self.wait_for_saves()
+        finally:
+            self._writer.shutdown()
+
     def write_what_failed(self) -> None:
         """Try once more to write the weights that could not be written.
 

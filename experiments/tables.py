@@ -58,7 +58,7 @@ def cifar10():
     if len({run["device"] for run in result["runs"]}) > 1:  # a mean over machines would say nothing
         outcome = "The faster the machine, the more epochs fit into that time, and the more is right"
     return (
-        "CIFAR-10, recipe `cifar10` (Mixer-nano: patches of 4, 8 blocks, C 128, D_S 64, D_C 512; 1.13 M parameters), "
+        "CIFAR-10, recipe `cifar10` (patches of 4, 8 blocks, C 128, D_S 64, D_C 256; 0.61 M parameters), "
         f"bounded to {result['bound_minutes']:g} minutes. {outcome}:\n\n"
         "| seed | test top-1 % | epochs | minutes | photos/s, validation included | precision | machine, commit |\n"
         f"|---|---|---|---|---|---|---|\n{rows}\n{caption(result)}"

@@ -31,9 +31,15 @@ RESULT = Path(__file__).parent / "results" / "optimizers.json"
 BATCH_SIZE = 128
 RADIUS = 0.05  # of a sharpness-aware step; of SAM's paper, for CIFAR
 
+CIFAR10 = load_recipe("cifar10")
+NANO = dataclasses.replace(
+    CIFAR10,
+    model=dataclasses.replace(CIFAR10.model, channels_mlp_dim=512),
+    augmentation=dataclasses.replace(CIFAR10.augmentation, mix_probability=0.5),
+)
 ADAMW = OptimizerConfig(name="adamw", learning_rate=3e-3, weight_decay=0.1)
 ARMS = {
-    "Muon and AdamW": (load_recipe("cifar10").optimizer, (0.0067, 0.02, 0.06)),
+    "Muon and AdamW": (CIFAR10.optimizer, (0.0067, 0.02, 0.06)),
     "AdamW": (ADAMW, (1e-3, 3e-3, 9e-3)),
     "SGD": (OptimizerConfig(name="sgd", learning_rate=0.1, weight_decay=5e-4, momentum=0.9), (0.03, 0.1, 0.3)),
     "AdamW, sharpness-aware": (ADAMW, ()),
@@ -67,9 +73,7 @@ def climb(parameters, norm):
 def measure(name, rates, dataset, epochs, seeds, work):
     """Choose the learning rate at the first seed, and train at the others."""
     optimizer, _ = ARMS[name]
-    recipe = dataclasses.replace(
-        load_recipe("cifar10"), optimizer=optimizer, num_epochs=epochs, batch_size=BATCH_SIZE, max_minutes=None
-    )
+    recipe = dataclasses.replace(NANO, optimizer=optimizer, num_epochs=epochs, batch_size=BATCH_SIZE, max_minutes=None)
     if name == SHARP:
         recipe = dataclasses.replace(recipe, num_epochs=epochs // 2, precision="float32")
     folder = work / name.lower().replace(",", "").replace(" ", "-")

@@ -280,7 +280,8 @@ def test_a_full_disk_is_one_clear_error(folder, tmp_path):
         "resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))\n"
         "from allmlp.cli.main import main; main()\n"
     )
-    command = ["train", str(folder), "--recipe", "cifar10", "--epochs", "1", "--out", str(tmp_path / "run")]
+    quick = ["--epochs", "1", "--set", "max_minutes=none", "--set", "batch_size=16"]
+    command = ["train", str(folder), "--recipe", "cifar10", *quick, "--out", str(tmp_path / "run")]
     done = subprocess.run(
         [sys.executable, "-c", script, *command], capture_output=True, text=True, timeout=300, check=False
     )

@@ -46,14 +46,15 @@ def demo() -> Recipe:
 
 
 def cifar10() -> Recipe:
-    """Mixer-nano (1.13 M parameters, patches of 4) on 32-pixel photos, in at most 25 minutes.
+    """A Mixer of 0.61 M parameters (patches of 4) on 32-pixel photos, in at most 25 minutes.
 
     Command: `allmlp train CIFAR10 --recipe cifar10`.
-    Expected: 84 % of CIFAR-10's test photos right where 2 cores train 17 epochs in 25 minutes (bfloat16), 80 % where they train
-        9 (float32), without test-time averaging. Measured by experiments/cifar10/run.py; README.md has the table.
-    Cost: 25 minutes on 2 cores, for fewer epochs than 24 where they take longer (`max_minutes`).
-    Source: widths of github.com/omihub777/MLP-Mixer-CIFAR (90.83 % after 300 epochs on a P100); the training is ours. That
-        project says 0.67 M parameters, which it counts with D_S and D_C exchanged; what it trains has 1.13 M.
+    Expected: 82 % or more of CIFAR-10's test photos right, without test-time averaging. Measured by
+        experiments/cifar10/run.py; README.md has the table.
+    Cost: 25 minutes on 2 cores, for fewer epochs than 36 where they take longer (`max_minutes`).
+    Source: ours. The widths are those of github.com/omihub777/MLP-Mixer-CIFAR (Mixer-nano, 1.13 M parameters; 90.83 % after
+        300 epochs on a P100) but for D_C, which is half of it: 4 of 9 multiply-adds fall away, and more epochs fit into the
+        time. That project says 0.67 M parameters, which it counts with D_S and D_C exchanged.
     """
     return Recipe(
         name="cifar10",
@@ -63,13 +64,14 @@ def cifar10() -> Recipe:
             num_blocks=8,
             hidden_dim=128,
             tokens_mlp_dim=64,
-            channels_mlp_dim=512,
+            channels_mlp_dim=256,
             gelu="erf",
         ),
-        num_epochs=24,
+        num_epochs=36,
         batch_size=256,
         data=DataConfig(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616)),  # of CIFAR-10's training photos
-        augmentation=Augmentation(crop="pad", pad_pixels=4, flip=True, cutmix=1.0, mix_probability=0.5),
+        # Little cutmix: where few epochs fit into the time, more of it learns more slowly than it keeps from overfitting.
+        augmentation=Augmentation(crop="pad", pad_pixels=4, flip=True, cutmix=1.0, mix_probability=0.25),
         optimizer=dataclasses.replace(_MUON, weight_decay=0.1),
         ema_decay=0.998,
         max_minutes=25.0,

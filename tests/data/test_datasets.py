@@ -358,9 +358,9 @@ def test_folders_that_link_to_each_other_are_walked_in_bounded_time(tmp_path: Pa
         for other in names:
             if other != name:
                 (tmp_path / name / other).symlink_to(tmp_path / other)
-    start = time.perf_counter()
+    start = time.process_time()
     open_dataset(tmp_path)
-    assert time.perf_counter() - start < 2.0
+    assert time.process_time() - start < 2.0
 
 
 def test_photos_of_trains_are_a_class(tmp_path: Path) -> None:
@@ -748,24 +748,24 @@ def test_parquet_paths_of_another_type_or_twice_are_refused(tmp_path: Path) -> N
 @pytest.mark.parametrize("label", [100_000, 2**40, 2**63 - 1])
 def test_huge_parquet_labels_are_named_at_once_and_make_no_classes(label: int, tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "x.parquet", [("1.jpg", b"1", 0), ("2.jpg", b"2", label)], names=None)
-    start = time.perf_counter()
+    start = time.process_time()
     assert refusal(path) == (
         f"{path}: 1 labels are not in 0..99999, all that is taken without class names: row 1 ({label}); "
         "correct or remove these rows."
     )
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
 
 
 def test_tens_of_thousands_of_class_names_and_shards_take_no_time(tmp_path: Path) -> None:
     names = [f"class {index}" for index in range(50_000)]
     path = write_parquet(tmp_path / "x.parquet", [("1.jpg", b"1", 0), ("2.jpg", b"2", 1)], names=names)
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(open_dataset(path).class_names) == 50_000
     for split in ("train", "test"):
         shutil.copy(path, tmp_path / f"{split}-0-of-9999999999.parquet")
     path.unlink()
     open_dataset(tmp_path)
-    assert time.perf_counter() - start < 5.0
+    assert time.process_time() - start < 5.0
 
 
 def test_a_broken_parquet_file_is_named_once_in_one_sentence(tmp_path: Path) -> None:

@@ -240,9 +240,9 @@ def test_a_jpeg_of_thousands_of_scans_is_refused_at_once(num_scans: int) -> None
     jpeg = encode(PHOTO, "JPEG", progressive=True)
     last_scan = jpeg[jpeg.rindex(b"\xff\xda") : -2]
     bomb = jpeg[:-2] + last_scan * num_scans + b"\xff\xd9"
-    start = time.perf_counter()
+    start = time.process_time()
     assert "scans" in refusal(bomb)
-    assert time.perf_counter() - start < 0.05
+    assert time.process_time() - start < 0.05
 
 
 @pytest.mark.parametrize("segment", [b"\xff\xe0\0\2", b"\xff\xfe\0\2", b"\xff\xd0"], ids=["JFIF", "comment", "restart"])
@@ -364,9 +364,9 @@ def test_a_hundred_thousand_frames_cost_no_more_than_one() -> None:
     frame = encode(Image.new("L", (8, 8)), "GIF")
     body = frame[frame.index(b"\x2c") : -1]
     content = frame[:-1] + body * 100_000 + b";"
-    start = time.perf_counter()
+    start = time.process_time()
     assert decode(content, name="x").shape == (8, 8, 3)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 4_000), (65_535, 1), (3, 1)])

@@ -134,14 +134,14 @@ def test_any_photo_gets_the_size_asked_for(
 def test_extreme_shapes_cost_no_more_than_their_crop(shape: tuple[int, int], fit: str) -> None:
     photo = np.full((*shape, 3), 200, np.uint8)
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         resized = Preprocessing(image_size=224, fit=fit).resize(photo)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert resized.shape == (224, 224, 3)
-    assert time.perf_counter() - start < 1.0  # scaling 65,535 x 1 to a short side of 224 would be 3 gigapixels
+    assert time.process_time() - start < 1.0  # scaling 65,535 x 1 to a short side of 224 would be 3 gigapixels
     assert peak < 20e6
 
 

@@ -220,8 +220,9 @@ def optimizers():
     (first, best), (second, next_best) = arms[:2]
     ahead = 100 * (best["top1"]["mean"] - next_best["top1"]["mean"])
     return (
-        f"Mixer-nano on {result['photos']:,} photos of CIFAR-10, batches of {result['batch_size']}, {best['top1']['n']} seeds "
-        f"(mean ± std), the learning rate chosen on held-out photos:\n\n{text}\nFor as many forward and backward passes, "
+        f"Mixer-nano (1.13 M parameters) on {result['photos']:,} photos of CIFAR-10, batches of {result['batch_size']}, "
+        f"{best['top1']['n']} seeds (mean ± std), the learning rate chosen on held-out photos:\n\n{text}\n"
+        "For as many forward and backward passes, "
         f"{first} is ahead of {second} by {ahead:.1f} points. {caption(result)}"
     )
 

@@ -1,9 +1,9 @@
 """Which optimizer trains a small Mixer furthest for the same compute.
 
-    python -m experiments.optimizers.run CIFAR10 [--photos 6000] [--epochs 4] [--seeds 0 1 2] [--work runs/optimizers]
+    python -m experiments.optimizers.run CIFAR10 [--photos 20000] [--epochs 6] [--seeds 0 1 2] [--work runs/optimizers]
 
 Claim: for as many forward and backward passes, Muon (AdamW for what is no matrix of a block) is ahead of AdamW, momentum SGD
-and AdamW with sharpness-aware steps (SAM, arXiv 2010.01412, which helped Mixers on ImageNet: arXiv 2106.01548), on Mixer-nano
+and AdamW with sharpness-aware steps (SAM, arXiv 2010.01412, which helped Mixers on ImageNet: arXiv 2106.01548), on the Mixer
 of recipe `cifar10`. A sharpness-aware step takes two passes, so it gets half the epochs; its step up the slope is about 5e-5 a
 weight, less than bfloat16 can tell apart, so that it is trained in float32. Each chooses its learning rate, from three that are
 a factor of 3 apart, on held-out photos at the first seed (see trials.py); sharpness-aware steps have the one that AdamW chose.
@@ -22,6 +22,7 @@ import torch
 from experiments.trials import best_over_seeds
 
 from allmlp.data import open_dataset
+from allmlp.model import num_parameters
 from allmlp.provenance import record
 from allmlp.recipes import load_recipe
 from allmlp.training import OptimizerConfig, loop
@@ -32,11 +33,6 @@ BATCH_SIZE = 128
 RADIUS = 0.05  # of a sharpness-aware step; of SAM's paper, for CIFAR
 
 CIFAR10 = load_recipe("cifar10")
-NANO = dataclasses.replace(
-    CIFAR10,
-    model=dataclasses.replace(CIFAR10.model, channels_mlp_dim=512),
-    augmentation=dataclasses.replace(CIFAR10.augmentation, mix_probability=0.5),
-)
 ADAMW = OptimizerConfig(name="adamw", learning_rate=3e-3, weight_decay=0.1)
 ARMS = {
     "Muon and AdamW": (CIFAR10.optimizer, (0.0067, 0.02, 0.06)),
@@ -73,7 +69,9 @@ def climb(parameters, norm):
 def measure(name, rates, dataset, epochs, seeds, work):
     """Choose the learning rate at the first seed, and train at the others."""
     optimizer, _ = ARMS[name]
-    recipe = dataclasses.replace(NANO, optimizer=optimizer, num_epochs=epochs, batch_size=BATCH_SIZE, max_minutes=None)
+    recipe = dataclasses.replace(
+        CIFAR10, optimizer=optimizer, num_epochs=epochs, batch_size=BATCH_SIZE, max_minutes=None
+    )
     if name == SHARP:
         recipe = dataclasses.replace(recipe, num_epochs=epochs // 2, precision="float32")
     folder = work / name.lower().replace(",", "").replace(" ", "-")
@@ -112,8 +110,8 @@ def plot(measured, path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="CIFAR-10 as photos, with a test split")
-    parser.add_argument("--photos", type=int, default=6_000)
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--photos", type=int, default=20_000)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--work", type=Path, default=Path("runs/optimizers"))
     parser.add_argument(
@@ -131,7 +129,13 @@ def main():
         f"python -m experiments.optimizers.run CIFAR10 --photos {arguments.photos} --epochs {arguments.epochs} --seeds "
         + " ".join(map(str, arguments.seeds))
     )
-    figures = {"photos": arguments.photos, "num_epochs": arguments.epochs, "batch_size": BATCH_SIZE, "arms": measured}
+    figures = {
+        "parameters": num_parameters(dataclasses.replace(CIFAR10.model, num_classes=10)),
+        "photos": arguments.photos,
+        "num_epochs": arguments.epochs,
+        "batch_size": BATCH_SIZE,
+        "arms": measured,
+    }
     print("wrote", record(RESULT, figures, command=command))
     plot(measured, RESULT.with_suffix(".png"))
     print("wrote", RESULT.with_suffix(".png"))

@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 from allmlp.provenance import spread
-from allmlp.training import Silence, train_grid
+from allmlp.training import Silence, stored_run, train_grid
 
 
 def best_over_seeds(recipe, rates, dataset, folder, seeds):
@@ -14,14 +14,14 @@ def best_over_seeds(recipe, rates, dataset, folder, seeds):
     same recipe on the same photos are kept in `folder` and not made again; others there are refused.
     """
     trials = trained(recipe, rates, dataset, folder, seeds[0])
-    best = best_of(trials)
+    best = next(iter(trials))
     factor = sorted(rates)[1] / min(rates) if len(rates) > 1 else 1.0
     tried = {*rates, *trials}  # one that diverged is no trial, but an end all the same
     while len(tried) > 1 and best in (min(tried), max(tried)):
         further = float(f"{best / factor if best == min(tried) else best * factor:.3g}")
         tried.add(further)
-        trials |= trained(recipe, [further], dataset, folder, seeds[0])
-        best = best_of(trials)
+        trials = trained(recipe, [further], dataset, folder, seeds[0])  # the ended ones, too
+        best = next(iter(trials))
     runs = [{"seed": seeds[0], **trials[best]}]
     runs += [{"seed": seed, **trained(recipe, [best], dataset, folder, seed)[best]} for seed in seeds[1:]]
     return {
@@ -34,12 +34,8 @@ def best_over_seeds(recipe, rates, dataset, folder, seeds):
     }
 
 
-def best_of(trials):
-    return max(trials, key=lambda rate: trials[rate]["validation"])
-
-
 def trained(recipe, rates, dataset, folder, seed):
-    """Train at each learning rate with one seed; return the figures of each."""
+    """Train at each learning rate with one seed; return the figures, of earlier calls, too, the best on validation first."""
     recipe = dataclasses.replace(recipe, seed=seed)
     trials = train_grid(recipe, dataset, folder / f"seed-{seed}", rates, device="auto", progress=Silence(), resume=True)
     return {trial.learning_rate: figures(trial.run) for trial in trials if trial.top1 is not None}  # the rest diverged
@@ -56,4 +52,5 @@ def figures(run):
         "minutes": round(facts["seconds"] / 60, 2),
         "num_steps": facts["num_steps"],
         "best_epoch": facts["best_epoch"],
+        "precision": stored_run(run).recipe.precision,
     }

@@ -5,8 +5,8 @@
 Claim: for as many forward and backward passes, Muon (AdamW for what is no matrix of a block) is ahead of AdamW, momentum SGD
 and AdamW with sharpness-aware steps (SAM, arXiv 2010.01412, which helped Mixers on ImageNet: arXiv 2106.01548), on the Mixer
 of recipe `cifar10`. A sharpness-aware step takes two passes, so it gets half the epochs; its step up the slope is about 5e-5 a
-weight, less than bfloat16 can tell apart, so that it is trained in float32. Each chooses its learning rate, from three that are
-a factor of 3 apart, on held-out photos at the first seed (see trials.py); sharpness-aware steps have the one that AdamW chose.
+weight, less than bfloat16 can tell apart, so that all are trained in float32. Each chooses its learning rate, from three that
+are a factor of 3 apart, on held-out photos at the first seed (see trials.py).
 Everything else is recipe `cifar10`'s, whose weight decay and momentum were found with Muon, but for batches of half the size,
 which give these short runs more steps. The test photos choose nothing.
 Finished runs are kept in --work and not made again.
@@ -26,7 +26,7 @@ from allmlp.model import num_parameters
 from allmlp.provenance import record
 from allmlp.recipes import load_recipe
 from allmlp.training import OptimizerConfig, loop
-from allmlp.training.step import update
+from allmlp.training.step import gradient, update
 
 RESULT = Path(__file__).parent / "results" / "optimizers.json"
 BATCH_SIZE = 128
@@ -34,51 +34,47 @@ RADIUS = 0.05  # of a sharpness-aware step; of SAM's paper, for CIFAR
 
 CIFAR10 = load_recipe("cifar10")
 ADAMW = OptimizerConfig(name="adamw", learning_rate=3e-3, weight_decay=0.1)
+ADAMW_RATES = (1e-3, 3e-3, 9e-3)
 ARMS = {
     "Muon and AdamW": (CIFAR10.optimizer, (0.0067, 0.02, 0.06)),
-    "AdamW": (ADAMW, (1e-3, 3e-3, 9e-3)),
+    "AdamW": (ADAMW, ADAMW_RATES),
     "SGD": (OptimizerConfig(name="sgd", learning_rate=0.1, weight_decay=5e-4, momentum=0.9), (0.03, 0.1, 0.3)),
-    "AdamW, sharpness-aware": (ADAMW, ()),
+    "AdamW, sharpness-aware": (ADAMW, ADAMW_RATES),
 }
 SHARP = "AdamW, sharpness-aware"
 
 
-def sharpness_aware(state, model, batch, recipe, factor, **options):
+def sharpness_aware(state, model, batch, recipe, factor, *, ranks):
     """Take one step with the gradient at the point RADIUS up the slope, in place of `update`."""
     parameters = list(state.model.parameters())
     before = [parameter.detach().clone() for parameter in parameters]
-    with patch.object(state, "step_optimizer", lambda norm, _: climb(parameters, norm)):
-        update(state, model, batch, recipe, factor, **options)
-
-    def step(norm, rate):
-        with torch.no_grad():
-            torch._foreach_copy_(parameters, before)
-        type(state).step_optimizer(state, norm, rate)
-
-    with patch.object(state, "step_optimizer", step):
-        return update(state, model, batch, recipe, factor, **options)
-
-
-def climb(parameters, norm):
-    """Move along the gradients, of global norm `norm`, by RADIUS."""
+    _, norm = gradient(state, model, batch, recipe, ranks=ranks)
     with torch.no_grad():
         for parameter in parameters:
             parameter.add_(parameter.grad, alpha=RADIUS / (norm + 1e-12))
+    loss, norm = gradient(state, model, batch, recipe, ranks=ranks)
+    with torch.no_grad():
+        torch._foreach_copy_(parameters, before)
+    state.step_optimizer(norm, factor)
+    return loss
 
 
-def measure(name, rates, dataset, epochs, seeds, work):
+def measure(name, dataset, epochs, seeds, work):
     """Choose the learning rate at the first seed, and train at the others."""
-    optimizer, _ = ARMS[name]
+    optimizer, rates = ARMS[name]
+    passes = 2 if name == SHARP else 1
     recipe = dataclasses.replace(
-        CIFAR10, optimizer=optimizer, num_epochs=epochs, batch_size=BATCH_SIZE, max_minutes=None
+        CIFAR10,
+        optimizer=optimizer,
+        num_epochs=epochs // passes,
+        batch_size=BATCH_SIZE,
+        precision="float32",
+        max_minutes=None,
     )
-    if name == SHARP:
-        recipe = dataclasses.replace(recipe, num_epochs=epochs // 2, precision="float32")
     folder = work / name.lower().replace(",", "").replace(" ", "-")
     with patch.object(loop, "update", sharpness_aware if name == SHARP else update):
         measured = best_over_seeds(recipe, rates, dataset, folder, seeds)
-    passes = measured["runs"][0]["num_steps"] * (2 if name == SHARP else 1)
-    return {"num_epochs": recipe.num_epochs, "precision": recipe.precision, "passes": passes, **measured}
+    return {"num_epochs": recipe.num_epochs, "passes": passes * measured["runs"][0]["num_steps"], **measured}
 
 
 def subset(dataset, num_photos):
@@ -119,10 +115,10 @@ def main():
     )
     arguments = parser.parse_args()
     dataset = subset(open_dataset(arguments.data), arguments.photos)
-    measured = {}
-    for name in arguments.arms or ARMS:
-        rates = [measured["AdamW"]["learning_rate"]] if name == SHARP else ARMS[name][1]
-        measured[name] = measure(name, rates, dataset, arguments.epochs, arguments.seeds, arguments.work)
+    measured = {
+        name: measure(name, dataset, arguments.epochs, arguments.seeds, arguments.work)
+        for name in arguments.arms or ARMS
+    }
     if arguments.arms:
         return
     command = (

@@ -15,7 +15,7 @@ from allmlp.training.ranks import ONE_PROCESS, Ranks
 from allmlp.training.recipe import Recipe
 from allmlp.training.state import TrainState
 
-__all__ = ["update"]
+__all__ = ["gradient", "update"]
 
 
 def update(
@@ -36,6 +36,26 @@ def update(
         DivergedError: the loss or the gradient is not finite, and the recipe stops there; or the weights are not, which no
             later step can mend.
     """
+    loss, norm = gradient(state, model, batch, recipe, ranks=ranks)
+    for what, value in (("loss", loss), ("gradient's norm", norm)):
+        if not math.isfinite(value):
+            return _not_finite(what, value, state, recipe, ranks)
+    state.step_optimizer(norm, factor)
+    return loss
+
+
+def gradient(
+    state: TrainState,
+    model: Callable[..., Tensor],
+    batch: TrainingBatch,
+    recipe: Recipe,
+    *,
+    ranks: Ranks = ONE_PROCESS,
+) -> tuple[float, float]:
+    """Leave the gradient of the whole batch's loss in the parameters, and return that loss and the gradient's global norm.
+
+    Both are means over the processes, so that all decide alike.
+    """
     # Dropout draws from torch's generator: seeding it anew makes it, too, a function of (seed, step), and of the process,
     # lest all drop the same in their parts of the batch. What is dropped so depends on how a batch is divided.
     torch.manual_seed((recipe.seed * 1_000_003 + state.step) * ranks.count + ranks.rank)
@@ -49,14 +69,8 @@ def update(
             loss = loss / recipe.accumulation
             value += float(loss.detach())
             loss.backward()  # type: ignore[no-untyped-call]
-    norm = state.optimizer.gradient_norm()
-    # Decided from what all processes have, so that all decide alike.
-    losses, norms = ranks.gather([value, norm]).T
-    for what, values in (("loss", losses), ("gradient's norm", norms)):
-        if not math.isfinite(values.mean()):
-            return _not_finite(what, float(values.mean()), state, recipe, ranks)
-    state.step_optimizer(norm, factor)
-    return float(losses.mean())
+    mean_loss, norm = ranks.gather([value, state.optimizer.gradient_norm()]).mean(axis=0).tolist()
+    return mean_loss, norm
 
 
 def _sending(model: object, *, enabled: bool) -> contextlib.AbstractContextManager[None]:

@@ -115,6 +115,16 @@ def test_a_recipe_written_in_python_is_checked_like_one_from_a_file(tmp_path):
         train(recipe, photos(tmp_path / "train.parquet", 22, 40), tmp_path / "run")
 
 
-@pytest.mark.parametrize("setting", ["trained_blocks=0", "trained_blocks=2", "layer_decay=1", "image_size=[96,64]"])
-def test_fine_tuning_takes_every_setting_of_what_is_transferred(setting):
-    assert override(RECIPES["finetune"](), [f"transfer.{setting}"]).transfer.checkpoint == "starter"
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("trained_blocks", "0", 0),
+        ("trained_blocks", "2", 2),
+        ("layer_decay", "1", 1.0),
+        ("image_size", "[96,64]", (96, 64)),
+    ],
+)
+def test_fine_tuning_takes_every_setting_of_what_is_transferred(key, text, value):
+    before = RECIPES["finetune"]().transfer
+    changed = override(RECIPES["finetune"](), [f"transfer.{key}={text}"]).transfer
+    assert changed == dataclasses.replace(before, **{key: value}) != before

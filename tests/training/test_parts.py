@@ -1,5 +1,6 @@
 """Schedule, loss and optimizer against torch's own and against arithmetic."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -10,10 +11,14 @@ from torch import nn
 from allmlp.data import Augmentation
 from allmlp.errors import ConfigError
 from allmlp.model import MixerConfig, MlpMixer
-from allmlp.training import OptimizerConfig, ScheduleConfig
+from allmlp.training import OptimizerConfig, Recipe, ScheduleConfig
+from allmlp.training.feed import TrainingBatch
+from allmlp.training.grid import at_learning_rate
 from allmlp.training.loss import classification_loss
 from allmlp.training.optimizer import Optimizer
 from allmlp.training.schedule import learning_rate_factor
+from allmlp.training.state import TrainState
+from allmlp.training.step import update
 
 TINY = MixerConfig(
     image_size=(8, 8),
@@ -24,6 +29,10 @@ TINY = MixerConfig(
     channels_mlp_dim=7,
     num_classes=3,
 )
+
+
+def tiny_recipe(**settings):
+    return Recipe(name="tiny", model=TINY, num_epochs=1, batch_size=4, **settings)
 
 
 def test_cosine_decay_equals_torch_after_the_warm_up():
@@ -76,7 +85,6 @@ def test_warm_up_in_steps_and_decay_are_the_authors(decay, num_steps, warmup_ste
 def test_softmax_loss_of_hard_labels_is_torchs_cross_entropy():
     logits, classes = torch.randn(5, 4), torch.tensor([0, 3, 1, 1, 2])
     rows = nn.functional.one_hot(classes, 4).float()
-    assert classification_loss(logits, rows, "softmax") == nn.functional.cross_entropy(logits, rows)
     assert torch.isclose(classification_loss(logits, rows, "softmax"), nn.functional.cross_entropy(logits, classes))
 
 
@@ -124,12 +132,13 @@ def test_adamw_with_weight_decay_times_the_rate_is_torchs():
     torch.manual_seed(0)
     model = MlpMixer(TINY)
     copies = {name: nn.Parameter(value.detach().clone()) for name, value in model.named_parameters()}
-    ours = Optimizer(model, OptimizerConfig(name="adamw", learning_rate=0.01, weight_decay=0.3, clip_norm=None))
+    config = OptimizerConfig(name="adamw", learning_rate=0.01, weight_decay=0.3, betas=(0.8, 0.95), clip_norm=None)
+    ours = Optimizer(model, config)
     groups = [
         {"params": [value for value in copies.values() if value.ndim >= 2], "weight_decay": 0.3},
         {"params": [value for value in copies.values() if value.ndim < 2], "weight_decay": 0.0},
     ]
-    theirs = torch.optim.AdamW(groups, lr=0.01, betas=(0.9, 0.999))
+    theirs = torch.optim.AdamW(groups, lr=0.01, betas=(0.8, 0.95))
     for factor in (0.2, 1.0, 0.5):
         for name, value in model.named_parameters():
             value.grad = torch.randn_like(value)
@@ -180,6 +189,72 @@ def test_muon_moves_the_matrices_of_the_blocks_by_orthogonal_steps_and_adamw_the
             assert singular.max() < 1.3 and singular.min() > 0.3, name
         else:
             assert torch.allclose(step.abs(), torch.full_like(step, 0.25), atol=1e-3), name  # Adam's first step
+
+
+def test_muon_and_its_adamw_step_as_torchs_with_these_settings():
+    """None of the values is torch's default, so that one which does not arrive shows."""
+    torch.manual_seed(0)
+    model = MlpMixer(TINY)
+    copies = {name: nn.Parameter(value.detach().clone()) for name, value in model.named_parameters()}
+    config = OptimizerConfig(
+        name="muon",
+        learning_rate=0.05,
+        adamw_learning_rate=0.003,
+        weight_decay=0.3,
+        momentum=0.8,
+        betas=(0.7, 0.9),
+        clip_norm=None,
+    )
+    ours = Optimizer(model, config)
+    inner = {name for name, value in copies.items() if name.startswith("blocks.") and value.ndim == 2}
+    assert len(inner) == 4 * TINY.num_blocks
+    muon = torch.optim.Muon([copies[name] for name in inner], lr=0.05, momentum=0.8, weight_decay=0.3)
+    outer = [value for name, value in copies.items() if name not in inner]
+    groups = [
+        {"params": [value for value in outer if value.ndim >= 2], "weight_decay": 0.3},
+        {"params": [value for value in outer if value.ndim < 2], "weight_decay": 0.0},
+    ]
+    adamw = torch.optim.AdamW(groups, lr=0.003, betas=(0.7, 0.9))
+    for factor in (0.2, 1.0, 0.5):
+        for name, value in model.named_parameters():
+            value.grad = torch.randn_like(value)
+            copies[name].grad = value.grad.clone()
+        ours.step(ours.gradient_norm(), factor)
+        for theirs, rate in ((muon, 0.05), (adamw, 0.003)):
+            for group in theirs.param_groups:
+                group["lr"] = rate * factor
+            theirs.step()
+    for name, value in model.named_parameters():
+        assert torch.allclose(value, copies[name], rtol=1e-5, atol=1e-6), name
+
+
+def test_the_average_of_the_weights_is_torchs_with_a_decay_that_grows():
+    """As torch.optim.swa_utils averages, at the decay that TensorFlow's moving average has early on."""
+    state = TrainState(tiny_recipe(optimizer=OptimizerConfig(learning_rate=0.1), ema_decay=0.5))
+    average = [value.detach().clone() for value in state.model.parameters()]
+    torch.manual_seed(1)
+    for step in range(1, 13):
+        for value in state.model.parameters():
+            value.grad = torch.randn_like(value)
+        state.step_optimizer(1.0, 1.0)
+        decay = min(0.5, (1 + step) / (10 + step))
+        torch.optim.swa_utils.get_ema_multi_avg_fn(decay)(average, list(state.model.parameters()), step)
+        for ours, theirs in zip(state.average, average, strict=True):
+            assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-7), step
+    weights = [value.detach() for value in state.model.parameters()]
+    moved = [float((ours - value).abs().max()) for ours, value in zip(average, weights, strict=True)]
+    assert min(moved) > 1e-3  # the average is not the weights
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
+def test_another_learning_rate_scales_all_that_a_recipe_has(name):
+    second = 0.002 if name == "muon" else None
+    optimizer = OptimizerConfig(name=name, learning_rate=0.02, adamw_learning_rate=second)
+    changed = at_learning_rate(tiny_recipe(optimizer=optimizer), 0.05).optimizer
+    assert changed.learning_rate == 0.05
+    assert changed.adamw_learning_rate == (pytest.approx(0.005) if name == "muon" else None)
+    same = {"learning_rate": 0.02, "adamw_learning_rate": second}
+    assert dataclasses.replace(changed, **same) == optimizer
 
 
 def test_gradients_are_clipped_at_the_global_norm():
@@ -249,11 +324,22 @@ def test_values_that_take_effect_are_taken(make):
 
 
 @pytest.mark.parametrize("clip_norm", [1.0, None])
-def test_a_gradient_that_is_not_finite_changes_nothing(clip_norm):
-    model = MlpMixer(TINY)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    optimizer = Optimizer(model, OptimizerConfig(name="adamw", learning_rate=0.1, clip_norm=clip_norm))
-    gradients(model)
-    model.head.weight.grad[0, 0] = math.inf
-    assert not math.isfinite(optimizer.gradient_norm())
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+@pytest.mark.parametrize("name", ["adamw", "sgd", "muon"])
+def test_a_step_whose_gradient_is_not_finite_changes_nothing(name, clip_norm):
+    second = 0.1 if name == "muon" else None
+    optimizer = OptimizerConfig(name=name, learning_rate=0.1, adamw_learning_rate=second, clip_norm=clip_norm)
+    recipe = tiny_recipe(optimizer=optimizer, ema_decay=0.5, on_nonfinite="skip", precision="float32")
+    state = TrainState(recipe)
+    torch.manual_seed(1)
+    rows = nn.functional.one_hot(torch.tensor([0, 1, 2, 0]), 3).float()
+    good = TrainingBatch(torch.randn(4, 3, 8, 8), rows, None, np.arange(4, dtype=np.uint64))
+    assert math.isfinite(update(state, state.model, good, recipe, 1.0))
+    before = state.tensors()
+    bad = good._replace(images=good.images.clone().index_fill_(0, torch.tensor([2]), math.inf))
+    assert math.isnan(update(state, state.model, bad, recipe, 1.0))
+    after = state.tensors()
+    assert before.keys() == after.keys() and state.step == 2
+    assert all(torch.equal(value, after[key]) for key, value in before.items())
+    update(state, state.model, good, recipe, 1.0)
+    changed = state.tensors()
+    assert not any(torch.equal(value, changed[key]) for key, value in before.items() if key.startswith("model/"))

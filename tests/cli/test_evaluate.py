@@ -122,6 +122,16 @@ def test_other_photos_than_the_runs_are_all_scored_and_known_ones_counted(flat, 
     assert "trained on 10 photos" in found["remark"]
 
 
+def test_train_photos_are_not_taken_for_a_run_whose_other_split_has_photos_of_the_same_names(
+    flat, saved_checkpoint, tmp_path, allmlp
+):
+    photos = identities(flat)  # cameras number each folder anew: validation had some of the names that train has
+    run = run_folder(flat, saved_checkpoint, tmp_path, {"train": photos, "validation": photos[:4]})
+    found = evaluated(allmlp("evaluate", run, flat, "--json"))
+    assert (found["split"], found["num_examples"]) == ("train", 15)
+    assert "trained on 15 photos of the same names" in found["remark"]
+
+
 @pytest.mark.parametrize("place", ["..", "../..", "../../.."])
 def test_a_split_file_above_the_run_or_of_another_tool_is_not_the_runs(place, flat, saved_checkpoint, tmp_path, allmlp):
     checkpoint = tmp_path / "checkpoints" / "mine" / "checkpoints" / "best"

@@ -186,6 +186,18 @@ def test_every_source_gives_the_same_names_labels_and_bytes(write: Callable[[Pat
     assert list(dataset.splits) == ["train", "validation", "test"]
 
 
+@pytest.mark.parametrize(("encoding", "stand_in"), [("utf-8", "H@@te"), ("cp437", "H@te")])
+def test_a_zip_without_the_flag_for_utf8_is_read_as_utf8_where_it_is(
+    encoding: str, stand_in: str, tmp_path: Path
+) -> None:
+    """As Info-ZIP writes it on Linux, and as the format has it: the names are put in after zipfile has set no flag."""
+    path = write_zip(tmp_path / "photos.zip", {f"{stand_in}/1.jpg": b"1", "Schuhe/2.jpg": b"2"})
+    path.write_bytes(path.read_bytes().replace(stand_in.encode(), "Hüte".encode(encoding)))
+    dataset = open_dataset(path)
+    assert dataset.class_names == ("Hüte", "Schuhe")
+    assert dataset.splits["train"].identities == ("Hüte/1.jpg", "Schuhe/2.jpg")
+
+
 @pytest.mark.parametrize("write", SOURCES, ids=lambda write: write.__name__)
 def test_splits_travel_to_other_processes_and_keep_their_order(write: Callable[[Path], Path], tmp_path: Path) -> None:
     train = open_dataset(write(tmp_path)).splits["train"]
@@ -460,7 +472,7 @@ def test_all_faults_of_a_folder_are_named_at_once(tmp_path: Path) -> None:
         "class folders without photos: train/gloves/",
         "1 photo lies directly in test/",
         "train lacks scarf, which test has",
-        "test lacks Hat, gloves, which train has",
+        "test lacks Hat, gloves, which train has; add some photos there, or give one split's folder or file alone",
         "'Hat', 'hat' differ only by case",
     ):
         assert fragment in message, fragment

@@ -55,10 +55,10 @@ def test_every_bad_entry_is_named_at_once(tmp_path):
         sets(tmp_path / "x.json", content)
     for words in (
         "4 entries",
-        "cat/a.png: 2 photos are called a.png; name it by its class, too",
-        "dog/a.png: 2 photos",
+        "cat/a.png, dog/a.png: 2 photos are called a.png; name it by its class, too",
         "cat/b.png: no classes of the checkpoint: 'cow', 3, True, 1.0, None, ...",
         "owl/deep/c.png: expected a list of classes, got 'owl'",
+        "The classes are 0 to 2, or cat, dog, owl, bird of prey.",
     ):
         assert words in str(caught.value)
 
@@ -66,6 +66,17 @@ def test_every_bad_entry_is_named_at_once(tmp_path):
 def test_a_photo_without_an_entry_or_with_two_is_named(tmp_path):
     content = '{"cat/a.png": [0], "cat/b.png": [0], "cat/b.png": [1], "dog/a.png": [1]}'
     with pytest.raises(DataError, match=r"(?s)2 entries.*cat/b\.png: has more than one.*owl/deep/c\.png: has no entry"):
+        sets(tmp_path / "x.json", content)
+
+
+def test_many_photos_with_one_fault_are_one_line(tmp_path):
+    with pytest.raises(DataError, match=r"9 entries.*\n  p/0.png, p/1.png, p/2.png and 6 more: has no entry\n"):
+        sets(tmp_path / "x.json", {}, tuple(f"p/{number}.png" for number in range(9)))
+
+
+def test_a_file_of_empty_sets_alone_is_named(tmp_path):
+    content = {"cat/a.png": [], "b.png": [], "dog/a.png": [], "c.png": []}
+    with pytest.raises(DataError, match=r"x\.json: all 4 sets of these photos are empty"):
         sets(tmp_path / "x.json", content)
 
 

@@ -221,6 +221,22 @@ def test_features_that_are_not_finite_are_counted() -> None:
         few_shot(features, labels, identities, features[:0], labels[:0], NAMES)
 
 
+def test_arrays_that_do_not_fit_together_are_named() -> None:
+    features, labels, identities = photos()
+    wrong = [
+        ((features, labels[1:], identities), (features, labels), r"examples are \(120, \d+\), their labels \(119,\)"),
+        ((features, labels, identities), (features[0], labels), r"photos to score are \(\d+,\)"),
+        ((features, labels, identities), (features[:, 1:], labels), "those of one network"),
+        ((features, labels + 1, identities), (features, labels), rf"examples hold {len(NAMES)}; expected 0 to"),
+        ((features, labels, identities), (features, labels - 1), "photos to score hold -1; expected 0 to"),
+        ((features, labels, identities[1:]), (features, labels), "120 examples have 119 identities"),
+        ((features, labels, ["x"] * 120), (features, labels), "120 examples have 120 identities, 1 of them different"),
+    ]
+    for examples, scored, message in wrong:
+        with pytest.raises(DataError, match=message):
+            few_shot(*examples, *scored, NAMES, shots=(1,))
+
+
 def test_to_dict_is_json() -> None:
     features, labels, identities = photos()
     (result,) = few_shot(features, labels, identities, features, labels, NAMES, shots=(5,), num_draws=1)

@@ -47,7 +47,7 @@ def choose(dataset: "ImageDataset", saved: "Mapping[str, list[str]]", wanted: st
         remark = "These are all photos."
     num_known = len(set(splits[name].identities) & set(saved.get("train", ())))
     if name == "train" and num_known:
-        remark += f" The model was trained on {num_known:,} photos of the same names: expect too good a score."
+        remark += f" The model was trained on {num_known:,} photos of the same names: if they are these, a score says too much."
     return Choice(name, splits[name], remark.strip())
 
 
@@ -57,7 +57,8 @@ def divided(dataset: "ImageDataset", saved: "Mapping[str, list[str]]") -> "tuple
     if "validation" in splits or "train" not in splits or not {"train", "validation"} <= set(saved):
         return splits, False
     photos = splits["train"]
-    if set(photos.identities) != {*saved["train"], *saved["validation"]}:
+    # Where both parts have photos of one name, none was held out of the other: these may be the train photos alone.
+    if sorted(photos.identities) != sorted([*saved["train"], *saved["validation"]]):
         return splits, False
     for name in ("train", "validation"):
         members = set(saved[name])

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from allmlp.data.resampling import erase_images, mix_images, mix_labels, on_pixels, recolor, resample
 from allmlp.data.folder import list_folder
 from allmlp.data.threads import one_ahead
-from allmlp.data.wording import printable
+from allmlp.data.wording import listed, printable
 
 __all__ = [
     "DATASETS",
@@ -78,6 +78,7 @@ __all__ = [
     "label_names",
     "lasting_source",
     "list_folder",
+    "listed",
     "mix_images",
     "mix_labels",
     "named_folder",

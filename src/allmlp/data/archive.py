@@ -1,5 +1,6 @@
 """Data sets as a zip of photos, read in place: nothing is unpacked to disk."""
 
+import contextlib
 import dataclasses
 import stat
 import zipfile
@@ -23,6 +24,7 @@ __all__ = ["ZipReader", "open_zip"]
 _MAX_RATIO = 200
 _RATIO_MATTERS_FROM = 2**20
 _LOCAL_HEADER_BYTES = 30
+_NAME_IS_UTF8 = 0x800  # among a member's flag_bits
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -87,7 +89,7 @@ def open_zip(path: Path) -> ImageDataset:
         raise DataError(
             f"{printable(path)}: this is not a whole zip file ({error}). Copy or download it again."
         ) from error
-    names = [member.filename.replace("\\", "/") for member in members]
+    names = [_name(member).replace("\\", "/") for member in members]
     raise_problems(str(path), _problems(members, names, num_bytes))
     listing, photos = _list(members, names)
     arrangement = arrange(str(path), listing)
@@ -98,6 +100,14 @@ def open_zip(path: Path) -> ImageDataset:
         reader = ZipReader(path, tuple(listing.photos[i] for i in indices), places[list(indices)])
         found[split] = FoundSplit(paths, class_names, reader)
     return assemble(str(path), found, arrangement.class_names, arrangement.notes)
+
+
+def _name(member: zipfile.ZipInfo) -> str:
+    """Return a member's name, which zip on Linux writes in UTF-8 without the flag that says so: zipfile takes it for cp437."""
+    if not member.flag_bits & _NAME_IS_UTF8:
+        with contextlib.suppress(UnicodeError):  # what is no UTF-8 is cp437, as the format has it
+            return member.filename.encode("cp437").decode("utf-8")
+    return member.filename
 
 
 def _list(members: list[zipfile.ZipInfo], names: list[str]) -> tuple[Listing, list[zipfile.ZipInfo]]:

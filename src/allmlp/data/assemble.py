@@ -110,7 +110,8 @@ def class_difference_problems(classes: Mapping[SplitName, Iterable[str]]) -> lis
             holders = [other for other in sets if sets[other] & missing]
             problems.append(
                 f"the splits have different classes: {split} lacks {listed(sorted(missing))}, "
-                f"which {' and '.join(holders)} {'has' if len(holders) == 1 else 'have'}"
+                f"which {' and '.join(holders)} {'has' if len(holders) == 1 else 'have'}; "
+                "add some photos there, or give one split's folder or file alone"
             )
     return problems
 

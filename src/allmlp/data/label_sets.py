@@ -40,7 +40,7 @@ def read_label_sets(
             that cannot be: all of them.
     """
     values, repeated = _read(Path(path))
-    problems = [f"{printable(name)}: has more than one entry" for name in repeated]
+    problems = {"has more than one entry": repeated} if repeated else {}
     numbers: Sequence[int] = range(num_classes)
     if isinstance(values, list):
         numbers = _imagenet_numbers(class_numbers, num_classes, where=path)
@@ -52,12 +52,21 @@ def read_label_sets(
         found, bad = ((), problem) if problem else _classes(entry, class_numbers, numbers)
         sets.append(found)
         if bad:
-            problems.append(f"{printable(identity)}: {bad}")
+            problems.setdefault(bad, []).append(identity)
     if problems:
+        number = sum(map(len, problems.values()))
+        lines = [f"{listed(names, limit=3)}: {problem}" for problem, names in problems.items()]
+        known = "" if isinstance(values, list) else f" The classes are 0 to {num_classes - 1:,}"
+        if known and class_numbers:
+            known += f", or {listed(class_numbers)}"
         raise DataError(
-            f"{printable(path)}: {len(problems):,} entries of label sets cannot be used:\n{bullets(problems)}\n"
-            'Expected an object such as {"dress/x.jpg": ["dress", "skirt"], ...} with an entry for every photo, an empty one '
-            "for a photo that does not count, or ImageNet's ReaL list."
+            f"{printable(path)}: {number:,} {'entry' if number == 1 else 'entries'} of label sets cannot be used:\n"
+            f'{bullets(lines)}\nExpected an object such as {{"dress/x.jpg": ["dress", "skirt"], ...}} with an entry for every '
+            f"photo, an empty one for a photo that does not count, or ImageNet's ReaL list.{known and known + '.'}"
+        )
+    if not any(sets):
+        raise DataError(
+            f"{printable(path)}: all {len(sets):,} sets of these photos are empty, so that no photo counts."
         )
     return tuple(sets)
 

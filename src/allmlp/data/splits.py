@@ -124,7 +124,10 @@ def hold_out(dataset: ImageDataset, *, fraction: float, seed: int) -> ImageDatas
     train = dataset.splits["train"]
     held_out, single = _choose(train, num_classes=len(dataset.class_names), fraction=fraction, seed=seed)
     if not held_out.any():
-        raise DataError(f"{dataset.source}: every class has a single photo, so none can be held out for validation.")
+        raise DataError(
+            f"{dataset.source}: every class has a single photo, so none can be held out for validation. Add photos, or a "
+            "split `validation`."
+        )
     notes = [f"{held_out.sum():,} of {len(train):,} train photos held out for validation (seed {seed})"]
     if single:
         names = listed(dataset.class_names[label] for label in single)

@@ -1,4 +1,4 @@
-"""Linear few-shot accuracy: how good frozen features are when a class has only some examples (section 4.2 of the paper).
+"""Linear few-shot accuracy: how good frozen features are when a class has only some examples (section 3 of the paper).
 
 As the authors' evaluator (google-research/big_vision, evaluators/fewshot_lsr.py): least squares with an L2 penalty from the
 features, standardised by the examples, to labels in {-1, 1}. In one thing it differs. The authors take one penalty, 2^10, for
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from allmlp.data import printable, sample_keys, uniforms
+from allmlp.data import listed, printable, sample_keys, uniforms
 from allmlp.errors import ConfigError, DataError
 from allmlp.evaluation.ridge import decompose
 
@@ -102,7 +102,7 @@ def draw_examples(
         ]
         raise DataError(
             f"{shots} examples of every class are asked for, and {len(few)} of {len(present)} classes have fewer in the train "
-            f"split: {', '.join(few)}. Ask for fewer with --shots, or add photos."
+            f"split: {', '.join(few)}. Ask for fewer shots (--shots), or add photos."
         )
     return np.asarray(order[starts[:, None] + np.arange(shots)], dtype=np.int64)
 
@@ -130,11 +130,17 @@ def few_shot(
 
     Raises:
         ConfigError: a number of shots or draws under 1.
-        DataError: classes with fewer examples than asked for; features that are not finite; nothing to score.
+        DataError: classes with fewer examples than asked for; features that are not finite, or not as many as labels and
+            identities; labels that are no index of a class; nothing to score.
     """
     if not shots or min(shots) < 1 or num_draws < 1:
         raise ConfigError(f"shots are {tuple(shots)} in {num_draws} draws; expected numbers of at least 1.")
     _check(features, labels, scored_features, scored_labels, class_names)
+    if not len(set(identities)) == len(identities) == len(features):
+        raise DataError(
+            f"{len(features):,} examples have {len(identities):,} identities, {len(set(identities)):,} of them different; each "
+            "needs one of its own."
+        )
     drawn = [
         draw_examples(identities, labels, class_names, shots=max(shots), seed=seed, draw=draw)
         for draw in range(num_draws)
@@ -160,10 +166,28 @@ def _check(
 ) -> None:
     if not len(scored_features):
         raise DataError("There are no photos to score the few-shot classifier on.")
-    for what, values in (("examples", features), ("photos to score", scored_features)):
+    for what, values, numbers in (
+        ("examples", features, labels),
+        ("photos to score", scored_features, scored_labels),
+    ):
+        if values.ndim != 2 or numbers.shape != values.shape[:1]:
+            raise DataError(
+                f"The features of the {what} are {values.shape}, their labels {numbers.shape}; expected (n, d) and (n,)."
+            )
+        bad = np.unique(numbers[(numbers < 0) | (numbers >= len(class_names))])
+        if len(bad):
+            raise DataError(
+                f"The labels of the {what} hold {listed(bad.tolist())}; expected 0 to {len(class_names) - 1}, indices into the "
+                "class names."
+            )
         num_bad = int((~np.isfinite(values).all(axis=1)).sum())
         if num_bad:
             raise DataError(f"The features of {num_bad:,} of {len(values):,} {what} are NaN or infinite.")
+    if features.shape[1] != scored_features.shape[1]:
+        raise DataError(
+            f"The examples have {features.shape[1]:,} features, the photos to score {scored_features.shape[1]:,}; expected "
+            "those of one network."
+        )
     without = np.setdiff1d(scored_labels, labels)
     if len(without):
         names = ", ".join(printable(class_names[label]) for label in without)

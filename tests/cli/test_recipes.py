@@ -1,5 +1,8 @@
+import shlex
+
 import pytest
 
+from allmlp.config import override
 from allmlp.recipes import RECIPES
 
 
@@ -19,6 +22,14 @@ def test_a_recipe_shows_its_whole_claim(name, allmlp):
         assert line.strip() in outcome.out
     command = "finetune" if "finetune" in name else "train"
     assert f"allmlp {command} clothing --recipe {name} " in outcome.out.partition("Next:")[2]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_command_that_a_recipe_ends_with_is_not_refused_for_its_warm_up(name, allmlp):
+    command = allmlp("recipes", name).out.partition("Next:")[2].strip().splitlines()[0]
+    words = shlex.split(command, comments=True)
+    recipe = override(RECIPES[name](), [words[words.index("--set") + 1]] if "--set" in words else [])
+    assert recipe.schedule.warmup_steps is None or recipe.num_steps > recipe.schedule.warmup_steps
 
 
 def test_an_unknown_recipe_exits_2_with_the_nearest(allmlp):

@@ -34,6 +34,17 @@ def recipes(
     if name not in RECIPES:
         raise ConfigError(f"There is no recipe {name!r}.{did_you_mean(name, RECIPES)} There are: {', '.join(RECIPES)}.")
     print(inspect.getdoc(RECIPES[name]))
-    command = "train" if RECIPES[name]().transfer.checkpoint is None else "finetune"
-    train = command_line(command, "clothing", "--recipe", name)
-    next_commands([(train, "for clothing, put your folder with a sub-folder a class")])
+    recipe = RECIPES[name]()
+    command = "train" if recipe.transfer.checkpoint is None else "finetune"
+    settings = []
+    if recipe.num_steps is None and recipe.schedule.warmup_steps is not None:  # more than a small data set makes in all
+        settings = ["--set", "schedule.warmup_steps=none"]
+    next_commands(
+        [
+            (
+                command_line(command, "clothing", "--recipe", name, *settings),
+                "for clothing, put your folder with a sub-folder a class",
+            ),
+            (command_line(command, "clothing", "--recipe", name, "--print-recipe"), "all its settings"),
+        ]
+    )

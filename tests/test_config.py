@@ -105,6 +105,13 @@ def test_a_rule_between_keys_names_the_assignments() -> None:
         override(RUN, ["num_epochs=3", "optimizer.name=adamw"])
 
 
+def test_a_rule_names_none_but_the_assignments_that_it_is_about() -> None:
+    with pytest.raises(
+        ConfigError, match=r"^--set optimizer\.adamw_learning_rate: adamw_learning_rate belongs to muon"
+    ):
+        override(RUN, ["num_epochs=3", "optimizer.adamw_learning_rate=0.1", "optimizer.name=adamw"])
+
+
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [

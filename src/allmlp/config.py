@@ -62,7 +62,11 @@ def override(config: Config, assignments: Sequence[str]) -> Config:
             problems.append(str(error))
     if problems:
         raise ConfigError("\n".join(problems))
-    return typing.cast(Config, _replace(config, changes, f"--set {', '.join(dict.fromkeys(keys))}"))
+    try:
+        return typing.cast(Config, _replace(config, changes))
+    except ConfigError as error:  # a rule between keys; the keys that it speaks of
+        named = [key for key in keys if key.rpartition(".")[2] in str(error)] or keys
+        raise ConfigError(f"--set {', '.join(dict.fromkeys(named))}: {error}") from error
 
 
 def _assign(config: Any, path: Sequence[str], text: str, key: str, changes: dict[str, Any]) -> None:
@@ -91,13 +95,13 @@ def _assign(config: Any, path: Sequence[str], text: str, key: str, changes: dict
         changes[name] = _convert(hints[name], value, f"--set {key}")
 
 
-def _replace(config: Any, changes: Mapping[str, Any], where: str) -> Any:
+def _replace(config: Any, changes: Mapping[str, Any]) -> Any:
     if not changes:
         return config
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     for name, change in changes.items():
-        values[name] = _replace(values[name], change, where) if dataclasses.is_dataclass(values[name]) else change
-    return _construct(type(config), values, where)
+        values[name] = _replace(values[name], change) if dataclasses.is_dataclass(values[name]) else change
+    return type(config)(**values)
 
 
 def _parse(text: str) -> Any:
@@ -173,7 +177,7 @@ def _convert_tuple(hint: Any, value: Any, where: str) -> Any:
     if arguments == (int, int) and isinstance(value, int) and not isinstance(value, bool):
         return (value, value)  # a (height, width): one number is both, as for the classes that hold such a pair
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise ConfigError(f"{where}: expected a list, got {_shown(value)}.")
+        raise ConfigError(f"{where}: expected a list, got {_shown(value)}. Write it in brackets: [1,2].")
     if arguments[-1] is Ellipsis:
         arguments = (arguments[0],) * len(value)
     if len(arguments) != len(value):

@@ -25,6 +25,7 @@ class Outcome(NamedTuple):
 def allmlp(capsys, monkeypatch) -> Callable[..., Outcome]:
     def run(*arguments: object, stdin: bytes = b"") -> Outcome:
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        monkeypatch.setattr("sys.argv", ["allmlp"])  # which printed commands begin with, however pytest was started
         capsys.readouterr()
         with pytest.raises(SystemExit) as stop:
             main([str(argument) for argument in arguments])

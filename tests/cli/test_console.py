@@ -32,7 +32,8 @@ def test_console_lines_are_neither_wrapped_nor_read_as_markup(capsys):
 
 
 @pytest.mark.parametrize("name", ["a folder/x", "it's", "$(reboot)", "-x", "plain"])
-def test_a_printed_command_runs_with_exactly_these_arguments(name):
+def test_a_printed_command_runs_with_exactly_these_arguments(name, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["allmlp"])
     program, *arguments = shlex.split(command_line("predict", name))
     assert program
     assert arguments == ["predict", name]

@@ -52,6 +52,7 @@ def test_a_trained_mixer_is_fine_tuned_and_the_commands_at_the_end_work(place, a
     assert outcome.code == 0, outcome.err
     assert "15 training photos, so" not in outcome.out  # --epochs decides, not their number
     assert "begins  with a Mixer trained by allmlp" in outcome.out
+    assert "learns  the last 1 of 2 blocks and what follows them" in outcome.out
     assert "3 classes, of which 3 are kept" in outcome.out
     recipe = json.loads(Path("mine/recipe.json").read_text())
     assert recipe["transfer"] == {
@@ -126,6 +127,16 @@ def test_one_command_begins_and_continues(place, allmlp):
     command = ("finetune", "photos", "--from", "trained", "--recipe", "my_recipes:transfer", "--resume", "mine")
     assert allmlp(*command).code == 0
     assert "is finished" in allmlp(*command).out
+    assert "is finished" in allmlp("finetune", "--resume", "mine").out
+    for other, words in (
+        (("--epochs", "9"), "num_epochs: the run has 1, now 9"),
+        (("--set", "nonsense=1"), "--set nonsense: there is no such key"),
+        (("--from", "starter"), 'transfer.checkpoint: the run has "'),
+    ):
+        outcome = allmlp("finetune", "photos", "--resume", "mine", *other)
+        assert outcome.code == 2 and words in outcome.err, outcome
+    other = allmlp("finetune", "clothing", "--resume", "mine")
+    assert other.code == 3 and "a run is continued with the photos that it began with" in other.err
     Path("mine/metrics.json").unlink()
     outcome = allmlp(*command)
     assert outcome.code == 0 and "resumed at step" in outcome.out
@@ -154,11 +165,28 @@ def test_a_grid_is_trained_reported_and_continued(place, allmlp):
     assert allmlp(*command, "--out", "grid").code == 2  # a used folder
     alone = allmlp(*command[:-2], "--resume", "grid")
     assert alone.code == 2 and "grid: this is a grid, a run a learning rate" in alone.err
+    for wrong in (("evaluate", "grid", "photos"), ("finetune", "photos", "--from", "grid")):
+        outcome = allmlp(*wrong)
+        assert outcome.code == 4 and f"Name one of its runs: the best is grid/{found['best']}." in outcome.err
+    assert (
+        "this is a grid, a run a learning rate. Go on with it by" in allmlp("train", "photos", "--resume", "grid").err
+    )
     Path("grid/lr-0.01/metrics.json").unlink()
     again = allmlp(*command, "--resume", "grid")
     assert again.code == 0 and again.out.count("learning rate 0.01, 2 of 3") == 1
     assert again.out.count("resumed at step") == 1
     assert json.loads(Path("grid/learning_rates.json").read_text()) == found
+
+
+def test_the_papers_grid_is_of_the_papers_optimizer(place, allmlp):
+    outcome = allmlp("finetune", "photos", "--from", "trained", "--lr-grid", "paper", "--epochs", "1", "--out", "grid")
+    assert outcome.code == 0, outcome.err
+    rates = []
+    for run in Path("grid").glob("lr-*"):
+        optimizer = json.loads((run / "recipe.json").read_text())["optimizer"]
+        rates.append(optimizer["learning_rate"])
+        assert [optimizer[key] for key in ("name", "momentum", "weight_decay", "clip_norm")] == ["sgd", 0.9, 0.0, 1.0]
+    assert sorted(rates) == [0.003, 0.01, 0.03, 0.06]
 
 
 def test_a_finished_grid_answers_for_its_own_recipe_and_photos_only(place, write_photo, allmlp):
@@ -212,8 +240,8 @@ def test_a_grid_begins_in_no_run_and_in_no_folder_of_something_else(place, allml
     ("arguments", "words"),
     [
         (("--lr-grid", "0.1", "--max-minutes", "1"), "max_minutes is 1: runs whose length the machine's speed decides"),
-        (("--recipe", "demo"), "recipe demo trains from random weights. Name what to begin with (--from)"),
-        (("--from", "none"), "recipe finetune trains from random weights. Name what to begin with (--from)"),
+        (("--recipe", "demo"), "recipe demo begins with no checkpoint here. Name one (--from)"),
+        (("--from", "none"), "recipe finetune begins with no checkpoint here. Name one (--from)"),
         (("--from", "nowhere"), "nowhere: there is no such checkpoint"),
         (("--from", "trained", "--trained-blocks", "7"), "has 2 blocks"),
         (("--from", "trained", "--image-size", "20"), "--image-size"),
@@ -222,6 +250,24 @@ def test_a_grid_begins_in_no_run_and_in_no_folder_of_something_else(place, allml
         (("--lr-grid", "0.1,0.10000000001"), "expected ones that differ in six digits"),
         (("--lr-grid", "0.1", "--out", "my_recipes.py"), "my_recipes.py: this is a file"),
         (("--lr-grid", "0.1,-1"), "optimizer.learning_rate is -1.0"),
+        (("--lr-grid", "0.1", "--set", "optimizer.learning_rate=0.2"), "--lr-grid has the learning rates; leave --set"),
+        (
+            ("--lr-grid", "paper", "--recipe", "my_recipes:transfer"),
+            "for SGD, and the optimizer here is adamw. Name rates",
+        ),
+        (
+            ("--lr-grid", "paper", "--set", "optimizer.name=adamw"),
+            "for SGD, and the optimizer here is adamw. Name rates",
+        ),
+        (
+            ("--from", "trained", "--set", "transfer.checkpoint=starter"),
+            "set twice: transfer.checkpoint (trained by its own option). Leave out the option or --set transfer.checkpoint=.",
+        ),
+        (
+            ("--epochs", "1", "--seed", "2", "--set", "num_epochs=3", "--set", "seed=1"),
+            "set twice: num_epochs (1 by its own",
+        ),
+        (("--image-size", "32", "--set", "transfer.image_size=48"), "set twice: transfer.image_size ([32, 32] by its"),
         (("--lr-grid", "paper", "--out", "x", "--resume", "y"), "--resume names the grid's folder; leave --out away."),
     ],
 )

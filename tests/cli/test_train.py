@@ -90,15 +90,15 @@ def test_every_recipe_is_printed_as_json_without_touching_the_data(name, allmlp)
     assert printed(allmlp("train", "no such data", "--recipe", name, "--print-recipe"))["name"] == name
 
 
-def test_short_options_are_the_settings_they_stand_for_and_set_comes_last(allmlp):
+def test_short_options_are_the_settings_they_stand_for_and_not_twice(allmlp):
     short = ["--epochs", 3, "--batch-size", 7, "--image-size", "32x64", "--seed", 5, "--max-minutes", 1.5]
     settings = ["num_epochs=3", "batch_size=7", "model.image_size=[32,64]", "seed=5", "max_minutes=1.5"]
     long = [word for setting in settings for word in ("--set", setting)]
     command = ["train", "x", "--recipe", "demo", "--print-recipe"]
     assert printed(allmlp(*command, *short)) == printed(allmlp(*command, *long))
-    both = printed(allmlp(*command, "--epochs", 3, "--set", "num_epochs=4", "--image-size", 32))
-    assert both["num_epochs"] == 4
-    assert both["model"]["image_size"] == [32, 32]
+    assert printed(allmlp(*command, "--image-size", 32))["model"]["image_size"] == [32, 32]
+    both = allmlp(*command, "--epochs", 3, "--set", "num_epochs=4")
+    assert both.code == 2 and "set twice: num_epochs (3 by its own option)" in both.err
 
 
 def test_without_recipe_one_is_chosen_and_said_on_standard_error_when_json_is_asked_for(place, allmlp):

@@ -111,6 +111,7 @@ def _folder(path: Path) -> Path | None:
     for candidate in (path, path / "checkpoints" / "best", path / "best"):
         if (candidate / CONFIG_FILE).is_file():
             return candidate
+    _refuse_grid(path)
     for name in WEIGHTS_FILES:
         if (path / name).exists():
             raise CheckpointError(
@@ -121,6 +122,16 @@ def _folder(path: Path) -> Path | None:
         f"{path}: not a checkpoint: there is no {CONFIG_FILE} beside {WEIGHTS_FILE} in it. "
         f"Expected a run folder (with checkpoints/best) or a checkpoint folder."
     )
+
+
+def _refuse_grid(folder: Path) -> None:
+    """Name the best run of a grid, which is a run a learning rate (`allmlp finetune --lr-grid`)."""
+    report = folder / "learning_rates.json"
+    if not report.is_file() or not any(folder.glob("lr-*/")):
+        return
+    best = read_json_object(report).get("best")
+    shown = f"the best is {folder / best}" if isinstance(best, str) else f"{report} has their scores"
+    raise CheckpointError(f"{folder}: this is a grid, a run a learning rate. Name one of its runs: {shown}.")
 
 
 def _described(folder: Path, named: Path | None, published: PublishedModel | None, evidence: str) -> Place:

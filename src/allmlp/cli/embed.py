@@ -85,7 +85,8 @@ def embed(
         raise typer.Exit(DataError.exit_code)
     rows = [(_reading(path), "read them")]
     if split is not None and shots:
-        command = command_line("evaluate", checkpoint, photos[0], "--shots", shots)
+        size = () if image_size is None else ("--image-size", image_size)
+        command = command_line("evaluate", checkpoint, photos[0], *size, "--shots", shots)
         rows.append((command, "what they are worth: a linear classifier from few photos"))
     next_commands(rows)
 

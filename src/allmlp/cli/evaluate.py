@@ -75,6 +75,7 @@ def evaluate(
             loaded,
             dataset,
             few_shot,
+            image_size=image_size,
             split=split,
             as_json=as_json,
             batch_size=batch_size,
@@ -93,12 +94,16 @@ def evaluate(
     original = None if labels is None or truths is None else float((metrics.predictions == truths).mean())
     if as_json:
         facts: dict[str, Any] = {"checkpoint": checkpoint, "data": data, "split": choice.name, "remark": choice.remark}
+        facts["image_size"] = list(loaded.config.image_size)
         facts |= {"labels": None if labels is None else str(labels), "original_top1": original}
         facts = {name: value for name, value in facts.items() if value is not None}
         print(json.dumps({**facts, **metrics.to_dict()}, indent=2, allow_nan=False))
     else:
         _print(metrics, original, by_sets=labels is not None)
-        next_commands([(f"{command_line('predict', checkpoint)} PHOTO.jpg", "name photos or whole folders of them")])
+        size = () if image_size is None else ("--image-size", image_size)
+        next_commands(
+            [(f"{command_line('predict', checkpoint, *size)} PHOTO.jpg", "name photos or whole folders of them")]
+        )
     if min_top1 is not None and metrics.top1 < min_top1:
         raise CheckFailedError(f"top-1 is {metrics.top1:.4f}, less than --min-top1 {min_top1}.")
 

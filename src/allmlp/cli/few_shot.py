@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from allmlp.cli.console import aligned, command_line, heading, next_commands
-from allmlp.cli.splits import divided, saved_split
+from allmlp.cli.splits import choose, divided, saved_split
 from allmlp.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def evaluate_few_shot(
     dataset: "ImageDataset",
     options: FewShotOptions,
     *,
+    image_size: str | None,
     split: str | None,
     as_json: bool,
     batch_size: int,
@@ -68,7 +69,7 @@ def evaluate_few_shot(
 ) -> None:
     """Draw examples, fit, score and print. The classes are the data's and need not be the checkpoint's.
 
-    `checkpoint` and `data` are what was typed, of which `loaded` and `dataset` came.
+    `checkpoint`, `data` and `image_size` are what was typed, of which `loaded` and `dataset` came.
     """
     import numpy as np
 
@@ -85,7 +86,10 @@ def evaluate_few_shot(
     if not as_json:
         for line in dataset.notes:
             print(line)
-        counts = f"{len(examples):,} examples of train, {len(photos.scored):,} photos of {photos.name} to score."
+        draws = "1 draw" if options.num_draws == 1 else f"{options.num_draws} draws"
+        counts = (
+            f"{len(examples):,} examples of train in {draws}, {len(photos.scored):,} photos of {photos.name} to score."
+        )
         print(f"{counts} {photos.remark}".rstrip())
     embedder = Embedder(loaded, device=device, batch_size=batch_size)
     features, scored = embedder.embed_split(examples), embedder.embed_split(photos.scored)
@@ -102,12 +106,13 @@ def evaluate_few_shot(
     )
     if as_json:
         facts: dict[str, Any] = {"checkpoint": checkpoint, "data": data, "split": photos.name}
-        facts["seed"] = options.seed
+        facts |= {"image_size": list(loaded.config.image_size), "seed": options.seed}
         facts |= {"num_examples": len(photos.scored), "remark": photos.remark}
         print(json.dumps({**facts, "few_shot": [one.to_dict() for one in results]}, indent=2, allow_nan=False))
         return
     _print(results)
-    command = command_line("embed", checkpoint, data, "--split", "train", "-o", "train.npz")
+    size = () if image_size is None else ("--image-size", image_size)
+    command = command_line("embed", checkpoint, data, *size, "--split", "train", "-o", "train.npz")
     next_commands([(command, "the features, for your own tools")])
 
 
@@ -117,23 +122,19 @@ def _choose(dataset: "ImageDataset", checkpoint: str, wanted: str | None) -> _Ph
     saved = saved_split(checkpoint)
     splits, is_divided = divided(dataset, saved)
     source, found = printable(dataset.source), ", ".join(splits)
-    name = split_named(wanted or "") or wanted
-    if name == "train":
+    if split_named(wanted or "") == "train":
         raise ConfigError("--split train: --shots draws its examples from train; score it on test or validation.")
     if "train" not in splits:
         raise DataError(
             f"{source}: --shots draws its examples from a train split; there is only {found}. Name the training photos' "
             "folder, file or split `train`."
         )
-    if name is None:
-        name = next((name for name in ("test", "validation") if name in splits), None)
-    if name is None:
+    if len(splits) == 1:
         raise DataError(
             f"{source}: --shots needs a test or validation split to score beside train; there is only {found}. Put some "
             "photos of each class apart, as {train,test}/<class>/..."
         )
-    if name not in splits:
-        raise ConfigError(f"--split {name}: {source} has no such split. It has: {found}.")
+    scored = choose(dataset, saved, wanted)
     remark = "Divided as the run's split.json says." if is_divided else ""
     num_known = len(set(splits["train"].identities) & set(saved.get("train", ())))
     if num_known:
@@ -141,7 +142,7 @@ def _choose(dataset: "ImageDataset", checkpoint: str, wanted: str | None) -> _Ph
             f" The model was trained on {num_known:,} train photos of the same names: its features fit them too well to choose "
             "a regularisation by them."
         )
-    return _Photos(splits["train"], name, splits[name], remark.strip())
+    return _Photos(splits["train"], scored.name, scored.photos, remark.strip())
 
 
 def _penalties(chosen: "Sequence[float]") -> str:

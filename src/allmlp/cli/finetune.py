@@ -17,6 +17,7 @@ from allmlp.cli.train import (
     SeedOption,
     SetOption,
     TrainBatchSizeOption,
+    all_settings,
     carry_out,
     named_recipe,
     new_run_folder,
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from allmlp.training import Trial
 
 __all__ = ["finetune"]
+
+# The rates of `--lr-grid paper` are for momentum SGD without weight decay: with AdamW the highest of them end in nothing.
+_PAPER_OPTIMIZER = ("optimizer.name=sgd", "optimizer.weight_decay=0", "optimizer.momentum=0.9", "optimizer.clip_norm=1")
 
 _DATA = "A folder with a sub-folder a class, a zip of one, Parquet, a CSV, or a named data set such as clothing."
 
@@ -59,7 +63,7 @@ def finetune(
         str | None,
         typer.Option(
             metavar="paper|RATE,RATE,...",
-            help="Train once at each learning rate, to compare on validation; paper: 0.003, 0.01, 0.03, 0.06.",
+            help="Train once at each learning rate, to compare on validation; paper: 0.003, 0.01, 0.03, 0.06, by its SGD.",
             show_default=False,
         ),
     ] = None,
@@ -85,31 +89,21 @@ def finetune(
     """Fine-tune a trained Mixer on your photos. Classes are matched by name; new ones begin at zero."""
     changes = {
         "transfer.checkpoint": checkpoint,
+        "transfer.image_size": None if image_size is None else json.dumps(parse_sides(image_size)),
         "transfer.trained_blocks": trained_blocks,
         "num_epochs": epochs,
         "batch_size": batch_size,
         "seed": seed,
         "max_minutes": max_minutes,
     }
-    given = [f"{key}={value}" for key, value in changes.items() if value is not None]
-    if image_size is not None:
-        given.append(f"transfer.image_size={json.dumps(parse_sides(image_size))}")
-    given += assignments or []
+    given = all_settings(changes, assignments or [])
+    if lr_grid == "paper" and recipe is None:
+        given = [*_PAPER_OPTIMIZER, *given]
     request = Request(data=data, recipe=recipe, given=given, out=out, resume=resume, device=device)
     if lr_grid is None:
-        _refuse_grid(resume)
         carry_out(request, _choose, print_recipe=print_recipe)
     else:
-        _carry_out_grid(request, _learning_rates(lr_grid), print_recipe=print_recipe)
-
-
-def _refuse_grid(resume: Path | None) -> None:
-    """Refuse to begin a run among those of a grid."""
-    if resume is not None and any(resume.glob("lr-*/recipe.json")):
-        raise ConfigError(
-            f"{resume}: this is a grid, a run a learning rate. Go on with it by the same --lr-grid, "
-            f"or with one of its runs: --resume {next(resume.glob('lr-*/recipe.json')).parent}."
-        )
+        _carry_out_grid(request, lr_grid, print_recipe=print_recipe)
 
 
 def _choose(data: str, recipe: str | None, assignments: list[str]) -> "ChosenRecipe":
@@ -121,7 +115,7 @@ def _choose(data: str, recipe: str | None, assignments: list[str]) -> "ChosenRec
     resolved = with_settings(named_recipe(name), assignments)
     if resolved.transfer.checkpoint is None:
         raise ConfigError(
-            f"recipe {name} trains from random weights. Name what to begin with (--from), or use allmlp train."
+            f"recipe {name} begins with no checkpoint here. Name one (--from), or use allmlp train for random weights."
         )
     if name != "finetune":
         return resolved, None, ""
@@ -146,15 +140,23 @@ def _learning_rates(text: str) -> list[float]:
         ) from error
 
 
-def _carry_out_grid(request: Request, learning_rates: list[float], *, print_recipe: bool) -> None:
+def _carry_out_grid(request: Request, grid: str, *, print_recipe: bool) -> None:
     from allmlp.data import open_dataset
     from allmlp.training import Silence, check_grid_folder, train_grid, write_grid
 
+    learning_rates = _learning_rates(grid)
+    if any(one.partition("=")[0].strip() == "optimizer.learning_rate" for one in request.given):
+        raise ConfigError("--lr-grid has the learning rates; leave --set optimizer.learning_rate= out.")
     if request.out is not None and request.resume is not None:
         raise ConfigError("--resume names the grid's folder; leave --out away.")
     if request.data is None:
         raise typer.BadParameter("the photos to train on are missing.", param_hint="DATA")
     recipe, dataset, reason = _choose(request.data, request.recipe, request.given)
+    if grid == "paper" and recipe.optimizer.name != "sgd":
+        raise ConfigError(
+            f"--lr-grid paper: its rates are for SGD, and the optimizer here is {recipe.optimizer.name}. Name rates for it, "
+            "such as 0.001,0.003,0.01, or leave the optimizer to the paper: no --recipe, or --recipe finetune_paper."
+        )
     if print_recipe:
         show_recipe(recipe, reason, given=request.given)
         return

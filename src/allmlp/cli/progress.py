@@ -52,7 +52,9 @@ class ConsoleProgress:
         ]
         if not math.isnan(row["validation_top1"]):
             parts.append(f"validation: loss {row['validation_loss']:.3f}, top-1 {row['validation_top1']:6.1%}")
-        parts += [f"{row['images_per_second']:,.0f} photos/s", duration(row["seconds"])]
+        if row["images_per_second"]:  # none where a run goes on with the validation that it was stopped before
+            parts.append(f"{row['images_per_second']:,.0f} photos/s")
+        parts.append(duration(row["seconds"]))
         self._console.print("   ".join(parts))
         if not sys.stdout.isatty():
             sys.stdout.flush()  # a log that is followed must not lag behind

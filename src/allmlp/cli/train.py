@@ -14,7 +14,7 @@ from allmlp.cli.loading import parse_sides
 from allmlp.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from allmlp.data import ImageDataset
     from allmlp.training import Recipe, StoredRun, TrainResult
@@ -30,6 +30,7 @@ __all__ = [
     "SeedOption",
     "SetOption",
     "TrainBatchSizeOption",
+    "all_settings",
     "carry_out",
     "named_recipe",
     "new_run_folder",
@@ -50,7 +51,11 @@ MaxMinutesOption = Annotated[
     float | None, typer.Option(help="Train fewer epochs where the recipe's would take longer.", show_default=False)
 ]
 PrintRecipeOption = Annotated[
-    bool, typer.Option("--print-recipe", help="Print the settings for DATA as JSON and stop.")
+    bool,
+    typer.Option(
+        "--print-recipe",
+        help="Print the settings for DATA as JSON and stop; its classes are counted when training begins.",
+    ),
 ]
 
 _DATA = "A folder with a sub-folder a class, a zip of one, Parquet, a CSV, or a named data set: see `allmlp data`."
@@ -91,20 +96,33 @@ def train(
     print_recipe: PrintRecipeOption = False,
 ) -> None:
     """Train a Mixer on your photos. Ctrl-C keeps what was learned so far; --resume goes on from there."""
-    changes = {
+    changes: dict[str, object] = {
         "num_epochs": epochs,
         "batch_size": batch_size,
         "seed": seed,
         "max_minutes": max_minutes,
         "on_nonfinite": on_nonfinite,
     }
-    given = [f"{key}={value}" for key, value in changes.items() if value is not None]
     if image_size is not None:
         part = "transfer" if _begins_with_checkpoint(recipe, resume, assignments or []) else "model"
-        given.append(f"{part}.image_size={json.dumps(parse_sides(image_size))}")
-    given += assignments or []
+        changes[f"{part}.image_size"] = json.dumps(parse_sides(image_size))
+    given = all_settings(changes, assignments or [])
     request = Request(data=data, recipe=recipe, given=given, out=out, resume=resume, device=device)
     carry_out(request, _choose, print_recipe=print_recipe)
+
+
+def all_settings(options: "Mapping[str, object]", assignments: list[str]) -> list[str]:
+    """Return what options and --set ask for, as assignments; `options` has the values by key, None where none was given.
+
+    Raises:
+        ConfigError: a key is set by an option and by --set.
+    """
+    given = {key: str(value) for key, value in options.items() if value is not None}
+    assigned = {one.partition("=")[0].strip() for one in assignments}
+    if twice := sorted(assigned & given.keys()):
+        shown = ", ".join(f"{key} ({given[key]} by its own option)" for key in twice)
+        raise ConfigError(f"set twice: {shown}. Leave out the option or --set {twice[0]}=.")
+    return [*(f"{key}={value}" for key, value in given.items()), *assignments]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +149,8 @@ def carry_out(request: Request, choose: "Choose", *, print_recipe: bool) -> None
     """Train as requested, or print the recipe; `choose` resolves the recipe of a run that does not exist yet."""
     data, resume = request.data, request.resume
     run = _stored_run(resume, request.out)
-    if run is not None and run.is_finished:
+    if run is not None and run.is_finished and not print_recipe:
+        _check_same(run, request)
         if is_first_process():
             print(f"{run.path} is finished; there is nothing left to train.")
             _print_next(run.path, data or run.data)
@@ -155,6 +174,18 @@ def carry_out(request: Request, choose: "Choose", *, print_recipe: bool) -> None
         return
     print(f"\nwrote   {result.directory}/ (report.html, results.csv, checkpoints/best, checkpoints/last)")
     _print_next(result.directory, data, scored="test" if "test" in result.evaluations else "validation")
+
+
+def _check_same(run: "StoredRun", request: Request) -> None:
+    """Check that a run which needs no training any more is what was asked for, as one that does is checked when it goes on."""
+    from allmlp.data import hold_out, open_dataset
+    from allmlp.training import check_same_photos, recipe_to_continue
+
+    recipe, _, _ = _recipe_of(run, request.recipe, request.given)
+    recipe_to_continue(recipe, run)
+    if request.data is not None:
+        dataset = open_dataset(request.data)
+        check_same_photos(hold_out(dataset, fraction=run.recipe.data.holdout, seed=run.recipe.seed), run)
 
 
 def show_recipe(recipe: "Recipe", reason: str, *, given: list[str], run: "StoredRun | None" = None) -> None:
@@ -192,7 +223,13 @@ def _stored_run(resume: Path | None, out: Path | None) -> "StoredRun | None":
         raise ConfigError("--resume names the run's folder; leave --out away.")
     from allmlp.training import stored_run
 
-    return stored_run(resume)
+    run = stored_run(resume)
+    if run is None and (one := next(resume.glob("lr-*/recipe.json"), None)) is not None:
+        raise ConfigError(
+            f"{resume}: this is a grid, a run a learning rate. Go on with it by `allmlp finetune` and the same --lr-grid, "
+            f"or with one of its runs: --resume {one.parent}."
+        )
+    return run
 
 
 def _recipe_of(run: "StoredRun", recipe: str | None, given: list[str]) -> tuple["Recipe", None, str]:

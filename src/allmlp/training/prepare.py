@@ -183,6 +183,12 @@ def _announce(
             if checkpoint.source.startswith("trained by")
             else f"begins  with {checkpoint.source}"
         )
+    if recipe.transfer.trained_blocks is not None:
+        last = recipe.transfer.trained_blocks
+        blocks = (
+            f"the last {last} of {model.num_blocks} blocks and what follows them" if last else "the classifier alone"
+        )
+        progress.message(f"learns  {blocks}")
     length = "1 epoch" if recipe.num_epochs == 1 else f"{recipe.num_epochs:,} epochs"
     if recipe.num_steps is not None:
         length = f"{recipe.num_steps:,} steps (of {length})"

@@ -267,6 +267,10 @@ def test_a_grid_begins_in_no_run_and_in_no_folder_of_something_else(place, allml
             ("--epochs", "1", "--seed", "2", "--set", "num_epochs=3", "--set", "seed=1"),
             "set twice: num_epochs (1 by its own",
         ),
+        (
+            ("--trained-blocks", "0", "--set", "transfer.layer_decay=0.5"),
+            "--set transfer.layer_decay: the classifier alone",
+        ),
         (("--image-size", "32", "--set", "transfer.image_size=48"), "set twice: transfer.image_size ([32, 32] by its"),
         (("--lr-grid", "paper", "--out", "x", "--resume", "y"), "--resume names the grid's folder; leave --out away."),
     ],

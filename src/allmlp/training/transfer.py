@@ -58,7 +58,8 @@ def with_settings(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     """Return a recipe with assignments such as "transfer.trained_blocks=2" applied; see `config.override`.
 
     Raises:
-        ConfigError: as `override`; or settings that are the checkpoint's that training begins with, all of them at once.
+        ConfigError: as `override`; or settings without effect: all that the checkpoint decides that training begins with, or a
+            decay over layers that do not learn.
     """
     changed = override(recipe, assignments)
     if changed.transfer.checkpoint is None:
@@ -70,6 +71,11 @@ def with_settings(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
             f"--set {', '.join(without_effect)}: training begins with a checkpoint ({changed.transfer.checkpoint}), which "
             "decides that. Leave it out, or begin with random weights (allmlp train, by another recipe). Another image size is "
             "set by --image-size or transfer.image_size."
+        )
+    if changed.transfer.trained_blocks == 0 and "transfer.layer_decay" in keys:
+        raise ConfigError(
+            "--set transfer.layer_decay: the classifier alone is trained (transfer.trained_blocks is 0), all at one rate. "
+            "Leave it out, or train some blocks."
         )
     return changed
 

@@ -134,7 +134,7 @@ def test_bad_entries_exit_3_and_no_options_without_effect(photos, imagenet, tmp_
     (tmp_path / "sets.json").write_text("{}")
     outcome = allmlp("evaluate", imagenet, folder, "--labels", tmp_path / "sets.json")
     assert outcome.code == 3
-    assert f"{NUM_PHOTOS} entries" in outcome.err and f"and {NUM_PHOTOS - 3} more: has no entry" in outcome.err
+    assert f"{NUM_PHOTOS} entries" in outcome.err and f"and {NUM_PHOTOS - 3} more: no entry" in outcome.err
     outcome = allmlp("evaluate", imagenet, folder, "--labels", tmp_path / "sets.json", "--shots", "1")
     assert outcome.code == 2
     assert "--labels cannot go with --shots" in outcome.err

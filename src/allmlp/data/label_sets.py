@@ -40,7 +40,7 @@ def read_label_sets(
             that cannot be: all of them.
     """
     values, repeated = _read(Path(path))
-    problems = {"has more than one entry": repeated} if repeated else {}
+    problems = {"more than one entry": repeated} if repeated else {}
     numbers: Sequence[int] = range(num_classes)
     if isinstance(values, list):
         numbers = _imagenet_numbers(class_numbers, num_classes, where=path)
@@ -133,7 +133,7 @@ def _of_names(values: Mapping[str, Any], identities: Sequence[str]) -> list[_Ent
         if identity in values:
             entries.append((values[identity], ""))
         elif name not in values:
-            entries.append(([], "has no entry"))
+            entries.append(([], "no entry"))
         elif counts[name] > 1:
             entries.append(([], f"{counts[name]} photos are called {printable(name)}; name it by its class, too"))
         else:

@@ -8,12 +8,15 @@ of recipe `cifar10`. A sharpness-aware step takes two passes, so it gets half th
 weight, less than bfloat16 can tell apart, so that all are trained in float32. Each chooses its learning rate, from three that
 are a factor of 3 apart, on held-out photos at the first seed (see trials.py).
 Everything else is recipe `cifar10`'s, whose weight decay and momentum were found with Muon, but for batches of half the size,
-which give these short runs more steps. The test photos choose nothing.
+which give these short runs more steps. The test photos choose nothing. What a pass takes is measured apart, in alternated
+turns, with nothing beside.
 Finished runs are kept in --work and not made again.
 """
 
 import argparse
 import dataclasses
+import statistics
+import time
 from pathlib import Path
 from unittest.mock import patch
 
@@ -26,6 +29,9 @@ from allmlp.model import num_parameters
 from allmlp.provenance import record
 from allmlp.recipes import load_recipe
 from allmlp.training import OptimizerConfig, loop
+from allmlp.training.feed import TrainingBatch
+from allmlp.training.ranks import ONE_PROCESS
+from allmlp.training.state import TrainState
 from allmlp.training.step import gradient, update
 
 RESULT = Path(__file__).parent / "results" / "optimizers.json"
@@ -59,22 +65,46 @@ def sharpness_aware(state, model, batch, recipe, factor, *, ranks):
     return loss
 
 
-def measure(name, dataset, epochs, seeds, work):
-    """Choose the learning rate at the first seed, and train at the others."""
-    optimizer, rates = ARMS[name]
-    passes = 2 if name == SHARP else 1
-    recipe = dataclasses.replace(
+UPDATES = {name: sharpness_aware if name == SHARP else update for name in ARMS}
+PASSES = {name: 2 if name == SHARP else 1 for name in ARMS}
+
+
+def arm_recipe(name, epochs):
+    """Return the recipe of an arm: of as many passes as the others', in float32."""
+    return dataclasses.replace(
         CIFAR10,
-        optimizer=optimizer,
-        num_epochs=epochs // passes,
+        optimizer=ARMS[name][0],
+        num_epochs=epochs // PASSES[name],
         batch_size=BATCH_SIZE,
         precision="float32",
         max_minutes=None,
     )
+
+
+def measure(name, dataset, epochs, seeds, work):
+    """Choose the learning rate at the first seed, and train at the others."""
+    recipe = arm_recipe(name, epochs)
     folder = work / name.lower().replace(",", "").replace(" ", "-")
-    with patch.object(loop, "update", sharpness_aware if name == SHARP else update):
-        measured = best_over_seeds(recipe, rates, dataset, folder, seeds)
-    return {"num_epochs": recipe.num_epochs, "passes": passes * measured["runs"][0]["num_steps"], **measured}
+    with patch.object(loop, "update", UPDATES[name]):
+        measured = best_over_seeds(recipe, ARMS[name][1], dataset, folder, seeds)
+    return {"num_epochs": recipe.num_epochs, "passes": PASSES[name] * measured["runs"][0]["num_steps"], **measured}
+
+
+def milliseconds_a_pass(turns):
+    """Return the median time of a pass of each arm, with its share of the optimizer's, in alternated turns."""
+    labels = torch.eye(10)[torch.arange(BATCH_SIZE) % 10]
+    batch = TrainingBatch(torch.randn(BATCH_SIZE, 3, 32, 32), labels, None, np.arange(BATCH_SIZE, dtype=np.uint64))
+    recipes = {name: arm_recipe(name, epochs=2) for name in ARMS}
+    model = dataclasses.replace(CIFAR10.model, num_classes=10)
+    states = {name: TrainState(dataclasses.replace(recipe, model=model)) for name, recipe in recipes.items()}
+    times = {name: [] for name in ARMS}
+    for turn in range(turns + 1):
+        for name, state in states.items():
+            start = time.perf_counter()
+            UPDATES[name](state, state.model, batch, recipes[name], 1.0, ranks=ONE_PROCESS)
+            if turn:  # the first makes the optimizer's memory
+                times[name].append(1000 * (time.perf_counter() - start) / PASSES[name])
+    return {name: round(statistics.median(values), 1) for name, values in times.items()}
 
 
 def subset(dataset, num_photos):
@@ -126,6 +156,7 @@ def main():
         + " ".join(map(str, arguments.seeds))
     )
     figures = {
+        "milliseconds_a_pass": milliseconds_a_pass(turns=30),
         "parameters": num_parameters(dataclasses.replace(CIFAR10.model, num_classes=10)),
         "photos": arguments.photos,
         "num_epochs": arguments.epochs,

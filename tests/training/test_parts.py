@@ -127,6 +127,28 @@ def test_weight_decay_is_decoupled_and_on_matrices_only(config, rate):
         assert torch.allclose(difference, wanted, atol=1e-6), name
 
 
+def torchs_adamw(parameters, *, rate, betas):
+    """torch's own, with a decay of 0.3 on matrices only."""
+    groups = [
+        {"params": [value for value in parameters if value.ndim >= 2], "weight_decay": 0.3},
+        {"params": [value for value in parameters if value.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=rate, betas=betas)
+
+
+def step_beside(ours, model, copies, theirs):
+    """Take three steps at different factors of the rates with the same gradients; `theirs` has the peak rates."""
+    for factor in (0.2, 1.0, 0.5):
+        for name, value in model.named_parameters():
+            value.grad = torch.randn_like(value)
+            copies[name].grad = value.grad.clone()
+        ours.step(ours.gradient_norm(), factor)
+        for optimizer, rate in theirs.items():
+            for group in optimizer.param_groups:
+                group["lr"] = rate * factor
+            optimizer.step()
+
+
 def test_adamw_with_weight_decay_times_the_rate_is_torchs():
     """The convention: a step takes rate × weight decay of a weight away, as torch.optim.AdamW does, and the paper's table 4."""
     torch.manual_seed(0)
@@ -134,19 +156,7 @@ def test_adamw_with_weight_decay_times_the_rate_is_torchs():
     copies = {name: nn.Parameter(value.detach().clone()) for name, value in model.named_parameters()}
     config = OptimizerConfig(name="adamw", learning_rate=0.01, weight_decay=0.3, betas=(0.8, 0.95), clip_norm=None)
     ours = Optimizer(model, config)
-    groups = [
-        {"params": [value for value in copies.values() if value.ndim >= 2], "weight_decay": 0.3},
-        {"params": [value for value in copies.values() if value.ndim < 2], "weight_decay": 0.0},
-    ]
-    theirs = torch.optim.AdamW(groups, lr=0.01, betas=(0.8, 0.95))
-    for factor in (0.2, 1.0, 0.5):
-        for name, value in model.named_parameters():
-            value.grad = torch.randn_like(value)
-            copies[name].grad = value.grad.clone()
-        ours.step(ours.gradient_norm(), factor)
-        for group in theirs.param_groups:
-            group["lr"] = 0.01 * factor
-        theirs.step()
+    step_beside(ours, model, copies, {torchs_adamw(copies.values(), rate=0.01, betas=(0.8, 0.95)): 0.01})
     for name, value in model.named_parameters():
         assert torch.allclose(value, copies[name], rtol=1e-6, atol=1e-7), name  # fused and not: other roundings
 
@@ -210,20 +220,7 @@ def test_muon_and_its_adamw_step_as_torchs_with_these_settings():
     assert len(inner) == 4 * TINY.num_blocks
     muon = torch.optim.Muon([copies[name] for name in inner], lr=0.05, momentum=0.8, weight_decay=0.3)
     outer = [value for name, value in copies.items() if name not in inner]
-    groups = [
-        {"params": [value for value in outer if value.ndim >= 2], "weight_decay": 0.3},
-        {"params": [value for value in outer if value.ndim < 2], "weight_decay": 0.0},
-    ]
-    adamw = torch.optim.AdamW(groups, lr=0.003, betas=(0.7, 0.9))
-    for factor in (0.2, 1.0, 0.5):
-        for name, value in model.named_parameters():
-            value.grad = torch.randn_like(value)
-            copies[name].grad = value.grad.clone()
-        ours.step(ours.gradient_norm(), factor)
-        for theirs, rate in ((muon, 0.05), (adamw, 0.003)):
-            for group in theirs.param_groups:
-                group["lr"] = rate * factor
-            theirs.step()
+    step_beside(ours, model, copies, {muon: 0.05, torchs_adamw(outer, rate=0.003, betas=(0.7, 0.9)): 0.003})
     for name, value in model.named_parameters():
         assert torch.allclose(value, copies[name], rtol=1e-5, atol=1e-6), name
 

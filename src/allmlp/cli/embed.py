@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from allmlp.cli.console import BatchSizeOption, DeviceOption, command_line, next_commands, note
-from allmlp.cli.loading import CheckpointArgument, ImageSizeOption, load
+from allmlp.cli.loading import CheckpointArgument, ImageSizeOption, load, size_words
 from allmlp.cli.photos import check_sources, find_photos
 from allmlp.cli.splits import choose, divided, saved_split
 from allmlp.cli.writing import new_path
@@ -85,8 +85,7 @@ def embed(
         raise typer.Exit(DataError.exit_code)
     rows = [(_reading(path), "read them")]
     if split is not None and shots:
-        size = () if image_size is None else ("--image-size", image_size)
-        command = command_line("evaluate", checkpoint, photos[0], *size, "--shots", shots)
+        command = command_line("evaluate", checkpoint, photos[0], *size_words(image_size), "--shots", shots)
         rows.append((command, "what they are worth: a linear classifier from few photos"))
     next_commands(rows)
 

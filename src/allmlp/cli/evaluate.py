@@ -8,7 +8,7 @@ import typer
 
 from allmlp.cli.console import BatchSizeOption, DeviceOption, aligned, command_line, heading, next_commands
 from allmlp.cli.few_shot import FewShotOptions, evaluate_few_shot, parse_shots
-from allmlp.cli.loading import CheckpointArgument, ImageSizeOption, load
+from allmlp.cli.loading import CheckpointArgument, ImageSizeOption, load, size_words
 from allmlp.cli.splits import Choice, choose, saved_split
 from allmlp.errors import CheckFailedError, ConfigError, DataError
 
@@ -100,10 +100,8 @@ def evaluate(
         print(json.dumps({**facts, **metrics.to_dict()}, indent=2, allow_nan=False))
     else:
         _print(metrics, original, by_sets=labels is not None)
-        size = () if image_size is None else ("--image-size", image_size)
-        next_commands(
-            [(f"{command_line('predict', checkpoint, *size)} PHOTO.jpg", "name photos or whole folders of them")]
-        )
+        command = f"{command_line('predict', checkpoint, *size_words(image_size))} PHOTO.jpg"
+        next_commands([(command, "name photos or whole folders of them")])
     if min_top1 is not None and metrics.top1 < min_top1:
         raise CheckFailedError(f"top-1 is {metrics.top1:.4f}, less than --min-top1 {min_top1}.")
 

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from allmlp.cli.console import aligned, command_line, heading, next_commands
+from allmlp.cli.loading import size_words
 from allmlp.cli.splits import choose, divided, saved_split
 from allmlp.errors import ConfigError, DataError
 
@@ -111,8 +112,7 @@ def evaluate_few_shot(
         print(json.dumps({**facts, "few_shot": [one.to_dict() for one in results]}, indent=2, allow_nan=False))
         return
     _print(results)
-    size = () if image_size is None else ("--image-size", image_size)
-    command = command_line("embed", checkpoint, data, *size, "--split", "train", "-o", "train.npz")
+    command = command_line("embed", checkpoint, data, *size_words(image_size), "--split", "train", "-o", "train.npz")
     next_commands([(command, "the features, for your own tools")])
 
 

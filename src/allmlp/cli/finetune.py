@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["finetune"]
 
-# The rates of `--lr-grid paper` are for momentum SGD without weight decay: with AdamW the highest of them end in nothing.
-_PAPER_OPTIMIZER = ("optimizer.name=sgd", "optimizer.weight_decay=0", "optimizer.momentum=0.9", "optimizer.clip_norm=1")
-
 _DATA = "A folder with a sub-folder a class, a zip of one, Parquet, a CSV, or a named data set such as clothing."
 
 
@@ -98,7 +95,7 @@ def finetune(
     }
     given = all_settings(changes, assignments or [])
     if lr_grid == "paper" and recipe is None:
-        given = [*_PAPER_OPTIMIZER, *given]
+        given = [*_paper_optimizer(), *given]
     request = Request(data=data, recipe=recipe, given=given, out=out, resume=resume, device=device)
     if lr_grid is None:
         carry_out(request, _choose, print_recipe=print_recipe)
@@ -125,6 +122,15 @@ def _choose(data: str, recipe: str | None, assignments: list[str]) -> "ChosenRec
     chosen, reason = finetune_for(dataset)
     resolved = with_settings(chosen, assignments)
     return resolved, dataset, reason if resolved.num_epochs == chosen.num_epochs else ""
+
+
+def _paper_optimizer() -> list[str]:
+    """Return the settings of the optimizer that the paper's rates are for: with AdamW the highest of them end in nothing."""
+    from allmlp.config import to_dict
+    from allmlp.recipes import load_recipe
+
+    settings = to_dict(load_recipe("finetune_paper").optimizer)
+    return [f"optimizer.{key}={json.dumps(value)}" for key, value in settings.items() if key != "learning_rate"]
 
 
 def _learning_rates(text: str) -> list[float]:

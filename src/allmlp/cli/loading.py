@@ -11,7 +11,7 @@ from allmlp.errors import ConfigError
 if TYPE_CHECKING:
     from allmlp.checkpoints import Checkpoint
 
-__all__ = ["CheckpointArgument", "ImageSizeOption", "load", "parse_sides"]
+__all__ = ["CheckpointArgument", "ImageSizeOption", "load", "parse_sides", "size_words"]
 
 CheckpointArgument = Annotated[
     str,
@@ -47,6 +47,11 @@ def load(source: str, image_size: str | None = None) -> "Checkpoint":
     changed = checkpoint.at_resolution(sides)
     note(printable(changed.source.removeprefix(f"{checkpoint.source}; ")))
     return changed
+
+
+def size_words(image_size: str | None) -> tuple[str, ...]:
+    """Return --image-size as it was given, for a command that is printed to go on at the same size."""
+    return () if image_size is None else ("--image-size", image_size)
 
 
 def parse_sides(text: str) -> tuple[int, int]:

@@ -150,7 +150,7 @@ def carry_out(request: Request, choose: "Choose", *, print_recipe: bool) -> None
     data, resume = request.data, request.resume
     run = _stored_run(resume, request.out)
     if run is not None and run.is_finished and not print_recipe:
-        _check_same(run, request)
+        _check_ended(run, request)
         if is_first_process():
             print(f"{run.path} is finished; there is nothing left to train.")
             _print_next(run.path, data or run.data)
@@ -176,16 +176,13 @@ def carry_out(request: Request, choose: "Choose", *, print_recipe: bool) -> None
     _print_next(result.directory, data, scored="test" if "test" in result.evaluations else "validation")
 
 
-def _check_same(run: "StoredRun", request: Request) -> None:
-    """Check that a run which needs no training any more is what was asked for, as one that does is checked when it goes on."""
-    from allmlp.data import hold_out, open_dataset
-    from allmlp.training import check_same_photos, recipe_to_continue
+def _check_ended(run: "StoredRun", request: Request) -> None:
+    """Compare what was asked for with a run that has ended, as with one that goes on."""
+    from allmlp.data import open_dataset
+    from allmlp.training import check_ended
 
     recipe, _, _ = _recipe_of(run, request.recipe, request.given)
-    recipe_to_continue(recipe, run)
-    if request.data is not None:
-        dataset = open_dataset(request.data)
-        check_same_photos(hold_out(dataset, fraction=run.recipe.data.holdout, seed=run.recipe.seed), run)
+    check_ended(run, recipe, None if request.data is None else open_dataset(request.data))
 
 
 def show_recipe(recipe: "Recipe", reason: str, *, given: list[str], run: "StoredRun | None" = None) -> None:

@@ -56,13 +56,12 @@ def read_label_sets(
     if problems:
         number = sum(map(len, problems.values()))
         lines = [f"{listed(names, limit=3)}: {problem}" for problem, names in problems.items()]
-        known = "" if isinstance(values, list) else f" The classes are 0 to {num_classes - 1:,}"
-        if known and class_numbers:
-            known += f", or {listed(class_numbers)}"
+        known = f"0 to {num_classes - 1:,}" + (f", or {listed(class_numbers)}" if class_numbers else "")
+        known = "" if isinstance(values, list) else f" The classes are {known}."
         raise DataError(
             f"{printable(path)}: {number:,} {'entry' if number == 1 else 'entries'} of label sets cannot be used:\n"
             f'{bullets(lines)}\nExpected an object such as {{"dress/x.jpg": ["dress", "skirt"], ...}} with an entry for every '
-            f"photo, an empty one for a photo that does not count, or ImageNet's ReaL list.{known and known + '.'}"
+            f"photo, an empty one for a photo that does not count, or ImageNet's ReaL list.{known}"
         )
     if not any(sets):
         raise DataError(

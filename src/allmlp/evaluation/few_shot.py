@@ -135,12 +135,7 @@ def few_shot(
     """
     if not shots or min(shots) < 1 or num_draws < 1:
         raise ConfigError(f"shots are {tuple(shots)} in {num_draws} draws; expected numbers of at least 1.")
-    _check(features, labels, scored_features, scored_labels, class_names)
-    if not len(set(identities)) == len(identities) == len(features):
-        raise DataError(
-            f"{len(features):,} examples have {len(identities):,} identities, {len(set(identities)):,} of them different; each "
-            "needs one of its own."
-        )
+    _check(features, labels, identities, scored_features, scored_labels, class_names)
     drawn = [
         draw_examples(identities, labels, class_names, shots=max(shots), seed=seed, draw=draw)
         for draw in range(num_draws)
@@ -160,6 +155,7 @@ def few_shot(
 def _check(
     features: NDArray[Any],
     labels: NDArray[np.int64],
+    identities: Sequence[str],
     scored_features: NDArray[Any],
     scored_labels: NDArray[np.int64],
     class_names: Sequence[str],
@@ -183,6 +179,11 @@ def _check(
         num_bad = int((~np.isfinite(values).all(axis=1)).sum())
         if num_bad:
             raise DataError(f"The features of {num_bad:,} of {len(values):,} {what} are NaN or infinite.")
+    if not len(set(identities)) == len(identities) == len(features):
+        raise DataError(
+            f"{len(features):,} examples have {len(identities):,} identities, {len(set(identities)):,} of them different; each "
+            "needs one of its own."
+        )
     if features.shape[1] != scored_features.shape[1]:
         raise DataError(
             f"The examples have {features.shape[1]:,} features, the photos to score {scored_features.shape[1]:,}; expected "

@@ -47,10 +47,7 @@ def _table4(name: str, variant: str, *, num_epochs: int, learning_rate: float, w
 
 
 def _regularised(recipe: Recipe, *, rand_augment: float, mixup: float) -> Recipe:
-    """Add what ImageNet and ImageNet-21k take: RandAugment in two layers, mixup, stochastic depth 0.1; dropout was 0.
-
-    In the authors' code one share of mixup holds for a whole batch, here each photo draws its own.
-    """
+    """Add what ImageNet and ImageNet-21k take: RandAugment in two layers, mixup, stochastic depth 0.1; dropout was 0."""
     return dataclasses.replace(
         recipe,
         model=dataclasses.replace(recipe.model, stochastic_depth=0.1, dropout=0.0),
@@ -66,8 +63,7 @@ def imagenet_b16() -> Recipe:
     Command: `allmlp train imagenet --recipe imagenet_b16`. For B/32: `--set model.patch_size=32`.
     Expected: 76.44 % top-1 and 82.36 % ReaL after the paper's fine-tuning (paper, table 3). Untested at scale here.
     Cost: 0.01 thousand TPU-v3 core-days (paper, table 3): 10 core-days.
-    Source: the paper, table 4 and appendix B. In the authors' code one share of mixup holds for a whole batch, here each photo
-        draws its own; so in all recipes with mixup.
+    Source: the paper, table 4 and appendix B.
     """
     recipe = _table4("imagenet_b16", "B/16", num_epochs=300, learning_rate=1e-3, weight_decay=0.1)
     return _regularised(recipe, rand_augment=15.0, mixup=0.5)
@@ -79,8 +75,7 @@ def imagenet_l16() -> Recipe:
     Command: `allmlp train imagenet --recipe imagenet_l16`.
     Expected: 71.76 % top-1 and 77.08 % ReaL after the paper's fine-tuning (paper, table 3). Untested at scale here.
     Cost: 0.04 thousand TPU-v3 core-days (paper, table 3): 40 core-days.
-    Source: the paper, table 4 and appendix B. In the authors' code one share of mixup holds for a whole batch, here each photo
-        draws its own; so in all recipes with mixup.
+    Source: the paper, table 4 and appendix B.
     """
     recipe = _table4("imagenet_l16", "L/16", num_epochs=300, learning_rate=1e-3, weight_decay=0.1)
     return _regularised(recipe, rand_augment=15.0, mixup=0.5)
@@ -163,6 +158,7 @@ def big_vision_b16() -> Recipe:
     Cost: 2 h 11 min on a TPU v3-128, 27 min for 60 epochs (the authors, in the source).
     Source: google-research/big_vision, configs/mlp_mixer_i1k.py. Its weight decay of 1e-4 is multiplied by the schedule, and
         not by the rate of 1e-3; times the rate, as here, that is 0.1. Its `linear_end` of 1e-5 is a share of the peak, too.
+        There one share of mixup holds for a whole batch, here each photo draws its own.
     """
     recipe = _table4("big_vision_b16", "B/16", num_epochs=300, learning_rate=1e-3, weight_decay=0.1)
     return dataclasses.replace(

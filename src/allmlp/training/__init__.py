@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from allmlp.training.progress import Progress, Silence
 from allmlp.training.recipe import DataConfig, OptimizerConfig, Recipe, SavingConfig, ScheduleConfig, TransferConfig
-from allmlp.training.resume import StoredRun, check_same_photos, recipe_to_continue, saved_split, stored_run
+from allmlp.training.resume import StoredRun, check_ended, recipe_to_continue, saved_split, stored_run
 from allmlp.training.run import refuse_used_folder
 from allmlp.training.transfer import as_begun, with_settings
 
@@ -30,8 +30,8 @@ __all__ = [
     "Trial",
     "as_begun",
     "at_learning_rate",
+    "check_ended",
     "check_grid_folder",
-    "check_same_photos",
     "is_first_to_say",
     "num_training_photos",
     "recipe_to_continue",

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from allmlp.data import ImageDataset, hold_out
+from allmlp.data import ImageDataset
 from allmlp.errors import ConfigError, DivergedError
 from allmlp.files import write_bytes, write_json
 from allmlp.report import learning_rates_plot
 from allmlp.training.loop import train
 from allmlp.training.progress import Progress
 from allmlp.training.recipe import Recipe
-from allmlp.training.resume import StoredRun, check_same_photos, recipe_to_continue, stored_run
+from allmlp.training.resume import StoredRun, check_ended, stored_run
 from allmlp.training.run import refuse_used_folder
 
 __all__ = ["PAPER_GRID", "Trial", "at_learning_rate", "check_grid_folder", "train_grid", "write_grid"]
@@ -145,8 +145,7 @@ def _ended_trials(recipe: Recipe, data: ImageDataset, directory: Path) -> dict[P
 def _ended(recipe: Recipe, data: ImageDataset, run: StoredRun) -> Trial:
     """Return the trial that a run was. Another recipe's or other photos' scores are no trial of this grid."""
     rate = run.recipe.optimizer.learning_rate
-    recipe_to_continue(at_learning_rate(recipe, rate), run)
-    check_same_photos(hold_out(data, fraction=run.recipe.data.holdout, seed=run.recipe.seed), run)
+    check_ended(run, at_learning_rate(recipe, rate), data)
     if run.is_diverged:
         return Trial(learning_rate=rate, run=run.path, top1=None, loss=None)
     path = run.path / "metrics.json"

@@ -8,13 +8,13 @@ from typing import Any
 
 from allmlp.checkpoints import STARTER
 from allmlp.config import from_dict, to_dict
-from allmlp.data import ImageDataset, printable
+from allmlp.data import ImageDataset, hold_out, printable
 from allmlp.errors import CheckpointError, ConfigError, DataError
 from allmlp.model import MixerConfig
 from allmlp.training.recipe import Recipe
 from allmlp.training.transfer import is_same_source
 
-__all__ = ["StoredRun", "check_same_photos", "recipe_to_continue", "saved_split", "stored_run"]
+__all__ = ["StoredRun", "check_ended", "check_same_photos", "recipe_to_continue", "saved_split", "stored_run"]
 
 _MAX_SHOWN = 10
 _FREE = ("data.storage", "data.num_workers", "saving.", "on_nonfinite", "sharded")
@@ -117,6 +117,17 @@ def check_same_photos(dataset: ImageDataset, run: StoredRun) -> None:
             f"{run.path}: a run is continued with the photos that it began with. {printable(dataset.source)} differs:\n  "
             + "\n  ".join(problems)
         )
+
+
+def check_ended(run: StoredRun, recipe: Recipe, dataset: ImageDataset | None) -> None:
+    """Check that a run which needs no training any more is what was asked for; None are photos that were not named.
+
+    Raises:
+        ConfigError, DataError: as `recipe_to_continue` and `check_same_photos`.
+    """
+    recipe_to_continue(recipe, run)
+    if dataset is not None:
+        check_same_photos(hold_out(dataset, fraction=run.recipe.data.holdout, seed=run.recipe.seed), run)
 
 
 def saved_split(source: str) -> Mapping[str, list[str]]:

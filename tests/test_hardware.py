@@ -7,7 +7,13 @@ import pytest
 import torch
 
 from allmlp.errors import ConfigError
-from allmlp.hardware import choose_device, describe_device, is_bfloat16_faster
+from allmlp.hardware import (
+    choose_device,
+    describe_device,
+    has_native_bfloat16,
+    instruction_sets,
+    is_bfloat16_faster,
+)
 
 
 def test_auto_takes_a_device_that_torch_has():
@@ -34,6 +40,17 @@ def test_bfloat16_is_found_as_the_kernel_lists_it():
     listed = Path("/proc/cpuinfo").read_text()
     faster = {"amx_bf16", "bf16"} if "GenuineIntel" in listed else {"amx_bf16", "bf16", "avx512_bf16"}
     assert is_bfloat16_faster("cpu") == bool(set(listed.split()) & faster)
+    assert has_native_bfloat16("cpu") == bool(set(listed.split()) & {"amx_bf16", "bf16", "avx512_bf16"})
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists() or sys.platform != "linux", reason="needs Linux")
+def test_instruction_sets_are_those_that_the_kernel_lists():
+    listed = set(Path("/proc/cpuinfo").read_text().split())
+    kernels = {"avx512_f": "avx512f"}  # the kernel's spelling
+    found = instruction_sets()
+    assert found == sorted(found)
+    for name in ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8"):
+        assert (name in found) == (kernels.get(name, name) in listed), name
 
 
 @pytest.mark.parametrize(

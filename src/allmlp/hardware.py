@@ -2,10 +2,20 @@
 
 import ctypes
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from allmlp.errors import ConfigError, did_you_mean
 
-__all__ = ["DEVICES", "choose_device", "describe_device", "is_bfloat16_faster", "reuse_freed_memory"]
+__all__ = [
+    "DEVICES",
+    "choose_device",
+    "describe_device",
+    "has_native_bfloat16",
+    "instruction_sets",
+    "is_bfloat16_faster",
+    "reuse_freed_memory",
+]
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -45,11 +55,44 @@ def is_bfloat16_faster(device: str) -> bool:
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device == "cpu":
-        features = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        features = _processor_features()
         is_intel = "Intel" in features.get("cpu_name", "")
         names = ("amx_bf16", "bf16") if is_intel else ("amx_bf16", "bf16", "avx512_bf16")
         return any(bool(features.get(name)) for name in names)
     return False
+
+
+def has_native_bfloat16(device: str) -> bool:
+    """Say whether the device has instructions for products of bfloat16 matrices; others emulate them, slowly.
+
+    `device` is "cpu", "cuda", "cuda:<number>" or "mps".
+    """
+    import torch
+
+    if device.startswith("cuda"):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device == "cpu":
+        features = _processor_features()
+        return any(bool(features.get(name)) for name in ("amx_bf16", "bf16", "avx512_bf16"))
+    return True
+
+
+def instruction_sets() -> list[str]:
+    """Return which of the processor's instruction sets decide the speed of matrix products, by torch's names, sorted.
+
+    Empty where torch cannot tell.
+    """
+    intel = ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "avx_vnni", "amx_bf16", "amx_int8")
+    arm = ("bf16", "i8mm", "sve", "sve2")
+    features = _processor_features()
+    return sorted(name for name in (*intel, *arm) if features.get(name))
+
+
+def _processor_features() -> Mapping[str, Any]:
+    """Return torch's table of what the processor can do; empty for a torch that has none."""
+    import torch
+
+    return torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
 
 
 def describe_device(device: str) -> str:
@@ -59,9 +102,8 @@ def describe_device(device: str) -> str:
     if device == "cuda":
         return f"cuda ({torch.cuda.get_device_name()})"
     if device == "cpu":
-        features = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
         count = torch.get_num_threads()
-        name = features.get("cpu_name", "unknown processor")
+        name = _processor_features().get("cpu_name", "unknown processor")
         return f"cpu ({name}, {count} thread{'s' * (count != 1)})"
     return device
 

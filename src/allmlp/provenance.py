@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from allmlp.files import write_json
-from allmlp.hardware import describe_device
+from allmlp.hardware import describe_device, instruction_sets
 
 __all__ = ["environment", "record", "spread"]
 
@@ -35,6 +35,7 @@ def environment(device: str = "cpu") -> dict[str, str]:
         "pillow": PIL.__version__,
         "platform": platform.platform(),
         "device": describe_device(device),
+        "instruction_sets": " ".join(instruction_sets()),
     }
     return {name: value for name, value in facts.items() if value}
 

@@ -16,6 +16,7 @@ from allmlp.checkpoints import Checkpoint
 from allmlp.config import to_dict
 from allmlp.data import ImageDataset, Split, printable
 from allmlp.errors import ConfigError
+from allmlp.hardware import has_native_bfloat16
 from allmlp.training.ranks import Ranks
 from allmlp.training.recipe import Recipe
 from allmlp.training.resume import StoredRun
@@ -26,16 +27,24 @@ _MAX_SHOWN = 20
 
 
 def facts_of(
-    recipe: Recipe, dataset: ImageDataset, path: Path, stored: StoredRun | None, checkpoint: Checkpoint | None
+    recipe: Recipe,
+    dataset: ImageDataset,
+    path: Path,
+    stored: StoredRun | None,
+    checkpoint: Checkpoint | None,
+    *,
+    device: str,
 ) -> dict[str, str]:
     """Return what decides a run, as text by name.
 
-    `recipe` and `dataset` are resolved; `checkpoint` is what a new run begins with.
+    `recipe` and `dataset` are resolved; `checkpoint` is what a new run begins with; `device` is this process's.
     """
     facts = {f"recipe: {name}": str(value) for name, value in _flat(to_dict(recipe), "").items()}
     facts |= {f"photos: {name}": _photos(split) for name, split in dataset.splits.items()}
     facts |= {} if checkpoint is None else weights_of(checkpoint)
     facts["classes"] = ", ".join(map(printable, dataset.class_names))
+    if recipe.optimizer.name == "muon":  # on machines of several kinds the copies of the weights would drift apart
+        facts["Muon orthogonalises in"] = "bfloat16" if has_native_bfloat16(device) else "float32"
     facts["run folder"] = f"{path.name} ({'not begun' if stored is None else 'begun'})"
     facts |= {"Python": platform.python_version(), "torch": torch.__version__, "numpy": numpy.__version__}
     return facts | {"pillow": PIL.__version__, "allmlp": f"{allmlp.__version__}, code {_code()}"}

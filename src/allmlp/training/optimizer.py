@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from allmlp.training.muon import muon_class
 from allmlp.training.recipe import OptimizerConfig
 from allmlp.training.sharding import part_like, whole
 
@@ -47,7 +48,7 @@ class Optimizer:
             adamw_rate = config.adamw_learning_rate
             assert adamw_rate is not None  # OptimizerConfig sees to it
             if inner:  # none where the classifier alone is trained
-                muon = torch.optim.Muon(
+                muon = muon_class(inner[0].device.type)(
                     self._groups(inner),
                     lr=config.learning_rate,
                     momentum=config.momentum,

@@ -46,7 +46,7 @@ def prepare(
             stored = stored_run(path) if resume else None
             recipe, dataset, checkpoint = _checked(recipe, data, path, stored, ranks, logged, resume=resume)
         if ranks.count > 1:
-            check_alike(ranks, facts_of(recipe, dataset, path, stored, checkpoint))
+            check_alike(ranks, facts_of(recipe, dataset, path, stored, checkpoint, device=ranks.device))
         with ranks.failing_together():
             _announce(recipe, dataset, checkpoint, ranks, logged)
             feed = Feed(recipe, dataset, ranks=ranks, progress=logged)

@@ -1,0 +1,110 @@
+"""What the optimizer takes of a training step: torch's Muon, which computes in bfloat16, against ours in float32.
+
+    python benchmarks/muon.py [--turns 7] [--only-avx2]
+
+Recipes `demo` and `cifar10` at their own batch size, on random photos. The gradient is computed in float32 and, where that is
+faster, in bfloat16, as in training. Both optimizers share one process and one model and alternate, step by step.
+`--only-avx2` hides AVX-512 and AMX from torch's libraries, which then compute as on an older processor: oneDNN, MKL and torch's
+own kernels read it from the environment. The JSON keeps the figures of both ways of running.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+RESULT = Path(__file__).parent / "results" / "muon.json"
+ONLY_AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+RECIPES = ("demo", "cifar10")
+
+
+def measured(name, precision, turns):
+    """Return the seconds of each part of a step of one recipe."""
+    import dataclasses
+
+    import numpy as np
+    import torch
+
+    from allmlp.provenance import spread
+    from allmlp.recipes import RECIPES as ALL
+    from allmlp.training.feed import TrainingBatch
+    from allmlp.training.muon import Float32Muon
+    from allmlp.training.state import TrainState
+    from allmlp.training.step import gradient
+
+    recipe = dataclasses.replace(ALL[name](), precision=precision)
+    state = TrainState(recipe)
+    matrices = [
+        parameter
+        for key, parameter in state.model.named_parameters()
+        if key.startswith("blocks.") and parameter.ndim == 2
+    ]
+    settings = {"lr": 1e-5, "momentum": 0.95, "weight_decay": 0.2}
+    optimizers = {
+        "torch.optim.Muon": torch.optim.Muon(matrices, **settings),
+        "Float32Muon": Float32Muon(matrices, **settings),
+    }
+    generator = np.random.default_rng(0)
+    height, width = recipe.model.image_size
+    images = torch.from_numpy(generator.standard_normal((recipe.batch_size, 3, height, width), dtype=np.float32))
+    classes = torch.from_numpy(generator.integers(0, recipe.model.num_classes, recipe.batch_size))
+    labels = torch.nn.functional.one_hot(classes, recipe.model.num_classes).float()
+    batch = TrainingBatch(images, labels, None, np.zeros(0, np.uint64))
+    seconds = {"gradient": [], **{key: [] for key in optimizers}}
+    for turn in range(turns + 1):
+        for key, optimizer in optimizers.items():
+            start = time.perf_counter()
+            gradient(state, state.model, batch, recipe)
+            middle = time.perf_counter()
+            optimizer.step()
+            if turn:  # the first turn warms up
+                seconds["gradient"].append(middle - start)
+                seconds[key].append(time.perf_counter() - middle)
+    medians = {key: float(np.median(values)) for key, values in seconds.items()}
+    return {
+        "batch_size": recipe.batch_size,
+        "milliseconds": {key: spread([1000 * value for value in values]) for key, values in seconds.items()},
+        "share_of_the_step": {key: round(medians[key] / (medians["gradient"] + medians[key]), 4) for key in optimizers},
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--turns", type=int, default=7, help="measured steps of each optimizer")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only-avx2", action="store_true", help="hide AVX-512 and AMX from torch's libraries")
+    arguments = parser.parse_args()
+    if arguments.only_avx2 and any(os.environ.get(name) != value for name, value in ONLY_AVX2.items()):
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **ONLY_AVX2})  # before torch loads them
+
+    import torch
+
+    from allmlp.files import write_json
+    from allmlp.hardware import is_bfloat16_faster
+    from allmlp.provenance import environment
+    from allmlp.training.muon import muon_class
+
+    torch.set_num_threads(arguments.threads)
+    chosen = "Float32Muon" if arguments.only_avx2 else muon_class("cpu").__name__
+    figures = {
+        "training_takes": chosen.replace("Muon", "torch.optim.Muon") if chosen == "Muon" else chosen,
+        "recipes": {},
+    }
+    precisions = ["float32", *(["bfloat16"] if is_bfloat16_faster("cpu") and not arguments.only_avx2 else [])]
+    for name, precision in ((name, precision) for name in RECIPES for precision in precisions):
+        figures["recipes"][f"{name}, {precision}"] = found = measured(name, precision, arguments.turns)
+        for key, share in found["share_of_the_step"].items():
+            median = found["milliseconds"][key]["median"]
+            print(f"{name:<8} {precision:<9} {key:<28} {median:8.1f} ms  {share:.1%} of the step")
+    way = "AVX2 alone" if arguments.only_avx2 else "all instruction sets"
+    options = " --only-avx2" * arguments.only_avx2
+    command = f"python benchmarks/muon.py --turns {arguments.turns}{options}"
+    before = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    entry = {"environment": {**environment(), "command": command}, **figures}
+    print("wrote", write_json(RESULT, {**before, way: entry}))
+
+
+if __name__ == "__main__":
+    main()

@@ -23,14 +23,14 @@ def main():
     import dataclasses
 
     from allmlp.data import hold_out, open_dataset
-    from allmlp.hardware import reuse_freed_memory
+    from allmlp.hardware.devices import reuse_freed_memory
     from allmlp.recipes import load_recipe
-    from allmlp.training.feed import Feed
-    from allmlp.training.prepare import resolved
+    from allmlp.training.distributed.process_group import ONE_PROCESS
+    from allmlp.training.input_pipeline import Feed
     from allmlp.training.progress import Silence
-    from allmlp.training.ranks import ONE_PROCESS
-    from allmlp.training.state import TrainState
-    from allmlp.training.step import update
+    from allmlp.training.setup import resolved
+    from allmlp.training.step.state import TrainState
+    from allmlp.training.step.update import update
 
     reuse_freed_memory()
     dataset = hold_out(open_dataset(arguments.data), fraction=0.1, seed=0)

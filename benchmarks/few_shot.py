@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from allmlp.evaluation import PENALTIES, few_shot
+from allmlp.metrics import PENALTIES, few_shot
 from allmlp.provenance import record, spread
 
 RESULT = Path(__file__).parent / "results" / "few_shot.json"
@@ -48,7 +48,7 @@ def normal_equations(features, labels, scored, num_classes):
 
 def largest_difference(num_features, num_examples, num_classes):
     """Return how far our scores lie from the normal equations', as a share of the largest score."""
-    from allmlp.evaluation.ridge import decompose
+    from allmlp.metrics.ridge import decompose
 
     features, labels = made_up(num_classes, num_examples // num_classes, num_features, 1)
     scored, _ = made_up(num_classes, 20, num_features, 2)

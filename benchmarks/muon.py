@@ -29,10 +29,10 @@ def measured(name, precision, turns):
 
     from allmlp.provenance import spread
     from allmlp.recipes import RECIPES as ALL
-    from allmlp.training.feed import TrainingBatch
-    from allmlp.training.muon import Float32Muon
-    from allmlp.training.state import TrainState
-    from allmlp.training.step import gradient
+    from allmlp.training.input_pipeline import TrainingBatch
+    from allmlp.training.step.muon import Float32Muon
+    from allmlp.training.step.state import TrainState
+    from allmlp.training.step.update import gradient
 
     recipe = dataclasses.replace(ALL[name](), precision=precision)
     state = TrainState(recipe)
@@ -81,10 +81,10 @@ def main():
 
     import torch
 
-    from allmlp.files import write_json
-    from allmlp.hardware import is_bfloat16_faster
+    from allmlp.hardware.devices import is_bfloat16_faster
+    from allmlp.io.atomic_write import write_json
     from allmlp.provenance import environment
-    from allmlp.training.muon import muon_class
+    from allmlp.training.step.muon import muon_class
 
     torch.set_num_threads(arguments.threads)
     chosen = "Float32Muon" if arguments.only_avx2 else muon_class("cpu").__name__

@@ -58,7 +58,7 @@ def measured(photos, turns):
     import torch
 
     from allmlp.data import Distortions, distort
-    from allmlp.data.rand_augment import OPERATIONS, STRENGTHS
+    from allmlp.data.augmentation.rand_augment import OPERATIONS, STRENGTHS
 
     theirs = torchvisions({name: strength(MAGNITUDE / 10) for name, strength in STRENGTHS.items()})
     count = len(photos)
@@ -93,7 +93,7 @@ def measured(photos, turns):
 def paper(photos, turns):
     """Two layers of all 16 operations as training draws them, and each operation alone, in one thread."""
     from allmlp.data import NUM_DISTORTION_DRAWS, Augmentation, Distortions, distort, draw_distortions
-    from allmlp.data.rand_augment import OPERATIONS
+    from allmlp.data.augmentation.rand_augment import OPERATIONS
 
     count = len(photos)
     augmentation = Augmentation(rand_augment_layers=2, rand_augment_magnitude=MAGNITUDE)

@@ -57,9 +57,9 @@ def batches(batch_size, count):
 def make_ours(precision, gelu):
     from allmlp.model import MixerConfig
     from allmlp.training import OptimizerConfig, Recipe
-    from allmlp.training.feed import TrainingBatch
-    from allmlp.training.state import TrainState
-    from allmlp.training.step import update
+    from allmlp.training.input_pipeline import TrainingBatch
+    from allmlp.training.step.state import TrainState
+    from allmlp.training.step.update import update
 
     recipe = Recipe(
         name="benchmark",
@@ -123,7 +123,7 @@ def contestant(name, batch_size, num_threads, pipe):
     """Serve a connection: a number of steps in, the seconds of each and the peak memory in MiB out."""
     import torch
 
-    from allmlp.hardware import reuse_freed_memory
+    from allmlp.hardware.devices import reuse_freed_memory
 
     torch.set_num_threads(num_threads)
     precision = "bfloat16" if "bfloat16" in name else "float32"

@@ -10,17 +10,19 @@ PACKAGE = Path(__file__).parents[1] / "src" / "allmlp"
 # From the top down. A layer may import those below it, and not its neighbours in the same line.
 LAYERS = (
     ("cli",),
-    ("studies", "bench"),
     ("recipes",),
     ("training",),
-    ("report", "inference", "export"),
-    ("evaluation",),
+    ("report", "inference"),
+    ("metrics",),
     ("checkpoints",),
     ("model", "data"),
     ("provenance",),
-    ("config", "downloads", "files", "hardware"),
+    ("config", "hardware"),
+    ("io",),
     ("errors",),
 )
+# Folders of independent modules, each of which is imported by its own name: `allmlp.io.atomic_write`.
+TOOLBOXES = ("io", "hardware")
 HEIGHT = {name: -number for number, names in enumerate(LAYERS) for name in names}
 
 # `allmlp` itself hands out names of every layer, when asked; inside the package it stands for its version only.
@@ -64,9 +66,11 @@ def _problem(home: str, target: str, name: str | None, public: dict[str, set[str
         return f"{other if other not in HEIGHT else home} has no place in LAYERS"
     if HEIGHT[other] >= HEIGHT[home]:
         return f"{home} imports {other}, which is not below it"
+    if other in TOOLBOXES and inner:
+        other, inner = f"{other}.{inner}", ""
     if inner:
         return f"{target} is inside another sub-package; import the name from allmlp.{other}"
-    if name is not None and name not in public[other]:
+    if name is not None and name not in public.get(other, set()):
         return f"{name} is not a public name of allmlp.{other}"
     return ""
 
@@ -81,6 +85,8 @@ def public_names() -> dict[str, set[str]]:
     """Return `__all__` of every sub-package and module directly below the package's root."""
     homes = {path.parent.name: path for path in PACKAGE.glob("*/__init__.py")}
     homes |= {path.stem: path for path in PACKAGE.glob("*.py") if not path.name.startswith("__")}
+    for name in TOOLBOXES:
+        homes |= {f"{name}.{path.stem}": path for path in (PACKAGE / name).glob("[!_]*.py")}
     return {name: _all_of(path.read_text(encoding="utf-8")) for name, path in homes.items()}
 
 
@@ -100,7 +106,7 @@ def test_imports_point_down_and_at_public_names():
 
 
 def test_the_check_sees_the_whole_package():
-    assert {"cli/main.py", "data/decode.py", "model/mixer.py", "errors.py"} <= set(modules())
+    assert {"cli/main.py", "data/decoding/decode.py", "model/mixer.py", "errors.py"} <= set(modules())
     assert len(modules()) > 40
     assert {"MlpMixer", "create"} <= public_names()["model"]
 
@@ -116,9 +122,11 @@ def test_every_part_of_the_package_has_a_place():
         ("data/x.py", "def f():\n    from allmlp.cli.main import main", "cli, which is not below"),
         ("model/x.py", "from allmlp.data import decode", "data, which is not below"),
         ("model/x.py", "from allmlp import data", "data, which is not below"),
-        ("files.py", "import allmlp.config", "config, which is not below"),
-        ("cli/x.py", "from allmlp.data.decode import decode", "inside another sub-package"),
-        ("cli/x.py", "import allmlp.data.decode", "inside another sub-package"),
+        ("io/x.py", "import allmlp.config", "config, which is not below"),
+        ("cli/x.py", "from allmlp.io.atomic_write import _private", "not a public name"),
+        ("cli/x.py", "from allmlp.io import anything", "not a public name"),
+        ("cli/x.py", "from allmlp.data.decoding.decode import decode", "inside another sub-package"),
+        ("cli/x.py", "import allmlp.data.decoding.decode", "inside another sub-package"),
         ("cli/x.py", "from allmlp.data import _private", "not a public name"),
         ("cli/x.py", "from allmlp import Predictor", "from its home"),
         ("cli/x.py", "from .console import note", "relative import"),
@@ -135,6 +143,7 @@ def test_a_wrong_import_is_seen(module, source, words):
     [
         "from allmlp.data import decode",
         "from allmlp.cli.console import note",
+        "from allmlp.io.atomic_write import write_json",
         "from allmlp import __version__",
         "import allmlp",
         "import torch.nn",

@@ -29,10 +29,10 @@ from allmlp.model import num_parameters
 from allmlp.provenance import record
 from allmlp.recipes import load_recipe
 from allmlp.training import OptimizerConfig, loop
-from allmlp.training.feed import TrainingBatch
-from allmlp.training.ranks import ONE_PROCESS
-from allmlp.training.state import TrainState
-from allmlp.training.step import gradient, update
+from allmlp.training.distributed.process_group import ONE_PROCESS
+from allmlp.training.input_pipeline import TrainingBatch
+from allmlp.training.step.state import TrainState
+from allmlp.training.step.update import gradient, update
 
 RESULT = Path(__file__).parent / "results" / "optimizers.json"
 BATCH_SIZE = 128

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 
 from allmlp import Checkpoint, MlpMixer, Preprocessing, load_checkpoint, open_dataset
 from allmlp.data import fitted_photos
-from allmlp.hardware import is_bfloat16_faster
+from allmlp.hardware.devices import is_bfloat16_faster
 from allmlp.provenance import record
 
 RESULT = Path(__file__).parent / "results" / "resolution.json"

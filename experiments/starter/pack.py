@@ -15,9 +15,9 @@ import torch
 
 from allmlp.checkpoints import load_checkpoint, save_checkpoint
 from allmlp.data import evaluation_batches, fitted_photos, open_dataset
-from allmlp.evaluation import evaluate
-from allmlp.files import write_text
 from allmlp.inference import eager_forward
+from allmlp.io.atomic_write import write_text
+from allmlp.metrics import evaluate
 from allmlp.model import num_parameters
 from allmlp.provenance import record
 

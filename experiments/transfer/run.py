@@ -21,8 +21,8 @@ from experiments.trials import best_over_seeds
 
 from allmlp.checkpoints import load_checkpoint
 from allmlp.data import hold_out, open_dataset
-from allmlp.evaluation import few_shot
 from allmlp.inference import Embedder
+from allmlp.metrics import few_shot
 from allmlp.provenance import record, spread
 from allmlp.recipes import load_recipe
 from allmlp.training import PAPER_GRID, Recipe, TransferConfig

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
         DivergedError,
         MissingExtraError,
     )
-    from allmlp.evaluation import Metrics, evaluate
     from allmlp.inference import Embedder, Predictor
+    from allmlp.metrics import Metrics, evaluate
     from allmlp.model import VARIANTS, MixerConfig, MlpMixer, create
     from allmlp.training import Recipe, train
 
@@ -34,7 +34,7 @@ _HOME = {
     "DataError": "allmlp.errors",
     "DivergedError": "allmlp.errors",
     "Embedder": "allmlp.inference",
-    "Metrics": "allmlp.evaluation",
+    "Metrics": "allmlp.metrics",
     "MissingExtraError": "allmlp.errors",
     "MixerConfig": "allmlp.model",
     "MlpMixer": "allmlp.model",
@@ -43,7 +43,7 @@ _HOME = {
     "Recipe": "allmlp.training",
     "VARIANTS": "allmlp.model",
     "create": "allmlp.model",
-    "evaluate": "allmlp.evaluation",
+    "evaluate": "allmlp.metrics",
     "load_checkpoint": "allmlp.checkpoints",
     "open_dataset": "allmlp.data",
     "save_checkpoint": "allmlp.checkpoints",

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from allmlp.files import write_json
-from allmlp.hardware import describe_device, instruction_sets
+from allmlp.hardware.devices import describe_device, instruction_sets
+from allmlp.io.atomic_write import write_json
 
 __all__ = ["environment", "record", "spread"]
 

@@ -22,9 +22,9 @@ import pytest
 from tests.servers.files import FileServer, md5_of
 
 from allmlp import CheckpointError, load_checkpoint
-from allmlp.checkpoints import http_file
-from allmlp.checkpoints.catalog import CATALOG
-from allmlp.checkpoints.download import fetch_published, is_cached, known_digest
+from allmlp.checkpoints.sources.catalog import CATALOG
+from allmlp.checkpoints.sources.published import fetch_published, is_cached, known_digest
+from allmlp.io import http_download as http_file
 
 MODEL = CATALOG["s16-gsam"]
 URL_PATH = "gsam/Mixer-S_16.npz"
@@ -519,8 +519,8 @@ def test_a_file_of_real_size_arrives_after_a_cut(server, home):
 FETCH = [
     sys.executable,
     "-c",
-    "from allmlp.checkpoints.catalog import CATALOG\n"
-    "from allmlp.checkpoints.download import fetch_published\n"
+    "from allmlp.checkpoints.sources.catalog import CATALOG\n"
+    "from allmlp.checkpoints.sources.published import fetch_published\n"
     "print(fetch_published(CATALOG['s16-gsam']))",
 ]
 

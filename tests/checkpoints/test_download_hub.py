@@ -25,8 +25,8 @@ FILES = {"config.json": CONFIG, "model.safetensors": WEIGHTS}
 WORKER = """
 import json, os, sys
 from pathlib import Path
-from allmlp.checkpoints.catalog import CATALOG
-from allmlp.checkpoints.download import fetch_hub, fetch_published, is_cached, known_digest
+from allmlp.checkpoints.sources.catalog import CATALOG
+from allmlp.checkpoints.sources.published import fetch_hub, fetch_published, is_cached, known_digest
 from allmlp.errors import AllmlpError
 for line in sys.stdin:
     environment, function, arguments = json.loads(line)

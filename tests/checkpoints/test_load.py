@@ -16,7 +16,7 @@ from tests.reference.other_layouts import linen_name, timm_name
 from torch import Tensor
 
 from allmlp import CheckpointError, ConfigError, MixerConfig, MlpMixer, Preprocessing, load_checkpoint, save_checkpoint
-from allmlp.checkpoints.architecture import UnknownGridError
+from allmlp.checkpoints.naming.infer_config import UnknownGridError
 from allmlp.inference import eager_forward
 from allmlp.model import parameter_shapes
 

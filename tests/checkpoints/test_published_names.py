@@ -10,8 +10,8 @@ from tests.servers.files import FileServer
 
 from allmlp import Checkpoint, CheckpointError, Preprocessing, load_checkpoint
 from allmlp.checkpoints import load_for_size
-from allmlp.checkpoints.catalog import CATALOG
-from allmlp.checkpoints.google import save_google
+from allmlp.checkpoints.formats.google import save_google
+from allmlp.checkpoints.sources.catalog import CATALOG
 from allmlp.data import label_names
 from allmlp.model import parameter_shapes
 

@@ -13,7 +13,7 @@ import torchvision
 from PIL import Image
 from scipy.io import savemat
 
-from allmlp.data.labels import synsets
+from allmlp.data.public.imagenet_classes import synsets
 
 datasets = torchvision.datasets
 

@@ -17,12 +17,12 @@ from allmlp.data import hold_out, open_dataset
 from allmlp.errors import ConfigError, DataError
 from allmlp.recipes import RECIPES, load_recipe, recipe_for
 from allmlp.training import Silence
-from allmlp.training.feed import Feed
-from allmlp.training.prepare import resolved
-from allmlp.training.ranks import ONE_PROCESS
-from allmlp.training.schedule import learning_rate_factor
-from allmlp.training.state import TrainState
-from allmlp.training.step import update
+from allmlp.training.distributed.process_group import ONE_PROCESS
+from allmlp.training.input_pipeline import Feed
+from allmlp.training.setup import resolved
+from allmlp.training.step.schedule import learning_rate_factor
+from allmlp.training.step.state import TrainState
+from allmlp.training.step.update import update
 
 
 def photos(path, count, side):

@@ -11,10 +11,13 @@ from tests.reliability.faulty import Act, wrap
 from tests.reliability.faulty_ranks import marker, wait_until
 
 from allmlp.errors import DataError
-from allmlp.training import agreement, feed, loop, prepare
-from allmlp.training import step as step_module
+from allmlp.training import input_pipeline as feed
+from allmlp.training import loop
+from allmlp.training import setup as prepare
+from allmlp.training.distributed import consistency as agreement
 from allmlp.training.session import Session
-from allmlp.training.state import TrainState
+from allmlp.training.step import update as step_module
+from allmlp.training.step.state import TrainState
 
 
 def begun_step(step: int, act: Act) -> None:
@@ -119,7 +122,7 @@ def after_agreeing(step: int, act: Act) -> None:
 
 def held_save(step: int, _act: Act) -> None:
     """The thread that writes stands between two files of a save until another process has died."""
-    from allmlp import files
+    from allmlp.io import atomic_write as files
 
     def create(original: Any, path: Any, *arguments: Any) -> Any:
         if path.name == "state.json" and path.parent.name.startswith(f".step-{step:09}."):
@@ -154,14 +157,14 @@ def slow_steps(_step: int, _act: Act) -> None:
 
 def whole_batch(_step: int, _act: Act) -> None:
     """Every process makes the whole batch. A negative control: losses and digest cannot tell."""
-    from allmlp.training.ranks import Ranks
+    from allmlp.training.distributed.process_group import Ranks
 
     wrap(Ranks, "part", lambda original, self, size: slice(0, size))
 
 
 def same_part(_step: int, _act: Act) -> None:
     """Every process makes the first one's part of the batch. A negative control."""
-    from allmlp.training.ranks import Ranks
+    from allmlp.training.distributed.process_group import Ranks
 
     wrap(Ranks, "part", lambda original, self, size: slice(0, size // self.count))
 

@@ -6,11 +6,13 @@ from typing import Any
 
 from tests.reliability.faulty import PATIENCE, Act, held, wrap
 
-from allmlp import files
 from allmlp.cli import progress
-from allmlp.training import feed, finish, state
-from allmlp.training import saves as saves_module
+from allmlp.io import atomic_write as files
+from allmlp.training import finish
+from allmlp.training import input_pipeline as feed
 from allmlp.training.session import Session
+from allmlp.training.snapshots import store as saves_module
+from allmlp.training.step import state
 
 
 def reading(_step: int, act: Act) -> None:

@@ -49,7 +49,8 @@ def _begin() -> None:
 
 def _note_samples() -> None:
     """Write down each step's loss, which samples its batch has, and which of them this process made."""
-    from allmlp.training import feed, loop
+    from allmlp.training import input_pipeline as feed
+    from allmlp.training import loop
 
     def update(original: Any, state: Any, model: Any, batch: Any, *rest: Any, **options: Any) -> float:
         loss: float = original(state, model, batch, *rest, **options)

@@ -5,9 +5,11 @@ from typing import Any
 
 from tests.reliability.faulty import Act, wrap
 
-from allmlp.training import feed, loop, optimizer, state
-from allmlp.training import step as step_module
-from allmlp.training.course import Course
+from allmlp.training import input_pipeline as feed
+from allmlp.training import loop
+from allmlp.training.snapshots.history import Course
+from allmlp.training.step import optimizer, state
+from allmlp.training.step import update as step_module
 
 
 def loss(step: int, _act: Act) -> None:

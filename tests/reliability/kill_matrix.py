@@ -10,7 +10,7 @@ from tests.reliability.ledger import Outcome
 from tests.reliability.sessions import Setting, Stage, forked
 from tests.training.same_run import differences, final_state
 
-from allmlp.hardware import is_bfloat16_faster
+from allmlp.hardware.devices import is_bfloat16_faster
 
 NUM_STEPS = 10
 PRECISIONS = ("float32", "bfloat16") if is_bfloat16_faster("cpu") else ("float32",)

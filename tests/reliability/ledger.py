@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from allmlp.files import write_json
+from allmlp.io.atomic_write import write_json
 from allmlp.provenance import environment
 
 ROOT = Path(__file__).parents[2]

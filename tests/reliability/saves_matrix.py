@@ -12,7 +12,7 @@ import torch
 from tests.training.crash_points import Disk, Image, Operation, image_of, lay_out, recorded
 from torch import Tensor
 
-from allmlp.training.saves import Saves, State
+from allmlp.training.snapshots.store import Saves, State
 
 Counts = tuple[int, int]  # cases, passed
 

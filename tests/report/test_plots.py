@@ -7,7 +7,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from allmlp.data import Batch
-from allmlp.evaluation import evaluate, reliability
+from allmlp.metrics import evaluate, reliability
 from allmlp.report import RunSummary, plots
 from allmlp.report.plots import DARK, LIGHT, confusion_figure, curves_figure, reliability_figure, samples_figure, to_png
 

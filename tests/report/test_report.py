@@ -16,7 +16,7 @@ from PIL import Image
 
 from allmlp.data import Batch
 from allmlp.errors import AllmlpError
-from allmlp.evaluation import Metrics, evaluate
+from allmlp.metrics import Metrics, evaluate
 from allmlp.report import Mistake, RunSummary, write_report
 
 CLASS_NAMES = ("shirt", "t-shirt", "dress", "<script>alert(1)</script>", "=cmd")

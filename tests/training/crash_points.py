@@ -1,7 +1,7 @@
 """What a disk may hold after a power cut in the midst of file operations.
 
-`recorded` writes down what allmlp.files does. `Disk` carries a part of it out as a file system does that promises no more
-than POSIX: what is in a file is safe once the file was synced, what is in a folder (names that came, went or changed)
+`recorded` writes down what allmlp.io.atomic_write does. `Disk` carries a part of it out as a file system does that promises
+no more than POSIX: what is in a file is safe once the file was synced, what is in a folder (names that came, went or changed)
 once the folder was. `Disk.images` then gives every state that a power cut may leave.
 """
 
@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import pytest
 
-from allmlp import files
+from allmlp.io import atomic_write as files
 
 # What of each file's content since its last sync is there after the cut.
 UNSYNCED = ("dropped", "half", "kept")
@@ -24,7 +24,7 @@ Image = dict[str, Any]  # a folder: its names with bytes or folders
 
 @dataclass(frozen=True)
 class Operation:
-    """`name` is that of a function in allmlp.files without its underscore, or "write"; paths are relative."""
+    """`name` is that of a function in allmlp.io.atomic_write without its underscore, or "write"; paths are relative."""
 
     name: str
     path: Path
@@ -34,7 +34,7 @@ class Operation:
 
 @contextlib.contextmanager
 def recorded(root: Path) -> Iterator[list[Operation]]:
-    """Write down what allmlp.files does below `root`; everything is carried out as ever."""
+    """Write down what allmlp.io.atomic_write does below `root`; everything is carried out as ever."""
     operations: list[Operation] = []
 
     def note(name: str, path: Path, **more: Any) -> None:

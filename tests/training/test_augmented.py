@@ -16,10 +16,10 @@ from allmlp import DataError, Recipe
 from allmlp.data import ImageDataset, Mix, draw_mix, hold_out, mix_images, open_dataset, uniforms
 from allmlp.training import DataConfig
 from allmlp.training.augmented import draws_of
-from allmlp.training.feed import Feed, TrainingBatch
-from allmlp.training.prepare import resolved
+from allmlp.training.distributed.process_group import ONE_PROCESS, Ranks
+from allmlp.training.input_pipeline import Feed, TrainingBatch
 from allmlp.training.progress import Silence
-from allmlp.training.ranks import ONE_PROCESS, Ranks
+from allmlp.training.setup import resolved
 
 
 def changed(recipe: Recipe = TINY, **augmentation: Any) -> Recipe:

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from allmlp import ConfigError, train
 from allmlp.data import hold_out, open_dataset
 from allmlp.training import Silence
-from allmlp.training.feed import Feed
-from allmlp.training.loss import balanced_class_weights, classification_loss
-from allmlp.training.ranks import Ranks
+from allmlp.training.distributed.process_group import Ranks
+from allmlp.training.input_pipeline import Feed
+from allmlp.training.step.loss import balanced_class_weights, classification_loss
 
 KINDS = ("softmax", "sigmoid")
 FEW = dataclasses.replace(TINY, num_epochs=2)

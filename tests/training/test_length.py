@@ -10,7 +10,7 @@ from tests.training.small_runs import TINY, write_photos
 
 from allmlp import ConfigError, train
 from allmlp.training import ScheduleConfig, stored_run
-from allmlp.training.state import TrainState
+from allmlp.training.step.state import TrainState
 
 IN_STEPS = dataclasses.replace(TINY, num_epochs=0, num_steps=6)  # of 16 photos, of 39: two epochs and a half
 

@@ -12,16 +12,16 @@ from torch import nn
 
 from allmlp.data import Augmentation
 from allmlp.errors import ConfigError
-from allmlp.hardware import has_native_bfloat16
+from allmlp.hardware.devices import has_native_bfloat16
 from allmlp.model import MixerConfig, MlpMixer
 from allmlp.training import OptimizerConfig, Recipe, ScheduleConfig
-from allmlp.training.feed import TrainingBatch
-from allmlp.training.grid import at_learning_rate
-from allmlp.training.loss import classification_loss
-from allmlp.training.optimizer import Optimizer
-from allmlp.training.schedule import learning_rate_factor
-from allmlp.training.state import TrainState
-from allmlp.training.step import update
+from allmlp.training.input_pipeline import TrainingBatch
+from allmlp.training.learning_rate_sweep import at_learning_rate
+from allmlp.training.step.loss import classification_loss
+from allmlp.training.step.optimizer import Optimizer
+from allmlp.training.step.schedule import learning_rate_factor
+from allmlp.training.step.state import TrainState
+from allmlp.training.step.update import update
 
 TINY = MixerConfig(
     image_size=(8, 8),

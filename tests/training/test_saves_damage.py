@@ -13,9 +13,9 @@ from safetensors.torch import save
 from tests.reliability import saves_matrix
 from tests.reliability.saves_matrix import latest, make_saves, names
 
-from allmlp import files
 from allmlp.errors import CheckpointError
-from allmlp.training.saves import Saves
+from allmlp.io import atomic_write as files
+from allmlp.training.snapshots.store import Saves
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ import torch
 from tests.reference.peak_memory import PEAK_MEMORY
 from tests.reliability.saves_matrix import facts_of, latest, make_saves, names, tensors_of
 
-from allmlp import files
 from allmlp.errors import ConfigError
-from allmlp.training.saves import Saves
+from allmlp.io import atomic_write as files
+from allmlp.training.snapshots.store import Saves
 
 
 @pytest.fixture
@@ -105,8 +105,8 @@ EXIT = """
 import sys, threading
 from pathlib import Path
 import torch
-from allmlp import files
-from allmlp.training.saves import Saves
+from allmlp.io import atomic_write as files
+from allmlp.training.snapshots.store import Saves
 
 original = files._sync_file
 
@@ -134,7 +134,7 @@ MEMORY = f"""
 import sys
 from pathlib import Path
 import torch
-from allmlp.training.saves import Saves
+from allmlp.training.snapshots.store import Saves
 
 saves = Saves(Path(sys.argv[1]), keep_every=None, warn=print)
 saves.write(0, {{"warm": torch.ones(1)}}, {{}})
@@ -161,7 +161,7 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 import torch
-from allmlp.training.saves import Saves
+from allmlp.training.snapshots.store import Saves
 
 lines = []
 saves = Saves(Path(sys.argv[1]), keep_every=None, warn=lines.append)
@@ -213,7 +213,7 @@ READ_ONLY = """
 import os, sys
 from pathlib import Path
 import torch
-from allmlp.training.saves import Saves
+from allmlp.training.snapshots.store import Saves
 
 os.chdir(sys.argv[1])
 saves = Saves(Path("resume"), keep_every=None, warn=print)

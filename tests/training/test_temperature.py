@@ -14,8 +14,8 @@ from tests.training.small_runs import TINY, write_photos
 
 from allmlp import load_checkpoint, train
 from allmlp.data import evaluation_batches, fitted_photos, open_dataset
-from allmlp.evaluation import evaluate, fit_temperature
 from allmlp.inference import eager_forward
+from allmlp.metrics import evaluate, fit_temperature
 
 RECIPE = dataclasses.replace(TINY, num_epochs=2)
 
@@ -83,7 +83,7 @@ def test_a_kill_about_the_temperature_is_no_harm(place: str, photos: Path, run: 
     program = f"""
 import os, sys
 from pathlib import Path
-from allmlp import files
+from allmlp.io import atomic_write as files
 from allmlp.training import finish, loop
 from tests.training.test_temperature import RECIPE
 def die(*_, **__): os._exit(9)

@@ -18,8 +18,8 @@ from tests.training.small_runs import CLASSES, TINY, write_photos
 from allmlp import load_checkpoint, train
 from allmlp.data import Augmentation, evaluation_batches, fitted_photos, open_dataset
 from allmlp.errors import ConfigError, DataError, DivergedError
-from allmlp.evaluation import evaluate
 from allmlp.inference import eager_forward
+from allmlp.metrics import evaluate
 from allmlp.training import DataConfig, OptimizerConfig
 
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, cast
 
-from allmlp.checkpoints.checks import check_shapes, listed
+from allmlp.checkpoints.validation import check_shapes, listed
 from allmlp.data import Preprocessing, synsets_of
 from allmlp.errors import CheckpointError, ConfigError
 from allmlp.model import MixerConfig

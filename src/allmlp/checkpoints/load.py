@@ -8,17 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
-from allmlp.checkpoints.architecture import State, UnknownGridError, read_state
-from allmlp.checkpoints.catalog import CATALOG, PublishedModel, fitting
 from allmlp.checkpoints.checkpoint import Checkpoint
-from allmlp.checkpoints.checks import check_finite
-from allmlp.checkpoints.download import forget_published
-from allmlp.checkpoints.file_names import CONFIG_FILE
-from allmlp.checkpoints.native import read_native
-from allmlp.checkpoints.places import Place, find_place, is_bare_file
-from allmlp.checkpoints.timm import ARCHITECTURES
-from allmlp.checkpoints.timm_config import TimmDescription, read_timm_config
-from allmlp.checkpoints.weight_file import open_weights
+from allmlp.checkpoints.containers.weight_file import open_weights
+from allmlp.checkpoints.formats.file_names import CONFIG_FILE
+from allmlp.checkpoints.formats.native import read_native
+from allmlp.checkpoints.formats.timm import ARCHITECTURES
+from allmlp.checkpoints.formats.timm_config import TimmDescription, read_timm_config
+from allmlp.checkpoints.naming.infer_config import State, UnknownGridError, read_state
+from allmlp.checkpoints.sources.catalog import CATALOG, PublishedModel, fitting
+from allmlp.checkpoints.sources.published import forget_published
+from allmlp.checkpoints.sources.resolve import Place, find_place, is_bare_file
+from allmlp.checkpoints.validation import check_finite
 from allmlp.data import Preprocessing, label_names
 from allmlp.errors import CheckpointError, ConfigError
 from allmlp.model import Gelu, MixerConfig

@@ -11,18 +11,18 @@ from typing import Annotated, NoReturn
 import typer
 
 from allmlp import __version__
-from allmlp.cli.convert import convert
-from allmlp.cli.data import data
-from allmlp.cli.demo import demo
-from allmlp.cli.embed import embed
-from allmlp.cli.evaluate import evaluate
-from allmlp.cli.finetune import finetune
-from allmlp.cli.inspect import inspect
-from allmlp.cli.models import models
-from allmlp.cli.predict import predict
-from allmlp.cli.push import push
-from allmlp.cli.recipes import recipes
-from allmlp.cli.train import train
+from allmlp.cli.commands.convert import convert
+from allmlp.cli.commands.data import data
+from allmlp.cli.commands.demo import demo
+from allmlp.cli.commands.embed import embed
+from allmlp.cli.commands.evaluate import evaluate
+from allmlp.cli.commands.finetune import finetune
+from allmlp.cli.commands.inspect import inspect
+from allmlp.cli.commands.models import models
+from allmlp.cli.commands.predict import predict
+from allmlp.cli.commands.push import push
+from allmlp.cli.commands.recipes import recipes
+from allmlp.cli.commands.train import train
 from allmlp.errors import AllmlpError
 
 __all__ = ["app", "main"]

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from allmlp.data.augmentation import (
+from allmlp.data.augmentation.config import (
     NUM_COLOR_DRAWS,
     NUM_CROP_DRAWS,
     Augmentation,
@@ -12,7 +12,13 @@ from allmlp.data.augmentation import (
     draw_crops,
     draw_mix,
 )
-from allmlp.data.batches import (
+from allmlp.data.augmentation.rand_augment import NUM_DISTORTION_DRAWS, Distortions, distort, draw_distortions
+from allmlp.data.augmentation.random_erasing import NUM_ERASING_DRAWS, Erasures, draw_erasures
+from allmlp.data.dataset import ImageDataset, Split, hold_out, split_named
+from allmlp.data.decoding.check_photos import check_photos
+from allmlp.data.decoding.decode import MAX_PHOTO_BYTES, decode
+from allmlp.data.label_sets import read_label_sets
+from allmlp.data.loading.training_images import (
     Batch,
     RawBatch,
     TrainingOrder,
@@ -21,24 +27,18 @@ from allmlp.data.batches import (
     fitted_photos,
     split_batches,
 )
-from allmlp.data.check import check_photos
-from allmlp.data.datasets import DATASETS, NamedDataset, is_here, lasting_source, named_folder, open_dataset
-from allmlp.data.decode import MAX_PHOTO_BYTES, decode
-from allmlp.data.download import download_dataset
-from allmlp.data.draws import sample_keys, uniforms
-from allmlp.data.erasing import NUM_ERASING_DRAWS, Erasures, draw_erasures
-from allmlp.data.files import FileReader
-from allmlp.data.label_sets import read_label_sets
-from allmlp.data.labels import label_names, synsets_of
+from allmlp.data.open_dataset import DATASETS, NamedDataset, is_here, lasting_source, named_folder, open_dataset
 from allmlp.data.preprocessing import Preprocessing
-from allmlp.data.rand_augment import NUM_DISTORTION_DRAWS, Distortions, distort, draw_distortions
-from allmlp.data.splits import ImageDataset, Split, hold_out, split_named
+from allmlp.data.public.download import download_dataset
+from allmlp.data.public.imagenet_classes import label_names, synsets_of
+from allmlp.data.sampling.stateless_random import sample_keys, uniforms
+from allmlp.data.sources.file_reader import FileReader
 
 if TYPE_CHECKING:
-    from allmlp.data.resampling import erase_images, mix_images, mix_labels, on_pixels, recolor, resample
-from allmlp.data.folder import list_folder
-from allmlp.data.threads import one_ahead
-from allmlp.data.wording import listed, printable
+    from allmlp.data.augmentation.warp import erase_images, mix_images, mix_labels, on_pixels, recolor, resample
+from allmlp.data.sources.folder import list_folder
+from allmlp.io.display import listed, printable
+from allmlp.io.ordered_map import one_ahead
 
 __all__ = [
     "DATASETS",
@@ -99,7 +99,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in ("erase_images", "mix_images", "mix_labels", "on_pixels", "recolor", "resample"):
-        from allmlp.data import resampling
+        from allmlp.data.augmentation import warp
 
-        return getattr(resampling, name)
+        return getattr(warp, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from allmlp.data.labels import label_names, synsets
-from allmlp.data.wording import bullets, listed, printable
+from allmlp.data.public.imagenet_classes import label_names, synsets
 from allmlp.errors import DataError
+from allmlp.io.display import bullets, listed, printable
 
 __all__ = ["read_label_sets"]
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from allmlp.checkpoints import Checkpoint, load_checkpoint
 from allmlp.data import Preprocessing, Split, split_batches
 from allmlp.errors import ConfigError, DataError
-from allmlp.evaluation import Forward
-from allmlp.inference.backends import eager_forward
+from allmlp.inference.backends.eager import eager_forward
 from allmlp.inference.photos import Photo, as_photos, output_rows
+from allmlp.metrics import Forward
 
 __all__ = ["Embedder", "features_forward"]
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from allmlp.data import FileReader, Preprocessing, decode
 from allmlp.errors import DataError
-from allmlp.evaluation import Forward
+from allmlp.metrics import Forward
 
 __all__ = ["Photo", "as_photos", "output_rows"]
 

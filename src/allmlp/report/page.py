@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from allmlp.files import write_bytes, write_text
+from allmlp.io.atomic_write import write_bytes, write_text
 from allmlp.report import sections
 from allmlp.report.markup import card, count, duration, number, percent, png_uri, text
 from allmlp.report.summary import RunSummary

@@ -15,7 +15,7 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from allmlp.evaluation import ReliabilityBin
+from allmlp.metrics import ReliabilityBin
 from allmlp.report.markup import percent, printable
 from allmlp.report.summary import RunSummary
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from allmlp.evaluation import ClassMetrics, Metrics
+from allmlp.metrics import ClassMetrics, Metrics
 from allmlp.report.markup import card, count, duration, number, percent, photo_uri, text
 from allmlp.report.summary import Mistake, RunSummary
 

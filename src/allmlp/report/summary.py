@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from allmlp.evaluation import Metrics
+from allmlp.metrics import Metrics
 
 __all__ = ["Mistake", "RunSummary"]
 

@@ -4,16 +4,30 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from allmlp.training.progress import Progress, Silence
-from allmlp.training.recipe import DataConfig, OptimizerConfig, Recipe, SavingConfig, ScheduleConfig, TransferConfig
-from allmlp.training.resume import StoredRun, check_ended, recipe_to_continue, saved_split, stored_run
-from allmlp.training.run import refuse_used_folder
-from allmlp.training.transfer import as_begun, with_settings
+from allmlp.training.recipe.initial_checkpoint import as_begun, with_settings
+from allmlp.training.recipe.recipe import (
+    DataConfig,
+    OptimizerConfig,
+    Recipe,
+    SavingConfig,
+    ScheduleConfig,
+    TransferConfig,
+)
+from allmlp.training.run_folder import refuse_used_folder
+from allmlp.training.stored_run import StoredRun, check_ended, recipe_to_continue, saved_split, stored_run
 
 if TYPE_CHECKING:
-    from allmlp.training.grid import PAPER_GRID, Trial, at_learning_rate, check_grid_folder, train_grid, write_grid
+    from allmlp.training.distributed.process_group import is_first_to_say
+    from allmlp.training.learning_rate_sweep import (
+        PAPER_GRID,
+        Trial,
+        at_learning_rate,
+        check_grid_folder,
+        train_grid,
+        write_grid,
+    )
     from allmlp.training.loop import TrainResult, train
-    from allmlp.training.prepare import num_training_photos
-    from allmlp.training.ranks import is_first_to_say
+    from allmlp.training.setup import num_training_photos
 
 __all__ = [
     "PAPER_GRID",
@@ -46,16 +60,16 @@ __all__ = [
 
 
 _HOME = {  # what needs torch
-    "PAPER_GRID": "grid",
+    "PAPER_GRID": "learning_rate_sweep",
     "TrainResult": "loop",
-    "Trial": "grid",
-    "at_learning_rate": "grid",
-    "check_grid_folder": "grid",
-    "is_first_to_say": "ranks",
-    "num_training_photos": "prepare",
+    "Trial": "learning_rate_sweep",
+    "at_learning_rate": "learning_rate_sweep",
+    "check_grid_folder": "learning_rate_sweep",
+    "is_first_to_say": "distributed.process_group",
+    "num_training_photos": "setup",
     "train": "loop",
-    "train_grid": "grid",
-    "write_grid": "grid",
+    "train_grid": "learning_rate_sweep",
+    "write_grid": "learning_rate_sweep",
 }
 
 

@@ -24,7 +24,7 @@ from allmlp.data import (
     resample,
     uniforms,
 )
-from allmlp.training.recipe import Recipe
+from allmlp.training.recipe.recipe import Recipe
 
 __all__ = ["augmented_images", "draws_of"]
 

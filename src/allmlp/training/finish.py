@@ -5,12 +5,12 @@ from pathlib import Path
 
 from allmlp.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from allmlp.data import ImageDataset, evaluation_batches
-from allmlp.evaluation import Metrics, evaluate
 from allmlp.inference import eager_forward
-from allmlp.training.course import Course
-from allmlp.training.recipe import Recipe
+from allmlp.metrics import Metrics, evaluate
+from allmlp.training.recipe.recipe import Recipe
 from allmlp.training.run_report import write_run_report
 from allmlp.training.session import Session
+from allmlp.training.snapshots.history import Course
 
 __all__ = ["TrainResult", "finish"]
 

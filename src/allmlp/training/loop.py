@@ -5,16 +5,16 @@ from pathlib import Path
 
 from allmlp.data import ImageDataset
 from allmlp.errors import DivergedError
-from allmlp.training.course import Course
 from allmlp.training.finish import TrainResult, finish
-from allmlp.training.prepare import prepare
 from allmlp.training.progress import Progress, Silence
-from allmlp.training.recipe import Recipe
-from allmlp.training.schedule import learning_rate_factor
+from allmlp.training.recipe.recipe import Recipe
 from allmlp.training.session import Session
-from allmlp.training.state import TrainState
-from allmlp.training.step import update
-from allmlp.training.stopping import Stopped, StopRequest
+from allmlp.training.setup import prepare
+from allmlp.training.snapshots.history import Course
+from allmlp.training.step.schedule import learning_rate_factor
+from allmlp.training.step.state import TrainState
+from allmlp.training.step.update import update
+from allmlp.training.stop_signals import Stopped, StopRequest
 
 __all__ = ["TrainResult", "train"]
 

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from allmlp.config import to_dict
 from allmlp.data import ImageDataset, decode
-from allmlp.evaluation import Metrics
+from allmlp.metrics import Metrics
 from allmlp.model import cost, num_parameters
 from allmlp.report import Mistake, RunSummary, write_report
-from allmlp.training.feed import Feed
-from allmlp.training.recipe import Recipe
-from allmlp.training.run import RunDirectory
+from allmlp.training.input_pipeline import Feed
+from allmlp.training.recipe.recipe import Recipe
+from allmlp.training.run_folder import RunDirectory
 
 __all__ = ["write_run_report"]
 

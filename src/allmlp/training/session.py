@@ -13,21 +13,21 @@ from allmlp.checkpoints import Checkpoint, save_checkpoint
 from allmlp.data import ImageDataset
 from allmlp.errors import AllmlpError, CheckpointError, DivergedError
 from allmlp.provenance import environment
-from allmlp.training.agreement import check_alike, weights_of
-from allmlp.training.course import Course
-from allmlp.training.feed import Feed
-from allmlp.training.pace import affordable_epochs
+from allmlp.training.distributed.consistency import check_alike, weights_of
+from allmlp.training.distributed.data_parallel import replicated
+from allmlp.training.distributed.process_group import Ranks
+from allmlp.training.input_pipeline import Feed
 from allmlp.training.progress import Logged
-from allmlp.training.ranks import Ranks
-from allmlp.training.recipe import Recipe
-from allmlp.training.replicas import replicated
-from allmlp.training.run import RunDirectory
-from allmlp.training.save_folder import read_save
-from allmlp.training.saves import Saves, State
-from allmlp.training.schedule import learning_rate_factor
-from allmlp.training.state import TrainState
-from allmlp.training.stopping import StopRequest
-from allmlp.training.transfer import adapted, first_checkpoint
+from allmlp.training.recipe.initial_checkpoint import adapted, first_checkpoint
+from allmlp.training.recipe.recipe import Recipe
+from allmlp.training.run_folder import RunDirectory
+from allmlp.training.snapshots.format import read_save
+from allmlp.training.snapshots.history import Course
+from allmlp.training.snapshots.store import Saves, State
+from allmlp.training.step.schedule import learning_rate_factor
+from allmlp.training.step.state import TrainState
+from allmlp.training.stop_signals import StopRequest
+from allmlp.training.time_budget import affordable_epochs
 
 __all__ = ["Session"]
 

@@ -1,0 +1,138 @@
+"""What a pickle of torch.save may name, and what stands for it here: descriptions, made without torch.
+
+Source: torch/_utils.py and torch/serialization.py (constructors, storages).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from allmlp.checkpoints.containers.weight_file import MAX_DIMENSIONS, MAX_NUMBERS, is_possible
+
+__all__ = ["NAMES", "REFUSED", "STORAGES", "Name", "Opaque", "Storage", "StoredTensor", "kind_of"]
+
+# torch's storage classes: the element's name in torch, and its bytes.
+STORAGES: dict[str, tuple[str, int]] = {
+    "FloatStorage": ("float32", 4), "DoubleStorage": ("float64", 8), "HalfStorage": ("float16", 2),
+    "BFloat16Storage": ("bfloat16", 2), "LongStorage": ("int64", 8), "IntStorage": ("int32", 4),
+    "ShortStorage": ("int16", 2), "CharStorage": ("int8", 1), "ByteStorage": ("uint8", 1), "BoolStorage": ("bool", 1),
+    "ComplexFloatStorage": ("complex64", 8), "ComplexDoubleStorage": ("complex128", 16),
+}  # fmt: skip
+
+DTYPES = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A view of a storage: `num_elements` of `dtype`, `itemsize` bytes each, in the archive's member data/`key`."""
+
+    key: str
+    dtype: str
+    itemsize: int
+    num_elements: int
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Opaque:
+    """Something that is no tensor and was not made: only what it would have been."""
+
+    what: str
+
+
+@dataclass(frozen=True)
+class Name:
+    """A name that the pickle imports, and what stands for calling it (None: it may not be called)."""
+
+    name: str
+    make: Callable[..., Any] | None = None
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The archive's member data/`key`: `num_elements` of what the storage class `kind` holds."""
+
+    key: str
+    kind: str
+    num_elements: int
+
+
+def _rebuild_tensor(
+    storage: object,
+    offset: object,
+    shape: object,
+    stride: object,
+    _requires_grad: object = None,
+    _hooks: object = None,
+    metadata: object = None,
+) -> StoredTensor:
+    if not isinstance(storage, Storage):
+        raise ValueError(f"it makes a tensor of {kind_of(storage)}")
+    if metadata:  # {"neg": True}, {"conj": True}: the storage does not hold the tensor's numbers
+        raise ValueError("it makes a tensor that is a negated or conjugate view; save tensor.resolve_neg() instead")
+    (start,), sizes, steps = _numbers((offset,)), _numbers(shape), _numbers(stride)
+    if not is_possible(sizes):
+        raise ValueError("it makes a tensor of sizes that cannot be")
+    if len(sizes) != len(steps):
+        raise ValueError(f"it makes a tensor of {len(sizes)} axes and {len(steps)} strides")
+    end = start + 1 + sum((size - 1) * step for size, step in zip(sizes, steps, strict=True))
+    if end > storage.num_elements and 0 not in sizes:
+        raise ValueError(
+            f"a tensor ends at element {end:,} of the storage {storage.key[:40]!a}, which has {storage.num_elements:,}"
+        )
+    return StoredTensor(storage.key, *STORAGES[storage.kind], storage.num_elements, start, sizes, steps)
+
+
+def _numbers(values: object) -> tuple[int, ...]:
+    if not isinstance(values, tuple) or len(values) > MAX_DIMENSIONS:
+        raise ValueError("it makes a tensor whose sizes are no short tuple")
+    if not all(type(value) is int and 0 <= value <= MAX_NUMBERS for value in values):
+        raise ValueError("it makes a tensor of sizes that cannot be")
+    return values
+
+
+def _rebuild_parameter(tensor: object, *_: object) -> StoredTensor:
+    if not isinstance(tensor, StoredTensor):
+        raise ValueError(f"it makes a parameter of {kind_of(tensor)}")
+    return tensor
+
+
+def _ordered_dict() -> dict[object, object]:  # it never takes arguments: torch sets the items
+    return {}
+
+
+def kind_of(value: object) -> str:
+    """Return what a value in the pickle is, in words."""
+    if isinstance(value, Opaque):
+        return value.what
+    kinds: dict[type, str] = {
+        StoredTensor: "a tensor", dict: "a dictionary", list: "a list", tuple: "a tuple", str: "a text", Name: "a name",
+        Storage: "a storage", bytes: "bytes", int: "a number", float: "a number", bool: "a truth value", type(None): "None",
+    }  # fmt: skip
+    return kinds[type(value)]
+
+
+def _opaque(name: str) -> Name:
+    return Name(name, lambda *_: Opaque(name))
+
+
+# Stands for every name that is not in the table.
+REFUSED = _opaque("what was refused")
+
+# The names that a pickle of weights may import.
+NAMES: dict[str, Name] = {
+    "collections.OrderedDict": Name("collections.OrderedDict", _ordered_dict),
+    "torch._utils._rebuild_tensor_v2": Name("torch._utils._rebuild_tensor_v2", _rebuild_tensor),
+    "torch._utils._rebuild_parameter": Name("torch._utils._rebuild_parameter", _rebuild_parameter),
+    "torch._utils._rebuild_parameter_with_state": Name(
+        "torch._utils._rebuild_parameter_with_state", _rebuild_parameter
+    ),
+    "torch.Size": _opaque("torch.Size"),
+    "torch.device": _opaque("torch.device"),
+    "builtins.set": _opaque("builtins.set"),  # protocols 4 and 5 have an instruction for it
+    "argparse.Namespace": _opaque("argparse.Namespace"),  # timm's training script keeps its options so
+    **{f"torch.{storage}": Name(f"torch.{storage}") for storage in STORAGES},
+    **{f"torch.{dtype}": Name(f"torch.{dtype}") for dtype in DTYPES},
+}

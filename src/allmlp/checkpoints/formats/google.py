@@ -1,0 +1,81 @@
+"""An .npz for the authors' code: the weights in linen's names and axes, and nothing else."""
+
+import zipfile
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from allmlp.checkpoints.checkpoint import Checkpoint
+from allmlp.checkpoints.formats.lost import lost_temperature
+from allmlp.checkpoints.naming.schemes import LAYOUTS
+from allmlp.errors import ConfigError
+from allmlp.io.atomic_write import write_together
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+__all__ = ["lost_in_google", "save_google"]
+
+
+def save_google(checkpoint: Checkpoint, path: str | Path) -> Path:
+    """Write an .npz of the linen parameter tree, names joined by "/", as the released files are, and return its path.
+
+    Every weight keeps its bits. NumPy has no bfloat16: as jax does, it is stored as 2 bytes of no declared kind (|V2). The
+    same checkpoint gives the same bytes. Takes the memory of one weight beside the checkpoint.
+
+    Raises:
+        ConfigError: a weight of a width that NumPy cannot hold; or the file cannot be written, and what was there stays.
+    """
+    path = Path(path)
+    narrow = sorted({str(weight.dtype) for weight in checkpoint.weights.values() if weight.dtype.itemsize < 2})
+    if narrow:
+        raise ConfigError(f"{path}: NumPy has no {', '.join(narrow)}; convert the weights to float16 or wider first.")
+
+    def write(file: IO[bytes]) -> None:
+        _write_arrays(file, checkpoint)
+
+    write_together({path: write})
+    return path
+
+
+def lost_in_google(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Return what an .npz cannot hold of a checkpoint, one sentence each."""
+    config = checkpoint.config
+    lost = [f"Which GELU the weights are for: {config.gelu}."]
+    if config.gelu != "tanh":
+        lost[0] += (
+            " The authors' code and allmlp take an .npz for tanh. For allmlp that can be changed: convert --gelu erf, or "
+            'load_checkpoint(..., gelu="erf").'
+        )
+    if config.image_size[0] != config.image_size[1]:
+        height, width = config.image_size
+        told = f"--image-size {height}x{width} or load_checkpoint(path, image_size=({height}, {width}))"
+        lost.append(f"The image size: allmlp takes the tokens for a square unless told {told}.")
+    if config.num_classes:
+        lost.append(f'The class names: allmlp will call the {config.num_classes:,} classes "0", "1", ...')
+    lost.append(f"The pre-processing: {checkpoint.preprocessing}")
+    if config.stochastic_depth or config.dropout:
+        lost.append("Stochastic depth and dropout of the training; both leave predictions as they are.")
+    lost += lost_temperature(checkpoint)
+    lost.append(f"Where the weights came from: {checkpoint.source}")
+    return tuple(lost)
+
+
+def _write_arrays(file: IO[bytes], checkpoint: Checkpoint) -> None:
+    # What numpy.savez does, array by array, so that no second copy of all weights is in memory.
+    from numpy.lib import format as npy
+
+    layout = next(layout for layout in LAYOUTS if layout.name == "google linen")
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, weight in sorted((layout.theirs(name), weight) for name, weight in checkpoint.weights.items()):
+            # ZipInfo's own date is that of no clock; large arrays need the longer header, whose size comes first.
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                npy.write_array(member, _array(layout.from_ours(weight.detach().cpu())), allow_pickle=False)
+
+
+def _array(weight: "Tensor") -> "NDArray[np.generic]":
+    import torch
+
+    array: NDArray[Any] = (weight.view(torch.int16) if weight.dtype is torch.bfloat16 else weight).numpy()
+    return array.view("V2") if weight.dtype is torch.bfloat16 else array

@@ -1,0 +1,35 @@
+"""What a checkpoint can be written as. One entry in FORMATS a format; reading knows them by content (load.py)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from allmlp.checkpoints.checkpoint import Checkpoint
+from allmlp.checkpoints.formats.google import lost_in_google, save_google
+from allmlp.checkpoints.formats.native import save_checkpoint
+from allmlp.checkpoints.formats.timm import lost_in_timm, save_timm
+
+__all__ = ["FORMATS", "Format"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A form of checkpoints on disk.
+
+    Attributes:
+        save: writes a checkpoint to a path, a new folder or file, and returns it; the weights keep their bits.
+        lost: says what the form cannot hold of a checkpoint, one sentence each. Raises ConfigError where it cannot hold
+            the Mixer itself.
+        is_folder: else one file.
+    """
+
+    save: Callable[[Checkpoint, Path], Path]
+    lost: Callable[[Checkpoint], tuple[str, ...]]
+    is_folder: bool
+
+
+FORMATS: Mapping[str, Format] = {
+    "allmlp": Format(save_checkpoint, lambda _: (), is_folder=True),
+    "timm": Format(save_timm, lost_in_timm, is_folder=True),
+    "google": Format(save_google, lost_in_google, is_folder=False),
+}

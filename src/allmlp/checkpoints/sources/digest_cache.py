@@ -1,0 +1,140 @@
+"""Where downloads are kept, and the digests of what was downloaded.
+
+`digests.json` holds an entry a file: "imagenet1k/Mixer-B_16.npz" of the authors' bucket, or
+"timm/mixer_b16_224.goog_in21k@COMMIT/model.safetensors" of the hub. It is written when the file first arrives, and every
+later download of it must have the same digest. What was put into the cache by hand is not recorded.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from allmlp.errors import AllmlpError, CheckpointError, ConfigError
+from allmlp.io.atomic_write import write_json
+from allmlp.io.download_folder import downloads_directory
+
+__all__ = [
+    "Record",
+    "cache_directory",
+    "digests_path",
+    "forget",
+    "is_unchanged",
+    "read_records",
+    "remember",
+    "sha256_of",
+]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Record:
+    """A file that was downloaded: its SHA-256, and its size and time of change when that was computed.
+
+    `model` is its name in the catalogue, None for a file of another repository.
+    """
+
+    sha256: str
+    size: int
+    mtime_ns: int
+    model: str | None
+
+
+def cache_directory() -> Path:
+    """Return the folder of downloads: ALLMLP_HOME, else "allmlp" in XDG_CACHE_HOME, else ~/.cache/allmlp.
+
+    Raises:
+        CheckpointError: it would be in the home of a user who has none.
+    """
+    try:
+        return downloads_directory()
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from error
+
+
+def digests_path() -> Path:
+    """Return the path of the recorded digests."""
+    return cache_directory() / "digests.json"
+
+
+def read_records() -> dict[str, Record]:
+    """Return all recorded digests.
+
+    Raises:
+        CheckpointError: the record cannot be read; nothing is taken for granted then.
+    """
+    path = digests_path()
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return {key: _record(entry) for key, entry in values.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path}: the record of the downloads' digests cannot be read ({error}). Delete it: what is in the cache "
+            "is then taken as it is and recorded anew."
+        ) from error
+
+
+def remember(key: str, path: Path, sha256: str, model: str | None) -> None:
+    """Record the digest of a file, whatever other processes record at the same time.
+
+    Raises:
+        CheckpointError: the cache cannot be written.
+    """
+    status = path.stat()
+    record = Record(sha256=sha256, size=status.st_size, mtime_ns=status.st_mtime_ns, model=model)
+    _change_records(lambda records: records | {key: record})
+
+
+def forget(model: str) -> None:
+    """Remove what is recorded of a model of the catalogue: its file turned out to be none of it.
+
+    Raises:
+        CheckpointError: the cache cannot be written.
+    """
+    if any(record.model == model for record in read_records().values()):
+        _change_records(lambda records: {key: record for key, record in records.items() if record.model != model})
+
+
+def _change_records(change: Callable[[dict[str, Record]], dict[str, Record]]) -> None:
+    from filelock import FileLock
+
+    target = digests_path()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{target}.lock"):
+            records = change(read_records())
+            write_json(target, {key: dataclasses.asdict(value) for key, value in sorted(records.items())})
+    except OSError as error:
+        raise CheckpointError(f"{target}: could not be written ({error.strerror or error}). {ANOTHER_CACHE}") from error
+    except CheckpointError:
+        raise
+    except AllmlpError as error:
+        raise CheckpointError(f"{error} {ANOTHER_CACHE}") from error
+
+
+ANOTHER_CACHE = "ALLMLP_HOME names another folder for downloads."
+
+
+def is_unchanged(path: Path, record: Record) -> bool:
+    """Whether a file is as it was when its digest was recorded, by size and time of change, else by digest."""
+    status = path.stat()
+    if status.st_size != record.size:
+        return False
+    return status.st_mtime_ns == record.mtime_ns or sha256_of(path) == record.sha256
+
+
+def sha256_of(path: Path) -> str:
+    """Return a file's SHA-256 in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _record(entry: Any) -> Record:
+    record = Record(**entry)
+    strings = isinstance(record.sha256, str) and isinstance(record.model, str | None)
+    if not strings or type(record.size) is not int or type(record.mtime_ns) is not int:
+        raise ValueError(f"an entry is {str(entry)[:200]}")
+    return record

@@ -1,0 +1,107 @@
+"""`allmlp demo`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from allmlp.cli.commands.train import new_run_folder, run_training
+from allmlp.cli.console import DeviceOption, aligned, command_line, heading, next_commands
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from allmlp.data import ImageDataset
+    from allmlp.training import Recipe, TrainResult
+
+__all__ = ["demo", "demonstrate"]
+
+DATASET = "clothing"
+_NUM_PHOTOS = 6
+
+
+def demo(
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder, new or empty.", show_default="runs/demo-<number>")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Another number gives another Mixer.")] = 0,
+    device: DeviceOption = "auto",
+) -> None:
+    """Train on embedded photos, from scratch and from trained weights. Takes a few minutes, and scores and uses both."""
+    from allmlp.config import override
+    from allmlp.recipes import RECIPES
+
+    changes = [f"seed={seed}"]
+    scratch, transfer = (
+        override(RECIPES["demo"](), changes),
+        override(RECIPES["finetune"](), [*changes, "max_minutes=1.5"]),
+    )
+    demonstrate(scratch, transfer, out or new_run_folder("demo"), device=device)
+
+
+def demonstrate(scratch: "Recipe", transfer: "Recipe", out: Path, *, device: str = "auto") -> None:
+    """Train on the embedded photos from scratch and from trained weights into `out`, and show what came of it."""
+    from allmlp.data import open_dataset
+    from allmlp.inference import Predictor
+    from allmlp.training import refuse_used_folder
+
+    refuse_used_folder(out)
+    dataset = open_dataset(DATASET)
+    results = {}
+    for name, title, recipe in (
+        ("scratch", "1. From scratch", scratch),
+        ("finetuned", "2. From the weights that come with allmlp", transfer),
+    ):
+        heading(f"{title}: {out / name}")
+        results[name] = run_training(recipe, dataset, out / name, device=device)
+        print()
+    result = results["finetuned"]
+    photos = _write_photos(dataset, out / "photos")
+    heading("Some test photos, which neither has seen, as the fine-tuned one names them:")
+    answers = Predictor.from_checkpoint(result.directory, device=device).predict([path for path, _ in photos])
+    rows = [("photo", "is", "answer", "")]
+    for (path, truth), answer in zip(photos, answers, strict=True):
+        best = answer.labels[0]
+        verdict = "" if best["label"] == truth else "wrong"
+        rows.append((str(path), truth, f"{best['label']} {best['score']:.0%}", verdict))
+    for line in aligned(rows):
+        print(line)
+    print()
+    _print_scores(results, chance=1 / len(dataset.class_names))
+    run = result.directory
+    print(f"wrote   {out}/ with a report of each, open them in a browser: {run / 'report.html'}")
+    train_command = command_line("finetune", DATASET, "--out", "runs/mine")
+    next_commands(
+        [
+            (command_line("predict", run, out / "photos"), "name photos: yours, or whole folders"),
+            (command_line("evaluate", run, DATASET), "the score, class by class"),
+            (train_command, f"for {DATASET}, put your folder with a sub-folder a class"),
+        ]
+    )
+
+
+def _print_scores(results: "Mapping[str, TrainResult]", *, chance: float) -> None:
+    titles = {"scratch": "from scratch", "finetuned": "fine-tuned"}
+    rows = [("", "epochs", "minutes", "right on test photos")]
+    for name, result in results.items():
+        top1 = result.evaluations["test"].top1
+        rows.append((titles[name], str(result.recipe.num_epochs), f"{result.seconds / 60:.1f}", f"{top1:.1%}"))
+    lines = aligned([*rows, ("chance", "", "", f"{chance:.1%}")], right=(1, 2, 3))
+    heading(lines[0])
+    print("\n".join(lines[1:]))
+
+
+def _write_photos(dataset: "ImageDataset", folder: Path) -> list[tuple[Path, str]]:
+    """Write some test photos of different classes as files; return each with its class."""
+    import numpy as np
+
+    from allmlp.io.atomic_write import write_bytes
+
+    split = dataset.splits["test"]
+    firsts = [int(np.flatnonzero(split.labels == label)[0]) for label in np.unique(split.labels)[:_NUM_PHOTOS]]
+    written = []
+    for index in firsts:
+        name = dataset.class_names[split.labels[index]]
+        suffix = Path(split.identities[index]).suffix
+        written.append((write_bytes(folder / f"{name}{suffix}", split.read(index)), name))
+    return written

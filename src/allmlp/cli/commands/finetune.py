@@ -1,0 +1,219 @@
+"""`allmlp finetune`: `allmlp train` with a recipe that begins with a trained Mixer."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from allmlp.cli.arguments.checkpoint import parse_sides
+from allmlp.cli.commands.train import (
+    EpochsOption,
+    MaxMinutesOption,
+    PrintRecipeOption,
+    Request,
+    SeedOption,
+    SetOption,
+    TrainBatchSizeOption,
+    all_settings,
+    carry_out,
+    named_recipe,
+    new_run_folder,
+    show_recipe,
+)
+from allmlp.cli.console import DeviceOption, aligned, command_line, heading, is_first_process, next_commands, note
+from allmlp.cli.progress import ConsoleProgress
+from allmlp.errors import ConfigError, DivergedError
+
+if TYPE_CHECKING:
+    from allmlp.cli.commands.train import ChosenRecipe
+    from allmlp.training import Trial
+
+__all__ = ["finetune"]
+
+_DATA = "A folder with a sub-folder a class, a zip of one, Parquet, a CSV, or a named data set such as clothing."
+
+
+def finetune(
+    data: Annotated[str | None, typer.Argument(metavar="DATA", help=_DATA, show_default=False)] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="CHECKPOINT",
+            help="What to begin with: a run or checkpoint folder, a file of weights, hf:OWNER/NAME, a name of `allmlp models`.",
+            show_default="starter, which comes with allmlp",
+        ),
+    ] = None,
+    recipe: Annotated[str | None, typer.Option(help="See `allmlp recipes`.", show_default="finetune")] = None,
+    image_size: Annotated[
+        str | None,
+        typer.Option(metavar="N|HxW", help="Train at another image size, in pixels.", show_default="the checkpoint's"),
+    ] = None,
+    trained_blocks: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Train the last N blocks and the classifier; 0: the classifier alone.", show_default="all"
+        ),
+    ] = None,
+    lr_grid: Annotated[
+        str | None,
+        typer.Option(
+            metavar="paper|RATE,RATE,...",
+            help="Train once at each learning rate, to compare on validation; paper: 0.003, 0.01, 0.03, 0.06, by its SGD.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder of the run, or of the grid; new or empty.",
+            show_default="runs/<recipe>-<number>, runs/<recipe>-grid-<number>",
+        ),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Continue this run (or grid), or begin it.", show_default=False),
+    ] = None,
+    assignments: SetOption = None,
+    epochs: EpochsOption = None,
+    batch_size: TrainBatchSizeOption = None,
+    seed: SeedOption = None,
+    max_minutes: MaxMinutesOption = None,
+    device: DeviceOption = "auto",
+    print_recipe: PrintRecipeOption = False,
+) -> None:
+    """Fine-tune a trained Mixer on your photos. Classes are matched by name; new ones begin at zero."""
+    changes = {
+        "transfer.checkpoint": checkpoint,
+        "transfer.image_size": None if image_size is None else json.dumps(parse_sides(image_size)),
+        "transfer.trained_blocks": trained_blocks,
+        "num_epochs": epochs,
+        "batch_size": batch_size,
+        "seed": seed,
+        "max_minutes": max_minutes,
+    }
+    given = all_settings(changes, assignments or [])
+    if lr_grid == "paper" and recipe is None:
+        given = [*_paper_optimizer(), *given]
+    request = Request(data=data, recipe=recipe, given=given, out=out, resume=resume, device=device)
+    if lr_grid is None:
+        carry_out(request, _choose, print_recipe=print_recipe)
+    else:
+        _carry_out_grid(request, lr_grid, print_recipe=print_recipe)
+
+
+def _choose(data: str, recipe: str | None, assignments: list[str]) -> "ChosenRecipe":
+    """Return the recipe, with as many epochs as fit the photos where it is `finetune`."""
+    from allmlp.recipes import finetune_for
+    from allmlp.training import with_settings
+
+    name = recipe or "finetune"
+    resolved = with_settings(named_recipe(name), assignments)
+    if resolved.transfer.checkpoint is None:
+        raise ConfigError(
+            f"recipe {name} begins with no checkpoint here. Name one (--from), or use allmlp train for random weights."
+        )
+    if name != "finetune":
+        return resolved, None, ""
+    from allmlp.data import open_dataset
+
+    dataset = open_dataset(data)
+    chosen, reason = finetune_for(dataset)
+    resolved = with_settings(chosen, assignments)
+    return resolved, dataset, reason if resolved.num_epochs == chosen.num_epochs else ""
+
+
+def _paper_optimizer() -> list[str]:
+    """Return the settings of the optimizer that the paper's rates are for: with AdamW the highest of them end in nothing."""
+    from allmlp.config import to_dict
+    from allmlp.recipes import load_recipe
+
+    settings = to_dict(load_recipe("finetune_paper").optimizer)
+    return [f"optimizer.{key}={json.dumps(value)}" for key, value in settings.items() if key != "learning_rate"]
+
+
+def _learning_rates(text: str) -> list[float]:
+    from allmlp.training import PAPER_GRID
+
+    if text == "paper":
+        return list(PAPER_GRID)
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(
+            f"--lr-grid {text[:100]!r}: expected paper, or learning rates such as 0.003,0.01,0.03."
+        ) from error
+
+
+def _carry_out_grid(request: Request, grid: str, *, print_recipe: bool) -> None:
+    from allmlp.data import open_dataset
+    from allmlp.training import Silence, check_grid_folder, train_grid, write_grid
+
+    learning_rates = _learning_rates(grid)
+    if any(one.partition("=")[0].strip() == "optimizer.learning_rate" for one in request.given):
+        raise ConfigError("--lr-grid has the learning rates; leave --set optimizer.learning_rate= out.")
+    if request.out is not None and request.resume is not None:
+        raise ConfigError("--resume names the grid's folder; leave --out away.")
+    if request.data is None:
+        raise typer.BadParameter("the photos to train on are missing.", param_hint="DATA")
+    recipe, dataset, reason = _choose(request.data, request.recipe, request.given)
+    if grid == "paper" and recipe.optimizer.name != "sgd":
+        raise ConfigError(
+            f"--lr-grid paper: its rates are for SGD, and the optimizer here is {recipe.optimizer.name}. Name rates for it, "
+            "such as 0.001,0.003,0.01, or leave the optimizer to the paper: no --recipe, or --recipe finetune_paper."
+        )
+    if print_recipe:
+        show_recipe(recipe, reason, given=request.given)
+        return
+    if reason and is_first_process():
+        print(reason)
+    folder = request.resume or request.out or new_run_folder(f"{recipe.name}-grid")
+    if is_first_process():
+        check_grid_folder(folder, resume=request.resume is not None)
+    try:
+        trials = train_grid(
+            recipe,
+            dataset or open_dataset(request.data),
+            folder,
+            learning_rates,
+            device=request.device,
+            progress=ConsoleProgress() if is_first_process() else Silence(),
+            resume=request.resume is not None,
+        )
+    except KeyboardInterrupt as stop:
+        if is_first_process():
+            instead = f" in the place of --out {folder}" if request.out else ""
+            note(
+                f"\nStopped. What was learned so far is kept; go on with the same command and --resume {folder}{instead}"
+            )
+        raise typer.Exit(getattr(stop, "exit_code", 130)) from stop
+    if is_first_process():
+        write_grid(trials, recipe, folder)
+        _print(trials, folder, request.data)
+
+
+def _print(trials: "list[Trial]", folder: Path, data: str) -> None:
+    print()
+    rows = [
+        (
+            f"{trial.learning_rate:g}",
+            "diverged" if trial.top1 is None else f"{trial.top1:.1%}",
+            "" if trial.loss is None else f"{trial.loss:.3f}",
+            str(trial.run),
+        )
+        for trial in trials
+    ]
+    lines = aligned([("learning rate", "validation top-1", "loss", "run"), *rows], right=(0, 1, 2))
+    heading(lines[0])
+    print("\n".join(lines[1:]))
+    print(f"\nwrote   {folder}/ (learning_rates.png, learning_rates.json, a run a learning rate)")
+    if trials[0].top1 is None:
+        raise DivergedError("The training diverged at each learning rate. Try lower ones, in a new folder or this one.")
+    best = trials[0].run
+    next_commands(
+        [
+            (f"{command_line('predict', best)} PHOTO.jpg", "name photos with the best"),
+            (command_line("evaluate", best, data), "score it, class by class"),
+        ]
+    )

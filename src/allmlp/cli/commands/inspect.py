@@ -1,0 +1,108 @@
+"""`allmlp inspect`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from allmlp.cli.arguments.checkpoint import CheckpointArgument, ImageSizeOption, load, parse_sides
+from allmlp.cli.console import aligned, command_line, heading, next_commands
+
+if TYPE_CHECKING:
+    from allmlp.checkpoints import Checkpoint
+
+__all__ = ["inspect"]
+
+_MAX_NAMES = 20
+
+
+def inspect(
+    checkpoint: CheckpointArgument,
+    image_size: ImageSizeOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show what a checkpoint, or a variant such as B/16, is and costs. Parameters and GFLOPs by part, classes."""
+    from allmlp.model import VARIANTS, variant_config
+
+    if checkpoint in VARIANTS and not Path(checkpoint).exists():
+        size = {} if image_size is None else {"image_size": parse_sides(image_size)}
+        facts = _facts(variant_config(checkpoint, **size))
+        facts["source"] = f"variant {checkpoint} of the paper's table 1, without weights"
+    else:
+        loaded = load(checkpoint, image_size)
+        facts = {**_facts(loaded.config), **_use(loaded)}
+    if as_json:
+        print(json.dumps(facts, indent=2))
+        return
+    _print(facts)
+    if "class_names" in facts:
+        next_commands(
+            [
+                (f"{command_line('predict', checkpoint)} PHOTO.jpg", "name photos or whole folders of them"),
+                (f"{command_line('evaluate', checkpoint)} PHOTOS", "PHOTOS: a folder with a sub-folder a class"),
+            ]
+        )
+    else:
+        next_commands([(command_line("recipes"), "the recipes that train a Mixer")])
+
+
+def _facts(config: Any) -> dict[str, Any]:
+    from allmlp.config import to_dict
+    from allmlp.model import cost, num_parameters
+
+    parts = cost(config)
+    return {
+        "model": to_dict(config),
+        "num_tokens": config.num_tokens,
+        "parameters": num_parameters(config),
+        # 2 floating-point operations a multiply-add; matrix products only, as the field counts.
+        "gflops": 2e-9 * sum(part.multiply_adds for part in parts),
+        "parts": [
+            {"part": part.part, "parameters": part.parameters, "gflops": 2e-9 * part.multiply_adds} for part in parts
+        ],
+    }
+
+
+def _use(checkpoint: "Checkpoint") -> dict[str, Any]:
+    from allmlp.config import to_dict
+
+    return {
+        "preprocessing": to_dict(checkpoint.preprocessing),
+        "temperature": checkpoint.temperature,
+        "class_names": list(checkpoint.class_names),
+        "source": checkpoint.source,
+    }
+
+
+def _print(facts: dict[str, Any]) -> None:
+    from allmlp.data import printable
+
+    heading(printable(facts["source"]))
+    for title in ("model", "preprocessing"):
+        if title in facts:
+            print()
+            heading(title)
+            for line in aligned([(f"  {key}", _shown(value)) for key, value in facts[title].items()]):
+                print(line)
+    if facts.get("temperature", 1.0) != 1.0:
+        print()
+        heading("temperature")
+        print(f"  {facts['temperature']:.4g}: probabilities are the softmax of the logits divided by it")
+    print()
+    rows = [(f"  {part['part']}", f"{part['parameters']:,}", f"{part['gflops']:.3g}") for part in facts["parts"]]
+    total = ("  all", f"{facts['parameters']:,}", f"{facts['gflops']:.3g}")
+    lines = aligned([("part", "parameters", "GFLOPs an image"), *rows, total], right=(1, 2))
+    heading(lines[0])
+    print("\n".join(lines[1:]))
+    if "class_names" in facts:
+        names = facts["class_names"]
+        shown = ", ".join(printable(name) for name in names[:_MAX_NAMES])
+        rest = f" and {len(names) - _MAX_NAMES:,} more (--json lists all)" if len(names) > _MAX_NAMES else ""
+        print()
+        heading("1 class" if len(names) == 1 else f"{len(names):,} classes")
+        print(f"  {shown}{rest}")
+
+
+def _shown(value: Any) -> str:
+    return " × ".join(map(str, value)) if isinstance(value, list) and len(value) == 2 else str(value)

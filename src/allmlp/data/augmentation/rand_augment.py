@@ -1,0 +1,158 @@
+"""RandAugment (Cubuk et al. 2019, arXiv 1909.13719) as the paper's training has it: its operations and their scale.
+
+Each sample goes through some of 16 operations, each chosen evenly and always applied. The pixels are changed by timm's
+functions on Pillow images; what differs from timm's own RandAugment is the scale, which is that of the authors' code
+(google-research/big_vision, pp/autoaugment.py, cutout_const 40, translate_const 100), whose outputs are an oracle in the tests:
+
+- the magnitude is not capped at 10; 15 shears by 0.45, rotates by 45 degrees and adds 165 below 128;
+- "Solarize" turns over what is at least int(25.6 × magnitude) modulo 256, for that number became a byte there: 128 for 15, and
+  all pixels for 10 and 20 (timm: none from 10 on);
+- "Contrast" is about grey 196, the number of pixels over 256 of a 224 px image there (timm: about the image's mean);
+- "Cutout", a grey square, is among the operations (timm: not);
+- what lies outside is grey 128, and the nearest pixel is taken (timm: a filter drawn anew each time).
+
+Pixels of the authors' 224 px image, the shift of a translation and the half side of Cutout's square, are scaled to other sizes.
+"""
+
+import functools
+import importlib
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from allmlp.data.augmentation.config import Augmentation
+from allmlp.io.ordered_map import in_order
+
+__all__ = ["NUM_DISTORTION_DRAWS", "OPERATIONS", "STRENGTHS", "Distortions", "distort", "draw_distortions"]
+
+# In the authors' order.
+OPERATIONS = (
+    "AutoContrast",
+    "Equalize",
+    "Invert",
+    "Rotate",
+    "Posterize",
+    "Solarize",
+    "Color",
+    "Contrast",
+    "Brightness",
+    "Sharpness",
+    "ShearX",
+    "ShearY",
+    "TranslateX",
+    "TranslateY",
+    "Cutout",
+    "SolarizeAdd",
+)
+NUM_DISTORTION_DRAWS = 4  # of each layer: operation, sign, Cutout's place in y and x
+
+_SIGNED = frozenset({"Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY"})  # go either way, by chance
+
+_GREY = (128, 128, 128)
+_CONTRAST_GREY = (196, 196, 196)  # 224 · 224 / 256
+_AUTHORS_PIXELS = 224
+
+
+def _factor(level: float) -> float:
+    return 1.8 * level + 0.1  # 0 is a degenerate image, 1 the image itself
+
+
+# From level, a tenth of the magnitude, to what an operation takes; pixels are those of 224.
+STRENGTHS: Mapping[str, Callable[[float], float]] = MappingProxyType(
+    {
+        "Rotate": lambda level: 30.0 * level,  # degrees
+        "Posterize": lambda level: int(4 * level),  # bits that stay
+        "Solarize": lambda level: int(256 * level) % 256,  # the threshold
+        "SolarizeAdd": lambda level: int(110 * level),
+        "Color": _factor,
+        "Contrast": _factor,
+        "Brightness": _factor,
+        "Sharpness": _factor,
+        "ShearX": lambda level: 0.3 * level,
+        "ShearY": lambda level: 0.3 * level,
+        "TranslateX": lambda level: 100.0 * level,  # pixels
+        "TranslateY": lambda level: 100.0 * level,  # pixels
+        "Cutout": lambda level: int(40 * level),  # pixels, half a side
+    }
+)
+
+
+class Distortions(NamedTuple):
+    """Which operations each sample goes through, one for each of L layers.
+
+    operations: (B, L) int64: indices into OPERATIONS.
+    signs: (B, L) float64, 1 or -1: the direction of a rotation, a shear or a translation.
+    places: (B, L, 2) float64 in [0, 1): Cutout's centre in y and x, as a share of the image.
+    level: a tenth of the magnitude, the same for all.
+    """
+
+    operations: NDArray[np.int64]
+    signs: NDArray[np.float64]
+    places: NDArray[np.float64]
+    level: float
+
+
+def draw_distortions(augmentation: Augmentation, draws: NDArray[np.float64]) -> Distortions | None:
+    """Decide which operations each sample goes through; None when RandAugment is off.
+
+    Args:
+        augmentation: the number of layers L, and the magnitude.
+        draws: (B, L · NUM_DISTORTION_DRAWS) uniform in [0, 1).
+    """
+    if augmentation.rand_augment_layers == 0:
+        return None
+    layers = draws.reshape(len(draws), augmentation.rand_augment_layers, NUM_DISTORTION_DRAWS)
+    operations = np.floor(layers[:, :, 0] * len(OPERATIONS)).astype(np.int64)
+    signs = np.where(layers[:, :, 1] < 0.5, 1.0, -1.0)
+    return Distortions(operations, signs, layers[:, :, 2:], augmentation.rand_augment_magnitude / 10.0)
+
+
+def distort(photos: NDArray[np.uint8], distortions: Distortions, *, num_workers: int = 0) -> NDArray[np.uint8]:
+    """Return (B, H, W, 3) RGB photos after their operations, computed in `num_workers` threads (0: in the calling one)."""
+
+    def through_all(index: int) -> NDArray[np.uint8]:
+        image = Image.fromarray(photos[index])
+        for operation, sign, place in zip(
+            distortions.operations[index], distortions.signs[index], distortions.places[index], strict=True
+        ):
+            image = _through(image, OPERATIONS[operation], distortions.level, float(sign), place)
+        return np.asarray(image)
+
+    return np.stack(list(in_order(through_all, range(len(photos)), num_workers)))
+
+
+def _through(image: Image.Image, operation: str, level: float, sign: float, place: NDArray[np.float64]) -> Image.Image:
+    strength = STRENGTHS[operation](level) if operation in STRENGTHS else 0.0
+    if operation == "Cutout":
+        return _cut_out(image, strength / _AUTHORS_PIXELS, place)
+    if operation == "Contrast":
+        return Image.blend(Image.new("RGB", image.size, _CONTRAST_GREY), image, strength)
+    if operation in _SIGNED:
+        strength *= sign
+    name = operation
+    if operation in ("TranslateX", "TranslateY"):
+        name, strength = f"{operation}Rel", strength / _AUTHORS_PIXELS
+    arguments = (strength,) if operation in STRENGTHS else ()
+    function = _timm_functions()[name]
+    changed: Image.Image = function(image, *arguments, fillcolor=_GREY, resample=Image.Resampling.NEAREST)
+    return changed
+
+
+def _cut_out(image: Image.Image, share: float, place: NDArray[np.float64]) -> Image.Image:
+    width, height = image.size
+    half = round(share * min(width, height))
+    y, x = int(place[0] * height), int(place[1] * width)
+    image = image.copy()
+    image.paste(_GREY, (max(0, x - half), max(0, y - half), min(width, x + half), min(height, y + half)))
+    return image
+
+
+@functools.cache
+def _timm_functions() -> Mapping[str, Callable[..., Any]]:
+    """Return timm's functions on Pillow images, by name. Importing timm takes seconds: only where RandAugment is on."""
+    functions: Mapping[str, Callable[..., Any]] = importlib.import_module("timm.data.auto_augment").NAME_TO_OP
+    return functions

@@ -1,0 +1,190 @@
+"""The one decoder: bytes of a photo to RGB pixels, the same wherever a photo enters.
+
+Formats are told by content and only the six below are ever opened, each by its own Pillow reader, so that no other
+plugin or external program starts. Sizes are checked before pixels are allocated. A photo is whole or refused: nothing
+is filled with gray. Pillow's global settings are neither read nor changed, so threads may decode side by side.
+
+A flipped bit inside compressed JPEG data can decode without any error; only a checksum kept elsewhere could tell.
+"""
+
+from collections.abc import Callable
+from io import BytesIO
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from allmlp.data.decoding.image_headers import Essentials, jpeg_essentials, png_essentials, webp_essentials
+from allmlp.errors import DataError
+from allmlp.io.display import printable
+
+__all__ = ["MAX_PHOTO_BYTES", "MAX_PIXELS", "MAX_SIDE", "decode"]
+
+MAX_PIXELS = 50_000_000  # above every phone's default; 150 MB once decoded
+MAX_PHOTO_BYTES = 4 * MAX_PIXELS  # an uncompressed RGBA photo of as many pixels
+MAX_SIDE = 65_535  # what JPEG can hold
+
+
+class _Format(NamedTuple):
+    magics: tuple[bytes, ...]
+    reader: Callable[[BytesIO], ImageFile]
+    essentials: Callable[[bytes], Essentials] | None  # None: Pillow reads the size itself, before any pixel
+
+
+_FORMATS = (
+    _Format((b"\xff\xd8\xff",), JpegImageFile, jpeg_essentials),  # MPO is a JPEG followed by more; the first one counts
+    _Format((b"\x89PNG\r\n\x1a\n",), PngImageFile, png_essentials),
+    _Format((b"RIFF",), WebPImageFile, webp_essentials),
+    _Format((b"GIF87a", b"GIF89a"), GifImageFile, None),
+    _Format((b"BM",), BmpImageFile, None),
+    _Format((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), TiffImageFile, None),
+)
+_ACCEPTED = "JPEG, PNG, WebP, GIF, BMP or TIFF"
+
+# What is often found under a photo's name, so that the message can say what it is.
+_FOREIGN = (
+    (b"ftypavif", 4, "an AVIF image"),
+    (b"ftyp", 4, "a HEIC image or a video"),
+    (b"\0\0\0\x0cJXL ", 0, "a JPEG XL image"),
+    (b"\xff\x0a", 0, "a JPEG XL image"),
+    (b"\0\0\0\x0cjP  ", 0, "a JPEG 2000 image"),
+    (b"\xff\x4f\xff\x51", 0, "a JPEG 2000 image"),
+    (b"%PDF", 0, "a PDF document"),
+    (b"%!PS", 0, "a PostScript file"),
+    (b"\xc5\xd0\xd3\xc6", 0, "a PostScript file"),
+    (b"8BPS", 0, "a Photoshop file"),
+    (b"icns", 0, "an icon file"),
+    (b"SIMPLE", 0, "a FITS file"),
+    (b"PK\x03\x04", 0, "a zip archive"),
+    (b"version https://git-lfs", 0, "a Git LFS pointer (run `git lfs pull`)"),
+    (b"<svg", 0, "an SVG drawing"),
+    (b"<", 0, "a web page or XML"),
+    (b"{", 0, "JSON text"),
+)
+
+# As PIL.ImageOps.exif_transpose: how the stored pixels become the upright photo.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def decode(content: bytes, *, name: str) -> NDArray[np.uint8]:
+    """Return the upright RGB pixels of an encoded photo as uint8 (height, width, 3).
+
+    The first frame of an animation or of several pages; 16-bit samples by their high byte; transparency on white;
+    CMYK by Pillow's conversion; colour profiles ignored. EXIF orientation is applied, broken EXIF ignored.
+
+    Raises:
+        DataError: not one of the six formats, cut short, damaged, or beyond the limits; it leads with `name`.
+    """
+    try:
+        return _decode(content)
+    except DataError:
+        raise
+    except Exception as error:  # Pillow fails with OSError, ValueError, SyntaxError, struct.error, IndexError and more
+        raise DataError(
+            f"{printable(name)}: {_reason(error)}. Replace or remove this file (photos are {_ACCEPTED})."
+        ) from error
+
+
+def _decode(content: bytes) -> NDArray[np.uint8]:
+    if not content:
+        raise ValueError("the file is empty")
+    if len(content) > MAX_PHOTO_BYTES:
+        raise ValueError(f"the file has {len(content):,} bytes; the limit is {MAX_PHOTO_BYTES:,}")
+    kind = next((kind for kind in _FORMATS if content.startswith(kind.magics)), None)
+    if kind is None or (kind.reader is WebPImageFile and content[8:12] != b"WEBP"):
+        raise ValueError(f"this is {_foreign(content)}, not a photo that can be decoded")
+    orientation = 1
+    if kind.essentials is not None:
+        content, size, orientation = kind.essentials(content)
+        _check_size(size)
+    with kind.reader(BytesIO(content)) as image:
+        _check_size(image.size)
+        if isinstance(image, TiffImageFile):
+            _check_tiles(image)
+        photo = _to_rgb(image)
+    if orientation in _UPRIGHT:
+        photo = photo.transpose(_UPRIGHT[orientation])
+    return np.array(photo)
+
+
+def _check_size(size: tuple[int, int]) -> None:
+    width, height = size
+    if width < 1 or height < 1:
+        raise ValueError(f"its header says {width} x {height} pixels")
+    if max(size) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise ValueError(
+            f"it has {width} x {height} pixels; the limit is {MAX_PIXELS:,} in all and {MAX_SIDE:,} on a side"
+        )
+
+
+def _check_tiles(image: TiffImageFile) -> None:
+    # libtiff unpacks a tile whole, however little of it lies inside the photo.
+    width, height = (image.tag_v2.get(tag) for tag in (322, 323))  # TileWidth, TileLength
+    if isinstance(width, int) and isinstance(height, int) and width * height > MAX_PIXELS:
+        raise ValueError(f"its tiles have {width} x {height} pixels; the limit is {MAX_PIXELS:,}")
+
+
+def _to_rgb(image: ImageFile) -> Image.Image:
+    inverted, bits = False, 16
+    if isinstance(image, TiffImageFile):
+        inverted = image.tag_v2.get(262) == 0  # PhotometricInterpretation: white is zero
+        bits = image.tag_v2.get(258, (16,))[0]
+    image.load()  # a TIFF is turned upright by Pillow here
+    if image.mode.startswith("I;16"):
+        return _from_16_bit(image, bits=bits, inverted=inverted)
+    if image.mode in ("I", "F"):
+        raise ValueError("it has 32-bit samples without a declared range; save it with 8 or 16 bits")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    return _on_white(image.convert("RGBA"))
+
+
+def _from_16_bit(image: ImageFile, *, bits: int, inverted: bool) -> Image.Image:
+    # The high byte, since that is what Pillow gives for 16-bit colour: gray saved as gray or as RGB must be one photo.
+    samples = np.asarray(image)
+    pixels = (samples >> (bits - 8)).astype(np.uint8)
+    if inverted:
+        pixels = 255 - pixels
+    transparent = image.info.get("transparency")  # PNG: the one gray level that is transparent
+    if isinstance(transparent, int):
+        pixels[samples == transparent] = 255
+    return Image.fromarray(pixels).convert("RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    canvas = Image.new("RGB", image.size, "white")
+    canvas.paste(image, mask=image)
+    return canvas
+
+
+def _foreign(content: bytes) -> str:
+    start = content[:512].removeprefix(b"\xef\xbb\xbf").lstrip()
+    for magic, offset, description in _FOREIGN:
+        if content.startswith(magic, offset) or (offset == 0 and start.startswith(magic)):
+            return description
+    return "an unknown kind of file"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "there was not enough memory to decode it"
+    text = printable(error).strip().rstrip(".")
+    if isinstance(error, ValueError | OSError) and text:
+        return text
+    return f"the file is damaged ({text or type(error).__name__})"

@@ -1,0 +1,124 @@
+"""From what a source holds (paths and class names of each split) to an `ImageDataset`, with the checks all share."""
+
+import dataclasses
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from allmlp.data.dataset import ImageDataset, Reader, Split, SplitName
+from allmlp.data.sources.sample_ids import identity_of, shared_folders, unique_identities
+from allmlp.errors import DataError
+from allmlp.io.display import bullets, listed, printable
+
+__all__ = [
+    "FoundSplit",
+    "assemble",
+    "class_difference_problems",
+    "class_name_problems",
+    "raise_problems",
+    "sorted_class_names",
+]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FoundSplit:
+    """The photos of one split as a source lists them: `reader`'s photo i has `paths[i]` and `class_names[i]`."""
+
+    paths: Sequence[str | None]
+    class_names: Sequence[str]
+    reader: Reader
+
+
+def assemble(
+    source: str, found: Mapping[SplitName, FoundSplit], class_names: Iterable[str], notes: Sequence[str] = ()
+) -> ImageDataset:
+    """Name every photo, sort each split by identity and number the classes.
+
+    `class_names` may hold classes without photos. They are checked and sorted here.
+
+    Raises:
+        DataError: fewer than two classes, or names that cannot be told apart.
+    """
+    original = set(class_names)
+    used = sorted(set().union(*(split.class_names for split in found.values())))
+    problems = [f"{name} holds no photos; fill it or remove it" for name in found if not found[name].class_names]
+    problems += class_name_problems(original)
+    if len(used) == 1:
+        problems.append(
+            f"there is only one class with photos, '{printable(used[0])}'; a classifier needs at least two, "
+            "each in a folder or with a label of its own"
+        )
+    raise_problems(source, problems)
+    if unused := sorted_class_names(original - set(used)):
+        notes = [*notes, f"classes without any photo: {listed(unused)}"]
+    ordered = sorted_class_names(unicodedata.normalize("NFC", name) for name in original)
+    # Over all splits, so that the one folder of a small split is not taken for a shared one.
+    shared = shared_folders([path for split in found.values() for path in split.paths])
+    numbers = {name: number for number, name in enumerate(ordered)}
+    splits = {
+        name: _sorted_split(found[name], numbers, shared) for name in ("train", "validation", "test") if name in found
+    }
+    return ImageDataset(ordered, splits, source, tuple(notes))
+
+
+def _sorted_split(found: FoundSplit, numbers: Mapping[str, int], shared: int) -> Split:
+    normalised = {name: unicodedata.normalize("NFC", name) for name in set(found.class_names)}
+    names = [normalised[name] for name in found.class_names]
+    candidates = [
+        None if path is None else identity_of(path, name, num_shared_folders=shared)
+        for path, name in zip(found.paths, names, strict=True)
+    ]
+    identities = unique_identities(candidates, names, found.reader.read)
+    labels = np.array([numbers[name] for name in names], dtype=np.int64)
+    order = sorted(range(len(identities)), key=identities.__getitem__)
+    return Split(tuple(identities), labels, found.reader).subset(order)
+
+
+def sorted_class_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the distinct names in the one order used everywhere: by number if all are numbers, else by code point."""
+    distinct = set(names)
+    if all(name.isascii() and name.isdigit() for name in distinct):
+        return tuple(sorted(distinct, key=lambda name: (int(name), name)))
+    return tuple(sorted(distinct))
+
+
+def class_name_problems(names: Iterable[str]) -> list[str]:
+    """Return what is wrong with class names: unprintable, or one name to a person or to another file system."""
+    problems = []
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(set(names)):
+        alike[unicodedata.normalize("NFC", name).casefold()].append(name)
+        if not name.isprintable() or not name.strip():
+            problems.append(f"class name '{printable(name)}' is empty or holds unprintable characters; rename it")
+    for group in alike.values():
+        if len(group) > 1:
+            shown = ", ".join(ascii(name) for name in group)
+            problems.append(
+                f"class names {shown} differ only by case or Unicode normalisation; rename or merge these classes"
+            )
+    return problems
+
+
+def class_difference_problems(classes: Mapping[SplitName, Iterable[str]]) -> list[str]:
+    """Return, for each split, the classes it lacks that another split has."""
+    sets = {split: set(names) for split, names in classes.items()}
+    problems = []
+    for split, names in sets.items():
+        if missing := set().union(*sets.values()) - names:
+            holders = [other for other in sets if sets[other] & missing]
+            problems.append(
+                f"the splits have different classes: {split} lacks {listed(sorted(missing))}, "
+                f"which {' and '.join(holders)} {'has' if len(holders) == 1 else 'have'}; "
+                "add some photos there, or give one split's folder or file alone"
+            )
+    return problems
+
+
+def raise_problems(source: str, problems: Sequence[str]) -> None:
+    """Raise one DataError with every problem, if there is any."""
+    if len(problems) == 1:
+        raise DataError(f"{printable(source)}: {problems[0]}.")
+    if problems:
+        raise DataError(f"{printable(source)}: {len(problems)} problems:\n{bullets(problems)}")

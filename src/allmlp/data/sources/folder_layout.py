@@ -1,0 +1,206 @@
+"""Which photos of a folder or a zip belong to which split and class, decided from relative paths alone."""
+
+import dataclasses
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+from allmlp.data.dataset import SplitName, split_named
+from allmlp.data.sources.assemble import class_difference_problems, class_name_problems, raise_problems
+from allmlp.errors import DataError
+from allmlp.io.display import listed, printable
+
+__all__ = ["LAYOUTS", "Arrangement", "Listing", "arrange", "is_hidden", "is_photo_name"]
+
+_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+_MAX_TREE_LINES = 20
+
+LAYOUTS = """Layouts that are read:
+  a folder or a zip   train/<class>/**/*.jpg, with validation/ and test/ beside train/ if there are any,
+                      or <class>/**/*.jpg   (jpg, jpeg, png, webp, bmp, tif, tiff, gif)
+  Parquet             columns image (bytes, path) and label, as Hugging Face writes them: a file, or a folder of
+                      train*.parquet, validation*.parquet, test*.parquet
+  CSV                 path,label or path,label,split; paths relative to the CSV file"""
+
+
+def is_photo_name(name: str) -> bool:
+    """Return whether a file of this name is taken for a photo; its content decides later."""
+    return name.lower().endswith(_EXTENSIONS) and not is_hidden(name)
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file manager hides this name ("._x.jpg", ".git") or macOS put it into a zip ("__MACOSX")."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
+@dataclasses.dataclass
+class Listing:
+    """What a folder or a zip holds, as POSIX paths relative to it; `skipped` are (path, reason)."""
+
+    photos: list[str] = dataclasses.field(default_factory=list)
+    folders: list[str] = dataclasses.field(default_factory=list)
+    ignored: list[str] = dataclasses.field(default_factory=list)
+    skipped: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass
+class Arrangement:
+    """`members[split]` are (index into the listing's photos, path below the split, class name)."""
+
+    members: dict[SplitName, list[tuple[int, str, str]]]
+    class_names: set[str]
+    notes: list[str]
+
+
+class _Tree:
+    """The folders of a listing: what lies directly in each. "" is the top; other folders end with "/"."""
+
+    def __init__(self, listing: Listing) -> None:
+        self.children: dict[str, set[str]] = defaultdict(set)
+        self.photos: dict[str, list[int]] = defaultdict(list)
+        for folder in listing.folders:
+            parent, _, name = folder.rpartition("/")
+            self.children[parent + "/" if parent else ""].add(name)
+        for index, path in enumerate(listing.photos):
+            self.photos[path[: path.rfind("/") + 1]].append(index)
+
+    def folders_in(self, folder: str) -> list[str]:
+        return sorted(self.children.get(folder, ()))
+
+    def photos_directly_in(self, folder: str) -> list[int]:
+        return self.photos.get(folder, [])
+
+
+def arrange(source: str, listing: Listing) -> Arrangement:
+    """Find the splits and classes in a listing.
+
+    A single folder that wraps everything is looked through. Folders named as splits are splits when one of them has
+    folders in it or nothing else lies beside them; otherwise every folder is a class (there are photos of trains).
+
+    Raises:
+        DataError: no photos, photos in no class, empty classes or splits, classes that differ; all at once.
+    """
+    if not listing.photos:
+        raise DataError(f"{printable(source)}: there are no photos in it.\n{_drawn(listing)}\n{LAYOUTS}")
+    tree = _Tree(listing)
+    top = _top(tree)
+    notes = [f"read from the folder {printable(top)} in it"] if top else []
+    splits, problems = _split_folders(tree, top)
+    if splits:
+        beside = [name for name in tree.folders_in(top) if split_named(name) is None]
+        if beside:
+            notes.append(f"folders beside the splits ignored: {listed(beside)}")
+        problems += _loose_photo_problems(tree, listing, top)
+    arrangement = Arrangement({}, set(), notes + _left_out(listing))
+    classes: dict[SplitName, set[str]] = {}
+    for split, folder in (splits or {"train": top}).items():
+        classes[split] = set(tree.folders_in(folder))
+        members = _members(listing, folder)
+        problems += _loose_photo_problems(tree, listing, folder)
+        problems += _empty_problems(folder, classes[split], {name for _, _, name in members})
+        arrangement.members[split] = members
+        arrangement.class_names |= classes[split]
+    problems += class_difference_problems(classes) + class_name_problems(arrangement.class_names)
+    raise_problems(source, problems)
+    return arrangement
+
+
+def _top(tree: _Tree) -> str:
+    top = ""
+    while len(tree.folders_in(top)) == 1 and not tree.photos_directly_in(top):
+        name = tree.folders_in(top)[0]
+        inner = f"{top}{name}/"
+        if split_named(name) is not None or not tree.folders_in(inner) or tree.photos_directly_in(inner):
+            break
+        top = inner
+    return top
+
+
+def _split_folders(tree: _Tree, top: str) -> tuple[dict[SplitName, str], list[str]]:
+    splits: dict[SplitName, str] = {}
+    problems = []
+    names = tree.folders_in(top)
+    for name in names:
+        split = split_named(name)
+        if split is None:
+            continue
+        if split in splits:
+            problems.append(
+                f"{printable(splits[split])} and {printable(top + name)}/ are both the {split} split; keep one"
+            )
+        splits[split] = f"{top}{name}/"
+    has_classes = any(tree.folders_in(folder) for folder in splits.values())
+    nothing_else = all(split_named(name) is not None for name in names)
+    return (splits, problems) if has_classes or nothing_else else ({}, [])
+
+
+def _members(listing: Listing, folder: str) -> list[tuple[int, str, str]]:
+    start = len(folder)
+    members = []
+    for index, path in enumerate(listing.photos):
+        class_end = path.find("/", start)
+        if class_end > 0 and path.startswith(folder):
+            members.append((index, path[start:], path[start:class_end]))
+    return members
+
+
+def _loose_photo_problems(tree: _Tree, listing: Listing, folder: str) -> list[str]:
+    loose = [listing.photos[index] for index in tree.photos_directly_in(folder)]
+    if not loose:
+        return []
+    place = f"directly in {printable(folder)}" if folder else "directly in its top folder"
+    return [
+        f"{_photos(len(loose))} {place}, in no class: {listed(loose, limit=3)}; "
+        f"move each into a folder named after its class, such as {printable(folder)}cat/"
+    ]
+
+
+def _empty_problems(folder: str, classes: set[str], with_photos: set[str]) -> list[str]:
+    if not classes and not with_photos:
+        return [f"{printable(folder) or 'its top folder'} holds no class folders; fill it or remove it"]
+    empty = sorted(f"{folder}{name}/" for name in classes - with_photos)
+    if not empty:
+        return []
+    return [f"class folders without photos: {listed(empty)}; add photos or remove the folders"]
+
+
+def _photos(count: int) -> str:
+    return "1 photo lies" if count == 1 else f"{count:,} photos lie"
+
+
+def _left_out(listing: Listing) -> list[str]:
+    notes = []
+    if listing.ignored:
+        names = Counter(path.rstrip("/").rpartition("/")[2] for path in listing.ignored)
+        count = "1 other file" if len(listing.ignored) == 1 else f"{len(listing.ignored):,} other files"
+        notes.append(f"{count} ignored ({listed(sorted(names), limit=5)})")
+    if listing.skipped:
+        notes.append(f"{len(listing.skipped):,} skipped: {listed(f'{path} ({why})' for path, why in listing.skipped)}")
+    return notes
+
+
+def _drawn(listing: Listing) -> str:
+    """Draw the folders with the files counted by extension, shortened."""
+    inside: dict[str, Counter[str]] = defaultdict(Counter)
+    for path in listing.ignored:
+        folder, _, name = path.rpartition("/")
+        inside[folder]["." + name.rpartition(".")[2] if "." in name[1:] else name] += 1
+    for path, why in listing.skipped:
+        inside[path.rpartition("/")[0]][why] += 1
+    lines = [_drawn_line("", inside[""])] if inside[""] else []
+    lines += [_drawn_line(folder, inside[folder]) for folder in sorted(listing.folders)]
+    if not lines:
+        return "It is empty."
+    shown = lines[:_MAX_TREE_LINES]
+    if len(lines) > len(shown):
+        shown.append(f"  ... and {len(lines) - len(shown):,} more folders")
+    return "What is there:\n" + "\n".join(shown)
+
+
+def _drawn_line(folder: str, counts: Counter[str]) -> str:
+    depth = folder.count("/") + 1 if folder else 0
+    name = folder.rpartition("/")[2] + "/" if folder else "./"
+    return f"  {'  ' * depth}{printable(name)}  {listed(_counted(counts), limit=5)}".rstrip()
+
+
+def _counted(counts: Counter[str]) -> Iterable[str]:
+    return (f"{count:,} x {kind}" for kind, count in counts.most_common())

@@ -1,0 +1,168 @@
+"""Data sets as a zip of photos, read in place: nothing is unpacked to disk."""
+
+import contextlib
+import dataclasses
+import stat
+import zipfile
+import zlib
+from collections import Counter
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allmlp.data.dataset import ImageDataset
+from allmlp.data.decoding.decode import MAX_PHOTO_BYTES
+from allmlp.data.sources.assemble import FoundSplit, assemble, raise_problems
+from allmlp.data.sources.folder_layout import Listing, arrange, is_hidden, is_photo_name
+from allmlp.errors import DataError
+from allmlp.io.display import listed, printable
+
+__all__ = ["ZipReader", "open_zip"]
+
+# Photos are compressed already; what shrinks 200 times is a bomb (deflate reaches 1,032 times).
+_MAX_RATIO = 200
+_RATIO_MATTERS_FROM = 2**20
+_LOCAL_HEADER_BYTES = 30
+_NAME_IS_UTF8 = 0x800  # among a member's flag_bits
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ZipReader:
+    """Reads members by their place in the file.
+
+    Each read opens the archive anew: there is no directory to parse again and no file position for threads or forked
+    workers to share. `places` is int64 (n, 5): offset, compressed bytes, bytes, method, CRC-32.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    places: NDArray[np.int64]
+
+    def read(self, index: int) -> bytes:
+        """Return the member's bytes. Raises DataError when the archive has vanished, changed or is damaged there."""
+        offset, num_packed, num_bytes, method, crc = (int(value) for value in self.places[index])
+        try:
+            with self.path.open("rb") as file:
+                file.seek(offset)
+                header = file.read(_LOCAL_HEADER_BYTES)
+                if len(header) < _LOCAL_HEADER_BYTES or not header.startswith(b"PK\x03\x04"):
+                    raise ValueError("no file starts where the directory says")
+                # The lengths of name and extra field may differ from the directory's.
+                file.seek(int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"), 1)
+                content = file.read(num_packed)
+            if len(content) != num_packed:
+                raise ValueError("it is cut short")
+            if method == zipfile.ZIP_DEFLATED:
+                content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, num_bytes + 1)
+            if len(content) != num_bytes or zlib.crc32(content) != crc:
+                raise ValueError("the checksum is wrong")
+        except (OSError, ValueError, zlib.error) as error:
+            raise DataError(f"{self.where(index)}: this photo cannot be read from the zip: {error}.") from error
+        return content
+
+    def where(self, index: int) -> str:
+        """Return "photos.zip: train/dress/x.jpg"."""
+        return printable(f"{self.path}: {self.names[index]}")
+
+    def subset(self, indices: NDArray[np.int64]) -> "ZipReader":
+        """Return a reader of these members in this order."""
+        return ZipReader(self.path, tuple(self.names[index] for index in indices), self.places[indices])
+
+    def storage_order(self) -> NDArray[np.int64]:
+        """Return the members by their offset."""
+        return np.argsort(self.places[:, 0], kind="stable")
+
+
+def open_zip(path: Path) -> ImageDataset:
+    """Open a zip that holds either layout of a folder.
+
+    Raises:
+        DataError: not a whole zip; members that are encrypted, lie outside ("../"), twice, are packed by an unknown
+            method, unpack to too much or say that they lie where the file has no bytes; or see `arrange`.
+    """
+    try:
+        num_bytes = path.stat().st_size
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise DataError(
+            f"{printable(path)}: this is not a whole zip file ({error}). Copy or download it again."
+        ) from error
+    names = [_name(member).replace("\\", "/") for member in members]
+    raise_problems(str(path), _problems(members, names, num_bytes))
+    listing, photos = _list(members, names)
+    arrangement = arrange(str(path), listing)
+    places = np.array([_place(member) for member in photos], dtype=np.int64).reshape(-1, 5)
+    found = {}
+    for split, entries in arrangement.members.items():
+        indices, paths, class_names = zip(*entries, strict=True)
+        reader = ZipReader(path, tuple(listing.photos[i] for i in indices), places[list(indices)])
+        found[split] = FoundSplit(paths, class_names, reader)
+    return assemble(str(path), found, arrangement.class_names, arrangement.notes)
+
+
+def _name(member: zipfile.ZipInfo) -> str:
+    """Return a member's name, which zip on Linux writes in UTF-8 without the flag that says so: zipfile takes it for cp437."""
+    if not member.flag_bits & _NAME_IS_UTF8:
+        with contextlib.suppress(UnicodeError):  # what is no UTF-8 is cp437, as the format has it
+            return member.filename.encode("cp437").decode("utf-8")
+    return member.filename
+
+
+def _list(members: list[zipfile.ZipInfo], names: list[str]) -> tuple[Listing, list[zipfile.ZipInfo]]:
+    listing = Listing()
+    photos = []
+    folders: set[str] = set()
+    for member, name in sorted(zip(members, names, strict=True), key=lambda pair: pair[1]):
+        path = PurePosixPath(name)
+        hidden = any(is_hidden(part) for part in path.parts)
+        if not hidden:
+            folders.update(str(parent) for parent in path.parents if parent.name)
+        if name.endswith("/"):
+            if not hidden:
+                folders.add(str(path))
+        elif hidden or not is_photo_name(path.name):
+            listing.ignored.append(name)
+        elif stat.S_ISLNK(member.external_attr >> 16):
+            listing.skipped.append((name, "a link"))
+        else:
+            listing.photos.append(str(path))
+            photos.append(member)
+    listing.folders = sorted(folders)
+    return listing, photos
+
+
+def _problems(members: list[zipfile.ZipInfo], names: list[str], num_bytes: int) -> list[str]:
+    offenders: dict[str, list[str]] = {
+        "members lie outside the archive; do not trust this file": [n for n in names if _lies_outside(n)],
+        "members come twice; pack it again": [n for n, count in Counter(names).items() if count > 1],
+    }
+    encrypted, unknown, beyond, large, bombs = [], [], [], [], []
+    for member, name in zip(members, names, strict=True):
+        if not is_photo_name(PurePosixPath(name).name):
+            continue  # never unpacked
+        if member.flag_bits & 1:
+            encrypted.append(name)
+        elif member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            unknown.append(name)
+        elif not 0 <= member.header_offset <= num_bytes - _LOCAL_HEADER_BYTES - member.compress_size:
+            beyond.append(name)
+        elif max(member.file_size, member.compress_size) > MAX_PHOTO_BYTES:  # what is packed is read whole, too
+            large.append(name)
+        elif member.file_size > max(_RATIO_MATTERS_FROM, _MAX_RATIO * member.compress_size):
+            bombs.append(name)
+    offenders["members are encrypted; unpack it with its password and give the folder"] = encrypted
+    offenders["members are packed by a method other than store and deflate; pack it again"] = unknown
+    offenders["members lie beyond the end of the file by its directory; copy or download it again"] = beyond
+    offenders[f"members have more than {MAX_PHOTO_BYTES:,} bytes"] = large
+    offenders[f"members unpack to more than {_MAX_RATIO} times their size, as no photo does"] = bombs
+    return [f"{len(found):,} {what}: {listed(sorted(found))}" for what, found in offenders.items() if found]
+
+
+def _lies_outside(name: str) -> bool:
+    return name.startswith("/") or ".." in name.split("/") or name[1:2] == ":"
+
+
+def _place(member: zipfile.ZipInfo) -> tuple[int, int, int, int, int]:
+    return member.header_offset, member.compress_size, member.file_size, member.compress_type, member.CRC

@@ -1,0 +1,42 @@
+"""Weights, gradients and optimizer state divided among processes (FSDP2), and tensors put together again.
+
+A tensor that is divided is a `DTensor`; one that is not is returned as it is, so that callers need not know which they have.
+"""
+
+import torch
+from torch import Tensor
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from allmlp.model import MlpMixer
+from allmlp.training.distributed.process_group import Ranks
+
+__all__ = ["local_part", "part_like", "shard", "whole"]
+
+
+def shard(model: MlpMixer, ranks: Ranks) -> None:
+    """Divide a model that every process has alike: each keeps its rows of each parameter, and gathers a block to compute it."""
+    mesh = init_device_mesh(torch.device(ranks.device).type, (ranks.count,))
+    for block in model.blocks:
+        fully_shard(block, mesh=mesh)
+    # The root too gives back what it gathered: weights that are changed between two passes must not be passed over.
+    fully_shard(model, mesh=mesh, reshard_after_forward=True)
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """Return a tensor put together from all processes' parts. All have to call it."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def local_part(tensor: Tensor) -> Tensor:
+    """Return what this process has of a tensor."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def part_like(tensor: Tensor, parameter: Tensor) -> Tensor:
+    """Return a copy of a whole tensor on a parameter's device, divided as the parameter is."""
+    if not isinstance(parameter, DTensor):
+        return tensor.to(parameter.device, copy=True)
+    placed = tensor.to(parameter.device_mesh.device_type)
+    return distribute_tensor(placed, parameter.device_mesh, parameter.placements, src_data_rank=None)

@@ -1,0 +1,232 @@
+"""One save: a folder with tensors, facts and a manifest of both, which proves it whole."""
+
+import hashlib
+import json
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from allmlp.errors import CheckpointError
+from allmlp.io.atomic_write import to_json, write_folder
+
+__all__ = ["Content", "State", "check_save", "prepare", "read_save", "write_save"]
+
+TENSORS_FILE = "state.safetensors"
+FACTS_FILE = "state.json"
+MANIFEST_FILE = "manifest.json"
+FORMAT = "allmlp save"
+VERSION = 1
+
+MAX_MANIFEST_BYTES = 64 << 10
+MAX_FACTS_BYTES = 64 << 20
+PIECE_BYTES = 4 << 20  # hashed and written at a time: it is still in the processor's cache
+
+# As the safetensors format calls them: https://github.com/huggingface/safetensors#format
+DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+
+
+@dataclass(frozen=True)
+class State:
+    """A save that was read: `facts` as JSON gives them back, `tensors` on the CPU and nobody else's."""
+
+    step: int
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a save will hold, found fit to be written."""
+
+    step: int
+    header: bytes
+    tensors: dict[str, Tensor]
+    facts: bytes
+
+
+def prepare(step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Content:
+    """Take down what is to be saved; `facts` may change afterwards, the tensors must not.
+
+    Raises:
+        ValueError, TypeError: a tensor that is not dense and on the CPU or of an odd dtype, or facts that are not JSON.
+    """
+    text = to_json({"step": step, "facts": dict(facts)})
+    if len(text) > MAX_FACTS_BYTES:
+        raise ValueError(f"the facts take {len(text):,} bytes; at most {MAX_FACTS_BYTES:,} are read back")
+    return Content(step, _header(tensors), dict(tensors), text)
+
+
+class _Sink(Protocol):
+    def write(self, content: Any, /) -> object: ...
+
+
+class _Digesting:
+    """Passes on what is written, counts and hashes it: the file need not be read again."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._sha256 = hashlib.sha256()
+        self._size = 0
+
+    def write(self, content: bytes | memoryview) -> None:
+        self._file.write(content)
+        self._sha256.update(content)
+        self._size += len(content)
+
+    def entry(self) -> dict[str, Any]:
+        return {"size": self._size, "sha256": self._sha256.hexdigest()}
+
+
+def write_save(path: Path, content: Content) -> None:
+    """Write a save as the folder `path`, which is there whole or not at all.
+
+    Raises:
+        OSError: the disk is full, the folder above is not writable, or `path` is there already.
+    """
+    entries: dict[str, dict[str, Any]] = {}
+
+    def digested(name: str, write: Callable[[_Sink], object]) -> Callable[[IO[bytes]], None]:
+        def fill(file: IO[bytes]) -> None:
+            digesting = _Digesting(file)
+            write(digesting)
+            entries[name] = digesting.entry()
+
+        return fill
+
+    contents = {
+        TENSORS_FILE: digested(TENSORS_FILE, lambda sink: _write_tensors(sink, content)),
+        FACTS_FILE: digested(FACTS_FILE, lambda sink: sink.write(content.facts)),
+        MANIFEST_FILE: lambda file: file.write(_manifest(content.step, entries)),
+    }
+    write_folder(path, contents)
+
+
+def _manifest(step: int, entries: Mapping[str, dict[str, Any]]) -> bytes:
+    files = {name: entries[name] for name in (TENSORS_FILE, FACTS_FILE)}
+    return to_json({"format": FORMAT, "version": VERSION, "step": step, "files": files})
+
+
+def _in_order(tensors: Mapping[str, Tensor]) -> list[str]:
+    # As the safetensors library writes them: so each tensor lies at a multiple of its element's size.
+    return sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+
+
+def _header(tensors: Mapping[str, Tensor]) -> bytes:
+    """Return the head of the safetensors file.
+
+    The library's own writer is not used: what it wrote would have to be read again to be hashed, and some versions hold
+    a second copy of every tensor.
+    """
+    entries, start = {}, 0
+    for name in _in_order(tensors):
+        tensor = tensors[name]
+        if tensor.dtype not in DTYPES or tensor.device.type != "cpu" or tensor.layout != torch.strided:
+            raise ValueError(f"{name}: {tensor.dtype}, {tensor.layout} on {tensor.device} cannot be saved")
+        stop = start + tensor.numel() * tensor.element_size()
+        entries[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, stop]}
+        start = stop
+    if "__metadata__" in entries:
+        raise ValueError("no tensor can be saved as __metadata__")
+    text = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text
+
+
+def _write_tensors(sink: _Sink, content: Content) -> None:
+    sink.write(content.header)
+    for name in _in_order(content.tensors):
+        values = content.tensors[name].detach().contiguous().reshape(-1).view(torch.uint8).numpy().data
+        for start in range(0, len(values), PIECE_BYTES):
+            sink.write(values[start : start + PIECE_BYTES])
+
+
+def read_save(path: Path, step: int) -> State:
+    """Read a save that is as it was written.
+
+    Raises:
+        CheckpointError: what is wrong with it, in one line without its path.
+    """
+    check_save(path, step)
+    try:
+        values = json.loads(_content(path / FACTS_FILE, MAX_FACTS_BYTES))
+        facts = values["facts"]
+        if values["step"] != step or not isinstance(facts, dict):
+            raise ValueError("it is of another step, or its facts are no object")
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{FACTS_FILE}: {_shown(error)}") from error
+    try:
+        with safe_open(path / TENSORS_FILE, framework="pt") as file:
+            # Copied: the library's tensors are the file, and whoever changed one or cut the other would notice.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{TENSORS_FILE}: {_shown(error)}") from error
+    return State(step, tensors, facts)
+
+
+def check_save(path: Path, step: int) -> None:
+    """Check that a save is as it was written.
+
+    Raises:
+        CheckpointError: what is wrong with it, in one line without its path.
+    """
+    manifest = _content(path / MANIFEST_FILE, MAX_MANIFEST_BYTES)
+    try:
+        values = json.loads(manifest)
+        version, files = values["version"], values["files"]
+        told = {name: (files[name]["size"], files[name]["sha256"]) for name in (TENSORS_FILE, FACTS_FILE)}
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{MANIFEST_FILE} is not what was written") from error
+    if version != VERSION:
+        raise CheckpointError(f"version {_shown(version)} of the format; this allmlp reads version {VERSION}")
+    found = {}
+    for name, (size, sha256) in told.items():
+        found[name] = _entry_of(path / name, size)
+        if found[name]["sha256"] != sha256:
+            raise CheckpointError(f"{name} has another SHA-256 than {MANIFEST_FILE} says")
+    if manifest != _manifest(step, found):  # byte for byte: nothing else could prove the manifest itself sound
+        raise CheckpointError(f"{MANIFEST_FILE} is not what was written")
+
+
+def _entry_of(path: Path, size: Any) -> dict[str, Any]:
+    try:
+        if not path.is_file():  # a pipe would hang whoever opens it
+            raise CheckpointError(f"{path.name} is missing")
+        found = path.stat().st_size
+        if found != size:  # before a huge file is hashed
+            raise CheckpointError(f"{path.name} has {found:,} bytes, not those that {MANIFEST_FILE} says")
+        with path.open("rb") as file:
+            return {"size": found, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    except OSError as error:
+        raise CheckpointError(f"{path.name} cannot be read ({error.strerror or error})") from error
+
+
+def _content(path: Path, limit: int) -> bytes:
+    try:
+        if not path.is_file():
+            raise CheckpointError(f"{path.name} is missing")
+        if path.stat().st_size > limit:
+            raise CheckpointError(f"{path.name} is larger than {limit >> 10:,} KiB")
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path.name} cannot be read ({error.strerror or error})") from error
+
+
+def _shown(what: object) -> str:
+    return repr(what)[:200]

@@ -1,0 +1,179 @@
+"""What continuing a run takes, saved so that no crash, full disk or flipped bit can lose it."""
+
+import re
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from allmlp.errors import AllmlpError, CheckpointError
+from allmlp.io.atomic_write import reason_of, remove, remove_leftovers, rename
+from allmlp.training.snapshots.format import Content, State, check_save, prepare, read_save, write_save
+
+__all__ = ["Saves", "State"]
+
+SAVE_NAME = re.compile(r"step-[0-9]{9,18}")
+
+
+class Saves:
+    """The saves of one run, folders step-000000123 in `directory`, which a thread writes beside training.
+
+    Two verified ones at least are kept, once there are two, and every one whose step is a multiple of `keep_every`.
+    One process at a time may write; the run folder's lock sees to that.
+
+    `warn` gets one line for each failure that training survives. It is called from the writing thread, too.
+    """
+
+    def __init__(self, directory: Path, *, keep_every: int | None, warn: Callable[[str], None]) -> None:
+        if keep_every is not None and keep_every < 1:
+            raise ValueError(f"keep_every is {keep_every}")
+        self._directory = directory
+        self._keep_every = keep_every
+        self._warn = warn
+        self._thread: threading.Thread | None = None
+        self._bug: BaseException | None = None
+        self._sound: set[int] = set()  # steps whose saves this process wrote or verified
+
+    def write(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Save in the background; when a save is under way, wait for it first.
+
+        The tensors, on the CPU, must not change any more; they are kept until they are written. `facts` must be JSON;
+        what is NaN in them, or a tensor of an odd kind, is a bug and raises ValueError at once. Whatever keeps the save
+        from being written is told through `warn`. A step that has a sound save is not written again.
+        """
+        content = prepare(step, tensors, facts)
+        self.wait()
+        # No daemon: an interpreter that exits waits for the save.
+        self._thread = threading.Thread(target=self._work, args=(content,), name=f"save of step {step}", daemon=False)
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Return when no save is under way. A bug that ended one is raised here."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        bug, self._bug = self._bug, None
+        if bug is not None:
+            raise bug
+
+    def latest(self) -> State | None:
+        """Return the newest save that is as it was written; damaged ones are renamed to damaged-step-... on the way.
+
+        None when there is none.
+
+        Raises:
+            CheckpointError: the folder cannot be read, so that nobody knows what is in it.
+        """
+        self.wait()
+        try:
+            steps = self._steps()
+        except OSError as error:
+            raise CheckpointError(
+                f"{self._directory}: cannot be read ({reason_of(error)}), so that the run cannot be continued. "
+                "Make it readable, or begin another run."
+            ) from error
+        for step in steps:
+            try:
+                state = read_save(self._path(step), step)
+            except CheckpointError as error:
+                self._set_aside(step, error)
+            else:
+                self._sound.add(step)
+                return state
+        return None
+
+    def _work(self, content: Content) -> None:
+        try:
+            if self._save(content):
+                self._retire()
+        except BaseException as error:
+            self._bug = error  # raised by the next write() or wait(); told now, lest neither is called
+            self._tell(f"{self._path(content.step)}: saving failed by a bug: {error!r}.")
+
+    def _save(self, content: Content) -> bool:
+        path = self._path(content.step)
+        try:
+            remove_leftovers(self._directory, prefix="step-")  # no other process is writing here
+            if not self._is_sound(content.step):
+                write_save(path, content)
+                self._sound.add(content.step)
+        except (OSError, MemoryError) as error:
+            reason = reason_of(error) if isinstance(error, OSError) else "out of memory"
+            self._tell(
+                f"{path}: step {content.step:,} could not be saved ({reason}). "
+                f"Training goes on; {self._what_stays()}. Free some space or make the folder writable."
+            )
+            return False
+        return True
+
+    def _retire(self) -> None:
+        """Delete the saves that are older than two sound ones, but for every n-th."""
+        num_sound = 0
+        try:
+            for step in self._steps():
+                if num_sound < 2:
+                    num_sound += self._is_sound(step)
+                elif self._keep_every is None or step % self._keep_every:
+                    remove(self._path(step))
+                    self._sound.discard(step)
+        except OSError as error:
+            self._tell(
+                f"{self._directory}: old saves could not be deleted ({reason_of(error)}). Training goes on; "
+                "they take up space until that is mended."
+            )
+
+    def _is_sound(self, step: int) -> bool:
+        path = self._path(step)
+        if not path.exists():
+            return False
+        if step not in self._sound:
+            try:
+                check_save(path, step)
+            except CheckpointError as error:
+                self._set_aside(step, error)
+                return False
+            self._sound.add(step)
+        return True
+
+    def _set_aside(self, step: int, damage: CheckpointError) -> None:
+        path = self._path(step)
+        name = new_name = f"damaged-{path.name}"
+        number = 2
+        while (path.with_name(new_name)).exists():
+            new_name, number = f"{name}-{number}", number + 1
+        try:
+            rename(path, path.with_name(new_name))
+        except OSError as error:
+            outcome = f"It could not be renamed to {new_name} ({reason_of(error)})"
+        else:
+            outcome = f"It was renamed to {new_name}"
+        self._sound.discard(step)
+        self._tell(f"{path}: damaged ({damage}). {outcome}; the save before it is used, if there is one.")
+
+    def _what_stays(self) -> str:
+        try:
+            step = next((step for step in self._steps() if self._is_sound(step)), None)
+        except OSError:
+            step = None
+        return "there is no valid save yet" if step is None else f"the save of step {step:,} stays valid"
+
+    def _tell(self, line: str) -> None:
+        try:
+            self._warn(line)
+        except (OSError, AllmlpError):  # such as a log on the same full disk
+            sys.stderr.write(f"{line}\n")
+
+    def _steps(self) -> list[int]:
+        """Return the steps that have a save, sound or not, the newest first."""
+        try:
+            names = [path.name for path in self._directory.iterdir()]
+        except FileNotFoundError:
+            return []
+        steps = {int(name.removeprefix("step-")) for name in names if SAVE_NAME.fullmatch(name)}
+        return sorted((step for step in steps if self._path(step).name in names), reverse=True)
+
+    def _path(self, step: int) -> Path:
+        return self._directory / f"step-{step:09d}"

@@ -1,0 +1,95 @@
+"""One training step: from a batch to new weights."""
+
+import contextlib
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from allmlp.errors import DivergedError
+from allmlp.training.distributed.process_group import ONE_PROCESS, Ranks
+from allmlp.training.input_pipeline import TrainingBatch
+from allmlp.training.recipe.recipe import Recipe
+from allmlp.training.step.loss import classification_loss
+from allmlp.training.step.state import TrainState
+
+__all__ = ["gradient", "update"]
+
+
+def update(
+    state: TrainState,
+    model: Callable[..., Tensor],
+    batch: TrainingBatch,
+    recipe: Recipe,
+    factor: float,
+    *,
+    ranks: Ranks = ONE_PROCESS,
+) -> float:
+    """Take one step at `factor` times the peak learning rate and return the loss of the whole batch, all processes' parts.
+
+    A loss or a gradient that is not finite leaves the weights as they are. Then the return value is not finite either, where
+    the recipe skips such steps.
+
+    Raises:
+        DivergedError: the loss or the gradient is not finite, and the recipe stops there; or the weights are not, which no
+            later step can mend.
+    """
+    loss, norm = gradient(state, model, batch, recipe, ranks=ranks)
+    for what, value in (("loss", loss), ("gradient's norm", norm)):
+        if not math.isfinite(value):
+            return _not_finite(what, value, state, recipe, ranks)
+    state.step_optimizer(norm, factor)
+    return loss
+
+
+def gradient(
+    state: TrainState,
+    model: Callable[..., Tensor],
+    batch: TrainingBatch,
+    recipe: Recipe,
+    *,
+    ranks: Ranks = ONE_PROCESS,
+) -> tuple[float, float]:
+    """Leave the gradient of the whole batch's loss in the parameters, and return that loss and the gradient's global norm.
+
+    Both are means over the processes, so that all decide alike.
+    """
+    # Dropout draws from torch's generator: seeding it anew makes it, too, a function of (seed, step), and of the process,
+    # lest all drop the same in their parts of the batch. What is dropped so depends on how a batch is divided.
+    torch.manual_seed((recipe.seed * 1_000_003 + state.step) * ranks.count + ranks.rank)
+    state.optimizer.zero_grad()
+    value = 0.0
+    for number, part in enumerate(batch.parts(recipe.accumulation), start=1):
+        with _sending(model, enabled=number == recipe.accumulation):
+            with torch.autocast(part.images.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+                logits = model(part.images, depth_draws=part.depth_draws)
+            loss = classification_loss(logits, part.labels, recipe.loss, class_weights=part.class_weights)
+            loss = loss / recipe.accumulation
+            value += float(loss.detach())
+            loss.backward()  # type: ignore[no-untyped-call]
+    mean_loss, norm = ranks.gather([value, state.optimizer.gradient_norm()]).mean(axis=0).tolist()
+    return mean_loss, norm
+
+
+def _sending(model: object, *, enabled: bool) -> contextlib.AbstractContextManager[None]:
+    """Let DistributedDataParallel average the gradients with the last part of a step only."""
+    if enabled or not isinstance(model, DistributedDataParallel):
+        return contextlib.nullcontext()
+    waiting: contextlib.AbstractContextManager[None] = model.no_sync()
+    return waiting
+
+
+def _not_finite(what: str, value: float, state: TrainState, recipe: Recipe, ranks: Ranks) -> float:
+    with ranks.failing_together():
+        state.check_finite()
+    with ranks.failing_together():
+        if recipe.on_nonfinite == "stop":
+            raise DivergedError(
+                f"The {what} became {value} at step {state.step + 1}; the weights before it are kept. "
+                f"Lower the learning rate (--set optimizer.learning_rate={recipe.optimizer.learning_rate / 3:.1g}), "
+                "clip gradients (--set optimizer.clip_norm=1.0), or leave such steps out (--set on_nonfinite=skip)."
+            )
+    state.skip_step()
+    return math.nan

@@ -1,0 +1,197 @@
+"""safetensors: right values, and one clear error for every damaged or hostile header (of our own folders: test_native)."""
+
+import json
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save, save_file
+from tests.checkpoints.refusal import refused
+
+from allmlp import MixerConfig, MlpMixer, load_checkpoint
+from allmlp.checkpoints.containers.safetensors import open_safetensors
+from allmlp.checkpoints.containers.weight_file import open_weights
+
+CONFIG = MixerConfig(
+    image_size=16, patch_size=8, num_blocks=2, hidden_dim=8, tokens_mlp_dim=5, channels_mlp_dim=12, num_classes=3
+)
+
+
+def make_state() -> dict[str, torch.Tensor]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return {name: torch.randn_like(weight) for name, weight in MlpMixer(CONFIG).state_dict().items()}
+
+
+def assemble(header: bytes | dict[str, Any], data: bytes = b"") -> bytes:
+    header = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(header)) + header + data
+
+
+def parse(content: bytes) -> tuple[dict[str, Any], bytes]:
+    (length,) = struct.unpack("<Q", content[:8])
+    return json.loads(content[8 : 8 + length]), content[8 + length :]
+
+
+def changed(content: bytes, **fields: Any) -> bytes:
+    header, data = parse(content)
+    header["head.bias"] |= fields
+    return assemble(header, data)
+
+
+def moved(content: bytes, start: int, stop: int) -> bytes:
+    offsets = parse(content)[0]["head.bias"]["data_offsets"]
+    return changed(content, data_offsets=[offsets[0] + start, offsets[1] + stop])
+
+
+def with_hole(content: bytes) -> bytes:
+    header, data = parse(content)
+    last = max((entry for name, entry in header.items() if name != "__metadata__"), key=lambda e: e["data_offsets"])
+    last["data_offsets"] = [offset + 8 for offset in last["data_offsets"]]
+    return assemble(header, data + bytes(8))
+
+
+def doubled(content: bytes) -> bytes:
+    header, data = parse(content)
+    entry = json.dumps(header["head.bias"]).encode()
+    return assemble(json.dumps(header).encode()[:-1] + b', "head.bias": ' + entry + b"}", data)
+
+
+def crowded(content: bytes, count: int) -> bytes:
+    header, data = parse(content)
+    empty = {"dtype": "F32", "shape": [0], "data_offsets": [len(data), len(data)]}
+    return assemble({**header, **{f"extra.{index}": empty for index in range(count)}}, data)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
+def test_tensors_come_back_bit_for_bit(tmp_path: Path, dtype: torch.dtype) -> None:
+    state = {name: weight.to(dtype) for name, weight in make_state().items()} | {"scalar": torch.tensor(2.5)}
+    save_file(state, tmp_path / "a")
+    file = open_weights(tmp_path / "a")
+    weights = file.read()
+    assert file.shapes == {name: tuple(weight.shape) for name, weight in state.items()}
+    assert file.remark == ""
+    assert weights.keys() == state.keys()
+    for name, weight in weights.items():
+        assert weight.dtype == state[name].dtype
+        assert torch.equal(weight, state[name])
+
+
+# Refused when the file is opened or read, whatever it is a model of.
+CASES: dict[str, tuple[Callable[[bytes], bytes], tuple[str, ...]]] = {
+    "K01 empty": (lambda content: b"", ("it has 0 bytes",)),
+    "K02 seven bytes": (lambda content: content[:7], ("it has 7 bytes",)),
+    "K03 length of 2^63": (
+        lambda content: struct.pack("<Q", 1 << 63) + content[8:],
+        ("9,223,372,036,854,775,808 bytes",),
+    ),
+    "K05 length past the end": (
+        lambda content: struct.pack("<Q", len(content)) + content[8:],
+        ("header is cut short",),
+    ),
+    "K06 not JSON": (lambda content: assemble(b"{weights}", content), ("damaged",)),
+    "K06 not an object": (lambda content: assemble(b"[1, 2]", content), ("not an object",)),
+    "K06 an entry that is none": (lambda content: assemble({"w": 3}), ("nothing sensible about 'w'",)),
+    "K07 not UTF-8": (lambda content: assemble(b'{"\xff": 1}', content), ("utf-8",)),
+    "K08 nested 5,000 deep": (lambda content: assemble(b"[" * 5000 + b"]" * 5000), ("recursion",)),
+    "K09 data cut": (lambda content: content[:-1], ("damaged",)),
+    "K10 trailing bytes": (lambda content: content + b"\0", ("damaged",)),
+    "K11 overlap": (lambda content: moved(content, -4, -4), ("damaged",)),
+    "K12 hole": (with_hole, ("damaged",)),
+    "K13 negative offset": (lambda content: changed(content, data_offsets=[-12, 0]), ("damaged",)),
+    "K14 shape overflow": (lambda content: changed(content, shape=[1 << 62, 1 << 62]), ("damaged",)),
+    "K14 a size of a thousand digits": (
+        lambda content: changed(content, shape=[10**1000]),
+        ("nothing sensible about 'head.bias'",),
+    ),
+    "K14 a size of 2^62": (lambda content: changed(content, shape=[1 << 62]), ("nothing sensible about 'head.bias'",)),
+    "K14 negative shape": (lambda content: changed(content, shape=[-3]), ("nothing sensible about 'head.bias'",)),
+    "K15 longer than its shape": (lambda content: moved(content, -4, 0), ("damaged",)),
+    "K16 unknown dtype": (
+        lambda content: changed(content, dtype="F99"),
+        ("'head.bias' ('F99')", "BF16, F16, F32, F64"),
+    ),
+    "K16 integers": (lambda content: changed(content, dtype="I32"), ("'head.bias' ('I32')",)),
+    "K17 metadata that is no text": (
+        lambda content: assemble({**parse(content)[0], "__metadata__": {"format": 1}}, parse(content)[1]),
+        ("damaged",),
+    ),
+    "K18 duplicate key": (doubled, ("names twice: head.bias",)),
+    "K21 a hundred thousand entries": (lambda content: crowded(content, 100_000), ("header would have",)),
+    "K22 git-lfs pointer": (
+        lambda content: b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 238\n",
+        ("git-lfs pointer", "git lfs pull"),
+    ),
+    "K23 web page": (lambda content: b"<!DOCTYPE html>\n<html><title>Sign in</title></html>", ("a web page",)),
+    "K23 web page behind a blank line": (lambda content: b"\r\n  <html></html>", ("a web page",)),
+    "K23 JSON error": (lambda content: b'{"error": "Repository not found"}', ("JSON text",)),
+    "single array": (lambda content: b"\x93NUMPY\x01\0v\0{'descr': '<f4'", ("a single NumPy array",)),
+    "HDF5": (lambda content: b"\x89HDF\r\n\x1a\n" + bytes(100), ("HDF5",)),
+    "gzip": (lambda content: b"\x1f\x8b\x08\0" + bytes(100), ("gzip",)),
+}
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "Mixer-B_16.npz"])
+@pytest.mark.parametrize("case", CASES)
+def test_a_damaged_file_is_refused_by_name(tmp_path: Path, case: str, name: str) -> None:
+    damage, words = CASES[case]
+    path = tmp_path / name
+    path.write_bytes(damage(save(make_state())))
+    with refused(path, *words):
+        open_weights(path).read()
+
+
+def test_k04_a_header_of_200_mb_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", 200 << 20))
+        file.truncate(201 << 20)
+    with refused(path, "header would have 209,715,200 bytes"):
+        open_weights(path)
+
+
+# Sound files of no Mixer: known by what must be in one.
+UNFIT: dict[str, tuple[Callable[[dict[str, torch.Tensor]], object], tuple[str, ...]]] = {
+    "K19 NaN": (lambda state: state["head.bias"].fill_(float("nan")), ("NaN or infinity in head.bias",)),
+    "K19 infinity": (
+        lambda state: state["head.weight"][1, :1].fill_(-float("inf")),
+        ("NaN or infinity in head.weight",),
+    ),
+    "K20 no tensors": (lambda state: state.clear(), ("no weights at all",)),
+    "K21 ten thousand entries": (
+        lambda state: state.update({f"extra.{index}": torch.zeros(0) for index in range(10_000)}),
+        ("unexpected: extra.0 (0,)", "and 9,600 more"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNFIT)
+def test_a_sound_file_that_is_no_mixer_is_refused(tmp_path: Path, case: str) -> None:
+    damage, words = UNFIT[case]
+    state = make_state()
+    damage(state)
+    save_file(state, tmp_path / "a.safetensors")
+    with refused(tmp_path / "a.safetensors", *words):
+        load_checkpoint(tmp_path / "a.safetensors")
+
+
+def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("nowhere")
+    for name, words in {
+        "pipe": "not a regular file",
+        ".": "not a regular file",
+        "link": "no such file",
+        "missing.npz": "no such file",
+        "long" * 100: "could not be read (File name too long)",
+    }.items():
+        with refused(tmp_path / name, words):
+            open_weights(tmp_path / name)
+    with refused(Path("/dev/zero"), "not a regular file"):
+        open_weights(Path("/dev/zero"))
+    with refused(tmp_path / "pipe", "not a regular file"):
+        open_safetensors(tmp_path / "pipe")

@@ -1,0 +1,585 @@
+"""Folders for timm and transformers: both load what we write and compute our logits, and we load what they write."""
+
+import json
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from timm.models._hub import save_config_for_hf  # what save_for_hf and push_to_hf_hub write as config.json
+
+from allmlp import (
+    VARIANTS,
+    Checkpoint,
+    CheckpointError,
+    ConfigError,
+    MixerConfig,
+    MlpMixer,
+    Predictor,
+    Preprocessing,
+    load_checkpoint,
+)
+from allmlp.checkpoints.formats.timm import lost_in_timm, save_timm
+from allmlp.checkpoints.formats.timm_config import TimmDescription, matching_fraction, read_timm_config
+from allmlp.checkpoints.naming.schemes import LAYOUTS
+from allmlp.inference import eager_forward
+from allmlp.model import parameter_shapes
+
+# S/32's patch, depth and width, which are timm's, with narrow MLPs: 1.8 instead of 19 million parameters.
+NARROW = MixerConfig(
+    image_size=64,
+    patch_size=32,
+    num_blocks=8,
+    hidden_dim=512,
+    tokens_mlp_dim=12,
+    channels_mlp_dim=40,
+    num_classes=7,
+    gelu="erf",
+)
+CLASS_NAMES = ("dress", 'T-shirt "L"\n', "тапки 👟", "n01440764", "1", "hat", "shoe")
+TIMM = next(layout for layout in LAYOUTS if layout.name == "timm")
+
+# Of the largest logit. In float32 the two differ by the order of additions, most where few tokens are averaged.
+FLOAT32_TOLERANCE = 1e-6
+
+
+def make_checkpoint(
+    config: MixerConfig = NARROW, dtype: torch.dtype = torch.float32, **preprocessing: Any
+) -> Checkpoint:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        weights = MlpMixer(config).state_dict()
+        weights = {
+            # Biases and the classifier are zero in a new Mixer, and norms one.
+            name: weight + 0.1 * torch.randn_like(weight) if weight.ndim == 1 or name == "head.weight" else weight
+            for name, weight in weights.items()
+        }
+    return Checkpoint(
+        config=config,
+        weights={name: weight.to(dtype) for name, weight in weights.items()},
+        preprocessing=Preprocessing(image_size=config.image_size, **preprocessing),
+        class_names=CLASS_NAMES[: config.num_classes],
+        source="made by a test",
+    )
+
+
+def images_for(config: MixerConfig) -> torch.Tensor:
+    return torch.randn(3, 3, *config.image_size, generator=torch.Generator().manual_seed(1))
+
+
+def logits(model: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode():
+        return model.eval()(images)
+
+
+def assert_close(one: torch.Tensor, other: torch.Tensor, *, tolerance: float) -> None:
+    assert one.shape == other.shape
+    assert (one - other).abs().max() <= tolerance * other.abs().max()
+
+
+def assert_same_function(one: torch.nn.Module, other: torch.nn.Module, config: MixerConfig) -> None:
+    """Compare logits in float64, in which a difference is one of the formula and not of rounding."""
+    images = images_for(config).double()
+    assert_close(logits(one.double(), images), logits(other.double(), images), tolerance=1e-12)
+
+
+def assert_same_bits(one: Checkpoint, other: Checkpoint) -> None:
+    assert one.weights.keys() == other.weights.keys()
+    for name, weight in one.weights.items():
+        assert weight.dtype == other.weights[name].dtype
+        assert torch.equal(weight.contiguous().view(torch.uint8), other.weights[name].contiguous().view(torch.uint8)), (
+            name
+        )
+
+
+def timm_model(folder: Path) -> torch.nn.Module:
+    return timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+
+
+def timm_transform(model: torch.nn.Module) -> Callable[[Image.Image], torch.Tensor]:
+    return timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
+
+
+def write_photo(path: Path, size: tuple[int, int], seed: int = 0) -> Path:
+    """Write a photo of (height, width) with shapes, shades and noise."""
+    height, width = size
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (5, 5, 3), dtype=np.uint8))
+    pixels = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(int)
+    pixels += rng.integers(-30, 31, pixels.shape)
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+    return path
+
+
+# Ours to timm
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        NARROW,
+        replace(NARROW, image_size=(64, 96)),
+        replace(NARROW, num_classes=0),
+        replace(NARROW, num_classes=1),
+        replace(NARROW, tokens_mlp_dim=511, channels_mlp_dim=1),
+    ],
+    ids=["narrow", "not square", "no classifier", "one class", "odd widths"],
+)
+def test_timm_computes_our_logits(config: MixerConfig, tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(config)
+    model = timm_model(save_timm(checkpoint, tmp_path / "a folder #1"))
+    assert_same_function(model, checkpoint.build(), config)
+    assert model.num_classes == config.num_classes
+    assert tuple(model.pretrained_cfg.get("label_names", ())) == checkpoint.class_names
+
+
+def test_timm_s_float32_logits_are_ours_for_a_real_variant(tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(replace(VARIANTS["S/32"], num_classes=7, gelu="erf"))
+    model, images = timm_model(save_timm(checkpoint, tmp_path)), images_for(checkpoint.config)
+    assert_close(logits(model, images), logits(checkpoint.build(), images), tolerance=FLOAT32_TOLERANCE)
+    assert_same_function(model, checkpoint.build(), checkpoint.config)
+
+
+def test_a_new_classifier_can_be_trained_on_what_we_write(tmp_path: Path) -> None:
+    checkpoint = make_checkpoint()
+    model = timm.create_model(f"local-dir:{save_timm(checkpoint, tmp_path)}", pretrained=True, num_classes=3)
+    assert model.head.weight.shape == (3, 512)
+    assert torch.equal(model.norm.weight, checkpoint.weights["pre_head_norm.weight"])
+
+
+@pytest.mark.parametrize("variant", [variant for variant in VARIANTS if variant != "H/14"])
+def test_the_six_variants_are_timm_s(variant: str, tmp_path: Path) -> None:
+    name = f"mixer_{variant.lower().replace('/', '')}_224"
+    with torch.device("meta"):
+        model = timm.create_model(name)
+    ours = {TIMM.theirs(name): shape for name, shape in parameter_shapes(VARIANTS[variant]).items()}
+    assert {name: tuple(weight.shape) for name, weight in model.state_dict().items()} == ours
+
+
+def test_the_config_holds_what_timm_s_own_holds(tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(crop_fraction=0.875)
+    ours = json.loads((save_timm(checkpoint, tmp_path / "ours") / "config.json").read_text())
+    arguments = {"img_size": 64, "mlp_ratio": [12 / 512, 40 / 512]}
+    with torch.device("meta"):
+        model = timm.create_model("mixer_s32_224", num_classes=7, **arguments)
+    save_config_for_hf(model, tmp_path / "config.json", model_config={"label_names": list(CLASS_NAMES)})
+    theirs = json.loads((tmp_path / "config.json").read_text())
+    # timm writes all arguments here. transformers passes num_classes itself and fails on two of them.
+    assert theirs.pop("model_args").items() > {"num_classes": 7, "mlp_ratio": arguments["mlp_ratio"]}.items()
+    assert ours.pop("model_args") == arguments
+    for key in ("tag", "license"):
+        theirs["pretrained_cfg"].pop(key)
+    # timm scales 64 / 0.875 = 73.14 pixels as we do: to 73.
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("hidden_dim", [512, 768, 1024])
+def test_every_width_of_an_mlp_is_kept(hidden_dim: int, tmp_path: Path) -> None:
+    # Widths for which timm's int(ratio * hidden_dim) of the plain quotient would be one too few, and others.
+    awkward = [width for width in range(1, 5000) if int(width / hidden_dim * hidden_dim) != width]
+    variant = {512: "S/32", 768: "B/32", 1024: "L/32"}[hidden_dim]
+    from allmlp.checkpoints.formats.timm import _mlp_ratio
+
+    assert all(int(_mlp_ratio(width, hidden_dim) * hidden_dim) == width for width in range(1, 5000))
+    for width in awkward[:2]:
+        with torch.device("meta"):
+            name = f"mixer_{variant.lower().replace('/', '')}_224"
+            model = timm.create_model(name, mlp_ratio=json.loads(json.dumps([_mlp_ratio(width, hidden_dim)] * 2)))
+        assert model.blocks[0].mlp_tokens.fc1.out_features == width
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (replace(VARIANTS["S/16"], patch_size=8, gelu="erf"), ["(8, 8, 512)", "mixer_l16_224 (16, 24, 1024)"]),
+        (replace(VARIANTS["H/14"], image_size=224, gelu="erf"), ["(14, 32, 1280)", "mixer_s32_224 (32, 8, 512)"]),
+        (replace(NARROW, gelu="tanh"), ["--gelu erf"]),
+        (replace(NARROW, num_blocks=1, gelu="tanh"), ["(32, 1, 512)", "--gelu erf"]),
+    ],
+    ids=["S/8", "H/14", "tanh", "both"],
+)
+def test_what_timm_does_not_have_is_refused_by_name(config: MixerConfig, words: list[str], tmp_path: Path) -> None:
+    small = make_checkpoint(replace(NARROW, num_blocks=1))
+    object.__setattr__(small, "config", config)  # weights of H/14 would take two gigabytes, and are not looked at
+    with pytest.raises(ConfigError) as caught:
+        save_timm(small, tmp_path / "new")
+    for word in words:
+        assert word in str(caught.value)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_checkpoint_comes_back_bit_for_bit(dtype: torch.dtype, tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(
+        dtype=dtype,
+        fit="squash",
+        crop_fraction=0.8,
+        interpolation="bilinear",
+        mean=(0.1, 0.2, 0.3),
+        std=(0.3, 0.2, 0.1),
+    )
+    weights = {**checkpoint.weights, "pre_head_norm.bias": torch.zeros(512, dtype=dtype).neg()}  # -0.0
+    checkpoint = replace(checkpoint, weights=weights)
+    back = load_checkpoint(save_timm(checkpoint, tmp_path / "one"))
+    assert replace(back, weights=checkpoint.weights, source=checkpoint.source) == checkpoint
+    assert_same_bits(back, checkpoint)
+    save_timm(back, tmp_path / "two")
+    for name in ("model.safetensors", "config.json"):
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+
+
+# Pre-processing
+
+FITS = [
+    {"fit": "crop", "crop_fraction": 0.875},
+    {"fit": "crop", "interpolation": "bilinear", "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)},
+    {"fit": "squash", "crop_fraction": 0.875},
+    {"fit": "squash"},
+    {"fit": "pad", "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
+]
+PHOTO_SIZES = [(64, 64), (128, 96), (97, 131), (131, 97), (300, 200), (480, 640), (333, 500), (50, 40), (65, 31)]
+
+
+def rounds_alike(preprocessing: Preprocessing, size: tuple[int, int]) -> bool:
+    """Whether timm's two other roundings, of the long side and of the crop's place, give the same for a photo."""
+    targets = [round(side / preprocessing.crop_fraction) for side in preprocessing.image_size]
+    if preprocessing.fit == "pad":
+        return True
+    if preprocessing.fit == "crop":
+        ratio = max(target / side for target, side in zip(targets, size, strict=True))
+        exact = [side * ratio for side in size]
+        if targets[0] == targets[1] and int(targets[0] * max(size) / min(size)) != round(max(exact)):
+            return False
+        targets = [round(side) for side in exact]
+    spare = [target - side for target, side in zip(targets, preprocessing.image_size, strict=True)]
+    return all(round(one / 2) == one // 2 for one in spare)
+
+
+@pytest.mark.parametrize("image_size", [(64, 64), (64, 96)])
+@pytest.mark.parametrize("fit", FITS, ids=lambda fit: " ".join(str(value) for value in fit.values()))
+def test_timm_prepares_photos_as_we_do_where_it_rounds_as_we_do(
+    fit: dict[str, Any], image_size: tuple[int, int], tmp_path: Path
+) -> None:
+    checkpoint = make_checkpoint(replace(NARROW, image_size=image_size), **fit)
+    folder = save_timm(checkpoint, tmp_path)
+    with torch.device("meta"):
+        model = timm.create_model(f"local-dir:{folder}")
+    transform = timm_transform(model)
+    alike = [size for size in PHOTO_SIZES if rounds_alike(checkpoint.preprocessing, size)]
+    assert len(alike) >= 3
+    for size in PHOTO_SIZES:
+        with Image.open(write_photo(tmp_path / "photo.png", size)) as photo:
+            theirs, ours = transform(photo).numpy(), checkpoint.preprocessing(np.asarray(photo))
+        assert np.array_equal(theirs, ours) == (size in alike)
+
+
+def test_timm_s_scores_are_ours_from_the_photo_s_file_on(tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(replace(NARROW, image_size=224), crop_fraction=0.875)
+    model = timm_model(save_timm(checkpoint, tmp_path / "timm"))
+    transform = timm_transform(model)
+    forward = eager_forward(checkpoint, device="cpu")
+    predictor = Predictor.from_checkpoint(checkpoint, device="cpu")
+    for size, kind in [((480, 640), "jpg"), ((128, 96), "png"), ((64, 64), "jpg")]:
+        path = write_photo(tmp_path / f"photo.{kind}", size)
+        with Image.open(path) as photo:
+            theirs = logits(model, transform(photo.convert("RGB"))[None])
+            ours = torch.from_numpy(forward(checkpoint.preprocessing(np.asarray(photo.convert("RGB")))[None]))
+        assert_close(theirs, ours, tolerance=FLOAT32_TOLERANCE)
+        scores = {one["label"]: one["score"] for one in predictor.predict(path, top_k=7)[0].labels}
+        expected = dict(zip(model.pretrained_cfg["label_names"], theirs[0].softmax(0).tolist(), strict=True))
+        assert scores == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("crop_fraction", [0.875, 0.9, 0.95, 1.0, 0.7, 1 / 3, 0.999])
+@pytest.mark.parametrize("image_size", [(32, 32), (64, 64), (224, 224), (256, 192), (384, 384)])
+def test_timm_s_rounding_down_reaches_our_scale(image_size: tuple[int, int], crop_fraction: float) -> None:
+    scaled = [round(side / crop_fraction) for side in image_size]
+    chosen = matching_fraction(image_size, scaled, near=crop_fraction)
+    assert chosen is not None
+    assert 0 < chosen <= 1
+    assert [math.floor(side / chosen) for side in image_size] == scaled
+    if image_size[0] == image_size[1]:  # then it also comes back to us as it was
+        assert [round(side / chosen) for side in image_size] == scaled
+
+
+def test_a_scale_that_timm_cannot_reach_is_said() -> None:
+    # 32 / 0.875 = 36.57 and 64 / 0.875 = 73.14: rounded down by one fraction, 37 would come with 74.
+    checkpoint = make_checkpoint(replace(NARROW, image_size=(32, 64)), crop_fraction=0.875)
+    assert any("37 × 73" in sentence for sentence in lost_in_timm(checkpoint))
+    assert not any("Scale" in sentence for sentence in lost_in_timm(make_checkpoint(crop_fraction=0.875)))
+
+
+def test_a_shift_of_pixels_is_said(tmp_path: Path) -> None:
+    always = make_checkpoint(fit="squash", crop_fraction=64 / 67)  # 3 pixels to cut: we cut 1 above, timm 2
+    never = make_checkpoint(fit="squash", crop_fraction=64 / 68)
+    for checkpoint, is_shifted in ((always, True), (never, False), (make_checkpoint(), True)):
+        assert any("shifted" in sentence for sentence in lost_in_timm(checkpoint)) == is_shifted
+    with torch.device("meta"):
+        model = timm.create_model(f"local-dir:{save_timm(always, tmp_path)}")
+    with Image.open(write_photo(tmp_path / "photo.png", (67, 67))) as photo:
+        theirs, ours = timm_transform(model)(photo).numpy(), always.preprocessing(np.asarray(photo))
+    assert np.array_equal(theirs[:, :-1, :-1], ours[:, 1:, 1:])
+
+
+# Ours to transformers
+
+
+@pytest.fixture(scope="module")
+def transformers() -> Any:
+    with warnings.catch_warnings():
+        # transformers imports what Python and its libraries are about to drop.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import transformers
+
+        transformers.utils.logging.disable_progress_bar()
+    return transformers
+
+
+def test_transformers_pipeline_gives_our_labels_and_scores(transformers: Any, tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(replace(NARROW, image_size=(160, 224)), fit="squash", crop_fraction=0.8)
+    pipeline = transformers.pipeline("image-classification", model=str(save_timm(checkpoint, tmp_path / "mixer")))
+    path = write_photo(tmp_path / "photo.png", (97, 131))
+    theirs = pipeline(str(path), top_k=7)
+    ours = Predictor.from_checkpoint(checkpoint, device="cpu").predict(path, top_k=7)[0].labels
+    assert [one["label"] for one in theirs] == [one["label"] for one in ours]
+    assert [one["score"] for one in theirs] == pytest.approx([one["score"] for one in ours], abs=1e-6)
+
+
+def test_transformers_computes_in_the_precision_of_the_weights(transformers: Any, tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(dtype=torch.bfloat16)
+    model = transformers.AutoModelForImageClassification.from_pretrained(save_timm(checkpoint, tmp_path))
+    assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
+    assert_same_function(model.timm_model, checkpoint.build(), checkpoint.config)
+
+
+# Theirs to ours
+
+
+@pytest.mark.parametrize("safe", [True, False], ids=["safetensors", "pickle"])
+def test_what_timm_saves_is_loaded_to_its_logits(safe: bool, tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    model = timm.create_model("mixer_s32_224", num_classes=3, img_size=(64, 96), mlp_ratio=(0.03, 0.1))
+    torch.nn.init.normal_(model.head.weight)
+    named = {"label_names": ["a", "b", "c"], "label_descriptions": {"a": "an A", "b": "a B", "c": "a C"}}
+    timm.models.save_for_hf(model, tmp_path, model_config=named, safe_serialization=safe)
+    checkpoint = load_checkpoint(tmp_path)
+    assert checkpoint.config.tokens_mlp_dim == 15
+    assert checkpoint.class_names == ("an A", "a B", "a C")
+    assert checkpoint.preprocessing == Preprocessing(
+        image_size=(64, 96), crop_fraction=checkpoint.preprocessing.crop_fraction
+    )
+    assert_same_function(checkpoint.build(), model, checkpoint.config)
+
+
+@pytest.mark.parametrize("names", [None, {0: "a", 1: "b", 2: "c"}])
+def test_what_transformers_saves_is_loaded_to_its_logits(
+    names: dict[int, str] | None, transformers: Any, tmp_path: Path
+) -> None:
+    labels = {"id2label": names} if names else {"num_labels": 3}
+    config = transformers.TimmWrapperConfig.from_dict(
+        {
+            "architecture": "mixer_s32_224",
+            "num_classes": 3,
+            "model_args": {"img_size": 64, "mlp_ratio": [0.03, 0.1]},
+            "pretrained_cfg": {"input_size": [3, 64, 64], "mean": [0.5] * 3, "std": [0.5] * 3, "crop_pct": 0.9},
+        },
+        **labels,
+    )
+    torch.manual_seed(2)
+    model = transformers.TimmWrapperForImageClassification(config)
+    torch.nn.init.normal_(model.timm_model.head.weight)
+    model.save_pretrained(tmp_path)
+    checkpoint = load_checkpoint(tmp_path)
+    assert checkpoint.class_names == (("a", "b", "c") if names else ("0", "1", "2"))
+    images = images_for(checkpoint.config).double()
+    with torch.inference_mode():
+        theirs = model.double().eval()(images).logits
+    assert_close(logits(checkpoint.build().double(), images), theirs, tolerance=1e-12)
+    scaled = [round(side / checkpoint.preprocessing.crop_fraction) for side in (64, 64)]
+    assert scaled == [71, 71]  # timm rounds 64 / 0.9 = 71.11 down
+    assert checkpoint.preprocessing.fit == "crop"
+
+
+@pytest.mark.parametrize(
+    ("tag", "architecture", "num_classes"),
+    [
+        ("goog_in21k", "mixer_b16_224", 21_843),
+        ("goog_in21k", "mixer_l16_224", 21_843),
+        ("goog_in21k_ft_in1k", "mixer_b16_224", 1_000),
+        ("goog_in21k_ft_in1k", "mixer_l16_224", 1_000),
+        ("miil_in21k", "mixer_b16_224", 11_221),
+        ("miil_in21k_ft_in1k", "mixer_b16_224", 1_000),
+    ],
+)
+def test_the_hub_s_configurations_are_read(tag: str, architecture: str, num_classes: int, tmp_path: Path) -> None:
+    with torch.device("meta"):
+        model = timm.create_model(f"{architecture}.{tag}")
+    save_config_for_hf(model, tmp_path / "config.json")
+    colour = {"mean": (0.0,) * 3, "std": (1.0,) * 3, "interpolation": "bilinear"} if "miil" in tag else {}
+    assert read_timm_config(tmp_path / "config.json") == TimmDescription(
+        architecture=architecture,
+        num_classes=num_classes,
+        image_size=(224, 224),
+        preprocessing=Preprocessing(image_size=224, crop_fraction=0.875, **colour),
+        class_names=None,
+        tag=tag,
+    )
+
+
+CONFIG: dict[str, Any] = {
+    "architecture": "mixer_s32_224",
+    "num_classes": 3,
+    "label_names": ["a", "b", "c"],
+    "model_args": {},
+    "pretrained_cfg": {"input_size": [3, 64, 96], "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "crop_pct": 1.0},
+}
+
+
+def read(tmp_path: Path, **changes: Any) -> TimmDescription:
+    """Read CONFIG with changes; None removes a key, and "pretrained_cfg" is changed key by key."""
+    changes["pretrained_cfg"] = {**CONFIG["pretrained_cfg"], **changes.pop("pretrained_cfg", {})}
+    values = {key: value for key, value in {**CONFIG, **changes}.items() if value is not None}
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    return read_timm_config(tmp_path / "config.json")
+
+
+@pytest.mark.parametrize(
+    ("changes", "class_names"),
+    [
+        ({}, ("a", "b", "c")),
+        ({"label_names": {"0": "a", "2": "c"}}, ("a", "1", "c")),
+        ({"label_names": None, "id2label": {"0": "a", "1": "b", "2": "c"}}, ("a", "b", "c")),
+        ({"label_names": None, "label2id": {"b": 1, "a": 0, "c": 2}}, ("a", "b", "c")),
+        ({"label_names": None, "labels": ["a", "b", "c"]}, ("a", "b", "c")),
+        ({"label_names": None, "pretrained_cfg": {"label_names": ["a", "b", "c"]}}, ("a", "b", "c")),
+        ({"label_names": None}, None),
+        ({"label_names": []}, None),
+        ({"label_names": ["LABEL_0", "LABEL_1", "LABEL_2"]}, None),
+        ({"label_descriptions": {"a": "x", "b": "y", "c": "z"}}, ("x", "y", "z")),
+        ({"label_descriptions": {"a": "x", "b": "y", "c": "y"}}, ("a", "b", "c")),
+        ({"label_descriptions": {"a": "x", "b": "y"}}, ("a", "b", "c")),
+        ({"label_names": ["crane", "b", "crane"]}, ("crane (class 0)", "b", "crane (class 2)")),
+    ],
+)
+def test_class_names_are_found_wherever_they_are_written(
+    changes: dict[str, Any], class_names: tuple[str, ...] | None, tmp_path: Path
+) -> None:
+    assert read(tmp_path, **changes).class_names == class_names
+
+
+def test_the_image_size_is_that_of_the_weights(tmp_path: Path) -> None:
+    assert read(tmp_path).image_size == (64, 96)
+    larger = {"test_input_size": [3, 256, 256]}
+    assert read(tmp_path, pretrained_cfg=larger).image_size == (64, 96)
+    described = read(tmp_path, model_args={"img_size": 128})
+    assert described.image_size == (128, 128)
+    assert described.preprocessing == Preprocessing(image_size=128)
+    assert read(tmp_path, model_args={"img_size": [32, 64]}).image_size == (32, 64)
+
+
+def test_pre_processing_that_is_not_written_is_timm_s(tmp_path: Path) -> None:
+    nothing = dict.fromkeys(("mean", "std", "crop_pct"))
+    assert read(tmp_path, pretrained_cfg=nothing).preprocessing is None
+    square = {**nothing, "input_size": [3, 224, 224], "crop_mode": "center"}
+    assert read(tmp_path, pretrained_cfg=square).preprocessing == Preprocessing(
+        image_size=224, crop_fraction=0.875, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
+    )
+    for crop_mode, fit in (("center", "crop"), ("squash", "squash"), ("border", "pad")):
+        described = read(tmp_path, pretrained_cfg={"crop_mode": crop_mode}).preprocessing
+        assert described is not None
+        assert described.fit == fit
+
+
+def test_timm_s_older_configurations_are_read(tmp_path: Path) -> None:
+    values = {"architecture": "mixer_s32_224", "num_features": 512, "num_classes": 3, "labels": ["a", "b", "c"]}
+    (tmp_path / "config.json").write_text(json.dumps({**values, **CONFIG["pretrained_cfg"]}))
+    described = read_timm_config(tmp_path / "config.json")
+    assert described.preprocessing == Preprocessing(image_size=(64, 96))
+    assert (described.num_classes, described.class_names) == (3, ("a", "b", "c"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"architecture": "resmlp_12_224"}, "'resmlp_12_224' is not an MLP-Mixer"),
+        ({"architecture": "gmixer_24_224"}, "'gmixer_24_224' is not an MLP-Mixer"),
+        ({"architecture": None, "model_type": "timm_wrapper"}, "'resnet50' is not an MLP-Mixer"),
+        ({"architecture": None, "model_type": "vit"}, "'vit' is not an MLP-Mixer"),
+        ({"architecture": 7}, "architecture is 7; expected text"),
+        ({"num_classes": -1}, "num_classes is -1"),
+        ({"num_classes": True}, "num_classes is True"),
+        ({"num_classes": 3.0}, "num_classes is 3.0"),
+        ({"num_classes": 10**400}, "num_classes is 1000"),
+        ({"num_classes": 4}, "label_names holds 3 names for 4 classes"),
+        ({"label_names": "abc"}, "label_names is 'abc'; expected a list"),
+        ({"label_names": ["a", "b", None]}, "label_names holds None"),
+        ({"label_names": {"0": "a", "x": "b"}}, "label_names is an object whose keys"),
+        ({"label_names": {"9999999": "a"}}, "names class 9,999,999"),
+        ({"label_names": ["a", "a (class 0)", "a"]}, "more than once"),
+        ({"label_descriptions": ["a"]}, "label_descriptions is ['a']; expected an object"),
+        ({"model_args": []}, "model_args is []; expected an object"),
+        ({"model_args": {"img_size": "64"}}, "model_args.img_size is '64'"),
+        ({"model_args": {"img_size": [64, 64, 64]}}, "model_args.img_size is [64, 64, 64]"),
+        ({"model_args": {"img_size": 0}}, "model_args.img_size is [0, 0]"),
+        ({"model_args": {"in_chans": 1}}, "images of 1 channels"),
+        ({"model_args": {"global_pool": ""}}, "global_pool is ''"),
+        ({"pretrained_cfg": {"input_size": [1, 64, 64]}}, "images of 1 channels"),
+        ({"pretrained_cfg": {"input_size": 64}}, "pretrained_cfg.input_size is 64"),
+        ({"pretrained_cfg": {"tag": 1}}, "tag is 1"),
+        ({"pretrained_cfg": {"mean": [0.5]}}, "mean is [0.5]; expected three numbers"),
+        ({"pretrained_cfg": {"mean": [0.5, 0.5, "0.5"]}}, "expected three numbers"),
+        ({"pretrained_cfg": {"mean": [0.5, 0.5, math.nan]}}, "mean is (0.5, 0.5, nan)"),
+        ({"pretrained_cfg": {"mean": [0.5, 0.5, 10**400]}}, "beyond all measure"),
+        ({"pretrained_cfg": {"std": [0.5, 0.5, 0.0]}}, "std is (0.5, 0.5, 0.0)"),
+        ({"pretrained_cfg": {"std": 1}}, "std is 1; expected a list"),
+        ({"pretrained_cfg": {"crop_pct": 1.1}}, "crop_pct is 1.1"),
+        ({"pretrained_cfg": {"crop_pct": 1e-320}}, "beyond all measure"),
+        ({"pretrained_cfg": {"crop_pct": "0.9"}}, "crop_pct is '0.9'"),
+        ({"pretrained_cfg": {"crop_mode": "fill"}}, "crop_mode is 'fill'"),
+        ({"pretrained_cfg": {"crop_mode": "border", "crop_pct": 0.9}}, "crop_mode is 'border' with crop_pct 0.9"),
+        ({"pretrained_cfg": {"interpolation": "lanczos"}}, "interpolation is 'lanczos'"),
+    ],
+)
+def test_what_allmlp_cannot_do_alike_is_refused_by_name(changes: dict[str, Any], words: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError) as caught:
+        read(tmp_path, **changes)
+    assert str(caught.value).startswith(f"{tmp_path / 'config.json'}: ")
+    assert words in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "could not be read as JSON"),
+        (b"{", "could not be read as JSON"),
+        (b"[1]", "holds list, expected an object"),
+        (b"\xff\xfe{}", "could not be read as JSON"),
+        (b'{"a":' * 100_000, "could not be read as JSON"),
+        (b'{"num_classes": ' + b"9" * 5000 + b"}", "could not be read as JSON"),
+        (b'{"architecture": "' + b"x" * (5 << 20) + b'"}', "larger than 4 MiB"),
+        (b'{"architecture": "' + b"x" * 100_000 + b'"}', "is not an MLP-Mixer"),
+    ],
+    ids=["empty", "cut", "list", "no UTF-8", "deep", "long number", "large", "long name"],
+)
+def test_a_damaged_configuration_is_refused(content: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(CheckpointError) as caught:
+        read_timm_config(tmp_path / "config.json")
+    assert str(caught.value).startswith(f"{tmp_path / 'config.json'}: ")
+    assert words in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_configuration_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no such file"):
+        read_timm_config(tmp_path / "config.json")
+    with pytest.raises(CheckpointError, match="no regular one"):
+        read_timm_config(tmp_path)

@@ -1,0 +1,59 @@
+"""Class lists of the published weights, with timm's own reader as the oracle."""
+
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from allmlp import DataError
+from allmlp.data.public.imagenet_classes import label_names, synsets, synsets_of
+
+LISTS = {"imagenet-1k": 1_000, "imagenet-21k": 21_843, "imagenet-21k-miil": 11_221}
+
+
+@pytest.mark.parametrize(("labels", "length"), LISTS.items())
+def test_synsets_and_names_are_those_of_timm(labels, length):
+    from timm.data import ImageNetInfo
+
+    timm = ImageNetInfo(labels)
+    assert synsets(labels) == tuple(timm.label_names())
+    assert len(synsets(labels)) == length
+    shared = Counter(timm.label_descriptions())
+    for name, synset in zip(label_names(labels), synsets(labels), strict=True):
+        text = timm.label_name_to_description(synset)
+        assert name == (text if shared[text] == 1 else f"{text} ({synset})")
+
+
+@pytest.mark.parametrize("labels", LISTS)
+def test_names_are_unique(labels):
+    assert len(set(label_names(labels))) == LISTS[labels]
+
+
+def test_the_bird_and_the_machine_are_told_apart():
+    names = label_names("imagenet-1k")
+    assert names[0] == "tench, Tinca tinca"
+    assert (names[134], names[517]) == ("crane (n02012849)", "crane (n03126707)")
+
+
+@pytest.mark.parametrize("labels", LISTS)
+def test_names_lead_back_to_their_synsets(labels):
+    assert synsets_of(list(label_names(labels))) == synsets(labels)
+
+
+def test_other_names_lead_to_no_synsets():
+    assert synsets_of(("cat", "dog")) is None
+    assert synsets_of(tuple(str(index) for index in range(1_000))) is None
+    assert synsets_of(label_names("imagenet-1k")[::-1]) is None
+
+
+def test_an_unknown_list_is_refused_with_the_nearest():
+    with pytest.raises(DataError, match=r"'imagenet-22k'\. Did you mean 'imagenet-21k'"):
+        label_names("imagenet-22k")
+
+
+def test_reading_names_imports_neither_timm_nor_torch():
+    code = "import sys; from allmlp.data.public.imagenet_classes import label_names; "
+    code += "label_names('imagenet-21k'); print(*sys.modules)"
+    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert not {"timm", "torch"} & set(outcome.stdout.split())

@@ -1,0 +1,246 @@
+"""Linear few-shot: NumPy's normal equations are the oracle, and a solution without each example in turn."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from allmlp.errors import ConfigError, DataError
+from allmlp.metrics import AUTHORS_PENALTY, PENALTIES, draw_examples, few_shot
+from allmlp.metrics.ridge import Ridge, decompose
+
+# (examples, features, rank, classes): more examples than features and fewer, as many, deficient, and as few as can be.
+SHAPES = [(50, 20, 20, 5), (20, 50, 50, 5), (20, 50, 5, 3), (40, 40, 40, 4), (41, 40, 40, 4), (39, 40, 40, 4)]
+SHAPES += [(200, 60, 10, 7), (2, 3, 3, 2), (3, 3, 3, 2), (3, 1, 1, 2), (1, 4, 4, 1), (2500, 30, 30, 3), (90, 100, 1, 2)]
+penalties = np.array(PENALTIES)
+
+
+def made_up(
+    num_examples: int, num_features: int, rank: int, num_classes: int, seed: int = 0
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:
+    """Return features (n, d) and other ones (30, d), far from centred, and targets of -1 and 1."""
+    generator = np.random.default_rng([seed, num_examples, num_features])
+    basis = generator.standard_normal((rank, num_features))
+    shift = 3 * generator.standard_normal(num_features)
+    features, others = (generator.standard_normal((n, rank)) @ basis + shift for n in (num_examples, 30))
+    targets = 2.0 * np.eye(num_classes)[generator.integers(0, num_classes, num_examples)] - 1.0
+    return features.astype(np.float32), others.astype(np.float32), targets
+
+
+def design(features: NDArray[np.float32], like: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return (n, d + 1): standardised as the authors do it, with their constant of 100."""
+    wide = like.astype(np.float64)
+    standardised = (features - wide.mean(axis=0)) / (wide.std(axis=0) + 1e-5)
+    return np.concatenate([standardised, np.full((len(features), 1), 100.0)], axis=1)
+
+
+def normal_equations(a: NDArray[np.float64], y: NDArray[np.float64], penalty: float) -> NDArray[np.float64]:
+    weights: NDArray[np.float64] = np.linalg.solve(a.T @ a + penalty * np.eye(a.shape[1]), a.T @ y)
+    return weights
+
+
+def all_scores(ridge: Ridge, features: NDArray[np.float32], num_classes: int) -> NDArray[np.float64]:
+    """Return the scores (penalties, m, K), put together from their blocks."""
+    whole = np.full((len(penalties), len(features), num_classes), np.nan)
+    for rows, some, scores in ridge.scores(features, penalties):
+        whole[some, rows] = scores
+    return whole
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_scores_are_those_of_the_normal_equations(shape: tuple[int, int, int, int]) -> None:
+    features, others, targets = made_up(*shape)
+    found = all_scores(decompose(features, targets), others, shape[3])
+    a, b = design(features, features), design(others, features)
+    for penalty, scores in zip(PENALTIES, found, strict=True):
+        expected = b @ normal_equations(a, targets, penalty)
+        np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(2, 60), st.integers(1, 60), st.integers(1, 60), st.integers(2, 6), st.integers(0, 9))
+def test_scores_are_those_of_the_normal_equations_for_any_shape(
+    num_examples: int, num_features: int, rank: int, num_classes: int, seed: int
+) -> None:
+    features, others, targets = made_up(num_examples, num_features, min(rank, num_features), num_classes, seed)
+    found = all_scores(decompose(features, targets), others, num_classes)
+    a, b = design(features, features), design(others, features)
+    for index in (0, 10, 20, 30):
+        expected = b @ normal_equations(a, targets, PENALTIES[index])
+        np.testing.assert_allclose(found[index], expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if 1 < shape[0] < 100], ids=str)
+def test_an_example_left_out_scores_as_if_it_had_not_been_there(shape: tuple[int, int, int, int]) -> None:
+    features, _, targets = made_up(*shape)
+    a = design(features, features)
+    for _, some, scores in decompose(features, targets).scores_left_out(features, targets, penalties):
+        for penalty, rows in zip(penalties[some], scores, strict=True):
+            for left_out in range(0, len(a), max(1, len(a) // 4)):
+                others = np.arange(len(a)) != left_out
+                expected = a[left_out] @ normal_equations(a[others], targets[others], penalty)
+                np.testing.assert_allclose(rows[left_out], expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+
+
+def test_a_feature_that_never_changes_is_no_trouble() -> None:
+    features, others, targets = made_up(30, 8, 8, 3)
+    features[:, 3] = others[:, 3] = 0.1
+    ridge = decompose(features, targets)
+    found = all_scores(ridge, others, 3)
+    without = all_scores(decompose(np.delete(features, 3, axis=1), targets), np.delete(others, 3, axis=1), 3)
+    np.testing.assert_allclose(found, without, rtol=0, atol=1e-6)
+    assert (ridge.eigenvalues >= 0).all()
+
+
+def photos(
+    num_classes: int = 4, per_class: int = 30, spread: float = 1.0
+) -> tuple[NDArray[np.float32], NDArray[np.int64], list[str]]:
+    generator = np.random.default_rng(7)
+    labels = np.tile(np.arange(num_classes), per_class)
+    means = 3 * generator.standard_normal((num_classes, 12))
+    features = means[labels] + spread * generator.standard_normal((len(labels), 12))
+    return features.astype(np.float32), labels, [f"{label}/{index}" for index, label in enumerate(labels)]
+
+
+NAMES = ("a", "b", "c", "d")
+
+
+def test_accuracy_is_that_of_the_normal_equations_with_the_chosen_penalty() -> None:
+    features, labels, identities = photos(spread=4.0)
+    scored, truths = features[60:], labels[60:]
+    results = few_shot(features[:60], labels[:60], identities[:60], scored, truths, NAMES, shots=(2, 6), num_draws=2)
+    assert [result.shots for result in results] == [2, 6]
+    for result in results:
+        for draw in result.draws:
+            examples = draw_examples(identities[:60], labels[:60], NAMES, shots=6, seed=0, draw=draw.draw)
+            chosen = np.sort(examples[:, : result.shots], axis=None)
+            targets = 2.0 * np.eye(4)[labels[chosen]] - 1.0
+            a, b = design(features[chosen], features[chosen]), design(scored, features[chosen])
+            for point in draw.curve:
+                scores = b @ normal_equations(a, targets, point.penalty)
+                assert point.top1 == np.mean(scores.argmax(axis=1) == truths)
+                left_out = [
+                    (a[i] @ normal_equations(np.delete(a, i, 0), np.delete(targets, i, 0), point.penalty)).argmax()
+                    for i in range(len(a))
+                ]
+                assert point.left_out_top1 == np.mean(left_out == labels[chosen])
+            best = max(point.left_out_top1 for point in draw.curve)
+            (taken,) = (point for point in draw.curve if point.penalty == draw.penalty)
+            assert (taken.left_out_top1, taken.top1) == (best, draw.top1)
+        tops = [draw.top1 for draw in result.draws]
+        assert result.mean == pytest.approx(np.mean(tops))
+        assert result.spread == pytest.approx(np.std(tops, ddof=1))
+
+
+def test_the_photos_that_are_scored_choose_nothing() -> None:
+    features, labels, identities = photos(spread=4.0)
+    one, other = (
+        few_shot(features[:60], labels[:60], identities[:60], scored, labels[60:], NAMES, shots=(5,), num_draws=4)
+        for scored in (features[60:], features[60:][::-1])
+    )
+    assert [draw.penalty for draw in one[0].draws] == [draw.penalty for draw in other[0].draws]
+    assert [draw.top1 for draw in one[0].draws] != [draw.top1 for draw in other[0].draws]
+
+
+def test_with_one_example_a_class_the_penalty_is_the_authors() -> None:
+    features, labels, identities = photos()
+    (result,) = few_shot(features, labels, identities, features, labels, NAMES, shots=(1,))
+    assert {draw.penalty for draw in result.draws} == {AUTHORS_PENALTY}
+    assert all(point.left_out_top1 is None for point in result.draws[0].curve)
+    assert result.mean == result.mean_at(AUTHORS_PENALTY)
+
+
+def test_draws_follow_from_seed_draw_and_identity_alone() -> None:
+    _, labels, identities = photos()
+    names = np.array(identities)
+    first = draw_examples(identities, labels, NAMES, shots=5, seed=0, draw=0)
+    order = np.random.default_rng(0).permutation(len(labels))
+    shuffled = draw_examples([identities[i] for i in order], labels[order], NAMES, shots=5, seed=0, draw=0)
+    assert np.array_equal(names[first], names[order][shuffled])
+    fewer = draw_examples(identities, labels, NAMES, shots=2, seed=0, draw=0)
+    assert np.array_equal(first[:, :2], fewer)
+    drawn = np.unique(first)  # as if the data set were smaller
+    again = draw_examples([identities[i] for i in drawn], labels[drawn], NAMES, shots=5, seed=0, draw=0)
+    assert np.array_equal(names[first], names[drawn][again])
+    for other in ({"seed": 1, "draw": 0}, {"seed": 0, "draw": 1}):
+        assert not np.array_equal(first, draw_examples(identities, labels, NAMES, shots=5, **other))
+    assert (labels[first] == np.arange(4)[:, None]).all()
+    assert len(drawn) == first.size
+
+
+def test_every_example_is_drawn_equally_often() -> None:
+    _, labels, identities = photos(num_classes=2, per_class=10)
+    counts = np.zeros(20)
+    for draw in range(2000):
+        counts[draw_examples(identities, labels, NAMES, shots=3, seed=0, draw=draw)] += 1
+    # 2,000 draws with probability 0.3: a standard deviation of 20.5.
+    assert np.abs(counts - 600).max() < 5 * 20.5
+
+
+def test_classes_with_too_few_examples_are_all_named() -> None:
+    features, labels, identities = photos()
+    kept = np.flatnonzero((labels % 2 == 0) | (np.arange(len(labels)) < 12))  # 3 of "b" and of "d"
+    with pytest.raises(DataError, match=r"^5 examples .* 2 of 4 classes have fewer .*: b \(3\), d \(3\)\. Ask"):
+        few_shot(features[kept], labels[kept], [identities[i] for i in kept], features, labels, NAMES, shots=(1, 5))
+
+
+def test_a_class_to_score_that_has_no_examples_is_named_and_one_without_photos_is_not_missed() -> None:
+    features, labels, identities = photos()
+    kept = np.flatnonzero(labels != 2)
+    some = [identities[i] for i in kept]
+    with pytest.raises(DataError, match=r"1 classes have photos to score but none in the train split: c\."):
+        few_shot(features[kept], labels[kept], some, features, labels, NAMES, shots=(5,))
+    with_gap = few_shot(features[kept], labels[kept], some, features[kept], labels[kept], NAMES, shots=(5,))
+    numbers = np.array([0, 1, -1, 2])
+    names = ("a", "b", "d")
+    dense = few_shot(
+        features[kept], numbers[labels[kept]], some, features[kept], numbers[labels[kept]], names, shots=(5,)
+    )
+    assert with_gap == dense
+
+
+@pytest.mark.parametrize("arguments", [{"shots": ()}, {"shots": (0, 5)}, {"num_draws": 0}])
+def test_impossible_numbers_are_config_errors(arguments: dict[str, object]) -> None:
+    features, labels, identities = photos()
+    with pytest.raises(ConfigError, match="expected numbers of at least 1"):
+        few_shot(features, labels, identities, features, labels, NAMES, **arguments)
+
+
+def test_features_that_are_not_finite_are_counted() -> None:
+    features, labels, identities = photos()
+    bad = features.copy()
+    bad[3, 2], bad[5, 0] = np.nan, np.inf
+    with pytest.raises(DataError, match="2 of 120 examples are NaN or infinite"):
+        few_shot(bad, labels, identities, features, labels, NAMES)
+    with pytest.raises(DataError, match="2 of 120 photos to score are NaN or infinite"):
+        few_shot(features, labels, identities, bad, labels, NAMES)
+    with pytest.raises(DataError, match="no photos to score"):
+        few_shot(features, labels, identities, features[:0], labels[:0], NAMES)
+
+
+def test_arrays_that_do_not_fit_together_are_named() -> None:
+    features, labels, identities = photos()
+    wrong = [
+        ((features, labels[1:], identities), (features, labels), r"examples are \(120, \d+\), their labels \(119,\)"),
+        ((features, labels, identities), (features[0], labels), r"photos to score are \(\d+,\)"),
+        ((features, labels, identities), (features[:, 1:], labels), "those of one network"),
+        ((features, labels + 1, identities), (features, labels), rf"examples hold {len(NAMES)}; expected 0 to"),
+        ((features, labels, identities), (features, labels - 1), "photos to score hold -1; expected 0 to"),
+        ((features, labels, identities[1:]), (features, labels), "120 examples have 119 identities"),
+        ((features, labels, ["x"] * 120), (features, labels), "120 examples have 120 identities, 1 of them different"),
+    ]
+    for examples, scored, message in wrong:
+        with pytest.raises(DataError, match=message):
+            few_shot(*examples, *scored, NAMES, shots=(1,))
+
+
+def test_to_dict_is_json() -> None:
+    features, labels, identities = photos()
+    (result,) = few_shot(features, labels, identities, features, labels, NAMES, shots=(5,), num_draws=1)
+    facts = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+    assert (facts["shots"], facts["top1"], facts["spread"]) == (5, result.mean, 0.0)
+    assert facts["top1_at_2^10"] == result.mean_at(2.0**10)
+    assert [point["penalty"] for point in facts["draws"][0]["curve"]] == list(PENALTIES)

@@ -1,0 +1,204 @@
+"""A run that was stopped goes on as if it had not been: weights, optimizer, average and samples, bit for bit."""
+
+import dataclasses
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from tests.training.same_run import assert_same_run
+from tests.training.small_runs import TINY, write_photos
+
+from allmlp import ConfigError, DataError, train
+from allmlp.errors import CheckpointError
+from allmlp.training import DataConfig, SavingConfig
+
+
+class StopAt:
+    """Raises KeyboardInterrupt after a step, as Ctrl-C does outside of training's own handler."""
+
+    def __init__(self, step: int) -> None:
+        self.stop_at = step
+        self.messages: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
+
+    def start(self, total_steps: int) -> None: ...
+
+    def step(self, step: int, **_: float) -> None:
+        if step == self.stop_at:
+            raise KeyboardInterrupt
+
+    def epoch(self, row: object) -> None: ...
+
+    def finish(self) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_photos(tmp_path_factory.mktemp("photos"))
+
+
+@pytest.fixture(scope="module")
+def whole(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("whole") / "run"
+    train(TINY, photos, path)
+    return path
+
+
+@pytest.mark.parametrize("steps", [(1,), (4,), (2, 3, 5)])
+def test_a_stopped_run_goes_on_bit_for_bit(steps: tuple[int, ...], photos: Path, whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    for step in steps:
+        with pytest.raises(KeyboardInterrupt):
+            train(TINY, photos, run, progress=StopAt(step), resume=True)
+    progress = StopAt(-1)
+    train(TINY, photos, run, progress=progress, resume=True)
+    assert f"resumed at step {steps[-1]}, of 7" in progress.messages
+    assert f"resumed at step {steps[-1]}, of 7" in (run / "log.txt").read_text()
+    assert_same_run(run, whole)
+
+
+@pytest.mark.parametrize("storage", ["memory", "stream"])
+def test_workers_and_storage_may_change_between_sessions(
+    storage: Literal["memory", "stream"], photos: Path, whole: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(TINY, photos, run, progress=StopAt(3))
+    other = dataclasses.replace(
+        TINY, data=DataConfig(storage=storage, num_workers=2), saving=SavingConfig(every_steps=2)
+    )
+    train(other, photos, run, resume=True)
+    assert_same_run(run, whole)
+
+
+def test_a_run_with_randaugment_and_erasing_goes_on_bit_for_bit(photos: Path, tmp_path: Path) -> None:
+    augmentation = dataclasses.replace(
+        TINY.augmentation, rand_augment_layers=2, rand_augment_magnitude=15.0, random_erasing=0.5
+    )
+    recipe = dataclasses.replace(TINY, augmentation=augmentation)
+    train(recipe, photos, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, photos, tmp_path / "run", progress=StopAt(4))
+    streamed = dataclasses.replace(recipe, data=DataConfig(storage="stream", num_workers=1))
+    train(streamed, photos, tmp_path / "run", resume=True)
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+def test_steps_from_the_last_save_are_taken_again_alike(photos: Path, whole: Path, tmp_path: Path) -> None:
+    """A process that is killed saves nothing: the run goes back to the newest save that is there."""
+    recipe = dataclasses.replace(TINY, saving=SavingConfig(every_minutes=None, every_steps=2, keep_every=2))
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, photos, run, progress=StopAt(5))
+    for step in (4, 5):
+        shutil.rmtree(run / "resume" / f"step-{step:09}")
+    progress = StopAt(-1)
+    train(recipe, photos, run, progress=progress, resume=True)
+    assert "resumed at step 2, of 7" in progress.messages
+    assert_same_run(run, whole)
+
+
+def test_a_damaged_save_is_set_aside_and_the_one_before_is_used(photos: Path, whole: Path, tmp_path: Path) -> None:
+    recipe = dataclasses.replace(TINY, saving=SavingConfig(every_minutes=None, every_steps=1))
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, photos, run, progress=StopAt(5))
+    path = run / "resume" / "step-000000005" / "state.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+    progress = StopAt(-1)
+    train(recipe, photos, run, progress=progress, resume=True)
+    assert sum("step-000000005: damaged" in message for message in progress.messages) == 1
+    assert "resumed at step 4, of 7" in progress.messages
+    assert_same_run(run, whole)
+
+
+def test_a_run_whose_saves_are_all_damaged_does_not_start_over_in_silence(photos: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(TINY, photos, run, progress=StopAt(3))
+    (run / "resume" / "step-000000003" / "manifest.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="no save is left that is as it was written"):
+        train(TINY, photos, run, resume=True)
+
+
+@pytest.mark.parametrize("lost", ["model", "average", "optimizer", "step"])
+def test_a_resume_that_forgets_something_is_seen(lost: str, photos: Path, whole: Path, tmp_path: Path) -> None:
+    """The negative control: these tests fail when a part of the state, or the position, is dropped."""
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(TINY, photos, run, progress=StopAt(4))
+    program = f"""
+import sys
+from allmlp.training import loop
+from allmlp.training.step import state
+load = state.TrainState.load
+def forgetful(self, tensors, *, step, where):
+    fresh = {{name: value for name, value in self.tensors().items()}}
+    kept = {{name: fresh.get(name, value) if name.startswith({lost!r}) else value for name, value in tensors.items()}}
+    if {lost!r} == "optimizer":
+        kept = {{name: value for name, value in kept.items() if not name.startswith("optimizer")}}
+    load(self, kept, step=step - 1 if {lost!r} == "step" else step, where=where)
+state.TrainState.load = forgetful
+from tests.training.small_runs import TINY
+loop.train(TINY, sys.argv[1], sys.argv[2], resume=True)
+"""
+    subprocess.run([sys.executable, "-c", program, str(photos), str(run)], check=True, timeout=120)
+    with pytest.raises(AssertionError):
+        assert_same_run(run, whole)
+
+
+def test_another_recipe_is_refused_with_every_difference(photos: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(TINY, photos, run, progress=StopAt(2))
+    other = dataclasses.replace(TINY, seed=1, optimizer=dataclasses.replace(TINY.optimizer, weight_decay=0.5))
+    with pytest.raises(
+        ConfigError, match=r"(?s)seed: the run has 0, now 1.*optimizer\.weight_decay: the run has 0\.1, now 0\.5"
+    ):
+        train(other, photos, run, resume=True)
+
+
+def test_other_photos_are_refused_by_name(photos: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(photos, data)
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(TINY, data, run, progress=StopAt(2))
+    gone = data / "test" / "red" / "03.png"
+    gone.rename(gone.with_name("renamed.png"))
+    with pytest.raises(DataError, match=rf"(?s)1 gone: .*{gone.name}.*1 new: .*renamed\.png"):
+        train(TINY, data, run, resume=True)
+
+
+def test_a_second_trainer_on_one_run_is_refused(photos: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    refused: list[str] = []
+
+    class SecondTrainer(StopAt):
+        def step(self, step: int, **_: float) -> None:
+            if step == 2:
+                command = [sys.executable, "-m", "allmlp", "train", "--resume", str(run)]
+                outcome = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+                refused.append(outcome.stderr)
+                assert outcome.returncode == 2
+
+    train(TINY, photos, run, progress=SecondTrainer(-1))
+    assert "another trainer is at work on this run" in refused[0]
+
+
+def test_a_finished_run_is_left_alone(photos: Path, whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+    command = [sys.executable, "-m", "allmlp", "train", "--resume", str(run)]
+    outcome = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    assert outcome.returncode == 0
+    assert "is finished; there is nothing left to train" in outcome.stdout
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()} == before

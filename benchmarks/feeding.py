@@ -26,8 +26,8 @@ def main():
     from allmlp.hardware.devices import reuse_freed_memory
     from allmlp.recipes import load_recipe
     from allmlp.training.distributed.process_group import ONE_PROCESS
-    from allmlp.training.input_pipeline import Feed
-    from allmlp.training.progress import Silence
+    from allmlp.training.input_pipeline import InputPipeline
+    from allmlp.training.progress import NoProgress
     from allmlp.training.setup import resolved
     from allmlp.training.step.state import TrainState
     from allmlp.training.step.update import update
@@ -39,7 +39,7 @@ def main():
         recipe = dataclasses.replace(load_recipe(arguments.recipe), batch_size=batch_size)
         recipe = resolved(recipe, dataset, "cpu")
         start = time.perf_counter()
-        feed = Feed(recipe, dataset, ranks=ONE_PROCESS, progress=Silence())
+        feed = InputPipeline(recipe, dataset, ranks=ONE_PROCESS, progress=NoProgress())
         opening = time.perf_counter() - start
         state = TrainState(recipe)
         feeding, stepping = [], []

@@ -81,8 +81,8 @@ def main():
         for _ in range(arguments.turns):
             start, processor = time.perf_counter(), time.process_time()
             names = [str(index) for index in range(num_classes)]
-            identities = [str(index) for index in range(len(labels))]
-            (result,) = few_shot(features, labels, identities, scored, truths, names, shots=(per_class,), num_draws=1)
+            sample_ids = [str(index) for index in range(len(labels))]
+            (result,) = few_shot(features, labels, sample_ids, scored, truths, names, shots=(per_class,), num_draws=1)
             seconds.append(time.perf_counter() - start)
             busy.append(time.process_time() - processor)
         start = time.perf_counter()

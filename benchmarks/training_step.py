@@ -40,11 +40,11 @@ WIDTHS = {"num_blocks": 8, "hidden_dim": 128, "tokens_mlp_dim": 64, "channels_ml
 
 def batches(batch_size, count):
     """Yield (images, labels): the embedded photos of clothing at 32 x 32, in a fixed order."""
-    from allmlp.data import Preprocessing, evaluation_batches, fitted_photos, open_dataset
+    from allmlp.data import Preprocessing, evaluation_batches, open_dataset, resized_images
 
     split = open_dataset("clothing").splits["train"]
     preprocessing = Preprocessing(image_size=32)
-    photos = np.stack(list(fitted_photos(split, preprocessing)))
+    photos = np.stack(list(resized_images(split, preprocessing)))
     order = np.random.default_rng(0)
     for _ in range(count):
         chosen = order.integers(0, len(split), batch_size)

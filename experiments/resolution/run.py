@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 
 from allmlp import Checkpoint, MlpMixer, Preprocessing, load_checkpoint, open_dataset
-from allmlp.data import fitted_photos
+from allmlp.data import resized_images
 from allmlp.hardware.devices import is_bfloat16_faster
 from allmlp.provenance import record
 
@@ -112,8 +112,8 @@ class Photos:
             test = test.subset(range(num_test))
         self.test_labels, self.train_labels = order[test.labels], order[train.labels]
         as_they_are = Preprocessing(image_size=base.config.image_size)
-        self.test = np.stack(list(fitted_photos(test, as_they_are, num_workers=1)))
-        self.train = np.stack(list(fitted_photos(train, as_they_are, num_workers=1)))
+        self.test = np.stack(list(resized_images(test, as_they_are, num_workers=1)))
+        self.train = np.stack(list(resized_images(train, as_they_are, num_workers=1)))
 
     @staticmethod
     def images(photos, checkpoint, size):

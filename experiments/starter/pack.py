@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from allmlp.checkpoints import load_checkpoint, save_checkpoint
-from allmlp.data import evaluation_batches, fitted_photos, open_dataset
+from allmlp.data import evaluation_batches, open_dataset, resized_images
 from allmlp.inference import eager_forward
 from allmlp.io.atomic_write import write_text
 from allmlp.metrics import evaluate
@@ -106,7 +106,7 @@ def score(checkpoint, photos):
     """Score on the validation photos."""
     split = open_dataset(photos).splits["validation"]
     batches = evaluation_batches(
-        fitted_photos(split, checkpoint.preprocessing, num_workers=2),
+        resized_images(split, checkpoint.preprocessing, num_workers=2),
         split.labels,
         checkpoint.preprocessing,
         num_classes=len(checkpoint.class_names),

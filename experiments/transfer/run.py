@@ -71,7 +71,7 @@ def five_shot(dataset):
     (result,) = few_shot(
         embedder.embed_split(train_split),
         train_split.labels,
-        train_split.identities,
+        train_split.sample_ids,
         embedder.embed_split(test),
         test.labels,
         dataset.class_names,

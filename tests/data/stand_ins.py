@@ -41,7 +41,7 @@ def write_cifar(root: Path, patch: pytest.MonkeyPatch, *, kind: str) -> Path:
     folder = root / base.base_folder
     key, count = ("labels", 10) if kind == "CIFAR10" else ("fine_labels", 100)
     generator = np.random.default_rng(count)
-    listed = {}
+    summarise = {}
     for attribute in ("train_list", "test_list"):
         files = []
         for name, _ in getattr(base, attribute):
@@ -50,11 +50,11 @@ def write_cifar(root: Path, patch: pytest.MonkeyPatch, *, kind: str) -> Path:
                 key: [i % count for i in range(30)],
             }
             files.append([name, digest(write(folder / name, pickle.dumps(content)))])
-        listed[attribute] = files
+        summarise[attribute] = files
     names = [f"thing {number}" for number in range(count)]
     meta = write(folder / base.meta["filename"], pickle.dumps({base.meta["key"]: names}))
-    listed["meta"] = {**base.meta, "md5": digest(meta)}
-    for attribute, value in listed.items():
+    summarise["meta"] = {**base.meta, "md5": digest(meta)}
+    for attribute, value in summarise.items():
         patch.setattr(base, attribute, value)
     return folder
 

@@ -22,14 +22,14 @@ def test_the_shipped_real_labels_are_read_as_timm_reads_them():
     path = resources.files("timm.data") / "_info" / "imagenet_real_labels.json"
     names = [f"ILSVRC2012_val_{number:08}.JPEG" for number in range(1, 50_001)]
     theirs = RealLabelsImagenet(names).real_labels
-    identities = [f"n{index % 1000:08}/{name}" for index, name in enumerate(names)][::-1]
-    wanted = [set(theirs[identity.rpartition("/")[2]]) for identity in identities]
-    ours = read_label_sets(str(path), identities, imagenet_numbers(), num_classes=1000)
+    sample_ids = [f"n{index % 1000:08}/{name}" for index, name in enumerate(names)][::-1]
+    wanted = [set(theirs[sample_id.rpartition("/")[2]]) for sample_id in sample_ids]
+    ours = read_label_sets(str(path), sample_ids, imagenet_numbers(), num_classes=1000)
     assert [set(one) for one in ours] == wanted
     assert sum(not one for one in ours) == 50_000 - 46_837  # the paper counts 46,837 photos with labels
     ordered = sorted(label_names("imagenet-1k"))  # as training orders classes
     ours = read_label_sets(
-        str(path), identities, {name: number for number, name in enumerate(ordered)}, num_classes=1000
+        str(path), sample_ids, {name: number for number, name in enumerate(ordered)}, num_classes=1000
     )
     assert [{label_names("imagenet-1k").index(ordered[one]) for one in entry} for entry in ours[:2000]] == wanted[:2000]
 

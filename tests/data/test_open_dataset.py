@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from allmlp.data import DATASETS, ImageDataset, decode, hold_out, open_dataset
-from allmlp.data.sources.sample_ids import identity_of, unique_identities
+from allmlp.data.sources.sample_ids import sample_id_of, unique_sample_ids
 from allmlp.errors import ConfigError, DataError
 
 # path below the data set -> content; opening reads no photo, so any bytes do
@@ -83,7 +83,7 @@ def write_table(path: Path, rows: list[tuple[str, ...]]) -> Path:
 
 def contents(dataset: ImageDataset) -> dict[str, list[tuple[str, str, bytes]]]:
     return {
-        name: [(split.identities[i], dataset.class_names[split.labels[i]], split.read(i)) for i in range(len(split))]
+        name: [(split.sample_ids[i], dataset.class_names[split.labels[i]], split.read(i)) for i in range(len(split))]
         for name, split in dataset.splits.items()
     }
 
@@ -180,8 +180,8 @@ def test_every_source_gives_the_same_names_labels_and_bytes(write: Callable[[Pat
     assert dataset.class_names == ("dress", "hat", "shoes")
     expected: dict[str, list[tuple[str, str, bytes]]] = {"train": [], "validation": [], "test": []}
     for path, content in SPLIT.items():
-        split, _, identity = path.partition("/")
-        expected[split].append((identity, identity.partition("/")[0], content))
+        split, _, sample_id = path.partition("/")
+        expected[split].append((sample_id, sample_id.partition("/")[0], content))
     assert contents(dataset) == {split: sorted(entries) for split, entries in expected.items()}
     assert list(dataset.splits) == ["train", "validation", "test"]
 
@@ -195,7 +195,7 @@ def test_a_zip_without_the_flag_for_utf8_is_read_as_utf8_where_it_is(
     path.write_bytes(path.read_bytes().replace(stand_in.encode(), "Hüte".encode(encoding)))
     dataset = open_dataset(path)
     assert dataset.class_names == ("Hüte", "Schuhe")
-    assert dataset.splits["train"].identities == ("Hüte/1.jpg", "Schuhe/2.jpg")
+    assert dataset.splits["train"].sample_ids == ("Hüte/1.jpg", "Schuhe/2.jpg")
 
 
 @pytest.mark.parametrize("write", SOURCES, ids=lambda write: write.__name__)
@@ -206,12 +206,12 @@ def test_splits_travel_to_other_processes_and_keep_their_order(write: Callable[[
     part = copy.subset(chosen)
     assert len(part) == 3
     assert part.labels.dtype == np.int64
-    assert part.identities == tuple(train.identities[i] for i in chosen)
+    assert part.sample_ids == tuple(train.sample_ids[i] for i in chosen)
     assert part.labels.tolist() == [train.labels[i] for i in chosen]
     for position, index in enumerate(chosen):
         assert part.read(position) == train.read(index)
         assert part.where(position) == train.where(index)
-        assert train.identities[index].rpartition("/")[2] in part.where(position).replace("\\", "/")
+        assert train.sample_ids[index].rpartition("/")[2] in part.where(position).replace("\\", "/")
     assert sorted(train.storage_order().tolist()) == list(range(len(train)))
     with pytest.raises(ValueError, match="read-only"):
         train.labels[0] = 1
@@ -231,7 +231,7 @@ def test_a_flat_source_without_splits_is_all_train(tmp_path: Path) -> None:
     ]
     assert all(contents(dataset) == contents(datasets[0]) for dataset in datasets)
     assert [*datasets[0].splits] == ["train"]
-    assert datasets[0].splits["train"].identities == tuple(sorted(FLAT))
+    assert datasets[0].splits["train"].sample_ids == tuple(sorted(FLAT))
 
 
 def test_a_single_parquet_file_named_after_a_split_is_that_split(tmp_path: Path) -> None:
@@ -251,12 +251,12 @@ def test_class_names_and_identities_are_composed_unicode(tmp_path: Path) -> None
     write_folder(tmp_path, {unicodedata.normalize("NFD", "café/é.jpg"): b"1", "bar/x.jpg": b"2"})
     dataset = open_dataset(tmp_path)
     assert dataset.class_names == ("bar", "café")
-    assert dataset.splits["train"].identities == ("bar/x.jpg", "café/é.jpg")
+    assert dataset.splits["train"].sample_ids == ("bar/x.jpg", "café/é.jpg")
     assert dataset.splits["train"].read(1) == b"1"
 
 
 @pytest.mark.parametrize(
-    ("path", "class_name", "identity"),
+    ("path", "class_name", "sample ID"),
     [
         ("hat/1.jpg", "hat", "hat/1.jpg"),
         ("1.jpg", "hat", "hat/1.jpg"),
@@ -271,9 +271,9 @@ def test_class_names_and_identities_are_composed_unicode(tmp_path: Path) -> None
         ("hat/\udcff.jpg", "hat", "hat/\\xff.jpg"),
     ],
 )
-def test_identities_are_normalised(path: str, class_name: str, identity: str) -> None:
-    assert identity_of(path, class_name) == identity
-    identity.encode()
+def test_identities_are_normalised(path: str, class_name: str, sample_id: str) -> None:
+    assert sample_id_of(path, class_name) == sample_id
+    sample_id.encode()
 
 
 @settings(max_examples=60, deadline=None)
@@ -291,11 +291,11 @@ def test_identities_are_unique_and_independent_of_the_listing(
     def named(listing: list[tuple[str | None, str, bytes]]) -> list[tuple[str, str, bytes]]:
         candidates = [None if path is None else f"{name}/{path}" for path, name, _ in listing]
         names = [name for _, name, _ in listing]
-        identities = unique_identities(candidates, names, lambda index: listing[index][2])
-        return sorted(zip(identities, names, [content for *_, content in listing], strict=True))
+        sample_ids = unique_sample_ids(candidates, names, lambda index: listing[index][2])
+        return sorted(zip(sample_ids, names, [content for *_, content in listing], strict=True))
 
     result = named(photos)
-    assert len({identity for identity, *_ in result}) == len(photos)
+    assert len({sample_id for sample_id, *_ in result}) == len(photos)
     assert result == named(generator.sample(photos, len(photos)))
 
 
@@ -304,10 +304,10 @@ def test_rows_without_a_path_and_clashing_names_are_told_apart_by_content(tmp_pa
     first = open_dataset(write_parquet(tmp_path / "a.parquet", rows, names=["p", "q"]))
     other = open_dataset(write_parquet(tmp_path / "b.parquet", rows[::-1], names=["p", "q"]))
     assert contents(first) == contents(other)
-    identities = first.splits["train"].identities
-    assert "q/y.jpg" in identities
-    assert sum(identity.startswith("q/x.jpg#") for identity in identities) == 2
-    copies = [identity for identity, _, content in contents(first)["train"] if content == b"1"]
+    sample_ids = first.splits["train"].sample_ids
+    assert "q/y.jpg" in sample_ids
+    assert sum(sample_id.startswith("q/x.jpg#") for sample_id in sample_ids) == 2
+    copies = [sample_id for sample_id, _, content in contents(first)["train"] if content == b"1"]
     assert copies[1] == copies[0] + "#2"
 
 
@@ -320,7 +320,7 @@ def test_other_files_are_ignored_counted_and_named(tmp_path: Path) -> None:
         open_dataset(write_folder(tmp_path / "photos", {**FLAT, **junk})),
         open_dataset(write_zip(tmp_path / "photos.zip", {**FLAT, **junk})),
     ):
-        assert dataset.splits["train"].identities == tuple(sorted(FLAT))
+        assert dataset.splits["train"].sample_ids == tuple(sorted(FLAT))
         (note,) = dataset.notes
         assert note.startswith("5 other files ignored (")
         assert "Thumbs.db" in note
@@ -348,8 +348,8 @@ def test_link_circles_pipes_and_folders_named_as_photos_are_skipped_with_the_rea
     (root / "hat" / "b").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "back").symlink_to(root / "dress")
     dataset = open_dataset(root)
-    identities = set(dataset.splits["train"].identities)
-    assert {"hat/a/more.jpg", "hat/a/deep/most.jpg"} <= identities or {"hat/b/more.jpg"} <= identities
+    sample_ids = set(dataset.splits["train"].sample_ids)
+    assert {"hat/a/more.jpg", "hat/a/deep/most.jpg"} <= sample_ids or {"hat/b/more.jpg"} <= sample_ids
     (note,) = dataset.notes
     for fragment in (
         "hat/up (a link to a folder",
@@ -380,7 +380,7 @@ def test_photos_of_trains_are_a_class(tmp_path: Path) -> None:
     dataset = open_dataset(tmp_path)
     assert dataset.class_names == ("bus", "test", "train")
     assert [*dataset.splits] == ["train"]
-    assert dataset.splits["train"].identities == ("bus/1.jpg", "test/1.jpg", "train/1.jpg")
+    assert dataset.splits["train"].sample_ids == ("bus/1.jpg", "test/1.jpg", "train/1.jpg")
 
 
 def test_folders_beside_the_splits_are_noted(tmp_path: Path) -> None:
@@ -547,7 +547,7 @@ def test_a_size_forged_in_the_directory_of_a_zip_is_found_on_reading(tmp_path: P
     dataset = open_dataset(patch_zip(write_zip(tmp_path / "x.zip", FLAT), forge))
     train = dataset.splits["train"]
     with pytest.raises(DataError, match="checksum is wrong"):
-        train.read(train.identities.index("hat/0.jpg"))
+        train.read(train.sample_ids.index("hat/0.jpg"))
 
 
 def forged_zip(path: Path, *, num_packed: int, offset: int) -> Path:
@@ -601,7 +601,7 @@ def test_a_zip_that_shrinks_after_it_was_opened_is_named(tmp_path: Path) -> None
     with pytest.raises(
         DataError, match=r"x\.zip: hat/9\.jpg: this photo cannot be read from the zip: it is cut short\."
     ):
-        train.read(train.identities.index("hat/9.jpg"))
+        train.read(train.sample_ids.index("hat/9.jpg"))
 
 
 def test_links_in_a_zip_are_skipped(tmp_path: Path) -> None:
@@ -611,7 +611,7 @@ def test_links_in_a_zip_are_skipped(tmp_path: Path) -> None:
         link.external_attr = 0o120777 << 16
         archive.writestr(link, "/etc/passwd")
     dataset = open_dataset(path)
-    assert dataset.splits["train"].identities == tuple(sorted(FLAT))
+    assert dataset.splits["train"].sample_ids == tuple(sorted(FLAT))
     assert dataset.notes == ("1 skipped: hat/link.jpg (a link)",)
 
 
@@ -621,7 +621,7 @@ def test_the_zip_reader_agrees_with_zipfile(tmp_path: Path) -> None:
     # Bytes in front, as in a self-extracting archive.
     path.write_bytes(b"#!/bin/sh\n" + path.read_bytes())
     train = open_dataset(path).splits["train"]
-    assert {identity: train.read(i) for i, identity in enumerate(train.identities)} == photos
+    assert {sample_id: train.read(i) for i, sample_id in enumerate(train.sample_ids)} == photos
 
 
 # --- Parquet ---------------------------------------------------------------------------------------------------------
@@ -632,7 +632,7 @@ def test_parquet_without_names_counts_its_classes(tmp_path: Path) -> None:
     dataset = open_dataset(write_parquet(tmp_path / "x.parquet", rows, names=None))
     assert dataset.class_names == tuple(str(i) for i in range(12))
     assert dataset.splits["train"].labels.tolist() == [
-        int(identity.partition("/")[0]) for identity in dataset.splits["train"].identities
+        int(sample_id.partition("/")[0]) for sample_id in dataset.splits["train"].sample_ids
     ]
     assert "no class names" in dataset.notes[0]
 
@@ -642,7 +642,7 @@ def test_parquet_labels_may_be_names_and_columns_may_be_declared(tmp_path: Path)
     assert open_dataset(write_parquet(tmp_path / "x.parquet", rows, names=None)).class_names == ("dress", "hat")
     numbered = [("1.jpg", b"1", 0), ("2.jpg", b"2", 1)]
     other = write_parquet(tmp_path / "y.parquet", numbered, names=["hat", "dress"], columns=("img", "fine_label"))
-    assert open_dataset(other).splits["train"].identities == ("dress/2.jpg", "hat/1.jpg")
+    assert open_dataset(other).splits["train"].sample_ids == ("dress/2.jpg", "hat/1.jpg")
     plain = pa.table({"image": pa.array([b"1", b"2"]), "label": pa.array([0, 1], pa.int32())})
     pq.write_table(plain, tmp_path / "z.parquet")
     dataset = open_dataset(tmp_path / "z.parquet")
@@ -714,7 +714,7 @@ NOT_UTF8 = pa.array([b"hat.jpg", b"\xff.jpg"])
 def test_parquet_paths_may_be_bytes_that_are_no_text(paths: pa.Array, tmp_path: Path) -> None:
     path = write_columns(tmp_path / "x.parquet", ["image", "label"], images(paths), pa.array([0, 1]))
     train = open_dataset(path).splits["train"]
-    assert train.identities == ("0/hat.jpg", "1/\\xff.jpg")
+    assert train.sample_ids == ("0/hat.jpg", "1/\\xff.jpg")
     assert train.where(1) == f"{path}: row 1 (\\udcff.jpg)"
     assert (train.read(0), train.read(1)) == (b"1", b"2")
 
@@ -816,7 +816,7 @@ def test_random_access_unpacks_each_row_group_once(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
     train = dataset.splits["train"]
     for index in random.Random(0).sample(range(1_000), 1_000):
-        number = int(train.identities[index].partition("/")[2][:4])
+        number = int(train.sample_ids[index].partition("/")[2][:4])
         assert train.read(index) == bytes([number % 251]) * 10
     assert sorted(unpacked) == list(range(20))
 
@@ -925,7 +925,7 @@ def test_every_data_set_that_comes_with_the_package_opens_and_decodes(name: str)
     assert dataset.source == name
     assert {"train", "test"} <= dataset.splits.keys()
     for split in dataset.splits.values():
-        assert split.identities == tuple(sorted(set(split.identities)))
+        assert split.sample_ids == tuple(sorted(set(split.sample_ids)))
         assert set(split.labels.tolist()) == set(range(len(dataset.class_names)))
         assert decode(split.read(0), name=split.where(0)).shape[2] == 3
 
@@ -935,7 +935,7 @@ def test_the_clothing_photos_are_those_of_the_notice() -> None:
     assert len(dataset.class_names) == 10
     assert np.bincount(dataset.splits["train"].labels).tolist() == [100] * 10
     assert len(dataset.splits["test"]) == 372
-    shared = set(dataset.splits["train"].identities) & set(dataset.splits["test"].identities)
+    shared = set(dataset.splits["train"].sample_ids) & set(dataset.splits["test"].sample_ids)
     assert not shared
     with Image.open(io.BytesIO(dataset.splits["test"].read(5))) as image:
         assert image.size == (64, 64)
@@ -956,10 +956,10 @@ def test_a_tenth_of_each_class_is_held_out_and_at_least_one(tmp_path: Path) -> N
     held_out = np.bincount(dataset.splits["validation"].labels, minlength=5).tolist()
     assert held_out == [10, 3, 1, 1, 0]
     assert np.bincount(dataset.splits["train"].labels).tolist() == [90, 23, 2, 1, 1]
-    train, validation = (set(dataset.splits[name].identities) for name in ("train", "validation"))
+    train, validation = (set(dataset.splits[name].sample_ids) for name in ("train", "validation"))
     assert not train & validation
     assert len(train | validation) == sum(counts.values())
-    assert dataset.splits["validation"].identities == tuple(sorted(validation))
+    assert dataset.splits["validation"].sample_ids == tuple(sorted(validation))
     assert "15 of 132 train photos held out for validation (seed 0)" in dataset.notes
     assert "none held out of classes with a single photo: e" in dataset.notes
 
@@ -967,9 +967,9 @@ def test_a_tenth_of_each_class_is_held_out_and_at_least_one(tmp_path: Path) -> N
 def test_what_is_held_out_follows_from_seed_and_identity_alone(tmp_path: Path) -> None:
     folder = open_dataset(write_folder(tmp_path / "photos", FLAT))
     zipped = open_dataset(write_zip(tmp_path / "photos.zip", dict(sorted(FLAT.items(), reverse=True))))
-    chosen = {seed: hold_out(folder, fraction=0.25, seed=seed).splits["validation"].identities for seed in range(10)}
-    for seed, identities in chosen.items():
-        assert hold_out(zipped, fraction=0.25, seed=seed).splits["validation"].identities == identities
+    chosen = {seed: hold_out(folder, fraction=0.25, seed=seed).splits["validation"].sample_ids for seed in range(10)}
+    for seed, sample_ids in chosen.items():
+        assert hold_out(zipped, fraction=0.25, seed=seed).splits["validation"].sample_ids == sample_ids
     assert len(set(chosen.values())) > 5
 
 
@@ -977,15 +977,15 @@ def test_held_out_photos_are_known_by_value() -> None:
     # A change of the draw, or of the embedded photos' names, would silently change what every run is measured on.
     validation = hold_out(open_dataset("clothing"), fraction=0.1, seed=0).splits["validation"]
     assert len(validation) == 100
-    assert validation.identities[0] == "dress/15e1f140-7552-4402-9419-a6dd10cba223.webp"
-    digest = hashlib.sha256("\n".join(validation.identities).encode()).hexdigest()
+    assert validation.sample_ids[0] == "dress/15e1f140-7552-4402-9419-a6dd10cba223.webp"
+    digest = hashlib.sha256("\n".join(validation.sample_ids).encode()).hexdigest()
     assert digest == "5cb88de7d843f5d9cbfc43ec104f62e4d0032dbb45a641622d31c4fbd8b03379"
 
 
 def test_photos_added_later_move_few_others(tmp_path: Path) -> None:
-    before = hold_out(numbered(tmp_path, {"a": 100, "b": 100}), fraction=0.1, seed=0).splits["validation"].identities
+    before = hold_out(numbered(tmp_path, {"a": 100, "b": 100}), fraction=0.1, seed=0).splits["validation"].sample_ids
     write_folder(tmp_path, {"a/new.jpg": b""})
-    after = hold_out(open_dataset(tmp_path), fraction=0.1, seed=0).splits["validation"].identities
+    after = hold_out(open_dataset(tmp_path), fraction=0.1, seed=0).splits["validation"].sample_ids
     assert len(set(before) ^ set(after)) <= 2
 
 

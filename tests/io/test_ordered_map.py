@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from allmlp.data import one_ahead
+from allmlp.data import prefetch
 
 
 def names():
@@ -25,7 +25,7 @@ def counting(log, *, end=5, error=None):
 @pytest.mark.parametrize("end", [0, 1, 5])
 def test_all_items_come_in_order_from_one_thread_that_ends(end):
     log = []
-    assert list(one_ahead(counting(log, end=end))) == list(range(end))
+    assert list(prefetch(counting(log, end=end))) == list(range(end))
     assert [what for what, _ in log] == [*range(end), "closed"]
     assert len({thread for _, thread in log} | {threading.current_thread().name}) == 2
     assert not names()
@@ -39,7 +39,7 @@ def test_the_next_item_is_made_while_the_last_is_used():
         made.set()
         yield 1
 
-    ahead = one_ahead(items())
+    ahead = prefetch(items())
     assert next(ahead) == 0
     assert made.wait(timeout=60)
     assert list(ahead) == [1]
@@ -47,7 +47,7 @@ def test_the_next_item_is_made_while_the_last_is_used():
 
 def test_no_more_than_one_is_made_ahead():
     log = []
-    ahead = one_ahead(counting(log))
+    ahead = prefetch(counting(log))
     assert [next(ahead), next(ahead)] == [0, 1]
     ahead.close()
     assert [what for what, _ in log] == [0, 1, 2, "closed"]
@@ -66,7 +66,7 @@ def test_closed_while_one_is_in_the_making_it_waits_and_closes():
         finally:
             log.append("closed")
 
-    ahead = one_ahead(items())
+    ahead = prefetch(items())
     next(ahead)
     assert begun.wait(timeout=60)
     closing = threading.Thread(target=ahead.close)
@@ -80,13 +80,13 @@ def test_closed_while_one_is_in_the_making_it_waits_and_closes():
 def test_an_error_is_raised_where_items_are_read_after_those_before_it():
     log, read = [], []
     with pytest.raises(OSError, match="the disk is gone"):
-        read.extend(one_ahead(counting(log, error=OSError("the disk is gone"))))
+        read.extend(prefetch(counting(log, error=OSError("the disk is gone"))))
     assert read == list(range(5))
     assert not names()
 
 
 def test_never_begun_it_starts_no_thread():
-    ahead = one_ahead(counting([]))
+    ahead = prefetch(counting([]))
     ahead.close()
     assert not names()
 
@@ -96,7 +96,7 @@ def test_the_thread_that_submits_to_a_pool_may_close_it():
     from concurrent.futures import thread
 
     log = []
-    ahead = one_ahead(counting(log))
+    ahead = prefetch(counting(log))
     next(ahead)
     while len(log) < 2:  # the one in the making
         pass

@@ -109,13 +109,13 @@ NAMES = ("a", "b", "c", "d")
 
 
 def test_accuracy_is_that_of_the_normal_equations_with_the_chosen_penalty() -> None:
-    features, labels, identities = photos(spread=4.0)
+    features, labels, sample_ids = photos(spread=4.0)
     scored, truths = features[60:], labels[60:]
-    results = few_shot(features[:60], labels[:60], identities[:60], scored, truths, NAMES, shots=(2, 6), num_draws=2)
+    results = few_shot(features[:60], labels[:60], sample_ids[:60], scored, truths, NAMES, shots=(2, 6), num_draws=2)
     assert [result.shots for result in results] == [2, 6]
     for result in results:
         for draw in result.draws:
-            examples = draw_examples(identities[:60], labels[:60], NAMES, shots=6, seed=0, draw=draw.draw)
+            examples = draw_examples(sample_ids[:60], labels[:60], NAMES, shots=6, seed=0, draw=draw.draw)
             chosen = np.sort(examples[:, : result.shots], axis=None)
             targets = 2.0 * np.eye(4)[labels[chosen]] - 1.0
             a, b = design(features[chosen], features[chosen]), design(scored, features[chosen])
@@ -136,9 +136,9 @@ def test_accuracy_is_that_of_the_normal_equations_with_the_chosen_penalty() -> N
 
 
 def test_the_photos_that_are_scored_choose_nothing() -> None:
-    features, labels, identities = photos(spread=4.0)
+    features, labels, sample_ids = photos(spread=4.0)
     one, other = (
-        few_shot(features[:60], labels[:60], identities[:60], scored, labels[60:], NAMES, shots=(5,), num_draws=4)
+        few_shot(features[:60], labels[:60], sample_ids[:60], scored, labels[60:], NAMES, shots=(5,), num_draws=4)
         for scored in (features[60:], features[60:][::-1])
     )
     assert [draw.penalty for draw in one[0].draws] == [draw.penalty for draw in other[0].draws]
@@ -146,51 +146,51 @@ def test_the_photos_that_are_scored_choose_nothing() -> None:
 
 
 def test_with_one_example_a_class_the_penalty_is_the_authors() -> None:
-    features, labels, identities = photos()
-    (result,) = few_shot(features, labels, identities, features, labels, NAMES, shots=(1,))
+    features, labels, sample_ids = photos()
+    (result,) = few_shot(features, labels, sample_ids, features, labels, NAMES, shots=(1,))
     assert {draw.penalty for draw in result.draws} == {AUTHORS_PENALTY}
     assert all(point.left_out_top1 is None for point in result.draws[0].curve)
     assert result.mean == result.mean_at(AUTHORS_PENALTY)
 
 
 def test_draws_follow_from_seed_draw_and_identity_alone() -> None:
-    _, labels, identities = photos()
-    names = np.array(identities)
-    first = draw_examples(identities, labels, NAMES, shots=5, seed=0, draw=0)
+    _, labels, sample_ids = photos()
+    names = np.array(sample_ids)
+    first = draw_examples(sample_ids, labels, NAMES, shots=5, seed=0, draw=0)
     order = np.random.default_rng(0).permutation(len(labels))
-    shuffled = draw_examples([identities[i] for i in order], labels[order], NAMES, shots=5, seed=0, draw=0)
+    shuffled = draw_examples([sample_ids[i] for i in order], labels[order], NAMES, shots=5, seed=0, draw=0)
     assert np.array_equal(names[first], names[order][shuffled])
-    fewer = draw_examples(identities, labels, NAMES, shots=2, seed=0, draw=0)
+    fewer = draw_examples(sample_ids, labels, NAMES, shots=2, seed=0, draw=0)
     assert np.array_equal(first[:, :2], fewer)
     drawn = np.unique(first)  # as if the data set were smaller
-    again = draw_examples([identities[i] for i in drawn], labels[drawn], NAMES, shots=5, seed=0, draw=0)
+    again = draw_examples([sample_ids[i] for i in drawn], labels[drawn], NAMES, shots=5, seed=0, draw=0)
     assert np.array_equal(names[first], names[drawn][again])
     for other in ({"seed": 1, "draw": 0}, {"seed": 0, "draw": 1}):
-        assert not np.array_equal(first, draw_examples(identities, labels, NAMES, shots=5, **other))
+        assert not np.array_equal(first, draw_examples(sample_ids, labels, NAMES, shots=5, **other))
     assert (labels[first] == np.arange(4)[:, None]).all()
     assert len(drawn) == first.size
 
 
 def test_every_example_is_drawn_equally_often() -> None:
-    _, labels, identities = photos(num_classes=2, per_class=10)
+    _, labels, sample_ids = photos(num_classes=2, per_class=10)
     counts = np.zeros(20)
     for draw in range(2000):
-        counts[draw_examples(identities, labels, NAMES, shots=3, seed=0, draw=draw)] += 1
+        counts[draw_examples(sample_ids, labels, NAMES, shots=3, seed=0, draw=draw)] += 1
     # 2,000 draws with probability 0.3: a standard deviation of 20.5.
     assert np.abs(counts - 600).max() < 5 * 20.5
 
 
 def test_classes_with_too_few_examples_are_all_named() -> None:
-    features, labels, identities = photos()
+    features, labels, sample_ids = photos()
     kept = np.flatnonzero((labels % 2 == 0) | (np.arange(len(labels)) < 12))  # 3 of "b" and of "d"
     with pytest.raises(DataError, match=r"^5 examples .* 2 of 4 classes have fewer .*: b \(3\), d \(3\)\. Ask"):
-        few_shot(features[kept], labels[kept], [identities[i] for i in kept], features, labels, NAMES, shots=(1, 5))
+        few_shot(features[kept], labels[kept], [sample_ids[i] for i in kept], features, labels, NAMES, shots=(1, 5))
 
 
 def test_a_class_to_score_that_has_no_examples_is_named_and_one_without_photos_is_not_missed() -> None:
-    features, labels, identities = photos()
+    features, labels, sample_ids = photos()
     kept = np.flatnonzero(labels != 2)
-    some = [identities[i] for i in kept]
+    some = [sample_ids[i] for i in kept]
     with pytest.raises(DataError, match=r"1 classes have photos to score but none in the train split: c\."):
         few_shot(features[kept], labels[kept], some, features, labels, NAMES, shots=(5,))
     with_gap = few_shot(features[kept], labels[kept], some, features[kept], labels[kept], NAMES, shots=(5,))
@@ -204,33 +204,33 @@ def test_a_class_to_score_that_has_no_examples_is_named_and_one_without_photos_i
 
 @pytest.mark.parametrize("arguments", [{"shots": ()}, {"shots": (0, 5)}, {"num_draws": 0}])
 def test_impossible_numbers_are_config_errors(arguments: dict[str, object]) -> None:
-    features, labels, identities = photos()
+    features, labels, sample_ids = photos()
     with pytest.raises(ConfigError, match="expected numbers of at least 1"):
-        few_shot(features, labels, identities, features, labels, NAMES, **arguments)
+        few_shot(features, labels, sample_ids, features, labels, NAMES, **arguments)
 
 
 def test_features_that_are_not_finite_are_counted() -> None:
-    features, labels, identities = photos()
+    features, labels, sample_ids = photos()
     bad = features.copy()
     bad[3, 2], bad[5, 0] = np.nan, np.inf
     with pytest.raises(DataError, match="2 of 120 examples are NaN or infinite"):
-        few_shot(bad, labels, identities, features, labels, NAMES)
+        few_shot(bad, labels, sample_ids, features, labels, NAMES)
     with pytest.raises(DataError, match="2 of 120 photos to score are NaN or infinite"):
-        few_shot(features, labels, identities, bad, labels, NAMES)
+        few_shot(features, labels, sample_ids, bad, labels, NAMES)
     with pytest.raises(DataError, match="no photos to score"):
-        few_shot(features, labels, identities, features[:0], labels[:0], NAMES)
+        few_shot(features, labels, sample_ids, features[:0], labels[:0], NAMES)
 
 
 def test_arrays_that_do_not_fit_together_are_named() -> None:
-    features, labels, identities = photos()
+    features, labels, sample_ids = photos()
     wrong = [
-        ((features, labels[1:], identities), (features, labels), r"examples are \(120, \d+\), their labels \(119,\)"),
-        ((features, labels, identities), (features[0], labels), r"photos to score are \(\d+,\)"),
-        ((features, labels, identities), (features[:, 1:], labels), "those of one network"),
-        ((features, labels + 1, identities), (features, labels), rf"examples hold {len(NAMES)}; expected 0 to"),
-        ((features, labels, identities), (features, labels - 1), "photos to score hold -1; expected 0 to"),
-        ((features, labels, identities[1:]), (features, labels), "120 examples have 119 identities"),
-        ((features, labels, ["x"] * 120), (features, labels), "120 examples have 120 identities, 1 of them different"),
+        ((features, labels[1:], sample_ids), (features, labels), r"examples are \(120, \d+\), their labels \(119,\)"),
+        ((features, labels, sample_ids), (features[0], labels), r"photos to score are \(\d+,\)"),
+        ((features, labels, sample_ids), (features[:, 1:], labels), "those of one network"),
+        ((features, labels + 1, sample_ids), (features, labels), rf"examples hold {len(NAMES)}; expected 0 to"),
+        ((features, labels, sample_ids), (features, labels - 1), "photos to score hold -1; expected 0 to"),
+        ((features, labels, sample_ids[1:]), (features, labels), "120 examples have 119 sample IDs"),
+        ((features, labels, ["x"] * 120), (features, labels), "120 examples have 120 sample IDs, 1 of them different"),
     ]
     for examples, scored, message in wrong:
         with pytest.raises(DataError, match=message):
@@ -238,8 +238,8 @@ def test_arrays_that_do_not_fit_together_are_named() -> None:
 
 
 def test_to_dict_is_json() -> None:
-    features, labels, identities = photos()
-    (result,) = few_shot(features, labels, identities, features, labels, NAMES, shots=(5,), num_draws=1)
+    features, labels, sample_ids = photos()
+    (result,) = few_shot(features, labels, sample_ids, features, labels, NAMES, shots=(5,), num_draws=1)
     facts = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert (facts["shots"], facts["top1"], facts["spread"]) == (5, result.mean, 0.0)
     assert facts["top1_at_2^10"] == result.mean_at(2.0**10)

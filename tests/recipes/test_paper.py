@@ -9,7 +9,7 @@ from allmlp import Checkpoint, MlpMixer, Preprocessing
 from allmlp.data import Augmentation, draw_crops
 from allmlp.model import VARIANTS, num_parameters
 from allmlp.recipes import RECIPES, load_recipe
-from allmlp.training.recipe.initial_checkpoint import adapted
+from allmlp.training.recipe.initial_checkpoint import with_checkpoint
 from allmlp.training.recipe.recipe import DataConfig, OptimizerConfig, ScheduleConfig
 from allmlp.training.step.schedule import learning_rate_factor
 
@@ -131,7 +131,7 @@ def test_a_fine_tuning_scales_photos_as_its_recipe_says_and_else_as_its_checkpoi
         class_names=tuple(map(str, range(config.num_classes))),
         source="a test",
     )
-    assert adapted(recipe, checkpoint).data.interpolation == wanted
+    assert with_checkpoint(recipe, checkpoint).data.interpolation == wanted
 
 
 @pytest.mark.parametrize("name", ["finetune_paper", "finetune_paper_squash"])

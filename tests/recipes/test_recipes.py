@@ -16,9 +16,9 @@ from allmlp.config import override
 from allmlp.data import hold_out, open_dataset
 from allmlp.errors import ConfigError, DataError
 from allmlp.recipes import RECIPES, load_recipe, recipe_for
-from allmlp.training import Silence
+from allmlp.training import NoProgress
 from allmlp.training.distributed.process_group import ONE_PROCESS
-from allmlp.training.input_pipeline import Feed
+from allmlp.training.input_pipeline import InputPipeline
 from allmlp.training.setup import resolved
 from allmlp.training.step.schedule import learning_rate_factor
 from allmlp.training.step.state import TrainState
@@ -52,7 +52,7 @@ def test_every_recipe_takes_two_steps_and_says_what_it_claims(name, tmp_path):
     data = open_dataset(photos(tmp_path / "train.parquet", 22, 40))
     dataset = hold_out(data, fraction=recipe.data.holdout, seed=recipe.seed)
     recipe = resolved(recipe, dataset, "cpu")
-    feed, state = Feed(recipe, dataset, ranks=ONE_PROCESS, progress=Silence()), TrainState(recipe)
+    feed, state = InputPipeline(recipe, dataset, ranks=ONE_PROCESS, progress=NoProgress()), TrainState(recipe)
     before = {key: value.clone() for key, value in state.model.state_dict().items()}
     num_steps = feed.num_steps(recipe)
     for step, batch in enumerate(feed.batches(first_step=0, num_steps=num_steps)):

@@ -13,7 +13,7 @@ from tests.reliability.faulty_ranks import marker, wait_until
 from allmlp.errors import DataError
 from allmlp.training import input_pipeline as feed
 from allmlp.training import loop
-from allmlp.training import setup as prepare
+from allmlp.training import setup as setup
 from allmlp.training.distributed import consistency as agreement
 from allmlp.training.session import Session
 from allmlp.training.step import update as step_module
@@ -42,7 +42,7 @@ def gone_photo(step: int, _act: Act) -> None:
             raise DataError("photos/train/red/03.png: this photo has gone.")
         return original(self, raw, places, place, *arguments)
 
-    wrap(feed.Feed, "_augmented", augmented)
+    wrap(feed.InputPipeline, "_augmented", augmented)
 
 
 def bug_before_the_loop(_step: int, _act: Act) -> None:
@@ -69,7 +69,7 @@ def another_setting(_step: int, _act: Act) -> None:
     def checked(original: Any, recipe: Any, *arguments: Any, **named: Any) -> Any:
         return original(dataclasses.replace(recipe, ema_decay=0.5), *arguments, **named)
 
-    wrap(prepare, "_checked", checked)
+    wrap(setup, "_checked", checked)
 
 
 def other_photos(_step: int, _act: Act) -> None:
@@ -78,7 +78,7 @@ def other_photos(_step: int, _act: Act) -> None:
         fewer = dataset.splits["train"].subset(range(1, len(dataset.splits["train"])))
         return dataclasses.replace(dataset, splits={**dataset.splits, "train": fewer})
 
-    wrap(prepare, "open_dataset", open_dataset)
+    wrap(setup, "open_dataset", open_dataset)
 
 
 def gradient_of_the_loss(step: int, _act: Act) -> None:
@@ -116,7 +116,7 @@ def after_agreeing(step: int, act: Act) -> None:
         original(*arguments)
         steps.append(len(steps) + 1)
 
-    wrap(loop.Course, "add_step", add_step)
+    wrap(loop.TrainingHistory, "add_step", add_step)
     wrap(Session, "agree", agree)
 
 
@@ -157,16 +157,16 @@ def slow_steps(_step: int, _act: Act) -> None:
 
 def whole_batch(_step: int, _act: Act) -> None:
     """Every process makes the whole batch. A negative control: losses and digest cannot tell."""
-    from allmlp.training.distributed.process_group import Ranks
+    from allmlp.training.distributed.process_group import ProcessGroup
 
-    wrap(Ranks, "part", lambda original, self, size: slice(0, size))
+    wrap(ProcessGroup, "part", lambda original, self, size: slice(0, size))
 
 
 def same_part(_step: int, _act: Act) -> None:
     """Every process makes the first one's part of the batch. A negative control."""
-    from allmlp.training.distributed.process_group import Ranks
+    from allmlp.training.distributed.process_group import ProcessGroup
 
-    wrap(Ranks, "part", lambda original, self, size: slice(0, size // self.count))
+    wrap(ProcessGroup, "part", lambda original, self, size: slice(0, size // self.count))
 
 
 def flipped_weight(step: int, _act: Act) -> None:

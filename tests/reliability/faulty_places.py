@@ -63,7 +63,7 @@ def in_evaluation(step: int, act: Act) -> None:
         finally:
             hook.remove()
 
-    wrap(feed.Feed, "validate", validate)
+    wrap(feed.InputPipeline, "validate", validate)
     _save_at_once()
 
 
@@ -93,7 +93,7 @@ def during_save(step: int, act: Act) -> None:
             act()
             go_on.set()
 
-    wrap(saves_module.Saves, "write", write)
+    wrap(saves_module.SnapshotStore, "write", write)
 
 
 def scoring(_step: int, act: Act) -> None:

@@ -64,7 +64,7 @@ def _note_samples() -> None:
         return batch
 
     wrap(loop, "update", update)
-    wrap(feed.Feed, "_augmented", augmented)
+    wrap(feed.InputPipeline, "_augmented", augmented)
 
 
 def _hex(keys: Any) -> str:

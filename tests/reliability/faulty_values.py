@@ -7,7 +7,7 @@ from tests.reliability.faulty import Act, wrap
 
 from allmlp.training import input_pipeline as feed
 from allmlp.training import loop
-from allmlp.training.snapshots.history import Course
+from allmlp.training.snapshots.history import TrainingHistory
 from allmlp.training.step import optimizer, state
 from allmlp.training.step import update as step_module
 
@@ -41,7 +41,7 @@ def image(step: int, _act: Act) -> None:
             _spoil(batch.images)
         return batch
 
-    wrap(feed.Feed, "_augmented", augmented)
+    wrap(feed.InputPipeline, "_augmented", augmented)
 
 
 def weight(step: int, _act: Act) -> None:
@@ -81,7 +81,7 @@ def forgotten_position(_step: int, _act: Act) -> None:
 def forgotten_everything(_step: int, _act: Act) -> None:
     """A resume that says where it goes on and starts over from step 0. A negative control."""
     wrap(state.TrainState, "load", lambda *arguments, **named: None)
-    wrap(Course, "from_facts", lambda *arguments, **named: Course())
+    wrap(TrainingHistory, "from_facts", lambda *arguments, **named: TrainingHistory())
 
 
 def _after_step(step: int, spoil: Any) -> None:

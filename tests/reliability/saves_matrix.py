@@ -12,7 +12,7 @@ import torch
 from tests.training.crash_points import Disk, Image, Operation, image_of, lay_out, recorded
 from torch import Tensor
 
-from allmlp.training.snapshots.store import Saves, State
+from allmlp.training.snapshots.store import Snapshot, SnapshotStore
 
 Counts = tuple[int, int]  # cases, passed
 
@@ -50,16 +50,16 @@ def _bits(tensor: Tensor) -> bytes:
     return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
-def is_save_of(state: State | None, step: int) -> bool:
+def is_save_of(state: Snapshot | None, step: int) -> bool:
     """Whether a state is all of what `make_saves` saved at a step, and nothing else."""
     if state is None or state.step != step or state.facts != facts_of(step):
         return False
     return same_tensors(state.tensors, tensors_of(step))
 
 
-def make_saves(directory: Path, *steps: int) -> Saves:
+def make_saves(directory: Path, *steps: int) -> SnapshotStore:
     """Save at these steps; whatever is told fails the test."""
-    saves = Saves(directory, keep_every=None, warn=_fail)
+    saves = SnapshotStore(directory, keep_every=None, warn=_fail)
     for step in steps:
         saves.write(step, tensors_of(step), facts_of(step))
     saves.wait()
@@ -73,7 +73,7 @@ def _fail(line: str) -> None:
 def latest(directory: Path) -> tuple[int | None, list[str]]:
     """Return the step of the newest save that another process finds, and what it is told; the save must be whole."""
     lines: list[str] = []
-    state = Saves(directory, keep_every=None, warn=lines.append).latest()
+    state = SnapshotStore(directory, keep_every=None, warn=lines.append).latest()
     assert state is None or is_save_of(state, state.step)
     return (None if state is None else state.step), lines
 
@@ -140,7 +140,7 @@ def commit_point(operations: list[Operation]) -> int:
 def _survives(run: Path, image: Image, old: int | None, new: int, *, committed: bool) -> bool:
     lay_out(image, run)
     lines: list[str] = []
-    saves = Saves(run / "resume", keep_every=None, warn=lines.append)
+    saves = SnapshotStore(run / "resume", keep_every=None, warn=lines.append)
     state = saves.latest()
     found = is_save_of(state, new) or (not committed and (is_save_of(state, old) if old else state is None))
     saves.write(new, tensors_of(new), facts_of(new))
@@ -205,7 +205,7 @@ def _damages(folder: Path, damages: list[tuple[str, Callable[[bytes], bytes]]]) 
 
 def _falls_back(directory: Path, name: str, damaged: bytes) -> bool:
     lines: list[str] = []
-    state = Saves(directory, keep_every=None, warn=lines.append).latest()
+    state = SnapshotStore(directory, keep_every=None, warn=lines.append).latest()
     aside = directory / "damaged-step-000000200"
     told = len(lines) == 1 and str(directory / "step-000000200") in lines[0] and "\n" not in lines[0]
     return is_save_of(state, 100) and told and aside.exists() and (aside / name).read_bytes() == damaged

@@ -147,12 +147,12 @@ def _variables(faults: Faults, diary: Path) -> dict[str, str]:
     return {FAULTS: json.dumps(list(faults)), DIARY: str(diary)}
 
 
-def _observed(run: Path, carry_out: Any) -> Ended:
+def _observed(run: Path, run_request: Any) -> Ended:
     run.parent.mkdir(parents=True, exist_ok=True)
     number = len(list(run.parent.glob(f"{run.name}-*.diary")))
     diary, output = (run.with_name(f"{run.name}-{number}.{kind}") for kind in ("diary", "output"))
     diary.touch()
-    code, pid = carry_out(diary, output)
+    code, pid = run_request(diary, output)
     ended = time.time()
     lines = [line.split() for line in diary.read_text().splitlines()]
     signals = [float(when) for what, when in lines if what != "step"]

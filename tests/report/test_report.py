@@ -58,9 +58,9 @@ class Page(HTMLParser):
 def metrics_of(confusion: NDArray[np.int64], class_names: tuple[str, ...] = CLASS_NAMES) -> Metrics:
     """Evaluate photos that give this confusion matrix, each predicted with the same margin."""
     truths, predictions = (np.repeat(index, confusion.ravel()) for index in np.indices(confusion.shape).reshape(2, -1))
-    identity = np.eye(len(class_names), dtype=np.float32)
-    images = np.broadcast_to(2 * identity[predictions][:, None, None, :], (len(truths), 3, 1, len(class_names)))
-    batch = Batch(images, identity[truths], np.ones(len(truths), dtype=bool))
+    sample_id = np.eye(len(class_names), dtype=np.float32)
+    images = np.broadcast_to(2 * sample_id[predictions][:, None, None, :], (len(truths), 3, 1, len(class_names)))
+    batch = Batch(images, sample_id[truths], np.ones(len(truths), dtype=bool))
     return evaluate(lambda photos: photos[:, 0, 0, :], [batch], class_names)
 
 
@@ -100,7 +100,7 @@ def summary(**changes: Any) -> RunSummary:
         results=(row(1, 0.2, 1.9), row(2, VALIDATION.top1, VALIDATION.loss), row(3, 0.8, 1.5)),
         evaluations={"validation": VALIDATION, "test": TEST},
         mistakes=tuple(
-            Mistake(identity=f"{truth}/{index}.jpg", photo=photo, truth=truth, prediction="shirt", confidence=0.9312)
+            Mistake(sample_id=f"{truth}/{index}.jpg", photo=photo, truth=truth, prediction="shirt", confidence=0.9312)
             for index, (truth, photo) in enumerate(zip(CLASS_NAMES, photos(5), strict=True))
         ),
         training_sample=photos(9),
@@ -270,7 +270,7 @@ def test_hostile_names_are_text_everywhere(report_of: Callable[..., Page]) -> No
         "$\\frac{x$",
         "a\u202eb\udcff\n\0",
     )
-    mistake = Mistake(identity=names[4], photo=photos(1)[0], truth=names[0], prediction=names[2], confidence=0.5)
+    mistake = Mistake(sample_id=names[4], photo=photos(1)[0], truth=names[0], prediction=names[2], confidence=0.5)
     page = report_of(
         name=names[2],
         results=(),

@@ -29,7 +29,7 @@ class Operation:
     name: str
     path: Path
     content: bytes = b""
-    new_path: Path | None = None
+    new_output_path: Path | None = None
 
 
 @contextlib.contextmanager
@@ -58,7 +58,7 @@ def recorded(root: Path) -> Iterator[list[Operation]]:
         note("sync_file", Path(file.name))
 
     def rename(old: Path, new: Path) -> None:
-        note("rename", old, new_path=new.relative_to(root))
+        note("rename", old, new_output_path=new.relative_to(root))
         original["rename"](old, new)
 
     wrappers = {"create": create, "sync_file": sync_file, "rename": rename}
@@ -152,9 +152,9 @@ class Disk:
                 file.content += operation.content
             else:
                 file.synced = file.content
-        elif operation.new_path is not None:
-            assert operation.new_path.parent == path.parent
-            self._folder(path.parent).change(name, (operation.new_path.name, self._node(path)))
+        elif operation.new_output_path is not None:
+            assert operation.new_output_path.parent == path.parent
+            self._folder(path.parent).change(name, (operation.new_output_path.name, self._node(path)))
         elif operation.name in ("create", "mkdir"):
             node = File(b"", None) if operation.name == "create" else Folder()
             self._folder(path.parent).change(None, (name, node))

@@ -13,12 +13,12 @@ import torch
 from tests.training.small_runs import TINY, write_photos
 
 from allmlp import DataError, Recipe
-from allmlp.data import ImageDataset, Mix, draw_mix, hold_out, mix_images, open_dataset, uniforms
+from allmlp.data import ImageDataset, Mix, draw_mix, hold_out, mix_images, open_dataset, uniform
 from allmlp.training import DataConfig
 from allmlp.training.augmented import draws_of
-from allmlp.training.distributed.process_group import ONE_PROCESS, Ranks
-from allmlp.training.input_pipeline import Feed, TrainingBatch
-from allmlp.training.progress import Silence
+from allmlp.training.distributed.process_group import ONE_PROCESS, ProcessGroup
+from allmlp.training.input_pipeline import InputPipeline, TrainingBatch
+from allmlp.training.progress import NoProgress
 from allmlp.training.setup import resolved
 
 
@@ -39,9 +39,9 @@ def dataset(root: Path) -> ImageDataset:
     return hold_out(open_dataset(root), fraction=0.1, seed=0)
 
 
-def feed(recipe: Recipe, dataset: ImageDataset, *, ranks: Ranks = ONE_PROCESS, **data: Any) -> Feed:
+def feed(recipe: Recipe, dataset: ImageDataset, *, ranks: ProcessGroup = ONE_PROCESS, **data: Any) -> InputPipeline:
     recipe = dataclasses.replace(recipe, data=DataConfig(**data))
-    return Feed(resolved(recipe, dataset, "cpu"), dataset, ranks=ranks, progress=Silence())
+    return InputPipeline(resolved(recipe, dataset, "cpu"), dataset, ranks=ranks, progress=NoProgress())
 
 
 def batches(*arguments: Any, first_step: int = 0, num_steps: int = 4, **options: Any) -> list[TrainingBatch]:
@@ -74,7 +74,7 @@ def test_every_purpose_has_numbers_of_its_own(dataset: ImageDataset) -> None:
     together = np.concatenate(list(draws.values()), axis=1)
     assert together.shape == (16, 23 + 4 + 4 + 2 * 4 + 24)
     assert len(np.unique(together)) == together.size
-    alone = uniforms(ALL.seed, int(epochs[5]), order.keys[indices[[5]]], together.shape[1])
+    alone = uniform(ALL.seed, int(epochs[5]), order.keys[indices[[5]]], together.shape[1])
     assert np.array_equal(alone[0], together[5])
 
 
@@ -124,7 +124,7 @@ def test_a_step_can_be_asked_for_alone(dataset: ImageDataset) -> None:
 @pytest.mark.parametrize("count", [2, 4])
 def test_processes_make_the_parts_of_one_batch(count: int, dataset: ImageDataset) -> None:
     whole = batches(ALL, dataset)
-    parts = [batches(ALL, dataset, ranks=Ranks(rank=rank, count=count, device="cpu")) for rank in range(count)]
+    parts = [batches(ALL, dataset, ranks=ProcessGroup(rank=rank, count=count, device="cpu")) for rank in range(count)]
     for step, batch in enumerate(whole):
         images = torch.cat([part[step].images for part in parts])
         assert torch.equal(torch.cat([part[step].labels for part in parts]), batch.labels)
@@ -169,7 +169,7 @@ def test_parts_of_a_mix_are_those_of_the_whole(dataset: ImageDataset) -> None:
     """The negative control of the parts' test: a part that is mixed with its own last sample is seen."""
     (whole,) = batches(ALL, dataset, num_steps=1)
     recipe = changed(ALL, mixup=0.0, cutmix=0.0)
-    (half,) = batches(recipe, dataset, ranks=Ranks(rank=1, count=2, device="cpu"), num_steps=1)
+    (half,) = batches(recipe, dataset, ranks=ProcessGroup(rank=1, count=2, device="cpu"), num_steps=1)
     mix = draw_mix(ALL.augmentation, seed=ALL.seed, step=0, batch_size=16, image_size=(16, 16))
     assert mix is not None
     wrong = mix_images(half.images, Mix(mix.shares[8:], mix.rectangles[8:]))

@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from allmlp import ConfigError, train
 from allmlp.data import hold_out, open_dataset
-from allmlp.training import Silence
-from allmlp.training.distributed.process_group import Ranks
-from allmlp.training.input_pipeline import Feed
+from allmlp.training import NoProgress
+from allmlp.training.distributed.process_group import ProcessGroup
+from allmlp.training.input_pipeline import InputPipeline
 from allmlp.training.step.loss import balanced_class_weights, classification_loss
 
 KINDS = ("softmax", "sigmoid")
@@ -101,7 +101,7 @@ def test_large_logits_stay_finite(kind, case):
 
 def feed(recipe, photos, *, rank=0, count=1):
     dataset = hold_out(open_dataset(photos), fraction=0.1, seed=0)
-    return Feed(recipe, dataset, ranks=Ranks(rank, count, "cpu"), progress=Silence())
+    return InputPipeline(recipe, dataset, ranks=ProcessGroup(rank, count, "cpu"), progress=NoProgress())
 
 
 def test_a_batch_carries_the_weights_of_what_is_left_to_train_on(photos):
@@ -128,7 +128,7 @@ def test_two_processes_make_the_batch_of_one_and_repeats_look_different(photos):
 
 @pytest.mark.parametrize("changes", [{"sampler": "balanced"}, {"class_weights": "balanced", "loss": "sigmoid"}])
 def test_a_balanced_run_goes_on_bit_for_bit(changes, photos, tmp_path):
-    class Stop(Silence):
+    class Stop(NoProgress):
         def step(self, step, **figures):
             if step == 1:
                 raise KeyboardInterrupt

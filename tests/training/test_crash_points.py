@@ -20,7 +20,7 @@ from tests.training.crash_points import recorded
 run = Path(sys.argv[1])
 with recorded(run) as operations:
     make_saves(run / "resume", 300)
-print([(o.name, str(run / o.path), *([str(run / o.new_path)] if o.new_path else [])) for o in operations])
+print([(o.name, str(run / o.path), *([str(run / o.new_output_path)] if o.new_output_path else [])) for o in operations])
 """
 CALLS = "openat,write,writev,pwrite64,fsync,fdatasync,?mkdir,mkdirat,?rename,renameat,renameat2,?unlink,unlinkat,?rmdir"
 
@@ -65,8 +65,8 @@ def traced(text: str, run: Path) -> list[tuple[str, ...]]:
     return calls
 
 
-def op(name: str, path: str, content: bytes = b"", new_path: str | None = None) -> Operation:
-    return Operation(name, Path(path), content, Path(new_path) if new_path else None)
+def op(name: str, path: str, content: bytes = b"", new_output_path: str | None = None) -> Operation:
+    return Operation(name, Path(path), content, Path(new_output_path) if new_output_path else None)
 
 
 def images(*operations: Operation) -> list[object]:
@@ -89,7 +89,7 @@ def test_what_was_not_synced_may_be_there_or_not_or_half() -> None:
 
 
 def test_a_rename_is_done_or_not_until_the_folder_is_synced() -> None:
-    renamed = op("rename", "old", new_path="new")
+    renamed = op("rename", "old", new_output_path="new")
     assert images(renamed) == [{"new": b"old"}, {"old": b"old"}]
     assert images(renamed, op("sync_folder", ".")) == [{"new": b"old"}]
     assert images(op("unlink", "old")) == [{}, {"old": b"old"}]

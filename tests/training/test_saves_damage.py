@@ -15,7 +15,7 @@ from tests.reliability.saves_matrix import latest, make_saves, names
 
 from allmlp.errors import CheckpointError
 from allmlp.io import atomic_write as files
-from allmlp.training.snapshots.store import Saves
+from allmlp.training.snapshots.store import SnapshotStore
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_a_save_that_only_looks_sound_is_damaged(directory: Path, kind: str) -> 
 
 def test_forgeries_are_refused_for_what_is_wrong_with_them_only(directory: Path) -> None:
     forge(directory / "step-000000002", facts=FACTS, tensors=save({"x": torch.ones(3)}))
-    state = Saves(directory, keep_every=None, warn=pytest.fail).latest()
+    state = SnapshotStore(directory, keep_every=None, warn=pytest.fail).latest()
     assert state is not None
     assert (state.step, state.tensors["x"].tolist(), state.facts) == (2, [1, 1, 1], {})
 
@@ -176,4 +176,4 @@ def test_a_folder_of_saves_that_cannot_be_read_is_no_empty_one(directory: Path) 
     directory.parent.mkdir()
     directory.write_bytes(b"")
     with pytest.raises(CheckpointError, match="resume: cannot be read"):
-        Saves(directory, keep_every=None, warn=pytest.fail).latest()
+        SnapshotStore(directory, keep_every=None, warn=pytest.fail).latest()

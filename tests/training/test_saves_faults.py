@@ -15,7 +15,7 @@ from tests.reliability.saves_matrix import facts_of, latest, make_saves, names, 
 
 from allmlp.errors import ConfigError
 from allmlp.io import atomic_write as files
-from allmlp.training.snapshots.store import Saves
+from allmlp.training.snapshots.store import SnapshotStore
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path / "run" / "resume"
 
 
-def write(saves: Saves, step: int) -> None:
+def write(saves: SnapshotStore, step: int) -> None:
     saves.write(step, tensors_of(step), facts_of(step))
 
 
@@ -76,7 +76,7 @@ def test_write_returns_before_anything_is_safe_and_the_next_one_waits(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = Gate(monkeypatch)
-    saves = Saves(directory, keep_every=None, warn=pytest.fail)
+    saves = SnapshotStore(directory, keep_every=None, warn=pytest.fail)
     write(saves, 1)  # returns, although no sync can end
     assert gate.reached.wait(60)
     assert latest(directory) == (None, [])
@@ -88,12 +88,12 @@ def test_write_returns_before_anything_is_safe_and_the_next_one_waits(
     assert names(directory) == ["step-000000001", "step-000000002"]
 
 
-@pytest.mark.parametrize("call", [Saves.wait, Saves.latest])
+@pytest.mark.parametrize("call", [SnapshotStore.wait, SnapshotStore.latest])
 def test_latest_and_wait_wait_for_the_save_under_way(
-    directory: Path, monkeypatch: pytest.MonkeyPatch, call: Callable[[Saves], object]
+    directory: Path, monkeypatch: pytest.MonkeyPatch, call: Callable[[SnapshotStore], object]
 ) -> None:
     gate = Gate(monkeypatch)
-    saves = Saves(directory, keep_every=None, warn=pytest.fail)
+    saves = SnapshotStore(directory, keep_every=None, warn=pytest.fail)
     write(saves, 1)
     open_when_joined(gate, "save of step 1")
     call(saves)
@@ -106,7 +106,7 @@ import sys, threading
 from pathlib import Path
 import torch
 from allmlp.io import atomic_write as files
-from allmlp.training.snapshots.store import Saves
+from allmlp.training.snapshots.store import SnapshotStore
 
 original = files._sync_file
 
@@ -115,7 +115,7 @@ def after_the_main_thread(file):
     original(file)
 
 files._sync_file = after_the_main_thread
-Saves(Path(sys.argv[1]), keep_every=None, warn=print).write(1, {"x": torch.arange(5.0)}, {"fact": 1})
+SnapshotStore(Path(sys.argv[1]), keep_every=None, warn=print).write(1, {"x": torch.arange(5.0)}, {"fact": 1})
 print("main ends")
 sys.exit(143)
 """
@@ -124,7 +124,7 @@ sys.exit(143)
 def test_an_interpreter_that_exits_finishes_the_save_first(directory: Path) -> None:
     process = in_child(EXIT, directory)
     assert (process.returncode, process.stdout, process.stderr) == (143, "main ends\n", "")
-    state = Saves(directory, keep_every=None, warn=pytest.fail).latest()
+    state = SnapshotStore(directory, keep_every=None, warn=pytest.fail).latest()
     assert state is not None
     assert (state.tensors["x"].tolist(), state.facts) == ([0, 1, 2, 3, 4], {"fact": 1})
 
@@ -134,9 +134,9 @@ MEMORY = f"""
 import sys
 from pathlib import Path
 import torch
-from allmlp.training.snapshots.store import Saves
+from allmlp.training.snapshots.store import SnapshotStore
 
-saves = Saves(Path(sys.argv[1]), keep_every=None, warn=print)
+saves = SnapshotStore(Path(sys.argv[1]), keep_every=None, warn=print)
 saves.write(0, {{"warm": torch.ones(1)}}, {{}})
 saves.wait()
 tensors = {{str(number): torch.ones(25 << 18) for number in range(8)}}
@@ -161,10 +161,10 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 import torch
-from allmlp.training.snapshots.store import Saves
+from allmlp.training.snapshots.store import SnapshotStore
 
 lines = []
-saves = Saves(Path(sys.argv[1]), keep_every=None, warn=lines.append)
+saves = SnapshotStore(Path(sys.argv[1]), keep_every=None, warn=lines.append)
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 for step, limit in enumerate([-1, int(sys.argv[2]), int(sys.argv[2]), -1], start=1):
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
@@ -191,7 +191,7 @@ def test_training_outlives_a_full_disk(directory: Path, limit: int) -> None:
         "of step 1 stays valid. Free some space or make the folder writable."
         for step in (2, 3)
     ]
-    state = Saves(directory, keep_every=None, warn=pytest.fail).latest()
+    state = SnapshotStore(directory, keep_every=None, warn=pytest.fail).latest()
     assert state is not None
     assert state.step == 4
 
@@ -200,7 +200,7 @@ def test_a_file_in_place_of_the_folder_is_named(directory: Path) -> None:
     directory.parent.mkdir()
     directory.write_bytes(b"mine")
     lines: list[str] = []
-    saves = Saves(directory, keep_every=None, warn=lines.append)
+    saves = SnapshotStore(directory, keep_every=None, warn=lines.append)
     write(saves, 1)
     saves.wait()
     (line,) = lines
@@ -213,10 +213,10 @@ READ_ONLY = """
 import os, sys
 from pathlib import Path
 import torch
-from allmlp.training.snapshots.store import Saves
+from allmlp.training.snapshots.store import SnapshotStore
 
 os.chdir(sys.argv[1])
-saves = Saves(Path("resume"), keep_every=None, warn=print)
+saves = SnapshotStore(Path("resume"), keep_every=None, warn=print)
 saves.write(1, {"x": torch.ones(3)}, {})
 saves.wait()
 Path("resume").chmod(0o555)
@@ -247,7 +247,7 @@ def test_whatever_fails_is_told_and_nothing_is_left_of_it(
 ) -> None:
     make_saves(directory, 1)
     lines: list[str] = []
-    saves = Saves(directory, keep_every=None, warn=lines.append)
+    saves = SnapshotStore(directory, keep_every=None, warn=lines.append)
     with monkeypatch.context() as patch:
         failing(patch, operation, error)
         write(saves, 2)
@@ -265,7 +265,7 @@ def test_the_save_that_stays_valid_is_one_that_was_looked_at(directory: Path, mo
     make_saves(directory, 1, 2)
     (directory / "step-000000002" / "state.json").write_bytes(b"")
     lines: list[str] = []
-    saves = Saves(directory, keep_every=None, warn=lines.append)
+    saves = SnapshotStore(directory, keep_every=None, warn=lines.append)
     failing(monkeypatch, "_create", OSError(28, "No space left on device"))
     write(saves, 3)
     saves.wait()
@@ -278,7 +278,7 @@ def test_the_save_that_stays_valid_is_one_that_was_looked_at(directory: Path, mo
 def test_old_saves_that_cannot_be_deleted_are_told_of(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_saves(directory, 1, 2)
     lines: list[str] = []
-    saves = Saves(directory, keep_every=None, warn=lines.append)
+    saves = SnapshotStore(directory, keep_every=None, warn=lines.append)
     with monkeypatch.context() as patch:
         failing(patch, "_unlink", OSError(1, "Operation not permitted"))
         write(saves, 3)
@@ -302,9 +302,9 @@ def test_a_damaged_save_that_cannot_be_set_aside_is_passed_over(
     assert "could not be renamed to damaged-step-000000002 (Read-only file system)" in line
 
 
-@pytest.mark.parametrize("next_call", [Saves.wait, Saves.latest, lambda saves: write(saves, 2)])
+@pytest.mark.parametrize("next_call", [SnapshotStore.wait, SnapshotStore.latest, lambda saves: write(saves, 2)])
 def test_a_bug_while_saving_is_told_at_once_and_raised_at_the_next_call(
-    directory: Path, monkeypatch: pytest.MonkeyPatch, next_call: Callable[[Saves], object]
+    directory: Path, monkeypatch: pytest.MonkeyPatch, next_call: Callable[[SnapshotStore], object]
 ) -> None:
     told = threading.Event()
     lines: list[str] = []
@@ -313,7 +313,7 @@ def test_a_bug_while_saving_is_told_at_once_and_raised_at_the_next_call(
         lines.append(line)
         told.set()
 
-    saves = Saves(directory, keep_every=None, warn=warn)
+    saves = SnapshotStore(directory, keep_every=None, warn=warn)
     with monkeypatch.context() as patch:
         failing(patch, "_create", RuntimeError("a bug"))
         write(saves, 1)
@@ -337,7 +337,7 @@ def test_what_cannot_be_logged_goes_to_standard_error(
         raise error
 
     failing(monkeypatch, "_create", OSError(28, "No space left on device"))
-    saves = Saves(directory, keep_every=None, warn=warn)
+    saves = SnapshotStore(directory, keep_every=None, warn=warn)
     write(saves, 1)
     saves.wait()
     assert "step 1 could not be saved (No space left on device)" in capsys.readouterr().err
@@ -345,11 +345,11 @@ def test_what_cannot_be_logged_goes_to_standard_error(
 
 def test_keep_every_zeroth_is_a_bug(directory: Path) -> None:
     with pytest.raises(ValueError, match="keep_every is 0"):
-        Saves(directory, keep_every=0, warn=pytest.fail)
+        SnapshotStore(directory, keep_every=0, warn=pytest.fail)
 
 
 def test_tensors_are_let_go_once_they_are_written(directory: Path) -> None:
-    saves = Saves(directory, keep_every=None, warn=pytest.fail)
+    saves = SnapshotStore(directory, keep_every=None, warn=pytest.fail)
     tensor = torch.zeros(3)
     watched = weakref.ref(tensor)
     saves.write(1, {"x": tensor}, {})

@@ -13,7 +13,7 @@ from tests.training.same_run import assert_same_run
 from tests.training.small_runs import TINY, write_photos
 
 from allmlp import load_checkpoint, train
-from allmlp.data import evaluation_batches, fitted_photos, open_dataset
+from allmlp.data import evaluation_batches, open_dataset, resized_images
 from allmlp.inference import eager_forward
 from allmlp.metrics import evaluate, fit_temperature
 
@@ -36,7 +36,7 @@ def outputs(run: Path, photos: Path, split: str) -> tuple[torch.Tensor, torch.Te
     checkpoint, data = load_checkpoint(run), open_dataset(photos).splits[split]
     batches = list(
         evaluation_batches(
-            fitted_photos(data, checkpoint.preprocessing), data.labels, checkpoint.preprocessing, num_classes=3
+            resized_images(data, checkpoint.preprocessing), data.labels, checkpoint.preprocessing, num_classes=3
         )
     )
     forward = eager_forward(checkpoint, device="cpu")
@@ -133,7 +133,7 @@ def test_too_few_photos_fit_no_temperature(tmp_path: Path) -> None:
     metrics = result.evaluations["validation"]
     assert (metrics.temperature, metrics.loss) == (1.0, metrics.loss_as_trained)
     batches = evaluation_batches(
-        fitted_photos(open_dataset(data).splits["validation"], load_checkpoint(result.directory).preprocessing),
+        resized_images(open_dataset(data).splits["validation"], load_checkpoint(result.directory).preprocessing),
         open_dataset(data).splits["validation"].labels,
         load_checkpoint(result.directory).preprocessing,
         num_classes=3,

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 from tests.training.small_runs import CLASSES, TINY, write_photos
 
 from allmlp import load_checkpoint, train
-from allmlp.data import Augmentation, evaluation_batches, fitted_photos, open_dataset
+from allmlp.data import Augmentation, evaluation_batches, open_dataset, resized_images
 from allmlp.errors import ConfigError, DataError, DivergedError
 from allmlp.inference import eager_forward
 from allmlp.metrics import evaluate
@@ -89,7 +89,7 @@ def test_a_run_folder_holds_all_that_one_needs_later(run):
 def test_a_tenth_of_each_class_is_held_out_and_test_is_left_alone(run):
     split = json.loads((run.directory / "split.json").read_text())
     assert {name: len(photos) for name, photos in split.items()} == {"train": 39, "validation": 3, "test": 42}
-    assert {identity.split("/")[0] for identity in split["validation"]} == set(CLASSES)
+    assert {sample_id.split("/")[0] for sample_id in split["validation"]} == set(CLASSES)
     assert not set(split["train"]) & set(split["validation"])
 
 
@@ -97,7 +97,7 @@ def test_metrics_are_those_of_the_best_checkpoint(run, folder):
     checkpoint = load_checkpoint(run.directory)
     split = open_dataset(folder).splits["test"]
     batches = evaluation_batches(
-        fitted_photos(split, checkpoint.preprocessing), split.labels, checkpoint.preprocessing, num_classes=3
+        resized_images(split, checkpoint.preprocessing), split.labels, checkpoint.preprocessing, num_classes=3
     )
     metrics = evaluate(eager_forward(checkpoint), batches, checkpoint.class_names)
     written = json.loads((run.directory / "metrics.json").read_text())["evaluations"]["test"]

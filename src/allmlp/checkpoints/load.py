@@ -17,7 +17,7 @@ from allmlp.checkpoints.formats.timm_config import TimmDescription, read_timm_co
 from allmlp.checkpoints.naming.infer_config import State, UnknownGridError, read_state
 from allmlp.checkpoints.sources.catalog import CATALOG, PublishedModel, fitting
 from allmlp.checkpoints.sources.published import forget_published
-from allmlp.checkpoints.sources.resolve import Place, find_place, is_bare_file
+from allmlp.checkpoints.sources.resolve import ResolvedSource, is_bare_file, resolve_source
 from allmlp.checkpoints.validation import check_finite
 from allmlp.data import Preprocessing, label_names
 from allmlp.errors import CheckpointError, ConfigError
@@ -60,7 +60,7 @@ def load_checkpoint(
         is_text = isinstance(class_names, str)
         if is_text or not all(isinstance(name, str) for name in class_names):
             raise ConfigError(f"class_names is {str(class_names)[:100]!r}; expected a list of names, one a class.")
-    place = find_place(source)
+    place = resolve_source(source)
     checkpoint = _read(place, image_size, gelu)
     if gelu is not None:
         checkpoint = dataclasses.replace(checkpoint, config=dataclasses.replace(checkpoint.config, gelu=gelu))
@@ -119,7 +119,7 @@ def _has_tokens_of(config: MixerConfig, sides: tuple[int, int]) -> bool:
     return is_possible and math.prod(sides) == math.prod(config.image_size)
 
 
-def _read(place: Place, image_size: ImageSize | None, gelu: Gelu | None) -> Checkpoint:
+def _read(place: ResolvedSource, image_size: ImageSize | None, gelu: Gelu | None) -> Checkpoint:
     if place.published is not None and place.published.warning:
         warnings.warn(place.published.warning, UserWarning, stacklevel=3)
     if place.kind == "allmlp":
@@ -132,7 +132,9 @@ def _read(place: Place, image_size: ImageSize | None, gelu: Gelu | None) -> Chec
     return _timm(place, image_size, gelu) if place.kind == "timm" else _bare(place, image_size, gelu)
 
 
-def _published(place: Place, published: PublishedModel, image_size: ImageSize | None, gelu: Gelu | None) -> Checkpoint:
+def _published(
+    place: ResolvedSource, published: PublishedModel, image_size: ImageSize | None, gelu: Gelu | None
+) -> Checkpoint:
     wanted = dataclasses.replace(published.config, gelu=gelu or published.config.gelu)
     _check_size(wanted, image_size, where=place.weights)
     try:
@@ -146,7 +148,7 @@ def _published(place: Place, published: PublishedModel, image_size: ImageSize | 
     return _checkpoint(state, published.preprocessing, names, place.evidence)
 
 
-def _timm(place: Place, image_size: ImageSize | None, gelu: Gelu | None) -> Checkpoint:
+def _timm(place: ResolvedSource, image_size: ImageSize | None, gelu: Gelu | None) -> Checkpoint:
     path = place.folder / CONFIG_FILE
     described = read_timm_config(path)
     architecture = None if described.architecture is None else ARCHITECTURES.get(described.architecture)
@@ -175,7 +177,7 @@ def _kind(config: MixerConfig) -> tuple[int, int, int]:
     return config.patch_size, config.num_blocks, config.hidden_dim
 
 
-def _bare(place: Place, image_size: ImageSize | None, gelu: Gelu | None) -> Checkpoint:
+def _bare(place: ResolvedSource, image_size: ImageSize | None, gelu: Gelu | None) -> Checkpoint:
     state = read_state(open_weights(place.weights), image_size=image_size, gelu=gelu)
     return _checkpoint(state, _assumed(state.config), _numbers(state.config), _unknown(place, state.config, state.form))
 
@@ -232,7 +234,7 @@ def _names_by_tag(described: TimmDescription, config: MixerConfig) -> tuple[str,
     return label_names(published.labels)
 
 
-def _unknown(place: Place, config: MixerConfig, form: str) -> str:
+def _unknown(place: ResolvedSource, config: MixerConfig, form: str) -> str:
     fits = fitting(config)
     said = f"fits {', '.join(fits)}" if fits else "fits no published Mixer"
     return f"{place.evidence} ({form}): unknown origin; {said}"

@@ -24,21 +24,28 @@ from allmlp.data.loading.training_images import (
     TrainingOrder,
     TrainingPhotos,
     evaluation_batches,
-    fitted_photos,
+    resized_images,
     split_batches,
 )
-from allmlp.data.open_dataset import DATASETS, NamedDataset, is_here, lasting_source, named_folder, open_dataset
+from allmlp.data.open_dataset import DATASETS, PublicDataset, is_downloaded, lasting_source, named_folder, open_dataset
 from allmlp.data.preprocessing import Preprocessing
 from allmlp.data.public.download import download_dataset
 from allmlp.data.public.imagenet_classes import label_names, synsets_of
-from allmlp.data.sampling.stateless_random import sample_keys, uniforms
+from allmlp.data.sampling.stateless_random import sample_keys, uniform
 from allmlp.data.sources.file_reader import FileReader
 
 if TYPE_CHECKING:
-    from allmlp.data.augmentation.warp import erase_images, mix_images, mix_labels, on_pixels, recolor, resample
+    from allmlp.data.augmentation.warp import (
+        apply_on_uint8,
+        color_jitter,
+        erase_images,
+        mix_images,
+        mix_labels,
+        resample,
+    )
 from allmlp.data.sources.folder import list_folder
-from allmlp.io.display import listed, printable
-from allmlp.io.ordered_map import one_ahead
+from allmlp.io.display import escape, summarise
+from allmlp.io.ordered_map import prefetch
 
 __all__ = [
     "DATASETS",
@@ -55,13 +62,15 @@ __all__ = [
     "FileReader",
     "ImageDataset",
     "Mix",
-    "NamedDataset",
     "Preprocessing",
+    "PublicDataset",
     "RawBatch",
     "Split",
     "TrainingOrder",
     "TrainingPhotos",
+    "apply_on_uint8",
     "check_photos",
+    "color_jitter",
     "decode",
     "distort",
     "download_dataset",
@@ -71,34 +80,32 @@ __all__ = [
     "draw_erasures",
     "draw_mix",
     "erase_images",
+    "escape",
     "evaluation_batches",
-    "fitted_photos",
     "hold_out",
-    "is_here",
+    "is_downloaded",
     "label_names",
     "lasting_source",
     "list_folder",
-    "listed",
     "mix_images",
     "mix_labels",
     "named_folder",
-    "on_pixels",
-    "one_ahead",
     "open_dataset",
-    "printable",
+    "prefetch",
     "read_label_sets",
-    "recolor",
     "resample",
+    "resized_images",
     "sample_keys",
     "split_batches",
     "split_named",
+    "summarise",
     "synsets_of",
-    "uniforms",
+    "uniform",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("erase_images", "mix_images", "mix_labels", "on_pixels", "recolor", "resample"):
+    if name in ("erase_images", "mix_images", "mix_labels", "apply_on_uint8", "color_jitter", "resample"):
         from allmlp.data.augmentation import warp
 
         return getattr(warp, name)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.errors import ConfigError, DataError
-from allmlp.io.display import listed
+from allmlp.io.display import summarise
 
 __all__ = ["ImageDataset", "Reader", "Split", "SplitName", "hold_out", "split_named"]
 
@@ -51,18 +51,18 @@ class Reader(Protocol):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Split:
-    """Photos and their labels, sorted by identity; picklable.
+    """Photos and their labels, sorted by sample ID; picklable.
 
-    `identities` are unique within the split: "<class>/<path below the class>" whatever the kind of source.
+    `sample_ids` are unique within the split: "<class>/<path below the class>" whatever the kind of source.
     `labels` is int64 (n,), indices into the data set's `class_names`, read-only.
     """
 
-    identities: tuple[str, ...]
+    sample_ids: tuple[str, ...]
     labels: NDArray[np.int64]
     reader: Reader
 
     def __len__(self) -> int:
-        return len(self.identities)
+        return len(self.sample_ids)
 
     def read(self, index: int) -> bytes:
         """Return the encoded bytes of photo `index`. Raises DataError naming it when they are gone or damaged."""
@@ -75,8 +75,8 @@ class Split:
     def subset(self, indices: Sequence[int] | NDArray[np.int64]) -> "Split":
         """Return the photos at `indices`, in that order."""
         chosen = np.asarray(indices, dtype=np.int64)
-        identities = tuple(self.identities[index] for index in chosen)
-        return Split(identities, _frozen(self.labels[chosen]), self.reader.subset(chosen))
+        sample_ids = tuple(self.sample_ids[index] for index in chosen)
+        return Split(sample_ids, _frozen(self.labels[chosen]), self.reader.subset(chosen))
 
     def storage_order(self) -> NDArray[np.int64]:
         """Return all indices in the order of the files on disk: the fast order for reading everything once."""
@@ -105,7 +105,7 @@ def hold_out(dataset: ImageDataset, *, fraction: float, seed: int) -> ImageDatas
     """Return `dataset` with a "validation" split: its own, or else a seeded, stratified part of "train".
 
     Of each class of n photos, round(fraction * n) are held out, at least 1 and at most n - 1; the only photo of a class
-    stays in train, and a note says so. Which ones is decided by a hash of the seed and each identity: neither the order
+    stays in train, and a note says so. Which ones is decided by a hash of the seed and each sample ID: neither the order
     of files nor the kind of source matters, and photos added later leave the others' ranks as they are.
 
     Raises:
@@ -119,7 +119,7 @@ def hold_out(dataset: ImageDataset, *, fraction: float, seed: int) -> ImageDatas
     if "train" not in dataset.splits:
         raise DataError(
             f"{dataset.source}: there is no train split to hold validation photos out of (found: "
-            f"{listed(dataset.splits)}). Name the training photos' folder, file or split `train`."
+            f"{summarise(dataset.splits)}). Name the training photos' folder, file or split `train`."
         )
     train = dataset.splits["train"]
     held_out, single = _choose(train, num_classes=len(dataset.class_names), fraction=fraction, seed=seed)
@@ -130,7 +130,7 @@ def hold_out(dataset: ImageDataset, *, fraction: float, seed: int) -> ImageDatas
         )
     notes = [f"{held_out.sum():,} of {len(train):,} train photos held out for validation (seed {seed})"]
     if single:
-        names = listed(dataset.class_names[label] for label in single)
+        names = summarise(dataset.class_names[label] for label in single)
         notes.append(f"none held out of classes with a single photo: {names}")
     splits = {
         "train": train.subset(np.flatnonzero(~held_out)),
@@ -149,14 +149,14 @@ def _choose(train: Split, *, num_classes: int, fraction: float, seed: int) -> tu
             single.append(label)
         if len(members) < 2:
             continue
-        ranked = sorted(members, key=lambda index: (_draw(seed, train.identities[index]), train.identities[index]))
+        ranked = sorted(members, key=lambda index: (_draw(seed, train.sample_ids[index]), train.sample_ids[index]))
         count = min(max(1, round(fraction * len(members))), len(members) - 1)
         held_out[ranked[:count]] = True
     return held_out, single
 
 
-def _draw(seed: int, identity: str) -> bytes:
-    return hashlib.sha256(f"{seed}\0{identity}".encode()).digest()
+def _draw(seed: int, sample_id: str) -> bytes:
+    return hashlib.sha256(f"{seed}\0{sample_id}".encode()).digest()
 
 
 def _frozen(labels: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from allmlp.data.public.imagenet_classes import label_names, synsets
 from allmlp.errors import DataError
-from allmlp.io.display import bullets, listed, printable
+from allmlp.io.display import bullets, escape, summarise
 
 __all__ = ["read_label_sets"]
 
@@ -24,14 +24,14 @@ LabelSets = tuple[tuple[int, ...], ...]
 
 
 def read_label_sets(
-    path: str | Path, identities: Sequence[str], class_numbers: Mapping[str, int], *, num_classes: int
+    path: str | Path, sample_ids: Sequence[str], class_numbers: Mapping[str, int], *, num_classes: int
 ) -> LabelSets:
-    """Return the classes of each photo, by number, in the order of `identities`.
+    """Return the classes of each photo, by number, in the order of `sample_ids`.
 
     Args:
-        path: a JSON file: ImageNet's ReaL list, or an object {photo: [class, ...]}, where a photo is an identity, such as
+        path: a JSON file: ImageNet's ReaL list, or an object {photo: [class, ...]}, where a photo is a sample ID, such as
             "dress/x.jpg", or a file's name that only one photo has, and a class is a name or a number.
-        identities: of the photos.
+        sample_ids: of the photos.
         class_numbers: the classes' names, and any other names for them.
         num_classes: K; numbers are 0 to K - 1, in an object those of the checkpoint, in ImageNet's list ImageNet's.
 
@@ -44,29 +44,27 @@ def read_label_sets(
     numbers: Sequence[int] = range(num_classes)
     if isinstance(values, list):
         numbers = _imagenet_numbers(class_numbers, num_classes, where=path)
-        entries = _of_imagenet(values, identities)
+        entries = _of_imagenet(values, sample_ids)
     else:
-        entries = _of_names(values, identities)
+        entries = _of_names(values, sample_ids)
     sets = []
-    for identity, (entry, problem) in zip(identities, entries, strict=True):
+    for sample_id, (entry, problem) in zip(sample_ids, entries, strict=True):
         found, bad = ((), problem) if problem else _classes(entry, class_numbers, numbers)
         sets.append(found)
         if bad:
-            problems.setdefault(bad, []).append(identity)
+            problems.setdefault(bad, []).append(sample_id)
     if problems:
         number = sum(map(len, problems.values()))
-        lines = [f"{listed(names, limit=3)}: {problem}" for problem, names in problems.items()]
-        known = f"0 to {num_classes - 1:,}" + (f", or {listed(class_numbers)}" if class_numbers else "")
+        lines = [f"{summarise(names, limit=3)}: {problem}" for problem, names in problems.items()]
+        known = f"0 to {num_classes - 1:,}" + (f", or {summarise(class_numbers)}" if class_numbers else "")
         known = "" if isinstance(values, list) else f" The classes are {known}."
         raise DataError(
-            f"{printable(path)}: {number:,} {'entry' if number == 1 else 'entries'} of label sets cannot be used:\n"
+            f"{escape(path)}: {number:,} {'entry' if number == 1 else 'entries'} of label sets cannot be used:\n"
             f'{bullets(lines)}\nExpected an object such as {{"dress/x.jpg": ["dress", "skirt"], ...}} with an entry for every '
             f"photo, an empty one for a photo that does not count, or ImageNet's ReaL list.{known}"
         )
     if not any(sets):
-        raise DataError(
-            f"{printable(path)}: all {len(sets):,} sets of these photos are empty, so that no photo counts."
-        )
+        raise DataError(f"{escape(path)}: all {len(sets):,} sets of these photos are empty, so that no photo counts.")
     return tuple(sets)
 
 
@@ -80,14 +78,12 @@ def _read(path: Path) -> tuple[Any, list[str]]:
 
     try:
         if not path.is_file():  # a pipe would hang whoever opens it
-            raise DataError(f"{printable(path)}: there is no such file of label sets, or it is no regular one.")
+            raise DataError(f"{escape(path)}: there is no such file of label sets, or it is no regular one.")
         values = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=keep)
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{printable(path)}: could not be read as JSON: {error}.") from error
+        raise DataError(f"{escape(path)}: could not be read as JSON: {error}.") from error
     if not isinstance(values, list | dict):
-        raise DataError(
-            f"{printable(path)}: holds a {type(values).__name__}; expected an object or a list of label sets."
-        )
+        raise DataError(f"{escape(path)}: holds a {type(values).__name__}; expected an object or a list of label sets.")
     return values, repeated
 
 
@@ -97,23 +93,23 @@ _Entry = tuple[Any, str]
 
 def _imagenet_numbers(class_numbers: Mapping[str, int], num_classes: int, *, where: str | Path) -> list[int]:
     """Return the checkpoint's number of each of ImageNet's classes, which it may have in another order."""
-    start = f"{printable(where)}: a list is ImageNet's, by the numbers of its 1,000 classes; this checkpoint"
+    start = f"{escape(where)}: a list is ImageNet's, by the numbers of its 1,000 classes; this checkpoint"
     if num_classes != _NUM_IMAGENET_CLASSES:
         raise DataError(f"{start} has {num_classes:,}. For other classes give an object of names.")
     names = list(zip(synsets("imagenet-1k"), label_names("imagenet-1k"), strict=True))
     missing = [name for synset, name in names if not class_numbers.keys() & {synset, name}]
     if missing:
         raise DataError(
-            f"{start} does not know {len(missing):,} of them by name or synset: {listed(missing)}. For other classes, or "
+            f"{start} does not know {len(missing):,} of them by name or synset: {summarise(missing)}. For other classes, or "
             "for weights without the names of theirs, give an object."
         )
     return [class_numbers[synset if synset in class_numbers else name] for synset, name in names]
 
 
-def _of_imagenet(values: list[Any], identities: Sequence[str]) -> list[_Entry]:
+def _of_imagenet(values: list[Any], sample_ids: Sequence[str]) -> list[_Entry]:
     entries: list[_Entry] = []
-    for identity in identities:
-        match = _IMAGENET_NAME.fullmatch(identity.rpartition("/")[2])
+    for sample_id in sample_ids:
+        match = _IMAGENET_NAME.fullmatch(sample_id.rpartition("/")[2])
         number = int(match[1]) if match else 0
         if match is None:
             entries.append(([], "not named like ILSVRC2012_val_00000001.JPEG, so its place in the list is unknown"))
@@ -124,17 +120,17 @@ def _of_imagenet(values: list[Any], identities: Sequence[str]) -> list[_Entry]:
     return entries
 
 
-def _of_names(values: Mapping[str, Any], identities: Sequence[str]) -> list[_Entry]:
-    counts = Counter(identity.rpartition("/")[2] for identity in identities)
+def _of_names(values: Mapping[str, Any], sample_ids: Sequence[str]) -> list[_Entry]:
+    counts = Counter(sample_id.rpartition("/")[2] for sample_id in sample_ids)
     entries: list[_Entry] = []
-    for identity in identities:
-        name = identity.rpartition("/")[2]
-        if identity in values:
-            entries.append((values[identity], ""))
+    for sample_id in sample_ids:
+        name = sample_id.rpartition("/")[2]
+        if sample_id in values:
+            entries.append((values[sample_id], ""))
         elif name not in values:
             entries.append(([], "no entry"))
         elif counts[name] > 1:
-            entries.append(([], f"{counts[name]} photos are called {printable(name)}; name it by its class, too"))
+            entries.append(([], f"{counts[name]} photos are called {escape(name)}; name it by its class, too"))
         else:
             entries.append((values[name], ""))
     return entries
@@ -157,5 +153,5 @@ def _classes(entry: Any, class_numbers: Mapping[str, int], by_number: Sequence[i
 
 
 def _shown(value: Any) -> str:
-    text = ascii(value) if not isinstance(value, str) else repr(printable(value))
+    text = ascii(value) if not isinstance(value, str) else repr(escape(value))
     return text if len(text) <= 60 else text[:57] + "..."

@@ -16,16 +16,16 @@ from allmlp.data.sources.folder_layout import LAYOUTS, is_hidden, is_photo_name
 from allmlp.data.sources.parquet import open_parquet
 from allmlp.data.sources.zip_folder import open_zip
 from allmlp.errors import DataError, did_you_mean
-from allmlp.io.display import printable
+from allmlp.io.display import escape
 from allmlp.io.download_folder import downloads_directory
 
 __all__ = [
     "DATASETS",
     "ImageDataset",
-    "NamedDataset",
+    "PublicDataset",
     "Split",
     "hold_out",
-    "is_here",
+    "is_downloaded",
     "lasting_source",
     "named_folder",
     "open_dataset",
@@ -33,7 +33,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class NamedDataset:
+class PublicDataset:
     """A data set that is known by name.
 
     Attributes:
@@ -64,13 +64,13 @@ def _clothing(source: str, folder: Path) -> ImageDataset:
 # Of a member, of the end of an empty zip, of one part of several. "PK" alone may be the first column of a table.
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 
-DATASETS: Mapping[str, NamedDataset] = {
-    "clothing": NamedDataset(
+DATASETS: Mapping[str, PublicDataset] = {
+    "clothing": PublicDataset(
         summary="clothing of 10 kinds, 64 × 64 pixels: train 1,000, test 372; comes with allmlp",
         terms="CC0; see samples/clothing/README.md in the package",
         open=_clothing,
     ),
-    "cifar10": NamedDataset(
+    "cifar10": PublicDataset(
         summary="10 kinds of animals and vehicles, 32 × 32 pixels: train 50,000, test 10,000",
         terms="its page states no licence; it asks to cite Krizhevsky 2009 (www.cs.toronto.edu/~kriz/cifar.html)",
         folder="cifar-10-batches-py",
@@ -79,7 +79,7 @@ DATASETS: Mapping[str, NamedDataset] = {
         downloads="CIFAR10",
         size="170 MB",
     ),
-    "cifar100": NamedDataset(
+    "cifar100": PublicDataset(
         summary="100 kinds of things, 32 × 32 pixels: train 50,000, test 10,000",
         terms="its page states no licence; it asks to cite Krizhevsky 2009 (www.cs.toronto.edu/~kriz/cifar.html)",
         folder="cifar-100-python",
@@ -88,7 +88,7 @@ DATASETS: Mapping[str, NamedDataset] = {
         downloads="CIFAR100",
         size="170 MB",
     ),
-    "flowers102": NamedDataset(
+    "flowers102": PublicDataset(
         summary="Oxford Flowers, 102 kinds: train 1,020, validation 1,020, test 6,149",
         terms="its page states no licence; the photos are their owners' (www.robots.ox.ac.uk/~vgg/data/flowers/102)",
         folder="flowers-102",
@@ -97,7 +97,7 @@ DATASETS: Mapping[str, NamedDataset] = {
         downloads="Flowers102",
         size="350 MB",
     ),
-    "pets": NamedDataset(
+    "pets": PublicDataset(
         summary="Oxford-IIIT Pets, 37 breeds of cats and dogs: train 3,680, test 3,669",
         terms="CC BY-SA 4.0 by its page; the photos are their owners' (www.robots.ox.ac.uk/~vgg/data/pets)",
         folder="oxford-iiit-pet",
@@ -106,7 +106,7 @@ DATASETS: Mapping[str, NamedDataset] = {
         downloads="OxfordIIITPet",
         size="810 MB",
     ),
-    "imagenet": NamedDataset(
+    "imagenet": PublicDataset(
         summary="ImageNet-1k (ILSVRC 2012): train 1,281,167, test 50,000 (its validation photos)",
         terms="non-commercial research and education, after agreeing to the terms on image-net.org",
         folder="imagenet",
@@ -142,7 +142,7 @@ def open_dataset(source: str | Path) -> ImageDataset:
     try:
         is_there, is_folder = path.exists(), path.is_dir()
     except OSError as error:  # a name too long, a folder that may not be entered
-        raise DataError(f"{printable(path)}: cannot be read ({error.strerror or error}).") from error
+        raise DataError(f"{escape(path)}: cannot be read ({error.strerror or error}).") from error
     if not is_there:
         raise DataError(_not_found(path))
     if is_folder:
@@ -150,7 +150,7 @@ def open_dataset(source: str | Path) -> ImageDataset:
         dataset = open_parquet(str(path), files) if files else open_folder(path)
         return dataclasses.replace(dataset, source=_unlike_a_name(path), folder=path)
     if not path.is_file():
-        raise DataError(f"{printable(path)}: this is neither a file nor a folder.\n{LAYOUTS}")
+        raise DataError(f"{escape(path)}: this is neither a file nor a folder.\n{LAYOUTS}")
     return dataclasses.replace(_open_file(path), source=_unlike_a_name(path))
 
 
@@ -180,16 +180,16 @@ def named_folder(source: str) -> Path:
     if colon and (not folder or not named.folder):
         what = f"{name} comes with allmlp and has no folder" if folder else "no folder stands behind the colon"
         raise DataError(
-            f"{printable(source)}: {what}. Expected {name}{' or ' + name + ':FOLDER' if named.folder else ''}."
+            f"{escape(source)}: {what}. Expected {name}{' or ' + name + ':FOLDER' if named.folder else ''}."
         )
     if not named.folder:
         return Path(str(resources.files("allmlp.data"))) / "samples" / name
     above = Path(folder or os.environ.get("ALLMLP_DATA") or downloads_directory() / "datasets")
-    given = printable(source) if folder else f"{name} (ALLMLP_DATA={printable(above)})"
+    given = escape(source) if folder else f"{name} (ALLMLP_DATA={escape(above)})"
     try:
         root = above.expanduser().absolute()
         if root.exists() and not root.is_dir():
-            raise DataError(f"{given}: {printable(root)} is a file; expected the folder that holds {named.folder}.")
+            raise DataError(f"{given}: {escape(root)} is a file; expected the folder that holds {named.folder}.")
         is_itself = _has(root, named.marker) and not _has(root, named.folder)
     except (OSError, RuntimeError) as error:  # a name too long, a folder that may not be entered, no such user behind ~
         reason = getattr(error, "strerror", None) or error
@@ -197,7 +197,7 @@ def named_folder(source: str) -> Path:
     return root if is_itself else root / named.folder
 
 
-def is_here(source: str) -> bool:
+def is_downloaded(source: str) -> bool:
     """Whether a named data set, "name" or "name:FOLDER", has been put where it belongs.
 
     Raises:
@@ -225,18 +225,18 @@ def _open_named(source: str) -> ImageDataset:
     return dataclasses.replace(named.open(f"{name}:{place}", place), folder=place)
 
 
-def _not_here(source: str, name: str, named: NamedDataset, place: Path) -> str:
-    lines = [f"{printable(source)}: it is not on this machine: there is no {printable(place)}."]
+def _not_here(source: str, name: str, named: PublicDataset, place: Path) -> str:
+    lines = [f"{escape(source)}: it is not on this machine: there is no {escape(place)}."]
     if named.downloads is None:
-        lines.append(named.by_hand.format(folder=printable(place)) + ".")
+        lines.append(named.by_hand.format(folder=escape(place)) + ".")
     else:
-        lines.append(f"To download it ({named.size}): allmlp data {printable(source)} --download")
+        lines.append(f"To download it ({named.size}): allmlp data {escape(source)} --download")
     lines.append(f"Terms: {named.terms}.")
     lines.append(
         f"If you have it elsewhere: {name}:FOLDER, or set ALLMLP_DATA to the folder that holds {named.folder}."
     )
     if Path(source).exists():
-        lines.append(f"The folder of that name here is .{os.sep}{printable(source)}")
+        lines.append(f"The folder of that name here is .{os.sep}{escape(source)}")
     return "\n".join(lines)
 
 
@@ -245,7 +245,7 @@ def _open_file(path: Path) -> ImageDataset:
         with path.open("rb") as file:
             start = file.read(4)
     except OSError as error:
-        raise DataError(f"{printable(path)}: cannot be read ({error.strerror or error}).") from error
+        raise DataError(f"{escape(path)}: cannot be read ({error.strerror or error}).") from error
     suffix = path.suffix.lower()
     if start == b"PAR1" or suffix == ".parquet":
         return open_parquet(str(path), [path])
@@ -254,7 +254,7 @@ def _open_file(path: Path) -> ImageDataset:
     if suffix == ".csv":
         return open_table(path)
     what = "a single photo" if is_photo_name(path.name) else "no kind of data set that is known"
-    raise DataError(f"{printable(path)}: this is {what}.\n{LAYOUTS}")
+    raise DataError(f"{escape(path)}: this is {what}.\n{LAYOUTS}")
 
 
 def _parquet_files(folder: Path) -> list[Path]:
@@ -266,7 +266,7 @@ def _parquet_files(folder: Path) -> list[Path]:
         if not files and len(inner) == 1:
             files = [entry for entry in sorted(inner[0].glob("*.parquet")) if not is_hidden(entry.name)]
     except OSError as error:
-        raise DataError(f"{printable(folder)}: this folder cannot be read ({error.strerror or error}).") from error
+        raise DataError(f"{escape(folder)}: this folder cannot be read ({error.strerror or error}).") from error
     return files
 
 
@@ -278,6 +278,4 @@ def _not_found(path: Path) -> str:
     with contextlib.suppress(OSError):
         known += [entry.name for entry in parent.iterdir()]
     near = did_you_mean(path.name, known)
-    return (
-        f"{printable(path)}: there is no such file or folder.{printable(near)} Named data sets: {', '.join(DATASETS)}."
-    )
+    return f"{escape(path)}: there is no such file or folder.{escape(near)} Named data sets: {', '.join(DATASETS)}."

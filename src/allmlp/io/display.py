@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-__all__ = ["bullets", "listed", "printable"]
+__all__ = ["bullets", "escape", "summarise"]
 
 
-def printable(name: object) -> str:
+def escape(name: object) -> str:
     """Return `name` on one honest line: control, bidirectional and undecodable characters are escaped."""
     text = str(name)
     if text.isprintable():
@@ -13,9 +13,9 @@ def printable(name: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def listed(names: Iterable[object], *, limit: int = 10) -> str:
+def summarise(names: Iterable[object], *, limit: int = 10) -> str:
     """Return "a, b, c and 4 more" with at most `limit` names."""
-    shown = [printable(name) for name in names]
+    shown = [escape(name) for name in names]
     if len(shown) <= limit:
         return ", ".join(shown)
     return ", ".join(shown[:limit]) + f" and {len(shown) - limit:,} more"

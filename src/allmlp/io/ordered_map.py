@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-__all__ = ["in_order", "one_ahead"]
+__all__ = ["ordered_map", "prefetch"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 _AHEAD = 32
 
 
-def in_order(function: Callable[[Item], Result], items: Iterable[Item], num_workers: int) -> Iterator[Result]:
+def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], num_workers: int) -> Iterator[Result]:
     """Map in `num_workers` threads (0: in the calling one), results in order, a bounded number of items ahead."""
     if num_workers == 0:
         yield from map(function, items)
@@ -33,7 +33,7 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], num_work
                 future.cancel()
 
 
-def one_ahead(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
+def prefetch(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
     """Yield `items`, of which a thread makes the next one while the caller works on the last.
 
     What making one raises is raised here. Closed early, it waits for the one in the making and closes `items`. Whoever stops

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from allmlp.data import listed, printable, sample_keys, uniforms
+from allmlp.data import escape, sample_keys, summarise, uniform
 from allmlp.errors import ConfigError, DataError
 from allmlp.metrics.ridge import decompose
 
@@ -74,7 +74,7 @@ class FewShot:
 
 
 def draw_examples(
-    identities: Sequence[str],
+    sample_ids: Sequence[str],
     labels: NDArray[np.int64],
     class_names: Sequence[str],
     *,
@@ -84,19 +84,19 @@ def draw_examples(
 ) -> NDArray[np.int64]:
     """Return the indices of `shots` examples of every class that has any, (classes, shots).
 
-    Which ones is a function of (seed, draw, identity): neither the order nor the other photos matter, and of a larger
+    Which ones is a function of (seed, draw, sample ID): neither the order nor the other photos matter, and of a larger
     number the first columns are those of a smaller one.
 
     Raises:
         DataError: classes with fewer examples, all of them.
     """
-    keys = sample_keys(identities)
-    draws = uniforms(seed, draw, keys, 1)[:, 0]
+    keys = sample_keys(sample_ids)
+    draws = uniform(seed, draw, keys, 1)[:, 0]
     order = np.lexsort((keys, draws, labels))  # class by class, at random within
     present, starts, counts = np.unique(labels[order], return_index=True, return_counts=True)
     if not len(present) or counts.min() < shots:
         few = [
-            f"{printable(class_names[label])} ({count})"
+            f"{escape(class_names[label])} ({count})"
             for label, count in zip(present, counts, strict=True)
             if count < shots
         ]
@@ -110,7 +110,7 @@ def draw_examples(
 def few_shot(
     features: NDArray[Any],
     labels: NDArray[np.int64],
-    identities: Sequence[str],
+    sample_ids: Sequence[str],
     scored_features: NDArray[Any],
     scored_labels: NDArray[np.int64],
     class_names: Sequence[str],
@@ -124,20 +124,20 @@ def few_shot(
     Args:
         features: (n, d) of the photos that examples are drawn from, of any float type; computed in float64.
         labels: (n,), indices into `class_names`.
-        identities: n names by which the draws know the photos.
+        sample_ids: n names by which the draws know the photos.
         scored_features: (m, d) of the photos to score; they choose nothing.
         scored_labels: (m,).
 
     Raises:
         ConfigError: a number of shots or draws under 1.
         DataError: classes with fewer examples than asked for; features that are not finite, or not as many as labels and
-            identities; labels that are no index of a class; nothing to score.
+            sample IDs; labels that are no index of a class; nothing to score.
     """
     if not shots or min(shots) < 1 or num_draws < 1:
         raise ConfigError(f"shots are {tuple(shots)} in {num_draws} draws; expected numbers of at least 1.")
-    _check(features, labels, identities, scored_features, scored_labels, class_names)
+    _check(features, labels, sample_ids, scored_features, scored_labels, class_names)
     drawn = [
-        draw_examples(identities, labels, class_names, shots=max(shots), seed=seed, draw=draw)
+        draw_examples(sample_ids, labels, class_names, shots=max(shots), seed=seed, draw=draw)
         for draw in range(num_draws)
     ]
     results = []
@@ -155,7 +155,7 @@ def few_shot(
 def _check(
     features: NDArray[Any],
     labels: NDArray[np.int64],
-    identities: Sequence[str],
+    sample_ids: Sequence[str],
     scored_features: NDArray[Any],
     scored_labels: NDArray[np.int64],
     class_names: Sequence[str],
@@ -173,15 +173,15 @@ def _check(
         bad = np.unique(numbers[(numbers < 0) | (numbers >= len(class_names))])
         if len(bad):
             raise DataError(
-                f"The labels of the {what} hold {listed(bad.tolist())}; expected 0 to {len(class_names) - 1}, indices into the "
-                "class names."
+                f"The labels of the {what} hold {summarise(bad.tolist())}; expected 0 to {len(class_names) - 1}, indices "
+                "into the class names."
             )
         num_bad = int((~np.isfinite(values).all(axis=1)).sum())
         if num_bad:
             raise DataError(f"The features of {num_bad:,} of {len(values):,} {what} are NaN or infinite.")
-    if not len(set(identities)) == len(identities) == len(features):
+    if not len(set(sample_ids)) == len(sample_ids) == len(features):
         raise DataError(
-            f"{len(features):,} examples have {len(identities):,} identities, {len(set(identities)):,} of them different; each "
+            f"{len(features):,} examples have {len(sample_ids):,} sample IDs, {len(set(sample_ids)):,} of them different; each "
             "needs one of its own."
         )
     if features.shape[1] != scored_features.shape[1]:
@@ -191,7 +191,7 @@ def _check(
         )
     without = np.setdiff1d(scored_labels, labels)
     if len(without):
-        names = ", ".join(printable(class_names[label]) for label in without)
+        names = ", ".join(escape(class_names[label]) for label in without)
         raise DataError(f"{len(without)} classes have photos to score but none in the train split: {names}.")
 
 

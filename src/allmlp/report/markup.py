@@ -10,21 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["card", "count", "duration", "number", "percent", "photo_uri", "png_uri", "printable", "text"]
+__all__ = ["card", "count", "duration", "escape", "number", "percent", "photo_uri", "png_uri", "text"]
 
 THUMBNAIL_SIDE = 160
 LOSSLESS_SIDE = 64
 JOINERS = "\u200c\u200d"  # they shape Arabic, Indic and emoji text, and cannot reorder it
 
 
-def printable(value: object) -> str:
+def escape(value: object) -> str:
     """Return `value` as text in which no character can break the page or reorder it: such are shown as escapes."""
     return "".join(_visible(character) for character in str(value))
 
 
 def text(value: object) -> str:
     """Return `value` escaped for HTML, in an element and in a quoted attribute alike."""
-    return html.escape(printable(value), quote=True)
+    return html.escape(escape(value), quote=True)
 
 
 def _visible(character: str) -> str:

@@ -226,12 +226,12 @@ def mistakes(summary: RunSummary) -> str:
 
 
 def _mistake(mistake: Mistake) -> str:
-    truth, prediction, identity = text(mistake.truth), text(mistake.prediction), text(mistake.identity)
+    truth, prediction, sample_id = text(mistake.truth), text(mistake.prediction), text(mistake.sample_id)
     confidence = percent(mistake.confidence)
     return (
-        f"<li>{_photo(mistake.photo, f'{truth} taken for {prediction} at {confidence}: {identity}')}"
+        f"<li>{_photo(mistake.photo, f'{truth} taken for {prediction} at {confidence}: {sample_id}')}"
         f'<p class="says"><b class="truth">{truth}</b> → <b class="wrong">{prediction}</b></p>'
-        f'<p>{confidence}</p><p class="caption file" title="{identity}">{identity}</p></li>'
+        f'<p>{confidence}</p><p class="caption file" title="{sample_id}">{sample_id}</p></li>'
     )
 
 

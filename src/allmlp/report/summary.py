@@ -16,7 +16,7 @@ __all__ = ["Mistake", "RunSummary"]
 class Mistake:
     """A photo that was named wrongly."""
 
-    identity: str
+    sample_id: str
     photo: NDArray[np.uint8]  # (H, W, 3)
     truth: str
     prediction: str

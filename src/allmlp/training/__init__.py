@@ -3,8 +3,8 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from allmlp.training.progress import Progress, Silence
-from allmlp.training.recipe.initial_checkpoint import as_begun, with_settings
+from allmlp.training.progress import NoProgress, Progress
+from allmlp.training.recipe.initial_checkpoint import resolved_with_checkpoint, with_settings
 from allmlp.training.recipe.recipe import (
     DataConfig,
     OptimizerConfig,
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from allmlp.training.distributed.process_group import is_first_to_say
     from allmlp.training.learning_rate_sweep import (
         PAPER_GRID,
-        Trial,
+        SweepRun,
         at_learning_rate,
         check_grid_folder,
         train_grid,
@@ -32,17 +32,16 @@ if TYPE_CHECKING:
 __all__ = [
     "PAPER_GRID",
     "DataConfig",
+    "NoProgress",
     "OptimizerConfig",
     "Progress",
     "Recipe",
     "SavingConfig",
     "ScheduleConfig",
-    "Silence",
     "StoredRun",
+    "SweepRun",
     "TrainResult",
     "TransferConfig",
-    "Trial",
-    "as_begun",
     "at_learning_rate",
     "check_ended",
     "check_grid_folder",
@@ -50,6 +49,7 @@ __all__ = [
     "num_training_photos",
     "recipe_to_continue",
     "refuse_used_folder",
+    "resolved_with_checkpoint",
     "saved_split",
     "stored_run",
     "train",
@@ -62,7 +62,7 @@ __all__ = [
 _HOME = {  # what needs torch
     "PAPER_GRID": "learning_rate_sweep",
     "TrainResult": "loop",
-    "Trial": "learning_rate_sweep",
+    "SweepRun": "learning_rate_sweep",
     "at_learning_rate": "learning_rate_sweep",
     "check_grid_folder": "learning_rate_sweep",
     "is_first_to_say": "distributed.process_group",

@@ -13,16 +13,16 @@ from allmlp.data import (
     NUM_DISTORTION_DRAWS,
     NUM_ERASING_DRAWS,
     RawBatch,
+    apply_on_uint8,
+    color_jitter,
     distort,
     draw_colors,
     draw_crops,
     draw_distortions,
     draw_erasures,
     erase_images,
-    on_pixels,
-    recolor,
     resample,
-    uniforms,
+    uniform,
 )
 from allmlp.training.recipe.recipe import Recipe
 
@@ -44,7 +44,7 @@ def draws_of(recipe: Recipe, keys: NDArray[np.uint64], epochs: NDArray[np.int64]
     }
     draws = np.empty((len(keys), sum(counts.values())))
     for epoch in np.unique(epochs):
-        draws[epochs == epoch] = uniforms(recipe.seed, int(epoch), keys[epochs == epoch], draws.shape[1])
+        draws[epochs == epoch] = uniform(recipe.seed, int(epoch), keys[epochs == epoch], draws.shape[1])
     parts = np.split(draws, np.cumsum(list(counts.values()))[:-1], axis=1)
     return dict(zip(counts, parts, strict=True))
 
@@ -68,6 +68,6 @@ def augmented_images(
     )
     distortions = draw_distortions(augmentation, draws["distortion"])
     if distortions is not None:
-        images = on_pixels(images, partial(distort, distortions=distortions, num_workers=num_workers), **scale)
-    images = recolor(images, draw_colors(augmentation, draws["color"]), **scale)
+        images = apply_on_uint8(images, partial(distort, distortions=distortions, num_workers=num_workers), **scale)
+    images = color_jitter(images, draw_colors(augmentation, draws["color"]), **scale)
     return erase_images(images, draw_erasures(augmentation, draws["erasing"], image_size=image_size))

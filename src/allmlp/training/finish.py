@@ -10,7 +10,7 @@ from allmlp.metrics import Metrics, evaluate
 from allmlp.training.recipe.recipe import Recipe
 from allmlp.training.run_report import write_run_report
 from allmlp.training.session import Session
-from allmlp.training.snapshots.history import Course
+from allmlp.training.snapshots.history import TrainingHistory
 
 __all__ = ["TrainResult", "finish"]
 
@@ -29,7 +29,7 @@ class TrainResult:
         evaluations: of the best checkpoint, float32, by split: "validation", and "test" where there is one.
         best_epoch: the epoch of the best checkpoint: highest top-1 on validation, of equals the lowest loss.
         seconds: of training, validation included, all sessions of a resumed run together.
-        sample_digest: SHA-256 over the samples of all steps in order; see `Course`.
+        sample_digest: SHA-256 over the samples of all steps in order; see `TrainingHistory`.
     """
 
     directory: Path
@@ -41,20 +41,20 @@ class TrainResult:
     sample_digest: str
 
 
-def finish(session: Session, course: Course) -> TrainResult:
+def finish(session: Session, course: TrainingHistory) -> TrainResult:
     """Score the best checkpoint in float32, give it its temperature, write metrics.json and the report.
 
     A process that is killed in between is no harm: metrics.json comes last, so that a resumed run does all of this again,
     and the temperature is fitted on logits, which the one before has not changed.
     """
     recipe, dataset, feed, run = session.recipe, session.dataset, session.feed, session.run
-    with session.ranks.failing_together():
+    with session.ranks.raise_on_all():
         session.write_what_failed()
     best = run.path / "checkpoints" / "best"
     checkpoint = load_checkpoint(best)
     evaluations = _evaluations(session, checkpoint)
     temperature = evaluations["validation"].temperature
-    with session.ranks.failing_together():
+    with session.ranks.raise_on_all():
         if session.ranks.is_writer and temperature != checkpoint.temperature:
             save_checkpoint(replace(checkpoint, temperature=temperature), best)
     num_steps = feed.num_steps(recipe)

@@ -21,23 +21,23 @@ from allmlp.data import (
     check_photos,
     draw_mix,
     evaluation_batches,
-    fitted_photos,
     mix_images,
     mix_labels,
-    one_ahead,
+    prefetch,
+    resized_images,
 )
 from allmlp.hardware.memory import free_memory
 from allmlp.metrics import Metrics, evaluate
 from allmlp.model import MlpMixer
 from allmlp.training.augmented import augmented_images, draws_of
-from allmlp.training.distributed.process_group import Ranks
+from allmlp.training.distributed.process_group import ProcessGroup
 from allmlp.training.progress import Progress
 from allmlp.training.recipe.recipe import Recipe
 from allmlp.training.step.loss import balanced_class_weights
 from allmlp.training.step.schedule import check_warmup
 from allmlp.training.step.state import TrainState
 
-__all__ = ["Feed", "TrainingBatch"]
+__all__ = ["InputPipeline", "TrainingBatch"]
 
 # Photos are kept in memory up to this share of what is free. It only decides speed: streaming gives the same bits.
 _MEMORY_SHARE = 0.25
@@ -73,7 +73,7 @@ class TrainingBatch(NamedTuple):
             yield self._replace(images=self.images[part], labels=self.labels[part], depth_draws=depth)
 
 
-class Feed:
+class InputPipeline:
     """The photos of a run, checked, and kept in memory where they fit. Each process makes its own part of every batch.
 
     Raises:
@@ -81,7 +81,7 @@ class Feed:
         DataError: every photo that cannot be decoded, of every split, by name.
     """
 
-    def __init__(self, recipe: Recipe, dataset: ImageDataset, *, ranks: Ranks, progress: Progress) -> None:
+    def __init__(self, recipe: Recipe, dataset: ImageDataset, *, ranks: ProcessGroup, progress: Progress) -> None:
         self._recipe = recipe
         self._dataset = dataset
         self._ranks = ranks
@@ -92,7 +92,7 @@ class Feed:
         self._num_workers = min(os.cpu_count() or 1, 16) if workers is None else workers
         split = dataset.splits["train"]
         self.order = TrainingOrder(
-            split.identities,
+            split.sample_ids,
             seed=recipe.seed,
             batch_size=recipe.batch_size,
             balanced_labels=split.labels if recipe.sampler == "balanced" else None,
@@ -158,7 +158,7 @@ class Feed:
         early has to close it.
         """
         batches = self._batches(first_step, num_steps)
-        return one_ahead(batches) if self._recipe.augmentation.rand_augment_layers else batches
+        return prefetch(batches) if self._recipe.augmentation.rand_augment_layers else batches
 
     def _batches(self, first_step: int, num_steps: int) -> Generator[TrainingBatch, None, None]:
         plan: deque[tuple[int, NDArray[np.int64], NDArray[np.int64]]] = deque()
@@ -218,7 +218,7 @@ class Feed:
         """Return the photos of a split as evaluation sees them, (H, W, 3) uint8, kept where they fit in memory."""
         if split in self._fitted:
             return self._fitted[split]
-        return fitted_photos(self._dataset.splits[split], self.preprocessing, num_workers=self._num_workers)
+        return resized_images(self._dataset.splits[split], self.preprocessing, num_workers=self._num_workers)
 
     def validate(self, state: TrainState, *, check: Callable[[], None] = lambda: None) -> Metrics:
         """Score the averaged weights on the validation split in training's precision.

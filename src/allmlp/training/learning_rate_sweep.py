@@ -16,14 +16,14 @@ from allmlp.training.recipe.recipe import Recipe
 from allmlp.training.run_folder import refuse_used_folder
 from allmlp.training.stored_run import StoredRun, check_ended, stored_run
 
-__all__ = ["PAPER_GRID", "Trial", "at_learning_rate", "check_grid_folder", "train_grid", "write_grid"]
+__all__ = ["PAPER_GRID", "SweepRun", "at_learning_rate", "check_grid_folder", "train_grid", "write_grid"]
 
 PAPER_GRID = (0.003, 0.01, 0.03, 0.06)
 """Of fine-tuning on CIFAR, Pets and Flowers: MLP-Mixer, appendix A.2."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class SweepRun:
     """A run of the grid.
 
     Attributes:
@@ -66,7 +66,7 @@ def train_grid(
     device: str,
     progress: Progress,
     resume: bool,
-) -> list[Trial]:
+) -> list[SweepRun]:
     """Train once at each learning rate, in `directory`/lr-<rate>, and return the runs, best first, diverged ones last.
 
     The test photos are scored in each run and choose nothing. `resume` goes on where an earlier call stopped; runs that it has
@@ -97,14 +97,14 @@ def train_grid(
             result = train(one, data, run, device=device, progress=progress, resume=resume)
         except DivergedError as error:
             progress.message(f"diverged: {error}")
-            trials.append(Trial(learning_rate=rate, run=run, top1=None, loss=None))
+            trials.append(SweepRun(learning_rate=rate, run=run, top1=None, loss=None))
             continue
         scores = result.evaluations["validation"]
-        trials.append(Trial(learning_rate=rate, run=run, top1=scores.top1, loss=scores.loss))
+        trials.append(SweepRun(learning_rate=rate, run=run, top1=scores.top1, loss=scores.loss))
     return sorted(trials, key=_rank)
 
 
-def write_grid(trials: Sequence[Trial], recipe: Recipe, directory: Path) -> None:
+def write_grid(trials: Sequence[SweepRun], recipe: Recipe, directory: Path) -> None:
     """Write what a grid came to, the best first: `directory`/learning_rates.json and learning_rates.png.
 
     A run that diverged has neither scores in the one nor a point in the other.
@@ -127,12 +127,12 @@ def at_learning_rate(recipe: Recipe, learning_rate: float) -> Recipe:
     return dataclasses.replace(recipe, optimizer=changed)
 
 
-def _rank(trial: Trial) -> tuple[bool, float, float]:
+def _rank(trial: SweepRun) -> tuple[bool, float, float]:
     """Return what sorts trials: the higher top-1, of equals the lower loss, and diverged ones last."""
     return trial.top1 is None, -(trial.top1 or 0.0), trial.loss or 0.0
 
 
-def _ended_trials(recipe: Recipe, data: ImageDataset, directory: Path) -> dict[Path, Trial]:
+def _ended_trials(recipe: Recipe, data: ImageDataset, directory: Path) -> dict[Path, SweepRun]:
     """Return, by folder, the runs of a grid that need no training any more, at whatever rates.
 
     One that diverged is trained again by a recipe that now skips steps that are not finite.
@@ -142,16 +142,16 @@ def _ended_trials(recipe: Recipe, data: ImageDataset, directory: Path) -> dict[P
     return {run.path: _ended(recipe, data, run) for run in ended}
 
 
-def _ended(recipe: Recipe, data: ImageDataset, run: StoredRun) -> Trial:
+def _ended(recipe: Recipe, data: ImageDataset, run: StoredRun) -> SweepRun:
     """Return the trial that a run was. Another recipe's or other photos' scores are no trial of this grid."""
     rate = run.recipe.optimizer.learning_rate
     check_ended(run, at_learning_rate(recipe, rate), data)
     if run.is_diverged:
-        return Trial(learning_rate=rate, run=run.path, top1=None, loss=None)
+        return SweepRun(learning_rate=rate, run=run.path, top1=None, loss=None)
     path = run.path / "metrics.json"
     try:
         scores = json.loads(path.read_text(encoding="utf-8"))["evaluations"]["validation"]
-        return Trial(learning_rate=rate, run=run.path, top1=float(scores["top1"]), loss=float(scores["loss"]))
+        return SweepRun(learning_rate=rate, run=run.path, top1=float(scores["top1"]), loss=float(scores["loss"]))
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise ConfigError(
             f"{path}: cannot be read ({type(error).__name__}: {error}). Delete it, and the run's end is made again from its "

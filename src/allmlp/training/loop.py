@@ -6,15 +6,15 @@ from pathlib import Path
 from allmlp.data import ImageDataset
 from allmlp.errors import DivergedError
 from allmlp.training.finish import TrainResult, finish
-from allmlp.training.progress import Progress, Silence
+from allmlp.training.progress import NoProgress, Progress
 from allmlp.training.recipe.recipe import Recipe
 from allmlp.training.session import Session
-from allmlp.training.setup import prepare
-from allmlp.training.snapshots.history import Course
+from allmlp.training.setup import setup
+from allmlp.training.snapshots.history import TrainingHistory
 from allmlp.training.step.schedule import learning_rate_factor
 from allmlp.training.step.state import TrainState
 from allmlp.training.step.update import update
-from allmlp.training.stop_signals import Stopped, StopRequest
+from allmlp.training.stop_signals import Stopped, StopSignal
 
 __all__ = ["TrainResult", "train"]
 
@@ -49,20 +49,20 @@ def train(
         ProcessLostError: of several processes one was killed or hangs.
         KeyboardInterrupt: after what was learned was saved.
     """
-    with StopRequest() as stop, prepare(
-        recipe, data, Path(run_directory), device=device, progress=progress or Silence(), resume=resume, stop=stop
+    with StopSignal() as stop, setup(
+        recipe, data, Path(run_directory), device=device, progress=progress or NoProgress(), resume=resume, stop=stop
     ) as session:  # fmt: skip
         state, course = session.begin()
-        stop.patient = True
+        stop.deferred = True
         try:
             _loop(session, state, course, stop)
         finally:
             session.progress.finish()
-        stop.patient = False
+        stop.deferred = False
         return finish(session, course)
 
 
-def _loop(session: Session, state: TrainState, course: Course, stop: StopRequest) -> None:
+def _loop(session: Session, state: TrainState, course: TrainingHistory, stop: StopSignal) -> None:
     """Train from `state.step` to the last step."""
     recipe, feed, progress = session.recipe, session.feed, session.progress
     num_steps = feed.num_steps(recipe)

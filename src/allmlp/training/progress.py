@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-__all__ = ["Logged", "Progress", "Silence"]
+__all__ = ["LoggingProgress", "NoProgress", "Progress"]
 
 
 class Progress(Protocol):
@@ -25,7 +25,7 @@ class Progress(Protocol):
         """Training ended, whole or not."""
 
 
-class Silence:
+class NoProgress:
     """Tells nothing."""
 
     def message(self, text: str) -> None: ...
@@ -39,7 +39,7 @@ class Silence:
     def finish(self) -> None: ...
 
 
-class Logged:
+class LoggingProgress:
     """Passes everything on, and lines for people also to a log, from the first one on, once there is one."""
 
     def __init__(self, progress: Progress) -> None:

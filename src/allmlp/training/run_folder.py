@@ -115,7 +115,7 @@ class RunDirectory:
             return
         write_json(self.path / "environment.json", dict(environment))
         write_text(self.path / "class_names.txt", "".join(f"{name}\n" for name in dataset.class_names))
-        splits = {name: list(split.identities) for name, split in dataset.splits.items()}
+        splits = {name: list(split.sample_ids) for name, split in dataset.splits.items()}
         write_json(self.path / "split.json", splits)
         write_json(self.path / "data.json", {"source": lasting_source(dataset)})
         write_json(self.path / "recipe.json", to_dict(recipe))  # last: a folder with a recipe can be continued

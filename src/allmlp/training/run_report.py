@@ -11,7 +11,7 @@ from allmlp.data import ImageDataset, decode
 from allmlp.metrics import Metrics
 from allmlp.model import cost, num_parameters
 from allmlp.report import Mistake, RunSummary, write_report
-from allmlp.training.input_pipeline import Feed
+from allmlp.training.input_pipeline import InputPipeline
 from allmlp.training.recipe.recipe import Recipe
 from allmlp.training.run_folder import RunDirectory
 
@@ -26,7 +26,7 @@ def write_run_report(
     recipe: Recipe,
     dataset: ImageDataset,
     evaluations: dict[str, Metrics],
-    feed: Feed,
+    feed: InputPipeline,
     environment: dict[str, str],
     *,
     best_epoch: int,
@@ -71,13 +71,13 @@ def _model_rows(recipe: Recipe) -> dict[str, str]:
     }
 
 
-def _mistakes(dataset: ImageDataset, split: str, metrics: Metrics, feed: Feed) -> tuple[Mistake, ...]:
+def _mistakes(dataset: ImageDataset, split: str, metrics: Metrics, feed: InputPipeline) -> tuple[Mistake, ...]:
     part = dataset.splits[split]
     wrong = np.flatnonzero(metrics.predictions != part.labels)
     worst = wrong[np.argsort(-metrics.confidences[wrong], kind="stable")][:_NUM_MISTAKES]
     return tuple(
         Mistake(
-            identity=part.identities[index],
+            sample_id=part.sample_ids[index],
             photo=feed.preprocessing.resize(decode(part.read(index), name=part.where(index))),
             truth=dataset.class_names[part.labels[index]],
             prediction=dataset.class_names[metrics.predictions[index]],
@@ -87,7 +87,7 @@ def _mistakes(dataset: ImageDataset, split: str, metrics: Metrics, feed: Feed) -
     )
 
 
-def _training_sample(feed: Feed, recipe: Recipe) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+def _training_sample(feed: InputPipeline, recipe: Recipe) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """The first photos of the first step exactly as the model saw them, with their label shares."""
     with contextlib.closing(feed.batches(first_step=0, num_steps=1)) as batches:
         batch = next(batches)

@@ -13,21 +13,21 @@ from allmlp.checkpoints import Checkpoint, save_checkpoint
 from allmlp.data import ImageDataset
 from allmlp.errors import AllmlpError, CheckpointError, DivergedError
 from allmlp.provenance import environment
-from allmlp.training.distributed.consistency import check_alike, weights_of
-from allmlp.training.distributed.data_parallel import replicated
-from allmlp.training.distributed.process_group import Ranks
-from allmlp.training.input_pipeline import Feed
-from allmlp.training.progress import Logged
-from allmlp.training.recipe.initial_checkpoint import adapted, first_checkpoint
+from allmlp.training.distributed.consistency import check_consistent, weights_of
+from allmlp.training.distributed.data_parallel import wrap_ddp
+from allmlp.training.distributed.process_group import ProcessGroup
+from allmlp.training.input_pipeline import InputPipeline
+from allmlp.training.progress import LoggingProgress
+from allmlp.training.recipe.initial_checkpoint import load_initial_checkpoint, with_checkpoint
 from allmlp.training.recipe.recipe import Recipe
 from allmlp.training.run_folder import RunDirectory
 from allmlp.training.snapshots.format import read_save
-from allmlp.training.snapshots.history import Course
-from allmlp.training.snapshots.store import Saves, State
+from allmlp.training.snapshots.history import TrainingHistory
+from allmlp.training.snapshots.store import Snapshot, SnapshotStore
 from allmlp.training.step.schedule import learning_rate_factor
 from allmlp.training.step.state import TrainState
-from allmlp.training.stop_signals import StopRequest
-from allmlp.training.time_budget import affordable_epochs
+from allmlp.training.stop_signals import StopSignal
+from allmlp.training.time_budget import epochs_within_budget
 
 __all__ = ["Session"]
 
@@ -50,13 +50,13 @@ class Session:
         self,
         recipe: Recipe,
         dataset: ImageDataset,
-        feed: Feed,
+        feed: InputPipeline,
         run: RunDirectory,
-        ranks: Ranks,
+        ranks: ProcessGroup,
         checkpoint: Checkpoint | None,
         *,
         is_new: bool,
-        progress: Logged,
+        progress: LoggingProgress,
     ) -> None:
         self.recipe = recipe
         self.dataset = dataset
@@ -68,31 +68,31 @@ class Session:
         self.progress = progress
         self._checkpoint = checkpoint  # what a new run begins with
         self._is_new = is_new
-        self._saves = Saves(run.path / "resume", keep_every=recipe.saving.keep_every, warn=progress.message)
+        self._saves = SnapshotStore(run.path / "resume", keep_every=recipe.saving.keep_every, warn=progress.message)
         self._last_save = time.monotonic()
         self._save_by_time = False
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="allmlp-write")
         self._writing: Future[None] | None = None
         self._unwritten: dict[str, Checkpoint] = {}  # what a full disk, say, kept from being written
 
-    def begin(self) -> tuple[TrainState, Course]:
+    def begin(self) -> tuple[TrainState, TrainingHistory]:
         """Return the state to train from: of the newest sound save, or a new one."""
-        state, course = TrainState(self.recipe, self.ranks), Course()
+        state, course = TrainState(self.recipe, self.ranks), TrainingHistory()
         if self._is_new and self.recipe.max_minutes is not None:
-            num_epochs = affordable_epochs(
+            num_epochs = epochs_within_budget(
                 self.recipe, self.feed, self.recipe.max_minutes, device=self.ranks.device, progress=self.progress
             )
             self.recipe = dataclasses.replace(self.recipe, num_epochs=self.ranks.share(num_epochs))
-        with self.ranks.failing_together():
+        with self.ranks.raise_on_all():
             if self._is_new:
                 self.run.describe(self.recipe, self.dataset, self.environment)
             self.progress.write_to(self.log)
-        with self.ranks.failing_together():
+        with self.ranks.raise_on_all():
             self.run.check_seen()
         saved = None if self._is_new else self._newest_save()
         if saved is not None:
             state.load(saved.tensors, step=saved.step, where=str(self.run.path / "resume"))
-            course = Course.from_facts(saved.facts, where=str(self.run.path / "resume"))
+            course = TrainingHistory.from_facts(saved.facts, where=str(self.run.path / "resume"))
             self.run.set_results(course.results)
             self.progress.message(f"resumed at step {saved.step:,}, of {self._num_steps():,}")
             return state, course
@@ -105,26 +105,26 @@ class Session:
 
     def _begin_with_checkpoint(self, state: TrainState) -> None:
         checkpoint = self._checkpoint
-        with self.ranks.failing_together():
+        with self.ranks.raise_on_all():
             if checkpoint is None:  # killed before its first save
-                checkpoint = first_checkpoint(self.recipe.transfer, say=self.progress.message).with_new_head(
+                checkpoint = load_initial_checkpoint(self.recipe.transfer, say=self.progress.message).with_new_head(
                     self.dataset.class_names, bias=self.recipe.head_bias
                 )
-                if adapted(self.recipe, checkpoint).model != self.recipe.model:
+                if with_checkpoint(self.recipe, checkpoint).model != self.recipe.model:
                     raise CheckpointError(
                         f"{self.recipe.transfer.checkpoint}: another Mixer than the one that {self.run.path} was begun with. "
                         "Begin a new run with --out."
                     )
         if self._checkpoint is None and self.ranks.count > 1:
-            check_alike(self.ranks, weights_of(checkpoint))
+            check_consistent(self.ranks, weights_of(checkpoint))
         state.begin_with(checkpoint.weights)
         self._checkpoint = None  # its memory is not needed any more
 
-    def _newest_save(self) -> State | None:
+    def _newest_save(self) -> Snapshot | None:
         """Return the newest sound save, which the writer finds and every process reads."""
         path = self.run.path / "resume"
-        found: State | None = None
-        with self.ranks.failing_together():
+        found: Snapshot | None = None
+        with self.ranks.raise_on_all():
             found = self._saves.latest() if self.ranks.is_writer else None
             damaged = list(path.glob("damaged-*")) if self.ranks.is_writer and found is None else []
             if damaged:
@@ -133,7 +133,7 @@ class Session:
                     f"be continued. checkpoints/last can still be used. To train from the start again, delete {path}."
                 )
         step = self.ranks.share(None if found is None else found.step)
-        with self.ranks.failing_together():
+        with self.ranks.raise_on_all():
             if step is not None and found is None:
                 found = read_save(path / f"step-{step:09d}", step)
         return found
@@ -142,12 +142,12 @@ class Session:
         """Return what the loop calls for the model: compiled and averaging its gradients over processes, as need be."""
         called: nn.Module = state.model
         if self.ranks.count > 1 and not state.is_sharded:
-            called = replicated(state.model, self.ranks)
+            called = wrap_ddp(state.model, self.ranks)
         return torch.compile(called) if self.recipe.compile else called
 
-    def agree(self, stop: StopRequest) -> None:
+    def agree(self, stop: StopSignal) -> None:
         """Let all processes know of a signal that one of them got, and go by the writer's clock."""
-        numbers, late = self.ranks.gather([float(stop.noted or 0), float(self._is_late())]).T
+        numbers, late = self.ranks.gather([float(stop.received or 0), float(self._is_late())]).T
         stop.number = int(numbers.max()) or None
         self._save_by_time = bool(late[0])
 
@@ -155,13 +155,13 @@ class Session:
         minutes = self.recipe.saving.every_minutes
         return minutes is not None and time.monotonic() - self._last_save > 60 * minutes
 
-    def validate(self, state: TrainState, course: Course, *, speed: float, stop: StopRequest) -> None:
+    def validate(self, state: TrainState, course: TrainingHistory, *, speed: float, stop: StopSignal) -> None:
         """Score the averaged weights, add a line to the results, and keep the weights where they are the best so far.
 
         Raises:
             DivergedError: a value that is not finite has come into the state, or comes out of it.
         """
-        with self.ranks.failing_together():
+        with self.ranks.raise_on_all():
             state.check_finite()
 
         def check() -> None:
@@ -171,7 +171,7 @@ class Session:
         try:
             metrics = self.feed.validate(state, check=check)
         except CheckpointError as error:  # logits that are not finite, and the same ones on all processes
-            with self.ranks.failing_together():
+            with self.ranks.raise_on_all():
                 raise DivergedError(f"Step {state.step}: {error}") from error
         ended = state.step == self._num_steps()
         factor = learning_rate_factor(self.recipe.schedule, step=state.step - 1, num_steps=self._num_steps())
@@ -203,17 +203,17 @@ class Session:
         every = self.recipe.saving.every_steps
         return self._save_by_time or (every is not None and step > 0 and step % every == 0)
 
-    def save(self, state: TrainState, course: Course) -> None:
+    def save(self, state: TrainState, course: TrainingHistory) -> None:
         """Save what continuing takes, in the background, and the weights as they are now, for use.
 
         Raises:
             DivergedError: a value that is not finite has come into the state.
         """
-        with self.ranks.failing_together():
+        with self.ranks.raise_on_all():
             state.check_finite()
         self.keep(state, course)
 
-    def keep(self, state: TrainState, course: Course) -> None:
+    def keep(self, state: TrainState, course: TrainingHistory) -> None:
         """Save a state that was found finite, as `save` does: without the other processes, unless it is divided among them."""
         self._last_save = time.monotonic()
         if not self.ranks.is_writer and not state.is_sharded:

@@ -14,22 +14,22 @@ from allmlp.data import ImageDataset, hold_out, open_dataset
 from allmlp.errors import ConfigError, DataError
 from allmlp.hardware.devices import choose_device, is_bfloat16_faster, reuse_freed_memory
 from allmlp.model import MixerConfig, num_parameters
-from allmlp.training.distributed.consistency import check_alike, facts_of
-from allmlp.training.distributed.process_group import Ranks, join_ranks
-from allmlp.training.input_pipeline import Feed
-from allmlp.training.progress import Logged, Progress, Silence
-from allmlp.training.recipe.initial_checkpoint import adapted, first_checkpoint
+from allmlp.training.distributed.consistency import check_consistent, facts_of
+from allmlp.training.distributed.process_group import ProcessGroup, join_ranks
+from allmlp.training.input_pipeline import InputPipeline
+from allmlp.training.progress import LoggingProgress, NoProgress, Progress
+from allmlp.training.recipe.initial_checkpoint import load_initial_checkpoint, with_checkpoint
 from allmlp.training.recipe.recipe import Recipe
 from allmlp.training.run_folder import RunDirectory, refuse_used_folder
 from allmlp.training.session import Session
-from allmlp.training.stop_signals import StopRequest
+from allmlp.training.stop_signals import StopSignal
 from allmlp.training.stored_run import StoredRun, check_same_photos, recipe_to_continue, saved_split, stored_run
 
-__all__ = ["num_training_photos", "prepare", "resolved"]
+__all__ = ["num_training_photos", "resolved", "setup"]
 
 
 @contextlib.contextmanager
-def prepare(
+def setup(
     recipe: Recipe,
     data: str | Path | ImageDataset,
     path: Path,
@@ -37,19 +37,19 @@ def prepare(
     device: str,
     progress: Progress,
     resume: bool,
-    stop: StopRequest,
+    stop: StopSignal,
 ) -> Iterator[Session]:
     """Give the session of a run in the folder `path`, locked against other trainers. For the rest see `train`."""
     with join_ranks(choose_device(device)) as ranks, stop.behind_errors(), contextlib.ExitStack() as stack:
-        logged = Logged(progress if ranks.is_writer else Silence())
-        with ranks.failing_together():
+        logged = LoggingProgress(progress if ranks.is_writer else NoProgress())
+        with ranks.raise_on_all():
             stored = stored_run(path) if resume else None
             recipe, dataset, checkpoint = _checked(recipe, data, path, stored, ranks, logged, resume=resume)
         if ranks.count > 1:
-            check_alike(ranks, facts_of(recipe, dataset, path, stored, checkpoint, device=ranks.device))
-        with ranks.failing_together():
+            check_consistent(ranks, facts_of(recipe, dataset, path, stored, checkpoint, device=ranks.device))
+        with ranks.raise_on_all():
             _announce(recipe, dataset, checkpoint, ranks, logged)
-            feed = Feed(recipe, dataset, ranks=ranks, progress=logged)
+            feed = InputPipeline(recipe, dataset, ranks=ranks, progress=logged)
             run = stack.enter_context(
                 RunDirectory(path, is_new=stored is None, resume=resume, is_writer=ranks.is_writer)
             )
@@ -65,7 +65,7 @@ def _checked(
     data: str | Path | ImageDataset,
     path: Path,
     stored: StoredRun | None,
-    ranks: Ranks,
+    ranks: ProcessGroup,
     progress: Progress,
     *,
     resume: bool,
@@ -83,8 +83,8 @@ def _checked(
     if stored is None:
         refuse_used_folder(path, resume=resume)
         if recipe.transfer.checkpoint is not None:
-            checkpoint = first_checkpoint(recipe.transfer, say=progress.message)
-            recipe = adapted(recipe, checkpoint)
+            checkpoint = load_initial_checkpoint(recipe.transfer, say=progress.message)
+            recipe = with_checkpoint(recipe, checkpoint)
     else:
         recipe = recipe_to_continue(recipe, stored)
     dataset = data if isinstance(data, ImageDataset) else open_dataset(data)
@@ -104,7 +104,7 @@ def _checked(
 
 def _notes_on_seen(recipe: Recipe, dataset: ImageDataset) -> list[str]:
     """Say how many of the photos held out the run was trained on that this one begins with: another seed held out others."""
-    source, held_out = str(recipe.transfer.checkpoint), dataset.splits["validation"].identities
+    source, held_out = str(recipe.transfer.checkpoint), dataset.splits["validation"].sample_ids
     number = len({*saved_split(source).get("train", ())}.intersection(held_out))
     if not number:
         return []
@@ -166,7 +166,7 @@ def _refuse_run_among_photos(run: Path, photos: Path | None) -> None:
 
 
 def _announce(
-    recipe: Recipe, dataset: ImageDataset, checkpoint: Checkpoint | None, ranks: Ranks, progress: Progress
+    recipe: Recipe, dataset: ImageDataset, checkpoint: Checkpoint | None, ranks: ProcessGroup, progress: Progress
 ) -> None:
     model = recipe.model
     counts = ", ".join(f"{name} {len(split):,}" for name, split in dataset.splits.items())

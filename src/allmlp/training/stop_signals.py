@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-__all__ = ["StopRequest", "Stopped"]
+__all__ = ["StopSignal", "Stopped"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -25,11 +25,11 @@ class Stopped(KeyboardInterrupt):
         self.is_shared = is_shared
 
 
-class StopRequest:
+class StopSignal:
     """Takes the two signals while it is entered.
 
-    Until `patient` is set a signal ends the run at once: there is nothing to save yet. From then on it is `noted`. It counts
-    when all processes that train together have agreed on it (`number`), which the loop asks for between steps: one that
+    Until `deferred` is set a signal ends the run at once: there is nothing to save yet. From then on it is `received`. It
+    counts when all processes that train together have agreed on it (`number`), which the loop asks for between steps: one that
     comes on one of them right after they have agreed waits until they do again. Further signals change nothing.
     Outside the main thread, where Python allows no handlers, it never asks for anything.
 
@@ -40,12 +40,12 @@ class StopRequest:
     """
 
     def __init__(self) -> None:
-        self.patient = False
-        self.noted: int | None = None
+        self.deferred = False
+        self.received: int | None = None
         self.number: int | None = None
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> "StopRequest":
+    def __enter__(self) -> "StopSignal":
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._take) for number in _SIGNALS}
         return self
@@ -70,10 +70,10 @@ class StopRequest:
         try:
             yield
         except BaseException:
-            self.patient = True
+            self.deferred = True
             raise
 
     def _take(self, number: int, _frame: FrameType | None) -> None:
-        self.noted = self.noted or number
-        if not self.patient:
-            raise Stopped(self.noted)
+        self.received = self.received or number
+        if not self.deferred:
+            raise Stopped(self.received)

@@ -8,7 +8,7 @@ from typing import Any
 
 from allmlp.checkpoints import STARTER
 from allmlp.config import from_dict, to_dict
-from allmlp.data import ImageDataset, hold_out, printable
+from allmlp.data import ImageDataset, escape, hold_out
 from allmlp.errors import CheckpointError, ConfigError, DataError
 from allmlp.model import MixerConfig
 from allmlp.training.recipe.initial_checkpoint import is_same_source
@@ -104,17 +104,17 @@ def check_same_photos(dataset: ImageDataset, run: StoredRun) -> None:
     problems = []
     for name in sorted({*stored, *dataset.splits}):
         before = set(stored.get(name, ()))
-        now = set(dataset.splits[name].identities) if name in dataset.splits else set()
+        now = set(dataset.splits[name].sample_ids) if name in dataset.splits else set()
         for what, photos in (("gone", before - now), ("new", now - before)):
             if photos:
-                shown = ", ".join(map(printable, sorted(photos)[:_MAX_SHOWN]))
+                shown = ", ".join(map(escape, sorted(photos)[:_MAX_SHOWN]))
                 problems.append(f"{name}: {len(photos):,} {what}: {shown}{', ...' if len(photos) > _MAX_SHOWN else ''}")
     names = (run.path / "class_names.txt").read_text(encoding="utf-8", errors="surrogateescape")
     if not problems and names != "".join(f"{name}\n" for name in dataset.class_names):
-        problems.append(f"classes: now {', '.join(map(printable, dataset.class_names[:_MAX_SHOWN]))}")
+        problems.append(f"classes: now {', '.join(map(escape, dataset.class_names[:_MAX_SHOWN]))}")
     if problems:
         raise DataError(
-            f"{run.path}: a run is continued with the photos that it began with. {printable(dataset.source)} differs:\n  "
+            f"{run.path}: a run is continued with the photos that it began with. {escape(dataset.source)} differs:\n  "
             + "\n  ".join(problems)
         )
 
@@ -131,7 +131,7 @@ def check_ended(run: StoredRun, recipe: Recipe, dataset: ImageDataset | None) ->
 
 
 def saved_split(source: str) -> Mapping[str, list[str]]:
-    """Return identities by split as the run kept them; nothing when the checkpoint is not in a run folder.
+    """Return sample IDs by split as the run kept them; nothing when the checkpoint is not in a run folder.
 
     Raises:
         CheckpointError: it cannot be read.
@@ -148,7 +148,7 @@ def saved_split(source: str) -> Mapping[str, list[str]]:
         return {}
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
-        return {str(name): [str(identity) for identity in identities] for name, identities in saved.items()}
+        return {str(name): [str(sample_id) for sample_id in sample_ids] for name, sample_ids in saved.items()}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise CheckpointError(
             f"{path}: cannot be read as a run's split ({error}). Restore it, or delete it."

@@ -48,7 +48,7 @@ def test_a_split_is_embedded_with_its_labels(split, saved_checkpoint, data, tmp_
     with np.load(tmp_path / "x.npz") as written:
         embedder = Embedder.from_checkpoint(saved_checkpoint, device="cpu")
         np.testing.assert_array_equal(written["features"], embedder.embed_split(photos))
-        assert tuple(written["paths"]) == photos.identities
+        assert tuple(written["paths"]) == photos.sample_ids
         np.testing.assert_array_equal(written["labels"], photos.labels)
         assert tuple(written["class_names"]) == NAMES
 

@@ -97,13 +97,13 @@ def run_folder(flat, saved_checkpoint, tmp_path, split):
     return run
 
 
-def identities(flat):
+def sample_ids(flat):
     return sorted(str(path.relative_to(flat)) for path in flat.rglob("*.png"))
 
 
 @pytest.mark.parametrize("inner", ["", "checkpoints", "checkpoints/best", "checkpoints/best/model.safetensors"])
 def test_flat_data_of_the_run_is_divided_as_the_run_divided_it(inner, flat, saved_checkpoint, tmp_path, allmlp):
-    photos = identities(flat)
+    photos = sample_ids(flat)
     run = run_folder(flat, saved_checkpoint, tmp_path, {"train": photos[2:], "validation": photos[:2]})
     found = evaluated(allmlp("evaluate", run / inner, flat, "--json"))
     assert (found["split"], found["num_examples"]) == ("validation", 2)
@@ -114,7 +114,7 @@ def test_flat_data_of_the_run_is_divided_as_the_run_divided_it(inner, flat, save
 
 
 def test_other_photos_than_the_runs_are_all_scored_and_known_ones_counted(flat, saved_checkpoint, tmp_path, allmlp):
-    photos = identities(flat)
+    photos = sample_ids(flat)
     run = run_folder(flat, saved_checkpoint, tmp_path, {"train": photos[5:], "validation": photos[:2]})
     found = evaluated(allmlp("evaluate", run, flat, "--json"))
     assert (found["split"], found["num_examples"]) == ("train", 15)
@@ -125,7 +125,7 @@ def test_other_photos_than_the_runs_are_all_scored_and_known_ones_counted(flat, 
 def test_train_photos_are_not_taken_for_a_run_whose_other_split_has_photos_of_the_same_names(
     flat, saved_checkpoint, tmp_path, allmlp
 ):
-    photos = identities(flat)  # cameras number each folder anew: validation had some of the names that train has
+    photos = sample_ids(flat)  # cameras number each folder anew: validation had some of the names that train has
     run = run_folder(flat, saved_checkpoint, tmp_path, {"train": photos, "validation": photos[:4]})
     found = evaluated(allmlp("evaluate", run, flat, "--json"))
     assert (found["split"], found["num_examples"]) == ("train", 15)
@@ -136,7 +136,7 @@ def test_train_photos_are_not_taken_for_a_run_whose_other_split_has_photos_of_th
 def test_a_split_file_above_the_run_or_of_another_tool_is_not_the_runs(place, flat, saved_checkpoint, tmp_path, allmlp):
     checkpoint = tmp_path / "checkpoints" / "mine" / "checkpoints" / "best"
     shutil.copytree(saved_checkpoint, checkpoint)
-    photos = identities(flat)
+    photos = sample_ids(flat)
     (checkpoint / place / "split.json").write_text(json.dumps({"train": photos[2:], "validation": photos[:2]}))
     if place != "../..":
         (checkpoint / place / "recipe.json").write_text("{}")

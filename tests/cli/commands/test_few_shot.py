@@ -36,7 +36,7 @@ def test_the_table_is_what_few_shot_finds(data, saved_checkpoint, allmlp):
     expected = few_shot(
         embedder.embed_split(train),  # of all photos, where the command looks at those that are drawn
         train.labels,
-        train.identities,
+        train.sample_ids,
         embedder.embed_split(test),
         test.labels,
         dataset.class_names,
@@ -110,7 +110,7 @@ def test_validation_is_scored_where_there_is_no_test_or_it_is_asked_for(data, sa
 def test_photos_that_the_model_was_trained_on_are_counted(data, saved_checkpoint, tmp_path, allmlp):
     run = tmp_path / "run"
     shutil.copytree(saved_checkpoint, run / "checkpoints" / "best")
-    train = open_dataset(data).splits["train"].identities
+    train = open_dataset(data).splits["train"].sample_ids
     (run / "split.json").write_text(json.dumps({"train": train[4:], "validation": train[:4]}))
     (run / "recipe.json").write_text("{}")
     words = "The model was trained on 20 train photos of the same names"

@@ -17,7 +17,7 @@ from allmlp.data import (
     draw_distortions,
     open_dataset,
     sample_keys,
-    uniforms,
+    uniform,
 )
 from allmlp.data.augmentation.rand_augment import OPERATIONS, STRENGTHS
 
@@ -151,7 +151,7 @@ def test_a_translation_and_a_cutout_are_the_same_share_of_any_image():
 
 def test_every_operation_is_chosen_as_often_in_every_layer_and_goes_either_way():
     count = 32_000
-    draws = uniforms(0, 0, sample_keys([str(index) for index in range(count)]), 2 * NUM_DISTORTION_DRAWS)
+    draws = uniform(0, 0, sample_keys([str(index) for index in range(count)]), 2 * NUM_DISTORTION_DRAWS)
     chosen = draw_distortions(Augmentation(rand_augment_layers=2), draws)
     for layer in range(2):
         frequencies = np.bincount(chosen.operations[:, layer], minlength=16) / count

@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from allmlp import ConfigError
-from allmlp.data import NUM_ERASING_DRAWS, Augmentation, draw_erasures, erase_images, sample_keys, uniforms
+from allmlp.data import NUM_ERASING_DRAWS, Augmentation, draw_erasures, erase_images, sample_keys, uniform
 
 COUNT = 4000
 
 
 def erasures(probability, *, image_size=(64, 64), count=COUNT):
-    draws = uniforms(0, 0, sample_keys([str(index) for index in range(count)]), NUM_ERASING_DRAWS)
+    draws = uniform(0, 0, sample_keys([str(index) for index in range(count)]), NUM_ERASING_DRAWS)
     return draw_erasures(Augmentation(random_erasing=probability), draws, image_size=image_size)
 
 

@@ -8,12 +8,12 @@ from PIL import Image
 from allmlp.data import (
     Augmentation,
     Crops,
+    color_jitter,
     draw_colors,
     draw_crops,
     draw_mix,
     mix_images,
     mix_labels,
-    recolor,
     resample,
 )
 
@@ -157,7 +157,7 @@ def recolored(pixels, **strengths):
     """Recolour one (n, 3) list of pixels in [0, 1] with the largest draws."""
     colors = draw_colors(Augmentation(**strengths), np.full((1, 4), 1.0))
     images = torch.tensor(pixels, dtype=torch.float32).T[None, :, None]
-    return recolor(images, colors, **PLAIN)[0, :, 0].T.numpy()
+    return color_jitter(images, colors, **PLAIN)[0, :, 0].T.numpy()
 
 
 def test_hue_turns_keep_grey_and_a_third_of_the_circle_is_about_the_next_primary():

@@ -1,4 +1,4 @@
-"""Order and batches: functions of (seed, epoch, identity), however photos are kept or read."""
+"""Order and batches: functions of (seed, epoch, sample ID), however photos are kept or read."""
 
 import numpy as np
 import pytest
@@ -9,9 +9,9 @@ from allmlp.data import (
     TrainingOrder,
     TrainingPhotos,
     evaluation_batches,
-    fitted_photos,
     open_dataset,
-    uniforms,
+    resized_images,
+    uniform,
 )
 from allmlp.data.sampling.stateless_random import epoch_order, sample_keys
 
@@ -21,8 +21,8 @@ IDENTITIES = [f"class{index % 3}/photo{index:03}.png" for index in range(97)]
 @pytest.fixture
 def split(tmp_path):
     generator = np.random.default_rng(0)
-    for index, identity in enumerate(IDENTITIES[:25]):
-        path = tmp_path / "data" / "train" / identity
+    for index, sample_id in enumerate(IDENTITIES[:25]):
+        path = tmp_path / "data" / "train" / sample_id
         path.parent.mkdir(parents=True, exist_ok=True)
         size = (20 + index % 3 * 30, 24 + index % 4 * 20)
         Image.fromarray(generator.integers(0, 256, (*size, 3), dtype=np.uint8)).save(path)
@@ -60,13 +60,13 @@ def test_a_step_can_be_asked_for_alone():
 
 
 def test_draws_are_uniform_and_uncorrelated():
-    draws = uniforms(0, 0, sample_keys([str(index) for index in range(20_000)]), 6)
+    draws = uniform(0, 0, sample_keys([str(index) for index in range(20_000)]), 6)
     assert draws.min() >= 0.0 and draws.max() < 1.0
     for column in draws.T:
         # Kolmogorov–Smirnov: 1.95 / sqrt(n) is exceeded by chance once in a thousand times; the draws are fixed.
         assert np.abs(np.sort(column) - np.arange(20_000) / 20_000).max() < 1.95 / np.sqrt(20_000)
     assert np.abs(np.corrcoef(draws.T) - np.eye(6)).max() < 0.03
-    next_epoch = uniforms(0, 1, sample_keys([str(index) for index in range(20_000)]), 1)
+    next_epoch = uniform(0, 1, sample_keys([str(index) for index in range(20_000)]), 1)
     assert abs(np.corrcoef(draws[:, 0], next_epoch[:, 0])[0, 1]) < 0.03
 
 
@@ -80,7 +80,7 @@ def test_streamed_and_kept_photos_are_the_same_bits(split, num_workers, image_si
     for index in range(len(split)):
         kept.keep(index, decode(split.read(index), name=""))
     streamed = TrainingPhotos(split, num_workers=num_workers, **options)
-    order = TrainingOrder(split.identities, seed=0, batch_size=7)
+    order = TrainingOrder(split.sample_ids, seed=0, batch_size=7)
     batches = zip(*(p.batches(order.batch(step)[0] for step in range(12)) for p in (kept, streamed)), strict=True)
     count = 0
     for one, two in batches:
@@ -122,10 +122,10 @@ def test_evaluation_sees_every_photo_once_and_masks_the_rest(batch_size):
 def test_evaluation_names_every_photo_that_cannot_be_read(split, tmp_path):
     from allmlp.errors import DataError
 
-    for identity in (IDENTITIES[3], IDENTITIES[20]):
-        (tmp_path / "data" / "train" / identity).write_text("no photo")
+    for sample_id in (IDENTITIES[3], IDENTITIES[20]):
+        (tmp_path / "data" / "train" / sample_id).write_text("no photo")
     with pytest.raises(DataError, match=r"(?s)2 of 25 photos cannot be used.*photo003\.png.*photo020\.png"):
-        list(fitted_photos(split, Preprocessing(image_size=8)))
+        list(resized_images(split, Preprocessing(image_size=8)))
 
 
 def test_decoding_threads_end_when_the_reader_stops_early(split):

@@ -95,10 +95,10 @@ def test_identities_are_stable_and_a_run_can_open_it_again(
         again = open_dataset(source)
         assert again.source == f"{name}:{folder}"
         for split in dataset.splits:
-            assert again.splits[split].identities == dataset.splits[split].identities
+            assert again.splits[split].sample_ids == dataset.splits[split].sample_ids
             assert np.array_equal(again.splits[split].labels, dataset.splits[split].labels)
     for split in dataset.splits.values():
-        assert split.identities == tuple(sorted(set(split.identities)))
+        assert split.sample_ids == tuple(sorted(set(split.sample_ids)))
 
 
 def test_identities_are_known_by_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,8 +112,8 @@ def test_identities_are_known_by_value(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("ALLMLP_DATA", str(tmp_path))
     for name, first in firsts.items():
         WRITERS[name](tmp_path, monkeypatch)
-        identities = open_dataset(name).splits["train"].identities
-        assert identities[0] == first, name
+        sample_ids = open_dataset(name).splits["train"].sample_ids
+        assert sample_ids[0] == first, name
 
 
 def test_arrays_can_be_held_out_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,7 +259,7 @@ DOWNLOADED = tuple(name for name, named in DATASETS.items() if named.downloads)
 
 def content_of(dataset: ImageDataset) -> dict[str, list[tuple[str, bytes]]]:
     return {
-        name: [(split.identities[index], split.read(index)) for index in range(len(split))]
+        name: [(split.sample_ids[index], split.read(index)) for index in range(len(split))]
         for name, split in dataset.splits.items()
     }
 

@@ -13,8 +13,8 @@ IDENTITIES = [f"class{index % 3}/photo{index:03}.png" for index in range(97)]
 def made(counts, *, seed=0, batch_size=10):
     """An order over so many photos of each class, and the class of each."""
     labels = np.repeat(np.arange(len(counts)), counts)
-    identities = [f"{label}/{index}" for index, label in enumerate(labels)]
-    return TrainingOrder(identities, seed=seed, batch_size=batch_size, balanced_labels=labels), labels
+    sample_ids = [f"{label}/{index}" for index, label in enumerate(labels)]
+    return TrainingOrder(sample_ids, seed=seed, batch_size=batch_size, balanced_labels=labels), labels
 
 
 def shown(order, num_epochs):
@@ -78,7 +78,7 @@ def test_a_step_can_be_asked_for_alone_and_seeds_differ():
 
 
 def test_the_order_is_that_of_identities_not_of_listing():
-    labels = np.array([int(identity[5]) for identity in IDENTITIES])
+    labels = np.array([int(sample_id[5]) for sample_id in IDENTITIES])
     shuffle = np.random.default_rng(1).permutation(97)
     here = TrainingOrder(IDENTITIES, seed=0, batch_size=50, balanced_labels=labels)
     shuffled = [IDENTITIES[index] for index in shuffle]

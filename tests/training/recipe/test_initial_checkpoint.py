@@ -17,7 +17,7 @@ from allmlp.errors import CheckpointError, DivergedError
 from allmlp.model import MixerConfig, MlpMixer
 from allmlp.training import DataConfig, Recipe, SavingConfig, TransferConfig
 from allmlp.training.distributed.consistency import facts_of
-from allmlp.training.recipe.initial_checkpoint import adapted, is_same_source, learning_rate_scales
+from allmlp.training.recipe.initial_checkpoint import is_same_source, learning_rate_scales, with_checkpoint
 from allmlp.training.step.optimizer import Optimizer
 
 NAMES = ("red", "cat", "blue")
@@ -172,14 +172,14 @@ def test_the_name_of_the_shipped_weights_goes_before_a_folder_of_that_name(
     (tmp_path / "starter").mkdir()
     shipped = load_checkpoint("starter")
     assert shipped.source.startswith("starter: ")
-    assert adapted(transfer("starter"), shipped).transfer.checkpoint == "starter"
+    assert with_checkpoint(transfer("starter"), shipped).transfer.checkpoint == "starter"
     assert not is_same_source("starter", str(tmp_path / "starter"))
     with pytest.raises(CheckpointError, match="starter: not a checkpoint"):
         load_checkpoint("./starter")
     shutil.copytree(source, tmp_path / "starter", dirs_exist_ok=True)
     mine = load_checkpoint("./starter")
     assert mine.class_names == NAMES
-    assert adapted(transfer("./starter"), mine).transfer.checkpoint == str(tmp_path / "starter")
+    assert with_checkpoint(transfer("./starter"), mine).transfer.checkpoint == str(tmp_path / "starter")
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_a_scaled_optimizer_steps_as_one_of_that_rate(name: str) -> None:
 def test_a_run_goes_on_from_another_folder_and_without_its_checkpoint(
     photos: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.training.test_resume import StopAt
+    from tests.training.test_stored_run import StopAt
 
     folder = tmp_path / "here"
     shutil.copytree(source, folder / "trained")

@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 from tests.reliability import saves_matrix
 from tests.reliability.saves_matrix import facts_of, latest, make_saves, names, same_tensors, tensors_of
 
-from allmlp.training.snapshots.store import Saves
+from allmlp.training.snapshots.store import SnapshotStore
 
 
-def write(saves: Saves, step: int) -> None:
+def write(saves: SnapshotStore, step: int) -> None:
     saves.write(step, tensors_of(step), facts_of(step))
 
 
@@ -27,7 +27,7 @@ def directory(tmp_path: Path) -> Path:
 
 
 def test_nothing_is_created_before_the_first_save(directory: Path) -> None:
-    assert Saves(directory, keep_every=None, warn=pytest.fail).latest() is None
+    assert SnapshotStore(directory, keep_every=None, warn=pytest.fail).latest() is None
     assert not directory.parent.exists()
 
 
@@ -59,7 +59,7 @@ def test_tensors_of_every_kind_come_back_bit_for_bit(directory: Path) -> None:
         "a part of it": grid[1:3],
         "a parameter, тапки": torch.nn.Parameter(grid.clone()),
     }
-    saves = Saves(directory, keep_every=None, warn=pytest.fail)
+    saves = SnapshotStore(directory, keep_every=None, warn=pytest.fail)
     saves.write(1, tensors, {})
     state = saves.latest()
     assert state is not None
@@ -77,7 +77,7 @@ def test_the_tensors_that_are_found_are_the_callers_own(directory: Path) -> None
 
 
 def test_a_save_without_tensors_is_one(directory: Path) -> None:
-    saves = Saves(directory, keep_every=None, warn=pytest.fail)
+    saves = SnapshotStore(directory, keep_every=None, warn=pytest.fail)
     saves.write(0, {}, {})
     state = saves.latest()
     assert state is not None
@@ -85,7 +85,7 @@ def test_a_save_without_tensors_is_one(directory: Path) -> None:
 
 
 def test_facts_may_change_after_they_were_given(directory: Path) -> None:
-    saves = Saves(directory, keep_every=None, warn=pytest.fail)
+    saves = SnapshotStore(directory, keep_every=None, warn=pytest.fail)
     facts = {"history": [1]}
     saves.write(1, {}, facts)
     facts["history"].append(2)
@@ -126,7 +126,7 @@ def test_the_manifest_says_what_other_tools_find(directory: Path) -> None:
 )
 def test_what_could_not_be_read_back_is_a_bug_of_the_caller(directory: Path, tensors: Any, facts: Any) -> None:
     with pytest.raises((ValueError, TypeError)):
-        Saves(directory, keep_every=None, warn=pytest.fail).write(1, tensors, facts)
+        SnapshotStore(directory, keep_every=None, warn=pytest.fail).write(1, tensors, facts)
     assert not directory.exists()
 
 
@@ -137,7 +137,7 @@ def test_what_could_not_be_read_back_is_a_bug_of_the_caller(directory: Path, ten
     ("keep_every", "kept"), [(None, [7, 8]), (3, [3, 6, 7, 8]), (4, [4, 7, 8]), (1, [*range(1, 9)])]
 )
 def test_the_newest_two_and_every_nth_are_kept(directory: Path, keep_every: int | None, kept: list[int]) -> None:
-    saves = Saves(directory, keep_every=keep_every, warn=pytest.fail)
+    saves = SnapshotStore(directory, keep_every=keep_every, warn=pytest.fail)
     for step in range(1, 9):
         write(saves, step)
     saves.wait()
@@ -148,7 +148,7 @@ def test_a_damaged_save_is_none_of_the_two_that_are_kept(directory: Path) -> Non
     make_saves(directory, 1, 2)
     (directory / "step-000000002" / "state.json").write_bytes(b"{}")
     lines: list[str] = []
-    saves = Saves(directory, keep_every=None, warn=lines.append)
+    saves = SnapshotStore(directory, keep_every=None, warn=lines.append)
     for step in (3, 4):
         write(saves, step)
         saves.wait()
@@ -169,7 +169,7 @@ def test_a_step_whose_save_is_damaged_is_saved_again(directory: Path) -> None:
     make_saves(directory, 1, 2)
     (directory / "step-000000002" / "manifest.json").unlink()
     lines: list[str] = []
-    saves = Saves(directory, keep_every=None, warn=lines.append)
+    saves = SnapshotStore(directory, keep_every=None, warn=lines.append)
     write(saves, 2)
     saves.wait()
     assert names(directory) == ["damaged-step-000000002", "step-000000001", "step-000000002"]

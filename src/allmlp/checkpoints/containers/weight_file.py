@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from allmlp.checkpoints.naming.other_models import looks_like
+from allmlp.checkpoints.naming.other_models import describe_unknown_weights
 from allmlp.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -72,7 +72,8 @@ def open_weights(path: Path) -> WeightFile:
         raise CheckpointError(f"{path}: could not be read ({error.strerror or error}).") from error
     if len(weights.shapes) > MAX_TENSORS:
         raise CheckpointError(
-            f"{path}: {len(weights.shapes):,} tensors; no Mixer has more than {MAX_TENSORS:,}. {looks_like(weights.shapes)}"
+            f"{path}: {len(weights.shapes):,} tensors; no Mixer has more than {MAX_TENSORS:,}. "
+            f"{describe_unknown_weights(weights.shapes)}"
         )
     return weights
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from allmlp.checkpoints.checkpoint import Checkpoint
-from allmlp.checkpoints.formats.lost import lost_temperature
+from allmlp.checkpoints.formats.lost import unsupported_temperature
 from allmlp.checkpoints.naming.schemes import LAYOUTS
 from allmlp.errors import ConfigError
 from allmlp.io.atomic_write import write_together
@@ -57,7 +57,7 @@ def lost_in_google(checkpoint: Checkpoint) -> tuple[str, ...]:
     lost.append(f"The pre-processing: {checkpoint.preprocessing}")
     if config.stochastic_depth or config.dropout:
         lost.append("Stochastic depth and dropout of the training; both leave predictions as they are.")
-    lost += lost_temperature(checkpoint)
+    lost += unsupported_temperature(checkpoint)
     lost.append(f"Where the weights came from: {checkpoint.source}")
     return tuple(lost)
 

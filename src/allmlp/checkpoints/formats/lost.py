@@ -2,10 +2,10 @@
 
 from allmlp.checkpoints.checkpoint import Checkpoint
 
-__all__ = ["lost_temperature"]
+__all__ = ["unsupported_temperature"]
 
 
-def lost_temperature(checkpoint: Checkpoint) -> tuple[str, ...]:
+def unsupported_temperature(checkpoint: Checkpoint) -> tuple[str, ...]:
     """Return a sentence about the temperature where it is not 1. It is not worked into the weights: logits stay the same."""
     if checkpoint.temperature == 1.0:
         return ()

@@ -7,7 +7,7 @@ from pathlib import Path
 from allmlp.checkpoints.checkpoint import Checkpoint
 from allmlp.checkpoints.formats.google import lost_in_google, save_google
 from allmlp.checkpoints.formats.native import save_checkpoint
-from allmlp.checkpoints.formats.timm import lost_in_timm, save_timm
+from allmlp.checkpoints.formats.timm import save_timm, unsupported_by_timm
 
 __all__ = ["FORMATS", "Format"]
 
@@ -30,6 +30,6 @@ class Format:
 
 FORMATS: Mapping[str, Format] = {
     "allmlp": Format(save_checkpoint, lambda _: (), is_folder=True),
-    "timm": Format(save_timm, lost_in_timm, is_folder=True),
+    "timm": Format(save_timm, unsupported_by_timm, is_folder=True),
     "google": Format(save_google, lost_in_google, is_folder=False),
 }

@@ -6,7 +6,7 @@ from typing import Any
 
 from allmlp.checkpoints.checkpoint import Checkpoint
 from allmlp.checkpoints.formats.file_names import CONFIG_FILE, WEIGHTS_FILE
-from allmlp.checkpoints.formats.lost import lost_temperature
+from allmlp.checkpoints.formats.lost import unsupported_temperature
 from allmlp.checkpoints.formats.timm_config import FIT_BY_CROP_MODE, matching_fraction
 from allmlp.checkpoints.naming.schemes import LAYOUTS
 from allmlp.data import Preprocessing
@@ -14,7 +14,7 @@ from allmlp.errors import ConfigError
 from allmlp.io.atomic_write import to_json, write_together
 from allmlp.model import VARIANTS, MixerConfig
 
-__all__ = ["ARCHITECTURES", "lost_in_timm", "save_timm"]
+__all__ = ["ARCHITECTURES", "save_timm", "unsupported_by_timm"]
 
 # The variants that timm defines (timm/models/mlp_mixer.py), by its names: "mixer_s32_224", ...
 ARCHITECTURES = {
@@ -48,7 +48,7 @@ def save_timm(checkpoint: Checkpoint, directory: str | Path) -> Path:
     return directory
 
 
-def lost_in_timm(checkpoint: Checkpoint) -> tuple[str, ...]:
+def unsupported_by_timm(checkpoint: Checkpoint) -> tuple[str, ...]:
     """Return what timm's form cannot hold of a checkpoint, one sentence each.
 
     Raises:
@@ -69,7 +69,7 @@ def lost_in_timm(checkpoint: Checkpoint) -> tuple[str, ...]:
         )
     if config.stochastic_depth or config.dropout:
         lost.append("Stochastic depth and dropout of the training; both leave predictions as they are.")
-    lost += lost_temperature(checkpoint)
+    lost += unsupported_temperature(checkpoint)
     lost.append(f"Where the weights came from: {checkpoint.source}")
     return tuple(lost)
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-__all__ = ["looks_like"]
+__all__ = ["describe_unknown_weights"]
 
 # Searched in this order: a pattern that any name matches, and what has such names. timm's, transformers', torchvision's and
 # the released .npz names.
@@ -32,7 +32,7 @@ _SIGNS: tuple[tuple[str, str], ...] = (
 _NUM_SHOWN = 5
 
 
-def looks_like(names: Iterable[str]) -> str:
+def describe_unknown_weights(names: Iterable[str]) -> str:
     """Return a sentence that says what has these names, or what names there are."""
     names = sorted(names)
     if not names:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from allmlp.checkpoints.naming.other_models import looks_like
+from allmlp.checkpoints.naming.other_models import describe_unknown_weights
 from allmlp.errors import CheckpointError
 from allmlp.model import PARAMETERS, Axis, Gelu
 
@@ -198,7 +198,7 @@ def recognise(names: Iterable[str], *, where: str) -> Layout:
                 f"{where}: all of its names start with {prefix!r}; without it they are a Mixer's. Save the weights so: "
                 f"{{name.removeprefix({prefix!r}): weight for name, weight in state.items()}}."
             )
-        raise CheckpointError(f"{where}: this is no MLP-Mixer. {looks_like(names)}")
+        raise CheckpointError(f"{where}: this is no MLP-Mixer. {describe_unknown_weights(names)}")
     return best
 
 

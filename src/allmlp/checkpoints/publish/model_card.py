@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from allmlp.checkpoints.checkpoint import Checkpoint
-from allmlp.data import printable
+from allmlp.data import escape
 from allmlp.model import num_parameters
 
 __all__ = ["CARD_MARK", "model_card_text"]
@@ -118,5 +118,5 @@ def _classes(names: Sequence[str]) -> str:
 
 def _text(text: str) -> str:
     """Return foreign text on one line, as it stands: nothing in it is Markdown or HTML."""
-    escaped = printable(text).replace("&", "&amp;").replace("<", "&lt;")
+    escaped = escape(text).replace("&", "&amp;").replace("<", "&lt;")
     return "".join(f"\\{character}" if character in "\\`*_[]#|~" else character for character in escaped)

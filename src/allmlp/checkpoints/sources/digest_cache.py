@@ -20,10 +20,10 @@ __all__ = [
     "Record",
     "cache_directory",
     "digests_path",
-    "forget",
+    "drop_digest",
     "is_unchanged",
     "read_records",
-    "remember",
+    "record_digest",
     "sha256_of",
 ]
 
@@ -77,7 +77,7 @@ def read_records() -> dict[str, Record]:
         ) from error
 
 
-def remember(key: str, path: Path, sha256: str, model: str | None) -> None:
+def record_digest(key: str, path: Path, sha256: str, model: str | None) -> None:
     """Record the digest of a file, whatever other processes record at the same time.
 
     Raises:
@@ -88,7 +88,7 @@ def remember(key: str, path: Path, sha256: str, model: str | None) -> None:
     _change_records(lambda records: records | {key: record})
 
 
-def forget(model: str) -> None:
+def drop_digest(model: str) -> None:
     """Remove what is recorded of a model of the catalogue: its file turned out to be none of it.
 
     Raises:

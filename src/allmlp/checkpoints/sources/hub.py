@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from allmlp.checkpoints.formats.file_names import CONFIG_FILE, WEIGHTS_FILES
-from allmlp.checkpoints.sources.digest_cache import is_unchanged, read_records, remember, sha256_of
-from allmlp.data import printable
+from allmlp.checkpoints.sources.digest_cache import is_unchanged, read_records, record_digest, sha256_of
+from allmlp.data import escape
 from allmlp.errors import CheckpointError
 from allmlp.io.download_folder import is_offline
 from allmlp.io.http_download import without_secrets
@@ -156,7 +156,7 @@ def _check_content(repository: str, commit: str, path: Path, model: str | None) 
     record = read_records().get(key)
     if record is not None and is_unchanged(path, record):
         if model is not None and record.model is None:
-            remember(key, path, record.sha256, model)
+            record_digest(key, path, record.sha256, model)
         return
     promised = _promised_sha256(path)
     expected = promised or (record.sha256 if record else None)
@@ -170,7 +170,7 @@ def _check_content(repository: str, commit: str, path: Path, model: str | None) 
             f"hf:{repository}, {path.name}: what arrived has the SHA-256 {found}, {who} {expected}. It was "
             "damaged and has been removed from the cache; try again."
         )
-    remember(key, path, found, model)
+    record_digest(key, path, found, model)
 
 
 def _promised_sha256(path: Path) -> str | None:
@@ -262,5 +262,5 @@ def _without_secrets(text: str) -> str:
 
 
 def _listed(files: list[str]) -> str:
-    shown = ", ".join(map(printable, files[:20]))
+    shown = ", ".join(map(escape, files[:20]))
     return f"{shown} and {len(files) - 20:,} more" if len(files) > 20 else shown or "nothing"

@@ -12,10 +12,10 @@ from allmlp.checkpoints.sources.digest_cache import (
     Record,
     cache_directory,
     digests_path,
-    forget,
+    drop_digest,
     is_unchanged,
     read_records,
-    remember,
+    record_digest,
     sha256_of,
 )
 from allmlp.checkpoints.sources.hub import cached_weights, fetch_hub
@@ -45,7 +45,7 @@ def fetch_published(model: PublishedModel) -> Path:
 def forget_published(model: PublishedModel, path: Path) -> str:
     """Drop the digest recorded for `model`, whose file at `path` is none of it, and return what the user can do."""
     with contextlib.suppress(CheckpointError):  # a record that cannot be changed is told by the next download
-        forget(model.name)
+        drop_digest(model.name)
     if model.hub_repository is not None:
         return f"For whatever the repository holds, name its revision: hf:{model.hub_repository}@main."
     if path == _file_path(model):
@@ -123,7 +123,7 @@ def _download(model: PublishedModel, path: Path) -> None:
         discard(part)
         raise CheckpointError(f"{url}: what arrived has the SHA-256 {digest}, but {problem}")
     _to_disk(part)
-    remember(_key(model), part, digest, model.name)
+    record_digest(_key(model), part, digest, model.name)
     part.replace(path)  # last, so that a file with this name is whole and its digest recorded
     discard(part)
 

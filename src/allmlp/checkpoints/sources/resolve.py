@@ -11,7 +11,7 @@ from allmlp.checkpoints.sources.published import fetch_hub, fetch_published, kno
 from allmlp.errors import CheckpointError, did_you_mean
 from allmlp.io.json_object import read_json_object
 
-__all__ = ["STARTER", "Place", "find_place", "is_bare_file"]
+__all__ = ["STARTER", "ResolvedSource", "is_bare_file", "resolve_source"]
 
 _HUB = "hf:"
 
@@ -23,7 +23,7 @@ _INDEX_FILES = tuple(f"{name}.index.json" for name in WEIGHTS_FILES)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class ResolvedSource:
     """Where a checkpoint was found.
 
     Attributes:
@@ -41,7 +41,7 @@ class Place:
     evidence: str
 
 
-def find_place(source: str | Path) -> Place:
+def resolve_source(source: str | Path) -> ResolvedSource:
     """Find a checkpoint. A path goes before a name of the catalogue, not before `STARTER`. Downloads what is not here.
 
     Raises:
@@ -69,11 +69,11 @@ def is_bare_file(source: str | Path) -> bool:
     """
     if (isinstance(source, str) and source.startswith(_HUB)) or not _exists(Path(source)):
         return False
-    place = find_place(source)
+    place = resolve_source(source)
     return place.kind == "weights" and place.published is None
 
 
-def _on_hub(source: str) -> Place:
+def _on_hub(source: str) -> ResolvedSource:
     repository, _, revision = source.removeprefix(_HUB).partition("@")
     if repository.count("/") != 1 or not all(repository.split("/")):
         example = "hf:timm/mixer_b16_224.goog_in21k"
@@ -85,12 +85,12 @@ def _on_hub(source: str) -> Place:
     return _local(fetch_hub(repository, revision=revision or None), None, evidence=source)
 
 
-def _named(published: PublishedModel) -> Place:
+def _named(published: PublishedModel) -> ResolvedSource:
     origin = f"hf:{published.hub_repository}" if published.hub_repository else f"Google's {published.url_path}"
     return _local(fetch_published(published), published, evidence=f"{published.name}: {published.trained_on}; {origin}")
 
 
-def _local(path: Path, published: PublishedModel | None, *, evidence: str) -> Place:
+def _local(path: Path, published: PublishedModel | None, *, evidence: str) -> ResolvedSource:
     try:
         folder = _folder(path)
         if folder is None:
@@ -134,7 +134,7 @@ def _refuse_grid(folder: Path) -> None:
     raise CheckpointError(f"{folder}: this is a grid, a run a learning rate. Name one of its runs: {shown}.")
 
 
-def _described(folder: Path, named: Path | None, published: PublishedModel | None, evidence: str) -> Place:
+def _described(folder: Path, named: Path | None, published: PublishedModel | None, evidence: str) -> ResolvedSource:
     """Return the place that a config.json describes; `named` is the file of weights that the source named, if it did."""
     values = read_json_object(folder / CONFIG_FILE)
     if values.get("format") == FORMAT:
@@ -143,7 +143,7 @@ def _described(folder: Path, named: Path | None, published: PublishedModel | Non
                 f"{named}: {CONFIG_FILE} beside it describes {WEIGHTS_FILE} alone. To read other weights, move this file "
                 "to a folder of its own."
             )
-        return Place(kind="allmlp", folder=folder, weights=folder / WEIGHTS_FILE, evidence=evidence)
+        return ResolvedSource(kind="allmlp", folder=folder, weights=folder / WEIGHTS_FILE, evidence=evidence)
     if not {"architecture", "pretrained_cfg", "model_type"} & set(values):
         raise CheckpointError(
             f'{folder / CONFIG_FILE}: not a configuration of allmlp (it lacks "format": "{FORMAT}"), and none of timm '
@@ -155,7 +155,7 @@ def _described(folder: Path, named: Path | None, published: PublishedModel | Non
         raise CheckpointError(
             f"{folder}: there are no weights beside {CONFIG_FILE}: expected {' or '.join(WEIGHTS_FILES)}."
         )
-    return Place(kind="timm", folder=folder, weights=weights, published=published, evidence=evidence)
+    return ResolvedSource(kind="timm", folder=folder, weights=weights, published=published, evidence=evidence)
 
 
 def _refuse_shards(folder: Path) -> None:
@@ -167,10 +167,10 @@ def _refuse_shards(folder: Path) -> None:
             )
 
 
-def _weights_file(path: Path, published: PublishedModel | None, evidence: str) -> Place:
+def _weights_file(path: Path, published: PublishedModel | None, evidence: str) -> ResolvedSource:
     if published is None and (published := known_digest(path)) is not None:
         evidence = f"{path}: {published.name} by its SHA-256: {published.trained_on}"
-    return Place(kind="weights", folder=path.parent, weights=path, published=published, evidence=evidence)
+    return ResolvedSource(kind="weights", folder=path.parent, weights=path, published=published, evidence=evidence)
 
 
 def _exists(path: Path) -> bool:

@@ -39,13 +39,13 @@ def load(source: str, image_size: str | None = None) -> "Checkpoint":
     """
     sides = None if image_size is None else parse_sides(image_size)
     from allmlp.checkpoints import load_for_size
-    from allmlp.data import printable
+    from allmlp.data import escape
 
     checkpoint = load_for_size(source, sides, say=note)
     if sides is None or sides == checkpoint.config.image_size:
         return checkpoint
     changed = checkpoint.at_resolution(sides)
-    note(printable(changed.source.removeprefix(f"{checkpoint.source}; ")))
+    note(escape(changed.source.removeprefix(f"{checkpoint.source}; ")))
     return changed
 
 

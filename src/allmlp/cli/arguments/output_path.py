@@ -7,10 +7,10 @@ from pathlib import Path
 from allmlp.errors import ConfigError
 from allmlp.io.atomic_write import reason_of
 
-__all__ = ["new_path"]
+__all__ = ["new_output_path"]
 
 
-def new_path(destination: str, *, is_folder: bool, name: str, example: str) -> Path:
+def new_output_path(destination: str, *, is_folder: bool, name: str, example: str) -> Path:
     """Return where to write, at which nothing may lie: the user's files are never overwritten. A folder above may be missing.
 
     `name` is what the command calls it, `example` a file's name for advice.

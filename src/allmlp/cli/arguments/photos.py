@@ -56,13 +56,13 @@ def find_photos(sources: Sequence[str]) -> "tuple[list[tuple[str, Photo]], int]"
 
 
 def _photos_in(folder: Path) -> list[str]:
-    from allmlp.data import list_folder, printable
+    from allmlp.data import escape, list_folder
 
     listing = list_folder(folder)
     for path, reason in listing.skipped:
-        note(f"allmlp: {printable(folder / path)}: skipped: {reason}.")
+        note(f"allmlp: {escape(folder / path)}: skipped: {reason}.")
     if not listing.photos:
-        raise DataError(f"{printable(folder)}: there are no photos in this folder.")
+        raise DataError(f"{escape(folder)}: there are no photos in this folder.")
     return sorted(str(folder / path) for path in listing.photos)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from allmlp.cli.arguments.checkpoint import CheckpointArgument, ImageSizeOption, load
-from allmlp.cli.arguments.output_path import new_path
+from allmlp.cli.arguments.output_path import new_output_path
 from allmlp.cli.console import command_line, heading, next_commands, note
 from allmlp.errors import ConfigError
 
@@ -64,7 +64,7 @@ def convert(
     _check_options(target, gelu, photos)
     from allmlp.checkpoints import FORMATS
 
-    path = new_path(destination, is_folder=FORMATS[target].is_folder, name="DST", example="mixer.npz")
+    path = new_output_path(destination, is_folder=FORMATS[target].is_folder, name="DST", example="mixer.npz")
     loaded = load(checkpoint, image_size)
     changed = loaded if gelu is None else _with_gelu(loaded, gelu.value)
     losses = FORMATS[target].lost(changed)  # before anything slow: what cannot be written is found here
@@ -89,11 +89,11 @@ def _check_options(target: Target, gelu: Gelu | None, photos: str | None) -> Non
 
 def print_losses(form: str, losses: Sequence[str]) -> None:
     """Print what a form cannot hold of a checkpoint, if anything."""
-    from allmlp.data import printable
+    from allmlp.data import escape
 
     if losses:
         heading(f"What {form}'s form does not hold")
-        print("\n".join(f"  - {printable(sentence)}" for sentence in losses))
+        print("\n".join(f"  - {escape(sentence)}" for sentence in losses))
 
 
 def _with_gelu(checkpoint: "Checkpoint", gelu: str) -> "Checkpoint":
@@ -121,7 +121,7 @@ def _report_gelu(before: "Checkpoint", after: "Checkpoint", photos: str | None, 
 
 
 def _summary(checkpoint: "Checkpoint", path: Path, target: Target) -> str:
-    from allmlp.data import printable
+    from allmlp.data import escape
 
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     num_bytes = sum(file.stat().st_size for file in files)
@@ -130,7 +130,7 @@ def _summary(checkpoint: "Checkpoint", path: Path, target: Target) -> str:
     height, width = checkpoint.config.image_size
     gelu = "" if target is Target.GOOGLE else f", {checkpoint.config.gelu} GELU"
     return (
-        f"Wrote {printable(path)} ({num_bytes / 1e6:,.1f} MB, {', '.join(widths)}, {checkpoint.config.num_classes:,} "
+        f"Wrote {escape(path)} ({num_bytes / 1e6:,.1f} MB, {', '.join(widths)}, {checkpoint.config.num_classes:,} "
         f"classes, {height} × {width} pixels{gelu}){names}"
     )
 

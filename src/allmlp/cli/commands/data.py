@@ -19,7 +19,7 @@ def data(
     download: Annotated[bool, typer.Option("--download", help="Download it, unless it is there.")] = False,
 ) -> None:
     """List the named data sets, and which are here. They stand wherever photos do: `allmlp train cifar10`."""
-    from allmlp.data import DATASETS, download_dataset, is_here, named_folder
+    from allmlp.data import DATASETS, download_dataset, is_downloaded, named_folder
     from allmlp.errors import ConfigError, did_you_mean
 
     if name is None:
@@ -40,20 +40,23 @@ def data(
         print(f"{key}: {named.summary}")
         print(f"terms   {named.terms}")
         if named.folder:
-            print(f"{'here' if is_here(name) else 'missing':<7} {place}")
+            print(f"{'here' if is_downloaded(name) else 'missing':<7} {place}")
     wanted = (command_line("data", name, "--download"), f"downloads {named.size}")
     trains = (command_line("train", name), "trains on it, by a recipe that fits its photos")
-    if is_here(name) or named.downloads is not None:
-        next_commands([trains if is_here(name) else wanted])
+    if is_downloaded(name) or named.downloads is not None:
+        next_commands([trains if is_downloaded(name) else wanted])
     else:
         print(f"\n{named.by_hand.format(folder=place)}.")
 
 
 def _list_all() -> None:
-    from allmlp.data import DATASETS, is_here
+    from allmlp.data import DATASETS, is_downloaded
 
     titles = ("name", "here", "download", "what it is")
-    rows = [(key, "yes" if is_here(key) else "no", named.size or "-", named.summary) for key, named in DATASETS.items()]
+    rows = [
+        (key, "yes" if is_downloaded(key) else "no", named.size or "-", named.summary)
+        for key, named in DATASETS.items()
+    ]
     lines = aligned([titles, *rows], right=(2,))
     heading(lines[0])
     for line in lines[1:]:

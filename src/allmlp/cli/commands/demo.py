@@ -102,6 +102,6 @@ def _write_photos(dataset: "ImageDataset", folder: Path) -> list[tuple[Path, str
     written = []
     for index in firsts:
         name = dataset.class_names[split.labels[index]]
-        suffix = Path(split.identities[index]).suffix
+        suffix = Path(split.sample_ids[index]).suffix
         written.append((write_bytes(folder / f"{name}{suffix}", split.read(index)), name))
     return written

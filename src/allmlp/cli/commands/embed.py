@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from allmlp.cli.arguments.checkpoint import CheckpointArgument, ImageSizeOption, load, size_words
-from allmlp.cli.arguments.output_path import new_path
+from allmlp.cli.arguments.output_path import new_output_path
 from allmlp.cli.arguments.photos import check_sources, find_photos
 from allmlp.cli.commands.splits import choose, divided, saved_split
 from allmlp.cli.console import BatchSizeOption, DeviceOption, command_line, next_commands, note
@@ -62,7 +62,7 @@ def embed(
 
     Exits 3 when some cannot be read: the others are written, but nothing of a --split.
     """
-    path = new_path(output, is_folder=False, name="--output", example="features.npz")
+    path = new_output_path(output, is_folder=False, name="--output", example="features.npz")
     write = _WRITERS.get(path.suffix.lower())
     if write is None:
         raise ConfigError(f"--output {output}: expected a name that ends in {' or '.join(_WRITERS)}.")
@@ -137,18 +137,18 @@ def _of_split(embedder: "Embedder", checkpoint: str, data: str, wanted: str) -> 
     if "train" in splits and len(splits) > 1:
         smallest = min(np.bincount(splits["train"].labels, minlength=len(dataset.class_names)))
     shots = ",".join(str(number) for number in (1, 5, 10) if number <= smallest)
-    return _Features(features, choice.photos.identities, choice.photos.labels, dataset.class_names), shots
+    return _Features(features, choice.photos.sample_ids, choice.photos.labels, dataset.class_names), shots
 
 
 def _write(found: _Features, path: Path, write: "Callable[[_Features, IO[bytes]], None]") -> None:
-    from allmlp.data import printable
+    from allmlp.data import escape
     from allmlp.io.atomic_write import write_together
 
     write_together({path: lambda file: write(found, file)})
     labels = "" if found.labels is None else f" and labels of {len(found.class_names):,} classes"
     num_photos, num_features = found.features.shape
     print(
-        f"Wrote {printable(path)} ({path.stat().st_size / 1e6:,.1f} MB): {num_features:,} features of "
+        f"Wrote {escape(path)} ({path.stat().st_size / 1e6:,.1f} MB): {num_features:,} features of "
         f"{num_photos:,} photos, float32{labels}"
     )
 

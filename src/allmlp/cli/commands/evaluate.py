@@ -152,20 +152,20 @@ def class_indices(names: "Sequence[str]", checkpoint: "Checkpoint", *, where: st
     """
     import numpy as np
 
-    from allmlp.data import printable
+    from allmlp.data import escape
 
     rows, known = checkpoint.class_rows(names), checkpoint.class_names
     unknown = sorted(set(names) - set(rows))
     if unknown and checkpoint.has_placeholders:
         raise DataError(
-            f"{printable(where)}: the checkpoint's classes are called 0 to {len(known) - 1}, as those of weights without names "
+            f"{escape(where)}: the checkpoint's classes are called 0 to {len(known) - 1}, as those of weights without names "
             "are; such numbers count as names only where the data has all of them. Load the weights from where their names "
             "come with them, such as a name of `allmlp models` or a folder with config.json."
         )
     if unknown:
         raise DataError(
-            f"{printable(where)}: the checkpoint does not know {len(unknown)} of {len(names)} classes: "
-            f"{', '.join(map(printable, unknown))}. It knows: {', '.join(map(printable, known[:50]))}"
+            f"{escape(where)}: the checkpoint does not know {len(unknown)} of {len(names)} classes: "
+            f"{', '.join(map(escape, unknown))}. It knows: {', '.join(map(escape, known[:50]))}"
             f"{', ...' if len(known) > 50 else ''}. Rename or remove the folders (or labels) of the others."
         )
     return np.array([rows[name] for name in names], dtype=np.int64)
@@ -177,7 +177,7 @@ def _label_sets(
     from allmlp.data import read_label_sets
 
     rows = checkpoint.class_rows(dataset.class_names)
-    return read_label_sets(path, choice.photos.identities, rows, num_classes=len(checkpoint.class_names))
+    return read_label_sets(path, choice.photos.sample_ids, rows, num_classes=len(checkpoint.class_names))
 
 
 def _score(
@@ -201,7 +201,7 @@ def _score(
 
 
 def _print(metrics: "Metrics", original_top1: float | None, *, by_sets: bool) -> None:
-    from allmlp.data import printable
+    from allmlp.data import escape
 
     print()
     if by_sets:
@@ -223,7 +223,7 @@ def _print(metrics: "Metrics", original_top1: float | None, *, by_sets: bool) ->
         )
     print()
     classes = [
-        (printable(one.name), f"{one.num_examples:,}", f"{one.recall:.1%}", f"{one.precision:.1%}")
+        (escape(one.name), f"{one.num_examples:,}", f"{one.recall:.1%}", f"{one.precision:.1%}")
         for one in metrics.per_class
         if one.num_examples
     ]

@@ -80,7 +80,7 @@ def evaluate_few_shot(
     photos = _choose(dataset, checkpoint, split)
     train, names = photos.train, dataset.class_names
     drawn = [
-        draw_examples(train.identities, train.labels, names, shots=max(options.shots), seed=options.seed, draw=draw)
+        draw_examples(train.sample_ids, train.labels, names, shots=max(options.shots), seed=options.seed, draw=draw)
         for draw in range(options.num_draws)
     ]
     examples = train.subset(np.unique(np.concatenate(drawn)))  # nothing else of train needs to be looked at
@@ -97,7 +97,7 @@ def evaluate_few_shot(
     results = few_shot(
         features,
         examples.labels,
-        examples.identities,
+        examples.sample_ids,
         scored,
         photos.scored.labels,
         names,
@@ -117,11 +117,11 @@ def evaluate_few_shot(
 
 
 def _choose(dataset: "ImageDataset", checkpoint: str, wanted: str | None) -> _Photos:
-    from allmlp.data import printable, split_named
+    from allmlp.data import escape, split_named
 
     saved = saved_split(checkpoint)
     splits, is_divided = divided(dataset, saved)
-    source, found = printable(dataset.source), ", ".join(splits)
+    source, found = escape(dataset.source), ", ".join(splits)
     if split_named(wanted or "") == "train":
         raise ConfigError("--split train: --shots draws its examples from train; score it on test or validation.")
     if "train" not in splits:
@@ -136,7 +136,7 @@ def _choose(dataset: "ImageDataset", checkpoint: str, wanted: str | None) -> _Ph
         )
     scored = choose(dataset, saved, wanted)
     remark = "Divided as the run's split.json says." if is_divided else ""
-    num_known = len(set(splits["train"].identities) & set(saved.get("train", ())))
+    num_known = len(set(splits["train"].sample_ids) & set(saved.get("train", ())))
     if num_known:
         remark += (
             f" The model was trained on {num_known:,} train photos of the same names: its features fit them too well to choose "

@@ -16,9 +16,9 @@ from allmlp.cli.commands.train import (
     SetOption,
     TrainBatchSizeOption,
     all_settings,
-    carry_out,
     named_recipe,
     new_run_folder,
+    run_request,
     show_recipe,
 )
 from allmlp.cli.console import DeviceOption, aligned, command_line, heading, is_first_process, next_commands, note
@@ -27,7 +27,7 @@ from allmlp.errors import ConfigError, DivergedError
 
 if TYPE_CHECKING:
     from allmlp.cli.commands.train import ChosenRecipe
-    from allmlp.training import Trial
+    from allmlp.training import SweepRun
 
 __all__ = ["finetune"]
 
@@ -98,7 +98,7 @@ def finetune(
         given = [*_paper_optimizer(), *given]
     request = Request(data=data, recipe=recipe, given=given, out=out, resume=resume, device=device)
     if lr_grid is None:
-        carry_out(request, _choose, print_recipe=print_recipe)
+        run_request(request, _choose, print_recipe=print_recipe)
     else:
         _carry_out_grid(request, lr_grid, print_recipe=print_recipe)
 
@@ -148,7 +148,7 @@ def _learning_rates(text: str) -> list[float]:
 
 def _carry_out_grid(request: Request, grid: str, *, print_recipe: bool) -> None:
     from allmlp.data import open_dataset
-    from allmlp.training import Silence, check_grid_folder, train_grid, write_grid
+    from allmlp.training import NoProgress, check_grid_folder, train_grid, write_grid
 
     learning_rates = _learning_rates(grid)
     if any(one.partition("=")[0].strip() == "optimizer.learning_rate" for one in request.given):
@@ -178,7 +178,7 @@ def _carry_out_grid(request: Request, grid: str, *, print_recipe: bool) -> None:
             folder,
             learning_rates,
             device=request.device,
-            progress=ConsoleProgress() if is_first_process() else Silence(),
+            progress=ConsoleProgress() if is_first_process() else NoProgress(),
             resume=request.resume is not None,
         )
     except KeyboardInterrupt as stop:
@@ -193,7 +193,7 @@ def _carry_out_grid(request: Request, grid: str, *, print_recipe: bool) -> None:
         _print(trials, folder, request.data)
 
 
-def _print(trials: "list[Trial]", folder: Path, data: str) -> None:
+def _print(trials: "list[SweepRun]", folder: Path, data: str) -> None:
     print()
     rows = [
         (

@@ -64,7 +64,7 @@ def _top1_rows(best: "NDArray[np.int64]", labels: "NDArray[np.int64] | None") ->
 
 
 def _photos(data: str, checkpoint: "Checkpoint") -> _Photos:
-    from allmlp.data import open_dataset, printable
+    from allmlp.data import escape, open_dataset
 
     try:
         dataset = open_dataset(data)
@@ -78,19 +78,19 @@ def _photos(data: str, checkpoint: "Checkpoint") -> _Photos:
     with contextlib.suppress(DataError):  # a class that the model does not know
         labels = class_indices(dataset.class_names, checkpoint, where=dataset.source)[split.labels]
     remark = "" if labels is not None else "; the model does not know all of its classes, so no accuracy"
-    return _Photos(split, labels, f"the {len(split):,} photos of {printable(dataset.source)}, {name}{remark}")
+    return _Photos(split, labels, f"the {len(split):,} photos of {escape(dataset.source)}, {name}{remark}")
 
 
 def _unlabelled(folder: Path) -> _Photos:
     import numpy as np
 
-    from allmlp.data import FileReader, Split, list_folder, printable
+    from allmlp.data import FileReader, Split, escape, list_folder
 
     paths = tuple(sorted(list_folder(folder).photos))
     if not paths:
-        raise DataError(f"{printable(folder)}: there are no photos in this folder.")
+        raise DataError(f"{escape(folder)}: there are no photos in this folder.")
     split = Split(paths, np.zeros(len(paths), np.int64), FileReader(folder, paths))
-    return _Photos(split, None, f"the {len(paths):,} photos of {printable(folder)}, which have no labels")
+    return _Photos(split, None, f"the {len(paths):,} photos of {escape(folder)}, which have no labels")
 
 
 def _logits(
@@ -98,11 +98,11 @@ def _logits(
 ) -> "Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]":
     import numpy as np
 
-    from allmlp.data import fitted_photos
+    from allmlp.data import resized_images
     from allmlp.inference import eager_forward
 
     forwards = [eager_forward(checkpoint) for checkpoint in (before, after)]
-    photos = fitted_photos(split, before.preprocessing, num_workers=min(os.cpu_count() or 1, 16))
+    photos = resized_images(split, before.preprocessing, num_workers=min(os.cpu_count() or 1, 16))
     while chunk := list(islice(photos, _BATCH_SIZE)):
         images = before.preprocessing.normalise(np.stack(chunk))
         yield forwards[0](images), forwards[1](images)

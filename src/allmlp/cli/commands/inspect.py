@@ -76,9 +76,9 @@ def _use(checkpoint: "Checkpoint") -> dict[str, Any]:
 
 
 def _print(facts: dict[str, Any]) -> None:
-    from allmlp.data import printable
+    from allmlp.data import escape
 
-    heading(printable(facts["source"]))
+    heading(escape(facts["source"]))
     for title in ("model", "preprocessing"):
         if title in facts:
             print()
@@ -97,7 +97,7 @@ def _print(facts: dict[str, Any]) -> None:
     print("\n".join(lines[1:]))
     if "class_names" in facts:
         names = facts["class_names"]
-        shown = ", ".join(printable(name) for name in names[:_MAX_NAMES])
+        shown = ", ".join(escape(name) for name in names[:_MAX_NAMES])
         rest = f" and {len(names) - _MAX_NAMES:,} more (--json lists all)" if len(names) > _MAX_NAMES else ""
         print()
         heading("1 class" if len(names) == 1 else f"{len(names):,} classes")

@@ -94,14 +94,14 @@ def _lines(
 def _table(answers: _Answers, found: Sequence[str], class_names: Sequence[str]) -> Iterator[str]:
     from rich.cells import cell_len
 
-    from allmlp.data import printable
+    from allmlp.data import escape
 
     # Widths are known beforehand, so that lines can be printed as answers come.
-    path_width = min(max((cell_len(printable(path)) for path in found), default=0), _MAX_PATH_COLUMNS)
-    label_width = max(cell_len(printable(name)) for name in class_names)
+    path_width = min(max((cell_len(escape(path)) for path in found), default=0), _MAX_PATH_COLUMNS)
+    label_width = max(cell_len(escape(name)) for name in class_names)
     for answer in answers:
-        best = (f"{pad(printable(one['label']), label_width)} {one['score']:6.1%}" for one in answer.labels)
-        yield "  ".join([pad(printable(answer.source), path_width), *best])
+        best = (f"{pad(escape(one['label']), label_width)} {one['score']:6.1%}" for one in answer.labels)
+        yield "  ".join([pad(escape(answer.source), path_width), *best])
 
 
 def _record(answer: "Prediction") -> dict[str, Any]:
@@ -133,7 +133,7 @@ def _csv_line(cells: Sequence[str]) -> str:
 
 def _cell(text: str) -> str:
     """Return `text` on one line, and with an apostrophe in front where a spreadsheet would run it as a formula."""
-    from allmlp.data import printable
+    from allmlp.data import escape
 
-    shown = printable(text)
+    shown = escape(text)
     return "'" + shown if shown.startswith(("=", "+", "-", "@")) and shown != STANDARD_INPUT else shown

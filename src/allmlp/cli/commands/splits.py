@@ -21,7 +21,7 @@ class Choice(NamedTuple):
 
 
 def saved_split(source: str) -> "Mapping[str, list[str]]":
-    """Return identities by split as the run kept them; nothing when the checkpoint is not in a run folder."""
+    """Return sample IDs by split as the run kept them; nothing when the checkpoint is not in a run folder."""
     from allmlp import training
 
     return training.saved_split(source)
@@ -45,7 +45,7 @@ def choose(dataset: "ImageDataset", saved: "Mapping[str, list[str]]", wanted: st
         remark = "Divided as the run's split.json says."
     elif list(splits) == ["train"]:
         remark = "These are all photos."
-    num_known = len(set(splits[name].identities) & set(saved.get("train", ())))
+    num_known = len(set(splits[name].sample_ids) & set(saved.get("train", ())))
     if name == "train" and num_known:
         remark += f" The model was trained on {num_known:,} photos of the same names: if they are these, a score says too much."
     return Choice(name, splits[name], remark.strip())
@@ -58,9 +58,9 @@ def divided(dataset: "ImageDataset", saved: "Mapping[str, list[str]]") -> "tuple
         return splits, False
     photos = splits["train"]
     # Where both parts have photos of one name, none was held out of the other: these may be the train photos alone.
-    if sorted(photos.identities) != sorted([*saved["train"], *saved["validation"]]):
+    if sorted(photos.sample_ids) != sorted([*saved["train"], *saved["validation"]]):
         return splits, False
     for name in ("train", "validation"):
         members = set(saved[name])
-        splits[name] = photos.subset([index for index, one in enumerate(photos.identities) if one in members])
+        splits[name] = photos.subset([index for index, one in enumerate(photos.sample_ids) if one in members])
     return splits, True

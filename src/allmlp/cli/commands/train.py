@@ -31,9 +31,9 @@ __all__ = [
     "SetOption",
     "TrainBatchSizeOption",
     "all_settings",
-    "carry_out",
     "named_recipe",
     "new_run_folder",
+    "run_request",
     "run_training",
     "show_recipe",
     "train",
@@ -108,7 +108,7 @@ def train(
         changes[f"{part}.image_size"] = json.dumps(parse_sides(image_size))
     given = all_settings(changes, assignments or [])
     request = Request(data=data, recipe=recipe, given=given, out=out, resume=resume, device=device)
-    carry_out(request, _choose, print_recipe=print_recipe)
+    run_request(request, _choose, print_recipe=print_recipe)
 
 
 def all_settings(options: "Mapping[str, object]", assignments: list[str]) -> list[str]:
@@ -145,7 +145,7 @@ class Request:
     device: str
 
 
-def carry_out(request: Request, choose: "Choose", *, print_recipe: bool) -> None:
+def run_request(request: Request, choose: "Choose", *, print_recipe: bool) -> None:
     """Train as requested, or print the recipe; `choose` resolves the recipe of a run that does not exist yet."""
     data, resume = request.data, request.resume
     run = _stored_run(resume, request.out)
@@ -191,12 +191,12 @@ def show_recipe(recipe: "Recipe", reason: str, *, given: list[str], run: "Stored
     With a checkpoint that was given, or another image size, the Mixer is another than the recipe's: then it is read.
     """
     from allmlp.config import to_dict
-    from allmlp.training import as_begun, recipe_to_continue
+    from allmlp.training import recipe_to_continue, resolved_with_checkpoint
 
     if run is not None:
         recipe = recipe_to_continue(recipe, run)
     elif recipe.data.interpolation is None or any(one.strip().startswith("transfer.") for one in given):
-        recipe = as_begun(recipe, say=note)
+        recipe = resolved_with_checkpoint(recipe, say=note)
     if reason:
         note(reason)
     print(json.dumps(to_dict(recipe), indent=2))

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from allmlp.data.augmentation.config import Augmentation
-from allmlp.io.ordered_map import in_order
+from allmlp.io.ordered_map import ordered_map
 
 __all__ = ["NUM_DISTORTION_DRAWS", "OPERATIONS", "STRENGTHS", "Distortions", "distort", "draw_distortions"]
 
@@ -122,7 +122,7 @@ def distort(photos: NDArray[np.uint8], distortions: Distortions, *, num_workers:
             image = _through(image, OPERATIONS[operation], distortions.level, float(sign), place)
         return np.asarray(image)
 
-    return np.stack(list(in_order(through_all, range(len(photos)), num_workers)))
+    return np.stack(list(ordered_map(through_all, range(len(photos)), num_workers)))
 
 
 def _through(image: Image.Image, operation: str, level: float, sign: float, place: NDArray[np.float64]) -> Image.Image:

@@ -16,7 +16,7 @@ from torch import Tensor
 from allmlp.data.augmentation.config import Crops, Mix
 from allmlp.data.augmentation.random_erasing import Erasures
 
-__all__ = ["erase_images", "mix_images", "mix_labels", "on_pixels", "recolor", "resample"]
+__all__ = ["apply_on_uint8", "color_jitter", "erase_images", "mix_images", "mix_labels", "resample"]
 
 
 def resample(
@@ -81,7 +81,7 @@ def _cubic(distance: Tensor) -> Tensor:
     return torch.where(x < 1.0, near, far)
 
 
-def recolor(
+def color_jitter(
     images: Tensor,
     colors: NDArray[np.float32] | None,
     *,
@@ -102,7 +102,7 @@ def recolor(
     return ((pixels - centre) / scale).view_as(images)
 
 
-def on_pixels(
+def apply_on_uint8(
     images: Tensor,
     change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
     *,

@@ -10,7 +10,7 @@ from allmlp.data.dataset import ImageDataset, Split
 from allmlp.data.decoding.decode import decode
 from allmlp.errors import DataError
 from allmlp.io.display import bullets
-from allmlp.io.ordered_map import in_order
+from allmlp.io.ordered_map import ordered_map
 
 __all__ = ["check_photos"]
 
@@ -33,7 +33,7 @@ def check_photos(
     decoded photo (height, width, 3) in the thread that decoded it, so that nothing needs to be decoded twice.
 
     Raises:
-        DataError: one error naming every photo that cannot be used, with the reason, by split and identity; beyond 50
+        DataError: one error naming every photo that cannot be used, with the reason, by split and sample ID; beyond 50
             the rest is counted.
     """
     total = sum(len(dataset.splits[name]) for name in splits)
@@ -58,7 +58,7 @@ def check_photos(
 def _troubles(split: Split, num_workers: int, visit: Visit | None) -> Iterator[tuple[int, str | None]]:
     order = split.storage_order().tolist()
     # Threads, not processes: decoding releases the interpreter, and there is nothing to start or to copy.
-    yield from zip(order, in_order(lambda index: _trouble(split, index, visit), order, num_workers), strict=True)
+    yield from zip(order, ordered_map(lambda index: _trouble(split, index, visit), order, num_workers), strict=True)
 
 
 def _trouble(split: Split, index: int, visit: Visit | None) -> str | None:

@@ -22,9 +22,9 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from allmlp.data.decoding.image_headers import Essentials, jpeg_essentials, png_essentials, webp_essentials
+from allmlp.data.decoding.image_headers import SanitisedImage, png_essentials, sanitise_jpeg, webp_essentials
 from allmlp.errors import DataError
-from allmlp.io.display import printable
+from allmlp.io.display import escape
 
 __all__ = ["MAX_PHOTO_BYTES", "MAX_PIXELS", "MAX_SIDE", "decode"]
 
@@ -36,11 +36,11 @@ MAX_SIDE = 65_535  # what JPEG can hold
 class _Format(NamedTuple):
     magics: tuple[bytes, ...]
     reader: Callable[[BytesIO], ImageFile]
-    essentials: Callable[[bytes], Essentials] | None  # None: Pillow reads the size itself, before any pixel
+    essentials: Callable[[bytes], SanitisedImage] | None  # None: Pillow reads the size itself, before any pixel
 
 
 _FORMATS = (
-    _Format((b"\xff\xd8\xff",), JpegImageFile, jpeg_essentials),  # MPO is a JPEG followed by more; the first one counts
+    _Format((b"\xff\xd8\xff",), JpegImageFile, sanitise_jpeg),  # MPO is a JPEG followed by more; the first one counts
     _Format((b"\x89PNG\r\n\x1a\n",), PngImageFile, png_essentials),
     _Format((b"RIFF",), WebPImageFile, webp_essentials),
     _Format((b"GIF87a", b"GIF89a"), GifImageFile, None),
@@ -97,7 +97,7 @@ def decode(content: bytes, *, name: str) -> NDArray[np.uint8]:
         raise
     except Exception as error:  # Pillow fails with OSError, ValueError, SyntaxError, struct.error, IndexError and more
         raise DataError(
-            f"{printable(name)}: {_reason(error)}. Replace or remove this file (photos are {_ACCEPTED})."
+            f"{escape(name)}: {_reason(error)}. Replace or remove this file (photos are {_ACCEPTED})."
         ) from error
 
 
@@ -184,7 +184,7 @@ def _foreign(content: bytes) -> str:
 def _reason(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "there was not enough memory to decode it"
-    text = printable(error).strip().rstrip(".")
+    text = escape(error).strip().rstrip(".")
     if isinstance(error, ValueError | OSError) and text:
         return text
     return f"the file is damaged ({text or type(error).__name__})"

@@ -13,7 +13,7 @@ import struct
 import zlib
 from typing import NamedTuple
 
-__all__ = ["MAX_JPEG_SCANS", "Essentials", "exif_orientation", "jpeg_essentials", "png_essentials", "webp_essentials"]
+__all__ = ["MAX_JPEG_SCANS", "SanitisedImage", "exif_orientation", "png_essentials", "sanitise_jpeg", "webp_essentials"]
 
 # Encoders write about ten scans; a file of thousands takes seconds for each kilobyte (the "scan bomb").
 MAX_JPEG_SCANS = 100
@@ -30,7 +30,7 @@ _TEXT = (b"tEXt", b"zTXt", b"iTXt")
 _UNSUPPORTED_FRAMES = {0xC3: "lossless", 0xC5: "hierarchical", 0xC6: "hierarchical", 0xC7: "hierarchical"}
 
 
-class Essentials(NamedTuple):
+class SanitisedImage(NamedTuple):
     """`content` is the file with its first frame only; `size` is (width, height); `orientation` is EXIF's 1 to 8."""
 
     content: bytes
@@ -38,7 +38,7 @@ class Essentials(NamedTuple):
     orientation: int
 
 
-def jpeg_essentials(content: bytes) -> Essentials:
+def sanitise_jpeg(content: bytes) -> SanitisedImage:
     """Walk the markers of a JPEG up to its end-of-image marker.
 
     Raises:
@@ -51,7 +51,7 @@ def jpeg_essentials(content: bytes) -> Essentials:
         raise ValueError("the JPEG is cut short inside its header") from error
 
 
-def _walk_jpeg(content: bytes) -> Essentials:
+def _walk_jpeg(content: bytes) -> SanitisedImage:
     kept = [content[:2]]
     size: tuple[int, int] | None = None
     orientation: int | None = None
@@ -93,7 +93,7 @@ def _walk_jpeg(content: bytes) -> Essentials:
         raise ValueError("the JPEG holds no image")
     whole = b"".join([*kept, b"\xff\xd9"])
     _check_jpeg_length(len(whole), size)
-    return Essentials(whole, size, orientation or 1)
+    return SanitisedImage(whole, size, orientation or 1)
 
 
 def _check_jpeg_length(num_bytes: int, size: tuple[int, int]) -> None:
@@ -141,7 +141,7 @@ def _is_dispensable(kind: bytes, checked: bytes) -> bool:
     return kind not in _TEXT or not is_sound
 
 
-def png_essentials(content: bytes) -> Essentials:
+def png_essentials(content: bytes) -> SanitisedImage:
     """Walk the chunks of a PNG and leave those out that are not critical (colour profiles, EXIF, later frames, damaged text).
 
     Sound text stays: the decoder bounds what it may unpack to, and refuses a file that is made to exhaust memory.
@@ -171,10 +171,10 @@ def png_essentials(content: bytes) -> Essentials:
             break
     kept.append(content[start:position])
     width, height = struct.unpack_from(">II", content, 16)
-    return Essentials(content[:8] + b"".join(kept), (width, height), orientation)
+    return SanitisedImage(content[:8] + b"".join(kept), (width, height), orientation)
 
 
-def webp_essentials(content: bytes) -> Essentials:
+def webp_essentials(content: bytes) -> SanitisedImage:
     """Read the size of a WebP's canvas, which its decoder would allocate on opening.
 
     Raises:
@@ -194,7 +194,7 @@ def webp_essentials(content: bytes) -> Essentials:
         width, height = (value & 0x3FFF for value in struct.unpack_from("<HH", content, 26))
     else:
         raise ValueError("the WebP's header is damaged")
-    return Essentials(content[:end], (width, height), _webp_orientation(content[:end]) if kind == b"VP8X" else 1)
+    return SanitisedImage(content[:end], (width, height), _webp_orientation(content[:end]) if kind == b"VP8X" else 1)
 
 
 def _webp_orientation(content: bytes) -> int:

@@ -23,7 +23,7 @@ from allmlp.data.preprocessing import Preprocessing
 from allmlp.data.sampling.class_balance import BalancedOrder
 from allmlp.data.sampling.stateless_random import epoch_order, sample_keys
 from allmlp.errors import DataError
-from allmlp.io.ordered_map import in_order
+from allmlp.io.ordered_map import ordered_map
 
 __all__ = [
     "Batch",
@@ -31,7 +31,7 @@ __all__ = [
     "TrainingOrder",
     "TrainingPhotos",
     "evaluation_batches",
-    "fitted_photos",
+    "resized_images",
     "split_batches",
 ]
 
@@ -76,13 +76,13 @@ class TrainingOrder:
 
     def __init__(
         self,
-        identities: Sequence[str],
+        sample_ids: Sequence[str],
         *,
         seed: int,
         batch_size: int,
         balanced_labels: NDArray[np.int64] | None = None,
     ) -> None:
-        self.keys = sample_keys(identities)
+        self.keys = sample_keys(sample_ids)
         self.seed = seed
         self.batch_size = batch_size
         self._balanced = None if balanced_labels is None else BalancedOrder(self.keys, balanced_labels, seed=seed)
@@ -175,7 +175,7 @@ class TrainingPhotos:
                 yield from (int(index) for index in indices)
 
         batch: list[Photo] = []
-        for photo in in_order(self._load, flat(), self._num_workers):
+        for photo in ordered_map(self._load, flat(), self._num_workers):
             batch.append(photo)
             if len(batch) == lengths[0]:
                 lengths.popleft()
@@ -205,7 +205,7 @@ class TrainingPhotos:
         return np.array(Image.fromarray(photo).resize(size[::-1], Image.Resampling.BOX))
 
 
-def fitted_photos(split: Split, preprocessing: Preprocessing, *, num_workers: int = 2) -> Iterator[Photo]:
+def resized_images(split: Split, preprocessing: Preprocessing, *, num_workers: int = 2) -> Iterator[Photo]:
     """Yield every photo of a split as evaluation sees it, (H, W, 3) uint8, in the split's order.
 
     Raises:
@@ -216,7 +216,7 @@ def fitted_photos(split: Split, preprocessing: Preprocessing, *, num_workers: in
         return preprocessing.resize(decode(split.read(index), name=split.where(index)))
 
     try:
-        yield from in_order(load, range(len(split)), num_workers)
+        yield from ordered_map(load, range(len(split)), num_workers)
     except DataError:
         # It stopped at the first bad photo: read them all, so that all are named.
         check_photos(ImageDataset((), {"train": split}, ""), splits=("train",), num_workers=num_workers)
@@ -236,7 +236,7 @@ def split_batches(
     Raises:
         DataError: photos that cannot be decoded, all of them by name.
     """
-    photos = fitted_photos(split, preprocessing, num_workers=min(os.cpu_count() or 1, 16))
+    photos = resized_images(split, preprocessing, num_workers=min(os.cpu_count() or 1, 16))
     size = max(1, min(batch_size, len(split)))  # a batch is filled up to its size
     return evaluation_batches(photos, labels, preprocessing, num_classes=num_classes, batch_size=size)
 

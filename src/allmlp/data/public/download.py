@@ -13,7 +13,7 @@ from pathlib import Path
 from allmlp.data.open_dataset import DATASETS, named_folder, open_dataset
 from allmlp.data.public.torchvision_sets import mat_reader
 from allmlp.errors import AllmlpError, ConfigError, DataError, did_you_mean
-from allmlp.io.display import printable
+from allmlp.io.display import escape
 from allmlp.io.download_folder import is_offline
 
 __all__ = ["download_dataset"]
@@ -49,7 +49,7 @@ def download_dataset(source: str) -> Path:
         _check_whole(source, place)
         return place
     if named.downloads is None:
-        raise ConfigError(f"{name} cannot be downloaded. {named.by_hand.format(folder=printable(place))}.")
+        raise ConfigError(f"{name} cannot be downloaded. {named.by_hand.format(folder=escape(place))}.")
     if is_offline():
         raise ConfigError(f"{name}: ALLMLP_OFFLINE or HF_HUB_OFFLINE forbids the network; unset it to download.")
     working = place.parent / f".{name}.download"
@@ -61,8 +61,8 @@ def download_dataset(source: str) -> Path:
         (working / named.folder).rename(place)
     except (OSError, RuntimeError, EOFError, tarfile.TarError, zlib.error, http.client.HTTPException) as error:
         raise DataError(
-            f"{name}: the download to {printable(place.parent)} failed ({type(error).__name__}: {error}). Try again: what has "
-            f"come whole is kept in {printable(working)}."
+            f"{name}: the download to {escape(place.parent)} failed ({type(error).__name__}: {error}). Try again: what has "
+            f"come whole is kept in {escape(working)}."
         ) from error
     with contextlib.suppress(OSError):
         shutil.rmtree(working)
@@ -92,5 +92,5 @@ def _check_whole(source: str, place: Path) -> None:
         open_dataset(source)
     except AllmlpError as error:
         raise DataError(
-            f"{printable(place)} is there, but cannot be used: {error} Delete it to download it anew."
+            f"{escape(place)} is there, but cannot be used: {error} Delete it to download it anew."
         ) from error

@@ -15,7 +15,7 @@ from allmlp.data.sources.assemble import FoundSplit, assemble, class_difference_
 from allmlp.data.sources.file_reader import FileReader
 from allmlp.data.sources.folder import list_folder
 from allmlp.errors import DataError, MissingExtraError
-from allmlp.io.display import listed, printable
+from allmlp.io.display import escape, summarise
 
 __all__ = ["mat_reader", "open_cifar10", "open_cifar100", "open_flowers102", "open_imagenet", "open_pets"]
 
@@ -44,7 +44,7 @@ def _cifar(source: str, folder: Path, kind: str) -> ImageDataset:
                 part = here(folder.parent, train=split == "train")
             except (RuntimeError, OSError) as error:
                 raise DataError(
-                    f"{printable(source)}: files in {printable(folder)} are missing or not as they were published. Delete that "
+                    f"{escape(source)}: files in {escape(folder)} are missing or not as they were published. Delete that "
                     "folder and download it again."
                 ) from error
         names = list(part.classes)
@@ -88,7 +88,7 @@ def open_flowers102(source: str, folder: Path) -> ImageDataset:
         }
         classes = {split: [names[labels[number - 1]] for number in members[split]] for split in members}
     except Exception as error:  # a damaged file makes SciPy's reader fail in many ways
-        raise DataError(f"{printable(source)}: the labels in {printable(folder)} cannot be read ({error}).") from error
+        raise DataError(f"{escape(source)}: the labels in {escape(folder)} cannot be read ({error}).") from error
     found = {}
     for split, chosen in members.items():
         paths = [f"image_{number:05d}.jpg" for number in chosen]
@@ -109,7 +109,7 @@ def open_pets(source: str, folder: Path) -> ImageDataset:
         try:
             photos = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         except (OSError, ValueError) as error:
-            raise DataError(f"{printable(source)}: {printable(path)} cannot be read ({error}).") from error
+            raise DataError(f"{escape(source)}: {escape(path)} cannot be read ({error}).") from error
         # "american_bulldog_100" is a photo of an American Bulldog.
         classes = [" ".join(part.title() for part in photo.split("_")[:-1]) for photo in photos]
         paths = [f"{photo}.jpg" for photo in photos]
@@ -134,10 +134,10 @@ def open_imagenet(source: str, folder: Path) -> ImageDataset:
         there = set(tops)
         if missing := sorted(words.keys() - there):
             problems.append(
-                f"{name}/ has photos of {1000 - len(missing):,} of the 1,000 classes; missing: {listed(missing)}"
+                f"{name}/ has photos of {1000 - len(missing):,} of the 1,000 classes; missing: {summarise(missing)}"
             )
         if unknown := sorted(there - words.keys()):
-            problems.append(f"{name}/ holds what is no class of ImageNet's: {listed(unknown)}")
+            problems.append(f"{name}/ holds what is no class of ImageNet's: {summarise(unknown)}")
         found[split] = FoundSplit(
             photos, [words.get(top, top) for top in tops], FileReader(folder / name, tuple(photos))
         )

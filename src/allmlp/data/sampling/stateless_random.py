@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["epoch_order", "occurrence_keys", "sample_keys", "uniforms"]
+__all__ = ["epoch_order", "occurrence_keys", "sample_keys", "uniform"]
 
 # SplitMix64 (Steele, Lea, Flood 2014): a counter times the golden gamma, then a bijective mix.
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
@@ -17,10 +17,11 @@ _MIX1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX2 = np.uint64(0x94D049BB133111EB)
 
 
-def sample_keys(identities: Sequence[str]) -> NDArray[np.uint64]:
-    """Return a 64-bit key for each identity: the only thing about a sample that chance depends on."""
+def sample_keys(sample_ids: Sequence[str]) -> NDArray[np.uint64]:
+    """Return a 64-bit key for each sample ID: the only thing about a sample that chance depends on."""
     digests = (
-        hashlib.blake2b(identity.encode("utf-8", "surrogateescape"), digest_size=8).digest() for identity in identities
+        hashlib.blake2b(sample_id.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+        for sample_id in sample_ids
     )
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
@@ -37,7 +38,7 @@ def occurrence_keys(keys: NDArray[np.uint64], passes: NDArray[np.int64]) -> NDAr
         return _mix(keys + _GAMMA * (passes.astype(np.uint64) + np.uint64(1)))
 
 
-def uniforms(seed: int, epoch: int, keys: NDArray[np.uint64], count: int) -> NDArray[np.float64]:
+def uniform(seed: int, epoch: int, keys: NDArray[np.uint64], count: int) -> NDArray[np.float64]:
     """Return (len(keys), count) numbers, uniform in [0, 1), each row a function of (seed, epoch, key)."""
     with np.errstate(over="ignore"):
         counters = np.arange(1, count + 1, dtype=np.uint64) * _GAMMA

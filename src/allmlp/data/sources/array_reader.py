@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from allmlp.io.display import printable
+from allmlp.io.display import escape
 
 __all__ = ["ArrayReader"]
 
@@ -28,7 +28,7 @@ class ArrayReader:
 
     def where(self, index: int) -> str:
         """Return "cifar-10-batches-py: test photo 17"; photos count from 0."""
-        return printable(f"{self.place} {self.rows[index]}")
+        return escape(f"{self.place} {self.rows[index]}")
 
     def subset(self, indices: NDArray[np.int64]) -> "ArrayReader":
         """Return a reader of these photos in this order."""

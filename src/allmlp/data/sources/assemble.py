@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from allmlp.data.dataset import ImageDataset, Reader, Split, SplitName
-from allmlp.data.sources.sample_ids import identity_of, shared_folders, unique_identities
+from allmlp.data.sources.sample_ids import sample_id_of, shared_folders, unique_sample_ids
 from allmlp.errors import DataError
-from allmlp.io.display import bullets, listed, printable
+from allmlp.io.display import bullets, escape, summarise
 
 __all__ = [
     "FoundSplit",
@@ -34,7 +34,7 @@ class FoundSplit:
 def assemble(
     source: str, found: Mapping[SplitName, FoundSplit], class_names: Iterable[str], notes: Sequence[str] = ()
 ) -> ImageDataset:
-    """Name every photo, sort each split by identity and number the classes.
+    """Name every photo, sort each split by sample ID and number the classes.
 
     `class_names` may hold classes without photos. They are checked and sorted here.
 
@@ -47,12 +47,12 @@ def assemble(
     problems += class_name_problems(original)
     if len(used) == 1:
         problems.append(
-            f"there is only one class with photos, '{printable(used[0])}'; a classifier needs at least two, "
+            f"there is only one class with photos, '{escape(used[0])}'; a classifier needs at least two, "
             "each in a folder or with a label of its own"
         )
     raise_problems(source, problems)
     if unused := sorted_class_names(original - set(used)):
-        notes = [*notes, f"classes without any photo: {listed(unused)}"]
+        notes = [*notes, f"classes without any photo: {summarise(unused)}"]
     ordered = sorted_class_names(unicodedata.normalize("NFC", name) for name in original)
     # Over all splits, so that the one folder of a small split is not taken for a shared one.
     shared = shared_folders([path for split in found.values() for path in split.paths])
@@ -67,13 +67,13 @@ def _sorted_split(found: FoundSplit, numbers: Mapping[str, int], shared: int) ->
     normalised = {name: unicodedata.normalize("NFC", name) for name in set(found.class_names)}
     names = [normalised[name] for name in found.class_names]
     candidates = [
-        None if path is None else identity_of(path, name, num_shared_folders=shared)
+        None if path is None else sample_id_of(path, name, num_shared_folders=shared)
         for path, name in zip(found.paths, names, strict=True)
     ]
-    identities = unique_identities(candidates, names, found.reader.read)
+    sample_ids = unique_sample_ids(candidates, names, found.reader.read)
     labels = np.array([numbers[name] for name in names], dtype=np.int64)
-    order = sorted(range(len(identities)), key=identities.__getitem__)
-    return Split(tuple(identities), labels, found.reader).subset(order)
+    order = sorted(range(len(sample_ids)), key=sample_ids.__getitem__)
+    return Split(tuple(sample_ids), labels, found.reader).subset(order)
 
 
 def sorted_class_names(names: Iterable[str]) -> tuple[str, ...]:
@@ -91,7 +91,7 @@ def class_name_problems(names: Iterable[str]) -> list[str]:
     for name in sorted(set(names)):
         alike[unicodedata.normalize("NFC", name).casefold()].append(name)
         if not name.isprintable() or not name.strip():
-            problems.append(f"class name '{printable(name)}' is empty or holds unprintable characters; rename it")
+            problems.append(f"class name '{escape(name)}' is empty or holds unprintable characters; rename it")
     for group in alike.values():
         if len(group) > 1:
             shown = ", ".join(ascii(name) for name in group)
@@ -109,7 +109,7 @@ def class_difference_problems(classes: Mapping[SplitName, Iterable[str]]) -> lis
         if missing := set().union(*sets.values()) - names:
             holders = [other for other in sets if sets[other] & missing]
             problems.append(
-                f"the splits have different classes: {split} lacks {listed(sorted(missing))}, "
+                f"the splits have different classes: {split} lacks {summarise(sorted(missing))}, "
                 f"which {' and '.join(holders)} {'has' if len(holders) == 1 else 'have'}; "
                 "add some photos there, or give one split's folder or file alone"
             )
@@ -119,6 +119,6 @@ def class_difference_problems(classes: Mapping[SplitName, Iterable[str]]) -> lis
 def raise_problems(source: str, problems: Sequence[str]) -> None:
     """Raise one DataError with every problem, if there is any."""
     if len(problems) == 1:
-        raise DataError(f"{printable(source)}: {problems[0]}.")
+        raise DataError(f"{escape(source)}: {problems[0]}.")
     if problems:
-        raise DataError(f"{printable(source)}: {len(problems)} problems:\n{bullets(problems)}")
+        raise DataError(f"{escape(source)}: {len(problems)} problems:\n{bullets(problems)}")

@@ -10,7 +10,7 @@ from allmlp.data.dataset import ImageDataset, SplitName, split_named
 from allmlp.data.sources.assemble import FoundSplit, assemble, class_difference_problems, raise_problems
 from allmlp.data.sources.file_reader import FileReader, file_trouble
 from allmlp.errors import DataError
-from allmlp.io.display import listed, printable
+from allmlp.io.display import escape, summarise
 
 __all__ = ["open_table"]
 
@@ -73,14 +73,14 @@ def _rows(table: Path, problems: list[str]) -> Iterator[_Row]:
                     yield _Row(number, cells[columns.path].strip(), cells[columns.label].strip(), split)
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{printable(table)}: this is not UTF-8 text ({error.reason}). Save the table as UTF-8."
+            f"{escape(table)}: this is not UTF-8 text ({error.reason}). Save the table as UTF-8."
         ) from error
     except csv.Error as error:
         raise DataError(
-            f"{printable(table)}: line {reader.line_num} cannot be read as CSV ({error}). Check its quotes."
+            f"{escape(table)}: line {reader.line_num} cannot be read as CSV ({error}). Check its quotes."
         ) from error
     except OSError as error:
-        raise DataError(f"{printable(table)}: cannot be read ({error.strerror or error}).") from error
+        raise DataError(f"{escape(table)}: cannot be read ({error.strerror or error}).") from error
 
 
 class _Columns(NamedTuple):
@@ -99,7 +99,7 @@ def _columns(table: Path, header: Sequence[str]) -> _Columns:
             f"there is no column {' and no column '.join(missing)}" if missing else f"column {repeated[0]} comes twice"
         )
         raise DataError(
-            f"{printable(table)}: {problem}; the first line is {printable(','.join(header))[:200]!r}. "
+            f"{escape(table)}: {problem}; the first line is {escape(','.join(header))[:200]!r}. "
             "Expected a first line path,label or path,label,split, separated by commas."
         )
     split = names.index("split") if "split" in names else None
@@ -110,11 +110,11 @@ def _trouble(row: _Row, folder: Path) -> str:
     if not row.path:
         return "the path is empty"
     if not row.label:
-        return f"the label of {printable(row.path)} is empty"
+        return f"the label of {escape(row.path)} is empty"
     if row.split is not None and split_named(row.split) is None:
-        return f"the split is '{printable(row.split)}'; expected train, validation (or val, valid) or test"
+        return f"the split is '{escape(row.split)}'; expected train, validation (or val, valid) or test"
     why = file_trouble(folder / _existing(folder, row.path))
-    return f"{printable(row.path)}: {why}" if why else ""
+    return f"{escape(row.path)}: {why}" if why else ""
 
 
 def _existing(folder: Path, path: str) -> str:
@@ -134,4 +134,4 @@ def _repeated(rows: Sequence[_Row]) -> list[str]:
             repeats.setdefault(place, [first[place]]).append(row.number)
         else:
             first[place] = row.number
-    return [f"rows {listed(numbers)} name the same photo, {printable(place)}" for place, numbers in repeats.items()]
+    return [f"rows {summarise(numbers)} name the same photo, {escape(place)}" for place, numbers in repeats.items()]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from allmlp.data.decoding.decode import MAX_PHOTO_BYTES
 from allmlp.errors import DataError
-from allmlp.io.display import printable
+from allmlp.io.display import escape
 
 __all__ = ["FileReader", "file_trouble"]
 
@@ -52,7 +52,7 @@ class FileReader:
 
     def where(self, index: int) -> str:
         """Return the file's path."""
-        return printable(self.root / self.paths[index])
+        return escape(self.root / self.paths[index])
 
     def subset(self, indices: NDArray[np.int64]) -> "FileReader":
         """Return a reader of these files in this order."""

@@ -8,7 +8,7 @@ from allmlp.data.sources.assemble import FoundSplit, assemble
 from allmlp.data.sources.file_reader import FileReader, file_trouble
 from allmlp.data.sources.folder_layout import Listing, arrange, is_hidden, is_photo_name
 from allmlp.errors import DataError
-from allmlp.io.display import printable
+from allmlp.io.display import escape
 
 __all__ = ["list_folder", "open_folder"]
 
@@ -94,5 +94,5 @@ def _inode(folder: Path) -> _Inode:
 
 def _unreadable(folder: Path, error: OSError) -> DataError:
     return DataError(
-        f"{printable(folder)}: this folder cannot be read ({error.strerror or error}). Check its permissions."
+        f"{escape(folder)}: this folder cannot be read ({error.strerror or error}). Check its permissions."
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from allmlp.data.dataset import SplitName, split_named
 from allmlp.data.sources.assemble import class_difference_problems, class_name_problems, raise_problems
 from allmlp.errors import DataError
-from allmlp.io.display import listed, printable
+from allmlp.io.display import escape, summarise
 
 __all__ = ["LAYOUTS", "Arrangement", "Listing", "arrange", "is_hidden", "is_photo_name"]
 
@@ -80,15 +80,15 @@ def arrange(source: str, listing: Listing) -> Arrangement:
         DataError: no photos, photos in no class, empty classes or splits, classes that differ; all at once.
     """
     if not listing.photos:
-        raise DataError(f"{printable(source)}: there are no photos in it.\n{_drawn(listing)}\n{LAYOUTS}")
+        raise DataError(f"{escape(source)}: there are no photos in it.\n{_drawn(listing)}\n{LAYOUTS}")
     tree = _Tree(listing)
     top = _top(tree)
-    notes = [f"read from the folder {printable(top)} in it"] if top else []
+    notes = [f"read from the folder {escape(top)} in it"] if top else []
     splits, problems = _split_folders(tree, top)
     if splits:
         beside = [name for name in tree.folders_in(top) if split_named(name) is None]
         if beside:
-            notes.append(f"folders beside the splits ignored: {listed(beside)}")
+            notes.append(f"folders beside the splits ignored: {summarise(beside)}")
         problems += _loose_photo_problems(tree, listing, top)
     arrangement = Arrangement({}, set(), notes + _left_out(listing))
     classes: dict[SplitName, set[str]] = {}
@@ -124,9 +124,7 @@ def _split_folders(tree: _Tree, top: str) -> tuple[dict[SplitName, str], list[st
         if split is None:
             continue
         if split in splits:
-            problems.append(
-                f"{printable(splits[split])} and {printable(top + name)}/ are both the {split} split; keep one"
-            )
+            problems.append(f"{escape(splits[split])} and {escape(top + name)}/ are both the {split} split; keep one")
         splits[split] = f"{top}{name}/"
     has_classes = any(tree.folders_in(folder) for folder in splits.values())
     nothing_else = all(split_named(name) is not None for name in names)
@@ -147,20 +145,20 @@ def _loose_photo_problems(tree: _Tree, listing: Listing, folder: str) -> list[st
     loose = [listing.photos[index] for index in tree.photos_directly_in(folder)]
     if not loose:
         return []
-    place = f"directly in {printable(folder)}" if folder else "directly in its top folder"
+    place = f"directly in {escape(folder)}" if folder else "directly in its top folder"
     return [
-        f"{_photos(len(loose))} {place}, in no class: {listed(loose, limit=3)}; "
-        f"move each into a folder named after its class, such as {printable(folder)}cat/"
+        f"{_photos(len(loose))} {place}, in no class: {summarise(loose, limit=3)}; "
+        f"move each into a folder named after its class, such as {escape(folder)}cat/"
     ]
 
 
 def _empty_problems(folder: str, classes: set[str], with_photos: set[str]) -> list[str]:
     if not classes and not with_photos:
-        return [f"{printable(folder) or 'its top folder'} holds no class folders; fill it or remove it"]
+        return [f"{escape(folder) or 'its top folder'} holds no class folders; fill it or remove it"]
     empty = sorted(f"{folder}{name}/" for name in classes - with_photos)
     if not empty:
         return []
-    return [f"class folders without photos: {listed(empty)}; add photos or remove the folders"]
+    return [f"class folders without photos: {summarise(empty)}; add photos or remove the folders"]
 
 
 def _photos(count: int) -> str:
@@ -172,9 +170,11 @@ def _left_out(listing: Listing) -> list[str]:
     if listing.ignored:
         names = Counter(path.rstrip("/").rpartition("/")[2] for path in listing.ignored)
         count = "1 other file" if len(listing.ignored) == 1 else f"{len(listing.ignored):,} other files"
-        notes.append(f"{count} ignored ({listed(sorted(names), limit=5)})")
+        notes.append(f"{count} ignored ({summarise(sorted(names), limit=5)})")
     if listing.skipped:
-        notes.append(f"{len(listing.skipped):,} skipped: {listed(f'{path} ({why})' for path, why in listing.skipped)}")
+        notes.append(
+            f"{len(listing.skipped):,} skipped: {summarise(f'{path} ({why})' for path, why in listing.skipped)}"
+        )
     return notes
 
 
@@ -199,7 +199,7 @@ def _drawn(listing: Listing) -> str:
 def _drawn_line(folder: str, counts: Counter[str]) -> str:
     depth = folder.count("/") + 1 if folder else 0
     name = folder.rpartition("/")[2] + "/" if folder else "./"
-    return f"  {'  ' * depth}{printable(name)}  {listed(_counted(counts), limit=5)}".rstrip()
+    return f"  {'  ' * depth}{escape(name)}  {summarise(_counted(counts), limit=5)}".rstrip()
 
 
 def _counted(counts: Counter[str]) -> Iterable[str]:

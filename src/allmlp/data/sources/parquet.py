@@ -15,7 +15,7 @@ from allmlp.data.dataset import ImageDataset, SplitName, split_named
 from allmlp.data.sources.assemble import FoundSplit, assemble, raise_problems
 from allmlp.data.sources.parquet_columns import features_of, image_and_label, values_of
 from allmlp.errors import DataError
-from allmlp.io.display import listed, printable
+from allmlp.io.display import escape, summarise
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -79,7 +79,7 @@ class ParquetReader:
         first = int(np.searchsorted(self.group_files, number))
         start = int(self.group_ends[first - 1]) if first else 0
         path = self.paths[index]
-        return printable(f"{self.files[number]}: row {row - start}" + (f" ({path})" if path else ""))
+        return escape(f"{self.files[number]}: row {row - start}" + (f" ({path})" if path else ""))
 
     def subset(self, indices: NDArray[np.int64]) -> "ParquetReader":
         """Return a reader of these rows in this order."""
@@ -103,7 +103,7 @@ def parquet_splits(files: Sequence[Path]) -> dict[SplitName, list[Path]]:
         split = split_named(re.split(r"[-_.]", path.name)[0])
         if split is None and len(files) > 1:
             problems.append(
-                f"{printable(path.name)} is named after no split; expected train*, validation* (or val*, valid*), test*"
+                f"{escape(path.name)} is named after no split; expected train*, validation* (or val*, valid*), test*"
             )
         splits.setdefault(split or "train", []).append(path)
     for paths in splits.values():
@@ -124,7 +124,7 @@ def _missing_shards(paths: Sequence[Path]) -> list[str]:
         count = pattern.rpartition("-")[2]
         missing = [n for n in (f"{i:0{len(count)}d}" for i in range(int(count))) if n not in present]
         if missing:
-            problems.append(f"shards are missing: {listed(pattern.format(n) + '.parquet' for n in missing)}")
+            problems.append(f"shards are missing: {summarise(pattern.format(n) + '.parquet' for n in missing)}")
     return problems
 
 
@@ -142,7 +142,7 @@ def open_parquet(source: str, files: Sequence[Path]) -> ImageDataset:
         try:
             tables[path] = _read_table(path)
         except DataError as error:
-            problems.append(f"{printable(path.name)}: {error}" if str(path) != source else str(error))
+            problems.append(f"{escape(path.name)}: {error}" if str(path) != source else str(error))
     raise_problems(source, problems)
     names, problems, notes = _class_names(tables)
     raise_problems(source, problems)
@@ -192,7 +192,7 @@ def _read_table(path: Path) -> _Table:
             columns = file.read(columns=wanted)
             sizes = tuple(file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups))
     except (pa.ArrowException, OSError) as error:
-        reason = printable(str(error).strip().rstrip("."))
+        reason = escape(str(error).strip().rstrip("."))
         raise DataError(f"this is not a whole Parquet file ({reason}); copy or download it again") from error
     labels = values_of(columns.column(label))
     paths: list[str | None] = [None] * len(labels)
@@ -207,7 +207,7 @@ def _class_names(tables: Mapping[Path, _Table]) -> tuple[tuple[str, ...], list[s
     """Return the name of each label number, the problems and the notes."""
     first_file, first = next(iter(tables.items()))
     problems = [
-        f"{printable(path.name)} has other class names than {printable(first_file.name)}: give both the same"
+        f"{escape(path.name)} has other class names than {escape(first_file.name)}: give both the same"
         for path, table in tables.items()
         if table.names != first.names
     ]
@@ -218,12 +218,12 @@ def _class_names(tables: Mapping[Path, _Table]) -> tuple[tuple[str, ...], list[s
         notes.append('no class names in the Parquet file; the classes are called "0", "1", ... after their labels')
     repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
-        problems.append(f"several labels have one class name: {listed(repeated)}; give each its own")
+        problems.append(f"several labels have one class name: {summarise(repeated)}; give each its own")
     for path, table in tables.items():
         wrong = [(row, label) for row, label in enumerate(table.labels) if not _is_label(label, len(names))]
         if wrong:
-            rows = listed(f"row {row} ({'empty' if label in (None, '') else label})" for row, label in wrong)
-            where = f"{printable(path.name)}: " if len(tables) > 1 else ""
+            rows = summarise(f"row {row} ({'empty' if label in (None, '') else label})" for row, label in wrong)
+            where = f"{escape(path.name)}: " if len(tables) > 1 else ""
             why = "" if len(names) < _MAX_NUMBERED_CLASSES else ", all that is taken without class names"
             problems.append(
                 f"{where}{len(wrong):,} labels are not in 0..{len(names) - 1}{why}: {rows}; "
@@ -239,7 +239,7 @@ def _is_label(label: int | str | None, num_classes: int) -> bool:
 def _unlearnable(classes: Mapping[SplitName, set[str]]) -> list[str]:
     # The names are declared once for all splits, so a class may well be absent from a small test; not from training.
     return [
-        f"{split} has classes that train lacks: {listed(sorted(names - classes['train']))}; add photos of them to train"
+        f"{split} has classes that train lacks: {summarise(sorted(names - classes['train']))}; add photos of them to train"
         for split, names in classes.items()
         if "train" in classes and names - classes["train"]
     ]

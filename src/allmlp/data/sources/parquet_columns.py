@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from allmlp.errors import DataError
-from allmlp.io.display import listed
+from allmlp.io.display import summarise
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,7 +39,7 @@ def image_and_label(schema: "pa.Schema", features: Mapping[str, Mapping[str, Any
             found.append(declared[0])
         else:
             raise DataError(
-                f"there is no column {name!r} (columns: {listed(schema.names)}); "
+                f"there is no column {name!r} (columns: {summarise(schema.names)}); "
                 "expected image (bytes, path) and label, as Hugging Face writes them; rename the columns"
             )
     if repeated := [name for name in found if schema.names.count(name) > 1]:

@@ -1,6 +1,6 @@
-"""A photo's identity: its path below the split, the same for the same photo in a folder, a zip, Parquet or CSV.
+"""A photo's sample ID: its path below the split, the same for the same photo in a folder, a zip, Parquet or CSV.
 
-Order, splits and random draws derive from identities, never from how files were listed.
+Order, splits and random draws derive from sample IDs, never from how files were listed.
 """
 
 import hashlib
@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 
 from allmlp.data.dataset import split_named
 
-__all__ = ["identity_of", "shared_folders", "unique_identities"]
+__all__ = ["sample_id_of", "shared_folders", "unique_sample_ids"]
 
 
-def identity_of(path: str, class_name: str, *, num_shared_folders: int = 0) -> str:
+def sample_id_of(path: str, class_name: str, *, num_shared_folders: int = 0) -> str:
     """Return "<class>/<rest>" for a path, with POSIX separators, in Unicode's NFC, without a leading split folder.
 
     The first `num_shared_folders` folders are dropped first (see `shared_folders`). The class name is put in front
@@ -38,42 +38,42 @@ def shared_folders(paths: Sequence[str | None]) -> int:
     return count
 
 
-def unique_identities(
+def unique_sample_ids(
     candidates: Sequence[str | None], class_names: Sequence[str], read: Callable[[int], bytes]
 ) -> list[str]:
-    """Return one identity for each photo, none twice, whatever order the photos are given in.
+    """Return one sample ID for each photo, none twice, whatever order the photos are given in.
 
-    A photo without a path (None) is named "<class>/<digest>" by the SHA-256 of its bytes; photos whose identities
+    A photo without a path (None) is named "<class>/<digest>" by the SHA-256 of its bytes; photos whose sample IDs
     clash all get "#<digest>" as a suffix; of byte-identical ones, the second is numbered "#2" and so on.
     """
     counts = Counter(candidates)
-    identities = []
+    sample_ids = []
     for index, (candidate, class_name) in enumerate(zip(candidates, class_names, strict=True)):
         if candidate is None or counts[candidate] > 1:
             digest = hashlib.sha256(read(index)).hexdigest()[:32]
-            identities.append(f"{class_name}/{digest}" if candidate is None else f"{candidate}#{digest}")
+            sample_ids.append(f"{class_name}/{digest}" if candidate is None else f"{candidate}#{digest}")
         else:
-            identities.append(candidate)
-    return _numbered(identities, class_names)
+            sample_ids.append(candidate)
+    return _numbered(sample_ids, class_names)
 
 
-def _numbered(identities: list[str], class_names: Sequence[str]) -> list[str]:
-    counts = Counter(identities)
-    taken = {identity for identity, count in counts.items() if count == 1}
+def _numbered(sample_ids: list[str], class_names: Sequence[str]) -> list[str]:
+    counts = Counter(sample_ids)
+    taken = {sample_id for sample_id, count in counts.items() if count == 1}
     copies: Counter[str] = Counter()
     # Copies have the same bytes; ordering them by class leaves nothing that depends on the listing.
-    for index in sorted(range(len(identities)), key=lambda index: class_names[index]):
-        identity = identities[index]
-        if counts[identity] == 1:
+    for index in sorted(range(len(sample_ids)), key=lambda index: class_names[index]):
+        sample_id = sample_ids[index]
+        if counts[sample_id] == 1:
             continue
         while True:
-            copies[identity] += 1
-            numbered = identity if copies[identity] == 1 else f"{identity}#{copies[identity]}"
+            copies[sample_id] += 1
+            numbered = sample_id if copies[sample_id] == 1 else f"{sample_id}#{copies[sample_id]}"
             if numbered not in taken:
                 break
         taken.add(numbered)
-        identities[index] = numbered
-    return identities
+        sample_ids[index] = numbered
+    return sample_ids
 
 
 def _parts(path: str) -> list[str]:

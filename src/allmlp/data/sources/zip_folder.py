@@ -16,7 +16,7 @@ from allmlp.data.decoding.decode import MAX_PHOTO_BYTES
 from allmlp.data.sources.assemble import FoundSplit, assemble, raise_problems
 from allmlp.data.sources.folder_layout import Listing, arrange, is_hidden, is_photo_name
 from allmlp.errors import DataError
-from allmlp.io.display import listed, printable
+from allmlp.io.display import escape, summarise
 
 __all__ = ["ZipReader", "open_zip"]
 
@@ -63,7 +63,7 @@ class ZipReader:
 
     def where(self, index: int) -> str:
         """Return "photos.zip: train/dress/x.jpg"."""
-        return printable(f"{self.path}: {self.names[index]}")
+        return escape(f"{self.path}: {self.names[index]}")
 
     def subset(self, indices: NDArray[np.int64]) -> "ZipReader":
         """Return a reader of these members in this order."""
@@ -87,7 +87,7 @@ def open_zip(path: Path) -> ImageDataset:
             members = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise DataError(
-            f"{printable(path)}: this is not a whole zip file ({error}). Copy or download it again."
+            f"{escape(path)}: this is not a whole zip file ({error}). Copy or download it again."
         ) from error
     names = [_name(member).replace("\\", "/") for member in members]
     raise_problems(str(path), _problems(members, names, num_bytes))
@@ -157,7 +157,7 @@ def _problems(members: list[zipfile.ZipInfo], names: list[str], num_bytes: int) 
     offenders["members lie beyond the end of the file by its directory; copy or download it again"] = beyond
     offenders[f"members have more than {MAX_PHOTO_BYTES:,} bytes"] = large
     offenders[f"members unpack to more than {_MAX_RATIO} times their size, as no photo does"] = bombs
-    return [f"{len(found):,} {what}: {listed(sorted(found))}" for what, found in offenders.items() if found]
+    return [f"{len(found):,} {what}: {summarise(sorted(found))}" for what, found in offenders.items() if found]
 
 
 def _lies_outside(name: str) -> bool:

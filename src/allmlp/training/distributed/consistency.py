@@ -14,14 +14,14 @@ import torch.distributed as dist
 import allmlp
 from allmlp.checkpoints import Checkpoint
 from allmlp.config import to_dict
-from allmlp.data import ImageDataset, Split, printable
+from allmlp.data import ImageDataset, Split, escape
 from allmlp.errors import ConfigError
 from allmlp.hardware.devices import has_native_bfloat16
-from allmlp.training.distributed.process_group import Ranks
+from allmlp.training.distributed.process_group import ProcessGroup
 from allmlp.training.recipe.recipe import Recipe
 from allmlp.training.stored_run import StoredRun
 
-__all__ = ["check_alike", "facts_of", "weights_of"]
+__all__ = ["check_consistent", "facts_of", "weights_of"]
 
 _MAX_SHOWN = 20
 
@@ -42,7 +42,7 @@ def facts_of(
     facts = {f"recipe: {name}": str(value) for name, value in _flat(to_dict(recipe), "").items()}
     facts |= {f"photos: {name}": _photos(split) for name, split in dataset.splits.items()}
     facts |= {} if checkpoint is None else weights_of(checkpoint)
-    facts["classes"] = ", ".join(map(printable, dataset.class_names))
+    facts["classes"] = ", ".join(map(escape, dataset.class_names))
     if recipe.optimizer.name == "muon":  # on machines of several kinds the copies of the weights would drift apart
         facts["Muon orthogonalises in"] = "bfloat16" if has_native_bfloat16(device) else "float32"
     facts["run folder"] = f"{path.name} ({'not begun' if stored is None else 'begun'})"
@@ -50,7 +50,7 @@ def facts_of(
     return facts | {"pillow": PIL.__version__, "allmlp": f"{allmlp.__version__}, code {_code()}"}
 
 
-def check_alike(ranks: Ranks, facts: Mapping[str, str]) -> None:
+def check_consistent(ranks: ProcessGroup, facts: Mapping[str, str]) -> None:
     """Compare the facts of all processes.
 
     Raises:
@@ -68,7 +68,7 @@ def check_alike(ranks: Ranks, facts: Mapping[str, str]) -> None:
     ]
     if found:
         more = [f"and {len(found) - _MAX_SHOWN:,} more"] if len(found) > _MAX_SHOWN else []
-        with ranks.failing_together():
+        with ranks.raise_on_all():
             raise ConfigError(
                 "The processes are not about to train the same. These differ:\n  "
                 + "\n  ".join(found[:_MAX_SHOWN] + more)
@@ -78,7 +78,7 @@ def check_alike(ranks: Ranks, facts: Mapping[str, str]) -> None:
 
 
 def _photos(split: Split) -> str:
-    digest = hashlib.sha256("\0".join(split.identities).encode("utf-8", "surrogateescape"))
+    digest = hashlib.sha256("\0".join(split.sample_ids).encode("utf-8", "surrogateescape"))
     digest.update(split.labels.astype("<i8").tobytes())
     return f"{len(split):,}, names and labels {digest.hexdigest()[:12]}"
 

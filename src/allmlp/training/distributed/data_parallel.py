@@ -4,12 +4,12 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from allmlp.model import MlpMixer
-from allmlp.training.distributed.process_group import Ranks
+from allmlp.training.distributed.process_group import ProcessGroup
 
-__all__ = ["replicated"]
+__all__ = ["wrap_ddp"]
 
 
-def replicated(model: MlpMixer, ranks: Ranks) -> DistributedDataParallel:
+def wrap_ddp(model: MlpMixer, ranks: ProcessGroup) -> DistributedDataParallel:
     """Wrap a model so that every backward pass averages its gradients over all processes; all have to call it.
 
     After its first backward pass torch packs gradients anew, in the order in which they came, and a gradient's place in its

@@ -16,14 +16,14 @@ from allmlp import errors
 from allmlp.errors import AllmlpError, ProcessLostError
 from allmlp.training.stop_signals import Stopped
 
-__all__ = ["Notices"]
+__all__ = ["FailureNotices"]
 
 # Seconds to wait for what another process is about to do, which may be dead: to come, and to say what it knows.
 _COMING_S, _SPEAKING_S = 5.0, 10.0
 _FAILED, _NOTICE, _SPOKEN = "failed", "notice", "spoken"
 
 
-class Notices:
+class FailureNotices:
     """What the processes of one attempt of torchrun leave for each other when they fail, in the store they met at."""
 
     def __init__(self, store: dist.Store, *, rank: int, count: int) -> None:  # type: ignore[name-defined]

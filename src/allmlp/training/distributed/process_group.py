@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from allmlp.errors import AllmlpError, ConfigError
-from allmlp.training.distributed.failure_notices import Notices
+from allmlp.training.distributed.failure_notices import FailureNotices
 
-__all__ = ["ONE_PROCESS", "Ranks", "is_first_to_say", "join_ranks"]
+__all__ = ["ONE_PROCESS", "ProcessGroup", "is_first_to_say", "join_ranks"]
 
 # A process that neither computes nor ends (stopped, a machine gone) ends the job after so long. A step, a validation batch or
 # the reading of all photos must take less.
@@ -33,7 +33,7 @@ _GROUPS = itertools.count()
 
 
 @dataclass(frozen=True)
-class Ranks:
+class ProcessGroup:
     """This process among those that train together.
 
     Attributes:
@@ -46,7 +46,7 @@ class Ranks:
     rank: int
     count: int
     device: str
-    notices: Notices | None = None
+    notices: FailureNotices | None = None
 
     @property
     def is_writer(self) -> bool:
@@ -85,7 +85,7 @@ class Ranks:
         return values[0]
 
     @contextlib.contextmanager
-    def failing_together(self) -> Iterator[None]:
+    def raise_on_all(self) -> Iterator[None]:
         """Run a block on all processes; what ends one ends all, with one message.
 
         Raises:
@@ -118,11 +118,11 @@ class Ranks:
         return self.device if self.device.startswith("cuda") else "cpu"
 
 
-ONE_PROCESS = Ranks(0, 1, "cpu")
+ONE_PROCESS = ProcessGroup(0, 1, "cpu")
 
 
 @contextlib.contextmanager
-def join_ranks(device: str) -> Iterator[Ranks]:
+def join_ranks(device: str) -> Iterator[ProcessGroup]:
     """Give this process's place among those that torchrun started, connected; the only one without torchrun.
 
     `device` is "cpu", "cuda" or "mps". ALLMLP_TIMEOUT_S is how long a process waits for another one, in seconds.
@@ -138,7 +138,7 @@ def join_ranks(device: str) -> Iterator[Ranks]:
             f"RANK is {rank} and WORLD_SIZE {count}; expected a rank from 0 to {count - 1}. Start with torchrun."
         )
     if count == 1:
-        yield Ranks(0, 1, device)
+        yield ProcessGroup(0, 1, device)
         return
     if device == "mps":
         raise ConfigError("--device mps trains with one process; leave torchrun out.")
@@ -163,9 +163,9 @@ def join_ranks(device: str) -> Iterator[Ranks]:
             f"process {rank} of {count} could not meet the others at {address}: {error}. Start all of them at once, and with "
             "a port that no other program uses (torchrun --standalone finds one)."
         ) from error
-    notices = Notices(store, rank=rank, count=count)
+    notices = FailureNotices(store, rank=rank, count=count)
     try:
-        yield Ranks(rank, count, device, notices)
+        yield ProcessGroup(rank, count, device, notices)
     except BaseException as error:
         cause = notices.explain(error)
         dist.destroy_process_group()  # whoever waits for this process sees it now

@@ -10,12 +10,12 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from allmlp.model import MlpMixer
-from allmlp.training.distributed.process_group import Ranks
+from allmlp.training.distributed.process_group import ProcessGroup
 
 __all__ = ["local_part", "part_like", "shard", "whole"]
 
 
-def shard(model: MlpMixer, ranks: Ranks) -> None:
+def shard(model: MlpMixer, ranks: ProcessGroup) -> None:
     """Divide a model that every process has alike: each keeps its rows of each parameter, and gathers a block to compute it."""
     mesh = init_device_mesh(torch.device(ranks.device).type, (ranks.count,))
     for block in model.blocks:

@@ -10,14 +10,21 @@ from allmlp.config import override
 from allmlp.errors import ConfigError
 from allmlp.training.recipe.recipe import Recipe, TransferConfig
 
-__all__ = ["adapted", "as_begun", "first_checkpoint", "is_same_source", "learning_rate_scales", "with_settings"]
+__all__ = [
+    "is_same_source",
+    "learning_rate_scales",
+    "load_initial_checkpoint",
+    "resolved_with_checkpoint",
+    "with_checkpoint",
+    "with_settings",
+]
 
 # What a checkpoint decides of a recipe, beside the model; and what of the model it does not.
 _DECIDED = ("data.mean", "data.std")
 _FREE = ("model.dropout", "model.stochastic_depth", "model.num_classes")  # the last is compared with the photos
 
 
-def first_checkpoint(transfer: TransferConfig, *, say: Callable[[str], None]) -> Checkpoint:
+def load_initial_checkpoint(transfer: TransferConfig, *, say: Callable[[str], None]) -> Checkpoint:
     """Read the checkpoint that a run begins with, at the size that it trains at; `say` takes lines for people.
 
     Raises:
@@ -34,7 +41,7 @@ def first_checkpoint(transfer: TransferConfig, *, say: Callable[[str], None]) ->
     return checkpoint if transfer.image_size is None else checkpoint.at_resolution(transfer.image_size)
 
 
-def adapted(recipe: Recipe, checkpoint: Checkpoint) -> Recipe:
+def with_checkpoint(recipe: Recipe, checkpoint: Checkpoint) -> Recipe:
     """Return a recipe with the Mixer and the pre-processing of the checkpoint that it begins with."""
     source = recipe.transfer.checkpoint
     assert source is not None
@@ -80,15 +87,17 @@ def with_settings(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     return changed
 
 
-def as_begun(recipe: Recipe, *, say: Callable[[str], None]) -> Recipe:
+def resolved_with_checkpoint(recipe: Recipe, *, say: Callable[[str], None]) -> Recipe:
     """Return a recipe as a run would begin with it: with the Mixer and the pre-processing of its checkpoint, where it has one.
 
     `say` takes lines for people.
 
     Raises:
-        CheckpointError, ConfigError: as `first_checkpoint`.
+        CheckpointError, ConfigError: as `load_initial_checkpoint`.
     """
-    return recipe if recipe.transfer.checkpoint is None else adapted(recipe, first_checkpoint(recipe.transfer, say=say))
+    if recipe.transfer.checkpoint is None:
+        return recipe
+    return with_checkpoint(recipe, load_initial_checkpoint(recipe.transfer, say=say))
 
 
 def is_same_source(given: str | None, stored: str | None) -> bool:

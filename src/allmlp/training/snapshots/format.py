@@ -15,7 +15,7 @@ from torch import Tensor
 from allmlp.errors import CheckpointError
 from allmlp.io.atomic_write import to_json, write_folder
 
-__all__ = ["Content", "State", "check_save", "prepare", "read_save", "write_save"]
+__all__ = ["Content", "Snapshot", "check_save", "read_save", "snapshot_content", "write_save"]
 
 TENSORS_FILE = "state.safetensors"
 FACTS_FILE = "state.json"
@@ -43,7 +43,7 @@ DTYPES = {
 
 
 @dataclass(frozen=True)
-class State:
+class Snapshot:
     """A save that was read: `facts` as JSON gives them back, `tensors` on the CPU and nobody else's."""
 
     step: int
@@ -61,7 +61,7 @@ class Content:
     facts: bytes
 
 
-def prepare(step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Content:
+def snapshot_content(step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Content:
     """Take down what is to be saved; `facts` may change afterwards, the tensors must not.
 
     Raises:
@@ -157,7 +157,7 @@ def _write_tensors(sink: _Sink, content: Content) -> None:
             sink.write(values[start : start + PIECE_BYTES])
 
 
-def read_save(path: Path, step: int) -> State:
+def read_save(path: Path, step: int) -> Snapshot:
     """Read a save that is as it was written.
 
     Raises:
@@ -177,7 +177,7 @@ def read_save(path: Path, step: int) -> State:
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{TENSORS_FILE}: {_shown(error)}") from error
-    return State(step, tensors, facts)
+    return Snapshot(step, tensors, facts)
 
 
 def check_save(path: Path, step: int) -> None:

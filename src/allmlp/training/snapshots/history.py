@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from allmlp.config import from_dict, to_dict
 
-__all__ = ["Course"]
+__all__ = ["TrainingHistory"]
 
 
 @dataclasses.dataclass(kw_only=True)
-class Course:
+class TrainingHistory:
     """Counts and figures of a run up to its present step. JSON holds every field exactly.
 
     Attributes:
@@ -63,7 +63,7 @@ class Course:
         return {**to_dict(self), "results": rows}
 
     @classmethod
-    def from_facts(cls, facts: Mapping[str, Any], *, where: str) -> "Course":
+    def from_facts(cls, facts: Mapping[str, Any], *, where: str) -> "TrainingHistory":
         """Return the course that `to_facts` described.
 
         Raises:

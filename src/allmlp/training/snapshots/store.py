@@ -11,14 +11,14 @@ from torch import Tensor
 
 from allmlp.errors import AllmlpError, CheckpointError
 from allmlp.io.atomic_write import reason_of, remove, remove_leftovers, rename
-from allmlp.training.snapshots.format import Content, State, check_save, prepare, read_save, write_save
+from allmlp.training.snapshots.format import Content, Snapshot, check_save, read_save, snapshot_content, write_save
 
-__all__ = ["Saves", "State"]
+__all__ = ["Snapshot", "SnapshotStore"]
 
 SAVE_NAME = re.compile(r"step-[0-9]{9,18}")
 
 
-class Saves:
+class SnapshotStore:
     """The saves of one run, folders step-000000123 in `directory`, which a thread writes beside training.
 
     Two verified ones at least are kept, once there are two, and every one whose step is a multiple of `keep_every`.
@@ -44,7 +44,7 @@ class Saves:
         what is NaN in them, or a tensor of an odd kind, is a bug and raises ValueError at once. Whatever keeps the save
         from being written is told through `warn`. A step that has a sound save is not written again.
         """
-        content = prepare(step, tensors, facts)
+        content = snapshot_content(step, tensors, facts)
         self.wait()
         # No daemon: an interpreter that exits waits for the save.
         self._thread = threading.Thread(target=self._work, args=(content,), name=f"save of step {step}", daemon=False)
@@ -59,7 +59,7 @@ class Saves:
         if bug is not None:
             raise bug
 
-    def latest(self) -> State | None:
+    def latest(self) -> Snapshot | None:
         """Return the newest save that is as it was written; damaged ones are renamed to damaged-step-... on the way.
 
         None when there is none.

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from allmlp.errors import DivergedError
-from allmlp.training.distributed.process_group import ONE_PROCESS, Ranks
+from allmlp.training.distributed.process_group import ONE_PROCESS, ProcessGroup
 from allmlp.training.input_pipeline import TrainingBatch
 from allmlp.training.recipe.recipe import Recipe
 from allmlp.training.step.loss import classification_loss
@@ -25,7 +25,7 @@ def update(
     recipe: Recipe,
     factor: float,
     *,
-    ranks: Ranks = ONE_PROCESS,
+    ranks: ProcessGroup = ONE_PROCESS,
 ) -> float:
     """Take one step at `factor` times the peak learning rate and return the loss of the whole batch, all processes' parts.
 
@@ -50,7 +50,7 @@ def gradient(
     batch: TrainingBatch,
     recipe: Recipe,
     *,
-    ranks: Ranks = ONE_PROCESS,
+    ranks: ProcessGroup = ONE_PROCESS,
 ) -> tuple[float, float]:
     """Leave the gradient of the whole batch's loss in the parameters, and return that loss and the gradient's global norm.
 
@@ -81,10 +81,10 @@ def _sending(model: object, *, enabled: bool) -> contextlib.AbstractContextManag
     return waiting
 
 
-def _not_finite(what: str, value: float, state: TrainState, recipe: Recipe, ranks: Ranks) -> float:
-    with ranks.failing_together():
+def _not_finite(what: str, value: float, state: TrainState, recipe: Recipe, ranks: ProcessGroup) -> float:
+    with ranks.raise_on_all():
         state.check_finite()
-    with ranks.failing_together():
+    with ranks.raise_on_all():
         if recipe.on_nonfinite == "stop":
             raise DivergedError(
                 f"The {what} became {value} at step {state.step + 1}; the weights before it are kept. "

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,7 @@ SMALL = (
 STREAMED = (
     "data.storage=stream",
     "augmentation.crop=inception",
+    "augmentation.pad_pixels=4",
     "augmentation.rand_augment_layers=2",
     "augmentation.rand_augment_magnitude=15",
     "augmentation.random_erasing=0.5",
@@ -72,11 +73,16 @@ QUESTIONS = {
     "embed": ("embed", "{run}", "photos/test", "-o", "{run}-features.npz"),
     "embed a split": ("embed", "{run}", "photos", "--split", "test", "-o", "{run}-split.npz"),
     "convert to allmlp": ("convert", "{run}", "{run}-allmlp", "--to", "allmlp"),
-    "convert to timm": ("convert", "{run}", "{run}-timm", "--to", "timm", "--gelu", "erf"),
     "convert to google": ("convert", "{run}", "{run}.npz", "--to", "google"),
-    "convert from timm": ("convert", "{run}-timm", "{run}-from-timm", "--to", "allmlp"),
     "convert from google": ("convert", "{run}.npz", "{run}-from-google", "--to", "allmlp"),
-    "evaluate timm's": ("evaluate", "{run}-timm", "photos", "--json"),
+}
+# Of a file of weights as timm writes it: timm's form holds the widths of table 1 only.
+FILE_QUESTIONS = {
+    "inspect": ("inspect", "timm.safetensors", "--json"),
+    "convert to allmlp": ("convert", "timm.safetensors", "ours", "--to", "allmlp"),
+    "convert to timm": ("convert", "ours", "theirs", "--to", "timm"),
+    "convert to google": ("convert", "theirs", "google.npz", "--to", "google", "--image-size", "256x192"),
+    "predict": ("predict", "theirs", "photos/test/red", "--format", "json"),
 }
 
 
@@ -152,9 +158,19 @@ def facts_of_run(path: Path) -> Iterator[tuple[str, object]]:
     yield "recipe.json", json.loads((path / "recipe.json").read_text())
 
 
-def answers(folder: Path, name: str) -> Iterator[tuple[str, object]]:
-    """Yield what the commands say about a run, and digests of what they write."""
-    for question, words in QUESTIONS.items():
+def write_timm(path: Path) -> None:
+    """Write a random S/32 of three classes in timm's names."""
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    save_file(timm.create_model("mixer_s32_224", num_classes=len(CLASSES)).state_dict(), path)
+
+
+def answers(folder: Path, questions: Mapping[str, Sequence[str]], name: str = "") -> Iterator[tuple[str, object]]:
+    """Yield what the commands answer to `questions` about a run or a file, and digests of what they write."""
+    for question, words in questions.items():
         arguments = [word.format(run=name) for word in words]
         text = run(arguments, folder)
         if "--json" in arguments or "json" in arguments:
@@ -190,7 +206,9 @@ def measure(folder: Path) -> dict[str, object]:
         facts |= {f"{name}: {fact}": value for fact, value in facts_of_run(folder / name)}
     for name in ("scratch", "frozen"):
         print(f"what {name} answers", flush=True)
-        facts |= {f"{name}: {question}": value for question, value in answers(folder, name)}
+        facts |= {f"{name}: {question}": value for question, value in answers(folder, QUESTIONS, name)}
+    write_timm(folder / "timm.safetensors")
+    facts |= {f"a file: {question}": value for question, value in answers(folder, FILE_QUESTIONS)}
     return facts
 
 

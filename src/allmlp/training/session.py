@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 from torch import Tensor, nn
@@ -22,12 +21,14 @@ from allmlp.training.progress import LoggingProgress
 from allmlp.training.recipe.initial_checkpoint import load_initial_checkpoint, with_checkpoint
 from allmlp.training.recipe.recipe import Recipe
 from allmlp.training.run_folder import RunDirectory
+from allmlp.training.snapshots.background_writer import BackgroundWriter
 from allmlp.training.snapshots.history import TrainingHistory
 from allmlp.training.snapshots.store import Snapshot, SnapshotStore
 from allmlp.training.step.schedule import learning_rate_factor
 from allmlp.training.step.state import TrainState
 from allmlp.training.stop_signals import StopSignal
 from allmlp.training.time_budget import epochs_within_budget
+from allmlp.training.validation import validate
 
 __all__ = ["Session"]
 
@@ -71,8 +72,7 @@ class Session:
         self._saves = SnapshotStore(run.layout.resume, keep_every=recipe.saving.keep_every, warn=progress.message)
         self._last_save = time.monotonic()
         self._save_by_time = False
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="allmlp-write")
-        self._writing: Future[None] | None = None
+        self._writer = BackgroundWriter(progress.message)  # of checkpoints
         self._unwritten: dict[CheckpointName, Checkpoint] = {}  # what a full disk, say, kept from being written
 
     def begin(self) -> tuple[TrainState, TrainingHistory]:
@@ -80,7 +80,7 @@ class Session:
         state, course = TrainState(self.recipe, self.ranks), TrainingHistory()
         if self._is_new and self.recipe.max_minutes is not None:
             num_epochs = epochs_within_budget(
-                self.recipe, self.feed, self.recipe.max_minutes, device=self.ranks.device, progress=self.progress
+                self.recipe, self.feed, self.recipe.max_minutes, ranks=self.ranks, progress=self.progress
             )
             self.recipe = dataclasses.replace(self.recipe, num_epochs=self.ranks.share(num_epochs))
         with self.ranks.raise_on_all():
@@ -169,7 +169,7 @@ class Session:
             stop.check()
 
         try:
-            metrics = self.feed.validate(state, check=check)
+            metrics = validate(state, self.feed, self.recipe, ranks=self.ranks, check=check)
         except CheckpointError as error:  # logits that are not finite, and the same ones on all processes
             with self.ranks.raise_on_all():
                 raise DivergedError(f"Step {state.step}: {error}") from error
@@ -228,16 +228,8 @@ class Session:
 
     def wait_for_saves(self) -> None:
         """Return when nothing is being written any more."""
-        if self._writing is not None:
-            self._writing.result()
+        self._writer.wait()
         self._saves.wait()
-
-    def close(self) -> None:
-        """Wait for what is being written, and end the thread that writes."""
-        try:
-            self.wait_for_saves()
-        finally:
-            self._writer.shutdown()
 
     def write_what_failed(self) -> None:
         """Try once more to write the weights that could not be written.
@@ -272,9 +264,7 @@ class Session:
             source=f"trained by allmlp, recipe {self.recipe.name}, seed {self.recipe.seed}, step {state.step}"
             + (f", from {first}" if (first := self.recipe.transfer.checkpoint) is not None else ""),
         )
-        if self._writing is not None:
-            self._writing.result()
-        self._writing = self._writer.submit(self._write, checkpoint, name)
+        self._writer.submit(self.run.layout.checkpoint(name), lambda: self._write(checkpoint, name))
 
     def _write(self, checkpoint: Checkpoint, name: CheckpointName) -> None:
         self._unwritten[name] = checkpoint
@@ -282,4 +272,4 @@ class Session:
             save_checkpoint(checkpoint, self.run.layout.checkpoint(name))
             del self._unwritten[name]
         except AllmlpError as error:
-            self.progress.message(f"{error} Training goes on.")
+            self._writer.report(f"{error} Training goes on.")

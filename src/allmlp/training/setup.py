@@ -58,7 +58,7 @@ def setup(
         try:
             yield session
         finally:
-            session.close()
+            session.wait_for_saves()
 
 
 def _checked(

@@ -77,7 +77,6 @@ class RunDirectory:
         self._is_writer = is_writer
         self.results: list[dict[str, float]] = []
         self._log_lock = threading.Lock()
-        self._log = "" if is_new else _read_if_there(self.layout.log)
         self._lock = FileLock(self.layout.lock)
         if not is_writer:
             return
@@ -151,15 +150,15 @@ class RunDirectory:
         write_text(self.layout.results, text.getvalue())
 
     def log(self, line: str) -> None:
-        """Append a line to log.txt. Threads may call it."""
+        """Append a line to log.txt; when this returns, the kernel has it. Threads may call it.
+
+        Raises:
+            OSError: the disk is full, say. What was written of the line does no harm to the next.
+        """
         if not self._is_writer:
             return
         with self._log_lock:
-            self._append(line)
-
-    def _append(self, line: str) -> None:
-        self._log += f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z {line}\n"
-        write_text(self.layout.log, self._log)
+            _append_line(self.layout.log, f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z {line}")
 
     def write_divergence(self, error: DivergedError) -> None:
         """Write diverged.json, by which a grid that goes on knows the rate; a full disk must not hide the error."""
@@ -186,11 +185,12 @@ def _is_description(entry: Path) -> bool:
     return entry.name.startswith(halves) and entry.name.endswith(".part")
 
 
-def _read_if_there(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
+def _append_line(path: Path, line: str) -> None:
+    with path.open("a+b", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - 1))
+        is_torn = end > 0 and file.read(1) != b"\n"  # by a kill, a power cut or a full disk
+        file.write(("\n" * is_torn + line + "\n").encode("utf-8", "backslashreplace"))
 
 
 def _rounded(value: float) -> float | str:

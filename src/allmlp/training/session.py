@@ -243,7 +243,7 @@ class Session:
 
     def log(self, line: str) -> None:
         """Add a line to log.txt; a full disk must not end the training."""
-        with contextlib.suppress(AllmlpError):
+        with contextlib.suppress(OSError):
             self.run.log(line)
 
     def _num_steps(self) -> int:

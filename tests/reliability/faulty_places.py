@@ -8,7 +8,7 @@ from tests.reliability.faulty import PATIENCE, Act, held, wrap
 
 from allmlp.cli import progress
 from allmlp.io import atomic_write as files
-from allmlp.training import finish
+from allmlp.training import finish, session
 from allmlp.training import input_pipeline as feed
 from allmlp.training.session import Session
 from allmlp.training.snapshots import store as saves_module
@@ -56,14 +56,14 @@ def in_step(step: int, act: Act) -> None:
 def in_evaluation(step: int, act: Act) -> None:
     """The first of two batches is scored, with the averaged weights in place of the trained ones."""
 
-    def validate(original: Any, self: Any, of: Any, **named: Any) -> Any:
+    def validate(original: Any, of: Any, *arguments: Any, **named: Any) -> Any:
         hook = of.model.register_forward_hook(lambda *_: act() if of.step == step else None)
         try:
-            return original(self, of, **named)
+            return original(of, *arguments, **named)
         finally:
             hook.remove()
 
-    wrap(feed.InputPipeline, "validate", validate)
+    wrap(session, "validate", validate)
     _save_at_once()
 
 

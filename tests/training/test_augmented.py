@@ -144,8 +144,8 @@ def test_the_same_sample_in_another_batch_is_the_same(dataset: ImageDataset) -> 
 def test_evaluation_sees_photos_as_they_are(dataset: ImageDataset) -> None:
     plain, augmented = feed(TINY, dataset), feed(ALL, dataset)
     for split in ("validation", "test"):
-        for one, two in zip(plain.fitted(split), augmented.fitted(split), strict=True):
-            assert np.array_equal(one, two)
+        for one, two in zip(plain.evaluation_batches(split), augmented.evaluation_batches(split), strict=True):
+            assert np.array_equal(one.images, two.images)
 
 
 def test_no_thread_is_left_when_training_stops_early(dataset: ImageDataset) -> None:

@@ -81,7 +81,7 @@ def test_write_returns_before_anything_is_safe_and_the_next_one_waits(
     assert gate.reached.wait(60)
     assert latest(directory) == (None, [])
 
-    open_when_joined(gate, "save of step 1")
+    open_when_joined(gate, "write step-000000001")
     write(saves, 2)
     assert gate.opened.is_set()  # it waited: nothing else opens the gate
     saves.wait()
@@ -95,7 +95,7 @@ def test_latest_and_wait_wait_for_the_save_under_way(
     gate = Gate(monkeypatch)
     saves = SnapshotStore(directory, keep_every=None, warn=pytest.fail)
     write(saves, 1)
-    open_when_joined(gate, "save of step 1")
+    open_when_joined(gate, "write step-000000001")
     call(saves)
     assert gate.opened.is_set()
     assert latest(directory) == (1, [])

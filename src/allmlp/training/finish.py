@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from allmlp.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
-from allmlp.data import ImageDataset, evaluation_batches
+from allmlp.data import ImageDataset
 from allmlp.inference import eager_forward
 from allmlp.metrics import Metrics, evaluate
 from allmlp.training.recipe.recipe import Recipe
@@ -50,7 +50,7 @@ def finish(session: Session, course: TrainingHistory) -> TrainResult:
     recipe, dataset, feed, run = session.recipe, session.dataset, session.feed, session.run
     with session.ranks.raise_on_all():
         session.write_what_failed()
-    best = run.path / "checkpoints" / "best"
+    best = run.layout.checkpoint("best")
     checkpoint = load_checkpoint(best)
     evaluations = _evaluations(session, checkpoint)
     temperature = evaluations["validation"].temperature
@@ -96,12 +96,7 @@ def _evaluations(session: Session, checkpoint: Checkpoint) -> dict[str, Metrics]
     temperature = None if is_enough else 1.0
     evaluations: dict[str, Metrics] = {}
     for name in (name for name in ("validation", "test") if name in dataset.splits):
-        batches = evaluation_batches(
-            feed.fitted(name),
-            dataset.splits[name].labels,
-            feed.preprocessing,
-            num_classes=session.recipe.model.num_classes,
-        )
+        batches = feed.evaluation_batches(name)
         evaluations[name] = evaluate(forward, batches, dataset.class_names, temperature=temperature)
         temperature = evaluations[name].temperature
     return evaluations

@@ -1,10 +1,10 @@
-"""What the loop eats: augmented batches for training, fitted photos for validation."""
+"""Training input pipeline: augmented batches for training, resized photos in batches for evaluation."""
 
 import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from allmlp.data import (
+    Batch,
     ImageDataset,
     Mix,
     RawBatch,
@@ -27,15 +28,12 @@ from allmlp.data import (
     resized_images,
 )
 from allmlp.hardware.memory import free_memory
-from allmlp.metrics import Metrics, evaluate
-from allmlp.model import MlpMixer
 from allmlp.training.augmented import augmented_images, draws_of
 from allmlp.training.distributed.process_group import ProcessGroup
 from allmlp.training.progress import Progress
 from allmlp.training.recipe.recipe import Recipe
 from allmlp.training.step.loss import balanced_class_weights
 from allmlp.training.step.schedule import check_warmup
-from allmlp.training.step.state import TrainState
 
 __all__ = ["InputPipeline", "TrainingBatch"]
 
@@ -214,42 +212,20 @@ class InputPipeline:
             depth = torch.from_numpy(draws["depth"][first:]).to(self._device, torch.float32)
         return TrainingBatch(images, labels, depth, self.order.keys[batch_indices], self._class_weights)
 
-    def fitted(self, split: str) -> Iterable[NDArray[np.uint8]]:
-        """Return the photos of a split as evaluation sees them, (H, W, 3) uint8, kept where they fit in memory."""
+    def evaluation_batches(self, split: str) -> Iterator[Batch]:
+        """Yield the photos of a split as evaluation sees them, normalised and in batches, with their labels."""
+        return evaluation_batches(
+            self._fitted_photos(split),
+            self._dataset.splits[split].labels,
+            self.preprocessing,
+            num_classes=len(self.class_names),
+        )
+
+    def _fitted_photos(self, split: str) -> Iterable[NDArray[np.uint8]]:
+        """Return the photos of a split resized, (H, W, 3) uint8, kept where they fit in memory."""
         if split in self._fitted:
             return self._fitted[split]
         return resized_images(self._dataset.splits[split], self.preprocessing, num_workers=self._num_workers)
-
-    def validate(self, state: TrainState, *, check: Callable[[], None] = lambda: None) -> Metrics:
-        """Score the averaged weights on the validation split in training's precision.
-
-        `check` is called between batches; what it raises ends the validation, with the trained weights back in place.
-        """
-        split = self._dataset.splits["validation"]
-        batches = evaluation_batches(
-            self.fitted("validation"), split.labels, self.preprocessing, num_classes=len(self.class_names)
-        )
-        with state.averaged() as model:
-
-            def forward(images: NDArray[np.float32]) -> NDArray[np.float32]:
-                check()
-                return self._logits(model, images)
-
-            return evaluate(forward, batches, self.class_names)
-
-    def _logits(self, model: MlpMixer, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the logits of images (B, 3, H, W), of which each process computes a part; on every process."""
-        count, size = self._ranks.count, len(images)
-        mine = torch.from_numpy(images)
-        if count > 1:
-            share = -(-size // count)
-            mine = torch.zeros(share, *images.shape[1:])
-            part = images[self._ranks.rank * share : (self._ranks.rank + 1) * share]
-            mine[: len(part)] = torch.from_numpy(part)
-        kind = torch.device(self._device).type
-        with torch.autocast(kind, torch.bfloat16, enabled=self._recipe.precision == "bfloat16"):
-            logits: Tensor = model(mine.to(self._device))
-        return self._ranks.gather_rows(logits.float())[:size].cpu().numpy()
 
 
 def _kept_scale(recipe: Recipe) -> int:

@@ -7,21 +7,22 @@ import time
 import numpy as np
 import torch
 
-from allmlp.training.distributed.process_group import ONE_PROCESS
+from allmlp.training.distributed.process_group import ONE_PROCESS, ProcessGroup
 from allmlp.training.input_pipeline import InputPipeline
 from allmlp.training.progress import Progress
 from allmlp.training.recipe.recipe import Recipe
 from allmlp.training.step.state import TrainState
 from allmlp.training.step.update import update
+from allmlp.training.validation import validate
 
 __all__ = ["epochs_within_budget"]
 
 
 def epochs_within_budget(
-    recipe: Recipe, feed: InputPipeline, minutes: float, *, device: str, progress: Progress
+    recipe: Recipe, feed: InputPipeline, minutes: float, *, ranks: ProcessGroup, progress: Progress
 ) -> int:
     """Return how many epochs `minutes` allow, measured on a throwaway state; at least 1, at most the recipe's."""
-    state = TrainState(recipe, dataclasses.replace(ONE_PROCESS, device=device))
+    state = TrainState(recipe, dataclasses.replace(ONE_PROCESS, device=ranks.device))
     model = torch.compile(state.model) if recipe.compile else state.model
     times = [time.perf_counter()]
     with contextlib.closing(feed.batches(first_step=0, num_steps=20)) as batches:
@@ -29,7 +30,7 @@ def epochs_within_budget(
             update(state, model, batch, recipe, 0.0)
             times.append(time.perf_counter())  # feeding counts too
     start = time.perf_counter()
-    feed.validate(state)
+    validate(state, feed, recipe, ranks=ranks)
     steps_in_epoch = len(feed.order.keys) / recipe.batch_size
     # The lower quartile: what else the machine does just now must not halve the training. For what it does later, 15 % of
     # the time are kept in reserve.

@@ -1,21 +1,18 @@
 """What continuing a run takes, saved so that no crash, full disk or flipped bit can lose it."""
 
-import re
-import sys
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from allmlp.errors import AllmlpError, CheckpointError
+from allmlp.errors import CheckpointError
 from allmlp.io.atomic_write import reason_of, remove, remove_leftovers, rename
+from allmlp.runs.layout import snapshot_name, snapshot_step
+from allmlp.training.snapshots.background_writer import BackgroundWriter
 from allmlp.training.snapshots.format import Content, Snapshot, check_save, read_save, snapshot_content, write_save
 
 __all__ = ["Snapshot", "SnapshotStore"]
-
-SAVE_NAME = re.compile(r"step-[0-9]{9,18}")
 
 
 class SnapshotStore:
@@ -32,9 +29,7 @@ class SnapshotStore:
             raise ValueError(f"keep_every is {keep_every}")
         self._directory = directory
         self._keep_every = keep_every
-        self._warn = warn
-        self._thread: threading.Thread | None = None
-        self._bug: BaseException | None = None
+        self._writer = BackgroundWriter(warn)
         self._sound: set[int] = set()  # steps whose saves this process wrote or verified
 
     def write(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -45,19 +40,11 @@ class SnapshotStore:
         from being written is told through `warn`. A step that has a sound save is not written again.
         """
         content = snapshot_content(step, tensors, facts)
-        self.wait()
-        # No daemon: an interpreter that exits waits for the save.
-        self._thread = threading.Thread(target=self._work, args=(content,), name=f"save of step {step}", daemon=False)
-        self._thread.start()
+        self._writer.submit(self._path(step), lambda: self._save_and_retire(content))
 
     def wait(self) -> None:
         """Return when no save is under way. A bug that ended one is raised here."""
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-        bug, self._bug = self._bug, None
-        if bug is not None:
-            raise bug
+        self._writer.wait()
 
     def latest(self) -> Snapshot | None:
         """Return the newest save that is as it was written; damaged ones are renamed to damaged-step-... on the way.
@@ -85,13 +72,17 @@ class SnapshotStore:
                 return state
         return None
 
-    def _work(self, content: Content) -> None:
-        try:
-            if self._save(content):
-                self._retire()
-        except BaseException as error:
-            self._bug = error  # raised by the next write() or wait(); told now, lest neither is called
-            self._tell(f"{self._path(content.step)}: saving failed by a bug: {error!r}.")
+    def read(self, step: int) -> Snapshot:
+        """Read the save of a step, as another process found it.
+
+        Raises:
+            CheckpointError: what is wrong with it, in one line without its path.
+        """
+        return read_save(self._path(step), step)
+
+    def _save_and_retire(self, content: Content) -> None:
+        if self._save(content):
+            self._retire()
 
     def _save(self, content: Content) -> bool:
         path = self._path(content.step)
@@ -102,7 +93,7 @@ class SnapshotStore:
                 self._sound.add(content.step)
         except (OSError, MemoryError) as error:
             reason = reason_of(error) if isinstance(error, OSError) else "out of memory"
-            self._tell(
+            self._writer.report(
                 f"{path}: step {content.step:,} could not be saved ({reason}). "
                 f"Training goes on; {self._what_stays()}. Free some space or make the folder writable."
             )
@@ -120,7 +111,7 @@ class SnapshotStore:
                     remove(self._path(step))
                     self._sound.discard(step)
         except OSError as error:
-            self._tell(
+            self._writer.report(
                 f"{self._directory}: old saves could not be deleted ({reason_of(error)}). Training goes on; "
                 "they take up space until that is mended."
             )
@@ -151,7 +142,7 @@ class SnapshotStore:
         else:
             outcome = f"It was renamed to {new_name}"
         self._sound.discard(step)
-        self._tell(f"{path}: damaged ({damage}). {outcome}; the save before it is used, if there is one.")
+        self._writer.report(f"{path}: damaged ({damage}). {outcome}; the save before it is used, if there is one.")
 
     def _what_stays(self) -> str:
         try:
@@ -160,20 +151,14 @@ class SnapshotStore:
             step = None
         return "there is no valid save yet" if step is None else f"the save of step {step:,} stays valid"
 
-    def _tell(self, line: str) -> None:
-        try:
-            self._warn(line)
-        except (OSError, AllmlpError):  # such as a log on the same full disk
-            sys.stderr.write(f"{line}\n")
-
     def _steps(self) -> list[int]:
         """Return the steps that have a save, sound or not, the newest first."""
         try:
             names = [path.name for path in self._directory.iterdir()]
         except FileNotFoundError:
             return []
-        steps = {int(name.removeprefix("step-")) for name in names if SAVE_NAME.fullmatch(name)}
-        return sorted((step for step in steps if self._path(step).name in names), reverse=True)
+        steps = [step for name in names if (step := snapshot_step(name)) is not None]
+        return sorted(steps, reverse=True)
 
     def _path(self, step: int) -> Path:
-        return self._directory / f"step-{step:09d}"
+        return self._directory / snapshot_name(step)

@@ -8,18 +8,15 @@ import pytest
 from PIL import Image
 
 from allmlp import ConfigError
-from allmlp.data import (
+from allmlp.data import Augmentation, decode, open_dataset, sample_keys, uniform
+from allmlp.data.augmentation.rand_augment import (
     NUM_DISTORTION_DRAWS,
-    Augmentation,
+    OPERATIONS,
+    STRENGTHS,
     Distortions,
-    decode,
     distort,
     draw_distortions,
-    open_dataset,
-    sample_keys,
-    uniform,
 )
-from allmlp.data.augmentation.rand_augment import OPERATIONS, STRENGTHS
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "rand_augment_expected.npz"
 

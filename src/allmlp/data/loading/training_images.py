@@ -15,11 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from allmlp.data.augmentation.config import Fit
 from allmlp.data.dataset import ImageDataset, Split
 from allmlp.data.decoding.check_photos import check_photos
 from allmlp.data.decoding.decode import decode
-from allmlp.data.preprocessing import Preprocessing
+from allmlp.data.preprocessing import Fit, Preprocessing
 from allmlp.data.sampling.class_balance import BalancedOrder
 from allmlp.data.sampling.stateless_random import epoch_order, sample_keys
 from allmlp.errors import DataError

@@ -3,23 +3,19 @@
 from typing import TYPE_CHECKING, Any
 
 from allmlp.data.augmentation.config import Augmentation
-from allmlp.data.dataset import ImageDataset, Split, hold_out, split_named
+from allmlp.data.dataset import ImageDataset, Split, split_named
 from allmlp.data.decoding.check_photos import check_photos
 from allmlp.data.decoding.decode import MAX_PHOTO_BYTES, decode
 from allmlp.data.label_sets import read_label_sets
-from allmlp.data.loading.training_images import (
-    Batch,
-    RawBatch,
-    TrainingOrder,
-    TrainingPhotos,
-    evaluation_batches,
-    resized_images,
-    split_batches,
-)
-from allmlp.data.open_dataset import DATASETS, PublicDataset, is_downloaded, lasting_source, named_folder, open_dataset
+from allmlp.data.loading.evaluation_batches import Batch, evaluation_batches, resized_images, split_batches
+from allmlp.data.loading.training_images import RawBatch, TrainingPhotos
+from allmlp.data.open_dataset import open_dataset
 from allmlp.data.preprocessing import Preprocessing
 from allmlp.data.public.download import download_dataset
 from allmlp.data.public.imagenet_classes import label_names, synsets_of
+from allmlp.data.public.registry import DATASETS, PublicDataset, is_downloaded, lasting_source, named_folder
+from allmlp.data.sampling.holdout import hold_out
+from allmlp.data.sampling.order import TrainingOrder
 from allmlp.data.sampling.stateless_random import sample_keys, uniform
 from allmlp.data.sources.file_reader import FileReader
 from allmlp.data.sources.folder import list_folder

@@ -12,7 +12,7 @@ from allmlp.data.loading.training_images import RawBatch, TrainingPhotos
 from allmlp.data.open_dataset import open_dataset
 from allmlp.data.preprocessing import Preprocessing
 from allmlp.data.public.download import download_dataset
-from allmlp.data.public.imagenet_classes import label_names, synsets_of
+from allmlp.data.public.imagenet_classes import NUM_IMAGENET_CLASSES, label_names, synsets_of
 from allmlp.data.public.registry import DATASETS, PublicDataset, is_downloaded, lasting_source, named_folder
 from allmlp.data.sampling.holdout import hold_out
 from allmlp.data.sampling.order import TrainingOrder
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DATASETS",
     "MAX_PHOTO_BYTES",
+    "NUM_IMAGENET_CLASSES",
     "Augmentation",
     "AugmentationPipeline",
     "Batch",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from allmlp import DataError, Recipe
 from allmlp.data import AugmentationPipeline, ImageDataset, hold_out, open_dataset, uniform
 from allmlp.data.augmentation.mixing import Mix, draw_mix
 from allmlp.data.augmentation.warp import mix_images
+from allmlp.errors import MissingExtraError
 from allmlp.training import DataConfig
 from allmlp.training.distributed.process_group import ONE_PROCESS, ProcessGroup
 from allmlp.training.input_pipeline import InputPipeline, TrainingBatch
@@ -192,3 +194,17 @@ def test_an_inception_crop_is_a_part_of_the_photo_as_it_is_whatever_its_fit(data
     """Photos of 24 pixels are reduced to 16 here: squashed before the crop, they would give other crops than unsquashed."""
     small = dataclasses.replace(TINY, model=dataclasses.replace(TINY.model, image_size=(8, 8)))
     assert same(batches(small, dataset, fit="squash"), batches(small, dataset, fit="crop"))
+
+
+def test_without_timm_randaugment_is_refused_before_a_photo_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_photos(tmp_path / "photos")
+    found = hold_out(open_dataset(root), fraction=0.1, seed=0)
+    for path in root.rglob("*.png"):
+        path.write_bytes(b"unreadable")
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(MissingExtraError, match="pip install timm"):
+        feed(ALL, found)
+    with pytest.raises(DataError):
+        feed(TINY, found)

@@ -13,7 +13,7 @@ from allmlp.data.augmentation.color import NUM_COLOR_DRAWS, draw_colors
 from allmlp.data.augmentation.config import Augmentation
 from allmlp.data.augmentation.crops import NUM_CROP_DRAWS, draw_crops
 from allmlp.data.augmentation.mixing import Mix, draw_mix
-from allmlp.data.augmentation.rand_augment import NUM_DISTORTION_DRAWS, distort, draw_distortions
+from allmlp.data.augmentation.rand_augment import NUM_DISTORTION_DRAWS, check_timm, distort, draw_distortions
 from allmlp.data.augmentation.random_erasing import NUM_ERASING_DRAWS, draw_erasures
 from allmlp.data.augmentation.warp import (
     apply_on_uint8,
@@ -56,6 +56,9 @@ class AugmentationPipeline:
         num_depth_draws: D, further random numbers per sample, for stochastic depth.
         device: where tensors are made.
         num_workers: threads for RandAugment; 0 means the calling one. The result does not depend on it.
+
+    Raises:
+        MissingExtraError: RandAugment is on and timm is not installed.
     """
 
     augmentation: Augmentation
@@ -66,6 +69,10 @@ class AugmentationPipeline:
     num_depth_draws: int = 0
     device: str = "cpu"
     num_workers: int = 0
+
+    def __post_init__(self) -> None:
+        if self.augmentation.rand_augment_layers:
+            check_timm()
 
     def draws(self, keys: NDArray[np.uint64], epochs: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
         """Return for each purpose the numbers in [0, 1) (B, n) that decide it: a function of seed, epoch and sample.

@@ -57,8 +57,7 @@ def measured(photos, turns):
     """Both ways through one layer of the operations that both have, every operation equally often."""
     import torch
 
-    from allmlp.data import Distortions, distort
-    from allmlp.data.augmentation.rand_augment import OPERATIONS, STRENGTHS
+    from allmlp.data.augmentation.rand_augment import OPERATIONS, STRENGTHS, Distortions, distort
 
     theirs = torchvisions({name: strength(MAGNITUDE / 10) for name, strength in STRENGTHS.items()})
     count = len(photos)
@@ -92,8 +91,14 @@ def measured(photos, turns):
 
 def paper(photos, turns):
     """Two layers of all 16 operations as training draws them, and each operation alone, in one thread."""
-    from allmlp.data import NUM_DISTORTION_DRAWS, Augmentation, Distortions, distort, draw_distortions
-    from allmlp.data.augmentation.rand_augment import OPERATIONS
+    from allmlp.data import Augmentation
+    from allmlp.data.augmentation.rand_augment import (
+        NUM_DISTORTION_DRAWS,
+        OPERATIONS,
+        Distortions,
+        distort,
+        draw_distortions,
+    )
 
     count = len(photos)
     augmentation = Augmentation(rand_augment_layers=2, rand_augment_magnitude=MAGNITUDE)

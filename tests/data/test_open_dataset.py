@@ -256,7 +256,7 @@ def test_class_names_and_identities_are_composed_unicode(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("path", "class_name", "sample ID"),
+    ("path", "class_name", "sample_id"),
     [
         ("hat/1.jpg", "hat", "hat/1.jpg"),
         ("1.jpg", "hat", "hat/1.jpg"),

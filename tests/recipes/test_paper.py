@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from allmlp import Checkpoint, MlpMixer, Preprocessing
-from allmlp.data import Augmentation, draw_crops
+from allmlp.data import Augmentation
+from allmlp.data.augmentation.crops import draw_crops
 from allmlp.model import VARIANTS, num_parameters
 from allmlp.recipes import RECIPES, load_recipe
 from allmlp.training.recipe.initial_checkpoint import with_checkpoint

@@ -11,13 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from allmlp.data.public.imagenet_classes import label_names, synsets
+from allmlp.data.public.imagenet_classes import NUM_IMAGENET_CLASSES, label_names, synsets
 from allmlp.errors import DataError
 from allmlp.io.display import bullets, escape, summarise
 
 __all__ = ["read_label_sets"]
 
-_NUM_IMAGENET_CLASSES = 1000
 _IMAGENET_NAME = re.compile(r"ILSVRC2012_val_(\d{8})\.[A-Za-z]+")
 
 LabelSets = tuple[tuple[int, ...], ...]
@@ -94,7 +93,7 @@ _Entry = tuple[Any, str]
 def _imagenet_numbers(class_numbers: Mapping[str, int], num_classes: int, *, where: str | Path) -> list[int]:
     """Return the checkpoint's number of each of ImageNet's classes, which it may have in another order."""
     start = f"{escape(where)}: a list is ImageNet's, by the numbers of its 1,000 classes; this checkpoint"
-    if num_classes != _NUM_IMAGENET_CLASSES:
+    if num_classes != NUM_IMAGENET_CLASSES["imagenet-1k"]:
         raise DataError(f"{start} has {num_classes:,}. For other classes give an object of names.")
     names = list(zip(synsets("imagenet-1k"), label_names("imagenet-1k"), strict=True))
     missing = [name for synset, name in names if not class_numbers.keys() & {synset, name}]

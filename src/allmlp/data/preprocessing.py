@@ -14,7 +14,10 @@ from PIL import Image
 
 from allmlp.errors import ConfigError
 
-__all__ = ["Preprocessing"]
+__all__ = ["Fit", "Preprocessing"]
+
+Fit = Literal["crop", "squash", "pad"]
+"""How a photo of another aspect ratio becomes an image; see `Preprocessing`."""
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _MAX_SCALED_TO_CROP = 16  # no camera's photo, wide panoramas excepted, is scaled to so many times its crop
@@ -40,7 +43,7 @@ class Preprocessing:
     """
 
     image_size: tuple[int, int]
-    fit: Literal["crop", "squash", "pad"] = "crop"
+    fit: Fit = "crop"
     crop_fraction: float = 1.0
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)

@@ -13,22 +13,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from allmlp.data import (
+    AugmentationPipeline,
     Batch,
     ImageDataset,
-    Mix,
     RawBatch,
     TrainingOrder,
     TrainingPhotos,
     check_photos,
-    draw_mix,
     evaluation_batches,
-    mix_images,
-    mix_labels,
     prefetch,
     resized_images,
 )
 from allmlp.hardware.memory import free_memory
-from allmlp.training.augmented import augmented_images, draws_of
 from allmlp.training.distributed.process_group import ProcessGroup
 from allmlp.training.progress import Progress
 from allmlp.training.recipe.recipe import Recipe
@@ -96,9 +92,19 @@ class InputPipeline:
             balanced_labels=split.labels if recipe.sampler == "balanced" else None,
         )
         check_warmup(recipe, num_steps=self.num_steps(recipe))
-        self._labels = torch.tensor(split.labels)
+        self._labels = split.labels
+        self._augmentation = AugmentationPipeline(
+            augmentation=recipe.augmentation,
+            preprocessing=self.preprocessing,
+            seed=recipe.seed,
+            batch_size=recipe.batch_size,
+            num_classes=recipe.model.num_classes,
+            num_depth_draws=2 * recipe.model.num_blocks if recipe.model.stochastic_depth else 0,
+            device=self._device,
+            num_workers=self._num_workers,
+        )
         self._class_weights = (
-            balanced_class_weights(self._labels, len(self.class_names)).to(self._device)
+            balanced_class_weights(torch.tensor(split.labels), len(self.class_names)).to(self._device)
             if recipe.class_weights == "balanced"
             else None
         )
@@ -192,25 +198,11 @@ class InputPipeline:
         batch_indices: NDArray[np.int64],
         batch_epochs: NDArray[np.int64],
     ) -> TrainingBatch:
-        recipe, augmentation = self._recipe, self._recipe.augmentation
         indices = batch_indices[places]
-        draws = draws_of(recipe, self.order.keys[indices], batch_epochs[places])
-        images = augmented_images(recipe, raw, draws, device=self._device, num_workers=self._num_workers)
-        labels = torch.nn.functional.one_hot(self._labels[torch.from_numpy(indices)], recipe.model.num_classes)
-        labels = labels.to(self._device, torch.float32)
-        mix = draw_mix(
-            augmentation, seed=recipe.seed, step=step, batch_size=recipe.batch_size, image_size=recipe.model.image_size
-        )
-        part = self._ranks.part(recipe.batch_size)
-        mix = None if mix is None else Mix(mix.shares[part], mix.rectangles[part])
-        first = int(self._has_neighbour())
-        before = (images[:1], labels[:1]) if first else (None, None)
-        images = mix_images(images[first:], mix, before=before[0])
-        labels = mix_labels(labels[first:], mix, smoothing=augmentation.label_smoothing, before=before[1])
-        depth = None
-        if recipe.model.stochastic_depth:
-            depth = torch.from_numpy(draws["depth"][first:]).to(self._device, torch.float32)
-        return TrainingBatch(images, labels, depth, self.order.keys[batch_indices], self._class_weights)
+        draws = self._augmentation.draws(self.order.keys[indices], batch_epochs[places])
+        part = self._ranks.part(self._recipe.batch_size)
+        batch = self._augmentation.augment(raw, self._labels[indices], draws, step=step, part=part)
+        return TrainingBatch(*batch, self.order.keys[batch_indices], self._class_weights)
 
     def evaluation_batches(self, split: str) -> Iterator[Batch]:
         """Yield the photos of a split as evaluation sees them, normalised and in batches, with their labels."""

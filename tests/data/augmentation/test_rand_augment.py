@@ -1,25 +1,27 @@
 """RandAugment: the authors' outputs and timm's functions, neither of which we wrote, are the oracles."""
 
 import random
+import re
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import allmlp
 from allmlp import ConfigError
-from allmlp.data import (
+from allmlp.data import Augmentation, decode, open_dataset, sample_keys, uniform
+from allmlp.data.augmentation.rand_augment import (
     NUM_DISTORTION_DRAWS,
-    Augmentation,
+    OPERATIONS,
+    STRENGTHS,
     Distortions,
-    decode,
+    check_timm,
     distort,
     draw_distortions,
-    open_dataset,
-    sample_keys,
-    uniform,
 )
-from allmlp.data.augmentation.rand_augment import OPERATIONS, STRENGTHS
+from allmlp.errors import MissingExtraError
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "rand_augment_expected.npz"
 
@@ -202,3 +204,16 @@ def test_off_is_off():
 def test_what_cannot_be_or_takes_no_effect_is_refused(options, words):
     with pytest.raises(ConfigError, match=words):
         Augmentation(**options)
+
+
+def test_without_timm_the_one_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)  # as Python marks what cannot be imported
+    with pytest.raises(MissingExtraError, match=r"timm is not installed. Install it with: pip install timm$"):
+        check_timm()
+
+
+def test_nothing_else_in_the_package_needs_timm() -> None:
+    package = Path(allmlp.__file__).parent
+    needs = re.compile(r"""^\s*(import timm|from timm)|import_module\(["']timm|find_spec\(["']timm""", re.MULTILINE)
+    found = [path.name for path in package.rglob("*.py") if needs.search(path.read_text(encoding="utf-8"))]
+    assert found == ["rand_augment.py"]

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from allmlp import ConfigError
-from allmlp.data import NUM_ERASING_DRAWS, Augmentation, draw_erasures, erase_images, sample_keys, uniform
+from allmlp.data import Augmentation, sample_keys, uniform
+from allmlp.data.augmentation.random_erasing import NUM_ERASING_DRAWS, draw_erasures
+from allmlp.data.augmentation.warp import erase_images
 
 COUNT = 4000
 

@@ -5,17 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
-from allmlp.data import (
-    Augmentation,
-    Crops,
-    color_jitter,
-    draw_colors,
-    draw_crops,
-    draw_mix,
-    mix_images,
-    mix_labels,
-    resample,
-)
+from allmlp.data import Augmentation
+from allmlp.data.augmentation.color import draw_colors
+from allmlp.data.augmentation.crops import Crops, draw_crops
+from allmlp.data.augmentation.mixing import draw_mix
+from allmlp.data.augmentation.warp import color_jitter, mix_images, mix_labels, resample
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}

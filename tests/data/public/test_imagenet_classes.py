@@ -3,11 +3,13 @@
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+import allmlp
 from allmlp import DataError
-from allmlp.data.public.imagenet_classes import label_names, synsets, synsets_of
+from allmlp.data.public.imagenet_classes import NUM_IMAGENET_CLASSES, label_names, synsets, synsets_of
 
 LISTS = {"imagenet-1k": 1_000, "imagenet-21k": 21_843, "imagenet-21k-miil": 11_221}
 
@@ -50,6 +52,19 @@ def test_other_names_lead_to_no_synsets():
 def test_an_unknown_list_is_refused_with_the_nearest():
     with pytest.raises(DataError, match=r"'imagenet-22k'\. Did you mean 'imagenet-21k'"):
         label_names("imagenet-22k")
+
+
+def test_the_counts_are_those_of_the_lists():
+    assert dict(NUM_IMAGENET_CLASSES) == LISTS == {labels: len(synsets(labels)) for labels in NUM_IMAGENET_CLASSES}
+
+
+def test_the_files_are_those_of_timm():
+    import timm
+
+    files = sorted((Path(allmlp.__file__).parent / "data" / "public" / "class_lists").glob("*.txt"))
+    assert len(files) == 4
+    for file in files:
+        assert file.read_bytes() == (Path(timm.__file__).parent / "data" / "_info" / file.name).read_bytes()
 
 
 def test_reading_names_imports_neither_timm_nor_torch():

@@ -15,7 +15,7 @@ each of its files, which is checked (hub.py).
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from allmlp.data import Preprocessing
+from allmlp.data import NUM_IMAGENET_CLASSES, Preprocessing
 from allmlp.errors import CheckpointError
 from allmlp.model import VARIANTS, Gelu, MixerConfig
 
@@ -24,8 +24,6 @@ __all__ = ["CATALOG", "PublishedModel", "find_published", "fitting"]
 PAPER_PREPROCESSING = Preprocessing(image_size=(224, 224), crop_fraction=0.875)
 # MIIL trained on photos in 0 to 1 (timm's default_cfgs).
 MIIL_PREPROCESSING = replace(PAPER_PREPROCESSING, interpolation="bilinear", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-
-NUM_CLASSES = {"imagenet-1k": 1_000, "imagenet-21k": 21_843, "imagenet-21k-miil": 11_221}
 
 # Table 1 has no patch of 8: the released S/8 is S/16 with four times the tokens.
 SIZES = {**VARIANTS, "S/8": replace(VARIANTS["S/16"], patch_size=8)}
@@ -105,7 +103,7 @@ def _shape(config: MixerConfig) -> tuple[int, ...]:
 
 
 def _config(variant: str, labels: str, gelu: Gelu) -> MixerConfig:
-    return replace(SIZES[variant], num_classes=NUM_CLASSES[labels], gelu=gelu)
+    return replace(SIZES[variant], num_classes=NUM_IMAGENET_CLASSES[labels], gelu=gelu)
 
 
 def _google(name: str, folder: str, variant: str, trained_on: str, labels: str, accuracy: str = "") -> PublishedModel:

@@ -16,6 +16,7 @@ Pixels of the authors' 224 px image, the shift of a translation and the half sid
 
 import functools
 import importlib
+import importlib.util
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -25,9 +26,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from allmlp.data.augmentation.config import Augmentation
+from allmlp.errors import MissingExtraError
 from allmlp.io.ordered_map import ordered_map
 
-__all__ = ["NUM_DISTORTION_DRAWS", "OPERATIONS", "STRENGTHS", "Distortions", "distort", "draw_distortions"]
+__all__ = [
+    "NUM_DISTORTION_DRAWS",
+    "OPERATIONS",
+    "STRENGTHS",
+    "Distortions",
+    "check_timm",
+    "distort",
+    "draw_distortions",
+]
 
 # In the authors' order.
 OPERATIONS = (
@@ -111,6 +121,18 @@ def draw_distortions(augmentation: Augmentation, draws: NDArray[np.float64]) -> 
     return Distortions(operations, signs, layers[:, :, 2:], augmentation.rand_augment_magnitude / 10.0)
 
 
+def check_timm() -> None:
+    """Check that RandAugment can run here, without importing timm, which takes seconds.
+
+    Raises:
+        MissingExtraError: timm, the extra `randaugment`, is not installed.
+    """
+    if importlib.util.find_spec("timm") is None:
+        raise MissingExtraError(
+            "RandAugment changes pixels with timm's functions, and timm is not installed. Install it with: pip install timm"
+        )
+
+
 def distort(photos: NDArray[np.uint8], distortions: Distortions, *, num_workers: int = 0) -> NDArray[np.uint8]:
     """Return (B, H, W, 3) RGB photos after their operations, computed in `num_workers` threads (0: in the calling one)."""
 
@@ -154,5 +176,6 @@ def _cut_out(image: Image.Image, share: float, place: NDArray[np.float64]) -> Im
 @functools.cache
 def _timm_functions() -> Mapping[str, Callable[..., Any]]:
     """Return timm's functions on Pillow images, by name. Importing timm takes seconds: only where RandAugment is on."""
+    check_timm()
     functions: Mapping[str, Callable[..., Any]] = importlib.import_module("timm.data.auto_augment").NAME_TO_OP
     return functions

@@ -1,7 +1,7 @@
-"""Random erasing decided (Zhong et al. 2017, arXiv 1708.04896): a rectangle of some samples becomes noise.
+"""Random erasing (Zhong et al. 2017, arXiv 1708.04896): which rectangle of which sample becomes noise.
 
 As timm's RandomErasing in mode "pixel": the area is 0.02 to 1/3 of the image, the aspect ratio 0.3 to 1 / 0.3, evenly on its
-logarithm, and every value of the rectangle a standard normal one, of normalised pixels. resampling.py fills it in.
+logarithm, and every value of the rectangle a standard normal one, of normalised pixels. `warp` fills it in.
 """
 
 from typing import NamedTuple
@@ -16,7 +16,7 @@ __all__ = ["NUM_ERASING_DRAWS", "Erasures", "draw_erasures"]
 _TRIES = 10  # a rectangle that does not fit is drawn anew, so often; then the sample stays whole
 _AREAS = (0.02, 1 / 3)
 _MAX_LOG_RATIO = float(np.log(1 / 0.3))
-NUM_ERASING_DRAWS = 4 + 2 * _TRIES  # whether, place in y and x, the noise, and area and aspect ratio of each try
+NUM_ERASING_DRAWS = 4 + 2 * _TRIES  # whether, position in y and x, the noise, and area and aspect ratio of each try
 
 
 class Erasures(NamedTuple):

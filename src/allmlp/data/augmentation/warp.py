@@ -1,4 +1,4 @@
-"""Augmentation carried out: every sample's own crop, scale, shift and flip as two small matrix products.
+"""Augmentation applied to tensors: each sample's own crop, scale, shift and flip as two small matrix products.
 
 A resampled axis is a linear map of the photo's axis, so each sample has a matrix of filter weights for its rows and one for
 its columns, and a whole batch is two batched products on whatever device the photos are on. The weights are those of
@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from allmlp.data.augmentation.config import Crops, Mix
+from allmlp.data.augmentation.crops import Crops
+from allmlp.data.augmentation.mixing import Mix
 from allmlp.data.augmentation.random_erasing import Erasures
 
 __all__ = ["apply_on_uint8", "color_jitter", "erase_images", "mix_images", "mix_labels", "resample"]
@@ -135,7 +136,7 @@ def mix_images(images: Tensor, mix: Mix | None, *, before: Tensor | None = None)
     """
     if mix is None:
         return images
-    others = torch.cat([images[-1:] if before is None else before, images[:-1]])
+    previous = torch.cat([images[-1:] if before is None else before, images[:-1]])
     top, bottom, left, right = (
         edge.to(images.device)[:, None, None, None] for edge in torch.from_numpy(mix.rectangles).T
     )
@@ -145,13 +146,13 @@ def mix_images(images: Tensor, mix: Mix | None, *, before: Tensor | None = None)
     has_cut = (bottom > top) & (right > left)
     shares = torch.from_numpy(mix.shares).to(images.device)[:, None, None, None]
     weights = torch.where(has_cut, (~cut).to(images.dtype), shares.to(images.dtype))
-    return torch.lerp(others, images, weights.expand_as(images))
+    return torch.lerp(previous, images, weights.expand_as(images))
 
 
 def mix_labels(labels: Tensor, mix: Mix | None, *, smoothing: float, before: Tensor | None = None) -> Tensor:
     """Mix (B, K) label rows in the same shares, then spread `smoothing` evenly over the classes."""
     if mix is not None:
         shares = torch.from_numpy(mix.shares).to(labels.device)[:, None]
-        others = torch.cat([labels[-1:] if before is None else before, labels[:-1]])
-        labels = torch.lerp(others, labels, shares.expand_as(labels))
+        previous = torch.cat([labels[-1:] if before is None else before, labels[:-1]])
+        labels = torch.lerp(previous, labels, shares.expand_as(labels))
     return labels * (1.0 - smoothing) + smoothing / labels.shape[1]

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from allmlp.data.open_dataset import DATASETS, named_folder, open_dataset
+from allmlp.data.public.registry import DATASETS, named_folder, open_public
 from allmlp.data.public.torchvision_sets import mat_reader
 from allmlp.errors import AllmlpError, ConfigError, DataError, did_you_mean
 from allmlp.io.display import escape
@@ -89,7 +89,7 @@ def _drop(folder: Path, *, archives: bool) -> None:
 
 def _check_whole(source: str, place: Path) -> None:
     try:
-        open_dataset(source)
+        open_public(source)
     except AllmlpError as error:
         raise DataError(
             f"{escape(place)} is there, but cannot be used: {error} Delete it to download it anew."

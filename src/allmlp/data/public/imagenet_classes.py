@@ -1,21 +1,22 @@
-"""The class lists of the published weights, in the order of their logits, as timm's wheel carries them.
+"""Class lists of ImageNet, in the order of the published weights' logits, read from the package's class_lists/.
 
-A class is a WordNet synset such as "n02012849"; its name is timm's text for it, all its words, such as "tench, Tinca
-tinca". Some synsets share their text (in ImageNet-1k two: the bird and the machine "crane"). Where a list holds several
-of one text, each of them gets its synset behind it, "crane (n02012849)", so that the names of a list are unique.
+A class is a WordNet synset such as "n02012849"; its name is all words of that synset, such as "tench, Tinca tinca". Some
+synsets share their words (in ImageNet-1k two: the bird and the machine "crane"). Where a list holds several of the same
+words, each of them is followed by its synset, "crane (n02012849)", so that the names of a list are unique.
 """
 
 import functools
-import importlib.util
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from importlib import resources
 
 from allmlp.errors import DataError, did_you_mean
 
-__all__ = ["label_names", "synsets", "synsets_of"]
+__all__ = ["NUM_IMAGENET_CLASSES", "label_names", "synsets", "synsets_of"]
 
-# Name of a list -> timm's file. "imagenet-21k" is Google's list, which has two classes more than the usual 21,841.
+NUM_IMAGENET_CLASSES: Mapping[str, int] = {"imagenet-1k": 1_000, "imagenet-21k": 21_843, "imagenet-21k-miil": 11_221}
+"""The number of classes of each list. "imagenet-21k" is Google's, which has two classes more than the usual 21,841."""
+
 _FILES = {
     "imagenet-1k": "imagenet_synsets.txt",
     "imagenet-21k": "imagenet21k_goog_synsets.txt",
@@ -29,7 +30,7 @@ def label_names(labels: str) -> tuple[str, ...]:
     """Return the unique names of a class list: "imagenet-1k", "imagenet-21k" or "imagenet-21k-miil".
 
     Raises:
-        DataError: an unknown list, or timm's files are not there.
+        DataError: an unknown list.
     """
     words = _words()
     texts = [(synset, words[synset]) for synset in synsets(labels)]
@@ -42,7 +43,7 @@ def synsets(labels: str) -> tuple[str, ...]:
     """Return the WordNet synsets of a class list, in the order of `label_names`.
 
     Raises:
-        DataError: an unknown list, or timm's files are not there.
+        DataError: an unknown list.
     """
     if labels not in _FILES:
         raise DataError(
@@ -52,13 +53,8 @@ def synsets(labels: str) -> tuple[str, ...]:
 
 
 def synsets_of(class_names: Sequence[str]) -> tuple[str, ...] | None:
-    """Return the synsets of `class_names` when they are one of the lists, in its order; else None.
-
-    Raises:
-        DataError: timm's files are not there.
-    """
-    lengths = {"imagenet-1k": 1_000, "imagenet-21k": 21_843, "imagenet-21k-miil": 11_221}
-    for labels, length in lengths.items():
+    """Return the synsets of `class_names` where they are one of the lists, in its order; else None."""
+    for labels, length in NUM_IMAGENET_CLASSES.items():
         if len(class_names) == length and tuple(class_names) == label_names(labels):
             return synsets(labels)
     return None
@@ -70,14 +66,4 @@ def _words() -> dict[str, str]:
 
 
 def _read(name: str) -> str:
-    # Found without being imported: importing timm takes torch and seconds.
-    spec = importlib.util.find_spec("timm")
-    folder = Path(spec.origin).parent if spec is not None and spec.origin is not None else Path("timm")
-    path = folder / "data" / "_info" / name
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror or error}). The names of ImageNet's classes come with timm: "
-            "pip install --force-reinstall timm."
-        ) from error
+    return (resources.files("allmlp.data") / "public" / "class_lists" / name).read_text(encoding="utf-8")

@@ -133,8 +133,9 @@ def open_imagenet(source: str, folder: Path) -> ImageDataset:
         tops = [photo.partition("/")[0] for photo in photos]
         there = set(tops)
         if missing := sorted(words.keys() - there):
+            num_found = len(words) - len(missing)
             problems.append(
-                f"{name}/ has photos of {1000 - len(missing):,} of the 1,000 classes; missing: {summarise(missing)}"
+                f"{name}/ has photos of {num_found:,} of the {len(words):,} classes; missing: {summarise(missing)}"
             )
         if unknown := sorted(there - words.keys()):
             problems.append(f"{name}/ holds what is no class of ImageNet's: {summarise(unknown)}")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,9 +14,11 @@ import torch
 from tests.training.small_runs import TINY, write_photos
 
 from allmlp import DataError, Recipe
-from allmlp.data import ImageDataset, Mix, draw_mix, hold_out, mix_images, open_dataset, uniform
+from allmlp.data import AugmentationPipeline, ImageDataset, hold_out, open_dataset, uniform
+from allmlp.data.augmentation.mixing import Mix, draw_mix
+from allmlp.data.augmentation.warp import mix_images
+from allmlp.errors import MissingExtraError
 from allmlp.training import DataConfig
-from allmlp.training.augmented import draws_of
 from allmlp.training.distributed.process_group import ONE_PROCESS, ProcessGroup
 from allmlp.training.input_pipeline import InputPipeline, TrainingBatch
 from allmlp.training.progress import NoProgress
@@ -44,6 +47,17 @@ def feed(recipe: Recipe, dataset: ImageDataset, *, ranks: ProcessGroup = ONE_PRO
     return InputPipeline(resolved(recipe, dataset, "cpu"), dataset, ranks=ranks, progress=NoProgress())
 
 
+def pipeline(recipe: Recipe) -> AugmentationPipeline:
+    return AugmentationPipeline(
+        augmentation=recipe.augmentation,
+        preprocessing=recipe.data.preprocessing(recipe.model.image_size),
+        seed=recipe.seed,
+        batch_size=recipe.batch_size,
+        num_classes=recipe.model.num_classes,
+        num_depth_draws=2 * recipe.model.num_blocks,
+    )
+
+
 def batches(*arguments: Any, first_step: int = 0, num_steps: int = 4, **options: Any) -> list[TrainingBatch]:
     return list(feed(*arguments, **options).batches(first_step=first_step, num_steps=num_steps))
 
@@ -60,7 +74,7 @@ def test_recipes_without_them_draw_the_numbers_that_they_always_drew(dataset: Im
     order = feed(TINY, dataset).order
     indices, epochs = order.batch(2)
     for recipe in (TINY, ALL):
-        draws = draws_of(recipe, order.keys[indices], epochs)
+        draws = pipeline(recipe).draws(order.keys[indices], epochs)
         older = np.concatenate([draws["crop"], draws["color"]], axis=1)
         assert hashlib.sha256(older.tobytes()).hexdigest().startswith("4fa8aaf9eb2fe9d7c9b5b74fcbfba0a4")
         depth = draws["depth"].astype(np.float32)
@@ -70,7 +84,7 @@ def test_recipes_without_them_draw_the_numbers_that_they_always_drew(dataset: Im
 def test_every_purpose_has_numbers_of_its_own(dataset: ImageDataset) -> None:
     order = feed(ALL, dataset).order
     indices, epochs = order.batch(0)
-    draws = draws_of(ALL, order.keys[indices], epochs)
+    draws = pipeline(ALL).draws(order.keys[indices], epochs)
     together = np.concatenate(list(draws.values()), axis=1)
     assert together.shape == (16, 23 + 4 + 4 + 2 * 4 + 24)
     assert len(np.unique(together)) == together.size
@@ -180,3 +194,17 @@ def test_an_inception_crop_is_a_part_of_the_photo_as_it_is_whatever_its_fit(data
     """Photos of 24 pixels are reduced to 16 here: squashed before the crop, they would give other crops than unsquashed."""
     small = dataclasses.replace(TINY, model=dataclasses.replace(TINY.model, image_size=(8, 8)))
     assert same(batches(small, dataset, fit="squash"), batches(small, dataset, fit="crop"))
+
+
+def test_without_timm_randaugment_is_refused_before_a_photo_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_photos(tmp_path / "photos")
+    found = hold_out(open_dataset(root), fraction=0.1, seed=0)
+    for path in root.rglob("*.png"):
+        path.write_bytes(b"unreadable")
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(MissingExtraError, match="pip install timm"):
+        feed(ALL, found)
+    with pytest.raises(DataError):
+        feed(TINY, found)

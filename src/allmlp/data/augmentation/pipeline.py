@@ -1,0 +1,158 @@
+"""Augmentation pipeline: from the decoded images of a step to the images, labels and depth draws that the model trains on."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from allmlp.data.augmentation.color import NUM_COLOR_DRAWS, draw_colors
+from allmlp.data.augmentation.config import Augmentation
+from allmlp.data.augmentation.crops import NUM_CROP_DRAWS, draw_crops
+from allmlp.data.augmentation.mixing import Mix, draw_mix
+from allmlp.data.augmentation.rand_augment import NUM_DISTORTION_DRAWS, check_timm, distort, draw_distortions
+from allmlp.data.augmentation.random_erasing import NUM_ERASING_DRAWS, draw_erasures
+from allmlp.data.augmentation.warp import (
+    apply_on_uint8,
+    color_jitter,
+    erase_images,
+    mix_images,
+    mix_labels,
+    resample,
+)
+from allmlp.data.loading.training_images import RawBatch
+from allmlp.data.preprocessing import Preprocessing
+from allmlp.data.sampling.stateless_random import uniform
+
+__all__ = ["AugmentationPipeline", "AugmentedBatch"]
+
+
+class AugmentedBatch(NamedTuple):
+    """What one process trains on in one step, on its device.
+
+    images: (B, 3, H, W) float32, augmented, mixed and normalised.
+    labels: (B, K) float32 rows that sum to 1.
+    depth_draws: (B, D) float32, uniform in [0, 1); None when D is 0.
+    """
+
+    images: Tensor
+    labels: Tensor
+    depth_draws: Tensor | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentationPipeline:
+    """Crop, flip, RandAugment, color jitter, random erasing, then mixup or CutMix. A pure function of (seed, epoch, sample).
+
+    Attributes:
+        augmentation: what is applied, and how strongly.
+        preprocessing: of the model: its image size, filter, fit and normalisation.
+        seed: of the run.
+        batch_size: of a step, over all processes.
+        num_classes: K.
+        num_depth_draws: D, further random numbers per sample, for stochastic depth.
+        device: where tensors are made.
+        num_workers: threads for RandAugment; 0 means the calling one. The result does not depend on it.
+
+    Raises:
+        MissingExtraError: RandAugment is on and timm is not installed.
+    """
+
+    augmentation: Augmentation
+    preprocessing: Preprocessing
+    seed: int
+    batch_size: int
+    num_classes: int
+    num_depth_draws: int = 0
+    device: str = "cpu"
+    num_workers: int = 0
+
+    def __post_init__(self) -> None:
+        if self.augmentation.rand_augment_layers:
+            check_timm()
+
+    def draws(self, keys: NDArray[np.uint64], epochs: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+        """Return for each purpose the numbers in [0, 1) (B, n) that decide it: a function of seed, epoch and sample.
+
+        `keys` (B,) are those of the samples, `epochs` (B,) those in which they are seen; n is 0 for what is off.
+        """
+        counts = {  # new purposes go to the end, so that all others keep their numbers
+            "crop": NUM_CROP_DRAWS,
+            "color": NUM_COLOR_DRAWS,
+            "depth": self.num_depth_draws,
+            "distortion": self.augmentation.rand_augment_layers * NUM_DISTORTION_DRAWS,
+            "erasing": NUM_ERASING_DRAWS if self.augmentation.random_erasing else 0,
+        }
+        draws = np.empty((len(keys), sum(counts.values())))
+        for epoch in np.unique(epochs):
+            draws[epochs == epoch] = uniform(self.seed, int(epoch), keys[epochs == epoch], draws.shape[1])
+        parts = np.split(draws, np.cumsum(list(counts.values()))[:-1], axis=1)
+        return dict(zip(counts, parts, strict=True))
+
+    def augment(
+        self,
+        raw: RawBatch,
+        labels: NDArray[np.int64],
+        draws: dict[str, NDArray[np.float64]],
+        *,
+        step: int,
+        part: slice,
+    ) -> AugmentedBatch:
+        """Augment one process's part of a step's batch.
+
+        Args:
+            raw: the samples of `part`, after the one that the first is mixed with where that belongs to another process.
+            labels: (B,) classes of the samples of `raw`.
+            draws: what `draws` returned for them.
+            step: of the run, from 0.
+            part: which rows of the step's batch the process trains on.
+        """
+        first = len(raw.photos) - (part.stop - part.start)  # 1 where the sample before the part is there, else 0
+        images = self._images(raw, draws)
+        rows = torch.nn.functional.one_hot(torch.from_numpy(labels), self.num_classes).to(self.device, torch.float32)
+        mix = draw_mix(
+            self.augmentation,
+            seed=self.seed,
+            step=step,
+            batch_size=self.batch_size,
+            image_size=self.preprocessing.image_size,
+        )
+        mix = None if mix is None else Mix(mix.shares[part], mix.rectangles[part])
+        before = (images[:1], rows[:1]) if first else (None, None)
+        depth = torch.from_numpy(draws["depth"][first:]).to(self.device, torch.float32)
+        return AugmentedBatch(
+            mix_images(images[first:], mix, before=before[0]),
+            mix_labels(rows[first:], mix, smoothing=self.augmentation.label_smoothing, before=before[1]),
+            depth if self.num_depth_draws else None,
+        )
+
+    def _images(self, raw: RawBatch, draws: dict[str, NDArray[np.float64]]) -> Tensor:
+        """Return (B, 3, H, W) float32 on the device: all but mixing."""
+        augmentation, preprocessing = self.augmentation, self.preprocessing
+        image_size = preprocessing.image_size
+        crops = draw_crops(
+            augmentation,
+            draws["crop"],
+            raw.sizes,
+            image_size=image_size,
+            fit=preprocessing.fit,
+            crop_fraction=preprocessing.crop_fraction,
+        )
+        scale = {"mean": preprocessing.mean, "std": preprocessing.std}
+        images = resample(
+            torch.from_numpy(raw.photos).to(self.device, non_blocking=True),
+            torch.from_numpy(raw.sizes),
+            crops,
+            image_size=image_size,
+            interpolation=preprocessing.interpolation,
+            **scale,
+        )
+        distortions = draw_distortions(augmentation, draws["distortion"])
+        if distortions is not None:
+            change = partial(distort, distortions=distortions, num_workers=self.num_workers)
+            images = apply_on_uint8(images, change, **scale)
+        images = color_jitter(images, draw_colors(augmentation, draws["color"]), **scale)
+        return erase_images(images, draw_erasures(augmentation, draws["erasing"], image_size=image_size))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         MissingExtraError,
     )
     from allmlp.inference import Embedder, Predictor
-    from allmlp.metrics import Metrics, evaluate
+    from allmlp.metrics import Metrics
     from allmlp.model import VARIANTS, MixerConfig, MlpMixer, create
     from allmlp.training import Recipe, train
 
@@ -43,7 +43,6 @@ _HOME = {
     "Recipe": "allmlp.training",
     "VARIANTS": "allmlp.model",
     "create": "allmlp.model",
-    "evaluate": "allmlp.metrics",
     "load_checkpoint": "allmlp.checkpoints",
     "open_dataset": "allmlp.data",
     "save_checkpoint": "allmlp.checkpoints",
@@ -69,7 +68,6 @@ __all__ = [
     "Recipe",
     "__version__",
     "create",
-    "evaluate",
     "load_checkpoint",
     "open_dataset",
     "save_checkpoint",

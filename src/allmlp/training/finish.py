@@ -6,7 +6,7 @@ from pathlib import Path
 from allmlp.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from allmlp.data import ImageDataset, evaluation_batches
 from allmlp.inference import eager_forward
-from allmlp.metrics import Metrics, evaluate
+from allmlp.metrics import Metrics, score_batches
 from allmlp.training.recipe.recipe import Recipe
 from allmlp.training.run_report import write_run_report
 from allmlp.training.session import Session
@@ -102,6 +102,6 @@ def _evaluations(session: Session, checkpoint: Checkpoint) -> dict[str, Metrics]
             feed.preprocessing,
             num_classes=session.recipe.model.num_classes,
         )
-        evaluations[name] = evaluate(forward, batches, dataset.class_names, temperature=temperature)
+        evaluations[name] = score_batches(forward, batches, dataset.class_names, temperature=temperature)
         temperature = evaluations[name].temperature
     return evaluations

@@ -27,7 +27,7 @@ from allmlp.data import (
     resized_images,
 )
 from allmlp.hardware.memory import free_memory
-from allmlp.metrics import Metrics, evaluate
+from allmlp.metrics import Metrics, score_batches
 from allmlp.model import MlpMixer
 from allmlp.training.augmented import augmented_images, draws_of
 from allmlp.training.distributed.process_group import ProcessGroup
@@ -235,7 +235,7 @@ class InputPipeline:
                 check()
                 return self._logits(model, images)
 
-            return evaluate(forward, batches, self.class_names)
+            return score_batches(forward, batches, self.class_names)
 
     def _logits(self, model: MlpMixer, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the logits of images (B, 3, H, W), of which each process computes a part; on every process."""

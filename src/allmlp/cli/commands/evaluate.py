@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from allmlp.cli.arguments.checkpoint import CheckpointArgument, ImageSizeOption, load, size_words
-from allmlp.cli.commands.few_shot import FewShotOptions, evaluate_few_shot, parse_shots
+from allmlp.cli.commands.few_shot import evaluate_few_shot, parse_shots
 from allmlp.cli.commands.splits import Choice, choose, saved_split
 from allmlp.cli.console import BatchSizeOption, DeviceOption, aligned, command_line, heading, next_commands
 from allmlp.errors import CheckFailedError, ConfigError, DataError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from allmlp.checkpoints import Checkpoint
     from allmlp.data import ImageDataset
-    from allmlp.metrics import Metrics
+    from allmlp.metrics import FewShotOptions, Metrics
 
 __all__ = ["class_indices", "evaluate"]
 
@@ -108,7 +108,7 @@ def evaluate(
 
 def _few_shot_options(
     shots: str | None, draws: int | None, seed: int | None, *, labels: Path | None, min_top1: float | None
-) -> FewShotOptions | None:
+) -> "FewShotOptions | None":
     """Return what --shots and its companions ask for; None without it.
 
     Raises:
@@ -126,7 +126,9 @@ def _few_shot_options(
         raise ConfigError(
             f"{other} cannot go with --shots, which fits a classifier of its own for each number of examples."
         )
-    return FewShotOptions(parse_shots(shots), 3 if draws is None else draws, seed or 0)
+    from allmlp.metrics import FewShotOptions
+
+    return FewShotOptions(shots=parse_shots(shots), num_draws=3 if draws is None else draws, seed=seed or 0)
 
 
 def _indices(dataset: "ImageDataset", checkpoint: "Checkpoint", *, are_needed: bool) -> "NDArray[np.int64] | None":
@@ -190,7 +192,7 @@ def _score(
 ) -> "Metrics":
     from allmlp.data import split_batches
     from allmlp.inference import eager_forward
-    from allmlp.metrics import evaluate as score
+    from allmlp.metrics import score_batches as score
 
     forward = eager_forward(checkpoint, device=device)
     num_classes = len(checkpoint.class_names)

@@ -15,19 +15,11 @@ if TYPE_CHECKING:
 
     from allmlp.checkpoints import Checkpoint
     from allmlp.data import ImageDataset, Split
-    from allmlp.metrics import FewShot
+    from allmlp.metrics import FewShot, FewShotOptions
 
-__all__ = ["FewShotOptions", "evaluate_few_shot", "parse_shots"]
+__all__ = ["evaluate_few_shot", "parse_shots"]
 
 _MAX_SHOTS = 1_000_000
-
-
-class FewShotOptions(NamedTuple):
-    """How many examples a class, how often drawn, and by which seed."""
-
-    shots: tuple[int, ...]
-    num_draws: int
-    seed: int
 
 
 class _Photos(NamedTuple):
@@ -60,7 +52,7 @@ def evaluate_few_shot(
     data: str,
     loaded: "Checkpoint",
     dataset: "ImageDataset",
-    options: FewShotOptions,
+    options: "FewShotOptions",
     *,
     image_size: str | None,
     split: str | None,
@@ -75,15 +67,13 @@ def evaluate_few_shot(
     import numpy as np
 
     from allmlp.inference import Embedder
-    from allmlp.metrics import draw_examples, few_shot
+    from allmlp.metrics import LabelledFeatures, draw_examples, few_shot
 
     photos = _choose(dataset, checkpoint, split)
     train, names = photos.train, dataset.class_names
-    drawn = [
-        draw_examples(train.sample_ids, train.labels, names, shots=max(options.shots), seed=options.seed, draw=draw)
-        for draw in range(options.num_draws)
-    ]
-    examples = train.subset(np.unique(np.concatenate(drawn)))  # nothing else of train needs to be looked at
+    drawn = draw_examples(train.sample_ids, train.labels, names, options)
+    indices, positions = np.unique(drawn, return_inverse=True)
+    examples = train.subset(indices)  # nothing else of train needs to be looked at
     if not as_json:
         for line in dataset.notes:
             print(line)
@@ -95,15 +85,11 @@ def evaluate_few_shot(
     embedder = Embedder(loaded, device=device, batch_size=batch_size)
     features, scored = embedder.embed_split(examples), embedder.embed_split(photos.scored)
     results = few_shot(
-        features,
-        examples.labels,
-        examples.sample_ids,
-        scored,
-        photos.scored.labels,
+        LabelledFeatures(features, examples.labels, examples.sample_ids),
+        LabelledFeatures(scored, photos.scored.labels),
         names,
-        shots=options.shots,
-        num_draws=options.num_draws,
-        seed=options.seed,
+        options,
+        drawn=positions.reshape(drawn.shape),
     )
     if as_json:
         facts: dict[str, Any] = {"checkpoint": checkpoint, "data": data, "split": photos.name}

@@ -16,13 +16,13 @@ LAYERS = (
     ("metrics",),
     ("checkpoints",),
     ("model", "data"),
-    ("provenance",),
+    ("provenance", "runs"),
     ("config", "hardware"),
     ("io",),
     ("errors",),
 )
 # Folders of independent modules, each of which is imported by its own name: `allmlp.io.atomic_write`.
-TOOLBOXES = ("io", "hardware")
+TOOLBOXES = ("io", "hardware", "runs")
 HEIGHT = {name: -number for number, names in enumerate(LAYERS) for name in names}
 
 # `allmlp` itself hands out names of every layer, when asked; inside the package it stands for its version only.

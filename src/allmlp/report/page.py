@@ -12,6 +12,7 @@ from allmlp.io.atomic_write import write_bytes, write_text
 from allmlp.report import sections
 from allmlp.report.markup import card, count, duration, number, percent, png_uri, text
 from allmlp.report.summary import RunSummary
+from allmlp.runs.layout import RunLayout
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,8 +57,8 @@ def write_report(summary: RunSummary, directory: Path) -> list[Path]:
         captions = summary.training_sample_captions
         figures["samples"] = plots.samples_figure(summary.training_sample, captions, plots.LIGHT)
     for name, figure in figures.items():
-        written.append(write_bytes(directory / "plots" / f"{name}.png", plots.to_png(figure)))
-    written.append(write_text(directory / "report.html", _page(summary)))
+        written.append(write_bytes(RunLayout(directory).plots / f"{name}.png", plots.to_png(figure)))
+    written.append(write_text(RunLayout(directory).report, _page(summary)))
     return written
 
 

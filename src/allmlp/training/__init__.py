@@ -14,7 +14,7 @@ from allmlp.training.recipe.recipe import (
     TransferConfig,
 )
 from allmlp.training.run_folder import refuse_used_folder
-from allmlp.training.stored_run import StoredRun, check_ended, recipe_to_continue, saved_split, stored_run
+from allmlp.training.stored_run import StoredRun, check_ended, recipe_to_continue, stored_run
 
 if TYPE_CHECKING:
     from allmlp.training.distributed.process_group import is_first_to_say
@@ -50,7 +50,6 @@ __all__ = [
     "recipe_to_continue",
     "refuse_used_folder",
     "resolved_with_checkpoint",
-    "saved_split",
     "stored_run",
     "train",
     "train_grid",

@@ -50,7 +50,7 @@ def finish(session: Session, course: TrainingHistory) -> TrainResult:
     recipe, dataset, feed, run = session.recipe, session.dataset, session.feed, session.run
     with session.ranks.raise_on_all():
         session.write_what_failed()
-    best = run.path / "checkpoints" / "best"
+    best = run.layout.checkpoint("best")
     checkpoint = load_checkpoint(best)
     evaluations = _evaluations(session, checkpoint)
     temperature = evaluations["validation"].temperature

@@ -10,6 +10,7 @@ from allmlp.data import ImageDataset
 from allmlp.errors import ConfigError, DivergedError
 from allmlp.io.atomic_write import write_bytes, write_json
 from allmlp.report import learning_rates_plot
+from allmlp.runs.layout import RunLayout, SweepLayout
 from allmlp.training.loop import train
 from allmlp.training.progress import Progress
 from allmlp.training.recipe.recipe import Recipe
@@ -44,11 +45,11 @@ def check_grid_folder(path: Path, *, resume: bool) -> None:
     Raises:
         ConfigError: a file, a single run, a grid that is not to be continued, or a folder that holds anything else.
     """
-    if resume and (path / "recipe.json").exists():
+    if resume and RunLayout(path).recipe.exists():
         raise ConfigError(
             f"{path}: this is a single run, not a grid. Leave --lr-grid out to continue it, or begin a grid with --out."
         )
-    if not any(path.glob("lr-*/")):
+    if not SweepLayout(path).runs():
         refuse_used_folder(path)
     elif not resume:
         raise ConfigError(
@@ -76,7 +77,7 @@ def train_grid(
         ConfigError: rates that cannot be, a length that the machine's speed decides, a used folder, or runs of another recipe.
         DataError: as `train`; or runs on other photos.
     """
-    runs = [directory / f"lr-{rate:g}" for rate in learning_rates]
+    runs = [SweepLayout(directory).run(rate) for rate in learning_rates]
     if not runs or len(set(runs)) < len(runs):
         raise ConfigError(
             f"the learning rates are {', '.join(map(str, learning_rates))}; expected ones that differ in six digits."
@@ -111,10 +112,10 @@ def write_grid(trials: Sequence[SweepRun], recipe: Recipe, directory: Path) -> N
     """
     rows = [{**dataclasses.asdict(trial), "run": trial.run.name} for trial in trials]
     best = rows[0]["run"] if trials[0].top1 is not None else None
-    write_json(directory / "learning_rates.json", {"recipe": recipe.name, "best": best, "trials": rows})
+    write_json(SweepLayout(directory).scores, {"recipe": recipe.name, "best": best, "trials": rows})
     points = [(trial.learning_rate, trial.top1) for trial in trials if trial.top1 is not None]
     if points:
-        write_bytes(directory / "learning_rates.png", learning_rates_plot(points))
+        write_bytes(SweepLayout(directory).plot, learning_rates_plot(points))
 
 
 def at_learning_rate(recipe: Recipe, learning_rate: float) -> Recipe:
@@ -137,7 +138,7 @@ def _ended_trials(recipe: Recipe, data: ImageDataset, directory: Path) -> dict[P
 
     One that diverged is trained again by a recipe that now skips steps that are not finite.
     """
-    stored = [stored_run(path) for path in sorted(directory.glob("lr-*/"))]
+    stored = [stored_run(path) for path in SweepLayout(directory).runs()]
     ended = [run for run in stored if run and (run.is_finished or (run.is_diverged and recipe.on_nonfinite == "stop"))]
     return {run.path: _ended(recipe, data, run) for run in ended}
 
@@ -148,7 +149,7 @@ def _ended(recipe: Recipe, data: ImageDataset, run: StoredRun) -> SweepRun:
     check_ended(run, at_learning_rate(recipe, rate), data)
     if run.is_diverged:
         return SweepRun(learning_rate=rate, run=run.path, top1=None, loss=None)
-    path = run.path / "metrics.json"
+    path = RunLayout(run.path).metrics
     try:
         scores = json.loads(path.read_text(encoding="utf-8"))["evaluations"]["validation"]
         return SweepRun(learning_rate=rate, run=run.path, top1=float(scores["top1"]), loss=float(scores["loss"]))

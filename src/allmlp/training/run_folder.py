@@ -19,6 +19,7 @@ from allmlp.data import ImageDataset, lasting_source
 from allmlp.errors import AllmlpError, ConfigError, DivergedError
 from allmlp.io.atomic_write import remove_leftovers, write_json, write_text
 from allmlp.metrics import Metrics
+from allmlp.runs.layout import RunLayout
 from allmlp.training.recipe.recipe import Recipe
 
 __all__ = ["RESULT_COLUMNS", "RunDirectory", "refuse_used_folder"]
@@ -36,9 +37,6 @@ RESULT_COLUMNS = (
 )
 
 _SECONDS_TO_APPEAR = 20.0
-_LOCK_FILE = ".lock"
-_LOG_FILE = "log.txt"
-_BEFORE_RECIPE = ("environment.json", "class_names.txt", "split.json", "data.json")
 
 
 def refuse_used_folder(path: Path, *, resume: bool = False) -> None:
@@ -49,10 +47,11 @@ def refuse_used_folder(path: Path, *, resume: bool = False) -> None:
     Raises:
         ConfigError: it is a file, it holds something, or it cannot be created.
     """
-    if path.is_dir() and any(entry.name != _LOCK_FILE for entry in path.iterdir()):
-        if resume and all(_is_description(entry.name) for entry in path.iterdir()):
+    lock = RunLayout(path).lock
+    if path.is_dir() and any(entry != lock for entry in path.iterdir()):
+        if resume and all(_is_description(entry) for entry in path.iterdir()):
             return
-        is_run = (path / "recipe.json").exists()
+        is_run = RunLayout(path).recipe.exists()
         what = "holds another run" if is_run else "is not empty"
         advice = f", or continue it with --resume {path}" if is_run else ""
         raise ConfigError(f"{path}: {what}; nothing is ever overwritten. Choose another folder with --out{advice}.")
@@ -74,11 +73,12 @@ class RunDirectory:
 
     def __init__(self, path: Path, *, is_new: bool, resume: bool = False, is_writer: bool = True) -> None:
         self.path = path
+        self.layout = RunLayout(path)
         self._is_writer = is_writer
         self.results: list[dict[str, float]] = []
         self._log_lock = threading.Lock()
-        self._log = "" if is_new else _read_if_there(path / _LOG_FILE)
-        self._lock = FileLock(path / _LOCK_FILE)
+        self._log = "" if is_new else _read_if_there(self.layout.log)
+        self._lock = FileLock(self.layout.lock)
         if not is_writer:
             return
         if is_new:
@@ -94,7 +94,11 @@ class RunDirectory:
             raise ConfigError(
                 f"{path}: cannot be written to ({error.strerror or error}). Choose another folder with --out."
             ) from error
-        for folder in (path, path / "plots", *(path / "checkpoints").glob("*")):  # the lock is ours: nobody writes them
+        for folder in (
+            path,
+            self.layout.plots,
+            *self.layout.checkpoints.glob("*"),
+        ):  # the lock is ours: nobody writes them
             remove_leftovers(folder, prefix="")
 
     def __enter__(self) -> Self:
@@ -106,19 +110,19 @@ class RunDirectory:
         if not self._is_writer:
             return
         with contextlib.suppress(OSError):
-            (self.path / _LOCK_FILE).unlink()  # before it is released: who comes then makes a new one
+            self.layout.lock.unlink()  # before it is released: who comes then makes a new one
         self._lock.release()
 
     def describe(self, recipe: Recipe, dataset: ImageDataset, environment: Mapping[str, str]) -> None:
         """Write what the run is, before it begins."""
         if not self._is_writer:
             return
-        write_json(self.path / "environment.json", dict(environment))
-        write_text(self.path / "class_names.txt", "".join(f"{name}\n" for name in dataset.class_names))
+        write_json(self.layout.environment, dict(environment))
+        write_text(self.layout.class_names, "".join(f"{name}\n" for name in dataset.class_names))
         splits = {name: list(split.sample_ids) for name, split in dataset.splits.items()}
-        write_json(self.path / "split.json", splits)
-        write_json(self.path / "data.json", {"source": lasting_source(dataset)})
-        write_json(self.path / "recipe.json", to_dict(recipe))  # last: a folder with a recipe can be continued
+        write_json(self.layout.split, splits)
+        write_json(self.layout.data, {"source": lasting_source(dataset)})
+        write_json(self.layout.recipe, to_dict(recipe))  # last: a folder with a recipe can be continued
 
     def check_seen(self) -> None:
         """Check that this process sees what the writer has described; on some network disks that takes seconds.
@@ -127,7 +131,7 @@ class RunDirectory:
             ConfigError: the folder lies on another disk here.
         """
         ends = time.monotonic() + _SECONDS_TO_APPEAR
-        while not (self.path / "recipe.json").exists():
+        while not self.layout.recipe.exists():
             if time.monotonic() > ends:
                 raise ConfigError(
                     f"{self.path}: this process does not see what the first one wrote there. The run folder must lie on a "
@@ -144,7 +148,7 @@ class RunDirectory:
         writer = csv.DictWriter(text, RESULT_COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows({name: _rounded(value) for name, value in row.items()} for row in self.results)
-        write_text(self.path / "results.csv", text.getvalue())
+        write_text(self.layout.results, text.getvalue())
 
     def log(self, line: str) -> None:
         """Append a line to log.txt. Threads may call it."""
@@ -155,28 +159,31 @@ class RunDirectory:
 
     def _append(self, line: str) -> None:
         self._log += f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z {line}\n"
-        write_text(self.path / _LOG_FILE, self._log)
+        write_text(self.layout.log, self._log)
 
     def write_divergence(self, error: DivergedError) -> None:
         """Write diverged.json, by which a grid that goes on knows the rate; a full disk must not hide the error."""
         if self._is_writer:
             with contextlib.suppress(AllmlpError):
-                write_json(self.path / "diverged.json", {"error": str(error)})
+                write_json(self.layout.divergence, {"error": str(error)})
 
     def write_metrics(self, evaluations: Mapping[str, Metrics], *, facts: Mapping[str, Any]) -> None:
         """Write metrics.json: the run's figures and every evaluation of its best checkpoint."""
         if not self._is_writer:
             return
         write_json(
-            self.path / "metrics.json",
+            self.layout.metrics,
             {**facts, "evaluations": {name: metrics.to_dict() for name, metrics in evaluations.items()}},
         )
 
 
-def _is_description(name: str) -> bool:
+def _is_description(entry: Path) -> bool:
     """Whether `describe` leaves such a file when it is killed before the recipe has its name."""
-    halves = tuple(f".{file}." for file in (*_BEFORE_RECIPE, "recipe.json"))
-    return name in (_LOCK_FILE, *_BEFORE_RECIPE) or (name.startswith(halves) and name.endswith(".part"))
+    layout = RunLayout(entry.parent)
+    if entry in (layout.lock, *layout.description[:-1]):
+        return True
+    halves = tuple(f".{path.name}." for path in layout.description)
+    return entry.name.startswith(halves) and entry.name.endswith(".part")
 
 
 def _read_if_there(path: Path) -> str:

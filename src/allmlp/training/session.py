@@ -13,6 +13,7 @@ from allmlp.checkpoints import Checkpoint, save_checkpoint
 from allmlp.data import ImageDataset
 from allmlp.errors import AllmlpError, CheckpointError, DivergedError
 from allmlp.provenance import environment
+from allmlp.runs.layout import CheckpointName
 from allmlp.training.distributed.consistency import check_consistent, weights_of
 from allmlp.training.distributed.data_parallel import wrap_ddp
 from allmlp.training.distributed.process_group import ProcessGroup
@@ -21,7 +22,6 @@ from allmlp.training.progress import LoggingProgress
 from allmlp.training.recipe.initial_checkpoint import load_initial_checkpoint, with_checkpoint
 from allmlp.training.recipe.recipe import Recipe
 from allmlp.training.run_folder import RunDirectory
-from allmlp.training.snapshots.format import read_save
 from allmlp.training.snapshots.history import TrainingHistory
 from allmlp.training.snapshots.store import Snapshot, SnapshotStore
 from allmlp.training.step.schedule import learning_rate_factor
@@ -68,12 +68,12 @@ class Session:
         self.progress = progress
         self._checkpoint = checkpoint  # what a new run begins with
         self._is_new = is_new
-        self._saves = SnapshotStore(run.path / "resume", keep_every=recipe.saving.keep_every, warn=progress.message)
+        self._saves = SnapshotStore(run.layout.resume, keep_every=recipe.saving.keep_every, warn=progress.message)
         self._last_save = time.monotonic()
         self._save_by_time = False
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="allmlp-write")
         self._writing: Future[None] | None = None
-        self._unwritten: dict[str, Checkpoint] = {}  # what a full disk, say, kept from being written
+        self._unwritten: dict[CheckpointName, Checkpoint] = {}  # what a full disk, say, kept from being written
 
     def begin(self) -> tuple[TrainState, TrainingHistory]:
         """Return the state to train from: of the newest sound save, or a new one."""
@@ -91,8 +91,8 @@ class Session:
             self.run.check_seen()
         saved = None if self._is_new else self._newest_save()
         if saved is not None:
-            state.load(saved.tensors, step=saved.step, where=str(self.run.path / "resume"))
-            course = TrainingHistory.from_facts(saved.facts, where=str(self.run.path / "resume"))
+            state.load(saved.tensors, step=saved.step, where=str(self.run.layout.resume))
+            course = TrainingHistory.from_facts(saved.facts, where=str(self.run.layout.resume))
             self.run.set_results(course.results)
             self.progress.message(f"resumed at step {saved.step:,}, of {self._num_steps():,}")
             return state, course
@@ -122,7 +122,7 @@ class Session:
 
     def _newest_save(self) -> Snapshot | None:
         """Return the newest sound save, which the writer finds and every process reads."""
-        path = self.run.path / "resume"
+        path = self.run.layout.resume
         found: Snapshot | None = None
         with self.ranks.raise_on_all():
             found = self._saves.latest() if self.ranks.is_writer else None
@@ -135,7 +135,7 @@ class Session:
         step = self.ranks.share(None if found is None else found.step)
         with self.ranks.raise_on_all():
             if step is not None and found is None:
-                found = read_save(path / f"step-{step:09d}", step)
+                found = self._saves.read(step)
         return found
 
     def wrapped(self, state: TrainState) -> Callable[..., Tensor]:
@@ -247,7 +247,7 @@ class Session:
         """
         self.wait_for_saves()
         for name, checkpoint in self._unwritten.items():
-            save_checkpoint(checkpoint, self.run.path / "checkpoints" / name)
+            save_checkpoint(checkpoint, self.run.layout.checkpoint(name))
 
     def log(self, line: str) -> None:
         """Add a line to log.txt; a full disk must not end the training."""
@@ -257,7 +257,7 @@ class Session:
     def _num_steps(self) -> int:
         return self.feed.num_steps(self.recipe)
 
-    def _save_weights(self, state: TrainState, name: str) -> None:
+    def _save_weights(self, state: TrainState, name: CheckpointName) -> None:
         if not self.ranks.is_writer and not state.is_sharded:
             return
         with state.averaged():
@@ -276,10 +276,10 @@ class Session:
             self._writing.result()
         self._writing = self._writer.submit(self._write, checkpoint, name)
 
-    def _write(self, checkpoint: Checkpoint, name: str) -> None:
+    def _write(self, checkpoint: Checkpoint, name: CheckpointName) -> None:
         self._unwritten[name] = checkpoint
         try:
-            save_checkpoint(checkpoint, self.run.path / "checkpoints" / name)
+            save_checkpoint(checkpoint, self.run.layout.checkpoint(name))
             del self._unwritten[name]
         except AllmlpError as error:
             self.progress.message(f"{error} Training goes on.")

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import torch
 
-from allmlp.checkpoints import Checkpoint
+from allmlp.checkpoints import STARTER, Checkpoint
 from allmlp.config import from_dict, to_dict
 from allmlp.data import ImageDataset, hold_out, open_dataset
 from allmlp.errors import ConfigError, DataError
 from allmlp.hardware.devices import choose_device, is_bfloat16_faster, reuse_freed_memory
 from allmlp.model import MixerConfig, num_parameters
+from allmlp.runs.saved_split import saved_split
 from allmlp.training.distributed.consistency import check_consistent, facts_of
 from allmlp.training.distributed.process_group import ProcessGroup, join_ranks
 from allmlp.training.input_pipeline import InputPipeline
@@ -23,7 +24,7 @@ from allmlp.training.recipe.recipe import Recipe
 from allmlp.training.run_folder import RunDirectory, refuse_used_folder
 from allmlp.training.session import Session
 from allmlp.training.stop_signals import StopSignal
-from allmlp.training.stored_run import StoredRun, check_same_photos, recipe_to_continue, saved_split, stored_run
+from allmlp.training.stored_run import StoredRun, check_same_photos, recipe_to_continue, stored_run
 
 __all__ = ["num_training_photos", "resolved", "setup"]
 
@@ -105,7 +106,9 @@ def _checked(
 def _notes_on_seen(recipe: Recipe, dataset: ImageDataset) -> list[str]:
     """Say how many of the photos held out the run was trained on that this one begins with: another seed held out others."""
     source, held_out = str(recipe.transfer.checkpoint), dataset.splits["validation"].sample_ids
-    number = len({*saved_split(source).get("train", ())}.intersection(held_out))
+    if source == STARTER:  # not a folder of that name
+        return []
+    number = len({*saved_split(Path(source)).get("train", ())}.intersection(held_out))
     if not number:
         return []
     return [

@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from allmlp.checkpoints import STARTER
 from allmlp.config import from_dict, to_dict
 from allmlp.data import ImageDataset, escape, hold_out
-from allmlp.errors import CheckpointError, ConfigError, DataError
+from allmlp.errors import ConfigError, DataError
 from allmlp.model import MixerConfig
+from allmlp.runs.layout import RunLayout
 from allmlp.training.recipe.initial_checkpoint import is_same_source
 from allmlp.training.recipe.recipe import Recipe
 
-__all__ = ["StoredRun", "check_ended", "check_same_photos", "recipe_to_continue", "saved_split", "stored_run"]
+__all__ = ["StoredRun", "check_ended", "check_same_photos", "recipe_to_continue", "stored_run"]
 
 _MAX_SHOWN = 10
 _FREE = ("data.storage", "data.num_workers", "saving.", "on_nonfinite", "sharded")
@@ -45,14 +45,15 @@ def stored_run(path: Path) -> StoredRun | None:
     Raises:
         ConfigError: its files cannot be read.
     """
-    if not (path / "recipe.json").exists():
+    layout = RunLayout(path)
+    if not layout.recipe.exists():
         return None
-    recipe = from_dict(Recipe, _read(path / "recipe.json"), where=str(path / "recipe.json"))
-    data = _read(path / "data.json").get("source")
+    recipe = from_dict(Recipe, _read(layout.recipe), where=str(layout.recipe))
+    data = _read(layout.data).get("source")
     if not isinstance(data, str):
-        raise ConfigError(f"{path / 'data.json'}: it does not say where the photos are ({{'source': PATH}}).")
-    is_finished = (path / "metrics.json").exists()
-    is_diverged = not is_finished and (path / "diverged.json").exists()
+        raise ConfigError(f"{layout.data}: it does not say where the photos are ({{'source': PATH}}).")
+    is_finished = layout.metrics.exists()
+    is_diverged = not is_finished and layout.divergence.exists()
     return StoredRun(path=path, recipe=recipe, data=data, is_finished=is_finished, is_diverged=is_diverged)
 
 
@@ -100,7 +101,7 @@ def check_same_photos(dataset: ImageDataset, run: StoredRun) -> None:
     Raises:
         DataError: photos that were added, have gone, or belong to another split; or other classes.
     """
-    stored = _read(run.path / "split.json")
+    stored = _read(RunLayout(run.path).split)
     problems = []
     for name in sorted({*stored, *dataset.splits}):
         before = set(stored.get(name, ()))
@@ -109,7 +110,7 @@ def check_same_photos(dataset: ImageDataset, run: StoredRun) -> None:
             if photos:
                 shown = ", ".join(map(escape, sorted(photos)[:_MAX_SHOWN]))
                 problems.append(f"{name}: {len(photos):,} {what}: {shown}{', ...' if len(photos) > _MAX_SHOWN else ''}")
-    names = (run.path / "class_names.txt").read_text(encoding="utf-8", errors="surrogateescape")
+    names = RunLayout(run.path).class_names.read_text(encoding="utf-8", errors="surrogateescape")
     if not problems and names != "".join(f"{name}\n" for name in dataset.class_names):
         problems.append(f"classes: now {', '.join(map(escape, dataset.class_names[:_MAX_SHOWN]))}")
     if problems:
@@ -128,31 +129,6 @@ def check_ended(run: StoredRun, recipe: Recipe, dataset: ImageDataset | None) ->
     recipe_to_continue(recipe, run)
     if dataset is not None:
         check_same_photos(hold_out(dataset, fraction=run.recipe.data.holdout, seed=run.recipe.seed), run)
-
-
-def saved_split(source: str) -> Mapping[str, list[str]]:
-    """Return sample IDs by split as the run kept them; nothing when the checkpoint is not in a run folder.
-
-    Raises:
-        CheckpointError: it cannot be read.
-    """
-    checkpoint = Path(source)
-    if source == STARTER or not checkpoint.exists():  # or a name of `allmlp models`, a repository on the hub
-        return {}
-    folder = (checkpoint if checkpoint.is_dir() else checkpoint.parent).absolute()
-    # RUN, RUN/checkpoints or RUN/checkpoints/best. A run also has a recipe: another tool's split.json is not ours.
-    places = (folder, *(place.parent for place in (folder, folder.parent) if place.name == "checkpoints"))
-    paths = (place / "split.json" for place in places if (place / "recipe.json").is_file())
-    path = next((path for path in paths if path.is_file()), None)
-    if path is None:
-        return {}
-    try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        return {str(name): [str(sample_id) for sample_id in sample_ids] for name, sample_ids in saved.items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise CheckpointError(
-            f"{path}: cannot be read as a run's split ({error}). Restore it, or delete it."
-        ) from error
 
 
 def _is_filled_in(key: str, stored: Any, given: Any, recipe: Recipe) -> bool:

@@ -10,6 +10,7 @@ from allmlp.checkpoints.sources.catalog import CATALOG, PublishedModel, find_pub
 from allmlp.checkpoints.sources.published import fetch_hub, fetch_published, known_digest
 from allmlp.errors import CheckpointError, did_you_mean
 from allmlp.io.json_object import read_json_object
+from allmlp.runs.layout import RunLayout, SweepLayout
 
 __all__ = ["STARTER", "ResolvedSource", "is_bare_file", "resolve_source"]
 
@@ -108,7 +109,7 @@ def _folder(path: Path) -> Path | None:
         if path.name == CONFIG_FILE or (path.name in WEIGHTS_FILES and beside.is_file()):
             return path.parent
         return None
-    for candidate in (path, path / "checkpoints" / "best", path / "best"):
+    for candidate in (path, RunLayout(path).checkpoint("best"), path / "best"):
         if (candidate / CONFIG_FILE).is_file():
             return candidate
     _refuse_grid(path)
@@ -126,8 +127,9 @@ def _folder(path: Path) -> Path | None:
 
 def _refuse_grid(folder: Path) -> None:
     """Name the best run of a grid, which is a run a learning rate (`allmlp finetune --lr-grid`)."""
-    report = folder / "learning_rates.json"
-    if not report.is_file() or not any(folder.glob("lr-*/")):
+    sweep = SweepLayout(folder)
+    report = sweep.scores
+    if not report.is_file() or not sweep.runs():
         return
     best = read_json_object(report).get("best")
     shown = f"the best is {folder / best}" if isinstance(best, str) else f"{report} has their scores"

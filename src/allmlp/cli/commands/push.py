@@ -14,6 +14,7 @@ from allmlp.cli.arguments.checkpoint import CheckpointArgument, ImageSizeOption,
 from allmlp.cli.commands.convert import print_losses
 from allmlp.cli.console import command_line, next_commands, note
 from allmlp.errors import ConfigError
+from allmlp.runs.layout import RunLayout
 
 if TYPE_CHECKING:
     from allmlp.checkpoints import Checkpoint
@@ -123,7 +124,7 @@ def _add_card(
 def _evaluations(source: str) -> list[str]:
     """Return what a run folder says of its best checkpoint; nothing for any other source."""
     try:
-        values = json.loads((Path(source) / "metrics.json").read_text(encoding="utf-8"))
+        values = json.loads(RunLayout(Path(source)).metrics.read_text(encoding="utf-8"))
         return [
             f"{figures['top1']:.1%} top-1 accuracy on the {figures['num_examples']:,} photos of its {split} split."
             for split, figures in values["evaluations"].items()

@@ -1,5 +1,6 @@
 """Which photos of a data set a command is about: a split by name, divided as the checkpoint's run divided it."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from allmlp.errors import ConfigError
@@ -22,9 +23,10 @@ class Choice(NamedTuple):
 
 def saved_split(source: str) -> "Mapping[str, list[str]]":
     """Return sample IDs by split as the run kept them; nothing when the checkpoint is not in a run folder."""
-    from allmlp import training
+    from allmlp.checkpoints import STARTER
+    from allmlp.runs.saved_split import saved_split as read_split
 
-    return training.saved_split(source)
+    return {} if source == STARTER else read_split(Path(source))
 
 
 def choose(dataset: "ImageDataset", saved: "Mapping[str, list[str]]", wanted: str | None) -> Choice:

@@ -12,6 +12,7 @@ import typer
 from allmlp.cli.arguments.checkpoint import parse_sides
 from allmlp.cli.console import DeviceOption, command_line, is_first_process, next_commands, note
 from allmlp.errors import ConfigError
+from allmlp.runs.layout import RunLayout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -295,7 +296,7 @@ def run_training(
     except KeyboardInterrupt as stop:
         if not is_first_process():
             pass
-        elif (out / "resume").is_dir():
+        elif RunLayout(out).resume.is_dir():
             note(f"\nStopped. What was learned so far is kept; go on with: {command_line('train', '--resume', out)}")
         else:
             note("\nStopped before the first step; there is nothing to keep.")

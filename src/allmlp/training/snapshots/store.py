@@ -1,6 +1,5 @@
 """What continuing a run takes, saved so that no crash, full disk or flipped bit can lose it."""
 
-import re
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -11,11 +10,10 @@ from torch import Tensor
 
 from allmlp.errors import AllmlpError, CheckpointError
 from allmlp.io.atomic_write import reason_of, remove, remove_leftovers, rename
+from allmlp.runs.layout import snapshot_name, snapshot_step
 from allmlp.training.snapshots.format import Content, Snapshot, check_save, read_save, snapshot_content, write_save
 
 __all__ = ["Snapshot", "SnapshotStore"]
-
-SAVE_NAME = re.compile(r"step-[0-9]{9,18}")
 
 
 class SnapshotStore:
@@ -84,6 +82,14 @@ class SnapshotStore:
                 self._sound.add(step)
                 return state
         return None
+
+    def read(self, step: int) -> Snapshot:
+        """Read the save of a step, as another process found it.
+
+        Raises:
+            CheckpointError: what is wrong with it, in one line without its path.
+        """
+        return read_save(self._path(step), step)
 
     def _work(self, content: Content) -> None:
         try:
@@ -172,8 +178,8 @@ class SnapshotStore:
             names = [path.name for path in self._directory.iterdir()]
         except FileNotFoundError:
             return []
-        steps = {int(name.removeprefix("step-")) for name in names if SAVE_NAME.fullmatch(name)}
-        return sorted((step for step in steps if self._path(step).name in names), reverse=True)
+        steps = [step for name in names if (step := snapshot_step(name)) is not None]
+        return sorted(steps, reverse=True)
 
     def _path(self, step: int) -> Path:
-        return self._directory / f"step-{step:09d}"
+        return self._directory / snapshot_name(step)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         DivergedError,
         MissingExtraError,
     )
-    from allmlp.inference import Embedder, Predictor
+    from allmlp.inference import Embedder, Predictor, RunnableModel, open_model
     from allmlp.metrics import Metrics
     from allmlp.model import VARIANTS, MixerConfig, MlpMixer, create
     from allmlp.training import Recipe, train
@@ -41,10 +41,12 @@ _HOME = {
     "Predictor": "allmlp.inference",
     "Preprocessing": "allmlp.data",
     "Recipe": "allmlp.training",
+    "RunnableModel": "allmlp.inference",
     "VARIANTS": "allmlp.model",
     "create": "allmlp.model",
     "load_checkpoint": "allmlp.checkpoints",
     "open_dataset": "allmlp.data",
+    "open_model": "allmlp.inference",
     "save_checkpoint": "allmlp.checkpoints",
     "train": "allmlp.training",
 }
@@ -66,10 +68,12 @@ __all__ = [
     "Predictor",
     "Preprocessing",
     "Recipe",
+    "RunnableModel",
     "__version__",
     "create",
     "load_checkpoint",
     "open_dataset",
+    "open_model",
     "save_checkpoint",
     "train",
 ]

@@ -73,7 +73,7 @@ def embed(
 
     if split is None:
         _check_no_dataset(photos)
-    embedder = Embedder(load(checkpoint, image_size), device=device, batch_size=batch_size)
+    embedder = Embedder.from_checkpoint(load(checkpoint, image_size), device=device, batch_size=batch_size)
     num_failed, shots = 0, ""
     if split is None:
         found, num_failed = _of_photos(embedder, photos)

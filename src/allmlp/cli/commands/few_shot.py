@@ -82,7 +82,7 @@ def evaluate_few_shot(
             f"{len(examples):,} examples of train in {draws}, {len(photos.scored):,} photos of {photos.name} to score."
         )
         print(f"{counts} {photos.remark}".rstrip())
-    embedder = Embedder(loaded, device=device, batch_size=batch_size)
+    embedder = Embedder.from_checkpoint(loaded, device=device, batch_size=batch_size)
     features, scored = embedder.embed_split(examples), embedder.embed_split(photos.scored)
     results = few_shot(
         LabelledFeatures(features, examples.labels, examples.sample_ids),

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
         DivergedError,
         MissingExtraError,
     )
+    from allmlp.evaluation import Evaluation, FewShotEvaluation, evaluate, evaluate_few_shot
     from allmlp.inference import Embedder, Predictor, RunnableModel, open_model
-    from allmlp.metrics import Metrics
+    from allmlp.metrics import FewShotOptions, Metrics
     from allmlp.model import VARIANTS, MixerConfig, MlpMixer, create
     from allmlp.training import Recipe, train
 
@@ -34,6 +35,9 @@ _HOME = {
     "DataError": "allmlp.errors",
     "DivergedError": "allmlp.errors",
     "Embedder": "allmlp.inference",
+    "Evaluation": "allmlp.evaluation",
+    "FewShotEvaluation": "allmlp.evaluation",
+    "FewShotOptions": "allmlp.metrics",
     "Metrics": "allmlp.metrics",
     "MissingExtraError": "allmlp.errors",
     "MixerConfig": "allmlp.model",
@@ -44,6 +48,8 @@ _HOME = {
     "RunnableModel": "allmlp.inference",
     "VARIANTS": "allmlp.model",
     "create": "allmlp.model",
+    "evaluate": "allmlp.evaluation",
+    "evaluate_few_shot": "allmlp.evaluation",
     "load_checkpoint": "allmlp.checkpoints",
     "open_dataset": "allmlp.data",
     "open_model": "allmlp.inference",
@@ -61,6 +67,9 @@ __all__ = [
     "DataError",
     "DivergedError",
     "Embedder",
+    "Evaluation",
+    "FewShotEvaluation",
+    "FewShotOptions",
     "Metrics",
     "MissingExtraError",
     "MixerConfig",
@@ -71,6 +80,8 @@ __all__ = [
     "RunnableModel",
     "__version__",
     "create",
+    "evaluate",
+    "evaluate_few_shot",
     "load_checkpoint",
     "open_dataset",
     "open_model",

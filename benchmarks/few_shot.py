@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from allmlp.metrics import PENALTIES, few_shot
+from allmlp.metrics import PENALTIES, FewShotOptions, LabelledFeatures, few_shot
 from allmlp.provenance import record, spread
 
 RESULT = Path(__file__).parent / "results" / "few_shot.json"
@@ -82,7 +82,12 @@ def main():
             start, processor = time.perf_counter(), time.process_time()
             names = [str(index) for index in range(num_classes)]
             sample_ids = [str(index) for index in range(len(labels))]
-            (result,) = few_shot(features, labels, sample_ids, scored, truths, names, shots=(per_class,), num_draws=1)
+            (result,) = few_shot(
+                LabelledFeatures(features, labels, sample_ids),
+                LabelledFeatures(scored, truths),
+                names,
+                FewShotOptions(shots=(per_class,), num_draws=1),
+            )
             seconds.append(time.perf_counter() - start)
             busy.append(time.process_time() - processor)
         start = time.perf_counter()

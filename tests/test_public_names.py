@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import allmlp
+import allmlp.model
 
 LIGHT = ["AllmlpError", "CheckpointError", "ConfigError", "DataError", "Metrics", "MissingExtraError", "MixerConfig"]
 LIGHT += ["Preprocessing", "Recipe", "VARIANTS", "evaluate", "open_dataset"]

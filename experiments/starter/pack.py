@@ -17,7 +17,7 @@ from allmlp.checkpoints import load_checkpoint, save_checkpoint
 from allmlp.data import evaluation_batches, open_dataset, resized_images
 from allmlp.inference import eager_forward
 from allmlp.io.atomic_write import write_text
-from allmlp.metrics import evaluate
+from allmlp.metrics import score_batches
 from allmlp.model import num_parameters
 from allmlp.provenance import record
 
@@ -111,7 +111,7 @@ def score(checkpoint, photos):
         checkpoint.preprocessing,
         num_classes=len(checkpoint.class_names),
     )
-    return evaluate(eager_forward(checkpoint, device="cpu"), batches, checkpoint.class_names)
+    return score_batches(eager_forward(checkpoint, device="cpu"), batches, checkpoint.class_names)
 
 
 if __name__ == "__main__":

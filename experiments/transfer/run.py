@@ -22,7 +22,7 @@ from experiments.trials import best_over_seeds
 from allmlp.checkpoints import load_checkpoint
 from allmlp.data import hold_out, open_dataset
 from allmlp.inference import Embedder
-from allmlp.metrics import few_shot
+from allmlp.metrics import FewShotOptions, LabelledFeatures, few_shot
 from allmlp.provenance import record, spread
 from allmlp.recipes import load_recipe
 from allmlp.training import PAPER_GRID, Recipe, TransferConfig
@@ -69,13 +69,10 @@ def five_shot(dataset):
     embedder = Embedder.from_checkpoint("starter")
     train_split, test = dataset.splits["train"], dataset.splits["test"]
     (result,) = few_shot(
-        embedder.embed_split(train_split),
-        train_split.labels,
-        train_split.sample_ids,
-        embedder.embed_split(test),
-        test.labels,
+        LabelledFeatures(embedder.embed_split(train_split), train_split.labels, train_split.sample_ids),
+        LabelledFeatures(embedder.embed_split(test), test.labels),
         dataset.class_names,
-        shots=(5,),
+        FewShotOptions(shots=(5,)),
     )
     return spread([draw.top1 for draw in result.draws])
 

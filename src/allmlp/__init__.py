@@ -18,8 +18,9 @@ if TYPE_CHECKING:
         DivergedError,
         MissingExtraError,
     )
-    from allmlp.inference import Embedder, Predictor
-    from allmlp.metrics import Metrics, evaluate
+    from allmlp.evaluation import Evaluation, FewShotEvaluation, evaluate, evaluate_few_shot
+    from allmlp.inference import Embedder, Predictor, RunnableModel, open_model
+    from allmlp.metrics import FewShotOptions, Metrics
     from allmlp.model import VARIANTS, MixerConfig, MlpMixer, create
     from allmlp.training import Recipe, train
 
@@ -34,6 +35,9 @@ _HOME = {
     "DataError": "allmlp.errors",
     "DivergedError": "allmlp.errors",
     "Embedder": "allmlp.inference",
+    "Evaluation": "allmlp.evaluation",
+    "FewShotEvaluation": "allmlp.evaluation",
+    "FewShotOptions": "allmlp.metrics",
     "Metrics": "allmlp.metrics",
     "MissingExtraError": "allmlp.errors",
     "MixerConfig": "allmlp.model",
@@ -41,11 +45,14 @@ _HOME = {
     "Predictor": "allmlp.inference",
     "Preprocessing": "allmlp.data",
     "Recipe": "allmlp.training",
+    "RunnableModel": "allmlp.inference",
     "VARIANTS": "allmlp.model",
     "create": "allmlp.model",
-    "evaluate": "allmlp.metrics",
+    "evaluate": "allmlp.evaluation",
+    "evaluate_few_shot": "allmlp.evaluation",
     "load_checkpoint": "allmlp.checkpoints",
     "open_dataset": "allmlp.data",
+    "open_model": "allmlp.inference",
     "save_checkpoint": "allmlp.checkpoints",
     "train": "allmlp.training",
 }
@@ -60,6 +67,9 @@ __all__ = [
     "DataError",
     "DivergedError",
     "Embedder",
+    "Evaluation",
+    "FewShotEvaluation",
+    "FewShotOptions",
     "Metrics",
     "MissingExtraError",
     "MixerConfig",
@@ -67,11 +77,14 @@ __all__ = [
     "Predictor",
     "Preprocessing",
     "Recipe",
+    "RunnableModel",
     "__version__",
     "create",
     "evaluate",
+    "evaluate_few_shot",
     "load_checkpoint",
     "open_dataset",
+    "open_model",
     "save_checkpoint",
     "train",
 ]

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from allmlp import ConfigError, DataError, Embedder, save_checkpoint
+from allmlp import ConfigError, DataError, Embedder, open_model, save_checkpoint
 from allmlp.data import open_dataset
-from allmlp.inference import eager_forward, features_forward
+from allmlp.inference import eager_forward
 
 
 def test_features_are_the_models_and_the_classifier_makes_the_logits_of_them(checkpoint, photos):
     images = np.stack([checkpoint.preprocessing(photo) for photo in photos])
-    features = features_forward(checkpoint, device="cpu")(images)
+    features = open_model(checkpoint, device="cpu", output="features").forward(images)
     assert (features.shape, features.dtype) == ((7, 16), np.float32)
     model = checkpoint.build()
     with torch.no_grad():
@@ -25,14 +25,14 @@ def test_features_are_the_models_and_the_classifier_makes_the_logits_of_them(che
 
 
 def test_features_do_not_depend_on_the_batch_size(checkpoint, photos):
-    reference = Embedder(checkpoint, device="cpu").embed(photos)
+    reference = Embedder.from_checkpoint(checkpoint, device="cpu").embed(photos)
     assert reference.shape == (7, 16)
     for batch_size in (1, 3):
         np.testing.assert_array_equal(
-            Embedder(checkpoint, device="cpu", batch_size=batch_size).embed(photos), reference
+            Embedder.from_checkpoint(checkpoint, device="cpu", batch_size=batch_size).embed(photos), reference
         )
-    np.testing.assert_array_equal(Embedder(checkpoint, device="cpu").embed(photos[2]), reference[2:3])
-    assert Embedder(checkpoint, device="cpu").embed([]).shape == (0, 16)
+    np.testing.assert_array_equal(Embedder.from_checkpoint(checkpoint, device="cpu").embed(photos[2]), reference[2:3])
+    assert Embedder.from_checkpoint(checkpoint, device="cpu").embed([]).shape == (0, 16)
 
 
 def test_a_mixer_without_classifier_has_the_same_features(checkpoint, photos, tmp_path):
@@ -43,19 +43,21 @@ def test_a_mixer_without_classifier_has_the_same_features(checkpoint, photos, tm
         class_names=(),
     )
     loaded = Embedder.from_checkpoint(save_checkpoint(headless, tmp_path / "saved"), device="cpu")
-    np.testing.assert_array_equal(loaded.embed(photos), Embedder(checkpoint, device="cpu").embed(photos))
+    np.testing.assert_array_equal(
+        loaded.embed(photos), Embedder.from_checkpoint(checkpoint, device="cpu").embed(photos)
+    )
 
 
 def test_a_split_is_embedded_in_its_order(checkpoint):
     split = open_dataset("clothing").splits["test"].subset(range(5, 12))
-    embedder = Embedder(checkpoint, device="cpu", batch_size=3)
+    embedder = Embedder.from_checkpoint(checkpoint, device="cpu", batch_size=3)
     files = [split.read(index) for index in range(len(split))]
     np.testing.assert_array_equal(embedder.embed_split(split), embedder.embed(files))
     assert embedder.embed_split(split.subset([])).shape == (0, 16)
 
 
 def test_every_photo_that_cannot_be_decoded_is_named(checkpoint, photos, tmp_path):
-    embedder = Embedder(checkpoint, device="cpu")
+    embedder = Embedder.from_checkpoint(checkpoint, device="cpu")
     with pytest.raises(DataError, match=r"(?s)bad: .*image 3: "):
         embedder.embed([("bad", b"no photo"), photos[0], b""])
     for name, content in (("a/1.png", b"text"), ("a/2.png", b""), ("b/1.png", b"text")):
@@ -67,4 +69,9 @@ def test_every_photo_that_cannot_be_decoded_is_named(checkpoint, photos, tmp_pat
 
 def test_an_impossible_batch_size_is_a_config_error(checkpoint):
     with pytest.raises(ConfigError, match="batch_size is 0"):
-        Embedder(checkpoint, batch_size=0)
+        Embedder.from_checkpoint(checkpoint, batch_size=0)
+
+
+def test_a_model_that_gives_logits_is_refused(checkpoint):
+    with pytest.raises(ConfigError, match="output='features'"):
+        Embedder(open_model(checkpoint, device="cpu"))

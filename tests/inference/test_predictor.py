@@ -1,5 +1,7 @@
 import dataclasses
 import io
+import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from allmlp import ConfigError, DataError, Predictor, save_checkpoint
+from allmlp import ConfigError, DataError, Predictor, open_model, save_checkpoint
 from allmlp.data import decode
 from allmlp.inference import Prediction
 
@@ -107,7 +109,7 @@ def test_stream_answers_the_good_photos_and_names_the_bad_ones_in_order(predicto
     ]
 
 
-def test_stream_takes_no_more_photos_than_a_batch_at_a_time(checkpoint, photos):
+def test_stream_takes_a_bounded_number_of_photos_ahead(checkpoint, photos):
     taken = []
 
     def endless():
@@ -117,12 +119,34 @@ def test_stream_takes_no_more_photos_than_a_batch_at_a_time(checkpoint, photos):
 
     answers = Predictor.from_checkpoint(checkpoint, device="cpu", batch_size=4).stream(endless())
     assert taken == []
-    for _ in range(4):
+    ahead = 32 * min(os.cpu_count() or 1, 8) + 1  # as of ordered_map: 32 for each thread, and the next
+    for answered in range(1, 40):
         next(answers)
-    assert len(taken) == 4
-    next(answers)
-    assert len(taken) == 8
+        batches = -(-answered // 4)
+        assert len(taken) <= 4 * batches + ahead
     answers.close()
+    closed_at = len(taken)
+    assert list(answers) == []
+    assert len(taken) == closed_at
+
+
+def test_photos_are_decoded_while_the_model_computes(checkpoint, photos):
+    """The first batch waits until photos of the second are decoded: without overlap it would wait in vain."""
+    is_decoded = threading.Event()
+
+    class Later(type(photos[0])):
+        @property
+        def dtype(self):
+            is_decoded.set()
+            return np.dtype(np.uint8)
+
+    def forward(images):
+        assert is_decoded.wait(timeout=30)
+        return np.zeros((len(images), 7), np.float32)
+
+    model = dataclasses.replace(open_model(checkpoint, device="cpu"), forward=forward)
+    answers = Predictor(model, batch_size=2).predict([photos[0], photos[0], photos[0].view(Later)])
+    assert len(answers) == 3
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16"])
@@ -178,14 +202,19 @@ def test_an_array_that_is_not_height_width_3_of_uint8_is_refused_not_guessed(arr
         predictor.predict(array)
 
 
+def test_an_array_beyond_the_decoders_limits_is_refused_before_anything_is_computed(predictor):
+    for shape in ((8000, 8000, 3), (1, 70_000, 3)):
+        huge = np.broadcast_to(np.zeros((1, 1, 3), np.uint8), shape)
+        with pytest.raises(DataError, match=rf"image 1: .*{shape[1]} x {shape[0]} pixels; the limit is 50,000,000"):
+            predictor.predict(huge)
+
+
 def test_a_thing_that_is_no_photo_is_refused_by_its_type(predictor):
     with pytest.raises(DataError, match="image 1: a Tensor is not a photo"):
         predictor.predict([torch.zeros(8, 8, 3)])
 
 
 def test_a_pipe_named_like_a_photo_does_not_hang(predictor, tmp_path):
-    import os
-
     os.mkfifo(tmp_path / "pipe.jpg")
     with pytest.raises(DataError, match="not a regular file"):
         predictor.predict(tmp_path / "pipe.jpg")

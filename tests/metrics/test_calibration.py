@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from allmlp.data import Batch
-from allmlp.metrics import Metrics, evaluate, expected_calibration_error, fit_temperature, reliability
+from allmlp.metrics import Metrics, expected_calibration_error, fit_temperature, reliability, score_batches
 
 
 def error_by_loop(confidences: NDArray[np.float64], is_right: NDArray[np.bool_]) -> float:
@@ -112,7 +112,7 @@ def score(logits: NDArray[np.float32], labels: NDArray[np.float32], temperature:
     images = np.repeat(logits[:, None, None, :], 3, axis=1)
     batches = [Batch(images[s], labels[s], np.ones(len(labels[s]), np.bool_)) for s in (slice(0, 7), slice(7, None))]
     names = tuple(map(str, range(logits.shape[1])))
-    return evaluate(lambda photos: photos[:, 0, 0, :], batches, names, temperature=temperature)
+    return score_batches(lambda photos: photos[:, 0, 0, :], batches, names, temperature=temperature)
 
 
 def test_a_temperature_changes_probabilities_and_nothing_else() -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from allmlp.data import Batch
 from allmlp.errors import CheckpointError, DataError
-from allmlp.metrics import Metrics, evaluate
+from allmlp.metrics import Metrics, score_batches
 
 
 def as_images(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -29,7 +29,7 @@ def score(logits: object, labels: object, *, names: tuple[str, ...] | None = Non
     values = np.asarray(logits, dtype=np.float32)
     rows = np.asarray(labels, dtype=np.float32)
     batch = Batch(as_images(values), rows, np.ones(len(values), dtype=bool))
-    return evaluate(first_pixels, [batch], names or tuple("abcdefghij"[: values.shape[1]]))
+    return score_batches(first_pixels, [batch], names or tuple("abcdefghij"[: values.shape[1]]))
 
 
 def one_hot(indices: list[int], num_classes: int) -> NDArray[np.float32]:
@@ -123,14 +123,14 @@ def test_logits_that_are_not_finite_are_refused_with_advice(bad: float) -> None:
 def test_padding_may_hold_anything() -> None:
     images = as_images(np.array([[2, 1], [math.nan, math.nan]], dtype=np.float32))
     labels = np.array([[1, 0], [7, math.nan]], dtype=np.float32)
-    metrics = evaluate(first_pixels, [Batch(images, labels, np.array([True, False]))], ("a", "b"))
+    metrics = score_batches(first_pixels, [Batch(images, labels, np.array([True, False]))], ("a", "b"))
     assert (metrics.num_examples, metrics.top1) == (1, 1.0)
 
 
 def test_a_model_of_other_classes_is_refused() -> None:
     batch = Batch(as_images(np.zeros((2, 3), dtype=np.float32)), one_hot([0, 1], 2), np.ones(2, dtype=bool))
     with pytest.raises(CheckpointError, match=r"\(2, 3\).*\(2, 2\)"):
-        evaluate(first_pixels, [batch], ("a", "b"))
+        score_batches(first_pixels, [batch], ("a", "b"))
 
 
 def test_labels_that_are_not_sets_are_refused() -> None:
@@ -145,7 +145,7 @@ def test_nothing_to_evaluate_is_an_error(labels: NDArray[np.float32]) -> None:
     with pytest.raises(DataError, match="Nothing to evaluate"):
         score(np.zeros((len(labels), 2)), labels)
     with pytest.raises(DataError, match="Nothing to evaluate"):
-        evaluate(first_pixels, [], ("a", "b"))
+        score_batches(first_pixels, [], ("a", "b"))
 
 
 def test_to_dict_is_json_without_the_arrays() -> None:
@@ -196,7 +196,7 @@ def test_metrics_do_not_depend_on_batching_or_padding(
     whole = score(logits, labels, names=tuple(map(str, range(logits.shape[1]))))
     pieces = zip(np.split(as_images(logits), cuts), np.split(labels, cuts), paddings, strict=True)
     batches = [padded(*piece) for piece in pieces]
-    parts = evaluate(first_pixels, batches, tuple(map(str, range(logits.shape[1]))))
+    parts = score_batches(first_pixels, batches, tuple(map(str, range(logits.shape[1]))))
     assert parts.to_dict() == whole.to_dict()  # to the last bit
     for name in ("confusion", "predictions", "confidences"):
         np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))

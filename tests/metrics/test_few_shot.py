@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from allmlp.errors import ConfigError, DataError
-from allmlp.metrics import AUTHORS_PENALTY, PENALTIES, draw_examples, few_shot
+from allmlp.metrics import AUTHORS_PENALTY, PENALTIES, FewShotOptions, LabelledFeatures, draw_examples, few_shot
 from allmlp.metrics.ridge import Ridge, decompose
 
 # (examples, features, rank, classes): more examples than features and fewer, as many, deficient, and as few as can be.
@@ -111,12 +111,14 @@ NAMES = ("a", "b", "c", "d")
 def test_accuracy_is_that_of_the_normal_equations_with_the_chosen_penalty() -> None:
     features, labels, sample_ids = photos(spread=4.0)
     scored, truths = features[60:], labels[60:]
-    results = few_shot(features[:60], labels[:60], sample_ids[:60], scored, truths, NAMES, shots=(2, 6), num_draws=2)
+    options = FewShotOptions(shots=(2, 6), num_draws=2)
+    examples = LabelledFeatures(features[:60], labels[:60], sample_ids[:60])
+    results = few_shot(examples, LabelledFeatures(scored, truths), NAMES, options)
     assert [result.shots for result in results] == [2, 6]
     for result in results:
         for draw in result.draws:
-            examples = draw_examples(sample_ids[:60], labels[:60], NAMES, shots=6, seed=0, draw=draw.draw)
-            chosen = np.sort(examples[:, : result.shots], axis=None)
+            drawn = draw_examples(sample_ids[:60], labels[:60], NAMES, options)[draw.draw]
+            chosen = np.sort(drawn[:, : result.shots], axis=None)
             targets = 2.0 * np.eye(4)[labels[chosen]] - 1.0
             a, b = design(features[chosen], features[chosen]), design(scored, features[chosen])
             for point in draw.curve:
@@ -138,7 +140,12 @@ def test_accuracy_is_that_of_the_normal_equations_with_the_chosen_penalty() -> N
 def test_the_photos_that_are_scored_choose_nothing() -> None:
     features, labels, sample_ids = photos(spread=4.0)
     one, other = (
-        few_shot(features[:60], labels[:60], sample_ids[:60], scored, labels[60:], NAMES, shots=(5,), num_draws=4)
+        few_shot(
+            LabelledFeatures(features[:60], labels[:60], sample_ids[:60]),
+            LabelledFeatures(scored, labels[60:]),
+            NAMES,
+            FewShotOptions(shots=(5,), num_draws=4),
+        )
         for scored in (features[60:], features[60:][::-1])
     )
     assert [draw.penalty for draw in one[0].draws] == [draw.penalty for draw in other[0].draws]
@@ -147,7 +154,12 @@ def test_the_photos_that_are_scored_choose_nothing() -> None:
 
 def test_with_one_example_a_class_the_penalty_is_the_authors() -> None:
     features, labels, sample_ids = photos()
-    (result,) = few_shot(features, labels, sample_ids, features, labels, NAMES, shots=(1,))
+    (result,) = few_shot(
+        LabelledFeatures(features, labels, sample_ids),
+        LabelledFeatures(features, labels),
+        NAMES,
+        FewShotOptions(shots=(1,)),
+    )
     assert {draw.penalty for draw in result.draws} == {AUTHORS_PENALTY}
     assert all(point.left_out_top1 is None for point in result.draws[0].curve)
     assert result.mean == result.mean_at(AUTHORS_PENALTY)
@@ -156,17 +168,25 @@ def test_with_one_example_a_class_the_penalty_is_the_authors() -> None:
 def test_draws_follow_from_seed_draw_and_identity_alone() -> None:
     _, labels, sample_ids = photos()
     names = np.array(sample_ids)
-    first = draw_examples(sample_ids, labels, NAMES, shots=5, seed=0, draw=0)
+    first = draw_examples(sample_ids, labels, NAMES, FewShotOptions(shots=(5,), num_draws=1))[0]
     order = np.random.default_rng(0).permutation(len(labels))
-    shuffled = draw_examples([sample_ids[i] for i in order], labels[order], NAMES, shots=5, seed=0, draw=0)
+    shuffled = draw_examples(
+        [sample_ids[i] for i in order], labels[order], NAMES, FewShotOptions(shots=(5,), num_draws=1)
+    )[0]
     assert np.array_equal(names[first], names[order][shuffled])
-    fewer = draw_examples(sample_ids, labels, NAMES, shots=2, seed=0, draw=0)
+    fewer = draw_examples(sample_ids, labels, NAMES, FewShotOptions(shots=(2,), num_draws=1))[0]
     assert np.array_equal(first[:, :2], fewer)
     drawn = np.unique(first)  # as if the data set were smaller
-    again = draw_examples([sample_ids[i] for i in drawn], labels[drawn], NAMES, shots=5, seed=0, draw=0)
+    again = draw_examples(
+        [sample_ids[i] for i in drawn], labels[drawn], NAMES, FewShotOptions(shots=(5,), num_draws=1)
+    )[0]
     assert np.array_equal(names[first], names[drawn][again])
-    for other in ({"seed": 1, "draw": 0}, {"seed": 0, "draw": 1}):
-        assert not np.array_equal(first, draw_examples(sample_ids, labels, NAMES, shots=5, **other))
+    other_seed, other_draw = (
+        draw_examples(sample_ids, labels, NAMES, FewShotOptions(shots=(5,), num_draws=2, seed=seed))[draw]
+        for seed, draw in ((1, 0), (0, 1))
+    )
+    assert not np.array_equal(first, other_seed)
+    assert not np.array_equal(first, other_draw)
     assert (labels[first] == np.arange(4)[:, None]).all()
     assert len(drawn) == first.size
 
@@ -174,8 +194,8 @@ def test_draws_follow_from_seed_draw_and_identity_alone() -> None:
 def test_every_example_is_drawn_equally_often() -> None:
     _, labels, sample_ids = photos(num_classes=2, per_class=10)
     counts = np.zeros(20)
-    for draw in range(2000):
-        counts[draw_examples(sample_ids, labels, NAMES, shots=3, seed=0, draw=draw)] += 1
+    for drawn in draw_examples(sample_ids, labels, NAMES, FewShotOptions(shots=(3,), num_draws=2000)):
+        counts[drawn] += 1
     # 2,000 draws with probability 0.3: a standard deviation of 20.5.
     assert np.abs(counts - 600).max() < 5 * 20.5
 
@@ -184,29 +204,33 @@ def test_classes_with_too_few_examples_are_all_named() -> None:
     features, labels, sample_ids = photos()
     kept = np.flatnonzero((labels % 2 == 0) | (np.arange(len(labels)) < 12))  # 3 of "b" and of "d"
     with pytest.raises(DataError, match=r"^5 examples .* 2 of 4 classes have fewer .*: b \(3\), d \(3\)\. Ask"):
-        few_shot(features[kept], labels[kept], [sample_ids[i] for i in kept], features, labels, NAMES, shots=(1, 5))
+        few_shot(
+            LabelledFeatures(features[kept], labels[kept], [sample_ids[i] for i in kept]),
+            LabelledFeatures(features, labels),
+            NAMES,
+            FewShotOptions(shots=(1, 5)),
+        )
 
 
 def test_a_class_to_score_that_has_no_examples_is_named_and_one_without_photos_is_not_missed() -> None:
     features, labels, sample_ids = photos()
     kept = np.flatnonzero(labels != 2)
-    some = [sample_ids[i] for i in kept]
+    kept_ids = [sample_ids[i] for i in kept]
+    examples, options = LabelledFeatures(features[kept], labels[kept], kept_ids), FewShotOptions(shots=(5,))
     with pytest.raises(DataError, match=r"1 classes have photos to score but none in the train split: c\."):
-        few_shot(features[kept], labels[kept], some, features, labels, NAMES, shots=(5,))
-    with_gap = few_shot(features[kept], labels[kept], some, features[kept], labels[kept], NAMES, shots=(5,))
+        few_shot(examples, LabelledFeatures(features, labels), NAMES, options)
+    with_gap = few_shot(examples, LabelledFeatures(features[kept], labels[kept]), NAMES, options)
     numbers = np.array([0, 1, -1, 2])
     names = ("a", "b", "d")
-    dense = few_shot(
-        features[kept], numbers[labels[kept]], some, features[kept], numbers[labels[kept]], names, shots=(5,)
-    )
+    renumbered = LabelledFeatures(features[kept], numbers[labels[kept]], kept_ids)
+    dense = few_shot(renumbered, renumbered, names, options)
     assert with_gap == dense
 
 
 @pytest.mark.parametrize("arguments", [{"shots": ()}, {"shots": (0, 5)}, {"num_draws": 0}])
 def test_impossible_numbers_are_config_errors(arguments: dict[str, object]) -> None:
-    features, labels, sample_ids = photos()
     with pytest.raises(ConfigError, match="expected numbers of at least 1"):
-        few_shot(features, labels, sample_ids, features, labels, NAMES, **arguments)
+        FewShotOptions(**arguments)
 
 
 def test_features_that_are_not_finite_are_counted() -> None:
@@ -214,11 +238,11 @@ def test_features_that_are_not_finite_are_counted() -> None:
     bad = features.copy()
     bad[3, 2], bad[5, 0] = np.nan, np.inf
     with pytest.raises(DataError, match="2 of 120 examples are NaN or infinite"):
-        few_shot(bad, labels, sample_ids, features, labels, NAMES)
+        few_shot(LabelledFeatures(bad, labels, sample_ids), LabelledFeatures(features, labels), NAMES)
     with pytest.raises(DataError, match="2 of 120 photos to score are NaN or infinite"):
-        few_shot(features, labels, sample_ids, bad, labels, NAMES)
+        few_shot(LabelledFeatures(features, labels, sample_ids), LabelledFeatures(bad, labels), NAMES)
     with pytest.raises(DataError, match="no photos to score"):
-        few_shot(features, labels, sample_ids, features[:0], labels[:0], NAMES)
+        few_shot(LabelledFeatures(features, labels, sample_ids), LabelledFeatures(features[:0], labels[:0]), NAMES)
 
 
 def test_arrays_that_do_not_fit_together_are_named() -> None:
@@ -226,7 +250,7 @@ def test_arrays_that_do_not_fit_together_are_named() -> None:
     wrong = [
         ((features, labels[1:], sample_ids), (features, labels), r"examples are \(120, \d+\), their labels \(119,\)"),
         ((features, labels, sample_ids), (features[0], labels), r"photos to score are \(\d+,\)"),
-        ((features, labels, sample_ids), (features[:, 1:], labels), "those of one network"),
+        ((features, labels, sample_ids), (features[:, 1:], labels), "those of the same network"),
         ((features, labels + 1, sample_ids), (features, labels), rf"examples hold {len(NAMES)}; expected 0 to"),
         ((features, labels, sample_ids), (features, labels - 1), "photos to score hold -1; expected 0 to"),
         ((features, labels, sample_ids[1:]), (features, labels), "120 examples have 119 sample IDs"),
@@ -234,13 +258,25 @@ def test_arrays_that_do_not_fit_together_are_named() -> None:
     ]
     for examples, scored, message in wrong:
         with pytest.raises(DataError, match=message):
-            few_shot(*examples, *scored, NAMES, shots=(1,))
+            few_shot(LabelledFeatures(*examples), LabelledFeatures(*scored), NAMES, FewShotOptions(shots=(1,)))
 
 
 def test_to_dict_is_json() -> None:
     features, labels, sample_ids = photos()
-    (result,) = few_shot(features, labels, sample_ids, features, labels, NAMES, shots=(5,), num_draws=1)
+    whole = LabelledFeatures(features, labels, sample_ids)
+    (result,) = few_shot(whole, whole, NAMES, FewShotOptions(shots=(5,), num_draws=1))
     facts = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert (facts["shots"], facts["top1"], facts["spread"]) == (5, result.mean, 0.0)
     assert facts["top1_at_2^10"] == result.mean_at(2.0**10)
     assert [point["penalty"] for point in facts["draws"][0]["curve"]] == list(PENALTIES)
+
+
+def test_examples_that_were_drawn_before_are_those_that_are_fitted() -> None:
+    features, labels, sample_ids = photos(spread=4.0)
+    whole, options = LabelledFeatures(features, labels, sample_ids), FewShotOptions(shots=(2, 5), num_draws=2)
+    drawn = draw_examples(sample_ids, labels, NAMES, options)
+    indices, positions = np.unique(drawn, return_inverse=True)
+    part = LabelledFeatures(features[indices], labels[indices], [sample_ids[i] for i in indices])
+    assert few_shot(part, whole, NAMES, options, drawn=positions.reshape(drawn.shape)) == few_shot(
+        whole, whole, NAMES, options
+    )

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from allmlp.data import Batch
-from allmlp.metrics import evaluate, reliability
+from allmlp.metrics import reliability, score_batches
 from allmlp.report import RunSummary, plots
 from allmlp.report.plots import DARK, LIGHT, confusion_figure, curves_figure, reliability_figure, samples_figure, to_png
 
@@ -16,7 +16,7 @@ def summary(num_epochs: int = 4, best: int = 3) -> RunSummary:
     sample_id = np.eye(2, dtype=np.float32)
     images = np.broadcast_to(sample_id[[0, 0, 0, 0]][:, None, None, :], (4, 3, 1, 2))
     batch = Batch(images, sample_id[[0, 0, 0, 1]], np.ones(4, dtype=bool))
-    metrics = evaluate(lambda photos: photos[:, 0, 0, :], [batch], ("a", "b"))  # three of four right
+    metrics = score_batches(lambda photos: photos[:, 0, 0, :], [batch], ("a", "b"))  # three of four right
     rows = [
         {
             "epoch": float(epoch),

@@ -16,7 +16,7 @@ from PIL import Image
 
 from allmlp.data import Batch
 from allmlp.errors import AllmlpError
-from allmlp.metrics import Metrics, evaluate
+from allmlp.metrics import Metrics, score_batches
 from allmlp.report import Mistake, RunSummary, write_report
 
 CLASS_NAMES = ("shirt", "t-shirt", "dress", "<script>alert(1)</script>", "=cmd")
@@ -61,7 +61,7 @@ def metrics_of(confusion: NDArray[np.int64], class_names: tuple[str, ...] = CLAS
     sample_id = np.eye(len(class_names), dtype=np.float32)
     images = np.broadcast_to(2 * sample_id[predictions][:, None, None, :], (len(truths), 3, 1, len(class_names)))
     batch = Batch(images, sample_id[truths], np.ones(len(truths), dtype=bool))
-    return evaluate(lambda photos: photos[:, 0, 0, :], [batch], class_names)
+    return score_batches(lambda photos: photos[:, 0, 0, :], [batch], class_names)
 
 
 TEST = metrics_of(

@@ -15,7 +15,7 @@ from tests.training.small_runs import TINY, write_photos
 from allmlp import load_checkpoint, train
 from allmlp.data import evaluation_batches, open_dataset, resized_images
 from allmlp.inference import eager_forward
-from allmlp.metrics import evaluate, fit_temperature
+from allmlp.metrics import fit_temperature, score_batches
 
 RECIPE = dataclasses.replace(TINY, num_epochs=2)
 
@@ -139,4 +139,4 @@ def test_too_few_photos_fit_no_temperature(tmp_path: Path) -> None:
         num_classes=3,
     )
     forward = eager_forward(load_checkpoint(result.directory), device="cpu")
-    assert evaluate(forward, batches, ("blue", "green", "red")).to_dict() == metrics.to_dict()
+    assert score_batches(forward, batches, ("blue", "green", "red")).to_dict() == metrics.to_dict()

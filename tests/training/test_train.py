@@ -19,7 +19,7 @@ from allmlp import load_checkpoint, train
 from allmlp.data import Augmentation, evaluation_batches, open_dataset, resized_images
 from allmlp.errors import ConfigError, DataError, DivergedError
 from allmlp.inference import eager_forward
-from allmlp.metrics import evaluate
+from allmlp.metrics import score_batches
 from allmlp.training import DataConfig, OptimizerConfig
 
 
@@ -99,7 +99,7 @@ def test_metrics_are_those_of_the_best_checkpoint(run, folder):
     batches = evaluation_batches(
         resized_images(split, checkpoint.preprocessing), split.labels, checkpoint.preprocessing, num_classes=3
     )
-    metrics = evaluate(eager_forward(checkpoint), batches, checkpoint.class_names)
+    metrics = score_batches(eager_forward(checkpoint), batches, checkpoint.class_names)
     written = json.loads((run.directory / "metrics.json").read_text())["evaluations"]["test"]
     assert metrics.to_dict() == written
 

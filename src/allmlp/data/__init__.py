@@ -6,6 +6,7 @@ from allmlp.data.augmentation.config import Augmentation
 from allmlp.data.dataset import ImageDataset, Split, split_named
 from allmlp.data.decoding.check_photos import check_photos
 from allmlp.data.decoding.decode import MAX_PHOTO_BYTES, decode
+from allmlp.data.decoding.pixels import to_pixels
 from allmlp.data.label_sets import read_label_sets
 from allmlp.data.loading.evaluation_batches import Batch, evaluation_batches, resized_images, split_batches
 from allmlp.data.loading.training_images import RawBatch, TrainingPhotos
@@ -60,6 +61,7 @@ __all__ = [
     "split_named",
     "summarise",
     "synsets_of",
+    "to_pixels",
     "uniform",
 ]
 

@@ -1,19 +1,25 @@
-"""Using a checkpoint: what runs it (backends), what answers with labels (`Predictor`) and with features (`Embedder`)."""
+"""Using a model: `open_model` makes it run, `Predictor` answers with labels, `Embedder` with features."""
 
-from allmlp.inference.backends.eager import BACKENDS, eager_forward
-from allmlp.inference.embedder import Embedder, features_forward
+from allmlp.inference.backends.eager import eager_forward
+from allmlp.inference.backends.registry import BACKENDS, Backend
+from allmlp.inference.embedder import Embedder
+from allmlp.inference.opening import open_model
 from allmlp.inference.photos import Photo
 from allmlp.inference.predictor import Prediction, Predictor, ScoredLabel
-from allmlp.metrics import Forward
+from allmlp.inference.runnable import ModelDescription, Output, RunnableModel, describe
 
 __all__ = [
     "BACKENDS",
+    "Backend",
     "Embedder",
-    "Forward",
+    "ModelDescription",
+    "Output",
     "Photo",
     "Prediction",
     "Predictor",
+    "RunnableModel",
     "ScoredLabel",
+    "describe",
     "eager_forward",
-    "features_forward",
+    "open_model",
 ]

@@ -1,63 +1,56 @@
 """`Embedder`: from photos in any form to features, the mean over tokens before the classifier."""
 
-import dataclasses
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from allmlp.checkpoints import Checkpoint, load_checkpoint
-from allmlp.data import Preprocessing, Split, split_batches
+from allmlp.checkpoints import Checkpoint
+from allmlp.data import Split, split_batches
 from allmlp.errors import ConfigError, DataError
-from allmlp.inference.backends.eager import eager_forward
+from allmlp.inference.opening import open_model
 from allmlp.inference.photos import Photo, as_photos, output_rows
-from allmlp.metrics import Forward
+from allmlp.inference.runnable import RunnableModel
 
-__all__ = ["Embedder", "features_forward"]
-
-
-def features_forward(
-    checkpoint: Checkpoint, *, device: str = "auto", precision: Literal["float32", "bfloat16"] = "float32"
-) -> Forward:
-    """Return a `Forward` to features, float32 (B, 3, H, W) to (B, C), instead of logits; else as `eager_forward`."""
-    headless = dataclasses.replace(
-        checkpoint,
-        config=dataclasses.replace(checkpoint.config, num_classes=0),
-        weights={name: weight for name, weight in checkpoint.weights.items() if not name.startswith("head.")},
-        class_names=(),
-    )
-    return eager_forward(headless, device=device, precision=precision)
+__all__ = ["Embedder"]
 
 
 class Embedder:
-    """A checkpoint ready to give features. Its classes do not matter; it need not have any.
+    """A model ready to give features. Its classes do not matter; it need not have any.
 
     Attributes:
         num_features: C.
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, device: str = "auto", batch_size: int = 32) -> None:
+    def __init__(self, model: RunnableModel, *, batch_size: int = 32) -> None:
+        """`model` is opened with output="features".
+
+        Raises:
+            ConfigError: a batch size under 1, or a model that gives logits.
+        """
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; expected at least 1.")
-        self.num_features = checkpoint.config.hidden_dim
-        self._forward = features_forward(checkpoint, device=device)
-        self._preprocessing: Preprocessing = checkpoint.preprocessing
+        if model.output != "features":
+            raise ConfigError(
+                "This model gives logits; open it with open_model(..., output='features') to embed photos."
+            )
+        self.num_features = model.description.config.hidden_dim
+        self._forward = model.forward
+        self._preprocessing = model.description.preprocessing
         self._batch_size = batch_size
 
     @classmethod
     def from_checkpoint(
         cls, source: str | Path | Checkpoint, *, device: str = "auto", batch_size: int = 32
     ) -> "Embedder":
-        """Load a run folder, a checkpoint folder, or a `Checkpoint`.
+        """Load a run folder, a checkpoint folder, or whatever else `open_model` takes.
 
         Raises:
             CheckpointError: nothing usable at `source`.
-            ConfigError: a device that is not there, or a batch size under 1.
+            ConfigError: an unavailable device, or a batch size under 1.
         """
-        checkpoint = source if isinstance(source, Checkpoint) else load_checkpoint(source)
-        return cls(checkpoint, device=device, batch_size=batch_size)
+        return cls(open_model(source, device=device, output="features"), batch_size=batch_size)
 
     def embed(self, images: Photo | Iterable[Photo]) -> NDArray[np.float32]:
         """Return the features (n, C) of one photo or any number of them, in order.

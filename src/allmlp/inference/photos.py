@@ -1,18 +1,19 @@
 """Photos in any form, decoded and run batch by batch: what every answer is made from."""
 
-import io
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
-from allmlp.data import FileReader, Preprocessing, decode
+from allmlp.data import FileReader, Preprocessing, decode, to_pixels
 from allmlp.errors import DataError
+from allmlp.io.ordered_map import ordered_map
 from allmlp.metrics import Forward
 
 __all__ = ["Photo", "as_photos", "output_rows"]
@@ -20,8 +21,12 @@ __all__ = ["Photo", "as_photos", "output_rows"]
 Photo = str | Path | bytes | tuple[str, bytes] | Image.Image | NDArray[np.uint8]
 """A path; an encoded file's bytes, alone or with a name for messages; a PIL image; pixels (H, W, 3) uint8 RGB."""
 
-# What PNG holds without loss; a PIL image of another mode is converted to RGB by Pillow.
-_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+
+class _NamedPhoto(NamedTuple):
+    """A photo in any form: its name, and how to get its pixels (h, w, 3), uint8 RGB; `load` may raise DataError."""
+
+    name: str
+    load: Callable[[], NDArray[np.uint8]]
 
 
 def output_rows(
@@ -29,20 +34,20 @@ def output_rows(
 ) -> Iterator[tuple[str, NDArray[np.float32] | DataError]]:
     """Yield, for each photo in order, its name and the model's output (K,), or the error when it cannot be decoded.
 
-    No more than a batch of photos is taken at a time, so memory stays bounded.
+    Threads decode the next photos while the model computes. They are a bounded number ahead (see `ordered_map`), and each is
+    reduced to the model's size at once, so memory stays bounded.
     """
 
     def load(numbered: tuple[int, Photo]) -> tuple[str, NDArray[np.uint8] | DataError]:
-        name = _name(*numbered)
+        photo = _named(*numbered)
         try:
-            return name, preprocessing.resize(_pixels(numbered[1], name))
+            return photo.name, preprocessing.resize(photo.load())
         except DataError as error:
-            return name, error
+            return photo.name, error
 
-    numbered = enumerate(images, start=1)
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8), thread_name_prefix="allmlp-decode") as pool:
-        while chunk := list(itertools.islice(numbered, batch_size)):
-            yield from _run(forward, preprocessing, list(pool.map(load, chunk)))
+    loaded = ordered_map(load, enumerate(images, start=1), min(os.cpu_count() or 1, 8))
+    while chunk := list(itertools.islice(loaded, batch_size)):
+        yield from _run(forward, preprocessing, chunk)
 
 
 def _run(
@@ -57,53 +62,36 @@ def _run(
 
 def as_photos(images: Photo | Iterable[Photo]) -> Iterable[Photo]:
     """Return one photo or many as many."""
-    if isinstance(images, str | Path | bytes | Image.Image | np.ndarray):
-        return [images]
+    return [images] if _is_photo(images) else images  # type: ignore[list-item, return-value]
+
+
+def _is_photo(thing: object) -> bool:
     # A tuple of a name and bytes is one photo; a list of a path and bytes is two.
-    if isinstance(images, tuple) and [type(part) for part in images] == [str, bytes]:
-        return [images]
-    return images
+    if isinstance(thing, tuple):
+        return [type(part) for part in thing] == [str, bytes]
+    return isinstance(thing, str | Path | bytes | Image.Image | np.ndarray)
 
 
-def _name(number: int, image: Photo) -> str:
-    if isinstance(image, str | Path):
-        return str(image)
-    return image[0] if isinstance(image, tuple) else f"image {number}"
+def _named(number: int, photo: Photo) -> _NamedPhoto:
+    """Return the photo that is the `number`th, from 1, with the name that answers and errors know it by."""
+    name = f"image {number}"
+    if isinstance(photo, tuple):
+        name, photo = photo
+    if isinstance(photo, bytes):
+        return _NamedPhoto(name, partial(decode, photo, name=name))
+    if isinstance(photo, str | Path):
+        return _NamedPhoto(str(photo), partial(_read, str(photo)))
+    if isinstance(photo, Image.Image | np.ndarray):
+        return _NamedPhoto(name, partial(to_pixels, photo, name=name))
+    return _NamedPhoto(name, partial(_refuse, photo, name))
 
 
-def _pixels(image: Photo, name: str) -> NDArray[np.uint8]:
-    """Return (h, w, 3) uint8 RGB."""
-    if isinstance(image, str | Path):
-        return decode(FileReader(Path(), (str(image),)).read(0), name=name)
-    if isinstance(image, tuple):
-        return decode(image[1], name=name)
-    if isinstance(image, bytes):
-        return decode(image, name=name)
-    if isinstance(image, Image.Image):
-        return decode(_encoded(image, name), name=name)
-    if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-            raise DataError(
-                f"{name}: an array of shape {image.shape} and type {image.dtype}; "
-                "expected (height, width, 3), uint8, RGB. Nothing is guessed."
-            )
-        return image
+def _read(path: str) -> NDArray[np.uint8]:
+    return decode(FileReader(Path(), (path,)).read(0), name=path)
+
+
+def _refuse(thing: object, name: str) -> NDArray[np.uint8]:
     raise DataError(
-        f"{name}: a {type(image).__name__} is not a photo; "
+        f"{name}: a {type(thing).__name__} is not a photo; "
         "expected a path, bytes, a PIL image or an array (height, width, 3) of uint8."
     )
-
-
-def _encoded(image: Image.Image, name: str) -> bytes:
-    """Return a PIL image as a lossless file, so that transparency, 16 bits and limits have one rule: the decoder's."""
-    content = io.BytesIO()
-    try:
-        if image.mode in ("I", "F"):
-            raise ValueError(f"mode {image.mode} has no declared range; convert it to 8 bits first")
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode not in _PNG_MODES:
-            upright = upright.convert("RGB")
-        upright.save(content, "PNG", compress_level=0, icc_profile=None, exif=None)
-    except Exception as error:  # a file that PIL opened lazily fails here, in as many ways as formats have
-        raise DataError(f"{name}: this PIL image cannot be used: {error}.") from error
-    return content.getvalue()

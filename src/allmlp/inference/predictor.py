@@ -1,6 +1,6 @@
 """`Predictor`: from photos in any form to labels."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -8,12 +8,12 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from allmlp.checkpoints import Checkpoint, load_checkpoint
-from allmlp.data import Preprocessing
+from allmlp.checkpoints import Checkpoint
 from allmlp.errors import ConfigError, DataError
-from allmlp.inference.backends.eager import eager_forward
+from allmlp.inference.opening import open_model
 from allmlp.inference.photos import Photo, as_photos, output_rows
-from allmlp.metrics import Forward
+from allmlp.inference.runnable import RunnableModel
+from allmlp.metrics import softmax
 
 __all__ = ["Prediction", "Predictor", "ScoredLabel"]
 
@@ -30,7 +30,7 @@ class Prediction:
     """The answer for one photo.
 
     Attributes:
-        source: the photo's path or name; "image 3" for the third photo when it has none.
+        source: the photo's path or name; "image 3" for the third photo where it has no name.
         labels: the most probable classes, best first. The scores of all classes sum to 1.
     """
 
@@ -39,50 +39,41 @@ class Prediction:
 
 
 class Predictor:
-    """A checkpoint ready to answer. Photos are decoded and run batch by batch, so memory stays bounded.
+    """A model ready to answer. Photos are decoded while it computes, a bounded number ahead, so memory stays bounded.
 
     Attributes:
         class_names: K names, in the order of the model.
     """
 
-    def __init__(
-        self,
-        forward: Forward,
-        preprocessing: Preprocessing,
-        class_names: Sequence[str],
-        *,
-        batch_size: int = 32,
-        temperature: float = 1.0,
-    ) -> None:
+    def __init__(self, model: RunnableModel, *, batch_size: int = 32) -> None:
+        """`model` gives logits of at least one class.
+
+        Raises:
+            ConfigError: a batch size under 1, or a model without classes.
+        """
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; expected at least 1.")
-        if not class_names:
+        if not model.description.class_names:
             raise ConfigError("This checkpoint has no classifier (num_classes is 0), so it cannot name photos.")
-        self.class_names = tuple(class_names)
-        self._forward = forward
-        self._preprocessing = preprocessing
+        if model.output != "logits":
+            raise ConfigError(f"This model gives {model.output}; open it with output='logits' to name photos.")
+        self.class_names = model.description.class_names
+        self._forward = model.forward
+        self._preprocessing = model.description.preprocessing
         self._batch_size = batch_size
-        self._temperature = temperature
+        self._temperature = model.description.temperature
 
     @classmethod
     def from_checkpoint(
         cls, source: str | Path | Checkpoint, *, device: str = "auto", batch_size: int = 32
     ) -> "Predictor":
-        """Load a run folder, a checkpoint folder, or a `Checkpoint`.
+        """Load a run folder, a checkpoint folder, or whatever else `open_model` takes.
 
         Raises:
             CheckpointError: nothing usable at `source`.
-            ConfigError: a device that is not there, or a batch size under 1.
+            ConfigError: an unavailable device, a batch size under 1, or a model without classes.
         """
-        checkpoint = source if isinstance(source, Checkpoint) else load_checkpoint(source)
-        forward = eager_forward(checkpoint, device=device)
-        return cls(
-            forward,
-            checkpoint.preprocessing,
-            checkpoint.class_names,
-            batch_size=batch_size,
-            temperature=checkpoint.temperature,
-        )
+        return cls(open_model(source, device=device), batch_size=batch_size)
 
     def predict(self, images: Photo | Iterable[Photo], *, top_k: int = 5) -> list[Prediction]:
         """Return one prediction for each photo, in order; a single photo gives a list of one.
@@ -118,7 +109,6 @@ class Predictor:
             yield row if isinstance(row, DataError) else Prediction(name, self._labels(row, top_k))
 
     def _labels(self, logits: NDArray[np.float32], top_k: int) -> tuple[ScoredLabel, ...]:
-        shifted = (logits.astype(np.float64) - logits.max()) / self._temperature
-        probabilities = np.exp(shifted) / np.exp(shifted).sum()
+        probabilities = softmax(logits, temperature=self._temperature)
         best = np.argsort(-logits, kind="stable")[:top_k]  # of logits: a low temperature makes many probabilities 0
         return tuple(ScoredLabel(label=self.class_names[index], score=float(probabilities[index])) for index in best)

@@ -1,8 +1,18 @@
-"""How good a model is: the same numbers for any batch size, any padding and any backend."""
+"""Scores of a model, in NumPy alone: the same numbers for any batch size, any padding and any backend."""
 
 from allmlp.metrics.calibration import ReliabilityBin, expected_calibration_error, fit_temperature, reliability
-from allmlp.metrics.classification import ClassMetrics, Forward, Metrics, evaluate
-from allmlp.metrics.few_shot import AUTHORS_PENALTY, PENALTIES, FewShot, FewShotDraw, draw_examples, few_shot
+from allmlp.metrics.classification import ClassMetrics, Forward, Metrics, score_batches
+from allmlp.metrics.few_shot import (
+    AUTHORS_PENALTY,
+    PENALTIES,
+    FewShot,
+    FewShotDraw,
+    FewShotOptions,
+    LabelledFeatures,
+    draw_examples,
+    few_shot,
+)
+from allmlp.metrics.softmax import softmax
 
 __all__ = [
     "AUTHORS_PENALTY",
@@ -10,13 +20,16 @@ __all__ = [
     "ClassMetrics",
     "FewShot",
     "FewShotDraw",
+    "FewShotOptions",
     "Forward",
+    "LabelledFeatures",
     "Metrics",
     "ReliabilityBin",
     "draw_examples",
-    "evaluate",
     "expected_calibration_error",
     "few_shot",
     "fit_temperature",
     "reliability",
+    "score_batches",
+    "softmax",
 ]

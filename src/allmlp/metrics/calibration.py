@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: reliability, its expected error, and the temperature that mends them (NumPy only).
+"""Whether probabilities are honest: reliability, expected calibration error, and the temperature that corrects it (NumPy only).
 
 Source: Guo, Pleiss, Sun, Weinberger, "On calibration of modern neural networks", ICML 2017, arXiv 1706.04599.
 """
@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from allmlp.metrics.softmax import softmax
 
 __all__ = ["NUM_BINS", "ReliabilityBin", "expected_calibration_error", "fit_temperature", "reliability"]
 
@@ -37,13 +39,13 @@ class ReliabilityBin:
 
 
 def reliability(confidences: NDArray[Any], is_right: NDArray[np.bool_]) -> tuple[ReliabilityBin, ...]:
-    """Sort predictions into `NUM_BINS` bins of equal width by confidence, 0..1, (n,). The order of photos is no matter."""
+    """Sort predictions into `NUM_BINS` bins of equal width by confidence, 0..1, (n,). Order does not matter."""
     edges = [index / NUM_BINS for index in range(NUM_BINS + 1)]
     wide = confidences.astype(np.float64)
-    places = np.digitize(wide, edges[1:-1], right=True)
+    bin_indices = np.digitize(wide, edges[1:-1], right=True)
     bins = []
     for index, (low, high) in enumerate(itertools.pairwise(edges)):
-        members = places == index
+        members = bin_indices == index
         count = int(members.sum())
         mean = math.fsum(wide[members]) / count if count else 0.0
         accuracy = int(is_right[members].sum()) / count if count else 0.0
@@ -53,8 +55,8 @@ def reliability(confidences: NDArray[Any], is_right: NDArray[np.bool_]) -> tuple
 
 def expected_calibration_error(bins: Sequence[ReliabilityBin]) -> float:
     """Return the distance between confidence and accuracy, a mean over the photos by their bins; 0..1."""
-    total = sum(one.num_examples for one in bins)
-    return math.fsum(one.num_examples * abs(one.accuracy - one.confidence) for one in bins) / max(total, 1)
+    total = sum(part.num_examples for part in bins)
+    return math.fsum(part.num_examples * abs(part.accuracy - part.confidence) for part in bins) / max(total, 1)
 
 
 def fit_temperature(logits: NDArray[Any], labels: NDArray[Any]) -> float:
@@ -110,8 +112,7 @@ def _slope(logits: NDArray[Any], inverse: float) -> tuple[float, float]:
     """Return the mean over photos of the logits' mean, and of their variance, under softmax(logits * inverse)."""
     means, variances = [], []
     for _, wide in _shifted(logits):
-        weights = np.exp(wide * inverse)
-        weights /= weights.sum(axis=1, keepdims=True)
+        weights = softmax(wide * inverse)
         mean = (weights * wide).sum(axis=1)
         means.append(mean)
         variances.append((weights * (wide - mean[:, None]) ** 2).sum(axis=1))

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from allmlp.data import Batch
 from allmlp.errors import CheckpointError, DataError
 from allmlp.metrics.calibration import ReliabilityBin, expected_calibration_error, fit_temperature, reliability
+from allmlp.metrics.softmax import log_softmax
 
-__all__ = ["ClassMetrics", "Forward", "Metrics", "evaluate"]
+__all__ = ["ClassMetrics", "Forward", "Metrics", "score_batches"]
 
 Forward = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """From pre-processed photos (B, 3, H, W) to logits (B, K)."""
@@ -36,7 +37,7 @@ class ClassMetrics:
 
 @dataclass(frozen=True, eq=False)
 class Metrics:
-    """What `evaluate` found; all rates are fractions in 0..1."""
+    """The scores of a classifier; all rates are fractions in 0..1."""
 
     num_examples: int
     """Photos that count: neither padding nor without a label."""
@@ -48,7 +49,7 @@ class Metrics:
     loss: float
     """Mean softmax cross-entropy in nats; a photo with several labels has its target spread evenly over them."""
     expected_calibration_error: float
-    """How far confidence and accuracy lie apart: the mean over 15 equal bins of confidence, weighted by their photos."""
+    """The distance between confidence and accuracy: its mean over 15 equal bins of confidence, weighted by their photos."""
     temperature: float
     """What the logits were divided by for `loss`, `expected_calibration_error`, `reliability` and `confidences`."""
     loss_as_trained: float
@@ -77,8 +78,8 @@ class Metrics:
             "temperature": self.temperature,
             "loss_as_trained": self.loss_as_trained,
             "expected_calibration_error_as_trained": self.expected_calibration_error_as_trained,
-            "reliability": [asdict(one) for one in self.reliability],
-            "per_class": [asdict(one) for one in self.per_class],
+            "reliability": [asdict(part) for part in self.reliability],
+            "per_class": [asdict(row) for row in self.per_class],
         }
 
 
@@ -102,7 +103,7 @@ class _Scores(NamedTuple):
     confidences_as_trained: NDArray[np.float32]
 
 
-def evaluate(
+def score_batches(
     forward: Forward, batches: Iterable[Batch], class_names: Sequence[str], *, temperature: float | None = 1.0
 ) -> Metrics:
     """Score `forward` on all photos of `batches`.
@@ -127,7 +128,7 @@ def evaluate(
         kept = list(outputs)
         temperature = fit_temperature(*map(np.concatenate, zip(*kept, strict=True))) if kept else 1.0
         outputs = kept
-    scored = [_score(one, temperature) for one in outputs]
+    scored = [_score(batch, temperature) for batch in outputs]
     if not any(scores.counts.any() for scores in scored):
         raise DataError("Nothing to evaluate: there is no photo with a label. Check the split's name and its labels.")
     return _summarise(_Scores(*map(np.concatenate, zip(*scored, strict=True))), class_names, temperature)
@@ -163,8 +164,7 @@ def _certainty(
     logits: NDArray[np.float64], labels: NDArray[np.bool_], predictions: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """Return the cross-entropy of each photo (B,) and the probability of its prediction (B,)."""
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    log_probabilities = log_softmax(logits)
     losses = -np.where(labels, log_probabilities, 0.0).sum(axis=1) / np.maximum(labels.sum(axis=1), 1)
     confidences = np.exp(log_probabilities[np.arange(len(logits)), predictions]).astype(np.float32)
     return losses, confidences
@@ -213,7 +213,7 @@ def _summarise(scores: _Scores, class_names: Sequence[str], temperature: float) 
     confusion = np.zeros((num_classes, num_classes), dtype=np.int64)
     np.add.at(confusion, (truths, predictions), 1)
     per_class = _per_class(truths, predictions, class_names)
-    recalls = [one.recall for one in per_class if one.num_examples]
+    recalls = [row.recall for row in per_class if row.num_examples]
     num_examples = int(counts.sum())
     is_right = scores.ranks[counts] < 1
     bins, bins_as_trained = (

@@ -18,17 +18,58 @@ from allmlp.data import escape, sample_keys, summarise, uniform
 from allmlp.errors import ConfigError, DataError
 from allmlp.metrics.ridge import decompose
 
-__all__ = ["AUTHORS_PENALTY", "PENALTIES", "FewShot", "FewShotDraw", "PenaltyScore", "draw_examples", "few_shot"]
+__all__ = [
+    "AUTHORS_PENALTY",
+    "PENALTIES",
+    "FewShot",
+    "FewShotDraw",
+    "FewShotOptions",
+    "LabelledFeatures",
+    "PenaltyScore",
+    "draw_examples",
+    "few_shot",
+]
 
 PENALTIES = tuple(2.0**exponent for exponent in range(-10, 21))
 AUTHORS_PENALTY = 2.0**10
 
 
+@dataclass(frozen=True, kw_only=True)
+class FewShotOptions:
+    """How many examples of each class are drawn, how often, and by which seed.
+
+    Raises:
+        ConfigError: a number of shots or draws under 1.
+    """
+
+    shots: tuple[int, ...] = (1, 5, 10, 25)
+    num_draws: int = 3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.shots or min(self.shots) < 1 or self.num_draws < 1:
+            raise ConfigError(
+                f"shots are {tuple(self.shots)} in {self.num_draws} draws; expected numbers of at least 1."
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledFeatures:
+    """Features (n, d) of any float type, and labels (n,), indices of classes.
+
+    `sample_ids` are n different names by which draws know the photos; photos that are only scored need none.
+    """
+
+    features: NDArray[Any]
+    labels: NDArray[np.int64]
+    sample_ids: Sequence[str] = ()
+
+
 @dataclass(frozen=True)
 class PenaltyScore:
-    """What one penalty gives: top-1 of the photos that are scored, and of the examples, each one left out.
+    """The result of a penalty: top-1 of the photos that are scored, and of the examples, each left out in turn.
 
-    `left_out_top1` is None with one example a class: without it, nothing is known of its class.
+    `left_out_top1` is None with a single example per class: without it, nothing is known of its class.
     """
 
     penalty: float
@@ -48,7 +89,7 @@ class FewShotDraw:
 
 @dataclass(frozen=True)
 class FewShot:
-    """The accuracy from `shots` examples a class; fractions in 0..1."""
+    """The accuracy from `shots` examples per class; fractions in 0..1."""
 
     shots: int
     draws: tuple[FewShotDraw, ...]
@@ -65,7 +106,7 @@ class FewShot:
 
     def mean_at(self, penalty: float) -> float:
         """The mean top-1 of the draws at one of `PENALTIES`, whatever they chose."""
-        return statistics.fmean(one.top1 for draw in self.draws for one in draw.curve if one.penalty == penalty)
+        return statistics.fmean(point.top1 for draw in self.draws for point in draw.curve if point.penalty == penalty)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values."""
@@ -74,15 +115,9 @@ class FewShot:
 
 
 def draw_examples(
-    sample_ids: Sequence[str],
-    labels: NDArray[np.int64],
-    class_names: Sequence[str],
-    *,
-    shots: int,
-    seed: int,
-    draw: int,
+    sample_ids: Sequence[str], labels: NDArray[np.int64], class_names: Sequence[str], options: FewShotOptions
 ) -> NDArray[np.int64]:
-    """Return the indices of `shots` examples of every class that has any, (classes, shots).
+    """Return the indices of the examples: (num_draws, classes that have any, the largest number of shots), int64.
 
     Which ones is a function of (seed, draw, sample ID): neither the order nor the other photos matter, and of a larger
     number the first columns are those of a smaller one.
@@ -90,10 +125,8 @@ def draw_examples(
     Raises:
         DataError: classes with fewer examples, all of them.
     """
-    keys = sample_keys(sample_ids)
-    draws = uniform(seed, draw, keys, 1)[:, 0]
-    order = np.lexsort((keys, draws, labels))  # class by class, at random within
-    present, starts, counts = np.unique(labels[order], return_index=True, return_counts=True)
+    shots = max(options.shots)
+    present, counts = np.unique(labels, return_counts=True)
     if not len(present) or counts.min() < shots:
         few = [
             f"{escape(class_names[label])} ({count})"
@@ -104,129 +137,122 @@ def draw_examples(
             f"{shots} examples of every class are asked for, and {len(few)} of {len(present)} classes have fewer in the train "
             f"split: {', '.join(few)}. Ask for fewer shots (--shots), or add photos."
         )
-    return np.asarray(order[starts[:, None] + np.arange(shots)], dtype=np.int64)
+    keys = sample_keys(sample_ids)
+    columns = (np.cumsum(counts) - counts)[:, None] + np.arange(shots)
+    drawn = []
+    for draw in range(options.num_draws):
+        order = np.lexsort(
+            (keys, uniform(options.seed, draw, keys, 1)[:, 0], labels)
+        )  # class by class, at random within
+        drawn.append(order[columns])
+    return np.array(drawn, dtype=np.int64)
 
 
 def few_shot(
-    features: NDArray[Any],
-    labels: NDArray[np.int64],
-    sample_ids: Sequence[str],
-    scored_features: NDArray[Any],
-    scored_labels: NDArray[np.int64],
+    examples: LabelledFeatures,
+    scored: LabelledFeatures,
     class_names: Sequence[str],
+    options: FewShotOptions | None = None,
     *,
-    shots: Sequence[int] = (1, 5, 10, 25),
-    num_draws: int = 3,
-    seed: int = 0,
+    drawn: NDArray[np.int64] | None = None,
 ) -> tuple[FewShot, ...]:
-    """Return the accuracy for each number of examples a class, over several draws of them.
+    """Return the accuracy for each number of examples per class, over several draws of them. Computed in float64.
 
     Args:
-        features: (n, d) of the photos that examples are drawn from, of any float type; computed in float64.
-        labels: (n,), indices into `class_names`.
-        sample_ids: n names by which the draws know the photos.
-        scored_features: (m, d) of the photos to score; they choose nothing.
-        scored_labels: (m,).
+        examples: what examples are drawn from.
+        scored: the photos to score; they choose nothing.
+        class_names: K names.
+        options: None for the defaults of `FewShotOptions`.
+        drawn: indices into `examples`, as `draw_examples` returns for these options; None draws here.
 
     Raises:
-        ConfigError: a number of shots or draws under 1.
         DataError: classes with fewer examples than asked for; features that are not finite, or not as many as labels and
-            sample IDs; labels that are no index of a class; nothing to score.
+            sample IDs; labels that are not indices of classes; nothing to score.
     """
-    if not shots or min(shots) < 1 or num_draws < 1:
-        raise ConfigError(f"shots are {tuple(shots)} in {num_draws} draws; expected numbers of at least 1.")
-    _check(features, labels, sample_ids, scored_features, scored_labels, class_names)
-    drawn = [
-        draw_examples(sample_ids, labels, class_names, shots=max(shots), seed=seed, draw=draw)
-        for draw in range(num_draws)
-    ]
+    options = options or FewShotOptions()
+    _check(examples, scored, class_names)
+    if drawn is None:
+        drawn = draw_examples(examples.sample_ids, examples.labels, class_names, options)
     results = []
-    for number in shots:
+    for number in options.shots:
         draws = []
-        for draw, examples in enumerate(drawn):
-            chosen = np.sort(examples[:, :number], axis=None)
-            curve = _curve(features[chosen], labels[chosen], scored_features, scored_labels, len(class_names))
+        for draw, indices in enumerate(drawn):
+            chosen = np.sort(indices[:, :number], axis=None)
+            part = LabelledFeatures(examples.features[chosen], examples.labels[chosen])
+            curve = _curve(part, scored, len(class_names))
             best = _choose(curve)
             draws.append(FewShotDraw(draw, best.penalty, best.top1, curve))
         results.append(FewShot(number, tuple(draws)))
     return tuple(results)
 
 
-def _check(
-    features: NDArray[Any],
-    labels: NDArray[np.int64],
-    sample_ids: Sequence[str],
-    scored_features: NDArray[Any],
-    scored_labels: NDArray[np.int64],
-    class_names: Sequence[str],
-) -> None:
-    if not len(scored_features):
+def _check(examples: LabelledFeatures, scored: LabelledFeatures, class_names: Sequence[str]) -> None:
+    if not len(scored.features):
         raise DataError("There are no photos to score the few-shot classifier on.")
-    for what, values, numbers in (
-        ("examples", features, labels),
-        ("photos to score", scored_features, scored_labels),
-    ):
-        if values.ndim != 2 or numbers.shape != values.shape[:1]:
-            raise DataError(
-                f"The features of the {what} are {values.shape}, their labels {numbers.shape}; expected (n, d) and (n,)."
-            )
-        bad = np.unique(numbers[(numbers < 0) | (numbers >= len(class_names))])
-        if len(bad):
-            raise DataError(
-                f"The labels of the {what} hold {summarise(bad.tolist())}; expected 0 to {len(class_names) - 1}, indices "
-                "into the class names."
-            )
-        num_bad = int((~np.isfinite(values).all(axis=1)).sum())
-        if num_bad:
-            raise DataError(f"The features of {num_bad:,} of {len(values):,} {what} are NaN or infinite.")
-    if not len(set(sample_ids)) == len(sample_ids) == len(features):
+    for what, part in (("examples", examples), ("photos to score", scored)):
+        _check_part(what, part, class_names)
+    num_examples, num_ids, num_different = (
+        len(sized) for sized in (examples.features, examples.sample_ids, set(examples.sample_ids))
+    )
+    if not num_different == num_ids == num_examples:
         raise DataError(
-            f"{len(features):,} examples have {len(sample_ids):,} sample IDs, {len(set(sample_ids)):,} of them different; each "
-            "needs one of its own."
+            f"{num_examples:,} examples have {num_ids:,} sample IDs, {num_different:,} of them different; each needs its own."
         )
-    if features.shape[1] != scored_features.shape[1]:
+    if examples.features.shape[1] != scored.features.shape[1]:
         raise DataError(
-            f"The examples have {features.shape[1]:,} features, the photos to score {scored_features.shape[1]:,}; expected "
-            "those of one network."
+            f"The examples have {examples.features.shape[1]:,} features, the photos to score {scored.features.shape[1]:,}; "
+            "expected those of the same network."
         )
-    without = np.setdiff1d(scored_labels, labels)
+    without = np.setdiff1d(scored.labels, examples.labels)
     if len(without):
         names = ", ".join(escape(class_names[label]) for label in without)
         raise DataError(f"{len(without)} classes have photos to score but none in the train split: {names}.")
 
 
-def _curve(
-    features: NDArray[Any],
-    labels: NDArray[np.int64],
-    scored_features: NDArray[Any],
-    scored_labels: NDArray[np.int64],
-    num_classes: int,
-) -> tuple[PenaltyScore, ...]:
-    """Return the scores of every penalty, from one decomposition."""
+def _check_part(what: str, part: LabelledFeatures, class_names: Sequence[str]) -> None:
+    values, labels = part.features, part.labels
+    if values.ndim != 2 or labels.shape != values.shape[:1]:
+        raise DataError(
+            f"The features of the {what} are {values.shape}, their labels {labels.shape}; expected (n, d) and (n,)."
+        )
+    bad = np.unique(labels[(labels < 0) | (labels >= len(class_names))])
+    if len(bad):
+        raise DataError(
+            f"The labels of the {what} hold {summarise(bad.tolist())}; expected 0 to {len(class_names) - 1}, indices "
+            "into the class names."
+        )
+    num_bad = int((~np.isfinite(values).all(axis=1)).sum())
+    if num_bad:
+        raise DataError(f"The features of {num_bad:,} of {len(values):,} {what} are NaN or infinite.")
+
+
+def _curve(examples: LabelledFeatures, scored: LabelledFeatures, num_classes: int) -> tuple[PenaltyScore, ...]:
+    """Return the scores of every penalty, from a single decomposition."""
+    features, labels = examples.features, examples.labels
     present, own = np.unique(labels, return_inverse=True)  # a class without photos anywhere has no column
     targets = 2.0 * np.eye(len(present))[own] - 1.0  # (n, K), as the authors
     numbers = np.full(num_classes, -1)
     numbers[present] = np.arange(len(present))
-    truths, penalties = numbers[scored_labels], np.array(PENALTIES)
+    truths, penalties = numbers[scored.labels], np.array(PENALTIES)
     ridge = decompose(features, targets)
     right, left_out = np.zeros(len(penalties), np.int64), np.zeros(len(penalties), np.int64)
-    for rows, some, scores in ridge.scores(scored_features, penalties):
-        right[some] += (scores.argmax(axis=2) == truths[rows]).sum(axis=1)
+    for rows, group, scores in ridge.scores(scored.features, penalties):
+        right[group] += (scores.argmax(axis=2) == truths[rows]).sum(axis=1)
     is_single = len(labels) == len(present)
     if not is_single:
-        for rows, some, scores in ridge.scores_left_out(features, targets, penalties):
-            left_out[some] += (scores.argmax(axis=2) == own[rows]).sum(axis=1)
+        for rows, group, scores in ridge.scores_left_out(features, targets, penalties):
+            left_out[group] += (scores.argmax(axis=2) == own[rows]).sum(axis=1)
     return tuple(
-        PenaltyScore(penalty, int(one) / len(truths), None if is_single else int(other) / len(labels))
-        for penalty, one, other in zip(PENALTIES, right, left_out, strict=True)
+        PenaltyScore(penalty, int(hits) / len(truths), None if is_single else int(left_out_hits) / len(labels))
+        for penalty, hits, left_out_hits in zip(PENALTIES, right, left_out, strict=True)
     )
 
 
 def _choose(curve: Sequence[PenaltyScore]) -> PenaltyScore:
     """Return the penalty that names most examples right, each left out; of equals the nearest to the authors'."""
 
-    def merit(one: PenaltyScore) -> tuple[float, float, float]:
-        distance = abs(float(np.log2(one.penalty / AUTHORS_PENALTY)))
-        return (one.left_out_top1 or 0.0), -distance, one.penalty
+    def merit(point: PenaltyScore) -> tuple[float, float, float]:
+        distance = abs(float(np.log2(point.penalty / AUTHORS_PENALTY)))
+        return (point.left_out_top1 or 0.0), -distance, point.penalty
 
     return max(curve, key=merit)

@@ -55,8 +55,8 @@ class Ridge:
     ) -> Iterator[tuple[slice, slice, NDArray[np.float64]]]:
         """Yield the scores of features (m, d) in blocks: which rows, which penalties, and (penalties, rows, K)."""
         for rows, projected in self._projected(features):
-            for some in self._groups(penalties):
-                yield rows, some, self._scores(projected, penalties[some])
+            for group in self._groups(penalties):
+                yield rows, group, self._scores(projected, penalties[group])
 
     def scores_left_out(
         self, features: NDArray[Any], targets: NDArray[np.float64], penalties: NDArray[np.float64]
@@ -69,9 +69,9 @@ class Ridge:
         blocks = self._projected(features) if self.vectors is None else self._kept()
         for rows, projected in blocks:
             squares = projected**2
-            for some in self._groups(penalties):
-                residual, rest = self._residual(projected, squares, targets[rows], penalties[some])
-                yield rows, some, targets[rows] - residual / rest[:, :, None]
+            for group in self._groups(penalties):
+                residual, rest = self._residual(projected, squares, targets[rows], penalties[group])
+                yield rows, group, targets[rows] - residual / rest[:, :, None]
 
     def _groups(self, penalties: NDArray[np.float64]) -> Iterator[slice]:
         # Penalties side by side make one wide product of many narrow ones, which take several times as long.

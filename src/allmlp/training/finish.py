@@ -6,7 +6,7 @@ from pathlib import Path
 from allmlp.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from allmlp.data import ImageDataset
 from allmlp.inference import eager_forward
-from allmlp.metrics import Metrics, evaluate
+from allmlp.metrics import Metrics, score_batches
 from allmlp.training.recipe.recipe import Recipe
 from allmlp.training.run_report import write_run_report
 from allmlp.training.session import Session
@@ -97,6 +97,6 @@ def _evaluations(session: Session, checkpoint: Checkpoint) -> dict[str, Metrics]
     evaluations: dict[str, Metrics] = {}
     for name in (name for name in ("validation", "test") if name in dataset.splits):
         batches = feed.evaluation_batches(name)
-        evaluations[name] = evaluate(forward, batches, dataset.class_names, temperature=temperature)
+        evaluations[name] = score_batches(forward, batches, dataset.class_names, temperature=temperature)
         temperature = evaluations[name].temperature
     return evaluations

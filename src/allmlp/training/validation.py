@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from allmlp.metrics import Metrics, evaluate
+from allmlp.metrics import Metrics, score_batches
 from allmlp.model import MlpMixer
 from allmlp.training.distributed.process_group import ProcessGroup
 from allmlp.training.input_pipeline import InputPipeline
@@ -38,7 +38,7 @@ def validate(
             check()
             return _logits(model, images, ranks, is_bfloat16=recipe.precision == "bfloat16")
 
-        return evaluate(forward, feed.evaluation_batches("validation"), feed.class_names)
+        return score_batches(forward, feed.evaluation_batches("validation"), feed.class_names)
 
 
 def _logits(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from allmlp import Predictor, load_checkpoint, save_checkpoint
-from allmlp.cli.commands.splits import saved_split
+from allmlp.evaluation import split_of_run
 
 NAMES = ("yak", "cat", "zebra")  # some of the checkpoint's classes
 
@@ -148,8 +148,8 @@ def test_a_run_called_starter_does_not_divide_for_the_weights_of_that_name(saved
     run = run_folder(None, saved_checkpoint, tmp_path, {"train": ["a"], "validation": ["b"]})
     run.rename(tmp_path / "starter")
     monkeypatch.chdir(tmp_path)
-    assert saved_split("starter") == {}
-    assert saved_split("./starter") == {"train": ["a"], "validation": ["b"]}
+    assert split_of_run("starter") == {}
+    assert split_of_run("./starter") == {"train": ["a"], "validation": ["b"]}
 
 
 def test_a_damaged_split_file_exits_4(flat, saved_checkpoint, tmp_path, allmlp):

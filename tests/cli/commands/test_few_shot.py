@@ -9,7 +9,7 @@ from PIL import Image
 
 from allmlp import Embedder
 from allmlp.data import open_dataset
-from allmlp.metrics import few_shot
+from allmlp.metrics import FewShotOptions, LabelledFeatures, few_shot
 
 NAMES = ("blue", "green", "red")  # none of the checkpoint's
 
@@ -34,15 +34,11 @@ def test_the_table_is_what_few_shot_finds(data, saved_checkpoint, allmlp):
     train, test = dataset.splits["train"], dataset.splits["test"]
     embedder = Embedder.from_checkpoint(saved_checkpoint, device="cpu")
     expected = few_shot(
-        embedder.embed_split(train),  # of all photos, where the command looks at those that are drawn
-        train.labels,
-        train.sample_ids,
-        embedder.embed_split(test),
-        test.labels,
+        # Of all photos, where the command looks at those that are drawn.
+        LabelledFeatures(embedder.embed_split(train), train.labels, train.sample_ids),
+        LabelledFeatures(embedder.embed_split(test), test.labels),
         dataset.class_names,
-        shots=(1, 4),
-        num_draws=2,
-        seed=5,
+        FewShotOptions(shots=(1, 4), num_draws=2, seed=5),
     )
     options = ("--shots", "4,1,4", "--draws", 2, "--seed", 5)
     outcome = allmlp("evaluate", saved_checkpoint, f"{data}/", *options, "--json")

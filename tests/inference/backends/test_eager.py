@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from allmlp import ConfigError, MixerConfig
-from allmlp.inference import BACKENDS, eager_forward
+from allmlp.inference import BACKENDS, eager_forward, open_model
 
 # Widths of powers of two; an odd number of tokens (as S/32 has 49); and odd widths, for which matrix kernels are known to
 # round differently at different places of one product, so that only photo by photo is independent of the batch.
@@ -24,7 +24,7 @@ def random_images(number, config, seed=0):
 @pytest.mark.parametrize("widths", CONFIGS.values(), ids=CONFIGS)
 def test_a_photo_gets_the_same_bits_in_any_batch(backend, precision, widths, checkpoint_of):
     config = MixerConfig(num_blocks=2, num_classes=10, **widths)
-    forward = BACKENDS[backend](checkpoint_of(config), device="cpu", precision=precision)
+    forward = open_model(checkpoint_of(config), backend=backend, device="cpu", precision=precision).forward
     images = random_images(65, config)
     reference = forward(images)
     assert len(np.unique(reference.round(3), axis=0)) > 60  # the photos do differ
@@ -38,7 +38,7 @@ def test_a_photo_gets_the_same_bits_in_any_batch(backend, precision, widths, che
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_logits_are_the_models(backend, checkpoint):
     images = random_images(5, checkpoint.config)
-    logits = BACKENDS[backend](checkpoint, device="cpu")(images)
+    logits = open_model(checkpoint, backend=backend, device="cpu").forward(images)
     with torch.no_grad():
         expected = checkpoint.build()(torch.from_numpy(images)).numpy()
     assert logits.dtype == np.float32
@@ -107,3 +107,11 @@ def test_unknown_device_and_precision_are_config_errors(checkpoint):
         eager_forward(checkpoint, device="cudaa")
     with pytest.raises(ConfigError, match=r"float16.*bfloat16"):
         eager_forward(checkpoint, precision="float16")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_gets_large_batches_and_gives_the_processors_logits(checkpoint):
+    images = random_images(70, checkpoint.config)
+    logits = eager_forward(checkpoint, device="cuda")(images)
+    # Other kernels: float32 rounding, not more.
+    np.testing.assert_allclose(logits, eager_forward(checkpoint, device="cpu")(images), rtol=1e-4, atol=1e-4)

@@ -9,7 +9,6 @@ import typer
 from allmlp.cli.arguments.checkpoint import CheckpointArgument, ImageSizeOption, load, size_words
 from allmlp.cli.arguments.output_path import new_output_path
 from allmlp.cli.arguments.photos import check_sources, find_photos
-from allmlp.cli.commands.splits import choose, divided, saved_split
 from allmlp.cli.console import BatchSizeOption, DeviceOption, command_line, next_commands, note
 from allmlp.errors import ConfigError, DataError
 
@@ -73,7 +72,7 @@ def embed(
 
     if split is None:
         _check_no_dataset(photos)
-    embedder = Embedder(load(checkpoint, image_size), device=device, batch_size=batch_size)
+    embedder = Embedder.from_checkpoint(load(checkpoint, image_size), device=device, batch_size=batch_size)
     num_failed, shots = 0, ""
     if split is None:
         found, num_failed = _of_photos(embedder, photos)
@@ -95,7 +94,11 @@ def _check_no_dataset(photos: Sequence[str]) -> None:
     from allmlp.data import DATASETS
 
     endings = (".zip", ".parquet", ".csv")
-    found = [one for one in photos if one.lower().endswith(endings) or (one in DATASETS and not Path(one).exists())]
+    found = [
+        source
+        for source in photos
+        if source.lower().endswith(endings) or (source in DATASETS and not Path(source).exists())
+    ]
     if found:
         raise ConfigError(
             f"{', '.join(found)}: a data set, not a photo. Say which of its photos: --split train, validation or test."
@@ -125,14 +128,15 @@ def _of_split(embedder: "Embedder", checkpoint: str, data: str, wanted: str) -> 
     import numpy as np
 
     from allmlp.data import open_dataset
+    from allmlp.evaluation import choose_split, divide_as_run, split_of_run
 
-    dataset = open_dataset(data)
-    choice = choose(dataset, saved_split(checkpoint), wanted)
+    dataset, saved = open_dataset(data), split_of_run(checkpoint)
+    choice = choose_split(dataset, saved, wanted)
     for line in (*dataset.notes, choice.remark):
         if line:
             note(line)
     features = embedder.embed_split(choice.photos)
-    splits, _ = divided(dataset, saved_split(checkpoint))
+    splits, _ = divide_as_run(dataset, saved)
     smallest = 0  # examples of the smallest class
     if "train" in splits and len(splits) > 1:
         smallest = min(np.bincount(splits["train"].labels, minlength=len(dataset.class_names)))

@@ -1,28 +1,22 @@
 """`allmlp evaluate`."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from allmlp.cli.arguments.checkpoint import CheckpointArgument, ImageSizeOption, load, size_words
-from allmlp.cli.commands.few_shot import FewShotOptions, evaluate_few_shot, parse_shots
-from allmlp.cli.commands.splits import Choice, choose, saved_split
+from allmlp.cli.commands.few_shot import parse_shots, print_few_shot
 from allmlp.cli.console import BatchSizeOption, DeviceOption, aligned, command_line, heading, next_commands
-from allmlp.errors import CheckFailedError, ConfigError, DataError
+from allmlp.errors import CheckFailedError, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from allmlp.evaluation import Evaluation
+    from allmlp.metrics import FewShotOptions
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from allmlp.checkpoints import Checkpoint
-    from allmlp.data import ImageDataset
-    from allmlp.metrics import Metrics
-
-__all__ = ["class_indices", "evaluate"]
+__all__ = ["evaluate"]
 
 
 def evaluate(
@@ -64,51 +58,41 @@ def evaluate(
     if min_top1 is not None and not 0.0 <= min_top1 <= 1.0:
         raise ConfigError(f"--min-top1 is {min_top1}; expected a fraction from 0 to 1, such as 0.9.")
     few_shot = _few_shot_options(shots, draws, seed, labels=labels, min_top1=min_top1)
-    from allmlp.data import open_dataset
-
     loaded = load(checkpoint, image_size)
-    dataset = open_dataset(data)
+    report: Callable[[str], None] = (lambda _: None) if as_json else print
     if few_shot is not None:
-        evaluate_few_shot(
-            checkpoint,
-            data,
-            loaded,
-            dataset,
-            few_shot,
-            image_size=image_size,
-            split=split,
-            as_json=as_json,
-            batch_size=batch_size,
-            device=device,
+        from allmlp.evaluation import evaluate_few_shot
+
+        result = evaluate_few_shot(
+            loaded, data, few_shot, split=split, device=device, batch_size=batch_size, run=checkpoint, report=report
         )
+        print_few_shot(result, checkpoint, data, image_size=image_size, as_json=as_json)
         return
-    indices = _indices(dataset, loaded, are_needed=labels is None)
-    choice = choose(dataset, saved_split(checkpoint), split)
-    if not as_json:
-        for line in (*dataset.notes, f"{choice.name}: {len(choice.photos):,} photos. {choice.remark}".rstrip()):
-            print(line)
-    truths = None if indices is None else indices[choice.photos.labels]
-    wanted = truths if labels is None else _label_sets(labels, dataset, choice, loaded)
-    assert wanted is not None
-    metrics = _score(loaded, choice, wanted, batch_size=batch_size, device=device)
-    original = None if labels is None or truths is None else float((metrics.predictions == truths).mean())
+    from allmlp.evaluation import evaluate as score
+
+    evaluation = score(
+        loaded,
+        data,
+        split=split,
+        labels=labels,
+        device=device,
+        batch_size=batch_size,
+        run=checkpoint,
+        report=report,
+    )
     if as_json:
-        facts: dict[str, Any] = {"checkpoint": checkpoint, "data": data, "split": choice.name, "remark": choice.remark}
-        facts["image_size"] = list(loaded.config.image_size)
-        facts |= {"labels": None if labels is None else str(labels), "original_top1": original}
-        facts = {name: value for name, value in facts.items() if value is not None}
-        print(json.dumps({**facts, **metrics.to_dict()}, indent=2, allow_nan=False))
+        print(_as_json(evaluation, checkpoint, data, labels))
     else:
-        _print(metrics, original, by_sets=labels is not None)
+        _print(evaluation, by_sets=labels is not None)
         command = f"{command_line('predict', checkpoint, *size_words(image_size))} PHOTO.jpg"
         next_commands([(command, "name photos or whole folders of them")])
-    if min_top1 is not None and metrics.top1 < min_top1:
-        raise CheckFailedError(f"top-1 is {metrics.top1:.4f}, less than --min-top1 {min_top1}.")
+    if min_top1 is not None and evaluation.top1 < min_top1:
+        raise CheckFailedError(f"top-1 is {evaluation.top1:.4f}, less than --min-top1 {min_top1}.")
 
 
 def _few_shot_options(
     shots: str | None, draws: int | None, seed: int | None, *, labels: Path | None, min_top1: float | None
-) -> FewShotOptions | None:
+) -> "FewShotOptions | None":
     """Return what --shots and its companions ask for; None without it.
 
     Raises:
@@ -126,89 +110,35 @@ def _few_shot_options(
         raise ConfigError(
             f"{other} cannot go with --shots, which fits a classifier of its own for each number of examples."
         )
-    return FewShotOptions(parse_shots(shots), 3 if draws is None else draws, seed or 0)
+    from allmlp.metrics import FewShotOptions
+
+    return FewShotOptions(shots=parse_shots(shots), num_draws=3 if draws is None else draws, seed=seed or 0)
 
 
-def _indices(dataset: "ImageDataset", checkpoint: "Checkpoint", *, are_needed: bool) -> "NDArray[np.int64] | None":
-    """Return the `class_indices` of a data set; None where they are not needed and the checkpoint does not know them all."""
-    if not checkpoint.class_names:
-        raise ConfigError(
-            "This checkpoint has no classifier (num_classes is 0), so it cannot be scored. With --shots 1,5,10 one is fitted "
-            "on its features."
-        )
-    try:
-        return class_indices(dataset.class_names, checkpoint, where=dataset.source)
-    except DataError:
-        if are_needed:
-            raise
-        return None
+def _as_json(evaluation: "Evaluation", checkpoint: str, data: str, labels: Path | None) -> str:
+    values: dict[str, Any] = {
+        "checkpoint": checkpoint,
+        "data": data,
+        "split": evaluation.split,
+        "remark": evaluation.remark,
+        "image_size": list(evaluation.image_size),
+        "labels": None if labels is None else str(labels),
+        "original_top1": evaluation.original_top1,
+    }
+    values = {name: value for name, value in values.items() if value is not None}
+    return json.dumps({**values, **evaluation.to_dict()}, indent=2, allow_nan=False)
 
 
-def class_indices(names: "Sequence[str]", checkpoint: "Checkpoint", *, where: str) -> "NDArray[np.int64]":
-    """Return, for each class of a data set, its index among a checkpoint's classes, by name: int64 (n,).
-
-    Raises:
-        DataError: classes that the checkpoint does not know, all of them.
-    """
-    import numpy as np
-
-    from allmlp.data import escape
-
-    rows, known = checkpoint.class_rows(names), checkpoint.class_names
-    unknown = sorted(set(names) - set(rows))
-    if unknown and checkpoint.has_placeholders:
-        raise DataError(
-            f"{escape(where)}: the checkpoint's classes are called 0 to {len(known) - 1}, as those of weights without names "
-            "are; such numbers count as names only where the data has all of them. Load the weights from where their names "
-            "come with them, such as a name of `allmlp models` or a folder with config.json."
-        )
-    if unknown:
-        raise DataError(
-            f"{escape(where)}: the checkpoint does not know {len(unknown)} of {len(names)} classes: "
-            f"{', '.join(map(escape, unknown))}. It knows: {', '.join(map(escape, known[:50]))}"
-            f"{', ...' if len(known) > 50 else ''}. Rename or remove the folders (or labels) of the others."
-        )
-    return np.array([rows[name] for name in names], dtype=np.int64)
-
-
-def _label_sets(
-    path: Path, dataset: "ImageDataset", choice: Choice, checkpoint: "Checkpoint"
-) -> tuple[tuple[int, ...], ...]:
-    from allmlp.data import read_label_sets
-
-    rows = checkpoint.class_rows(dataset.class_names)
-    return read_label_sets(path, choice.photos.sample_ids, rows, num_classes=len(checkpoint.class_names))
-
-
-def _score(
-    checkpoint: "Checkpoint",
-    choice: Choice,
-    labels: "NDArray[np.int64] | Sequence[Sequence[int]]",
-    *,
-    batch_size: int,
-    device: str,
-) -> "Metrics":
-    from allmlp.data import split_batches
-    from allmlp.inference import eager_forward
-    from allmlp.metrics import evaluate as score
-
-    forward = eager_forward(checkpoint, device=device)
-    num_classes = len(checkpoint.class_names)
-    batches = split_batches(
-        choice.photos, labels, checkpoint.preprocessing, num_classes=num_classes, batch_size=batch_size
-    )
-    return score(forward, batches, checkpoint.class_names, temperature=checkpoint.temperature)
-
-
-def _print(metrics: "Metrics", original_top1: float | None, *, by_sets: bool) -> None:
+def _print(metrics: "Evaluation", *, by_sets: bool) -> None:
     from allmlp.data import escape
 
     print()
     if by_sets:
         print(f"By the sets of labels, {metrics.num_examples:,} photos that have one:")
+    original = metrics.original_top1
     rows = [
         ("top-1", f"{metrics.top1:.2%}"),
-        *([] if original_top1 is None else [("top-1 by DATA's own labels", f"{original_top1:.2%}")]),
+        *([] if original is None else [("top-1 by DATA's own labels", f"{original:.2%}")]),
         ("top-5", f"{metrics.top5:.2%}"),
         ("balanced", f"{metrics.balanced_accuracy:.2%}"),
         ("loss", f"{metrics.loss:.4f}"),
@@ -223,9 +153,9 @@ def _print(metrics: "Metrics", original_top1: float | None, *, by_sets: bool) ->
         )
     print()
     classes = [
-        (escape(one.name), f"{one.num_examples:,}", f"{one.recall:.1%}", f"{one.precision:.1%}")
-        for one in metrics.per_class
-        if one.num_examples
+        (escape(row.name), f"{row.num_examples:,}", f"{row.recall:.1%}", f"{row.precision:.1%}")
+        for row in metrics.per_class
+        if row.num_examples
     ]
     lines = aligned([("class", "photos", "accuracy", "precision"), *classes], right=(1, 2, 3))
     heading(lines[0])

@@ -100,7 +100,7 @@ def _table(answers: _Answers, found: Sequence[str], class_names: Sequence[str]) 
     path_width = min(max((cell_len(escape(path)) for path in found), default=0), _MAX_PATH_COLUMNS)
     label_width = max(cell_len(escape(name)) for name in class_names)
     for answer in answers:
-        best = (f"{pad(escape(one['label']), label_width)} {one['score']:6.1%}" for one in answer.labels)
+        best = (f"{pad(escape(label['label']), label_width)} {label['score']:6.1%}" for label in answer.labels)
         yield "  ".join([pad(escape(answer.source), path_width), *best])
 
 
@@ -121,7 +121,7 @@ def _json(answers: _Answers) -> Iterator[str]:
 def _csv(answers: _Answers, top_k: int) -> Iterator[str]:
     yield _csv_line(["path", *(f"{name}_{rank}" for rank in range(1, top_k + 1) for name in ("label", "score"))])
     for answer in answers:
-        labels = (cell for one in answer.labels for cell in (_cell(one["label"]), f"{one['score']:.6f}"))
+        labels = (cell for label in answer.labels for cell in (_cell(label["label"]), f"{label['score']:.6f}"))
         yield _csv_line([_cell(answer.source), *labels])
 
 

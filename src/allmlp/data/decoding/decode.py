@@ -26,7 +26,7 @@ from allmlp.data.decoding.image_headers import SanitisedImage, png_essentials, s
 from allmlp.errors import DataError
 from allmlp.io.display import escape
 
-__all__ = ["MAX_PHOTO_BYTES", "MAX_PIXELS", "MAX_SIDE", "decode"]
+__all__ = ["MAX_PHOTO_BYTES", "MAX_PIXELS", "MAX_SIDE", "check_size", "decode", "to_rgb"]
 
 MAX_PIXELS = 50_000_000  # above every phone's default; 150 MB once decoded
 MAX_PHOTO_BYTES = 4 * MAX_PIXELS  # an uncompressed RGBA photo of as many pixels
@@ -112,18 +112,19 @@ def _decode(content: bytes) -> NDArray[np.uint8]:
     orientation = 1
     if kind.essentials is not None:
         content, size, orientation = kind.essentials(content)
-        _check_size(size)
+        check_size(size)
     with kind.reader(BytesIO(content)) as image:
-        _check_size(image.size)
+        check_size(image.size)
         if isinstance(image, TiffImageFile):
             _check_tiles(image)
-        photo = _to_rgb(image)
+        photo = to_rgb(image)
     if orientation in _UPRIGHT:
         photo = photo.transpose(_UPRIGHT[orientation])
     return np.array(photo)
 
 
-def _check_size(size: tuple[int, int]) -> None:
+def check_size(size: tuple[int, int]) -> None:
+    """Check (width, height) against the limits. Raises ValueError."""
     width, height = size
     if width < 1 or height < 1:
         raise ValueError(f"its header says {width} x {height} pixels")
@@ -140,7 +141,8 @@ def _check_tiles(image: TiffImageFile) -> None:
         raise ValueError(f"its tiles have {width} x {height} pixels; the limit is {MAX_PIXELS:,}")
 
 
-def _to_rgb(image: ImageFile) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Return an image as RGB: on white where it is transparent, 16 bits by their high byte. Raises ValueError."""
     inverted, bits = False, 16
     if isinstance(image, TiffImageFile):
         inverted = image.tag_v2.get(262) == 0  # PhotometricInterpretation: white is zero
@@ -155,7 +157,7 @@ def _to_rgb(image: ImageFile) -> Image.Image:
     return _on_white(image.convert("RGBA"))
 
 
-def _from_16_bit(image: ImageFile, *, bits: int, inverted: bool) -> Image.Image:
+def _from_16_bit(image: Image.Image, *, bits: int, inverted: bool) -> Image.Image:
     # The high byte, since that is what Pillow gives for 16-bit colour: gray saved as gray or as RGB must be one photo.
     samples = np.asarray(image)
     pixels = (samples >> (bits - 8)).astype(np.uint8)

@@ -1,31 +1,62 @@
-"""What turns a checkpoint into a `Forward`. One entry in BACKENDS a runtime; torch loads when its entry is called.
+"""torch, one operation after the other: any checkpoint, on any device.
 
-A photo's logits must not depend on the photos beside it, or an evaluation would change with its batch size. But matrix
-libraries choose a kernel by the shape of the product, and within one product the last rows may meet another kernel than
-the first: both change the order of additions, and with it the last bits. So every call computes micro-batches of one
-fixed size, the last one filled up with zeros. Whether every place of a micro-batch gives the same bits depends on the
-model's widths, the processor and its threads, but not on the photos: it is tried out once, and where it fails photos
-are computed one by one.
+A photo's logits must not depend on the other photos of its batch, or an evaluation would change with its batch size. But
+matrix libraries choose a kernel by the shape of the product, and within one product the last rows may meet another kernel
+than the first: both change the order of additions, and with it the last bits. So every call computes micro-batches of a
+fixed size, the last of them filled up with zeros. Whether every row of a micro-batch gives the same bits depends on the
+model's widths, the device and its threads, but not on the photos: it is tried out once, and where it fails photos are
+computed one by one on a processor. On a GPU, where that would cost most of its speed, the size is kept.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from allmlp.checkpoints import Checkpoint
+from allmlp.checkpoints import Checkpoint, load_checkpoint
 from allmlp.errors import ConfigError
 from allmlp.hardware.devices import choose_device
+from allmlp.inference.runnable import Output, RunnableModel, describe
 from allmlp.metrics import Forward
 from allmlp.model import MixerConfig, cost
 
-__all__ = ["BACKENDS", "eager_forward"]
+__all__ = ["eager_forward", "open_eager", "recognises"]
 
-_LARGEST_MICRO_BATCH = 16
+# On a GPU as many photos as `evaluate` takes at a time: fewer leave it idle, and with more every batch would be filled up.
+_LARGEST_MICRO_BATCH = {"cpu": 16, "cuda": 64, "mps": 16}
 # A single photo pays for a whole micro-batch: on a processor at most this much, about 0.1 s on two cores. Large Mixers reach
 # full speed with few photos at a time (B/16 has 12.6 GMACs and comes out at 1, S/32 at 4, those under 0.25 GMACs at 16).
 _PROCESSOR_MULTIPLY_ADDS = 4e9
+
+
+def recognises(source: str | Path | Checkpoint) -> bool:
+    """Whether this backend opens a source: all that `load_checkpoint` reads, which says itself what it does not."""
+    return isinstance(source, str | Path | Checkpoint)
+
+
+def open_eager(source: str | Path | Checkpoint, device: str, precision: str, output: Output) -> RunnableModel:
+    """Load a source where it is not loaded yet, and return it as a model that runs; `precision` "auto" is float32.
+
+    Raises:
+        CheckpointError: nothing usable at `source`.
+        ConfigError: an unavailable device, or an unknown precision.
+    """
+    checkpoint = source if isinstance(source, Checkpoint) else load_checkpoint(source)
+    chosen = cast("Literal['float32', 'bfloat16']", "float32" if precision == "auto" else precision)
+    runs = _headless(checkpoint) if output == "features" else checkpoint
+    return RunnableModel(eager_forward(runs, device=device, precision=chosen), describe(checkpoint), output)
+
+
+def _headless(checkpoint: Checkpoint) -> Checkpoint:
+    return replace(
+        checkpoint,
+        config=replace(checkpoint.config, num_classes=0),
+        weights={name: weight for name, weight in checkpoint.weights.items() if not name.startswith("head.")},
+        class_names=(),
+    )
 
 
 def eager_forward(
@@ -42,7 +73,7 @@ def eager_forward(
         precision: of the matrix products; "bfloat16" keeps the weights and the norms in float32 (torch.autocast).
 
     Raises:
-        ConfigError: a device that is not there, or an unknown precision.
+        ConfigError: an unavailable device, or an unknown precision.
     """
     import torch
 
@@ -79,16 +110,13 @@ def eager_forward(
 def _micro_batch(
     compute: Callable[[NDArray[np.float32], int], NDArray[np.float32]], config: MixerConfig, device: str
 ) -> int:
-    """Return the size of a micro-batch in which every place gives the same bits."""
-    size = _LARGEST_MICRO_BATCH
+    """Return the size of a micro-batch: one whose rows all get the same bits, on a GPU the largest."""
+    size = _LARGEST_MICRO_BATCH[device]
     multiply_adds = sum(part.multiply_adds for part in cost(config))
     while device == "cpu" and size > 1 and size * multiply_adds > _PROCESSOR_MULTIPLY_ADDS:
         size //= 2
+    if device == "cuda":
+        return size
     photo = np.random.default_rng(0).standard_normal((1, 3, *config.image_size), dtype=np.float32)
     logits = compute(np.repeat(photo, size, axis=0), size)
     return size if np.array_equal(logits, np.repeat(logits[:1], size, axis=0)) else 1
-
-
-BACKENDS: Mapping[str, Callable[..., Forward]] = {
-    "eager": eager_forward,
-}

@@ -1,0 +1,114 @@
+"""How far the outputs of two models differ on the same photos."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allmlp.data import FileReader, Split, escape, list_folder, open_dataset, resized_images
+from allmlp.errors import DataError
+from allmlp.evaluation.choose_split import default_split
+from allmlp.evaluation.class_matching import match_classes
+from allmlp.inference import ModelDescription, RunnableModel
+
+__all__ = ["Comparison", "compare"]
+
+_BATCH_SIZE = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The differences between the outputs of two models, before and after.
+
+    Attributes:
+        photos: what was measured on, for people.
+        num_photos: of it.
+        largest: the largest magnitude of an output before.
+        largest_change: the largest difference of an output.
+        num_changed: photos whose first class is another; None for models without classes.
+        top1: of both models; None where the photos have no labels that they know.
+    """
+
+    photos: str
+    num_photos: int
+    largest: float
+    largest_change: float
+    num_changed: int | None
+    top1: tuple[float, float] | None
+
+
+class _Photos(NamedTuple):
+    """What to measure on; `labels` are classes of the model, int64 (n,), None where the data has none that it knows."""
+
+    split: Split
+    labels: NDArray[np.int64] | None
+    what: str
+
+
+def compare(before: RunnableModel, after: RunnableModel, data: str | Path) -> Comparison:
+    """Compare two models with the same pre-processing on the photos of a data set, or of a folder without labels.
+
+    Raises:
+        DataError: no photos there, or some that cannot be decoded.
+    """
+    photos = _photos(data, before.description)
+    largest = change = 0.0
+    best: list[NDArray[np.int64]] = []  # (2, B): the first class of each photo before and after
+    for old, new in _outputs(before, after, photos.split):
+        largest, change = max(largest, float(np.abs(old).max())), max(change, float(np.abs(old - new).max()))
+        best.append(np.stack([old.argmax(axis=1), new.argmax(axis=1)]))
+    num_changed = top1 = None
+    if before.description.config.num_classes:
+        first_classes = np.concatenate(best, axis=1)
+        num_changed = int((first_classes[0] != first_classes[1]).sum())
+        if photos.labels is not None:
+            old_share, new_share = (first_classes == photos.labels).mean(axis=1)
+            top1 = float(old_share), float(new_share)
+    return Comparison(
+        photos=photos.what,
+        num_photos=len(photos.split),
+        largest=largest,
+        largest_change=change,
+        num_changed=num_changed,
+        top1=top1,
+    )
+
+
+def _photos(data: str | Path, model: ModelDescription) -> _Photos:
+    try:
+        dataset = open_dataset(data)
+    except DataError:
+        if not Path(data).is_dir():
+            raise
+        return _unlabelled(Path(data))
+    name = default_split(dataset.splits)
+    split = dataset.splits[name]
+    labels = None
+    with contextlib.suppress(DataError):  # a class that the model does not know
+        labels = match_classes(dataset.class_names, model, where=dataset.source)[split.labels]
+    remark = "" if labels is not None else "; the model does not know all of its classes, so no accuracy"
+    return _Photos(split, labels, f"the {len(split):,} photos of {escape(dataset.source)}, {name}{remark}")
+
+
+def _unlabelled(folder: Path) -> _Photos:
+    paths = tuple(sorted(list_folder(folder).photos))
+    if not paths:
+        raise DataError(f"{escape(folder)}: there are no photos in this folder.")
+    split = Split(paths, np.zeros(len(paths), np.int64), FileReader(folder, paths))
+    return _Photos(split, None, f"the {len(paths):,} photos of {escape(folder)}, which have no labels")
+
+
+def _outputs(
+    before: RunnableModel, after: RunnableModel, split: Split
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    preprocessing = before.description.preprocessing
+    photos = resized_images(split, preprocessing, num_workers=min(os.cpu_count() or 1, 16))
+    while chunk := list(islice(photos, _BATCH_SIZE)):
+        images = preprocessing.normalise(np.stack(chunk))
+        yield before.forward(images), after.forward(images)

@@ -1,0 +1,93 @@
+"""The accuracy of a linear classifier on a model's frozen features, from a few photos of each class."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from allmlp.evaluation.choose_split import choose_few_shot_splits
+from allmlp.evaluation.sources import Data, Model, Report, as_dataset, as_runnable, ignore, saved_split_for
+from allmlp.inference import Embedder
+from allmlp.metrics import FewShot, FewShotOptions, LabelledFeatures, draw_examples, few_shot
+
+__all__ = ["FewShotEvaluation", "evaluate_few_shot"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewShotEvaluation:
+    """Few-shot accuracies and what was scored.
+
+    Attributes:
+        results: one for each number of shots, in the order of the options.
+        options: what was asked for.
+        split: that was scored, "validation" or "test".
+        num_photos: of it.
+        remark, notes, image_size: as of `Evaluation`.
+    """
+
+    results: tuple[FewShot, ...]
+    options: FewShotOptions
+    split: str
+    num_photos: int
+    remark: str
+    notes: tuple[str, ...]
+    image_size: tuple[int, int]
+
+
+def evaluate_few_shot(
+    model: Model,
+    data: Data,
+    options: FewShotOptions | None = None,
+    *,
+    split: str | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    device: str = "auto",
+    batch_size: int = 64,
+    run: str | Path | None = None,
+    report: Report = ignore,
+) -> FewShotEvaluation:
+    """Draw train photos, fit a linear classifier on their features, and score it. The classes are the data set's.
+
+    The numbers are those of `allmlp evaluate --shots`.
+
+    Args:
+        options: how many examples per class, how often drawn, and by which seed; None for the defaults.
+        split: "validation" or "test"; None takes test, else validation.
+        model, data, image_size, device, batch_size, run, report: as of `evaluate`; a `RunnableModel` is opened with
+            output="features".
+
+    Raises:
+        CheckpointError: nothing usable at `model`.
+        ConfigError: an unavailable device, an invalid size, or a split that is not there or is train.
+        DataError: nothing usable at `data`, no train split or nothing but it, classes with too few photos, or photos that
+            cannot be decoded. Only those that are drawn or scored are looked at.
+    """
+    options = options or FewShotOptions()
+    runnable = as_runnable(model, image_size=image_size, device=device, output="features", report=report)
+    embedder = Embedder(runnable, batch_size=batch_size)
+    dataset = as_dataset(data)
+    train, scored = choose_few_shot_splits(dataset, saved_split_for(model, run), split)
+    drawn = draw_examples(train.sample_ids, train.labels, dataset.class_names, options)
+    indices, positions = np.unique(drawn, return_inverse=True)
+    examples = train.subset(indices)
+    for line in dataset.notes:
+        report(line)
+    draws = "1 draw" if options.num_draws == 1 else f"{options.num_draws} draws"
+    counts = f"{len(examples):,} examples of train in {draws}, {len(scored.photos):,} photos of {scored.name} to score."
+    report(f"{counts} {scored.remark}".rstrip())
+    results = few_shot(
+        LabelledFeatures(embedder.embed_split(examples), examples.labels, examples.sample_ids),
+        LabelledFeatures(embedder.embed_split(scored.photos), scored.photos.labels),
+        dataset.class_names,
+        options,
+        drawn=positions.reshape(drawn.shape),
+    )
+    return FewShotEvaluation(
+        results=results,
+        options=options,
+        split=scored.name,
+        num_photos=len(scored.photos),
+        remark=scored.remark,
+        notes=dataset.notes,
+        image_size=runnable.description.config.image_size,
+    )

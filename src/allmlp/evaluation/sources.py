@@ -1,0 +1,58 @@
+"""What evaluations take: a model and a data set, each in any form."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from allmlp.checkpoints import Checkpoint, load_for_size
+from allmlp.data import ImageDataset, open_dataset
+from allmlp.errors import ConfigError
+from allmlp.evaluation.choose_split import split_of_run
+from allmlp.inference import Output, RunnableModel, open_model
+
+__all__ = ["Data", "Model", "Report", "as_dataset", "as_runnable", "ignore", "saved_split_for"]
+
+Model = str | Path | Checkpoint | RunnableModel
+Data = str | Path | ImageDataset
+Report = Callable[[str], None]
+
+
+def as_runnable(
+    model: Model, *, image_size: int | tuple[int, int] | None, device: str, output: Output, report: Report
+) -> RunnableModel:
+    """Return a model ready to compute, at another image size where one is given; a `RunnableModel` as it is.
+
+    Raises:
+        CheckpointError: nothing usable at a path or a name.
+        ConfigError: an unavailable device, an invalid image size, or another one than a `RunnableModel` has.
+    """
+    sides = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if isinstance(model, RunnableModel):
+        if sides is not None and sides != model.description.config.image_size:
+            raise ConfigError(
+                f"image_size is {sides}, but the model runs at {model.description.config.image_size} already; open it at the "
+                "other size: open_model(load_checkpoint(...).at_resolution(...))."
+            )
+        return model
+    if sides is not None:
+        checkpoint = model if isinstance(model, Checkpoint) else load_for_size(model, sides, say=report)
+        model = checkpoint.at_resolution(sides)
+    return open_model(model, device=device, output=output)
+
+
+def as_dataset(data: Data) -> ImageDataset:
+    """Return a data set, opened where it is a path or a name.
+
+    Raises:
+        DataError: nothing usable there.
+    """
+    return data if isinstance(data, ImageDataset) else open_dataset(data)
+
+
+def saved_split_for(model: Model, run: str | Path | None) -> Mapping[str, list[str]]:
+    """Return the `split_of_run` of `run`; of None, that of a model that is a path."""
+    source = model if run is None else run
+    return split_of_run(source) if isinstance(source, str | Path) else {}
+
+
+def ignore(line: str) -> None:
+    """Report nothing."""

@@ -1,0 +1,39 @@
+"""`open_model`: from any source to a model that runs."""
+
+from pathlib import Path
+
+from allmlp.checkpoints import Checkpoint
+from allmlp.errors import ConfigError, did_you_mean
+from allmlp.inference.backends.registry import choose_backend
+from allmlp.inference.runnable import Output, RunnableModel
+
+__all__ = ["open_model"]
+
+_OUTPUTS = ("logits", "features")
+
+
+def open_model(
+    source: str | Path | Checkpoint,
+    *,
+    backend: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    output: Output = "logits",
+) -> RunnableModel:
+    """Make a model ready to compute.
+
+    Args:
+        source: a path or a name, as `load_checkpoint` takes it, or a `Checkpoint`.
+        backend: a name of `BACKENDS`; "auto" takes the one that is made for the source.
+        device: "auto", "cpu", "cuda" or "mps".
+        precision: of the matrix products, "float32" or "bfloat16"; "auto" is the backend's, float32 for "eager".
+        output: "logits" (B, K), or "features" (B, C): the mean over tokens before the classifier.
+
+    Raises:
+        CheckpointError: nothing usable at `source`.
+        ConfigError: an unknown backend, precision or output; an unavailable device.
+        MissingExtraError: the backend's library is not installed.
+    """
+    if output not in _OUTPUTS:
+        raise ConfigError(f"output is {output!r}; expected 'logits' or 'features'.{did_you_mean(output, _OUTPUTS)}")
+    return choose_backend(backend, source).open(source, device, precision, output)

@@ -1,0 +1,77 @@
+"""`open_model`: what it computes is the checkpoint's Mixer, and what it cannot do it says."""
+
+import numpy as np
+import pytest
+import torch
+
+from allmlp import ConfigError, MissingExtraError, RunnableModel, load_checkpoint, open_model, save_checkpoint
+from allmlp.inference import BACKENDS, Backend, describe, eager_forward
+from allmlp.inference.backends.registry import check_installed
+
+
+def random_images(number, config):
+    return np.random.default_rng(0).standard_normal((number, 3, *config.image_size), dtype=np.float32)
+
+
+@pytest.mark.parametrize("backend", ["auto", *BACKENDS])
+def test_a_path_and_a_checkpoint_give_the_same_model(backend, checkpoint, tmp_path):
+    images = random_images(5, checkpoint.config)
+    path = save_checkpoint(checkpoint, tmp_path / "saved")
+    for source in (checkpoint, path, str(path)):
+        model = open_model(source, backend=backend, device="cpu")
+        assert isinstance(model, RunnableModel)
+        np.testing.assert_array_equal(model.forward(images), eager_forward(checkpoint, device="cpu")(images))
+        assert model.description.class_names == checkpoint.class_names
+        assert (model.description.config, model.output) == (checkpoint.config, "logits")
+
+
+def test_a_name_is_opened():
+    model = open_model("starter", device="cpu")
+    assert model.description == describe(load_checkpoint("starter"))
+    assert model.forward(random_images(1, model.description.config)).shape == (1, model.description.config.num_classes)
+
+
+def test_features_are_those_before_the_classifier(checkpoint):
+    images = random_images(3, checkpoint.config)
+    model = open_model(checkpoint, device="cpu", output="features")
+    with torch.no_grad():
+        expected = checkpoint.build().features(torch.from_numpy(images)).numpy()
+    # Another batch, so sums may be taken in another order: float32 rounding, not more.
+    np.testing.assert_allclose(model.forward(images), expected, rtol=1e-5, atol=1e-5)
+    assert (model.output, model.description) == ("features", describe(checkpoint))
+
+
+def test_bfloat16_is_used_where_it_is_asked_for(checkpoint):
+    images = random_images(3, checkpoint.config)
+    narrow = open_model(checkpoint, device="cpu", precision="bfloat16").forward(images)
+    np.testing.assert_array_equal(narrow, eager_forward(checkpoint, device="cpu", precision="bfloat16")(images))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"backend": "eagre"}, "no backend 'eagre'. Did you mean 'eager'.* Choose one of auto, eager"),
+        ({"device": "cudaa"}, "no device 'cudaa'. Did you mean 'cuda'"),
+        ({"precision": "float16"}, "float16.*bfloat16"),
+        ({"output": "feature"}, "output is 'feature'; expected 'logits' or 'features'"),
+    ],
+    ids=str,
+)
+def test_impossible_options_are_config_errors(options, words, checkpoint):
+    with pytest.raises(ConfigError, match=words):
+        open_model(checkpoint, **options)
+
+
+def test_an_unavailable_device_is_a_config_error(checkpoint):
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    for device in (device for device, there in available.items() if not there):
+        with pytest.raises(ConfigError, match=f"{device} is not available"):
+            open_model(checkpoint, device=device)
+
+
+def test_a_missing_library_is_named_with_the_command_that_installs_it():
+    backend = Backend(recognises=bool, open=print, modules=("numpy", "no_such_library"), extra="fast")
+    with pytest.raises(MissingExtraError, match=r"fast-backend needs no_such_library: pip install 'allmlp\[fast\]'$"):
+        check_installed("fast-backend", backend)
+    for name, present in BACKENDS.items():
+        check_installed(name, present)

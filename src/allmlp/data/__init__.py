@@ -17,6 +17,7 @@ from allmlp.data.augmentation.random_erasing import NUM_ERASING_DRAWS, Erasures,
 from allmlp.data.dataset import ImageDataset, Split, hold_out, split_named
 from allmlp.data.decoding.check_photos import check_photos
 from allmlp.data.decoding.decode import MAX_PHOTO_BYTES, decode
+from allmlp.data.fingerprint import fingerprint
 from allmlp.data.label_sets import read_label_sets
 from allmlp.data.loading.training_images import (
     Batch,
@@ -82,6 +83,7 @@ __all__ = [
     "erase_images",
     "escape",
     "evaluation_batches",
+    "fingerprint",
     "hold_out",
     "is_downloaded",
     "label_names",

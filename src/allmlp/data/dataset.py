@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -46,6 +46,10 @@ class Reader(Protocol):
 
     def storage_order(self) -> NDArray[np.int64]:
         """Return all indices in the order in which the photos lie on disk."""
+        ...
+
+    def photo_files(self) -> Iterable[Path]:
+        """Return the files that the photos lie in, always in the same order; none for photos in memory."""
         ...
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import json
 import os
 import threading
 import time
@@ -22,7 +23,7 @@ from allmlp.metrics import Metrics
 from allmlp.runs.layout import RunLayout
 from allmlp.training.recipe.recipe import Recipe
 
-__all__ = ["RESULT_COLUMNS", "RunDirectory", "refuse_used_folder"]
+__all__ = ["RESULT_COLUMNS", "RunDirectory", "decoded_fingerprint", "refuse_used_folder"]
 
 RESULT_COLUMNS = (
     "epoch",
@@ -112,8 +113,10 @@ class RunDirectory:
             self.layout.lock.unlink()  # before it is released: who comes then makes a new one
         self._lock.release()
 
-    def describe(self, recipe: Recipe, dataset: ImageDataset, environment: Mapping[str, str]) -> None:
-        """Write what the run is, before it begins."""
+    def describe(
+        self, recipe: Recipe, dataset: ImageDataset, environment: Mapping[str, str], decoded: str | None
+    ) -> None:
+        """Write what the run is, before it begins. For `decoded` see `record_decoded`."""
         if not self._is_writer:
             return
         write_json(self.layout.environment, dict(environment))
@@ -121,7 +124,13 @@ class RunDirectory:
         splits = {name: list(split.sample_ids) for name, split in dataset.splits.items()}
         write_json(self.layout.split, splits)
         write_json(self.layout.data, {"source": lasting_source(dataset)})
+        self.record_decoded(decoded)
         write_json(self.layout.recipe, to_dict(recipe))  # last: a folder with a recipe can be continued
+
+    def record_decoded(self, fingerprint: str | None) -> None:
+        """Write that every photo of the data set with this fingerprint was decoded; None is of none."""
+        if self._is_writer and fingerprint is not None and fingerprint != decoded_fingerprint(self.layout):
+            write_json(self.layout.decoded, {"fingerprint": fingerprint})
 
     def check_seen(self) -> None:
         """Check that this process sees what the writer has described; on some network disks that takes seconds.
@@ -174,6 +183,15 @@ class RunDirectory:
             self.layout.metrics,
             {**facts, "evaluations": {name: metrics.to_dict() for name, metrics in evaluations.items()}},
         )
+
+
+def decoded_fingerprint(run: RunLayout) -> str | None:
+    """Return the fingerprint of the data set of which every photo was decoded; None where that is not known."""
+    try:
+        found = json.loads(run.decoded.read_text(encoding="utf-8"))["fingerprint"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return found if isinstance(found, str) else None
 
 
 def _is_description(entry: Path) -> bool:

@@ -85,7 +85,10 @@ class Session:
             self.recipe = dataclasses.replace(self.recipe, num_epochs=self.ranks.share(num_epochs))
         with self.ranks.raise_on_all():
             if self._is_new:
-                self.run.describe(self.recipe, self.dataset, self.environment)
+                self.run.describe(self.recipe, self.dataset, self.environment, self.feed.fingerprint)
+            else:
+                with contextlib.suppress(AllmlpError):  # a full disk: the next session decodes all photos again
+                    self.run.record_decoded(self.feed.fingerprint)
             self.progress.write_to(self.log)
         with self.ranks.raise_on_all():
             self.run.check_seen()

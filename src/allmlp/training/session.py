@@ -3,7 +3,8 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,11 +27,27 @@ from allmlp.training.snapshots.history import TrainingHistory
 from allmlp.training.snapshots.store import Snapshot, SnapshotStore
 from allmlp.training.step.schedule import learning_rate_factor
 from allmlp.training.step.state import TrainState
-from allmlp.training.stop_signals import StopSignal
+from allmlp.training.stop_signals import Stopped, StopSignal
 from allmlp.training.time_budget import epochs_within_budget
 from allmlp.training.validation import validate
 
 __all__ = ["Session"]
+
+
+class Agreement(NamedTuple):
+    """What all processes have agreed on between two steps.
+
+    signal: the one that ends the run, None without.
+    is_save_late: whether the last save is longer ago than the recipe allows.
+    """
+
+    signal: int | None
+    is_save_late: bool
+
+    def check(self) -> None:
+        """Raise `Stopped`, on all processes, when a signal ends the run."""
+        if self.signal is not None:
+            raise Stopped(self.signal, is_shared=True)
 
 
 class Session:
@@ -71,7 +88,6 @@ class Session:
         self._is_new = is_new
         self._saves = SnapshotStore(run.layout.resume, keep_every=recipe.saving.keep_every, warn=progress.message)
         self._last_save = time.monotonic()
-        self._save_by_time = False
         self._writer = BackgroundWriter(progress.message)  # of checkpoints
         self._unwritten: dict[CheckpointName, Checkpoint] = {}  # what a full disk, say, kept from being written
 
@@ -148,11 +164,10 @@ class Session:
             called = wrap_ddp(state.model, self.ranks)
         return torch.compile(called) if self.recipe.compile else called
 
-    def agree(self, stop: StopSignal) -> None:
-        """Let all processes know of a signal that one of them got, and go by the writer's clock."""
-        numbers, late = self.ranks.gather([float(stop.received or 0), float(self._is_late())]).T
-        stop.number = int(numbers.max()) or None
-        self._save_by_time = bool(late[0])
+    def agree(self, stop: StopSignal) -> Agreement:
+        """Return what all processes do next: a signal that one of them got is for all, and the first one's clock counts."""
+        signals, late = self.ranks.gather([float(stop.received or 0), float(self._is_late())]).T
+        return Agreement(signal=int(signals.max()) or None, is_save_late=bool(late[0]))
 
     def _is_late(self) -> bool:
         minutes = self.recipe.saving.every_minutes
@@ -168,8 +183,7 @@ class Session:
             state.check_finite()
 
         def check() -> None:
-            self.agree(stop)
-            stop.check()
+            self.agree(stop).check()
 
         try:
             metrics = validate(state, self.feed, self.recipe, ranks=self.ranks, check=check)
@@ -201,10 +215,11 @@ class Session:
             course.best_top1, course.best_loss, course.best_epoch = metrics.top1, metrics.loss, epoch
             self._save_weights(state, "best")
 
-    def is_save_due(self, step: int) -> bool:
-        """Say whether the recipe asks for a save after `step` steps; alike on all processes, which have agreed."""
+    def is_save_due(self, step: int, agreed: Agreement) -> bool:
+        """Return whether the run is saved after `step` steps: at its end, for a signal, or as the recipe asks."""
         every = self.recipe.saving.every_steps
-        return self._save_by_time or (every is not None and step > 0 and step % every == 0)
+        is_asked_for = agreed.signal is not None or agreed.is_save_late or step == self._num_steps()
+        return is_asked_for or (every is not None and step > 0 and step % every == 0)
 
     def save(self, state: TrainState, course: TrainingHistory) -> None:
         """Save what continuing takes, in the background, and the weights as they are now, for use.
@@ -228,6 +243,32 @@ class Session:
             self._save_weights(state, "last")
             if not course.best_epoch:
                 self._save_weights(state, "best")
+
+    @contextlib.contextmanager
+    def keeping(self, state: TrainState, history: TrainingHistory) -> Iterator[None]:
+        """Keep what was learned so far, whatever ends the block, and wait until it is written.
+
+        Raises:
+            BaseException: what ended the block; where another process failed before, its failure.
+        """
+        try:
+            yield
+        except BaseException as error:
+            # A signal's save has been made, or is made here when it came during validation. What is not finite is no use to
+            # anybody. A state that is divided is saved by all processes, where they end at the same place, or not at all.
+            cause = self.ranks.explain(error)
+            is_together = getattr(cause, "is_shared", False) or not state.is_sharded
+            if is_together and state.is_whole and state.step and not state.not_finite():
+                self.keep(state, history)
+            if not isinstance(cause, Stopped | KeyboardInterrupt):
+                self.log(f"ended at step {state.step} by an error: {cause}")
+            if isinstance(cause, DivergedError):
+                self.run.write_divergence(cause)
+            if cause is not error:
+                raise cause from error
+            raise
+        finally:
+            self.wait_for_saves()
 
     def wait_for_saves(self) -> None:
         """Return when nothing is being written any more."""

@@ -43,9 +43,9 @@ def stop(recipe: Recipe, photos: Path, run: Path) -> None:
 
 
 def damage(photo: Path) -> None:
-    """Cut a photo's last third to zeros: same size, and the same modification time."""
-    times, content = photo.stat(), photo.read_bytes()
-    photo.write_bytes(content[: len(content) * 2 // 3] + bytes(len(content) - len(content) * 2 // 3))
+    """Turn a photo into zeros: same size, and the same modification time."""
+    times = photo.stat()
+    photo.write_bytes(bytes(times.st_size))
     os.utime(photo, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 

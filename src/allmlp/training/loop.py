@@ -46,7 +46,8 @@ def train(
             that is not the run's.
         DivergedError: a loss that is not finite, unless the recipe skips such steps.
         DataError: photos that cannot be used, all of them named, before anything is written; other photos than the run's.
-        ProcessLostError: of several processes one was killed or hangs.
+        ReportedError: of several processes, instead of any of these: the error that ends all, or a `ProcessLostError` for a
+            process that was killed or hangs. It says which process reports it.
         KeyboardInterrupt: after what was learned was saved.
     """
     with StopSignal() as stop, setup(

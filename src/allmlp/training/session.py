@@ -164,7 +164,7 @@ class Session:
         return found
 
     def wrapped(self, state: TrainState) -> Callable[..., Tensor]:
-        """Return what the loop calls for the model: compiled and averaging its gradients over processes, as need be."""
+        """Return what the loop calls for the model: compiled and averaging its gradients over processes, if needed."""
         called: nn.Module = state.model
         if self.ranks.count > 1 and not state.is_sharded:
             called = wrap_ddp(state.model, self.ranks)

@@ -129,7 +129,7 @@ def join_ranks(device: str) -> Iterator[ProcessGroup]:
 
     Raises:
         ConfigError: an environment that contradicts itself, or a GPU less than processes on this machine.
-        ProcessLostError: another process was killed or hangs. What else ends one is raised on all, where it can be told.
+        ReportedError: another process was killed or hangs (its cause is a `ProcessLostError`), or failed and left a notice.
     """
     count, rank = _number("WORLD_SIZE", 1), _number("RANK", 0)
     local_rank = _number("LOCAL_RANK", 0)

@@ -1,4 +1,4 @@
-"""The errors a user can cause and mend. Everything else that is raised is a bug and keeps its traceback."""
+"""Errors that a user can fix. Everything else that is raised is a bug and keeps its traceback."""
 
 import difflib
 from collections.abc import Iterable
@@ -12,6 +12,7 @@ __all__ = [
     "DivergedError",
     "MissingExtraError",
     "ProcessLostError",
+    "ReportedError",
     "did_you_mean",
 ]
 
@@ -19,14 +20,10 @@ __all__ = [
 class AllmlpError(Exception):
     """Something a user can fix: the message says what is wrong, where, and what to do.
 
-    `exit_code` is what the command line exits with. Of several processes that train together, `is_shared` says that all raise
-    the same at the same place, and can still do things together; `is_told_elsewhere` says whether another one speaks for this
-    one, and is None where they have not settled that.
+    `exit_code` is what the command line exits with.
     """
 
     exit_code = 1
-    is_shared = False
-    is_told_elsewhere: bool | None = None
 
 
 class ConfigError(AllmlpError):
@@ -67,6 +64,23 @@ class ProcessLostError(AllmlpError):
     """Another process of a training was killed, hangs, or cannot be reached; nothing is wrong with this one."""
 
     exit_code = 7
+
+
+class ReportedError(AllmlpError):
+    """An error that ends all processes that train together, with the words of its cause. One of them reports it.
+
+    Attributes:
+        cause: the error itself, whose exit code this one takes.
+        is_speaker: whether this process reports it.
+        is_shared: whether all processes raise it at the same place, so that they can still do things together.
+    """
+
+    def __init__(self, cause: AllmlpError, *, is_speaker: bool, is_shared: bool = False) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+        self.exit_code = cause.exit_code
+        self.is_speaker = is_speaker
+        self.is_shared = is_shared
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -105,10 +105,11 @@ def gradient_of_the_loss(step: int, _act: Act) -> None:
 def after_agreeing(step: int, act: Act) -> None:
     """Right after all have asked each other for signals: the others know nothing of this one before they ask again."""
 
-    def agree(original: Any, self: Any, *arguments: Any) -> None:
-        original(self, *arguments)
+    def agree(original: Any, self: Any, *arguments: Any) -> Any:
+        agreed = original(self, *arguments)
         if steps and steps[-1] == step:
             act()
+        return agreed
 
     steps: list[int] = []
 

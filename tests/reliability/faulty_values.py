@@ -81,7 +81,7 @@ def forgotten_position(_step: int, _act: Act) -> None:
 def forgotten_everything(_step: int, _act: Act) -> None:
     """A resume that says where it goes on and starts over from step 0. A negative control."""
     wrap(state.TrainState, "load", lambda *arguments, **named: None)
-    wrap(TrainingHistory, "from_facts", lambda *arguments, **named: TrainingHistory())
+    wrap(TrainingHistory, "from_metadata", lambda *arguments, **named: TrainingHistory())
 
 
 def _after_step(step: int, spoil: Any) -> None:

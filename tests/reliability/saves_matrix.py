@@ -52,7 +52,7 @@ def _bits(tensor: Tensor) -> bytes:
 
 def is_save_of(state: Snapshot | None, step: int) -> bool:
     """Whether a state is all of what `make_saves` saved at a step, and nothing else."""
-    if state is None or state.step != step or state.facts != facts_of(step):
+    if state is None or state.step != step or state.metadata != facts_of(step):
         return False
     return same_tensors(state.tensors, tensors_of(step))
 

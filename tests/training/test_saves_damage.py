@@ -97,7 +97,7 @@ def test_forgeries_are_refused_for_what_is_wrong_with_them_only(directory: Path)
     forge(directory / "step-000000002", facts=FACTS, tensors=save({"x": torch.ones(3)}))
     state = SnapshotStore(directory, keep_every=None, warn=pytest.fail).latest()
     assert state is not None
-    assert (state.step, state.tensors["x"].tolist(), state.facts) == (2, [1, 1, 1], {})
+    assert (state.step, state.tensors["x"].tolist(), state.metadata) == (2, [1, 1, 1], {})
 
 
 def changed_manifest(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:

@@ -126,7 +126,7 @@ def test_an_interpreter_that_exits_finishes_the_save_first(directory: Path) -> N
     assert (process.returncode, process.stdout, process.stderr) == (143, "main ends\n", "")
     state = SnapshotStore(directory, keep_every=None, warn=pytest.fail).latest()
     assert state is not None
-    assert (state.tensors["x"].tolist(), state.facts) == ([0, 1, 2, 3, 4], {"fact": 1})
+    assert (state.tensors["x"].tolist(), state.metadata) == ([0, 1, 2, 3, 4], {"fact": 1})
 
 
 MEMORY = f"""

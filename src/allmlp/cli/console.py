@@ -51,8 +51,10 @@ def note(text: str) -> None:
 
 
 def is_first_process() -> bool:
-    """Whether this process speaks: of those that torchrun starts, the first one."""
-    return os.environ.get("RANK", "0") == "0"
+    """Return whether this process prints: of those that torchrun starts, the first one."""
+    from allmlp import training
+
+    return training.is_first_process()
 
 
 def pad(text: str, width: int, *, right: bool = False) -> str:

@@ -97,7 +97,9 @@ def _run(arguments: Sequence[str] | None) -> str | int | None:
     try:
         app(args=arguments, prog_name="allmlp")
     except AllmlpError as error:
-        if _speaks(error):
+        from allmlp import training  # later: `allmlp --help` loads nothing
+
+        if training.is_speaker(error):
             print(_harmless(f"allmlp: {error}"), file=sys.stderr)
         return error.exit_code
     except SystemExit as end:
@@ -105,15 +107,6 @@ def _run(arguments: Sequence[str] | None) -> str | int | None:
             raise end.__context__ from None
         return end.code
     return 0
-
-
-def _speaks(error: AllmlpError) -> bool:
-    """Whether this process tells an error; of several that torchrun started and that all fail alike one does."""
-    if error.is_told_elsewhere is not None or os.environ.get("WORLD_SIZE", "1") == "1":
-        return not error.is_told_elsewhere
-    from allmlp.training import is_first_to_say
-
-    return is_first_to_say(str(error))
 
 
 def _harmless(text: str) -> str:

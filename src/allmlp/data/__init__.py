@@ -7,6 +7,7 @@ from allmlp.data.dataset import ImageDataset, Split, split_named
 from allmlp.data.decoding.check_photos import check_photos
 from allmlp.data.decoding.decode import MAX_PHOTO_BYTES, decode
 from allmlp.data.decoding.pixels import to_pixels
+from allmlp.data.fingerprint import fingerprint
 from allmlp.data.label_sets import read_label_sets
 from allmlp.data.loading.evaluation_batches import Batch, evaluation_batches, resized_images, split_batches
 from allmlp.data.loading.training_images import RawBatch, TrainingPhotos
@@ -46,6 +47,7 @@ __all__ = [
     "download_dataset",
     "escape",
     "evaluation_batches",
+    "fingerprint",
     "hold_out",
     "is_downloaded",
     "label_names",

@@ -1,7 +1,7 @@
 """A data set once it is found: its classes, its splits, and where each photo's bytes lie. Nothing is decoded here."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -42,6 +42,10 @@ class Reader(Protocol):
 
     def storage_order(self) -> NDArray[np.int64]:
         """Return all indices in the order in which the photos lie on disk."""
+        ...
+
+    def photo_files(self) -> Iterable[Path]:
+        """Return the files that the photos lie in, always in the same order; none for photos in memory."""
         ...
 
 

@@ -7,6 +7,7 @@ A run folder, in the order in which it is written:
     class_names.txt            one class per line, in the model's order
     split.json                 sample IDs by split, the validation photos held out included
     data.json                  {"source": where the photos were}
+    decoded.json               fingerprint of the data set of which every photo was decoded: a resumed run need not again
     recipe.json                the recipe as resolved; a folder that has it can be continued
     log.txt                    what happened, one line per event; a resumed run appends
     results.csv                one row per validation
@@ -58,6 +59,10 @@ class RunLayout:
         return self.path / "data.json"
 
     @property
+    def decoded(self) -> Path:
+        return self.path / "decoded.json"
+
+    @property
     def recipe(self) -> Path:
         return self.path / "recipe.json"
 
@@ -96,7 +101,7 @@ class RunLayout:
     @property
     def description(self) -> tuple[Path, ...]:
         """The files that say what the run is, in the order of writing: the recipe is last."""
-        return self.environment, self.class_names, self.split, self.data, self.recipe
+        return self.environment, self.class_names, self.split, self.data, self.decoded, self.recipe
 
     def checkpoint(self, name: CheckpointName) -> Path:
         return self.checkpoints / name

@@ -3,6 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from allmlp.training.distributed.speaker import is_first_process, is_speaker
 from allmlp.training.progress import NoProgress, Progress
 from allmlp.training.recipe.initial_checkpoint import resolved_with_checkpoint, with_settings
 from allmlp.training.recipe.recipe import (
@@ -17,7 +18,6 @@ from allmlp.training.run_folder import refuse_used_folder
 from allmlp.training.stored_run import StoredRun, check_ended, recipe_to_continue, stored_run
 
 if TYPE_CHECKING:
-    from allmlp.training.distributed.process_group import is_first_to_say
     from allmlp.training.learning_rate_sweep import (
         PAPER_GRID,
         SweepRun,
@@ -45,7 +45,8 @@ __all__ = [
     "at_learning_rate",
     "check_ended",
     "check_grid_folder",
-    "is_first_to_say",
+    "is_first_process",
+    "is_speaker",
     "num_training_photos",
     "recipe_to_continue",
     "refuse_used_folder",
@@ -64,7 +65,6 @@ _HOME = {  # what needs torch
     "SweepRun": "learning_rate_sweep",
     "at_learning_rate": "learning_rate_sweep",
     "check_grid_folder": "learning_rate_sweep",
-    "is_first_to_say": "distributed.process_group",
     "num_training_photos": "setup",
     "train": "loop",
     "train_grid": "learning_rate_sweep",

@@ -41,7 +41,7 @@ class TrainResult:
     sample_digest: str
 
 
-def finish(session: Session, course: TrainingHistory) -> TrainResult:
+def finish(session: Session, history: TrainingHistory) -> TrainResult:
     """Score the best checkpoint in float32, give it its temperature, write metrics.json and the report.
 
     A process that is killed in between is no harm: metrics.json comes last, so that a resumed run does all of this again,
@@ -49,42 +49,43 @@ def finish(session: Session, course: TrainingHistory) -> TrainResult:
     """
     recipe, dataset, feed, run = session.recipe, session.dataset, session.feed, session.run
     with session.ranks.raise_on_all():
-        session.write_what_failed()
+        session.wait_for_saves()
+        session.checkpoints.write_what_failed()
     best = run.layout.checkpoint("best")
     checkpoint = load_checkpoint(best)
     evaluations = _evaluations(session, checkpoint)
     temperature = evaluations["validation"].temperature
     with session.ranks.raise_on_all():
-        if session.ranks.is_writer and temperature != checkpoint.temperature:
+        if session.ranks.is_first and temperature != checkpoint.temperature:
             save_checkpoint(replace(checkpoint, temperature=temperature), best)
     num_steps = feed.num_steps(recipe)
     figures = {
-        "best_epoch": course.best_epoch,
+        "best_epoch": history.best_epoch,
         "num_epochs": recipe.num_epochs,
         "num_steps": num_steps,
-        "num_skipped": course.num_skipped,
+        "num_skipped": history.num_skipped,
         "temperature": temperature,
-        "seconds": round(course.seconds, 1),
-        "images_per_second": round(num_steps * recipe.batch_size / course.seconds, 1),
-        "sample_digest": course.sample_digest,
+        "seconds": round(history.seconds, 1),
+        "images_per_second": round(num_steps * recipe.batch_size / history.seconds, 1),
+        "sample_digest": history.sample_digest,
     }
-    if session.ranks.is_writer:
-        write_run_report(run, recipe, dataset, evaluations, feed, session.environment, best_epoch=course.best_epoch)
-    run.write_metrics(evaluations, facts=figures)  # last: a run with metrics is finished
+    if session.ranks.is_first:
+        write_run_report(run.path, recipe, dataset, evaluations, feed, session.environment, history)
+        run.write_metrics(evaluations, figures=figures)  # last: a run with metrics is finished
     for name, metrics in evaluations.items():
         session.progress.message(
             f"{name:<10}  top-1 {metrics.top1:.1%}   top-5 {metrics.top5:.1%}   balanced {metrics.balanced_accuracy:.1%}   "
             f"loss {metrics.loss:.3f}   calibration error {metrics.expected_calibration_error:.1%}   "
-            f"({metrics.num_examples:,} photos, checkpoint of epoch {course.best_epoch})"
+            f"({metrics.num_examples:,} photos, checkpoint of epoch {history.best_epoch})"
         )
     return TrainResult(
         directory=run.path,
         recipe=recipe,
         dataset=dataset,
         evaluations=evaluations,
-        best_epoch=course.best_epoch,
-        seconds=course.seconds,
-        sample_digest=course.sample_digest,
+        best_epoch=history.best_epoch,
+        seconds=history.seconds,
+        sample_digest=history.sample_digest,
     )
 
 

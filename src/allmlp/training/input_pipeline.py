@@ -21,6 +21,7 @@ from allmlp.data import (
     TrainingPhotos,
     check_photos,
     evaluation_batches,
+    fingerprint,
     prefetch,
     resized_images,
 )
@@ -70,12 +71,26 @@ class TrainingBatch(NamedTuple):
 class InputPipeline:
     """The photos of a run, checked, and kept in memory where they fit. Each process makes its own part of every batch.
 
+    `decoded` is the fingerprint of a data set of which every photo was decoded before. Of the same one only the photos that
+    are kept in memory are decoded again; None decodes all.
+
+    Attributes:
+        fingerprint: of the data set, every photo of which is known to decode; None when that is not known for later.
+
     Raises:
         ConfigError: the warm-up is as long as the run.
         DataError: every photo that cannot be decoded, of every split, by name.
     """
 
-    def __init__(self, recipe: Recipe, dataset: ImageDataset, *, ranks: ProcessGroup, progress: Progress) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        dataset: ImageDataset,
+        *,
+        ranks: ProcessGroup,
+        progress: Progress,
+        decoded: str | None = None,
+    ) -> None:
         self._recipe = recipe
         self._dataset = dataset
         self._ranks = ranks
@@ -117,10 +132,15 @@ class InputPipeline:
             num_workers=self._num_workers,
         )
         self._fitted: dict[str, list[NDArray[np.uint8]]] = {}
-        self._read_all(progress)
+        # Taken before anything is decoded: what changes meanwhile is decoded again by the next session.
+        self.fingerprint = fingerprint(dataset)
+        self._read_all(progress, is_decoded=decoded is not None and decoded == self.fingerprint)
 
-    def _read_all(self, progress: Progress) -> None:
-        """Decode every photo of every split before the first step: a bad one must not surface after hours of training."""
+    def _read_all(self, progress: Progress, *, is_decoded: bool) -> None:
+        """Decode every photo of every split before the first step: a bad one must not surface after hours of training.
+
+        With `is_decoded`, which says that this was done before, only those that are kept in memory.
+        """
         room = _MEMORY_SHARE * free_memory()
         height, width = self._recipe.model.image_size
         fitted: dict[str, dict[int, NDArray[np.uint8]]] = {}
@@ -146,10 +166,12 @@ class InputPipeline:
                 said = time.monotonic()
                 progress.message(f"photos  {done:,} of {total:,} read")
 
-        splits = tuple(self._dataset.splits)
+        is_kept = {"train": keep, **dict.fromkeys(fitted, True)}
+        splits = tuple(name for name in self._dataset.splits if not is_decoded or is_kept.get(name))
         check_photos(self._dataset, splits=splits, num_workers=self._num_workers, progress=tell, visit=visit)
         self._fitted = {name: [photos[index] for index in range(len(photos))] for name, photos in fitted.items()}
-        progress.message(f"photos  all readable; training photos {'kept in memory' if keep else 'streamed'}")
+        readable = "unchanged since all were decoded" if is_decoded else "all readable"
+        progress.message(f"photos  {readable}; training photos {'kept in memory' if keep else 'streamed'}")
 
     def num_steps(self, recipe: Recipe) -> int:
         """Return the steps of a run of `recipe` on these photos."""

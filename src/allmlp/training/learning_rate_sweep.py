@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allmlp.data import ImageDataset
-from allmlp.errors import ConfigError, DivergedError
+from allmlp.errors import ConfigError, DivergedError, ReportedError
 from allmlp.io.atomic_write import write_bytes, write_json
 from allmlp.report import learning_rates_plot
 from allmlp.runs.layout import RunLayout, SweepLayout
@@ -96,7 +96,9 @@ def train_grid(
         progress.message(f"\nlearning rate {rate:g}, {number} of {len(learning_rates)}: {run}")
         try:
             result = train(one, data, run, device=device, progress=progress, resume=resume)
-        except DivergedError as error:
+        except (DivergedError, ReportedError) as error:
+            if isinstance(error, ReportedError) and not isinstance(error.cause, DivergedError):
+                raise
             progress.message(f"diverged: {error}")
             trials.append(SweepRun(learning_rate=rate, run=run, top1=None, loss=None))
             continue

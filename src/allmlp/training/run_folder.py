@@ -3,14 +3,14 @@
 import contextlib
 import csv
 import io
+import json
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -22,7 +22,7 @@ from allmlp.metrics import Metrics
 from allmlp.runs.layout import RunLayout
 from allmlp.training.recipe.recipe import Recipe
 
-__all__ = ["RESULT_COLUMNS", "RunDirectory", "refuse_used_folder"]
+__all__ = ["RESULT_COLUMNS", "RunDirectory", "decoded_fingerprint", "lock_run", "refuse_used_folder"]
 
 RESULT_COLUMNS = (
     "epoch",
@@ -62,66 +62,67 @@ def refuse_used_folder(path: Path, *, resume: bool = False) -> None:
         raise ConfigError(f"{path}: {existing} is not writable. Choose another folder with --out.")
 
 
-class RunDirectory:
-    """Writes the files of one run; each is whole at any time. Holds the folder's lock until it is left.
-
-    Of several processes one is the writer; to the others this is a place that nothing is written to.
+@contextlib.contextmanager
+def lock_run(path: Path, *, is_new: bool, resume: bool = False) -> Iterator[None]:
+    """Create the run folder where it is missing, and hold its lock. Of several processes the first one does.
 
     Raises:
         ConfigError: a used folder for a new run, or a folder that another trainer is at work on.
     """
+    layout = RunLayout(path)
+    if is_new:
+        refuse_used_folder(path, resume=resume)
+    lock = FileLock(layout.lock)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ConfigError(
+            f"{path}: another trainer is at work on this run. Wait for it, or stop it, before you continue the run."
+        ) from error
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be written to ({error.strerror or error}). Choose another folder with --out."
+        ) from error
+    try:
+        for folder in (path, layout.plots, *layout.checkpoints.glob("*")):  # the lock is ours: nobody writes them
+            remove_leftovers(folder, prefix="")
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            layout.lock.unlink()  # before it is released: who comes then makes a new one
+        lock.release()
 
-    def __init__(self, path: Path, *, is_new: bool, resume: bool = False, is_writer: bool = True) -> None:
+
+class RunDirectory:
+    """Writes the files of one run; each is whole at any time. Of several processes only the first one calls what writes.
+
+    Attributes:
+        path: the run folder.
+        layout: where its files are.
+    """
+
+    def __init__(self, path: Path) -> None:
         self.path = path
         self.layout = RunLayout(path)
-        self._is_writer = is_writer
-        self.results: list[dict[str, float]] = []
         self._log_lock = threading.Lock()
-        self._lock = FileLock(self.layout.lock)
-        if not is_writer:
-            return
-        if is_new:
-            refuse_used_folder(path, resume=resume)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(timeout=0)
-        except Timeout as error:
-            raise ConfigError(
-                f"{path}: another trainer is at work on this run. Wait for it, or stop it, before you continue the run."
-            ) from error
-        except OSError as error:
-            raise ConfigError(
-                f"{path}: cannot be written to ({error.strerror or error}). Choose another folder with --out."
-            ) from error
-        for folder in (
-            path,
-            self.layout.plots,
-            *self.layout.checkpoints.glob("*"),
-        ):  # the lock is ours: nobody writes them
-            remove_leftovers(folder, prefix="")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _: TracebackType | None
+    def describe(
+        self, recipe: Recipe, dataset: ImageDataset, environment: Mapping[str, str], decoded: str | None
     ) -> None:
-        if not self._is_writer:
-            return
-        with contextlib.suppress(OSError):
-            self.layout.lock.unlink()  # before it is released: who comes then makes a new one
-        self._lock.release()
-
-    def describe(self, recipe: Recipe, dataset: ImageDataset, environment: Mapping[str, str]) -> None:
-        """Write what the run is, before it begins."""
-        if not self._is_writer:
-            return
+        """Write what the run is, before it begins. For `decoded` see `record_decoded`."""
         write_json(self.layout.environment, dict(environment))
         write_text(self.layout.class_names, "".join(f"{name}\n" for name in dataset.class_names))
         splits = {name: list(split.sample_ids) for name, split in dataset.splits.items()}
         write_json(self.layout.split, splits)
         write_json(self.layout.data, {"source": lasting_source(dataset)})
+        self.record_decoded(decoded)
         write_json(self.layout.recipe, to_dict(recipe))  # last: a folder with a recipe can be continued
+
+    def record_decoded(self, fingerprint: str | None) -> None:
+        """Write that every photo of the data set with this fingerprint was decoded; None is of none."""
+        if fingerprint is not None and fingerprint != decoded_fingerprint(self.layout):
+            write_json(self.layout.decoded, {"fingerprint": fingerprint})
 
     def check_seen(self) -> None:
         """Check that this process sees what the writer has described; on some network disks that takes seconds.
@@ -138,15 +139,12 @@ class RunDirectory:
                 )
             time.sleep(0.1)
 
-    def set_results(self, rows: Sequence[Mapping[str, float]]) -> None:
+    def write_results(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Write results.csv."""
-        self.results = [{name: row[name] for name in RESULT_COLUMNS} for row in rows]
-        if not self._is_writer:
-            return
         text = io.StringIO()
         writer = csv.DictWriter(text, RESULT_COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows({name: _rounded(value) for name, value in row.items()} for row in self.results)
+        writer.writerows({name: _rounded(row[name]) for name in RESULT_COLUMNS} for row in rows)
         write_text(self.layout.results, text.getvalue())
 
     def log(self, line: str) -> None:
@@ -155,25 +153,29 @@ class RunDirectory:
         Raises:
             OSError: the disk is full, say. What was written of the line does no harm to the next.
         """
-        if not self._is_writer:
-            return
         with self._log_lock:
             _append_line(self.layout.log, f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z {line}")
 
     def write_divergence(self, error: DivergedError) -> None:
         """Write diverged.json, by which a grid that goes on knows the rate; a full disk must not hide the error."""
-        if self._is_writer:
-            with contextlib.suppress(AllmlpError):
-                write_json(self.layout.divergence, {"error": str(error)})
+        with contextlib.suppress(AllmlpError):
+            write_json(self.layout.divergence, {"error": str(error)})
 
-    def write_metrics(self, evaluations: Mapping[str, Metrics], *, facts: Mapping[str, Any]) -> None:
+    def write_metrics(self, evaluations: Mapping[str, Metrics], *, figures: Mapping[str, Any]) -> None:
         """Write metrics.json: the run's figures and every evaluation of its best checkpoint."""
-        if not self._is_writer:
-            return
         write_json(
             self.layout.metrics,
-            {**facts, "evaluations": {name: metrics.to_dict() for name, metrics in evaluations.items()}},
+            {**figures, "evaluations": {name: metrics.to_dict() for name, metrics in evaluations.items()}},
         )
+
+
+def decoded_fingerprint(run: RunLayout) -> str | None:
+    """Return the fingerprint of the data set of which every photo was decoded; None where that is not known."""
+    try:
+        found = json.loads(run.decoded.read_text(encoding="utf-8"))["fingerprint"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return found if isinstance(found, str) else None
 
 
 def _is_description(entry: Path) -> bool:

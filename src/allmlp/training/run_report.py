@@ -2,6 +2,7 @@
 
 import contextlib
 import shlex
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from allmlp.model import cost, num_parameters
 from allmlp.report import Mistake, RunSummary, write_report
 from allmlp.training.input_pipeline import InputPipeline
 from allmlp.training.recipe.recipe import Recipe
-from allmlp.training.run_folder import RunDirectory
+from allmlp.training.snapshots.history import TrainingHistory
 
 __all__ = ["write_run_report"]
 
@@ -22,39 +23,38 @@ _NUM_TRAINING_SAMPLES = 32
 
 
 def write_run_report(
-    run: RunDirectory,
+    path: Path,
     recipe: Recipe,
     dataset: ImageDataset,
     evaluations: dict[str, Metrics],
     feed: InputPipeline,
     environment: dict[str, str],
-    *,
-    best_epoch: int,
+    history: TrainingHistory,
 ) -> None:
     """Write plots/ and report.html into the run folder."""
     split = next((name for name in ("test", "validation") if name in evaluations), None)
     photos, captions = _training_sample(feed, recipe)
     write_report(
         RunSummary(
-            name=run.path.name,
+            name=path.name,
             recipe=to_dict(recipe),
             environment=environment,
             model=_model_rows(recipe),
             splits=tuple((name, len(part)) for name, part in dataset.splits.items()),
             class_names=dataset.class_names,
-            results=tuple(run.results),
-            best_epoch=best_epoch,
+            results=tuple(history.results),
+            best_epoch=history.best_epoch,
             evaluations=evaluations,
             mistakes=_mistakes(dataset, split, evaluations[split], feed) if split else (),
             training_sample=photos,
             training_sample_captions=captions,
             next_commands=(
-                f"{shlex.join(['allmlp', 'predict', str(run.path)])} PHOTO.jpg",
-                shlex.join(["allmlp", "evaluate", str(run.path), dataset.source]),
-                shlex.join(["allmlp", "inspect", str(run.path)]),
+                f"{shlex.join(['allmlp', 'predict', str(path)])} PHOTO.jpg",
+                shlex.join(["allmlp", "evaluate", str(path), dataset.source]),
+                shlex.join(["allmlp", "inspect", str(path)]),
             ),
         ),
-        run.path,
+        path,
     )
 
 

@@ -14,6 +14,7 @@ from allmlp.data import ImageDataset, hold_out, open_dataset
 from allmlp.errors import ConfigError, DataError
 from allmlp.hardware.devices import choose_device, is_bfloat16_faster, reuse_freed_memory
 from allmlp.model import MixerConfig, num_parameters
+from allmlp.runs.layout import RunLayout
 from allmlp.runs.saved_split import saved_split
 from allmlp.training.distributed.consistency import check_consistent, facts_of
 from allmlp.training.distributed.process_group import ProcessGroup, join_ranks
@@ -21,7 +22,7 @@ from allmlp.training.input_pipeline import InputPipeline
 from allmlp.training.progress import LoggingProgress, NoProgress, Progress
 from allmlp.training.recipe.initial_checkpoint import load_initial_checkpoint, with_checkpoint
 from allmlp.training.recipe.recipe import Recipe
-from allmlp.training.run_folder import RunDirectory, refuse_used_folder
+from allmlp.training.run_folder import RunDirectory, decoded_fingerprint, lock_run, refuse_used_folder
 from allmlp.training.session import Session
 from allmlp.training.stop_signals import StopSignal
 from allmlp.training.stored_run import StoredRun, check_same_photos, recipe_to_continue, stored_run
@@ -42,7 +43,7 @@ def setup(
 ) -> Iterator[Session]:
     """Give the session of a run in the folder `path`, locked against other trainers. For the rest see `train`."""
     with join_ranks(choose_device(device)) as ranks, stop.behind_errors(), contextlib.ExitStack() as stack:
-        logged = LoggingProgress(progress if ranks.is_writer else NoProgress())
+        logged = LoggingProgress(progress if ranks.is_first else NoProgress())
         with ranks.raise_on_all():
             stored = stored_run(path) if resume else None
             recipe, dataset, checkpoint = _checked(recipe, data, path, stored, ranks, logged, resume=resume)
@@ -50,10 +51,16 @@ def setup(
             check_consistent(ranks, facts_of(recipe, dataset, path, stored, checkpoint, device=ranks.device))
         with ranks.raise_on_all():
             _announce(recipe, dataset, checkpoint, ranks, logged)
-            feed = InputPipeline(recipe, dataset, ranks=ranks, progress=logged)
-            run = stack.enter_context(
-                RunDirectory(path, is_new=stored is None, resume=resume, is_writer=ranks.is_writer)
+            feed = InputPipeline(
+                recipe,
+                dataset,
+                ranks=ranks,
+                progress=logged,
+                decoded=None if stored is None else decoded_fingerprint(RunLayout(path)),
             )
+            if ranks.is_first:
+                stack.enter_context(lock_run(path, is_new=stored is None, resume=resume))
+        run = RunDirectory(path)
         session = Session(recipe, dataset, feed, run, ranks, checkpoint, is_new=stored is None, progress=logged)
         try:
             yield session

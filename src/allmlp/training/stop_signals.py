@@ -28,21 +28,19 @@ class Stopped(KeyboardInterrupt):
 class StopSignal:
     """Takes the two signals while it is entered.
 
-    Until `deferred` is set a signal ends the run at once: there is nothing to save yet. From then on it is `received`. It
-    counts when all processes that train together have agreed on it (`number`), which the loop asks for between steps: one that
-    comes on one of them right after they have agreed waits until they do again. Further signals change nothing.
-    Outside the main thread, where Python allows no handlers, it never asks for anything.
+    Until `deferred` is set a signal ends the run at once: there is nothing to save yet. From then on it is only `received`. It
+    counts when all processes that train together agree on it, which the loop asks for between steps (`Session.agree`): a
+    signal that reaches one of them right after they have agreed waits until they do again. Further signals change nothing.
+    Outside the main thread, where Python allows no handlers, none is ever received.
 
     Attributes:
-        patient: whether a signal waits for the loop.
-        noted: the signal that this process got, None without.
-        number: the signal that the run ends by, None without.
+        deferred: whether a signal waits for the loop.
+        received: the signal that this process got, None without.
     """
 
     def __init__(self) -> None:
         self.deferred = False
         self.received: int | None = None
-        self.number: int | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "StopSignal":
@@ -54,19 +52,9 @@ class StopSignal:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    @property
-    def requested(self) -> bool:
-        """Whether a signal waits."""
-        return self.number is not None
-
-    def check(self) -> None:
-        """Raise `Stopped` when a signal waits."""
-        if self.number is not None:
-            raise Stopped(self.number, is_shared=True)
-
     @contextlib.contextmanager
     def behind_errors(self) -> Iterator[None]:
-        """Let no signal take the place of an error that leaves the block: torchrun ends all when one process fails."""
+        """Defer signals while an exception propagates: torchrun sends one to all others when a process fails."""
         try:
             yield
         except BaseException:

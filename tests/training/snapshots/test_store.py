@@ -81,7 +81,7 @@ def test_a_save_without_tensors_is_one(directory: Path) -> None:
     saves.write(0, {}, {})
     state = saves.latest()
     assert state is not None
-    assert (state.step, state.tensors, state.facts) == (0, {}, {})
+    assert (state.step, state.tensors, state.metadata) == (0, {}, {})
 
 
 def test_facts_may_change_after_they_were_given(directory: Path) -> None:
@@ -91,7 +91,7 @@ def test_facts_may_change_after_they_were_given(directory: Path) -> None:
     facts["history"].append(2)
     state = saves.latest()
     assert state is not None
-    assert state.facts == {"history": [1]}
+    assert state.metadata == {"history": [1]}
 
 
 def test_the_manifest_says_what_other_tools_find(directory: Path) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,10 @@ class ArrayReader:
     def subset(self, indices: NDArray[np.int64]) -> "ArrayReader":
         """Return a reader of these photos in this order."""
         return dataclasses.replace(self, rows=self.rows[indices])
+
+    def photo_files(self) -> tuple[Path, ...]:
+        """Return none: every array decodes."""
+        return ()
 
     def storage_order(self) -> NDArray[np.int64]:
         """Return the photos by their row."""

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,10 @@ class FileReader:
     def subset(self, indices: NDArray[np.int64]) -> "FileReader":
         """Return a reader of these files in this order."""
         return FileReader(self.root, tuple(self.paths[index] for index in indices))
+
+    def photo_files(self) -> Iterator[Path]:
+        """Yield the photos' paths."""
+        return (self.root / path for path in self.paths)
 
     def storage_order(self) -> NDArray[np.int64]:
         """Return the files sorted by path, which is as near to the disk's order as can be known."""

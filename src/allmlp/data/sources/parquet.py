@@ -86,6 +86,10 @@ class ParquetReader:
         paths = tuple(self.paths[index] for index in indices)
         return dataclasses.replace(self, rows=self.rows[indices], paths=paths)
 
+    def photo_files(self) -> tuple[Path, ...]:
+        """Return the files' paths."""
+        return self.files
+
     def storage_order(self) -> NDArray[np.int64]:
         """Return the photos by their row."""
         return np.argsort(self.rows, kind="stable")

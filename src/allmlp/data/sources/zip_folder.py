@@ -69,6 +69,10 @@ class ZipReader:
         """Return a reader of these members in this order."""
         return ZipReader(self.path, tuple(self.names[index] for index in indices), self.places[indices])
 
+    def photo_files(self) -> tuple[Path, ...]:
+        """Return the archive's path."""
+        return (self.path,)
+
     def storage_order(self) -> NDArray[np.int64]:
         """Return the members by their offset."""
         return np.argsort(self.places[:, 0], kind="stable")

@@ -13,10 +13,10 @@ from typing import Any
 import torch.distributed as dist
 
 from allmlp import errors
-from allmlp.errors import AllmlpError, ProcessLostError
+from allmlp.errors import AllmlpError, ProcessLostError, ReportedError
 from allmlp.training.stop_signals import Stopped
 
-__all__ = ["FailureNotices"]
+__all__ = ["FailureNotices", "is_shared"]
 
 # Seconds to wait for what another process is about to do, which may be dead: to come, and to say what it knows.
 _COMING_S, _SPEAKING_S = 5.0, 10.0
@@ -36,9 +36,9 @@ class FailureNotices:
         """Return what this process ends by, given what was raised in it: the first failure of all processes.
 
         What all raise at the same place is returned as it is. So is a failure of this process that no other one came before,
-        but told as of this process. Calling it again changes nothing.
+        but worded as of this process. Calling it again changes nothing.
         """
-        if error is self._ending or getattr(error, "is_shared", False):
+        if error is self._ending or is_shared(error):
             return error
         try:
             self._store.set(f"here/{self._rank}", b"1")
@@ -47,19 +47,18 @@ class FailureNotices:
                 self._store.set(_NOTICE, json.dumps(self._notice(self._ending)))
             else:
                 is_there = self._wait_for([_NOTICE], _SPEAKING_S)
-                self._ending = _told(json.loads(self._store.get(_NOTICE))) if is_there else self._own(error)
-        except RuntimeError:  # the store went with its machine: one process of each machine that is left speaks
-            self._ending = self._own(error)
-            if isinstance(self._ending, ProcessLostError):
-                self._ending.is_told_elsewhere = os.environ.get("LOCAL_RANK", "0") != "0"
+                self._ending = _of_another(json.loads(self._store.get(_NOTICE))) if is_there else self._own(error)
+        except (
+            RuntimeError
+        ):  # the store went with its machine: one process of each machine that is left reports the loss
+            self._ending = self._own(error, reports_loss=os.environ.get("LOCAL_RANK", "0") == "0")
         return self._ending
 
     def let_speak(self, error: BaseException) -> None:
         """Return once the process that speaks for all is on its way out: torchrun ends the others at the first that goes."""
-        if isinstance(error, Stopped) or getattr(error, "is_shared", False):
-            is_speaker = self._rank == 0
-        else:
-            is_speaker = not getattr(error, "is_told_elsewhere", None)
+        is_speaker = self._rank == 0 if isinstance(error, Stopped) else True
+        if isinstance(error, ReportedError):
+            is_speaker = error.is_speaker
         with contextlib.suppress(RuntimeError):
             if is_speaker:
                 self._store.set(_SPOKEN, b"1")
@@ -75,16 +74,14 @@ class FailureNotices:
             time.sleep(0.02)
         return True
 
-    def _own(self, error: BaseException) -> BaseException:
+    def _own(self, error: BaseException, *, reports_loss: bool = True) -> BaseException:
         me = f"process {self._rank} of {self._count}"
-        own = error
         if isinstance(error, RuntimeError) and _is_lost(error):
-            own = ProcessLostError(f"{me} {self._loss(str(error))}")
-        elif isinstance(error, AllmlpError):
-            own = type(error)(f"{me}: {error}")
-        if isinstance(own, AllmlpError):
-            own.is_told_elsewhere = False
-        return own
+            lost = ProcessLostError(f"{me} {self._loss(str(error))}")
+            return ReportedError(lost, is_speaker=reports_loss)
+        if isinstance(error, AllmlpError):
+            return ReportedError(type(error)(f"{me}: {error}"), is_speaker=True)
+        return error
 
     def _loss(self, reason: str) -> str:
         advice = (
@@ -111,18 +108,21 @@ class FailureNotices:
     def _notice(self, error: BaseException) -> dict[str, Any]:
         if isinstance(error, Stopped):
             return {"kind": "Stopped", "number": error.number}
-        if isinstance(error, AllmlpError):
-            return {"kind": type(error).__name__, "text": str(error)}
+        if isinstance(error, ReportedError):
+            return {"kind": type(error.cause).__name__, "text": str(error)}
         what = f"process {self._rank} of {self._count} failed: {type(error).__name__}: {error}"
         return {"kind": "AllmlpError", "text": what}
 
 
-def _told(notice: dict[str, Any]) -> BaseException:
+def is_shared(error: BaseException) -> bool:
+    """Return whether all processes end by this error at the same place, and can still do things together."""
+    return isinstance(error, ReportedError | Stopped) and error.is_shared
+
+
+def _of_another(notice: dict[str, Any]) -> BaseException:
     if notice["kind"] == "Stopped":
         return Stopped(notice["number"])
-    error: AllmlpError = getattr(errors, notice["kind"])(notice["text"])
-    error.is_told_elsewhere = True
-    return error
+    return ReportedError(getattr(errors, notice["kind"])(notice["text"]), is_speaker=False)
 
 
 def _is_lost(error: RuntimeError) -> bool:

@@ -19,7 +19,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
-from allmlp.errors import AllmlpError, ConfigError
+from allmlp.errors import AllmlpError, ConfigError, ReportedError
 from allmlp.training.distributed.failure_notices import FailureNotices
 
 __all__ = ["ONE_PROCESS", "ProcessGroup", "is_first_to_say", "join_ranks"]
@@ -49,8 +49,8 @@ class ProcessGroup:
     notices: FailureNotices | None = None
 
     @property
-    def is_writer(self) -> bool:
-        """Whether this process writes the run's files and speaks for all."""
+    def is_first(self) -> bool:
+        """Whether this process alone writes the run's files and speaks for all."""
         return self.rank == 0
 
     def part(self, size: int) -> slice:
@@ -77,10 +77,10 @@ class ProcessGroup:
         return torch.cat(everyones)
 
     def share(self, value: Any) -> Any:
-        """Return the writer's `value`, made of plain Python objects and tensors on the processor, on every process."""
+        """Return the first process's `value`, made of plain Python objects and tensors on the processor, on every process."""
         if self.count == 1:
             return value
-        values = [value if self.is_writer else None]
+        values = [value if self.is_first else None]
         dist.broadcast_object_list(values, src=0)
         return values[0]
 
@@ -89,7 +89,8 @@ class ProcessGroup:
         """Run a block on all processes; what ends one ends all, with one message.
 
         Raises:
-            AllmlpError: of its kind on the process where it happened, and everywhere else with its words.
+            AllmlpError: with one process, what the block raised.
+            ReportedError: with several, on all of them: the error of the first process that raised one.
         """
         error: AllmlpError | None = None
         try:
@@ -100,15 +101,14 @@ class ProcessGroup:
             if error is not None:
                 raise error
             return
-        told: list[Any] = [None] * self.count
-        dist.all_gather_object(told, None if error is None else (type(error), str(error)))
-        failed = next(((rank, *one) for rank, one in enumerate(told) if one is not None), None)
+        outcomes: list[Any] = [None] * self.count
+        dist.all_gather_object(outcomes, None if error is None else (type(error), str(error)))
+        failed = next((rank for rank, outcome in enumerate(outcomes) if outcome is not None), None)
         if failed is not None:
-            rank, kind, text = failed
-            alike = all(one == told[rank] for one in told)
-            shared: AllmlpError = kind(text if alike else f"process {rank} of {self.count}: {text}")
-            shared.is_shared, shared.is_told_elsewhere = True, not self.is_writer
-            raise shared from error
+            kind, text = outcomes[failed]
+            alike = all(outcome == outcomes[failed] for outcome in outcomes)
+            cause: AllmlpError = kind(text if alike else f"process {failed} of {self.count}: {text}")
+            raise ReportedError(cause, is_speaker=self.is_first, is_shared=True) from error
 
     def explain(self, error: BaseException) -> BaseException:
         """Return what ends this process, given what was raised: the failure of another one, where that came first."""
@@ -129,7 +129,7 @@ def join_ranks(device: str) -> Iterator[ProcessGroup]:
 
     Raises:
         ConfigError: an environment that contradicts itself, or a GPU less than processes on this machine.
-        ProcessLostError: another process was killed or hangs. What else ends one is raised on all, where it can be told.
+        ReportedError: another process was killed or hangs (its cause is a `ProcessLostError`), or failed and left a notice.
     """
     count, rank = _number("WORLD_SIZE", 1), _number("RANK", 0)
     local_rank = _number("LOCAL_RANK", 0)

@@ -1,4 +1,4 @@
-"""One save: a folder with tensors, facts and a manifest of both, which proves it whole."""
+"""One save: a folder with tensors, metadata and a manifest of both, which proves it whole."""
 
 import hashlib
 import json
@@ -18,13 +18,13 @@ from allmlp.io.atomic_write import to_json, write_folder
 __all__ = ["Content", "Snapshot", "check_save", "read_save", "snapshot_content", "write_save"]
 
 TENSORS_FILE = "state.safetensors"
-FACTS_FILE = "state.json"
+METADATA_FILE = "state.json"
 MANIFEST_FILE = "manifest.json"
 FORMAT = "allmlp save"
 VERSION = 1
 
 MAX_MANIFEST_BYTES = 64 << 10
-MAX_FACTS_BYTES = 64 << 20
+MAX_METADATA_BYTES = 64 << 20
 PIECE_BYTES = 4 << 20  # hashed and written at a time: it is still in the processor's cache
 
 # As the safetensors format calls them: https://github.com/huggingface/safetensors#format
@@ -44,11 +44,11 @@ DTYPES = {
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A save that was read: `facts` as JSON gives them back, `tensors` on the CPU and nobody else's."""
+    """A save that was read: `metadata` as JSON gives them back, `tensors` on the CPU and nobody else's."""
 
     step: int
     tensors: dict[str, Tensor]
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -58,18 +58,18 @@ class Content:
     step: int
     header: bytes
     tensors: dict[str, Tensor]
-    facts: bytes
+    metadata: bytes
 
 
-def snapshot_content(step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Content:
-    """Take down what is to be saved; `facts` may change afterwards, the tensors must not.
+def snapshot_content(step: int, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Content:
+    """Take down what is to be saved; `metadata` may change afterwards, the tensors must not.
 
     Raises:
-        ValueError, TypeError: a tensor that is not dense and on the CPU or of an odd dtype, or facts that are not JSON.
+        ValueError, TypeError: a tensor that is not dense and on the CPU or of an odd dtype, or metadata that is not JSON.
     """
-    text = to_json({"step": step, "facts": dict(facts)})
-    if len(text) > MAX_FACTS_BYTES:
-        raise ValueError(f"the facts take {len(text):,} bytes; at most {MAX_FACTS_BYTES:,} are read back")
+    text = to_json({"step": step, "facts": dict(metadata)})
+    if len(text) > MAX_METADATA_BYTES:
+        raise ValueError(f"the metadata takes {len(text):,} bytes; at most {MAX_METADATA_BYTES:,} are read back")
     return Content(step, _header(tensors), dict(tensors), text)
 
 
@@ -112,14 +112,14 @@ def write_save(path: Path, content: Content) -> None:
 
     contents = {
         TENSORS_FILE: digested(TENSORS_FILE, lambda sink: _write_tensors(sink, content)),
-        FACTS_FILE: digested(FACTS_FILE, lambda sink: sink.write(content.facts)),
+        METADATA_FILE: digested(METADATA_FILE, lambda sink: sink.write(content.metadata)),
         MANIFEST_FILE: lambda file: file.write(_manifest(content.step, entries)),
     }
     write_folder(path, contents)
 
 
 def _manifest(step: int, entries: Mapping[str, dict[str, Any]]) -> bytes:
-    files = {name: entries[name] for name in (TENSORS_FILE, FACTS_FILE)}
+    files = {name: entries[name] for name in (TENSORS_FILE, METADATA_FILE)}
     return to_json({"format": FORMAT, "version": VERSION, "step": step, "files": files})
 
 
@@ -165,19 +165,19 @@ def read_save(path: Path, step: int) -> Snapshot:
     """
     check_save(path, step)
     try:
-        values = json.loads(_content(path / FACTS_FILE, MAX_FACTS_BYTES))
-        facts = values["facts"]
-        if values["step"] != step or not isinstance(facts, dict):
-            raise ValueError("it is of another step, or its facts are no object")
+        values = json.loads(_content(path / METADATA_FILE, MAX_METADATA_BYTES))
+        metadata = values["facts"]
+        if values["step"] != step or not isinstance(metadata, dict):
+            raise ValueError("it is of another step, or its metadata is not an object")
     except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{FACTS_FILE}: {_shown(error)}") from error
+        raise CheckpointError(f"{METADATA_FILE}: {_shown(error)}") from error
     try:
         with safe_open(path / TENSORS_FILE, framework="pt") as file:
             # Copied: the library's tensors are the file, and whoever changed one or cut the other would notice.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{TENSORS_FILE}: {_shown(error)}") from error
-    return Snapshot(step, tensors, facts)
+    return Snapshot(step, tensors, metadata)
 
 
 def check_save(path: Path, step: int) -> None:
@@ -190,7 +190,7 @@ def check_save(path: Path, step: int) -> None:
     try:
         values = json.loads(manifest)
         version, files = values["version"], values["files"]
-        told = {name: (files[name]["size"], files[name]["sha256"]) for name in (TENSORS_FILE, FACTS_FILE)}
+        told = {name: (files[name]["size"], files[name]["sha256"]) for name in (TENSORS_FILE, METADATA_FILE)}
     except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise CheckpointError(f"{MANIFEST_FILE} is not what was written") from error
     if version != VERSION:
@@ -200,7 +200,7 @@ def check_save(path: Path, step: int) -> None:
         found[name] = _entry_of(path / name, size)
         if found[name]["sha256"] != sha256:
             raise CheckpointError(f"{name} has another SHA-256 than {MANIFEST_FILE} says")
-    if manifest != _manifest(step, found):  # byte for byte: nothing else could prove the manifest itself sound
+    if manifest != _manifest(step, found):  # byte for byte: nothing else could prove the manifest itself valid
         raise CheckpointError(f"{MANIFEST_FILE} is not what was written")
 
 

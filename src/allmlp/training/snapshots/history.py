@@ -57,20 +57,21 @@ class TrainingHistory:
         self.loss_sum, self.num_losses = 0.0, 0
         return mean
 
-    def to_facts(self) -> dict[str, Any]:
+    def to_metadata(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         rows = [{name: None if math.isnan(value) else value for name, value in row.items()} for row in self.results]
         return {**to_dict(self), "results": rows}
 
     @classmethod
-    def from_facts(cls, facts: Mapping[str, Any], *, where: str) -> "TrainingHistory":
-        """Return the course that `to_facts` described.
+    def from_metadata(cls, metadata: Mapping[str, Any], *, where: str) -> "TrainingHistory":
+        """Return the history that `to_metadata` described.
 
         Raises:
             ConfigError: other fields, or values of another type.
         """
         rows = [
-            {str(name): math.nan if value is None else value for name, value in row.items()} for row in facts["results"]
+            {str(name): math.nan if value is None else value for name, value in row.items()}
+            for row in metadata["results"]
         ]
-        fields = {name: value for name, value in facts.items() if name != "results"}
+        fields = {name: value for name, value in metadata.items() if name != "results"}
         return dataclasses.replace(from_dict(cls, fields, where=where), results=rows)

@@ -30,16 +30,16 @@ class SnapshotStore:
         self._directory = directory
         self._keep_every = keep_every
         self._writer = BackgroundWriter(warn)
-        self._sound: set[int] = set()  # steps whose saves this process wrote or verified
+        self._valid: set[int] = set()  # steps whose saves this process wrote or verified
 
-    def write(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    def write(self, step: int, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
         """Save in the background; when a save is under way, wait for it first.
 
-        The tensors, on the CPU, must not change any more; they are kept until they are written. `facts` must be JSON;
+        The tensors, on the CPU, must not change any more; they are kept until they are written. `metadata` must be JSON;
         what is NaN in them, or a tensor of an odd kind, is a bug and raises ValueError at once. Whatever keeps the save
-        from being written is told through `warn`. A step that has a sound save is not written again.
+        from being written is told through `warn`. A step that has a valid save is not written again.
         """
-        content = snapshot_content(step, tensors, facts)
+        content = snapshot_content(step, tensors, metadata)
         self._writer.submit(self._path(step), lambda: self._save_and_retire(content))
 
     def wait(self) -> None:
@@ -68,7 +68,7 @@ class SnapshotStore:
             except CheckpointError as error:
                 self._set_aside(step, error)
             else:
-                self._sound.add(step)
+                self._valid.add(step)
                 return state
         return None
 
@@ -88,9 +88,9 @@ class SnapshotStore:
         path = self._path(content.step)
         try:
             remove_leftovers(self._directory, prefix="step-")  # no other process is writing here
-            if not self._is_sound(content.step):
+            if not self._is_valid(content.step):
                 write_save(path, content)
-                self._sound.add(content.step)
+                self._valid.add(content.step)
         except (OSError, MemoryError) as error:
             reason = reason_of(error) if isinstance(error, OSError) else "out of memory"
             self._writer.report(
@@ -101,32 +101,32 @@ class SnapshotStore:
         return True
 
     def _retire(self) -> None:
-        """Delete the saves that are older than two sound ones, but for every n-th."""
-        num_sound = 0
+        """Delete the saves that are older than two valid ones, but for every n-th."""
+        num_valid = 0
         try:
             for step in self._steps():
-                if num_sound < 2:
-                    num_sound += self._is_sound(step)
+                if num_valid < 2:
+                    num_valid += self._is_valid(step)
                 elif self._keep_every is None or step % self._keep_every:
                     remove(self._path(step))
-                    self._sound.discard(step)
+                    self._valid.discard(step)
         except OSError as error:
             self._writer.report(
                 f"{self._directory}: old saves could not be deleted ({reason_of(error)}). Training goes on; "
                 "they take up space until that is mended."
             )
 
-    def _is_sound(self, step: int) -> bool:
+    def _is_valid(self, step: int) -> bool:
         path = self._path(step)
         if not path.exists():
             return False
-        if step not in self._sound:
+        if step not in self._valid:
             try:
                 check_save(path, step)
             except CheckpointError as error:
                 self._set_aside(step, error)
                 return False
-            self._sound.add(step)
+            self._valid.add(step)
         return True
 
     def _set_aside(self, step: int, damage: CheckpointError) -> None:
@@ -141,18 +141,18 @@ class SnapshotStore:
             outcome = f"It could not be renamed to {new_name} ({reason_of(error)})"
         else:
             outcome = f"It was renamed to {new_name}"
-        self._sound.discard(step)
+        self._valid.discard(step)
         self._writer.report(f"{path}: damaged ({damage}). {outcome}; the save before it is used, if there is one.")
 
     def _what_stays(self) -> str:
         try:
-            step = next((step for step in self._steps() if self._is_sound(step)), None)
+            step = next((step for step in self._steps() if self._is_valid(step)), None)
         except OSError:
             step = None
         return "there is no valid save yet" if step is None else f"the save of step {step:,} stays valid"
 
     def _steps(self) -> list[int]:
-        """Return the steps that have a save, sound or not, the newest first."""
+        """Return the steps that have a save, valid or not, the newest first."""
         try:
             names = [path.name for path in self._directory.iterdir()]
         except FileNotFoundError:

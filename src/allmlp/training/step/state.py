@@ -66,7 +66,7 @@ class TrainState:
         copies = {}
         for name, value in named.items():
             put_together = whole(value.detach())  # one after the other: no process has to have room for all
-            if self._ranks.is_writer:
+            if self._ranks.is_first:
                 copies[name] = put_together.to("cpu", copy=True)
         return copies
 

@@ -17,7 +17,7 @@ from allmlp.training.run_folder import refuse_used_folder
 from allmlp.training.stored_run import StoredRun, check_ended, recipe_to_continue, stored_run
 
 if TYPE_CHECKING:
-    from allmlp.training.distributed.process_group import is_first_to_say
+    from allmlp.training.distributed.process_group import is_first_to_say, join_ranks
     from allmlp.training.learning_rate_sweep import (
         PAPER_GRID,
         SweepRun,
@@ -46,6 +46,7 @@ __all__ = [
     "check_ended",
     "check_grid_folder",
     "is_first_to_say",
+    "join_ranks",
     "num_training_photos",
     "recipe_to_continue",
     "refuse_used_folder",
@@ -65,6 +66,7 @@ _HOME = {  # what needs torch
     "at_learning_rate": "learning_rate_sweep",
     "check_grid_folder": "learning_rate_sweep",
     "is_first_to_say": "distributed.process_group",
+    "join_ranks": "distributed.process_group",
     "num_training_photos": "setup",
     "train": "loop",
     "train_grid": "learning_rate_sweep",

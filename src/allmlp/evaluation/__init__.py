@@ -4,12 +4,15 @@ from allmlp.evaluation.choose_split import ChosenSplit, choose_split, divide_as_
 from allmlp.evaluation.compare import Comparison, compare
 from allmlp.evaluation.few_shot_score import FewShotEvaluation, evaluate_few_shot
 from allmlp.evaluation.score import Evaluation, evaluate
+from allmlp.evaluation.shares import ALONE, Shares
 
 __all__ = [
+    "ALONE",
     "ChosenSplit",
     "Comparison",
     "Evaluation",
     "FewShotEvaluation",
+    "Shares",
     "choose_split",
     "compare",
     "divide_as_run",

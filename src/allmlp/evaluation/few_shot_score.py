@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from allmlp.evaluation.choose_split import choose_few_shot_splits
+from allmlp.evaluation.shares import ALONE, Shares
 from allmlp.evaluation.sources import Data, Model, Report, as_dataset, as_runnable, ignore, saved_split_for
 from allmlp.inference import Embedder
 from allmlp.metrics import FewShot, FewShotOptions, LabelledFeatures, draw_examples, few_shot
@@ -45,6 +46,7 @@ def evaluate_few_shot(
     batch_size: int = 64,
     run: str | Path | None = None,
     report: Report = ignore,
+    shares: Shares = ALONE,
 ) -> FewShotEvaluation:
     """Draw train photos, fit a linear classifier on their features, and score it. The classes are the data set's.
 
@@ -53,7 +55,7 @@ def evaluate_few_shot(
     Args:
         options: how many examples per class, how often drawn, and by which seed; None for the defaults.
         split: "validation" or "test"; None takes test, else validation.
-        model, data, image_size, device, batch_size, run, report: as of `evaluate`; a `RunnableModel` is opened with
+        model, data, image_size, device, batch_size, run, report, shares: as of `evaluate`; a `RunnableModel` is opened with
             output="features".
 
     Raises:
@@ -76,8 +78,8 @@ def evaluate_few_shot(
     counts = f"{len(examples):,} examples of train in {draws}, {len(scored.photos):,} photos of {scored.name} to score."
     report(f"{counts} {scored.remark}".rstrip())
     results = few_shot(
-        LabelledFeatures(embedder.embed_split(examples), examples.labels, examples.sample_ids),
-        LabelledFeatures(embedder.embed_split(scored.photos), scored.photos.labels),
+        LabelledFeatures(shares.rows(examples, embedder.embed_split), examples.labels, examples.sample_ids),
+        LabelledFeatures(shares.rows(scored.photos, embedder.embed_split), scored.photos.labels),
         dataset.class_names,
         options,
         drawn=positions.reshape(drawn.shape),

@@ -1,20 +1,25 @@
 """A model's scores on the labelled photos of a data set."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from allmlp.data import ImageDataset, read_label_sets, split_batches
+from allmlp.data import Batch, ImageDataset, Split, read_label_sets, split_batches
 from allmlp.errors import ConfigError, DataError
 from allmlp.evaluation.choose_split import ChosenSplit, choose_split
 from allmlp.evaluation.class_matching import match_classes
+from allmlp.evaluation.shares import ALONE, Shares
 from allmlp.evaluation.sources import Data, Model, Report, as_dataset, as_runnable, ignore, saved_split_for
 from allmlp.inference import RunnableModel
 from allmlp.metrics import Metrics, score_batches
 
 __all__ = ["Evaluation", "evaluate"]
+
+Labels = NDArray[np.int64] | Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -54,6 +59,7 @@ def evaluate(
     batch_size: int = 64,
     run: str | Path | None = None,
     report: Report = ignore,
+    shares: Shares = ALONE,
 ) -> Evaluation:
     """Score a model on labelled photos. The numbers are those of `allmlp evaluate`.
 
@@ -68,6 +74,7 @@ def evaluate(
         batch_size: photos at a time; it decides memory and speed, never the result.
         run: the run folder that the model is of; None takes `model` where that is a path.
         report: takes lines about the data for people, before the photos are scored.
+        shares: divides the photos among processes, each of which calls this and gets the same result.
 
     Raises:
         CheckpointError: nothing usable at `model`, or logits that are not finite.
@@ -83,7 +90,10 @@ def evaluate(
     for line in (*dataset.notes, f"{choice.name}: {len(choice.photos):,} photos. {choice.remark}".rstrip()):
         report(line)
     truths = None if indices is None else indices[choice.photos.labels]
-    metrics = _score(runnable, dataset, choice, truths, labels, batch_size=batch_size)
+    wanted = truths if labels is None else _label_sets(labels, dataset, choice, runnable)
+    assert wanted is not None  # `_class_indices` raises where classes are needed and unknown
+    score = _score if shares.count == 1 else partial(_score_shared, shares=shares)
+    metrics = score(runnable, choice, wanted, batch_size=batch_size)
     is_original_known = labels is not None and truths is not None
     return Evaluation(
         **{field.name: getattr(metrics, field.name) for field in fields(metrics)},
@@ -115,26 +125,37 @@ def _class_indices(dataset: ImageDataset, model: RunnableModel, *, are_needed: b
         return None
 
 
-def _score(
-    model: RunnableModel,
-    dataset: ImageDataset,
-    choice: ChosenSplit,
-    truths: NDArray[np.int64] | None,
-    labels: str | Path | None,
-    *,
-    batch_size: int,
+def _label_sets(labels: str | Path, dataset: ImageDataset, choice: ChosenSplit, model: RunnableModel) -> Labels:
+    rows = model.description.class_rows(dataset.class_names)
+    num_classes = len(model.description.class_names)
+    return read_label_sets(labels, choice.photos.sample_ids, rows, num_classes=num_classes)
+
+
+def _score(model: RunnableModel, choice: ChosenSplit, labels: Labels, *, batch_size: int) -> Metrics:
+    batches = _batches(model, choice.photos, labels, batch_size)
+    names = model.description.class_names
+    return score_batches(model.forward, batches, names, temperature=model.description.temperature)
+
+
+def _score_shared(
+    model: RunnableModel, choice: ChosenSplit, labels: Labels, *, batch_size: int, shares: Shares
 ) -> Metrics:
-    description = model.description
-    num_classes = len(description.class_names)
-    if labels is None:
-        assert truths is not None
-        batches = split_batches(
-            choice.photos, truths, description.preprocessing, num_classes=num_classes, batch_size=batch_size
-        )
-    else:
-        rows = description.class_rows(dataset.class_names)
-        sets = read_label_sets(labels, choice.photos.sample_ids, rows, num_classes=num_classes)
-        batches = split_batches(
-            choice.photos, sets, description.preprocessing, num_classes=num_classes, batch_size=batch_size
-        )
-    return score_batches(model.forward, batches, description.class_names, temperature=description.temperature)
+    """Score the logits that all processes computed. No batching changes a digit, so the result is that of one process."""
+    names = model.description.class_names
+
+    def logits_of(photos: Split) -> NDArray[np.float32]:
+        unlabelled = _batches(model, photos, [()] * len(photos), batch_size)
+        rows = [model.forward(batch.images)[batch.mask] for batch in unlabelled]
+        return np.concatenate([np.empty((0, len(names)), dtype=np.float32), *rows])
+
+    logits = shares.rows(choice.photos, logits_of)
+    targets = np.zeros(logits.shape, dtype=np.float32)
+    for target, label in zip(targets, labels, strict=True):
+        target[np.asarray(label, dtype=np.int64)] = 1.0
+    batch = Batch(logits, targets, np.ones(len(logits), dtype=bool))  # the "images" are logits already
+    return score_batches(lambda rows: rows, [batch], names, temperature=model.description.temperature)
+
+
+def _batches(model: RunnableModel, photos: Split, labels: Labels, batch_size: int) -> Iterator[Batch]:
+    preprocessing, num_classes = model.description.preprocessing, len(model.description.class_names)
+    return split_batches(photos, labels, preprocessing, num_classes=num_classes, batch_size=batch_size)

@@ -18,6 +18,7 @@ from allmlp.training.run_folder import refuse_used_folder
 from allmlp.training.stored_run import StoredRun, check_ended, recipe_to_continue, stored_run
 
 if TYPE_CHECKING:
+    from allmlp.training.distributed.process_group import join_ranks
     from allmlp.training.learning_rate_sweep import (
         PAPER_GRID,
         SweepRun,
@@ -47,6 +48,7 @@ __all__ = [
     "check_grid_folder",
     "is_first_process",
     "is_speaker",
+    "join_ranks",
     "num_training_photos",
     "recipe_to_continue",
     "refuse_used_folder",
@@ -65,6 +67,7 @@ _HOME = {  # what needs torch
     "SweepRun": "learning_rate_sweep",
     "at_learning_rate": "learning_rate_sweep",
     "check_grid_folder": "learning_rate_sweep",
+    "join_ranks": "distributed.process_group",
     "num_training_photos": "setup",
     "train": "loop",
     "train_grid": "learning_rate_sweep",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from allmlp.cli.console import note
+from allmlp.cli.console import is_first_process, note
 from allmlp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -41,12 +41,17 @@ def load(source: str, image_size: str | None = None) -> "Checkpoint":
     from allmlp.checkpoints import load_for_size
     from allmlp.data import escape
 
-    checkpoint = load_for_size(source, sides, say=note)
+    say = note if is_first_process() else _ignore
+    checkpoint = load_for_size(source, sides, say=say)
     if sides is None or sides == checkpoint.config.image_size:
         return checkpoint
     changed = checkpoint.at_resolution(sides)
-    note(escape(changed.source.removeprefix(f"{checkpoint.source}; ")))
+    say(escape(changed.source.removeprefix(f"{checkpoint.source}; ")))
     return changed
+
+
+def _ignore(line: str) -> None:
+    """Say nothing: of the processes that torchrun started the first one does."""
 
 
 def size_words(image_size: str | None) -> tuple[str, ...]:

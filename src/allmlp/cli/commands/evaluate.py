@@ -1,7 +1,6 @@
 """`allmlp evaluate`."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +8,16 @@ import typer
 
 from allmlp.cli.arguments.checkpoint import CheckpointArgument, ImageSizeOption, load, size_words
 from allmlp.cli.commands.few_shot import parse_shots, print_few_shot
-from allmlp.cli.console import BatchSizeOption, DeviceOption, aligned, command_line, heading, next_commands
+from allmlp.cli.console import (
+    BatchSizeOption,
+    DeviceOption,
+    aligned,
+    command_line,
+    heading,
+    is_first_process,
+    next_commands,
+)
+from allmlp.cli.processes import joined_shares
 from allmlp.errors import CheckFailedError, ConfigError
 
 if TYPE_CHECKING:
@@ -59,35 +67,34 @@ def evaluate(
         raise ConfigError(f"--min-top1 is {min_top1}; expected a fraction from 0 to 1, such as 0.9.")
     few_shot = _few_shot_options(shots, draws, seed, labels=labels, min_top1=min_top1)
     loaded = load(checkpoint, image_size)
-    report: Callable[[str], None] = (lambda _: None) if as_json else print
+    is_quiet = as_json or not is_first_process()
+    options: dict[str, Any] = {"split": split, "batch_size": batch_size, "run": checkpoint}
+    options["report"] = _ignore if is_quiet else print
     if few_shot is not None:
         from allmlp.evaluation import evaluate_few_shot
 
-        result = evaluate_few_shot(
-            loaded, data, few_shot, split=split, device=device, batch_size=batch_size, run=checkpoint, report=report
-        )
-        print_few_shot(result, checkpoint, data, image_size=image_size, as_json=as_json)
+        with joined_shares(device) as (shares, own_device):
+            result = evaluate_few_shot(loaded, data, few_shot, device=own_device, shares=shares, **options)
+        if is_first_process():
+            print_few_shot(result, checkpoint, data, image_size=image_size, as_json=as_json)
         return
     from allmlp.evaluation import evaluate as score
 
-    evaluation = score(
-        loaded,
-        data,
-        split=split,
-        labels=labels,
-        device=device,
-        batch_size=batch_size,
-        run=checkpoint,
-        report=report,
-    )
-    if as_json:
-        print(_as_json(evaluation, checkpoint, data, labels))
-    else:
-        _print(evaluation, by_sets=labels is not None)
-        command = f"{command_line('predict', checkpoint, *size_words(image_size))} PHOTO.jpg"
-        next_commands([(command, "name photos or whole folders of them")])
+    with joined_shares(device) as (shares, own_device):
+        evaluation = score(loaded, data, labels=labels, device=own_device, shares=shares, **options)
+    if is_first_process():
+        if as_json:
+            print(_as_json(evaluation, checkpoint, data, labels))
+        else:
+            _print(evaluation, by_sets=labels is not None)
+            command = f"{command_line('predict', checkpoint, *size_words(image_size))} PHOTO.jpg"
+            next_commands([(command, "name photos or whole folders of them")])
     if min_top1 is not None and evaluation.top1 < min_top1:
         raise CheckFailedError(f"top-1 is {evaluation.top1:.4f}, less than --min-top1 {min_top1}.")
+
+
+def _ignore(line: str) -> None:
+    """Print nothing: with --json, and in all processes but the first of those that torchrun started."""
 
 
 def _few_shot_options(

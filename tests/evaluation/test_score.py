@@ -1,0 +1,127 @@
+"""`allmlp.evaluate`: the numbers that the command prints, whatever form the model and the data are given in."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import allmlp
+from allmlp.cli.main import main
+from allmlp.errors import CheckpointError, ConfigError, DataError
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
+    """Return the JSON object that `allmlp evaluate` prints."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", *map(str, arguments), "--json"])
+    out, err = capsys.readouterr()
+    assert (stop.value.code, err) == (0, "")
+    values: dict[str, Any] = json.loads(out)
+    return values
+
+
+@pytest.mark.parametrize("options", [{}, {"split": "train"}, {"split": "val"}], ids=str)
+def test_it_is_what_the_command_prints(options, run, photos, capsys):
+    expected = printed(capsys, run, photos, *(word for name, value in options.items() for word in (f"--{name}", value)))
+    evaluation = allmlp.evaluate(run, photos, **options)
+    assert json.loads(json.dumps(evaluation.to_dict())) == {name: expected[name] for name in evaluation.to_dict()}
+    assert (evaluation.top1, evaluation.top5, evaluation.loss) == (expected["top1"], expected["top5"], expected["loss"])
+    assert (evaluation.split, evaluation.remark) == (expected["split"], expected["remark"])
+    assert list(evaluation.image_size) == expected["image_size"]
+
+
+def test_another_image_size_is_that_of_at_resolution(run, photos):
+    evaluation = allmlp.evaluate(run, photos, image_size=32, device="cpu")
+    larger = allmlp.load_checkpoint(run).at_resolution(32)
+    assert evaluation.image_size == (32, 32)
+    assert evaluation.to_dict() == allmlp.evaluate(larger, photos, device="cpu").to_dict()
+    assert evaluation.to_dict() == allmlp.evaluate(larger, photos, image_size=(32, 32), device="cpu").to_dict()
+
+
+def test_a_model_and_data_in_any_form_give_the_same_numbers(run, photos, checkpoint):
+    expected = allmlp.evaluate(str(run), str(photos), device="cpu")
+    assert (expected.split, expected.num_photos, expected.num_examples) == ("test", 12, 12)
+    assert expected.temperature == 1.5
+    models = [run, allmlp.load_checkpoint(run), checkpoint, allmlp.open_model(run, device="cpu")]
+    for model in models:
+        for data in (photos, allmlp.open_dataset(photos)):
+            assert allmlp.evaluate(model, data, device="cpu", batch_size=5).to_dict() == expected.to_dict()
+
+
+def test_names_of_weights_and_of_data_are_taken():
+    with pytest.raises(DataError, match=r"^clothing: the checkpoint does not know 10 of 10 classes"):
+        allmlp.evaluate("starter", "clothing")
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        allmlp.evaluate("no-such-model", "clothing")
+
+
+def test_the_predictions_are_those_of_the_predictor(run, photos):
+    evaluation = allmlp.evaluate(run, photos, device="cpu")
+    paths = sorted((photos / "test").rglob("*.png"))
+    answers = allmlp.Predictor.from_checkpoint(run, device="cpu").predict(paths, top_k=1)
+    names = [evaluation.class_names[index] for index in evaluation.predictions]
+    assert names == [answer.labels[0]["label"] for answer in answers]
+    assert evaluation.top1 == np.mean([name == path.parent.name for name, path in zip(names, paths, strict=True)])
+    assert evaluation.class_indices is not None
+    assert [evaluation.class_names[index] for index in evaluation.class_indices] == ["cat", "owl", "yak"]
+
+
+def test_the_split_is_divided_as_the_run_divided_it(run, photos):
+    whole = allmlp.evaluate(allmlp.load_checkpoint(run), photos / "train", device="cpu")
+    assert (whole.split, whole.num_photos, whole.remark) == ("train", 18, "These are all photos.")
+    for model, of_run in ((run, None), (allmlp.load_checkpoint(run), run)):
+        part = allmlp.evaluate(model, photos / "train", run=of_run, device="cpu")
+        assert (part.split, part.num_photos) == ("validation", 2)
+        assert part.remark == "Divided as the run's split.json says."
+
+
+def test_sets_of_labels_score_beside_the_datas_own(run, photos, tmp_path):
+    plain = allmlp.evaluate(run, photos, device="cpu")
+    sets = {
+        path.relative_to(photos / "test").as_posix(): [plain.class_names[index]]
+        for path, index in zip(sorted((photos / "test").rglob("*.png")), plain.predictions, strict=True)
+    }
+    (tmp_path / "sets.json").write_text(json.dumps(sets))
+    evaluation = allmlp.evaluate(run, photos, labels=tmp_path / "sets.json", device="cpu")
+    assert (evaluation.top1, evaluation.original_top1) == (1.0, plain.top1)
+    assert plain.original_top1 is None
+
+
+def test_lines_for_people_are_reported_before_the_photos_are_scored(run, photos):
+    lines: list[str] = []
+    allmlp.evaluate(run, photos, device="cpu", report=lines.append)
+    assert lines[-1] == "test: 12 photos."
+    (photos / "test" / "yak" / "4-0.png").write_text("text")
+    with pytest.raises(DataError, match=r"1 of 12 photos.*\n?.*4-0\.png"):
+        allmlp.evaluate(run, photos, device="cpu", report=lines.append)
+    assert lines[-1] == "test: 12 photos."
+
+
+def test_impossible_requests_are_config_errors(run, photos, checkpoint):
+    features = allmlp.open_model(run, device="cpu", output="features")
+    headless = dataclasses.replace(
+        checkpoint,
+        config=dataclasses.replace(checkpoint.config, num_classes=0),
+        weights={name: weight for name, weight in checkpoint.weights.items() if not name.startswith("head.")},
+        class_names=(),
+    )
+    for model, options, words in (
+        (run, {"batch_size": 0}, "batch_size is 0"),
+        (run, {"split": "tset"}, "--split tset: .* has no such split. It has: train, test, validation"),
+        (run, {"device": "cudaa"}, "no device 'cudaa'"),
+        (features, {}, "gives features"),
+        (headless, {}, "no classifier"),
+        (allmlp.open_model(run, device="cpu"), {"image_size": 32}, r"image_size is \(32, 32\)"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            allmlp.evaluate(model, photos, **options)
+
+
+def test_a_run_folder_is_only_read(run, photos):
+    before = {path: path.stat().st_mtime_ns for path in Path(run).rglob("*")}
+    allmlp.evaluate(run, photos, device="cpu")
+    assert {path: path.stat().st_mtime_ns for path in Path(run).rglob("*")} == before

@@ -1,0 +1,82 @@
+"""The Python of README.md and docs/: blocks that run, and a table of all public names."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import allmlp
+
+ROOT = Path(__file__).parents[1]
+CLASS_NAMES = ("hat", "shoe", "skirt")
+
+
+def python_blocks(page: str) -> list[str]:
+    return re.findall(
+        r"^```python\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
+
+
+@pytest.fixture
+def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with small stand-ins for what the blocks name: runs/mine, b16-i1k, photo.jpg, other.png and PHOTOS."""
+    generator = np.random.default_rng(0)
+
+    def write_photo(path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(generator.integers(0, 256, (20, 24, 3), dtype=np.uint8)).save(path)
+
+    torch.manual_seed(0)
+    config = allmlp.MixerConfig(
+        image_size=32, patch_size=16, num_blocks=1, hidden_dim=8, tokens_mlp_dim=4, channels_mlp_dim=8, num_classes=3
+    )
+    checkpoint = allmlp.Checkpoint(
+        config=config,
+        weights=allmlp.MlpMixer(config).state_dict(),
+        preprocessing=allmlp.Preprocessing(image_size=32),
+        class_names=CLASS_NAMES,
+        source="random weights",
+    )
+    for folder in ("runs/mine/checkpoints/best", "b16-i1k"):
+        allmlp.save_checkpoint(checkpoint, tmp_path / folder)
+    (tmp_path / "runs/mine/recipe.json").write_text("{}")
+    for name in ("photo.jpg", "other.png"):
+        write_photo(tmp_path / name)
+    for split, number in (("train", 6), ("val", 2), ("test", 3)):
+        for class_name in CLASS_NAMES:
+            for index in range(number):
+                write_photo(tmp_path / "PHOTOS" / split / class_name / f"{split}{index}.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_python_of_the_readme_runs(working_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = python_blocks("README.md")
+    names: dict[str, object] = {}
+    exec(block, names)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[:2]] == ["photo.jpg", "other.png"]
+    assert float(lines[2]) == allmlp.evaluate(working_folder / "runs/mine", working_folder / "PHOTOS").top1
+    assert names["larger"].config.image_size == (256, 320)  # type: ignore[attr-defined]
+    assert isinstance(names["new"], allmlp.MlpMixer)
+
+
+def test_the_python_of_the_page_on_evaluation_runs(working_folder: Path) -> None:
+    labels = np.tile(np.arange(3), 8)
+    features = np.random.default_rng(0).standard_normal((24, 5))
+    names: dict[str, object] = {"features": features, "labels": labels, "sample_ids": [str(i) for i in range(24)]}
+    names |= {"test_features": features, "test_labels": labels, "class_names": CLASS_NAMES}
+    for block in python_blocks("docs/evaluation.md"):
+        exec(block, names)
+    assert names["features"].shape == (2, 8)  # type: ignore[attr-defined]
+
+
+def test_the_table_of_public_names_is_complete() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \| (.+) \|$", (ROOT / "docs" / "python.md").read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
+    assert [name for name, _ in rows] == allmlp.__all__
+    assert all(meaning for _, meaning in rows)

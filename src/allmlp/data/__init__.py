@@ -19,8 +19,6 @@ from allmlp.data.sampling.order import TrainingOrder
 from allmlp.data.sampling.stateless_random import sample_keys, uniform
 from allmlp.data.sources.file_reader import FileReader
 from allmlp.data.sources.folder import list_folder
-from allmlp.io.display import escape, summarise
-from allmlp.io.ordered_map import prefetch
 
 if TYPE_CHECKING:
     from allmlp.data.augmentation.pipeline import AugmentationPipeline
@@ -43,7 +41,6 @@ __all__ = [
     "check_photos",
     "decode",
     "download_dataset",
-    "escape",
     "evaluation_batches",
     "hold_out",
     "is_downloaded",
@@ -52,13 +49,11 @@ __all__ = [
     "list_folder",
     "named_folder",
     "open_dataset",
-    "prefetch",
     "read_label_sets",
     "resized_images",
     "sample_keys",
     "split_batches",
     "split_named",
-    "summarise",
     "synsets_of",
     "uniform",
 ]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from allmlp.errors import CheckpointError
+from allmlp.io.display import quote, summarise
 
 __all__ = ["ZIP_ERRORS", "ZipMember", "list_members", "read_into", "read_start", "seek_to"]
 
@@ -66,15 +67,15 @@ def list_members(path: Path) -> list[ZipMember]:
     _check_places(path, infos)
     for info in infos:
         if info.flag_bits & 0x1:
-            raise CheckpointError(f"{path}: the member {_shown(info.filename)} is encrypted; expected plain weights.")
+            raise CheckpointError(f"{path}: the member {quote(info.filename)} is encrypted; expected plain weights.")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise CheckpointError(
-                f"{path}: the member {_shown(info.filename)} is packed by method {info.compress_type}; "
+                f"{path}: the member {quote(info.filename)} is packed by method {info.compress_type}; "
                 f"expected stored or deflated members."
             )
         if info.compress_type == zipfile.ZIP_STORED and info.compress_size != info.file_size:
             raise CheckpointError(
-                f"{path}: the member {_shown(info.filename)} is stored in {info.compress_size:,} bytes "
+                f"{path}: the member {quote(info.filename)} is stored in {info.compress_size:,} bytes "
                 f"and said to have {info.file_size:,}."
             )
     return [
@@ -96,11 +97,11 @@ def _check_count(file: io.FileIO, count: int, *, comment_bytes: int) -> None:
 def _check_names(path: Path, infos: list[zipfile.ZipInfo]) -> None:
     twice = sorted(name for name, count in Counter(info.filename for info in infos).items() if count > 1)
     if twice:
-        raise CheckpointError(f"{path}: members that occur more than once: {', '.join(map(_shown, twice[:10]))}.")
+        raise CheckpointError(f"{path}: members that occur more than once: {summarise(map(quote, twice))}.")
     for info in infos:
         place = PurePosixPath(info.filename.replace("\\", "/"))
         if place.is_absolute() or ".." in place.parts or info.orig_filename != info.filename:
-            raise CheckpointError(f"{path}: the member {_shown(info.orig_filename)} is not named as weights are.")
+            raise CheckpointError(f"{path}: the member {quote(info.orig_filename)} is not named as weights are.")
 
 
 def _check_places(path: Path, infos: list[zipfile.ZipInfo]) -> None:
@@ -125,10 +126,10 @@ def seek_to(file: io.BufferedReader, member: ZipMember) -> None:
     signature, name_bytes, extra_bytes = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
     name = file.read(name_bytes)
     if signature != b"PK\x03\x04" or member.name not in (name.decode("utf-8", "replace"), name.decode("cp437")):
-        raise ValueError(f"damaged: there is no {_shown(member.name)} where it should be")
+        raise ValueError(f"damaged: there is no {quote(member.name)} where it should be")
     start = file.seek(extra_bytes, io.SEEK_CUR)
     if start + member.packed_bytes > end:
-        raise ValueError(f"{_shown(member.name)} is cut short")
+        raise ValueError(f"{quote(member.name)} is cut short")
 
 
 def read_start(file: io.BufferedReader, member: ZipMember, num_bytes: int) -> bytes:
@@ -154,10 +155,10 @@ def read_into(file: io.BufferedReader, member: ZipMember, view: memoryview, *, s
     """
     seek_to(file, member)
     if skip + len(view) != member.num_bytes:
-        raise ValueError(f"{_shown(member.name)} has {member.num_bytes:,} bytes instead of {skip + len(view):,}")
+        raise ValueError(f"{quote(member.name)} has {member.num_bytes:,} bytes instead of {skip + len(view):,}")
     crc = _inflate(file, member, view, skip) if member.deflated else _copy(file, member, view, skip)
     if crc != member.crc:
-        raise ValueError(f"the checksum of {_shown(member.name)} is wrong")
+        raise ValueError(f"the checksum of {quote(member.name)} is wrong")
 
 
 def _copy(file: io.BufferedReader, member: ZipMember, view: memoryview, skip: int) -> int:
@@ -165,7 +166,7 @@ def _copy(file: io.BufferedReader, member: ZipMember, view: memoryview, skip: in
     for start in range(0, len(view), CHUNK_BYTES):  # summed up while it lies in the processor's cache
         part = view[start : start + CHUNK_BYTES]
         if file.readinto(part) != len(part):
-            raise ValueError(f"{_shown(member.name)} is cut short")
+            raise ValueError(f"{quote(member.name)} is cut short")
         crc = zlib.crc32(part, crc)
     return crc
 
@@ -180,17 +181,13 @@ def _inflate(file: io.BufferedReader, member: ZipMember, view: memoryview, skip:
             left -= len(packed)
         part = inflater.decompress(packed, CHUNK_BYTES)
         if not packed and not part and not inflater.eof:
-            raise ValueError(f"{_shown(member.name)} is cut short")
+            raise ValueError(f"{quote(member.name)} is cut short")
         crc = zlib.crc32(part, crc)
         if position + len(part) > len(view):
-            raise ValueError(f"{_shown(member.name)} unpacks to more than its {member.num_bytes:,} bytes")
+            raise ValueError(f"{quote(member.name)} unpacks to more than its {member.num_bytes:,} bytes")
         kept = part[max(0, -position) :]
         view[max(0, position) : max(0, position) + len(kept)] = kept
         position += len(part)
     if position != len(view):
-        raise ValueError(f"{_shown(member.name)} unpacks to less than its {member.num_bytes:,} bytes")
+        raise ValueError(f"{quote(member.name)} unpacks to less than its {member.num_bytes:,} bytes")
     return crc
-
-
-def _shown(name: str) -> str:
-    return ascii(name[:200])

@@ -8,8 +8,9 @@ from typing import Any
 
 from allmlp.checkpoints import STARTER
 from allmlp.config import from_dict, to_dict
-from allmlp.data import ImageDataset, escape, hold_out
+from allmlp.data import ImageDataset, hold_out
 from allmlp.errors import CheckpointError, ConfigError, DataError
+from allmlp.io.display import escape
 from allmlp.model import MixerConfig
 from allmlp.training.recipe.initial_checkpoint import is_same_source
 from allmlp.training.recipe.recipe import Recipe

@@ -152,7 +152,7 @@ def class_indices(names: "Sequence[str]", checkpoint: "Checkpoint", *, where: st
     """
     import numpy as np
 
-    from allmlp.data import escape
+    from allmlp.io.display import escape
 
     rows, known = checkpoint.class_rows(names), checkpoint.class_names
     unknown = sorted(set(names) - set(rows))
@@ -201,7 +201,7 @@ def _score(
 
 
 def _print(metrics: "Metrics", original_top1: float | None, *, by_sets: bool) -> None:
-    from allmlp.data import escape
+    from allmlp.io.display import escape
 
     print()
     if by_sets:

@@ -117,7 +117,8 @@ def evaluate_few_shot(
 
 
 def _choose(dataset: "ImageDataset", checkpoint: str, wanted: str | None) -> _Photos:
-    from allmlp.data import escape, split_named
+    from allmlp.data import split_named
+    from allmlp.io.display import escape
 
     saved = saved_split(checkpoint)
     splits, is_divided = divided(dataset, saved)

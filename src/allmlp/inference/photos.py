@@ -2,7 +2,6 @@
 
 import io
 import itertools
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +12,7 @@ from PIL import Image, ImageOps
 
 from allmlp.data import FileReader, Preprocessing, decode
 from allmlp.errors import DataError
+from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.metrics import Forward
 
 __all__ = ["Photo", "as_photos", "output_rows"]
@@ -40,7 +40,7 @@ def output_rows(
             return name, error
 
     numbered = enumerate(images, start=1)
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8), thread_name_prefix="allmlp-decode") as pool:
+    with ThreadPoolExecutor(num_decoding_threads(), thread_name_prefix="allmlp-decode") as pool:
         while chunk := list(itertools.islice(numbered, batch_size)):
             yield from _run(forward, preprocessing, list(pool.map(load, chunk)))
 

@@ -1,7 +1,6 @@
 """What the loop eats: augmented batches for training, fitted photos for validation."""
 
 import math
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -20,10 +19,11 @@ from allmlp.data import (
     TrainingPhotos,
     check_photos,
     evaluation_batches,
-    prefetch,
     resized_images,
 )
 from allmlp.hardware.memory import free_memory
+from allmlp.hardware.num_decoding_threads import num_decoding_threads
+from allmlp.io.ordered_map import prefetch
 from allmlp.metrics import Metrics, evaluate
 from allmlp.model import MlpMixer
 from allmlp.training.distributed.process_group import ProcessGroup
@@ -85,7 +85,7 @@ class InputPipeline:
         self.class_names = dataset.class_names
         self.preprocessing = recipe.data.preprocessing(recipe.model.image_size)
         workers = recipe.data.num_workers
-        self._num_workers = min(os.cpu_count() or 1, 16) if workers is None else workers
+        self._num_workers = num_decoding_threads() if workers is None else workers
         split = dataset.splits["train"]
         self.order = TrainingOrder(
             split.sample_ids,

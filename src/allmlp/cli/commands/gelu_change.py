@@ -1,7 +1,6 @@
 """What another GELU changes in a model's answers, measured on photos."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -64,7 +63,8 @@ def _top1_rows(best: "NDArray[np.int64]", labels: "NDArray[np.int64] | None") ->
 
 
 def _photos(data: str, checkpoint: "Checkpoint") -> _Photos:
-    from allmlp.data import escape, open_dataset
+    from allmlp.data import open_dataset
+    from allmlp.io.display import escape
 
     try:
         dataset = open_dataset(data)
@@ -84,7 +84,8 @@ def _photos(data: str, checkpoint: "Checkpoint") -> _Photos:
 def _unlabelled(folder: Path) -> _Photos:
     import numpy as np
 
-    from allmlp.data import FileReader, Split, escape, list_folder
+    from allmlp.data import FileReader, Split, list_folder
+    from allmlp.io.display import escape
 
     paths = tuple(sorted(list_folder(folder).photos))
     if not paths:
@@ -99,10 +100,11 @@ def _logits(
     import numpy as np
 
     from allmlp.data import resized_images
+    from allmlp.hardware.num_decoding_threads import num_decoding_threads
     from allmlp.inference import eager_forward
 
     forwards = [eager_forward(checkpoint) for checkpoint in (before, after)]
-    photos = resized_images(split, before.preprocessing, num_workers=min(os.cpu_count() or 1, 16))
+    photos = resized_images(split, before.preprocessing, num_workers=num_decoding_threads())
     while chunk := list(islice(photos, _BATCH_SIZE)):
         images = before.preprocessing.normalise(np.stack(chunk))
         yield forwards[0](images), forwards[1](images)

@@ -13,7 +13,7 @@ from allmlp.data.open_dataset import open_dataset
 from allmlp.data.preprocessing import Preprocessing
 from allmlp.data.public.download import download_dataset
 from allmlp.data.public.imagenet_classes import NUM_IMAGENET_CLASSES, label_names, synsets_of
-from allmlp.data.public.registry import DATASETS, PublicDataset, is_downloaded, lasting_source, named_folder
+from allmlp.data.public.registry import DATASETS, is_downloaded, lasting_source, named_folder
 from allmlp.data.sampling.holdout import hold_out
 from allmlp.data.sampling.order import TrainingOrder
 from allmlp.data.sampling.stateless_random import sample_keys, uniform
@@ -33,7 +33,6 @@ __all__ = [
     "FileReader",
     "ImageDataset",
     "Preprocessing",
-    "PublicDataset",
     "RawBatch",
     "Split",
     "TrainingOrder",

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union
 
 from allmlp.errors import ConfigError, did_you_mean
+from allmlp.io.display import quote
 
 __all__ = ["from_dict", "override", "to_dict"]
 
@@ -115,11 +116,11 @@ def _parse(text: str) -> Any:
 
 def _build(cls: Any, values: Any, where: str) -> Any:
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{where}: expected an object of {cls.__name__}, got {_shown(values)}.")
+        raise ConfigError(f"{where}: expected an object of {cls.__name__}, got {quote(values)}.")
     hints = _hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}
     unknown = sorted(set(values) - set(fields))
-    problems = [f"unknown key {_shown(name)}.{did_you_mean(str(name), fields)}" for name in unknown[:MAX_UNKNOWN_KEYS]]
+    problems = [f"unknown key {quote(name)}.{did_you_mean(str(name), fields)}" for name in unknown[:MAX_UNKNOWN_KEYS]]
     if len(unknown) > MAX_UNKNOWN_KEYS:
         problems.append(f"and {len(unknown) - MAX_UNKNOWN_KEYS:,} more unknown keys")
     for name, field in fields.items():
@@ -148,7 +149,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if value not in allowed:
             names = ", ".join(str(choice) for choice in allowed)
             raise ConfigError(
-                f"{where}: {_shown(value)} is not one of {names}.{did_you_mean(str(value), map(str, allowed))}"
+                f"{where}: {quote(value)} is not one of {names}.{did_you_mean(str(value), map(str, allowed))}"
             )
         return value
     if origin is tuple:
@@ -177,11 +178,11 @@ def _convert_tuple(hint: Any, value: Any, where: str) -> Any:
     if arguments == (int, int) and isinstance(value, int) and not isinstance(value, bool):
         return (value, value)  # a (height, width): one number is both, as for the classes that hold such a pair
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise ConfigError(f"{where}: expected a list, got {_shown(value)}. Write it in brackets: [1,2].")
+        raise ConfigError(f"{where}: expected a list, got {quote(value)}. Write it in brackets: [1,2].")
     if arguments[-1] is Ellipsis:
         arguments = (arguments[0],) * len(value)
     if len(arguments) != len(value):
-        raise ConfigError(f"{where}: expected {len(arguments)} values, got {_shown(value)}.")
+        raise ConfigError(f"{where}: expected {len(arguments)} values, got {quote(value)}.")
     return tuple(_convert(argument, item, where) for argument, item in zip(arguments, value, strict=True))
 
 
@@ -192,14 +193,14 @@ def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
         except OverflowError:  # a whole number of over 308 digits
             number = math.inf
         if not math.isfinite(number):
-            raise ConfigError(f"{where}: {_shown(value)} is not a finite number.")
+            raise ConfigError(f"{where}: {quote(value)} is not a finite number.")
         return number
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
         return value
     if hint in (str, bool) and isinstance(value, hint):
         return value
     kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    raise ConfigError(f"{where}: expected {kinds.get(hint, str(hint))}, got {_shown(value)}.")
+    raise ConfigError(f"{where}: expected {kinds.get(hint, str(hint))}, got {quote(value)}.")
 
 
 def _hints(cls: type) -> dict[str, Any]:
@@ -214,8 +215,3 @@ def _all_keys(config: Any, prefix: str = "") -> typing.Iterator[str]:
             yield from _all_keys(value, f"{prefix}{field.name}.")
         else:
             yield prefix + field.name
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -243,8 +243,8 @@ def test_an_empty_name_is_not_the_current_folder(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("start", "what"),
     [
-        (b"\x89PNG\r\n\x1a\n", "a picture"),
-        (b"\xff\xd8\xff\xe0", "a picture"),
+        (b"\x89PNG\r\n\x1a\n", "a PNG image"),
+        (b"\xff\xd8\xff\xe0", "a JPEG image"),
         (b"GGUF\x03\0\0\0", "a GGUF file"),
         (b"\x08\x07\x12\x07pytorch", "an ONNX graph"),
         (b"\xef\xbb\xbf<!DOCTYPE html>", "a web page"),

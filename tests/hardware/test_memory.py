@@ -2,7 +2,7 @@
 
 import pytest
 
-from allmlp.hardware.memory import free_memory
+from allmlp.hardware.memory import free_memory, total_memory
 
 MIB = 1 << 20
 
@@ -57,3 +57,11 @@ def test_groups_of_version_1_count_too(tmp_path):
 def test_a_group_that_is_full_leaves_nothing(tmp_path):
     files = group("", limit=100 * MIB, used=101 * MIB)
     assert free_memory(write(tmp_path, {**files, "proc/self/cgroup": "0::/"})) == 0
+
+
+def test_all_memory_is_the_smallest_limit_whatever_is_used(tmp_path):
+    machine = total_memory(tmp_path)
+    assert machine is not None and machine >= free_memory(tmp_path)
+    files = group("job/", limit=100 * MIB, used=90 * MIB) | group("job/step/", limit="max", used=10 * MIB)
+    assert total_memory(write(tmp_path, {**files, "proc/self/cgroup": "0::/job/step"})) == 100 * MIB
+    assert total_memory(write(tmp_path, group("job/", limit=machine * 2, used=0))) == machine

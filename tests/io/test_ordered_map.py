@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from allmlp.data import prefetch
+from allmlp.io.ordered_map import prefetch
 
 
 def names():

@@ -5,9 +5,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, cast
 
-from allmlp.checkpoints.validation import check_shapes, listed
+from allmlp.checkpoints.validation import check_shapes
 from allmlp.data import Preprocessing, synsets_of
 from allmlp.errors import CheckpointError, ConfigError
+from allmlp.io.display import summarise
 from allmlp.model import MixerConfig
 
 if TYPE_CHECKING:
@@ -59,7 +60,9 @@ class Checkpoint:
             )
         if len(set(self.class_names)) != len(self.class_names):
             twice = sorted(name for name, count in Counter(self.class_names).items() if count > 1)
-            raise CheckpointError(f"{self.source}: class names that occur more than once: {listed(twice, ', ')}.")
+            raise CheckpointError(
+                f"{self.source}: class names that occur more than once: {summarise(twice, limit=400)}."
+            )
         if self.preprocessing.image_size != self.config.image_size:
             raise CheckpointError(
                 f"{self.source}: the pre-processing makes images of {self.preprocessing.image_size}, "

@@ -1,9 +1,11 @@
 """Whether weights are those that a Mixer needs: every difference in names and shapes, every number that is none."""
 
+import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from allmlp.errors import CheckpointError
+from allmlp.io.display import bullets, escape, shorten, summarise
 from allmlp.model import MixerConfig, parameter_shapes
 
 if TYPE_CHECKING:
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
 
     from allmlp.checkpoints.naming.schemes import Layout
 
-__all__ = ["check_finite", "check_shapes", "listed"]
+__all__ = ["check_finite", "check_shapes"]
 
 # The offenders that an error lists of each kind: enough for every weight of H/14, not for a file of a million names.
 _MAX_LISTED = 400
@@ -44,7 +46,7 @@ def check_shapes(
     shown = str if layout is None else layout.theirs
     kinds = (
         [f"missing: {shown(name)} {wanted[name]}" for name in sorted(set(wanted) - set(found))],
-        [f"unexpected: {_printable(_theirs(layout, name))} {found[name]}" for name in sorted(set(found) - set(wanted))],
+        [f"unexpected: {_theirs(layout, name)} {found[name]}" for name in sorted(set(found) - set(wanted))],
         [
             f"shape: {shown(name)} is {found[name]}, expected {wanted[name]}"
             for name in sorted(set(wanted) & set(found))
@@ -52,9 +54,9 @@ def check_shapes(
         ],
     )
     if any(kinds):
-        lines = "\n  ".join(listed(problems, "\n  ") for problems in kinds if problems)
+        lines = "\n".join(bullets(problems, limit=_MAX_LISTED) for problems in kinds if problems)
         raise CheckpointError(
-            f"{where}: the weights do not fit this Mixer:\n  {lines}" + (f"\n{advice}" if advice else "")
+            f"{where}: the weights do not fit this Mixer:\n{lines}" + (f"\n{advice}" if advice else "")
         )
 
 
@@ -66,21 +68,10 @@ def check_finite(weights: "Mapping[str, Tensor]", *, where: str) -> None:
     """
     not_finite = sorted(name for name, weight in weights.items() if not weight.isfinite().all())
     if not_finite:
-        raise CheckpointError(f"{where}: NaN or infinity in {listed(not_finite, ', ')}.")
-
-
-def listed(problems: list[str], separator: str) -> str:
-    """Return the problems in one text, cut off after many."""
-    rest = [f"and {len(problems) - _MAX_LISTED:,} more"] if len(problems) > _MAX_LISTED else []
-    return separator.join(problems[:_MAX_LISTED] + rest)
+        raise CheckpointError(f"{where}: NaN or infinity in {summarise(not_finite, limit=_MAX_LISTED)}.")
 
 
 def _theirs(layout: "Layout | None", name: str) -> str:
-    try:
-        return name if layout is None else layout.theirs(name)  # a classifier without classes is one of ours
-    except KeyError:
-        return name
-
-
-def _printable(name: str) -> str:
-    return name if name.isprintable() and len(name) <= 200 else ascii(name[:200])
+    with contextlib.suppress(KeyError):  # a classifier without classes is one of ours
+        name = name if layout is None else layout.theirs(name)
+    return escape(shorten(name, 200))

@@ -24,6 +24,7 @@ from allmlp.cli.commands.push import push
 from allmlp.cli.commands.recipes import recipes
 from allmlp.cli.commands.train import train
 from allmlp.errors import AllmlpError
+from allmlp.io.display import escape
 
 __all__ = ["app", "main"]
 
@@ -100,7 +101,7 @@ def _run(arguments: Sequence[str] | None) -> str | int | None:
         from allmlp import training  # later: `allmlp --help` loads nothing
 
         if training.is_speaker(error):
-            print(_harmless(f"allmlp: {error}"), file=sys.stderr)
+            print(_printable(f"allmlp: {error}"), file=sys.stderr)
         return error.exit_code
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):  # typer exits with 1 then, as a bug does
@@ -109,9 +110,9 @@ def _run(arguments: Sequence[str] | None) -> str | int | None:
     return 0
 
 
-def _harmless(text: str) -> str:
-    """Return a message that no name in it can make move the cursor: all but line breaks and printable characters escaped."""
-    return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
+def _printable(message: str) -> str:
+    """Return a message of several lines, each escaped, so that no name in it can move the cursor."""
+    return "\n".join(map(escape, message.split("\n")))
 
 
 def _drop_output() -> None:

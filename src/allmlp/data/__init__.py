@@ -15,14 +15,12 @@ from allmlp.data.open_dataset import open_dataset
 from allmlp.data.preprocessing import Preprocessing
 from allmlp.data.public.download import download_dataset
 from allmlp.data.public.imagenet_classes import NUM_IMAGENET_CLASSES, label_names, synsets_of
-from allmlp.data.public.registry import DATASETS, PublicDataset, is_downloaded, lasting_source, named_folder
+from allmlp.data.public.registry import DATASETS, is_downloaded, lasting_source, named_folder
 from allmlp.data.sampling.holdout import hold_out
 from allmlp.data.sampling.order import TrainingOrder
 from allmlp.data.sampling.stateless_random import sample_keys, uniform
 from allmlp.data.sources.file_reader import FileReader
 from allmlp.data.sources.folder import list_folder
-from allmlp.io.display import escape, summarise
-from allmlp.io.ordered_map import prefetch
 
 if TYPE_CHECKING:
     from allmlp.data.augmentation.pipeline import AugmentationPipeline
@@ -37,7 +35,6 @@ __all__ = [
     "FileReader",
     "ImageDataset",
     "Preprocessing",
-    "PublicDataset",
     "RawBatch",
     "Split",
     "TrainingOrder",
@@ -45,7 +42,6 @@ __all__ = [
     "check_photos",
     "decode",
     "download_dataset",
-    "escape",
     "evaluation_batches",
     "fingerprint",
     "hold_out",
@@ -55,13 +51,11 @@ __all__ = [
     "list_folder",
     "named_folder",
     "open_dataset",
-    "prefetch",
     "read_label_sets",
     "resized_images",
     "sample_keys",
     "split_batches",
     "split_named",
-    "summarise",
     "synsets_of",
     "to_pixels",
     "uniform",

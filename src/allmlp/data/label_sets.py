@@ -13,7 +13,7 @@ from typing import Any
 
 from allmlp.data.public.imagenet_classes import NUM_IMAGENET_CLASSES, label_names, synsets
 from allmlp.errors import DataError
-from allmlp.io.display import bullets, escape, summarise
+from allmlp.io.display import bullets, escape, quote, summarise
 
 __all__ = ["read_label_sets"]
 
@@ -137,20 +137,15 @@ def _of_names(values: Mapping[str, Any], sample_ids: Sequence[str]) -> list[_Ent
 
 def _classes(entry: Any, class_numbers: Mapping[str, int], by_number: Sequence[int]) -> tuple[tuple[int, ...], str]:
     if not isinstance(entry, list):
-        return (), f"expected a list of classes, got {_shown(entry)}"
+        return (), f"expected a list of classes, got {quote(entry, limit=60)}"
     numbers, bad = set(), []
-    for one in entry:
-        if isinstance(one, str) and one in class_numbers:
-            numbers.add(class_numbers[one])
-        elif isinstance(one, int) and not isinstance(one, bool) and 0 <= one < len(by_number):
-            numbers.add(by_number[one])
+    for name in entry:
+        if isinstance(name, str) and name in class_numbers:
+            numbers.add(class_numbers[name])
+        elif isinstance(name, int) and not isinstance(name, bool) and 0 <= name < len(by_number):
+            numbers.add(by_number[name])
         else:
-            bad.append(_shown(one))
+            bad.append(quote(name, limit=60))
     if bad:
         return (), f"no classes of the checkpoint: {', '.join(bad[:5])}{', ...' if len(bad) > 5 else ''}"
     return tuple(sorted(numbers)), ""
-
-
-def _shown(value: Any) -> str:
-    text = ascii(value) if not isinstance(value, str) else repr(escape(value))
-    return text if len(text) <= 60 else text[:57] + "..."

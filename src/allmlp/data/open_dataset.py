@@ -14,11 +14,9 @@ from allmlp.data.sources.parquet import open_parquet
 from allmlp.data.sources.zip_folder import open_zip
 from allmlp.errors import DataError, did_you_mean
 from allmlp.io.display import escape
+from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
 
 __all__ = ["open_dataset"]
-
-# Of a member, of the end of an empty zip, of one part of several. "PK" alone may be the first column of a table.
-_ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 
 
 def open_dataset(source: str | Path) -> ImageDataset:
@@ -62,13 +60,13 @@ def _unlike_a_name(path: Path) -> str:
 def _open_file(path: Path) -> ImageDataset:
     try:
         with path.open("rb") as file:
-            start = file.read(4)
+            kind = kind_of_file(file.read(START_BYTES))
     except OSError as error:
         raise DataError(f"{escape(path)}: cannot be read ({error.strerror or error}).") from error
     suffix = path.suffix.lower()
-    if start == b"PAR1" or suffix == ".parquet":
+    if kind is FileKind.PARQUET or suffix == ".parquet":
         return open_parquet(str(path), [path])
-    if start in _ZIP_STARTS or suffix == ".zip":
+    if kind is FileKind.ZIP or suffix == ".zip":
         return open_zip(path)
     if suffix == ".csv":
         return open_table(path)

@@ -1,7 +1,6 @@
 """Photos in any form, decoded and run batch by batch: what every answer is made from."""
 
 import itertools
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from PIL import Image
 
 from allmlp.data import FileReader, Preprocessing, decode, to_pixels
 from allmlp.errors import DataError
+from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.io.ordered_map import ordered_map
 from allmlp.metrics import Forward
 
@@ -45,7 +45,7 @@ def output_rows(
         except DataError as error:
             return photo.name, error
 
-    loaded = ordered_map(load, enumerate(images, start=1), min(os.cpu_count() or 1, 8))
+    loaded = ordered_map(load, enumerate(images, start=1), num_decoding_threads())
     while chunk := list(itertools.islice(loaded, batch_size)):
         yield from _run(forward, preprocessing, chunk)
 

@@ -1,20 +1,38 @@
-"""How data errors write names: safe on a terminal, on one line, and never a flood."""
+"""Text for people: names and values on one printable line, and long lists cut short."""
 
 from collections.abc import Iterable
 
-__all__ = ["bullets", "escape", "summarise"]
+__all__ = ["bullets", "escape", "quote", "shorten", "summarise"]
 
 
 def escape(name: object) -> str:
-    """Return `name` on one honest line: control, bidirectional and undecodable characters are escaped."""
+    """Return `name` on one printable line: control, bidirectional and undecodable characters are escaped."""
     text = str(name)
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def shorten(text: str, limit: int) -> str:
+    """Return `text`, or its first characters and "..." where it is longer than `limit`."""
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def quote(value: object, *, limit: int = 80) -> str:
+    """Return `repr(value)` escaped, at most `limit` characters of it.
+
+    An integer with too many digits for Python to print is described in words.
+    """
+    if isinstance(value, str) and len(value) > limit:
+        value = value[:limit]  # the quotes make it longer than the limit
+    try:
+        return shorten(escape(repr(value)), limit)
+    except ValueError:
+        return "a number of thousands of digits"
+
+
 def summarise(names: Iterable[object], *, limit: int = 10) -> str:
-    """Return "a, b, c and 4 more" with at most `limit` names."""
+    """Return "a, b, c and 4 more" with at most `limit` names, escaped; "" for none."""
     shown = [escape(name) for name in names]
     if len(shown) <= limit:
         return ", ".join(shown)
@@ -22,7 +40,7 @@ def summarise(names: Iterable[object], *, limit: int = 10) -> str:
 
 
 def bullets(lines: Iterable[str], *, limit: int = 50) -> str:
-    """Return one indented line for each of the first `limit` lines, and a last one that counts the others."""
+    """Return the first `limit` lines, each indented, and a last one that counts the rest."""
     shown = list(lines)
     rest = [f"... and {len(shown) - limit:,} more"] if len(shown) > limit else []
     return "\n".join("  " + line for line in shown[:limit] + rest)

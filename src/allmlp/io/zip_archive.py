@@ -1,7 +1,7 @@
-"""The members of a zip archive, listed and read within bounded memory and time.
+"""Zip archives: their members listed and read within bounded memory and time.
 
-`zipfile` makes the list. The members are read here: straight into the memory that keeps them, never more of one than was
-said before, and without the checksum where that is not to be relied on.
+`zipfile` makes the list. The members are read here: straight into the memory that keeps them, never more of one than the
+list gives as its size, and without the checksum where that is not reliable.
 """
 
 import io
@@ -9,18 +9,33 @@ import struct
 import zipfile
 import zlib
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from allmlp.errors import CheckpointError
+from allmlp.io.display import quote, summarise
 
-__all__ = ["ZIP_ERRORS", "ZipMember", "list_members", "read_into", "read_start", "seek_to"]
+__all__ = [
+    "LOCAL_HEADER_BYTES",
+    "ZIP_ERRORS",
+    "ZipMember",
+    "leads_outside",
+    "list_members",
+    "read_directory",
+    "read_into",
+    "read_start",
+    "repeated_names",
+    "seek_to",
+    "unreadable_because",
+]
 
 MAX_LIST_BYTES = 1 << 19  # some 100 bytes a member; a training checkpoint of H/14 has 1,600 of them
 CHUNK_BYTES = 1 << 20
 END_BYTES = 22  # of the record at the archive's end, without its comment
 
 LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, lengths of the name and of the extra field
+LOCAL_HEADER_BYTES = LOCAL_HEADER.size
 
 # What damaged archives raise, here and in zipfile (which trusts the places and the texts that it reads).
 ZIP_ERRORS = (
@@ -30,7 +45,10 @@ ZIP_ERRORS = (
 
 @dataclass(frozen=True)
 class ZipMember:
-    """Where a member lies. `num_bytes` is its size when unpacked, `packed_bytes` its size in the file."""
+    """Where a member is. `num_bytes` is its size when unpacked, `packed_bytes` its size in the file.
+
+    An empty `name` is not compared with the one next to the data, which may be in another encoding.
+    """
 
     name: str
     header_offset: int
@@ -65,16 +83,11 @@ def list_members(path: Path) -> list[ZipMember]:
     _check_names(path, infos)
     _check_places(path, infos)
     for info in infos:
-        if info.flag_bits & 0x1:
-            raise CheckpointError(f"{path}: the member {_shown(info.filename)} is encrypted; expected plain weights.")
-        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise CheckpointError(
-                f"{path}: the member {_shown(info.filename)} is packed by method {info.compress_type}; "
-                f"expected stored or deflated members."
-            )
+        if reason := unreadable_because(info):
+            raise CheckpointError(f"{path}: the member {quote(info.filename)} is {reason}; expected plain weights.")
         if info.compress_type == zipfile.ZIP_STORED and info.compress_size != info.file_size:
             raise CheckpointError(
-                f"{path}: the member {_shown(info.filename)} is stored in {info.compress_size:,} bytes "
+                f"{path}: the member {quote(info.filename)} is stored in {info.compress_size:,} bytes "
                 f"and said to have {info.file_size:,}."
             )
     return [
@@ -83,6 +96,36 @@ def list_members(path: Path) -> list[ZipMember]:
         )
         for info in infos
     ]
+
+
+def read_directory(path: Path) -> list[zipfile.ZipInfo]:
+    """Return the entries of an archive's central directory, however many: photos may be a million.
+
+    Raises:
+        ZIP_ERRORS: not a readable zip archive.
+    """
+    with zipfile.ZipFile(path) as archive:
+        return archive.infolist()
+
+
+def repeated_names(names: Iterable[str]) -> list[str]:
+    """Return the names that occur more than once, sorted."""
+    return sorted(name for name, count in Counter(names).items() if count > 1)
+
+
+def leads_outside(name: str) -> bool:
+    """Whether a member's name is an absolute path, or leads out of the folder that the archive is unpacked in."""
+    name = name.replace("\\", "/")
+    return name.startswith("/") or ".." in name.split("/") or name[1:2] == ":"
+
+
+def unreadable_because(info: zipfile.ZipInfo) -> str:
+    """Return why the data of a member is not read: "encrypted" or "packed by method N"; "" where it is."""
+    if info.flag_bits & 0x1:
+        return "encrypted"
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return f"packed by method {info.compress_type}"
+    return ""
 
 
 def _check_count(file: io.FileIO, count: int, *, comment_bytes: int) -> None:
@@ -94,13 +137,12 @@ def _check_count(file: io.FileIO, count: int, *, comment_bytes: int) -> None:
 
 
 def _check_names(path: Path, infos: list[zipfile.ZipInfo]) -> None:
-    twice = sorted(name for name, count in Counter(info.filename for info in infos).items() if count > 1)
+    twice = repeated_names(info.filename for info in infos)
     if twice:
-        raise CheckpointError(f"{path}: members that occur more than once: {', '.join(map(_shown, twice[:10]))}.")
+        raise CheckpointError(f"{path}: members that occur more than once: {summarise(map(quote, twice))}.")
     for info in infos:
-        place = PurePosixPath(info.filename.replace("\\", "/"))
-        if place.is_absolute() or ".." in place.parts or info.orig_filename != info.filename:
-            raise CheckpointError(f"{path}: the member {_shown(info.orig_filename)} is not named as weights are.")
+        if leads_outside(info.filename) or info.orig_filename != info.filename:
+            raise CheckpointError(f"{path}: the member {quote(info.orig_filename)} is not named as weights are.")
 
 
 def _check_places(path: Path, infos: list[zipfile.ZipInfo]) -> None:
@@ -121,14 +163,18 @@ def seek_to(file: io.BufferedReader, member: ZipMember) -> None:
     """
     file.seek(0, io.SEEK_END)
     end = file.tell()
-    file.seek(max(0, member.header_offset))  # zipfile reckons negative places for an archive whose start is missing
-    signature, name_bytes, extra_bytes = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
+    file.seek(max(0, member.header_offset))  # zipfile counts negative offsets for an archive whose start is missing
+    header = file.read(LOCAL_HEADER_BYTES)
+    if len(header) < LOCAL_HEADER_BYTES:
+        raise ValueError(f"{_shown(member)} is cut short")
+    signature, name_bytes, extra_bytes = LOCAL_HEADER.unpack(header)
     name = file.read(name_bytes)
-    if signature != b"PK\x03\x04" or member.name not in (name.decode("utf-8", "replace"), name.decode("cp437")):
-        raise ValueError(f"damaged: there is no {_shown(member.name)} where it should be")
+    known = ("", name.decode("utf-8", "replace"), name.decode("cp437"))
+    if signature != b"PK\x03\x04" or member.name not in known:
+        raise ValueError(f"damaged: {_shown(member)} is not where it should be")
     start = file.seek(extra_bytes, io.SEEK_CUR)
     if start + member.packed_bytes > end:
-        raise ValueError(f"{_shown(member.name)} is cut short")
+        raise ValueError(f"{_shown(member)} is cut short")
 
 
 def read_start(file: io.BufferedReader, member: ZipMember, num_bytes: int) -> bytes:
@@ -154,10 +200,10 @@ def read_into(file: io.BufferedReader, member: ZipMember, view: memoryview, *, s
     """
     seek_to(file, member)
     if skip + len(view) != member.num_bytes:
-        raise ValueError(f"{_shown(member.name)} has {member.num_bytes:,} bytes instead of {skip + len(view):,}")
+        raise ValueError(f"{_shown(member)} has {member.num_bytes:,} bytes instead of {skip + len(view):,}")
     crc = _inflate(file, member, view, skip) if member.deflated else _copy(file, member, view, skip)
     if crc != member.crc:
-        raise ValueError(f"the checksum of {_shown(member.name)} is wrong")
+        raise ValueError(f"the checksum of {_shown(member)} is wrong" if member.name else "the checksum is wrong")
 
 
 def _copy(file: io.BufferedReader, member: ZipMember, view: memoryview, skip: int) -> int:
@@ -165,7 +211,7 @@ def _copy(file: io.BufferedReader, member: ZipMember, view: memoryview, skip: in
     for start in range(0, len(view), CHUNK_BYTES):  # summed up while it lies in the processor's cache
         part = view[start : start + CHUNK_BYTES]
         if file.readinto(part) != len(part):
-            raise ValueError(f"{_shown(member.name)} is cut short")
+            raise ValueError(f"{_shown(member)} is cut short")
         crc = zlib.crc32(part, crc)
     return crc
 
@@ -180,17 +226,17 @@ def _inflate(file: io.BufferedReader, member: ZipMember, view: memoryview, skip:
             left -= len(packed)
         part = inflater.decompress(packed, CHUNK_BYTES)
         if not packed and not part and not inflater.eof:
-            raise ValueError(f"{_shown(member.name)} is cut short")
+            raise ValueError(f"{_shown(member)} is cut short")
         crc = zlib.crc32(part, crc)
         if position + len(part) > len(view):
-            raise ValueError(f"{_shown(member.name)} unpacks to more than its {member.num_bytes:,} bytes")
+            raise ValueError(f"{_shown(member)} unpacks to more than its {member.num_bytes:,} bytes")
         kept = part[max(0, -position) :]
         view[max(0, position) : max(0, position) + len(kept)] = kept
         position += len(part)
     if position != len(view):
-        raise ValueError(f"{_shown(member.name)} unpacks to less than its {member.num_bytes:,} bytes")
+        raise ValueError(f"{_shown(member)} unpacks to less than its {member.num_bytes:,} bytes")
     return crc
 
 
-def _shown(name: str) -> str:
-    return ascii(name[:200])
+def _shown(member: ZipMember) -> str:
+    return quote(member.name) if member.name else "it"

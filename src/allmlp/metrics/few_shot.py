@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from allmlp.data import escape, sample_keys, summarise, uniform
+from allmlp.data import sample_keys, uniform
 from allmlp.errors import ConfigError, DataError
+from allmlp.io.display import escape, summarise
 from allmlp.metrics.ridge import decompose
 
 __all__ = [

@@ -13,7 +13,6 @@ patch grid in row-major order. Everything else is the same at any image size.
   costs accuracy where the grid shrinks (measured in experiments/resolution).
 """
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal
@@ -22,6 +21,7 @@ import torch
 from torch import Tensor
 
 from allmlp.errors import ConfigError
+from allmlp.hardware.memory import total_memory
 from allmlp.model.cost import num_parameters
 from allmlp.model.variants import MixerConfig
 
@@ -48,7 +48,7 @@ def at_resolution(
 
     Raises:
         ConfigError: a size that is no multiple of the patch size, or of the present size for "block" (the nearest possible
-            ones are named), or whose weights would take more than half of this machine's memory.
+            ones are named), or whose weights would take more than half of the memory that this process may use.
 
     Source: appendix C of the paper; for "resample" arXiv 2212.08013, section 3.4, carried over to token mixing.
     """
@@ -84,7 +84,7 @@ def at_patch_size(
     A larger patch that is a smaller one interpolated gives the same token; smaller patches give the nearest there is.
 
     Raises:
-        ConfigError: a patch size under 1, or whose weights would take more than half of this machine's memory.
+        ConfigError: a patch size under 1, or whose weights would take more than half of the memory that this process may use.
 
     Source: FlexiViT's PI-resize, arXiv 2212.08013, section 3.4.
     """
@@ -121,18 +121,15 @@ def _by_resampling(config: MixerConfig, new: MixerConfig) -> Mapping[str, Callab
 
 
 def _check_memory(new: MixerConfig, weights: Mapping[str, Tensor], method: Method | None) -> None:
-    """Refuse weights beyond this machine. `method` is how they reach another grid; None: their patches change instead."""
-    try:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # Windows does not say
-        return
+    """Refuse weights beyond the memory. `method` is how they reach another grid; None: their patches change instead."""
+    memory = total_memory()
     wanted = num_parameters(new) * max(weight.element_size() for weight in weights.values())
-    if wanted > memory / 2:
+    if memory is not None and wanted > memory / 2:
         height, width = new.image_size
         how = f"patches of {new.patch_size} × {new.patch_size}" if method is None else f"method {method!r}"
         raise ConfigError(
             f"image_size {height} × {width} by {how}: the weights would take {wanted / 1e9:,.0f} GB, of the "
-            f"{memory / 1e9:,.0f} GB of memory that this machine has. Choose a smaller size."
+            f"{memory / 1e9:,.0f} GB of memory that this process may use. Choose a smaller size."
             + (" Method 'resample' makes smaller weights." if method == "block" else "")
         )
 

@@ -1,7 +1,6 @@
 """Training input pipeline: augmented batches for training, resized photos in batches for evaluation."""
 
 import math
-import os
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
@@ -22,10 +21,11 @@ from allmlp.data import (
     check_photos,
     evaluation_batches,
     fingerprint,
-    prefetch,
     resized_images,
 )
 from allmlp.hardware.memory import free_memory
+from allmlp.hardware.num_decoding_threads import num_decoding_threads
+from allmlp.io.ordered_map import prefetch
 from allmlp.training.distributed.process_group import ProcessGroup
 from allmlp.training.progress import Progress
 from allmlp.training.recipe.recipe import Recipe
@@ -98,7 +98,7 @@ class InputPipeline:
         self.class_names = dataset.class_names
         self.preprocessing = recipe.data.preprocessing(recipe.model.image_size)
         workers = recipe.data.num_workers
-        self._num_workers = min(os.cpu_count() or 1, 16) if workers is None else workers
+        self._num_workers = num_decoding_threads() if workers is None else workers
         split = dataset.splits["train"]
         self.order = TrainingOrder(
             split.sample_ids,

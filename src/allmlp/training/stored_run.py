@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from allmlp.config import from_dict, to_dict
-from allmlp.data import ImageDataset, escape, hold_out
+from allmlp.data import ImageDataset, hold_out
 from allmlp.errors import ConfigError, DataError
+from allmlp.io.display import escape
 from allmlp.model import MixerConfig
 from allmlp.runs.layout import RunLayout
 from allmlp.training.recipe.initial_checkpoint import is_same_source

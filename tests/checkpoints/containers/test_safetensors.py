@@ -124,7 +124,7 @@ CASES: dict[str, tuple[Callable[[bytes], bytes], tuple[str, ...]]] = {
     "K21 a hundred thousand entries": (lambda content: crowded(content, 100_000), ("header would have",)),
     "K22 git-lfs pointer": (
         lambda content: b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 238\n",
-        ("git-lfs pointer", "git lfs pull"),
+        ("Git LFS pointer", "git lfs pull"),
     ),
     "K23 web page": (lambda content: b"<!DOCTYPE html>\n<html><title>Sign in</title></html>", ("a web page",)),
     "K23 web page behind a blank line": (lambda content: b"\r\n  <html></html>", ("a web page",)),

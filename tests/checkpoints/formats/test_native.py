@@ -383,7 +383,7 @@ def test_missing_unexpected_and_misshapen_weights_are_all_listed(folder: Path) -
         "missing: head.bias (3,)",
         "missing: blocks.1.token_norm.weight (8,)",
         "unexpected: blocks.2.extra (2,)",
-        "unexpected: 'evil\\x1b[2J\\nname' (1,)",
+        "unexpected: evil\\x1b[2J\\nname (1,)",
         "shape: head.weight is (8, 3), expected (3, 8)",
         "shape: patch_projection.weight is (8, 3, 16, 16), expected (8, 3, 8, 8)",
     )

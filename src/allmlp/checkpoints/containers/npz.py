@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from allmlp.checkpoints.containers.buffers import make_buffers
 from allmlp.checkpoints.containers.weight_file import WeightFile, is_possible
 from allmlp.errors import CheckpointError
+from allmlp.io.display import quote
 from allmlp.io.zip_archive import ZIP_ERRORS, ZipMember, list_members, read_into, read_start
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def open_npz(path: Path) -> WeightFile:
             try:
                 arrays[member.name.removesuffix(".npy")] = _read_header(file, member)
             except ZIP_ERRORS as error:
-                raise CheckpointError(f"{path}: {member.name[:200]!a}: {error}.") from error
+                raise CheckpointError(f"{path}: {quote(member.name)}: {error}.") from error
     return WeightFile(path, {name: array.shape for name, array in arrays.items()}, lambda: _read(path, arrays))
 
 
@@ -78,7 +79,7 @@ def _check_members(path: Path, members: list[ZipMember]) -> None:
         raise CheckpointError(f"{path}: a zip archive with nothing in it; expected arrays (.npz) or weights of torch.")
     strange = sorted(member.name for member in members if not member.name.endswith(".npy"))
     if strange:
-        shown = ", ".join(ascii(name[:100]) for name in strange[:5])
+        shown = ", ".join(map(quote, strange[:5]))
         raise CheckpointError(
             f"{path}: {len(strange):,} of its {len(members):,} members are no arrays, such as {shown}; "
             f"expected a NumPy .npz (arrays alone, each named *.npy) or a file of torch.save (with data.pkl)."
@@ -108,7 +109,7 @@ def _read_header(file: io.BufferedReader, member: ZipMember) -> _Array:
     order, kind = descr[:1], descr[1:]
     width = (FLOATS | INTEGERS).get(kind)
     if width is None or order not in "<>=|":
-        what = "Python objects; they are never unpickled" if kind.startswith("O") else ascii(descr[:40])
+        what = "Python objects; they are never unpickled" if kind.startswith("O") else quote(descr, limit=40)
         raise ValueError(f"an array of {what}; expected floating-point numbers")
     if member.num_bytes - header_bytes != math.prod(shape) * width:
         raise ValueError(
@@ -132,7 +133,7 @@ def _parse(header: bytes) -> tuple[str, bool, tuple[int, ...]]:
         if end == "," and text[position:].strip() == "}":  # NumPy's trailing comma
             position, end = len(text), "}"
     if end != "}" or position != len(text) or len(found) != 3 or found["fortran_order"] not in ("True", "False"):
-        raise ValueError(f"its header does not describe one array of numbers: {text[:120]!a}")
+        raise ValueError(f"its header does not describe one array of numbers: {quote(text, limit=120)}")
     return found["descr"].strip("'\""), found["fortran_order"] == "True", _parse_shape(found["shape"])
 
 
@@ -144,7 +145,7 @@ def _parse_shape(text: str) -> tuple[int, ...]:
         shape = tuple(map(int, sizes))
         if is_possible(shape):
             return shape
-    raise ValueError(f"its header describes a shape that cannot be: {text[:80]!a}")
+    raise ValueError(f"its header describes a shape that cannot be: {quote(text)}")
 
 
 def _read(path: Path, arrays: dict[str, _Array]) -> "dict[str, Tensor]":

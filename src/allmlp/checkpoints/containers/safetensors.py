@@ -1,14 +1,15 @@
 """safetensors: what a file says that it holds is read and checked here, its tensors are loaded by the library."""
 
-import codecs
 import contextlib
 import json
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from allmlp.checkpoints.containers.weight_file import WeightFile, is_possible
 from allmlp.errors import CheckpointError
+from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,34 +21,27 @@ MAX_HEADER_BYTES = 2 << 20  # H/14 takes 50 kB, the most blocks that a configura
 # float32 holds each of these exactly, but for float64, which it rounds.
 DTYPES = ("BF16", "F16", "F32", "F64")
 
-# What is found in place of weights, by how it starts. Asked only of files that cannot be read: the length that a sound
-# one starts with may look like anything.
-STRANGERS = (
-    (b"version https://git-lfs", "a git-lfs pointer, not the weights it points to; run `git lfs pull`"),
-    (b"<", "a web page or XML, not weights; download it again, by the file's own link"),
-    (b"{", "JSON text, such as config.json or an error message, not weights"),
-    (b"PK\x03\x04", "a zip archive (such as .npz or torch's .pth), not a safetensors file"),
-    (
-        b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19",
-        "a file of torch before 1.6: a pickle, which can run any program and is not opened; where you trust it, load it "
-        "with torch.load and save it again with torch.save",
-    ),
-    *(
-        (bytes([0x80, protocol]), "a pickle; it is not opened, because a pickle can run any program")
-        for protocol in (2, 3, 4, 5)
-    ),
-    (b"\x89PNG", "a picture (PNG), not weights"),
-    (b"\xff\xd8\xff", "a picture (JPEG), not weights"),
-    (b"GGUF", "a GGUF file of a language model, not weights of a Mixer"),
-    *((bytes([8, version, 0x12]), "an ONNX graph, from which allmlp reads no weights") for version in range(3, 16)),
-    (b"\x93NUMPY", "a single NumPy array (.npy), not a file of named weights"),
-    (b"\x89HDF", "an HDF5 file, not a safetensors file"),
-    (b"\x1f\x8b", "compressed by gzip; unpack it first"),
-)
-TAR = (
-    "a tar archive. Torch before 0.1.10 wrote weights so, as a pickle, which can run any program and is not opened; "
-    "where you trust it, load it with torch.load and save it again with torch.save"
-)
+# What is found in place of weights, and what to do. Asked only of files that cannot be read: the length that a valid file
+# starts with may look like anything.
+_NOT_SAFETENSORS: Mapping[FileKind | None, str] = {
+    FileKind.GIT_LFS: ", not the weights it points to; run `git lfs pull`",
+    FileKind.SVG: ", not weights; download it again, by the file's own link",
+    FileKind.XML: ", not weights; download it again, by the file's own link",
+    FileKind.JSON: ", such as config.json or an error message, not weights",
+    FileKind.ZIP: " (such as .npz or torch's .pth), not a safetensors file",
+    FileKind.OLD_TORCH: ": a pickle, which can run any program and is not opened; where you trust it, load it with torch.load "
+    "and save it again with torch.save",
+    FileKind.PICKLE: "; it is not opened, because a pickle can run any program",
+    FileKind.PNG: ", not weights",
+    FileKind.JPEG: ", not weights",
+    FileKind.GGUF: ", not weights of a Mixer",
+    FileKind.ONNX: ", from which allmlp reads no weights",
+    FileKind.NPY: ", not a file of named weights",
+    FileKind.HDF5: ", not a safetensors file",
+    FileKind.GZIP: "; unpack it first",
+    FileKind.TAR: ". Torch before 0.1.10 wrote weights so, as a pickle, which can run any program and is not opened; where you "
+    "trust it, load it with torch.load and save it again with torch.save",
+}
 
 
 def open_safetensors(path: Path) -> WeightFile:
@@ -108,12 +102,9 @@ def _read_header(path: Path) -> dict[str, dict[str, Any]]:
 
 def _what_is_wrong(path: Path, error: Exception) -> str:
     with contextlib.suppress(OSError), path.open("rb") as file:
-        start = file.read(512)
-        if start[257:262] == b"ustar":
-            return f"this is {TAR}."
-        for magic, what in STRANGERS:
-            if start.removeprefix(codecs.BOM_UTF8).lstrip().startswith(magic):
-                return f"this is {what}."
+        kind = kind_of_file(file.read(START_BYTES))
+        if kind in _NOT_SAFETENSORS:
+            return f"this is {kind}{_NOT_SAFETENSORS[kind]}."
     return f"damaged, cut short, or not a safetensors file ({error}). Copy or train it anew."
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from allmlp.checkpoints.containers.torch_objects import NAMES, REFUSED, STORAGES, Name, Opaque, Storage, kind_of
+from allmlp.io.display import summarise
 
 __all__ = ["read_pickle"]
 
@@ -39,8 +40,7 @@ def read_pickle(data: bytes) -> object:
     if machine.refused:
         names = sorted(machine.refused)
         raise ValueError(
-            f"it would call {', '.join(ascii(name)[1:-1] for name in names[:10])}"
-            f"{f' and {len(names) - 10:,} more' if len(names) > 10 else ''}, which weights do not need; nothing was run. "
+            f"it would call {summarise(names)}, which weights do not need; nothing was run. "
             "Where you trust the file, load it with torch.load and save the weights alone: "
             "torch.save(model.state_dict(), new_file)"
         )

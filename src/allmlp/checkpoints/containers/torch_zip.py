@@ -16,6 +16,7 @@ from allmlp.checkpoints.containers.torch_objects import StoredTensor, kind_of
 from allmlp.checkpoints.containers.torch_pickle import read_pickle
 from allmlp.checkpoints.containers.weight_file import WeightFile
 from allmlp.errors import CheckpointError
+from allmlp.io.display import quote, summarise
 from allmlp.io.zip_archive import ZIP_ERRORS, ZipMember, list_members, read_start, seek_to
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _root(path: Path, members: Mapping[str, ZipMember]) -> str:
         )
     packed = sorted(member.name for member in members.values() if member.deflated)
     if packed:
-        shown = ", ".join(f"{name[:100]!a} ({members[name].num_bytes:,} bytes)" for name in packed[:3])
+        shown = ", ".join(f"{quote(name)} ({members[name].num_bytes:,} bytes)" for name in packed[:3])
         raise CheckpointError(
             f"{path}: {len(packed):,} compressed members, such as {shown}; torch.save compresses none."
         )
@@ -113,13 +114,12 @@ def _choose(path: Path, value: object) -> tuple[dict[str, StoredTensor], str]:
         found = {name: entry for name, entry in found.items() if name != COUNTER}
         remark = remark or "its averaged weights"
     wrong = [
-        f"{_shown(name)} ({kind_of(entry)})" for name, entry in found.items() if not isinstance(entry, StoredTensor)
+        f"{quote(name)} ({kind_of(entry)})" for name, entry in found.items() if not isinstance(entry, StoredTensor)
     ]
-    wrong += [f"{_shown(name)} (not a name)" for name in found if not isinstance(name, str)]
+    wrong += [f"{quote(name)} (not a name)" for name in found if not isinstance(name, str)]
     if wrong:
-        rest = f" and {len(wrong) - 20:,} more" if len(wrong) > 20 else ""
         raise CheckpointError(
-            f"{path}: these entries{inside} are no weights: {', '.join(sorted(wrong)[:20])}{rest}. Expected tensors by name, "
+            f"{path}: these entries{inside} are no weights: {summarise(sorted(wrong), limit=20)}. Expected tensors by name, "
             f"alone or under {', '.join(map(repr, WRAPPERS))}."
         )
     return found, remark
@@ -131,12 +131,10 @@ def _storages(path: Path, state: dict[str, StoredTensor], members: Mapping[str, 
     for name, tensor in state.items():
         member, num_bytes = members.get(tensor.key), tensor.num_elements * tensor.itemsize
         if member is None:
-            raise CheckpointError(
-                f"{path}: the storage {_shown(tensor.key)} of {_shown(name)} is missing. Copy it anew."
-            )
+            raise CheckpointError(f"{path}: the storage {quote(tensor.key)} of {quote(name)} is missing. Copy it anew.")
         if member.num_bytes != num_bytes:
             raise CheckpointError(
-                f"{path}: the storage of {_shown(name)} has {member.num_bytes:,} bytes instead of {num_bytes:,} "
+                f"{path}: the storage of {quote(name)} has {member.num_bytes:,} bytes instead of {num_bytes:,} "
                 f"({tensor.num_elements:,} numbers of {tensor.dtype})."
             )
         needed[tensor.key] = member
@@ -151,7 +149,7 @@ def _storages(path: Path, state: dict[str, StoredTensor], members: Mapping[str, 
 def _read(
     path: Path, state: dict[str, StoredTensor], storages: dict[str, ZipMember], *, swapped: bool
 ) -> "dict[str, Tensor]":
-    others = sorted(f"{_shown(name)} ({tensor.dtype})" for name, tensor in state.items() if tensor.dtype not in FLOATS)
+    others = sorted(f"{quote(name)} ({tensor.dtype})" for name, tensor in state.items() if tensor.dtype not in FLOATS)
     if others:
         raise CheckpointError(f"{path}: these weights are not floating-point: {', '.join(others[:400])}.")
     buffers = dict(zip(storages, make_buffers([member.num_bytes for member in storages.values()]), strict=True))
@@ -161,7 +159,7 @@ def _read(
                 # Its checksum says nothing: torch.serialization.set_crc32_options(False) leaves it wrong.
                 seek_to(file, member)
                 if file.readinto(buffers[key].data) != member.num_bytes:
-                    raise ValueError(f"{_shown(member.name)} is cut short")
+                    raise ValueError(f"{quote(member.name)} is cut short")
     except ZIP_ERRORS as error:
         raise CheckpointError(f"{path}: damaged or cut short ({error}). Copy it anew.") from error
     if swapped:
@@ -177,7 +175,3 @@ def _view(buffer: "NDArray[np.uint8]", tensor: StoredTensor) -> "Tensor":
     if 0 in tensor.shape:
         return torch.empty(tensor.shape, dtype=dtype)
     return torch.from_numpy(buffer).view(dtype).as_strided(tensor.shape, tensor.stride, tensor.offset)
-
-
-def _shown(name: object) -> str:
-    return ascii(name[:200]) if isinstance(name, str) else ascii(name)[:200]

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 from allmlp.checkpoints.naming.other_models import describe_unknown_weights
 from allmlp.errors import CheckpointError
+from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["WeightFile", "is_possible", "open_weights"]
-
-ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")  # with members, without any
 
 MAX_DIMENSIONS = 16
 MAX_NUMBERS = 1 << 48  # also along the other axes of an array without any: NumPy and torch count them
@@ -66,7 +65,7 @@ def open_weights(path: Path) -> WeightFile:
         if not path.is_file():  # a pipe would hang whoever opens it
             raise CheckpointError(f"{path}: not a regular file; {EXPECTED}.")
         with path.open("rb") as file:
-            start = file.read(4)
+            start = file.read(START_BYTES)
         weights = _container(path, start)(path)
     except OSError as error:
         raise CheckpointError(f"{path}: could not be read ({error.strerror or error}).") from error
@@ -85,7 +84,7 @@ def _container(path: Path, start: bytes) -> Callable[[Path], WeightFile]:
     from allmlp.checkpoints.containers.torch_zip import PICKLE, open_torch
     from allmlp.io.zip_archive import list_members
 
-    if start not in ZIP_STARTS:
+    if kind_of_file(start) is not FileKind.ZIP:
         return open_safetensors
     names = [member.name for member in list_members(path)]
     if any(name.endswith(".npy") for name in names):

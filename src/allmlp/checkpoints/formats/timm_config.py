@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from allmlp.data import Preprocessing
 from allmlp.errors import CheckpointError, ConfigError
+from allmlp.io.display import quote
 from allmlp.io.json_object import read_json_object
 
 __all__ = ["FIT_BY_CROP_MODE", "TimmDescription", "matching_fraction", "read_timm_config"]
@@ -100,7 +101,7 @@ def _description(values: Mapping[str, Any]) -> TimmDescription:
     for source in (arguments, pretrained):
         if source.get("global_pool") not in (None, "avg"):
             raise CheckpointError(
-                f"global_pool is {_shown(source['global_pool'])}; allmlp's Mixers take the mean over tokens, 'avg'."
+                f"global_pool is {_quote(source['global_pool'])}; allmlp's Mixers take the mean over tokens, 'avg'."
             )
     num_classes = _count(values, "num_classes")
     if num_classes is None:
@@ -126,9 +127,9 @@ def _architecture(values: Mapping[str, Any]) -> str | None:
         if model_type == "timm_wrapper":  # transformers leaves its default out
             architecture = "resnet50"
         elif model_type is not None:
-            raise CheckpointError(f"{_shown(model_type)} is not an MLP-Mixer.")
+            raise CheckpointError(f"{_quote(model_type)} is not an MLP-Mixer.")
     if architecture is not None and not architecture.startswith("mixer_"):
-        raise CheckpointError(f"{_shown(architecture)} is not an MLP-Mixer.")
+        raise CheckpointError(f"{_quote(architecture)} is not an MLP-Mixer.")
     return architecture
 
 
@@ -141,15 +142,15 @@ def _image_size(arguments: Mapping[str, Any], pretrained: Mapping[str, Any]) -> 
     elif (size := pretrained.get("input_size")) is not None:
         where = "pretrained_cfg.input_size"
         if not isinstance(size, list) or len(size) != 3:
-            raise CheckpointError(f"{where} is {_shown(size)}; expected [3, height, width].")
+            raise CheckpointError(f"{where} is {_quote(size)}; expected [3, height, width].")
         channels = size[0] if channels is None else channels
         size = size[1:]
     if channels not in (None, 3):
-        raise CheckpointError(f"it takes images of {_shown(channels)} channels; allmlp's Mixers take 3: R, G, B.")
+        raise CheckpointError(f"it takes images of {_quote(channels)} channels; allmlp's Mixers take 3: R, G, B.")
     if size is None:
         return None
     if not isinstance(size, list) or len(size) != 2 or not all(_is_int(side) and side > 0 for side in size):
-        raise CheckpointError(f"{where} is {_shown(size)}; expected height and width in pixels.")
+        raise CheckpointError(f"{where} is {_quote(size)}; expected height and width in pixels.")
     return size[0], size[1]
 
 
@@ -158,13 +159,13 @@ def _preprocessing(pretrained: Mapping[str, Any], image_size: tuple[int, int] | 
         return None
     crop_mode = _text(pretrained, "crop_mode") or "center"
     if crop_mode not in FIT_BY_CROP_MODE:
-        raise CheckpointError(f"crop_mode is {_shown(crop_mode)}; expected one of {', '.join(FIT_BY_CROP_MODE)}.")
+        raise CheckpointError(f"crop_mode is {_quote(crop_mode)}; expected one of {', '.join(FIT_BY_CROP_MODE)}.")
     interpolation = _text(pretrained, "interpolation") or "bicubic"
     if interpolation not in ("bilinear", "bicubic"):
-        raise CheckpointError(f"interpolation is {_shown(interpolation)}; allmlp has bilinear and bicubic.")
+        raise CheckpointError(f"interpolation is {_quote(interpolation)}; allmlp has bilinear and bicubic.")
     crop_pct = pretrained.get("crop_pct") or _CROP_PCT
     if isinstance(crop_pct, bool) or not isinstance(crop_pct, int | float) or not 0 < crop_pct <= 1:
-        raise CheckpointError(f"crop_pct is {_shown(crop_pct)}; expected a number over 0 and at most 1.")
+        raise CheckpointError(f"crop_pct is {_quote(crop_pct)}; expected a number over 0 and at most 1.")
     if crop_mode == "border" and crop_pct != 1:
         raise CheckpointError(
             f"crop_mode is 'border' with crop_pct {crop_pct}: timm pads the photo and then cuts its border off, which allmlp "
@@ -187,7 +188,7 @@ def _colour(pretrained: Mapping[str, Any], key: str, default: tuple[float, float
         return default
     is_number = [isinstance(value, int | float) and not isinstance(value, bool) for value in _list(values, key)]
     if len(values) != 3 or not all(is_number):
-        raise CheckpointError(f"{key} is {_shown(values)}; expected three numbers, one for each of R, G, B.")
+        raise CheckpointError(f"{key} is {_quote(values)}; expected three numbers, one for each of R, G, B.")
     return float(values[0]), float(values[1]), float(values[2])
 
 
@@ -237,7 +238,7 @@ def _labels(labels: Any, key: str, num_classes: int | None) -> list[str]:
         labels = [by_index.get(index, str(index)) for index in range(count)]
     if not all(isinstance(label, str) for label in _list(labels, key)):
         wrong = next(label for label in labels if not isinstance(label, str))
-        raise CheckpointError(f"{key} holds {_shown(wrong)}; expected names of classes.")
+        raise CheckpointError(f"{key} holds {_quote(wrong)}; expected names of classes.")
     return list(labels)
 
 
@@ -246,20 +247,20 @@ def _object(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise CheckpointError(f"{key} is {_shown(value)}; expected an object.")
+        raise CheckpointError(f"{key} is {_quote(value)}; expected an object.")
     return value
 
 
 def _list(value: Any, key: str) -> list[Any]:
     if not isinstance(value, list):
-        raise CheckpointError(f"{key} is {_shown(value)}; expected a list.")
+        raise CheckpointError(f"{key} is {_quote(value)}; expected a list.")
     return value
 
 
 def _text(values: Mapping[str, Any], key: str) -> str | None:
     value = values.get(key)
     if value is not None and not isinstance(value, str):
-        raise CheckpointError(f"{key} is {_shown(value)}; expected text.")
+        raise CheckpointError(f"{key} is {_quote(value)}; expected text.")
     return value
 
 
@@ -268,7 +269,7 @@ def _count(values: Mapping[str, Any], key: str) -> int | None:
     if value is None:
         return None
     if not _is_int(value) or not 0 <= value <= _MAX_CLASSES:
-        raise CheckpointError(f"{key} is {_shown(value)}; expected a whole number from 0 to {_MAX_CLASSES:,}.")
+        raise CheckpointError(f"{key} is {_quote(value)}; expected a whole number from 0 to {_MAX_CLASSES:,}.")
     return int(value)
 
 
@@ -276,10 +277,6 @@ def _is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _shown(value: Any) -> str:
-    # A hostile file's number may be too long for Python to print.
-    try:
-        text = repr(value) if not isinstance(value, dict | list) or len(value) < 10 else f"a {type(value).__name__}"
-    except ValueError:
-        text = "a number of thousands of digits"
-    return text if len(text) <= 100 else text[:100] + "..."
+def _quote(value: Any) -> str:
+    is_long = isinstance(value, dict | list) and len(value) >= 10
+    return f"a {type(value).__name__}" if is_long else quote(value, limit=100)

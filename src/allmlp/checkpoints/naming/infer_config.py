@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from allmlp.checkpoints.naming.schemes import Layout, recognise, without_prefixes
-from allmlp.checkpoints.validation import check_finite, check_shapes, listed
+from allmlp.checkpoints.validation import check_finite, check_shapes
 from allmlp.errors import CheckpointError, ConfigError
+from allmlp.io.display import summarise
 from allmlp.model import MAX_SIDE, PARAMETERS, Gelu, MixerConfig, parameter_shapes
 
 if TYPE_CHECKING:
@@ -182,7 +183,11 @@ def _check_names(
     if not {"head.weight", "head.bias"} & found:  # features
         ours = [name for name in ours if not name.startswith("head.")]
     missing = [layout.theirs(name) for name in ours if name not in found]
-    what = f"weights are missing: {listed(missing, ', ')}" if missing else "its weights have other axes than a Mixer's"
+    what = (
+        f"weights are missing: {summarise(missing, limit=400)}"
+        if missing
+        else "its weights have other axes than a Mixer's"
+    )
     raise CheckpointError(f"{where}: {what}. Without them the widths of the Mixer cannot be told.")
 
 

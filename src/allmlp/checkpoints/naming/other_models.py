@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable
 
+from allmlp.io.display import summarise
+
 __all__ = ["describe_unknown_weights"]
 
 # Searched in this order: a pattern that any name matches, and what has such names. timm's, transformers', torchvision's and
@@ -40,6 +42,5 @@ def describe_unknown_weights(names: Iterable[str]) -> str:
     for pattern, what in _SIGNS:
         if any(re.search(pattern, name[:500]) for name in names):
             return f"It looks like {what}."
-    shown = ", ".join(ascii(name[:60])[1:-1] for name in names[:_NUM_SHOWN])
-    rest = f" and {len(names) - _NUM_SHOWN:,} more" if len(names) > _NUM_SHOWN else ""
-    return f"Its weights are called {shown}{rest}; Mixers of Google, timm and allmlp are read."
+    shown = summarise((name[:60] for name in names), limit=_NUM_SHOWN)
+    return f"Its weights are called {shown}; Mixers of Google, timm and allmlp are read."

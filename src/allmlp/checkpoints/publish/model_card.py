@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from allmlp.checkpoints.checkpoint import Checkpoint
-from allmlp.data import escape
+from allmlp.io.display import escape
 from allmlp.model import num_parameters
 
 __all__ = ["CARD_MARK", "model_card_text"]

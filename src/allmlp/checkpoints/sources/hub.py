@@ -13,8 +13,8 @@ from pathlib import Path
 
 from allmlp.checkpoints.formats.file_names import CONFIG_FILE, WEIGHTS_FILES
 from allmlp.checkpoints.sources.digest_cache import is_unchanged, read_records, record_digest, sha256_of
-from allmlp.data import escape
 from allmlp.errors import CheckpointError
+from allmlp.io.display import summarise
 from allmlp.io.download_folder import is_offline
 from allmlp.io.http_download import without_secrets
 
@@ -145,8 +145,9 @@ def _download_weights(repository: str, commit: str) -> Path:
             return _download(repository, name, commit)
     files = HfApi().list_repo_files(repository, revision=commit)
     raise CheckpointError(
-        f"hf:{repository}: the repository holds none of {', '.join(WEIGHTS_FILES)}, but {_listed(files)}. Weights in "
-        "several files, or in another format, must be downloaded and converted first."
+        f"hf:{repository}: the repository holds none of {', '.join(WEIGHTS_FILES)}, but "
+        f"{summarise(files, limit=20) or 'nothing'}. Weights in several files, "
+        "or in another format, must be downloaded and converted first."
     )
 
 
@@ -259,8 +260,3 @@ def _without_secrets(text: str) -> str:
     text = without_secrets(text)
     token = get_token()
     return text.replace(token, "***") if token else text
-
-
-def _listed(files: list[str]) -> str:
-    shown = ", ".join(map(escape, files[:20]))
-    return f"{shown} and {len(files) - 20:,} more" if len(files) > 20 else shown or "nothing"

@@ -39,7 +39,7 @@ def load(source: str, image_size: str | None = None) -> "Checkpoint":
     """
     sides = None if image_size is None else parse_sides(image_size)
     from allmlp.checkpoints import load_for_size
-    from allmlp.data import escape
+    from allmlp.io.display import escape
 
     say = note if is_first_process() else _ignore
     checkpoint = load_for_size(source, sides, say=say)

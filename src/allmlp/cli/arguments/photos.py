@@ -56,7 +56,8 @@ def find_photos(sources: Sequence[str]) -> "tuple[list[tuple[str, Photo]], int]"
 
 
 def _photos_in(folder: Path) -> list[str]:
-    from allmlp.data import escape, list_folder
+    from allmlp.data import list_folder
+    from allmlp.io.display import escape
 
     listing = list_folder(folder)
     for path, reason in listing.skipped:

@@ -89,7 +89,7 @@ def _check_options(target: Target, gelu: Gelu | None, photos: str | None) -> Non
 
 def print_losses(form: str, losses: Sequence[str]) -> None:
     """Print what a form cannot hold of a checkpoint, if anything."""
-    from allmlp.data import escape
+    from allmlp.io.display import escape
 
     if losses:
         heading(f"What {form}'s form does not hold")
@@ -121,7 +121,7 @@ def _report_gelu(before: "Checkpoint", after: "Checkpoint", photos: str | None, 
 
 
 def _summary(checkpoint: "Checkpoint", path: Path, target: Target) -> str:
-    from allmlp.data import escape
+    from allmlp.io.display import escape
 
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     num_bytes = sum(file.stat().st_size for file in files)

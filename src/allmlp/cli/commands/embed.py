@@ -145,8 +145,8 @@ def _of_split(embedder: "Embedder", checkpoint: str, data: str, wanted: str) -> 
 
 
 def _write(found: _Features, path: Path, write: "Callable[[_Features, IO[bytes]], None]") -> None:
-    from allmlp.data import escape
     from allmlp.io.atomic_write import write_together
+    from allmlp.io.display import escape
 
     write_together({path: lambda file: write(found, file)})
     labels = "" if found.labels is None else f" and labels of {len(found.class_names):,} classes"

@@ -76,7 +76,7 @@ def _use(checkpoint: "Checkpoint") -> dict[str, Any]:
 
 
 def _print(facts: dict[str, Any]) -> None:
-    from allmlp.data import escape
+    from allmlp.io.display import escape
 
     heading(escape(facts["source"]))
     for title in ("model", "preprocessing"):

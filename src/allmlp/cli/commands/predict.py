@@ -94,7 +94,7 @@ def _lines(
 def _table(answers: _Answers, found: Sequence[str], class_names: Sequence[str]) -> Iterator[str]:
     from rich.cells import cell_len
 
-    from allmlp.data import escape
+    from allmlp.io.display import escape
 
     # Widths are known beforehand, so that lines can be printed as answers come.
     path_width = min(max((cell_len(escape(path)) for path in found), default=0), _MAX_PATH_COLUMNS)
@@ -133,7 +133,7 @@ def _csv_line(cells: Sequence[str]) -> str:
 
 def _cell(text: str) -> str:
     """Return `text` on one line, and with an apostrophe in front where a spreadsheet would run it as a formula."""
-    from allmlp.data import escape
+    from allmlp.io.display import escape
 
     shown = escape(text)
     return "'" + shown if shown.startswith(("=", "+", "-", "@")) and shown != STANDARD_INPUT else shown

@@ -7,7 +7,7 @@ is filled with gray. Pillow's global settings are neither read nor changed, so t
 A flipped bit inside compressed JPEG data can decode without any error; only a checksum kept elsewhere could tell.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from allmlp.data.decoding.image_headers import SanitisedImage, png_essentials, sanitise_jpeg, webp_essentials
 from allmlp.errors import DataError
 from allmlp.io.display import escape
+from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
 
 __all__ = ["MAX_PHOTO_BYTES", "MAX_PIXELS", "MAX_SIDE", "check_size", "decode", "to_rgb"]
 
@@ -34,41 +35,19 @@ MAX_SIDE = 65_535  # what JPEG can hold
 
 
 class _Format(NamedTuple):
-    magics: tuple[bytes, ...]
     reader: Callable[[BytesIO], ImageFile]
     essentials: Callable[[bytes], SanitisedImage] | None  # None: Pillow reads the size itself, before any pixel
 
 
-_FORMATS = (
-    _Format((b"\xff\xd8\xff",), JpegImageFile, sanitise_jpeg),  # MPO is a JPEG followed by more; the first one counts
-    _Format((b"\x89PNG\r\n\x1a\n",), PngImageFile, png_essentials),
-    _Format((b"RIFF",), WebPImageFile, webp_essentials),
-    _Format((b"GIF87a", b"GIF89a"), GifImageFile, None),
-    _Format((b"BM",), BmpImageFile, None),
-    _Format((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), TiffImageFile, None),
-)
+_FORMATS: Mapping[FileKind | None, _Format] = {
+    FileKind.JPEG: _Format(JpegImageFile, sanitise_jpeg),  # of an MPO the first image counts
+    FileKind.PNG: _Format(PngImageFile, png_essentials),
+    FileKind.WEBP: _Format(WebPImageFile, webp_essentials),
+    FileKind.GIF: _Format(GifImageFile, None),
+    FileKind.BMP: _Format(BmpImageFile, None),
+    FileKind.TIFF: _Format(TiffImageFile, None),
+}
 _ACCEPTED = "JPEG, PNG, WebP, GIF, BMP or TIFF"
-
-# What is often found under a photo's name, so that the message can say what it is.
-_FOREIGN = (
-    (b"ftypavif", 4, "an AVIF image"),
-    (b"ftyp", 4, "a HEIC image or a video"),
-    (b"\0\0\0\x0cJXL ", 0, "a JPEG XL image"),
-    (b"\xff\x0a", 0, "a JPEG XL image"),
-    (b"\0\0\0\x0cjP  ", 0, "a JPEG 2000 image"),
-    (b"\xff\x4f\xff\x51", 0, "a JPEG 2000 image"),
-    (b"%PDF", 0, "a PDF document"),
-    (b"%!PS", 0, "a PostScript file"),
-    (b"\xc5\xd0\xd3\xc6", 0, "a PostScript file"),
-    (b"8BPS", 0, "a Photoshop file"),
-    (b"icns", 0, "an icon file"),
-    (b"SIMPLE", 0, "a FITS file"),
-    (b"PK\x03\x04", 0, "a zip archive"),
-    (b"version https://git-lfs", 0, "a Git LFS pointer (run `git lfs pull`)"),
-    (b"<svg", 0, "an SVG drawing"),
-    (b"<", 0, "a web page or XML"),
-    (b"{", 0, "JSON text"),
-)
 
 # As PIL.ImageOps.exif_transpose: how the stored pixels become the upright photo.
 _UPRIGHT = {
@@ -106,14 +85,16 @@ def _decode(content: bytes) -> NDArray[np.uint8]:
         raise ValueError("the file is empty")
     if len(content) > MAX_PHOTO_BYTES:
         raise ValueError(f"the file has {len(content):,} bytes; the limit is {MAX_PHOTO_BYTES:,}")
-    kind = next((kind for kind in _FORMATS if content.startswith(kind.magics)), None)
-    if kind is None or (kind.reader is WebPImageFile and content[8:12] != b"WEBP"):
-        raise ValueError(f"this is {_foreign(content)}, not a photo that can be decoded")
+    kind = kind_of_file(content[:START_BYTES])
+    photo_format = _FORMATS.get(kind)
+    if photo_format is None:
+        advice = " (run `git lfs pull`)" if kind is FileKind.GIT_LFS else ""
+        raise ValueError(f"this is {kind or 'an unknown kind of file'}{advice}, not a photo that can be decoded")
     orientation = 1
-    if kind.essentials is not None:
-        content, size, orientation = kind.essentials(content)
+    if photo_format.essentials is not None:
+        content, size, orientation = photo_format.essentials(content)
         check_size(size)
-    with kind.reader(BytesIO(content)) as image:
+    with photo_format.reader(BytesIO(content)) as image:
         check_size(image.size)
         if isinstance(image, TiffImageFile):
             _check_tiles(image)
@@ -173,14 +154,6 @@ def _on_white(image: Image.Image) -> Image.Image:
     canvas = Image.new("RGB", image.size, "white")
     canvas.paste(image, mask=image)
     return canvas
-
-
-def _foreign(content: bytes) -> str:
-    start = content[:512].removeprefix(b"\xef\xbb\xbf").lstrip()
-    for magic, offset, description in _FOREIGN:
-        if content.startswith(magic, offset) or (offset == 0 and start.startswith(magic)):
-            return description
-    return "an unknown kind of file"
 
 
 def _reason(error: Exception) -> str:

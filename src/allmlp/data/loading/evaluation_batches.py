@@ -1,6 +1,5 @@
 """Batches for evaluation: images as the model takes them, the classes that count as correct, and a mask of the padding."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
@@ -13,6 +12,7 @@ from allmlp.data.decoding.check_photos import check_photos
 from allmlp.data.decoding.decode import decode
 from allmlp.data.preprocessing import Preprocessing
 from allmlp.errors import DataError
+from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.io.ordered_map import ordered_map
 
 __all__ = ["Batch", "evaluation_batches", "resized_images", "split_batches"]
@@ -59,12 +59,12 @@ def split_batches(
     num_classes: int,
     batch_size: int,
 ) -> Iterator[Batch]:
-    """Yield the `evaluation_batches` of a split, read in a thread a core, of at most `batch_size` photos.
+    """Yield the `evaluation_batches` of a split, read in one thread per core, of at most `batch_size` images.
 
     Raises:
         DataError: photos that cannot be decoded, all of them by name.
     """
-    photos = resized_images(split, preprocessing, num_workers=min(os.cpu_count() or 1, 16))
+    photos = resized_images(split, preprocessing, num_workers=num_decoding_threads())
     size = max(1, min(batch_size, len(split)))  # a batch is filled up to its size
     return evaluation_batches(photos, labels, preprocessing, num_classes=num_classes, batch_size=size)
 

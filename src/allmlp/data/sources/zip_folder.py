@@ -4,8 +4,6 @@ import contextlib
 import dataclasses
 import stat
 import zipfile
-import zlib
-from collections import Counter
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -17,49 +15,49 @@ from allmlp.data.sources.assemble import FoundSplit, assemble, raise_problems
 from allmlp.data.sources.folder_layout import Listing, arrange, is_hidden, is_photo_name
 from allmlp.errors import DataError
 from allmlp.io.display import escape, summarise
+from allmlp.io.zip_archive import (
+    LOCAL_HEADER_BYTES,
+    ZIP_ERRORS,
+    ZipMember,
+    leads_outside,
+    read_directory,
+    read_into,
+    repeated_names,
+    unreadable_because,
+)
 
 __all__ = ["ZipReader", "open_zip"]
 
 # Photos are compressed already; what shrinks 200 times is a bomb (deflate reaches 1,032 times).
 _MAX_RATIO = 200
 _RATIO_MATTERS_FROM = 2**20
-_LOCAL_HEADER_BYTES = 30
 _NAME_IS_UTF8 = 0x800  # among a member's flag_bits
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ZipReader:
-    """Reads members by their place in the file.
+    """Reads members by their position in the file.
 
     Each read opens the archive anew: there is no directory to parse again and no file position for threads or forked
-    workers to share. `places` is int64 (n, 5): offset, compressed bytes, bytes, method, CRC-32.
+    workers to share. `positions` is int64 (n, 5): offset, compressed bytes, bytes, method, CRC-32.
     """
 
     path: Path
     names: tuple[str, ...]
-    places: NDArray[np.int64]
+    positions: NDArray[np.int64]
 
     def read(self, index: int) -> bytes:
         """Return the member's bytes. Raises DataError when the archive has vanished, changed or is damaged there."""
-        offset, num_packed, num_bytes, method, crc = (int(value) for value in self.places[index])
+        offset, num_packed, num_bytes, method, crc = (int(value) for value in self.positions[index])
+        # Names are not compared: those here are decoded anew, and an archive may hold them twice, in two encodings.
+        member = ZipMember("", offset, num_packed, num_bytes, crc, deflated=method == zipfile.ZIP_DEFLATED)
         try:
+            content = bytearray(num_bytes)
             with self.path.open("rb") as file:
-                file.seek(offset)
-                header = file.read(_LOCAL_HEADER_BYTES)
-                if len(header) < _LOCAL_HEADER_BYTES or not header.startswith(b"PK\x03\x04"):
-                    raise ValueError("no file starts where the directory says")
-                # The lengths of name and extra field may differ from the directory's.
-                file.seek(int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"), 1)
-                content = file.read(num_packed)
-            if len(content) != num_packed:
-                raise ValueError("it is cut short")
-            if method == zipfile.ZIP_DEFLATED:
-                content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, num_bytes + 1)
-            if len(content) != num_bytes or zlib.crc32(content) != crc:
-                raise ValueError("the checksum is wrong")
-        except (OSError, ValueError, zlib.error) as error:
+                read_into(file, member, memoryview(content))
+        except ZIP_ERRORS as error:
             raise DataError(f"{self.where(index)}: this photo cannot be read from the zip: {error}.") from error
-        return content
+        return bytes(content)
 
     def where(self, index: int) -> str:
         """Return "photos.zip: train/dress/x.jpg"."""
@@ -67,7 +65,7 @@ class ZipReader:
 
     def subset(self, indices: NDArray[np.int64]) -> "ZipReader":
         """Return a reader of these members in this order."""
-        return ZipReader(self.path, tuple(self.names[index] for index in indices), self.places[indices])
+        return ZipReader(self.path, tuple(self.names[index] for index in indices), self.positions[indices])
 
     def photo_files(self) -> tuple[Path, ...]:
         """Return the archive's path."""
@@ -75,21 +73,20 @@ class ZipReader:
 
     def storage_order(self) -> NDArray[np.int64]:
         """Return the members by their offset."""
-        return np.argsort(self.places[:, 0], kind="stable")
+        return np.argsort(self.positions[:, 0], kind="stable")
 
 
 def open_zip(path: Path) -> ImageDataset:
     """Open a zip that holds either layout of a folder.
 
     Raises:
-        DataError: not a whole zip; members that are encrypted, lie outside ("../"), twice, are packed by an unknown
-            method, unpack to too much or say that they lie where the file has no bytes; or see `arrange`.
+        DataError: not a whole zip; members that are encrypted, outside of it ("../"), there twice, packed by an unknown
+            method, that unpack to too much, or whose position is beyond the end of the file; or see `arrange`.
     """
     try:
         num_bytes = path.stat().st_size
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        members = read_directory(path)
+    except ZIP_ERRORS as error:
         raise DataError(
             f"{escape(path)}: this is not a whole zip file ({error}). Copy or download it again."
         ) from error
@@ -97,11 +94,11 @@ def open_zip(path: Path) -> ImageDataset:
     raise_problems(str(path), _problems(members, names, num_bytes))
     listing, photos = _list(members, names)
     arrangement = arrange(str(path), listing)
-    places = np.array([_place(member) for member in photos], dtype=np.int64).reshape(-1, 5)
+    positions = np.array([_position(member) for member in photos], dtype=np.int64).reshape(-1, 5)
     found = {}
     for split, entries in arrangement.members.items():
         indices, paths, class_names = zip(*entries, strict=True)
-        reader = ZipReader(path, tuple(listing.photos[i] for i in indices), places[list(indices)])
+        reader = ZipReader(path, tuple(listing.photos[i] for i in indices), positions[list(indices)])
         found[split] = FoundSplit(paths, class_names, reader)
     return assemble(str(path), found, arrangement.class_names, arrangement.notes)
 
@@ -139,18 +136,18 @@ def _list(members: list[zipfile.ZipInfo], names: list[str]) -> tuple[Listing, li
 
 def _problems(members: list[zipfile.ZipInfo], names: list[str], num_bytes: int) -> list[str]:
     offenders: dict[str, list[str]] = {
-        "members lie outside the archive; do not trust this file": [n for n in names if _lies_outside(n)],
-        "members come twice; pack it again": [n for n, count in Counter(names).items() if count > 1],
+        "members lie outside the archive; do not trust this file": list(filter(leads_outside, names)),
+        "members come twice; pack it again": repeated_names(names),
     }
-    encrypted, unknown, beyond, large, bombs = [], [], [], [], []
+    encrypted: list[str] = []
+    unknown: list[str] = []
+    beyond, large, bombs = [], [], []
     for member, name in zip(members, names, strict=True):
         if not is_photo_name(PurePosixPath(name).name):
             continue  # never unpacked
-        if member.flag_bits & 1:
-            encrypted.append(name)
-        elif member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            unknown.append(name)
-        elif not 0 <= member.header_offset <= num_bytes - _LOCAL_HEADER_BYTES - member.compress_size:
+        if reason := unreadable_because(member):
+            (encrypted if reason == "encrypted" else unknown).append(name)
+        elif not 0 <= member.header_offset <= num_bytes - LOCAL_HEADER_BYTES - member.compress_size:
             beyond.append(name)
         elif max(member.file_size, member.compress_size) > MAX_PHOTO_BYTES:  # what is packed is read whole, too
             large.append(name)
@@ -164,9 +161,5 @@ def _problems(members: list[zipfile.ZipInfo], names: list[str], num_bytes: int) 
     return [f"{len(found):,} {what}: {summarise(sorted(found))}" for what, found in offenders.items() if found]
 
 
-def _lies_outside(name: str) -> bool:
-    return name.startswith("/") or ".." in name.split("/") or name[1:2] == ":"
-
-
-def _place(member: zipfile.ZipInfo) -> tuple[int, int, int, int, int]:
+def _position(member: zipfile.ZipInfo) -> tuple[int, int, int, int, int]:
     return member.header_offset, member.compress_size, member.file_size, member.compress_type, member.CRC

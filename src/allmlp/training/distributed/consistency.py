@@ -14,9 +14,10 @@ import torch.distributed as dist
 import allmlp
 from allmlp.checkpoints import Checkpoint
 from allmlp.config import to_dict
-from allmlp.data import ImageDataset, Split, escape
+from allmlp.data import ImageDataset, Split
 from allmlp.errors import ConfigError
 from allmlp.hardware.devices import has_native_bfloat16
+from allmlp.io.display import escape, shorten
 from allmlp.training.distributed.process_group import ProcessGroup
 from allmlp.training.recipe.recipe import Recipe
 from allmlp.training.stored_run import StoredRun
@@ -108,4 +109,4 @@ def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def _shown(value: str | None) -> str:
-    return "none" if value is None else value if len(value) <= 80 else f"{value[:80]}..."
+    return "none" if value is None else shorten(value, 80)

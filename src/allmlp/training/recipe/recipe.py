@@ -20,7 +20,7 @@ class DataConfig:
         holdout: the share of each class's training photos that becomes validation when the data has none.
         storage: "memory" decodes each photo once and keeps it, "stream" decodes it in every epoch; "auto" keeps
             photos that take less than a quarter of the free memory. The results are the same, bit for bit.
-        num_workers: decoding threads; None means one for each processor core, at most 16.
+        num_workers: decoding threads; None means one per processor core that the process may use, at most 16.
     """
 
     fit: Literal["crop", "squash", "pad"] = "crop"

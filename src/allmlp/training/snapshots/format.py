@@ -14,6 +14,7 @@ from torch import Tensor
 
 from allmlp.errors import CheckpointError
 from allmlp.io.atomic_write import to_json, write_folder
+from allmlp.io.display import quote
 
 __all__ = ["Content", "Snapshot", "check_save", "read_save", "snapshot_content", "write_save"]
 
@@ -170,13 +171,13 @@ def read_save(path: Path, step: int) -> Snapshot:
         if values["step"] != step or not isinstance(metadata, dict):
             raise ValueError("it is of another step, or its metadata is not an object")
     except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{METADATA_FILE}: {_shown(error)}") from error
+        raise CheckpointError(f"{METADATA_FILE}: {quote(error, limit=200)}") from error
     try:
         with safe_open(path / TENSORS_FILE, framework="pt") as file:
             # Copied: the library's tensors are the file, and whoever changed one or cut the other would notice.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{TENSORS_FILE}: {_shown(error)}") from error
+        raise CheckpointError(f"{TENSORS_FILE}: {quote(error, limit=200)}") from error
     return Snapshot(step, tensors, metadata)
 
 
@@ -194,7 +195,7 @@ def check_save(path: Path, step: int) -> None:
     except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise CheckpointError(f"{MANIFEST_FILE} is not what was written") from error
     if version != VERSION:
-        raise CheckpointError(f"version {_shown(version)} of the format; this allmlp reads version {VERSION}")
+        raise CheckpointError(f"version {quote(version)} of the format; this allmlp reads version {VERSION}")
     found = {}
     for name, (size, sha256) in told.items():
         found[name] = _entry_of(path / name, size)
@@ -226,7 +227,3 @@ def _content(path: Path, limit: int) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path.name} cannot be read ({error.strerror or error})") from error
-
-
-def _shown(what: object) -> str:
-    return repr(what)[:200]

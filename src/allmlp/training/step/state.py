@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from allmlp.errors import CheckpointError, DivergedError
+from allmlp.io.display import summarise
 from allmlp.model import MlpMixer
 from allmlp.training.distributed.process_group import ONE_PROCESS, ProcessGroup
 from allmlp.training.distributed.sharding import local_part, part_like, shard, whole
@@ -95,10 +96,10 @@ class TrainState:
         """
         names = self.not_finite()
         if names:
-            shown = ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
             raise DivergedError(
-                f"NaN or infinity stands in {shown} at step {self.step}. None of it was saved: --resume goes on from the "
-                "newest save, which is sound. Where this comes again, begin a new run with a lower learning rate "
+                f"NaN or infinity stands in {summarise(names, limit=3)} at step {self.step}. None of it was saved: "
+                "--resume goes on from the newest save, which is sound. "
+                "Where this comes again, begin a new run with a lower learning rate "
                 "(--set optimizer.learning_rate=) or clipped gradients (--set optimizer.clip_norm=1.0)."
             )
 

@@ -1,0 +1,91 @@
+"""Kinds of files, told by their first bytes: the one table of signatures."""
+
+import codecs
+from enum import StrEnum
+
+__all__ = ["START_BYTES", "FileKind", "kind_of_file"]
+
+START_BYTES = 512
+"""How many bytes of a file `kind_of_file` looks at."""
+
+
+class FileKind(StrEnum):
+    """A kind of file, as a message names it: "this is {kind}"."""
+
+    JPEG = "a JPEG image"
+    PNG = "a PNG image"
+    WEBP = "a WebP image"
+    GIF = "a GIF image"
+    BMP = "a BMP image"
+    TIFF = "a TIFF image"
+    AVIF = "an AVIF image"
+    HEIC = "a HEIC image or a video"
+    JPEG_XL = "a JPEG XL image"
+    JPEG_2000 = "a JPEG 2000 image"
+    PDF = "a PDF document"
+    POSTSCRIPT = "a PostScript file"
+    PHOTOSHOP = "a Photoshop file"
+    ICON = "an icon file"
+    FITS = "a FITS file"
+    ZIP = "a zip archive"
+    TAR = "a tar archive"
+    GZIP = "a file compressed by gzip"
+    PARQUET = "a Parquet file"
+    NPY = "a single NumPy array (.npy)"
+    HDF5 = "an HDF5 file"
+    GGUF = "a GGUF file of a language model"
+    ONNX = "an ONNX graph"
+    OLD_TORCH = "a file of torch before 1.6"
+    PICKLE = "a pickle"
+    GIT_LFS = "a Git LFS pointer"
+    SVG = "an SVG drawing"
+    XML = "a web page or XML"
+    JSON = "JSON text"
+
+
+# Bytes and where they stand; all parts of a signature have to be there. Of several that fit, the first is taken.
+_SIGNATURES: tuple[tuple[FileKind, tuple[tuple[int, bytes], ...]], ...] = (
+    (FileKind.JPEG, ((0, b"\xff\xd8\xff"),)),  # MPO, too: a JPEG followed by more
+    (FileKind.PNG, ((0, b"\x89PNG\r\n\x1a\n"),)),
+    (FileKind.WEBP, ((0, b"RIFF"), (8, b"WEBP"))),
+    *((FileKind.GIF, ((0, magic),)) for magic in (b"GIF87a", b"GIF89a")),
+    (FileKind.BMP, ((0, b"BM"),)),
+    *((FileKind.TIFF, ((0, magic),)) for magic in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    (FileKind.AVIF, ((4, b"ftypavif"),)),
+    (FileKind.HEIC, ((4, b"ftyp"),)),
+    *((FileKind.JPEG_XL, ((0, magic),)) for magic in (b"\0\0\0\x0cJXL ", b"\xff\x0a")),
+    *((FileKind.JPEG_2000, ((0, magic),)) for magic in (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")),
+    (FileKind.PDF, ((0, b"%PDF"),)),
+    *((FileKind.POSTSCRIPT, ((0, magic),)) for magic in (b"%!PS", b"\xc5\xd0\xd3\xc6")),
+    (FileKind.PHOTOSHOP, ((0, b"8BPS"),)),
+    (FileKind.ICON, ((0, b"icns"),)),
+    (FileKind.FITS, ((0, b"SIMPLE"),)),
+    # Of a member, of the end of an empty archive, of one part of several. "PK" alone may be the first column of a table.
+    *((FileKind.ZIP, ((0, magic),)) for magic in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")),
+    (FileKind.TAR, ((257, b"ustar"),)),
+    (FileKind.GZIP, ((0, b"\x1f\x8b"),)),
+    (FileKind.PARQUET, ((0, b"PAR1"),)),
+    (FileKind.NPY, ((0, b"\x93NUMPY"),)),
+    (FileKind.HDF5, ((0, b"\x89HDF"),)),
+    (FileKind.GGUF, ((0, b"GGUF"),)),
+    *((FileKind.ONNX, ((0, bytes([8, version, 0x12])),)) for version in range(3, 16)),
+    (FileKind.OLD_TORCH, ((0, b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"),)),
+    *((FileKind.PICKLE, ((0, bytes([0x80, protocol])),)) for protocol in (2, 3, 4, 5)),
+)
+
+# Text, after a byte order mark and white space.
+_TEXTS = (
+    (FileKind.GIT_LFS, b"version https://git-lfs"),
+    (FileKind.SVG, b"<svg"),
+    (FileKind.XML, b"<"),
+    (FileKind.JSON, b"{"),
+)
+
+
+def kind_of_file(start: bytes) -> FileKind | None:
+    """Return the kind of a file from its first `START_BYTES`; None where they are not known."""
+    for kind, parts in _SIGNATURES:
+        if all(start.startswith(magic, offset) for offset, magic in parts):
+            return kind
+    text = start[:START_BYTES].removeprefix(codecs.BOM_UTF8).lstrip()
+    return next((kind for kind, magic in _TEXTS if text.startswith(magic)), None)

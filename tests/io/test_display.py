@@ -1,0 +1,38 @@
+"""Text for people: one printable line, whatever is in a name."""
+
+import pytest
+
+from allmlp.io.display import bullets, escape, quote, shorten, summarise
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("träumen 猫.jpg", "träumen 猫.jpg"),
+        ("a\nb\x1b[2J", "a\\nb\\x1b[2J"),
+        ("gpj\u202e.exe", "gpj\\u202e.exe"),
+        ("\udcff.jpg", "\\udcff.jpg"),
+        (7, "7"),
+    ],
+)
+def test_a_name_is_one_printable_line(name: object, shown: str) -> None:
+    assert escape(name) == shown
+    assert escape(name).isprintable()
+
+
+def test_a_long_list_is_cut_and_counted() -> None:
+    assert summarise([]) == ""
+    assert summarise("abc", limit=3) == "a, b, c"
+    assert summarise("abcd", limit=3) == "a, b, c and 1 more"
+    assert summarise(["\n"] * 1010) == ", ".join(["\\n"] * 10) + " and 1,000 more"
+    assert bullets(["a", "b"], limit=2) == "  a\n  b"
+    assert bullets(["a", "b", "c"], limit=2) == "  a\n  b\n  ... and 1 more"
+
+
+def test_a_value_is_quoted_within_a_limit() -> None:
+    assert quote("a\u202eb") == r"'a\u202eb'"
+    assert quote(["x", 1, None]) == "['x', 1, None]"
+    assert quote("x" * 10**6, limit=10) == "'xxxxxx..."
+    assert quote(10**5000) == "a number of thousands of digits"
+    assert shorten("12345", 5) == "12345"
+    assert shorten("123456", 5) == "12..."

@@ -44,7 +44,8 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] != "style":
+        is_layout = data.isspace() and "\n" in data  # a line break between two elements of the source
+        if self.open and self.open[-1] != "style" and not is_layout:
             self.words.append(data)
 
     @property
@@ -288,6 +289,21 @@ def test_hostile_names_are_text_everywhere(report_of: Callable[..., Page]) -> No
     assert all("onerror" not in attributes for _, attributes in page.elements)
     assert all(name in page.text for name in names[:4])
     assert "a\\u202eb\\udcff\\n\\x00" in page.text
+
+
+def test_names_that_look_like_template_code_are_text(report_of: Callable[..., Page]) -> None:
+    names = ("{{ 7 * 7 }}", "{% include 'base.html' %}", "{# gone #}")
+    page = report_of(
+        name=names[0],
+        class_names=names,
+        evaluations={"test": metrics_of(np.ones((3, 3), dtype=np.int64), names)},
+        mistakes=(),
+        training_sample_captions=names * 3,
+        recipe=dict.fromkeys(names, names[0]),
+        next_commands=names,
+    )
+    assert all(page.text.count(name) > 4 for name in names)
+    assert "49" not in page.text
 
 
 def test_run_without_test_split_reports_validation_and_says_so(report_of: Callable[..., Page]) -> None:

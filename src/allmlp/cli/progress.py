@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from allmlp.cli.console import console
+from allmlp.io.display import duration
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-__all__ = ["ConsoleProgress", "duration"]
+__all__ = ["ConsoleProgress"]
 
 
 class ConsoleProgress:
@@ -64,14 +65,3 @@ class ConsoleProgress:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
-
-
-def duration(seconds: float) -> str:
-    """Return a time for people: "42 s", "3:05 min" or "1:02:03 h"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes}:{rest:02} min"
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02} h"

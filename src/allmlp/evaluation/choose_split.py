@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from allmlp.checkpoints import STARTER
-from allmlp.data import ImageDataset, Split, escape, split_named
+from allmlp.data import ImageDataset, Split, split_named
 from allmlp.errors import ConfigError, DataError
+from allmlp.io.display import escape
 from allmlp.runs.saved_split import saved_split
 
 __all__ = [

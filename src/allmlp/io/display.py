@@ -1,8 +1,9 @@
 """Text for people: names and values on one printable line, and long lists cut short."""
 
+import math
 from collections.abc import Iterable
 
-__all__ = ["bullets", "escape", "quote", "shorten", "summarise"]
+__all__ = ["bullets", "duration", "escape", "quote", "shorten", "summarise"]
 
 
 def escape(name: object) -> str:
@@ -44,3 +45,17 @@ def bullets(lines: Iterable[str], *, limit: int = 50) -> str:
     shown = list(lines)
     rest = [f"... and {len(shown) - limit:,} more"] if len(shown) > limit else []
     return "\n".join("  " + line for line in shown[:limit] + rest)
+
+
+def duration(seconds: float) -> str:
+    """Return 9.5 as "9.5 s", 252 as "4 min 12 s", 3725 as "1 h 02 min", and NaN or infinity as "–"."""
+    if not math.isfinite(seconds):
+        return "–"
+    if seconds < 9.95:  # from here on, one decimal would round to 10.0
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from allmlp.metrics import ReliabilityBin
-from allmlp.report.markup import escape, percent
+from allmlp.report.formatting import escape, percent
 from allmlp.report.summary import RunSummary
 
 __all__ = [

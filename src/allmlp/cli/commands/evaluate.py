@@ -137,7 +137,7 @@ def _as_json(evaluation: "Evaluation", checkpoint: str, data: str, labels: Path 
 
 
 def _print(metrics: "Evaluation", *, by_sets: bool) -> None:
-    from allmlp.data import escape
+    from allmlp.io.display import escape
 
     print()
     if by_sets:

@@ -1,0 +1,198 @@
+"""What the page of a run shows: its numbers, rows and pictures. The words around them are in templates/."""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from typing import Any
+
+from allmlp.report import plots
+from allmlp.report.formatting import count, duration, number, percent
+from allmlp.report.pictures import Photo, Picture, draw_picture, embed_photo
+from allmlp.report.scores import Evaluation, evaluation
+from allmlp.report.summary import RunSummary
+
+__all__ = ["PageContext", "page_context"]
+
+MAX_SAMPLES = 40
+EPOCH_COLUMNS: Mapping[str, tuple[str, Callable[[float], str]]] = {
+    "epoch": ("Epoch", lambda value: f"{value:g}"),
+    "train_loss": ("Training loss", number),
+    "validation_loss": ("Validation loss", number),
+    "validation_top1": ("Top-1", percent),
+    "validation_top5": ("Top-5", percent),
+    "learning_rate": ("Learning rate", lambda value: f"{value:.2e}" if math.isfinite(value) else "–"),
+    "images_per_second": ("Photos/s", lambda value: number(value, digits=0)),
+    "seconds": ("Time", duration),
+}
+CURVES = {
+    "loss": ("train_loss", "validation_loss"),
+    "accuracy": ("validation_top1",),
+    "learning rate": ("learning_rate",),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRow:
+    """An epoch in the table of epochs."""
+
+    cells: tuple[str, ...]
+    is_best: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """The epochs of the run."""
+
+    num_epochs: float
+    seconds: float
+    photos_per_second: float | None
+    """The median over the epochs; None where none was measured."""
+    has_sigmoid_loss: bool
+    """Whether the training loss is not the softmax cross-entropy that validation takes."""
+    is_weighted: bool
+    """Whether the training loss weighs the classes."""
+    panels: tuple[Picture, ...]
+    columns: tuple[str, ...]
+    rows: tuple[EpochRow, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """A setting of the recipe by its dotted key."""
+
+    key: str
+    value: str
+    starts_group: bool
+    """Whether its key is of another group than the one before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageContext:
+    """All that a page shows; a part that is None or empty gets no section."""
+
+    summary: RunSummary
+    tiles: tuple[tuple[str, str], ...]
+    is_numbered: bool
+    """Whether the confusion matrix shows classes by number."""
+    evaluation: Evaluation | None
+    training: Training | None
+    was_validated: bool
+    samples: tuple[tuple[Photo, str], ...]
+    """Augmented training photos with their captions."""
+    settings: tuple[Setting, ...]
+
+    @property
+    def sections(self) -> tuple[tuple[str, str], ...]:
+        """The identifiers and names of the sections that the page has, in its order."""
+        evaluated = self.evaluation is not None
+        sections = (
+            ("training", "Training", self.training is not None),
+            ("confusion", "Confusion", evaluated),
+            ("classes", "Classes", evaluated),
+            ("calibration", "Calibration", evaluated),
+            ("mistakes", "Mistakes", evaluated),
+            ("samples", "Samples", bool(self.samples)),
+            ("model", "Model", bool(self.summary.model)),
+            ("data", "Data", bool(self.summary.splits)),
+            ("environment", "Environment", bool(self.summary.environment)),
+            ("recipe", "Recipe", bool(self.settings)),
+            ("next", "Next", bool(self.summary.next_commands)),
+        )
+        return tuple((identifier, name) for identifier, name, is_shown in sections if is_shown)
+
+
+def page_context(summary: RunSummary) -> PageContext:
+    """Compute what the page of a run shows."""
+    samples = zip(summary.training_sample, summary.training_sample_captions, strict=True)
+    return PageContext(
+        summary=summary,
+        tiles=_tiles(summary),
+        is_numbered=plots.goes_by_number(summary.class_names),
+        evaluation=evaluation(summary),
+        training=_training(summary) if summary.results else None,
+        was_validated=any(math.isfinite(row.get("validation_top1", math.nan)) for row in summary.results),
+        samples=tuple((embed_photo(photo), caption) for photo, caption in list(samples)[:MAX_SAMPLES]),
+        settings=_settings(summary.recipe),
+    )
+
+
+def _tiles(summary: RunSummary) -> tuple[tuple[str, str], ...]:
+    tiles: list[tuple[str, str]] = []
+    metrics = summary.headline
+    if metrics is not None:
+        tiles += [("Balanced accuracy", percent(metrics.balanced_accuracy)), ("Top-5", percent(metrics.top5))]
+        tiles += [("Loss (nats)", number(metrics.loss))]
+        tiles += [("Calibration error", percent(metrics.expected_calibration_error))]
+    if "validation" in summary.evaluations and summary.headline_split != "validation":
+        tiles.append(("Validation top-1", percent(summary.evaluations["validation"].top1)))
+    else:
+        tiles.append(("Classes", count(len(summary.class_names))))
+    num_training = dict(summary.splits).get("train")
+    if num_training is not None:
+        tiles.append(("Training photos", count(num_training)))
+    if summary.results:
+        tiles.append(("Training time", duration(summary.results[-1].get("seconds", math.nan))))
+    return tuple(tiles)
+
+
+def _training(summary: RunSummary) -> Training:
+    speeds = [speed for row in summary.results if math.isfinite(speed := row.get("images_per_second", math.nan))]
+    last = summary.results[-1]
+    return Training(
+        num_epochs=last["epoch"],
+        seconds=last.get("seconds", math.nan),
+        photos_per_second=median(speeds) if speeds else None,
+        has_sigmoid_loss=summary.recipe.get("loss") == "sigmoid",
+        is_weighted=summary.recipe.get("class_weights") == "balanced",
+        panels=tuple(
+            draw_picture(partial(plots.panel_figure, panel, summary), _describe_curves(panel, summary))
+            for panel in plots.PANELS
+        ),
+        columns=tuple(title for title, _ in EPOCH_COLUMNS.values()),
+        rows=tuple(
+            EpochRow(
+                cells=tuple(show(row.get(key, math.nan)) for key, (_, show) in EPOCH_COLUMNS.items()),
+                is_best=row is summary.best_row,
+            )
+            for row in summary.results
+        ),
+    )
+
+
+def _describe_curves(panel: str, summary: RunSummary) -> str:
+    first, last = summary.results[0], summary.results[-1]
+    changes = [
+        f"{key.replace('_', ' ')} from {first.get(key, math.nan):.4g} to {last.get(key, math.nan):.4g}"
+        for key in CURVES[panel]
+    ]
+    return (
+        f"Curve of the {panel} over {last['epoch']:g} epochs: {', '.join(changes)}; all values are in the table below"
+    )
+
+
+def _settings(recipe: Mapping[str, Any]) -> tuple[Setting, ...]:
+    rows: list[Setting] = []
+    previous = ""
+    for key, value in _flattened(recipe):
+        group = key.rpartition(".")[0]
+        rows.append(Setting(key=key, value=_as_set(value), starts_group=group != previous and bool(rows)))
+        previous = group
+    return tuple(rows)
+
+
+def _flattened(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    # Single values first: they belong to no group, or to the group that was just opened.
+    for key, value in sorted(values.items(), key=lambda item: isinstance(item[1], Mapping)):
+        rows += _flattened(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(prefix + key, value)]
+    return rows
+
+
+def _as_set(value: object) -> str:
+    """Return a value as `--set` takes it."""
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,42 @@
+"""Numbers and names as a page shows them: the same number reads the same everywhere."""
+
+import math
+import unicodedata
+
+from allmlp.io.display import duration as plain_duration
+
+__all__ = ["count", "duration", "escape", "number", "percent"]
+
+JOINERS = "\u200c\u200d"  # they shape Arabic, Indic and emoji text, and cannot reorder it
+
+
+def escape(value: object) -> str:
+    """Return `value` as text with its control, bidirectional and undecodable characters written as escapes."""
+    return "".join(_visible(character) for character in str(value))
+
+
+def _visible(character: str) -> str:
+    # Cc controls, Cf bidi overrides, Cs halves of surrogates from file names that are not UTF-8.
+    if unicodedata.category(character) in ("Cc", "Cf", "Cs") and character not in JOINERS:
+        return character.encode("unicode_escape").decode("ascii")
+    return character
+
+
+def percent(fraction: float) -> str:
+    """Return 0.6724 as "67.2 %", with a space that does not break."""
+    return f"{100 * fraction:.1f}\u00a0%" if math.isfinite(fraction) else "–"
+
+
+def count(amount: int) -> str:
+    """Return 50000 as "50,000"."""
+    return f"{amount:,}"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Return a number with `digits` decimals, and "–" for NaN or infinity."""
+    return f"{value:,.{digits}f}" if math.isfinite(value) else "–"
+
+
+def duration(seconds: float) -> str:
+    """Return 252 as "4 min 12 s", with spaces that do not break."""
+    return plain_duration(seconds).replace(" ", "\u00a0")

@@ -1,0 +1,197 @@
+"""What a page shows of an evaluation: the score, confused pairs, classes, calibration and mistakes."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allmlp.metrics import ClassMetrics, Metrics, ReliabilityBin
+from allmlp.report import plots
+from allmlp.report.formatting import count, percent
+from allmlp.report.pictures import Photo, Picture, draw_picture, embed_photo
+from allmlp.report.summary import RunSummary
+
+__all__ = ["Evaluation", "evaluation"]
+
+MAX_PAIRS = 10
+MAX_MISTAKES = 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """The headline, and what it is worth."""
+
+    num_right: int
+    num_wrong: int
+    low: float
+    """The lower end of the 95 % interval."""
+    high: float
+    most_frequent_class: str
+    floor: float
+    """The top-1 of always answering `most_frequent_class`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfusedPair:
+    """A class that was taken for another, and how often."""
+
+    truth: str
+    prediction: str
+    num_mistakes: int
+    num_photos: int
+
+    @property
+    def share(self) -> float:
+        """The fraction of the true class's photos."""
+        return self.num_mistakes / self.num_photos
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassRow:
+    """A class of the table of classes."""
+
+    number: int
+    """Its number in the confusion matrix, from 1."""
+    name: str
+    num_photos: int
+    recall: float
+    """NaN where the class has no photos."""
+    precision: float
+    """NaN where no photo was given its name."""
+    mistaken_for: str
+    num_mistaken: int
+    """How many photos of the class were taken for `mistaken_for`, the class that most were taken for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MistakenPhoto:
+    """A wrong answer as a picture."""
+
+    photo: Photo
+    truth: str
+    prediction: str
+    confidence: float
+    sample_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What the headline split shows."""
+
+    split: str
+    metrics: Metrics
+    score: Score
+    matrix: Picture
+    pairs: tuple[ConfusedPair, ...]
+    classes: tuple[ClassRow, ...]
+    """The worst first."""
+    reliability: Picture
+    mistakes: tuple[MistakenPhoto, ...]
+
+
+def evaluation(summary: RunSummary) -> Evaluation | None:
+    """Compute what the page shows of the headline split; None when no split was evaluated."""
+    metrics, split = summary.headline, summary.headline_split
+    if metrics is None or split is None:
+        return None
+    class_names = summary.class_names
+    matrix = f"Confusion matrix of {len(class_names)} classes; its numbers are in the lists beside and below it"
+    return Evaluation(
+        split=split,
+        metrics=metrics,
+        score=_score(metrics, class_names),
+        matrix=draw_picture(partial(plots.confusion_figure, metrics.confusion, class_names), matrix),
+        pairs=tuple(_confused_pairs(metrics.confusion, class_names)[:MAX_PAIRS]),
+        classes=_class_rows(metrics, class_names),
+        reliability=draw_picture(
+            partial(plots.reliability_figure, metrics.reliability), _describe_reliability(metrics.reliability)
+        ),
+        mistakes=tuple(
+            MistakenPhoto(
+                photo=embed_photo(mistake.photo),
+                truth=mistake.truth,
+                prediction=mistake.prediction,
+                confidence=mistake.confidence,
+                sample_id=mistake.sample_id,
+            )
+            for mistake in summary.mistakes[:MAX_MISTAKES]
+        ),
+    )
+
+
+def _score(metrics: Metrics, class_names: Sequence[str]) -> Score:
+    num_right = int(np.trace(metrics.confusion))
+    low, high = _wilson_interval(num_right, metrics.num_examples)
+    totals = metrics.confusion.sum(axis=1)
+    most_frequent = int(totals.argmax())
+    return Score(
+        num_right=num_right,
+        num_wrong=metrics.num_examples - num_right,
+        low=low,
+        high=high,
+        most_frequent_class=class_names[most_frequent],
+        floor=float(totals[most_frequent] / metrics.num_examples),
+    )
+
+
+def _wilson_interval(num_right: int, num_examples: int) -> tuple[float, float]:
+    """Source: E. B. Wilson, 1927; unlike the normal interval it stays within 0..1 for few photos and extreme rates."""
+    z = 1.959963984540054
+    rate, scale = num_right / num_examples, 1 + z * z / num_examples
+    centre = (rate + z * z / (2 * num_examples)) / scale
+    spread = z / scale * math.sqrt(rate * (1 - rate) / num_examples + z * z / (4 * num_examples**2))
+    return max(0.0, centre - spread), min(1.0, centre + spread)
+
+
+def _confused_pairs(confusion: NDArray[np.int64], class_names: Sequence[str]) -> list[ConfusedPair]:
+    """Return all pairs of classes that were confused, the most frequent first, then by share of the true class."""
+    totals = confusion.sum(axis=1)
+    pairs = [
+        ConfusedPair(
+            truth=class_names[row],
+            prediction=class_names[column],
+            num_mistakes=int(confusion[row, column]),
+            num_photos=int(totals[row]),
+        )
+        for row, column in np.argwhere(confusion > 0)
+        if row != column
+    ]
+    return sorted(pairs, key=lambda pair: (-pair.num_mistakes, pair.num_photos, pair.truth, pair.prediction))
+
+
+def _class_rows(metrics: Metrics, class_names: Sequence[str]) -> tuple[ClassRow, ...]:
+    order = sorted(range(len(metrics.per_class)), key=lambda index: _worst_first(metrics.per_class[index]))
+    mistakes = metrics.confusion * (1 - np.eye(len(class_names), dtype=np.int64))
+    num_predicted = metrics.confusion.sum(axis=0)
+    rows = []
+    for index in order:
+        scores = metrics.per_class[index]
+        other = int(mistakes[index].argmax())
+        rows.append(
+            ClassRow(
+                number=index + 1,
+                name=scores.name,
+                num_photos=scores.num_examples,
+                recall=scores.recall if scores.num_examples else math.nan,
+                precision=scores.precision if num_predicted[index] else math.nan,
+                mistaken_for=class_names[other],
+                num_mistaken=int(mistakes[index, other]),
+            )
+        )
+    return tuple(rows)
+
+
+def _worst_first(scores: ClassMetrics) -> tuple[bool, float, float, str]:
+    return scores.num_examples == 0, scores.recall, scores.precision, scores.name
+
+
+def _describe_reliability(bins: Sequence[ReliabilityBin]) -> str:
+    parts = [
+        f"{percent(part.confidence)} sure, {percent(part.accuracy)} right ({count(part.num_examples)})"
+        for part in bins
+        if part.num_examples
+    ]
+    return f"Reliability diagram: {', '.join(parts)}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from allmlp.checkpoints.validation import check_shapes, listed
 from allmlp.data import Preprocessing, synsets_of
 from allmlp.errors import CheckpointError, ConfigError
-from allmlp.model import MixerConfig
+from allmlp.model import MixerConfig, parameter_shapes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,7 +49,7 @@ class Checkpoint:
 
     def __post_init__(self) -> None:
         shapes = {name: tuple(weight.shape) for name, weight in self.weights.items()}
-        check_shapes(self.config, shapes, where=self.source)
+        check_shapes(parameter_shapes(self.config), shapes, where=self.source)
         integers = sorted(name for name, weight in self.weights.items() if not weight.is_floating_point())
         if integers:
             raise CheckpointError(f"{self.source}: these weights are not floating-point: {', '.join(integers)}.")

@@ -13,7 +13,7 @@ from allmlp.data import Preprocessing
 from allmlp.errors import CheckpointError, ConfigError
 from allmlp.io.atomic_write import to_json, write_together
 from allmlp.io.json_object import read_json_object
-from allmlp.model import MixerConfig
+from allmlp.model import MixerConfig, parameter_shapes
 
 __all__ = ["FORMAT", "read_native", "save_checkpoint"]
 
@@ -111,5 +111,5 @@ def _read_weights(path: Path, config: MixerConfig) -> dict[str, Any]:
             f"{path}: the weights are missing. A checkpoint folder holds {WEIGHTS_FILE} and {CONFIG_FILE}."
         )
     file = open_safetensors(path)
-    check_shapes(config, file.shapes, where=str(path))  # before any weight takes memory
+    check_shapes(parameter_shapes(config), file.shapes, where=str(path))  # before any weight takes memory
     return file.read()

@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from allmlp.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+    from allmlp.checkpoints import Checkpoint, ModelDescription, load_checkpoint, save_checkpoint
     from allmlp.data import Preprocessing, open_dataset
     from allmlp.errors import (
         AllmlpError,
@@ -38,6 +38,7 @@ _HOME = {
     "MissingExtraError": "allmlp.errors",
     "MixerConfig": "allmlp.model",
     "MlpMixer": "allmlp.model",
+    "ModelDescription": "allmlp.checkpoints",
     "Predictor": "allmlp.inference",
     "Preprocessing": "allmlp.data",
     "Recipe": "allmlp.training",
@@ -64,6 +65,7 @@ __all__ = [
     "MissingExtraError",
     "MixerConfig",
     "MlpMixer",
+    "ModelDescription",
     "Predictor",
     "Preprocessing",
     "Recipe",

@@ -63,9 +63,9 @@ def load_checkpoint(
     place = resolve_source(source)
     checkpoint = _read(place, image_size, gelu)
     if gelu is not None:
-        checkpoint = dataclasses.replace(checkpoint, config=dataclasses.replace(checkpoint.config, gelu=gelu))
+        checkpoint = checkpoint.replace(config=dataclasses.replace(checkpoint.config, gelu=gelu))
     if class_names is not None:
-        checkpoint = dataclasses.replace(checkpoint, class_names=tuple(class_names))
+        checkpoint = checkpoint.replace(class_names=tuple(class_names))
     return checkpoint
 
 

@@ -22,8 +22,7 @@ def features_forward(
     checkpoint: Checkpoint, *, device: str = "auto", precision: Literal["float32", "bfloat16"] = "float32"
 ) -> Forward:
     """Return a `Forward` to features, float32 (B, 3, H, W) to (B, C), instead of logits; else as `eager_forward`."""
-    headless = dataclasses.replace(
-        checkpoint,
+    headless = checkpoint.replace(
         config=dataclasses.replace(checkpoint.config, num_classes=0),
         weights={name: weight for name, weight in checkpoint.weights.items() if not name.startswith("head.")},
         class_names=(),

@@ -1,17 +1,13 @@
-"""Whether weights are those that a Mixer needs: every difference in names and shapes, every number that is none."""
+"""Validation of weights: names, shapes, and that all values are finite."""
 
-import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from allmlp.errors import CheckpointError
 from allmlp.io.display import bullets, escape, shorten, summarise
-from allmlp.model import MixerConfig, parameter_shapes
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from allmlp.checkpoints.naming.schemes import Layout
 
 __all__ = ["check_finite", "check_shapes"]
 
@@ -20,33 +16,35 @@ _MAX_LISTED = 400
 
 
 def check_shapes(
-    config: MixerConfig,
+    wanted: Mapping[str, tuple[int, ...]],
     found: Mapping[str, tuple[int, ...]],
     *,
     where: str,
-    layout: "Layout | None" = None,
+    shown_name: Callable[[str], str] = str,
     advice: str = "",
 ) -> None:
-    """Compare names and shapes of weights with what `config` needs.
+    """Compare names and shapes of weights with those of a Mixer.
 
     Args:
-        config: of the Mixer.
-        found: our names, their shapes with the axes of `layout`.
+        wanted: what the Mixer needs, by our names.
+        found: what there is, by our names, or by the file's own where we have none.
         where: leads the error.
-        layout: the error speaks its names and axes; None means ours.
+        shown_name: returns what the error calls a name; may raise KeyError for names that are not ours.
         advice: ends the error.
 
     Raises:
         CheckpointError: every missing, unexpected and misshapen name, with both shapes.
     """
-    wanted = parameter_shapes(config)
-    if layout is not None:
-        wanted = {name: layout.from_our_shape(shape) for name, shape in wanted.items()}
 
-    shown = str if layout is None else layout.theirs
+    def shown(name: str) -> str:
+        try:
+            return shown_name(name)
+        except KeyError:
+            return name
+
     kinds = (
         [f"missing: {shown(name)} {wanted[name]}" for name in sorted(set(wanted) - set(found))],
-        [f"unexpected: {_theirs(layout, name)} {found[name]}" for name in sorted(set(found) - set(wanted))],
+        [f"unexpected: {escape(shorten(shown(name), 200))} {found[name]}" for name in sorted(set(found) - set(wanted))],
         [
             f"shape: {shown(name)} is {found[name]}, expected {wanted[name]}"
             for name in sorted(set(wanted) & set(found))
@@ -69,9 +67,3 @@ def check_finite(weights: "Mapping[str, Tensor]", *, where: str) -> None:
     not_finite = sorted(name for name, weight in weights.items() if not weight.isfinite().all())
     if not_finite:
         raise CheckpointError(f"{where}: NaN or infinity in {summarise(not_finite, limit=_MAX_LISTED)}.")
-
-
-def _theirs(layout: "Layout | None", name: str) -> str:
-    with contextlib.suppress(KeyError):  # a classifier without classes is one of ours
-        name = name if layout is None else layout.theirs(name)
-    return escape(shorten(name, 200))

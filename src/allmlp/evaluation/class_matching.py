@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from allmlp.checkpoints import ModelDescription
 from allmlp.errors import DataError
-from allmlp.inference import ModelDescription
 from allmlp.io.display import escape
 
 __all__ = ["match_classes"]

@@ -1,4 +1,4 @@
-"""From files to batches. Knows no model; torch is imported when the first batch is augmented, not before."""
+"""Data: from files to batches. Knows no model; torch is imported when the first batch is augmented, not before."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""A data set once it is found: its classes, its splits, and where each photo's bytes lie. Nothing is decoded here."""
+"""A data set once it is found: its classes, its splits, and where each photo's bytes are. Nothing is decoded here."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ def split_named(name: str) -> SplitName | None:
 
 
 class Reader(Protocol):
-    """Where the bytes of some photos lie. Small and picklable: a worker process opens the files itself."""
+    """Where the bytes of photos are. Small and picklable: a worker process opens the files itself."""
 
     def read(self, index: int) -> bytes:
         """Return the encoded bytes of photo `index`. Raises DataError naming it when they are gone or damaged."""
@@ -41,7 +41,7 @@ class Reader(Protocol):
         ...
 
     def storage_order(self) -> NDArray[np.int64]:
-        """Return all indices in the order in which the photos lie on disk."""
+        """Return all indices in the order in which the photos are on disk."""
         ...
 
     def photo_files(self) -> Iterable[Path]:
@@ -69,7 +69,7 @@ class Split:
         return self.reader.read(index)
 
     def where(self, index: int) -> str:
-        """Return where photo `index` lies, such as "photos.zip: train/dress/x.jpg"; for messages."""
+        """Return where photo `index` is, such as "photos.zip: train/dress/x.jpg"; for messages."""
         return self.reader.where(index)
 
     def subset(self, indices: Sequence[int] | NDArray[np.int64]) -> "Split":
@@ -87,11 +87,11 @@ class Split:
 class ImageDataset:
     """Classes and splits of one source.
 
-    `class_names` are sorted, by number where every name is one, whatever the kind of source: the same photos give the
+    `class_names` are sorted, by number where every name is a number, whatever the kind of source: the same photos give the
     same labels as a folder, a zip, Parquet or CSV. Labels in a Parquet file are mapped by name; match classes by name
     everywhere. `splits` has keys among "train", "validation" and "test". `source` is what `open_dataset` takes to open it
     again, where that has opened it. `notes` tell the user what was left out or decided; each is one line. `folder` is the
-    one that everything lies in; None for a file, and for what comes with allmlp.
+    one that holds everything; None for a file, and for what comes with allmlp.
     """
 
     class_names: tuple[str, ...]

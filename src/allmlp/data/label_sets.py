@@ -1,4 +1,4 @@
-"""Label sets: several classes that count as right for a photo, or none, from a JSON file. ImageNet's ReaL labels are ones.
+"""Label sets: the classes that count as correct for each photo, from a JSON file such as ImageNet's ReaL labels.
 
 ReaL (Beyer et al., "Are we done with ImageNet?", arXiv 2006.07159) lists 50,000 sets of ImageNet-1k's classes by number,
 in the order of the validation photos' names, ILSVRC2012_val_00000001.JPEG and so on. A photo with an empty set does not count.
@@ -35,8 +35,8 @@ def read_label_sets(
         num_classes: K; numbers are 0 to K - 1, in an object those of the checkpoint, in ImageNet's list ImageNet's.
 
     Raises:
-        DataError: a file that cannot be read, a list for other classes than ImageNet's, photos without an entry, and entries
-            that cannot be: all of them.
+        DataError: a file that cannot be read, a list for other classes than ImageNet's, photos without an entry, and invalid
+            entries: all of them.
     """
     values, repeated = _read(Path(path))
     problems = {"more than one entry": repeated} if repeated else {}
@@ -77,7 +77,7 @@ def _read(path: Path) -> tuple[Any, list[str]]:
 
     try:
         if not path.is_file():  # a pipe would hang whoever opens it
-            raise DataError(f"{escape(path)}: there is no such file of label sets, or it is no regular one.")
+            raise DataError(f"{escape(path)}: there is no such file of label sets, or it is not a regular file.")
         values = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=keep)
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{escape(path)}: could not be read as JSON: {error}.") from error
@@ -111,7 +111,7 @@ def _of_imagenet(values: list[Any], sample_ids: Sequence[str]) -> list[_Entry]:
         match = _IMAGENET_NAME.fullmatch(sample_id.rpartition("/")[2])
         number = int(match[1]) if match else 0
         if match is None:
-            entries.append(([], "not named like ILSVRC2012_val_00000001.JPEG, so its place in the list is unknown"))
+            entries.append(([], "not named like ILSVRC2012_val_00000001.JPEG, so its position in the list is unknown"))
         elif not 1 <= number <= len(values):
             entries.append(([], f"the list ends at {len(values):,}"))
         else:

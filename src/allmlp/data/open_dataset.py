@@ -1,4 +1,4 @@
-"""The one way in: a folder, a zip, Parquet, a CSV or a named data set becomes an `ImageDataset`."""
+"""`open_dataset`: a folder, a zip, Parquet, a CSV or a named data set as an `ImageDataset`."""
 
 import contextlib
 import dataclasses
@@ -22,12 +22,12 @@ __all__ = ["open_dataset"]
 def open_dataset(source: str | Path) -> ImageDataset:
     """Open a name of `DATASETS` (given as text; a folder of that name is "./name"), or a path of any layout in `LAYOUTS`.
 
-    A name stands for what lies in the folder of data sets: ALLMLP_DATA, else "datasets" among allmlp's downloads; or in
+    A name stands for what is in the folder of data sets: ALLMLP_DATA, else "datasets" among allmlp's downloads; or in
     FOLDER as "name:FOLDER". Nothing is downloaded; `download_dataset` does. Only names, labels and paths are read: use
     `check_photos` to know that every photo decodes.
 
     Raises:
-        DataError: nothing there, no layout that is known, or labels and classes that cannot be used.
+        DataError: nothing there, an unknown layout, or invalid labels or classes.
     """
     if isinstance(source, str) and is_public_name(source):
         return open_public(source)

@@ -1,4 +1,4 @@
-"""Files and folders that are either whole or not there."""
+"""Atomic writes: files and folders that are either whole or not there."""
 
 import contextlib
 import errno
@@ -32,7 +32,7 @@ Content = bytes | Callable[[IO[bytes]], object]
 def write_bytes(path: Path, content: bytes) -> Path:
     """Write `content` to `path` so that a crash leaves the old file or the new one, never a part.
 
-    The bytes go to a temporary file beside `path`, reach the disk (fsync), and take the name in one
+    The bytes go to a temporary file next to `path`, reach the disk (fsync), and take the name in one
     rename; then the folder's entry is synced too.
 
     Raises:
@@ -97,7 +97,7 @@ def to_json(content: Any) -> bytes:
 def write_folder(path: Path, contents: Mapping[str, Content]) -> None:
     """Write a new folder with files of these names, in this order, so that `path` is there whole or not at all.
 
-    They are written into a folder ".name.random.part" beside `path`. Each file reaches the disk before the next is begun,
+    They are written into a folder ".name.random.part" next to `path`. Each file reaches the disk before the next is begun,
     then the folder, which takes its name in one rename, then the folder above. What is left of a failure is removed.
 
     Raises:
@@ -140,7 +140,7 @@ def remove(path: Path) -> None:
 def remove_leftovers(folder: Path, *, prefix: str) -> None:
     """Delete what a crash left of writing and of `remove` in `folder`, of names that begin with `prefix`; "" is any.
 
-    Nobody else may be at it. What cannot be deleted stays; it is in nobody's way.
+    No other process may use the folder. What cannot be deleted stays; it does no harm.
     """
     pattern = re.compile(rf"\.{re.escape(prefix)}.*\.[0-9a-z_]{{8}}\.(part|gone)")  # tempfile's letters
     with contextlib.suppress(OSError):
@@ -195,7 +195,7 @@ def _delete(path: Path) -> None:
     _rmdir(path)
 
 
-# What changes the disk, one operation a function: tests record and replay them, to see what a crash in between leaves.
+# What changes the disk, one operation per function: tests record and replay them, to see what a crash in between leaves.
 
 
 def _mkdir(path: Path) -> None:

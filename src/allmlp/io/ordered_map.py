@@ -1,4 +1,4 @@
-"""Work on many photos in threads, a bounded number of them at a time."""
+"""Ordered maps over threads, a bounded number of items ahead."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -10,7 +10,7 @@ __all__ = ["ordered_map", "prefetch"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Photos decoded ahead for each thread: enough to ride over a slow one, few enough to stay in hundreds of megabytes.
+# Items (decoded photos) ahead per thread: enough to ride over a slow one, few enough to stay in hundreds of megabytes.
 _AHEAD = 32
 
 

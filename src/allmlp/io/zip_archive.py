@@ -37,7 +37,7 @@ END_BYTES = 22  # of the record at the archive's end, without its comment
 LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, lengths of the name and of the extra field
 LOCAL_HEADER_BYTES = LOCAL_HEADER.size
 
-# What damaged archives raise, here and in zipfile (which trusts the places and the texts that it reads).
+# What damaged archives raise, here and in zipfile (which trusts the offsets and the texts that it reads).
 ZIP_ERRORS = (
     OSError, ValueError, EOFError, OverflowError, NotImplementedError, zipfile.BadZipFile, struct.error, zlib.error
 )  # fmt: skip
@@ -88,7 +88,7 @@ def list_members(path: Path) -> list[ZipMember]:
         if info.compress_type == zipfile.ZIP_STORED and info.compress_size != info.file_size:
             raise CheckpointError(
                 f"{path}: the member {quote(info.filename)} is stored in {info.compress_size:,} bytes "
-                f"and said to have {info.file_size:,}."
+                f"but listed with {info.file_size:,}."
             )
     return [
         ZipMember(
@@ -132,7 +132,7 @@ def _check_count(file: io.FileIO, count: int, *, comment_bytes: int) -> None:
     # zipfile does not compare: a damaged length in the list may swallow the entry behind it.
     file.seek(-END_BYTES - comment_bytes, io.SEEK_END)
     (expected,) = struct.unpack_from("<H", file.read(END_BYTES), 10)
-    if count != expected and expected != 0xFFFF:  # said elsewhere, where there are more
+    if count != expected and expected != 0xFFFF:  # where there are more, the count is in another record
         raise ValueError(f"{count:,} members instead of {expected:,}")
 
 
@@ -208,7 +208,7 @@ def read_into(file: io.BufferedReader, member: ZipMember, view: memoryview, *, s
 
 def _copy(file: io.BufferedReader, member: ZipMember, view: memoryview, skip: int) -> int:
     crc = zlib.crc32(file.read(skip))
-    for start in range(0, len(view), CHUNK_BYTES):  # summed up while it lies in the processor's cache
+    for start in range(0, len(view), CHUNK_BYTES):  # summed up while it is in the processor's cache
         part = view[start : start + CHUNK_BYTES]
         if file.readinto(part) != len(part):
             raise ValueError(f"{_shown(member)} is cut short")

@@ -244,7 +244,7 @@ CASES: dict[str, tuple[Callable[[], bytes], tuple[str, ...]]] = {
     "K29 one element too many": (lambda: one(described(), bytes(28)), ("6 numbers of 4 bytes (2 × 3) in 28 bytes",)),
     "K29 a size that lies": (
         lambda: with_directory(one(described(shape="(500000000,)")), size=2_000_000_000),
-        ("stored in", "said to have 2,000,000,000"),
+        ("stored in", "listed with 2,000,000,000"),
     ),
     "K29 sizes that lie": (
         lambda: with_directory(one(described(shape="(500000000,)")), size=2_000_000_000, packed=2_000_000_000),

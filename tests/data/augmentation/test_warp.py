@@ -6,10 +6,8 @@ import torch
 from PIL import Image
 
 from allmlp.data import Augmentation
-from allmlp.data.augmentation.color import draw_colors
 from allmlp.data.augmentation.crops import Crops, draw_crops
-from allmlp.data.augmentation.mixing import draw_mix
-from allmlp.data.augmentation.warp import color_jitter, mix_images, mix_labels, resample
+from allmlp.data.augmentation.warp import resample
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
@@ -81,95 +79,6 @@ def test_a_sample_does_not_depend_on_its_neighbours():
     for index, part in enumerate(parts):
         alone = resample(*canvas([part]), Crops(crops.boxes[[index]], crops.flips[[index]]), **options)
         assert torch.allclose(alone[0], together[index], atol=1e-6)
-
-
-def test_inception_crops_lie_in_the_photo_and_have_the_areas_and_ratios_of_the_definition():
-    draws = np.random.default_rng(0).random((20_000, 23))
-    sizes = np.tile([90, 120], (20_000, 1))
-    crop = Augmentation(crop="inception", min_crop_area=0.25, flip=True)
-    boxes, flips = draw_crops(crop, draws, sizes, image_size=(64, 64), fit="crop")
-    left, top, width, height = boxes.T
-    assert (left >= 0).all() and (top >= 0).all()
-    assert (left + width <= 120 + 1e-9).all() and (top + height <= 90 + 1e-9).all()
-    area, ratio = width * height / (90 * 120), width / height
-    assert area.min() >= 0.25 and area.max() <= 1.0
-    assert ratio.min() >= 0.75 - 1e-9 and ratio.max() <= 4 / 3 + 1e-9
-    assert abs(flips.mean() - 0.5) < 0.02
-
-
-def test_a_panorama_falls_back_to_the_largest_permitted_centre():
-    crop = Augmentation(crop="inception", min_crop_area=0.9)
-    boxes, _ = draw_crops(crop, np.full((1, 23), 0.5), np.array([[10, 1000]]), image_size=(64, 64), fit="crop")
-    left, top, width, height = boxes[0]
-    assert (top, height) == (0.0, 10.0)
-    assert width == pytest.approx(10 * 4 / 3)
-    assert left + width / 2 == pytest.approx(500)
-
-
-def test_a_pad_crop_shifts_by_whole_output_pixels_up_to_its_reach():
-    crop = Augmentation(crop="pad", pad_pixels=4)
-    draws = np.random.default_rng(0).random((5000, 23))
-    boxes, _ = draw_crops(crop, draws, np.tile([64, 64], (5000, 1)), image_size=(32, 32), fit="crop")
-    shifts = boxes[:, :2] / 2  # two photo pixels an output pixel
-    assert set(np.unique(shifts)) == set(range(-4, 5))
-
-
-@pytest.mark.parametrize(("mixup", "cutmix"), [(0.2, 0.0), (0.0, 1.0), (0.8, 1.0)])
-def test_a_mixed_label_has_the_share_of_the_pixels(mixup, cutmix):
-    # Photo i is painted with the number i: the mean of a mixed photo then tells the shares of its two sources.
-    count = 64
-    images = torch.arange(count, dtype=torch.float64)[:, None, None, None].expand(-1, 3, 32, 24)
-    mix = draw_mix(Augmentation(mixup=mixup, cutmix=cutmix), seed=1, step=7, batch_size=count, image_size=(32, 24))
-    mixed = mix_images(images, mix).mean(dim=(1, 2, 3))
-    labels = mix_labels(torch.eye(count), mix, smoothing=0.0)
-    assert torch.allclose(mixed, (labels.double() * torch.arange(count)).sum(dim=1), atol=1e-4)
-    assert torch.allclose(labels.sum(dim=1), torch.ones(count), atol=1e-6)
-    assert ((labels > 0).sum(dim=1) == 2).float().mean() > 0.8
-
-
-def test_mixing_is_a_function_of_seed_and_step():
-    draw = {"batch_size": 8, "image_size": (8, 8)}
-    both = Augmentation(mixup=0.3, cutmix=1.0)
-    first, again = (draw_mix(both, seed=3, step=5, **draw) for _ in range(2))
-    assert all(np.array_equal(one, two) for one, two in zip(first, again, strict=True))
-    for seed, step in [(3, 6), (4, 5)]:
-        assert not np.array_equal(first.shares, draw_mix(both, seed=seed, step=step, **draw).shares)
-
-
-def test_mix_probability_is_the_share_of_mixed_samples():
-    mix = draw_mix(Augmentation(cutmix=1.0, mix_probability=0.25), seed=0, step=0, batch_size=8000, image_size=(64, 64))
-    assert abs((mix.shares < 1).mean() - 0.25) < 0.02
-    assert draw_mix(Augmentation(), seed=0, step=0, batch_size=8, image_size=(64, 64)) is None
-
-
-def test_label_smoothing_spreads_evenly():
-    labels = mix_labels(torch.eye(4), None, smoothing=0.2)
-    assert torch.allclose(labels, torch.eye(4) * 0.8 + 0.05)
-
-
-def recolored(pixels, **strengths):
-    """Recolour one (n, 3) list of pixels in [0, 1] with the largest draws."""
-    colors = draw_colors(Augmentation(**strengths), np.full((1, 4), 1.0))
-    images = torch.tensor(pixels, dtype=torch.float32).T[None, :, None]
-    return color_jitter(images, colors, **PLAIN)[0, :, 0].T.numpy()
-
-
-def test_hue_turns_keep_grey_and_a_third_of_the_circle_is_about_the_next_primary():
-    import colorsys
-
-    assert np.allclose(recolored([[0.3, 0.3, 0.3]], hue_jitter=0.3), 0.3, atol=1e-4)
-    before = [0.6, 0.4, 0.4]
-    (after,) = recolored([before], hue_jitter=1 / 3)
-    turned = (colorsys.rgb_to_hsv(*after)[0] - colorsys.rgb_to_hsv(*before)[0]) % 1.0
-    assert min(abs(turned - 1 / 3), abs(turned - 2 / 3)) < 0.06  # YIQ's circle is not quite HSV's hexagon
-
-
-def test_contrast_brightness_and_saturation_are_what_the_docstring_says():
-    # The largest draws: contrast and saturation × 1.4, brightness + 0.2; grey has no saturation.
-    assert np.allclose(recolored([[0.5, 0.5, 0.5]], color_jitter=0.4), 0.7, atol=1e-4)
-    assert np.allclose(recolored([[0.4, 0.4, 0.4]], color_jitter=0.4), 0.5 - 0.14 + 0.2, atol=1e-4)
-    assert recolored([[1.0, 1.0, 1.0]], color_jitter=0.4).max() == 1.0  # stays a pixel
-    assert draw_colors(Augmentation(), np.zeros((3, 4))) is None
 
 
 @pytest.mark.parametrize("fit", ["crop", "squash", "pad"])

@@ -185,7 +185,7 @@ def test_missing_and_unknown_classes_of_imagenet_are_named(tmp_path: Path, image
     with pytest.raises(DataError) as caught:
         open_dataset(f"imagenet:{tmp_path}")
     assert "train/ has photos of 999 of the 1,000 classes; missing: n01440764\n" in str(caught.value)
-    assert "train/ holds what is no class of ImageNet's: cats" in str(caught.value)
+    assert "train/ holds folders that are not classes of ImageNet: cats" in str(caught.value)
 
 
 @pytest.mark.parametrize("lacking", ["annotations/test.txt", "annotations/trainval.txt"])

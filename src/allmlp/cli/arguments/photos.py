@@ -34,11 +34,11 @@ def check_sources(sources: Sequence[str]) -> None:
         ConfigError: standard input twice.
     """
     if sources.count(STANDARD_INPUT) > 1:
-        raise ConfigError("- stands for one photo on standard input; it was given more than once.")
+        raise ConfigError("- is one photo on standard input; it was given more than once.")
 
 
 def find_photos(sources: Sequence[str]) -> "tuple[list[tuple[str, Photo]], int]":
-    """Return all photos with their names, those of a folder sorted; say what is wrong with the others and count them."""
+    """Return all photos with their names, those of a folder sorted; report what is wrong with the rest and count them."""
     found: list[tuple[str, Photo]] = []
     num_failed = 0
     for source in sources:

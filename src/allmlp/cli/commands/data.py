@@ -13,12 +13,12 @@ def data(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="NAME", help="Show this data set; NAME:FOLDER, where it lies elsewhere.", show_default=False
+            metavar="NAME", help="Show this data set; NAME:FOLDER, where it is elsewhere.", show_default=False
         ),
     ] = None,
-    download: Annotated[bool, typer.Option("--download", help="Download it, unless it is there.")] = False,
+    download: Annotated[bool, typer.Option("--download", help="Download it unless it is there.")] = False,
 ) -> None:
-    """List the named data sets, and which are here. They stand wherever photos do: `allmlp train cifar10`."""
+    """List the named data sets and which are on this machine. Use a name in place of PHOTOS: `allmlp train cifar10`."""
     from allmlp.data import DATASETS, download_dataset, is_downloaded, named_folder
     from allmlp.errors import ConfigError, did_you_mean
 
@@ -32,7 +32,7 @@ def data(
         raise ConfigError(
             f"There is no named data set {key!r}.{did_you_mean(key, DATASETS)} There are: {', '.join(DATASETS)}."
         )
-    named, place = DATASETS[key], named_folder(name)
+    named, folder = DATASETS[key], named_folder(name)
     if download:
         print(f"terms   {named.terms}")
         print(f"here    {download_dataset(name)}")
@@ -40,13 +40,13 @@ def data(
         print(f"{key}: {named.summary}")
         print(f"terms   {named.terms}")
         if named.folder:
-            print(f"{'here' if is_downloaded(name) else 'missing':<7} {place}")
+            print(f"{'here' if is_downloaded(name) else 'missing':<7} {folder}")
     wanted = (command_line("data", name, "--download"), f"downloads {named.size}")
     trains = (command_line("train", name), "trains on it, by a recipe that fits its photos")
     if is_downloaded(name) or named.downloads is not None:
         next_commands([trains if is_downloaded(name) else wanted])
     else:
-        print(f"\n{named.by_hand.format(folder=place)}.")
+        print(f"\n{named.by_hand.format(folder=folder)}.")
 
 
 def _list_all() -> None:
@@ -61,4 +61,4 @@ def _list_all() -> None:
     heading(lines[0])
     for line in lines[1:]:
         print(line)
-    next_commands([(command_line("data", "cifar10"), "its terms, and where it lies")])
+    next_commands([(command_line("data", "cifar10"), "its terms, and where it is")])

@@ -52,7 +52,7 @@ class Augmentation:
                 f"min_crop_area is {self.min_crop_area}; expected a share of the area, over 0 and at most 1."
             )
         if not 0.0 <= self.color_jitter <= 1.0 or not 0.0 <= self.hue_jitter <= 0.5:
-            raise ConfigError("color_jitter lies in [0, 1] and hue_jitter in [0, 0.5]; 0 turns them off.")
+            raise ConfigError("color_jitter must be in [0, 1] and hue_jitter in [0, 0.5]; 0 turns them off.")
         if not 0 <= self.rand_augment_layers <= 16 or not 0.0 < self.rand_augment_magnitude <= 30.0:
             raise ConfigError(
                 f"rand_augment_layers is {self.rand_augment_layers} and rand_augment_magnitude {self.rand_augment_magnitude}; "
@@ -63,7 +63,7 @@ class Augmentation:
         if self.pad_pixels < 0 or self.mixup < 0.0 or self.cutmix < 0.0:
             raise ConfigError("pad_pixels, mixup and cutmix must not be negative; 0 turns them off.")
         if not 0.0 <= self.mix_probability <= 1.0 or not 0.0 <= self.label_smoothing < 1.0:
-            raise ConfigError("mix_probability must lie in [0, 1] and label_smoothing in [0, 1).")
+            raise ConfigError("mix_probability must be in [0, 1] and label_smoothing in [0, 1).")
         self._check_that_all_takes_effect()
 
     def _check_that_all_takes_effect(self) -> None:

@@ -1,4 +1,4 @@
-"""RandAugment (Cubuk et al. 2019, arXiv 1909.13719) as the paper's training has it: its operations and their scale.
+"""RandAugment (Cubuk et al. 2019, arXiv 1909.13719) as in the paper's training: its operations and their scale.
 
 Each sample goes through some of 16 operations, each chosen evenly and always applied. The pixels are changed by timm's
 functions on Pillow images; what differs from timm's own RandAugment is the scale, which is that of the authors' code
@@ -9,7 +9,7 @@ functions on Pillow images; what differs from timm's own RandAugment is the scal
   all pixels for 10 and 20 (timm: none from 10 on);
 - "Contrast" is about grey 196, the number of pixels over 256 of a 224 px image there (timm: about the image's mean);
 - "Cutout", a grey square, is among the operations (timm: not);
-- what lies outside is grey 128, and the nearest pixel is taken (timm: a filter drawn anew each time).
+- what is outside is grey 128, and the nearest pixel is taken (timm: a filter drawn anew each time).
 
 Pixels of the authors' 224 px image, the shift of a translation and the half side of Cutout's square, are scaled to other sizes.
 """
@@ -58,7 +58,7 @@ OPERATIONS = (
     "Cutout",
     "SolarizeAdd",
 )
-NUM_DISTORTION_DRAWS = 4  # of each layer: operation, sign, Cutout's place in y and x
+NUM_DISTORTION_DRAWS = 4  # of each layer: operation, sign, Cutout's centre in y and x
 
 _SIGNED = frozenset({"Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY"})  # go either way, by chance
 
@@ -92,17 +92,17 @@ STRENGTHS: Mapping[str, Callable[[float], float]] = MappingProxyType(
 
 
 class Distortions(NamedTuple):
-    """Which operations each sample goes through, one for each of L layers.
+    """Which operations each sample goes through, one per layer of L.
 
     operations: (B, L) int64: indices into OPERATIONS.
     signs: (B, L) float64, 1 or -1: the direction of a rotation, a shear or a translation.
-    places: (B, L, 2) float64 in [0, 1): Cutout's centre in y and x, as a share of the image.
+    centres: (B, L, 2) float64 in [0, 1): Cutout's centre in y and x, as a share of the image.
     level: a tenth of the magnitude, the same for all.
     """
 
     operations: NDArray[np.int64]
     signs: NDArray[np.float64]
-    places: NDArray[np.float64]
+    centres: NDArray[np.float64]
     level: float
 
 
@@ -138,19 +138,19 @@ def distort(photos: NDArray[np.uint8], distortions: Distortions, *, num_workers:
 
     def through_all(index: int) -> NDArray[np.uint8]:
         image = Image.fromarray(photos[index])
-        for operation, sign, place in zip(
-            distortions.operations[index], distortions.signs[index], distortions.places[index], strict=True
+        for operation, sign, centre in zip(
+            distortions.operations[index], distortions.signs[index], distortions.centres[index], strict=True
         ):
-            image = _through(image, OPERATIONS[operation], distortions.level, float(sign), place)
+            image = _through(image, OPERATIONS[operation], distortions.level, float(sign), centre)
         return np.asarray(image)
 
     return np.stack(list(ordered_map(through_all, range(len(photos)), num_workers)))
 
 
-def _through(image: Image.Image, operation: str, level: float, sign: float, place: NDArray[np.float64]) -> Image.Image:
+def _through(image: Image.Image, operation: str, level: float, sign: float, centre: NDArray[np.float64]) -> Image.Image:
     strength = STRENGTHS[operation](level) if operation in STRENGTHS else 0.0
     if operation == "Cutout":
-        return _cut_out(image, strength / _AUTHORS_PIXELS, place)
+        return _cut_out(image, strength / _AUTHORS_PIXELS, centre)
     if operation == "Contrast":
         return Image.blend(Image.new("RGB", image.size, _CONTRAST_GREY), image, strength)
     if operation in _SIGNED:
@@ -164,10 +164,10 @@ def _through(image: Image.Image, operation: str, level: float, sign: float, plac
     return changed
 
 
-def _cut_out(image: Image.Image, share: float, place: NDArray[np.float64]) -> Image.Image:
+def _cut_out(image: Image.Image, share: float, centre: NDArray[np.float64]) -> Image.Image:
     width, height = image.size
     half = round(share * min(width, height))
-    y, x = int(place[0] * height), int(place[1] * width)
+    y, x = int(centre[0] * height), int(centre[1] * width)
     image = image.copy()
     image.paste(_GREY, (max(0, x - half), max(0, y - half), min(width, x + half), min(height, y + half)))
     return image

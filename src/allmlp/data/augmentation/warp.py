@@ -33,7 +33,7 @@ def resample(
     """Cut, scale, mirror and normalise a batch of photos.
 
     Args:
-        photos: (B, Hp, Wp, 3) uint8; photos smaller than Hp × Wp stand in the upper left corner.
+        photos: (B, Hp, Wp, 3) uint8; photos smaller than Hp × Wp are in the upper left corner.
         photo_sizes: (B, 2) int64, height and width of each photo.
         crops: what each sample shows; outside of the photo is the mean colour.
         image_size: (H, W) of the result.
@@ -50,7 +50,7 @@ def resample(
     columns = _weights(boxes[:, 0], boxes[:, 2], sizes[:, 1], image_size[1], photos.shape[2], interpolation)
     rows = _weights(boxes[:, 1], boxes[:, 3], sizes[:, 0], image_size[0], photos.shape[1], interpolation)
     columns = torch.where(flips[:, None, None], columns.flip(1), columns)
-    # The mean goes first, so that what lies outside of the photo (all weights zero) is the mean colour.
+    # The mean goes first, so that what is outside the photo (all weights zero) is the mean colour.
     centre = torch.tensor(mean, device=device)[:, None, None] * 255.0
     scale = torch.tensor(std, device=device)[:, None, None] * 255.0
     pixels = (photos.permute(0, 3, 1, 2).to(torch.float32) - centre) / scale  # (B, 3, Hp, Wp)

@@ -2,5 +2,5 @@
 
 Touch: `decode` (the one decoder), `image_headers` (sizes before any pixel is decoded).
 Do not touch: the limits, without a test of a file that would exceed them.
-A new one: a format is a line in `decode`; a header that is measured is a function in `image_headers`.
+A new one: a format is a line in `decode` and one in `io/file_kinds`; a header to measure, a function in `image_headers`.
 """

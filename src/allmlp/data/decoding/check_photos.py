@@ -1,4 +1,4 @@
-"""Decode every photo once, so that a bad one is known before training starts and not in the fifth hour."""
+"""A check that every photo decodes, so that bad ones are known before training starts and not after hours."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial

@@ -1,8 +1,8 @@
-"""The one decoder: bytes of a photo to RGB pixels, the same wherever a photo enters.
+"""`decode`, the one decoder: the bytes of a photo to RGB pixels, the same wherever a photo enters.
 
-Formats are told by content and only the six below are ever opened, each by its own Pillow reader, so that no other
+Formats are recognised by content and only the six below are ever opened, each by its own Pillow reader, so that no other
 plugin or external program starts. Sizes are checked before pixels are allocated. A photo is whole or refused: nothing
-is filled with gray. Pillow's global settings are neither read nor changed, so threads may decode side by side.
+is filled with gray. Pillow's global settings are neither read nor changed, so threads may decode at the same time.
 
 A flipped bit inside compressed JPEG data can decode without any error; only a checksum kept elsewhere could tell.
 """

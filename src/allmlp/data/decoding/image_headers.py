@@ -2,7 +2,7 @@
 
 Each reader below walks one container without decoding anything, refuses what is cut short or out of bounds, finds the
 EXIF orientation, and returns the file without the parts that decide no pixel (comments, colour profiles, EXIF, later
-frames, trailing bytes). Damaged metadata thereby can neither fail a good photo nor cost memory.
+frames, trailing bytes). So damaged metadata can neither fail a good photo nor cost memory.
 
 They raise ValueError with a reason that a user can read; `decode` puts the file's name to it.
 """

@@ -77,9 +77,9 @@ def evaluation_batches(
     num_classes: int,
     batch_size: int = 64,
 ) -> Iterator[Batch]:
-    """Yield fitted photos (H, W, 3) in batches of B, normalised; the last batch is filled up with zeros and masked.
+    """Yield resized images (H, W, 3) in batches of B, normalised; the last batch is filled up with zeros and masked.
 
-    `labels` are classes of the model, in 0..K-1, one for each photo, or a set of them; `num_classes` is K.
+    `labels` are classes of the model, in 0..K-1, one per image or a set of them; `num_classes` is K.
     """
     pairs = zip(photos, labels, strict=True)
     while chunk := list(islice(pairs, batch_size)):

@@ -28,9 +28,9 @@ _KEPT_ASPECT = 4
 
 
 class RawBatch(NamedTuple):
-    """Decoded photos of one training step, not yet augmented.
+    """Decoded images of one training step, not yet augmented.
 
-    photos: (B, Hp, Wp, 3) uint8; a smaller photo stands in the upper left corner.
+    photos: (B, Hp, Wp, 3) uint8; a smaller image is in the upper left corner.
     sizes: (B, 2) int64: height and width of each photo.
     """
 
@@ -59,7 +59,7 @@ class TrainingPhotos:
         self._stacked: Photo | None = None
 
     def estimated_bytes(self) -> int:
-        """Return the size of all photos as they would be kept, from up to 32 of them."""
+        """Return the size of all images as they would be kept, estimated from up to 32 of them."""
         sizes = []
         for index in np.unique(np.linspace(0, len(self.split) - 1, 32).astype(int)):
             with contextlib.suppress(DataError):  # a bad photo is reported by the check of all of them
@@ -71,11 +71,11 @@ class TrainingPhotos:
         self._kept[index] = self._reduced(photo)
 
     def batches(self, batches_of_indices: Iterable[NDArray[np.int64]]) -> Iterator[RawBatch]:
-        """Yield one batch of photos for each array of indices; streaming decodes ahead."""
+        """Yield one batch of images per array of indices; streaming decodes ahead."""
         if len(self._kept) == len(self.split) and len({photo.shape for photo in self._kept.values()}) == 1:
             first = self._kept[0]
             self._stacked = np.empty((len(self.split), *first.shape), dtype=np.uint8)
-            for index in range(len(self.split)):  # one by one: at no time is everything there twice
+            for index in range(len(self.split)):  # one at a time, so that memory never holds all of them twice
                 self._stacked[index] = self._kept.pop(index)
         if self._stacked is not None:
             size = np.array(self._stacked.shape[1:3], dtype=np.int64)

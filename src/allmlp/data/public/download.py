@@ -1,4 +1,4 @@
-"""Downloads of named data sets, by torchvision. A data set is there whole, or not at all."""
+"""Downloads of named data sets, by torchvision. A data set is there whole or not at all."""
 
 import contextlib
 import http.client
@@ -18,7 +18,7 @@ from allmlp.io.download_folder import is_offline
 
 __all__ = ["download_dataset"]
 
-# What torchvision is called with beside the folder.
+# Arguments of torchvision's data sets, in addition to the folder.
 _SPLIT: Mapping[str, Mapping[str, object]] = {
     "CIFAR10": {"train": True},
     "CIFAR100": {"train": True},
@@ -28,13 +28,13 @@ _SPLIT: Mapping[str, Mapping[str, object]] = {
 
 
 def download_dataset(source: str) -> Path:
-    """Download a named data set, "name" or "name:FOLDER", unless it is there, and return the folder that it lies in.
+    """Download a named data set, "name" or "name:FOLDER", unless it is there, and return its folder.
 
-    torchvision checks the published digests and shows its progress on standard error. It works in a folder beside, which is
-    renamed at the end; what has come whole before an interruption is used again.
+    torchvision checks the published digests and shows its progress on standard error. It works in a folder next to it, which is
+    renamed at the end; files that arrived whole before an interruption are used again.
 
     Raises:
-        ConfigError: an unknown name, one that nothing can download, or the network is forbidden.
+        ConfigError: an unknown name, a data set that is not downloaded, or the network is forbidden.
         DataError: it cannot be downloaded, or what is there already is damaged.
     """
     name = source.partition(":")[0]
@@ -71,7 +71,7 @@ def download_dataset(source: str) -> Path:
 
 def _fetch(kind: str, folder: Path) -> None:
     if kind == "Flowers102":
-        mat_reader()  # torchvision reads the labels once they are there: what is missing is said before the download
+        mat_reader()  # torchvision reads the labels at the end: a missing library is reported before the download
     datasets = importlib.import_module("torchvision.datasets")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

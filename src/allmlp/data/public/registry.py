@@ -33,11 +33,11 @@ class PublicDataset:
         summary: what it is and its official splits.
         terms: under which it may be used, as its own page says.
         folder: what it is called below the folder of data sets, as by torchvision; "" for what comes with allmlp.
-        marker: what lies in that folder; by it the folder itself is known where it is given under another name.
+        marker: a name in that folder, by which it is recognised where it is given under another name.
         open: makes a data set of a source's text and that folder.
-        downloads: the name of the class in torchvision.datasets that downloads it; None where nothing can.
+        downloads: the name of the class in torchvision.datasets that downloads it; None where it has to be done by hand.
         size: of the download.
-        by_hand: how one gets it otherwise.
+        by_hand: how to get it otherwise.
     """
 
     summary: str
@@ -123,10 +123,10 @@ def is_public_name(source: str) -> bool:
 
 
 def named_folder(source: str) -> Path:
-    """Return where a named data set, "name" or "name:FOLDER", lies or would lie.
+    """Return where a named data set, "name" or "name:FOLDER", is or would be.
 
     Raises:
-        DataError: no folder, one for a data set that comes with allmlp, or one that cannot be.
+        DataError: no folder, one for a data set that comes with allmlp, or an invalid one.
     """
     name, colon, folder = source.partition(":")
     named = DATASETS[name]
@@ -160,7 +160,7 @@ def is_downloaded(source: str) -> bool:
 
 
 def _has(folder: Path, name: str) -> bool:
-    """Whether something of a name lies in a folder. Unlike Path.exists it says so when nobody may look."""
+    """Whether a folder holds an entry of this name. Unlike Path.exists it raises where the folder may not be read."""
     try:
         (folder / name).stat()
     except (FileNotFoundError, NotADirectoryError):

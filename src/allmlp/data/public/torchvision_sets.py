@@ -32,7 +32,7 @@ def open_cifar100(source: str, folder: Path) -> ImageDataset:
 
 def _cifar(source: str, folder: Path, kind: str) -> ImageDataset:
     base: Any = getattr(importlib.import_module("torchvision.datasets"), kind)
-    # Its files are pickles. torchvision looks into none whose digest is not the published one.
+    # Its files are pickles. torchvision opens none whose digest is not the published one.
     here = type(kind, (base,), {"base_folder": folder.name})
     found: dict[SplitName, FoundSplit] = {}
     names: list[str] = []
@@ -100,7 +100,7 @@ def open_pets(source: str, folder: Path) -> ImageDataset:
     """Open the folder oxford-iiit-pet: images/, annotations/trainval.txt and annotations/test.txt.
 
     Raises:
-        DataError: the lists are missing or not as they should be.
+        DataError: the lists are missing or cannot be read.
     """
     found: dict[SplitName, FoundSplit] = {}
     lists: dict[SplitName, str] = {"train": "trainval.txt", "test": "test.txt"}
@@ -122,7 +122,7 @@ def open_imagenet(source: str, folder: Path) -> ImageDataset:
     """Open a folder with train/ and val/ of 1,000 folders each, named by synset (n01440764).
 
     Raises:
-        DataError: some of the 1,000 are missing or others are there.
+        DataError: classes are missing or unknown.
     """
     words = dict(zip(synsets("imagenet-1k"), label_names("imagenet-1k"), strict=True))
     found: dict[SplitName, FoundSplit] = {}
@@ -138,7 +138,7 @@ def open_imagenet(source: str, folder: Path) -> ImageDataset:
                 f"{name}/ has photos of {num_found:,} of the {len(words):,} classes; missing: {summarise(missing)}"
             )
         if unknown := sorted(there - words.keys()):
-            problems.append(f"{name}/ holds what is no class of ImageNet's: {summarise(unknown)}")
+            problems.append(f"{name}/ holds folders that are not classes of ImageNet: {summarise(unknown)}")
         found[split] = FoundSplit(
             photos, [words.get(top, top) for top in tops], FileReader(folder / name, tuple(photos))
         )

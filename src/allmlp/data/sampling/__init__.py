@@ -1,6 +1,6 @@
-"""Which samples are seen when: stateless randomness, order, class balance.
+"""Which samples are seen when: stateless randomness, order, class balance, hold-out.
 
-Touch: `class_balance` for how often classes come.
+Touch: `order` (steps over epochs), `class_balance` (how often classes come), `holdout` (validation photos from train).
 Do not touch: `stateless_random`; every random choice is a pure function of (seed, epoch, sample).
 A new one: a pure function of (seed, epoch, sample) or of (seed, step), so that any step can be made alone.
 """

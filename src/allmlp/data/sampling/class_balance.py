@@ -1,4 +1,4 @@
-"""An order in which every class comes equally often, whatever the data holds of each."""
+"""An order in which every class comes equally often, however many samples each has."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ class BalancedOrder:
     Each class goes through its own samples in passes: all of them once, in an order of that pass, before any comes again. An
     epoch takes the next n / K of each class, where the epoch before stopped. So a rare class repeats itself within an epoch,
     and a frequent one takes as many epochs as it needs until all of it has been seen. Where K does not divide n, the n mod K
-    places that are left go to the classes in turn, over all epochs.
+    remaining positions go to the classes in turn, over all epochs.
     """
 
     def __init__(self, keys: NDArray[np.uint64], labels: NDArray[np.int64], *, seed: int) -> None:
@@ -24,9 +24,9 @@ class BalancedOrder:
         self._members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
 
     def epoch(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the sample (n,) at each place of this epoch, and the pass (n,) in which its class shows it.
+        """Return the sample (n,) at each position of this epoch, and the pass (n,) in which its class shows it.
 
-        No sample comes twice in one pass: chance that depends on (pass, sample) is new each time.
+        No sample comes twice in one pass, so random choices that depend on (pass, sample) are new each time.
         """
         parts = [self._taken(number, epoch) for number in range(len(self._members))]
         indices = np.concatenate([indices for indices, _ in parts])
@@ -38,12 +38,12 @@ class BalancedOrder:
         """Return what this epoch takes of one class, and the pass of each."""
         members = self._members[number]
         positions = np.arange(self._num_taken(number, epoch), self._num_taken(number, epoch + 1))
-        passes, places = np.divmod(positions, len(members))
+        passes, offsets = np.divmod(positions, len(members))
         # Passes follow each other: cut between them, as looking for each among all would take ages for a rare class.
         cuts = np.flatnonzero(np.diff(passes)) + 1
         taken = [
             members[epoch_order(self._seed, int(passes[start]), self._keys[members])][part]
-            for start, part in zip((0, *cuts), np.split(places, cuts), strict=True)
+            for start, part in zip((0, *cuts), np.split(offsets, cuts), strict=True)
         ]
         return np.concatenate(taken), passes
 

@@ -1,4 +1,4 @@
-"""Chance as a function: order and augmentation are computed from (seed, epoch, sample), never drawn from a running generator.
+"""Stateless randomness: every random choice is a pure function of (seed, epoch, sample), never of a running generator's state.
 
 So a batch does not depend on how files were listed, how many workers read them, or where a run was resumed.
 """
@@ -18,7 +18,7 @@ _MIX2 = np.uint64(0x94D049BB133111EB)
 
 
 def sample_keys(sample_ids: Sequence[str]) -> NDArray[np.uint64]:
-    """Return a 64-bit key for each sample ID: the only thing about a sample that chance depends on."""
+    """Return one 64-bit key per sample ID: all that random choices know of a sample."""
     digests = (
         hashlib.blake2b(sample_id.encode("utf-8", "surrogateescape"), digest_size=8).digest()
         for sample_id in sample_ids
@@ -33,7 +33,7 @@ def epoch_order(seed: int, epoch: int, keys: NDArray[np.uint64]) -> NDArray[np.i
 
 
 def occurrence_keys(keys: NDArray[np.uint64], passes: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Return a key for each sample in a pass: for chance that tells apart one sample's occurrences."""
+    """Return a key for each sample in a pass: for random choices that differ between the occurrences of a sample."""
     with np.errstate(over="ignore"):
         return _mix(keys + _GAMMA * (passes.astype(np.uint64) + np.uint64(1)))
 

@@ -33,7 +33,7 @@ def open_folder(root: Path) -> ImageDataset:
 def list_folder(root: Path) -> Listing:
     """List a folder tree in sorted order, following links to folders without ever going round in circles.
 
-    A link to a folder that it lies in is skipped, and so is a second link to one and the same folder: with both, the
+    A link to a folder that contains it is skipped, and so is a second link to one and the same folder: with both, the
     walk ends after at most twice as many folders as there are.
 
     Raises:

@@ -52,7 +52,7 @@ class Arrangement:
 
 
 class _Tree:
-    """The folders of a listing: what lies directly in each. "" is the top; other folders end with "/"."""
+    """The folders of a listing: what is directly in each. "" is the top; other folders end with "/"."""
 
     def __init__(self, listing: Listing) -> None:
         self.children: dict[str, set[str]] = defaultdict(set)

@@ -27,7 +27,7 @@ def sample_id_of(path: str, class_name: str, *, num_shared_folders: int = 0) -> 
 
 
 def shared_folders(paths: Sequence[str | None]) -> int:
-    """Return how many leading folders all paths share: "photos/" in a CSV that lies beside that folder says nothing."""
+    """Return how many leading folders all paths share: "photos/" in a CSV next to that folder identifies nothing."""
     folders = [_parts(path)[:-1] for path in paths if path is not None]
     if not folders:
         return 0
@@ -41,7 +41,7 @@ def shared_folders(paths: Sequence[str | None]) -> int:
 def unique_sample_ids(
     candidates: Sequence[str | None], class_names: Sequence[str], read: Callable[[int], bytes]
 ) -> list[str]:
-    """Return one sample ID for each photo, none twice, whatever order the photos are given in.
+    """Return one unique sample ID per photo, whatever order the photos are given in.
 
     A photo without a path (None) is named "<class>/<digest>" by the SHA-256 of its bytes; photos whose sample IDs
     clash all get "#<digest>" as a suffix; of byte-identical ones, the second is numbered "#2" and so on.

@@ -9,7 +9,7 @@ import allmlp
 import allmlp.model
 
 LIGHT = ["AllmlpError", "CheckpointError", "ConfigError", "DataError", "Metrics", "MissingExtraError", "MixerConfig"]
-LIGHT += ["Preprocessing", "Recipe", "VARIANTS", "evaluate", "open_dataset"]
+LIGHT += ["ModelDescription", "Preprocessing", "Recipe", "VARIANTS", "evaluate", "open_dataset"]
 
 
 def modules_after(code: str) -> set[str]:

@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from allmlp.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+    from allmlp.checkpoints import Checkpoint, ModelDescription, load_checkpoint, save_checkpoint
     from allmlp.data import Preprocessing, open_dataset
     from allmlp.errors import (
         AllmlpError,
@@ -42,6 +42,7 @@ _HOME = {
     "MissingExtraError": "allmlp.errors",
     "MixerConfig": "allmlp.model",
     "MlpMixer": "allmlp.model",
+    "ModelDescription": "allmlp.checkpoints",
     "Predictor": "allmlp.inference",
     "Preprocessing": "allmlp.data",
     "Recipe": "allmlp.training",
@@ -74,6 +75,7 @@ __all__ = [
     "MissingExtraError",
     "MixerConfig",
     "MlpMixer",
+    "ModelDescription",
     "Predictor",
     "Preprocessing",
     "Recipe",

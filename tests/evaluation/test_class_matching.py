@@ -7,15 +7,15 @@ import pytest
 from allmlp.data import label_names, synsets_of
 from allmlp.errors import DataError
 from allmlp.evaluation.class_matching import match_classes
-from allmlp.inference import describe
 
 
 def named(checkpoint, class_names):
-    return dataclasses.replace(describe(checkpoint), class_names=tuple(class_names))
+    config = dataclasses.replace(checkpoint.config, num_classes=len(class_names))
+    return dataclasses.replace(checkpoint.description, class_names=class_names, config=config)
 
 
 def test_names_are_found_wherever_they_are(checkpoint):
-    assert match_classes(("yak", "cat"), describe(checkpoint), where="photos").tolist() == [3, 0]
+    assert match_classes(("yak", "cat"), checkpoint.description, where="photos").tolist() == [3, 0]
 
 
 def test_synsets_are_names_of_imagenets_classes(checkpoint):
@@ -29,11 +29,11 @@ def test_unknown_classes_are_all_named(checkpoint):
     with pytest.raises(
         DataError, match=r"^photos: the checkpoint does not know 2 of 3 classes: emu, fox\. It knows: cat,"
     ):
-        match_classes(("fox", "cat", "emu"), describe(checkpoint), where="photos")
+        match_classes(("fox", "cat", "emu"), checkpoint.description, where="photos")
 
 
 def test_numbers_of_weights_without_names_match_only_all_of_them(checkpoint):
-    model = named(checkpoint, map(str, range(12)))
+    model = named(checkpoint, tuple(map(str, range(12))))
     assert match_classes([str(number) for number in range(12)], model, where="photos").tolist() == list(range(12))
     with pytest.raises(DataError, match="called 0 to 11"):
         match_classes(("3", "4"), model, where="photos")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from allmlp import ConfigError, MissingExtraError, RunnableModel, load_checkpoint, open_model, save_checkpoint
-from allmlp.inference import BACKENDS, Backend, describe, eager_forward
+from allmlp.inference import BACKENDS, Backend, eager_forward
 from allmlp.inference.backends.registry import check_installed
 
 
@@ -27,7 +27,7 @@ def test_a_path_and_a_checkpoint_give_the_same_model(backend, checkpoint, tmp_pa
 
 def test_a_name_is_opened():
     model = open_model("starter", device="cpu")
-    assert model.description == describe(load_checkpoint("starter"))
+    assert model.description == load_checkpoint("starter").description
     assert model.forward(random_images(1, model.description.config)).shape == (1, model.description.config.num_classes)
 
 
@@ -38,7 +38,7 @@ def test_features_are_those_before_the_classifier(checkpoint):
         expected = checkpoint.build().features(torch.from_numpy(images)).numpy()
     # Another batch, so sums may be taken in another order: float32 rounding, not more.
     np.testing.assert_allclose(model.forward(images), expected, rtol=1e-5, atol=1e-5)
-    assert (model.output, model.description) == ("features", describe(checkpoint))
+    assert (model.output, model.description) == ("features", checkpoint.description)
 
 
 def test_bfloat16_is_used_where_it_is_asked_for(checkpoint):

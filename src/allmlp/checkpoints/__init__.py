@@ -1,6 +1,8 @@
 """Any file -> Checkpoint -> our file, and others'."""
 
 from allmlp.checkpoints.checkpoint import Checkpoint
+from allmlp.checkpoints.containers.safetensors import safetensors_header, write_safetensors
+from allmlp.checkpoints.description import ModelDescription
 from allmlp.checkpoints.formats.native import save_checkpoint
 from allmlp.checkpoints.formats.registry import FORMATS, Format
 from allmlp.checkpoints.load import load_checkpoint, load_for_size
@@ -17,6 +19,7 @@ __all__ = [
     "STARTER",
     "Checkpoint",
     "Format",
+    "ModelDescription",
     "PublishedModel",
     "check_upload",
     "fetch_card",
@@ -24,6 +27,8 @@ __all__ = [
     "load_checkpoint",
     "load_for_size",
     "model_card_text",
+    "safetensors_header",
     "save_checkpoint",
     "upload_folder",
+    "write_safetensors",
 ]

@@ -1,14 +1,14 @@
-"""`Checkpoint`: weights, and everything that is needed to use them."""
+"""`Checkpoint`: a description and its weights, and what can be made of them."""
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, cast
 
-from allmlp.checkpoints.validation import check_shapes, listed
-from allmlp.data import Preprocessing, synsets_of
+from allmlp.checkpoints.description import ModelDescription
+from allmlp.checkpoints.validation import check_shapes
+from allmlp.data import Preprocessing
 from allmlp.errors import CheckpointError, ConfigError
-from allmlp.model import MixerConfig
+from allmlp.model import MixerConfig, parameter_shapes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,61 +17,104 @@ if TYPE_CHECKING:
 
 __all__ = ["Checkpoint"]
 
-# Far beyond what a fit gives; beyond, a division by it would end in zeros or infinity.
-_TEMPERATURES = (0.001, 1000.0)
-
 _REASON_FOR_RESAMPLE = "fits any size, and was the better start where measured: docs/weights.md"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Checkpoint:
-    """A trained Mixer with its pre-processing and class names.
-
-    Attributes:
-        config: the architecture.
-        weights: the state of `MlpMixer(config)`, complete, by parameter name; floating-point of any width.
-        preprocessing: how a photo becomes the input; its image size is the configuration's.
-        class_names: K names in the order of the logits.
-        source: where the weights came from, for people: a path, or a sentence.
-        temperature: what the logits are divided by to give probabilities, fitted on validation at the end of training;
-            it changes no prediction. 1.0 where none was fitted.
-
-    Raises:
-        CheckpointError: weights, class names or image size that do not fit the configuration; an impossible temperature.
-    """
+class _DescriptionFields(TypedDict, total=False):
+    """The fields of `ModelDescription`."""
 
     config: MixerConfig
-    weights: "Mapping[str, Tensor]"
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
     source: str
-    temperature: float = 1.0
+    temperature: float
 
-    def __post_init__(self) -> None:
-        shapes = {name: tuple(weight.shape) for name, weight in self.weights.items()}
-        check_shapes(self.config, shapes, where=self.source)
-        integers = sorted(name for name, weight in self.weights.items() if not weight.is_floating_point())
+
+@dataclass(frozen=True, init=False)
+class Checkpoint:
+    """A trained Mixer: a description and its weights.
+
+    Attributes:
+        description: architecture, pre-processing, class names, temperature and source; each is a property here, too.
+        weights: the state of `MlpMixer(config)`, complete, by parameter name; floating-point of any width.
+    """
+
+    description: ModelDescription
+    weights: "Mapping[str, Tensor]"
+
+    def __init__(
+        self,
+        *,
+        weights: "Mapping[str, Tensor]",
+        description: ModelDescription | None = None,
+        **fields: Unpack[_DescriptionFields],
+    ) -> None:
+        """Check that weights and description fit.
+
+        Args:
+            weights: as above.
+            description: None when `fields` hold all of it.
+            fields: those of `ModelDescription`; they replace the ones of `description`.
+
+        Raises:
+            CheckpointError: weights, class names or image size that do not fit the configuration; an invalid temperature.
+        """
+        if description is None:
+            description = ModelDescription(**fields)
+        elif fields:
+            description = replace(description, **fields)
+        object.__setattr__(self, "description", description)
+        object.__setattr__(self, "weights", weights)
+        shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
+        check_shapes(parameter_shapes(self.config), shapes, where=self.source)
+        integers = sorted(name for name, weight in weights.items() if not weight.is_floating_point())
         if integers:
             raise CheckpointError(f"{self.source}: these weights are not floating-point: {', '.join(integers)}.")
-        if len(self.class_names) != self.config.num_classes:
-            raise CheckpointError(
-                f"{self.source}: {len(self.class_names)} class names for a classifier of {self.config.num_classes} classes."
-            )
-        if len(set(self.class_names)) != len(self.class_names):
-            twice = sorted(name for name, count in Counter(self.class_names).items() if count > 1)
-            raise CheckpointError(f"{self.source}: class names that occur more than once: {listed(twice, ', ')}.")
-        if self.preprocessing.image_size != self.config.image_size:
-            raise CheckpointError(
-                f"{self.source}: the pre-processing makes images of {self.preprocessing.image_size}, "
-                f"the Mixer takes {self.config.image_size}."
-            )
 
-        is_number = isinstance(self.temperature, int | float) and not isinstance(self.temperature, bool)
-        if not is_number or not _TEMPERATURES[0] <= self.temperature <= _TEMPERATURES[1]:  # nor is NaN between
-            raise CheckpointError(
-                f"{self.source}: temperature is {str(self.temperature)[:80]}; expected a number from {_TEMPERATURES[0]:g} to "
-                f"{_TEMPERATURES[1]:g}, 1 for probabilities as trained."
-            )
+    @property
+    def config(self) -> MixerConfig:
+        """The architecture."""
+        return self.description.config
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How a photo becomes the input."""
+        return self.description.preprocessing
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """K names in the order of the logits."""
+        return self.description.class_names
+
+    @property
+    def source(self) -> str:
+        """Where the weights came from, for people."""
+        return self.description.source
+
+    @property
+    def temperature(self) -> float:
+        """What the logits are divided by to give probabilities."""
+        return self.description.temperature
+
+    @property
+    def has_placeholders(self) -> bool:
+        """Whether the classes are called by their numbers; see `ModelDescription.has_placeholders`."""
+        return self.description.has_placeholders
+
+    def class_rows(self, names: Collection[str]) -> dict[str, int]:
+        """Return the row of each class by every name it may be called; see `ModelDescription.class_rows`."""
+        return self.description.class_rows(names)
+
+    def replace(
+        self, *, weights: "Mapping[str, Tensor] | None" = None, **fields: Unpack[_DescriptionFields]
+    ) -> "Checkpoint":
+        """Return a checkpoint with other fields of the description, and other weights unless these are None.
+
+        Raises:
+            CheckpointError: what does not fit.
+        """
+        weights = self.weights if weights is None else weights
+        return Checkpoint(weights=weights, description=self.description, **fields)
 
     def build(self) -> "MlpMixer":
         """Return the Mixer in evaluation mode, on the processor, with copies of these weights in float32."""
@@ -129,25 +172,6 @@ class Checkpoint:
             return self
         return self._changed(config, weights, f"patches of {patch_size} instead of {self.config.patch_size} pixels")
 
-    def class_rows(self, names: Collection[str]) -> dict[str, int]:
-        """Return the row of each of this Mixer's classes, which is its logit's number too, by what it may be called.
-
-        Of ImageNet's classes their synsets (n01440764) count as names, too. The numbers of weights without names, "0" and so
-        on, are no names: they count only where `names`, which are to be looked up, are the very same.
-        """
-        if self.has_placeholders and set(names) != set(self.class_names):
-            return {}
-        aliases = synsets_of(self.class_names) or ()
-        return {name: row for row, name in (*enumerate(aliases), *enumerate(self.class_names))}
-
-    @property
-    def has_placeholders(self) -> bool:
-        """Whether the classes are called by their numbers, as those of weights without names are.
-
-        Ten or fewer are taken for names: a Mixer of digits is commoner than weights without names of so few classes.
-        """
-        return len(self.class_names) > 10 and self.class_names == tuple(map(str, range(len(self.class_names))))
-
     def with_new_head(self, class_names: Sequence[str], *, bias: float = 0.0) -> "Checkpoint":
         """Return this Mixer with a classifier for other classes: one that stays, by name, keeps its row; others are zero.
 
@@ -163,8 +187,7 @@ class Checkpoint:
         if kept:
             weight[list(kept)] = self.weights["head.weight"][list(kept.values())].to("cpu", torch.float32)
             biases[list(kept)] = self.weights["head.bias"][list(kept.values())].to("cpu", torch.float32)
-        return replace(
-            self,
+        return self.replace(
             config=replace(self.config, num_classes=len(class_names)),
             weights={**self.weights, "head.weight": weight, "head.bias": biases},
             class_names=tuple(class_names),
@@ -174,8 +197,7 @@ class Checkpoint:
 
     def _changed(self, config: MixerConfig, weights: "Mapping[str, Tensor]", how: str) -> "Checkpoint":
         before, after = (" × ".join(map(str, one.image_size)) for one in (self.config, config))
-        return replace(
-            self,
+        return self.replace(
             config=config,
             weights=weights,
             preprocessing=replace(self.preprocessing, image_size=config.image_size),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from allmlp.checkpoints.checkpoint import Checkpoint
-from allmlp.checkpoints.containers.weight_file import open_weights
+from allmlp.checkpoints.containers.open import open_weights
 from allmlp.checkpoints.formats.file_names import CONFIG_FILE
 from allmlp.checkpoints.formats.native import read_native
 from allmlp.checkpoints.formats.timm import ARCHITECTURES
@@ -63,9 +63,9 @@ def load_checkpoint(
     place = resolve_source(source)
     checkpoint = _read(place, image_size, gelu)
     if gelu is not None:
-        checkpoint = dataclasses.replace(checkpoint, config=dataclasses.replace(checkpoint.config, gelu=gelu))
+        checkpoint = checkpoint.replace(config=dataclasses.replace(checkpoint.config, gelu=gelu))
     if class_names is not None:
-        checkpoint = dataclasses.replace(checkpoint, class_names=tuple(class_names))
+        checkpoint = checkpoint.replace(class_names=tuple(class_names))
     return checkpoint
 
 
@@ -138,7 +138,7 @@ def _published(
     wanted = dataclasses.replace(published.config, gelu=gelu or published.config.gelu)
     _check_size(wanted, image_size, where=place.weights)
     try:
-        state = read_state(open_weights(place.weights), image_size=wanted.image_size, gelu=wanted.gelu)
+        state = _read_weights(place.weights, image_size=wanted.image_size, gelu=wanted.gelu)
         if state.config != wanted:
             raise CheckpointError(f"{place.weights}: its weights are for {state.config}, expected {wanted}.")
     except CheckpointError as error:
@@ -154,7 +154,7 @@ def _timm(place: ResolvedSource, image_size: ImageSize | None, gelu: Gelu | None
     architecture = None if described.architecture is None else ARCHITECTURES.get(described.architecture)
     # timm builds the network for the size of its configuration: the weights have to fit that one, square or not.
     image_size = described.image_size if image_size is None else image_size
-    state = read_state(open_weights(place.weights), image_size=image_size, gelu=gelu)
+    state = _read_weights(place.weights, image_size=image_size, gelu=gelu)
     if described.num_classes is not None and described.num_classes != state.config.num_classes:
         raise CheckpointError(
             f"{path}: num_classes is {described.num_classes:,}, but the classifier in {place.weights.name} has "
@@ -173,12 +173,17 @@ def _timm(place: ResolvedSource, image_size: ImageSize | None, gelu: Gelu | None
     return _checkpoint(state, preprocessing, names or _numbers(state.config), _unknown(place, state.config, form))
 
 
+def _read_weights(path: Path, *, image_size: ImageSize | None, gelu: Gelu | None) -> State:
+    file = open_weights(path)
+    return read_state(file.shapes, file.read, where=str(path), remark=file.remark, image_size=image_size, gelu=gelu)
+
+
 def _kind(config: MixerConfig) -> tuple[int, int, int]:
     return config.patch_size, config.num_blocks, config.hidden_dim
 
 
 def _bare(place: ResolvedSource, image_size: ImageSize | None, gelu: Gelu | None) -> Checkpoint:
-    state = read_state(open_weights(place.weights), image_size=image_size, gelu=gelu)
+    state = _read_weights(place.weights, image_size=image_size, gelu=gelu)
     return _checkpoint(state, _assumed(state.config), _numbers(state.config), _unknown(place, state.config, state.form))
 
 

@@ -1,15 +1,12 @@
-"""Whether weights are those that a Mixer needs: every difference in names and shapes, every number that is none."""
+"""Validation of weights: names, shapes, and that all values are finite."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from allmlp.errors import CheckpointError
-from allmlp.model import MixerConfig, parameter_shapes
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from allmlp.checkpoints.naming.schemes import Layout
 
 __all__ = ["check_finite", "check_shapes", "listed"]
 
@@ -18,33 +15,35 @@ _MAX_LISTED = 400
 
 
 def check_shapes(
-    config: MixerConfig,
+    wanted: Mapping[str, tuple[int, ...]],
     found: Mapping[str, tuple[int, ...]],
     *,
     where: str,
-    layout: "Layout | None" = None,
+    shown_name: Callable[[str], str] = str,
     advice: str = "",
 ) -> None:
-    """Compare names and shapes of weights with what `config` needs.
+    """Compare names and shapes of weights with those of a Mixer.
 
     Args:
-        config: of the Mixer.
-        found: our names, their shapes with the axes of `layout`.
+        wanted: what the Mixer needs, by our names.
+        found: what there is, by our names, or by the file's own where we have none.
         where: leads the error.
-        layout: the error speaks its names and axes; None means ours.
+        shown_name: returns what the error calls a name; may raise KeyError for names that are not ours.
         advice: ends the error.
 
     Raises:
         CheckpointError: every missing, unexpected and misshapen name, with both shapes.
     """
-    wanted = parameter_shapes(config)
-    if layout is not None:
-        wanted = {name: layout.from_our_shape(shape) for name, shape in wanted.items()}
 
-    shown = str if layout is None else layout.theirs
+    def shown(name: str) -> str:
+        try:
+            return shown_name(name)
+        except KeyError:
+            return name
+
     kinds = (
         [f"missing: {shown(name)} {wanted[name]}" for name in sorted(set(wanted) - set(found))],
-        [f"unexpected: {_printable(_theirs(layout, name))} {found[name]}" for name in sorted(set(found) - set(wanted))],
+        [f"unexpected: {_printable(shown(name))} {found[name]}" for name in sorted(set(found) - set(wanted))],
         [
             f"shape: {shown(name)} is {found[name]}, expected {wanted[name]}"
             for name in sorted(set(wanted) & set(found))
@@ -73,13 +72,6 @@ def listed(problems: list[str], separator: str) -> str:
     """Return the problems in one text, cut off after many."""
     rest = [f"and {len(problems) - _MAX_LISTED:,} more"] if len(problems) > _MAX_LISTED else []
     return separator.join(problems[:_MAX_LISTED] + rest)
-
-
-def _theirs(layout: "Layout | None", name: str) -> str:
-    try:
-        return name if layout is None else layout.theirs(name)  # a classifier without classes is one of ours
-    except KeyError:
-        return name
 
 
 def _printable(name: str) -> str:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from allmlp.checkpoints import ModelDescription
 from allmlp.data import escape
 from allmlp.errors import DataError
-from allmlp.inference import ModelDescription
 
 __all__ = ["match_classes"]
 

@@ -11,11 +11,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from allmlp.checkpoints import ModelDescription
 from allmlp.data import FileReader, Split, escape, list_folder, open_dataset, resized_images
 from allmlp.errors import DataError
 from allmlp.evaluation.choose_split import default_split
 from allmlp.evaluation.class_matching import match_classes
-from allmlp.inference import ModelDescription, RunnableModel
+from allmlp.inference import RunnableModel
 
 __all__ = ["Comparison", "compare"]
 

@@ -6,20 +6,18 @@ from allmlp.inference.embedder import Embedder
 from allmlp.inference.opening import open_model
 from allmlp.inference.photos import Photo
 from allmlp.inference.predictor import Prediction, Predictor, ScoredLabel
-from allmlp.inference.runnable import ModelDescription, Output, RunnableModel, describe
+from allmlp.inference.runnable import Output, RunnableModel
 
 __all__ = [
     "BACKENDS",
     "Backend",
     "Embedder",
-    "ModelDescription",
     "Output",
     "Photo",
     "Prediction",
     "Predictor",
     "RunnableModel",
     "ScoredLabel",
-    "describe",
     "eager_forward",
     "open_model",
 ]

@@ -125,7 +125,7 @@ def _receive_rest(url: str, part: Path, timeout_s: float) -> None:
 
 def _open(url: str, have: int, version: _Version | None, part: Path, timeout_s: float) -> Any:
     # Compressed on the way, neither sizes nor ranges would mean the file's.
-    headers = {"User-Agent": f"allmlp/{__version__}", "Accept-Encoding": "sample_id"}
+    headers = {"User-Agent": f"allmlp/{__version__}", "Accept-Encoding": "identity"}
     if have and version is not None:
         headers |= {"Range": f"bytes={have}-", "If-Range": version.validator}
     try:

@@ -1,6 +1,6 @@
 """The end of a run: the best checkpoint scored in float32, its temperature, metrics.json and the report."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from allmlp.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
@@ -56,7 +56,7 @@ def finish(session: Session, course: TrainingHistory) -> TrainResult:
     temperature = evaluations["validation"].temperature
     with session.ranks.raise_on_all():
         if session.ranks.is_writer and temperature != checkpoint.temperature:
-            save_checkpoint(replace(checkpoint, temperature=temperature), best)
+            save_checkpoint(checkpoint.replace(temperature=temperature), best)
     num_steps = feed.num_steps(recipe)
     figures = {
         "best_epoch": course.best_epoch,

@@ -16,7 +16,7 @@ from tests.checkpoints.refusal import MIB, PeakMemory, refused
 
 from allmlp import CheckpointError, load_checkpoint
 from allmlp.checkpoints.containers.npz import open_npz
-from allmlp.checkpoints.containers.weight_file import open_weights
+from allmlp.checkpoints.containers.open import open_weights
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 

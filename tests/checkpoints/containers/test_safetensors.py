@@ -13,8 +13,8 @@ from safetensors.torch import save, save_file
 from tests.checkpoints.refusal import refused
 
 from allmlp import MixerConfig, MlpMixer, load_checkpoint
+from allmlp.checkpoints.containers.open import open_weights
 from allmlp.checkpoints.containers.safetensors import open_safetensors
-from allmlp.checkpoints.containers.weight_file import open_weights
 
 CONFIG = MixerConfig(
     image_size=16, patch_size=8, num_blocks=2, hidden_dim=8, tokens_mlp_dim=5, channels_mlp_dim=12, num_classes=3

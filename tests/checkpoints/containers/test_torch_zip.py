@@ -21,8 +21,8 @@ from tests.checkpoints.refusal import MIB, PeakMemory, refused
 from torch import Tensor, nn
 
 from allmlp import load_checkpoint
+from allmlp.checkpoints.containers.open import open_weights
 from allmlp.checkpoints.containers.torch_zip import open_torch
-from allmlp.checkpoints.containers.weight_file import open_weights
 
 
 def make_state(seed: int = 0) -> dict[str, Tensor]:

@@ -1,11 +1,12 @@
-"""safetensors: what a file says that it holds is read and checked here, its tensors are loaded by the library."""
+"""safetensors files: a checked header, tensors loaded by the library, and a writer that takes no second copy."""
 
 import codecs
 import contextlib
 import json
 import struct
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from allmlp.checkpoints.containers.weight_file import WeightFile, is_possible
 from allmlp.errors import CheckpointError
@@ -13,12 +14,27 @@ from allmlp.errors import CheckpointError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["open_safetensors"]
+__all__ = ["open_safetensors", "safetensors_header", "write_safetensors"]
 
 MAX_HEADER_BYTES = 2 << 20  # H/14 takes 50 kB, the most blocks that a configuration may have 1.5 MB
 
 # float32 holds each of these exactly, but for float64, which it rounds.
 DTYPES = ("BF16", "F16", "F32", "F64")
+
+# What is written: torch's names of dtypes, and the format's (https://github.com/huggingface/safetensors#format).
+WRITTEN_DTYPES = {
+    "torch.float64": "F64",
+    "torch.float32": "F32",
+    "torch.float16": "F16",
+    "torch.bfloat16": "BF16",
+    "torch.int64": "I64",
+    "torch.int32": "I32",
+    "torch.int16": "I16",
+    "torch.int8": "I8",
+    "torch.uint8": "U8",
+    "torch.bool": "BOOL",
+}
+PIECE_BYTES = 4 << 20  # written at a time: whoever hashes it finds it still in the processor's cache
 
 # What is found in place of weights, by how it starts. Asked only of files that cannot be read: the length that a sound
 # one starts with may look like anything.
@@ -67,6 +83,51 @@ def open_safetensors(path: Path) -> WeightFile:
         raise CheckpointError(f"{path}: {_what_is_wrong(path, error)}") from error
     shapes = {name: tuple(entry["shape"]) for name, entry in entries.items()}
     return WeightFile(path, shapes, lambda: _read(path, entries))
+
+
+def safetensors_header(tensors: "Mapping[str, Tensor]") -> bytes:
+    """Return the header of a safetensors file of these tensors.
+
+    The library's own writer is not used: what it wrote would have to be read again to be hashed, and some versions hold
+    a second copy of every tensor.
+
+    Raises:
+        ValueError: a tensor that is not dense, not on the CPU or of an unknown dtype, or one named __metadata__.
+    """
+    entries, start = {}, 0
+    for name in _in_order(tensors):
+        tensor = tensors[name]
+        dtype = WRITTEN_DTYPES.get(str(tensor.dtype))
+        if dtype is None or tensor.device.type != "cpu" or str(tensor.layout) != "torch.strided":
+            raise ValueError(f"{name}: {tensor.dtype}, {tensor.layout} on {tensor.device} cannot be saved")
+        stop = start + tensor.numel() * tensor.element_size()
+        entries[name] = {"dtype": dtype, "shape": list(tensor.shape), "data_offsets": [start, stop]}
+        start = stop
+    if "__metadata__" in entries:
+        raise ValueError("no tensor can be saved as __metadata__")
+    text = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text
+
+
+class _Sink(Protocol):
+    def write(self, content: Any, /) -> object: ...
+
+
+def write_safetensors(sink: _Sink, header: bytes, tensors: "Mapping[str, Tensor]") -> None:
+    """Write a safetensors file of `tensors`, whose header `safetensors_header` made, piece by piece and without a copy."""
+    import torch
+
+    sink.write(header)
+    for name in _in_order(tensors):
+        values = tensors[name].detach().contiguous().reshape(-1).view(torch.uint8).numpy().data
+        for start in range(0, len(values), PIECE_BYTES):
+            sink.write(values[start : start + PIECE_BYTES])
+
+
+def _in_order(tensors: "Mapping[str, Tensor]") -> list[str]:
+    # As the library writes them, so that each tensor starts at a multiple of its element's size.
+    return sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
 
 
 def _read(path: Path, entries: dict[str, dict[str, Any]]) -> "dict[str, Tensor]":

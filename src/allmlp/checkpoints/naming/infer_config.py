@@ -3,10 +3,11 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from allmlp.checkpoints.naming.other_models import describe_unknown_weights
 from allmlp.checkpoints.naming.schemes import Layout, recognise, without_prefixes
 from allmlp.checkpoints.validation import check_finite, check_shapes, listed
 from allmlp.errors import CheckpointError, ConfigError
@@ -15,11 +16,10 @@ from allmlp.model import MAX_SIDE, PARAMETERS, Gelu, MixerConfig, parameter_shap
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from allmlp.checkpoints.containers.weight_file import WeightFile
-
 __all__ = ["State", "UnknownGridError", "read_state"]
 
 _MAX_GRIDS = 12
+_MAX_TENSORS = 20_000  # 390 in H/14
 
 
 class UnknownGridError(CheckpointError):
@@ -42,25 +42,34 @@ class State:
 
 
 def read_state(
-    file: "WeightFile",
+    shapes: Mapping[str, tuple[int, ...]],
+    read: "Callable[[], Mapping[str, Tensor]]",
     *,
+    where: str,
+    remark: str = "",
     image_size: int | tuple[int, int] | None = None,
     gelu: Gelu | None = None,
 ) -> State:
-    """Read the weights of a Mixer from a file in any layout. Nothing is read before all names and shapes fit.
+    """Read the weights of a Mixer in any layout. Nothing is read before all names and shapes fit.
 
     Args:
-        file: opened, not read.
-        image_size: the size that the weights are for; None takes the token grid for a square.
+        shapes: of all tensors, as stored, by their stored names.
+        read: returns all tensors by their stored names.
+        where: leads an error.
+        remark: which of a file's weights these are, for people, or "".
+        image_size: (height, width) in pixels that the weights are for; None takes the token grid for a square.
         gelu: None takes what the layout's code computes.
 
     Raises:
-        CheckpointError: no Mixer, or one that does not fit together: every missing, unexpected and misshapen name.
+        CheckpointError: not a Mixer, or weights that do not fit together: every missing, unexpected and misshapen name.
     """
-    where = str(file.path)
-    stored = without_prefixes(file.shapes, where=where)
+    if len(shapes) > _MAX_TENSORS:
+        raise CheckpointError(
+            f"{where}: {len(shapes):,} tensors; no Mixer has more than {_MAX_TENSORS:,}. {describe_unknown_weights(shapes)}"
+        )
+    stored = without_prefixes(shapes, where=where)
     layout = recognise(stored, where=where)
-    shapes = {name: file.shapes[stored_name] for name, stored_name in stored.items()}
+    shapes = {name: shapes[stored_name] for name, stored_name in stored.items()}
     lengths, num_blocks = _vote(shapes, layout)
     _check_names(shapes, lengths, layout, num_blocks, where=where)
     config = _config(lengths, num_blocks, layout, image_size=image_size, gelu=gelu, where=where)
@@ -72,13 +81,13 @@ def read_state(
         else shapes[name]
         for name, ours_name in ours.items()
     }
-    check_shapes(config, found, layout=layout, where=where, advice=_advice(config, lengths["S"]))
-    read = file.read()
+    check_shapes(wanted, found, where=where, shown_name=layout.theirs, advice=_advice(config, lengths["S"]))
+    tensors = read()
     weights = {
-        our_name: layout.to_ours(read[stored[name]], found[our_name]) for name, our_name in ours.items() if our_name
+        our_name: layout.to_ours(tensors[stored[name]], found[our_name]) for name, our_name in ours.items() if our_name
     }
     check_finite({stored[name]: weights[our_name] for name, our_name in ours.items() if our_name}, where=where)
-    return State(config, weights, f"{layout.name}, {file.remark}" if file.remark else layout.name)
+    return State(config, weights, f"{layout.name}, {remark}" if remark else layout.name)
 
 
 def _advice(config: MixerConfig, num_tokens: int) -> str:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from allmlp.checkpoints.description import FORMAT
 from allmlp.checkpoints.formats.file_names import CONFIG_FILE, WEIGHTS_FILE, WEIGHTS_FILES
-from allmlp.checkpoints.formats.native import FORMAT
 from allmlp.checkpoints.sources.catalog import CATALOG, PublishedModel, find_published
 from allmlp.checkpoints.sources.published import fetch_hub, fetch_published, known_digest
 from allmlp.errors import CheckpointError, did_you_mean

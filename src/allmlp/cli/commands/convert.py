@@ -103,8 +103,7 @@ def _with_gelu(checkpoint: "Checkpoint", gelu: str) -> "Checkpoint":
     if gelu == before:
         note(f"--gelu {gelu}: the model computes this GELU already; nothing changes.")
         return checkpoint
-    return replace(
-        checkpoint,
+    return checkpoint.replace(
         config=replace(checkpoint.config, gelu="erf" if gelu == "erf" else "tanh"),
         source=f"{checkpoint.source}; its GELU, which was {before}, is {gelu} by choice",
     )

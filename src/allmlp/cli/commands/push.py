@@ -4,7 +4,6 @@ import enum
 import json
 import re
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -88,7 +87,7 @@ def _without_home(checkpoint: "Checkpoint") -> "Checkpoint":
     if not home.is_absolute() or len(home.parts) < 2:  # "/" is no secret
         return checkpoint
     whole = rf"(?<![\w./~-]){re.escape(str(home))}(?![\w-]|\.\w)"  # neither /srv/home/ann nor /home/anna for /home/ann
-    return replace(checkpoint, source=re.sub(whole, "~", checkpoint.source))
+    return checkpoint.replace(source=re.sub(whole, "~", checkpoint.source))
 
 
 def _add_card(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from allmlp.checkpoints import Checkpoint, load_checkpoint
 from allmlp.errors import ConfigError
 from allmlp.hardware.devices import choose_device
-from allmlp.inference.runnable import Output, RunnableModel, describe
+from allmlp.inference.runnable import Output, RunnableModel
 from allmlp.metrics import Forward
 from allmlp.model import MixerConfig, cost
 
@@ -47,12 +47,11 @@ def open_eager(source: str | Path | Checkpoint, device: str, precision: str, out
     checkpoint = source if isinstance(source, Checkpoint) else load_checkpoint(source)
     chosen = cast("Literal['float32', 'bfloat16']", "float32" if precision == "auto" else precision)
     runs = _headless(checkpoint) if output == "features" else checkpoint
-    return RunnableModel(eager_forward(runs, device=device, precision=chosen), describe(checkpoint), output)
+    return RunnableModel(eager_forward(runs, device=device, precision=chosen), checkpoint.description, output)
 
 
 def _headless(checkpoint: Checkpoint) -> Checkpoint:
-    return replace(
-        checkpoint,
+    return checkpoint.replace(
         config=replace(checkpoint.config, num_classes=0),
         weights={name: weight for name, weight in checkpoint.weights.items() if not name.startswith("head.")},
         class_names=(),

@@ -2,16 +2,15 @@
 
 import hashlib
 import json
-import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from allmlp.checkpoints import safetensors_header, write_safetensors
 from allmlp.errors import CheckpointError
 from allmlp.io.atomic_write import to_json, write_folder
 
@@ -25,21 +24,6 @@ VERSION = 1
 
 MAX_MANIFEST_BYTES = 64 << 10
 MAX_FACTS_BYTES = 64 << 20
-PIECE_BYTES = 4 << 20  # hashed and written at a time: it is still in the processor's cache
-
-# As the safetensors format calls them: https://github.com/huggingface/safetensors#format
-DTYPES = {
-    torch.float64: "F64",
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.int64: "I64",
-    torch.int32: "I32",
-    torch.int16: "I16",
-    torch.int8: "I8",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
-}
 
 
 @dataclass(frozen=True)
@@ -70,7 +54,7 @@ def snapshot_content(step: int, tensors: Mapping[str, Tensor], facts: Mapping[st
     text = to_json({"step": step, "facts": dict(facts)})
     if len(text) > MAX_FACTS_BYTES:
         raise ValueError(f"the facts take {len(text):,} bytes; at most {MAX_FACTS_BYTES:,} are read back")
-    return Content(step, _header(tensors), dict(tensors), text)
+    return Content(step, safetensors_header(tensors), dict(tensors), text)
 
 
 class _Sink(Protocol):
@@ -111,7 +95,7 @@ def write_save(path: Path, content: Content) -> None:
         return fill
 
     contents = {
-        TENSORS_FILE: digested(TENSORS_FILE, lambda sink: _write_tensors(sink, content)),
+        TENSORS_FILE: digested(TENSORS_FILE, lambda sink: write_safetensors(sink, content.header, content.tensors)),
         FACTS_FILE: digested(FACTS_FILE, lambda sink: sink.write(content.facts)),
         MANIFEST_FILE: lambda file: file.write(_manifest(content.step, entries)),
     }
@@ -121,40 +105,6 @@ def write_save(path: Path, content: Content) -> None:
 def _manifest(step: int, entries: Mapping[str, dict[str, Any]]) -> bytes:
     files = {name: entries[name] for name in (TENSORS_FILE, FACTS_FILE)}
     return to_json({"format": FORMAT, "version": VERSION, "step": step, "files": files})
-
-
-def _in_order(tensors: Mapping[str, Tensor]) -> list[str]:
-    # As the safetensors library writes them: so each tensor lies at a multiple of its element's size.
-    return sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
-
-
-def _header(tensors: Mapping[str, Tensor]) -> bytes:
-    """Return the head of the safetensors file.
-
-    The library's own writer is not used: what it wrote would have to be read again to be hashed, and some versions hold
-    a second copy of every tensor.
-    """
-    entries, start = {}, 0
-    for name in _in_order(tensors):
-        tensor = tensors[name]
-        if tensor.dtype not in DTYPES or tensor.device.type != "cpu" or tensor.layout != torch.strided:
-            raise ValueError(f"{name}: {tensor.dtype}, {tensor.layout} on {tensor.device} cannot be saved")
-        stop = start + tensor.numel() * tensor.element_size()
-        entries[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, stop]}
-        start = stop
-    if "__metadata__" in entries:
-        raise ValueError("no tensor can be saved as __metadata__")
-    text = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
-    text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text
-
-
-def _write_tensors(sink: _Sink, content: Content) -> None:
-    sink.write(content.header)
-    for name in _in_order(content.tensors):
-        values = content.tensors[name].detach().contiguous().reshape(-1).view(torch.uint8).numpy().data
-        for start in range(0, len(values), PIECE_BYTES):
-            sink.write(values[start : start + PIECE_BYTES])
 
 
 def read_save(path: Path, step: int) -> Snapshot:

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from tests.checkpoints.refusal import MIB, PeakMemory
 
 from allmlp import CheckpointError
-from allmlp.checkpoints.containers.weight_file import open_weights
+from allmlp.checkpoints.containers.open import open_weights
 
 State = dict[str, torch.Tensor]
 

@@ -13,7 +13,7 @@ from allmlp.evaluation import compare
 
 @pytest.fixture
 def changed(checkpoint):
-    return dataclasses.replace(checkpoint, config=dataclasses.replace(checkpoint.config, gelu="erf"))
+    return checkpoint.replace(config=dataclasses.replace(checkpoint.config, gelu="erf"))
 
 
 def test_differences_are_those_of_the_logits(checkpoint, changed, photos):
@@ -48,8 +48,7 @@ def test_photos_without_labels_or_of_other_classes_have_no_accuracy(checkpoint, 
 
 def test_features_have_no_first_class(checkpoint, changed, photos):
     headless = [
-        dataclasses.replace(
-            model,
+        model.replace(
             config=dataclasses.replace(model.config, num_classes=0),
             weights={name: weight for name, weight in model.weights.items() if not name.startswith("head.")},
             class_names=(),

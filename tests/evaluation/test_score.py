@@ -103,8 +103,7 @@ def test_lines_for_people_are_reported_before_the_photos_are_scored(run, photos)
 
 def test_impossible_requests_are_config_errors(run, photos, checkpoint):
     features = allmlp.open_model(run, device="cpu", output="features")
-    headless = dataclasses.replace(
-        checkpoint,
+    headless = checkpoint.replace(
         config=dataclasses.replace(checkpoint.config, num_classes=0),
         weights={name: weight for name, weight in checkpoint.weights.items() if not name.startswith("head.")},
         class_names=(),

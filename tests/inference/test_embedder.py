@@ -36,8 +36,7 @@ def test_features_do_not_depend_on_the_batch_size(checkpoint, photos):
 
 
 def test_a_mixer_without_classifier_has_the_same_features(checkpoint, photos, tmp_path):
-    headless = dataclasses.replace(
-        checkpoint,
+    headless = checkpoint.replace(
         config=dataclasses.replace(checkpoint.config, num_classes=0),
         weights={name: weight for name, weight in checkpoint.weights.items() if not name.startswith("head.")},
         class_names=(),

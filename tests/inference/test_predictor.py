@@ -51,7 +51,7 @@ def test_scores_are_the_softmax_of_the_models_logits(predictor, checkpoint, phot
 
 @pytest.mark.parametrize("temperature", [0.001, 0.5, 3.0])
 def test_a_temperature_divides_the_logits_and_keeps_the_order(temperature, predictor, checkpoint, photos):
-    mended = Predictor.from_checkpoint(dataclasses.replace(checkpoint, temperature=temperature), device="cpu")
+    mended = Predictor.from_checkpoint(checkpoint.replace(temperature=temperature), device="cpu")
     for photo, plain, answer in zip(
         photos, predictor.predict(photos, top_k=7), mended.predict(photos, top_k=7), strict=True
     ):

@@ -87,8 +87,8 @@ def choose_few_shot_splits(dataset: ImageDataset, saved: Mapping[str, list[str]]
         )
     if len(splits) == 1:
         raise DataError(
-            f"{source}: --shots needs a test or validation split to score beside train; there is only {found}. Put some "
-            "photos of each class apart, as {train,test}/<class>/..."
+            f"{source}: --shots needs a test or validation split to score in addition to train; there is only {found}. Put "
+            "some photos of each class into a split of their own, as {train,test}/<class>/..."
         )
     name, photos, _ = choose_split(dataset, saved, wanted)
     remark = "Divided as the run's split.json says." if is_divided else ""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -92,8 +91,10 @@ def evaluate(
     truths = None if indices is None else indices[choice.photos.labels]
     wanted = truths if labels is None else _label_sets(labels, dataset, choice, runnable)
     assert wanted is not None  # `_class_indices` raises where classes are needed and unknown
-    score = _score if shares.count == 1 else partial(_score_shared, shares=shares)
-    metrics = score(runnable, choice, wanted, batch_size=batch_size)
+    if shares.count == 1:
+        metrics = _score(runnable, choice, wanted, batch_size=batch_size)
+    else:
+        metrics = _score_shared(runnable, choice, wanted, batch_size=batch_size, shares=shares)
     is_original_known = labels is not None and truths is not None
     return Evaluation(
         **{field.name: getattr(metrics, field.name) for field in fields(metrics)},

@@ -40,7 +40,7 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="N,N,...",
-            help="Few-shot instead: a linear classifier on frozen features, from N train photos a class.",
+            help="Few-shot instead: a linear classifier on frozen features, from N train photos per class.",
             show_default=False,
         ),
     ] = None,

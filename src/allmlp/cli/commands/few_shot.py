@@ -30,7 +30,7 @@ def parse_shots(text: str) -> tuple[int, ...]:
     bad = [part[:50] for part in parts if not re.fullmatch(r"[0-9]{1,7}", part) or not 1 <= int(part) <= _MAX_SHOTS]
     if bad:
         raise ConfigError(
-            f"--shots {text[:100]!r}: {', '.join(map(repr, bad))} is not a number of examples a class; expected such as "
+            f"--shots {text[:100]!r}: {', '.join(map(repr, bad))} is not a number of examples per class; expected such as "
             "1,5,10,25."
         )
     return tuple(sorted({int(part) for part in parts}))

@@ -25,9 +25,9 @@ def main():
     from allmlp.data import hold_out, open_dataset
     from allmlp.hardware.devices import reuse_freed_memory
     from allmlp.recipes import load_recipe
+    from allmlp.training import NoProgress
     from allmlp.training.distributed.process_group import ONE_PROCESS
     from allmlp.training.input_pipeline import InputPipeline
-    from allmlp.training.progress import NoProgress
     from allmlp.training.setup import resolved
     from allmlp.training.step.state import TrainState
     from allmlp.training.step.update import update

@@ -28,13 +28,13 @@ def measured(name, precision, turns):
     import torch
 
     from allmlp.provenance import spread
-    from allmlp.recipes import RECIPES as ALL
+    from allmlp.recipes import load_recipe
     from allmlp.training.input_pipeline import TrainingBatch
     from allmlp.training.step.muon import Float32Muon
     from allmlp.training.step.state import TrainState
     from allmlp.training.step.update import gradient
 
-    recipe = dataclasses.replace(ALL[name](), precision=precision)
+    recipe = dataclasses.replace(load_recipe(name), precision=precision)
     state = TrainState(recipe)
     matrices = [
         parameter

@@ -3,6 +3,7 @@
 Each table stands between `<!-- table: NAME -->` and `<!-- end -->`; its text is made here and nowhere else.
 """
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -18,8 +19,16 @@ def read(path):
 
 
 def caption(result):
+    """Return where figures come from: command, commit, device, instruction sets where they were noted, and torch."""
     facts = result["environment"]
-    return f"`{facts['command']}`, commit {facts['commit']}, {facts['device']}, torch {facts['torch']}.\n"
+    sets = f" with {facts['instruction_sets']}" if "instruction_sets" in facts else ""
+    return f"`{facts['command']}`, commit {facts['commit']}, {facts['device']}{sets}, torch {facts['torch']}.\n"
+
+
+def table(columns, rows):
+    """Return a Markdown table of strings."""
+    lines = [f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in (columns, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(columns), *lines[1:]]) + "\n"
 
 
 def percent(figures):
@@ -42,9 +51,7 @@ def clothing():
         f"| {percent(mixer['top1'])} | {percent(mixer['balanced_accuracy'])} | {mixer['minutes']['mean']:.1f} |\n"
         f"| ridge regression on the pixels of all 1,000, regularisation cross-validated "
         f"| {100 * ridge['top1']:.1f} | {100 * ridge['balanced_accuracy']:.1f} | |\n\n"
-        + caption(transfer)
-        + caption(result)
-        + caption(ridge)
+        + "".join(map(caption, (transfer, result, ridge)))
     )
 
 
@@ -68,53 +75,66 @@ def cifar10():
 
 def training_step():
     result = read("benchmarks/results/training_step.json")
-    text = "| batch | | ms a step (median) | peak memory, MiB | of the machine's matrix-product rate |\n|---|---|---|---|---|\n"
+    times, ratios = [], []
     for batch, figures in result["batch"].items():
         for name, time in figures["milliseconds"].items():
-            text += (
-                f"| {batch} | {name} | {time['median']:.0f} | {figures['peak_mebibytes'][name]} "
-                f"| {figures['share_of_limit'][name]:.0%} |\n"
-            )
-    text += "\n| batch | speed | median of the turns (min to max) |\n|---|---|---|\n"
-    for batch, figures in result["batch"].items():
+            memory, share = figures["peak_mebibytes"][name], figures["share_of_limit"][name]
+            times.append((batch, name, f"{time['median']:.0f}", str(memory), f"{share:.0%}"))
         for name, ratio in figures["speed_ratio"].items():
-            text += f"| {batch} | {name} | {ratio['median']:.2f} × ({ratio['min']:.2f} to {ratio['max']:.2f}) |\n"
+            ratios.append((batch, name, f"{ratio['median']:.2f} × ({ratio['min']:.2f} to {ratio['max']:.2f})"))
+    columns = ("batch", "", "ms a step (median)", "peak memory, MiB", "of the machine's matrix-product rate")
     turns = next(iter(result["batch"].values()))["milliseconds"]["timm float32"]["n"]
     return (
-        f"{text}\n{turns} alternated turns; timm's GELU is erf, ours too unless it says tanh. Peak memory is the whole "
-        f"process's, torch included. {caption(result)}"
+        f"{table(columns, times)}\n{table(('batch', 'speed', 'median of the turns (min to max)'), ratios)}\n{turns} alternated "
+        "turns; timm's GELU is erf, ours too unless it says tanh. Peak memory is the whole process's, torch included. "
+        f"{caption(result)}"
     )
 
 
 def feeding():
     result = read("benchmarks/results/feeding.json")
-    text = "What feeding CIFAR-10 costs (recipe `cifar10`, photos in memory, " + result["precision"] + "):\n\n"
-    text += "| batch | making it, ms | update, ms | share of the step |\n|---|---|---|---|\n"
+    rows = []
     for batch, figures in result["batch"].items():
-        text += (
-            f"| {batch} | {figures['feeding_milliseconds']['median']:.1f} "
-            f"| {figures['update_milliseconds']['median']:.0f} | {figures['feeding_share']['median']:.1%} |\n"
-        )
-    return f"{text}\n{caption(result)}"
+        making, update = (figures[f"{part}_milliseconds"]["median"] for part in ("feeding", "update"))
+        rows.append((batch, f"{making:.1f}", f"{update:.0f}", f"{figures['feeding_share']['median']:.1%}"))
+    figures = table(("batch", "making it, ms", "update, ms", "share of the step"), rows)
+    settings = f"recipe `cifar10`, photos in memory, {result['precision']}"
+    return f"What feeding CIFAR-10 costs ({settings}):\n\n{figures}\n{caption(result)}"
 
 
 def rand_augment():
     result = read("benchmarks/results/rand_augment.json")
-    text = "| image | two layers of 16, 1 thread | 2 threads | one layer of 11, 1 thread | torchvision's, 1 thread |\n"
-    text += "|---|---|---|---|---|\n"
+    rows = []
     for size, figures in result["size"].items():
         ours = figures["two_layers_of_16"]["images_per_second"]
         both = figures["one_layer_of_11"]
         columns = [ours["1"], ours["2"], *(both[way]["1"]["images_per_second"] for way in ("ours", "torchvision"))]
-        text += f"| {size} px | " + " | ".join(f"{rates['median']:,.0f}" for rates in columns) + " |\n"
+        rows.append([f"{size} px", *(f"{rates['median']:,.0f}" for rates in columns)])
+    ways = ("two layers of 16, 1 thread", "2 threads", "one layer of 11, 1 thread", "torchvision's, 1 thread")
     differ = next(reversed(result["size"].values()))["one_layer_of_11"]["largest_difference"]
     others = ", ".join(f"{name} by up to {levels}" for name, levels in differ.items() if levels)
     decoded = result["decoding_500x375"]["images_per_second"]
     return (
         f"Photos a second, magnitude {result['magnitude']:g}, median of {decoded['n']} turns on a machine that had other work "
-        f"to do:\n\n{text}\ntorchvision has 11 of the operations in the same sense, for batches of tensors; "
-        f"{sum(not levels for levels in differ.values())} of them give our bits ({others} grey levels). Decoding a JPEG of "
-        f"500 × 375 pixels: {decoded['median']:,.0f} a second in one thread. {caption(result)}"
+        f"to do:\n\n{table(('image', *ways), rows)}\ntorchvision has 11 of the operations in the same sense, for batches "
+        f"of tensors; {sum(not levels for levels in differ.values())} of them give our bits ({others} grey levels). "
+        f"Decoding a JPEG of 500 × 375 pixels: {decoded['median']:,.0f} a second in one thread. {caption(result)}"
+    )
+
+
+def muon():
+    result = read("benchmarks/results/muon.json")
+    rows = []
+    for sets, measured in result.items():
+        for recipe, figures in measured["recipes"].items():
+            times, shares = figures["milliseconds"], figures["share_of_the_step"]
+            cells = [f"{times[name]['median']:.0f} ms, {share:.1%}" for name, share in shares.items()]
+            rows.append([recipe, sets, f"{times['gradient']['median']:.0f} ms", *cells, measured["training_takes"]])
+    return (
+        f"The optimizer's step and its share of the training step, median of {times['Float32Muon']['n']} alternated turns:\n\n"
+        + table(("recipe, precision", "processor", "gradient", *shares, "training takes"), rows)
+        + "\n"
+        + "".join(f"With {sets}: {caption(measured)}" for sets, measured in result.items())
     )
 
 
@@ -128,48 +148,39 @@ def resolution():
         row = rows.get((size, way))
         return "" if row is None else f"{100 * row['at_once']:.1f} → {100 * row['after_one_epoch']:.1f}"
 
-    own = rows[result["base"]["image_size"][0], "as it is"]
-    text = (
-        f"Test top-1 % at once → after one epoch on {result['num_training']:,} training photos. A Mixer trained on CIFAR-10 at "
-        f"32 × 32 pixels ({result['base']['source']}), {100 * own['at_once']:.1f} % at its own size "
-        f"({100 * own['after_one_epoch']:.1f} % after the same epoch there):\n\n"
-        f"| pixels | × | {' | '.join(ways)} |\n|---|---|{'---|' * len(ways)}\n"
-    )
-    for size in sizes:
-        cells = " | ".join(cell(size, way) for way in ways)
-        text += f"| {size} | {size / result['base']['image_size'][0]:g} | {cells} |\n"
-
     def at_once(way):
         return ", ".join(f"{100 * rows[size, way]['at_once']:.1f}" for size in sizes)
 
+    size_of_base = result["base"]["image_size"][0]
+    own = rows[size_of_base, "as it is"]
+    cells = [(str(size), f"{size / size_of_base:g}", *(cell(size, way) for way in ways)) for size in sizes]
     return (
-        f"{text}\n{result['num_test']:,} test photos: a standard error of 0.4 points; one run. Row by row, resample at "
+        f"Test top-1 % at once → after one epoch on {result['num_training']:,} training photos. A Mixer trained on CIFAR-10 at "
+        f"32 × 32 pixels ({result['base']['source']}), {100 * own['at_once']:.1f} % at its own size "
+        f"({100 * own['after_one_epoch']:.1f} % after the same epoch there):\n\n{table(('pixels', '×', *ways), cells)}\n"
+        f"{result['num_test']:,} test photos: a standard error of 0.4 points; one run. Row by row, resample at "
         f"once with FlexiViT's undamped pseudo-inverse: {at_once('pseudo-inverse')}; with interpolation instead: "
         f"{at_once('interpolation')}. {caption(result)}"
     )
 
 
 def catalogue():
-    text = (
-        "| name | variant | trained on | classes | GELU | top-1 of ImageNet | file |\n|---|---|---|---|---|---|---|\n"
-    )
+    rows = []
     for model in CATALOG.values():
         source = f"hf:{model.hub_repository}" if model.hub_repository else model.url_path
-        text += (
-            f"| `{model.name}` | {model.variant} | {model.trained_on} | {model.config.num_classes:,} | {model.config.gelu} "
-            f"| {model.accuracy} | {source} |\n"
-        )
-    return text
+        facts = (model.variant, model.trained_on, f"{model.config.num_classes:,}", model.config.gelu, model.accuracy)
+        rows.append([f"`{model.name}`", *map(str, facts), str(source)])
+    return table(("name", "variant", "trained on", "classes", "GELU", "top-1 of ImageNet", "file"), rows)
 
 
 def balance():
     result = read("experiments/balance/results/balance.json")
     rows = result["rows"]
-    runs = rows["plain"]["top1"]["n"]
-    text = "| | test top-1 % | balanced accuracy % | right of the rare classes' photos % |\n|---|---|---|---|\n"
-    for name, row in rows.items():
-        cells = " | ".join(percent(row[key]) for key in ("top1", "balanced_accuracy", "rare_recall"))
-        text += f"| {name} | {cells} |\n"
+    runs, scores = rows["plain"]["top1"]["n"], ("top1", "balanced_accuracy", "rare_recall")
+    text = table(
+        ("", "test top-1 %", "balanced accuracy %", "right of the rare classes' photos %"),
+        ((name, *(percent(row[score]) for score in scores)) for name, row in rows.items()),
+    )
     return (
         "The embedded clothing photos with every other class cut to a tenth, recipe `demo`, "
         f"{result['num_epochs']} epochs, {result['num_training']} photos before holding out, "
@@ -183,50 +194,49 @@ def transfer():
         for title, name in (("Clothing, embedded", "clothing"), ("Flowers-102", "flowers102"))
     ]
     drawn = {"Flowers-102": " (20 a class, drawn from the official 6,149)"}
-    text = "| | " + " | ".join(f"{title}: learning rate | test top-1 %" for title, _ in results) + " |\n"
-    text += "|---|" + "---|---|" * len(results) + "\n"
+    columns = [column for title, _ in results for column in (f"{title}: learning rate", "test top-1 %")]
+    rows = []
     for key, first in results[0][1]["arms"].items():
-        cells = [
-            f"{arm['learning_rate']:g} | {percent(arm['top1'])}" for arm in (one["arms"][key] for _, one in results)
-        ]
-        text += f"| {first['title']} | {' | '.join(cells)} |\n"
-    cells = [f"| {percent(one['five_shot'])}" for _, one in results]
-    text += f"| linear classifier on the starter's frozen features, 5 photos a class, 3 draws | {' | '.join(cells)} |\n"
+        arms = [result["arms"][key] for _, result in results]
+        cells = ((f"{arm['learning_rate']:g}", percent(arm["top1"])) for arm in arms)
+        rows.append([first["title"], *itertools.chain(*cells)])
+    frozen = [cell for _, result in results for cell in ("", percent(result["five_shot"]))]
+    rows.append(["linear classifier on the starter's frozen features, 5 photos a class, 3 draws", *frozen])
     photos = "\n".join(
-        f"- {title}: {one['num_photos']['train']:,} training photos in {one['num_classes']} classes, "
-        f"{one['num_photos']['test']:,} test photos{drawn.get(title, '')}; fine-tuning is ahead of training from scratch by "
-        f"{lead(one['arms'], 'ours', 'scratch')}, of the paper's way by {lead(one['arms'], 'ours', 'paper')}."
-        for title, one in results
+        f"- {title}: {result['num_photos']['train']:,} training photos in {result['num_classes']} classes, "
+        f"{result['num_photos']['test']:,} test photos{drawn.get(title, '')}; fine-tuning is ahead of training from scratch by "
+        f"{lead(result['arms'], 'ours', 'scratch')}, of the paper's way by {lead(result['arms'], 'ours', 'paper')}."
+        for title, result in results
     )
     runs = results[0][1]["arms"]["ours"]["top1"]["n"]
-    captions = "".join(caption(one) for _, one in results)
     return (
         f"{results[0][1]['num_epochs']} epochs each, {runs} seeds (mean ± std), learning rates chosen on validation photos "
-        f"but for recipe `finetune`'s own:\n\n{text}\n{photos}\n\n{captions}"
+        f"but for recipe `finetune`'s own:\n\n{table(('', *columns), rows)}\n{photos}\n\n"
+        + "".join(caption(result) for _, result in results)
     )
 
 
 def lead(arms, name, other):
     """Write by how many points an arm is ahead of another: mean ± std of the differences at the same seeds."""
-    differences = [one["test"] - two["test"] for one, two in zip(arms[name]["runs"], arms[other]["runs"], strict=True)]
+    pairs = zip(arms[name]["runs"], arms[other]["runs"], strict=True)
+    differences = [run["test"] - other_run["test"] for run, other_run in pairs]
     return f"{percent(spread(differences))} points"
 
 
 def optimizers():
     result = read("experiments/optimizers/results/optimizers.json")
-    text = "| optimizer | learning rate | epochs | passes | test top-1 % | ms a pass |\n|---|---|---|---|---|---|\n"
-    arms = sorted(result["arms"].items(), key=lambda item: -item[1]["top1"]["mean"])
-    for name, arm in arms:
-        text += (
-            f"| {name} | {arm['learning_rate']:.2g} | {arm['num_epochs']} | {arm['passes']:,} | {percent(arm['top1'])} "
-            f"| {result['milliseconds_a_pass'][name]:.0f} |\n"
-        )
-    (first, best), (second, _) = arms[:2]
     size, cost = result["parameters"] / 1e6, result["milliseconds_a_pass"]
+    arms = sorted(result["arms"].items(), key=lambda item: -item[1]["top1"]["mean"])
+    rows = []
+    for name, arm in arms:
+        settings = (f"{arm['learning_rate']:.2g}", str(arm["num_epochs"]), f"{arm['passes']:,}")
+        rows.append((name, *settings, percent(arm["top1"]), f"{cost[name]:.0f}"))
+    columns = ("optimizer", "learning rate", "epochs", "passes", "test top-1 %", "ms a pass")
+    (first, best), (second, _) = arms[:2]
     return (
         f"The Mixer of recipe `cifar10` ({size:.2f} M parameters) on {result['photos']:,} photos of CIFAR-10, batches of "
         f"{result['batch_size']}, {best['runs'][0]['precision']}, {best['top1']['n']} seeds (mean ± std), the learning rate "
-        f"chosen on held-out photos:\n\n{text}\n"
+        f"chosen on held-out photos:\n\n{table(columns, rows)}\n"
         "For as many forward and backward passes, "
         f"{first} is ahead of {second} by {lead(result['arms'], first, second)}, each pass taking "
         f"{cost[first] / cost[second]:.2f} times as long. {caption(result)}"
@@ -235,26 +245,24 @@ def optimizers():
 
 def reliability():
     result = read("tests/reliability/results/reliability.json")
-    groups = {}
+    groups, rows = {}, []
     for name, outcome in result["results"].items():
         groups.setdefault(name.split(" (")[0], []).append(outcome)
-    device = result["environment"]["device"]
-    text = "| test | cases | passed | figure | machine |\n|---|---|---|---|---|\n"
     for name, outcomes in groups.items():
         cases, passed = (sum(outcome[key] for outcome in outcomes) for key in ("cases", "passed"))
         figure = "seen" if name.startswith("control") else reliability_figure(outcomes)
-        text += f"| {name} | {cases:,} | {passed:,} | {figure} | {device} |\n"
+        rows.append((name, f"{cases:,}", f"{passed:,}", figure, result["environment"]["device"]))
     cases, passed = (sum(each[key] for each in result["results"].values()) for key in ("cases", "passed"))
     minutes = sum(each["seconds"] for each in result["results"].values()) / 60
-    return f"{text}\n{passed:,} of {cases:,} passed, in {minutes:.0f} minutes. {caption(result)}"
+    figures = table(("test", "cases", "passed", "figure", "machine"), rows)
+    return f"{figures}\n{passed:,} of {cases:,} passed, in {minutes:.0f} minutes. {caption(result)}"
 
 
 def reliability_figure(outcomes):
     figures = [outcome["figures"] for outcome in outcomes]
-    if "seconds_to_end" in figures[0]:
-        return f"at most {max(figure['seconds_to_end'] for figure in figures):.1f} s from the signal to the end"
-    if "seconds_in_all" in figures[0]:
-        return f"at most {max(figure['seconds_in_all'] for figure in figures):.1f} s from the start to the end"
+    for key, start in (("seconds_to_end", "the signal"), ("seconds_in_all", "the start")):
+        if key in figures[0]:
+            return f"at most {max(figure[key] for figure in figures):.1f} s from {start} to the end"
     if "largest_difference" in figures[0]:
         return f"losses differ by at most {max(figure['largest_difference'] for figure in figures):.0e} of themselves"
     if "not_finite" in figures[0]:
@@ -269,26 +277,24 @@ def reliability_figure(outcomes):
 
 def few_shot():
     result = read("benchmarks/results/few_shot.json")
-    text = (
-        "| examples | classes | photos scored | seconds (median) | of processor time "
-        "| the normal equations, 31 times, leaving none out |\n|---|---|---|---|---|---|\n"
-    )
+    counts = ("examples", "classes", "photos scored")
+    times = ("seconds (median)", "of processor time", "the normal equations, 31 times, leaving none out")
+    rows = []
     for case in result["cases"]:
-        text += (
-            f"| {case['num_examples']:,} | {case['num_classes']:,} | {case['num_scored']:,} | {case['seconds']['median']:.1f} "
-            f"| {case['processor_seconds']['median']:.1f} | {case['normal_equations_seconds']:.1f} |\n"
-        )
-    largest = max(result["largest_difference"].values())
+        numbers = [case["num_examples"], case["num_classes"], case["num_scored"]]
+        seconds = [case["seconds"]["median"], case["processor_seconds"]["median"], case["normal_equations_seconds"]]
+        rows.append([*(f"{number:,}" for number in numbers), *(f"{value:.1f}" for value in seconds)])
     return (
         f"{result['num_features']} features, {result['num_penalties']} regularisations, every example left out for each:\n\n"
-        f"{text}\nThe largest difference from NumPy's normal equations: {largest:.0e} of the largest score. {caption(result)}"
+        f"{table((*counts, *times), rows)}\nThe largest difference from NumPy's normal equations: "
+        f"{max(result['largest_difference'].values()):.0e} of the largest score. {caption(result)}"
     )
 
 
 # By the page that they stand in.
 TABLES = {
     "README.md": {"clothing": clothing, "cifar10": cifar10, "training_step": training_step, "feeding": feeding},
-    "docs/training.md": {"rand_augment": rand_augment},
+    "docs/training.md": {"muon": muon, "rand_augment": rand_augment},
     "docs/recipes.md": {"balance": balance, "optimizers": optimizers},
     "docs/transfer.md": {"transfer": transfer},
     "docs/weights.md": {"catalogue": catalogue, "resolution": resolution},

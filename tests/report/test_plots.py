@@ -128,7 +128,7 @@ def test_reliability_diagram_shows_the_bins_that_have_photos() -> None:
     assert [patch.get_height() for patch in amounts.patches] == [1, 3]
     confidence = pytest.approx((0.95 + 0.97 + 1.0) / 3)
     assert lines(accuracy)["confidence"] == [(0.5, 0.5), (confidence, confidence)]
-    assert lines(accuracy)["as sure as right"] == [(0, 0), (1, 1)]
+    assert lines(accuracy)["perfect calibration"] == [(0, 0), (1, 1)]
 
 
 def test_figures_leave_pyplot_alone() -> None:

@@ -144,7 +144,7 @@ def test_report_writes_its_plots_and_a_page(written: tuple[Path, list[Path]]) ->
 
 def test_page_says_how_good_the_model_is(page: Page) -> None:
     for fact in (
-        "78.4 %test top-1: 69 of 88 photos right",  # (28 + 16 + 10 + 6 + 9) / 88
+        "78.4 %test top-1: 69 of 88 photos correct",  # (28 + 16 + 10 + 6 + 9) / 88
         "68.7 to 85.7 %",  # scipy.stats.binomtest(69, 88).proportion_ci(method="wilson")
         "Always answering “shirt”: 45.5 %",
         "Balanced accuracy83.0 %",  # (28/40 + 16/20 + 1 + 6/8 + 9/10) / 5
@@ -152,20 +152,23 @@ def test_page_says_how_good_the_model_is(page: Page) -> None:
         "Validation top-183.3 %",
         "Training photos905",
         "Training time4 min 12 s",
-        "best checkpoint (the highest validation top-1, epoch 2 of 3)",
-        "no test-time averaging",
+        "best checkpoint (highest validation top-1, epoch 2 of 3)",
+        "without test-time augmentation",
         "1,234 photos/s",
     ):
         assert fact in page.text
 
 
 def test_page_says_when_the_two_losses_are_of_different_kinds(report_of: Callable[..., Page]) -> None:
-    assert "so it may lie above the validation loss." in report_of().text
+    assert "so it can be higher than the validation loss." in report_of().text
     sigmoid = report_of(recipe={"loss": "sigmoid", "class_weights": "balanced"}).text
-    assert "a sigmoid cross-entropy, summed over the classes, and weighted by class" in sigmoid
+    assert "It is a sigmoid cross-entropy, summed over the classes, weighted by class; the validation loss" in sigmoid
     assert "the two cannot be compared" in sigmoid
     weighted = report_of(recipe={"loss": "softmax", "class_weights": "balanced"}).text
-    assert "and weighted by class; the validation loss is the plain softmax one" in weighted
+    assert (
+        "It is a softmax cross-entropy, weighted by class; the validation loss is the plain softmax cross-entropy"
+        in weighted
+    )
 
 
 def test_page_says_how_sure_the_model_is_and_how_often_right(page: Page, report_of: Callable[..., Page]) -> None:
@@ -174,22 +177,23 @@ def test_page_says_how_sure_the_model_is_and_how_often_right(page: Page, report_
     assert f"the expected calibration error: {100 * error:.1f} % (15 bins)." in page.text
     assert "temperature" not in page.text
     alternative = next(image["alt"] for image in page.attributes("img") if "Reliability" in (image["alt"] or ""))
-    assert alternative == f"Reliability diagram: {100 * TEST.confidences[0]:.1f}\u00a0% sure, 78.4\u00a0% right (88)"
-    mended = replace(TEST, temperature=0.7, expected_calibration_error_as_trained=0.4321, loss_as_trained=1.9876)
-    text = report_of(evaluations={"test": mended}).text
     assert (
-        "divided by the temperature 0.700, fitted on validation; as trained, the error was 43.2 % and the loss 1.988."
+        alternative
+        == f"Reliability diagram: confidence {100 * TEST.confidences[0]:.1f}\u00a0%, accuracy 78.4\u00a0% (88)"
+    )
+    scaled = replace(TEST, temperature=0.7, expected_calibration_error_as_trained=0.4321, loss_as_trained=1.9876)
+    text = report_of(evaluations={"test": scaled}).text
+    assert (
+        "divided by the temperature 0.700, fitted on validation; without it, the error was 43.2 % and the loss 1.988."
         in text
     )
 
 
 def test_page_names_the_confused_pairs_in_words(page: Page) -> None:
-    assert "shirt taken for t-shirt 12 times of 40 (30.0 %)" in page.text
-    assert "t-shirt taken for shirt 3 times of 20 (15.0 %)" in page.text
-    assert "=cmd taken for dress 1 time of 10 (10.0 %)" in page.text
-    order = [
-        page.text.index(f"{count} of {total} (") for count, total in (("12 times", 40), ("3 times", 20), ("2 times", 8))
-    ]
+    assert "shirt mistaken for t-shirt: 12 of 40 (30.0 %)" in page.text
+    assert "t-shirt mistaken for shirt: 3 of 20 (15.0 %)" in page.text
+    assert "=cmd mistaken for dress: 1 of 10 (10.0 %)" in page.text
+    order = [page.text.index(f": {count} of {total} (") for count, total in ((12, 40), (3, 20), (2, 8))]
     assert order == sorted(order)
 
 
@@ -213,7 +217,7 @@ def test_page_lists_the_classes_worst_first(page: Page) -> None:
 def test_page_shows_the_mistakes_and_what_made_them(page: Page) -> None:
     assert "5 of 19" in page.text
     assert "dress → shirt93.1 %dress/2.jpg" in page.text
-    assert "dress taken for shirt at 93.1\u00a0%: dress/2.jpg" in [image["alt"] for image in page.attributes("img")]
+    assert "dress mistaken for shirt at 93.1\u00a0%: dress/2.jpg" in [image["alt"] for image in page.attributes("img")]
 
 
 def test_page_holds_recipe_model_data_environment_and_commands(page: Page) -> None:
@@ -308,15 +312,15 @@ def test_names_that_look_like_template_code_are_text(report_of: Callable[..., Pa
 
 def test_run_without_test_split_reports_validation_and_says_so(report_of: Callable[..., Page]) -> None:
     page = report_of(evaluations={"validation": VALIDATION}, splits=(("train", 905), ("validation", 24)))
-    assert "83.3 %validation top-1: 20 of 24 photos right" in page.text
+    assert "83.3 %validation top-1: 20 of 24 photos correct" in page.text
     assert "There is no test split" in page.text
-    assert "The test photos chose nothing" not in page.text
+    assert "The test photos had no part" not in page.text
 
 
 def test_run_without_mistakes_says_so(report_of: Callable[..., Page]) -> None:
     page = report_of(evaluations={"test": metrics_of(np.diag([3, 1, 4, 1, 0]))}, mistakes=(), results=())
     assert "100.0 %" in page.text
-    assert "No photo was named wrongly." in page.text
+    assert "No photo was misclassified." in page.text
     assert "There are none." in page.text
     assert "=cmd0–––" in page.text  # a class without photos has no rates
 

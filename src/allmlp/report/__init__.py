@@ -1,4 +1,4 @@
-"""What a run looks like: its plots, and one HTML page that says how good the model is."""
+"""Report of a run: plots, and one self-contained HTML page."""
 
 from allmlp.report.page import write_report
 from allmlp.report.plots import learning_rates_plot

@@ -1,4 +1,4 @@
-"""One page that holds everything: `report.html` opens anywhere, offline, and runs no script."""
+"""The report of a run: `report.html`, which opens anywhere, offline, and runs no script, and its plots."""
 
 from pathlib import Path
 

@@ -165,7 +165,7 @@ def confusion_figure(confusion: NDArray[np.int64], class_names: Sequence[str], t
 def _confusion_colours(shares: NDArray[np.float64], theme: Theme) -> NDArray[np.float64]:
     paper = np.array(to_rgb(theme.paper))
     hues = np.where(np.eye(len(shares), dtype=bool)[..., None], to_rgb(theme.right), to_rgb(theme.wrong))
-    # The root lifts small shares: of 40 photos, 2 mistaken ones must be seen beside 30 right ones.
+    # The root lifts small shares: of 40 photos, 2 mistaken ones must be visible next to 30 right ones.
     strength = (shares ** (0.5 if len(shares) <= MAX_LABELLED_CLASSES else 0.35))[..., None]
     faint = 0.05 * (np.array(to_rgb(theme.ink)) - paper)  # so that empty cells still draw the grid of the matrix
     colours = np.where(strength > 0, paper + strength * (hues - paper), paper + faint)
@@ -175,10 +175,10 @@ def _confusion_colours(shares: NDArray[np.float64], theme: Theme) -> NDArray[np.
 def _label_classes(axes: Axes, class_names: Sequence[str]) -> None:
     labels = [_label(name, index) for index, name in enumerate(class_names)]
     size = 10 if len(labels) <= 12 else 8 if len(labels) <= 24 else 6
-    places = np.arange(1, len(labels) + 1)
+    positions = np.arange(1, len(labels) + 1)
     # parse_math: a class may be called "$x$".
-    axes.set_xticks(places, labels, rotation=45, ha="right", rotation_mode="anchor", fontsize=size, parse_math=False)
-    axes.set_yticks(places, labels, fontsize=size, parse_math=False)
+    axes.set_xticks(positions, labels, rotation=45, ha="right", rotation_mode="anchor", fontsize=size, parse_math=False)
+    axes.set_yticks(positions, labels, fontsize=size, parse_math=False)
     axes.tick_params(length=0)
     # Thin gaps between the cells.
     edges = np.arange(len(labels) + 1) + 0.5
@@ -202,25 +202,25 @@ def _annotate_counts(axes: Axes, confusion: NDArray[np.int64], shares: NDArray[n
 def reliability_figure(bins: Sequence[ReliabilityBin], theme: Theme) -> Figure:
     """Draw a reliability diagram: how often predictions are right, by their confidence, above how many there are.
 
-    On the diagonal, probabilities mean what they say; below it, the model is too sure.
+    On the diagonal the model is calibrated; below it, overconfident.
     """
     figure = _figure(4.2, 4.4, theme)
     accuracy, amounts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    filled = [one for one in bins if one.num_examples]
+    filled = [part for part in bins if part.num_examples]
     for axes, heights, colour in (
-        (accuracy, [one.accuracy for one in filled], theme.right),
-        (amounts, [one.num_examples for one in filled], theme.muted),
+        (accuracy, [part.accuracy for part in filled], theme.right),
+        (amounts, [part.num_examples for part in filled], theme.muted),
     ):
         _style(axes, "", theme)
-        widths = [0.94 * (one.high - one.low) for one in filled]
-        axes.bar([(one.low + one.high) / 2 for one in filled], heights, widths, color=colour)
-    accuracy.plot([0, 1], [0, 1], color=theme.muted, linewidth=1.2, linestyle="--", label="as sure as right")
-    confidences = [one.confidence for one in filled]
+        widths = [0.94 * (part.high - part.low) for part in filled]
+        axes.bar([(part.low + part.high) / 2 for part in filled], heights, widths, color=colour)
+    accuracy.plot([0, 1], [0, 1], color=theme.muted, linewidth=1.2, linestyle="--", label="perfect calibration")
+    confidences = [part.confidence for part in filled]
     accuracy.plot(
         confidences, confidences, "_", color=theme.wrong, markersize=11, markeredgewidth=2.5, label="confidence"
     )
     accuracy.set(xlim=(0, 1), ylim=(0, 1))
-    accuracy.set_ylabel("right", color=theme.muted, fontsize=9)
+    accuracy.set_ylabel("accuracy", color=theme.muted, fontsize=9)
     accuracy.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
     amounts.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
     amounts.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=3))
@@ -274,8 +274,8 @@ def _plot(axes: Axes, rows: Sequence[Mapping[str, float]], key: str, colour: str
 
 def _legend(axes: Axes, theme: Theme) -> None:
     if axes.get_lines():
-        place: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1.02, 1.015), "borderaxespad": 0.2}
-        axes.legend(ncols=2, frameon=False, fontsize=9, labelcolor=theme.ink, handlelength=1.2, **place)
+        position: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1.02, 1.015), "borderaxespad": 0.2}
+        axes.legend(ncols=2, frameon=False, fontsize=9, labelcolor=theme.ink, handlelength=1.2, **position)
 
 
 def goes_by_number(class_names: Sequence[str]) -> bool:

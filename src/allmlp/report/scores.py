@@ -36,7 +36,7 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class ConfusedPair:
-    """A class that was taken for another, and how often."""
+    """A class that was mistaken for another, and how often."""
 
     truth: str
     prediction: str
@@ -60,10 +60,10 @@ class ClassRow:
     recall: float
     """NaN where the class has no photos."""
     precision: float
-    """NaN where no photo was given its name."""
+    """NaN where no photo was predicted as it."""
     mistaken_for: str
     num_mistaken: int
-    """How many photos of the class were taken for `mistaken_for`, the class that most were taken for."""
+    """How many photos of the class were mistaken for `mistaken_for`, its most frequent wrong answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,7 @@ def evaluation(summary: RunSummary) -> Evaluation | None:
     if metrics is None or split is None:
         return None
     class_names = summary.class_names
-    matrix = f"Confusion matrix of {len(class_names)} classes; its numbers are in the lists beside and below it"
+    matrix = f"Confusion matrix of {len(class_names)} classes; its numbers are in the lists next to it and below"
     return Evaluation(
         split=split,
         metrics=metrics,
@@ -190,7 +190,7 @@ def _worst_first(scores: ClassMetrics) -> tuple[bool, float, float, str]:
 
 def _describe_reliability(bins: Sequence[ReliabilityBin]) -> str:
     parts = [
-        f"{percent(part.confidence)} sure, {percent(part.accuracy)} right ({count(part.num_examples)})"
+        f"confidence {percent(part.confidence)}, accuracy {percent(part.accuracy)} ({count(part.num_examples)})"
         for part in bins
         if part.num_examples
     ]

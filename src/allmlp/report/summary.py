@@ -1,4 +1,4 @@
-"""What a report is made from: plain values, so that any trainer or evaluation can fill them in."""
+"""Content of a report, as plain values that any trainer or evaluation can fill in."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ __all__ = ["Mistake", "RunSummary"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Mistake:
-    """A photo that was named wrongly."""
+    """A misclassified photo."""
 
     sample_id: str
     photo: NDArray[np.uint8]  # (H, W, 3)
@@ -25,7 +25,7 @@ class Mistake:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunSummary:
-    """A finished run. What is empty gets no section; only the name and the class names must be there."""
+    """A finished run. What is empty gets no section; only the name and the class names are required."""
 
     name: str
     """The run folder's name."""
@@ -38,7 +38,7 @@ class RunSummary:
     """Numbers of photos, such as ("train", 900)."""
     class_names: tuple[str, ...]
     results: tuple[Mapping[str, float], ...]
-    """The rows of results.csv, an epoch each; a value that was not measured is missing or NaN."""
+    """The rows of results.csv, one per epoch; a value that was not measured is missing or NaN."""
     evaluations: Mapping[str, Metrics]
     """By split, of the best checkpoint."""
     mistakes: tuple[Mistake, ...]
@@ -52,7 +52,7 @@ class RunSummary:
 
     @property
     def headline_split(self) -> str | None:
-        """The split that the headline, the matrix and the mistakes are of: test, else validation, else any."""
+        """The split of the headline, the matrix and the mistakes: test, else validation, else any."""
         return next((name for name in ("test", "validation", *self.evaluations) if name in self.evaluations), None)
 
     @property

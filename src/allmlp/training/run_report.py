@@ -1,4 +1,4 @@
-"""From a finished run to its report."""
+"""Report of a finished run: collects what it shows, and writes it."""
 
 import contextlib
 import shlex
@@ -66,7 +66,7 @@ def _model_rows(recipe: Recipe) -> dict[str, str]:
         "blocks": str(model.num_blocks),
         "widths": f"C {model.hidden_dim}, D_S {model.tokens_mlp_dim}, D_C {model.channels_mlp_dim}",
         "parameters": f"{num_parameters(model):,}",
-        "GFLOPs an image": f"{2e-9 * sum(part.multiply_adds for part in parts):.3g}",
+        "GFLOPs per image": f"{2e-9 * sum(part.multiply_adds for part in parts):.3g}",
         "GELU": model.gelu,
     }
 

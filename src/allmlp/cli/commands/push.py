@@ -14,7 +14,7 @@ from allmlp.cli.console import command_line, next_commands, note
 from allmlp.errors import ConfigError
 
 if TYPE_CHECKING:
-    from allmlp.checkpoints import Checkpoint
+    from allmlp.checkpoints import Checkpoint, Evaluation
 
 __all__ = ["Form", "push"]
 
@@ -92,7 +92,7 @@ def _add_card(
     revision: str,
     form: Form,
     license_id: str | None,
-    evaluations: list[str],
+    evaluations: "list[Evaluation]",
 ) -> None:
     """Write README.md into a folder that is to be uploaded, unless it would replace one that somebody wrote."""
     from allmlp.checkpoints import CARD_MARK, fetch_card, model_card_text
@@ -115,12 +115,14 @@ def _add_card(
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def _evaluations(source: str) -> list[str]:
+def _evaluations(source: str) -> "list[Evaluation]":
     """Return what a run folder says of its best checkpoint; nothing for any other source."""
+    from allmlp.checkpoints import Evaluation
+
     try:
         values = json.loads((Path(source) / "metrics.json").read_text(encoding="utf-8"))
         return [
-            f"{figures['top1']:.1%} top-1 accuracy on the {figures['num_examples']:,} photos of its {split} split."
+            Evaluation(split, float(figures["top1"]), int(figures["num_examples"]))
             for split, figures in values["evaluations"].items()
         ]
     except (OSError, ValueError, TypeError, KeyError, AttributeError):

@@ -28,7 +28,7 @@ from allmlp.io import http_download as http_file
 
 MODEL = CATALOG["s16-gsam"]
 URL_PATH = "gsam/Mixer-S_16.npz"
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 
 
 def make_npz(seed: int = 0, num_values: int = 400_000) -> bytes:

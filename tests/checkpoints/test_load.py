@@ -630,7 +630,7 @@ def test_weights_in_several_files_are_refused_and_nothing_outside_is_opened(targ
     (folder / "model.safetensors").rename(tmp_path / "outside.safetensors")
     index = {"metadata": {}, "weight_map": {"head.bias": target}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(CheckpointError, match=r"index\.json: these weights lie in several files \(shards\)"):
+    with pytest.raises(CheckpointError, match=r"index\.json: these weights are in several files \(shards\)"):
         load_checkpoint(folder)
 
 

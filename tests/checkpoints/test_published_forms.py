@@ -19,15 +19,24 @@ from tests.reference.peak_memory import PEAK_MEMORY
 from timm.models.mlp_mixer import MlpMixer as TimmMixer
 from torch import Tensor, nn
 
-from allmlp import load_checkpoint
+from allmlp import Checkpoint, MixerConfig, load_checkpoint
 from allmlp.checkpoints import CATALOG, PublishedModel
 from allmlp.model import parameter_shapes
 
 # Of the largest logit: two float32 programs that add in another order.
 TOLERANCE = 1e-5
 
-SLOW = {name for name in CATALOG if name.startswith("l16")}
-NAMES = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in CATALOG]
+Form = tuple[bool, MixerConfig]
+
+
+def form_of(published: PublishedModel) -> Form:
+    """Return what decides the computation: whether it is a folder of the hub's, and the configuration."""
+    return published.hub_repository is not None, published.config
+
+
+FORMS: dict[Form, list[str]] = {}  # names whose files differ in nothing but the tag
+for _name, _published in CATALOG.items():
+    FORMS.setdefault(form_of(_published), []).append(_name)
 
 
 def drawn(published: PublishedModel) -> dict[str, NDArray[np.float32]]:
@@ -50,10 +59,13 @@ def write_npz(path: Path, weights: dict[str, NDArray[np.float32]], *, pre_linen:
     np.savez(path, **arrays)
 
 
-def write_hub(folder: Path, published: PublishedModel, weights: dict[str, NDArray[np.float32]]) -> None:
-    """Write the folder as it is on the hub; the configuration's fields are those of timm's own upload."""
+def write_hub(folder: Path, weights: dict[str, NDArray[np.float32]]) -> None:
     tensors = {timm_name(name): torch.from_numpy(array) for name, array in weights.items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def write_hub_config(folder: Path, published: PublishedModel) -> None:
+    """Write config.json as it is on the hub; its fields are those of timm's own upload."""
     assert published.timm_name is not None
     architecture, _, tag = published.timm_name.partition(".")
     preprocessing, num_classes = published.preprocessing, published.config.num_classes
@@ -99,32 +111,49 @@ def timm_logits(published: PublishedModel, weights: dict[str, NDArray[np.float32
     return logits
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_each_form_is_recognised_and_computes_what_its_code_computes(name: str, tmp_path: Path) -> None:
-    published = CATALOG[name]
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(names, id=names[0], marks=pytest.mark.slow if names[0].startswith("l16") else ())
+        for names in FORMS.values()
+    ],
+)
+def test_each_form_is_recognised_and_computes_what_its_code_computes(names: list[str], tmp_path: Path) -> None:
+    published = CATALOG[names[0]]
     weights = drawn(published)
     if published.hub_repository is not None:
         path = tmp_path
-        write_hub(path, published, weights)
+        write_hub(path, weights)
     else:
         path = tmp_path / "weights.bin"  # a name that says nothing
         write_npz(path.with_suffix(".npz"), weights)
         path.with_suffix(".npz").rename(path)
-    checkpoint = load_checkpoint(path)
-    assert checkpoint.config == published.config
-    assert len(checkpoint.class_names) == published.config.num_classes
-    assert "unknown origin; fits " in checkpoint.source
-    fitting = checkpoint.source.partition("fits ")[2].split(", ")
-    assert name in fitting
-    assert all(CATALOG[one].variant == published.variant for one in fitting)
-    if published.hub_repository is not None:
-        assert checkpoint.preprocessing == published.preprocessing
-        assert not checkpoint.class_names[0].isdigit()  # its tag says which ImageNet
+    for name in names:
+        if published.hub_repository is not None:
+            write_hub_config(path, CATALOG[name])
+        checkpoint = load_checkpoint(path)
+        check_description(checkpoint, CATALOG[name])
     images = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(1))
     expected = timm_logits(published, weights, images)
     with torch.inference_mode():
         logits = checkpoint.build()(images)
     assert (logits - expected).abs().max() < TOLERANCE * expected.abs().max()
+
+
+def check_description(checkpoint: Checkpoint, published: PublishedModel) -> None:
+    assert checkpoint.config == published.config
+    assert len(checkpoint.class_names) == published.config.num_classes
+    assert "unknown origin; fits " in checkpoint.source
+    fitting = checkpoint.source.partition("fits ")[2].split(", ")
+    assert published.name in fitting
+    assert all(CATALOG[name].variant == published.variant for name in fitting)
+    if published.hub_repository is not None:
+        assert checkpoint.preprocessing == published.preprocessing
+        assert not checkpoint.class_names[0].isdigit()  # its tag says which ImageNet
+
+
+def test_every_published_name_has_a_form() -> None:
+    assert sorted(name for names in FORMS.values() for name in names) == sorted(CATALOG)
 
 
 def test_reading_b16_is_quick_and_takes_little_more_memory_than_the_file(tmp_path: Path) -> None:

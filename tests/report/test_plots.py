@@ -13,9 +13,9 @@ from allmlp.report.plots import DARK, LIGHT, confusion_figure, curves_figure, re
 
 
 def summary(num_epochs: int = 4, best: int = 3) -> RunSummary:
-    sample_id = np.eye(2, dtype=np.float32)
-    images = np.broadcast_to(sample_id[[0, 0, 0, 0]][:, None, None, :], (4, 3, 1, 2))
-    batch = Batch(images, sample_id[[0, 0, 0, 1]], np.ones(4, dtype=bool))
+    one_hot = np.eye(2, dtype=np.float32)
+    images = np.broadcast_to(one_hot[[0, 0, 0, 0]][:, None, None, :], (4, 3, 1, 2))
+    batch = Batch(images, one_hot[[0, 0, 0, 1]], np.ones(4, dtype=bool))
     metrics = score_batches(lambda photos: photos[:, 0, 0, :], [batch], ("a", "b"))  # three of four right
     rows = [
         {

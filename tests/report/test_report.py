@@ -59,9 +59,9 @@ class Page(HTMLParser):
 def metrics_of(confusion: NDArray[np.int64], class_names: tuple[str, ...] = CLASS_NAMES) -> Metrics:
     """Evaluate photos that give this confusion matrix, each predicted with the same margin."""
     truths, predictions = (np.repeat(index, confusion.ravel()) for index in np.indices(confusion.shape).reshape(2, -1))
-    sample_id = np.eye(len(class_names), dtype=np.float32)
-    images = np.broadcast_to(2 * sample_id[predictions][:, None, None, :], (len(truths), 3, 1, len(class_names)))
-    batch = Batch(images, sample_id[truths], np.ones(len(truths), dtype=bool))
+    one_hot = np.eye(len(class_names), dtype=np.float32)
+    images = np.broadcast_to(2 * one_hot[predictions][:, None, None, :], (len(truths), 3, 1, len(class_names)))
+    batch = Batch(images, one_hot[truths], np.ones(len(truths), dtype=bool))
     return score_batches(lambda photos: photos[:, 0, 0, :], [batch], class_names)
 
 

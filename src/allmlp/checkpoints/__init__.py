@@ -6,9 +6,9 @@ from allmlp.checkpoints.description import ModelDescription
 from allmlp.checkpoints.formats.native import save_checkpoint
 from allmlp.checkpoints.formats.registry import FORMATS, Format
 from allmlp.checkpoints.load import load_checkpoint, load_for_size
-from allmlp.checkpoints.publish.model_card import CARD_MARK, model_card_text
+from allmlp.checkpoints.publish.model_card import CARD_MARK, Evaluation, model_card_text
+from allmlp.checkpoints.publish.upload import check_upload, fetch_card, upload_folder
 from allmlp.checkpoints.sources.catalog import CATALOG, PublishedModel
-from allmlp.checkpoints.sources.hub import check_upload, fetch_card, upload_folder
 from allmlp.checkpoints.sources.published import is_cached
 from allmlp.checkpoints.sources.resolve import STARTER
 
@@ -18,6 +18,7 @@ __all__ = [
     "FORMATS",
     "STARTER",
     "Checkpoint",
+    "Evaluation",
     "Format",
     "ModelDescription",
     "PublishedModel",

@@ -3,8 +3,7 @@
 import dataclasses
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -13,14 +12,22 @@ from allmlp.checkpoints.containers.open import open_weights
 from allmlp.checkpoints.formats.file_names import CONFIG_FILE
 from allmlp.checkpoints.formats.native import read_native
 from allmlp.checkpoints.formats.timm import ARCHITECTURES
-from allmlp.checkpoints.formats.timm_config import TimmDescription, read_timm_config
+from allmlp.checkpoints.formats.timm_config import TimmDescription, parse_timm_config
 from allmlp.checkpoints.naming.infer_config import State, UnknownGridError, read_state
-from allmlp.checkpoints.sources.catalog import CATALOG, PublishedModel, fitting
+from allmlp.checkpoints.sources.catalog import CATALOG, fitting
 from allmlp.checkpoints.sources.published import forget_published
-from allmlp.checkpoints.sources.resolve import ResolvedSource, is_bare_file, resolve_source
+from allmlp.checkpoints.sources.resolve import (
+    AllmlpFolder,
+    BareFile,
+    PublishedFile,
+    ResolvedSource,
+    TimmFolder,
+    resolve_source,
+)
 from allmlp.checkpoints.validation import check_finite
 from allmlp.data import Preprocessing, label_names
 from allmlp.errors import CheckpointError, ConfigError
+from allmlp.io.http_download import ReportProgress
 from allmlp.model import Gelu, MixerConfig
 
 __all__ = ["load_checkpoint", "load_for_size"]
@@ -52,16 +59,18 @@ def load_checkpoint(
     Raises:
         CheckpointError: nothing there, a damaged or hostile file, no Mixer, weights that do not fit together (every missing,
             unexpected and misshapen name), or a download that failed. Nothing in a file is ever executed.
-        ConfigError: an image size, a GELU or class names that cannot be.
+        ConfigError: an invalid image size, GELU or list of class names.
     """
     if gelu not in (None, "tanh", "erf"):
         raise ConfigError(f"gelu is {gelu!r}; expected 'tanh' (the authors' code) or 'erf' (timm).")
     if class_names is not None:
         is_text = isinstance(class_names, str)
         if is_text or not all(isinstance(name, str) for name in class_names):
-            raise ConfigError(f"class_names is {str(class_names)[:100]!r}; expected a list of names, one a class.")
-    place = resolve_source(source)
-    checkpoint = _read(place, image_size, gelu)
+            raise ConfigError(f"class_names is {str(class_names)[:100]!r}; expected a list of names, one per class.")
+    resolved = resolve_source(source)
+    if warning := _warning_about(resolved):
+        warnings.warn(warning, UserWarning, stacklevel=2)
+    checkpoint = _read(resolved, image_size, gelu)
     if gelu is not None:
         checkpoint = checkpoint.replace(config=dataclasses.replace(checkpoint.config, gelu=gelu))
     if class_names is not None:
@@ -69,7 +78,13 @@ def load_checkpoint(
     return checkpoint
 
 
-def load_for_size(source: str | Path, image_size: tuple[int, int] | None, *, say: Callable[[str], None]) -> Checkpoint:
+def load_for_size(
+    source: str | Path,
+    image_size: tuple[int, int] | None,
+    *,
+    report: Callable[[str], None],
+    report_progress: ReportProgress | None = None,
+) -> Checkpoint:
     """Read a Mixer from wherever it is, to be used at `image_size`, which says what a file of weights alone leaves open.
 
     Such a file, with as many tokens as images of this size make, is taken to be for this size, square or not. Whatever is
@@ -78,39 +93,35 @@ def load_for_size(source: str | Path, image_size: tuple[int, int] | None, *, say
     Args:
         source: as of `load_checkpoint`.
         image_size: (height, width) in pixels; None when none was asked for.
-        say: takes lines for people: warnings, and what the file was taken for.
+        report: takes lines for people: warnings, and what the file was taken for.
+        report_progress: takes the bytes that have arrived of a download, and its size.
 
     Raises:
         CheckpointError: nothing usable at `source`.
-        ConfigError: an image size that cannot be.
+        ConfigError: an invalid image size.
     """
-    with _said(say):
-        try:
-            checkpoint = load_checkpoint(source)
-        except UnknownGridError:
-            if image_size is None:
-                raise
-            checkpoint = load_checkpoint(source, image_size=image_size)
+    resolved = resolve_source(source, report_progress=report_progress)
+    if warning := _warning_about(resolved):
+        report(warning)
+    try:
+        checkpoint = _read(resolved, None, None)
+    except UnknownGridError:
+        if image_size is None:
+            raise
+        checkpoint = _read(resolved, image_size, None)
     if image_size is None or image_size == checkpoint.config.image_size:
         return checkpoint
-    if _has_tokens_of(checkpoint.config, image_size) and is_bare_file(source):
-        say(
+    if isinstance(resolved, BareFile) and _has_tokens_of(checkpoint.config, image_size):
+        report(
             f"The file does not say its image size: its {checkpoint.config.num_tokens:,} tokens are taken for those of "
             f"{image_size[0]} × {image_size[1]} pixels. Without an image size they are taken for a square."
         )
-        return load_checkpoint(source, image_size=image_size)
+        return _read(resolved, image_size, None)
     return checkpoint
 
 
-@contextmanager
-def _said(say: Callable[[str], None]) -> Iterator[None]:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        try:
-            yield
-        finally:
-            for warning in caught:
-                say(str(warning.message))
+def _warning_about(resolved: ResolvedSource) -> str:
+    return resolved.published.warning if isinstance(resolved, PublishedFile) else ""
 
 
 def _has_tokens_of(config: MixerConfig, sides: tuple[int, int]) -> bool:
@@ -119,58 +130,61 @@ def _has_tokens_of(config: MixerConfig, sides: tuple[int, int]) -> bool:
     return is_possible and math.prod(sides) == math.prod(config.image_size)
 
 
-def _read(place: ResolvedSource, image_size: ImageSize | None, gelu: Gelu | None) -> Checkpoint:
-    if place.published is not None and place.published.warning:
-        warnings.warn(place.published.warning, UserWarning, stacklevel=3)
-    if place.kind == "allmlp":
-        checkpoint = read_native(place.folder)
-        check_finite(checkpoint.weights, where=str(place.weights))
-        _check_size(checkpoint.config, image_size, where=place.folder)
-        return checkpoint
-    if place.published is not None:
-        return _published(place, place.published, image_size, gelu)
-    return _timm(place, image_size, gelu) if place.kind == "timm" else _bare(place, image_size, gelu)
+def _read(resolved: ResolvedSource, image_size: ImageSize | None, gelu: Gelu | None) -> Checkpoint:
+    match resolved:
+        case AllmlpFolder():
+            checkpoint = read_native(resolved.folder, resolved.values)
+            check_finite(checkpoint.weights, where=str(resolved.weights))
+            _check_size(checkpoint.config, image_size, where=resolved.folder)
+            return checkpoint
+        case PublishedFile():
+            return _published(resolved, image_size, gelu)
+        case TimmFolder():
+            return _timm(resolved, image_size, gelu)
+        case BareFile():
+            return _bare(resolved, image_size, gelu)
 
 
-def _published(
-    place: ResolvedSource, published: PublishedModel, image_size: ImageSize | None, gelu: Gelu | None
-) -> Checkpoint:
+def _published(resolved: PublishedFile, image_size: ImageSize | None, gelu: Gelu | None) -> Checkpoint:
+    published = resolved.published
     wanted = dataclasses.replace(published.config, gelu=gelu or published.config.gelu)
-    _check_size(wanted, image_size, where=place.weights)
+    _check_size(wanted, image_size, where=resolved.weights)
     try:
-        state = _read_weights(place.weights, image_size=wanted.image_size, gelu=wanted.gelu)
+        state = _read_weights(resolved.weights, image_size=wanted.image_size, gelu=wanted.gelu)
         if state.config != wanted:
-            raise CheckpointError(f"{place.weights}: its weights are for {state.config}, expected {wanted}.")
+            raise CheckpointError(f"{resolved.weights}: its weights are for {state.config}, expected {wanted}.")
     except CheckpointError as error:
-        advice = forget_published(published, place.weights)
+        advice = forget_published(published, resolved.weights)
         raise CheckpointError(f"{error}\nThis is not {published.name}. {advice}") from error
     names = _numbers(wanted) if published.labels is None else label_names(published.labels)
-    return _checkpoint(state, published.preprocessing, names, place.evidence)
+    return _checkpoint(state, published.preprocessing, names, resolved.evidence)
 
 
-def _timm(place: ResolvedSource, image_size: ImageSize | None, gelu: Gelu | None) -> Checkpoint:
-    path = place.folder / CONFIG_FILE
-    described = read_timm_config(path)
+def _timm(resolved: TimmFolder, image_size: ImageSize | None, gelu: Gelu | None) -> Checkpoint:
+    path = resolved.folder / CONFIG_FILE
+    described = parse_timm_config(resolved.values, where=str(path))
     architecture = None if described.architecture is None else ARCHITECTURES.get(described.architecture)
     # timm builds the network for the size of its configuration: the weights have to fit that one, square or not.
     image_size = described.image_size if image_size is None else image_size
-    state = _read_weights(place.weights, image_size=image_size, gelu=gelu)
+    state = _read_weights(resolved.weights, image_size=image_size, gelu=gelu)
     if described.num_classes is not None and described.num_classes != state.config.num_classes:
         raise CheckpointError(
-            f"{path}: num_classes is {described.num_classes:,}, but the classifier in {place.weights.name} has "
+            f"{path}: num_classes is {described.num_classes:,}, but the classifier in {resolved.weights.name} has "
             f"{state.config.num_classes:,} classes."
         )
     if architecture is not None and _kind(architecture) != _kind(state.config):
         raise CheckpointError(
             f"{path}: architecture is {described.architecture}, whose patch size, blocks and width are {_kind(architecture)}; "
-            f"the weights in {place.weights.name} have {_kind(state.config)}."
+            f"the weights in {resolved.weights.name} have {_kind(state.config)}."
         )
     preprocessing = described.preprocessing or _assumed(state.config)
     preprocessing = dataclasses.replace(preprocessing, image_size=state.config.image_size)
     names, form = described.class_names, state.form
     if names is None and (names := _names_by_tag(described, state.config)) is not None:
         form += f"; class names by its tag {described.tag}"
-    return _checkpoint(state, preprocessing, names or _numbers(state.config), _unknown(place, state.config, form))
+    return _checkpoint(
+        state, preprocessing, names or _numbers(state.config), _unknown(resolved.evidence, state.config, form)
+    )
 
 
 def _read_weights(path: Path, *, image_size: ImageSize | None, gelu: Gelu | None) -> State:
@@ -182,9 +196,11 @@ def _kind(config: MixerConfig) -> tuple[int, int, int]:
     return config.patch_size, config.num_blocks, config.hidden_dim
 
 
-def _bare(place: ResolvedSource, image_size: ImageSize | None, gelu: Gelu | None) -> Checkpoint:
-    state = _read_weights(place.weights, image_size=image_size, gelu=gelu)
-    return _checkpoint(state, _assumed(state.config), _numbers(state.config), _unknown(place, state.config, state.form))
+def _bare(resolved: BareFile, image_size: ImageSize | None, gelu: Gelu | None) -> Checkpoint:
+    state = _read_weights(resolved.weights, image_size=image_size, gelu=gelu)
+    return _checkpoint(
+        state, _assumed(state.config), _numbers(state.config), _unknown(resolved.evidence, state.config, state.form)
+    )
 
 
 def _checkpoint(state: State, preprocessing: Preprocessing, names: Sequence[str], source: str) -> Checkpoint:
@@ -239,7 +255,7 @@ def _names_by_tag(described: TimmDescription, config: MixerConfig) -> tuple[str,
     return label_names(published.labels)
 
 
-def _unknown(place: ResolvedSource, config: MixerConfig, form: str) -> str:
+def _unknown(evidence: str, config: MixerConfig, form: str) -> str:
     fits = fitting(config)
-    said = f"fits {', '.join(fits)}" if fits else "fits no published Mixer"
-    return f"{place.evidence} ({form}): unknown origin; {said}"
+    fit = f"fits {', '.join(fits)}" if fits else "fits no published Mixer"
+    return f"{evidence} ({form}): unknown origin; {fit}"

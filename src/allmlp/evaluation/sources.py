@@ -34,7 +34,7 @@ def as_runnable(
             )
         return model
     if sides is not None:
-        checkpoint = model if isinstance(model, Checkpoint) else load_for_size(model, sides, say=report)
+        checkpoint = model if isinstance(model, Checkpoint) else load_for_size(model, sides, report=report)
         model = checkpoint.at_resolution(sides)
     return open_model(model, device=device, output=output)
 

@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from email.message import Message
 from pathlib import Path
@@ -18,7 +19,10 @@ from typing import Any
 from allmlp import __version__
 from allmlp.errors import CheckpointError
 
-__all__ = ["check_address", "discard", "receive", "without_secrets"]
+__all__ = ["ReportProgress", "check_address", "discard", "receive", "without_secrets"]
+
+ReportProgress = Callable[[int, int], None]
+"""Takes the bytes that have arrived of a download, and its size."""
 
 TIMEOUT_S = 30.0  # for a connection, and for any silence on it
 MAX_TRIES = 3  # in a row that brought less than PROGRESS_BYTES
@@ -45,7 +49,7 @@ class _Interrupted(Exception):  # noqa: N818 (no error yet: it is tried again)
 
 
 def check_address(url: str, *, what: str) -> None:
-    """Refuse what is no plain address of a web server.
+    """Refuse what is not a plain address of a web server.
 
     Raises:
         CheckpointError: another scheme than http and https, no host, user and password, or a query; it starts with
@@ -67,11 +71,14 @@ def check_address(url: str, *, what: str) -> None:
         raise CheckpointError(f"{what} is {url}: cannot be downloaded from; {wanted}")
 
 
-def receive(url: str, part: Path, *, timeout_s: float = TIMEOUT_S) -> None:
+def receive(
+    url: str, part: Path, *, timeout_s: float = TIMEOUT_S, report_progress: ReportProgress | None = None
+) -> None:
     """Download `url` to `part`, going on from the bytes that are there when they belong to the same content.
 
     On return `part` has the size that the server announced and, where it announces an MD5 (x-goog-hash), that content.
     The caller checks digests of its own, gives the file its name, and sees to it that no other process does the same.
+    `report_progress` takes the bytes that have arrived and the size, after each piece.
 
     Raises:
         CheckpointError: the network or the server failed; what has arrived stays in `part` for the next call.
@@ -82,7 +89,7 @@ def receive(url: str, part: Path, *, timeout_s: float = TIMEOUT_S) -> None:
     while True:
         before = _size(part)
         try:
-            _receive_rest(url, part, timeout_s)
+            _receive_rest(url, part, timeout_s, report_progress)
             return
         except _Interrupted as error:
             tries = 1 if _size(part) - before >= PROGRESS_BYTES else tries + 1
@@ -97,7 +104,7 @@ def without_secrets(text: str) -> str:
     return re.sub(r"(https?://[^\s?'\"]*)\?[^\s'\"]*", r"\1", text)
 
 
-def _receive_rest(url: str, part: Path, timeout_s: float) -> None:
+def _receive_rest(url: str, part: Path, timeout_s: float, report_progress: ReportProgress | None) -> None:
     version = _read_version(part)
     have = _size(part) if version is not None and _size(part) <= version.size else 0
     if version is not None and have == version.size:  # the process ended before the file took its name
@@ -114,7 +121,7 @@ def _receive_rest(url: str, part: Path, timeout_s: float) -> None:
         if have and response.status == http.HTTPStatus.OK:  # changed as well, or no ranges: all of it comes
             discard(part)
         _write_version(part, found)
-        _copy(response, part, found.size)
+        _copy(response, part, found.size, report_progress)
         if _size(part) != found.size:
             size = _size(part)
             if size > found.size:
@@ -140,10 +147,8 @@ def _open(url: str, have: int, version: _Version | None, part: Path, timeout_s: 
         raise CheckpointError(_failure(url, part, f"the server answered {error.code} {error.reason}")) from error
     except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
         raise _Interrupted(str(getattr(error, "reason", error)) or type(error).__name__) from error
-    except ValueError as error:  # sent on to what is no address
-        raise CheckpointError(
-            _failure(url, part, f"the server sends on to an address that is none ({error})")
-        ) from error
+    except ValueError as error:  # redirected to an invalid URL
+        raise CheckpointError(_failure(url, part, f"the server redirects to an invalid URL ({error})")) from error
 
 
 def _version_of(url: str, status: int, headers: Message) -> tuple[_Version, int]:
@@ -163,13 +168,9 @@ def _version_of(url: str, status: int, headers: Message) -> tuple[_Version, int]
         ) from error
 
 
-def _copy(response: Any, part: Path, size: int) -> None:
-    from tqdm import tqdm  # type: ignore[import-untyped]
-
-    have = _size(part)
-    # disable=None: a bar on a terminal, nothing elsewhere.
-    bar = tqdm(total=size, initial=have, unit="B", unit_scale=True, desc=part.stem, disable=None)
-    with bar, part.open("ab") as file:
+def _copy(response: Any, part: Path, size: int, report_progress: ReportProgress | None) -> None:
+    done = _size(part)
+    with part.open("ab") as file:
         while True:
             try:
                 chunk = response.read1(CHUNK_BYTES)  # what is there, so that a cut loses nothing
@@ -178,7 +179,9 @@ def _copy(response: Any, part: Path, size: int) -> None:
             if not chunk:
                 return
             file.write(chunk)
-            bar.update(len(chunk))
+            done += len(chunk)
+            if report_progress is not None:
+                report_progress(done, size)
 
 
 def _md5_in(headers: Message) -> tuple[str, ...]:

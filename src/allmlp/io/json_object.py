@@ -1,4 +1,4 @@
-"""config.json, from whoever wrote it."""
+"""A JSON object from a file that anybody may have written, such as config.json."""
 
 import json
 from pathlib import Path
@@ -19,10 +19,10 @@ def read_json_object(path: Path) -> dict[str, Any]:
     """
     try:
         if not path.is_file():  # a pipe would hang whoever opens it
-            raise CheckpointError(f"{path}: there is no such file, or it is no regular one.")
+            raise CheckpointError(f"{path}: no such file, or not a regular file.")
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise CheckpointError(
-                f"{path}: larger than {MAX_CONFIG_BYTES >> 20} MiB; this is no checkpoint's configuration."
+                f"{path}: larger than {MAX_CONFIG_BYTES >> 20} MiB; this is not a checkpoint's configuration."
             )
         values: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

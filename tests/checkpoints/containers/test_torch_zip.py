@@ -145,7 +145,7 @@ def training_checkpoint(**wrapped: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("wrapper", ["state_dict", "model", "state_dict_ema", "model_ema"])
-def test_k50_a_training_checkpoint_is_its_state_dict(tmp_path: Path, wrapper: str) -> None:
+def test_a_training_checkpoint_is_its_state_dict(tmp_path: Path, wrapper: str) -> None:
     torch.save(training_checkpoint(**{wrapper: make_state()}), tmp_path / "a.pth")
     assert open_weights(tmp_path / "a.pth").remark == ("its EMA weights" if "ema" in wrapper else "")
     assert_same(read(tmp_path / "a.pth"), make_state())
@@ -153,13 +153,13 @@ def test_k50_a_training_checkpoint_is_its_state_dict(tmp_path: Path, wrapper: st
 
 @pytest.mark.parametrize("ema", ["state_dict_ema", "model_ema"])
 @pytest.mark.parametrize("raw", ["state_dict", "model"])
-def test_k49_the_ema_weights_win_and_are_said(tmp_path: Path, raw: str, ema: str) -> None:
+def test_the_ema_weights_win_and_are_said(tmp_path: Path, raw: str, ema: str) -> None:
     torch.save(training_checkpoint(**{raw: make_state(1), ema: make_state(2)}), tmp_path / "a.pth")
     assert open_weights(tmp_path / "a.pth").remark == "its EMA weights"
     assert_same(read(tmp_path / "a.pth"), make_state(2))
 
 
-def test_k49_names_with_prefixes_are_as_stored(tmp_path: Path) -> None:
+def test_names_with_prefixes_are_as_stored(tmp_path: Path) -> None:
     state = {f"module._orig_mod.{name}": weight for name, weight in make_state().items()}
     torch.save({"state_dict": state, "state_dict_ema": None}, tmp_path / "a.pth")
     assert open_weights(tmp_path / "a.pth").remark == ""
@@ -318,7 +318,7 @@ def pickled(value: Any, protocol: int) -> bytes:
 
 @pytest.mark.parametrize("case", CALLS)
 @pytest.mark.parametrize("protocol", [2, 5])
-def test_k51_what_a_pickle_would_call_is_said_and_not_called(
+def test_what_a_pickle_would_call_is_said_and_not_called(
     tmp_path: Path, case: str, protocol: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     value, names = CALLS[case]
@@ -405,83 +405,83 @@ def laughs(levels: int) -> bytes:
 STATE = dict_of(a=tensor(2, 3))
 
 CASES: dict[str, tuple[Callable[[], bytes], tuple[str, ...]]] = {
-    "K52 SETITEM on a tensor": (
+    "SETITEM on a tensor": (
         lambda: assembled(dict_of(a=tensor(2, 3) + text("x") + b"Ns")),
         ("sets an item of a tensor",),
     ),
-    "K52 SETITEMS on a tensor": (
+    "SETITEMS on a tensor": (
         lambda: assembled(dict_of(a=tensor(2, 3) + b"(" + text("x") + b"Nu")),
         ("sets an item of a tensor",),
     ),
-    "K52 APPEND to a tensor": (lambda: assembled(dict_of(a=tensor(2, 3) + b"Na")), ("appends to a tensor",)),
-    "K52 BUILD on a tensor": (lambda: assembled(dict_of(a=tensor(2, 3) + b"}b")), ("sets attributes of a tensor",)),
-    "K53 storage larger than its record": (
+    "APPEND to a tensor": (lambda: assembled(dict_of(a=tensor(2, 3) + b"Na")), ("appends to a tensor",)),
+    "BUILD on a tensor": (lambda: assembled(dict_of(a=tensor(2, 3) + b"}b")), ("sets attributes of a tensor",)),
+    "storage larger than its record": (
         lambda: assembled(dict_of(a=tensor(1000, 1000, numel=1_000_000))),
         ("'a' has 24 bytes instead of 4,000,000",),
     ),
-    "K53 storage smaller than its record": (
+    "storage smaller than its record": (
         lambda: assembled(dict_of(a=tensor(2, numel=2))),
         ("24 bytes instead of 8",),
     ),
-    "K53 storage of 10^12 numbers": (
+    "storage of 10^12 numbers": (
         lambda: assembled(dict_of(a=tensor(2, numel=10**12))),
         ("instead of 4,000,000,000,000",),
     ),
-    "K53 storage of another width": (
+    "storage of another width": (
         lambda: assembled(dict_of(a=tensor(2, 3, storage="HalfStorage"))),
         ("24 bytes instead of 12",),
     ),
-    "K53 tensor larger than its storage": (
+    "tensor larger than its storage": (
         lambda: assembled(dict_of(a=tensor(4_000_000_000))),
         ("ends at element 4,000,000,000 of the storage '0', which has 6",),
     ),
-    "K53 offset past the storage": (lambda: assembled(dict_of(a=tensor(2, 3, offset=1))), ("ends at element 7",)),
-    "K53 strides past the storage": (
+    "offset past the storage": (lambda: assembled(dict_of(a=tensor(2, 3, offset=1))), ("ends at element 7",)),
+    "strides past the storage": (
         lambda: assembled(dict_of(a=tensor(2, 3, stride=(4, 1)))),
         ("ends at element 7",),
     ),
-    "K53 negative stride": (lambda: assembled(dict_of(a=tensor(2, 3, stride=(-3, 1)))), ("sizes that cannot be",)),
-    "K53 negative offset": (lambda: assembled(dict_of(a=tensor(2, 3, offset=-1))), ("sizes that cannot be",)),
-    "K53 negative size": (lambda: assembled(dict_of(a=tensor(-2, 3))), ("sizes that cannot be",)),
-    "K53 sizes that overflow": (
+    "negative stride": (lambda: assembled(dict_of(a=tensor(2, 3, stride=(-3, 1)))), ("sizes that cannot be",)),
+    "negative offset": (lambda: assembled(dict_of(a=tensor(2, 3, offset=-1))), ("sizes that cannot be",)),
+    "negative size": (lambda: assembled(dict_of(a=tensor(-2, 3))), ("sizes that cannot be",)),
+    "sizes that overflow": (
         lambda: assembled(dict_of(a=tensor(*[1 << 40] * 4, stride=(0, 0, 0, 0)))),
         ("sizes that cannot be",),
     ),
-    "K53 no numbers along a huge axis": (
+    "no numbers along a huge axis": (
         lambda: assembled(dict_of(a=tensor(0, 1 << 40, 1 << 40, stride=(1, 1, 1)))),
         ("sizes that cannot be",),
     ),
-    "K53 one number repeated to 4 TB": (
+    "one number repeated to 4 TB": (
         lambda: assembled(dict_of(a=tensor(10**6, 10**6, stride=(0, 0)))),
         ("whose tensors would take 4,000,000,000,000",),
     ),
-    "K53 more axes than strides": (
+    "more axes than strides": (
         lambda: assembled(dict_of(a=tensor(2, 3, stride=(1,)))),
         ("2 axes and 1 strides",),
     ),
-    "K53 a hundred axes": (lambda: assembled(dict_of(a=tensor(*[1] * 100))), ("sizes are no short tuple",)),
-    "K53 record missing": (lambda: assembled(dict_of(a=tensor(2, 3, key="7"))), ("storage '7' of 'a' is missing",)),
-    "K53 record elsewhere": (lambda: assembled(dict_of(a=tensor(2, 3, key="../0"))), ("'../0' of 'a' is missing",)),
-    "K53 storage of another kind": (
+    "a hundred axes": (lambda: assembled(dict_of(a=tensor(*[1] * 100))), ("sizes are no short tuple",)),
+    "record missing": (lambda: assembled(dict_of(a=tensor(2, 3, key="7"))), ("storage '7' of 'a' is missing",)),
+    "record elsewhere": (lambda: assembled(dict_of(a=tensor(2, 3, key="../0"))), ("'../0' of 'a' is missing",)),
+    "storage of another kind": (
         lambda: assembled(dict_of(a=tensor(2, 3, storage="UntypedStorage"))),
         ("it would call torch.UntypedStorage",),
     ),
-    "K54 deflated member of 40 GB": (
+    "deflated member of 40 GB": (
         large_deflated,
         ("1 compressed members", "'archive/data/0' (4,294,967,294 bytes)"),
     ),
     "members in each other's data": (lambda: overlapping(30, MIB), ("its members overlap",)),
-    "K54 deflated pickle": (
+    "deflated pickle": (
         lambda: assembled(STATE, b"0" + b"N" * (16 * MIB), method=zipfile.ZIP_DEFLATED),
         ("compressed members", "archive/data.pkl"),
     ),
-    "K54 pickle of 5 MiB": (lambda: assembled(b"N" * (5 * MIB)), ("data.pkl has 5,242,883 bytes",)),
-    "K55 legacy tar": (legacy_tar, ("a tar archive", "not opened")),
-    "K55 legacy pickle": (lambda: legacy(make_state()), ("torch before 1.6", "torch.save")),
-    "K55 legacy pickle that calls": (lambda: legacy(Calls(os.system, f"touch {CANARY}")), ("torch before 1.6",)),
-    "K55 plain pickle": (lambda: pickle.dumps(Calls(os.system, f"touch {CANARY}"), 4), ("a pickle", "not opened")),
-    "K56 TorchScript": (torch_script, ("TorchScript", "holds a program", "torch.jit.load")),
-    "K56 TorchScript without constants": (
+    "pickle of 5 MiB": (lambda: assembled(b"N" * (5 * MIB)), ("data.pkl has 5,242,883 bytes",)),
+    "legacy tar": (legacy_tar, ("a tar archive", "not opened")),
+    "legacy pickle": (lambda: legacy(make_state()), ("torch before 1.6", "torch.save")),
+    "legacy pickle that calls": (lambda: legacy(Calls(os.system, f"touch {CANARY}")), ("torch before 1.6",)),
+    "plain pickle": (lambda: pickle.dumps(Calls(os.system, f"touch {CANARY}"), 4), ("a pickle", "not opened")),
+    "TorchScript": (torch_script, ("TorchScript", "holds a program", "torch.jit.load")),
+    "TorchScript without constants": (
         lambda: assembled(STATE, more={"code/__torch__.py": b"def forward(self): ..."}),
         ("TorchScript",),
     ),

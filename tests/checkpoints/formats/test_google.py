@@ -13,7 +13,8 @@ import torch
 from tests.reference.peak_memory import PEAK_MEMORY
 
 from allmlp import Checkpoint, ConfigError, MixerConfig, MlpMixer, Preprocessing, load_checkpoint
-from allmlp.checkpoints.formats.google import lost_in_google, save_google
+from allmlp.checkpoints.formats.google import save_google
+from allmlp.checkpoints.formats.registry import FORMATS
 from allmlp.checkpoints.formats.timm import save_timm
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -132,15 +133,15 @@ def test_a_width_that_numpy_does_not_have_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_lost_is_said() -> None:
-    assert len(lost_in_google(make_checkpoint(gelu="tanh", num_classes=0))) == 3  # GELU, pre-processing, source
-    lost = "\n".join(lost_in_google(make_checkpoint(image_size=(64, 96), dropout=0.1)))
+    assert len(FORMATS["google"].lost(make_checkpoint(gelu="tanh", num_classes=0))) == 3  # GELU, pre-processing, source
+    lost = "\n".join(FORMATS["google"].lost(make_checkpoint(image_size=(64, 96), dropout=0.1)))
     for words in ("--gelu erf", "--image-size 64x96", "3 classes", "bicubic", "dropout", "made by a test"):
         assert words in lost
 
 
 def test_a_grid_that_would_be_taken_for_a_square_is_said_with_the_call_that_reads_it(tmp_path: Path) -> None:
     checkpoint = make_checkpoint(image_size=(32, 128), gelu="tanh")  # 1 × 4 tokens, or 2 × 2
-    lost = "\n".join(lost_in_google(checkpoint))
+    lost = "\n".join(FORMATS["google"].lost(checkpoint))
     assert "--image-size 32x128 or load_checkpoint(path, image_size=(32, 128))" in lost
     assert_same_bits(load_checkpoint(save_google(checkpoint, tmp_path / "x.npz"), image_size=(32, 128)), checkpoint)
 

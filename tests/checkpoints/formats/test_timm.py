@@ -27,9 +27,10 @@ from allmlp import (
     load_checkpoint,
 )
 from allmlp.checkpoints.formats.timm import save_timm, unsupported_by_timm
-from allmlp.checkpoints.formats.timm_config import TimmDescription, matching_fraction, read_timm_config
+from allmlp.checkpoints.formats.timm_config import TimmDescription, matching_fraction, parse_timm_config
 from allmlp.checkpoints.naming.schemes import LAYOUTS
 from allmlp.inference import eager_forward
+from allmlp.io.json_object import read_json_object
 from allmlp.model import parameter_shapes
 
 # S/32's patch, depth and width, which are timm's, with narrow MLPs: 1.8 instead of 19 million parameters.
@@ -423,7 +424,7 @@ def test_the_hub_s_configurations_are_read(tag: str, architecture: str, num_clas
         model = timm.create_model(f"{architecture}.{tag}")
     save_config_for_hf(model, tmp_path / "config.json")
     colour = {"mean": (0.0,) * 3, "std": (1.0,) * 3, "interpolation": "bilinear"} if "miil" in tag else {}
-    assert read_timm_config(tmp_path / "config.json") == TimmDescription(
+    assert read_config(tmp_path / "config.json") == TimmDescription(
         architecture=architecture,
         num_classes=num_classes,
         image_size=(224, 224),
@@ -442,12 +443,16 @@ CONFIG: dict[str, Any] = {
 }
 
 
+def read_config(path: Path) -> TimmDescription:
+    return parse_timm_config(read_json_object(path), where=str(path))
+
+
 def read(tmp_path: Path, **changes: Any) -> TimmDescription:
     """Read CONFIG with changes; None removes a key, and "pretrained_cfg" is changed key by key."""
     changes["pretrained_cfg"] = {**CONFIG["pretrained_cfg"], **changes.pop("pretrained_cfg", {})}
     values = {key: value for key, value in {**CONFIG, **changes}.items() if value is not None}
     (tmp_path / "config.json").write_text(json.dumps(values))
-    return read_timm_config(tmp_path / "config.json")
+    return read_config(tmp_path / "config.json")
 
 
 @pytest.mark.parametrize(
@@ -500,7 +505,7 @@ def test_pre_processing_that_is_not_written_is_timm_s(tmp_path: Path) -> None:
 def test_timm_s_older_configurations_are_read(tmp_path: Path) -> None:
     values = {"architecture": "mixer_s32_224", "num_features": 512, "num_classes": 3, "labels": ["a", "b", "c"]}
     (tmp_path / "config.json").write_text(json.dumps({**values, **CONFIG["pretrained_cfg"]}))
-    described = read_timm_config(tmp_path / "config.json")
+    described = read_config(tmp_path / "config.json")
     assert described.preprocessing == Preprocessing(image_size=(64, 96))
     assert (described.num_classes, described.class_names) == (3, ("a", "b", "c"))
 
@@ -572,7 +577,7 @@ def test_what_allmlp_cannot_do_alike_is_refused_by_name(changes: dict[str, Any],
 def test_a_damaged_configuration_is_refused(content: bytes, words: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes(content)
     with pytest.raises(CheckpointError) as caught:
-        read_timm_config(tmp_path / "config.json")
+        read_config(tmp_path / "config.json")
     assert str(caught.value).startswith(f"{tmp_path / 'config.json'}: ")
     assert words in str(caught.value)
     assert len(str(caught.value)) < 1000
@@ -580,6 +585,6 @@ def test_a_damaged_configuration_is_refused(content: bytes, words: str, tmp_path
 
 def test_a_configuration_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no such file"):
-        read_timm_config(tmp_path / "config.json")
-    with pytest.raises(CheckpointError, match="no regular one"):
-        read_timm_config(tmp_path)
+        read_config(tmp_path / "config.json")
+    with pytest.raises(CheckpointError, match="not a regular file"):
+        read_config(tmp_path)

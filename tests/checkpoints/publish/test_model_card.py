@@ -5,9 +5,10 @@ import dataclasses
 import pytest
 import torch
 import yaml
+from huggingface_hub import ModelCard
 
 from allmlp import Checkpoint, MixerConfig, MlpMixer, Preprocessing
-from allmlp.checkpoints.publish.model_card import MAX_NAMES, NOT_EVALUATED, model_card_text
+from allmlp.checkpoints.publish.model_card import MAX_NAMES, NOT_EVALUATED, Evaluation, model_card_text
 
 
 def make_checkpoint(names: tuple[str, ...], source: str = "random weights") -> Checkpoint:
@@ -87,6 +88,16 @@ def test_a_temperature_is_said_where_the_files_hold_it():
 
 def test_what_was_measured_is_said_or_that_nothing_was():
     assert NOT_EVALUATED in card(make_checkpoint(("a", "b")))
-    text = card(make_checkpoint(("a", "b")), evaluations=["91.2% top-1 accuracy."])
-    assert "91.2% top-1 accuracy." in text
+    text = card(make_checkpoint(("a", "b")), evaluations=[Evaluation("test", 0.912, 1_200)])
+    assert "91.2% top-1 accuracy on the 1,200 photos of its test split." in text
     assert NOT_EVALUATED not in text
+
+
+def test_the_hub_reads_what_was_measured_from_the_header():
+    text = card(make_checkpoint(("a", "b")), evaluations=[Evaluation("test", 0.912, 1_200)])
+    data = ModelCard(text).data
+    (result,) = data.eval_results
+    assert data.model_name == "mixer"
+    assert (result.task_type, result.dataset_split) == ("image-classification", "test")
+    assert (result.metric_type, result.metric_value) == ("accuracy", 0.912)
+    assert ModelCard(card(make_checkpoint(("a", "b")))).data.eval_results is None

@@ -5,6 +5,7 @@ import shlex
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ import torch
 from PIL import Image
 
 from allmlp import Checkpoint, MixerConfig, MlpMixer, Preprocessing, load_checkpoint, save_checkpoint
+from allmlp.checkpoints import FORMATS
+from allmlp.cli.commands.convert import Target
+from allmlp.cli.commands.push import Form
 from allmlp.data import label_names
 
 CONFIG = MixerConfig(
@@ -310,3 +314,8 @@ def test_a_shape_that_timm_lacks_is_found_before_photos_are_read(saved_checkpoin
     assert outcome.code == 2
     assert "(8, 1, 16)" in outcome.err
     assert "mixer_s32_224" in outcome.err
+
+
+def test_the_choices_are_the_formats_that_there_are() -> None:
+    assert get_args(Target) == tuple(FORMATS)
+    assert get_args(Form) == tuple(name for name, form in FORMATS.items() if form.is_folder)

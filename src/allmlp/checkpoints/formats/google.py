@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from allmlp.checkpoints.checkpoint import Checkpoint
-from allmlp.checkpoints.formats.lost import unsupported_temperature
 from allmlp.checkpoints.naming.schemes import LAYOUTS
 from allmlp.errors import ConfigError
 from allmlp.io.atomic_write import write_together
@@ -40,7 +39,7 @@ def save_google(checkpoint: Checkpoint, path: str | Path) -> Path:
 
 
 def lost_in_google(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Return what an .npz cannot hold of a checkpoint, one sentence each."""
+    """Return what an .npz cannot hold of a checkpoint's configuration, class names and pre-processing, one sentence each."""
     config = checkpoint.config
     lost = [f"Which GELU the weights are for: {config.gelu}."]
     if config.gelu != "tanh":
@@ -55,10 +54,6 @@ def lost_in_google(checkpoint: Checkpoint) -> tuple[str, ...]:
     if config.num_classes:
         lost.append(f'The class names: allmlp will call the {config.num_classes:,} classes "0", "1", ...')
     lost.append(f"The pre-processing: {checkpoint.preprocessing}")
-    if config.stochastic_depth or config.dropout:
-        lost.append("Stochastic depth and dropout of the training; both leave predictions as they are.")
-    lost += unsupported_temperature(checkpoint)
-    lost.append(f"Where the weights came from: {checkpoint.source}")
     return tuple(lost)
 
 

@@ -1,5 +1,6 @@
 """Our own format: a folder with model.safetensors and config.json."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ from allmlp.checkpoints.formats.file_names import CONFIG_FILE, WEIGHTS_FILE
 from allmlp.checkpoints.validation import check_shapes
 from allmlp.errors import CheckpointError
 from allmlp.io.atomic_write import to_json, write_together
-from allmlp.io.json_object import read_json_object
 from allmlp.model import MixerConfig, parameter_shapes
 
 __all__ = ["read_native", "save_checkpoint"]
@@ -37,14 +37,14 @@ def save_checkpoint(checkpoint: Checkpoint, directory: str | Path) -> Path:
     return directory
 
 
-def read_native(directory: Path) -> Checkpoint:
-    """Read the checkpoint in a folder.
+def read_native(directory: Path, values: Mapping[str, Any]) -> Checkpoint:
+    """Read the checkpoint in a folder, whose config.json holds `values`.
 
     Raises:
         CheckpointError: a damaged or incomplete file, or weights that do not fit.
     """
     path = directory / CONFIG_FILE
-    description = ModelDescription.from_json_object(read_json_object(path), where=str(path))
+    description = ModelDescription.from_json_object(values, where=str(path))
     weights = _read_weights(directory / WEIGHTS_FILE, description.config)
     try:
         return Checkpoint(description=description, weights=weights)

@@ -6,7 +6,6 @@ from typing import Any
 
 from allmlp.checkpoints.checkpoint import Checkpoint
 from allmlp.checkpoints.formats.file_names import CONFIG_FILE, WEIGHTS_FILE
-from allmlp.checkpoints.formats.lost import unsupported_temperature
 from allmlp.checkpoints.formats.timm_config import FIT_BY_CROP_MODE, matching_fraction
 from allmlp.checkpoints.naming.schemes import LAYOUTS
 from allmlp.data import Preprocessing
@@ -49,13 +48,13 @@ def save_timm(checkpoint: Checkpoint, directory: str | Path) -> Path:
 
 
 def unsupported_by_timm(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Return what timm's form cannot hold of a checkpoint, one sentence each.
+    """Return what timm's form cannot hold of a checkpoint's GELU, shape and pre-processing, one sentence each.
 
     Raises:
         ConfigError: a GELU or a shape that timm does not have.
     """
     _architecture(checkpoint.config)
-    config, preprocessing = checkpoint.config, checkpoint.preprocessing
+    preprocessing = checkpoint.preprocessing
     lost = []
     # torchvision cuts at round(spare / 2), which is even for a half; `Preprocessing` at spare // 2.
     spares = [target - side for target, side in zip(_scaled(preprocessing), preprocessing.image_size, strict=True)]
@@ -67,10 +66,6 @@ def unsupported_by_timm(checkpoint: Checkpoint) -> tuple[str, ...]:
         lost.append(
             f"Scale: no crop_pct makes timm scale photos to {scaled} before it cuts; it scales them to one pixel less."
         )
-    if config.stochastic_depth or config.dropout:
-        lost.append("Stochastic depth and dropout of the training; both leave predictions as they are.")
-    lost += unsupported_temperature(checkpoint)
-    lost.append(f"Where the weights came from: {checkpoint.source}")
     return tuple(lost)
 
 

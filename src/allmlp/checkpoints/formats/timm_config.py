@@ -9,15 +9,13 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from allmlp.data import Preprocessing
 from allmlp.errors import CheckpointError, ConfigError
 from allmlp.io.display import quote
-from allmlp.io.json_object import read_json_object
 
-__all__ = ["FIT_BY_CROP_MODE", "TimmDescription", "matching_fraction", "read_timm_config"]
+__all__ = ["FIT_BY_CROP_MODE", "TimmDescription", "matching_fraction", "parse_timm_config"]
 
 FIT_BY_CROP_MODE: Mapping[str, Literal["crop", "squash", "pad"]] = {
     "center": "crop",
@@ -35,7 +33,7 @@ _MAX_CLASSES = 1 << 17  # six times ImageNet-21k's
 
 @dataclass(frozen=True)
 class TimmDescription:
-    """What a config.json says about the weights beside it; None where it says nothing.
+    """What a config.json says about the weights next to it; None where it says nothing.
 
     Attributes:
         architecture: timm's name, such as "mixer_b16_224".
@@ -54,20 +52,19 @@ class TimmDescription:
     tag: str | None
 
 
-def read_timm_config(path: Path) -> TimmDescription:
-    """Read a config.json that timm or transformers wrote.
+def parse_timm_config(values: Mapping[str, Any], *, where: str) -> TimmDescription:
+    """Return what a config.json by timm or transformers says; `where` leads an error.
 
     Raises:
-        CheckpointError: damaged, of a model that is no MLP-Mixer, or a value that timm would not write or that allmlp cannot
-            do alike; the message names the file and the key.
+        CheckpointError: a model that is not an MLP-Mixer, or a value that timm would not write or that allmlp cannot
+            reproduce; the message names the key.
     """
-    values = read_json_object(path)
     try:
         return _description(values)
     except (CheckpointError, ConfigError) as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        raise CheckpointError(f"{where}: {error}") from error
     except (OverflowError, RecursionError) as error:
-        raise CheckpointError(f"{path}: numbers or lists beyond all measure ({error}).") from error
+        raise CheckpointError(f"{where}: numbers or lists beyond all measure ({error}).") from error
 
 
 def matching_fraction(sides: Sequence[int], scaled: Sequence[int], *, near: float) -> float | None:

@@ -1,18 +1,28 @@
 """The README.md of a repository on the hub: what the model is, how it is used, and what is not known of it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from allmlp.checkpoints.checkpoint import Checkpoint
 from allmlp.io.display import escape
 from allmlp.model import num_parameters
 
-__all__ = ["CARD_MARK", "model_card_text"]
+__all__ = ["CARD_MARK", "Evaluation", "model_card_text"]
 
 # Not shown on the hub. A card with it may be replaced by the next.
 CARD_MARK = "<!-- Written by `allmlp push`, which replaces this card unless this line is removed. -->"
 
 MAX_NAMES = 100
 NOT_EVALUATED = "No evaluation came with this model: measure it on photos of your own before you rely on it."
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured of a checkpoint: the top-1 accuracy, 0 to 1, on all photos of a split."""
+
+    split: str
+    top1: float
+    num_photos: int
 
 
 def model_card_text(
@@ -22,16 +32,20 @@ def model_card_text(
     revision: str,
     form: str,
     license_id: str | None,
-    evaluations: Sequence[str],
+    evaluations: Sequence[Evaluation],
 ) -> str:
     """Return the card of a checkpoint that is uploaded as `form`, "allmlp" or "timm", in Markdown.
 
-    `license_id` is one of the hub's, such as "apache-2.0"; None leaves it open. `evaluations` are sentences with measured
-    figures.
+    `license_id` is one of the hub's, such as "apache-2.0"; None leaves it open. `evaluations` are what was measured of
+    this checkpoint, if anything.
     """
     name = repository.rpartition("/")[2]
+    measured = [
+        f"{result.top1:.1%} top-1 accuracy on the {result.num_photos:,} photos of its {result.split} split."
+        for result in evaluations
+    ]
     parts = [
-        _header(form, license_id),
+        _header(name, form, license_id, evaluations),
         f"# {name}\n\nAn [MLP-Mixer](https://arxiv.org/abs/2105.01601) that sorts photos into "
         f"{checkpoint.config.num_classes:,} classes.\n",
         f"**Origin.** {_text(checkpoint.source)}\n",
@@ -39,7 +53,7 @@ def model_card_text(
         "## Model\n\n" + _table(_model_rows(checkpoint, form)),
         "## Pre-processing\n\n" + _table(_preprocessing_rows(checkpoint)),
         "## Classes\n\n" + _classes(checkpoint.class_names),
-        "## Limits\n\n" + "".join(f"- {_text(line)}\n" for line in [*(evaluations or [NOT_EVALUATED]), *_LIMITS]),
+        "## Limits\n\n" + "".join(f"- {_text(line)}\n" for line in [*(measured or [NOT_EVALUATED]), *_LIMITS]),
         f"{CARD_MARK}\n",
     ]
     return "\n".join(parts)
@@ -51,12 +65,32 @@ _LIMITS = (
 )
 
 
-def _header(form: str, license_id: str | None) -> str:
-    tags = ["mlp-mixer", "allmlp", *(["timm", "transformers"] if form == "timm" else [])]
-    lines = ["---", f"library_name: {form}", "pipeline_tag: image-classification"]
-    lines += [f"license: {license_id}"] if license_id else []
-    lines += ["tags:", *(f"- {tag}" for tag in ["image-classification", *tags]), "---", ""]
-    return "\n".join(lines)
+def _header(name: str, form: str, license_id: str | None, results: Sequence[Evaluation]) -> str:
+    """Return the card's YAML head, with the results as the Hub shows them."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    tags = ["image-classification", "mlp-mixer", "allmlp", *(["timm", "transformers"] if form == "timm" else [])]
+    data = ModelCardData(
+        library_name=form,
+        pipeline_tag="image-classification",
+        license=license_id,
+        tags=tags,
+        model_name=name if results else None,
+        eval_results=[
+            EvalResult(
+                task_type="image-classification",
+                dataset_type="photos",
+                dataset_name="the photos of its run",
+                dataset_split=result.split,
+                metric_type="accuracy",
+                metric_name="top-1 accuracy",
+                metric_value=round(result.top1, 6),
+            )
+            for result in results
+        ]
+        or None,
+    )
+    return f"---\n{data.to_yaml()}\n---\n"
 
 
 def _use(repository: str, revision: str, form: str) -> str:

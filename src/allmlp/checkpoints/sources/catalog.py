@@ -8,7 +8,7 @@ A name says what the weights are, whatever their publisher calls them. Sources o
   measured of the weights on the hub (results/results-imagenet.csv of huggingface/pytorch-image-models). An accuracy
   that we found in no source that could be checked is left empty, the GSAM paper's among them.
 
-No digest is published for the authors' files: the first download records it (download.py). The hub says the digest of
+No digest is published for the authors' files: the first download records it (published.py). The hub says the digest of
 each of its files, which is checked (hub.py).
 """
 

@@ -21,25 +21,26 @@ from allmlp.checkpoints.sources.digest_cache import (
 from allmlp.checkpoints.sources.hub import cached_weights, fetch_hub
 from allmlp.errors import CheckpointError
 from allmlp.io.download_folder import is_offline
-from allmlp.io.http_download import check_address, discard, receive
+from allmlp.io.http_download import ReportProgress, check_address, discard, receive
 
 __all__ = ["fetch_hub", "fetch_published", "forget_published", "is_cached", "known_digest"]
 
 BUCKET_URL = "https://storage.googleapis.com/mixer_models"
 
 
-def fetch_published(model: PublishedModel) -> Path:
+def fetch_published(model: PublishedModel, *, report_progress: ReportProgress | None = None) -> Path:
     """Return the weights of a catalogue entry, downloading what is not in the cache.
 
     That is the authors' .npz file, or the hub's folder with config.json and model.safetensors of the newest revision.
+    `report_progress` takes the bytes that have arrived of a download, and its size.
 
     Raises:
         CheckpointError: not in the cache and not to be had, another content than the recorded one, or the content of
             another model.
     """
     if model.hub_repository is not None:
-        return fetch_hub(model.hub_repository, model=model.name)
-    return _fetch_file(model)
+        return fetch_hub(model.hub_repository, model=model.name, report_progress=report_progress)
+    return _fetch_file(model, report_progress)
 
 
 def forget_published(model: PublishedModel, path: Path) -> str:
@@ -84,7 +85,7 @@ def known_digest(path: Path) -> PublishedModel | None:
     return CATALOG.get(names.pop()) if len(names) == 1 else None
 
 
-def _fetch_file(model: PublishedModel) -> Path:
+def _fetch_file(model: PublishedModel, report_progress: ReportProgress | None) -> Path:
     from filelock import FileLock
 
     path = _file_path(model)
@@ -100,7 +101,7 @@ def _fetch_file(model: PublishedModel) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"):
             if not _is_sound(model, path):  # else another process was faster
-                _download(model, path)
+                _download(model, path, report_progress)
     except OSError as error:
         raise CheckpointError(
             f"{error.filename or path}: cannot be read or written ({error.strerror or error}). Free some space. "
@@ -109,10 +110,10 @@ def _fetch_file(model: PublishedModel) -> Path:
     return path
 
 
-def _download(model: PublishedModel, path: Path) -> None:
+def _download(model: PublishedModel, path: Path, report_progress: ReportProgress | None) -> None:
     url, part = _url(model), path.with_name(path.name + ".part")
     records = read_records()  # one that cannot be read is told before minutes of waiting
-    receive(url, part)
+    receive(url, part, report_progress=report_progress)
     digest = sha256_of(part)
     if not zipfile.is_zipfile(part):  # such as the page of a network that wants a login
         with part.open("rb") as file:

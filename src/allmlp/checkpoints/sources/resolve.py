@@ -1,49 +1,82 @@
 """What a source is: a catalogue name, a repository on the hub, a folder of ours or timm's, or a file of weights."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from allmlp.checkpoints.description import FORMAT
 from allmlp.checkpoints.formats.file_names import CONFIG_FILE, WEIGHTS_FILE, WEIGHTS_FILES
 from allmlp.checkpoints.sources.catalog import CATALOG, PublishedModel, find_published
 from allmlp.checkpoints.sources.published import fetch_hub, fetch_published, known_digest
 from allmlp.errors import CheckpointError, did_you_mean
+from allmlp.io.http_download import ReportProgress
 from allmlp.io.json_object import read_json_object
 from allmlp.runs.layout import RunLayout, SweepLayout
 
-__all__ = ["STARTER", "ResolvedSource", "is_bare_file", "resolve_source"]
+__all__ = [
+    "STARTER",
+    "AllmlpFolder",
+    "BareFile",
+    "PublishedFile",
+    "ResolvedSource",
+    "TimmFolder",
+    "resolve_source",
+]
 
 _HUB = "hf:"
 
 STARTER = "starter"
-"""The name of the weights that come with allmlp, whatever lies beside: a folder of this name is "./starter"."""
+"""The name of the weights that come with allmlp, even next to a folder of this name, which is "./starter"."""
 
 _STARTER_FOLDER = Path(__file__).parents[1] / "starter"
 _INDEX_FILES = tuple(f"{name}.index.json" for name in WEIGHTS_FILES)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResolvedSource:
-    """Where a checkpoint was found.
+class AllmlpFolder:
+    """A folder of ours; `values` is its config.json, `weights` need not exist."""
 
-    Attributes:
-        kind: "allmlp" or "timm": a folder with config.json in their words; "weights": a file without one.
-        folder: that holds `weights` and, but for kind "weights", config.json.
-        weights: the file of the weights; it need not be there.
-        published: what the weights are, when the source named it or the file's digest proves it.
-        evidence: how `published` is known, or where the weights came from, for people.
-    """
-
-    kind: Literal["allmlp", "timm", "weights"]
     folder: Path
     weights: Path
-    published: PublishedModel | None = None
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimmFolder:
+    """A folder of timm or transformers; `values` is its config.json, `evidence` where it came from, for people."""
+
+    folder: Path
+    weights: Path
+    values: Mapping[str, Any]
     evidence: str
 
 
-def resolve_source(source: str | Path) -> ResolvedSource:
+@dataclass(frozen=True, kw_only=True)
+class PublishedFile:
+    """The weights of a published model; `evidence` is how that is known: the source names it, or its digest proves it."""
+
+    weights: Path
+    published: PublishedModel
+    evidence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BareFile:
+    """A file on this machine that nothing but its weights describes; `evidence` is its path."""
+
+    weights: Path
+    evidence: str
+
+
+ResolvedSource = AllmlpFolder | TimmFolder | PublishedFile | BareFile
+"""Where a checkpoint was found."""
+
+
+def resolve_source(source: str | Path, *, report_progress: ReportProgress | None = None) -> ResolvedSource:
     """Find a checkpoint. A path goes before a name of the catalogue, not before `STARTER`. Downloads what is not here.
+
+    `report_progress` takes the bytes that have arrived of a download, and its size.
 
     Raises:
         CheckpointError: nothing usable there, or a download that failed.
@@ -52,29 +85,17 @@ def resolve_source(source: str | Path) -> ResolvedSource:
         if not source:  # which pathlib takes for the current folder
             raise CheckpointError("The checkpoint's name is empty: a variable of the shell may not be set.")
         if source.startswith(_HUB):
-            return _on_hub(source)
+            return _on_hub(source, report_progress)
         if source == STARTER:
             return _local(_STARTER_FOLDER, None, evidence=source)
         if not _exists(Path(source)) and (published := find_published(source)) is not None:
-            return _named(published)
+            return _named(published, report_progress)
     if not _exists(Path(source)):
         raise CheckpointError(f"{source}: there is no such checkpoint.{_advice(str(source))}")
     return _local(Path(source), None, evidence=str(source))
 
 
-def is_bare_file(source: str | Path) -> bool:
-    """Whether `source` is a file on this machine that nothing but its weights describes: no image size is known of it.
-
-    Raises:
-        CheckpointError: nothing usable there.
-    """
-    if (isinstance(source, str) and source.startswith(_HUB)) or not _exists(Path(source)):
-        return False
-    place = resolve_source(source)
-    return place.kind == "weights" and place.published is None
-
-
-def _on_hub(source: str) -> ResolvedSource:
+def _on_hub(source: str, report_progress: ReportProgress | None) -> ResolvedSource:
     repository, _, revision = source.removeprefix(_HUB).partition("@")
     if repository.count("/") != 1 or not all(repository.split("/")):
         example = "hf:timm/mixer_b16_224.goog_in21k"
@@ -82,13 +103,15 @@ def _on_hub(source: str) -> ResolvedSource:
     published = find_published(repository) if repository.startswith("timm/") else None
     # The catalogue speaks of the newest revision; another may hold other weights.
     if published is not None and not revision:
-        return _named(published)
-    return _local(fetch_hub(repository, revision=revision or None), None, evidence=source)
+        return _named(published, report_progress)
+    folder = fetch_hub(repository, revision=revision or None, report_progress=report_progress)
+    return _local(folder, None, evidence=source)
 
 
-def _named(published: PublishedModel) -> ResolvedSource:
+def _named(published: PublishedModel, report_progress: ReportProgress | None) -> ResolvedSource:
     origin = f"hf:{published.hub_repository}" if published.hub_repository else f"Google's {published.url_path}"
-    return _local(fetch_published(published), published, evidence=f"{published.name}: {published.trained_on}; {origin}")
+    path = fetch_published(published, report_progress=report_progress)
+    return _local(path, published, evidence=f"{published.name}: {published.trained_on}; {origin}")
 
 
 def _local(path: Path, published: PublishedModel | None, *, evidence: str) -> ResolvedSource:
@@ -112,7 +135,7 @@ def _folder(path: Path) -> Path | None:
     for candidate in (path, RunLayout(path).checkpoint("best"), path / "best"):
         if (candidate / CONFIG_FILE).is_file():
             return candidate
-    _refuse_grid(path)
+    _refuse_sweep(path)
     for name in WEIGHTS_FILES:
         if (path / name).exists():
             raise CheckpointError(
@@ -125,19 +148,21 @@ def _folder(path: Path) -> Path | None:
     )
 
 
-def _refuse_grid(folder: Path) -> None:
-    """Name the best run of a grid, which is a run a learning rate (`allmlp finetune --lr-grid`)."""
+def _refuse_sweep(folder: Path) -> None:
+    """Name the best run of a learning-rate sweep (`allmlp finetune --lr-grid`)."""
     sweep = SweepLayout(folder)
     report = sweep.scores
     if not report.is_file() or not sweep.runs():
         return
     best = read_json_object(report).get("best")
     shown = f"the best is {folder / best}" if isinstance(best, str) else f"{report} has their scores"
-    raise CheckpointError(f"{folder}: this is a grid, a run a learning rate. Name one of its runs: {shown}.")
+    raise CheckpointError(
+        f"{folder}: this is a learning-rate sweep: one run per learning rate. Name one of its runs: {shown}."
+    )
 
 
 def _described(folder: Path, named: Path | None, published: PublishedModel | None, evidence: str) -> ResolvedSource:
-    """Return the place that a config.json describes; `named` is the file of weights that the source named, if it did."""
+    """Return the folder that a config.json describes; `named` is the file of weights that the source named, if it did."""
     values = read_json_object(folder / CONFIG_FILE)
     if values.get("format") == FORMAT:
         if named is not None and named.name != WEIGHTS_FILE:
@@ -145,7 +170,7 @@ def _described(folder: Path, named: Path | None, published: PublishedModel | Non
                 f"{named}: {CONFIG_FILE} beside it describes {WEIGHTS_FILE} alone. To read other weights, move this file "
                 "to a folder of its own."
             )
-        return ResolvedSource(kind="allmlp", folder=folder, weights=folder / WEIGHTS_FILE, evidence=evidence)
+        return AllmlpFolder(folder=folder, weights=folder / WEIGHTS_FILE, values=values)
     if not {"architecture", "pretrained_cfg", "model_type"} & set(values):
         raise CheckpointError(
             f'{folder / CONFIG_FILE}: not a configuration of allmlp (it lacks "format": "{FORMAT}"), and none of timm '
@@ -157,14 +182,16 @@ def _described(folder: Path, named: Path | None, published: PublishedModel | Non
         raise CheckpointError(
             f"{folder}: there are no weights beside {CONFIG_FILE}: expected {' or '.join(WEIGHTS_FILES)}."
         )
-    return ResolvedSource(kind="timm", folder=folder, weights=weights, published=published, evidence=evidence)
+    if published is not None:
+        return PublishedFile(weights=weights, published=published, evidence=evidence)
+    return TimmFolder(folder=folder, weights=weights, values=values, evidence=evidence)
 
 
 def _refuse_shards(folder: Path) -> None:
     for name in _INDEX_FILES:
         if (folder / name).exists():
             raise CheckpointError(
-                f"{folder / name}: these weights lie in several files (shards), which allmlp does not read: no Mixer is so "
+                f"{folder / name}: these weights are in several files (shards), which allmlp does not read: no Mixer is so "
                 f"large. Save them as one {WEIGHTS_FILE}."
             )
 
@@ -172,7 +199,9 @@ def _refuse_shards(folder: Path) -> None:
 def _weights_file(path: Path, published: PublishedModel | None, evidence: str) -> ResolvedSource:
     if published is None and (published := known_digest(path)) is not None:
         evidence = f"{path}: {published.name} by its SHA-256: {published.trained_on}"
-    return ResolvedSource(kind="weights", folder=path.parent, weights=path, published=published, evidence=evidence)
+    if published is None:
+        return BareFile(weights=path, evidence=evidence)
+    return PublishedFile(weights=path, published=published, evidence=evidence)
 
 
 def _exists(path: Path) -> bool:

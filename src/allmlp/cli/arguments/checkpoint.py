@@ -1,6 +1,9 @@
 """Checkpoints as commands take them: from anywhere, at any image size."""
 
+import contextlib
 import re
+import sys
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -35,23 +38,47 @@ def load(source: str, image_size: str | None = None) -> "Checkpoint":
 
     Raises:
         CheckpointError: nothing usable at `source`.
-        ConfigError: an image size that cannot be.
+        ConfigError: an invalid image size.
     """
     sides = None if image_size is None else parse_sides(image_size)
     from allmlp.checkpoints import load_for_size
     from allmlp.io.display import escape
 
-    say = note if is_first_process() else _ignore
-    checkpoint = load_for_size(source, sides, say=say)
+    report = note if is_first_process() else _ignore
+    with _download_bar() as report_progress:
+        checkpoint = load_for_size(source, sides, report=report, report_progress=report_progress)
     if sides is None or sides == checkpoint.config.image_size:
         return checkpoint
     changed = checkpoint.at_resolution(sides)
-    say(escape(changed.source.removeprefix(f"{checkpoint.source}; ")))
+    report(escape(changed.source.removeprefix(f"{checkpoint.source}; ")))
     return changed
 
 
 def _ignore(line: str) -> None:
-    """Say nothing: of the processes that torchrun started the first one does."""
+    """Report nothing: of the processes that torchrun started, only the first one speaks."""
+
+
+@contextlib.contextmanager
+def _download_bar() -> Iterator[Callable[[int, int], None] | None]:
+    """Draw a download on standard error where that is a terminal; nothing where none happens."""
+    if not (sys.stderr.isatty() and is_first_process()):
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+
+    columns = ("Downloading", BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task("", total=None)
+
+    def draw(done: int, total: int) -> None:
+        bar.start()  # no effect but for the first time
+        bar.update(task, completed=done, total=total)
+
+    try:
+        yield draw
+    finally:
+        bar.stop()
 
 
 def size_words(image_size: str | None) -> tuple[str, ...]:

@@ -1,10 +1,10 @@
 """`allmlp convert`."""
 
-import enum
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,30 +12,20 @@ from allmlp.cli.arguments.checkpoint import CheckpointArgument, ImageSizeOption,
 from allmlp.cli.arguments.output_path import new_output_path
 from allmlp.cli.console import command_line, heading, next_commands, note
 from allmlp.errors import ConfigError
+from allmlp.model import Gelu
 
 if TYPE_CHECKING:
     from allmlp.checkpoints import Checkpoint
 
-__all__ = ["Gelu", "Target", "convert", "print_losses"]
+__all__ = ["Target", "convert", "print_losses"]
 
 _TO_OPTION = (
     "allmlp: a folder for this program. timm: a folder for timm and transformers. google: an .npz in linen's names."
 )
 
 
-class Target(enum.StrEnum):
-    """What a checkpoint is written as."""
-
-    ALLMLP = "allmlp"
-    TIMM = "timm"
-    GOOGLE = "google"
-
-
-class Gelu(enum.StrEnum):
-    """The two GELUs that Mixers are trained with."""
-
-    ERF = "erf"
-    TANH = "tanh"
+Target = Literal["allmlp", "timm", "google"]
+"""What a checkpoint is written as: the keys of `FORMATS`, which would take NumPy to import here."""
 
 
 def convert(
@@ -66,13 +56,13 @@ def convert(
 
     path = new_output_path(destination, is_folder=FORMATS[target].is_folder, name="DST", example="mixer.npz")
     loaded = load(checkpoint, image_size)
-    changed = loaded if gelu is None else _with_gelu(loaded, gelu.value)
+    changed = loaded if gelu is None else _with_gelu(loaded, gelu)
     losses = FORMATS[target].lost(changed)  # before anything slow: what cannot be written is found here
     if changed is not loaded:
         size = [] if image_size is None else ["--image-size", image_size]
-        command = command_line("convert", checkpoint, "DST", "--to", target.value, "--gelu", changed.config.gelu, *size)
+        command = command_line("convert", checkpoint, "DST", "--to", target, "--gelu", changed.config.gelu, *size)
         _report_gelu(loaded, changed, photos, f"{command} --photos DATA")
-    print_losses(target.value, losses)
+    print_losses(target, losses)
     written = FORMATS[target].save(changed, path)
     print(_summary(changed, written, target))
     next_commands(_uses(changed, written, target))
@@ -80,10 +70,8 @@ def convert(
 
 def _check_options(target: Target, gelu: Gelu | None, photos: str | None) -> None:
     if photos is not None and gelu is None:
-        raise ConfigError(
-            "--photos measures what --gelu changes; give --gelu erf or --gelu tanh, or leave --photos out."
-        )
-    if gelu is not None and target is Target.GOOGLE:
+        raise ConfigError("--photos measures what --gelu changes; give --gelu erf or --gelu tanh, or omit --photos.")
+    if gelu is not None and target == "google":
         raise ConfigError("--gelu has no effect on --to google: an .npz does not say which GELU it is for.")
 
 
@@ -96,15 +84,13 @@ def print_losses(form: str, losses: Sequence[str]) -> None:
         print("\n".join(f"  - {escape(sentence)}" for sentence in losses))
 
 
-def _with_gelu(checkpoint: "Checkpoint", gelu: str) -> "Checkpoint":
-    from dataclasses import replace
-
+def _with_gelu(checkpoint: "Checkpoint", gelu: Gelu) -> "Checkpoint":
     before = checkpoint.config.gelu
     if gelu == before:
         note(f"--gelu {gelu}: the model computes this GELU already; nothing changes.")
         return checkpoint
     return checkpoint.replace(
-        config=replace(checkpoint.config, gelu="erf" if gelu == "erf" else "tanh"),
+        config=replace(checkpoint.config, gelu=gelu),
         source=f"{checkpoint.source}; its GELU, which was {before}, is {gelu} by choice",
     )
 
@@ -127,7 +113,7 @@ def _summary(checkpoint: "Checkpoint", path: Path, target: Target) -> str:
     widths = sorted({str(weight.dtype).removeprefix("torch.") for weight in checkpoint.weights.values()})
     names = f": {', '.join(file.name for file in files)}" if path.is_dir() else ""
     height, width = checkpoint.config.image_size
-    gelu = "" if target is Target.GOOGLE else f", {checkpoint.config.gelu} GELU"
+    gelu = "" if target == "google" else f", {checkpoint.config.gelu} GELU"
     return (
         f"Wrote {escape(path)} ({num_bytes / 1e6:,.1f} MB, {', '.join(widths)}, {checkpoint.config.num_classes:,} "
         f"classes, {height} × {width} pixels{gelu}){names}"
@@ -135,12 +121,12 @@ def _summary(checkpoint: "Checkpoint", path: Path, target: Target) -> str:
 
 
 def _uses(checkpoint: "Checkpoint", path: Path, target: Target) -> list[tuple[str, str]]:
-    if target is Target.ALLMLP:
+    if target == "allmlp":
         return [
             (command_line("inspect", path), "what it is"),
             (f"{command_line('predict', path)} PHOTO.jpg", "name photos or whole folders of them"),
         ]
-    if target is Target.GOOGLE:
+    if target == "google":
         height, width = checkpoint.config.image_size
         size = [] if height == width else ["--image-size", f"{height}x{width}"]  # which an .npz does not say
         code = f"import numpy; print(numpy.load({str(path)!r}).files)"

@@ -1,11 +1,10 @@
 """`allmlp push`."""
 
-import enum
 import json
 import re
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,7 +15,7 @@ from allmlp.errors import ConfigError
 from allmlp.runs.layout import RunLayout
 
 if TYPE_CHECKING:
-    from allmlp.checkpoints import Checkpoint
+    from allmlp.checkpoints import Checkpoint, Evaluation
 
 __all__ = ["Form", "push"]
 
@@ -24,23 +23,20 @@ __all__ = ["Form", "push"]
 _LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,60}")
 
 
-class Form(enum.StrEnum):
-    """What a repository's files are for."""
-
-    ALLMLP = "allmlp"
-    TIMM = "timm"
+Form = Literal["allmlp", "timm"]
+"""What a repository's files are for: the keys of `FORMATS` that are folders, which would take NumPy to import here."""
 
 
 def push(
     checkpoint: CheckpointArgument,
     repository: Annotated[
-        str, typer.Argument(metavar="REPO", help="OWNER/NAME on the hub; made if need be.", show_default=False)
+        str, typer.Argument(metavar="REPO", help="OWNER/NAME on the hub; made if needed.", show_default=False)
     ],
     form: Annotated[
         Form, typer.Option("--to", help="timm: files that timm and transformers load too (erf GELU only).")
-    ] = Form.ALLMLP,
+    ] = "allmlp",
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
-    revision: Annotated[str, typer.Option(help="The branch; made if need be.")] = "main",
+    revision: Annotated[str, typer.Option(help="The branch; made if needed.")] = "main",
     license_id: Annotated[
         str | None,
         typer.Option("--license", metavar="ID", help="Such as apache-2.0, for the card.", show_default="left open"),
@@ -62,7 +58,7 @@ def push(
         _add_card(folder, loaded, repository, revision, form, license_id, evaluations)
         sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
         url = upload_folder(folder, repository, private=private, revision=revision, message=message)
-    print_losses(form.value, losses)
+    print_losses(form, losses)
     files = ", ".join(f"{name} ({size / 1e6:,.1f} MB)" for name, size in sizes.items())
     print(f"Uploaded {files}\n{url}")
     _print_next(repository, revision)
@@ -97,7 +93,7 @@ def _add_card(
     revision: str,
     form: Form,
     license_id: str | None,
-    evaluations: list[str],
+    evaluations: "list[Evaluation]",
 ) -> None:
     """Write README.md into a folder that is to be uploaded, unless it would replace one that somebody wrote."""
     from allmlp.checkpoints import CARD_MARK, fetch_card, model_card_text
@@ -113,19 +109,21 @@ def _add_card(
         checkpoint,
         repository=repository,
         revision=revision,
-        form=form.value,
+        form=form,
         license_id=license_id,
         evaluations=evaluations,
     )
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def _evaluations(source: str) -> list[str]:
+def _evaluations(source: str) -> "list[Evaluation]":
     """Return what a run folder says of its best checkpoint; nothing for any other source."""
+    from allmlp.checkpoints import Evaluation
+
     try:
         values = json.loads(RunLayout(Path(source)).metrics.read_text(encoding="utf-8"))
         return [
-            f"{figures['top1']:.1%} top-1 accuracy on the {figures['num_examples']:,} photos of its {split} split."
+            Evaluation(split, float(figures["top1"]), int(figures["num_examples"]))
             for split, figures in values["evaluations"].items()
         ]
     except (OSError, ValueError, TypeError, KeyError, AttributeError):

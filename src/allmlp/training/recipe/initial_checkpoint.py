@@ -32,7 +32,7 @@ def load_initial_checkpoint(transfer: TransferConfig, *, say: Callable[[str], No
         ConfigError: an image size or a number of blocks that cannot be.
     """
     assert transfer.checkpoint is not None
-    checkpoint = load_for_size(transfer.checkpoint, transfer.image_size, say=say)
+    checkpoint = load_for_size(transfer.checkpoint, transfer.image_size, report=say)
     if transfer.trained_blocks is not None and transfer.trained_blocks > checkpoint.config.num_blocks:
         raise ConfigError(
             f"transfer.trained_blocks is {transfer.trained_blocks}, but {transfer.checkpoint} has "

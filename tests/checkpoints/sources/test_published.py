@@ -28,7 +28,7 @@ from allmlp.io import http_download as http_file
 
 MODEL = CATALOG["s16-gsam"]
 URL_PATH = "gsam/Mixer-S_16.npz"
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 
 
 def make_npz(seed: int = 0, num_values: int = 400_000) -> bytes:
@@ -497,14 +497,29 @@ def test_a_bar_is_drawn_on_a_terminal(server):
     fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))  # else it has no columns to draw on
     with (
         os.fdopen(terminal, "rb", buffering=0) as shown,
-        subprocess.Popen(FETCH, stderr=its_end, stdout=subprocess.DEVNULL),
+        subprocess.Popen(LOAD, stderr=its_end, stdout=subprocess.DEVNULL, env={**os.environ, "TERM": "xterm"}),
     ):
         os.close(its_end)
         drawn = b""
         with contextlib.suppress(OSError):  # how Linux says that nobody holds the other end any more
             while part := shown.read(4096):
                 drawn += part
-    assert b"Mixer-S_16.npz: 100%" in drawn
+    assert b"Downloading" in drawn
+    assert b"1.6/1.6 MB" in drawn
+
+
+def test_progress_is_reported_from_what_had_arrived_before_to_the_end(server, home):
+    server.faults.cut_after, server.faults.num_cuts = HALF, 1
+    reported: list[tuple[int, int]] = []
+    fetch_published(MODEL, report_progress=lambda done, total: reported.append((done, total)))
+    assert (HALF, len(CONTENT)) in reported
+    assert reported == sorted(set(reported))
+    assert reported[-1] == (len(CONTENT), len(CONTENT))
+
+
+def test_the_file_itself_is_asked_for_not_a_compressed_form(server):
+    fetch_published(MODEL)
+    assert [request.headers["accept-encoding"] for request in server.requests] == ["identity"]
 
 
 @pytest.mark.slow
@@ -523,6 +538,8 @@ FETCH = [
     "from allmlp.checkpoints.sources.published import fetch_published\n"
     "print(fetch_published(CATALOG['s16-gsam']))",
 ]
+
+LOAD = [sys.executable, "-c", "from allmlp.cli.arguments.checkpoint import load; load('s16-gsam')"]
 
 
 def wait_until(condition) -> None:

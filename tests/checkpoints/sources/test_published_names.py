@@ -109,5 +109,5 @@ def test_the_misnamed_tag_warns_whoever_asks_for_it(tmp_path: Path, monkeypatch:
         assert [Path(warning.filename).name for warning in caught] == [Path(__file__).name]  # not inside allmlp
         said: list[str] = []
         with pytest.raises(CheckpointError):
-            load_for_size(name, (224, 224), say=said.append)
+            load_for_size(name, (224, 224), report=said.append)
         assert len(said) == 1 and "despite its name this is the ImageNet-1k model" in said[0]

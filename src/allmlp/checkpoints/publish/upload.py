@@ -1,0 +1,84 @@
+"""Upload of a folder to the Hugging Face Hub, and the card that is there already."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from allmlp.checkpoints.sources.hub import check_connection, silent_download
+from allmlp.checkpoints.sources.hub_errors import LOG_IN, explain_errors
+from allmlp.errors import CheckpointError
+from allmlp.io.download_folder import is_offline
+
+__all__ = ["check_upload", "fetch_card", "upload_folder"]
+
+
+def check_upload(repository: str) -> None:
+    """Refuse an impossible upload before anything is prepared for it; uses no network.
+
+    Raises:
+        CheckpointError: the network is forbidden, or there is no token.
+    """
+    from huggingface_hub import get_token
+
+    if is_offline():
+        raise CheckpointError(f"{repository}: HF_HUB_OFFLINE or ALLMLP_OFFLINE forbids to upload; unset it.")
+    if get_token() is None:
+        raise CheckpointError(f"{repository}: uploading needs a token of yours with the right to write. {LOG_IN}")
+
+
+def fetch_card(repository: str, revision: str) -> str | None:
+    """Return the README.md that an upload to this branch would replace, None where there is none.
+
+    Raises:
+        CheckpointError: no network, or a response that did not come from a Hub server.
+    """
+    from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+
+    with explain_errors(repository, revision):
+        check_connection()
+        for branch in (revision, "main"):  # which a new branch begins as
+            try:
+                return silent_download(repository, "README.md", branch).read_text(encoding="utf-8", errors="replace")
+            except RevisionNotFoundError:
+                continue
+            except (RemoteEntryNotFoundError, RepositoryNotFoundError):
+                return None  # a token that is wrong is told by the upload
+    return None
+
+
+def upload_folder(directory: Path, repository: str, *, private: bool, revision: str, message: str) -> str:
+    """Upload all files of a folder as one commit and return its URL. The repository and the branch are made if needed.
+
+    Raises:
+        CheckpointError: no token, no permission, no network, or a repository that is public though `private` is wished.
+    """
+    from huggingface_hub import HfApi
+
+    check_upload(repository)
+    api = HfApi()
+    with explain_errors(repository, revision), _without_bars():
+        # private=None leaves the organisation's default in place.
+        api.create_repo(repository, private=private or None, exist_ok=True)
+        if private and not api.model_info(repository).private:
+            raise CheckpointError(
+                f"hf:{repository}: is there already, and public: nothing was uploaded. Choose another name."
+            )
+        if revision != "main":
+            api.create_branch(repository, branch=revision, exist_ok=True)
+        commit = api.upload_folder(repo_id=repository, folder_path=directory, revision=revision, commit_message=message)
+    return str(commit.commit_url)
+
+
+@contextlib.contextmanager
+def _without_bars() -> Iterator[None]:
+    """Keep huggingface_hub from drawing an upload's progress."""
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    if are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()

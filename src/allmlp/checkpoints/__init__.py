@@ -1,4 +1,9 @@
-"""Any file -> Checkpoint -> our file, and others'."""
+"""Weights and how to use them: any source -> `Checkpoint` -> our format, and others'.
+
+Touch: `load` (the way through the rooms), and sources/, containers/, naming/, formats/, publish/.
+Do not touch: `description` without a look at config.json, which older versions wrote and later ones must read.
+A new one: see the sub-package; what another package may use is listed in `__all__` here.
+"""
 
 from allmlp.checkpoints.checkpoint import Checkpoint
 from allmlp.checkpoints.containers.safetensors import safetensors_header, write_safetensors

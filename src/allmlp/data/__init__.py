@@ -1,4 +1,9 @@
-"""Data: from files to batches. Knows no model; torch is imported when the first batch is augmented, not before."""
+"""From files to batches. Knows no model; torch is imported when the first batch is augmented, not before.
+
+Touch: `open_dataset`, `preprocessing`, and sources/, public/, decoding/, augmentation/, sampling/, loading/.
+Do not touch: the one decoder and the one `Preprocessing`; training, evaluation and prediction see the same pixels by them.
+A new one: see the sub-package; what another package may use is listed in `__all__` here.
+"""
 
 from typing import TYPE_CHECKING, Any
 

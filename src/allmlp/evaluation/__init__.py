@@ -1,4 +1,9 @@
-"""How good a model is on a data set: what the commands print, as values."""
+"""A model scored on a data set: what the commands print, as values.
+
+Touch: `score` (the way through), `choose_split`, `class_matching`, `few_shot_score`, `compare`.
+Do not touch: classes are matched by name, never by position.
+A new one: a file with a function from a `RunnableModel` and data to a frozen dataclass; the arithmetic goes to metrics/.
+"""
 
 from allmlp.evaluation.choose_split import ChosenSplit, choose_split, divide_as_run, split_of_run
 from allmlp.evaluation.compare import Comparison, compare

@@ -1,4 +1,9 @@
-"""Using a model: `open_model` makes it run, `Predictor` answers with labels, `Embedder` with features."""
+"""Using a model: `open_model` makes it run, `Predictor` answers with labels, `Embedder` with features.
+
+Touch: `photos` (what counts as a photo), `predictor`, `embedder`.
+Do not touch: everything here takes a `RunnableModel`; only backends/ knows how a forward is computed.
+A new one: a runtime is a file in backends/ and a line in `BACKENDS`.
+"""
 
 from allmlp.inference.backends.eager import eager_forward
 from allmlp.inference.backends.registry import BACKENDS, Backend

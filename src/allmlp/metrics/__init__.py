@@ -1,4 +1,9 @@
-"""Scores of a model, in NumPy alone: the same numbers for any batch size, any padding and any backend."""
+"""Scores, in NumPy alone: the same numbers for any batch size, any padding and any backend.
+
+Touch: `classification` (top-k, losses), `calibration`, `few_shot`, `ridge`, `softmax`.
+Do not touch: masked rows never count; torch is never imported.
+A new one: a file with functions from arrays to a frozen dataclass, tested against a library or by hand.
+"""
 
 from allmlp.metrics.calibration import ReliabilityBin, expected_calibration_error, fit_temperature, reliability
 from allmlp.metrics.classification import ClassMetrics, Forward, Metrics, score_batches

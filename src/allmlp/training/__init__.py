@@ -1,4 +1,9 @@
-"""Training. A `Recipe` costs no torch; `train` loads it when first asked for."""
+"""Training. A `Recipe` costs no torch; `train` loads it when first asked for.
+
+Touch: `loop` (read it first), `setup`, `input_pipeline`, and recipe/, step/, snapshots/, distributed/.
+Do not touch: a resumed run takes the same steps bit for bit; nothing may draw from a running generator.
+A new one: see the sub-package; what another package may use is listed in `__all__` here.
+"""
 
 import importlib
 from typing import TYPE_CHECKING, Any

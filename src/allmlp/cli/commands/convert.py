@@ -96,7 +96,7 @@ def _with_gelu(checkpoint: "Checkpoint", gelu: Gelu) -> "Checkpoint":
 
 
 def _report_gelu(before: "Checkpoint", after: "Checkpoint", photos: str | None, command: str) -> None:
-    from allmlp.cli.commands.gelu_change import measure_gelu
+    from allmlp.cli.gelu_change import measure_gelu
 
     lines = [f"Every logit changes a little; by how much is not measured. To measure it: {command}"]
     if photos is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from allmlp.cli.arguments.checkpoint import CheckpointArgument, ImageSizeOption, load, size_words
-from allmlp.cli.commands.few_shot import parse_shots, print_few_shot
+from allmlp.cli.few_shot_answers import parse_shots, print_few_shot
 from allmlp.cli.console import (
     BatchSizeOption,
     DeviceOption,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from allmlp.cli.arguments.checkpoint import CheckpointArgument, ImageSizeOption, load, size_words
-from allmlp.cli.few_shot_answers import parse_shots, print_few_shot
 from allmlp.cli.console import (
     BatchSizeOption,
     DeviceOption,
@@ -17,6 +16,7 @@ from allmlp.cli.console import (
     is_first_process,
     next_commands,
 )
+from allmlp.cli.few_shot_answers import parse_shots, print_few_shot
 from allmlp.cli.processes import joined_shares
 from allmlp.errors import CheckFailedError, ConfigError
 

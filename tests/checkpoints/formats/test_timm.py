@@ -208,7 +208,9 @@ def test_every_width_of_an_mlp_is_kept(hidden_dim: int, tmp_path: Path) -> None:
 )
 def test_what_timm_does_not_have_is_refused_by_name(config: MixerConfig, words: list[str], tmp_path: Path) -> None:
     small = make_checkpoint(replace(NARROW, num_blocks=1))
-    object.__setattr__(small, "config", config)  # weights of H/14 would take two gigabytes, and are not looked at
+    object.__setattr__(
+        small.description, "config", config
+    )  # weights of H/14 would take two gigabytes, and are not looked at
     with pytest.raises(ConfigError) as caught:
         save_timm(small, tmp_path / "new")
     for word in words:

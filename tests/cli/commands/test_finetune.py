@@ -164,7 +164,7 @@ def test_a_grid_is_trained_reported_and_continued(place, allmlp):
     assert Path("grid/learning_rates.png").read_bytes().startswith(b"\x89PNG")
     assert allmlp(*command, "--out", "grid").code == 2  # a used folder
     alone = allmlp(*command[:-2], "--resume", "grid")
-    assert alone.code == 2 and "grid: this is a learning-rate sweep: one run per learning rate" in alone.err
+    assert alone.code == 2 and "grid: this is a grid, a run a learning rate" in alone.err
     for wrong in (("evaluate", "grid", "photos"), ("finetune", "photos", "--from", "grid")):
         outcome = allmlp(*wrong)
         assert outcome.code == 4 and f"Name one of its runs: the best is grid/{found['best']}." in outcome.err

@@ -1,8 +1,11 @@
 """How data errors write names: safe on a terminal, on one line, and never a flood."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-__all__ = ["bullets", "escape", "summarise"]
+__all__ = ["Report", "bullets", "escape", "summarise"]
+
+Report = Callable[[str], None]
+"""Takes a line for people: a note, a warning, what was chosen."""
 
 
 def escape(name: object) -> str:

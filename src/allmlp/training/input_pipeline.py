@@ -32,9 +32,8 @@ from allmlp.model import MlpMixer
 from allmlp.training.augmented import augmented_images, draws_of
 from allmlp.training.distributed.process_group import ProcessGroup
 from allmlp.training.progress import Progress
-from allmlp.training.recipe.recipe import Recipe
+from allmlp.training.recipe.recipe import ResolvedRecipe
 from allmlp.training.step.loss import balanced_class_weights
-from allmlp.training.step.schedule import check_warmup
 from allmlp.training.step.state import TrainState
 
 __all__ = ["InputPipeline", "TrainingBatch"]
@@ -76,12 +75,15 @@ class TrainingBatch(NamedTuple):
 class InputPipeline:
     """The photos of a run, checked, and kept in memory where they fit. Each process makes its own part of every batch.
 
+    Nothing here depends on how long the run is.
+
     Raises:
-        ConfigError: the warm-up is as long as the run.
         DataError: every photo that cannot be decoded, of every split, by name.
     """
 
-    def __init__(self, recipe: Recipe, dataset: ImageDataset, *, ranks: ProcessGroup, progress: Progress) -> None:
+    def __init__(
+        self, recipe: ResolvedRecipe, dataset: ImageDataset, *, ranks: ProcessGroup, progress: Progress
+    ) -> None:
         self._recipe = recipe
         self._dataset = dataset
         self._ranks = ranks
@@ -97,7 +99,6 @@ class InputPipeline:
             batch_size=recipe.batch_size,
             balanced_labels=split.labels if recipe.sampler == "balanced" else None,
         )
-        check_warmup(recipe, num_steps=self.num_steps(recipe))
         self._labels = torch.tensor(split.labels)
         self._class_weights = (
             balanced_class_weights(self._labels, len(self.class_names)).to(self._device)
@@ -146,10 +147,6 @@ class InputPipeline:
         check_photos(self._dataset, splits=splits, num_workers=self._num_workers, progress=tell, visit=visit)
         self._fitted = {name: [photos[index] for index in range(len(photos))] for name, photos in fitted.items()}
         progress.message(f"photos  all readable; training photos {'kept in memory' if keep else 'streamed'}")
-
-    def num_steps(self, recipe: Recipe) -> int:
-        """Return the steps of a run of `recipe` on these photos."""
-        return recipe.num_steps or self.order.num_steps(recipe.num_epochs)
 
     def batches(self, *, first_step: int, num_steps: int) -> Generator[TrainingBatch, None, None]:
         """Yield this process's part of the batches of steps `first_step` to `num_steps` - 1: a function of (seed, step).
@@ -252,7 +249,7 @@ class InputPipeline:
         return self._ranks.gather_rows(logits.float())[:size].cpu().numpy()
 
 
-def _kept_scale(recipe: Recipe) -> int:
+def _kept_scale(recipe: ResolvedRecipe) -> int:
     """Return how many times the image size photos are kept at, so that the smallest crop needs no enlarging, up to 4."""
     augmentation = recipe.augmentation
     smallest = augmentation.min_crop_area**0.5 if augmentation.crop == "inception" else recipe.data.crop_fraction

@@ -65,7 +65,7 @@ def train(
 def _loop(session: Session, state: TrainState, course: TrainingHistory, stop: StopSignal) -> None:
     """Train from `state.step` to the last step."""
     recipe, feed, progress = session.recipe, session.feed, session.progress
-    num_steps = feed.num_steps(recipe)
+    num_steps = session.num_steps
     model = session.wrapped(state)
     batches = feed.batches(first_step=state.step, num_steps=num_steps)
     first_step, started, seconds_before = state.step, time.perf_counter(), course.seconds

@@ -19,7 +19,7 @@ from allmlp.data import ImageDataset, lasting_source
 from allmlp.errors import AllmlpError, ConfigError, DivergedError
 from allmlp.io.atomic_write import remove_leftovers, write_json, write_text
 from allmlp.metrics import Metrics
-from allmlp.training.recipe.recipe import Recipe
+from allmlp.training.recipe.recipe import ResolvedRecipe
 
 __all__ = ["RESULT_COLUMNS", "RunDirectory", "refuse_used_folder"]
 
@@ -109,7 +109,7 @@ class RunDirectory:
             (self.path / _LOCK_FILE).unlink()  # before it is released: who comes then makes a new one
         self._lock.release()
 
-    def describe(self, recipe: Recipe, dataset: ImageDataset, environment: Mapping[str, str]) -> None:
+    def describe(self, recipe: ResolvedRecipe, dataset: ImageDataset, environment: Mapping[str, str]) -> None:
         """Write what the run is, before it begins."""
         if not self._is_writer:
             return

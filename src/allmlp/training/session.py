@@ -1,7 +1,6 @@
 """A run at work: its recipe, photos, folder and saves. It begins anew or where an earlier session stopped."""
 
 import contextlib
-import dataclasses
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,8 +17,9 @@ from allmlp.training.distributed.data_parallel import wrap_ddp
 from allmlp.training.distributed.process_group import ProcessGroup
 from allmlp.training.input_pipeline import InputPipeline
 from allmlp.training.progress import LoggingProgress
-from allmlp.training.recipe.initial_checkpoint import load_initial_checkpoint, with_checkpoint
-from allmlp.training.recipe.recipe import Recipe
+from allmlp.training.recipe.initial_checkpoint import load_initial_checkpoint
+from allmlp.training.recipe.recipe import ResolvedRecipe
+from allmlp.training.recipe.resolve import with_checkpoint
 from allmlp.training.run_folder import RunDirectory
 from allmlp.training.snapshots.format import read_save
 from allmlp.training.snapshots.history import TrainingHistory
@@ -27,7 +27,6 @@ from allmlp.training.snapshots.store import Snapshot, SnapshotStore
 from allmlp.training.step.schedule import learning_rate_factor
 from allmlp.training.step.state import TrainState
 from allmlp.training.stop_signals import StopSignal
-from allmlp.training.time_budget import epochs_within_budget
 
 __all__ = ["Session"]
 
@@ -36,9 +35,10 @@ class Session:
     """What training needs beside the weights.
 
     Attributes:
-        recipe: as resolved.
+        recipe: the run's.
         dataset: with its validation split.
         feed: its photos.
+        num_steps: of the whole run.
         run: the run folder.
         ranks: the processes that train together.
         device: "cpu", "cuda" or "mps".
@@ -48,7 +48,7 @@ class Session:
 
     def __init__(
         self,
-        recipe: Recipe,
+        recipe: ResolvedRecipe,
         dataset: ImageDataset,
         feed: InputPipeline,
         run: RunDirectory,
@@ -61,6 +61,7 @@ class Session:
         self.recipe = recipe
         self.dataset = dataset
         self.feed = feed
+        self.num_steps = recipe.num_steps_on(len(dataset.splits["train"]))
         self.run = run
         self.ranks = ranks
         self.device = torch.device(ranks.device).type
@@ -78,11 +79,6 @@ class Session:
     def begin(self) -> tuple[TrainState, TrainingHistory]:
         """Return the state to train from: of the newest sound save, or a new one."""
         state, course = TrainState(self.recipe, self.ranks), TrainingHistory()
-        if self._is_new and self.recipe.max_minutes is not None:
-            num_epochs = epochs_within_budget(
-                self.recipe, self.feed, self.recipe.max_minutes, device=self.ranks.device, progress=self.progress
-            )
-            self.recipe = dataclasses.replace(self.recipe, num_epochs=self.ranks.share(num_epochs))
         with self.ranks.raise_on_all():
             if self._is_new:
                 self.run.describe(self.recipe, self.dataset, self.environment)
@@ -94,7 +90,7 @@ class Session:
             state.load(saved.tensors, step=saved.step, where=str(self.run.path / "resume"))
             course = TrainingHistory.from_facts(saved.facts, where=str(self.run.path / "resume"))
             self.run.set_results(course.results)
-            self.progress.message(f"resumed at step {saved.step:,}, of {self._num_steps():,}")
+            self.progress.message(f"resumed at step {saved.step:,}, of {self.num_steps:,}")
             return state, course
         if not self._is_new:
             self.progress.message("resumed at step 0: this run was begun, and nothing of it was saved yet")
@@ -107,7 +103,7 @@ class Session:
         checkpoint = self._checkpoint
         with self.ranks.raise_on_all():
             if checkpoint is None:  # killed before its first save
-                checkpoint = load_initial_checkpoint(self.recipe.transfer, say=self.progress.message).with_new_head(
+                checkpoint = load_initial_checkpoint(self.recipe.transfer, report=self.progress.message).with_new_head(
                     self.dataset.class_names, bias=self.recipe.head_bias
                 )
                 if with_checkpoint(self.recipe, checkpoint).model != self.recipe.model:
@@ -173,8 +169,8 @@ class Session:
         except CheckpointError as error:  # logits that are not finite, and the same ones on all processes
             with self.ranks.raise_on_all():
                 raise DivergedError(f"Step {state.step}: {error}") from error
-        ended = state.step == self._num_steps()
-        factor = learning_rate_factor(self.recipe.schedule, step=state.step - 1, num_steps=self._num_steps())
+        ended = state.step == self.num_steps
+        factor = learning_rate_factor(self.recipe.schedule, step=state.step - 1, num_steps=self.num_steps)
         epoch = self.recipe.num_epochs if ended else self.feed.order.epochs_done(state.step)
         row = {
             "epoch": epoch,
@@ -253,9 +249,6 @@ class Session:
         """Add a line to log.txt; a full disk must not end the training."""
         with contextlib.suppress(AllmlpError):
             self.run.log(line)
-
-    def _num_steps(self) -> int:
-        return self.feed.num_steps(self.recipe)
 
     def _save_weights(self, state: TrainState, name: str) -> None:
         if not self.ranks.is_writer and not state.is_sharded:

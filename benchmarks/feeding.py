@@ -28,7 +28,7 @@ def main():
     from allmlp.training import NoProgress
     from allmlp.training.distributed.process_group import ONE_PROCESS
     from allmlp.training.input_pipeline import InputPipeline
-    from allmlp.training.setup import resolved
+    from allmlp.training.recipe.resolve import resolve
     from allmlp.training.step.state import TrainState
     from allmlp.training.step.update import update
 
@@ -37,7 +37,7 @@ def main():
     figures = {"photos": len(dataset.splits["train"]), "batch": {}}
     for batch_size in arguments.batch:
         recipe = dataclasses.replace(load_recipe(arguments.recipe), batch_size=batch_size)
-        recipe = resolved(recipe, dataset, "cpu")
+        recipe = resolve(recipe, dataset, "cpu")
         start = time.perf_counter()
         feed = InputPipeline(recipe, dataset, ranks=ONE_PROCESS, progress=NoProgress())
         opening = time.perf_counter() - start

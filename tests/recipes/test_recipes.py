@@ -19,7 +19,7 @@ from allmlp.recipes import RECIPES, load_recipe, recipe_for
 from allmlp.training import NoProgress
 from allmlp.training.distributed.process_group import ONE_PROCESS
 from allmlp.training.input_pipeline import InputPipeline
-from allmlp.training.setup import resolved
+from allmlp.training.recipe.resolve import resolve
 from allmlp.training.step.schedule import learning_rate_factor
 from allmlp.training.step.state import TrainState
 from allmlp.training.step.update import update
@@ -51,10 +51,10 @@ def test_every_recipe_takes_two_steps_and_says_what_it_claims(name, tmp_path):
     assert recipe.name == name
     data = open_dataset(photos(tmp_path / "train.parquet", 22, 40))
     dataset = hold_out(data, fraction=recipe.data.holdout, seed=recipe.seed)
-    recipe = resolved(recipe, dataset, "cpu")
+    recipe = resolve(recipe, dataset, "cpu")
     feed, state = InputPipeline(recipe, dataset, ranks=ONE_PROCESS, progress=NoProgress()), TrainState(recipe)
     before = {key: value.clone() for key, value in state.model.state_dict().items()}
-    num_steps = feed.num_steps(recipe)
+    num_steps = recipe.num_steps_on(len(dataset.splits["train"]))
     for step, batch in enumerate(feed.batches(first_step=0, num_steps=num_steps)):
         factor = learning_rate_factor(recipe.schedule, step=step, num_steps=num_steps)
         assert math.isfinite(update(state, state.model, batch, recipe, factor))

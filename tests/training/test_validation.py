@@ -12,7 +12,7 @@ from allmlp.data import decode, hold_out, open_dataset
 from allmlp.training.distributed.process_group import ONE_PROCESS
 from allmlp.training.input_pipeline import InputPipeline
 from allmlp.training.progress import NoProgress
-from allmlp.training.setup import resolved
+from allmlp.training.recipe.resolve import resolve
 from allmlp.training.step.state import TrainState
 from allmlp.training.validation import validate
 
@@ -20,7 +20,7 @@ from allmlp.training.validation import validate
 def test_the_averaged_weights_are_scored_as_torch_scores_them_and_the_trained_ones_are_put_back(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos")
     dataset = hold_out(open_dataset(photos), fraction=0.3, seed=0)
-    recipe = resolved(TINY, dataset, "cpu")
+    recipe = resolve(TINY, dataset, "cpu")
     feed = InputPipeline(recipe, dataset, ranks=ONE_PROCESS, progress=NoProgress())
     state = TrainState(recipe)
     assert state.average is not None

@@ -1,9 +1,12 @@
 """Text for people: names and values on one printable line, and long lists cut short."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-__all__ = ["bullets", "duration", "escape", "quote", "shorten", "summarise"]
+__all__ = ["Report", "bullets", "duration", "escape", "quote", "shorten", "summarise"]
+
+Report = Callable[[str], None]
+"""Takes a line for people: a note, a warning, what was chosen."""
 
 
 def escape(name: object) -> str:

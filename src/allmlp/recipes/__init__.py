@@ -9,7 +9,7 @@ import importlib
 from collections.abc import Callable
 
 from allmlp.errors import ConfigError, did_you_mean
-from allmlp.recipes.choose import finetune_for, recipe_for
+from allmlp.recipes.choose import FITTED_TO_PHOTOS, finetune_for, recipe_for
 from allmlp.recipes.paper import (
     big_vision_b16,
     imagenet21k_b16,
@@ -26,7 +26,7 @@ from allmlp.recipes.starter import starter
 from allmlp.recipes.transfer import finetune, finetune_cifar, finetune_paper, finetune_paper_squash
 from allmlp.training import Recipe
 
-__all__ = ["RECIPES", "finetune_for", "load_recipe", "recipe_for"]
+__all__ = ["FITTED_TO_PHOTOS", "RECIPES", "finetune_for", "load_recipe", "recipe_for"]
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "demo": demo,

@@ -1,7 +1,8 @@
-"""Which recipe fits a data set, when the user names none."""
+"""Which recipe fits a data set, when the user names none, and for how many epochs."""
 
 import contextlib
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from allmlp.recipes.small import cifar10, photos64, photos128
 from allmlp.recipes.transfer import finetune
 from allmlp.training import Recipe, num_training_photos
 
-__all__ = ["finetune_for", "recipe_for"]
+__all__ = ["FITTED_TO_PHOTOS", "finetune_for", "recipe_for"]
 
 # Fewer photos seen than the first leave accuracy on the table; more than the second take hours on a laptop.
 _MIN_PHOTOS_SEEN = 80_000
@@ -34,6 +35,13 @@ def finetune_for(dataset: ImageDataset) -> tuple[Recipe, str]:
     epochs = max(1, round(seen / num_photos))
     reason = f"recipe {recipe.name}: {num_photos:,} training photos, so {epochs} epoch{'s' * (epochs != 1)}"
     return dataclasses.replace(recipe, num_epochs=epochs), reason
+
+
+FITTED_TO_PHOTOS: dict[str, Callable[[ImageDataset], tuple[Recipe, str]]] = {"finetune": finetune_for}
+"""Recipes whose epochs follow from the number of training photos: how each is made for a data set, with the reason.
+
+A run of one is continued with the epochs that it has: its photos are the same.
+"""
 
 
 def recipe_for(dataset: ImageDataset) -> tuple[Recipe, str]:

@@ -10,24 +10,31 @@ from typing import TYPE_CHECKING, Any
 
 from allmlp.training.distributed.speaker import is_first_process, is_speaker
 from allmlp.training.progress import NoProgress, Progress
-from allmlp.training.recipe.initial_checkpoint import resolved_with_checkpoint, with_settings
 from allmlp.training.recipe.recipe import (
     DataConfig,
     OptimizerConfig,
     Recipe,
+    ResolvedRecipe,
     SavingConfig,
     ScheduleConfig,
     TransferConfig,
 )
+from allmlp.training.recipe.resolve import (
+    asked,
+    at_learning_rate,
+    continued,
+    resolved_with_checkpoint,
+    with_num_epochs,
+    with_settings,
+)
 from allmlp.training.run_folder import refuse_used_folder
-from allmlp.training.stored_run import StoredRun, check_ended, recipe_to_continue, stored_run
+from allmlp.training.stored_run import StoredRun, check_ended, stored_run
 
 if TYPE_CHECKING:
     from allmlp.training.distributed.process_group import join_ranks
     from allmlp.training.learning_rate_sweep import (
         PAPER_GRID,
         SweepRun,
-        at_learning_rate,
         check_grid_folder,
         train_grid,
         write_grid,
@@ -42,25 +49,28 @@ __all__ = [
     "OptimizerConfig",
     "Progress",
     "Recipe",
+    "ResolvedRecipe",
     "SavingConfig",
     "ScheduleConfig",
     "StoredRun",
     "SweepRun",
     "TrainResult",
     "TransferConfig",
+    "asked",
     "at_learning_rate",
     "check_ended",
     "check_grid_folder",
+    "continued",
     "is_first_process",
     "is_speaker",
     "join_ranks",
     "num_training_photos",
-    "recipe_to_continue",
     "refuse_used_folder",
     "resolved_with_checkpoint",
     "stored_run",
     "train",
     "train_grid",
+    "with_num_epochs",
     "with_settings",
     "write_grid",
 ]
@@ -70,7 +80,6 @@ _HOME = {  # what needs torch
     "PAPER_GRID": "learning_rate_sweep",
     "TrainResult": "loop",
     "SweepRun": "learning_rate_sweep",
-    "at_learning_rate": "learning_rate_sweep",
     "check_grid_folder": "learning_rate_sweep",
     "join_ranks": "distributed.process_group",
     "num_training_photos": "setup",

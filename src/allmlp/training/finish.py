@@ -7,7 +7,7 @@ from allmlp.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from allmlp.data import ImageDataset
 from allmlp.inference import eager_forward
 from allmlp.metrics import Metrics, score_batches
-from allmlp.training.recipe.recipe import Recipe
+from allmlp.training.recipe.recipe import ResolvedRecipe
 from allmlp.training.run_report import write_run_report
 from allmlp.training.session import Session
 from allmlp.training.snapshots.history import TrainingHistory
@@ -24,7 +24,7 @@ class TrainResult:
 
     Attributes:
         directory: the run folder.
-        recipe: as resolved: classes, precision and epochs filled in.
+        recipe: as resolved.
         dataset: with its validation split.
         evaluations: of the best checkpoint, float32, by split: "validation", and "test" where there is one.
         best_epoch: the epoch of the best checkpoint: highest top-1 on validation, of equals the lowest loss.
@@ -33,7 +33,7 @@ class TrainResult:
     """
 
     directory: Path
-    recipe: Recipe
+    recipe: ResolvedRecipe
     dataset: ImageDataset
     evaluations: dict[str, Metrics]
     best_epoch: int
@@ -58,7 +58,7 @@ def finish(session: Session, history: TrainingHistory) -> TrainResult:
     with session.ranks.raise_on_all():
         if session.ranks.is_first and temperature != checkpoint.temperature:
             save_checkpoint(checkpoint.replace(temperature=temperature), best)
-    num_steps = feed.num_steps(recipe)
+    num_steps = session.num_steps
     figures = {
         "best_epoch": history.best_epoch,
         "num_epochs": recipe.num_epochs,

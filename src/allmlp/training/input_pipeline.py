@@ -28,9 +28,8 @@ from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.io.ordered_map import prefetch
 from allmlp.training.distributed.process_group import ProcessGroup
 from allmlp.training.progress import Progress
-from allmlp.training.recipe.recipe import Recipe
+from allmlp.training.recipe.recipe import ResolvedRecipe
 from allmlp.training.step.loss import balanced_class_weights
-from allmlp.training.step.schedule import check_warmup
 
 __all__ = ["InputPipeline", "TrainingBatch"]
 
@@ -78,13 +77,12 @@ class InputPipeline:
         fingerprint: of the data set, every photo of which is known to decode; None when that is not known for later.
 
     Raises:
-        ConfigError: the warm-up is as long as the run.
         DataError: every photo that cannot be decoded, of every split, by name.
     """
 
     def __init__(
         self,
-        recipe: Recipe,
+        recipe: ResolvedRecipe,
         dataset: ImageDataset,
         *,
         ranks: ProcessGroup,
@@ -106,7 +104,6 @@ class InputPipeline:
             batch_size=recipe.batch_size,
             balanced_labels=split.labels if recipe.sampler == "balanced" else None,
         )
-        check_warmup(recipe, num_steps=self.num_steps(recipe))
         self._labels = split.labels
         self._augmentation = AugmentationPipeline(
             augmentation=recipe.augmentation,
@@ -173,10 +170,6 @@ class InputPipeline:
         readable = "unchanged since all were decoded" if is_decoded else "all readable"
         progress.message(f"photos  {readable}; training photos {'kept in memory' if keep else 'streamed'}")
 
-    def num_steps(self, recipe: Recipe) -> int:
-        """Return the steps of a run of `recipe` on these photos."""
-        return recipe.num_steps or self.order.num_steps(recipe.num_epochs)
-
     def batches(self, *, first_step: int, num_steps: int) -> Generator[TrainingBatch, None, None]:
         """Yield this process's part of the batches of steps `first_step` to `num_steps` - 1: a function of (seed, step).
 
@@ -242,7 +235,7 @@ class InputPipeline:
         return resized_images(self._dataset.splits[split], self.preprocessing, num_workers=self._num_workers)
 
 
-def _kept_scale(recipe: Recipe) -> int:
+def _kept_scale(recipe: ResolvedRecipe) -> int:
     """Return how many times the image size photos are kept at, so that the smallest crop needs no enlarging, up to 4."""
     augmentation = recipe.augmentation
     smallest = augmentation.min_crop_area**0.5 if augmentation.crop == "inception" else recipe.data.crop_fraction

@@ -14,10 +14,11 @@ from allmlp.runs.layout import RunLayout, SweepLayout
 from allmlp.training.loop import train
 from allmlp.training.progress import Progress
 from allmlp.training.recipe.recipe import Recipe
+from allmlp.training.recipe.resolve import at_learning_rate
 from allmlp.training.run_folder import refuse_used_folder
 from allmlp.training.stored_run import StoredRun, check_ended, stored_run
 
-__all__ = ["PAPER_GRID", "SweepRun", "at_learning_rate", "check_grid_folder", "train_grid", "write_grid"]
+__all__ = ["PAPER_GRID", "SweepRun", "check_grid_folder", "train_grid", "write_grid"]
 
 PAPER_GRID = (0.003, 0.01, 0.03, 0.06)
 """Of fine-tuning on CIFAR, Pets and Flowers: MLP-Mixer, appendix A.2."""
@@ -118,16 +119,6 @@ def write_grid(trials: Sequence[SweepRun], recipe: Recipe, directory: Path) -> N
     points = [(trial.learning_rate, trial.top1) for trial in trials if trial.top1 is not None]
     if points:
         write_bytes(SweepLayout(directory).plot, learning_rates_plot(points))
-
-
-def at_learning_rate(recipe: Recipe, learning_rate: float) -> Recipe:
-    """Return a recipe at another peak learning rate; that of AdamW's part under Muon goes along in proportion."""
-    optimizer = recipe.optimizer
-    second = optimizer.adamw_learning_rate
-    if second is not None:
-        second *= learning_rate / optimizer.learning_rate
-    changed = dataclasses.replace(optimizer, learning_rate=learning_rate, adamw_learning_rate=second)
-    return dataclasses.replace(recipe, optimizer=changed)
 
 
 def _rank(trial: SweepRun) -> tuple[bool, float, float]:

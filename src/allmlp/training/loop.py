@@ -66,7 +66,7 @@ def train(
 def _loop(session: Session, state: TrainState, history: TrainingHistory, stop: StopSignal) -> None:
     """Train from `state.step` to the last step."""
     recipe, feed, progress = session.recipe, session.feed, session.progress
-    num_steps = feed.num_steps(recipe)
+    num_steps = session.num_steps
     model = session.wrapped(state)
     batches = feed.batches(first_step=state.step, num_steps=num_steps)
     clock = _Clock(state.step, num_steps, history, batch_size=recipe.batch_size)

@@ -20,7 +20,7 @@ from allmlp.errors import AllmlpError, ConfigError, DivergedError
 from allmlp.io.atomic_write import remove_leftovers, write_json, write_text
 from allmlp.metrics import Metrics
 from allmlp.runs.layout import RunLayout
-from allmlp.training.recipe.recipe import Recipe
+from allmlp.training.recipe.recipe import ResolvedRecipe
 
 __all__ = ["RESULT_COLUMNS", "RunDirectory", "decoded_fingerprint", "lock_run", "refuse_used_folder"]
 
@@ -108,7 +108,7 @@ class RunDirectory:
         self._log_lock = threading.Lock()
 
     def describe(
-        self, recipe: Recipe, dataset: ImageDataset, environment: Mapping[str, str], decoded: str | None
+        self, recipe: ResolvedRecipe, dataset: ImageDataset, environment: Mapping[str, str], decoded: str | None
     ) -> None:
         """Write what the run is, before it begins. For `decoded` see `record_decoded`."""
         write_json(self.layout.environment, dict(environment))

@@ -13,7 +13,7 @@ from allmlp.metrics import Metrics
 from allmlp.model import cost, num_parameters
 from allmlp.report import Mistake, RunSummary, write_report
 from allmlp.training.input_pipeline import InputPipeline
-from allmlp.training.recipe.recipe import Recipe
+from allmlp.training.recipe.recipe import ResolvedRecipe
 from allmlp.training.snapshots.history import TrainingHistory
 
 __all__ = ["write_run_report"]
@@ -24,7 +24,7 @@ _NUM_TRAINING_SAMPLES = 32
 
 def write_run_report(
     path: Path,
-    recipe: Recipe,
+    recipe: ResolvedRecipe,
     dataset: ImageDataset,
     evaluations: dict[str, Metrics],
     feed: InputPipeline,
@@ -58,7 +58,7 @@ def write_run_report(
     )
 
 
-def _model_rows(recipe: Recipe) -> dict[str, str]:
+def _model_rows(recipe: ResolvedRecipe) -> dict[str, str]:
     model = recipe.model
     parts = cost(model)
     return {
@@ -87,7 +87,7 @@ def _mistakes(dataset: ImageDataset, split: str, metrics: Metrics, feed: InputPi
     )
 
 
-def _training_sample(feed: InputPipeline, recipe: Recipe) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+def _training_sample(feed: InputPipeline, recipe: ResolvedRecipe) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """The first photos of the first step exactly as the model saw them, with their label shares."""
     with contextlib.closing(feed.batches(first_step=0, num_steps=1)) as batches:
         batch = next(batches)

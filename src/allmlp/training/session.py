@@ -1,7 +1,6 @@
 """A run at work: its recipe, photos, folder and snapshots. It starts anew or where an earlier session stopped."""
 
 import contextlib
-import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -20,8 +19,9 @@ from allmlp.training.distributed.failure_notices import is_shared
 from allmlp.training.distributed.process_group import ProcessGroup
 from allmlp.training.input_pipeline import InputPipeline
 from allmlp.training.progress import LoggingProgress
-from allmlp.training.recipe.initial_checkpoint import load_initial_checkpoint, with_checkpoint
-from allmlp.training.recipe.recipe import Recipe
+from allmlp.training.recipe.initial_checkpoint import load_initial_checkpoint
+from allmlp.training.recipe.recipe import ResolvedRecipe
+from allmlp.training.recipe.resolve import with_checkpoint
 from allmlp.training.run_folder import RunDirectory
 from allmlp.training.snapshots.checkpoint_writer import CheckpointWriter
 from allmlp.training.snapshots.history import TrainingHistory
@@ -29,7 +29,6 @@ from allmlp.training.snapshots.store import Snapshot, SnapshotStore
 from allmlp.training.step.schedule import learning_rate_factor
 from allmlp.training.step.state import TrainState
 from allmlp.training.stop_signals import Stopped, StopSignal
-from allmlp.training.time_budget import epochs_within_budget
 from allmlp.training.validation import validate
 
 __all__ = ["Session"]
@@ -55,9 +54,10 @@ class Session:
     """What training needs besides the weights.
 
     Attributes:
-        recipe: as resolved.
+        recipe: the run's.
         dataset: with its validation split.
         feed: its photos.
+        num_steps: of the whole run.
         run: the run folder.
         ranks: the processes that train together.
         device: "cpu", "cuda" or "mps".
@@ -68,7 +68,7 @@ class Session:
 
     def __init__(
         self,
-        recipe: Recipe,
+        recipe: ResolvedRecipe,
         dataset: ImageDataset,
         feed: InputPipeline,
         run: RunDirectory,
@@ -81,6 +81,7 @@ class Session:
         self.recipe = recipe
         self.dataset = dataset
         self.feed = feed
+        self.num_steps = recipe.num_steps_on(len(dataset.splits["train"]))
         self.run = run
         self.ranks = ranks
         self.device = torch.device(ranks.device).type
@@ -95,11 +96,6 @@ class Session:
     def begin(self) -> tuple[TrainState, TrainingHistory]:
         """Return the state to train from: of the newest valid save, or a new one."""
         state, history = TrainState(self.recipe, self.ranks), TrainingHistory()
-        if self._is_new and self.recipe.max_minutes is not None:
-            num_epochs = epochs_within_budget(
-                self.recipe, self.feed, self.recipe.max_minutes, ranks=self.ranks, progress=self.progress
-            )
-            self.recipe = dataclasses.replace(self.recipe, num_epochs=self.ranks.share(num_epochs))
         with self.ranks.raise_on_all():
             if self.ranks.is_first:
                 self._describe_run()
@@ -112,7 +108,7 @@ class Session:
             history = TrainingHistory.from_metadata(saved.metadata, where=str(self.run.layout.resume))
             if self.ranks.is_first:
                 self.run.write_results(history.results)
-            self.progress.message(f"resumed at step {saved.step:,}, of {self._num_steps():,}")
+            self.progress.message(f"resumed at step {saved.step:,}, of {self.num_steps:,}")
             return state, history
         if not self._is_new:
             self.progress.message("resumed at step 0: this run was begun, and nothing of it was saved yet")
@@ -132,7 +128,7 @@ class Session:
         checkpoint = self._checkpoint
         with self.ranks.raise_on_all():
             if checkpoint is None:  # killed before its first save
-                checkpoint = load_initial_checkpoint(self.recipe.transfer, say=self.progress.message).with_new_head(
+                checkpoint = load_initial_checkpoint(self.recipe.transfer, report=self.progress.message).with_new_head(
                     self.dataset.class_names, bias=self.recipe.head_bias
                 )
                 if with_checkpoint(self.recipe, checkpoint).model != self.recipe.model:
@@ -196,8 +192,8 @@ class Session:
         except CheckpointError as error:  # logits that are not finite, and the same ones on all processes
             with self.ranks.raise_on_all():
                 raise DivergedError(f"Step {state.step}: {error}") from error
-        ended = state.step == self._num_steps()
-        factor = learning_rate_factor(self.recipe.schedule, step=state.step - 1, num_steps=self._num_steps())
+        ended = state.step == self.num_steps
+        factor = learning_rate_factor(self.recipe.schedule, step=state.step - 1, num_steps=self.num_steps)
         epoch = self.recipe.num_epochs if ended else self.feed.order.epochs_done(state.step)
         row = {
             "epoch": epoch,
@@ -225,7 +221,7 @@ class Session:
     def is_save_due(self, step: int, agreed: Agreement) -> bool:
         """Return whether the run is saved after `step` steps: at its end, for a signal, or as the recipe asks."""
         every = self.recipe.saving.every_steps
-        is_asked_for = agreed.signal is not None or agreed.is_save_late or step == self._num_steps()
+        is_asked_for = agreed.signal is not None or agreed.is_save_late or step == self.num_steps
         return is_asked_for or (every is not None and step > 0 and step % every == 0)
 
     def save(self, state: TrainState, history: TrainingHistory) -> None:
@@ -288,9 +284,6 @@ class Session:
         if self.ranks.is_first:
             with contextlib.suppress(OSError):
                 self.run.log(line)
-
-    def _num_steps(self) -> int:
-        return self.feed.num_steps(self.recipe)
 
     def _save_weights(self, state: TrainState, name: CheckpointName) -> None:
         if not self.ranks.is_first and not state.is_sharded:

@@ -10,7 +10,7 @@ import torch
 from allmlp.training.distributed.process_group import ONE_PROCESS, ProcessGroup
 from allmlp.training.input_pipeline import InputPipeline
 from allmlp.training.progress import Progress
-from allmlp.training.recipe.recipe import Recipe
+from allmlp.training.recipe.recipe import ResolvedRecipe
 from allmlp.training.step.state import TrainState
 from allmlp.training.step.update import update
 from allmlp.training.validation import validate
@@ -19,7 +19,7 @@ __all__ = ["epochs_within_budget"]
 
 
 def epochs_within_budget(
-    recipe: Recipe, feed: InputPipeline, minutes: float, *, ranks: ProcessGroup, progress: Progress
+    recipe: ResolvedRecipe, feed: InputPipeline, minutes: float, *, ranks: ProcessGroup, progress: Progress
 ) -> int:
     """Return how many epochs `minutes` allow, measured on a throwaway state; at least 1, at most the recipe's."""
     state = TrainState(recipe, dataclasses.replace(ONE_PROCESS, device=ranks.device))

@@ -22,7 +22,7 @@ from allmlp.training import DataConfig
 from allmlp.training.distributed.process_group import ONE_PROCESS, ProcessGroup
 from allmlp.training.input_pipeline import InputPipeline, TrainingBatch
 from allmlp.training.progress import NoProgress
-from allmlp.training.setup import resolved
+from allmlp.training.recipe.resolve import resolve
 
 
 def changed(recipe: Recipe = TINY, **augmentation: Any) -> Recipe:
@@ -44,7 +44,7 @@ def dataset(root: Path) -> ImageDataset:
 
 def feed(recipe: Recipe, dataset: ImageDataset, *, ranks: ProcessGroup = ONE_PROCESS, **data: Any) -> InputPipeline:
     recipe = dataclasses.replace(recipe, data=DataConfig(**data))
-    return InputPipeline(resolved(recipe, dataset, "cpu"), dataset, ranks=ranks, progress=NoProgress())
+    return InputPipeline(resolve(recipe, dataset, "cpu"), dataset, ranks=ranks, progress=NoProgress())
 
 
 def pipeline(recipe: Recipe) -> AugmentationPipeline:

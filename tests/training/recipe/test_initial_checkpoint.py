@@ -17,7 +17,8 @@ from allmlp.errors import CheckpointError, DivergedError
 from allmlp.model import MixerConfig, MlpMixer
 from allmlp.training import DataConfig, Recipe, SavingConfig, TransferConfig
 from allmlp.training.distributed.consistency import facts_of
-from allmlp.training.recipe.initial_checkpoint import is_same_source, learning_rate_scales, with_checkpoint
+from allmlp.training.recipe.resolve import is_same_source, with_checkpoint
+from allmlp.training.step.layer_decay import learning_rate_scales
 from allmlp.training.step.optimizer import Optimizer
 
 NAMES = ("red", "cat", "blue")

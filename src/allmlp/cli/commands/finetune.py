@@ -104,8 +104,8 @@ def finetune(
 
 
 def _choose(data: str, recipe: str | None, assignments: list[str]) -> "ChosenRecipe":
-    """Return the recipe, with as many epochs as fit the photos where it is `finetune`."""
-    from allmlp.recipes import finetune_for
+    """Return the recipe, with as many epochs as fit the photos where they follow from the photos."""
+    from allmlp.recipes import FITTED_TO_PHOTOS
     from allmlp.training import with_settings
 
     name = recipe or "finetune"
@@ -114,12 +114,12 @@ def _choose(data: str, recipe: str | None, assignments: list[str]) -> "ChosenRec
         raise ConfigError(
             f"recipe {name} begins with no checkpoint here. Name one (--from), or use allmlp train for random weights."
         )
-    if name != "finetune":
+    if name not in FITTED_TO_PHOTOS:
         return resolved, None, ""
     from allmlp.data import open_dataset
 
     dataset = open_dataset(data)
-    chosen, reason = finetune_for(dataset)
+    chosen, reason = FITTED_TO_PHOTOS[name](dataset)
     resolved = with_settings(chosen, assignments)
     return resolved, dataset, reason if resolved.num_epochs == chosen.num_epochs else ""
 

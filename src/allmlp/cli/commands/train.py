@@ -1,6 +1,5 @@
 """`allmlp train`."""
 
-import dataclasses
 import json
 import sys
 from dataclasses import dataclass
@@ -192,12 +191,12 @@ def show_recipe(recipe: "Recipe", reason: str, *, given: list[str], run: "Stored
     With a checkpoint that was given, or another image size, the Mixer is another than the recipe's: then it is read.
     """
     from allmlp.config import to_dict
-    from allmlp.training import recipe_to_continue, resolved_with_checkpoint
+    from allmlp.training import continued, resolved_with_checkpoint
 
     if run is not None:
-        recipe = recipe_to_continue(recipe, run)
+        recipe = continued(recipe, run.recipe, where=run.path)
     elif recipe.data.interpolation is None or any(one.strip().startswith("transfer.") for one in given):
-        recipe = resolved_with_checkpoint(recipe, say=note)
+        recipe = resolved_with_checkpoint(recipe, report=note)
     if reason:
         note(reason)
     print(json.dumps(to_dict(recipe), indent=2))
@@ -232,12 +231,13 @@ def _stored_run(resume: Path | None, out: Path | None) -> "StoredRun | None":
 
 def _recipe_of(run: "StoredRun", recipe: str | None, given: list[str]) -> tuple["Recipe", None, str]:
     """Return what was asked for of a run that is there already: its own recipe but for what was given."""
-    from allmlp.training import with_settings
+    from allmlp.recipes import FITTED_TO_PHOTOS
+    from allmlp.training import asked, with_num_epochs, with_settings
 
-    asked = run.recipe if recipe is None else named_recipe(recipe)
-    if recipe == "finetune":  # its epochs followed the photos, which are the same
-        asked = dataclasses.replace(asked, num_epochs=run.recipe.num_epochs)
-    return with_settings(asked, given), None, ""
+    wanted = asked(run.recipe) if recipe is None else named_recipe(recipe)
+    if recipe in FITTED_TO_PHOTOS:  # which are the same
+        wanted = with_num_epochs(wanted, run.recipe.num_epochs)
+    return with_settings(wanted, given), None, ""
 
 
 def _begins_with_checkpoint(recipe: str | None, resume: Path | None, given: list[str]) -> bool:

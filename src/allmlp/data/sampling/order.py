@@ -34,10 +34,6 @@ class TrainingOrder:
         self._balanced = None if balanced_labels is None else BalancedOrder(self.keys, balanced_labels, seed=seed)
         self._epochs: dict[int, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
 
-    def num_steps(self, num_epochs: int) -> int:
-        """Return the number of steps of `num_epochs` epochs, rounded to whole batches, at least 1."""
-        return max(1, round(len(self.keys) * num_epochs / self.batch_size))
-
     def epochs_done(self, step: int) -> int:
         """Return how many epochs are complete after `step` steps."""
         return step * self.batch_size // len(self.keys)

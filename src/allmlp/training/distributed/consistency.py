@@ -19,7 +19,7 @@ from allmlp.errors import ConfigError
 from allmlp.hardware.devices import has_native_bfloat16
 from allmlp.io.display import escape, shorten
 from allmlp.training.distributed.process_group import ProcessGroup
-from allmlp.training.recipe.recipe import Recipe
+from allmlp.training.recipe.recipe import ResolvedRecipe
 from allmlp.training.stored_run import StoredRun
 
 __all__ = ["check_consistent", "facts_of", "weights_of"]
@@ -28,7 +28,7 @@ _MAX_SHOWN = 20
 
 
 def facts_of(
-    recipe: Recipe,
+    recipe: ResolvedRecipe,
     dataset: ImageDataset,
     path: Path,
     stored: StoredRun | None,
@@ -38,7 +38,7 @@ def facts_of(
 ) -> dict[str, str]:
     """Return what decides a run, as text by name.
 
-    `recipe` and `dataset` are resolved; `checkpoint` is what a new run begins with; `device` is this process's.
+    `dataset` has its validation split; `checkpoint` is what a new run begins with; `device` is this process's.
     """
     facts = {f"recipe: {name}": str(value) for name, value in _flat(to_dict(recipe), "").items()}
     facts |= {f"photos: {name}": _photos(split) for name, split in dataset.splits.items()}

@@ -7,7 +7,15 @@ from allmlp.data import Augmentation, Preprocessing
 from allmlp.errors import ConfigError
 from allmlp.model import MixerConfig
 
-__all__ = ["DataConfig", "OptimizerConfig", "Recipe", "SavingConfig", "ScheduleConfig", "TransferConfig"]
+__all__ = [
+    "DataConfig",
+    "OptimizerConfig",
+    "Recipe",
+    "ResolvedRecipe",
+    "SavingConfig",
+    "ScheduleConfig",
+    "TransferConfig",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +52,7 @@ class DataConfig:
             image_size=image_size,
             fit=self.fit,
             crop_fraction=self.crop_fraction,
-            interpolation=self.interpolation or "bicubic",
+            interpolation=self.interpolation or Preprocessing.interpolation,
             mean=self.mean,
             std=self.std,
         )
@@ -288,3 +296,31 @@ class Recipe:
                     f"{name} is {value}, but max_minutes={self.max_minutes:g} lets this machine's speed decide how many "
                     f"steps there are. Set one of them to none."
                 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedRecipe(Recipe):
+    """A recipe that leaves nothing open which a run has to know: what a session trains by and recipe.json holds.
+
+    `allmlp.training.recipe.resolve` makes one of a `Recipe`. How photos are stored and by how many threads they are decoded
+    stays as asked for: it changes no result. The number of epochs is that of the run, whether epochs, steps or minutes decided.
+
+    Raises:
+        ConfigError: something is left open.
+    """
+
+    precision: Literal["float32", "bfloat16"]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        open_values = {
+            "precision": self.precision not in ("float32", "bfloat16"),
+            "num_epochs": self.num_epochs < 1,
+            "data.interpolation": self.data.interpolation is None,
+        }
+        if left_open := [name for name, is_open in open_values.items() if is_open]:
+            raise ConfigError(f"a run's recipe has to say {', '.join(left_open)}.")
+
+    def num_steps_on(self, num_photos: int) -> int:
+        """Return the steps of the run on so many training photos; epochs are rounded to whole batches, at least 1."""
+        return self.num_steps or max(1, round(num_photos * self.num_epochs / self.batch_size))

@@ -2,10 +2,9 @@
 
 import math
 
-from allmlp.errors import ConfigError
-from allmlp.training.recipe.recipe import Recipe, ScheduleConfig
+from allmlp.training.recipe.recipe import ScheduleConfig
 
-__all__ = ["check_warmup", "learning_rate_factor"]
+__all__ = ["learning_rate_factor"]
 
 
 def learning_rate_factor(schedule: ScheduleConfig, *, step: int, num_steps: int) -> float:
@@ -23,18 +22,3 @@ def learning_rate_factor(schedule: ScheduleConfig, *, step: int, num_steps: int)
     progress = (step - warmup_steps) / max(1, num_steps - warmup_steps)
     falling = 0.5 * (1.0 + math.cos(math.pi * progress)) if schedule.decay == "cosine" else 1.0 - progress
     return schedule.final_fraction + (1.0 - schedule.final_fraction) * falling
-
-
-def check_warmup(recipe: Recipe, *, num_steps: int) -> None:
-    """Check that a run of so many steps is more than its warm-up: the learning rate would never reach its peak.
-
-    Raises:
-        ConfigError: it is not.
-    """
-    warmup_steps = recipe.schedule.warmup_steps
-    if warmup_steps is not None and warmup_steps >= num_steps:
-        raise ConfigError(
-            f"schedule.warmup_steps is {warmup_steps:,}, but this data makes {num_steps:,} steps in all: the learning rate "
-            "would never reach its peak. Train for longer, or let warm-up be a share of the steps: "
-            "--set schedule.warmup_steps=none --set schedule.warmup=0.05."
-        )

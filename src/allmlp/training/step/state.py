@@ -11,8 +11,8 @@ from allmlp.io.display import summarise
 from allmlp.model import MlpMixer
 from allmlp.training.distributed.process_group import ONE_PROCESS, ProcessGroup
 from allmlp.training.distributed.sharding import local_part, part_like, shard, whole
-from allmlp.training.recipe.initial_checkpoint import learning_rate_scales
-from allmlp.training.recipe.recipe import Recipe
+from allmlp.training.recipe.recipe import ResolvedRecipe
+from allmlp.training.step.layer_decay import learning_rate_scales
 from allmlp.training.step.optimizer import Optimizer
 
 __all__ = ["TrainState"]
@@ -32,7 +32,7 @@ class TrainState:
         is_whole: False while a step changes it: what is saved then would be half of one step and half of the next.
     """
 
-    def __init__(self, recipe: Recipe, ranks: ProcessGroup = ONE_PROCESS) -> None:
+    def __init__(self, recipe: ResolvedRecipe, ranks: ProcessGroup = ONE_PROCESS) -> None:
         torch.manual_seed(recipe.seed)
         self.model = MlpMixer(recipe.model).to(ranks.device)
         if self.model.head is not None:

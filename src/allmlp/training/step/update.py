@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from allmlp.errors import DivergedError
 from allmlp.training.distributed.process_group import ONE_PROCESS, ProcessGroup
 from allmlp.training.input_pipeline import TrainingBatch
-from allmlp.training.recipe.recipe import Recipe
+from allmlp.training.recipe.recipe import ResolvedRecipe
 from allmlp.training.step.loss import classification_loss
 from allmlp.training.step.state import TrainState
 
@@ -22,7 +22,7 @@ def update(
     state: TrainState,
     model: Callable[..., Tensor],
     batch: TrainingBatch,
-    recipe: Recipe,
+    recipe: ResolvedRecipe,
     factor: float,
     *,
     ranks: ProcessGroup = ONE_PROCESS,
@@ -48,7 +48,7 @@ def gradient(
     state: TrainState,
     model: Callable[..., Tensor],
     batch: TrainingBatch,
-    recipe: Recipe,
+    recipe: ResolvedRecipe,
     *,
     ranks: ProcessGroup = ONE_PROCESS,
 ) -> tuple[float, float]:
@@ -81,7 +81,7 @@ def _sending(model: object, *, enabled: bool) -> contextlib.AbstractContextManag
     return waiting
 
 
-def _not_finite(what: str, value: float, state: TrainState, recipe: Recipe, ranks: ProcessGroup) -> float:
+def _not_finite(what: str, value: float, state: TrainState, recipe: ResolvedRecipe, ranks: ProcessGroup) -> float:
     with ranks.raise_on_all():
         state.check_finite()
     with ranks.raise_on_all():

@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "allmlp"
 READ_BY_TESTS = ("tests", "docs", "benchmarks", "experiments")
-DEBRIS = {"__pycache__", ".venv", ".git", ".mypy_cache", ".ruff_cache", ".pytest_cache", "runs", "build", "dist"}
+DEBRIS = {"__pycache__", ".venv", ".git", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", "build", "dist"}
 
 
 def files_below(folder: Path) -> set[str]:
@@ -42,7 +42,11 @@ def build(kind: str, source: Path, folder: Path) -> Path:
 def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sdist")
     # A copy: a build leaves files in its source tree, and takes up those of a build before.
-    ignored = shutil.ignore_patterns(*DEBRIS, "*.egg-info")
+
+    def ignored(parent: str, names: list[str]) -> list[str]:
+        is_root = Path(parent) == ROOT
+        return [name for name in names if name in DEBRIS or name.endswith(".egg-info") or (is_root and name == "runs")]
+
     shutil.copytree(ROOT, folder / "source", ignore=ignored)
     return build("sdist", folder / "source", folder / "dist")
 

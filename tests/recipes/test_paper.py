@@ -10,7 +10,7 @@ from allmlp.data import Augmentation
 from allmlp.data.augmentation.crops import draw_crops
 from allmlp.model import VARIANTS, num_parameters
 from allmlp.recipes import RECIPES, load_recipe
-from allmlp.training.recipe.recipe import DataConfig, OptimizerConfig, ScheduleConfig
+from allmlp.training.recipe.configs import DataConfig, OptimizerConfig, ScheduleConfig
 from allmlp.training.recipe.resolve import with_checkpoint
 from allmlp.training.step.schedule import learning_rate_factor
 

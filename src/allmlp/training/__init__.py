@@ -10,15 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from allmlp.training.distributed.speaker import is_first_process, is_speaker
 from allmlp.training.progress import NoProgress, Progress
-from allmlp.training.recipe.recipe import (
-    DataConfig,
-    OptimizerConfig,
-    Recipe,
-    ResolvedRecipe,
-    SavingConfig,
-    ScheduleConfig,
-    TransferConfig,
-)
+from allmlp.training.recipe.configs import DataConfig, OptimizerConfig, SavingConfig, ScheduleConfig, TransferConfig
+from allmlp.training.recipe.recipe import Recipe, ResolvedRecipe
 from allmlp.training.recipe.resolve import (
     asked,
     at_learning_rate,

@@ -164,12 +164,13 @@ def test_a_grid_is_trained_reported_and_continued(place, allmlp):
     assert Path("grid/learning_rates.png").read_bytes().startswith(b"\x89PNG")
     assert allmlp(*command, "--out", "grid").code == 2  # a used folder
     alone = allmlp(*command[:-2], "--resume", "grid")
-    assert alone.code == 2 and "grid: this is a grid, a run a learning rate" in alone.err
+    assert alone.code == 2 and "grid: this is a learning-rate sweep: one run per learning rate" in alone.err
     for wrong in (("evaluate", "grid", "photos"), ("finetune", "photos", "--from", "grid")):
         outcome = allmlp(*wrong)
         assert outcome.code == 4 and f"Name one of its runs: the best is grid/{found['best']}." in outcome.err
     assert (
-        "this is a grid, a run a learning rate. Go on with it by" in allmlp("train", "photos", "--resume", "grid").err
+        "this is a learning-rate sweep: one run per learning rate. Continue it by"
+        in allmlp("train", "photos", "--resume", "grid").err
     )
     Path("grid/lr-0.01/metrics.json").unlink()
     again = allmlp(*command, "--resume", "grid")

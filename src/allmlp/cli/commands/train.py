@@ -223,8 +223,8 @@ def _stored_run(resume: Path | None, out: Path | None) -> "StoredRun | None":
     run = stored_run(resume)
     if run is None and (one := next(resume.glob("lr-*/recipe.json"), None)) is not None:
         raise ConfigError(
-            f"{resume}: this is a grid, a run a learning rate. Go on with it by `allmlp finetune` and the same --lr-grid, "
-            f"or with one of its runs: --resume {one.parent}."
+            f"{resume}: this is a learning-rate sweep: one run per learning rate. Continue it by `allmlp finetune` and the "
+            f"same --lr-grid, or continue a single run: --resume {one.parent}."
         )
     return run
 

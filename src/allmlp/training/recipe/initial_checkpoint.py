@@ -3,7 +3,7 @@
 from allmlp.checkpoints import Checkpoint, load_for_size
 from allmlp.errors import ConfigError
 from allmlp.io.display import Report
-from allmlp.training.recipe.recipe import TransferConfig
+from allmlp.training.recipe.configs import TransferConfig
 
 __all__ = ["load_initial_checkpoint"]
 

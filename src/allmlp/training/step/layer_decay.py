@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from allmlp.training.recipe.recipe import TransferConfig
+from allmlp.training.recipe.configs import TransferConfig
 
 __all__ = ["learning_rate_scales"]
 

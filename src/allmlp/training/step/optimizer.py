@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from allmlp.training.distributed.sharding import part_like, whole
-from allmlp.training.recipe.recipe import OptimizerConfig
+from allmlp.training.recipe.configs import OptimizerConfig
 from allmlp.training.step.muon import muon_class
 
 __all__ = ["Optimizer"]

@@ -2,7 +2,7 @@
 
 import math
 
-from allmlp.training.recipe.recipe import ScheduleConfig
+from allmlp.training.recipe.configs import ScheduleConfig
 
 __all__ = ["learning_rate_factor"]
 

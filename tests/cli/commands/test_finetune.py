@@ -241,8 +241,8 @@ def test_a_grid_begins_in_no_run_and_in_no_folder_of_something_else(place, allml
     ("arguments", "words"),
     [
         (("--lr-grid", "0.1", "--max-minutes", "1"), "max_minutes is 1: runs whose length the machine's speed decides"),
-        (("--recipe", "demo"), "recipe demo begins with no checkpoint here. Name one (--from)"),
-        (("--from", "none"), "recipe finetune begins with no checkpoint here. Name one (--from)"),
+        (("--recipe", "demo"), "recipe demo has no initial checkpoint here. Name one (--from)"),
+        (("--from", "none"), "recipe finetune has no initial checkpoint here. Name one (--from)"),
         (("--from", "nowhere"), "nowhere: there is no such checkpoint"),
         (("--from", "trained", "--trained-blocks", "7"), "has 2 blocks"),
         (("--from", "trained", "--image-size", "20"), "--image-size"),
@@ -251,7 +251,7 @@ def test_a_grid_begins_in_no_run_and_in_no_folder_of_something_else(place, allml
         (("--lr-grid", "0.1,0.10000000001"), "expected ones that differ in six digits"),
         (("--lr-grid", "0.1", "--out", "my_recipes.py"), "my_recipes.py: this is a file"),
         (("--lr-grid", "0.1,-1"), "optimizer.learning_rate is -1.0"),
-        (("--lr-grid", "0.1", "--set", "optimizer.learning_rate=0.2"), "--lr-grid has the learning rates; leave --set"),
+        (("--lr-grid", "0.1", "--set", "optimizer.learning_rate=0.2"), "--lr-grid has the learning rates; omit --set"),
         (
             ("--lr-grid", "paper", "--recipe", "my_recipes:transfer"),
             "for SGD, and the optimizer here is adamw. Name rates",
@@ -273,7 +273,7 @@ def test_a_grid_begins_in_no_run_and_in_no_folder_of_something_else(place, allml
             "--set transfer.layer_decay: the classifier alone",
         ),
         (("--image-size", "32", "--set", "transfer.image_size=48"), "set twice: transfer.image_size ([32, 32] by its"),
-        (("--lr-grid", "paper", "--out", "x", "--resume", "y"), "--resume names the grid's folder; leave --out away."),
+        (("--lr-grid", "paper", "--out", "x", "--resume", "y"), "--resume names the sweep's folder; omit --out."),
     ],
 )
 def test_what_cannot_be_is_refused_and_writes_nothing(arguments, words, place, allmlp):

@@ -151,7 +151,7 @@ def test_a_stopped_run_leaves_a_usable_last_checkpoint(number, code, place):
         process.stdout.read()
         message = process.stderr.read()
     assert process.returncode == code, message
-    assert "go on with: " in message
+    assert "continue with: " in message
     assert "train --resume run" in message
     assert load_checkpoint("run/checkpoints/last").class_names == ("cat", "dog", "owl")
     assert not list(Path("run").rglob("*.part"))

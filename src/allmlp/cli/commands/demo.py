@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from allmlp.cli.commands.train import new_run_folder, run_training
 from allmlp.cli.console import DeviceOption, aligned, command_line, heading, next_commands
+from allmlp.cli.training_request import new_run_folder, run_training
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +57,7 @@ def demonstrate(scratch: "Recipe", transfer: "Recipe", out: Path, *, device: str
         print()
     result = results["finetuned"]
     photos = _write_photos(dataset, out / "photos")
-    heading("Some test photos, which neither has seen, as the fine-tuned one names them:")
+    heading("Some test photos, which neither model has seen, as the fine-tuned model names them:")
     answers = Predictor.from_checkpoint(result.directory, device=device).predict([path for path, _ in photos])
     rows = [("photo", "is", "answer", "")]
     for (path, truth), answer in zip(photos, answers, strict=True):
@@ -75,7 +75,7 @@ def demonstrate(scratch: "Recipe", transfer: "Recipe", out: Path, *, device: str
         [
             (command_line("predict", run, out / "photos"), "name photos: yours, or whole folders"),
             (command_line("evaluate", run, DATASET), "the score, class by class"),
-            (train_command, f"for {DATASET}, put your folder with a sub-folder a class"),
+            (train_command, f"for {DATASET}, put your folder with one sub-folder per class"),
         ]
     )
 

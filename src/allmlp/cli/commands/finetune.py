@@ -1,4 +1,4 @@
-"""`allmlp finetune`: `allmlp train` with a recipe that begins with a trained Mixer."""
+"""`allmlp finetune`: `allmlp train` with a recipe that starts from a trained Mixer."""
 
 import json
 from pathlib import Path
@@ -7,41 +7,39 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from allmlp.cli.arguments.checkpoint import parse_sides
-from allmlp.cli.commands.train import (
+from allmlp.cli.arguments.recipe import (
+    DATA_HELP,
     EpochsOption,
     MaxMinutesOption,
     PrintRecipeOption,
-    Request,
     SeedOption,
     SetOption,
     TrainBatchSizeOption,
     all_settings,
+    key_of,
     named_recipe,
-    new_run_folder,
-    run_request,
-    show_recipe,
 )
 from allmlp.cli.console import DeviceOption, aligned, command_line, heading, is_first_process, next_commands, note
 from allmlp.cli.progress import ConsoleProgress
+from allmlp.cli.training_request import TrainingRequest, new_run_folder, run_request, show_recipe
 from allmlp.errors import ConfigError, DivergedError
 
 if TYPE_CHECKING:
-    from allmlp.cli.commands.train import ChosenRecipe
+    from allmlp.cli.training_request import ChosenRecipe
     from allmlp.training import SweepRun
 
 __all__ = ["finetune"]
 
-_DATA = "A folder with a sub-folder a class, a zip of one, Parquet, a CSV, or a named data set such as clothing."
-
 
 def finetune(
-    data: Annotated[str | None, typer.Argument(metavar="DATA", help=_DATA, show_default=False)] = None,
+    data: Annotated[str | None, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)] = None,
     checkpoint: Annotated[
         str | None,
         typer.Option(
             "--from",
             metavar="CHECKPOINT",
-            help="What to begin with: a run or checkpoint folder, a file of weights, hf:OWNER/NAME, a name of `allmlp models`.",
+            help="The initial checkpoint: a run or checkpoint folder, a file of weights, hf:OWNER/NAME, or a name of "
+            "`allmlp models`.",
             show_default="starter, which comes with allmlp",
         ),
     ] = None,
@@ -67,13 +65,13 @@ def finetune(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The folder of the run, or of the grid; new or empty.",
+            help="The folder of the run, or of the sweep; new or empty.",
             show_default="runs/<recipe>-<number>, runs/<recipe>-grid-<number>",
         ),
     ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="Continue this run (or grid), or begin it.", show_default=False),
+        typer.Option(metavar="RUN", help="Continue this run (or sweep), or start it.", show_default=False),
     ] = None,
     assignments: SetOption = None,
     epochs: EpochsOption = None,
@@ -83,7 +81,7 @@ def finetune(
     device: DeviceOption = "auto",
     print_recipe: PrintRecipeOption = False,
 ) -> None:
-    """Fine-tune a trained Mixer on your photos. Classes are matched by name; new ones begin at zero."""
+    """Fine-tune a trained Mixer on your photos. Classes are matched by name; new ones start at zero."""
     changes = {
         "transfer.checkpoint": checkpoint,
         "transfer.image_size": None if image_size is None else json.dumps(parse_sides(image_size)),
@@ -96,11 +94,11 @@ def finetune(
     given = all_settings(changes, assignments or [])
     if lr_grid == "paper" and recipe is None:
         given = [*_paper_optimizer(), *given]
-    request = Request(data=data, recipe=recipe, given=given, out=out, resume=resume, device=device)
+    request = TrainingRequest(data=data, recipe=recipe, given=given, out=out, resume=resume, device=device)
     if lr_grid is None:
         run_request(request, _choose, print_recipe=print_recipe)
     else:
-        _carry_out_grid(request, lr_grid, print_recipe=print_recipe)
+        _run_sweep(request, lr_grid, print_recipe=print_recipe)
 
 
 def _choose(data: str, recipe: str | None, assignments: list[str]) -> "ChosenRecipe":
@@ -112,7 +110,7 @@ def _choose(data: str, recipe: str | None, assignments: list[str]) -> "ChosenRec
     resolved = with_settings(named_recipe(name), assignments)
     if resolved.transfer.checkpoint is None:
         raise ConfigError(
-            f"recipe {name} begins with no checkpoint here. Name one (--from), or use allmlp train for random weights."
+            f"recipe {name} has no initial checkpoint here. Name one (--from), or use allmlp train for random weights."
         )
     if name not in FITTED_TO_PHOTOS:
         return resolved, None, ""
@@ -125,7 +123,7 @@ def _choose(data: str, recipe: str | None, assignments: list[str]) -> "ChosenRec
 
 
 def _paper_optimizer() -> list[str]:
-    """Return the settings of the optimizer that the paper's rates are for: with AdamW the highest of them end in nothing."""
+    """Return the settings of the optimizer that the paper's rates are for: with AdamW the highest of them do not learn."""
     from allmlp.config import to_dict
     from allmlp.recipes import load_recipe
 
@@ -146,15 +144,15 @@ def _learning_rates(text: str) -> list[float]:
         ) from error
 
 
-def _carry_out_grid(request: Request, grid: str, *, print_recipe: bool) -> None:
+def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> None:
     from allmlp.data import open_dataset
     from allmlp.training import NoProgress, check_grid_folder, train_grid, write_grid
 
     learning_rates = _learning_rates(grid)
-    if any(one.partition("=")[0].strip() == "optimizer.learning_rate" for one in request.given):
-        raise ConfigError("--lr-grid has the learning rates; leave --set optimizer.learning_rate= out.")
+    if any(key_of(assignment) == "optimizer.learning_rate" for assignment in request.given):
+        raise ConfigError("--lr-grid has the learning rates; omit --set optimizer.learning_rate=.")
     if request.out is not None and request.resume is not None:
-        raise ConfigError("--resume names the grid's folder; leave --out away.")
+        raise ConfigError("--resume names the sweep's folder; omit --out.")
     if request.data is None:
         raise typer.BadParameter("the photos to train on are missing.", param_hint="DATA")
     recipe, dataset, reason = _choose(request.data, request.recipe, request.given)
@@ -172,7 +170,7 @@ def _carry_out_grid(request: Request, grid: str, *, print_recipe: bool) -> None:
     if is_first_process():
         check_grid_folder(folder, resume=request.resume is not None)
     try:
-        trials = train_grid(
+        runs = train_grid(
             recipe,
             dataset or open_dataset(request.data),
             folder,
@@ -183,37 +181,37 @@ def _carry_out_grid(request: Request, grid: str, *, print_recipe: bool) -> None:
         )
     except KeyboardInterrupt as stop:
         if is_first_process():
-            instead = f" in the place of --out {folder}" if request.out else ""
+            instead = f" instead of --out {folder}" if request.out else ""
             note(
-                f"\nStopped. What was learned so far is kept; go on with the same command and --resume {folder}{instead}"
+                f"\nStopped. What was learned so far is kept; continue with the same command and --resume {folder}{instead}"
             )
         raise typer.Exit(getattr(stop, "exit_code", 130)) from stop
     if is_first_process():
-        write_grid(trials, recipe, folder)
-        _print(trials, folder, request.data)
+        write_grid(runs, recipe, folder)
+        _print(runs, folder, request.data)
 
 
-def _print(trials: "list[SweepRun]", folder: Path, data: str) -> None:
+def _print(runs: "list[SweepRun]", folder: Path, data: str) -> None:
     print()
     rows = [
         (
-            f"{trial.learning_rate:g}",
-            "diverged" if trial.top1 is None else f"{trial.top1:.1%}",
-            "" if trial.loss is None else f"{trial.loss:.3f}",
-            str(trial.run),
+            f"{run.learning_rate:g}",
+            "diverged" if run.top1 is None else f"{run.top1:.1%}",
+            "" if run.loss is None else f"{run.loss:.3f}",
+            str(run.run),
         )
-        for trial in trials
+        for run in runs
     ]
     lines = aligned([("learning rate", "validation top-1", "loss", "run"), *rows], right=(0, 1, 2))
     heading(lines[0])
     print("\n".join(lines[1:]))
-    print(f"\nwrote   {folder}/ (learning_rates.png, learning_rates.json, a run a learning rate)")
-    if trials[0].top1 is None:
+    print(f"\nwrote   {folder}/ (learning_rates.png, learning_rates.json, one run per learning rate)")
+    if runs[0].top1 is None:
         raise DivergedError("The training diverged at each learning rate. Try lower ones, in a new folder or this one.")
-    best = trials[0].run
+    best = runs[0].run
     next_commands(
         [
-            (f"{command_line('predict', best)} PHOTO.jpg", "name photos with the best"),
+            (f"{command_line('predict', best)} PHOTO.jpg", "name photos with the best run"),
             (command_line("evaluate", best, data), "score it, class by class"),
         ]
     )

@@ -1,0 +1,75 @@
+"""Options that set a recipe: `--set` and its short forms, gathered into assignments."""
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from allmlp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from allmlp.training import Recipe
+
+__all__ = [
+    "DATA_HELP",
+    "EpochsOption",
+    "MaxMinutesOption",
+    "PrintRecipeOption",
+    "SeedOption",
+    "SetOption",
+    "TrainBatchSizeOption",
+    "all_settings",
+    "key_of",
+    "named_recipe",
+]
+
+DATA_HELP = (
+    "A folder with one sub-folder per class, a zip of one, Parquet, a CSV, or a public data set: see `allmlp data`."
+)
+
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change any setting of the recipe; may be repeated."),
+]
+EpochsOption = Annotated[int | None, typer.Option(help="Short for --set num_epochs=.", show_default=False)]
+TrainBatchSizeOption = Annotated[int | None, typer.Option(help="Short for --set batch_size=.", show_default=False)]
+SeedOption = Annotated[int | None, typer.Option(help="Short for --set seed=.", show_default=False)]
+MaxMinutesOption = Annotated[
+    float | None, typer.Option(help="Train fewer epochs where the recipe's would take longer.", show_default=False)
+]
+PrintRecipeOption = Annotated[
+    bool,
+    typer.Option(
+        "--print-recipe",
+        help="Print the settings for DATA as JSON and stop; its classes are counted when training begins.",
+    ),
+]
+
+
+def key_of(assignment: str) -> str:
+    """Return the key of an assignment such as "optimizer.learning_rate=0.01"."""
+    return assignment.partition("=")[0].strip()
+
+
+def all_settings(options: Mapping[str, object], assignments: list[str]) -> list[str]:
+    """Return what options and --set ask for, as assignments; `options` has the values by key, None where none was given.
+
+    Raises:
+        ConfigError: a key is set by an option and by --set.
+    """
+    given = {key: str(value) for key, value in options.items() if value is not None}
+    assigned = set(map(key_of, assignments))
+    if twice := sorted(assigned & given.keys()):
+        shown = ", ".join(f"{key} ({given[key]} by its own option)" for key in twice)
+        raise ConfigError(f"set twice: {shown}. Leave out the option or --set {twice[0]}=.")
+    return [*(f"{key}={value}" for key, value in given.items()), *assignments]
+
+
+def named_recipe(recipe: str) -> "Recipe":
+    """Return a recipe of allmlp, or one of the user's own from the current folder."""
+    from allmlp.recipes import load_recipe
+
+    if ":" in recipe and "" not in sys.path:
+        sys.path.insert(0, "")  # an installed command does not search the current folder, where my_module.py is
+    return load_recipe(recipe)

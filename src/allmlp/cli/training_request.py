@@ -1,0 +1,165 @@
+"""Requests to train: from the words of a command to a finished run, for `train`, `finetune` and `demo`."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from allmlp.cli.arguments.recipe import named_recipe
+from allmlp.cli.console import command_line, is_first_process, next_commands, note
+from allmlp.cli.progress import ConsoleProgress
+from allmlp.errors import ConfigError
+from allmlp.runs.layout import RunLayout
+
+if TYPE_CHECKING:
+    from allmlp.data import ImageDataset
+    from allmlp.training import Recipe, StoredRun, TrainResult
+
+    ChosenRecipe = tuple[Recipe, ImageDataset | None, str]
+    Choose = Callable[[str, str | None, list[str]], ChosenRecipe]
+
+__all__ = ["TrainingRequest", "new_run_folder", "run_request", "run_training", "show_recipe"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRequest:
+    """What was asked for on the command line.
+
+    Attributes:
+        data: the photos; None are the run's.
+        recipe: a recipe's name; None leaves it to the data, or to the run.
+        given: assignments to its settings.
+        out, resume: the run's folder, of which one at most is given.
+        device: as in every command.
+    """
+
+    data: str | None
+    recipe: str | None
+    given: list[str]
+    out: Path | None
+    resume: Path | None
+    device: str
+
+
+def run_request(request: TrainingRequest, choose: "Choose", *, print_recipe: bool) -> None:
+    """Train as requested, or print the recipe; `choose` resolves the recipe of a run that does not exist yet."""
+    data, resume = request.data, request.resume
+    run = _stored_run(resume, request.out)
+    if run is not None and run.is_finished and not print_recipe:
+        _check_ended(run, request)
+        if is_first_process():
+            print(f"{run.path} is finished; there is nothing left to train.")
+            _print_next(run.path, data or run.data)
+        return
+    data = data or (run.data if run else None)
+    if data is None:
+        where = f" There is no run in {resume} yet." if resume else ""
+        raise typer.BadParameter(f"the photos to train on are missing.{where}", param_hint="DATA")
+    recipe, given = request.recipe, request.given
+    resolved, dataset, reason = choose(data, recipe, given) if run is None else _recipe_of(run, recipe, given)
+    reason = reason if is_first_process() else ""
+    if print_recipe:
+        show_recipe(resolved, reason, given=given, run=run)
+        return
+    if reason:
+        print(reason)
+    out = resume or request.out or new_run_folder(resolved.name)
+    photos = data if dataset is None else dataset
+    result = run_training(resolved, photos, out, device=request.device, resume=resume is not None)
+    if not is_first_process():
+        return
+    print(f"\nwrote   {result.directory}/ (report.html, results.csv, checkpoints/best, checkpoints/last)")
+    _print_next(result.directory, data, scored="test" if "test" in result.evaluations else "validation")
+
+
+def _check_ended(run: "StoredRun", request: TrainingRequest) -> None:
+    """Compare what was asked for with a run that has ended, as with one that goes on."""
+    from allmlp.data import open_dataset
+    from allmlp.training import check_ended
+
+    recipe, _, _ = _recipe_of(run, request.recipe, request.given)
+    check_ended(run, recipe, None if request.data is None else open_dataset(request.data))
+
+
+def show_recipe(recipe: "Recipe", reason: str, *, given: list[str], run: "StoredRun | None" = None) -> None:
+    """Print a recipe as JSON, and on standard error why it was chosen.
+
+    With a checkpoint that was given, or another image size, the Mixer is another than the recipe's: then it is read.
+    """
+    from allmlp.config import to_dict
+    from allmlp.training import continued, resolved_with_checkpoint
+
+    if run is not None:
+        recipe = continued(recipe, run.recipe, where=run.path)
+    elif recipe.data.interpolation is None or any(setting.strip().startswith("transfer.") for setting in given):
+        recipe = resolved_with_checkpoint(recipe, report=note)
+    if reason:
+        note(reason)
+    print(json.dumps(to_dict(recipe), indent=2))
+
+
+def _print_next(run: Path, data: str, *, scored: str | None = None) -> None:
+    split = () if scored is None else ("--split", scored)
+    next_commands(
+        [
+            (f"{command_line('predict', run)} PHOTO.jpg", "name photos or whole folders of them"),
+            (command_line("evaluate", run, data, *split), "score it again, class by class"),
+            (command_line("inspect", run), "its size, pre-processing and classes"),
+        ]
+    )
+
+
+def _stored_run(resume: Path | None, out: Path | None) -> "StoredRun | None":
+    if resume is None:
+        return None
+    if out is not None:
+        raise ConfigError("--resume names the run's folder; omit --out.")
+    from allmlp.training import stored_run
+
+    run = stored_run(resume)
+    if run is None and (recipe := next(resume.glob("lr-*/recipe.json"), None)) is not None:
+        raise ConfigError(
+            f"{resume}: this is a learning-rate sweep: one run per learning rate. Continue it by `allmlp finetune` and the "
+            f"same --lr-grid, or continue a single run: --resume {recipe.parent}."
+        )
+    return run
+
+
+def _recipe_of(run: "StoredRun", recipe: str | None, given: list[str]) -> tuple["Recipe", None, str]:
+    """Return what was asked for of a run that is there already: its own recipe but for what was given."""
+    from allmlp.recipes import FITTED_TO_PHOTOS
+    from allmlp.training import asked, with_num_epochs, with_settings
+
+    wanted = asked(run.recipe) if recipe is None else named_recipe(recipe)
+    if recipe in FITTED_TO_PHOTOS:  # which are the same
+        wanted = with_num_epochs(wanted, run.recipe.num_epochs)
+    return with_settings(wanted, given), None, ""
+
+
+def new_run_folder(name: str) -> Path:
+    """Return the first runs/<name>-<number> that does not exist."""
+    number = 1
+    while (folder := Path("runs") / f"{name}-{number}").exists():
+        number += 1
+    return folder
+
+
+def run_training(
+    recipe: "Recipe", data: "str | ImageDataset", out: Path, *, device: str = "auto", resume: bool = False
+) -> "TrainResult":
+    """Train with progress on the console; on Ctrl-C or SIGTERM say what is left of the run, and exit 130 or 143."""
+    from allmlp.training import train as train_recipe
+
+    try:
+        return train_recipe(recipe, data, out, device=device, progress=ConsoleProgress(), resume=resume)
+    except KeyboardInterrupt as stop:
+        if not is_first_process():
+            pass
+        elif RunLayout(out).resume.is_dir():
+            note(f"\nStopped. What was learned so far is kept; continue with: {command_line('train', '--resume', out)}")
+        else:
+            note("\nStopped before the first step; there is nothing to keep.")
+        raise typer.Exit(getattr(stop, "exit_code", 130)) from stop

@@ -29,7 +29,7 @@ def measured(name, precision, turns):
 
     from allmlp.provenance import spread
     from allmlp.recipes import load_recipe
-    from allmlp.training.input_pipeline import TrainingBatch
+    from allmlp.training.step.batch import TrainingBatch
     from allmlp.training.step.muon import Float32Muon
     from allmlp.training.step.state import TrainState
     from allmlp.training.step.update import gradient

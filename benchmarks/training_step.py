@@ -57,7 +57,7 @@ def batches(batch_size, count):
 def make_ours(precision, gelu):
     from allmlp.model import MixerConfig
     from allmlp.training import OptimizerConfig, Recipe
-    from allmlp.training.input_pipeline import TrainingBatch
+    from allmlp.training.step.batch import TrainingBatch
     from allmlp.training.step.state import TrainState
     from allmlp.training.step.update import update
 

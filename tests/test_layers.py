@@ -1,7 +1,9 @@
-"""Imports point one way, and sub-packages use each other's public names only (ARCHITECTURE.md)."""
+"""Imports point one way: between packages, between the sub-packages of one package, and in no circle (ARCHITECTURE.md)."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -25,35 +27,85 @@ LAYERS = (
 )
 # Folders of independent modules, each of which is imported by its own name: `allmlp.io.atomic_write`.
 TOOLBOXES = ("io", "hardware", "runs")
+
+# The same inside packages that have sub-packages: the sub-packages and the modules next to them, from the top down.
+INNER_LAYERS = {
+    "checkpoints": (
+        ("load", "publish"),
+        ("sources",),
+        ("formats",),
+        ("checkpoint", "naming"),
+        ("containers", "description", "validation"),
+    ),
+    "cli": (
+        ("main",),
+        ("commands",),
+        ("few_shot_answers", "gelu_change", "processes", "training_request"),
+        ("arguments", "progress"),
+        ("console",),
+    ),
+    "data": (
+        ("augmentation", "label_sets", "open_dataset"),
+        ("loading", "public"),
+        ("sources",),
+        ("decoding", "fingerprint", "preprocessing", "sampling"),
+        ("dataset",),
+    ),
+    "inference": (("embedder", "predictor"), ("opening", "photos"), ("backends",), ("runnable",)),
+    "training": (
+        ("learning_rate_sweep",),
+        ("loop",),
+        ("finish", "setup"),
+        ("run_report", "session", "time_budget"),
+        ("validation",),
+        ("input_pipeline",),
+        ("step",),
+        ("distributed",),
+        ("run_folder", "stored_run"),
+        ("progress", "recipe", "snapshots", "stop_signals"),
+    ),
+}
 HEIGHT = {name: -number for number, names in enumerate(LAYERS) for name in names}
+INNER_HEIGHT = {
+    package: {name: -number for number, names in enumerate(layers) for name in names}
+    for package, layers in INNER_LAYERS.items()
+}
 
 # `allmlp` itself hands out names of every layer, when asked; inside the package it stands for its version only.
 ROOT_NAMES = {"__version__"}
 
 
-def problems_in(source: str, *, module: str, public: dict[str, set[str]]) -> list[str]:
-    """Return what is wrong with the imports of `source`, the module "data/decode.py" or "files.py" of the package."""
-    home = Path(module).parts[0].removesuffix(".py")
-    found = []
+class Import(NamedTuple):
+    """`from target import name`, or `import target` with name None."""
+
+    line: int
+    target: str
+    name: str | None
+
+
+def imports_in(source: str) -> Iterator[Import]:
+    """Yield every import, those inside functions and for type checkers too."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            targets = [(alias.name, None) for alias in node.names]
+            yield from (Import(node.lineno, alias.name, None) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            prefix = "allmlp" if node.level else ""
-            if node.level:
-                found.append(f"{module}:{node.lineno}: a relative import; write the package's name")
-            targets = [(node.module or prefix, alias.name) for alias in node.names]
-        else:
-            continue
-        found += [
-            f"{module}:{node.lineno}: {problem}"
-            for target, name in targets
-            if (problem := _problem(home, target, name, public))
-        ]
-    return found
+            target = "." * node.level + (node.module or "")
+            yield from (Import(node.lineno, target, alias.name) for alias in node.names)
 
 
-def _problem(home: str, target: str, name: str | None, public: dict[str, set[str]]) -> str:
+def problems_in(source: str, *, module: str, public: dict[str, set[str]]) -> list[str]:
+    """Return what is wrong with the imports of `source`, the module "data/decoding/decode.py" or "config.py" of the package."""
+    home = module.removesuffix(".py").removesuffix("/__init__").split("/")
+    return [
+        f"{module}:{line}: {problem}"
+        for line, target, name in imports_in(source)
+        if (problem := _problem(home, target, name, public))
+    ]
+
+
+def _problem(home: list[str], target: str, name: str | None, public: dict[str, set[str]]) -> str:
+    if target.startswith("."):
+        return "a relative import; write the package's name"
     first, _, rest = target.partition(".")
     if first != "allmlp":
         return ""
@@ -61,19 +113,40 @@ def _problem(home: str, target: str, name: str | None, public: dict[str, set[str
         rest, name = name, None
     if not rest:
         return "" if name in ROOT_NAMES or name is None else f"{name} comes from allmlp itself; import it from its home"
-    other, _, inner = rest.partition(".")
-    if other == home:
+    other = rest.split(".")
+    if other[0] == home[0]:
+        return _inner_problem(home, other, name, public)
+    if other[0] not in HEIGHT or home[0] not in HEIGHT:
+        return f"{other[0] if other[0] not in HEIGHT else home[0]} has no place in LAYERS"
+    if HEIGHT[other[0]] >= HEIGHT[home[0]]:
+        return f"{home[0]} imports {other[0]}, which is not below it"
+    if other[0] not in TOOLBOXES and len(other) > 1:
+        return f"{target} is inside another package; import the name from allmlp.{other[0]}"
+    if name is not None and name not in public.get(rest, set()):
+        return f"{name} is not a public name of allmlp.{rest}"
+    return ""
+
+
+def _inner_problem(home: list[str], other: list[str], name: str | None, public: dict[str, set[str]]) -> str:
+    """Return what is wrong with an import between two modules of one package."""
+    package = home[0]
+    if len(other) == 1 and f"{package}.{name}" in public:  # `from allmlp.report import plots`
+        other, name = [package, str(name)], None
+    if len(other) == 1:
+        return f"{package} imports itself; import the name from the module that defines it"
+    if (
+        len(home) < 2 or home[1] == other[1] or package not in INNER_HEIGHT
+    ):  # a package's __init__ hands out what is in it
         return ""
-    if other not in HEIGHT or home not in HEIGHT:
-        return f"{other if other not in HEIGHT else home} has no place in LAYERS"
-    if HEIGHT[other] >= HEIGHT[home]:
-        return f"{home} imports {other}, which is not below it"
-    if other in TOOLBOXES and inner:
-        other, inner = f"{other}.{inner}", ""
-    if inner:
-        return f"{target} is inside another sub-package; import the name from allmlp.{other}"
-    if name is not None and name not in public.get(other, set()):
-        return f"{name} is not a public name of allmlp.{other}"
+    heights = INNER_HEIGHT[package]
+    for part in (home[1], other[1]):
+        if part not in heights:
+            return f"{package}/{part} has no place in INNER_LAYERS"
+    if heights[other[1]] >= heights[home[1]]:
+        return f"{package}/{home[1]} imports {package}/{other[1]}, which is not below it"
+    path = ".".join(other)
+    if name is not None and name not in public.get(path, set()) and f"{path}.{name}" not in public:
+        return f"{name} is not in __all__ of allmlp.{path}"
     return ""
 
 
@@ -84,12 +157,11 @@ def modules() -> dict[str, str]:
 
 
 def public_names() -> dict[str, set[str]]:
-    """Return `__all__` of every sub-package and module directly below the package's root."""
-    homes = {path.parent.name: path for path in PACKAGE.glob("*/__init__.py")}
-    homes |= {path.stem: path for path in PACKAGE.glob("*.py") if not path.name.startswith("__")}
-    for name in TOOLBOXES:
-        homes |= {f"{name}.{path.stem}": path for path in (PACKAGE / name).glob("[!_]*.py")}
-    return {name: _all_of(path.read_text(encoding="utf-8")) for name, path in homes.items()}
+    """Return `__all__` of every package and module below the package's root, by dotted path."""
+    return {
+        module.removesuffix(".py").removesuffix("/__init__").replace("/", "."): _all_of(source)
+        for module, source in modules().items()
+    }
 
 
 def _all_of(source: str) -> set[str]:
@@ -97,6 +169,52 @@ def _all_of(source: str) -> set[str]:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
             return set(ast.literal_eval(node.value))
     return set()
+
+
+def import_graph(sources: dict[str, str]) -> dict[str, set[str]]:
+    """Return which modules each module imports, by dotted path, imports inside functions included.
+
+    Imports for type checkers alone are left out: they run nowhere.
+    """
+    names = {module.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for module in sources}
+    graph: dict[str, set[str]] = {}
+    for module, source in sources.items():
+        own = module.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        found = graph.setdefault(own, set())
+        for _, target, name in imports_in(_without_type_checking(source)):
+            path = target.removeprefix("allmlp.")
+            if target.startswith("allmlp.") and name is not None:
+                found |= {candidate for candidate in (f"{path}.{name}",) if candidate in names} or {path} & names
+            elif target.startswith("allmlp."):
+                found |= {path} & names
+        found.discard(own)
+    return graph
+
+
+def _without_type_checking(source: str) -> str:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+            node.body = [ast.Pass()]
+    return ast.unparse(tree)
+
+
+def circle_in(graph: dict[str, set[str]]) -> list[str]:
+    """Return the modules of a circle of imports, or an empty list."""
+    done: set[str] = set()
+
+    def visit(module: str, path: list[str]) -> list[str]:
+        if module in path:
+            return [*path[path.index(module) :], module]
+        if module in done:
+            return []
+        for target in sorted(graph.get(module, ())):
+            if circle := visit(target, [*path, module]):
+                return circle
+        done.add(module)
+        return []
+
+    return next((circle for module in sorted(graph) if (circle := visit(module, []))), [])
 
 
 def test_imports_point_down_and_at_public_names():
@@ -107,6 +225,23 @@ def test_imports_point_down_and_at_public_names():
     assert not found, "\n" + "\n".join(found)
 
 
+def test_no_circle_of_imports():
+    assert not circle_in(import_graph(modules()))
+
+
+def test_a_circle_is_seen():
+    sources = {
+        "data/a.py": "from allmlp.data.b import x",
+        "data/b.py": "def f():\n    from allmlp.data.c import y",
+        "data/c.py": "from allmlp.data import a",
+        "data/d.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from allmlp.data.e import z",
+        "data/e.py": "from allmlp.data.d import w",
+    }
+    assert circle_in(import_graph(sources)) == ["data.a", "data.b", "data.c", "data.a"]
+    del sources["data/a.py"]
+    assert circle_in(import_graph(sources)) == []
+
+
 def test_the_check_sees_the_whole_package():
     assert {"cli/main.py", "data/decoding/decode.py", "model/mixer.py", "errors.py"} <= set(modules())
     assert len(modules()) > 40
@@ -114,7 +249,13 @@ def test_the_check_sees_the_whole_package():
 
 
 def test_every_part_of_the_package_has_a_place():
-    assert {module.partition("/")[0].removesuffix(".py") for module in modules()} <= set(HEIGHT)
+    parts = [Path(module).with_suffix("").parts for module in modules()]
+    assert {part[0] for part in parts} <= set(HEIGHT)
+    packages = {part[0] for part in parts if len(part) > 2 and part[0] not in TOOLBOXES}
+    assert packages == set(INNER_LAYERS)
+    for package in packages:
+        inner = {part[1] for part in parts if part[0] == package and len(part) > 1} - {"__init__"}
+        assert inner == set(INNER_HEIGHT[package]), package
 
 
 @pytest.mark.parametrize(
@@ -125,14 +266,24 @@ def test_every_part_of_the_package_has_a_place():
         ("model/x.py", "from allmlp.data import decode", "data, which is not below"),
         ("model/x.py", "from allmlp import data", "data, which is not below"),
         ("io/x.py", "import allmlp.config", "config, which is not below"),
+        ("cli/x.py", "from allmlp.data.decoding.decode import decode", "inside another package"),
+        ("cli/x.py", "import allmlp.data.decoding.decode", "inside another package"),
         ("cli/x.py", "from allmlp.io.atomic_write import _private", "not a public name"),
         ("cli/x.py", "from allmlp.io import anything", "not a public name"),
-        ("cli/x.py", "from allmlp.data.decoding.decode import decode", "inside another sub-package"),
-        ("cli/x.py", "import allmlp.data.decoding.decode", "inside another sub-package"),
         ("cli/x.py", "from allmlp.data import _private", "not a public name"),
         ("cli/x.py", "from allmlp import Predictor", "from its home"),
         ("cli/x.py", "from .console import note", "relative import"),
         ("utils/x.py", "from allmlp.data import decode", "no place"),
+        ("data/decoding/x.py", "from allmlp.data import decode", "imports itself"),
+        ("data/decoding/x.py", "from allmlp.data.sources.folder import list_folder", "sources, which is not below"),
+        ("data/sources/x.py", "from allmlp.data.decoding.decode import _private", "not in __all__"),
+        ("data/news/x.py", "from allmlp.data.decoding.decode import decode", "no place in INNER_LAYERS"),
+        (
+            "checkpoints/containers/x.py",
+            "from allmlp.checkpoints.naming.schemes import LAYOUTS",
+            "naming, which is not below",
+        ),
+        ("cli/arguments/x.py", "from allmlp.cli.commands.train import train", "commands, which is not below"),
     ],
 )
 def test_a_wrong_import_is_seen(module, source, words):
@@ -153,4 +304,4 @@ def test_a_wrong_import_is_seen(module, source, words):
     ],
 )
 def test_a_right_import_passes(source):
-    assert problems_in(source, module="cli/x.py", public=public_names()) == []
+    assert problems_in(source, module="cli/commands/x.py", public=public_names()) == []

@@ -30,7 +30,7 @@ from allmlp.provenance import record
 from allmlp.recipes import load_recipe
 from allmlp.training import OptimizerConfig, loop
 from allmlp.training.distributed.process_group import ONE_PROCESS
-from allmlp.training.input_pipeline import TrainingBatch
+from allmlp.training.step.batch import TrainingBatch
 from allmlp.training.step.state import TrainState
 from allmlp.training.step.update import gradient, update
 

@@ -15,8 +15,8 @@ from allmlp.errors import ConfigError
 from allmlp.hardware.devices import has_native_bfloat16
 from allmlp.model import MixerConfig, MlpMixer
 from allmlp.training import OptimizerConfig, Recipe, ScheduleConfig
-from allmlp.training.input_pipeline import TrainingBatch
 from allmlp.training.recipe.resolve import at_learning_rate
+from allmlp.training.step.batch import TrainingBatch
 from allmlp.training.step.loss import classification_loss
 from allmlp.training.step.optimizer import Optimizer
 from allmlp.training.step.schedule import learning_rate_factor

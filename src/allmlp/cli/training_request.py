@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import typer
 
@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from allmlp.data import ImageDataset
     from allmlp.training import Recipe, StoredRun, TrainResult
 
-    ChosenRecipe = tuple[Recipe, ImageDataset | None, str]
-    Choose = Callable[[str, str | None, list[str]], ChosenRecipe]
+__all__ = ["ChosenRecipe", "TrainingRequest", "new_run_folder", "run_request", "run_training", "show_recipe"]
 
-__all__ = ["TrainingRequest", "new_run_folder", "run_request", "run_training", "show_recipe"]
+ChosenRecipe: TypeAlias = "tuple[Recipe, ImageDataset | None, str]"
+"""A recipe; the data set, where it had to be opened to choose the recipe; and why it was chosen, or ""."""
+
+Choose: TypeAlias = "Callable[[str, str | None, list[str]], ChosenRecipe]"
 
 
 @dataclass(frozen=True, kw_only=True)

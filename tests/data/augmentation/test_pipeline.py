@@ -20,9 +20,10 @@ from allmlp.data.augmentation.warp import mix_images
 from allmlp.errors import MissingExtraError
 from allmlp.training import DataConfig
 from allmlp.training.distributed.process_group import ONE_PROCESS, ProcessGroup
-from allmlp.training.input_pipeline import InputPipeline, TrainingBatch
+from allmlp.training.input_pipeline import InputPipeline
 from allmlp.training.progress import NoProgress
 from allmlp.training.recipe.resolve import resolve
+from allmlp.training.step.batch import TrainingBatch
 
 
 def changed(recipe: Recipe = TINY, **augmentation: Any) -> Recipe:

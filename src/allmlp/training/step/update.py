@@ -10,8 +10,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from allmlp.errors import DivergedError
 from allmlp.training.distributed.process_group import ONE_PROCESS, ProcessGroup
-from allmlp.training.input_pipeline import TrainingBatch
 from allmlp.training.recipe.recipe import ResolvedRecipe
+from allmlp.training.step.batch import TrainingBatch
 from allmlp.training.step.loss import classification_loss
 from allmlp.training.step.state import TrainState
 

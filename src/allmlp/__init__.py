@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from allmlp.evaluation import Evaluation, FewShotEvaluation, evaluate, evaluate_few_shot
     from allmlp.inference import Embedder, Predictor, RunnableModel, open_model
     from allmlp.metrics import FewShotOptions, Metrics
-    from allmlp.model import VARIANTS, MixerConfig, MlpMixer, create
+    from allmlp.model import VARIANTS, MixerConfig, MixerTemplate, MlpMixer, create
     from allmlp.training import Recipe, train
 
 __version__ = "0.1.0"
@@ -41,6 +41,7 @@ _HOME = {
     "Metrics": "allmlp.metrics",
     "MissingExtraError": "allmlp.errors",
     "MixerConfig": "allmlp.model",
+    "MixerTemplate": "allmlp.model",
     "MlpMixer": "allmlp.model",
     "ModelDescription": "allmlp.checkpoints",
     "Predictor": "allmlp.inference",
@@ -74,6 +75,7 @@ __all__ = [
     "Metrics",
     "MissingExtraError",
     "MixerConfig",
+    "MixerTemplate",
     "MlpMixer",
     "ModelDescription",
     "Predictor",

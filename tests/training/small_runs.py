@@ -7,14 +7,14 @@ from PIL import Image
 
 from allmlp import Recipe
 from allmlp.data import Augmentation
-from allmlp.model import MixerConfig
+from allmlp.model import MixerTemplate
 from allmlp.training import OptimizerConfig
 
 CLASSES = ("blue", "green", "red")
 
 TINY = Recipe(
     name="tiny",
-    model=MixerConfig(
+    model=MixerTemplate(
         image_size=(16, 16),
         patch_size=4,
         num_blocks=2,

@@ -93,8 +93,9 @@ def test_a_warm_up_as_long_as_the_run_is_refused(photos, tmp_path):
 
 
 def test_the_classifiers_biases_start_where_the_recipe_says():
-    drawn = TrainState(TINY).model
-    shifted = TrainState(dataclasses.replace(TINY, head_bias=-6.9)).model
+    tiny = dataclasses.replace(TINY, model=TINY.model.with_num_classes(3))
+    drawn = TrainState(tiny).model
+    shifted = TrainState(dataclasses.replace(tiny, head_bias=-6.9)).model
     assert torch.equal(shifted.head.bias, torch.full_like(shifted.head.bias, -6.9))
     for name, value in drawn.state_dict().items():
         if name != "head.bias":

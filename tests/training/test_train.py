@@ -180,10 +180,13 @@ def test_what_only_changes_speed_or_memory_hardly_changes_a_run(change, run, fol
         assert float(one[0]) == pytest.approx(float(two[0]), rel=0.02)
 
 
-def test_a_number_of_classes_that_is_not_the_datas_is_refused(folder, tmp_path):
-    recipe = tiny_recipe(model=dataclasses.replace(tiny_recipe().model, num_classes=7))
-    with pytest.raises(ConfigError, match=r"num_classes is 7, but .* has 3 classes\. Leave it out"):
+@pytest.mark.parametrize("num_classes", [7, 999, 1000])
+def test_a_number_of_classes_other_than_the_datas_is_refused(num_classes, folder, tmp_path):
+    """1000 too, which is the default elsewhere."""
+    recipe = tiny_recipe(model=dataclasses.replace(tiny_recipe().model, num_classes=num_classes))
+    with pytest.raises(ConfigError, match=rf"num_classes is {num_classes}, but .* has 3 classes\. Omit it"):
         train(recipe, folder, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_used_folder_is_refused_and_left_as_it_was(run, folder):

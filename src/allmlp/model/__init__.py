@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from allmlp.model.cost import PartCost, cost, num_parameters
 from allmlp.model.parameters import PARAMETERS, Axis, parameter_shapes
-from allmlp.model.variants import MAX_SIDE, VARIANTS, Gelu, MixerConfig, variant_config
+from allmlp.model.variants import MAX_SIDE, VARIANTS, Gelu, MixerConfig, MixerTemplate, variant_config
 
 if TYPE_CHECKING:
     from allmlp.model.mixer import MlpMixer, create
@@ -23,6 +23,7 @@ __all__ = [
     "Gelu",
     "Method",
     "MixerConfig",
+    "MixerTemplate",
     "MlpMixer",
     "PartCost",
     "at_patch_size",

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeGuard
 
 from allmlp.errors import ConfigError, did_you_mean
 
-__all__ = ["MAX_SIDE", "VARIANTS", "Gelu", "MixerConfig", "variant_config"]
+__all__ = ["MAX_SIDE", "VARIANTS", "Gelu", "MixerConfig", "MixerTemplate", "variant_config"]
 
 # Far beyond any Mixer. A configuration may come from a hostile file, and within these bounds no count of weights
 # overflows 63 bits and no list of them takes long.
@@ -19,8 +19,8 @@ Gelu = Literal["tanh", "erf"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MixerConfig:
-    """The widths and depth of a Mixer, in the words of table 1.
+class MixerTemplate:
+    """The widths and depth of a Mixer, in the words of table 1, which may leave the number of classes open.
 
     Attributes:
         image_size: (height, width) in pixels; an int is accepted and squared.
@@ -29,7 +29,7 @@ class MixerConfig:
         hidden_dim: C, the width of a token.
         tokens_mlp_dim: D_S, the hidden width of token mixing.
         channels_mlp_dim: D_C, the hidden width of channel mixing.
-        num_classes: K; 0 means no classifier: the model returns its features.
+        num_classes: K; 0 means no classifier: the model returns its features; None leaves it to the data.
         gelu: "tanh" as the authors' code, "erf" as timm.
         stochastic_depth: s in [0, 1); the drop probability rises linearly from 0 at the first block to s at the last.
         dropout: in [0, 1); after the GELU and after the second layer of every MLP, in training only.
@@ -44,7 +44,7 @@ class MixerConfig:
     hidden_dim: int
     tokens_mlp_dim: int
     channels_mlp_dim: int
-    num_classes: int = 1000
+    num_classes: int | None = None
     gelu: Gelu = "tanh"
     stochastic_depth: float = 0.0
     dropout: float = 0.0
@@ -57,10 +57,7 @@ class MixerConfig:
             value = getattr(self, name)
             if not _is_int(value) or not 1 <= value <= most:
                 raise ConfigError(f"{name} is {value!r}; expected a whole number from 1 to {most:,}.")
-        if not _is_int(self.num_classes) or not 0 <= self.num_classes <= MAX_WIDTH:
-            raise ConfigError(
-                f"num_classes is {self.num_classes!r}; expected a whole number up to {MAX_WIDTH:,}, 0 for no classifier."
-            )
+        self._check_num_classes()
         if self.gelu not in ("tanh", "erf"):
             raise ConfigError(f"gelu is {self.gelu!r}; expected 'tanh' (the authors' code) or 'erf' (timm).")
         for name in ("stochastic_depth", "dropout"):
@@ -68,6 +65,14 @@ class MixerConfig:
             if not isinstance(rate, int | float) or not 0.0 <= rate < 1.0:
                 raise ConfigError(f"{name} is {rate!r}; expected a probability of at least 0 and under 1.")
         self._check_image_size()
+
+    def _check_num_classes(self) -> None:
+        if self.num_classes is None:
+            return
+        if not _is_int(self.num_classes) or not 0 <= self.num_classes <= MAX_WIDTH:
+            raise ConfigError(
+                f"num_classes is {self.num_classes!r}; expected a whole number up to {MAX_WIDTH:,}, 0 for no classifier."
+            )
 
     def _check_image_size(self) -> None:
         size = self.image_size
@@ -84,6 +89,15 @@ class MixerConfig:
                 f"The nearest sides that are: {', '.join(map(str, nearest))}."
             )
 
+    def with_num_classes(self, num_classes: int | None) -> "MixerConfig":
+        """Return the configuration of a Mixer with so many classes.
+
+        Raises:
+            ConfigError: an invalid number, or None.
+        """
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return MixerConfig(**{**values, "num_classes": num_classes})
+
     @property
     def grid(self) -> tuple[int, int]:
         """The patches along the height and along the width."""
@@ -93,6 +107,23 @@ class MixerConfig:
     def num_tokens(self) -> int:
         """S, the number of patches."""
         return self.grid[0] * self.grid[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixerConfig(MixerTemplate):
+    """A Mixer's configuration: a template whose number of classes is known; 1000, ImageNet's, by default."""
+
+    num_classes: int = 1000
+
+    def _check_num_classes(self) -> None:
+        if self.num_classes is None:
+            raise ConfigError("num_classes is None; expected a whole number, 0 for no classifier.")
+        super()._check_num_classes()
+
+    def as_template(self) -> MixerTemplate:
+        """Return the same but for the number of classes, which is left open."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return MixerTemplate(**{**values, "num_classes": None})
 
 
 def _is_int(value: object) -> TypeGuard[int]:

@@ -29,7 +29,7 @@ def _table4(name: str, variant: str, *, num_epochs: int, learning_rate: float, w
     """What all rows of table 4 share, by appendix B; augmentation is the crop and the flip."""
     return Recipe(
         name=name,
-        model=variant_config(variant),
+        model=variant_config(variant).as_template(),
         num_epochs=num_epochs,
         batch_size=4096,
         data=_DATA,

@@ -3,7 +3,7 @@
 import dataclasses
 
 from allmlp.data import Augmentation
-from allmlp.model import MixerConfig
+from allmlp.model import MixerTemplate
 from allmlp.training import DataConfig, OptimizerConfig, Recipe
 
 __all__ = ["cifar10", "demo", "photos64", "photos128"]
@@ -26,7 +26,7 @@ def demo() -> Recipe:
     """
     return Recipe(
         name="demo",
-        model=MixerConfig(
+        model=MixerTemplate(
             image_size=(64, 64),
             patch_size=8,
             num_blocks=8,
@@ -60,7 +60,7 @@ def cifar10() -> Recipe:
     """
     return Recipe(
         name="cifar10",
-        model=MixerConfig(
+        model=MixerTemplate(
             image_size=(32, 32),
             patch_size=4,
             num_blocks=8,
@@ -105,7 +105,7 @@ def photos128() -> Recipe:
     return dataclasses.replace(
         demo(),
         name="photos128",
-        model=MixerConfig(
+        model=MixerTemplate(
             image_size=(128, 128),
             patch_size=16,
             num_blocks=8,

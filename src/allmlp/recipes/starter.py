@@ -3,7 +3,7 @@
 import dataclasses
 
 from allmlp.data import Augmentation
-from allmlp.model import MixerConfig
+from allmlp.model import MixerTemplate
 from allmlp.recipes.small import cifar10
 from allmlp.training import Recipe
 
@@ -20,7 +20,7 @@ def starter() -> Recipe:
     """
     return Recipe(
         name="starter",
-        model=MixerConfig(
+        model=MixerTemplate(
             image_size=(64, 64),
             patch_size=8,
             num_blocks=8,

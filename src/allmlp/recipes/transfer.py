@@ -65,7 +65,7 @@ def finetune_paper() -> Recipe:
     """
     return Recipe(
         name="finetune_paper",
-        model=variant_config("B/16"),
+        model=variant_config("B/16").as_template(),
         num_epochs=100,
         batch_size=512,
         data=DataConfig(fit="crop", crop_fraction=0.875, interpolation="bilinear"),
@@ -103,7 +103,7 @@ def finetune_cifar() -> Recipe:
     """
     return Recipe(
         name="finetune_cifar",
-        model=variant_config("B/16"),
+        model=variant_config("B/16").as_template(),
         num_epochs=0,
         num_steps=10_000,
         batch_size=512,

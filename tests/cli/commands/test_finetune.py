@@ -11,13 +11,13 @@ from allmlp import load_checkpoint, save_checkpoint
 
 MODULE = """
 import dataclasses
-from allmlp import MixerConfig, Recipe
+from allmlp import MixerTemplate, Recipe
 from allmlp.training import OptimizerConfig, TransferConfig
 
 def scratch():
     return Recipe(
         name="scratch",
-        model=MixerConfig(
+        model=MixerTemplate(
             image_size=16, patch_size=8, num_blocks=2, hidden_dim=16, tokens_mlp_dim=8, channels_mlp_dim=16
         ),
         num_epochs=1,

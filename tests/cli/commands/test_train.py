@@ -13,13 +13,13 @@ from allmlp.recipes import RECIPES
 
 # A recipe of the user's own, in a file of the folder where allmlp is started.
 MODULE = """
-from allmlp import MixerConfig, Recipe
+from allmlp import MixerTemplate, Recipe
 from allmlp.training import OptimizerConfig
 
 def tiny():
     return Recipe(
         name="tiny",
-        model=MixerConfig(
+        model=MixerTemplate(
             image_size=16, patch_size=8, num_blocks=1, hidden_dim=16, tokens_mlp_dim=8, channels_mlp_dim=16
         ),
         num_epochs=2,

@@ -5,7 +5,7 @@ from typing import Literal
 
 from allmlp.data import Augmentation
 from allmlp.errors import ConfigError
-from allmlp.model import MixerConfig
+from allmlp.model import MixerConfig, MixerTemplate
 from allmlp.training.recipe.configs import DataConfig, OptimizerConfig, SavingConfig, ScheduleConfig, TransferConfig
 
 __all__ = ["Recipe", "ResolvedRecipe"]
@@ -46,7 +46,7 @@ class Recipe:
     """
 
     name: str
-    model: MixerConfig
+    model: MixerTemplate
     num_epochs: int
     batch_size: int
     seed: int = 0
@@ -118,6 +118,7 @@ class ResolvedRecipe(Recipe):
         ConfigError: something is left open.
     """
 
+    model: MixerConfig
     precision: Literal["float32", "bfloat16"]
 
     def __post_init__(self) -> None:

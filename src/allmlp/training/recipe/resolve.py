@@ -19,7 +19,7 @@ from allmlp.config import from_dict, override, to_dict
 from allmlp.data import ImageDataset
 from allmlp.errors import ConfigError
 from allmlp.io.display import Report
-from allmlp.model import MixerConfig
+from allmlp.model import MixerConfig, MixerTemplate
 from allmlp.training.recipe.initial_checkpoint import load_initial_checkpoint
 from allmlp.training.recipe.recipe import Recipe, ResolvedRecipe
 
@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
+AnyMixer = TypeVar("AnyMixer", bound=MixerTemplate)
 
 # What a checkpoint decides, apart from the model; and what it leaves to the recipe of the model.
 _DECIDED_BY_CHECKPOINT = ("data.mean", "data.std")
@@ -160,14 +161,14 @@ def resolve(recipe: Recipe, dataset: ImageDataset, device: str) -> ResolvedRecip
             warm-up as long as the run.
     """
     num_classes, num_photos = len(dataset.class_names), len(dataset.splits["train"])
-    if recipe.model.num_classes not in (MixerConfig.num_classes, num_classes):  # its default, or the same
+    if recipe.model.num_classes not in (None, num_classes):
         raise ConfigError(
             f"model.num_classes is {recipe.model.num_classes}, but {dataset.source} has {num_classes} classes. "
-            "Leave it out: the data decides."
+            "Omit it: the data decides (in Python, a recipe's model is a MixerTemplate)."
         )
     resolved = _fill_in(
         recipe,
-        model=dataclasses.replace(recipe.model, num_classes=num_classes),
+        model=recipe.model.with_num_classes(num_classes),
         precision=_precision(recipe, device),
         num_epochs=_num_epochs(recipe, num_photos=num_photos),
     )
@@ -192,6 +193,7 @@ def _fill_in(recipe: Recipe, **changes: Any) -> ResolvedRecipe:
     values = {field.name: getattr(recipe, field.name) for field in dataclasses.fields(recipe)} | changes
     interpolation = recipe.data.preprocessing(recipe.model.image_size).interpolation
     values["data"] = dataclasses.replace(recipe.data, interpolation=interpolation)
+    values["model"] = values["model"].with_num_classes(values["model"].num_classes)
     return ResolvedRecipe(**values)
 
 
@@ -272,15 +274,16 @@ def _with_same_checkpoint(recipe: Recipe, stored: ResolvedRecipe) -> Recipe:
     )
 
 
-def _with_mixer(model: MixerConfig, decided: MixerConfig) -> MixerConfig:
-    """Return `decided` but for what is left to the recipe, which stays as in `model`."""
-    return dataclasses.replace(decided, **{name: getattr(model, name) for name in _LEFT_TO_RECIPE})
+def _with_mixer(model: AnyMixer, decided: MixerConfig) -> AnyMixer:
+    """Return `decided` but for what is left to the recipe, which stays as in `model`, as does its type."""
+    names = {field.name for field in dataclasses.fields(decided)}.difference(_LEFT_TO_RECIPE)
+    return dataclasses.replace(model, **{name: getattr(decided, name) for name in names})
 
 
 def _is_left_open(key: str, stored: Any, given: Any, recipe: Recipe) -> bool:
     """Whether `given` leaves to the start of a run what `stored` then became."""
     if key == "model.num_classes":
-        return bool(given == MixerConfig.num_classes)
+        return given is None
     if key == "precision":
         return bool(given == "auto")
     if key == "data.interpolation":

@@ -187,7 +187,7 @@ def test_training_outlives_a_full_disk(directory: Path, limit: int) -> None:
         "trained on to 4 ['step-000000001', 'step-000000004']",
     ]
     assert lines[4:] == [
-        f"{directory / f'step-00000000{step}'}: step {step} could not be saved (File too large). Training goes on; the save "
+        f"{directory / f'step-00000000{step}'}: step {step} could not be saved (File too large). Training continues; the save "
         "of step 1 stays valid. Free some space or make the folder writable."
         for step in (2, 3)
     ]
@@ -233,7 +233,7 @@ def test_training_outlives_a_read_only_folder(directory: Path) -> None:
     process = in_child(READ_ONLY, directory.parent)
     directory.chmod(0o755)
     assert (process.stdout, process.stderr) == (
-        "resume/step-000000002: step 2 could not be saved (Permission denied). Training goes on; the save of step 1 stays "
+        "resume/step-000000002: step 2 could not be saved (Permission denied). Training continues; the save of step 1 stays "
         "valid. Free some space or make the folder writable.\n",
         "",
     )
@@ -254,7 +254,7 @@ def test_whatever_fails_is_told_and_nothing_is_left_of_it(
         saves.wait()
     reason = "Input/output error" if isinstance(error, OSError) else "out of memory"
     (line,) = lines
-    assert f"step 2 could not be saved ({reason}). Training goes on; the save of step 1 stays valid" in line
+    assert f"step 2 could not be saved ({reason}). Training continues; the save of step 1 stays valid" in line
     assert names(directory) == ["step-000000001"]
     write(saves, 3)
     saves.wait()
@@ -284,7 +284,7 @@ def test_old_saves_that_cannot_be_deleted_are_told_of(directory: Path, monkeypat
         write(saves, 3)
         saves.wait()
     (line,) = lines
-    assert "old saves could not be deleted (Operation not permitted). Training goes on" in line
+    assert "old saves could not be deleted (Operation not permitted). Training continues" in line
     assert latest(directory) == (3, [])
     write(saves, 4)
     saves.wait()

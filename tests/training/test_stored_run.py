@@ -190,7 +190,7 @@ def test_a_second_trainer_on_one_run_is_refused(photos: Path, tmp_path: Path) ->
                 assert outcome.returncode == 2
 
     train(TINY, photos, run, progress=SecondTrainer(-1))
-    assert "another trainer is at work on this run" in refused[0]
+    assert "another trainer is using this run" in refused[0]
 
 
 def test_a_finished_run_is_left_alone(photos: Path, whole: Path, tmp_path: Path) -> None:

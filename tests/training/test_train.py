@@ -197,7 +197,7 @@ def test_a_used_folder_is_refused_and_left_as_it_was(run, folder):
 
 
 def test_a_run_among_the_photos_is_refused(folder):
-    with pytest.raises(ConfigError, match=r"lies inside the photos .* Choose a folder outside"):
+    with pytest.raises(ConfigError, match=r"is inside the photos .* Choose a folder outside"):
         train(tiny_recipe(), folder, folder / "runs" / "run")
     assert not (folder / "runs").exists()
 

@@ -78,7 +78,7 @@ def run_request(request: TrainingRequest, choose: "Choose", *, print_recipe: boo
 
 
 def _check_ended(run: "StoredRun", request: TrainingRequest) -> None:
-    """Compare what was asked for with a run that has ended, as with one that goes on."""
+    """Compare what was asked for with a run that has ended, as with one that continues."""
     from allmlp.data import open_dataset
     from allmlp.training import check_ended
 
@@ -131,7 +131,7 @@ def _stored_run(resume: Path | None, out: Path | None) -> "StoredRun | None":
 
 
 def _recipe_of(run: "StoredRun", recipe: str | None, given: list[str]) -> tuple["Recipe", None, str]:
-    """Return what was asked for of a run that is there already: its own recipe but for what was given."""
+    """Return what was asked for of an existing run: its own recipe but for what was given."""
     from allmlp.recipes import FITTED_TO_PHOTOS
     from allmlp.training import asked, with_num_epochs, with_settings
 

@@ -107,7 +107,7 @@ class InputPipeline:
     def _read_all(self, progress: Progress, *, is_decoded: bool) -> None:
         """Decode every photo of every split before the first step: a bad one must not surface after hours of training.
 
-        With `is_decoded`, which says that this was done before, only those that are kept in memory.
+        With `is_decoded`, which means that this was done before, only those that are kept in memory.
         """
         room = _MEMORY_SHARE * free_memory()
         height, width = self._recipe.model.image_size
@@ -126,17 +126,17 @@ class InputPipeline:
             elif split in fitted:
                 fitted[split][index] = self.preprocessing.resize(photo)
 
-        said = time.monotonic()
+        reported = time.monotonic()
 
-        def tell(done: int, total: int) -> None:
-            nonlocal said
-            if time.monotonic() - said > _SECONDS_BETWEEN_MESSAGES:
-                said = time.monotonic()
+        def report(done: int, total: int) -> None:
+            nonlocal reported
+            if time.monotonic() - reported > _SECONDS_BETWEEN_MESSAGES:
+                reported = time.monotonic()
                 progress.message(f"photos  {done:,} of {total:,} read")
 
         is_kept = {"train": keep, **dict.fromkeys(fitted, True)}
         splits = tuple(name for name in self._dataset.splits if not is_decoded or is_kept.get(name))
-        check_photos(self._dataset, splits=splits, num_workers=self._num_workers, progress=tell, visit=visit)
+        check_photos(self._dataset, splits=splits, num_workers=self._num_workers, progress=report, visit=visit)
         self._fitted = {name: [photos[index] for index in range(len(photos))] for name, photos in fitted.items()}
         readable = "unchanged since all were decoded" if is_decoded else "all readable"
         progress.message(f"photos  {readable}; training photos {'kept in memory' if keep else 'streamed'}")

@@ -41,20 +41,20 @@ class SweepRun:
 
 
 def check_grid_folder(path: Path, *, resume: bool) -> None:
-    """Check that a grid may be written to `path`, or that the one in it may be continued.
+    """Check that a sweep may be written to `path`, or that the sweep in it may be continued.
 
     Raises:
         ConfigError: a file, a single run, a grid that is not to be continued, or a folder that holds anything else.
     """
     if resume and RunLayout(path).recipe.exists():
         raise ConfigError(
-            f"{path}: this is a single run, not a grid. Leave --lr-grid out to continue it, or begin a grid with --out."
+            f"{path}: this is a single run, not a sweep. Omit --lr-grid to continue it, or start a sweep with --out."
         )
     if not SweepLayout(path).runs():
         refuse_used_folder(path)
     elif not resume:
         raise ConfigError(
-            f"{path}: holds another grid; nothing is ever overwritten. Choose another folder with --out, or go on with it: "
+            f"{path}: holds another sweep; nothing is ever overwritten. Choose another folder with --out, or continue it: "
             f"--resume {path}."
         )
 
@@ -71,11 +71,11 @@ def train_grid(
 ) -> list[SweepRun]:
     """Train once at each learning rate, in `directory`/lr-<rate>, and return the runs, best first, diverged ones last.
 
-    The test photos are scored in each run and choose nothing. `resume` goes on where an earlier call stopped; runs that it has
+    The test photos are scored in each run and choose nothing. `resume` continues where an earlier call stopped; runs that it
     ended at other rates are returned, too.
 
     Raises:
-        ConfigError: rates that cannot be, a length that the machine's speed decides, a used folder, or runs of another recipe.
+        ConfigError: invalid rates, a length that the machine's speed decides, a used folder, or runs of another recipe.
         DataError: as `train`; or runs on other photos.
     """
     runs = [SweepLayout(directory).run(rate) for rate in learning_rates]
@@ -88,7 +88,7 @@ def train_grid(
             f"max_minutes is {recipe.max_minutes:g}: runs whose length the machine's speed decides cannot be compared. "
             "Leave it out (--set max_minutes=none), and choose a length with --epochs."
         )
-    recipes = [at_learning_rate(recipe, rate) for rate in learning_rates]  # a rate that cannot be is refused first
+    recipes = [at_learning_rate(recipe, rate) for rate in learning_rates]  # an invalid rate is refused first
     ended = _ended_trials(recipe, data, directory) if resume else {}
     trials = list(ended.values())
     for number, (rate, one, run) in enumerate(zip(learning_rates, recipes, runs, strict=True), start=1):

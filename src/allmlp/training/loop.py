@@ -37,15 +37,15 @@ def train(
         data: photos in any form that `open_dataset` takes. The test split chooses nothing; it is scored once at the end.
         run_directory: a folder that does not exist yet or is empty.
         device: "auto", "cpu", "cuda" or "mps".
-        progress: hears what happens; None is silence.
+        progress: receives what happens; None for nothing.
         resume: continue the run in `run_directory` from its newest valid save, bit for bit as if it had never stopped (on the
-            same machine); begin it when there is none. The recipe and the photos have to be the run's.
+            same machine); start it when there is none. The recipe and the photos have to be the run's.
 
     Raises:
         ConfigError: a used folder, or one among the photos; an impossible value; an unavailable device; a recipe
             that is not the run's.
         DivergedError: a loss that is not finite, unless the recipe skips such steps.
-        DataError: photos that cannot be used, all of them named, before anything is written; other photos than the run's.
+        DataError: photos that cannot be used, all of them named, before anything is written; or photos other than the run's.
         ReportedError: of several processes, instead of any of these: the error that ends all, or a `ProcessLostError` for a
             process that was killed or hangs. It says which process reports it.
         KeyboardInterrupt: after what was learned was saved.

@@ -1,4 +1,4 @@
-"""What training tells while it runs. The command line draws it; a program may pass its own."""
+"""Progress of a training: the protocol that receives it, no-op progress, and progress that is logged."""
 
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -13,7 +13,7 @@ class Progress(Protocol):
         """Take a line for people: what was found, what was chosen, what was written."""
 
     def start(self, total_steps: int) -> None:
-        """Training begins."""
+        """Training starts."""
 
     def step(self, step: int, *, loss: float, images_per_second: float, seconds_left: float) -> None:
         """`step` steps are done."""
@@ -48,7 +48,7 @@ class LoggingProgress:
         self._log: Callable[[str], None] = self._early.append
 
     def write_to(self, log: Callable[[str], None]) -> None:
-        """Send what was said so far and all that follows to `log`."""
+        """Send all lines so far and those that follow to `log`."""
         for line in self._early:
             log(line)
         self._log = log
@@ -58,7 +58,7 @@ class LoggingProgress:
         self._progress.message(text)
 
     def start(self, total_steps: int) -> None:
-        self._log(f"training begins: {total_steps:,} steps")
+        self._log(f"training starts: {total_steps:,} steps")
         self._progress.start(total_steps)
 
     def step(self, step: int, *, loss: float, images_per_second: float, seconds_left: float) -> None:

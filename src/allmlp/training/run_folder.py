@@ -67,7 +67,7 @@ def lock_run(path: Path, *, is_new: bool, resume: bool = False) -> Iterator[None
     """Create the run folder where it is missing, and hold its lock. Of several processes the first one does.
 
     Raises:
-        ConfigError: a used folder for a new run, or a folder that another trainer is at work on.
+        ConfigError: a used folder for a new run, or a folder that another trainer is using.
     """
     layout = RunLayout(path)
     if is_new:
@@ -78,7 +78,7 @@ def lock_run(path: Path, *, is_new: bool, resume: bool = False) -> Iterator[None
         lock.acquire(timeout=0)
     except Timeout as error:
         raise ConfigError(
-            f"{path}: another trainer is at work on this run. Wait for it, or stop it, before you continue the run."
+            f"{path}: another trainer is using this run. Wait for it, or stop it, before you continue the run."
         ) from error
     except OSError as error:
         raise ConfigError(
@@ -110,7 +110,7 @@ class RunDirectory:
     def describe(
         self, recipe: ResolvedRecipe, dataset: ImageDataset, environment: Mapping[str, str], decoded: str | None
     ) -> None:
-        """Write what the run is, before it begins. For `decoded` see `record_decoded`."""
+        """Write the description of the run, before it starts. For `decoded` see `record_decoded`."""
         write_json(self.layout.environment, dict(environment))
         write_text(self.layout.class_names, "".join(f"{name}\n" for name in dataset.class_names))
         splits = {name: list(split.sample_ids) for name, split in dataset.splits.items()}
@@ -128,13 +128,13 @@ class RunDirectory:
         """Check that this process sees what the writer has described; on some network disks that takes seconds.
 
         Raises:
-            ConfigError: the folder lies on another disk here.
+            ConfigError: the folder is on another disk here.
         """
         ends = time.monotonic() + _SECONDS_TO_APPEAR
         while not self.layout.recipe.exists():
             if time.monotonic() > ends:
                 raise ConfigError(
-                    f"{self.path}: this process does not see what the first one wrote there. The run folder must lie on a "
+                    f"{self.path}: this process does not see what the first one wrote there. The run folder must be on a "
                     "disk that all machines share; name one with --resume or --out."
                 )
             time.sleep(0.1)
@@ -157,7 +157,7 @@ class RunDirectory:
             _append_line(self.layout.log, f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z {line}")
 
     def write_divergence(self, error: DivergedError) -> None:
-        """Write diverged.json, by which a grid that goes on knows the rate; a full disk must not hide the error."""
+        """Write diverged.json, which tells a continued sweep that this rate diverged; a full disk must not hide the error."""
         with contextlib.suppress(AllmlpError):
             write_json(self.layout.divergence, {"error": str(error)})
 

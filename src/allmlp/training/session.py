@@ -1,4 +1,4 @@
-"""A run at work: its recipe, photos, folder and snapshots. It starts anew or where an earlier session stopped."""
+"""A training session: recipe, photos, run folder and snapshots, from the start or from where an earlier session stopped."""
 
 import contextlib
 import time
@@ -61,8 +61,8 @@ class Session:
         run: the run folder.
         ranks: the processes that train together.
         device: "cpu", "cuda" or "mps".
-        environment: what `environment.json` says.
-        progress: hears what happens; what is for people also goes to the log.
+        environment: the content of `environment.json`.
+        progress: receives what happens; lines for people also go to the log.
         checkpoints: writes checkpoints/best and checkpoints/last.
     """
 
@@ -87,7 +87,7 @@ class Session:
         self.device = torch.device(ranks.device).type
         self.environment = {**environment(self.device), "processes": str(ranks.count)}
         self.progress = progress
-        self._checkpoint = checkpoint  # what a new run begins with
+        self._checkpoint = checkpoint  # what a new run is initialised from
         self._is_new = is_new
         self._saves = SnapshotStore(run.layout.resume, keep_every=recipe.saving.keep_every, warn=progress.message)
         self._last_save = time.monotonic()
@@ -111,10 +111,10 @@ class Session:
             self.progress.message(f"resumed at step {saved.step:,}, of {self.num_steps:,}")
             return state, history
         if not self._is_new:
-            self.progress.message("resumed at step 0: this run was begun, and nothing of it was saved yet")
+            self.progress.message("resumed at step 0: this run was started, and nothing of it was saved yet")
         if self.recipe.transfer.checkpoint is not None:
             self._begin_with_checkpoint(state)
-            self.save(state, history)  # the run goes on from this even if that checkpoint changes
+            self.save(state, history)  # the run continues from this even if that checkpoint changes
         return state, history
 
     def _describe_run(self) -> None:
@@ -133,7 +133,7 @@ class Session:
                 )
                 if with_checkpoint(self.recipe, checkpoint).model != self.recipe.model:
                     raise CheckpointError(
-                        f"{self.recipe.transfer.checkpoint}: another Mixer than the one that {self.run.path} was begun with. "
+                        f"{self.recipe.transfer.checkpoint}: not the Mixer that {self.run.path} was started with. "
                         "Begin a new run with --out."
                     )
         if self._checkpoint is None and self.ranks.count > 1:
@@ -212,7 +212,7 @@ class Session:
             if self.ranks.is_first:
                 self.run.write_results(history.results)
         except AllmlpError as error:
-            self.progress.message(f"{error} Training goes on.")
+            self.progress.message(f"{error} Training continues.")
         self.progress.epoch(row)
         if (metrics.top1, -metrics.loss) > (history.best_top1, -history.best_loss):
             history.best_top1, history.best_loss, history.best_epoch = metrics.top1, metrics.loss, epoch

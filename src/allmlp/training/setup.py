@@ -117,7 +117,7 @@ def _checked(
 
 
 def _notes_on_seen(recipe: ResolvedRecipe, dataset: ImageDataset) -> list[str]:
-    """Say how many of the photos held out the run was trained on that this one begins with: another seed held out others."""
+    """Report how many of the held-out photos the initial checkpoint was trained on: another seed held out other photos."""
     source, held_out = str(recipe.transfer.checkpoint), dataset.splits["validation"].sample_ids
     if source == STARTER:  # not a folder of that name
         return []
@@ -144,7 +144,7 @@ def num_training_photos(dataset: ImageDataset) -> int:
 def _refuse_run_among_photos(run: Path, photos: Path | None) -> None:
     if photos is not None and run.resolve().is_relative_to(photos.resolve()):
         raise ConfigError(
-            f"{run} lies inside the photos ({photos}): its pictures would become a class of theirs. "
+            f"{run} is inside the photos ({photos}): its pictures would become a class. "
             "Choose a folder outside with --out."
         )
 
@@ -167,9 +167,9 @@ def _announce(
     )
     if checkpoint is not None:
         progress.message(
-            f"begins  with a Mixer {checkpoint.source}"
+            f"starts  from a Mixer {checkpoint.source}"
             if checkpoint.source.startswith("trained by")
-            else f"begins  with {checkpoint.source}"
+            else f"starts  from {checkpoint.source}"
         )
     if recipe.transfer.trained_blocks is not None:
         last = recipe.transfer.trained_blocks

@@ -15,7 +15,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Stopped(KeyboardInterrupt):
     """A signal ended the run; `exit_code` is what the process exits with, 130 or 143.
 
-    `is_shared` says that all processes of a training end by it at the same place.
+    `is_shared`: whether all processes of a training end by it at the same place.
     """
 
     def __init__(self, number: int, *, is_shared: bool = False) -> None:

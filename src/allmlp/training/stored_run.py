@@ -1,4 +1,4 @@
-"""A run that is there already: what it is, and whether what was asked for is the same."""
+"""A run that exists: what its folder holds, and a comparison with what is asked for now."""
 
 import json
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ _MAX_SHOWN = 10
 
 @dataclass(frozen=True, kw_only=True)
 class StoredRun:
-    """What a run folder says of its run.
+    """The facts of a run, read from its folder.
 
     Attributes:
         path: the folder.
-        recipe: the run's, resolved when it began.
+        recipe: the run's, resolved when it started.
         data: where its photos were then.
         is_finished: whether nothing is left to do.
         is_diverged: whether it was ended by a loss that is not finite, and has not ended otherwise since.
@@ -37,7 +37,7 @@ class StoredRun:
 
 
 def stored_run(path: Path) -> StoredRun | None:
-    """Return the run that was begun in a folder, None when there is none.
+    """Return the run in a folder; None when there is none.
 
     Raises:
         ConfigError: its files cannot be read.
@@ -74,7 +74,7 @@ def check_same_photos(dataset: ImageDataset, run: StoredRun) -> None:
         problems.append(f"classes: now {', '.join(map(escape, dataset.class_names[:_MAX_SHOWN]))}")
     if problems:
         raise DataError(
-            f"{run.path}: a run is continued with the photos that it began with. {escape(dataset.source)} differs:\n  "
+            f"{run.path}: a run is continued with the photos that it was started with. {escape(dataset.source)} differs:\n  "
             + "\n  ".join(problems)
         )
 

@@ -51,7 +51,7 @@ def test_a_trained_mixer_is_fine_tuned_and_the_commands_at_the_end_work(place, a
     outcome = allmlp("finetune", "photos", "--from", "trained", "--epochs", "1", *options, "--out", "mine")
     assert outcome.code == 0, outcome.err
     assert "15 training photos, so" not in outcome.out  # --epochs decides, not their number
-    assert "begins  with a Mixer trained by allmlp" in outcome.out
+    assert "starts  from a Mixer trained by allmlp" in outcome.out
     assert "learns  the last 1 of 2 blocks and what follows them" in outcome.out
     assert "3 classes, of which 3 are kept" in outcome.out
     recipe = json.loads(Path("mine/recipe.json").read_text())
@@ -76,13 +76,13 @@ def test_settings_that_the_checkpoint_decides_are_refused_all_at_once(command, p
     outcome = allmlp(command, "photos", *options, "--out", "mine")
     assert outcome.code == 2
     assert (
-        "--set model.num_blocks, data.mean: training begins with a checkpoint (trained), which decides" in outcome.err
+        "--set model.num_blocks, data.mean: training starts from a checkpoint (trained), which decides" in outcome.err
     )
     assert not Path("mine").exists()
     assert allmlp(command, "photos", *options[:2], "--out", "mine").code == 0
     Path("mine/metrics.json").unlink()
     again = allmlp(command, "photos", "--resume", "mine", "--set", "model.num_blocks=4")
-    assert again.code == 2 and "--set model.num_blocks: training begins with a checkpoint" in again.err
+    assert again.code == 2 and "--set model.num_blocks: training starts from a checkpoint" in again.err
 
 
 def test_train_takes_an_image_size_for_a_recipe_that_begins_with_a_checkpoint(place, allmlp):
@@ -136,7 +136,7 @@ def test_one_command_begins_and_continues(place, allmlp):
         outcome = allmlp("finetune", "photos", "--resume", "mine", *other)
         assert outcome.code == 2 and words in outcome.err, outcome
     other = allmlp("finetune", "clothing", "--resume", "mine")
-    assert other.code == 3 and "a run is continued with the photos that it began with" in other.err
+    assert other.code == 3 and "a run is continued with the photos that it was started with" in other.err
     Path("mine/metrics.json").unlink()
     outcome = allmlp(*command)
     assert outcome.code == 0 and "resumed at step" in outcome.out
@@ -231,7 +231,7 @@ def test_a_rate_that_diverges_ends_no_grid_and_is_not_tried_again(place, allmlp)
 def test_a_grid_begins_in_no_run_and_in_no_folder_of_something_else(place, allmlp):
     command = ("finetune", "photos", "--recipe", "my_recipes:transfer", "--lr-grid", "0.01", "--resume")
     outcome = allmlp(*command, "first")
-    assert outcome.code == 2 and "first: this is a single run, not a grid. Leave --lr-grid out" in outcome.err
+    assert outcome.code == 2 and "first: this is a single run, not a sweep. Omit --lr-grid" in outcome.err
     outcome = allmlp(*command, "photos")
     assert outcome.code == 2 and "photos: is not empty; nothing is ever overwritten" in outcome.err
     assert not list(place.glob("*/lr-*"))

@@ -281,7 +281,7 @@ def test_a_run_whose_first_save_was_lost_begins_with_its_checkpoint_again_or_ref
     save_checkpoint(load_checkpoint(source).at_patch_size(4), other)
     moved = (run / "recipe.json").read_text().replace(str(source), str(other))
     (run / "recipe.json").write_text(moved)
-    with pytest.raises(CheckpointError, match=r"another Mixer than the one that .* was begun with"):
+    with pytest.raises(CheckpointError, match=r"not the Mixer that .* was started with"):
         train(dataclasses.replace(transfer(other), num_epochs=1), photos, run, resume=True)
 
 
@@ -299,11 +299,11 @@ def test_another_checkpoint_is_another_run(photos: Path, source: Path, tmp_path:
         ({"trained_blocks": -1}, "transfer.trained_blocks is -1; expected 0 for the classifier alone"),
         (
             {"checkpoint": None, "trained_blocks": 0},
-            "transfer.trained_blocks is 0, but training begins with random weights",
+            "transfer.trained_blocks is 0, but training starts from random weights",
         ),
         (
             {"checkpoint": None, "image_size": (8, 8)},
-            r"transfer.image_size is \(8, 8\), but training begins with random",
+            r"transfer.image_size is \(8, 8\), but training starts from random",
         ),
         ({"layer_decay": 0.0}, "transfer.layer_decay is 0.0; expected over 0 and at most 1"),
         ({"layer_decay": 1.5}, "transfer.layer_decay is 1.5; expected over 0 and at most 1"),
@@ -359,7 +359,7 @@ def test_processes_that_begin_with_other_weights_differ(photos: Path, source: Pa
         facts_of(transfer(source), dataset, photos / "run", None, one, device="cpu")
         for one in (checkpoint, dataclasses.replace(checkpoint, weights=changed))
     )
-    assert {name for name in ours if ours[name] != theirs[name]} == {"weights that it begins with"}
+    assert {name for name in ours if ours[name] != theirs[name]} == {"initial weights"}
 
 
 def test_logits_that_are_not_finite_are_a_divergence(photos: Path, source: Path, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_what_could_not_be_written_is_reported_and_written_at_the_end(checkpoint
     writer.write("best", checkpoint)
     writer.wait()
     (line,) = lines
-    assert line.endswith("Training goes on.")
+    assert line.endswith("Training continues.")
     with pytest.raises(ConfigError, match="could not be written"):
         writer.write_what_failed()
     run.checkpoints.unlink()

@@ -42,7 +42,7 @@ PrintRecipeOption = Annotated[
     bool,
     typer.Option(
         "--print-recipe",
-        help="Print the settings for DATA as JSON and stop; its classes are counted when training begins.",
+        help="Print the settings for DATA as JSON and stop; its classes are counted when training starts.",
     ),
 ]
 

@@ -39,7 +39,7 @@ def train(
     resume: Annotated[
         Path | None,
         typer.Option(
-            metavar="RUN", help="Continue this run, or begin it; photos and recipe are the run's.", show_default=False
+            metavar="RUN", help="Continue this run, or start it; photos and recipe are the run's.", show_default=False
         ),
     ] = None,
     assignments: SetOption = None,

@@ -38,7 +38,7 @@ def facts_of(
 ) -> dict[str, str]:
     """Return what decides a run, as text by name.
 
-    `dataset` has its validation split; `checkpoint` is what a new run begins with; `device` is this process's.
+    `dataset` has its validation split; `checkpoint` is what a new run is initialised from; `device` is this process's.
     """
     facts = {f"recipe: {name}": str(value) for name, value in _flat(to_dict(recipe), "").items()}
     facts |= {f"photos: {name}": _photos(split) for name, split in dataset.splits.items()}
@@ -46,7 +46,7 @@ def facts_of(
     facts["classes"] = ", ".join(map(escape, dataset.class_names))
     if recipe.optimizer.name == "muon":  # on machines of several kinds the copies of the weights would drift apart
         facts["Muon orthogonalises in"] = "bfloat16" if has_native_bfloat16(device) else "float32"
-    facts["run folder"] = f"{path.name} ({'not begun' if stored is None else 'begun'})"
+    facts["run folder"] = f"{path.name} ({'new' if stored is None else 'existing'})"
     facts |= {"Python": platform.python_version(), "torch": torch.__version__, "numpy": numpy.__version__}
     return facts | {"pillow": PIL.__version__, "allmlp": f"{allmlp.__version__}, code {_code()}"}
 
@@ -89,11 +89,11 @@ def weights_of(checkpoint: Checkpoint) -> dict[str, str]:
     digest = hashlib.sha256()
     for name, value in sorted(checkpoint.weights.items()):
         digest.update(name.encode() + value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return {"weights that it begins with": digest.hexdigest()[:12]}
+    return {"initial weights": digest.hexdigest()[:12]}
 
 
 def _code() -> str:
-    """Return a digest of the package as it lies on this machine."""
+    """Return a digest of the package's source on this machine."""
     folder = Path(__file__).parents[2]
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.py")):

@@ -14,7 +14,7 @@ def wrap_ddp(model: MlpMixer, ranks: ProcessGroup) -> DistributedDataParallel:
 
     After its first backward pass torch packs gradients anew, in the order in which they came, and a gradient's place in its
     package decides in which order the processes' parts are summed: on three and more, the first step of a session would have
-    other last bits than the same step in a session that began earlier. So one pass that counts for nothing comes first.
+    other last bits than the same step in a session that started earlier. So one pass that counts for nothing comes first.
     """
     devices = [ranks.device] if ranks.device.startswith("cuda") else None
     replica = DistributedDataParallel(model, device_ids=devices)

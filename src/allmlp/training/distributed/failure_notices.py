@@ -18,7 +18,7 @@ from allmlp.training.stop_signals import Stopped
 
 __all__ = ["FailureNotices", "is_shared"]
 
-# Seconds to wait for what another process is about to do, which may be dead: to come, and to say what it knows.
+# Seconds to wait for what another process is about to do, which may be dead: to arrive, and to leave its notice.
 _COMING_S, _SPEAKING_S = 5.0, 10.0
 _FAILED, _NOTICE, _SPOKEN = "failed", "notice", "spoken"
 
@@ -85,7 +85,7 @@ class FailureNotices:
 
     def _loss(self, reason: str) -> str:
         advice = (
-            "Nothing is wrong with what was saved: start the same command with --resume again and it goes on "
+            "Nothing is wrong with what was saved: start the same command with --resume again and it continues "
             "(torchrun --max-restarts 3 does so by itself)."
         )
         if not ("Timed out" in reason or "timeout" in reason):
@@ -126,5 +126,5 @@ def _of_another(notice: dict[str, Any]) -> BaseException:
 
 
 def _is_lost(error: RuntimeError) -> bool:
-    """Whether it says that another process could not be reached. gloo has no type of its own for that."""
+    """Whether it reports that another process could not be reached. gloo has no type of its own for that."""
     return isinstance(error, dist.DistError) or "gloo" in str(error) or "pair closure" in str(error)

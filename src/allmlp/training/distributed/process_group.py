@@ -1,6 +1,6 @@
-"""Several processes that train one model: who this one is, and what they tell each other.
+"""Several processes that train one model: which one this is, and what they exchange.
 
-torchrun starts them and says so in the environment. Without it there is one process, and nothing is sent.
+torchrun starts them and describes them in the environment. Without it there is one process, and nothing is sent.
 """
 
 import contextlib
@@ -184,10 +184,10 @@ def is_first_to_say(text: str) -> bool:
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return True
     try:
-        said: int = _store(timedelta(seconds=5)).add(f"said/{hashlib.sha256(text.encode()).hexdigest()}", 1)
+        count: int = _store(timedelta(seconds=5)).add(f"said/{hashlib.sha256(text.encode()).hexdigest()}", 1)
     except (RuntimeError, AllmlpError):
         return True
-    return said == 1
+    return count == 1
 
 
 def _store(timeout: timedelta) -> dist.Store:  # type: ignore[name-defined]

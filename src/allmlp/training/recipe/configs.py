@@ -15,7 +15,7 @@ class DataConfig:
 
     Attributes:
         fit, crop_fraction, interpolation, mean, std: see `Preprocessing`; the image size is the model's. An interpolation of
-            None is that of the checkpoint that training begins with, and bicubic where it begins with random weights.
+            None is that of the initial checkpoint, and bicubic for random weights.
         holdout: the share of each class's training photos that becomes validation when the data has none.
         storage: "memory" decodes each photo once and keeps it, "stream" decodes it in every epoch; "auto" keeps
             photos that take less than a quarter of the free memory. The results are the same, bit for bit.
@@ -157,10 +157,10 @@ class SavingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TransferConfig:
-    """Which trained Mixer a run begins with, and how much of it the run changes.
+    """Which trained Mixer a run is initialised from, and how much of it is trained.
 
     Attributes:
-        checkpoint: what `load_checkpoint` takes, or "starter", the weights that come with allmlp; None begins with random
+        checkpoint: what `load_checkpoint` takes, or "starter", the weights that come with allmlp; None initialises with random
             weights. The Mixer and its pre-processing are then the checkpoint's: of the recipe's own model only dropout and
             stochastic depth count, of its data neither the mean nor the standard deviation.
         image_size: (height, width) to train at; None is the checkpoint's. See `Checkpoint.at_resolution`.
@@ -188,6 +188,6 @@ class TransferConfig:
         for name in ("image_size", "trained_blocks"):
             if self.checkpoint is None and getattr(self, name) is not None:
                 raise ConfigError(
-                    f"transfer.{name} is {getattr(self, name)}, but training begins with random weights. "
+                    f"transfer.{name} is {getattr(self, name)}, but training starts from random weights. "
                     "Name a checkpoint with transfer.checkpoint (allmlp finetune --from), or leave it out."
                 )

@@ -78,8 +78,8 @@ def with_settings(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     ]
     if without_effect:
         raise ConfigError(
-            f"--set {', '.join(without_effect)}: training begins with a checkpoint ({changed.transfer.checkpoint}), which "
-            "decides that. Leave it out, or begin with random weights (allmlp train, by another recipe). Another image size is "
+            f"--set {', '.join(without_effect)}: training starts from a checkpoint ({changed.transfer.checkpoint}), which "
+            "decides that. Omit it, or start from random weights (allmlp train, by another recipe). Another image size is "
             "set by --image-size or transfer.image_size."
         )
     if changed.transfer.trained_blocks == 0 and "transfer.layer_decay" in keys:
@@ -206,7 +206,7 @@ def _precision(recipe: Recipe, device: str) -> Literal["float32", "bfloat16"]:
 
 
 def _num_epochs(recipe: Recipe, *, num_photos: int) -> int:
-    """Return the epochs of a run: the recipe's, or as many as its steps begin."""
+    """Return the epochs of a run: the recipe's, or as many as its steps take."""
     if recipe.num_steps is None:
         return recipe.num_epochs
     num_epochs = max(1, math.ceil(recipe.num_steps * recipe.batch_size / num_photos))
@@ -231,7 +231,7 @@ def _check_warmup(recipe: ResolvedRecipe, *, num_steps: int) -> None:
 def continued(recipe: Recipe, stored: ResolvedRecipe, *, where: Path) -> ResolvedRecipe:
     """Return the recipe of the run in the folder `where`, after comparing it with what is asked for now.
 
-    What is filled in when a run begins may be left open. What changes no result may differ, and is taken from `recipe`: how
+    What is filled in when a run starts may be left open. What changes no result may differ, and is taken from `recipe`: how
     photos are read, when the run is saved, what a step that is not finite does, and who keeps the weights.
 
     Raises:
@@ -245,9 +245,9 @@ def continued(recipe: Recipe, stored: ResolvedRecipe, *, where: Path) -> Resolve
     ]
     if differences:
         raise ConfigError(
-            f"{where}: a run is continued as it began. These settings differ:\n  "
+            f"{where}: a run is continued as it was started. These settings differ:\n  "
             + "\n  ".join(differences)
-            + "\nLeave them out to continue, or begin a new run with --out."
+            + "\nOmit them to continue, or start a new run with --out."
         )
     data = dataclasses.replace(stored.data, storage=recipe.data.storage, num_workers=recipe.data.num_workers)
     return dataclasses.replace(

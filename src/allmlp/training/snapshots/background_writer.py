@@ -1,4 +1,4 @@
-"""One write at a time beside training."""
+"""Background writing: one write at a time during training."""
 
 import sys
 import threading

@@ -1,4 +1,4 @@
-"""The weights of a run for use, checkpoints/best and checkpoints/last, written beside training."""
+"""The weights of a run for use, checkpoints/best and checkpoints/last, written in the background."""
 
 from collections.abc import Callable
 
@@ -30,7 +30,7 @@ class CheckpointWriter:
                 save_checkpoint(checkpoint, self._run.checkpoint(name))
                 del self._unwritten[name]
             except AllmlpError as error:
-                self._writer.report(f"{error} Training goes on.")
+                self._writer.report(f"{error} Training continues.")
 
         self._writer.submit(self._run.checkpoint(name), write)
 

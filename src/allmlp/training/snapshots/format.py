@@ -80,10 +80,10 @@ class _Digesting:
 
 
 def write_save(path: Path, content: Content) -> None:
-    """Write a save as the folder `path`, which is there whole or not at all.
+    """Write a save as the folder `path`, which appears whole or not at all.
 
     Raises:
-        OSError: the disk is full, the folder above is not writable, or `path` is there already.
+        OSError: the disk is full, the folder above is not writable, or `path` exists.
     """
     entries: dict[str, dict[str, Any]] = {}
 
@@ -141,16 +141,16 @@ def check_save(path: Path, step: int) -> None:
     try:
         values = json.loads(manifest)
         version, files = values["version"], values["files"]
-        told = {name: (files[name]["size"], files[name]["sha256"]) for name in (TENSORS_FILE, METADATA_FILE)}
+        promised = {name: (files[name]["size"], files[name]["sha256"]) for name in (TENSORS_FILE, METADATA_FILE)}
     except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise CheckpointError(f"{MANIFEST_FILE} is not what was written") from error
     if version != VERSION:
         raise CheckpointError(f"version {quote(version)} of the format; this allmlp reads version {VERSION}")
     found = {}
-    for name, (size, sha256) in told.items():
+    for name, (size, sha256) in promised.items():
         found[name] = _entry_of(path / name, size)
         if found[name]["sha256"] != sha256:
-            raise CheckpointError(f"{name} has another SHA-256 than {MANIFEST_FILE} says")
+            raise CheckpointError(f"{name} does not have the SHA-256 of {MANIFEST_FILE}")
     if manifest != _manifest(step, found):  # byte for byte: nothing else could prove the manifest itself valid
         raise CheckpointError(f"{MANIFEST_FILE} is not what was written")
 
@@ -161,7 +161,7 @@ def _entry_of(path: Path, size: Any) -> dict[str, Any]:
             raise CheckpointError(f"{path.name} is missing")
         found = path.stat().st_size
         if found != size:  # before a huge file is hashed
-            raise CheckpointError(f"{path.name} has {found:,} bytes, not those that {MANIFEST_FILE} says")
+            raise CheckpointError(f"{path.name} has {found:,} bytes, not as many as {MANIFEST_FILE} states")
         with path.open("rb") as file:
             return {"size": found, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
     except OSError as error:

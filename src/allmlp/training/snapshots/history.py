@@ -1,4 +1,4 @@
-"""What a run knows about its past, beside the weights: saved with them, so that a resumed run reports as if never stopped."""
+"""What a run knows about its past: saved with the weights, so that a resumed run reports as if it had never stopped."""
 
 import dataclasses
 import hashlib
@@ -52,7 +52,7 @@ class TrainingHistory:
         self.sample_digest = hashlib.sha256(content).hexdigest()
 
     def mean_loss(self) -> float:
-        """Return the mean of the steps since the last validation and begin anew; NaN when all were skipped."""
+        """Return the mean of the steps since the last validation and start a new one; NaN when all were skipped."""
         mean = self.loss_sum / self.num_losses if self.num_losses else math.nan
         self.loss_sum, self.num_losses = 0.0, 0
         return mean

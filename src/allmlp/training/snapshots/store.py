@@ -16,7 +16,7 @@ __all__ = ["Snapshot", "SnapshotStore"]
 
 
 class SnapshotStore:
-    """The saves of one run, folders step-000000123 in `directory`, which a thread writes beside training.
+    """The saves of one run, folders step-000000123 in `directory`, which a thread writes during training.
 
     Two verified ones at least are kept, once there are two, and every one whose step is a multiple of `keep_every`.
     One process at a time may write; the run folder's lock sees to that.
@@ -37,7 +37,7 @@ class SnapshotStore:
 
         The tensors, on the CPU, must not change any more; they are kept until they are written. `metadata` must be JSON;
         what is NaN in them, or a tensor of an odd kind, is a bug and raises ValueError at once. Whatever keeps the save
-        from being written is told through `warn`. A step that has a valid save is not written again.
+        from being written is reported through `warn`. A step that has a valid save is not written again.
         """
         content = snapshot_content(step, tensors, metadata)
         self._writer.submit(self._path(step), lambda: self._save_and_retire(content))
@@ -52,7 +52,7 @@ class SnapshotStore:
         None when there is none.
 
         Raises:
-            CheckpointError: the folder cannot be read, so that nobody knows what is in it.
+            CheckpointError: the folder cannot be read, so that its content is unknown.
         """
         self.wait()
         try:
@@ -60,7 +60,7 @@ class SnapshotStore:
         except OSError as error:
             raise CheckpointError(
                 f"{self._directory}: cannot be read ({reason_of(error)}), so that the run cannot be continued. "
-                "Make it readable, or begin another run."
+                "Make it readable, or start another run."
             ) from error
         for step in steps:
             try:
@@ -95,7 +95,7 @@ class SnapshotStore:
             reason = reason_of(error) if isinstance(error, OSError) else "out of memory"
             self._writer.report(
                 f"{path}: step {content.step:,} could not be saved ({reason}). "
-                f"Training goes on; {self._what_stays()}. Free some space or make the folder writable."
+                f"Training continues; {self._what_stays()}. Free some space or make the folder writable."
             )
             return False
         return True
@@ -112,8 +112,8 @@ class SnapshotStore:
                     self._valid.discard(step)
         except OSError as error:
             self._writer.report(
-                f"{self._directory}: old saves could not be deleted ({reason_of(error)}). Training goes on; "
-                "they take up space until that is mended."
+                f"{self._directory}: old saves could not be deleted ({reason_of(error)}). Training continues; "
+                "they take up space until this is fixed."
             )
 
     def _is_valid(self, step: int) -> bool:

@@ -98,8 +98,8 @@ class TrainState:
         if names:
             raise DivergedError(
                 f"NaN or infinity stands in {summarise(names, limit=3)} at step {self.step}. None of it was saved: "
-                "--resume goes on from the newest save, which is sound. "
-                "Where this comes again, begin a new run with a lower learning rate "
+                "--resume goes on from the newest save, which is valid. "
+                "If this happens again, start a new run with a lower learning rate "
                 "(--set optimizer.learning_rate=) or clipped gradients (--set optimizer.clip_norm=1.0)."
             )
 

@@ -34,7 +34,7 @@ def update(
 
     Raises:
         DivergedError: the loss or the gradient is not finite, and the recipe stops there; or the weights are not, which no
-            later step can mend.
+            later step can repair.
     """
     loss, norm = gradient(state, model, batch, recipe, ranks=ranks)
     for what, value in (("loss", loss), ("gradient's norm", norm)):
@@ -57,7 +57,7 @@ def gradient(
     Both are means over the processes, so that all decide alike.
     """
     # Dropout draws from torch's generator: seeding it anew makes it, too, a function of (seed, step), and of the process,
-    # lest all drop the same in their parts of the batch. What is dropped so depends on how a batch is divided.
+    # so that they do not all drop the same in their parts of the batch. What is dropped thus depends on how a batch is divided.
     torch.manual_seed((recipe.seed * 1_000_003 + state.step) * ranks.count + ranks.rank)
     state.optimizer.zero_grad()
     value = 0.0

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -27,6 +27,7 @@ from allmlp.checkpoints.sources.resolve import (
 from allmlp.checkpoints.validation import check_finite
 from allmlp.data import Preprocessing, label_names
 from allmlp.errors import CheckpointError, ConfigError
+from allmlp.io.display import Report
 from allmlp.io.http_download import ReportProgress
 from allmlp.model import Gelu, MixerConfig
 
@@ -82,7 +83,7 @@ def load_for_size(
     source: str | Path,
     image_size: tuple[int, int] | None,
     *,
-    report: Callable[[str], None],
+    report: Report,
     report_progress: ReportProgress | None = None,
 ) -> Checkpoint:
     """Read a Mixer from wherever it is, to be used at `image_size`, which says what a file of weights alone leaves open.

@@ -7,8 +7,9 @@ import numpy as np
 
 from allmlp.evaluation.choose_split import choose_few_shot_splits
 from allmlp.evaluation.shares import ALONE, Shares
-from allmlp.evaluation.sources import Data, Model, Report, as_dataset, as_runnable, ignore, saved_split_for
+from allmlp.evaluation.sources import Data, Model, as_dataset, as_runnable, ignore, saved_split_for
 from allmlp.inference import Embedder
+from allmlp.io.display import Report
 from allmlp.metrics import FewShot, FewShotOptions, LabelledFeatures, draw_examples, few_shot
 
 __all__ = ["FewShotEvaluation", "evaluate_few_shot"]

@@ -12,8 +12,9 @@ from allmlp.errors import ConfigError, DataError
 from allmlp.evaluation.choose_split import ChosenSplit, choose_split
 from allmlp.evaluation.class_matching import match_classes
 from allmlp.evaluation.shares import ALONE, Shares
-from allmlp.evaluation.sources import Data, Model, Report, as_dataset, as_runnable, ignore, saved_split_for
+from allmlp.evaluation.sources import Data, Model, as_dataset, as_runnable, ignore, saved_split_for
 from allmlp.inference import RunnableModel
+from allmlp.io.display import Report
 from allmlp.metrics import Metrics, score_batches
 
 __all__ = ["Evaluation", "evaluate"]

@@ -1,6 +1,6 @@
 """What evaluations take: a model and a data set, each in any form."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from allmlp.checkpoints import Checkpoint, load_for_size
@@ -8,12 +8,12 @@ from allmlp.data import ImageDataset, open_dataset
 from allmlp.errors import ConfigError
 from allmlp.evaluation.choose_split import split_of_run
 from allmlp.inference import Output, RunnableModel, open_model
+from allmlp.io.display import Report
 
-__all__ = ["Data", "Model", "Report", "as_dataset", "as_runnable", "ignore", "saved_split_for"]
+__all__ = ["Data", "Model", "as_dataset", "as_runnable", "ignore", "saved_split_for"]
 
 Model = str | Path | Checkpoint | RunnableModel
 Data = str | Path | ImageDataset
-Report = Callable[[str], None]
 
 
 def as_runnable(

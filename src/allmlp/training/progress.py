@@ -1,7 +1,9 @@
 """Progress of a training: the protocol that receives it, no-op progress, and progress that is logged."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
+
+from allmlp.io.display import Report
 
 __all__ = ["LoggingProgress", "NoProgress", "Progress"]
 
@@ -45,9 +47,9 @@ class LoggingProgress:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._early: list[str] = []
-        self._log: Callable[[str], None] = self._early.append
+        self._log: Report = self._early.append
 
-    def write_to(self, log: Callable[[str], None]) -> None:
+    def write_to(self, log: Report) -> None:
         """Send all lines so far and those that follow to `log`."""
         for line in self._early:
             log(line)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from allmlp.errors import AllmlpError
+from allmlp.io.display import Report
 
 __all__ = ["BackgroundWriter"]
 
@@ -16,7 +17,7 @@ class BackgroundWriter:
     `warn` gets one line for each failure that training survives; it is called from the writing thread, too.
     """
 
-    def __init__(self, warn: Callable[[str], None]) -> None:
+    def __init__(self, warn: Report) -> None:
         self._warn = warn
         self._thread: threading.Thread | None = None
         self._bug: BaseException | None = None

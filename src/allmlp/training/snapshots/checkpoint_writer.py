@@ -1,9 +1,8 @@
 """The weights of a run for use, checkpoints/best and checkpoints/last, written in the background."""
 
-from collections.abc import Callable
-
 from allmlp.checkpoints import Checkpoint, save_checkpoint
 from allmlp.errors import AllmlpError
+from allmlp.io.display import Report
 from allmlp.runs.layout import CheckpointName, RunLayout
 from allmlp.training.snapshots.background_writer import BackgroundWriter
 
@@ -16,7 +15,7 @@ class CheckpointWriter:
     `warn` gets one line for each failure that training survives. It is called from the writing thread, too.
     """
 
-    def __init__(self, run: RunLayout, *, warn: Callable[[str], None]) -> None:
+    def __init__(self, run: RunLayout, *, warn: Report) -> None:
         self._run = run
         self._writer = BackgroundWriter(warn)
         self._unwritten: dict[CheckpointName, Checkpoint] = {}

@@ -1,6 +1,6 @@
 """What continuing a run takes, saved so that no crash, full disk or flipped bit can lose it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from allmlp.errors import CheckpointError
 from allmlp.io.atomic_write import reason_of, remove, remove_leftovers, rename
+from allmlp.io.display import Report
 from allmlp.runs.layout import snapshot_name, snapshot_step
 from allmlp.training.snapshots.background_writer import BackgroundWriter
 from allmlp.training.snapshots.format import Content, Snapshot, check_save, read_save, snapshot_content, write_save
@@ -24,7 +25,7 @@ class SnapshotStore:
     `warn` gets one line for each failure that training survives. It is called from the writing thread, too.
     """
 
-    def __init__(self, directory: Path, *, keep_every: int | None, warn: Callable[[str], None]) -> None:
+    def __init__(self, directory: Path, *, keep_every: int | None, warn: Report) -> None:
         if keep_every is not None and keep_every < 1:
             raise ValueError(f"keep_every is {keep_every}")
         self._directory = directory

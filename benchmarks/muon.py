@@ -34,7 +34,8 @@ def measured(name, precision, turns):
     from allmlp.training.step.state import TrainState
     from allmlp.training.step.update import gradient
 
-    recipe = dataclasses.replace(load_recipe(name), precision=precision)
+    recipe = load_recipe(name)
+    recipe = dataclasses.replace(recipe, model=recipe.model.with_num_classes(10), precision=precision)
     state = TrainState(recipe)
     matrices = [
         parameter

@@ -209,3 +209,9 @@ def test_logits_do_not_depend_on_the_batch() -> None:
 def test_images_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"takes \(B, 3, 32, 32\)"):
         MlpMixer(TINY)(torch.zeros(shape))
+
+
+def test_a_template_is_refused() -> None:
+    """Its number of classes may be open, and would silently give a Mixer without a classifier."""
+    with pytest.raises(TypeError, match="with_num_classes"):
+        MlpMixer(TINY.as_template())  # type: ignore[arg-type]

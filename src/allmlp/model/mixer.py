@@ -46,6 +46,8 @@ class MlpMixer(nn.Module):
     """
 
     def __init__(self, config: MixerConfig) -> None:
+        if not isinstance(config, MixerConfig):  # a template, whose number of classes may be open
+            raise TypeError("MlpMixer takes a MixerConfig; MixerTemplate.with_num_classes makes one")
         super().__init__()
         self.config = config
         self.activation_checkpointing = False

@@ -40,7 +40,7 @@ def inspect(
         next_commands(
             [
                 (f"{command_line('predict', checkpoint)} PHOTO.jpg", "name photos or whole folders of them"),
-                (f"{command_line('evaluate', checkpoint)} PHOTOS", "PHOTOS: a folder with a sub-folder a class"),
+                (f"{command_line('evaluate', checkpoint)} PHOTOS", "PHOTOS: a folder with one sub-folder per class"),
             ]
         )
     else:

@@ -43,7 +43,7 @@ def recipes(
         [
             (
                 command_line(command, "clothing", "--recipe", name, *settings),
-                "for clothing, put your folder with a sub-folder a class",
+                "for clothing, put your folder with one sub-folder per class",
             ),
             (command_line(command, "clothing", "--recipe", name, "--print-recipe"), "all its settings"),
         ]

@@ -68,12 +68,13 @@ class Augmentation:
 
     def _check_that_all_takes_effect(self) -> None:
         is_mixed = self.mixup > 0.0 or self.cutmix > 0.0
-        for name, default, takes_effect, owner in (
-            ("min_crop_area", 0.08, self.crop == "inception", "crop=inception"),
-            ("pad_pixels", 4, self.crop == "pad", "crop=pad"),
-            ("rand_augment_magnitude", 10.0, self.rand_augment_layers > 0, "rand_augment_layers over 0"),
-            ("mix_probability", 1.0, is_mixed, "mixup or cutmix over 0"),
+        for name, takes_effect, owner in (
+            ("min_crop_area", self.crop == "inception", "crop=inception"),
+            ("pad_pixels", self.crop == "pad", "crop=pad"),
+            ("rand_augment_magnitude", self.rand_augment_layers > 0, "rand_augment_layers over 0"),
+            ("mix_probability", is_mixed, "mixup or cutmix over 0"),
         ):
+            default = getattr(Augmentation, name)
             if not takes_effect and getattr(self, name) != default:
                 raise ConfigError(
                     f"augmentation.{name} is {getattr(self, name)}, which only matters with {owner}. "

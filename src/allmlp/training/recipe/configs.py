@@ -95,7 +95,8 @@ class OptimizerConfig:
             )
         if self.clip_norm is not None and self.clip_norm <= 0.0:
             raise ConfigError(f"optimizer.clip_norm is {self.clip_norm}; expected over 0, or none.")
-        for owners, name, default in ((("sgd", "muon"), "momentum", 0.9), (("adamw", "muon"), "betas", (0.9, 0.999))):
+        for owners, name in ((("sgd", "muon"), "momentum"), (("adamw", "muon"), "betas")):
+            default = getattr(OptimizerConfig, name)
             if self.name not in owners and getattr(self, name) != default:
                 raise ConfigError(
                     f"optimizer.{name} is {getattr(self, name)}, but optimizer.name={self.name} has none: it belongs to "
@@ -127,10 +128,10 @@ class ScheduleConfig:
             )
         if self.warmup_steps is not None and self.warmup_steps < 0:
             raise ConfigError(f"schedule.warmup_steps is {self.warmup_steps}; expected 0 or more, or none.")
-        if self.warmup_steps is not None and self.warmup != 0.05:
+        if self.warmup_steps is not None and self.warmup != ScheduleConfig.warmup:
             raise ConfigError(
                 f"schedule.warmup is {self.warmup}, but schedule.warmup_steps={self.warmup_steps} decides. "
-                "Leave it at 0.05, or set schedule.warmup_steps to none."
+                f"Leave it at {ScheduleConfig.warmup}, or set schedule.warmup_steps to none."
             )
 
 

@@ -64,7 +64,7 @@ def saved_checkpoint(tmp_path_factory) -> Path:
     return save_checkpoint(checkpoint, tmp_path_factory.mktemp("checkpoint") / "saved")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write_photo() -> Callable[..., Path]:
     """Write a photo whose pixels follow from `seed`."""
 

@@ -5,8 +5,10 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 
 import pytest
+import torch
 
 NAMES = ("yak", "cat", "zebra")
 
@@ -21,12 +23,24 @@ def photos(tmp_path, write_photo):
     return tmp_path / "photos"
 
 
+@pytest.fixture
+def alone(allmlp, one_thread):
+    """Run `allmlp evaluate` in this process, with the number of threads that each of several has."""
+    return partial(allmlp, "evaluate")
+
+
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def run(count, *arguments):
     """Run `allmlp evaluate` in so many processes, each with one thread."""
-    command = [sys.executable, "-m", "allmlp", "evaluate"]
-    if count > 1:
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-        command += ["-m", "allmlp", "evaluate"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+    command += ["-m", "allmlp", "evaluate"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [*command, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=300, env=environment
@@ -34,19 +48,20 @@ def run(count, *arguments):
 
 
 @pytest.mark.parametrize("count", [2, 3])
-def test_any_number_of_processes_prints_once_what_one_process_prints(count, photos, saved_checkpoint):
-    alone = run(1, saved_checkpoint, photos, "--device", "cpu", "--json")
+def test_any_number_of_processes_prints_once_what_one_process_prints(count, alone, photos, saved_checkpoint):
+    one = alone(saved_checkpoint, photos, "--device", "cpu", "--json")
     together = run(count, saved_checkpoint, photos, "--device", "cpu", "--json")
-    assert (alone.returncode, together.returncode) == (0, 0), together.stderr
-    assert together.stdout == alone.stdout
+    assert (one.code, together.returncode) == (0, 0), together.stderr
+    assert together.stdout == one.out
     assert json.loads(together.stdout)["num_examples"] == 7
 
 
-def test_few_shot_and_the_table_are_the_same_too(photos, saved_checkpoint):
+def test_few_shot_and_the_table_are_the_same_too(alone, photos, saved_checkpoint):
     for options in (("--shots", "1,2", "--json"), ("--min-top1", "0")):
-        alone, together = (run(count, saved_checkpoint, photos, "--device", "cpu", *options) for count in (1, 2))
-        assert (alone.returncode, together.returncode) == (0, 0), together.stderr
-        assert together.stdout.partition("Next:")[0] == alone.stdout.partition("Next:")[0]
+        one = alone(saved_checkpoint, photos, "--device", "cpu", *options)
+        together = run(2, saved_checkpoint, photos, "--device", "cpu", *options)
+        assert (one.code, together.returncode) == (0, 0), together.stderr
+        assert together.stdout.partition("Next:")[0] == one.out.partition("Next:")[0]
 
 
 def test_a_bad_photo_in_one_share_ends_all_with_one_error(photos, saved_checkpoint):

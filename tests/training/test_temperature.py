@@ -13,6 +13,7 @@ from tests.training.same_run import assert_same_run
 from tests.training.small_runs import TINY, write_photos
 
 from allmlp import load_checkpoint, train
+from allmlp.cli.main import main
 from allmlp.data import evaluation_batches, open_dataset, resized_images
 from allmlp.inference import eager_forward
 from allmlp.metrics import fit_temperature, score_batches
@@ -64,15 +65,11 @@ def test_the_best_checkpoint_has_the_temperature_of_validation(run: Path, photos
     assert "Logits are divided by the temperature" in (run / "report.html").read_text()
 
 
-def test_evaluate_finds_what_the_run_found(run: Path, photos: Path) -> None:
-    outcome = subprocess.run(
-        [sys.executable, "-m", "allmlp", "evaluate", str(run), str(photos), "--json"],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    found = json.loads(outcome.stdout)
+def test_evaluate_finds_what_the_run_found(run: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", str(run), str(photos), "--json"])
+    assert stop.value.code == 0
+    found = json.loads(capsys.readouterr().out)
     written = json.loads((run / "metrics.json").read_text())["evaluations"]["test"]
     assert {name: found[name] for name in written} == written
 

@@ -1,6 +1,7 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from allmlp import load_checkpoint, save_checkpoint
+from allmlp.cli.main import main
 
 MODULE = """
 import dataclasses
@@ -30,20 +32,36 @@ def transfer():
 """
 
 
-@pytest.fixture
-def place(tmp_path, write_photo, monkeypatch, allmlp):
-    """A folder to work in, with photos/<class>/*.png, my_recipes.py and a Mixer in trained/."""
+@pytest.fixture(scope="module")
+def original(tmp_path_factory, write_photo):
+    """A folder with photos/<class>/*.png, my_recipes.py, the run of a Mixer in first/ and its checkpoint in trained/."""
+    folder = tmp_path_factory.mktemp("original")
     for number, name in enumerate(("cat", "dog", "owl")):
         for index in range(5):
-            write_photo(tmp_path / "photos" / name / f"{index}.png", seed=10 * number + index)
-    (tmp_path / "my_recipes.py").write_text(MODULE)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.path", list(sys.path))
-    monkeypatch.delitem(sys.modules, "my_recipes", raising=False)
-    outcome = allmlp("train", "photos", "--recipe", "my_recipes:scratch", "--out", "first")
-    assert outcome.code == 0, outcome.err
-    save_checkpoint(load_checkpoint("first"), "trained")
+            write_photo(folder / "photos" / name / f"{index}.png", seed=10 * number + index)
+    (folder / "my_recipes.py").write_text(MODULE)
+    with pytest.MonkeyPatch.context() as patch:
+        work_in(folder, patch)
+        with pytest.raises(SystemExit) as stop:
+            main(["train", "photos", "--recipe", "my_recipes:scratch", "--out", "first"])
+        assert stop.value.code == 0
+        save_checkpoint(load_checkpoint("first"), "trained")
+    return folder
+
+
+@pytest.fixture
+def place(tmp_path, original, monkeypatch):
+    """A copy of the original folder to work in."""
+    shutil.copytree(original, tmp_path, dirs_exist_ok=True)
+    work_in(tmp_path, monkeypatch)
     return tmp_path
+
+
+def work_in(folder, patch):
+    """Make the folder the current one, and its my_recipes.py the one that is imported."""
+    patch.chdir(folder)
+    patch.setattr("sys.path", list(sys.path))
+    patch.delitem(sys.modules, "my_recipes", raising=False)
 
 
 def test_a_trained_mixer_is_fine_tuned_and_the_commands_at_the_end_work(place, allmlp):

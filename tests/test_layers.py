@@ -40,7 +40,7 @@ INNER_LAYERS = {
     "cli": (
         ("main",),
         ("commands",),
-        ("few_shot_answers", "gelu_change", "processes", "training_request"),
+        ("few_shot_answers", "gelu_change", "processes", "training_request", "unsupported"),
         ("arguments", "progress"),
         ("console",),
     ),
@@ -134,9 +134,10 @@ def _inner_problem(home: list[str], other: list[str], name: str | None, public: 
         other, name = [package, str(name)], None
     if len(other) == 1:
         return f"{package} imports itself; import the name from the module that defines it"
-    if (
-        len(home) < 2 or home[1] == other[1] or package not in INNER_HEIGHT
-    ):  # a package's __init__ hands out what is in it
+    if home[:2] == other[:2] == ["cli", "commands"] and home != other:
+        return "a sibling command; what commands share stands in cli/ or cli/arguments/"
+    is_init = len(home) < 2  # a package's __init__ hands out what is in it
+    if is_init or home[1] == other[1] or package not in INNER_HEIGHT:
         return ""
     heights = INNER_HEIGHT[package]
     for part in (home[1], other[1]):
@@ -277,6 +278,7 @@ def test_every_part_of_the_package_has_a_place():
         ("data/decoding/x.py", "from allmlp.data import decode", "imports itself"),
         ("data/decoding/x.py", "from allmlp.data.sources.folder import list_folder", "sources, which is not below"),
         ("data/sources/x.py", "from allmlp.data.decoding.decode import _private", "not in __all__"),
+        ("cli/commands/x.py", "from allmlp.cli.commands.train import train", "a sibling command"),
         ("data/news/x.py", "from allmlp.data.decoding.decode import decode", "no place in INNER_LAYERS"),
         (
             "checkpoints/containers/x.py",

@@ -1,7 +1,6 @@
 """`allmlp convert`."""
 
 import shlex
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,13 +10,14 @@ import typer
 from allmlp.cli.arguments.checkpoint import CheckpointArgument, ImageSizeOption, load
 from allmlp.cli.arguments.output_path import new_output_path
 from allmlp.cli.console import command_line, heading, next_commands, note
+from allmlp.cli.unsupported import print_unsupported
 from allmlp.errors import ConfigError
 from allmlp.model import Gelu
 
 if TYPE_CHECKING:
     from allmlp.checkpoints import Checkpoint
 
-__all__ = ["Target", "convert", "print_losses"]
+__all__ = ["Target", "convert"]
 
 _TO_OPTION = (
     "allmlp: a folder for this program. timm: a folder for timm and transformers. google: an .npz in linen's names."
@@ -62,7 +62,7 @@ def convert(
         size = [] if image_size is None else ["--image-size", image_size]
         command = command_line("convert", checkpoint, "DST", "--to", target, "--gelu", changed.config.gelu, *size)
         _report_gelu(loaded, changed, photos, f"{command} --photos DATA")
-    print_losses(target, losses)
+    print_unsupported(target, losses)
     written = FORMATS[target].save(changed, path)
     print(_summary(changed, written, target))
     next_commands(_uses(changed, written, target))
@@ -73,15 +73,6 @@ def _check_options(target: Target, gelu: Gelu | None, photos: str | None) -> Non
         raise ConfigError("--photos measures what --gelu changes; give --gelu erf or --gelu tanh, or omit --photos.")
     if gelu is not None and target == "google":
         raise ConfigError("--gelu has no effect on --to google: an .npz does not say which GELU it is for.")
-
-
-def print_losses(form: str, losses: Sequence[str]) -> None:
-    """Print what a form cannot hold of a checkpoint, if anything."""
-    from allmlp.io.display import escape
-
-    if losses:
-        heading(f"What {form}'s form does not hold")
-        print("\n".join(f"  - {escape(sentence)}" for sentence in losses))
 
 
 def _with_gelu(checkpoint: "Checkpoint", gelu: Gelu) -> "Checkpoint":

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from allmlp.cli.arguments.checkpoint import CheckpointArgument, ImageSizeOption, load
-from allmlp.cli.commands.convert import print_losses
 from allmlp.cli.console import command_line, next_commands, note
+from allmlp.cli.unsupported import print_unsupported
 from allmlp.errors import ConfigError
 from allmlp.runs.layout import RunLayout
 
@@ -58,7 +58,7 @@ def push(
         _add_card(folder, loaded, repository, revision, form, license_id, evaluations)
         sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
         url = upload_folder(folder, repository, private=private, revision=revision, message=message)
-    print_losses(form, losses)
+    print_unsupported(form, losses)
     files = ", ".join(f"{name} ({size / 1e6:,.1f} MB)" for name, size in sizes.items())
     print(f"Uploaded {files}\n{url}")
     _print_next(repository, revision)

@@ -1,0 +1,16 @@
+"""What an output format cannot hold of a checkpoint, printed."""
+
+from collections.abc import Sequence
+
+from allmlp.cli.console import heading
+
+__all__ = ["print_unsupported"]
+
+
+def print_unsupported(form: str, losses: Sequence[str]) -> None:
+    """Print what a form cannot hold of a checkpoint, if anything."""
+    from allmlp.io.display import escape
+
+    if losses:
+        heading(f"What {form}'s form does not hold")
+        print("\n".join(f"  - {escape(sentence)}" for sentence in losses))

@@ -27,7 +27,7 @@ class AllmlpError(Exception):
 
 
 class ConfigError(AllmlpError):
-    """A recipe, an option or a size that cannot be; found before any file or accelerator is touched."""
+    """An invalid recipe, option or size; found before any file or accelerator is touched."""
 
     exit_code = 2
 
@@ -37,7 +37,7 @@ class DivergedError(ConfigError):
 
 
 class DataError(AllmlpError):
-    """Photos, folders or labels that cannot be used; the message names them."""
+    """Unusable photos, folders or labels; the message names them."""
 
     exit_code = 3
 

@@ -387,7 +387,7 @@ def test_folders_beside_the_splits_are_noted(tmp_path: Path) -> None:
     write_folder(tmp_path, {**SPLIT, "unlabelled/1.jpg": b""})
     dataset = open_dataset(tmp_path)
     assert dataset.class_names == ("dress", "hat", "shoes")
-    assert dataset.notes == ("folders beside the splits ignored: unlabelled",)
+    assert dataset.notes == ("folders next to the splits ignored: unlabelled",)
 
 
 def test_a_file_that_vanishes_or_changes_later_is_named(tmp_path: Path) -> None:

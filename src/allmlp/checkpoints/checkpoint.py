@@ -144,7 +144,7 @@ class Checkpoint:
                 `source` says which it was, and why.
 
         Raises:
-            ConfigError: a size that cannot be (the nearest that can are named), or whose weights would take more than half
+            ConfigError: an invalid size (the nearest valid ones are named), or whose weights would take more than half
                 of this machine's memory.
         """
         from allmlp.model import at_resolution
@@ -163,7 +163,7 @@ class Checkpoint:
         """Return this Mixer for patches of another size and as many of them: the image grows or shrinks with them.
 
         Raises:
-            ConfigError: a patch size that cannot be.
+            ConfigError: an invalid patch size.
         """
         from allmlp.model import at_patch_size
 

@@ -15,7 +15,7 @@ def measure_gelu(before: "Checkpoint", after: "Checkpoint", data: str) -> list[s
     """Return lines that say how far the logits of two checkpoints differ, and how many photos they name differently.
 
     Raises:
-        DataError: no photos there, or one that cannot be decoded.
+        DataError: no photos there, or a photo that cannot be decoded.
     """
     from allmlp.evaluation import compare
     from allmlp.inference import open_model

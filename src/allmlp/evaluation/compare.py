@@ -57,7 +57,7 @@ def compare(before: RunnableModel, after: RunnableModel, data: str | Path) -> Co
     """Compare two models with the same pre-processing on the photos of a data set, or of a folder without labels.
 
     Raises:
-        DataError: no photos there, or some that cannot be decoded.
+        DataError: no photos there, or a photo that cannot be decoded.
     """
     photos = _photos(data, before.description)
     largest = change = 0.0

@@ -138,7 +138,7 @@ def remove(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path, *, prefix: str) -> None:
-    """Delete what a crash left of writing and of `remove` in `folder`, of names that begin with `prefix`; "" is any.
+    """Delete what a crash left of writing and of `remove` in `folder`, with names that start with `prefix`; "" is any.
 
     No other process may use the folder. What cannot be deleted stays; it does no harm.
     """

@@ -1,4 +1,4 @@
-"""Kinds of files, told by their first bytes: the one table of signatures."""
+"""Kinds of files by their first bytes: the one table of signatures."""
 
 import codecs
 from enum import StrEnum

@@ -221,7 +221,7 @@ def _version_path(part: Path) -> Path:
 
 
 def _read_version(part: Path) -> _Version | None:
-    """Return what the bytes in `part` belong to; None, and they are gone, where that cannot be told."""
+    """Return what the bytes in `part` belong to; None, after deleting them, where that is unknown."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         values = json.loads(_version_path(part).read_text(encoding="utf-8"))
         md5 = tuple(map(str, values.get("md5", ())))

@@ -67,7 +67,7 @@ def _resized(config: MixerConfig, image_size: tuple[int, int], *, method: Method
     """Return the configuration that `at_resolution` returns.
 
     Raises:
-        ConfigError: a size that cannot be; the nearest possible ones are named.
+        ConfigError: an invalid size; the nearest valid ones are named.
     """
     new = replace(config, image_size=image_size)
     if method == "resample":

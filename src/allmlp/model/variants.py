@@ -35,7 +35,7 @@ class MixerTemplate:
         dropout: in [0, 1); after the GELU and after the second layer of every MLP, in training only.
 
     Raises:
-        ConfigError: a size or width that cannot be; the message names the nearest possible image sizes.
+        ConfigError: an invalid size or width; the message names the nearest valid image sizes.
     """
 
     image_size: tuple[int, int]

@@ -34,7 +34,7 @@ MIN_EXPANDED_BYTES = 16 << 20
 
 # NumPy's names, behind the byte order. V2, two bytes without a meaning, is how NumPy stores JAX's bfloat16.
 FLOATS = {"f2": 2, "f4": 4, "f8": 8, "V2": 2}
-# Known and wrong: left to `read`, so that a file of another architecture is first told by its names.
+# Known and wrong: left to `read`, so that a file of another architecture is first recognised by its names.
 INTEGERS = {"b1": 1, "i1": 1, "i2": 2, "i4": 4, "i8": 8, "u1": 1, "u2": 2, "u4": 4, "u8": 8}
 
 # {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }: matched entry by entry, never evaluated.
@@ -145,7 +145,7 @@ def _parse_shape(text: str) -> tuple[int, ...]:
         shape = tuple(map(int, sizes))
         if is_possible(shape):
             return shape
-    raise ValueError(f"its header describes a shape that cannot be: {quote(text)}")
+    raise ValueError(f"its header describes an invalid shape: {quote(text)}")
 
 
 def _read(path: Path, arrays: dict[str, _Array]) -> "dict[str, Tensor]":

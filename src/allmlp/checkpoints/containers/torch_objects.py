@@ -74,7 +74,7 @@ def _rebuild_tensor(
         raise ValueError("it makes a tensor that is a negated or conjugate view; save tensor.resolve_neg() instead")
     (start,), sizes, steps = _numbers((offset,)), _numbers(shape), _numbers(stride)
     if not is_possible(sizes):
-        raise ValueError("it makes a tensor of sizes that cannot be")
+        raise ValueError("it makes a tensor of an invalid size")
     if len(sizes) != len(steps):
         raise ValueError(f"it makes a tensor of {len(sizes)} axes and {len(steps)} strides")
     end = start + 1 + sum((size - 1) * step for size, step in zip(sizes, steps, strict=True))
@@ -89,7 +89,7 @@ def _numbers(values: object) -> tuple[int, ...]:
     if not isinstance(values, tuple) or len(values) > MAX_DIMENSIONS:
         raise ValueError("it makes a tensor whose sizes are no short tuple")
     if not all(type(value) is int and 0 <= value <= MAX_NUMBERS for value in values):
-        raise ValueError("it makes a tensor of sizes that cannot be")
+        raise ValueError("it makes a tensor of an invalid size")
     return values
 
 

@@ -34,7 +34,7 @@ FLOATS = ("float32", "float64", "float16", "bfloat16")
 # Where training scripts put a model's weights, and what is said of them. timm's order: the average is what is evaluated.
 WRAPPERS = {"state_dict_ema": "its EMA weights", "model_ema": "its EMA weights", "state_dict": "", "model": ""}
 
-# What torch.optim.swa_utils.AveragedModel keeps beside the average of the weights.
+# What torch.optim.swa_utils.AveragedModel keeps next to the average of the weights.
 COUNTER = "n_averaged"
 
 # Views may share a storage or repeat its elements, but not to many times the file's size.

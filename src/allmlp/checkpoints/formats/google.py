@@ -21,7 +21,7 @@ def save_google(checkpoint: Checkpoint, path: str | Path) -> Path:
     """Write an .npz of the linen parameter tree, names joined by "/", as the released files are, and return its path.
 
     Every weight keeps its bits. NumPy has no bfloat16: as jax does, it is stored as 2 bytes of no declared kind (|V2). The
-    same checkpoint gives the same bytes. Takes the memory of one weight beside the checkpoint.
+    same checkpoint gives the same bytes. Takes the memory of one weight in addition to the checkpoint.
 
     Raises:
         ConfigError: a weight of a width that NumPy cannot hold; or the file cannot be written, and what was there stays.
@@ -49,8 +49,8 @@ def lost_in_google(checkpoint: Checkpoint) -> tuple[str, ...]:
         )
     if config.image_size[0] != config.image_size[1]:
         height, width = config.image_size
-        told = f"--image-size {height}x{width} or load_checkpoint(path, image_size=({height}, {width}))"
-        lost.append(f"The image size: allmlp takes the tokens for a square unless told {told}.")
+        advice = f"--image-size {height}x{width} or load_checkpoint(path, image_size=({height}, {width}))"
+        lost.append(f"The image size: allmlp takes the tokens for a square without {advice}.")
     if config.num_classes:
         lost.append(f'The class names: allmlp will call the {config.num_classes:,} classes "0", "1", ...')
     lost.append(f"The pre-processing: {checkpoint.preprocessing}")

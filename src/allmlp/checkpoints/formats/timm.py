@@ -92,7 +92,7 @@ def _architecture(config: MixerConfig) -> str:
     if shape not in shapes:
         known = ", ".join(f"{name} {one}" for one, name in shapes.items())
         problems.append(
-            f"timm has no Mixer of patch size, blocks and width {shape}. It has {known}. "
+            f"timm has no Mixer with patch size, blocks and width {shape}. It has {known}. "
             "Keep this one as it is (--to allmlp) or for the authors' code (--to google)."
         )
     if config.gelu != "erf":

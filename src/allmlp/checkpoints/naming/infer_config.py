@@ -197,7 +197,7 @@ def _check_names(
         if missing
         else "its weights have other axes than a Mixer's"
     )
-    raise CheckpointError(f"{where}: {what}. Without them the widths of the Mixer cannot be told.")
+    raise CheckpointError(f"{where}: {what}. Without them the widths of the Mixer are unknown.")
 
 
 def _square(num_tokens: int, patch_size: int, *, where: str) -> int:

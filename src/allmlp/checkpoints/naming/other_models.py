@@ -1,4 +1,4 @@
-"""What a weight file that is no Mixer looks like, by the names in it."""
+"""Other models, recognised by the names in a weight file that is not a Mixer."""
 
 import re
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """Where each code keeps the weights of a Mixer: the authors' two layouts, timm's, and ours. One entry in LAYOUTS a code.
 
 A layout is a bijection of names, and for flax a permutation of axes: kernels are HWIO and (in, out) there, OIHW and
-(out, in) in torch. Names and shapes are enough to recognise one, so that nothing is read from a file that is no Mixer.
+(out, in) in torch. Names and shapes are enough to recognise one, so that nothing is read from a file that is not a Mixer.
 """
 
 import functools

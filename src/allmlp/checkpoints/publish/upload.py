@@ -42,7 +42,7 @@ def fetch_card(repository: str, revision: str) -> str | None:
             except RevisionNotFoundError:
                 continue
             except (RemoteEntryNotFoundError, RepositoryNotFoundError):
-                return None  # a token that is wrong is told by the upload
+                return None  # the upload reports an invalid token
     return None
 
 

@@ -34,7 +34,7 @@ def fetch_hub(
     """Return the folder with config.json and the weights of a repository on the hub, downloading what is not cached.
 
     `repository` is "owner/name", `revision` a branch, a tag or a commit (None: "main"). The weights are
-    model.safetensors, or pytorch_model.bin where there is none. `model` is the repository's name in our catalogue, to
+    model.safetensors, or pytorch_model.bin without one. `model` is the repository's name in our catalogue, to
     be recorded with the digest. `report_progress` takes the bytes that have arrived of the weights, and their size.
 
     Raises:

@@ -44,8 +44,8 @@ def fetch_published(model: PublishedModel, *, report_progress: ReportProgress | 
 
 
 def forget_published(model: PublishedModel, path: Path) -> str:
-    """Drop the digest recorded for `model`, whose file at `path` is none of it, and return what the user can do."""
-    with contextlib.suppress(CheckpointError):  # a record that cannot be changed is told by the next download
+    """Drop the digest recorded for `model`, whose file at `path` is something else, and return what the user can do."""
+    with contextlib.suppress(CheckpointError):  # the next download reports a record that cannot be changed
         drop_digest(model.name)
     if model.hub_repository is not None:
         return f"For whatever the repository holds, name its revision: hf:{model.hub_repository}@main."
@@ -68,7 +68,7 @@ def known_digest(path: Path) -> PublishedModel | None:
     """Return the published model that a file is by its content, None when nothing tells, or when two models claim it.
 
     Only digests that are known or were recorded by a download tell; the file is not read unless its size fits one. A
-    record that cannot be read tells nothing.
+    record that cannot be read proves nothing.
 
     Raises:
         CheckpointError: the file cannot be read.
@@ -112,7 +112,7 @@ def _fetch_file(model: PublishedModel, report_progress: ReportProgress | None) -
 
 def _download(model: PublishedModel, path: Path, report_progress: ReportProgress | None) -> None:
     url, part = _url(model), path.with_name(path.name + ".part")
-    records = read_records()  # one that cannot be read is told before minutes of waiting
+    records = read_records()  # an unreadable record is reported before minutes of waiting
     receive(url, part, report_progress=report_progress)
     digest = sha256_of(part)
     if not zipfile.is_zipfile(part):  # such as the page of a network that wants a login

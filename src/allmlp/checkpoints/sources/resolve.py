@@ -128,8 +128,8 @@ def _local(path: Path, published: PublishedModel | None, *, evidence: str) -> Re
 def _folder(path: Path) -> Path | None:
     """Return the folder whose config.json describes the weights; None for a file of weights alone."""
     if not path.is_dir():
-        beside = path.parent / CONFIG_FILE
-        if path.name == CONFIG_FILE or (path.name in WEIGHTS_FILES and beside.is_file()):
+        config_path = path.parent / CONFIG_FILE
+        if path.name == CONFIG_FILE or (path.name in WEIGHTS_FILES and config_path.is_file()):
             return path.parent
         return None
     for candidate in (path, RunLayout(path).checkpoint("best"), path / "best"):

@@ -39,7 +39,7 @@ def assemble(
     `class_names` may hold classes without photos. They are checked and sorted here.
 
     Raises:
-        DataError: fewer than two classes, or names that cannot be told apart.
+        DataError: fewer than two classes, or indistinguishable names.
     """
     original = set(class_names)
     used = sorted(set().union(*(split.class_names for split in found.values())))

@@ -15,7 +15,7 @@ _EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"
 _MAX_TREE_LINES = 20
 
 LAYOUTS = """Layouts that are read:
-  a folder or a zip   train/<class>/**/*.jpg, with validation/ and test/ beside train/ if there are any,
+  a folder or a zip   train/<class>/**/*.jpg, with validation/ and test/ next to train/ if there are any,
                       or <class>/**/*.jpg   (jpg, jpeg, png, webp, bmp, tif, tiff, gif)
   Parquet             columns image (bytes, path) and label, as Hugging Face writes them: a file, or a folder of
                       train*.parquet, validation*.parquet, test*.parquet
@@ -74,7 +74,7 @@ def arrange(source: str, listing: Listing) -> Arrangement:
     """Find the splits and classes in a listing.
 
     A single folder that wraps everything is looked through. Folders named as splits are splits when one of them has
-    folders in it or nothing else lies beside them; otherwise every folder is a class (there are photos of trains).
+    folders in it or nothing else is next to them; otherwise every folder is a class (there are photos of trains).
 
     Raises:
         DataError: no photos, photos in no class, empty classes or splits, classes that differ; all at once.
@@ -86,9 +86,9 @@ def arrange(source: str, listing: Listing) -> Arrangement:
     notes = [f"read from the folder {escape(top)} in it"] if top else []
     splits, problems = _split_folders(tree, top)
     if splits:
-        beside = [name for name in tree.folders_in(top) if split_named(name) is None]
-        if beside:
-            notes.append(f"folders beside the splits ignored: {summarise(beside)}")
+        ignored = [name for name in tree.folders_in(top) if split_named(name) is None]
+        if ignored:
+            notes.append(f"folders next to the splits ignored: {summarise(ignored)}")
         problems += _loose_photo_problems(tree, listing, top)
     arrangement = Arrangement({}, set(), notes + _left_out(listing))
     classes: dict[SplitName, set[str]] = {}

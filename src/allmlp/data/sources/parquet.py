@@ -96,7 +96,7 @@ class ParquetReader:
 
 
 def parquet_splits(files: Sequence[Path]) -> dict[SplitName, list[Path]]:
-    """Group files by the split that their names begin with ("train-00000-of-00002.parquet"); one file needs no name.
+    """Group files by the split that their names start with ("train-00000-of-00002.parquet"); one file needs no name.
 
     Raises:
         DataError: a file among several is named after no split, or a shard is missing.

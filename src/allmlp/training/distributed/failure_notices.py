@@ -1,7 +1,7 @@
 """What ends one of several processes ends all of them, with one message.
 
 A process that fails leaves a notice before its connections close. The others find their connections broken, read the notice,
-and end alike. Where there is none, its process was killed, or hangs.
+and end with the same error. Without a notice, a process was killed, or hangs.
 """
 
 import contextlib

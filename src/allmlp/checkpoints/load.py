@@ -58,7 +58,7 @@ def load_checkpoint(
         class_names: K names in the order of the logits; overrides what the source says. Unknown ones are "0", "1", ...
 
     Raises:
-        CheckpointError: nothing there, a damaged or hostile file, another model, weights that do not fit together (each missing,
+        CheckpointError: nothing there, a damaged or hostile file, another model, weights that do not fit (each missing,
             unexpected and misshapen name), or a download that failed. Nothing in a file is ever executed.
         ConfigError: an invalid image size, GELU or list of class names.
     """

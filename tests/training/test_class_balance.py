@@ -15,6 +15,7 @@ from allmlp.data import hold_out, open_dataset
 from allmlp.training import NoProgress
 from allmlp.training.distributed.process_group import ProcessGroup
 from allmlp.training.input_pipeline import InputPipeline
+from allmlp.training.recipe.resolve import resolve
 from allmlp.training.step.loss import balanced_class_weights, classification_loss
 
 KINDS = ("softmax", "sigmoid")
@@ -101,6 +102,7 @@ def test_large_logits_stay_finite(kind, case):
 
 def feed(recipe, photos, *, rank=0, count=1):
     dataset = hold_out(open_dataset(photos), fraction=0.1, seed=0)
+    recipe = resolve(recipe, dataset, "cpu")
     return InputPipeline(recipe, dataset, ranks=ProcessGroup(rank, count, "cpu"), progress=NoProgress())
 
 

@@ -5,13 +5,16 @@ import unicodedata
 
 from allmlp.io.display import duration as plain_duration
 
-__all__ = ["count", "duration", "escape", "number", "percent"]
+__all__ = ["count", "duration", "number", "percent", "show_controls"]
 
 JOINERS = "\u200c\u200d"  # they shape Arabic, Indic and emoji text, and cannot reorder it
 
 
-def escape(value: object) -> str:
-    """Return `value` as text with its control, bidirectional and undecodable characters written as escapes."""
+def show_controls(value: object) -> str:
+    """Return `value` as text with its control, bidirectional and undecodable characters written as escapes.
+
+    Unlike `io.display.escape` it keeps spaces and joiners, which a page shows as they are meant. HTML is escaped by Jinja.
+    """
     return "".join(_visible(character) for character in str(value))
 
 

@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from allmlp.metrics import ReliabilityBin
-from allmlp.report.formatting import escape, percent
+from allmlp.report.formatting import percent, show_controls
 from allmlp.report.summary import RunSummary
 
 __all__ = [
@@ -240,7 +240,7 @@ def samples_figure(photos: NDArray[np.uint8], captions: Sequence[str], theme: Th
         axes.set_axis_off()
     for index, (photo, caption) in enumerate(zip(photos, captions, strict=True)):
         grid[index].imshow(photo, interpolation="nearest" if photo.shape[0] <= 32 else "auto")
-        lines = textwrap.wrap(escape(caption), width=18, max_lines=2, placeholder=" …")
+        lines = textwrap.wrap(show_controls(caption), width=18, max_lines=2, placeholder=" …")
         title = "\n".join(line if _is_drawable(line) else "" for line in lines)
         grid[index].set_title(title, fontsize=8, color=theme.ink, pad=3, parse_math=False)
     return figure
@@ -280,12 +280,12 @@ def _legend(axes: Axes, theme: Theme) -> None:
 
 def goes_by_number(class_names: Sequence[str]) -> bool:
     """Return whether a confusion matrix shows some of these classes by their number, which counts from one."""
-    return len(class_names) > MAX_LABELLED_CLASSES or not all(map(_is_drawable, map(escape, class_names)))
+    return len(class_names) > MAX_LABELLED_CLASSES or not all(map(_is_drawable, map(show_controls, class_names)))
 
 
 def _label(name: str, index: int) -> str:
     """Return a name that the figure's font can draw and that fits; a class in another script goes by its number."""
-    name = escape(name)
+    name = show_controls(name)
     if not _is_drawable(name):
         return f"no. {index + 1}"
     if len(name) <= MAX_LABEL_CHARACTERS:

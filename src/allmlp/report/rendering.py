@@ -40,7 +40,7 @@ def _environment() -> Environment:
 
 def _escape_controls(value: Any) -> Any:
     """Escape what HTML escaping leaves: characters that could reorder or hide the text around them."""
-    return formatting.escape(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return formatting.show_controls(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _read_style() -> str:

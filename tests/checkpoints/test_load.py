@@ -415,7 +415,7 @@ def test_another_network_of_timm_is_refused_with_what_it_looks_like(architecture
         names = list(timm.create_model(architecture, pretrained=False).state_dict())
     save_file({name: torch.zeros(1) for name in names}, tmp_path / "x.safetensors")
     with pytest.raises(
-        CheckpointError, match=rf"x\.safetensors: this is no MLP-Mixer\. It looks like {STRANGERS[architecture]}"
+        CheckpointError, match=rf"x\.safetensors: this is not an MLP-Mixer\. It looks like {STRANGERS[architecture]}"
     ):
         load_checkpoint(tmp_path / "x.safetensors")
 
@@ -432,7 +432,7 @@ def test_another_network_of_timm_is_refused_with_what_it_looks_like(architecture
 )
 def test_strangers_are_known_by_their_names(names: list[str], what: str, tmp_path: Path) -> None:
     save_file({name: torch.zeros(1) for name in names}, tmp_path / "x.safetensors")
-    with pytest.raises(CheckpointError, match=rf"this is no MLP-Mixer\..*{what}"):
+    with pytest.raises(CheckpointError, match=rf"this is not an MLP-Mixer\..*{what}"):
         load_checkpoint(tmp_path / "x.safetensors")
 
 

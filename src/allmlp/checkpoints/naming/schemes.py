@@ -198,7 +198,7 @@ def recognise(names: Iterable[str], *, where: str) -> Layout:
                 f"{where}: all of its names start with {prefix!r}; without it they are a Mixer's. Save the weights so: "
                 f"{{name.removeprefix({prefix!r}): weight for name, weight in state.items()}}."
             )
-        raise CheckpointError(f"{where}: this is no MLP-Mixer. {describe_unknown_weights(names)}")
+        raise CheckpointError(f"{where}: this is not an MLP-Mixer. {describe_unknown_weights(names)}")
     return best
 
 

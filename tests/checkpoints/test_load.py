@@ -486,7 +486,7 @@ def test_a_name_of_prefixes_alone_takes_no_time(tmp_path: Path) -> None:
     entry = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
     text = json.dumps({"module." * 290_000 + "x": entry}).encode()
     (tmp_path / "x.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(4))
-    with refused(tmp_path / "x.safetensors", "no MLP-Mixer. Its weights are called x;"):
+    with refused(tmp_path / "x.safetensors", "not an MLP-Mixer. Its weights are called x;"):
         load_checkpoint(tmp_path / "x.safetensors")
 
 

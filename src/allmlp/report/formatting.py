@@ -15,7 +15,10 @@ def show_controls(value: object) -> str:
 
     Unlike `io.display.escape` it keeps spaces and joiners, which a page shows as they are meant. HTML is escaped by Jinja.
     """
-    return "".join(_visible(character) for character in str(value))
+    text = str(value)
+    if text.isprintable():  # at once, for the pictures of a page are data URIs of a megabyte
+        return text
+    return "".join(_visible(character) for character in text)
 
 
 def _visible(character: str) -> str:

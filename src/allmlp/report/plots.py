@@ -58,9 +58,9 @@ DARK = Theme(paper="#1a1f28", ink="#e9ecf1", muted="#9aa5b5", rule="#313947", ri
 
 def to_png(figure: Figure) -> bytes:
     """Return the figure as a PNG file."""
-    FigureCanvasAgg(figure)
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=DPI, facecolor=figure.get_facecolor())
+    # Not Figure.savefig, which draws a figure with a layout twice.
+    FigureCanvasAgg(figure).print_png(file)  # type: ignore[no-untyped-call]
     return file.getvalue()
 
 

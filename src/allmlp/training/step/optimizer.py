@@ -5,9 +5,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
-from allmlp.training.distributed.sharding import part_like, whole
+from allmlp.training.distributed.sharding import is_divided, part_like, whole
 from allmlp.training.recipe.configs import OptimizerConfig
 from allmlp.training.step.muon import muon_class
 
@@ -31,9 +30,7 @@ class Optimizer:
         if config.name == "sgd":
             # torch's SGD adds weight decay to the gradient, where momentum accumulates it; ours is applied apart.
             self._decayed = matrices
-            is_whole = not any(
-                isinstance(parameter, DTensor) for parameter in matrices
-            )  # torch has no fused SGD for parts
+            is_whole = not any(map(is_divided, matrices))  # torch has no fused SGD for parts
             rate, momentum = config.learning_rate, config.momentum
             sgd = torch.optim.SGD(self._groups(self._parameters), lr=rate, momentum=momentum, fused=is_whole)
             self._parts.append((sgd, config.learning_rate))

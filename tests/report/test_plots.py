@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from allmlp.data import Batch
 from allmlp.metrics import reliability, score_batches
 from allmlp.report import RunSummary, plots
-from allmlp.report.plots import DARK, LIGHT, confusion_figure, curves_figure, reliability_figure, samples_figure, to_png
+from allmlp.report.plots import confusion_figure, curves_figure, reliability_figure, samples_figure, to_png
 
 
 def summary(num_epochs: int = 4, best: int = 3) -> RunSummary:
@@ -52,7 +52,7 @@ def lines(axes: Axes) -> dict[str, list[tuple[float, float]]]:
 
 
 def test_curves_are_the_rows_of_the_results() -> None:
-    loss, accuracy, rate = curves_figure(summary(), LIGHT).get_axes()
+    loss, accuracy, rate = curves_figure(summary()).get_axes()
     rows = summary().results
     assert lines(loss)["training"] == [(row["epoch"], row["train_loss"]) for row in rows]
     assert lines(loss)["validation"] == [(row["epoch"], row["validation_loss"]) for row in rows if row["epoch"] != 2]
@@ -68,13 +68,13 @@ def test_curves_are_the_rows_of_the_results() -> None:
 
 
 def test_a_single_epoch_is_drawn_as_a_point() -> None:
-    loss = curves_figure(summary(num_epochs=1), LIGHT).get_axes()[0]
+    loss = curves_figure(summary(num_epochs=1)).get_axes()[0]
     assert all(line.get_marker() == "o" for line in loss.get_lines())
 
 
 def test_confusion_matrix_shows_counts_and_tells_right_from_wrong() -> None:
     confusion = np.array([[30, 0, 10], [0, 5, 0], [2, 0, 0]], dtype=np.int64)
-    axes = confusion_figure(confusion, ("shirt", "$x$", "hat"), LIGHT).get_axes()[0]
+    axes = confusion_figure(confusion, ("shirt", "$x$", "hat")).get_axes()[0]
     cells = {(round(cell.get_position()[1]), round(cell.get_position()[0])): cell.get_text() for cell in axes.texts}
     assert cells == {(1, 1): "30", (1, 3): "10", (2, 2): "5", (3, 1): "2"}  # classes count from one
     assert [label.get_text() for label in axes.get_yticklabels()] == ["shirt", "$x$", "hat"]
@@ -88,7 +88,7 @@ def test_confusion_matrix_shows_counts_and_tells_right_from_wrong() -> None:
 @pytest.mark.parametrize(("num_classes", "num_labels"), [(2, 2), (20, 20), (40, 40)])
 def test_confusion_matrix_is_labelled_while_labels_fit(num_classes: int, num_labels: int) -> None:
     names = tuple(f"species number {index}" for index in range(num_classes))
-    axes = confusion_figure(np.eye(num_classes, dtype=np.int64), names, DARK).get_axes()[0]
+    axes = confusion_figure(np.eye(num_classes, dtype=np.int64), names).get_axes()[0]
     labels = [label.get_text() for label in axes.get_xticklabels()]
     assert len(set(labels)) == num_labels
     assert len(axes.texts) == (num_classes if num_classes <= 20 else 0)
@@ -96,7 +96,7 @@ def test_confusion_matrix_is_labelled_while_labels_fit(num_classes: int, num_lab
 
 def test_confusion_matrix_of_many_classes_has_neither_names_nor_counts() -> None:
     names = tuple(f"species {index}" for index in range(200))
-    figure = confusion_figure(np.eye(200, dtype=np.int64), names, LIGHT)
+    figure = confusion_figure(np.eye(200, dtype=np.int64), names)
     axes = figure.get_axes()[0]
     assert not axes.texts
     assert not any("species" in label.get_text() for label in axes.get_xticklabels())
@@ -104,7 +104,7 @@ def test_confusion_matrix_of_many_classes_has_neither_names_nor_counts() -> None
 
 
 def test_names_in_a_script_without_glyphs_go_by_number() -> None:
-    axes = confusion_figure(np.eye(2, dtype=np.int64), ("shirt", "\U0001f457"), LIGHT).get_axes()[0]
+    axes = confusion_figure(np.eye(2, dtype=np.int64), ("shirt", "\U0001f457")).get_axes()[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["shirt", "no. 2"]
     assert plots.goes_by_number(("shirt", "\U0001f457"))
     assert not plots.goes_by_number(("shirt", "robe d’été"))
@@ -113,16 +113,21 @@ def test_names_in_a_script_without_glyphs_go_by_number() -> None:
 def test_sample_sheet_shows_every_photo_with_its_caption() -> None:
     photos = np.random.default_rng(0).integers(0, 256, size=(11, 8, 8, 3), dtype=np.uint8)
     captions = [f"class {index}" for index in range(10)] + ["shirt 0.62 + <b> $x 0.38"]
-    axes = [one for one in samples_figure(photos, captions, LIGHT).get_axes() if one.get_images()]
-    assert len(axes) == 11
-    for one, photo, caption in zip(axes, photos, captions, strict=True):
-        np.testing.assert_array_equal(np.asarray(one.get_images()[0].get_array()), photo)
-        assert one.get_title().replace("\n", " ") == caption
+    figure = samples_figure(photos, captions)
+    (axes,) = figure.get_axes()
+    for image, text, photo, caption in zip(axes.get_images(), axes.texts, photos, captions, strict=True):
+        np.testing.assert_array_equal(np.asarray(image.get_array()), photo)
+        assert text.get_text().replace("\n", " ") == caption
+    to_png(figure)  # the size of a text is known once it is drawn
+    boxes = [artist.get_window_extent() for artist in (*axes.get_images(), *axes.texts)]
+    assert not any(box.overlaps(other) for index, box in enumerate(boxes) for other in boxes[:index])
+    assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in boxes)
+    assert all(figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1 for box in boxes)
 
 
 def test_reliability_diagram_shows_the_bins_that_have_photos() -> None:
     bins = reliability(np.array([0.5, 0.95, 0.97, 1.0]), np.array([False, True, False, True]))
-    accuracy, amounts = reliability_figure(bins, LIGHT).get_axes()
+    accuracy, amounts = reliability_figure(bins).get_axes()
     heights = [(patch.get_x() + patch.get_width() / 2, patch.get_height()) for patch in accuracy.patches]
     assert heights == [(pytest.approx(7.5 / 15), 0.0), (pytest.approx(14.5 / 15), pytest.approx(2 / 3))]
     assert [patch.get_height() for patch in amounts.patches] == [1, 3]
@@ -132,7 +137,7 @@ def test_reliability_diagram_shows_the_bins_that_have_photos() -> None:
 
 
 def test_figures_leave_pyplot_alone() -> None:
-    to_png(curves_figure(summary(), DARK))
+    to_png(curves_figure(summary()))
     pyplot = sys.modules.get("matplotlib.pyplot")
     assert pyplot is None or pyplot.get_fignums() == []
 

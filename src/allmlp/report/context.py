@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from statistics import median
 from typing import Any
 
@@ -148,8 +147,7 @@ def _training(summary: RunSummary) -> Training:
         has_sigmoid_loss=summary.recipe.get("loss") == "sigmoid",
         is_weighted=summary.recipe.get("class_weights") == "balanced",
         panels=tuple(
-            draw_picture(partial(plots.panel_figure, panel, summary), _describe_curves(panel, summary))
-            for panel in plots.PANELS
+            draw_picture(plots.panel_figure(panel, summary), _describe_curves(panel, summary)) for panel in plots.PANELS
         ),
         columns=tuple(title for title, _ in EPOCH_COLUMNS.values()),
         rows=tuple(

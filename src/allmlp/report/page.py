@@ -21,15 +21,13 @@ def write_report(summary: RunSummary, directory: Path) -> list[Path]:
     Raises:
         AllmlpError: the disk is full or the folder is not writable.
     """
-    written = []
-    figures = {"curves": plots.curves_figure(summary, plots.LIGHT)} if summary.results else {}
-    if summary.headline is not None:
-        figures["confusion"] = plots.confusion_figure(summary.headline.confusion, summary.class_names, plots.LIGHT)
-        figures["reliability"] = plots.reliability_figure(summary.headline.reliability, plots.LIGHT)
+    page = page_context(summary)
+    pngs = {"curves": plots.to_png(plots.curves_figure(summary))} if summary.results else {}
+    if page.evaluation is not None:
+        pngs["confusion"] = page.evaluation.matrix.png
+        pngs["reliability"] = page.evaluation.reliability.png
     if len(summary.training_sample):
-        captions = summary.training_sample_captions
-        figures["samples"] = plots.samples_figure(summary.training_sample, captions, plots.LIGHT)
-    for name, figure in figures.items():
-        written.append(write_bytes(RunLayout(directory).plots / f"{name}.png", plots.to_png(figure)))
-    written.append(write_text(RunLayout(directory).report, render("report.html", page=page_context(summary))))
+        pngs["samples"] = plots.to_png(plots.samples_figure(summary.training_sample, summary.training_sample_captions))
+    written = [write_bytes(RunLayout(directory).plots / f"{name}.png", png) for name, png in pngs.items()]
+    written.append(write_text(RunLayout(directory).report, render("report.html", page=page)))
     return written

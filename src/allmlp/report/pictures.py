@@ -2,7 +2,6 @@
 
 import base64
 import io
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,15 +21,18 @@ TINY_SIDE = 40  # photos up to this side are enlarged as squares: smoothing woul
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as two data URIs, one per colour scheme."""
+    """A figure that a page shows."""
 
-    light: str
-    dark: str
+    png: bytes
     width: int
     """In CSS pixels."""
     height: int
     description: str
     """What stands in for the figure where it is not seen."""
+
+    @property
+    def uri(self) -> str:
+        return _data_uri(self.png, "png")
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,10 @@ class Photo:
     """Whether its pixels are to be shown as squares."""
 
 
-def draw_picture(draw: Callable[[plots.Theme], Figure], description: str) -> Picture:
-    """Draw a figure in both colour schemes."""
-    figures = [draw(theme) for theme in (plots.LIGHT, plots.DARK)]
-    light, dark = (_data_uri(plots.to_png(figure), "png") for figure in figures)
-    width, height = (round(CSS_PIXELS_PER_INCH * inches) for inches in figures[0].get_size_inches())
-    return Picture(light=light, dark=dark, width=width, height=height, description=description)
+def draw_picture(figure: Figure, description: str) -> Picture:
+    """Draw a figure for a page."""
+    width, height = (round(CSS_PIXELS_PER_INCH * inches) for inches in figure.get_size_inches())
+    return Picture(png=plots.to_png(figure), width=width, height=height, description=description)
 
 
 def embed_photo(photo: NDArray[np.uint8]) -> Photo:

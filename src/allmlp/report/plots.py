@@ -3,7 +3,6 @@
 import io
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,10 +19,7 @@ from allmlp.report.formatting import percent, show_controls
 from allmlp.report.summary import RunSummary
 
 __all__ = [
-    "DARK",
-    "LIGHT",
     "PANELS",
-    "Theme",
     "confusion_figure",
     "curves_figure",
     "goes_by_number",
@@ -40,20 +36,9 @@ MAX_LABELLED_CLASSES = 40
 MAX_LABEL_CHARACTERS = 20
 
 
-@dataclass(frozen=True)
-class Theme:
-    """Colours of a figure; report.css has the same ones."""
-
-    paper: str
-    ink: str
-    muted: str
-    rule: str
-    right: str
-    wrong: str
-
-
-LIGHT = Theme(paper="#ffffff", ink="#1b2230", muted="#5b6575", rule="#e3e6eb", right="#2563c9", wrong="#d9600a")
-DARK = Theme(paper="#1a1f28", ink="#e9ecf1", muted="#9aa5b5", rule="#313947", right="#6ea8ff", wrong="#ff9a52")
+# Those of report.css. On a dark page it inverts the pictures, hues excepted.
+PAPER, INK, MUTED, RULE = "#ffffff", "#1b2230", "#5b6575", "#e3e6eb"
+RIGHT, WRONG = "#2563c9", "#d9600a"
 
 
 def to_png(figure: Figure) -> bytes:
@@ -64,52 +49,52 @@ def to_png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def curves_figure(summary: RunSummary, theme: Theme) -> Figure:
+def curves_figure(summary: RunSummary) -> Figure:
     """Draw all of PANELS side by side."""
-    figure = _figure(4.2 * len(PANELS), 3.1, theme)
+    figure = _figure(4.2 * len(PANELS), 3.1)
     for axes, draw in zip(figure.subplots(1, len(PANELS)), PANELS.values(), strict=True):
-        draw(axes, summary, theme)
+        draw(axes, summary)
     return figure
 
 
-def panel_figure(name: str, summary: RunSummary, theme: Theme) -> Figure:
+def panel_figure(name: str, summary: RunSummary) -> Figure:
     """Draw one of PANELS by itself, so that a page can put them side by side or below each other."""
-    figure = _figure(4.2, 3.0, theme)
-    PANELS[name](figure.subplots(), summary, theme)
+    figure = _figure(4.2, 3.0)
+    PANELS[name](figure.subplots(), summary)
     return figure
 
 
-def _draw_losses(axes: Axes, summary: RunSummary, theme: Theme) -> None:
-    _style(axes, "Loss (nats)", theme)
-    _plot(axes, summary.results, "train_loss", theme.right, label="training")
-    _plot(axes, summary.results, "validation_loss", theme.wrong, label="validation")
-    _legend(axes, theme)
+def _draw_losses(axes: Axes, summary: RunSummary) -> None:
+    _style(axes, "Loss (nats)")
+    _plot(axes, summary.results, "train_loss", RIGHT, label="training")
+    _plot(axes, summary.results, "validation_loss", WRONG, label="validation")
+    _legend(axes)
 
 
-def _draw_accuracy(axes: Axes, summary: RunSummary, theme: Theme) -> None:
-    _style(axes, "Validation top-1", theme)
-    _plot(axes, summary.results, "validation_top1", theme.wrong, label="validation")
+def _draw_accuracy(axes: Axes, summary: RunSummary) -> None:
+    _style(axes, "Validation top-1")
+    _plot(axes, summary.results, "validation_top1", WRONG, label="validation")
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
     best = summary.best_row
     if best is None:
         return
     epoch, accuracy = best["epoch"], best["validation_top1"]
-    axes.plot([epoch], [accuracy], "o", color=theme.ink, markersize=6, markeredgecolor=theme.paper, label="best")
+    axes.plot([epoch], [accuracy], "o", color=INK, markersize=6, markeredgecolor=PAPER, label="best")
     # Above the axes, where no curve can run into it.
     note = f"●  best: {percent(accuracy)}, epoch {epoch:g}"
-    axes.set_title(note, loc="right", fontsize=9, color=theme.ink, pad=10)
+    axes.set_title(note, loc="right", fontsize=9, color=INK, pad=10)
 
 
-def _draw_learning_rate(axes: Axes, summary: RunSummary, theme: Theme) -> None:
-    _style(axes, "Learning rate", theme)
-    _plot(axes, summary.results, "learning_rate", theme.muted, label="learning rate")
+def _draw_learning_rate(axes: Axes, summary: RunSummary) -> None:
+    _style(axes, "Learning rate")
+    _plot(axes, summary.results, "learning_rate", MUTED, label="learning rate")
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
-PANELS: Mapping[str, Callable[[Axes, RunSummary, Theme], None]] = {
+PANELS: Mapping[str, Callable[[Axes, RunSummary], None]] = {
     "loss": _draw_losses,
     "accuracy": _draw_accuracy,
     "learning rate": _draw_learning_rate,
@@ -118,24 +103,24 @@ PANELS: Mapping[str, Callable[[Axes, RunSummary, Theme], None]] = {
 
 def learning_rates_plot(points: Sequence[tuple[float, float]]) -> bytes:
     """Draw validation top-1 over the learning rate, (rate, share) each in any order, at least one; a PNG file."""
-    figure = _figure(4.2, 3.0, LIGHT)
+    figure = _figure(4.2, 3.0)
     axes = figure.subplots()
-    _style(axes, "Validation top-1", LIGHT)
+    _style(axes, "Validation top-1")
     rates, shares = zip(*sorted(points), strict=True)
-    axes.plot(rates, shares, "o-", color=LIGHT.right)
+    axes.plot(rates, shares, "o-", color=RIGHT)
     best_rate, best = max(points, key=lambda point: point[1])
-    axes.plot(best_rate, best, "o", color=LIGHT.ink, markersize=7, markeredgecolor=LIGHT.paper)
-    axes.set_title(f"●  best: {percent(best)} at {best_rate:g}", loc="right", fontsize=9, color=LIGHT.ink, pad=10)
+    axes.plot(best_rate, best, "o", color=INK, markersize=7, markeredgecolor=PAPER)
+    axes.set_title(f"●  best: {percent(best)} at {best_rate:g}", loc="right", fontsize=9, color=INK, pad=10)
     axes.set(xscale="log", ylim=(min(shares) - 0.03, max(shares) + 0.03))  # for ticks in whole percent to differ
     axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
     axes.set_xticks([], minor=True)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
-    axes.set_xlabel("learning rate", color=LIGHT.muted, fontsize=9)
+    axes.set_xlabel("learning rate", color=MUTED, fontsize=9)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
     return to_png(figure)
 
 
-def confusion_figure(confusion: NDArray[np.int64], class_names: Sequence[str], theme: Theme) -> Figure:
+def confusion_figure(confusion: NDArray[np.int64], class_names: Sequence[str]) -> Figure:
     """Draw a confusion matrix (K, K): shade is the share of the true class, right answers and mistakes have a hue each.
 
     Counts stand in the cells of up to 20 classes and names along the sides of up to 40; beyond, classes go by number.
@@ -143,31 +128,31 @@ def confusion_figure(confusion: NDArray[np.int64], class_names: Sequence[str], t
     num_classes = len(class_names)
     longest = max(len(_label(name, index)) for index, name in enumerate(class_names))
     side = float(np.clip(0.4 * num_classes + 0.09 * longest + 0.8, 3.4, 8.0))
-    figure = _figure(side, side * 0.96, theme)
+    figure = _figure(side, side * 0.96)
     axes = figure.subplots()
     totals = confusion.sum(axis=1, keepdims=True)
     shares = confusion / np.maximum(totals, 1)
     # Classes count from one, as in the table.
     extent = (0.5, num_classes + 0.5, num_classes + 0.5, 0.5)
-    axes.imshow(_confusion_colours(shares, theme), aspect="equal", interpolation="auto", extent=extent)
-    _style(axes, "", theme)
+    axes.imshow(_confusion_colours(shares), aspect="equal", interpolation="auto", extent=extent)
+    _style(axes, "")
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-    axes.set_xlabel("prediction", color=theme.muted, fontsize=10)
-    axes.set_ylabel("truth", color=theme.muted, fontsize=10)
+    axes.set_xlabel("prediction", color=MUTED, fontsize=10)
+    axes.set_ylabel("truth", color=MUTED, fontsize=10)
     if num_classes <= MAX_LABELLED_CLASSES:
         _label_classes(axes, class_names)
     if num_classes <= MAX_ANNOTATED_CLASSES:
-        _annotate_counts(axes, confusion, shares, theme)
+        _annotate_counts(axes, confusion, shares)
     return figure
 
 
-def _confusion_colours(shares: NDArray[np.float64], theme: Theme) -> NDArray[np.float64]:
-    paper = np.array(to_rgb(theme.paper))
-    hues = np.where(np.eye(len(shares), dtype=bool)[..., None], to_rgb(theme.right), to_rgb(theme.wrong))
+def _confusion_colours(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    paper = np.array(to_rgb(PAPER))
+    hues = np.where(np.eye(len(shares), dtype=bool)[..., None], to_rgb(RIGHT), to_rgb(WRONG))
     # The root lifts small shares: of 40 photos, 2 mistaken ones must be visible next to 30 right ones.
     strength = (shares ** (0.5 if len(shares) <= MAX_LABELLED_CLASSES else 0.35))[..., None]
-    faint = 0.05 * (np.array(to_rgb(theme.ink)) - paper)  # so that empty cells still draw the grid of the matrix
+    faint = 0.05 * (np.array(to_rgb(INK)) - paper)  # so that empty cells still draw the grid of the matrix
     colours = np.where(strength > 0, paper + strength * (hues - paper), paper + faint)
     return np.asarray(colours, dtype=np.float64)  # (K, K, 3)
 
@@ -188,9 +173,9 @@ def _label_classes(axes: Axes, class_names: Sequence[str]) -> None:
     axes.tick_params(which="minor", length=0)
 
 
-def _annotate_counts(axes: Axes, confusion: NDArray[np.int64], shares: NDArray[np.float64], theme: Theme) -> None:
+def _annotate_counts(axes: Axes, confusion: NDArray[np.int64], shares: NDArray[np.float64]) -> None:
     size = 11 if len(confusion) <= 12 else 8
-    colours = _confusion_colours(shares, theme)
+    colours = _confusion_colours(shares)
     for row, column in np.argwhere(confusion > 0):
         luminance = float(colours[row, column] @ (0.299, 0.587, 0.114))
         colour = "#10151d" if luminance > 0.55 else "#ffffff"
@@ -199,68 +184,70 @@ def _annotate_counts(axes: Axes, confusion: NDArray[np.int64], shares: NDArray[n
         )
 
 
-def reliability_figure(bins: Sequence[ReliabilityBin], theme: Theme) -> Figure:
+def reliability_figure(bins: Sequence[ReliabilityBin]) -> Figure:
     """Draw a reliability diagram: how often predictions are right, by their confidence, above how many there are.
 
     On the diagonal the model is calibrated; below it, overconfident.
     """
-    figure = _figure(4.2, 4.4, theme)
+    figure = _figure(4.2, 4.4)
     accuracy, amounts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     filled = [part for part in bins if part.num_examples]
     for axes, heights, colour in (
-        (accuracy, [part.accuracy for part in filled], theme.right),
-        (amounts, [part.num_examples for part in filled], theme.muted),
+        (accuracy, [part.accuracy for part in filled], RIGHT),
+        (amounts, [part.num_examples for part in filled], MUTED),
     ):
-        _style(axes, "", theme)
+        _style(axes, "")
         widths = [0.94 * (part.high - part.low) for part in filled]
         axes.bar([(part.low + part.high) / 2 for part in filled], heights, widths, color=colour)
-    accuracy.plot([0, 1], [0, 1], color=theme.muted, linewidth=1.2, linestyle="--", label="perfect calibration")
+    accuracy.plot([0, 1], [0, 1], color=MUTED, linewidth=1.2, linestyle="--", label="perfect calibration")
     confidences = [part.confidence for part in filled]
-    accuracy.plot(
-        confidences, confidences, "_", color=theme.wrong, markersize=11, markeredgewidth=2.5, label="confidence"
-    )
+    accuracy.plot(confidences, confidences, "_", color=WRONG, markersize=11, markeredgewidth=2.5, label="confidence")
     accuracy.set(xlim=(0, 1), ylim=(0, 1))
-    accuracy.set_ylabel("accuracy", color=theme.muted, fontsize=9)
+    accuracy.set_ylabel("accuracy", color=MUTED, fontsize=9)
     accuracy.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
     amounts.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
     amounts.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=3))
-    amounts.set_xlabel("confidence", color=theme.muted, fontsize=9)
-    amounts.set_ylabel("photos", color=theme.muted, fontsize=9)
-    _legend(accuracy, theme)
+    amounts.set_xlabel("confidence", color=MUTED, fontsize=9)
+    amounts.set_ylabel("photos", color=MUTED, fontsize=9)
+    _legend(accuracy)
     return figure
 
 
-def samples_figure(photos: NDArray[np.uint8], captions: Sequence[str], theme: Theme) -> Figure:
+def samples_figure(photos: NDArray[np.uint8], captions: Sequence[str]) -> Figure:
     """Draw photos (N, H, W, 3) as a sheet, at most eight in a row, each above its caption."""
     num_columns = min(8, max(1, len(photos)))
-    num_rows = -(-len(photos) // num_columns)
-    figure = _figure(1.25 * num_columns, 1.5 * num_rows, theme)
-    grid = np.atleast_1d(figure.subplots(num_rows, num_columns)).ravel()
-    for axes in grid:
-        axes.set_axis_off()
+    width, height = 1.25 * num_columns, 1.5 * -(-len(photos) // num_columns)
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor=PAPER)
+    axes = figure.add_axes((0, 0, 1, 1))  # for the whole sheet, in inches: laying out 32 axes takes a second
+    axes.set_axis_off()
+    sides = 1.15 * np.array(photos.shape[2:0:-1]) / max(photos.shape[1:3])  # width and height of a photo
     for index, (photo, caption) in enumerate(zip(photos, captions, strict=True)):
-        grid[index].imshow(photo, interpolation="nearest" if photo.shape[0] <= 32 else "auto")
+        centre, top = 1.25 * (index % num_columns + 0.5), 1.5 * (index // num_columns) + 0.32
+        extent = (centre - sides[0] / 2, centre + sides[0] / 2, top + sides[1], top)
+        smoothing = "nearest" if photo.shape[0] <= 32 else "auto"
+        axes.imshow(photo, interpolation=smoothing, extent=extent, aspect="auto")
         lines = textwrap.wrap(show_controls(caption), width=18, max_lines=2, placeholder=" …")
         title = "\n".join(line if _is_drawable(line) else "" for line in lines)
-        grid[index].set_title(title, fontsize=8, color=theme.ink, pad=3, parse_math=False)
+        axes.text(centre, top - 0.04, title, fontsize=8, color=INK, ha="center", va="bottom", parse_math=False)
+    axes.set(xlim=(0, width), ylim=(height, 0))
     return figure
 
 
-def _figure(width: float, height: float, theme: Theme) -> Figure:
-    return Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor=theme.paper)
+def _figure(width: float, height: float) -> Figure:
+    return Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor=PAPER)
 
 
-def _style(axes: Axes, title: str, theme: Theme) -> None:
-    axes.set_facecolor(theme.paper)
+def _style(axes: Axes, title: str) -> None:
+    axes.set_facecolor(PAPER)
     if title:
-        axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=theme.ink, pad=10)
-        axes.set_xlabel("epoch", color=theme.muted, fontsize=9)
+        axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK, pad=10)
+        axes.set_xlabel("epoch", color=MUTED, fontsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
-    axes.grid(visible=True, axis="y", color=theme.rule, linewidth=0.8)
+    axes.grid(visible=True, axis="y", color=RULE, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.tick_params(colors=theme.muted, labelsize=9, length=0)
+    axes.tick_params(colors=MUTED, labelsize=9, length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(theme.rule)
+    axes.spines["bottom"].set_color(RULE)
 
 
 def _plot(axes: Axes, rows: Sequence[Mapping[str, float]], key: str, colour: str, *, label: str) -> None:
@@ -272,10 +259,10 @@ def _plot(axes: Axes, rows: Sequence[Mapping[str, float]], key: str, colour: str
     axes.plot(points[:, 0], points[:, 1], color=colour, linewidth=1.8, solid_capstyle="round", label=label, **few)
 
 
-def _legend(axes: Axes, theme: Theme) -> None:
+def _legend(axes: Axes) -> None:
     if axes.get_lines():
         position: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1.02, 1.015), "borderaxespad": 0.2}
-        axes.legend(ncols=2, frameon=False, fontsize=9, labelcolor=theme.ink, handlelength=1.2, **position)
+        axes.legend(ncols=2, frameon=False, fontsize=9, labelcolor=INK, handlelength=1.2, **position)
 
 
 def goes_by_number(class_names: Sequence[str]) -> bool:

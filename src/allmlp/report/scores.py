@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,11 +102,11 @@ def evaluation(summary: RunSummary) -> Evaluation | None:
         split=split,
         metrics=metrics,
         score=_score(metrics, class_names),
-        matrix=draw_picture(partial(plots.confusion_figure, metrics.confusion, class_names), matrix),
+        matrix=draw_picture(plots.confusion_figure(metrics.confusion, class_names), matrix),
         pairs=tuple(_confused_pairs(metrics.confusion, class_names)[:MAX_PAIRS]),
         classes=_class_rows(metrics, class_names),
         reliability=draw_picture(
-            partial(plots.reliability_figure, metrics.reliability), _describe_reliability(metrics.reliability)
+            plots.reliability_figure(metrics.reliability), _describe_reliability(metrics.reliability)
         ),
         mistakes=tuple(
             MistakenPhoto(

@@ -1,6 +1,5 @@
 """Saving that fails or takes long: training goes on, is told, and keeps the save that it had."""
 
-import subprocess
 import sys
 import threading
 import weakref
@@ -10,6 +9,7 @@ from typing import IO, Any
 
 import pytest
 import torch
+from tests.forks import run_python
 from tests.reference.peak_memory import PEAK_MEMORY
 from tests.reliability.saves_matrix import facts_of, latest, make_saves, names, tensors_of
 
@@ -25,12 +25,6 @@ def directory(tmp_path: Path) -> Path:
 
 def write(saves: SnapshotStore, step: int) -> None:
     saves.write(step, tensors_of(step), facts_of(step))
-
-
-def in_child(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run a script in a process of its own: a limit or an exit there is none of ours."""
-    command = [sys.executable, "-c", script, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
 class Gate:
@@ -122,7 +116,7 @@ sys.exit(143)
 
 
 def test_an_interpreter_that_exits_finishes_the_save_first(directory: Path) -> None:
-    process = in_child(EXIT, directory)
+    process = run_python(EXIT, directory)
     assert (process.returncode, process.stdout, process.stderr) == (143, "main ends\n", "")
     state = SnapshotStore(directory, keep_every=None, warn=pytest.fail).latest()
     assert state is not None
@@ -149,7 +143,7 @@ print(peak_memory() - before)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the peak")
 def test_saving_200_mib_takes_less_than_40_mib_more(directory: Path) -> None:
-    process = in_child(MEMORY, directory)
+    process = run_python(MEMORY, directory)
     assert int(process.stdout) < 40 << 20, process.stderr
     assert (directory / "step-000000001" / "state.safetensors").stat().st_size > 200 << 20
 
@@ -177,7 +171,7 @@ print(*lines, sep="\\n")
 
 @pytest.mark.parametrize("limit", [0, 100, 3000, 5000])  # at once, in the header, in the tensors, in the facts
 def test_training_outlives_a_full_disk(directory: Path, limit: int) -> None:
-    process = in_child(FULL_DISK, directory, limit)
+    process = run_python(FULL_DISK, directory, limit)
     lines = process.stdout.splitlines()
     assert process.stderr == ""
     assert lines[:4] == [
@@ -230,7 +224,7 @@ saves.wait()
 
 def test_training_outlives_a_read_only_folder(directory: Path) -> None:
     directory.parent.mkdir()
-    process = in_child(READ_ONLY, directory.parent)
+    process = run_python(READ_ONLY, directory.parent)
     directory.chmod(0o755)
     assert (process.stdout, process.stderr) == (
         "resume/step-000000002: step 2 could not be saved (Permission denied). Training continues; the save of step 1 stays "

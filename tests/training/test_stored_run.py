@@ -2,12 +2,11 @@
 
 import dataclasses
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Literal
 
 import pytest
+from tests.forks import run_allmlp, run_python
 from tests.training.same_run import assert_same_run
 from tests.training.small_runs import TINY, write_photos
 
@@ -149,7 +148,7 @@ state.TrainState.load = forgetful
 from tests.training.small_runs import TINY
 loop.train(TINY, sys.argv[1], sys.argv[2], resume=True)
 """
-    subprocess.run([sys.executable, "-c", program, str(photos), str(run)], check=True, timeout=120)
+    run_python(program, photos, run).check_returncode()
     with pytest.raises(AssertionError):
         assert_same_run(run, whole)
 
@@ -184,8 +183,7 @@ def test_a_second_trainer_on_one_run_is_refused(photos: Path, tmp_path: Path) ->
     class SecondTrainer(StopAt):
         def step(self, step: int, **_: float) -> None:
             if step == 2:
-                command = [sys.executable, "-m", "allmlp", "train", "--resume", str(run)]
-                outcome = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+                outcome = run_allmlp("train", "--resume", run)
                 refused.append(outcome.stderr)
                 assert outcome.returncode == 2
 
@@ -197,8 +195,7 @@ def test_a_finished_run_is_left_alone(photos: Path, whole: Path, tmp_path: Path)
     run = tmp_path / "run"
     shutil.copytree(whole, run)
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
-    command = [sys.executable, "-m", "allmlp", "train", "--resume", str(run)]
-    outcome = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    outcome = run_allmlp("train", "--resume", run)
     assert outcome.returncode == 0
     assert "is finished; there is nothing left to train" in outcome.stdout
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()} == before

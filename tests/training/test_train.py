@@ -3,8 +3,6 @@
 import csv
 import dataclasses
 import json
-import subprocess
-import sys
 import threading
 import zipfile
 
@@ -13,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
+from tests.forks import run_python
 from tests.training.small_runs import CLASSES, TINY, write_photos
 
 from allmlp import load_checkpoint, train
@@ -286,9 +285,7 @@ def test_a_full_disk_is_one_clear_error(folder, tmp_path):
     )
     quick = ["--epochs", "1", "--set", "max_minutes=none", "--set", "batch_size=16"]
     command = ["train", str(folder), "--recipe", "cifar10", *quick, "--out", str(tmp_path / "run")]
-    done = subprocess.run(
-        [sys.executable, "-c", script, *command], capture_output=True, text=True, timeout=300, check=False
-    )
+    done = run_python(script, *command)
     assert done.returncode == 2, done.stderr
     assert "could not be written (File too large)" in done.stderr
     assert "Traceback" not in done.stderr

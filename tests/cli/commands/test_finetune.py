@@ -1,12 +1,11 @@
 import json
-import os
 import shlex
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests.forks import run_torchrun
 
 from allmlp import load_checkpoint, save_checkpoint
 from allmlp.cli.main import main
@@ -308,13 +307,9 @@ def test_photos_are_asked_for(place, allmlp):
         assert outcome.code == 2 and "the photos to train on are missing" in outcome.err
 
 
-@pytest.mark.slow
 def test_processes_train_a_grid_one_run_after_the_other(place):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "allmlp"]
-    command += ["finetune", "photos", "--recipe", "my_recipes:transfer", "--lr-grid", "0.001,0.01", "--out", "grid"]
-    done = subprocess.run(
-        command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240, check=False
-    )
+    command = ["finetune", "photos", "--recipe", "my_recipes:transfer", "--lr-grid", "0.001,0.01", "--out", "grid"]
+    done = run_torchrun(2, "-m", "allmlp", *command)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("validation top-1") == 1  # one table
     assert done.stdout.count("learning rate 0.01, 2 of 2") == 1

@@ -5,26 +5,24 @@ Real processes, started by torchrun, that meet over gloo on this machine.
 
 import csv
 import json
-import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from tests.forks import run_torchrun
 from tests.training.small_runs import write_photos
 
 from allmlp.cli.main import main
-
-ROOT = Path(__file__).parents[3]
 
 # AdamW: Muon's steps are computed in bfloat16, which makes a difference in the last bit of a gradient one in the third.
 RECIPES = """
 import dataclasses, os, signal
 from allmlp.training import OptimizerConfig, SavingConfig
+from tests.forks import run_torchrun
 from tests.training.small_runs import TINY
 
 def adamw():
@@ -80,24 +78,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def start(
-    place: Path, count: int, *arguments: str, script: str = "", restarts: int = 0, **environment: str
-) -> subprocess.CompletedProcess[str]:
+    place: Path, count: int, *arguments: str, script: str = "", restarts: int = 0
+) -> "subprocess.CompletedProcess[str]":
     """Run `allmlp train` in `count` processes."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-    command += [f"--max-restarts={restarts}", *([script] if script else ["-m", "allmlp"])]
-    variables = os.environ | {
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
-        "OMP_NUM_THREADS": "1",
-    }
-    return subprocess.run(
-        [*command, *arguments],
-        cwd=place,
-        env=variables,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    program = [script] if script else ["-m", "allmlp"]
+    return run_torchrun(count, *program, *arguments, restarts=restarts, cwd=place, timeout=240)
 
 
 def train(place: Path, count: int, run: str, *options: str, recipe: str = "adamw") -> Path:

@@ -79,7 +79,7 @@ def test_timms_form_cannot_hold_it_and_its_card_does_not_claim_so(checkpoint_of_
         )
         for form in ("allmlp", "timm")
     ]
-    assert ["| temperature of probabilities | 0.75 |" in card for card in cards] == [True, False]
+    assert ["| temperature | 0.75 |" in card for card in cards] == [True, False]
 
 
 @pytest.fixture

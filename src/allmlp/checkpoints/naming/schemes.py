@@ -37,7 +37,7 @@ class NamingScheme:
     """How a code base names the weights of a Mixer and orders their axes.
 
     Attributes:
-        name: of the code base, for people.
+        name: the code base, in words.
         gelu: the GELU that it computes.
         modules: their name for each of our modules; "{i}" is the index of the block, "{}" the name from `leaves`.
         leaves: their names for (a matrix, the scale of a norm, a bias).

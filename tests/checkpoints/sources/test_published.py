@@ -201,7 +201,7 @@ def test_a_file_recorded_for_one_model_is_no_other(server, home, tmp_path):
         fetch_published(other)
     path.unlink()
     server.files[other.url_path] = CONTENT
-    with pytest.raises(CheckpointError, match=r"records this digest for s16-gsam, so it is not b16-sam"):
+    with pytest.raises(CheckpointError, match=r"records this digest for s16-gsam\. The file is not b16-sam"):
         fetch_published(other)
     assert leftovers(home) == []
     assert known_digest(recorded) is MODEL

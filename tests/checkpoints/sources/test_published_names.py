@@ -69,7 +69,7 @@ def test_a_published_name_is_a_whole_checkpoint_and_its_file_is_known_elsewhere(
 
     # Another model by mistake at the place of this one's.
     server.files[str(S16.url_path)] = content
-    with pytest.raises(CheckpointError, match="for s32-gsam, so it is not s16-gsam"):
+    with pytest.raises(CheckpointError, match=r"for s32-gsam\. The file is not s16-gsam"):
         load_checkpoint("s16-gsam")
 
 

@@ -110,7 +110,7 @@ def _read_header(file: io.BufferedReader, member: ZipMember) -> _Array:
     order, kind = descr[:1], descr[1:]
     width = (FLOATS | INTEGERS).get(kind)
     if width is None or order not in "<>=|":
-        what = "Python objects; they are never unpickled" if kind.startswith("O") else quote(descr, limit=40)
+        what = "Python objects (never unpickled)" if kind.startswith("O") else quote(descr, limit=40)
         raise ValueError(f"an array of {what}; expected floating-point numbers")
     if member.num_bytes - header_bytes != math.prod(shape) * width:
         raise ValueError(

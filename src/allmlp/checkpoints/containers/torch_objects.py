@@ -87,7 +87,7 @@ def _rebuild_tensor(
 
 def _checked_sizes(values: object) -> tuple[int, ...]:
     if not isinstance(values, tuple) or len(values) > MAX_DIMENSIONS:
-        raise ValueError(f"it builds a tensor whose sizes are not a tuple of at most {MAX_DIMENSIONS}")
+        raise ValueError(f"it builds a tensor whose sizes are not a tuple of at most {MAX_DIMENSIONS} numbers")
     if not all(type(value) is int and 0 <= value <= MAX_ELEMENTS for value in values):
         raise ValueError("it builds a tensor of an invalid size")
     return values

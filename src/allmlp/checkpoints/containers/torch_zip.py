@@ -147,7 +147,7 @@ def _storages(path: Path, state: dict[str, StoredTensor], members: Mapping[str, 
     size, total = path.stat().st_size, sum(math.prod(tensor.shape) * tensor.itemsize for tensor in state.values())
     if total > MAX_EXPANSION * size + MIN_EXPANDED_BYTES:
         raise CheckpointError(
-            f"{path}: a file of {size:,} bytes whose tensors would take {total:,}; weights do not share so much memory."
+            f"{path}: a file of {size:,} bytes whose tensors would take {total:,}; weights do not share that much memory."
         )
     return needed
 

@@ -23,13 +23,10 @@ __all__ = ["NAMING_SCHEMES", "NamingScheme", "recognise", "without_prefixes"]
 # Prefixes added by wrappers: DistributedDataParallel, torch.compile, transformers' TimmWrapper, Lightning.
 _PREFIXES = re.compile(r"(?:module\.|_orig_mod\.|timm_model\.|model\.)*")
 
-_MAX_PREFIX_LENGTH = 40  # of a prefix that an error explains
+_MAX_PREFIX_LENGTH = 40  # characters of a prefix that an error explains
 
-_FLAX_AXES: Mapping[int, tuple[int, ...]] = {
-    1: (0,),
-    2: (1, 0),
-    4: (2, 3, 1, 0),
-}  # by rank: our axis for each flax axis
+# For arrays of 1, 2 and 4 axes: the index in our axes of each flax axis.
+_FLAX_AXES: Mapping[int, tuple[int, ...]] = {1: (0,), 2: (1, 0), 4: (2, 3, 1, 0)}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Published weights by name: from the cache, or downloaded into it, which never leaves a partial or unchecked file there."""
+"""Published weights by name, from the cache or downloaded into it. A download in the cache is complete and checked."""
 
 import contextlib
 import os
@@ -51,7 +51,7 @@ def forget_published(model: PublishedModel, path: Path) -> str:
         return f"To load whatever the repository holds, give its revision: hf:{model.hub_repository}@main."
     if path == _file_path(model):
         return "Delete the file to download it again."
-    return f"It was recognised as {model.name} by a recorded digest, which was removed: load it again as what it is."
+    return f"A recorded digest identified it as {model.name}. The record has been removed; load the file again."
 
 
 def is_cached(model: PublishedModel) -> bool:
@@ -137,14 +137,14 @@ def _digest_problem(model: PublishedModel, digest: str, records: Mapping[str, Re
     if digest != expected:
         origin = "is published" if model.sha256 else f"was recorded in {digests_path()} by an earlier download"
         return (
-            f"{expected} {origin}. It was damaged or replaced, and was discarded. Try again. If {model.name} was published "
-            f"again, delete its entry {_key(model)!r} from the record."
+            f"{expected} {origin}. The file was damaged or replaced, and was discarded. Try again. If {model.name} was "
+            f"published again, delete its entry {_key(model)!r} from the record."
         )
     for key, other in records.items():
         if other.sha256 == digest and other.model not in (None, model.name):
             return (
-                f"{digests_path()} records this digest for {other.model}, so it is not {model.name}. It was discarded. If "
-                f"the file of {other.model} is the wrong one, delete it and its entry {key!r} in the record."
+                f"{digests_path()} records this digest for {other.model}. The file is not {model.name} and was discarded. If "
+                f"that of {other.model} is the wrong one, delete it and its entry {key!r} in the record."
             )
     return ""
 

@@ -27,7 +27,7 @@ __all__ = [
 _HUB = "hf:"
 
 STARTER = "starter"
-"""The name of the weights that come with allmlp. A folder of the same name is "./starter"."""
+"""The name of the weights that come with allmlp. It takes precedence over a folder of this name, which is "./starter"."""
 
 _STARTER_FOLDER = Path(__file__).parents[1] / "starter"
 _INDEX_FILES = tuple(f"{name}.index.json" for name in WEIGHTS_FILES)
@@ -35,7 +35,7 @@ _INDEX_FILES = tuple(f"{name}.index.json" for name in WEIGHTS_FILES)
 
 @dataclass(frozen=True, kw_only=True)
 class AllmlpFolder:
-    """A checkpoint folder of ours; `values` is the content of its config.json, `weights` may not exist."""
+    """A checkpoint folder in our format; `values` is the content of its config.json, `weights` may not exist."""
 
     folder: Path
     weights: Path
@@ -82,7 +82,7 @@ def resolve_source(source: str | Path, *, report_progress: ReportProgress | None
         CheckpointError: `source` is not a usable checkpoint, or its download failed.
     """
     if isinstance(source, str):
-        if not source:  # to pathlib, the current folder
+        if not source:  # pathlib would make it the current folder
             raise CheckpointError("The checkpoint's name is empty: a shell variable may be unset.")
         if source.startswith(_HUB):
             return _on_hub(source, report_progress)

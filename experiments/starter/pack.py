@@ -34,8 +34,8 @@ photos of 64 × 64 pixels, pre-trained on Tiny-ImageNet.
 
 **Data.** Tiny-ImageNet (Stanford, CS231N): 100,000 training photos of 200 of ImageNet's classes, reduced to 64 × 64 pixels. The
 photos belong to their photographers; ImageNet gives access to researchers for non-commercial research and education
-(image-net.org/download). Whether that restricts weights trained on them is not settled: for commercial use, seek legal advice or
-train on your own photos (`allmlp train`).
+(image-net.org/download). Whether that restricts weights trained on them is not settled: for commercial use, seek legal advice
+or train on your own photos (`allmlp train`).
 
 **Training.** Recipe `starter`, seed {seed}, {epochs} epochs, {hours:.1f} hours on {device}, torch {torch}, without
 other data or a teacher model:

@@ -24,7 +24,7 @@ def save_google(checkpoint: Checkpoint, path: str | Path) -> Path:
     same checkpoint gives the same bytes. Takes the memory of one weight in addition to the checkpoint.
 
     Raises:
-        ConfigError: NumPy has no dtype as narrow as a weight's, or the file cannot be written; an existing file stays as it was.
+        ConfigError: NumPy has no dtype as narrow as a weight's, or the file cannot be written; an existing file stays.
     """
     path = Path(path)
     narrow = sorted({str(weight.dtype) for weight in checkpoint.weights.values() if weight.dtype.itemsize < 2})

@@ -22,7 +22,7 @@ def save_checkpoint(checkpoint: Checkpoint, directory: str | Path) -> Path:
     Both files are on disk before either replaces an old one, so a full disk leaves the old checkpoint intact.
 
     Raises:
-        AllmlpError: the folder cannot be written; an existing checkpoint stays as it was.
+        AllmlpError: the folder cannot be written; an existing checkpoint stays.
     """
     from safetensors.torch import save
 

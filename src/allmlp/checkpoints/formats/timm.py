@@ -29,7 +29,7 @@ def save_timm(checkpoint: Checkpoint, directory: str | Path) -> Path:
     `pipeline("image-classification", model="DIRECTORY")`.
 
     Raises:
-        ConfigError: timm does not have the GELU or the shape, or the folder cannot be written; existing files stay as they were.
+        ConfigError: timm does not have the GELU or the shape, or the folder cannot be written; existing files stay.
     """
     from safetensors.torch import save
 

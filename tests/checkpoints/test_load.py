@@ -187,7 +187,7 @@ def test_the_moving_average_goes_before_the_raw_weights(tmp_path: Path) -> None:
 def test_a_weight_with_and_without_a_prefix_is_refused(tmp_path: Path) -> None:
     state = {timm_name(name): weight for name, weight in tiny_state().items()}
     save_file({**state, "module.head.bias": state["head.bias"].clone()}, tmp_path / "x.safetensors")
-    with pytest.raises(CheckpointError, match=r"x\.safetensors: 'head\.bias' stands in it twice.*'module\.head\.bias'"):
+    with pytest.raises(CheckpointError, match=r"x\.safetensors: 'head\.bias' occurs twice.*'module\.head\.bias'"):
         load_checkpoint(tmp_path / "x.safetensors")
 
 
@@ -268,7 +268,7 @@ def test_a_grid_that_is_no_square_takes_the_image_size(tmp_path: Path) -> None:
     save_file(
         {timm_name(name): weight for name, weight in tiny_state(config=config).items()}, tmp_path / "x.safetensors"
     )
-    with pytest.raises(UnknownGridError, match=r"12 tokens are no square grid.*\(24, 32\), .*\(16, 48\)"):
+    with pytest.raises(UnknownGridError, match=r"12 tokens do not form a square grid.*\(24, 32\), .*\(16, 48\)"):
         load_checkpoint(tmp_path / "x.safetensors")
     loaded = load_checkpoint(tmp_path / "x.safetensors", image_size=(16, 48))
     assert loaded.config == dataclasses.replace(config, gelu="erf")
@@ -385,7 +385,7 @@ def test_more_tensors_than_any_mixer_has_are_refused_at_once(name: str, tmp_path
     header = {name.format(index): {"dtype": "F32", "shape": [], "data_offsets": [0, 4]} for index in range(22_000)}
     text = json.dumps(header).encode()
     (tmp_path / "x.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(4))
-    with refused(tmp_path / "x.safetensors", "22,000 tensors; no Mixer has more than 20,000"):
+    with refused(tmp_path / "x.safetensors", "22,000 tensors; expected at most 20,000"):
         load_checkpoint(tmp_path / "x.safetensors")
 
 
@@ -478,7 +478,7 @@ def test_more_tokens_than_any_image_has_are_refused_at_once(
         shapes |= {f"{mixing}.fc1.weight": [12, num_tokens], f"{mixing}.fc2.weight": [num_tokens, 12]}
         shapes |= {f"{mixing}.fc2.bias": [num_tokens]}
     header_alone(tmp_path / "x.safetensors", **shapes)
-    with refused(tmp_path / "x.safetensors", f"{num_tokens:,} tokens are no grid"):
+    with refused(tmp_path / "x.safetensors", f"for {num_tokens:,} tokens; expected 1 to"):
         load_checkpoint(tmp_path / "x.safetensors", image_size=image_size)
 
 
@@ -566,7 +566,7 @@ def test_our_own_configuration_does_not_describe_other_weights(tmp_path: Path) -
     assert load_checkpoint(tmp_path / "model.safetensors").config == TINY
     torch.save(timm_model().state_dict(), tmp_path / "pytorch_model.bin")
     with pytest.raises(
-        CheckpointError, match=r"pytorch_model\.bin: config\.json beside it describes model\.safetensors"
+        CheckpointError, match=r"pytorch_model\.bin: the config\.json next to it describes only model\.safetensors"
     ):
         load_checkpoint(tmp_path / "pytorch_model.bin")
 
@@ -593,7 +593,7 @@ def test_class_names_by_a_tag_are_those_of_the_shapes_that_it_names(image_size: 
     loaded = load_checkpoint(tmp_path)
     if image_size == 224:
         assert loaded.class_names[0] == "tench, Tinca tinca"
-        assert "(timm; class names by its tag miil_in21k_ft_in1k): unknown origin" in loaded.source
+        assert "(timm; class names from its tag miil_in21k_ft_in1k): unknown origin" in loaded.source
     else:
         assert loaded.class_names == tuple(map(str, range(1000)))
         assert "(timm): unknown origin" in loaded.source
@@ -669,11 +669,11 @@ def test_a_checkpoint_at_another_size_is_whole_and_says_what_was_done(tmp_path: 
     block = checkpoint.at_resolution((64, 32), "block")
     assert block.preprocessing.image_size == block.config.image_size == (64, 32)
     assert block.config.tokens_mlp_dim == 24
-    assert "from 32 × 32 to 64 × 32 pixels: token mixing by 'block' (as asked)" in block.source
+    assert "from 32 × 32 to 64 × 32 pixels: token mixing by 'block' (as requested)" in block.source
     resampled = checkpoint.at_resolution(48)
     assert resampled.config.image_size == (48, 48)
-    assert "'resample' (fits any size, and was the better start where measured" in resampled.source
-    assert "'resample' (as asked)" in checkpoint.at_resolution(64, "resample").source
+    assert "'resample' (works for any size and was the better starting point where measured" in resampled.source
+    assert "'resample' (as requested)" in checkpoint.at_resolution(64, "resample").source
     assert checkpoint.at_resolution(32) is checkpoint
     save_checkpoint(resampled, tmp_path / "r")
     assert load_checkpoint(tmp_path / "r").config == resampled.config

@@ -26,9 +26,9 @@ from allmlp import (
     Preprocessing,
     load_checkpoint,
 )
-from allmlp.checkpoints.formats.timm import save_timm, unsupported_by_timm
+from allmlp.checkpoints.formats.timm import lost_in_timm, save_timm
 from allmlp.checkpoints.formats.timm_config import TimmDescription, matching_fraction, parse_timm_config
-from allmlp.checkpoints.naming.schemes import LAYOUTS
+from allmlp.checkpoints.naming.schemes import NAMING_SCHEMES
 from allmlp.inference import eager_forward
 from allmlp.io.json_object import read_json_object
 from allmlp.model import parameter_shapes
@@ -45,7 +45,7 @@ NARROW = MixerConfig(
     gelu="erf",
 )
 CLASS_NAMES = ("dress", 'T-shirt "L"\n', "тапки 👟", "n01440764", "1", "hat", "shoe")
-TIMM = next(layout for layout in LAYOUTS if layout.name == "timm")
+TIMM = next(scheme for scheme in NAMING_SCHEMES if scheme.name == "timm")
 
 # Of the largest logit. In float32 the two differ by the order of additions, most where few tokens are averaged.
 FLOAT32_TOLERANCE = 1e-6
@@ -315,15 +315,15 @@ def test_timm_s_rounding_down_reaches_our_scale(image_size: tuple[int, int], cro
 def test_a_scale_that_timm_cannot_reach_is_said() -> None:
     # 32 / 0.875 = 36.57 and 64 / 0.875 = 73.14: rounded down by one fraction, 37 would come with 74.
     checkpoint = make_checkpoint(replace(NARROW, image_size=(32, 64)), crop_fraction=0.875)
-    assert any("37 × 73" in sentence for sentence in unsupported_by_timm(checkpoint))
-    assert not any("Scale" in sentence for sentence in unsupported_by_timm(make_checkpoint(crop_fraction=0.875)))
+    assert any("37 × 73" in sentence for sentence in lost_in_timm(checkpoint))
+    assert not any("Scale" in sentence for sentence in lost_in_timm(make_checkpoint(crop_fraction=0.875)))
 
 
 def test_a_shift_of_pixels_is_said(tmp_path: Path) -> None:
     always = make_checkpoint(fit="squash", crop_fraction=64 / 67)  # 3 pixels to cut: we cut 1 above, timm 2
     never = make_checkpoint(fit="squash", crop_fraction=64 / 68)
     for checkpoint, is_shifted in ((always, True), (never, False), (make_checkpoint(), True)):
-        assert any("shifted" in sentence for sentence in unsupported_by_timm(checkpoint)) == is_shifted
+        assert any("shifted" in sentence for sentence in lost_in_timm(checkpoint)) == is_shifted
     with torch.device("meta"):
         model = timm.create_model(f"local-dir:{save_timm(always, tmp_path)}")
     with Image.open(write_photo(tmp_path / "photo.png", (67, 67))) as photo:
@@ -543,11 +543,11 @@ def test_timm_s_older_configurations_are_read(tmp_path: Path) -> None:
         ({"pretrained_cfg": {"mean": [0.5]}}, "mean is [0.5]; expected three numbers"),
         ({"pretrained_cfg": {"mean": [0.5, 0.5, "0.5"]}}, "expected three numbers"),
         ({"pretrained_cfg": {"mean": [0.5, 0.5, math.nan]}}, "mean is (0.5, 0.5, nan)"),
-        ({"pretrained_cfg": {"mean": [0.5, 0.5, 10**400]}}, "beyond all measure"),
+        ({"pretrained_cfg": {"mean": [0.5, 0.5, 10**400]}}, "out of range"),
         ({"pretrained_cfg": {"std": [0.5, 0.5, 0.0]}}, "std is (0.5, 0.5, 0.0)"),
         ({"pretrained_cfg": {"std": 1}}, "std is 1; expected a list"),
         ({"pretrained_cfg": {"crop_pct": 1.1}}, "crop_pct is 1.1"),
-        ({"pretrained_cfg": {"crop_pct": 1e-320}}, "beyond all measure"),
+        ({"pretrained_cfg": {"crop_pct": 1e-320}}, "out of range"),
         ({"pretrained_cfg": {"crop_pct": "0.9"}}, "crop_pct is '0.9'"),
         ({"pretrained_cfg": {"crop_mode": "fill"}}, "crop_mode is 'fill'"),
         ({"pretrained_cfg": {"crop_mode": "border", "crop_pct": 0.9}}, "crop_mode is 'border' with crop_pct 0.9"),

@@ -184,7 +184,7 @@ def test_after_a_file_that_is_not_the_model_another_is_taken(server, home, by_ha
         path.parent.mkdir(parents=True)
         path.write_bytes(CONTENT[:HALF])  # as a download with another program leaves it
     for _ in range(2):
-        with pytest.raises(CheckpointError, match=r"not s16-gsam\. Delete the file, and it will be downloaded anew"):
+        with pytest.raises(CheckpointError, match=r"not s16-gsam\. Delete the file to download it again"):
             load_checkpoint("s16-gsam")
     path.unlink()
     server.files[URL_PATH] = make_npz(9)
@@ -201,7 +201,7 @@ def test_a_file_recorded_for_one_model_is_no_other(server, home, tmp_path):
         fetch_published(other)
     path.unlink()
     server.files[other.url_path] = CONTENT
-    with pytest.raises(CheckpointError, match=r"records that for s16-gsam, so that it is not b16-sam"):
+    with pytest.raises(CheckpointError, match=r"records this digest for s16-gsam\. The file is not b16-sam"):
         fetch_published(other)
     assert leftovers(home) == []
     assert known_digest(recorded) is MODEL
@@ -254,7 +254,7 @@ def test_the_md5_that_googles_storage_announces_is_checked(server, home):
 
 def test_a_web_page_in_place_of_the_file_is_neither_kept_nor_recorded(server, home):
     server.files[URL_PATH] = b"<html>Please log in to this hotel</html>"
-    with pytest.raises(CheckpointError, match=r"no \.npz file; it starts with b'<html>Please"):
+    with pytest.raises(CheckpointError, match=r"not an \.npz file; it starts with b'<html>Please"):
         fetch_published(MODEL)
     assert not is_cached(MODEL)
     assert not (home / "digests.json").exists()
@@ -284,7 +284,7 @@ def test_a_cached_file_that_was_changed_is_never_used(server, monkeypatch):
     path = fetch_published(MODEL)
     path.write_bytes(CONTENT[:HALF])
     monkeypatch.setenv("ALLMLP_OFFLINE", "1")
-    with pytest.raises(CheckpointError, match="was changed since it was downloaded"):
+    with pytest.raises(CheckpointError, match="has changed since it was downloaded"):
         fetch_published(MODEL)
     monkeypatch.delenv("ALLMLP_OFFLINE")
     assert fetch_published(MODEL).read_bytes() == CONTENT
@@ -419,14 +419,14 @@ def test_a_damaged_record_is_refused(server, home):
     fetch_published(MODEL)
     for damage in ("{", "[]", '{"a": {}}', '{"a": 1}', '{"a": {"sha256": 1, "size": 1, "mtime_ns": 1, "model": null}}'):
         (home / "digests.json").write_text(damage)
-        with pytest.raises(CheckpointError, match="record of the downloads' digests cannot be read"):
+        with pytest.raises(CheckpointError, match="record of download digests cannot be read"):
             fetch_published(MODEL)
 
 
 def test_a_damaged_record_is_told_before_the_download_and_costs_none(server, home):
     home.mkdir()
     (home / "digests.json").write_text("{")
-    with pytest.raises(CheckpointError, match="record of the downloads' digests cannot be read"):
+    with pytest.raises(CheckpointError, match="record of download digests cannot be read"):
         fetch_published(MODEL)
     assert server.requests == []
 

@@ -234,7 +234,7 @@ def test_the_grid_of_a_file_that_does_not_say_it_is_that_of_the_image_size(tmp_p
     assert f"allmlp inspect {tmp_path / 'x.npz'} --image-size 32x128" in outcome.out
     outcome = allmlp("convert", tmp_path / "x.npz", tmp_path / "back", "--to", "allmlp", "--image-size", "32x128")
     assert outcome.code == 0
-    assert "its 4 tokens are taken for those of 32 × 128 pixels" in outcome.err
+    assert "Its 4 tokens are assumed to be those of 32 × 128 pixels" in outcome.err
     assert load_checkpoint(tmp_path / "back").config == config
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("wide", "back")]
     assert weights[0] == weights[1]

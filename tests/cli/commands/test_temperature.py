@@ -59,8 +59,8 @@ def test_convert_keeps_it_or_says_that_it_cannot(mended, saved_checkpoint, tmp_p
     outcome = allmlp("convert", mended, tmp_path / "x.npz", "--to", "google")
     lines = [line for line in outcome.out.splitlines() if "temperature" in line]
     assert lines == [
-        "  - The temperature, 2.5: probabilities there are the softmax of the logits as they are, which allmlp divides by it "
-        "first. No prediction changes."
+        "  - The temperature, 2.5: only allmlp divides the logits by it before the softmax. Elsewhere the probabilities "
+        "differ; predictions do not change."
     ]
     allmlp("convert", saved_checkpoint, tmp_path / "y.npz", "--to", "google")
     assert (tmp_path / "x.npz").read_bytes() == (tmp_path / "y.npz").read_bytes()  # the logits are the same
@@ -79,7 +79,7 @@ def test_timms_form_cannot_hold_it_and_its_card_does_not_claim_so(checkpoint_of_
         )
         for form in ("allmlp", "timm")
     ]
-    assert ["| temperature of probabilities | 0.75 |" in card for card in cards] == [True, False]
+    assert ["| temperature | 0.75 |" in card for card in cards] == [True, False]
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ def test_the_numbers_of_classes_without_names_are_no_names(source: Path) -> None
         source="a test",
     )
     assert not unnamed.with_new_head(numbers[:10]).weights["head.weight"].any()
-    assert "of which 0 are kept" in unnamed.with_new_head(numbers[:10]).source
+    assert "0 of them kept" in unnamed.with_new_head(numbers[:10]).source
     same = unnamed.with_new_head(numbers[::-1])  # the same classes
     assert torch.equal(same.weights["head.weight"].flip(0), unnamed.weights["head.weight"])
     digits = dataclasses.replace(load_checkpoint(source), class_names=("0", "1", "2"))  # trained on three digits
@@ -162,7 +162,7 @@ def test_an_image_size_says_the_grid_of_a_file_that_does_not(
     train(recipe, photos, tmp_path / "run")
     begun = first_save(tmp_path / "run")["blocks.1.token_mixing.fc1.weight"]
     assert torch.equal(begun, weights(config)["blocks.1.token_mixing.fc1.weight"])
-    said = "its 4 tokens are taken for those of 8 × 32 pixels"
+    said = "Its 4 tokens are assumed to be those of 8 × 32 pixels"
     assert (said in (tmp_path / "run" / "log.txt").read_text()) == (image_size == (8, 32))
 
 

@@ -6,9 +6,10 @@ import json
 import numpy as np
 import pytest
 import torch
+from tests.builders import tiny_checkpoint
 from timm.data.real_labels import RealLabelsImagenet
 
-from allmlp import Checkpoint, MixerConfig, MlpMixer, Preprocessing, load_checkpoint, save_checkpoint
+from allmlp import load_checkpoint, save_checkpoint
 from allmlp.data import decode, label_names, synsets_of
 from allmlp.inference import eager_forward
 
@@ -18,19 +19,7 @@ NUM_PHOTOS = 40
 @pytest.fixture(scope="module")
 def imagenet(tmp_path_factory):
     """A checkpoint of ImageNet's classes that tells photos apart by chance."""
-    torch.manual_seed(0)
-    config = MixerConfig(
-        image_size=8, patch_size=4, num_blocks=1, hidden_dim=8, tokens_mlp_dim=4, channels_mlp_dim=8, num_classes=1000
-    )
-    model = MlpMixer(config)
-    torch.nn.init.normal_(model.head.weight)
-    checkpoint = Checkpoint(
-        config=config,
-        weights=model.state_dict(),
-        preprocessing=Preprocessing(image_size=8),
-        class_names=label_names("imagenet-1k"),
-        source="random weights",
-    )
+    checkpoint = tiny_checkpoint(num_classes=1000, class_names=label_names("imagenet-1k"))
     return save_checkpoint(checkpoint, tmp_path_factory.mktemp("imagenet") / "saved")
 
 

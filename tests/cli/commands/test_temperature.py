@@ -4,8 +4,9 @@ import dataclasses
 import json
 
 import pytest
+from tests.builders import tiny_checkpoint
 
-from allmlp import Predictor, load_checkpoint, save_checkpoint
+from allmlp import MixerConfig, Predictor, load_checkpoint, save_checkpoint
 from allmlp.checkpoints import FORMATS, model_card_text
 
 
@@ -84,8 +85,6 @@ def test_timms_form_cannot_hold_it_and_its_card_does_not_claim_so(checkpoint_of_
 
 @pytest.fixture
 def checkpoint_of_timms_shape():
-    from allmlp import Checkpoint, MixerConfig, MlpMixer, Preprocessing
-
     config = MixerConfig(
         image_size=32,
         patch_size=32,
@@ -96,11 +95,4 @@ def checkpoint_of_timms_shape():
         num_classes=2,
         gelu="erf",
     )
-    return Checkpoint(
-        config=config,
-        weights=MlpMixer(config).state_dict(),
-        preprocessing=Preprocessing(image_size=32),
-        class_names=("a", "b"),
-        source="random weights",
-        temperature=0.75,
-    )
+    return tiny_checkpoint(config=config, class_names=("a", "b"), temperature=0.75)

@@ -19,7 +19,7 @@ def test_it_is_what_the_command_prints(run, photos, capsys):
     found = allmlp.evaluate_few_shot(run, photos, OPTIONS)
     assert json.loads(json.dumps([result.to_dict() for result in found.results])) == expected["few_shot"]
     assert (found.split, found.num_photos, found.remark) == ("test", expected["num_examples"], expected["remark"])
-    assert "The model was trained on 16 train photos of the same names" in found.remark
+    assert "The model was trained on 16 photos with the same names" in found.remark
 
 
 def test_a_model_in_any_form_gives_the_same_numbers(run, photos):

@@ -32,7 +32,7 @@ def test_a_model_in_any_form_gives_the_same_numbers(run, photos):
 
 
 def test_what_cannot_be_drawn_or_scored_is_an_error(run, photos):
-    with pytest.raises(DataError, match="25 examples of every class are asked for"):
+    with pytest.raises(DataError, match="25 examples per class are needed"):
         allmlp.evaluate_few_shot(run, photos)
     with pytest.raises(DataError, match="needs a test or validation split"):
         allmlp.evaluate_few_shot("starter", photos / "train", OPTIONS)

@@ -46,7 +46,7 @@ class Comparison:
 
 
 class _Photos(NamedTuple):
-    """The photos to compare on; `labels` are indices of the model's classes, int64 (n,), or None if there are none."""
+    """The photos to compare on; `labels` are indices of the model's classes, int64 (n,), or None without usable labels."""
 
     split: Split
     labels: NDArray[np.int64] | None

@@ -51,7 +51,7 @@ def evaluate_few_shot(
 ) -> FewShotEvaluation:
     """Draw train photos, fit a linear classifier to their features, and score it. The classes are the data set's.
 
-    The numbers are those of `allmlp evaluate --shots`.
+    `allmlp evaluate --shots` prints these numbers.
 
     Args:
         options: the examples per class, the number of draws and the seed; None takes the defaults.

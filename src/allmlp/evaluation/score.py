@@ -61,7 +61,7 @@ def evaluate(
     report: Report = ignore,
     shares: Shares = SINGLE_PROCESS,
 ) -> Evaluation:
-    """Score a model on labelled photos. The numbers are those of `allmlp evaluate`.
+    """Score a model on labelled photos; `allmlp evaluate` prints these numbers.
 
     Args:
         model: a path or a name, as `load_checkpoint` takes it, a `Checkpoint`, or a `RunnableModel`.

@@ -1,9 +1,9 @@
-"""Make the weights that come with allmlp of a finished run of recipe `starter`.
+"""Packing of a finished run of recipe `starter` as the weights that come with allmlp.
 
     python experiments/starter/pack.py RUN
 
-RUN was made by `allmlp train PHOTOS --recipe starter --out RUN`, PHOTOS by arrange.py. The weights are rounded to bfloat16,
-scored as rounded on Tiny-ImageNet's 10,000 validation photos, and written into the package with a model card.
+RUN was written by `allmlp train PHOTOS --recipe starter --out RUN`, and PHOTOS by arrange.py. The weights are rounded to
+bfloat16, scored in this form on Tiny-ImageNet's 10,000 validation photos, and written into the package with a model card.
 """
 
 import argparse
@@ -67,17 +67,17 @@ def main() -> None:
         weights={name: weight.to(torch.bfloat16) for name, weight in exact.weights.items()},
         config=dataclasses.replace(exact.config, stochastic_depth=0.0, dropout=0.0),
         source=SOURCE,
-        temperature=1.0,  # one that was fitted on Tiny-ImageNet's classes says nothing of others
+        temperature=1.0,  # a temperature fitted on Tiny-ImageNet does not apply to other classes
     )
     scores = score(rounded, json.loads((run / "data.json").read_text())["source"])
     save_checkpoint(rounded, TARGET)
-    before = facts["evaluations"]["validation"]["top1"]
+    top1_float32 = facts["evaluations"]["validation"]["top1"]
     figures = {
         "top1": scores.top1,
         "top5": scores.top5,
         "loss": scores.loss,
         "num_examples": scores.num_examples,
-        "top1_float32": before,
+        "top1_float32": top1_float32,
         "seed": recipe["seed"],
         "num_epochs": facts["num_epochs"],
         "best_epoch": facts["best_epoch"],
@@ -96,14 +96,14 @@ def main() -> None:
         top1=scores.top1,
         top5=scores.top5,
         best_epoch=figures["best_epoch"],
-        change=scores.top1 - before,
+        change=scores.top1 - top1_float32,
     )
     write_text(TARGET / "README.md", card)
     print("wrote", TARGET, record(RESULT, figures, command="python experiments/starter/pack.py RUN"))
 
 
 def score(checkpoint, photos):
-    """Score on the validation photos."""
+    """Score a checkpoint on the validation photos."""
     split = open_dataset(photos).splits["validation"]
     batches = evaluation_batches(
         resized_images(split, checkpoint.preprocessing, num_workers=2),

@@ -61,7 +61,7 @@ def test_the_best_checkpoint_has_the_temperature_of_validation(run: Path, photos
         assert metrics["evaluations"][name]["top1"] == pytest.approx(top1)
     validation = metrics["evaluations"]["validation"]
     assert validation["loss"] < validation["loss_as_trained"]
-    assert "Logits are divided by the temperature" in (run / "report.html").read_text()
+    assert "The logits are divided by the temperature" in (run / "report.html").read_text()
 
 
 def test_evaluate_finds_what_the_run_found(run: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,10 +22,10 @@ def joined_shares(device: str) -> "Iterator[tuple[Shares, str]]":
         ConfigError: an unavailable device, fewer GPUs than processes, or processes that cannot meet.
         ProcessLostError: another process was killed or hangs.
     """
-    from allmlp.evaluation import ALONE, Shares
+    from allmlp.evaluation import SINGLE_PROCESS, Shares
 
     if os.environ.get("WORLD_SIZE", "1") == "1":
-        yield ALONE, device
+        yield SINGLE_PROCESS, device
         return
     import torch
 

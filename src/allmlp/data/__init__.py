@@ -1,8 +1,9 @@
-"""From files to batches. Knows no model; torch is imported when the first batch is augmented, not before.
+"""Data sets, decoding, augmentation and batches: from files to arrays, independent of the model.
 
+Torch is imported only when the first batch is augmented.
 Touch: `open_dataset`, `preprocessing`, and sources/, public/, decoding/, augmentation/, sampling/, loading/.
-Do not touch: the one decoder and the one `Preprocessing`; training, evaluation and prediction see the same pixels by them.
-A new one: see the sub-package; what another package may use is listed in `__all__` here.
+Do not touch: the single decoder and the single `Preprocessing`; they give training, evaluation and prediction the same pixels.
+A new one: see the sub-packages; the names that other packages may use are listed in `__all__`.
 """
 
 from typing import TYPE_CHECKING, Any

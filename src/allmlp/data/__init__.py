@@ -21,7 +21,7 @@ from allmlp.data.open_dataset import open_dataset
 from allmlp.data.preprocessing import Preprocessing
 from allmlp.data.public.download import download_dataset
 from allmlp.data.public.imagenet_classes import NUM_IMAGENET_CLASSES, label_names, synsets_of
-from allmlp.data.public.registry import DATASETS, is_downloaded, lasting_source, named_folder
+from allmlp.data.public.registry import DATASETS, absolute_source, is_downloaded, named_folder
 from allmlp.data.sampling.holdout import hold_out
 from allmlp.data.sampling.order import TrainingOrder
 from allmlp.data.sampling.stateless_random import sample_keys, uniform
@@ -45,6 +45,7 @@ __all__ = [
     "Split",
     "TrainingOrder",
     "TrainingPhotos",
+    "absolute_source",
     "check_photos",
     "decode",
     "download_dataset",
@@ -53,7 +54,6 @@ __all__ = [
     "hold_out",
     "is_downloaded",
     "label_names",
-    "lasting_source",
     "list_folder",
     "named_folder",
     "open_dataset",

@@ -16,7 +16,7 @@ from allmlp.data.decoding.pixels import to_pixels
 from allmlp.data.fingerprint import fingerprint
 from allmlp.data.label_sets import read_label_sets
 from allmlp.data.loading.evaluation_batches import Batch, evaluation_batches, resized_images, split_batches
-from allmlp.data.loading.training_images import RawBatch, TrainingPhotos
+from allmlp.data.loading.training_images import RawBatch, TrainingImages
 from allmlp.data.open_dataset import open_dataset
 from allmlp.data.preprocessing import Preprocessing
 from allmlp.data.public.download import download_dataset
@@ -43,8 +43,8 @@ __all__ = [
     "Preprocessing",
     "RawBatch",
     "Split",
+    "TrainingImages",
     "TrainingOrder",
-    "TrainingPhotos",
     "absolute_source",
     "check_photos",
     "decode",

@@ -53,11 +53,11 @@ def output_rows(
 def _run(
     forward: Forward, preprocessing: Preprocessing, loaded: Sequence[tuple[str, NDArray[np.uint8] | DataError]]
 ) -> Iterator[tuple[str, NDArray[np.float32] | DataError]]:
-    photos = [photo for _, photo in loaded if not isinstance(photo, DataError)]
-    if photos:
-        rows = iter(forward(preprocessing.normalise(np.stack(photos))))
-    for name, photo in loaded:
-        yield name, photo if isinstance(photo, DataError) else next(rows)
+    resized = [image for _, image in loaded if not isinstance(image, DataError)]
+    if resized:
+        rows = iter(forward(preprocessing.normalise(np.stack(resized))))
+    for name, image in loaded:
+        yield name, image if isinstance(image, DataError) else next(rows)
 
 
 def as_photos(images: Photo | Iterable[Photo]) -> Iterable[Photo]:

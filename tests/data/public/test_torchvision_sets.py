@@ -321,7 +321,7 @@ def test_downloads_that_cannot_be_are_refused(tmp_path: Path, monkeypatch: pytes
     for source, words in {
         "imagenet": "imagenet cannot be downloaded automatically.*register at image-net.org",
         "clothing": "clothing comes with allmlp: there is nothing",
-        "pet": "no named data set 'pet'.*Did you mean 'pets'",
+        "pet": "Unknown data set 'pet'.*Did you mean 'pets'",
     }.items():
         with pytest.raises(ConfigError, match=words):
             download_dataset(source)

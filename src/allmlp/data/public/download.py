@@ -40,7 +40,7 @@ def download_dataset(source: str) -> Path:
     name = source.partition(":")[0]
     if name not in DATASETS:
         raise ConfigError(
-            f"There is no named data set {name!r}.{did_you_mean(name, DATASETS)} Named data sets: {', '.join(DATASETS)}."
+            f"Unknown data set {name!r}.{did_you_mean(name, DATASETS)} Named data sets: {', '.join(DATASETS)}."
         )
     named, folder = DATASETS[name], named_folder(source)
     if not named.folder:

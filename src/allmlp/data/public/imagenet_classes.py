@@ -47,7 +47,7 @@ def synsets(labels: str) -> tuple[str, ...]:
     """
     if labels not in _FILES:
         raise DataError(
-            f"There is no class list {labels!r}.{did_you_mean(labels, _FILES)} Class lists: {', '.join(_FILES)}."
+            f"Unknown class list {labels!r}.{did_you_mean(labels, _FILES)} Class lists: {', '.join(_FILES)}."
         )
     return tuple(_read(_FILES[labels]).split())
 

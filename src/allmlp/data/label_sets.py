@@ -85,7 +85,7 @@ def _read(path: Path) -> tuple[Any, list[str]]:
         raise DataError(f"{escape(path)}: could not be read as JSON: {error}.") from error
     if not isinstance(values, list | dict):
         raise DataError(
-            f"{escape(path)}: JSON of type {type(values).__name__}; expected an object or a list of label sets."
+            f"{escape(path)}: holds JSON of type {type(values).__name__}; expected an object or a list of label sets."
         )
     return values, repeated
 

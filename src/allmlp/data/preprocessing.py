@@ -1,6 +1,6 @@
 """Pre-processing: resize, crop and normalise a decoded photo of any size into a Mixer's input, with Pillow and NumPy only.
 
-Pre-processing is stored in every checkpoint and export, so that a model always gets the input that it was trained on.
+Pre-processing is stored in every checkpoint and export, so that a model's input is always prepared as in its training.
 """
 
 import dataclasses

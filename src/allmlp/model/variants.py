@@ -152,7 +152,7 @@ def _variant(
     )
 
 
-# Table 1, column by column:  N, P, C, D_C, D_S.
+# Table 1; columns: N, P, C, D_C, D_S.
 VARIANTS: dict[str, MixerConfig] = {
     "S/32": _variant(8, 32, 512, 2048, 256),
     "S/16": _variant(8, 16, 512, 2048, 256),

@@ -33,7 +33,7 @@ def check_photos(
     decoded photo (height, width, 3) in the thread that decoded it, so that nothing has to be decoded twice.
 
     Raises:
-        DataError: photos cannot be used; they are listed with their reasons, by split and sample ID, and counted beyond 50.
+        DataError: photos that cannot be used, listed with their reasons by split and sample ID, and counted beyond 50.
     """
     total = sum(len(dataset.splits[name]) for name in splits)
     done = 0

@@ -37,7 +37,7 @@ MAX_SIDE = 65_535  # the maximum of JPEG
 
 class _Format(NamedTuple):
     reader: Callable[[BytesIO], ImageFile]
-    sanitise: Callable[[bytes], SanitisedImage] | None  # None: Pillow reads only the size before any pixel is decoded
+    sanitise: Callable[[bytes], SanitisedImage] | None  # None: Pillow itself reads the size before any pixel
 
 
 _FORMATS: Mapping[FileKind | None, _Format] = {
@@ -99,17 +99,17 @@ def _decode(content: bytes) -> NDArray[np.uint8]:
         check_size(image.size)
         if isinstance(image, TiffImageFile):
             _check_tiles(image)
-        photo = to_rgb(image)
+        rgb = to_rgb(image)
     if orientation in _UPRIGHT:
-        photo = photo.transpose(_UPRIGHT[orientation])
-    return np.array(photo)
+        rgb = rgb.transpose(_UPRIGHT[orientation])
+    return np.array(rgb)
 
 
 def check_size(size: tuple[int, int]) -> None:
     """Check (width, height) against the limits. Raises ValueError."""
     width, height = size
     if width < 1 or height < 1:
-        raise ValueError(f"its header gives a size of {width} x {height} pixels")
+        raise ValueError(f"its size is {width} x {height} pixels")
     if max(size) > MAX_SIDE or width * height > MAX_PIXELS:
         raise ValueError(
             f"it has {width} x {height} pixels; the limit is {MAX_PIXELS:,} in total and {MAX_SIDE:,} per side"

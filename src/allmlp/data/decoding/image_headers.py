@@ -1,4 +1,4 @@
-"""Sanitisers of photo files: their size and orientation, read from the bytes before a decoder sees them.
+"""Sanitisers of photo files: the size, the orientation, and the bytes that a decoder may see.
 
 Each sanitiser walks one container without decoding anything, refuses truncated or out-of-bounds data, reads the EXIF
 orientation, and returns the file without the parts that do not affect pixels (comments, colour profiles, EXIF, later
@@ -23,7 +23,7 @@ MAX_JPEG_SCANS = 100
 _MAX_JPEG_SEGMENTS = 10_000
 _MAX_PNG_CHUNKS = 100_000
 
-# The next marker after entropy-coded data, but no stuffed zero (FF 00), restart (FF D0..D7) or fill byte (FF FF).
+# The next marker after entropy-coded data, other than stuffed zeros (FF 00), restarts (FF D0..D7) and fill bytes (FF FF).
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _FILL = re.compile(rb"\xff*(?=\xff)")  # fill bytes may precede a marker
 _TEXT = (b"tEXt", b"zTXt", b"iTXt")

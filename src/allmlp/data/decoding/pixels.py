@@ -1,4 +1,4 @@
-"""Conversion of already decoded photos, PIL images and arrays, by the rules of the decoder."""
+"""Conversion of PIL images and arrays to RGB pixels, by the rules of the decoder."""
 
 import numpy as np
 from numpy.typing import NDArray

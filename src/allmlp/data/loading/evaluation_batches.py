@@ -37,7 +37,7 @@ def resized_images(split: Split, preprocessing: Preprocessing, *, num_workers: i
     """Yield every photo of a split decoded and resized for evaluation, (H, W, 3) uint8, in the split's order.
 
     Raises:
-        DataError: photos cannot be decoded; all are listed. Evaluation never replaces a photo.
+        DataError: photos that cannot be decoded; all are listed. Evaluation never replaces a photo.
     """
 
     def load(index: int) -> RgbImage:
@@ -59,10 +59,10 @@ def split_batches(
     num_classes: int,
     batch_size: int,
 ) -> Iterator[Batch]:
-    """Yield the `evaluation_batches` of a split, of at most `batch_size` images, decoded in one thread per core.
+    """Yield `evaluation_batches` of a split with at most `batch_size` images each, decoded in one thread per core.
 
     Raises:
-        DataError: photos cannot be decoded; all are listed.
+        DataError: photos that cannot be decoded; all are listed.
     """
     images = resized_images(split, preprocessing, num_workers=num_decoding_threads())
     size = max(1, min(batch_size, len(split)))  # less padding for a small split

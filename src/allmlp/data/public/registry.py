@@ -127,7 +127,7 @@ def named_folder(source: str) -> Path:
     """Return the folder where a named data set, "name" or "name:FOLDER", is or would be.
 
     Raises:
-        DataError: FOLDER is empty or unusable, or the data set comes with allmlp.
+        DataError: FOLDER is empty, unusable, or given for a data set that comes with allmlp.
     """
     name, colon, folder = source.partition(":")
     named = DATASETS[name]
@@ -138,16 +138,16 @@ def named_folder(source: str) -> Path:
         )
     if not named.folder:
         return Path(str(resources.files("allmlp.data"))) / "samples" / name
-    above = Path(folder or os.environ.get("ALLMLP_DATA") or downloads_directory() / "datasets")
-    given = escape(source) if folder else f"{name} (ALLMLP_DATA={escape(above)})"
+    path = Path(folder or os.environ.get("ALLMLP_DATA") or downloads_directory() / "datasets")
+    shown = escape(source) if folder else f"{name} (ALLMLP_DATA={escape(path)})"
     try:
-        root = above.expanduser().absolute()
+        root = path.expanduser().absolute()
         if root.exists() and not root.is_dir():
-            raise DataError(f"{given}: {escape(root)} is a file; expected the folder that contains {named.folder}.")
+            raise DataError(f"{shown}: {escape(root)} is a file; expected the folder that contains {named.folder}.")
         is_data_folder = _has(root, named.marker) and not _has(root, named.folder)
     except (OSError, RuntimeError) as error:  # name too long, inaccessible folder, unknown user after ~
         reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{given}: this folder cannot be used ({reason}). Choose another folder.") from error
+        raise DataError(f"{shown}: this folder cannot be used ({reason}). Choose another folder.") from error
     return root if is_data_folder else root / named.folder
 
 

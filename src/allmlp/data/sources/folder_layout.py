@@ -73,7 +73,7 @@ class _Tree:
 def arrange(source: str, listing: Listing) -> Arrangement:
     """Find the splits and classes in a listing.
 
-    A single folder that contains everything else is skipped. Folders with names of splits are splits if one of them has
+    If a single folder wraps everything else, its contents are used. Folders named after splits are splits if one of them has
     sub-folders or if there are no other folders; otherwise every folder is a class (photos of trains are a class "train").
 
     Raises:

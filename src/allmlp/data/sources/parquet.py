@@ -63,12 +63,7 @@ class ParquetReader:
             if len(column) != self.group_ends[group] - start:
                 raise ValueError("the file has changed since it was opened")
             content: bytes | None = column[row - start].as_py()
-        except (
-            OSError,
-            ValueError,
-            LookupError,
-            NotImplementedError,
-        ) as error:  # pyarrow's errors are subclasses of these
+        except (OSError, ValueError, LookupError, NotImplementedError) as error:  # base classes of pyarrow's errors
             raise DataError(f"{self.where(index)}: this photo cannot be read: {error}") from error
         if content is None:
             raise DataError(
@@ -126,8 +121,7 @@ def _missing_shards(paths: Sequence[Path]) -> list[str]:
     for path in paths:
         if match := _SHARD.search(path.stem):
             number, count = match.groups()
-            wanted = shards.setdefault(path.stem[: match.start()] + "-{}-of-" + count, set())
-            wanted.add(number)
+            shards.setdefault(path.stem[: match.start()] + "-{}-of-" + count, set()).add(number)
     problems = []
     for pattern, present in shards.items():
         count = pattern.rpartition("-")[2]

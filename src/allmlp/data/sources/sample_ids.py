@@ -61,7 +61,7 @@ def _numbered(sample_ids: list[str], class_names: Sequence[str]) -> list[str]:
     counts = Counter(sample_ids)
     taken = {sample_id for sample_id, count in counts.items() if count == 1}
     copies: Counter[str] = Counter()
-    # Copies have the same bytes, so with their order by class nothing depends on the listing.
+    # Copies have the same bytes, so ordering them by class makes the result independent of the listing.
     for index in sorted(range(len(sample_ids)), key=lambda index: class_names[index]):
         sample_id = sample_ids[index]
         if counts[sample_id] == 1:

@@ -354,7 +354,7 @@ def test_link_circles_pipes_and_folders_named_as_photos_are_skipped_with_the_rea
     for fragment in (
         "hat/up (a link to a folder",
         "hat/self (a link",
-        "gone.jpg (a link to nothing)",
+        "gone.jpg (a broken link)",
         "pipe.jpg (not a",
         "hat/itself (too many levels of symbolic links)",
         "hat/itself.jpg (too many levels of symbolic links)",
@@ -387,7 +387,7 @@ def test_folders_beside_the_splits_are_noted(tmp_path: Path) -> None:
     write_folder(tmp_path, {**SPLIT, "unlabelled/1.jpg": b""})
     dataset = open_dataset(tmp_path)
     assert dataset.class_names == ("dress", "hat", "shoes")
-    assert dataset.notes == ("folders next to the splits ignored: unlabelled",)
+    assert dataset.notes == ("ignored folders next to the splits: unlabelled",)
 
 
 def test_a_file_that_vanishes_or_changes_later_is_named(tmp_path: Path) -> None:
@@ -410,7 +410,7 @@ def test_a_file_that_vanishes_or_changes_later_is_named(tmp_path: Path) -> None:
 
 def test_an_empty_name_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(write_folder(tmp_path, FLAT))
-    assert refusal("").startswith("the data set's name is empty: a variable of the shell may not be set.")
+    assert refusal("").startswith("The name of the data set is empty; a shell variable may be unset.")
     assert len(open_dataset(".").splits["train"]) == len(FLAT)
 
 
@@ -445,9 +445,12 @@ def test_a_large_tree_without_photos_is_shortened(tmp_path: Path) -> None:
 
 def test_photos_in_no_class_are_refused_with_what_to_do(tmp_path: Path) -> None:
     message = refusal(write_folder(tmp_path / "a", {"1.jpg": b"", "2.jpg": b""}))
-    assert "2 photos lie directly in its top folder, in no class: 1.jpg, 2.jpg; move each into a folder" in message
+    assert (
+        "2 photos are directly in the top folder, outside of any class: 1.jpg, 2.jpg; move each into a folder"
+        in message
+    )
     message = refusal(write_folder(tmp_path / "b", {**FLAT, "1.jpg": b""}))
-    assert "1 photo lies directly" in message
+    assert "1 photo is directly" in message
     message = refusal(write_folder(tmp_path / "c", {**SPLIT, "test/1.jpg": b""}))
     assert "directly in test/" in message
 
@@ -455,7 +458,7 @@ def test_photos_in_no_class_are_refused_with_what_to_do(tmp_path: Path) -> None:
 def test_one_class_is_refused(tmp_path: Path) -> None:
     for photos in ({"hat/1.jpg": b""}, {"train/hat/1.jpg": b"", "test/hat/2.jpg": b""}):
         root = write_folder(tmp_path / str(len(photos)), photos)
-        assert "only one class with photos, 'hat'" in refusal(root)
+        assert "only one class has photos, 'hat'" in refusal(root)
     table = write_table(tmp_path / "1" / "t.csv", [("path", "label"), ("hat/1.jpg", "hat")])
     assert "only one class" in refusal(table)
     parquet = write_parquet(tmp_path / "x.parquet", [("1.jpg", b"", 0)], names=["hat", "shoe"])
@@ -468,11 +471,11 @@ def test_all_faults_of_a_folder_are_named_at_once(tmp_path: Path) -> None:
     (root / "valid").mkdir()
     message = refusal(root)
     for fragment in (
-        "valid/ and validation/ are both the validation split",
+        "valid/ and validation/ both name the validation split",
         "class folders without photos: train/gloves/",
-        "1 photo lies directly in test/",
+        "1 photo is directly in test/",
         "train lacks scarf, which test has",
-        "test lacks Hat, gloves, which train has; add some photos there, or give one split's folder or file alone",
+        "test lacks Hat, gloves, which train has; add photos of them, or open only the folder or file of one split",
         "'Hat', 'hat' differ only by case",
     ):
         assert fragment in message, fragment
@@ -481,7 +484,7 @@ def test_all_faults_of_a_folder_are_named_at_once(tmp_path: Path) -> None:
 def test_an_empty_split_folder_is_named(tmp_path: Path) -> None:
     root = write_folder(tmp_path, {"train/a/1.jpg": b"", "train/b/1.jpg": b""})
     (root / "test").mkdir()
-    assert "test/ holds no class folders" in refusal(root)
+    assert "test/ has no class folders" in refusal(root)
 
 
 def test_class_names_that_differ_only_by_unicode_normalisation_are_refused(tmp_path: Path) -> None:
@@ -509,7 +512,7 @@ def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
         content[start + 8] |= 1
 
     message = refusal(patch_zip(write_zip(tmp_path / "x.zip", FLAT), encrypt))
-    assert "1 members are encrypted" in message
+    assert "encrypted members (1): " in message
     assert "password" in message
 
 
@@ -517,26 +520,26 @@ def test_a_cut_or_foreign_zip_is_refused(tmp_path: Path) -> None:
     whole = write_zip(tmp_path / "x.zip", FLAT).read_bytes()
     for content in (whole[: len(whole) // 2], b"", b"<html>", whole[:-30]):
         (tmp_path / "x.zip").write_bytes(content)
-        assert "not a whole zip file" in refusal(tmp_path / "x.zip")
+        assert "not a complete zip file" in refusal(tmp_path / "x.zip")
 
 
 @pytest.mark.parametrize("name", ["../../evil.jpg", "/etc/evil.jpg", "a/../../evil.jpg", "C:/evil.jpg", "..\\evil.jpg"])
 def test_zip_members_outside_the_archive_are_refused(name: str, tmp_path: Path) -> None:
     message = refusal(write_zip(tmp_path / "x.zip", {**FLAT, name: b""}))
-    assert "1 members lie outside the archive" in message
+    assert "members with a path outside of the zip (1): " in message
     assert "evil.jpg" in message
 
 
 def test_zip_bombs_repeats_and_unknown_packing_are_refused(tmp_path: Path) -> None:
     bomb = write_zip(tmp_path / "bomb.zip", {**FLAT, "hat/bomb.bmp": bytes(4 * 2**20)})
-    assert "times their size, as no photo does: hat/bomb.bmp" in refusal(bomb)
+    assert "times their compressed size, as no photo is (1): hat/bomb.bmp; remove" in refusal(bomb)
     lzma = write_zip(tmp_path / "lzma.zip", FLAT, compression=zipfile.ZIP_LZMA)
-    assert "packed by a method other than" in refusal(lzma)
+    assert "compressed by a method other than" in refusal(lzma)
     twice = tmp_path / "twice.zip"
     with zipfile.ZipFile(twice, "w") as archive, pytest.warns(UserWarning, match="Duplicate"):
         for name in ("hat/0.jpg", "hat/0.jpg", "dress/0.jpg"):
             archive.writestr(name, b"")
-    assert "members come twice; pack it again: hat/0.jpg" in refusal(twice)
+    assert "duplicate members (1): hat/0.jpg; pack the zip again" in refusal(twice)
 
 
 def test_a_size_forged_in_the_directory_of_a_zip_is_found_on_reading(tmp_path: Path) -> None:
@@ -572,8 +575,8 @@ def forged_zip(path: Path, *, num_packed: int, offset: int) -> Path:
 def test_a_member_that_lies_beyond_the_end_of_a_zip_is_named(num_packed: int, offset: int, tmp_path: Path) -> None:
     message = refusal(forged_zip(tmp_path / "x.zip", num_packed=num_packed, offset=offset))
     assert message == (
-        f"{tmp_path / 'x.zip'}: 1 members lie beyond the end of the file by its directory; "
-        "copy or download it again: hat/0.jpg."
+        f"{tmp_path / 'x.zip'}: members that the directory puts beyond the end of the file (1): "
+        "hat/0.jpg; copy or download it again."
     )
 
 
@@ -588,7 +591,7 @@ def test_a_member_of_a_huge_zip_that_claims_all_of_it_costs_no_memory(tmp_path: 
         file.write(content[start:])
     tracemalloc.start()
     try:
-        assert "1 members have more than 200,000,000 bytes: hat/0.jpg" in refusal(path)
+        assert "members larger than 200,000,000 bytes (1): hat/0.jpg;" in refusal(path)
         assert tracemalloc.get_traced_memory()[1] < 20e6
     finally:
         tracemalloc.stop()
@@ -658,7 +661,7 @@ def test_parquet_labels_out_of_range_are_all_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("labels", [[0.0, 1.5], [True, False]])
 def test_parquet_labels_of_another_type_are_refused(labels: list[object], tmp_path: Path) -> None:
     rows = [(f"{i}.jpg", b"", label) for i, label in enumerate(labels)]
-    assert "expected whole numbers or class names" in refusal(write_parquet(tmp_path / "x.parquet", rows, names=None))
+    assert "expected integers or class names" in refusal(write_parquet(tmp_path / "x.parquet", rows, names=None))
 
 
 def test_parquet_without_the_columns_names_those_it_has(tmp_path: Path) -> None:
@@ -667,7 +670,7 @@ def test_parquet_without_the_columns_names_those_it_has(tmp_path: Path) -> None:
     pq.write_table(pa.table({"image": [b"x"], "target": [2]}), tmp_path / "x.parquet")
     assert "no column 'label' (columns: image, target)" in refusal(tmp_path / "x.parquet")
     pq.write_table(pa.table({"image": ["x.jpg"], "label": [2]}), tmp_path / "x.parquet")
-    assert "column 'image' is string; expected struct" in refusal(tmp_path / "x.parquet")
+    assert "column 'image' has type string; expected struct" in refusal(tmp_path / "x.parquet")
 
 
 def test_broken_and_foreign_parquet_files_are_all_named(tmp_path: Path) -> None:
@@ -676,8 +679,8 @@ def test_broken_and_foreign_parquet_files_are_all_named(tmp_path: Path) -> None:
     (root / "train.parquet").write_bytes(whole[: len(whole) // 2])
     (root / "test.parquet").write_bytes(b"")
     message = refusal(root)
-    assert "train.parquet: this is not a whole Parquet file" in message
-    assert "test.parquet: this is not a whole Parquet file" in message
+    assert "train.parquet: this is not a complete Parquet file" in message
+    assert "test.parquet: this is not a complete Parquet file" in message
 
 
 def test_parquet_files_must_agree_and_be_complete(tmp_path: Path) -> None:
@@ -688,7 +691,7 @@ def test_parquet_files_must_agree_and_be_complete(tmp_path: Path) -> None:
     (root / "data" / "test-00001-of-00002.parquet").unlink()
     assert "shards are missing: test-00001-of-00002.parquet" in refusal(root)
     shutil.copy(root / "data" / "test-00000-of-00002.parquet", root / "data" / "extra.parquet")
-    assert "extra.parquet is named after no split" in refusal(root)
+    assert "extra.parquet is not named after a split" in refusal(root)
 
 
 def test_classes_that_training_lacks_are_refused(tmp_path: Path) -> None:
@@ -722,9 +725,7 @@ def test_parquet_paths_may_be_bytes_that_are_no_text(paths: pa.Array, tmp_path: 
 def test_parquet_labels_that_are_no_text_are_named(tmp_path: Path) -> None:
     for labels in (NOT_UTF8, NOT_UTF8.view(pa.string())):
         path = write_columns(tmp_path / "x.parquet", ["image", "label"], images(pa.array(["1", "2"])), labels)
-        assert refusal(path) == (
-            f"{path}: class name '\\udcff.jpg' is empty or holds unprintable characters; rename it."
-        )
+        assert refusal(path) == (f"{path}: class name '\\udcff.jpg' is empty or has unprintable characters; rename it.")
 
 
 def test_parquet_labels_may_be_categories(tmp_path: Path) -> None:
@@ -741,7 +742,7 @@ def test_parquet_columns_that_come_twice_are_refused_and_others_do_not_matter(na
     kinds = {"image": images(pa.array(["1", "2"])), "label": pa.array([0, 1]), "other": pa.array([0, 1])}
     path = write_columns(tmp_path / "x.parquet", names, *(kinds[name] for name in names))
     twice = next(name for name in names if names.count(name) == 2)
-    assert refusal(path) == f"{path}: column {twice!r} comes twice; keep one."
+    assert refusal(path) == f"{path}: column {twice!r} occurs twice; keep one."
     others = ["image", "other", "label", "other"]
     path = write_columns(path, others, *(kinds[name] for name in others))
     assert open_dataset(path).class_names == ("0", "1")
@@ -750,7 +751,7 @@ def test_parquet_columns_that_come_twice_are_refused_and_others_do_not_matter(na
 def test_parquet_paths_of_another_type_or_twice_are_refused(tmp_path: Path) -> None:
     numbers = images(pa.array([1, 2]))
     path = write_columns(tmp_path / "x.parquet", ["image", "label"], numbers, pa.array([0, 1]))
-    assert "column 'image' is struct<bytes: binary, path: int64>; expected struct" in refusal(path)
+    assert "column 'image' has type struct<bytes: binary, path: int64>; expected struct" in refusal(path)
     twice = pa.StructArray.from_arrays([pa.array([b"1", b"2"]), *[pa.array(["1", "2"])] * 2], ["bytes", "path", "path"])
     assert "path: string, path: string>; expected" in refusal(
         write_columns(tmp_path / "x.parquet", ["image", "label"], twice, pa.array([0, 1]))
@@ -762,7 +763,7 @@ def test_huge_parquet_labels_are_named_at_once_and_make_no_classes(label: int, t
     path = write_parquet(tmp_path / "x.parquet", [("1.jpg", b"1", 0), ("2.jpg", b"2", label)], names=None)
     start = time.process_time()
     assert refusal(path) == (
-        f"{path}: 1 labels are not in 0..99999, all that is taken without class names: row 1 ({label}); "
+        f"{path}: 1 label is not in 0..99999, the limit without class names: row 1 ({label}); "
         "correct or remove these rows."
     )
     assert time.process_time() - start < 1.0
@@ -785,13 +786,13 @@ def test_a_broken_parquet_file_is_named_once_in_one_sentence(tmp_path: Path) -> 
     (root / "test.parquet").write_bytes(b"")
     for source, where in ((root / "test.parquet", ""), (root, "test.parquet: ")):
         assert refusal(source) == (
-            f"{source}: {where}this is not a whole Parquet file (Parquet file size is 0 bytes); copy or download it again."
+            f"{source}: {where}this is not a complete Parquet file (Parquet file size is 0 bytes); copy or download it again."
         )
 
 
 def test_repeated_class_names_are_refused(tmp_path: Path) -> None:
     rows = [("1.jpg", b"", 0), ("2.jpg", b"", 1)]
-    assert "several labels have one class name: a" in refusal(
+    assert "several labels share a class name: a" in refusal(
         write_parquet(tmp_path / "x.parquet", rows, names=["a", "a"])
     )
 
@@ -849,8 +850,8 @@ def test_all_faulty_rows_of_a_table_are_named(tmp_path: Path) -> None:
         "row 5: the path is empty",
         "row 6: the split is 'holdout'; expected train, validation",
         "row 8: c.jpg: a folder",
-        "row 9: has 2 cells, the header has 3",
-        "row 10: holds a NUL",
+        "row 9: has 2 cells; the header has 3",
+        "row 10: contains a NUL",
         "rows 2, 11 name the same photo, a/1.jpg",
         "x\\1.jpg: file name too long",
     ):
@@ -869,13 +870,13 @@ def test_many_faulty_rows_are_counted_beyond_a_limit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "fragment"),
     [
-        (b"", "no column path and no column label"),
-        (b"file,label\n1.jpg,a\n", "no column path; the first line is 'file,label'"),
+        (b"", "missing columns: path, label"),
+        (b"file,label\n1.jpg,a\n", "missing column: path; the first line is 'file,label'"),
         (b"path;label\n1.jpg;a\n", "separated by commas"),
-        (b"path,label,path\n", "column path comes twice"),
-        (b"path,label\n", "no rows below its header"),
+        (b"path,label,path\n", "column path occurs twice"),
+        (b"path,label\n", "no rows below the header"),
         (b"path,label\n\xff\xfe.jpg,a\n", "not UTF-8"),
-        (b'path,label\n"1.jpg,a\n', "Check its quotes"),
+        (b'path,label\n"1.jpg,a\n', "Check its quotation marks"),
         (b"path,label\n" + b"x" * 200_000 + b",a\n", "cannot be read as CSV"),
     ],
 )
@@ -912,7 +913,7 @@ def test_what_is_no_data_set_is_told_the_layouts(tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_bytes(b"\xff\xd8\xff")
     assert "this is a single photo" in refusal(tmp_path / "x.jpg")
     (tmp_path / "x.tar").write_bytes(b"rest")
-    assert "no kind of data set that is known" in refusal(tmp_path / "x.tar")
+    assert "this is not a known kind of data set" in refusal(tmp_path / "x.tar")
     if os.name == "posix":
         os.mkfifo(tmp_path / "pipe")
         assert "neither a file nor a folder" in refusal(tmp_path / "pipe")
@@ -961,7 +962,7 @@ def test_a_tenth_of_each_class_is_held_out_and_at_least_one(tmp_path: Path) -> N
     assert len(train | validation) == sum(counts.values())
     assert dataset.splits["validation"].sample_ids == tuple(sorted(validation))
     assert "15 of 132 train photos held out for validation (seed 0)" in dataset.notes
-    assert "none held out of classes with a single photo: e" in dataset.notes
+    assert "none held out from classes with a single photo: e" in dataset.notes
 
 
 def test_what_is_held_out_follows_from_seed_and_identity_alone(tmp_path: Path) -> None:

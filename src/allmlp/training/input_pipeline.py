@@ -14,8 +14,8 @@ from allmlp.data import (
     Batch,
     ImageDataset,
     RawBatch,
+    TrainingImages,
     TrainingOrder,
-    TrainingPhotos,
     check_photos,
     evaluation_batches,
     fingerprint,
@@ -91,7 +91,7 @@ class InputPipeline:
             if recipe.class_weights == "balanced"
             else None
         )
-        self._photos = TrainingPhotos(
+        self._training_images = TrainingImages(
             split,
             image_size=recipe.model.image_size,
             # An inception crop is a part of the photo itself, of which squashing would change the shape before it is measured.
@@ -118,13 +118,13 @@ class InputPipeline:
                 fitted[name] = {}
                 room -= size
         storage = self._recipe.data.storage
-        keep = storage == "memory" or (storage == "auto" and self._photos.estimated_bytes() < room)
+        keep = storage == "memory" or (storage == "auto" and self._training_images.estimated_bytes() < room)
 
-        def visit(split: str, index: int, photo: NDArray[np.uint8]) -> None:
+        def visit(split: str, index: int, image: NDArray[np.uint8]) -> None:
             if split == "train" and keep:
-                self._photos.keep(index, photo)
+                self._training_images.keep(index, image)
             elif split in fitted:
-                fitted[split][index] = self.preprocessing.resize(photo)
+                fitted[split][index] = self.preprocessing.resize(image)
 
         reported = time.monotonic()
 
@@ -137,7 +137,7 @@ class InputPipeline:
         is_kept = {"train": keep, **dict.fromkeys(fitted, True)}
         splits = tuple(name for name in self._dataset.splits if not is_decoded or is_kept.get(name))
         check_photos(self._dataset, splits=splits, num_workers=self._num_workers, progress=report, visit=visit)
-        self._fitted = {name: [photos[index] for index in range(len(photos))] for name, photos in fitted.items()}
+        self._fitted = {name: [images[index] for index in range(len(images))] for name, images in fitted.items()}
         readable = "unchanged since all were decoded" if is_decoded else "all readable"
         progress.message(f"photos  {readable}; training photos {'kept in memory' if keep else 'streamed'}")
 
@@ -161,7 +161,7 @@ class InputPipeline:
                 plan.append((step, indices, epochs))
                 yield indices[places]
 
-        for raw in self._photos.batches(indices_ahead()):
+        for raw in self._training_images.batches(indices_ahead()):
             yield self._augmented(raw, places, *plan.popleft())
 
     def _places(self) -> NDArray[np.int64]:
@@ -193,13 +193,13 @@ class InputPipeline:
     def evaluation_batches(self, split: str) -> Iterator[Batch]:
         """Yield the photos of a split as evaluation sees them, normalised and in batches, with their labels."""
         return evaluation_batches(
-            self._fitted_photos(split),
+            self._fitted_images(split),
             self._dataset.splits[split].labels,
             self.preprocessing,
             num_classes=len(self.class_names),
         )
 
-    def _fitted_photos(self, split: str) -> Iterable[NDArray[np.uint8]]:
+    def _fitted_images(self, split: str) -> Iterable[NDArray[np.uint8]]:
         """Return the photos of a split resized, (H, W, 3) uint8, kept where they fit in memory."""
         if split in self._fitted:
             return self._fitted[split]

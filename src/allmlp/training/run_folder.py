@@ -15,7 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from allmlp.config import to_dict
-from allmlp.data import ImageDataset, lasting_source
+from allmlp.data import ImageDataset, absolute_source
 from allmlp.errors import AllmlpError, ConfigError, DivergedError
 from allmlp.io.atomic_write import remove_leftovers, write_json, write_text
 from allmlp.metrics import Metrics
@@ -115,7 +115,7 @@ class RunDirectory:
         write_text(self.layout.class_names, "".join(f"{name}\n" for name in dataset.class_names))
         splits = {name: list(split.sample_ids) for name, split in dataset.splits.items()}
         write_json(self.layout.split, splits)
-        write_json(self.layout.data, {"source": lasting_source(dataset)})
+        write_json(self.layout.data, {"source": absolute_source(dataset)})
         self.record_decoded(decoded)
         write_json(self.layout.recipe, to_dict(recipe))  # last: a folder with a recipe can be continued
 

@@ -43,7 +43,7 @@ def data(
             print(f"{'here' if is_downloaded(name) else 'missing':<7} {folder}")
     wanted = (command_line("data", name, "--download"), f"downloads {named.size}")
     trains = (command_line("train", name), "trains on it, by a recipe that fits its photos")
-    if is_downloaded(name) or named.downloads is not None:
+    if is_downloaded(name) or named.torchvision_class is not None:
         next_commands([trains if is_downloaded(name) else wanted])
     else:
         print(f"\n{named.by_hand.format(folder=folder)}.")

@@ -124,7 +124,7 @@ def control(fault: str, stage: Stage, folder: Path) -> Outcome:
     killed = forked(command, path, [{"place": "in step", "step": 6}])
     assert killed.code == -9, killed.output
     outcome = outcome_of_the_end(command, path, stage.reference(Setting()), (4,), [], [{"place": fault, "step": 0}])
-    claims = "resumed at step 4, of 10" in (path / "log.txt").read_text()
+    claims = "resumed at step 4 of 10" in (path / "log.txt").read_text()
     seen = [problem for problem in outcome.problems if not problem.startswith("exit code")]
     return Outcome.of([] if seen and claims else [f"{fault} was not seen"])
 

@@ -92,7 +92,7 @@ def unlike_commands(stage: RanksStage, folder: Path) -> Outcome:
     started = time.time()
     ended = Running(run, Job(2, nodes=2), stage.command(run), commands={1: theirs}).ended()
     seconds = round(max(ended.ends) - started, 2)
-    problems = _badly_told(ended, "not about to train the same", 2, seconds)
+    problems = _badly_told(ended, "would not train the same model", 2, seconds)
     problems += once(ended.told, "recipe: optimizer.learning_rate: 0.02 on process 0, 0.03 on process 1")
     problems += once(ended.told, "recipe: seed: 0 on process 0, 5 on process 1") + once(
         ended.told, "photos: train: 42,"
@@ -141,7 +141,9 @@ def busy_port(_stage: RanksStage, folder: Path) -> Outcome:
         told = [process.communicate(timeout=2 * LIMIT_S)[1] for process in processes]
     seconds = round(time.monotonic() - started, 1)
     problems = [
-        text for text in told if f"could not meet the others at 127.0.0.1:{port}" not in text or "Traceback" in text
+        text
+        for text in told
+        if f"could not connect to the others at 127.0.0.1:{port}" not in text or "Traceback" in text
     ]
     problems += [str(process.returncode) for process in processes if process.returncode != 2]
     return Outcome.of(problems + [f"{seconds} s"] * (seconds > LIMIT_S), seconds_in_all=seconds)
@@ -173,7 +175,7 @@ def unlike(error: Error, stage: RanksStage, folder: Path) -> Outcome:
     run, started = folder / "run", time.time()
     ended = carried_out(run, Job(2), stage.command(run), [{"place": error.place, "step": 0, "rank": 1}])
     seconds = round(max(ended.ends) - started, 2)
-    problems = _badly_told(ended, error.words, error.code, seconds) + once(ended.told, "not about to train the same")
+    problems = _badly_told(ended, error.words, error.code, seconds) + once(ended.told, "would not train the same model")
     return Outcome.of(problems + ["the run was begun"] * run.exists(), seconds_in_all=seconds)
 
 

@@ -103,8 +103,8 @@ def _badly_waited(running: Running, stop: Stop, stage: RanksStage) -> tuple[list
     ended = running.ended()
     stopped_at, ended_at = ended.signalled, max(ended.ends)
     problems = [f"process {pid} is still there" for pid in ended.left()]
-    problems += once(ended.told, f"for process {stop.rank}, which gives no answer")
-    problems += once(ended.told, "ALLMLP_TIMEOUT_S higher") + ["a traceback"] * ("Traceback" in ended.told)
+    problems += once(ended.told, f"for process {stop.rank}, which does not respond")
+    problems += once(ended.told, "increase ALLMLP_TIMEOUT_S") + ["a traceback"] * ("Traceback" in ended.told)
     codes = {process.code for number, process in ended.attempts[0].items() if number != stop.rank}
     problems += [f"exit codes {codes}: {ended.output}"] * (7 not in codes or bool(codes - {7, None}))
     seconds = 0.0
@@ -217,7 +217,9 @@ def node_killed(node: int, stage: RanksStage, folder: Path) -> Outcome:
     problems += [f"torchrun's exit codes: {ended.codes}"] * (
         ended.codes[node] != -signal.SIGKILL or ended.codes[1 - node] != 1
     )
-    problems += once(ended.told, "lost the connection to another one") + ["a traceback"] * ("Traceback" in ended.told)
+    problems += once(ended.told, "lost the connection to another process") + ["a traceback"] * (
+        "Traceback" in ended.told
+    )
     problems += [f"{seconds} s from the kill to the end"] * (seconds > SHUTDOWN)
     again = carried_out(run, job, stage.command(run))
     problems += _goes_on_badly(ended.attempts[0][1].begun, again.attempts[0][0].begun)

@@ -126,9 +126,9 @@ def _scores_differ(values: dict[str, Any], alone: dict[str, Any], count: int) ->
 
 
 # NaN of one process: what the message says of it; None where it lasts, so that skipping a step cannot help.
-PASSING = {"loss": "The loss became nan", "gradient of the loss": "gradient's norm became nan"}
-PASSING |= {"gradient": "gradient's norm became nan", "image": "The loss became nan"}
-LASTING = {"weight of one process": "NaN or infinity stands in model/"}
+PASSING = {"loss": "The loss became nan", "gradient of the loss": "gradient norm became nan"}
+PASSING |= {"gradient": "gradient norm became nan", "image": "The loss became nan"}
+LASTING = {"weight of one process": "Found NaN or infinity in model/"}
 
 
 def nonfinite(place: str, policy: str, kind: Kind, rank: int, stage: RanksStage, folder: Path) -> Outcome:

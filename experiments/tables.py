@@ -110,15 +110,16 @@ def rand_augment():
         both = figures["one_layer_of_11"]
         columns = [ours["1"], ours["2"], *(both[way]["1"]["images_per_second"] for way in ("ours", "torchvision"))]
         rows.append([f"{size} px", *(f"{rates['median']:,.0f}" for rates in columns)])
-    ways = ("two layers of 16, 1 thread", "2 threads", "one layer of 11, 1 thread", "torchvision's, 1 thread")
+    ways = ("2 layers of 16, 1 thread", "2 layers of 16, 2 threads", "1 layer of 11, 1 thread", "torchvision, 1 thread")
     differ = next(reversed(result["size"].values()))["one_layer_of_11"]["largest_difference"]
-    others = ", ".join(f"{name} by up to {levels}" for name, levels in differ.items() if levels)
+    others = ", ".join(f"{name} differs by up to {levels}" for name, levels in differ.items() if levels)
     decoded = result["decoding_500x375"]["images_per_second"]
     return (
-        f"Photos a second, magnitude {result['magnitude']:g}, median of {decoded['n']} turns on a machine that had other work "
-        f"to do:\n\n{table(('image', *ways), rows)}\ntorchvision has 11 of the operations in the same sense, for batches "
-        f"of tensors; {sum(not levels for levels in differ.values())} of them give our bits ({others} grey levels). "
-        f"Decoding a JPEG of 500 × 375 pixels: {decoded['median']:,.0f} a second in one thread. {caption(result)}"
+        f"Images per second at magnitude {result['magnitude']:g}, median of {decoded['n']} runs on a machine under "
+        f"other load:\n\n{table(('image size', *ways), rows)}\ntorchvision implements 11 of the 16 operations with the same "
+        f"meaning, on batches of tensors; {sum(not levels for levels in differ.values())} of them give the same bits as ours "
+        f"({others} grey levels). For comparison, one thread decodes {decoded['median']:,.0f} JPEGs of 500 × 375 pixels per "
+        f"second. {caption(result)}"
     )
 
 
@@ -131,8 +132,9 @@ def muon():
             cells = [f"{times[name]['median']:.0f} ms, {share:.1%}" for name, share in shares.items()]
             rows.append([recipe, sets, f"{times['gradient']['median']:.0f} ms", *cells, measured["training_takes"]])
     return (
-        f"The optimizer's step and its share of the training step, median of {times['Float32Muon']['n']} alternated turns:\n\n"
-        + table(("recipe, precision", "processor", "gradient", *shares, "training takes"), rows)
+        f"Time of the optimizer step and its share of the training step, median of {times['Float32Muon']['n']} alternated "
+        "runs:\n\n"
+        + table(("recipe, precision", "CPU", "forward and backward", *shares, "used in training"), rows)
         + "\n"
         + "".join(f"With {sets}: {caption(measured)}" for sets, measured in result.items())
     )
@@ -193,7 +195,7 @@ def transfer():
         (title, read(f"experiments/transfer/results/{name}.json"))
         for title, name in (("Clothing, embedded", "clothing"), ("Flowers-102", "flowers102"))
     ]
-    drawn = {"Flowers-102": " (20 a class, drawn from the official 6,149)"}
+    drawn = {"Flowers-102": " (20 per class, drawn from the official 6,149)"}
     columns = [column for title, _ in results for column in (f"{title}: learning rate", "test top-1 %")]
     rows = []
     for key, first in results[0][1]["arms"].items():
@@ -201,17 +203,17 @@ def transfer():
         cells = ((f"{arm['learning_rate']:g}", percent(arm["top1"])) for arm in arms)
         rows.append([first["title"], *itertools.chain(*cells)])
     frozen = [cell for _, result in results for cell in ("", percent(result["five_shot"]))]
-    rows.append(["linear classifier on the starter's frozen features, 5 photos a class, 3 draws", *frozen])
+    rows.append(["linear classifier on the starter's frozen features, 5 photos per class, 3 draws", *frozen])
     photos = "\n".join(
         f"- {title}: {result['num_photos']['train']:,} training photos in {result['num_classes']} classes, "
-        f"{result['num_photos']['test']:,} test photos{drawn.get(title, '')}; fine-tuning is ahead of training from scratch by "
-        f"{lead(result['arms'], 'ours', 'scratch')}, of the paper's way by {lead(result['arms'], 'ours', 'paper')}."
+        f"{result['num_photos']['test']:,} test photos{drawn.get(title, '')}. Recipe `finetune` beats training from scratch by "
+        f"{lead(result['arms'], 'ours', 'scratch')} and the paper's fine-tuning by {lead(result['arms'], 'ours', 'paper')}."
         for title, result in results
     )
     runs = results[0][1]["arms"]["ours"]["top1"]["n"]
     return (
-        f"{results[0][1]['num_epochs']} epochs each, {runs} seeds (mean ± std), learning rates chosen on validation photos "
-        f"but for recipe `finetune`'s own:\n\n{table(('', *columns), rows)}\n{photos}\n\n"
+        f"{results[0][1]['num_epochs']} epochs each, {runs} seeds (mean ± std); learning rates chosen on validation photos, "
+        f"except with the defaults of recipe `finetune`:\n\n{table(('', *columns), rows)}\n{photos}\n\n"
         + "".join(caption(result) for _, result in results)
     )
 
@@ -250,29 +252,29 @@ def reliability():
         groups.setdefault(name.split(" (")[0], []).append(outcome)
     for name, outcomes in groups.items():
         cases, passed = (sum(outcome[key] for outcome in outcomes) for key in ("cases", "passed"))
-        figure = "seen" if name.startswith("control") else reliability_figure(outcomes)
+        figure = "fault detected" if name.startswith("control") else reliability_figure(outcomes)
         rows.append((name, f"{cases:,}", f"{passed:,}", figure, result["environment"]["device"]))
     cases, passed = (sum(each[key] for each in result["results"].values()) for key in ("cases", "passed"))
     minutes = sum(each["seconds"] for each in result["results"].values()) / 60
-    figures = table(("test", "cases", "passed", "figure", "machine"), rows)
+    figures = table(("test", "cases", "passed", "result", "machine"), rows)
     return f"{figures}\n{passed:,} of {cases:,} passed, in {minutes:.0f} minutes. {caption(result)}"
 
 
 def reliability_figure(outcomes):
     figures = [outcome["figures"] for outcome in outcomes]
-    for key, start in (("seconds_to_end", "the signal"), ("seconds_in_all", "the start")):
+    for key, start in (("seconds_to_end", "signal"), ("seconds_in_all", "start")):
         if key in figures[0]:
-            return f"at most {max(figure[key] for figure in figures):.1f} s from {start} to the end"
+            return f"at most {max(figure[key] for figure in figures):.1f} s from {start} to exit"
     if "largest_difference" in figures[0]:
-        return f"losses differ by at most {max(figure['largest_difference'] for figure in figures):.0e} of themselves"
+        return f"relative difference of losses at most {max(figure['largest_difference'] for figure in figures):.0e}"
     if "not_finite" in figures[0]:
         files = sum(figure["files_looked_at"] for figure in figures)
-        return f"{sum(figure['not_finite'] for figure in figures)} of {files} files on the disk hold it"
+        return f"{sum(figure['not_finite'] for figure in figures)} of {files} weight files contain it"
     if "values" in figures[0]:
-        return f"{min(figure['values'] for figure in figures):,} values equal, bit for bit"
+        return f"{min(figure['values'] for figure in figures):,} values identical, bit for bit"
     if "same_scores" in figures[0]:
-        return "the scores of one process, each photo counted once"
-    return "the newest sound save found, each time"
+        return "same scores as one process, each photo counted once"
+    return "newest valid snapshot found in every case"
 
 
 def few_shot():

@@ -58,9 +58,9 @@ def arms(epochs):
     head = dataclasses.replace(ours, name="head", transfer=dataclasses.replace(ours.transfer, trained_blocks=0))
     return {
         "scratch": Arm("from scratch, recipe `demo` with the same Mixer", scratch, MUON_GRID),
-        "ours": Arm("fine-tuned, recipe `finetune` as it is", ours, (ours.optimizer.learning_rate,)),
-        "paper": Arm("fine-tuned as in the paper, batches of ours", paper, PAPER_GRID),
-        "head": Arm("classifier alone, recipe `finetune`", head, ADAMW_GRID),
+        "ours": Arm("fine-tuned, recipe `finetune` with its defaults", ours, (ours.optimizer.learning_rate,)),
+        "paper": Arm("fine-tuned as in the paper, with our batch size", paper, PAPER_GRID),
+        "head": Arm("only the classifier, recipe `finetune`", head, ADAMW_GRID),
     }
 
 

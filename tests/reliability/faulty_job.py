@@ -217,6 +217,6 @@ PLACES = {
     "held save": held_save,
     "during another's save": during_anothers_save,
     "slow steps": slow_steps,
-    "whole batch": whole_batch,
-    "same part": same_part,
+    "whole batch on every process": whole_batch,
+    "same part on every process": same_part,
 }

@@ -19,7 +19,7 @@ LASTING = {
     "weight": "Found NaN or infinity in model/",
     "updated weight": "Found NaN or infinity in model/",
     "average": "Found NaN or infinity in average/",
-    "memory of the optimizer": "Found NaN or infinity in optimizer/",
+    "optimizer state": "Found NaN or infinity in optimizer/",
 }
 
 

@@ -156,10 +156,10 @@ ERRORS: dict[str, Error] = {
     "in a step (a bug on process 1 of 2)": Error("a bug in a step", BUG, 1, 6),
     "in a step (a bug on process 0 of 2)": Error("a bug in a step", BUG, 1, 6, rank=0),
     "in a step (a bug on process 2 of 4)": Error("a bug in a step", BUG, 1, 6, rank=2, processes=4),
-    "in a step (a bug on process 1 of 2, divided)": Error("a bug in a step", BUG, 1, 6, kind=SHARDED),
-    "in a step (a photo gone on process 1 of 2)": Error("a photo has gone", GONE, 3, 6),
-    "in a step (a photo gone on process 1 of 2, divided)": Error("a photo has gone", GONE, 3, 6, kind=SHARDED),
-    "in evaluation (a bug on process 1 of 2)": Error("a bug in evaluation", BUG, 1, 7),
+    "in a step (a bug on process 1 of 2, sharded)": Error("a bug in a step", BUG, 1, 6, kind=SHARDED),
+    "in a step (a photo missing on process 1 of 2)": Error("a photo has gone", GONE, 3, 6),
+    "in a step (a photo missing on process 1 of 2, sharded)": Error("a photo has gone", GONE, 3, 6, kind=SHARDED),
+    "during evaluation (a bug on process 1 of 2)": Error("a bug in evaluation", BUG, 1, 7),
 }
 UNLIKE = {
     "another version on process 1": Error("another version", "numpy: 2", 2),
@@ -180,18 +180,18 @@ def unlike(error: Error, stage: RanksStage, folder: Path) -> Outcome:
 
 
 ALIKE: dict[str, Any] = {
-    "no such setting": (("--set", "optimizer.learnig_rate=1"), "learnig_rate", 2),
-    "a batch that cannot be divided": (("--set", "batch_size=14"), "cannot be divided among 4 processes", 2),
+    "unknown setting": (("--set", "optimizer.learnig_rate=1"), "learnig_rate", 2),
+    "indivisible batch size": (("--set", "batch_size=14"), "cannot be divided among 4 processes", 2),
 }
 CASES: dict[str, Case] = {
-    **{f"ranks: one error {name}": functools.partial(failed, error) for name, error in ERRORS.items()},
-    **{f"ranks: one error of all ({name})": functools.partial(alike, *what) for name, what in ALIKE.items()},
-    "ranks: one error of all (a photo that cannot be read)": bad_photo,
+    **{f"ranks: error {name}": functools.partial(failed, error) for name, error in ERRORS.items()},
+    **{f"ranks: same error on all processes ({name})": functools.partial(alike, *what) for name, what in ALIKE.items()},
+    "ranks: same error on all processes (unreadable photo)": bad_photo,
     **{
-        f"ranks: not about to train the same ({name})": functools.partial(unlike, error)
+        f"ranks: processes that would not train the same model ({name})": functools.partial(unlike, error)
         for name, error in UNLIKE.items()
     },
-    "ranks: not about to train the same (other commands and photos on two machines)": unlike_commands,
-    "ranks: a run folder that not all machines see (two machines)": unshared_folder,
-    "ranks: a port that another program holds (started by hand)": busy_port,
+    "ranks: processes that would not train the same model (other commands and photos on two machines)": unlike_commands,
+    "ranks: run folder not shared by the machines (two machines)": unshared_folder,
+    "ranks: port in use by another program (started by hand)": busy_port,
 }

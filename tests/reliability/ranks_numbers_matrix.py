@@ -174,7 +174,7 @@ def same_bits(kind: Kind, processes: int, stage: RanksStage, folder: Path) -> Ou
 
 
 def _name(kind: Kind, processes: int) -> str:
-    return f"{'divided among' if kind.sharded and processes > 1 else 'on'} {processes}"
+    return f"{'sharded across' if kind.sharded and processes > 1 else 'on'} {processes}"
 
 
 def _changed_cases() -> dict[str, Case]:
@@ -182,7 +182,7 @@ def _changed_cases() -> dict[str, Case]:
     ways += [(LONG_SHARDED, LONG, 1), (LONG_SHARDED, LONG, 2), (LONG_SHARDED, LONG_SHARDED, 2)]
     ways += [(LONG_SHARDED, LONG_SHARDED, 4)]
     return {
-        f"ranks: saved on 4, resumed on another number ({_name(before, 4)}, then {_name(after, processes)})": functools.partial(
+        f"ranks: saved by 4, resumed by another number of processes ({_name(before, 4)}, then {_name(after, processes)})": functools.partial(
             changed, before, after, processes
         )
         for before, after, processes in ways
@@ -192,7 +192,7 @@ def _changed_cases() -> dict[str, Case]:
 def _scored_cases() -> dict[str, Case]:
     cases = dict.fromkeys((7, 5, 3, 2, 1), WAYS) | {70: WAYS[2:]}
     return {
-        f"ranks: scores, photos not divisible by processes ({n} photos)": functools.partial(scored, n, ways)
+        f"ranks: scores, number of photos not divisible by processes ({n} photos)": functools.partial(scored, n, ways)
         for n, ways in cases.items()
     }
 
@@ -205,7 +205,7 @@ def _nonfinite_cases() -> dict[str, Case]:
     cases += [(place, "stop", SHARDED, 1) for place in ("loss", "weight of one process")]
     cases += [("gradient of the loss", "skip", SHARDED, 1)]
     return {
-        f"ranks: NaN on one process of two ({place}, {policy}, process {rank}{', divided' if kind.sharded else ''})": (
+        f"ranks: NaN on one process of two ({place}, {policy}, process {rank}{', sharded' if kind.sharded else ''})": (
             functools.partial(nonfinite, place, policy, kind, rank)
         )
         for place, policy, kind, rank in cases
@@ -214,11 +214,16 @@ def _nonfinite_cases() -> dict[str, Case]:
 
 CONTROLS: dict[str, Case] = {
     f"control: {fault} (two processes)": functools.partial(control, fault)
-    for fault in ("forgotten position", "forgotten everything", "whole batch", "same part")
+    for fault in (
+        "resume without the step",
+        "resume without the state",
+        "whole batch on every process",
+        "same part on every process",
+    )
 }
 CASES: dict[str, Case] = {
     **{
-        f"ranks: the same bits again ({_name(kind, processes)})": functools.partial(same_bits, kind, processes)
+        f"ranks: same bits in two runs ({_name(kind, processes)})": functools.partial(same_bits, kind, processes)
         for kind, processes in ((TINY, 2), (TINY, 4), (SHARDED, 2), (SHARDED, 4))
     },
     **_changed_cases(),

@@ -268,16 +268,16 @@ def reliability():
 
 def reliability_finding(outcomes):
     figures = [outcome["figures"] for outcome in outcomes]
-    for key, start in (("seconds_to_end", "the signal"), ("seconds_in_all", "the start")):
+    for key, start in (("seconds_to_end", "signal"), ("seconds_in_all", "start")):
         if key in figures[0]:
-            return f"at most {max(figure[key] for figure in figures):.1f} s from {start} to the end"
+            return f"at most {max(figure[key] for figure in figures):.1f} s from {start} to exit"
     if "largest_difference" in figures[0]:
         return f"losses differ by at most {max(figure['largest_difference'] for figure in figures):.0e} (relative)"
     if "not_finite" in figures[0]:
         files = sum(figure["files_looked_at"] for figure in figures)
         return f"NaN or infinity in {sum(figure['not_finite'] for figure in figures)} of {files} files on disk"
     if "values" in figures[0]:
-        return f"{min(figure['values'] for figure in figures):,} values equal, bit for bit"
+        return f"{min(figure['values'] for figure in figures):,} values identical, bit for bit"
     if "same_scores" in figures[0]:
         return "same scores as one process, each photo counted once"
     return "newest intact snapshot found every time"

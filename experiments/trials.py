@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 from allmlp.provenance import spread
-from allmlp.training import NoProgress, stored_run, train_grid
+from allmlp.training import NoProgress, stored_run, train_sweep
 
 
 def best_over_seeds(recipe, rates, dataset, folder, seeds):
@@ -37,7 +37,7 @@ def best_over_seeds(recipe, rates, dataset, folder, seeds):
 def trained(recipe, rates, dataset, folder, seed):
     """Train at each learning rate with one seed; return the figures, including earlier calls, best on validation first."""
     recipe = dataclasses.replace(recipe, seed=seed)
-    trials = train_grid(
+    trials = train_sweep(
         recipe, dataset, folder / f"seed-{seed}", rates, device="auto", progress=NoProgress(), resume=True
     )
     return {trial.learning_rate: figures(trial.run) for trial in trials if trial.top1 is not None}  # the rest diverged

@@ -181,8 +181,8 @@ def test_training_outlives_a_full_disk(directory: Path, limit: int) -> None:
         "trained on to 4 ['step-000000001', 'step-000000004']",
     ]
     assert lines[4:] == [
-        f"{directory / f'step-00000000{step}'}: step {step} could not be saved (File too large). Training continues; the save "
-        "of step 1 stays valid. Free some space or make the folder writable."
+        f"{directory / f'step-00000000{step}'}: step {step} could not be saved (File too large). Training continues; "
+        "the snapshot of step 1 is still valid. Free some disk space or make the folder writable."
         for step in (2, 3)
     ]
     state = SnapshotStore(directory, keep_every=None, warn=pytest.fail).latest()
@@ -199,7 +199,7 @@ def test_a_file_in_place_of_the_folder_is_named(directory: Path) -> None:
     saves.wait()
     (line,) = lines
     assert line.startswith(f"{directory / 'step-000000001'}: step 1 could not be saved (a file is where its folder")
-    assert "there is no valid save yet" in line
+    assert "there is no valid snapshot yet" in line
     assert directory.read_bytes() == b"mine"
 
 
@@ -227,8 +227,8 @@ def test_training_outlives_a_read_only_folder(directory: Path) -> None:
     process = run_python(READ_ONLY, directory.parent)
     directory.chmod(0o755)
     assert (process.stdout, process.stderr) == (
-        "resume/step-000000002: step 2 could not be saved (Permission denied). Training continues; the save of step 1 stays "
-        "valid. Free some space or make the folder writable.\n",
+        "resume/step-000000002: step 2 could not be saved (Permission denied). Training continues; the snapshot of "
+        "step 1 is still valid. Free some disk space or make the folder writable.\n",
         "",
     )
     assert names(directory) == ["step-000000001"]
@@ -248,7 +248,7 @@ def test_whatever_fails_is_told_and_nothing_is_left_of_it(
         saves.wait()
     reason = "Input/output error" if isinstance(error, OSError) else "out of memory"
     (line,) = lines
-    assert f"step 2 could not be saved ({reason}). Training continues; the save of step 1 stays valid" in line
+    assert f"step 2 could not be saved ({reason}). Training continues; the snapshot of step 1 is still valid" in line
     assert names(directory) == ["step-000000001"]
     write(saves, 3)
     saves.wait()
@@ -266,7 +266,7 @@ def test_the_save_that_stays_valid_is_one_that_was_looked_at(directory: Path, mo
     damaged, failed = lines
     assert "step-000000002: damaged" in damaged
     assert "No space left on device" in failed
-    assert "the save of step 1 stays valid" in failed
+    assert "the snapshot of step 1 is still valid" in failed
 
 
 def test_old_saves_that_cannot_be_deleted_are_told_of(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +278,7 @@ def test_old_saves_that_cannot_be_deleted_are_told_of(directory: Path, monkeypat
         write(saves, 3)
         saves.wait()
     (line,) = lines
-    assert "old saves could not be deleted (Operation not permitted). Training continues" in line
+    assert "old snapshots could not be deleted (Operation not permitted). Training continues" in line
     assert latest(directory) == (3, [])
     write(saves, 4)
     saves.wait()
@@ -315,7 +315,7 @@ def test_a_bug_while_saving_is_told_at_once_and_raised_at_the_next_call(
     with pytest.raises(RuntimeError, match="a bug"):
         next_call(saves)
     (line,) = lines
-    assert "step-000000001: saving failed by a bug: RuntimeError('a bug')" in line
+    assert "step-000000001: saving failed because of a bug: RuntimeError('a bug')" in line
     write(saves, 3)  # raised once
     saves.wait()
     assert latest(directory) == (3, [])

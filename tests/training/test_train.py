@@ -196,7 +196,7 @@ def test_a_used_folder_is_refused_and_left_as_it_was(run, folder):
 
 
 def test_a_run_among_the_photos_is_refused(folder):
-    with pytest.raises(ConfigError, match=r"is inside the photos .* Choose a folder outside"):
+    with pytest.raises(ConfigError, match=r"is inside the folder of photos .* Choose a folder outside"):
         train(tiny_recipe(), folder, folder / "runs" / "run")
     assert not (folder / "runs").exists()
 
@@ -227,7 +227,7 @@ def test_a_loss_that_explodes_stops_with_advice_and_a_finite_checkpoint(folder, 
     )
     with pytest.raises(
         DivergedError,
-        match=r"The (loss|gradient's norm) became (nan|inf) at step \d+.*learning_rate=3e\+02.*--set on_nonfinite=skip",
+        match=r"The (loss|gradient norm) became (nan|inf) at step \d+.*learning_rate=3e\+02.*--set on_nonfinite=skip",
     ):
         train(recipe, folder, tmp_path / "run")
     assert all(np.isfinite(weight).all() for weight in weights(tmp_path / "run").values())

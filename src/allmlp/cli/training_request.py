@@ -80,10 +80,10 @@ def run_request(request: TrainingRequest, choose: "Choose", *, print_recipe: boo
 def _check_ended(run: "StoredRun", request: TrainingRequest) -> None:
     """Compare what was asked for with a run that has ended, as with one that continues."""
     from allmlp.data import open_dataset
-    from allmlp.training import check_ended
+    from allmlp.training import check_matches_run
 
     recipe, _, _ = _recipe_of(run, request.recipe, request.given)
-    check_ended(run, recipe, None if request.data is None else open_dataset(request.data))
+    check_matches_run(run, recipe, None if request.data is None else open_dataset(request.data))
 
 
 def show_recipe(recipe: "Recipe", reason: str, *, given: list[str], run: "StoredRun | None" = None) -> None:
@@ -92,10 +92,10 @@ def show_recipe(recipe: "Recipe", reason: str, *, given: list[str], run: "Stored
     With a checkpoint that was given, or another image size, the Mixer is another than the recipe's: then it is read.
     """
     from allmlp.config import to_dict
-    from allmlp.training import continued, resolved_with_checkpoint
+    from allmlp.training import resolved_with_checkpoint, resumed_recipe
 
     if run is not None:
-        recipe = continued(recipe, run.recipe, where=run.path)
+        recipe = resumed_recipe(recipe, run.recipe, where=run.path)
     elif recipe.data.interpolation is None or any(setting.strip().startswith("transfer.") for setting in given):
         recipe = resolved_with_checkpoint(recipe, report=note)
     if reason:
@@ -133,9 +133,9 @@ def _stored_run(resume: Path | None, out: Path | None) -> "StoredRun | None":
 def _recipe_of(run: "StoredRun", recipe: str | None, given: list[str]) -> tuple["Recipe", None, str]:
     """Return what was asked for of an existing run: its own recipe but for what was given."""
     from allmlp.recipes import FITTED_TO_PHOTOS
-    from allmlp.training import asked, with_num_epochs, with_settings
+    from allmlp.training import type_checked, with_num_epochs, with_settings
 
-    wanted = asked(run.recipe) if recipe is None else named_recipe(recipe)
+    wanted = type_checked(run.recipe) if recipe is None else named_recipe(recipe)
     if recipe in FITTED_TO_PHOTOS:  # which are the same
         wanted = with_num_epochs(wanted, run.recipe.num_epochs)
     return with_settings(wanted, given), None, ""

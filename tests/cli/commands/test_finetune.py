@@ -68,9 +68,9 @@ def test_a_trained_mixer_is_fine_tuned_and_the_commands_at_the_end_work(place, a
     outcome = allmlp("finetune", "photos", "--from", "trained", "--epochs", "1", *options, "--out", "mine")
     assert outcome.code == 0, outcome.err
     assert "15 training photos, so" not in outcome.out  # --epochs decides, not their number
-    assert "starts  from a Mixer trained by allmlp" in outcome.out
-    assert "learns  the last 1 of 2 blocks and what follows them" in outcome.out
-    assert "3 classes, 3 of them kept" in outcome.out
+    assert "init    from a Mixer trained by allmlp" in outcome.out
+    assert "trains  the last 1 of 2 blocks and the layers after them" in outcome.out
+    assert "3 classes, of which 3 are kept" in outcome.out
     recipe = json.loads(Path("mine/recipe.json").read_text())
     assert recipe["transfer"] == {
         "checkpoint": str(place / "trained"),
@@ -153,7 +153,7 @@ def test_one_command_begins_and_continues(place, allmlp):
         outcome = allmlp("finetune", "photos", "--resume", "mine", *other)
         assert outcome.code == 2 and words in outcome.err, outcome
     other = allmlp("finetune", "clothing", "--resume", "mine")
-    assert other.code == 3 and "a run is continued with the photos that it was started with" in other.err
+    assert other.code == 3 and "a run must be resumed with the photos it was started with" in other.err
     Path("mine/metrics.json").unlink()
     outcome = allmlp(*command)
     assert outcome.code == 0 and "resumed at step" in outcome.out
@@ -257,15 +257,18 @@ def test_a_grid_begins_in_no_run_and_in_no_folder_of_something_else(place, allml
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--lr-grid", "0.1", "--max-minutes", "1"), "max_minutes is 1: runs whose length the machine's speed decides"),
+        (
+            ("--lr-grid", "0.1", "--max-minutes", "1"),
+            "max_minutes is 1: runs whose length depends on the machine's speed",
+        ),
         (("--recipe", "demo"), "recipe demo has no initial checkpoint here. Name one (--from)"),
         (("--from", "none"), "recipe finetune has no initial checkpoint here. Name one (--from)"),
         (("--from", "nowhere"), "nowhere: there is no such checkpoint"),
         (("--from", "trained", "--trained-blocks", "7"), "has 2 blocks"),
         (("--from", "trained", "--image-size", "20"), "--image-size"),
         (("--lr-grid", "fast"), "--lr-grid 'fast': expected paper, or learning rates such as 0.003,0.01,0.03."),
-        (("--lr-grid", "0.1,0.1"), "expected ones that differ"),
-        (("--lr-grid", "0.1,0.10000000001"), "expected ones that differ in six digits"),
+        (("--lr-grid", "0.1,0.1"), "expected one or more rates that differ"),
+        (("--lr-grid", "0.1,0.10000000001"), "rates that differ in their first six digits"),
         (("--lr-grid", "0.1", "--out", "my_recipes.py"), "my_recipes.py: this is a file"),
         (("--lr-grid", "0.1,-1"), "optimizer.learning_rate is -1.0"),
         (("--lr-grid", "0.1", "--set", "optimizer.learning_rate=0.2"), "--lr-grid has the learning rates; omit --set"),
@@ -287,7 +290,7 @@ def test_a_grid_begins_in_no_run_and_in_no_folder_of_something_else(place, allml
         ),
         (
             ("--trained-blocks", "0", "--set", "transfer.layer_decay=0.5"),
-            "--set transfer.layer_decay: the classifier alone",
+            "--set transfer.layer_decay: only the classifier",
         ),
         (("--image-size", "32", "--set", "transfer.image_size=48"), "set twice: transfer.image_size ([32, 32] by its"),
         (("--lr-grid", "paper", "--out", "x", "--resume", "y"), "--resume names the sweep's folder; omit --out."),

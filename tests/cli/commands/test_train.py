@@ -173,5 +173,5 @@ def test_a_run_among_the_photos_of_a_named_data_set_is_refused(tmp_path, monkeyp
     write_pets(tmp_path / "data", monkeypatch)
     out = tmp_path / "data" / "oxford-iiit-pet" / "images" / "run"
     outcome = allmlp("train", f"pets:{tmp_path / 'data'}", "--recipe", "demo", "--out", out)
-    assert outcome.code == 2 and "is inside the photos" in outcome.err
+    assert outcome.code == 2 and "is inside the folder of photos" in outcome.err
     assert not out.exists()

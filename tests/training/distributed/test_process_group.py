@@ -56,9 +56,9 @@ plain = loop.update
 def update(state, *arguments, **options):
     if rank == "1" and state.step == at and restart == "0":
         from pathlib import Path
-        from allmlp.training.distributed.sharding import local_part
-        values = list(state._named().values())
-        sizes = [sum(value.numel() for value in held) for held in ([local_part(value) for value in values], values)]
+        from allmlp.training.distributed.sharding import local_tensor
+        values = list(state._named_tensors().values())
+        sizes = [sum(value.numel() for value in held) for held in ([local_tensor(value) for value in values], values)]
         Path("held.txt").write_text(f"{sizes[0] / sizes[1]}")
         os.kill(os.getpid(), getattr(signal, action))
     return plain(state, *arguments, **options)
@@ -202,8 +202,8 @@ def test_a_batch_that_cannot_be_divided_is_refused(place: Path) -> None:
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        ({"RANK": "3", "WORLD_SIZE": "2"}, "RANK is 3 and WORLD_SIZE 2"),
-        ({"WORLD_SIZE": "two"}, "WORLD_SIZE is 'two' in the environment"),
+        ({"RANK": "3", "WORLD_SIZE": "2"}, "RANK is 3 and WORLD_SIZE is 2"),
+        ({"WORLD_SIZE": "two"}, "environment variable WORLD_SIZE is 'two'"),
     ],
 )
 def test_an_environment_that_contradicts_itself_is_named(

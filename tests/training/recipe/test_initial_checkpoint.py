@@ -296,7 +296,7 @@ def test_another_checkpoint_is_another_run(photos: Path, source: Path, tmp_path:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"trained_blocks": -1}, "transfer.trained_blocks is -1; expected 0 for the classifier alone"),
+        ({"trained_blocks": -1}, "transfer.trained_blocks is -1; expected a number of blocks"),
         (
             {"checkpoint": None, "trained_blocks": 0},
             "transfer.trained_blocks is 0, but training starts from random weights",
@@ -347,7 +347,7 @@ def test_photos_that_the_run_before_was_trained_on_are_told(photos: Path, tmp_pa
     both = set(splits[0]["train"]) & set(splits[1]["validation"])
     total = len(splits[1]["validation"])
     assert notes[0] == []
-    assert len(notes[1]) == 1 and f"was trained on {len(both)} of these {total}, by their names" in notes[1][0]
+    assert len(notes[1]) == 1 and f"was trained on {len(both)} of the {total} validation photos" in notes[1][0]
 
 
 def test_processes_that_begin_with_other_weights_differ(photos: Path, source: Path) -> None:

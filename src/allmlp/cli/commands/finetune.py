@@ -146,7 +146,7 @@ def _learning_rates(text: str) -> list[float]:
 
 def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> None:
     from allmlp.data import open_dataset
-    from allmlp.training import NoProgress, check_grid_folder, train_grid, write_grid
+    from allmlp.training import NoProgress, check_sweep_folder, train_sweep, write_sweep
 
     learning_rates = _learning_rates(grid)
     if any(key_of(assignment) == "optimizer.learning_rate" for assignment in request.given):
@@ -168,9 +168,9 @@ def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> No
         print(reason)
     folder = request.resume or request.out or new_run_folder(f"{recipe.name}-grid")
     if is_first_process():
-        check_grid_folder(folder, resume=request.resume is not None)
+        check_sweep_folder(folder, resume=request.resume is not None)
     try:
-        runs = train_grid(
+        runs = train_sweep(
             recipe,
             dataset or open_dataset(request.data),
             folder,
@@ -187,7 +187,7 @@ def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> No
             )
         raise typer.Exit(getattr(stop, "exit_code", 130)) from stop
     if is_first_process():
-        write_grid(runs, recipe, folder)
+        write_sweep(runs, recipe, folder)
         _print(runs, folder, request.data)
 
 

@@ -148,7 +148,7 @@ def test_one_command_begins_and_continues(place, allmlp):
     assert "is finished" in allmlp("finetune", "--resume", "mine").out
     for other, words in (
         (("--epochs", "9"), "num_epochs: the run has 1, now 9"),
-        (("--set", "nonsense=1"), "--set nonsense: there is no such key"),
+        (("--set", "nonsense=1"), "--set nonsense: unknown key"),
         (("--from", "starter"), 'transfer.checkpoint: the run has "'),
     ):
         outcome = allmlp("finetune", "photos", "--resume", "mine", *other)

@@ -15,7 +15,7 @@ from tests.reliability.ranks_stage import SHARDED, TINY, Case, Kind, RanksStage,
 from tests.reliability.sessions import Faults
 from tests.reliability.signal_matrix import SHARED_MEMORY, is_used, shared_memory
 
-SAVED_ONCE = "Stopped. What was learned so far is kept"
+SAVED_ONCE = "Stopped. The progress so far is saved"
 
 
 def fault(place: str, step: int, rank: int | None, number: str = "SIGKILL", attempt: int = 0) -> dict[str, Any]:

@@ -263,7 +263,7 @@ CASES: dict[str, tuple[Callable[[], bytes], tuple[str, ...]]] = {
     ),
     "sizes that lie": (
         lambda: with_directory(one(described(shape="(500000000,)")), size=2_000_000_000, packed=2_000_000_000),
-        ("members overlap: they would take 2,000,000,000",),
+        ("members overlap: they need 2,000,000,000",),
     ),
     "thousandfold": (
         lambda: stored(("w.npy", zeros(16 << 20)), method=zipfile.ZIP_DEFLATED),

@@ -567,7 +567,7 @@ def test_what_allmlp_cannot_do_alike_is_refused_by_name(changes: dict[str, Any],
     [
         (b"", "could not be read as JSON"),
         (b"{", "could not be read as JSON"),
-        (b"[1]", "holds list, expected an object"),
+        (b"[1]", "holds a JSON list; expected an object"),
         (b"\xff\xfe{}", "could not be read as JSON"),
         (b'{"a":' * 100_000, "could not be read as JSON"),
         (b'{"num_classes": ' + b"9" * 5000 + b"}", "could not be read as JSON"),

@@ -151,7 +151,7 @@ def test_a_change_of_gelu_is_measured_on_photos_without_labels(
     assert "which have no labels" in outcome.out
     assert "of 6 photos" in outcome.out
     assert "top-1" not in outcome.out
-    assert "tanh, is erf by choice" in load_checkpoint(tmp_path / "x").source
+    assert "GELU changed from tanh to erf by choice" in load_checkpoint(tmp_path / "x").source
 
 
 def test_labels_that_the_model_does_not_know_are_left_out(tanh: Path, photos: Path, tmp_path: Path, allmlp) -> None:

@@ -131,7 +131,7 @@ def test_photos_that_the_model_was_trained_on_are_counted(data, saved_checkpoint
     [
         (["--draws", "2"], "--draws without --shots"),
         (["--draws", "2", "--seed", "1"], "--draws and --seed without --shots"),
-        (["--shots", "5", "--min-top1", "0.5"], "--min-top1 cannot go with --shots"),
+        (["--shots", "5", "--min-top1", "0.5"], "--min-top1 cannot be combined with --shots"),
         (["--shots", "5,x,0"], "'x', '0' is not a number"),
         (["--shots", ""], "'' is not a number"),
         (["--shots", "5", "--draws", "0"], "--draws"),

@@ -99,7 +99,7 @@ def test_classes_of_the_photos_that_the_checkpoint_does_not_know_leave_the_origi
     assert (found["top1"], found["labels"]) == (1.0, str(tmp_path / "real.json"))
     assert "original_top1" not in found
     shown = allmlp(*command).out
-    assert f"By the sets of labels, {NUM_PHOTOS} photos that have one" in shown
+    assert f"By label sets, on the {NUM_PHOTOS} photos that have one" in shown
     assert "own labels" not in shown
     assert allmlp("evaluate", imagenet, tmp_path / "data").code == 3
 
@@ -126,4 +126,4 @@ def test_bad_entries_exit_3_and_no_options_without_effect(photos, imagenet, tmp_
     assert f"{NUM_PHOTOS} entries" in outcome.err and f"and {NUM_PHOTOS - 3} more: no entry" in outcome.err
     outcome = allmlp("evaluate", imagenet, folder, "--labels", tmp_path / "sets.json", "--shots", "1")
     assert outcome.code == 2
-    assert "--labels cannot go with --shots" in outcome.err
+    assert "--labels cannot be combined with --shots" in outcome.err

@@ -152,7 +152,7 @@ def test_timms_form_arrives_and_comes_back(hub, run, tmp_path):
     files = received(hub, "ann/timm")
     assert json.loads(files["config.json"])["architecture"] == "mixer_s32_224"
     assert b"hf-hub:ann/timm" in files["README.md"]
-    assert "What timm's form does not hold" in outcome.out
+    assert "What the timm format does not hold" in outcome.out
     assert "Where the weights came from: random weights" in outcome.out
     shown = json.loads(run("inspect", "hf:ann/timm", "--json").out)
     assert shown["class_names"] == ["cat", "dog"]

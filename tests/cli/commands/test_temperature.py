@@ -33,8 +33,8 @@ def test_evaluate_prints_both_and_top1_stays(mended, saved_checkpoint, photos, a
     assert found["expected_calibration_error_as_trained"] == plain["expected_calibration_error"]
     shown = allmlp("evaluate", mended, photos).out
     assert f"calibration error  {found['expected_calibration_error']:.2%}" in shown
-    assert f"temperature, 2.5. As trained: loss {plain['loss']:.4f}, calibration error " in shown
-    assert "As trained" not in allmlp("evaluate", saved_checkpoint, photos).out
+    assert f"temperature, 2.5. Without it: loss {plain['loss']:.4f}, calibration error " in shown
+    assert "Without it" not in allmlp("evaluate", saved_checkpoint, photos).out
 
 
 def test_predict_gives_probabilities_with_it(mended, saved_checkpoint, photos, allmlp):
@@ -49,7 +49,7 @@ def test_predict_gives_probabilities_with_it(mended, saved_checkpoint, photos, a
 def test_inspect_shows_it(mended, saved_checkpoint, allmlp):
     assert json.loads(allmlp("inspect", mended, "--json").out)["temperature"] == 2.5
     assert json.loads(allmlp("inspect", saved_checkpoint, "--json").out)["temperature"] == 1.0
-    assert "2.5: probabilities are the softmax of the logits divided by it" in allmlp("inspect", mended).out
+    assert "2.5: probabilities are the softmax of logits / temperature" in allmlp("inspect", mended).out
     assert "temperature" not in allmlp("inspect", saved_checkpoint).out
 
 

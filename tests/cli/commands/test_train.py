@@ -98,7 +98,7 @@ def test_short_options_are_the_settings_they_stand_for_and_not_twice(allmlp):
     assert printed(allmlp(*command, *short)) == printed(allmlp(*command, *long))
     assert printed(allmlp(*command, "--image-size", 32))["model"]["image_size"] == [32, 32]
     both = allmlp(*command, "--epochs", 3, "--set", "num_epochs=4")
-    assert both.code == 2 and "set twice: num_epochs (3 by its own option)" in both.err
+    assert both.code == 2 and "set twice: num_epochs (to 3 by its option)" in both.err
 
 
 def test_without_recipe_one_is_chosen_and_said_on_standard_error_when_json_is_asked_for(place, allmlp):

@@ -169,7 +169,7 @@ def test_a_signal_to_one_process_stops_all_at_one_step_with_one_save(place: Path
     )
     done = start(place, 2, "7", "SIGTERM", *options, script="at_a_step.py")
     assert [path.name for path in (place / "signal" / "resume").iterdir()] == ["step-000000008"]
-    assert done.stderr.count("Stopped. What was learned so far is kept") == 1
+    assert done.stderr.count("Stopped. The progress so far is saved") == 1
     assert f"exitcode  : {128 + signal.SIGTERM}" in done.stderr  # torchrun's report of the process
 
 

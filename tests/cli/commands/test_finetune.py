@@ -257,7 +257,10 @@ def test_a_grid_begins_in_no_run_and_in_no_folder_of_something_else(place, allml
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--lr-grid", "0.1", "--max-minutes", "1"), "max_minutes is 1: runs whose length depends on the machine's speed"),
+        (
+            ("--lr-grid", "0.1", "--max-minutes", "1"),
+            "max_minutes is 1: runs whose length depends on the machine's speed",
+        ),
         (("--recipe", "demo"), "recipe demo has no initial checkpoint here. Name one with --from"),
         (("--from", "none"), "recipe finetune has no initial checkpoint here. Name one with --from"),
         (("--from", "nowhere"), "nowhere: there is no such checkpoint"),

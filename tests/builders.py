@@ -22,6 +22,19 @@ TINY = MixerConfig(
     channels_mlp_dim=12,
     num_classes=3,
 )
+
+# Of the authors' files in golden/.
+GOLDEN_CONFIG = MixerConfig(
+    image_size=(32, 32),
+    patch_size=8,
+    num_blocks=3,
+    hidden_dim=24,
+    tokens_mlp_dim=12,
+    channels_mlp_dim=40,
+    num_classes=7,
+    gelu="tanh",
+)
+
 _DESCRIPTION_FIELDS = ("preprocessing", "class_names", "source", "temperature")
 
 

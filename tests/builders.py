@@ -1,9 +1,17 @@
 """Tiny models for tests: a configuration, its description, and a checkpoint with random weights."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from allmlp import Checkpoint, MixerConfig, ModelDescription, Preprocessing
+
+if TYPE_CHECKING:
+    import torch
+
+GOLDEN = Path(__file__).parent / "golden"
 
 TINY = MixerConfig(
     image_size=(16, 16),
@@ -14,6 +22,19 @@ TINY = MixerConfig(
     channels_mlp_dim=12,
     num_classes=3,
 )
+
+# Of the authors' files in golden/.
+GOLDEN_CONFIG = MixerConfig(
+    image_size=(32, 32),
+    patch_size=8,
+    num_blocks=3,
+    hidden_dim=24,
+    tokens_mlp_dim=12,
+    channels_mlp_dim=40,
+    num_classes=7,
+    gelu="tanh",
+)
+
 _DESCRIPTION_FIELDS = ("preprocessing", "class_names", "source", "temperature")
 
 
@@ -35,14 +56,35 @@ def tiny_description(**changes: Any) -> ModelDescription:
     return ModelDescription(config=config, **{**fields, **own})
 
 
-def tiny_checkpoint(*, seed: int = 0, **changes: Any) -> Checkpoint:
-    """Return a tiny Mixer with normal random weights; changes as of `tiny_description`."""
+def tiny_checkpoint(*, seed: int = 0, dtype: "torch.dtype | None" = None, **changes: Any) -> Checkpoint:
+    """Return a tiny Mixer with random weights; changes as of `tiny_description`."""
+    description = tiny_description(**changes)
+    return Checkpoint(description=description, weights=random_weights(description.config, seed=seed, dtype=dtype))
+
+
+def random_weights(
+    config: MixerConfig, *, seed: int = 0, dtype: "torch.dtype | None" = None
+) -> "dict[str, torch.Tensor]":
+    """Return weights of the size that training leaves them, the biases and the classifier too; float32 by default."""
     import torch
 
     from allmlp.model import parameter_shapes
 
-    description = tiny_description(**changes)
     generator = torch.Generator().manual_seed(seed)
-    shapes = parameter_shapes(description.config)
-    weights = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
-    return Checkpoint(description=description, weights=weights)
+    weights = {}
+    for name, shape in parameter_shapes(config).items():
+        z = torch.randn(shape, generator=generator)
+        z = z / math.sqrt(math.prod(shape[1:])) if len(shape) > 1 else 0.1 * z + name.endswith("norm.weight")
+        weights[name] = z.to(dtype or torch.float32)
+    return weights
+
+
+def assert_same_weights(found: "Mapping[str, torch.Tensor]", expected: "Mapping[str, torch.Tensor]") -> None:
+    """Compare names, types and bits, so that -0.0 is not 0.0."""
+    import torch
+
+    assert found.keys() == expected.keys()
+    for name, weight in found.items():
+        assert weight.dtype == expected[name].dtype
+        bits, expected_bits = (one.contiguous().view(torch.uint8) for one in (weight, expected[name]))
+        assert torch.equal(bits, expected_bits), name

@@ -6,4 +6,8 @@ def peak_memory():
     '''Bytes; Linux alone.'''
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM:"))
+
+def forget_peak_memory():
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
 """

@@ -1,4 +1,4 @@
-"""safetensors: right values, and one clear error for every damaged or hostile header (of our own folders: test_native)."""
+"""safetensors: right values, and one clear error for every damaged or hostile header and for every other kind of file."""
 
 import json
 import os
@@ -10,21 +10,16 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save, save_file
+from tests.builders import TINY, assert_same_weights, random_weights
 from tests.checkpoints.refusal import refused
 
-from allmlp import MixerConfig, MlpMixer, load_checkpoint
+from allmlp import load_checkpoint
 from allmlp.checkpoints.containers.open import open_weights
 from allmlp.checkpoints.containers.safetensors import open_safetensors
 
-CONFIG = MixerConfig(
-    image_size=16, patch_size=8, num_blocks=2, hidden_dim=8, tokens_mlp_dim=5, channels_mlp_dim=12, num_classes=3
-)
-
 
 def make_state() -> dict[str, torch.Tensor]:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return {name: torch.randn_like(weight) for name, weight in MlpMixer(CONFIG).state_dict().items()}
+    return random_weights(TINY)
 
 
 def assemble(header: bytes | dict[str, Any], data: bytes = b"") -> bytes:
@@ -75,10 +70,8 @@ def test_tensors_come_back_bit_for_bit(tmp_path: Path, dtype: torch.dtype) -> No
     weights = file.read()
     assert file.shapes == {name: tuple(weight.shape) for name, weight in state.items()}
     assert file.remark == ""
-    assert weights.keys() == state.keys()
-    for name, weight in weights.items():
-        assert weight.dtype == state[name].dtype
-        assert torch.equal(weight, state[name])
+    assert torch.equal(weights.pop("scalar"), state.pop("scalar"))
+    assert_same_weights(weights, state)
 
 
 # Refused when the file is opened or read, whatever it is a model of.
@@ -97,12 +90,19 @@ CASES: dict[str, tuple[Callable[[bytes], bytes], tuple[str, ...]]] = {
     "not an object": (lambda content: assemble(b"[1, 2]", content), ("not an object",)),
     "an entry that is none": (lambda content: assemble({"w": 3}), ("invalid entry for 'w'",)),
     "not UTF-8": (lambda content: assemble(b'{"\xff": 1}', content), ("utf-8",)),
+    "nested 900 deep": (
+        lambda content: changed(content, shape=json.loads("[" * 900 + "]" * 900)),
+        ("nothing sensible about 'head.bias'",),
+    ),
     "nested 5,000 deep": (lambda content: assemble(b"[" * 5000 + b"]" * 5000), ("recursion",)),
+    "no data": (lambda content: content[: 8 + struct.unpack("<Q", content[:8])[0]], ("damaged",)),
     "data cut": (lambda content: content[:-1], ("damaged",)),
     "trailing bytes": (lambda content: content + b"\0", ("damaged",)),
     "overlap": (lambda content: moved(content, -4, -4), ("damaged",)),
     "hole": (with_hole, ("damaged",)),
     "negative offset": (lambda content: changed(content, data_offsets=[-12, 0]), ("damaged",)),
+    "offsets that are no numbers": (lambda content: changed(content, data_offsets=["0", 12.5]), ("damaged",)),
+    "no offsets": (lambda content: changed(content, data_offsets=None), ("damaged",)),
     "shape overflow": (lambda content: changed(content, shape=[1 << 62, 1 << 62]), ("damaged",)),
     "a size of a thousand digits": (
         lambda content: changed(content, shape=[10**1000]),
@@ -122,27 +122,61 @@ CASES: dict[str, tuple[Callable[[bytes], bytes], tuple[str, ...]]] = {
     ),
     "duplicate key": (doubled, ("repeated names: head.bias",)),
     "a hundred thousand entries": (lambda content: crowded(content, 100_000), ("header would have",)),
-    "git-lfs pointer": (
-        lambda content: b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 238\n",
-        ("Git LFS pointer", "git lfs pull"),
-    ),
-    "web page": (lambda content: b"<!DOCTYPE html>\n<html><title>Sign in</title></html>", ("a web page",)),
-    "web page behind a blank line": (lambda content: b"\r\n  <html></html>", ("a web page",)),
-    "JSON error": (lambda content: b'{"error": "Repository not found"}', ("JSON text",)),
-    "single array": (lambda content: b"\x93NUMPY\x01\0v\0{'descr': '<f4'", ("a single NumPy array",)),
-    "HDF5": (lambda content: b"\x89HDF\r\n\x1a\n" + bytes(100), ("HDF5",)),
-    "gzip": (lambda content: b"\x1f\x8b\x08\0" + bytes(100), ("gzip",)),
 }
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "Mixer-B_16.npz"])
 @pytest.mark.parametrize("case", CASES)
-def test_a_damaged_file_is_refused_by_name(tmp_path: Path, case: str, name: str) -> None:
+def test_a_damaged_file_is_refused_by_name(tmp_path: Path, case: str) -> None:
     damage, words = CASES[case]
-    path = tmp_path / name
+    path = tmp_path / "model.safetensors"
     path.write_bytes(damage(save(make_state())))
     with refused(path, *words):
         open_weights(path).read()
+
+
+def test_the_damages_start_from_a_sound_file(tmp_path: Path) -> None:
+    content = save(make_state())
+    (tmp_path / "x").write_bytes(assemble(*parse(content)))
+    assert_same_weights(open_weights(tmp_path / "x").read(), make_state())
+
+
+# What a file starts with, and what is said of it.
+OTHER_KINDS = [
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 238\n", "a Git LFS pointer", "git lfs pull"),
+    (b"<!DOCTYPE html>\n<html><title>Sign in</title></html>", "a web page or XML", "download it again"),
+    (b"\r\n  <html></html>", "a web page or XML", "download it again"),
+    (b"\xef\xbb\xbf<!DOCTYPE html>", "a web page or XML", "download it again"),
+    (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "a web page or XML", "download it again"),
+    (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing", "download it again"),
+    (b'{"error": "Repository not found"}', "JSON text", "an error message"),
+    (b"PK\x03\x04\x14\0\0\0", "a zip archive", "not a safetensors file"),
+    (b"\x80\x02}q\0.........", "a pickle", "not opened"),
+    (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", "a file of torch before 1.6", "torch.save"),
+    (bytes(257) + b"ustar" + bytes(250), "a tar archive", "not opened"),
+    (b"\x93NUMPY\x01\0v\0{'descr': '<f4'", "a single NumPy array", "named weights"),
+    (b"\x89HDF\r\n\x1a\n" + bytes(100), "an HDF5 file", "not a safetensors file"),
+    (b"\x1f\x8b\x08\0" + bytes(100), "gzip", "unpack it first"),
+    (b"\x89PNG\r\n\x1a\n" + bytes(100), "a PNG image", "not weights"),
+    (b"\xff\xd8\xff\xe0" + bytes(100), "a JPEG image", "not weights"),
+    (b"GGUF\x03\0\0\0" + bytes(100), "a GGUF file", "not weights of a Mixer"),
+    (b"\x08\x07\x12\x07pytorch" + bytes(100), "an ONNX graph", "reads no weights"),
+]
+
+
+@pytest.mark.parametrize(("content", "kind", "advice"), OTHER_KINDS, ids=[kind for _, kind, _ in OTHER_KINDS])
+def test_another_kind_of_file_is_named_with_what_to_do(content: bytes, kind: str, advice: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    with refused(path, f"this is {kind}" if kind != "gzip" else "compressed by gzip", advice):
+        open_safetensors(path)
+
+
+@pytest.mark.parametrize("length", [0x3C20, 0x3C3C, 0x10280])
+def test_a_header_length_that_spells_another_kind_is_no_reason_to_refuse(length: int, tmp_path: Path) -> None:
+    # "<" is 0x3C, and a pickle starts as 0x280 does in little-endian order.
+    header, data = parse(save(make_state()))
+    (tmp_path / "x").write_bytes(assemble(json.dumps(header).encode().ljust(length), data))
+    assert_same_weights(open_weights(tmp_path / "x").read(), make_state())
 
 
 def test_a_header_of_200_mb_is_not_read(tmp_path: Path) -> None:

@@ -181,8 +181,9 @@ def _changed_cases() -> dict[str, Case]:
     ways = [(LONG, LONG, 1), (LONG, LONG, 2), (LONG, LONG, 4), (LONG, LONG_SHARDED, 2)]
     ways += [(LONG_SHARDED, LONG, 1), (LONG_SHARDED, LONG, 2), (LONG_SHARDED, LONG_SHARDED, 2)]
     ways += [(LONG_SHARDED, LONG_SHARDED, 4)]
+    prefix = "ranks: saved by 4, resumed by another number of processes"
     return {
-        f"ranks: saved by 4, resumed by another number of processes ({_name(before, 4)}, then {_name(after, processes)})": functools.partial(
+        f"{prefix} ({_name(before, 4)}, then {_name(after, processes)})": functools.partial(
             changed, before, after, processes
         )
         for before, after, processes in ways
@@ -212,14 +213,10 @@ def _nonfinite_cases() -> dict[str, Case]:
     }
 
 
+CONTROL_FAULTS = ("resume without the step", "resume without the state")
+CONTROL_FAULTS += ("whole batch on every process", "same part on every process")
 CONTROLS: dict[str, Case] = {
-    f"control: {fault} (two processes)": functools.partial(control, fault)
-    for fault in (
-        "resume without the step",
-        "resume without the state",
-        "whole batch on every process",
-        "same part on every process",
-    )
+    f"control: {fault} (two processes)": functools.partial(control, fault) for fault in CONTROL_FAULTS
 }
 CASES: dict[str, Case] = {
     **{

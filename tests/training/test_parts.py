@@ -279,11 +279,11 @@ def test_gradients_are_clipped_at_the_global_norm():
         (lambda: OptimizerConfig(learning_rate=-1.0), "learning_rate is -1.0"),
         (
             lambda: OptimizerConfig(name="muon", adamw_learning_rate=-1.0),
-            "adamw_learning_rate is -1.0; expected over 0",
+            "adamw_learning_rate is -1.0; expected a value over 0",
         ),
         (
             lambda: OptimizerConfig(name="muon", adamw_learning_rate=1e30),
-            "adamw_learning_rate is 1e\\+30; expected over",
+            "adamw_learning_rate is 1e\\+30; expected a value over",
         ),
         (lambda: OptimizerConfig(weight_decay=-0.1), "weight_decay is -0.1, momentum 0.9"),
         (lambda: OptimizerConfig(name="muon"), "adamw_learning_rate.*muon needs it; set it"),

@@ -305,8 +305,8 @@ def test_another_checkpoint_is_another_run(photos: Path, source: Path, tmp_path:
             {"checkpoint": None, "image_size": (8, 8)},
             r"transfer.image_size is \(8, 8\), but training starts from random",
         ),
-        ({"layer_decay": 0.0}, "transfer.layer_decay is 0.0; expected over 0 and at most 1"),
-        ({"layer_decay": 1.5}, "transfer.layer_decay is 1.5; expected over 0 and at most 1"),
+        ({"layer_decay": 0.0}, "transfer.layer_decay is 0.0; expected a value over 0 and at most 1"),
+        ({"layer_decay": 1.5}, "transfer.layer_decay is 1.5; expected a value over 0 and at most 1"),
     ],
 )
 def test_what_cannot_be_is_refused(changes: dict[str, object], words: str) -> None:

@@ -77,7 +77,7 @@ class OptimizerConfig:
             rate = getattr(self, name)
             if rate is not None and not 0.0 < rate <= 1e3:
                 raise ConfigError(
-                    f"optimizer.{name} is {rate}; expected over 0 and at most 1000, usually 1e-4 to 1e-1."
+                    f"optimizer.{name} is {rate}; expected a value over 0 and at most 1000, usually 1e-4 to 1e-1."
                 )
         if (self.adamw_learning_rate is not None) != (self.name == "muon"):
             raise ConfigError(
@@ -98,7 +98,7 @@ class OptimizerConfig:
                 "weight_decay of 0 or more, and the others from 0 to under 1."
             )
         if self.clip_norm is not None and self.clip_norm <= 0.0:
-            raise ConfigError(f"optimizer.clip_norm is {self.clip_norm}; expected over 0, or none.")
+            raise ConfigError(f"optimizer.clip_norm is {self.clip_norm}; expected a value over 0, or none.")
         for owners, name in ((("sgd", "muon"), "momentum"), (("adamw", "muon"), "betas")):
             default = getattr(OptimizerConfig, name)
             if self.name not in owners and getattr(self, name) != default:
@@ -157,7 +157,7 @@ class SavingConfig:
         for name in ("every_minutes", "every_steps", "keep_every"):
             value = getattr(self, name)
             if value is not None and value <= 0:
-                raise ConfigError(f"saving.{name} is {value}; expected over 0, or none.")
+                raise ConfigError(f"saving.{name} is {value}; expected a value over 0, or none.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +188,7 @@ class TransferConfig:
             )
         if not 0.0 < self.layer_decay <= 1.0:
             raise ConfigError(
-                f"transfer.layer_decay is {self.layer_decay}; expected over 0 and at most 1, such as 0.75."
+                f"transfer.layer_decay is {self.layer_decay}; expected a value over 0 and at most 1, such as 0.75."
             )
         for name in ("image_size", "trained_blocks"):
             if self.checkpoint is None and getattr(self, name) is not None:

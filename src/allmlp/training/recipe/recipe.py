@@ -88,7 +88,7 @@ class Recipe:
                 f"ema_decay is {self.ema_decay}; expected at least 0 and under 1, such as 0.999, or none."
             )
         if self.max_minutes is not None and self.max_minutes <= 0.0:
-            raise ConfigError(f"max_minutes is {self.max_minutes}; expected over 0, or none.")
+            raise ConfigError(f"max_minutes is {self.max_minutes}; expected a value over 0, or none.")
         if self.sharded and self.compile:
             raise ConfigError("sharded and compile cannot be combined. Set one of them to false.")
         self.data.preprocessing(self.model.image_size)  # checks its values

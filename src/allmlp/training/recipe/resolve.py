@@ -207,7 +207,7 @@ def _precision(recipe: Recipe, device: str) -> Literal["float32", "bfloat16"]:
 
 
 def _num_epochs(recipe: Recipe, *, num_photos: int) -> int:
-    """Return the number of epochs of a run: the recipe's, or that which its steps amount to."""
+    """Return the number of epochs of a run: the recipe's, or as many as its steps amount to."""
     if recipe.num_steps is None:
         return recipe.num_epochs
     num_epochs = max(1, math.ceil(recipe.num_steps * recipe.batch_size / num_photos))

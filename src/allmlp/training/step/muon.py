@@ -13,9 +13,8 @@ from allmlp.training.distributed.sharding import full_tensor, shard_like
 
 __all__ = ["Float32Muon", "muon_class", "orthogonalize"]
 
-_LARGEST_BATCHED = (
-    512 * 512
-)  # values per matrix; a larger one keeps the CPU busy by itself, and a batch would cost memory
+# Values per matrix; a larger matrix keeps the CPU busy by itself, and a batch of such would cost memory.
+_LARGEST_BATCHED = 512 * 512
 
 
 class Float32Muon(torch.optim.Muon):
@@ -91,9 +90,8 @@ def orthogonalize(matrices: Tensor, *, coefficients: tuple[float, float, float],
     Source: Keller Jordan, https://kellerjordan.github.io/posts/muon/; torch.optim.Muon computes the same, in bfloat16.
     """
     a, b, c = coefficients
-    x: Tensor = matrices / torch.linalg.matrix_norm(matrices, keepdim=True).clamp(
-        min=eps
-    )  # the spectral norm is at most 1
+    norms = torch.linalg.matrix_norm(matrices, keepdim=True).clamp(min=eps)
+    x: Tensor = matrices / norms  # so that the spectral norm is at most 1
     for _ in range(num_steps):
         gram = x @ x.mT  # (n, rows, rows)
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)

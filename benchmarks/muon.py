@@ -100,7 +100,7 @@ def main():
         for key, share in measured["share_of_the_step"].items():
             median = measured["milliseconds"][key]["median"]
             print(f"{name:<8} {precision:<9} {key:<28} {median:8.1f} ms  {share:.1%} of the step")
-    instruction_sets = "AVX2 alone" if arguments.only_avx2 else "all instruction sets"
+    instruction_sets = "AVX2 only" if arguments.only_avx2 else "all instruction sets"
     options = " --only-avx2" * arguments.only_avx2
     command = f"python benchmarks/muon.py --turns {arguments.turns}{options}"
     stored = json.loads(RESULT.read_text()) if RESULT.exists() else {}

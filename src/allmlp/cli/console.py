@@ -46,7 +46,7 @@ def heading(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Print a line for the user on standard error, apart from results that another program may read."""
+    """Print a line for the user on standard error, so that standard output holds only results."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -96,8 +96,8 @@ def _program() -> str:
     started = Path(sys.argv[0])
     if started.stem != "allmlp":  # python -m allmlp, or a user's program that called `main`
         return f"{shlex.quote(_short(sys.executable))} -m allmlp" if started.name == "__main__.py" else "allmlp"
-    found = shutil.which("allmlp")
-    if found is not None and Path(found).resolve() == started.resolve():
+    on_path = shutil.which("allmlp")
+    if on_path is not None and Path(on_path).resolve() == started.resolve():
         return "allmlp"
     return shlex.quote(_short(str(started)))
 

@@ -79,4 +79,4 @@ def _print(results: "Sequence[FewShot]") -> None:
     heading(lines[0])
     print("\n".join(lines[1:]))
     draws = "1 draw" if num_draws == 1 else f"{num_draws} draws: mean, and standard deviation in percentage points"
-    print(f"\n{draws}. Regularisation is chosen by leave-one-out on the examples; 2^10 is the authors' setting.")
+    print(f"\n{draws}. Regularisation is chosen by leave-one-out cross-validation; 2^10 is the authors' setting.")

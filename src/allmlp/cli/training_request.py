@@ -109,7 +109,7 @@ def _print_next(run: Path, data: str, *, scored: str | None = None) -> None:
     next_commands(
         [
             (f"{command_line('predict', run)} PHOTO.jpg", "classify photos or whole folders"),
-            (command_line("evaluate", run, data, *split), "score it again, with the scores of each class"),
+            (command_line("evaluate", run, data, *split), "score it again, class by class"),
             (command_line("inspect", run), "show its size, pre-processing and classes"),
         ]
     )

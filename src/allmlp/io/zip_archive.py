@@ -139,9 +139,9 @@ def _check_count(file: io.FileIO, count: int, *, comment_bytes: int) -> None:
 
 
 def _check_names(path: Path, infos: list[zipfile.ZipInfo]) -> None:
-    twice = repeated_names(info.filename for info in infos)
-    if twice:
-        raise CheckpointError(f"{path}: members that occur more than once: {summarise(map(quote, twice))}.")
+    duplicates = repeated_names(info.filename for info in infos)
+    if duplicates:
+        raise CheckpointError(f"{path}: members that occur more than once: {summarise(map(quote, duplicates))}.")
     for info in infos:
         if leads_outside(info.filename) or info.orig_filename != info.filename:
             raise CheckpointError(

@@ -63,9 +63,9 @@ def all_settings(options: Mapping[str, object], assignments: list[str]) -> list[
     """
     given = {key: str(value) for key, value in options.items() if value is not None}
     assigned = set(map(key_of, assignments))
-    if twice := sorted(assigned & given.keys()):
-        shown = ", ".join(f"{key} (to {given[key]} by its option)" for key in twice)
-        raise ConfigError(f"set twice: {shown}. Omit the option or --set {twice[0]}=.")
+    if duplicates := sorted(assigned & given.keys()):
+        shown = ", ".join(f"{key} (to {given[key]} by its option)" for key in duplicates)
+        raise ConfigError(f"set twice: {shown}. Omit the option or --set {duplicates[0]}=.")
     return [*(f"{key}={value}" for key, value in given.items()), *assignments]
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Target", "convert"]
 
 _TO_OPTION = (
-    "allmlp: a folder for this program. timm: a folder for timm and transformers. google: an .npz file with the names of "
-    "linen."
+    "allmlp: a folder for this program. timm: a folder for timm and transformers. google: an .npz file with "
+    "linen's names."
 )
 
 Target = Literal["allmlp", "timm", "google"]

@@ -74,7 +74,7 @@ def demonstrate(scratch: "Recipe", transfer: "Recipe", out: Path, *, device: str
     next_commands(
         [
             (command_line("predict", run, out / "photos"), "classify photos: your own, or whole folders"),
-            (command_line("evaluate", run, DATASET), "score it, with the scores of each class"),
+            (command_line("evaluate", run, DATASET), "score it, class by class"),
             (train_command, f"replace {DATASET} with your folder, with one sub-folder per class"),
         ]
     )

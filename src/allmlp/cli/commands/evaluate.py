@@ -116,7 +116,9 @@ def _few_shot_options(
         unused = [name for name, value in (("--draws", draws), ("--seed", seed)) if value is not None]
         if unused:
             options = " and ".join(unused)
-            raise ConfigError(f"{options} without --shots has no effect; add --shots 1,5,10,25 or omit {options}.")
+            raise ConfigError(
+                f"{options} without --shots would have no effect; add --shots 1,5,10,25 or omit {options}."
+            )
         return None
     if labels is not None or min_top1 is not None:
         conflicting = "--labels" if min_top1 is None else "--min-top1" if labels is None else "--labels and --min-top1"

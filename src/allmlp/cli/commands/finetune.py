@@ -216,6 +216,6 @@ def _print(runs: "list[SweepRun]", folder: Path, data: str) -> None:
     next_commands(
         [
             (f"{command_line('predict', best)} PHOTO.jpg", "classify photos with the best run"),
-            (command_line("evaluate", best, data), "score it, with the scores of each class"),
+            (command_line("evaluate", best, data), "score it, class by class"),
         ]
     )

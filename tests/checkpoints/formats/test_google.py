@@ -6,57 +6,38 @@ import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tests.builders import GOLDEN, assert_same_weights, tiny_checkpoint, tiny_config
+from tests.checkpoints.timm_folder import NARROW_S32
 from tests.reference.peak_memory import PEAK_MEMORY
 
-from allmlp import Checkpoint, ConfigError, MixerConfig, MlpMixer, Preprocessing, load_checkpoint
+from allmlp import Checkpoint, ConfigError, load_checkpoint
 from allmlp.checkpoints.formats.google import save_google
 from allmlp.checkpoints.formats.registry import FORMATS
 from allmlp.checkpoints.formats.timm import save_timm
 
-GOLDEN = Path(__file__).parents[2] / "golden"
-
-# timm's S/32 but for the widths of the MLPs, so that timm's form can hold it, too.
-CONFIG = MixerConfig(
-    image_size=64,
-    patch_size=32,
-    num_blocks=8,
-    hidden_dim=512,
-    tokens_mlp_dim=6,
-    channels_mlp_dim=10,
-    num_classes=3,
-    gelu="erf",
-)
+NAMES = ("cat", "dog", "owl")
 
 
-def make_checkpoint(dtype: torch.dtype = torch.float32, **changes: object) -> Checkpoint:
-    config = replace(CONFIG, **changes)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        weights = {name: torch.randn_like(weight).to(dtype) for name, weight in MlpMixer(config).state_dict().items()}
-    weights["pre_head_norm.bias"][:3] = torch.tensor(
-        [-0.0, torch.finfo(dtype).max, torch.finfo(dtype).tiny], dtype=dtype
-    )
-    return Checkpoint(
-        config=config,
-        weights=weights,
-        preprocessing=Preprocessing(image_size=config.image_size),
-        class_names=("cat", "dog", "owl")[: config.num_classes],
-        source="made by a test",
-    )
+def make_checkpoint(dtype: torch.dtype = torch.float32, **changes: Any) -> Checkpoint:
+    config = tiny_config(gelu="erf", **changes)
+    return with_odd_numbers(tiny_checkpoint(config=config, dtype=dtype, class_names=NAMES[: config.num_classes]))
+
+
+def with_odd_numbers(checkpoint: Checkpoint) -> Checkpoint:
+    dtype = checkpoint.weights["pre_head_norm.bias"].dtype
+    odd = torch.tensor([-0.0, torch.finfo(dtype).max, torch.finfo(dtype).tiny], dtype=dtype)
+    checkpoint.weights["pre_head_norm.bias"][:3] = odd
+    return checkpoint
 
 
 def assert_same_bits(one: Checkpoint, other: Checkpoint) -> None:
     assert one.config == other.config
-    assert one.weights.keys() == other.weights.keys()
-    for name, weight in one.weights.items():
-        assert weight.dtype == other.weights[name].dtype
-        assert torch.equal(weight.contiguous().view(torch.uint8), other.weights[name].contiguous().view(torch.uint8)), (
-            name
-        )
+    assert_same_weights(one.weights, other.weights)
 
 
 @pytest.mark.parametrize("layout", ["linen", "prelinen"])
@@ -81,7 +62,7 @@ def test_what_was_written_gives_the_authors_logits(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
 def test_weights_come_back_bit_for_bit_from_every_form(dtype: torch.dtype, tmp_path: Path) -> None:
-    checkpoint = make_checkpoint(dtype)
+    checkpoint = with_odd_numbers(tiny_checkpoint(config=NARROW_S32, dtype=dtype))  # which timm's form can hold, too
     google = load_checkpoint(save_google(checkpoint, tmp_path / "one.npz"), gelu="erf")
     assert_same_bits(google, checkpoint)
     timm = load_checkpoint(save_timm(google, tmp_path / "timm"))
@@ -95,7 +76,7 @@ def test_bfloat16_is_stored_as_jax_stores_it(tmp_path: Path) -> None:
     with np.load(save_google(checkpoint, tmp_path / "x.npz"), allow_pickle=False) as written:
         head = written["head/kernel"]
     assert head.dtype.str == "|V2"
-    assert head.shape == (512, 3)
+    assert head.shape == (8, 3)
     # bfloat16 is the upper half of a float32.
     widened = (head.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
     assert np.array_equal(widened, checkpoint.weights["head.weight"].float().numpy().T)
@@ -133,17 +114,19 @@ def test_a_width_that_numpy_does_not_have_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_lost_is_said() -> None:
-    assert len(FORMATS["google"].lost(make_checkpoint(gelu="tanh", num_classes=0))) == 3  # GELU, pre-processing, source
-    lost = "\n".join(FORMATS["google"].lost(make_checkpoint(image_size=(64, 96), dropout=0.1)))
-    for words in ("--gelu erf", "--image-size 64x96", "3 classes", "bicubic", "dropout", "made by a test"):
+    assert len(FORMATS["google"].lost(tiny_checkpoint(gelu="tanh", num_classes=0))) == 3  # GELU, pre-processing, source
+    lost = "\n".join(FORMATS["google"].lost(make_checkpoint(image_size=(16, 24), dropout=0.1)))
+    for words in ("--gelu erf", "--image-size 16x24", "3 classes", "bicubic", "dropout", "made by a test"):
         assert words in lost
 
 
 def test_a_grid_that_would_be_taken_for_a_square_is_said_with_the_call_that_reads_it(tmp_path: Path) -> None:
-    checkpoint = make_checkpoint(image_size=(32, 128), gelu="tanh")  # 1 × 4 tokens, or 2 × 2
+    checkpoint = make_checkpoint(image_size=(8, 32))  # 1 × 4 tokens, or 2 × 2
     lost = "\n".join(FORMATS["google"].lost(checkpoint))
-    assert "--image-size 32x128 or load_checkpoint(path, image_size=(32, 128))" in lost
-    assert_same_bits(load_checkpoint(save_google(checkpoint, tmp_path / "x.npz"), image_size=(32, 128)), checkpoint)
+    assert "--image-size 8x32 or load_checkpoint(path, image_size=(8, 32))" in lost
+    assert_same_bits(
+        load_checkpoint(save_google(checkpoint, tmp_path / "x.npz"), image_size=(8, 32), gelu="erf"), checkpoint
+    )
 
 
 MEASURE = f"""

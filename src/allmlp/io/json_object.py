@@ -9,6 +9,7 @@ from allmlp.errors import CheckpointError
 __all__ = ["MAX_CONFIG_BYTES", "read_json_object"]
 
 MAX_CONFIG_BYTES = 4 << 20  # 21,843 class names take half a megabyte
+KINDS = {list: "a list", str: "a string", int: "a number", float: "a number", bool: "true or false", type(None): "null"}
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
@@ -29,6 +30,6 @@ def read_json_object(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: could not be read as JSON: {error}") from error
     if not isinstance(values, dict):
         raise CheckpointError(
-            f"{path}: holds a JSON {type(values).__name__}; expected an object with a checkpoint's configuration."
+            f"{path}: holds {KINDS[type(values)]}; expected a JSON object with a checkpoint's configuration."
         )
     return values

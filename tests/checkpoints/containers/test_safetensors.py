@@ -120,7 +120,7 @@ CASES: dict[str, tuple[Callable[[bytes], bytes], tuple[str, ...]]] = {
         lambda content: assemble({**parse(content)[0], "__metadata__": {"format": 1}}, parse(content)[1]),
         ("damaged",),
     ),
-    "duplicate key": (doubled, ("names twice: head.bias",)),
+    "duplicate key": (doubled, ("repeated names: head.bias",)),
     "forty thousand entries": (lambda content: crowded(content, 40_000), ("header would have",)),
 }
 
@@ -195,7 +195,7 @@ UNFIT: dict[str, tuple[Callable[[dict[str, torch.Tensor]], object], tuple[str, .
         lambda state: state["head.weight"][1, :1].fill_(-float("inf")),
         ("NaN or infinity in head.weight",),
     ),
-    "no tensors": (lambda state: state.clear(), ("no weights at all",)),
+    "no tensors": (lambda state: state.clear(), ("The file holds no weights",)),
     "three thousand entries": (
         lambda state: state.update({f"extra.{index}": torch.zeros(0) for index in range(3_000)}),
         ("unexpected: extra.0 (0,)", "and 2,600 more"),

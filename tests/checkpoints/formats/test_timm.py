@@ -27,6 +27,7 @@ from allmlp import (
     load_checkpoint,
 )
 from allmlp.checkpoints.formats.timm import lost_in_timm, save_timm
+from allmlp.checkpoints.naming.schemes import NAMING_SCHEMES
 from allmlp.inference import eager_forward
 from allmlp.model import parameter_shapes
 

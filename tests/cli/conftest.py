@@ -41,7 +41,9 @@ def allmlp(capsys, monkeypatch) -> Callable[..., Outcome]:
 @pytest.fixture(scope="session")
 def saved_checkpoint(tmp_path_factory) -> Path:
     """A checkpoint folder with random weights, the classifier's too, and six classes."""
-    checkpoint = tiny_checkpoint(seed=3, num_classes=len(CLASS_NAMES), class_names=CLASS_NAMES)
+    checkpoint = tiny_checkpoint(
+        seed=3, hidden_dim=16, num_blocks=1, num_classes=len(CLASS_NAMES), class_names=CLASS_NAMES
+    )
     return save_checkpoint(checkpoint, tmp_path_factory.mktemp("checkpoint") / "saved")
 
 

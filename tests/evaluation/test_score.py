@@ -112,7 +112,7 @@ def test_impossible_requests_are_config_errors(run, photos, checkpoint):
     for model, options, words in (
         (run, {"batch_size": 0}, "batch_size is 0"),
         (run, {"split": "tset"}, "--split tset: .* has no such split. It has: train, test, validation"),
-        (run, {"device": "cudaa"}, "no device 'cudaa'"),
+        (run, {"device": "cudaa"}, "unknown device 'cudaa'"),
         (features, {}, "returns features"),
         (headless, {}, "no classifier"),
         (allmlp.open_model(run, device="cpu"), {"image_size": 32}, r"image_size is \(32, 32\)"),

@@ -51,7 +51,7 @@ def test_bfloat16_is_used_where_it_is_asked_for(checkpoint):
     ("options", "words"),
     [
         ({"backend": "eagre"}, "Unknown backend 'eagre'. Did you mean 'eager'.* Choose one of auto, eager"),
-        ({"device": "cudaa"}, "no device 'cudaa'. Did you mean 'cuda'"),
+        ({"device": "cudaa"}, "unknown device 'cudaa'. Did you mean 'cuda'"),
         ({"precision": "float16"}, "float16.*bfloat16"),
         ({"output": "feature"}, "output is 'feature'; expected 'logits' or 'features'"),
     ],

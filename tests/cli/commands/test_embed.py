@@ -28,7 +28,7 @@ def test_files_are_embedded_in_order_as_npz(saved_checkpoint, write_photo, tmp_p
     paths = [write_photo(tmp_path / f"{index}.png", index) for index in (2, 0, 1)]
     outcome = allmlp("embed", saved_checkpoint, *paths, "-o", tmp_path / "new" / "x.npz")
     assert (outcome.code, outcome.err) == (0, "")
-    assert f"Wrote {tmp_path / 'new' / 'x.npz'} (0.0 MB): 8 features of 3 photos, float32" in outcome.out
+    assert f"Wrote {tmp_path / 'new' / 'x.npz'} (0.0 MB): 16 features of 3 photos, float32" in outcome.out
     with np.load(tmp_path / "new" / "x.npz") as written:
         assert sorted(written) == ["features", "paths"]
         np.testing.assert_array_equal(
@@ -63,7 +63,7 @@ def test_parquet_holds_the_same(saved_checkpoint, data, tmp_path, allmlp):
         assert allmlp("embed", saved_checkpoint, data, "--split", "test", "-o", tmp_path / name).code == 0
     table = pq.read_table(tmp_path / "x.parquet")
     assert table.column_names == ["path", "label", "features"]
-    assert str(table.schema.field("features").type).startswith("fixed_size_list<") and "[8]" in str(
+    assert str(table.schema.field("features").type).startswith("fixed_size_list<") and "[16]" in str(
         table.schema.field("features").type
     )
     with np.load(tmp_path / "x.npz") as written:

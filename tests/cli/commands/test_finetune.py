@@ -70,7 +70,7 @@ def test_a_trained_mixer_is_fine_tuned_and_the_commands_at_the_end_work(place, a
     assert "15 training photos, so" not in outcome.out  # --epochs decides, not their number
     assert "init    from a Mixer trained by allmlp" in outcome.out
     assert "trains  the last 1 of 2 blocks and the layers after them" in outcome.out
-    assert "3 classes, of which 3 are kept" in outcome.out
+    assert "3 classes, 3 of them kept" in outcome.out
     recipe = json.loads(Path("mine/recipe.json").read_text())
     assert recipe["transfer"] == {
         "checkpoint": str(place / "trained"),

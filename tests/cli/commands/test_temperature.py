@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 from tests.builders import tiny_checkpoint
@@ -32,7 +33,7 @@ def test_evaluate_prints_both_and_top1_stays(mended, saved_checkpoint, photos, a
     assert found["loss_as_trained"] == plain["loss"] != found["loss"]
     assert found["expected_calibration_error_as_trained"] == plain["expected_calibration_error"]
     shown = allmlp("evaluate", mended, photos).out
-    assert f"calibration error  {found['expected_calibration_error']:.2%}" in shown
+    assert re.search(rf"^calibration error +{found['expected_calibration_error']:.2%}$", shown, re.MULTILINE)
     assert f"temperature, 2.5. Without it: loss {plain['loss']:.4f}, calibration error " in shown
     assert "Without it" not in allmlp("evaluate", saved_checkpoint, photos).out
 

@@ -1,23 +1,25 @@
 """The balanced order: every class equally often, every photo in its turn, and a function of (seed, step)."""
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from allmlp.data import TrainingOrder
 
 IDENTITIES = [f"class{index % 3}/photo{index:03}.png" for index in range(97)]
 
 
-def made(counts: list[int], *, seed=0, batch_size: int = 10):
+def made(counts: Sequence[int], *, seed: int = 0, batch_size: int = 10) -> tuple[TrainingOrder, NDArray[np.int64]]:
     """An order over so many photos of each class, and the class of each."""
     labels = np.repeat(np.arange(len(counts)), counts)
     sample_ids = [f"{label}/{index}" for index, label in enumerate(labels)]
     return TrainingOrder(sample_ids, seed=seed, batch_size=batch_size, balanced_labels=labels), labels
 
 
-def shown(order, num_epochs):
+def shown(order: TrainingOrder, num_epochs: int) -> list[NDArray[np.int64]]:
     """The sample and the pass at each place of whole epochs, each (num_epochs, n)."""
     size = len(order.keys)
     steps = [order.batch(step) for step in range(-(-num_epochs * size // order.batch_size))]

@@ -7,7 +7,7 @@
 Everything goes through the command line, so that the program runs on commits whose modules have other names. It takes five
 short trainings (from scratch with Muon; fine-tuned with frozen blocks; streamed with RandAugment, erasing, mixup and
 accumulation; resumed after a kill; of two processes), then evaluates, predicts, embeds, inspects and converts what they leave.
-Times, paths, versions and sentences for people are left out; everything else is compared bit for bit. Takes some minutes on two cores.
+Times, paths, versions and remarks are left out; everything else is compared bit for bit. Takes some minutes on two cores.
 """
 
 import argparse

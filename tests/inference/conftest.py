@@ -1,47 +1,20 @@
+"""A small Mixer and photos of many sizes, for all tests of inference."""
+
 import numpy as np
 import pytest
-import torch
+from numpy.typing import NDArray
+from tests.builders import tiny_checkpoint
 
-from allmlp import Checkpoint, MixerConfig, MlpMixer, Preprocessing
-
-SMALL = MixerConfig(
-    image_size=(16, 24),
-    patch_size=8,
-    num_blocks=2,
-    hidden_dim=16,
-    tokens_mlp_dim=16,
-    channels_mlp_dim=32,
-    num_classes=7,
-)
-
-
-def build_checkpoint(config: MixerConfig = SMALL) -> Checkpoint:
-    """Random weights, the classifier's too: a fresh one is zero and would answer all photos alike."""
-    torch.manual_seed(5)
-    model = MlpMixer(config)
-    assert model.head is not None
-    torch.nn.init.normal_(model.head.weight)
-    return Checkpoint(
-        config=config,
-        weights=model.state_dict(),
-        preprocessing=Preprocessing(image_size=config.image_size),
-        class_names=tuple(f"class {index}" for index in range(config.num_classes)),
-        source="random weights",
-    )
+from allmlp import Checkpoint
 
 
 @pytest.fixture
 def checkpoint() -> Checkpoint:
-    return build_checkpoint()
+    return tiny_checkpoint(image_size=(16, 24), hidden_dim=16, tokens_mlp_dim=16, channels_mlp_dim=32, num_classes=7)
 
 
 @pytest.fixture
-def checkpoint_of():
-    return build_checkpoint
-
-
-@pytest.fixture
-def photos() -> list[np.ndarray]:
+def photos() -> list[NDArray[np.uint8]]:
     random = np.random.default_rng(1)
     return [
         random.integers(0, 256, (height, width, 3), dtype=np.uint8)

@@ -1,17 +1,21 @@
 """Features: those of the model before its classifier, for photos in any form."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
-from allmlp import ConfigError, DataError, Embedder, open_model, save_checkpoint
+from allmlp import Checkpoint, ConfigError, DataError, Embedder, open_model, save_checkpoint
 from allmlp.data import open_dataset
 from allmlp.inference import eager_forward
 
 
-def test_features_are_the_models_and_the_classifier_makes_the_logits_of_them(checkpoint, photos):
+def test_features_are_the_models_and_the_classifier_makes_the_logits_of_them(
+    checkpoint: Checkpoint, photos: list[NDArray[np.uint8]]
+) -> None:
     images = np.stack([checkpoint.preprocessing(photo) for photo in photos])
     features = open_model(checkpoint, device="cpu", output="features").forward(images)
     assert (features.shape, features.dtype) == ((7, 16), np.float32)
@@ -24,7 +28,7 @@ def test_features_are_the_models_and_the_classifier_makes_the_logits_of_them(che
     np.testing.assert_allclose(logits, eager_forward(checkpoint, device="cpu")(images), rtol=1e-5, atol=1e-5)
 
 
-def test_features_do_not_depend_on_the_batch_size(checkpoint, photos):
+def test_features_do_not_depend_on_the_batch_size(checkpoint: Checkpoint, photos: list[NDArray[np.uint8]]) -> None:
     reference = Embedder.from_checkpoint(checkpoint, device="cpu").embed(photos)
     assert reference.shape == (7, 16)
     for batch_size in (1, 3):
@@ -35,7 +39,9 @@ def test_features_do_not_depend_on_the_batch_size(checkpoint, photos):
     assert Embedder.from_checkpoint(checkpoint, device="cpu").embed([]).shape == (0, 16)
 
 
-def test_a_mixer_without_classifier_has_the_same_features(checkpoint, photos, tmp_path):
+def test_a_mixer_without_classifier_has_the_same_features(
+    checkpoint: Checkpoint, photos: list[NDArray[np.uint8]], tmp_path: Path
+) -> None:
     headless = checkpoint.replace(
         config=dataclasses.replace(checkpoint.config, num_classes=0),
         weights={name: weight for name, weight in checkpoint.weights.items() if not name.startswith("head.")},
@@ -47,7 +53,7 @@ def test_a_mixer_without_classifier_has_the_same_features(checkpoint, photos, tm
     )
 
 
-def test_a_split_is_embedded_in_its_order(checkpoint):
+def test_a_split_is_embedded_in_its_order(checkpoint: Checkpoint) -> None:
     split = open_dataset("clothing").splits["test"].subset(range(5, 12))
     embedder = Embedder.from_checkpoint(checkpoint, device="cpu", batch_size=3)
     files = [split.read(index) for index in range(len(split))]
@@ -55,7 +61,9 @@ def test_a_split_is_embedded_in_its_order(checkpoint):
     assert embedder.embed_split(split.subset([])).shape == (0, 16)
 
 
-def test_every_photo_that_cannot_be_decoded_is_named(checkpoint, photos, tmp_path):
+def test_every_photo_that_cannot_be_decoded_is_named(
+    checkpoint: Checkpoint, photos: list[NDArray[np.uint8]], tmp_path: Path
+) -> None:
     embedder = Embedder.from_checkpoint(checkpoint, device="cpu")
     with pytest.raises(DataError, match=r"(?s)bad: .*image 3: "):
         embedder.embed([("bad", b"no photo"), photos[0], b""])
@@ -66,11 +74,11 @@ def test_every_photo_that_cannot_be_decoded_is_named(checkpoint, photos, tmp_pat
         embedder.embed_split(open_dataset(tmp_path).splits["train"])
 
 
-def test_an_impossible_batch_size_is_a_config_error(checkpoint):
+def test_an_impossible_batch_size_is_a_config_error(checkpoint: Checkpoint) -> None:
     with pytest.raises(ConfigError, match="batch_size is 0"):
         Embedder.from_checkpoint(checkpoint, batch_size=0)
 
 
-def test_a_model_that_gives_logits_is_refused(checkpoint):
+def test_a_model_that_gives_logits_is_refused(checkpoint: Checkpoint) -> None:
     with pytest.raises(ConfigError, match="output='features'"):
         Embedder(open_model(checkpoint, device="cpu"))

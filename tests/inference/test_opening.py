@@ -1,20 +1,33 @@
 """`open_model`: what it computes is the checkpoint's Mixer, and what it cannot do it says."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
-from allmlp import ConfigError, MissingExtraError, RunnableModel, load_checkpoint, open_model, save_checkpoint
+from allmlp import (
+    Checkpoint,
+    ConfigError,
+    MissingExtraError,
+    MixerConfig,
+    RunnableModel,
+    load_checkpoint,
+    open_model,
+    save_checkpoint,
+)
 from allmlp.inference import BACKENDS, Backend, eager_forward
 from allmlp.inference.backends.registry import check_installed
 
 
-def random_images(number, config):
+def random_images(number: int, config: MixerConfig) -> NDArray[np.float32]:
     return np.random.default_rng(0).standard_normal((number, 3, *config.image_size), dtype=np.float32)
 
 
 @pytest.mark.parametrize("backend", ["auto", *BACKENDS])
-def test_a_path_and_a_checkpoint_give_the_same_model(backend, checkpoint, tmp_path):
+def test_a_path_and_a_checkpoint_give_the_same_model(backend: str, checkpoint: Checkpoint, tmp_path: Path) -> None:
     images = random_images(5, checkpoint.config)
     path = save_checkpoint(checkpoint, tmp_path / "saved")
     for source in (checkpoint, path, str(path)):
@@ -25,13 +38,13 @@ def test_a_path_and_a_checkpoint_give_the_same_model(backend, checkpoint, tmp_pa
         assert (model.description.config, model.output) == (checkpoint.config, "logits")
 
 
-def test_a_name_is_opened():
+def test_a_name_is_opened() -> None:
     model = open_model("starter", device="cpu")
     assert model.description == load_checkpoint("starter").description
     assert model.forward(random_images(1, model.description.config)).shape == (1, model.description.config.num_classes)
 
 
-def test_features_are_those_before_the_classifier(checkpoint):
+def test_features_are_those_before_the_classifier(checkpoint: Checkpoint) -> None:
     images = random_images(3, checkpoint.config)
     model = open_model(checkpoint, device="cpu", output="features")
     with torch.no_grad():
@@ -41,7 +54,7 @@ def test_features_are_those_before_the_classifier(checkpoint):
     assert (model.output, model.description) == ("features", checkpoint.description)
 
 
-def test_bfloat16_is_used_where_it_is_asked_for(checkpoint):
+def test_bfloat16_is_used_where_it_is_asked_for(checkpoint: Checkpoint) -> None:
     images = random_images(3, checkpoint.config)
     narrow = open_model(checkpoint, device="cpu", precision="bfloat16").forward(images)
     np.testing.assert_array_equal(narrow, eager_forward(checkpoint, device="cpu", precision="bfloat16")(images))
@@ -57,19 +70,19 @@ def test_bfloat16_is_used_where_it_is_asked_for(checkpoint):
     ],
     ids=str,
 )
-def test_impossible_options_are_config_errors(options, words, checkpoint):
+def test_impossible_options_are_config_errors(options: dict[str, Any], words: str, checkpoint: Checkpoint) -> None:
     with pytest.raises(ConfigError, match=words):
         open_model(checkpoint, **options)
 
 
-def test_an_unavailable_device_is_a_config_error(checkpoint):
+def test_an_unavailable_device_is_a_config_error(checkpoint: Checkpoint) -> None:
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     for device in (device for device, there in available.items() if not there):
         with pytest.raises(ConfigError, match=f"{device} is not available"):
             open_model(checkpoint, device=device)
 
 
-def test_a_missing_library_is_named_with_the_command_that_installs_it():
+def test_a_missing_library_is_named_with_the_command_that_installs_it() -> None:
     backend = Backend(recognises=bool, open=print, modules=("numpy", "no_such_library"), extra="fast")
     with pytest.raises(MissingExtraError, match=r"fast-backend needs no_such_library: pip install 'allmlp\[fast\]'$"):
         check_installed("fast-backend", backend)

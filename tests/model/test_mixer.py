@@ -3,28 +3,17 @@
 import json
 import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from tests.builders import GOLDEN, GOLDEN_CONFIG
 from tests.reference import mixer_numpy
 from tests.reference.other_layouts import linen_name, load_authors, pre_linen_name, timm_name, to_oracle
 from torch import Tensor
 
 from allmlp import VARIANTS, MixerConfig, MlpMixer, create
-
-GOLDEN = Path(__file__).parent.parent / "golden"
-TINY = MixerConfig(
-    image_size=32,
-    patch_size=8,
-    num_blocks=3,
-    hidden_dim=24,
-    tokens_mlp_dim=12,
-    channels_mlp_dim=40,
-    num_classes=7,
-)
 
 # float32 carries 7 digits and a small Mixer loses about one of them; the authors' README expects the same.
 SMALL = 1e-5
@@ -73,7 +62,7 @@ def intermediate_outputs(model: MlpMixer, images: Tensor) -> dict[str, Tensor]:
 def test_every_layer_equals_the_authors_code(layout: str, name_of: Callable[[str], str]) -> None:
     expected = np.load(GOLDEN / "tiny_expected.npz")
     arrays = np.load(GOLDEN / f"tiny_{layout}.npz")
-    model = MlpMixer(TINY).eval()
+    model = MlpMixer(GOLDEN_CONFIG).eval()
     load_authors(model, lambda name, shape: arrays[name_of(name)].reshape(shape))  # drops extra axes of length 1
     assert sorted(map(name_of, model.state_dict())) == sorted(arrays.files)
 
@@ -143,7 +132,7 @@ def test_every_layer_equals_equation_1(gelu: mixer_numpy.Gelu, image_size: tuple
 
 def test_layer_norm_epsilon_is_flaxs() -> None:
     # Tokens that hardly vary: with torch's 1e-5 in place of 1e-6 the features would be off by half.
-    model = MlpMixer(TINY).eval()
+    model = MlpMixer(GOLDEN_CONFIG).eval()
     randomise(model)
     model.patch_projection.weight.data *= 1e-3
     model.patch_projection.bias.data *= 1e-3
@@ -183,8 +172,8 @@ def test_logits_equal_timms_with_the_erf_gelu() -> None:
 
 
 def test_without_classes_a_mixer_returns_its_features() -> None:
-    model = MlpMixer(TINY).eval()
-    headless = create("S/32", **{**vars(TINY), "num_classes": 0}).eval()
+    model = MlpMixer(GOLDEN_CONFIG).eval()
+    headless = create("S/32", **{**vars(GOLDEN_CONFIG), "num_classes": 0}).eval()
     headless.load_state_dict({k: v for k, v in model.state_dict().items() if not k.startswith("head.")})
     images = torch.randn(2, 3, 32, 32)
     assert headless(images).shape == (2, 24)
@@ -192,7 +181,7 @@ def test_without_classes_a_mixer_returns_its_features() -> None:
 
 
 def test_logits_do_not_depend_on_the_batch() -> None:
-    model = MlpMixer(TINY).eval()
+    model = MlpMixer(GOLDEN_CONFIG).eval()
     randomise(model)
     images = torch.randn(9, 3, 32, 32)
     with torch.no_grad():
@@ -208,10 +197,10 @@ def test_logits_do_not_depend_on_the_batch() -> None:
 @pytest.mark.parametrize("shape", [(3, 32, 32), (1, 32, 32, 3), (1, 3, 32, 40), (1, 1, 32, 32)])
 def test_images_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"takes \(B, 3, 32, 32\)"):
-        MlpMixer(TINY)(torch.zeros(shape))
+        MlpMixer(GOLDEN_CONFIG)(torch.zeros(shape))
 
 
 def test_a_template_is_refused() -> None:
     """Its number of classes may be open, and would silently give a Mixer without a classifier."""
     with pytest.raises(TypeError, match="with_num_classes"):
-        MlpMixer(TINY.as_template())  # type: ignore[arg-type]
+        MlpMixer(GOLDEN_CONFIG.as_template())  # type: ignore[arg-type]

@@ -4,12 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tests.builders import tiny_config
 
 from allmlp.model import VARIANTS, MixerConfig, MlpMixer, parameter_shapes
 
-ODD = MixerConfig(
-    image_size=(16, 24), patch_size=8, num_blocks=2, hidden_dim=5, tokens_mlp_dim=7, channels_mlp_dim=11, num_classes=3
-)
+ODD = tiny_config(image_size=(16, 24), hidden_dim=5, tokens_mlp_dim=7, channels_mlp_dim=11)
 
 
 @pytest.mark.parametrize("config", [*VARIANTS.values(), ODD, replace(ODD, num_classes=0)])

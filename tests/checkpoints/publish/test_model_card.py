@@ -1,42 +1,39 @@
 """The model card: its header by a YAML reader, its text by what must be in it."""
 
-import dataclasses
+from typing import Any
 
 import pytest
 import torch
 import yaml
 from huggingface_hub import ModelCard
+from tests.builders import tiny_checkpoint
 
-from allmlp import Checkpoint, MixerConfig, MlpMixer, Preprocessing
+from allmlp import Checkpoint, Preprocessing
 from allmlp.checkpoints.publish.model_card import MAX_NAMES, NOT_EVALUATED, Evaluation, model_card_text
 
 
 def make_checkpoint(names: tuple[str, ...], source: str = "random weights") -> Checkpoint:
-    config = MixerConfig(
-        image_size=16,  # type: ignore[arg-type]
-        patch_size=8,
-        num_blocks=1,
-        hidden_dim=4,
-        tokens_mlp_dim=2,
-        channels_mlp_dim=4,
+    return tiny_checkpoint(
         num_classes=len(names),
-    )
-    weights = {name: weight.to(torch.bfloat16) for name, weight in MlpMixer(config).state_dict().items()}
-    return Checkpoint(
-        config=config,
-        weights=weights,
+        dtype=torch.bfloat16,
         preprocessing=Preprocessing(image_size=(16, 16), crop_fraction=0.875),
         class_names=names,
         source=source,
     )
 
 
-def card(checkpoint: Checkpoint, **changes) -> str:
-    settings = {"repository": "ann/mixer", "revision": "main", "form": "allmlp", "license_id": None, "evaluations": ()}
+def card(checkpoint: Checkpoint, **changes: Any) -> str:
+    settings: dict[str, Any] = {
+        "repository": "ann/mixer",
+        "revision": "main",
+        "form": "allmlp",
+        "license_id": None,
+        "evaluations": (),
+    }
     return model_card_text(checkpoint, **settings | changes)
 
 
-def test_the_header_is_what_the_hub_reads():
+def test_the_header_is_what_the_hub_reads() -> None:
     _, header, text = card(make_checkpoint(("cat", "dog"))).split("---\n", 2)
     values = yaml.safe_load(header)
     assert values["library_name"] == "allmlp"
@@ -49,12 +46,12 @@ def test_the_header_is_what_the_hub_reads():
     assert "random weights" in text
 
 
-def test_a_licence_stands_in_the_header_when_it_is_given():
+def test_a_licence_stands_in_the_header_when_it_is_given() -> None:
     header = card(make_checkpoint(("a", "b")), license_id="cc-by-4.0").split("---\n")[1]
     assert yaml.safe_load(header)["license"] == "cc-by-4.0"
 
 
-def test_timms_form_says_how_timm_and_transformers_load_it():
+def test_timms_form_says_how_timm_and_transformers_load_it() -> None:
     text = card(make_checkpoint(("a", "b")), form="timm", revision="new")
     assert yaml.safe_load(text.split("---\n")[1])["library_name"] == "timm"
     assert 'timm.create_model("hf-hub:ann/mixer@new", pretrained=True)' in text
@@ -66,34 +63,34 @@ def test_timms_form_says_how_timm_and_transformers_load_it():
 @pytest.mark.parametrize(
     "name", ["<script>alert(1)</script>", "[a](javascript:x)", "a|b`c*d_e", "x\n# heading", "\u202egnp"]
 )
-def test_foreign_names_stay_text(name):
+def test_foreign_names_stay_text(name: str) -> None:
     text = card(make_checkpoint((name, "dog"), source=name))
     assert name not in text
     assert "<script" not in text
     assert "\n# heading" not in text
 
 
-def test_long_lists_of_classes_are_cut_and_counted():
+def test_long_lists_of_classes_are_cut_and_counted() -> None:
     names = tuple(f"class {index}" for index in range(MAX_NAMES + 1_900))
     text = card(make_checkpoint(names))
     assert "class 99 and 1,900 more, listed in `config.json`." in text
 
 
-def test_a_temperature_is_said_where_the_files_hold_it():
-    checkpoint = dataclasses.replace(make_checkpoint(("cat", "dog")), temperature=1.5)
+def test_a_temperature_is_said_where_the_files_hold_it() -> None:
+    checkpoint = make_checkpoint(("cat", "dog")).replace(temperature=1.5)
     assert "| temperature | 1.5 |" in card(checkpoint)
     assert "temperature" not in card(checkpoint, form="timm")
     assert "temperature" not in card(make_checkpoint(("cat", "dog")))
 
 
-def test_what_was_measured_is_said_or_that_nothing_was():
+def test_what_was_measured_is_said_or_that_nothing_was() -> None:
     assert NOT_EVALUATED in card(make_checkpoint(("a", "b")))
     text = card(make_checkpoint(("a", "b")), evaluations=[Evaluation("test", 0.912, 1_200)])
     assert "91.2% top-1 accuracy on the 1,200 photos of its test split." in text
     assert NOT_EVALUATED not in text
 
 
-def test_the_hub_reads_what_was_measured_from_the_header():
+def test_the_hub_reads_what_was_measured_from_the_header() -> None:
     text = card(make_checkpoint(("a", "b")), evaluations=[Evaluation("test", 0.912, 1_200)])
     data = ModelCard(text).data
     (result,) = data.eval_results

@@ -128,7 +128,7 @@ def blobs(hub: Hub, name: str) -> list[bytes]:
     return [path.read_bytes() for path in (hub.home / "hf").rglob(f"models--{name.replace('/', '--')}/blobs/*")]
 
 
-def test_a_repository_arrives_with_its_configuration_once(hub, name):
+def test_a_repository_arrives_with_its_configuration_once(hub: Hub, name: str) -> None:
     commit = hub.server.add(name, FILES | {"README.md": b"# A Mixer", "pytorch_model.bin": b"not asked for"})
     folder = hub.fetch(name)
     assert folder.name == commit
@@ -137,7 +137,7 @@ def test_a_repository_arrives_with_its_configuration_once(hub, name):
     assert len(hub.server.asked("GET", "/storage/")) == 1
 
 
-def test_a_revision_is_a_branch_or_a_commit(hub, name):
+def test_a_revision_is_a_branch_or_a_commit(hub: Hub, name: str) -> None:
     first = hub.server.add(name, FILES)
     changed = FILES | {"model.safetensors": WEIGHTS[::-1]}
     hub.server.repositories[name].commit(changed, "new")
@@ -146,13 +146,13 @@ def test_a_revision_is_a_branch_or_a_commit(hub, name):
     assert (hub.fetch(name) / "model.safetensors").read_bytes() == WEIGHTS
 
 
-def test_weights_in_torchs_format_are_taken_where_there_are_no_others(hub, name):
+def test_weights_in_torchs_format_are_taken_where_there_are_no_others(hub: Hub, name: str) -> None:
     hub.server.add(name, {"config.json": CONFIG, "pytorch_model.bin": WEIGHTS})
     assert sorted(path.name for path in hub.fetch(name).iterdir()) == ["config.json", "pytorch_model.bin"]
     assert hub.fetch(name, environment={"ALLMLP_OFFLINE": "1"}).is_dir()
 
 
-def test_a_repository_without_weights_is_refused_with_what_it_holds(hub, name):
+def test_a_repository_without_weights_is_refused_with_what_it_holds(hub: Hub, name: str) -> None:
     hub.server.add(
         name, {"config.json": CONFIG, "model.safetensors.index.json": b"{}", "model-00001.safetensors": b"x"}
     )
@@ -164,7 +164,7 @@ def test_a_repository_without_weights_is_refused_with_what_it_holds(hub, name):
     assert "holds no config.json" in hub.refusal(f"{name}2")
 
 
-def test_after_a_cut_only_the_missing_bytes_are_asked_for(hub, name):
+def test_after_a_cut_only_the_missing_bytes_are_asked_for(hub: Hub, name: str) -> None:
     chunk = 10 << 20  # huggingface_hub keeps whole chunks of this size
     weights = WEIGHTS * 24
     hub.server.add(name, FILES | {"model.safetensors": weights})
@@ -175,7 +175,7 @@ def test_after_a_cut_only_the_missing_bytes_are_asked_for(hub, name):
     assert second.headers["range"] == f"bytes={chunk}-"
 
 
-def test_content_that_is_not_what_the_hub_promised_is_refused_and_poisons_nothing(hub, name):
+def test_content_that_is_not_what_the_hub_promised_is_refused_and_poisons_nothing(hub: Hub, name: str) -> None:
     hub.server.add(name, FILES)
     hub.server.faults = Faults(wrong_bytes=True)
     message = hub.refusal(name)
@@ -186,7 +186,7 @@ def test_content_that_is_not_what_the_hub_promised_is_refused_and_poisons_nothin
     assert (hub.fetch(name) / "model.safetensors").read_bytes() == WEIGHTS
 
 
-def test_a_file_in_the_hubs_cache_that_was_damaged_is_not_used(hub, name):
+def test_a_file_in_the_hubs_cache_that_was_damaged_is_not_used(hub: Hub, name: str) -> None:
     hub.server.add(name, FILES)
     weights = hub.fetch(name) / "model.safetensors"
     weights.write_bytes(WEIGHTS[:1000])
@@ -194,7 +194,7 @@ def test_a_file_in_the_hubs_cache_that_was_damaged_is_not_used(hub, name):
     assert (hub.fetch(name) / "model.safetensors").read_bytes() == WEIGHTS
 
 
-def test_where_links_are_not_to_be_had_the_record_tells(hub, name):
+def test_where_links_are_not_to_be_had_the_record_tells(hub: Hub, name: str) -> None:
     hub.server.add(name, FILES)
     weights = hub.fetch(name) / "model.safetensors"
     weights.unlink()
@@ -204,7 +204,7 @@ def test_where_links_are_not_to_be_had_the_record_tells(hub, name):
     assert f"an earlier download had {hashlib.sha256(WEIGHTS).hexdigest()}" in hub.refusal(name)
 
 
-def test_a_cache_that_cannot_be_read_is_one_clear_error(hub, name, tmp_path):
+def test_a_cache_that_cannot_be_read_is_one_clear_error(hub: Hub, name: str, tmp_path: Path) -> None:
     hub.server.add(name, FILES)
     weights = hub.fetch(name) / "model.safetensors"
     weights.unlink()
@@ -213,7 +213,7 @@ def test_a_cache_that_cannot_be_read_is_one_clear_error(hub, name, tmp_path):
     hub.ask("None", {"ALLMLP_HOME": str(hub.home / "allmlp")})
 
 
-def test_a_download_that_fails_leaves_no_half_file(hub, name):
+def test_a_download_that_fails_leaves_no_half_file(hub: Hub, name: str) -> None:
     hub.server.add(name, FILES)
     hub.server.faults = Faults(cut_after=0, num_cuts=1000)
     assert "could not be reached" in hub.refusal(name)
@@ -222,7 +222,7 @@ def test_a_download_that_fails_leaves_no_half_file(hub, name):
     assert (hub.fetch(name) / "model.safetensors").read_bytes() == WEIGHTS
 
 
-def test_offline_the_cache_serves(hub, name):
+def test_offline_the_cache_serves(hub: Hub, name: str) -> None:
     hub.server.add(name, FILES)
     folder = hub.fetch(name)
     hub.server.requests.clear()
@@ -230,14 +230,14 @@ def test_offline_the_cache_serves(hub, name):
     assert hub.server.requests == []
 
 
-def test_offline_what_is_not_cached_is_an_error_that_names_the_way_out(hub, name):
+def test_offline_what_is_not_cached_is_an_error_that_names_the_way_out(hub: Hub, name: str) -> None:
     message = hub.refusal(name, environment={"ALLMLP_OFFLINE": "1"})
     assert "HF_HUB_OFFLINE or ALLMLP_OFFLINE forbids" in message
     assert "HF_HOME" in message
     assert hub.server.requests == []
 
 
-def test_the_hubs_own_offline_switch_is_honoured(hub, name):
+def test_the_hubs_own_offline_switch_is_honoured(hub: Hub, name: str) -> None:
     hub.server.add(name, FILES)
     folder = hub.fetch(name)
     hub.server.requests.clear()
@@ -250,20 +250,20 @@ def test_the_hubs_own_offline_switch_is_honoured(hub, name):
     assert hub.server.requests == []
 
 
-def test_a_hub_in_trouble_does_not_matter_when_the_cache_has_it(hub, name):
+def test_a_hub_in_trouble_does_not_matter_when_the_cache_has_it(hub: Hub, name: str) -> None:
     hub.server.add(name, FILES)
     folder = hub.fetch(name)
     hub.server.faults = Faults(status=500)
     assert hub.fetch(name) == folder
 
 
-def test_a_repository_that_is_not_there_is_told(hub, name):
+def test_a_repository_that_is_not_there_is_told(hub: Hub, name: str) -> None:
     message = hub.refusal(name)
     assert "no such repository, or it is private" in message
     assert "hf auth login" in message
 
 
-def test_a_private_repository_opens_with_the_token_only(hub, name):
+def test_a_private_repository_opens_with_the_token_only(hub: Hub, name: str) -> None:
     hub.server.add(name, FILES, private=True)
     assert "it is private" in hub.refusal(name)
     assert "it is private" in hub.refusal(name, environment={"HF_TOKEN": "hf_another"})
@@ -271,7 +271,7 @@ def test_a_private_repository_opens_with_the_token_only(hub, name):
     assert all("authorization" not in request.headers for request in hub.server.asked("GET", "/storage/"))
 
 
-def test_a_revision_that_is_gone_is_told(hub, name):
+def test_a_revision_that_is_gone_is_told(hub: Hub, name: str) -> None:
     hub.server.add(name, FILES)
     for revision in ("gone", "0" * 40):
         assert f"no revision {revision!r}" in hub.refusal(name, revision)
@@ -279,19 +279,19 @@ def test_a_revision_that_is_gone_is_told(hub, name):
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refusal_names_the_way_to_log_in(hub, name, status):
+def test_a_refusal_names_the_way_to_log_in(hub: Hub, name: str, status: int) -> None:
     hub.server.faults = Faults(status=status)
     message = hub.refusal(name, environment={"HF_TOKEN": TOKEN})
     assert "hf auth login" in message
 
 
 @pytest.mark.parametrize("wrong", ["a/b/c", "owner/ name", "../../etc", "", "owner/name?x"])
-def test_what_is_no_name_of_a_repository_is_refused(hub, wrong):
+def test_what_is_no_name_of_a_repository_is_refused(hub: Hub, wrong: str) -> None:
     assert "not a repository name" in hub.refusal(wrong)
     assert hub.server.requests == []
 
 
-def test_the_catalogues_repositories_come_by_name_and_are_known_by_content(hub, tmp_path):
+def test_the_catalogues_repositories_come_by_name_and_are_known_by_content(hub: Hub, tmp_path: Path) -> None:
     commit = hub.server.add("timm/mixer_b16_224.miil_in21k", FILES)
     published = "fetch_published(CATALOG['b16-miil-i21k'])"
     assert hub.ask("is_cached(CATALOG['b16-miil-i21k'])") == (True, "False")
@@ -305,7 +305,7 @@ def test_the_catalogues_repositories_come_by_name_and_are_known_by_content(hub, 
     assert hub.ask("known_digest(Path(path)).name", path=str(tmp_path / "copy")) == (True, "b16-miil-i21k")
 
 
-def test_two_processes_at_once_end_with_one_good_file(hub, name):
+def test_two_processes_at_once_end_with_one_good_file(hub: Hub, name: str) -> None:
     hub.server.add(name, FILES)
     with start_worker(hub.server.url, hub.home) as other:
         for process in (hub.process, other):
@@ -320,7 +320,7 @@ def test_two_processes_at_once_end_with_one_good_file(hub, name):
     assert sorted(blobs(hub, name)) == sorted(FILES.values())
 
 
-def test_without_a_network_one_message_comes_at_once(name, tmp_path):
+def test_without_a_network_one_message_comes_at_once(name: str, tmp_path: Path) -> None:
     with HubServer() as server:
         pass
     message = ask_once(server, tmp_path, name)
@@ -331,7 +331,7 @@ def test_without_a_network_one_message_comes_at_once(name, tmp_path):
 
 
 @pytest.mark.slow  # huggingface_hub tries for half a minute
-def test_a_hub_in_trouble_or_out_of_reach_is_told(name, tmp_path):
+def test_a_hub_in_trouble_or_out_of_reach_is_told(name: str, tmp_path: Path) -> None:
     with HubServer(faults=Faults(status=500)) as server:
         assert f"answered 500 to /{name}/resolve/main/" in ask_once(server, tmp_path, name)
         nowhere = server.url

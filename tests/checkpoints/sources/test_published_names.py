@@ -6,48 +6,40 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub import constants
+from tests.builders import assert_same_weights, random_weights, tiny_description
 from tests.servers.files import FileServer
+from tests.servers.mirror import mirror, new_home
 
-from allmlp import Checkpoint, CheckpointError, Preprocessing, load_checkpoint
+from allmlp import Checkpoint, CheckpointError, load_checkpoint
 from allmlp.checkpoints import load_for_size
 from allmlp.checkpoints.formats.google import save_google
 from allmlp.checkpoints.sources.catalog import CATALOG
 from allmlp.data import label_names
-from allmlp.model import parameter_shapes
 
 S32, S16 = CATALOG["s32-gsam"], CATALOG["s16-gsam"]
 
 
-def make_weights() -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    return {name: torch.randn(shape, generator=generator) for name, shape in parameter_shapes(S32.config).items()}
+@pytest.fixture(scope="module")
+def weights() -> dict[str, torch.Tensor]:
+    return random_weights(S32.config, dtype=torch.float16)  # published in float32; half the bytes show as much
 
 
 @pytest.fixture(scope="module")
-def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+def content(weights: dict[str, torch.Tensor], tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """What the authors' file would hold, with other numbers."""
-    checkpoint = Checkpoint(
-        config=S32.config,
-        weights=make_weights(),
-        preprocessing=Preprocessing(image_size=224),
-        class_names=tuple(map(str, range(1000))),
-        source="random weights",
-    )
+    checkpoint = Checkpoint(description=tiny_description(config=S32.config), weights=weights)
     return save_google(checkpoint, tmp_path_factory.mktemp("published") / "weights.npz").read_bytes()
 
 
 @pytest.fixture
 def server(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
-    for name in ("ALLMLP_OFFLINE", "HF_HUB_OFFLINE", "HTTP_PROXY", "http_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("ALLMLP_HOME", str(tmp_path / "home"))
-    with FileServer(files={S32.url_path: content}) as server:
-        monkeypatch.setenv("ALLMLP_MIXER_MODELS_URL", server.url)
+    new_home(tmp_path, monkeypatch)
+    with mirror({str(S32.url_path): content}, monkeypatch) as server:
         yield server
 
 
 def test_a_published_name_is_a_whole_checkpoint_and_its_file_is_known_elsewhere(
-    server: FileServer, content: bytes, tmp_path: Path
+    server: FileServer, content: bytes, weights: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
     loaded = load_checkpoint("s32-gsam")
     assert loaded.config == S32.config
@@ -55,7 +47,7 @@ def test_a_published_name_is_a_whole_checkpoint_and_its_file_is_known_elsewhere(
     assert loaded.preprocessing == S32.preprocessing
     assert loaded.class_names == label_names("imagenet-1k")
     assert loaded.source == "s32-gsam: ImageNet-1k from scratch, GSAM; Google's gsam/Mixer-S_32.npz"
-    assert all(torch.equal(loaded.weights[name], weight) for name, weight in make_weights().items())
+    assert_same_weights(loaded.weights, weights)
 
     copy = tmp_path / "any name"
     copy.write_bytes(content)

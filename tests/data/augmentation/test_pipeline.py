@@ -122,24 +122,31 @@ def test_images_are_whole_grey_levels_where_randaugment_is_the_last(dataset: Ima
     assert levels.min() >= -1e-3 and levels.max() <= 255 + 1e-3
 
 
-@pytest.mark.parametrize("num_workers", [0, 1, 3])
+@pytest.fixture(scope="module")
+def whole(dataset: ImageDataset) -> list[TrainingBatch]:
+    """The first batches, made by one process of photos in memory."""
+    return batches(ALL, dataset, storage="memory", num_workers=2)
+
+
+@pytest.mark.parametrize(
+    ("storage", "num_workers"), [("stream", 0), ("stream", 1), ("stream", 3), ("memory", 0), ("memory", 3)]
+)
 def test_memory_and_stream_and_any_number_of_workers_give_the_same_bits(
-    num_workers: int, dataset: ImageDataset
+    storage: str, num_workers: int, dataset: ImageDataset, whole: list[TrainingBatch]
 ) -> None:
-    kept = batches(ALL, dataset, storage="memory", num_workers=2)
-    assert same(kept, batches(ALL, dataset, storage="stream", num_workers=num_workers))
-    assert same(kept, batches(ALL, dataset, storage="memory", num_workers=num_workers))
-    assert not same(kept, batches(dataclasses.replace(ALL, seed=1), dataset))
+    assert same(whole, batches(ALL, dataset, storage=storage, num_workers=num_workers))
 
 
-def test_a_step_can_be_asked_for_alone(dataset: ImageDataset) -> None:
-    assert same(batches(ALL, dataset)[3:], batches(ALL, dataset, first_step=3))
+def test_another_seed_gives_other_bits(dataset: ImageDataset, whole: list[TrainingBatch]) -> None:
+    assert not same(whole[:1], batches(dataclasses.replace(ALL, seed=1), dataset, num_steps=1))
 
 
-@pytest.mark.parametrize("count", [2, 4])
-def test_processes_make_the_parts_of_one_batch(count: int, dataset: ImageDataset) -> None:
-    whole = batches(ALL, dataset)
-    parts = [batches(ALL, dataset, ranks=ProcessGroup(rank=rank, count=count, device="cpu")) for rank in range(count)]
+def test_a_step_can_be_asked_for_alone(dataset: ImageDataset, whole: list[TrainingBatch]) -> None:
+    assert same(whole[3:], batches(ALL, dataset, first_step=3))
+
+
+def test_processes_make_the_parts_of_one_batch(dataset: ImageDataset, whole: list[TrainingBatch]) -> None:
+    parts = [batches(ALL, dataset, ranks=ProcessGroup(rank=rank, count=4, device="cpu")) for rank in range(4)]
     for step, batch in enumerate(whole):
         images = torch.cat([part[step].images for part in parts])
         assert torch.equal(torch.cat([part[step].labels for part in parts]), batch.labels)
@@ -180,15 +187,14 @@ def test_a_photo_that_vanishes_is_named_where_batches_are_read(tmp_path: Path) -
         list(reading.batches(first_step=0, num_steps=10))
 
 
-def test_parts_of_a_mix_are_those_of_the_whole(dataset: ImageDataset) -> None:
+def test_parts_of_a_mix_are_those_of_the_whole(dataset: ImageDataset, whole: list[TrainingBatch]) -> None:
     """The negative control of the parts' test: a part that is mixed with its own last sample is seen."""
-    (whole,) = batches(ALL, dataset, num_steps=1)
     recipe = changed(ALL, mixup=0.0, cutmix=0.0)
     (half,) = batches(recipe, dataset, ranks=ProcessGroup(rank=1, count=2, device="cpu"), num_steps=1)
     mix = draw_mix(ALL.augmentation, seed=ALL.seed, step=0, batch_size=16, image_size=(16, 16))
     assert mix is not None
     wrong = mix_images(half.images, Mix(mix.shares[8:], mix.rectangles[8:]))
-    assert ((wrong - whole.images[8:]).abs() > 1e-5).float().mean() > 1e-2
+    assert ((wrong - whole[0].images[8:]).abs() > 1e-5).float().mean() > 1e-2
 
 
 def test_an_inception_crop_is_a_part_of_the_photo_as_it_is_whatever_its_fit(dataset: ImageDataset) -> None:

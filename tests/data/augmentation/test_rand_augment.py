@@ -3,11 +3,15 @@
 import random
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
+from tests.builders import GOLDEN
 
 import allmlp
 from allmlp import ConfigError
@@ -22,8 +26,6 @@ from allmlp.data.augmentation.rand_augment import (
     draw_distortions,
 )
 from allmlp.errors import MissingExtraError
-
-GOLDEN = Path(__file__).parents[2] / "golden" / "rand_augment_expected.npz"
 
 # By hand from the authors' code: what an operation takes at magnitudes 5, 10, 15 and 20. Rotate in degrees; the threshold of
 # Solarize is 128, 256, 384 and 512 there, of which a comparison with bytes keeps the last 8 bits.
@@ -63,17 +65,24 @@ def photos() -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def golden() -> dict[str, np.ndarray]:
-    with np.load(GOLDEN) as file:
+    with np.load(GOLDEN / "rand_augment_expected.npz") as file:
         return dict(file)
 
 
-def through(photo, operation, *, magnitude=15.0, sign=1.0, place=(0.5, 0.5)):
+def through(
+    photo: NDArray[np.uint8],
+    operation: str,
+    *,
+    magnitude: float = 15.0,
+    sign: float = 1.0,
+    place: Sequence[float] = (0.5, 0.5),
+) -> NDArray[np.uint8]:
     chosen = np.array([[OPERATIONS.index(operation)]])
     distortions = Distortions(chosen, np.array([[sign]]), np.array([[place]]), magnitude / 10)
     return distort(photo[None], distortions)[0]
 
 
-def test_the_scale_is_the_authors():
+def test_the_scale_is_the_authors() -> None:
     assert STRENGTHS.keys() == AUTHORS_STRENGTHS.keys()
     assert set(OPERATIONS) - STRENGTHS.keys() == {"AutoContrast", "Equalize", "Invert"}
     assert len(OPERATIONS) == 16
@@ -82,7 +91,7 @@ def test_the_scale_is_the_authors():
 
 
 @pytest.mark.parametrize("operation", [operation for operation in OPERATIONS if operation != "Cutout"])
-def test_an_operation_gives_the_authors_pixels(operation, golden):
+def test_an_operation_gives_the_authors_pixels(operation: str, golden: dict[str, NDArray[np.uint8]]) -> None:
     names = [name for name in golden if name.startswith(f"{operation}/")]
     assert len(names) in (1, 4, 8)
     largest, share = TOLERANCES.get(operation, EXACT)
@@ -95,7 +104,7 @@ def test_an_operation_gives_the_authors_pixels(operation, golden):
 
 
 @pytest.mark.parametrize("operation", ["ShearX", "ShearY"])
-def test_shears_are_the_authors_half_a_pixel_up_or_left(operation, golden):
+def test_shears_are_the_authors_half_a_pixel_up_or_left(operation: str, golden: dict[str, NDArray[np.uint8]]) -> None:
     """Pillow counts from a pixel's upper left corner, they from its centre: half of the shear, in pixels, between them."""
     for magnitude in (5, 10, 15, 20):
         for sign in (1, -1):
@@ -108,7 +117,7 @@ def test_shears_are_the_authors_half_a_pixel_up_or_left(operation, golden):
             assert differences.mean() < 0.02  # at the border: what is just outside is grey for one of the two
 
 
-def test_cutout_is_the_authors_square(golden):
+def test_cutout_is_the_authors_square(golden: dict[str, NDArray[np.uint8]]) -> None:
     black = np.zeros_like(golden["image"])
     wanted = [value for name, value in golden.items() if name.startswith("Cutout/")]
     assert len(wanted) == 6
@@ -126,7 +135,9 @@ TIMM = [name for name in OPERATIONS if name not in ("Cutout", "Contrast")]
 
 @pytest.mark.parametrize("magnitude", [2.5, 5.0, 9.9])
 @pytest.mark.parametrize("operation", TIMM)
-def test_an_operation_gives_the_bits_of_timms_own(operation, magnitude, photos):
+def test_an_operation_gives_the_bits_of_timms_own(
+    operation: str, magnitude: float, photos: list[NDArray[np.uint8]]
+) -> None:
     from timm.data.auto_augment import AugmentOp
 
     translates = operation.startswith("Translate")
@@ -144,14 +155,14 @@ def test_an_operation_gives_the_bits_of_timms_own(operation, magnitude, photos):
         random.setstate(state)
 
 
-def test_a_translation_and_a_cutout_are_the_same_share_of_any_image():
+def test_a_translation_and_a_cutout_are_the_same_share_of_any_image() -> None:
     for size in (64, 224, 448):
         black = np.zeros((size, size, 3), dtype=np.uint8)
         for operation, share in (("TranslateX", 150 / 224), ("TranslateY", 150 / 224), ("Cutout", (120 / 224) ** 2)):
             assert (through(black, operation)[..., 0] == 128).mean() == pytest.approx(share, abs=1.5 / size)
 
 
-def test_every_operation_is_chosen_as_often_in_every_layer_and_goes_either_way():
+def test_every_operation_is_chosen_as_often_in_every_layer_and_goes_either_way() -> None:
     count = 32_000
     draws = uniform(0, 0, sample_keys([str(index) for index in range(count)]), 2 * NUM_DISTORTION_DRAWS)
     chosen = draw_distortions(Augmentation(rand_augment_layers=2), draws)
@@ -165,7 +176,7 @@ def test_every_operation_is_chosen_as_often_in_every_layer_and_goes_either_way()
     assert set(np.unique(chosen.signs)) == {-1.0, 1.0}
 
 
-def test_layers_follow_each_other(photos):
+def test_layers_follow_each_other(photos: list[NDArray[np.uint8]]) -> None:
     photo = photos[0]
     chosen = np.array([[OPERATIONS.index("Invert"), OPERATIONS.index("Posterize")]])
     both = distort(photo[None], Distortions(chosen, np.ones((1, 2)), np.zeros((1, 2, 2)), 1.5))[0]
@@ -174,7 +185,9 @@ def test_layers_follow_each_other(photos):
 
 
 @pytest.mark.parametrize("num_workers", [0, 1, 3])
-def test_a_sample_depends_neither_on_its_neighbours_nor_on_threads(num_workers, photos):
+def test_a_sample_depends_neither_on_its_neighbours_nor_on_threads(
+    num_workers: int, photos: list[NDArray[np.uint8]]
+) -> None:
     batch = np.stack(photos)
     draws = np.random.default_rng(0).random((len(batch), 3 * NUM_DISTORTION_DRAWS))
     augmentation = Augmentation(rand_augment_layers=3, rand_augment_magnitude=12.0)
@@ -188,7 +201,7 @@ def test_a_sample_depends_neither_on_its_neighbours_nor_on_threads(num_workers, 
     assert np.array_equal(batch, np.stack(photos))  # and what came in is as it was
 
 
-def test_off_is_off():
+def test_off_is_off() -> None:
     assert draw_distortions(Augmentation(), np.zeros((3, 0))) is None
 
 
@@ -201,7 +214,7 @@ def test_off_is_off():
         ({"rand_augment_magnitude": 15.0}, "has no effect without rand_augment_layers above 0"),
     ],
 )
-def test_what_cannot_be_or_takes_no_effect_is_refused(options, words):
+def test_what_cannot_be_or_takes_no_effect_is_refused(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         Augmentation(**options)
 

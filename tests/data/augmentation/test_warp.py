@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
-from allmlp.data import Augmentation
+from allmlp.data import Augmentation, Preprocessing
 from allmlp.data.augmentation.crops import Crops, draw_crops
 from allmlp.data.augmentation.warp import resample
 
@@ -13,7 +15,7 @@ FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BI
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 
 
-def photos(*sizes, seed=0):
+def photos(*sizes: tuple[int, int], seed: int = 0) -> list[NDArray[np.uint8]]:
     """Smooth random photos, so that a filter's rounding shows and aliasing does not hide it."""
     generator = np.random.default_rng(seed)
     return [
@@ -22,7 +24,7 @@ def photos(*sizes, seed=0):
     ]
 
 
-def canvas(parts):
+def canvas(parts: list[NDArray[np.uint8]]) -> tuple[Tensor, Tensor]:
     sizes = np.array([part.shape[:2] for part in parts])
     stacked = np.full((len(parts), *sizes.max(axis=0), 3), 255, dtype=np.uint8)  # rubbish outside of the photos
     for row, part in zip(stacked, parts, strict=True):
@@ -32,7 +34,7 @@ def canvas(parts):
 
 @pytest.mark.parametrize("interpolation", FILTERS)
 @pytest.mark.parametrize("image_size", [(24, 24), (20, 32), (90, 70)])
-def test_resample_equals_pillow_with_a_box(interpolation, image_size):
+def test_resample_equals_pillow_with_a_box(interpolation: str, image_size: tuple[int, int]) -> None:
     parts = photos((64, 64), (48, 80), (50, 33), (64, 80))
     boxes = np.array([[0, 0, 64, 64], [10.25, 3.5, 41.3, 30.7], [2.0, 5.0, 20.0, 40.0], [30.5, 20.1, 45.2, 40.3]])
     flips = np.array([False, True, False, True])
@@ -50,7 +52,7 @@ def test_resample_equals_pillow_with_a_box(interpolation, image_size):
 
 
 @pytest.mark.parametrize("interpolation", FILTERS)
-def test_the_whole_photo_at_its_own_size_is_untouched(interpolation):
+def test_the_whole_photo_at_its_own_size_is_untouched(interpolation: str) -> None:
     (part,) = photos((32, 32))
     pixels, sizes = canvas([part])
     whole = Crops(np.array([[0.0, 0.0, 32.0, 32.0]]), np.array([False]))
@@ -58,7 +60,7 @@ def test_the_whole_photo_at_its_own_size_is_untouched(interpolation):
     assert np.array_equal(np.round(got[0].numpy().transpose(1, 2, 0) * 255), part)
 
 
-def test_a_shift_moves_pixels_exactly_and_fills_with_the_mean_colour():
+def test_a_shift_moves_pixels_exactly_and_fills_with_the_mean_colour() -> None:
     (part,) = photos((32, 32))
     pixels, sizes = canvas([part])
     shifted = Crops(np.array([[3.0, -2.0, 32.0, 32.0]]), np.array([False]))
@@ -71,7 +73,7 @@ def test_a_shift_moves_pixels_exactly_and_fills_with_the_mean_colour():
     assert torch.all(got[0, :, :, -3:] == 0.0)
 
 
-def test_a_sample_does_not_depend_on_its_neighbours():
+def test_a_sample_does_not_depend_on_its_neighbours() -> None:
     parts = photos((40, 40), (60, 30), (33, 64))
     crops = Crops(np.array([[1.5, 2.5, 30, 30], [0, 0, 30, 60], [5, 5, 50, 20.0]]), np.array([True, False, True]))
     options = {"image_size": (16, 16), "interpolation": "bicubic", **PLAIN}
@@ -83,9 +85,7 @@ def test_a_sample_does_not_depend_on_its_neighbours():
 
 @pytest.mark.parametrize("fit", ["crop", "squash", "pad"])
 @pytest.mark.parametrize("crop_fraction", [1.0, 0.875])
-def test_without_augmentation_training_sees_what_evaluation_sees(fit, crop_fraction):
-    from allmlp.data import Preprocessing
-
+def test_without_augmentation_training_sees_what_evaluation_sees(fit: str, crop_fraction: float) -> None:
     # Scales to whole pixels, so that evaluation has no size to round.
     (part,) = photos((60, 120) if fit == "pad" else (80, 120))
     pixels, sizes = canvas([part])

@@ -80,7 +80,7 @@ def test_every_broken_photo_is_named_with_its_reason_in_one_error(tmp_path: Path
 
 def test_few_photos_of_a_large_set_are_waiting_at_a_time(tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_bytes(jpeg(0))
-    count = 2_000
+    count = 1_000
     split = Split(tuple(map(str, range(count))), np.zeros(count, np.int64), FileReader(tmp_path, ("x.jpg",) * count))
     waiting = []
 
@@ -94,7 +94,7 @@ def test_few_photos_of_a_large_set_are_waiting_at_a_time(tmp_path: Path) -> None
     gc.collect()
     before = num_futures()  # of other tests' making
     check_photos(ImageDataset(("a",), {"train": split}, "x", ()), splits=("train",), num_workers=2, progress=look)
-    assert len(waiting) == 4
+    assert len(waiting) == 2
     assert max(waiting) < 100
 
 

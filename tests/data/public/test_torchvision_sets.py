@@ -1,21 +1,15 @@
-"""Named data sets: what torchvision's own objects hold, photo by photo, and what a user hears who has none of it."""
+"""Public data sets: what torchvision's own objects hold, photo by photo, and damage by its name."""
 
-import contextlib
-import hashlib
-import re
-import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tests.data.stand_ins import WRITERS, datasets, packed, photo, write, write_cifar, write_flowers, write_pets
-from tests.servers.files import FileServer
+from tests.data.stand_ins import WRITERS, datasets, photo, write, write_cifar, write_flowers, write_pets
 
-from allmlp.data import DATASETS, ImageDataset, check_photos, decode, download_dataset, hold_out, open_dataset
-from allmlp.errors import ConfigError, DataError, MissingExtraError
+from allmlp.data import DATASETS, check_photos, decode, hold_out, open_dataset
+from allmlp.errors import DataError
 
 PUBLIC = tuple(name for name, named in DATASETS.items() if named.folder)
 
@@ -33,10 +27,6 @@ def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     folder = request.getfixturevalue("imagenet") if name == "imagenet" else WRITERS[name](tmp_path, monkeypatch).parent
     monkeypatch.setenv("ALLMLP_DATA", str(folder))
     return Path(folder)
-
-
-def test_every_public_data_set_has_a_stand_in() -> None:
-    assert set(WRITERS) == set(PUBLIC)
 
 
 def torchvisions(name: str, root: Path) -> dict[str, list[tuple[str, bytes]]]:
@@ -126,50 +116,6 @@ def test_arrays_can_be_held_out_and_checked(tmp_path: Path, monkeypatch: pytest.
     assert set(counts.values()) == {2}
 
 
-# --- what is missing or damaged ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", PUBLIC)
-def test_what_is_not_here_is_said_with_the_folder_the_command_and_the_terms(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ALLMLP_DATA", str(tmp_path))
-    with pytest.raises(DataError) as caught:
-        open_dataset(name)
-    text = str(caught.value)
-    assert f"there is no folder {tmp_path / DATASETS[name].folder}." in text
-    assert f"Terms: {DATASETS[name].terms}." in text
-    if name == "imagenet":
-        assert "register at image-net.org" in text and "--download" not in text
-    else:
-        assert f"allmlp data {name} --download" in text
-
-
-def test_the_folder_of_data_sets_is_among_the_downloads_by_default(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("ALLMLP_DATA", raising=False)
-    monkeypatch.setenv("ALLMLP_HOME", str(tmp_path))
-    with pytest.raises(DataError, match=re.escape(str(tmp_path / "datasets" / "flowers-102"))):
-        open_dataset("flowers102")
-
-
-def test_a_folder_of_ones_own_with_that_name_is_pointed_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ALLMLP_DATA", str(tmp_path / "elsewhere"))
-    (tmp_path / "pets").mkdir()
-    with pytest.raises(DataError, match=r"To open the local folder of that name, use \./pets"):
-        open_dataset("pets")
-
-
-@pytest.mark.parametrize(
-    ("source", "words"), [("pets:", "no folder after the colon"), ("clothing:x", "comes with allmlp")]
-)
-def test_an_impossible_folder_is_refused(source: str, words: str) -> None:
-    with pytest.raises(DataError, match=words):
-        open_dataset(source)
-
-
 def test_a_changed_file_of_cifar_is_not_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_cifar(tmp_path, monkeypatch, kind="CIFAR10")
     trap = b"cpathlib\nPath\n(S'trapped'\ntR."  # a pickle that calls pathlib.Path
@@ -211,123 +157,3 @@ def test_damaged_labels_of_flowers_are_named(tmp_path: Path, monkeypatch: pytest
     (folder / "setid.mat").write_bytes(b"nothing")
     with pytest.raises(DataError, match=r"the labels in .* cannot be read"):
         open_dataset(f"flowers102:{tmp_path}")
-
-
-def test_without_scipy_the_one_command_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_flowers(tmp_path / "here", monkeypatch)
-    monkeypatch.setitem(sys.modules, "scipy.io", None)  # as Python marks what cannot be imported
-    with pytest.raises(MissingExtraError, match="pip install scipy"):
-        open_dataset(f"flowers102:{tmp_path / 'here'}")
-    with pytest.raises(MissingExtraError, match="pip install scipy"):
-        download_dataset(f"flowers102:{tmp_path / 'there'}")
-
-
-# --- downloads, from a server on this machine ------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def served(name: str, made: Path, patch: pytest.MonkeyPatch) -> Iterator[FileServer]:
-    """Serve a stand-in's archives, and let torchvision look for them there."""
-    folder = WRITERS[name](made, patch)
-
-    def md5(content: bytes) -> str:
-        return hashlib.md5(content).hexdigest()
-
-    with FileServer() as server:
-        if name.startswith("cifar"):
-            kind = datasets.CIFAR10 if name == "cifar10" else datasets.CIFAR100
-            content = packed(made, folder.name)
-            server.files[kind.filename] = content
-            patch.setattr(kind, "url", f"{server.url}/{kind.filename}")
-            patch.setattr(kind, "tgz_md5", md5(content))
-        elif name == "flowers102":
-            content = packed(folder, "jpg")
-            files = {**datasets.Flowers102._file_dict, "image": ("102flowers.tgz", md5(content))}
-            server.files["102flowers.tgz"] = content
-            for key in ("label", "setid"):
-                server.files[files[key][0]] = (folder / files[key][0]).read_bytes()
-            patch.setattr(datasets.Flowers102, "_file_dict", files)
-            patch.setattr(datasets.Flowers102, "_download_url_prefix", f"{server.url}/")
-        else:
-            contents = {f"{part}.tar.gz": packed(folder, part) for part in ("images", "annotations")}
-            server.files |= contents
-            resources = tuple((f"{server.url}/{file}", md5(content)) for file, content in contents.items())
-            patch.setattr(datasets.OxfordIIITPet, "_RESOURCES", resources)
-        yield server
-
-
-DOWNLOADED = tuple(name for name, named in DATASETS.items() if named.torchvision_class)
-
-
-def content_of(dataset: ImageDataset) -> dict[str, list[tuple[str, bytes]]]:
-    return {
-        name: [(split.sample_ids[index], split.read(index)) for index in range(len(split))]
-        for name, split in dataset.splits.items()
-    }
-
-
-@pytest.mark.parametrize("name", DOWNLOADED)
-def test_a_download_brings_the_whole_data_set_and_leaves_nothing_else(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    target = tmp_path / "target"
-    monkeypatch.setenv("ALLMLP_DATA", str(target))
-    with served(name, tmp_path / "made", monkeypatch) as server:
-        assert download_dataset(name) == target / DATASETS[name].folder
-        count = len(server.requests)
-        assert download_dataset(name) == target / DATASETS[name].folder
-        assert len(server.requests) == count > 0  # what is there is not fetched again
-    assert content_of(open_dataset(name)) == content_of(open_dataset(f"{name}:{tmp_path / 'made'}"))
-    assert [entry.name for entry in target.iterdir()] == [DATASETS[name].folder]
-    assert not list(target.rglob("*gz"))
-
-
-@pytest.mark.parametrize("name", DOWNLOADED)
-@pytest.mark.parametrize("fault", ["status", "wrong_bytes", "cut"])
-def test_a_download_that_fails_leaves_no_data_set_and_can_be_tried_again(
-    name: str, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    source = f"{name}:{tmp_path / 'target'}"
-    with served(name, tmp_path / "made", monkeypatch) as server:
-        server.faults.status = 503 if fault == "status" else None
-        server.faults.wrong_bytes = fault == "wrong_bytes"
-        if fault == "cut":
-            server.faults.cut_after, server.faults.num_cuts = 100, 1000
-        with pytest.raises(DataError, match=r"the download to .*target failed \(.*Try again"):
-            download_dataset(source)
-        assert not (tmp_path / "target" / DATASETS[name].folder).exists()
-        with pytest.raises(DataError, match="not on this machine"):
-            open_dataset(source)
-        server.faults.status, server.faults.wrong_bytes, server.faults.num_cuts = None, False, 0
-        download_dataset(source)
-    assert content_of(open_dataset(source)) == content_of(open_dataset(f"{name}:{tmp_path / 'made'}"))
-
-
-def test_what_was_unpacked_in_part_is_not_taken_for_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """torchvision takes the folders of the pets for the whole of them."""
-    half = tmp_path / "target" / ".pets.download" / "oxford-iiit-pet"
-    for part in ("images", "annotations"):
-        (half / part).mkdir(parents=True)
-    source = f"pets:{tmp_path / 'target'}"
-    with served("pets", tmp_path / "made", monkeypatch):
-        download_dataset(source)
-    assert content_of(open_dataset(source)) == content_of(open_dataset(f"pets:{tmp_path / 'made'}"))
-
-
-def test_downloads_that_cannot_be_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ALLMLP_DATA", str(tmp_path))
-    for source, words in {
-        "imagenet": "imagenet cannot be downloaded automatically.*register at image-net.org",
-        "clothing": "clothing comes with allmlp: there is nothing",
-        "pet": "Unknown data set 'pet'.*Did you mean 'pets'",
-    }.items():
-        with pytest.raises(ConfigError, match=words):
-            download_dataset(source)
-    monkeypatch.setenv("ALLMLP_OFFLINE", "1")
-    with pytest.raises(ConfigError, match="forbids the network"):
-        download_dataset("pets")
-    (tmp_path / "cifar-10-batches-py").mkdir()
-    with pytest.raises(DataError, match=r"exists but cannot be used.*Delete it"):
-        download_dataset("cifar10")

@@ -1,8 +1,14 @@
+"""Eager PyTorch: a photo gets the same bits in any batch, on any device that is here."""
+
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from tests.builders import tiny_checkpoint
 
-from allmlp import ConfigError, MixerConfig
+from allmlp import Checkpoint, ConfigError, MixerConfig
 from allmlp.inference import BACKENDS, eager_forward, open_model
 
 # Widths of powers of two; an odd number of tokens (as S/32 has 49); and odd widths, for which matrix kernels are known to
@@ -15,16 +21,16 @@ CONFIGS = {
 }
 
 
-def random_images(number, config, seed=0):
+def random_images(number: int, config: MixerConfig, seed: int = 0) -> NDArray[np.float32]:
     return np.random.default_rng(seed).standard_normal((number, 3, *config.image_size), dtype=np.float32)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("widths", CONFIGS.values(), ids=CONFIGS)
-def test_a_photo_gets_the_same_bits_in_any_batch(backend, precision, widths, checkpoint_of):
+def test_a_photo_gets_the_same_bits_in_any_batch(backend: str, precision: str, widths: dict[str, Any]) -> None:
     config = MixerConfig(num_blocks=2, num_classes=10, **widths)
-    forward = open_model(checkpoint_of(config), backend=backend, device="cpu", precision=precision).forward
+    forward = open_model(tiny_checkpoint(config=config), backend=backend, device="cpu", precision=precision).forward
     images = random_images(65, config)
     reference = forward(images)
     assert len(np.unique(reference.round(3), axis=0)) > 60  # the photos do differ
@@ -36,7 +42,7 @@ def test_a_photo_gets_the_same_bits_in_any_batch(backend, precision, widths, che
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_logits_are_the_models(backend, checkpoint):
+def test_logits_are_the_models(backend: str, checkpoint: Checkpoint) -> None:
     images = random_images(5, checkpoint.config)
     logits = open_model(checkpoint, backend=backend, device="cpu").forward(images)
     with torch.no_grad():
@@ -46,7 +52,7 @@ def test_logits_are_the_models(backend, checkpoint):
     np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
-def test_bfloat16_is_near_float32_and_gives_float32(checkpoint):
+def test_bfloat16_is_near_float32_and_gives_float32(checkpoint: Checkpoint) -> None:
     images = random_images(5, checkpoint.config)
     exact = eager_forward(checkpoint, device="cpu")(images)
     narrow = eager_forward(checkpoint, device="cpu", precision="bfloat16")(images)
@@ -55,12 +61,12 @@ def test_bfloat16_is_near_float32_and_gives_float32(checkpoint):
     assert 0 < np.abs(narrow - exact).max() < 0.05 * np.abs(exact).max()
 
 
-def test_an_empty_batch_gives_no_logits(checkpoint):
+def test_an_empty_batch_gives_no_logits(checkpoint: Checkpoint) -> None:
     logits = eager_forward(checkpoint, device="cpu")(random_images(0, checkpoint.config))
     assert logits.shape == (0, 7)
 
 
-def test_a_model_without_classifier_gives_features(checkpoint):
+def test_a_model_without_classifier_gives_features(checkpoint: Checkpoint) -> None:
     from dataclasses import replace
 
     headless = replace(
@@ -73,7 +79,7 @@ def test_a_model_without_classifier_gives_features(checkpoint):
     assert features.shape == (3, checkpoint.config.hidden_dim)
 
 
-def test_read_only_images_are_taken_and_left_alone(checkpoint):
+def test_read_only_images_are_taken_and_left_alone(checkpoint: Checkpoint) -> None:
     images = random_images(2, checkpoint.config)
     before = images.copy()
     images.setflags(write=False)
@@ -81,20 +87,20 @@ def test_read_only_images_are_taken_and_left_alone(checkpoint):
     np.testing.assert_array_equal(images, before)
 
 
-def test_images_of_another_size_are_refused_with_both_shapes(checkpoint):
+def test_images_of_another_size_are_refused_with_both_shapes(checkpoint: Checkpoint) -> None:
     forward = eager_forward(checkpoint, device="cpu")
     with pytest.raises(ValueError, match=r"\(2, 3, 24, 16\).*\(B, 3, 16, 24\)"):
         forward(np.zeros((2, 3, 24, 16), np.float32))
 
 
-def test_the_checkpoint_is_not_changed_by_running_it(checkpoint):
+def test_the_checkpoint_is_not_changed_by_running_it(checkpoint: Checkpoint) -> None:
     before = {name: weight.clone() for name, weight in checkpoint.weights.items()}
     eager_forward(checkpoint, device="cpu")(random_images(3, checkpoint.config))
     assert all(torch.equal(weight, before[name]) for name, weight in checkpoint.weights.items())
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])
-def test_a_device_that_is_not_there_is_a_config_error(device, checkpoint):
+def test_a_device_that_is_not_there_is_a_config_error(device: str, checkpoint: Checkpoint) -> None:
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if there[device]:
         pytest.skip(f"{device} is here")
@@ -102,7 +108,7 @@ def test_a_device_that_is_not_there_is_a_config_error(device, checkpoint):
         eager_forward(checkpoint, device=device)
 
 
-def test_unknown_device_and_precision_are_config_errors(checkpoint):
+def test_unknown_device_and_precision_are_config_errors(checkpoint: Checkpoint) -> None:
     with pytest.raises(ConfigError, match=r"cudaa.*cuda"):
         eager_forward(checkpoint, device="cudaa")
     with pytest.raises(ConfigError, match=r"float16.*bfloat16"):
@@ -110,7 +116,7 @@ def test_unknown_device_and_precision_are_config_errors(checkpoint):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_gets_large_batches_and_gives_the_processors_logits(checkpoint):
+def test_a_gpu_gets_large_batches_and_gives_the_processors_logits(checkpoint: Checkpoint) -> None:
     images = random_images(70, checkpoint.config)
     logits = eager_forward(checkpoint, device="cuda")(images)
     # Other kernels: float32 rounding, not more.

@@ -1,0 +1,137 @@
+"""Folders of photos: what is ignored, skipped with a reason, or refused with all faults at once."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from tests.data.photo_sources import FLAT, SPLIT, refusal, write_folder, write_zip
+
+from allmlp.data import open_dataset
+
+
+def test_other_files_are_ignored_counted_and_named(tmp_path: Path) -> None:
+    junk = {"hat/.DS_Store": b"", "Thumbs.db": b"", "hat/._0.jpg": b"", "hat/0.jpg.part": b"", ".cache/x/1.jpg": b""}
+    for dataset in (
+        open_dataset(write_folder(tmp_path / "photos", {**FLAT, **junk})),
+        open_dataset(write_zip(tmp_path / "photos.zip", {**FLAT, **junk})),
+    ):
+        assert dataset.splits["train"].sample_ids == tuple(sorted(FLAT))
+        (note,) = dataset.notes
+        assert note.startswith("5 other files ignored (")
+        assert "Thumbs.db" in note
+        assert "0.jpg.part" in note
+
+
+def test_extensions_count_in_any_case(tmp_path: Path) -> None:
+    names = ["a.JPG", "b.jpeg", "c.Png", "d.webp", "e.BMP", "f.tif", "g.TIFF", "h.gif"]
+    write_folder(tmp_path, {f"{label}/{name}": b"" for label in ("x", "y") for name in names})
+    assert len(open_dataset(tmp_path).splits["train"]) == 16
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and pipes of POSIX")
+def test_link_circles_pipes_and_folders_named_as_photos_are_skipped_with_the_reason(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "photos", FLAT)
+    (root / "hat" / "up").symlink_to(root)
+    (root / "hat" / "self").symlink_to(root / "hat")
+    (root / "hat" / "gone.jpg").symlink_to(root / "nowhere.jpg")
+    (root / "hat" / "itself").symlink_to("itself")
+    (root / "hat" / "itself.jpg").symlink_to("itself.jpg")
+    (root / "hat" / "folder.jpg").mkdir()
+    os.mkfifo(root / "hat" / "pipe.jpg")
+    write_folder(tmp_path / "elsewhere", {"more.jpg": b"linked", "deep/most.jpg": b"linked"})
+    (root / "hat" / "a").symlink_to(tmp_path / "elsewhere")
+    (root / "hat" / "b").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(root / "dress")
+    dataset = open_dataset(root)
+    sample_ids = set(dataset.splits["train"].sample_ids)
+    assert {"hat/a/more.jpg", "hat/a/deep/most.jpg"} <= sample_ids or {"hat/b/more.jpg"} <= sample_ids
+    (note,) = dataset.notes
+    for fragment in (
+        "hat/up (a link to a folder",
+        "hat/self (a link",
+        "gone.jpg (a broken link)",
+        "pipe.jpg (not a",
+        "hat/itself (too many levels of symbolic links)",
+        "hat/itself.jpg (too many levels of symbolic links)",
+    ):
+        assert fragment in note
+    assert "folder.jpg (a folder)" in note
+
+
+def test_folders_that_link_to_each_other_are_walked_in_bounded_time(tmp_path: Path) -> None:
+    names = [f"class{i}" for i in range(12)]
+    write_folder(tmp_path, {f"{name}/x.jpg": b"" for name in names})
+    for name in names:
+        for other in names:
+            if other != name:
+                (tmp_path / name / other).symlink_to(tmp_path / other)
+    start = time.process_time()
+    open_dataset(tmp_path)
+    assert time.process_time() - start < 2.0
+
+
+def test_photos_of_trains_are_a_class(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"train/1.jpg": b"", "bus/1.jpg": b"", "test/1.jpg": b""})
+    dataset = open_dataset(tmp_path)
+    assert dataset.class_names == ("bus", "test", "train")
+    assert [*dataset.splits] == ["train"]
+    assert dataset.splits["train"].sample_ids == ("bus/1.jpg", "test/1.jpg", "train/1.jpg")
+
+
+def test_folders_beside_the_splits_are_noted(tmp_path: Path) -> None:
+    write_folder(tmp_path, {**SPLIT, "unlabelled/1.jpg": b""})
+    dataset = open_dataset(tmp_path)
+    assert dataset.class_names == ("dress", "hat", "shoes")
+    assert dataset.notes == ("ignored folders next to the splits: unlabelled",)
+
+
+def test_a_folder_without_photos_is_drawn_with_the_layouts_wanted(tmp_path: Path) -> None:
+    write_folder(tmp_path, {f"phone/{i}.heic": b"" for i in range(30)})
+    write_folder(tmp_path, {"notes.txt": b""})
+    message = refusal(tmp_path)
+    for fragment in ("no photos", "phone/  30 x .heic", "1 x .txt", "train/<class>", "path,label"):
+        assert fragment in message
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "It is empty." in refusal(empty)
+    assert "no photos" in refusal(write_zip(tmp_path / "empty.zip", {}))
+
+
+def test_a_large_tree_without_photos_is_shortened(tmp_path: Path) -> None:
+    for number in range(100):
+        (tmp_path / f"folder{number}").mkdir()
+    message = refusal(tmp_path)
+    assert "and 80 more folders" in message
+    assert len(message.splitlines()) < 40
+
+
+def test_photos_in_no_class_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    message = refusal(write_folder(tmp_path / "a", {"1.jpg": b"", "2.jpg": b""}))
+    assert "2 photos lie directly in its top folder, in no class: 1.jpg, 2.jpg; move each into a folder" in message
+    message = refusal(write_folder(tmp_path / "b", {**FLAT, "1.jpg": b""}))
+    assert "1 photo is directly" in message
+    message = refusal(write_folder(tmp_path / "c", {**SPLIT, "test/1.jpg": b""}))
+    assert "directly in test/" in message
+
+
+def test_all_faults_of_a_folder_are_named_at_once(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, {**SPLIT, "test/loose.jpg": b"", "train/Hat/1.jpg": b"", "test/scarf/1.jpg": b""})
+    (root / "train" / "gloves").mkdir()
+    (root / "valid").mkdir()
+    message = refusal(root)
+    for fragment in (
+        "valid/ and validation/ both name the validation split",
+        "class folders without photos: train/gloves/",
+        "1 photo is directly in test/",
+        "train lacks scarf, which test has",
+        "test lacks Hat, gloves, which train has; add photos of them, or open only the folder or file of one split",
+        "'Hat', 'hat' differ only by case",
+    ):
+        assert fragment in message, fragment
+
+
+def test_an_empty_split_folder_is_named(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, {"train/a/1.jpg": b"", "train/b/1.jpg": b""})
+    (root / "test").mkdir()
+    assert "test/ has no class folders" in refusal(root)

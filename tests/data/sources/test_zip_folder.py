@@ -1,0 +1,154 @@
+"""Zip files of photos: hostile members, forged sizes, and names of any encoding."""
+
+import random
+import struct
+import tracemalloc
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.data.photo_sources import FLAT, refusal, write_zip
+
+from allmlp.data import open_dataset
+from allmlp.errors import DataError
+
+
+@pytest.mark.parametrize(("encoding", "stand_in"), [("utf-8", "H@@te"), ("cp437", "H@te")])
+def test_a_zip_without_the_flag_for_utf8_is_read_as_utf8_where_it_is(
+    encoding: str, stand_in: str, tmp_path: Path
+) -> None:
+    """As Info-ZIP writes it on Linux, and as the format has it: the names are put in after zipfile has set no flag."""
+    path = write_zip(tmp_path / "photos.zip", {f"{stand_in}/1.jpg": b"1", "Schuhe/2.jpg": b"2"})
+    path.write_bytes(path.read_bytes().replace(stand_in.encode(), "Hüte".encode(encoding)))
+    dataset = open_dataset(path)
+    assert dataset.class_names == ("Hüte", "Schuhe")
+    assert dataset.splits["train"].sample_ids == ("Hüte/1.jpg", "Schuhe/2.jpg")
+
+
+def patch_zip(path: Path, patch: Callable[[bytearray], None]) -> Path:
+    content = bytearray(path.read_bytes())
+    patch(content)
+    path.write_bytes(content)
+    return path
+
+
+def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
+    def encrypt(content: bytearray) -> None:
+        start = content.index(b"PK\x01\x02")
+        content[start + 8] |= 1
+
+    message = refusal(patch_zip(write_zip(tmp_path / "x.zip", FLAT), encrypt))
+    assert "encrypted members (1): " in message
+    assert "password" in message
+
+
+def test_a_cut_or_foreign_zip_is_refused(tmp_path: Path) -> None:
+    whole = write_zip(tmp_path / "x.zip", FLAT).read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"<html>", whole[:-30]):
+        (tmp_path / "x.zip").write_bytes(content)
+        assert "not a complete zip file" in refusal(tmp_path / "x.zip")
+
+
+@pytest.mark.parametrize("name", ["../../evil.jpg", "/etc/evil.jpg", "a/../../evil.jpg", "C:/evil.jpg", "..\\evil.jpg"])
+def test_zip_members_outside_the_archive_are_refused(name: str, tmp_path: Path) -> None:
+    message = refusal(write_zip(tmp_path / "x.zip", {**FLAT, name: b""}))
+    assert "members with a path outside of the zip (1): " in message
+    assert "evil.jpg" in message
+
+
+def test_zip_bombs_repeats_and_unknown_packing_are_refused(tmp_path: Path) -> None:
+    bomb = write_zip(tmp_path / "bomb.zip", {**FLAT, "hat/bomb.bmp": bytes(4 * 2**20)})
+    assert "times their compressed size, as no photo is (1): hat/bomb.bmp; remove" in refusal(bomb)
+    lzma = write_zip(tmp_path / "lzma.zip", FLAT, compression=zipfile.ZIP_LZMA)
+    assert "compressed by a method other than" in refusal(lzma)
+    twice = tmp_path / "twice.zip"
+    with zipfile.ZipFile(twice, "w") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        for name in ("hat/0.jpg", "hat/0.jpg", "dress/0.jpg"):
+            archive.writestr(name, b"")
+    assert "duplicate members (1): hat/0.jpg; pack the zip again" in refusal(twice)
+
+
+def test_a_size_forged_in_the_directory_of_a_zip_is_found_on_reading(tmp_path: Path) -> None:
+    def forge(content: bytearray) -> None:
+        start = content.index(b"PK\x01\x02")
+        content[start + 24 : start + 28] = struct.pack("<I", 3)
+
+    dataset = open_dataset(patch_zip(write_zip(tmp_path / "x.zip", FLAT), forge))
+    train = dataset.splits["train"]
+    with pytest.raises(DataError, match="it unpacks to more than its 3 bytes"):
+        train.read(train.sample_ids.index("hat/0.jpg"))
+
+
+def forged_zip(path: Path, *, num_packed: int, offset: int) -> Path:
+    """Write a zip whose first entry of the directory gives 64-bit numbers of bytes and of its place."""
+
+    def forge(content: bytearray) -> None:
+        start, end = content.index(b"PK\x01\x02"), content.index(b"PK\x05\x06")
+        content[start + 20 : start + 24] = content[start + 42 : start + 46] = b"\xff" * 4
+        extra = struct.pack("<HHQQ", 1, 16, num_packed, offset)
+        content[start + 30 : start + 32] = struct.pack("<H", len(extra))
+        (directory_size,) = struct.unpack_from("<I", content, end + 12)
+        content[end + 12 : end + 16] = struct.pack("<I", directory_size + len(extra))
+        place = start + 46 + len("hat/0.jpg")
+        content[place:place] = extra
+
+    return patch_zip(write_zip(path, FLAT), forge)
+
+
+@pytest.mark.parametrize(
+    ("num_packed", "offset"), [(2**63, 0), (2**40, 0), (2**64 - 2, 0), (5, 2**63), (5, 2**64 - 2), (5, 10_000)]
+)
+def test_a_member_that_lies_beyond_the_end_of_a_zip_is_named(num_packed: int, offset: int, tmp_path: Path) -> None:
+    message = refusal(forged_zip(tmp_path / "x.zip", num_packed=num_packed, offset=offset))
+    assert message == (
+        f"{tmp_path / 'x.zip'}: members that the directory puts beyond the end of the file (1): "
+        "hat/0.jpg; copy or download it again."
+    )
+
+
+def test_a_member_of_a_huge_zip_that_claims_all_of_it_costs_no_memory(tmp_path: Path) -> None:
+    path = forged_zip(tmp_path / "x.zip", num_packed=2**31, offset=0)
+    content = bytearray(path.read_bytes())
+    start, end = content.index(b"PK\x01\x02"), content.index(b"PK\x05\x06")
+    content[end + 16 : end + 20] = struct.pack("<I", 3 * 2**30)
+    with path.open("wb") as file:  # a hole before the directory: three gigabytes that take no place on the disk
+        file.write(content[:start])
+        file.seek(3 * 2**30)
+        file.write(content[start:])
+    tracemalloc.start()
+    try:
+        assert "members larger than 200,000,000 bytes (1): hat/0.jpg;" in refusal(path)
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_zip_that_shrinks_after_it_was_opened_is_named(tmp_path: Path) -> None:
+    dataset = open_dataset(write_zip(tmp_path / "x.zip", {**FLAT, "hat/9.jpg": random.Random(0).randbytes(5_000)}))
+    (tmp_path / "x.zip").write_bytes((tmp_path / "x.zip").read_bytes()[:2_000])
+    train = dataset.splits["train"]
+    with pytest.raises(
+        DataError, match=r"x\.zip: hat/9\.jpg: this photo cannot be read from the zip: it is cut short\."
+    ):
+        train.read(train.sample_ids.index("hat/9.jpg"))
+
+
+def test_links_in_a_zip_are_skipped(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "x.zip", FLAT)
+    with zipfile.ZipFile(path, "a") as archive:
+        link = zipfile.ZipInfo("hat/link.jpg")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "/etc/passwd")
+    dataset = open_dataset(path)
+    assert dataset.splits["train"].sample_ids == tuple(sorted(FLAT))
+    assert dataset.notes == ("1 skipped: hat/link.jpg (a link)",)
+
+
+def test_the_zip_reader_agrees_with_zipfile(tmp_path: Path) -> None:
+    photos = {f"{name}/{i}.jpg": random.Random(i).randbytes(i * 1_000) for name in ("a", "b") for i in range(5)}
+    path = write_zip(tmp_path / "x.zip", photos)
+    # Bytes in front, as in a self-extracting archive.
+    path.write_bytes(b"#!/bin/sh\n" + path.read_bytes())
+    train = open_dataset(path).splits["train"]
+    assert {sample_id: train.read(i) for i, sample_id in enumerate(train.sample_ids)} == photos

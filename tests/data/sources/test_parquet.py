@@ -121,7 +121,7 @@ def test_parquet_labels_that_are_no_text_are_named(tmp_path: Path) -> None:
     for labels in (NOT_UTF8, NOT_UTF8.view(pa.string())):
         path = write_columns(tmp_path / "x.parquet", ["image", "label"], images(pa.array(["1", "2"])), labels)
         assert refusal(path) == (
-            f"{path}: class name '\\udcff.jpg' is empty or holds unprintable characters; rename it."
+            f"{path}: class name '\\udcff.jpg' is empty or has unprintable characters; rename it."
         )
 
 

@@ -49,7 +49,9 @@ def test_a_folder_of_ones_own_with_that_name_is_pointed_at(tmp_path: Path, monke
         open_dataset("pets")
 
 
-@pytest.mark.parametrize(("source", "words"), [("pets:", "there is no folder after the colon"), ("clothing:x", "comes with allmlp")])
+@pytest.mark.parametrize(
+    ("source", "words"), [("pets:", "there is no folder after the colon"), ("clothing:x", "comes with allmlp")]
+)
 def test_an_impossible_folder_is_refused(source: str, words: str) -> None:
     with pytest.raises(DataError, match=words):
         open_dataset(source)

@@ -108,7 +108,10 @@ def test_a_large_tree_without_photos_is_shortened(tmp_path: Path) -> None:
 
 def test_photos_in_no_class_are_refused_with_what_to_do(tmp_path: Path) -> None:
     message = refusal(write_folder(tmp_path / "a", {"1.jpg": b"", "2.jpg": b""}))
-    assert "2 photos are directly in the top folder, outside of any class: 1.jpg, 2.jpg; move each into a folder" in message
+    assert (
+        "2 photos are directly in the top folder, outside of any class: 1.jpg, 2.jpg; move each into a folder"
+        in message
+    )
     message = refusal(write_folder(tmp_path / "b", {**FLAT, "1.jpg": b""}))
     assert "1 photo is directly" in message
     message = refusal(write_folder(tmp_path / "c", {**SPLIT, "test/1.jpg": b""}))

@@ -1,7 +1,7 @@
-# Two commands do everything on a machine with Python >= 3.11, make and g++: `make demo` and `make test`.
+# `make demo` and `make test` set everything up themselves; they need only Python >= 3.11, make and g++.
 PYTHON ?= python3
 VENV   ?= .venv
-# `make test` runs so many files of tests at once.
+# Number of test files that `make test` runs at once.
 JOBS   ?= auto
 BIN    := $(VENV)/bin
 
@@ -16,7 +16,7 @@ test: $(VENV)/installed-dev check
 test-all: $(VENV)/installed-dev check
 	$(BIN)/pytest
 
-# What has passed with these sources on this machine is not run again; delete tests/reliability/results to run all.
+# Tests that passed with these sources on this machine are skipped; delete tests/reliability/results to run all of them.
 reliability: $(VENV)/installed-dev
 	$(BIN)/pytest tests/reliability -m slow
 	$(BIN)/python experiments/tables.py
@@ -28,7 +28,7 @@ check: $(VENV)/installed-dev
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "allmlp needs Python >= 3.11; name one with: make PYTHON=python3.12 ..."; exit 1; }
+		{ echo "allmlp needs Python >= 3.11; choose one with: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt

@@ -1,4 +1,4 @@
-"""What feeding costs: the share of a training step that goes into making its batch, on CIFAR-10 or any photos.
+"""Cost of the input pipeline: the share of a training step spent on creating its batch, on CIFAR-10 or any photos.
 
 python benchmarks/feeding.py DATA [--recipe cifar10]
 """
@@ -39,20 +39,22 @@ def main():
         recipe = dataclasses.replace(load_recipe(arguments.recipe), batch_size=batch_size)
         recipe = resolve(recipe, dataset, "cpu")
         start = time.perf_counter()
-        feed = InputPipeline(recipe, dataset, ranks=ONE_PROCESS, progress=NoProgress())
+        pipeline = InputPipeline(recipe, dataset, ranks=ONE_PROCESS, progress=NoProgress())
         opening = time.perf_counter() - start
         state = TrainState(recipe)
         feeding, stepping = [], []
-        batches = feed.batches(first_step=0, num_steps=arguments.steps + 3)
+        batches = pipeline.batches(first_step=0, num_steps=arguments.steps + 3)
         for step in range(arguments.steps + 3):
             start = time.perf_counter()
             batch = next(batches)
             middle = time.perf_counter()
             update(state, state.model, batch, recipe, 0.1)
-            if step >= 3:  # the first ones warm up
+            if step >= 3:  # the first three steps are warm-up
                 feeding.append(middle - start)
                 stepping.append(time.perf_counter() - middle)
-        shares = [one / (one + two) for one, two in zip(feeding, stepping, strict=True)]
+        shares = [
+            batch_time / (batch_time + update_time) for batch_time, update_time in zip(feeding, stepping, strict=True)
+        ]
         figures["precision"] = recipe.precision
         figures["batch"][str(batch_size)] = {
             "feeding_milliseconds": spread([1000 * value for value in feeding]),
@@ -61,7 +63,8 @@ def main():
             "opening_seconds": round(opening, 2),
         }
         print(
-            f"batch {batch_size}: feeding is {figures['batch'][str(batch_size)]['feeding_share']['median']:.1%} of a step"
+            f"batch {batch_size}: creating it takes "
+            f"{figures['batch'][str(batch_size)]['feeding_share']['median']:.1%} of a step"
         )
     print("wrote", record(RESULT, figures, command=f"python benchmarks/feeding.py DATA --recipe {arguments.recipe}"))
 

@@ -1,10 +1,10 @@
-"""How long linear few-shot takes: 31 penalties from one decomposition, and how far it is from NumPy's normal equations.
+"""Time of linear few-shot evaluation, 31 penalties from one decomposition, and its difference from NumPy's normal equations.
 
     python benchmarks/few_shot.py
 
-Each case is one draw as `allmlp evaluate --shots` makes it, from features to the curve: leaving every example out for every
-penalty, and scoring. Beside it, the time of solving the normal equations for every penalty, which is what it replaces. Features
-are drawn from a normal distribution about a mean for each class.
+Each case is one draw of `allmlp evaluate --shots`, from features to the curve: leave-one-out for every penalty, and scoring.
+For comparison, the normal equations, which this replaces, are solved for every penalty. Features are drawn from a normal
+distribution around one mean per class.
 """
 
 import argparse
@@ -18,12 +18,12 @@ from allmlp.provenance import record, spread
 
 RESULT = Path(__file__).parent / "results" / "few_shot.json"
 
-# classes, examples a class, photos to score
+# classes, examples per class, photos to score
 CASES = ((10, 5_000, 10_000), (100, 500, 1_000), (1_000, 5, 10_000))
 
 
-def made_up(num_classes, per_class, num_features, seed):
-    """Return features (n, d) float32 and labels (n,)."""
+def synthetic_features(num_classes, per_class, num_features, seed):
+    """Return features (n, d), float32, and labels (n,)."""
     generator = np.random.default_rng(seed)
     means = np.random.default_rng(0).standard_normal((num_classes, num_features), dtype=np.float32)
     labels = np.repeat(np.arange(num_classes), per_class)
@@ -32,14 +32,14 @@ def made_up(num_classes, per_class, num_features, seed):
 
 
 def normal_equations(features, labels, scored, num_classes):
-    """Yield the scores of every penalty, solved as it is written down, standardised as the authors do."""
-    wide = features.astype(np.float64)
-    mean, std = wide.mean(axis=0), wide.std(axis=0) + 1e-5
+    """Yield the scores of every penalty, with standardisation as in the authors' evaluator."""
+    features = features.astype(np.float64)
+    mean, std = features.mean(axis=0), features.std(axis=0) + 1e-5
 
     def design(x):
         return np.concatenate([(x - mean) / std, np.full((len(x), 1), 100.0)], axis=1)
 
-    a, y = design(wide), 2.0 * np.eye(num_classes)[labels] - 1.0
+    a, y = design(features), 2.0 * np.eye(num_classes)[labels] - 1.0
     squares, products, unit = a.T @ a, a.T @ y, np.eye(a.shape[1])
     b = design(scored)
     for penalty in PENALTIES:
@@ -47,18 +47,19 @@ def normal_equations(features, labels, scored, num_classes):
 
 
 def largest_difference(num_features, num_examples, num_classes):
-    """Return how far our scores lie from the normal equations', as a share of the largest score."""
+    """Return the largest difference between our scores and those of the normal equations, relative to the largest score."""
     from allmlp.metrics.ridge import decompose
 
-    features, labels = made_up(num_classes, num_examples // num_classes, num_features, 1)
-    scored, _ = made_up(num_classes, 20, num_features, 2)
+    features, labels = synthetic_features(num_classes, num_examples // num_classes, num_features, 1)
+    scored, _ = synthetic_features(num_classes, 20, num_features, 2)
     ridge = decompose(features, 2.0 * np.eye(num_classes)[labels] - 1.0)
-    found = np.empty((len(PENALTIES), len(scored), num_classes))
-    for rows, some, scores in ridge.scores(scored, np.array(PENALTIES)):
-        found[some, rows] = scores
+    actual = np.empty((len(PENALTIES), len(scored), num_classes))
+    for rows, group, scores in ridge.scores(scored, np.array(PENALTIES)):
+        actual[group, rows] = scores
     expected = normal_equations(features, labels, scored.astype(np.float64), num_classes)
     return max(
-        float(np.abs(mine - theirs).max() / np.abs(theirs).max()) for mine, theirs in zip(found, expected, strict=True)
+        float(np.abs(ours - reference).max() / np.abs(reference).max())
+        for ours, reference in zip(actual, expected, strict=True)
     )
 
 
@@ -75,9 +76,9 @@ def main():
         f"{n} x {d}": largest_difference(d, n, 10) for n in (50, d - d % 10, 5_000, 50_000)
     }
     for num_classes, per_class, num_scored in CASES:
-        features, labels = made_up(num_classes, per_class, d, 1)
-        scored, truths = made_up(num_classes, num_scored // num_classes, d, 2)
-        seconds, busy = [], []
+        features, labels = synthetic_features(num_classes, per_class, d, 1)
+        scored, truths = synthetic_features(num_classes, num_scored // num_classes, d, 2)
+        seconds, processor_seconds = [], []
         for _ in range(arguments.turns):
             start, processor = time.perf_counter(), time.process_time()
             names = [str(index) for index in range(num_classes)]
@@ -89,7 +90,7 @@ def main():
                 FewShotOptions(shots=(per_class,), num_draws=1),
             )
             seconds.append(time.perf_counter() - start)
-            busy.append(time.process_time() - processor)
+            processor_seconds.append(time.process_time() - processor)
         start = time.perf_counter()
         for _ in normal_equations(features, labels, scored, num_classes):
             pass
@@ -99,9 +100,8 @@ def main():
                 "num_classes": num_classes,
                 "num_scored": num_scored,
                 "seconds": spread(seconds),
-                "processor_seconds": spread(
-                    busy
-                ),  # of all threads: what a machine that does other things cannot change
+                # The sum over all threads, which other load on the machine does not affect.
+                "processor_seconds": spread(processor_seconds),
                 "normal_equations_seconds": round(time.perf_counter() - start, 2),
                 "top1": result.mean,
                 "penalty": result.draws[0].penalty,

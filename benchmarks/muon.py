@@ -1,11 +1,11 @@
-"""What the optimizer takes of a training step: torch's Muon, which computes in bfloat16, against ours in float32.
+"""Share of the optimizer in a training step: torch's Muon, which computes in bfloat16, against ours in float32.
 
     python benchmarks/muon.py [--turns 7] [--only-avx2]
 
-Recipes `demo` and `cifar10` at their own batch size, on random photos. The gradient is computed in float32 and, where that is
-faster, in bfloat16, as in training. Both optimizers share one process and one model and alternate, step by step.
-`--only-avx2` hides AVX-512 and AMX from torch's libraries, which then compute as on an older processor: oneDNN, MKL and torch's
-own kernels read it from the environment. The JSON keeps the figures of both ways of running.
+Recipes `demo` and `cifar10` at their own batch sizes, on random images. The gradient is computed in float32 and, if that is
+faster, also in bfloat16, as in training. Both optimizers share one process and one model and alternate step by step.
+`--only-avx2` hides AVX-512 and AMX from oneDNN, MKL and torch's own kernels by environment variables, so that they compute as
+on an older processor. The JSON file holds the figures with and without this option.
 """
 
 import argparse
@@ -20,8 +20,8 @@ ONLY_AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "A
 RECIPES = ("demo", "cifar10")
 
 
-def measured(name, precision, turns):
-    """Return the seconds of each part of a step of one recipe."""
+def measure(name, precision, turns):
+    """Return the times of the gradient and of each optimizer in a step of a recipe, and the optimizers' shares."""
     import dataclasses
 
     import numpy as np
@@ -60,7 +60,7 @@ def measured(name, precision, turns):
             gradient(state, state.model, batch, recipe)
             middle = time.perf_counter()
             optimizer.step()
-            if turn:  # the first turn warms up
+            if turn:  # the first turn is warm-up
                 seconds["gradient"].append(middle - start)
                 seconds[key].append(time.perf_counter() - middle)
     medians = {key: float(np.median(values)) for key, values in seconds.items()}
@@ -73,12 +73,13 @@ def measured(name, precision, turns):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=7, help="measured steps of each optimizer")
+    parser.add_argument("--turns", type=int, default=7, help="measured steps per optimizer")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only-avx2", action="store_true", help="hide AVX-512 and AMX from torch's libraries")
     arguments = parser.parse_args()
     if arguments.only_avx2 and any(os.environ.get(name) != value for name, value in ONLY_AVX2.items()):
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **ONLY_AVX2})  # before torch loads them
+        # Start again, because the variables must be set before torch loads these libraries.
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **ONLY_AVX2})
 
     import torch
 
@@ -95,16 +96,16 @@ def main():
     }
     precisions = ["float32", *(["bfloat16"] if is_bfloat16_faster("cpu") and not arguments.only_avx2 else [])]
     for name, precision in ((name, precision) for name in RECIPES for precision in precisions):
-        figures["recipes"][f"{name}, {precision}"] = found = measured(name, precision, arguments.turns)
-        for key, share in found["share_of_the_step"].items():
-            median = found["milliseconds"][key]["median"]
+        figures["recipes"][f"{name}, {precision}"] = measured = measure(name, precision, arguments.turns)
+        for key, share in measured["share_of_the_step"].items():
+            median = measured["milliseconds"][key]["median"]
             print(f"{name:<8} {precision:<9} {key:<28} {median:8.1f} ms  {share:.1%} of the step")
-    way = "AVX2 alone" if arguments.only_avx2 else "all instruction sets"
+    instruction_sets = "AVX2 only" if arguments.only_avx2 else "all instruction sets"
     options = " --only-avx2" * arguments.only_avx2
     command = f"python benchmarks/muon.py --turns {arguments.turns}{options}"
-    before = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    stored = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     entry = {"environment": {**environment(), "command": command}, **figures}
-    print("wrote", write_json(RESULT, {**before, way: entry}))
+    print("wrote", write_json(RESULT, {**stored, instruction_sets: entry}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What RandAugment costs: timm's Pillow functions in threads, which are ours, against torchvision's on a batch of tensors.
+"""Cost of RandAugment: ours, with timm's Pillow functions in threads, against torchvision's on a batch of tensors.
 
 python benchmarks/rand_augment.py [--turns 7] [--batch 128]
 """
@@ -17,8 +17,8 @@ RESULT = Path(__file__).parent / "results" / "rand_augment.json"
 MAGNITUDE = 15.0
 
 
-def torchvisions(strengths):
-    """torchvision's operations on (n, 3, H, W) uint8 with our strengths: eleven that it has in our sense."""
+def torchvision_operations(strengths):
+    """Return torchvision's equivalents of eleven of our operations, with our strengths, on (n, 3, H, W) uint8."""
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms.v2 import functional
 
@@ -44,6 +44,7 @@ def torchvisions(strengths):
 
 
 def seconds_of(function, turns):
+    """Return the times of `turns` calls, after a warm-up call."""
     function()
     values = []
     for _ in range(turns):
@@ -53,44 +54,44 @@ def seconds_of(function, turns):
     return values
 
 
-def measured(photos, turns):
-    """Both ways through one layer of the operations that both have, every operation equally often."""
+def measure_shared_operations(images, turns):
+    """Measure ours and torchvision's in one layer of their common operations, all drawn equally often."""
     import torch
 
     from allmlp.data.augmentation.rand_augment import OPERATIONS, STRENGTHS, Distortions, distort
 
-    theirs = torchvisions({name: strength(MAGNITUDE / 10) for name, strength in STRENGTHS.items()})
-    count = len(photos)
-    names = [list(theirs)[index % len(theirs)] for index in range(count)]
+    operations = torchvision_operations({name: strength(MAGNITUDE / 10) for name, strength in STRENGTHS.items()})
+    count = len(images)
+    names = [list(operations)[index % len(operations)] for index in range(count)]
     chosen = np.array([[OPERATIONS.index(name)] for name in names])
     distortions = Distortions(chosen, np.ones((count, 1)), np.full((count, 1, 2), 0.5), MAGNITUDE / 10)
-    groups = {name: torch.tensor([index for index in range(count) if names[index] == name]) for name in theirs}
-    tensors = torch.from_numpy(photos).permute(0, 3, 1, 2).contiguous()
+    groups = {name: torch.tensor([index for index in range(count) if names[index] == name]) for name in operations}
+    tensors = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
 
     def batched():
-        images = tensors.clone()
+        distorted = tensors.clone()
         for name, rows in groups.items():
-            images[rows] = theirs[name](images[rows])
-        return images
+            distorted[rows] = operations[name](distorted[rows])
+        return distorted
 
     figures = {"ours": {}, "torchvision": {}, "largest_difference": {}, "share_that_differs": {}}
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        for way, function in (
-            ("ours", lambda threads=threads: distort(photos, distortions, num_workers=threads)),
+        for implementation, function in (
+            ("ours", lambda threads=threads: distort(images, distortions, num_workers=threads)),
             ("torchvision", batched),
         ):
             rates = [count / seconds for seconds in seconds_of(function, turns)]
-            figures[way][str(threads)] = {"images_per_second": spread(rates)}
-    differences = np.abs(distort(photos, distortions).astype(int) - batched().permute(0, 2, 3, 1).numpy())
+            figures[implementation][str(threads)] = {"images_per_second": spread(rates)}
+    differences = np.abs(distort(images, distortions).astype(int) - batched().permute(0, 2, 3, 1).numpy())
     for name, rows in groups.items():
         figures["largest_difference"][name] = int(differences[rows.numpy()].max())
         figures["share_that_differs"][name] = float(f"{(differences[rows.numpy()] > 0).mean():.3g}")
     return figures
 
 
-def paper(photos, turns):
-    """Two layers of all 16 operations as training draws them, and each operation alone, in one thread."""
+def measure_all_operations(images, turns):
+    """Measure two layers of all 16 operations, drawn as in training, and each operation by itself in one thread."""
     from allmlp.data import Augmentation
     from allmlp.data.augmentation.rand_augment import (
         NUM_DISTORTION_DRAWS,
@@ -100,7 +101,7 @@ def paper(photos, turns):
         draw_distortions,
     )
 
-    count = len(photos)
+    count = len(images)
     augmentation = Augmentation(rand_augment_layers=2, rand_augment_magnitude=MAGNITUDE)
     draws = np.random.default_rng(0).random((count, 2 * NUM_DISTORTION_DRAWS))
     distortions = draw_distortions(augmentation, draws)
@@ -108,25 +109,25 @@ def paper(photos, turns):
     for threads in (1, 2):
         rates = [
             count / seconds
-            for seconds in seconds_of(lambda n=threads: distort(photos, distortions, num_workers=n), turns)
+            for seconds in seconds_of(lambda n=threads: distort(images, distortions, num_workers=n), turns)
         ]
         figures["images_per_second"][str(threads)] = spread(rates)
     for index, name in enumerate(OPERATIONS):
-        alone = Distortions(
+        single = Distortions(
             np.full((count, 1), index), np.ones((count, 1)), np.full((count, 1, 2), 0.5), MAGNITUDE / 10
         )
-        times = seconds_of(lambda alone=alone: distort(photos, alone), 3)
+        times = seconds_of(lambda single=single: distort(images, single), 3)
         figures["operation_microseconds"][name] = round(1e6 * min(times) / count, 1)
     return figures
 
 
-def decoding(photos, turns):
-    """Decoding a JPEG of ImageNet's usual size, 500 × 375, in one thread: what streaming does anyway."""
+def measure_decoding(images, turns):
+    """Measure the decoding of a JPEG of ImageNet's usual size, 500 × 375, in one thread, which streaming needs in any case."""
     from PIL import Image
 
     from allmlp.data import decode
 
-    tiled = photos[:48].reshape(6, 8, 64, 64, 3).transpose(0, 2, 1, 3, 4).reshape(384, 512, 3)[:375, :500]
+    tiled = images[:48].reshape(6, 8, 64, 64, 3).transpose(0, 2, 1, 3, 4).reshape(384, 512, 3)[:375, :500]
     buffer = io.BytesIO()
     Image.fromarray(tiled).save(buffer, "JPEG", quality=90)
     content = buffer.getvalue()
@@ -148,14 +149,14 @@ def main():
     decoded = [decode(split.read(index * 7), name="") for index in range(arguments.batch)]
     figures = {"magnitude": MAGNITUDE, "batch": arguments.batch, "size": {}}
     for size in (64, 224):
-        photos = np.stack(
-            [np.asarray(Image.fromarray(photo).resize((size, size), Image.Resampling.BICUBIC)) for photo in decoded]
+        images = np.stack(
+            [np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC)) for image in decoded]
         )
         figures["size"][str(size)] = {
-            "two_layers_of_16": paper(photos, arguments.turns),
-            "one_layer_of_11": measured(photos, arguments.turns),
+            "two_layers_of_16": measure_all_operations(images, arguments.turns),
+            "one_layer_of_11": measure_shared_operations(images, arguments.turns),
         }
-    figures["decoding_500x375"] = decoding(np.stack(decoded), arguments.turns)
+    figures["decoding_500x375"] = measure_decoding(np.stack(decoded), arguments.turns)
     print("wrote", record(RESULT, figures, command=f"python benchmarks/rand_augment.py --turns {arguments.turns}"))
 
 

@@ -1,11 +1,11 @@
-"""One training step of Mixer-nano, ours against timm's: time, peak memory, and the losses of 200 steps.
+"""Training step of Mixer-nano, ours against timm's: time, peak memory, and the losses of 200 steps.
 
     python benchmarks/training_step.py
 
-Both have the same widths, the same weights at the start, the same batches, AdamW with the same settings and the same loss.
-Every contestant lives in a process of its own, so that its memory is its own, and takes its turn of a few steps: the machine's
-drift falls on all alike. Ours runs the code of `allmlp train`, its setting of glibc's allocator included; timm's runs
-eagerly, as its own training script does by default, and once more with our allocator setting, to tell what that brings.
+All contestants have the same widths, initial weights, batches, loss, and AdamW settings. Each runs in a separate process, so
+that its memory can be measured, and they take turns of a few steps, so that drift of the machine affects all of them equally.
+Ours runs the code of `allmlp train`, including its setting of glibc's allocator. timm's runs eagerly, the default of its
+training script, and also with our allocator setting, which shows the effect of that setting.
 """
 
 import argparse
@@ -39,17 +39,17 @@ WIDTHS = {"num_blocks": 8, "hidden_dim": 128, "tokens_mlp_dim": 64, "channels_ml
 
 
 def batches(batch_size, count):
-    """Yield (images, labels): the embedded photos of clothing at 32 x 32, in a fixed order."""
+    """Yield (images, labels): the embedded clothing photos at 32 x 32, in a fixed order."""
     from allmlp.data import Preprocessing, evaluation_batches, open_dataset, resized_images
 
     split = open_dataset("clothing").splits["train"]
     preprocessing = Preprocessing(image_size=32)
-    photos = np.stack(list(resized_images(split, preprocessing)))
-    order = np.random.default_rng(0)
+    images = np.stack(list(resized_images(split, preprocessing)))
+    generator = np.random.default_rng(0)
     for _ in range(count):
-        chosen = order.integers(0, len(split), batch_size)
+        chosen = generator.integers(0, len(split), batch_size)
         (batch,) = evaluation_batches(
-            photos[chosen], split.labels[chosen], preprocessing, num_classes=10, batch_size=batch_size
+            images[chosen], split.labels[chosen], preprocessing, num_classes=10, batch_size=batch_size
         )
         yield batch.images, batch.labels
 
@@ -99,8 +99,8 @@ def make_timm(precision):
     return model, step
 
 
-def same_start(model):
-    """Give both ports the same weights: parameters come in the same order in both."""
+def initialise(model):
+    """Initialise a model from a fixed seed; both implementations have their parameters in the same order."""
     import torch
 
     generator = torch.Generator().manual_seed(0)
@@ -114,13 +114,13 @@ def same_start(model):
 
 
 def peak_memory():
-    """Return the highest resident memory of this process in MiB. (getrusage's outlives exec: it may be the parent's.)"""
+    """Return the peak resident memory of this process in MiB. (getrusage's survives exec and may be the parent's.)"""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
 
 
 def contestant(name, batch_size, num_threads, pipe):
-    """Serve a connection: a number of steps in, the seconds of each and the peak memory in MiB out."""
+    """Run a contestant: receive a number of steps, take them, and send their times, their losses and the peak memory in MiB."""
     import torch
 
     from allmlp.hardware.devices import reuse_freed_memory
@@ -133,7 +133,7 @@ def contestant(name, batch_size, num_threads, pipe):
         model, step = make_timm(precision)
     else:
         model, step = make_ours(precision, "tanh" if "tanh" in name else "erf")
-    same_start(model)
+    initialise(model)
     data = ((torch.from_numpy(images), torch.from_numpy(labels)) for images, labels in batches(batch_size, 10**9))
     while (steps := pipe.recv()) is not None:
         seconds, losses = [], []
@@ -149,10 +149,11 @@ def measure(batch_size, arguments):
     context = multiprocessing.get_context("spawn")
     pipes, processes = {}, []
     for name in CONTESTANTS:
-        pipes[name], theirs = context.Pipe()
-        process = context.Process(target=contestant, args=(name, batch_size, arguments.threads, theirs), daemon=True)
+        pipes[name], child_pipe = context.Pipe()
+        arguments_of_contestant = (name, batch_size, arguments.threads, child_pipe)
+        process = context.Process(target=contestant, args=arguments_of_contestant, daemon=True)
         process.start()
-        theirs.close()  # so that a contestant that dies ends the wait for it
+        child_pipe.close()  # so that recv raises EOFError if the contestant dies
         processes.append(process)
     seconds = {name: [] for name in CONTESTANTS}
     losses = {name: [] for name in CONTESTANTS}
@@ -162,7 +163,7 @@ def measure(batch_size, arguments):
             pipe.send(arguments.steps)
             times, values, peaks[name] = pipe.recv()
             losses[name] += values
-            if turn:  # the first turn warms up
+            if turn:  # the first turn is warm-up
                 seconds[name].append(float(np.median(times)))
     if batch_size == arguments.curve_batch:
         for name, pipe in ((name, pipes[name]) for name in CURVES):
@@ -177,8 +178,8 @@ def measure(batch_size, arguments):
         "milliseconds": {name: spread([1000 * value for value in values]) for name, values in seconds.items()},
         "peak_mebibytes": {name: round(value) for name, value in peaks.items()},
         "speed_ratio": {
-            f"{one} / {two}": spread([b / a for a, b in zip(seconds[one], seconds[two], strict=True)])
-            for one, two in RATIOS
+            f"{name} / {reference}": spread([b / a for a, b in zip(seconds[name], seconds[reference], strict=True)])
+            for name, reference in RATIOS
         },
     }
     for name in CONTESTANTS:
@@ -191,7 +192,7 @@ def measure(batch_size, arguments):
 
 
 def hardware_limit(num_threads):
-    """Return the best measured GFLOP/s of a large square matrix product in each precision."""
+    """Return the highest measured GFLOP/s of a large square matrix product, by precision."""
     import torch
 
     torch.set_num_threads(num_threads)
@@ -223,11 +224,11 @@ def plot(losses, path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=7, help="measured turns of each contestant")
-    parser.add_argument("--steps", type=int, default=4, help="steps in a turn; the turn's median counts")
+    parser.add_argument("--turns", type=int, default=7, help="measured turns per contestant")
+    parser.add_argument("--steps", type=int, default=4, help="steps per turn; the median of a turn counts")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch", type=int, nargs="+", default=[128, 512])
-    parser.add_argument("--curve-batch", type=int, default=128, help="the batch whose first 200 losses are kept")
+    parser.add_argument("--curve-batch", type=int, default=128, help="the batch size whose first 200 losses are kept")
     arguments = parser.parse_args()
 
     from allmlp.model import MixerConfig, cost

@@ -1,6 +1,6 @@
-"""Write the tables of README.md and docs/ from the JSON that experiments, benchmarks and tests wrote: `make tables`.
+"""Tables of README.md and docs/, from the JSON files of experiments, benchmarks and tests: `make tables` writes them.
 
-Each table stands between `<!-- table: NAME -->` and `<!-- end -->`; its text is made here and nowhere else.
+A table is between `<!-- table: NAME -->` and `<!-- end -->`; its text is generated here and nowhere else.
 """
 
 import itertools
@@ -13,26 +13,33 @@ from allmlp.provenance import spread
 
 ROOT = Path(__file__).resolve().parent.parent
 
+TRANSFER_ARMS = {
+    "scratch": "from scratch, recipe `demo` with the same Mixer",
+    "ours": "fine-tuned, recipe `finetune` unchanged",
+    "paper": "fine-tuned as in the paper, with our batch size",
+    "head": "only the classifier trained, recipe `finetune`",
+}
+
 
 def read(path):
     return json.loads((ROOT / path).read_text())
 
 
 def caption(result):
-    """Return where figures come from: command, commit, device, instruction sets where they were noted, and torch."""
+    """Return the origin of figures: command, commit, device, instruction sets if they were recorded, and torch version."""
     facts = result["environment"]
     sets = f" with {facts['instruction_sets']}" if "instruction_sets" in facts else ""
     return f"`{facts['command']}`, commit {facts['commit']}, {facts['device']}{sets}, torch {facts['torch']}.\n"
 
 
 def table(columns, rows):
-    """Return a Markdown table of strings."""
+    """Return a Markdown table with these cells."""
     lines = [f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in (columns, *rows)]
     return "\n".join([lines[0], "|" + "---|" * len(columns), *lines[1:]]) + "\n"
 
 
 def percent(figures):
-    """Mean ± standard deviation, or the one value."""
+    """Write mean ± standard deviation in percent, or a single value without deviation."""
     mean = f"{100 * figures['mean']:.1f}"
     return mean if figures["n"] == 1 else f"{mean} ± {100 * figures['std']:.1f}"
 
@@ -46,10 +53,10 @@ def clothing():
         "Clothing, 10 classes, 900 training photos of 64 × 64 pixels, 372 test photos:\n\n"
         "| | test top-1 % | balanced accuracy % | minutes |\n|---|---|---|---|\n"
         f"| Mixer fine-tuned from `starter`, recipe `finetune`, {transfer['num_epochs']} epochs, {tuned['top1']['n']} seeds "
-        f"| {percent(tuned['top1'])} | {percent(tuned['balanced_accuracy'])} | |\n"  # its runs went beside others
+        f"| {percent(tuned['top1'])} | {percent(tuned['balanced_accuracy'])} | |\n"  # no minutes: these runs shared the machine
         f"| Mixer from scratch, recipe `demo`, {mixer['num_epochs']} epochs, {mixer['top1']['n']} seeds (mean ± std) "
         f"| {percent(mixer['top1'])} | {percent(mixer['balanced_accuracy'])} | {mixer['minutes']['mean']:.1f} |\n"
-        f"| ridge regression on the pixels of all 1,000, regularisation cross-validated "
+        f"| ridge regression on the pixels of all 1,000 photos, cross-validated regularisation "
         f"| {100 * ridge['top1']:.1f} | {100 * ridge['balanced_accuracy']:.1f} | |\n\n"
         + "".join(map(caption, (transfer, result, ridge)))
     )
@@ -63,12 +70,12 @@ def cifar10():
         for run in result["runs"]
     )
     outcome = f"On average {percent(result['top1'])} %"
-    if len({run["device"] for run in result["runs"]}) > 1:  # a mean over machines would say nothing
-        outcome = "The faster the machine, the more epochs fit into that time, and the more is right"
+    if len({run["device"] for run in result["runs"]}) > 1:  # a mean over different machines has no meaning
+        outcome = "The faster the machine, the more epochs fit into that time and the higher the accuracy"
     return (
         "CIFAR-10, recipe `cifar10` (patches of 4, 8 blocks, C 128, D_S 64, D_C 256; 0.61 M parameters), "
-        f"bounded to {result['bound_minutes']:g} minutes. {outcome}:\n\n"
-        "| seed | test top-1 % | epochs | minutes | photos/s, validation included | precision | machine, commit |\n"
+        f"limited to {result['bound_minutes']:g} minutes. {outcome}:\n\n"
+        "| seed | test top-1 % | epochs | minutes | photos/s, including validation | precision | machine, commit |\n"
         f"|---|---|---|---|---|---|---|\n{rows}\n{caption(result)}"
     )
 
@@ -82,11 +89,11 @@ def training_step():
             times.append((batch, name, f"{time['median']:.0f}", str(memory), f"{share:.0%}"))
         for name, ratio in figures["speed_ratio"].items():
             ratios.append((batch, name, f"{ratio['median']:.2f} × ({ratio['min']:.2f} to {ratio['max']:.2f})"))
-    columns = ("batch", "", "ms a step (median)", "peak memory, MiB", "of the machine's matrix-product rate")
+    columns = ("batch", "", "ms per step (median)", "peak memory, MiB", "share of the machine's matrix-product rate")
     turns = next(iter(result["batch"].values()))["milliseconds"]["timm float32"]["n"]
     return (
-        f"{table(columns, times)}\n{table(('batch', 'speed', 'median of the turns (min to max)'), ratios)}\n{turns} alternated "
-        "turns; timm's GELU is erf, ours too unless it says tanh. Peak memory is the whole process's, torch included. "
+        f"{table(columns, times)}\n{table(('batch', 'speed-up', 'median of the turns (min to max)'), ratios)}\n{turns} "
+        "alternating turns. GELU is erf unless marked tanh. Peak memory is measured for the whole process, including torch. "
         f"{caption(result)}"
     )
 
@@ -95,11 +102,11 @@ def feeding():
     result = read("benchmarks/results/feeding.json")
     rows = []
     for batch, figures in result["batch"].items():
-        making, update = (figures[f"{part}_milliseconds"]["median"] for part in ("feeding", "update"))
-        rows.append((batch, f"{making:.1f}", f"{update:.0f}", f"{figures['feeding_share']['median']:.1%}"))
-    figures = table(("batch", "making it, ms", "update, ms", "share of the step"), rows)
+        feeding, update = (figures[f"{part}_milliseconds"]["median"] for part in ("feeding", "update"))
+        rows.append((batch, f"{feeding:.1f}", f"{update:.0f}", f"{figures['feeding_share']['median']:.1%}"))
+    figures = table(("batch size", "creating a batch, ms", "update, ms", "input pipeline's share of the step"), rows)
     settings = f"recipe `cifar10`, photos in memory, {result['precision']}"
-    return f"What feeding CIFAR-10 costs ({settings}):\n\n{figures}\n{caption(result)}"
+    return f"Cost of the input pipeline on CIFAR-10 ({settings}):\n\n{figures}\n{caption(result)}"
 
 
 def rand_augment():
@@ -107,18 +114,19 @@ def rand_augment():
     rows = []
     for size, figures in result["size"].items():
         ours = figures["two_layers_of_16"]["images_per_second"]
-        both = figures["one_layer_of_11"]
-        columns = [ours["1"], ours["2"], *(both[way]["1"]["images_per_second"] for way in ("ours", "torchvision"))]
+        shared = figures["one_layer_of_11"]
+        columns = [ours["1"], ours["2"], *(shared[name]["1"]["images_per_second"] for name in ("ours", "torchvision"))]
         rows.append([f"{size} px", *(f"{rates['median']:,.0f}" for rates in columns)])
-    ways = ("two layers of 16, 1 thread", "2 threads", "one layer of 11, 1 thread", "torchvision's, 1 thread")
-    differ = next(reversed(result["size"].values()))["one_layer_of_11"]["largest_difference"]
-    others = ", ".join(f"{name} by up to {levels}" for name, levels in differ.items() if levels)
+    cases = ("two layers of 16, 1 thread", "2 threads", "one layer of 11, 1 thread", "torchvision, 1 thread")
+    levels_by_name = next(reversed(result["size"].values()))["one_layer_of_11"]["largest_difference"]
+    differences = ", ".join(f"{name} by up to {levels}" for name, levels in levels_by_name.items() if levels)
     decoded = result["decoding_500x375"]["images_per_second"]
     return (
-        f"Photos a second, magnitude {result['magnitude']:g}, median of {decoded['n']} turns on a machine that had other work "
-        f"to do:\n\n{table(('image', *ways), rows)}\ntorchvision has 11 of the operations in the same sense, for batches "
-        f"of tensors; {sum(not levels for levels in differ.values())} of them give our bits ({others} grey levels). "
-        f"Decoding a JPEG of 500 × 375 pixels: {decoded['median']:,.0f} a second in one thread. {caption(result)}"
+        f"Images per second at magnitude {result['magnitude']:g}, median of {decoded['n']} turns on a machine with other load:"
+        f"\n\n{table(('image', *cases), rows)}\ntorchvision has equivalents of 11 of the 16 operations, for tensor batches; "
+        f"{sum(not levels for levels in levels_by_name.values())} of them give the same bits as ours, the others differ "
+        f"({differences} grey levels). One thread decodes {decoded['median']:,.0f} JPEGs of 500 × 375 pixels per second. "
+        f"{caption(result)}"
     )
 
 
@@ -131,8 +139,8 @@ def muon():
             cells = [f"{times[name]['median']:.0f} ms, {share:.1%}" for name, share in shares.items()]
             rows.append([recipe, sets, f"{times['gradient']['median']:.0f} ms", *cells, measured["training_takes"]])
     return (
-        f"The optimizer's step and its share of the training step, median of {times['Float32Muon']['n']} alternated turns:\n\n"
-        + table(("recipe, precision", "processor", "gradient", *shares, "training takes"), rows)
+        f"The optimizer step and its share of the training step, median of {times['Float32Muon']['n']} alternating turns:\n\n"
+        + table(("recipe, precision", "processor", "gradient", *shares, "used in training"), rows)
         + "\n"
         + "".join(f"With {sets}: {caption(measured)}" for sets, measured in result.items())
     )
@@ -140,27 +148,27 @@ def muon():
 
 def resolution():
     result = read("experiments/resolution/results/resolution.json")
-    ways = ("resample", "block", "patch size", "resize the photos", "random")
+    methods = ("resample", "block", "patch size", "resize the photos", "random")
     rows = {(row["size"], row["way"]): row for row in result["rows"]}
     sizes = sorted({row["size"] for row in result["rows"] if row["way"] != "as it is"})
 
-    def cell(size, way):
-        row = rows.get((size, way))
+    def cell(size, method):
+        row = rows.get((size, method))
         return "" if row is None else f"{100 * row['at_once']:.1f} → {100 * row['after_one_epoch']:.1f}"
 
-    def at_once(way):
-        return ", ".join(f"{100 * rows[size, way]['at_once']:.1f}" for size in sizes)
+    def before_fine_tuning(method):
+        return ", ".join(f"{100 * rows[size, method]['at_once']:.1f}" for size in sizes)
 
-    size_of_base = result["base"]["image_size"][0]
-    own = rows[size_of_base, "as it is"]
-    cells = [(str(size), f"{size / size_of_base:g}", *(cell(size, way) for way in ways)) for size in sizes]
+    native_size = result["base"]["image_size"][0]
+    native = rows[native_size, "as it is"]
+    cells = [(str(size), f"{size / native_size:g}", *(cell(size, method) for method in methods)) for size in sizes]
     return (
-        f"Test top-1 % at once → after one epoch on {result['num_training']:,} training photos. A Mixer trained on CIFAR-10 at "
-        f"32 × 32 pixels ({result['base']['source']}), {100 * own['at_once']:.1f} % at its own size "
-        f"({100 * own['after_one_epoch']:.1f} % after the same epoch there):\n\n{table(('pixels', '×', *ways), cells)}\n"
-        f"{result['num_test']:,} test photos: a standard error of 0.4 points; one run. Row by row, resample at "
-        f"once with FlexiViT's undamped pseudo-inverse: {at_once('pseudo-inverse')}; with interpolation instead: "
-        f"{at_once('interpolation')}. {caption(result)}"
+        f"Test top-1 % before → after one epoch of fine-tuning on {result['num_training']:,} training photos, for a Mixer of "
+        f"CIFAR-10 at 32 × 32 pixels ({result['base']['source']}), which has {100 * native['at_once']:.1f} % at that size "
+        f"({100 * native['after_one_epoch']:.1f} % after the same epoch):\n\n{table(('pixels', '×', *methods), cells)}\n"
+        f"One run on {result['num_test']:,} test photos, a standard error of 0.4 points. Before fine-tuning, row by row, "
+        f"`resample` with FlexiViT's undamped pseudo-inverse: {before_fine_tuning('pseudo-inverse')}; with interpolation "
+        f"instead: {before_fine_tuning('interpolation')}. {caption(result)}"
     )
 
 
@@ -170,7 +178,7 @@ def catalogue():
         source = f"hf:{model.hub_repository}" if model.hub_repository else model.url_path
         facts = (model.variant, model.trained_on, f"{model.config.num_classes:,}", model.config.gelu, model.accuracy)
         rows.append([f"`{model.name}`", *map(str, facts), str(source)])
-    return table(("name", "variant", "trained on", "classes", "GELU", "top-1 of ImageNet", "file"), rows)
+    return table(("name", "variant", "trained on", "classes", "GELU", "ImageNet top-1", "file"), rows)
 
 
 def balance():
@@ -178,12 +186,12 @@ def balance():
     rows = result["rows"]
     runs, scores = rows["plain"]["top1"]["n"], ("top1", "balanced_accuracy", "rare_recall")
     text = table(
-        ("", "test top-1 %", "balanced accuracy %", "right of the rare classes' photos %"),
+        ("", "test top-1 %", "balanced accuracy %", "mean recall of the rare classes %"),
         ((name, *(percent(row[score]) for score in scores)) for name, row in rows.items()),
     )
     return (
-        "The embedded clothing photos with every other class cut to a tenth, recipe `demo`, "
-        f"{result['num_epochs']} epochs, {result['num_training']} photos before holding out, "
+        "The embedded clothing photos with every other class reduced to a tenth, recipe `demo`, "
+        f"{result['num_epochs']} epochs, {result['num_training']} training photos including the hold-out, "
         f"{'one run each' if runs == 1 else f'{runs} seeds (mean ± std)'}:\n\n{text}\n{caption(result)}"
     )
 
@@ -191,33 +199,33 @@ def balance():
 def transfer():
     results = [
         (title, read(f"experiments/transfer/results/{name}.json"))
-        for title, name in (("Clothing, embedded", "clothing"), ("Flowers-102", "flowers102"))
+        for title, name in (("Clothing (embedded)", "clothing"), ("Flowers-102", "flowers102"))
     ]
-    drawn = {"Flowers-102": " (20 a class, drawn from the official 6,149)"}
+    drawn = {"Flowers-102": " (20 per class, drawn from the official 6,149)"}
     columns = [column for title, _ in results for column in (f"{title}: learning rate", "test top-1 %")]
     rows = []
-    for key, first in results[0][1]["arms"].items():
+    for key, title in TRANSFER_ARMS.items():
         arms = [result["arms"][key] for _, result in results]
         cells = ((f"{arm['learning_rate']:g}", percent(arm["top1"])) for arm in arms)
-        rows.append([first["title"], *itertools.chain(*cells)])
+        rows.append([title, *itertools.chain(*cells)])
     frozen = [cell for _, result in results for cell in ("", percent(result["five_shot"]))]
-    rows.append(["linear classifier on the starter's frozen features, 5 photos a class, 3 draws", *frozen])
+    rows.append(["linear classifier on the starter's frozen features, 5 photos per class, 3 draws", *frozen])
     photos = "\n".join(
         f"- {title}: {result['num_photos']['train']:,} training photos in {result['num_classes']} classes, "
         f"{result['num_photos']['test']:,} test photos{drawn.get(title, '')}; fine-tuning is ahead of training from scratch by "
-        f"{lead(result['arms'], 'ours', 'scratch')}, of the paper's way by {lead(result['arms'], 'ours', 'paper')}."
+        f"{lead(result['arms'], 'ours', 'scratch')} and of the paper's fine-tuning by {lead(result['arms'], 'ours', 'paper')}."
         for title, result in results
     )
     runs = results[0][1]["arms"]["ours"]["top1"]["n"]
     return (
-        f"{results[0][1]['num_epochs']} epochs each, {runs} seeds (mean ± std), learning rates chosen on validation photos "
-        f"but for recipe `finetune`'s own:\n\n{table(('', *columns), rows)}\n{photos}\n\n"
+        f"{results[0][1]['num_epochs']} epochs each, {runs} seeds (mean ± std), learning rates chosen on validation photos, "
+        f"except that recipe `finetune` keeps its own:\n\n{table(('', *columns), rows)}\n{photos}\n\n"
         + "".join(caption(result) for _, result in results)
     )
 
 
 def lead(arms, name, other):
-    """Write by how many points an arm is ahead of another: mean ± std of the differences at the same seeds."""
+    """Write by how many points an arm is ahead of another: mean ± std of the differences between runs of the same seed."""
     pairs = zip(arms[name]["runs"], arms[other]["runs"], strict=True)
     differences = [run["test"] - other_run["test"] for run, other_run in pairs]
     return f"{percent(spread(differences))} points"
@@ -231,14 +239,14 @@ def optimizers():
     for name, arm in arms:
         settings = (f"{arm['learning_rate']:.2g}", str(arm["num_epochs"]), f"{arm['passes']:,}")
         rows.append((name, *settings, percent(arm["top1"]), f"{cost[name]:.0f}"))
-    columns = ("optimizer", "learning rate", "epochs", "passes", "test top-1 %", "ms a pass")
+    columns = ("optimizer", "learning rate", "epochs", "passes", "test top-1 %", "ms per pass")
     (first, best), (second, _) = arms[:2]
     return (
-        f"The Mixer of recipe `cifar10` ({size:.2f} M parameters) on {result['photos']:,} photos of CIFAR-10, batches of "
-        f"{result['batch_size']}, {best['runs'][0]['precision']}, {best['top1']['n']} seeds (mean ± std), the learning rate "
+        f"The Mixer of recipe `cifar10` ({size:.2f} M parameters) on {result['photos']:,} photos of CIFAR-10, batch size "
+        f"{result['batch_size']}, {best['runs'][0]['precision']}, {best['top1']['n']} seeds (mean ± std), learning rates "
         f"chosen on held-out photos:\n\n{table(columns, rows)}\n"
-        "For as many forward and backward passes, "
-        f"{first} is ahead of {second} by {lead(result['arms'], first, second)}, each pass taking "
+        "For the same number of forward and backward passes, "
+        f"{first} is ahead of {second} by {lead(result['arms'], first, second)}; a pass takes "
         f"{cost[first] / cost[second]:.2f} times as long. {caption(result)}"
     )
 
@@ -250,48 +258,48 @@ def reliability():
         groups.setdefault(name.split(" (")[0], []).append(outcome)
     for name, outcomes in groups.items():
         cases, passed = (sum(outcome[key] for outcome in outcomes) for key in ("cases", "passed"))
-        figure = "seen" if name.startswith("control") else reliability_figure(outcomes)
-        rows.append((name, f"{cases:,}", f"{passed:,}", figure, result["environment"]["device"]))
-    cases, passed = (sum(each[key] for each in result["results"].values()) for key in ("cases", "passed"))
-    minutes = sum(each["seconds"] for each in result["results"].values()) / 60
-    figures = table(("test", "cases", "passed", "figure", "machine"), rows)
+        finding = "detected" if name.startswith("control") else reliability_finding(outcomes)
+        rows.append((name, f"{cases:,}", f"{passed:,}", finding, result["environment"]["device"]))
+    cases, passed = (sum(outcome[key] for outcome in result["results"].values()) for key in ("cases", "passed"))
+    minutes = sum(outcome["seconds"] for outcome in result["results"].values()) / 60
+    figures = table(("test", "cases", "passed", "result", "machine"), rows)
     return f"{figures}\n{passed:,} of {cases:,} passed, in {minutes:.0f} minutes. {caption(result)}"
 
 
-def reliability_figure(outcomes):
+def reliability_finding(outcomes):
     figures = [outcome["figures"] for outcome in outcomes]
-    for key, start in (("seconds_to_end", "the signal"), ("seconds_in_all", "the start")):
+    for key, start in (("seconds_to_end", "signal"), ("seconds_in_all", "start")):
         if key in figures[0]:
-            return f"at most {max(figure[key] for figure in figures):.1f} s from {start} to the end"
+            return f"at most {max(figure[key] for figure in figures):.1f} s from {start} to exit"
     if "largest_difference" in figures[0]:
-        return f"losses differ by at most {max(figure['largest_difference'] for figure in figures):.0e} of themselves"
+        return f"losses differ by at most {max(figure['largest_difference'] for figure in figures):.0e} (relative)"
     if "not_finite" in figures[0]:
         files = sum(figure["files_looked_at"] for figure in figures)
-        return f"{sum(figure['not_finite'] for figure in figures)} of {files} files on the disk hold it"
+        return f"NaN or infinity in {sum(figure['not_finite'] for figure in figures)} of {files} files on disk"
     if "values" in figures[0]:
-        return f"{min(figure['values'] for figure in figures):,} values equal, bit for bit"
+        return f"{min(figure['values'] for figure in figures):,} values identical, bit for bit"
     if "same_scores" in figures[0]:
-        return "the scores of one process, each photo counted once"
-    return "the newest sound save found, each time"
+        return "same scores as one process, each photo counted once"
+    return "newest intact snapshot found every time"
 
 
 def few_shot():
     result = read("benchmarks/results/few_shot.json")
     counts = ("examples", "classes", "photos scored")
-    times = ("seconds (median)", "of processor time", "the normal equations, 31 times, leaving none out")
+    times = ("seconds (median)", "CPU seconds", "seconds to solve the normal equations 31 times, without leave-one-out")
     rows = []
     for case in result["cases"]:
         numbers = [case["num_examples"], case["num_classes"], case["num_scored"]]
         seconds = [case["seconds"]["median"], case["processor_seconds"]["median"], case["normal_equations_seconds"]]
         rows.append([*(f"{number:,}" for number in numbers), *(f"{value:.1f}" for value in seconds)])
     return (
-        f"{result['num_features']} features, {result['num_penalties']} regularisations, every example left out for each:\n\n"
-        f"{table((*counts, *times), rows)}\nThe largest difference from NumPy's normal equations: "
+        f"{result['num_features']} features, {result['num_penalties']} regularisations, leave-one-out for each:\n\n"
+        f"{table((*counts, *times), rows)}\nThe scores differ from NumPy's solution of the normal equations by at most "
         f"{max(result['largest_difference'].values()):.0e} of the largest score. {caption(result)}"
     )
 
 
-# By the page that they stand in.
+# By the page that contains them.
 TABLES = {
     "README.md": {"clothing": clothing, "cifar10": cifar10, "training_step": training_step, "feeding": feeding},
     "docs/training.md": {"muon": muon, "rand_augment": rand_augment},
@@ -304,10 +312,10 @@ TABLES = {
 
 
 def with_tables(page, text):
-    """Return a page's text with every table made anew."""
+    """Return a page's text with all of its tables regenerated."""
     for name, make in TABLES[page].items():
         pattern = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        assert len(pattern.findall(text)) == 1, f"{page} needs one place for the table {name}"
+        assert len(pattern.findall(text)) == 1, f"{page} must contain the table {name} exactly once"
         text = pattern.sub(r"\g<1>" + make().replace("\\", r"\\") + r"\g<2>", text)
     return text
 

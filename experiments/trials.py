@@ -1,26 +1,26 @@
-"""What several experiments do: choose a learning rate on validation photos at one seed, then train at others, too."""
+"""Method shared by several experiments: choose a learning rate on validation photos at one seed, then train at other seeds."""
 
 import dataclasses
 import json
 
 from allmlp.provenance import spread
-from allmlp.training import NoProgress, stored_run, train_grid
+from allmlp.training import NoProgress, stored_run, train_sweep
 
 
 def best_over_seeds(recipe, rates, dataset, folder, seeds):
-    """Return the figures of a recipe at the best of some learning rates: the first seed chooses it, and counts.
+    """Return the figures of a recipe at its best learning rate, which the first seed chooses; that seed counts, too.
 
-    While the best is at an end of several rates, one beyond it is tried, as far away as its neighbour. Finished runs of the
-    same recipe on the same photos are kept in `folder` and not made again; others there are refused.
+    While the best rate is at an end of several rates, the next rate beyond that end is tried, in a geometric sequence. Runs of
+    the same recipe on the same photos that are finished in `folder` are not repeated; other runs there raise an error.
     """
     trials = trained(recipe, rates, dataset, folder, seeds[0])
     best = next(iter(trials))
     factor = sorted(rates)[1] / min(rates) if len(rates) > 1 else 1.0
-    tried = {*rates, *trials}  # one that diverged is no trial, but an end all the same
+    tried = {*rates, *trials}  # includes rates that diverged, which are not among the trials
     while len(tried) > 1 and best in (min(tried), max(tried)):
         further = float(f"{best / factor if best == min(tried) else best * factor:.3g}")
         tried.add(further)
-        trials = trained(recipe, [further], dataset, folder, seeds[0])  # the ended ones, too
+        trials = trained(recipe, [further], dataset, folder, seeds[0])  # includes the previous trials
         best = next(iter(trials))
     runs = [{"seed": seeds[0], **trials[best]}]
     runs += [{"seed": seed, **trained(recipe, [best], dataset, folder, seed)[best]} for seed in seeds[1:]]
@@ -35,16 +35,16 @@ def best_over_seeds(recipe, rates, dataset, folder, seeds):
 
 
 def trained(recipe, rates, dataset, folder, seed):
-    """Train at each learning rate with one seed; return the figures, of earlier calls, too, the best on validation first."""
+    """Train at each learning rate with one seed; return the figures, including earlier calls, best on validation first."""
     recipe = dataclasses.replace(recipe, seed=seed)
-    trials = train_grid(
+    trials = train_sweep(
         recipe, dataset, folder / f"seed-{seed}", rates, device="auto", progress=NoProgress(), resume=True
     )
     return {trial.learning_rate: figures(trial.run) for trial in trials if trial.top1 is not None}  # the rest diverged
 
 
 def figures(run):
-    """Read what a run came to."""
+    """Read the results of a run."""
     facts = json.loads((run / "metrics.json").read_text())
     scores = {split: facts["evaluations"][split]["top1"] for split in ("validation", "test")}
     print(run, scores, flush=True)

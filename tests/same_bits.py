@@ -7,7 +7,7 @@
 Everything goes through the command line, so that the program runs on commits whose modules have other names. It takes five
 short trainings (from scratch with Muon; fine-tuned with frozen blocks; streamed with RandAugment, erasing, mixup and
 accumulation; resumed after a kill; of two processes), then evaluates, predicts, embeds, inspects and converts what they leave.
-Times, paths and versions are left out; everything else is compared bit for bit. Takes some minutes on two cores.
+Times, paths, versions and remarks are left out; everything else is compared bit for bit. Takes some minutes on two cores.
 """
 
 import argparse
@@ -174,7 +174,7 @@ def answers(folder: Path, questions: Mapping[str, Sequence[str]], name: str = ""
         arguments = [word.format(run=name) for word in words]
         text = run(arguments, folder)
         if "--json" in arguments or "json" in arguments:
-            yield question, _without_times(json.loads(text))
+            yield question, _only_results(json.loads(text))
         elif "csv" in arguments:
             yield question, text
         else:
@@ -185,10 +185,10 @@ def answers(folder: Path, questions: Mapping[str, Sequence[str]], name: str = ""
                 yield question, digest_arrays(target)
 
 
-def _without_times(value: object) -> object:
+def _only_results(value: object) -> object:
     if isinstance(value, dict):
-        return {key: _without_times(each) for key, each in value.items() if "second" not in key}
-    return [_without_times(each) for each in value] if isinstance(value, list) else value
+        return {key: _only_results(each) for key, each in value.items() if "second" not in key and key != "remark"}
+    return [_only_results(each) for each in value] if isinstance(value, list) else value
 
 
 def measure(folder: Path) -> dict[str, object]:

@@ -117,11 +117,14 @@ def test_a_rule_names_none_but_the_assignments_that_it_is_about() -> None:
     [
         ("num_epochs", r"'num_epochs': expected KEY=VALUE"),
         ("=3", r"'=3': expected KEY=VALUE"),
-        ("num_epoch=3", r"num_epoch: there is no such key\. Did you mean 'num_epochs'"),
+        ("num_epoch=3", r"num_epoch: unknown key\. Did you mean 'num_epochs'"),
         ("learning_rate=3", r"Did you mean 'optimizer\.learning_rate'"),
-        ("optimizer.lerning_rate=3", r"Did you mean 'optimizer\.learning_rate'.*Keys here: .*betas.*--print-recipe"),
+        (
+            "optimizer.lerning_rate=3",
+            r"Did you mean 'optimizer\.learning_rate'.*Keys at this level: .*betas.*--print-recipe",
+        ),
         ("optimizer=3", r"this is a group; set one of its keys: optimizer\.name, optimizer\.learning_rate"),
-        ("num_epochs.x=3", r"num_epochs is a single value, it has no key 'x'"),
+        ("num_epochs.x=3", r"num_epochs is a single value and has no key 'x'"),
         ("num_epochs=2.0", r"num_epochs: expected a whole number, got 2\.0"),
         ("num_epochs=true", r"expected a whole number, got True"),
         ("num_epochs=none", r"expected a whole number, got None"),
@@ -207,7 +210,7 @@ def test_a_nested_mistake_carries_its_path() -> None:
         from_dict(Run, {**values, "optimizer": {"learning_rate": "fast"}}, where="recipe.json")
     with pytest.raises(ConfigError, match=r"recipe\.json: optimizer: adamw_learning_rate belongs to muon"):
         from_dict(Run, {**values, "optimizer": {"name": "adamw"}}, where="recipe.json")
-    with pytest.raises(ConfigError, match=r"recipe\.json: optimizer: expected an object of Optimizer, got 3"):
+    with pytest.raises(ConfigError, match=r"recipe\.json: optimizer: expected a JSON object \(Optimizer\), got 3"):
         from_dict(Run, {**values, "optimizer": 3}, where="recipe.json")
 
 

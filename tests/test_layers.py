@@ -282,7 +282,7 @@ def test_every_part_of_the_package_has_a_place():
         ("data/news/x.py", "from allmlp.data.decoding.decode import decode", "no place in INNER_LAYERS"),
         (
             "checkpoints/containers/x.py",
-            "from allmlp.checkpoints.naming.schemes import LAYOUTS",
+            "from allmlp.checkpoints.naming.schemes import NAMING_SCHEMES",
             "naming, which is not below",
         ),
         ("cli/arguments/x.py", "from allmlp.cli.commands.train import train", "commands, which is not below"),

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
+from tests.builders import tiny_checkpoint
 
 import allmlp
 
@@ -29,17 +29,7 @@ def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(generator.integers(0, 256, (20, 24, 3), dtype=np.uint8)).save(path)
 
-    torch.manual_seed(0)
-    config = allmlp.MixerConfig(
-        image_size=32, patch_size=16, num_blocks=1, hidden_dim=8, tokens_mlp_dim=4, channels_mlp_dim=8, num_classes=3
-    )
-    checkpoint = allmlp.Checkpoint(
-        config=config,
-        weights=allmlp.MlpMixer(config).state_dict(),
-        preprocessing=allmlp.Preprocessing(image_size=32),
-        class_names=CLASS_NAMES,
-        source="random weights",
-    )
+    checkpoint = tiny_checkpoint(class_names=CLASS_NAMES)
     for folder in ("runs/mine/checkpoints/best", "b16-i1k"):
         allmlp.save_checkpoint(checkpoint, tmp_path / folder)
     (tmp_path / "runs/mine/recipe.json").write_text("{}")

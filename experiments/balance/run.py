@@ -1,10 +1,10 @@
-"""Classes of different size: the embedded photos with every other class cut to a tenth, trained on plainly and balanced.
+"""Class imbalance: training on the embedded photos with every other class reduced to a tenth, with and without balancing.
 
     python experiments/balance/run.py [--epochs 60] [--seeds 0]
 
-Claim: trained plainly, the Mixer names hardly any photo of the rare classes; the balanced sampler finds a part of them and does
-not lose top-1 by it. Class weights find some of them too, at the cost of the others.
-One run each has a standard error of 2.5 points on 372 test photos: it shows the direction, no more.
+Claim: without balancing, the Mixer recognises hardly any photos of the rare classes. The balanced sampler recovers a part of
+them without loss of top-1. Class weights also recover some of them, at the cost of the frequent classes.
+One run each on 372 test photos has a standard error of 2.5 points: this shows the direction only.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from allmlp.recipes import load_recipe
 from allmlp.training import train
 
 RESULT = Path(__file__).parent / "results" / "balance.json"
-KEPT = 10  # of 100 photos of each rare class
+KEPT = 10  # of the 100 photos of a rare class
 SETTINGS = {
     "plain": {},
     "sampler=balanced": {"sampler": "balanced"},
@@ -28,12 +28,14 @@ SETTINGS = {
 }
 
 
-def unequal(dataset):
-    """Return the data set with the first KEPT photos of every other class to train on, and which classes these are."""
+def make_imbalanced(dataset):
+    """Reduce every other class of train to its first KEPT photos; return the data set and the reduced classes."""
     photos = dataset.splits["train"]
     rare = np.arange(1, len(dataset.class_names), 2)
-    places = [np.flatnonzero(photos.labels == label) for label in range(len(dataset.class_names))]
-    kept = np.sort(np.concatenate([part[:KEPT] if label in rare else part for label, part in enumerate(places)]))
+    by_class = [np.flatnonzero(photos.labels == label) for label in range(len(dataset.class_names))]
+    kept = np.sort(
+        np.concatenate([indices[:KEPT] if label in rare else indices for label, indices in enumerate(by_class)])
+    )
     return dataclasses.replace(dataset, splits={**dataset.splits, "train": photos.subset(kept)}), rare
 
 
@@ -57,7 +59,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     arguments = parser.parse_args()
-    dataset, rare = unequal(open_dataset("clothing"))
+    dataset, rare = make_imbalanced(open_dataset("clothing"))
     recipe = dataclasses.replace(load_recipe("demo"), num_epochs=arguments.epochs, max_minutes=None)
     rows = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -1,11 +1,11 @@
-"""CIFAR-10 from scratch in 25 minutes on a laptop's processor.
+"""CIFAR-10 from scratch in 25 minutes on a laptop CPU.
 
     python experiments/cifar10/run.py CIFAR10 [--minutes 25] [--seeds 0 1 2] [--keep] [--work runs/cifar10]
 
-Aim: the recipe's Mixer (0.61 M parameters) reaches at least 82 % on the 10,000 test photos, without test-time averaging, in
-the mean of three seeds. `--minutes` bounds training with all its evaluations; a tenth of the training photos is held out to
-choose the epoch. Finished runs are kept in --work and not made again. With --keep the result file's runs of other seeds stay
-in it; every run says the machine and the commit that it was made with.
+Goal: the recipe's Mixer (0.61 M parameters) reaches at least 82 % on the 10,000 test photos, as the mean of three seeds and
+without test-time augmentation. `--minutes` limits training including its evaluations; a tenth of the training photos is held
+out to choose the epoch. Runs that are finished in --work are not repeated. With --keep, runs of other seeds stay in the result
+file; each run records its machine and commit.
 """
 
 import argparse
@@ -20,8 +20,8 @@ from allmlp.training import stored_run, train
 RESULT = Path(__file__).parent / "results" / "cifar10.json"
 
 
-class Lines:
-    """Prints a line an epoch."""
+class LineProgress:
+    """Progress report of one line per epoch."""
 
     def message(self, text):
         print(text, flush=True)
@@ -38,14 +38,14 @@ class Lines:
 
 
 def run(seed, arguments):
-    """Train unless it was done before; return the figures."""
+    """Train unless the run is finished already; return its figures."""
     folder = arguments.work / f"seed-{seed}"
     stored = stored_run(folder)
     if stored is None or not stored.is_finished:
         recipe = dataclasses.replace(load_recipe("cifar10"), seed=seed, max_minutes=arguments.minutes)
-        train(recipe, arguments.data, folder, progress=Lines(), resume=True)
+        train(recipe, arguments.data, folder, progress=LineProgress(), resume=True)
     facts = json.loads((folder / "metrics.json").read_text())
-    made_with = json.loads((folder / "environment.json").read_text())
+    environment = json.loads((folder / "environment.json").read_text())
     recipe = stored_run(folder).recipe
     figures = {
         "seed": seed,
@@ -55,8 +55,8 @@ def run(seed, arguments):
         "minutes": round(facts["seconds"] / 60, 2),
         "images_per_second": round(facts["num_steps"] * recipe.batch_size / facts["seconds"], 1),
         "precision": recipe.precision,
-        "device": made_with["device"],
-        "commit": made_with.get("commit", ""),
+        "device": environment["device"],
+        "commit": environment.get("commit", ""),
     }
     print(figures, flush=True)
     return figures
@@ -68,16 +68,17 @@ def main():
     parser.add_argument("--minutes", type=float, default=25.0)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--work", type=Path, default=Path("runs/cifar10"))
-    parser.add_argument("--keep", action="store_true", help="keep the runs of other seeds that the result file has")
+    parser.add_argument("--keep", action="store_true", help="keep runs of other seeds in the result file")
     arguments = parser.parse_args()
     kept = json.loads(RESULT.read_text()) if arguments.keep else {"bound_minutes": arguments.minutes, "runs": []}
     if kept["bound_minutes"] != arguments.minutes:
         parser.error(
-            f"--keep: {RESULT} has runs of {kept['bound_minutes']:g} minutes, these are of {arguments.minutes:g}"
+            f"--keep: {RESULT} has runs of {kept['bound_minutes']:g} minutes, but --minutes is {arguments.minutes:g}; "
+            "use the same limit or leave out --keep"
         )
-    runs = [one for one in kept["runs"] if one["seed"] not in arguments.seeds]
-    runs = sorted([*runs, *(run(seed, arguments) for seed in arguments.seeds)], key=lambda one: one["seed"])
-    figures = {"top1": spread([one["top1"] for one in runs]), "bound_minutes": arguments.minutes, "runs": runs}
+    runs = [previous for previous in kept["runs"] if previous["seed"] not in arguments.seeds]
+    runs = sorted([*runs, *(run(seed, arguments) for seed in arguments.seeds)], key=lambda row: row["seed"])
+    figures = {"top1": spread([row["top1"] for row in runs]), "bound_minutes": arguments.minutes, "runs": runs}
     command = (
         f"python experiments/cifar10/run.py CIFAR10 --minutes {arguments.minutes:g} --seeds "
         + " ".join(map(str, arguments.seeds))

@@ -1,8 +1,8 @@
-"""The embedded photos: ridge regression on the pixels, the linear classifier that a Mixer must beat.
+"""Ridge regression on the pixels of the embedded photos, the linear baseline that a Mixer must beat.
 
     python experiments/clothing/ridge.py
 
-All 1,000 training photos; the regularisation is chosen by the accuracy of 5-fold cross-validation on them.
+It is fitted to all 1,000 training photos; the regularisation is chosen by the accuracy of 5-fold cross-validation on them.
 """
 
 from pathlib import Path
@@ -19,9 +19,9 @@ RESULT = Path(__file__).parent / "results" / "ridge.json"
 
 
 def pixels(split):
-    """Return (n, 64 * 64 * 3) in [-0.5, 0.5]."""
-    photos = [decode(split.read(index), name=split.where(index)) for index in range(len(split))]
-    return np.stack(photos).reshape(len(photos), -1) / 255.0 - 0.5
+    """Return the pixels of a split, (n, 64 * 64 * 3) in -0.5..0.5."""
+    images = [decode(split.read(index), name=split.where(index)) for index in range(len(split))]
+    return np.stack(images).reshape(len(images), -1) / 255.0 - 0.5
 
 
 def main():
@@ -29,10 +29,10 @@ def main():
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     search = GridSearchCV(RidgeClassifier(), {"alpha": np.logspace(0, 6, 25)}, cv=folds, scoring="accuracy")
     search.fit(pixels(splits["train"]), splits["train"].labels)
-    answers, truth = search.predict(pixels(splits["test"])), splits["test"].labels
+    predictions, labels = search.predict(pixels(splits["test"])), splits["test"].labels
     figures = {
-        "top1": float((answers == truth).mean()),
-        "balanced_accuracy": float(balanced_accuracy_score(truth, answers)),
+        "top1": float((predictions == labels).mean()),
+        "balanced_accuracy": float(balanced_accuracy_score(labels, predictions)),
         "alpha": float(search.best_params_["alpha"]),
     }
     print(figures)

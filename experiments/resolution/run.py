@@ -1,19 +1,19 @@
-"""Trained weights at another image size: what each way keeps at once, and after a little fine-tuning.
+"""Accuracy of trained weights at other image sizes, immediately after each kind of conversion and after brief fine-tuning.
 
     python experiments/resolution/run.py CIFAR10 RUN
 
-RUN is a Mixer trained on CIFAR-10 at its own 32 × 32 pixels, such as by
+RUN is a Mixer trained on CIFAR-10 at its native 32 × 32 pixels, for example by
 
     allmlp train CIFAR10 --recipe cifar10 --set num_epochs=10 --set max_minutes=none --out RUN
 
-Ways: "resample" and "block" are `Checkpoint.at_resolution`; "pseudo-inverse" is FlexiViT's (arXiv 2212.08013), undamped, and
-"interpolation" is the interpolation from the new grid to the old one, in place of "resample"'s damped
-pseudo-inverse; "random" keeps all weights but those of token mixing, which are drawn anew as for a new Mixer;
-"resize the photos" leaves the Mixer alone and scales each photo back to 32 × 32; "patch size" is `Checkpoint.at_patch_size`.
+Methods: "resample" and "block" are those of `Checkpoint.at_resolution`. "pseudo-inverse" and "interpolation" replace the damped
+pseudo-inverse of "resample" by FlexiViT's undamped one (arXiv 2212.08013) and by the interpolation from the new grid to the old
+one. "random" re-initialises the weights of token mixing and keeps all others. "resize the photos" keeps the Mixer and resizes
+each image back to 32 × 32. "patch size" is `Checkpoint.at_patch_size`.
 
-Every Mixer sees the same 9,984 training photos once (78 steps of 128), in the same order, with AdamW and horizontal flips;
-then all 10,000 test photos. Photos of the wanted size are CIFAR-10's, scaled (bicubic): the larger ones hold no more than the
-smaller ones.
+Every Mixer is fine-tuned on the same 9,984 training photos once (78 steps of 128), in the same order, with AdamW and horizontal
+flips, and scored on all 10,000 test photos. Images of other sizes are CIFAR-10's, resized (bicubic), so larger images have no
+additional detail.
 """
 
 import argparse
@@ -38,17 +38,17 @@ NUM_TRAINING, BATCH_SIZE, LEARNING_RATE, WARM_UP_STEPS = 10_000, 128, 5e-4, 8
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="CIFAR-10 as photos, with a test split")
-    parser.add_argument("run", help="a Mixer trained on it at 32 × 32")
+    parser.add_argument("run", help="a Mixer trained on CIFAR-10 at 32 × 32")
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
-    parser.add_argument("--num-test", type=int, default=None, help="fewer test photos, to try the program out")
+    parser.add_argument("--num-test", type=int, default=None, help="score fewer test photos, to try the program")
     arguments = parser.parse_args()
     base = load_checkpoint(arguments.run)
     photos = Photos(arguments.data, base, num_test=arguments.num_test)
-    own_size = base.config.image_size[0]
-    rows = [measure("as it is", base, base, photos, own_size)]
+    native_size = base.config.image_size[0]
+    rows = [measure("as it is", base, base, photos, native_size)]
     for size in arguments.sizes:
-        for way, checkpoint in ways(base, size):
-            rows.append(measure(way, checkpoint, base, photos, size))
+        for method, checkpoint in conversions(base, size):
+            rows.append(measure(method, checkpoint, base, photos, size))
     figures = {
         "base": {"source": base.source, "image_size": list(base.config.image_size), "top1": rows[0]["at_once"]},
         "num_training": NUM_TRAINING,
@@ -59,8 +59,8 @@ def main():
     print("wrote", record(RESULT, figures, command="python experiments/resolution/run.py CIFAR10 RUN"))
 
 
-def ways(base, size):
-    """Yield (name, checkpoint); the checkpoint may be for another size than `size`: its photos are scaled back."""
+def conversions(base, size):
+    """Yield (method, checkpoint). A checkpoint may have a different image size; images are then resized back to it."""
     yield "resample", base.at_resolution(size, "resample")
     yield "pseudo-inverse", with_first_layers(base, size, lambda forth, _: torch.linalg.pinv(forth))
     yield "interpolation", with_first_layers(base, size, lambda _, back: back)
@@ -73,7 +73,7 @@ def ways(base, size):
 
 
 def with_first_layers(base, size, make):
-    """Return "resample" with W1' = W1 M for M (S, S') = make(interpolation to the new grid, interpolation back)."""
+    """Return "resample" with W1' = W1 M, where M (S, S') = make(interpolation to the new grid, interpolation back)."""
     resampled = base.at_resolution(size, "resample")
     back = make(
         interpolation(base.config.grid, resampled.config.grid), interpolation(resampled.config.grid, base.config.grid)
@@ -101,7 +101,7 @@ def random_token_mixing(base, size):
 
 
 class Photos:
-    """CIFAR-10's photos in memory as they are, scaled to whatever size is asked for."""
+    """CIFAR-10's images in memory at their native size."""
 
     def __init__(self, data, base, *, num_test):
         dataset = open_dataset(data)
@@ -111,25 +111,27 @@ class Photos:
         if num_test is not None:
             test = test.subset(range(num_test))
         self.test_labels, self.train_labels = order[test.labels], order[train.labels]
-        as_they_are = Preprocessing(image_size=base.config.image_size)
-        self.test = np.stack(list(resized_images(test, as_they_are, num_workers=1)))
-        self.train = np.stack(list(resized_images(train, as_they_are, num_workers=1)))
+        native = Preprocessing(image_size=base.config.image_size)
+        self.test = np.stack(list(resized_images(test, native, num_workers=1)))
+        self.train = np.stack(list(resized_images(train, native, num_workers=1)))
 
     @staticmethod
-    def images(photos, checkpoint, size):
-        """Return photos scaled to `size`, then to what the Mixer takes, as its input (B, 3, H, W)."""
-        larger = Preprocessing(image_size=size)
-        resized = np.stack([checkpoint.preprocessing.resize(larger.resize(photo)) for photo in photos])
+    def model_input(images, checkpoint, size):
+        """Resize images to `size`, then to the Mixer's image size; return its input (B, 3, H, W)."""
+        to_size = Preprocessing(image_size=size)
+        resized = np.stack([checkpoint.preprocessing.resize(to_size.resize(image)) for image in images])
         return torch.from_numpy(checkpoint.preprocessing.normalise(resized))
 
 
-def measure(way: str, checkpoint: Checkpoint, base: Checkpoint, photos: Photos, size: int):
+def measure(method: str, checkpoint: Checkpoint, base: Checkpoint, photos: Photos, size: int):
     if checkpoint.preprocessing.crop_fraction != 1:
-        raise SystemExit("This experiment takes a Mixer whose photos are not cropped.")
+        raise SystemExit(
+            f"RUN has crop_fraction {checkpoint.preprocessing.crop_fraction:g}; this experiment needs a Mixer with 1."
+        )
     model = checkpoint.build()
-    row = {"size": size, "ratio": size / base.config.image_size[0], "way": way}
+    row = {"size": size, "ratio": size / base.config.image_size[0], "way": method}
     row["at_once"] = score(model, checkpoint, photos, size)
-    if way not in ("pseudo-inverse", "interpolation"):
+    if method not in ("pseudo-inverse", "interpolation"):
         fine_tune(model, checkpoint, photos, size)
         row["after_one_epoch"] = score(model, checkpoint, photos, size)
     print(row, flush=True)
@@ -138,13 +140,13 @@ def measure(way: str, checkpoint: Checkpoint, base: Checkpoint, photos: Photos, 
 
 def score(model, checkpoint, photos, size):
     model.eval()
-    right = 0
+    num_correct = 0
     with torch.inference_mode():
         for start in range(0, len(photos.test), 250):
             chunk = slice(start, start + 250)
-            logits = model(photos.images(photos.test[chunk], checkpoint, size))
-            right += int((logits.argmax(1).numpy() == photos.test_labels[chunk]).sum())
-    return right / len(photos.test)
+            logits = model(photos.model_input(photos.test[chunk], checkpoint, size))
+            num_correct += int((logits.argmax(1).numpy() == photos.test_labels[chunk]).sum())
+    return num_correct / len(photos.test)
 
 
 def fine_tune(model, checkpoint, photos, size):
@@ -155,11 +157,11 @@ def fine_tune(model, checkpoint, photos, size):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         for step in range(num_steps):
-            warm = min(1.0, (step + 1) / WARM_UP_STEPS)
+            warm_up = min(1.0, (step + 1) / WARM_UP_STEPS)
             for group in optimizer.param_groups:
-                group["lr"] = LEARNING_RATE * warm * (1 + math.cos(math.pi * step / num_steps)) / 2
+                group["lr"] = LEARNING_RATE * warm_up * (1 + math.cos(math.pi * step / num_steps)) / 2
             chunk = slice(step * BATCH_SIZE, (step + 1) * BATCH_SIZE)
-            images = photos.images(photos.train[chunk], checkpoint, size)
+            images = photos.model_input(photos.train[chunk], checkpoint, size)
             flipped = torch.rand(len(images), generator=generator) < 0.5
             images[flipped] = images[flipped].flip(-1)
             with torch.autocast("cpu", torch.bfloat16, enabled=is_bfloat16_faster("cpu")):

@@ -1,10 +1,10 @@
-"""Lay Tiny-ImageNet's files out as photos in folders, train/CLASS/FILE and validation/CLASS/FILE, as `allmlp train` reads them.
+"""Arrangement of Tiny-ImageNet's files as `allmlp train` reads them: train/CLASS/FILE and validation/CLASS/FILE.
 
     python experiments/starter/arrange.py TINY_IMAGENET PHOTOS
 
-TINY_IMAGENET is the folder "tiny-imagenet-200" as Stanford's CS231N distributes it: train/WNID/images/*.JPEG, val/images/*.JPEG
-with val/val_annotations.txt, words.txt. Classes are named by the first of WordNet's words for them. Files are linked, not
-copied, where the file system allows it.
+TINY_IMAGENET is the folder "tiny-imagenet-200" as Stanford's CS231N distributes it, with train/WNID/images/*.JPEG,
+val/images/*.JPEG, val/val_annotations.txt and words.txt. A class is named by the first of its words in WordNet. Files are
+hard-linked if the file system allows it, else copied.
 """
 
 import argparse
@@ -33,12 +33,12 @@ def main() -> None:
 
 
 def class_names(source: Path) -> dict[str, str]:
-    """Return names fit for folders by WordNet id: the first of its words, or all where two share the first."""
+    """Return a folder name per WordNet ID: its first word, or all of its words if two classes share the first."""
     words = dict(line.split("\t", 1) for line in (source / "words.txt").read_text().splitlines())
     wnids = sorted(folder.name for folder in (source / "train").iterdir())
     first = {wnid: words[wnid].split(",")[0].strip() for wnid in wnids}
-    times = Counter(first.values())
-    return {wnid: first[wnid] if times[first[wnid]] == 1 else words[wnid].replace("/", " ").strip() for wnid in wnids}
+    counts = Counter(first.values())
+    return {wnid: first[wnid] if counts[first[wnid]] == 1 else words[wnid].replace("/", " ").strip() for wnid in wnids}
 
 
 def training_files(source: Path) -> Iterator[tuple[str, str, Path]]:

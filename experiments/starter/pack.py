@@ -1,9 +1,9 @@
-"""Make the weights that come with allmlp of a finished run of recipe `starter`.
+"""Packing of a finished run of recipe `starter` as the weights that come with allmlp.
 
     python experiments/starter/pack.py RUN
 
-RUN was made by `allmlp train PHOTOS --recipe starter --out RUN`, PHOTOS by arrange.py. The weights are rounded to bfloat16,
-scored as rounded on Tiny-ImageNet's 10,000 validation photos, and written into the package with a model card.
+RUN was written by `allmlp train PHOTOS --recipe starter --out RUN`, and PHOTOS by arrange.py. The weights are rounded to
+bfloat16, scored in this form on Tiny-ImageNet's 10,000 validation photos, and written into the package with a model card.
 """
 
 import argparse
@@ -29,27 +29,27 @@ SOURCE = "starter: pre-trained on Tiny-ImageNet by allmlp's recipe of that name;
 
 CARD = """# starter
 
-The weights that `allmlp finetune` begins with when no others are named: an MLP-Mixer of {parameters:.2f} M parameters for
+The weights from which `allmlp finetune` is initialised by default: an MLP-Mixer of {parameters:.2f} M parameters for
 photos of 64 × 64 pixels, pre-trained on Tiny-ImageNet.
 
 **Data.** Tiny-ImageNet (Stanford, CS231N): 100,000 training photos of 200 of ImageNet's classes, reduced to 64 × 64 pixels. The
 photos belong to their photographers; ImageNet gives access to researchers for non-commercial research and education
-(image-net.org/download). What that means for weights that were trained on them is not settled: for commercial use, ask somebody
-who knows, or train on photos of your own (`allmlp train`).
+(image-net.org/download). Whether that restricts weights trained on them is not settled: for commercial use, seek legal advice
+or train on your own photos (`allmlp train`).
 
-**Training.** Recipe `starter`, seed {seed}, {epochs} epochs, {hours:.1f} hours on {device}, torch {torch}, with no other
-data and no other network's help:
+**Training.** Recipe `starter`, seed {seed}, {epochs} epochs, {hours:.1f} hours on {device}, torch {torch}, without
+other data or a teacher model:
 
     python experiments/starter/arrange.py TINY_IMAGENET PHOTOS
     allmlp train PHOTOS --recipe starter --out RUN
     python experiments/starter/pack.py RUN
 
 **Accuracy.** {top1:.2%} top-1, {top5:.2%} top-5 on the 10,000 validation photos of Tiny-ImageNet, where chance is 0.5 %. The
-epoch (the {best_epoch}th) was chosen by the same photos. Rounding the weights to bfloat16 changed top-1 by {change:+.2%}.
+epoch (the {best_epoch}th) was chosen on the same photos. Rounding the weights to bfloat16 changed top-1 by {change:+.2%}.
 
-**Limits.** It is small, and was trained for hours, not weeks: expect much less of it than of the published Mixers, which are
-10 to 115 times as large. Photos of 64 × 64 pixels show no detail. Its 200 classes are objects, animals and scenes as
-photographed for the web, mostly in North America and Europe; there are no classes of people, and nothing was done against
+**Limits.** It is small and was trained for hours, not weeks: expect much less of it than of the published Mixers, which are
+10 to 115 times as large. Photos of 64 × 64 pixels show no fine detail. Its 200 classes are objects, animals and scenes as
+photographed for the web, mostly in North America and Europe; there are no classes of people, and nothing was done to reduce
 bias. It is meant to be fine-tuned, not to be used as it is.
 """
 
@@ -67,17 +67,17 @@ def main() -> None:
         weights={name: weight.to(torch.bfloat16) for name, weight in exact.weights.items()},
         config=dataclasses.replace(exact.config, stochastic_depth=0.0, dropout=0.0),
         source=SOURCE,
-        temperature=1.0,  # one that was fitted on Tiny-ImageNet's classes says nothing of others
+        temperature=1.0,  # a temperature fitted on Tiny-ImageNet does not apply to other classes
     )
     scores = score(rounded, json.loads((run / "data.json").read_text())["source"])
     save_checkpoint(rounded, TARGET)
-    before = facts["evaluations"]["validation"]["top1"]
+    top1_float32 = facts["evaluations"]["validation"]["top1"]
     figures = {
         "top1": scores.top1,
         "top5": scores.top5,
         "loss": scores.loss,
         "num_examples": scores.num_examples,
-        "top1_float32": before,
+        "top1_float32": top1_float32,
         "seed": recipe["seed"],
         "num_epochs": facts["num_epochs"],
         "best_epoch": facts["best_epoch"],
@@ -96,14 +96,14 @@ def main() -> None:
         top1=scores.top1,
         top5=scores.top5,
         best_epoch=figures["best_epoch"],
-        change=scores.top1 - before,
+        change=scores.top1 - top1_float32,
     )
     write_text(TARGET / "README.md", card)
     print("wrote", TARGET, record(RESULT, figures, command="python experiments/starter/pack.py RUN"))
 
 
 def score(checkpoint, photos):
-    """Score on the validation photos."""
+    """Score a checkpoint on the validation photos."""
     split = open_dataset(photos).splits["validation"]
     batches = evaluation_batches(
         resized_images(split, checkpoint.preprocessing, num_workers=2),

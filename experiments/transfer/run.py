@@ -1,15 +1,15 @@
-"""What the weights that come with allmlp bring: fine-tuning beside training from scratch, for the same number of steps.
+"""Benefit of the weights that come with allmlp: fine-tuning against training from scratch, for the same number of steps.
 
     python -m experiments.transfer.run clothing [--seeds 0 1 2] [--epochs 20] [--work runs/transfer]
     python -m experiments.transfer.run FLOWERS --name flowers102
 
-Claim: fine-tuning the starter by recipe `finetune`, as it is, beats training the same Mixer from scratch, at its own best
-learning rate and for as many steps, by at least 10 points. The other arms' learning rates are chosen by validation photos at
-the first seed (see trials.py); the test photos choose nothing here. Training from scratch is as in recipe `demo`, our best at
-that, which was picked in trials that looked at the clothing's test photos (README.md).
-Beside them: the paper's fine-tuning (momentum SGD, no weight decay, crops and flips) on its own grid, the classifier alone, and
-a linear classifier on the starter's frozen features from five photos a class. Finished runs are kept in --work and not made
-again.
+Claim: fine-tuning the starter with the unchanged recipe `finetune` beats training the same Mixer from scratch, at its best
+learning rate and for the same number of steps, by at least 10 points. Learning rates of the other arms are chosen on validation
+photos at the first seed (see trials.py); the test photos choose nothing here. Training from scratch uses recipe `demo`, our
+best for that, which was selected in trials that looked at the test photos of clothing (README.md).
+Further arms: the paper's fine-tuning (momentum SGD, no weight decay, crops and flips) over its own learning rates, training of
+only the classifier, and a linear classifier on the starter's frozen features from five photos per class. Runs that are finished
+in --work are not repeated.
 """
 
 import argparse
@@ -33,15 +33,14 @@ ADAMW_GRID = (1e-3, 3e-3, 9e-3)
 
 
 class Arm(NamedTuple):
-    """A way to train, and the learning rates it may choose from."""
+    """A training method and its candidate learning rates."""
 
-    title: str
     recipe: Recipe
     rates: tuple[float, ...]
 
 
 def arms(epochs):
-    """Every arm takes as many steps: epochs times photos over the batch."""
+    """Return the arms by key; all take the same number of steps: epochs times photos over the batch size."""
     ours = dataclasses.replace(load_recipe("finetune"), num_epochs=epochs)
     scratch = dataclasses.replace(
         load_recipe("demo"), name="scratch", model=ours.model, num_epochs=epochs, max_minutes=None
@@ -52,20 +51,20 @@ def arms(epochs):
         num_epochs=epochs,
         num_steps=None,
         batch_size=ours.batch_size,
-        augmentation=dataclasses.replace(paper.augmentation, pad_pixels=5),  # 16 of 224 are 5 of 64
+        augmentation=dataclasses.replace(paper.augmentation, pad_pixels=5),  # 16 at 224 pixels correspond to 5 at 64
         transfer=TransferConfig(checkpoint="starter"),
     )
     head = dataclasses.replace(ours, name="head", transfer=dataclasses.replace(ours.transfer, trained_blocks=0))
     return {
-        "scratch": Arm("from scratch, recipe `demo` with the same Mixer", scratch, MUON_GRID),
-        "ours": Arm("fine-tuned, recipe `finetune` as it is", ours, (ours.optimizer.learning_rate,)),
-        "paper": Arm("fine-tuned as in the paper, batches of ours", paper, PAPER_GRID),
-        "head": Arm("classifier alone, recipe `finetune`", head, ADAMW_GRID),
+        "scratch": Arm(scratch, MUON_GRID),
+        "ours": Arm(ours, (ours.optimizer.learning_rate,)),
+        "paper": Arm(paper, PAPER_GRID),
+        "head": Arm(head, ADAMW_GRID),
     }
 
 
 def five_shot(dataset):
-    """Score a linear classifier on the starter's features of the test photos, from five photos a class, three draws."""
+    """Return the test accuracy of a linear classifier on the starter's features from five photos per class, in three draws."""
     embedder = Embedder.from_checkpoint("starter")
     train_split, test = dataset.splits["train"], dataset.splits["test"]
     (result,) = few_shot(
@@ -80,19 +79,16 @@ def five_shot(dataset):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
-    parser.add_argument("--name", help="of the result; the data's when left out")
+    parser.add_argument("--name", help="name of the result; the name of the data by default")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--work", type=Path, default=Path("runs/transfer"))
-    parser.add_argument("--arms", nargs="+", help="train these and write no result, to train others beside")
+    parser.add_argument("--arms", nargs="+", help="train only these and write no result, to run arms in parallel")
     arguments = parser.parse_args()
     name = arguments.name or Path(arguments.data).name
     dataset = open_dataset(arguments.data)
     measured = {
-        key: {
-            "title": arm.title,
-            **best_over_seeds(arm.recipe, arm.rates, dataset, arguments.work / name / key, arguments.seeds),
-        }
+        key: best_over_seeds(arm.recipe, arm.rates, dataset, arguments.work / name / key, arguments.seeds)
         for key, arm in arms(arguments.epochs).items()
         if key in (arguments.arms or [key])
     }
@@ -107,7 +103,8 @@ def main():
         "arms": measured,
         "five_shot": five_shot(dataset),
     }
-    data = name if name == arguments.data else f"{name.upper()} --name {name}"  # a path says nothing on another machine
+    # NAME in capitals instead of a path, which has no meaning on another machine.
+    data = name if name == arguments.data else f"{name.upper()} --name {name}"
     command = f"python -m experiments.transfer.run {data} --epochs {arguments.epochs} --seeds " + " ".join(
         map(str, arguments.seeds)
     )

@@ -1,6 +1,6 @@
-"""MLP-Mixer as working software: train one on your photos, evaluate it, use it.
+"""MLP-Mixer as working software: train a model on your photos, evaluate it, use it.
 
-The public names load when they are first used, so that `import allmlp` costs nothing and imports no torch.
+Public names are loaded on first use, so that `import allmlp` is instant and does not import torch.
 """
 
 import importlib
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOME = {
+_MODULES = {
     "AllmlpError": "allmlp.errors",
     "CheckFailedError": "allmlp.errors",
     "Checkpoint": "allmlp.checkpoints",
@@ -95,9 +95,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module 'allmlp' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""`python -m allmlp`."""
+"""Entry point of `python -m allmlp`."""
 
 from allmlp.cli.main import main
 

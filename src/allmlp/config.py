@@ -1,4 +1,4 @@
-"""Frozen dataclasses as configuration: to and from JSON, and overridden by dotted path, with every value's type checked."""
+"""Frozen dataclasses as configuration: conversion to and from JSON, and overrides by dotted path, with type checks."""
 
 import dataclasses
 import json
@@ -15,7 +15,7 @@ __all__ = ["from_dict", "override", "to_dict"]
 
 Config = TypeVar("Config")
 
-MAX_UNKNOWN_KEYS = 50  # that are named: a file of another kind may hold a million
+MAX_UNKNOWN_KEYS = 50  # named in a message; an unrelated file may hold a million
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -32,23 +32,23 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def from_dict(cls: type[Config], values: Mapping[str, Any], *, where: str) -> Config:
-    """Build a `cls` from JSON values; `where` (a file or a key) leads every error message.
+    """Build a `cls` from JSON values; every error message starts with `where`, a file or a key.
 
     Raises:
-        ConfigError: unknown or missing keys, all at once, or a value of the wrong type.
+        ConfigError: unknown or missing keys (all in one message), or a value of the wrong type.
     """
     return typing.cast(Config, _build(cls, values, where))
 
 
 def override(config: Config, assignments: Sequence[str]) -> Config:
-    """Return `config` with assignments such as "optimizer.learning_rate=3e-4" applied; of two to one key the last counts.
+    """Return `config` with assignments such as "optimizer.learning_rate=3e-4" applied; the last one for a key wins.
 
-    A value is read as JSON, and as plain text where it is not JSON or where the key takes text; "none" and "null" mean
-    None. Rules between keys are checked once all are set, so that two keys can change that only fit together.
+    A value is parsed as JSON, or taken as text if it is not valid JSON or if the key holds text; "none" and "null" mean
+    None. Rules between keys are checked after all keys are set, so that keys that depend on each other can change together.
 
     Raises:
-        ConfigError: no "=" in an assignment, an unknown key (the nearest are named), or a value of the wrong type; all
-            such assignments at once.
+        ConfigError: an assignment without "=", an unknown key (similar keys are suggested) or a value of the wrong type;
+            all invalid assignments are reported at once.
     """
     changes: dict[str, Any] = {}
     keys, problems = [], []
@@ -65,25 +65,25 @@ def override(config: Config, assignments: Sequence[str]) -> Config:
         raise ConfigError("\n".join(problems))
     try:
         return typing.cast(Config, _replace(config, changes))
-    except ConfigError as error:  # a rule between keys; the keys that it speaks of
-        named = [key for key in keys if key.rpartition(".")[2] in str(error)] or keys
-        raise ConfigError(f"--set {', '.join(dict.fromkeys(named))}: {error}") from error
+    except ConfigError as error:  # a rule between keys: report the keys that its message mentions
+        mentioned = [key for key in keys if key.rpartition(".")[2] in str(error)] or keys
+        raise ConfigError(f"--set {', '.join(dict.fromkeys(mentioned))}: {error}") from error
 
 
 def _assign(config: Any, path: Sequence[str], text: str, key: str, changes: dict[str, Any]) -> None:
-    """Put the value of `text` into `changes`, a tree of the groups that change."""
+    """Convert `text` and store the value in `changes`, a tree of the groups that change."""
     hints = _hints(type(config))
     name = path[0]
     if name not in hints:
         known = list(_all_keys(config, key.removesuffix(".".join(path))))
         raise ConfigError(
-            f"--set {key}: there is no such key.{did_you_mean(key, known)} "
-            f"Keys here: {', '.join(sorted(hints))}. `--print-recipe` shows all."
+            f"--set {key}: unknown key.{did_you_mean(key, known)} "
+            f"Keys at this level: {', '.join(sorted(hints))}. `--print-recipe` shows all keys."
         )
     current = getattr(config, name)
     if len(path) > 1:
         if not dataclasses.is_dataclass(current):
-            raise ConfigError(f"--set {key}: {name} is a single value, it has no key {path[1]!r}.")
+            raise ConfigError(f"--set {key}: {name} is a single value and has no key {path[1]!r}.")
         _assign(current, path[1:], text, key, changes.setdefault(name, {}))
     elif dataclasses.is_dataclass(current):
         inner = ", ".join(f"{key}.{field.name}" for field in dataclasses.fields(current))
@@ -92,7 +92,7 @@ def _assign(config: Any, path: Sequence[str], text: str, key: str, changes: dict
         value = _parse(text)
         takes_text = hints[name] is str or (hints[name] == (str | None) and value is not None)
         if takes_text and not isinstance(value, str):
-            value = text  # a run may be named 2024
+            value = text  # such as the name 2024
         changes[name] = _convert(hints[name], value, f"--set {key}")
 
 
@@ -110,13 +110,13 @@ def _parse(text: str) -> Any:
         return None
     try:
         return json.loads(text.lower() if text.lower() in ("true", "false") else text)
-    except (ValueError, RecursionError):  # not JSON, or a number of over 4,300 digits, or lists in lists without end
+    except (ValueError, RecursionError):  # not JSON, a number of over 4,300 digits, or nested too deeply
         return text
 
 
 def _build(cls: Any, values: Any, where: str) -> Any:
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{where}: expected an object of {cls.__name__}, got {quote(values)}.")
+        raise ConfigError(f"{where}: expected a JSON object ({cls.__name__}), got {quote(values)}.")
     hints = _hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}
     unknown = sorted(set(values) - set(fields))
@@ -136,7 +136,7 @@ def _build(cls: Any, values: Any, where: str) -> Any:
 def _construct(cls: Any, values: Mapping[str, Any], where: str) -> Any:
     try:
         return cls(**values)
-    except ConfigError as error:  # a rule between the fields, checked by the class itself
+    except ConfigError as error:  # a rule between fields, which the class itself checks
         raise ConfigError(f"{where}: {error}") from error
 
 
@@ -176,7 +176,7 @@ def _convert_union(hint: Any, value: Any, where: str) -> Any:
 def _convert_tuple(hint: Any, value: Any, where: str) -> Any:
     arguments = typing.get_args(hint)
     if arguments == (int, int) and isinstance(value, int) and not isinstance(value, bool):
-        return (value, value)  # a (height, width): one number is both, as for the classes that hold such a pair
+        return (value, value)  # (height, width): a single number stands for both, as in the classes that hold the pair
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise ConfigError(f"{where}: expected a list, got {quote(value)}. Write it in brackets: [1,2].")
     if arguments[-1] is Ellipsis:
@@ -190,7 +190,7 @@ def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         try:
             number = float(value)
-        except OverflowError:  # a whole number of over 308 digits
+        except OverflowError:  # an integer of over 308 digits
             number = math.inf
         if not math.isfinite(number):
             raise ConfigError(f"{where}: {quote(value)} is not a finite number.")
@@ -199,8 +199,8 @@ def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
         return value
     if hint in (str, bool) and isinstance(value, hint):
         return value
-    kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    raise ConfigError(f"{where}: expected {kinds.get(hint, str(hint))}, got {quote(value)}.")
+    expected = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    raise ConfigError(f"{where}: expected {expected.get(hint, str(hint))}, got {quote(value)}.")
 
 
 def _hints(cls: type) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Errors that a user can fix. Everything else that is raised is a bug and keeps its traceback."""
+"""Exceptions for problems that a user can fix. Any other exception is a bug and keeps its traceback."""
 
 import difflib
 from collections.abc import Iterable
@@ -18,22 +18,22 @@ __all__ = [
 
 
 class AllmlpError(Exception):
-    """Something a user can fix: the message says what is wrong, where, and what to do.
+    """A problem that the user can fix: the message says what is wrong, where, and what to do.
 
-    `exit_code` is what the command line exits with.
+    `exit_code` is the exit code of the command line.
     """
 
     exit_code = 1
 
 
 class ConfigError(AllmlpError):
-    """An invalid recipe, option or size; found before any file or accelerator is touched."""
+    """An invalid recipe, option or size, found before any file or accelerator is touched."""
 
     exit_code = 2
 
 
 class DivergedError(ConfigError):
-    """A training whose loss, gradient, weights or logits are not finite any more: its learning rate is too high, mostly."""
+    """A training run with a loss, gradient, weight or logit that is not finite, usually from too high a learning rate."""
 
 
 class DataError(AllmlpError):
@@ -43,36 +43,36 @@ class DataError(AllmlpError):
 
 
 class CheckpointError(AllmlpError):
-    """A weight file that is damaged, incomplete, or of another model."""
+    """A weight file that is damaged, incomplete, or of a different model."""
 
     exit_code = 4
 
 
 class MissingExtraError(AllmlpError):
-    """An optional library is not installed; the message is the command that installs it."""
+    """An optional library that is not installed; the message has the command that installs it."""
 
     exit_code = 5
 
 
 class CheckFailedError(AllmlpError):
-    """A check that the user asked for (such as `--min-top1`) did not hold."""
+    """A requested check, such as `--min-top1`, that failed."""
 
     exit_code = 6
 
 
 class ProcessLostError(AllmlpError):
-    """Another process of a training was killed, hangs, or cannot be reached; nothing is wrong with this one."""
+    """Another process of the training run was killed, hangs or cannot be reached; this process is not the cause."""
 
     exit_code = 7
 
 
 class ReportedError(AllmlpError):
-    """An error that ends all processes that train together, with the words of its cause. One of them reports it.
+    """An error that ends all processes of a training run, with the message of its cause. Only one process reports it.
 
     Attributes:
-        cause: the error itself, whose exit code this one takes.
+        cause: the original error, whose exit code is used.
         is_speaker: whether this process reports it.
-        is_shared: whether all processes raise it at the same place, so that they can still do things together.
+        is_shared: whether all processes raise it at the same point, so that they can still communicate.
     """
 
     def __init__(self, cause: AllmlpError, *, is_speaker: bool, is_shared: bool = False) -> None:
@@ -84,9 +84,9 @@ class ReportedError(AllmlpError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return " Did you mean 'x'?" with the nearest of `known`, or "" when none is near."""
+    """Return " Did you mean 'x'?" with the closest of the `known` names, or "" if none is close."""
     by_folded = {candidate.casefold(): candidate for candidate in known}  # "b/16" means "B/16"
-    near = difflib.get_close_matches(name[:100].casefold(), by_folded, n=3, cutoff=0.5)
-    if not near:
+    matches = difflib.get_close_matches(name[:100].casefold(), by_folded, n=3, cutoff=0.5)
+    if not matches:
         return ""
-    return " Did you mean " + " or ".join(repr(by_folded[candidate]) for candidate in near) + "?"
+    return " Did you mean " + " or ".join(repr(by_folded[match]) for match in matches) + "?"

@@ -1,4 +1,4 @@
-"""Measurements: the figures with their spread, and what they were made with (command, commit, hardware, versions)."""
+"""Measurement records: figures with their spread, and their provenance (command, commit, hardware, versions)."""
 
 import platform
 import shlex
@@ -17,7 +17,7 @@ __all__ = ["environment", "record", "spread"]
 
 
 def environment(device: str = "cpu") -> dict[str, str]:
-    """Return the command line, the time, the commit where there is one, the versions, and the hardware."""
+    """Return the command line, the time, the commit if known, the versions and the hardware."""
     import numpy
     import PIL
     import torch
@@ -41,15 +41,15 @@ def environment(device: str = "cpu") -> dict[str, str]:
 
 
 def record(path: Path, figures: Mapping[str, Any], *, command: str) -> Path:
-    """Write a measurement as JSON: the environment first, then the figures.
+    """Write a measurement as JSON: first the environment, then the figures.
 
-    `command` replaces the command line, whose paths say nothing on another machine.
+    `command` replaces the actual command line, whose paths mean nothing on another machine.
     """
     return write_json(path, {"environment": {**environment(), "command": command}, **figures})
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Return n, mean, standard deviation of the sample (0 for one value), median, minimum and maximum, to 5 digits."""
+    """Return n, mean, sample standard deviation (0 for one value), median, minimum and maximum, to 5 significant digits."""
     figures = {
         "mean": statistics.fmean(values),
         "std": statistics.stdev(values) if len(values) > 1 else 0.0,
@@ -61,7 +61,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def _commit() -> str:
-    """Return the commit of the checkout that this package runs from, with "+" when files differ; "" when installed."""
+    """Return the commit of the checkout that this package runs from, with "+" if tracked files differ; "" if installed."""
     folder = Path(__file__).resolve().parent
     if not (folder.parent.parent / ".git").exists():
         return ""
@@ -73,7 +73,7 @@ def _commit() -> str:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
+    completed = subprocess.run(
         ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=True
     )
-    return done.stdout.strip()
+    return completed.stdout.strip()

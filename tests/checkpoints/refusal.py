@@ -19,7 +19,7 @@ class PeakMemory:
 
     def __init__(self) -> None:
         self.start = 0
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forgets the peak so far
             self.start = _status("VmHWM")
 

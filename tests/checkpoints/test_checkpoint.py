@@ -14,11 +14,11 @@ def test_a_checkpoint_at_another_size_is_whole_and_says_what_was_done(tmp_path: 
     block = checkpoint.at_resolution((64, 32), "block")
     assert block.preprocessing.image_size == block.config.image_size == (64, 32)
     assert block.config.tokens_mlp_dim == 24
-    assert "from 32 × 32 to 64 × 32 pixels: token mixing by 'block' (as asked)" in block.source
+    assert "from 32 × 32 to 64 × 32 pixels: token mixing by 'block' (as requested)" in block.source
     resampled = checkpoint.at_resolution(48)
     assert resampled.config.image_size == (48, 48)
-    assert "'resample' (fits any size, and was the better start where measured" in resampled.source
-    assert "'resample' (as asked)" in checkpoint.at_resolution(64, "resample").source
+    assert "'resample' (works for any size and was the better starting point where measured" in resampled.source
+    assert "'resample' (as requested)" in checkpoint.at_resolution(64, "resample").source
     assert checkpoint.at_resolution(32) is checkpoint
     save_checkpoint(resampled, tmp_path / "r")
     assert load_checkpoint(tmp_path / "r").config == resampled.config

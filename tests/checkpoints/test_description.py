@@ -32,7 +32,7 @@ def test_its_json_object_gives_it_back(temperature: float) -> None:
     ("changes", "message"),
     [
         ({"class_names": ("a", "b")}, "made by a test: 2 class names for a classifier of 3 classes"),
-        ({"class_names": ("a", "b", "b")}, "class names that occur more than once: b"),
+        ({"class_names": ("a", "b", "b")}, "these class names occur more than once: b"),
         ({"temperature": 0.0}, "temperature is 0.0; expected a number from 0.001 to 1000"),
         *(
             ({"temperature": value}, f"made by a test: temperature is {value}")
@@ -48,8 +48,11 @@ def test_what_does_not_fit_is_refused(changes: dict[str, Any], message: str) -> 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": "other"}, 'config.json: not a configuration of allmlp .it lacks "format": "allmlp checkpoint"'),
-        ({"version": 2}, "config.json: version 2 of the format; this allmlp reads version 1"),
+        (
+            {"format": "other"},
+            'config.json: not a configuration written by allmlp .it lacks "format": "allmlp checkpoint"',
+        ),
+        ({"version": 2}, "config.json: its format has version 2; this allmlp reads version 1"),
         ({"surprise": 1}, "config.json.*surprise"),
         ({"class_names": ["a"]}, "config.json: made by a test: 1 class names"),
     ],

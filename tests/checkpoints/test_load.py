@@ -281,7 +281,7 @@ def test_class_names_by_a_tag_are_those_of_the_shapes_that_it_names(image_size: 
     loaded = load_checkpoint(tmp_path)
     if image_size == 224:
         assert loaded.class_names[0] == "tench, Tinca tinca"
-        assert "(timm; class names by its tag miil_in21k_ft_in1k): unknown origin" in loaded.source
+        assert "(timm; class names from its tag miil_in21k_ft_in1k): unknown origin" in loaded.source
     else:
         assert loaded.class_names == tuple(map(str, range(1000)))
         assert "(timm): unknown origin" in loaded.source

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from PIL import Image
+from tests.builders import tiny_checkpoint
 
-from allmlp import Checkpoint, MixerConfig, MlpMixer, Preprocessing, save_checkpoint
+from allmlp import save_checkpoint
 from allmlp.cli.main import main
 
 CLASS_NAMES = ("cat", "=dog", "[red]fox", "owl", "yak", "zebra")
@@ -40,26 +41,8 @@ def allmlp(capsys, monkeypatch) -> Callable[..., Outcome]:
 @pytest.fixture(scope="session")
 def saved_checkpoint(tmp_path_factory) -> Path:
     """A checkpoint folder with random weights, the classifier's too, and six classes."""
-    import torch
-
-    torch.manual_seed(3)
-    config = MixerConfig(
-        image_size=(16, 16),
-        patch_size=8,
-        num_blocks=1,
-        hidden_dim=16,
-        tokens_mlp_dim=8,
-        channels_mlp_dim=32,
-        num_classes=len(CLASS_NAMES),
-    )
-    model = MlpMixer(config)
-    torch.nn.init.normal_(model.head.weight)
-    checkpoint = Checkpoint(
-        config=config,
-        weights=model.state_dict(),
-        preprocessing=Preprocessing(image_size=16),
-        class_names=CLASS_NAMES,
-        source="random weights",
+    checkpoint = tiny_checkpoint(
+        seed=3, hidden_dim=16, num_blocks=1, num_classes=len(CLASS_NAMES), class_names=CLASS_NAMES
     )
     return save_checkpoint(checkpoint, tmp_path_factory.mktemp("checkpoint") / "saved")
 

@@ -9,6 +9,7 @@ from functools import partial
 
 import pytest
 import torch
+from tests.forks import run_torchrun
 
 NAMES = ("yak", "cat", "zebra")
 
@@ -39,16 +40,19 @@ def one_thread():
 
 def run(count, *arguments):
     """Run `allmlp evaluate` in so many processes, each with one thread."""
+    return run_torchrun(count, "-m", "allmlp", "evaluate", *arguments)
+
+
+def run_for_real(count, *arguments):
+    """Run the same by the command that users type, without forks."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-    command += ["-m", "allmlp", "evaluate"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [*command, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=300, env=environment
-    )
+    command += ["-m", "allmlp", "evaluate", *map(str, arguments)]
+    variables = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=variables)
 
 
-@pytest.mark.parametrize("count", [2, 3])
-def test_any_number_of_processes_prints_once_what_one_process_prints(count, alone, photos, saved_checkpoint):
+@pytest.mark.parametrize(("count", "run"), [(2, run_for_real), (3, run)])
+def test_any_number_of_processes_prints_once_what_one_process_prints(count, run, alone, photos, saved_checkpoint):
     one = alone(saved_checkpoint, photos, "--device", "cpu", "--json")
     together = run(count, saved_checkpoint, photos, "--device", "cpu", "--json")
     assert (one.code, together.returncode) == (0, 0), together.stderr

@@ -63,8 +63,8 @@ def test_every_bad_entry_is_named_at_once(tmp_path: Path) -> None:
         sets(tmp_path / "x.json", content)
     for words in (
         "4 entries",
-        "cat/a.png, dog/a.png: 2 photos are called a.png; name it by its class, too",
-        "cat/b.png: no classes of the checkpoint: 'cow', 3, True, 1.0, None, ...",
+        "cat/a.png, dog/a.png: 2 photos are named a.png; use sample IDs, such as dress/x.jpg",
+        "cat/b.png: not classes of the checkpoint: 'cow', 3, True, 1.0, None, ...",
         "owl/deep/c.png: expected a list of classes, got 'owl'",
         "The classes are 0 to 2, or cat, dog, owl, bird of prey.",
     ):
@@ -84,12 +84,12 @@ def test_many_photos_with_one_fault_are_one_line(tmp_path: Path) -> None:
 
 def test_a_file_of_empty_sets_alone_is_named(tmp_path: Path) -> None:
     content = {"cat/a.png": [], "b.png": [], "dog/a.png": [], "c.png": []}
-    with pytest.raises(DataError, match=r"x\.json: all 4 sets of these photos are empty"):
+    with pytest.raises(DataError, match=r"x\.json: all 4 label sets of these photos are empty"):
         sets(tmp_path / "x.json", content)
 
 
 def test_a_list_is_imagenets_and_names_photos_that_it_does_not_hold(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"this checkpoint has 3\. For other classes give an object"):
+    with pytest.raises(DataError, match=r"this checkpoint has 3 classes\. For other classes, use an object"):
         sets(tmp_path / "x.json", [[0], [1]])
     photos = (
         "a/ILSVRC2012_val_00000002.JPEG",
@@ -99,23 +99,28 @@ def test_a_list_is_imagenets_and_names_photos_that_it_does_not_hold(tmp_path: Pa
     )
     with pytest.raises(DataError) as caught:
         sets(tmp_path / "x.json", [[1000], [1]], photos, imagenet_numbers(), 1000)
-    for words in ("3 entries", "00003.JPEG: the list ends at 2", "x.JPEG: not named like", "checkpoint: 1000"):
+    for words in ("3 entries", "00003.JPEG: the list has only 2 entries", "x.JPEG: not named like", "checkpoint: 1000"):
         assert words in str(caught.value)
 
 
 def test_a_list_is_refused_where_the_thousand_classes_are_not_imagenets(tmp_path: Path) -> None:
     photos = ("a/ILSVRC2012_val_00000001.JPEG",)
-    with pytest.raises(DataError, match=r"does not know 1,000 of them by name or synset: tench, .* and 990 more"):
+    with pytest.raises(DataError, match=r"lacks 1,000 of them by name and synset: tench, .* and 990 more"):
         sets(tmp_path / "x.json", [[0]], photos, {str(number): number for number in range(1000)}, 1000)
     numbers = imagenet_numbers()
     del numbers["n01440764"]
-    with pytest.raises(DataError, match=r"does not know 1 of them by name or synset: tench, Tinca tinca\."):
+    with pytest.raises(DataError, match=r"lacks 1 of them by name and synset: tench, Tinca tinca\."):
         sets(tmp_path / "x.json", [[0]], photos, numbers, 1000)
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [("", "could not be read as JSON"), ("[" * 100_000, "could not be read"), ("3", "holds a int"), ('"x"', "a str")],
+    [
+        ("", "could not be read as JSON"),
+        ("[" * 100_000, "could not be read"),
+        ("3", "of type int"),
+        ('"x"', "of type str"),
+    ],
     ids=lambda value: value[:20],
 )
 def test_a_file_that_holds_something_else_is_named(content: str, words: str, tmp_path: Path) -> None:

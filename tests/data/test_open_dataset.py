@@ -95,7 +95,7 @@ def test_a_file_that_vanishes_or_changes_later_is_named(tmp_path: Path) -> None:
 
 def test_an_empty_name_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(write_folder(tmp_path, FLAT))
-    assert refusal("").startswith("the data set's name is empty: a variable of the shell may not be set.")
+    assert refusal("").startswith("The name of the data set is empty; a shell variable may be unset.")
     assert len(open_dataset(".").splits["train"]) == len(FLAT)
 
 
@@ -112,7 +112,7 @@ def test_what_is_no_data_set_is_told_the_layouts(tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_bytes(b"\xff\xd8\xff")
     assert "this is a single photo" in refusal(tmp_path / "x.jpg")
     (tmp_path / "x.tar").write_bytes(b"rest")
-    assert "no kind of data set that is known" in refusal(tmp_path / "x.tar")
+    assert "this is not a known kind of data set" in refusal(tmp_path / "x.tar")
     if os.name == "posix":
         os.mkfifo(tmp_path / "pipe")
         assert "neither a file nor a folder" in refusal(tmp_path / "pipe")

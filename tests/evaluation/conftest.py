@@ -5,36 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
+from tests.builders import tiny_checkpoint
 
-from allmlp import Checkpoint, MixerConfig, MlpMixer, Preprocessing, save_checkpoint
+from allmlp import Checkpoint, save_checkpoint
 
 CLASS_NAMES = ("cat", "dog", "owl", "yak", "zebra", "gnu")
 
 
 def build_checkpoint() -> Checkpoint:
-    torch.manual_seed(3)
-    config = MixerConfig(
-        image_size=16,
-        patch_size=8,
-        num_blocks=1,
-        hidden_dim=16,
-        tokens_mlp_dim=8,
-        channels_mlp_dim=32,
-        num_classes=len(CLASS_NAMES),
-    )
-    model = MlpMixer(config)
-    assert model.head is not None
-    torch.nn.init.normal_(model.head.weight)  # a fresh one is zero and would answer all photos alike
-    return Checkpoint(
-        config=config,
-        weights=model.state_dict(),
-        preprocessing=Preprocessing(image_size=16),
-        class_names=CLASS_NAMES,
-        source="random weights",
-        temperature=1.5,
-    )
+    return tiny_checkpoint(seed=3, num_classes=len(CLASS_NAMES), class_names=CLASS_NAMES, temperature=1.5)
 
 
 def write_photos(root: Path, number: int) -> None:

@@ -36,5 +36,5 @@ def test_unknown_classes_are_all_named(checkpoint):
 def test_numbers_of_weights_without_names_match_only_all_of_them(checkpoint):
     model = named(checkpoint, tuple(map(str, range(12))))
     assert match_classes([str(number) for number in range(12)], model, where="photos").tolist() == list(range(12))
-    with pytest.raises(DataError, match="called 0 to 11"):
+    with pytest.raises(DataError, match="only the numbers 0 to 11"):
         match_classes(("3", "4"), model, where="photos")

@@ -19,7 +19,7 @@ def test_it_is_what_the_command_prints(run, photos, capsys):
     found = allmlp.evaluate_few_shot(run, photos, OPTIONS)
     assert json.loads(json.dumps([result.to_dict() for result in found.results])) == expected["few_shot"]
     assert (found.split, found.num_photos, found.remark) == ("test", expected["num_examples"], expected["remark"])
-    assert "The model was trained on 16 train photos of the same names" in found.remark
+    assert "The model was trained on 16 photos with the same names" in found.remark
 
 
 def test_a_model_in_any_form_gives_the_same_numbers(run, photos):
@@ -32,7 +32,7 @@ def test_a_model_in_any_form_gives_the_same_numbers(run, photos):
 
 
 def test_what_cannot_be_drawn_or_scored_is_an_error(run, photos):
-    with pytest.raises(DataError, match="25 examples of every class are asked for"):
+    with pytest.raises(DataError, match="25 examples per class are needed"):
         allmlp.evaluate_few_shot(run, photos)
     with pytest.raises(DataError, match="needs a test or validation split"):
         allmlp.evaluate_few_shot("starter", photos / "train", OPTIONS)

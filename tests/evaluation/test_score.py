@@ -72,11 +72,12 @@ def test_the_predictions_are_those_of_the_predictor(run, photos):
 
 def test_the_split_is_divided_as_the_run_divided_it(run, photos):
     whole = allmlp.evaluate(allmlp.load_checkpoint(run), photos / "train", device="cpu")
-    assert (whole.split, whole.num_photos, whole.remark) == ("train", 18, "These are all photos.")
+    assert (whole.split, whole.num_photos) == ("train", 18)
+    assert whole.remark == "These are all photos of the data set."
     for model, of_run in ((run, None), (allmlp.load_checkpoint(run), run)):
         part = allmlp.evaluate(model, photos / "train", run=of_run, device="cpu")
         assert (part.split, part.num_photos) == ("validation", 2)
-        assert part.remark == "Divided as the run's split.json says."
+        assert part.remark == "Split as in the run's split.json."
 
 
 def test_sets_of_labels_score_beside_the_datas_own(run, photos, tmp_path):
@@ -111,8 +112,8 @@ def test_impossible_requests_are_config_errors(run, photos, checkpoint):
     for model, options, words in (
         (run, {"batch_size": 0}, "batch_size is 0"),
         (run, {"split": "tset"}, "--split tset: .* has no such split. It has: train, test, validation"),
-        (run, {"device": "cudaa"}, "no device 'cudaa'"),
-        (features, {}, "gives features"),
+        (run, {"device": "cudaa"}, "unknown device 'cudaa'"),
+        (features, {}, "returns features"),
         (headless, {}, "no classifier"),
         (allmlp.open_model(run, device="cpu"), {"image_size": 32}, r"image_size is \(32, 32\)"),
     ):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from allmlp import evaluate, open_dataset
-from allmlp.evaluation import ALONE, Shares
+from allmlp.evaluation import SINGLE_PROCESS, Shares
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 13])
@@ -42,7 +42,7 @@ def test_rows_are_those_of_all_photos_in_order(count, photos):
 
 def test_logits_that_were_gathered_give_the_same_numbers(run, photos):
     expected = evaluate(run, photos, device="cpu")
-    assert evaluate(run, photos, device="cpu", shares=ALONE).to_dict() == expected.to_dict()
+    assert evaluate(run, photos, device="cpu", shares=SINGLE_PROCESS).to_dict() == expected.to_dict()
     # The first of a single process, which takes the way of many.
     found = evaluate(run, photos, device="cpu", shares=Shares(0, 2, lambda rows: np.concatenate([rows, rows])))
     assert found.num_examples == expected.num_examples

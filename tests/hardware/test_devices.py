@@ -29,7 +29,7 @@ def test_a_device_that_is_not_there_is_refused_with_what_is():
 
 
 def test_an_unknown_device_names_the_nearest():
-    with pytest.raises(ConfigError, match=r"no device 'gpu'.*auto, cpu, cuda, mps"):
+    with pytest.raises(ConfigError, match=r"unknown device 'gpu'.*auto, cpu, cuda, mps"):
         choose_device("gpu")
     with pytest.raises(ConfigError, match=r"Did you mean 'cuda'"):
         choose_device("cudaa")

@@ -63,8 +63,8 @@ def test_bfloat16_is_used_where_it_is_asked_for(checkpoint: Checkpoint) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"backend": "eagre"}, "no backend 'eagre'. Did you mean 'eager'.* Choose one of auto, eager"),
-        ({"device": "cudaa"}, "no device 'cudaa'. Did you mean 'cuda'"),
+        ({"backend": "eagre"}, "Unknown backend 'eagre'. Did you mean 'eager'.* Choose one of auto, eager"),
+        ({"device": "cudaa"}, "unknown device 'cudaa'. Did you mean 'cuda'"),
         ({"precision": "float16"}, "float16.*bfloat16"),
         ({"output": "feature"}, "output is 'feature'; expected 'logits' or 'features'"),
     ],

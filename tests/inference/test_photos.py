@@ -96,7 +96,7 @@ def test_a_pil_image_of_a_cut_file_or_without_a_range_is_named(
 def test_an_array_that_is_not_height_width_3_of_uint8_is_refused_not_guessed(
     array: NDArray[np.uint8], predictor: Predictor
 ) -> None:
-    with pytest.raises(DataError, match=r"image 1: an array .* expected \(height, width, 3\), uint8"):
+    with pytest.raises(DataError, match=r"image 1: the array has .* expected \(height, width, 3\), uint8"):
         predictor.predict(array)
 
 

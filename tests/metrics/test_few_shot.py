@@ -203,7 +203,7 @@ def test_every_example_is_drawn_equally_often() -> None:
 def test_classes_with_too_few_examples_are_all_named() -> None:
     features, labels, sample_ids = photos()
     kept = np.flatnonzero((labels % 2 == 0) | (np.arange(len(labels)) < 12))  # 3 of "b" and of "d"
-    with pytest.raises(DataError, match=r"^5 examples .* 2 of 4 classes have fewer .*: b \(3\), d \(3\)\. Ask"):
+    with pytest.raises(DataError, match=r"^5 examples .* 2 of 4 classes have fewer .*: b \(3\), d \(3\)\. Use"):
         few_shot(
             LabelledFeatures(features[kept], labels[kept], [sample_ids[i] for i in kept]),
             LabelledFeatures(features, labels),
@@ -248,13 +248,29 @@ def test_features_that_are_not_finite_are_counted() -> None:
 def test_arrays_that_do_not_fit_together_are_named() -> None:
     features, labels, sample_ids = photos()
     wrong = [
-        ((features, labels[1:], sample_ids), (features, labels), r"examples are \(120, \d+\), their labels \(119,\)"),
-        ((features, labels, sample_ids), (features[0], labels), r"photos to score are \(\d+,\)"),
-        ((features, labels, sample_ids), (features[:, 1:], labels), "those of the same network"),
-        ((features, labels + 1, sample_ids), (features, labels), rf"examples hold {len(NAMES)}; expected 0 to"),
-        ((features, labels, sample_ids), (features, labels - 1), "photos to score hold -1; expected 0 to"),
+        (
+            (features, labels[1:], sample_ids),
+            (features, labels),
+            r"examples have shape \(120, \d+\) and their labels \(119,\)",
+        ),
+        ((features, labels, sample_ids), (features[0], labels), r"photos to score have shape \(\d+,\)"),
+        ((features, labels, sample_ids), (features[:, 1:], labels), "expected features of the same network"),
+        (
+            (features, labels + 1, sample_ids),
+            (features, labels),
+            rf"examples contain {len(NAMES)}; expected class indices from 0 to",
+        ),
+        (
+            (features, labels, sample_ids),
+            (features, labels - 1),
+            "photos to score contain -1; expected class indices from 0 to",
+        ),
         ((features, labels, sample_ids[1:]), (features, labels), "120 examples have 119 sample IDs"),
-        ((features, labels, ["x"] * 120), (features, labels), "120 examples have 120 sample IDs, 1 of them different"),
+        (
+            (features, labels, ["x"] * 120),
+            (features, labels),
+            "120 examples have 120 sample IDs, of which 1 are distinct",
+        ),
     ]
     for examples, scored, message in wrong:
         with pytest.raises(DataError, match=message):

@@ -120,7 +120,7 @@ def test_a_size_that_is_no_multiple_of_the_patch_names_the_nearest() -> None:
 
 def test_block_refuses_fractions_and_names_the_nearest() -> None:
     with pytest.raises(
-        ConfigError, match=r"80 × 72 is no whole multiple of 32 × 48.* heights: 64 or 96; widths: 48 or 96"
+        ConfigError, match=r"80 × 72 is not a multiple of 32 × 48.* heights: 64 or 96; nearest widths: 48 or 96"
     ):
         at_resolution(CONFIG, random_weights(CONFIG), (80, 72), method="block")
 
@@ -130,12 +130,12 @@ def test_weights_beyond_the_machines_memory_are_refused_before_any_is_made(metho
     config = replace(CONFIG, image_size=(64, 64), patch_size=1, tokens_mlp_dim=256, num_blocks=1)
     weights = {"head.bias": torch.zeros(7)}  # none of the others is reached
     with pytest.raises(
-        ConfigError, match=rf"{side} × {side} by method '{method}'.* GB, of the .* GB of memory"
+        ConfigError, match=rf"{side} × {side} with method '{method}'.* GB, more than half of the .* GB of memory"
     ) as caught:
         at_resolution(config, weights, (side, side), method=method)
-    assert ("'resample' makes smaller" in str(caught.value)) == (method == "block")
+    assert ("'resample' needs less" in str(caught.value)) == (method == "block")
 
 
 def test_patches_beyond_the_memory_of_the_machine_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"by patches of 10000 × 10000: the weights would take [0-9,]+ GB"):
+    with pytest.raises(ConfigError, match=r"with patches of 10000 × 10000: the weights would take [0-9,]+ GB"):
         at_patch_size(CONFIG, {name: weight.double() for name, weight in random_weights(CONFIG).items()}, 10_000)

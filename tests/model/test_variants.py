@@ -67,9 +67,7 @@ def test_an_unknown_field_names_the_nearest() -> None:
     [(230, "224, 240"), ((224, 250), "224, 240, 256"), ((230, 250), "224, 240, 256"), (10, "16"), ((16, 17), "16, 32")],
 )
 def test_an_image_size_that_patches_do_not_fill_names_the_nearest(image_size: Any, nearest: str) -> None:
-    with pytest.raises(
-        ConfigError, match=rf"not a multiple of patch_size 16\. The nearest sides that are: {nearest}\."
-    ):
+    with pytest.raises(ConfigError, match=rf"not a multiple of patch_size 16\. Nearest valid sides: {nearest}\."):
         variant_config("B/16", image_size=image_size)
 
 

@@ -99,7 +99,7 @@ def test_a_recipe_of_ones_own_is_loaded_by_module_and_name(tmp_path, monkeypatch
     monkeypatch.syspath_prepend(tmp_path)
     assert load_recipe("recipes_of_mine:mine").name == "mine"
     for name, message in {
-        "recipes_of_mine:wrong": "gave a int; expected an allmlp.Recipe",
+        "recipes_of_mine:wrong": "returned a value of type int; expected an allmlp.Recipe",
         "recipes_of_mine:missing": "has no attribute 'missing'",
         "no_such_module:mine": "No module named 'no_such_module'",
         "dmeo": "Did you mean 'demo'",

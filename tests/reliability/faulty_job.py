@@ -66,10 +66,10 @@ def another_version(_step: int, _act: Act) -> None:
 
 
 def another_setting(_step: int, _act: Act) -> None:
-    def checked(original: Any, recipe: Any, *arguments: Any, **named: Any) -> Any:
+    def check_inputs(original: Any, recipe: Any, *arguments: Any, **named: Any) -> Any:
         return original(dataclasses.replace(recipe, ema_decay=0.5), *arguments, **named)
 
-    wrap(setup, "_checked", checked)
+    wrap(setup, "_check_inputs", check_inputs)
 
 
 def other_photos(_step: int, _act: Act) -> None:
@@ -217,6 +217,6 @@ PLACES = {
     "held save": held_save,
     "during another's save": during_anothers_save,
     "slow steps": slow_steps,
-    "whole batch": whole_batch,
-    "same part": same_part,
+    "whole batch on every process": whole_batch,
+    "same part on every process": same_part,
 }

@@ -99,11 +99,11 @@ def during_save(step: int, act: Act) -> None:
 def scoring(_step: int, act: Act) -> None:
     """After the last step, as the best checkpoint is scored."""
 
-    def evaluate(original: Any, *arguments: Any, **named: Any) -> Any:
+    def score_batches(original: Any, *arguments: Any, **named: Any) -> Any:
         act()
         return original(*arguments, **named)
 
-    wrap(finish, "evaluate", evaluate)
+    wrap(finish, "score_batches", score_batches)
 
 
 def _save_at_once() -> None:

@@ -104,7 +104,7 @@ PLACES = {
     "weight": weight,
     "updated weight": updated_weight,
     "average": average,
-    "memory of the optimizer": memory,
-    "forgotten position": forgotten_position,
-    "forgotten everything": forgotten_everything,
+    "optimizer state": memory,
+    "resume without the step": forgotten_position,
+    "resume without the state": forgotten_everything,
 }

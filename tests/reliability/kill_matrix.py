@@ -32,18 +32,18 @@ KILLS = (
     Kill("middle of an epoch", "in step", 6, (4,)),
     Kill("last batch of an epoch", "in step", 7, (6,)),
     Kill("first batch of an epoch", "in step", 8, (6,)),
-    Kill("evaluation", "in evaluation", 7, (6,)),
-    Kill("saving", "before a save has its name", 4, (2,)),
+    Kill("during evaluation", "in evaluation", 7, (6,)),
+    Kill("while saving a snapshot", "before a save has its name", 4, (2,)),
 )
 MORE_KILLS = (
-    Kill("saving, between two files", "between two files of a save", 4, (2,)),
-    Kill("saving, named already", "after a save has its name", 4, (4,)),
-    Kill("saving, an old one half deleted", "as an old save is deleted", 2, (6,)),
-    Kill("saving, a checkpoint half named", "between two files of a checkpoint", 2, (0, 2)),
-    Kill("the last scores", "scoring", 10, (10,)),
-    Kill("the report", "as the report is written", 10, (10,)),
-    Kill("the run's folder half described", "as the run is described", 0, (0,)),
-    Kill("the run's folder without its recipe", "before the recipe is written", 0, (0,)),
+    Kill("while saving a snapshot, between two files", "between two files of a save", 4, (2,)),
+    Kill("while saving a snapshot, after the rename", "after a save has its name", 4, (4,)),
+    Kill("while deleting an old snapshot", "as an old save is deleted", 2, (6,)),
+    Kill("while saving a checkpoint", "between two files of a checkpoint", 2, (0, 2)),
+    Kill("during final scoring", "scoring", 10, (10,)),
+    Kill("while writing the report", "as the report is written", 10, (10,)),
+    Kill("while writing the description of the run", "as the run is described", 0, (0,)),
+    Kill("before writing the recipe", "before the recipe is written", 0, (0,)),
 )
 
 
@@ -68,7 +68,7 @@ def _cases() -> list[Case]:
     streamed = Setting("stream", workers=2)
     cases.append(
         Case(
-            "other workers in the second session (2, streaming; then none, from memory)",
+            "other number of workers after resuming (2, streaming; then none, from memory)",
             (KILLS[1],),
             streamed,
             other_workers=True,
@@ -124,7 +124,7 @@ def control(fault: str, stage: Stage, folder: Path) -> Outcome:
     killed = forked(command, path, [{"place": "in step", "step": 6}])
     assert killed.code == -9, killed.output
     outcome = outcome_of_the_end(command, path, stage.reference(Setting()), (4,), [], [{"place": fault, "step": 0}])
-    claims = "resumed at step 4, of 10" in (path / "log.txt").read_text()
+    claims = "resumed at step 4 of 10" in (path / "log.txt").read_text()
     seen = [problem for problem in outcome.problems if not problem.startswith("exit code")]
     return Outcome.of([] if seen and claims else [f"{fault} was not seen"])
 

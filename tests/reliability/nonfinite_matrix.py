@@ -14,12 +14,12 @@ from tests.reliability.sessions import Ended, Setting, Stage, started
 STEP = 7  # the last of an epoch: scoring and saving come right after it
 
 # Each place of `faulty_values`, and what the message says of it.
-PASSING = {"loss": "The loss became nan", "gradient": "gradient's norm became nan", "image": "The loss became nan"}
+PASSING = {"loss": "The loss became nan", "gradient": "gradient norm became nan", "image": "The loss became nan"}
 LASTING = {
-    "weight": "NaN or infinity stands in model/",
-    "updated weight": "NaN or infinity stands in model/",
-    "average": "NaN or infinity stands in average/",
-    "memory of the optimizer": "NaN or infinity stands in optimizer/",
+    "weight": "Found NaN or infinity in model/",
+    "updated weight": "Found NaN or infinity in model/",
+    "average": "Found NaN or infinity in average/",
+    "optimizer state": "Found NaN or infinity in optimizer/",
 }
 
 

@@ -92,7 +92,7 @@ def unlike_commands(stage: RanksStage, folder: Path) -> Outcome:
     started = time.time()
     ended = Running(run, Job(2, nodes=2), stage.command(run), commands={1: theirs}).ended()
     seconds = round(max(ended.ends) - started, 2)
-    problems = _badly_told(ended, "not about to train the same", 2, seconds)
+    problems = _badly_told(ended, "would not train the same model", 2, seconds)
     problems += once(ended.told, "recipe: optimizer.learning_rate: 0.02 on process 0, 0.03 on process 1")
     problems += once(ended.told, "recipe: seed: 0 on process 0, 5 on process 1") + once(
         ended.told, "photos: train: 42,"
@@ -141,7 +141,9 @@ def busy_port(_stage: RanksStage, folder: Path) -> Outcome:
         told = [process.communicate(timeout=2 * LIMIT_S)[1] for process in processes]
     seconds = round(time.monotonic() - started, 1)
     problems = [
-        text for text in told if f"could not meet the others at 127.0.0.1:{port}" not in text or "Traceback" in text
+        text
+        for text in told
+        if f"could not connect to the others at 127.0.0.1:{port}" not in text or "Traceback" in text
     ]
     problems += [str(process.returncode) for process in processes if process.returncode != 2]
     return Outcome.of(problems + [f"{seconds} s"] * (seconds > LIMIT_S), seconds_in_all=seconds)
@@ -154,10 +156,10 @@ ERRORS: dict[str, Error] = {
     "in a step (a bug on process 1 of 2)": Error("a bug in a step", BUG, 1, 6),
     "in a step (a bug on process 0 of 2)": Error("a bug in a step", BUG, 1, 6, rank=0),
     "in a step (a bug on process 2 of 4)": Error("a bug in a step", BUG, 1, 6, rank=2, processes=4),
-    "in a step (a bug on process 1 of 2, divided)": Error("a bug in a step", BUG, 1, 6, kind=SHARDED),
-    "in a step (a photo gone on process 1 of 2)": Error("a photo has gone", GONE, 3, 6),
-    "in a step (a photo gone on process 1 of 2, divided)": Error("a photo has gone", GONE, 3, 6, kind=SHARDED),
-    "in evaluation (a bug on process 1 of 2)": Error("a bug in evaluation", BUG, 1, 7),
+    "in a step (a bug on process 1 of 2, sharded)": Error("a bug in a step", BUG, 1, 6, kind=SHARDED),
+    "in a step (a photo missing on process 1 of 2)": Error("a photo has gone", GONE, 3, 6),
+    "in a step (a photo missing on process 1 of 2, sharded)": Error("a photo has gone", GONE, 3, 6, kind=SHARDED),
+    "during evaluation (a bug on process 1 of 2)": Error("a bug in evaluation", BUG, 1, 7),
 }
 UNLIKE = {
     "another version on process 1": Error("another version", "numpy: 2", 2),
@@ -173,23 +175,23 @@ def unlike(error: Error, stage: RanksStage, folder: Path) -> Outcome:
     run, started = folder / "run", time.time()
     ended = carried_out(run, Job(2), stage.command(run), [{"place": error.place, "step": 0, "rank": 1}])
     seconds = round(max(ended.ends) - started, 2)
-    problems = _badly_told(ended, error.words, error.code, seconds) + once(ended.told, "not about to train the same")
+    problems = _badly_told(ended, error.words, error.code, seconds) + once(ended.told, "would not train the same model")
     return Outcome.of(problems + ["the run was begun"] * run.exists(), seconds_in_all=seconds)
 
 
 ALIKE: dict[str, Any] = {
-    "no such setting": (("--set", "optimizer.learnig_rate=1"), "learnig_rate", 2),
-    "a batch that cannot be divided": (("--set", "batch_size=14"), "cannot be divided among 4 processes", 2),
+    "unknown setting": (("--set", "optimizer.learnig_rate=1"), "learnig_rate", 2),
+    "indivisible batch size": (("--set", "batch_size=14"), "cannot be divided among 4 processes", 2),
 }
 CASES: dict[str, Case] = {
-    **{f"ranks: one error {name}": functools.partial(failed, error) for name, error in ERRORS.items()},
-    **{f"ranks: one error of all ({name})": functools.partial(alike, *what) for name, what in ALIKE.items()},
-    "ranks: one error of all (a photo that cannot be read)": bad_photo,
+    **{f"ranks: error {name}": functools.partial(failed, error) for name, error in ERRORS.items()},
+    **{f"ranks: same error on all processes ({name})": functools.partial(alike, *what) for name, what in ALIKE.items()},
+    "ranks: same error on all processes (unreadable photo)": bad_photo,
     **{
-        f"ranks: not about to train the same ({name})": functools.partial(unlike, error)
+        f"ranks: processes that would not train the same model ({name})": functools.partial(unlike, error)
         for name, error in UNLIKE.items()
     },
-    "ranks: not about to train the same (other commands and photos on two machines)": unlike_commands,
-    "ranks: a run folder that not all machines see (two machines)": unshared_folder,
-    "ranks: a port that another program holds (started by hand)": busy_port,
+    "ranks: processes that would not train the same model (other commands and photos on two machines)": unlike_commands,
+    "ranks: run folder not shared by the machines (two machines)": unshared_folder,
+    "ranks: port in use by another program (started by hand)": busy_port,
 }

@@ -15,7 +15,7 @@ from tests.reliability.ranks_stage import SHARDED, TINY, Case, Kind, RanksStage,
 from tests.reliability.sessions import Faults
 from tests.reliability.signal_matrix import SHARED_MEMORY, is_used, shared_memory
 
-SAVED_ONCE = "Stopped. What was learned so far is kept"
+SAVED_ONCE = "Stopped. The progress so far is saved"
 
 
 def fault(place: str, step: int, rank: int | None, number: str = "SIGKILL", attempt: int = 0) -> dict[str, Any]:
@@ -69,9 +69,9 @@ class Stop:
 STOPS = {
     "process 1 of 2, in a step": Stop("before a step", 5, 1),
     "process 0 of 3, in a step": Stop("before a step", 5, 0, processes=3),
-    "process 1 of 2, in evaluation": Stop("in evaluation", 7, 1),
-    "process 1 of 2, divided": Stop("before a step", 5, 1, kind=SHARDED),
-    "process 1 of 2, brought back by torchrun": Stop("before a step", 5, 1, restarts=1),
+    "process 1 of 2, during evaluation": Stop("in evaluation", 7, 1),
+    "process 1 of 2, sharded": Stop("before a step", 5, 1, kind=SHARDED),
+    "process 1 of 2, restarted by torchrun": Stop("before a step", 5, 1, restarts=1),
 }
 STOP_TIMEOUT_S = 10.0
 
@@ -103,8 +103,8 @@ def _badly_waited(running: Running, stop: Stop, stage: RanksStage) -> tuple[list
     ended = running.ended()
     stopped_at, ended_at = ended.signalled, max(ended.ends)
     problems = [f"process {pid} is still there" for pid in ended.left()]
-    problems += once(ended.told, f"for process {stop.rank}, which gives no answer")
-    problems += once(ended.told, "ALLMLP_TIMEOUT_S higher") + ["a traceback"] * ("Traceback" in ended.told)
+    problems += once(ended.told, f"for process {stop.rank}, which does not respond")
+    problems += once(ended.told, "increase ALLMLP_TIMEOUT_S") + ["a traceback"] * ("Traceback" in ended.told)
     codes = {process.code for number, process in ended.attempts[0].items() if number != stop.rank}
     problems += [f"exit codes {codes}: {ended.output}"] * (7 not in codes or bool(codes - {7, None}))
     seconds = 0.0
@@ -217,7 +217,9 @@ def node_killed(node: int, stage: RanksStage, folder: Path) -> Outcome:
     problems += [f"torchrun's exit codes: {ended.codes}"] * (
         ended.codes[node] != -signal.SIGKILL or ended.codes[1 - node] != 1
     )
-    problems += once(ended.told, "lost the connection to another one") + ["a traceback"] * ("Traceback" in ended.told)
+    problems += once(ended.told, "lost the connection to another process") + ["a traceback"] * (
+        "Traceback" in ended.told
+    )
     problems += [f"{seconds} s from the kill to the end"] * (seconds > SHUTDOWN)
     again = carried_out(run, job, stage.command(run))
     problems += _goes_on_badly(ended.attempts[0][1].begun, again.attempts[0][0].begun)
@@ -232,22 +234,25 @@ def _killed_cases() -> dict[str, Case]:
         "in a step (process 0 of 2)": {"faults": [fault("in step", 6, 0)]},
         "in a step (process 1 of 2)": {"faults": [fault("in step", 6, 1)]},
         "in a step (process 2 of 4)": {"faults": [fault("in step", 6, 2)], "processes": 4},
-        "in a step (process 1 of 2, divided)": {"faults": [fault("in step", 6, 1)], "kind": SHARDED},
-        "in a step (process 0 of 2, divided)": {"faults": [fault("in step", 6, 0)], "kind": SHARDED},
-        "in a step (process 1 of 2, nothing forked)": {"faults": [fault("in step", 6, 1)], "real": True},
-        "in a step (process 1 of 4, divided)": {"faults": [fault("in step", 6, 1)], "kind": SHARDED, "processes": 4},
+        "in a step (process 1 of 2, sharded)": {"faults": [fault("in step", 6, 1)], "kind": SHARDED},
+        "in a step (process 0 of 2, sharded)": {"faults": [fault("in step", 6, 0)], "kind": SHARDED},
+        "in a step (process 1 of 2, not forked)": {"faults": [fault("in step", 6, 1)], "real": True},
+        "in a step (process 1 of 4, sharded)": {"faults": [fault("in step", 6, 1)], "kind": SHARDED, "processes": 4},
         "in a step (process 3 of 4 on two machines)": {"faults": [fault("in step", 6, 3)], "processes": 4, "nodes": 2},
         "before step 1 (process 1 of 2)": {"faults": [fault("before a step", 1, 1)]},
-        "as photos are read (process 1 of 2)": {"faults": [fault("reading", 0, 1)]},
-        "in evaluation (process 0 of 2)": {"faults": [fault("in evaluation", 7, 0)]},
-        "in evaluation (process 1 of 2)": {"faults": [fault("in evaluation", 7, 1)]},
-        "in evaluation (process 1 of 2, divided)": {"faults": [fault("in evaluation", 7, 1)], "kind": SHARDED},
-        "in saving (process 0 of 2)": {"faults": [fault("before a save has its name", 4, 0)]},
-        "in saving (process 1 of 2, as the first one saves)": {"faults": while_first_saves},
-        "in saving (process 1 of 2, as the first one saves, divided)": {"faults": while_first_saves, "kind": SHARDED},
-        "at the last scores (process 1 of 2)": {"faults": [fault("scoring", 10, 1)]},
-        "at the last scores (process 0 of 2)": {"faults": [fault("scoring", 10, 0)]},
-        "twice (process 1 in a step, then 0 in evaluation)": {"faults": twice},
+        "while reading photos (process 1 of 2)": {"faults": [fault("reading", 0, 1)]},
+        "during evaluation (process 0 of 2)": {"faults": [fault("in evaluation", 7, 0)]},
+        "during evaluation (process 1 of 2)": {"faults": [fault("in evaluation", 7, 1)]},
+        "during evaluation (process 1 of 2, sharded)": {"faults": [fault("in evaluation", 7, 1)], "kind": SHARDED},
+        "while saving (process 0 of 2)": {"faults": [fault("before a save has its name", 4, 0)]},
+        "while saving (process 1 of 2, while the first one saves)": {"faults": while_first_saves},
+        "while saving (process 1 of 2, while the first one saves, sharded)": {
+            "faults": while_first_saves,
+            "kind": SHARDED,
+        },
+        "during final scoring (process 1 of 2)": {"faults": [fault("scoring", 10, 1)]},
+        "during final scoring (process 0 of 2)": {"faults": [fault("scoring", 10, 0)]},
+        "twice (process 1 in a step, then process 0 during evaluation)": {"faults": twice},
     }
     cases["by SIGTERM (process 1 of 2)"] = {
         "faults": [fault("in step", 6, 1, "SIGTERM")]
@@ -261,39 +266,43 @@ def _signal_cases() -> dict[str, Case]:
     twice = (fault("in step", 6, 1, term), fault("during a save", 6, 0, interrupt))
     divided = Kind("comparable", sharded=True, save_every=None)
     cases = {
-        "SIGTERM as photos are read (process 1)": Signals((fault("reading", 0, 1, term),), None),
+        "SIGTERM while reading photos (process 1)": Signals((fault("reading", 0, 1, term),), None),
         "SIGTERM before step 1 (process 0)": Signals((fault("beginning", 0, 0, term),), 0),
         "SIGTERM before step 1 (both)": Signals((fault("beginning", 0, None, term),), 0),
         "SIGTERM in a step (process 0)": Signals((fault("in step", 6, 0, term),), 6),
         "SIGTERM in a step (process 1)": Signals((fault("in step", 6, 1, term),), 6),
         "SIGTERM in a step (both)": Signals((fault("in step", 6, None, term),), 6),
         "SIGTERM in a step (process 3 of 4)": Signals((fault("in step", 6, 3, term),), 6, processes=4),
-        "SIGTERM in a step (process 1, divided)": Signals((fault("in step", 6, 1, term),), 6, kind=divided),
-        "SIGTERM in evaluation (process 1)": Signals((fault("in evaluation", 7, 1, term),), 7),
-        "SIGTERM in evaluation (both)": Signals((fault("in evaluation", 7, None, term),), 7),
-        "SIGTERM in evaluation (process 1, divided)": Signals((fault("in evaluation", 7, 1, term),), 7, kind=divided),
-        "SIGTERM in saving (process 0)": Signals((fault("during a save", 6, 0, term),), 6, kind=saving),
-        "SIGTERM twice (process 1 in a step, process 0 in the save that it brings)": Signals(
+        "SIGTERM in a step (process 1, sharded)": Signals((fault("in step", 6, 1, term),), 6, kind=divided),
+        "SIGTERM during evaluation (process 1)": Signals((fault("in evaluation", 7, 1, term),), 7),
+        "SIGTERM during evaluation (both)": Signals((fault("in evaluation", 7, None, term),), 7),
+        "SIGTERM during evaluation (process 1, sharded)": Signals(
+            (fault("in evaluation", 7, 1, term),), 7, kind=divided
+        ),
+        "SIGTERM while saving (process 0)": Signals((fault("during a save", 6, 0, term),), 6, kind=saving),
+        "SIGTERM twice (process 1 in a step, process 0 in the resulting save)": Signals(
             (fault("in step", 6, 1, term), fault("during a save", 6, 0, term)), 6
         ),
-        "SIGTERM right after they have agreed (process 1)": Signals((fault("after agreeing", 5, 1, term),), 6),
-        "SIGTERM at the last scores (process 1)": Signals((fault("scoring", 10, 1, term),), 10),
+        "SIGTERM right after an agreement (process 1)": Signals((fault("after agreeing", 5, 1, term),), 6),
+        "SIGTERM during final scoring (process 1)": Signals((fault("scoring", 10, 1, term),), 10),
         "SIGINT in a step (process 1)": Signals((fault("in step", 6, 1, interrupt),), 6, code=130),
-        "SIGINT in evaluation (process 1)": Signals((fault("in evaluation", 7, 1, interrupt),), 7, code=130),
-        "SIGINT in saving (process 0)": Signals((fault("during a save", 6, 0, interrupt),), 6, code=130, kind=saving),
+        "SIGINT during evaluation (process 1)": Signals((fault("in evaluation", 7, 1, interrupt),), 7, code=130),
+        "SIGINT while saving (process 0)": Signals(
+            (fault("during a save", 6, 0, interrupt),), 6, code=130, kind=saving
+        ),
         "SIGINT before step 1 (process 0)": Signals((fault("beginning", 0, 0, interrupt),), 0, code=130),
-        "SIGTERM and then SIGINT (process 1 in a step, process 0 in the save that it brings)": Signals(twice, 6),
+        "SIGTERM, then SIGINT (process 1 in a step, process 0 in the resulting save)": Signals(twice, 6),
     }
     return {f"ranks: {name}": functools.partial(signalled, signals) for name, signals in cases.items()}
 
 
 CASES: dict[str, Case] = {
     **_killed_cases(),
-    "ranks: SIGSTOP (in a step, in evaluation, divided, brought back by torchrun)": functools.partial(stopped, STOPS),
+    "ranks: SIGSTOP (in a step, during evaluation, sharded, restarted by torchrun)": functools.partial(stopped, STOPS),
     **_signal_cases(),
     "ranks: SIGTERM to torchrun (two processes)": functools.partial(torchrun_signalled, signal.SIGTERM),
     "ranks: SIGINT to torchrun (two processes)": functools.partial(torchrun_signalled, signal.SIGINT),
     "ranks: two machines (two processes each)": two_nodes,
-    "ranks: two machines, one of them killed (the second)": functools.partial(node_killed, 1),
-    "ranks: two machines, one of them killed (the first)": functools.partial(node_killed, 0),
+    "ranks: two machines, one killed (the second)": functools.partial(node_killed, 1),
+    "ranks: two machines, one killed (the first)": functools.partial(node_killed, 0),
 }

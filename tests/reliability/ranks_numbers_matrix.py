@@ -126,9 +126,9 @@ def _scores_differ(values: dict[str, Any], alone: dict[str, Any], count: int) ->
 
 
 # NaN of one process: what the message says of it; None where it lasts, so that skipping a step cannot help.
-PASSING = {"loss": "The loss became nan", "gradient of the loss": "gradient's norm became nan"}
-PASSING |= {"gradient": "gradient's norm became nan", "image": "The loss became nan"}
-LASTING = {"weight of one process": "NaN or infinity stands in model/"}
+PASSING = {"loss": "The loss became nan", "gradient of the loss": "gradient norm became nan"}
+PASSING |= {"gradient": "gradient norm became nan", "image": "The loss became nan"}
+LASTING = {"weight of one process": "Found NaN or infinity in model/"}
 
 
 def nonfinite(place: str, policy: str, kind: Kind, rank: int, stage: RanksStage, folder: Path) -> Outcome:
@@ -174,15 +174,16 @@ def same_bits(kind: Kind, processes: int, stage: RanksStage, folder: Path) -> Ou
 
 
 def _name(kind: Kind, processes: int) -> str:
-    return f"{'divided among' if kind.sharded and processes > 1 else 'on'} {processes}"
+    return f"{'sharded across' if kind.sharded and processes > 1 else 'on'} {processes}"
 
 
 def _changed_cases() -> dict[str, Case]:
     ways = [(LONG, LONG, 1), (LONG, LONG, 2), (LONG, LONG, 4), (LONG, LONG_SHARDED, 2)]
     ways += [(LONG_SHARDED, LONG, 1), (LONG_SHARDED, LONG, 2), (LONG_SHARDED, LONG_SHARDED, 2)]
     ways += [(LONG_SHARDED, LONG_SHARDED, 4)]
+    prefix = "ranks: saved by 4, resumed by another number of processes"
     return {
-        f"ranks: saved on 4, resumed on another number ({_name(before, 4)}, then {_name(after, processes)})": functools.partial(
+        f"{prefix} ({_name(before, 4)}, then {_name(after, processes)})": functools.partial(
             changed, before, after, processes
         )
         for before, after, processes in ways
@@ -192,7 +193,7 @@ def _changed_cases() -> dict[str, Case]:
 def _scored_cases() -> dict[str, Case]:
     cases = dict.fromkeys((7, 5, 3, 2, 1), WAYS) | {70: WAYS[2:]}
     return {
-        f"ranks: scores, photos not divisible by processes ({n} photos)": functools.partial(scored, n, ways)
+        f"ranks: scores, number of photos not divisible by processes ({n} photos)": functools.partial(scored, n, ways)
         for n, ways in cases.items()
     }
 
@@ -205,20 +206,21 @@ def _nonfinite_cases() -> dict[str, Case]:
     cases += [(place, "stop", SHARDED, 1) for place in ("loss", "weight of one process")]
     cases += [("gradient of the loss", "skip", SHARDED, 1)]
     return {
-        f"ranks: NaN on one process of two ({place}, {policy}, process {rank}{', divided' if kind.sharded else ''})": (
+        f"ranks: NaN on one process of two ({place}, {policy}, process {rank}{', sharded' if kind.sharded else ''})": (
             functools.partial(nonfinite, place, policy, kind, rank)
         )
         for place, policy, kind, rank in cases
     }
 
 
+CONTROL_FAULTS = ("resume without the step", "resume without the state")
+CONTROL_FAULTS += ("whole batch on every process", "same part on every process")
 CONTROLS: dict[str, Case] = {
-    f"control: {fault} (two processes)": functools.partial(control, fault)
-    for fault in ("forgotten position", "forgotten everything", "whole batch", "same part")
+    f"control: {fault} (two processes)": functools.partial(control, fault) for fault in CONTROL_FAULTS
 }
 CASES: dict[str, Case] = {
     **{
-        f"ranks: the same bits again ({_name(kind, processes)})": functools.partial(same_bits, kind, processes)
+        f"ranks: same bits in two runs ({_name(kind, processes)})": functools.partial(same_bits, kind, processes)
         for kind, processes in ((TINY, 2), (TINY, 4), (SHARDED, 2), (SHARDED, 4))
     },
     **_changed_cases(),

@@ -5,7 +5,6 @@ seconds to import, torchrun's own process as well.
 """
 
 import json
-import multiprocessing
 import os
 import re
 import signal
@@ -15,11 +14,12 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import psutil
+from tests.forks import run_arguments, start_torchrun
 from tests.reliability.faulty import DIARY, FAULTS
 from tests.reliability.sessions import ROOT, Faults
 
@@ -145,8 +145,9 @@ class Running:
             "ALLMLP_TIMEOUT_S": str(self.job.timeout_s),
             "OMP_NUM_THREADS": "1",
         }
-        start = _start if self.job.real else _fork
-        self._agents.append(start(options, variables, output, self.folders.get(node, self.cwd)))
+        start = _start if self.job.real else partial(start_torchrun, _allmlp)
+        place = (output, output, self.folders.get(node, self.cwd))
+        self._agents.append(start(options, {**os.environ, **variables}, *place))
 
     @cached_property
     def _diary(self) -> Path:
@@ -157,7 +158,7 @@ class Running:
         agent = psutil.Process(self._agents[number].pid)
         everyone = [agent, *agent.children(recursive=True)]
         for process in everyone:
-            process.suspend()  # first, lest one sees another die
+            process.suspend()  # first, so that none sees another die
         for process in everyone:
             process.kill()
 
@@ -216,90 +217,28 @@ def _free_port() -> int:
         return port
 
 
-def _start(options: list[str], variables: dict[str, str], output: Path, cwd: Path) -> Any:
+def _start(options: Sequence[str], environment: Mapping[str, str], output: Path, _: Path, cwd: Path) -> Any:
     path = os.pathsep.join([str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])
     with output.open("w") as file:
         return subprocess.Popen(
             [sys.executable, "-m", "torch.distributed.run", *options],
             stdout=file,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **variables, "PYTHONPATH": path},
+            env={**environment, "PYTHONPATH": path},
             cwd=cwd,
             start_new_session=True,
         )
 
 
-def _fork(options: list[str], variables: dict[str, str], output: Path, cwd: Path) -> Any:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.reliability.preloaded"])
-    process = context.Process(target=_torchrun, args=(options, variables, str(output), str(cwd)))
-    process.start()
-    return _LikePopen(process)
-
-
-class _LikePopen:
-    """A process of multiprocessing with what torchrun and `Running` ask of `subprocess.Popen`."""
-
-    def __init__(self, process: Any) -> None:
-        self._process = process
-        self.pid = process.pid
-
-    def poll(self) -> int | None:
-        return self._process.exitcode  # type: ignore[no-any-return]
-
-    @property
-    def returncode(self) -> int | None:
-        return self.poll()
-
-    def wait(self, timeout: float | None = None) -> int:
-        self._process.join(timeout)
-        code = self.poll()
-        if code is None:
-            raise subprocess.TimeoutExpired("a forked process", timeout or 0.0)
-        return code
-
-
-def _torchrun(options: list[str], variables: dict[str, str], output: str, cwd: str) -> None:
-    """The process of torchrun, forked: starts its processes as forks of itself."""
-    _set_up(variables, os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND), None, cwd)
-    from torch.distributed import run
-    from torch.distributed.elastic.multiprocessing.subprocess_handler import SubprocessHandler
-
-    def popen(self: Any, arguments: tuple[str, ...], environment: dict[str, str]) -> _LikePopen:
-        command = list(arguments[arguments.index("allmlp") + 1 :])
-        logs = self._stdout.fileno(), self._stderr.fileno()
-        process = multiprocessing.get_context("fork").Process(target=_allmlp, args=(command, environment, logs))
-        process.start()
-        os.setpgid(process.pid, process.pid)  # torchrun signals the group of each
-        return _LikePopen(process)
-
-    SubprocessHandler._popen = popen  # type: ignore[method-assign]
-    run.main(options)
-
-
-def _allmlp(command: list[str], environment: dict[str, str], logs: tuple[int, int]) -> None:
-    """A process that trains, forked from torchrun."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-    _set_up(environment, *logs, None)
+def _allmlp(arguments: list[str]) -> None:
+    """A process that trains, and writes down how it ends."""
     from tests.reliability.faulty import write_down
 
-    from allmlp.cli.main import main
-
-    sys.argv = ["allmlp", *command]
     try:
-        main(command)
+        run_arguments(arguments)
     except SystemExit as end:
         write_down(f"exit {end.code}")
         raise
     except BaseException:
         write_down("exit 1")
         raise
-
-
-def _set_up(environment: dict[str, str], output: int, errors: int | None, cwd: str | None) -> None:
-    os.dup2(output, 1)
-    os.dup2(output if errors is None else errors, 2)
-    os.environ.update(environment)
-    if cwd is not None:
-        os.chdir(cwd)

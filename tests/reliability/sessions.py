@@ -1,7 +1,6 @@
 """`allmlp train` in processes of its own, and what each of them did."""
 
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tests.forks import run_arguments, start
 from tests.reliability.faulty import DIARY, FAULTS
 from tests.training.small_runs import write_photos
 
@@ -110,13 +110,9 @@ def started(command: Sequence[str], run: Path, faults: Faults = ()) -> Ended:
 
 
 def _fork(command: Sequence[str], faults: Faults, diary: Path, output: Path) -> tuple[int, int]:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.reliability.preloaded"])
-    process = context.Process(target=_allmlp, args=(list(command), _variables(faults, diary), str(output)))
-    process.start()
-    process.join(TIMEOUT)
-    assert process.exitcode is not None and process.pid is not None, f"still at it: {output.read_text()}"
-    return process.exitcode, process.pid
+    environment = {**os.environ, **_variables(faults, diary)}
+    process = start(run_arguments, ["-m", "allmlp", *command], environment, output, output, ROOT)
+    return process.wait(TIMEOUT), process.pid
 
 
 def _start(command: Sequence[str], faults: Faults, diary: Path, output: Path) -> tuple[int, int]:
@@ -130,17 +126,6 @@ def _start(command: Sequence[str], faults: Faults, diary: Path, output: Path) ->
             start_new_session=True,
         )
         return process.wait(TIMEOUT), process.pid
-
-
-def _allmlp(command: list[str], variables: dict[str, str], output: str) -> None:
-    """The forked process."""
-    handle = os.open(output, os.O_WRONLY | os.O_CREAT)
-    os.dup2(handle, 1)
-    os.dup2(handle, 2)
-    os.environ.update(variables)
-    from allmlp.cli.main import main
-
-    main(command)
 
 
 def _variables(faults: Faults, diary: Path) -> dict[str, str]:

@@ -34,19 +34,19 @@ def _cases() -> list[Case]:
     cases = []
     for number in ("SIGTERM", "SIGINT"):
         cases += [
-            Case(f"{number} as photos are read", ((number, "reading", 0),), None),
+            Case(f"{number} while reading photos", ((number, "reading", 0),), None),
             Case(f"{number} before step 1", ((number, "beginning", 0),), 0),
             Case(f"{number} in the middle of a step", ((number, "in step", 6),), 6),
-            Case(f"{number} in evaluation", ((number, "in evaluation", 7),), 7),
-            Case(f"{number} in saving", ((number, "during a save", 6),), 6, save_every=6),
-            Case(f"{number} at the last scores", ((number, "scoring", 10),), 10),
+            Case(f"{number} during evaluation", ((number, "in evaluation", 7),), 7),
+            Case(f"{number} while saving", ((number, "during a save", 6),), 6, save_every=6),
+            Case(f"{number} during final scoring", ((number, "scoring", 10),), 10),
         ]
     twice = (("SIGTERM", "in step", 6), ("SIGTERM", "during a save", 6))
     mixed = (("SIGINT", "in step", 6), ("SIGTERM", "during a save", 6))
     return [
         *cases,
-        Case("SIGTERM twice (in a step, and in the save that it brings)", twice, 6),
-        Case("SIGINT and then SIGTERM (in a step, and in the save that it brings)", mixed, 6),
+        Case("SIGTERM twice (in a step, and in the resulting save)", twice, 6),
+        Case("SIGINT, then SIGTERM (in a step, and in the resulting save)", mixed, 6),
         Case("SIGTERM in the middle of a step (streaming with 2 workers)", twice[:1], 6, storage="stream"),
     ]
 

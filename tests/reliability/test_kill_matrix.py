@@ -8,15 +8,15 @@ from tests.reliability.kill_matrix import CASES, Case
 from tests.reliability.ledger import Ledger
 from tests.reliability.sessions import Stage
 
-CONTROLS = ("forgotten position", "forgotten everything")
+CONTROLS = ("resume without the step", "resume without the state")
 SAMPLE = [
     case
     for case in CASES
     if case.name
     in (
         "middle of an epoch (stream, float32, accumulation 1)",
-        "saving (memory, float32, accumulation 1)",
-        "the run's folder without its recipe (memory, float32, accumulation 1)",
+        "while saving a snapshot (memory, float32, accumulation 1)",
+        "before writing the recipe (memory, float32, accumulation 1)",
         "three kills in one epoch (memory, float32, accumulation 1)",
     )
 ]

@@ -10,13 +10,13 @@ from tests.reliability.ranks_stage import RanksStage
 CONTROLS = ranks_numbers_matrix.CONTROLS
 CASES = {**ranks_numbers_matrix.CASES, **ranks_job_matrix.CASES, **ranks_error_matrix.CASES}
 SAMPLE = (
-    "ranks: saved on 4, resumed on another number (on 4, then divided among 2)",
+    "ranks: saved by 4, resumed by another number of processes (on 4, then sharded across 2)",
     "ranks: NaN on one process of two (weight of one process, skip, process 1)",
-    "ranks: killed twice (process 1 in a step, then 0 in evaluation)",
-    "ranks: SIGTERM in evaluation (process 1)",
+    "ranks: killed twice (process 1 in a step, then process 0 during evaluation)",
+    "ranks: SIGTERM during evaluation (process 1)",
     "ranks: two machines (two processes each)",
-    "ranks: one error in a step (a photo gone on process 1 of 2)",
-    "ranks: not about to train the same (another setting on process 1)",
+    "ranks: error in a step (a photo missing on process 1 of 2)",
+    "ranks: processes that would not train the same model (another setting on process 1)",
 )
 
 
@@ -26,7 +26,7 @@ def test_many_processes_end_and_go_on_as_one(name: str, ranks_stage: RanksStage,
 
 
 def test_processes_that_each_make_the_whole_batch_are_seen(ranks_stage: RanksStage, tmp_path: Path) -> None:
-    assert not CONTROLS["control: whole batch (two processes)"](ranks_stage, tmp_path).problems
+    assert not CONTROLS["control: whole batch on every process (two processes)"](ranks_stage, tmp_path).problems
 
 
 @pytest.mark.slow

@@ -9,14 +9,16 @@ from tests.reliability.ledger import Ledger, Outcome
 from tests.reliability.saves_matrix import Counts
 
 CASES: dict[str, Callable[[Path], Counts]] = {
-    "power cut at every operation of a save (two before it)": saves_matrix.crash_points,
-    "power cut at every operation of a save (one before it)": lambda path: saves_matrix.crash_points(
+    "power cut after every disk operation (two older snapshots)": saves_matrix.crash_points,
+    "power cut after every disk operation (one older snapshot)": lambda path: saves_matrix.crash_points(
         path, before=(100,)
     ),
-    "power cut at every operation of a save (the first)": lambda path: saves_matrix.crash_points(path, before=()),
-    "one bit of a save flipped (1,000 draws)": lambda path: saves_matrix.bit_flips(path, 1000),
-    "one bit of a save flipped (every bit of the manifest)": saves_matrix.manifest_bits,
-    "a file of a save cut short (200 draws)": lambda path: saves_matrix.truncations(path, 200),
+    "power cut after every disk operation (the first snapshot)": lambda path: saves_matrix.crash_points(
+        path, before=()
+    ),
+    "one bit flipped (1,000 draws)": lambda path: saves_matrix.bit_flips(path, 1000),
+    "one bit flipped (every bit of the manifest)": saves_matrix.manifest_bits,
+    "a file truncated (200 draws)": lambda path: saves_matrix.truncations(path, 200),
 }
 
 
@@ -27,5 +29,5 @@ def test_every_power_cut_and_damage_leaves_a_save_that_is_used(name: str, ledger
         cases, passed = CASES[name](tmp_path)
         return Outcome(problems=[f"{cases - passed} failed"] * (cases != passed), cases=cases, passed=passed)
 
-    outcome = ledger.run(f"saves: {name}", case)
+    outcome = ledger.run(f"snapshots: {name}", case)
     assert outcome is None or not outcome.problems

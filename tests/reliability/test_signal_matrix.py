@@ -8,7 +8,7 @@ from tests.reliability.ledger import Ledger
 from tests.reliability.sessions import Stage
 from tests.reliability.signal_matrix import CASES, Case
 
-SAMPLE = [case for case in CASES if case.name in ("SIGTERM in evaluation", CASES[-2].name)]
+SAMPLE = [case for case in CASES if case.name in ("SIGTERM during evaluation", CASES[-2].name)]
 
 
 @pytest.mark.parametrize("case", SAMPLE, ids=lambda case: case.name)

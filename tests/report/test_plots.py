@@ -106,8 +106,8 @@ def test_confusion_matrix_of_many_classes_has_neither_names_nor_counts() -> None
 def test_names_in_a_script_without_glyphs_go_by_number() -> None:
     axes = confusion_figure(np.eye(2, dtype=np.int64), ("shirt", "\U0001f457")).get_axes()[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["shirt", "no. 2"]
-    assert plots.goes_by_number(("shirt", "\U0001f457"))
-    assert not plots.goes_by_number(("shirt", "robe d’été"))
+    assert plots.has_numbered_classes(("shirt", "\U0001f457"))
+    assert not plots.has_numbered_classes(("shirt", "robe d’été"))
 
 
 def test_sample_sheet_shows_every_photo_with_its_caption() -> None:

@@ -184,7 +184,7 @@ def test_page_says_how_sure_the_model_is_and_how_often_right(page: Page, report_
     scaled = replace(TEST, temperature=0.7, expected_calibration_error_as_trained=0.4321, loss_as_trained=1.9876)
     text = report_of(evaluations={"test": scaled}).text
     assert (
-        "divided by the temperature 0.700, fitted on validation; without it, the error was 43.2 % and the loss 1.988."
+        "divided by the temperature 0.700, fitted on the validation photos; without it, the error is 43.2 % and the loss 1.988."
         in text
     )
 
@@ -315,14 +315,14 @@ def test_run_without_test_split_reports_validation_and_says_so(report_of: Callab
     page = report_of(evaluations={"validation": VALIDATION}, splits=(("train", 905), ("validation", 24)))
     assert "83.3 %validation top-1: 20 of 24 photos correct" in page.text
     assert "There is no test split" in page.text
-    assert "The test photos had no part" not in page.text
+    assert "The test photos were not used" not in page.text
 
 
 def test_run_without_mistakes_says_so(report_of: Callable[..., Page]) -> None:
     page = report_of(evaluations={"test": metrics_of(np.diag([3, 1, 4, 1, 0]))}, mistakes=(), results=())
     assert "100.0 %" in page.text
     assert "No photo was misclassified." in page.text
-    assert "There are none." in page.text
+    assert "The model made no mistakes." in page.text
     assert "=cmd0–––" in page.text  # a class without photos has no rates
 
 

@@ -33,5 +33,5 @@ def test_there_is_none_where_there_is_no_run(run: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b'{"train": 3}'])
 def test_a_split_that_cannot_be_read_is_an_error(run: Path, content: bytes) -> None:
     (run / "split.json").write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"split\.json: cannot be read as a run's split"):
+    with pytest.raises(CheckpointError, match=r"split\.json: cannot be read as the split of a run"):
         saved_split(run)

@@ -157,5 +157,5 @@ def test_accumulated_parts_take_the_step_of_the_whole_batch(photos, tmp_path):
 
 
 def test_both_at_once_are_refused():
-    with pytest.raises(ConfigError, match=r"both balanced: .* made up for twice.*sampler=uniform"):
+    with pytest.raises(ConfigError, match=r"both balanced, .* rare classes twice.*sampler=uniform"):
         dataclasses.replace(TINY, class_weights="balanced", sampler="balanced")

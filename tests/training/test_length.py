@@ -31,7 +31,7 @@ def test_steps_decide_the_epochs(run):
     assert (metrics["num_steps"], metrics["num_epochs"]) == (6, 3)
     lines = (run.directory / "results.csv").read_text().splitlines()[1:]
     assert [line.split(",")[:2] for line in lines] == [["1", "3"], ["2", "5"], ["3", "6"]]
-    assert "tiny: 6 steps (of 3 epochs)" in (run.directory / "log.txt").read_text()
+    assert "tiny: 6 steps (3 epochs)" in (run.directory / "log.txt").read_text()
 
 
 def test_a_run_in_steps_goes_on_bit_for_bit(run, photos, tmp_path):
@@ -72,8 +72,14 @@ def test_epochs_and_steps_that_differ_are_refused(photos, tmp_path):
     [
         ({"num_epochs": 0}, "num_epochs is 0; expected at least 1"),
         ({"num_epochs": 0, "num_steps": 0}, "num_steps is 0; expected at least 1"),
-        ({"num_epochs": 0, "num_steps": 5, "max_minutes": 2.0}, "num_steps is 5, but max_minutes=2 lets"),
-        ({"schedule": ScheduleConfig(warmup_steps=5), "max_minutes": 2.0}, "warmup_steps is 5, but max_minutes=2 lets"),
+        (
+            {"num_epochs": 0, "num_steps": 5, "max_minutes": 2.0},
+            "num_steps is 5, but with max_minutes=2 the number of steps",
+        ),
+        (
+            {"schedule": ScheduleConfig(warmup_steps=5), "max_minutes": 2.0},
+            "warmup_steps is 5, but with max_minutes=2 the number of steps",
+        ),
     ],
 )
 def test_lengths_that_cannot_be_are_refused(changes, message):
@@ -84,7 +90,7 @@ def test_lengths_that_cannot_be_are_refused(changes, message):
 def test_a_warm_up_as_long_as_the_run_is_refused(photos, tmp_path):
     for warmup_steps in (7, 10_000):
         recipe = dataclasses.replace(TINY, schedule=ScheduleConfig(warmup_steps=warmup_steps))
-        with pytest.raises(ConfigError, match=r"this data makes 7 steps in all.*schedule\.warmup_steps=none"):
+        with pytest.raises(ConfigError, match=r"on this data the run has 7 steps.*schedule\.warmup_steps=none"):
             train(recipe, photos, tmp_path / "run")
     recipe = dataclasses.replace(TINY, schedule=ScheduleConfig(warmup_steps=6))
     result = train(recipe, photos, tmp_path / "run")

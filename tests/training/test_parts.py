@@ -15,7 +15,7 @@ from allmlp.errors import ConfigError
 from allmlp.hardware.devices import has_native_bfloat16
 from allmlp.model import MixerConfig, MlpMixer
 from allmlp.training import OptimizerConfig, Recipe, ScheduleConfig
-from allmlp.training.recipe.resolve import at_learning_rate
+from allmlp.training.recipe.resolve import with_learning_rate
 from allmlp.training.step.batch import TrainingBatch
 from allmlp.training.step.loss import classification_loss
 from allmlp.training.step.optimizer import Optimizer
@@ -252,7 +252,7 @@ def test_the_average_of_the_weights_is_torchs_with_a_decay_that_grows():
 def test_another_learning_rate_scales_all_that_a_recipe_has(name):
     second = 0.002 if name == "muon" else None
     optimizer = OptimizerConfig(name=name, learning_rate=0.02, adamw_learning_rate=second)
-    changed = at_learning_rate(tiny_recipe(optimizer=optimizer), 0.05).optimizer
+    changed = with_learning_rate(tiny_recipe(optimizer=optimizer), 0.05).optimizer
     assert changed.learning_rate == 0.05
     assert changed.adamw_learning_rate == (pytest.approx(0.005) if name == "muon" else None)
     same = {"learning_rate": 0.02, "adamw_learning_rate": second}
@@ -279,30 +279,39 @@ def test_gradients_are_clipped_at_the_global_norm():
         (lambda: OptimizerConfig(learning_rate=-1.0), "learning_rate is -1.0"),
         (
             lambda: OptimizerConfig(name="muon", adamw_learning_rate=-1.0),
-            "adamw_learning_rate is -1.0; expected over 0",
+            "adamw_learning_rate is -1.0; expected a value over 0",
         ),
         (
             lambda: OptimizerConfig(name="muon", adamw_learning_rate=1e30),
-            "adamw_learning_rate is 1e\\+30; expected over",
+            "adamw_learning_rate is 1e\\+30; expected a value over",
         ),
         (lambda: OptimizerConfig(weight_decay=-0.1), "weight_decay is -0.1, momentum 0.9"),
-        (lambda: OptimizerConfig(name="muon"), "adamw_learning_rate.*set it, such as"),
-        (lambda: OptimizerConfig(adamw_learning_rate=0.1), "belongs to optimizer.name=muon"),
-        (lambda: OptimizerConfig(momentum=0.95), "momentum is 0.95, but optimizer.name=adamw has none.* at 0.9."),
+        (lambda: OptimizerConfig(name="muon"), "adamw_learning_rate.*muon needs it; set it"),
+        (lambda: OptimizerConfig(adamw_learning_rate=0.1), "optimizer.name is adamw: only muon has it"),
+        (
+            lambda: OptimizerConfig(momentum=0.95),
+            "momentum is 0.95, but optimizer.name=adamw does not use it.* at 0.9.",
+        ),
         (
             lambda: OptimizerConfig(name="sgd", betas=(0.9, 0.99)),
-            r"betas is \(0.9, 0.99\), but optimizer.name=sgd has none: it belongs to adamw and muon",
+            r"betas is \(0.9, 0.99\), but optimizer.name=sgd does not use it; only adamw and muon do",
         ),
         (lambda: ScheduleConfig(warmup=1.5), "warmup is 1.5, final_fraction 0.0; expected"),
         (lambda: ScheduleConfig(warmup_steps=-1), "warmup_steps is -1; expected 0 or more"),
-        (lambda: ScheduleConfig(warmup=0.1, warmup_steps=5), "warmup is 0.1, but schedule.warmup_steps=5 decides"),
-        (lambda: Augmentation(crop="pad", min_crop_area=0.5), "min_crop_area is 0.5, which only .* crop=inception"),
+        (lambda: ScheduleConfig(warmup=0.1, warmup_steps=5), "warmup is 0.1, but schedule.warmup_steps=5 overrides it"),
+        (
+            lambda: Augmentation(crop="pad", min_crop_area=0.5),
+            "min_crop_area is 0.5, which has no effect without crop=inception",
+        ),
         (
             lambda: Augmentation(crop="inception", pad_pixels=6),
-            "pad_pixels is 6, which only .* crop=pad. Leave it at 4",
+            "pad_pixels is 6, which has no effect without crop=pad. Leave it at 4",
         ),
-        (lambda: Augmentation(pad_pixels=0), "pad_pixels is 0, which only"),
-        (lambda: Augmentation(mix_probability=0.5), "mix_probability is 0.5, which only .* mixup or cutmix over 0"),
+        (lambda: Augmentation(pad_pixels=0), "pad_pixels is 0, which has no effect"),
+        (
+            lambda: Augmentation(mix_probability=0.5),
+            "mix_probability is 0.5, which has no effect without mixup or cutmix above 0",
+        ),
     ],
 )
 def test_impossible_values_are_refused(make, message):

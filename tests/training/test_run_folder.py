@@ -1,10 +1,9 @@
 """What a run writes into its folder."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.forks import run_python
 
 from allmlp.training.run_folder import RunDirectory, lock_run
 
@@ -53,8 +52,7 @@ run.log("goes on")
 
 
 def test_a_full_disk_costs_lines_and_no_more(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", FULL_DISK, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    done = run_python(FULL_DISK, tmp_path)
     assert done.stdout.splitlines()[-1] == "File too large"
     lines = texts(tmp_path)
     assert (lines[0], lines[-1]) == ("begun", "goes on")

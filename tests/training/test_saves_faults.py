@@ -1,6 +1,5 @@
 """Saving that fails or takes long: training goes on, is told, and keeps the save that it had."""
 
-import subprocess
 import sys
 import threading
 import weakref
@@ -10,6 +9,7 @@ from typing import IO, Any
 
 import pytest
 import torch
+from tests.forks import run_python
 from tests.reference.peak_memory import PEAK_MEMORY
 from tests.reliability.saves_matrix import facts_of, latest, make_saves, names, tensors_of
 
@@ -25,12 +25,6 @@ def directory(tmp_path: Path) -> Path:
 
 def write(saves: SnapshotStore, step: int) -> None:
     saves.write(step, tensors_of(step), facts_of(step))
-
-
-def in_child(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run a script in a process of its own: a limit or an exit there is none of ours."""
-    command = [sys.executable, "-c", script, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
 class Gate:
@@ -122,7 +116,7 @@ sys.exit(143)
 
 
 def test_an_interpreter_that_exits_finishes_the_save_first(directory: Path) -> None:
-    process = in_child(EXIT, directory)
+    process = run_python(EXIT, directory)
     assert (process.returncode, process.stdout, process.stderr) == (143, "main ends\n", "")
     state = SnapshotStore(directory, keep_every=None, warn=pytest.fail).latest()
     assert state is not None
@@ -149,7 +143,7 @@ print(peak_memory() - before)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the peak")
 def test_saving_200_mib_takes_less_than_40_mib_more(directory: Path) -> None:
-    process = in_child(MEMORY, directory)
+    process = run_python(MEMORY, directory)
     assert int(process.stdout) < 40 << 20, process.stderr
     assert (directory / "step-000000001" / "state.safetensors").stat().st_size > 200 << 20
 
@@ -177,7 +171,7 @@ print(*lines, sep="\\n")
 
 @pytest.mark.parametrize("limit", [0, 100, 3000, 5000])  # at once, in the header, in the tensors, in the facts
 def test_training_outlives_a_full_disk(directory: Path, limit: int) -> None:
-    process = in_child(FULL_DISK, directory, limit)
+    process = run_python(FULL_DISK, directory, limit)
     lines = process.stdout.splitlines()
     assert process.stderr == ""
     assert lines[:4] == [
@@ -187,8 +181,8 @@ def test_training_outlives_a_full_disk(directory: Path, limit: int) -> None:
         "trained on to 4 ['step-000000001', 'step-000000004']",
     ]
     assert lines[4:] == [
-        f"{directory / f'step-00000000{step}'}: step {step} could not be saved (File too large). Training continues; the save "
-        "of step 1 stays valid. Free some space or make the folder writable."
+        f"{directory / f'step-00000000{step}'}: step {step} could not be saved (File too large). Training continues; "
+        "the snapshot of step 1 is still valid. Free some disk space or make the folder writable."
         for step in (2, 3)
     ]
     state = SnapshotStore(directory, keep_every=None, warn=pytest.fail).latest()
@@ -205,7 +199,7 @@ def test_a_file_in_place_of_the_folder_is_named(directory: Path) -> None:
     saves.wait()
     (line,) = lines
     assert line.startswith(f"{directory / 'step-000000001'}: step 1 could not be saved (a file is where its folder")
-    assert "there is no valid save yet" in line
+    assert "there is no valid snapshot yet" in line
     assert directory.read_bytes() == b"mine"
 
 
@@ -230,11 +224,11 @@ saves.wait()
 
 def test_training_outlives_a_read_only_folder(directory: Path) -> None:
     directory.parent.mkdir()
-    process = in_child(READ_ONLY, directory.parent)
+    process = run_python(READ_ONLY, directory.parent)
     directory.chmod(0o755)
     assert (process.stdout, process.stderr) == (
-        "resume/step-000000002: step 2 could not be saved (Permission denied). Training continues; the save of step 1 stays "
-        "valid. Free some space or make the folder writable.\n",
+        "resume/step-000000002: step 2 could not be saved (Permission denied). Training continues; the snapshot of "
+        "step 1 is still valid. Free some disk space or make the folder writable.\n",
         "",
     )
     assert names(directory) == ["step-000000001"]
@@ -254,7 +248,7 @@ def test_whatever_fails_is_told_and_nothing_is_left_of_it(
         saves.wait()
     reason = "Input/output error" if isinstance(error, OSError) else "out of memory"
     (line,) = lines
-    assert f"step 2 could not be saved ({reason}). Training continues; the save of step 1 stays valid" in line
+    assert f"step 2 could not be saved ({reason}). Training continues; the snapshot of step 1 is still valid" in line
     assert names(directory) == ["step-000000001"]
     write(saves, 3)
     saves.wait()
@@ -272,7 +266,7 @@ def test_the_save_that_stays_valid_is_one_that_was_looked_at(directory: Path, mo
     damaged, failed = lines
     assert "step-000000002: damaged" in damaged
     assert "No space left on device" in failed
-    assert "the save of step 1 stays valid" in failed
+    assert "the snapshot of step 1 is still valid" in failed
 
 
 def test_old_saves_that_cannot_be_deleted_are_told_of(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,7 +278,7 @@ def test_old_saves_that_cannot_be_deleted_are_told_of(directory: Path, monkeypat
         write(saves, 3)
         saves.wait()
     (line,) = lines
-    assert "old saves could not be deleted (Operation not permitted). Training continues" in line
+    assert "old snapshots could not be deleted (Operation not permitted). Training continues" in line
     assert latest(directory) == (3, [])
     write(saves, 4)
     saves.wait()
@@ -321,7 +315,7 @@ def test_a_bug_while_saving_is_told_at_once_and_raised_at_the_next_call(
     with pytest.raises(RuntimeError, match="a bug"):
         next_call(saves)
     (line,) = lines
-    assert "step-000000001: saving failed by a bug: RuntimeError('a bug')" in line
+    assert "step-000000001: saving failed because of a bug: RuntimeError('a bug')" in line
     write(saves, 3)  # raised once
     saves.wait()
     assert latest(directory) == (3, [])

@@ -2,12 +2,11 @@
 
 import dataclasses
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Literal
 
 import pytest
+from tests.forks import run_allmlp, run_python
 from tests.training.same_run import assert_same_run
 from tests.training.small_runs import TINY, write_photos
 
@@ -57,8 +56,8 @@ def test_a_stopped_run_goes_on_bit_for_bit(steps: tuple[int, ...], photos: Path,
             train(TINY, photos, run, progress=StopAt(step), resume=True)
     progress = StopAt(-1)
     train(TINY, photos, run, progress=progress, resume=True)
-    assert f"resumed at step {steps[-1]}, of 7" in progress.messages
-    assert f"resumed at step {steps[-1]}, of 7" in (run / "log.txt").read_text()
+    assert f"resumed at step {steps[-1]} of 7" in progress.messages
+    assert f"resumed at step {steps[-1]} of 7" in (run / "log.txt").read_text()
     assert_same_run(run, whole)
 
 
@@ -99,7 +98,7 @@ def test_steps_from_the_last_save_are_taken_again_alike(photos: Path, whole: Pat
         shutil.rmtree(run / "resume" / f"step-{step:09}")
     progress = StopAt(-1)
     train(recipe, photos, run, progress=progress, resume=True)
-    assert "resumed at step 2, of 7" in progress.messages
+    assert "resumed at step 2 of 7" in progress.messages
     assert_same_run(run, whole)
 
 
@@ -115,7 +114,7 @@ def test_a_damaged_save_is_set_aside_and_the_one_before_is_used(photos: Path, wh
     progress = StopAt(-1)
     train(recipe, photos, run, progress=progress, resume=True)
     assert sum("step-000000005: damaged" in message for message in progress.messages) == 1
-    assert "resumed at step 4, of 7" in progress.messages
+    assert "resumed at step 4 of 7" in progress.messages
     assert_same_run(run, whole)
 
 
@@ -124,7 +123,7 @@ def test_a_run_whose_saves_are_all_damaged_does_not_start_over_in_silence(photos
     with pytest.raises(KeyboardInterrupt):
         train(TINY, photos, run, progress=StopAt(3))
     (run / "resume" / "step-000000003" / "manifest.json").write_text("{}")
-    with pytest.raises(CheckpointError, match="no save is left that is as it was written"):
+    with pytest.raises(CheckpointError, match="no valid snapshot is left"):
         train(TINY, photos, run, resume=True)
 
 
@@ -149,7 +148,7 @@ state.TrainState.load = forgetful
 from tests.training.small_runs import TINY
 loop.train(TINY, sys.argv[1], sys.argv[2], resume=True)
 """
-    subprocess.run([sys.executable, "-c", program, str(photos), str(run)], check=True, timeout=120)
+    run_python(program, photos, run).check_returncode()
     with pytest.raises(AssertionError):
         assert_same_run(run, whole)
 
@@ -173,7 +172,7 @@ def test_other_photos_are_refused_by_name(photos: Path, tmp_path: Path) -> None:
         train(TINY, data, run, progress=StopAt(2))
     gone = data / "test" / "red" / "03.png"
     gone.rename(gone.with_name("renamed.png"))
-    with pytest.raises(DataError, match=rf"(?s)1 gone: .*{gone.name}.*1 new: .*renamed\.png"):
+    with pytest.raises(DataError, match=rf"(?s)1 missing: .*{gone.name}.*1 new: .*renamed\.png"):
         train(TINY, data, run, resume=True)
 
 
@@ -184,21 +183,19 @@ def test_a_second_trainer_on_one_run_is_refused(photos: Path, tmp_path: Path) ->
     class SecondTrainer(StopAt):
         def step(self, step: int, **_: float) -> None:
             if step == 2:
-                command = [sys.executable, "-m", "allmlp", "train", "--resume", str(run)]
-                outcome = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+                outcome = run_allmlp("train", "--resume", run)
                 refused.append(outcome.stderr)
                 assert outcome.returncode == 2
 
     train(TINY, photos, run, progress=SecondTrainer(-1))
-    assert "another trainer is using this run" in refused[0]
+    assert "another training process is using this run" in refused[0]
 
 
 def test_a_finished_run_is_left_alone(photos: Path, whole: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(whole, run)
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
-    command = [sys.executable, "-m", "allmlp", "train", "--resume", str(run)]
-    outcome = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    outcome = run_allmlp("train", "--resume", run)
     assert outcome.returncode == 0
     assert "is finished; there is nothing left to train" in outcome.stdout
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()} == before

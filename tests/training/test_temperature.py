@@ -3,12 +3,11 @@
 import dataclasses
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from tests.forks import run_python
 from tests.training.same_run import assert_same_run
 from tests.training.small_runs import TINY, write_photos
 
@@ -62,7 +61,7 @@ def test_the_best_checkpoint_has_the_temperature_of_validation(run: Path, photos
         assert metrics["evaluations"][name]["top1"] == pytest.approx(top1)
     validation = metrics["evaluations"]["validation"]
     assert validation["loss"] < validation["loss_as_trained"]
-    assert "Logits are divided by the temperature" in (run / "report.html").read_text()
+    assert "The logits are divided by the temperature" in (run / "report.html").read_text()
 
 
 def test_evaluate_finds_what_the_run_found(run: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,9 +98,8 @@ else:
 loop.train(RECIPE, sys.argv[1], sys.argv[2], resume=True)
 """
     killed = tmp_path / "run"
-    command = [sys.executable, "-c", program, str(photos), str(killed)]
     for _ in range(2):  # also as it ends for the second time
-        assert subprocess.run(command, check=False, timeout=120).returncode == 9
+        assert run_python(program, photos, killed).returncode == 9
         assert not (killed / "metrics.json").exists()
         has_temperature = load_checkpoint(killed).temperature == load_checkpoint(run).temperature
         assert has_temperature == (place == "write_run_report")

@@ -1,8 +1,8 @@
-"""Weights and how to use them: any source -> `Checkpoint` -> our format, and others'.
+"""Checkpoints: loaded from any source, saved in our format, timm's or Google's, and published.
 
-Touch: `load` (the way through the rooms), and sources/, containers/, naming/, formats/, publish/.
-Do not touch: `description` without a look at config.json, which older versions wrote and later ones must read.
-A new one: see the sub-package; what another package may use is listed in `__all__` here.
+Touch: `load` (the path from a source to a `Checkpoint`), and sources/, containers/, naming/, formats/, publish/.
+Do not touch: the keys of config.json (`description`): files of older versions must stay readable.
+A new one: see the sub-package; the names that other packages may use are in `__all__` here.
 """
 
 from allmlp.checkpoints.checkpoint import Checkpoint

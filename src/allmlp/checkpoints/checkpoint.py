@@ -1,4 +1,4 @@
-"""`Checkpoint`: a description and its weights, and what can be made of them."""
+"""`Checkpoint`: a model description with its weights, and the models and checkpoints derived from it."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Checkpoint"]
 
-_REASON_FOR_RESAMPLE = "fits any size, and was the better start where measured: docs/weights.md"
+_REASON_FOR_RESAMPLE = "works for any size and was the better starting point where measured: docs/weights.md"
 
 
 class _DescriptionFields(TypedDict, total=False):
-    """The fields of `ModelDescription`."""
+    """The fields of `ModelDescription`, as keyword arguments."""
 
     config: MixerConfig
     preprocessing: Preprocessing
@@ -35,8 +35,8 @@ class Checkpoint:
     """A trained Mixer: a description and its weights.
 
     Attributes:
-        description: architecture, pre-processing, class names, temperature and source; each is a property here, too.
-        weights: the state of `MlpMixer(config)`, complete, by parameter name; floating-point of any width.
+        description: architecture, pre-processing, class names, temperature and source; each is also a property here.
+        weights: the complete state dict of `MlpMixer(config)`; floating-point tensors of any width.
     """
 
     description: ModelDescription
@@ -49,15 +49,16 @@ class Checkpoint:
         description: ModelDescription | None = None,
         **fields: Unpack[_DescriptionFields],
     ) -> None:
-        """Check that weights and description fit.
+        """Build a checkpoint and check that its weights fit its description.
 
         Args:
-            weights: as above.
-            description: None when `fields` hold all of it.
-            fields: those of `ModelDescription`; they replace the ones of `description`.
+            weights: see the attribute.
+            description: None if `fields` give the whole description.
+            fields: fields of `ModelDescription`; they override those of `description`.
 
         Raises:
-            CheckpointError: weights, class names or image size that do not fit the configuration; an invalid temperature.
+            CheckpointError: the weights, class names or image size do not fit the configuration, or the temperature is
+                invalid.
         """
         if description is None:
             description = ModelDescription(**fields)
@@ -78,46 +79,46 @@ class Checkpoint:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """How a photo becomes the input."""
+        """The path from a photo to the model's input."""
         return self.description.preprocessing
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """K names in the order of the logits."""
+        """The K class names, in the order of the logits."""
         return self.description.class_names
 
     @property
     def source(self) -> str:
-        """Where the weights came from, for people."""
+        """Where the weights came from, in words."""
         return self.description.source
 
     @property
     def temperature(self) -> float:
-        """What the logits are divided by to give probabilities."""
+        """The divisor of the logits before softmax."""
         return self.description.temperature
 
     @property
     def has_placeholders(self) -> bool:
-        """Whether the classes are called by their numbers; see `ModelDescription.has_placeholders`."""
+        """Whether the class names are only numbers; see `ModelDescription.has_placeholders`."""
         return self.description.has_placeholders
 
     def class_rows(self, names: Collection[str]) -> dict[str, int]:
-        """Return the row of each class by every name it may be called; see `ModelDescription.class_rows`."""
+        """Return the row of each class, keyed by all its names; see `ModelDescription.class_rows`."""
         return self.description.class_rows(names)
 
     def replace(
         self, *, weights: "Mapping[str, Tensor] | None" = None, **fields: Unpack[_DescriptionFields]
     ) -> "Checkpoint":
-        """Return a checkpoint with other fields of the description, and other weights unless these are None.
+        """Return a copy with these fields of the description replaced, and the weights unless they are None.
 
         Raises:
-            CheckpointError: what does not fit.
+            CheckpointError: the weights and the description do not fit each other.
         """
         weights = self.weights if weights is None else weights
         return Checkpoint(weights=weights, description=self.description, **fields)
 
     def build(self) -> "MlpMixer":
-        """Return the Mixer in evaluation mode, on the processor, with copies of these weights in float32."""
+        """Return the Mixer in evaluation mode, on the CPU, with float32 copies of these weights."""
         import torch
 
         from allmlp.model import MlpMixer
@@ -137,51 +138,51 @@ class Checkpoint:
         """Return this Mixer for images of another size. Only token mixing changes; see model/resolution.py.
 
         Args:
-            image_size: (height, width) in pixels, multiples of the patch size; an int is squared.
-            method: "block" is appendix C of the paper, for whole multiples of the present size: at first its logits are the
-                mean of those of the parts. "resample" takes any size and keeps the hidden width. "auto" is "resample", which
-                was better than "block" where both were measured, at once and after a short fine-tuning (docs/weights.md).
-                `source` says which it was, and why.
+            image_size: (height, width) in pixels, multiples of the patch size; an int means a square.
+            method: "block" is appendix C of the paper and needs whole multiples of the present size; before fine-tuning,
+                its logits are the mean of the logits of the image's blocks. "resample" takes any size and keeps the hidden
+                width. "auto" is "resample", which was better than "block" where both were measured, before and after a
+                short fine-tuning (docs/weights.md). The `source` of the result names the method and the reason.
 
         Raises:
-            ConfigError: an invalid size (the nearest valid ones are named), or whose weights would take more than half
+            ConfigError: the size is invalid (the nearest valid sizes are named), or its weights would take more than half
                 of this machine's memory.
         """
         from allmlp.model import at_resolution
 
         if method not in ("auto", "block", "resample"):
             raise ConfigError(f"method is {method!r}; expected 'auto', 'block' or 'resample'.")
-        config = replace(self.config, image_size=cast("tuple[int, int]", image_size))  # it squares an int
+        config = replace(self.config, image_size=cast("tuple[int, int]", image_size))  # an int is made a square
         if config.image_size == self.config.image_size:
             return self
-        reason = _REASON_FOR_RESAMPLE if method == "auto" else "as asked"
+        reason = _REASON_FOR_RESAMPLE if method == "auto" else "as requested"
         chosen = "resample" if method == "auto" else method
         config, weights = at_resolution(self.config, self.weights, config.image_size, method=chosen)
-        return self._changed(config, weights, f"token mixing by {chosen!r} ({reason})")
+        return self._resized(config, weights, f"token mixing by {chosen!r} ({reason})")
 
     def at_patch_size(self, patch_size: int) -> "Checkpoint":
-        """Return this Mixer for patches of another size and as many of them: the image grows or shrinks with them.
+        """Return this Mixer for another patch size and the same number of patches: the image size scales with them.
 
         Raises:
-            ConfigError: an invalid patch size.
+            ConfigError: the patch size is invalid.
         """
         from allmlp.model import at_patch_size
 
         config, weights = at_patch_size(self.config, self.weights, patch_size)
         if config == self.config:
             return self
-        return self._changed(config, weights, f"patches of {patch_size} instead of {self.config.patch_size} pixels")
+        return self._resized(config, weights, f"patches of {patch_size} instead of {self.config.patch_size} pixels")
 
     def with_new_head(self, class_names: Sequence[str], *, bias: float = 0.0) -> "Checkpoint":
-        """Return this Mixer with a classifier for other classes: one that stays, by name, keeps its row; others are zero.
+        """Return this Mixer with a classifier for `class_names`: known classes keep their row, new ones are all zero.
 
-        `bias` is that of the others. The temperature, fitted on other classes, begins at 1 again. Which names are the same,
-        `class_rows` says.
+        New classes get the bias `bias`. `class_rows` decides which classes are known. Unless the classes stay the same,
+        the temperature is reset to 1.
         """
         import torch
 
         rows = self.class_rows(class_names)
-        kept = {place: rows[name] for place, name in enumerate(class_names) if name in rows}
+        kept = {index: rows[name] for index, name in enumerate(class_names) if name in rows}
         weight = torch.zeros(len(class_names), self.config.hidden_dim)
         biases = torch.full((len(class_names),), bias)
         if kept:
@@ -192,11 +193,11 @@ class Checkpoint:
             weights={**self.weights, "head.weight": weight, "head.bias": biases},
             class_names=tuple(class_names),
             temperature=self.temperature if tuple(class_names) == self.class_names else 1.0,
-            source=f"{self.source}; a new head of {len(class_names):,} classes, of which {len(kept):,} are kept",
+            source=f"{self.source}; a new head of {len(class_names):,} classes, {len(kept):,} of them kept",
         )
 
-    def _changed(self, config: MixerConfig, weights: "Mapping[str, Tensor]", how: str) -> "Checkpoint":
-        before, after = (" × ".join(map(str, one.image_size)) for one in (self.config, config))
+    def _resized(self, config: MixerConfig, weights: "Mapping[str, Tensor]", how: str) -> "Checkpoint":
+        before, after = (" × ".join(map(str, size)) for size in (self.config.image_size, config.image_size))
         return self.replace(
             config=config,
             weights=weights,

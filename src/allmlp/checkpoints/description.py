@@ -1,4 +1,4 @@
-"""`ModelDescription`: what a model is, without its weights. No torch is needed for it."""
+"""`ModelDescription`: everything about a model but its weights. It does not need torch."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -14,12 +14,12 @@ from allmlp.model import MixerConfig
 __all__ = ["FORMAT", "ModelDescription"]
 
 FORMAT = "allmlp checkpoint"
-"""What config.json says in "format"."""
+"""The value of "format" in config.json."""
 
 VERSION = 1
 
-# Far beyond what a fit gives; outside, dividing by it would end in zeros or infinity.
-_TEMPERATURES = (0.001, 1000.0)
+# Far wider than any fitted value. Outside this range, the division would overflow or flatten all logits to zero.
+_TEMPERATURE_RANGE = (0.001, 1000.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,18 +37,18 @@ class _ConfigFile:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelDescription:
-    """A Mixer's architecture, pre-processing and class names: all but its weights.
+    """A Mixer's architecture, pre-processing and class names: everything but its weights.
 
     Attributes:
         config: the architecture.
-        preprocessing: how a photo becomes the input; its image size is the configuration's.
-        class_names: K unique names in the order of the logits.
-        source: where the weights came from, for people: a path, or a sentence.
-        temperature: what the logits are divided by to give probabilities, fitted on validation at the end of training;
-            it changes no prediction. 1.0 where none was fitted.
+        preprocessing: the path from a photo to the model's input; its image size is that of `config`.
+        class_names: K unique names, in the order of the logits.
+        source: where the weights came from, in words: a path or a sentence.
+        temperature: the divisor of the logits before softmax, fitted on the validation split at the end of training;
+            it changes no prediction. 1.0 if none was fitted.
 
     Raises:
-        CheckpointError: class names or an image size that do not fit the configuration; an invalid temperature.
+        CheckpointError: the class names or the image size do not fit the configuration, or the temperature is invalid.
     """
 
     config: MixerConfig
@@ -63,35 +63,36 @@ class ModelDescription:
                 f"{self.source}: {len(self.class_names)} class names for a classifier of {self.config.num_classes} classes."
             )
         if len(set(self.class_names)) != len(self.class_names):
-            twice = sorted(name for name, count in Counter(self.class_names).items() if count > 1)
+            repeated = sorted(name for name, count in Counter(self.class_names).items() if count > 1)
             raise CheckpointError(
-                f"{self.source}: class names that occur more than once: {summarise(twice, limit=400)}."
+                f"{self.source}: these class names occur more than once: {summarise(repeated, limit=400)}."
             )
         if self.preprocessing.image_size != self.config.image_size:
             raise CheckpointError(
-                f"{self.source}: the pre-processing makes images of {self.preprocessing.image_size}, "
-                f"the Mixer takes {self.config.image_size}."
+                f"{self.source}: the pre-processing produces images of {self.preprocessing.image_size}, "
+                f"but the Mixer takes {self.config.image_size}."
             )
         is_number = isinstance(self.temperature, int | float) and not isinstance(self.temperature, bool)
-        if not is_number or not _TEMPERATURES[0] <= self.temperature <= _TEMPERATURES[1]:  # nor is NaN between
+        low, high = _TEMPERATURE_RANGE
+        if not is_number or not low <= self.temperature <= high:  # also true of NaN
             raise CheckpointError(
-                f"{self.source}: temperature is {str(self.temperature)[:80]}; expected a number from {_TEMPERATURES[0]:g} to "
-                f"{_TEMPERATURES[1]:g}, 1 for probabilities as trained."
+                f"{self.source}: temperature is {str(self.temperature)[:80]}; expected a number from {low:g} to {high:g} "
+                "(1 leaves the logits as they are)."
             )
 
     @property
     def has_placeholders(self) -> bool:
-        """Whether the classes are called by their numbers, as those of weights without names are.
+        """Whether the class names are only the numbers from 0, as for weights that come without names.
 
-        Ten or fewer are taken for names: a Mixer of digits is commoner than weights without names of so few classes.
+        Ten or fewer such names count as real: a Mixer of digits is more common than unnamed weights of so few classes.
         """
         return len(self.class_names) > 10 and self.class_names == tuple(map(str, range(len(self.class_names))))
 
     def class_rows(self, names: Collection[str]) -> dict[str, int]:
-        """Return the row of each class, which is its logit's number too, by every name it may be called.
+        """Return the row of each class (the index of its logit), keyed by all its names.
 
-        Of ImageNet's classes their synsets (n01440764) count as names, too. The numbers of weights without names, "0" and so
-        on, are not names: they count only where `names`, which are to be looked up, are the very same.
+        ImageNet's classes are also known by their synsets (n01440764). Placeholders ("0", "1", ...) are not names: they
+        match only if `names`, the names to look up, are exactly the same set.
         """
         if self.has_placeholders and set(names) != set(self.class_names):
             return {}
@@ -99,7 +100,7 @@ class ModelDescription:
         return {name: row for row, name in (*enumerate(aliases), *enumerate(self.class_names))}
 
     def to_json_object(self) -> dict[str, Any]:
-        """Return the object of config.json."""
+        """Return the JSON object for config.json."""
         values = to_dict(
             _ConfigFile(
                 format=FORMAT,
@@ -112,21 +113,21 @@ class ModelDescription:
             )
         )
         if self.temperature == 1.0:
-            del values["temperature"]  # as it was written before there was one
+            del values["temperature"]  # the same bytes as before temperatures existed
         return values
 
     @classmethod
     def from_json_object(cls, values: Mapping[str, Any], *, where: str) -> "ModelDescription":
-        """Return what a config.json says; `where` leads an error.
+        """Parse the object of a config.json; error messages start with `where`.
 
         Raises:
             CheckpointError: another format or version, or missing, unknown or invalid values.
         """
         if values.get("format") != FORMAT:
-            raise CheckpointError(f'{where}: not a configuration of allmlp (it lacks "format": "{FORMAT}").')
+            raise CheckpointError(f'{where}: not a configuration written by allmlp (it lacks "format": "{FORMAT}").')
         if values.get("version") != VERSION:
             raise CheckpointError(
-                f"{where}: version {str(values.get('version'))[:80]} of the format; "
+                f"{where}: its format has version {str(values.get('version'))[:80]}; "
                 f"this allmlp reads version {VERSION}. Update allmlp."
             )
         try:
@@ -135,7 +136,7 @@ class ModelDescription:
             raise CheckpointError(str(error)) from error
         except RecursionError as error:
             raise CheckpointError(
-                f"{where}: lists in lists too deep; this is no checkpoint's configuration."
+                f"{where}: lists are nested too deeply; this is not a checkpoint's configuration."
             ) from error
         try:
             return cls(

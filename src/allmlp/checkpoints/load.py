@@ -1,4 +1,4 @@
-"""Any source -> Checkpoint."""
+"""Loading of a checkpoint from any source."""
 
 import dataclasses
 import math
@@ -35,7 +35,7 @@ __all__ = ["load_checkpoint", "load_for_size"]
 
 ImageSize = int | tuple[int, int]
 
-# "resmall-crop" of the paper (section 3, table 3): what a file without pre-processing is taken to have been made for.
+# "resmall-crop" of the paper (section 3, table 3), assumed for weights whose pre-processing is unknown.
 _ASSUMED_CROP = 0.875
 
 
@@ -46,21 +46,21 @@ def load_checkpoint(
     gelu: Gelu | None = None,
     class_names: Sequence[str] | None = None,
 ) -> Checkpoint:
-    """Read a Mixer from wherever it is. The format is recognised by content, never by name.
+    """Load a Mixer from any source. The format is recognised by content, never by file name.
 
     Args:
-        source: a run folder (its best checkpoint); a checkpoint folder; a folder that timm or transformers wrote; a file of
-            weights: Google's .npz in either layout, safetensors or .pth in timm's names or ours; "hf:OWNER/NAME" or
-            "hf:OWNER/NAME@REVISION"; a name of `allmlp models` or of timm, such as "b16-i1k".
-        image_size: (height, width) in pixels that the weights are for; needed where a file does not say it and its
-            tokens are no square. It changes nothing: `Checkpoint.at_resolution` does.
-        gelu: overrides what the source says, which is "tanh" for Google's files and "erf" for timm's.
-        class_names: K names in the order of the logits; overrides what the source says. Unknown ones are "0", "1", ...
+        source: a run folder (its best checkpoint); a checkpoint folder; a folder written by timm or transformers; a
+            weight file: Google's .npz in either naming scheme, safetensors or .pth with timm's names or ours;
+            "hf:OWNER/NAME" or "hf:OWNER/NAME@REVISION"; a name of `allmlp models` or of timm, such as "b16-i1k".
+        image_size: (height, width) in pixels that the weights are for; required if the file does not state it and its
+            tokens do not form a square. It does not convert the weights: `Checkpoint.at_resolution` does.
+        gelu: overrides the GELU of the source, which is "tanh" for Google's files and "erf" for timm's.
+        class_names: K names in the order of the logits; overrides the names of the source ("0", "1", ... if it has none).
 
     Raises:
-        CheckpointError: nothing there, a damaged or hostile file, another model, weights that do not fit (each missing,
-            unexpected and misshapen name), or a download that failed. Nothing in a file is ever executed.
-        ConfigError: an invalid image size, GELU or list of class names.
+        CheckpointError: the source does not exist, is damaged, hostile or another model, its weights do not fit (lists
+            every missing, unexpected and misshapen name), or its download failed. Nothing in a file is ever executed.
+        ConfigError: the image size, the GELU or the class names are invalid.
     """
     if gelu not in (None, "tanh", "erf"):
         raise ConfigError(f"gelu is {gelu!r}; expected 'tanh' (the authors' code) or 'erf' (timm).")
@@ -86,20 +86,20 @@ def load_for_size(
     report: Report,
     report_progress: ReportProgress | None = None,
 ) -> Checkpoint:
-    """Read a Mixer from wherever it is, to be used at `image_size`, which says what a file of weights alone leaves open.
+    """Load a Mixer from any source for use at `image_size`, which also resolves what a bare weight file leaves open.
 
-    Such a file, with as many tokens as images of this size make, is taken to be for this size, square or not. Whatever is
-    for another size stays so: `Checkpoint.at_resolution` changes it.
+    A bare weight file with the number of tokens of `image_size` is assumed to be for that size, square or not. Weights for
+    any other size are returned as they are: `Checkpoint.at_resolution` converts them.
 
     Args:
-        source: as of `load_checkpoint`.
-        image_size: (height, width) in pixels; None when none was asked for.
-        report: takes lines for people: warnings, and what the file was taken for.
-        report_progress: takes the bytes that have arrived of a download, and its size.
+        source: as for `load_checkpoint`.
+        image_size: (height, width) in pixels; None if none was requested.
+        report: takes lines for people: warnings, and what was assumed about the file.
+        report_progress: takes the number of bytes downloaded so far and the total.
 
     Raises:
-        CheckpointError: nothing usable at `source`.
-        ConfigError: an invalid image size.
+        CheckpointError: `source` is not a usable checkpoint.
+        ConfigError: the image size is invalid.
     """
     resolved = resolve_source(source, report_progress=report_progress)
     if warning := _warning_about(resolved):
@@ -112,10 +112,10 @@ def load_for_size(
         checkpoint = _read(resolved, image_size, None)
     if image_size is None or image_size == checkpoint.config.image_size:
         return checkpoint
-    if isinstance(resolved, BareFile) and _has_tokens_of(checkpoint.config, image_size):
+    if isinstance(resolved, BareFile) and _has_as_many_tokens(checkpoint.config, image_size):
         report(
-            f"The file does not say its image size: its {checkpoint.config.num_tokens:,} tokens are taken for those of "
-            f"{image_size[0]} × {image_size[1]} pixels. Without an image size they are taken for a square."
+            f"The file does not state its image size. Its {checkpoint.config.num_tokens:,} tokens are assumed to be those "
+            f"of {image_size[0]} × {image_size[1]} pixels; without an image size, a square would be assumed."
         )
         return _read(resolved, image_size, None)
     return checkpoint
@@ -125,10 +125,10 @@ def _warning_about(resolved: ResolvedSource) -> str:
     return resolved.published.warning if isinstance(resolved, PublishedFile) else ""
 
 
-def _has_tokens_of(config: MixerConfig, sides: tuple[int, int]) -> bool:
-    """Whether images of another size make as many tokens."""
-    is_possible = all(side % config.patch_size == 0 for side in sides)
-    return is_possible and math.prod(sides) == math.prod(config.image_size)
+def _has_as_many_tokens(config: MixerConfig, sides: tuple[int, int]) -> bool:
+    """Whether images of these sides are split into as many tokens as those of `config`."""
+    is_divisible = all(side % config.patch_size == 0 for side in sides)
+    return is_divisible and math.prod(sides) == math.prod(config.image_size)
 
 
 def _read(resolved: ResolvedSource, image_size: ImageSize | None, gelu: Gelu | None) -> Checkpoint:
@@ -157,7 +157,7 @@ def _published(resolved: PublishedFile, image_size: ImageSize | None, gelu: Gelu
     except CheckpointError as error:
         advice = forget_published(published, resolved.weights)
         raise CheckpointError(f"{error}\nThis is not {published.name}. {advice}") from error
-    names = _numbers(wanted) if published.labels is None else label_names(published.labels)
+    names = _placeholders(wanted) if published.labels is None else label_names(published.labels)
     return _checkpoint(state, published.preprocessing, names, resolved.evidence)
 
 
@@ -165,7 +165,7 @@ def _timm(resolved: TimmFolder, image_size: ImageSize | None, gelu: Gelu | None)
     path = resolved.folder / CONFIG_FILE
     described = parse_timm_config(resolved.values, where=str(path))
     architecture = None if described.architecture is None else ARCHITECTURES.get(described.architecture)
-    # timm builds the network for the size of its configuration: the weights have to fit that one, square or not.
+    # timm builds the network for the image size in its configuration: the weights must fit that size, square or not.
     image_size = described.image_size if image_size is None else image_size
     state = _read_weights(resolved.weights, image_size=image_size, gelu=gelu)
     if described.num_classes is not None and described.num_classes != state.config.num_classes:
@@ -173,18 +173,21 @@ def _timm(resolved: TimmFolder, image_size: ImageSize | None, gelu: Gelu | None)
             f"{path}: num_classes is {described.num_classes:,}, but the classifier in {resolved.weights.name} has "
             f"{state.config.num_classes:,} classes."
         )
-    if architecture is not None and _kind(architecture) != _kind(state.config):
+    if architecture is not None and _dimensions(architecture) != _dimensions(state.config):
         raise CheckpointError(
-            f"{path}: architecture is {described.architecture}, whose patch size, blocks and width are {_kind(architecture)}; "
-            f"the weights in {resolved.weights.name} have {_kind(state.config)}."
+            f"{path}: architecture is {described.architecture}, whose patch size, number of blocks and hidden width are "
+            f"{_dimensions(architecture)}; those of the weights in {resolved.weights.name} are {_dimensions(state.config)}."
         )
-    preprocessing = described.preprocessing or _assumed(state.config)
+    preprocessing = described.preprocessing or _assumed_preprocessing(state.config)
     preprocessing = dataclasses.replace(preprocessing, image_size=state.config.image_size)
     names, form = described.class_names, state.form
     if names is None and (names := _names_by_tag(described, state.config)) is not None:
-        form += f"; class names by its tag {described.tag}"
+        form += f"; class names from its tag {described.tag}"
     return _checkpoint(
-        state, preprocessing, names or _numbers(state.config), _unknown(resolved.evidence, state.config, form)
+        state,
+        preprocessing,
+        names or _placeholders(state.config),
+        _unknown_origin(resolved.evidence, state.config, form),
     )
 
 
@@ -193,14 +196,17 @@ def _read_weights(path: Path, *, image_size: ImageSize | None, gelu: Gelu | None
     return read_state(file.shapes, file.read, where=str(path), remark=file.remark, image_size=image_size, gelu=gelu)
 
 
-def _kind(config: MixerConfig) -> tuple[int, int, int]:
+def _dimensions(config: MixerConfig) -> tuple[int, int, int]:
     return config.patch_size, config.num_blocks, config.hidden_dim
 
 
 def _bare(resolved: BareFile, image_size: ImageSize | None, gelu: Gelu | None) -> Checkpoint:
     state = _read_weights(resolved.weights, image_size=image_size, gelu=gelu)
     return _checkpoint(
-        state, _assumed(state.config), _numbers(state.config), _unknown(resolved.evidence, state.config, state.form)
+        state,
+        _assumed_preprocessing(state.config),
+        _placeholders(state.config),
+        _unknown_origin(resolved.evidence, state.config, state.form),
     )
 
 
@@ -215,11 +221,11 @@ def _checkpoint(state: State, preprocessing: Preprocessing, names: Sequence[str]
 
 
 def _check_size(config: MixerConfig, image_size: ImageSize | None, *, where: Path) -> None:
-    """Refuse weights that are for another size than the one that was given, with all shapes that differ."""
+    """Refuse weights for another image size than the requested one, and name the shapes that differ."""
     if image_size is None:
         return
     try:
-        wanted = dataclasses.replace(config, image_size=cast("tuple[int, int]", image_size))  # it squares an int
+        wanted = dataclasses.replace(config, image_size=cast("tuple[int, int]", image_size))  # an int is made a square
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
     if wanted.image_size == config.image_size:
@@ -229,34 +235,35 @@ def _check_size(config: MixerConfig, image_size: ImageSize | None, *, where: Pat
         f"{where}: these weights are for images of {config.image_size[0]} × {config.image_size[1]} pixels "
         f"({config.grid[0]} × {config.grid[1]} tokens), not {height} × {width} ({wanted.grid[0]} × {wanted.grid[1]}): "
         f"blocks.*.token_mixing.fc1.weight is {(config.tokens_mlp_dim, config.num_tokens)}, expected "
-        f"{(config.tokens_mlp_dim, wanted.num_tokens)}. To change their size: "
-        f"load_checkpoint(...).at_resolution(({height}, {width})), or --image-size {height}x{width} of any command."
+        f"{(config.tokens_mlp_dim, wanted.num_tokens)}. To convert them, use "
+        f"load_checkpoint(...).at_resolution(({height}, {width})) or --image-size {height}x{width} of any command."
     )
 
 
-def _assumed(config: MixerConfig) -> Preprocessing:
+def _assumed_preprocessing(config: MixerConfig) -> Preprocessing:
     return Preprocessing(image_size=config.image_size, crop_fraction=_ASSUMED_CROP)
 
 
-def _numbers(config: MixerConfig) -> tuple[str, ...]:
+def _placeholders(config: MixerConfig) -> tuple[str, ...]:
     return tuple(map(str, range(config.num_classes)))
 
 
 def _names_by_tag(described: TimmDescription, config: MixerConfig) -> tuple[str, ...] | None:
-    """Return the class names of weights that timm published: its own configurations leave them to the tag.
+    """Return the class names of weights published by timm, whose configurations imply them only by the tag.
 
-    A fine-tuned network keeps the tag of what it began as: where the shapes differ, the classes may, too.
+    A fine-tuned network keeps the tag of the weights it was initialised from, so the shapes must match, too: if they differ,
+    the classes may differ as well.
     """
     if described.architecture is None or described.tag is None:
         return None
-    name = f"{described.architecture}.{described.tag}"  # "mixer_s32_224.untrained" is what timm saves without a tag
+    name = f"{described.architecture}.{described.tag}"  # without a tag, timm saves "mixer_s32_224.untrained"
     published = next((model for model in CATALOG.values() if model.timm_name == name), None)
     if published is None or published.labels is None or published.name not in fitting(config):
         return None
     return label_names(published.labels)
 
 
-def _unknown(evidence: str, config: MixerConfig, form: str) -> str:
+def _unknown_origin(evidence: str, config: MixerConfig, form: str) -> str:
     fits = fitting(config)
     fit = f"fits {', '.join(fits)}" if fits else "fits no published Mixer"
     return f"{evidence} ({form}): unknown origin; {fit}"

@@ -1,4 +1,4 @@
-"""Validation of weights: names, shapes, and that all values are finite."""
+"""Validation of weights: their names, their shapes, and that all values are finite."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_finite", "check_shapes"]
 
-# The offenders that an error lists of each kind: enough for every weight of H/14, not for a file of a million names.
+# Names that an error lists per kind of problem: enough for every weight of H/14, not for a file of a million names.
 _MAX_LISTED = 400
 
 
@@ -23,17 +23,17 @@ def check_shapes(
     shown_name: Callable[[str], str] = str,
     advice: str = "",
 ) -> None:
-    """Compare names and shapes of weights with those of a Mixer.
+    """Check the names and shapes of weights against those of a Mixer.
 
     Args:
-        wanted: what the Mixer needs, by our names.
-        found: what there is, by our names, or by the file's own where we have none.
-        where: leads the error.
-        shown_name: returns what the error calls a name; may raise KeyError for names that are not ours.
-        advice: ends the error.
+        wanted: the Mixer's shapes, by our names.
+        found: the shapes that exist, by our names, or by the file's own names where ours do not exist.
+        where: starts the error message.
+        shown_name: returns the name used in the message; may raise KeyError for names that are not ours.
+        advice: ends the error message.
 
     Raises:
-        CheckpointError: every missing, unexpected and misshapen name, with both shapes.
+        CheckpointError: names are missing, unexpected or misshapen; lists them all, with both shapes.
     """
 
     def shown(name: str) -> str:
@@ -59,10 +59,10 @@ def check_shapes(
 
 
 def check_finite(weights: "Mapping[str, Tensor]", *, where: str) -> None:
-    """Look at every number.
+    """Check that every value of the weights is finite.
 
     Raises:
-        CheckpointError: NaN or infinity, with the names of all such weights.
+        CheckpointError: a weight holds NaN or infinity; names all such weights.
     """
     not_finite = sorted(name for name, weight in weights.items() if not weight.isfinite().all())
     if not_finite:

@@ -1,4 +1,4 @@
-"""What commands print: plain lines, a little colour on a terminal, and commands that can be copied and run."""
+"""Output of commands: plain lines, bold headings on a terminal, and commands that can be copied and run."""
 
 import os
 import shlex
@@ -26,15 +26,15 @@ __all__ = [
     "pad",
 ]
 
-# 1,024 photos of 224 pixels take 0.6 GB as a batch, and more gain no speed; a batch is filled up to its size.
+# A batch of 1,024 photos of 224 pixels takes 0.6 GB, and larger ones are no faster. Every batch is padded to its full size.
 BatchSizeOption = Annotated[
-    int, typer.Option(min=1, max=1024, help="Photos at a time; decides memory and speed, never the result.")
+    int, typer.Option(min=1, max=1024, help="Photos per batch; affects memory and speed, never the result.")
 ]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+DeviceOption = Annotated[str, typer.Option(help="Compute device: auto, cpu, cuda or mps.")]
 
 
 def console() -> "Console":
-    """Return a rich console that neither wraps lines nor reads markup: `[red]` in a file's name stays text."""
+    """Return a rich console that neither wraps lines nor interprets markup: `[red]` in a file name stays text."""
     from rich.console import Console
 
     return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
@@ -46,27 +46,27 @@ def heading(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Print a line for people on standard error, where it disturbs no program that reads the results."""
+    """Print a line for the user on standard error, so that standard output holds only results."""
     print(text, file=sys.stderr, flush=True)
 
 
 def is_first_process() -> bool:
-    """Return whether this process prints: of those that torchrun starts, the first one."""
+    """Return whether this process prints: of the processes that torchrun starts, only the first one does."""
     from allmlp import training
 
     return training.is_first_process()
 
 
 def pad(text: str, width: int, *, right: bool = False) -> str:
-    """Return `text` filled up with spaces to `width` columns of a terminal, where some characters take two."""
+    """Return `text` padded with spaces to `width` terminal columns, of which some characters take two."""
     from rich.cells import cell_len
 
-    filling = " " * (width - cell_len(text))
-    return filling + text if right else text + filling
+    padding = " " * (width - cell_len(text))
+    return padding + text if right else text + padding
 
 
 def aligned(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> list[str]:
-    """Return one line a row with columns of equal width; columns in `right` are flush right."""
+    """Return one line per row, with columns of equal width; the columns with an index in `right` are right-aligned."""
     from rich.cells import cell_len
 
     right = set(right)
@@ -80,7 +80,7 @@ def aligned(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> list
 
 
 def next_commands(rows: Sequence[tuple[str, str]]) -> None:
-    """Print commands to run next, each with what it is for."""
+    """Print commands to run next, each with its purpose."""
     print()
     heading("Next:")
     for line in aligned([(f"  {command}", f"# {purpose}") for command, purpose in rows]):
@@ -88,16 +88,16 @@ def next_commands(rows: Sequence[tuple[str, str]]) -> None:
 
 
 def command_line(*arguments: object) -> str:
-    """Return an allmlp command that runs as it stands in the user's shell: the program as it was started, quoted."""
+    """Return an allmlp command that runs in the user's shell as it stands: quoted, with the program as it was started."""
     return " ".join([_program(), *(shlex.quote(str(argument)) for argument in arguments)])
 
 
 def _program() -> str:
     started = Path(sys.argv[0])
-    if started.stem != "allmlp":  # python -m allmlp, or a program of the user's that called `main`
+    if started.stem != "allmlp":  # python -m allmlp, or a user's program that called `main`
         return f"{shlex.quote(_short(sys.executable))} -m allmlp" if started.name == "__main__.py" else "allmlp"
-    found = shutil.which("allmlp")
-    if found is not None and Path(found).resolve() == started.resolve():
+    on_path = shutil.which("allmlp")
+    if on_path is not None and Path(on_path).resolve() == started.resolve():
         return "allmlp"
     return shlex.quote(_short(str(started)))
 

@@ -1,11 +1,11 @@
-"""The option and the output of `allmlp evaluate --shots`."""
+"""The option `--shots` of `allmlp evaluate`, and its output."""
 
 import json
 import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from allmlp.cli.arguments.checkpoint import size_words
+from allmlp.cli.arguments.checkpoint import image_size_words
 from allmlp.cli.console import aligned, command_line, heading, next_commands
 from allmlp.errors import ConfigError
 
@@ -21,17 +21,17 @@ _MAX_SHOTS = 1_000_000
 
 
 def parse_shots(text: str) -> tuple[int, ...]:
-    """Return the numbers of "1,5,10,25" in ascending order.
+    """Parse numbers such as "1,5,10,25" and return them in ascending order.
 
     Raises:
-        ConfigError: anything else.
+        ConfigError: any other text.
     """
     parts = [part.strip() for part in text.split(",")]
-    bad = [part[:50] for part in parts if not re.fullmatch(r"[0-9]{1,7}", part) or not 1 <= int(part) <= _MAX_SHOTS]
-    if bad:
+    invalid = [part[:50] for part in parts if not re.fullmatch(r"[0-9]{1,7}", part) or not 1 <= int(part) <= _MAX_SHOTS]
+    if invalid:
         raise ConfigError(
-            f"--shots {text[:100]!r}: {', '.join(map(repr, bad))} is not a number of examples per class; expected such as "
-            "1,5,10,25."
+            f"--shots {text[:100]!r}: {', '.join(map(repr, invalid))} is not a number of examples per class; expected "
+            "numbers such as 1,5,10,25."
         )
     return tuple(sorted({int(part) for part in parts}))
 
@@ -39,7 +39,7 @@ def parse_shots(text: str) -> tuple[int, ...]:
 def print_few_shot(
     evaluation: "FewShotEvaluation", checkpoint: str, data: str, *, image_size: str | None, as_json: bool
 ) -> None:
-    """Print the accuracies. `checkpoint`, `data` and `image_size` are as they were typed."""
+    """Print the accuracies. `checkpoint`, `data` and `image_size` are given as the user typed them."""
     if as_json:
         values: dict[str, Any] = {"checkpoint": checkpoint, "data": data, "split": evaluation.split}
         values |= {"image_size": list(evaluation.image_size), "seed": evaluation.options.seed}
@@ -48,14 +48,15 @@ def print_few_shot(
         print(json.dumps({**values, "few_shot": results}, indent=2, allow_nan=False))
         return
     _print(evaluation.results)
-    command = command_line("embed", checkpoint, data, *size_words(image_size), "--split", "train", "-o", "train.npz")
-    next_commands([(command, "the features, for your own tools")])
+    size = image_size_words(image_size)
+    command = command_line("embed", checkpoint, data, *size, "--split", "train", "-o", "train.npz")
+    next_commands([(command, "write the features, for your own tools")])
 
 
-def _penalties(chosen: "Sequence[float]") -> str:
-    if len(chosen) <= 5:
-        return ", ".join(f"2^{math.log2(penalty):.0f}" for penalty in chosen)
-    low, high = (f"2^{math.log2(penalty):.0f}" for penalty in (min(chosen), max(chosen)))
+def _penalties(penalties: "Sequence[float]") -> str:
+    if len(penalties) <= 5:
+        return ", ".join(f"2^{math.log2(penalty):.0f}" for penalty in penalties)
+    low, high = (f"2^{math.log2(penalty):.0f}" for penalty in (min(penalties), max(penalties)))
     return low if low == high else f"{low} to {high}"
 
 
@@ -77,5 +78,5 @@ def _print(results: "Sequence[FewShot]") -> None:
     lines = aligned([("shots", "top-1", "spread", "at 2^10", "regularisation"), *rows], right=(0, 1, 2, 3))
     heading(lines[0])
     print("\n".join(lines[1:]))
-    draws = "1 draw" if num_draws == 1 else f"{num_draws} draws: mean, and standard deviation in points"
-    print(f"\n{draws}. The examples chose the regularisation, each left out in turn; at 2^10 is the authors' setting.")
+    draws = "1 draw" if num_draws == 1 else f"{num_draws} draws: mean, and standard deviation in percentage points"
+    print(f"\n{draws}. Regularisation is chosen by leave-one-out cross-validation; 2^10 is the authors' setting.")

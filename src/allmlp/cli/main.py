@@ -1,4 +1,4 @@
-"""`allmlp`: its commands, and how errors become exit codes."""
+"""The program `allmlp`: its commands, and the exit codes of errors."""
 
 import atexit
 import contextlib
@@ -28,9 +28,9 @@ from allmlp.io.display import escape
 
 __all__ = ["app", "main"]
 
-_READER_LEFT = 141  # 128 + SIGPIPE, as shells show it for programs that the signal ends
+_BROKEN_PIPE = 141  # 128 + SIGPIPE, the exit code that shells show for programs ended by this signal
 
-# Plain help and plain tracebacks: boxes wrap what one wants to copy, and would have to be imported for `--help`.
+# Plain help and tracebacks: boxes would wrap text that users copy, and `--help` would have to import rich.
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -42,8 +42,8 @@ for command in (demo, train, finetune, recipes, data, evaluate, predict, embed, 
     app.command()(command)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
         print(f"allmlp {__version__}")
         raise typer.Exit
 
@@ -54,69 +54,74 @@ def _allmlp(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """MLP-Mixer on your photos: train one, see how good it is, use it. Start with `allmlp demo`."""
+    """MLP-Mixer on your photos: train a model, evaluate it, use it.
+
+    Start with `allmlp demo`.
+    """
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run a command and exit: 0, or 2 usage, 3 data, 4 checkpoint, 5 missing extra, 6 a failed check, 7 another process of
-    the training was lost, 130 and 143 on signals, 141 when nobody reads the output any more (`| head`); anything
-    unexpected keeps its traceback and exits 1.
+    """Run a command and exit.
+
+    The exit code is 0, or 2 for usage, 3 data, 4 checkpoint, 5 missing extra, 6 a failed check, 7 a lost process of the
+    training run, 130 and 143 for signals, 141 if the output is no longer read (`| head`). Any other error keeps its traceback
+    and exits with 1.
     """
-    ended_with: list[int] = []
+    exit_codes: list[int] = []
     if os.environ.get("WORLD_SIZE", "1") != "1":
-        atexit.register(_leave, ended_with)  # the first that is registered is the last that runs
+        atexit.register(_exit_at_once, exit_codes)  # registered first, so that it runs last
     for stream in (sys.stdout, sys.stderr):
-        # An old terminal's encoding lacks a character: show its escape rather than fail at the end of a long run.
+        # Escape a character that the terminal's encoding lacks, rather than fail at the end of a long run.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
         code = _run(arguments)
         if sys.stdout is not None:
-            sys.stdout.flush()  # here, where it can still be caught, and not when the interpreter ends
+            sys.stdout.flush()  # here, where an error can be caught, rather than when the interpreter exits
     except BrokenPipeError:
         _drop_output()
-        code = _READER_LEFT
+        code = _BROKEN_PIPE
     if isinstance(code, int):
-        ended_with.append(code)
+        exit_codes.append(code)
     sys.exit(code)
 
 
-def _leave(ended_with: list[int]) -> None:
-    """End one of several processes without taking the interpreter down.
+def _exit_at_once(exit_codes: list[int]) -> None:
+    """End one of several processes without shutting down the interpreter.
 
-    Threads of torch's process group outlive it where anything still refers to it, as caches of torch's do. One that lets go of
-    a tensor while the interpreter goes down aborts the process, whose work was done (torch 2.14, gloo; pytorch issue 190489).
+    Threads of torch's process group outlive the group while anything refers to it, as torch's caches do. A thread that
+    releases a tensor during the shutdown aborts the process after its work is done (torch 2.14, gloo; pytorch issue 190489).
     """
-    if ended_with:
+    if exit_codes:
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, full, or none
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, full, or None
                 stream.flush()
-        os._exit(ended_with[0])
+        os._exit(exit_codes[0])
 
 
 def _run(arguments: Sequence[str] | None) -> str | int | None:
     try:
         app(args=arguments, prog_name="allmlp")
     except AllmlpError as error:
-        from allmlp import training  # later: `allmlp --help` loads nothing
+        from allmlp import training  # not at the top: `allmlp --help` does not need it
 
         if training.is_speaker(error):
             print(_printable(f"allmlp: {error}"), file=sys.stderr)
         return error.exit_code
-    except SystemExit as end:
-        if isinstance(end.__context__, BrokenPipeError):  # typer exits with 1 then, as a bug does
-            raise end.__context__ from None
-        return end.code
+    except SystemExit as exit_request:
+        if isinstance(exit_request.__context__, BrokenPipeError):  # which typer turns into exit code 1, as for a bug
+            raise exit_request.__context__ from None
+        return exit_request.code
     return 0
 
 
 def _printable(message: str) -> str:
-    """Return a message of several lines, each escaped, so that no name in it can move the cursor."""
+    """Escape each line of a message, so that no name in it can control the terminal."""
     return "\n".join(map(escape, message.split("\n")))
 
 
 def _drop_output() -> None:
-    """Let what is still buffered for a reader that has left go nowhere, or the interpreter complains as it ends."""
+    """Discard the output still buffered for a closed pipe, about which the interpreter would complain at exit."""
     for stream in (sys.__stdout__, sys.__stderr__):
         if stream is None:
             continue

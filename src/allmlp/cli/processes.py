@@ -1,4 +1,4 @@
-"""The processes that torchrun started, as an evaluation takes them."""
+"""Division of an evaluation among the processes that torchrun started."""
 
 import contextlib
 import os
@@ -16,16 +16,16 @@ __all__ = ["joined_shares"]
 
 @contextlib.contextmanager
 def joined_shares(device: str) -> "Iterator[tuple[Shares, str]]":
-    """Connect the processes; give this one's share and the device that it computes on. What ends one ends all.
+    """Connect the processes; yield this process's share and its device. An error that ends one process ends all of them.
 
     Raises:
-        ConfigError: an unavailable device, fewer GPUs than processes, or processes that cannot meet.
+        ConfigError: an unavailable device, fewer GPUs than processes, or processes that cannot connect.
         ProcessLostError: another process was killed or hangs.
     """
-    from allmlp.evaluation import ALONE, Shares
+    from allmlp.evaluation import SINGLE_PROCESS, Shares
 
     if os.environ.get("WORLD_SIZE", "1") == "1":
-        yield ALONE, device
+        yield SINGLE_PROCESS, device
         return
     import torch
 
@@ -39,7 +39,5 @@ def joined_shares(device: str) -> "Iterator[tuple[Shares, str]]":
             gathered: NDArray[np.float32] = group.gather_rows(torch.from_numpy(rows).to(group.device)).cpu().numpy()
             return gathered
 
-        yield (
-            Shares(group.rank, group.count, gather),
-            chosen,
-        )  # on a GPU `join_ranks` made this process's the current one
+        # `chosen` is enough for a GPU: `join_ranks` made this process's GPU the current one.
+        yield Shares(group.rank, group.count, gather), chosen

@@ -1,4 +1,4 @@
-"""Training's progress on a terminal (a bar) and elsewhere (a line an epoch)."""
+"""Progress of training: a bar on a terminal, one line per epoch elsewhere."""
 
 import math
 import sys
@@ -15,7 +15,7 @@ __all__ = ["ConsoleProgress"]
 
 
 class ConsoleProgress:
-    """Prints what training tells; implements `allmlp.training.Progress`."""
+    """Prints the progress of training; implements `allmlp.training.Progress`."""
 
     def __init__(self) -> None:
         self._console = console()
@@ -23,11 +23,11 @@ class ConsoleProgress:
         self._total_steps = 0
 
     def message(self, text: str) -> None:
-        """Print a line, above the bar when there is one."""
+        """Print a line, above the bar if there is one."""
         self._console.print(text)
 
     def start(self, total_steps: int) -> None:
-        """Show the bar when standard output is a terminal."""
+        """Show the bar if standard output is a terminal."""
         self._total_steps = total_steps
         if not sys.stdout.isatty():  # not rich's is_terminal: FORCE_COLOR asks for colour in a log, not for a bar
             return
@@ -39,13 +39,13 @@ class ConsoleProgress:
         self._bar.add_task("starting", total=total_steps)
 
     def step(self, step: int, *, loss: float, images_per_second: float, seconds_left: float) -> None:
-        """Move the bar."""
+        """Update the bar."""
         if self._bar is not None:
             text = f"loss {loss:.3f}   {images_per_second:,.0f} photos/s   {duration(seconds_left)} left"
             self._bar.update(self._bar.task_ids[0], completed=step, description=text)
 
     def epoch(self, row: Mapping[str, float]) -> None:
-        """Print an epoch's line."""
+        """Print the line of an epoch."""
         parts = [
             f"epoch {row['epoch']:>3.0f}",
             f"step {row['step']:>{len(str(self._total_steps))}.0f}/{self._total_steps}",
@@ -53,7 +53,7 @@ class ConsoleProgress:
         ]
         if not math.isnan(row["validation_top1"]):
             parts.append(f"validation: loss {row['validation_loss']:.3f}, top-1 {row['validation_top1']:6.1%}")
-        if row["images_per_second"]:  # none where a run goes on with the validation that it was stopped before
+        if row["images_per_second"]:  # 0 if the run was stopped just before this validation and then resumed
             parts.append(f"{row['images_per_second']:,.0f} photos/s")
         parts.append(duration(row["seconds"]))
         self._console.print("   ".join(parts))
@@ -61,7 +61,7 @@ class ConsoleProgress:
             sys.stdout.flush()  # a log that is followed must not lag behind
 
     def finish(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

@@ -1,4 +1,4 @@
-"""Requests to train: from the words of a command to a finished run, for `train`, `finetune` and `demo`."""
+"""Training requests: from command-line arguments to a finished run, for `train`, `finetune` and `demo`."""
 
 import json
 from collections.abc import Callable
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 __all__ = ["ChosenRecipe", "TrainingRequest", "new_run_folder", "run_request", "run_training", "show_recipe"]
 
 ChosenRecipe: TypeAlias = "tuple[Recipe, ImageDataset | None, str]"
-"""A recipe; the data set, where it had to be opened to choose the recipe; and why it was chosen, or ""."""
+"""A recipe; the data set, if it was opened to choose the recipe; and the reason for the choice, or ""."""
 
 Choose: TypeAlias = "Callable[[str, str | None, list[str]], ChosenRecipe]"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRequest:
-    """What was asked for on the command line.
+    """A training run as requested on the command line.
 
     Attributes:
-        data: the photos; None are the run's.
-        recipe: a recipe's name; None leaves it to the data, or to the run.
+        data: the photos; None means those of the run to resume.
+        recipe: the name of a recipe; None means the one that fits the data, or the one of the run to resume.
         given: assignments to its settings.
-        out, resume: the run's folder, of which one at most is given.
+        out, resume: the run folder; at most one of the two is given.
         device: as in every command.
     """
 
@@ -47,7 +47,7 @@ class TrainingRequest:
 
 
 def run_request(request: TrainingRequest, choose: "Choose", *, print_recipe: bool) -> None:
-    """Train as requested, or print the recipe; `choose` resolves the recipe of a run that does not exist yet."""
+    """Train as requested, or print the recipe; `choose` resolves the recipe of a new run."""
     data, resume = request.data, request.resume
     run = _stored_run(resume, request.out)
     if run is not None and run.is_finished and not print_recipe:
@@ -78,24 +78,25 @@ def run_request(request: TrainingRequest, choose: "Choose", *, print_recipe: boo
 
 
 def _check_ended(run: "StoredRun", request: TrainingRequest) -> None:
-    """Compare what was asked for with a run that has ended, as with one that continues."""
+    """Check the request against a run that has ended, as for a run that continues."""
     from allmlp.data import open_dataset
-    from allmlp.training import check_ended
+    from allmlp.training import check_matches_run
 
     recipe, _, _ = _recipe_of(run, request.recipe, request.given)
-    check_ended(run, recipe, None if request.data is None else open_dataset(request.data))
+    check_matches_run(run, recipe, None if request.data is None else open_dataset(request.data))
 
 
 def show_recipe(recipe: "Recipe", reason: str, *, given: list[str], run: "StoredRun | None" = None) -> None:
-    """Print a recipe as JSON, and on standard error why it was chosen.
+    """Print a recipe as JSON, and the reason for its choice on standard error.
 
-    With a checkpoint that was given, or another image size, the Mixer is another than the recipe's: then it is read.
+    If the user set a checkpoint or an image size for fine-tuning, the Mixer differs from the recipe's, so the checkpoint is
+    read.
     """
     from allmlp.config import to_dict
-    from allmlp.training import continued, resolved_with_checkpoint
+    from allmlp.training import resolved_with_checkpoint, resumed_recipe
 
     if run is not None:
-        recipe = continued(recipe, run.recipe, where=run.path)
+        recipe = resumed_recipe(recipe, run.recipe, where=run.path)
     elif recipe.data.interpolation is None or any(setting.strip().startswith("transfer.") for setting in given):
         recipe = resolved_with_checkpoint(recipe, report=note)
     if reason:
@@ -107,9 +108,9 @@ def _print_next(run: Path, data: str, *, scored: str | None = None) -> None:
     split = () if scored is None else ("--split", scored)
     next_commands(
         [
-            (f"{command_line('predict', run)} PHOTO.jpg", "name photos or whole folders of them"),
+            (f"{command_line('predict', run)} PHOTO.jpg", "classify photos or whole folders"),
             (command_line("evaluate", run, data, *split), "score it again, class by class"),
-            (command_line("inspect", run), "its size, pre-processing and classes"),
+            (command_line("inspect", run), "show its size, pre-processing and classes"),
         ]
     )
 
@@ -118,27 +119,27 @@ def _stored_run(resume: Path | None, out: Path | None) -> "StoredRun | None":
     if resume is None:
         return None
     if out is not None:
-        raise ConfigError("--resume names the run's folder; omit --out.")
+        raise ConfigError("--resume names the run folder; omit --out.")
     from allmlp.training import stored_run
 
     run = stored_run(resume)
     if run is None and (recipe := next(resume.glob("lr-*/recipe.json"), None)) is not None:
         raise ConfigError(
-            f"{resume}: this is a learning-rate sweep: one run per learning rate. Continue it by `allmlp finetune` and the "
+            f"{resume}: this is a learning-rate sweep: one run per learning rate. Continue it with `allmlp finetune` and the "
             f"same --lr-grid, or continue a single run: --resume {recipe.parent}."
         )
     return run
 
 
 def _recipe_of(run: "StoredRun", recipe: str | None, given: list[str]) -> tuple["Recipe", None, str]:
-    """Return what was asked for of an existing run: its own recipe but for what was given."""
+    """Return the recipe requested for an existing run: its own, or the named one, with the given settings."""
     from allmlp.recipes import FITTED_TO_PHOTOS
-    from allmlp.training import asked, with_num_epochs, with_settings
+    from allmlp.training import type_checked, with_num_epochs, with_settings
 
-    wanted = asked(run.recipe) if recipe is None else named_recipe(recipe)
-    if recipe in FITTED_TO_PHOTOS:  # which are the same
-        wanted = with_num_epochs(wanted, run.recipe.num_epochs)
-    return with_settings(wanted, given), None, ""
+    requested = type_checked(run.recipe) if recipe is None else named_recipe(recipe)
+    if recipe in FITTED_TO_PHOTOS:  # the run's photos are the same
+        requested = with_num_epochs(requested, run.recipe.num_epochs)
+    return with_settings(requested, given), None, ""
 
 
 def new_run_folder(name: str) -> Path:
@@ -152,7 +153,7 @@ def new_run_folder(name: str) -> Path:
 def run_training(
     recipe: "Recipe", data: "str | ImageDataset", out: Path, *, device: str = "auto", resume: bool = False
 ) -> "TrainResult":
-    """Train with progress on the console; on Ctrl-C or SIGTERM say what is left of the run, and exit 130 or 143."""
+    """Train with progress on the console. On Ctrl-C or SIGTERM, report what was saved and exit with 130 or 143."""
     from allmlp.training import train as train_recipe
 
     try:
@@ -161,7 +162,7 @@ def run_training(
         if not is_first_process():
             pass
         elif RunLayout(out).resume.is_dir():
-            note(f"\nStopped. What was learned so far is kept; continue with: {command_line('train', '--resume', out)}")
+            note(f"\nStopped. The progress so far is saved; continue with: {command_line('train', '--resume', out)}")
         else:
-            note("\nStopped before the first step; there is nothing to keep.")
+            note("\nStopped before the first step; there is nothing to save.")
         raise typer.Exit(getattr(stop, "exit_code", 130)) from stop

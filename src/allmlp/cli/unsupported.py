@@ -1,4 +1,4 @@
-"""What an output format cannot hold of a checkpoint, printed."""
+"""Report of what an output format cannot hold of a checkpoint."""
 
 from collections.abc import Sequence
 
@@ -8,9 +8,9 @@ __all__ = ["print_unsupported"]
 
 
 def print_unsupported(form: str, losses: Sequence[str]) -> None:
-    """Print what a form cannot hold of a checkpoint, if anything."""
+    """Print what the format `form` cannot hold of a checkpoint, if anything."""
     from allmlp.io.display import escape
 
     if losses:
-        heading(f"What {form}'s form does not hold")
+        heading(f"What the {form} format does not hold")
         print("\n".join(f"  - {escape(sentence)}" for sentence in losses))

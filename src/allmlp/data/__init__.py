@@ -1,8 +1,9 @@
-"""From files to batches. Knows no model; torch is imported when the first batch is augmented, not before.
+"""Data sets, decoding, augmentation and batches: from files to arrays, independent of the model.
 
+Torch is imported only when the first batch is augmented.
 Touch: `open_dataset`, `preprocessing`, and sources/, public/, decoding/, augmentation/, sampling/, loading/.
-Do not touch: the one decoder and the one `Preprocessing`; training, evaluation and prediction see the same pixels by them.
-A new one: see the sub-package; what another package may use is listed in `__all__` here.
+Do not touch: the single decoder and the single `Preprocessing`; they give training, evaluation and prediction the same pixels.
+A new one: see the sub-packages; the names that other packages may use are listed in `__all__`.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,12 @@ from allmlp.data.decoding.pixels import to_pixels
 from allmlp.data.fingerprint import fingerprint
 from allmlp.data.label_sets import read_label_sets
 from allmlp.data.loading.evaluation_batches import Batch, evaluation_batches, resized_images, split_batches
-from allmlp.data.loading.training_images import RawBatch, TrainingPhotos
+from allmlp.data.loading.training_images import RawBatch, TrainingImages
 from allmlp.data.open_dataset import open_dataset
 from allmlp.data.preprocessing import Preprocessing
 from allmlp.data.public.download import download_dataset
 from allmlp.data.public.imagenet_classes import NUM_IMAGENET_CLASSES, label_names, synsets_of
-from allmlp.data.public.registry import DATASETS, is_downloaded, lasting_source, named_folder
+from allmlp.data.public.registry import DATASETS, absolute_source, is_downloaded, named_folder
 from allmlp.data.sampling.holdout import hold_out
 from allmlp.data.sampling.order import TrainingOrder
 from allmlp.data.sampling.stateless_random import sample_keys, uniform
@@ -42,8 +43,9 @@ __all__ = [
     "Preprocessing",
     "RawBatch",
     "Split",
+    "TrainingImages",
     "TrainingOrder",
-    "TrainingPhotos",
+    "absolute_source",
     "check_photos",
     "decode",
     "download_dataset",
@@ -52,7 +54,6 @@ __all__ = [
     "hold_out",
     "is_downloaded",
     "label_names",
-    "lasting_source",
     "list_folder",
     "named_folder",
     "open_dataset",

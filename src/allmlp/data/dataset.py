@@ -1,4 +1,4 @@
-"""A data set once it is found: its classes, its splits, and where each photo's bytes are. Nothing is decoded here."""
+"""Data set types: class names, splits, and readers of the encoded photos. Nothing is decoded here."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,40 +21,40 @@ _SPLIT_NAMES: Mapping[str, SplitName] = {
 
 
 def split_named(name: str) -> SplitName | None:
-    """Return the split that a folder, a file or a cell of this name means in any case; None if it means none."""
+    """Return the split that a folder, file or table cell of this name stands for, ignoring case; None if it is not a split."""
     return _SPLIT_NAMES.get(name.strip().lower())
 
 
 class Reader(Protocol):
-    """Where the bytes of photos are. Small and picklable: a worker process opens the files itself."""
+    """Reads encoded photos. Small and picklable: each worker process opens the files itself."""
 
     def read(self, index: int) -> bytes:
-        """Return the encoded bytes of photo `index`. Raises DataError naming it when they are gone or damaged."""
+        """Return the encoded bytes of photo `index`. Raises DataError, naming it, if they are missing or damaged."""
         ...
 
     def where(self, index: int) -> str:
-        """Return where a user finds photo `index`, for messages."""
+        """Return the location of photo `index` for messages."""
         ...
 
     def subset(self, indices: NDArray[np.int64]) -> "Reader":
-        """Return a reader of these photos in this order."""
+        """Return a reader of the photos at `indices`, in that order."""
         ...
 
     def storage_order(self) -> NDArray[np.int64]:
-        """Return all indices in the order in which the photos are on disk."""
+        """Return all indices in the order in which the photos are stored on disk."""
         ...
 
     def photo_files(self) -> Iterable[Path]:
-        """Return the files that the photos lie in, always in the same order; none for photos in memory."""
+        """Return the files that hold the photos, always in the same order; empty for photos in memory."""
         ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Split:
-    """Photos and their labels, sorted by sample ID; picklable.
+    """Photos and their labels, sorted by sample ID. Picklable.
 
-    `sample_ids` are unique within the split: "<class>/<path below the class>" whatever the kind of source.
-    `labels` is int64 (n,), indices into the data set's `class_names`, read-only.
+    `sample_ids` are unique within the split: "<class>/<path below the class>" for every kind of source.
+    `labels` is int64 (n,), read-only: indices into the data set's `class_names`.
     """
 
     sample_ids: tuple[str, ...]
@@ -65,11 +65,11 @@ class Split:
         return len(self.sample_ids)
 
     def read(self, index: int) -> bytes:
-        """Return the encoded bytes of photo `index`. Raises DataError naming it when they are gone or damaged."""
+        """Return the encoded bytes of photo `index`. Raises DataError, naming it, if they are missing or damaged."""
         return self.reader.read(index)
 
     def where(self, index: int) -> str:
-        """Return where photo `index` is, such as "photos.zip: train/dress/x.jpg"; for messages."""
+        """Return the location of photo `index` for messages, such as "photos.zip: train/dress/x.jpg"."""
         return self.reader.where(index)
 
     def subset(self, indices: Sequence[int] | NDArray[np.int64]) -> "Split":
@@ -79,7 +79,7 @@ class Split:
         return Split(sample_ids, _frozen(self.labels[chosen]), self.reader.subset(chosen))
 
     def storage_order(self) -> NDArray[np.int64]:
-        """Return all indices in the order of the files on disk: the fast order for reading everything once."""
+        """Return all indices in the order of the files on disk, the fastest order for reading everything once."""
         return self.reader.storage_order()
 
 
@@ -87,11 +87,11 @@ class Split:
 class ImageDataset:
     """Classes and splits of one source.
 
-    `class_names` are sorted, by number where every name is a number, whatever the kind of source: the same photos give the
-    same labels as a folder, a zip, Parquet or CSV. Labels in a Parquet file are mapped by name; match classes by name
-    everywhere. `splits` has keys among "train", "validation" and "test". `source` is what `open_dataset` takes to open it
-    again, where that has opened it. `notes` tell the user what was left out or decided; each is one line. `folder` is the
-    one that holds everything; None for a file, and for what comes with allmlp.
+    `class_names` are sorted, numerically if all are numbers, so that the same photos have the same labels as a folder, a zip,
+    Parquet or CSV. Labels in a Parquet file are mapped by name; match classes by name everywhere. The keys of `splits` are
+    among "train", "validation" and "test". `source` is the argument with which `open_dataset` opens the data set again.
+    `notes` tell the user what was left out or decided, one line each. `folder` holds the whole data set; None for a single
+    file and for data sets that are part of the package.
     """
 
     class_names: tuple[str, ...]

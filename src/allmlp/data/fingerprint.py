@@ -1,4 +1,4 @@
-"""A digest by which a data set whose photos were all decoded is known again without decoding them."""
+"""Fingerprint of a data set, by which photos that have all been decoded before need not be decoded again."""
 
 import hashlib
 import struct
@@ -12,12 +12,11 @@ __all__ = ["fingerprint"]
 
 
 def fingerprint(dataset: ImageDataset) -> str | None:
-    """Return a SHA-256, as hexadecimal digits, of what decides whether photos decode; None when a file cannot be examined.
+    """Return the SHA-256, in hexadecimal, of what decides whether the photos decode; None if a file cannot be examined.
 
-    It covers sample IDs, labels, the path, size, modification and change time of every file that photos lie in, and the
-    version of Pillow. Nothing is read, so a disk that loses bits behind the file system's back is not noticed; a
-    file that is replaced or written to is, even by a program that restores its modification time. A copy of the data set
-    has another fingerprint.
+    It covers the sample IDs and labels, Pillow's version, and the path, size, modification time and change time of every file
+    that holds photos. File contents are not read: bit rot goes unnoticed, but every write or replacement is detected, even by
+    a program that restores the modification time. A copy of the data set has a different fingerprint.
     """
     digest = hashlib.sha256(f"{PIL.__version__}\0".encode())
     for name, split in sorted(dataset.splits.items()):

@@ -1,4 +1,4 @@
-"""`open_dataset`: a folder, a zip, Parquet, a CSV or a named data set as an `ImageDataset`."""
+"""`open_dataset`, which opens a folder, a zip, Parquet, a CSV table or a named data set as an `ImageDataset`."""
 
 import contextlib
 import dataclasses
@@ -20,40 +20,40 @@ __all__ = ["open_dataset"]
 
 
 def open_dataset(source: str | Path) -> ImageDataset:
-    """Open a name of `DATASETS` (given as text; a folder of that name is "./name"), or a path of any layout in `LAYOUTS`.
+    """Open a named data set of `DATASETS`, or a path with one of the `LAYOUTS`.
 
-    A name stands for what is in the folder of data sets: ALLMLP_DATA, else "datasets" among allmlp's downloads; or in
-    FOLDER as "name:FOLDER". Nothing is downloaded; `download_dataset` does. Only names, labels and paths are read: use
-    `check_photos` to know that every photo decodes.
+    A name must be a str; a local folder of the same name is "./name". Named data sets are read from the folder ALLMLP_DATA
+    (default: "datasets" in allmlp's download folder), or from FOLDER if given as "name:FOLDER". Nothing is downloaded; see
+    `download_dataset`. Only names, labels and paths are read; `check_photos` checks that every photo decodes.
 
     Raises:
-        DataError: nothing there, an unknown layout, or invalid labels or classes.
+        DataError: the path does not exist, the layout is unknown, or labels or classes are invalid.
     """
     if isinstance(source, str) and is_public_name(source):
         return open_public(source)
-    if not str(source):  # to Path, this is the current folder
+    if not str(source):  # Path("") is the current folder
         raise DataError(
-            "the data set's name is empty: a variable of the shell may not be set. Expected a path "
+            "The name of the data set is empty; a shell variable may be unset. Expected a path "
             f"(. is the current folder) or a named data set: {', '.join(DATASETS)}."
         )
     path = Path(source)
     try:
-        is_there, is_folder = path.exists(), path.is_dir()
-    except OSError as error:  # a name too long, a folder that may not be entered
+        exists, is_folder = path.exists(), path.is_dir()
+    except OSError as error:  # the name is too long, or a parent folder is not accessible
         raise DataError(f"{escape(path)}: cannot be read ({error.strerror or error}).") from error
-    if not is_there:
+    if not exists:
         raise DataError(_not_found(path))
     if is_folder:
         files = _parquet_files(path)
         dataset = open_parquet(str(path), files) if files else open_folder(path)
-        return dataclasses.replace(dataset, source=_unlike_a_name(path), folder=path)
+        return dataclasses.replace(dataset, source=_path_text(path), folder=path)
     if not path.is_file():
         raise DataError(f"{escape(path)}: this is neither a file nor a folder.\n{LAYOUTS}")
-    return dataclasses.replace(_open_file(path), source=_unlike_a_name(path))
+    return dataclasses.replace(_open_file(path), source=_path_text(path))
 
 
-def _unlike_a_name(path: Path) -> str:
-    """Return the text of a path, with the "./" that a Path has lost where it could be taken for a named data set."""
+def _path_text(path: Path) -> str:
+    """Return a path as text. The "./" that Path drops is restored if the text would otherwise be a named data set."""
     return f".{os.sep}{path}" if is_public_name(str(path)) else str(path)
 
 
@@ -70,12 +70,12 @@ def _open_file(path: Path) -> ImageDataset:
         return open_zip(path)
     if suffix == ".csv":
         return open_table(path)
-    what = "a single photo" if is_photo_name(path.name) else "no kind of data set that is known"
+    what = "a single photo" if is_photo_name(path.name) else "not a known kind of data set"
     raise DataError(f"{escape(path)}: this is {what}.\n{LAYOUTS}")
 
 
 def _parquet_files(folder: Path) -> list[Path]:
-    """Return the Parquet files in a folder, or in the only folder in it (Hugging Face repositories have data/)."""
+    """Return the Parquet files in a folder, or else in its only sub-folder (Hugging Face repositories have data/)."""
     try:
         entries = sorted(entry for entry in folder.iterdir() if not is_hidden(entry.name))
         files = [entry for entry in entries if entry.suffix.lower() == ".parquet" and entry.is_file()]

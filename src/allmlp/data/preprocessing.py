@@ -1,6 +1,6 @@
-"""From a decoded photo of any size to a Mixer's input: resize, crop and normalise with Pillow and NumPy only.
+"""Pre-processing: resize, crop and normalise a decoded photo of any size into a Mixer's input, with Pillow and NumPy only.
 
-Pre-processing travels inside every checkpoint and every export, so that a model is always fed as it was trained.
+Pre-processing is stored in every checkpoint and export, so that a model's input is always prepared as in its training.
 """
 
 import dataclasses
@@ -17,29 +17,29 @@ from allmlp.errors import ConfigError
 __all__ = ["Fit", "Preprocessing"]
 
 Fit = Literal["crop", "squash", "pad"]
-"""How a photo of another aspect ratio becomes an image; see `Preprocessing`."""
+"""How a photo of another aspect ratio is made to fit; see `Preprocessing`."""
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-_MAX_SCALED_TO_CROP = 16  # no camera's photo, wide panoramas excepted, is scaled to so many times its crop
+_MAX_SCALED_TO_CROP = 16  # ratio of areas, which only wide panoramas exceed
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """How photos become a model's input.
+    """How decoded photos become a model's input.
 
-    `image_size` is (height, width); an int is accepted and squared. `fit` says how another aspect ratio is made to fit:
+    `image_size` is (height, width); an int means a square. `fit` defines how another aspect ratio is made to fit:
 
     - "crop": the photo is scaled until it covers `image_size / crop_fraction`, then its centre is cut out. For a
       square this is the paper's evaluation ("resmall-crop" of the short side).
-    - "squash": both sides become `image_size / crop_fraction` whatever the aspect ratio, then the centre is cut out.
-    - "pad": the whole photo is shown, centred, on a ground of the mean colour.
+    - "squash": both sides are scaled to `image_size / crop_fraction`, whatever the aspect ratio, then the centre is cut out.
+    - "pad": the whole photo is shown, centred on a background of the mean colour.
 
-    `crop_fraction` in (0, 1] is the part of the scaled photo's short side that is kept (0.875: 224 of 256).
-    `interpolation` is Pillow's filter, antialiased when it shrinks. `mean` and `std` are of RGB values in 0 to 1; the
-    defaults give inputs in -1 to 1, as the paper's models take them.
+    `crop_fraction` in (0, 1] is the fraction of the scaled photo's short side that is kept (0.875: 224 of 256).
+    `interpolation` is Pillow's filter, antialiased when it shrinks. `mean` and `std` are for RGB values in [0, 1]; the
+    defaults give inputs in [-1, 1], as the paper's models expect.
 
     Raises:
-        ConfigError: a value out of its range, or a `crop_fraction` where "pad" crops nothing.
+        ConfigError: a value out of range, or a `crop_fraction` other than 1 with "pad", which crops nothing.
     """
 
     image_size: tuple[int, int]
@@ -60,44 +60,44 @@ class Preprocessing:
         for name, values, positive in (("mean", self.mean, False), ("std", self.std, True)):
             if len(values) != 3 or not all(math.isfinite(v) and (v > 0 or not positive) for v in values):
                 kind = "finite and positive" if positive else "finite"
-                problems.append(f"{name} is {values}; expected three {kind} numbers, one for each of R, G, B")
+                problems.append(f"{name} is {values}; expected three {kind} numbers, one per channel (R, G, B)")
         if problems:
             raise ConfigError("preprocessing: " + "; ".join(problems) + ".")
 
-    def resize(self, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return `photo` (h, w, 3) as (H, W, 3) uint8; itself when there is nothing to do.
+    def resize(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Resize and crop `image` (h, w, 3) to (H, W, 3) uint8. An image that fits already is returned itself.
 
-        The bits are those of Pillow's resize followed by a crop, except for panoramas (see `_resize_box`).
+        The result is bit-identical to Pillow's resize followed by a crop, except for panoramas (see `_resize_box`).
         """
-        height, width = photo.shape[:2]
+        height, width = image.shape[:2]
         if (height, width) == self.image_size and self.crop_fraction == 1:
-            return photo
-        image = Image.fromarray(photo)
+            return image
+        original = Image.fromarray(image)
         if self.fit == "pad":
-            return self._pad(image)
+            return self._pad(original)
         scaled_height, scaled_width = self._scaled_size(height, width)
         top = (scaled_height - self.image_size[0]) // 2
         left = (scaled_width - self.image_size[1]) // 2
         if scaled_height * scaled_width > _MAX_SCALED_TO_CROP * self.image_size[0] * self.image_size[1]:
-            return self._resize_box(image, top, left, (scaled_height, scaled_width))
-        scaled = image.resize((scaled_width, scaled_height), _FILTERS[self.interpolation])
+            return self._resize_box(original, top, left, (scaled_height, scaled_width))
+        scaled = original.resize((scaled_width, scaled_height), _FILTERS[self.interpolation])
         return np.array(scaled.crop((left, top, left + self.image_size[1], top + self.image_size[0])))
 
-    def normalise(self, photos: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return uint8 (B, H, W, 3) as float32 (B, 3, H, W): (value / 255 - mean) / std, in that order of rounding."""
-        batch, height, width, _ = photos.shape
+    def normalise(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Convert uint8 (B, H, W, 3) to float32 (B, 3, H, W): (value / 255 - mean) / std, rounded after each operation."""
+        batch, height, width, _ = images.shape
         result = np.empty((batch, 3, height, width), np.float32)
         for channel in range(3):
             plane = result[:, channel]
-            np.divide(photos[..., channel], np.float32(255), out=plane)
+            np.divide(images[..., channel], np.float32(255), out=plane)
             plane -= np.float32(self.mean[channel])
             plane /= np.float32(self.std[channel])
         return result
 
-    def __call__(self, photo: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return one photo (h, w, 3) uint8 as the model's input (3, H, W) float32."""
-        image: NDArray[np.float32] = self.normalise(self.resize(photo)[None])[0]
-        return image
+    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Convert one image (h, w, 3) uint8 to the model's input (3, H, W) float32."""
+        model_input: NDArray[np.float32] = self.normalise(self.resize(image)[None])[0]
+        return model_input
 
     def _scaled_size(self, height: int, width: int) -> tuple[int, int]:
         target_height, target_width = (round(side / self.crop_fraction) for side in self.image_size)
@@ -107,15 +107,15 @@ class Preprocessing:
         return max(target_height, round(height * ratio)), max(target_width, round(width * ratio))
 
     def _resize_box(self, image: Image.Image, top: int, left: int, scaled: tuple[int, int]) -> NDArray[np.uint8]:
-        """Resize and crop at once: the same map, but Pillow may round between its two passes in another order.
+        """Resize and crop in one call: mathematically the same, but Pillow may round differently between its two passes.
 
-        A photo of 65,535 x 1 pixels would be scaled to gigapixels before its centre is cut out.
+        Otherwise a photo of 65,535 × 1 pixels would be scaled to gigapixels before its centre is cut out.
         """
-        y, x = image.height / scaled[0], image.width / scaled[1]  # source pixels for one scaled pixel
+        y, x = image.height / scaled[0], image.width / scaled[1]  # original pixels per scaled pixel
         box = (
             left * x,
             top * y,
-            min((left + self.image_size[1]) * x, image.width),  # rounding must not leave the photo
+            min((left + self.image_size[1]) * x, image.width),  # rounding must not exceed the photo
             min((top + self.image_size[0]) * y, image.height),
         )
         return np.array(image.resize(self.image_size[::-1], _FILTERS[self.interpolation], box=box))
@@ -135,10 +135,10 @@ class Preprocessing:
 
 
 def _size_problems(size: Any) -> list[str]:
-    # A size may come from any JSON file.
+    # The size may come from an untrusted JSON file.
     if isinstance(size, tuple) and len(size) == 2 and all(type(side) is int and side > 0 for side in size):
         return []
-    return [f"image_size is {size!r}; expected (height, width) in whole pixels, at least 1"]
+    return [f"image_size is {size!r}; expected (height, width) as positive integers"]
 
 
 def _choice_problems(config: Preprocessing) -> list[str]:

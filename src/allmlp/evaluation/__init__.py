@@ -1,6 +1,6 @@
-"""A model scored on a data set: what the commands print, as values.
+"""Evaluation of a model on a data set: the results that the commands print, as values.
 
-Touch: `score` (the way through), `choose_split`, `class_matching`, `few_shot_score`, `compare`.
+Touch: `score` (start reading here), `choose_split`, `class_matching`, `few_shot_score`, `compare`.
 Do not touch: classes are matched by name, never by position.
 A new one: a file with a function from a `RunnableModel` and data to a frozen dataclass; the arithmetic goes to metrics/.
 """
@@ -9,10 +9,10 @@ from allmlp.evaluation.choose_split import ChosenSplit, choose_split, divide_as_
 from allmlp.evaluation.compare import Comparison, compare
 from allmlp.evaluation.few_shot_score import FewShotEvaluation, evaluate_few_shot
 from allmlp.evaluation.score import Evaluation, evaluate
-from allmlp.evaluation.shares import ALONE, Shares
+from allmlp.evaluation.shares import SINGLE_PROCESS, Shares
 
 __all__ = [
-    "ALONE",
+    "SINGLE_PROCESS",
     "ChosenSplit",
     "Comparison",
     "Evaluation",

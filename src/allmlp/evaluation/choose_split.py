@@ -1,4 +1,4 @@
-"""Which photos of a data set are meant: a split by name, divided as the checkpoint's run divided it."""
+"""Choice of the photos to score: a split by name, divided as in the run of the checkpoint."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +22,7 @@ __all__ = [
 
 
 class ChosenSplit(NamedTuple):
-    """The photos to score, what to call them, and what has to be known about them; `remark` may be empty."""
+    """The photos to score and the name of their split; `remark` is a caveat to show with the score, "" for none."""
 
     name: str
     photos: Split
@@ -30,73 +30,76 @@ class ChosenSplit(NamedTuple):
 
 
 class FewShotSplits(NamedTuple):
-    """The photos that examples are drawn from, and those that are scored."""
+    """The photos from which examples are drawn, and the photos to score."""
 
     train: Split
     scored: ChosenSplit
 
 
 def split_of_run(source: str | Path) -> Mapping[str, list[str]]:
-    """Return sample IDs by split as the run of a checkpoint kept them; nothing when it is not in a run folder.
+    """Return the sample IDs of each split as saved by a checkpoint's run; empty if the checkpoint is not in a run folder.
 
     Raises:
-        CheckpointError: the run's split cannot be read.
+        CheckpointError: the run's saved split cannot be read.
     """
     return {} if source == STARTER else saved_split(Path(source))
 
 
 def choose_split(dataset: ImageDataset, saved: Mapping[str, list[str]], wanted: str | None) -> ChosenSplit:
-    """Return the photos of the split that is wanted; of None, test, else validation, else train.
+    """Return the photos of the split `wanted`; None takes test, else validation, else train.
 
-    `saved` is the `split_of_run` of the model.
+    `saved` is the model's `split_of_run`.
 
     Raises:
-        ConfigError: there is no such split.
+        ConfigError: the data set has no such split.
     """
     splits, is_divided = divide_as_run(dataset, saved)
-    name = split_named(wanted or "") or wanted  # val and valid mean validation, as everywhere
+    name = split_named(wanted or "") or wanted  # "val" and "valid" mean validation
     name = name or default_split(splits)
     if name not in splits:
         raise ConfigError(f"--split {name}: {dataset.source} has no such split. It has: {', '.join(splits)}.")
     remark = ""
     if is_divided and name != "test":
-        remark = "Divided as the run's split.json says."
+        remark = "Split as in the run's split.json."
     elif list(splits) == ["train"]:
-        remark = "These are all photos."
-    num_known = _num_known(splits[name], saved)
-    if name == "train" and num_known:
-        remark += f" The model was trained on {num_known:,} photos of the same names: if they are these, a score says too much."
+        remark = "These are all photos of the data set."
+    num_trained_on = _num_trained_on(splits[name], saved)
+    if name == "train" and num_trained_on:
+        remark += (
+            f" The model was trained on {num_trained_on:,} photos with the same names: if they are the same photos, its score "
+            "is too optimistic."
+        )
     return ChosenSplit(name, splits[name], remark.strip())
 
 
 def choose_few_shot_splits(dataset: ImageDataset, saved: Mapping[str, list[str]], wanted: str | None) -> FewShotSplits:
-    """Return train, and the split that is wanted to be scored; of None, test, else validation.
+    """Return the train split and the split to score, `wanted`; None takes test, else validation.
 
     Raises:
-        ConfigError: there is no such split, or train was wanted.
-        DataError: there is no train split, or nothing but it.
+        ConfigError: the data set has no such split, or `wanted` is train.
+        DataError: there is no train split, or no other split.
     """
     splits, is_divided = divide_as_run(dataset, saved)
     source, found = escape(dataset.source), ", ".join(splits)
     if split_named(wanted or "") == "train":
-        raise ConfigError("--split train: --shots draws its examples from train; score it on test or validation.")
+        raise ConfigError("--split train: --shots draws its examples from train. Choose test or validation to score.")
     if "train" not in splits:
         raise DataError(
-            f"{source}: --shots draws its examples from a train split; there is only {found}. Name the training photos' "
-            "folder, file or split `train`."
+            f"{source}: --shots draws its examples from a train split, but there is only {found}. Name the folder, file or "
+            "split of the training photos `train`."
         )
     if len(splits) == 1:
         raise DataError(
-            f"{source}: --shots needs a test or validation split to score in addition to train; there is only {found}. Put "
-            "some photos of each class into a split of their own, as {train,test}/<class>/..."
+            f"{source}: --shots needs a test or validation split to score in addition to train, but there is only {found}. "
+            "Move some photos of each class into a separate split: {train,test}/<class>/..."
         )
     name, photos, _ = choose_split(dataset, saved, wanted)
-    remark = "Divided as the run's split.json says." if is_divided else ""
-    num_known = _num_known(splits["train"], saved)
-    if num_known:
+    remark = "Split as in the run's split.json." if is_divided else ""
+    num_trained_on = _num_trained_on(splits["train"], saved)
+    if num_trained_on:
         remark += (
-            f" The model was trained on {num_known:,} train photos of the same names: its features fit them too well to choose "
-            "a regularisation by them."
+            f" The model was trained on {num_trained_on:,} photos with the same names as train photos: if they are the same "
+            "photos, its features fit them too well to choose the regularisation on them."
         )
     return FewShotSplits(splits["train"], ChosenSplit(name, photos, remark.strip()))
 
@@ -107,12 +110,16 @@ def default_split(splits: Mapping[str, Split]) -> str:
 
 
 def divide_as_run(dataset: ImageDataset, saved: Mapping[str, list[str]]) -> tuple[dict[str, Split], bool]:
-    """Divide the train photos as the run did, when they are the photos that the run had; say whether they are."""
+    """Divide the train photos into train and validation as the run did, if they are the run's photos.
+
+    Returns the splits and whether they were divided.
+    """
     splits: dict[str, Split] = dict(dataset.splits)
     if "validation" in splits or "train" not in splits or not {"train", "validation"} <= set(saved):
         return splits, False
     photos = splits["train"]
-    # Where both parts have photos of the same name, none was held out of the other: these may be the train photos alone.
+    # Sorted lists, not sets: a sample ID in both saved splits means that validation was not held out of train, so these may
+    # be only the run's train photos.
     if sorted(photos.sample_ids) != sorted([*saved["train"], *saved["validation"]]):
         return splits, False
     for name in ("train", "validation"):
@@ -123,5 +130,5 @@ def divide_as_run(dataset: ImageDataset, saved: Mapping[str, list[str]]) -> tupl
     return splits, True
 
 
-def _num_known(split: Split, saved: Mapping[str, list[str]]) -> int:
+def _num_trained_on(split: Split, saved: Mapping[str, list[str]]) -> int:
     return len(set(split.sample_ids) & set(saved.get("train", ())))

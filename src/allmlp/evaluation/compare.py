@@ -1,4 +1,4 @@
-"""How far the outputs of two models differ on the same photos."""
+"""Comparison of the outputs of two models on the same photos."""
 
 import contextlib
 import os
@@ -26,15 +26,15 @@ _BATCH_SIZE = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """The differences between the outputs of two models, before and after.
+    """The differences between the outputs of two models, called before and after.
 
     Attributes:
-        photos: what was measured on, for people.
-        num_photos: of it.
-        largest: the largest magnitude of an output before.
-        largest_change: the largest difference of an output.
-        num_changed: photos whose first class is another; None for models without classes.
-        top1: of both models; None where the photos have no labels that they know.
+        photos: a description of the photos, for display.
+        num_photos: how many there are.
+        largest: the largest absolute output of the model before.
+        largest_change: the largest absolute difference between the outputs.
+        num_changed: photos whose predicted class differs; None for models without classes.
+        top1: (before, after); None if the photos are unlabelled or the model does not know all of their classes.
     """
 
     photos: str
@@ -46,34 +46,34 @@ class Comparison:
 
 
 class _Photos(NamedTuple):
-    """What to measure on; `labels` are classes of the model, int64 (n,), None where the data has none that it knows."""
+    """The photos to compare on; `labels` are indices of the model's classes, int64 (n,), or None without usable labels."""
 
     split: Split
     labels: NDArray[np.int64] | None
-    what: str
+    description: str
 
 
 def compare(before: RunnableModel, after: RunnableModel, data: str | Path) -> Comparison:
-    """Compare two models with the same pre-processing on the photos of a data set, or of a folder without labels.
+    """Compare two models with the same pre-processing on the photos of a data set or of a folder without labels.
 
     Raises:
-        DataError: no photos there, or a photo that cannot be decoded.
+        DataError: no photos at `data`, or a photo that cannot be decoded.
     """
     photos = _photos(data, before.description)
     largest = change = 0.0
-    best: list[NDArray[np.int64]] = []  # (2, B): the first class of each photo before and after
+    predictions: list[NDArray[np.int64]] = []  # (2, B): the predicted class of each photo, before and after
     for old, new in _outputs(before, after, photos.split):
         largest, change = max(largest, float(np.abs(old).max())), max(change, float(np.abs(old - new).max()))
-        best.append(np.stack([old.argmax(axis=1), new.argmax(axis=1)]))
+        predictions.append(np.stack([old.argmax(axis=1), new.argmax(axis=1)]))
     num_changed = top1 = None
     if before.description.config.num_classes:
-        first_classes = np.concatenate(best, axis=1)
-        num_changed = int((first_classes[0] != first_classes[1]).sum())
+        predicted = np.concatenate(predictions, axis=1)
+        num_changed = int((predicted[0] != predicted[1]).sum())
         if photos.labels is not None:
-            old_share, new_share = (first_classes == photos.labels).mean(axis=1)
-            top1 = float(old_share), float(new_share)
+            old_top1, new_top1 = (predicted == photos.labels).mean(axis=1)
+            top1 = float(old_top1), float(new_top1)
     return Comparison(
-        photos=photos.what,
+        photos=photos.description,
         num_photos=len(photos.split),
         largest=largest,
         largest_change=change,
@@ -94,7 +94,7 @@ def _photos(data: str | Path, model: ModelDescription) -> _Photos:
     labels = None
     with contextlib.suppress(DataError):  # a class that the model does not know
         labels = match_classes(dataset.class_names, model, where=dataset.source)[split.labels]
-    remark = "" if labels is not None else "; the model does not know all of its classes, so no accuracy"
+    remark = "" if labels is not None else "; no accuracy, because the model does not know all of its classes"
     return _Photos(split, labels, f"the {len(split):,} photos of {escape(dataset.source)}, {name}{remark}")
 
 

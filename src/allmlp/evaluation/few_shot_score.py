@@ -1,4 +1,4 @@
-"""The accuracy of a linear classifier on a model's frozen features, from a few photos of each class."""
+"""Few-shot evaluation: the accuracy of a linear classifier fitted to a model's frozen features on a few photos per class."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from allmlp.evaluation.choose_split import choose_few_shot_splits
-from allmlp.evaluation.shares import ALONE, Shares
+from allmlp.evaluation.shares import SINGLE_PROCESS, Shares
 from allmlp.evaluation.sources import Data, Model, as_dataset, as_runnable, ignore, saved_split_for
 from allmlp.inference import Embedder
 from allmlp.io.display import Report
@@ -17,14 +17,14 @@ __all__ = ["FewShotEvaluation", "evaluate_few_shot"]
 
 @dataclass(frozen=True, kw_only=True)
 class FewShotEvaluation:
-    """Few-shot accuracies and what was scored.
+    """Few-shot accuracies and what they were measured on.
 
     Attributes:
-        results: one for each number of shots, in the order of the options.
-        options: what was asked for.
-        split: that was scored, "validation" or "test".
-        num_photos: of it.
-        remark, notes, image_size: as of `Evaluation`.
+        results: one per number of shots, in the order of the options.
+        options: the options that were used.
+        split: the scored split, "validation" or "test".
+        num_photos: the number of photos in that split.
+        remark, notes, image_size: as in `Evaluation`.
     """
 
     results: tuple[FewShot, ...]
@@ -47,23 +47,23 @@ def evaluate_few_shot(
     batch_size: int = 64,
     run: str | Path | None = None,
     report: Report = ignore,
-    shares: Shares = ALONE,
+    shares: Shares = SINGLE_PROCESS,
 ) -> FewShotEvaluation:
-    """Draw train photos, fit a linear classifier on their features, and score it. The classes are the data set's.
+    """Draw train photos, fit a linear classifier to their features, and score it. The classes are the data set's.
 
-    The numbers are those of `allmlp evaluate --shots`.
+    `allmlp evaluate --shots` prints these numbers.
 
     Args:
-        options: how many examples per class, how often drawn, and by which seed; None for the defaults.
+        options: the examples per class, the number of draws and the seed; None takes the defaults.
         split: "validation" or "test"; None takes test, else validation.
-        model, data, image_size, device, batch_size, run, report, shares: as of `evaluate`; a `RunnableModel` is opened with
-            output="features".
+        model, data, image_size, device, batch_size, run, report, shares: as in `evaluate`; a `RunnableModel` must have been
+            opened with output="features".
 
     Raises:
         CheckpointError: nothing usable at `model`.
-        ConfigError: an unavailable device, an invalid size, or a split that is not there or is train.
-        DataError: nothing usable at `data`, no train split or nothing but it, classes with too few photos, or photos that
-            cannot be decoded. Only those that are drawn or scored are looked at.
+        ConfigError: an unavailable device, an invalid size, an unknown split, or train as the split to score.
+        DataError: nothing usable at `data`, no train split or no other split, classes with too few photos, or photos that
+            cannot be decoded. Only photos that are drawn or scored are read.
     """
     options = options or FewShotOptions()
     runnable = as_runnable(model, image_size=image_size, device=device, output="features", report=report)
@@ -76,7 +76,9 @@ def evaluate_few_shot(
     for line in dataset.notes:
         report(line)
     draws = "1 draw" if options.num_draws == 1 else f"{options.num_draws} draws"
-    counts = f"{len(examples):,} examples of train in {draws}, {len(scored.photos):,} photos of {scored.name} to score."
+    counts = (
+        f"{len(examples):,} train photos as examples in {draws}, {len(scored.photos):,} {scored.name} photos to score."
+    )
     report(f"{counts} {scored.remark}".rstrip())
     results = few_shot(
         LabelledFeatures(shares.rows(examples, embedder.embed_split), examples.labels, examples.sample_ids),

@@ -1,4 +1,4 @@
-"""A model's scores on the labelled photos of a data set."""
+"""Evaluation of a model on the labelled photos of a data set."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -11,7 +11,7 @@ from allmlp.data import Batch, ImageDataset, Split, read_label_sets, split_batch
 from allmlp.errors import ConfigError, DataError
 from allmlp.evaluation.choose_split import ChosenSplit, choose_split
 from allmlp.evaluation.class_matching import match_classes
-from allmlp.evaluation.shares import ALONE, Shares
+from allmlp.evaluation.shares import SINGLE_PROCESS, Shares
 from allmlp.evaluation.sources import Data, Model, as_dataset, as_runnable, ignore, saved_split_for
 from allmlp.inference import RunnableModel
 from allmlp.io.display import Report
@@ -24,18 +24,18 @@ Labels = NDArray[np.int64] | Sequence[Sequence[int]]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Evaluation(Metrics):
-    """The `Metrics` of a model on a split, and what was scored.
+    """The `Metrics` of a model on a split, and what they were measured on.
 
     Attributes:
         split: "train", "validation" or "test".
-        num_photos: of the split. `num_examples` are those that count: sets of labels may leave photos without any.
-        remark: what has to be known about these photos, such as that the model was trained on them; "" for nothing.
-        notes: what opening the data set left out or decided.
-        class_names: K names, the model's, in the order of the confusion matrix.
-        class_indices: for each class of the data set its index among the model's; None where sets of labels were given
-            and the model does not know all classes of the data set.
-        original_top1: top-1 by the data set's own labels where sets of labels were given; None elsewhere.
-        image_size: (height, width) that photos were scored at.
+        num_photos: all photos of the split. `num_examples` counts only photos with labels: a label set may be empty.
+        remark: a caveat about these photos, such as that the model was trained on them; "" for none.
+        notes: what was skipped or decided when the data set was opened.
+        class_names: the model's K class names, in the order of the confusion matrix.
+        class_indices: the model's class index for each class of the data set; None if label sets were given and the model
+            does not know all classes of the data set.
+        original_top1: top-1 by the data set's own labels if label sets were given and the model knows its classes, else None.
+        image_size: (height, width) of the images that were scored.
     """
 
     split: str
@@ -59,26 +59,26 @@ def evaluate(
     batch_size: int = 64,
     run: str | Path | None = None,
     report: Report = ignore,
-    shares: Shares = ALONE,
+    shares: Shares = SINGLE_PROCESS,
 ) -> Evaluation:
-    """Score a model on labelled photos. The numbers are those of `allmlp evaluate`.
+    """Score a model on labelled photos; `allmlp evaluate` prints these numbers.
 
     Args:
         model: a path or a name, as `load_checkpoint` takes it, a `Checkpoint`, or a `RunnableModel`.
         data: a path or a name, as `open_dataset` takes it, or an `ImageDataset`.
-        split: "train", "validation" or "test"; None takes test, else validation, else train. A data set without a
-            validation split is divided as `run` divided it, where it has the same photos.
-        labels: a JSON file with sets of labels instead of the data set's, such as ImageNet's ReaL.
-        image_size: (height, width) in pixels to use the Mixer at; None leaves it.
-        device: "auto", "cpu", "cuda" or "mps"; a `RunnableModel` has its own.
-        batch_size: photos at a time; it decides memory and speed, never the result.
-        run: the run folder that the model is of; None takes `model` where that is a path.
-        report: takes lines about the data for people, before the photos are scored.
-        shares: divides the photos among processes, each of which calls this and gets the same result.
+        split: "train", "validation" or "test"; None takes test, else validation, else train. If the data set has no
+            validation split and its train photos are those of `run`, they are divided as in that run.
+        labels: a JSON file with label sets that replace the data set's labels, such as ImageNet's ReaL.
+        image_size: (height, width) in pixels to convert the Mixer to; None keeps its own.
+        device: "auto", "cpu", "cuda" or "mps"; a `RunnableModel` keeps its own.
+        batch_size: photos per batch; affects memory and speed, never the result.
+        run: the run folder that the model comes from; None takes `model` if that is a path.
+        report: receives lines about the data, for display, before any photo is scored.
+        shares: divides the photos among processes, each of which calls this function and gets the same result.
 
     Raises:
         CheckpointError: nothing usable at `model`, or logits that are not finite.
-        ConfigError: an unavailable device, an invalid size, a split that is not there, or a model without classes.
+        ConfigError: an unavailable device, an invalid size, an unknown split, or a model without classes.
         DataError: nothing usable at `data`, photos that cannot be decoded, or classes that the model does not know.
     """
     if batch_size < 1:
@@ -90,12 +90,12 @@ def evaluate(
     for line in (*dataset.notes, f"{choice.name}: {len(choice.photos):,} photos. {choice.remark}".rstrip()):
         report(line)
     truths = None if indices is None else indices[choice.photos.labels]
-    wanted = truths if labels is None else _label_sets(labels, dataset, choice, runnable)
-    assert wanted is not None  # `_class_indices` raises where classes are needed and unknown
+    targets = truths if labels is None else _label_sets(labels, dataset, choice, runnable)
+    assert targets is not None  # `_class_indices` raises if classes are needed and unknown
     if shares.count == 1:
-        metrics = _score(runnable, choice, wanted, batch_size=batch_size)
+        metrics = _score(runnable, choice, targets, batch_size=batch_size)
     else:
-        metrics = _score_shared(runnable, choice, wanted, batch_size=batch_size, shares=shares)
+        metrics = _score_shared(runnable, choice, targets, batch_size=batch_size, shares=shares)
     is_original_known = labels is not None and truths is not None
     return Evaluation(
         **{field.name: getattr(metrics, field.name) for field in fields(metrics)},
@@ -111,14 +111,14 @@ def evaluate(
 
 
 def _class_indices(dataset: ImageDataset, model: RunnableModel, *, are_needed: bool) -> NDArray[np.int64] | None:
-    """Return the classes of a data set among the model's; None where they are not needed and the model lacks some."""
+    """Return the model's class index for each class of a data set; None if the model lacks one and they are not needed."""
     if not model.description.class_names:
         raise ConfigError(
-            "This checkpoint has no classifier (num_classes is 0), so it cannot be scored. With --shots 1,5,10 one is fitted "
-            "on its features."
+            "This checkpoint has no classifier (num_classes is 0), so it cannot be scored. Use --shots 1,5,10 to fit a linear "
+            "classifier to its features and score that."
         )
     if model.output != "logits":
-        raise ConfigError(f"This model gives {model.output}; open it with output='logits' to score it.")
+        raise ConfigError(f"This model returns {model.output}. To score it, open it with output='logits'.")
     try:
         return match_classes(dataset.class_names, model.description, where=dataset.source)
     except DataError:
@@ -142,7 +142,7 @@ def _score(model: RunnableModel, choice: ChosenSplit, labels: Labels, *, batch_s
 def _score_shared(
     model: RunnableModel, choice: ChosenSplit, labels: Labels, *, batch_size: int, shares: Shares
 ) -> Metrics:
-    """Score the logits that all processes computed. No batching changes a digit, so the result is that of one process."""
+    """Score the logits of all processes. Scores do not depend on batching, so the result equals that of a single process."""
     names = model.description.class_names
 
     def logits_of(photos: Split) -> NDArray[np.float32]:
@@ -154,7 +154,7 @@ def _score_shared(
     targets = np.zeros(logits.shape, dtype=np.float32)
     for target, label in zip(targets, labels, strict=True):
         target[np.asarray(label, dtype=np.int64)] = 1.0
-    batch = Batch(logits, targets, np.ones(len(logits), dtype=bool))  # the "images" are logits already
+    batch = Batch(logits, targets, np.ones(len(logits), dtype=bool))  # logits in place of images
     return score_batches(lambda rows: rows, [batch], names, temperature=model.description.temperature)
 
 

@@ -1,4 +1,4 @@
-"""The division of an evaluation among processes."""
+"""Division of an evaluation among processes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,17 +8,18 @@ from numpy.typing import NDArray
 
 from allmlp.data import Split
 
-__all__ = ["ALONE", "Shares"]
+__all__ = ["SINGLE_PROCESS", "Shares"]
 
 
 @dataclass(frozen=True)
 class Shares:
-    """This process among those that evaluate the same model on the same photos.
+    """One process's share of an evaluation in which all processes score the same model on the same photos.
 
     Attributes:
-        rank: from 0 to count - 1.
-        count: of processes.
-        gather: from this process's rows, float32 (m, ...), to those of all processes, by rank; each gives as many.
+        rank: this process's number, from 0 to count - 1.
+        count: the number of processes.
+        gather: takes this process's rows, float32 (m, ...), and returns the rows of all processes in order of rank; m is
+            the same for every process.
     """
 
     rank: int
@@ -26,16 +27,16 @@ class Shares:
     gather: Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
     def rows(self, split: Split, compute: Callable[[Split], NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Return the rows (n, ...) of all photos of a split, on every process; each computes those of its share.
+        """Return the rows (n, ...) of all photos of a split; each process computes its share and gets all rows.
 
-        `compute` returns the rows of the photos that it is given, of none too.
+        `compute` returns one row per photo that it is given; it must accept an empty split.
         """
         size = -(-len(split) // self.count)
-        mine = np.arange(self.rank * size, min((self.rank + 1) * size, len(split)))
-        computed = compute(split.subset(mine))
-        filled = np.zeros((size, *computed.shape[1:]), dtype=np.float32)  # shares of one size: the last may be smaller
-        filled[: len(computed)] = computed
-        return self.gather(filled)[: len(split)]
+        own_indices = np.arange(self.rank * size, min((self.rank + 1) * size, len(split)))
+        computed = compute(split.subset(own_indices))
+        padded = np.zeros((size, *computed.shape[1:]), dtype=np.float32)  # the last shares may be smaller than `size`
+        padded[: len(computed)] = computed
+        return self.gather(padded)[: len(split)]
 
 
-ALONE = Shares(0, 1, lambda rows: rows)
+SINGLE_PROCESS = Shares(0, 1, lambda rows: rows)

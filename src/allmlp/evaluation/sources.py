@@ -1,4 +1,4 @@
-"""What evaluations take: a model and a data set, each in any form."""
+"""The forms in which an evaluation accepts a model and a data set, and their conversion."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,18 +19,18 @@ Data = str | Path | ImageDataset
 def as_runnable(
     model: Model, *, image_size: int | tuple[int, int] | None, device: str, output: Output, report: Report
 ) -> RunnableModel:
-    """Return a model ready to compute, at another image size where one is given; a `RunnableModel` as it is.
+    """Open a model, converted to `image_size` if one is given; return a `RunnableModel` as it is.
 
     Raises:
-        CheckpointError: nothing usable at a path or a name.
-        ConfigError: an unavailable device, an invalid image size, or another one than a `RunnableModel` has.
+        CheckpointError: nothing usable at `model`.
+        ConfigError: an unavailable device, an invalid image size, or one that differs from a `RunnableModel`'s.
     """
     sides = (image_size, image_size) if isinstance(image_size, int) else image_size
     if isinstance(model, RunnableModel):
         if sides is not None and sides != model.description.config.image_size:
             raise ConfigError(
-                f"image_size is {sides}, but the model runs at {model.description.config.image_size} already; open it at the "
-                "other size: open_model(load_checkpoint(...).at_resolution(...))."
+                f"image_size is {sides}, but this model is already open at {model.description.config.image_size}. Open it at "
+                "the size that you want: open_model(load_checkpoint(...).at_resolution(...))."
             )
         return model
     if sides is not None:
@@ -40,16 +40,16 @@ def as_runnable(
 
 
 def as_dataset(data: Data) -> ImageDataset:
-    """Return a data set, opened where it is a path or a name.
+    """Open a data set that is given as a path or a name; return an `ImageDataset` as it is.
 
     Raises:
-        DataError: nothing usable there.
+        DataError: nothing usable at `data`.
     """
     return data if isinstance(data, ImageDataset) else open_dataset(data)
 
 
 def saved_split_for(model: Model, run: str | Path | None) -> Mapping[str, list[str]]:
-    """Return the `split_of_run` of `run`; of None, that of a model that is a path."""
+    """Return the `split_of_run` of `run`, or of `model` if `run` is None and `model` is a path."""
     source = model if run is None else run
     return split_of_run(source) if isinstance(source, str | Path) else {}
 

@@ -1,4 +1,4 @@
-"""Which device to compute on, and whether it computes in bfloat16."""
+"""Choice of the compute device, and its support for bfloat16."""
 
 import ctypes
 import sys
@@ -21,34 +21,35 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def choose_device(name: str) -> str:
-    """Return "cpu", "cuda" or "mps"; "auto" takes the fastest that is there.
+    """Return "cpu", "cuda" or "mps"; "auto" selects the fastest one available.
 
     Raises:
-        ConfigError: an unknown device, or one that this machine or this torch has not.
+        ConfigError: an unknown device, or one that is unavailable on this machine or in this build of torch.
     """
     import torch
 
     if name not in DEVICES:
         raise ConfigError(
-            f"There is no device {name!r}.{did_you_mean(name, DEVICES)} Choose one of {', '.join(DEVICES)}."
+            f"unknown device {name!r}.{did_you_mean(name, DEVICES)} Expected one of {', '.join(DEVICES)}."
         )
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    is_available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = [device for device in DEVICES if is_available.get(device)]
     if name == "auto":
-        return next(device for device, there in available.items() if there)
-    if not available[name]:
-        there = ", ".join(sorted(device for device, is_there in available.items() if is_there))
+        return next(device for device, usable in is_available.items() if usable)
+    if not is_available[name]:
         raise ConfigError(
-            f"device {name} is not available: torch {torch.__version__} finds {there} here. Use --device auto."
+            f"device {name} is not available: torch {torch.__version__} finds only {', '.join(available)} on this machine. "
+            "Use --device auto."
         )
     return name
 
 
 def is_bfloat16_faster(device: str) -> bool:
-    """Say whether the device multiplies bfloat16 matrices faster than float32 ones.
+    """Return whether the device multiplies bfloat16 matrices faster than float32 ones.
 
-    Among processors: those with AMX, AMD's with AVX-512, and ARM's with bf16. Intel's AVX-512 instruction alone does no more
-    than float32's in the same time, and converting costs: on a Xeon whose virtual machine hides AMX, a training step of
-    Mixer-nano took longer (seen with oneDNN 3.12).
+    Among CPUs, these are the ones with AMX, AMD's with AVX-512 BF16, and ARM's with BF16. Intel's AVX-512 BF16 without AMX
+    has no higher throughput than float32, and conversion adds cost: on a Xeon whose virtual machine hides AMX, a training
+    step of Mixer-nano took longer in bfloat16 (observed with oneDNN 3.12).
     """
     import torch
 
@@ -63,7 +64,7 @@ def is_bfloat16_faster(device: str) -> bool:
 
 
 def has_native_bfloat16(device: str) -> bool:
-    """Say whether the device has instructions for products of bfloat16 matrices; others emulate them, slowly.
+    """Return whether the device has instructions for bfloat16 matrix products; other devices emulate them, slowly.
 
     `device` is "cpu", "cuda", "cuda:<number>" or "mps".
     """
@@ -78,9 +79,9 @@ def has_native_bfloat16(device: str) -> bool:
 
 
 def instruction_sets() -> list[str]:
-    """Return which of the processor's instruction sets decide the speed of matrix products, by torch's names, sorted.
+    """Return the CPU's instruction sets that determine the speed of matrix products, by torch's names, sorted.
 
-    Empty where torch cannot tell.
+    Empty if torch does not report them.
     """
     intel = ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "avx_vnni", "amx_bf16", "amx_int8")
     arm = ("bf16", "i8mm", "sve", "sve2")
@@ -89,14 +90,14 @@ def instruction_sets() -> list[str]:
 
 
 def _processor_features() -> Mapping[str, Any]:
-    """Return torch's table of what the processor can do; empty for a torch that has none."""
+    """Return torch's table of CPU features; empty for a version of torch without it."""
     import torch
 
     return torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
 
 
 def describe_device(device: str) -> str:
-    """Return a name for people, such as "cpu (AMD EPYC, 2 threads)"."""
+    """Return a readable name, such as "cpu (AMD EPYC, 2 threads)"."""
     import torch
 
     if device == "cuda":
@@ -109,16 +110,17 @@ def describe_device(device: str) -> str:
 
 
 def reuse_freed_memory() -> None:
-    """Let glibc keep freed memory for the next allocation; elsewhere do nothing.
+    """Make glibc keep freed memory for later allocations; do nothing with other C libraries.
 
-    By default glibc returns every block of over 32 MB to the system, which then clears its pages anew in each training
-    step: a fifth of the step of a small Mixer at batch 512. The setting holds for the whole process; peak memory stays.
+    By default glibc returns every block of over 32 MB to the system, which must then zero the pages again in each training
+    step: a fifth of the step time of a small Mixer at batch size 512. The setting holds for the whole process and does not
+    change peak memory.
     """
     if not sys.platform.startswith("linux"):
         return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # missing in musl
     if mallopt is not None:
         trim_threshold, mmap_threshold = -1, -3  # malloc.h
-        # Older versions allow at most 32 MB; a trim threshold alone would freeze the other one where it is.
+        # Older versions allow at most 32 MB. Setting only the trim threshold would freeze the mmap threshold at its value.
         if mallopt(mmap_threshold, 1 << 30) or mallopt(mmap_threshold, 32 << 20):
             mallopt(trim_threshold, (1 << 31) - 1)

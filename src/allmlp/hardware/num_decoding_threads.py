@@ -1,21 +1,21 @@
-"""The number of threads that decode photos: what this process may use of the processor, up to a bound."""
+"""Number of threads that decode photos: the CPU cores that this process may use, up to a maximum."""
 
 import math
 import os
 from pathlib import Path
 
-from allmlp.hardware.control_groups import group_folders, text_of
+from allmlp.hardware.control_groups import group_folders, read_kernel_file
 
 __all__ = ["num_decoding_threads"]
 
-_MAX_THREADS = 16  # beyond it, memory for photos decoded ahead grows and speed hardly does
+_MAX_THREADS = 16  # more threads need more memory for photos decoded ahead and are hardly faster
 
 
 def num_decoding_threads(root: Path = Path("/")) -> int:
-    """Return one thread per processor core that this process may use, at most 16: it decides speed, never a result.
+    """Return one thread per CPU core that this process may use, at most 16. It affects speed, never a result.
 
-    A core counts if the affinity mask allows it (taskset, a batch scheduler); a control group's quota of processor time
-    (`docker run --cpus`) counts rounded up. `root` is where proc/ and sys/ are.
+    The affinity mask (taskset, a batch scheduler) limits the cores, and so does a control group's quota of CPU time
+    (`docker run --cpus`), rounded up. `root` is the folder that holds proc/ and sys/.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = [_quota(version, folder) for version, folder in group_folders(root, "cpu")]
@@ -23,11 +23,11 @@ def num_decoding_threads(root: Path = Path("/")) -> int:
 
 
 def _quota(version: int, folder: Path) -> float | None:
-    """Return the cores' worth of time that a group may use; None where it has no quota or cannot be read."""
+    """Return a group's quota of CPU time, in cores; None if it has no quota or cannot be read."""
     if version == 2:
-        numbers = text_of(folder / "cpu.max").split()
+        numbers = read_kernel_file(folder / "cpu.max").split()
     else:
-        numbers = [text_of(folder / name) for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")]
+        numbers = [read_kernel_file(folder / name) for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")]
     try:
         quota, period = map(int, numbers)
     except ValueError:  # "max", or no file

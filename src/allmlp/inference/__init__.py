@@ -1,6 +1,6 @@
-"""Using a model: `open_model` makes it run, `Predictor` answers with labels, `Embedder` with features.
+"""Inference: `open_model` makes a model runnable, `Predictor` returns labels, `Embedder` returns features.
 
-Touch: `photos` (what counts as a photo), `predictor`, `embedder`.
+Touch: `photos` (the accepted forms of a photo), `predictor`, `embedder`.
 Do not touch: everything here takes a `RunnableModel`; only backends/ knows how a forward is computed.
 A new one: a runtime is a file in backends/ and a line in `BACKENDS`.
 """

@@ -1,4 +1,4 @@
-"""`Embedder`: from photos in any form to features, the mean over tokens before the classifier."""
+"""`Embedder`: features of photos in any form, the mean over tokens before the classifier."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,23 +17,23 @@ __all__ = ["Embedder"]
 
 
 class Embedder:
-    """A model ready to give features. Its classes do not matter; it need not have any.
+    """Computes the features of photos with a model, which need not have a classifier.
 
     Attributes:
-        num_features: C.
+        num_features: C, the number of features.
     """
 
     def __init__(self, model: RunnableModel, *, batch_size: int = 32) -> None:
-        """`model` is opened with output="features".
+        """Use a model that was opened with output="features".
 
         Raises:
-            ConfigError: a batch size under 1, or a model that gives logits.
+            ConfigError: a batch size under 1, or a model that returns logits.
         """
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; expected at least 1.")
         if model.output != "features":
             raise ConfigError(
-                "This model gives logits; open it with open_model(..., output='features') to embed photos."
+                "This model returns logits. To embed photos, open it with open_model(..., output='features')."
             )
         self.num_features = model.description.config.hidden_dim
         self._forward = model.forward
@@ -44,7 +44,7 @@ class Embedder:
     def from_checkpoint(
         cls, source: str | Path | Checkpoint, *, device: str = "auto", batch_size: int = 32
     ) -> "Embedder":
-        """Load a run folder, a checkpoint folder, or whatever else `open_model` takes.
+        """Load a run folder, a checkpoint folder or any other source that `open_model` takes.
 
         Raises:
             CheckpointError: nothing usable at `source`.
@@ -53,7 +53,7 @@ class Embedder:
         return cls(open_model(source, device=device, output="features"), batch_size=batch_size)
 
     def embed(self, images: Photo | Iterable[Photo]) -> NDArray[np.float32]:
-        """Return the features (n, C) of one photo or any number of them, in order.
+        """Return the features (n, C) of one or more photos, in order.
 
         Raises:
             DataError: photos that cannot be read or decoded, all of them named.
@@ -66,11 +66,11 @@ class Embedder:
         return np.stack(rows) if rows else np.empty((0, self.num_features), dtype=np.float32)
 
     def stream(self, images: Iterable[Photo]) -> Iterator[tuple[str, NDArray[np.float32] | DataError]]:
-        """Yield, for each photo in order, its name and its features (C,), or the error that names it."""
+        """Yield (name, features (C,)) for each photo, in order; in place of the features, the error if it is unreadable."""
         return output_rows(self._forward, self._preprocessing, images, batch_size=self._batch_size)
 
     def embed_split(self, split: Split) -> NDArray[np.float32]:
-        """Return the features (n, C) of the photos of a split, in its order.
+        """Return the features (n, C) of the photos of a split, in the split's order.
 
         Raises:
             DataError: photos that cannot be read or decoded, all of them named.

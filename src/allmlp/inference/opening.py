@@ -1,4 +1,4 @@
-"""`open_model`: from any source to a model that runs."""
+"""`open_model`: a runnable model from any source."""
 
 from pathlib import Path
 
@@ -20,19 +20,19 @@ def open_model(
     precision: str = "auto",
     output: Output = "logits",
 ) -> RunnableModel:
-    """Make a model ready to compute.
+    """Open a model for inference.
 
     Args:
         source: a path or a name, as `load_checkpoint` takes it, or a `Checkpoint`.
-        backend: a name of `BACKENDS`; "auto" takes the one that is made for the source.
+        backend: a name in `BACKENDS`; "auto" takes the first backend that recognises the source.
         device: "auto", "cpu", "cuda" or "mps".
-        precision: of the matrix products, "float32" or "bfloat16"; "auto" is the backend's, float32 for "eager".
+        precision: of the matrix products, "float32" or "bfloat16"; "auto" leaves it to the backend ("eager": float32).
         output: "logits" (B, K), or "features" (B, C): the mean over tokens before the classifier.
 
     Raises:
         CheckpointError: nothing usable at `source`.
-        ConfigError: an unknown backend, precision or output; an unavailable device.
-        MissingExtraError: the backend's library is not installed.
+        ConfigError: an unknown backend, precision or output, or an unavailable device.
+        MissingExtraError: a library of the backend is not installed.
     """
     if output not in _OUTPUTS:
         raise ConfigError(f"output is {output!r}; expected 'logits' or 'features'.{did_you_mean(output, _OUTPUTS)}")

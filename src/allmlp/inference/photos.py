@@ -1,4 +1,4 @@
-"""Photos in any form, decoded and run batch by batch: what every answer is made from."""
+"""Photos in any accepted form, and the model's outputs for them, decoded and computed batch by batch."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,11 +19,11 @@ from allmlp.metrics import Forward
 __all__ = ["Photo", "as_photos", "output_rows"]
 
 Photo = str | Path | bytes | tuple[str, bytes] | Image.Image | NDArray[np.uint8]
-"""A path; an encoded file's bytes, alone or with a name for messages; a PIL image; pixels (H, W, 3) uint8 RGB."""
+"""A path; the bytes of an image file; (name, bytes), with a name for messages; a PIL image; or uint8 RGB (H, W, 3)."""
 
 
 class _NamedPhoto(NamedTuple):
-    """A photo in any form: its name, and how to get its pixels (h, w, 3), uint8 RGB; `load` may raise DataError."""
+    """A photo's name, and a function that returns its pixels, uint8 RGB (h, w, 3), or raises `DataError`."""
 
     name: str
     load: Callable[[], NDArray[np.uint8]]
@@ -32,10 +32,10 @@ class _NamedPhoto(NamedTuple):
 def output_rows(
     forward: Forward, preprocessing: Preprocessing, images: Iterable[Photo], *, batch_size: int
 ) -> Iterator[tuple[str, NDArray[np.float32] | DataError]]:
-    """Yield, for each photo in order, its name and the model's output (K,), or the error when it cannot be decoded.
+    """Yield (name, the model's output (K,)) for each photo, in order; in place of the output, the error if it is unreadable.
 
-    Threads decode the next photos while the model computes. They are a bounded number ahead (see `ordered_map`), and each is
-    reduced to the model's size at once, so memory stays bounded.
+    Threads decode the next photos while the model computes. Memory stays bounded: they run a bounded number of photos ahead
+    (see `ordered_map`), and resize each photo to the model's image size at once.
     """
 
     def load(numbered: tuple[int, Photo]) -> tuple[str, NDArray[np.uint8] | DataError]:
@@ -53,27 +53,27 @@ def output_rows(
 def _run(
     forward: Forward, preprocessing: Preprocessing, loaded: Sequence[tuple[str, NDArray[np.uint8] | DataError]]
 ) -> Iterator[tuple[str, NDArray[np.float32] | DataError]]:
-    photos = [photo for _, photo in loaded if not isinstance(photo, DataError)]
-    if photos:
-        rows = iter(forward(preprocessing.normalise(np.stack(photos))))
-    for name, photo in loaded:
-        yield name, photo if isinstance(photo, DataError) else next(rows)
+    images = [image for _, image in loaded if not isinstance(image, DataError)]
+    if images:
+        rows = iter(forward(preprocessing.normalise(np.stack(images))))
+    for name, image in loaded:
+        yield name, image if isinstance(image, DataError) else next(rows)
 
 
 def as_photos(images: Photo | Iterable[Photo]) -> Iterable[Photo]:
-    """Return one photo or many as many."""
+    """Return the photos to iterate over; a single photo becomes a list."""
     return [images] if _is_photo(images) else images  # type: ignore[list-item, return-value]
 
 
-def _is_photo(thing: object) -> bool:
-    # A tuple of a name and bytes is one photo; a list of a path and bytes is two.
-    if isinstance(thing, tuple):
-        return [type(part) for part in thing] == [str, bytes]
-    return isinstance(thing, str | Path | bytes | Image.Image | np.ndarray)
+def _is_photo(value: object) -> bool:
+    # A tuple (name, bytes) is one photo; a list [path, bytes] is two.
+    if isinstance(value, tuple):
+        return [type(part) for part in value] == [str, bytes]
+    return isinstance(value, str | Path | bytes | Image.Image | np.ndarray)
 
 
 def _named(number: int, photo: Photo) -> _NamedPhoto:
-    """Return the photo that is the `number`th, from 1, with the name that answers and errors know it by."""
+    """Return a photo with the name that results and errors use; without a name it is "image `number`", from 1."""
     name = f"image {number}"
     if isinstance(photo, tuple):
         name, photo = photo
@@ -83,15 +83,15 @@ def _named(number: int, photo: Photo) -> _NamedPhoto:
         return _NamedPhoto(str(photo), partial(_read, str(photo)))
     if isinstance(photo, Image.Image | np.ndarray):
         return _NamedPhoto(name, partial(to_pixels, photo, name=name))
-    return _NamedPhoto(name, partial(_refuse, photo, name))
+    return _NamedPhoto(name, partial(_raise_not_a_photo, photo, name))
 
 
 def _read(path: str) -> NDArray[np.uint8]:
     return decode(FileReader(Path(), (path,)).read(0), name=path)
 
 
-def _refuse(thing: object, name: str) -> NDArray[np.uint8]:
+def _raise_not_a_photo(value: object, name: str) -> NDArray[np.uint8]:
     raise DataError(
-        f"{name}: a {type(thing).__name__} is not a photo; "
-        "expected a path, bytes, a PIL image or an array (height, width, 3) of uint8."
+        f"{name}: a {type(value).__name__} is not a photo; "
+        "expected a path, bytes, a PIL image or a uint8 array (height, width, 3)."
     )

@@ -1,4 +1,4 @@
-"""`Predictor`: from photos in any form to labels."""
+"""`Predictor`: labels for photos in any form."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ __all__ = ["Prediction", "Predictor", "ScoredLabel"]
 
 
 class ScoredLabel(TypedDict):
-    """A class and its probability, 0 to 1."""
+    """A class name and its probability, in 0..1."""
 
     label: str
     score: float
@@ -27,11 +27,11 @@ class ScoredLabel(TypedDict):
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one photo.
+    """The prediction for one photo.
 
     Attributes:
-        source: the photo's path or name; "image 3" for the third photo where it has no name.
-        labels: the most probable classes, best first. The scores of all classes sum to 1.
+        source: the photo's path or name; "image 3" for the third photo if it has no name.
+        labels: the most probable classes, best first. The scores of all K classes sum to 1.
     """
 
     source: str
@@ -39,24 +39,24 @@ class Prediction:
 
 
 class Predictor:
-    """A model ready to answer. Photos are decoded while it computes, a bounded number ahead, so memory stays bounded.
+    """Classifies photos with a model. The next photos, a bounded number, are decoded while the model computes.
 
     Attributes:
-        class_names: K names, in the order of the model.
+        class_names: K names, in the model's order.
     """
 
     def __init__(self, model: RunnableModel, *, batch_size: int = 32) -> None:
-        """`model` gives logits of at least one class.
+        """Use a model with a classifier, opened with output="logits".
 
         Raises:
-            ConfigError: a batch size under 1, or a model without classes.
+            ConfigError: a batch size under 1, a model without classes, or a model that returns features.
         """
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; expected at least 1.")
         if not model.description.class_names:
-            raise ConfigError("This checkpoint has no classifier (num_classes is 0), so it cannot name photos.")
+            raise ConfigError("This checkpoint has no classifier (num_classes is 0), so it cannot classify photos.")
         if model.output != "logits":
-            raise ConfigError(f"This model gives {model.output}; open it with output='logits' to name photos.")
+            raise ConfigError(f"This model returns {model.output}. To classify photos, open it with output='logits'.")
         self.class_names = model.description.class_names
         self._forward = model.forward
         self._preprocessing = model.description.preprocessing
@@ -67,7 +67,7 @@ class Predictor:
     def from_checkpoint(
         cls, source: str | Path | Checkpoint, *, device: str = "auto", batch_size: int = 32
     ) -> "Predictor":
-        """Load a run folder, a checkpoint folder, or whatever else `open_model` takes.
+        """Load a run folder, a checkpoint folder or any other source that `open_model` takes.
 
         Raises:
             CheckpointError: nothing usable at `source`.
@@ -76,12 +76,12 @@ class Predictor:
         return cls(open_model(source, device=device), batch_size=batch_size)
 
     def predict(self, images: Photo | Iterable[Photo], *, top_k: int = 5) -> list[Prediction]:
-        """Return one prediction for each photo, in order; a single photo gives a list of one.
+        """Return one prediction per photo, in order; for a single photo, a list of one.
 
         Args:
-            images: one photo or any number of them: paths, encoded bytes, (name, bytes), PIL images, or arrays
-                (H, W, 3) uint8 RGB.
-            top_k: how many labels; all K when there are fewer.
+            images: one photo or an iterable of photos: paths, bytes of image files, (name, bytes), PIL images, or uint8
+                RGB arrays (H, W, 3).
+            top_k: the number of labels per photo; all K if there are fewer classes.
 
         Raises:
             DataError: photos that cannot be read or decoded, all of them named.
@@ -94,7 +94,7 @@ class Predictor:
         return [answer for answer in answers if isinstance(answer, Prediction)]
 
     def stream(self, images: Iterable[Photo], *, top_k: int = 5) -> Iterator[Prediction | DataError]:
-        """Yield, for each photo in order, its prediction, or the error that names it when it cannot be decoded.
+        """Yield one prediction per photo, in order; in its place, the error if the photo is unreadable.
 
         Raises:
             ConfigError: `top_k` under 1.
@@ -110,5 +110,5 @@ class Predictor:
 
     def _labels(self, logits: NDArray[np.float32], top_k: int) -> tuple[ScoredLabel, ...]:
         probabilities = softmax(logits, temperature=self._temperature)
-        best = np.argsort(-logits, kind="stable")[:top_k]  # of logits: a low temperature makes many probabilities 0
+        best = np.argsort(-logits, kind="stable")[:top_k]  # by logits: at a low temperature many probabilities are 0
         return tuple(ScoredLabel(label=self.class_names[index], score=float(probabilities[index])) for index in best)

@@ -1,4 +1,4 @@
-"""Models that run: a forward and the description of what it computes."""
+"""Runnable models: a forward and the description of its model."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +13,7 @@ Output = Literal["logits", "features"]
 
 @dataclass(frozen=True)
 class RunnableModel:
-    """A model that is ready to compute.
+    """A model that is ready for inference.
 
     Attributes:
         forward: from pre-processed images, float32 (B, 3, H, W), to logits (B, K), or to features (B, C).

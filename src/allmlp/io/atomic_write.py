@@ -1,4 +1,4 @@
-"""Atomic writes: files and folders that are either whole or not there."""
+"""Atomic writes of files and folders: each appears complete or not at all."""
 
 import contextlib
 import errno
@@ -30,10 +30,10 @@ Content = bytes | Callable[[IO[bytes]], object]
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
-    """Write `content` to `path` so that a crash leaves the old file or the new one, never a part.
+    """Write `content` to `path` so that a crash leaves the old file or the new one, never a partial one.
 
-    The bytes go to a temporary file next to `path`, reach the disk (fsync), and take the name in one
-    rename; then the folder's entry is synced too.
+    The bytes are written to a temporary file next to `path`, synced to disk (fsync) and renamed to `path`; then the folder
+    is synced too.
 
     Raises:
         ConfigError: the disk is full or the folder is not writable; nothing is left behind.
@@ -43,9 +43,9 @@ def write_bytes(path: Path, content: bytes) -> Path:
 
 
 def write_together(contents: Mapping[Path, Content]) -> None:
-    """Write files that belong together like `write_bytes`: none takes its name before all have reached the disk.
+    """Write files that belong together, as `write_bytes` does: none gets its name before all of them are on disk.
 
-    What is larger than memory should hold twice is given as a function that writes it to an open file.
+    Content that should not be in memory twice is given as a function that writes to an open file.
 
     Raises:
         ConfigError: the disk is full or a folder is not writable; nothing is left behind.
@@ -55,7 +55,7 @@ def write_together(contents: Mapping[Path, Content]) -> None:
     try:
         for path, content in contents.items():
             _make_folders(path.parent)
-            if path.is_dir():  # else found out after other files have changed
+            if path.is_dir():  # otherwise detected only after other files have been replaced
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
             temporaries[path] = Path(temporary)
@@ -69,7 +69,7 @@ def write_together(contents: Mapping[Path, Content]) -> None:
     except OSError as error:
         raise ConfigError(
             f"{path}: could not be written ({reason_of(error)}). "
-            "Free some space or choose another folder; nothing that was there has changed."
+            "Free some disk space or choose another folder. Existing files are unchanged."
         ) from error
     finally:  # also after Ctrl-C
         for temporary_path in temporaries.values():
@@ -78,33 +78,34 @@ def write_together(contents: Mapping[Path, Content]) -> None:
 
 
 def write_text(path: Path, content: str) -> Path:
-    """Write UTF-8 text like `write_bytes`; bytes of a path that are not UTF-8 become escapes such as "\\udce9"."""
+    """Write UTF-8 text as `write_bytes` does; undecodable bytes of a path become escapes such as "\\udce9"."""
     return write_bytes(path, content.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, content: Any) -> Path:
-    """Write indented JSON like `write_bytes`. NaN and infinity are our bug: they raise ValueError."""
+    """Write indented JSON as `write_bytes` does. NaN and infinity are bugs of ours and raise ValueError."""
     return write_bytes(path, to_json(content))
 
 
 def to_json(content: Any) -> bytes:
-    """Return what `write_json` writes."""
+    """Return the bytes that `write_json` writes."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    # A path that is not UTF-8 holds lone surrogates; as "\\udce9" they are JSON's own escape and come back as they were.
+    # A path that is not UTF-8 holds lone surrogates. Written as "\\udce9", JSON's own escape, they are read back unchanged.
     return text.encode("utf-8", "backslashreplace")
 
 
 def write_folder(path: Path, contents: Mapping[str, Content]) -> None:
-    """Write a new folder with files of these names, in this order, so that `path` is there whole or not at all.
+    """Write a new folder with files of these names, in this order, so that `path` appears complete or not at all.
 
-    They are written into a folder ".name.random.part" next to `path`. Each file reaches the disk before the next is begun,
-    then the folder, which takes its name in one rename, then the folder above. What is left of a failure is removed.
+    The files are written to a folder ".name.random.part" next to `path`. Each file is synced to disk before the next one is
+    started. Then the folder is synced and renamed to `path`, and its parent is synced. After a failure, the partial folder
+    is removed.
 
     Raises:
-        OSError: the disk is full, the folder above is not writable, or `path` is there and not an empty folder.
+        OSError: the disk is full, the parent folder is not writable, or `path` exists and is not an empty folder.
     """
     _make_folders(path.parent)
-    part = _name_beside(path, "part")
+    part = _sibling_path(path, "part")
     _mkdir(part)
     try:
         for name, content in contents.items():
@@ -119,28 +120,28 @@ def write_folder(path: Path, contents: Mapping[str, Content]) -> None:
 
 
 def rename(old: Path, new: Path) -> None:
-    """Give a file or a folder another name in the same folder; when this returns, the disk knows."""
+    """Rename a file or folder within its parent folder, and sync the parent so that the new name survives a crash."""
     _rename(old, new)
     _sync_folder(new.parent)
 
 
 def remove(path: Path) -> None:
-    """Delete a file or a folder with all that is in it, so that `path` is there whole or not at all.
+    """Delete a file or a folder with its contents, so that `path` is complete until it is gone.
 
     It is renamed to ".name.random.gone" first.
 
     Raises:
         OSError: it cannot be deleted.
     """
-    gone = _name_beside(path, "gone")
+    gone = _sibling_path(path, "gone")
     rename(path, gone)
     _delete(gone)
 
 
 def remove_leftovers(folder: Path, *, prefix: str) -> None:
-    """Delete what a crash left of writing and of `remove` in `folder`, with names that start with `prefix`; "" is any.
+    """Delete what interrupted writes and `remove` calls left in `folder`, for names that start with `prefix` ("": all).
 
-    No other process may use the folder. What cannot be deleted stays; it does no harm.
+    No other process may be using the folder. Leftovers that cannot be deleted stay; they are harmless.
     """
     pattern = re.compile(rf"\.{re.escape(prefix)}.*\.[0-9a-z_]{{8}}\.(part|gone)")  # tempfile's letters
     with contextlib.suppress(OSError):
@@ -151,29 +152,29 @@ def remove_leftovers(folder: Path, *, prefix: str) -> None:
 
 
 def reason_of(error: OSError) -> str:
-    """Return why writing failed, in words."""
+    """Return a readable reason why writing failed."""
     if isinstance(error, FileExistsError | NotADirectoryError):
         return "a file is where its folder should be"
     return str(error.strerror or error)
 
 
 def _umask() -> int:
-    # There is no way to read the umask but to set it; mkstemp's 0600 would lock colleagues out of a shared run.
+    # The umask can be read only by setting it. mkstemp's mode 0600 would lock colleagues out of a shared run.
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
 
 
-def _name_beside(path: Path, kind: str) -> Path:
-    # Not tempfile.mkdtemp: its 0700 would lock colleagues out.
+def _sibling_path(path: Path, kind: str) -> Path:
+    # Not tempfile.mkdtemp: its mode 0700 would lock colleagues out.
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.{kind}")
 
 
 def _make_folders(path: Path) -> None:
-    """Create a folder and those above it that are missing, each known to the disk."""
+    """Create a folder and its missing parents, and sync each to disk."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     for folder in reversed(missing):
-        with contextlib.suppress(FileExistsError):  # made by another process just now, or a file: that fails below
+        with contextlib.suppress(FileExistsError):  # just created by another process, or a file, which fails later
             _mkdir(folder)
         _sync_folder(folder.parent)
 
@@ -195,7 +196,7 @@ def _delete(path: Path) -> None:
     _rmdir(path)
 
 
-# What changes the disk, one operation per function: tests record and replay them, to see what a crash in between leaves.
+# The operations that change the disk, one per function: tests record and replay them to see what a crash in between leaves.
 
 
 def _mkdir(path: Path) -> None:
@@ -224,8 +225,8 @@ def _rmdir(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    # A rename is durable only when its folder is; Windows cannot open folders and needs no such sync, and some network
-    # file systems refuse it. The file has its name by then, so that is no failure.
+    # A rename is durable only once its folder is synced. Windows cannot open folders and needs no such sync, and some
+    # network file systems refuse it. The file already has its name by then, so a refusal is not an error.
     if os.name != "posix":
         return
     with contextlib.suppress(OSError):

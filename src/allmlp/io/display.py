@@ -1,4 +1,4 @@
-"""Text for people: names and values on one printable line, and long lists cut short."""
+"""Text for people: names and values on one printable line, and shortened lists."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 __all__ = ["Report", "bullets", "duration", "escape", "quote", "shorten", "summarise"]
 
 Report = Callable[[str], None]
-"""Takes a line for people: a note, a warning, what was chosen."""
+"""Callback that takes one line for the user: a note, a warning, a choice that was made."""
 
 
 def escape(name: object) -> str:
@@ -18,17 +18,17 @@ def escape(name: object) -> str:
 
 
 def shorten(text: str, limit: int) -> str:
-    """Return `text`, or its first characters and "..." where it is longer than `limit`."""
+    """Return `text`, cut to `limit` characters that end in "..." if it is longer."""
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def quote(value: object, *, limit: int = 80) -> str:
-    """Return `repr(value)` escaped, at most `limit` characters of it.
+    """Return `repr(value)`, escaped and cut to `limit` characters.
 
     An integer with too many digits for Python to print is described in words.
     """
     if isinstance(value, str) and len(value) > limit:
-        value = value[:limit]  # the quotes make it longer than the limit
+        value = value[:limit]  # still cut below: its quotes make it longer than the limit
     try:
         return shorten(escape(repr(value)), limit)
     except ValueError:
@@ -36,7 +36,7 @@ def quote(value: object, *, limit: int = 80) -> str:
 
 
 def summarise(names: Iterable[object], *, limit: int = 10) -> str:
-    """Return "a, b, c and 4 more" with at most `limit` names, escaped; "" for none."""
+    """Return "a, b, c and 4 more" with at most `limit` names, escaped; "" if there are none."""
     shown = [escape(name) for name in names]
     if len(shown) <= limit:
         return ", ".join(shown)
@@ -44,7 +44,7 @@ def summarise(names: Iterable[object], *, limit: int = 10) -> str:
 
 
 def bullets(lines: Iterable[str], *, limit: int = 50) -> str:
-    """Return the first `limit` lines, each indented, and a last one that counts the rest."""
+    """Return the first `limit` lines, each indented, and a final line with the number of the rest."""
     shown = list(lines)
     rest = [f"... and {len(shown) - limit:,} more"] if len(shown) > limit else []
     return "\n".join("  " + line for line in shown[:limit] + rest)
@@ -54,7 +54,7 @@ def duration(seconds: float) -> str:
     """Return 9.5 as "9.5 s", 252 as "4 min 12 s", 3725 as "1 h 02 min", and NaN or infinity as "–"."""
     if not math.isfinite(seconds):
         return "–"
-    if seconds < 9.95:  # from here on, one decimal would round to 10.0
+    if seconds < 9.95:  # above this, one decimal would round to 10.0
         return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:

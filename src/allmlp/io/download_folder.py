@@ -1,4 +1,4 @@
-"""Where downloads are kept, and whether there may be any."""
+"""Location of the download folder, and the offline switch."""
 
 import os
 from pathlib import Path
@@ -9,10 +9,10 @@ __all__ = ["downloads_directory", "is_offline"]
 
 
 def downloads_directory() -> Path:
-    """Return the folder of downloads: ALLMLP_HOME, else "allmlp" in XDG_CACHE_HOME, else ~/.cache/allmlp.
+    """Return the download folder: ALLMLP_HOME, else "allmlp" in XDG_CACHE_HOME, else ~/.cache/allmlp.
 
     Raises:
-        ConfigError: it would be in the home of a user who has none.
+        ConfigError: the user's home folder is needed but unknown.
     """
     home = os.environ.get("ALLMLP_HOME")
     try:
@@ -20,12 +20,12 @@ def downloads_directory() -> Path:
             return Path(home).expanduser()
         return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "allmlp"
     except RuntimeError as error:
-        raise ConfigError(f"There is no folder for downloads ({error}). Name one with ALLMLP_HOME.") from error
+        raise ConfigError(f"the folder for downloads is unknown ({error}). Set ALLMLP_HOME to a folder.") from error
 
 
 def is_offline() -> bool:
-    """Whether ALLMLP_OFFLINE or HF_HUB_OFFLINE forbids the network."""
-    # The values that huggingface_hub takes as yes.
+    """Return whether ALLMLP_OFFLINE or HF_HUB_OFFLINE forbids network access."""
+    # The values that huggingface_hub accepts as true.
     return any(
         os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in ("ALLMLP_OFFLINE", "HF_HUB_OFFLINE")
     )

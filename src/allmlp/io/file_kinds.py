@@ -1,4 +1,4 @@
-"""Kinds of files by their first bytes: the one table of signatures."""
+"""Kinds of files by their first bytes: the only table of signatures."""
 
 import codecs
 from enum import StrEnum
@@ -6,11 +6,11 @@ from enum import StrEnum
 __all__ = ["START_BYTES", "FileKind", "kind_of_file"]
 
 START_BYTES = 512
-"""How many bytes of a file `kind_of_file` looks at."""
+"""Number of bytes of a file that `kind_of_file` examines."""
 
 
 class FileKind(StrEnum):
-    """A kind of file, as a message names it: "this is {kind}"."""
+    """A kind of file, worded for messages: "this is {kind}"."""
 
     JPEG = "a JPEG image"
     PNG = "a PNG image"
@@ -29,13 +29,13 @@ class FileKind(StrEnum):
     FITS = "a FITS file"
     ZIP = "a zip archive"
     TAR = "a tar archive"
-    GZIP = "a file compressed by gzip"
+    GZIP = "a gzip-compressed file"
     PARQUET = "a Parquet file"
     NPY = "a single NumPy array (.npy)"
     HDF5 = "an HDF5 file"
     GGUF = "a GGUF file of a language model"
     ONNX = "an ONNX graph"
-    OLD_TORCH = "a file of torch before 1.6"
+    OLD_TORCH = "a file in the format of torch before 1.6"
     PICKLE = "a pickle"
     GIT_LFS = "a Git LFS pointer"
     SVG = "an SVG drawing"
@@ -43,9 +43,9 @@ class FileKind(StrEnum):
     JSON = "JSON text"
 
 
-# Bytes and where they stand; all parts of a signature have to be there. Of several that fit, the first is taken.
+# Bytes and their offsets. All parts of a signature have to match; the first signature that matches wins.
 _SIGNATURES: tuple[tuple[FileKind, tuple[tuple[int, bytes], ...]], ...] = (
-    (FileKind.JPEG, ((0, b"\xff\xd8\xff"),)),  # MPO, too: a JPEG followed by more
+    (FileKind.JPEG, ((0, b"\xff\xd8\xff"),)),  # also MPO: a JPEG followed by further images
     (FileKind.PNG, ((0, b"\x89PNG\r\n\x1a\n"),)),
     (FileKind.WEBP, ((0, b"RIFF"), (8, b"WEBP"))),
     *((FileKind.GIF, ((0, magic),)) for magic in (b"GIF87a", b"GIF89a")),
@@ -60,7 +60,7 @@ _SIGNATURES: tuple[tuple[FileKind, tuple[tuple[int, bytes], ...]], ...] = (
     (FileKind.PHOTOSHOP, ((0, b"8BPS"),)),
     (FileKind.ICON, ((0, b"icns"),)),
     (FileKind.FITS, ((0, b"SIMPLE"),)),
-    # Of a member, of the end of an empty archive, of one part of several. "PK" alone may be the first column of a table.
+    # A member, the end record of an empty archive, a part of a split archive. A bare "PK" may be the first column of a table.
     *((FileKind.ZIP, ((0, magic),)) for magic in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")),
     (FileKind.TAR, ((257, b"ustar"),)),
     (FileKind.GZIP, ((0, b"\x1f\x8b"),)),
@@ -73,7 +73,7 @@ _SIGNATURES: tuple[tuple[FileKind, tuple[tuple[int, bytes], ...]], ...] = (
     *((FileKind.PICKLE, ((0, bytes([0x80, protocol])),)) for protocol in (2, 3, 4, 5)),
 )
 
-# Text, after a byte order mark and white space.
+# The start of a text, after an optional byte order mark and white space.
 _TEXTS = (
     (FileKind.GIT_LFS, b"version https://git-lfs"),
     (FileKind.SVG, b"<svg"),
@@ -83,7 +83,7 @@ _TEXTS = (
 
 
 def kind_of_file(start: bytes) -> FileKind | None:
-    """Return the kind of a file from its first `START_BYTES`; None where they are not known."""
+    """Return the kind of a file from its first `START_BYTES` bytes; None if it is not in the table."""
     for kind, parts in _SIGNATURES:
         if all(start.startswith(magic, offset) for offset, magic in parts):
             return kind

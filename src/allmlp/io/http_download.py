@@ -1,4 +1,4 @@
-"""One file over HTTP, received whole. What a broken connection leaves is kept, and only the rest is asked for again."""
+"""Download of one file over HTTP. A broken connection keeps the bytes received, and only the rest is requested again."""
 
 import base64
 import contextlib
@@ -22,21 +22,21 @@ from allmlp.errors import CheckpointError
 __all__ = ["ReportProgress", "check_address", "discard", "receive", "without_secrets"]
 
 ReportProgress = Callable[[int, int], None]
-"""Takes the bytes that have arrived of a download, and its size."""
+"""Callback that takes the number of bytes received and the size of the file."""
 
-TIMEOUT_S = 30.0  # for a connection, and for any silence on it
-MAX_TRIES = 3  # in a row that brought less than PROGRESS_BYTES
+TIMEOUT_S = 30.0  # for connecting, and for any pause in the data
+MAX_TRIES = 3  # consecutive tries that each received less than PROGRESS_BYTES
 PROGRESS_BYTES = 1 << 20
 CHUNK_BYTES = 1 << 20
-# The server's own trouble, which may pass; any other 4xx will not.
+# Temporary problems of the server; any other 4xx is permanent.
 TRANSIENT_STATUS = (408, 429, 500, 502, 503, 504)
 
 
 @dataclass(frozen=True)
 class _Version:
-    """Which content of the URL the bytes on disk belong to: its validator (RFC 9110, 8.8) and its size.
+    """A version of the content at a URL: its validator (RFC 9110, 8.8) and its size.
 
-    `md5` holds what the server announces of it, in base64; any of these is right, none when it announces none.
+    `md5` holds the digests that the server announces, in base64, if any; a download has to match one of them.
     """
 
     validator: str
@@ -44,44 +44,46 @@ class _Version:
     md5: tuple[str, ...] = field(default=(), compare=False)
 
 
-class _Interrupted(Exception):  # noqa: N818 (no error yet: it is tried again)
-    """The connection failed, or the server asked to come again."""
+class _Interrupted(Exception):  # noqa: N818 (not an error yet: the download is tried again)
+    """The connection failed, or the server asked to retry."""
 
 
 def check_address(url: str, *, what: str) -> None:
-    """Refuse what is not a plain address of a web server.
+    """Check that `url` is a plain HTTP address.
 
     Raises:
-        CheckpointError: another scheme than http and https, no host, user and password, or a query; it starts with
-            `what` and does not show the address where it may hold a secret.
+        CheckpointError: a scheme other than http and https, no host, a user or password, or a query. The message starts
+            with `what` and does not show an address that may hold a secret.
     """
-    wanted = "expected an address with http:// or https://, such as https://HOST/PATH, without user, password or query."
+    expected = (
+        "expected an address with http:// or https://, such as https://HOST/PATH, without user, password or query."
+    )
     try:
         parts = urllib.parse.urlsplit(url)
-        plain = "@" not in url and not parts.query and not parts.fragment and url.isprintable() and " " not in url
-        known = parts.scheme in ("http", "https") and bool(parts.hostname)
+        is_plain = "@" not in url and not parts.query and not parts.fragment and url.isprintable() and " " not in url
+        is_http = parts.scheme in ("http", "https") and bool(parts.hostname)
         (parts.hostname or "").encode("idna")
         _ = parts.port
-    except ValueError as error:  # UnicodeError among them
-        # What could not be parsed, such as a port that is a word, may be a password.
-        raise CheckpointError(f"{what} cannot be understood as an address; {wanted}") from error
-    if not plain:
-        raise CheckpointError(f"{what} holds more than an address; {wanted}")
-    if not known:
-        raise CheckpointError(f"{what} is {url}: cannot be downloaded from; {wanted}")
+    except ValueError as error:  # or UnicodeError, which is one
+        # The part that cannot be parsed, such as a port that is a word, may be a password.
+        raise CheckpointError(f"{what} is not a valid address; {expected}") from error
+    if not is_plain:
+        raise CheckpointError(f"{what} is not a plain address; {expected}")
+    if not is_http:
+        raise CheckpointError(f"{what} is {url}, which is not an HTTP address; {expected}")
 
 
 def receive(
     url: str, part: Path, *, timeout_s: float = TIMEOUT_S, report_progress: ReportProgress | None = None
 ) -> None:
-    """Download `url` to `part`, going on from the bytes that are there when they belong to the same content.
+    """Download `url` to `part`, continuing after the bytes already in it if they belong to the same content.
 
-    On return `part` has the size that the server announced and, where it announces an MD5 (x-goog-hash), that content.
-    The caller checks digests of its own, gives the file its name, and sees to it that no other process does the same.
-    `report_progress` takes the bytes that have arrived and the size, after each piece.
+    On return `part` has the size that the server announced and, if the server announces an MD5 (x-goog-hash), that digest.
+    The caller verifies other digests, renames the file, and ensures that no other process downloads it at the same time.
+    `report_progress` is called after each chunk.
 
     Raises:
-        CheckpointError: the network or the server failed; what has arrived stays in `part` for the next call.
+        CheckpointError: the network or the server failed; the bytes received stay in `part` for the next call.
         OSError: `part` cannot be written.
     """
     part.parent.mkdir(parents=True, exist_ok=True)
@@ -99,49 +101,49 @@ def receive(
 
 
 def without_secrets(text: str) -> str:
-    """Return `text` with the addresses in it less user, password and query, which may hold keys."""
+    """Return `text` without the users, passwords and queries of its addresses, which may hold keys."""
     text = re.sub(r"://[^/\s@]*@", "://", text)
     return re.sub(r"(https?://[^\s?'\"]*)\?[^\s'\"]*", r"\1", text)
 
 
 def _receive_rest(url: str, part: Path, timeout_s: float, report_progress: ReportProgress | None) -> None:
     version = _read_version(part)
-    have = _size(part) if version is not None and _size(part) <= version.size else 0
-    if version is not None and have == version.size:  # the process ended before the file took its name
+    num_kept = _size(part) if version is not None and _size(part) <= version.size else 0
+    if version is not None and num_kept == version.size:  # the process ended before the file was renamed
         _check_md5(url, part, version.md5)
         return
-    if not have:
-        discard(part)  # what is there belongs to no content, or is more than there was
-    with _open(url, have, version, part, timeout_s) as response:
-        found, start = _version_of(url, response.status, response.headers)
-        if response.status == http.HTTPStatus.PARTIAL_CONTENT and (found != version or start != have):
-            # A server that overlooks If-Range offers the end of another content.
+    if not num_kept:
+        discard(part)  # of unknown content, or longer than its content
+    with _open(url, num_kept, version, part, timeout_s) as response:
+        served, start = _version_of(url, response.status, response.headers)
+        if response.status == http.HTTPStatus.PARTIAL_CONTENT and (served != version or start != num_kept):
+            # A server that ignores If-Range sends the end of different content.
             discard(part)
             raise _Interrupted("the file has changed on the server")
-        if have and response.status == http.HTTPStatus.OK:  # changed as well, or no ranges: all of it comes
+        if num_kept and response.status == http.HTTPStatus.OK:  # changed, or ranges are unsupported: all of it follows
             discard(part)
-        _write_version(part, found)
-        _copy(response, part, found.size, report_progress)
-        if _size(part) != found.size:
+        _write_version(part, served)
+        _copy(response, part, served.size, report_progress)
+        if _size(part) != served.size:
             size = _size(part)
-            if size > found.size:
+            if size > served.size:
                 discard(part)
-            raise _Interrupted(f"the connection was cut after {size:,} of {found.size:,} bytes")
-        _check_md5(url, part, found.md5)
+            raise _Interrupted(f"the connection was cut after {size:,} of {served.size:,} bytes")
+        _check_md5(url, part, served.md5)
 
 
-def _open(url: str, have: int, version: _Version | None, part: Path, timeout_s: float) -> Any:
-    # Compressed on the way, neither sizes nor ranges would mean the file's.
+def _open(url: str, num_kept: int, version: _Version | None, part: Path, timeout_s: float) -> Any:
+    # If the server compressed the response, sizes and ranges would not be the file's.
     headers = {"User-Agent": f"allmlp/{__version__}", "Accept-Encoding": "identity"}
-    if have and version is not None:
-        headers |= {"Range": f"bytes={have}-", "If-Range": version.validator}
+    if num_kept and version is not None:
+        headers |= {"Range": f"bytes={num_kept}-", "If-Range": version.validator}
     try:
         return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout_s)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             discard(part)
-            raise _Interrupted("the server refused to go on where it stopped") from error
+            raise _Interrupted("the server refused to resume the download") from error
         if error.code in TRANSIENT_STATUS:
             raise _Interrupted(f"the server answered {error.code} {error.reason}") from error
         raise CheckpointError(_failure(url, part, f"the server answered {error.code} {error.reason}")) from error
@@ -152,40 +154,40 @@ def _open(url: str, have: int, version: _Version | None, part: Path, timeout_s: 
 
 
 def _version_of(url: str, status: int, headers: Message) -> tuple[_Version, int]:
-    """Return which content the answer is of, and where in it the answer starts."""
+    """Return the version of the content in a response, and the offset at which the response starts."""
     etag = headers.get("ETag", "")
-    # A weak ETag promises no equal bytes.
+    # A weak ETag does not guarantee identical bytes.
     validator = etag if etag.startswith('"') else headers.get("Last-Modified", "")
     try:
         if status == http.HTTPStatus.PARTIAL_CONTENT:  # "bytes 100-199/200"
-            places, _, size = headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
-            return _Version(validator, int(size), _md5_in(headers)), int(places.partition("-")[0])
+            byte_range, _, size = headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
+            return _Version(validator, int(size), _md5_in(headers)), int(byte_range.partition("-")[0])
         return _Version(validator, int(headers.get("Content-Length", "")), _md5_in(headers)), 0
     except ValueError as error:
         raise CheckpointError(
-            f"{without_secrets(url)}: the server does not say how many bytes the file has, so that a cut could not be "
-            "noticed. Download it with a browser and give its path."
+            f"{without_secrets(url)}: the server does not announce the size of the file, so a truncated download could not "
+            "be detected. Download it with a browser and give its path."
         ) from error
 
 
 def _copy(response: Any, part: Path, size: int, report_progress: ReportProgress | None) -> None:
-    done = _size(part)
+    num_received = _size(part)
     with part.open("ab") as file:
         while True:
             try:
-                chunk = response.read1(CHUNK_BYTES)  # what is there, so that a cut loses nothing
+                chunk = response.read1(CHUNK_BYTES)  # the bytes available, so that a broken connection loses none
             except (OSError, http.client.HTTPException) as error:
                 raise _Interrupted(str(error) or type(error).__name__) from error
             if not chunk:
                 return
             file.write(chunk)
-            done += len(chunk)
+            num_received += len(chunk)
             if report_progress is not None:
-                report_progress(done, size)
+                report_progress(num_received, size)
 
 
 def _md5_in(headers: Message) -> tuple[str, ...]:
-    # Google's storage says the MD5 of what it holds: "crc32c=n03x6A==,md5=Ojk9c3dhfxgoKVVHYwFbHQ==".
+    # Google Cloud Storage announces an object's MD5: "crc32c=n03x6A==,md5=Ojk9c3dhfxgoKVVHYwFbHQ==".
     return tuple(
         value.strip().removeprefix("md5=")
         for header in headers.get_all("x-goog-hash", [])
@@ -198,20 +200,20 @@ def _check_md5(url: str, part: Path, announced: tuple[str, ...]) -> None:
     if not announced:
         return
     with part.open("rb") as file:
-        found = base64.b64encode(hashlib.file_digest(file, "md5").digest()).decode()
-    if found not in announced:
+        digest = base64.b64encode(hashlib.file_digest(file, "md5").digest()).decode()
+    if digest not in announced:
         discard(part)
         raise CheckpointError(
-            f"{without_secrets(url)}: what arrived has the MD5 {found}, the server announced {announced[0]}: it was "
-            "damaged on the way. Nothing of it was kept; try again."
+            f"{without_secrets(url)}: the download has the MD5 {digest}, but the server announced {announced[0]}: it was "
+            "damaged on the way and deleted. Try again."
         )
 
 
 def _failure(url: str, part: Path, reason: str) -> str:
-    kept = f" {_size(part):,} bytes are kept, and the next try goes on from there." if _size(part) else ""
+    kept = f" {_size(part):,} bytes are kept; the next try continues from there." if _size(part) else ""
     return (
         f"{without_secrets(url)}: could not be downloaded: {without_secrets(reason)}.{kept} Check the connection (behind a "
-        "proxy, set HTTPS_PROXY), name a mirror with ALLMLP_MIXER_MODELS_URL, or download the file elsewhere "
+        "proxy, set HTTPS_PROXY), set ALLMLP_MIXER_MODELS_URL to a mirror, or download the file elsewhere "
         f"and put it at {part.with_suffix('')}, where it keeps its class names."
     )
 
@@ -221,7 +223,7 @@ def _version_path(part: Path) -> Path:
 
 
 def _read_version(part: Path) -> _Version | None:
-    """Return what the bytes in `part` belong to; None, after deleting them, where that is unknown."""
+    """Return the version of the content in `part`; if it is unknown, delete `part` and return None."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         values = json.loads(_version_path(part).read_text(encoding="utf-8"))
         md5 = tuple(map(str, values.get("md5", ())))
@@ -237,7 +239,7 @@ def _write_version(part: Path, version: _Version) -> None:
 
 
 def discard(part: Path) -> None:
-    """Remove `part` and what was noted of it."""
+    """Delete `part` and the file with its version."""
     _version_path(part).unlink(missing_ok=True)
     part.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""A JSON object from a file that anybody may have written, such as config.json."""
+"""Reading a JSON object from an untrusted file, such as config.json."""
 
 import json
 from pathlib import Path
@@ -9,16 +9,17 @@ from allmlp.errors import CheckpointError
 __all__ = ["MAX_CONFIG_BYTES", "read_json_object"]
 
 MAX_CONFIG_BYTES = 4 << 20  # 21,843 class names take half a megabyte
+KINDS = {list: "a list", str: "a string", int: "a number", float: "a number", bool: "true or false", type(None): "null"}
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """Return the JSON object that a file holds.
+    """Read the JSON object in a file.
 
     Raises:
-        CheckpointError: the file cannot be read, is larger than 4 MiB, or holds something else.
+        CheckpointError: the file cannot be read, is larger than 4 MiB, or does not hold a JSON object.
     """
     try:
-        if not path.is_file():  # a pipe would hang whoever opens it
+        if not path.is_file():  # opening a pipe would block
             raise CheckpointError(f"{path}: no such file, or not a regular file.")
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise CheckpointError(
@@ -29,6 +30,6 @@ def read_json_object(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: could not be read as JSON: {error}") from error
     if not isinstance(values, dict):
         raise CheckpointError(
-            f"{path}: holds {type(values).__name__}, expected an object: a checkpoint's configuration."
+            f"{path}: holds {KINDS[type(values)]}; expected a JSON object with a checkpoint's configuration."
         )
     return values

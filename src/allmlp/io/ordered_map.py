@@ -1,4 +1,4 @@
-"""Ordered maps over threads, a bounded number of items ahead."""
+"""Ordered maps over threads, with a bounded number of items in progress."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -10,12 +10,12 @@ __all__ = ["ordered_map", "prefetch"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Items (decoded photos) ahead per thread: enough to ride over a slow one, few enough to stay in hundreds of megabytes.
+# Items (decoded photos) in progress per thread: enough to bridge a slow one, few enough for hundreds of megabytes in all.
 _AHEAD = 32
 
 
 def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], num_workers: int) -> Iterator[Result]:
-    """Map in `num_workers` threads (0: in the calling one), results in order, a bounded number of items ahead."""
+    """Yield `function(item)` in order, computed in `num_workers` threads (0: in the caller's) a bounded number ahead."""
     if num_workers == 0:
         yield from map(function, items)
         return
@@ -34,24 +34,24 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], num_w
 
 
 def prefetch(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
-    """Yield `items`, of which a thread makes the next one while the caller works on the last.
+    """Yield `items`; a thread computes the next one while the caller uses the current one.
 
-    What making one raises is raised here. Closed early, it waits for the one in the making and closes `items`. Whoever stops
-    early has to close it: left to the garbage collector, it may be closed while this very thread holds the lock of all pools
-    that the one in the making waits for.
+    Exceptions from `items` are raised here. Closing early waits for the item that is being computed and closes `items`. A
+    caller that stops early has to close explicitly: the garbage collector may close while this very thread holds the lock of
+    all thread pools, which the item being computed waits for.
     """
     try:
         with ThreadPoolExecutor(1, thread_name_prefix="allmlp-ahead") as pool:
-            made = pool.submit(_next_of, items)
-            while found := made.result():
-                made = pool.submit(_next_of, items)
-                yield found[0]
+            pending = pool.submit(_next_of, items)
+            while current := pending.result():
+                pending = pool.submit(_next_of, items)
+                yield current[0]
     finally:
-        items.close()  # after the one in the making: a generator that runs cannot be closed
+        items.close()  # after the pending item: a running generator cannot be closed
 
 
 def _next_of(items: Iterator[Item]) -> tuple[Item] | None:
-    """Return the next item, in a tuple; None at the end, as a StopIteration cannot come out of a thread."""
+    """Return the next item in a tuple; None at the end, because a thread cannot pass on a StopIteration."""
     for item in items:
         return (item,)
     return None

@@ -1,7 +1,7 @@
-"""Zip archives: their members listed and read within bounded memory and time.
+"""Zip archives: listing and reading members within bounded memory and time.
 
-`zipfile` makes the list. The members are read here: straight into the memory that keeps them, never more of one than the
-list gives as its size, and without the checksum where that is not reliable.
+`zipfile` parses the list of members. The members are read here: directly into their final memory, never more bytes than
+the list gives as their size, and without the checksum where that is not reliable.
 """
 
 import io
@@ -30,14 +30,14 @@ __all__ = [
     "unreadable_because",
 ]
 
-MAX_LIST_BYTES = 1 << 19  # some 100 bytes a member; a training checkpoint of H/14 has 1,600 of them
+MAX_LIST_BYTES = 1 << 19  # about 100 bytes per member; a training checkpoint of H/14 has 1,600 members
 CHUNK_BYTES = 1 << 20
-END_BYTES = 22  # of the record at the archive's end, without its comment
+END_BYTES = 22  # of the record at the end of the archive, without its comment
 
 LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, lengths of the name and of the extra field
 LOCAL_HEADER_BYTES = LOCAL_HEADER.size
 
-# What damaged archives raise, here and in zipfile (which trusts the offsets and the texts that it reads).
+# Exceptions that damaged archives cause, here and in zipfile (which trusts the offsets and texts that it reads).
 ZIP_ERRORS = (
     OSError, ValueError, EOFError, OverflowError, NotImplementedError, zipfile.BadZipFile, struct.error, zlib.error
 )  # fmt: skip
@@ -45,9 +45,9 @@ ZIP_ERRORS = (
 
 @dataclass(frozen=True)
 class ZipMember:
-    """Where a member is. `num_bytes` is its size when unpacked, `packed_bytes` its size in the file.
+    """The location of a member. `num_bytes` is its unpacked size, `packed_bytes` its size in the file.
 
-    An empty `name` is not compared with the one next to the data, which may be in another encoding.
+    An empty `name` is not compared with the name next to the data, which may be in another encoding.
     """
 
     name: str
@@ -59,7 +59,7 @@ class ZipMember:
 
 
 class _BoundedReader(io.BufferedReader):
-    """zipfile reads the whole list of members at once, as long as the file says that it is."""
+    """A reader that bounds the list of members, which zipfile reads at once at the length that the file claims."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > MAX_LIST_BYTES:
@@ -68,23 +68,25 @@ class _BoundedReader(io.BufferedReader):
 
 
 def list_members(path: Path) -> list[ZipMember]:
-    """Return the members of the archive at `path`, in its order.
+    """Return the members of the archive at `path`, in archive order.
 
     Raises:
-        CheckpointError: no readable zip archive, too many members, names that occur twice, lead elsewhere or are not
-            text, members that overlap, encrypted members, or members compressed by another method than deflate.
+        CheckpointError: an unreadable archive, too many members, member names that occur twice, lead outside or are not
+            text, or members that overlap, are encrypted or are compressed by a method other than deflate.
     """
     try:
         with io.FileIO(path) as raw, _BoundedReader(raw) as file, zipfile.ZipFile(file) as archive:
             infos = archive.infolist()
             _check_count(raw, len(infos), comment_bytes=len(archive.comment))
     except ZIP_ERRORS as error:
-        raise CheckpointError(f"{path}: a zip archive that is damaged or cut short ({error}). Copy it anew.") from error
+        raise CheckpointError(f"{path}: this zip archive is damaged or cut short ({error}). Copy it again.") from error
     _check_names(path, infos)
-    _check_places(path, infos)
+    _check_sizes(path, infos)
     for info in infos:
         if reason := unreadable_because(info):
-            raise CheckpointError(f"{path}: the member {quote(info.filename)} is {reason}; expected plain weights.")
+            raise CheckpointError(
+                f"{path}: the member {quote(info.filename)} is {reason}; expected stored or deflated weights."
+            )
         if info.compress_type == zipfile.ZIP_STORED and info.compress_size != info.file_size:
             raise CheckpointError(
                 f"{path}: the member {quote(info.filename)} is stored in {info.compress_size:,} bytes "
@@ -99,7 +101,7 @@ def list_members(path: Path) -> list[ZipMember]:
 
 
 def read_directory(path: Path) -> list[zipfile.ZipInfo]:
-    """Return the entries of an archive's central directory, however many: photos may be a million.
+    """Return the entries of an archive's central directory, in any number: it may hold a million photos.
 
     Raises:
         ZIP_ERRORS: not a readable zip archive.
@@ -114,71 +116,73 @@ def repeated_names(names: Iterable[str]) -> list[str]:
 
 
 def leads_outside(name: str) -> bool:
-    """Whether a member's name is an absolute path, or leads out of the folder that the archive is unpacked in."""
+    """Return whether a member's name is an absolute path, or leads out of the folder into which it is unpacked."""
     name = name.replace("\\", "/")
     return name.startswith("/") or ".." in name.split("/") or name[1:2] == ":"
 
 
 def unreadable_because(info: zipfile.ZipInfo) -> str:
-    """Return why the data of a member is not read: "encrypted" or "packed by method N"; "" where it is."""
+    """Return why a member's data cannot be read: "encrypted" or "compressed by method N"; "" if it can."""
     if info.flag_bits & 0x1:
         return "encrypted"
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        return f"packed by method {info.compress_type}"
+        return f"compressed by method {info.compress_type}"
     return ""
 
 
 def _check_count(file: io.FileIO, count: int, *, comment_bytes: int) -> None:
-    # zipfile does not compare: a damaged length in the list may swallow the entry behind it.
+    # zipfile does not compare the counts: a damaged length in the list may swallow the entry after it.
     file.seek(-END_BYTES - comment_bytes, io.SEEK_END)
     (expected,) = struct.unpack_from("<H", file.read(END_BYTES), 10)
-    if count != expected and expected != 0xFFFF:  # where there are more, the count is in another record
+    if count != expected and expected != 0xFFFF:  # a larger count is in another record
         raise ValueError(f"{count:,} members instead of {expected:,}")
 
 
 def _check_names(path: Path, infos: list[zipfile.ZipInfo]) -> None:
-    twice = repeated_names(info.filename for info in infos)
-    if twice:
-        raise CheckpointError(f"{path}: members that occur more than once: {summarise(map(quote, twice))}.")
+    duplicates = repeated_names(info.filename for info in infos)
+    if duplicates:
+        raise CheckpointError(f"{path}: members that occur more than once: {summarise(map(quote, duplicates))}.")
     for info in infos:
         if leads_outside(info.filename) or info.orig_filename != info.filename:
-            raise CheckpointError(f"{path}: the member {quote(info.orig_filename)} is not named as weights are.")
+            raise CheckpointError(
+                f"{path}: the member name {quote(info.orig_filename)} is invalid; expected a relative path without '..'."
+            )
 
 
-def _check_places(path: Path, infos: list[zipfile.ZipInfo]) -> None:
-    # Many members that share their bytes would be read to many times the file's size.
+def _check_sizes(path: Path, infos: list[zipfile.ZipInfo]) -> None:
+    # Members that share their bytes could unpack to many times the file's size.
     size, packed = path.stat().st_size, sum(info.compress_size for info in infos)
     if packed > size:
         raise CheckpointError(
-            f"{path}: cut short, or its members overlap: they would take {packed:,} bytes of a file that has {size:,}. "
-            "Copy it anew."
+            f"{path}: cut short, or its members overlap: they need {packed:,} bytes, but the file has {size:,}. "
+            "Copy it again."
         )
 
 
 def seek_to(file: io.BufferedReader, member: ZipMember) -> None:
-    """Go to the first byte of `member`'s data.
+    """Move to the first byte of `member`'s data.
 
     Raises:
-        ValueError: no such member there, or its data would end behind the file.
+        ValueError: the member is not at its offset, or its data would extend past the end of the file.
     """
     file.seek(0, io.SEEK_END)
     end = file.tell()
-    file.seek(max(0, member.header_offset))  # zipfile counts negative offsets for an archive whose start is missing
+    file.seek(max(0, member.header_offset))  # zipfile computes negative offsets for an archive whose start is missing
     header = file.read(LOCAL_HEADER_BYTES)
     if len(header) < LOCAL_HEADER_BYTES:
         raise ValueError(f"{_shown(member)} is cut short")
     signature, name_bytes, extra_bytes = LOCAL_HEADER.unpack(header)
     name = file.read(name_bytes)
-    known = ("", name.decode("utf-8", "replace"), name.decode("cp437"))
-    if signature != b"PK\x03\x04" or member.name not in known:
-        raise ValueError(f"damaged: {_shown(member)} is not where it should be")
+    accepted_names = ("", name.decode("utf-8", "replace"), name.decode("cp437"))
+    if signature != b"PK\x03\x04" or member.name not in accepted_names:
+        raise ValueError(f"damaged: {_shown(member)} is not at its offset")
     start = file.seek(extra_bytes, io.SEEK_CUR)
     if start + member.packed_bytes > end:
         raise ValueError(f"{_shown(member)} is cut short")
 
 
 def read_start(file: io.BufferedReader, member: ZipMember, num_bytes: int) -> bytes:
-    """Return the first `num_bytes` of a member's unpacked data, or all of it when it has fewer.
+    """Return the first `num_bytes` of a member's unpacked data, or all of it if it has fewer.
 
     Raises:
         ValueError, zlib.error: a damaged member.
@@ -187,16 +191,16 @@ def read_start(file: io.BufferedReader, member: ZipMember, num_bytes: int) -> by
     num_bytes = min(num_bytes, member.num_bytes)
     if not member.deflated:
         return file.read(num_bytes)
-    # Deflate needs a bit more than the data in the worst case.
+    # In the worst case, deflate needs slightly more bytes than the data.
     packed = file.read(min(member.packed_bytes, 2 * num_bytes + 1024))
     return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, num_bytes) if num_bytes else b""
 
 
 def read_into(file: io.BufferedReader, member: ZipMember, view: memoryview, *, skip: int = 0) -> None:
-    """Fill `view` (bytes) with a member's unpacked data behind its first `skip` bytes, and check its checksum.
+    """Fill `view` (bytes) with a member's unpacked data after its first `skip` bytes, and verify the checksum.
 
     Raises:
-        ValueError, zlib.error: a damaged member, or one of another size than `skip` and `view` make.
+        ValueError, zlib.error: a damaged member, or one whose size is not `skip` plus the length of `view`.
     """
     seek_to(file, member)
     if skip + len(view) != member.num_bytes:
@@ -208,7 +212,7 @@ def read_into(file: io.BufferedReader, member: ZipMember, view: memoryview, *, s
 
 def _copy(file: io.BufferedReader, member: ZipMember, view: memoryview, skip: int) -> int:
     crc = zlib.crc32(file.read(skip))
-    for start in range(0, len(view), CHUNK_BYTES):  # summed up while it is in the processor's cache
+    for start in range(0, len(view), CHUNK_BYTES):  # each chunk is summed while it is in the CPU cache
         part = view[start : start + CHUNK_BYTES]
         if file.readinto(part) != len(part):
             raise ValueError(f"{_shown(member)} is cut short")
@@ -218,12 +222,12 @@ def _copy(file: io.BufferedReader, member: ZipMember, view: memoryview, skip: in
 
 def _inflate(file: io.BufferedReader, member: ZipMember, view: memoryview, skip: int) -> int:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    left, crc, position = member.packed_bytes, 0, -skip
+    remaining, crc, position = member.packed_bytes, 0, -skip
     while not inflater.eof:
         packed = inflater.unconsumed_tail
         if not packed:
-            packed = file.read(min(left, CHUNK_BYTES))
-            left -= len(packed)
+            packed = file.read(min(remaining, CHUNK_BYTES))
+            remaining -= len(packed)
         part = inflater.decompress(packed, CHUNK_BYTES)
         if not packed and not part and not inflater.eof:
             raise ValueError(f"{_shown(member)} is cut short")

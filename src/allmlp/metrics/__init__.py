@@ -1,7 +1,7 @@
-"""Scores, in NumPy alone: the same numbers for any batch size, any padding and any backend.
+"""Metrics in pure NumPy: the same numbers for any batch size, any padding and any backend.
 
 Touch: `classification` (top-k, losses), `calibration`, `few_shot`, `ridge`, `softmax`.
-Do not touch: masked rows never count; torch is never imported.
+Do not touch: masked rows never count, and torch is never imported.
 A new one: a file with functions from arrays to a frozen dataclass, tested against a library or by hand.
 """
 

@@ -1,6 +1,6 @@
-"""Top-1, top-5, balanced accuracy, loss, calibration, and the numbers of every class (NumPy only).
+"""Classification metrics: top-1, top-5, balanced accuracy, loss, calibration and per-class scores (NumPy only).
 
-B photos in a batch, H and W their sides, K classes, n photos in all (padding left out).
+B images per batch, H and W their height and width, K classes, n images in total (without padding).
 """
 
 import math
@@ -19,14 +19,15 @@ from allmlp.metrics.softmax import log_softmax
 __all__ = ["ClassMetrics", "Forward", "Metrics", "score_batches"]
 
 Forward = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""From pre-processed photos (B, 3, H, W) to logits (B, K)."""
+"""From pre-processed images (B, 3, H, W) to logits (B, K)."""
 
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """One class: of its photos `recall` were named right, of the photos given its name `precision` rightly so.
+    """The scores of one class.
 
-    Both are fractions, and 0.0 where there was nothing to count.
+    `recall` is the fraction of its photos that were predicted as it, `precision` the fraction of its predictions that are
+    correct; 0.0 if there are no such photos or predictions.
     """
 
     name: str
@@ -40,34 +41,34 @@ class Metrics:
     """The scores of a classifier; all rates are fractions in 0..1."""
 
     num_examples: int
-    """Photos that count: neither padding nor without a label."""
+    """The photos that count: all but padding and photos without a label."""
     top1: float
     top5: float
-    """The label is among the five most probable classes; 1.0 where there are at most five classes."""
+    """How often the label is among the five most probable classes; 1.0 if there are at most five classes."""
     balanced_accuracy: float
     """The mean recall of the classes that have photos."""
     loss: float
-    """Mean softmax cross-entropy in nats; a photo with several labels has its target spread evenly over them."""
+    """The mean softmax cross-entropy in nats; the target of a photo with several labels is spread evenly over them."""
     expected_calibration_error: float
-    """The distance between confidence and accuracy: its mean over 15 equal bins of confidence, weighted by their photos."""
+    """The mean absolute difference of confidence and accuracy over 15 bins of equal width, weighted by their photos."""
     temperature: float
-    """What the logits were divided by for `loss`, `expected_calibration_error`, `reliability` and `confidences`."""
+    """The divisor of the logits for `loss`, `expected_calibration_error`, `reliability` and `confidences`."""
     loss_as_trained: float
     """The loss at temperature 1."""
     expected_calibration_error_as_trained: float
-    """The error at temperature 1."""
+    """The expected calibration error at temperature 1."""
     reliability: tuple[ReliabilityBin, ...]
     per_class: tuple[ClassMetrics, ...]
     confusion: NDArray[np.int64]
-    """(K, K), rows the truth, columns the prediction. Of several labels, the predicted one counts as the truth when it
-    is among them, else the first: the sum is always `num_examples`, and the diagonal's share of it `top1`."""
+    """(K, K): rows are true classes, columns predictions. If a photo has several labels, its true class is the prediction if
+    that is one of them, else the first label. The sum is `num_examples`, and the diagonal's share of it is `top1`."""
     predictions: NDArray[np.int64]
-    """(n,) in the batches' order, photos without a label included."""
+    """(n,) in the order of the batches, including photos without a label."""
     confidences: NDArray[np.float32]
     """(n,), the softmax probability of the prediction."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the rates and the classes as JSON values, without the arrays."""
+        """Return the scores and the per-class scores as JSON values, without the arrays."""
         return {
             "num_examples": self.num_examples,
             "top1": self.top1,
@@ -78,20 +79,20 @@ class Metrics:
             "temperature": self.temperature,
             "loss_as_trained": self.loss_as_trained,
             "expected_calibration_error_as_trained": self.expected_calibration_error_as_trained,
-            "reliability": [asdict(part) for part in self.reliability],
-            "per_class": [asdict(row) for row in self.per_class],
+            "reliability": [asdict(bin_) for bin_ in self.reliability],
+            "per_class": [asdict(scores) for scores in self.per_class],
         }
 
 
 class _Outputs(NamedTuple):
-    """The photos of a batch, without padding: logits (n, K) as they came, and the classes that count as right (n, K)."""
+    """A batch without its padding: the model's logits (n, K), and which classes count as correct (n, K)."""
 
     logits: NDArray[Any]
     labels: NDArray[np.bool_]
 
 
 class _Scores(NamedTuple):
-    """Photo by photo, (n,) each: nothing is summed before all are known, so batching cannot change a digit."""
+    """Per-photo scores, (n,) each. Sums are taken over all photos at once, so batching cannot change a digit."""
 
     counts: NDArray[np.bool_]
     ranks: NDArray[np.int64]
@@ -106,22 +107,22 @@ class _Scores(NamedTuple):
 def score_batches(
     forward: Forward, batches: Iterable[Batch], class_names: Sequence[str], *, temperature: float | None = 1.0
 ) -> Metrics:
-    """Score `forward` on all photos of `batches`.
+    """Score `forward` on all images of `batches`.
 
-    A prediction is right when it is in the row's label set, so top-1 and ReaL are one function; a row with an empty set
-    gets a prediction but does not count, and padding is left out. Of equal logits the class with the lower index comes
-    first. Given the same logits, the result is the same to the last bit however the photos were batched or padded.
+    A prediction is correct if it is in the image's label set, so this computes both ordinary accuracy and ReaL. An image with
+    an empty label set gets a prediction but does not count; padding is ignored. Ties between logits go to the lower class
+    index. For the same logits, the result is bit for bit the same whatever the batching and padding.
 
     Args:
-        forward: from photos to logits.
-        batches: what to score.
+        forward: from images to logits.
+        batches: the images and labels to score.
         class_names: K names.
-        temperature: what logits are divided by before the softmax, as in a checkpoint; it changes no prediction. None fits
-            it on these photos, whose logits are kept in memory for that; see `fit_temperature`.
+        temperature: the divisor of the logits before the softmax, as in a checkpoint; it changes no prediction. None fits it
+            to these photos (see `fit_temperature`), for which all logits are kept in memory.
 
     Raises:
-        CheckpointError: the logits are not finite or not of these classes.
-        DataError: nothing to score, or labels that are not rows of 0 and 1 over these classes.
+        CheckpointError: logits that are not finite or have the wrong shape.
+        DataError: nothing to score, or labels that are not rows of 0 and 1 over the K classes.
     """
     outputs: Iterable[_Outputs] = (_outputs(forward, batch, class_names) for batch in batches)
     if temperature is None:
@@ -130,24 +131,24 @@ def score_batches(
         outputs = kept
     scored = [_score(batch, temperature) for batch in outputs]
     if not any(scores.counts.any() for scores in scored):
-        raise DataError("Nothing to evaluate: there is no photo with a label. Check the split's name and its labels.")
+        raise DataError("Nothing to evaluate: no photo has a label. Check the name of the split and its labels.")
     return _summarise(_Scores(*map(np.concatenate, zip(*scored, strict=True))), class_names, temperature)
 
 
 def _outputs(forward: Forward, batch: Batch, class_names: Sequence[str]) -> _Outputs:
     kept = np.asarray(batch.mask, dtype=bool)
     _check_labels(batch, kept, class_names)
-    answer = np.asarray(forward(batch.images))
-    _check_logits(answer, kept, class_names)
-    return _Outputs(answer[kept], np.asarray(batch.labels)[kept] > 0)
+    logits = np.asarray(forward(batch.images))
+    _check_logits(logits, kept, class_names)
+    return _Outputs(logits[kept], np.asarray(batch.labels)[kept] > 0)
 
 
 def _score(outputs: _Outputs, temperature: float) -> _Scores:
-    # C order, because NumPy sums strided rows in another order than contiguous ones.
+    # C order, because NumPy adds the elements of strided rows in a different order.
     logits, labels = np.ascontiguousarray(outputs.logits, dtype=np.float64), outputs.labels
     predictions = logits.argmax(axis=1)
-    losses, confidences = _certainty(logits / temperature, labels, predictions)
-    as_trained = (losses, confidences) if temperature == 1.0 else _certainty(logits, labels, predictions)
+    losses, confidences = _losses_and_confidences(logits / temperature, labels, predictions)
+    as_trained = (losses, confidences) if temperature == 1.0 else _losses_and_confidences(logits, labels, predictions)
     return _Scores(
         counts=labels.sum(axis=1) > 0,
         ranks=_ranks(logits, labels),
@@ -160,7 +161,7 @@ def _score(outputs: _Outputs, temperature: float) -> _Scores:
     )
 
 
-def _certainty(
+def _losses_and_confidences(
     logits: NDArray[np.float64], labels: NDArray[np.bool_], predictions: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """Return the cross-entropy of each photo (B,) and the probability of its prediction (B,)."""
@@ -171,7 +172,7 @@ def _certainty(
 
 
 def _ranks(logits: NDArray[np.float64], labels: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return how many classes come before the best-placed label, (B,): in the top k means a rank below k."""
+    """Return the number of classes ranked before a photo's best label, (B,): it is in the top k if its rank is below k."""
     best = np.where(labels, logits, -np.inf).argmax(axis=1)[:, None]
     best_logits = np.take_along_axis(logits, best, axis=1)
     ahead = (logits > best_logits) | ((logits == best_logits) & (np.arange(logits.shape[1]) < best))
@@ -182,26 +183,26 @@ def _check_labels(batch: Batch, kept: NDArray[np.bool_], class_names: Sequence[s
     expected = (len(batch.images), len(class_names))
     if batch.labels.shape != expected or kept.shape != expected[:1]:
         raise DataError(
-            f"A batch of {expected[0]} photos of {expected[1]} classes has labels of shape {batch.labels.shape} "
+            f"A batch of {expected[0]} photos with {expected[1]} classes has labels of shape {batch.labels.shape} "
             f"and a mask of shape {kept.shape}; expected {expected} and {expected[:1]}."
         )
     if not np.isin(batch.labels[kept], (0, 1)).all():
-        raise DataError("Labels to evaluate on must be rows of 0 and 1 (mixed or smoothed labels are for training).")
+        raise DataError("Labels for evaluation must be rows of 0 and 1 (mixed or smoothed labels are for training).")
 
 
-def _check_logits(answer: NDArray[Any], kept: NDArray[np.bool_], class_names: Sequence[str]) -> None:
+def _check_logits(logits: NDArray[Any], kept: NDArray[np.bool_], class_names: Sequence[str]) -> None:
     expected = (len(kept), len(class_names))
-    if answer.shape != expected:
+    if logits.shape != expected:
         raise CheckpointError(
-            f"The model answered with logits of shape {answer.shape} where {expected[0]} photos and {expected[1]} "
-            f"classes ask for {expected}. Evaluate it on photos of the classes that it was trained on."
+            f"The model returned logits of shape {logits.shape}; expected {expected} for {expected[0]} photos and "
+            f"{expected[1]} classes. Evaluate the model on photos of the classes that it was trained on."
         )
-    is_bad = ~np.isfinite(answer[kept]).all(axis=1)
+    is_bad = ~np.isfinite(logits[kept]).all(axis=1)
     if is_bad.any():
         raise CheckpointError(
             f"The model's logits are NaN or infinite for {is_bad.sum()} of {len(is_bad)} photos of a batch, so it "
-            "cannot be scored. Either its training diverged (lower the learning rate or the gradient clipping norm, "
-            "and train again), or the precision is too narrow for it (evaluate in float32)."
+            "cannot be scored. Either its training diverged (lower the learning rate or the gradient clipping norm "
+            "and train again), or the precision is too low for it (evaluate in float32)."
         )
 
 
@@ -209,20 +210,21 @@ def _summarise(scores: _Scores, class_names: Sequence[str], temperature: float) 
     num_classes = len(class_names)
     counts = scores.counts
     truths, predictions = scores.truths[counts], scores.predictions[counts]
-    # Touched cell by cell, not by a K * K bincount: at 21,843 classes the matrix is 3.8 GB of untouched zero pages.
+    # Not a bincount of K * K cells, which would write all of them: with 21,843 classes the matrix is 3.8 GB, and here only
+    # the pages of cells that are counted take memory.
     confusion = np.zeros((num_classes, num_classes), dtype=np.int64)
     np.add.at(confusion, (truths, predictions), 1)
     per_class = _per_class(truths, predictions, class_names)
     recalls = [row.recall for row in per_class if row.num_examples]
     num_examples = int(counts.sum())
-    is_right = scores.ranks[counts] < 1
+    is_correct = scores.ranks[counts] < 1
     bins, bins_as_trained = (
-        reliability(confidences[counts], is_right)
+        reliability(confidences[counts], is_correct)
         for confidences in (scores.confidences, scores.confidences_as_trained)
     )
     return Metrics(
         num_examples=num_examples,
-        top1=int(is_right.sum()) / num_examples,
+        top1=int(is_correct.sum()) / num_examples,
         top5=int((scores.ranks[counts] < 5).sum()) / num_examples,
         balanced_accuracy=math.fsum(recalls) / len(recalls),
         loss=math.fsum(scores.losses[counts]) / num_examples,
@@ -243,9 +245,9 @@ def _per_class(
 ) -> tuple[ClassMetrics, ...]:
     num_classes = len(class_names)
     num_true = np.bincount(truths, minlength=num_classes)
-    num_named = np.bincount(predictions, minlength=num_classes)
-    num_right = np.bincount(truths[truths == predictions], minlength=num_classes)
-    recall, precision = num_right / np.maximum(num_true, 1), num_right / np.maximum(num_named, 1)
+    num_predicted = np.bincount(predictions, minlength=num_classes)
+    num_correct = np.bincount(truths[truths == predictions], minlength=num_classes)
+    recall, precision = num_correct / np.maximum(num_true, 1), num_correct / np.maximum(num_predicted, 1)
     return tuple(
         ClassMetrics(name, int(num_true[index]), float(recall[index]), float(precision[index]))
         for index, name in enumerate(class_names)

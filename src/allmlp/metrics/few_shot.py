@@ -1,9 +1,9 @@
-"""Linear few-shot accuracy: how good frozen features are when a class has only some examples (section 3 of the paper).
+"""Linear few-shot accuracy: the quality of frozen features when a class has only a few examples (section 3 of the paper).
 
-As the authors' evaluator (google-research/big_vision, evaluators/fewshot_lsr.py): least squares with an L2 penalty from the
-features, standardised by the examples, to labels in {-1, 1}. In one thing it differs. The authors take one penalty, 2^10, for
-every network, data set and number of examples; here the examples choose it among 2^-10 to 2^20, each one judged by the
-solution without it. The photos that are scored choose nothing, and the whole curve is kept, 2^10 included.
+As in the authors' evaluator (google-research/big_vision, evaluators/fewshot_lsr.py), this is least squares with an L2 penalty
+from the features, standardised by the examples, to targets in {-1, 1}. There is one difference: the authors use the penalty
+2^10 for every network, data set and number of examples; here it is chosen from 2^-10 to 2^20 by leave-one-out accuracy on
+the examples. The photos to score choose nothing. The whole curve is kept, 2^10 included.
 """
 
 import statistics
@@ -37,7 +37,7 @@ AUTHORS_PENALTY = 2.0**10
 
 @dataclass(frozen=True, kw_only=True)
 class FewShotOptions:
-    """How many examples of each class are drawn, how often, and by which seed.
+    """The numbers of examples per class (`shots`), the number of draws, and their seed.
 
     Raises:
         ConfigError: a number of shots or draws under 1.
@@ -50,15 +50,15 @@ class FewShotOptions:
     def __post_init__(self) -> None:
         if not self.shots or min(self.shots) < 1 or self.num_draws < 1:
             raise ConfigError(
-                f"shots are {tuple(self.shots)} in {self.num_draws} draws; expected numbers of at least 1."
+                f"shots is {tuple(self.shots)} and num_draws is {self.num_draws}; expected numbers of at least 1."
             )
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledFeatures:
-    """Features (n, d) of any float type, and labels (n,), indices of classes.
+    """Features (n, d) of any float type, and labels (n,), which are class indices.
 
-    `sample_ids` are n different names by which draws know the photos; photos that are only scored need none.
+    `sample_ids` are n distinct names that identify the photos for draws; photos that are only scored need none.
     """
 
     features: NDArray[Any]
@@ -68,9 +68,9 @@ class LabelledFeatures:
 
 @dataclass(frozen=True)
 class PenaltyScore:
-    """The result of a penalty: top-1 of the photos that are scored, and of the examples, each left out in turn.
+    """The result of one penalty: top-1 on the scored photos, and leave-one-out top-1 on the examples.
 
-    `left_out_top1` is None with a single example per class: without it, nothing is known of its class.
+    `left_out_top1` is None with a single example per class: leaving it out removes its class.
     """
 
     penalty: float
@@ -80,7 +80,7 @@ class PenaltyScore:
 
 @dataclass(frozen=True)
 class FewShotDraw:
-    """One draw of examples: the penalty that they chose, the top-1 with it, and the curve over `PENALTIES`."""
+    """One draw of examples: the penalty that it chose, the top-1 with that penalty, and the curve over `PENALTIES`."""
 
     draw: int
     penalty: float
@@ -90,7 +90,7 @@ class FewShotDraw:
 
 @dataclass(frozen=True)
 class FewShot:
-    """The accuracy from `shots` examples per class; fractions in 0..1."""
+    """The accuracy with `shots` examples per class; fractions in 0..1."""
 
     shots: int
     draws: tuple[FewShotDraw, ...]
@@ -102,11 +102,11 @@ class FewShot:
 
     @property
     def spread(self) -> float:
-        """The standard deviation of the draws' top-1 (of a sample); 0.0 for one draw."""
+        """The sample standard deviation of the draws' top-1; 0.0 for a single draw."""
         return statistics.stdev(draw.top1 for draw in self.draws) if len(self.draws) > 1 else 0.0
 
     def mean_at(self, penalty: float) -> float:
-        """The mean top-1 of the draws at one of `PENALTIES`, whatever they chose."""
+        """The mean of the draws' top-1 at one of `PENALTIES`, whichever they chose."""
         return statistics.fmean(point.top1 for draw in self.draws for point in draw.curve if point.penalty == penalty)
 
     def to_dict(self) -> dict[str, Any]:
@@ -118,13 +118,13 @@ class FewShot:
 def draw_examples(
     sample_ids: Sequence[str], labels: NDArray[np.int64], class_names: Sequence[str], options: FewShotOptions
 ) -> NDArray[np.int64]:
-    """Return the indices of the examples: (num_draws, classes that have any, the largest number of shots), int64.
+    """Draw examples; return their indices, int64 (num_draws, classes that have photos, the largest number of shots).
 
-    Which ones is a function of (seed, draw, sample ID): neither the order nor the other photos matter, and of a larger
-    number the first columns are those of a smaller one.
+    A draw is a function of (seed, draw, sample ID): neither the order of the photos nor the other photos matter, and the
+    first k columns are the draw of k shots.
 
     Raises:
-        DataError: classes with fewer examples, all of them.
+        DataError: classes with fewer photos than the largest number of shots; all of them are listed.
     """
     shots = max(options.shots)
     present, counts = np.unique(labels, return_counts=True)
@@ -135,16 +135,15 @@ def draw_examples(
             if count < shots
         ]
         raise DataError(
-            f"{shots} examples of every class are asked for, and {len(few)} of {len(present)} classes have fewer in the train "
-            f"split: {', '.join(few)}. Ask for fewer shots (--shots), or add photos."
+            f"{shots} examples per class are needed, but {len(few)} of {len(present)} classes have fewer in the train split: "
+            f"{', '.join(few)}. Use fewer shots (--shots), or add photos."
         )
     keys = sample_keys(sample_ids)
     columns = (np.cumsum(counts) - counts)[:, None] + np.arange(shots)
     drawn = []
     for draw in range(options.num_draws):
-        order = np.lexsort(
-            (keys, uniform(options.seed, draw, keys, 1)[:, 0], labels)
-        )  # class by class, at random within
+        # Sorted by class; in random order within a class.
+        order = np.lexsort((keys, uniform(options.seed, draw, keys, 1)[:, 0], labels))
         drawn.append(order[columns])
     return np.array(drawn, dtype=np.int64)
 
@@ -157,18 +156,18 @@ def few_shot(
     *,
     drawn: NDArray[np.int64] | None = None,
 ) -> tuple[FewShot, ...]:
-    """Return the accuracy for each number of examples per class, over several draws of them. Computed in float64.
+    """Return the accuracy for each number of shots, over several draws of examples. Computed in float64.
 
     Args:
-        examples: what examples are drawn from.
-        scored: the photos to score; they choose nothing.
+        examples: the photos from which examples are drawn.
+        scored: the photos to score; they have no influence on the classifier.
         class_names: K names.
-        options: None for the defaults of `FewShotOptions`.
-        drawn: indices into `examples`, as `draw_examples` returns for these options; None draws here.
+        options: None takes the defaults of `FewShotOptions`.
+        drawn: indices into `examples`, as `draw_examples` returns them for these options; None draws them here.
 
     Raises:
-        DataError: classes with fewer examples than asked for; features that are not finite, or not as many as labels and
-            sample IDs; labels that are not indices of classes; nothing to score.
+        DataError: classes with too few examples, features that are not finite, numbers of features, labels and sample IDs
+            that differ, labels that are not class indices, or nothing to score.
     """
     options = options or FewShotOptions()
     _check(examples, scored, class_names)
@@ -179,8 +178,8 @@ def few_shot(
         draws = []
         for draw, indices in enumerate(drawn):
             chosen = np.sort(indices[:, :number], axis=None)
-            part = LabelledFeatures(examples.features[chosen], examples.labels[chosen])
-            curve = _curve(part, scored, len(class_names))
+            drawn_examples = LabelledFeatures(examples.features[chosen], examples.labels[chosen])
+            curve = _curve(drawn_examples, scored, len(class_names))
             best = _choose(curve)
             draws.append(FewShotDraw(draw, best.penalty, best.top1, curve))
         results.append(FewShot(number, tuple(draws)))
@@ -190,67 +189,69 @@ def few_shot(
 def _check(examples: LabelledFeatures, scored: LabelledFeatures, class_names: Sequence[str]) -> None:
     if not len(scored.features):
         raise DataError("There are no photos to score the few-shot classifier on.")
-    for what, part in (("examples", examples), ("photos to score", scored)):
-        _check_part(what, part, class_names)
-    num_examples, num_ids, num_different = (
+    for role, photos in (("examples", examples), ("photos to score", scored)):
+        _check_features(role, photos, class_names)
+    num_examples, num_ids, num_distinct = (
         len(sized) for sized in (examples.features, examples.sample_ids, set(examples.sample_ids))
     )
-    if not num_different == num_ids == num_examples:
+    if not num_distinct == num_ids == num_examples:
         raise DataError(
-            f"{num_examples:,} examples have {num_ids:,} sample IDs, {num_different:,} of them different; each needs its own."
+            f"{num_examples:,} examples have {num_ids:,} sample IDs, of which {num_distinct:,} are distinct; expected one "
+            "distinct sample ID per example."
         )
     if examples.features.shape[1] != scored.features.shape[1]:
         raise DataError(
-            f"The examples have {examples.features.shape[1]:,} features, the photos to score {scored.features.shape[1]:,}; "
-            "expected those of the same network."
+            f"The examples have {examples.features.shape[1]:,} features and the photos to score "
+            f"{scored.features.shape[1]:,}; expected features of the same network."
         )
-    without = np.setdiff1d(scored.labels, examples.labels)
-    if len(without):
-        names = ", ".join(escape(class_names[label]) for label in without)
-        raise DataError(f"{len(without)} classes have photos to score but none in the train split: {names}.")
+    missing = np.setdiff1d(scored.labels, examples.labels)
+    if len(missing):
+        names = ", ".join(escape(class_names[label]) for label in missing)
+        raise DataError(f"{len(missing)} classes have photos to score but none in the train split: {names}.")
 
 
-def _check_part(what: str, part: LabelledFeatures, class_names: Sequence[str]) -> None:
-    values, labels = part.features, part.labels
-    if values.ndim != 2 or labels.shape != values.shape[:1]:
+def _check_features(role: str, photos: LabelledFeatures, class_names: Sequence[str]) -> None:
+    features, labels = photos.features, photos.labels
+    if features.ndim != 2 or labels.shape != features.shape[:1]:
         raise DataError(
-            f"The features of the {what} are {values.shape}, their labels {labels.shape}; expected (n, d) and (n,)."
+            f"The features of the {role} have shape {features.shape} and their labels {labels.shape}; expected (n, d) and "
+            "(n,)."
         )
-    bad = np.unique(labels[(labels < 0) | (labels >= len(class_names))])
-    if len(bad):
+    invalid = np.unique(labels[(labels < 0) | (labels >= len(class_names))])
+    if len(invalid):
         raise DataError(
-            f"The labels of the {what} hold {summarise(bad.tolist())}; expected 0 to {len(class_names) - 1}, indices "
-            "into the class names."
+            f"The labels of the {role} contain {summarise(invalid.tolist())}; expected class indices from 0 to "
+            f"{len(class_names) - 1}."
         )
-    num_bad = int((~np.isfinite(values).all(axis=1)).sum())
+    num_bad = int((~np.isfinite(features).all(axis=1)).sum())
     if num_bad:
-        raise DataError(f"The features of {num_bad:,} of {len(values):,} {what} are NaN or infinite.")
+        raise DataError(f"The features of {num_bad:,} of {len(features):,} {role} are NaN or infinite.")
 
 
 def _curve(examples: LabelledFeatures, scored: LabelledFeatures, num_classes: int) -> tuple[PenaltyScore, ...]:
     """Return the scores of every penalty, from a single decomposition."""
     features, labels = examples.features, examples.labels
-    present, own = np.unique(labels, return_inverse=True)  # a class without photos anywhere has no column
-    targets = 2.0 * np.eye(len(present))[own] - 1.0  # (n, K), as the authors
-    numbers = np.full(num_classes, -1)
-    numbers[present] = np.arange(len(present))
-    truths, penalties = numbers[scored.labels], np.array(PENALTIES)
+    present, example_columns = np.unique(labels, return_inverse=True)  # a class without any photos has no column
+    targets = 2.0 * np.eye(len(present))[example_columns] - 1.0  # (n, K), as in the authors' evaluator
+    column_of_class = np.full(num_classes, -1)
+    column_of_class[present] = np.arange(len(present))
+    scored_columns, penalties = column_of_class[scored.labels], np.array(PENALTIES)
     ridge = decompose(features, targets)
-    right, left_out = np.zeros(len(penalties), np.int64), np.zeros(len(penalties), np.int64)
+    num_correct, num_left_out_correct = np.zeros(len(penalties), np.int64), np.zeros(len(penalties), np.int64)
     for rows, group, scores in ridge.scores(scored.features, penalties):
-        right[group] += (scores.argmax(axis=2) == truths[rows]).sum(axis=1)
+        num_correct[group] += (scores.argmax(axis=2) == scored_columns[rows]).sum(axis=1)
     is_single = len(labels) == len(present)
     if not is_single:
         for rows, group, scores in ridge.scores_left_out(features, targets, penalties):
-            left_out[group] += (scores.argmax(axis=2) == own[rows]).sum(axis=1)
+            num_left_out_correct[group] += (scores.argmax(axis=2) == example_columns[rows]).sum(axis=1)
     return tuple(
-        PenaltyScore(penalty, int(hits) / len(truths), None if is_single else int(left_out_hits) / len(labels))
-        for penalty, hits, left_out_hits in zip(PENALTIES, right, left_out, strict=True)
+        PenaltyScore(penalty, int(correct) / len(scored_columns), None if is_single else int(left_out) / len(labels))
+        for penalty, correct, left_out in zip(PENALTIES, num_correct, num_left_out_correct, strict=True)
     )
 
 
 def _choose(curve: Sequence[PenaltyScore]) -> PenaltyScore:
-    """Return the penalty that names most examples right, each left out; of equals the nearest to the authors'."""
+    """Return the penalty with the highest leave-one-out top-1; of equals, the nearest to the authors', then the larger."""
 
     def merit(point: PenaltyScore) -> tuple[float, float, float]:
         distance = abs(float(np.log2(point.penalty / AUTHORS_PENALTY)))

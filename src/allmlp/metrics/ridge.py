@@ -1,14 +1,14 @@
-"""Least squares with an L2 penalty for many penalties at once: one decomposition, in float64 (NumPy only).
+"""Ridge regression for many penalties at once, from a single eigendecomposition, in float64 (NumPy only).
 
-n training examples and m others, d features, K classes, r = min(n, d) or one less. With A the features, centred and scaled by
-the training examples, and a last column that is constant, and Y the targets (n, K), the weights for a penalty l are
+n training examples and m others, d features, K classes, r = d if n >= d, else n - 1. Let A be the features, centred and
+scaled by the training examples, with a constant last column, and Y the targets (n, K). The weights for a penalty l are
 
-    W(l) = (A^T A + l I)^-1 A^T Y        for n >= d       = A^T (A A^T + l I)^-1 Y        for n < d
+    W(l) = (A^T A + l I)^-1 A^T Y    if n >= d,    W(l) = A^T (A A^T + l I)^-1 Y    if n < d.
 
-and with the eigenvectors of A^T A, or of A A^T, the inverse is a division by eigenvalues + l. The features are centred, so the
-constant column stands at right angles to them: it is an eigenvector by itself, and the decomposition is of the features alone.
-Standardising, the constant and its size are those of the authors' evaluator (google-research/big_vision,
-evaluators/fewshot_lsr.py), where it is large so that the penalty hardly touches the bias.
+In the basis of the eigenvectors of A^T A (or A A^T), the inverse is a division by eigenvalues + l. Because the features are
+centred, the constant column is orthogonal to them and an eigenvector of its own, so only the features are decomposed.
+Standardisation, and the constant column with its value, follow the authors' evaluator (google-research/big_vision,
+evaluators/fewshot_lsr.py); the value is large so that the penalty hardly affects the bias.
 """
 
 from collections.abc import Iterator
@@ -21,24 +21,26 @@ from numpy.typing import NDArray
 __all__ = ["BIAS_CONSTANT", "Ridge", "decompose"]
 
 BIAS_CONSTANT = 100.0
-_LEAST_STD = 1e-5  # added to every standard deviation, as the authors do: a feature may be the same for all
+_STD_OFFSET = 1e-5  # added to every standard deviation, as by the authors: a feature may be constant
 
-# Rows that are worked on at a time: 50,000 x 768 features are never in memory as float64.
-_BLOCK = 2048
-_COLUMNS = 1024  # of one product, classes times penalties
+_BLOCK = 2048  # rows per block, so that 50,000 x 768 features are never in memory as float64
+_MAX_COLUMNS = 1024  # of one matrix product: penalties times classes
 
 
 @dataclass(frozen=True, eq=False)
 class Ridge:
-    """A training set, decomposed. For a penalty l the scores of features x are ((x - mean) / std) @ directions @
-    (targets / (eigenvalues + l)), and the constant's part.
+    """A decomposed training set.
 
-    mean, std: (d,), of the training features.
-    directions: (d, r).
-    targets: (r, K), the training targets along the eigenvectors.
-    eigenvalues: (r,), not negative.
-    mean_target: (K,).
-    vectors: (n, r), the eigenvectors of A A^T, when that was decomposed; None when A^T A was.
+    For a penalty l, the scores of features x are ((x - mean) / std) @ directions @ (targets / (eigenvalues + l)), plus the
+    contribution of the constant column.
+
+    Attributes:
+        mean, std: (d,), of the training features.
+        directions: (d, r).
+        targets: (r, K), the training targets in the basis of the eigenvectors.
+        eigenvalues: (r,), not negative.
+        mean_target: (K,).
+        vectors: (n, r), the eigenvectors of A A^T if that was decomposed; None if A^T A was.
     """
 
     mean: NDArray[np.float64]
@@ -53,7 +55,7 @@ class Ridge:
     def scores(
         self, features: NDArray[Any], penalties: NDArray[np.float64]
     ) -> Iterator[tuple[slice, slice, NDArray[np.float64]]]:
-        """Yield the scores of features (m, d) in blocks: which rows, which penalties, and (penalties, rows, K)."""
+        """Yield the scores of features (m, d) in blocks: the rows, the penalties, and their scores (penalties, rows, K)."""
         for rows, projected in self._projected(features):
             for group in self._groups(penalties):
                 yield rows, group, self._scores(projected, penalties[group])
@@ -61,30 +63,30 @@ class Ridge:
     def scores_left_out(
         self, features: NDArray[Any], targets: NDArray[np.float64], penalties: NDArray[np.float64]
     ) -> Iterator[tuple[slice, slice, NDArray[np.float64]]]:
-        """Yield like `scores`, of the training features (n, d) themselves, what each would score had it been left out.
+        """Yield the leave-one-out scores of the training features (n, d), in blocks like those of `scores`.
 
-        With the leverage h of an example and its residual e, that is its target - e / (1 - h): exact for a design that
-        stays. Mean and standard deviation stay those of all examples; they are made without labels.
+        The leave-one-out score of an example with leverage h and residual e is its target - e / (1 - h). This is exact for a
+        fixed design: mean and standard deviation remain those of all examples, which do not depend on labels.
         """
-        blocks = self._projected(features) if self.vectors is None else self._kept()
+        blocks = self._projected(features) if self.vectors is None else self._own_projections()
         for rows, projected in blocks:
             squares = projected**2
             for group in self._groups(penalties):
-                residual, rest = self._residual(projected, squares, targets[rows], penalties[group])
-                yield rows, group, targets[rows] - residual / rest[:, :, None]
+                residual, complement = self._residual(projected, squares, targets[rows], penalties[group])
+                yield rows, group, targets[rows] - residual / complement[:, :, None]
 
     def _groups(self, penalties: NDArray[np.float64]) -> Iterator[slice]:
-        # Penalties side by side make one wide product of many narrow ones, which take several times as long.
-        size = max(1, _COLUMNS // len(self.mean_target))
+        # One wide matrix product for several penalties is several times as fast as one narrow product per penalty.
+        size = max(1, _MAX_COLUMNS // len(self.mean_target))
         for start in range(0, len(penalties), size):
             yield slice(start, min(start + size, len(penalties)))
 
     def _scores(self, projected: NDArray[np.float64], penalties: NDArray[np.float64]) -> NDArray[np.float64]:
         fitted = _product(projected, self.targets / (self.eigenvalues + penalties[:, None])[:, :, None])
-        return fitted + np.multiply.outer(1.0 - self._bias_loss(penalties), self.mean_target)[:, None, :]
+        return fitted + np.multiply.outer(1.0 - self._bias_shrinkage(penalties), self.mean_target)[:, None, :]
 
-    def _bias_loss(self, penalties: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the share that each penalty takes off the bias; 0 were it not penalised."""
+    def _bias_shrinkage(self, penalties: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the fraction by which each penalty shrinks the bias."""
         return penalties / (BIAS_CONSTANT**2 * self.num_examples + penalties)
 
     def _residual(
@@ -94,38 +96,39 @@ class Ridge:
         targets: NDArray[np.float64],
         penalties: NDArray[np.float64],
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return target - score of training examples, (penalties, rows, K), and one less their leverage, (penalties, rows)."""
+        """Return target - score of training examples, (penalties, rows, K), and 1 - their leverage, (penalties, rows)."""
         inverse = 1.0 / (self.eigenvalues + penalties[:, None])  # (penalties, r)
-        lost = self._bias_loss(penalties)[:, None]
+        bias_shrinkage = self._bias_shrinkage(penalties)[:, None]
         if self.vectors is None:
-            leverage = inverse @ squares.T + (1.0 - lost) / self.num_examples
+            leverage = inverse @ squares.T + (1.0 - bias_shrinkage) / self.num_examples
             return targets - self._scores(projected, penalties), 1.0 - leverage
-        # Both come out as sums along all eigenvectors: no difference of near numbers where examples are fitted exactly.
-        shares = penalties[:, None] * inverse
-        residual = _product(projected, shares[:, :, None] * self.targets) + (lost * self.mean_target)[:, None, :]
-        return residual, shares @ squares.T + lost / self.num_examples
+        # Both as sums over the eigenvectors, without subtraction: no cancellation where examples are fitted almost exactly.
+        shrinkage = penalties[:, None] * inverse
+        residual = _product(projected, shrinkage[:, :, None] * self.targets)
+        residual += (bias_shrinkage * self.mean_target)[:, None, :]
+        return residual, shrinkage @ squares.T + bias_shrinkage / self.num_examples
 
     def _projected(self, features: NDArray[Any]) -> Iterator[tuple[slice, NDArray[np.float64]]]:
         for rows, block in _standardised(features, self.mean, self.std):
             yield rows, block @ self.directions
 
-    def _kept(self) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    def _own_projections(self) -> Iterator[tuple[slice, NDArray[np.float64]]]:
         assert self.vectors is not None
         yield slice(0, self.num_examples), self.vectors
 
 
 def decompose(features: NDArray[Any], targets: NDArray[np.float64]) -> Ridge:
-    """Decompose training features (n, d) with targets (n, K): d x d, or n x n where that is smaller."""
+    """Decompose training features (n, d) with targets (n, K); the matrix is d x d, or n x n if that is smaller."""
     mean = features.mean(axis=0, dtype=np.float64)
-    std = _std(features, mean) + _LEAST_STD
+    std = _std(features, mean) + _STD_OFFSET
     decompose_smaller = _primal if features.shape[0] >= features.shape[1] else _dual
-    directions, along, eigenvalues, vectors = decompose_smaller(features, targets, mean, std)
+    directions, projected_targets, eigenvalues, vectors = decompose_smaller(features, targets, mean, std)
     return Ridge(
         mean=mean,
         std=std,
         directions=directions,
-        targets=along,
-        eigenvalues=np.maximum(eigenvalues, 0.0),  # rounding makes zeros negative
+        targets=projected_targets,
+        eigenvalues=np.maximum(eigenvalues, 0.0),  # rounding can make zeros negative
         mean_target=targets.mean(axis=0),
         num_examples=len(features),
         vectors=vectors,
@@ -133,7 +136,7 @@ def decompose(features: NDArray[Any], targets: NDArray[np.float64]) -> Ridge:
 
 
 def _product(projected: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return projected (rows, r) @ weights (penalties, r, K), (penalties, rows, K), as one product."""
+    """Return projected (rows, r) @ weights (penalties, r, K) as (penalties, rows, K), computed as one product."""
     num_penalties, _, num_classes = weights.shape
     wide = projected @ weights.transpose(1, 0, 2).reshape(len(weights[0]), num_penalties * num_classes)
     return wide.reshape(len(projected), num_penalties, num_classes).transpose(1, 0, 2)
@@ -157,14 +160,14 @@ def _primal(
 def _dual(
     features: NDArray[Any], targets: NDArray[np.float64], mean: NDArray[np.float64], std: NDArray[np.float64]
 ) -> _Parts:
-    whole = (features - mean) / std  # (n, d) with n < d: small
-    products = whole @ whole.T
-    # The ones are an eigenvector, of eigenvalue 0 as the features are centred. Lifted above all others it comes out last and
-    # by itself, and is left out: what remains spans the rest.
+    standardised = (features - mean) / std  # (n, d) with n < d: small
+    products = standardised @ standardised.T
+    # Because the features are centred, the vector of ones is an eigenvector of eigenvalue 0. Lifting its eigenvalue above all
+    # others puts it last, and it is dropped: the remaining eigenvectors span its orthogonal complement.
     lift = 2.0 * np.trace(products) + 1.0
     eigenvalues, vectors = np.linalg.eigh(products + lift / len(products))
     vectors = np.ascontiguousarray(vectors[:, :-1])
-    return whole.T @ vectors, vectors.T @ targets, eigenvalues[:-1], vectors
+    return standardised.T @ vectors, vectors.T @ targets, eigenvalues[:-1], vectors
 
 
 def _standardised(

@@ -1,7 +1,7 @@
-"""What a Mixer is: equation 1 and table 1. The numbers load at once, torch when the module is first asked for.
+"""The Mixer: equation 1 and table 1 of the paper. Configurations need no torch; it is imported with the first model.
 
 Touch: `variants` (table 1), `resolution` (other image sizes), `cost`.
-Do not touch: `mixer` without the authors' golden outputs in the tests.
+Do not touch: `mixer`, unless the tests against the authors' golden outputs pass.
 A new one: a variant is a row of `VARIANTS`.
 """
 

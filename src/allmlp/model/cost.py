@@ -1,4 +1,4 @@
-"""What a Mixer costs, part by part: parameters and multiply-adds. Counted from the configuration; nothing is built."""
+"""Cost of a Mixer per part: parameters and multiply-adds, computed from its configuration without building it."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ __all__ = ["PartCost", "cost", "num_parameters"]
 
 @dataclass(frozen=True, kw_only=True)
 class PartCost:
-    """One part of a Mixer.
+    """Cost of one part of a Mixer.
 
     Attributes:
         part: "patch projection", "token mixing", "channel mixing", "layer norms" or "classifier".
-        parameters: of all blocks together.
-        multiply_adds: for one image. Matrix products only, as the field counts; GFLOPs are 2e-9 times this.
+        parameters: number of parameters in all blocks.
+        multiply_adds: per image. Only matrix products, as is customary; GFLOPs are 2e-9 times this.
     """
 
     part: str
@@ -23,7 +23,7 @@ class PartCost:
 
 
 def cost(config: MixerConfig) -> tuple[PartCost, ...]:
-    """Return the parts of a Mixer in the order that an image meets them."""
+    """Return the cost of each part, in the order of the forward pass."""
     S, C, N, K = config.num_tokens, config.hidden_dim, config.num_blocks, config.num_classes
     D_S, D_C = config.tokens_mlp_dim, config.channels_mlp_dim
     patch = 3 * config.patch_size**2
@@ -37,5 +37,5 @@ def cost(config: MixerConfig) -> tuple[PartCost, ...]:
 
 
 def num_parameters(config: MixerConfig) -> int:
-    """Return the number of parameters of the whole Mixer, classifier included."""
+    """Return the total number of parameters, including the classifier."""
     return sum(part.parameters for part in cost(config))

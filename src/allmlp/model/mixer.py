@@ -18,36 +18,36 @@ from allmlp.model.variants import MixerConfig, variant_config
 
 __all__ = ["MlpMixer", "create"]
 
-# flax's LayerNorm, which the released weights were trained with; torch's default is 1e-5.
+# As in flax's LayerNorm, with which the released weights were trained; torch's default is 1e-5.
 LAYER_NORM_EPSILON = 1e-6
 
-# A standard normal truncated at ±2 has this standard deviation; flax divides by it (jax/nn/initializers.py).
+# Standard deviation of a standard normal truncated at ±2; flax divides by it (jax/nn/initializers.py).
 TRUNCATED_NORMAL_STD = 0.87962566103423978
 
 
 def create(variant: str, **changes: Any) -> "MlpMixer":
     """Build a new Mixer of a variant of table 1, such as `create("B/16", num_classes=10, image_size=256)`.
 
-    `changes` are fields of `MixerConfig`. Works under `torch.device("meta")`, where it costs no memory.
+    `changes` are fields of `MixerConfig`. Under `torch.device("meta")`, no memory is allocated.
 
     Raises:
-        ConfigError: an unknown variant or field, or an impossible value.
+        ConfigError: an unknown variant or field, or an invalid value.
     """
     return MlpMixer(variant_config(variant, **changes))
 
 
 class MlpMixer(nn.Module):
-    """A Mixer with freshly drawn weights: flax's LeCun normal, zero biases, and a zero classifier.
+    """A Mixer, initialised as in flax: LeCun normal weights, zero biases, and a zero classifier.
 
     Attributes:
-        config: what it was built from.
-        activation_checkpointing: True recomputes each block in the backward pass: memory for one block instead of all
-            of them, about a third more time. The gradients are the same.
+        config: its configuration.
+        activation_checkpointing: whether to recompute each block in the backward pass, which needs memory for one block
+            instead of all, and about a third more time. The gradients are the same.
     """
 
     def __init__(self, config: MixerConfig) -> None:
-        if not isinstance(config, MixerConfig):  # a template, whose number of classes may be open
-            raise TypeError("MlpMixer takes a MixerConfig; MixerTemplate.with_num_classes makes one")
+        if not isinstance(config, MixerConfig):  # a template may leave the number of classes open
+            raise TypeError("MlpMixer takes a MixerConfig; create one with MixerTemplate.with_num_classes")
         super().__init__()
         self.config = config
         self.activation_checkpointing = False
@@ -67,8 +67,8 @@ class MlpMixer(nn.Module):
 
         Args:
             images: (B, 3, H, W), pre-processed.
-            depth_draws: (B, 2 N) uniform in [0, 1): what decides which branches stochastic depth drops, two for each
-                block. None draws from torch's generator. Used in training with stochastic depth only.
+            depth_draws: (B, 2 N), uniform in [0, 1), two per block: decide which branches stochastic depth drops. None
+                draws from torch's generator. Used only in training with stochastic depth.
         """
         config = self.config
         if images.ndim != 4 or images.shape[1:] != (3, *config.image_size):
@@ -88,15 +88,15 @@ class MlpMixer(nn.Module):
         return features
 
     def forward(self, images: Tensor, *, depth_draws: Tensor | None = None) -> Tensor:
-        """Return logits (B, K) of images (B, 3, H, W), or their features (B, C) when `num_classes` is 0."""
+        """Return logits (B, K) of images (B, 3, H, W), or features (B, C) if `num_classes` is 0."""
         features = self.features(images, depth_draws=depth_draws)
         return features if self.head is None else self.head(features)
 
 
 class PatchProjection(nn.Module):
-    """One linear map from a patch of P × P × 3 pixels to C channels, shared by all patches.
+    """Linear projection of each patch of P × P × 3 pixels to C channels.
 
-    It is a convolution with stride P, computed as one matrix product, which is faster on processors.
+    Equivalent to a convolution with stride P, but computed as one matrix product, which is faster on CPUs.
     """
 
     def __init__(self, patch_size: int, hidden_dim: int) -> None:
@@ -109,12 +109,12 @@ class PatchProjection(nn.Module):
         B, _, H, W = images.shape
         P = self.weight.shape[-1]
         patches = images.reshape(B, 3, H // P, P, W // P, P).permute(0, 2, 4, 1, 3, 5)  # (B, H/P, W/P, 3, P, P)
-        S = (H // P) * (W // P)  # spelt out, because -1 would not do for an empty batch
+        S = (H // P) * (W // P)  # explicit, because reshape cannot infer -1 for an empty batch
         return F.linear(patches.reshape(B, S, 3 * P * P), self.weight.flatten(1), self.bias)  # (B, S, C)
 
 
 class MixerBlock(nn.Module):
-    """Token mixing, then channel mixing; equation 1."""
+    """Token mixing, then channel mixing (equation 1)."""
 
     def __init__(self, config: MixerConfig, *, drop_probability: float) -> None:
         super().__init__()
@@ -133,14 +133,14 @@ class MixerBlock(nn.Module):
     def _survivors(self, branch: Tensor, draws: Tensor | None, column: int) -> Tensor:
         if draws is None:
             return branch
-        # Survivors are not rescaled by 1 / (1 - p): the authors' training code (big_vision, models/mlp_mixer.py) does not,
-        # and its recipes are tuned so. At evaluation a branch then counts 1 / (1 - p) of its mean in training.
+        # Survivors are not rescaled by 1 / (1 - p), as in the authors' training code (big_vision, models/mlp_mixer.py), for
+        # which its recipes are tuned. At evaluation, a branch therefore has 1 / (1 - p) times its mean in training.
         kept = (draws[:, column] >= self.drop_probability).to(branch.dtype)
         return branch * kept[:, None, None]
 
 
 class Mlp(nn.Module):
-    """W2 gelu(W1 x + b1) + b2 along the last axis, with dropout after the GELU and at the end."""
+    """W2 gelu(W1 x + b1) + b2 along the last axis, with dropout after the GELU and after the second layer."""
 
     def __init__(self, dim: int, hidden_dim: int, config: MixerConfig) -> None:
         super().__init__()
@@ -161,7 +161,7 @@ class Mlp(nn.Module):
 
 
 def lecun_normal_(weight: Tensor) -> None:
-    """Draw `weight` (out, in, ...) as flax does: variance 1 / fan-in, truncated at two standard deviations of the draw."""
+    """Initialise `weight` (out, in, ...) as flax: variance 1 / fan-in, from a normal truncated at two standard deviations."""
     fan_in = weight[0].numel()
     std = 1.0 / math.sqrt(fan_in) / TRUNCATED_NORMAL_STD
     nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)

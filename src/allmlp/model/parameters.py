@@ -1,4 +1,4 @@
-"""Every parameter of a Mixer by name and shape, without building one."""
+"""Names and shapes of all parameters of a Mixer, computed without building it."""
 
 from collections.abc import Mapping
 
@@ -7,9 +7,9 @@ from allmlp.model.variants import MixerConfig
 __all__ = ["PARAMETERS", "Axis", "parameter_shapes"]
 
 Axis = str | int
-"""One of the paper's letters P S C D_S D_C K, or a length that is the same in every Mixer."""
+"""One of the paper's letters P, S, C, D_S, D_C and K, or a length that is the same in every Mixer."""
 
-# Of `MlpMixer`. "{i}" counts the blocks from 0.
+# The parameters of `MlpMixer`. "{i}" is the index of the block, from 0.
 PARAMETERS: Mapping[str, tuple[Axis, ...]] = {
     "patch_projection.weight": ("C", 3, "P", "P"),
     "patch_projection.bias": ("C",),

@@ -1,4 +1,4 @@
-"""The numbers that make a Mixer: its configuration, and the seven variants of the paper. No torch here."""
+"""Configuration of a Mixer, and the seven variants of the paper, without torch."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -8,34 +8,34 @@ from allmlp.errors import ConfigError, did_you_mean
 
 __all__ = ["MAX_SIDE", "VARIANTS", "Gelu", "MixerConfig", "MixerTemplate", "variant_config"]
 
-# Far beyond any Mixer. A configuration may come from a hostile file, and within these bounds no count of weights
-# overflows 63 bits and no list of them takes long.
+# Far beyond any Mixer. A configuration may come from an untrusted file; within these bounds, no number of weights
+# overflows 63 bits, and no list of weights takes long.
 MAX_BLOCKS = 1_000
 MAX_SIDE = 1 << 16
 MAX_WIDTH = 1 << 20
 
 Gelu = Literal["tanh", "erf"]
-"""Which formula of the GELU: "tanh" is what the authors' code computes (flax's default), "erf" what timm computes."""
+"""Formula of the GELU: "tanh" as in the authors' code (flax's default), "erf" as in timm."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MixerTemplate:
-    """The widths and depth of a Mixer, in the words of table 1, which may leave the number of classes open.
+    """Dimensions of a Mixer, named as in table 1. The number of classes may be left open.
 
     Attributes:
-        image_size: (height, width) in pixels; an int is accepted and squared.
-        patch_size: P, the side of a patch in pixels; divides both sides of the image.
+        image_size: (height, width) in pixels; an int means a square.
+        patch_size: P, the side of a patch in pixels; must divide both sides of the image.
         num_blocks: N, the number of Mixer layers.
         hidden_dim: C, the width of a token.
         tokens_mlp_dim: D_S, the hidden width of token mixing.
         channels_mlp_dim: D_C, the hidden width of channel mixing.
-        num_classes: K; 0 means no classifier: the model returns its features; None leaves it to the data.
-        gelu: "tanh" as the authors' code, "erf" as timm.
-        stochastic_depth: s in [0, 1); the drop probability rises linearly from 0 at the first block to s at the last.
-        dropout: in [0, 1); after the GELU and after the second layer of every MLP, in training only.
+        num_classes: K; 0 means no classifier (the model returns features); None leaves it to the data.
+        gelu: "tanh" as in the authors' code, "erf" as in timm.
+        stochastic_depth: drop probability of the last block, in [0, 1); it rises linearly from 0 at the first block.
+        dropout: in [0, 1); applied after the GELU and after the second layer of every MLP, in training only.
 
     Raises:
-        ConfigError: an invalid size or width; the message names the nearest valid image sizes.
+        ConfigError: an invalid size or width; the nearest valid image sizes are named.
     """
 
     image_size: tuple[int, int]
@@ -53,17 +53,17 @@ class MixerTemplate:
         if isinstance(self.image_size, int):
             object.__setattr__(self, "image_size", (self.image_size, self.image_size))
         widths = dict.fromkeys(("hidden_dim", "tokens_mlp_dim", "channels_mlp_dim"), MAX_WIDTH)
-        for name, most in {"patch_size": MAX_SIDE, "num_blocks": MAX_BLOCKS, **widths}.items():
+        for name, maximum in {"patch_size": MAX_SIDE, "num_blocks": MAX_BLOCKS, **widths}.items():
             value = getattr(self, name)
-            if not _is_int(value) or not 1 <= value <= most:
-                raise ConfigError(f"{name} is {value!r}; expected a whole number from 1 to {most:,}.")
+            if not _is_int(value) or not 1 <= value <= maximum:
+                raise ConfigError(f"{name} is {value!r}; expected a whole number from 1 to {maximum:,}.")
         self._check_num_classes()
         if self.gelu not in ("tanh", "erf"):
             raise ConfigError(f"gelu is {self.gelu!r}; expected 'tanh' (the authors' code) or 'erf' (timm).")
         for name in ("stochastic_depth", "dropout"):
             rate = getattr(self, name)
             if not isinstance(rate, int | float) or not 0.0 <= rate < 1.0:
-                raise ConfigError(f"{name} is {rate!r}; expected a probability of at least 0 and under 1.")
+                raise ConfigError(f"{name} is {rate!r}; expected a probability of at least 0 and below 1.")
         self._check_image_size()
 
     def _check_num_classes(self) -> None:
@@ -71,7 +71,7 @@ class MixerTemplate:
             return
         if not _is_int(self.num_classes) or not 0 <= self.num_classes <= MAX_WIDTH:
             raise ConfigError(
-                f"num_classes is {self.num_classes!r}; expected a whole number up to {MAX_WIDTH:,}, 0 for no classifier."
+                f"num_classes is {self.num_classes!r}; expected a whole number from 0 (no classifier) to {MAX_WIDTH:,}."
             )
 
     def _check_image_size(self) -> None:
@@ -86,11 +86,11 @@ class MixerTemplate:
             nearest = sorted(_multiples_around(size[0], self.patch_size) | _multiples_around(size[1], self.patch_size))
             raise ConfigError(
                 f"image_size {size[0]} × {size[1]} is not a multiple of patch_size {self.patch_size}. "
-                f"The nearest sides that are: {', '.join(map(str, nearest))}."
+                f"Nearest valid sides: {', '.join(map(str, nearest))}."
             )
 
     def with_num_classes(self, num_classes: int | None) -> "MixerConfig":
-        """Return the configuration of a Mixer with so many classes.
+        """Return the configuration of a Mixer with this number of classes.
 
         Raises:
             ConfigError: an invalid number, or None.
@@ -100,7 +100,7 @@ class MixerTemplate:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """The patches along the height and along the width."""
+        """Number of patches along the height and the width."""
         return self.image_size[0] // self.patch_size, self.image_size[1] // self.patch_size
 
     @property
@@ -111,17 +111,17 @@ class MixerTemplate:
 
 @dataclass(frozen=True, kw_only=True)
 class MixerConfig(MixerTemplate):
-    """A Mixer's configuration: a template whose number of classes is known; 1000, ImageNet's, by default."""
+    """Configuration of a Mixer: a template with a known number of classes (default: ImageNet's 1000)."""
 
     num_classes: int = 1000
 
     def _check_num_classes(self) -> None:
         if self.num_classes is None:
-            raise ConfigError("num_classes is None; expected a whole number, 0 for no classifier.")
+            raise ConfigError("num_classes is None; expected a whole number (0 for no classifier).")
         super()._check_num_classes()
 
     def as_template(self) -> MixerTemplate:
-        """Return the same but for the number of classes, which is left open."""
+        """Return the same configuration with an open number of classes."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return MixerTemplate(**{**values, "num_classes": None})
 
@@ -152,7 +152,7 @@ def _variant(
     )
 
 
-# Table 1, column by column:  N, P, C, D_C, D_S.
+# Table 1; columns: N, P, C, D_C, D_S.
 VARIANTS: dict[str, MixerConfig] = {
     "S/32": _variant(8, 32, 512, 2048, 256),
     "S/16": _variant(8, 16, 512, 2048, 256),
@@ -168,16 +168,16 @@ def variant_config(variant: str, **changes: Any) -> MixerConfig:
     """Return the configuration of a variant of table 1, with `changes` to any field of `MixerConfig`.
 
     Raises:
-        ConfigError: an unknown variant or field (the nearest are named), or an impossible value.
+        ConfigError: an unknown variant or field (the nearest are named), or an invalid value.
     """
     if variant not in VARIANTS:
         raise ConfigError(
-            f"There is no variant {variant!r}.{did_you_mean(variant, VARIANTS)} The variants: {', '.join(VARIANTS)}."
+            f"Unknown variant {variant!r}.{did_you_mean(variant, VARIANTS)} Variants: {', '.join(VARIANTS)}."
         )
     known = {field.name for field in dataclasses.fields(MixerConfig)}
     for name in changes:
         if name not in known:
             raise ConfigError(
-                f"A Mixer has no {name!r}.{did_you_mean(name, known)} It has: {', '.join(sorted(known))}."
+                f"Unknown Mixer setting {name!r}.{did_you_mean(name, known)} Settings: {', '.join(sorted(known))}."
             )
     return dataclasses.replace(VARIANTS[variant], **changes)

@@ -1,8 +1,8 @@
-"""Recipes: plain functions that return a `Recipe`, each with its command, its expected result and its source.
+"""Training recipes: plain functions that return a `Recipe`, each with its command, expected result, cost and source.
 
-Touch: `small` (ours), `transfer`, `choose` (which one fits the photos).
-Do not touch: `paper`; its numbers are compared with the paper's tables in the tests.
-A new one: a function here and a line in `RECIPES`; a variation is `dataclasses.replace` of another recipe.
+Touch: `small` (ours), `transfer`, `choose` (which recipe fits the photos).
+Do not touch: `paper`; the tests compare its numbers with the paper's tables.
+A new one: a function here and a line in `RECIPES`; a variation is a `dataclasses.replace` of another recipe.
 """
 
 import importlib
@@ -51,17 +51,17 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
 
 
 def load_recipe(name: str) -> Recipe:
-    """Return a recipe of `RECIPES`, or your own from an importable module as "my_module:my_recipe".
+    """Return a recipe of `RECIPES`, or your own from an importable module, named "my_module:my_recipe".
 
     Raises:
-        ConfigError: no such recipe (the nearest are named), module or function.
+        ConfigError: an unknown recipe (similar names are suggested), module or function.
     """
     if name in RECIPES:
         return RECIPES[name]()
     if ":" not in name:
         raise ConfigError(
-            f"There is no recipe {name!r}.{did_you_mean(name, RECIPES)} "
-            f"The recipes: {', '.join(RECIPES)}; your own: my_module:my_recipe."
+            f"unknown recipe {name!r}.{did_you_mean(name, RECIPES)} "
+            f"Expected one of {', '.join(RECIPES)}, or your own as my_module:my_recipe."
         )
     module_name, _, function_name = name.partition(":")
     try:
@@ -71,6 +71,6 @@ def load_recipe(name: str) -> Recipe:
     recipe = function() if callable(function) else function
     if not isinstance(recipe, Recipe):
         raise ConfigError(
-            f"recipe {name!r}: {function_name} gave a {type(recipe).__name__}; expected an allmlp.Recipe."
+            f"recipe {name!r}: {function_name} returned a value of type {type(recipe).__name__}; expected an allmlp.Recipe."
         )
     return recipe

@@ -1,4 +1,4 @@
-"""Which recipe fits a data set, when the user names none, and for how many epochs."""
+"""Choice of a recipe and its number of epochs for a data set."""
 
 import contextlib
 import dataclasses
@@ -14,40 +14,45 @@ from allmlp.training import Recipe, num_training_photos
 
 __all__ = ["FITTED_TO_PHOTOS", "finetune_for", "recipe_for"]
 
-# Fewer photos seen than the first leave accuracy on the table; more than the second take hours on a laptop.
+# Training on fewer photos than the minimum costs accuracy; training on more than the maximum takes hours on a laptop.
+# An epoch counts every photo again.
 _MIN_PHOTOS_SEEN = 80_000
 _MAX_PHOTOS_SEEN = 2_000_000
 
-# The same for a Mixer that is trained already.
-_MIN_PHOTOS_SEEN_AGAIN = 20_000
-_MAX_PHOTOS_SEEN_AGAIN = 500_000
+# The same limits for fine-tuning.
+_MIN_PHOTOS_SEEN_FINETUNING = 20_000
+_MAX_PHOTOS_SEEN_FINETUNING = 500_000
 
 
 def finetune_for(dataset: ImageDataset) -> tuple[Recipe, str]:
-    """Return a recipe for fine-tuning on `dataset`, and the reason as a sentence. The epochs follow the number of photos.
+    """Return a recipe for fine-tuning on `dataset`, and the reason in words.
+
+    The number of epochs follows from the number of photos.
 
     Raises:
         DataError: there is no train split.
     """
     num_photos = num_training_photos(dataset)
     recipe = finetune()
-    seen = min(max(num_photos * recipe.num_epochs, _MIN_PHOTOS_SEEN_AGAIN), max(_MAX_PHOTOS_SEEN_AGAIN, num_photos))
-    epochs = max(1, round(seen / num_photos))
+    num_seen = max(num_photos * recipe.num_epochs, _MIN_PHOTOS_SEEN_FINETUNING)
+    num_seen = min(num_seen, max(_MAX_PHOTOS_SEEN_FINETUNING, num_photos))
+    epochs = max(1, round(num_seen / num_photos))
     reason = f"recipe {recipe.name}: {num_photos:,} training photos, so {epochs} epoch{'s' * (epochs != 1)}"
     return dataclasses.replace(recipe, num_epochs=epochs), reason
 
 
 FITTED_TO_PHOTOS: dict[str, Callable[[ImageDataset], tuple[Recipe, str]]] = {"finetune": finetune_for}
-"""Recipes whose epochs follow from the number of training photos: how each is made for a data set, with the reason.
+"""Recipes whose number of epochs follows from the number of training photos, with the functions that fit them to a data set.
 
-A run of one is continued with the epochs that it has: its photos are the same.
+A run of such a recipe keeps its number of epochs when it is continued, because its photos are the same.
 """
 
 
 def recipe_for(dataset: ImageDataset) -> tuple[Recipe, str]:
-    """Return a recipe for training on `dataset` from scratch, and the reason as a sentence.
+    """Return a recipe for training on `dataset` from scratch, and the reason in words.
 
-    The image size follows the photos (the median short side of 32 of them), the epochs their number.
+    The image size follows from the size of the photos (the median short side of 32 of them), the number of epochs from
+    the number of photos.
 
     Raises:
         DataError: there is no train split.
@@ -56,7 +61,7 @@ def recipe_for(dataset: ImageDataset) -> tuple[Recipe, str]:
     split = dataset.splits["train"]
     sides = []
     for index in np.unique(np.linspace(0, num_photos - 1, 32).astype(int)):
-        with contextlib.suppress(DataError):  # training names every bad photo
+        with contextlib.suppress(DataError):  # training reports every bad photo
             sides.append(min(decode(split.read(int(index)), name=split.where(int(index))).shape[:2]))
     side = int(np.median(sides)) if sides else 64
     if side <= 48:
@@ -65,6 +70,6 @@ def recipe_for(dataset: ImageDataset) -> tuple[Recipe, str]:
         recipe = photos64()
     else:
         recipe = photos128()
-    seen = min(max(num_photos * recipe.num_epochs, _MIN_PHOTOS_SEEN), max(_MAX_PHOTOS_SEEN, num_photos))
-    recipe = dataclasses.replace(recipe, num_epochs=max(1, round(seen / num_photos)), max_minutes=None)
+    num_seen = min(max(num_photos * recipe.num_epochs, _MIN_PHOTOS_SEEN), max(_MAX_PHOTOS_SEEN, num_photos))
+    recipe = dataclasses.replace(recipe, num_epochs=max(1, round(num_seen / num_photos)), max_minutes=None)
     return recipe, f"recipe {recipe.name}: {num_photos:,} training photos with a short side of about {side} pixels"

@@ -1,4 +1,4 @@
-"""Pre-training as the paper's table 4 and appendix B have it, and as the authors' later code does."""
+"""Pre-training recipes of the paper's table 4 and appendix B, and of the authors' later code."""
 
 import dataclasses
 
@@ -18,15 +18,16 @@ __all__ = [
     "jft_s16",
 ]
 
-# Evaluation: the short side to 256, the centre of 224. The authors scale linearly. They hold 1 % of the training photos out.
+# Evaluation resizes the short side to 256 and crops the central 224. The authors use bilinear interpolation and hold out 1 %
+# of the training photos.
 _DATA = DataConfig(fit="crop", crop_fraction=0.875, interpolation="bilinear", holdout=0.01)
 
-# The inception crop of the authors' code begins at 5 % of the area (big_vision, pp/ops_image.py), torchvision's at 8 %.
+# The smallest inception crop has 5 % of the area in the authors' code (big_vision, pp/ops_image.py), 8 % in torchvision.
 _CROP_AND_FLIP = Augmentation(crop="inception", min_crop_area=0.05, flip=True)
 
 
 def _table4(name: str, variant: str, *, num_epochs: int, learning_rate: float, weight_decay: float) -> Recipe:
-    """What all rows of table 4 share, by appendix B; augmentation is the crop and the flip."""
+    """Return a recipe with what appendix B prescribes for all rows of table 4; the augmentation is crop and flip."""
     return Recipe(
         name=name,
         model=variant_config(variant).as_template(),
@@ -37,7 +38,7 @@ def _table4(name: str, variant: str, *, num_epochs: int, learning_rate: float, w
         optimizer=OptimizerConfig(
             name="adamw",
             learning_rate=learning_rate,
-            # Times the rate, as everywhere here: 0.1 × 0.001 is the 1e-4 that the authors' code takes away at the peak.
+            # Multiplied by the learning rate, as everywhere here: 0.1 × 0.001 is the authors' 1e-4 at the peak rate.
             weight_decay=weight_decay,
             betas=(0.9, 0.999),
             clip_norm=1.0,
@@ -47,7 +48,7 @@ def _table4(name: str, variant: str, *, num_epochs: int, learning_rate: float, w
 
 
 def _regularised(recipe: Recipe, *, rand_augment: float, mixup: float) -> Recipe:
-    """Add what ImageNet and ImageNet-21k take: RandAugment in two layers, mixup, stochastic depth 0.1; dropout was 0."""
+    """Add the regularisation for ImageNet and ImageNet-21k: RandAugment (two layers), mixup, stochastic depth; no dropout."""
     return dataclasses.replace(
         recipe,
         model=dataclasses.replace(recipe.model, stochastic_depth=0.1, dropout=0.0),
@@ -70,7 +71,7 @@ def imagenet_b16() -> Recipe:
 
 
 def imagenet_l16() -> Recipe:
-    """The paper's Mixer-L/16 from scratch on ImageNet; it overfits, and does worse than B/16.
+    """The paper's Mixer-L/16 from scratch on ImageNet, where it overfits and scores lower than B/16.
 
     Command: `allmlp train imagenet --recipe imagenet_l16`.
     Expected: 71.76 % top-1 and 77.08 % ReaL after the paper's fine-tuning (paper, table 3). Untested at scale here.
@@ -87,7 +88,7 @@ def imagenet21k_b16() -> Recipe:
     Command: `allmlp train PHOTOS --recipe imagenet21k_b16`. For B/32: `--set model.patch_size=32`.
     Expected: 80.64 % top-1 on ImageNet after the paper's fine-tuning (paper, table 3). Untested at scale here.
     Cost: 0.15 thousand TPU-v3 core-days (paper, table 3): 150 core-days.
-    Source: the paper, table 4 and appendix B, which do not name the loss; here softmax cross-entropy.
+    Source: the paper, table 4 and appendix B, which do not state the loss: here it is softmax cross-entropy.
     """
     recipe = _table4("imagenet21k_b16", "B/16", num_epochs=300, learning_rate=1e-3, weight_decay=0.1)
     return _regularised(recipe, rand_augment=10.0, mixup=0.2)
@@ -99,66 +100,66 @@ def imagenet21k_l16() -> Recipe:
     Command: `allmlp train PHOTOS --recipe imagenet21k_l16`.
     Expected: 82.89 % top-1 on ImageNet after the paper's fine-tuning (paper, table 3). Untested at scale here.
     Cost: 0.41 thousand TPU-v3 core-days (paper, table 3): 410 core-days.
-    Source: the paper, table 4 and appendix B, which do not name the loss; here softmax cross-entropy.
+    Source: the paper, table 4 and appendix B, which do not state the loss: here it is softmax cross-entropy.
     """
     recipe = _table4("imagenet21k_l16", "L/16", num_epochs=300, learning_rate=1e-3, weight_decay=0.1)
     return _regularised(recipe, rand_augment=20.0, mixup=0.5)
 
 
 def jft_s16() -> Recipe:
-    """The paper's Mixer-S/16 for hundreds of millions of photos (there JFT-300M, which is not public): crop and flip alone.
+    """The paper's Mixer-S/16 for hundreds of millions of photos (the paper's JFT-300M is not public): only crop and flip.
 
     Command: `allmlp train PHOTOS --recipe jft_s16`. For S/32: `--set model.patch_size=32`.
-    Expected: 73.83 % top-1 on ImageNet after the paper's fine-tuning, S/32 68.70 (paper, table 3). Untested at scale here.
-    Cost: 0.03 thousand TPU-v3 core-days, S/32 0.01 (paper, table 3): 30 and 10 core-days.
-    Source: the paper, table 4 and appendix B, which do not name the loss; here softmax cross-entropy.
+    Expected: 73.83 % top-1 on ImageNet after the paper's fine-tuning; S/32: 68.70 % (paper, table 3). Untested at scale here.
+    Cost: 0.03 thousand TPU-v3 core-days; S/32: 0.01 (paper, table 3): 30 and 10 core-days.
+    Source: the paper, table 4 and appendix B, which do not state the loss: here it is softmax cross-entropy.
     """
     return _table4("jft_s16", "S/16", num_epochs=5, learning_rate=3e-3, weight_decay=0.03)
 
 
 def jft_b16() -> Recipe:
-    """The paper's Mixer-B/16 for hundreds of millions of photos (there JFT-300M, which is not public): crop and flip alone.
+    """The paper's Mixer-B/16 for hundreds of millions of photos (the paper's JFT-300M is not public): only crop and flip.
 
     Command: `allmlp train PHOTOS --recipe jft_b16`. For B/32: `--set model.patch_size=32`.
-    Expected: 80.00 % top-1 on ImageNet after the paper's fine-tuning, B/32 75.53 (paper, table 3). Untested at scale here.
-    Cost: 0.08 thousand TPU-v3 core-days, B/32 0.05 (paper, table 3): 80 and 50 core-days.
-    Source: the paper, table 4 and appendix B, which do not name the loss; here softmax cross-entropy.
+    Expected: 80.00 % top-1 on ImageNet after the paper's fine-tuning; B/32: 75.53 % (paper, table 3). Untested at scale here.
+    Cost: 0.08 thousand TPU-v3 core-days; B/32: 0.05 (paper, table 3): 80 and 50 core-days.
+    Source: the paper, table 4 and appendix B, which do not state the loss: here it is softmax cross-entropy.
     """
     return _table4("jft_b16", "B/16", num_epochs=7, learning_rate=3e-3, weight_decay=0.03)
 
 
 def jft_l16() -> Recipe:
-    """The paper's Mixer-L/16 for hundreds of millions of photos (there JFT-300M, which is not public): crop and flip alone.
+    """The paper's Mixer-L/16 for hundreds of millions of photos (the paper's JFT-300M is not public): only crop and flip.
 
     Command: `allmlp train PHOTOS --recipe jft_l16`. For L/32 with its 7 epochs: `--set model.patch_size=32 --epochs 7`.
-    Expected: 84.82 % top-1 on ImageNet after the paper's fine-tuning, L/32 80.67 (paper, table 3). Untested at scale here.
-    Cost: 0.45 thousand TPU-v3 core-days, L/32 0.12 (paper, table 3): 450 and 120 core-days.
-    Source: the paper, table 4 (7 or 14 epochs; by table 3 L/16 had 14) and appendix B, which do not name the loss; here
-        softmax cross-entropy.
+    Expected: 84.82 % top-1 on ImageNet after the paper's fine-tuning; L/32: 80.67 % (paper, table 3). Untested at scale here.
+    Cost: 0.45 thousand TPU-v3 core-days; L/32: 0.12 (paper, table 3): 450 and 120 core-days.
+    Source: the paper, table 4 (7 or 14 epochs; 14 for L/16 by table 3) and appendix B, which do not state the loss: here it
+        is softmax cross-entropy.
     """
     return _table4("jft_l16", "L/16", num_epochs=14, learning_rate=1e-3, weight_decay=0.03)
 
 
 def jft_h14() -> Recipe:
-    """The paper's Mixer-H/14 for hundreds of millions of photos (there JFT-300M, which is not public): crop and flip alone.
+    """The paper's Mixer-H/14 for hundreds of millions of photos (the paper's JFT-300M is not public): only crop and flip.
 
     Command: `allmlp train PHOTOS --recipe jft_h14`.
     Expected: 86.32 % top-1 on ImageNet after the paper's fine-tuning (paper, table 3). Untested at scale here.
     Cost: 1.01 thousand TPU-v3 core-days (paper, table 3): 1,010 core-days.
-    Source: the paper, table 4 and appendix B, which do not name the loss; here softmax cross-entropy.
+    Source: the paper, table 4 and appendix B, which do not state the loss: here it is softmax cross-entropy.
     """
     return _table4("jft_h14", "H/14", num_epochs=14, learning_rate=1e-3, weight_decay=0.03)
 
 
 def big_vision_b16() -> Recipe:
-    """Mixer-B/16 from scratch on ImageNet by the authors' later code: as imagenet_b16, with sigmoid cross-entropy.
+    """Mixer-B/16 from scratch on ImageNet by the authors' later code: imagenet_b16 with sigmoid cross-entropy.
 
-    Command: `allmlp train imagenet --recipe big_vision_b16`. Shorter: `--epochs 60`.
-    Expected: 76.3 % top-1, after 60 epochs 70.5 % (the authors, in the source). Untested at scale here.
-    Cost: 2 h 11 min on a TPU v3-128, 27 min for 60 epochs (the authors, in the source).
-    Source: google-research/big_vision, configs/mlp_mixer_i1k.py. Its weight decay of 1e-4 is multiplied by the schedule, and
-        not by the rate of 1e-3; times the rate, as here, that is 0.1. Its `linear_end` of 1e-5 is a share of the peak, too.
-        There one share of mixup holds for a whole batch, here each photo draws its own.
+    Command: `allmlp train imagenet --recipe big_vision_b16`. For a shorter run: `--epochs 60`.
+    Expected: 76.3 % top-1, or 70.5 % after 60 epochs (the authors, in the source). Untested at scale here.
+    Cost: 2 h 11 min on a TPU v3-128, or 27 min for 60 epochs (the authors, in the source).
+    Source: google-research/big_vision, configs/mlp_mixer_i1k.py. It multiplies its weight decay of 1e-4 by the schedule but
+        not by the learning rate of 1e-3; here, where the rate is a factor, that is 0.1. As here, its `linear_end` of 1e-5
+        is a fraction of the peak rate. It draws one mixup ratio per batch; here each photo draws its own.
     """
     recipe = _table4("big_vision_b16", "B/16", num_epochs=300, learning_rate=1e-3, weight_decay=0.1)
     return dataclasses.replace(

@@ -1,4 +1,4 @@
-"""Training from scratch on few or small photos, on a laptop or one GPU."""
+"""Recipes for training from scratch on few or small photos, on a laptop or one GPU."""
 
 import dataclasses
 
@@ -8,19 +8,19 @@ from allmlp.training import DataConfig, OptimizerConfig, Recipe
 
 __all__ = ["cifar10", "demo", "photos64", "photos128"]
 
-# Found by a dozen trials that looked at the embedded set's test photos: Muon for the matrices of the blocks, with a strong
-# weight decay. The erf GELU costs less time than the tanh form on a processor (benchmarks/results/training_step.json), and is
-# what timm computes.
+# Chosen in a dozen trials that were scored on the embedded set's test photos: Muon for the matrices of the blocks, with
+# strong weight decay. The erf GELU is faster than the tanh form on a CPU (benchmarks/results/training_step.json), and is
+# timm's.
 _MUON = OptimizerConfig(name="muon", learning_rate=0.02, adamw_learning_rate=2e-3, weight_decay=0.2, momentum=0.95)
 
 
 def demo() -> Recipe:
-    """A Mixer of 1.15 M parameters on the 1,000 photos of clothing that come with allmlp, in at most 3.9 minutes.
+    """A Mixer with 1.15 M parameters on the 1,000 clothing photos that come with allmlp, in at most 3.9 minutes.
 
     Command: `allmlp demo`, or `allmlp train clothing --recipe demo`.
-    Expected: 62 % or more of the test photos right, without test-time averaging, where all 100 epochs fit into the time.
+    Expected: at least 62 % of the test photos right, without test-time augmentation, if all 100 epochs fit into the time.
         Measured by experiments/clothing/run.py; README.md has the table.
-    Cost: the minutes of README.md's table on 2 cores with bfloat16; a slower machine trains fewer epochs (`max_minutes`)
+    Cost: the minutes in README.md's table on 2 cores with bfloat16. A slower machine trains fewer epochs (`max_minutes`)
         and gets fewer photos right.
     Source: ours. On so few photos, colour jitter and weight decay help most.
     """
@@ -48,15 +48,15 @@ def demo() -> Recipe:
 
 
 def cifar10() -> Recipe:
-    """A Mixer of 0.61 M parameters (patches of 4) on 32-pixel photos, in at most 25 minutes.
+    """A Mixer with 0.61 M parameters (patches of 4 pixels) on 32-pixel photos, in at most 25 minutes.
 
     Command: `allmlp train CIFAR10 --recipe cifar10`.
-    Expected: 82 % or more of CIFAR-10's test photos right, without test-time averaging, where 14 epochs or more fit into
+    Expected: at least 82 % of CIFAR-10's test photos right, without test-time augmentation, if at least 14 epochs fit into
         the time. Measured by experiments/cifar10/run.py; README.md has the table.
-    Cost: 25 minutes on 2 cores, for fewer epochs than 36 where they take longer (`max_minutes`).
+    Cost: 25 minutes on 2 cores, with fewer than 36 epochs if these would take longer (`max_minutes`).
     Source: ours. The widths are those of github.com/omihub777/MLP-Mixer-CIFAR (Mixer-nano, 1.13 M parameters; 90.83 % after
-        300 epochs on a P100) but for D_C, which is half of it: 4 of 9 multiply-adds fall away, and more epochs fit into the
-        time. That project says 0.67 M parameters, which it counts with D_S and D_C exchanged.
+        300 epochs on a P100), except that D_C is half as large: this saves 4 of 9 multiply-adds, so that more epochs fit
+        into the time. That project states 0.67 M parameters, which it counts with D_S and D_C exchanged.
     """
     return Recipe(
         name="cifar10",
@@ -72,7 +72,7 @@ def cifar10() -> Recipe:
         num_epochs=36,
         batch_size=256,
         data=DataConfig(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616)),  # of CIFAR-10's training photos
-        # Little cutmix: where few epochs fit into the time, more of it learns more slowly than it keeps from overfitting.
+        # Little cutmix: in the few epochs that fit into the time, more would slow learning more than it reduces overfitting.
         augmentation=Augmentation(crop="pad", pad_pixels=4, flip=True, cutmix=1.0, mix_probability=0.25),
         optimizer=dataclasses.replace(_MUON, weight_decay=0.1),
         ema_decay=0.998,
@@ -81,26 +81,25 @@ def cifar10() -> Recipe:
 
 
 def photos64() -> Recipe:
-    """The demo's Mixer for few or small photos of your own, at 64 pixels.
+    """The Mixer of recipe demo for few or small photos of your own, at 64 pixels.
 
-    Command: `allmlp train PHOTOS --recipe photos64`. `allmlp train` chooses it for photos of 49 to 96 pixels (below
-        that it chooses cifar10) or for less than 2,000 larger ones, and sets the epochs by their number.
-    Expected: as the demo on 1,000 photos; more photos, more right. Not measured on other data.
-    Cost: the demo's for each photo seen.
-    Source: the demo's settings.
+    Command: `allmlp train PHOTOS --recipe photos64`. `allmlp train` chooses it for photos of 49 to 96 pixels (cifar10 for
+        smaller ones) or for fewer than 2,000 larger photos, and sets the number of epochs by the number of photos.
+    Expected: the demo's accuracy with 1,000 photos, and more with more photos. Not measured on other data.
+    Cost: the demo's per photo seen.
+    Source: ours; the settings of recipe demo.
     """
     return dataclasses.replace(demo(), name="photos64", max_minutes=None)
 
 
 def photos128() -> Recipe:
-    """A Mixer of 4.5 M parameters for thousands of photos of your own, at 128 pixels.
+    """A Mixer with 4.5 M parameters for thousands of photos of your own, at 128 pixels.
 
-    Command: `allmlp train PHOTOS --recipe photos128`. `allmlp train` chooses it for 2,000 photos or more that are larger
-        than 96 pixels, and sets the epochs by their number.
-    Expected: untested at scale; it is the demo's settings with twice the widths and inception crops of at least half of
-        the photo.
-    Cost: four times the demo's multiply-adds for each photo seen.
-    Source: the demo's settings.
+    Command: `allmlp train PHOTOS --recipe photos128`. `allmlp train` chooses it for at least 2,000 photos that are larger
+        than 96 pixels, and sets the number of epochs by the number of photos.
+    Expected: untested at scale.
+    Cost: four times the demo's multiply-adds per photo seen.
+    Source: ours; the settings of recipe demo with twice the widths, and with inception crops of at least half of the photo.
     """
     return dataclasses.replace(
         demo(),

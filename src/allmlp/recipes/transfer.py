@@ -1,4 +1,4 @@
-"""Fine-tuning: ours for few photos, and as the paper and the authors' released code do it."""
+"""Fine-tuning recipes: ours for few photos, the paper's, and the one of the authors' released code."""
 
 import dataclasses
 
@@ -14,17 +14,17 @@ _SGD = OptimizerConfig(name="sgd", learning_rate=0.03, weight_decay=0.0, momentu
 
 
 def finetune() -> Recipe:
-    """Fine-tuning of any trained Mixer on few photos; of the weights that come with allmlp where none are named.
+    """Fine-tuning of any trained Mixer on few photos; by default, of the weights that come with allmlp.
 
     Command: `allmlp finetune PHOTOS`, or `allmlp finetune PHOTOS --from CHECKPOINT`.
-    Expected: far more than training from scratch for as many steps, and more than the paper's way: 70 % or more of the embedded
-        clothing photos right, 65 % or more of Flowers-102 (20 test photos a class). Measured by experiments/transfer/run.py;
-        docs/transfer.md has the table. From Mixers other than ours untested: try --lr-grid.
-    Cost: about 4 minutes on one thread of a processor for 20 epochs of 900 photos of 64 pixels
-        (experiments/transfer/results/clothing.json). The epochs follow the number of photos.
-    Source: ours, chosen by trials on validation photos of the embedded set and of Flowers-102. Layers learn the
-        slower the earlier they come (layer-wise decay, as in BEiT, arXiv 2106.08254). A strong colour jitter, which helps on
-        few photos from scratch, hurt where colours name the class; seeing the middle seven eighths helped.
+    Expected: far better than training from scratch for as many steps, and better than the paper's fine-tuning: at least 70 %
+        of the embedded clothing photos right, at least 65 % of Flowers-102 (20 test photos per class). Measured by
+        experiments/transfer/run.py; docs/transfer.md has the table. Untested with other initial checkpoints: try --lr-grid.
+    Cost: about 4 minutes on one CPU thread for 20 epochs of 900 photos of 64 pixels
+        (experiments/transfer/results/clothing.json). The number of epochs follows from the number of photos.
+    Source: ours, chosen in trials on validation photos of the embedded set and of Flowers-102. Earlier layers have lower
+        learning rates (layer-wise decay, as in BEiT, arXiv 2106.08254). Strong colour jitter, which helps on few photos from
+        scratch, hurt where colour identifies the class; cropping the central seven eighths for evaluation helped.
     """
     recipe = demo()
     return dataclasses.replace(
@@ -50,18 +50,18 @@ def finetune() -> Recipe:
 
 
 def finetune_paper() -> Recipe:
-    """The paper's fine-tuning: momentum SGD, no weight decay, batches of 512, photos by their short side ("resmall-crop").
+    """The paper's fine-tuning: momentum SGD, no weight decay, batches of 512, photos resized by short side ("resmall-crop").
 
-    Command: `allmlp finetune PHOTOS --recipe finetune_paper`, of B/16 where `--from` names no other. `--lr-grid paper`
-        tries the paper's rates: 0.003, 0.01, 0.03, 0.06. Training sees random parts of 224 of 256 pixels; for another image
-        size, set augmentation.pad_pixels to a fourteenth of it.
-    Expected: from the paper's ImageNet and ImageNet-21k weights at 224 pixels, 87.25 to 93.63 % on the mean of ImageNet, CIFAR,
-        Pets and Flowers ("Avg 5"). Untested at scale here.
-    Cost: 100 epochs of the variant at 224 pixels. On ImageNet they are 250,000 steps, where the released code takes 20,000:
+    Command: `allmlp finetune PHOTOS --recipe finetune_paper`, from b16-i21k unless `--from` names another checkpoint.
+        `--lr-grid paper` tries the paper's learning rates: 0.003, 0.01, 0.03, 0.06. Training uses random crops of 224 out of
+        256 pixels; for another image size, set augmentation.pad_pixels to a fourteenth of it.
+    Expected: from the paper's ImageNet and ImageNet-21k weights at 224 pixels, a mean of 87.25 to 93.63 % over ImageNet,
+        CIFAR, Pets and Flowers ("Avg 5"). Untested at scale here.
+    Cost: 100 epochs of the variant at 224 pixels. On ImageNet that is 250,000 steps; the released code takes 20,000:
         `--set num_steps=20000 --set num_epochs=0`.
-    Source: the paper, section 3, which says neither the steps nor how training crops. 100 epochs are nearly the released code's
-        10,000 steps on CIFAR-10, its 500 warm-up steps a share of 0.05; random parts of a larger photo are BiT's (arXiv
-        1912.11370).
+    Source: the paper, section 3, which states neither the number of steps nor the crop during training. 100 epochs are close to
+        the released code's 10,000 steps on CIFAR-10, of which its 500 warm-up steps are a fraction of 0.05. Random crops of a
+        larger photo are BiT's (arXiv 1912.11370).
     """
     return Recipe(
         name="finetune_paper",
@@ -69,7 +69,7 @@ def finetune_paper() -> Recipe:
         num_epochs=100,
         batch_size=512,
         data=DataConfig(fit="crop", crop_fraction=0.875, interpolation="bilinear"),
-        # Up to 16 pixels either way of the centre of 224 in 256: any part of these that is as large.
+        # Shifts of up to 16 pixels around the central 224 of 256: every crop of this size is possible.
         augmentation=Augmentation(crop="pad", pad_pixels=16, flip=True),
         optimizer=_SGD,
         schedule=ScheduleConfig(warmup=0.05, decay="cosine"),
@@ -78,12 +78,12 @@ def finetune_paper() -> Recipe:
 
 
 def finetune_paper_squash() -> Recipe:
-    """The paper's fine-tuning with both sides of a photo scaled to 256 pixels, whatever its shape ("resize-crop").
+    """The paper's fine-tuning with both sides of a photo resized to 256 pixels, whatever its aspect ratio ("resize-crop").
 
     Command: `allmlp finetune PHOTOS --recipe finetune_paper_squash`.
-    Expected: from the paper's weights, its table 2. Untested at scale here.
-    Cost: as finetune_paper.
-    Source: as finetune_paper; table 2 has this pre-processing.
+    Expected: the paper's table 2, from the paper's weights. Untested at scale here.
+    Cost: as for finetune_paper.
+    Source: as for finetune_paper; table 2 has this pre-processing.
     """
     recipe = finetune_paper()
     return dataclasses.replace(
@@ -94,12 +94,13 @@ def finetune_paper_squash() -> Recipe:
 def finetune_cifar() -> Recipe:
     """The authors' released fine-tuning of Mixer-B/16 on CIFAR: 10,000 steps of 512 photos, inception crops.
 
-    Command: `allmlp finetune cifar10 --recipe finetune_cifar`. On ImageNet they take 20,000 steps: `--set num_steps=20000`.
-    Expected: on CIFAR-10 96.72 % from the ImageNet weights, 96.82 % from ImageNet-21k's; L/16 96.59 and 98.34 % (the authors,
-        in the source's README). Untested at scale here.
-    Cost: 10,000 steps of 512 photos at 224 pixels; 3 to 10 hours on four V100 GPUs (the authors).
+    Command: `allmlp finetune cifar10 --recipe finetune_cifar`. For the authors' 20,000 steps on ImageNet:
+        `--set num_steps=20000`.
+    Expected: on CIFAR-10, 96.72 % from the ImageNet weights and 96.82 % from the ImageNet-21k weights; with L/16, 96.59 and
+        98.34 % (the authors, in the source's README). Untested at scale here.
+    Cost: 10,000 steps of 512 photos at 224 pixels: 3 to 10 hours on four V100 GPUs (the authors).
     Source: google-research/vision_transformer, vit_jax/configs/common.py and mixer_base16_cifar10.py, input_pipeline.py.
-        There momentum is kept in bfloat16, here in float32.
+        It keeps momentum in bfloat16; here it is float32.
     """
     return Recipe(
         name="finetune_cifar",

@@ -1,8 +1,8 @@
-"""Report of a run: plots, and one self-contained HTML page.
+"""Report of a run: plots and a self-contained HTML page.
 
-Touch: `context` and `scores` (what the page shows, as values), templates/ (how it reads), `plots`.
-Do not touch: no script, font or picture from elsewhere; escaping is Jinja's.
-A new one: a section is a template in templates/sections/ and its values in `context`.
+Touch: `context` and `scores` (the values on the page), templates/ (its text and layout), `plots`.
+Do not touch: the page loads no script, font or picture; HTML is escaped by Jinja.
+A new one: a section is a template in templates/sections/, and its values are in `context`.
 """
 
 from allmlp.report.page import write_report

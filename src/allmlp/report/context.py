@@ -1,4 +1,4 @@
-"""What the page of a run shows: its numbers, rows and pictures. The words around them are in templates/."""
+"""Content of a run's page: its numbers, rows and pictures. The text around them is in templates/."""
 
 import json
 import math
@@ -9,7 +9,7 @@ from typing import Any
 
 from allmlp.report import plots
 from allmlp.report.formatting import count, duration, number, percent
-from allmlp.report.pictures import Photo, Picture, draw_picture, embed_photo
+from allmlp.report.pictures import Picture, Thumbnail, draw_picture, make_thumbnail
 from allmlp.report.scores import Evaluation, evaluation
 from allmlp.report.summary import RunSummary
 
@@ -35,7 +35,7 @@ CURVES = {
 
 @dataclass(frozen=True, kw_only=True)
 class EpochRow:
-    """An epoch in the table of epochs."""
+    """A row of the table of epochs."""
 
     cells: tuple[str, ...]
     is_best: bool
@@ -48,11 +48,11 @@ class Training:
     num_epochs: float
     seconds: float
     photos_per_second: float | None
-    """The median over the epochs; None where none was measured."""
+    """The median over the epochs; None if it was not measured."""
     has_sigmoid_loss: bool
-    """Whether the training loss is not the softmax cross-entropy that validation takes."""
+    """Whether the training loss is the sigmoid cross-entropy; validation always uses the softmax cross-entropy."""
     is_weighted: bool
-    """Whether the training loss weighs the classes."""
+    """Whether the training loss weights the classes."""
     panels: tuple[Picture, ...]
     columns: tuple[str, ...]
     rows: tuple[EpochRow, ...]
@@ -60,32 +60,32 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """A setting of the recipe by its dotted key."""
+    """A setting of the recipe and its dotted key."""
 
     key: str
     value: str
     starts_group: bool
-    """Whether its key is of another group than the one before."""
+    """Whether its key belongs to a different group from the previous key."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PageContext:
-    """All that a page shows; a part that is None or empty gets no section."""
+    """Everything that a page shows; a part that is None or empty gets no section."""
 
     summary: RunSummary
     tiles: tuple[tuple[str, str], ...]
     is_numbered: bool
-    """Whether the confusion matrix shows classes by number."""
+    """Whether the confusion matrix shows some classes by number."""
     evaluation: Evaluation | None
     training: Training | None
     was_validated: bool
-    samples: tuple[tuple[Photo, str], ...]
+    samples: tuple[tuple[Thumbnail, str], ...]
     """Augmented training photos with their captions."""
     settings: tuple[Setting, ...]
 
     @property
     def sections(self) -> tuple[tuple[str, str], ...]:
-        """The identifiers and names of the sections that the page has, in its order."""
+        """The identifiers and titles of the page's sections, in order."""
         evaluated = self.evaluation is not None
         sections = (
             ("training", "Training", self.training is not None),
@@ -100,20 +100,20 @@ class PageContext:
             ("recipe", "Recipe", bool(self.settings)),
             ("next", "Next", bool(self.summary.next_commands)),
         )
-        return tuple((identifier, name) for identifier, name, is_shown in sections if is_shown)
+        return tuple((identifier, title) for identifier, title, is_shown in sections if is_shown)
 
 
 def page_context(summary: RunSummary) -> PageContext:
-    """Compute what the page of a run shows."""
+    """Compute the content of a run's page."""
     samples = zip(summary.training_sample, summary.training_sample_captions, strict=True)
     return PageContext(
         summary=summary,
         tiles=_tiles(summary),
-        is_numbered=plots.goes_by_number(summary.class_names),
+        is_numbered=plots.has_numbered_classes(summary.class_names),
         evaluation=evaluation(summary),
         training=_training(summary) if summary.results else None,
         was_validated=any(math.isfinite(row.get("validation_top1", math.nan)) for row in summary.results),
-        samples=tuple((embed_photo(photo), caption) for photo, caption in list(samples)[:MAX_SAMPLES]),
+        samples=tuple((make_thumbnail(image), caption) for image, caption in list(samples)[:MAX_SAMPLES]),
         settings=_settings(summary.recipe),
     )
 
@@ -166,9 +166,7 @@ def _describe_curves(panel: str, summary: RunSummary) -> str:
         f"{key.replace('_', ' ')} from {first.get(key, math.nan):.4g} to {last.get(key, math.nan):.4g}"
         for key in CURVES[panel]
     ]
-    return (
-        f"Curve of the {panel} over {last['epoch']:g} epochs: {', '.join(changes)}; all values are in the table below"
-    )
+    return f"Curve of the {panel} over {last['epoch']:g} epochs: {', '.join(changes)}; the table below has all values"
 
 
 def _settings(recipe: Mapping[str, Any]) -> tuple[Setting, ...]:
@@ -176,21 +174,21 @@ def _settings(recipe: Mapping[str, Any]) -> tuple[Setting, ...]:
     previous = ""
     for key, value in _flattened(recipe):
         group = key.rpartition(".")[0]
-        rows.append(Setting(key=key, value=_as_set(value), starts_group=group != previous and bool(rows)))
+        rows.append(Setting(key=key, value=_set_syntax(value), starts_group=group != previous and bool(rows)))
         previous = group
     return tuple(rows)
 
 
 def _flattened(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     rows: list[tuple[str, Any]] = []
-    # Single values first: they belong to no group, or to the group that was just opened.
+    # Scalars before nested groups: they belong to no group, or to the group that has just started.
     for key, value in sorted(values.items(), key=lambda item: isinstance(item[1], Mapping)):
         rows += _flattened(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(prefix + key, value)]
     return rows
 
 
-def _as_set(value: object) -> str:
-    """Return a value as `--set` takes it."""
+def _set_syntax(value: object) -> str:
+    """Return a value in the syntax of `--set`."""
     if value is None:
         return "none"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The report of a run: `report.html`, which opens anywhere, offline, and runs no script, and its plots."""
+"""Writing of a run's report: its plots and `report.html`, which needs no network and no script."""
 
 from pathlib import Path
 
@@ -13,13 +13,13 @@ __all__ = ["write_report"]
 
 
 def write_report(summary: RunSummary, directory: Path) -> list[Path]:
-    """Write `plots/` (curves, confusion, reliability, samples) and `report.html` into `directory`.
+    """Write `plots/` (curves, confusion, reliability, samples) and `report.html` into `directory`; return their paths.
 
-    The page is self-contained: pictures and style are inside it, and nothing is loaded from elsewhere. A plot that has
-    nothing to show (no evaluation, no training photos) is left out. Returns the paths that were written.
+    The page is self-contained: it embeds its pictures and style and loads nothing. Plots without data (no evaluation, no
+    training photos) are omitted.
 
     Raises:
-        AllmlpError: the disk is full or the folder is not writable.
+        AllmlpError: the disk is full, or the folder is not writable.
     """
     page = page_context(summary)
     pngs = {"curves": plots.to_png(plots.curves_figure(summary))} if summary.results else {}

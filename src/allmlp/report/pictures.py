@@ -1,4 +1,4 @@
-"""Photos and figures as data URIs, so that a page holds its own pictures."""
+"""Figures and thumbnails of photos as data URIs, which make a page self-contained."""
 
 import base64
 import io
@@ -11,24 +11,24 @@ from PIL import Image
 
 from allmlp.report import plots
 
-__all__ = ["Photo", "Picture", "draw_picture", "embed_photo"]
+__all__ = ["Picture", "Thumbnail", "draw_picture", "make_thumbnail"]
 
 CSS_PIXELS_PER_INCH = 96
 THUMBNAIL_SIDE = 160
 LOSSLESS_SIDE = 64
-TINY_SIDE = 40  # photos up to this side are enlarged as squares: smoothing would only blur them
+TINY_SIDE = 40  # images with sides up to this are enlarged without smoothing, which would only blur them
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure that a page shows."""
+    """A figure on a page."""
 
     png: bytes
     width: int
-    """In CSS pixels."""
+    """In CSS pixels, like the height."""
     height: int
     description: str
-    """What stands in for the figure where it is not seen."""
+    """The figure's alternative text."""
 
     @property
     def uri(self) -> str:
@@ -36,12 +36,12 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Photo:
-    """A thumbnail as a data URI."""
+class Thumbnail:
+    """A small version of a photo, as a data URI."""
 
     uri: str
     is_tiny: bool
-    """Whether its pixels are to be shown as squares."""
+    """Whether to enlarge it without smoothing."""
 
 
 def draw_picture(figure: Figure, description: str) -> Picture:
@@ -50,18 +50,18 @@ def draw_picture(figure: Figure, description: str) -> Picture:
     return Picture(png=plots.to_png(figure), width=width, height=height, description=description)
 
 
-def embed_photo(photo: NDArray[np.uint8]) -> Photo:
-    """Reduce a photo (H, W, 3) to a thumbnail: a page of 70 photos stays below 1 MB."""
-    image = Image.fromarray(np.ascontiguousarray(photo, dtype=np.uint8))
+def make_thumbnail(pixels: NDArray[np.uint8]) -> Thumbnail:
+    """Reduce an image (H, W, 3) to a thumbnail, so that a page with 70 photos stays below 1 MB."""
+    image = Image.fromarray(np.ascontiguousarray(pixels, dtype=np.uint8))
     image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    if max(image.size) <= LOSSLESS_SIDE:  # JPEG's blocks would show when these are enlarged
+    if max(image.size) <= LOSSLESS_SIDE:  # enlarged on the page, where JPEG artefacts would be visible
         image.save(file, format="PNG", optimize=True)
         uri = _data_uri(file.getvalue(), "png")
     else:
         image.save(file, format="JPEG", quality=90, subsampling=0)
         uri = _data_uri(file.getvalue(), "jpeg")
-    return Photo(uri=uri, is_tiny=max(photo.shape[:2]) <= TINY_SIDE)
+    return Thumbnail(uri=uri, is_tiny=max(pixels.shape[:2]) <= TINY_SIDE)
 
 
 def _data_uri(content: bytes, kind: str) -> str:

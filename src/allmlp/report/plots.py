@@ -1,4 +1,4 @@
-"""The figures of a run, drawn on Figure objects and never through pyplot: a user's own plots stay untouched."""
+"""Figures of a run, drawn on Figure objects and not through pyplot, whose state belongs to the user."""
 
 import io
 import textwrap
@@ -22,7 +22,7 @@ __all__ = [
     "PANELS",
     "confusion_figure",
     "curves_figure",
-    "goes_by_number",
+    "has_numbered_classes",
     "learning_rates_plot",
     "panel_figure",
     "reliability_figure",
@@ -36,7 +36,7 @@ MAX_LABELLED_CLASSES = 40
 MAX_LABEL_CHARACTERS = 20
 
 
-# Those of report.css. On a dark page it inverts the pictures, hues excepted.
+# The colours of report.css, which inverts the pictures on a dark page but keeps their hues.
 PAPER, INK, MUTED, RULE = "#ffffff", "#1b2230", "#5b6575", "#e3e6eb"
 RIGHT, WRONG = "#2563c9", "#d9600a"
 
@@ -44,13 +44,13 @@ RIGHT, WRONG = "#2563c9", "#d9600a"
 def to_png(figure: Figure) -> bytes:
     """Return the figure as a PNG file."""
     file = io.BytesIO()
-    # Not Figure.savefig, which draws a figure with a layout twice.
+    # Not Figure.savefig, which draws a figure that has a layout engine twice.
     FigureCanvasAgg(figure).print_png(file)  # type: ignore[no-untyped-call]
     return file.getvalue()
 
 
 def curves_figure(summary: RunSummary) -> Figure:
-    """Draw all of PANELS side by side."""
+    """Draw all PANELS side by side."""
     figure = _figure(4.2 * len(PANELS), 3.1)
     for axes, draw in zip(figure.subplots(1, len(PANELS)), PANELS.values(), strict=True):
         draw(axes, summary)
@@ -58,7 +58,7 @@ def curves_figure(summary: RunSummary) -> Figure:
 
 
 def panel_figure(name: str, summary: RunSummary) -> Figure:
-    """Draw one of PANELS by itself, so that a page can put them side by side or below each other."""
+    """Draw one of the PANELS by itself, so that a page can arrange them to fit its width."""
     figure = _figure(4.2, 3.0)
     PANELS[name](figure.subplots(), summary)
     return figure
@@ -81,7 +81,7 @@ def _draw_accuracy(axes: Axes, summary: RunSummary) -> None:
         return
     epoch, accuracy = best["epoch"], best["validation_top1"]
     axes.plot([epoch], [accuracy], "o", color=INK, markersize=6, markeredgecolor=PAPER, label="best")
-    # Above the axes, where no curve can run into it.
+    # Above the axes, where it cannot overlap a curve.
     note = f"●  best: {percent(accuracy)}, epoch {epoch:g}"
     axes.set_title(note, loc="right", fontsize=9, color=INK, pad=10)
 
@@ -102,16 +102,17 @@ PANELS: Mapping[str, Callable[[Axes, RunSummary], None]] = {
 
 
 def learning_rates_plot(points: Sequence[tuple[float, float]]) -> bytes:
-    """Draw validation top-1 over the learning rate, (rate, share) each in any order, at least one; a PNG file."""
+    """Plot validation top-1 against the learning rate, for one or more points (rate, top-1) in any order; return a PNG file."""
     figure = _figure(4.2, 3.0)
     axes = figure.subplots()
     _style(axes, "Validation top-1")
-    rates, shares = zip(*sorted(points), strict=True)
-    axes.plot(rates, shares, "o-", color=RIGHT)
+    rates, accuracies = zip(*sorted(points), strict=True)
+    axes.plot(rates, accuracies, "o-", color=RIGHT)
     best_rate, best = max(points, key=lambda point: point[1])
     axes.plot(best_rate, best, "o", color=INK, markersize=7, markeredgecolor=PAPER)
     axes.set_title(f"●  best: {percent(best)} at {best_rate:g}", loc="right", fontsize=9, color=INK, pad=10)
-    axes.set(xscale="log", ylim=(min(shares) - 0.03, max(shares) + 0.03))  # for ticks in whole percent to differ
+    # The margin keeps the ticks, in whole percent, distinct.
+    axes.set(xscale="log", ylim=(min(accuracies) - 0.03, max(accuracies) + 0.03))
     axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
     axes.set_xticks([], minor=True)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
@@ -121,9 +122,9 @@ def learning_rates_plot(points: Sequence[tuple[float, float]]) -> bytes:
 
 
 def confusion_figure(confusion: NDArray[np.int64], class_names: Sequence[str]) -> Figure:
-    """Draw a confusion matrix (K, K): shade is the share of the true class, right answers and mistakes have a hue each.
+    """Draw a confusion matrix (K, K), shaded by share of the true class, in one hue for correct answers and one for mistakes.
 
-    Counts stand in the cells of up to 20 classes and names along the sides of up to 40; beyond, classes go by number.
+    Up to 20 classes, the cells show counts; up to 40 classes, the axes show class names, and above that class numbers.
     """
     num_classes = len(class_names)
     longest = max(len(_label(name, index)) for index, name in enumerate(class_names))
@@ -132,7 +133,7 @@ def confusion_figure(confusion: NDArray[np.int64], class_names: Sequence[str]) -
     axes = figure.subplots()
     totals = confusion.sum(axis=1, keepdims=True)
     shares = confusion / np.maximum(totals, 1)
-    # Classes count from one, as in the table.
+    # Classes are numbered from one, as in the table.
     extent = (0.5, num_classes + 0.5, num_classes + 0.5, 0.5)
     axes.imshow(_confusion_colours(shares), aspect="equal", interpolation="auto", extent=extent)
     _style(axes, "")
@@ -150,9 +151,9 @@ def confusion_figure(confusion: NDArray[np.int64], class_names: Sequence[str]) -
 def _confusion_colours(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     paper = np.array(to_rgb(PAPER))
     hues = np.where(np.eye(len(shares), dtype=bool)[..., None], to_rgb(RIGHT), to_rgb(WRONG))
-    # The root lifts small shares: of 40 photos, 2 mistaken ones must be visible next to 30 right ones.
+    # The root lifts small shares: of 40 photos, 2 mistakes must be visible next to 30 correct answers.
     strength = (shares ** (0.5 if len(shares) <= MAX_LABELLED_CLASSES else 0.35))[..., None]
-    faint = 0.05 * (np.array(to_rgb(INK)) - paper)  # so that empty cells still draw the grid of the matrix
+    faint = 0.05 * (np.array(to_rgb(INK)) - paper)  # so that the grid is visible between empty cells
     colours = np.where(strength > 0, paper + strength * (hues - paper), paper + faint)
     return np.asarray(colours, dtype=np.float64)  # (K, K, 3)
 
@@ -161,11 +162,11 @@ def _label_classes(axes: Axes, class_names: Sequence[str]) -> None:
     labels = [_label(name, index) for index, name in enumerate(class_names)]
     size = 10 if len(labels) <= 12 else 8 if len(labels) <= 24 else 6
     positions = np.arange(1, len(labels) + 1)
-    # parse_math: a class may be called "$x$".
+    # parse_math=False, because a class may be called "$x$".
     axes.set_xticks(positions, labels, rotation=45, ha="right", rotation_mode="anchor", fontsize=size, parse_math=False)
     axes.set_yticks(positions, labels, fontsize=size, parse_math=False)
     axes.tick_params(length=0)
-    # Thin gaps between the cells.
+    # Minor grid lines draw thin gaps between the cells.
     edges = np.arange(len(labels) + 1) + 0.5
     axes.set_xticks(edges, minor=True)
     axes.set_yticks(edges, minor=True)
@@ -185,22 +186,22 @@ def _annotate_counts(axes: Axes, confusion: NDArray[np.int64], shares: NDArray[n
 
 
 def reliability_figure(bins: Sequence[ReliabilityBin]) -> Figure:
-    """Draw a reliability diagram: how often predictions are right, by their confidence, above how many there are.
+    """Draw a reliability diagram: the accuracy of predictions by their confidence, above their number.
 
     On the diagonal the model is calibrated; below it, overconfident.
     """
     figure = _figure(4.2, 4.4)
     accuracy, amounts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    filled = [part for part in bins if part.num_examples]
+    filled = [bin_ for bin_ in bins if bin_.num_examples]
     for axes, heights, colour in (
-        (accuracy, [part.accuracy for part in filled], RIGHT),
-        (amounts, [part.num_examples for part in filled], MUTED),
+        (accuracy, [bin_.accuracy for bin_ in filled], RIGHT),
+        (amounts, [bin_.num_examples for bin_ in filled], MUTED),
     ):
         _style(axes, "")
-        widths = [0.94 * (part.high - part.low) for part in filled]
-        axes.bar([(part.low + part.high) / 2 for part in filled], heights, widths, color=colour)
+        widths = [0.94 * (bin_.high - bin_.low) for bin_ in filled]
+        axes.bar([(bin_.low + bin_.high) / 2 for bin_ in filled], heights, widths, color=colour)
     accuracy.plot([0, 1], [0, 1], color=MUTED, linewidth=1.2, linestyle="--", label="perfect calibration")
-    confidences = [part.confidence for part in filled]
+    confidences = [bin_.confidence for bin_ in filled]
     accuracy.plot(confidences, confidences, "_", color=WRONG, markersize=11, markeredgewidth=2.5, label="confidence")
     accuracy.set(xlim=(0, 1), ylim=(0, 1))
     accuracy.set_ylabel("accuracy", color=MUTED, fontsize=9)
@@ -214,13 +215,13 @@ def reliability_figure(bins: Sequence[ReliabilityBin]) -> Figure:
 
 
 def samples_figure(photos: NDArray[np.uint8], captions: Sequence[str]) -> Figure:
-    """Draw photos (N, H, W, 3) as a sheet, at most eight in a row, each above its caption."""
+    """Draw images (N, H, W, 3) with their captions on a sheet, at most eight in a row."""
     num_columns = min(8, max(1, len(photos)))
     width, height = 1.25 * num_columns, 1.5 * -(-len(photos) // num_columns)
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor=PAPER)
-    axes = figure.add_axes((0, 0, 1, 1))  # for the whole sheet, in inches: laying out 32 axes takes a second
+    axes = figure.add_axes((0, 0, 1, 1))  # a single axes in inches, because laying out 32 of them takes a second
     axes.set_axis_off()
-    sides = 1.15 * np.array(photos.shape[2:0:-1]) / max(photos.shape[1:3])  # width and height of a photo
+    sides = 1.15 * np.array(photos.shape[2:0:-1]) / max(photos.shape[1:3])  # width and height of an image
     for index, (photo, caption) in enumerate(zip(photos, captions, strict=True)):
         centre, top = 1.25 * (index % num_columns + 0.5), 1.5 * (index // num_columns) + 0.32
         extent = (centre - sides[0] / 2, centre + sides[0] / 2, top + sides[1], top)
@@ -255,8 +256,8 @@ def _plot(axes: Axes, rows: Sequence[Mapping[str, float]], key: str, colour: str
     points = points[np.isfinite(points).all(axis=1)]
     if not len(points):
         return
-    few: dict[str, Any] = {"marker": "o", "markersize": 5} if len(points) <= 3 else {}
-    axes.plot(points[:, 0], points[:, 1], color=colour, linewidth=1.8, solid_capstyle="round", label=label, **few)
+    markers: dict[str, Any] = {"marker": "o", "markersize": 5} if len(points) <= 3 else {}
+    axes.plot(points[:, 0], points[:, 1], color=colour, linewidth=1.8, solid_capstyle="round", label=label, **markers)
 
 
 def _legend(axes: Axes) -> None:
@@ -265,13 +266,13 @@ def _legend(axes: Axes) -> None:
         axes.legend(ncols=2, frameon=False, fontsize=9, labelcolor=INK, handlelength=1.2, **position)
 
 
-def goes_by_number(class_names: Sequence[str]) -> bool:
-    """Return whether a confusion matrix shows some of these classes by their number, which counts from one."""
+def has_numbered_classes(class_names: Sequence[str]) -> bool:
+    """Return whether a confusion matrix shows some of these classes by number (from one) instead of by name."""
     return len(class_names) > MAX_LABELLED_CLASSES or not all(map(_is_drawable, map(show_controls, class_names)))
 
 
 def _label(name: str, index: int) -> str:
-    """Return a name that the figure's font can draw and that fits; a class in another script goes by its number."""
+    """Return a name that fits and that the figure's font can draw; other scripts are replaced by the class number."""
     name = show_controls(name)
     if not _is_drawable(name):
         return f"no. {index + 1}"

@@ -1,4 +1,4 @@
-"""The Jinja environment of the pages: HTML escaping, filters, and the style that a page holds."""
+"""Rendering of pages with Jinja: HTML escaping, filters, and the style sheet that a page embeds."""
 
 from functools import cache
 from importlib import resources
@@ -15,9 +15,9 @@ FILTERS = (formatting.count, formatting.duration, formatting.number, formatting.
 
 
 def render(template: str, **values: Any) -> str:
-    """Return the page that a file of templates/ makes of `values`.
+    """Render a file of templates/ with `values`.
 
-    Every value is escaped, whatever it comes from. A name that the template uses and `values` lack is an error.
+    Every value is escaped, whatever its source. A name that the template uses but `values` lacks is an error.
     """
     return _environment().get_template(template).render(values)
 
@@ -39,7 +39,7 @@ def _environment() -> Environment:
 
 
 def _escape_controls(value: Any) -> Any:
-    """Escape what HTML escaping leaves: characters that could reorder or hide the text around them."""
+    """Escape what HTML escaping does not: characters that could reorder or hide the text around them."""
     return formatting.show_controls(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 

@@ -1,4 +1,4 @@
-"""What a page shows of an evaluation: the score, confused pairs, classes, calibration and mistakes."""
+"""Content of a page from an evaluation: the score, confused pairs, classes, calibration and mistakes."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from allmlp.metrics import ClassMetrics, Metrics, ReliabilityBin
 from allmlp.report import plots
 from allmlp.report.formatting import count, percent
-from allmlp.report.pictures import Photo, Picture, draw_picture, embed_photo
+from allmlp.report.pictures import Picture, Thumbnail, draw_picture, make_thumbnail
 from allmlp.report.summary import RunSummary
 
 __all__ = ["Evaluation", "evaluation"]
@@ -21,9 +21,9 @@ MAX_MISTAKES = 24
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """The headline, and what it is worth."""
+    """The headline score with its confidence interval and a trivial baseline."""
 
-    num_right: int
+    num_correct: int
     num_wrong: int
     low: float
     """The lower end of the 95 % interval."""
@@ -50,26 +50,27 @@ class ConfusedPair:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassRow:
-    """A class of the table of classes."""
+    """A row of the table of classes."""
 
     number: int
-    """Its number in the confusion matrix, from 1."""
+    """The class number in the confusion matrix, from 1."""
     name: str
     num_photos: int
     recall: float
-    """NaN where the class has no photos."""
+    """NaN if the class has no photos."""
     precision: float
-    """NaN where no photo was predicted as it."""
+    """NaN if no photo was predicted as this class."""
     mistaken_for: str
+    """The class for which its photos are most often mistaken."""
     num_mistaken: int
-    """How many photos of the class were mistaken for `mistaken_for`, its most frequent wrong answer."""
+    """How many of its photos are mistaken for `mistaken_for`."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class MistakenPhoto:
-    """A wrong answer as a picture."""
+class MisclassifiedPhoto:
+    """A misclassified photo and its prediction."""
 
-    photo: Photo
+    photo: Thumbnail
     truth: str
     prediction: str
     confidence: float
@@ -78,7 +79,7 @@ class MistakenPhoto:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What the headline split shows."""
+    """The evaluation of the headline split."""
 
     split: str
     metrics: Metrics
@@ -88,16 +89,16 @@ class Evaluation:
     classes: tuple[ClassRow, ...]
     """The worst first."""
     reliability: Picture
-    mistakes: tuple[MistakenPhoto, ...]
+    mistakes: tuple[MisclassifiedPhoto, ...]
 
 
 def evaluation(summary: RunSummary) -> Evaluation | None:
-    """Compute what the page shows of the headline split; None when no split was evaluated."""
+    """Compute the content for the headline split; None if no split was evaluated."""
     metrics, split = summary.headline, summary.headline_split
     if metrics is None or split is None:
         return None
     class_names = summary.class_names
-    matrix = f"Confusion matrix of {len(class_names)} classes; its numbers are in the lists next to it and below"
+    matrix = f"Confusion matrix of {len(class_names)} classes; the lists next to it and below contain its numbers"
     return Evaluation(
         split=split,
         metrics=metrics,
@@ -109,8 +110,8 @@ def evaluation(summary: RunSummary) -> Evaluation | None:
             plots.reliability_figure(metrics.reliability), _describe_reliability(metrics.reliability)
         ),
         mistakes=tuple(
-            MistakenPhoto(
-                photo=embed_photo(mistake.photo),
+            MisclassifiedPhoto(
+                photo=make_thumbnail(mistake.photo),
                 truth=mistake.truth,
                 prediction=mistake.prediction,
                 confidence=mistake.confidence,
@@ -122,13 +123,13 @@ def evaluation(summary: RunSummary) -> Evaluation | None:
 
 
 def _score(metrics: Metrics, class_names: Sequence[str]) -> Score:
-    num_right = int(np.trace(metrics.confusion))
-    low, high = _wilson_interval(num_right, metrics.num_examples)
+    num_correct = int(np.trace(metrics.confusion))
+    low, high = _wilson_interval(num_correct, metrics.num_examples)
     totals = metrics.confusion.sum(axis=1)
     most_frequent = int(totals.argmax())
     return Score(
-        num_right=num_right,
-        num_wrong=metrics.num_examples - num_right,
+        num_correct=num_correct,
+        num_wrong=metrics.num_examples - num_correct,
         low=low,
         high=high,
         most_frequent_class=class_names[most_frequent],
@@ -136,17 +137,20 @@ def _score(metrics: Metrics, class_names: Sequence[str]) -> Score:
     )
 
 
-def _wilson_interval(num_right: int, num_examples: int) -> tuple[float, float]:
-    """Source: E. B. Wilson, 1927; unlike the normal interval it stays within 0..1 for few photos and extreme rates."""
+def _wilson_interval(num_correct: int, num_examples: int) -> tuple[float, float]:
+    """Return the 95 % score interval of a proportion.
+
+    Source: E. B. Wilson, 1927. Unlike the normal interval, it stays within 0..1 for few photos and extreme rates.
+    """
     z = 1.959963984540054
-    rate, scale = num_right / num_examples, 1 + z * z / num_examples
+    rate, scale = num_correct / num_examples, 1 + z * z / num_examples
     centre = (rate + z * z / (2 * num_examples)) / scale
     spread = z / scale * math.sqrt(rate * (1 - rate) / num_examples + z * z / (4 * num_examples**2))
     return max(0.0, centre - spread), min(1.0, centre + spread)
 
 
 def _confused_pairs(confusion: NDArray[np.int64], class_names: Sequence[str]) -> list[ConfusedPair]:
-    """Return all pairs of classes that were confused, the most frequent first, then by share of the true class."""
+    """Return all pairs of confused classes, the most frequent first, then by share of the true class."""
     totals = confusion.sum(axis=1)
     pairs = [
         ConfusedPair(
@@ -189,8 +193,8 @@ def _worst_first(scores: ClassMetrics) -> tuple[bool, float, float, str]:
 
 def _describe_reliability(bins: Sequence[ReliabilityBin]) -> str:
     parts = [
-        f"confidence {percent(part.confidence)}, accuracy {percent(part.accuracy)} ({count(part.num_examples)})"
-        for part in bins
-        if part.num_examples
+        f"confidence {percent(bin_.confidence)}, accuracy {percent(bin_.accuracy)} ({count(bin_.num_examples)})"
+        for bin_ in bins
+        if bin_.num_examples
     ]
     return f"Reliability diagram: {', '.join(parts)}"

@@ -1,4 +1,4 @@
-"""Content of a report, as plain values that any trainer or evaluation can fill in."""
+"""Input of a report: plain values that any trainer or evaluation can provide."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ class Mistake:
     photo: NDArray[np.uint8]  # (H, W, 3)
     truth: str
     prediction: str
-    confidence: float  # of the prediction, 0..1
+    confidence: float  # of the prediction, in 0..1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunSummary:
-    """A finished run. What is empty gets no section; only the name and the class names are required."""
+    """A finished run. Empty values get no section; only the name and the class names are required."""
 
     name: str
     """The run folder's name."""
@@ -35,24 +35,24 @@ class RunSummary:
     model: Mapping[str, str]
     """Rows to show, such as "parameters" -> "0.67 M"."""
     splits: tuple[tuple[str, int], ...]
-    """Numbers of photos, such as ("train", 900)."""
+    """The number of photos of each split, such as ("train", 900)."""
     class_names: tuple[str, ...]
     results: tuple[Mapping[str, float], ...]
     """The rows of results.csv, one per epoch; a value that was not measured is missing or NaN."""
     evaluations: Mapping[str, Metrics]
-    """By split, of the best checkpoint."""
+    """The scores of the best checkpoint, by split."""
     mistakes: tuple[Mistake, ...]
-    """Of the `headline_split`, the most confident first."""
+    """On the `headline_split`, the most confident first."""
     training_sample: NDArray[np.uint8]
     """(N, H, W, 3) augmented training photos."""
     training_sample_captions: tuple[str, ...]
     next_commands: tuple[str, ...]
     best_epoch: int | None = None
-    """The epoch of the best checkpoint; None marks none."""
+    """The epoch of the best checkpoint; None if it is unknown."""
 
     @property
     def headline_split(self) -> str | None:
-        """The split of the headline, the matrix and the mistakes: test, else validation, else any."""
+        """The split of the headline, the confusion matrix and the mistakes: test, else validation, else any."""
         return next((name for name in ("test", "validation", *self.evaluations) if name in self.evaluations), None)
 
     @property
@@ -62,5 +62,5 @@ class RunSummary:
 
     @property
     def best_row(self) -> Mapping[str, float] | None:
-        """The row of `results` of `best_epoch`; None when there is none."""
+        """The row of `results` for `best_epoch`, or None."""
         return next((row for row in self.results if row["epoch"] == self.best_epoch), None)

@@ -1,23 +1,23 @@
-"""The files of a run folder and of a learning-rate sweep, by name.
+"""File names in a run folder and in the folder of a learning-rate sweep.
 
-A run folder, in the order in which it is written:
+The files of a run folder, in the order in which they are written:
 
-    .lock                      held by the process that trains
+    .lock                      held by the training process
     environment.json           versions, device, number of processes
     class_names.txt            one class per line, in the model's order
-    split.json                 sample IDs by split, the validation photos held out included
+    split.json                 sample IDs by split, held-out validation photos included
     data.json                  {"source": where the photos were}
-    decoded.json               fingerprint of the data set of which every photo was decoded: a resumed run need not again
-    recipe.json                the recipe as resolved; a folder that has it can be continued
-    log.txt                    what happened, one line per event; a resumed run appends
+    decoded.json               fingerprint of the data set after every photo was decoded once; resuming skips that check
+    recipe.json                the resolved recipe; a folder that has it can be continued
+    log.txt                    one line per event; a resumed run appends to it
     results.csv                one row per validation
-    resume/step-000000123/     snapshots: what training resumes from
+    resume/step-000000123/     snapshots from which training resumes
     checkpoints/best, last     weights for use: the best by validation top-1, and the newest
-    diverged.json              the error, where a value that is not finite ended the run
+    diverged.json              the error, if a value that is not finite ended the run
     plots/, report.html        the report
-    metrics.json               the scores of checkpoints/best; comes last: a run that has it is finished
+    metrics.json               the scores of checkpoints/best; written last, so that a run that has it is finished
 
-A sweep's folder holds one run folder lr-RATE per learning rate, learning_rates.json (all scores and the best run) and
+A sweep folder holds one run folder lr-RATE per learning rate, learning_rates.json (all scores and the best run) and
 learning_rates.png.
 """
 
@@ -34,7 +34,7 @@ CheckpointName = Literal["best", "last"]
 
 @dataclass(frozen=True)
 class RunLayout:
-    """Where everything is in the run folder `path`, whether it exists or not."""
+    """Paths of all files in the run folder `path`, whether or not they exist."""
 
     path: Path
 
@@ -100,7 +100,7 @@ class RunLayout:
 
     @property
     def description(self) -> tuple[Path, ...]:
-        """The files that say what the run is, in the order of writing: the recipe is last."""
+        """The files that describe the run, in the order in which they are written: the recipe is last."""
         return self.environment, self.class_names, self.split, self.data, self.decoded, self.recipe
 
     def checkpoint(self, name: CheckpointName) -> Path:
@@ -108,17 +108,17 @@ class RunLayout:
 
     @classmethod
     def around(cls, checkpoint: Path) -> Iterator["RunLayout"]:
-        """Yield the folders that may be the run of a checkpoint: itself, or the one whose checkpoints it is among."""
+        """Yield the folders that may be the run of a checkpoint: its own folder, and the one above checkpoints/."""
         folder = (checkpoint if checkpoint.is_dir() else checkpoint.parent).absolute()
         yield cls(folder)
-        for place in (folder, folder.parent):
-            if place == cls(place.parent).checkpoints:
-                yield cls(place.parent)
+        for candidate in (folder, folder.parent):
+            if candidate == cls(candidate.parent).checkpoints:
+                yield cls(candidate.parent)
 
 
 @dataclass(frozen=True)
 class SweepLayout:
-    """Where everything is in the folder `path` of a learning-rate sweep: one run per learning rate."""
+    """Paths of all files in the folder `path` of a learning-rate sweep, which has one run per learning rate."""
 
     path: Path
 
@@ -142,12 +142,12 @@ _SNAPSHOT_NAME = re.compile(r"step-([0-9]{9,18})")
 
 
 def snapshot_name(step: int) -> str:
-    """Return the name of the folder in `RunLayout.resume` that holds the snapshot after `step` steps."""
+    """Return the folder name, in `RunLayout.resume`, of the snapshot after `step` steps."""
     return f"step-{step:09d}"
 
 
 def snapshot_step(name: str) -> int | None:
-    """Return the step of a snapshot's folder; None for any other name."""
+    """Return the step in the name of a snapshot folder; None for any other name."""
     match = _SNAPSHOT_NAME.fullmatch(name)
     step = None if match is None else int(match[1])
     return step if step is not None and snapshot_name(step) == name else None

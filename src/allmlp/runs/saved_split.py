@@ -1,4 +1,4 @@
-"""The division of photos into splits that a run keeps in its folder."""
+"""Reading the split of each photo from a run folder."""
 
 import json
 from collections.abc import Mapping
@@ -11,16 +11,17 @@ __all__ = ["saved_split"]
 
 
 def saved_split(checkpoint: Path) -> Mapping[str, list[str]]:
-    """Return sample IDs by split as the run of a checkpoint kept them; nothing when there is no run folder around it.
+    """Return the sample IDs by split that the run of a checkpoint saved; empty if the checkpoint is not in a run folder.
 
-    `checkpoint` may be RUN, RUN/checkpoints, RUN/checkpoints/best or a file in it; a path that does not exist has no run.
+    `checkpoint` may be RUN, RUN/checkpoints, RUN/checkpoints/best or a file in it; for a path that does not exist the
+    result is empty.
 
     Raises:
-        CheckpointError: the split cannot be read.
+        CheckpointError: the saved split is unreadable.
     """
     if not checkpoint.exists():
         return {}
-    # A run also has a recipe: another tool's split.json is not ours.
+    # Without a recipe next to it, split.json may be another tool's.
     runs = (run for run in RunLayout.around(checkpoint) if run.recipe.is_file() and run.split.is_file())
     run = next(runs, None)
     if run is None:
@@ -30,5 +31,5 @@ def saved_split(checkpoint: Path) -> Mapping[str, list[str]]:
         return {str(name): [str(sample_id) for sample_id in sample_ids] for name, sample_ids in saved.items()}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise CheckpointError(
-            f"{run.split}: cannot be read as a run's split ({error}). Restore it, or delete it."
+            f"{run.split}: cannot be read as the split of a run ({error}). Restore it or delete it."
         ) from error

@@ -1,8 +1,8 @@
-"""Training. A `Recipe` costs no torch; `train` loads it when first asked for.
+"""Recipes, the training loop and run folders. Importing this package does not load torch; the first use of `train` does.
 
 Touch: `loop` (read it first), `setup`, `input_pipeline`, and recipe/, step/, snapshots/, distributed/.
-Do not touch: a resumed run takes the same steps bit for bit; nothing may draw from a running generator.
-A new one: see the sub-package; what another package may use is listed in `__all__` here.
+Do not touch: a resumed run repeats the same steps bit for bit, so nothing may draw from a stateful generator.
+A new one: see the sub-packages. The names that other packages may use are listed in `__all__` here.
 """
 
 import importlib
@@ -13,24 +13,24 @@ from allmlp.training.progress import NoProgress, Progress
 from allmlp.training.recipe.configs import DataConfig, OptimizerConfig, SavingConfig, ScheduleConfig, TransferConfig
 from allmlp.training.recipe.recipe import Recipe, ResolvedRecipe
 from allmlp.training.recipe.resolve import (
-    asked,
-    at_learning_rate,
-    continued,
     resolved_with_checkpoint,
+    resumed_recipe,
+    type_checked,
+    with_learning_rate,
     with_num_epochs,
     with_settings,
 )
 from allmlp.training.run_folder import refuse_used_folder
-from allmlp.training.stored_run import StoredRun, check_ended, stored_run
+from allmlp.training.stored_run import StoredRun, check_matches_run, stored_run
 
 if TYPE_CHECKING:
     from allmlp.training.distributed.process_group import join_ranks
     from allmlp.training.learning_rate_sweep import (
         PAPER_GRID,
         SweepRun,
-        check_grid_folder,
-        train_grid,
-        write_grid,
+        check_sweep_folder,
+        train_sweep,
+        write_sweep,
     )
     from allmlp.training.loop import TrainResult, train
     from allmlp.training.setup import num_training_photos
@@ -49,40 +49,40 @@ __all__ = [
     "SweepRun",
     "TrainResult",
     "TransferConfig",
-    "asked",
-    "at_learning_rate",
-    "check_ended",
-    "check_grid_folder",
-    "continued",
+    "check_matches_run",
+    "check_sweep_folder",
     "is_first_process",
     "is_speaker",
     "join_ranks",
     "num_training_photos",
     "refuse_used_folder",
     "resolved_with_checkpoint",
+    "resumed_recipe",
     "stored_run",
     "train",
-    "train_grid",
+    "train_sweep",
+    "type_checked",
+    "with_learning_rate",
     "with_num_epochs",
     "with_settings",
-    "write_grid",
+    "write_sweep",
 ]
 
 
-_HOME = {  # what needs torch
+_LAZY_MODULES = {  # names that need torch, with the module that defines them
     "PAPER_GRID": "learning_rate_sweep",
     "TrainResult": "loop",
     "SweepRun": "learning_rate_sweep",
-    "check_grid_folder": "learning_rate_sweep",
+    "check_sweep_folder": "learning_rate_sweep",
     "join_ranks": "distributed.process_group",
     "num_training_photos": "setup",
     "train": "loop",
-    "train_grid": "learning_rate_sweep",
-    "write_grid": "learning_rate_sweep",
+    "train_sweep": "learning_rate_sweep",
+    "write_sweep": "learning_rate_sweep",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _LAZY_MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_LAZY_MODULES[name]}"), name)

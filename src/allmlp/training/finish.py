@@ -1,4 +1,4 @@
-"""The end of a run: the best checkpoint scored in float32, its temperature, metrics.json and the report."""
+"""The end of a run: scores of the best checkpoint in float32, its temperature, metrics.json and the report."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,21 +14,21 @@ from allmlp.training.snapshots.history import TrainingHistory
 
 __all__ = ["TrainResult", "finish"]
 
-# With fewer photos a fitted temperature would be chance: of 30, its standard error is a fifth where half are right.
-_LEAST_PHOTOS_FOR_TEMPERATURE = 30
+# With fewer photos a fitted temperature would be mostly noise: with 30, half of them right, its standard error is a fifth.
+_MIN_PHOTOS_FOR_TEMPERATURE = 30
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """What a finished run is.
+    """The result of a finished run.
 
     Attributes:
         directory: the run folder.
         recipe: as resolved.
         dataset: with its validation split.
-        evaluations: of the best checkpoint, float32, by split: "validation", and "test" where there is one.
-        best_epoch: the epoch of the best checkpoint: highest top-1 on validation, of equals the lowest loss.
-        seconds: of training, validation included, all sessions of a resumed run together.
+        evaluations: of the best checkpoint in float32, by split: "validation", and "test" if there is one.
+        best_epoch: the epoch of the best checkpoint: highest validation top-1, ties broken by the lower loss.
+        seconds: total training time, including validation and earlier sessions of a resumed run.
         sample_digest: SHA-256 over the samples of all steps in order; see `TrainingHistory`.
     """
 
@@ -42,15 +42,15 @@ class TrainResult:
 
 
 def finish(session: Session, history: TrainingHistory) -> TrainResult:
-    """Score the best checkpoint in float32, give it its temperature, write metrics.json and the report.
+    """Score the best checkpoint in float32, store its temperature, and write the report and metrics.json.
 
-    A process that is killed in between is no harm: metrics.json comes last, so that a resumed run does all of this again,
-    and the temperature is fitted on logits, which the one before has not changed.
+    It is safe to be killed at any point: metrics.json comes last, so a resumed run repeats all of this, and a temperature
+    stored earlier does not change the logits on which the new one is fitted.
     """
-    recipe, dataset, feed, run = session.recipe, session.dataset, session.feed, session.run
+    recipe, dataset, pipeline, run = session.recipe, session.dataset, session.pipeline, session.run
     with session.ranks.raise_on_all():
         session.wait_for_saves()
-        session.checkpoints.write_what_failed()
+        session.checkpoints.retry_failed()
     best = run.layout.checkpoint("best")
     checkpoint = load_checkpoint(best)
     evaluations = _evaluations(session, checkpoint)
@@ -70,7 +70,7 @@ def finish(session: Session, history: TrainingHistory) -> TrainResult:
         "sample_digest": history.sample_digest,
     }
     if session.ranks.is_first:
-        write_run_report(run.path, recipe, dataset, evaluations, feed, session.environment, history)
+        write_run_report(run.path, recipe, dataset, evaluations, pipeline, session.environment, history)
         run.write_metrics(evaluations, figures=figures)  # last: a run with metrics is finished
     for name, metrics in evaluations.items():
         session.progress.message(
@@ -90,14 +90,14 @@ def finish(session: Session, history: TrainingHistory) -> TrainResult:
 
 
 def _evaluations(session: Session, checkpoint: Checkpoint) -> dict[str, Metrics]:
-    """Score validation, on which the temperature is fitted, and test where there is one, with that temperature."""
-    dataset, feed = session.dataset, session.feed
+    """Score the validation split, on which the temperature is fitted, and the test split, if any, with that temperature."""
+    dataset, pipeline = session.dataset, session.pipeline
     forward = eager_forward(checkpoint, device=session.device)
-    is_enough = len(dataset.splits["validation"]) >= _LEAST_PHOTOS_FOR_TEMPERATURE
+    is_enough = len(dataset.splits["validation"]) >= _MIN_PHOTOS_FOR_TEMPERATURE
     temperature = None if is_enough else 1.0
     evaluations: dict[str, Metrics] = {}
     for name in (name for name in ("validation", "test") if name in dataset.splits):
-        batches = feed.evaluation_batches(name)
+        batches = pipeline.evaluation_batches(name)
         evaluations[name] = score_batches(forward, batches, dataset.class_names, temperature=temperature)
         temperature = evaluations[name].temperature
     return evaluations

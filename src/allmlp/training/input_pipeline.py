@@ -1,4 +1,4 @@
-"""Training input pipeline: augmented batches for training, resized photos in batches for evaluation."""
+"""Training input pipeline: augmented batches for training, resized batches for evaluation."""
 
 import math
 import time
@@ -14,8 +14,8 @@ from allmlp.data import (
     Batch,
     ImageDataset,
     RawBatch,
+    TrainingImages,
     TrainingOrder,
-    TrainingPhotos,
     check_photos,
     evaluation_batches,
     fingerprint,
@@ -32,23 +32,23 @@ from allmlp.training.step.loss import balanced_class_weights
 
 __all__ = ["InputPipeline"]
 
-# Photos are kept in memory up to this share of what is free. It only decides speed: streaming gives the same bits.
+# Photos are kept in memory up to this share of the free memory. It affects only speed: streaming gives the same bits.
 _MEMORY_SHARE = 0.25
 
-_SECONDS_BETWEEN_MESSAGES = 10.0  # while photos are read
+_SECONDS_BETWEEN_MESSAGES = 10.0  # while reading photos
 
 
 class InputPipeline:
-    """The photos of a run, checked, and kept in memory where they fit. Each process makes its own part of every batch.
+    """The checked photos of a run, kept in memory if they fit. Each process produces its own part of every batch.
 
-    `decoded` is the fingerprint of a data set of which every photo was decoded before. Of the same one only the photos that
+    `decoded` is the fingerprint of a data set whose photos have all been decoded before. If it matches, only the photos that
     are kept in memory are decoded again; None decodes all.
 
     Attributes:
-        fingerprint: of the data set, every photo of which is known to decode; None when that is not known for later.
+        fingerprint: of the data set, all of whose photos can be decoded; None if one of its files cannot be examined.
 
     Raises:
-        DataError: every photo that cannot be decoded, of every split, by name.
+        DataError: photos that cannot be decoded, all of them named, from every split.
     """
 
     def __init__(
@@ -91,40 +91,40 @@ class InputPipeline:
             if recipe.class_weights == "balanced"
             else None
         )
-        self._photos = TrainingPhotos(
+        self._training_images = TrainingImages(
             split,
             image_size=recipe.model.image_size,
-            # An inception crop is a part of the photo itself, of which squashing would change the shape before it is measured.
+            # An inception crop is cut from the photo itself; squashing first would distort the aspect ratio it samples.
             fit="crop" if recipe.augmentation.crop == "inception" else recipe.data.fit,
             kept_scale=_kept_scale(recipe),
             num_workers=self._num_workers,
         )
         self._fitted: dict[str, list[NDArray[np.uint8]]] = {}
-        # Taken before anything is decoded: what changes meanwhile is decoded again by the next session.
+        # Computed before decoding starts: photos that change meanwhile are decoded again by the next session.
         self.fingerprint = fingerprint(dataset)
         self._read_all(progress, is_decoded=decoded is not None and decoded == self.fingerprint)
 
     def _read_all(self, progress: Progress, *, is_decoded: bool) -> None:
         """Decode every photo of every split before the first step: a bad one must not surface after hours of training.
 
-        With `is_decoded`, which means that this was done before, only those that are kept in memory.
+        If all were decoded before (`is_decoded`), decode only the photos that are kept in memory.
         """
-        room = _MEMORY_SHARE * free_memory()
+        available_bytes = _MEMORY_SHARE * free_memory()
         height, width = self._recipe.model.image_size
         fitted: dict[str, dict[int, NDArray[np.uint8]]] = {}
         for name in (name for name in ("validation", "test") if name in self._dataset.splits):
             size = 3 * height * width * len(self._dataset.splits[name])
-            if size < room:
+            if size < available_bytes:
                 fitted[name] = {}
-                room -= size
+                available_bytes -= size
         storage = self._recipe.data.storage
-        keep = storage == "memory" or (storage == "auto" and self._photos.estimated_bytes() < room)
+        keep = storage == "memory" or (storage == "auto" and self._training_images.estimated_bytes() < available_bytes)
 
-        def visit(split: str, index: int, photo: NDArray[np.uint8]) -> None:
+        def visit(split: str, index: int, image: NDArray[np.uint8]) -> None:
             if split == "train" and keep:
-                self._photos.keep(index, photo)
+                self._training_images.keep(index, image)
             elif split in fitted:
-                fitted[split][index] = self.preprocessing.resize(photo)
+                fitted[split][index] = self.preprocessing.resize(image)
 
         reported = time.monotonic()
 
@@ -137,77 +137,77 @@ class InputPipeline:
         is_kept = {"train": keep, **dict.fromkeys(fitted, True)}
         splits = tuple(name for name in self._dataset.splits if not is_decoded or is_kept.get(name))
         check_photos(self._dataset, splits=splits, num_workers=self._num_workers, progress=report, visit=visit)
-        self._fitted = {name: [photos[index] for index in range(len(photos))] for name, photos in fitted.items()}
-        readable = "unchanged since all were decoded" if is_decoded else "all readable"
-        progress.message(f"photos  {readable}; training photos {'kept in memory' if keep else 'streamed'}")
+        self._fitted = {name: [images[index] for index in range(len(images))] for name, images in fitted.items()}
+        state = "unchanged since all were decoded" if is_decoded else "all readable"
+        progress.message(f"photos  {state}; training photos {'kept in memory' if keep else 'streamed'}")
 
     def batches(self, *, first_step: int, num_steps: int) -> Generator[TrainingBatch, None, None]:
-        """Yield this process's part of the batches of steps `first_step` to `num_steps` - 1: a function of (seed, step).
+        """Yield this process's part of the batch of each step from `first_step` to `num_steps` - 1, a function of (seed, step).
 
-        With RandAugment, which the processor computes whatever the device, the next batch is made during a step. Whoever stops
-        early has to close it.
+        RandAugment runs on the CPU whatever the device; with it, the next batch is prepared during a step. A caller that stops
+        early must close the generator.
         """
         batches = self._batches(first_step, num_steps)
         return prefetch(batches) if self._recipe.augmentation.rand_augment_layers else batches
 
     def _batches(self, first_step: int, num_steps: int) -> Generator[TrainingBatch, None, None]:
         plan: deque[tuple[int, NDArray[np.int64], NDArray[np.int64]]] = deque()
-        places = self._places()
+        positions = self._positions()
 
-        # A stream asks for photos some batches before it yields them.
+        # A stream requests photos several batches before it yields them.
         def indices_ahead() -> Iterator[NDArray[np.int64]]:
             for step in range(first_step, num_steps):
                 indices, epochs = self.order.batch(step)
                 plan.append((step, indices, epochs))
-                yield indices[places]
+                yield indices[positions]
 
-        for raw in self._photos.batches(indices_ahead()):
-            yield self._augmented(raw, places, *plan.popleft())
+        for raw in self._training_images.batches(indices_ahead()):
+            yield self._augmented(raw, positions, *plan.popleft())
 
-    def _places(self) -> NDArray[np.int64]:
-        """Return which samples of a batch this process makes: its part, behind the one that the first is mixed with."""
+    def _positions(self) -> NDArray[np.int64]:
+        """Return which positions of a batch this process loads: its part, after the sample that its first one is mixed with."""
         part = self._ranks.part(self._recipe.batch_size)
-        places = np.arange(part.start, part.stop)
-        if not self._has_neighbour():
-            return places
-        return np.concatenate([[(part.start - 1) % self._recipe.batch_size], places])
+        positions = np.arange(part.start, part.stop)
+        if not self._needs_neighbour():
+            return positions
+        return np.concatenate([[(part.start - 1) % self._recipe.batch_size], positions])
 
-    def _has_neighbour(self) -> bool:
+    def _needs_neighbour(self) -> bool:
         augmentation = self._recipe.augmentation
         return self._ranks.count > 1 and (augmentation.mixup > 0.0 or augmentation.cutmix > 0.0)
 
     def _augmented(
         self,
         raw: RawBatch,
-        places: NDArray[np.int64],
+        positions: NDArray[np.int64],
         step: int,
         batch_indices: NDArray[np.int64],
         batch_epochs: NDArray[np.int64],
     ) -> TrainingBatch:
-        indices = batch_indices[places]
-        draws = self._augmentation.draws(self.order.keys[indices], batch_epochs[places])
+        indices = batch_indices[positions]
+        draws = self._augmentation.draws(self.order.keys[indices], batch_epochs[positions])
         part = self._ranks.part(self._recipe.batch_size)
         batch = self._augmentation.augment(raw, self._labels[indices], draws, step=step, part=part)
         return TrainingBatch(*batch, self.order.keys[batch_indices], self._class_weights)
 
     def evaluation_batches(self, split: str) -> Iterator[Batch]:
-        """Yield the photos of a split as evaluation sees them, normalised and in batches, with their labels."""
+        """Yield the batches of a split for evaluation: resized and normalised images with their labels."""
         return evaluation_batches(
-            self._fitted_photos(split),
+            self._fitted_images(split),
             self._dataset.splits[split].labels,
             self.preprocessing,
             num_classes=len(self.class_names),
         )
 
-    def _fitted_photos(self, split: str) -> Iterable[NDArray[np.uint8]]:
-        """Return the photos of a split resized, (H, W, 3) uint8, kept where they fit in memory."""
+    def _fitted_images(self, split: str) -> Iterable[NDArray[np.uint8]]:
+        """Return the resized images of a split, (H, W, 3) uint8, from memory if they were kept."""
         if split in self._fitted:
             return self._fitted[split]
         return resized_images(self._dataset.splits[split], self.preprocessing, num_workers=self._num_workers)
 
 
 def _kept_scale(recipe: ResolvedRecipe) -> int:
-    """Return how many times the image size photos are kept at, so that the smallest crop needs no enlarging, up to 4."""
+    """Return the factor, 2 to 4, of the image size at which photos are kept, so that the smallest crop needs no upscaling."""
     augmentation = recipe.augmentation
     smallest = augmentation.min_crop_area**0.5 if augmentation.crop == "inception" else recipe.data.crop_fraction
     return min(4, max(2, math.ceil(1.0 / smallest)))

@@ -1,4 +1,4 @@
-"""Training: from a recipe and photos to a run folder. The loop is `_loop`, to be read from top to bottom."""
+"""The training loop, from a recipe and photos to a run folder. Read `_loop` from top to bottom."""
 
 import contextlib
 import time
@@ -28,27 +28,27 @@ def train(
     progress: Progress | None = None,
     resume: bool = False,
 ) -> TrainResult:
-    """Train a Mixer on photos and write the run folder, its report included.
+    """Train a Mixer on photos and write its run folder, including the report.
 
-    SIGINT and SIGTERM end it after the present step, saved.
+    On SIGINT or SIGTERM the current step is finished and a snapshot is saved before training ends.
 
     Args:
-        recipe: what to do.
-        data: photos in any form that `open_dataset` takes. The test split chooses nothing; it is scored once at the end.
+        recipe: the settings of the run.
+        data: photos in any form that `open_dataset` takes. The test split selects nothing; it is scored once at the end.
         run_directory: a folder that does not exist yet or is empty.
         device: "auto", "cpu", "cuda" or "mps".
-        progress: receives what happens; None for nothing.
-        resume: continue the run in `run_directory` from its newest valid save, bit for bit as if it had never stopped (on the
-            same machine); start it when there is none. The recipe and the photos have to be the run's.
+        progress: receives progress events; None discards them.
+        resume: resume the run in `run_directory` from its newest valid snapshot, bit for bit as if it had never stopped (on
+            the same machine), or start it if there is none. The recipe and the photos must be those of the run.
 
     Raises:
-        ConfigError: a used folder, or one among the photos; an impossible value; an unavailable device; a recipe
-            that is not the run's.
-        DivergedError: a loss that is not finite, unless the recipe skips such steps.
-        DataError: photos that cannot be used, all of them named, before anything is written; or photos other than the run's.
-        ReportedError: of several processes, instead of any of these: the error that ends all, or a `ProcessLostError` for a
-            process that was killed or hangs. It says which process reports it.
-        KeyboardInterrupt: after what was learned was saved.
+        ConfigError: the folder is in use or inside the photos, a value is invalid, the device is unavailable, or the recipe
+            is not the run's.
+        DivergedError: a loss is not finite, unless the recipe skips such steps.
+        DataError: unusable photos, all of them named before anything is written; or photos that are not the run's.
+        ReportedError: with several processes, instead of any of these: the error that ends all of them, or a
+            `ProcessLostError` for a process that was killed or hangs. It states which process reports it.
+        KeyboardInterrupt: a signal, after the training state was saved.
     """
     with StopSignal() as stop, setup(
         recipe, data, Path(run_directory), device=device, progress=progress or NoProgress(), resume=resume, stop=stop
@@ -65,27 +65,27 @@ def train(
 
 def _loop(session: Session, state: TrainState, history: TrainingHistory, stop: StopSignal) -> None:
     """Train from `state.step` to the last step."""
-    recipe, feed, progress = session.recipe, session.feed, session.progress
+    recipe, pipeline, progress = session.recipe, session.pipeline, session.progress
     num_steps = session.num_steps
     model = session.wrapped(state)
-    batches = feed.batches(first_step=state.step, num_steps=num_steps)
+    batches = pipeline.batches(first_step=state.step, num_steps=num_steps)
     clock = _Clock(state.step, num_steps, history, batch_size=recipe.batch_size)
     progress.start(num_steps)
-    with contextlib.closing(batches), session.keeping(state, history):
+    with contextlib.closing(batches), session.saving_on_error(state, history):
         while True:
-            # Validate at the end of every epoch, once, and after the last step.
-            epoch_ended = feed.order.epochs_done(state.step) > feed.order.epochs_done(max(0, state.step - 1))
+            # Validate once at the end of every epoch and after the last step.
+            epoch_ended = pipeline.order.epochs_done(state.step) > pipeline.order.epochs_done(max(0, state.step - 1))
             if history.validated_step < state.step and (epoch_ended or state.step == num_steps):
                 history.seconds = clock.seconds()
                 session.validate(state, history, speed=clock.images_per_second, stop=stop)
                 clock.begin_epoch()
 
-            # Save when it is due; a signal ends the run, on all processes and after its save.
+            # Save when due. A signal ends the run on all processes, after a snapshot.
             agreed = session.agree(stop)
             if session.is_save_due(state.step, agreed):
                 history.seconds = clock.seconds()
                 session.save(state, history)
-                agreed = session.agree(stop)  # on a signal that came meanwhile: the save for it has been made
+                agreed = session.agree(stop)  # a signal that arrived meanwhile has its snapshot already
             agreed.check()
             if state.step == num_steps:
                 break
@@ -102,10 +102,10 @@ def _loop(session: Session, state: TrainState, history: TrainingHistory, stop: S
 
 
 class _Clock:
-    """The time of a session: seconds of the run so far, speed in the epoch, and what is left.
+    """Training time so far, throughput in the current epoch, and the time left.
 
     Attributes:
-        images_per_second: in the epoch so far; 0 before the first step.
+        images_per_second: in the current epoch; 0 before the first step.
     """
 
     def __init__(self, step: int, num_steps: int, history: TrainingHistory, *, batch_size: int) -> None:
@@ -119,12 +119,12 @@ class _Clock:
         self._epoch_started, self._images_in_epoch = time.perf_counter(), 0
 
     def tick(self, step: int) -> float:
-        """Count a step, after which `step` steps are done, and return the seconds that are left."""
+        """Count a step, after which `step` steps are done, and return the estimated seconds left."""
         now = time.perf_counter()
         self._images_in_epoch += self._batch_size
         self.images_per_second = self._images_in_epoch / (now - self._epoch_started)
         return (now - self._started) / (step - self._first_step) * (self._num_steps - step)
 
     def seconds(self) -> float:
-        """Return the seconds of training so far, those of earlier sessions included."""
+        """Return the seconds of training so far, including earlier sessions."""
         return self._seconds_before + time.perf_counter() - self._started

@@ -1,4 +1,4 @@
-"""Progress of a training: the protocol that receives it, no-op progress, and progress that is logged."""
+"""Progress of a training run: the protocol of its receivers, one that discards it, and one that also logs it."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -9,26 +9,26 @@ __all__ = ["LoggingProgress", "NoProgress", "Progress"]
 
 
 class Progress(Protocol):
-    """Receives what happens; must not raise."""
+    """Receives the events of a training run; must not raise."""
 
     def message(self, text: str) -> None:
-        """Take a line for people: what was found, what was chosen, what was written."""
+        """Receive a line of text: what was found, chosen or written."""
 
     def start(self, total_steps: int) -> None:
-        """Training starts."""
+        """Receive the start of training."""
 
     def step(self, step: int, *, loss: float, images_per_second: float, seconds_left: float) -> None:
-        """`step` steps are done."""
+        """Receive the end of a step, after which `step` steps are done."""
 
     def epoch(self, row: Mapping[str, float]) -> None:
-        """An epoch is done; `row` is its line of results.csv."""
+        """Receive the end of an epoch; `row` is its row of results.csv."""
 
     def finish(self) -> None:
-        """Training ended, whole or not."""
+        """Receive the end of training, whether complete or not."""
 
 
 class NoProgress:
-    """Tells nothing."""
+    """Discards all events."""
 
     def message(self, text: str) -> None: ...
 
@@ -42,7 +42,7 @@ class NoProgress:
 
 
 class LoggingProgress:
-    """Passes everything on, and lines for people also to a log, from the first one on, once there is one."""
+    """Forwards all events and also logs the messages; those that arrive before `write_to` are kept for the log."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -50,7 +50,7 @@ class LoggingProgress:
         self._log: Report = self._early.append
 
     def write_to(self, log: Report) -> None:
-        """Send all lines so far and those that follow to `log`."""
+        """Send all lines so far and all that follow to `log`."""
         for line in self._early:
             log(line)
         self._log = log

@@ -1,4 +1,4 @@
-"""The run folder: what a run leaves, so that everything about it can be looked up later, and continued."""
+"""The run folder: everything needed to inspect a run later or to resume it."""
 
 import contextlib
 import csv
@@ -15,7 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from allmlp.config import to_dict
-from allmlp.data import ImageDataset, lasting_source
+from allmlp.data import ImageDataset, absolute_source
 from allmlp.errors import AllmlpError, ConfigError, DivergedError
 from allmlp.io.atomic_write import remove_leftovers, write_json, write_text
 from allmlp.metrics import Metrics
@@ -36,25 +36,25 @@ RESULT_COLUMNS = (
     "images_per_second",
 )
 
-_SECONDS_TO_APPEAR = 20.0
+_SECONDS_TO_APPEAR = 20.0  # of a file that another machine wrote to a shared disk
 
 
 def refuse_used_folder(path: Path, *, resume: bool = False) -> None:
     """Check that a new run may be written to `path`.
 
-    `resume` also takes a folder whose run was killed as it was described: there is nothing in it yet.
+    `resume` also accepts a folder whose run was killed while its description was being written: it holds no training yet.
 
     Raises:
-        ConfigError: it is a file, it holds something, or it cannot be created.
+        ConfigError: `path` is a file, is not empty, or cannot be created.
     """
     lock = RunLayout(path).lock
     if path.is_dir() and any(entry != lock for entry in path.iterdir()):
         if resume and all(_is_description(entry) for entry in path.iterdir()):
             return
         is_run = RunLayout(path).recipe.exists()
-        what = "holds another run" if is_run else "is not empty"
-        advice = f", or continue it with --resume {path}" if is_run else ""
-        raise ConfigError(f"{path}: {what}; nothing is ever overwritten. Choose another folder with --out{advice}.")
+        reason = "holds another run" if is_run else "is not empty"
+        advice = f", or resume the run with --resume {path}" if is_run else ""
+        raise ConfigError(f"{path}: {reason}; nothing is ever overwritten. Choose another folder with --out{advice}.")
     if path.exists() and not path.is_dir():
         raise ConfigError(f"{path}: this is a file; a run needs a folder. Choose another name with --out.")
     existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
@@ -64,10 +64,10 @@ def refuse_used_folder(path: Path, *, resume: bool = False) -> None:
 
 @contextlib.contextmanager
 def lock_run(path: Path, *, is_new: bool, resume: bool = False) -> Iterator[None]:
-    """Create the run folder where it is missing, and hold its lock. Of several processes the first one does.
+    """Create the run folder if it is missing and hold its lock. With several processes, only the first one calls this.
 
     Raises:
-        ConfigError: a used folder for a new run, or a folder that another trainer is using.
+        ConfigError: the folder of a new run is in use, or another training process holds the lock.
     """
     layout = RunLayout(path)
     if is_new:
@@ -78,28 +78,28 @@ def lock_run(path: Path, *, is_new: bool, resume: bool = False) -> Iterator[None
         lock.acquire(timeout=0)
     except Timeout as error:
         raise ConfigError(
-            f"{path}: another trainer is using this run. Wait for it, or stop it, before you continue the run."
+            f"{path}: another training process is using this run. Wait for it or stop it, then resume the run."
         ) from error
     except OSError as error:
         raise ConfigError(
-            f"{path}: cannot be written to ({error.strerror or error}). Choose another folder with --out."
+            f"{path}: cannot write to this folder ({error.strerror or error}). Choose another one with --out."
         ) from error
     try:
-        for folder in (path, layout.plots, *layout.checkpoints.glob("*")):  # the lock is ours: nobody writes them
+        for folder in (path, layout.plots, *layout.checkpoints.glob("*")):  # we hold the lock: nobody is writing them
             remove_leftovers(folder, prefix="")
         yield
     finally:
         with contextlib.suppress(OSError):
-            layout.lock.unlink()  # before it is released: who comes then makes a new one
+            layout.lock.unlink()  # before the release: the next process creates a new one
         lock.release()
 
 
 class RunDirectory:
-    """Writes the files of one run; each is whole at any time. Of several processes only the first one calls what writes.
+    """Writes the files of one run, each atomically. With several processes, only the first one writes.
 
     Attributes:
         path: the run folder.
-        layout: where its files are.
+        layout: the paths of its files.
     """
 
     def __init__(self, path: Path) -> None:
@@ -110,32 +110,32 @@ class RunDirectory:
     def describe(
         self, recipe: ResolvedRecipe, dataset: ImageDataset, environment: Mapping[str, str], decoded: str | None
     ) -> None:
-        """Write the description of the run, before it starts. For `decoded` see `record_decoded`."""
+        """Write the description of the run before it starts. For `decoded` see `record_decoded`."""
         write_json(self.layout.environment, dict(environment))
         write_text(self.layout.class_names, "".join(f"{name}\n" for name in dataset.class_names))
         splits = {name: list(split.sample_ids) for name, split in dataset.splits.items()}
         write_json(self.layout.split, splits)
-        write_json(self.layout.data, {"source": lasting_source(dataset)})
+        write_json(self.layout.data, {"source": absolute_source(dataset)})
         self.record_decoded(decoded)
-        write_json(self.layout.recipe, to_dict(recipe))  # last: a folder with a recipe can be continued
+        write_json(self.layout.recipe, to_dict(recipe))  # last: a folder with a recipe can be resumed
 
     def record_decoded(self, fingerprint: str | None) -> None:
-        """Write that every photo of the data set with this fingerprint was decoded; None is of none."""
+        """Record that every photo of the data set with this fingerprint was decoded; None records nothing."""
         if fingerprint is not None and fingerprint != decoded_fingerprint(self.layout):
             write_json(self.layout.decoded, {"fingerprint": fingerprint})
 
-    def check_seen(self) -> None:
-        """Check that this process sees what the writer has described; on some network disks that takes seconds.
+    def check_visible(self) -> None:
+        """Wait until this process sees the description that the first one wrote; some network disks take seconds.
 
         Raises:
-            ConfigError: the folder is on another disk here.
+            ConfigError: it does not appear: the folder is on another disk here.
         """
-        ends = time.monotonic() + _SECONDS_TO_APPEAR
+        deadline = time.monotonic() + _SECONDS_TO_APPEAR
         while not self.layout.recipe.exists():
-            if time.monotonic() > ends:
+            if time.monotonic() > deadline:
                 raise ConfigError(
-                    f"{self.path}: this process does not see what the first one wrote there. The run folder must be on a "
-                    "disk that all machines share; name one with --resume or --out."
+                    f"{self.path}: this process does not see the files that process 0 wrote there. The run folder must be "
+                    "on a disk that all machines share; choose one with --resume or --out."
                 )
             time.sleep(0.1)
 
@@ -148,21 +148,21 @@ class RunDirectory:
         write_text(self.layout.results, text.getvalue())
 
     def log(self, line: str) -> None:
-        """Append a line to log.txt; when this returns, the kernel has it. Threads may call it.
+        """Append a line to log.txt and hand it to the kernel before returning. Thread-safe.
 
         Raises:
-            OSError: the disk is full, say. What was written of the line does no harm to the next.
+            OSError: it cannot be written, for example because the disk is full. A partial line does not corrupt the next one.
         """
         with self._log_lock:
             _append_line(self.layout.log, f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z {line}")
 
     def write_divergence(self, error: DivergedError) -> None:
-        """Write diverged.json, which tells a continued sweep that this rate diverged; a full disk must not hide the error."""
+        """Write diverged.json, by which a resumed sweep knows that this rate diverged; a full disk must not hide the error."""
         with contextlib.suppress(AllmlpError):
             write_json(self.layout.divergence, {"error": str(error)})
 
     def write_metrics(self, evaluations: Mapping[str, Metrics], *, figures: Mapping[str, Any]) -> None:
-        """Write metrics.json: the run's figures and every evaluation of its best checkpoint."""
+        """Write metrics.json: the figures of the run and all evaluations of its best checkpoint."""
         write_json(
             self.layout.metrics,
             {**figures, "evaluations": {name: metrics.to_dict() for name, metrics in evaluations.items()}},
@@ -170,28 +170,28 @@ class RunDirectory:
 
 
 def decoded_fingerprint(run: RunLayout) -> str | None:
-    """Return the fingerprint of the data set of which every photo was decoded; None where that is not known."""
+    """Return the fingerprint of the data set whose photos have all been decoded; None if unknown."""
     try:
-        found = json.loads(run.decoded.read_text(encoding="utf-8"))["fingerprint"]
+        fingerprint = json.loads(run.decoded.read_text(encoding="utf-8"))["fingerprint"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
-    return found if isinstance(found, str) else None
+    return fingerprint if isinstance(fingerprint, str) else None
 
 
 def _is_description(entry: Path) -> bool:
-    """Whether `describe` leaves such a file when it is killed before the recipe has its name."""
+    """Return whether `describe` may leave this file behind when killed before the recipe is renamed into place."""
     layout = RunLayout(entry.parent)
     if entry in (layout.lock, *layout.description[:-1]):
         return True
-    halves = tuple(f".{path.name}." for path in layout.description)
-    return entry.name.startswith(halves) and entry.name.endswith(".part")
+    partial_prefixes = tuple(f".{path.name}." for path in layout.description)
+    return entry.name.startswith(partial_prefixes) and entry.name.endswith(".part")
 
 
 def _append_line(path: Path, line: str) -> None:
     with path.open("a+b", buffering=0) as file:
         end = file.seek(0, os.SEEK_END)
         file.seek(max(0, end - 1))
-        is_torn = end > 0 and file.read(1) != b"\n"  # by a kill, a power cut or a full disk
+        is_torn = end > 0 and file.read(1) != b"\n"  # after a kill, a power cut or a full disk
         file.write(("\n" * is_torn + line + "\n").encode("utf-8", "backslashreplace"))
 
 

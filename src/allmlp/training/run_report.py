@@ -1,4 +1,4 @@
-"""Report of a finished run: collects what it shows, and writes it."""
+"""The report of a finished run: its content is collected here, and `allmlp.report` writes it."""
 
 import contextlib
 import shlex
@@ -27,13 +27,13 @@ def write_run_report(
     recipe: ResolvedRecipe,
     dataset: ImageDataset,
     evaluations: dict[str, Metrics],
-    feed: InputPipeline,
+    pipeline: InputPipeline,
     environment: dict[str, str],
     history: TrainingHistory,
 ) -> None:
     """Write plots/ and report.html into the run folder."""
     split = next((name for name in ("test", "validation") if name in evaluations), None)
-    photos, captions = _training_sample(feed, recipe)
+    photos, captions = _training_sample(pipeline, recipe)
     write_report(
         RunSummary(
             name=path.name,
@@ -45,7 +45,7 @@ def write_run_report(
             results=tuple(history.results),
             best_epoch=history.best_epoch,
             evaluations=evaluations,
-            mistakes=_mistakes(dataset, split, evaluations[split], feed) if split else (),
+            mistakes=_mistakes(dataset, split, evaluations[split], pipeline) if split else (),
             training_sample=photos,
             training_sample_captions=captions,
             next_commands=(
@@ -71,14 +71,14 @@ def _model_rows(recipe: ResolvedRecipe) -> dict[str, str]:
     }
 
 
-def _mistakes(dataset: ImageDataset, split: str, metrics: Metrics, feed: InputPipeline) -> tuple[Mistake, ...]:
+def _mistakes(dataset: ImageDataset, split: str, metrics: Metrics, pipeline: InputPipeline) -> tuple[Mistake, ...]:
     part = dataset.splits[split]
     wrong = np.flatnonzero(metrics.predictions != part.labels)
     worst = wrong[np.argsort(-metrics.confidences[wrong], kind="stable")][:_NUM_MISTAKES]
     return tuple(
         Mistake(
             sample_id=part.sample_ids[index],
-            photo=feed.preprocessing.resize(decode(part.read(index), name=part.where(index))),
+            photo=pipeline.preprocessing.resize(decode(part.read(index), name=part.where(index))),
             truth=dataset.class_names[part.labels[index]],
             prediction=dataset.class_names[metrics.predictions[index]],
             confidence=float(metrics.confidences[index]),
@@ -87,15 +87,15 @@ def _mistakes(dataset: ImageDataset, split: str, metrics: Metrics, feed: InputPi
     )
 
 
-def _training_sample(feed: InputPipeline, recipe: ResolvedRecipe) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """The first photos of the first step exactly as the model saw them, with their label shares."""
-    with contextlib.closing(feed.batches(first_step=0, num_steps=1)) as batches:
+def _training_sample(pipeline: InputPipeline, recipe: ResolvedRecipe) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """Return the first images of the first step exactly as the model saw them, with captions of their label shares."""
+    with contextlib.closing(pipeline.batches(first_step=0, num_steps=1)) as batches:
         batch = next(batches)
     pixels = batch.images[:_NUM_TRAINING_SAMPLES].cpu().numpy().transpose(0, 2, 3, 1)
     pixels = (pixels * np.array(recipe.data.std) + np.array(recipe.data.mean)) * 255.0
     captions = []
     for row in batch.labels[:_NUM_TRAINING_SAMPLES].cpu().numpy():
-        shares = [(feed.class_names[index], row[index]) for index in np.argsort(-row, kind="stable")[:2]]
+        shares = [(pipeline.class_names[index], row[index]) for index in np.argsort(-row, kind="stable")[:2]]
         captions.append(
             " + ".join(f"{share:.0%} {name}" if share < 0.99 else name for name, share in shares if share > 0.05)
         )

@@ -1,4 +1,4 @@
-"""A training session: recipe, photos, run folder and snapshots, from the start or from where an earlier session stopped."""
+"""A training session: recipe, photos, run folder and snapshots of a run that starts or resumes."""
 
 import contextlib
 import time
@@ -13,7 +13,7 @@ from allmlp.data import ImageDataset
 from allmlp.errors import AllmlpError, CheckpointError, DivergedError, ReportedError
 from allmlp.provenance import environment
 from allmlp.runs.layout import CheckpointName
-from allmlp.training.distributed.consistency import check_consistent, weights_of
+from allmlp.training.distributed.consistency import check_consistent, weights_fact
 from allmlp.training.distributed.data_parallel import wrap_ddp
 from allmlp.training.distributed.failure_notices import is_shared
 from allmlp.training.distributed.process_group import ProcessGroup
@@ -35,34 +35,34 @@ __all__ = ["Session"]
 
 
 class Agreement(NamedTuple):
-    """What all processes have agreed on between two steps.
+    """What all processes agreed on between two steps.
 
-    signal: the one that ends the run, None without.
-    is_save_late: whether the last save is longer ago than the recipe allows.
+    signal: the signal that ends the run; None to go on.
+    is_save_overdue: whether the last snapshot is older than the recipe allows.
     """
 
     signal: int | None
-    is_save_late: bool
+    is_save_overdue: bool
 
     def check(self) -> None:
-        """Raise `Stopped`, on all processes, when a signal ends the run."""
+        """Raise `Stopped` on all processes if a signal ends the run."""
         if self.signal is not None:
             raise Stopped(self.signal, is_shared=True)
 
 
 class Session:
-    """What training needs besides the weights.
+    """Everything that training needs besides the training state.
 
     Attributes:
-        recipe: the run's.
+        recipe: the resolved recipe of the run.
         dataset: with its validation split.
-        feed: its photos.
+        pipeline: the input pipeline over its photos.
         num_steps: of the whole run.
         run: the run folder.
         ranks: the processes that train together.
         device: "cpu", "cuda" or "mps".
         environment: the content of `environment.json`.
-        progress: receives what happens; lines for people also go to the log.
+        progress: receives progress events; its messages also go to the log.
         checkpoints: writes checkpoints/best and checkpoints/last.
     """
 
@@ -70,7 +70,7 @@ class Session:
         self,
         recipe: ResolvedRecipe,
         dataset: ImageDataset,
-        feed: InputPipeline,
+        pipeline: InputPipeline,
         run: RunDirectory,
         ranks: ProcessGroup,
         checkpoint: Checkpoint | None,
@@ -80,7 +80,7 @@ class Session:
     ) -> None:
         self.recipe = recipe
         self.dataset = dataset
-        self.feed = feed
+        self.pipeline = pipeline
         self.num_steps = recipe.num_steps_on(len(dataset.splits["train"]))
         self.run = run
         self.ranks = ranks
@@ -89,97 +89,97 @@ class Session:
         self.progress = progress
         self._checkpoint = checkpoint  # what a new run is initialised from
         self._is_new = is_new
-        self._saves = SnapshotStore(run.layout.resume, keep_every=recipe.saving.keep_every, warn=progress.message)
+        self._snapshots = SnapshotStore(run.layout.resume, keep_every=recipe.saving.keep_every, warn=progress.message)
         self._last_save = time.monotonic()
         self.checkpoints = CheckpointWriter(run.layout, warn=progress.message)
 
     def begin(self) -> tuple[TrainState, TrainingHistory]:
-        """Return the state to train from: of the newest valid save, or a new one."""
+        """Return the state to train from: that of the newest valid snapshot, or a new one."""
         state, history = TrainState(self.recipe, self.ranks), TrainingHistory()
         with self.ranks.raise_on_all():
             if self.ranks.is_first:
                 self._describe_run()
         self.progress.write_to(self.log)
         with self.ranks.raise_on_all():
-            self.run.check_seen()
-        saved = None if self._is_new else self._newest_save()
-        if saved is not None:
-            state.load(saved.tensors, step=saved.step, where=str(self.run.layout.resume))
-            history = TrainingHistory.from_metadata(saved.metadata, where=str(self.run.layout.resume))
+            self.run.check_visible()
+        snapshot = None if self._is_new else self._newest_snapshot()
+        if snapshot is not None:
+            state.load(snapshot.tensors, step=snapshot.step, where=str(self.run.layout.resume))
+            history = TrainingHistory.from_metadata(snapshot.metadata, where=str(self.run.layout.resume))
             if self.ranks.is_first:
                 self.run.write_results(history.results)
-            self.progress.message(f"resumed at step {saved.step:,}, of {self.num_steps:,}")
+            self.progress.message(f"resumed at step {snapshot.step:,} of {self.num_steps:,}")
             return state, history
         if not self._is_new:
-            self.progress.message("resumed at step 0: this run was started, and nothing of it was saved yet")
+            self.progress.message("resumed at step 0: the run has no snapshot yet")
         if self.recipe.transfer.checkpoint is not None:
-            self._begin_with_checkpoint(state)
-            self.save(state, history)  # the run continues from this even if that checkpoint changes
+            self._initialise_from_checkpoint(state)
+            self.save(state, history)  # the run can be resumed even if the initial checkpoint changes
         return state, history
 
     def _describe_run(self) -> None:
         if self._is_new:
-            self.run.describe(self.recipe, self.dataset, self.environment, self.feed.fingerprint)
+            self.run.describe(self.recipe, self.dataset, self.environment, self.pipeline.fingerprint)
         else:
-            with contextlib.suppress(AllmlpError):  # a full disk: the next session decodes all photos again
-                self.run.record_decoded(self.feed.fingerprint)
+            with contextlib.suppress(AllmlpError):  # if the disk is full, the next session decodes all photos again
+                self.run.record_decoded(self.pipeline.fingerprint)
 
-    def _begin_with_checkpoint(self, state: TrainState) -> None:
+    def _initialise_from_checkpoint(self, state: TrainState) -> None:
         checkpoint = self._checkpoint
         with self.ranks.raise_on_all():
-            if checkpoint is None:  # killed before its first save
+            if checkpoint is None:  # the run was killed before its first snapshot
                 checkpoint = load_initial_checkpoint(self.recipe.transfer, report=self.progress.message).with_new_head(
                     self.dataset.class_names, bias=self.recipe.head_bias
                 )
                 if with_checkpoint(self.recipe, checkpoint).model != self.recipe.model:
                     raise CheckpointError(
                         f"{self.recipe.transfer.checkpoint}: not the Mixer that {self.run.path} was started with. "
-                        "Begin a new run with --out."
+                        "Start a new run with --out."
                     )
         if self._checkpoint is None and self.ranks.count > 1:
-            check_consistent(self.ranks, weights_of(checkpoint))
-        state.begin_with(checkpoint.weights)
-        self._checkpoint = None  # its memory is not needed any more
+            check_consistent(self.ranks, weights_fact(checkpoint))
+        state.initialise_from(checkpoint.weights)
+        self._checkpoint = None  # frees its memory
 
-    def _newest_save(self) -> Snapshot | None:
-        """Return the newest valid save, which the writer finds and every process reads."""
+    def _newest_snapshot(self) -> Snapshot | None:
+        """Return the newest valid snapshot: the first process finds it, the others read the same one."""
         path = self.run.layout.resume
-        found: Snapshot | None = None
+        snapshot: Snapshot | None = None
         with self.ranks.raise_on_all():
-            found = self._saves.latest() if self.ranks.is_first else None
-            damaged = list(path.glob("damaged-*")) if self.ranks.is_first and found is None else []
+            snapshot = self._snapshots.latest() if self.ranks.is_first else None
+            damaged = list(path.glob("damaged-*")) if self.ranks.is_first and snapshot is None else []
             if damaged:
                 raise CheckpointError(
-                    f"{self.run.path}: no save is left that is as it was written ({len(damaged)} damaged), so this run cannot "
-                    f"be continued. checkpoints/last can still be used. To train from the start again, delete {path}."
+                    f"{self.run.path}: no valid snapshot is left ({len(damaged)} damaged), so this run cannot be resumed. "
+                    f"checkpoints/last can still be used. To train from the start again, delete {path}."
                 )
-        step = self.ranks.share(None if found is None else found.step)
+        step = self.ranks.broadcast(None if snapshot is None else snapshot.step)
         with self.ranks.raise_on_all():
-            if step is not None and found is None:
-                found = self._saves.read(step)
-        return found
+            if step is not None and snapshot is None:
+                snapshot = self._snapshots.read(step)
+        return snapshot
 
     def wrapped(self, state: TrainState) -> Callable[..., Tensor]:
-        """Return what the loop calls for the model: compiled and averaging its gradients over processes, if needed."""
-        called: nn.Module = state.model
+        """Return the model as the loop calls it: wrapped in DDP and compiled as required."""
+        module: nn.Module = state.model
         if self.ranks.count > 1 and not state.is_sharded:
-            called = wrap_ddp(state.model, self.ranks)
-        return torch.compile(called) if self.recipe.compile else called
+            module = wrap_ddp(state.model, self.ranks)
+        return torch.compile(module) if self.recipe.compile else module
 
     def agree(self, stop: StopSignal) -> Agreement:
-        """Return what all processes do next: a signal that one of them got is for all, and the first one's clock counts."""
-        signals, late = self.ranks.gather([float(stop.received or 0), float(self._is_late())]).T
-        return Agreement(signal=int(signals.max()) or None, is_save_late=bool(late[0]))
+        """Return what all processes do next: a signal to any of them applies to all, and the first one's clock decides."""
+        signals, overdue = self.ranks.gather([float(stop.received or 0), float(self._is_save_overdue())]).T
+        return Agreement(signal=int(signals.max()) or None, is_save_overdue=bool(overdue[0]))
 
-    def _is_late(self) -> bool:
+    def _is_save_overdue(self) -> bool:
         minutes = self.recipe.saving.every_minutes
         return minutes is not None and time.monotonic() - self._last_save > 60 * minutes
 
     def validate(self, state: TrainState, history: TrainingHistory, *, speed: float, stop: StopSignal) -> None:
-        """Score the averaged weights, add a line to the results, and keep the weights where they are the best so far.
+        """Score the averaged weights, add a row to the results, and save the weights if they are the best so far.
 
         Raises:
-            DivergedError: a value that is not finite has come into the state, or comes out of it.
+            DivergedError: the state or the logits hold a value that is not finite.
         """
         with self.ranks.raise_on_all():
             state.check_finite()
@@ -188,13 +188,13 @@ class Session:
             self.agree(stop).check()
 
         try:
-            metrics = validate(state, self.feed, self.recipe, ranks=self.ranks, check=check)
-        except CheckpointError as error:  # logits that are not finite, and the same ones on all processes
+            metrics = validate(state, self.pipeline, self.recipe, ranks=self.ranks, check=check)
+        except CheckpointError as error:  # logits that are not finite, identical on all processes
             with self.ranks.raise_on_all():
                 raise DivergedError(f"Step {state.step}: {error}") from error
-        ended = state.step == self.num_steps
+        is_last = state.step == self.num_steps
         factor = learning_rate_factor(self.recipe.schedule, step=state.step - 1, num_steps=self.num_steps)
-        epoch = self.recipe.num_epochs if ended else self.feed.order.epochs_done(state.step)
+        epoch = self.recipe.num_epochs if is_last else self.pipeline.order.epochs_done(state.step)
         row = {
             "epoch": epoch,
             "step": state.step,
@@ -219,52 +219,52 @@ class Session:
             self._save_weights(state, "best")
 
     def is_save_due(self, step: int, agreed: Agreement) -> bool:
-        """Return whether the run is saved after `step` steps: at its end, for a signal, or as the recipe asks."""
+        """Return whether to save a snapshot after `step` steps: at the end, on a signal, or as the recipe sets."""
         every = self.recipe.saving.every_steps
-        is_asked_for = agreed.signal is not None or agreed.is_save_late or step == self.num_steps
-        return is_asked_for or (every is not None and step > 0 and step % every == 0)
+        is_requested = agreed.signal is not None or agreed.is_save_overdue or step == self.num_steps
+        return is_requested or (every is not None and step > 0 and step % every == 0)
 
     def save(self, state: TrainState, history: TrainingHistory) -> None:
-        """Save what continuing takes, in the background, and the weights as they are now, for use.
+        """Save a snapshot and checkpoints/last in the background.
 
         Raises:
-            DivergedError: a value that is not finite has come into the state.
+            DivergedError: the state holds a value that is not finite.
         """
         with self.ranks.raise_on_all():
             state.check_finite()
-        self.keep(state, history)
+        self._save_unchecked(state, history)
 
-    def keep(self, state: TrainState, history: TrainingHistory) -> None:
-        """Save a state that was found finite, as `save` does: without the other processes, unless it is divided among them."""
+    def _save_unchecked(self, state: TrainState, history: TrainingHistory) -> None:
+        """Save as `save` does a state known to be finite. Only a sharded state needs the other processes."""
         self._last_save = time.monotonic()
         if not self.ranks.is_first and not state.is_sharded:
             return
         tensors = state.tensors()
         if self.ranks.is_first:
-            self._saves.write(state.step, tensors, history.to_metadata())
+            self._snapshots.write(state.step, tensors, history.to_metadata())
         if state.step:
             self._save_weights(state, "last")
             if not history.best_epoch:
                 self._save_weights(state, "best")
 
     @contextlib.contextmanager
-    def keeping(self, state: TrainState, history: TrainingHistory) -> Iterator[None]:
-        """Keep what was learned so far, whatever ends the block, and wait until it is written.
+    def saving_on_error(self, state: TrainState, history: TrainingHistory) -> Iterator[None]:
+        """Save the training state if an exception ends the block, and wait until everything is written.
 
         Raises:
-            BaseException: what ended the block; where another process failed before, its failure.
+            BaseException: the exception that ended the block, or the failure of another process if that came first.
         """
         try:
             yield
         except BaseException as error:
-            # A signal's save has been made, or is made here when it came during validation. What is not finite is no use to
-            # anybody. A state that is divided is saved by all processes, where they end at the same place, or not at all.
+            # The snapshot for a signal exists already, unless the signal came during validation. Values that are not finite are
+            # never saved. All processes must take part in saving a sharded state, which they can only if they all end here.
             cause = self.ranks.explain(error)
-            is_together = is_shared(cause) or not state.is_sharded
-            if is_together and state.is_whole and state.step and not state.not_finite():
-                self.keep(state, history)
+            can_save = is_shared(cause) or not state.is_sharded
+            if can_save and state.is_consistent and state.step and not state.nonfinite_names():
+                self._save_unchecked(state, history)
             if not isinstance(cause, Stopped | KeyboardInterrupt):
-                self.log(f"ended at step {state.step} by an error: {cause}")
+                self.log(f"an error ended the run at step {state.step}: {cause}")
             reason = cause.cause if isinstance(cause, ReportedError) else cause
             if isinstance(reason, DivergedError) and self.ranks.is_first:
                 self.run.write_divergence(reason)
@@ -275,12 +275,12 @@ class Session:
             self.wait_for_saves()
 
     def wait_for_saves(self) -> None:
-        """Return when nothing is being written any more."""
+        """Wait until nothing is being written."""
         self.checkpoints.wait()
-        self._saves.wait()
+        self._snapshots.wait()
 
     def log(self, line: str) -> None:
-        """Add a line to log.txt, on the first process; a full disk must not end the training."""
+        """Append a line to log.txt, on the first process only; a full disk must not end the training."""
         if self.ranks.is_first:
             with contextlib.suppress(OSError):
                 self.run.log(line)
@@ -295,9 +295,9 @@ class Session:
         checkpoint = Checkpoint(
             config=self.recipe.model,
             weights=weights,
-            preprocessing=self.feed.preprocessing,
-            class_names=self.feed.class_names,
+            preprocessing=self.pipeline.preprocessing,
+            class_names=self.pipeline.class_names,
             source=f"trained by allmlp, recipe {self.recipe.name}, seed {self.recipe.seed}, step {state.step}"
-            + (f", from {first}" if (first := self.recipe.transfer.checkpoint) is not None else ""),
+            + (f", from {initial}" if (initial := self.recipe.transfer.checkpoint) is not None else ""),
         )
         self.checkpoints.write(name, checkpoint)

@@ -1,4 +1,4 @@
-"""From what was asked for to a session: everything is checked and read before anything is written."""
+"""Setup of a training session: everything is checked and read before anything is written."""
 
 import contextlib
 import dataclasses
@@ -21,10 +21,10 @@ from allmlp.training.progress import LoggingProgress, NoProgress, Progress
 from allmlp.training.recipe.initial_checkpoint import load_initial_checkpoint
 from allmlp.training.recipe.recipe import Recipe, ResolvedRecipe
 from allmlp.training.recipe.resolve import (
-    asked,
     check_divisible,
-    continued,
     resolve,
+    resumed_recipe,
+    type_checked,
     with_checkpoint,
     with_num_epochs,
 )
@@ -48,17 +48,17 @@ def setup(
     resume: bool,
     stop: StopSignal,
 ) -> Iterator[Session]:
-    """Give the session of a run in the folder `path`, locked against other trainers. For the rest see `train`."""
-    with join_ranks(choose_device(device)) as ranks, stop.behind_errors(), contextlib.ExitStack() as stack:
+    """Yield the session of a run in the folder `path`, locked against other training processes. For the rest see `train`."""
+    with join_ranks(choose_device(device)) as ranks, stop.defer_on_error(), contextlib.ExitStack() as stack:
         logged = LoggingProgress(progress if ranks.is_first else NoProgress())
         with ranks.raise_on_all():
             stored = stored_run(path) if resume else None
-            resolved, dataset, checkpoint = _checked(recipe, data, path, stored, ranks, logged, resume=resume)
+            resolved, dataset, checkpoint = _check_inputs(recipe, data, path, stored, ranks, logged, resume=resume)
         if ranks.count > 1:
             check_consistent(ranks, facts_of(resolved, dataset, path, stored, checkpoint, device=ranks.device))
         with ranks.raise_on_all():
             _announce(resolved, dataset, checkpoint, ranks, logged)
-            feed = InputPipeline(
+            pipeline = InputPipeline(
                 resolved,
                 dataset,
                 ranks=ranks,
@@ -68,17 +68,17 @@ def setup(
             if ranks.is_first:
                 stack.enter_context(lock_run(path, is_new=stored is None, resume=resume))
         if stored is None and resolved.max_minutes is not None:
-            num_epochs = epochs_within_budget(resolved, feed, resolved.max_minutes, ranks=ranks, progress=logged)
-            resolved = with_num_epochs(resolved, ranks.share(num_epochs))
+            num_epochs = epochs_within_budget(resolved, pipeline, resolved.max_minutes, ranks=ranks, progress=logged)
+            resolved = with_num_epochs(resolved, ranks.broadcast(num_epochs))
         run = RunDirectory(path)
-        session = Session(resolved, dataset, feed, run, ranks, checkpoint, is_new=stored is None, progress=logged)
+        session = Session(resolved, dataset, pipeline, run, ranks, checkpoint, is_new=stored is None, progress=logged)
         try:
             yield session
         finally:
             session.wait_for_saves()
 
 
-def _checked(
+def _check_inputs(
     recipe: Recipe,
     data: str | Path | ImageDataset,
     path: Path,
@@ -88,13 +88,13 @@ def _checked(
     *,
     resume: bool,
 ) -> tuple[ResolvedRecipe, ImageDataset, Checkpoint | None]:
-    """Return the resolved recipe, the photos with their validation split, and what a new run is initialised from."""
-    recipe = asked(recipe)
+    """Return the resolved recipe, the data set with its validation split, and the initial checkpoint of a new run."""
+    recipe = type_checked(recipe)
     check_divisible(recipe, num_processes=ranks.count)
     reuse_freed_memory()
     checkpoint, resolved = None, None
     if stored is not None:
-        resolved = continued(recipe, stored.recipe, where=stored.path)
+        resolved = resumed_recipe(recipe, stored.recipe, where=stored.path)
     else:
         refuse_used_folder(path, resume=resume)
         if recipe.transfer.checkpoint is not None:
@@ -102,7 +102,7 @@ def _checked(
             recipe = with_checkpoint(recipe, checkpoint)
     dataset = data if isinstance(data, ImageDataset) else open_dataset(data)
     _refuse_run_among_photos(path, dataset.folder)
-    is_divided = "validation" in dataset.splits
+    has_validation = "validation" in dataset.splits
     dataset = hold_out(dataset, fraction=recipe.data.holdout, seed=recipe.seed)
     num_training_photos(dataset)
     if stored is not None:
@@ -111,27 +111,27 @@ def _checked(
         resolved = resolve(recipe, dataset, torch.device(ranks.device).type)
     if checkpoint is not None:
         checkpoint = checkpoint.with_new_head(dataset.class_names, bias=resolved.head_bias)
-        if not is_divided:
-            dataset = dataclasses.replace(dataset, notes=(*dataset.notes, *_notes_on_seen(resolved, dataset)))
+        if not has_validation:
+            dataset = dataclasses.replace(dataset, notes=(*dataset.notes, *_notes_on_overlap(resolved, dataset)))
     return resolved, dataset, checkpoint
 
 
-def _notes_on_seen(recipe: ResolvedRecipe, dataset: ImageDataset) -> list[str]:
-    """Report how many of the held-out photos the initial checkpoint was trained on: another seed held out other photos."""
+def _notes_on_overlap(recipe: ResolvedRecipe, dataset: ImageDataset) -> list[str]:
+    """Return a note if the initial checkpoint was trained on held-out photos: a run with another seed held out others."""
     source, held_out = str(recipe.transfer.checkpoint), dataset.splits["validation"].sample_ids
     if source == STARTER:  # not a folder of that name
         return []
-    number = len({*saved_split(Path(source)).get("train", ())}.intersection(held_out))
-    if not number:
+    num_shared = len({*saved_split(Path(source)).get("train", ())}.intersection(held_out))
+    if not num_shared:
         return []
     return [
-        f"{source} was trained on {number:,} of these {len(held_out):,}, by their names: expect too good a score. Its own seed "
-        "(--seed) holds out the same ones"
+        f"{source} was trained on {num_shared:,} of the {len(held_out):,} validation photos (matched by name), so their score "
+        "will be too high. To hold out the same photos as that run, use its seed (--seed)"
     ]
 
 
 def num_training_photos(dataset: ImageDataset) -> int:
-    """Return how many photos there are to train on.
+    """Return the number of training photos.
 
     Raises:
         DataError: there is no train split.
@@ -144,7 +144,7 @@ def num_training_photos(dataset: ImageDataset) -> int:
 def _refuse_run_among_photos(run: Path, photos: Path | None) -> None:
     if photos is not None and run.resolve().is_relative_to(photos.resolve()):
         raise ConfigError(
-            f"{run} is inside the photos ({photos}): its pictures would become a class. "
+            f"{run} is inside the folder of photos ({photos}): its plots would become a class. "
             "Choose a folder outside with --out."
         )
 
@@ -167,19 +167,19 @@ def _announce(
     )
     if checkpoint is not None:
         progress.message(
-            f"starts  from a Mixer {checkpoint.source}"
+            f"init    from a Mixer {checkpoint.source}"
             if checkpoint.source.startswith("trained by")
-            else f"starts  from {checkpoint.source}"
+            else f"init    from {checkpoint.source}"
         )
     if recipe.transfer.trained_blocks is not None:
         last = recipe.transfer.trained_blocks
         blocks = (
-            f"the last {last} of {model.num_blocks} blocks and what follows them" if last else "the classifier alone"
+            f"the last {last} of {model.num_blocks} blocks and the layers after them" if last else "only the classifier"
         )
-        progress.message(f"learns  {blocks}")
+        progress.message(f"trains  {blocks}")
     length = "1 epoch" if recipe.num_epochs == 1 else f"{recipe.num_epochs:,} epochs"
     if recipe.num_steps is not None:
-        length = f"{recipe.num_steps:,} steps (of {length})"
+        length = f"{recipe.num_steps:,} steps ({length})"
     progress.message(
         f"recipe  {recipe.name}: {length}, batches of {recipe.batch_size}, {recipe.precision}"
         + (f", {ranks.count} processes" if ranks.count > 1 else "")

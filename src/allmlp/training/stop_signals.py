@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: while training, the step is finished and saved before the process ends."""
+"""Handling of SIGINT and SIGTERM: during training, the current step is finished and saved before the process exits."""
 
 import contextlib
 import signal
@@ -13,9 +13,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal ended the run; `exit_code` is what the process exits with, 130 or 143.
+    """A signal ended the run; `exit_code` is the exit code of the process, 130 or 143.
 
-    `is_shared`: whether all processes of a training end by it at the same place.
+    `is_shared`: whether all processes that train together raise it at the same point.
     """
 
     def __init__(self, number: int, *, is_shared: bool = False) -> None:
@@ -26,16 +26,16 @@ class Stopped(KeyboardInterrupt):
 
 
 class StopSignal:
-    """Takes the two signals while it is entered.
+    """Context manager that handles the two signals.
 
-    Until `deferred` is set a signal ends the run at once: there is nothing to save yet. From then on it is only `received`. It
-    counts when all processes that train together agree on it, which the loop asks for between steps (`Session.agree`): a
-    signal that reaches one of them right after they have agreed waits until they do again. Further signals change nothing.
-    Outside the main thread, where Python allows no handlers, none is ever received.
+    Until `deferred` is set, a signal ends the run at once: there is nothing to save yet. Afterwards it is only recorded in
+    `received`. It takes effect once all processes that train together agree on it, between steps (`Session.agree`); a signal
+    that reaches one process right after an agreement waits for the next one. Further signals have no effect. Outside the main
+    thread, where Python allows no handlers, no signal is received.
 
     Attributes:
         deferred: whether a signal waits for the loop.
-        received: the signal that this process got, None without.
+        received: the signal that this process received; None if there was none.
     """
 
     def __init__(self) -> None:
@@ -53,8 +53,8 @@ class StopSignal:
             signal.signal(number, handler)
 
     @contextlib.contextmanager
-    def behind_errors(self) -> Iterator[None]:
-        """Defer signals while an exception propagates: torchrun sends one to all others when a process fails."""
+    def defer_on_error(self) -> Iterator[None]:
+        """Defer signals while an exception propagates: when a process fails, torchrun sends one to all others."""
         try:
             yield
         except BaseException:

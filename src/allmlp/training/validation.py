@@ -1,4 +1,4 @@
-"""Validation during training: the averaged weights scored in training's precision, divided over processes."""
+"""Validation during training: the averaged weights, scored in the training precision and split across processes."""
 
 from collections.abc import Callable
 
@@ -19,15 +19,15 @@ __all__ = ["validate"]
 
 def validate(
     state: TrainState,
-    feed: InputPipeline,
+    pipeline: InputPipeline,
     recipe: Recipe,
     *,
     ranks: ProcessGroup,
     check: Callable[[], None] = lambda: None,
 ) -> Metrics:
-    """Score the averaged weights on the validation split. All processes call it and get the same scores.
+    """Score the averaged weights on the validation split. All processes must call this and get the same scores.
 
-    `check` is called between batches; what it raises ends the validation, with the trained weights back in place.
+    `check` is called between batches. An exception it raises ends the validation and restores the trained weights.
 
     Raises:
         CheckpointError: a logit is not finite.
@@ -38,20 +38,20 @@ def validate(
             check()
             return _logits(model, images, ranks, is_bfloat16=recipe.precision == "bfloat16")
 
-        return score_batches(forward, feed.evaluation_batches("validation"), feed.class_names)
+        return score_batches(forward, pipeline.evaluation_batches("validation"), pipeline.class_names)
 
 
 def _logits(
     model: MlpMixer, images: NDArray[np.float32], ranks: ProcessGroup, *, is_bfloat16: bool
 ) -> NDArray[np.float32]:
-    """Return the logits (B, K) of images (B, 3, H, W), of which each process computes a share; on every process."""
+    """Return the logits (B, K) of images (B, 3, H, W) on every process; each one computes a share of them."""
     size = len(images)
-    mine = torch.from_numpy(images)
+    local_images = torch.from_numpy(images)
     if ranks.count > 1:
         share = -(-size // ranks.count)
-        mine = torch.zeros(share, *images.shape[1:])  # all give as many rows: the last shares may be filled up
+        local_images = torch.zeros(share, *images.shape[1:])  # equal shares for all_gather: the last ones may be padded
         part = images[ranks.rank * share : (ranks.rank + 1) * share]
-        mine[: len(part)] = torch.from_numpy(part)
+        local_images[: len(part)] = torch.from_numpy(part)
     with torch.autocast(torch.device(ranks.device).type, torch.bfloat16, enabled=is_bfloat16):
-        logits: Tensor = model(mine.to(ranks.device))
+        logits: Tensor = model(local_images.to(ranks.device))
     return ranks.gather_rows(logits.float())[:size].cpu().numpy()

@@ -304,12 +304,12 @@ CASES: dict[str, tuple[Callable[[], bytes], tuple[str, ...]]] = {
     "record elsewhere": (lambda: assembled(dict_of(a=tensor(2, 3, key="../0"))), ("'../0' of 'a' is missing",)),
     "deflated member of 40 GB": (
         large_deflated,
-        ("1 compressed members", "'archive/data/0' (4,294,967,294 bytes)"),
+        ("members are compressed, such as 'archive/data/0' (4,294,967,294 bytes)",),
     ),
     "members in each other's data": (lambda: overlapping(30, MIB), ("its members overlap",)),
     "deflated pickle": (
         lambda: assembled(STATE, b"0" + b"N" * (16 * MIB), method=zipfile.ZIP_DEFLATED),
-        ("compressed members", "archive/data.pkl"),
+        ("members are compressed", "archive/data.pkl"),
     ),
     "pickle of 5 MiB": (lambda: assembled(b"N" * (5 * MIB)), ("data.pkl has 5,242,883 bytes",)),
     "legacy tar": (legacy_tar, ("a tar archive", "not opened")),
@@ -329,7 +329,7 @@ CASES: dict[str, tuple[Callable[[], bytes], tuple[str, ...]]] = {
     "not a dictionary": (lambda: assembled(tensor(2, 3)), ("it holds a tensor, not a state dict",)),
     "a dictionary of others": (
         lambda: assembled(dict_of(net=STATE, epoch=b"K\x07", arch=text("mixer"), args=b"N")),
-        ("'arch' (a text), 'args' (None), 'epoch' (a number), 'net' (a dictionary)", "'state_dict_ema'"),
+        ("'arch' (a string), 'args' (None), 'epoch' (a number), 'net' (a dictionary)", "'state_dict_ema'"),
     ),
     "others among the weights": (
         lambda: assembled(dict_of(state_dict=dict_of(a=tensor(2, 3), _extra=b"}", n=b"K\x07"))),

@@ -148,7 +148,7 @@ def test_a_name_that_no_file_can_have_is_no_checkpoint(tmp_path: Path) -> None:
 def test_another_file_beside_a_checkpoint_is_read_without_its_configuration(folder: Path) -> None:
     other = folder / "other.safetensors"
     other.write_bytes((folder / "model.safetensors").read_bytes())
-    with refused(other, "its 6 tokens are no square grid", "(16, 24)"):
+    with refused(other, "its 6 tokens do not form a square grid", "(16, 24)"):
         load_checkpoint(other)
     loaded = load_checkpoint(other, image_size=CONFIG.image_size)
     assert loaded.class_names == tuple(map(str, range(CONFIG.num_classes)))

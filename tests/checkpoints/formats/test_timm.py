@@ -26,14 +26,14 @@ from allmlp import (
     Preprocessing,
     load_checkpoint,
 )
-from allmlp.checkpoints.formats.timm import save_timm, unsupported_by_timm
-from allmlp.checkpoints.naming.schemes import LAYOUTS
+from allmlp.checkpoints.formats.timm import lost_in_timm, save_timm
+from allmlp.checkpoints.naming.schemes import NAMING_SCHEMES
 from allmlp.inference import eager_forward
 from allmlp.model import parameter_shapes
 
 NARROW = replace(NARROW_S32, num_classes=7)
 CLASS_NAMES = ("dress", 'T-shirt "L"\n', "тапки 👟", "n01440764", "1", "hat", "shoe")
-TIMM = next(layout for layout in LAYOUTS if layout.name == "timm")
+TIMM = next(scheme for scheme in NAMING_SCHEMES if scheme.name == "timm")
 
 # Of the largest logit. In float32 the two differ by the order of additions, most where few tokens are averaged.
 FLOAT32_TOLERANCE = 2e-6
@@ -272,15 +272,15 @@ def test_timm_s_scores_are_ours_from_the_photo_s_file_on(tmp_path: Path) -> None
 def test_a_scale_that_timm_cannot_reach_is_said() -> None:
     # 32 / 0.875 = 36.57 and 64 / 0.875 = 73.14: rounded down by one fraction, 37 would come with 74.
     checkpoint = make_checkpoint(replace(NARROW, image_size=(32, 64)), crop_fraction=0.875)
-    assert any("37 × 73" in sentence for sentence in unsupported_by_timm(checkpoint))
-    assert not any("Scale" in sentence for sentence in unsupported_by_timm(make_checkpoint(crop_fraction=0.875)))
+    assert any("37 × 73" in sentence for sentence in lost_in_timm(checkpoint))
+    assert not any("Scale" in sentence for sentence in lost_in_timm(make_checkpoint(crop_fraction=0.875)))
 
 
 def test_a_shift_of_pixels_is_said(tmp_path: Path) -> None:
     always = make_checkpoint(fit="squash", crop_fraction=64 / 67)  # 3 pixels to cut: we cut 1 above, timm 2
     never = make_checkpoint(fit="squash", crop_fraction=64 / 68)
     for checkpoint, is_shifted in ((always, True), (never, False), (make_checkpoint(), True)):
-        assert any("shifted" in sentence for sentence in unsupported_by_timm(checkpoint)) == is_shifted
+        assert any("shifted" in sentence for sentence in lost_in_timm(checkpoint)) == is_shifted
     with torch.device("meta"):
         model = timm.create_model(f"local-dir:{save_timm(always, tmp_path)}")
     theirs = timm_transform(model)(photo((67, 67))).numpy()

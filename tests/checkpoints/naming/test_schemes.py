@@ -12,7 +12,7 @@ from tests.reference.other_layouts import linen_name, pre_linen_name, timm_name
 from torch import Tensor
 
 from allmlp import CheckpointError, load_checkpoint
-from allmlp.checkpoints.naming.schemes import LAYOUTS, Layout
+from allmlp.checkpoints.naming.schemes import NAMING_SCHEMES, NamingScheme
 from allmlp.model import parameter_shapes
 
 REFERENCE: dict[str, Callable[[str], str]] = {
@@ -27,8 +27,8 @@ def in_timms_names(prefix: str = "") -> dict[str, Tensor]:
     return {f"{prefix}{timm_name(name)}": weight for name, weight in random_weights(GOLDEN_CONFIG).items()}
 
 
-@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
-def test_names_are_those_of_the_code_and_lead_back(layout: Layout) -> None:
+@pytest.mark.parametrize("layout", NAMING_SCHEMES, ids=lambda layout: layout.name)
+def test_names_are_those_of_the_code_and_lead_back(layout: NamingScheme) -> None:
     for name in parameter_shapes(GOLDEN_CONFIG):
         assert layout.theirs(name) == REFERENCE[layout.name](name)
         assert layout.ours(layout.theirs(name)) == name
@@ -37,7 +37,7 @@ def test_names_are_those_of_the_code_and_lead_back(layout: Layout) -> None:
 def test_a_weight_with_and_without_a_prefix_is_refused(tmp_path: Path) -> None:
     state = in_timms_names()
     save_file({**state, "module.head.bias": state["head.bias"].clone()}, tmp_path / "x.safetensors")
-    with pytest.raises(CheckpointError, match=r"x\.safetensors: 'head\.bias' stands in it twice.*'module\.head\.bias'"):
+    with pytest.raises(CheckpointError, match=r"x\.safetensors: 'head\.bias' occurs twice.*'module\.head\.bias'"):
         load_checkpoint(tmp_path / "x.safetensors")
 
 

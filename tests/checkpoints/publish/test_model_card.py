@@ -78,7 +78,7 @@ def test_long_lists_of_classes_are_cut_and_counted() -> None:
 
 def test_a_temperature_is_said_where_the_files_hold_it() -> None:
     checkpoint = make_checkpoint(("cat", "dog")).replace(temperature=1.5)
-    assert "| temperature of probabilities | 1.5 |" in card(checkpoint)
+    assert "| temperature | 1.5 |" in card(checkpoint)
     assert "temperature" not in card(checkpoint, form="timm")
     assert "temperature" not in card(make_checkpoint(("cat", "dog")))
 

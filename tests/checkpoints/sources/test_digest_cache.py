@@ -65,7 +65,7 @@ def test_a_cached_file_that_was_changed_is_never_used(server: FileServer, monkey
     path = fetch_published(MODEL)
     path.write_bytes(CONTENT[:HALF])
     monkeypatch.setenv("ALLMLP_OFFLINE", "1")
-    with pytest.raises(CheckpointError, match="was changed since it was downloaded"):
+    with pytest.raises(CheckpointError, match="has changed since it was downloaded"):
         fetch_published(MODEL)
     monkeypatch.delenv("ALLMLP_OFFLINE")
     assert fetch_published(MODEL).read_bytes() == CONTENT
@@ -107,14 +107,14 @@ def test_a_damaged_record_is_refused(server: FileServer, home: Path) -> None:
     fetch_published(MODEL)
     for damage in ("{", "[]", '{"a": {}}', '{"a": 1}', '{"a": {"sha256": 1, "size": 1, "mtime_ns": 1, "model": null}}'):
         (home / "digests.json").write_text(damage)
-        with pytest.raises(CheckpointError, match="record of the downloads' digests cannot be read"):
+        with pytest.raises(CheckpointError, match="record of download digests cannot be read"):
             fetch_published(MODEL)
 
 
 def test_a_damaged_record_is_told_before_the_download_and_costs_none(server: FileServer, home: Path) -> None:
     home.mkdir()
     (home / "digests.json").write_text("{")
-    with pytest.raises(CheckpointError, match="record of the downloads' digests cannot be read"):
+    with pytest.raises(CheckpointError, match="record of download digests cannot be read"):
         fetch_published(MODEL)
     assert server.requests == []
 
@@ -150,7 +150,7 @@ def test_files_elsewhere_do_not_need_the_cache(
 
 def test_without_a_home_the_way_out_is_named(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALLMLP_HOME", "~nobody-of-this-name/x")
-    with pytest.raises(CheckpointError, match="Name one with ALLMLP_HOME"):
+    with pytest.raises(CheckpointError, match="Set ALLMLP_HOME to a folder"):
         fetch_published(MODEL)
 
 

@@ -71,7 +71,7 @@ def test_after_a_file_that_is_not_the_model_another_is_taken(server: FileServer,
         path.parent.mkdir(parents=True)
         path.write_bytes(CONTENT[:HALF])  # as a download with another program leaves it
     for _ in range(2):
-        with pytest.raises(CheckpointError, match=r"not s16-gsam\. Delete the file, and it will be downloaded anew"):
+        with pytest.raises(CheckpointError, match=r"not s16-gsam\. Delete the file to download it again"):
             load_checkpoint("s16-gsam")
     path.unlink()
     server.files[URL_PATH] = make_npz(9)
@@ -88,7 +88,7 @@ def test_a_file_recorded_for_one_model_is_no_other(server: FileServer, home: Pat
         fetch_published(other)
     path.unlink()
     server.files[other.url_path] = CONTENT
-    with pytest.raises(CheckpointError, match=r"records that for s16-gsam, so that it is not b16-sam"):
+    with pytest.raises(CheckpointError, match=r"records this digest for s16-gsam\. The file is not b16-sam"):
         fetch_published(other)
     assert leftovers(home) == []
     assert known_digest(recorded) is MODEL
@@ -98,7 +98,7 @@ def test_a_file_recorded_for_one_model_is_no_other(server: FileServer, home: Pat
 
 def test_a_web_page_in_place_of_the_file_is_neither_kept_nor_recorded(server: FileServer, home: Path) -> None:
     server.files[URL_PATH] = b"<html>Please log in to this hotel</html>"
-    with pytest.raises(CheckpointError, match=r"no \.npz file; it starts with b'<html>Please"):
+    with pytest.raises(CheckpointError, match=r"not an \.npz file; it starts with b'<html>Please"):
         fetch_published(MODEL)
     assert not is_cached(MODEL)
     assert not (home / "digests.json").exists()

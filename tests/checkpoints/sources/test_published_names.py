@@ -61,7 +61,7 @@ def test_a_published_name_is_a_whole_checkpoint_and_its_file_is_known_elsewhere(
 
     # Another model by mistake at the place of this one's.
     server.files[str(S16.url_path)] = content
-    with pytest.raises(CheckpointError, match="for s32-gsam, so that it is not s16-gsam"):
+    with pytest.raises(CheckpointError, match=r"for s32-gsam\. The file is not s16-gsam"):
         load_checkpoint("s16-gsam")
 
 
@@ -94,7 +94,7 @@ def test_the_misnamed_tag_warns_whoever_asks_for_it(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("ALLMLP_OFFLINE", "1")
     for name in ("mixer_b16_224", "hf:timm/mixer_b16_224.goog_in21k_ft_in1k", "b16-i1k-timm"):
         with (
-            pytest.warns(UserWarning, match="despite its name this is the ImageNet-1k model") as caught,
+            pytest.warns(UserWarning, match="despite its name, this is the ImageNet-1k model") as caught,
             pytest.raises(CheckpointError, match=r"(?s)model\.safetensors: .*not b16-i1k-timm\. .*@main\."),
         ):
             load_checkpoint(name)
@@ -102,4 +102,4 @@ def test_the_misnamed_tag_warns_whoever_asks_for_it(tmp_path: Path, monkeypatch:
         said: list[str] = []
         with pytest.raises(CheckpointError):
             load_for_size(name, (224, 224), report=said.append)
-        assert len(said) == 1 and "despite its name this is the ImageNet-1k model" in said[0]
+        assert len(said) == 1 and "despite its name, this is the ImageNet-1k model" in said[0]

@@ -47,7 +47,7 @@ def test_our_own_configuration_does_not_describe_other_weights(tmp_path: Path) -
     assert load_checkpoint(tmp_path / "model.safetensors").config == tiny_config()
     torch.save(timm_weights(), tmp_path / "pytorch_model.bin")
     with pytest.raises(
-        CheckpointError, match=r"pytorch_model\.bin: config\.json beside it describes model\.safetensors"
+        CheckpointError, match=r"pytorch_model\.bin: the config\.json next to it describes only model\.safetensors"
     ):
         load_checkpoint(tmp_path / "pytorch_model.bin")
 

@@ -151,7 +151,7 @@ def test_a_change_of_gelu_is_measured_on_photos_without_labels(
     assert "which have no labels" in outcome.out
     assert "of 6 photos" in outcome.out
     assert "top-1" not in outcome.out
-    assert "tanh, is erf by choice" in load_checkpoint(tmp_path / "x").source
+    assert "GELU changed from tanh to erf by choice" in load_checkpoint(tmp_path / "x").source
 
 
 def test_labels_that_the_model_does_not_know_are_left_out(tanh: Path, photos: Path, tmp_path: Path, allmlp) -> None:
@@ -234,7 +234,7 @@ def test_the_grid_of_a_file_that_does_not_say_it_is_that_of_the_image_size(tmp_p
     assert f"allmlp inspect {tmp_path / 'x.npz'} --image-size 32x128" in outcome.out
     outcome = allmlp("convert", tmp_path / "x.npz", tmp_path / "back", "--to", "allmlp", "--image-size", "32x128")
     assert outcome.code == 0
-    assert "its 4 tokens are taken for those of 32 × 128 pixels" in outcome.err
+    assert "Its 4 tokens are assumed to be those of 32 × 128 pixels" in outcome.err
     assert load_checkpoint(tmp_path / "back").config == config
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("wide", "back")]
     assert weights[0] == weights[1]

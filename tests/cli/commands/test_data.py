@@ -42,11 +42,11 @@ def test_a_folder_that_cannot_be_is_an_error_and_nothing_else_is_printed(allmlp,
     (tmp_path / "file").write_text("mine")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     for source, words in (
-        (f"cifar10:{'a' * 300}", "that folder cannot be used (File name too long)"),
-        ("cifar10:~nobody1/x", "that folder cannot be used (Could not determine home directory.)"),
-        (f"cifar10:{tmp_path / 'file'}", "is a file; expected the folder that holds cifar-10-batches-py"),
-        (f"cifar10:{tmp_path / 'loop'}", "that folder cannot be used ("),
-        ("cifar10:", "no folder stands behind the colon"),
+        (f"cifar10:{'a' * 300}", "this folder cannot be used (File name too long)"),
+        ("cifar10:~nobody1/x", "this folder cannot be used (Could not determine home directory.)"),
+        (f"cifar10:{tmp_path / 'file'}", "is a file; expected the folder that contains cifar-10-batches-py"),
+        (f"cifar10:{tmp_path / 'loop'}", "this folder cannot be used ("),
+        ("cifar10:", "there is no folder after the colon"),
     ):
         for command in ("data", "train"):
             outcome = allmlp(command, source)

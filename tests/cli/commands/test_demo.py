@@ -23,7 +23,7 @@ def test_the_demo_trains_twice_scores_answers_and_ends_with_three_commands_that_
         run = Path("runs/demo-1") / name
         assert (run / "report.html").is_file()
         top1 = json.loads((run / "metrics.json").read_text())["evaluations"]["test"]["top1"]
-        assert f"{top1:.1%}" in shown.partition("right on test photos")[2]
+        assert f"{top1:.1%}" in shown.partition("test accuracy")[2]
     assert len(list(Path("runs/demo-1/photos").iterdir())) == 6
     assert "runs/demo-1/finetuned/report.html" in shown
     with pytest.raises(ConfigError, match="runs/demo-1: is not empty"):

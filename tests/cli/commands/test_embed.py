@@ -107,7 +107,7 @@ def test_bad_photos_are_named_and_the_others_written(saved_checkpoint, write_pho
     outcome = allmlp("embed", saved_checkpoint, good[0], tmp_path / "b.jpg", good[1], "none", "-o", tmp_path / "x.npz")
     assert outcome.code == 3
     assert f"allmlp: {tmp_path / 'b.jpg'}: " in outcome.err
-    assert f"2 of 4 could not be read; all others are in {tmp_path / 'x.npz'}." in outcome.err
+    assert f"2 of 4 could not be read; the features of all others are in {tmp_path / 'x.npz'}." in outcome.err
     with np.load(tmp_path / "x.npz") as written:
         assert written["paths"].tolist() == list(map(str, good))
 

@@ -129,7 +129,7 @@ def test_train_photos_are_not_taken_for_a_run_whose_other_split_has_photos_of_th
     run = run_folder(flat, saved_checkpoint, tmp_path, {"train": photos, "validation": photos[:4]})
     found = evaluated(allmlp("evaluate", run, flat, "--json"))
     assert (found["split"], found["num_examples"]) == ("train", 15)
-    assert "trained on 15 photos of the same names" in found["remark"]
+    assert "trained on 15 photos with the same names" in found["remark"]
 
 
 @pytest.mark.parametrize("place", ["..", "../..", "../../.."])
@@ -175,7 +175,7 @@ def test_numbers_in_the_place_of_names_match_no_folders_but_all_of_them(
         write_photo(tmp_path / "digits" / number / "1.png")
     outcome = allmlp("evaluate", tmp_path / "unnamed", tmp_path / "digits")
     assert outcome.code == 3
-    assert "the checkpoint's classes are called 0 to 11, as those of weights without names are" in outcome.err
+    assert "the checkpoint has no class names, only the numbers 0 to 11" in outcome.err
     for number in numbers[10:]:
         write_photo(tmp_path / "digits" / number / "1.png")
     found = evaluated(allmlp("evaluate", tmp_path / "unnamed", tmp_path / "digits", "--json"))
@@ -191,7 +191,7 @@ def test_a_checkpoint_without_a_classifier_is_refused_with_what_it_can_do(saved_
     )
     outcome = allmlp("evaluate", tmp_path / "headless", flat)
     assert outcome.code == 2
-    assert "This checkpoint has no classifier (num_classes is 0), so it cannot be scored. With --shots" in outcome.err
+    assert "This checkpoint has no classifier (num_classes is 0), so it cannot be scored. Use --shots" in outcome.err
 
 
 def test_every_bad_photo_is_named_and_nothing_is_scored(flat, saved_checkpoint, allmlp):
@@ -233,4 +233,4 @@ def test_the_table_shows_every_class_that_has_photos(flat, saved_checkpoint, all
     assert {line.split()[0] for line in shown.partition("precision\n")[2].partition("\n\n")[0].splitlines()} == set(
         NAMES
     )
-    assert "train: 15 photos. These are all photos." in shown
+    assert "train: 15 photos. These are all photos of the data set." in shown

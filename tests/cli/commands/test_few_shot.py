@@ -109,16 +109,16 @@ def test_photos_that_the_model_was_trained_on_are_counted(data, saved_checkpoint
     train = open_dataset(data).splits["train"].sample_ids
     (run / "split.json").write_text(json.dumps({"train": train[4:], "validation": train[:4]}))
     (run / "recipe.json").write_text("{}")
-    words = "The model was trained on 20 train photos of the same names"
+    words = "The model was trained on 20 photos with the same names"
     outcome = allmlp("evaluate", run, data, "--shots", "2")
     assert (outcome.code, outcome.err) == (0, "")
     assert words in outcome.out
     found = json.loads(allmlp("evaluate", run, data, "--shots", "2", "--json").out)
     assert (
         found["remark"]
-        == "Divided as the run's split.json says. "
+        == "Split as in the run's split.json. "
         + words
-        + ": its features fit them too well to choose a regularisation by them."
+        + " as train photos: if they are the same photos, its features fit them too well to choose the regularisation on them."
     )
     # A flat folder is divided as the run divided it, and its validation photos are scored.
     flat = allmlp("evaluate", run, data / "train", "--shots", "2", "--json")
@@ -131,7 +131,7 @@ def test_photos_that_the_model_was_trained_on_are_counted(data, saved_checkpoint
     [
         (["--draws", "2"], "--draws without --shots"),
         (["--draws", "2", "--seed", "1"], "--draws and --seed without --shots"),
-        (["--shots", "5", "--min-top1", "0.5"], "--min-top1 cannot go with --shots"),
+        (["--shots", "5", "--min-top1", "0.5"], "--min-top1 cannot be combined with --shots"),
         (["--shots", "5,x,0"], "'x', '0' is not a number"),
         (["--shots", ""], "'' is not a number"),
         (["--shots", "5", "--draws", "0"], "--draws"),

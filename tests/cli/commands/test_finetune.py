@@ -1,12 +1,11 @@
 import json
-import os
 import shlex
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests.forks import run_torchrun
 
 from allmlp import load_checkpoint, save_checkpoint
 from allmlp.cli.main import main
@@ -69,9 +68,9 @@ def test_a_trained_mixer_is_fine_tuned_and_the_commands_at_the_end_work(place, a
     outcome = allmlp("finetune", "photos", "--from", "trained", "--epochs", "1", *options, "--out", "mine")
     assert outcome.code == 0, outcome.err
     assert "15 training photos, so" not in outcome.out  # --epochs decides, not their number
-    assert "starts  from a Mixer trained by allmlp" in outcome.out
-    assert "learns  the last 1 of 2 blocks and what follows them" in outcome.out
-    assert "3 classes, of which 3 are kept" in outcome.out
+    assert "init    from a Mixer trained by allmlp" in outcome.out
+    assert "trains  the last 1 of 2 blocks and the layers after them" in outcome.out
+    assert "3 classes, 3 of them kept" in outcome.out
     recipe = json.loads(Path("mine/recipe.json").read_text())
     assert recipe["transfer"] == {
         "checkpoint": str(place / "trained"),
@@ -148,13 +147,13 @@ def test_one_command_begins_and_continues(place, allmlp):
     assert "is finished" in allmlp("finetune", "--resume", "mine").out
     for other, words in (
         (("--epochs", "9"), "num_epochs: the run has 1, now 9"),
-        (("--set", "nonsense=1"), "--set nonsense: there is no such key"),
+        (("--set", "nonsense=1"), "--set nonsense: unknown key"),
         (("--from", "starter"), 'transfer.checkpoint: the run has "'),
     ):
         outcome = allmlp("finetune", "photos", "--resume", "mine", *other)
         assert outcome.code == 2 and words in outcome.err, outcome
     other = allmlp("finetune", "clothing", "--resume", "mine")
-    assert other.code == 3 and "a run is continued with the photos that it was started with" in other.err
+    assert other.code == 3 and "a run must be resumed with the photos it was started with" in other.err
     Path("mine/metrics.json").unlink()
     outcome = allmlp(*command)
     assert outcome.code == 0 and "resumed at step" in outcome.out
@@ -187,7 +186,7 @@ def test_a_grid_is_trained_reported_and_continued(place, allmlp):
         outcome = allmlp(*wrong)
         assert outcome.code == 4 and f"Name one of its runs: the best is grid/{found['best']}." in outcome.err
     assert (
-        "this is a learning-rate sweep: one run per learning rate. Continue it by"
+        "this is a learning-rate sweep: one run per learning rate. Continue it with"
         in allmlp("train", "photos", "--resume", "grid").err
     )
     Path("grid/lr-0.01/metrics.json").unlink()
@@ -239,7 +238,7 @@ def test_a_rate_that_diverges_ends_no_grid_and_is_not_tried_again(place, allmlp)
     assert allmlp(*command, "--lr-grid", "0.001", "--resume", "grid").code == 0  # fewer rates: the others stay
     assert json.loads(Path("grid/learning_rates.json").read_text()) == found
     outcome = allmlp(*command, "--lr-grid", "1000", "--out", "hot")
-    assert outcome.code == 2 and "diverged at each learning rate" in outcome.err
+    assert outcome.code == 2 and "diverged at every learning rate" in outcome.err
     assert json.loads(Path("hot/learning_rates.json").read_text())["best"] is None
     Path("grid/lr-0.001/metrics.json").write_text("{")
     damaged = allmlp(*command, "--lr-grid", "0.001", "--resume", "grid")
@@ -258,40 +257,46 @@ def test_a_grid_begins_in_no_run_and_in_no_folder_of_something_else(place, allml
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--lr-grid", "0.1", "--max-minutes", "1"), "max_minutes is 1: runs whose length the machine's speed decides"),
-        (("--recipe", "demo"), "recipe demo has no initial checkpoint here. Name one (--from)"),
-        (("--from", "none"), "recipe finetune has no initial checkpoint here. Name one (--from)"),
+        (
+            ("--lr-grid", "0.1", "--max-minutes", "1"),
+            "max_minutes is 1: runs whose length depends on the machine's speed",
+        ),
+        (("--recipe", "demo"), "recipe demo has no initial checkpoint here. Name one with --from"),
+        (("--from", "none"), "recipe finetune has no initial checkpoint here. Name one with --from"),
         (("--from", "nowhere"), "nowhere: there is no such checkpoint"),
         (("--from", "trained", "--trained-blocks", "7"), "has 2 blocks"),
         (("--from", "trained", "--image-size", "20"), "--image-size"),
         (("--lr-grid", "fast"), "--lr-grid 'fast': expected paper, or learning rates such as 0.003,0.01,0.03."),
-        (("--lr-grid", "0.1,0.1"), "expected ones that differ"),
-        (("--lr-grid", "0.1,0.10000000001"), "expected ones that differ in six digits"),
+        (("--lr-grid", "0.1,0.1"), "expected one or more rates that differ"),
+        (("--lr-grid", "0.1,0.10000000001"), "rates that differ in their first six digits"),
         (("--lr-grid", "0.1", "--out", "my_recipes.py"), "my_recipes.py: this is a file"),
         (("--lr-grid", "0.1,-1"), "optimizer.learning_rate is -1.0"),
-        (("--lr-grid", "0.1", "--set", "optimizer.learning_rate=0.2"), "--lr-grid has the learning rates; omit --set"),
+        (("--lr-grid", "0.1", "--set", "optimizer.learning_rate=0.2"), "--lr-grid sets the learning rates; omit --set"),
         (
             ("--lr-grid", "paper", "--recipe", "my_recipes:transfer"),
-            "for SGD, and the optimizer here is adamw. Name rates",
+            "for SGD, but the optimizer is adamw. Give rates",
         ),
         (
             ("--lr-grid", "paper", "--set", "optimizer.name=adamw"),
-            "for SGD, and the optimizer here is adamw. Name rates",
+            "for SGD, but the optimizer is adamw. Give rates",
         ),
         (
             ("--from", "trained", "--set", "transfer.checkpoint=starter"),
-            "set twice: transfer.checkpoint (trained by its own option). Leave out the option or --set transfer.checkpoint=.",
+            "set twice: transfer.checkpoint (to trained by its option). Omit the option or --set transfer.checkpoint=.",
         ),
         (
             ("--epochs", "1", "--seed", "2", "--set", "num_epochs=3", "--set", "seed=1"),
-            "set twice: num_epochs (1 by its own",
+            "set twice: num_epochs (to 1 by its",
         ),
         (
             ("--trained-blocks", "0", "--set", "transfer.layer_decay=0.5"),
-            "--set transfer.layer_decay: the classifier alone",
+            "--set transfer.layer_decay: only the classifier",
         ),
-        (("--image-size", "32", "--set", "transfer.image_size=48"), "set twice: transfer.image_size ([32, 32] by its"),
-        (("--lr-grid", "paper", "--out", "x", "--resume", "y"), "--resume names the sweep's folder; omit --out."),
+        (
+            ("--image-size", "32", "--set", "transfer.image_size=48"),
+            "set twice: transfer.image_size (to [32, 32] by its",
+        ),
+        (("--lr-grid", "paper", "--out", "x", "--resume", "y"), "--resume names the sweep folder; omit --out."),
     ],
 )
 def test_what_cannot_be_is_refused_and_writes_nothing(arguments, words, place, allmlp):
@@ -308,13 +313,9 @@ def test_photos_are_asked_for(place, allmlp):
         assert outcome.code == 2 and "the photos to train on are missing" in outcome.err
 
 
-@pytest.mark.slow
 def test_processes_train_a_grid_one_run_after_the_other(place):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "allmlp"]
-    command += ["finetune", "photos", "--recipe", "my_recipes:transfer", "--lr-grid", "0.001,0.01", "--out", "grid"]
-    done = subprocess.run(
-        command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240, check=False
-    )
+    command = ["finetune", "photos", "--recipe", "my_recipes:transfer", "--lr-grid", "0.001,0.01", "--out", "grid"]
+    done = run_torchrun(2, "-m", "allmlp", *command)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("validation top-1") == 1  # one table
     assert done.stdout.count("learning rate 0.01, 2 of 2") == 1

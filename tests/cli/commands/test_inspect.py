@@ -25,7 +25,7 @@ def test_parameters_are_the_published_ones(allmlp):
 
 def test_a_checkpoint_is_shown_with_preprocessing_classes_and_source(saved_checkpoint, allmlp):
     facts = json.loads(allmlp("inspect", saved_checkpoint, "--json").out)
-    assert facts["source"] == "random weights"
+    assert facts["source"] == "made by a test"
     assert facts["class_names"] == ["cat", "=dog", "[red]fox", "owl", "yak", "zebra"]
     assert facts["preprocessing"]["image_size"] == [16, 16]
     shown = allmlp("inspect", saved_checkpoint)

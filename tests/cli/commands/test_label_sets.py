@@ -6,9 +6,10 @@ import json
 import numpy as np
 import pytest
 import torch
+from tests.builders import tiny_checkpoint
 from timm.data.real_labels import RealLabelsImagenet
 
-from allmlp import Checkpoint, MixerConfig, MlpMixer, Preprocessing, load_checkpoint, save_checkpoint
+from allmlp import load_checkpoint, save_checkpoint
 from allmlp.data import decode, label_names, synsets_of
 from allmlp.inference import eager_forward
 
@@ -18,19 +19,7 @@ NUM_PHOTOS = 40
 @pytest.fixture(scope="module")
 def imagenet(tmp_path_factory):
     """A checkpoint of ImageNet's classes that tells photos apart by chance."""
-    torch.manual_seed(0)
-    config = MixerConfig(
-        image_size=8, patch_size=4, num_blocks=1, hidden_dim=8, tokens_mlp_dim=4, channels_mlp_dim=8, num_classes=1000
-    )
-    model = MlpMixer(config)
-    torch.nn.init.normal_(model.head.weight)
-    checkpoint = Checkpoint(
-        config=config,
-        weights=model.state_dict(),
-        preprocessing=Preprocessing(image_size=8),
-        class_names=label_names("imagenet-1k"),
-        source="random weights",
-    )
+    checkpoint = tiny_checkpoint(num_classes=1000, class_names=label_names("imagenet-1k"))
     return save_checkpoint(checkpoint, tmp_path_factory.mktemp("imagenet") / "saved")
 
 
@@ -110,7 +99,7 @@ def test_classes_of_the_photos_that_the_checkpoint_does_not_know_leave_the_origi
     assert (found["top1"], found["labels"]) == (1.0, str(tmp_path / "real.json"))
     assert "original_top1" not in found
     shown = allmlp(*command).out
-    assert f"By the sets of labels, {NUM_PHOTOS} photos that have one" in shown
+    assert f"By label sets, on the {NUM_PHOTOS} photos that have one" in shown
     assert "own labels" not in shown
     assert allmlp("evaluate", imagenet, tmp_path / "data").code == 3
 
@@ -137,4 +126,4 @@ def test_bad_entries_exit_3_and_no_options_without_effect(photos, imagenet, tmp_
     assert f"{NUM_PHOTOS} entries" in outcome.err and f"and {NUM_PHOTOS - 3} more: no entry" in outcome.err
     outcome = allmlp("evaluate", imagenet, folder, "--labels", tmp_path / "sets.json", "--shots", "1")
     assert outcome.code == 2
-    assert "--labels cannot go with --shots" in outcome.err
+    assert "--labels cannot be combined with --shots" in outcome.err

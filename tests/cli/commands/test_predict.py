@@ -89,7 +89,7 @@ def test_a_folder_without_photos_is_named_and_exits_3(saved_checkpoint, tmp_path
     outcome = allmlp("predict", saved_checkpoint, tmp_path / "empty", "--format", "json")
     assert outcome.code == 3
     assert json.loads(outcome.out) == []
-    assert f"{tmp_path / 'empty'}: there are no photos" in outcome.err
+    assert f"{tmp_path / 'empty'}: no photos in this folder" in outcome.err
 
 
 @pytest.mark.parametrize("name", HOSTILE)

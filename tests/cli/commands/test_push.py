@@ -131,7 +131,7 @@ def test_private_is_never_silently_public(hub, run, saved_checkpoint):
     hub.add("ann/public", {"README.md": b"mine"})
     outcome = run("push", saved_checkpoint, "ann/public", "--private")
     assert outcome.code == 4
-    assert "is there already, and public: nothing was uploaded" in outcome.err
+    assert "the repository already exists and is public. Nothing was uploaded" in outcome.err
     assert received(hub, "ann/public") == {"README.md": b"mine"}
 
 
@@ -152,7 +152,7 @@ def test_timms_form_arrives_and_comes_back(hub, run, tmp_path):
     files = received(hub, "ann/timm")
     assert json.loads(files["config.json"])["architecture"] == "mixer_s32_224"
     assert b"hf-hub:ann/timm" in files["README.md"]
-    assert "What timm's form does not hold" in outcome.out
+    assert "What the timm format does not hold" in outcome.out
     assert "Where the weights came from: random weights" in outcome.out
     shown = json.loads(run("inspect", "hf:ann/timm", "--json").out)
     assert shown["class_names"] == ["cat", "dog"]
@@ -212,7 +212,7 @@ def test_a_card_of_ours_is_replaced(hub, run, saved_checkpoint):
 
 
 def test_what_cannot_be_uploaded_is_told_before_anything_is_read(run, tmp_path):
-    for environment, words in (({"HF_TOKEN": None}, "hf auth login"), ({"ALLMLP_OFFLINE": "1"}, "forbids to upload")):
+    for environment, words in (({"HF_TOKEN": None}, "hf auth login"), ({"ALLMLP_OFFLINE": "1"}, "forbids uploads")):
         outcome = run("push", tmp_path / "no such checkpoint", "ann/nobody", **environment)
         assert (outcome.code, words in outcome.err) == (4, True)
 
@@ -227,7 +227,7 @@ def test_without_a_token_nothing_is_asked_for(hub, run, saved_checkpoint):
 def test_offline_is_told(hub, run, saved_checkpoint):
     outcome = run("push", saved_checkpoint, "ann/nobody", ALLMLP_OFFLINE="1")
     assert outcome.code == 4
-    assert "forbids to upload" in outcome.err
+    assert "forbids uploads" in outcome.err
     assert hub.requests == []
 
 

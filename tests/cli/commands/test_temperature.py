@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
+from tests.builders import tiny_checkpoint
 
-from allmlp import Predictor, load_checkpoint, save_checkpoint
+from allmlp import MixerConfig, Predictor, load_checkpoint, save_checkpoint
 from allmlp.checkpoints import FORMATS, model_card_text
 
 
@@ -31,9 +33,9 @@ def test_evaluate_prints_both_and_top1_stays(mended, saved_checkpoint, photos, a
     assert found["loss_as_trained"] == plain["loss"] != found["loss"]
     assert found["expected_calibration_error_as_trained"] == plain["expected_calibration_error"]
     shown = allmlp("evaluate", mended, photos).out
-    assert f"calibration error  {found['expected_calibration_error']:.2%}" in shown
-    assert f"temperature, 2.5. As trained: loss {plain['loss']:.4f}, calibration error " in shown
-    assert "As trained" not in allmlp("evaluate", saved_checkpoint, photos).out
+    assert re.search(rf"^calibration error +{found['expected_calibration_error']:.2%}$", shown, re.MULTILINE)
+    assert f"temperature, 2.5. Without it: loss {plain['loss']:.4f}, calibration error " in shown
+    assert "Without it" not in allmlp("evaluate", saved_checkpoint, photos).out
 
 
 def test_predict_gives_probabilities_with_it(mended, saved_checkpoint, photos, allmlp):
@@ -48,7 +50,7 @@ def test_predict_gives_probabilities_with_it(mended, saved_checkpoint, photos, a
 def test_inspect_shows_it(mended, saved_checkpoint, allmlp):
     assert json.loads(allmlp("inspect", mended, "--json").out)["temperature"] == 2.5
     assert json.loads(allmlp("inspect", saved_checkpoint, "--json").out)["temperature"] == 1.0
-    assert "2.5: probabilities are the softmax of the logits divided by it" in allmlp("inspect", mended).out
+    assert "2.5: probabilities are the softmax of logits / temperature" in allmlp("inspect", mended).out
     assert "temperature" not in allmlp("inspect", saved_checkpoint).out
 
 
@@ -59,8 +61,8 @@ def test_convert_keeps_it_or_says_that_it_cannot(mended, saved_checkpoint, tmp_p
     outcome = allmlp("convert", mended, tmp_path / "x.npz", "--to", "google")
     lines = [line for line in outcome.out.splitlines() if "temperature" in line]
     assert lines == [
-        "  - The temperature, 2.5: probabilities there are the softmax of the logits as they are, which allmlp divides by it "
-        "first. No prediction changes."
+        "  - The temperature, 2.5: only allmlp divides the logits by it before the softmax. Elsewhere the probabilities "
+        "differ; predictions do not change."
     ]
     allmlp("convert", saved_checkpoint, tmp_path / "y.npz", "--to", "google")
     assert (tmp_path / "x.npz").read_bytes() == (tmp_path / "y.npz").read_bytes()  # the logits are the same
@@ -79,13 +81,11 @@ def test_timms_form_cannot_hold_it_and_its_card_does_not_claim_so(checkpoint_of_
         )
         for form in ("allmlp", "timm")
     ]
-    assert ["| temperature of probabilities | 0.75 |" in card for card in cards] == [True, False]
+    assert ["| temperature | 0.75 |" in card for card in cards] == [True, False]
 
 
 @pytest.fixture
 def checkpoint_of_timms_shape():
-    from allmlp import Checkpoint, MixerConfig, MlpMixer, Preprocessing
-
     config = MixerConfig(
         image_size=32,
         patch_size=32,
@@ -96,11 +96,4 @@ def checkpoint_of_timms_shape():
         num_classes=2,
         gelu="erf",
     )
-    return Checkpoint(
-        config=config,
-        weights=MlpMixer(config).state_dict(),
-        preprocessing=Preprocessing(image_size=32),
-        class_names=("a", "b"),
-        source="random weights",
-        temperature=0.75,
-    )
+    return tiny_checkpoint(config=config, class_names=("a", "b"), temperature=0.75)

@@ -98,7 +98,7 @@ def test_short_options_are_the_settings_they_stand_for_and_not_twice(allmlp):
     assert printed(allmlp(*command, *short)) == printed(allmlp(*command, *long))
     assert printed(allmlp(*command, "--image-size", 32))["model"]["image_size"] == [32, 32]
     both = allmlp(*command, "--epochs", 3, "--set", "num_epochs=4")
-    assert both.code == 2 and "set twice: num_epochs (3 by its own option)" in both.err
+    assert both.code == 2 and "set twice: num_epochs (to 3 by its option)" in both.err
 
 
 def test_without_recipe_one_is_chosen_and_said_on_standard_error_when_json_is_asked_for(place, allmlp):
@@ -173,5 +173,5 @@ def test_a_run_among_the_photos_of_a_named_data_set_is_refused(tmp_path, monkeyp
     write_pets(tmp_path / "data", monkeypatch)
     out = tmp_path / "data" / "oxford-iiit-pet" / "images" / "run"
     outcome = allmlp("train", f"pets:{tmp_path / 'data'}", "--recipe", "demo", "--out", out)
-    assert outcome.code == 2 and "is inside the photos" in outcome.err
+    assert outcome.code == 2 and "is inside the folder of photos" in outcome.err
     assert not out.exists()

@@ -209,9 +209,9 @@ def test_off_is_off() -> None:
     ("options", "words"),
     [
         ({"rand_augment_layers": -1}, "rand_augment_layers is -1"),
-        ({"rand_augment_layers": 2, "rand_augment_magnitude": 31.0}, "rand_augment_magnitude 31.0; expected"),
-        ({"rand_augment_layers": 2, "rand_augment_magnitude": 0.0}, "0 turns it off"),
-        ({"rand_augment_magnitude": 15.0}, "only matters with rand_augment_layers over 0"),
+        ({"rand_augment_layers": 2, "rand_augment_magnitude": 31.0}, "rand_augment_magnitude is 31.0; expected"),
+        ({"rand_augment_layers": 2, "rand_augment_magnitude": 0.0}, "0 turns RandAugment off"),
+        ({"rand_augment_magnitude": 15.0}, "has no effect without rand_augment_layers above 0"),
     ],
 )
 def test_what_cannot_be_or_takes_no_effect_is_refused(options: dict[str, Any], words: str) -> None:

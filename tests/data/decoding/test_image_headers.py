@@ -192,7 +192,7 @@ def test_damaged_png_chunks_are_refused_but_a_missing_end_is_not() -> None:
 
 @pytest.mark.parametrize(
     ("marker", "bits", "reason"),
-    [(0xC9, 8, "arithmetic-coded"), (0xC3, 8, "lossless"), (0xC5, 8, "hierarchical"), (0xC1, 12, "12 bits")],
+    [(0xC9, 8, "arithmetic-coded"), (0xC3, 8, "lossless"), (0xC5, 8, "hierarchical"), (0xC1, 12, "12-bit")],
 )
 def test_kinds_of_jpeg_that_cannot_be_decoded_are_named(marker: int, bits: int, reason: str) -> None:
     jpeg = patched_frame_header(encode(PHOTO, "JPEG"), height=48, width=72, marker=marker, bits=bits)

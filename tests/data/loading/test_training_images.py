@@ -9,8 +9,8 @@ from tests.data.loading.random_photos import write_random_photos
 
 from allmlp.data import (
     Split,
+    TrainingImages,
     TrainingOrder,
-    TrainingPhotos,
     decode,
 )
 from allmlp.errors import DataError
@@ -27,37 +27,37 @@ def test_streamed_and_kept_photos_are_the_same_bits(
     split: Split, num_workers: int, image_size: tuple[int, int]
 ) -> None:
     options = {"image_size": image_size, "fit": "crop"}
-    kept = TrainingPhotos(split, num_workers=0, **options)
+    kept = TrainingImages(split, num_workers=0, **options)
     for index in range(len(split)):
         kept.keep(index, decode(split.read(index), name=""))
-    streamed = TrainingPhotos(split, num_workers=num_workers, **options)
+    streamed = TrainingImages(split, num_workers=num_workers, **options)
     order = TrainingOrder(split.sample_ids, seed=0, batch_size=7)
     batches = zip(*(p.batches(order.batch(step)[0] for step in range(12)) for p in (kept, streamed)), strict=True)
     count = 0
     for one, two in batches:
         count += 1
-        assert np.array_equal(one.photos, two.photos)
+        assert np.array_equal(one.images, two.images)
         assert np.array_equal(one.sizes, two.sizes)
     assert count == 12
 
 
 def test_a_large_photo_is_kept_at_twice_the_image_size(split: Split) -> None:
     photo = np.zeros((1000, 3000, 3), dtype=np.uint8)
-    photos = TrainingPhotos(split.subset([0]), image_size=(32, 32), fit="crop", num_workers=0)
-    photos.keep(0, photo)
-    (batch,) = photos.batches([np.array([0])])
-    assert batch.photos.shape == (1, 64, 192, 3)
+    images = TrainingImages(split.subset([0]), image_size=(32, 32), fit="crop", num_workers=0)
+    images.keep(0, photo)
+    (batch,) = images.batches([np.array([0])])
+    assert batch.images.shape == (1, 64, 192, 3)
 
 
 def test_a_squashed_photo_keeps_the_pixels_of_both_sides(split: Split) -> None:
-    photos = TrainingPhotos(split.subset([0]), image_size=(64, 64), fit="squash", num_workers=0)
-    photos.keep(0, np.zeros((100, 1000, 3), dtype=np.uint8))
-    (batch,) = photos.batches([np.array([0])])
-    assert batch.photos.shape == (1, 100, 128, 3)
+    images = TrainingImages(split.subset([0]), image_size=(64, 64), fit="squash", num_workers=0)
+    images.keep(0, np.zeros((100, 1000, 3), dtype=np.uint8))
+    (batch,) = images.batches([np.array([0])])
+    assert batch.images.shape == (1, 100, 128, 3)
 
 
 def test_decoding_threads_end_when_the_reader_stops_early(split: Split) -> None:
-    batches = TrainingPhotos(split, image_size=(16, 16), fit="crop", num_workers=2).batches(
+    batches = TrainingImages(split, image_size=(16, 16), fit="crop", num_workers=2).batches(
         np.array([step % 25]) for step in range(10_000)
     )
     next(batches)
@@ -68,6 +68,6 @@ def test_decoding_threads_end_when_the_reader_stops_early(split: Split) -> None:
 def test_a_photo_that_vanishes_during_streaming_is_named(split: Split, tmp_path: Path) -> None:
     gone = next((tmp_path / "data").rglob("*007.png"))
     gone.unlink()
-    photos = TrainingPhotos(split, image_size=(16, 16), fit="crop", num_workers=2)
+    images = TrainingImages(split, image_size=(16, 16), fit="crop", num_workers=2)
     with pytest.raises(DataError, match=r"photo007\.png"):
-        list(photos.batches([np.arange(25)]))
+        list(images.batches([np.arange(25)]))

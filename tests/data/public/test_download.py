@@ -45,7 +45,7 @@ def served(name: str, made: Path, patch: pytest.MonkeyPatch) -> Iterator[FileSer
         yield server
 
 
-DOWNLOADED = tuple(name for name, named in DATASETS.items() if named.downloads)
+DOWNLOADED = tuple(name for name, named in DATASETS.items() if named.torchvision_class)
 
 
 def content_of(dataset: ImageDataset) -> dict[str, list[tuple[str, bytes]]]:
@@ -118,9 +118,9 @@ def test_what_was_unpacked_in_part_is_not_taken_for_whole(
 def test_downloads_that_cannot_be_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALLMLP_DATA", str(tmp_path))
     for source, words in {
-        "imagenet": "imagenet cannot be downloaded.*register at image-net.org",
+        "imagenet": "imagenet cannot be downloaded automatically.*register at image-net.org",
         "clothing": "clothing comes with allmlp: there is nothing",
-        "pet": "no named data set 'pet'.*Did you mean 'pets'",
+        "pet": "Unknown data set 'pet'.*Did you mean 'pets'",
     }.items():
         with pytest.raises(ConfigError, match=words):
             download_dataset(source)
@@ -128,7 +128,7 @@ def test_downloads_that_cannot_be_are_refused(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(ConfigError, match="forbids the network"):
         download_dataset("pets")
     (tmp_path / "cifar-10-batches-py").mkdir()
-    with pytest.raises(DataError, match=r"is there, but cannot be used.*Delete it"):
+    with pytest.raises(DataError, match=r"exists but cannot be used.*Delete it"):
         download_dataset("cifar10")
 
 

@@ -24,7 +24,7 @@ def test_what_is_not_here_is_said_with_the_folder_the_command_and_the_terms(
     with pytest.raises(DataError) as caught:
         open_dataset(name)
     text = str(caught.value)
-    assert f"there is no {tmp_path / DATASETS[name].folder}." in text
+    assert f"there is no folder {tmp_path / DATASETS[name].folder}." in text
     assert f"Terms: {DATASETS[name].terms}." in text
     if name == "imagenet":
         assert "register at image-net.org" in text and "--download" not in text
@@ -45,11 +45,13 @@ def test_a_folder_of_ones_own_with_that_name_is_pointed_at(tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ALLMLP_DATA", str(tmp_path / "elsewhere"))
     (tmp_path / "pets").mkdir()
-    with pytest.raises(DataError, match=r"The folder of that name here is \./pets"):
+    with pytest.raises(DataError, match=r"To open the local folder of that name, use \./pets"):
         open_dataset("pets")
 
 
-@pytest.mark.parametrize(("source", "words"), [("pets:", "no folder stands"), ("clothing:x", "comes with allmlp")])
+@pytest.mark.parametrize(
+    ("source", "words"), [("pets:", "there is no folder after the colon"), ("clothing:x", "comes with allmlp")]
+)
 def test_an_impossible_folder_is_refused(source: str, words: str) -> None:
     with pytest.raises(DataError, match=words):
         open_dataset(source)

@@ -29,7 +29,7 @@ def test_a_tenth_of_each_class_is_held_out_and_at_least_one(tmp_path: Path) -> N
     assert len(train | validation) == sum(counts.values())
     assert dataset.splits["validation"].sample_ids == tuple(sorted(validation))
     assert "15 of 132 train photos held out for validation (seed 0)" in dataset.notes
-    assert "none held out of classes with a single photo: e" in dataset.notes
+    assert "none held out from classes with a single photo: e" in dataset.notes
 
 
 def test_what_is_held_out_follows_from_seed_and_identity_alone(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def test_class_names_and_identities_are_composed_unicode(tmp_path: Path) -> None
 def test_one_class_is_refused(tmp_path: Path) -> None:
     for photos in ({"hat/1.jpg": b""}, {"train/hat/1.jpg": b"", "test/hat/2.jpg": b""}):
         root = write_folder(tmp_path / str(len(photos)), photos)
-        assert "only one class with photos, 'hat'" in refusal(root)
+        assert "only one class has photos, 'hat'" in refusal(root)
     table = write_table(tmp_path / "1" / "t.csv", [("path", "label"), ("hat/1.jpg", "hat")])
     assert "only one class" in refusal(table)
     parquet = write_parquet(tmp_path / "x.parquet", [("1.jpg", b"", 0)], names=["hat", "shoe"])

@@ -33,8 +33,8 @@ def test_all_faulty_rows_of_a_table_are_named(tmp_path: Path) -> None:
         "row 5: the path is empty",
         "row 6: the split is 'holdout'; expected train, validation",
         "row 8: c.jpg: a folder",
-        "row 9: has 2 cells, the header has 3",
-        "row 10: holds a NUL",
+        "row 9: has 2 cells; the header has 3",
+        "row 10: contains a NUL",
         "rows 2, 11 name the same photo, a/1.jpg",
         "x\\1.jpg: file name too long",
     ):
@@ -53,13 +53,13 @@ def test_many_faulty_rows_are_counted_beyond_a_limit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "fragment"),
     [
-        (b"", "no column path and no column label"),
-        (b"file,label\n1.jpg,a\n", "no column path; the first line is 'file,label'"),
+        (b"", "missing columns: path, label"),
+        (b"file,label\n1.jpg,a\n", "missing column: path; the first line is 'file,label'"),
         (b"path;label\n1.jpg;a\n", "separated by commas"),
-        (b"path,label,path\n", "column path comes twice"),
-        (b"path,label\n", "no rows below its header"),
+        (b"path,label,path\n", "column path occurs twice"),
+        (b"path,label\n", "no rows below the header"),
         (b"path,label\n\xff\xfe.jpg,a\n", "not UTF-8"),
-        (b'path,label\n"1.jpg,a\n', "Check its quotes"),
+        (b'path,label\n"1.jpg,a\n', "Check its quotation marks"),
         (b"path,label\n" + b"x" * 200_000 + b",a\n", "cannot be read as CSV"),
     ],
 )

@@ -50,7 +50,7 @@ def test_link_circles_pipes_and_folders_named_as_photos_are_skipped_with_the_rea
     for fragment in (
         "hat/up (a link to a folder",
         "hat/self (a link",
-        "gone.jpg (a link to nothing)",
+        "gone.jpg (a broken link)",
         "pipe.jpg (not a",
         "hat/itself (too many levels of symbolic links)",
         "hat/itself.jpg (too many levels of symbolic links)",
@@ -83,7 +83,7 @@ def test_folders_beside_the_splits_are_noted(tmp_path: Path) -> None:
     write_folder(tmp_path, {**SPLIT, "unlabelled/1.jpg": b""})
     dataset = open_dataset(tmp_path)
     assert dataset.class_names == ("dress", "hat", "shoes")
-    assert dataset.notes == ("folders next to the splits ignored: unlabelled",)
+    assert dataset.notes == ("ignored folders next to the splits: unlabelled",)
 
 
 def test_a_folder_without_photos_is_drawn_with_the_layouts_wanted(tmp_path: Path) -> None:
@@ -108,9 +108,12 @@ def test_a_large_tree_without_photos_is_shortened(tmp_path: Path) -> None:
 
 def test_photos_in_no_class_are_refused_with_what_to_do(tmp_path: Path) -> None:
     message = refusal(write_folder(tmp_path / "a", {"1.jpg": b"", "2.jpg": b""}))
-    assert "2 photos lie directly in its top folder, in no class: 1.jpg, 2.jpg; move each into a folder" in message
+    assert (
+        "2 photos are directly in the top folder, outside of any class: 1.jpg, 2.jpg; move each into a folder"
+        in message
+    )
     message = refusal(write_folder(tmp_path / "b", {**FLAT, "1.jpg": b""}))
-    assert "1 photo lies directly" in message
+    assert "1 photo is directly" in message
     message = refusal(write_folder(tmp_path / "c", {**SPLIT, "test/1.jpg": b""}))
     assert "directly in test/" in message
 
@@ -121,11 +124,11 @@ def test_all_faults_of_a_folder_are_named_at_once(tmp_path: Path) -> None:
     (root / "valid").mkdir()
     message = refusal(root)
     for fragment in (
-        "valid/ and validation/ are both the validation split",
+        "valid/ and validation/ both name the validation split",
         "class folders without photos: train/gloves/",
-        "1 photo lies directly in test/",
+        "1 photo is directly in test/",
         "train lacks scarf, which test has",
-        "test lacks Hat, gloves, which train has; add some photos there, or give one split's folder or file alone",
+        "test lacks Hat, gloves, which train has; add photos of them, or open only the folder or file of one split",
         "'Hat', 'hat' differ only by case",
     ):
         assert fragment in message, fragment
@@ -134,4 +137,4 @@ def test_all_faults_of_a_folder_are_named_at_once(tmp_path: Path) -> None:
 def test_an_empty_split_folder_is_named(tmp_path: Path) -> None:
     root = write_folder(tmp_path, {"train/a/1.jpg": b"", "train/b/1.jpg": b""})
     (root / "test").mkdir()
-    assert "test/ holds no class folders" in refusal(root)
+    assert "test/ has no class folders" in refusal(root)

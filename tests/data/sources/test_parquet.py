@@ -56,7 +56,7 @@ def test_parquet_labels_out_of_range_are_all_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("labels", [[0.0, 1.5], [True, False]])
 def test_parquet_labels_of_another_type_are_refused(labels: list[object], tmp_path: Path) -> None:
     rows = [(f"{i}.jpg", b"", label) for i, label in enumerate(labels)]
-    assert "expected whole numbers or class names" in refusal(write_parquet(tmp_path / "x.parquet", rows, names=None))
+    assert "expected integers or class names" in refusal(write_parquet(tmp_path / "x.parquet", rows, names=None))
 
 
 def test_parquet_without_the_columns_names_those_it_has(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_parquet_without_the_columns_names_those_it_has(tmp_path: Path) -> None:
     pq.write_table(pa.table({"image": [b"x"], "target": [2]}), tmp_path / "x.parquet")
     assert "no column 'label' (columns: image, target)" in refusal(tmp_path / "x.parquet")
     pq.write_table(pa.table({"image": ["x.jpg"], "label": [2]}), tmp_path / "x.parquet")
-    assert "column 'image' is string; expected struct" in refusal(tmp_path / "x.parquet")
+    assert "column 'image' has type string; expected struct" in refusal(tmp_path / "x.parquet")
 
 
 def test_broken_and_foreign_parquet_files_are_all_named(tmp_path: Path) -> None:
@@ -74,8 +74,8 @@ def test_broken_and_foreign_parquet_files_are_all_named(tmp_path: Path) -> None:
     (root / "train.parquet").write_bytes(whole[: len(whole) // 2])
     (root / "test.parquet").write_bytes(b"")
     message = refusal(root)
-    assert "train.parquet: this is not a whole Parquet file" in message
-    assert "test.parquet: this is not a whole Parquet file" in message
+    assert "train.parquet: this is not a complete Parquet file" in message
+    assert "test.parquet: this is not a complete Parquet file" in message
 
 
 def test_parquet_files_must_agree_and_be_complete(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_parquet_files_must_agree_and_be_complete(tmp_path: Path) -> None:
     (root / "data" / "test-00001-of-00002.parquet").unlink()
     assert "shards are missing: test-00001-of-00002.parquet" in refusal(root)
     shutil.copy(root / "data" / "test-00000-of-00002.parquet", root / "data" / "extra.parquet")
-    assert "extra.parquet is named after no split" in refusal(root)
+    assert "extra.parquet is not named after a split" in refusal(root)
 
 
 def test_classes_that_training_lacks_are_refused(tmp_path: Path) -> None:
@@ -120,9 +120,7 @@ def test_parquet_paths_may_be_bytes_that_are_no_text(paths: pa.Array, tmp_path: 
 def test_parquet_labels_that_are_no_text_are_named(tmp_path: Path) -> None:
     for labels in (NOT_UTF8, NOT_UTF8.view(pa.string())):
         path = write_columns(tmp_path / "x.parquet", ["image", "label"], images(pa.array(["1", "2"])), labels)
-        assert refusal(path) == (
-            f"{path}: class name '\\udcff.jpg' is empty or holds unprintable characters; rename it."
-        )
+        assert refusal(path) == (f"{path}: class name '\\udcff.jpg' is empty or has unprintable characters; rename it.")
 
 
 def test_parquet_labels_may_be_categories(tmp_path: Path) -> None:
@@ -139,7 +137,7 @@ def test_parquet_columns_that_come_twice_are_refused_and_others_do_not_matter(na
     kinds = {"image": images(pa.array(["1", "2"])), "label": pa.array([0, 1]), "other": pa.array([0, 1])}
     path = write_columns(tmp_path / "x.parquet", names, *(kinds[name] for name in names))
     twice = next(name for name in names if names.count(name) == 2)
-    assert refusal(path) == f"{path}: column {twice!r} comes twice; keep one."
+    assert refusal(path) == f"{path}: column {twice!r} occurs twice; keep one."
     others = ["image", "other", "label", "other"]
     path = write_columns(path, others, *(kinds[name] for name in others))
     assert open_dataset(path).class_names == ("0", "1")
@@ -148,7 +146,7 @@ def test_parquet_columns_that_come_twice_are_refused_and_others_do_not_matter(na
 def test_parquet_paths_of_another_type_or_twice_are_refused(tmp_path: Path) -> None:
     numbers = images(pa.array([1, 2]))
     path = write_columns(tmp_path / "x.parquet", ["image", "label"], numbers, pa.array([0, 1]))
-    assert "column 'image' is struct<bytes: binary, path: int64>; expected struct" in refusal(path)
+    assert "column 'image' has type struct<bytes: binary, path: int64>; expected struct" in refusal(path)
     twice = pa.StructArray.from_arrays([pa.array([b"1", b"2"]), *[pa.array(["1", "2"])] * 2], ["bytes", "path", "path"])
     assert "path: string, path: string>; expected" in refusal(
         write_columns(tmp_path / "x.parquet", ["image", "label"], twice, pa.array([0, 1]))
@@ -160,7 +158,7 @@ def test_huge_parquet_labels_are_named_at_once_and_make_no_classes(label: int, t
     path = write_parquet(tmp_path / "x.parquet", [("1.jpg", b"1", 0), ("2.jpg", b"2", label)], names=None)
     start = time.process_time()
     assert refusal(path) == (
-        f"{path}: 1 labels are not in 0..99999, all that is taken without class names: row 1 ({label}); "
+        f"{path}: 1 label is not in 0..99999, the limit without class names: row 1 ({label}); "
         "correct or remove these rows."
     )
     assert time.process_time() - start < 1.0
@@ -183,13 +181,13 @@ def test_a_broken_parquet_file_is_named_once_in_one_sentence(tmp_path: Path) -> 
     (root / "test.parquet").write_bytes(b"")
     for source, where in ((root / "test.parquet", ""), (root, "test.parquet: ")):
         assert refusal(source) == (
-            f"{source}: {where}this is not a whole Parquet file (Parquet file size is 0 bytes); copy or download it again."
+            f"{source}: {where}this is not a complete Parquet file (Parquet file size is 0 bytes); copy or download it again."
         )
 
 
 def test_repeated_class_names_are_refused(tmp_path: Path) -> None:
     rows = [("1.jpg", b"", 0), ("2.jpg", b"", 1)]
-    assert "several labels have one class name: a" in refusal(
+    assert "several labels share a class name: a" in refusal(
         write_parquet(tmp_path / "x.parquet", rows, names=["a", "a"])
     )
 

@@ -5,26 +5,24 @@ Real processes, started by torchrun, that meet over gloo on this machine.
 
 import csv
 import json
-import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from tests.forks import run_torchrun
 from tests.training.small_runs import write_photos
 
 from allmlp.cli.main import main
-
-ROOT = Path(__file__).parents[3]
 
 # AdamW: Muon's steps are computed in bfloat16, which makes a difference in the last bit of a gradient one in the third.
 RECIPES = """
 import dataclasses, os, signal
 from allmlp.training import OptimizerConfig, SavingConfig
+from tests.forks import run_torchrun
 from tests.training.small_runs import TINY
 
 def adamw():
@@ -58,9 +56,9 @@ plain = loop.update
 def update(state, *arguments, **options):
     if rank == "1" and state.step == at and restart == "0":
         from pathlib import Path
-        from allmlp.training.distributed.sharding import local_part
-        values = list(state._named().values())
-        sizes = [sum(value.numel() for value in held) for held in ([local_part(value) for value in values], values)]
+        from allmlp.training.distributed.sharding import local_tensor
+        values = list(state._named_tensors().values())
+        sizes = [sum(value.numel() for value in held) for held in ([local_tensor(value) for value in values], values)]
         Path("held.txt").write_text(f"{sizes[0] / sizes[1]}")
         os.kill(os.getpid(), getattr(signal, action))
     return plain(state, *arguments, **options)
@@ -80,24 +78,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def start(
-    place: Path, count: int, *arguments: str, script: str = "", restarts: int = 0, **environment: str
-) -> subprocess.CompletedProcess[str]:
+    place: Path, count: int, *arguments: str, script: str = "", restarts: int = 0
+) -> "subprocess.CompletedProcess[str]":
     """Run `allmlp train` in `count` processes."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-    command += [f"--max-restarts={restarts}", *([script] if script else ["-m", "allmlp"])]
-    variables = os.environ | {
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
-        "OMP_NUM_THREADS": "1",
-    }
-    return subprocess.run(
-        [*command, *arguments],
-        cwd=place,
-        env=variables,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    program = [script] if script else ["-m", "allmlp"]
+    return run_torchrun(count, *program, *arguments, restarts=restarts, cwd=place, timeout=240)
 
 
 def train(place: Path, count: int, run: str, *options: str, recipe: str = "adamw") -> Path:
@@ -184,7 +169,7 @@ def test_a_signal_to_one_process_stops_all_at_one_step_with_one_save(place: Path
     )
     done = start(place, 2, "7", "SIGTERM", *options, script="at_a_step.py")
     assert [path.name for path in (place / "signal" / "resume").iterdir()] == ["step-000000008"]
-    assert done.stderr.count("Stopped. What was learned so far is kept") == 1
+    assert done.stderr.count("Stopped. The progress so far is saved") == 1
     assert f"exitcode  : {128 + signal.SIGTERM}" in done.stderr  # torchrun's report of the process
 
 
@@ -217,8 +202,8 @@ def test_a_batch_that_cannot_be_divided_is_refused(place: Path) -> None:
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        ({"RANK": "3", "WORLD_SIZE": "2"}, "RANK is 3 and WORLD_SIZE 2"),
-        ({"WORLD_SIZE": "two"}, "WORLD_SIZE is 'two' in the environment"),
+        ({"RANK": "3", "WORLD_SIZE": "2"}, "RANK is 3 and WORLD_SIZE is 2"),
+        ({"WORLD_SIZE": "two"}, "environment variable WORLD_SIZE is 'two'"),
     ],
 )
 def test_an_environment_that_contradicts_itself_is_named(

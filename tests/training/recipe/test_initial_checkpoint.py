@@ -122,7 +122,7 @@ def test_the_numbers_of_classes_without_names_are_no_names(source: Path) -> None
         source="a test",
     )
     assert not unnamed.with_new_head(numbers[:10]).weights["head.weight"].any()
-    assert "of which 0 are kept" in unnamed.with_new_head(numbers[:10]).source
+    assert "0 of them kept" in unnamed.with_new_head(numbers[:10]).source
     same = unnamed.with_new_head(numbers[::-1])  # the same classes
     assert torch.equal(same.weights["head.weight"].flip(0), unnamed.weights["head.weight"])
     digits = dataclasses.replace(load_checkpoint(source), class_names=("0", "1", "2"))  # trained on three digits
@@ -162,7 +162,7 @@ def test_an_image_size_says_the_grid_of_a_file_that_does_not(
     train(recipe, photos, tmp_path / "run")
     begun = first_save(tmp_path / "run")["blocks.1.token_mixing.fc1.weight"]
     assert torch.equal(begun, weights(config)["blocks.1.token_mixing.fc1.weight"])
-    said = "its 4 tokens are taken for those of 8 × 32 pixels"
+    said = "Its 4 tokens are assumed to be those of 8 × 32 pixels"
     assert (said in (tmp_path / "run" / "log.txt").read_text()) == (image_size == (8, 32))
 
 
@@ -296,7 +296,7 @@ def test_another_checkpoint_is_another_run(photos: Path, source: Path, tmp_path:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"trained_blocks": -1}, "transfer.trained_blocks is -1; expected 0 for the classifier alone"),
+        ({"trained_blocks": -1}, "transfer.trained_blocks is -1; expected a number of blocks"),
         (
             {"checkpoint": None, "trained_blocks": 0},
             "transfer.trained_blocks is 0, but training starts from random weights",
@@ -305,8 +305,8 @@ def test_another_checkpoint_is_another_run(photos: Path, source: Path, tmp_path:
             {"checkpoint": None, "image_size": (8, 8)},
             r"transfer.image_size is \(8, 8\), but training starts from random",
         ),
-        ({"layer_decay": 0.0}, "transfer.layer_decay is 0.0; expected over 0 and at most 1"),
-        ({"layer_decay": 1.5}, "transfer.layer_decay is 1.5; expected over 0 and at most 1"),
+        ({"layer_decay": 0.0}, "transfer.layer_decay is 0.0; expected a value over 0 and at most 1"),
+        ({"layer_decay": 1.5}, "transfer.layer_decay is 1.5; expected a value over 0 and at most 1"),
     ],
 )
 def test_what_cannot_be_is_refused(changes: dict[str, object], words: str) -> None:
@@ -347,7 +347,7 @@ def test_photos_that_the_run_before_was_trained_on_are_told(photos: Path, tmp_pa
     both = set(splits[0]["train"]) & set(splits[1]["validation"])
     total = len(splits[1]["validation"])
     assert notes[0] == []
-    assert len(notes[1]) == 1 and f"was trained on {len(both)} of these {total}, by their names" in notes[1][0]
+    assert len(notes[1]) == 1 and f"was trained on {len(both)} of the {total} validation photos" in notes[1][0]
 
 
 def test_processes_that_begin_with_other_weights_differ(photos: Path, source: Path) -> None:

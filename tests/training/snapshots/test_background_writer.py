@@ -43,5 +43,5 @@ def test_a_bug_is_reported_at_once_and_raised_once(capsys: pytest.CaptureFixture
     with pytest.raises(RuntimeError, match="a bug"):
         writer.submit(Path("run/last"), pytest.fail)
     writer.wait()
-    assert lines == ["run/last: saving failed by a bug: RuntimeError('a bug')."]
+    assert lines == ["run/last: saving failed because of a bug: RuntimeError('a bug')."]
     assert capsys.readouterr().err == f"{lines[0]}\n"

@@ -36,9 +36,9 @@ def test_what_could_not_be_written_is_reported_and_written_at_the_end(checkpoint
     (line,) = lines
     assert line.endswith("Training continues.")
     with pytest.raises(ConfigError, match="could not be written"):
-        writer.write_what_failed()
+        writer.retry_failed()
     run.checkpoints.unlink()
-    writer.write_what_failed()
+    writer.retry_failed()
     written = load_checkpoint(run.checkpoint("best"))
     assert all(torch.equal(value, written.weights[name]) for name, value in checkpoint.weights.items())
 
@@ -49,5 +49,5 @@ def test_what_was_written_is_not_written_again(checkpoint: Checkpoint, tmp_path:
     writer.write("last", checkpoint)
     writer.wait()
     before = (run.checkpoint("last") / "model.safetensors").stat().st_ino
-    writer.write_what_failed()
+    writer.retry_failed()
     assert (run.checkpoint("last") / "model.safetensors").stat().st_ino == before

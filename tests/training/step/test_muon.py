@@ -1,11 +1,10 @@
 """Float32Muon against torch's own Muon, which is made to compute in float64 for it, and against its bfloat16."""
 
 import contextlib
-import subprocess
-import sys
 
 import pytest
 import torch
+from tests.forks import run_torchrun
 from tests.reference.muon_float64 import in_float64
 from torch import nn
 
@@ -135,6 +134,5 @@ dist.destroy_process_group()
 
 def test_matrices_that_are_divided_among_processes_step_as_whole_ones(tmp_path):
     (tmp_path / "divided.py").write_text(DIVIDED)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "divided.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    done = run_torchrun(2, "divided.py", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

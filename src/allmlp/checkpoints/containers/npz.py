@@ -1,7 +1,7 @@
-"""NumPy's .npz, as the authors of MLP-Mixer publish their weights: a zip archive of arrays.
+"""NumPy's .npz, in which the authors of MLP-Mixer publish their weights: a zip archive of arrays.
 
-Read without numpy.load: every header is checked against the size of its member before memory is taken, nothing is ever
-unpickled, and the data goes straight into the memory that keeps it.
+It is read without numpy.load: every header is checked against the size of its member before memory is allocated, nothing
+is ever unpickled, and the data is read directly into its final memory.
 """
 
 import io
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from allmlp.checkpoints.containers.buffers import make_buffers
-from allmlp.checkpoints.containers.weight_file import WeightFile, is_possible
+from allmlp.checkpoints.containers.weight_file import WeightFile, is_valid_shape
 from allmlp.errors import CheckpointError
 from allmlp.io.display import quote
 from allmlp.io.zip_archive import ZIP_ERRORS, ZipMember, list_members, read_into, read_start
@@ -28,13 +28,14 @@ __all__ = ["open_npz"]
 
 MAX_HEADER_BYTES = 10_000  # NumPy's own limit
 
-# Weights hardly compress: float32 that was bfloat16 to a half, a head of zeros to nothing.
+# Weights hardly compress: float32 that was bfloat16 to one half, a head of zeros to almost nothing.
 MAX_EXPANSION = 4
 MIN_EXPANDED_BYTES = 16 << 20
 
-# NumPy's names, behind the byte order. V2, two bytes without a meaning, is how NumPy stores JAX's bfloat16.
+# NumPy's type codes without the byte order, and their widths. V2 (two bytes of no declared type) is how NumPy stores JAX's
+# bfloat16.
 FLOATS = {"f2": 2, "f4": 4, "f8": 8, "V2": 2}
-# Known and wrong: left to `read`, so that a file of another architecture is first recognised by its names.
+# Refused only by `read`, so that a file of another architecture is first recognised by its names.
 INTEGERS = {"b1": 1, "i1": 1, "i2": 2, "i4": 4, "i8": 8, "u1": 1, "u2": 2, "u4": 4, "u8": 8}
 
 # {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }: matched entry by entry, never evaluated.
@@ -45,7 +46,7 @@ ENTRY = re.compile(
 
 @dataclass(frozen=True)
 class _Array:
-    """One array of the archive. `kind` is NumPy's name of its type without the byte order."""
+    """An array of the archive. `kind` is NumPy's type code without the byte order."""
 
     member: ZipMember
     kind: str
@@ -56,11 +57,11 @@ class _Array:
 
 
 def open_npz(path: Path) -> WeightFile:
-    """List the arrays of a .npz file. Their names are the members' without ".npy".
+    """List the arrays of an .npz file. An array's name is that of its member without ".npy".
 
     Raises:
-        CheckpointError: no zip archive, a damaged one, one that would unpack to far more than its size, members that are
-            no arrays or have misleading names, arrays of objects, texts or complex numbers, sizes that contradict.
+        CheckpointError: not a zip archive, a damaged one, or one that would unpack to far more than its size; members that
+            are not arrays or have misleading names; arrays of objects, text or complex numbers; contradictory sizes.
     """
     members = list_members(path)
     _check_members(path, members)
@@ -76,26 +77,26 @@ def open_npz(path: Path) -> WeightFile:
 
 def _check_members(path: Path, members: list[ZipMember]) -> None:
     if not members:
-        raise CheckpointError(f"{path}: a zip archive with nothing in it; expected arrays (.npz) or weights of torch.")
-    strange = sorted(member.name for member in members if not member.name.endswith(".npy"))
-    if strange:
-        shown = ", ".join(map(quote, strange[:5]))
+        raise CheckpointError(f"{path}: an empty zip archive; expected a NumPy .npz or a file of torch.save.")
+    unknown = sorted(member.name for member in members if not member.name.endswith(".npy"))
+    if unknown:
+        shown = ", ".join(map(quote, unknown[:5]))
         raise CheckpointError(
-            f"{path}: {len(strange):,} of its {len(members):,} members are no arrays, such as {shown}; "
-            f"expected a NumPy .npz (arrays alone, each named *.npy) or a file of torch.save (with data.pkl)."
+            f"{path}: {len(unknown):,} of its {len(members):,} members are not arrays, such as {shown}; "
+            f"expected a NumPy .npz (only arrays, each named *.npy) or a file of torch.save (with data.pkl)."
         )
     size = path.stat().st_size
     unpacked = sum(member.num_bytes for member in members)
     if unpacked > MAX_EXPANSION * size + MIN_EXPANDED_BYTES:
         raise CheckpointError(
-            f"{path}: {size:,} bytes that would unpack to {unpacked:,}; weights do not compress like that."
+            f"{path}: its {size:,} bytes would unpack to {unpacked:,}; weights do not compress like that."
         )
 
 
 def _read_header(file: io.BufferedReader, member: ZipMember) -> _Array:
     start = read_start(file, member, 12 + MAX_HEADER_BYTES)
     if start[:6] != b"\x93NUMPY" or len(start) < 10:
-        raise ValueError("not an array (it does not start as a .npy file does)")
+        raise ValueError("not an array (it does not start like a .npy file)")
     form = {1: "<H", 2: "<I", 3: "<I"}.get(start[6])
     if form is None:
         raise ValueError(f"an array in version {start[6]} of the .npy format; expected 1, 2 or 3")
@@ -109,11 +110,11 @@ def _read_header(file: io.BufferedReader, member: ZipMember) -> _Array:
     order, kind = descr[:1], descr[1:]
     width = (FLOATS | INTEGERS).get(kind)
     if width is None or order not in "<>=|":
-        what = "Python objects; they are never unpickled" if kind.startswith("O") else quote(descr, limit=40)
+        what = "Python objects (never unpickled)" if kind.startswith("O") else quote(descr, limit=40)
         raise ValueError(f"an array of {what}; expected floating-point numbers")
     if member.num_bytes - header_bytes != math.prod(shape) * width:
         raise ValueError(
-            f"{math.prod(shape):,} numbers of {width} bytes ({_shown_shape(shape)}) in "
+            f"contradictory sizes: {math.prod(shape):,} numbers of {width} bytes ({_shown_shape(shape)}) in "
             f"{member.num_bytes - header_bytes:,} bytes of data"
         )
     native = "<" if sys.byteorder == "little" else ">"
@@ -133,17 +134,17 @@ def _parse(header: bytes) -> tuple[str, bool, tuple[int, ...]]:
         if end == "," and text[position:].strip() == "}":  # NumPy's trailing comma
             position, end = len(text), "}"
     if end != "}" or position != len(text) or len(found) != 3 or found["fortran_order"] not in ("True", "False"):
-        raise ValueError(f"its header does not describe one array of numbers: {quote(text, limit=120)}")
+        raise ValueError(f"its header does not describe an array of numbers: {quote(text, limit=120)}")
     return found["descr"].strip("'\""), found["fortran_order"] == "True", _parse_shape(found["shape"])
 
 
 def _parse_shape(text: str) -> tuple[int, ...]:
     sizes = [size.strip().removesuffix("L") for size in text.strip("()").split(",")]
-    if not sizes[-1]:  # of a trailing comma, or of no axes
+    if not sizes[-1]:  # after a trailing comma, or of a shape without axes
         del sizes[-1]
     if text.startswith("(") and all(re.fullmatch(r"\d{1,15}", size) for size in sizes):
         shape = tuple(map(int, sizes))
-        if is_possible(shape):
+        if is_valid_shape(shape):
             return shape
     raise ValueError(f"its header describes an invalid shape: {quote(text)}")
 
@@ -158,14 +159,14 @@ def _read(path: Path, arrays: dict[str, _Array]) -> "dict[str, Tensor]":
             for array, buffer in zip(arrays.values(), buffers, strict=True):
                 read_into(file, array.member, buffer.data, skip=array.header_bytes)
     except ZIP_ERRORS as error:
-        raise CheckpointError(f"{path}: damaged or cut short ({error}). Copy it anew.") from error
+        raise CheckpointError(f"{path}: damaged or cut short ({error}). Copy or download it again.") from error
     return {name: _tensor(array, buffer) for (name, array), buffer in zip(arrays.items(), buffers, strict=True)}
 
 
 def _tensor(array: _Array, buffer: "NDArray[np.uint8]") -> "Tensor":
     import torch
 
-    # torch knows no 16-bit words without a meaning: bfloat16 travels as integers.
+    # torch has no untyped 16-bit elements: bfloat16 is passed through int16.
     values = buffer.view("i2" if array.kind == "V2" else array.kind)
     if array.swapped:
         values.byteswap(inplace=True)

@@ -1,4 +1,4 @@
-"""Opening a file of weights: its container is recognised by content, never by name."""
+"""Recognition of a weight file's container, by content and never by name."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,21 +13,21 @@ from allmlp.io.zip_archive import list_members
 
 __all__ = ["open_weights"]
 
-EXPECTED = "expected weights: a .npz, .safetensors or .pth file"
+EXPECTED = "expected a weight file (.npz, .safetensors or .pth)"
 
 
 def open_weights(path: Path) -> WeightFile:
-    """List the tensors of a NumPy .npz, a safetensors or a torch .pth file.
+    """List the tensors of a NumPy .npz, safetensors or torch .pth file.
 
     Nothing in the file is executed.
 
     Raises:
-        CheckpointError: not a regular file, another kind of file (which is named), or a damaged or hostile one.
+        CheckpointError: not a regular file, a file of another kind (which the message names), or a damaged or hostile one.
     """
     try:
         if not path.exists():
-            raise CheckpointError(f"{path}: there is no such file; {EXPECTED}.")
-        if not path.is_file():  # a pipe would hang whoever opens it
+            raise CheckpointError(f"{path}: no such file; {EXPECTED}.")
+        if not path.is_file():  # opening a pipe would hang
             raise CheckpointError(f"{path}: not a regular file; {EXPECTED}.")
         with path.open("rb") as file:
             start = file.read(START_BYTES)

@@ -1,4 +1,4 @@
-"""safetensors files: a checked header, tensors loaded by the library, and a writer that takes no second copy."""
+"""safetensors files: a check of the header, loading by the library, and a writer that makes no second copy."""
 
 import contextlib
 import json
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from allmlp.checkpoints.containers.weight_file import WeightFile, is_possible
+from allmlp.checkpoints.containers.weight_file import WeightFile, is_valid_shape
 from allmlp.errors import CheckpointError
 from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = ["open_safetensors", "safetensors_header", "write_safetensors"]
 
-MAX_HEADER_BYTES = 2 << 20  # H/14 takes 50 kB, the most blocks that a configuration may have 1.5 MB
+MAX_HEADER_BYTES = 2 << 20  # H/14 takes 50 kB, the largest number of blocks of a configuration 1.5 MB
 
-# float32 holds each of these exactly, but for float64, which it rounds.
+# Models compute in float32, which holds all of these exactly except F64, which is rounded.
 DTYPES = ("BF16", "F16", "F32", "F64")
 
-# What is written: torch's names of dtypes, and the format's (https://github.com/huggingface/safetensors#format).
+# Written dtypes: torch's names, and the format's (https://github.com/huggingface/safetensors#format).
 WRITTEN_DTYPES = {
     "torch.float64": "F64",
     "torch.float32": "F32",
@@ -34,46 +34,46 @@ WRITTEN_DTYPES = {
     "torch.uint8": "U8",
     "torch.bool": "BOOL",
 }
-PIECE_BYTES = 4 << 20  # written at a time: whoever hashes it finds it still in the processor's cache
+PIECE_BYTES = 4 << 20  # per write; a piece that is hashed next is still in the CPU's cache
 
-# What is found in place of weights, and what to do. Asked only of files that cannot be read: the length that a valid file
-# starts with may look like anything.
+# Files found in place of weights, and what to do about them. Looked up only after a file could not be read: the length that
+# a valid file starts with may look like any signature.
 _NOT_SAFETENSORS: Mapping[FileKind | None, str] = {
     FileKind.GIT_LFS: ", not the weights it points to; run `git lfs pull`",
-    FileKind.SVG: ", not weights; download it again, by the file's own link",
-    FileKind.XML: ", not weights; download it again, by the file's own link",
+    FileKind.SVG: ", not weights; download it again from the file's own link",
+    FileKind.XML: ", not weights; download it again from the file's own link",
     FileKind.JSON: ", such as config.json or an error message, not weights",
     FileKind.ZIP: " (such as .npz or torch's .pth), not a safetensors file",
-    FileKind.OLD_TORCH: ": a pickle, which can run any program and is not opened; where you trust it, load it with torch.load "
+    FileKind.OLD_TORCH: ": a pickle, which can run any program and is not opened; if you trust it, load it with torch.load "
     "and save it again with torch.save",
     FileKind.PICKLE: "; it is not opened, because a pickle can run any program",
     FileKind.PNG: ", not weights",
     FileKind.JPEG: ", not weights",
     FileKind.GGUF: ", not weights of a Mixer",
-    FileKind.ONNX: ", from which allmlp reads no weights",
+    FileKind.ONNX: ", a format whose weights allmlp does not read",
     FileKind.NPY: ", not a file of named weights",
     FileKind.HDF5: ", not a safetensors file",
     FileKind.GZIP: "; unpack it first",
-    FileKind.TAR: ". Torch before 0.1.10 wrote weights so, as a pickle, which can run any program and is not opened; where you "
-    "trust it, load it with torch.load and save it again with torch.save",
+    FileKind.TAR: ". Torch before 0.1.10 saved weights in this form, as a pickle, which can run any program and is not opened; "
+    "if you trust it, load it with torch.load and save it again with torch.save",
 }
 
 
 def open_safetensors(path: Path) -> WeightFile:
     """List the tensors of a safetensors file.
 
-    The places of the tensors in the file are left to the safetensors library, which checks them when it loads.
+    The offsets of the tensors are left to the safetensors library, which checks them when it loads.
 
     Raises:
-        CheckpointError: not a regular file, another kind of file (which is named), or a header that is damaged or names
-            a tensor twice.
+        CheckpointError: not a regular file, a file of another kind (which the message names), or a header that is damaged
+            or lists a tensor twice.
     """
-    if not path.is_file():  # a pipe would hang whoever opens it
-        raise CheckpointError(f"{path}: not a regular file; expected weights in the safetensors format.")
+    if not path.is_file():  # opening a pipe would hang
+        raise CheckpointError(f"{path}: not a regular file; expected a safetensors file.")
     try:
         entries = _read_header(path)
     except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: {_what_is_wrong(path, error)}") from error
+        raise CheckpointError(f"{path}: {_diagnosis(path, error)}") from error
     shapes = {name: tuple(entry["shape"]) for name, entry in entries.items()}
     return WeightFile(path, shapes, lambda: _read(path, entries))
 
@@ -81,11 +81,11 @@ def open_safetensors(path: Path) -> WeightFile:
 def safetensors_header(tensors: "Mapping[str, Tensor]") -> bytes:
     """Return the header of a safetensors file of these tensors.
 
-    The library's own writer is not used: what it wrote would have to be read again to be hashed, and some versions hold
-    a second copy of every tensor.
+    The library's own writer is not used: its output would have to be read back to be hashed, and some versions hold a
+    second copy of every tensor.
 
     Raises:
-        ValueError: a tensor that is not dense, not on the CPU or of an unknown dtype, or one named __metadata__.
+        ValueError: a tensor is not dense, not on the CPU, of an unknown dtype, or named __metadata__.
     """
     entries, start = {}, 0
     for name in _in_order(tensors):
@@ -97,7 +97,7 @@ def safetensors_header(tensors: "Mapping[str, Tensor]") -> bytes:
         entries[name] = {"dtype": dtype, "shape": list(tensor.shape), "data_offsets": [start, stop]}
         start = stop
     if "__metadata__" in entries:
-        raise ValueError("no tensor can be saved as __metadata__")
+        raise ValueError("a tensor cannot be saved under the reserved name __metadata__")
     text = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text
@@ -108,7 +108,7 @@ class _Sink(Protocol):
 
 
 def write_safetensors(sink: _Sink, header: bytes, tensors: "Mapping[str, Tensor]") -> None:
-    """Write a safetensors file of `tensors`, whose header `safetensors_header` made, piece by piece and without a copy."""
+    """Write `tensors` as a safetensors file, piece by piece and without a copy; `safetensors_header` makes the header."""
     import torch
 
     sink.write(header)
@@ -119,7 +119,7 @@ def write_safetensors(sink: _Sink, header: bytes, tensors: "Mapping[str, Tensor]
 
 
 def _in_order(tensors: "Mapping[str, Tensor]") -> list[str]:
-    # As the library writes them, so that each tensor starts at a multiple of its element's size.
+    # The library's order, in which every tensor starts at a multiple of its element size.
     return sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
 
 
@@ -127,15 +127,17 @@ def _read(path: Path, entries: dict[str, dict[str, Any]]) -> "dict[str, Tensor]"
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    strange = sorted(name for name, entry in entries.items() if entry["dtype"] not in DTYPES)
-    if strange:
-        shown = ", ".join(f"{name[:100]!r} ({entries[name]['dtype']!r})" for name in strange[:10])
-        raise CheckpointError(f"{path}: {len(strange):,} weights are not {', '.join(DTYPES)}, such as {shown[:1000]}.")
+    unsupported = sorted(name for name, entry in entries.items() if entry["dtype"] not in DTYPES)
+    if unsupported:
+        shown = ", ".join(f"{name[:100]!r} ({entries[name]['dtype']!r})" for name in unsupported[:10])
+        raise CheckpointError(
+            f"{path}: the dtype of {len(unsupported):,} weights is not one of {', '.join(DTYPES)}, such as {shown[:1000]}."
+        )
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
-            f"{path}: damaged, cut short, or not a safetensors file ({error}). Copy or train it anew."
+            f"{path}: damaged, cut short, or not a safetensors file ({error}). Copy it again or repeat its training."
         ) from error
 
 
@@ -143,10 +145,10 @@ def _read_header(path: Path) -> dict[str, dict[str, Any]]:
     with path.open("rb") as file:
         start = file.read(8)
         if len(start) < 8:
-            raise ValueError(f"it has {len(start)} bytes")
+            raise ValueError(f"it has only {len(start)} bytes")
         (length,) = struct.unpack("<Q", start)
         if length > MAX_HEADER_BYTES:
-            raise ValueError(f"its header would have {length:,} bytes")
+            raise ValueError(f"its header would have {length:,} bytes; expected at most {MAX_HEADER_BYTES:,}")
         header = file.read(length)
     if len(header) < length:
         raise ValueError("its header is cut short")
@@ -156,26 +158,26 @@ def _read_header(path: Path) -> dict[str, dict[str, Any]]:
     entries.pop("__metadata__", None)
     for name, entry in entries.items():
         if not isinstance(entry, dict) or not isinstance(entry.get("dtype"), str) or not _is_shape(entry.get("shape")):
-            raise ValueError(f"its header says nothing sensible about {name[:100]!r}")
+            raise ValueError(f"its header has an invalid entry for {name[:100]!r}")
     return entries
 
 
-def _what_is_wrong(path: Path, error: Exception) -> str:
+def _diagnosis(path: Path, error: Exception) -> str:
     with contextlib.suppress(OSError), path.open("rb") as file:
         kind = kind_of_file(file.read(START_BYTES))
         if kind in _NOT_SAFETENSORS:
             return f"this is {kind}{_NOT_SAFETENSORS[kind]}."
-    return f"damaged, cut short, or not a safetensors file ({error}). Copy or train it anew."
+    return f"damaged, cut short, or not a safetensors file ({error}). Copy it again or repeat its training."
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
         names = [name for name, _ in pairs]
-        twice = sorted(name for name in result if names.count(name) > 1) if len(pairs) < 1000 else ["many names"]
-        raise ValueError(f"its header names twice: {', '.join(twice)[:1000]}")
+        repeated = sorted(name for name in result if names.count(name) > 1) if len(pairs) < 1000 else ["many names"]
+        raise ValueError(f"its header holds repeated names: {', '.join(repeated)[:1000]}")
     return result
 
 
 def _is_shape(shape: Any) -> bool:
-    return isinstance(shape, list) and all(type(size) is int for size in shape) and is_possible(shape)
+    return isinstance(shape, list) and all(type(size) is int for size in shape) and is_valid_shape(shape)

@@ -1,4 +1,4 @@
-"""What a pickle of torch.save may name, and what stands for it here: descriptions, made without torch.
+"""The names that a pickle of torch.save may use, and the descriptions that represent them here, made without torch.
 
 Source: torch/_utils.py and torch/serialization.py (constructors, storages).
 """
@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from allmlp.checkpoints.containers.weight_file import MAX_DIMENSIONS, MAX_NUMBERS, is_possible
+from allmlp.checkpoints.containers.weight_file import MAX_DIMENSIONS, MAX_ELEMENTS, is_valid_shape
 
 __all__ = ["NAMES", "REFUSED", "STORAGES", "Name", "Opaque", "Storage", "StoredTensor", "kind_of"]
 
-# torch's storage classes: the element's name in torch, and its bytes.
+# torch's storage classes: dtype and bytes per element.
 STORAGES: dict[str, tuple[str, int]] = {
     "FloatStorage": ("float32", 4), "DoubleStorage": ("float64", 8), "HalfStorage": ("float16", 2),
     "BFloat16Storage": ("bfloat16", 2), "LongStorage": ("int64", 8), "IntStorage": ("int32", 4),
@@ -37,14 +37,14 @@ class StoredTensor:
 
 @dataclass(frozen=True)
 class Opaque:
-    """Something that is no tensor and was not made: only what it would have been."""
+    """A placeholder for an object that is not a tensor and was not constructed; `what` says what it would have been."""
 
     what: str
 
 
 @dataclass(frozen=True)
 class Name:
-    """A name that the pickle imports, and what stands for calling it (None: it may not be called)."""
+    """A name that the pickle imports, and the function that represents a call of it (None: it must not be called)."""
 
     name: str
     make: Callable[..., Any] | None = None
@@ -52,7 +52,7 @@ class Name:
 
 @dataclass(frozen=True)
 class Storage:
-    """The archive's member data/`key`: `num_elements` of what the storage class `kind` holds."""
+    """The archive's member data/`key`: `num_elements` elements of the storage class `kind`."""
 
     key: str
     kind: str
@@ -69,14 +69,14 @@ def _rebuild_tensor(
     metadata: object = None,
 ) -> StoredTensor:
     if not isinstance(storage, Storage):
-        raise ValueError(f"it makes a tensor of {kind_of(storage)}")
-    if metadata:  # {"neg": True}, {"conj": True}: the storage does not hold the tensor's numbers
-        raise ValueError("it makes a tensor that is a negated or conjugate view; save tensor.resolve_neg() instead")
-    (start,), sizes, steps = _numbers((offset,)), _numbers(shape), _numbers(stride)
-    if not is_possible(sizes):
-        raise ValueError("it makes a tensor of an invalid size")
+        raise ValueError(f"it builds a tensor from {kind_of(storage)}")
+    if metadata:  # {"neg": True}, {"conj": True}: the storage does not hold the tensor's values
+        raise ValueError("it builds a negated or conjugate view of a tensor; save tensor.resolve_neg() instead")
+    (start,), sizes, steps = _checked_sizes((offset,)), _checked_sizes(shape), _checked_sizes(stride)
+    if not is_valid_shape(sizes):
+        raise ValueError("it builds a tensor of an invalid size")
     if len(sizes) != len(steps):
-        raise ValueError(f"it makes a tensor of {len(sizes)} axes and {len(steps)} strides")
+        raise ValueError(f"it builds a tensor of {len(sizes)} axes and {len(steps)} strides")
     end = start + 1 + sum((size - 1) * step for size, step in zip(sizes, steps, strict=True))
     if end > storage.num_elements and 0 not in sizes:
         raise ValueError(
@@ -85,31 +85,31 @@ def _rebuild_tensor(
     return StoredTensor(storage.key, *STORAGES[storage.kind], storage.num_elements, start, sizes, steps)
 
 
-def _numbers(values: object) -> tuple[int, ...]:
+def _checked_sizes(values: object) -> tuple[int, ...]:
     if not isinstance(values, tuple) or len(values) > MAX_DIMENSIONS:
-        raise ValueError("it makes a tensor whose sizes are no short tuple")
-    if not all(type(value) is int and 0 <= value <= MAX_NUMBERS for value in values):
-        raise ValueError("it makes a tensor of an invalid size")
+        raise ValueError(f"it builds a tensor whose sizes are not a tuple of at most {MAX_DIMENSIONS} numbers")
+    if not all(type(value) is int and 0 <= value <= MAX_ELEMENTS for value in values):
+        raise ValueError("it builds a tensor of an invalid size")
     return values
 
 
 def _rebuild_parameter(tensor: object, *_: object) -> StoredTensor:
     if not isinstance(tensor, StoredTensor):
-        raise ValueError(f"it makes a parameter of {kind_of(tensor)}")
+        raise ValueError(f"it builds a parameter from {kind_of(tensor)}")
     return tensor
 
 
-def _ordered_dict() -> dict[object, object]:  # it never takes arguments: torch sets the items
+def _ordered_dict() -> dict[object, object]:  # without arguments: torch sets the items afterwards
     return {}
 
 
 def kind_of(value: object) -> str:
-    """Return what a value in the pickle is, in words."""
+    """Return the kind of a value in the pickle, in words."""
     if isinstance(value, Opaque):
         return value.what
     kinds: dict[type, str] = {
-        StoredTensor: "a tensor", dict: "a dictionary", list: "a list", tuple: "a tuple", str: "a text", Name: "a name",
-        Storage: "a storage", bytes: "bytes", int: "a number", float: "a number", bool: "a truth value", type(None): "None",
+        StoredTensor: "a tensor", dict: "a dictionary", list: "a list", tuple: "a tuple", str: "a string", Name: "a name",
+        Storage: "a storage", bytes: "bytes", int: "a number", float: "a number", bool: "a boolean", type(None): "None",
     }  # fmt: skip
     return kinds[type(value)]
 
@@ -118,8 +118,8 @@ def _opaque(name: str) -> Name:
     return Name(name, lambda *_: Opaque(name))
 
 
-# Stands for every name that is not in the table.
-REFUSED = _opaque("what was refused")
+# Represents every name that is not in the table.
+REFUSED = _opaque("a refused name")
 
 # The names that a pickle of weights may import.
 NAMES: dict[str, Name] = {
@@ -131,8 +131,8 @@ NAMES: dict[str, Name] = {
     ),
     "torch.Size": _opaque("torch.Size"),
     "torch.device": _opaque("torch.device"),
-    "builtins.set": _opaque("builtins.set"),  # protocols 4 and 5 have an instruction for it
-    "argparse.Namespace": _opaque("argparse.Namespace"),  # timm's training script keeps its options so
+    "builtins.set": _opaque("builtins.set"),  # protocols 4 and 5 have an opcode for it
+    "argparse.Namespace": _opaque("argparse.Namespace"),  # in which timm's training script saves its options
     **{f"torch.{storage}": Name(f"torch.{storage}") for storage in STORAGES},
     **{f"torch.{dtype}": Name(f"torch.{dtype}") for dtype in DTYPES},
 }

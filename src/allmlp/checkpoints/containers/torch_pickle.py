@@ -1,9 +1,9 @@
-"""What the pickle inside a file of torch.save says, read as data: nothing is imported and nothing is called.
+"""An interpreter that reads the pickle in a file of torch.save as data: nothing is imported and nothing is called.
 
-A pickle is a program for a small stack machine. This one knows the instructions that write numbers, texts, lists and
-dictionaries, and a handful of constructors, which here make descriptions instead of objects; every other instruction or
-name ends the reading. Unlike `torch.load(weights_only=True)` it needs no memory for the tensors, never grows a storage
-to what a tensor claims, and takes protocols 2 to 5.
+A pickle is a program for a small stack machine. This interpreter knows the opcodes for numbers, strings, lists and
+dictionaries, and a few constructors, for which it builds descriptions instead of objects; any other opcode or name is
+refused. Unlike `torch.load(weights_only=True)`, it needs no memory for the tensors, never grows a storage to the size that
+a tensor claims, and accepts protocols 2 to 5.
 
 Source: Python's pickletools.
 """
@@ -17,10 +17,10 @@ from allmlp.io.display import summarise
 
 __all__ = ["read_pickle"]
 
-# A tensor takes some 35; H/14 has 390 of them, with an optimizer's state and EMA weights four times that.
-MAX_INSTRUCTIONS = 250_000
+# A tensor takes about 35; H/14 has 390 tensors, four times as many with EMA weights and an optimizer's state.
+MAX_OPCODES = 250_000
 
-# What could be long and used again and again by one short instruction each time.
+# Limits for long values that a short opcode could use over and over.
 MAX_ARGUMENTS = 8
 MAX_NAME_LENGTH = 200
 
@@ -29,26 +29,26 @@ def read_pickle(data: bytes) -> object:
     """Return what a pickle of torch.save describes: dictionaries, lists and tuples of StoredTensor, plain values, Opaque.
 
     Raises:
-        ValueError: an instruction or a name that weights do not need (all such names), or a damaged pickle.
+        ValueError: the pickle is damaged, or uses an opcode or names that weights do not need (lists all such names).
     """
     machine = _Machine(data)
     try:
         value = machine.run()
     except (ValueError, TypeError, IndexError, KeyError, OverflowError, struct.error) as error:
         if not machine.refused:
-            raise ValueError(f"its pickle is damaged or no list of weights ({str(error)[:300]})") from error
+            raise ValueError(f"its pickle is damaged or does not hold weights ({str(error)[:300]})") from error
     if machine.refused:
         names = sorted(machine.refused)
         raise ValueError(
             f"it would call {summarise(names)}, which weights do not need; nothing was run. "
-            "Where you trust the file, load it with torch.load and save the weights alone: "
+            "If you trust the file, load it with torch.load and save only the weights: "
             "torch.save(model.state_dict(), new_file)"
         )
     return value
 
 
 class _Machine:
-    """The stack machine. `refused` collects the names that it does not know."""
+    """The stack machine. `refused` collects the names that are not allowed."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -59,15 +59,15 @@ class _Machine:
         self.refused: set[str] = set()
 
     def run(self) -> object:
-        for _ in range(MAX_INSTRUCTIONS):
-            code = self.take(1)
-            if code == b".":
+        for _ in range(MAX_OPCODES):
+            opcode = self.take(1)
+            if opcode == b".":
                 return self.stack.pop()
-            instruction = INSTRUCTIONS.get(code)
-            if instruction is None:
-                raise ValueError(f"instruction {code!r}")
-            instruction(self)
-        raise ValueError(f"more than {MAX_INSTRUCTIONS:,} instructions")
+            operation = OPERATIONS.get(opcode)
+            if operation is None:
+                raise ValueError(f"unsupported opcode {opcode!r}")
+            operation(self)
+        raise ValueError(f"more than {MAX_OPCODES:,} opcodes")
 
     def take(self, num_bytes: int) -> bytes:
         start, self.position = self.position, self.position + num_bytes
@@ -105,7 +105,7 @@ class _Machine:
 
     def push_tuple(self, size: int) -> None:
         if len(self.stack) < size:
-            raise ValueError("it makes a tuple of nothing")
+            raise ValueError("it builds a tuple of more values than there are")
         self.stack[-size:] = [tuple(self.stack[-size:])]
 
     def set_items(self, items: list[Any]) -> None:
@@ -117,7 +117,7 @@ class _Machine:
         for key, value in zip(items[::2], items[1::2], strict=True):
             # Tuples of tuples and crafted integers can take forever to hash.
             if type(key) not in (str, bool, type(None)) and not (type(key) is int and abs(key) < 1 << 63):
-                raise ValueError(f"it has {kind_of(key)} as a key")
+                raise ValueError(f"it uses {kind_of(key)} as a key")
             target[key] = value
 
     def append(self, items: list[Any]) -> None:
@@ -130,8 +130,8 @@ class _Machine:
 
     def push_name(self, module: object, name: object) -> None:
         if not (isinstance(module, str) and isinstance(name, str) and len(module) + len(name) <= MAX_NAME_LENGTH):
-            raise ValueError("it imports something without a sensible name")
-        module = {"__builtin__": "builtins"}.get(module, module)  # as protocol 2 calls it
+            raise ValueError("it imports an invalid name")
+        module = {"__builtin__": "builtins"}.get(module, module)  # its name in protocol 2
         known = NAMES.get(f"{module}.{name}")
         if known is None:
             self.refused.add(f"{module}.{name}")
@@ -142,11 +142,11 @@ class _Machine:
         if not isinstance(target, Name) or target.make is None:
             raise ValueError(f"it calls {target.name if isinstance(target, Name) else kind_of(target)}")
         if type(arguments) is not tuple or len(arguments) > MAX_ARGUMENTS:
-            raise ValueError(f"it calls {target.name} with more than tensors need")
+            raise ValueError(f"it calls {target.name} with invalid or too many arguments")
         self.push(target.make(*arguments))
 
     def build(self) -> None:
-        # Attributes: an OrderedDict's (`_metadata` of a state dict) and an argparse.Namespace's are not needed.
+        # The attributes of an OrderedDict (`_metadata` of a state dict) and of an argparse.Namespace are not needed.
         self.stack.pop()
         if not isinstance(self.stack[-1], dict | Opaque):
             raise ValueError(f"it sets attributes of {kind_of(self.stack[-1])}")
@@ -154,14 +154,14 @@ class _Machine:
     def storage(self) -> None:
         kind, storage, key, _, num_elements = self.stack.pop()
         if kind != "storage" or not isinstance(storage, Name) or storage.name.removeprefix("torch.") not in STORAGES:
-            raise ValueError("it refers to something that is no storage")
+            raise ValueError("it refers to an object that is not a storage")
         if type(key) is not str or type(num_elements) is not int or num_elements < 0:
-            raise ValueError("it refers to a storage without a key or a size")
+            raise ValueError("it refers to a storage without a valid key or size")
         self.push(Storage(key, storage.name.removeprefix("torch."), num_elements))
 
 
-# What the bytes of a pickle mean, less all that weights do not need.
-INSTRUCTIONS: dict[bytes, Callable[[_Machine], object]] = {
+# The operation of each opcode that weights need; a pickle has many more.
+OPERATIONS: dict[bytes, Callable[[_Machine], object]] = {
     b"\x80": lambda machine: machine.take(1),  # PROTO
     b"\x95": lambda machine: machine.take(8),  # FRAME
     b"(": lambda machine: machine.mark(),

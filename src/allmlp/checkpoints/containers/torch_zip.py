@@ -1,7 +1,7 @@
-"""Weights in a file of torch.save: a zip archive of storages, and a pickle that says which tensors are views of them.
+"""Files of torch.save: a zip archive of storages, and a pickle that describes the tensors as views of them.
 
-The pickle is read as data (torch_pickle.py), never by Python's or torch's unpickler. What it says is checked against the
-archive before memory is taken, and only the storages of the chosen weights are read: an optimizer's state stays on disk.
+The pickle is read as data (torch_pickle.py), never by Python's or torch's unpickler. Its content is checked against the
+archive before memory is allocated, and only the storages of the chosen weights are read, not an optimizer's state.
 """
 
 import io
@@ -31,23 +31,24 @@ MAX_PICKLE_BYTES = 4 << 20
 
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 
-# Where training scripts put a model's weights, and what is said of them. timm's order: the average is what is evaluated.
+# The keys under which training scripts save a model's weights, and the remark on each. The averaged weights come first, as
+# in timm: they are the ones that are evaluated.
 WRAPPERS = {"state_dict_ema": "its EMA weights", "model_ema": "its EMA weights", "state_dict": "", "model": ""}
 
-# What torch.optim.swa_utils.AveragedModel keeps next to the average of the weights.
+# The counter that torch.optim.swa_utils.AveragedModel saves next to the averaged weights.
 COUNTER = "n_averaged"
 
-# Views may share a storage or repeat its elements, but not to many times the file's size.
+# Views may share a storage or repeat its elements, but must not add up to many times the file's size.
 MAX_EXPANSION = 4
 MIN_EXPANDED_BYTES = 16 << 20
 
 
 def open_torch(path: Path) -> WeightFile:
-    """List the weights of a file of torch.save: of its EMA weights, its state dict, or the whole file if it is one.
+    """List the weights in a file of torch.save: its EMA weights, or else its state dict, which may be the whole file.
 
     Raises:
-        CheckpointError: a TorchScript archive, compressed or missing members, a pickle that would call anything but what
-            rebuilds tensors, tensors that do not fit their storages, or values that are no tensors among the weights.
+        CheckpointError: a TorchScript archive; compressed or missing members; a pickle that would call anything but the
+            functions that rebuild tensors; tensors that do not fit their storages; entries that are not tensors.
     """
     members = {member.name: member for member in list_members(path)}
     root = _root(path, members)
@@ -70,35 +71,38 @@ def open_torch(path: Path) -> WeightFile:
 def _root(path: Path, members: Mapping[str, ZipMember]) -> str:
     roots = sorted(name.removesuffix(PICKLE) for name in members if f"/{name}".endswith(f"/{PICKLE}"))
     if len(roots) != 1:
-        raise CheckpointError(f"{path}: {len(roots)} members are called {PICKLE}; a file of torch.save has one.")
+        raise CheckpointError(
+            f"{path}: {len(roots)} members are called {PICKLE}; a file of torch.save has exactly one."
+        )
     root = roots[0]
     if f"{root}constants.pkl" in members or any(name.startswith(f"{root}code/") for name in members):
         raise CheckpointError(
-            f"{path}: a TorchScript archive: it holds a program, which is not opened. Where you trust it, save its weights: "
+            f"{path}: a TorchScript archive, which holds a program and is not opened. If you trust it, save its weights: "
             f"torch.save(torch.jit.load(file).state_dict(), new_file)."
         )
-    packed = sorted(member.name for member in members.values() if member.deflated)
-    if packed:
-        shown = ", ".join(f"{quote(name)} ({members[name].num_bytes:,} bytes)" for name in packed[:3])
+    compressed = sorted(member.name for member in members.values() if member.deflated)
+    if compressed:
+        shown = ", ".join(f"{quote(name)} ({members[name].num_bytes:,} bytes)" for name in compressed[:3])
         raise CheckpointError(
-            f"{path}: {len(packed):,} compressed members, such as {shown}; torch.save compresses none."
+            f"{path}: {len(compressed):,} of its {len(members):,} members are compressed, such as {shown}; "
+            "torch.save never compresses."
         )
     if members[root + PICKLE].num_bytes > MAX_PICKLE_BYTES:
         raise CheckpointError(
-            f"{path}: {PICKLE} has {members[root + PICKLE].num_bytes:,} bytes; weights take at most {MAX_PICKLE_BYTES:,}."
+            f"{path}: {PICKLE} has {members[root + PICKLE].num_bytes:,} bytes; expected at most {MAX_PICKLE_BYTES:,}."
         )
     return root
 
 
 def _is_swapped(file: io.BufferedReader, member: ZipMember | None) -> bool:
-    order = read_start(file, member, 16).decode("ascii") if member else "little"  # before torch 2.0 it was not said
+    order = read_start(file, member, 16).decode("ascii") if member else "little"  # torch before 2.0 does not state it
     if order not in ("little", "big"):
-        raise ValueError(f"its byte order is {order!a}")
+        raise ValueError(f"its byte order is {order!a}; expected little or big")
     return order != sys.byteorder
 
 
 def _choose(path: Path, value: object) -> tuple[dict[str, StoredTensor], str]:
-    """Return the weights in what the pickle describes, and what to say of them."""
+    """Return the weights among what the pickle describes, and a remark on them."""
     found: object = value
     remark, inside = "", ""
     if isinstance(value, dict):
@@ -108,7 +112,7 @@ def _choose(path: Path, value: object) -> tuple[dict[str, StoredTensor], str]:
                 break
     if not isinstance(found, dict):
         raise CheckpointError(
-            f"{path}: it holds {kind_of(found)}, not a state dict (torch.save(model.state_dict(), file))."
+            f"{path}: it holds {kind_of(found)}, not a state dict as saved by torch.save(model.state_dict(), file)."
         )
     if COUNTER in found:
         found = {name: entry for name, entry in found.items() if name != COUNTER}
@@ -119,19 +123,21 @@ def _choose(path: Path, value: object) -> tuple[dict[str, StoredTensor], str]:
     wrong += [f"{quote(name)} (not a name)" for name in found if not isinstance(name, str)]
     if wrong:
         raise CheckpointError(
-            f"{path}: these entries{inside} are no weights: {summarise(sorted(wrong), limit=20)}. Expected tensors by name, "
-            f"alone or under {', '.join(map(repr, WRAPPERS))}."
+            f"{path}: these entries{inside} are not weights: {summarise(sorted(wrong), limit=20)}. Expected tensors by name, "
+            f"at the top level or under {', '.join(map(repr, WRAPPERS))}."
         )
     return found, remark
 
 
 def _storages(path: Path, state: dict[str, StoredTensor], members: Mapping[str, ZipMember]) -> dict[str, ZipMember]:
-    """Return the member of each storage that `state` needs, its size checked."""
+    """Return the members of the storages that `state` needs, by key, and check their sizes."""
     needed = {}
     for name, tensor in state.items():
         member, num_bytes = members.get(tensor.key), tensor.num_elements * tensor.itemsize
         if member is None:
-            raise CheckpointError(f"{path}: the storage {quote(tensor.key)} of {quote(name)} is missing. Copy it anew.")
+            raise CheckpointError(
+                f"{path}: the storage {quote(tensor.key)} of {quote(name)} is missing. Copy the file again."
+            )
         if member.num_bytes != num_bytes:
             raise CheckpointError(
                 f"{path}: the storage of {quote(name)} has {member.num_bytes:,} bytes instead of {num_bytes:,} "
@@ -141,7 +147,7 @@ def _storages(path: Path, state: dict[str, StoredTensor], members: Mapping[str, 
     size, total = path.stat().st_size, sum(math.prod(tensor.shape) * tensor.itemsize for tensor in state.values())
     if total > MAX_EXPANSION * size + MIN_EXPANDED_BYTES:
         raise CheckpointError(
-            f"{path}: {size:,} bytes whose tensors would take {total:,}; no weights repeat themselves so."
+            f"{path}: a file of {size:,} bytes whose tensors would take {total:,}; weights do not share that much memory."
         )
     return needed
 
@@ -149,19 +155,19 @@ def _storages(path: Path, state: dict[str, StoredTensor], members: Mapping[str, 
 def _read(
     path: Path, state: dict[str, StoredTensor], storages: dict[str, ZipMember], *, swapped: bool
 ) -> "dict[str, Tensor]":
-    others = sorted(f"{quote(name)} ({tensor.dtype})" for name, tensor in state.items() if tensor.dtype not in FLOATS)
-    if others:
-        raise CheckpointError(f"{path}: these weights are not floating-point: {', '.join(others[:400])}.")
+    wrong = sorted(f"{quote(name)} ({tensor.dtype})" for name, tensor in state.items() if tensor.dtype not in FLOATS)
+    if wrong:
+        raise CheckpointError(f"{path}: these weights are not floating-point: {', '.join(wrong[:400])}.")
     buffers = dict(zip(storages, make_buffers([member.num_bytes for member in storages.values()]), strict=True))
     try:
         with path.open("rb") as file:
             for key, member in storages.items():
-                # Its checksum says nothing: torch.serialization.set_crc32_options(False) leaves it wrong.
+                # The checksum is not reliable: torch.serialization.set_crc32_options(False) leaves it wrong.
                 seek_to(file, member)
                 if file.readinto(buffers[key].data) != member.num_bytes:
                     raise ValueError(f"{quote(member.name)} is cut short")
     except ZIP_ERRORS as error:
-        raise CheckpointError(f"{path}: damaged or cut short ({error}). Copy it anew.") from error
+        raise CheckpointError(f"{path}: damaged or cut short ({error}). Copy or download it again.") from error
     if swapped:
         for key, itemsize in {tensor.key: tensor.itemsize for tensor in state.values()}.items():
             buffers[key].view(f"u{itemsize}").byteswap(inplace=True)

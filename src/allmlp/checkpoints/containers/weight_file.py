@@ -1,4 +1,4 @@
-"""`WeightFile`: the list of tensors in a file, known before any tensor takes memory, whichever the container."""
+"""`WeightFile`: the tensors that a file of any container lists, known before any of them takes memory."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["MAX_DIMENSIONS", "MAX_NUMBERS", "WeightFile", "is_possible"]
+__all__ = ["MAX_DIMENSIONS", "MAX_ELEMENTS", "WeightFile", "is_valid_shape"]
 
 MAX_DIMENSIONS = 16
-MAX_NUMBERS = 1 << 48  # also along the other axes of an array without any: NumPy and torch count them
+MAX_ELEMENTS = 1 << 48  # also of the other axes of an empty array: NumPy and torch multiply them
 
 
 @dataclass(frozen=True)
 class WeightFile:
-    """A file whose list of tensors was read and checked, and whose tensors were not.
+    """A file whose list of tensors was read and checked, but not the tensors themselves.
 
     Attributes:
         path: the file.
         shapes: the shape of every tensor by name, as stored: a Fortran-ordered array has its logical shape.
-        read: returns all tensors by name, on the processor, in the stored shape and width (bfloat16, float16, float32
-            or float64, in this machine's byte order), not always contiguous; takes the tensors' size of memory.
-            Raises CheckpointError: damaged data, tensors that are not floating-point.
-        remark: what of the file was taken, for people ("its EMA weights"), or "".
+        read: returns all tensors by name, on the CPU, in the stored shape and width (bfloat16, float16, float32 or
+            float64), in this machine's byte order, not always contiguous; takes as much memory as the tensors do.
+            Raises CheckpointError: damaged data, or tensors that are not floating-point.
+        remark: which part of the file was taken, in words ("its EMA weights"), or "".
     """
 
     path: Path
@@ -34,10 +34,10 @@ class WeightFile:
     remark: str = ""
 
 
-def is_possible(shape: Sequence[int]) -> bool:
+def is_valid_shape(shape: Sequence[int]) -> bool:
     """Whether an array may have this shape: sizes from an untrusted file are bounded before any arithmetic."""
     return (
         len(shape) <= MAX_DIMENSIONS
-        and all(0 <= size <= MAX_NUMBERS for size in shape)
-        and math.prod(max(1, size) for size in shape) <= MAX_NUMBERS
+        and all(0 <= size <= MAX_ELEMENTS for size in shape)
+        and math.prod(max(1, size) for size in shape) <= MAX_ELEMENTS
     )

@@ -1,4 +1,4 @@
-"""What the files of a checkpoint folder are called, ours, timm's and the hub's alike."""
+"""File names in a checkpoint folder, the same in ours, timm's and those on the Hub."""
 
 __all__ = ["CONFIG_FILE", "WEIGHTS_FILE", "WEIGHTS_FILES"]
 

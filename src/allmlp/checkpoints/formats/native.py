@@ -19,10 +19,10 @@ __all__ = ["read_native", "save_checkpoint"]
 def save_checkpoint(checkpoint: Checkpoint, directory: str | Path) -> Path:
     """Write a checkpoint as `directory`/model.safetensors and `directory`/config.json and return the folder.
 
-    Both files reach the disk before either replaces an old one, so that a full disk leaves the old checkpoint.
+    Both files are on disk before either replaces an old one, so a full disk leaves the old checkpoint intact.
 
     Raises:
-        AllmlpError: the folder cannot be written; what was there stays.
+        AllmlpError: the folder cannot be written; an existing checkpoint stays.
     """
     from safetensors.torch import save
 
@@ -38,10 +38,10 @@ def save_checkpoint(checkpoint: Checkpoint, directory: str | Path) -> Path:
 
 
 def read_native(directory: Path, values: Mapping[str, Any]) -> Checkpoint:
-    """Read the checkpoint in a folder, whose config.json holds `values`.
+    """Read the checkpoint in a folder; `values` is the content of its config.json.
 
     Raises:
-        CheckpointError: a damaged or incomplete file, or weights that do not fit.
+        CheckpointError: a file is damaged or incomplete, or the weights do not fit.
     """
     path = directory / CONFIG_FILE
     description = ModelDescription.from_json_object(values, where=str(path))
@@ -58,5 +58,5 @@ def _read_weights(path: Path, config: MixerConfig) -> dict[str, Any]:
             f"{path}: the weights are missing. A checkpoint folder holds {WEIGHTS_FILE} and {CONFIG_FILE}."
         )
     file = open_safetensors(path)
-    check_shapes(parameter_shapes(config), file.shapes, where=str(path))  # before any weight takes memory
+    check_shapes(parameter_shapes(config), file.shapes, where=str(path))  # before they take memory
     return file.read()

@@ -1,4 +1,4 @@
-"""A folder that timm and transformers load: timm's names, its config.json, pre-processing and class names included."""
+"""Writer of folders that timm and transformers load: timm's names and config.json, pre-processing and class names."""
 
 import math
 from pathlib import Path
@@ -7,15 +7,15 @@ from typing import Any
 from allmlp.checkpoints.checkpoint import Checkpoint
 from allmlp.checkpoints.formats.file_names import CONFIG_FILE, WEIGHTS_FILE
 from allmlp.checkpoints.formats.timm_config import FIT_BY_CROP_MODE, matching_fraction
-from allmlp.checkpoints.naming.schemes import LAYOUTS
+from allmlp.checkpoints.naming.schemes import NAMING_SCHEMES
 from allmlp.data import Preprocessing
 from allmlp.errors import ConfigError
 from allmlp.io.atomic_write import to_json, write_together
 from allmlp.model import VARIANTS, MixerConfig
 
-__all__ = ["ARCHITECTURES", "save_timm", "unsupported_by_timm"]
+__all__ = ["ARCHITECTURES", "lost_in_timm", "save_timm"]
 
-# The variants that timm defines (timm/models/mlp_mixer.py), by its names: "mixer_s32_224", ...
+# The variants that timm defines (timm/models/mlp_mixer.py), by timm's names: "mixer_s32_224", ...
 ARCHITECTURES = {
     f"mixer_{variant.lower().replace('/', '')}_224": config for variant, config in VARIANTS.items() if variant != "H/14"
 }
@@ -24,19 +24,20 @@ ARCHITECTURES = {
 def save_timm(checkpoint: Checkpoint, directory: str | Path) -> Path:
     """Write `directory`/model.safetensors and `directory`/config.json for timm and transformers and return the folder.
 
-    The weights keep their bits and their width. timm: `timm.create_model("local-dir:DIRECTORY", pretrained=True)`.
-    transformers: `pipeline("image-classification", model="DIRECTORY")`.
+    The weights keep their bits and their width. To load the folder with timm, use
+    `timm.create_model("local-dir:DIRECTORY", pretrained=True)`; with transformers,
+    `pipeline("image-classification", model="DIRECTORY")`.
 
     Raises:
-        ConfigError: a GELU or a shape that timm does not have; or the folder cannot be written, and what was there stays.
+        ConfigError: timm does not have the GELU or the shape, or the folder cannot be written; existing files stay.
     """
     from safetensors.torch import save
 
     directory = Path(directory)
     description = _description(checkpoint)
-    layout = next(layout for layout in LAYOUTS if layout.name == "timm")
+    scheme = next(scheme for scheme in NAMING_SCHEMES if scheme.name == "timm")
     weights = {
-        layout.theirs(name): layout.from_ours(weight.detach().cpu()) for name, weight in checkpoint.weights.items()
+        scheme.theirs(name): scheme.from_ours(weight.detach().cpu()) for name, weight in checkpoint.weights.items()
     }
     write_together(
         {
@@ -47,24 +48,24 @@ def save_timm(checkpoint: Checkpoint, directory: str | Path) -> Path:
     return directory
 
 
-def unsupported_by_timm(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Return what timm's form cannot hold of a checkpoint's GELU, shape and pre-processing, one sentence each.
+def lost_in_timm(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Return how timm's pre-processing will differ from the checkpoint's, one sentence per difference.
 
     Raises:
-        ConfigError: a GELU or a shape that timm does not have.
+        ConfigError: timm does not have the checkpoint's GELU or shape.
     """
     _architecture(checkpoint.config)
     preprocessing = checkpoint.preprocessing
     lost = []
-    # torchvision cuts at round(spare / 2), which is even for a half; `Preprocessing` at spare // 2.
+    # torchvision crops at round(spare / 2), which rounds halves to even; `Preprocessing` crops at spare // 2.
     spares = [target - side for target, side in zip(_scaled(preprocessing), preprocessing.image_size, strict=True)]
     if preprocessing.fit == "crop" or any(spare % 4 == 3 for spare in spares):
-        when = "of some aspect ratios " if preprocessing.fit == "crop" else ""
-        lost.append(f"Pixels: timm rounds otherwise, so that its image of photos {when}is shifted by up to one pixel.")
+        which = "photos with some aspect ratios" if preprocessing.fit == "crop" else "all photos"
+        lost.append(f"Pixels: timm rounds differently, so its images of {which} are shifted by up to one pixel.")
     if _crop_pct(preprocessing) is None:
         scaled = " × ".join(str(side) for side in _scaled(preprocessing))
         lost.append(
-            f"Scale: no crop_pct makes timm scale photos to {scaled} before it cuts; it scales them to one pixel less."
+            f"Scale: no crop_pct makes timm resize photos to {scaled} before it crops; its result is one pixel smaller."
         )
     return tuple(lost)
 
@@ -90,14 +91,14 @@ def _architecture(config: MixerConfig) -> str:
     shape = (config.patch_size, config.num_blocks, config.hidden_dim)
     problems = []
     if shape not in shapes:
-        known = ", ".join(f"{name} {one}" for one, name in shapes.items())
+        known = ", ".join(f"{name} {known_shape}" for known_shape, name in shapes.items())
         problems.append(
-            f"timm has no Mixer with patch size, blocks and width {shape}. It has {known}. "
-            "Keep this one as it is (--to allmlp) or for the authors' code (--to google)."
+            f"timm does not have a Mixer with patch size, number of blocks and hidden width {shape}. It has {known}. "
+            "Use our format (--to allmlp) or that of the authors' code (--to google)."
         )
     if config.gelu != "erf":
         problems.append(
-            f"timm's Mixers compute the erf GELU, this one {config.gelu}. With --gelu erf its logits change a little: "
+            f"timm's Mixers use the erf GELU, this Mixer uses {config.gelu}. With --gelu erf its logits change slightly; "
             "convert prints by how much."
         )
     if problems:
@@ -106,8 +107,8 @@ def _architecture(config: MixerConfig) -> str:
 
 
 def _model_args(config: MixerConfig) -> dict[str, Any]:
-    # num_classes stands at the top; patch_size, num_blocks and embed_dim follow from the architecture, and timm fails when
-    # they are given twice. transformers takes nothing else from here either.
+    # num_classes is a key at the top level; patch_size, num_blocks and embed_dim follow from the architecture, and timm
+    # fails if they are given twice. transformers uses nothing else from here, either.
     arguments: dict[str, Any] = {}
     height, width = config.image_size
     if (height, width) != (224, 224):
@@ -121,7 +122,7 @@ def _model_args(config: MixerConfig) -> dict[str, Any]:
 def _mlp_ratio(width: int, hidden_dim: int) -> float:
     """Return the ratio for which timm's int(ratio * hidden_dim) is `width`."""
     ratio = width / hidden_dim
-    # The product may come out a bit under the width, and int() then takes one off; the next number is enough above.
+    # The product may be just below the width, which int() would truncate to width - 1; the next larger float is enough.
     ratio = ratio if int(ratio * hidden_dim) == width else math.nextafter(ratio, math.inf)
     assert int(ratio * hidden_dim) == width
     return ratio
@@ -150,6 +151,6 @@ def _crop_pct(preprocessing: Preprocessing) -> float | None:
 
 
 def _scaled(preprocessing: Preprocessing) -> tuple[int, int]:
-    """Return the (height, width) that `Preprocessing` scales to before it cuts."""
+    """Return the (height, width) that `Preprocessing` resizes to before it crops."""
     height, width = (round(side / preprocessing.crop_fraction) for side in preprocessing.image_size)
     return height, width

@@ -1,8 +1,8 @@
-"""config.json of a folder for timm, as timm and as transformers write it.
+"""Parser of config.json files written by timm and transformers.
 
-timm (`save_for_hf`, `push_to_hf_hub`) keeps what it builds a model from at the top and the pre-processing in
-"pretrained_cfg". transformers (`TimmWrapperConfig`) writes the same and its own fields. Source of every default here: timm,
-timm/models/_pretrained.py and timm/data/config.py.
+timm (`save_for_hf`, `push_to_hf_hub`) writes the arguments of the model at the top level and the pre-processing in
+"pretrained_cfg". transformers (`TimmWrapperConfig`) writes the same plus its own fields. Source of every default here:
+timm, timm/models/_pretrained.py and timm/data/config.py.
 """
 
 import math
@@ -33,15 +33,15 @@ _MAX_CLASSES = 1 << 17  # six times ImageNet-21k's
 
 @dataclass(frozen=True)
 class TimmDescription:
-    """What a config.json says about the weights next to it; None where it says nothing.
+    """What a config.json states about the weights next to it; None for what it does not state.
 
     Attributes:
         architecture: timm's name, such as "mixer_b16_224".
         num_classes: K; 0 means no classifier.
         image_size: (height, width) that the weights are for.
-        preprocessing: as timm evaluates; its image size is `image_size`.
-        class_names: K unique names: descriptions where these are unique, else timm's label names.
-        tag: of timm's published weights, such as "goog_in21k".
+        preprocessing: as in timm's evaluation; its image size is `image_size`.
+        class_names: K unique names: the label descriptions if these are unique, else timm's label names.
+        tag: the tag of timm's published weights, such as "goog_in21k".
     """
 
     architecture: str | None
@@ -53,25 +53,25 @@ class TimmDescription:
 
 
 def parse_timm_config(values: Mapping[str, Any], *, where: str) -> TimmDescription:
-    """Return what a config.json by timm or transformers says; `where` leads an error.
+    """Parse a config.json written by timm or transformers; error messages start with `where`.
 
     Raises:
-        CheckpointError: a model that is not an MLP-Mixer, or a value that timm would not write or that allmlp cannot
-            reproduce; the message names the key.
+        CheckpointError: the model is not an MLP-Mixer, or timm would not write a value or allmlp cannot reproduce it; the
+            message names the key.
     """
     try:
         return _description(values)
     except (CheckpointError, ConfigError) as error:
         raise CheckpointError(f"{where}: {error}") from error
     except (OverflowError, RecursionError) as error:
-        raise CheckpointError(f"{where}: numbers or lists beyond all measure ({error}).") from error
+        raise CheckpointError(f"{where}: numbers out of range or lists nested too deeply ({error}).") from error
 
 
 def matching_fraction(sides: Sequence[int], scaled: Sequence[int], *, near: float) -> float | None:
-    """Return the crop fraction by which timm scales `sides` to `scaled` before it cuts, None when there is none.
+    """Return a crop fraction for which timm resizes to `scaled` before it crops to `sides`; None if there is none.
 
-    timm rounds side / fraction down, `Preprocessing` to the nearest. Where possible the fraction is one for both: `near`
-    itself, or one of few digits.
+    timm rounds side / fraction down, `Preprocessing` to the nearest integer. If possible, the fraction suits both: `near`
+    itself, or a fraction of few digits.
     """
 
     def holds(fraction: float, slack: float) -> bool:
@@ -92,18 +92,18 @@ def matching_fraction(sides: Sequence[int], scaled: Sequence[int], *, near: floa
 
 def _description(values: Mapping[str, Any]) -> TimmDescription:
     architecture = _architecture(values)
-    # timm's older configurations are one object that is pretrained_cfg, too.
+    # timm's older configurations are a single object, which is also the pretrained_cfg.
     pretrained = _object(values, "pretrained_cfg") if "pretrained_cfg" in values else values
     arguments = _object(values, "model_args")
     for source in (arguments, pretrained):
         if source.get("global_pool") not in (None, "avg"):
             raise CheckpointError(
-                f"global_pool is {_quote(source['global_pool'])}; allmlp's Mixers take the mean over tokens, 'avg'."
+                f"global_pool is {_quote(source['global_pool'])}; allmlp supports only 'avg', the mean over tokens."
             )
     num_classes = _count(values, "num_classes")
     if num_classes is None:
         num_classes = _count(pretrained, "num_classes")
-    # transformers keeps the classes in the configuration of its model of features, which has no classifier.
+    # transformers keeps the classes in the configuration of TimmWrapperModel, which has no classifier.
     is_headless = values.get("architectures") == ["TimmWrapperModel"]
     class_names = _class_names(values, pretrained, num_classes)
     image_size = _image_size(arguments, pretrained)
@@ -121,7 +121,7 @@ def _architecture(values: Mapping[str, Any]) -> str | None:
     architecture = _text(values, "architecture")
     if architecture is None:
         model_type = _text(values, "model_type")
-        if model_type == "timm_wrapper":  # transformers leaves its default out
+        if model_type == "timm_wrapper":  # transformers omits its default
             architecture = "resnet50"
         elif model_type is not None:
             raise CheckpointError(f"{_quote(model_type)} is not an MLP-Mixer.")
@@ -143,7 +143,7 @@ def _image_size(arguments: Mapping[str, Any], pretrained: Mapping[str, Any]) -> 
         channels = size[0] if channels is None else channels
         size = size[1:]
     if channels not in (None, 3):
-        raise CheckpointError(f"it takes images of {_quote(channels)} channels; allmlp's Mixers take 3: R, G, B.")
+        raise CheckpointError(f"its Mixer takes images of {_quote(channels)} channels; allmlp supports only 3 (RGB).")
     if size is None:
         return None
     if not isinstance(size, list) or len(size) != 2 or not all(_is_int(side) and side > 0 for side in size):
@@ -159,14 +159,14 @@ def _preprocessing(pretrained: Mapping[str, Any], image_size: tuple[int, int] | 
         raise CheckpointError(f"crop_mode is {_quote(crop_mode)}; expected one of {', '.join(FIT_BY_CROP_MODE)}.")
     interpolation = _text(pretrained, "interpolation") or "bicubic"
     if interpolation not in ("bilinear", "bicubic"):
-        raise CheckpointError(f"interpolation is {_quote(interpolation)}; allmlp has bilinear and bicubic.")
+        raise CheckpointError(f"interpolation is {_quote(interpolation)}; allmlp supports bilinear and bicubic.")
     crop_pct = pretrained.get("crop_pct") or _CROP_PCT
     if isinstance(crop_pct, bool) or not isinstance(crop_pct, int | float) or not 0 < crop_pct <= 1:
-        raise CheckpointError(f"crop_pct is {_quote(crop_pct)}; expected a number over 0 and at most 1.")
+        raise CheckpointError(f"crop_pct is {_quote(crop_pct)}; expected a number above 0 and at most 1.")
     if crop_mode == "border" and crop_pct != 1:
         raise CheckpointError(
-            f"crop_mode is 'border' with crop_pct {crop_pct}: timm pads the photo and then cuts its border off, which allmlp "
-            "does not do. Set crop_pct to 1 to show whole photos, or crop_mode to 'center' or 'squash'."
+            f"crop_mode is 'border' with crop_pct {crop_pct}: timm pads the photo and then crops its border off, which "
+            "allmlp does not support. Set crop_pct to 1 to show whole photos, or crop_mode to 'center' or 'squash'."
         )
     scaled = [math.floor(side / crop_pct) for side in image_size]
     return Preprocessing(
@@ -192,7 +192,7 @@ def _colour(pretrained: Mapping[str, Any], key: str, default: tuple[float, float
 def _class_names(
     values: Mapping[str, Any], pretrained: Mapping[str, Any], num_classes: int | None
 ) -> tuple[str, ...] | None:
-    # timm's two words for it, today's and yesterday's, then transformers'.
+    # timm's current and former keys, then transformers'.
     for source, key in (
         (values, "label_names"),
         (pretrained, "label_names"),
@@ -205,37 +205,37 @@ def _class_names(
             break
     else:
         return None
-    if all(name == f"LABEL_{index}" for index, name in enumerate(names)):  # transformers' way to say that it knows none
+    if all(name == f"LABEL_{index}" for index, name in enumerate(names)):  # transformers' placeholders
         return None
     if num_classes is not None and len(names) != num_classes:
         raise CheckpointError(f"{key} holds {len(names):,} names for {num_classes:,} classes.")
     for source in (values, pretrained):
         descriptions = _object(source, "label_descriptions")
         described = [descriptions.get(name) for name in names]
-        if all(isinstance(one, str) for one in described) and len(set(described)) == len(names):
-            return tuple(str(one) for one in described)
+        if all(isinstance(text, str) for text in described) and len(set(described)) == len(names):
+            return tuple(str(text) for text in described)
     counts = Counter(names)
     numbered = [name if counts[name] == 1 else f"{name} (class {index})" for index, name in enumerate(names)]
     if len(set(numbered)) != len(names):
-        raise CheckpointError(f"{key} holds names more than once.")
+        raise CheckpointError(f"{key} holds the same name more than once.")
     return tuple(numbered)
 
 
 def _labels(labels: Any, key: str, num_classes: int | None) -> list[str]:
-    """Return one name a class from a list, or from an object by index, in which classes may be missing."""
+    """Return one name per class from a list, or from an object keyed by class index, in which classes may be missing."""
     if isinstance(labels, dict):
         if key == "label2id":
             labels = {str(index): name for name, index in labels.items()}
         if not all(name.isascii() and name.isdigit() and len(name) < 8 for name in labels):
-            raise CheckpointError(f"{key} is an object whose keys are not all numbers of classes.")
+            raise CheckpointError(f"{key} is an object whose keys are not all class indices.")
         by_index = {int(name): label for name, label in labels.items()}
         count = max(by_index) + 1 if num_classes is None else max(num_classes, max(by_index) + 1)
         if count > _MAX_CLASSES:
-            raise CheckpointError(f"{key} names class {max(by_index):,}; no model has so many.")
+            raise CheckpointError(f"{key} names class {max(by_index):,}; expected at most {_MAX_CLASSES:,} classes.")
         labels = [by_index.get(index, str(index)) for index in range(count)]
     if not all(isinstance(label, str) for label in _list(labels, key)):
         wrong = next(label for label in labels if not isinstance(label, str))
-        raise CheckpointError(f"{key} holds {_quote(wrong)}; expected names of classes.")
+        raise CheckpointError(f"{key} holds {_quote(wrong)}; expected class names.")
     return list(labels)
 
 

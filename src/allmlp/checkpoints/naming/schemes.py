@@ -1,7 +1,8 @@
-"""Where each code keeps the weights of a Mixer: the authors' two layouts, timm's, and ours. One entry in LAYOUTS a code.
+"""Naming schemes of a Mixer's weights: the authors' two, timm's and ours, one entry of NAMING_SCHEMES each.
 
-A layout is a bijection of names, and for flax a permutation of axes: kernels are HWIO and (in, out) there, OIHW and
-(out, in) in torch. Names and shapes are enough to recognise one, so that nothing is read from a file that is not a Mixer.
+A naming scheme is a bijection of names, and for flax also a permutation of axes: kernels are HWIO and (in, out) in flax,
+OIHW and (out, in) in torch. Names and shapes are enough to recognise a scheme, so nothing is read from a file that is not a
+Mixer.
 """
 
 import functools
@@ -17,25 +18,26 @@ from allmlp.model import PARAMETERS, Axis, Gelu
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["LAYOUTS", "Layout", "recognise", "without_prefixes"]
+__all__ = ["NAMING_SCHEMES", "NamingScheme", "recognise", "without_prefixes"]
 
-# What wraps a model's names: DistributedDataParallel, torch.compile, transformers' TimmWrapper, Lightning.
+# Prefixes added by wrappers: DistributedDataParallel, torch.compile, transformers' TimmWrapper, Lightning.
 _PREFIXES = re.compile(r"(?:module\.|_orig_mod\.|timm_model\.|model\.)*")
 
-_MAX_PREFIX = 40  # of those that an error explains
+_MAX_PREFIX_LENGTH = 40  # characters of a prefix that an error explains
 
-_FLAX_AXES: Mapping[int, tuple[int, ...]] = {1: (0,), 2: (1, 0), 4: (2, 3, 1, 0)}  # theirs, as places among ours
+# For arrays of 1, 2 and 4 axes: the index in our axes of each flax axis.
+_FLAX_AXES: Mapping[int, tuple[int, ...]] = {1: (0,), 2: (1, 0), 4: (2, 3, 1, 0)}
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How one code names the weights of a Mixer and orders their axes.
+class NamingScheme:
+    """How a code base names the weights of a Mixer and orders their axes.
 
     Attributes:
-        name: of the code, for people.
-        gelu: what that code computes.
-        modules: their name of each module of ours; "{i}" counts blocks, "{}" stands for what `leaves` says.
-        leaves: their word for (a matrix, a norm's scale, a bias).
+        name: the code base, in words.
+        gelu: the GELU that it computes.
+        modules: their name for each of our modules; "{i}" is the index of the block, "{}" the name from `leaves`.
+        leaves: their names for (a matrix, the scale of a norm, a bias).
         is_flax: kernels are HWIO and (in, out), and a file may add axes of length 1.
     """
 
@@ -46,32 +48,37 @@ class Layout:
     is_flax: bool
 
     def theirs(self, name: str) -> str:
-        """Return their name of a parameter of ours."""
+        """Return their name for one of our parameters."""
         index = re.search(r"\.(\d+)\.", name)
         return self._names[_template(name)].replace("{i}", index[1] if index else "")
 
     def ours(self, name: str) -> str | None:
-        """Return our name of a parameter of theirs; None when this is no name of a Mixer."""
+        """Return our name for one of their parameters; None if it is not a parameter of a Mixer."""
         number = re.search(r"(?<![0-9])(0|[1-9][0-9]{0,5})(?=[./])", name)
         if number and (template := self._templates.get(name[: number.start()] + "{i}" + name[number.end() :])):
             return template.replace("{i}", number[0])
         return self._templates.get(name) if "{i}" not in name else None
 
     def axes(self, name: str) -> tuple[Axis, ...]:
-        """Return the paper's letters for their axes of our parameter `name`."""
+        """Return the paper's letters for the axes of our parameter `name`, in their order."""
         ours = PARAMETERS[_template(name)]
-        return tuple(ours[place] for place in _FLAX_AXES[len(ours)]) if self.is_flax else ours
+        return tuple(ours[axis] for axis in _FLAX_AXES[len(ours)]) if self.is_flax else ours
 
     def from_our_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return a shape of ours in the order of their axes."""
-        return tuple(shape[place] for place in _FLAX_AXES[len(shape)]) if self.is_flax else shape
+        """Return one of our shapes in the order of their axes."""
+        return tuple(shape[axis] for axis in _FLAX_AXES[len(shape)]) if self.is_flax else shape
 
     def squeezed(self, name: str, shape: tuple[int, ...], wanted: tuple[int, ...] | None = None) -> tuple[int, ...]:
-        """Return the shape of our parameter `name` as found in their file, less the axes of length 1 that are too many.
+        """Return the shape of our parameter `name`, as found in their file, without superfluous axes of length 1.
 
-        Which of several they are is seen from `wanted`, the shape in their axes that the other weights ask for.
+        If given, `wanted` decides which axes those are: the shape, in their order, that follows from the other weights.
         """
-        if wanted is not None and self.is_flax and len(shape) > len(wanted) and _long(shape) == _long(wanted):
+        if (
+            wanted is not None
+            and self.is_flax
+            and len(shape) > len(wanted)
+            and _without_ones(shape) == _without_ones(wanted)
+        ):
             return wanted
         num_axes = len(PARAMETERS[_template(name)])
         kept = list(shape)
@@ -80,15 +87,15 @@ class Layout:
         return tuple(kept)
 
     def to_ours(self, tensor: "Tensor", squeezed: tuple[int, ...]) -> "Tensor":
-        """Return their tensor, whose shape is `squeezed` without needless axes, with our axes: a view."""
+        """Return a view of their tensor with our axes; `squeezed` is its shape without superfluous axes."""
         tensor = tensor.reshape(squeezed)
         if not self.is_flax:
             return tensor
-        places = _FLAX_AXES[tensor.ndim]
-        return tensor.permute(tuple(places.index(axis) for axis in range(tensor.ndim)))
+        our_axes = _FLAX_AXES[tensor.ndim]
+        return tensor.permute(tuple(our_axes.index(axis) for axis in range(tensor.ndim)))
 
     def from_ours(self, tensor: "Tensor") -> "Tensor":
-        """Return a tensor of ours with their axes, contiguous."""
+        """Return one of our tensors with their axes, contiguous."""
         return tensor.permute(_FLAX_AXES[tensor.ndim]).contiguous() if self.is_flax else tensor.contiguous()
 
     @functools.cached_property
@@ -105,29 +112,30 @@ class Layout:
         return {theirs: ours for ours, theirs in self._names.items()}
 
 
-def _layout(
+def _scheme(
     name: str,
     gelu: Gelu,
     modules: tuple[str, ...],
     leaves: tuple[str, str, str],
     *,
     is_flax: bool = False,
-) -> Layout:
+) -> NamingScheme:
     ours = dict.fromkeys(template.rpartition(".")[0] for template in PARAMETERS)
-    return Layout(name, gelu, dict(zip(ours, modules, strict=True)), leaves, is_flax)
+    return NamingScheme(name, gelu, dict(zip(ours, modules, strict=True)), leaves, is_flax)
 
 
-# Modules in the order of PARAMETERS: patch projection; token norm, its two layers; channel norm, its two layers; norm; head.
-# Sources: google-research/vision_transformer, vit_jax/models_mixer.py, for the released .npz files in linen's names and
-# in those of the older flax API; timm, timm/models/mlp_mixer.py.
-LAYOUTS: tuple[Layout, ...] = (
-    _layout(
+# Modules in the order of PARAMETERS: patch projection; per block, token norm and the two layers of token mixing, channel
+# norm and the two layers of channel mixing; pre-head norm; head.
+# Sources: google-research/vision_transformer, vit_jax/models_mixer.py, for the released .npz files with linen's names and
+# with those of the older flax API; timm, timm/models/mlp_mixer.py.
+NAMING_SCHEMES: tuple[NamingScheme, ...] = (
+    _scheme(
         "allmlp",
         "tanh",
         tuple(dict.fromkeys(template.rpartition(".")[0] + ".{}" for template in PARAMETERS)),
         ("weight", "weight", "bias"),
     ),
-    _layout(
+    _scheme(
         "timm",
         "erf",
         (
@@ -143,7 +151,7 @@ LAYOUTS: tuple[Layout, ...] = (
         ),
         ("weight", "weight", "bias"),
     ),
-    _layout(
+    _scheme(
         "google linen",
         "tanh",
         (
@@ -160,7 +168,7 @@ LAYOUTS: tuple[Layout, ...] = (
         ("kernel", "scale", "bias"),
         is_flax=True,
     ),
-    _layout(
+    _scheme(
         "google pre-linen",
         "tanh",
         (
@@ -180,45 +188,45 @@ LAYOUTS: tuple[Layout, ...] = (
 )
 
 
-def recognise(names: Iterable[str], *, where: str) -> Layout:
-    """Return the layout that knows most of `names`.
+def recognise(names: Iterable[str], *, where: str) -> NamingScheme:
+    """Return the naming scheme that knows most of `names`.
 
     Raises:
-        CheckpointError: no layout does, or there is no token mixing among them; says what the file looks like.
+        CheckpointError: it knows no token mixing among them; the message says what the file looks like.
     """
     names = list(names)
 
-    def known(layout: Layout) -> list[str]:
-        return [ours for name in names if (ours := layout.ours(name))]
+    def known(scheme: NamingScheme) -> list[str]:
+        return [ours for name in names if (ours := scheme.ours(name))]
 
-    best = max(LAYOUTS, key=lambda layout: len(known(layout)))
+    best = max(NAMING_SCHEMES, key=lambda scheme: len(known(scheme)))
     if not any(".token_mixing." in name for name in known(best)):
         if prefix := _common_prefix(names):
             raise CheckpointError(
-                f"{where}: all of its names start with {prefix!r}; without it they are a Mixer's. Save the weights so: "
-                f"{{name.removeprefix({prefix!r}): weight for name, weight in state.items()}}."
+                f"{where}: all of its names start with {prefix!r}; without it they are a Mixer's. Save the weights without "
+                f"it: {{name.removeprefix({prefix!r}): weight for name, weight in state.items()}}."
             )
         raise CheckpointError(f"{where}: this is not an MLP-Mixer. {describe_unknown_weights(names)}")
     return best
 
 
 def _common_prefix(names: list[str]) -> str:
-    """Return what stands before the names of a Mixer's token mixing in all of `names`, or ""."""
-    start = names[0][:_MAX_PREFIX] if names else ""
-    for prefix in (start[: place.end()] for place in re.finditer(r"[./]", start)):
+    """Return the prefix of all `names` without which they include a Mixer's token mixing, or ""."""
+    start = names[0][:_MAX_PREFIX_LENGTH] if names else ""
+    for prefix in (start[: separator.end()] for separator in re.finditer(r"[./]", start)):
         if not all(name.startswith(prefix) for name in names):
             return ""
-        ours = (layout.ours(name.removeprefix(prefix)) for layout in LAYOUTS for name in names)
+        ours = (scheme.ours(name.removeprefix(prefix)) for scheme in NAMING_SCHEMES for name in names)
         if any(name is not None and ".token_mixing." in name for name in ours):
             return prefix
     return ""
 
 
 def without_prefixes(names: Iterable[str], *, where: str) -> dict[str, str]:
-    """Return the names as they stand in the file, by the same name without what wrappers put in front.
+    """Return a mapping from each name without the prefixes of wrappers to the name in the file.
 
     Raises:
-        CheckpointError: a weight stands there with and without a prefix.
+        CheckpointError: a weight occurs with and without a prefix.
     """
     stripped: dict[str, str] = {}
     for name in names:
@@ -226,14 +234,14 @@ def without_prefixes(names: Iterable[str], *, where: str) -> dict[str, str]:
         bare = name[prefixes.end() :] if prefixes else name
         if bare in stripped:
             raise CheckpointError(
-                f"{where}: {bare[:200]!r} stands in it twice, as {stripped[bare][:200]!r} and as {name[:200]!r}. "
-                "Keep one of the two models in the file."
+                f"{where}: {bare[:200]!r} occurs twice, as {stripped[bare][:200]!r} and as {name[:200]!r}. "
+                "Keep only one of the two models in the file."
             )
         stripped[bare] = name
     return stripped
 
 
-def _long(shape: tuple[int, ...]) -> list[int]:
+def _without_ones(shape: tuple[int, ...]) -> list[int]:
     return [size for size in shape if size != 1]
 
 

@@ -1,4 +1,4 @@
-"""The README.md of a repository on the hub: what the model is, how it is used, and what is not known of it."""
+"""The model card (README.md) of a repository on the Hub: what the model is, how to use it, and its limits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ from allmlp.model import num_parameters
 
 __all__ = ["CARD_MARK", "Evaluation", "model_card_text"]
 
-# Not shown on the hub. A card with it may be replaced by the next.
+# The Hub does not show it. A card that holds it may be replaced by a later push.
 CARD_MARK = "<!-- Written by `allmlp push`, which replaces this card unless this line is removed. -->"
 
 MAX_NAMES = 100
-NOT_EVALUATED = "No evaluation came with this model: measure it on photos of your own before you rely on it."
+NOT_EVALUATED = "This model comes without an evaluation: measure it on your own photos before you rely on it."
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured of a checkpoint: the top-1 accuracy, 0 to 1, on all photos of a split."""
+    """A measured result of a checkpoint: the top-1 accuracy, 0 to 1, on all photos of a split."""
 
     split: str
     top1: float
@@ -34,10 +34,10 @@ def model_card_text(
     license_id: str | None,
     evaluations: Sequence[Evaluation],
 ) -> str:
-    """Return the card of a checkpoint that is uploaded as `form`, "allmlp" or "timm", in Markdown.
+    """Return the Markdown of the model card for a checkpoint uploaded in the format `form`, "allmlp" or "timm".
 
-    `license_id` is one of the hub's, such as "apache-2.0"; None leaves it open. `evaluations` are what was measured of
-    this checkpoint, if anything.
+    `license_id` is a licence identifier of the Hub, such as "apache-2.0"; None states no licence. `evaluations` holds the
+    results measured for this checkpoint, if any.
     """
     name = repository.rpartition("/")[2]
     measured = [
@@ -46,7 +46,7 @@ def model_card_text(
     ]
     parts = [
         _header(name, form, license_id, evaluations),
-        f"# {name}\n\nAn [MLP-Mixer](https://arxiv.org/abs/2105.01601) that sorts photos into "
+        f"# {name}\n\nAn [MLP-Mixer](https://arxiv.org/abs/2105.01601) that classifies photos into "
         f"{checkpoint.config.num_classes:,} classes.\n",
         f"**Origin.** {_text(checkpoint.source)}\n",
         "## Use\n\n" + _use(repository, revision, form),
@@ -60,13 +60,13 @@ def model_card_text(
 
 
 _LIMITS = (
-    "Every photo gets one of the classes above, also one that shows none of them.",
-    "Figures hold for photos like those that they were measured on.",
+    "Every photo is assigned one of the classes above, even if it shows none of them.",
+    "The figures hold for photos similar to those they were measured on.",
 )
 
 
 def _header(name: str, form: str, license_id: str | None, results: Sequence[Evaluation]) -> str:
-    """Return the card's YAML head, with the results as the Hub shows them."""
+    """Return the card's YAML metadata, including the results in the form that the Hub displays."""
     from huggingface_hub import EvalResult, ModelCardData
 
     tags = ["image-classification", "mlp-mixer", "allmlp", *(["timm", "transformers"] if form == "timm" else [])]
@@ -101,32 +101,32 @@ def _use(repository: str, revision: str, form: str) -> str:
         f'predictor = Predictor.from_checkpoint("{source}")\nprint(predictor.predict("PHOTO.jpg"))\n```\n',
     ]
     if form == "timm":
-        at = "" if revision == "main" else f"@{revision}"
-        branch = "" if revision == "main" else f', revision="{revision}"'
+        suffix = "" if revision == "main" else f"@{revision}"
+        argument = "" if revision == "main" else f', revision="{revision}"'
         blocks += [
-            "With timm, class names in `model.pretrained_cfg`:\n\n"
-            f'```python\nimport timm\n\nmodel = timm.create_model("hf-hub:{repository}{at}", pretrained=True)\n```\n',
+            "With timm (the class names are in `model.pretrained_cfg`):\n\n"
+            f'```python\nimport timm\n\nmodel = timm.create_model("hf-hub:{repository}{suffix}", pretrained=True)\n```\n',
             "With transformers:\n\n"
             "```python\nfrom transformers import pipeline\n\n"
-            f'print(pipeline("image-classification", "{repository}"{branch})("PHOTO.jpg"))\n```\n',
+            f'print(pipeline("image-classification", "{repository}"{argument})("PHOTO.jpg"))\n```\n',
         ]
     return "\n".join(blocks)
 
 
 def _model_rows(checkpoint: Checkpoint, form: str) -> list[tuple[str, str]]:
     config = checkpoint.config
-    temperature = checkpoint.temperature if form == "allmlp" else 1.0  # other forms cannot hold it
+    temperature = checkpoint.temperature if form == "allmlp" else 1.0  # other formats cannot hold it
     return [
-        ("image", f"{config.image_size[0]} × {config.image_size[1]} pixels"),
-        ("patch", f"{config.patch_size} × {config.patch_size} pixels, {config.num_tokens:,} tokens"),
+        ("image size", f"{config.image_size[0]} × {config.image_size[1]} pixels"),
+        ("patch size", f"{config.patch_size} × {config.patch_size} pixels, {config.num_tokens:,} tokens"),
         ("blocks", str(config.num_blocks)),
-        ("width of a token (C)", str(config.hidden_dim)),
-        ("token mixing (D_S)", str(config.tokens_mlp_dim)),
-        ("channel mixing (D_C)", str(config.channels_mlp_dim)),
+        ("hidden width (C)", str(config.hidden_dim)),
+        ("token-mixing width (D_S)", str(config.tokens_mlp_dim)),
+        ("channel-mixing width (D_C)", str(config.channels_mlp_dim)),
         ("GELU", config.gelu),
         ("parameters", f"{num_parameters(config):,}"),
         ("weights", ", ".join(sorted({str(weight.dtype)[6:] for weight in checkpoint.weights.values()}))),
-        *([] if temperature == 1.0 else [("temperature of probabilities", f"{temperature:.4g}")]),
+        *([] if temperature == 1.0 else [("temperature", f"{temperature:.4g}")]),
     ]
 
 
@@ -151,6 +151,6 @@ def _classes(names: Sequence[str]) -> str:
 
 
 def _text(text: str) -> str:
-    """Return foreign text on one line, as it stands: nothing in it is Markdown or HTML."""
+    """Return untrusted text on one line, with its Markdown and HTML escaped."""
     escaped = escape(text).replace("&", "&amp;").replace("<", "&lt;")
     return "".join(f"\\{character}" if character in "\\`*_[]#|~" else character for character in escaped)

@@ -1,4 +1,4 @@
-"""Upload of a folder to the Hugging Face Hub, and the card that is there already."""
+"""Upload of a folder to the Hugging Face Hub, and download of the model card that it would replace."""
 
 import contextlib
 from collections.abc import Iterator
@@ -13,21 +13,21 @@ __all__ = ["check_upload", "fetch_card", "upload_folder"]
 
 
 def check_upload(repository: str) -> None:
-    """Refuse an impossible upload before anything is prepared for it; uses no network.
+    """Refuse an upload that cannot succeed before anything is prepared for it; uses no network.
 
     Raises:
-        CheckpointError: the network is forbidden, or there is no token.
+        CheckpointError: the network is forbidden, or there is no access token.
     """
     from huggingface_hub import get_token
 
     if is_offline():
-        raise CheckpointError(f"{repository}: HF_HUB_OFFLINE or ALLMLP_OFFLINE forbids to upload; unset it.")
+        raise CheckpointError(f"{repository}: HF_HUB_OFFLINE or ALLMLP_OFFLINE forbids uploads; unset it.")
     if get_token() is None:
-        raise CheckpointError(f"{repository}: uploading needs a token of yours with the right to write. {LOG_IN}")
+        raise CheckpointError(f"{repository}: uploading needs an access token with write permission. {LOG_IN}")
 
 
 def fetch_card(repository: str, revision: str) -> str | None:
-    """Return the README.md that an upload to this branch would replace, None where there is none.
+    """Return the README.md that an upload to this branch would replace; None if the branch has no README.md.
 
     Raises:
         CheckpointError: no network, or a response that did not come from a Hub server.
@@ -36,7 +36,7 @@ def fetch_card(repository: str, revision: str) -> str | None:
 
     with explain_errors(repository, revision):
         check_connection()
-        for branch in (revision, "main"):  # which a new branch begins as
+        for branch in (revision, "main"):  # a new branch starts from main
             try:
                 return silent_download(repository, "README.md", branch).read_text(encoding="utf-8", errors="replace")
             except RevisionNotFoundError:
@@ -47,21 +47,22 @@ def fetch_card(repository: str, revision: str) -> str | None:
 
 
 def upload_folder(directory: Path, repository: str, *, private: bool, revision: str, message: str) -> str:
-    """Upload all files of a folder as one commit and return its URL. The repository and the branch are made if needed.
+    """Upload all files of a folder as one commit and return its URL; create the repository and the branch if needed.
 
     Raises:
-        CheckpointError: no token, no permission, no network, or a repository that is public though `private` is wished.
+        CheckpointError: no access token, no permission, no network, or the repository exists and is public although
+            `private` is requested.
     """
     from huggingface_hub import HfApi
 
     check_upload(repository)
     api = HfApi()
-    with explain_errors(repository, revision), _without_bars():
+    with explain_errors(repository, revision), _without_progress_bars():
         # private=None leaves the organisation's default in place.
         api.create_repo(repository, private=private or None, exist_ok=True)
         if private and not api.model_info(repository).private:
             raise CheckpointError(
-                f"hf:{repository}: is there already, and public: nothing was uploaded. Choose another name."
+                f"hf:{repository}: the repository already exists and is public. Nothing was uploaded. Choose another name."
             )
         if revision != "main":
             api.create_branch(repository, branch=revision, exist_ok=True)
@@ -70,8 +71,8 @@ def upload_folder(directory: Path, repository: str, *, private: bool, revision: 
 
 
 @contextlib.contextmanager
-def _without_bars() -> Iterator[None]:
-    """Keep huggingface_hub from drawing an upload's progress."""
+def _without_progress_bars() -> Iterator[None]:
+    """Keep huggingface_hub from drawing progress bars."""
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     if are_progress_bars_disabled():

@@ -1,15 +1,15 @@
-"""The published Mixers: the authors' eleven files and the six repositories of timm on the Hugging Face hub.
+"""The published Mixers: the authors' eleven files, and timm's six repositories on the Hugging Face Hub.
 
-A name says what the weights are, whatever their publisher calls them. Sources of what is claimed here:
+A name says what the weights are, whatever their publisher calls them. Sources of the facts in this catalogue:
 
 - folders, files, classes and pre-processing: the authors' repository (google-research/vision_transformer) and timm's
-  default_cfgs; evaluation is the paper's "resmall-crop" (section 3): the short side to 256, the centre 224 of it;
-- accuracies on ImageNet's 50,000 validation photos: "paper" is MLP-Mixer, arXiv 2105.01601v4; "timm" is what timm
-  measured of the weights on the hub (results/results-imagenet.csv of huggingface/pytorch-image-models). An accuracy
-  that we found in no source that could be checked is left empty, the GSAM paper's among them.
+  default_cfgs; evaluation is the paper's "resmall-crop" (section 3): short side resized to 256, centre crop of 224;
+- accuracies on ImageNet's 50,000 validation photos: "paper" is MLP-Mixer, arXiv 2105.01601v4; "timm" is timm's own
+  measurement of the weights on the Hub (results/results-imagenet.csv of huggingface/pytorch-image-models). An accuracy
+  without a source that could be checked is left empty, such as those of the GSAM paper.
 
-No digest is published for the authors' files: the first download records it (published.py). The hub says the digest of
-each of its files, which is checked (hub.py).
+The authors publish no digests of their files, so the first download records them (published.py). The Hub states the digest
+of each of its files, which is checked (hub.py).
 """
 
 from collections.abc import Mapping
@@ -22,30 +22,30 @@ from allmlp.model import VARIANTS, Gelu, MixerConfig
 __all__ = ["CATALOG", "PublishedModel", "find_published", "fitting"]
 
 PAPER_PREPROCESSING = Preprocessing(image_size=(224, 224), crop_fraction=0.875)
-# MIIL trained on photos in 0 to 1 (timm's default_cfgs).
+# MIIL trained on pixel values from 0 to 1 (timm's default_cfgs).
 MIIL_PREPROCESSING = replace(PAPER_PREPROCESSING, interpolation="bilinear", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
-# Table 1 has no patch of 8: the released S/8 is S/16 with four times the tokens.
+# Table 1 has no patch size of 8: the released S/8 is S/16 with four times the tokens.
 SIZES = {**VARIANTS, "S/8": replace(VARIANTS["S/16"], patch_size=8)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedModel:
-    """Weights that somebody published, and what is known of them.
+    """Published weights, and what is known about them.
 
     Attributes:
-        name: ours, such as "b16-i1k".
-        variant: of the paper's table 1, such as "B/16"; "S/8" by the same rule.
-        config: with the number of classes, and the GELU of the code that the weights are published for.
-        trained_on: data and training, for people.
-        labels: the class list of `data.label_names`.
-        preprocessing: of the evaluation.
-        url_path: the authors' file below their bucket; None for what is on the hub.
-        hub_repository: owner/name on the Hugging Face hub; None for the authors' files.
+        name: our name, such as "b16-i1k".
+        variant: a row of the paper's table 1, such as "B/16"; "S/8" follows the same rule.
+        config: includes the number of classes, and the GELU of the code that the weights are published for.
+        trained_on: training data and method, in words.
+        labels: the name of the class list in `data.label_names`; None if the classes have no names.
+        preprocessing: the pre-processing of the evaluation.
+        url_path: the path of the authors' file in their bucket; None for weights on the Hub.
+        hub_repository: owner/name on the Hugging Face Hub; None for the authors' files.
         timm_name: timm's name with its tag; None for the authors' files.
-        accuracy: the published top-1 accuracy with its source, "" where none could be checked.
-        sha256: of the file; None: recorded by the first download.
-        warning: what everybody who loads these weights should know, or "".
+        accuracy: the published top-1 accuracy with its source; "" if none could be checked.
+        sha256: the file's digest; None if the first download records it.
+        warning: what every user of these weights should know, or "".
     """
 
     name: str
@@ -63,13 +63,13 @@ class PublishedModel:
 
 
 def find_published(name: str) -> PublishedModel | None:
-    """Return the entry that `name` stands for, None when it stands for none.
+    """Return the catalogue entry for `name`; None if there is none.
 
-    Known are our names, timm's names with or without their tag or "timm/" before them, and the names that timm gave
-    up. A bare "mixer_b16_224" is what timm loads for it.
+    Accepts our names, timm's names with or without their tag or a leading "timm/", and timm's former names. A bare
+    "mixer_b16_224" means the weights that timm loads for it.
 
     Raises:
-        CheckpointError: a Mixer that timm defines but has no weights for.
+        CheckpointError: timm defines this Mixer but has no weights for it.
     """
     if name in CATALOG:
         return CATALOG[name]
@@ -78,8 +78,8 @@ def find_published(name: str) -> PublishedModel | None:
     timm_name = _TIMM_ALIASES.get(timm_name, timm_name)
     if timm_name.removesuffix(".untrained") in _TIMM_WITHOUT_WEIGHTS:
         raise CheckpointError(
-            f"{name}: timm defines this Mixer, but nobody published weights of it for timm. "
-            f"Published are: {', '.join(CATALOG)}; `allmlp models` says what each is."
+            f"{name}: timm defines this Mixer, but nobody published weights for it. "
+            f"Published Mixers: {', '.join(CATALOG)}. `allmlp models` describes them."
         )
     return known.get(timm_name)
 
@@ -90,7 +90,7 @@ def fitting(config: MixerConfig) -> tuple[str, ...]:
 
 
 def _shape(config: MixerConfig) -> tuple[int, ...]:
-    # The image's size shows in the weights as the number of tokens alone, the GELU not at all.
+    # Weights reveal the number of tokens but not the image size, and nothing about the GELU.
     return (
         config.patch_size,
         config.num_blocks,
@@ -135,7 +135,7 @@ def _hub(
     return PublishedModel(
         name=name,
         variant=variant,
-        config=_config(variant, labels, "erf"),  # what timm computes with them, and measured
+        config=_config(variant, labels, "erf"),  # which timm computes and measured
         trained_on=trained_on,
         labels=labels,
         preprocessing=preprocessing,
@@ -155,7 +155,7 @@ _SAM = "ImageNet-1k from scratch, SAM"  # arXiv 2106.01548
 _GSAM = "ImageNet-1k from scratch, GSAM"  # arXiv 2203.08065
 _MIIL = "ImageNet-21K-P"  # arXiv 2104.10972
 
-# "fine-tuned": what the network reached once fine-tuned on ImageNet-1k. Of Google's that was never released.
+# "fine-tuned": the accuracy after fine-tuning on ImageNet-1k. Google never released the fine-tuned weights.
 _B16_I21K = "80.64 % fine-tuned, paper table 3"
 _L16_I21K = "82.89 % fine-tuned, paper table 3"
 # Quoted from arXiv 2106.01548 in google-research/vision_transformer issue 134, whose author measured 68.9 % with this file
@@ -165,7 +165,7 @@ _B16_SAM = "77.4 % claimed, issue 134"
 
 def _misnamed(timm_name: str, ours: str, row: str, other_row: str, evidence: str) -> str:
     return (
-        f"timm/{timm_name}: despite its name this is the ImageNet-1k model trained from scratch (Google's {ours}), "
+        f"timm/{timm_name}: despite its name, this is the ImageNet-1k model trained from scratch (Google's {ours}), "
         f"not one pre-trained on ImageNet-21k: timm measures {row}, not {other_row}; {evidence} "
         "The model that was fine-tuned from ImageNet-21k was never released."
     )
@@ -174,14 +174,14 @@ def _misnamed(timm_name: str, ours: str, row: str, other_row: str, evidence: str
 _B16_WARNING = _misnamed(
     "mixer_b16_224.goog_in21k_ft_in1k",
     "b16-i1k",
-    "76.6 % top-1, which is the paper's ImageNet row (76.44 %)",
+    "76.6 % top-1, which matches the paper's ImageNet row (76.44 %)",
     "its ImageNet-21k row (80.64 %)",
     'timm\'s own results/model_metadata-in1k.csv says "in1k", and so does an author of the paper (timm pull request 651).',
 )
 _L16_WARNING = _misnamed(
     "mixer_l16_224.goog_in21k_ft_in1k",
     "l16-i1k",
-    "72.1 % top-1, which is the paper's ImageNet row (71.76 %)",
+    "72.1 % top-1, which matches the paper's ImageNet row (71.76 %)",
     "its ImageNet-21k row (82.89 %)",
     'timm\'s own results/model_metadata-in1k.csv says "in1k".',
 )
@@ -224,7 +224,7 @@ _MODELS = (
         "B/16",
         _MIIL,
         "imagenet-21k-miil",
-        "82.31 % fine-tuned, timm",  # which is b16-miil-i1k
+        "82.31 % fine-tuned, timm",  # as b16-miil-i1k
         MIIL_PREPROCESSING,
     ),
     _hub(
@@ -241,11 +241,11 @@ _MODELS = (
 CATALOG: Mapping[str, PublishedModel] = {model.name: model for model in _MODELS}
 
 _TIMM_ALIASES = {
-    # What timm loads for a name without a tag.
+    # The weights that timm loads for a name without a tag.
     "mixer_b16_224": "mixer_b16_224.goog_in21k_ft_in1k",
     "mixer_l16_224": "mixer_l16_224.goog_in21k_ft_in1k",
-    # Names that timm gave up. It now answers the first two with the ImageNet-1k weights, which is a slip: they were the
-    # names of the ImageNet-21k weights (their files are jx_mixer_b16_224_in21k-617b3de2.pth and its sister).
+    # timm's former names. timm now resolves the first two to the ImageNet-1k weights, which is a mistake: they used to name
+    # the ImageNet-21k weights (files jx_mixer_b16_224_in21k-617b3de2.pth and its L/16 counterpart).
     "mixer_b16_224_in21k": "mixer_b16_224.goog_in21k",
     "mixer_l16_224_in21k": "mixer_l16_224.goog_in21k",
     "mixer_b16_224_miil": "mixer_b16_224.miil_in21k_ft_in1k",

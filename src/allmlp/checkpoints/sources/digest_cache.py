@@ -1,8 +1,8 @@
-"""Where downloads are kept, and the digests of what was downloaded.
+"""The download cache, and the recorded digests of downloaded files.
 
-`digests.json` holds an entry a file: "imagenet1k/Mixer-B_16.npz" of the authors' bucket, or
-"timm/mixer_b16_224.goog_in21k@COMMIT/model.safetensors" of the hub. It is written when the file first arrives, and every
-later download of it must have the same digest. What was put into the cache by hand is not recorded.
+`digests.json` holds one entry per file: "imagenet1k/Mixer-B_16.npz" from the authors' bucket, or
+"timm/mixer_b16_224.goog_in21k@COMMIT/model.safetensors" from the Hub. The entry is written when the file first arrives, and
+every later download of the file must have the same digest. Files put into the cache by hand are not recorded.
 """
 
 import dataclasses
@@ -30,9 +30,9 @@ __all__ = [
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Record:
-    """A file that was downloaded: its SHA-256, and its size and time of change when that was computed.
+    """A downloaded file: its SHA-256, and its size and modification time when the digest was computed.
 
-    `model` is its name in the catalogue, None for a file of another repository.
+    `model` is its name in the catalogue; None for a file of another repository.
     """
 
     sha256: str
@@ -42,10 +42,10 @@ class Record:
 
 
 def cache_directory() -> Path:
-    """Return the folder of downloads: ALLMLP_HOME, else "allmlp" in XDG_CACHE_HOME, else ~/.cache/allmlp.
+    """Return the download folder: ALLMLP_HOME, else "allmlp" in XDG_CACHE_HOME, else ~/.cache/allmlp.
 
     Raises:
-        CheckpointError: it would be in the home of a user who has none.
+        CheckpointError: the folder would be in the user's home, and the user has none.
     """
     try:
         return downloads_directory()
@@ -62,7 +62,7 @@ def read_records() -> dict[str, Record]:
     """Return all recorded digests.
 
     Raises:
-        CheckpointError: the record cannot be read; nothing is taken for granted then.
+        CheckpointError: the record cannot be read, so no file in the cache can be trusted.
     """
     path = digests_path()
     try:
@@ -72,13 +72,13 @@ def read_records() -> dict[str, Record]:
         return {}
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(
-            f"{path}: the record of the downloads' digests cannot be read ({error}). Delete it: what is in the cache "
-            "is then taken as it is and recorded anew."
+            f"{path}: the record of download digests cannot be read ({error}). Delete it: the files in the cache are then "
+            "accepted as they are, and later downloads are recorded again."
         ) from error
 
 
 def record_digest(key: str, path: Path, sha256: str, model: str | None) -> None:
-    """Record the digest of a file, whatever other processes record at the same time.
+    """Record the digest of a file, safely even if other processes record theirs at the same time.
 
     Raises:
         CheckpointError: the cache cannot be written.
@@ -89,7 +89,7 @@ def record_digest(key: str, path: Path, sha256: str, model: str | None) -> None:
 
 
 def drop_digest(model: str) -> None:
-    """Remove what is recorded of a model of the catalogue: its file turned out to be none of it.
+    """Remove the recorded digests of a model of the catalogue, whose file turned out to be something else.
 
     Raises:
         CheckpointError: the cache cannot be written.
@@ -115,11 +115,11 @@ def _change_records(change: Callable[[dict[str, Record]], dict[str, Record]]) ->
         raise CheckpointError(f"{error} {ANOTHER_CACHE}") from error
 
 
-ANOTHER_CACHE = "ALLMLP_HOME names another folder for downloads."
+ANOTHER_CACHE = "Set ALLMLP_HOME to use another folder for downloads."
 
 
 def is_unchanged(path: Path, record: Record) -> bool:
-    """Whether a file is as it was when its digest was recorded, by size and time of change, else by digest."""
+    """Whether a file is unchanged since its digest was recorded, by size and modification time, else by digest."""
     status = path.stat()
     if status.st_size != record.size:
         return False
@@ -134,7 +134,7 @@ def sha256_of(path: Path) -> str:
 
 def _record(entry: Any) -> Record:
     record = Record(**entry)
-    strings = isinstance(record.sha256, str) and isinstance(record.model, str | None)
-    if not strings or type(record.size) is not int or type(record.mtime_ns) is not int:
-        raise ValueError(f"an entry is {str(entry)[:200]}")
+    has_strings = isinstance(record.sha256, str) and isinstance(record.model, str | None)
+    if not has_strings or type(record.size) is not int or type(record.mtime_ns) is not int:
+        raise ValueError(f"invalid entry {str(entry)[:200]}")
     return record

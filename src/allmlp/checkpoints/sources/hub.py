@@ -1,7 +1,7 @@
-"""The Hugging Face hub: a repository's Mixer into the Hub's cache.
+"""Download of a Mixer from the Hugging Face Hub into the Hub's cache.
 
 huggingface_hub does the work, with its own cache and settings (HF_HOME, HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE ...). It
-does not look at what it downloaded: that is done here, against the SHA-256 that is a large file's ETag.
+does not verify what it downloads: that is done here, against the SHA-256 that is the ETag of a large file.
 """
 
 import contextlib
@@ -31,20 +31,21 @@ def fetch_hub(
     model: str | None = None,
     report_progress: ReportProgress | None = None,
 ) -> Path:
-    """Return the folder with config.json and the weights of a repository on the hub, downloading what is not cached.
+    """Return the folder with config.json and the weights of a repository on the Hub, downloading what is not cached.
 
     `repository` is "owner/name", `revision` a branch, a tag or a commit (None: "main"). The weights are
-    model.safetensors, or pytorch_model.bin without one. `model` is the repository's name in our catalogue, to
-    be recorded with the digest. `report_progress` takes the bytes that have arrived of the weights, and their size.
+    model.safetensors, or else pytorch_model.bin. `model` is the repository's name in our catalogue, to be recorded with the
+    digest. `report_progress` takes the number of bytes of the weights downloaded so far and the total.
 
     Raises:
-        CheckpointError: no such repository, revision or files, no access, no network, or other content than promised.
+        CheckpointError: no such repository, revision or files, no access, no network, or content with another digest than
+            the Hub promises.
     """
     with explain_errors(repository, revision):
         if cached_weights(repository, revision or "main") is None:
             check_connection()
         config = silent_download(repository, CONFIG_FILE, revision)
-        # The rest from the same commit, even when somebody pushes in between.
+        # The weights come from the same commit, even if somebody pushes in between.
         commit = config.parent.name
         weights = _download_weights(repository, commit, report_progress)
         _check_content(repository, commit, weights, model)
@@ -52,7 +53,7 @@ def fetch_hub(
 
 
 def cached_weights(repository: str, revision: str = "main") -> Path | None:
-    """Return the weights of a repository in the hub's cache, None when they are not there."""
+    """Return the path of a repository's weights in the Hub's cache; None if they are not cached."""
     from huggingface_hub import try_to_load_from_cache
 
     for name in WEIGHTS_FILES:
@@ -63,7 +64,7 @@ def cached_weights(repository: str, revision: str = "main") -> Path | None:
 
 
 def check_connection() -> None:
-    """Ask the Hub for any answer, unless offline: huggingface_hub would try for half a minute to reach what is out of reach."""
+    """Check that the Hub answers, unless offline: huggingface_hub would retry an unreachable Hub for half a minute."""
     from huggingface_hub import constants, get_session
 
     if not is_offline():
@@ -73,7 +74,7 @@ def check_connection() -> None:
 def silent_download(
     repository: str, name: str, revision: str | None, report_progress: ReportProgress | None = None
 ) -> Path:
-    """Return one file of a repository, downloaded without a bar of huggingface_hub's own."""
+    """Return one file of a repository, downloaded without huggingface_hub's progress bar."""
     from huggingface_hub import hf_hub_download
 
     bar = _silent_bar(report_progress)
@@ -82,7 +83,7 @@ def silent_download(
 
 
 def _silent_bar(report_progress: ReportProgress | None) -> Any:
-    """Return the class of a progress bar that draws nothing and reports instead."""
+    """Return a progress bar class that draws nothing and calls `report_progress` instead."""
     from huggingface_hub.utils.tqdm import tqdm
 
     class SilentBar(tqdm):
@@ -101,7 +102,7 @@ def _download_weights(repository: str, commit: str, report_progress: ReportProgr
     from huggingface_hub import HfApi
     from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
 
-    cached = cached_weights(repository, commit)  # a commit never changes: no need to ask
+    cached = cached_weights(repository, commit)  # a commit never changes, so the Hub need not be asked
     if cached is not None:
         return cached
     if is_offline():
@@ -111,14 +112,14 @@ def _download_weights(repository: str, commit: str, report_progress: ReportProgr
             return silent_download(repository, name, commit, report_progress)
     files = HfApi().list_repo_files(repository, revision=commit)
     raise CheckpointError(
-        f"hf:{repository}: the repository holds none of {', '.join(WEIGHTS_FILES)}, but "
-        f"{summarise(files, limit=20) or 'nothing'}. Weights in several files, "
-        "or in another format, must be downloaded and converted first."
+        f"hf:{repository}: the repository holds neither {' nor '.join(WEIGHTS_FILES)}. "
+        f"Its files are: {summarise(files, limit=20) or 'none'}. Weights in several files, or in another format, "
+        "must be downloaded and converted first."
     )
 
 
 def _check_content(repository: str, commit: str, path: Path, model: str | None) -> None:
-    """Compare the weights with the digest that the hub promises, unless that was done before."""
+    """Check the weights against the digest that the Hub promises, unless that was done before."""
     key = f"{repository}@{commit}/{path.name}"
     record = read_records().get(key)
     if record is not None and is_unchanged(path, record):
@@ -129,19 +130,19 @@ def _check_content(repository: str, commit: str, path: Path, model: str | None) 
     expected = promised or (record.sha256 if record else None)
     found = sha256_of(path)
     if expected is not None and found != expected:
-        who = "the hub promises" if promised else "an earlier download had"
+        who = "the Hub promises" if promised else "an earlier download had"
         blob = path.parent / path.readlink() if path.is_symlink() else path
         blob.unlink(missing_ok=True)
         path.unlink(missing_ok=True)
         raise CheckpointError(
-            f"hf:{repository}, {path.name}: what arrived has the SHA-256 {found}, {who} {expected}. It was "
+            f"hf:{repository}, {path.name}: the file has the SHA-256 {found}, but {who} {expected}. It was "
             "damaged and has been removed from the cache; try again."
         )
     record_digest(key, path, found, model)
 
 
 def _promised_sha256(path: Path) -> str | None:
-    # A snapshot's file is a link to a blob that is named by its ETag: the SHA-256 of a large file, git's SHA-1 of a
-    # small one. Where links are not to be had, the name is lost.
+    # A file in the Hub's cache is a link to a blob named by its ETag: the SHA-256 of a large file, git's SHA-1 of a small
+    # one. On file systems without links the name is lost.
     name = path.readlink().name if path.is_symlink() else ""
     return name if SHA256.fullmatch(name) else None

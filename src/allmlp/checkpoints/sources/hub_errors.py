@@ -1,4 +1,4 @@
-"""Errors of the Hugging Face Hub, as sentences that say what to do."""
+"""Errors of the Hugging Face Hub, explained in sentences that say what to do."""
 
 import contextlib
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ LOG_IN = "Run `hf auth login`, or set HF_TOKEN (https://huggingface.co/settings/
 
 @contextlib.contextmanager
 def explain_errors(repository: str, revision: str | None) -> Iterator[None]:
-    """Raise what the Hub, the network or the disk refuses as a CheckpointError that names the repository."""
+    """Turn errors of the Hub, the network and the disk into a CheckpointError that names the repository."""
     import httpx2
 
     try:
@@ -34,37 +34,39 @@ def _explained(error: Exception, revision: str | None) -> str:
     where = _without_secrets(constants.ENDPOINT)
     match root:
         case errors.HFValidationError():
-            return f"not the name of a repository; expected owner/name, such as timm/mixer_b16_224.goog_in21k ({root})."
+            return f"not a repository name; expected owner/name, such as timm/mixer_b16_224.goog_in21k ({root})."
         case errors.GatedRepoError():
-            return f"its owner lets in only those who accept the conditions at {where}. Do so, then log in. {LOG_IN}"
+            return (
+                f"access is limited to users who accept its conditions at {where}. Accept them, then log in. {LOG_IN}"
+            )
         case errors.RepositoryNotFoundError():
-            return f"{where} has no such repository, or it is private and this token does not open it. {LOG_IN}"
+            return f"{where} has no such repository, or it is private and your token has no access to it. {LOG_IN}"
         case errors.RevisionNotFoundError():
-            return f"there is no revision {revision!r} (any more); expected a branch, a tag or a whole commit."
+            return f"there is no revision {revision!r} (any more); expected a branch, a tag or a full commit hash."
         case errors.RemoteEntryNotFoundError():
             return f"it holds no {CONFIG_FILE}; expected a repository with {CONFIG_FILE} and {WEIGHTS_FILES[0]}."
         case errors.HfHubHTTPError():
             status = root.response.status_code
-            said = f" ({_without_secrets(root.server_message)})" if root.server_message else ""
+            detail = f" ({_without_secrets(root.server_message)})" if root.server_message else ""
             if status in (401, 403):
-                return f"{where} refused: {status}{said}. The token may be wrong or lack the right. {LOG_IN}"
-            return f"{where} answered {status} to {root.response.url.path}{said}. Try again later."
+                return f"{where} denied access: {status}{detail}. The token may be wrong or lack permission. {LOG_IN}"
+            return f"{where} answered {status} to {root.response.url.path}{detail}. Try again later."
         case errors.LocalEntryNotFoundError() | errors.OfflineModeIsEnabled() if is_offline():
             return (
-                "not in the hub's cache, and HF_HUB_OFFLINE or ALLMLP_OFFLINE forbids to download it. Unset it, or copy "
-                "the cache (HF_HOME) from a machine that has it."
+                "not in the Hub's cache, and HF_HUB_OFFLINE or ALLMLP_OFFLINE forbids downloads. Unset it, or copy the "
+                "cache (HF_HOME) from a machine that has it."
             )
         case httpx2.HTTPError() | errors.LocalEntryNotFoundError() | errors.FileMetadataError():
             return (
                 f"could not be reached at {where}: {_without_secrets(str(root)) or type(root).__name__}. Check the "
-                "connection (behind a proxy, set HTTPS_PROXY), name a mirror with HF_ENDPOINT, or download the repository's "
-                "folder elsewhere and give its path. HF_HUB_OFFLINE=1 takes what is cached without asking."
+                "connection (behind a proxy, set HTTPS_PROXY), set HF_ENDPOINT to a mirror, or download the repository's "
+                "folder elsewhere and give its path. HF_HUB_OFFLINE=1 uses only the cache."
             )
-    return f"{_without_secrets(str(root)).rstrip('.')}. Check the connection, and the space on the disk."
+    return f"{_without_secrets(str(root)).rstrip('.')}. Check the connection and the free disk space."
 
 
 def _root(error: Exception) -> Exception:
-    """Return what lies under the errors that huggingface_hub wraps around what a server or the network said."""
+    """Return the error of the server or the network that huggingface_hub wrapped in its own."""
     import httpx2
 
     while isinstance(error.__cause__, Exception) and not isinstance(error, httpx2.HTTPError):

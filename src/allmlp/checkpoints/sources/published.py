@@ -1,4 +1,4 @@
-"""Published weights by name: from the cache, or from the network into it. A file is there whole and checked, or not."""
+"""Published weights by name, from the cache or downloaded into it. A download in the cache is complete and checked."""
 
 import contextlib
 import os
@@ -29,13 +29,13 @@ BUCKET_URL = "https://storage.googleapis.com/mixer_models"
 
 
 def fetch_published(model: PublishedModel, *, report_progress: ReportProgress | None = None) -> Path:
-    """Return the weights of a catalogue entry, downloading what is not in the cache.
+    """Return the path of the weights of a catalogue entry, downloading what is not in the cache.
 
-    That is the authors' .npz file, or the hub's folder with config.json and model.safetensors of the newest revision.
-    `report_progress` takes the bytes that have arrived of a download, and its size.
+    The path is the authors' .npz file, or the folder with config.json and model.safetensors of the newest revision on the
+    Hub. `report_progress` takes the number of bytes downloaded so far and the total.
 
     Raises:
-        CheckpointError: not in the cache and not to be had, another content than the recorded one, or the content of
+        CheckpointError: not in the cache and unavailable, or the content differs from what was recorded or belongs to
             another model.
     """
     if model.hub_repository is not None:
@@ -44,31 +44,31 @@ def fetch_published(model: PublishedModel, *, report_progress: ReportProgress | 
 
 
 def forget_published(model: PublishedModel, path: Path) -> str:
-    """Drop the digest recorded for `model`, whose file at `path` is something else, and return what the user can do."""
+    """Drop the digest recorded for `model`, whose file at `path` is something else, and return advice for the user."""
     with contextlib.suppress(CheckpointError):  # the next download reports a record that cannot be changed
         drop_digest(model.name)
     if model.hub_repository is not None:
-        return f"For whatever the repository holds, name its revision: hf:{model.hub_repository}@main."
+        return f"To load whatever the repository holds, give its revision: hf:{model.hub_repository}@main."
     if path == _file_path(model):
-        return "Delete the file, and it will be downloaded anew."
-    return f"It was taken for {model.name} by its digest, which is not recorded any more: load it again as what it is."
+        return "Delete the file to download it again."
+    return f"A recorded digest identified it as {model.name}. The record has been removed; load the file again."
 
 
 def is_cached(model: PublishedModel) -> bool:
-    """Whether `fetch_published` would need no network."""
+    """Whether `fetch_published` works without the network."""
     if model.hub_repository is not None:
         return cached_weights(model.hub_repository) is not None
-    with contextlib.suppress(CheckpointError, OSError):  # no cache at all
+    with contextlib.suppress(CheckpointError, OSError):  # there may be no cache
         path = _file_path(model)
         return path.is_file() and path.stat().st_size > 0
     return False
 
 
 def known_digest(path: Path) -> PublishedModel | None:
-    """Return the published model that a file is by its content, None when nothing tells, or when two models claim it.
+    """Return the published model with the digest of this file; None if there is none, or more than one.
 
-    Only digests that are known or were recorded by a download tell; the file is not read unless its size fits one. A
-    record that cannot be read proves nothing.
+    Digests are known from the catalogue or recorded by a download; without a digest that may match, the file is not read.
+    A record that cannot be read is ignored.
 
     Raises:
         CheckpointError: the file cannot be read.
@@ -77,7 +77,8 @@ def known_digest(path: Path) -> PublishedModel | None:
         size = path.stat().st_size
         claims = [(model.sha256, model.name) for model in CATALOG.values() if model.sha256 is not None]
         with contextlib.suppress(CheckpointError):
-            claims += [(one.sha256, one.model) for one in read_records().values() if one.size == size and one.model]
+            records = read_records().values()
+            claims += [(record.sha256, record.model) for record in records if record.size == size and record.model]
         digest = sha256_of(path) if claims else ""
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error}).") from error
@@ -93,10 +94,10 @@ def _fetch_file(model: PublishedModel, report_progress: ReportProgress | None) -
         if _is_sound(model, path):
             return path
         if is_offline():
-            state = "was changed since it was downloaded" if path.exists() else "is not in the cache"
+            state = "has changed since it was downloaded" if path.exists() else "is not in the cache"
             raise CheckpointError(
-                f"{model.name}: {path} {state}, and ALLMLP_OFFLINE or HF_HUB_OFFLINE forbids to download it. Unset it, "
-                "copy the file there from a machine that has it, or give the path of one."
+                f"{model.name}: {path} {state}, and ALLMLP_OFFLINE or HF_HUB_OFFLINE forbids downloads. Unset it, copy the "
+                "file there from a machine that has it, or give the path of a copy."
             )
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"):
@@ -104,7 +105,7 @@ def _fetch_file(model: PublishedModel, report_progress: ReportProgress | None) -
                 _download(model, path, report_progress)
     except OSError as error:
         raise CheckpointError(
-            f"{error.filename or path}: cannot be read or written ({error.strerror or error}). Free some space. "
+            f"{error.filename or path}: cannot be read or written ({error.strerror or error}). Free some disk space. "
             f"{ANOTHER_CACHE}"
         ) from error
     return path
@@ -112,49 +113,49 @@ def _fetch_file(model: PublishedModel, report_progress: ReportProgress | None) -
 
 def _download(model: PublishedModel, path: Path, report_progress: ReportProgress | None) -> None:
     url, part = _url(model), path.with_name(path.name + ".part")
-    records = read_records()  # an unreadable record is reported before minutes of waiting
+    records = read_records()  # an unreadable record is reported before the long download
     receive(url, part, report_progress=report_progress)
     digest = sha256_of(part)
-    if not zipfile.is_zipfile(part):  # such as the page of a network that wants a login
+    if not zipfile.is_zipfile(part):  # such as the login page of a network
         with part.open("rb") as file:
             start = file.read(60)
         discard(part)
-        raise CheckpointError(f"{url}: this is no .npz file; it starts with {start!r}. Not kept.")
-    if problem := _wrong_digest(model, digest, records):
+        raise CheckpointError(f"{url}: this is not an .npz file; it starts with {start!r}. It was discarded.")
+    if problem := _digest_problem(model, digest, records):
         discard(part)
-        raise CheckpointError(f"{url}: what arrived has the SHA-256 {digest}, but {problem}")
-    _to_disk(part)
+        raise CheckpointError(f"{url}: the file has the SHA-256 {digest}, but {problem}")
+    _flush_to_disk(part)
     record_digest(_key(model), part, digest, model.name)
-    part.replace(path)  # last, so that a file with this name is whole and its digest recorded
+    part.replace(path)  # last: a file with this name is complete and its digest recorded
     discard(part)
 
 
-def _wrong_digest(model: PublishedModel, digest: str, records: Mapping[str, Record]) -> str:
-    """Return what speaks against a digest, or ""."""
+def _digest_problem(model: PublishedModel, digest: str, records: Mapping[str, Record]) -> str:
+    """Return why a digest is not that of `model`, or ""."""
     record = records.get(_key(model))
     expected = model.sha256 or (record.sha256 if record else digest)
     if digest != expected:
-        who = "is published" if model.sha256 else f"was recorded in {digests_path()} by an earlier download"
+        origin = "is published" if model.sha256 else f"was recorded in {digests_path()} by an earlier download"
         return (
-            f"{expected} {who}. It was damaged or exchanged, and is not kept. Try again; if {model.name} was published "
-            f"anew, delete its entry {_key(model)!r} from the record."
+            f"{expected} {origin}. The file was damaged or replaced, and was discarded. Try again. If {model.name} was "
+            f"published again, delete its entry {_key(model)!r} from the record."
         )
     for key, other in records.items():
         if other.sha256 == digest and other.model not in (None, model.name):
             return (
-                f"{digests_path()} records that for {other.model}, so that it is not {model.name}. Not kept. If "
-                f"{other.model} is what was wrong, delete its file and its entry {key!r} from the record."
+                f"{digests_path()} records this digest for {other.model}. The file is not {model.name} and was discarded. If "
+                f"that of {other.model} is the wrong one, delete it and its entry {key!r} in the record."
             )
     return ""
 
 
 def _is_sound(model: PublishedModel, path: Path) -> bool:
-    """Whether the cache holds the model's file, by its digest where one is known.
+    """Whether the cache holds the model's file, verified by its digest if one is known.
 
-    Nothing is recorded of a file without one: it was put there by hand, and may turn out to be no such model.
+    A file without a known digest is not recorded: it was put there by hand and may turn out to be something else.
 
     Raises:
-        CheckpointError: it is another published model's.
+        CheckpointError: the file belongs to another published model.
     """
     if not path.is_file() or not path.stat().st_size:
         return False
@@ -166,12 +167,12 @@ def _is_sound(model: PublishedModel, path: Path) -> bool:
     other = known_digest(path)
     if other is not None and other is not model:
         raise CheckpointError(
-            f"{path}: this is {other.name} by its SHA-256, not {model.name}. Delete the file, and it will be downloaded."
+            f"{path}: this is {other.name} by its SHA-256, not {model.name}. Delete the file to download it again."
         )
     return True
 
 
-def _to_disk(path: Path) -> None:
+def _flush_to_disk(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 

@@ -1,4 +1,4 @@
-"""What a source is: a catalogue name, a repository on the hub, a folder of ours or timm's, or a file of weights."""
+"""Resolution of a source: a catalogue name, a repository on the Hub, a folder of ours or timm's, or a weight file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ __all__ = [
 _HUB = "hf:"
 
 STARTER = "starter"
-"""The name of the weights that come with allmlp, even next to a folder of this name, which is "./starter"."""
+"""The name of the weights that come with allmlp. It takes precedence over a folder of this name, which is "./starter"."""
 
 _STARTER_FOLDER = Path(__file__).parents[1] / "starter"
 _INDEX_FILES = tuple(f"{name}.index.json" for name in WEIGHTS_FILES)
@@ -35,7 +35,7 @@ _INDEX_FILES = tuple(f"{name}.index.json" for name in WEIGHTS_FILES)
 
 @dataclass(frozen=True, kw_only=True)
 class AllmlpFolder:
-    """A folder of ours; `values` is its config.json, `weights` need not exist."""
+    """A checkpoint folder in our format; `values` is the content of its config.json, `weights` may not exist."""
 
     folder: Path
     weights: Path
@@ -44,7 +44,7 @@ class AllmlpFolder:
 
 @dataclass(frozen=True, kw_only=True)
 class TimmFolder:
-    """A folder of timm or transformers; `values` is its config.json, `evidence` where it came from, for people."""
+    """A folder of timm or transformers; `values` is the content of its config.json, `evidence` its origin in words."""
 
     folder: Path
     weights: Path
@@ -54,7 +54,7 @@ class TimmFolder:
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedFile:
-    """The weights of a published model; `evidence` is how that is known: the source names it, or its digest proves it."""
+    """The weights of a published model; `evidence` says how that is known: by the source's name or by its digest."""
 
     weights: Path
     published: PublishedModel
@@ -63,7 +63,7 @@ class PublishedFile:
 
 @dataclass(frozen=True, kw_only=True)
 class BareFile:
-    """A file on this machine that nothing but its weights describes; `evidence` is its path."""
+    """A local weight file without a configuration; `evidence` is its path."""
 
     weights: Path
     evidence: str
@@ -74,22 +74,22 @@ ResolvedSource = AllmlpFolder | TimmFolder | PublishedFile | BareFile
 
 
 def resolve_source(source: str | Path, *, report_progress: ReportProgress | None = None) -> ResolvedSource:
-    """Find a checkpoint. A path goes before a name of the catalogue, not before `STARTER`. Downloads what is not here.
+    """Find a checkpoint and download it if needed. A path takes precedence over a catalogue name, but not over `STARTER`.
 
-    `report_progress` takes the bytes that have arrived of a download, and its size.
+    `report_progress` takes the number of bytes downloaded so far and the total.
 
     Raises:
-        CheckpointError: nothing usable there, or a download that failed.
+        CheckpointError: `source` is not a usable checkpoint, or its download failed.
     """
     if isinstance(source, str):
-        if not source:  # which pathlib takes for the current folder
-            raise CheckpointError("The checkpoint's name is empty: a variable of the shell may not be set.")
+        if not source:  # pathlib would make it the current folder
+            raise CheckpointError("The checkpoint's name is empty: a shell variable may be unset.")
         if source.startswith(_HUB):
             return _on_hub(source, report_progress)
         if source == STARTER:
             return _local(_STARTER_FOLDER, None, evidence=source)
         if not _exists(Path(source)) and (published := find_published(source)) is not None:
-            return _named(published, report_progress)
+            return _published(published, report_progress)
     if not _exists(Path(source)):
         raise CheckpointError(f"{source}: there is no such checkpoint.{_advice(str(source))}")
     return _local(Path(source), None, evidence=str(source))
@@ -101,14 +101,14 @@ def _on_hub(source: str, report_progress: ReportProgress | None) -> ResolvedSour
         example = "hf:timm/mixer_b16_224.goog_in21k"
         raise CheckpointError(f"{source}: expected hf:OWNER/NAME or hf:OWNER/NAME@REVISION, such as {example}.")
     published = find_published(repository) if repository.startswith("timm/") else None
-    # The catalogue speaks of the newest revision; another may hold other weights.
+    # The catalogue describes the newest revision; another may hold other weights.
     if published is not None and not revision:
-        return _named(published, report_progress)
+        return _published(published, report_progress)
     folder = fetch_hub(repository, revision=revision or None, report_progress=report_progress)
     return _local(folder, None, evidence=source)
 
 
-def _named(published: PublishedModel, report_progress: ReportProgress | None) -> ResolvedSource:
+def _published(published: PublishedModel, report_progress: ReportProgress | None) -> ResolvedSource:
     origin = f"hf:{published.hub_repository}" if published.hub_repository else f"Google's {published.url_path}"
     path = fetch_published(published, report_progress=report_progress)
     return _local(path, published, evidence=f"{published.name}: {published.trained_on}; {origin}")
@@ -119,14 +119,14 @@ def _local(path: Path, published: PublishedModel | None, *, evidence: str) -> Re
         folder = _folder(path)
         if folder is None:
             return _weights_file(path, published, evidence)
-        named = path if path.name in WEIGHTS_FILES and not path.is_dir() else None
-        return _described(folder, named, published, evidence)
-    except OSError as error:  # a name that is too long, a folder that may not be read
+        named_weights = path if path.name in WEIGHTS_FILES and not path.is_dir() else None
+        return _described(folder, named_weights, published, evidence)
+    except OSError as error:  # such as a name that is too long, or a folder without read permission
         raise CheckpointError(f"{path}: could not be read ({error.strerror or error}).") from error
 
 
 def _folder(path: Path) -> Path | None:
-    """Return the folder whose config.json describes the weights; None for a file of weights alone."""
+    """Return the folder whose config.json describes the weights; None for a weight file without one."""
     if not path.is_dir():
         config_path = path.parent / CONFIG_FILE
         if path.name == CONFIG_FILE or (path.name in WEIGHTS_FILES and config_path.is_file()):
@@ -139,48 +139,50 @@ def _folder(path: Path) -> Path | None:
     for name in WEIGHTS_FILES:
         if (path / name).exists():
             raise CheckpointError(
-                f"{path}: not a checkpoint: there is no {CONFIG_FILE} beside {name} in it. "
-                f"To read the weights alone, name the file: {path / name}."
+                f"{path}: not a checkpoint folder: it holds {name} but no {CONFIG_FILE}. "
+                f"To load only the weights, name the file: {path / name}."
             )
     raise CheckpointError(
-        f"{path}: not a checkpoint: there is no {CONFIG_FILE} beside {WEIGHTS_FILE} in it. "
-        f"Expected a run folder (with checkpoints/best) or a checkpoint folder."
+        f"{path}: not a checkpoint folder: it holds no {CONFIG_FILE}. Expected a run folder (with checkpoints/best) or a "
+        f"checkpoint folder (with {CONFIG_FILE} and {WEIGHTS_FILE})."
     )
 
 
 def _refuse_sweep(folder: Path) -> None:
     """Name the best run of a learning-rate sweep (`allmlp finetune --lr-grid`)."""
     sweep = SweepLayout(folder)
-    report = sweep.scores
-    if not report.is_file() or not sweep.runs():
+    scores = sweep.scores
+    if not scores.is_file() or not sweep.runs():
         return
-    best = read_json_object(report).get("best")
-    shown = f"the best is {folder / best}" if isinstance(best, str) else f"{report} has their scores"
+    best = read_json_object(scores).get("best")
+    shown = f"the best is {folder / best}" if isinstance(best, str) else f"{scores} has their scores"
     raise CheckpointError(
         f"{folder}: this is a learning-rate sweep: one run per learning rate. Name one of its runs: {shown}."
     )
 
 
-def _described(folder: Path, named: Path | None, published: PublishedModel | None, evidence: str) -> ResolvedSource:
-    """Return the folder that a config.json describes; `named` is the file of weights that the source named, if it did."""
+def _described(
+    folder: Path, named_weights: Path | None, published: PublishedModel | None, evidence: str
+) -> ResolvedSource:
+    """Return a folder with a config.json; `named_weights` is the weight file if the source named one."""
     values = read_json_object(folder / CONFIG_FILE)
     if values.get("format") == FORMAT:
-        if named is not None and named.name != WEIGHTS_FILE:
+        if named_weights is not None and named_weights.name != WEIGHTS_FILE:
             raise CheckpointError(
-                f"{named}: {CONFIG_FILE} beside it describes {WEIGHTS_FILE} alone. To read other weights, move this file "
-                "to a folder of its own."
+                f"{named_weights}: the {CONFIG_FILE} next to it describes only {WEIGHTS_FILE}. To load this file, move it to "
+                "another folder."
             )
         return AllmlpFolder(folder=folder, weights=folder / WEIGHTS_FILE, values=values)
     if not {"architecture", "pretrained_cfg", "model_type"} & set(values):
         raise CheckpointError(
-            f'{folder / CONFIG_FILE}: not a configuration of allmlp (it lacks "format": "{FORMAT}"), and none of timm '
+            f'{folder / CONFIG_FILE}: not a configuration written by allmlp (it lacks "format": "{FORMAT}") or timm '
             '(it lacks "architecture").'
         )
-    weights = named or next((folder / name for name in WEIGHTS_FILES if (folder / name).exists()), None)
+    weights = named_weights or next((folder / name for name in WEIGHTS_FILES if (folder / name).exists()), None)
     if weights is None:
         _refuse_shards(folder)
         raise CheckpointError(
-            f"{folder}: there are no weights beside {CONFIG_FILE}: expected {' or '.join(WEIGHTS_FILES)}."
+            f"{folder}: there are no weights next to {CONFIG_FILE}; expected {' or '.join(WEIGHTS_FILES)}."
         )
     if published is not None:
         return PublishedFile(weights=weights, published=published, evidence=evidence)
@@ -191,8 +193,8 @@ def _refuse_shards(folder: Path) -> None:
     for name in _INDEX_FILES:
         if (folder / name).exists():
             raise CheckpointError(
-                f"{folder / name}: these weights are in several files (shards), which allmlp does not read: no Mixer is so "
-                f"large. Save them as one {WEIGHTS_FILE}."
+                f"{folder / name}: these weights are in several files (shards), which allmlp does not read. "
+                f"Save them as a single {WEIGHTS_FILE}."
             )
 
 
@@ -214,8 +216,8 @@ def _exists(path: Path) -> bool:
 def _advice(source: str) -> str:
     near = did_you_mean(source, CATALOG)
     if not near and source.count("/") == 1 and all(source.split("/")):
-        near = f" Did you mean hf:{source}, a repository on the Hugging Face hub?"
+        near = f" Did you mean hf:{source}, a repository on the Hugging Face Hub?"
     return (
-        f"{near} Expected a run folder, a checkpoint folder, a file of weights (.npz, .safetensors, .pth), "
+        f"{near} Expected a run folder, a checkpoint folder, a weight file (.npz, .safetensors, .pth), "
         "hf:OWNER/NAME, or a published Mixer (`allmlp models` lists them)."
     )

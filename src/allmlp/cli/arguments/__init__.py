@@ -1,6 +1,6 @@
-"""Arguments and options that several commands share, and what they are parsed into.
+"""Arguments and options that several commands share, and their parsers.
 
 Touch: help texts, parsing, messages.
 Do not touch: no command is imported here.
-A new one: a file per kind of argument.
+A new one: one file per kind of argument.
 """

@@ -1,4 +1,4 @@
-"""Checkpoints as commands take them: from anywhere, at any image size."""
+"""Checkpoint arguments: loading from any source, at any image size."""
 
 import contextlib
 import re
@@ -14,30 +14,30 @@ from allmlp.errors import ConfigError
 if TYPE_CHECKING:
     from allmlp.checkpoints import Checkpoint
 
-__all__ = ["CheckpointArgument", "ImageSizeOption", "load", "parse_sides", "size_words"]
+__all__ = ["CheckpointArgument", "ImageSizeOption", "image_size_words", "load", "parse_sides"]
 
 CheckpointArgument = Annotated[
     str,
     typer.Argument(
         metavar="CHECKPOINT",
-        help="A run or checkpoint folder, a file of weights (.npz, .safetensors, .pth), hf:OWNER/NAME, or a name of "
-        "`allmlp models`.",
+        help="A run or checkpoint folder, a weight file (.npz, .safetensors, .pth), hf:OWNER/NAME, or the name of a "
+        "published Mixer (see the models command).",
         show_default=False,
     ),
 ]
 ImageSizeOption = Annotated[
     str | None,
     typer.Option(
-        metavar="N|HxW", help="Use the Mixer at another image size, in pixels.", show_default="the checkpoint's"
+        metavar="N|HxW", help="Run the Mixer at another image size, in pixels.", show_default="the checkpoint's"
     ),
 ]
 
 
 def load(source: str, image_size: str | None = None) -> "Checkpoint":
-    """Load a checkpoint, at another image size when one is given; notes say what was done to it.
+    """Load a checkpoint, at another image size if one is given; notes report each change to it.
 
     Raises:
-        CheckpointError: nothing usable at `source`.
+        CheckpointError: no usable checkpoint at `source`.
         ConfigError: an invalid image size.
     """
     sides = None if image_size is None else parse_sides(image_size)
@@ -55,12 +55,12 @@ def load(source: str, image_size: str | None = None) -> "Checkpoint":
 
 
 def _ignore(line: str) -> None:
-    """Report nothing: of the processes that torchrun started, only the first one speaks."""
+    """Report nothing: of the processes that torchrun started, only the first one prints."""
 
 
 @contextlib.contextmanager
 def _download_bar() -> Iterator[Callable[[int, int], None] | None]:
-    """Draw a download on standard error where that is a terminal; nothing where none happens."""
+    """Yield a callback that shows a download on standard error, or None if that is not a terminal."""
     if not (sys.stderr.isatty() and is_first_process()):
         yield None
         return
@@ -71,9 +71,9 @@ def _download_bar() -> Iterator[Callable[[int, int], None] | None]:
     bar = Progress(*columns, console=Console(stderr=True), transient=True)
     task = bar.add_task("", total=None)
 
-    def draw(done: int, total: int) -> None:
-        bar.start()  # no effect but for the first time
-        bar.update(task, completed=done, total=total)
+    def draw(num_received: int, num_bytes: int) -> None:
+        bar.start()  # without effect after the first call
+        bar.update(task, completed=num_received, total=num_bytes)
 
     try:
         yield draw
@@ -81,16 +81,16 @@ def _download_bar() -> Iterator[Callable[[int, int], None] | None]:
         bar.stop()
 
 
-def size_words(image_size: str | None) -> tuple[str, ...]:
-    """Return --image-size as it was given, for a command that is printed to go on at the same size."""
+def image_size_words(image_size: str | None) -> tuple[str, ...]:
+    """Return the --image-size option as the user gave it, for a printed command that uses the same size."""
     return () if image_size is None else ("--image-size", image_size)
 
 
 def parse_sides(text: str) -> tuple[int, int]:
-    """Return (height, width) of "64" or "64x96".
+    """Parse "64" or "64x96" into (height, width).
 
     Raises:
-        ConfigError: anything else.
+        ConfigError: any other text.
     """
     sides = re.fullmatch(r"([0-9]{1,9})(?:[x×]([0-9]{1,9}))?", text.strip().lower())
     if sides is None:

@@ -1,4 +1,4 @@
-"""Where commands write: nothing of the user's is ever overwritten."""
+"""Output paths of commands, which never overwrite a file."""
 
 import os
 import tempfile
@@ -11,34 +11,37 @@ __all__ = ["new_output_path"]
 
 
 def new_output_path(destination: str, *, is_folder: bool, name: str, example: str) -> Path:
-    """Return where to write, at which nothing may lie: the user's files are never overwritten. A folder above may be missing.
+    """Return the path to write to, after checking that it is free and writable. Its parent folders may be missing.
 
-    `name` is what the command calls it, `example` a file's name for advice.
+    `name` is the command's name for the argument, `example` a file name for the advice in a message.
 
     Raises:
-        ConfigError: something is there, or nothing can be.
+        ConfigError: the path exists already or cannot be written.
     """
     if not destination:
-        raise ConfigError(f"{name} is empty: a variable of the shell may not be set. Expected a new folder or file.")
+        raise ConfigError(f"{name} is empty: a shell variable may be unset. Expected a new folder or file.")
     path = Path(destination)
     try:
-        found_folder = path.is_dir()
-        is_free = not os.path.lexists(path) or (is_folder and found_folder and not any(path.iterdir()))
+        is_existing_folder = path.is_dir()
+        is_free = not os.path.lexists(path) or (is_folder and is_existing_folder and not any(path.iterdir()))
         if is_free:
-            _check_writable(path if found_folder else path.parent)
+            _check_writable(path if is_existing_folder else path.parent)
             return path
     except OSError as error:
-        raise ConfigError(f"{destination}: cannot be written to ({reason_of(error)}). Choose another place.") from error
+        raise ConfigError(f"{destination}: cannot be written to ({reason_of(error)}). Choose another path.") from error
     except ValueError as error:
         raise ConfigError(f"{destination}: cannot be written to ({error}).") from error
-    if found_folder and not is_folder:
-        raise ConfigError(f"{destination}: a folder; this form is one file. Name it, such as {path / example}.")
-    what = "this folder is not empty" if found_folder else "this file exists"
-    raise ConfigError(f"{destination}: {what}, and nothing is overwritten. Choose a new name, or remove it first.")
+    if is_existing_folder and not is_folder:
+        raise ConfigError(
+            f"{destination}: this is a folder, but the output is a single file. Name the file, such as {path / example}."
+        )
+    problem = "this folder is not empty" if is_existing_folder else "this file exists"
+    raise ConfigError(f"{destination}: {problem}, and nothing is overwritten. Choose a new name, or remove it first.")
 
 
 def _check_writable(folder: Path) -> None:
-    """Raise OSError where no file can be written to a folder, or to the nearest one above that is there."""
-    nearest = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
-    with tempfile.TemporaryFile(dir=nearest):  # modes alone do not tell: of root, of a network's or a read-only disk
+    """Raise OSError if no file can be created in a folder, or in its nearest existing parent."""
+    nearest = next(candidate for candidate in (folder, *folder.parents) if os.path.lexists(candidate))
+    # File modes are not enough: the user may be root, the disk read-only or on a network.
+    with tempfile.TemporaryFile(dir=nearest):
         pass

@@ -1,4 +1,4 @@
-"""Photos as commands take them: files, folders of them, and one on standard input."""
+"""Photo arguments: files, folders, and one photo on standard input."""
 
 import os
 import sys
@@ -21,38 +21,41 @@ PhotosArgument = Annotated[
     list[str],
     typer.Argument(
         metavar="FILES|FOLDERS|-",
-        help="Photos; folders of them, searched to the bottom; - reads one photo's bytes from standard input.",
+        help="Photos, or folders that are searched recursively; - reads one photo from standard input.",
         show_default=False,
     ),
 ]
 
 
 def check_sources(sources: Sequence[str]) -> None:
-    """Check what was given before anything is read.
+    """Check the arguments before anything is read.
 
     Raises:
-        ConfigError: standard input twice.
+        ConfigError: standard input is given more than once.
     """
     if sources.count(STANDARD_INPUT) > 1:
-        raise ConfigError("- is one photo on standard input; it was given more than once.")
+        raise ConfigError("- is one photo on standard input, but was given more than once.")
 
 
 def find_photos(sources: Sequence[str]) -> "tuple[list[tuple[str, Photo]], int]":
-    """Return all photos with their names, those of a folder sorted; report what is wrong with the rest and count them."""
-    found: list[tuple[str, Photo]] = []
+    """Return all photos with their names, sorted within each folder, and the number of sources that failed.
+
+    The reason of each failure is reported.
+    """
+    photos: list[tuple[str, Photo]] = []
     num_failed = 0
     for source in sources:
         try:
             if source == STANDARD_INPUT:
-                found.append((source, (source, _standard_input())))
-            elif os.path.isdir(source):  # noqa: PTH112 - Path's raises where a name is too long or may not be looked at
-                found += [(path, path) for path in _photos_in(Path(source))]
+                photos.append((source, (source, _standard_input())))
+            elif os.path.isdir(source):  # noqa: PTH112 - Path.is_dir raises if a name is too long or inaccessible
+                photos += [(path, path) for path in _photos_in(Path(source))]
             else:
-                found.append((source, source))
+                photos.append((source, source))
         except DataError as error:
             num_failed += 1
             note(f"allmlp: {error}")
-    return found, num_failed
+    return photos, num_failed
 
 
 def _photos_in(folder: Path) -> list[str]:
@@ -63,19 +66,19 @@ def _photos_in(folder: Path) -> list[str]:
     for path, reason in listing.skipped:
         note(f"allmlp: {escape(folder / path)}: skipped: {reason}.")
     if not listing.photos:
-        raise DataError(f"{escape(folder)}: there are no photos in this folder.")
+        raise DataError(f"{escape(folder)}: no photos in this folder.")
     return sorted(str(folder / path) for path in listing.photos)
 
 
 def _standard_input() -> bytes:
-    """Return what a photo may hold and a byte more, by which the decoder knows that there is too much."""
+    """Read at most one byte more than a photo may hold, from which the decoder recognises a photo that is too large."""
     from allmlp.data import MAX_PHOTO_BYTES
 
     if sys.stdin is None:
         raise DataError(
-            f"{STANDARD_INPUT}: standard input is closed. Send a photo to it: allmlp predict ... - < PHOTO."
+            f"{STANDARD_INPUT}: standard input is closed. Redirect a photo to it: allmlp predict ... - < PHOTO."
         )
     try:
         return sys.stdin.buffer.read(MAX_PHOTO_BYTES + 1)
-    except OSError as error:  # it is a folder, or is open for writing only
+    except OSError as error:  # a folder, or open only for writing
         raise DataError(f"{STANDARD_INPUT}: standard input cannot be read ({error.strerror or error}).") from error

@@ -1,4 +1,4 @@
-"""Options that set a recipe: `--set` and its short forms, gathered into assignments."""
+"""Recipe options: `--set` and its short forms, collected into assignments."""
 
 import sys
 from collections.abc import Mapping
@@ -25,24 +25,25 @@ __all__ = [
 ]
 
 DATA_HELP = (
-    "A folder with one sub-folder per class, a zip of one, Parquet, a CSV, or a public data set: see `allmlp data`."
+    "A folder with one sub-folder per class, a zip of one, Parquet, CSV, or a public data set (see the data command)."
 )
 
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change any setting of the recipe; may be repeated."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe; may be repeated."),
 ]
 EpochsOption = Annotated[int | None, typer.Option(help="Short for --set num_epochs=.", show_default=False)]
 TrainBatchSizeOption = Annotated[int | None, typer.Option(help="Short for --set batch_size=.", show_default=False)]
 SeedOption = Annotated[int | None, typer.Option(help="Short for --set seed=.", show_default=False)]
 MaxMinutesOption = Annotated[
-    float | None, typer.Option(help="Train fewer epochs where the recipe's would take longer.", show_default=False)
+    float | None,
+    typer.Option(help="Train fewer epochs if those of the recipe would take longer than this.", show_default=False),
 ]
 PrintRecipeOption = Annotated[
     bool,
     typer.Option(
         "--print-recipe",
-        help="Print the settings for DATA as JSON and stop; its classes are counted when training starts.",
+        help="Print the recipe for DATA as JSON and exit; the number of classes is set when training starts.",
     ),
 ]
 
@@ -53,23 +54,25 @@ def key_of(assignment: str) -> str:
 
 
 def all_settings(options: Mapping[str, object], assignments: list[str]) -> list[str]:
-    """Return what options and --set ask for, as assignments; `options` has the values by key, None where none was given.
+    """Return options and --set assignments as one list of assignments.
+
+    `options` maps keys to values, None for an option that was not given.
 
     Raises:
-        ConfigError: a key is set by an option and by --set.
+        ConfigError: a key is set both by its option and by --set.
     """
     given = {key: str(value) for key, value in options.items() if value is not None}
     assigned = set(map(key_of, assignments))
-    if twice := sorted(assigned & given.keys()):
-        shown = ", ".join(f"{key} ({given[key]} by its own option)" for key in twice)
-        raise ConfigError(f"set twice: {shown}. Leave out the option or --set {twice[0]}=.")
+    if duplicates := sorted(assigned & given.keys()):
+        shown = ", ".join(f"{key} (to {given[key]} by its option)" for key in duplicates)
+        raise ConfigError(f"set twice: {shown}. Omit the option or --set {duplicates[0]}=.")
     return [*(f"{key}={value}" for key, value in given.items()), *assignments]
 
 
 def named_recipe(recipe: str) -> "Recipe":
-    """Return a recipe of allmlp, or one of the user's own from the current folder."""
+    """Return a recipe of allmlp, or the user's own from a module in the current folder."""
     from allmlp.recipes import load_recipe
 
     if ":" in recipe and "" not in sys.path:
-        sys.path.insert(0, "")  # an installed command does not search the current folder, where my_module.py is
+        sys.path.insert(0, "")  # an installed command does not search the current folder for my_module.py
     return load_recipe(recipe)

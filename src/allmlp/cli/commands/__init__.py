@@ -1,6 +1,6 @@
-"""One file per command. A command parses, calls one public function, and prints.
+"""The commands, one file each. A command parses its arguments, calls one public function and prints the result.
 
-Touch: what is printed.
-Do not touch: the heavy imports are inside the functions, so that `allmlp --help` is quick.
-A new one: a file here and its name in the list of `cli/main.py`.
+Touch: the output.
+Do not touch: the heavy imports stay inside the functions, so that `allmlp --help` is fast.
+A new one: a file here and its name in the list in `cli/main.py`.
 """

@@ -1,4 +1,4 @@
-"""`allmlp convert`."""
+"""The command `allmlp convert`."""
 
 import shlex
 from dataclasses import replace
@@ -20,44 +20,44 @@ if TYPE_CHECKING:
 __all__ = ["Target", "convert"]
 
 _TO_OPTION = (
-    "allmlp: a folder for this program. timm: a folder for timm and transformers. google: an .npz in linen's names."
+    "allmlp: a folder for this program. timm: a folder for timm and transformers. google: an .npz file with "
+    "linen's names."
 )
 
-
 Target = Literal["allmlp", "timm", "google"]
-"""What a checkpoint is written as: the keys of `FORMATS`, which would take NumPy to import here."""
+"""Output formats: the keys of `FORMATS`, whose import here would load NumPy."""
 
 
 def convert(
     checkpoint: CheckpointArgument,
     destination: Annotated[
         str,
-        typer.Argument(metavar="DST", help="What to write: a new folder, for google a new file.", show_default=False),
+        typer.Argument(metavar="DST", help="The output: a new folder, or for google a new file.", show_default=False),
     ],
     target: Annotated[Target, typer.Option("--to", help=_TO_OPTION, show_default=False)],
     gelu: Annotated[
         Gelu | None,
         typer.Option(
-            help="Compute this GELU from now on; timm has erf only. With --photos, says what it changes.",
-            show_default="as the model does",
+            help="Change the GELU to this form; timm supports only erf. --photos measures the effect.",
+            show_default="the checkpoint's",
         ),
     ] = None,
     image_size: ImageSizeOption = None,
     photos: Annotated[
         str | None,
         typer.Option(
-            metavar="DATA", help="Photos, labelled or not, to measure the change of GELU on.", show_default=False
+            metavar="DATA", help="Photos, labelled or not, to measure the effect of --gelu on.", show_default=False
         ),
     ] = None,
 ) -> None:
-    """Write a checkpoint for another tool. Weights keep their bits; says what the other form cannot hold."""
+    """Write a checkpoint for another tool. Weights stay identical, bit for bit; what the format cannot hold is reported."""
     _check_options(target, gelu, photos)
     from allmlp.checkpoints import FORMATS
 
     path = new_output_path(destination, is_folder=FORMATS[target].is_folder, name="DST", example="mixer.npz")
     loaded = load(checkpoint, image_size)
     changed = loaded if gelu is None else _with_gelu(loaded, gelu)
-    losses = FORMATS[target].lost(changed)  # before anything slow: what cannot be written is found here
+    losses = FORMATS[target].lost(changed)  # raises if the checkpoint cannot be written: before anything slow
     if changed is not loaded:
         size = [] if image_size is None else ["--image-size", image_size]
         command = command_line("convert", checkpoint, "DST", "--to", target, "--gelu", changed.config.gelu, *size)
@@ -70,29 +70,29 @@ def convert(
 
 def _check_options(target: Target, gelu: Gelu | None, photos: str | None) -> None:
     if photos is not None and gelu is None:
-        raise ConfigError("--photos measures what --gelu changes; give --gelu erf or --gelu tanh, or omit --photos.")
+        raise ConfigError("--photos measures the effect of --gelu; add --gelu erf or --gelu tanh, or omit --photos.")
     if gelu is not None and target == "google":
-        raise ConfigError("--gelu has no effect on --to google: an .npz does not say which GELU it is for.")
+        raise ConfigError("--gelu has no effect with --to google: an .npz file does not record the GELU. Omit --gelu.")
 
 
 def _with_gelu(checkpoint: "Checkpoint", gelu: Gelu) -> "Checkpoint":
     before = checkpoint.config.gelu
     if gelu == before:
-        note(f"--gelu {gelu}: the model computes this GELU already; nothing changes.")
+        note(f"--gelu {gelu}: the model already uses this GELU; nothing changes.")
         return checkpoint
     return checkpoint.replace(
         config=replace(checkpoint.config, gelu=gelu),
-        source=f"{checkpoint.source}; its GELU, which was {before}, is {gelu} by choice",
+        source=f"{checkpoint.source}; GELU changed from {before} to {gelu} by choice",
     )
 
 
 def _report_gelu(before: "Checkpoint", after: "Checkpoint", photos: str | None, command: str) -> None:
     from allmlp.cli.gelu_change import measure_gelu
 
-    lines = [f"Every logit changes a little; by how much is not measured. To measure it: {command}"]
+    lines = [f"Every logit changes slightly; the change was not measured. To measure it: {command}"]
     if photos is not None:
         lines = measure_gelu(before, after, photos)
-    heading(f"GELU: {before.config.gelu} before, {after.config.gelu} from now on")
+    heading(f"GELU changed from {before.config.gelu} to {after.config.gelu}")
     print("\n".join(f"  {line}" for line in lines))
 
 
@@ -114,22 +114,22 @@ def _summary(checkpoint: "Checkpoint", path: Path, target: Target) -> str:
 def _uses(checkpoint: "Checkpoint", path: Path, target: Target) -> list[tuple[str, str]]:
     if target == "allmlp":
         return [
-            (command_line("inspect", path), "what it is"),
-            (f"{command_line('predict', path)} PHOTO.jpg", "name photos or whole folders of them"),
+            (command_line("inspect", path), "describe it"),
+            (f"{command_line('predict', path)} PHOTO.jpg", "classify photos or whole folders"),
         ]
     if target == "google":
         height, width = checkpoint.config.image_size
-        size = [] if height == width else ["--image-size", f"{height}x{width}"]  # which an .npz does not say
+        size = [] if height == width else ["--image-size", f"{height}x{width}"]  # not recorded in an .npz file
         code = f"import numpy; print(numpy.load({str(path)!r}).files)"
-        return [(_python(code), "the arrays"), (command_line("inspect", path, *size), "what it is")]
+        return [(_python(code), "list its arrays"), (command_line("inspect", path, *size), "describe it")]
     code = f"import timm; print(timm.create_model({'local-dir:' + str(path)!r}, pretrained=True))"
-    rows = [(_python(code), "timm")]
+    rows = [(_python(code), "load it in timm")]
     if checkpoint.config.num_classes:
         code = f"from transformers import pipeline; print(pipeline('image-classification', {str(path)!r})('PHOTO.jpg'))"
-        rows.append((_python(code), "transformers"))
+        rows.append((_python(code), "use it in transformers"))
     return rows
 
 
 def _python(code: str) -> str:
-    # Readable where it can be: within double quotes a shell changes nothing but these.
+    # Readable if possible: within double quotes, a shell interprets only these characters.
     return shlex.join(["python", "-c", code]) if set(code) & set('"$`\\!') else f'python -c "{code}"'

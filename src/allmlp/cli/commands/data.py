@@ -1,4 +1,4 @@
-"""`allmlp data`."""
+"""The command `allmlp data`."""
 
 from typing import Annotated
 
@@ -13,12 +13,15 @@ def data(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="NAME", help="Show this data set; NAME:FOLDER, where it is elsewhere.", show_default=False
+            metavar="NAME", help="Show this data set; NAME:FOLDER if it is in another folder.", show_default=False
         ),
     ] = None,
-    download: Annotated[bool, typer.Option("--download", help="Download it unless it is there.")] = False,
+    download: Annotated[bool, typer.Option("--download", help="Download it unless it is present.")] = False,
 ) -> None:
-    """List the named data sets and which are on this machine. Use a name in place of PHOTOS: `allmlp train cifar10`."""
+    """List the named data sets, and which of them are on this machine.
+
+    A name can be used as DATA: `allmlp train cifar10`.
+    """
     from allmlp.data import DATASETS, download_dataset, is_downloaded, named_folder
     from allmlp.errors import ConfigError, did_you_mean
 
@@ -30,7 +33,7 @@ def data(
     key = name.partition(":")[0]
     if key not in DATASETS:
         raise ConfigError(
-            f"There is no named data set {key!r}.{did_you_mean(key, DATASETS)} There are: {', '.join(DATASETS)}."
+            f"unknown data set {key!r}.{did_you_mean(key, DATASETS)} Expected one of {', '.join(DATASETS)}."
         )
     named, folder = DATASETS[key], named_folder(name)
     if download:
@@ -41,10 +44,10 @@ def data(
         print(f"terms   {named.terms}")
         if named.folder:
             print(f"{'here' if is_downloaded(name) else 'missing':<7} {folder}")
-    wanted = (command_line("data", name, "--download"), f"downloads {named.size}")
-    trains = (command_line("train", name), "trains on it, by a recipe that fits its photos")
-    if is_downloaded(name) or named.downloads is not None:
-        next_commands([trains if is_downloaded(name) else wanted])
+    download_command = (command_line("data", name, "--download"), f"download {named.size}")
+    train_command = (command_line("train", name), "train on it, with a recipe that fits its photos")
+    if is_downloaded(name) or named.torchvision_class is not None:
+        next_commands([train_command if is_downloaded(name) else download_command])
     else:
         print(f"\n{named.by_hand.format(folder=folder)}.")
 
@@ -52,7 +55,7 @@ def data(
 def _list_all() -> None:
     from allmlp.data import DATASETS, is_downloaded
 
-    titles = ("name", "here", "download", "what it is")
+    titles = ("name", "here", "download", "description")
     rows = [
         (key, "yes" if is_downloaded(key) else "no", named.size or "-", named.summary)
         for key, named in DATASETS.items()
@@ -61,4 +64,4 @@ def _list_all() -> None:
     heading(lines[0])
     for line in lines[1:]:
         print(line)
-    next_commands([(command_line("data", "cifar10"), "its terms, and where it is")])
+    next_commands([(command_line("data", "cifar10"), "show its terms and its folder")])

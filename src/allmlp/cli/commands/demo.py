@@ -1,4 +1,4 @@
-"""`allmlp demo`."""
+"""The command `allmlp demo`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,12 +22,12 @@ _NUM_PHOTOS = 6
 
 def demo(
     out: Annotated[
-        Path | None, typer.Option(help="The run's folder, new or empty.", show_default="runs/demo-<number>")
+        Path | None, typer.Option(help="The output folder, new or empty.", show_default="runs/demo-<number>")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Another number gives another Mixer.")] = 0,
+    seed: Annotated[int, typer.Option(help="The random seed of both runs.")] = 0,
     device: DeviceOption = "auto",
 ) -> None:
-    """Train on embedded photos, from scratch and from trained weights. Takes a few minutes, and scores and uses both."""
+    """Train on embedded photos, from scratch and from trained weights. Takes a few minutes, and scores and uses both Mixers."""
     from allmlp.config import override
     from allmlp.recipes import RECIPES
 
@@ -40,7 +40,7 @@ def demo(
 
 
 def demonstrate(scratch: "Recipe", transfer: "Recipe", out: Path, *, device: str = "auto") -> None:
-    """Train on the embedded photos from scratch and from trained weights into `out`, and show what came of it."""
+    """Train on the embedded photos from scratch and from trained weights into `out`, and show the results."""
     from allmlp.data import open_dataset
     from allmlp.inference import Predictor
     from allmlp.training import refuse_used_folder
@@ -57,32 +57,32 @@ def demonstrate(scratch: "Recipe", transfer: "Recipe", out: Path, *, device: str
         print()
     result = results["finetuned"]
     photos = _write_photos(dataset, out / "photos")
-    heading("Some test photos, which neither model has seen, as the fine-tuned model names them:")
-    answers = Predictor.from_checkpoint(result.directory, device=device).predict([path for path, _ in photos])
-    rows = [("photo", "is", "answer", "")]
-    for (path, truth), answer in zip(photos, answers, strict=True):
-        best = answer.labels[0]
-        verdict = "" if best["label"] == truth else "wrong"
-        rows.append((str(path), truth, f"{best['label']} {best['score']:.0%}", verdict))
+    heading("Predictions of the fine-tuned model for some test photos, which neither model has seen:")
+    predictions = Predictor.from_checkpoint(result.directory, device=device).predict([path for path, _ in photos])
+    rows = [("photo", "class", "prediction", "")]
+    for (path, class_name), prediction in zip(photos, predictions, strict=True):
+        best = prediction.labels[0]
+        verdict = "" if best["label"] == class_name else "wrong"
+        rows.append((str(path), class_name, f"{best['label']} {best['score']:.0%}", verdict))
     for line in aligned(rows):
         print(line)
     print()
     _print_scores(results, chance=1 / len(dataset.class_names))
     run = result.directory
-    print(f"wrote   {out}/ with a report of each, open them in a browser: {run / 'report.html'}")
+    print(f"wrote   {out}/ with a report of each run to open in a browser: {run / 'report.html'}")
     train_command = command_line("finetune", DATASET, "--out", "runs/mine")
     next_commands(
         [
-            (command_line("predict", run, out / "photos"), "name photos: yours, or whole folders"),
-            (command_line("evaluate", run, DATASET), "the score, class by class"),
-            (train_command, f"for {DATASET}, put your folder with one sub-folder per class"),
+            (command_line("predict", run, out / "photos"), "classify photos: your own, or whole folders"),
+            (command_line("evaluate", run, DATASET), "score it, class by class"),
+            (train_command, f"replace {DATASET} with your folder, with one sub-folder per class"),
         ]
     )
 
 
 def _print_scores(results: "Mapping[str, TrainResult]", *, chance: float) -> None:
     titles = {"scratch": "from scratch", "finetuned": "fine-tuned"}
-    rows = [("", "epochs", "minutes", "right on test photos")]
+    rows = [("", "epochs", "minutes", "test accuracy")]
     for name, result in results.items():
         top1 = result.evaluations["test"].top1
         rows.append((titles[name], str(result.recipe.num_epochs), f"{result.seconds / 60:.1f}", f"{top1:.1%}"))
@@ -92,15 +92,15 @@ def _print_scores(results: "Mapping[str, TrainResult]", *, chance: float) -> Non
 
 
 def _write_photos(dataset: "ImageDataset", folder: Path) -> list[tuple[Path, str]]:
-    """Write some test photos of different classes as files; return each with its class."""
+    """Write test photos of different classes to files; return each file with its class."""
     import numpy as np
 
     from allmlp.io.atomic_write import write_bytes
 
     split = dataset.splits["test"]
-    firsts = [int(np.flatnonzero(split.labels == label)[0]) for label in np.unique(split.labels)[:_NUM_PHOTOS]]
+    indices = [int(np.flatnonzero(split.labels == label)[0]) for label in np.unique(split.labels)[:_NUM_PHOTOS]]
     written = []
-    for index in firsts:
+    for index in indices:
         name = dataset.class_names[split.labels[index]]
         suffix = Path(split.sample_ids[index]).suffix
         written.append((write_bytes(folder / f"{name}{suffix}", split.read(index)), name))

@@ -1,4 +1,4 @@
-"""`allmlp evaluate`."""
+"""The command `allmlp evaluate`."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from allmlp.cli.arguments.checkpoint import CheckpointArgument, ImageSizeOption, load, size_words
+from allmlp.cli.arguments.checkpoint import CheckpointArgument, ImageSizeOption, image_size_words, load
 from allmlp.cli.console import (
     BatchSizeOption,
     DeviceOption,
@@ -30,17 +30,20 @@ __all__ = ["evaluate"]
 def evaluate(
     checkpoint: CheckpointArgument,
     data: Annotated[
-        str, typer.Argument(metavar="DATA", help="Labelled photos, in any form that train takes.", show_default=False)
+        str, typer.Argument(metavar="DATA", help="Labelled photos, in any form that train accepts.", show_default=False)
     ],
     split: Annotated[
         str | None,
-        typer.Option(help="train, validation (val) or test.", show_default="test, else validation, else train"),
+        typer.Option(
+            help="The split to score: train, validation (val) or test.",
+            show_default="test, else validation, else train",
+        ),
     ] = None,
     shots: Annotated[
         str | None,
         typer.Option(
             metavar="N,N,...",
-            help="Few-shot instead: a linear classifier on frozen features, from N train photos per class.",
+            help="Score a linear classifier on frozen features instead, from N training photos per class.",
             show_default=False,
         ),
     ] = None,
@@ -48,21 +51,25 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="JSON",
-            help="Sets of labels instead of DATA's, such as ImageNet's ReaL: right is what is in the set.",
+            help="Score by these label sets, such as ImageNet's ReaL: any label in a photo's set is right.",
             show_default=False,
         ),
     ] = None,
-    draws: Annotated[int | None, typer.Option(min=1, help="With --shots: of other photos.", show_default="3")] = None,
-    seed: Annotated[int | None, typer.Option(help="With --shots: another gives others.", show_default="0")] = None,
+    draws: Annotated[
+        int | None, typer.Option(min=1, help="With --shots: how often photos are drawn.", show_default="3")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="With --shots: the random seed of the draws.", show_default="0")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     min_top1: Annotated[
-        float | None, typer.Option(help="Exit with 6 when top-1, a fraction, is lower.", show_default=False)
+        float | None, typer.Option(help="Exit with 6 if top-1 is lower than this fraction.", show_default=False)
     ] = None,
     image_size: ImageSizeOption = None,
     batch_size: BatchSizeOption = 64,
     device: DeviceOption = "auto",
 ) -> None:
-    """Score a checkpoint on labelled photos. Prints top-1, top-5, balanced accuracy, loss, calibration, and every class."""
+    """Score a checkpoint on labelled photos. Prints top-1, top-5, balanced accuracy, loss, calibration and class scores."""
     if min_top1 is not None and not 0.0 <= min_top1 <= 1.0:
         raise ConfigError(f"--min-top1 is {min_top1}; expected a fraction from 0 to 1, such as 0.9.")
     few_shot = _few_shot_options(shots, draws, seed, labels=labels, min_top1=min_top1)
@@ -87,35 +94,36 @@ def evaluate(
             print(_as_json(evaluation, checkpoint, data, labels))
         else:
             _print(evaluation, by_sets=labels is not None)
-            command = f"{command_line('predict', checkpoint, *size_words(image_size))} PHOTO.jpg"
-            next_commands([(command, "name photos or whole folders of them")])
+            command = f"{command_line('predict', checkpoint, *image_size_words(image_size))} PHOTO.jpg"
+            next_commands([(command, "classify photos or whole folders")])
     if min_top1 is not None and evaluation.top1 < min_top1:
         raise CheckFailedError(f"top-1 is {evaluation.top1:.4f}, less than --min-top1 {min_top1}.")
 
 
 def _ignore(line: str) -> None:
-    """Print nothing: with --json, and in all processes but the first of those that torchrun started."""
+    """Print nothing: with --json, and in all processes of torchrun except the first."""
 
 
 def _few_shot_options(
     shots: str | None, draws: int | None, seed: int | None, *, labels: Path | None, min_top1: float | None
 ) -> "FewShotOptions | None":
-    """Return what --shots and its companions ask for; None without it.
+    """Return the options of a few-shot evaluation; None without --shots.
 
     Raises:
-        ConfigError: an option that would have no effect, all of them.
+        ConfigError: options that would have no effect, all of them in one message.
     """
     if shots is None:
-        alone = [name for name, value in (("--draws", draws), ("--seed", seed)) if value is not None]
-        if alone:
+        unused = [name for name, value in (("--draws", draws), ("--seed", seed)) if value is not None]
+        if unused:
+            options = " and ".join(unused)
             raise ConfigError(
-                f"{' and '.join(alone)} without --shots has no effect; add --shots 1,5,10,25 or leave it out."
+                f"{options} without --shots would have no effect; add --shots 1,5,10,25 or omit {options}."
             )
         return None
     if labels is not None or min_top1 is not None:
-        other = "--labels" if min_top1 is None else "--min-top1" if labels is None else "--labels and --min-top1"
+        conflicting = "--labels" if min_top1 is None else "--min-top1" if labels is None else "--labels and --min-top1"
         raise ConfigError(
-            f"{other} cannot go with --shots, which fits a classifier of its own for each number of examples."
+            f"{conflicting} cannot be combined with --shots, which scores one classifier per number of examples."
         )
     from allmlp.metrics import FewShotOptions
 
@@ -141,7 +149,7 @@ def _print(metrics: "Evaluation", *, by_sets: bool) -> None:
 
     print()
     if by_sets:
-        print(f"By the sets of labels, {metrics.num_examples:,} photos that have one:")
+        print(f"By label sets, on the {metrics.num_examples:,} photos that have one:")
     original = metrics.original_top1
     rows = [
         ("top-1", f"{metrics.top1:.2%}"),
@@ -155,7 +163,7 @@ def _print(metrics: "Evaluation", *, by_sets: bool) -> None:
         print(line)
     if metrics.temperature != 1.0:
         print(
-            f"\nLoss and calibration error are with the checkpoint's temperature, {metrics.temperature:.3g}. As trained: loss "
+            f"\nLoss and calibration error use the checkpoint's temperature, {metrics.temperature:.3g}. Without it: loss "
             f"{metrics.loss_as_trained:.4f}, calibration error {metrics.expected_calibration_error_as_trained:.2%}."
         )
     print()

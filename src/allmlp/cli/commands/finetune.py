@@ -1,4 +1,4 @@
-"""`allmlp finetune`: `allmlp train` with a recipe that starts from a trained Mixer."""
+"""The command `allmlp finetune`: training with a recipe that starts from a trained Mixer."""
 
 import json
 from pathlib import Path
@@ -38,8 +38,8 @@ def finetune(
         typer.Option(
             "--from",
             metavar="CHECKPOINT",
-            help="The initial checkpoint: a run or checkpoint folder, a file of weights, hf:OWNER/NAME, or a name of "
-            "`allmlp models`.",
+            help="The initial checkpoint: a run or checkpoint folder, a weight file, hf:OWNER/NAME, or the name of a "
+            "published Mixer (see the models command).",
             show_default="starter, which comes with allmlp",
         ),
     ] = None,
@@ -51,27 +51,30 @@ def finetune(
     trained_blocks: Annotated[
         int | None,
         typer.Option(
-            metavar="N", help="Train the last N blocks and the classifier; 0: the classifier alone.", show_default="all"
+            metavar="N",
+            help="Train only the last N blocks and the classifier; 0: only the classifier.",
+            show_default="all",
         ),
     ] = None,
     lr_grid: Annotated[
         str | None,
         typer.Option(
             metavar="paper|RATE,RATE,...",
-            help="Train once at each learning rate, to compare on validation; paper: 0.003, 0.01, 0.03, 0.06, by its SGD.",
+            help="Train one run per learning rate, and compare them on validation; paper: 0.003, 0.01, 0.03, 0.06, with "
+            "the paper's SGD.",
             show_default=False,
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The folder of the run, or of the sweep; new or empty.",
+            help="The folder of the run or the sweep, new or empty.",
             show_default="runs/<recipe>-<number>, runs/<recipe>-grid-<number>",
         ),
     ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="Continue this run (or sweep), or start it.", show_default=False),
+        typer.Option(metavar="RUN", help="Continue this run or sweep, or start it.", show_default=False),
     ] = None,
     assignments: SetOption = None,
     epochs: EpochsOption = None,
@@ -81,7 +84,7 @@ def finetune(
     device: DeviceOption = "auto",
     print_recipe: PrintRecipeOption = False,
 ) -> None:
-    """Fine-tune a trained Mixer on your photos. Classes are matched by name; new ones start at zero."""
+    """Fine-tune a trained Mixer on your photos. The classifier keeps classes of the same name; new ones start at zero."""
     changes = {
         "transfer.checkpoint": checkpoint,
         "transfer.image_size": None if image_size is None else json.dumps(parse_sides(image_size)),
@@ -102,7 +105,7 @@ def finetune(
 
 
 def _choose(data: str, recipe: str | None, assignments: list[str]) -> "ChosenRecipe":
-    """Return the recipe, with as many epochs as fit the photos where they follow from the photos."""
+    """Return the recipe; if its number of epochs follows from the photos, with the number that fits them."""
     from allmlp.recipes import FITTED_TO_PHOTOS
     from allmlp.training import with_settings
 
@@ -110,7 +113,8 @@ def _choose(data: str, recipe: str | None, assignments: list[str]) -> "ChosenRec
     resolved = with_settings(named_recipe(name), assignments)
     if resolved.transfer.checkpoint is None:
         raise ConfigError(
-            f"recipe {name} has no initial checkpoint here. Name one (--from), or use allmlp train for random weights."
+            f"recipe {name} has no initial checkpoint here. Name one with --from, or train from random weights with "
+            "`allmlp train`."
         )
     if name not in FITTED_TO_PHOTOS:
         return resolved, None, ""
@@ -123,7 +127,7 @@ def _choose(data: str, recipe: str | None, assignments: list[str]) -> "ChosenRec
 
 
 def _paper_optimizer() -> list[str]:
-    """Return the settings of the optimizer that the paper's rates are for: with AdamW the highest of them do not learn."""
+    """Return the settings of the optimizer that the paper's rates are for: at the highest of them, AdamW does not learn."""
     from allmlp.config import to_dict
     from allmlp.recipes import load_recipe
 
@@ -146,20 +150,20 @@ def _learning_rates(text: str) -> list[float]:
 
 def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> None:
     from allmlp.data import open_dataset
-    from allmlp.training import NoProgress, check_grid_folder, train_grid, write_grid
+    from allmlp.training import NoProgress, check_sweep_folder, train_sweep, write_sweep
 
     learning_rates = _learning_rates(grid)
     if any(key_of(assignment) == "optimizer.learning_rate" for assignment in request.given):
-        raise ConfigError("--lr-grid has the learning rates; omit --set optimizer.learning_rate=.")
+        raise ConfigError("--lr-grid sets the learning rates; omit --set optimizer.learning_rate=.")
     if request.out is not None and request.resume is not None:
-        raise ConfigError("--resume names the sweep's folder; omit --out.")
+        raise ConfigError("--resume names the sweep folder; omit --out.")
     if request.data is None:
         raise typer.BadParameter("the photos to train on are missing.", param_hint="DATA")
     recipe, dataset, reason = _choose(request.data, request.recipe, request.given)
     if grid == "paper" and recipe.optimizer.name != "sgd":
         raise ConfigError(
-            f"--lr-grid paper: its rates are for SGD, and the optimizer here is {recipe.optimizer.name}. Name rates for it, "
-            "such as 0.001,0.003,0.01, or leave the optimizer to the paper: no --recipe, or --recipe finetune_paper."
+            f"--lr-grid paper: these rates are for SGD, but the optimizer is {recipe.optimizer.name}. Give rates for it, such "
+            "as 0.001,0.003,0.01, or use the paper's optimizer: omit --recipe, or use --recipe finetune_paper."
         )
     if print_recipe:
         show_recipe(recipe, reason, given=request.given)
@@ -168,9 +172,9 @@ def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> No
         print(reason)
     folder = request.resume or request.out or new_run_folder(f"{recipe.name}-grid")
     if is_first_process():
-        check_grid_folder(folder, resume=request.resume is not None)
+        check_sweep_folder(folder, resume=request.resume is not None)
     try:
-        runs = train_grid(
+        runs = train_sweep(
             recipe,
             dataset or open_dataset(request.data),
             folder,
@@ -183,11 +187,11 @@ def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> No
         if is_first_process():
             instead = f" instead of --out {folder}" if request.out else ""
             note(
-                f"\nStopped. What was learned so far is kept; continue with the same command and --resume {folder}{instead}"
+                f"\nStopped. The progress so far is saved; continue with the same command and --resume {folder}{instead}"
             )
         raise typer.Exit(getattr(stop, "exit_code", 130)) from stop
     if is_first_process():
-        write_grid(runs, recipe, folder)
+        write_sweep(runs, recipe, folder)
         _print(runs, folder, request.data)
 
 
@@ -207,11 +211,11 @@ def _print(runs: "list[SweepRun]", folder: Path, data: str) -> None:
     print("\n".join(lines[1:]))
     print(f"\nwrote   {folder}/ (learning_rates.png, learning_rates.json, one run per learning rate)")
     if runs[0].top1 is None:
-        raise DivergedError("The training diverged at each learning rate. Try lower ones, in a new folder or this one.")
+        raise DivergedError("training diverged at every learning rate. Try lower rates, in this folder or a new one.")
     best = runs[0].run
     next_commands(
         [
-            (f"{command_line('predict', best)} PHOTO.jpg", "name photos with the best run"),
+            (f"{command_line('predict', best)} PHOTO.jpg", "classify photos with the best run"),
             (command_line("evaluate", best, data), "score it, class by class"),
         ]
     )

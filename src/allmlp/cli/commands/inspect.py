@@ -1,4 +1,4 @@
-"""`allmlp inspect`."""
+"""The command `allmlp inspect`."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ def inspect(
     image_size: ImageSizeOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show what a checkpoint, or a variant such as B/16, is and costs. Parameters and GFLOPs by part, classes."""
+    """Describe a checkpoint, or a variant such as B/16, and its cost. Prints the parameters and GFLOPs of each part."""
     from allmlp.model import VARIANTS, variant_config
 
     if checkpoint in VARIANTS and not Path(checkpoint).exists():
@@ -39,12 +39,12 @@ def inspect(
     if "class_names" in facts:
         next_commands(
             [
-                (f"{command_line('predict', checkpoint)} PHOTO.jpg", "name photos or whole folders of them"),
+                (f"{command_line('predict', checkpoint)} PHOTO.jpg", "classify photos or whole folders"),
                 (f"{command_line('evaluate', checkpoint)} PHOTOS", "PHOTOS: a folder with one sub-folder per class"),
             ]
         )
     else:
-        next_commands([(command_line("recipes"), "the recipes that train a Mixer")])
+        next_commands([(command_line("recipes"), "list the recipes that train a Mixer")])
 
 
 def _facts(config: Any) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def _facts(config: Any) -> dict[str, Any]:
         "model": to_dict(config),
         "num_tokens": config.num_tokens,
         "parameters": num_parameters(config),
-        # 2 floating-point operations a multiply-add; matrix products only, as the field counts.
+        # 2 floating-point operations per multiply-add; only matrix products, as is usual in the field.
         "gflops": 2e-9 * sum(part.multiply_adds for part in parts),
         "parts": [
             {"part": part.part, "parameters": part.parameters, "gflops": 2e-9 * part.multiply_adds} for part in parts
@@ -88,11 +88,11 @@ def _print(facts: dict[str, Any]) -> None:
     if facts.get("temperature", 1.0) != 1.0:
         print()
         heading("temperature")
-        print(f"  {facts['temperature']:.4g}: probabilities are the softmax of the logits divided by it")
+        print(f"  {facts['temperature']:.4g}: probabilities are the softmax of logits / temperature")
     print()
     rows = [(f"  {part['part']}", f"{part['parameters']:,}", f"{part['gflops']:.3g}") for part in facts["parts"]]
     total = ("  all", f"{facts['parameters']:,}", f"{facts['gflops']:.3g}")
-    lines = aligned([("part", "parameters", "GFLOPs an image"), *rows, total], right=(1, 2))
+    lines = aligned([("part", "parameters", "GFLOPs per image"), *rows, total], right=(1, 2))
     heading(lines[0])
     print("\n".join(lines[1:]))
     if "class_names" in facts:

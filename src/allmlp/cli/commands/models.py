@@ -1,4 +1,4 @@
-"""`allmlp models`."""
+"""The command `allmlp models`."""
 
 import json
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,17 +13,18 @@ if TYPE_CHECKING:
 __all__ = ["models"]
 
 _NOTES = (
-    "ImageNet top-1: as published, where we could check it. paper: MLP-Mixer, arXiv 2105.01601; timm: measured by timm",
-    "  (results-imagenet.csv); fine-tuned: once fine-tuned on ImageNet-1k, such weights of Google's were never released.",
+    "ImageNet top-1: as published, if we could verify it. paper: MLP-Mixer, arXiv 2105.01601; timm: measured by timm",
+    "  (results-imagenet.csv); fine-tuned: after fine-tuning on ImageNet-1k, with weights that Google never released.",
     "  b16-sam: a user measured 68.9 % (google-research/vision_transformer issue 134, unanswered). Size: parameters.",
-    "Source: a file of the authors below https://storage.googleapis.com/mixer_models, or a repository on the Hugging Face",
-    "  hub (timm/...). Pre-processing: the short side to 256, bicubic, the centre of 224 × 224, colours -1 to 1; MIIL's",
-    "  (miil): bilinear, colours 0 to 1. SAM and GSAM: arXiv 2106.01548 and 2203.08065; ImageNet-21K-P: 2104.10972.",
+    "Source: a file of the authors below https://storage.googleapis.com/mixer_models, or a repository on the",
+    "  Hugging Face hub (timm/...). Pre-processing: resize the short side to 256, bicubic, crop the central 224 × 224,",
+    "  colours from -1 to 1; MIIL's (miil): bilinear, colours from 0 to 1.",
+    "SAM and GSAM: arXiv 2106.01548 and 2203.08065; ImageNet-21K-P: arXiv 2104.10972.",
 )
 
 
 def models(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False) -> None:
-    """List the published Mixers by truthful names. Says trained on what, how good, from where, and whether in the cache."""
+    """List the published Mixers, named by what they were trained on. Shows accuracy, source, and whether they are cached."""
     from allmlp.checkpoints import CATALOG
 
     if as_json:
@@ -40,9 +41,9 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
     first = next(iter(CATALOG))
     next_commands(
         [
-            (command_line("inspect", first), "downloads it, unless it is cached, and shows what it is"),
-            (f"{command_line('predict', first)} PHOTO.jpg", "name photos with it"),
-            (command_line("models", "--json"), "all that is known, with pre-processing and timm's names"),
+            (command_line("inspect", first), "download it, unless it is cached, and describe it"),
+            (f"{command_line('predict', first)} PHOTO.jpg", "classify photos with it"),
+            (command_line("models", "--json"), "list all details, with pre-processing and timm's names"),
         ]
     )
 

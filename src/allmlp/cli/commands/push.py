@@ -1,4 +1,4 @@
-"""`allmlp push`."""
+"""The command `allmlp push`."""
 
 import json
 import re
@@ -19,41 +19,46 @@ if TYPE_CHECKING:
 
 __all__ = ["Form", "push"]
 
-# The hub's names of licences, such as "apache-2.0": letters, digits, dots and hyphens.
+# The hub's licence identifiers, such as "apache-2.0": letters, digits, dots, plus signs and hyphens.
 _LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,60}")
 
 
 Form = Literal["allmlp", "timm"]
-"""What a repository's files are for: the keys of `FORMATS` that are folders, which would take NumPy to import here."""
+"""Formats of a repository: the keys of `FORMATS` that are folders. Importing `FORMATS` here would load NumPy."""
 
 
 def push(
     checkpoint: CheckpointArgument,
     repository: Annotated[
-        str, typer.Argument(metavar="REPO", help="OWNER/NAME on the hub; made if needed.", show_default=False)
+        str, typer.Argument(metavar="REPO", help="OWNER/NAME on the hub; created if needed.", show_default=False)
     ],
     form: Annotated[
-        Form, typer.Option("--to", help="timm: files that timm and transformers load too (erf GELU only).")
+        Form, typer.Option("--to", help="timm: files that timm and transformers can also load (only erf GELU).")
     ] = "allmlp",
-    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
-    revision: Annotated[str, typer.Option(help="The branch; made if needed.")] = "main",
+    private: Annotated[bool, typer.Option("--private", help="If the repository is new, make it private.")] = False,
+    revision: Annotated[str, typer.Option(help="The branch; created if needed.")] = "main",
     license_id: Annotated[
         str | None,
-        typer.Option("--license", metavar="ID", help="Such as apache-2.0, for the card.", show_default="left open"),
+        typer.Option(
+            "--license", metavar="ID", help="The licence in the model card, such as apache-2.0.", show_default="none"
+        ),
     ] = None,
-    message: Annotated[str, typer.Option(help="The commit's message.")] = "Upload a Mixer with allmlp",
+    message: Annotated[str, typer.Option(help="The commit message.")] = "Upload a Mixer with allmlp",
     image_size: ImageSizeOption = None,
 ) -> None:
-    """Upload a checkpoint and a model card to the Hugging Face hub. Log in once with `hf auth login`, or set HF_TOKEN."""
+    """Upload a checkpoint and a model card to the Hugging Face hub.
+
+    To log in, run `hf auth login` once, or set HF_TOKEN.
+    """
     _check_names(repository, license_id)
     from allmlp.checkpoints import FORMATS, check_upload, upload_folder
 
     check_upload(repository)
     loaded = _without_home(load(checkpoint, image_size))
-    losses = FORMATS[form].lost(loaded)  # what cannot be written is found here
+    losses = FORMATS[form].lost(loaded)  # raises if the checkpoint cannot be written
     with tempfile.TemporaryDirectory(prefix="allmlp-push-") as temporary:
         folder = FORMATS[form].save(loaded, Path(temporary) / "repository")
-        # Measured at the size of the training.
+        # The run's scores were measured at its own image size.
         evaluations = [] if image_size else _evaluations(checkpoint)
         _add_card(folder, loaded, repository, revision, form, license_id, evaluations)
         sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
@@ -69,21 +74,21 @@ def _check_names(repository: str, license_id: str | None) -> None:
         raise ConfigError(f"REPO is {repository!r}; expected OWNER/NAME, such as ann/flowers-mixer.")
     if license_id is not None and not _LICENSE.fullmatch(license_id):
         raise ConfigError(
-            f"--license is {license_id!r}; expected one of the hub's names, such as apache-2.0, mit or cc-by-4.0 "
+            f"--license is {license_id!r}; expected an identifier of the hub, such as apache-2.0, mit or cc-by-4.0 "
             "(https://huggingface.co/docs/hub/repositories-licenses)."
         )
 
 
 def _without_home(checkpoint: "Checkpoint") -> "Checkpoint":
-    # The source may be a path, and who the user is on this machine is nobody's business.
+    # The source may be a path, which should not publish the user's name on this machine.
     try:
         home = Path.home()
-    except RuntimeError:  # nobody's
+    except RuntimeError:  # no home folder
         return checkpoint
-    if not home.is_absolute() or len(home.parts) < 2:  # "/" is no secret
+    if not home.is_absolute() or len(home.parts) < 2:  # "/" reveals nothing
         return checkpoint
-    whole = rf"(?<![\w./~-]){re.escape(str(home))}(?![\w-]|\.\w)"  # neither /srv/home/ann nor /home/anna for /home/ann
-    return checkpoint.replace(source=re.sub(whole, "~", checkpoint.source))
+    pattern = rf"(?<![\w./~-]){re.escape(str(home))}(?![\w-]|\.\w)"  # for /home/ann, not /srv/home/ann or /home/anna
+    return checkpoint.replace(source=re.sub(pattern, "~", checkpoint.source))
 
 
 def _add_card(
@@ -95,14 +100,14 @@ def _add_card(
     license_id: str | None,
     evaluations: "list[Evaluation]",
 ) -> None:
-    """Write README.md into a folder that is to be uploaded, unless it would replace one that somebody wrote."""
+    """Write README.md into the folder to upload, unless the repository has one that allmlp did not write."""
     from allmlp.checkpoints import CARD_MARK, fetch_card, model_card_text
 
     present = fetch_card(repository, revision)
     if present is not None and CARD_MARK not in present:
         note(
-            f"hf:{repository}: its README.md was not written by allmlp and is kept. For a card by allmlp, delete it there "
-            "and push again."
+            f"hf:{repository}: its README.md was not written by allmlp and is kept. For allmlp's model card, delete the file "
+            "there and push again."
         )
         return
     card = model_card_text(
@@ -117,7 +122,7 @@ def _add_card(
 
 
 def _evaluations(source: str) -> "list[Evaluation]":
-    """Return what a run folder says of its best checkpoint; nothing for any other source."""
+    """Return the scores of the best checkpoint from a run folder; none for any other source."""
     from allmlp.checkpoints import Evaluation
 
     try:
@@ -132,6 +137,6 @@ def _evaluations(source: str) -> "list[Evaluation]":
 
 def _print_next(repository: str, revision: str) -> None:
     source = f"hf:{repository}" + ("" if revision == "main" else f"@{revision}")
-    rows = [(command_line("inspect", source), "download it again and show what it is")]
-    rows.append((f"{command_line('predict', source)} PHOTO.jpg", "anybody who may read the repository can"))
+    rows = [(command_line("inspect", source), "download and describe it")]
+    rows.append((f"{command_line('predict', source)} PHOTO.jpg", "classify photos, for everyone with read access"))
     next_commands(rows)

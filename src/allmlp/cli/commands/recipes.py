@@ -1,4 +1,4 @@
-"""`allmlp recipes`."""
+"""The command `allmlp recipes`."""
 
 import inspect
 from typing import Annotated
@@ -12,39 +12,41 @@ __all__ = ["recipes"]
 
 def recipes(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Show all that this recipe claims.", show_default=False)
+        str | None, typer.Argument(metavar="NAME", help="Show the full description of this recipe.", show_default=False)
     ] = None,
 ) -> None:
-    """List the training recipes and what they reached."""
+    """List the training recipes, or describe one. Shows its command, expected accuracy, cost and source."""
     from allmlp.errors import ConfigError, did_you_mean
     from allmlp.recipes import RECIPES
 
     if name is None:
-        claims = [(key, (inspect.getdoc(recipe) or "").partition("\n")[0]) for key, recipe in RECIPES.items()]
-        for line in aligned(claims):
+        summaries = [(key, (inspect.getdoc(recipe) or "").partition("\n")[0]) for key, recipe in RECIPES.items()]
+        for line in aligned(summaries):
             print(line)
         first = next(iter(RECIPES))
         next_commands(
             [
-                (command_line("recipes", first), "the whole claim of a recipe"),
-                (command_line("train", "clothing", "--recipe", first, "--print-recipe"), "all its settings"),
+                (command_line("recipes", first), "show the full description of a recipe"),
+                (command_line("train", "clothing", "--recipe", first, "--print-recipe"), "show all its settings"),
             ]
         )
         return
     if name not in RECIPES:
-        raise ConfigError(f"There is no recipe {name!r}.{did_you_mean(name, RECIPES)} There are: {', '.join(RECIPES)}.")
+        raise ConfigError(
+            f"unknown recipe {name!r}.{did_you_mean(name, RECIPES)} Expected one of {', '.join(RECIPES)}."
+        )
     print(inspect.getdoc(RECIPES[name]))
     recipe = RECIPES[name]()
     command = "train" if recipe.transfer.checkpoint is None else "finetune"
     settings = []
-    if recipe.num_steps is None and recipe.schedule.warmup_steps is not None:  # more than a small data set makes in all
+    if recipe.num_steps is None and recipe.schedule.warmup_steps is not None:  # more than all steps on a small data set
         settings = ["--set", "schedule.warmup_steps=none"]
     next_commands(
         [
             (
                 command_line(command, "clothing", "--recipe", name, *settings),
-                "for clothing, put your folder with one sub-folder per class",
+                "replace clothing with your folder, with one sub-folder per class",
             ),
-            (command_line(command, "clothing", "--recipe", name, "--print-recipe"), "all its settings"),
+            (command_line(command, "clothing", "--recipe", name, "--print-recipe"), "show all its settings"),
         ]
     )

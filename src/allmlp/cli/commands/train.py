@@ -1,4 +1,4 @@
-"""`allmlp train`."""
+"""The command `allmlp train`."""
 
 import json
 from pathlib import Path
@@ -31,15 +31,15 @@ __all__ = ["train"]
 def train(
     data: Annotated[str | None, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="See `allmlp recipes`; chosen by the data if omitted.", show_default=False)
+        str | None, typer.Option(help="See `allmlp recipes`.", show_default="chosen for the photos")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The run's folder, new or empty.", show_default="runs/<recipe>-<number>")
+        Path | None, typer.Option(help="The run folder, new or empty.", show_default="runs/<recipe>-<number>")
     ] = None,
     resume: Annotated[
         Path | None,
         typer.Option(
-            metavar="RUN", help="Continue this run, or start it; photos and recipe are the run's.", show_default=False
+            metavar="RUN", help="Continue this run with its photos and recipe, or start it.", show_default=False
         ),
     ] = None,
     assignments: SetOption = None,
@@ -55,14 +55,14 @@ def train(
         str | None,
         typer.Option(
             metavar="stop|skip",
-            help="What a loss that is not finite does; short for --set on_nonfinite=.",
+            help="Short for --set on_nonfinite=: what to do if the loss is not finite.",
             show_default="stop",
         ),
     ] = None,
     device: DeviceOption = "auto",
     print_recipe: PrintRecipeOption = False,
 ) -> None:
-    """Train a Mixer on your photos. Ctrl-C keeps what was learned so far; --resume continues from there."""
+    """Train a Mixer on your photos. Ctrl-C saves the progress; --resume continues from there."""
     changes: dict[str, object] = {
         "num_epochs": epochs,
         "batch_size": batch_size,
@@ -71,32 +71,32 @@ def train(
         "on_nonfinite": on_nonfinite,
     }
     if image_size is not None:
-        part = "transfer" if _starts_from_checkpoint(recipe, resume, assignments or []) else "model"
-        changes[f"{part}.image_size"] = json.dumps(parse_sides(image_size))
+        group = "transfer" if _starts_from_checkpoint(recipe, resume, assignments or []) else "model"
+        changes[f"{group}.image_size"] = json.dumps(parse_sides(image_size))
     given = all_settings(changes, assignments or [])
     request = TrainingRequest(data=data, recipe=recipe, given=given, out=out, resume=resume, device=device)
     run_request(request, _choose, print_recipe=print_recipe)
 
 
 def _starts_from_checkpoint(recipe: str | None, resume: Path | None, given: list[str]) -> bool:
-    """Whether a checkpoint decides the Mixer of what was asked for: then its image size is a setting of `transfer`."""
+    """Return whether the requested recipe starts from a checkpoint: its image size is then a setting of `transfer`."""
     from allmlp.config import override
     from allmlp.recipes import RECIPES
     from allmlp.training import stored_run
 
     run = None if resume is None or recipe is not None else stored_run(resume)
-    asked = run.recipe if run else named_recipe(recipe) if recipe is not None else RECIPES["photos64"]()
-    own = [assignment for assignment in given if key_of(assignment) == "transfer.checkpoint"]
-    return override(asked, own).transfer.checkpoint is not None
+    requested = run.recipe if run else named_recipe(recipe) if recipe is not None else RECIPES["photos64"]()
+    checkpoints = [assignment for assignment in given if key_of(assignment) == "transfer.checkpoint"]
+    return override(requested, checkpoints).transfer.checkpoint is not None
 
 
 def _choose(data: str, recipe: str | None, assignments: list[str]) -> "ChosenRecipe":
-    """Return the resolved recipe; the data set, where it had to be opened to choose one; and why it was chosen."""
+    """Return the resolved recipe; the data set, if it was opened to choose the recipe; and the reason for the choice."""
     from allmlp.recipes import recipe_for
     from allmlp.training import with_settings
 
     if recipe is not None:
-        # Before any file of the data is touched: a typing error must not cost the time that listing photos takes.
+        # Before the data set is opened: a typing error should not cost the time for listing its photos.
         return with_settings(named_recipe(recipe), assignments), None, ""
     from allmlp.data import open_dataset
 

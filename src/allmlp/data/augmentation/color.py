@@ -1,4 +1,4 @@
-"""Color jitter: the random brightness, contrast, saturation and hue of each sample, as one matrix; `warp` applies it."""
+"""Color jitter: random brightness, contrast, saturation and hue per sample, combined into one matrix; `warp` applies it."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +13,14 @@ _YIQ_TO_RGB = np.linalg.inv(_RGB_TO_YIQ)
 
 
 def draw_colors(augmentation: Augmentation, draws: NDArray[np.float64]) -> NDArray[np.float32] | None:
-    """Decide how each sample's colours change; None when they do not.
+    """Return the colour transform of each sample; None if color jitter is off.
 
     Args:
         augmentation: the strengths.
-        draws: (B, NUM_COLOR_DRAWS) uniform in [0, 1).
+        draws: (B, NUM_COLOR_DRAWS), uniform in [0, 1).
 
     Returns:
-        (B, 3, 4): the matrix, and in the last column the shift, that make a pixel's new RGB in [0, 1] of its old.
+        (B, 3, 4): an affine transform of RGB in [0, 1], the matrix followed by the offset in the last column.
     """
     if augmentation.color_jitter == 0.0 and augmentation.hue_jitter == 0.0:
         return None
@@ -28,13 +28,13 @@ def draw_colors(augmentation: Augmentation, draws: NDArray[np.float64]) -> NDArr
     brightness = 0.5 * augmentation.color_jitter * signed[:, 0]
     contrast = 1.0 + augmentation.color_jitter * signed[:, 1]
     saturation = 1.0 + augmentation.color_jitter * signed[:, 2]
-    turn = 2.0 * np.pi * augmentation.hue_jitter * signed[:, 3]
-    # In YIQ, hue is the angle and saturation the radius of (I, Q); luma Y stays.
+    angle = 2.0 * np.pi * augmentation.hue_jitter * signed[:, 3]
+    # In YIQ, hue is the angle and saturation the radius of (I, Q); luma Y does not change.
     chroma = np.zeros((len(draws), 3, 3))
     chroma[:, 0, 0] = 1.0
-    chroma[:, 1, 1] = chroma[:, 2, 2] = saturation * np.cos(turn)
-    chroma[:, 2, 1] = saturation * np.sin(turn)
+    chroma[:, 1, 1] = chroma[:, 2, 2] = saturation * np.cos(angle)
+    chroma[:, 2, 1] = saturation * np.sin(angle)
     chroma[:, 1, 2] = -chroma[:, 2, 1]
     matrices = contrast[:, None, None] * (_YIQ_TO_RGB @ chroma @ _RGB_TO_YIQ)
-    shifts = 0.5 * (1.0 - contrast) + brightness  # contrast is about middle grey
-    return np.concatenate([matrices, np.repeat(shifts[:, None, None], 3, axis=1)], axis=2).astype(np.float32)
+    offsets = 0.5 * (1.0 - contrast) + brightness  # contrast is relative to mid-grey
+    return np.concatenate([matrices, np.repeat(offsets[:, None, None], 3, axis=1)], axis=2).astype(np.float32)

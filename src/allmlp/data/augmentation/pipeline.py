@@ -1,4 +1,4 @@
-"""Augmentation pipeline: from the decoded images of a step to the images, labels and depth draws that the model trains on."""
+"""Augmentation pipeline: from the decoded images of a step to augmented images, label rows and depth draws."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -31,11 +31,11 @@ __all__ = ["AugmentationPipeline", "AugmentedBatch"]
 
 
 class AugmentedBatch(NamedTuple):
-    """What one process trains on in one step, on its device.
+    """The samples that one process trains on in one step, on its device.
 
     images: (B, 3, H, W) float32, augmented, mixed and normalised.
-    labels: (B, K) float32 rows that sum to 1.
-    depth_draws: (B, D) float32, uniform in [0, 1); None when D is 0.
+    labels: (B, K) float32, rows that sum to 1.
+    depth_draws: (B, D) float32, uniform in [0, 1); None if D is 0.
     """
 
     images: Tensor
@@ -48,14 +48,14 @@ class AugmentationPipeline:
     """Crop, flip, RandAugment, color jitter, random erasing, then mixup or CutMix. A pure function of (seed, epoch, sample).
 
     Attributes:
-        augmentation: what is applied, and how strongly.
-        preprocessing: of the model: its image size, filter, fit and normalisation.
-        seed: of the run.
-        batch_size: of a step, over all processes.
+        augmentation: the augmentations and their strengths.
+        preprocessing: the model's image size, filter, fit and normalisation.
+        seed: the run's seed.
+        batch_size: samples per step, over all processes.
         num_classes: K.
-        num_depth_draws: D, further random numbers per sample, for stochastic depth.
-        device: where tensors are made.
-        num_workers: threads for RandAugment; 0 means the calling one. The result does not depend on it.
+        num_depth_draws: D, the random numbers per sample for stochastic depth.
+        device: device of the tensors.
+        num_workers: threads for RandAugment (0: the calling thread). The result does not depend on it.
 
     Raises:
         MissingExtraError: RandAugment is on and timm is not installed.
@@ -75,11 +75,11 @@ class AugmentationPipeline:
             check_timm()
 
     def draws(self, keys: NDArray[np.uint64], epochs: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
-        """Return for each purpose the numbers in [0, 1) (B, n) that decide it: a function of seed, epoch and sample.
+        """Return the random numbers (B, n) in [0, 1) for each purpose, a function of seed, epoch and sample.
 
-        `keys` (B,) are those of the samples, `epochs` (B,) those in which they are seen; n is 0 for what is off.
+        `keys` (B,) are the samples' keys, `epochs` (B,) the epochs in which they are seen; n is 0 for what is off.
         """
-        counts = {  # new purposes go to the end, so that all others keep their numbers
+        counts = {  # new purposes are appended, so that the others keep their numbers
             "crop": NUM_CROP_DRAWS,
             "color": NUM_COLOR_DRAWS,
             "depth": self.num_depth_draws,
@@ -104,13 +104,13 @@ class AugmentationPipeline:
         """Augment one process's part of a step's batch.
 
         Args:
-            raw: the samples of `part`, after the one that the first is mixed with where that belongs to another process.
-            labels: (B,) classes of the samples of `raw`.
-            draws: what `draws` returned for them.
-            step: of the run, from 0.
-            part: which rows of the step's batch the process trains on.
+            raw: the samples of `part`, preceded by the sample that the first is mixed with if another process trains on it.
+            labels: (B,) classes of the samples in `raw`.
+            draws: the result of `draws` for these samples.
+            step: index of the step in the run, from 0.
+            part: rows of the step's batch that this process trains on.
         """
-        first = len(raw.photos) - (part.stop - part.start)  # 1 where the sample before the part is there, else 0
+        first = len(raw.images) - (part.stop - part.start)  # 1 if the sample before the part is included, else 0
         images = self._images(raw, draws)
         rows = torch.nn.functional.one_hot(torch.from_numpy(labels), self.num_classes).to(self.device, torch.float32)
         mix = draw_mix(
@@ -121,16 +121,16 @@ class AugmentationPipeline:
             image_size=self.preprocessing.image_size,
         )
         mix = None if mix is None else Mix(mix.shares[part], mix.rectangles[part])
-        before = (images[:1], rows[:1]) if first else (None, None)
+        image_before, row_before = (images[:1], rows[:1]) if first else (None, None)
         depth = torch.from_numpy(draws["depth"][first:]).to(self.device, torch.float32)
         return AugmentedBatch(
-            mix_images(images[first:], mix, before=before[0]),
-            mix_labels(rows[first:], mix, smoothing=self.augmentation.label_smoothing, before=before[1]),
+            mix_images(images[first:], mix, before=image_before),
+            mix_labels(rows[first:], mix, smoothing=self.augmentation.label_smoothing, before=row_before),
             depth if self.num_depth_draws else None,
         )
 
     def _images(self, raw: RawBatch, draws: dict[str, NDArray[np.float64]]) -> Tensor:
-        """Return (B, 3, H, W) float32 on the device: all but mixing."""
+        """Return (B, 3, H, W) float32 on the device, with every augmentation except mixing."""
         augmentation, preprocessing = self.augmentation, self.preprocessing
         image_size = preprocessing.image_size
         crops = draw_crops(
@@ -143,7 +143,7 @@ class AugmentationPipeline:
         )
         scale = {"mean": preprocessing.mean, "std": preprocessing.std}
         images = resample(
-            torch.from_numpy(raw.photos).to(self.device, non_blocking=True),
+            torch.from_numpy(raw.images).to(self.device, non_blocking=True),
             torch.from_numpy(raw.sizes),
             crops,
             image_size=image_size,

@@ -1,17 +1,17 @@
-"""RandAugment (Cubuk et al. 2019, arXiv 1909.13719) as in the paper's training: its operations and their scale.
+"""RandAugment (Cubuk et al. 2019, arXiv 1909.13719) as in the paper's training: operations and their scale.
 
-Each sample goes through some of 16 operations, each chosen evenly and always applied. The pixels are changed by timm's
-functions on Pillow images; what differs from timm's own RandAugment is the scale, which is that of the authors' code
+Each sample passes through operations drawn uniformly from a set of 16; each drawn operation is applied. The pixels are changed
+by timm's functions on Pillow images. The scale differs from timm's own RandAugment: it is that of the authors' code
 (google-research/big_vision, pp/autoaugment.py, cutout_const 40, translate_const 100), whose outputs are an oracle in the tests:
 
-- the magnitude is not capped at 10; 15 shears by 0.45, rotates by 45 degrees and adds 165 below 128;
-- "Solarize" turns over what is at least int(25.6 × magnitude) modulo 256, for that number became a byte there: 128 for 15, and
-  all pixels for 10 and 20 (timm: none from 10 on);
-- "Contrast" is about grey 196, the number of pixels over 256 of a 224 px image there (timm: about the image's mean);
-- "Cutout", a grey square, is among the operations (timm: not);
-- what is outside is grey 128, and the nearest pixel is taken (timm: a filter drawn anew each time).
+- the magnitude is not capped at 10: 15 shears by 0.45, rotates by 45 degrees and adds 165 below 128;
+- "Solarize" inverts values of at least int(25.6 × magnitude) modulo 256, because that threshold is a byte there: 128 for 15,
+  and all pixels for 10 and 20 (timm: none from 10 on);
+- "Contrast" is relative to grey 196, the number of pixels of a 224 px image divided by 256 (timm: to the image's mean);
+- "Cutout", a grey square, is one of the operations (timm: not);
+- areas outside of the image are grey 128, and the filter is nearest neighbour (timm: a randomly drawn filter).
 
-Pixels of the authors' 224 px image, the shift of a translation and the half side of Cutout's square, are scaled to other sizes.
+Lengths in pixels of the authors' 224 px images (translations, and half the side of Cutout's square) are scaled to other sizes.
 """
 
 import functools
@@ -58,9 +58,9 @@ OPERATIONS = (
     "Cutout",
     "SolarizeAdd",
 )
-NUM_DISTORTION_DRAWS = 4  # of each layer: operation, sign, Cutout's centre in y and x
+NUM_DISTORTION_DRAWS = 4  # per layer: operation, sign, Cutout's centre in y and x
 
-_SIGNED = frozenset({"Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY"})  # go either way, by chance
+_SIGNED = frozenset({"Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY"})  # in a random direction
 
 _GREY = (128, 128, 128)
 _CONTRAST_GREY = (196, 196, 196)  # 224 · 224 / 256
@@ -68,14 +68,14 @@ _AUTHORS_PIXELS = 224
 
 
 def _factor(level: float) -> float:
-    return 1.8 * level + 0.1  # 0 is a degenerate image, 1 the image itself
+    return 1.8 * level + 0.1  # of blending: 0 gives the degenerate image, 1 the image itself
 
 
-# From level, a tenth of the magnitude, to what an operation takes; pixels are those of 224.
+# From the level (magnitude / 10) to the argument of an operation; pixels are those of a 224 px image.
 STRENGTHS: Mapping[str, Callable[[float], float]] = MappingProxyType(
     {
         "Rotate": lambda level: 30.0 * level,  # degrees
-        "Posterize": lambda level: int(4 * level),  # bits that stay
+        "Posterize": lambda level: int(4 * level),  # bits that are kept
         "Solarize": lambda level: int(256 * level) % 256,  # the threshold
         "SolarizeAdd": lambda level: int(110 * level),
         "Color": _factor,
@@ -92,12 +92,12 @@ STRENGTHS: Mapping[str, Callable[[float], float]] = MappingProxyType(
 
 
 class Distortions(NamedTuple):
-    """Which operations each sample goes through, one per layer of L.
+    """The operations of each sample, one per layer of L.
 
-    operations: (B, L) int64: indices into OPERATIONS.
+    operations: (B, L) int64, indices into OPERATIONS.
     signs: (B, L) float64, 1 or -1: the direction of a rotation, a shear or a translation.
-    centres: (B, L, 2) float64 in [0, 1): Cutout's centre in y and x, as a share of the image.
-    level: a tenth of the magnitude, the same for all.
+    centres: (B, L, 2) float64 in [0, 1): Cutout's centre in y and x, as a fraction of the image.
+    level: magnitude / 10, the same for all.
     """
 
     operations: NDArray[np.int64]
@@ -107,11 +107,11 @@ class Distortions(NamedTuple):
 
 
 def draw_distortions(augmentation: Augmentation, draws: NDArray[np.float64]) -> Distortions | None:
-    """Decide which operations each sample goes through; None when RandAugment is off.
+    """Return the operations of each sample; None if RandAugment is off.
 
     Args:
         augmentation: the number of layers L, and the magnitude.
-        draws: (B, L · NUM_DISTORTION_DRAWS) uniform in [0, 1).
+        draws: (B, L · NUM_DISTORTION_DRAWS), uniform in [0, 1).
     """
     if augmentation.rand_augment_layers == 0:
         return None
@@ -122,32 +122,32 @@ def draw_distortions(augmentation: Augmentation, draws: NDArray[np.float64]) -> 
 
 
 def check_timm() -> None:
-    """Check that RandAugment can run here, without importing timm, which takes seconds.
+    """Check that timm is installed, without importing it, which takes seconds.
 
     Raises:
-        MissingExtraError: timm, the extra `randaugment`, is not installed.
+        MissingExtraError: timm (the extra `randaugment`) is not installed.
     """
     if importlib.util.find_spec("timm") is None:
         raise MissingExtraError(
-            "RandAugment changes pixels with timm's functions, and timm is not installed. Install it with: pip install timm"
+            "RandAugment uses timm's image operations, and timm is not installed. Install it with: pip install timm"
         )
 
 
-def distort(photos: NDArray[np.uint8], distortions: Distortions, *, num_workers: int = 0) -> NDArray[np.uint8]:
-    """Return (B, H, W, 3) RGB photos after their operations, computed in `num_workers` threads (0: in the calling one)."""
+def distort(images: NDArray[np.uint8], distortions: Distortions, *, num_workers: int = 0) -> NDArray[np.uint8]:
+    """Apply the operations to RGB images (B, H, W, 3), in `num_workers` threads (0: in the calling thread)."""
 
-    def through_all(index: int) -> NDArray[np.uint8]:
-        image = Image.fromarray(photos[index])
+    def apply_all(index: int) -> NDArray[np.uint8]:
+        image = Image.fromarray(images[index])
         for operation, sign, centre in zip(
             distortions.operations[index], distortions.signs[index], distortions.centres[index], strict=True
         ):
-            image = _through(image, OPERATIONS[operation], distortions.level, float(sign), centre)
+            image = _apply(image, OPERATIONS[operation], distortions.level, float(sign), centre)
         return np.asarray(image)
 
-    return np.stack(list(ordered_map(through_all, range(len(photos)), num_workers)))
+    return np.stack(list(ordered_map(apply_all, range(len(images)), num_workers)))
 
 
-def _through(image: Image.Image, operation: str, level: float, sign: float, centre: NDArray[np.float64]) -> Image.Image:
+def _apply(image: Image.Image, operation: str, level: float, sign: float, centre: NDArray[np.float64]) -> Image.Image:
     strength = STRENGTHS[operation](level) if operation in STRENGTHS else 0.0
     if operation == "Cutout":
         return _cut_out(image, strength / _AUTHORS_PIXELS, centre)
@@ -164,9 +164,9 @@ def _through(image: Image.Image, operation: str, level: float, sign: float, cent
     return changed
 
 
-def _cut_out(image: Image.Image, share: float, centre: NDArray[np.float64]) -> Image.Image:
+def _cut_out(image: Image.Image, fraction: float, centre: NDArray[np.float64]) -> Image.Image:
     width, height = image.size
-    half = round(share * min(width, height))
+    half = round(fraction * min(width, height))
     y, x = int(centre[0] * height), int(centre[1] * width)
     image = image.copy()
     image.paste(_GREY, (max(0, x - half), max(0, y - half), min(width, x + half), min(height, y + half)))
@@ -175,7 +175,7 @@ def _cut_out(image: Image.Image, share: float, centre: NDArray[np.float64]) -> I
 
 @functools.cache
 def _timm_functions() -> Mapping[str, Callable[..., Any]]:
-    """Return timm's functions on Pillow images, by name. Importing timm takes seconds: only where RandAugment is on."""
+    """Return timm's functions on Pillow images by name. Imported on first use, because importing timm takes seconds."""
     check_timm()
     functions: Mapping[str, Callable[..., Any]] = importlib.import_module("timm.data.auto_augment").NAME_TO_OP
     return functions

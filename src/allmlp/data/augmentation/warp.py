@@ -1,8 +1,8 @@
-"""Augmentation applied to tensors: each sample's own crop, scale, shift and flip as two small matrix products.
+"""Augmentation of tensors: the crop, scale, shift and flip of each sample as two small matrix products, and other operations.
 
-A resampled axis is a linear map of the photo's axis, so each sample has a matrix of filter weights for its rows and one for
-its columns, and a whole batch is two batched products on whatever device the photos are on. The weights are those of
-Pillow's antialiased resize with a box (src/libImaging/Resample.c): the filter is widened by the scale when shrinking.
+Resampling an axis is a linear map, so each sample has one matrix of filter weights for its rows and one for its columns, and a
+whole batch takes two batched matrix products on the device of the images. The weights are those of Pillow's antialiased resize
+with a box (src/libImaging/Resample.c): the filter is widened by the scale when shrinking.
 """
 
 from collections.abc import Callable
@@ -21,8 +21,8 @@ __all__ = ["apply_on_uint8", "color_jitter", "erase_images", "mix_images", "mix_
 
 
 def resample(
-    photos: Tensor,
-    photo_sizes: Tensor,
+    images: Tensor,
+    sizes: Tensor,
     crops: Crops,
     *,
     image_size: tuple[int, int],
@@ -30,36 +30,36 @@ def resample(
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
 ) -> Tensor:
-    """Cut, scale, mirror and normalise a batch of photos.
+    """Crop, scale, mirror and normalise a batch of images.
 
     Args:
-        photos: (B, Hp, Wp, 3) uint8; photos smaller than Hp × Wp are in the upper left corner.
-        photo_sizes: (B, 2) int64, height and width of each photo.
-        crops: what each sample shows; outside of the photo is the mean colour.
+        images: (B, Hp, Wp, 3) uint8; images smaller than Hp × Wp are in the upper left corner.
+        sizes: (B, 2) int64, height and width of each image.
+        crops: the crop of each image; areas outside of the image get the mean colour.
         image_size: (H, W) of the result.
         interpolation: the filter.
-        mean, std: of each channel, for pixels in [0, 1].
+        mean, std: per channel, for pixels in [0, 1].
 
     Returns:
-        (B, 3, H, W) float32 on the photos' device.
+        (B, 3, H, W) float32 on the device of `images`.
     """
-    device = photos.device
+    device = images.device
     boxes = torch.from_numpy(crops.boxes).to(device, torch.float32)
     flips = torch.from_numpy(crops.flips).to(device)
-    sizes = photo_sizes.to(device, torch.float32)
-    columns = _weights(boxes[:, 0], boxes[:, 2], sizes[:, 1], image_size[1], photos.shape[2], interpolation)
-    rows = _weights(boxes[:, 1], boxes[:, 3], sizes[:, 0], image_size[0], photos.shape[1], interpolation)
+    sizes = sizes.to(device, torch.float32)
+    columns = _weights(boxes[:, 0], boxes[:, 2], sizes[:, 1], image_size[1], images.shape[2], interpolation)
+    rows = _weights(boxes[:, 1], boxes[:, 3], sizes[:, 0], image_size[0], images.shape[1], interpolation)
     columns = torch.where(flips[:, None, None], columns.flip(1), columns)
-    # The mean goes first, so that what is outside the photo (all weights zero) is the mean colour.
+    # The mean is subtracted first, so that areas outside of the image (all weights zero) get the mean colour.
     centre = torch.tensor(mean, device=device)[:, None, None] * 255.0
     scale = torch.tensor(std, device=device)[:, None, None] * 255.0
-    pixels = (photos.permute(0, 3, 1, 2).to(torch.float32) - centre) / scale  # (B, 3, Hp, Wp)
+    pixels = (images.permute(0, 3, 1, 2).to(torch.float32) - centre) / scale  # (B, 3, Hp, Wp)
     return rows[:, None] @ (pixels @ columns[:, None].mT)  # (B, 3, H, W)
 
 
 def _weights(start: Tensor, length: Tensor, size: Tensor, out: int, canvas: int, interpolation: str) -> Tensor:
-    """Return (B, out, canvas): the weight of each pixel of the photo's axis in each pixel of the result."""
-    scale = (length / out)[:, None]  # photo pixels in one output pixel
+    """Return (B, out, canvas): the weight of each input pixel along an axis in each pixel of the result."""
+    scale = (length / out)[:, None]  # input pixels per output pixel
     centres = start[:, None] + (torch.arange(out, device=start.device) + 0.5) * scale  # (B, out)
     widening = scale.clamp(min=1.0)[:, :, None]
     pixels = torch.arange(canvas, device=start.device)
@@ -89,9 +89,9 @@ def color_jitter(
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
 ) -> Tensor:
-    """Change the colours of normalised (B, 3, H, W) images as `draw_colors` decided.
+    """Apply the result of `draw_colors` to normalised images (B, 3, H, W).
 
-    Pixels stay in [0, 1] before normalisation; `colors` is (B, 3, 4), or None for no change.
+    Before normalisation, pixels are clamped to [0, 1]. `colors` is (B, 3, 4), or None for no change.
     """
     if colors is None:
         return images
@@ -110,7 +110,7 @@ def apply_on_uint8(
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
 ) -> Tensor:
-    """Round normalised (B, 3, H, W) images to (B, H, W, 3) uint8, `change` them on the processor, and normalise again."""
+    """Round normalised images (B, 3, H, W) to (B, H, W, 3) uint8, apply `change` on the CPU, and normalise again."""
     centre = torch.tensor(mean, device=images.device) * 255.0
     scale = torch.tensor(std, device=images.device) * 255.0
     pixels = (images.permute(0, 2, 3, 1) * scale + centre).round().clamp(0.0, 255.0).to(torch.uint8)
@@ -119,7 +119,7 @@ def apply_on_uint8(
 
 
 def erase_images(images: Tensor, erasures: Erasures | None) -> Tensor:
-    """Fill each image's rectangle with its noise; `images` is (B, 3, H, W), normalised."""
+    """Fill the rectangle of each image with its noise. `images` is (B, 3, H, W), normalised."""
     if erasures is None:
         return images
     images = images.clone()
@@ -130,9 +130,9 @@ def erase_images(images: Tensor, erasures: Erasures | None) -> Tensor:
 
 
 def mix_images(images: Tensor, mix: Mix | None, *, before: Tensor | None = None) -> Tensor:
-    """Mix (B, 3, H, W) images each with the one before it as `mix` says; the first with `before` (1, 3, H, W).
+    """Mix each image of (B, 3, H, W) with the previous one as given by `mix`, and the first with `before` (1, 3, H, W).
 
-    `before` None is the last image: the whole batch is here.
+    `before` is None if `images` is the whole batch: the first is then mixed with the last.
     """
     if mix is None:
         return images
@@ -150,7 +150,7 @@ def mix_images(images: Tensor, mix: Mix | None, *, before: Tensor | None = None)
 
 
 def mix_labels(labels: Tensor, mix: Mix | None, *, smoothing: float, before: Tensor | None = None) -> Tensor:
-    """Mix (B, K) label rows in the same shares, then spread `smoothing` evenly over the classes."""
+    """Mix label rows (B, K) with the same weights, then spread `smoothing` evenly over the classes."""
     if mix is not None:
         shares = torch.from_numpy(mix.shares).to(labels.device)[:, None]
         previous = torch.cat([labels[-1:] if before is None else before, labels[:-1]])

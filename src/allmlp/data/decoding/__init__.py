@@ -1,6 +1,6 @@
-"""From the bytes of a photo to pixels, (height, width, 3) uint8 RGB, within limits.
+"""Decoding: from the bytes of a photo to RGB pixels, uint8 (height, width, 3), within limits.
 
-Touch: `decode` (the one decoder), `image_headers` (sizes before any pixel is decoded).
-Do not touch: the limits, without a test of a file that would exceed them.
-A new one: a format is a line in `decode` and one in `io/file_kinds`; a header to measure, a function in `image_headers`.
+Touch: `decode` (the only decoder), `image_headers` (image sizes before any pixel is decoded).
+Do not touch: the limits, without a test with a file that exceeds them.
+A new one: a line in `decode` and one in `io/file_kinds`, and a function in `image_headers` if Pillow alone is not safe.
 """

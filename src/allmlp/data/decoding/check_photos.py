@@ -1,4 +1,4 @@
-"""A check that every photo decodes, so that bad ones are known before training starts and not after hours."""
+"""Check that every photo decodes, so that bad ones are reported before training starts rather than hours later."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -27,45 +27,44 @@ def check_photos(
     progress: Callable[[int, int], None] | None = None,
     visit: Callable[[str, int, NDArray[np.uint8]], None] | None = None,
 ) -> None:
-    """Decode every photo of these splits, in `num_workers` threads (0: in the calling one).
+    """Decode every photo of these splits in `num_workers` threads (0: in the calling thread).
 
-    `progress(done, total)` is called after each photo, in the calling thread; `visit(split, index, photo)` is given each
-    decoded photo (height, width, 3) in the thread that decoded it, so that nothing needs to be decoded twice.
+    `progress(done, total)` is called after each photo, in the calling thread. `visit(split, index, image)` receives each
+    decoded photo (height, width, 3) in the thread that decoded it, so that nothing has to be decoded twice.
 
     Raises:
-        DataError: one error naming every photo that cannot be used, with the reason, by split and sample ID; beyond 50
-            the rest is counted.
+        DataError: photos that cannot be used, listed with their reasons by split and sample ID, and counted beyond 50.
     """
     total = sum(len(dataset.splits[name]) for name in splits)
     done = 0
     bad: list[str] = []
     for name in splits:
-        troubles: dict[int, str] = {}
-        for index, trouble in _troubles(dataset.splits[name], num_workers, partial(visit, name) if visit else None):
-            if trouble is not None:
-                troubles[index] = trouble
+        problems: dict[int, str] = {}
+        for index, problem in _problems(dataset.splits[name], num_workers, partial(visit, name) if visit else None):
+            if problem is not None:
+                problems[index] = problem
             done += 1
             if progress is not None:
                 progress(done, total)
-        bad += [troubles[index] for index in sorted(troubles)]
+        bad += [problems[index] for index in sorted(problems)]
     if bad:
         raise DataError(
-            f"{len(bad):,} of {total:,} photos cannot be used. Replace or remove each:\n"
+            f"{len(bad):,} of {total:,} photos cannot be used. Replace or remove them:\n"
             + bullets(bad, limit=_MAX_LISTED)
         )
 
 
-def _troubles(split: Split, num_workers: int, visit: Visit | None) -> Iterator[tuple[int, str | None]]:
+def _problems(split: Split, num_workers: int, visit: Visit | None) -> Iterator[tuple[int, str | None]]:
     order = split.storage_order().tolist()
-    # Threads, not processes: decoding releases the interpreter, and there is nothing to start or to copy.
-    yield from zip(order, ordered_map(lambda index: _trouble(split, index, visit), order, num_workers), strict=True)
+    # Threads, not processes: decoding releases the GIL, and nothing has to be started or copied.
+    yield from zip(order, ordered_map(lambda index: _problem(split, index, visit), order, num_workers), strict=True)
 
 
-def _trouble(split: Split, index: int, visit: Visit | None) -> str | None:
+def _problem(split: Split, index: int, visit: Visit | None) -> str | None:
     try:
-        photo = decode(split.read(index), name=split.where(index))
+        image = decode(split.read(index), name=split.where(index))
     except DataError as error:
-        return str(error)  # the error itself would keep the photo in memory through its traceback
+        return str(error)  # the traceback of the error itself would keep the photo in memory
     if visit is not None:
-        visit(index, photo)
+        visit(index, image)
     return None

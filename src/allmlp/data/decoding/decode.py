@@ -1,10 +1,11 @@
-"""`decode`, the one decoder: the bytes of a photo to RGB pixels, the same wherever a photo enters.
+"""`decode`, the only decoder: from the bytes of a photo to RGB pixels, the same wherever a photo is read.
 
-Formats are recognised by content and only the six below are ever opened, each by its own Pillow reader, so that no other
-plugin or external program starts. Sizes are checked before pixels are allocated. A photo is whole or refused: nothing
-is filled with gray. Pillow's global settings are neither read nor changed, so threads may decode at the same time.
+Formats are recognised by content, and only the six below are ever opened, each by its own Pillow reader, so that no other
+plugin or external program is started. Sizes are checked before pixels are allocated. A photo decodes completely or is
+refused: missing parts are not filled with grey. Pillow's global settings are neither read nor changed, so that threads can
+decode concurrently.
 
-A flipped bit inside compressed JPEG data can decode without any error; only a checksum kept elsewhere could tell.
+A flipped bit in compressed JPEG data may decode without an error; only an external checksum could detect it.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,34 +23,34 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from allmlp.data.decoding.image_headers import SanitisedImage, png_essentials, sanitise_jpeg, webp_essentials
+from allmlp.data.decoding.image_headers import SanitisedImage, sanitise_jpeg, sanitise_png, sanitise_webp
 from allmlp.errors import DataError
 from allmlp.io.display import escape
 from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
 
 __all__ = ["MAX_PHOTO_BYTES", "MAX_PIXELS", "MAX_SIDE", "check_size", "decode", "to_rgb"]
 
-MAX_PIXELS = 50_000_000  # above every phone's default; 150 MB once decoded
-MAX_PHOTO_BYTES = 4 * MAX_PIXELS  # an uncompressed RGBA photo of as many pixels
-MAX_SIDE = 65_535  # what JPEG can hold
+MAX_PIXELS = 50_000_000  # above the default of every phone; 150 MB decoded
+MAX_PHOTO_BYTES = 4 * MAX_PIXELS  # an uncompressed RGBA photo of MAX_PIXELS
+MAX_SIDE = 65_535  # the maximum of JPEG
 
 
 class _Format(NamedTuple):
     reader: Callable[[BytesIO], ImageFile]
-    essentials: Callable[[bytes], SanitisedImage] | None  # None: Pillow reads the size itself, before any pixel
+    sanitise: Callable[[bytes], SanitisedImage] | None  # None: Pillow itself reads the size before any pixel
 
 
 _FORMATS: Mapping[FileKind | None, _Format] = {
-    FileKind.JPEG: _Format(JpegImageFile, sanitise_jpeg),  # of an MPO the first image counts
-    FileKind.PNG: _Format(PngImageFile, png_essentials),
-    FileKind.WEBP: _Format(WebPImageFile, webp_essentials),
+    FileKind.JPEG: _Format(JpegImageFile, sanitise_jpeg),  # MPO too: its first image
+    FileKind.PNG: _Format(PngImageFile, sanitise_png),
+    FileKind.WEBP: _Format(WebPImageFile, sanitise_webp),
     FileKind.GIF: _Format(GifImageFile, None),
     FileKind.BMP: _Format(BmpImageFile, None),
     FileKind.TIFF: _Format(TiffImageFile, None),
 }
 _ACCEPTED = "JPEG, PNG, WebP, GIF, BMP or TIFF"
 
-# As PIL.ImageOps.exif_transpose: how the stored pixels become the upright photo.
+# As in PIL.ImageOps.exif_transpose: from the stored pixels to the upright photo.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -64,17 +65,17 @@ _UPRIGHT = {
 def decode(content: bytes, *, name: str) -> NDArray[np.uint8]:
     """Return the upright RGB pixels of an encoded photo as uint8 (height, width, 3).
 
-    The first frame of an animation or of several pages; 16-bit samples by their high byte; transparency on white;
-    CMYK by Pillow's conversion; colour profiles ignored. EXIF orientation is applied, broken EXIF ignored.
+    Only the first frame or page is decoded. 16-bit samples are reduced to their high byte, transparency is composited on white,
+    and CMYK is converted by Pillow. EXIF orientation is applied; broken EXIF data and colour profiles are ignored.
 
     Raises:
-        DataError: not one of the six formats, cut short, damaged, or beyond the limits; it leads with `name`.
+        DataError: not one of the six formats, truncated, damaged, or beyond the limits; the message starts with `name`.
     """
     try:
         return _decode(content)
     except DataError:
         raise
-    except Exception as error:  # Pillow fails with OSError, ValueError, SyntaxError, struct.error, IndexError and more
+    except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError, struct.error, IndexError and others
         raise DataError(
             f"{escape(name)}: {_reason(error)}. Replace or remove this file (photos are {_ACCEPTED})."
         ) from error
@@ -91,44 +92,44 @@ def _decode(content: bytes) -> NDArray[np.uint8]:
         advice = " (run `git lfs pull`)" if kind is FileKind.GIT_LFS else ""
         raise ValueError(f"this is {kind or 'an unknown kind of file'}{advice}, not a photo that can be decoded")
     orientation = 1
-    if photo_format.essentials is not None:
-        content, size, orientation = photo_format.essentials(content)
+    if photo_format.sanitise is not None:
+        content, size, orientation = photo_format.sanitise(content)
         check_size(size)
     with photo_format.reader(BytesIO(content)) as image:
         check_size(image.size)
         if isinstance(image, TiffImageFile):
             _check_tiles(image)
-        photo = to_rgb(image)
+        rgb = to_rgb(image)
     if orientation in _UPRIGHT:
-        photo = photo.transpose(_UPRIGHT[orientation])
-    return np.array(photo)
+        rgb = rgb.transpose(_UPRIGHT[orientation])
+    return np.array(rgb)
 
 
 def check_size(size: tuple[int, int]) -> None:
     """Check (width, height) against the limits. Raises ValueError."""
     width, height = size
     if width < 1 or height < 1:
-        raise ValueError(f"its header says {width} x {height} pixels")
+        raise ValueError(f"its size is {width} x {height} pixels")
     if max(size) > MAX_SIDE or width * height > MAX_PIXELS:
         raise ValueError(
-            f"it has {width} x {height} pixels; the limit is {MAX_PIXELS:,} in all and {MAX_SIDE:,} on a side"
+            f"it has {width} x {height} pixels; the limit is {MAX_PIXELS:,} in total and {MAX_SIDE:,} per side"
         )
 
 
 def _check_tiles(image: TiffImageFile) -> None:
-    # libtiff unpacks a tile whole, however little of it lies inside the photo.
+    # libtiff decompresses whole tiles, even if only a small part is inside the photo.
     width, height = (image.tag_v2.get(tag) for tag in (322, 323))  # TileWidth, TileLength
     if isinstance(width, int) and isinstance(height, int) and width * height > MAX_PIXELS:
         raise ValueError(f"its tiles have {width} x {height} pixels; the limit is {MAX_PIXELS:,}")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Return an image as RGB: on white where it is transparent, 16 bits by their high byte. Raises ValueError."""
+    """Convert an image to RGB: transparency on white, 16-bit samples by their high byte. Raises ValueError if 32-bit."""
     inverted, bits = False, 16
     if isinstance(image, TiffImageFile):
         inverted = image.tag_v2.get(262) == 0  # PhotometricInterpretation: white is zero
         bits = image.tag_v2.get(258, (16,))[0]
-    image.load()  # a TIFF is turned upright by Pillow here
+    image.load()  # for a TIFF, this applies the orientation
     if image.mode.startswith("I;16"):
         return _from_16_bit(image, bits=bits, inverted=inverted)
     if image.mode in ("I", "F"):
@@ -139,12 +140,12 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _from_16_bit(image: Image.Image, *, bits: int, inverted: bool) -> Image.Image:
-    # The high byte, since that is what Pillow gives for 16-bit colour: gray saved as gray or as RGB must be one photo.
+    # The high byte, as Pillow does for 16-bit colour: grey must decode to the same pixels whether saved as grey or as RGB.
     samples = np.asarray(image)
     pixels = (samples >> (bits - 8)).astype(np.uint8)
     if inverted:
         pixels = 255 - pixels
-    transparent = image.info.get("transparency")  # PNG: the one gray level that is transparent
+    transparent = image.info.get("transparency")  # PNG: the grey level that is transparent
     if isinstance(transparent, int):
         pixels[samples == transparent] = 255
     return Image.fromarray(pixels).convert("RGB")

@@ -1,10 +1,10 @@
-"""What has to be known of a photo file before a decoder may see it, read from its bytes alone.
+"""Sanitisers of photo files: the size, the orientation, and the bytes that a decoder may see.
 
-Each reader below walks one container without decoding anything, refuses what is cut short or out of bounds, finds the
-EXIF orientation, and returns the file without the parts that decide no pixel (comments, colour profiles, EXIF, later
-frames, trailing bytes). So damaged metadata can neither fail a good photo nor cost memory.
+Each sanitiser walks one container without decoding anything, refuses truncated or out-of-bounds data, reads the EXIF
+orientation, and returns the file without the parts that do not affect pixels (comments, colour profiles, EXIF, later
+frames, trailing bytes). Damaged metadata can therefore neither fail a good photo nor cost memory.
 
-They raise ValueError with a reason that a user can read; `decode` puts the file's name to it.
+They raise ValueError with a reason for the user; `decode` adds the name of the file.
 """
 
 import itertools
@@ -13,17 +13,17 @@ import struct
 import zlib
 from typing import NamedTuple
 
-__all__ = ["MAX_JPEG_SCANS", "SanitisedImage", "exif_orientation", "png_essentials", "sanitise_jpeg", "webp_essentials"]
+__all__ = ["MAX_JPEG_SCANS", "SanitisedImage", "exif_orientation", "sanitise_jpeg", "sanitise_png", "sanitise_webp"]
 
-# Encoders write about ten scans; a file of thousands takes seconds for each kilobyte (the "scan bomb").
+# Encoders write about ten scans; with thousands, decoding takes seconds per kilobyte (a "scan bomb").
 MAX_JPEG_SCANS = 100
 
-# Full segments of 64 KiB, such as those of a depth map, are 3,000 in the largest file; millions of empty ones would take
-# minutes. PNG's encoders write chunks of 8 KiB or more: 25,000.
+# The largest file has room for 3,000 full segments of 64 KiB (as of a depth map) or 25,000 PNG chunks of 8 KiB, the smallest
+# that encoders write. Millions of empty ones would take minutes.
 _MAX_JPEG_SEGMENTS = 10_000
 _MAX_PNG_CHUNKS = 100_000
 
-# The next marker in entropy-coded data: stuffed zeros (FF 00), restarts (FF D0..D7) and fill bytes (FF FF) are not.
+# The next marker after entropy-coded data, other than stuffed zeros (FF 00), restarts (FF D0..D7) and fill bytes (FF FF).
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _FILL = re.compile(rb"\xff*(?=\xff)")  # fill bytes may precede a marker
 _TEXT = (b"tEXt", b"zTXt", b"iTXt")
@@ -31,7 +31,7 @@ _UNSUPPORTED_FRAMES = {0xC3: "lossless", 0xC5: "hierarchical", 0xC6: "hierarchic
 
 
 class SanitisedImage(NamedTuple):
-    """`content` is the file with its first frame only; `size` is (width, height); `orientation` is EXIF's 1 to 8."""
+    """A photo file reduced to what its first frame needs; `size` is (width, height), `orientation` is EXIF's 1 to 8."""
 
     content: bytes
     size: tuple[int, int]
@@ -42,8 +42,8 @@ def sanitise_jpeg(content: bytes) -> SanitisedImage:
     """Walk the markers of a JPEG up to its end-of-image marker.
 
     Raises:
-        ValueError: cut short, a kind of JPEG that is not decoded (arithmetic, lossless, 12 bit), too many segments or
-            scans, or fewer bytes than its size needs.
+        ValueError: truncated, an unsupported kind of JPEG (arithmetic, lossless, 12-bit), too many segments or scans, or
+            fewer bytes than its size needs.
     """
     try:
         return _walk_jpeg(content)
@@ -55,7 +55,7 @@ def _walk_jpeg(content: bytes) -> SanitisedImage:
     kept = [content[:2]]
     size: tuple[int, int] | None = None
     orientation: int | None = None
-    scans = 0
+    num_scans = 0
     position = 2
     for number in itertools.count():
         if number > _MAX_JPEG_SEGMENTS:
@@ -67,40 +67,40 @@ def _walk_jpeg(content: bytes) -> SanitisedImage:
         if content[position] != 0xFF:
             raise ValueError("the JPEG is damaged: a marker was expected")
         marker = content[position + 1]
-        if marker == 0xD9:  # end of image: what follows (a second frame, a video, a zip) is not this photo
+        if marker == 0xD9:  # end of image; a second frame, a video or a zip may follow
             break
-        if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # these stand alone
+        if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers without a segment
             position += 2
             continue
         segment = _jpeg_segment(content, position)
         position += len(segment)
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             if size is not None:
-                raise ValueError("the JPEG is damaged: it holds two frame headers")
+                raise ValueError("the JPEG is damaged: it has two frame headers")
             size = _jpeg_frame_size(marker, segment)
         if marker == 0xE1 and segment[4:10] == b"Exif\0\0" and orientation is None:
             orientation = exif_orientation(segment[4:])
-        if _decides_pixels(marker):
+        if _affects_pixels(marker):
             kept.append(segment)
         if marker == 0xDA:
-            scans += 1
-            if scans > MAX_JPEG_SCANS:
+            num_scans += 1
+            if num_scans > MAX_JPEG_SCANS:
                 raise ValueError(f"the JPEG has more than {MAX_JPEG_SCANS} scans; no camera or encoder writes so many")
             end = _end_of_scan(content, position)
             kept.append(content[position:end])
             position = end
-    if size is None or scans == 0:
-        raise ValueError("the JPEG holds no image")
-    whole = b"".join([*kept, b"\xff\xd9"])
-    _check_jpeg_length(len(whole), size)
-    return SanitisedImage(whole, size, orientation or 1)
+    if size is None or num_scans == 0:
+        raise ValueError("the JPEG contains no image")
+    sanitised = b"".join([*kept, b"\xff\xd9"])
+    _check_jpeg_length(len(sanitised), size)
+    return SanitisedImage(sanitised, size, orientation or 1)
 
 
 def _check_jpeg_length(num_bytes: int, size: tuple[int, int]) -> None:
-    # Each 8x8 block of the finest component takes at least one bit of Huffman code, so no honest file is refused here.
+    # Each 8x8 block of the finest component takes at least one bit of Huffman code, so no valid file is refused here.
     if num_bytes * 8 * 64 < size[0] * size[1]:
         raise ValueError(
-            f"the JPEG says {size[0]} x {size[1]} pixels but has only {num_bytes:,} bytes: it is cut short or forged"
+            f"the JPEG claims {size[0]} x {size[1]} pixels but has only {num_bytes:,} bytes: it is cut short or forged"
         )
 
 
@@ -118,8 +118,8 @@ def _end_of_scan(content: bytes, position: int) -> int:
     return following.start()
 
 
-def _decides_pixels(marker: int) -> bool:
-    # JFIF (E0) and Adobe (EE) segments say how colours are coded; those of other applications and comments (FE) do not.
+def _affects_pixels(marker: int) -> bool:
+    # JFIF (E0) and Adobe (EE) segments define the colour space; other application segments and comments (FE) are metadata.
     return marker in (0xE0, 0xEE) or not (0xE0 <= marker <= 0xEF or marker == 0xFE)
 
 
@@ -129,31 +129,31 @@ def _jpeg_frame_size(marker: int, segment: bytes) -> tuple[int, int]:
         raise ValueError(f"{kind} JPEG is not supported; save it as baseline or progressive JPEG")
     precision, height, width = struct.unpack_from(">BHH", segment, 4)
     if precision != 8:
-        raise ValueError(f"JPEG of {precision} bits is not supported; save it with 8 bits")
+        raise ValueError(f"{precision}-bit JPEG is not supported; save it with 8 bits")
     return width, height
 
 
 def _is_dispensable(kind: bytes, checked: bytes) -> bool:
-    """Say whether a photo decodes without a chunk; `checked` is what its checksum covers, and that."""
-    if not kind[0] & 0x20 or kind == b"tRNS":  # a capital first letter: critical; tRNS says what shows
+    """Return whether a photo decodes without a chunk; `checked` is its checksum, preceded by the bytes that it covers."""
+    if not kind[0] & 0x20 or kind == b"tRNS":  # an upper-case first letter means critical; tRNS is transparency
         return False
-    is_sound = zlib.crc32(checked[:-4]) == int.from_bytes(checked[-4:], "big")
-    return kind not in _TEXT or not is_sound
+    is_intact = zlib.crc32(checked[:-4]) == int.from_bytes(checked[-4:], "big")
+    return kind not in _TEXT or not is_intact
 
 
-def png_essentials(content: bytes) -> SanitisedImage:
-    """Walk the chunks of a PNG and leave those out that are not critical (colour profiles, EXIF, later frames, damaged text).
+def sanitise_png(content: bytes) -> SanitisedImage:
+    """Walk the chunks of a PNG and drop those that are not critical (colour profiles, EXIF, later frames, damaged text).
 
-    Sound text stays: the decoder bounds what it may unpack to, and refuses a file that is made to exhaust memory.
+    Intact text is kept: the decoder bounds its decompressed size, and refuses a file that would exhaust memory.
 
     Raises:
-        ValueError: cut short inside its header, or too many chunks.
+        ValueError: truncated inside its header, or too many chunks.
     """
     if len(content) < 33 or content[12:16] != b"IHDR":
         raise ValueError("the PNG is cut short inside its header")
     kept = []
     orientation = 1
-    start = position = 8  # `start` opens the run of chunks that is kept as it is
+    start = position = 8  # `start` is the first byte not yet copied to `kept`
     for number in itertools.count():
         if number > _MAX_PNG_CHUNKS:
             raise ValueError(f"the PNG has more than {_MAX_PNG_CHUNKS:,} chunks; no encoder writes so many")
@@ -174,11 +174,11 @@ def png_essentials(content: bytes) -> SanitisedImage:
     return SanitisedImage(content[:8] + b"".join(kept), (width, height), orientation)
 
 
-def webp_essentials(content: bytes) -> SanitisedImage:
-    """Read the size of a WebP's canvas, which its decoder would allocate on opening.
+def sanitise_webp(content: bytes) -> SanitisedImage:
+    """Read the canvas size of a WebP, which its decoder would allocate on opening, and drop trailing bytes.
 
     Raises:
-        ValueError: cut short, or not a WebP of a known kind.
+        ValueError: truncated, or an unknown kind of WebP.
     """
     end = 8 + int.from_bytes(content[4:8], "little")
     kind = content[12:16]
@@ -208,12 +208,12 @@ def _webp_orientation(content: bytes) -> int:
 
 
 def exif_orientation(exif: bytes) -> int:
-    """Return the orientation 1 to 8 in an EXIF block; 1, "as it is", when there is none or the block is broken.
+    """Return the orientation, 1 to 8, of an EXIF block; 1 ("as stored") if it is missing or the block is broken.
 
-    Only the first directory is read and no offset in it is followed, so nothing else in the block (GPS, thumbnails,
-    loops) is ever looked at.
+    Only the first directory is read, and no offset in it is followed, so nothing else in the block (GPS, thumbnails,
+    loops) is ever parsed.
     """
-    while exif.startswith(b"Exif\0\0"):  # some writers put the prefix twice
+    while exif.startswith(b"Exif\0\0"):  # some writers repeat the prefix
         exif = exif[6:]
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
     if order is None:

@@ -1,4 +1,4 @@
-"""Batches for evaluation: images as the model takes them, the classes that count as correct, and a mask of the padding."""
+"""Batches for evaluation: pre-processed images, the classes that count as correct, and a mask of the padding."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -17,15 +17,15 @@ from allmlp.io.ordered_map import ordered_map
 
 __all__ = ["Batch", "evaluation_batches", "resized_images", "split_batches"]
 
-Image = NDArray[np.uint8]  # (height, width, 3) RGB
+RgbImage = NDArray[np.uint8]  # (height, width, 3)
 
 
 class Batch(NamedTuple):
-    """Images as the model takes them, for evaluation.
+    """A batch for evaluation.
 
     images: (B, 3, H, W) float32, pre-processed.
-    labels: (B, K) float32 of 0 and 1: the classes that count as correct.
-    mask: (B,) bool: False for rows that only fill up the batch.
+    labels: (B, K) float32, 1 for the classes that count as correct, else 0.
+    mask: (B,) bool, False for rows of padding.
     """
 
     images: NDArray[np.float32]
@@ -33,20 +33,20 @@ class Batch(NamedTuple):
     mask: NDArray[np.bool_]
 
 
-def resized_images(split: Split, preprocessing: Preprocessing, *, num_workers: int = 2) -> Iterator[Image]:
-    """Yield every photo of a split as evaluation sees it, (H, W, 3) uint8, in the split's order.
+def resized_images(split: Split, preprocessing: Preprocessing, *, num_workers: int = 2) -> Iterator[RgbImage]:
+    """Yield every photo of a split decoded and resized for evaluation, (H, W, 3) uint8, in the split's order.
 
     Raises:
-        DataError: photos that cannot be decoded, all of them by name; evaluation never replaces one.
+        DataError: photos that cannot be decoded; all are listed. Evaluation never replaces a photo.
     """
 
-    def load(index: int) -> Image:
+    def load(index: int) -> RgbImage:
         return preprocessing.resize(decode(split.read(index), name=split.where(index)))
 
     try:
         yield from ordered_map(load, range(len(split)), num_workers)
     except DataError:
-        # It stopped at the first bad photo: read them all, so that all are named.
+        # Reading stopped at the first bad photo; check all photos, to list all bad ones.
         check_photos(ImageDataset((), {"train": split}, ""), splits=("train",), num_workers=num_workers)
         raise
 
@@ -59,33 +59,33 @@ def split_batches(
     num_classes: int,
     batch_size: int,
 ) -> Iterator[Batch]:
-    """Yield the `evaluation_batches` of a split, read in one thread per core, of at most `batch_size` images.
+    """Yield `evaluation_batches` of a split with at most `batch_size` images each, decoded in one thread per core.
 
     Raises:
-        DataError: photos that cannot be decoded, all of them by name.
+        DataError: photos that cannot be decoded; all are listed.
     """
-    photos = resized_images(split, preprocessing, num_workers=num_decoding_threads())
-    size = max(1, min(batch_size, len(split)))  # a batch is filled up to its size
-    return evaluation_batches(photos, labels, preprocessing, num_classes=num_classes, batch_size=size)
+    images = resized_images(split, preprocessing, num_workers=num_decoding_threads())
+    size = max(1, min(batch_size, len(split)))  # less padding for a small split
+    return evaluation_batches(images, labels, preprocessing, num_classes=num_classes, batch_size=size)
 
 
 def evaluation_batches(
-    photos: Iterable[Image],
+    images: Iterable[RgbImage],
     labels: Iterable[int] | Iterable[Sequence[int]],
     preprocessing: Preprocessing,
     *,
     num_classes: int,
     batch_size: int = 64,
 ) -> Iterator[Batch]:
-    """Yield resized images (H, W, 3) in batches of B, normalised; the last batch is filled up with zeros and masked.
+    """Yield resized images (H, W, 3) in normalised batches of B; the last batch is padded with zeros, which are masked.
 
-    `labels` are classes of the model, in 0..K-1, one per image or a set of them; `num_classes` is K.
+    `labels` has, per image, a class of the model in 0..K-1 or a set of such classes; `num_classes` is K.
     """
-    pairs = zip(photos, labels, strict=True)
+    pairs = zip(images, labels, strict=True)
     while chunk := list(islice(pairs, batch_size)):
-        images = np.zeros((batch_size, 3, *preprocessing.image_size), dtype=np.float32)
-        images[: len(chunk)] = preprocessing.normalise(np.stack([photo for photo, _ in chunk]))
+        normalised = np.zeros((batch_size, 3, *preprocessing.image_size), dtype=np.float32)
+        normalised[: len(chunk)] = preprocessing.normalise(np.stack([image for image, _ in chunk]))
         rows = np.zeros((batch_size, num_classes), dtype=np.float32)
-        for row, (_, label) in zip(rows, chunk, strict=False):  # the rows that fill up stay zero
+        for row, (_, label) in zip(rows, chunk, strict=False):  # rows of padding stay zero
             row[np.asarray(label, dtype=np.int64)] = 1.0
-        yield Batch(images, rows, np.arange(batch_size) < len(chunk))
+        yield Batch(normalised, rows, np.arange(batch_size) < len(chunk))

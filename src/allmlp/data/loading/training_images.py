@@ -1,7 +1,7 @@
-"""Decoded training images of a split: kept in memory where they fit, else streamed through decoding threads.
+"""Decoded training images of a split, kept in memory or streamed by decoding threads.
 
-Both ways give the same bits. Threads, not processes: Pillow decodes without Python's lock, and there is nothing to fork, no
-shared memory to run out of and no orphan to leave.
+Both give the same bits. Threads, not processes: Pillow decodes without the GIL, and threads need no fork and no shared memory
+and leave no orphaned processes.
 """
 
 import contextlib
@@ -19,32 +19,32 @@ from allmlp.data.preprocessing import Fit
 from allmlp.errors import DataError
 from allmlp.io.ordered_map import ordered_map
 
-__all__ = ["RawBatch", "TrainingPhotos"]
+__all__ = ["RawBatch", "TrainingImages"]
 
-Photo = NDArray[np.uint8]  # (height, width, 3) RGB
+RgbImage = NDArray[np.uint8]  # (height, width, 3)
 
-# A photo is kept at up to this aspect ratio: the far ends of a panorama would cost every batch its width.
+# Images are cropped to this aspect ratio, because otherwise a panorama would determine the width of its batch.
 _KEPT_ASPECT = 4
 
 
 class RawBatch(NamedTuple):
     """Decoded images of one training step, not yet augmented.
 
-    photos: (B, Hp, Wp, 3) uint8; a smaller image is in the upper left corner.
-    sizes: (B, 2) int64: height and width of each photo.
+    images: (B, Hp, Wp, 3) uint8; smaller images are in the upper left corner.
+    sizes: (B, 2) int64, height and width of each image.
     """
 
-    photos: Photo
+    images: NDArray[np.uint8]
     sizes: NDArray[np.int64]
 
 
-class TrainingPhotos:
+class TrainingImages:
     """The decoded photos of a split, kept in memory or streamed.
 
-    Photos are reduced, never enlarged, to `kept_scale` times what `fit` makes of them at `image_size` (height, width).
+    Images are reduced, never enlarged, to `kept_scale` times their size after `fit` to `image_size` (height, width).
 
     Attributes:
-        split: where they come from.
+        split: the photos.
     """
 
     def __init__(
@@ -55,27 +55,27 @@ class TrainingPhotos:
         self._num_workers = num_workers
         self._image_size = image_size
         self._fit = fit
-        self._kept: dict[int, Photo] = {}
-        self._stacked: Photo | None = None
+        self._kept: dict[int, RgbImage] = {}
+        self._stacked: NDArray[np.uint8] | None = None
 
     def estimated_bytes(self) -> int:
-        """Return the size of all images as they would be kept, estimated from up to 32 of them."""
+        """Return the memory that all images would take, estimated from up to 32 of them."""
         sizes = []
         for index in np.unique(np.linspace(0, len(self.split) - 1, 32).astype(int)):
-            with contextlib.suppress(DataError):  # a bad photo is reported by the check of all of them
+            with contextlib.suppress(DataError):  # bad photos are reported by `check_photos`
                 sizes.append(self._load(int(index)).nbytes)
         return int(np.mean(sizes) * len(self.split)) if sizes else 0
 
-    def keep(self, index: int, photo: Photo) -> None:
-        """Keep a decoded photo in memory; when all are kept, nothing is streamed. Threads may call it."""
-        self._kept[index] = self._reduced(photo)
+    def keep(self, index: int, image: RgbImage) -> None:
+        """Keep a decoded photo in memory; once all are kept, nothing is streamed. Thread-safe."""
+        self._kept[index] = self._reduced(image)
 
     def batches(self, batches_of_indices: Iterable[NDArray[np.int64]]) -> Iterator[RawBatch]:
-        """Yield one batch of images per array of indices; streaming decodes ahead."""
-        if len(self._kept) == len(self.split) and len({photo.shape for photo in self._kept.values()}) == 1:
+        """Yield one batch per array of indices. Streaming decodes ahead."""
+        if len(self._kept) == len(self.split) and len({image.shape for image in self._kept.values()}) == 1:
             first = self._kept[0]
             self._stacked = np.empty((len(self.split), *first.shape), dtype=np.uint8)
-            for index in range(len(self.split)):  # one at a time, so that memory never holds all of them twice
+            for index in range(len(self.split)):  # one by one, so that memory never holds all images twice
                 self._stacked[index] = self._kept.pop(index)
         if self._stacked is not None:
             size = np.array(self._stacked.shape[1:3], dtype=np.int64)
@@ -95,41 +95,40 @@ class TrainingPhotos:
                 lengths.append(len(indices))
                 yield from (int(index) for index in indices)
 
-        batch: list[Photo] = []
-        for photo in ordered_map(self._load, flat(), self._num_workers):
-            batch.append(photo)
+        batch: list[RgbImage] = []
+        for image in ordered_map(self._load, flat(), self._num_workers):
+            batch.append(image)
             if len(batch) == lengths[0]:
                 lengths.popleft()
                 yield _stack(batch)
                 batch = []
 
-    def _load(self, index: int) -> Photo:
-        photo = decode(self.split.read(index), name=self.split.where(index))
-        return self._reduced(photo)
+    def _load(self, index: int) -> RgbImage:
+        return self._reduced(decode(self.split.read(index), name=self.split.where(index)))
 
-    def _reduced(self, photo: Photo) -> Photo:
-        height, width = photo.shape[:2]
+    def _reduced(self, image: RgbImage) -> RgbImage:
+        height, width = image.shape[:2]
         if self._fit == "crop":
             height, width = min(height, _KEPT_ASPECT * width), min(width, _KEPT_ASPECT * height)
-            top, left = (photo.shape[0] - height) // 2, (photo.shape[1] - width) // 2
-            photo = photo[top : top + height, left : left + width]
+            top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+            image = image[top : top + height, left : left + width]
         scales = [
             self._kept_scale * target / side for target, side in zip(self._image_size, (height, width), strict=True)
         ]
-        if self._fit != "squash":  # both sides by one scale
+        if self._fit != "squash":  # both sides have the same scale
             scales = [max(scales) if self._fit == "crop" else min(scales)] * 2
         size = tuple(
             min(side, max(1, round(side * scale))) for side, scale in zip((height, width), scales, strict=True)
         )
         if size == (height, width):
-            return np.ascontiguousarray(photo)
-        return np.array(Image.fromarray(photo).resize(size[::-1], Image.Resampling.BOX))
+            return np.ascontiguousarray(image)
+        return np.array(Image.fromarray(image).resize(size[::-1], Image.Resampling.BOX))
 
 
-def _stack(photos: Sequence[Photo]) -> RawBatch:
-    sizes = np.array([photo.shape[:2] for photo in photos], dtype=np.int64)
+def _stack(images: Sequence[RgbImage]) -> RawBatch:
+    sizes = np.array([image.shape[:2] for image in images], dtype=np.int64)
     height, width = sizes.max(axis=0)
-    stacked = np.zeros((len(photos), height, width, 3), dtype=np.uint8)
-    for row, photo in zip(stacked, photos, strict=True):
-        row[: photo.shape[0], : photo.shape[1]] = photo
+    stacked = np.zeros((len(images), height, width, 3), dtype=np.uint8)
+    for row, image in zip(stacked, images, strict=True):
+        row[: image.shape[0], : image.shape[1]] = image
     return RawBatch(stacked, sizes)

@@ -1,8 +1,8 @@
-"""Class lists of ImageNet, in the order of the published weights' logits, read from the package's class_lists/.
+"""Class lists of ImageNet, in the order of the published models' logits, read from class_lists/.
 
-A class is a WordNet synset such as "n02012849"; its name is all words of that synset, such as "tench, Tinca tinca". Some
-synsets share their words (in ImageNet-1k two: the bird and the machine "crane"). Where a list holds several of the same
-words, each of them is followed by its synset, "crane (n02012849)", so that the names of a list are unique.
+A class is a WordNet synset such as "n01440764"; its name is the words of that synset, such as "tench, Tinca tinca". Some
+synsets have the same words (in ImageNet-1k, the bird and the machine "crane"). Such names are followed by their synset,
+"crane (n02012849)", so that the names of a list are unique.
 """
 
 import functools
@@ -15,7 +15,7 @@ from allmlp.errors import DataError, did_you_mean
 __all__ = ["NUM_IMAGENET_CLASSES", "label_names", "synsets", "synsets_of"]
 
 NUM_IMAGENET_CLASSES: Mapping[str, int] = {"imagenet-1k": 1_000, "imagenet-21k": 21_843, "imagenet-21k-miil": 11_221}
-"""The number of classes of each list. "imagenet-21k" is Google's, which has two classes more than the usual 21,841."""
+"""Number of classes of each list. "imagenet-21k" is Google's list, with two classes more than the usual 21,841."""
 
 _FILES = {
     "imagenet-1k": "imagenet_synsets.txt",
@@ -30,7 +30,7 @@ def label_names(labels: str) -> tuple[str, ...]:
     """Return the unique names of a class list: "imagenet-1k", "imagenet-21k" or "imagenet-21k-miil".
 
     Raises:
-        DataError: an unknown list.
+        DataError: the list is unknown.
     """
     words = _words()
     texts = [(synset, words[synset]) for synset in synsets(labels)]
@@ -43,17 +43,17 @@ def synsets(labels: str) -> tuple[str, ...]:
     """Return the WordNet synsets of a class list, in the order of `label_names`.
 
     Raises:
-        DataError: an unknown list.
+        DataError: the list is unknown.
     """
     if labels not in _FILES:
         raise DataError(
-            f"There is no class list {labels!r}.{did_you_mean(labels, _FILES)} The lists: {', '.join(_FILES)}."
+            f"Unknown class list {labels!r}.{did_you_mean(labels, _FILES)} Class lists: {', '.join(_FILES)}."
         )
     return tuple(_read(_FILES[labels]).split())
 
 
 def synsets_of(class_names: Sequence[str]) -> tuple[str, ...] | None:
-    """Return the synsets of `class_names` where they are one of the lists, in its order; else None."""
+    """Return the synsets of `class_names` if they are one of the lists, in its order; else None."""
     for labels, length in NUM_IMAGENET_CLASSES.items():
         if len(class_names) == length and tuple(class_names) == label_names(labels):
             return synsets(labels)

@@ -1,4 +1,4 @@
-"""Registry of public data sets: what is known by name, which folder it has, and whether it is there."""
+"""Registry of public data sets: their names, terms and folders, and whether they are on this machine."""
 
 import dataclasses
 import os
@@ -17,9 +17,9 @@ from allmlp.io.download_folder import downloads_directory
 __all__ = [
     "DATASETS",
     "PublicDataset",
+    "absolute_source",
     "is_downloaded",
     "is_public_name",
-    "lasting_source",
     "named_folder",
     "open_public",
 ]
@@ -30,14 +30,14 @@ class PublicDataset:
     """A data set that is known by name.
 
     Attributes:
-        summary: what it is and its official splits.
-        terms: under which it may be used, as its own page says.
-        folder: what it is called below the folder of data sets, as by torchvision; "" for what comes with allmlp.
-        marker: a name in that folder, by which it is recognised where it is given under another name.
-        open: makes a data set of a source's text and that folder.
-        downloads: the name of the class in torchvision.datasets that downloads it; None where it has to be done by hand.
-        size: of the download.
-        by_hand: how to get it otherwise.
+        summary: its contents and official splits.
+        terms: its terms of use, as stated on its own page.
+        folder: the name of its folder, as in torchvision; "" for a data set that comes with allmlp.
+        marker: an entry of that folder, by which the folder is recognised under another name.
+        open: opens the data set, given the source as text and the folder.
+        torchvision_class: the class of torchvision.datasets that downloads it; None without an automatic download.
+        size: the size of the download.
+        by_hand: how to get it without an automatic download.
     """
 
     summary: str
@@ -45,7 +45,7 @@ class PublicDataset:
     folder: str = ""
     marker: str = ""
     open: Callable[[str, Path], ImageDataset]
-    downloads: str | None = None
+    torchvision_class: str | None = None
     size: str = ""
     by_hand: str = ""
 
@@ -56,102 +56,103 @@ def _clothing(source: str, folder: Path) -> ImageDataset:
 
 DATASETS: Mapping[str, PublicDataset] = {
     "clothing": PublicDataset(
-        summary="clothing of 10 kinds, 64 × 64 pixels: train 1,000, test 372; comes with allmlp",
+        summary="10 kinds of clothing, 64 × 64 pixels: train 1,000, test 372; comes with allmlp",
         terms="CC0; see samples/clothing/README.md in the package",
         open=_clothing,
     ),
     "cifar10": PublicDataset(
         summary="10 kinds of animals and vehicles, 32 × 32 pixels: train 50,000, test 10,000",
-        terms="its page states no licence; it asks to cite Krizhevsky 2009 (www.cs.toronto.edu/~kriz/cifar.html)",
+        terms="its page states no licence; it asks for a citation of Krizhevsky 2009 (www.cs.toronto.edu/~kriz/cifar.html)",
         folder="cifar-10-batches-py",
         marker="batches.meta",
         open=open_cifar10,
-        downloads="CIFAR10",
+        torchvision_class="CIFAR10",
         size="170 MB",
     ),
     "cifar100": PublicDataset(
-        summary="100 kinds of things, 32 × 32 pixels: train 50,000, test 10,000",
-        terms="its page states no licence; it asks to cite Krizhevsky 2009 (www.cs.toronto.edu/~kriz/cifar.html)",
+        summary="100 kinds of objects, 32 × 32 pixels: train 50,000, test 10,000",
+        terms="its page states no licence; it asks for a citation of Krizhevsky 2009 (www.cs.toronto.edu/~kriz/cifar.html)",
         folder="cifar-100-python",
         marker="meta",
         open=open_cifar100,
-        downloads="CIFAR100",
+        torchvision_class="CIFAR100",
         size="170 MB",
     ),
     "flowers102": PublicDataset(
         summary="Oxford Flowers, 102 kinds: train 1,020, validation 1,020, test 6,149",
-        terms="its page states no licence; the photos are their owners' (www.robots.ox.ac.uk/~vgg/data/flowers/102)",
+        terms="its page states no licence; the photos belong to their owners (www.robots.ox.ac.uk/~vgg/data/flowers/102)",
         folder="flowers-102",
         marker="setid.mat",
         open=open_flowers102,
-        downloads="Flowers102",
+        torchvision_class="Flowers102",
         size="350 MB",
     ),
     "pets": PublicDataset(
         summary="Oxford-IIIT Pets, 37 breeds of cats and dogs: train 3,680, test 3,669",
-        terms="CC BY-SA 4.0 by its page; the photos are their owners' (www.robots.ox.ac.uk/~vgg/data/pets)",
+        terms="CC BY-SA 4.0 according to its page; the photos belong to their owners (www.robots.ox.ac.uk/~vgg/data/pets)",
         folder="oxford-iiit-pet",
         marker="annotations",
         open=open_pets,
-        downloads="OxfordIIITPet",
+        torchvision_class="OxfordIIITPet",
         size="810 MB",
     ),
     "imagenet": PublicDataset(
         summary="ImageNet-1k (ILSVRC 2012): train 1,281,167, test 50,000 (its validation photos)",
-        terms="non-commercial research and education, after agreeing to the terms on image-net.org",
+        terms="non-commercial research and education, after agreeing to the terms of image-net.org",
         folder="imagenet",
         marker="train",
         open=open_imagenet,
         by_hand=(
-            "Nobody may pass it on: register at image-net.org, download ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and "
-            "ILSVRC2012_devkit_t12.tar.gz into {folder}, and unpack them there into train/<synset>/ and val/<synset>/: "
-            'torchvision.datasets.ImageNet(folder, split) does, for split "train" and "val"'
+            "It may not be redistributed: register at image-net.org, download ILSVRC2012_img_train.tar, "
+            "ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz into {folder}, and unpack them there into "
+            "train/<synset>/ and val/<synset>/, for example with torchvision.datasets.ImageNet(folder, split) for the splits "
+            '"train" and "val"'
         ),
     ),
 }
 
 
-def lasting_source(dataset: ImageDataset) -> str:
-    """Return what opens a data set from any folder: a name stays, a path becomes absolute."""
+def absolute_source(dataset: ImageDataset) -> str:
+    """Return the source that opens a data set from any working directory: a name, or an absolute path."""
     path = Path(dataset.source)
     return dataset.source if is_public_name(dataset.source) or not path.exists() else str(path.absolute())
 
 
 def is_public_name(source: str) -> bool:
-    """Whether a source, "name" or "name:FOLDER", names a public data set; a path does where it starts like one."""
+    """Return whether a source is "name" or "name:FOLDER" with the name of a public data set; such text is never a path."""
     return source.partition(":")[0] in DATASETS
 
 
 def named_folder(source: str) -> Path:
-    """Return where a named data set, "name" or "name:FOLDER", is or would be.
+    """Return the folder where a named data set, "name" or "name:FOLDER", is or would be.
 
     Raises:
-        DataError: no folder, one for a data set that comes with allmlp, or an invalid one.
+        DataError: FOLDER is empty, unusable, or given for a data set that comes with allmlp.
     """
     name, colon, folder = source.partition(":")
     named = DATASETS[name]
     if colon and (not folder or not named.folder):
-        what = f"{name} comes with allmlp and has no folder" if folder else "no folder stands behind the colon"
+        what = f"{name} comes with allmlp and takes no folder" if folder else "there is no folder after the colon"
         raise DataError(
             f"{escape(source)}: {what}. Expected {name}{' or ' + name + ':FOLDER' if named.folder else ''}."
         )
     if not named.folder:
         return Path(str(resources.files("allmlp.data"))) / "samples" / name
-    above = Path(folder or os.environ.get("ALLMLP_DATA") or downloads_directory() / "datasets")
-    given = escape(source) if folder else f"{name} (ALLMLP_DATA={escape(above)})"
+    path = Path(folder or os.environ.get("ALLMLP_DATA") or downloads_directory() / "datasets")
+    shown = escape(source) if folder else f"{name} (ALLMLP_DATA={escape(path)})"
     try:
-        root = above.expanduser().absolute()
+        root = path.expanduser().absolute()
         if root.exists() and not root.is_dir():
-            raise DataError(f"{given}: {escape(root)} is a file; expected the folder that holds {named.folder}.")
-        is_itself = _has(root, named.marker) and not _has(root, named.folder)
-    except (OSError, RuntimeError) as error:  # a name too long, a folder that may not be entered, no such user behind ~
+            raise DataError(f"{shown}: {escape(root)} is a file; expected the folder that contains {named.folder}.")
+        is_data_folder = _has(root, named.marker) and not _has(root, named.folder)
+    except (OSError, RuntimeError) as error:  # name too long, inaccessible folder, unknown user after ~
         reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{given}: that folder cannot be used ({reason}). Name another one.") from error
-    return root if is_itself else root / named.folder
+        raise DataError(f"{shown}: this folder cannot be used ({reason}). Choose another folder.") from error
+    return root if is_data_folder else root / named.folder
 
 
 def is_downloaded(source: str) -> bool:
-    """Whether a named data set, "name" or "name:FOLDER", has been put where it belongs.
+    """Return whether a named data set, "name" or "name:FOLDER", is in its folder.
 
     Raises:
         DataError: as `named_folder`.
@@ -160,7 +161,7 @@ def is_downloaded(source: str) -> bool:
 
 
 def _has(folder: Path, name: str) -> bool:
-    """Whether a folder holds an entry of this name. Unlike Path.exists it raises where the folder may not be read."""
+    """Return whether a folder has an entry of this name. Unlike Path.exists, raise if the folder is not accessible."""
     try:
         (folder / name).stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -172,27 +173,27 @@ def open_public(source: str) -> ImageDataset:
     """Open a public data set, "name" or "name:FOLDER".
 
     Raises:
-        DataError: it is not on this machine, or its files are not as published.
+        DataError: it is not on this machine, or its files differ from the published ones.
     """
     name = source.partition(":")[0]
-    named, place = DATASETS[name], named_folder(source)
+    named, folder = DATASETS[name], named_folder(source)
     if not named.folder:
-        return named.open(source, place)
-    if not place.is_dir():
-        raise DataError(_not_here(source, name, named, place))
-    return dataclasses.replace(named.open(f"{name}:{place}", place), folder=place)
+        return named.open(source, folder)
+    if not folder.is_dir():
+        raise DataError(_not_found(source, name, named, folder))
+    return dataclasses.replace(named.open(f"{name}:{folder}", folder), folder=folder)
 
 
-def _not_here(source: str, name: str, named: PublicDataset, place: Path) -> str:
-    lines = [f"{escape(source)}: it is not on this machine: there is no {escape(place)}."]
-    if named.downloads is None:
-        lines.append(named.by_hand.format(folder=escape(place)) + ".")
+def _not_found(source: str, name: str, named: PublicDataset, folder: Path) -> str:
+    lines = [f"{escape(source)}: this data set is not on this machine: there is no folder {escape(folder)}."]
+    if named.torchvision_class is None:
+        lines.append(named.by_hand.format(folder=escape(folder)) + ".")
     else:
         lines.append(f"To download it ({named.size}): allmlp data {escape(source)} --download")
     lines.append(f"Terms: {named.terms}.")
     lines.append(
-        f"If you have it elsewhere: {name}:FOLDER, or set ALLMLP_DATA to the folder that holds {named.folder}."
+        f"If it is elsewhere, use {name}:FOLDER, or set ALLMLP_DATA to the folder that contains {named.folder}."
     )
     if Path(source).exists():
-        lines.append(f"The folder of that name here is .{os.sep}{escape(source)}")
+        lines.append(f"To open the local folder of that name, use .{os.sep}{escape(source)}")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Public data sets in the folders that torchvision's downloads make of them, with their official splits."""
+"""Public data sets in the layout of torchvision's downloads, with their official splits."""
 
 import importlib
 import warnings
@@ -21,31 +21,31 @@ __all__ = ["mat_reader", "open_cifar10", "open_cifar100", "open_flowers102", "op
 
 
 def open_cifar10(source: str, folder: Path) -> ImageDataset:
-    """Open the folder that is called cifar-10-batches-py."""
+    """Open the folder cifar-10-batches-py."""
     return _cifar(source, folder, "CIFAR10")
 
 
 def open_cifar100(source: str, folder: Path) -> ImageDataset:
-    """Open the folder that is called cifar-100-python; the classes are the 100 fine ones."""
+    """Open the folder cifar-100-python, with the 100 fine classes."""
     return _cifar(source, folder, "CIFAR100")
 
 
 def _cifar(source: str, folder: Path, kind: str) -> ImageDataset:
     base: Any = getattr(importlib.import_module("torchvision.datasets"), kind)
-    # Its files are pickles. torchvision opens none whose digest is not the published one.
-    here = type(kind, (base,), {"base_folder": folder.name})
+    # The files are pickles. torchvision opens only files with the published digests.
+    in_folder = type(kind, (base,), {"base_folder": folder.name})
     found: dict[SplitName, FoundSplit] = {}
     names: list[str] = []
     splits: tuple[SplitName, ...] = ("train", "test")
     for split in splits:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the pickles are older than today's NumPy, which says so
+            warnings.simplefilter("ignore")  # NumPy warns about such old pickles
             try:
-                part = here(folder.parent, train=split == "train")
+                part = in_folder(folder.parent, train=split == "train")
             except (RuntimeError, OSError) as error:
                 raise DataError(
-                    f"{escape(source)}: files in {escape(folder)} are missing or not as they were published. Delete that "
-                    "folder and download it again."
+                    f"{escape(source)}: files in {escape(folder)} are missing or differ from the published ones. Delete "
+                    "this folder and download it again."
                 ) from error
         names = list(part.classes)
         reader = ArrayReader(part.data, f"{folder.name}: {split} photo", np.arange(len(part.data), dtype=np.int64))
@@ -55,7 +55,7 @@ def _cifar(source: str, folder: Path, kind: str) -> ImageDataset:
 
 
 def mat_reader() -> Callable[..., Any]:
-    """Return SciPy's reader of MATLAB files, which Flowers-102 has its labels in.
+    """Return SciPy's reader of MATLAB files, in which Flowers-102 stores its labels.
 
     Raises:
         MissingExtraError: SciPy is not installed.
@@ -64,7 +64,7 @@ def mat_reader() -> Callable[..., Any]:
         reader: Callable[..., Any] = importlib.import_module("scipy.io").loadmat
     except ImportError as error:
         raise MissingExtraError(
-            "flowers102 has its labels as MATLAB files, which SciPy reads. Install it with: pip install scipy"
+            "flowers102 stores its labels in MATLAB files, which SciPy reads. Install it with: pip install scipy"
         ) from error
     return reader
 
@@ -80,18 +80,18 @@ def open_flowers102(source: str, folder: Path) -> ImageDataset:
     names = importlib.import_module("torchvision.datasets").Flowers102.classes
     try:
         labels = np.atleast_1d(loadmat(str(folder / "imagelabels.mat"), squeeze_me=True)["labels"]) - 1
-        numbers = loadmat(str(folder / "setid.mat"), squeeze_me=True)
+        set_ids = loadmat(str(folder / "setid.mat"), squeeze_me=True)
         members: dict[SplitName, list[int]] = {
-            "train": np.atleast_1d(numbers["trnid"]).tolist(),
-            "validation": np.atleast_1d(numbers["valid"]).tolist(),
-            "test": np.atleast_1d(numbers["tstid"]).tolist(),
+            "train": np.atleast_1d(set_ids["trnid"]).tolist(),
+            "validation": np.atleast_1d(set_ids["valid"]).tolist(),
+            "test": np.atleast_1d(set_ids["tstid"]).tolist(),
         }
         classes = {split: [names[labels[number - 1]] for number in members[split]] for split in members}
-    except Exception as error:  # a damaged file makes SciPy's reader fail in many ways
+    except Exception as error:  # SciPy raises many kinds of errors for damaged files
         raise DataError(f"{escape(source)}: the labels in {escape(folder)} cannot be read ({error}).") from error
     found = {}
-    for split, chosen in members.items():
-        paths = [f"image_{number:05d}.jpg" for number in chosen]
+    for split, numbers in members.items():
+        paths = [f"image_{number:05d}.jpg" for number in numbers]
         found[split] = FoundSplit(paths, classes[split], FileReader(folder / "jpg", tuple(paths)))
     return assemble(source, found, names)
 
@@ -130,18 +130,18 @@ def open_imagenet(source: str, folder: Path) -> ImageDataset:
     folders: dict[SplitName, str] = {"train": "train", "test": "val"}
     for split, name in folders.items():
         photos = list_folder(folder / name).photos
-        tops = [photo.partition("/")[0] for photo in photos]
-        there = set(tops)
-        if missing := sorted(words.keys() - there):
+        photo_synsets = [photo.partition("/")[0] for photo in photos]
+        present = set(photo_synsets)
+        if missing := sorted(words.keys() - present):
             num_found = len(words) - len(missing)
             problems.append(
                 f"{name}/ has photos of {num_found:,} of the {len(words):,} classes; missing: {summarise(missing)}"
             )
-        if unknown := sorted(there - words.keys()):
-            problems.append(f"{name}/ holds folders that are not classes of ImageNet: {summarise(unknown)}")
+        if unknown := sorted(present - words.keys()):
+            problems.append(f"{name}/ has folders that are not classes of ImageNet: {summarise(unknown)}")
         found[split] = FoundSplit(
-            photos, [words.get(top, top) for top in tops], FileReader(folder / name, tuple(photos))
+            photos, [words.get(synset, synset) for synset in photo_synsets], FileReader(folder / name, tuple(photos))
         )
     raise_problems(source, problems)
-    note = "ImageNet's validation photos are the test split here: labels of its own test photos are not public"
+    note = "ImageNet's validation photos are used as the test split: the labels of its test photos are not public"
     return assemble(source, found, words.values(), [note])

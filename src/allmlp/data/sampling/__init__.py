@@ -1,6 +1,6 @@
-"""Which samples are seen when: stateless randomness, order, class balance, hold-out.
+"""Sampling: stateless randomness, training order, class balance and hold-out.
 
-Touch: `order` (steps over epochs), `class_balance` (how often classes come), `holdout` (validation photos from train).
+Touch: `order` (steps over epochs), `class_balance` (frequency of classes), `holdout` (validation photos from train).
 Do not touch: `stateless_random`; every random choice is a pure function of (seed, epoch, sample).
-A new one: a pure function of (seed, epoch, sample) or of (seed, step), so that any step can be made alone.
+A new one: a pure function of (seed, epoch, sample) or of (seed, step), so that any step can be computed by itself.
 """

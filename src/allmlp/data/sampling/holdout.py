@@ -1,4 +1,4 @@
-"""The hold-out: validation photos taken from the training split of a data set that has none."""
+"""Hold-out: validation photos taken from the train split of a data set without a validation split."""
 
 import dataclasses
 import hashlib
@@ -16,13 +16,13 @@ __all__ = ["hold_out"]
 def hold_out(dataset: ImageDataset, *, fraction: float, seed: int) -> ImageDataset:
     """Return `dataset` with a "validation" split: its own, or else a seeded, stratified part of "train".
 
-    Of each class of n photos, round(fraction * n) are held out, at least 1 and at most n - 1; the only photo of a class
-    stays in train, and a note says so. Which ones is decided by a hash of the seed and each sample ID: neither the order
-    of files nor the kind of source matters, and photos added later leave the others' ranks as they are.
+    From each class of n photos, round(fraction * n) are held out, at least 1 and at most n - 1. The only photo of a class
+    stays in train, and a note reports it. The choice depends on a hash of the seed and the sample ID: neither the order of
+    files nor the kind of source matters, and photos added later do not change the ranks of the others.
 
     Raises:
         ConfigError: `fraction` is not between 0 and 1.
-        DataError: there is no train split to take from.
+        DataError: there is no train split, or every class has a single photo.
     """
     if "validation" in dataset.splits:
         return dataset
@@ -30,20 +30,20 @@ def hold_out(dataset: ImageDataset, *, fraction: float, seed: int) -> ImageDatas
         raise ConfigError(f"the fraction held out for validation is {fraction}; expected more than 0 and less than 1.")
     if "train" not in dataset.splits:
         raise DataError(
-            f"{dataset.source}: there is no train split to hold validation photos out of (found: "
-            f"{summarise(dataset.splits)}). Name the training photos' folder, file or split `train`."
+            f"{dataset.source}: there is no train split from which to hold out validation photos (found: "
+            f"{summarise(dataset.splits)}). Name the folder, file or split of the training photos `train`."
         )
     train = dataset.splits["train"]
     held_out, single = _choose(train, num_classes=len(dataset.class_names), fraction=fraction, seed=seed)
     if not held_out.any():
         raise DataError(
-            f"{dataset.source}: every class has a single photo, so none can be held out for validation. Add photos, or a "
+            f"{dataset.source}: every class has a single photo, so none can be held out for validation. Add photos or a "
             "split `validation`."
         )
     notes = [f"{held_out.sum():,} of {len(train):,} train photos held out for validation (seed {seed})"]
     if single:
         names = summarise(dataset.class_names[label] for label in single)
-        notes.append(f"none held out of classes with a single photo: {names}")
+        notes.append(f"none held out from classes with a single photo: {names}")
     splits = {
         "train": train.subset(np.flatnonzero(~held_out)),
         "validation": train.subset(np.flatnonzero(held_out)),

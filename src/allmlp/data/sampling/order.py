@@ -12,12 +12,12 @@ __all__ = ["TrainingOrder"]
 
 
 class TrainingOrder:
-    """The order in which training sees its samples: a function of (seed, step) alone.
+    """The order of training samples, a function of (seed, step) only.
 
-    Epochs follow each other without a seam: a batch may end one and begin the next, so that every sample is seen equally
-    often whatever the batch size, and a data set smaller than a batch needs no rule of its own.
+    Epochs follow each other without a gap: a batch may contain the end of an epoch and the start of the next, so that every
+    sample is seen equally often for any batch size, and a data set smaller than a batch is not a special case.
 
-    With `balanced_labels` (n,), the class of each sample, every class comes equally often instead; see `BalancedOrder`.
+    With `balanced_labels` (n,), the class of each sample, every class is seen equally often instead; see `BalancedOrder`.
     """
 
     def __init__(
@@ -35,13 +35,13 @@ class TrainingOrder:
         self._epochs: dict[int, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
 
     def epochs_done(self, step: int) -> int:
-        """Return how many epochs are complete after `step` steps."""
+        """Return the number of complete epochs after `step` steps."""
         return step * self.batch_size // len(self.keys)
 
     def batch(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the sample indices (B,) of a step, counted from 0, and the epoch (B,) in which each is seen.
+        """Return the sample indices (B,) of step `step`, from 0, and the epoch (B,) in which each sample is seen.
 
-        A balanced order has passes in place of epochs: which occurrence of the sample this is, from 0.
+        A balanced order returns passes instead of epochs: how many times the sample has been seen before.
         """
         positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
         epochs, offsets = np.divmod(positions, len(self.keys))

@@ -1,6 +1,6 @@
-"""Stateless randomness: every random choice is a pure function of (seed, epoch, sample), never of a running generator's state.
+"""Stateless randomness: random choices as pure functions of (seed, epoch, sample), without a generator's state.
 
-So a batch does not depend on how files were listed, how many workers read them, or where a run was resumed.
+A batch therefore does not depend on the listing of files, on the number of workers, or on where a run was resumed.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ _MIX2 = np.uint64(0x94D049BB133111EB)
 
 
 def sample_keys(sample_ids: Sequence[str]) -> NDArray[np.uint64]:
-    """Return one 64-bit key per sample ID: all that random choices know of a sample."""
+    """Return one 64-bit key per sample ID, from which all random choices of the sample are derived."""
     digests = (
         hashlib.blake2b(sample_id.encode("utf-8", "surrogateescape"), digest_size=8).digest()
         for sample_id in sample_ids
@@ -27,19 +27,19 @@ def sample_keys(sample_ids: Sequence[str]) -> NDArray[np.uint64]:
 
 
 def epoch_order(seed: int, epoch: int, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Return a permutation of range(len(keys)): the order of the samples in this epoch."""
+    """Return the order of the samples in this epoch, a permutation of range(len(keys))."""
     ranks = _mix(_states(seed, epoch, keys, stream=0))
     return np.lexsort((keys, ranks)).astype(np.int64)
 
 
 def occurrence_keys(keys: NDArray[np.uint64], passes: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Return a key for each sample in a pass: for random choices that differ between the occurrences of a sample."""
+    """Return one key per (sample, pass), for random choices that differ between the occurrences of a sample."""
     with np.errstate(over="ignore"):
         return _mix(keys + _GAMMA * (passes.astype(np.uint64) + np.uint64(1)))
 
 
 def uniform(seed: int, epoch: int, keys: NDArray[np.uint64], count: int) -> NDArray[np.float64]:
-    """Return (len(keys), count) numbers, uniform in [0, 1), each row a function of (seed, epoch, key)."""
+    """Return (len(keys), count) numbers, uniform in [0, 1); each row is a function of (seed, epoch, key)."""
     with np.errstate(over="ignore"):
         counters = np.arange(1, count + 1, dtype=np.uint64) * _GAMMA
         bits = _mix(_states(seed, epoch, keys, stream=1)[:, None] + counters[None, :])

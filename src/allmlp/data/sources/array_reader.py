@@ -1,4 +1,4 @@
-"""Photos that a data set keeps as one array, given out as the bytes of a file like all others."""
+"""Reader of photos that a data set stores as one array, returned as encoded files like all others."""
 
 import dataclasses
 import io
@@ -15,30 +15,33 @@ __all__ = ["ArrayReader"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ArrayReader:
-    """Reads photo `rows[index]` of `photos`, uint8 (n, height, width, 3), as an uncompressed PNG: no pixel changes."""
+    """Reads `images[rows[index]]` as an uncompressed PNG, which changes no pixel.
 
-    photos: NDArray[np.uint8]
-    place: str
+    `images` is uint8 (n, height, width, 3). `prefix` precedes the row number in messages.
+    """
+
+    images: NDArray[np.uint8]
+    prefix: str
     rows: NDArray[np.int64]
 
     def read(self, index: int) -> bytes:
         """Return the bytes of a PNG."""
         content = io.BytesIO()
-        Image.fromarray(self.photos[self.rows[index]]).save(content, "PNG", compress_level=0)
+        Image.fromarray(self.images[self.rows[index]]).save(content, "PNG", compress_level=0)
         return content.getvalue()
 
     def where(self, index: int) -> str:
-        """Return "cifar-10-batches-py: test photo 17"; photos count from 0."""
-        return escape(f"{self.place} {self.rows[index]}")
+        """Return "cifar-10-batches-py: test photo 17", counted from 0."""
+        return escape(f"{self.prefix} {self.rows[index]}")
 
     def subset(self, indices: NDArray[np.int64]) -> "ArrayReader":
-        """Return a reader of these photos in this order."""
+        """Return a reader of the photos at `indices`, in that order."""
         return dataclasses.replace(self, rows=self.rows[indices])
 
     def photo_files(self) -> tuple[Path, ...]:
-        """Return none: every array decodes."""
+        """Return no files: an array needs no check that it decodes."""
         return ()
 
     def storage_order(self) -> NDArray[np.int64]:
-        """Return the photos by their row."""
+        """Return all indices, ordered by row."""
         return np.argsort(self.rows, kind="stable")

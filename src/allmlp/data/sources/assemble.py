@@ -1,4 +1,4 @@
-"""From what a source holds (paths and class names of each split) to an `ImageDataset`, with the checks all share."""
+"""Construction of an `ImageDataset` from the paths and class names of a source's splits, with the checks common to all."""
 
 import dataclasses
 import unicodedata
@@ -24,7 +24,7 @@ __all__ = [
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FoundSplit:
-    """The photos of one split as a source lists them: `reader`'s photo i has `paths[i]` and `class_names[i]`."""
+    """Photos of one split as listed by a source: photo i of `reader` has `paths[i]` and `class_names[i]`."""
 
     paths: Sequence[str | None]
     class_names: Sequence[str]
@@ -34,27 +34,29 @@ class FoundSplit:
 def assemble(
     source: str, found: Mapping[SplitName, FoundSplit], class_names: Iterable[str], notes: Sequence[str] = ()
 ) -> ImageDataset:
-    """Name every photo, sort each split by sample ID and number the classes.
+    """Give every photo its sample ID, sort each split by sample ID, and number the classes.
 
-    `class_names` may hold classes without photos. They are checked and sorted here.
+    `class_names` may include classes without photos; they are checked and sorted here.
 
     Raises:
-        DataError: fewer than two classes, or indistinguishable names.
+        DataError: a split without photos, fewer than two classes with photos, or invalid class names.
     """
     original = set(class_names)
     used = sorted(set().union(*(split.class_names for split in found.values())))
-    problems = [f"{name} holds no photos; fill it or remove it" for name in found if not found[name].class_names]
+    problems = [
+        f"the {name} split has no photos; add photos or remove it" for name in found if not found[name].class_names
+    ]
     problems += class_name_problems(original)
     if len(used) == 1:
         problems.append(
-            f"there is only one class with photos, '{escape(used[0])}'; a classifier needs at least two, "
-            "each in a folder or with a label of its own"
+            f"only one class has photos, '{escape(used[0])}'; a classifier needs at least two classes, "
+            "each with its own folder or label"
         )
     raise_problems(source, problems)
     if unused := sorted_class_names(original - set(used)):
-        notes = [*notes, f"classes without any photo: {summarise(unused)}"]
+        notes = [*notes, f"classes without photos: {summarise(unused)}"]
     ordered = sorted_class_names(unicodedata.normalize("NFC", name) for name in original)
-    # Over all splits, so that the one folder of a small split is not taken for a shared one.
+    # Over all splits: all photos of a small split may happen to share a folder.
     shared = shared_folders([path for split in found.values() for path in split.paths])
     numbers = {name: number for number, name in enumerate(ordered)}
     splits = {
@@ -77,7 +79,7 @@ def _sorted_split(found: FoundSplit, numbers: Mapping[str, int], shared: int) ->
 
 
 def sorted_class_names(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the distinct names in the one order used everywhere: by number if all are numbers, else by code point."""
+    """Return the distinct names in the order used everywhere: numeric if all are numbers, else by code point."""
     distinct = set(names)
     if all(name.isascii() and name.isdigit() for name in distinct):
         return tuple(sorted(distinct, key=lambda name: (int(name), name)))
@@ -85,13 +87,13 @@ def sorted_class_names(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def class_name_problems(names: Iterable[str]) -> list[str]:
-    """Return what is wrong with class names: unprintable, or one name to a person or to another file system."""
+    """Return the problems of class names: unprintable, or different only by case or Unicode normalisation."""
     problems = []
     alike: dict[str, list[str]] = defaultdict(list)
     for name in sorted(set(names)):
         alike[unicodedata.normalize("NFC", name).casefold()].append(name)
         if not name.isprintable() or not name.strip():
-            problems.append(f"class name '{escape(name)}' is empty or holds unprintable characters; rename it")
+            problems.append(f"class name '{escape(name)}' is empty or has unprintable characters; rename it")
     for group in alike.values():
         if len(group) > 1:
             shown = ", ".join(ascii(name) for name in group)
@@ -102,7 +104,7 @@ def class_name_problems(names: Iterable[str]) -> list[str]:
 
 
 def class_difference_problems(classes: Mapping[SplitName, Iterable[str]]) -> list[str]:
-    """Return, for each split, the classes it lacks that another split has."""
+    """Return one problem per split that lacks classes of another split."""
     sets = {split: set(names) for split, names in classes.items()}
     problems = []
     for split, names in sets.items():
@@ -111,13 +113,13 @@ def class_difference_problems(classes: Mapping[SplitName, Iterable[str]]) -> lis
             problems.append(
                 f"the splits have different classes: {split} lacks {summarise(sorted(missing))}, "
                 f"which {' and '.join(holders)} {'has' if len(holders) == 1 else 'have'}; "
-                "add some photos there, or give one split's folder or file alone"
+                "add photos of them, or open only the folder or file of one split"
             )
     return problems
 
 
 def raise_problems(source: str, problems: Sequence[str]) -> None:
-    """Raise one DataError with every problem, if there is any."""
+    """Raise one DataError that lists all problems, if there are any."""
     if len(problems) == 1:
         raise DataError(f"{escape(source)}: {problems[0]}.")
     if problems:

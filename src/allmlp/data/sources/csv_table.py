@@ -1,4 +1,4 @@
-"""Data sets as a CSV table of paths and labels."""
+"""Data sets given as a CSV table of paths and labels."""
 
 import csv
 import os
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from allmlp.data.dataset import ImageDataset, SplitName, split_named
 from allmlp.data.sources.assemble import FoundSplit, assemble, class_difference_problems, raise_problems
-from allmlp.data.sources.file_reader import FileReader, file_trouble
+from allmlp.data.sources.file_reader import FileReader, file_problem
 from allmlp.errors import DataError
 from allmlp.io.display import escape, summarise
 
@@ -18,41 +18,41 @@ _COLUMNS = ("path", "label", "split")
 
 
 class _Row(NamedTuple):
-    number: int  # as a spreadsheet counts: the header is row 1
+    number: int  # as in a spreadsheet: the header is row 1
     path: str
     label: str
     split: str | None
 
 
 def open_table(table: Path) -> ImageDataset:
-    """Open a CSV with the columns path, label and perhaps split; paths are relative to the CSV's folder.
+    """Open a CSV table with the columns path, label and optionally split; paths are relative to the table's folder.
 
     Raises:
-        DataError: columns, cells or files that are missing or wrong, with their row numbers, all at once.
+        DataError: missing or invalid columns, cells or files; all are reported, with their row numbers.
     """
     rows: list[_Row] = []
     problems: list[str] = []
     for row in _rows(table, problems):
-        trouble = _trouble(row, table.parent)
-        if trouble:
-            problems.append(f"row {row.number}: {trouble}")
+        problem = _row_problem(row, table.parent)
+        if problem:
+            problems.append(f"row {row.number}: {problem}")
         else:
             rows.append(row)
-    problems += _repeated(rows)
+    problems += _repeated_photos(rows)
     splits: dict[SplitName, list[_Row]] = {}
     for row in rows:
         splits.setdefault((split_named(row.split) if row.split is not None else None) or "train", []).append(row)
     if not problems:
         problems += class_difference_problems({split: {row.label for row in splits[split]} for split in splits})
     if not rows and not problems:
-        problems.append("it has no rows below its header")
+        problems.append("there are no rows below the header")
     raise_problems(str(table), problems)
     found = {split: _found(table.parent, members) for split, members in splits.items()}
     return assemble(str(table), found, {row.label for row in rows})
 
 
 def _found(folder: Path, rows: Sequence[_Row]) -> FoundSplit:
-    paths = tuple(_existing(folder, row.path) for row in rows)
+    paths = tuple(_local_path(folder, row.path) for row in rows)
     return FoundSplit([row.path for row in rows], [row.label for row in rows], FileReader(folder, paths))
 
 
@@ -65,9 +65,9 @@ def _rows(table: Path, problems: list[str]) -> Iterator[_Row]:
                 if not any(cells):
                     continue  # an empty line
                 if any("\0" in cell for cell in cells):
-                    problems.append(f"row {number}: holds a NUL character; save the table as plain UTF-8 text")
+                    problems.append(f"row {number}: contains a NUL character; save the table as plain UTF-8 text")
                 elif len(cells) != columns.width:
-                    problems.append(f"row {number}: has {len(cells)} cells, the header has {columns.width}")
+                    problems.append(f"row {number}: has {len(cells)} cells; the header has {columns.width}")
                 else:
                     split = None if columns.split is None else cells[columns.split].strip()
                     yield _Row(number, cells[columns.path].strip(), cells[columns.label].strip(), split)
@@ -77,7 +77,7 @@ def _rows(table: Path, problems: list[str]) -> Iterator[_Row]:
         ) from error
     except csv.Error as error:
         raise DataError(
-            f"{escape(table)}: line {reader.line_num} cannot be read as CSV ({error}). Check its quotes."
+            f"{escape(table)}: line {reader.line_num} cannot be read as CSV ({error}). Check its quotation marks."
         ) from error
     except OSError as error:
         raise DataError(f"{escape(table)}: cannot be read ({error.strerror or error}).") from error
@@ -95,43 +95,42 @@ def _columns(table: Path, header: Sequence[str]) -> _Columns:
     missing = [name for name in ("path", "label") if name not in names]
     repeated = [name for name in _COLUMNS if names.count(name) > 1]
     if missing or repeated:
-        problem = (
-            f"there is no column {' and no column '.join(missing)}" if missing else f"column {repeated[0]} comes twice"
-        )
+        noun = "column" if len(missing) == 1 else "columns"
+        problem = f"missing {noun}: {', '.join(missing)}" if missing else f"column {repeated[0]} occurs twice"
         raise DataError(
             f"{escape(table)}: {problem}; the first line is {escape(','.join(header))[:200]!r}. "
-            "Expected a first line path,label or path,label,split, separated by commas."
+            "Expected the first line path,label or path,label,split, separated by commas."
         )
     split = names.index("split") if "split" in names else None
     return _Columns(names.index("path"), names.index("label"), split, len(names))
 
 
-def _trouble(row: _Row, folder: Path) -> str:
+def _row_problem(row: _Row, folder: Path) -> str:
     if not row.path:
         return "the path is empty"
     if not row.label:
         return f"the label of {escape(row.path)} is empty"
     if row.split is not None and split_named(row.split) is None:
         return f"the split is '{escape(row.split)}'; expected train, validation (or val, valid) or test"
-    why = file_trouble(folder / _existing(folder, row.path))
-    return f"{escape(row.path)}: {why}" if why else ""
+    problem = file_problem(folder / _local_path(folder, row.path))
+    return f"{escape(row.path)}: {problem}" if problem else ""
 
 
-def _existing(folder: Path, path: str) -> str:
-    # A table written on Windows: its separators are tried only where the name as it stands is no file.
-    if "\\" not in path or os.path.exists(folder / path):  # noqa: PTH110 - Path's raises where a name is too long
+def _local_path(folder: Path, path: str) -> str:
+    # A table written on Windows has backslashes, which are separators unless a file with that literal name exists.
+    if "\\" not in path or os.path.exists(folder / path):  # noqa: PTH110 - Path.exists raises if a name is too long
         return path
     return path.replace("\\", "/")
 
 
-def _repeated(rows: Sequence[_Row]) -> list[str]:
-    """Find photos named twice: a copy in another split or under another label spoils what is measured."""
+def _repeated_photos(rows: Sequence[_Row]) -> list[str]:
+    """Return one problem per photo listed twice: a copy in another split or class would distort the results."""
     first: dict[str, int] = {}
     repeats: dict[str, list[int]] = {}
     for row in rows:
-        place = os.path.normpath(row.path.replace("\\", "/"))
-        if place in first:
-            repeats.setdefault(place, [first[place]]).append(row.number)
+        path = os.path.normpath(row.path.replace("\\", "/"))
+        if path in first:
+            repeats.setdefault(path, [first[path]]).append(row.number)
         else:
-            first[place] = row.number
-    return [f"rows {summarise(numbers)} name the same photo, {escape(place)}" for place, numbers in repeats.items()]
+            first[path] = row.number
+    return [f"rows {summarise(numbers)} name the same photo, {escape(path)}" for path, numbers in repeats.items()]

@@ -1,11 +1,11 @@
-"""Data sets as folders of photos."""
+"""Data sets given as folders of photos."""
 
 import os
 from pathlib import Path
 
 from allmlp.data.dataset import ImageDataset
 from allmlp.data.sources.assemble import FoundSplit, assemble
-from allmlp.data.sources.file_reader import FileReader, file_trouble
+from allmlp.data.sources.file_reader import FileReader, file_problem
 from allmlp.data.sources.folder_layout import Listing, arrange, is_hidden, is_photo_name
 from allmlp.errors import DataError
 from allmlp.io.display import escape
@@ -16,10 +16,10 @@ _Inode = tuple[int, int]
 
 
 def open_folder(root: Path) -> ImageDataset:
-    """Open `root/{train,validation,test}/<class>/**` or `root/<class>/**`; no photo is opened.
+    """Open `root/{train,validation,test}/<class>/**` or `root/<class>/**` without opening any photo.
 
     Raises:
-        DataError: see `arrange`; or a folder cannot be read.
+        DataError: a folder cannot be read; see also `arrange`.
     """
     listing = list_folder(root)
     arrangement = arrange(str(root), listing)
@@ -31,10 +31,10 @@ def open_folder(root: Path) -> ImageDataset:
 
 
 def list_folder(root: Path) -> Listing:
-    """List a folder tree in sorted order, following links to folders without ever going round in circles.
+    """List a folder tree in sorted order. Links to folders are followed, but never in a cycle.
 
-    A link to a folder that contains it is skipped, and so is a second link to one and the same folder: with both, the
-    walk ends after at most twice as many folders as there are.
+    A link to a folder that contains it is skipped, and so is a second link to the same folder: together these bound the
+    walk to twice the number of folders.
 
     Raises:
         DataError: a folder cannot be read.
@@ -46,19 +46,19 @@ def list_folder(root: Path) -> Listing:
         folder, ancestors = pending.pop()
         for entry in _entries(root / folder):
             path = f"{folder}/{entry.name}" if folder else entry.name
-            trouble = _link_trouble(entry)
-            if is_hidden(entry.name) or not (trouble or entry.is_dir() or is_photo_name(entry.name)):
+            problem = _link_problem(entry)
+            if is_hidden(entry.name) or not (problem or entry.is_dir() or is_photo_name(entry.name)):
                 listing.ignored.append(path)
-            elif is_photo_name(entry.name) or trouble:
-                trouble = trouble or (None if entry.is_file() else file_trouble(Path(entry.path)))
-                if trouble is None:
+            elif is_photo_name(entry.name) or problem:
+                problem = problem or (None if entry.is_file() else file_problem(Path(entry.path)))
+                if problem is None:
                     listing.photos.append(path)
                 else:
-                    listing.skipped.append((path, trouble))
+                    listing.skipped.append((path, problem))
             else:
                 inode = _inode(Path(entry.path))
                 if inode in ancestors or (entry.is_symlink() and inode in linked):
-                    listing.skipped.append((path, "a link to a folder that is read already"))
+                    listing.skipped.append((path, "a link to a folder that is already read"))
                     continue
                 if entry.is_symlink():
                     linked.add(inode)
@@ -75,8 +75,8 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         raise _unreadable(folder, error) from error
 
 
-def _link_trouble(entry: os.DirEntry[str]) -> str | None:
-    """Return why a link cannot be followed: it leads to itself, or into a folder that may not be entered."""
+def _link_problem(entry: os.DirEntry[str]) -> str | None:
+    """Return why a link cannot be followed (a loop, or an inaccessible folder); None if it can."""
     try:
         entry.is_dir()
     except OSError as error:

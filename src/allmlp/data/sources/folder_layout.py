@@ -1,4 +1,4 @@
-"""Which photos of a folder or a zip belong to which split and class, decided from relative paths alone."""
+"""Splits and classes of the photos in a folder or zip, derived from their relative paths only."""
 
 import dataclasses
 from collections import Counter, defaultdict
@@ -14,8 +14,8 @@ __all__ = ["LAYOUTS", "Arrangement", "Listing", "arrange", "is_hidden", "is_phot
 _EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 _MAX_TREE_LINES = 20
 
-LAYOUTS = """Layouts that are read:
-  a folder or a zip   train/<class>/**/*.jpg, with validation/ and test/ next to train/ if there are any,
+LAYOUTS = """Supported layouts:
+  a folder or a zip   train/<class>/**/*.jpg, optionally with validation/ and test/ next to train/,
                       or <class>/**/*.jpg   (jpg, jpeg, png, webp, bmp, tif, tiff, gif)
   Parquet             columns image (bytes, path) and label, as Hugging Face writes them: a file, or a folder of
                       train*.parquet, validation*.parquet, test*.parquet
@@ -23,18 +23,18 @@ LAYOUTS = """Layouts that are read:
 
 
 def is_photo_name(name: str) -> bool:
-    """Return whether a file of this name is taken for a photo; its content decides later."""
+    """Return whether a file of this name is treated as a photo; its content is checked later."""
     return name.lower().endswith(_EXTENSIONS) and not is_hidden(name)
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether a file manager hides this name ("._x.jpg", ".git") or macOS put it into a zip ("__MACOSX")."""
+    """Return whether file managers hide this name ("._x.jpg", ".git") or macOS adds it to zips ("__MACOSX")."""
     return name.startswith(".") or name == "__MACOSX"
 
 
 @dataclasses.dataclass
 class Listing:
-    """What a folder or a zip holds, as POSIX paths relative to it; `skipped` are (path, reason)."""
+    """Contents of a folder or zip, as POSIX paths relative to it; `skipped` holds (path, reason)."""
 
     photos: list[str] = dataclasses.field(default_factory=list)
     folders: list[str] = dataclasses.field(default_factory=list)
@@ -44,7 +44,7 @@ class Listing:
 
 @dataclasses.dataclass
 class Arrangement:
-    """`members[split]` are (index into the listing's photos, path below the split, class name)."""
+    """Splits and classes; `members[split]` holds (index into the listing's photos, path below the split, class name)."""
 
     members: dict[SplitName, list[tuple[int, str, str]]]
     class_names: set[str]
@@ -52,7 +52,7 @@ class Arrangement:
 
 
 class _Tree:
-    """The folders of a listing: what is directly in each. "" is the top; other folders end with "/"."""
+    """The folders of a listing, each with its direct contents. The top folder is ""; all others end with "/"."""
 
     def __init__(self, listing: Listing) -> None:
         self.children: dict[str, set[str]] = defaultdict(set)
@@ -73,22 +73,23 @@ class _Tree:
 def arrange(source: str, listing: Listing) -> Arrangement:
     """Find the splits and classes in a listing.
 
-    A single folder that wraps everything is looked through. Folders named as splits are splits when one of them has
-    folders in it or nothing else is next to them; otherwise every folder is a class (there are photos of trains).
+    If a single folder wraps everything else, its contents are used. Folders named after splits are splits if one of them has
+    sub-folders or if there are no other folders; otherwise every folder is a class (photos of trains are a class "train").
 
     Raises:
-        DataError: no photos, photos in no class, empty classes or splits, classes that differ; all at once.
+        DataError: no photos, photos outside of a class, empty classes or splits, or splits with different classes; all are
+            reported.
     """
     if not listing.photos:
-        raise DataError(f"{escape(source)}: there are no photos in it.\n{_drawn(listing)}\n{LAYOUTS}")
+        raise DataError(f"{escape(source)}: no photos found.\n{_draw_tree(listing)}\n{LAYOUTS}")
     tree = _Tree(listing)
     top = _top(tree)
-    notes = [f"read from the folder {escape(top)} in it"] if top else []
+    notes = [f"read from its sub-folder {escape(top)}"] if top else []
     splits, problems = _split_folders(tree, top)
     if splits:
         ignored = [name for name in tree.folders_in(top) if split_named(name) is None]
         if ignored:
-            notes.append(f"folders next to the splits ignored: {summarise(ignored)}")
+            notes.append(f"ignored folders next to the splits: {summarise(ignored)}")
         problems += _loose_photo_problems(tree, listing, top)
     arrangement = Arrangement({}, set(), notes + _left_out(listing))
     classes: dict[SplitName, set[str]] = {}
@@ -124,7 +125,7 @@ def _split_folders(tree: _Tree, top: str) -> tuple[dict[SplitName, str], list[st
         if split is None:
             continue
         if split in splits:
-            problems.append(f"{escape(splits[split])} and {escape(top + name)}/ are both the {split} split; keep one")
+            problems.append(f"{escape(splits[split])} and {escape(top + name)}/ both name the {split} split; keep one")
         splits[split] = f"{top}{name}/"
     has_classes = any(tree.folders_in(folder) for folder in splits.values())
     nothing_else = all(split_named(name) is not None for name in names)
@@ -145,24 +146,20 @@ def _loose_photo_problems(tree: _Tree, listing: Listing, folder: str) -> list[st
     loose = [listing.photos[index] for index in tree.photos_directly_in(folder)]
     if not loose:
         return []
-    place = f"directly in {escape(folder)}" if folder else "directly in its top folder"
+    subject = "1 photo is" if len(loose) == 1 else f"{len(loose):,} photos are"
     return [
-        f"{_photos(len(loose))} {place}, in no class: {summarise(loose, limit=3)}; "
+        f"{subject} directly in {escape(folder) or 'the top folder'}, outside of any class: {summarise(loose, limit=3)}; "
         f"move each into a folder named after its class, such as {escape(folder)}cat/"
     ]
 
 
 def _empty_problems(folder: str, classes: set[str], with_photos: set[str]) -> list[str]:
     if not classes and not with_photos:
-        return [f"{escape(folder) or 'its top folder'} holds no class folders; fill it or remove it"]
+        return [f"{escape(folder) or 'the top folder'} has no class folders; add them or remove it"]
     empty = sorted(f"{folder}{name}/" for name in classes - with_photos)
     if not empty:
         return []
     return [f"class folders without photos: {summarise(empty)}; add photos or remove the folders"]
-
-
-def _photos(count: int) -> str:
-    return "1 photo lies" if count == 1 else f"{count:,} photos lie"
 
 
 def _left_out(listing: Listing) -> list[str]:
@@ -178,25 +175,25 @@ def _left_out(listing: Listing) -> list[str]:
     return notes
 
 
-def _drawn(listing: Listing) -> str:
-    """Draw the folders with the files counted by extension, shortened."""
+def _draw_tree(listing: Listing) -> str:
+    """Draw the folders with their numbers of files by extension, shortened."""
     inside: dict[str, Counter[str]] = defaultdict(Counter)
     for path in listing.ignored:
         folder, _, name = path.rpartition("/")
         inside[folder]["." + name.rpartition(".")[2] if "." in name[1:] else name] += 1
     for path, why in listing.skipped:
         inside[path.rpartition("/")[0]][why] += 1
-    lines = [_drawn_line("", inside[""])] if inside[""] else []
-    lines += [_drawn_line(folder, inside[folder]) for folder in sorted(listing.folders)]
+    lines = [_draw_line("", inside[""])] if inside[""] else []
+    lines += [_draw_line(folder, inside[folder]) for folder in sorted(listing.folders)]
     if not lines:
         return "It is empty."
     shown = lines[:_MAX_TREE_LINES]
     if len(lines) > len(shown):
         shown.append(f"  ... and {len(lines) - len(shown):,} more folders")
-    return "What is there:\n" + "\n".join(shown)
+    return "It contains:\n" + "\n".join(shown)
 
 
-def _drawn_line(folder: str, counts: Counter[str]) -> str:
+def _draw_line(folder: str, counts: Counter[str]) -> str:
     depth = folder.count("/") + 1 if folder else 0
     name = folder.rpartition("/")[2] + "/" if folder else "./"
     return f"  {'  ' * depth}{escape(name)}  {summarise(_counted(counts), limit=5)}".rstrip()

@@ -1,4 +1,4 @@
-"""Data sets as Parquet in the Hugging Face image convention: columns image (bytes, path) and label."""
+"""Data sets given as Parquet files in the Hugging Face image convention: columns image (bytes, path) and label."""
 
 import dataclasses
 import re
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
 
 __all__ = ["ParquetReader", "open_parquet", "parquet_splits"]
 
-# Row groups of encoded photos kept in memory. A shuffled epoch over more than this unpacks groups repeatedly.
+# Cache of decompressed row groups. A shuffled epoch over more data than this decompresses row groups repeatedly.
 _CACHE_BYTES = 2**30
 _SHARD = re.compile(r"-(\d{1,6})-of-(\d{1,6})$")
 
-# A label without names is the number of a class, and every number below is a class, too. ImageNet-21k has 21,843.
+# Without class names, labels are class numbers, and every lower number is a class, too. ImageNet-21k has 21,843.
 _MAX_NUMBERED_CLASSES = 100_000
 
-# (file as it was, column, row group) -> the column of encoded photos, the least recently used first.
+# (path, mtime, size, column, row group) -> column of encoded photos, least recently used first.
 _cache: "OrderedDict[tuple[object, ...], pa.ChunkedArray]" = OrderedDict()
 _cache_lock = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ParquetReader:
-    """Reads rows of one or more files as if they were one after the other.
+    """Reads the rows of one or more files as if they were concatenated.
 
-    Opens a file only to unpack a row group, and keeps unpacked groups in memory, so that nothing is shared between
-    processes and any order of rows unpacks each group once (as long as all groups fit). `columns[i]` is the image
-    column of `files[i]`; `group_files` and `group_ends` give each row group's file and the row after its last one;
-    `rows` int64 (n,) are the photos; `paths` what the rows call them.
+    A file is opened only to decompress a row group, so nothing is shared between processes. Row groups are cached, so any
+    order of rows decompresses each group once, as long as all fit in the cache. `columns[i]` is the image column of
+    `files[i]`; `group_files` and `group_ends` are the file of each row group and the row after its last one; `rows`
+    int64 (n,) are the rows of the photos, and `paths` their paths as the rows give them.
     """
 
     files: tuple[Path, ...]
@@ -52,7 +52,7 @@ class ParquetReader:
     paths: tuple[str | None, ...]
 
     def read(self, index: int) -> bytes:
-        """Return the row's bytes. Raises DataError when the file has vanished or changed, or the row has no bytes."""
+        """Return the row's bytes. Raises DataError if the file is missing or has changed, or the row has no bytes."""
         row = int(self.rows[index])
         group = int(np.searchsorted(self.group_ends, row, side="right"))
         start = int(self.group_ends[group - 1]) if group else 0
@@ -63,16 +63,16 @@ class ParquetReader:
             if len(column) != self.group_ends[group] - start:
                 raise ValueError("the file has changed since it was opened")
             content: bytes | None = column[row - start].as_py()
-        except (OSError, ValueError, LookupError, NotImplementedError) as error:  # pyarrow's errors are kinds of these
+        except (OSError, ValueError, LookupError, NotImplementedError) as error:  # base classes of pyarrow's errors
             raise DataError(f"{self.where(index)}: this photo cannot be read: {error}") from error
         if content is None:
             raise DataError(
-                f"{self.where(index)}: this row has no image bytes. Write the photos into the Parquet file."
+                f"{self.where(index)}: this row has no image bytes. Store the encoded photos in the Parquet file."
             )
         return content
 
     def where(self, index: int) -> str:
-        """Return "train.parquet: row 17 (dress/x.webp)"; rows of each file count from 0."""
+        """Return "train.parquet: row 17 (dress/x.webp)"; rows are counted from 0 in each file."""
         row = int(self.rows[index])
         group = int(np.searchsorted(self.group_ends, row, side="right"))
         number = int(self.group_files[group])
@@ -82,24 +82,24 @@ class ParquetReader:
         return escape(f"{self.files[number]}: row {row - start}" + (f" ({path})" if path else ""))
 
     def subset(self, indices: NDArray[np.int64]) -> "ParquetReader":
-        """Return a reader of these rows in this order."""
+        """Return a reader of the rows at `indices`, in that order."""
         paths = tuple(self.paths[index] for index in indices)
         return dataclasses.replace(self, rows=self.rows[indices], paths=paths)
 
     def photo_files(self) -> tuple[Path, ...]:
-        """Return the files' paths."""
+        """Return the paths of the files."""
         return self.files
 
     def storage_order(self) -> NDArray[np.int64]:
-        """Return the photos by their row."""
+        """Return all indices, ordered by row."""
         return np.argsort(self.rows, kind="stable")
 
 
 def parquet_splits(files: Sequence[Path]) -> dict[SplitName, list[Path]]:
-    """Group files by the split that their names start with ("train-00000-of-00002.parquet"); one file needs no name.
+    """Group files by the split in their names ("train-00000-of-00002.parquet"); a single file may have any name.
 
     Raises:
-        DataError: a file among several is named after no split, or a shard is missing.
+        DataError: one of several files is not named after a split, or a shard is missing.
     """
     splits: dict[SplitName, list[Path]] = {}
     problems = []
@@ -107,7 +107,7 @@ def parquet_splits(files: Sequence[Path]) -> dict[SplitName, list[Path]]:
         split = split_named(re.split(r"[-_.]", path.name)[0])
         if split is None and len(files) > 1:
             problems.append(
-                f"{escape(path.name)} is named after no split; expected train*, validation* (or val*, valid*), test*"
+                f"{escape(path.name)} is not named after a split; expected train*, validation* (or val*, valid*), test*"
             )
         splits.setdefault(split or "train", []).append(path)
     for paths in splits.values():
@@ -121,8 +121,7 @@ def _missing_shards(paths: Sequence[Path]) -> list[str]:
     for path in paths:
         if match := _SHARD.search(path.stem):
             number, count = match.groups()
-            wanted = shards.setdefault(path.stem[: match.start()] + "-{}-of-" + count, set())
-            wanted.add(number)
+            shards.setdefault(path.stem[: match.start()] + "-{}-of-" + count, set()).add(number)
     problems = []
     for pattern, present in shards.items():
         count = pattern.rpartition("-")[2]
@@ -133,11 +132,11 @@ def _missing_shards(paths: Sequence[Path]) -> list[str]:
 
 
 def open_parquet(source: str, files: Sequence[Path]) -> ImageDataset:
-    """Open Parquet files; labels and paths are read, photos are not.
+    """Open Parquet files. Labels and paths are read, photos are not.
 
     Raises:
-        DataError: not whole Parquet files, columns missing or of another type, labels that are empty or out of range
-            (rows named, counted from 0 in each file), class names that differ between files; all at once.
+        DataError: incomplete Parquet files, columns that are missing or of another type, labels that are empty or out of
+            range (rows are counted from 0 in each file), or class names that differ between files; all are reported.
     """
     splits = parquet_splits(files)
     tables: dict[Path, _Table] = {}
@@ -152,11 +151,11 @@ def open_parquet(source: str, files: Sequence[Path]) -> ImageDataset:
     raise_problems(source, problems)
     found = {}
     for split, paths in splits.items():
-        chosen = [tables[path] for path in paths]
-        class_names = [names[label] if isinstance(label, int) else label for t in chosen for label in t.labels]
-        found[split] = FoundSplit([path for t in chosen for path in t.paths], class_names, _reader(paths, chosen))
+        of_split = [tables[path] for path in paths]
+        class_names = [names[label] if isinstance(label, int) else label for t in of_split for label in t.labels]
+        found[split] = FoundSplit([path for t in of_split for path in t.paths], class_names, _reader(paths, of_split))
     used = {name for split in found.values() for name in split.class_names}
-    problems = _unlearnable({split: set(found[split].class_names) for split in found})
+    problems = _classes_missing_from_train({split: set(found[split].class_names) for split in found})
     raise_problems(source, problems)
     return assemble(source, found, used | set(names), notes)
 
@@ -171,7 +170,7 @@ def _reader(files: Sequence[Path], tables: Sequence["_Table"]) -> ParquetReader:
 
 @dataclasses.dataclass(frozen=True)
 class _Table:
-    """What is read of one file on opening: labels are numbers or names, None where empty; `names` as declared."""
+    """What is read from a file when it is opened. Labels are numbers or names, None if empty; `names` are the declared ones."""
 
     labels: Sequence[Any]
     paths: Sequence[str | None]
@@ -181,7 +180,7 @@ class _Table:
 
 
 def _read_table(path: Path) -> _Table:
-    """Raises DataError without the path and the full stop, which `raise_problems` adds."""
+    """Read labels, paths and metadata. A DataError has neither path nor full stop: `raise_problems` adds them."""
     import pyarrow as pa
     import pyarrow.compute
     import pyarrow.parquet
@@ -197,7 +196,7 @@ def _read_table(path: Path) -> _Table:
             sizes = tuple(file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups))
     except (pa.ArrowException, OSError) as error:
         reason = escape(str(error).strip().rstrip("."))
-        raise DataError(f"this is not a whole Parquet file ({reason}); copy or download it again") from error
+        raise DataError(f"this is not a complete Parquet file ({reason}); copy or download it again") from error
     labels = values_of(columns.column(label))
     paths: list[str | None] = [None] * len(labels)
     if has_paths:
@@ -211,7 +210,7 @@ def _class_names(tables: Mapping[Path, _Table]) -> tuple[tuple[str, ...], list[s
     """Return the name of each label number, the problems and the notes."""
     first_file, first = next(iter(tables.items()))
     problems = [
-        f"{escape(path.name)} has other class names than {escape(first_file.name)}: give both the same"
+        f"{escape(path.name)} has other class names than {escape(first_file.name)}; use the same in both"
         for path, table in tables.items()
         if table.names != first.names
     ]
@@ -219,19 +218,19 @@ def _class_names(tables: Mapping[Path, _Table]) -> tuple[tuple[str, ...], list[s
     names, notes = first.names or (), []
     if first.names is None and numbers:
         names = tuple(str(number) for number in range(min(max(numbers) + 1, _MAX_NUMBERED_CLASSES)))
-        notes.append('no class names in the Parquet file; the classes are called "0", "1", ... after their labels')
+        notes.append('no class names in the Parquet file; the classes are named after their labels, "0", "1", ...')
     repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
-        problems.append(f"several labels have one class name: {summarise(repeated)}; give each its own")
+        problems.append(f"several labels share a class name: {summarise(repeated)}; give each label its own")
     for path, table in tables.items():
         wrong = [(row, label) for row, label in enumerate(table.labels) if not _is_label(label, len(names))]
         if wrong:
             rows = summarise(f"row {row} ({'empty' if label in (None, '') else label})" for row, label in wrong)
             where = f"{escape(path.name)}: " if len(tables) > 1 else ""
-            why = "" if len(names) < _MAX_NUMBERED_CLASSES else ", all that is taken without class names"
+            why = "" if len(names) < _MAX_NUMBERED_CLASSES else ", the limit without class names"
+            verb = "label is" if len(wrong) == 1 else "labels are"
             problems.append(
-                f"{where}{len(wrong):,} labels are not in 0..{len(names) - 1}{why}: {rows}; "
-                "correct or remove these rows"
+                f"{where}{len(wrong):,} {verb} not in 0..{len(names) - 1}{why}: {rows}; correct or remove these rows"
             )
     return names, problems, notes
 
@@ -240,8 +239,8 @@ def _is_label(label: int | str | None, num_classes: int) -> bool:
     return bool(label.strip()) if isinstance(label, str) else label is not None and 0 <= label < num_classes
 
 
-def _unlearnable(classes: Mapping[SplitName, set[str]]) -> list[str]:
-    # The names are declared once for all splits, so a class may well be absent from a small test; not from training.
+def _classes_missing_from_train(classes: Mapping[SplitName, set[str]]) -> list[str]:
+    # The names are declared for all splits, so a class may be absent from a small test split, but not from train.
     return [
         f"{split} has classes that train lacks: {summarise(sorted(names - classes['train']))}; add photos of them to train"
         for split, names in classes.items()
@@ -251,8 +250,8 @@ def _unlearnable(classes: Mapping[SplitName, set[str]]) -> list[str]:
 
 def _row_group(path: Path, column: str, group: int) -> "pa.ChunkedArray":
     status = path.stat()
-    key = (path.absolute(), status.st_mtime_ns, status.st_size, column, group)  # a file written anew is another one
-    with _cache_lock:  # so that threads that meet at the same group wait for one of them to unpack it
+    key = (path.absolute(), status.st_mtime_ns, status.st_size, column, group)  # a rewritten file has another key
+    with _cache_lock:  # threads that need the same row group wait until one of them has decompressed it
         if key not in _cache:
             import pyarrow.compute
             import pyarrow.parquet

@@ -1,4 +1,4 @@
-"""Which columns of a Parquet file hold the photos and the labels, and what they hold."""
+"""Columns of a Parquet file that hold the photos and the labels: their names, types and values."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ __all__ = ["features_of", "image_and_label", "values_of"]
 
 
 def features_of(metadata: Mapping[bytes, bytes] | None) -> dict[str, dict[str, Any]]:
-    """Return Hugging Face's description of the columns; {} where there is none or it cannot be understood."""
+    """Return Hugging Face's description of the columns; {} if it is missing or malformed."""
     try:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
         return {name: feature for name, feature in features.items() if isinstance(feature, dict)}
@@ -23,10 +23,10 @@ def features_of(metadata: Mapping[bytes, bytes] | None) -> dict[str, dict[str, A
 
 
 def image_and_label(schema: "pa.Schema", features: Mapping[str, Mapping[str, Any]]) -> tuple[str, str]:
-    """Return the names of the image and label columns: as the convention says, or the only ones declared as such.
+    """Return the names of the image and label columns: the conventional ones, or else the only ones declared as such.
 
     Raises:
-        DataError: they are not there, come twice, or hold something else; without the file's path and a full stop.
+        DataError: a column is missing, duplicated or of another type; the message has neither the path nor a full stop.
     """
     import pyarrow as pa
 
@@ -43,22 +43,22 @@ def image_and_label(schema: "pa.Schema", features: Mapping[str, Mapping[str, Any
                 "expected image (bytes, path) and label, as Hugging Face writes them; rename the columns"
             )
     if repeated := [name for name in found if schema.names.count(name) > 1]:
-        raise DataError(f"column {repeated[0]!r} comes twice; keep one")
+        raise DataError(f"column {repeated[0]!r} occurs twice; keep one")
     image, label = (schema.field(name).type for name in found)
     parts = [(part.name, part.type) for part in image] if pa.types.is_struct(image) else [("bytes", image)]
     kinds = dict(parts)
     if len(kinds) < len(parts) or not _is_bytes(kinds.get("bytes")) or not _is_text(kinds.get("path", pa.string())):
-        raise DataError(f"column {found[0]!r} is {image}; expected struct<bytes: binary, path: string>")
-    if not (pa.types.is_integer(_decoded(label)) or _is_text(label)):
-        raise DataError(f"column {found[1]!r} is {label}; expected whole numbers or class names")
+        raise DataError(f"column {found[0]!r} has type {image}; expected struct<bytes: binary, path: string>")
+    if not (pa.types.is_integer(_value_type(label)) or _is_text(label)):
+        raise DataError(f"column {found[1]!r} has type {label}; expected integers or class names")
     return found[0], found[1]
 
 
 def values_of(column: "pa.ChunkedArray") -> list[Any]:
-    """Return a column's numbers or texts. Bytes that are no UTF-8 are kept as Python keeps them in files' names."""
+    """Return a column's integers or strings. Bytes that are not UTF-8 become surrogates, as in Python's file names."""
     import pyarrow as pa
 
-    kind = _decoded(column.type)
+    kind = _value_type(column.type)
     if pa.types.is_integer(kind):
         return list(column.to_pylist())
     is_large = pa.types.is_large_string(kind) or pa.types.is_large_binary(kind)
@@ -73,15 +73,15 @@ def _is_bytes(kind: "pa.DataType | None") -> bool:
 
 
 def _is_text(kind: "pa.DataType") -> bool:
-    """Return whether values are text, or bytes, as some writers store it, or all empty."""
+    """Return whether the values are strings, bytes (which some writers use for strings) or all null."""
     import pyarrow as pa
 
-    kind = _decoded(kind)
+    kind = _value_type(kind)
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind) or _is_bytes(kind)
 
 
-def _decoded(kind: "pa.DataType") -> "pa.DataType":
-    """Return the type of the values: of categories (a dictionary), that which they name."""
+def _value_type(kind: "pa.DataType") -> "pa.DataType":
+    """Return the type of the values; of a dictionary-encoded column, that of the dictionary's values."""
     import pyarrow as pa
 
     return kind.value_type if pa.types.is_dictionary(kind) else kind

@@ -1,6 +1,6 @@
-"""A photo's sample ID: its path below the split, the same for the same photo in a folder, a zip, Parquet or CSV.
+"""Sample IDs: the path of a photo below its split, the same in a folder, a zip, Parquet or CSV.
 
-Order, splits and random draws derive from sample IDs, never from how files were listed.
+Order, splits and random draws are derived from sample IDs, never from the order in which files are listed.
 """
 
 import hashlib
@@ -14,10 +14,10 @@ __all__ = ["sample_id_of", "shared_folders", "unique_sample_ids"]
 
 
 def sample_id_of(path: str, class_name: str, *, num_shared_folders: int = 0) -> str:
-    """Return "<class>/<rest>" for a path, with POSIX separators, in Unicode's NFC, without a leading split folder.
+    """Return "<class>/<rest>" for a path, with POSIX separators, in Unicode NFC, without a leading split folder.
 
-    The first `num_shared_folders` folders are dropped first (see `shared_folders`). The class name is put in front
-    unless the path starts with it, as Parquet files made by Hugging Face keep only a base name.
+    The first `num_shared_folders` folders are dropped first (see `shared_folders`). The class name is prepended unless
+    the path starts with it, because Parquet files written by Hugging Face keep only the base name.
     """
     rest = "/".join(_parts(path)[num_shared_folders:])
     first, slash, below = rest.partition("/")
@@ -27,11 +27,11 @@ def sample_id_of(path: str, class_name: str, *, num_shared_folders: int = 0) -> 
 
 
 def shared_folders(paths: Sequence[str | None]) -> int:
-    """Return how many leading folders all paths share: "photos/" in a CSV next to that folder identifies nothing."""
+    """Return the number of leading folders common to all paths, such as "photos/" in a CSV next to that folder."""
     folders = [_parts(path)[:-1] for path in paths if path is not None]
     if not folders:
         return 0
-    low, high = min(folders), max(folders)  # what the extremes share in lexical order, all share
+    low, high = min(folders), max(folders)  # a prefix common to the lexical extremes is common to all
     count = 0
     while count < min(len(low), len(high)) and low[count] == high[count]:
         count += 1
@@ -41,10 +41,10 @@ def shared_folders(paths: Sequence[str | None]) -> int:
 def unique_sample_ids(
     candidates: Sequence[str | None], class_names: Sequence[str], read: Callable[[int], bytes]
 ) -> list[str]:
-    """Return one unique sample ID per photo, whatever order the photos are given in.
+    """Return one unique sample ID per photo, independent of the order of the photos.
 
-    A photo without a path (None) is named "<class>/<digest>" by the SHA-256 of its bytes; photos whose sample IDs
-    clash all get "#<digest>" as a suffix; of byte-identical ones, the second is numbered "#2" and so on.
+    A photo without a path (None) becomes "<class>/<digest>", with the SHA-256 of its bytes. Photos with the same sample ID
+    all get the suffix "#<digest>"; byte-identical ones are numbered from the second on: "#2", "#3", ...
     """
     counts = Counter(candidates)
     sample_ids = []
@@ -61,7 +61,7 @@ def _numbered(sample_ids: list[str], class_names: Sequence[str]) -> list[str]:
     counts = Counter(sample_ids)
     taken = {sample_id for sample_id, count in counts.items() if count == 1}
     copies: Counter[str] = Counter()
-    # Copies have the same bytes; ordering them by class leaves nothing that depends on the listing.
+    # Copies have the same bytes, so ordering them by class makes the result independent of the listing.
     for index in sorted(range(len(sample_ids)), key=lambda index: class_names[index]):
         sample_id = sample_ids[index]
         if counts[sample_id] == 1:
@@ -77,7 +77,7 @@ def _numbered(sample_ids: list[str], class_names: Sequence[str]) -> list[str]:
 
 
 def _parts(path: str) -> list[str]:
-    # A name that is not valid UTF-8 comes from the operating system with lone surrogates, which no JSON or CSV takes.
+    # File names that are not valid UTF-8 arrive with lone surrogates, which neither JSON nor CSV can store.
     raw = path.replace("\\", "/").encode("utf-8", "surrogateescape")
     text = unicodedata.normalize("NFC", raw.decode("utf-8", "backslashreplace"))
     return [part for part in text.split("/") if part not in ("", ".", "..")]

@@ -1,4 +1,4 @@
-"""Data sets as a zip of photos, read in place: nothing is unpacked to disk."""
+"""Data sets given as a zip of photos, read in place: nothing is unpacked to disk."""
 
 import contextlib
 import dataclasses
@@ -28,28 +28,28 @@ from allmlp.io.zip_archive import (
 
 __all__ = ["ZipReader", "open_zip"]
 
-# Photos are compressed already; what shrinks 200 times is a bomb (deflate reaches 1,032 times).
+# Photos are compressed already, so a compression ratio above 200 means a zip bomb (deflate reaches 1,032).
 _MAX_RATIO = 200
-_RATIO_MATTERS_FROM = 2**20
+_ANY_RATIO_BYTES = 2**20  # smaller members may have any ratio
 _NAME_IS_UTF8 = 0x800  # among a member's flag_bits
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ZipReader:
-    """Reads members by their position in the file.
+    """Reads members by their offset in the file.
 
-    Each read opens the archive anew: there is no directory to parse again and no file position for threads or forked
-    workers to share. `positions` is int64 (n, 5): offset, compressed bytes, bytes, method, CRC-32.
+    Each read opens the file again, so threads and forked workers share no file position, but the zip directory is parsed
+    only once. `entries` is int64 (n, 5): offset, compressed size, size, compression method, CRC-32.
     """
 
     path: Path
     names: tuple[str, ...]
-    positions: NDArray[np.int64]
+    entries: NDArray[np.int64]
 
     def read(self, index: int) -> bytes:
-        """Return the member's bytes. Raises DataError when the archive has vanished, changed or is damaged there."""
-        offset, num_packed, num_bytes, method, crc = (int(value) for value in self.positions[index])
-        # Names are not compared: those here are decoded anew, and an archive may hold them twice, in two encodings.
+        """Return the member's bytes. Raises DataError if the zip is missing, has changed, or is damaged at this member."""
+        offset, num_packed, num_bytes, method, crc = (int(value) for value in self.entries[index])
+        # The name is not compared: it was decoded again here, and a zip may store it twice, in different encodings.
         member = ZipMember("", offset, num_packed, num_bytes, crc, deflated=method == zipfile.ZIP_DEFLATED)
         try:
             content = bytearray(num_bytes)
@@ -64,49 +64,49 @@ class ZipReader:
         return escape(f"{self.path}: {self.names[index]}")
 
     def subset(self, indices: NDArray[np.int64]) -> "ZipReader":
-        """Return a reader of these members in this order."""
-        return ZipReader(self.path, tuple(self.names[index] for index in indices), self.positions[indices])
+        """Return a reader of the members at `indices`, in that order."""
+        return ZipReader(self.path, tuple(self.names[index] for index in indices), self.entries[indices])
 
     def photo_files(self) -> tuple[Path, ...]:
-        """Return the archive's path."""
+        """Return the path of the zip."""
         return (self.path,)
 
     def storage_order(self) -> NDArray[np.int64]:
-        """Return the members by their offset."""
-        return np.argsort(self.positions[:, 0], kind="stable")
+        """Return all indices, ordered by offset."""
+        return np.argsort(self.entries[:, 0], kind="stable")
 
 
 def open_zip(path: Path) -> ImageDataset:
-    """Open a zip that holds either layout of a folder.
+    """Open a zip with one of the layouts of a folder.
 
     Raises:
-        DataError: not a whole zip; members that are encrypted, outside of it ("../"), there twice, packed by an unknown
-            method, that unpack to too much, or whose position is beyond the end of the file; or see `arrange`.
+        DataError: an incomplete zip; members that are encrypted, duplicated, too large, compressed by an unknown method,
+            beyond the end of the file, or have paths outside of the zip ("../"); see also `arrange`.
     """
     try:
         num_bytes = path.stat().st_size
         members = read_directory(path)
     except ZIP_ERRORS as error:
         raise DataError(
-            f"{escape(path)}: this is not a whole zip file ({error}). Copy or download it again."
+            f"{escape(path)}: this is not a complete zip file ({error}). Copy or download it again."
         ) from error
     names = [_name(member).replace("\\", "/") for member in members]
     raise_problems(str(path), _problems(members, names, num_bytes))
     listing, photos = _list(members, names)
     arrangement = arrange(str(path), listing)
-    positions = np.array([_position(member) for member in photos], dtype=np.int64).reshape(-1, 5)
+    zip_entries = np.array([_entry(member) for member in photos], dtype=np.int64).reshape(-1, 5)
     found = {}
-    for split, entries in arrangement.members.items():
-        indices, paths, class_names = zip(*entries, strict=True)
-        reader = ZipReader(path, tuple(listing.photos[i] for i in indices), positions[list(indices)])
+    for split, split_members in arrangement.members.items():
+        indices, paths, class_names = zip(*split_members, strict=True)
+        reader = ZipReader(path, tuple(listing.photos[i] for i in indices), zip_entries[list(indices)])
         found[split] = FoundSplit(paths, class_names, reader)
     return assemble(str(path), found, arrangement.class_names, arrangement.notes)
 
 
 def _name(member: zipfile.ZipInfo) -> str:
-    """Return a member's name, which zip on Linux writes in UTF-8 without the flag that says so: zipfile takes it for cp437."""
+    """Return a member's name. zip on Linux writes UTF-8 without setting the flag, so that zipfile decodes it as cp437."""
     if not member.flag_bits & _NAME_IS_UTF8:
-        with contextlib.suppress(UnicodeError):  # what is no UTF-8 is cp437, as the format has it
+        with contextlib.suppress(UnicodeError):  # if it is not UTF-8, it is cp437, the default of the format
             return member.filename.encode("cp437").decode("utf-8")
     return member.filename
 
@@ -135,9 +135,9 @@ def _list(members: list[zipfile.ZipInfo], names: list[str]) -> tuple[Listing, li
 
 
 def _problems(members: list[zipfile.ZipInfo], names: list[str], num_bytes: int) -> list[str]:
-    offenders: dict[str, list[str]] = {
-        "members lie outside the archive; do not trust this file": list(filter(leads_outside, names)),
-        "members come twice; pack it again": repeated_names(names),
+    offenders: dict[tuple[str, str], list[str]] = {
+        ("members with a path outside of the zip", "do not trust this file"): list(filter(leads_outside, names)),
+        ("duplicate members", "pack the zip again"): repeated_names(names),
     }
     encrypted: list[str] = []
     unknown: list[str] = []
@@ -149,17 +149,21 @@ def _problems(members: list[zipfile.ZipInfo], names: list[str], num_bytes: int) 
             (encrypted if reason == "encrypted" else unknown).append(name)
         elif not 0 <= member.header_offset <= num_bytes - LOCAL_HEADER_BYTES - member.compress_size:
             beyond.append(name)
-        elif max(member.file_size, member.compress_size) > MAX_PHOTO_BYTES:  # what is packed is read whole, too
+        elif max(member.file_size, member.compress_size) > MAX_PHOTO_BYTES:  # both are read into memory
             large.append(name)
-        elif member.file_size > max(_RATIO_MATTERS_FROM, _MAX_RATIO * member.compress_size):
+        elif member.file_size > max(_ANY_RATIO_BYTES, _MAX_RATIO * member.compress_size):
             bombs.append(name)
-    offenders["members are encrypted; unpack it with its password and give the folder"] = encrypted
-    offenders["members are packed by a method other than store and deflate; pack it again"] = unknown
-    offenders["members lie beyond the end of the file by its directory; copy or download it again"] = beyond
-    offenders[f"members have more than {MAX_PHOTO_BYTES:,} bytes"] = large
-    offenders[f"members unpack to more than {_MAX_RATIO} times their size, as no photo does"] = bombs
-    return [f"{len(found):,} {what}: {summarise(sorted(found))}" for what, found in offenders.items() if found]
+    offenders["encrypted members", "unpack the zip with its password and open the folder"] = encrypted
+    offenders["members compressed by a method other than store and deflate", "pack the zip again"] = unknown
+    offenders["members that the directory puts beyond the end of the file", "copy or download it again"] = beyond
+    offenders[f"members larger than {MAX_PHOTO_BYTES:,} bytes", "replace or remove them"] = large
+    offenders[f"members larger than {_MAX_RATIO} times their compressed size, as no photo is", "remove them"] = bombs
+    return [
+        f"{what} ({len(found):,}): {summarise(sorted(found))}; {advice}"
+        for (what, advice), found in offenders.items()
+        if found
+    ]
 
 
-def _position(member: zipfile.ZipInfo) -> tuple[int, int, int, int, int]:
+def _entry(member: zipfile.ZipInfo) -> tuple[int, int, int, int, int]:
     return member.header_offset, member.compress_size, member.file_size, member.compress_type, member.CRC

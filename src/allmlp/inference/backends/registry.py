@@ -1,4 +1,4 @@
-"""The table of backends, and what an entry of it says."""
+"""The table of backends and the type of its entries."""
 
 import importlib.util
 from collections.abc import Callable, Mapping
@@ -15,13 +15,13 @@ __all__ = ["BACKENDS", "Backend", "check_installed", "choose_backend"]
 
 @dataclass(frozen=True, kw_only=True)
 class Backend:
-    """A runtime. How it divides the images of a call into batches is its own business: see the docstring of its file.
+    """A runtime. How it divides the images of a call into batches is up to the backend: see the docstring of its file.
 
     Attributes:
-        recognises: whether it opens this source. The first backend of the table that does is the one for "auto".
-        open: opens a source with a device, a precision and an output, each checked by the backend.
-        modules: what has to be installed.
-        extra: the extra of allmlp that installs `modules`; None where every installation has them.
+        recognises: returns whether the backend opens a source; "auto" takes the first backend in the table that does.
+        open: opens a source with a device, a precision and an output, which the backend checks.
+        modules: the Python modules that must be installed.
+        extra: the extra of allmlp that installs `modules`; None if every installation has them.
     """
 
     recognises: Callable[[str | Path | Checkpoint], bool]
@@ -36,28 +36,28 @@ BACKENDS: Mapping[str, Backend] = {
 
 
 def choose_backend(name: str, source: str | Path | Checkpoint) -> Backend:
-    """Return the backend of this name; for "auto", the first that recognises the source.
+    """Return the backend with this name, or for "auto" the first one that recognises the source.
 
     Raises:
-        ConfigError: an unknown backend, or one that does not open this source.
-        MissingExtraError: its library is not installed.
+        ConfigError: an unknown backend, or one that cannot open this source.
+        MissingExtraError: a library of the backend is not installed.
     """
     if name != "auto" and name not in BACKENDS:
         known = ("auto", *BACKENDS)
-        raise ConfigError(f"There is no backend {name!r}.{did_you_mean(name, known)} Choose one of {', '.join(known)}.")
+        raise ConfigError(f"Unknown backend {name!r}.{did_you_mean(name, known)} Choose one of {', '.join(known)}.")
     candidates = BACKENDS if name == "auto" else {name: BACKENDS[name]}
     found = next((key for key, backend in candidates.items() if backend.recognises(source)), None)
     if found is None:
-        raise ConfigError(f"backend {name} does not open {source}. Use backend 'auto'.")
+        raise ConfigError(f"The backend {name} cannot open {source}. Use backend 'auto'.")
     check_installed(found, BACKENDS[found])
     return BACKENDS[found]
 
 
 def check_installed(name: str, backend: Backend) -> None:
-    """Raise when a library that a backend needs is not installed.
+    """Check that the libraries of a backend are installed.
 
     Raises:
-        MissingExtraError: with the command that installs it.
+        MissingExtraError: a library is missing; the message contains the command that installs it.
     """
     missing = [module for module in backend.modules if importlib.util.find_spec(module) is None]
     if missing:

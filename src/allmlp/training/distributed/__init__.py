@@ -1,6 +1,6 @@
-"""Several processes that train as one.
+"""Distributed training: several processes train one model.
 
-Touch: `process_group` (who is there, what is gathered), `sharding` (FSDP2), `data_parallel` (DDP), `speaker` (who reports).
-Do not touch: the first process alone writes and speaks; what decides is gathered first, so that all processes decide alike.
-A new one: whatever processes must agree on is a fact in `consistency`.
+Touch: `process_group` (ranks and collectives), `sharding` (FSDP2), `data_parallel` (DDP), `speaker` (who reports errors).
+Do not touch: only the first process writes and reports; values that affect control flow are gathered on all processes first.
+A new one: a value that must be the same on all processes is a fact in `consistency`.
 """

@@ -1,4 +1,4 @@
-"""Whether several processes are about to train the same: their recipes, photos, versions and code, compared."""
+"""Consistency check before distributed training: all processes need the same recipe, photos, versions and code."""
 
 import hashlib
 import platform
@@ -22,7 +22,7 @@ from allmlp.training.distributed.process_group import ProcessGroup
 from allmlp.training.recipe.recipe import ResolvedRecipe
 from allmlp.training.stored_run import StoredRun
 
-__all__ = ["check_consistent", "facts_of", "weights_of"]
+__all__ = ["check_consistent", "facts_of", "weights_fact"]
 
 _MAX_SHOWN = 20
 
@@ -36,15 +36,16 @@ def facts_of(
     *,
     device: str,
 ) -> dict[str, str]:
-    """Return what decides a run, as text by name.
+    """Return the facts that determine the result of a run, as text by name.
 
-    `dataset` has its validation split; `checkpoint` is what a new run is initialised from; `device` is this process's.
+    `dataset` includes the validation split, `checkpoint` is the initial checkpoint of a new run, and `device` is the device of
+    this process.
     """
     facts = {f"recipe: {name}": str(value) for name, value in _flat(to_dict(recipe), "").items()}
     facts |= {f"photos: {name}": _photos(split) for name, split in dataset.splits.items()}
-    facts |= {} if checkpoint is None else weights_of(checkpoint)
+    facts |= {} if checkpoint is None else weights_fact(checkpoint)
     facts["classes"] = ", ".join(map(escape, dataset.class_names))
-    if recipe.optimizer.name == "muon":  # on machines of several kinds the copies of the weights would drift apart
+    if recipe.optimizer.name == "muon":  # on different CPUs the replicas would drift apart
         facts["Muon orthogonalises in"] = "bfloat16" if has_native_bfloat16(device) else "float32"
     facts["run folder"] = f"{path.name} ({'new' if stored is None else 'existing'})"
     facts |= {"Python": platform.python_version(), "torch": torch.__version__, "numpy": numpy.__version__}
@@ -55,26 +56,26 @@ def check_consistent(ranks: ProcessGroup, facts: Mapping[str, str]) -> None:
     """Compare the facts of all processes.
 
     Raises:
-        ConfigError: on all of them, with everything in which one differs from the first.
+        ConfigError: on all processes, with every fact in which a process differs from the first.
     """
     if ranks.count == 1:
         return
-    everyones: list[Any] = [None] * ranks.count
-    dist.all_gather_object(everyones, dict(facts))
-    found = [
-        f"{name}: {_shown(everyones[0].get(name))} on process 0, {_shown(theirs.get(name))} on process {rank}"
-        for rank, theirs in enumerate(everyones)
-        for name in sorted({*everyones[0], *theirs})
-        if everyones[0].get(name) != theirs.get(name)
+    gathered: list[Any] = [None] * ranks.count
+    dist.all_gather_object(gathered, dict(facts))
+    differences = [
+        f"{name}: {_shown(gathered[0].get(name))} on process 0, {_shown(other.get(name))} on process {rank}"
+        for rank, other in enumerate(gathered)
+        for name in sorted({*gathered[0], *other})
+        if gathered[0].get(name) != other.get(name)
     ]
-    if found:
-        more = [f"and {len(found) - _MAX_SHOWN:,} more"] if len(found) > _MAX_SHOWN else []
+    if differences:
+        more = [f"and {len(differences) - _MAX_SHOWN:,} more"] if len(differences) > _MAX_SHOWN else []
         with ranks.raise_on_all():
             raise ConfigError(
-                "The processes are not about to train the same. These differ:\n  "
-                + "\n  ".join(found[:_MAX_SHOWN] + more)
-                + "\nGive all the same command, the same photos, the same run folder on a disk that all of them see, and the "
-                "same versions."
+                "The processes would not train the same model. These differ:\n  "
+                + "\n  ".join(differences[:_MAX_SHOWN] + more)
+                + "\nStart all processes with the same command, photos and versions, and with the same run folder on a disk "
+                "that all of them share."
             )
 
 
@@ -84,8 +85,8 @@ def _photos(split: Split) -> str:
     return f"{len(split):,}, names and labels {digest.hexdigest()[:12]}"
 
 
-def weights_of(checkpoint: Checkpoint) -> dict[str, str]:
-    """Return the fact of a checkpoint's weights: a digest."""
+def weights_fact(checkpoint: Checkpoint) -> dict[str, str]:
+    """Return the fact that identifies the weights of a checkpoint: a digest."""
     digest = hashlib.sha256()
     for name, value in sorted(checkpoint.weights.items()):
         digest.update(name.encode() + value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
@@ -93,7 +94,7 @@ def weights_of(checkpoint: Checkpoint) -> dict[str, str]:
 
 
 def _code() -> str:
-    """Return a digest of the package's source on this machine."""
+    """Return a digest of the package's source code on this machine."""
     folder = Path(__file__).parents[2]
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.py")):

@@ -1,4 +1,4 @@
-"""Gradients averaged over processes, each of which keeps the whole model."""
+"""Data-parallel training (DDP): every process holds the whole model, and gradients are averaged."""
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
@@ -10,11 +10,12 @@ __all__ = ["wrap_ddp"]
 
 
 def wrap_ddp(model: MlpMixer, ranks: ProcessGroup) -> DistributedDataParallel:
-    """Wrap a model so that every backward pass averages its gradients over all processes; all have to call it.
+    """Wrap a model so that every backward pass averages its gradients over all processes, which must all call this.
 
-    After its first backward pass torch packs gradients anew, in the order in which they came, and a gradient's place in its
-    package decides in which order the processes' parts are summed: on three and more, the first step of a session would have
-    other last bits than the same step in a session that started earlier. So one pass that counts for nothing comes first.
+    After the first backward pass torch rebuilds its gradient buckets in the order in which the gradients arrived, and the
+    position of a gradient in its bucket determines the order in which the processes' values are summed. With three or more
+    processes, the first step of a session would therefore differ in the last bits from the same step in a session that
+    started earlier. A dummy backward pass avoids this.
     """
     devices = [ranks.device] if ranks.device.startswith("cuda") else None
     replica = DistributedDataParallel(model, device_ids=devices)

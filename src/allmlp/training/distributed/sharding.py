@@ -1,6 +1,6 @@
-"""Weights, gradients and optimizer state divided among processes (FSDP2), and tensors put together again.
+"""Sharding of weights, gradients and optimizer state across processes (FSDP2), and conversion to and from full tensors.
 
-A tensor that is divided is a `DTensor`; one that is not is returned as it is, so that callers need not know which they have.
+A sharded tensor is a `DTensor`. The conversions return any other tensor unchanged, so that callers need not distinguish them.
 """
 
 import sys
@@ -15,43 +15,43 @@ from allmlp.training.distributed.process_group import ProcessGroup
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
 
-__all__ = ["is_divided", "local_part", "part_like", "shard", "whole"]
+__all__ = ["full_tensor", "is_sharded", "local_tensor", "shard", "shard_like"]
 
 
 def shard(model: MlpMixer, ranks: ProcessGroup) -> None:
-    """Divide a model that every process has alike: each keeps its rows of each parameter, and gathers a block to compute it."""
-    # Not at the top: importing them takes half a second, and one process alone needs neither.
+    """Shard a model that all processes hold: each keeps its rows of every parameter and gathers one block at a time."""
+    # Imported here: it takes half a second, and a single process does not need them.
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh(torch.device(ranks.device).type, (ranks.count,))
     for block in model.blocks:
         fully_shard(block, mesh=mesh)
-    # The root too gives back what it gathered: weights that are changed between two passes must not be passed over.
+    # The root reshards as well, so that weights changed between two forward passes take effect.
     fully_shard(model, mesh=mesh, reshard_after_forward=True)
 
 
-def is_divided(tensor: Tensor) -> TypeGuard["DTensor"]:
-    """Return whether each process has only a part of this tensor."""
-    module = sys.modules.get("torch.distributed.tensor")  # not imported: there are no DTensors
+def is_sharded(tensor: Tensor) -> TypeGuard["DTensor"]:
+    """Return whether each process holds only a part of this tensor."""
+    module = sys.modules.get("torch.distributed.tensor")  # if it was never imported, there are no DTensors
     return module is not None and isinstance(tensor, module.DTensor)
 
 
-def whole(tensor: Tensor) -> Tensor:
-    """Return a tensor put together from all processes' parts. All have to call it."""
-    return tensor.full_tensor() if is_divided(tensor) else tensor
+def full_tensor(tensor: Tensor) -> Tensor:
+    """Return a tensor gathered from the parts of all processes, which must all call this."""
+    return tensor.full_tensor() if is_sharded(tensor) else tensor
 
 
-def local_part(tensor: Tensor) -> Tensor:
-    """Return what this process has of a tensor."""
-    return tensor.to_local() if is_divided(tensor) else tensor
+def local_tensor(tensor: Tensor) -> Tensor:
+    """Return this process's part of a tensor."""
+    return tensor.to_local() if is_sharded(tensor) else tensor
 
 
-def part_like(tensor: Tensor, parameter: Tensor) -> Tensor:
-    """Return a copy of a whole tensor on a parameter's device, divided as the parameter is."""
-    if not is_divided(parameter):
+def shard_like(tensor: Tensor, parameter: Tensor) -> Tensor:
+    """Return a copy of a full tensor on the device of a parameter, sharded like the parameter."""
+    if not is_sharded(parameter):
         return tensor.to(parameter.device, copy=True)
     from torch.distributed.tensor import distribute_tensor
 
-    placed = tensor.to(parameter.device_mesh.device_type)
-    return distribute_tensor(placed, parameter.device_mesh, parameter.placements, src_data_rank=None)
+    on_device = tensor.to(parameter.device_mesh.device_type)
+    return distribute_tensor(on_device, parameter.device_mesh, parameter.placements, src_data_rank=None)

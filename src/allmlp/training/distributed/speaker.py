@@ -1,4 +1,4 @@
-"""Which of several processes speaks: the first one, but where an error says who reports it. Costs no torch."""
+"""The process that reports to the user: the first one, unless an error states another. Does not load torch."""
 
 import os
 
@@ -8,20 +8,20 @@ __all__ = ["is_first_process", "is_speaker"]
 
 
 def is_first_process() -> bool:
-    """Return whether this process speaks for all that torchrun started with it; True without torchrun."""
+    """Return whether this is the first process of a torchrun job, which reports for all; True without torchrun."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def is_speaker(error: AllmlpError) -> bool:
-    """Return whether this process reports an error that ends it.
+    """Return whether this process reports the error that ends it.
 
-    Before the processes have met nothing says who reports it. Then the first that asks about a message does, as long as
-    torchrun's store is there to ask.
+    Before the processes are connected, no error states who reports it. Then the first process that asks about a message
+    reports it, as long as torchrun's store can be reached.
     """
     if isinstance(error, ReportedError):
         return error.is_speaker
     if os.environ.get("WORLD_SIZE", "1") == "1":
         return True
-    from allmlp.training.distributed.process_group import is_first_to_say  # loads torch
+    from allmlp.training.distributed.process_group import is_first_to_report  # loads torch
 
-    return is_first_to_say(str(error))
+    return is_first_to_report(str(error))

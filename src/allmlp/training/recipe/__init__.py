@@ -1,6 +1,6 @@
-"""What a run is asked to do, and what it starts from.
+"""The settings of a run: recipes, their checks and resolution, and the initial checkpoint.
 
-Touch: `recipe` (the settings and their checks), `initial_checkpoint` (fine-tuning).
-Do not touch: a default, without a look at the recipes that rely on it.
-A new one: a setting is a field of a config here with its check; its effect lives where it is used.
+Touch: `recipe` and `configs` (the settings and their checks), `initial_checkpoint` (fine-tuning).
+Do not touch: a default, without checking the recipes that rely on it.
+A new one: a setting is a field of a config here, with its check; the code that uses it belongs elsewhere.
 """

@@ -1,4 +1,4 @@
-"""Settings of a recipe, part by part: data, optimizer, schedule, saving, fine-tuning."""
+"""The groups of settings of a recipe: data, optimizer, schedule, saving and transfer."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,15 +11,15 @@ __all__ = ["DataConfig", "OptimizerConfig", "SavingConfig", "ScheduleConfig", "T
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """How photos reach the model.
+    """How photos are decoded, pre-processed and held out.
 
     Attributes:
         fit, crop_fraction, interpolation, mean, std: see `Preprocessing`; the image size is the model's. An interpolation of
-            None is that of the initial checkpoint, and bicubic for random weights.
-        holdout: the share of each class's training photos that becomes validation when the data has none.
-        storage: "memory" decodes each photo once and keeps it, "stream" decodes it in every epoch; "auto" keeps
-            photos that take less than a quarter of the free memory. The results are the same, bit for bit.
-        num_workers: decoding threads; None means one per processor core that the process may use, at most 16.
+            None is that of the initial checkpoint, or bicubic for random weights.
+        holdout: the fraction of the training photos of each class that is held out if the data has no validation split.
+        storage: "memory" decodes each photo once and keeps it, "stream" decodes it in every epoch; "auto" keeps the photos if
+            they take less than a quarter of the free memory. The results are the same, bit for bit.
+        num_workers: decoding threads; None means one per CPU core that the process may use, at most 16.
     """
 
     fit: Literal["crop", "squash", "pad"] = "crop"
@@ -33,12 +33,12 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         if not 0.0 < self.holdout < 1.0:
-            raise ConfigError(f"data.holdout is {self.holdout}; expected a share over 0 and under 1, such as 0.1.")
+            raise ConfigError(f"data.holdout is {self.holdout}; expected a fraction over 0 and under 1, such as 0.1.")
         if self.num_workers is not None and not 0 <= self.num_workers <= 256:
             raise ConfigError(f"data.num_workers is {self.num_workers}; expected 0 to 256.")
 
     def preprocessing(self, image_size: tuple[int, int]) -> Preprocessing:
-        """Return the pre-processing that a model trained so needs."""
+        """Return the pre-processing of a model that is trained with these settings."""
         return Preprocessing(
             image_size=image_size,
             fit=self.fit,
@@ -51,17 +51,17 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """How a gradient becomes a step.
+    """The optimizer and its settings.
 
     Attributes:
         name: "adamw"; "sgd" with momentum; "muon": torch.optim.Muon for the weight matrices inside the blocks, AdamW for
             the rest (patch projection, classifier, biases, norms).
-        learning_rate: the peak, of "muon" for the matrices.
-        adamw_learning_rate: the peak of AdamW's part under "muon"; None elsewhere.
-        weight_decay: on matrices only, decoupled: each step takes learning rate × weight decay of a weight away.
-        momentum: of SGD and Muon; "adamw" leaves it at its default.
-        betas: of AdamW, "muon"'s part included; "sgd" leaves them at their default.
-        clip_norm: gradients are scaled down to this global norm (appendix B clips at 1); None does not.
+        learning_rate: the peak learning rate; with "muon", that of the matrices.
+        adamw_learning_rate: the peak learning rate of the AdamW part of "muon"; None for the other optimizers.
+        weight_decay: decoupled, on matrices only: each step shrinks a weight by learning rate × weight decay of its value.
+        momentum: of SGD and Muon; must keep its default with "adamw".
+        betas: of AdamW, including the AdamW part of "muon"; must keep their default with "sgd".
+        clip_norm: the global norm to which larger gradients are scaled down (appendix B clips at 1); None does not clip.
     """
 
     name: Literal["adamw", "sgd", "muon"] = "adamw"
@@ -77,12 +77,16 @@ class OptimizerConfig:
             rate = getattr(self, name)
             if rate is not None and not 0.0 < rate <= 1e3:
                 raise ConfigError(
-                    f"optimizer.{name} is {rate}; expected over 0 and at most 1000, usually 1e-4 to 1e-1."
+                    f"optimizer.{name} is {rate}; expected a value over 0 and at most 1000, usually 1e-4 to 1e-1."
                 )
         if (self.adamw_learning_rate is not None) != (self.name == "muon"):
             raise ConfigError(
-                "optimizer.adamw_learning_rate belongs to optimizer.name=muon: "
-                + ("set it, such as 0.002." if self.name == "muon" else "set it to none for this optimizer.")
+                f"optimizer.adamw_learning_rate is {self.adamw_learning_rate} and optimizer.name is {self.name}: "
+                + (
+                    "muon needs it; set it, for example to 0.002."
+                    if self.name == "muon"
+                    else "only muon has it; set it to none."
+                )
             )
         if (
             self.weight_decay < 0.0
@@ -94,25 +98,25 @@ class OptimizerConfig:
                 "weight_decay of 0 or more, and the others from 0 to under 1."
             )
         if self.clip_norm is not None and self.clip_norm <= 0.0:
-            raise ConfigError(f"optimizer.clip_norm is {self.clip_norm}; expected over 0, or none.")
+            raise ConfigError(f"optimizer.clip_norm is {self.clip_norm}; expected a value over 0, or none.")
         for owners, name in ((("sgd", "muon"), "momentum"), (("adamw", "muon"), "betas")):
             default = getattr(OptimizerConfig, name)
             if self.name not in owners and getattr(self, name) != default:
                 raise ConfigError(
-                    f"optimizer.{name} is {getattr(self, name)}, but optimizer.name={self.name} has none: it belongs to "
-                    f"{' and '.join(owners)}. Leave it at {default}."
+                    f"optimizer.{name} is {getattr(self, name)}, but optimizer.name={self.name} does not use it; only "
+                    f"{' and '.join(owners)} do. Leave it at {default}."
                 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig:
-    """How the learning rate goes over training: up from 0 in a line, then down.
+    """The learning-rate schedule: linear warm-up from 0, then decay.
 
     Attributes:
-        warmup: the share of all steps that go up.
-        warmup_steps: so many steps go up, however many there are; a run has to have more. None leaves it to the share.
-        decay: the shape of the way down.
-        final_fraction: of the peak, reached where one more step would be.
+        warmup: the fraction of all steps that are warm-up.
+        warmup_steps: the number of warm-up steps instead of a fraction; the run must be longer. None uses the fraction.
+        decay: the shape of the decay.
+        final_fraction: the fraction of the peak that the decay ends at, one step after the last.
     """
 
     warmup: float = 0.05
@@ -130,19 +134,19 @@ class ScheduleConfig:
             raise ConfigError(f"schedule.warmup_steps is {self.warmup_steps}; expected 0 or more, or none.")
         if self.warmup_steps is not None and self.warmup != ScheduleConfig.warmup:
             raise ConfigError(
-                f"schedule.warmup is {self.warmup}, but schedule.warmup_steps={self.warmup_steps} decides. "
+                f"schedule.warmup is {self.warmup}, but schedule.warmup_steps={self.warmup_steps} overrides it. "
                 f"Leave it at {ScheduleConfig.warmup}, or set schedule.warmup_steps to none."
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class SavingConfig:
-    """How often what continuing takes is saved; also at the end, and when the run is stopped. It changes no result.
+    """How often snapshots are saved, besides those at the end and when the run is stopped. It does not affect results.
 
     Attributes:
-        every_minutes: at most so long a time is lost to a power cut; None saves by steps alone.
-        every_steps: also after every so many steps.
-        keep_every: every save whose step is a multiple of it stays for good; of the others the newest two.
+        every_minutes: minutes between snapshots, the most that a power cut can lose; None saves only by steps.
+        every_steps: steps between snapshots; None saves only by time.
+        keep_every: snapshots whose step is a multiple of this are kept for good; of the others, the two newest.
     """
 
     every_minutes: float | None = 2.0
@@ -153,22 +157,22 @@ class SavingConfig:
         for name in ("every_minutes", "every_steps", "keep_every"):
             value = getattr(self, name)
             if value is not None and value <= 0:
-                raise ConfigError(f"saving.{name} is {value}; expected over 0, or none.")
+                raise ConfigError(f"saving.{name} is {value}; expected a value over 0, or none.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransferConfig:
-    """Which trained Mixer a run is initialised from, and how much of it is trained.
+    """The checkpoint that a run is initialised from, and how much of the model is trained.
 
     Attributes:
-        checkpoint: what `load_checkpoint` takes, or "starter", the weights that come with allmlp; None initialises with random
-            weights. The Mixer and its pre-processing are then the checkpoint's: of the recipe's own model only dropout and
-            stochastic depth count, of its data neither the mean nor the standard deviation.
-        image_size: (height, width) to train at; None is the checkpoint's. See `Checkpoint.at_resolution`.
-        trained_blocks: only the last so many blocks are trained, with what follows them; 0 trains the classifier alone;
-            None trains everything.
-        layer_decay: each block learns at this times the rate of the block after it, the last one at this times the
-            classifier's, as in BEiT (arXiv 2106.08254); 1 is one rate for all.
+        checkpoint: anything that `load_checkpoint` takes, or "starter", the weights that come with allmlp; None means random
+            weights. With a checkpoint, the model and its pre-processing are those of the checkpoint: the recipe's model
+            contributes only dropout and stochastic depth, and its mean and standard deviation are ignored.
+        image_size: (height, width) to train at; None keeps the checkpoint's. See `Checkpoint.at_resolution`.
+        trained_blocks: the number of blocks to train, counted from the last, with the layers after them; 0 trains only the
+            classifier, None trains everything.
+        layer_decay: the ratio of a block's learning rate to that of the next block, and of the last block's to the
+            classifier's, as in BEiT (arXiv 2106.08254); 1 gives all layers the same rate.
     """
 
     checkpoint: str | None = None
@@ -179,16 +183,16 @@ class TransferConfig:
     def __post_init__(self) -> None:
         if self.trained_blocks is not None and self.trained_blocks < 0:
             raise ConfigError(
-                f"transfer.trained_blocks is {self.trained_blocks}; expected 0 for the classifier alone, a number of blocks, "
+                f"transfer.trained_blocks is {self.trained_blocks}; expected a number of blocks, 0 for only the classifier, "
                 "or none for everything."
             )
         if not 0.0 < self.layer_decay <= 1.0:
             raise ConfigError(
-                f"transfer.layer_decay is {self.layer_decay}; expected over 0 and at most 1, such as 0.75."
+                f"transfer.layer_decay is {self.layer_decay}; expected a value over 0 and at most 1, such as 0.75."
             )
         for name in ("image_size", "trained_blocks"):
             if self.checkpoint is None and getattr(self, name) is not None:
                 raise ConfigError(
                     f"transfer.{name} is {getattr(self, name)}, but training starts from random weights. "
-                    "Name a checkpoint with transfer.checkpoint (allmlp finetune --from), or leave it out."
+                    "Name a checkpoint with transfer.checkpoint (allmlp finetune --from), or omit this setting."
                 )

@@ -9,17 +9,17 @@ __all__ = ["load_initial_checkpoint"]
 
 
 def load_initial_checkpoint(transfer: TransferConfig, *, report: Report) -> Checkpoint:
-    """Read the checkpoint that a run is initialised from, at the image size that it trains at.
+    """Load the checkpoint that a run is initialised from, at the image size to train at.
 
     Raises:
-        CheckpointError: nothing usable there.
-        ConfigError: an invalid image size, or more blocks to train than there are.
+        CheckpointError: the checkpoint is missing or unusable.
+        ConfigError: the image size is invalid, or there are fewer blocks than are to be trained.
     """
     assert transfer.checkpoint is not None
     checkpoint = load_for_size(transfer.checkpoint, transfer.image_size, report=report)
     if transfer.trained_blocks is not None and transfer.trained_blocks > checkpoint.config.num_blocks:
         raise ConfigError(
             f"transfer.trained_blocks is {transfer.trained_blocks}, but {transfer.checkpoint} has "
-            f"{checkpoint.config.num_blocks} blocks. Leave it out to train everything."
+            f"{checkpoint.config.num_blocks} blocks. Omit it to train everything."
         )
     return checkpoint if transfer.image_size is None else checkpoint.at_resolution(transfer.image_size)

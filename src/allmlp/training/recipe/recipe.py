@@ -1,4 +1,4 @@
-"""`Recipe`: everything that decides a training run, as one frozen value that is written down with it. No torch here."""
+"""`Recipe` and `ResolvedRecipe`: every setting of a training run in one frozen value. Does not load torch."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -13,36 +13,36 @@ __all__ = ["Recipe", "ResolvedRecipe"]
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A training run.
+    """The settings of a training run.
 
     Attributes:
-        name: for people and for the run folder.
-        model: the Mixer; its number of classes is replaced by the data's.
-        num_epochs: how often each photo is seen; 0 leaves it to `num_steps`.
-        batch_size: the global batch.
-        seed: of the initial weights, the held-out split, the order, the augmentation: an unsigned 32-bit number.
+        name: of the recipe, for display and for the run folder.
+        model: the Mixer; its number of classes is taken from the data.
+        num_epochs: passes over the training photos; 0 leaves the length to `num_steps`.
+        batch_size: the global batch size, over all processes.
+        seed: of the initial weights, the hold-out, the order and the augmentation; an unsigned 32-bit integer.
         loss: "softmax" or "sigmoid" cross-entropy.
-        head_bias: what the classifier's biases start from, but for classes that a checkpoint has a row of. -6.9 makes each of
-            1,000 classes 1/1000 probable under "sigmoid".
-        class_weights: "balanced" lets a photo of class k count n / (K n_k) in the loss, for n_k of n training photos.
+        head_bias: the initial bias of the classifier, except for classes whose row comes from a checkpoint. With "sigmoid",
+            -6.9 gives each of 1,000 classes a probability of 1/1000.
+        class_weights: "balanced" weights the loss of a photo of class k by n / (K n_k), for n_k of n training photos.
         sampler: "balanced" shows every class equally often, in epochs of the same length; see `BalancedOrder`.
-        num_steps: the steps of the run whatever the data; `num_epochs` is then what results. None: `num_epochs` decides.
-        ema_decay: of the exponential moving average of the weights, which is what is evaluated and saved; None saves the
-            weights themselves. Early on the decay is at most (1 + step) / (10 + step).
-        precision: of the forward and backward pass; weights, gradients and optimizer stay float32. "auto" is bfloat16
-            where the device is faster in it, else float32.
-        accumulation: a step's batch is computed in so many parts, one after the other: as much less memory, the same step but
-            for rounding, and for dropout, whose masks are drawn part by part.
-        on_nonfinite: what happens to a step whose loss or gradient is not finite: "stop" ends the run, "skip" leaves the
-            step out and counts it. The weights are never touched by one.
-        compile: torch.compile the model: half a minute or more at the start, less time a step.
+        num_steps: the number of steps, whatever the data; `num_epochs` then follows from it. None uses `num_epochs`.
+        ema_decay: decay of the exponential moving average of the weights, which is evaluated and saved in their place; None
+            uses the weights themselves. Early on, the decay is at most (1 + step) / (10 + step).
+        precision: of the forward and backward pass; weights, gradients and optimizer state stay float32. "auto" is bfloat16
+            on devices that are faster with it, otherwise float32.
+        accumulation: the number of parts in which a batch is computed, one after another, for that much less memory. The step
+            is the same up to rounding and dropout, whose masks are drawn per part.
+        on_nonfinite: what to do if the loss or gradient of a step is not finite: "stop" ends the run, "skip" skips and counts
+            the step. Either way, such a step does not change the weights.
+        compile: whether to torch.compile the model: half a minute or more at the start, then less time per step.
         activation_checkpointing: see `MlpMixer`.
-        sharded: each of several processes keeps a part of the weights, gradients and optimizer state (FSDP2), for Mixers that
-            do not fit otherwise; slower than each keeping them all. The same steps but for rounding and dropout; one process
-            ignores it.
+        sharded: whether each of several processes holds only a part of the weights, gradients and optimizer state (FSDP2).
+            Slower, but for models that do not fit otherwise. The steps are the same up to rounding and dropout. No effect
+            with one process.
         saving: see `SavingConfig`.
         transfer: see `TransferConfig`.
-        max_minutes: lower `num_epochs` at the start to what this machine trains in that time, measured on some steps.
+        max_minutes: reduces `num_epochs` at the start to what this machine can train in that time, measured on a few steps.
     """
 
     name: str
@@ -74,8 +74,8 @@ class Recipe:
         self._check_length()
         if self.class_weights == "balanced" and self.sampler == "balanced":
             raise ConfigError(
-                "class_weights and sampler are both balanced: rare classes would be made up for twice. Set one of them back "
-                "(--set class_weights=none or --set sampler=uniform)."
+                "class_weights and sampler are both balanced, which would compensate for rare classes twice. Turn one of them "
+                "off (--set class_weights=none or --set sampler=uniform)."
             )
         if self.accumulation < 1 or self.batch_size % self.accumulation:
             raise ConfigError(
@@ -88,34 +88,34 @@ class Recipe:
                 f"ema_decay is {self.ema_decay}; expected at least 0 and under 1, such as 0.999, or none."
             )
         if self.max_minutes is not None and self.max_minutes <= 0.0:
-            raise ConfigError(f"max_minutes is {self.max_minutes}; expected over 0, or none.")
+            raise ConfigError(f"max_minutes is {self.max_minutes}; expected a value over 0, or none.")
         if self.sharded and self.compile:
-            raise ConfigError("sharded and compile do not go together; turn one off.")
-        self.data.preprocessing(self.model.image_size)  # checks its parts
+            raise ConfigError("sharded and compile cannot be combined. Set one of them to false.")
+        self.data.preprocessing(self.model.image_size)  # checks its values
 
     def _check_length(self) -> None:
         for name, least in (("num_epochs", int(self.num_steps is None)), ("batch_size", 1), ("num_steps", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"{name} is {value}; expected at least {least}.")
-        counted = {"num_steps": self.num_steps, "schedule.warmup_steps": self.schedule.warmup_steps}
-        for name, value in counted.items():
+        step_counts = {"num_steps": self.num_steps, "schedule.warmup_steps": self.schedule.warmup_steps}
+        for name, value in step_counts.items():
             if value is not None and self.max_minutes is not None:
                 raise ConfigError(
-                    f"{name} is {value}, but max_minutes={self.max_minutes:g} lets this machine's speed decide how many "
-                    f"steps there are. Set one of them to none."
+                    f"{name} is {value}, but with max_minutes={self.max_minutes:g} the number of steps depends on the speed "
+                    "of this machine. Set one of the two to none."
                 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedRecipe(Recipe):
-    """A recipe that leaves nothing open which a run has to know: what a session trains by and recipe.json holds.
+    """A recipe without None or "auto" in any setting that affects the result; it is stored in recipe.json.
 
-    `allmlp.training.recipe.resolve` makes one of a `Recipe`. How photos are stored and by how many threads they are decoded
-    stays as asked for: it changes no result. The number of epochs is that of the run, whether epochs, steps or minutes decided.
+    `allmlp.training.recipe.resolve` makes one from a `Recipe`. `data.storage` and `data.num_workers` stay as requested, since
+    they do not affect the result. `num_epochs` is the length of the run, whether epochs, steps or minutes determined it.
 
     Raises:
-        ConfigError: something is left open.
+        ConfigError: a setting is unresolved.
     """
 
     model: MixerConfig
@@ -123,14 +123,14 @@ class ResolvedRecipe(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        open_values = {
+        is_unresolved = {
             "precision": self.precision not in ("float32", "bfloat16"),
             "num_epochs": self.num_epochs < 1,
             "data.interpolation": self.data.interpolation is None,
         }
-        if left_open := [name for name, is_open in open_values.items() if is_open]:
-            raise ConfigError(f"a run's recipe has to say {', '.join(left_open)}.")
+        if unresolved := [name for name, is_missing in is_unresolved.items() if is_missing]:
+            raise ConfigError(f"the recipe of a run needs a value for {', '.join(unresolved)}.")
 
     def num_steps_on(self, num_photos: int) -> int:
-        """Return the steps of the run on so many training photos; epochs are rounded to whole batches, at least 1."""
+        """Return the number of steps on `num_photos` training photos; epochs are rounded to whole batches, at least 1."""
         return self.num_steps or max(1, round(num_photos * self.num_epochs / self.batch_size))

@@ -1,10 +1,10 @@
-"""Every rule by which the recipe that is asked for becomes the recipe that is run.
+"""The rules by which a requested recipe becomes the recipe of a run.
 
-    asked        with_settings, at_learning_rate, with_num_epochs: changed by the user, a sweep, or the number of photos
-    resolved     with_checkpoint, resolve: what the checkpoint, the data and the device decide is filled in
-    continued    continued: a stored run's own recipe, once it was compared with what is asked for now
+    requested    with_settings, with_learning_rate, with_num_epochs: changed by the user, a sweep, or the number of photos
+    resolved     with_checkpoint, resolve: completed from the checkpoint, the data and the device
+    resumed      resumed_recipe: the recipe of a stored run, after comparison with the request
 
-No torch here until a precision of "auto" is resolved.
+Does not load torch until a precision of "auto" is resolved.
 """
 
 import dataclasses
@@ -24,15 +24,15 @@ from allmlp.training.recipe.initial_checkpoint import load_initial_checkpoint
 from allmlp.training.recipe.recipe import Recipe, ResolvedRecipe
 
 __all__ = [
-    "asked",
-    "at_learning_rate",
     "check_divisible",
-    "continued",
     "is_same_source",
     "resolve",
     "resolved_from_dict",
     "resolved_with_checkpoint",
+    "resumed_recipe",
+    "type_checked",
     "with_checkpoint",
+    "with_learning_rate",
     "with_num_epochs",
     "with_settings",
 ]
@@ -40,18 +40,18 @@ __all__ = [
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
 AnyMixer = TypeVar("AnyMixer", bound=MixerTemplate)
 
-# What a checkpoint decides, apart from the model; and what it leaves to the recipe of the model.
+# Settings that a checkpoint decides, apart from the model; and settings of the model that it leaves to the recipe.
 _DECIDED_BY_CHECKPOINT = ("data.mean", "data.std")
 _LEFT_TO_RECIPE = ("num_classes", "dropout", "stochastic_depth")  # the first is compared with the data
 
-# What may change when a run is continued: it changes no result.
-_FREE = ("data.storage", "data.num_workers", "saving.", "on_nonfinite", "sharded")
+# Settings, and prefixes of settings, that may change when a run is resumed: they do not affect results.
+_CHANGEABLE = ("data.storage", "data.num_workers", "saving.", "on_nonfinite", "sharded")
 
 
-def asked(recipe: Recipe) -> Recipe:
-    """Return a recipe as something to ask for, with the type of every value checked: in Python nothing else checks them.
+def type_checked(recipe: Recipe) -> Recipe:
+    """Return a plain `Recipe` after checking the type of every value; a recipe built in Python is checked nowhere else.
 
-    A resolved recipe asks for exactly what it holds.
+    A resolved recipe keeps all its values.
 
     Raises:
         ConfigError: a value of the wrong type.
@@ -63,8 +63,8 @@ def with_settings(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     """Return a recipe with assignments such as "transfer.trained_blocks=2" applied; see `config.override`.
 
     Raises:
-        ConfigError: as `override`; or settings without effect: what the initial checkpoint decides, or a decay of the learning
-            rate over layers that are not trained.
+        ConfigError: as `override`; or a setting without effect: one that the initial checkpoint decides, or a layer-wise decay
+            although only the classifier is trained.
     """
     changed = override(recipe, assignments)
     if changed.transfer.checkpoint is None:
@@ -79,54 +79,55 @@ def with_settings(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     if without_effect:
         raise ConfigError(
             f"--set {', '.join(without_effect)}: training starts from a checkpoint ({changed.transfer.checkpoint}), which "
-            "decides that. Omit it, or start from random weights (allmlp train, by another recipe). Another image size is "
-            "set by --image-size or transfer.image_size."
+            "decides this. Omit it, or start from random weights (allmlp train with another recipe). To change the image "
+            "size, use --image-size or transfer.image_size."
         )
     if changed.transfer.trained_blocks == 0 and "transfer.layer_decay" in keys:
         raise ConfigError(
-            "--set transfer.layer_decay: the classifier alone is trained (transfer.trained_blocks is 0), all at one rate. "
-            "Leave it out, or train some blocks."
+            "--set transfer.layer_decay: only the classifier is trained (transfer.trained_blocks is 0), at a single rate. "
+            "Omit it, or train some of the blocks."
         )
     return changed
 
 
-def at_learning_rate(recipe: Recipe, learning_rate: float) -> Recipe:
-    """Return a recipe at another peak learning rate; under Muon the rate of AdamW's part changes in proportion.
+def with_learning_rate(recipe: Recipe, learning_rate: float) -> Recipe:
+    """Return a recipe with another peak learning rate; with Muon, the rate of the AdamW part changes in proportion.
 
     Raises:
         ConfigError: an invalid rate.
     """
     optimizer = recipe.optimizer
-    second = optimizer.adamw_learning_rate
-    if second is not None:
-        second *= learning_rate / optimizer.learning_rate
-    changed = dataclasses.replace(optimizer, learning_rate=learning_rate, adamw_learning_rate=second)
+    adamw_rate = optimizer.adamw_learning_rate
+    if adamw_rate is not None:
+        adamw_rate *= learning_rate / optimizer.learning_rate
+    changed = dataclasses.replace(optimizer, learning_rate=learning_rate, adamw_learning_rate=adamw_rate)
     return dataclasses.replace(recipe, optimizer=changed)
 
 
 def with_num_epochs(recipe: AnyRecipe, num_epochs: int) -> AnyRecipe:
-    """Return a recipe of another length: of a stored run, or of what fits into the time."""
+    """Return a recipe with another number of epochs: that of a stored run, or what fits into the time budget."""
     return dataclasses.replace(recipe, num_epochs=num_epochs)
 
 
 def with_checkpoint(recipe: AnyRecipe, checkpoint: Checkpoint) -> AnyRecipe:
-    """Return a recipe with the Mixer and the pre-processing of its initial checkpoint, which was read."""
+    """Return a recipe with the model and the pre-processing of `checkpoint`, its initial checkpoint."""
     source = recipe.transfer.checkpoint
     assert source is not None
     if source != STARTER and Path(source).exists():
-        source = str(Path(source).absolute())  # the run may be continued from another folder
-    used = checkpoint.preprocessing
-    interpolation = recipe.data.interpolation or used.interpolation
+        source = str(Path(source).absolute())  # the run may be resumed from another working directory
+    preprocessing = checkpoint.preprocessing
+    interpolation = recipe.data.interpolation or preprocessing.interpolation
+    data = dataclasses.replace(recipe.data, mean=preprocessing.mean, std=preprocessing.std, interpolation=interpolation)
     return dataclasses.replace(
         recipe,
         model=_with_mixer(recipe.model, checkpoint.config),
-        data=dataclasses.replace(recipe.data, mean=used.mean, std=used.std, interpolation=interpolation),
+        data=data,
         transfer=dataclasses.replace(recipe.transfer, checkpoint=source),
     )
 
 
 def resolved_with_checkpoint(recipe: Recipe, *, report: Report) -> Recipe:
-    """Return a recipe with what its initial checkpoint decides, where it has one; the data and the device decide the rest.
+    """Return a recipe with the settings that its initial checkpoint decides, if it has one.
 
     Raises:
         CheckpointError, ConfigError: as `load_initial_checkpoint`.
@@ -146,19 +147,19 @@ def check_divisible(recipe: Recipe, *, num_processes: int) -> None:
     if recipe.batch_size % num_parts:
         raise ConfigError(
             f"batch_size {recipe.batch_size} cannot be divided among {num_processes} processes"
-            f"{f' in {recipe.accumulation} parts each' if recipe.accumulation > 1 else ''}: it is the batch of all "
-            f"together. The nearest multiple of {num_parts} will do."
+            f"{f' with accumulation={recipe.accumulation}' if recipe.accumulation > 1 else ''}: it is the batch size over "
+            f"all processes. Set it to a multiple of {num_parts}."
         )
 
 
 def resolve(recipe: Recipe, dataset: ImageDataset, device: str) -> ResolvedRecipe:
-    """Return a recipe with everything filled in that the data and the device decide: classes, precision, epochs.
+    """Return a recipe with the settings that the data and the device decide: classes, precision and epochs.
 
-    An initial checkpoint has been applied before (`with_checkpoint`). `device` is "cpu", "cuda" or "mps".
+    An initial checkpoint must have been applied before (`with_checkpoint`). `device` is "cpu", "cuda" or "mps".
 
     Raises:
-        ConfigError: the recipe asks for another number of classes than the data has, for epochs and steps that differ, or for a
-            warm-up as long as the run.
+        ConfigError: the number of classes is not that of the data, epochs and steps contradict each other, or the warm-up is
+            as long as the run.
     """
     num_classes, num_photos = len(dataset.class_names), len(dataset.splits["train"])
     if recipe.model.num_classes not in (None, num_classes):
@@ -166,7 +167,7 @@ def resolve(recipe: Recipe, dataset: ImageDataset, device: str) -> ResolvedRecip
             f"model.num_classes is {recipe.model.num_classes}, but {dataset.source} has {num_classes} classes. "
             "Omit it: the data decides (in Python, a recipe's model is a MixerTemplate)."
         )
-    resolved = _fill_in(
+    resolved = _complete(
         recipe,
         model=recipe.model.with_num_classes(num_classes),
         precision=_precision(recipe, device),
@@ -177,19 +178,19 @@ def resolve(recipe: Recipe, dataset: ImageDataset, device: str) -> ResolvedRecip
 
 
 def resolved_from_dict(values: Mapping[str, Any], *, where: str) -> ResolvedRecipe:
-    """Return the resolved recipe that a run's recipe.json holds; `where` leads every error message.
+    """Return the resolved recipe stored in a run's recipe.json; `where` leads every error message.
 
     Raises:
-        ConfigError: as `from_dict`, or a recipe that leaves something open.
+        ConfigError: as `from_dict`, or a setting is unresolved.
     """
     recipe = from_dict(Recipe, values, where=where)
     try:
-        return _fill_in(recipe)  # older versions wrote an interpolation of None
+        return _complete(recipe)  # older versions wrote an interpolation of None
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
 
 
-def _fill_in(recipe: Recipe, **changes: Any) -> ResolvedRecipe:
+def _complete(recipe: Recipe, **changes: Any) -> ResolvedRecipe:
     values = {field.name: getattr(recipe, field.name) for field in dataclasses.fields(recipe)} | changes
     interpolation = recipe.data.preprocessing(recipe.model.image_size).interpolation
     values["data"] = dataclasses.replace(recipe.data, interpolation=interpolation)
@@ -206,13 +207,13 @@ def _precision(recipe: Recipe, device: str) -> Literal["float32", "bfloat16"]:
 
 
 def _num_epochs(recipe: Recipe, *, num_photos: int) -> int:
-    """Return the epochs of a run: the recipe's, or as many as its steps take."""
+    """Return the number of epochs of a run: the recipe's, or as many as its steps amount to."""
     if recipe.num_steps is None:
         return recipe.num_epochs
     num_epochs = max(1, math.ceil(recipe.num_steps * recipe.batch_size / num_photos))
     if recipe.num_epochs not in (0, num_epochs):
         raise ConfigError(
-            f"num_epochs is {recipe.num_epochs} and num_steps is {recipe.num_steps:,}: only one of them can decide. "
+            f"num_epochs is {recipe.num_epochs} and num_steps is {recipe.num_steps:,}: only one of them can set the length. "
             "Set num_epochs to 0, or num_steps to none (--set num_steps=none)."
         )
     return num_epochs
@@ -222,32 +223,32 @@ def _check_warmup(recipe: ResolvedRecipe, *, num_steps: int) -> None:
     warmup_steps = recipe.schedule.warmup_steps
     if warmup_steps is not None and warmup_steps >= num_steps:
         raise ConfigError(
-            f"schedule.warmup_steps is {warmup_steps:,}, but this data makes {num_steps:,} steps in all: the learning rate "
-            "would never reach its peak. Train for longer, or let warm-up be a share of the steps: "
+            f"schedule.warmup_steps is {warmup_steps:,}, but on this data the run has {num_steps:,} steps: the learning rate "
+            "would never reach its peak. Train for longer, or set the warm-up as a fraction of the steps: "
             "--set schedule.warmup_steps=none --set schedule.warmup=0.05."
         )
 
 
-def continued(recipe: Recipe, stored: ResolvedRecipe, *, where: Path) -> ResolvedRecipe:
-    """Return the recipe of the run in the folder `where`, after comparing it with what is asked for now.
+def resumed_recipe(recipe: Recipe, stored: ResolvedRecipe, *, where: Path) -> ResolvedRecipe:
+    """Return the recipe of the run in the folder `where`, after comparing it with the requested recipe.
 
-    What is filled in when a run starts may be left open. What changes no result may differ, and is taken from `recipe`: how
-    photos are read, when the run is saved, what a step that is not finite does, and who keeps the weights.
+    Settings that are resolved when a run starts may be unresolved in `recipe`. Settings that do not affect results may differ
+    and are taken from `recipe`: how photos are read, when snapshots are saved, `on_nonfinite` and `sharded`.
 
     Raises:
-        ConfigError: every setting that differs, with both values.
+        ConfigError: the settings that differ, each with both values.
     """
     recipe = _with_same_checkpoint(recipe, stored)
     differences = [
-        f"{key}: the run has {json.dumps(ours)}, now {json.dumps(theirs)}"
-        for key, ours, theirs in _differences(to_dict(stored), to_dict(recipe), "")
-        if not key.startswith(_FREE) and not _is_left_open(key, ours, theirs, recipe)
+        f"{key}: the run has {json.dumps(old)}, now {json.dumps(new)}"
+        for key, old, new in _differences(to_dict(stored), to_dict(recipe), "")
+        if not key.startswith(_CHANGEABLE) and not _is_unresolved(key, old, new, recipe)
     ]
     if differences:
         raise ConfigError(
-            f"{where}: a run is continued as it was started. These settings differ:\n  "
+            f"{where}: a run must be resumed with the settings it was started with. These differ:\n  "
             + "\n  ".join(differences)
-            + "\nOmit them to continue, or start a new run with --out."
+            + "\nOmit them to resume the run, or start a new run with --out."
         )
     data = dataclasses.replace(stored.data, storage=recipe.data.storage, num_workers=recipe.data.num_workers)
     return dataclasses.replace(
@@ -256,12 +257,12 @@ def continued(recipe: Recipe, stored: ResolvedRecipe, *, where: Path) -> Resolve
 
 
 def is_same_source(given: str | None, stored: str | None) -> bool:
-    """Whether a checkpoint that was named is the one that a run was initialised from."""
+    """Return whether the checkpoint `given` by the user is the one that a run was initialised from."""
     return given == stored or (given not in (None, STARTER) and str(Path(given).absolute()) == stored)
 
 
 def _with_same_checkpoint(recipe: Recipe, stored: ResolvedRecipe) -> Recipe:
-    """Return `recipe` with what its checkpoint decided, if it is the run's; the checkpoint itself may be gone by now."""
+    """Return `recipe` with the settings that the run's checkpoint decided, if both have the same; its file may be gone."""
     source = stored.transfer.checkpoint
     if source is None or not is_same_source(recipe.transfer.checkpoint, source):
         return recipe
@@ -274,14 +275,14 @@ def _with_same_checkpoint(recipe: Recipe, stored: ResolvedRecipe) -> Recipe:
     )
 
 
-def _with_mixer(model: AnyMixer, decided: MixerConfig) -> AnyMixer:
-    """Return `decided` but for what is left to the recipe, which stays as in `model`, as does its type."""
-    names = {field.name for field in dataclasses.fields(decided)}.difference(_LEFT_TO_RECIPE)
-    return dataclasses.replace(model, **{name: getattr(decided, name) for name in names})
+def _with_mixer(model: AnyMixer, mixer: MixerConfig) -> AnyMixer:
+    """Return `model` with all settings of `mixer` except those that are left to the recipe."""
+    names = {field.name for field in dataclasses.fields(mixer)}.difference(_LEFT_TO_RECIPE)
+    return dataclasses.replace(model, **{name: getattr(mixer, name) for name in names})
 
 
-def _is_left_open(key: str, stored: Any, given: Any, recipe: Recipe) -> bool:
-    """Whether `given` leaves to the start of a run what `stored` then became."""
+def _is_unresolved(key: str, stored: Any, given: Any, recipe: Recipe) -> bool:
+    """Return whether `given` is an unresolved value that was resolved to `stored` when the run started."""
     if key == "model.num_classes":
         return given is None
     if key == "precision":
@@ -293,9 +294,9 @@ def _is_left_open(key: str, stored: Any, given: Any, recipe: Recipe) -> bool:
     return key == "num_epochs" and recipe.max_minutes is not None and bool(given > stored)
 
 
-def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any, Any]]:
-    for name in ours:
-        if isinstance(ours[name], dict):
-            yield from _differences(ours[name], theirs[name], f"{prefix}{name}.")
-        elif ours[name] != theirs[name]:
-            yield f"{prefix}{name}", ours[name], theirs[name]
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any, Any]]:
+    for name in old:
+        if isinstance(old[name], dict):
+            yield from _differences(old[name], new[name], f"{prefix}{name}.")
+        elif old[name] != new[name]:
+            yield f"{prefix}{name}", old[name], new[name]

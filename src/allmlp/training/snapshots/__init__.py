@@ -1,6 +1,6 @@
-"""The state from which training resumes, on disk: written whole, verified, set aside when damaged.
+"""Snapshots, the state on disk from which training resumes: written atomically, verified, set aside if damaged.
 
-Touch: `store` (which snapshots are kept), `history` (what the run knows of its past).
-Do not touch: the order of writes in `format`; the manifest of SHA-256 comes last, then one rename.
-A new one: what a run knows of itself is a field of the history; it is read back by tests of older snapshots.
+Touch: `store` (which snapshots are kept), `history` (the record of the run so far).
+Do not touch: the order of writes in `format`: the manifest with the SHA-256 digests comes last, then one rename.
+A new one: a fact about the run so far is a field of the history, with a default for snapshots that lack it.
 """

@@ -1,4 +1,4 @@
-"""Background writing: one write at a time during training."""
+"""Writing files in a background thread during training, one write at a time."""
 
 import sys
 import threading
@@ -12,9 +12,9 @@ __all__ = ["BackgroundWriter"]
 
 
 class BackgroundWriter:
-    """Writes in a thread. An interpreter that exits finishes what is being written first.
+    """Writes in a thread. The interpreter waits for a write in progress before it exits.
 
-    `warn` gets one line for each failure that training survives; it is called from the writing thread, too.
+    `warn` receives one line per failure that training survives, also from the writing thread.
     """
 
     def __init__(self, warn: Report) -> None:
@@ -23,18 +23,18 @@ class BackgroundWriter:
         self._bug: BaseException | None = None
 
     def submit(self, path: Path, write: Callable[[], None]) -> None:
-        """Call `write`, which writes `path`, in the background; when a write is under way, wait for it first.
+        """Call `write`, which writes `path`, in the background, after waiting for a write in progress.
 
-        `write` reports what can go wrong with a disk through `report`. Whatever it raises is a bug: it is reported at once
-        and raised by the next `submit` or `wait`.
+        `write` passes disk failures to `report`. Any exception it raises is a bug, which is reported at once and raised by the
+        next `submit` or `wait`.
         """
         self.wait()
-        # Not a daemon: an interpreter that exits waits for it.
+        # Not a daemon, so that the interpreter waits for it before it exits.
         self._thread = threading.Thread(target=self._run, args=(path, write), name=f"write {path.name}", daemon=False)
         self._thread.start()
 
     def wait(self) -> None:
-        """Return when nothing is being written. A bug that ended a write is raised here, once."""
+        """Wait until nothing is being written. A bug that ended a write is raised here, once."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -43,15 +43,15 @@ class BackgroundWriter:
             raise bug
 
     def report(self, line: str) -> None:
-        """Pass on a failure that training survives; to standard error where even that fails."""
+        """Report a failure that training survives; on standard error if `warn` fails as well."""
         try:
             self._warn(line)
-        except (OSError, AllmlpError):  # such as a log on the same full disk
+        except (OSError, AllmlpError):  # for example a log on the same full disk
             sys.stderr.write(f"{line}\n")
 
     def _run(self, path: Path, write: Callable[[], None]) -> None:
         try:
             write()
         except BaseException as error:
-            self._bug = error  # reported now as well: perhaps nobody calls submit() or wait() again
-            self.report(f"{path}: saving failed by a bug: {error!r}.")
+            self._bug = error  # also reported now, since submit() or wait() may never be called again
+            self.report(f"{path}: saving failed because of a bug: {error!r}.")

@@ -1,4 +1,4 @@
-"""The weights of a run for use, checkpoints/best and checkpoints/last, written in the background."""
+"""Background writing of checkpoints/best and checkpoints/last, the weights of a run for use."""
 
 from allmlp.checkpoints import Checkpoint, save_checkpoint
 from allmlp.errors import AllmlpError
@@ -10,9 +10,9 @@ __all__ = ["CheckpointWriter"]
 
 
 class CheckpointWriter:
-    """Writes a run's checkpoints in a thread; what a full disk, say, prevents is tried again at the end of the run.
+    """Writes a run's checkpoints in a thread. A write that fails, for example on a full disk, is retried at the end of the run.
 
-    `warn` gets one line for each failure that training survives. It is called from the writing thread, too.
+    `warn` receives one line per failure that training survives, also from the writing thread.
     """
 
     def __init__(self, run: RunLayout, *, warn: Report) -> None:
@@ -21,7 +21,7 @@ class CheckpointWriter:
         self._unwritten: dict[CheckpointName, Checkpoint] = {}
 
     def write(self, name: CheckpointName, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint in the background; when one is being written, wait for it first."""
+        """Write a checkpoint in the background, after waiting for a write in progress."""
 
         def write() -> None:
             self._unwritten[name] = checkpoint
@@ -34,14 +34,14 @@ class CheckpointWriter:
         self._writer.submit(self._run.checkpoint(name), write)
 
     def wait(self) -> None:
-        """Return when nothing is being written. A bug that ended a write is raised here."""
+        """Wait until nothing is being written. A bug that ended a write is raised here."""
         self._writer.wait()
 
-    def write_what_failed(self) -> None:
-        """Try once more to write the checkpoints that could not be written.
+    def retry_failed(self) -> None:
+        """Retry the checkpoints that could not be written.
 
         Raises:
-            ConfigError: it fails again.
+            ConfigError: a write fails again.
         """
         self.wait()
         for name, checkpoint in self._unwritten.items():

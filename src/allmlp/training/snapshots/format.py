@@ -1,4 +1,4 @@
-"""One save: a folder with tensors, metadata and a manifest of both, which proves it whole."""
+"""The format of a snapshot: a folder with tensors, metadata, and a manifest that proves both complete."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from allmlp.errors import CheckpointError
 from allmlp.io.atomic_write import to_json, write_folder
 from allmlp.io.display import quote
 
-__all__ = ["Content", "Snapshot", "check_save", "read_save", "snapshot_content", "write_save"]
+__all__ = ["Content", "Snapshot", "check_snapshot", "read_snapshot", "snapshot_content", "write_snapshot"]
 
 TENSORS_FILE = "state.safetensors"
 METADATA_FILE = "state.json"
@@ -29,7 +29,7 @@ MAX_METADATA_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A save that was read: `metadata` as JSON gives them back, `tensors` on the CPU and nobody else's."""
+    """A snapshot that was read: `metadata` as parsed from JSON, `tensors` on the CPU in memory of their own."""
 
     step: int
     tensors: dict[str, Tensor]
@@ -38,7 +38,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Content:
-    """What a save will hold, found fit to be written."""
+    """The checked and serialised content of a snapshot to write."""
 
     step: int
     header: bytes
@@ -47,14 +47,14 @@ class Content:
 
 
 def snapshot_content(step: int, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Content:
-    """Take down what is to be saved; `metadata` may change afterwards, the tensors must not.
+    """Return the content of a snapshot. `metadata` may change afterwards, the tensors must not.
 
     Raises:
-        ValueError, TypeError: a tensor that is not dense and on the CPU or of an odd dtype, or metadata that is not JSON.
+        ValueError, TypeError: a tensor is not dense, not on the CPU or of an unsupported dtype, or `metadata` is not JSON.
     """
     text = to_json({"step": step, "facts": dict(metadata)})
     if len(text) > MAX_METADATA_BYTES:
-        raise ValueError(f"the metadata takes {len(text):,} bytes; at most {MAX_METADATA_BYTES:,} are read back")
+        raise ValueError(f"the metadata has {len(text):,} bytes; at most {MAX_METADATA_BYTES:,} can be read back")
     return Content(step, safetensors_header(tensors), dict(tensors), text)
 
 
@@ -62,8 +62,8 @@ class _Sink(Protocol):
     def write(self, content: Any, /) -> object: ...
 
 
-class _Digesting:
-    """Passes on what is written, counts and hashes it: the file need not be read again."""
+class _HashingWriter:
+    """Writes to a file while counting and hashing the bytes, so that the file need not be read again."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -79,25 +79,25 @@ class _Digesting:
         return {"size": self._size, "sha256": self._sha256.hexdigest()}
 
 
-def write_save(path: Path, content: Content) -> None:
-    """Write a save as the folder `path`, which appears whole or not at all.
+def write_snapshot(path: Path, content: Content) -> None:
+    """Write a snapshot as the folder `path`, atomically.
 
     Raises:
-        OSError: the disk is full, the folder above is not writable, or `path` exists.
+        OSError: the disk is full, the parent folder is not writable, or `path` exists.
     """
     entries: dict[str, dict[str, Any]] = {}
 
-    def digested(name: str, write: Callable[[_Sink], object]) -> Callable[[IO[bytes]], None]:
+    def hashed(name: str, write: Callable[[_Sink], object]) -> Callable[[IO[bytes]], None]:
         def fill(file: IO[bytes]) -> None:
-            digesting = _Digesting(file)
-            write(digesting)
-            entries[name] = digesting.entry()
+            writer = _HashingWriter(file)
+            write(writer)
+            entries[name] = writer.entry()
 
         return fill
 
     contents = {
-        TENSORS_FILE: digested(TENSORS_FILE, lambda sink: write_safetensors(sink, content.header, content.tensors)),
-        METADATA_FILE: digested(METADATA_FILE, lambda sink: sink.write(content.metadata)),
+        TENSORS_FILE: hashed(TENSORS_FILE, lambda sink: write_safetensors(sink, content.header, content.tensors)),
+        METADATA_FILE: hashed(METADATA_FILE, lambda sink: sink.write(content.metadata)),
         MANIFEST_FILE: lambda file: file.write(_manifest(content.step, entries)),
     }
     write_folder(path, contents)
@@ -108,67 +108,67 @@ def _manifest(step: int, entries: Mapping[str, dict[str, Any]]) -> bytes:
     return to_json({"format": FORMAT, "version": VERSION, "step": step, "files": files})
 
 
-def read_save(path: Path, step: int) -> Snapshot:
-    """Read a save that is as it was written.
+def read_snapshot(path: Path, step: int) -> Snapshot:
+    """Read and verify a snapshot.
 
     Raises:
-        CheckpointError: what is wrong with it, in one line without its path.
+        CheckpointError: it is damaged; the message is one line without its path.
     """
-    check_save(path, step)
+    check_snapshot(path, step)
     try:
-        values = json.loads(_content(path / METADATA_FILE, MAX_METADATA_BYTES))
+        values = json.loads(_read_bytes(path / METADATA_FILE, MAX_METADATA_BYTES))
         metadata = values["facts"]
         if values["step"] != step or not isinstance(metadata, dict):
-            raise ValueError("it is of another step, or its metadata is not an object")
+            raise ValueError("it belongs to another step, or its metadata is not a JSON object")
     except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise CheckpointError(f"{METADATA_FILE}: {quote(error, limit=200)}") from error
     try:
         with safe_open(path / TENSORS_FILE, framework="pt") as file:
-            # Copied: the library's tensors are the file, and whoever changed one or cut the other would notice.
+            # Cloned, since the library maps the file into memory: a change to the file would change the tensors.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{TENSORS_FILE}: {quote(error, limit=200)}") from error
     return Snapshot(step, tensors, metadata)
 
 
-def check_save(path: Path, step: int) -> None:
-    """Check that a save is as it was written.
+def check_snapshot(path: Path, step: int) -> None:
+    """Check that a snapshot is unchanged since it was written.
 
     Raises:
-        CheckpointError: what is wrong with it, in one line without its path.
+        CheckpointError: it is damaged; the message is one line without its path.
     """
-    manifest = _content(path / MANIFEST_FILE, MAX_MANIFEST_BYTES)
+    manifest = _read_bytes(path / MANIFEST_FILE, MAX_MANIFEST_BYTES)
     try:
         values = json.loads(manifest)
         version, files = values["version"], values["files"]
-        promised = {name: (files[name]["size"], files[name]["sha256"]) for name in (TENSORS_FILE, METADATA_FILE)}
+        expected = {name: (files[name]["size"], files[name]["sha256"]) for name in (TENSORS_FILE, METADATA_FILE)}
     except (ValueError, RecursionError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{MANIFEST_FILE} is not what was written") from error
+        raise CheckpointError(f"{MANIFEST_FILE} has changed since it was written") from error
     if version != VERSION:
-        raise CheckpointError(f"version {quote(version)} of the format; this allmlp reads version {VERSION}")
-    found = {}
-    for name, (size, sha256) in promised.items():
-        found[name] = _entry_of(path / name, size)
-        if found[name]["sha256"] != sha256:
-            raise CheckpointError(f"{name} does not have the SHA-256 of {MANIFEST_FILE}")
-    if manifest != _manifest(step, found):  # byte for byte: nothing else could prove the manifest itself valid
-        raise CheckpointError(f"{MANIFEST_FILE} is not what was written")
+        raise CheckpointError(f"format version {quote(version)}; this allmlp reads version {VERSION}")
+    entries = {}
+    for name, (size, sha256) in expected.items():
+        entries[name] = _entry_of(path / name, size)
+        if entries[name]["sha256"] != sha256:
+            raise CheckpointError(f"{name} does not have the SHA-256 that {MANIFEST_FILE} states")
+    if manifest != _manifest(step, entries):  # byte for byte: nothing else covers the manifest itself
+        raise CheckpointError(f"{MANIFEST_FILE} has changed since it was written")
 
 
-def _entry_of(path: Path, size: Any) -> dict[str, Any]:
+def _entry_of(path: Path, expected_size: Any) -> dict[str, Any]:
     try:
-        if not path.is_file():  # a pipe would hang whoever opens it
+        if not path.is_file():  # opening a pipe would hang
             raise CheckpointError(f"{path.name} is missing")
-        found = path.stat().st_size
-        if found != size:  # before a huge file is hashed
-            raise CheckpointError(f"{path.name} has {found:,} bytes, not as many as {MANIFEST_FILE} states")
+        size = path.stat().st_size
+        if size != expected_size:  # checked first, so that a huge file is not hashed
+            raise CheckpointError(f"{path.name} has {size:,} bytes, which is not the size that {MANIFEST_FILE} states")
         with path.open("rb") as file:
-            return {"size": found, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+            return {"size": size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
     except OSError as error:
         raise CheckpointError(f"{path.name} cannot be read ({error.strerror or error})") from error
 
 
-def _content(path: Path, limit: int) -> bytes:
+def _read_bytes(path: Path, limit: int) -> bytes:
     try:
         if not path.is_file():
             raise CheckpointError(f"{path.name} is missing")

@@ -1,4 +1,4 @@
-"""What a run knows about its past: saved with the weights, so that a resumed run reports as if it had never stopped."""
+"""The history of a run, saved with the weights so that a resumed run reports as if it had never stopped."""
 
 import dataclasses
 import hashlib
@@ -16,17 +16,17 @@ __all__ = ["TrainingHistory"]
 
 @dataclasses.dataclass(kw_only=True)
 class TrainingHistory:
-    """Counts and figures of a run up to its present step. JSON holds every field exactly.
+    """Counts and metrics of a run up to the current step. JSON represents every field exactly.
 
     Attributes:
-        seconds: of training so far, validation included.
-        loss_sum, num_losses: of the steps since the last validation.
-        validated_step: the step after which the last validation was.
-        best_epoch: of the best checkpoint so far, 0 before the first.
-        best_top1, best_loss: its scores on validation.
-        num_skipped: steps that were left out because their loss or gradient was not finite.
-        sample_digest: SHA-256, as hexadecimal digits, chained over the steps: of what it was before and of the keys of the
-            step's samples, in order. Two runs that agree in it have seen the same samples in the same order.
+        seconds: training time so far, including validation.
+        loss_sum, num_losses: over the steps since the last validation.
+        validated_step: the number of steps before the last validation.
+        best_epoch: the epoch of the best checkpoint so far; 0 before the first.
+        best_top1, best_loss: its scores on the validation split.
+        num_skipped: steps skipped because their loss or gradient was not finite.
+        sample_digest: SHA-256 in hexadecimal, chained over the steps: the hash of the previous digest and the keys of the
+            step's samples, in order. Two runs with the same digest have seen the same samples in the same order.
         results: the rows of results.csv.
     """
 
@@ -42,7 +42,7 @@ class TrainingHistory:
     results: list[dict[str, float]] = dataclasses.field(default_factory=list)
 
     def add_step(self, loss: float, keys: NDArray[np.uint64]) -> None:
-        """Count a step: its loss, which is not finite for a step that was skipped, and its samples' keys (B,)."""
+        """Add a step: its loss, which is not finite if the step was skipped, and the keys (B,) of its samples."""
         if math.isfinite(loss):
             self.loss_sum += loss
             self.num_losses += 1
@@ -52,7 +52,7 @@ class TrainingHistory:
         self.sample_digest = hashlib.sha256(content).hexdigest()
 
     def mean_loss(self) -> float:
-        """Return the mean of the steps since the last validation and start a new one; NaN when all were skipped."""
+        """Return the mean loss since the last validation, NaN if all steps were skipped, and reset it."""
         mean = self.loss_sum / self.num_losses if self.num_losses else math.nan
         self.loss_sum, self.num_losses = 0.0, 0
         return mean
@@ -64,10 +64,10 @@ class TrainingHistory:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any], *, where: str) -> "TrainingHistory":
-        """Return the history that `to_metadata` described.
+        """Return the history from the values that `to_metadata` returned.
 
         Raises:
-            ConfigError: other fields, or values of another type.
+            ConfigError: unknown fields, or values of the wrong type.
         """
         rows = [
             {str(name): math.nan if value is None else value for name, value in row.items()}

@@ -1,4 +1,4 @@
-"""One step's input, as a whole or in the parts of gradient accumulation."""
+"""The input of one training step, whole or in parts for gradient accumulation."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -11,13 +11,13 @@ __all__ = ["TrainingBatch"]
 
 
 class TrainingBatch(NamedTuple):
-    """One step's input on the device.
+    """The input of one step, on the device.
 
     images: (B, 3, H, W) float32, augmented, mixed and normalised.
-    labels: (B, K) float32 rows that sum to 1.
-    depth_draws: (B, 2 N) uniform: what stochastic depth drops; None when it is off.
-    keys: uint64: which samples the whole batch has, those of other processes too.
-    class_weights: (K,) float32; None where all classes count alike.
+    labels: (B, K) float32, rows that sum to 1.
+    depth_draws: (B, 2 N) uniform draws for stochastic depth; None if it is off.
+    keys: uint64 keys of the samples in the whole batch, including those of other processes.
+    class_weights: (K,) float32; None if all classes are weighted equally.
     """
 
     images: Tensor
@@ -34,5 +34,5 @@ class TrainingBatch(NamedTuple):
         size = len(self.images) // count
         for start in range(0, len(self.images), size):
             part = slice(start, start + size)
-            depth = None if self.depth_draws is None else self.depth_draws[part]
-            yield self._replace(images=self.images[part], labels=self.labels[part], depth_draws=depth)
+            depth_draws = None if self.depth_draws is None else self.depth_draws[part]
+            yield self._replace(images=self.images[part], labels=self.labels[part], depth_draws=depth_draws)

@@ -1,4 +1,4 @@
-"""Learning rates that fall from the classifier down to the patch projection, as in BEiT (arXiv 2106.08254)."""
+"""Layer-wise learning-rate decay from the classifier down to the patch projection, as in BEiT (arXiv 2106.08254)."""
 
 import re
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ __all__ = ["learning_rate_scales"]
 
 
 def learning_rate_scales(names: Sequence[str], transfer: TransferConfig, num_blocks: int) -> dict[str, float]:
-    """Return what the learning rate of each parameter is multiplied by; 0 for those that are not trained."""
+    """Return the learning-rate multiplier of each parameter, by name; 0 if the parameter is not trained."""
     first_trained = 0 if transfer.trained_blocks is None else num_blocks + 1 - transfer.trained_blocks
     scales = {}
     for name in names:
@@ -20,7 +20,7 @@ def learning_rate_scales(names: Sequence[str], transfer: TransferConfig, num_blo
 
 
 def _depth(name: str, num_blocks: int) -> int:
-    """Return 0 for the patch projection, 1 for the first block, and num_blocks + 1 for what follows the last."""
+    """Return 0 for the patch projection, 1 for the first block, and num_blocks + 1 for the layers after the last block."""
     if name.startswith("patch_projection."):
         return 0
     block = re.match(r"blocks\.(\d+)\.", name)

@@ -1,4 +1,4 @@
-"""Muon for processors that emulate bfloat16: torch's update in float32, with small matrices of one shape in one batch."""
+"""Muon for CPUs that emulate bfloat16: torch's update in float32, with small matrices of equal shape in one batch."""
 
 import math
 from collections import defaultdict
@@ -9,19 +9,20 @@ import torch
 from torch import Tensor
 
 from allmlp.hardware.devices import has_native_bfloat16
-from allmlp.training.distributed.sharding import part_like, whole
+from allmlp.training.distributed.sharding import full_tensor, shard_like
 
 __all__ = ["Float32Muon", "muon_class", "orthogonalize"]
 
-_LARGEST_BATCHED = 512 * 512  # values in a matrix; larger ones fill the processor alone, and a batch would take memory
+# Values per matrix; a larger matrix keeps the CPU busy by itself, and a batch of such would cost memory.
+_LARGEST_BATCHED = 512 * 512
 
 
 class Float32Muon(torch.optim.Muon):
-    """torch.optim.Muon with another way to take a step; the settings and the state are torch's.
+    """torch.optim.Muon with its own `step`; settings and state are those of torch.
 
-    torch orthogonalises one matrix after the other, in bfloat16. A processor without bfloat16 emulates it, and recipe `demo`
-    then spends two thirds of a step in the optimizer (benchmarks/results/muon.json). The update is that of torch up to the
-    rounding of bfloat16 (8 bits).
+    torch orthogonalises the matrices one by one, in bfloat16. A CPU without bfloat16 instructions emulates it, and recipe
+    `demo` then spends two thirds of a step in the optimizer (benchmarks/results/muon.json). The update equals torch's up to
+    bfloat16 rounding (8 bits).
     """
 
     @torch.no_grad()
@@ -41,7 +42,7 @@ class Float32Muon(torch.optim.Muon):
         buffers = [self._momentum_buffer(parameter) for parameter in parameters]
         momentum, learning_rate = group["momentum"], group["lr"]
         torch._foreach_lerp_(buffers, gradients, 1.0 - momentum)
-        directions = torch._foreach_lerp(gradients, buffers, momentum)  # Nesterov's, which is torch's default
+        directions = torch._foreach_lerp(gradients, buffers, momentum)  # Nesterov, torch's default
         updates = _orthogonalized(
             directions, coefficients=group["ns_coefficients"], num_steps=group["ns_steps"], eps=group["eps"]
         )
@@ -59,14 +60,14 @@ class Float32Muon(torch.optim.Muon):
 
 
 def muon_class(device: str) -> type[torch.optim.Muon]:
-    """Return the Muon for parameters on "cpu", "cuda", "cuda:<number>" or "mps": torch's own where bfloat16 is native."""
+    """Return the Muon class for "cpu", "cuda", "cuda:<number>" or "mps": torch's if the device has native bfloat16."""
     return torch.optim.Muon if has_native_bfloat16(device) else Float32Muon
 
 
 def _orthogonalized(directions: Sequence[Tensor], **options: Any) -> list[Tensor]:
-    """Return each matrix orthogonalised; small ones of one shape, or of its transpose, in one batch.
+    """Return each matrix orthogonalised; small matrices of equal shape, up to transposition, form one batch.
 
-    A matrix that is divided among processes is put together for it, so all processes have to call this.
+    Sharded matrices are gathered first, so all processes must call this.
     """
     batches: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for index, direction in enumerate(directions):
@@ -75,23 +76,22 @@ def _orthogonalized(directions: Sequence[Tensor], **options: Any) -> list[Tensor
     results = list(directions)
     for indices in batches.values():
         is_tall = [directions[index].shape[0] > directions[index].shape[1] for index in indices]
-        matrices = [whole(directions[index]) for index in indices]
+        matrices = [full_tensor(directions[index]) for index in indices]
         wide = torch.stack([matrix.T if tall else matrix for matrix, tall in zip(matrices, is_tall, strict=True)])
         for index, tall, matrix in zip(indices, is_tall, orthogonalize(wide, **options), strict=True):
-            results[index] = part_like(matrix.T if tall else matrix, directions[index])
+            results[index] = shard_like(matrix.T if tall else matrix, directions[index])
     return results
 
 
 def orthogonalize(matrices: Tensor, *, coefficients: tuple[float, float, float], num_steps: int, eps: float) -> Tensor:
     """Return float32 matrices (n, rows, columns), rows <= columns, with singular values near 1 (0.7 to 1.2).
 
-    The Newton-Schulz iteration X <- a X + (b A + c A A) X with A = X X^T. A matrix of zeros stays one.
+    This is the Newton-Schulz iteration X <- a X + (b A + c A A) X with A = X X^T. A zero matrix stays zero.
     Source: Keller Jordan, https://kellerjordan.github.io/posts/muon/; torch.optim.Muon computes the same, in bfloat16.
     """
     a, b, c = coefficients
-    x: Tensor = matrices / torch.linalg.matrix_norm(matrices, keepdim=True).clamp(
-        min=eps
-    )  # the spectral norm is at most 1
+    norms = torch.linalg.matrix_norm(matrices, keepdim=True).clamp(min=eps)
+    x: Tensor = matrices / norms  # so that the spectral norm is at most 1
     for _ in range(num_steps):
         gram = x @ x.mT  # (n, rows, rows)
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)

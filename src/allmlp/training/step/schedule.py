@@ -1,4 +1,4 @@
-"""The learning rate over training."""
+"""The learning-rate schedule: linear warm-up, then cosine or linear decay."""
 
 import math
 
@@ -8,11 +8,11 @@ __all__ = ["learning_rate_factor"]
 
 
 def learning_rate_factor(schedule: ScheduleConfig, *, step: int, num_steps: int) -> float:
-    """Return what the peak learning rate is multiplied by at `step`, counted from 0.
+    """Return the factor on the peak learning rate at `step`, counted from 0.
 
-    Warm-up rises in a line to 1 at step `warmup × num_steps`, or `warmup_steps`; then the rate falls, reaching
-    `final_fraction` at the end. The first step is not wasted on a rate of 0: step i of a warm-up of w steps uses (i + 1) / w,
-    where the authors' code uses i / w. From step w on it is the same.
+    It rises linearly to 1 over `warmup × num_steps` or `warmup_steps` steps, then falls to `final_fraction` at the end. So
+    that the first step is not wasted on a rate of 0, step i of w warm-up steps uses (i + 1) / w where the authors' code uses
+    i / w. From step w on both are the same.
     """
     warmup_steps = schedule.warmup_steps
     if warmup_steps is None:
@@ -20,5 +20,5 @@ def learning_rate_factor(schedule: ScheduleConfig, *, step: int, num_steps: int)
     if step < warmup_steps:
         return (step + 1) / warmup_steps
     progress = (step - warmup_steps) / max(1, num_steps - warmup_steps)
-    falling = 0.5 * (1.0 + math.cos(math.pi * progress)) if schedule.decay == "cosine" else 1.0 - progress
-    return schedule.final_fraction + (1.0 - schedule.final_fraction) * falling
+    decay = 0.5 * (1.0 + math.cos(math.pi * progress)) if schedule.decay == "cosine" else 1.0 - progress
+    return schedule.final_fraction + (1.0 - schedule.final_fraction) * decay

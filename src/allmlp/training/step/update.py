@@ -1,4 +1,4 @@
-"""One training step: from a batch to new weights."""
+"""One training step: forward and backward pass of a batch, and the optimizer step."""
 
 import contextlib
 import math
@@ -27,19 +27,18 @@ def update(
     *,
     ranks: ProcessGroup = ONE_PROCESS,
 ) -> float:
-    """Take one step at `factor` times the peak learning rate and return the loss of the whole batch, all processes' parts.
+    """Take one step at `factor` times the peak learning rate and return the loss of the whole batch, over all processes.
 
-    A loss or a gradient that is not finite leaves the weights as they are. Then the return value is not finite either, where
-    the recipe skips such steps.
+    A loss or gradient that is not finite leaves the weights unchanged. If the recipe skips such steps, NaN is returned.
 
     Raises:
-        DivergedError: the loss or the gradient is not finite, and the recipe stops there; or the weights are not, which no
-            later step can repair.
+        DivergedError: the loss or the gradient is not finite and the recipe does not skip such steps; or the weights are not
+            finite, which no later step can repair.
     """
     loss, norm = gradient(state, model, batch, recipe, ranks=ranks)
-    for what, value in (("loss", loss), ("gradient's norm", norm)):
+    for quantity, value in (("loss", loss), ("gradient norm", norm)):
         if not math.isfinite(value):
-            return _not_finite(what, value, state, recipe, ranks)
+            return _stop_or_skip(quantity, value, state, recipe, ranks)
     state.step_optimizer(norm, factor)
     return loss
 
@@ -52,17 +51,17 @@ def gradient(
     *,
     ranks: ProcessGroup = ONE_PROCESS,
 ) -> tuple[float, float]:
-    """Leave the gradient of the whole batch's loss in the parameters, and return that loss and the gradient's global norm.
+    """Compute the gradient of the whole batch's loss in the parameters; return that loss and the gradient's global norm.
 
-    Both are means over the processes, so that all decide alike.
+    Both are means over the processes, so that all processes decide alike.
     """
-    # Dropout draws from torch's generator: seeding it anew makes it, too, a function of (seed, step), and of the process,
-    # so that they do not all drop the same in their parts of the batch. What is dropped thus depends on how a batch is divided.
+    # Dropout draws from torch's generator. Seeding it at every step makes dropout, too, a function of (seed, step), and of the
+    # process, so that the processes do not share their masks. The masks thus depend on how a batch is split.
     torch.manual_seed((recipe.seed * 1_000_003 + state.step) * ranks.count + ranks.rank)
     state.optimizer.zero_grad()
     value = 0.0
     for number, part in enumerate(batch.parts(recipe.accumulation), start=1):
-        with _sending(model, enabled=number == recipe.accumulation):
+        with _gradient_sync(model, enabled=number == recipe.accumulation):
             with torch.autocast(part.images.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
                 logits = model(part.images, depth_draws=part.depth_draws)
             loss = classification_loss(logits, part.labels, recipe.loss, class_weights=part.class_weights)
@@ -73,23 +72,23 @@ def gradient(
     return mean_loss, norm
 
 
-def _sending(model: object, *, enabled: bool) -> contextlib.AbstractContextManager[None]:
-    """Let DistributedDataParallel average the gradients with the last part of a step only."""
+def _gradient_sync(model: object, *, enabled: bool) -> contextlib.AbstractContextManager[None]:
+    """Return a context in which DistributedDataParallel averages gradients only if `enabled`: in the last part of a step."""
     if enabled or not isinstance(model, DistributedDataParallel):
         return contextlib.nullcontext()
-    waiting: contextlib.AbstractContextManager[None] = model.no_sync()
-    return waiting
+    no_sync: contextlib.AbstractContextManager[None] = model.no_sync()
+    return no_sync
 
 
-def _not_finite(what: str, value: float, state: TrainState, recipe: ResolvedRecipe, ranks: ProcessGroup) -> float:
+def _stop_or_skip(quantity: str, value: float, state: TrainState, recipe: ResolvedRecipe, ranks: ProcessGroup) -> float:
     with ranks.raise_on_all():
         state.check_finite()
     with ranks.raise_on_all():
         if recipe.on_nonfinite == "stop":
             raise DivergedError(
-                f"The {what} became {value} at step {state.step + 1}; the weights before it are kept. "
+                f"The {quantity} became {value} at step {state.step + 1}; the weights from before that step are kept. "
                 f"Lower the learning rate (--set optimizer.learning_rate={recipe.optimizer.learning_rate / 3:.1g}), "
-                "clip gradients (--set optimizer.clip_norm=1.0), or leave such steps out (--set on_nonfinite=skip)."
+                "clip gradients (--set optimizer.clip_norm=1.0), or skip such steps (--set on_nonfinite=skip)."
             )
     state.skip_step()
     return math.nan

@@ -1,4 +1,4 @@
-"""What `allmlp train` imports, for the process that sessions are forked from: seconds, once instead of each time."""
+"""What `allmlp train` imports, for the process that those of tests/forks.py are forked from."""
 
 import matplotlib.pyplot  # noqa: F401
 import torch._dynamo

@@ -89,10 +89,17 @@ def training_step():
             times.append((batch, name, f"{time['median']:.0f}", str(memory), f"{share:.0%}"))
         for name, ratio in figures["speed_ratio"].items():
             ratios.append((batch, name, f"{ratio['median']:.2f} × ({ratio['min']:.2f} to {ratio['max']:.2f})"))
-    columns = ("batch", "", "ms per step (median)", "peak memory, MiB", "share of the machine's matrix-product rate")
+    columns = (
+        "batch",
+        "implementation",
+        "ms per step (median)",
+        "peak memory, MiB",
+        "share of the machine's matrix-product rate",
+    )
     turns = next(iter(result["batch"].values()))["milliseconds"]["timm float32"]["n"]
+    speed_ups = ("batch", "speed-up (above 1: the first is faster)", "median of the ratios of the turns (min to max)")
     return (
-        f"{table(columns, times)}\n{table(('batch', 'speed-up', 'median of the turns (min to max)'), ratios)}\n{turns} "
+        f"{table(columns, times)}\n{table(speed_ups, ratios)}\n{turns} "
         "alternating turns. GELU is erf unless marked tanh. Peak memory is measured for the whole process, including torch. "
         f"{caption(result)}"
     )
@@ -163,8 +170,9 @@ def resolution():
     native = rows[native_size, "as it is"]
     cells = [(str(size), f"{size / native_size:g}", *(cell(size, method) for method in methods)) for size in sizes]
     return (
-        f"Test top-1 % before → after one epoch of fine-tuning on {result['num_training']:,} training photos, for a Mixer of "
-        f"CIFAR-10 at 32 × 32 pixels ({result['base']['source']}), which has {100 * native['at_once']:.1f} % at that size "
+        f"Test top-1 % before → after one epoch of fine-tuning on {result['num_training']:,} training photos, for a Mixer "
+        f"trained on CIFAR-10 at 32 × 32 pixels ({result['base']['source']}), which reaches "
+        f"{100 * native['at_once']:.1f} % at that size "
         f"({100 * native['after_one_epoch']:.1f} % after the same epoch):\n\n{table(('pixels', '×', *methods), cells)}\n"
         f"One run on {result['num_test']:,} test photos, a standard error of 0.4 points. Before fine-tuning, row by row, "
         f"`resample` with FlexiViT's undamped pseudo-inverse: {before_fine_tuning('pseudo-inverse')}; with interpolation "
@@ -212,7 +220,7 @@ def transfer():
     rows.append(["linear classifier on the starter's frozen features, 5 photos per class, 3 draws", *frozen])
     photos = "\n".join(
         f"- {title}: {result['num_photos']['train']:,} training photos in {result['num_classes']} classes, "
-        f"{result['num_photos']['test']:,} test photos{drawn.get(title, '')}; fine-tuning is ahead of training from scratch by "
+        f"{result['num_photos']['test']:,} test photos{drawn.get(title, '')}; fine-tuning outperforms training from scratch by "
         f"{lead(result['arms'], 'ours', 'scratch')} and of the paper's fine-tuning by {lead(result['arms'], 'ours', 'paper')}."
         for title, result in results
     )
@@ -246,7 +254,7 @@ def optimizers():
         f"{result['batch_size']}, {best['runs'][0]['precision']}, {best['top1']['n']} seeds (mean ± std), learning rates "
         f"chosen on held-out photos:\n\n{table(columns, rows)}\n"
         "For the same number of forward and backward passes, "
-        f"{first} is ahead of {second} by {lead(result['arms'], first, second)}; a pass takes "
+        f"{first} outperforms {second} by {lead(result['arms'], first, second)}; a pass takes "
         f"{cost[first] / cost[second]:.2f} times as long. {caption(result)}"
     )
 

@@ -33,7 +33,7 @@ def test_every_folder_says_what_it_is_for(folder: Path):
     if folder == PACKAGE:
         return
     assert 4 <= len(docstring.splitlines()) <= 9
-    for word in ("Touch:", "Do not touch:", "A new one:"):
+    for word in ("Safe to change:", "Invariants:", "To add one:"):
         assert f"\n{word} " in docstring, word
 
 

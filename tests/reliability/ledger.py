@@ -20,7 +20,7 @@ SOURCES += (
     "tests/reliability/*sessions.py",
     "tests/reliability/ranks_stage.py",
     "tests/training/*_run*.py",
-    "tests/training/crash_points.py",
+    "tests/training/snapshots/crash_points.py",
 )
 MACHINE = ("device", "platform", "python", "torch", "numpy", "pillow")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.training.crash_points import Disk, Image, Operation, image_of, lay_out, recorded
+from tests.training.snapshots.crash_points import Disk, Image, Operation, image_of, lay_out, recorded
 from torch import Tensor
 
 from allmlp.training.snapshots.store import Snapshot, SnapshotStore

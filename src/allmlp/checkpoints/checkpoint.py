@@ -174,7 +174,7 @@ class Checkpoint:
         return self._resized(config, weights, f"patches of {patch_size} instead of {self.config.patch_size} pixels")
 
     def with_new_head(self, class_names: Sequence[str], *, bias: float = 0.0) -> "Checkpoint":
-        """Return this Mixer with a classifier for `class_names`: known classes keep their row, new ones are all zero.
+        """Return this Mixer with a classifier for `class_names`: known classes keep their weights, those of new ones are zero.
 
         New classes get the bias `bias`. `class_rows` decides which classes are known. Unless the classes stay the same,
         the temperature is reset to 1.
@@ -193,7 +193,7 @@ class Checkpoint:
             weights={**self.weights, "head.weight": weight, "head.bias": biases},
             class_names=tuple(class_names),
             temperature=self.temperature if tuple(class_names) == self.class_names else 1.0,
-            source=f"{self.source}; a new head of {len(class_names):,} classes, {len(kept):,} of them kept",
+            source=f"{self.source}; new classifier with {len(class_names):,} classes, {len(kept):,} of them kept",
         )
 
     def _resized(self, config: MixerConfig, weights: "Mapping[str, Tensor]", how: str) -> "Checkpoint":

@@ -1,4 +1,4 @@
-"""Division of an evaluation among the processes that torchrun started."""
+"""Sharding of an evaluation across the processes of a torchrun job."""
 
 import contextlib
 import os

@@ -1,9 +1,9 @@
 """Data sets, decoding, augmentation and batches: from files to arrays, independent of the model.
 
 Torch is imported only when the first batch is augmented.
-Touch: `open_dataset`, `preprocessing`, and sources/, public/, decoding/, augmentation/, sampling/, loading/.
-Do not touch: the single decoder and the single `Preprocessing`; they give training, evaluation and prediction the same pixels.
-A new one: see the sub-packages; the names that other packages may use are listed in `__all__`.
+Safe to change: `open_dataset`, `preprocessing`, and sources/, public/, decoding/, augmentation/, sampling/, loading/.
+Invariants: the single decoder and the single `Preprocessing`; they give training, evaluation and prediction the same pixels.
+To add one: see the sub-packages; the names that other packages may use are listed in `__all__`.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,8 +1,8 @@
 """Evaluation of a model on a data set: the results that the commands print, as values.
 
-Touch: `score` (start reading here), `choose_split`, `class_matching`, `few_shot_score`, `compare`.
-Do not touch: classes are matched by name, never by position.
-A new one: a file with a function from a `RunnableModel` and data to a frozen dataclass; the arithmetic goes to metrics/.
+Safe to change: `score` (start reading here), `choose_split`, `class_matching`, `few_shot_score`, `compare`.
+Invariants: classes are matched by name, never by position.
+To add one: a file with a function from a `RunnableModel` and data to a frozen dataclass; the arithmetic goes to metrics/.
 """
 
 from allmlp.evaluation.choose_split import ChosenSplit, choose_split, divide_as_run, split_of_run

@@ -1,8 +1,8 @@
 """Inference: `open_model` makes a model runnable, `Predictor` returns labels, `Embedder` returns features.
 
-Touch: `photos` (the accepted forms of a photo), `predictor`, `embedder`.
-Do not touch: everything here takes a `RunnableModel`; only backends/ knows how a forward is computed.
-A new one: a runtime is a file in backends/ and a line in `BACKENDS`.
+Safe to change: `photos` (the accepted forms of a photo), `predictor`, `embedder`.
+Invariants: everything here takes a `RunnableModel`; only backends/ knows how a forward is computed.
+To add one: a runtime is a file in backends/ and a line in `BACKENDS`.
 """
 
 from allmlp.inference.backends.eager import eager_forward

@@ -1,8 +1,8 @@
 """Metrics in pure NumPy: the same numbers for any batch size, any padding and any backend.
 
-Touch: `classification` (top-k, losses), `calibration`, `few_shot`, `ridge`, `softmax`.
-Do not touch: masked rows never count, and torch is never imported.
-A new one: a file with functions from arrays to a frozen dataclass, tested against a library or by hand.
+Safe to change: `classification` (top-k, losses), `calibration`, `few_shot`, `ridge`, `softmax`.
+Invariants: masked rows never count, and torch is never imported.
+To add one: a file with functions from arrays to a frozen dataclass, tested against a library or by hand.
 """
 
 from allmlp.metrics.calibration import ReliabilityBin, expected_calibration_error, fit_temperature, reliability

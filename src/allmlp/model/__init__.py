@@ -1,8 +1,8 @@
 """The Mixer: equation 1 and table 1 of the paper. Configurations need no torch; it is imported with the first model.
 
-Touch: `variants` (table 1), `resolution` (other image sizes), `cost`.
-Do not touch: `mixer`, unless the tests against the authors' golden outputs pass.
-A new one: a variant is a row of `VARIANTS`.
+Safe to change: `variants` (table 1), `resolution` (other image sizes), `cost`.
+Invariants: `mixer`, unless the tests against the authors' golden outputs pass.
+To add one: a variant is a row of `VARIANTS`.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,8 +1,8 @@
 """Training recipes: plain functions that return a `Recipe`, each with its command, expected result, cost and source.
 
-Touch: `small` (ours), `transfer`, `choose` (which recipe fits the photos).
-Do not touch: `paper`; the tests compare its numbers with the paper's tables.
-A new one: a function here and a line in `RECIPES`; a variation is a `dataclasses.replace` of another recipe.
+Safe to change: `small` (ours), `transfer`, `choose` (which recipe fits the photos).
+Invariants: `paper`; the tests compare its numbers with the paper's tables.
+To add one: a function here and a line in `RECIPES`; a variation is a `dataclasses.replace` of another recipe.
 """
 
 import importlib

@@ -37,7 +37,7 @@ def finetune_for(dataset: ImageDataset) -> tuple[Recipe, str]:
     num_seen = max(num_photos * recipe.num_epochs, _MIN_PHOTOS_SEEN_FINETUNING)
     num_seen = min(num_seen, max(_MAX_PHOTOS_SEEN_FINETUNING, num_photos))
     epochs = max(1, round(num_seen / num_photos))
-    reason = f"recipe {recipe.name}: {num_photos:,} training photos, so {epochs} epoch{'s' * (epochs != 1)}"
+    reason = f"recipe {recipe.name}: {num_photos:,} photos before the hold-out, so {epochs} epoch{'s' * (epochs != 1)}"
     return dataclasses.replace(recipe, num_epochs=epochs), reason
 
 

@@ -18,10 +18,10 @@ def demo() -> Recipe:
     """A Mixer with 1.15 M parameters on the 1,000 clothing photos that come with allmlp, in at most 3.9 minutes.
 
     Command: `allmlp demo`, or `allmlp train clothing --recipe demo`.
-    Expected: at least 62 % of the test photos right, without test-time augmentation, if all 100 epochs fit into the time.
-        Measured by experiments/clothing/run.py; README.md has the table.
+    Expected: at least 62 % of the test photos classified correctly, without test-time augmentation, if all
+        100 epochs fit into the time. Measured by experiments/clothing/run.py; README.md has the table.
     Cost: the minutes in README.md's table on 2 cores with bfloat16. A slower machine trains fewer epochs (`max_minutes`)
-        and gets fewer photos right.
+        and reaches a lower accuracy.
     Source: ours. On so few photos, colour jitter and weight decay help most.
     """
     return Recipe(
@@ -85,8 +85,8 @@ def photos64() -> Recipe:
 
     Command: `allmlp train PHOTOS --recipe photos64`. `allmlp train` chooses it for photos of 49 to 96 pixels (cifar10 for
         smaller ones) or for fewer than 2,000 larger photos, and sets the number of epochs by the number of photos.
-    Expected: the demo's accuracy with 1,000 photos, and more with more photos. Not measured on other data.
-    Cost: the demo's per photo seen.
+    Expected: as for `demo` with 1,000 photos, higher with more. Not measured on other data.
+    Cost: as for `demo`, per photo seen.
     Source: ours; the settings of recipe demo.
     """
     return dataclasses.replace(demo(), name="photos64", max_minutes=None)

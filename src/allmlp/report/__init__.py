@@ -1,8 +1,8 @@
 """Report of a run: plots and a self-contained HTML page.
 
-Touch: `context` and `scores` (the values on the page), templates/ (its text and layout), `plots`.
-Do not touch: the page loads no script, font or picture; HTML is escaped by Jinja.
-A new one: a section is a template in templates/sections/, and its values are in `context`.
+Safe to change: `context` and `scores` (the values on the page), templates/ (its text and layout), `plots`.
+Invariants: the page loads no script, font or picture; HTML is escaped by Jinja.
+To add one: a section is a template in templates/sections/, and its values are in `context`.
 """
 
 from allmlp.report.page import write_report

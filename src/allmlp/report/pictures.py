@@ -25,7 +25,7 @@ class Picture:
 
     png: bytes
     width: int
-    """In CSS pixels, like the height."""
+    """Width in CSS pixels, as is `height`."""
     height: int
     description: str
     """The figure's alternative text."""

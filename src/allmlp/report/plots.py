@@ -1,4 +1,4 @@
-"""Figures of a run, drawn on Figure objects and not through pyplot, whose state belongs to the user."""
+"""Figures of a run, drawn with Figure objects rather than pyplot, whose global state belongs to the user."""
 
 import io
 import textwrap

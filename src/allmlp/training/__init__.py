@@ -1,8 +1,8 @@
 """Recipes, the training loop and run folders. Importing this package does not load torch; the first use of `train` does.
 
-Touch: `loop` (read it first), `setup`, `input_pipeline`, and recipe/, step/, snapshots/, distributed/.
-Do not touch: a resumed run repeats the same steps bit for bit, so nothing may draw from a stateful generator.
-A new one: see the sub-packages. The names that other packages may use are listed in `__all__` here.
+Safe to change: `loop` (read it first), `setup`, `input_pipeline`, and recipe/, step/, snapshots/, distributed/.
+Invariants: a resumed run repeats the same steps bit for bit, so nothing may draw from a stateful generator.
+To add one: see the sub-packages. The names that other packages may use are listed in `__all__` here.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""Progress of a training run: the protocol of its receivers, one that discards it, and one that also logs it."""
+"""Progress of a training run: the observer protocol, a no-op observer, and one that also writes the log."""
 
 from collections.abc import Mapping
 from typing import Protocol

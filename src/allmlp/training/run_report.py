@@ -97,6 +97,6 @@ def _training_sample(pipeline: InputPipeline, recipe: ResolvedRecipe) -> tuple[N
     for row in batch.labels[:_NUM_TRAINING_SAMPLES].cpu().numpy():
         shares = [(pipeline.class_names[index], row[index]) for index in np.argsort(-row, kind="stable")[:2]]
         captions.append(
-            " + ".join(f"{share:.0%} {name}" if share < 0.99 else name for name, share in shares if share > 0.05)
+            " + ".join(f"{share:.0%} {name}" if share < 0.995 else name for name, share in shares if share >= 0.005)
         )
     return np.clip(np.round(pixels), 0, 255).astype(np.uint8), tuple(captions)

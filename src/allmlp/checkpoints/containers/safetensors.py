@@ -137,7 +137,7 @@ def _read(path: Path, entries: dict[str, dict[str, Any]]) -> "dict[str, Tensor]"
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
-            f"{path}: damaged, cut short, or not a safetensors file ({error}). Copy it again or repeat its training."
+            f"{path}: damaged, cut short, or not a safetensors file ({error}). Obtain a fresh copy, or save it again."
         ) from error
 
 
@@ -167,7 +167,7 @@ def _diagnosis(path: Path, error: Exception) -> str:
         kind = kind_of_file(file.read(START_BYTES))
         if kind in _NOT_SAFETENSORS:
             return f"this is {kind}{_NOT_SAFETENSORS[kind]}."
-    return f"damaged, cut short, or not a safetensors file ({error}). Copy it again or repeat its training."
+    return f"damaged, cut short, or not a safetensors file ({error}). Obtain a fresh copy, or save it again."
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ _FLAX_AXES: Mapping[int, tuple[int, ...]] = {1: (0,), 2: (1, 0), 4: (2, 3, 1, 0)
 
 @dataclass(frozen=True)
 class NamingScheme:
-    """How a code base names the weights of a Mixer and orders their axes.
+    """The names of a Mixer's weights and the order of their axes in one code base.
 
     Attributes:
         name: the code base, in words.
@@ -69,7 +69,7 @@ class NamingScheme:
         return tuple(shape[axis] for axis in _FLAX_AXES[len(shape)]) if self.is_flax else shape
 
     def squeezed(self, name: str, shape: tuple[int, ...], wanted: tuple[int, ...] | None = None) -> tuple[int, ...]:
-        """Return the shape of our parameter `name`, as found in their file, without superfluous axes of length 1.
+        """Return the shape of our parameter `name`, as found in their file, without extra singleton axes.
 
         If given, `wanted` decides which axes those are: the shape, in their order, that follows from the other weights.
         """
@@ -192,7 +192,7 @@ def recognise(names: Iterable[str], *, where: str) -> NamingScheme:
     """Return the naming scheme that knows most of `names`.
 
     Raises:
-        CheckpointError: it knows no token mixing among them; the message says what the file looks like.
+        CheckpointError: none of the names belongs to token mixing; the message says what the file looks like.
     """
     names = list(names)
 
@@ -203,7 +203,7 @@ def recognise(names: Iterable[str], *, where: str) -> NamingScheme:
     if not any(".token_mixing." in name for name in known(best)):
         if prefix := _common_prefix(names):
             raise CheckpointError(
-                f"{where}: all of its names start with {prefix!r}; without it they are a Mixer's. Save the weights without "
+                f"{where}: all of its names start with {prefix!r}; without it, they match a Mixer. Save the weights without "
                 f"it: {{name.removeprefix({prefix!r}): weight for name, weight in state.items()}}."
             )
         raise CheckpointError(f"{where}: this is not an MLP-Mixer. {describe_unknown_weights(names)}")

@@ -1,6 +1,6 @@
 """The published Mixers: the authors' eleven files, and timm's six repositories on the Hugging Face Hub.
 
-A name says what the weights are, whatever their publisher calls them. Sources of the facts in this catalogue:
+Names describe the weights, even where the publisher's name is misleading. Sources of the facts in this catalogue:
 
 - folders, files, classes and pre-processing: the authors' repository (google-research/vision_transformer) and timm's
   default_cfgs; evaluation is the paper's "resmall-crop" (section 3): short side resized to 256, centre crop of 224;

@@ -214,10 +214,10 @@ def _exists(path: Path) -> bool:
 
 
 def _advice(source: str) -> str:
-    near = did_you_mean(source, CATALOG)
+    near = did_you_mean(source, [*CATALOG, STARTER])
     if not near and source.count("/") == 1 and all(source.split("/")):
         near = f" Did you mean hf:{source}, a repository on the Hugging Face Hub?"
     return (
         f"{near} Expected a run folder, a checkpoint folder, a weight file (.npz, .safetensors, .pth), "
-        "hf:OWNER/NAME, or a published Mixer (`allmlp models` lists them)."
+        "hf:OWNER/NAME, starter, or a published Mixer (`allmlp models` lists them)."
     )

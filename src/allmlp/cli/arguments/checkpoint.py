@@ -28,7 +28,7 @@ CheckpointArgument = Annotated[
 ImageSizeOption = Annotated[
     str | None,
     typer.Option(
-        metavar="N|HxW", help="Run the Mixer at another image size, in pixels.", show_default="the checkpoint's"
+        metavar="N|HxW", help="Use the Mixer at another image size, in pixels.", show_default="the checkpoint's"
     ),
 ]
 

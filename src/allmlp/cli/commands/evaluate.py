@@ -51,7 +51,7 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="JSON",
-            help="Score by these label sets, such as ImageNet's ReaL: any label in a photo's set is right.",
+            help="Score by these label sets, such as ImageNet's ReaL: any label in a photo's set counts as correct.",
             show_default=False,
         ),
     ] = None,

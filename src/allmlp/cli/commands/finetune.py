@@ -60,8 +60,8 @@ def finetune(
         str | None,
         typer.Option(
             metavar="paper|RATE,RATE,...",
-            help="Train one run per learning rate, and compare them on validation; paper: 0.003, 0.01, 0.03, 0.06, with "
-            "the paper's SGD.",
+            help="Train one run per learning rate, and compare them on the validation split; paper: 0.003, 0.01, 0.03, 0.06, "
+            "with the paper's SGD.",
             show_default=False,
         ),
     ] = None,
@@ -113,7 +113,7 @@ def _choose(data: str, recipe: str | None, assignments: list[str]) -> "ChosenRec
     resolved = with_settings(named_recipe(name), assignments)
     if resolved.transfer.checkpoint is None:
         raise ConfigError(
-            f"recipe {name} has no initial checkpoint here. Name one with --from, or train from random weights with "
+            f"recipe {name} does not specify an initial checkpoint. Give one with --from, or train from random weights with "
             "`allmlp train`."
         )
     if name not in FITTED_TO_PHOTOS:
@@ -127,7 +127,7 @@ def _choose(data: str, recipe: str | None, assignments: list[str]) -> "ChosenRec
 
 
 def _paper_optimizer() -> list[str]:
-    """Return the settings of the optimizer that the paper's rates are for: at the highest of them, AdamW does not learn."""
+    """Return the optimizer settings for which the paper's rates were chosen; AdamW fails to train at the highest."""
     from allmlp.config import to_dict
     from allmlp.recipes import load_recipe
 

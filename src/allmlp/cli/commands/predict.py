@@ -53,7 +53,8 @@ def predict(
         print(line, flush=True)
     if predictions.num_failed:
         total = predictions.num_failed + predictions.num_predicted
-        note(f"{predictions.num_failed:,} of {total:,} could not be read; all others are classified.")
+        rest = "all others are classified" if predictions.num_predicted else "no photo was classified"
+        note(f"{predictions.num_failed:,} of {total:,} could not be read; {rest}.")
         raise typer.Exit(DataError.exit_code)
     if output is Format.TABLE:
         note("\nFor programs: add --format json, jsonl or csv.")

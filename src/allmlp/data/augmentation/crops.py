@@ -72,7 +72,7 @@ def evaluation_boxes(
 
 
 def _inception_boxes(draws: NDArray[np.float64], sizes: NDArray[np.int64], min_area: float) -> NDArray[np.float64]:
-    """Sample boxes by rejection as torchvision's RandomResizedCrop, with all tries at once: the first that fits is taken."""
+    """Sample boxes by rejection, like torchvision's RandomResizedCrop, with all tries drawn at once: the first that fits is used."""
     height, width = sizes[:, :1].astype(np.float64), sizes[:, 1:].astype(np.float64)
     tries = draws[:, 2:].reshape(len(draws), 2, _TRIES)
     area = height * width * (min_area + (1.0 - min_area) * tries[:, 0])  # (B, tries)

@@ -9,6 +9,7 @@ from allmlp.data.sources.file_reader import FileReader, file_problem
 from allmlp.data.sources.folder_layout import Listing, arrange, is_hidden, is_photo_name
 from allmlp.errors import DataError
 from allmlp.io.display import escape
+from allmlp.runs.layout import RunLayout
 
 __all__ = ["list_folder", "open_folder"]
 
@@ -19,8 +20,12 @@ def open_folder(root: Path) -> ImageDataset:
     """Open `root/{train,validation,test}/<class>/**` or `root/<class>/**` without opening any photo.
 
     Raises:
-        DataError: a folder cannot be read; see also `arrange`.
+        DataError: `root` is a run folder, or a folder cannot be read; see also `arrange`.
     """
+    if RunLayout(root).recipe.is_file():
+        raise DataError(
+            f"{escape(str(root))}: this is a run folder, not a folder of photos. To continue the run, use --resume."
+        )
     listing = list_folder(root)
     arrangement = arrange(str(root), listing)
     found = {}

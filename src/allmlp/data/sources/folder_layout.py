@@ -155,11 +155,11 @@ def _loose_photo_problems(tree: _Tree, listing: Listing, folder: str) -> list[st
 
 def _empty_problems(folder: str, classes: set[str], with_photos: set[str]) -> list[str]:
     if not classes and not with_photos:
-        return [f"{escape(folder) or 'the top folder'} has no class folders; add them or remove it"]
+        return [f"{escape(folder) or 'the top folder'} has no class folders; create one sub-folder per class"]
     empty = sorted(f"{folder}{name}/" for name in classes - with_photos)
     if not empty:
         return []
-    return [f"class folders without photos: {summarise(empty)}; add photos or remove the folders"]
+    return [f"class folders without photos: {summarise(empty)}; add photos to them, or move the folders elsewhere"]
 
 
 def _left_out(listing: Listing) -> list[str]:

@@ -1,6 +1,6 @@
 """Runtimes that provide a `Forward`: images in, logits out, both NumPy.
 
-Touch: one file per backend, and `registry`, the table of backends.
-Do not touch: the eager backend's micro-batches; they make an image's logits independent of its batch, bit for bit.
-A new one: a file that recognises and opens its sources and defines its own batching, and an entry in `BACKENDS`.
+Safe to change: one file per backend, and `registry`, the table of backends.
+Invariants: the eager backend's micro-batches; they make an image's logits independent of its batch, bit for bit.
+To add one: a file that recognises and opens its sources and defines its own batching, and an entry in `BACKENDS`.
 """

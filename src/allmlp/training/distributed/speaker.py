@@ -1,4 +1,4 @@
-"""The process that reports to the user: the first one, unless an error states another. Does not load torch."""
+"""The process that reports to the user: the first one, unless an error names another. Does not load torch."""
 
 import os
 
@@ -15,7 +15,7 @@ def is_first_process() -> bool:
 def is_speaker(error: AllmlpError) -> bool:
     """Return whether this process reports the error that ends it.
 
-    Before the processes are connected, no error states who reports it. Then the first process that asks about a message
+    Before the processes are connected, no error names its reporter. In that case, the first process to claim a message
     reports it, as long as torchrun's store can be reached.
     """
     if isinstance(error, ReportedError):

@@ -16,11 +16,11 @@ class Recipe:
     """The settings of a training run.
 
     Attributes:
-        name: of the recipe, for display and for the run folder.
+        name: the recipe's name, for display and for the run folder.
         model: the Mixer; its number of classes is taken from the data.
         num_epochs: passes over the training photos; 0 leaves the length to `num_steps`.
         batch_size: the global batch size, over all processes.
-        seed: of the initial weights, the hold-out, the order and the augmentation; an unsigned 32-bit integer.
+        seed: determines the initial weights, the hold-out, the order and the augmentation; an unsigned 32-bit integer.
         loss: "softmax" or "sigmoid" cross-entropy.
         head_bias: the initial bias of the classifier, except for classes whose row comes from a checkpoint. With "sigmoid",
             -6.9 gives each of 1,000 classes a probability of 1/1000.
@@ -29,16 +29,16 @@ class Recipe:
         num_steps: the number of steps, whatever the data; `num_epochs` then follows from it. None uses `num_epochs`.
         ema_decay: decay of the exponential moving average of the weights, which is evaluated and saved in their place; None
             uses the weights themselves. Early on, the decay is at most (1 + step) / (10 + step).
-        precision: of the forward and backward pass; weights, gradients and optimizer state stay float32. "auto" is bfloat16
-            on devices that are faster with it, otherwise float32.
-        accumulation: the number of parts in which a batch is computed, one after another, for that much less memory. The step
-            is the same up to rounding and dropout, whose masks are drawn per part.
+        precision: the precision of the forward and backward pass; weights, gradients and optimizer state stay float32.
+            "auto" is bfloat16 on devices that are faster with it, otherwise float32.
+        accumulation: the number of parts of a batch that are processed one after another to save memory (gradient
+            accumulation). The step is the same up to rounding and dropout, whose masks are drawn per part.
         on_nonfinite: what to do if the loss or gradient of a step is not finite: "stop" ends the run, "skip" skips and counts
             the step. Either way, such a step does not change the weights.
         compile: whether to torch.compile the model: half a minute or more at the start, then less time per step.
         activation_checkpointing: see `MlpMixer`.
         sharded: whether each of several processes holds only a part of the weights, gradients and optimizer state (FSDP2).
-            Slower, but for models that do not fit otherwise. The steps are the same up to rounding and dropout. No effect
+            Slower; for models that do not fit otherwise. The steps are the same up to rounding and dropout. No effect
             with one process.
         saving: see `SavingConfig`.
         transfer: see `TransferConfig`.
@@ -79,7 +79,7 @@ class Recipe:
             )
         if self.accumulation < 1 or self.batch_size % self.accumulation:
             raise ConfigError(
-                f"accumulation is {self.accumulation}; expected at least 1, and a divisor of batch_size {self.batch_size}."
+                f"accumulation is {self.accumulation}; expected a positive divisor of batch_size {self.batch_size}."
             )
         if not 0 <= self.seed < 2**32:
             raise ConfigError(f"seed is {self.seed}; expected 0 to {2**32 - 1}.")

@@ -51,9 +51,9 @@ def gradient(
     *,
     ranks: ProcessGroup = ONE_PROCESS,
 ) -> tuple[float, float]:
-    """Compute the gradient of the whole batch's loss in the parameters; return that loss and the gradient's global norm.
+    """Compute the gradient of the whole batch's loss with respect to the parameters; return the loss and the gradient norm.
 
-    Both are means over the processes, so that all processes decide alike.
+    Both are means over the processes, so that all processes make the same decision.
     """
     # Dropout draws from torch's generator. Seeding it at every step makes dropout, too, a function of (seed, step), and of the
     # process, so that the processes do not share their masks. The masks thus depend on how a batch is split.
@@ -85,10 +85,12 @@ def _stop_or_skip(quantity: str, value: float, state: TrainState, recipe: Resolv
         state.check_finite()
     with ranks.raise_on_all():
         if recipe.on_nonfinite == "stop":
+            clip_norm = recipe.optimizer.clip_norm
+            clip = "clip gradients (--set optimizer.clip_norm=1.0), " if clip_norm is None or clip_norm > 1.0 else ""
             raise DivergedError(
                 f"The {quantity} became {value} at step {state.step + 1}; the weights from before that step are kept. "
                 f"Lower the learning rate (--set optimizer.learning_rate={recipe.optimizer.learning_rate / 3:.1g}), "
-                "clip gradients (--set optimizer.clip_norm=1.0), or skip such steps (--set on_nonfinite=skip)."
+                f"{clip}or skip such steps (--set on_nonfinite=skip)."
             )
     state.skip_step()
     return math.nan

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 from tests.reliability.saves_matrix import make_saves
-from tests.training.crash_points import Disk, Operation
+from tests.training.snapshots.crash_points import Disk, Operation
 
 RECORD = """
 import sys
 from pathlib import Path
 from tests.reliability.saves_matrix import make_saves
-from tests.training.crash_points import recorded
+from tests.training.snapshots.crash_points import recorded
 
 run = Path(sys.argv[1])
 with recorded(run) as operations:
@@ -40,7 +40,7 @@ def test_the_recorder_sees_what_the_kernel_sees(tmp_path: Path) -> None:
         text=True,
         check=False,
         timeout=120,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
     if "ptrace" in process.stderr:
         pytest.skip("strace is not allowed here")

@@ -81,7 +81,7 @@ import os, sys
 from pathlib import Path
 from allmlp.io import atomic_write as files
 from allmlp.training import finish, loop
-from tests.training.test_temperature import RECIPE
+from tests.training.test_finish import RECIPE
 def die(*_, **__): os._exit(9)
 if {place!r} == "save_checkpoint":
     save = finish.save_checkpoint

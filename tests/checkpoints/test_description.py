@@ -110,10 +110,10 @@ def test_a_configuration_that_cannot_be_says_what_is_wrong_at_once(change: str) 
         ModelDescription.from_json_object(values, where="config.json")
 
 
-def test_a_million_equal_class_names_are_refused_at_once() -> None:
-    names = tuple(str(index // 2) for index in range(1_000_000))
-    config, preprocessing = tiny_config(num_classes=1_000_000), Preprocessing(image_size=16)
+def test_many_equal_class_names_are_refused_at_once() -> None:
+    names = tuple(str(index // 2) for index in range(200_000))
+    config, preprocessing = tiny_config(num_classes=200_000), Preprocessing(image_size=16)
     start = time.process_time()
-    with pytest.raises(CheckpointError, match=r"made by a test: .*more than once.*and 499,600 more"):
+    with pytest.raises(CheckpointError, match=r"made by a test: .*more than once.*and 99,600 more"):
         ModelDescription(config=config, preprocessing=preprocessing, class_names=names, source="made by a test")
-    assert time.process_time() - start < 1.0
+    assert time.process_time() - start < 0.5

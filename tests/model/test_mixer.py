@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from tests.builders import GOLDEN, GOLDEN_CONFIG
+from tests.builders import GOLDEN, GOLDEN_CONFIG, tiny_config
 from tests.reference import mixer_numpy
 from tests.reference.other_layouts import linen_name, load_authors, pre_linen_name, timm_name, to_oracle
 from torch import Tensor
 
-from allmlp import VARIANTS, MixerConfig, MlpMixer, create
+from allmlp import VARIANTS, MlpMixer, create
 
 # float32 carries 7 digits and a small Mixer loses about one of them; the authors' README expects the same.
 SMALL = 1e-5
@@ -106,15 +106,8 @@ def test_variants_equal_the_authors_code(variant: str) -> None:
 @pytest.mark.parametrize("gelu", ["tanh", "erf"])
 @pytest.mark.parametrize("image_size", [(16, 16), (16, 24), (24, 8)])
 def test_every_layer_equals_equation_1(gelu: mixer_numpy.Gelu, image_size: tuple[int, int]) -> None:
-    config = MixerConfig(
-        image_size=image_size,
-        patch_size=8,
-        num_blocks=2,
-        hidden_dim=10,
-        tokens_mlp_dim=7,
-        channels_mlp_dim=13,
-        num_classes=5,
-        gelu=gelu,
+    config = tiny_config(
+        image_size=image_size, hidden_dim=10, tokens_mlp_dim=7, channels_mlp_dim=13, num_classes=5, gelu=gelu
     )
     model = MlpMixer(config).eval()
     randomise(model)
@@ -149,9 +142,8 @@ def test_layer_norm_epsilon_is_flaxs() -> None:
 def test_logits_equal_timms_with_the_erf_gelu() -> None:
     from timm.models.mlp_mixer import MlpMixer as TimmMixer
 
-    config = MixerConfig(
-        image_size=48,
-        patch_size=8,
+    config = tiny_config(
+        image_size=(48, 48),
         num_blocks=3,
         hidden_dim=32,
         tokens_mlp_dim=16,

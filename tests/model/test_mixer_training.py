@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.builders import tiny_config
 from torch import Tensor
 
-from allmlp import MixerConfig, MlpMixer, create
+from allmlp import MlpMixer, create
 from allmlp.model.mixer import MixerBlock
 
 
@@ -21,8 +22,7 @@ def fixed_seed() -> Iterator[None]:
 
 
 def small_mixer(*, num_blocks: int = 3, stochastic_depth: float = 0.0, dropout: float = 0.0) -> MlpMixer:
-    config = MixerConfig(
-        image_size=16,
+    config = tiny_config(
         patch_size=4,
         num_blocks=num_blocks,
         hidden_dim=24,

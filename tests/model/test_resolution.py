@@ -5,31 +5,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tests.builders import random_weights, tiny_config
 from torch import Tensor
 
 from allmlp.errors import ConfigError
 from allmlp.model import MixerConfig, MlpMixer, at_patch_size, at_resolution
 
-CONFIG = MixerConfig(
-    image_size=(32, 48),
-    patch_size=8,
-    num_blocks=3,
-    hidden_dim=24,
-    tokens_mlp_dim=14,
-    channels_mlp_dim=40,
-    num_classes=7,
-)
-
-
-def drawn(config: MixerConfig = CONFIG, seed: int = 0) -> dict[str, Tensor]:
-    """Return weights in which every part matters, biases and the classifier too."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.device("meta"):
-        shapes = {name: weight.shape for name, weight in MlpMixer(config).state_dict().items()}
-    return {
-        name: torch.randn(shape, generator=generator) / (shape[1:].numel() ** 0.5 if len(shape) > 1 else 1)
-        for name, shape in shapes.items()
-    }
+CONFIG = tiny_config(image_size=(32, 48), hidden_dim=24, tokens_mlp_dim=14, channels_mlp_dim=40, num_classes=7)
 
 
 def logits(config: MixerConfig, weights: dict[str, Tensor], images: Tensor) -> Tensor:
@@ -42,7 +24,7 @@ def logits(config: MixerConfig, weights: dict[str, Tensor], images: Tensor) -> T
 @pytest.mark.parametrize("factors", [(2, 2), (3, 3), (2, 1), (1, 2), (2, 3), (3, 2)])
 def test_block_logits_are_the_mean_over_crops(factors: tuple[int, int]) -> None:
     """Appendix C; rounding in float32 is all that may differ."""
-    (height, width), weights = CONFIG.image_size, drawn()
+    (height, width), weights = CONFIG.image_size, random_weights(CONFIG)
     large, grown = at_resolution(CONFIG, weights, (factors[0] * height, factors[1] * width), method="block")
     assert large.tokens_mlp_dim == factors[0] * factors[1] * CONFIG.tokens_mlp_dim
     images = torch.randn(5, 3, *large.image_size, generator=torch.Generator().manual_seed(1))
@@ -56,7 +38,7 @@ def test_block_logits_are_the_mean_over_crops(factors: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("method", ["block", "resample"])
 def test_the_same_size_changes_nothing(method: str) -> None:
-    weights = drawn()
+    weights = random_weights(CONFIG)
     config, same = at_resolution(CONFIG, weights, CONFIG.image_size, method=method)
     assert config == CONFIG
     assert all(torch.equal(same[name], weights[name]) for name in weights)
@@ -64,7 +46,7 @@ def test_the_same_size_changes_nothing(method: str) -> None:
 
 def test_resampling_one_axis_by_one_is_exact_on_the_other() -> None:
     """A grid that keeps its width: every column is resampled by itself."""
-    weights = drawn()
+    weights = random_weights(CONFIG)
     config, resampled = at_resolution(CONFIG, weights, (64, 48), method="resample")
     bias = weights["blocks.0.token_mixing.fc2.bias"].reshape(4, 6)
     expected = torch.nn.functional.interpolate(bias.T[None], size=8, mode="linear")[0].T
@@ -74,7 +56,7 @@ def test_resampling_one_axis_by_one_is_exact_on_the_other() -> None:
 
 @pytest.mark.parametrize("image_size", [(64, 96), (40, 56), (24, 32), (16, 24), (48, 32), (8, 8)])
 def test_resampled_maps_are_torch_s_antialiased_interpolation(image_size: tuple[int, int]) -> None:
-    weights = drawn()
+    weights = random_weights(CONFIG)
     config, resampled = at_resolution(CONFIG, weights, image_size, method="resample")
     for index in range(CONFIG.num_blocks):
         name = f"blocks.{index}.token_mixing.fc2.weight"
@@ -92,7 +74,7 @@ def wave(grid: tuple[int, int]) -> Tensor:
 @pytest.mark.parametrize("sides", [(12, 12), (10, 14), (16, 16), (7, 9), (6, 8)])
 def test_a_smooth_map_keeps_its_hidden_activations(sides: tuple[int, int]) -> None:
     config = replace(CONFIG, image_size=(64, 64))
-    weights = drawn(config)
+    weights = random_weights(config)
     large, resampled = at_resolution(config, weights, (sides[0] * 8, sides[1] * 8), method="resample")
     name = "blocks.1.token_mixing.fc1.weight"
     before, after = weights[name] @ wave(config.grid), resampled[name] @ wave(large.grid)
@@ -104,7 +86,7 @@ def test_a_smooth_map_keeps_its_hidden_activations(sides: tuple[int, int]) -> No
 @pytest.mark.parametrize("patch_size", [9, 12, 16])
 def test_an_enlarged_patch_gives_the_same_token(patch_size: int) -> None:
     """Whose pixels are the smaller patch's, interpolated: the pseudo-inverse undoes that exactly."""
-    weights = drawn()
+    weights = random_weights(CONFIG)
     config, resized = at_patch_size(CONFIG, weights, patch_size)
     assert config.grid == CONFIG.grid
     patch = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(2))
@@ -116,7 +98,7 @@ def test_an_enlarged_patch_gives_the_same_token(patch_size: int) -> None:
 
 
 def test_the_same_patch_size_changes_nothing() -> None:
-    weights = drawn()
+    weights = random_weights(CONFIG)
     config, same = at_patch_size(CONFIG, weights, CONFIG.patch_size)
     assert config == CONFIG
     assert all(torch.equal(same[name], weights[name]) for name in weights)
@@ -124,7 +106,7 @@ def test_the_same_patch_size_changes_nothing() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 def test_the_type_of_the_weights_stays(dtype: torch.dtype) -> None:
-    weights = {name: weight.to(dtype) for name, weight in drawn().items()}
+    weights = {name: weight.to(dtype) for name, weight in random_weights(CONFIG).items()}
     for method in ("block", "resample"):
         _, changed = at_resolution(CONFIG, weights, (64, 96), method=method)
         assert {weight.dtype for weight in changed.values()} == {dtype}
@@ -133,14 +115,14 @@ def test_the_type_of_the_weights_stays(dtype: torch.dtype) -> None:
 
 def test_a_size_that_is_no_multiple_of_the_patch_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"100 × 96 is not a multiple of patch_size 8.*: 96, 104"):
-        at_resolution(CONFIG, drawn(), (100, 96), method="resample")
+        at_resolution(CONFIG, random_weights(CONFIG), (100, 96), method="resample")
 
 
 def test_block_refuses_fractions_and_names_the_nearest() -> None:
     with pytest.raises(
         ConfigError, match=r"80 × 72 is not a multiple of 32 × 48.* heights: 64 or 96; nearest widths: 48 or 96"
     ):
-        at_resolution(CONFIG, drawn(), (80, 72), method="block")
+        at_resolution(CONFIG, random_weights(CONFIG), (80, 72), method="block")
 
 
 @pytest.mark.parametrize(("method", "side"), [("block", 2048), ("resample", 65536)])
@@ -156,4 +138,4 @@ def test_weights_beyond_the_machines_memory_are_refused_before_any_is_made(metho
 
 def test_patches_beyond_the_memory_of_the_machine_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"with patches of 10000 × 10000: the weights would take [0-9,]+ GB"):
-        at_patch_size(CONFIG, {name: weight.double() for name, weight in drawn().items()}, 10_000)
+        at_patch_size(CONFIG, {name: weight.double() for name, weight in random_weights(CONFIG).items()}, 10_000)

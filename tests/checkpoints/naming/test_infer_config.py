@@ -190,12 +190,12 @@ def test_an_empty_classifier_is_called_as_the_file_calls_it(tmp_path: Path) -> N
         load_checkpoint(tmp_path / "x.npz")
 
 
-@pytest.mark.parametrize("name", ["{}", "blocks.{}.mlp_tokens.fc1.bias"])
-def test_more_tensors_than_any_mixer_has_are_refused_at_once(name: str, tmp_path: Path) -> None:
-    header = {name.format(index): {"dtype": "F32", "shape": [], "data_offsets": [0, 4]} for index in range(22_000)}
+def test_more_tensors_than_any_mixer_has_are_refused_at_once(tmp_path: Path) -> None:
+    entry = {"dtype": "F32", "shape": [], "data_offsets": [0, 4]}
+    header = {f"blocks.{index}.mlp_tokens.fc1.bias": entry for index in range(20_001)}
     text = json.dumps(header).encode()
     (tmp_path / "x.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(4))
-    with refused(tmp_path / "x.safetensors", "22,000 tensors; expected at most 20,000"):
+    with refused(tmp_path / "x.safetensors", "20,001 tensors; expected at most 20,000"):
         load_checkpoint(tmp_path / "x.safetensors")
 
 

@@ -93,7 +93,7 @@ def test_a_jpeg_of_thousands_of_scans_is_refused_at_once(num_scans: int) -> None
 @pytest.mark.parametrize("segment", [b"\xff\xe0\0\2", b"\xff\xfe\0\2", b"\xff\xd0"], ids=["JFIF", "comment", "restart"])
 def test_a_jpeg_of_millions_of_empty_segments_is_refused_at_once(segment: bytes) -> None:
     jpeg = encode(PHOTO, "JPEG")
-    bomb = jpeg[:2] + segment * 3_000_000 + jpeg[2:]
+    bomb = jpeg[:2] + segment * 1_000_000 + jpeg[2:]
     tracemalloc.start()
     try:
         assert "the JPEG has more than 10,000 segments" in refusal(bomb)
@@ -117,7 +117,7 @@ def test_full_segments_up_to_the_limit_of_a_file_and_fill_bytes_are_passed_over(
 
 def test_a_png_of_millions_of_chunks_is_refused_at_once() -> None:
     whole = encode(PHOTO, "PNG")
-    bomb = whole[:33] + png_chunk(b"IDAT", b"") * 2_000_000 + whole[33:]
+    bomb = whole[:33] + png_chunk(b"IDAT", b"") * 1_000_000 + whole[33:]
     start = time.process_time()
     assert "the PNG has more than 100,000 chunks" in refusal(bomb)
     assert time.process_time() - start < 0.2

@@ -2,7 +2,7 @@
 
 import pytest
 
-from allmlp.io.display import bullets, escape, quote, shorten, summarise
+from allmlp.io.display import bullets, counted, escape, quote, shorten, summarise
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,11 @@ def test_a_value_is_quoted_within_a_limit() -> None:
     assert quote(10**5000) == "a number of thousands of digits"
     assert shorten("12345", 5) == "12345"
     assert shorten("123456", 5) == "12..."
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(0, "0 steps"), (1, "1 step"), (2, "2 steps"), (1_281_167, "1,281,167 steps"), (1.5, "1.5 steps")],
+)
+def test_a_count_agrees_with_its_noun(number: float, words: str) -> None:
+    assert counted(number, "step") == words

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from allmlp.errors import ConfigError, did_you_mean
+from allmlp.io.display import counted
 
 __all__ = [
     "DEVICES",
@@ -105,7 +106,7 @@ def describe_device(device: str) -> str:
     if device == "cpu":
         count = torch.get_num_threads()
         name = _processor_features().get("cpu_name", "unknown processor")
-        return f"cpu ({name}, {count} thread{'s' * (count != 1)})"
+        return f"cpu ({name}, {counted(count, 'thread')})"
     return device
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 
-__all__ = ["Report", "bullets", "duration", "escape", "quote", "shorten", "summarise"]
+__all__ = ["Report", "bullets", "counted", "duration", "escape", "quote", "shorten", "summarise"]
 
 Report = Callable[[str], None]
 """Callback that takes one line for the user: a note, a warning, a choice that was made."""
@@ -15,6 +15,11 @@ def escape(name: object) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def counted(number: float, noun: str) -> str:
+    """Return a count with its noun: "1 epoch", "1,000 epochs"."""
+    return f"{number:,.10g} {noun}{'' if number == 1 else 's'}"
 
 
 def shorten(text: str, limit: int) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from allmlp.data import ImageDataset, decode
 from allmlp.errors import DataError
+from allmlp.io.display import counted
 from allmlp.recipes.small import cifar10, photos64, photos128
 from allmlp.recipes.transfer import finetune
 from allmlp.training import Recipe, num_training_photos
@@ -37,7 +38,7 @@ def finetune_for(dataset: ImageDataset) -> tuple[Recipe, str]:
     num_seen = max(num_photos * recipe.num_epochs, _MIN_PHOTOS_SEEN_FINETUNING)
     num_seen = min(num_seen, max(_MAX_PHOTOS_SEEN_FINETUNING, num_photos))
     epochs = max(1, round(num_seen / num_photos))
-    reason = f"recipe {recipe.name}: {num_photos:,} photos before the hold-out, so {epochs} epoch{'s' * (epochs != 1)}"
+    reason = f"recipe {recipe.name}: {counted(num_photos, 'photo')} before the hold-out, so {counted(epochs, 'epoch')}"
     return dataclasses.replace(recipe, num_epochs=epochs), reason
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from allmlp.io.display import counted
 from allmlp.report import plots
 from allmlp.report.formatting import count, duration, number, percent
 from allmlp.report.pictures import Picture, Thumbnail, draw_picture, make_thumbnail
@@ -166,7 +167,7 @@ def _describe_curves(panel: str, summary: RunSummary) -> str:
         f"{key.replace('_', ' ')} from {first.get(key, math.nan):.4g} to {last.get(key, math.nan):.4g}"
         for key in CURVES[panel]
     ]
-    return f"Curve of the {panel} over {last['epoch']:g} epochs: {', '.join(changes)}; the table below has all values"
+    return f"Curve of the {panel} over {counted(last['epoch'], 'epoch')}: {', '.join(changes)}; the table below has all values"
 
 
 def _settings(recipe: Mapping[str, Any]) -> tuple[Setting, ...]:

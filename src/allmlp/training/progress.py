@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from allmlp.io.display import Report
+from allmlp.io.display import Report, counted
 
 __all__ = ["LoggingProgress", "NoProgress", "Progress"]
 
@@ -60,7 +60,7 @@ class LoggingProgress:
         self._progress.message(text)
 
     def start(self, total_steps: int) -> None:
-        self._log(f"training starts: {total_steps:,} steps")
+        self._log(f"training starts: {counted(total_steps, 'step')}")
         self._progress.start(total_steps)
 
     def step(self, step: int, *, loss: float, images_per_second: float, seconds_left: float) -> None:

@@ -11,6 +11,7 @@ from allmlp.checkpoints import STARTER, Checkpoint
 from allmlp.data import ImageDataset, hold_out, open_dataset
 from allmlp.errors import ConfigError, DataError
 from allmlp.hardware.devices import choose_device, reuse_freed_memory
+from allmlp.io.display import counted
 from allmlp.model import num_parameters
 from allmlp.runs.layout import RunLayout
 from allmlp.runs.saved_split import saved_split
@@ -177,9 +178,9 @@ def _announce(
             f"the last {last} of {model.num_blocks} blocks and the layers after them" if last else "only the classifier"
         )
         progress.message(f"trains  {blocks}")
-    length = "1 epoch" if recipe.num_epochs == 1 else f"{recipe.num_epochs:,} epochs"
+    length = counted(recipe.num_epochs, "epoch")
     if recipe.num_steps is not None:
-        length = f"{recipe.num_steps:,} steps ({length})"
+        length = f"{counted(recipe.num_steps, 'step')} ({length})"
     progress.message(
         f"recipe  {recipe.name}: {length}, batches of {recipe.batch_size}, {recipe.precision}"
         + (f", {ranks.count} processes" if ranks.count > 1 else "")

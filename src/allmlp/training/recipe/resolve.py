@@ -18,7 +18,7 @@ from allmlp.checkpoints import STARTER, Checkpoint
 from allmlp.config import from_dict, override, to_dict
 from allmlp.data import ImageDataset
 from allmlp.errors import ConfigError
-from allmlp.io.display import Report
+from allmlp.io.display import Report, counted
 from allmlp.model import MixerConfig, MixerTemplate
 from allmlp.training.recipe.initial_checkpoint import load_initial_checkpoint
 from allmlp.training.recipe.recipe import Recipe, ResolvedRecipe
@@ -223,8 +223,8 @@ def _check_warmup(recipe: ResolvedRecipe, *, num_steps: int) -> None:
     warmup_steps = recipe.schedule.warmup_steps
     if warmup_steps is not None and warmup_steps >= num_steps:
         raise ConfigError(
-            f"schedule.warmup_steps is {warmup_steps:,}, but on this data the run has {num_steps:,} steps: the learning rate "
-            "would never reach its peak. Train for longer, or set the warm-up as a fraction of the steps: "
+            f"schedule.warmup_steps is {warmup_steps:,}, but on this data the run has {counted(num_steps, 'step')}: "
+            "the learning rate would never reach its peak. Train for longer, or set the warm-up as a fraction of the steps: "
             "--set schedule.warmup_steps=none --set schedule.warmup=0.05."
         )
 

@@ -86,7 +86,7 @@ class ReportedError(AllmlpError):
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" with the closest of the `known` names, or "" if none is close."""
     by_folded = {candidate.casefold(): candidate for candidate in known}  # "b/16" means "B/16"
-    matches = difflib.get_close_matches(name[:100].casefold(), by_folded, n=3, cutoff=0.5)
+    matches = difflib.get_close_matches(str(name)[:100].casefold(), by_folded, n=3, cutoff=0.5)
     if not matches:
         return ""
     return " Did you mean " + " or ".join(repr(by_folded[match]) for match in matches) + "?"

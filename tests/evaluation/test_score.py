@@ -121,6 +121,13 @@ def test_impossible_requests_are_config_errors(run, photos, checkpoint):
             allmlp.evaluate(model, photos, **options)
 
 
+def test_a_run_that_is_none_is_refused_and_an_empty_split_too(run, photos, checkpoint):
+    with pytest.raises(ConfigError, match="run is 'rnu', which is not a run folder"):
+        allmlp.evaluate(checkpoint, photos, run="rnu")
+    with pytest.raises(ConfigError, match=r"--split : .*has no such split"):
+        allmlp.evaluate(run, photos, split="")
+
+
 def test_a_run_folder_is_only_read(run, photos):
     before = {path: path.stat().st_mtime_ns for path in Path(run).rglob("*")}
     allmlp.evaluate(run, photos, device="cpu")

@@ -1,6 +1,7 @@
 """A run that was stopped goes on as if it had not been: weights, optimizer, average and samples, bit for bit."""
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 from typing import Literal
@@ -199,3 +200,30 @@ def test_a_finished_run_is_left_alone(photos: Path, whole: Path, tmp_path: Path)
     assert outcome.returncode == 0
     assert "is finished; there is nothing left to train" in outcome.stdout
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("content", ['{"train": 5}', '{"train": [[1]]}', '{"train": "abc"}', "[]"])
+def test_a_split_of_another_form_is_refused_by_name(content: str, photos: Path, whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    (run / "split.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"split\.json: cannot be read as the split of a run \(expected lists"):
+        train(TINY, photos, run, resume=True)
+
+
+def test_class_names_that_are_missing_are_named(photos: Path, whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    (run / "class_names.txt").unlink()
+    with pytest.raises(ConfigError, match=r"class_names\.txt: cannot be read"):
+        train(TINY, photos, run, resume=True)
+
+
+def test_a_snapshot_past_the_recipes_end_is_refused(photos: Path, whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    (run / "metrics.json").unlink()
+    recipe = json.loads((run / "recipe.json").read_text())
+    (run / "recipe.json").write_text(json.dumps({**recipe, "num_epochs": 1}))
+    with pytest.raises(CheckpointError, match=r"newest snapshot is of step 7, but the recipe ends at step 2"):
+        train(dataclasses.replace(TINY, num_epochs=1), photos, run, resume=True)

@@ -12,7 +12,7 @@ from allmlp.cli.arguments.recipe import named_recipe
 from allmlp.cli.console import command_line, is_first_process, next_commands, note
 from allmlp.cli.progress import ConsoleProgress
 from allmlp.errors import ConfigError
-from allmlp.runs.layout import RunLayout
+from allmlp.runs.layout import RunLayout, SweepLayout
 
 if TYPE_CHECKING:
     from allmlp.data import ImageDataset
@@ -123,10 +123,10 @@ def _stored_run(resume: Path | None, out: Path | None) -> "StoredRun | None":
     from allmlp.training import stored_run
 
     run = stored_run(resume)
-    if run is None and (recipe := next(resume.glob("lr-*/recipe.json"), None)) is not None:
+    if run is None and (trial := next(iter(SweepLayout(resume).runs()), None)) is not None:
         raise ConfigError(
             f"{resume}: this is a learning-rate sweep: one run per learning rate. Continue it with `allmlp finetune` and the "
-            f"same --lr-grid, or continue a single run: --resume {recipe.parent}."
+            f"same --lr-grid, or continue a single run: --resume {trial}."
         )
     return run
 

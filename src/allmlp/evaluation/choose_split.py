@@ -54,8 +54,7 @@ def choose_split(dataset: ImageDataset, saved: Mapping[str, list[str]], wanted: 
         ConfigError: the data set has no such split.
     """
     splits, is_divided = divide_as_run(dataset, saved)
-    name = split_named(wanted or "") or wanted  # "val" and "valid" mean validation
-    name = name or default_split(splits)
+    name = default_split(splits) if wanted is None else split_named(wanted) or wanted  # "val" means validation
     if name not in splits:
         raise ConfigError(f"--split {name}: {dataset.source} has no such split. It has: {', '.join(splits)}.")
     remark = ""

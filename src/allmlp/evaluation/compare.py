@@ -1,7 +1,6 @@
 """Comparison of the outputs of two models on the same photos."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -16,6 +15,7 @@ from allmlp.data import FileReader, Split, list_folder, open_dataset, resized_im
 from allmlp.errors import DataError
 from allmlp.evaluation.choose_split import default_split
 from allmlp.evaluation.class_matching import match_classes
+from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.inference import RunnableModel
 from allmlp.io.display import escape
 
@@ -110,7 +110,7 @@ def _outputs(
     before: RunnableModel, after: RunnableModel, split: Split
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     preprocessing = before.description.preprocessing
-    photos = resized_images(split, preprocessing, num_workers=min(os.cpu_count() or 1, 16))
+    photos = resized_images(split, preprocessing, num_workers=num_decoding_threads())
     while chunk := list(islice(photos, _BATCH_SIZE)):
         images = preprocessing.normalise(np.stack(chunk))
         yield before.forward(images), after.forward(images)

@@ -49,9 +49,18 @@ def as_dataset(data: Data) -> ImageDataset:
 
 
 def saved_split_for(model: Model, run: str | Path | None) -> Mapping[str, list[str]]:
-    """Return the `split_of_run` of `run`, or of `model` if `run` is None and `model` is a path."""
-    source = model if run is None else run
-    return split_of_run(source) if isinstance(source, str | Path) else {}
+    """Return the `split_of_run` of `run`, or of `model` if `run` is None and `model` is a path.
+
+    Raises:
+        ConfigError: `run` is not a run folder that saved its split.
+        CheckpointError: the run's saved split cannot be read.
+    """
+    if run is None:
+        return split_of_run(model) if isinstance(model, str | Path) else {}
+    saved = split_of_run(run)
+    if not saved:
+        raise ConfigError(f"run is {str(run)!r}, which is not a run folder with recipe.json and split.json.")
+    return saved
 
 
 def ignore(line: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from allmlp.errors import CheckpointError
 from allmlp.runs.layout import RunLayout
 
-__all__ = ["saved_split"]
+__all__ = ["read_split", "saved_split"]
 
 
 def saved_split(checkpoint: Path) -> Mapping[str, list[str]]:
@@ -24,12 +24,23 @@ def saved_split(checkpoint: Path) -> Mapping[str, list[str]]:
     # Without a recipe next to it, split.json may be another tool's.
     runs = (run for run in RunLayout.around(checkpoint) if run.recipe.is_file() and run.split.is_file())
     run = next(runs, None)
-    if run is None:
-        return {}
+    return {} if run is None else read_split(run.split)
+
+
+def read_split(path: Path) -> dict[str, list[str]]:
+    """Return the sample IDs by split in a run's split.json.
+
+    Raises:
+        CheckpointError: the file is unreadable, or not lists of sample IDs by split.
+    """
     try:
-        saved = json.loads(run.split.read_text(encoding="utf-8"))
-        return {str(name): [str(sample_id) for sample_id in sample_ids] for name, sample_ids in saved.items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise CheckpointError(
-            f"{run.split}: cannot be read as the split of a run ({error}). Restore it or delete it."
-        ) from error
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(saved, dict) or not all(map(_is_list_of_texts, saved.values())):
+            raise ValueError("expected lists of sample IDs by split")
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: cannot be read as the split of a run ({error}). Restore it.") from error
+    return saved
+
+
+def _is_list_of_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)

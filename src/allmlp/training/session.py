@@ -104,6 +104,11 @@ class Session:
             self.run.check_visible()
         snapshot = None if self._is_new else self._newest_snapshot()
         if snapshot is not None:
+            if snapshot.step > self.num_steps:
+                raise CheckpointError(
+                    f"{self.run.layout.resume}: the newest snapshot is of step {snapshot.step:,}, but the recipe ends at step "
+                    f"{self.num_steps:,}. Restore the run's recipe.json."
+                )
             state.load(snapshot.tensors, step=snapshot.step, where=str(self.run.layout.resume))
             history = TrainingHistory.from_metadata(snapshot.metadata, where=str(self.run.layout.resume))
             if self.ranks.is_first:

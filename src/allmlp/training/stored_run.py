@@ -9,6 +9,7 @@ from allmlp.data import ImageDataset, hold_out
 from allmlp.errors import ConfigError, DataError
 from allmlp.io.display import escape
 from allmlp.runs.layout import RunLayout
+from allmlp.runs.saved_split import read_split
 from allmlp.training.recipe.recipe import Recipe, ResolvedRecipe
 from allmlp.training.recipe.resolve import resolved_from_dict, resumed_recipe
 
@@ -59,8 +60,10 @@ def check_same_photos(dataset: ImageDataset, run: StoredRun) -> None:
 
     Raises:
         DataError: photos were added, removed or moved to another split, or the classes differ.
+        CheckpointError: the run's split cannot be read.
+        ConfigError: the run's class names cannot be read.
     """
-    stored = _read(RunLayout(run.path).split)
+    stored = read_split(RunLayout(run.path).split)
     problems = []
     for name in sorted({*stored, *dataset.splits}):
         before = set(stored.get(name, ()))
@@ -70,8 +73,9 @@ def check_same_photos(dataset: ImageDataset, run: StoredRun) -> None:
                 shown = ", ".join(map(escape, sorted(photos)[:_MAX_SHOWN]))
                 more = ", ..." if len(photos) > _MAX_SHOWN else ""
                 problems.append(f"{name}: {len(photos):,} {change}: {shown}{more}")
-    names = RunLayout(run.path).class_names.read_text(encoding="utf-8", errors="surrogateescape")
-    if not problems and names != "".join(f"{name}\n" for name in dataset.class_names):
+    if not problems and _read_text(RunLayout(run.path).class_names) != "".join(
+        f"{name}\n" for name in dataset.class_names
+    ):
         problems.append(f"classes: now {', '.join(map(escape, dataset.class_names[:_MAX_SHOWN]))}")
     if problems:
         raise DataError(
@@ -91,10 +95,17 @@ def check_matches_run(run: StoredRun, recipe: Recipe, dataset: ImageDataset | No
         check_same_photos(hold_out(dataset, fraction=run.recipe.data.holdout, seed=run.recipe.seed), run)
 
 
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error}). The run cannot be resumed without it.") from error
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        values = json.loads(_read_text(path))
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}). The run cannot be resumed without it.") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a JSON object. The run cannot be resumed without it.")

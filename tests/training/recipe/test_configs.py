@@ -1,6 +1,7 @@
 """Groups of settings: values that are refused, values that are accepted, and another learning rate for a recipe."""
 
 import dataclasses
+import math
 
 import pytest
 from tests.builders import tiny_config
@@ -10,6 +11,7 @@ from allmlp.errors import ConfigError
 from allmlp.training import OptimizerConfig, Recipe, ScheduleConfig
 from allmlp.training.recipe.resolve import with_learning_rate
 
+BAD_NAMES = ("", "../x", "a/b", "a\\b", ".", "a\nb")
 TINY = tiny_config(image_size=(8, 8), patch_size=4, hidden_dim=6, tokens_mlp_dim=5, channels_mlp_dim=7)
 
 
@@ -32,6 +34,12 @@ def test_another_learning_rate_scales_all_that_a_recipe_has(name):
     ("make", "message"),
     [
         (lambda: OptimizerConfig(learning_rate=-1.0), "learning_rate is -1.0"),
+        (lambda: tiny_recipe(head_bias=1e40), r"head_bias is 1e\+40; expected -10000 to 10000"),
+        (lambda: tiny_recipe(head_bias=math.nan), "head_bias is nan; expected"),
+        *(
+            (lambda name=name: dataclasses.replace(tiny_recipe(), name=name), "name is .*without a slash")
+            for name in BAD_NAMES
+        ),
         (
             lambda: OptimizerConfig(name="muon", adamw_learning_rate=-1.0),
             "adamw_learning_rate is -1.0; expected a value over 0",

@@ -73,9 +73,15 @@ def evaluate(
     if min_top1 is not None and not 0.0 <= min_top1 <= 1.0:
         raise ConfigError(f"--min-top1 is {min_top1}; expected a fraction from 0 to 1, such as 0.9.")
     few_shot = _few_shot_options(shots, draws, seed, labels=labels, min_top1=min_top1)
+    from allmlp.evaluation import split_of_run
+
     loaded = load(checkpoint, image_size)
     is_quiet = as_json or not is_first_process()
-    options: dict[str, Any] = {"split": split, "batch_size": batch_size, "run": checkpoint}
+    options: dict[str, Any] = {
+        "split": split,
+        "batch_size": batch_size,
+        "run": checkpoint if split_of_run(checkpoint) else None,
+    }
     options["report"] = _ignore if is_quiet else print
     if few_shot is not None:
         from allmlp.evaluation import evaluate_few_shot

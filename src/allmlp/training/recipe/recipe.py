@@ -8,6 +8,8 @@ from allmlp.errors import ConfigError
 from allmlp.model import MixerConfig, MixerTemplate
 from allmlp.training.recipe.configs import DataConfig, OptimizerConfig, SavingConfig, ScheduleConfig, TransferConfig
 
+_MAX_HEAD_BIAS = 1e4  # far beyond any logit, and finite in bfloat16
+
 __all__ = ["Recipe", "ResolvedRecipe"]
 
 
@@ -71,7 +73,11 @@ class Recipe:
     max_minutes: float | None = None
 
     def __post_init__(self) -> None:
+        if not self.name or not self.name.isprintable() or {"/", "\\"} & set(self.name) or self.name.startswith("."):
+            raise ConfigError(f"name is {self.name!r}; expected a name for folders, without a slash or a leading dot.")
         self._check_length()
+        if not abs(self.head_bias) <= _MAX_HEAD_BIAS:
+            raise ConfigError(f"head_bias is {self.head_bias}; expected -{_MAX_HEAD_BIAS:g} to {_MAX_HEAD_BIAS:g}.")
         if self.class_weights == "balanced" and self.sampler == "balanced":
             raise ConfigError(
                 "class_weights and sampler are both balanced, which would compensate for rare classes twice. Turn one of them "

@@ -33,6 +33,7 @@ def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for folder in ("runs/mine/checkpoints/best", "b16-i1k"):
         allmlp.save_checkpoint(checkpoint, tmp_path / folder)
     (tmp_path / "runs/mine/recipe.json").write_text("{}")
+    (tmp_path / "runs/mine/split.json").write_text('{"train": [], "validation": [], "test": []}')
     for name in ("photo.jpg", "other.png"):
         write_photo(tmp_path / name)
     for split, number in (("train", 6), ("val", 2), ("test", 3)):

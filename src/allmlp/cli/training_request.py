@@ -70,11 +70,13 @@ def run_request(request: TrainingRequest, choose: "Choose", *, print_recipe: boo
         print(reason)
     out = resume or request.out or new_run_folder(resolved.name)
     photos = data if dataset is None else dataset
+    from allmlp.data import default_split
+
     result = run_training(resolved, photos, out, device=request.device, resume=resume is not None)
     if not is_first_process():
         return
     print(f"\nwrote   {result.directory}/ (report.html, results.csv, checkpoints/best, checkpoints/last)")
-    _print_next(result.directory, data, scored="test" if "test" in result.evaluations else "validation")
+    _print_next(result.directory, data, scored=default_split(result.evaluations))
 
 
 def _check_ended(run: "StoredRun", request: TrainingRequest) -> None:

@@ -9,7 +9,7 @@ To add one: see the sub-packages; the names that other packages may use are list
 from typing import TYPE_CHECKING, Any
 
 from allmlp.data.augmentation.config import Augmentation
-from allmlp.data.dataset import ImageDataset, Split, split_named
+from allmlp.data.dataset import ImageDataset, Split, default_split, split_named
 from allmlp.data.decoding.check_photos import check_photos
 from allmlp.data.decoding.decode import MAX_PHOTO_BYTES, decode
 from allmlp.data.decoding.pixels import to_pixels
@@ -48,6 +48,7 @@ __all__ = [
     "absolute_source",
     "check_photos",
     "decode",
+    "default_split",
     "download_dataset",
     "evaluation_batches",
     "fingerprint",

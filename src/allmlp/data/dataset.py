@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ImageDataset", "Reader", "Split", "SplitName", "split_named"]
+__all__ = ["ImageDataset", "Reader", "Split", "SplitName", "default_split", "split_named"]
 
 SplitName = Literal["train", "validation", "test"]
 _SPLIT_NAMES: Mapping[str, SplitName] = {
@@ -23,6 +23,19 @@ _SPLIT_NAMES: Mapping[str, SplitName] = {
 def split_named(name: str) -> SplitName | None:
     """Return the split that a folder, file or table cell of this name stands for, ignoring case; None if it is not a split."""
     return _SPLIT_NAMES.get(name.strip().lower())
+
+
+def default_split(names: Iterable[str]) -> str:
+    """Return the split to score if the user names none: test, else validation, else train.
+
+    Raises:
+        ValueError: none of the three is among `names`.
+    """
+    present = set(names)
+    chosen = next((name for name in ("test", "validation", "train") if name in present), None)
+    if chosen is None:
+        raise ValueError("there is no split")
+    return chosen
 
 
 class Reader(Protocol):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from allmlp.checkpoints import STARTER
-from allmlp.data import ImageDataset, Split, split_named
+from allmlp.data import ImageDataset, Split, default_split, split_named
 from allmlp.errors import ConfigError, DataError
 from allmlp.io.display import escape
 from allmlp.runs.saved_split import saved_split
@@ -15,7 +15,6 @@ __all__ = [
     "FewShotSplits",
     "choose_few_shot_splits",
     "choose_split",
-    "default_split",
     "divide_as_run",
     "split_of_run",
 ]
@@ -101,11 +100,6 @@ def choose_few_shot_splits(dataset: ImageDataset, saved: Mapping[str, list[str]]
             "photos, its features fit them too well to choose the regularisation on them."
         )
     return FewShotSplits(splits["train"], ChosenSplit(name, photos, remark.strip()))
-
-
-def default_split(splits: Mapping[str, Split]) -> str:
-    """Return test, else validation, else train."""
-    return next(name for name in ("test", "validation", "train") if name in splits)
 
 
 def divide_as_run(dataset: ImageDataset, saved: Mapping[str, list[str]]) -> tuple[dict[str, Split], bool]:

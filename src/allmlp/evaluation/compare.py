@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.checkpoints import ModelDescription
-from allmlp.data import FileReader, Split, list_folder, open_dataset, resized_images
+from allmlp.data import FileReader, Split, default_split, list_folder, open_dataset, resized_images
 from allmlp.errors import DataError
-from allmlp.evaluation.choose_split import default_split
 from allmlp.evaluation.class_matching import match_classes
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.inference import RunnableModel

@@ -7,9 +7,9 @@ import numpy as np
 
 from allmlp.evaluation.choose_split import choose_few_shot_splits
 from allmlp.evaluation.shares import SINGLE_PROCESS, Shares
-from allmlp.evaluation.sources import Data, Model, as_dataset, as_runnable, ignore, saved_split_for
+from allmlp.evaluation.sources import Data, Model, as_dataset, as_runnable, saved_split_for
 from allmlp.inference import Embedder
-from allmlp.io.display import Report
+from allmlp.io.display import Report, discard
 from allmlp.metrics import FewShot, FewShotOptions, LabelledFeatures, draw_examples, few_shot
 
 __all__ = ["FewShotEvaluation", "evaluate_few_shot"]
@@ -46,7 +46,7 @@ def evaluate_few_shot(
     device: str = "auto",
     batch_size: int = 64,
     run: str | Path | None = None,
-    report: Report = ignore,
+    report: Report = discard,
     shares: Shares = SINGLE_PROCESS,
 ) -> FewShotEvaluation:
     """Draw train photos, fit a linear classifier to their features, and score it. The classes are the data set's.

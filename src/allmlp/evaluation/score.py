@@ -12,9 +12,9 @@ from allmlp.errors import ConfigError, DataError
 from allmlp.evaluation.choose_split import ChosenSplit, choose_split
 from allmlp.evaluation.class_matching import match_classes
 from allmlp.evaluation.shares import SINGLE_PROCESS, Shares
-from allmlp.evaluation.sources import Data, Model, as_dataset, as_runnable, ignore, saved_split_for
+from allmlp.evaluation.sources import Data, Model, as_dataset, as_runnable, saved_split_for
 from allmlp.inference import RunnableModel
-from allmlp.io.display import Report
+from allmlp.io.display import Report, discard
 from allmlp.metrics import Metrics, score_batches
 
 __all__ = ["Evaluation", "evaluate"]
@@ -58,7 +58,7 @@ def evaluate(
     device: str = "auto",
     batch_size: int = 64,
     run: str | Path | None = None,
-    report: Report = ignore,
+    report: Report = discard,
     shares: Shares = SINGLE_PROCESS,
 ) -> Evaluation:
     """Score a model on labelled photos; `allmlp evaluate` prints these numbers.

@@ -10,7 +10,7 @@ from allmlp.evaluation.choose_split import split_of_run
 from allmlp.inference import Output, RunnableModel, open_model
 from allmlp.io.display import Report
 
-__all__ = ["Data", "Model", "as_dataset", "as_runnable", "ignore", "saved_split_for"]
+__all__ = ["Data", "Model", "as_dataset", "as_runnable", "saved_split_for"]
 
 Model = str | Path | Checkpoint | RunnableModel
 Data = str | Path | ImageDataset
@@ -61,7 +61,3 @@ def saved_split_for(model: Model, run: str | Path | None) -> Mapping[str, list[s
     if not saved:
         raise ConfigError(f"run is {str(run)!r}, which is not a run folder with recipe.json and split.json.")
     return saved
-
-
-def ignore(line: str) -> None:
-    """Report nothing."""

@@ -3,10 +3,14 @@
 import math
 from collections.abc import Callable, Iterable
 
-__all__ = ["Report", "bullets", "counted", "duration", "escape", "quote", "shorten", "summarise"]
+__all__ = ["Report", "bullets", "counted", "discard", "duration", "escape", "quote", "shorten", "summarise"]
 
 Report = Callable[[str], None]
 """Callback that takes one line for the user: a note, a warning, a choice that was made."""
+
+
+def discard(line: str) -> None:
+    """Report nothing: the `Report` of callers that show no notes."""
 
 
 def escape(name: object) -> str:

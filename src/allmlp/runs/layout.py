@@ -27,9 +27,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["CheckpointName", "RunLayout", "SweepLayout", "snapshot_name", "snapshot_step"]
+__all__ = ["DAMAGED_PREFIX", "CheckpointName", "RunLayout", "SweepLayout", "snapshot_name", "snapshot_step"]
 
 CheckpointName = Literal["best", "last"]
+
+DAMAGED_PREFIX = "damaged-"
+"""Starts the names of damaged snapshots in `RunLayout.resume`."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,10 @@ class RunLayout:
     @property
     def resume(self) -> Path:
         return self.path / "resume"
+
+    def damaged_snapshots(self) -> list[Path]:
+        """Return the snapshots that were set aside because they are damaged."""
+        return sorted(self.resume.glob(f"{DAMAGED_PREFIX}*"))
 
     @property
     def checkpoints(self) -> Path:
@@ -134,7 +141,7 @@ class SweepLayout:
         return self.path / f"lr-{learning_rate:g}"
 
     def runs(self) -> list[Path]:
-        """Return the run folders that exist, sorted by name."""
+        """Return the run folders that exist, sorted by name; a folder without any is not a sweep."""
         return sorted(self.path.glob("lr-*/"))
 
 

@@ -60,10 +60,11 @@ class InputPipeline:
         progress: Progress,
         decoded: str | None = None,
     ) -> None:
-        self._recipe = recipe
         self._dataset = dataset
         self._ranks = ranks
         self._device = ranks.device
+        self._batch_size = recipe.batch_size
+        self._augments = recipe.augmentation
         self.class_names = dataset.class_names
         self.preprocessing = recipe.data.preprocessing(recipe.model.image_size)
         workers = recipe.data.num_workers
@@ -102,22 +103,21 @@ class InputPipeline:
         self._fitted: dict[str, list[NDArray[np.uint8]]] = {}
         # Computed before decoding starts: photos that change meanwhile are decoded again by the next session.
         self.fingerprint = fingerprint(dataset)
-        self._read_all(progress, is_decoded=decoded is not None and decoded == self.fingerprint)
+        self._read_all(recipe.data.storage, progress, is_decoded=decoded is not None and decoded == self.fingerprint)
 
-    def _read_all(self, progress: Progress, *, is_decoded: bool) -> None:
+    def _read_all(self, storage: str, progress: Progress, *, is_decoded: bool) -> None:
         """Decode every photo of every split before the first step: a bad one must not surface after hours of training.
 
         If all were decoded before (`is_decoded`), decode only the photos that are kept in memory.
         """
         available_bytes = _MEMORY_SHARE * free_memory()
-        height, width = self._recipe.model.image_size
+        height, width = self.preprocessing.image_size
         fitted: dict[str, dict[int, NDArray[np.uint8]]] = {}
         for name in (name for name in ("validation", "test") if name in self._dataset.splits):
             size = 3 * height * width * len(self._dataset.splits[name])
             if size < available_bytes:
                 fitted[name] = {}
                 available_bytes -= size
-        storage = self._recipe.data.storage
         keep = storage == "memory" or (storage == "auto" and self._training_images.estimated_bytes() < available_bytes)
 
         def visit(split: str, index: int, image: NDArray[np.uint8]) -> None:
@@ -148,7 +148,7 @@ class InputPipeline:
         early must close the generator.
         """
         batches = self._batches(first_step, num_steps)
-        return prefetch(batches) if self._recipe.augmentation.rand_augment_layers else batches
+        return prefetch(batches) if self._augments.rand_augment_layers else batches
 
     def _batches(self, first_step: int, num_steps: int) -> Generator[TrainingBatch, None, None]:
         plan: deque[tuple[int, NDArray[np.int64], NDArray[np.int64]]] = deque()
@@ -166,15 +166,14 @@ class InputPipeline:
 
     def _positions(self) -> NDArray[np.int64]:
         """Return which positions of a batch this process loads: its part, after the sample that its first one is mixed with."""
-        part = self._ranks.part(self._recipe.batch_size)
+        part = self._ranks.part(self._batch_size)
         positions = np.arange(part.start, part.stop)
         if not self._needs_neighbour():
             return positions
-        return np.concatenate([[(part.start - 1) % self._recipe.batch_size], positions])
+        return np.concatenate([[(part.start - 1) % self._batch_size], positions])
 
     def _needs_neighbour(self) -> bool:
-        augmentation = self._recipe.augmentation
-        return self._ranks.count > 1 and (augmentation.mixup > 0.0 or augmentation.cutmix > 0.0)
+        return self._ranks.count > 1 and (self._augments.mixup > 0.0 or self._augments.cutmix > 0.0)
 
     def _augmented(
         self,
@@ -186,7 +185,7 @@ class InputPipeline:
     ) -> TrainingBatch:
         indices = batch_indices[positions]
         draws = self._augmentation.draws(self.order.keys[indices], batch_epochs[positions])
-        part = self._ranks.part(self._recipe.batch_size)
+        part = self._ranks.part(self._batch_size)
         batch = self._augmentation.augment(raw, self._labels[indices], draws, step=step, part=part)
         return TrainingBatch(*batch, self.order.keys[batch_indices], self._class_weights)
 

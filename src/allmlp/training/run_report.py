@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.config import to_dict
-from allmlp.data import ImageDataset, decode
+from allmlp.data import ImageDataset, decode, default_split
 from allmlp.metrics import Metrics
 from allmlp.model import cost, num_parameters
 from allmlp.report import Mistake, RunSummary, write_report
@@ -32,7 +32,7 @@ def write_run_report(
     history: TrainingHistory,
 ) -> None:
     """Write plots/ and report.html into the run folder."""
-    split = next((name for name in ("test", "validation") if name in evaluations), None)
+    split = default_split(evaluations)
     photos, captions = _training_sample(pipeline, recipe)
     write_report(
         RunSummary(
@@ -45,7 +45,7 @@ def write_run_report(
             results=tuple(history.results),
             best_epoch=history.best_epoch,
             evaluations=evaluations,
-            mistakes=_mistakes(dataset, split, evaluations[split], pipeline) if split else (),
+            mistakes=_mistakes(dataset, split, evaluations[split], pipeline),
             training_sample=photos,
             training_sample_captions=captions,
             next_commands=(

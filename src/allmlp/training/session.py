@@ -152,7 +152,7 @@ class Session:
         snapshot: Snapshot | None = None
         with self.ranks.raise_on_all():
             snapshot = self._snapshots.latest() if self.ranks.is_first else None
-            damaged = list(path.glob("damaged-*")) if self.ranks.is_first and snapshot is None else []
+            damaged = self.run.layout.damaged_snapshots() if self.ranks.is_first and snapshot is None else []
             if damaged:
                 raise CheckpointError(
                     f"{self.run.path}: no valid snapshot is left ({len(damaged)} damaged), so this run cannot be resumed. "

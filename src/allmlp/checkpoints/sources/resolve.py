@@ -10,6 +10,7 @@ from allmlp.checkpoints.formats.file_names import CONFIG_FILE, WEIGHTS_FILE, WEI
 from allmlp.checkpoints.sources.catalog import CATALOG, PublishedModel, find_published
 from allmlp.checkpoints.sources.published import fetch_hub, fetch_published, known_digest
 from allmlp.errors import CheckpointError, did_you_mean
+from allmlp.io.display import summarise
 from allmlp.io.http_download import ReportProgress
 from allmlp.io.json_object import read_json_object
 from allmlp.runs.layout import RunLayout, SweepLayout
@@ -151,11 +152,14 @@ def _folder(path: Path) -> Path | None:
 def _refuse_sweep(folder: Path) -> None:
     """Name the best run of a learning-rate sweep (`allmlp finetune --lr-grid`)."""
     sweep = SweepLayout(folder)
-    scores = sweep.scores
-    if not scores.is_file() or not sweep.runs():
+    runs = sweep.runs()
+    if not runs:
         return
-    best = read_json_object(scores).get("best")
-    shown = f"the best is {folder / best}" if isinstance(best, str) else f"{scores} has their scores"
+    if sweep.scores.is_file():
+        best = read_json_object(sweep.scores).get("best")
+        shown = f"the best is {folder / best}" if isinstance(best, str) else f"{sweep.scores} has their scores"
+    else:  # it was interrupted
+        shown = summarise(runs)
     raise CheckpointError(
         f"{folder}: this is a learning-rate sweep: one run per learning rate. Name one of its runs: {shown}."
     )

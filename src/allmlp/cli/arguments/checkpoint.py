@@ -42,9 +42,9 @@ def load(source: str, image_size: str | None = None) -> "Checkpoint":
     """
     sides = None if image_size is None else parse_sides(image_size)
     from allmlp.checkpoints import load_for_size
-    from allmlp.io.display import escape
+    from allmlp.io.display import discard, escape
 
-    report = note if is_first_process() else _ignore
+    report = note if is_first_process() else discard
     with _download_bar() as report_progress:
         checkpoint = load_for_size(source, sides, report=report, report_progress=report_progress)
     if sides is None or sides == checkpoint.config.image_size:
@@ -52,10 +52,6 @@ def load(source: str, image_size: str | None = None) -> "Checkpoint":
     changed = checkpoint.at_resolution(sides)
     report(escape(changed.source.removeprefix(f"{checkpoint.source}; ")))
     return changed
-
-
-def _ignore(line: str) -> None:
-    """Report nothing: of the processes that torchrun started, only the first one prints."""
 
 
 @contextlib.contextmanager

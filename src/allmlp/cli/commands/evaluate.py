@@ -19,6 +19,7 @@ from allmlp.cli.console import (
 from allmlp.cli.few_shot_answers import parse_shots, print_few_shot
 from allmlp.cli.processes import joined_shares
 from allmlp.errors import CheckFailedError, ConfigError
+from allmlp.io.display import discard
 
 if TYPE_CHECKING:
     from allmlp.evaluation import Evaluation
@@ -82,7 +83,7 @@ def evaluate(
         "batch_size": batch_size,
         "run": checkpoint if split_of_run(checkpoint) else None,
     }
-    options["report"] = _ignore if is_quiet else print
+    options["report"] = discard if is_quiet else print
     if few_shot is not None:
         from allmlp.evaluation import evaluate_few_shot
 
@@ -104,10 +105,6 @@ def evaluate(
             next_commands([(command, "classify photos or whole folders")])
     if min_top1 is not None and evaluation.top1 < min_top1:
         raise CheckFailedError(f"top-1 is {evaluation.top1:.4f}, less than --min-top1 {min_top1}.")
-
-
-def _ignore(line: str) -> None:
-    """Print nothing: with --json, and in all processes of torchrun except the first."""
 
 
 def _few_shot_options(

@@ -9,7 +9,7 @@ from torch import Tensor
 from allmlp.errors import CheckpointError
 from allmlp.io.atomic_write import reason_of, remove, remove_leftovers, rename
 from allmlp.io.display import Report
-from allmlp.runs.layout import snapshot_name, snapshot_step
+from allmlp.runs.layout import DAMAGED_PREFIX, snapshot_name, snapshot_step
 from allmlp.training.snapshots.background_writer import BackgroundWriter
 from allmlp.training.snapshots.format import (
     Content,
@@ -137,7 +137,7 @@ class SnapshotStore:
 
     def _set_aside(self, step: int, damage: CheckpointError) -> None:
         path = self._path(step)
-        name = new_name = f"damaged-{path.name}"
+        name = new_name = f"{DAMAGED_PREFIX}{path.name}"
         number = 2
         while path.with_name(new_name).exists():
             new_name, number = f"{name}-{number}", number + 1

@@ -30,10 +30,10 @@ PATIENCE = 60.0  # seconds: a thread that waits longer for another has found a b
 
 def tiny() -> Recipe:
     """Return the recipe; 42 photos a epoch, 12 a step: epochs end in step 4, with step 7, and after step 10, the last."""
-    from tests.reliability import faulty_places, faulty_values
+    from tests.reliability import faulty_best, faulty_places, faulty_values
 
     for fault in json.loads(os.environ.get(FAULTS, "[]")):
-        place = {**faulty_places.PLACES, **faulty_values.PLACES}[fault["place"]]
+        place = {**faulty_places.PLACES, **faulty_values.PLACES, **faulty_best.PLACES}[fault["place"]]
         place(fault["step"], act_of(fault))
     note_steps()
     return dataclasses.replace(TINY, batch_size=12, saving=SavingConfig(every_minutes=None))

@@ -81,6 +81,14 @@ class Stage:
             root, per_class=24, splits=("val",)
         )  # 72 photos: two batches, so that it can be left midway
 
+    @cached_property
+    def seconds(self) -> float:
+        """Return how long a session takes that trains from the first step to the last."""
+        run = self._folder / "timed"
+        began = time.monotonic()
+        assert forked(self.command(run, Setting()), run).code == 0
+        return time.monotonic() - began
+
     def reference(self, setting: Setting) -> Path:
         """Return an undisturbed run from memory, which streamed ones have to equal, too."""
         key = (setting.precision, setting.accumulation)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+import torch
 from tests.forks import run_allmlp, run_python
 from tests.training.same_run import assert_same_run
 from tests.training.small_runs import TINY, write_photos
@@ -14,6 +15,7 @@ from tests.training.small_runs import TINY, write_photos
 from allmlp import ConfigError, DataError, train
 from allmlp.errors import CheckpointError
 from allmlp.training import DataConfig, SavingConfig
+from allmlp.training.progress import NoProgress
 
 
 class StopAt:
@@ -227,3 +229,32 @@ def test_a_snapshot_past_the_recipes_end_is_refused(photos: Path, whole: Path, t
     (run / "recipe.json").write_text(json.dumps({**recipe, "num_epochs": 1}))
     with pytest.raises(CheckpointError, match=r"newest snapshot is of step 7, but the recipe ends at step 2"):
         train(dataclasses.replace(TINY, num_epochs=1), photos, run, resume=True)
+
+
+def test_a_resumed_run_computes_with_the_number_of_threads_it_started_with(photos: Path, tmp_path: Path) -> None:
+    class Threads(NoProgress):
+        def __init__(self) -> None:
+            self.lines: list[str] = []
+            self.counts: set[int] = set()
+
+        def message(self, text: str) -> None:
+            self.lines.append(text)
+
+        def step(self, step: int, **_: float) -> None:
+            self.counts.add(torch.get_num_threads())
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        with pytest.raises(KeyboardInterrupt):
+            train(TINY, photos, tmp_path / "run", progress=StopAt(2), resume=True)
+        torch.set_num_threads(2)
+        progress = Threads()
+        train(TINY, photos, tmp_path / "run", progress=progress, resume=True)
+        assert progress.counts == {1} and torch.get_num_threads() == 2
+        assert "threads 1, as when the run started, not 2: another number rounds differently" in progress.lines
+        progress = Threads()
+        train(TINY, photos, tmp_path / "new", progress=progress)
+        assert progress.counts == {2} and not any(line.startswith("threads") for line in progress.lines)
+    finally:
+        torch.set_num_threads(before)

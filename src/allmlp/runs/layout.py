@@ -3,7 +3,7 @@
 The files of a run folder, in the order in which they are written:
 
     .lock                      held by the training process
-    environment.json           versions, device, number of processes
+    environment.json           versions, device, numbers of processes and threads
     class_names.txt            one class per line, in the model's order
     split.json                 sample IDs by split, held-out validation photos included
     data.json                  {"source": where the photos were}
@@ -11,7 +11,7 @@ The files of a run folder, in the order in which they are written:
     recipe.json                the resolved recipe; a folder that has it can be continued
     log.txt                    one line per event; a resumed run appends to it
     results.csv                one row per validation
-    resume/step-000000123/     snapshots from which training resumes
+    resume/step-000000123/     snapshots from which training resumes, with the best weights so far
     checkpoints/best, last     weights for use: the best by validation top-1, and the newest
     diverged.json              the error, if a value that is not finite ended the run
     plots/, report.html        the report

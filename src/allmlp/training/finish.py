@@ -50,7 +50,7 @@ def finish(session: Session, history: TrainingHistory) -> TrainResult:
     recipe, dataset, pipeline, run = session.recipe, session.dataset, session.pipeline, session.run
     with session.ranks.raise_on_all():
         session.wait_for_saves()
-        session.checkpoints.retry_failed()
+        session.checkpoints.finish()
     best = run.layout.checkpoint("best")
     checkpoint = load_checkpoint(best)
     evaluations = _evaluations(session, checkpoint)

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import torch
@@ -23,7 +23,7 @@ from allmlp.training.recipe.initial_checkpoint import load_initial_checkpoint
 from allmlp.training.recipe.recipe import ResolvedRecipe
 from allmlp.training.recipe.resolve import with_checkpoint
 from allmlp.training.run_folder import RunDirectory
-from allmlp.training.snapshots.checkpoint_writer import CheckpointWriter
+from allmlp.training.snapshots.checkpoint_writer import CheckpointWriter, split_best
 from allmlp.training.snapshots.history import TrainingHistory
 from allmlp.training.snapshots.store import Snapshot, SnapshotStore
 from allmlp.training.step.schedule import learning_rate_factor
@@ -85,7 +85,10 @@ class Session:
         self.run = run
         self.ranks = ranks
         self.device = torch.device(ranks.device).type
-        self.environment = {**environment(self.device), "processes": str(ranks.count)}
+        self.environment = environment(self.device) | {
+            "processes": str(ranks.count),
+            "threads": str(torch.get_num_threads()),
+        }
         self.progress = progress
         self._checkpoint = checkpoint  # what a new run is initialised from
         self._is_new = is_new
@@ -109,10 +112,13 @@ class Session:
                     f"{self.run.layout.resume}: the newest snapshot is of step {snapshot.step:,}, but the recipe ends at step "
                     f"{self.num_steps:,}. Restore the run's recipe.json."
                 )
-            state.load(snapshot.tensors, step=snapshot.step, where=str(self.run.layout.resume))
+            tensors, best = split_best(snapshot.tensors)
+            state.load(tensors, step=snapshot.step, where=str(self.run.layout.resume))
             history = TrainingHistory.from_metadata(snapshot.metadata, where=str(self.run.layout.resume))
             if self.ranks.is_first:
                 self.run.write_results(history.results)
+                if best:  # snapshots of older versions have none
+                    self.checkpoints.write("best", self._checkpoint_of(best, step=history.best_step))
             self.progress.message(f"resumed at step {snapshot.step:,} of {self.num_steps:,}")
             return state, history
         if not self._is_new:
@@ -220,8 +226,9 @@ class Session:
             self.progress.message(f"{error} Training continues.")
         self.progress.epoch(row)
         if (metrics.top1, -metrics.loss) > (history.best_top1, -history.best_loss):
-            history.best_top1, history.best_loss, history.best_epoch = metrics.top1, metrics.loss, epoch
-            self._save_weights(state, "best")
+            self._save_weights(state, "best")  # may fail, unlike the lines that speak of it
+            history.best_top1, history.best_loss = metrics.top1, metrics.loss
+            history.best_epoch, history.best_step = epoch, state.step
 
     def is_save_due(self, step: int, agreed: Agreement) -> bool:
         """Return whether to save a snapshot after `step` steps: at the end, on a signal, or as the recipe sets."""
@@ -246,7 +253,9 @@ class Session:
             return
         tensors = state.tensors()
         if self.ranks.is_first:
-            self._snapshots.write(state.step, tensors, history.to_metadata())
+            # What history calls the best is part of the snapshot: checkpoints/best may be older, newer, or not written.
+            best = self.checkpoints.best_tensors() if history.best_epoch else {}
+            self._snapshots.write(state.step, tensors | best, history.to_metadata())
         if state.step:
             self._save_weights(state, "last")
             if not history.best_epoch:
@@ -295,14 +304,16 @@ class Session:
             return
         with state.averaged():
             weights = state.weights()
-        if not self.ranks.is_first:
-            return
-        checkpoint = Checkpoint(
+        if self.ranks.is_first:
+            self.checkpoints.write(name, self._checkpoint_of(weights, step=state.step))
+
+    def _checkpoint_of(self, weights: Mapping[str, Tensor], *, step: int) -> Checkpoint:
+        initial = self.recipe.transfer.checkpoint
+        return Checkpoint(
             config=self.recipe.model,
             weights=weights,
             preprocessing=self.pipeline.preprocessing,
             class_names=self.pipeline.class_names,
-            source=f"trained by allmlp, recipe {self.recipe.name}, seed {self.recipe.seed}, step {state.step}"
-            + (f", from {initial}" if (initial := self.recipe.transfer.checkpoint) is not None else ""),
+            source=f"trained by allmlp, recipe {self.recipe.name}, seed {self.recipe.seed}, step {step}"
+            + ("" if initial is None else f", from {initial}"),
         )
-        self.checkpoints.write(name, checkpoint)

@@ -10,6 +10,7 @@ import torch
 from allmlp.checkpoints import STARTER, Checkpoint
 from allmlp.data import ImageDataset, hold_out, open_dataset
 from allmlp.errors import ConfigError, DataError
+from allmlp.hardware.compute_threads import compute_threads
 from allmlp.hardware.devices import choose_device, reuse_freed_memory
 from allmlp.io.display import counted
 from allmlp.model import num_parameters
@@ -55,6 +56,12 @@ def setup(
         with ranks.raise_on_all():
             stored = stored_run(path) if resume else None
             resolved, dataset, checkpoint = _check_inputs(recipe, data, path, stored, ranks, logged, resume=resume)
+        if stored is not None and ranks.device == "cpu":
+            before = stack.enter_context(compute_threads(stored.num_threads))
+            if stored.num_threads not in (None, before):
+                logged.message(
+                    f"threads {stored.num_threads}, as when the run started, not {before}: another number rounds differently"
+                )
         if ranks.count > 1:
             check_consistent(ranks, facts_of(resolved, dataset, path, stored, checkpoint, device=ranks.device))
         with ranks.raise_on_all():

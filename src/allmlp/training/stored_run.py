@@ -27,6 +27,7 @@ class StoredRun:
         recipe: as resolved when the run started.
         data: the source of its photos at that time.
         is_finished: whether nothing is left to do.
+        num_threads: that torch computed with on the CPU when the run started; None if unknown.
         is_diverged: whether a loss that is not finite ended it, and it has not finished since.
     """
 
@@ -35,6 +36,7 @@ class StoredRun:
     data: str
     is_finished: bool
     is_diverged: bool
+    num_threads: int | None
 
 
 def stored_run(path: Path) -> StoredRun | None:
@@ -52,7 +54,14 @@ def stored_run(path: Path) -> StoredRun | None:
         raise ConfigError(f"{layout.data}: the source of the photos is missing; expected {{'source': PATH}}.")
     is_finished = layout.metrics.exists()
     is_diverged = not is_finished and layout.divergence.exists()
-    return StoredRun(path=path, recipe=recipe, data=data, is_finished=is_finished, is_diverged=is_diverged)
+    return StoredRun(
+        path=path,
+        recipe=recipe,
+        data=data,
+        is_finished=is_finished,
+        is_diverged=is_diverged,
+        num_threads=_num_threads(layout.environment),
+    )
 
 
 def check_same_photos(dataset: ImageDataset, run: StoredRun) -> None:
@@ -93,6 +102,15 @@ def check_matches_run(run: StoredRun, recipe: Recipe, dataset: ImageDataset | No
     resumed_recipe(recipe, run.recipe, where=run.path)
     if dataset is not None:
         check_same_photos(hold_out(dataset, fraction=run.recipe.data.holdout, seed=run.recipe.seed), run)
+
+
+def _num_threads(environment: Path) -> int | None:
+    """Return the number of threads in a run's environment.json; None without it, as in runs of older versions."""
+    try:
+        threads = json.loads(environment.read_text(encoding="utf-8"))["threads"]
+        return int(threads) if 1 <= int(threads) <= 1024 else None
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
 
 
 def _read_text(path: Path) -> str:

@@ -5,7 +5,7 @@ import json
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from allmlp.checkpoints.containers.weight_file import WeightFile, is_valid_shape
 from allmlp.errors import CheckpointError
@@ -14,7 +14,7 @@ from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["open_safetensors", "safetensors_header", "write_safetensors"]
+__all__ = ["open_safetensors", "read_header_bytes", "safetensors_header", "write_safetensors"]
 
 MAX_HEADER_BYTES = 2 << 20  # H/14 takes 50 kB, the largest number of blocks of a configuration 1.5 MB
 
@@ -78,8 +78,8 @@ def open_safetensors(path: Path) -> WeightFile:
     return WeightFile(path, shapes, lambda: _read(path, entries))
 
 
-def safetensors_header(tensors: "Mapping[str, Tensor]") -> bytes:
-    """Return the header of a safetensors file of these tensors.
+def safetensors_header(tensors: "Mapping[str, Tensor]", *, metadata: Mapping[str, str] | None = None) -> bytes:
+    """Return the header of a safetensors file of these tensors, with `metadata` first.
 
     The library's own writer is not used: its output would have to be read back to be hashed, and some versions hold a
     second copy of every tensor.
@@ -87,7 +87,8 @@ def safetensors_header(tensors: "Mapping[str, Tensor]") -> bytes:
     Raises:
         ValueError: a tensor is not dense, not on the CPU, of an unknown dtype, or named __metadata__.
     """
-    entries, start = {}, 0
+    entries: dict[str, Any] = {}
+    start = 0
     for name in _in_order(tensors):
         tensor = tensors[name]
         dtype = WRITTEN_DTYPES.get(str(tensor.dtype))
@@ -98,6 +99,8 @@ def safetensors_header(tensors: "Mapping[str, Tensor]") -> bytes:
         start = stop
     if "__metadata__" in entries:
         raise ValueError("a tensor cannot be saved under the reserved name __metadata__")
+    if metadata is not None:
+        entries = {"__metadata__": dict(metadata), **entries}
     text = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text
@@ -141,18 +144,29 @@ def _read(path: Path, entries: dict[str, dict[str, Any]]) -> "dict[str, Tensor]"
         ) from error
 
 
-def _read_header(path: Path) -> dict[str, dict[str, Any]]:
-    with path.open("rb") as file:
-        start = file.read(8)
-        if len(start) < 8:
-            raise ValueError(f"it has only {len(start)} bytes")
-        (length,) = struct.unpack("<Q", start)
-        if length > MAX_HEADER_BYTES:
-            raise ValueError(f"its header would have {length:,} bytes; expected at most {MAX_HEADER_BYTES:,}")
-        header = file.read(length)
+def read_header_bytes(file: IO[bytes]) -> bytes:
+    """Read the header of an open safetensors file, including the eight bytes of its length.
+
+    Raises:
+        ValueError: it is cut short, or longer than the header of any Mixer.
+        OSError: it cannot be read.
+    """
+    start = file.read(8)
+    if len(start) < 8:
+        raise ValueError(f"it has only {len(start)} bytes")
+    (length,) = struct.unpack("<Q", start)
+    if length > MAX_HEADER_BYTES:
+        raise ValueError(f"its header would have {length:,} bytes; expected at most {MAX_HEADER_BYTES:,}")
+    header = file.read(length)
     if len(header) < length:
         raise ValueError("its header is cut short")
-    entries = json.loads(header.decode("utf-8"), object_pairs_hook=_without_duplicates)
+    return start + header
+
+
+def _read_header(path: Path) -> dict[str, dict[str, Any]]:
+    with path.open("rb") as file:
+        header = read_header_bytes(file)
+    entries = json.loads(header[8:].decode("utf-8"), object_pairs_hook=_without_duplicates)
     if not isinstance(entries, dict):
         raise ValueError("its header is not an object")
     entries.pop("__metadata__", None)

@@ -1,4 +1,4 @@
-"""Our own format: a folder with model.safetensors and config.json."""
+"""Our own format: a folder with model.safetensors and config.json, each with a digest of its content."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,7 +6,16 @@ from typing import Any
 
 from allmlp.checkpoints.checkpoint import Checkpoint
 from allmlp.checkpoints.containers.safetensors import open_safetensors
+from allmlp.checkpoints.containers.weight_file import WeightFile
 from allmlp.checkpoints.description import ModelDescription
+from allmlp.checkpoints.formats.digests import (
+    check_config,
+    check_weights,
+    has_digest,
+    with_digest,
+    without_digest,
+    write_weights,
+)
 from allmlp.checkpoints.formats.file_names import CONFIG_FILE, WEIGHTS_FILE
 from allmlp.checkpoints.validation import check_shapes
 from allmlp.errors import CheckpointError
@@ -19,19 +28,18 @@ __all__ = ["read_native", "save_checkpoint"]
 def save_checkpoint(checkpoint: Checkpoint, directory: str | Path) -> Path:
     """Write a checkpoint as `directory`/model.safetensors and `directory`/config.json and return the folder.
 
-    Both files are on disk before either replaces an old one, so a full disk leaves the old checkpoint intact.
+    Both files are on disk before either replaces an old one, so a full disk leaves the old checkpoint intact. Each file
+    holds its SHA-256, by which damage is found when it is read (formats/digests.py).
 
     Raises:
         AllmlpError: the folder cannot be written; an existing checkpoint stays.
     """
-    from safetensors.torch import save
-
     directory = Path(directory)
     weights = {name: weight.detach().cpu().contiguous() for name, weight in checkpoint.weights.items()}
     write_together(
         {
-            directory / WEIGHTS_FILE: save(weights, metadata={"format": "pt"}),
-            directory / CONFIG_FILE: to_json(checkpoint.description.to_json_object()),
+            directory / WEIGHTS_FILE: lambda file: write_weights(file, weights),
+            directory / CONFIG_FILE: to_json(with_digest(checkpoint.description.to_json_object())),
         }
     )
     return directory
@@ -41,22 +49,25 @@ def read_native(directory: Path, values: Mapping[str, Any]) -> Checkpoint:
     """Read the checkpoint in a folder; `values` is the content of its config.json.
 
     Raises:
-        CheckpointError: a file is damaged or incomplete, or the weights do not fit.
+        CheckpointError: a file is damaged, incomplete or changed since it was written, or the weights do not fit.
     """
     path = directory / CONFIG_FILE
-    description = ModelDescription.from_json_object(values, where=str(path))
-    weights = _read_weights(directory / WEIGHTS_FILE, description.config)
+    description = ModelDescription.from_json_object(without_digest(values), where=str(path))
+    file = _open_weights(directory / WEIGHTS_FILE, description.config)
+    if has_digest(values):
+        check_config(values, where=str(path))
+        check_weights(file.path)
     try:
-        return Checkpoint(description=description, weights=weights)
+        return Checkpoint(description=description, weights=file.read())
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def _read_weights(path: Path, config: MixerConfig) -> dict[str, Any]:
+def _open_weights(path: Path, config: MixerConfig) -> WeightFile:
     if not path.exists():
         raise CheckpointError(
             f"{path}: the weights are missing. A checkpoint folder holds {WEIGHTS_FILE} and {CONFIG_FILE}."
         )
     file = open_safetensors(path)
     check_shapes(parameter_shapes(config), file.shapes, where=str(path))  # before they take memory
-    return file.read()
+    return file

@@ -22,7 +22,7 @@ class TrainingHistory:
         seconds: training time so far, including validation.
         loss_sum, num_losses: over the steps since the last validation.
         validated_step: the number of steps before the last validation.
-        best_epoch: the epoch of the best checkpoint so far; 0 before the first.
+        best_epoch, best_step: the epoch and the number of steps of the best checkpoint so far; 0 before the first.
         best_top1, best_loss: its scores on the validation split.
         num_skipped: steps skipped because their loss or gradient was not finite.
         sample_digest: SHA-256 in hexadecimal, chained over the steps: the hash of the previous digest and the keys of the
@@ -35,6 +35,7 @@ class TrainingHistory:
     num_losses: int = 0
     validated_step: int = 0
     best_epoch: int = 0
+    best_step: int = 0
     best_top1: float = -1.0
     best_loss: float = 0.0
     num_skipped: int = 0

@@ -49,7 +49,7 @@ INNER_LAYERS = {
         ("loading", "public"),
         ("sources",),
         ("decoding", "fingerprint", "preprocessing", "sampling"),
-        ("dataset",),
+        ("dataset", "photo_digest"),
     ),
     "inference": (("embedder", "predictor"), ("opening", "photos"), ("backends",), ("runnable",)),
     "training": (

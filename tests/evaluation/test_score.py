@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import pytest
 
 import allmlp
 from allmlp.cli.main import main
+from allmlp.data import photo_digest
 from allmlp.errors import CheckpointError, ConfigError, DataError
+from allmlp.evaluation import Shares
+from allmlp.runs.photo_digests import write_photo_digests
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
@@ -132,3 +136,35 @@ def test_a_run_folder_is_only_read(run, photos):
     before = {path: path.stat().st_mtime_ns for path in Path(run).rglob("*")}
     allmlp.evaluate(run, photos, device="cpu")
     assert {path: path.stat().st_mtime_ns for path in Path(run).rglob("*")} == before
+
+
+def renamed_copy(photos: Path, names: list[str], folder: Path) -> Path:
+    """Copy photos of the train split into a test split, under other names."""
+    for number, name in enumerate(names):
+        copy = folder / "test" / Path(name).parent / f"copy {number}{Path(name).suffix}"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes((photos / "train" / name).read_bytes())
+    return folder
+
+
+def test_photos_that_were_trained_on_are_known_under_other_names(run, photos, tmp_path):
+    train = allmlp.open_dataset(photos).splits["train"]
+    digests = [photo_digest(train.read(index)) for index in range(len(train))]
+    write_photo_digests(run / "photos.csv", {"train": train.sample_ids}, {"train": digests})
+    new = tmp_path / "new"
+    shutil.copytree(photos / "test", new / "test")
+    renamed_copy(photos, list(train.sample_ids[:2]), new)
+    lines: list[str] = []
+    scored = allmlp.evaluate(run, new, device="cpu", report=lines.append)
+    names = [f"{Path(name).parent}/copy {number}.png" for number, name in enumerate(train.sample_ids[:2])]
+    assert sorted(scored.trained_on) == sorted(names)
+    assert lines[-1].startswith("The model was trained on 2 of these 14 photos, known by their content: ")
+    assert allmlp.evaluate(run, photos, split="test", device="cpu").trained_on == ()
+
+    rows = {}  # of two processes, one after the other
+    other = Shares(1, 2, lambda own: np.concatenate([rows.setdefault("other", own), own]))
+    allmlp.evaluate(run, new, device="cpu", shares=other)
+    shared = allmlp.evaluate(
+        run, new, device="cpu", shares=Shares(0, 2, lambda own: np.concatenate([own, rows["other"]]))
+    )
+    assert shared.trained_on == scored.trained_on and shared.to_dict() == scored.to_dict()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -99,3 +100,62 @@ def test_a_photo_damaged_while_training_streams_is_named(photos: Path, tmp_path:
     recipe = dataclasses.replace(STREAMED, num_epochs=9)
     with pytest.raises(DataError, match=r"\.png"):
         train(recipe, photos, tmp_path / "run", progress=Damaging(-1))
+
+
+def swap(photos: Path, first: str, second: str) -> None:
+    """Exchange the content of two photos of the train split: all names stay."""
+    one, other = photos / "train" / first, photos / "train" / second
+    content = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+
+
+@pytest.mark.parametrize("recipe", [STREAMED, IN_MEMORY])
+def test_a_run_is_not_resumed_on_photos_that_changed_under_the_same_names(
+    recipe: Recipe, photos: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    stop(recipe, photos, run)
+    swap(photos, "red/03.png", "blue/05.png")
+    with pytest.raises(DataError) as caught:
+        train(recipe, photos, run, resume=True)
+    message = str(caught.value)
+    assert message.startswith("2 of 84 photos cannot be used")
+    assert (
+        "red/03.png: this photo has changed since the run started" in message and "blue/05.png: this photo" in message
+    )
+    swap(photos, "red/03.png", "blue/05.png")
+    train(recipe, photos, run, resume=True)
+
+
+def test_the_same_bytes_in_another_place_and_form_go_on(photos: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    stop(TINY, photos, run)
+    archive = Path(shutil.make_archive(str(tmp_path / "elsewhere"), "zip", photos))
+    shutil.rmtree(photos)
+    train(TINY, archive, run, resume=True)
+
+
+def test_a_photo_that_changes_while_training_streams_is_named(photos: Path, tmp_path: Path) -> None:
+    class Swap(StopAt):
+        def step(self, step: int, **_: float) -> None:
+            if step == 1:
+                for name in ("blue", "green", "red"):
+                    for index in range(0, 14, 2):  # all photos of the same size, so that some of them are read later
+                        swap(photos, f"{name}/{index:02}.png", f"{name}/{(index + 2) % 14:02}.png")
+
+    with pytest.raises(DataError, match=r"\.png: this photo has changed since the run started"):
+        train(STREAMED, photos, tmp_path / "run", progress=Swap(-1))
+
+
+def test_a_run_of_an_older_version_reads_everything_and_goes_on(
+    photos: Path, tmp_path: Path, checked: Counter[str]
+) -> None:
+    run = tmp_path / "run"
+    stop(STREAMED, photos, run)
+    before = (run / "photos.csv").read_bytes()
+    (run / "photos.csv").unlink()
+    checked.clear()
+    train(STREAMED, photos, run, resume=True)
+    assert checked == {"train": 42, "test": 42}
+    assert (run / "photos.csv").read_bytes() == before

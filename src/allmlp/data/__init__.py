@@ -18,6 +18,7 @@ from allmlp.data.label_sets import read_label_sets
 from allmlp.data.loading.evaluation_batches import Batch, evaluation_batches, resized_images, split_batches
 from allmlp.data.loading.training_images import RawBatch, TrainingImages
 from allmlp.data.open_dataset import open_dataset
+from allmlp.data.photo_digest import photo_digest
 from allmlp.data.preprocessing import Preprocessing
 from allmlp.data.public.download import download_dataset
 from allmlp.data.public.imagenet_classes import NUM_IMAGENET_CLASSES, label_names, synsets_of
@@ -27,6 +28,7 @@ from allmlp.data.sampling.order import TrainingOrder
 from allmlp.data.sampling.stateless_random import sample_keys, uniform
 from allmlp.data.sources.file_reader import FileReader
 from allmlp.data.sources.folder import list_folder
+from allmlp.data.sources.verified_reader import with_digests
 
 if TYPE_CHECKING:
     from allmlp.data.augmentation.pipeline import AugmentationPipeline
@@ -58,6 +60,7 @@ __all__ = [
     "list_folder",
     "named_folder",
     "open_dataset",
+    "photo_digest",
     "read_label_sets",
     "resized_images",
     "sample_keys",
@@ -66,6 +69,7 @@ __all__ = [
     "synsets_of",
     "to_pixels",
     "uniform",
+    "with_digests",
 ]
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from allmlp.data import Batch, ImageDataset, Split, read_label_sets, split_batches
+from allmlp.data import Batch, ImageDataset, Split, read_label_sets, split_batches, with_digests
 from allmlp.errors import ConfigError, DataError
 from allmlp.evaluation.choose_split import ChosenSplit, choose_split
 from allmlp.evaluation.class_matching import match_classes
 from allmlp.evaluation.shares import SINGLE_PROCESS, Shares
-from allmlp.evaluation.sources import Data, Model, as_dataset, as_runnable, saved_split_for
+from allmlp.evaluation.sources import Data, Model, as_dataset, as_runnable, saved_split_for, trained_on_by
 from allmlp.inference import RunnableModel
-from allmlp.io.display import Report, discard
+from allmlp.io.display import Report, discard, summarise
 from allmlp.metrics import Metrics, score_batches
 
 __all__ = ["Evaluation", "evaluate"]
@@ -29,7 +29,8 @@ class Evaluation(Metrics):
     Attributes:
         split: "train", "validation" or "test".
         num_photos: all photos of the split. `num_examples` counts only photos with labels: a label set may be empty.
-        remark: a caveat about these photos, such as that the model was trained on them; "" for none.
+        remark: a caveat about these photos; "" for none.
+        trained_on: the sample IDs of the scored photos on which the model's run trained, known by their bytes.
         notes: what was skipped or decided when the data set was opened.
         class_names: the model's K class names, in the order of the confusion matrix.
         class_indices: the model's class index for each class of the data set; None if label sets were given and the model
@@ -41,6 +42,7 @@ class Evaluation(Metrics):
     split: str
     num_photos: int
     remark: str
+    trained_on: tuple[str, ...]
     notes: tuple[str, ...]
     class_names: tuple[str, ...]
     class_indices: NDArray[np.int64] | None
@@ -73,7 +75,7 @@ def evaluate(
         device: "auto", "cpu", "cuda" or "mps"; a `RunnableModel` keeps its own.
         batch_size: photos per batch; affects memory and speed, never the result.
         run: the run folder that the model comes from; None takes `model` if that is a path.
-        report: receives lines about the data, for display, before any photo is scored.
+        report: receives lines about the data, for display.
         shares: divides the photos among processes, each of which calls this function and gets the same result.
 
     Raises:
@@ -92,16 +94,24 @@ def evaluate(
     truths = None if indices is None else indices[choice.photos.labels]
     targets = truths if labels is None else _label_sets(labels, dataset, choice, runnable)
     assert targets is not None  # `_class_indices` raises if classes are needed and unknown
+    trained = trained_on_by(model, run)
     if shares.count == 1:
-        metrics = _score(runnable, choice, targets, batch_size=batch_size)
+        metrics, seen = _score(runnable, choice.photos, targets, trained, batch_size=batch_size)
     else:
-        metrics = _score_shared(runnable, choice, targets, batch_size=batch_size, shares=shares)
+        metrics, seen = _score_shared(runnable, choice.photos, targets, trained, batch_size=batch_size, shares=shares)
+    trained_on = tuple(choice.photos.sample_ids[index] for index in np.flatnonzero(seen))
+    if trained_on:
+        report(
+            f"The model was trained on {len(trained_on):,} of these {len(choice.photos):,} photos, known by their content: "
+            f"{summarise(trained_on, limit=3)}. Its score is too optimistic."
+        )
     is_original_known = labels is not None and truths is not None
     return Evaluation(
         **{field.name: getattr(metrics, field.name) for field in fields(metrics)},
         split=choice.name,
         num_photos=len(choice.photos),
         remark=choice.remark,
+        trained_on=trained_on,
         notes=dataset.notes,
         class_names=runnable.description.class_names,
         class_indices=indices,
@@ -133,29 +143,38 @@ def _label_sets(labels: str | Path, dataset: ImageDataset, choice: ChosenSplit, 
     return read_label_sets(labels, choice.photos.sample_ids, rows, num_classes=num_classes)
 
 
-def _score(model: RunnableModel, choice: ChosenSplit, labels: Labels, *, batch_size: int) -> Metrics:
-    batches = _batches(model, choice.photos, labels, batch_size)
+def _score(
+    model: RunnableModel, photos: Split, labels: Labels, trained: frozenset[str], *, batch_size: int
+) -> tuple[Metrics, NDArray[np.bool_]]:
+    """Return the scores, and for each photo whether its digest is in `trained`."""
+    digests = [""] * len(photos)
+    batches = _batches(model, with_digests(photos, digests), labels, batch_size)
     names = model.description.class_names
-    return score_batches(model.forward, batches, names, temperature=model.description.temperature)
+    metrics = score_batches(model.forward, batches, names, temperature=model.description.temperature)
+    return metrics, np.array([digest in trained for digest in digests])
 
 
 def _score_shared(
-    model: RunnableModel, choice: ChosenSplit, labels: Labels, *, batch_size: int, shares: Shares
-) -> Metrics:
+    model: RunnableModel, photos: Split, labels: Labels, trained: frozenset[str], *, batch_size: int, shares: Shares
+) -> tuple[Metrics, NDArray[np.bool_]]:
     """Score the logits of all processes. Scores do not depend on batching, so the result equals that of a single process."""
     names = model.description.class_names
 
-    def logits_of(photos: Split) -> NDArray[np.float32]:
-        unlabelled = _batches(model, photos, [()] * len(photos), batch_size)
+    def rows_of(share: Split) -> NDArray[np.float32]:
+        """Return one row per photo: its logits, and 1 if its digest is in `trained`, else 0."""
+        digests = [""] * len(share)
+        unlabelled = _batches(model, with_digests(share, digests), [()] * len(share), batch_size)
         rows = [model.forward(batch.images)[batch.mask] for batch in unlabelled]
-        return np.concatenate([np.empty((0, len(names)), dtype=np.float32), *rows])
+        logits = np.concatenate([np.empty((0, len(names)), dtype=np.float32), *rows])
+        return np.column_stack([logits, np.array([digest in trained for digest in digests], dtype=np.float32)])
 
-    logits = shares.rows(choice.photos, logits_of)
+    gathered = shares.rows(photos, rows_of)
+    logits, seen = np.ascontiguousarray(gathered[:, :-1]), gathered[:, -1] > 0.0
     targets = np.zeros(logits.shape, dtype=np.float32)
     for target, label in zip(targets, labels, strict=True):
         target[np.asarray(label, dtype=np.int64)] = 1.0
     batch = Batch(logits, targets, np.ones(len(logits), dtype=bool))  # logits in place of images
-    return score_batches(lambda rows: rows, [batch], names, temperature=model.description.temperature)
+    return score_batches(lambda rows: rows, [batch], names, temperature=model.description.temperature), seen
 
 
 def _batches(model: RunnableModel, photos: Split, labels: Labels, batch_size: int) -> Iterator[Batch]:

@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from allmlp.checkpoints import Checkpoint, load_for_size
+from allmlp.checkpoints import STARTER, Checkpoint, load_for_size
 from allmlp.data import ImageDataset, open_dataset
 from allmlp.errors import ConfigError
 from allmlp.evaluation.choose_split import split_of_run
 from allmlp.inference import Output, RunnableModel, open_model
 from allmlp.io.display import Report
+from allmlp.runs.photo_digests import trained_digests
 
-__all__ = ["Data", "Model", "as_dataset", "as_runnable", "saved_split_for"]
+__all__ = ["Data", "Model", "as_dataset", "as_runnable", "saved_split_for", "trained_on_by"]
 
 Model = str | Path | Checkpoint | RunnableModel
 Data = str | Path | ImageDataset
@@ -61,3 +62,15 @@ def saved_split_for(model: Model, run: str | Path | None) -> Mapping[str, list[s
     if not saved:
         raise ConfigError(f"run is {str(run)!r}, which is not a run folder with recipe.json and split.json.")
     return saved
+
+
+def trained_on_by(model: Model, run: str | Path | None) -> frozenset[str]:
+    """Return the SHA-256 of every photo that `run`, or the run of `model`, trained on; empty if that is unknown.
+
+    Raises:
+        ConfigError: the run's photos.csv cannot be read.
+    """
+    source = model if run is None else run
+    if not isinstance(source, str | Path) or source == STARTER:
+        return frozenset()
+    return trained_digests(Path(source))

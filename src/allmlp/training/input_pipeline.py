@@ -1,9 +1,10 @@
 """Training input pipeline: augmented batches for training, resized batches for evaluation."""
 
+import dataclasses
 import math
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from allmlp.data import (
     evaluation_batches,
     fingerprint,
     resized_images,
+    with_digests,
 )
 from allmlp.hardware.memory import free_memory
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
@@ -42,13 +44,15 @@ class InputPipeline:
     """The checked photos of a run, kept in memory if they fit. Each process produces its own part of every batch.
 
     `decoded` is the fingerprint of a data set whose photos have all been decoded before. If it matches, only the photos that
-    are kept in memory are decoded again; None decodes all.
+    are kept in memory are decoded again; None decodes all. `digests` are those of the photos by split, in their order, as
+    far as they are known: every photo that is read, now or during training, is compared with its digest.
 
     Attributes:
         fingerprint: of the data set, all of whose photos can be decoded; None if one of its files cannot be examined.
+        digests: SHA-256 of every photo, by split.
 
     Raises:
-        DataError: photos that cannot be decoded, all of them named, from every split.
+        DataError: photos that cannot be decoded or have changed, all of them named, from every split.
     """
 
     def __init__(
@@ -59,8 +63,12 @@ class InputPipeline:
         ranks: ProcessGroup,
         progress: Progress,
         decoded: str | None = None,
+        digests: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        self._dataset = dataset
+        known = {name: [""] * len(split) for name, split in dataset.splits.items()} if digests is None else digests
+        self.digests = {name: list(known[name]) for name in dataset.splits}
+        splits = {name: with_digests(split, self.digests[name]) for name, split in dataset.splits.items()}
+        self._dataset = dataset = dataclasses.replace(dataset, splits=splits)
         self._ranks = ranks
         self._device = ranks.device
         self._batch_size = recipe.batch_size
@@ -103,7 +111,8 @@ class InputPipeline:
         self._fitted: dict[str, list[NDArray[np.uint8]]] = {}
         # Computed before decoding starts: photos that change meanwhile are decoded again by the next session.
         self.fingerprint = fingerprint(dataset)
-        self._read_all(recipe.data.storage, progress, is_decoded=decoded is not None and decoded == self.fingerprint)
+        is_decoded = decoded is not None and decoded == self.fingerprint and digests is not None
+        self._read_all(recipe.data.storage, progress, is_decoded=is_decoded)
 
     def _read_all(self, storage: str, progress: Progress, *, is_decoded: bool) -> None:
         """Decode every photo of every split before the first step: a bad one must not surface after hours of training.

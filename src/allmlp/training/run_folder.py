@@ -20,6 +20,7 @@ from allmlp.errors import AllmlpError, ConfigError, DivergedError
 from allmlp.io.atomic_write import remove_leftovers, write_json, write_text
 from allmlp.metrics import Metrics
 from allmlp.runs.layout import RunLayout
+from allmlp.runs.photo_digests import write_photo_digests
 from allmlp.training.recipe.recipe import ResolvedRecipe
 
 __all__ = ["RESULT_COLUMNS", "RunDirectory", "decoded_fingerprint", "lock_run", "refuse_used_folder"]
@@ -108,19 +109,32 @@ class RunDirectory:
         self._log_lock = threading.Lock()
 
     def describe(
-        self, recipe: ResolvedRecipe, dataset: ImageDataset, environment: Mapping[str, str], decoded: str | None
+        self,
+        recipe: ResolvedRecipe,
+        dataset: ImageDataset,
+        environment: Mapping[str, str],
+        digests: Mapping[str, Sequence[str]],
+        decoded: str | None,
     ) -> None:
-        """Write the description of the run before it starts. For `decoded` see `record_decoded`."""
+        """Write the description of the run before it starts. For `digests` and `decoded` see `record_photos`."""
         write_json(self.layout.environment, dict(environment))
         write_text(self.layout.class_names, "".join(f"{name}\n" for name in dataset.class_names))
         splits = {name: list(split.sample_ids) for name, split in dataset.splits.items()}
         write_json(self.layout.split, splits)
+        self.record_photos(dataset, digests, decoded)
         write_json(self.layout.data, {"source": absolute_source(dataset)})
-        self.record_decoded(decoded)
         write_json(self.layout.recipe, to_dict(recipe))  # last: a folder with a recipe can be resumed
 
-    def record_decoded(self, fingerprint: str | None) -> None:
-        """Record that every photo of the data set with this fingerprint was decoded; None records nothing."""
+    def record_photos(
+        self, dataset: ImageDataset, digests: Mapping[str, Sequence[str]], fingerprint: str | None
+    ) -> None:
+        """Record the digests of all photos, unless they are recorded, and that the data set with this fingerprint was decoded.
+
+        A fingerprint of None records nothing.
+        """
+        if not self.layout.photos.exists():
+            sample_ids = {name: split.sample_ids for name, split in dataset.splits.items()}
+            write_photo_digests(self.layout.photos, sample_ids, digests)
         if fingerprint is not None and fingerprint != decoded_fingerprint(self.layout):
             write_json(self.layout.decoded, {"fingerprint": fingerprint})
 

@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,26 +27,10 @@ from allmlp.training.snapshots.history import TrainingHistory
 from allmlp.training.snapshots.store import Snapshot, SnapshotStore
 from allmlp.training.step.schedule import learning_rate_factor
 from allmlp.training.step.state import TrainState
-from allmlp.training.stop_signals import Stopped, StopSignal
+from allmlp.training.stop_signals import Agreement, Stopped, StopSignal
 from allmlp.training.validation import validate
 
 __all__ = ["Session"]
-
-
-class Agreement(NamedTuple):
-    """What all processes agreed on between two steps.
-
-    signal: the signal that ends the run; None to go on.
-    is_save_overdue: whether the last snapshot is older than the recipe allows.
-    """
-
-    signal: int | None
-    is_save_overdue: bool
-
-    def check(self) -> None:
-        """Raise `Stopped` on all processes if a signal ends the run."""
-        if self.signal is not None:
-            raise Stopped(self.signal, is_shared=True)
 
 
 class Session:
@@ -130,10 +113,12 @@ class Session:
 
     def _describe_run(self) -> None:
         if self._is_new:
-            self.run.describe(self.recipe, self.dataset, self.environment, self.pipeline.fingerprint)
+            self.run.describe(
+                self.recipe, self.dataset, self.environment, self.pipeline.digests, self.pipeline.fingerprint
+            )
         else:
             with contextlib.suppress(AllmlpError):  # if the disk is full, the next session decodes all photos again
-                self.run.record_decoded(self.pipeline.fingerprint)
+                self.run.record_photos(self.dataset, self.pipeline.digests, self.pipeline.fingerprint)
 
     def _initialise_from_checkpoint(self, state: TrainState) -> None:
         checkpoint = self._checkpoint

@@ -16,7 +16,7 @@ from allmlp.io.display import counted
 from allmlp.model import num_parameters
 from allmlp.runs.layout import RunLayout
 from allmlp.runs.saved_split import saved_split
-from allmlp.training.distributed.consistency import check_consistent, facts_of
+from allmlp.training.distributed.consistency import check_consistent, facts_of, photos_fact
 from allmlp.training.distributed.process_group import ProcessGroup, join_ranks
 from allmlp.training.input_pipeline import InputPipeline
 from allmlp.training.progress import LoggingProgress, NoProgress, Progress
@@ -33,7 +33,7 @@ from allmlp.training.recipe.resolve import (
 from allmlp.training.run_folder import RunDirectory, decoded_fingerprint, lock_run, refuse_used_folder
 from allmlp.training.session import Session
 from allmlp.training.stop_signals import StopSignal
-from allmlp.training.stored_run import StoredRun, check_same_photos, stored_run
+from allmlp.training.stored_run import StoredRun, check_same_photos, stored_digests, stored_run
 from allmlp.training.time_budget import epochs_within_budget
 
 __all__ = ["num_training_photos", "setup"]
@@ -62,7 +62,7 @@ def setup(
                 logged.message(
                     f"threads {stored.num_threads}, as when the run started, not {before}: another number rounds differently"
                 )
-        if ranks.count > 1:
+        if ranks.count > 1:  # the facts take time
             check_consistent(ranks, facts_of(resolved, dataset, path, stored, checkpoint, device=ranks.device))
         with ranks.raise_on_all():
             _announce(resolved, dataset, checkpoint, ranks, logged)
@@ -72,9 +72,11 @@ def setup(
                 ranks=ranks,
                 progress=logged,
                 decoded=None if stored is None else decoded_fingerprint(RunLayout(path)),
+                digests=None if stored is None else stored_digests(dataset, stored),
             )
             if ranks.is_first:
                 stack.enter_context(lock_run(path, is_new=stored is None, resume=resume))
+        check_consistent(ranks, photos_fact(pipeline.digests))
         if stored is None and resolved.max_minutes is not None:
             num_epochs = epochs_within_budget(resolved, pipeline, resolved.max_minutes, ranks=ranks, progress=logged)
             resolved = with_num_epochs(resolved, ranks.broadcast(num_epochs))

@@ -5,9 +5,9 @@ import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["StopSignal", "Stopped"]
+__all__ = ["Agreement", "StopSignal", "Stopped"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -65,3 +65,19 @@ class StopSignal:
         self.received = self.received or number
         if not self.deferred:
             raise Stopped(self.received)
+
+
+class Agreement(NamedTuple):
+    """What all processes agreed on between two steps.
+
+    signal: the signal that ends the run; None to go on.
+    is_save_overdue: whether the last snapshot is older than the recipe allows.
+    """
+
+    signal: int | None
+    is_save_overdue: bool
+
+    def check(self) -> None:
+        """Raise `Stopped` on all processes if a signal ends the run."""
+        if self.signal is not None:
+            raise Stopped(self.signal, is_shared=True)

@@ -9,11 +9,12 @@ from allmlp.data import ImageDataset, hold_out
 from allmlp.errors import ConfigError, DataError
 from allmlp.io.display import escape
 from allmlp.runs.layout import RunLayout
+from allmlp.runs.photo_digests import read_photo_digests
 from allmlp.runs.saved_split import read_split
 from allmlp.training.recipe.recipe import Recipe, ResolvedRecipe
 from allmlp.training.recipe.resolve import resolved_from_dict, resumed_recipe
 
-__all__ = ["StoredRun", "check_matches_run", "check_same_photos", "stored_run"]
+__all__ = ["StoredRun", "check_matches_run", "check_same_photos", "stored_digests", "stored_run"]
 
 _MAX_SHOWN = 10
 
@@ -91,6 +92,21 @@ def check_same_photos(dataset: ImageDataset, run: StoredRun) -> None:
             f"{run.path}: a run must be resumed with the photos it was started with. {escape(dataset.source)} differs:\n  "
             + "\n  ".join(problems)
         )
+
+
+def stored_digests(dataset: ImageDataset, run: StoredRun) -> dict[str, list[str]] | None:
+    """Return the SHA-256 of each photo as the run read it, by split in the order of `dataset`; None if the run has none.
+
+    Raises:
+        ConfigError: the run's photos.csv cannot be read.
+    """
+    stored = read_photo_digests(RunLayout(run.path).photos)
+    if stored is None:
+        return None
+    return {
+        name: [stored.get(name, {}).get(sample_id, "") for sample_id in split.sample_ids]
+        for name, split in dataset.splits.items()
+    }
 
 
 def check_matches_run(run: StoredRun, recipe: Recipe, dataset: ImageDataset | None) -> None:

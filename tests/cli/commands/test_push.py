@@ -17,7 +17,7 @@ import torch
 from tests.servers.files import Faults
 from tests.servers.hub import TOKEN, HubServer
 
-from allmlp import VARIANTS, Checkpoint, MlpMixer, Preprocessing, save_checkpoint
+from allmlp import VARIANTS, Checkpoint, MlpMixer, Preprocessing, load_checkpoint, save_checkpoint
 from allmlp.config import override
 
 WORKER = """
@@ -161,10 +161,7 @@ def test_timms_form_arrives_and_comes_back(hub, run, tmp_path):
 
 def test_where_the_user_lives_is_not_published(hub, run, saved_checkpoint, tmp_path):
     home = Path.home()
-    config = json.loads((saved_checkpoint / "config.json").read_text())
-    config["source"] = f"{home}/photos/weights.npz"
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    (tmp_path / "model.safetensors").write_bytes((saved_checkpoint / "model.safetensors").read_bytes())
+    save_checkpoint(load_checkpoint(saved_checkpoint).replace(source=f"{home}/photos/weights.npz"), tmp_path)
     assert run("push", tmp_path, "ann/home").code == 0
     files = received(hub, "ann/home")
     assert json.loads(files["config.json"])["source"] == "~/photos/weights.npz"
@@ -181,12 +178,10 @@ def test_a_runs_figures_stand_in_the_card(hub, run, saved_checkpoint, tmp_path):
 
 
 def test_a_home_is_replaced_whole_or_not_at_all(hub, run, saved_checkpoint, tmp_path):
-    config = json.loads((saved_checkpoint / "config.json").read_text())
-    config["source"] = "hf:ann/x; /home/anna/x.npz, /srv/home/ann/x, /home/ann-1, /home/ann/x.npz and /home/ann."
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    (tmp_path / "model.safetensors").write_bytes((saved_checkpoint / "model.safetensors").read_bytes())
+    source = "hf:ann/x; /home/anna/x.npz, /srv/home/ann/x, /home/ann-1, /home/ann/x.npz and /home/ann."
+    save_checkpoint(load_checkpoint(saved_checkpoint).replace(source=source), tmp_path)
     hidden = "hf:ann/x; /home/anna/x.npz, /srv/home/ann/x, /home/ann-1, ~/x.npz and ~."
-    for index, (home, expected) in enumerate([("/home/ann", hidden), ("/", config["source"]), ("", config["source"])]):
+    for index, (home, expected) in enumerate([("/home/ann", hidden), ("/", source), ("", source)]):
         outcome = run("push", tmp_path, f"ann/homes-{index}", HOME=home)
         assert outcome.code == 0, outcome.err
         assert json.loads(received(hub, f"ann/homes-{index}")["config.json"])["source"] == expected

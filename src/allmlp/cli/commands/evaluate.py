@@ -139,6 +139,7 @@ def _as_json(evaluation: "Evaluation", checkpoint: str, data: str, labels: Path 
         "data": data,
         "split": evaluation.split,
         "remark": evaluation.remark,
+        "num_trained_on": len(evaluation.trained_on),
         "image_size": list(evaluation.image_size),
         "labels": None if labels is None else str(labels),
         "original_top1": evaluation.original_top1,

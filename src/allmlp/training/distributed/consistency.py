@@ -2,7 +2,7 @@
 
 import hashlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from allmlp.training.distributed.process_group import ProcessGroup
 from allmlp.training.recipe.recipe import ResolvedRecipe
 from allmlp.training.stored_run import StoredRun
 
-__all__ = ["check_consistent", "facts_of", "weights_fact"]
+__all__ = ["check_consistent", "facts_of", "photos_fact", "weights_fact"]
 
 _MAX_SHOWN = 20
 
@@ -91,6 +91,14 @@ def weights_fact(checkpoint: Checkpoint) -> dict[str, str]:
     for name, value in sorted(checkpoint.weights.items()):
         digest.update(name.encode() + value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return {"initial weights": digest.hexdigest()[:12]}
+
+
+def photos_fact(digests: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Return the fact that identifies the bytes of all photos, given their digests by split."""
+    digest = hashlib.sha256()
+    for name, values in sorted(digests.items()):
+        digest.update("\0".join([name, *values]).encode())
+    return {"content of the photos": digest.hexdigest()[:12]}
 
 
 def _code() -> str:

@@ -1,0 +1,60 @@
+"""Reader that takes a digest of every photo it reads, and compares it with the digest of what was read before."""
+
+import dataclasses
+from collections.abc import Iterable, MutableSequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allmlp.data.dataset import Reader, Split
+from allmlp.data.photo_digest import photo_digest
+from allmlp.errors import DataError
+
+__all__ = ["VerifiedReader", "with_digests"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class VerifiedReader:
+    """Reads what `reader` reads, and refuses a photo whose SHA-256 is not `digests[index]`; "" takes that of the photo."""
+
+    reader: Reader
+    digests: MutableSequence[str]
+
+    def read(self, index: int) -> bytes:
+        """Return the encoded bytes of photo `index`. Raises DataError, naming it, if they have changed or cannot be read."""
+        content = self.reader.read(index)
+        digest = photo_digest(content)
+        if not self.digests[index]:
+            self.digests[index] = digest
+        elif self.digests[index] != digest:
+            raise DataError(
+                f"{self.where(index)}: this photo has changed since the run started: its name is the same, its bytes are not. "
+                "Restore it, or start a new run."
+            )
+        return content
+
+    def where(self, index: int) -> str:
+        """Return the location of photo `index` for messages."""
+        return self.reader.where(index)
+
+    def subset(self, indices: NDArray[np.int64]) -> "VerifiedReader":
+        """Return a reader of the photos at `indices`, in that order, with the digests known now."""
+        return VerifiedReader(self.reader.subset(indices), [self.digests[index] for index in indices])
+
+    def storage_order(self) -> NDArray[np.int64]:
+        """Return all indices in the order in which the photos are stored on disk."""
+        return self.reader.storage_order()
+
+    def photo_files(self) -> Iterable[Path]:
+        """Return the files that hold the photos."""
+        return self.reader.photo_files()
+
+
+def with_digests(split: Split, digests: MutableSequence[str]) -> Split:
+    """Return a split whose photos are compared with `digests`, in the order of the photos, whenever they are read.
+
+    Where a digest is "", that of the first photo read takes its place, so that afterwards `digests` has those of all photos
+    that were read.
+    """
+    return dataclasses.replace(split, reader=VerifiedReader(split.reader, digests))

@@ -16,6 +16,7 @@ from allmlp import CheckpointError
 from allmlp.checkpoints.sources.catalog import CATALOG
 from allmlp.checkpoints.sources.published import fetch_published, is_cached
 from allmlp.io import http_download
+from allmlp.io.http_client import Patience
 
 
 @pytest.fixture
@@ -151,7 +152,9 @@ def test_no_server_at_all_is_one_clear_error(server: FileServer) -> None:
 def test_a_server_that_falls_silent_is_given_up(server: FileServer, tmp_path: Path) -> None:
     server.faults.stalls = True
     with pytest.raises(CheckpointError, match="timed out"):
-        http_download.receive(f"{server.url}/{URL_PATH}", tmp_path / "x.part", timeout_s=0.2)
+        http_download.receive(
+            f"{server.url}/{URL_PATH}", tmp_path / "x.part", patience=Patience(pause_s=0.1, retry_s=0)
+        )
 
 
 def test_passwords_and_keys_of_an_address_are_not_shown(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote as quote_url
 
 from allmlp import __version__
 from allmlp.checkpoints.sources.hub_cache import COMMIT, DIGEST
@@ -58,9 +59,9 @@ class HubClient:
         return self._patiently(lambda: self._look_up(name, revision), tries=MAX_TRIES if retry else 1)
 
     def _look_up(self, name: str, revision: str) -> RemoteFile:
-        from huggingface_hub import hf_hub_url
+        from huggingface_hub import constants
 
-        url = hf_hub_url(self.repository, name, revision=revision)
+        url = f"{constants.ENDPOINT}/{self.repository}/resolve/{quote_url(revision, safe='')}/{name}"
         for _ in range(MAX_REDIRECTS):
             with ask(url, method="HEAD", headers_for=_headers, patience=self._patience, follow=False) as answer:
                 target = answer.redirect

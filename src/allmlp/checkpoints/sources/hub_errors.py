@@ -41,7 +41,12 @@ def raise_for_status(answer: Answer) -> None:
     if answer.status == http.HTTPStatus.OK:
         return
     names = ("X-Error-Code", "X-Error-Message")
-    headers = {name: shorten(escape(answer.headers[name]), 200) for name in names if name in answer.headers}
+    texts = {
+        name: answer.headers[name].encode("ascii", "backslashreplace").decode()
+        for name in names
+        if name in answer.headers
+    }
+    headers = {name: shorten(escape(text), 200) for name, text in texts.items()}
     if answer.status >= 400:
         hf_raise_for_status(httpx2.Response(answer.status, headers=headers, request=httpx2.Request("HEAD", answer.url)))
     raise UnsafeAnswer(f"it answered {answer.status} {answer.reason}".rstrip())

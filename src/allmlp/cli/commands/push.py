@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from allmlp.cli.arguments.checkpoint import CheckpointArgument, ImageSizeOption, load
-from allmlp.cli.console import command_line, next_commands, note
+from allmlp.cli.console import command_line, next_commands, note, say
 from allmlp.cli.unsupported import print_unsupported
 from allmlp.errors import ConfigError
 from allmlp.runs.layout import RunLayout
@@ -65,7 +65,7 @@ def push(
         url = upload_folder(folder, repository, private=private, revision=revision, message=message)
     print_unsupported(form, losses)
     files = ", ".join(f"{name} ({size / 1e6:,.1f} MB)" for name, size in sizes.items())
-    print(f"Uploaded {files}\n{url}")
+    say(f"Uploaded {files}\n{url}")
     _print_next(repository, revision)
 
 

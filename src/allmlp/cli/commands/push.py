@@ -53,8 +53,8 @@ def push(
     _check_names(repository, license_id)
     from allmlp.checkpoints import FORMATS, check_upload, upload_folder
 
-    check_upload(repository)
     loaded = _without_home(load(checkpoint, image_size))
+    check_upload(repository)
     losses = FORMATS[form].lost(loaded)  # raises if the checkpoint cannot be written
     with tempfile.TemporaryDirectory(prefix="allmlp-push-") as temporary:
         folder = FORMATS[form].save(loaded, Path(temporary) / "repository")

@@ -39,7 +39,7 @@ def test_what_lies_beside_or_has_a_close_name_is_suggested(tmp_path: Path, wrong
 
 
 @pytest.mark.parametrize(
-    ("wrong", "right"), [("B/15", "B/16"), ("L/61", "L/16"), ("s/33", "S/32"), ("H/15", "H/14"), ("b17", "b16-sam")]
+    ("wrong", "right"), [("B/15", "B/16"), ("L/61", "L/16"), ("s/33", "S/32"), ("H/15", "H/14"), ("h/41", "H/14")]
 )
 def test_a_size_that_is_nearly_right_is_helped(wrong: str, right: str) -> None:
     message = words(wrong)

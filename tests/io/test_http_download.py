@@ -5,29 +5,18 @@ import json
 import subprocess
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.servers.files import FileServer, md5_of
-from tests.servers.mirror import CONTENT, FETCH, HALF, MODEL, URL_PATH, leftovers, make_npz, mirror, new_home
+from tests.servers.mirror import CONTENT, FETCH, HALF, MODEL, URL_PATH, leftovers, make_npz
 
 from allmlp import CheckpointError
 from allmlp.checkpoints.sources.catalog import CATALOG
 from allmlp.checkpoints.sources.published import fetch_published, is_cached
 from allmlp.io import http_download
 from allmlp.io.http_client import Patience
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return new_home(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def server(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
-    with mirror({URL_PATH: CONTENT}, monkeypatch) as server:
-        yield server
 
 
 @pytest.mark.parametrize("etag", ["strong", ""])

@@ -60,7 +60,9 @@ def _explained(error: Exception, revision: str | None) -> str:
     where = _without_secrets(constants.ENDPOINT)
     match root:
         case errors.HFValidationError():
-            return f"not a repository name; expected owner/name, such as timm/mixer_b16_224.goog_in21k ({root})."
+            return (
+                f"not a repository name; expected owner/name, such as timm/mixer_b16_224.goog_in21k ({escape(root)})."
+            )
         case errors.GatedRepoError():
             return (
                 f"access is limited to users who accept its conditions at {where}. Accept them, then log in. {LOG_IN}"

@@ -65,7 +65,8 @@ def test_evaluate(allmlp, checkpoint, photos, options):
 def test_embed_and_convert(allmlp, checkpoint, photos, tmp_path):
     check(allmlp("embed", checkpoint, photos, "--split", "validation", "-o", tmp_path / f"{ODD}.npz"))
     check(allmlp("convert", checkpoint, tmp_path / f"{ODD}.out.npz", "--to", "google"))
-    check(allmlp("convert", checkpoint, tmp_path / f"{ODD} timm", "--to", "timm", "--gelu", "erf"))
+    check(allmlp("convert", checkpoint, tmp_path / f"{ODD} copy", "--to", "allmlp", "--gelu", "erf"))
+    check(allmlp("convert", checkpoint, tmp_path / f"{ODD} timm", "--to", "timm"), code=2)  # timm has no such Mixer
 
 
 def test_finetune_and_its_log_and_checkpoint(allmlp, checkpoint, photos, tmp_path):

@@ -13,6 +13,7 @@ __all__ = [
     "MissingExtraError",
     "ProcessLostError",
     "ReportedError",
+    "close_matches",
     "did_you_mean",
 ]
 
@@ -83,10 +84,14 @@ class ReportedError(AllmlpError):
         self.is_shared = is_shared
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return " Did you mean 'x'?" with the closest of the `known` names, or "" if none is close."""
+def close_matches(name: str, known: Iterable[str]) -> list[str]:
+    """Return at most three of the `known` names that are close to `name`, the closest first."""
     by_folded = {candidate.casefold(): candidate for candidate in known}  # "b/16" means "B/16"
     matches = difflib.get_close_matches(str(name)[:100].casefold(), by_folded, n=3, cutoff=0.5)
-    if not matches:
-        return ""
-    return " Did you mean " + " or ".join(repr(by_folded[match]) for match in matches) + "?"
+    return [by_folded[match] for match in matches]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" with the closest of the `known` names, or "" if none is close."""
+    matches = close_matches(name, known)
+    return " Did you mean " + " or ".join(map(repr, matches)) + "?" if matches else ""

@@ -5,28 +5,18 @@ import json
 import subprocess
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.servers.files import FileServer, md5_of
-from tests.servers.mirror import CONTENT, FETCH, HALF, MODEL, URL_PATH, leftovers, make_npz, mirror, new_home
+from tests.servers.mirror import CONTENT, FETCH, HALF, MODEL, URL_PATH, leftovers, make_npz
 
 from allmlp import CheckpointError
 from allmlp.checkpoints.sources.catalog import CATALOG
 from allmlp.checkpoints.sources.published import fetch_published, is_cached
 from allmlp.io import http_download
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return new_home(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def server(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
-    with mirror({URL_PATH: CONTENT}, monkeypatch) as server:
-        yield server
+from allmlp.io.http_client import Patience
 
 
 @pytest.mark.parametrize("etag", ["strong", ""])
@@ -151,7 +141,9 @@ def test_no_server_at_all_is_one_clear_error(server: FileServer) -> None:
 def test_a_server_that_falls_silent_is_given_up(server: FileServer, tmp_path: Path) -> None:
     server.faults.stalls = True
     with pytest.raises(CheckpointError, match="timed out"):
-        http_download.receive(f"{server.url}/{URL_PATH}", tmp_path / "x.part", timeout_s=0.2)
+        http_download.receive(
+            f"{server.url}/{URL_PATH}", tmp_path / "x.part", patience=Patience(pause_s=0.1, retry_s=0)
+        )
 
 
 def test_passwords_and_keys_of_an_address_are_not_shown(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

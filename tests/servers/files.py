@@ -23,6 +23,7 @@ class Faults:
         wrong_bytes: every body has its length, but its last byte differs.
         stalls: half of a body is sent, then nothing, until the server stops.
         ignores_range, ignores_if_range: headers that the server overlooks.
+        where: only bodies at paths that contain this are affected.
     """
 
     cut_after: int | None = None
@@ -32,6 +33,7 @@ class Faults:
     stalls: bool = False
     ignores_range: bool = False
     ignores_if_range: bool = False
+    where: str = ""
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ class LocalHandler(BaseHTTPRequestHandler):
             return
         if start:
             headers = headers | {"Content-Range": f"bytes {start}-{size - 1}/{size}"}
-        faults = self.site.faults
+        faults = self.site.faults if self.site.faults.where in self.route else Faults()
         body = content[start:]
         if faults.wrong_bytes:
             body = body[:-1] + bytes([body[-1] ^ 1])

@@ -8,7 +8,7 @@ from typing import Any
 from allmlp.config import from_dict, to_dict
 from allmlp.data import Preprocessing, synsets_of
 from allmlp.errors import CheckpointError, ConfigError
-from allmlp.io.display import summarise
+from allmlp.io.display import escape, shorten, summarise
 from allmlp.model import MixerConfig
 
 __all__ = ["FORMAT", "ModelDescription"]
@@ -20,6 +20,7 @@ VERSION = 1
 
 # Far wider than any fitted value. Outside this range, the division would overflow or flatten all logits to zero.
 _TEMPERATURE_RANGE = (0.001, 1000.0)
+_MAX_SOURCE_CHARACTERS = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ class ModelDescription:
         config: the architecture.
         preprocessing: the path from a photo to the model's input; its image size is that of `config`.
         class_names: K unique names, in the order of the logits.
-        source: where the weights came from, in words: a path or a sentence.
+        source: where the weights came from, in words: a path or a sentence, on one printable line.
         temperature: the divisor of the logits before softmax, fitted on the validation split at the end of training;
             it changes no prediction. 1.0 if none was fitted.
 
@@ -58,6 +59,7 @@ class ModelDescription:
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "source", escape(self.source))  # it may be a stranger's, and is printed and logged
         if len(self.class_names) != self.config.num_classes:
             raise CheckpointError(
                 f"{self.source}: {len(self.class_names)} class names for a classifier of {self.config.num_classes} classes."
@@ -143,7 +145,7 @@ class ModelDescription:
                 config=read.model,
                 preprocessing=read.preprocessing,
                 class_names=read.class_names,
-                source=read.source,
+                source=shorten(read.source, _MAX_SOURCE_CHARACTERS),
                 temperature=read.temperature,
             )
         except CheckpointError as error:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from allmlp.io.display import escape, escape_lines
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -24,6 +26,7 @@ __all__ = [
     "next_commands",
     "note",
     "pad",
+    "say",
 ]
 
 # A batch of 1,024 photos of 224 pixels takes 0.6 GB, and larger ones are no faster. Every batch is padded to its full size.
@@ -42,12 +45,17 @@ def console() -> "Console":
 
 def heading(text: str) -> None:
     """Print a line, bold on a terminal."""
-    console().print(text, style="bold")
+    console().print(escape(text), style="bold")
+
+
+def say(text: str = "") -> None:
+    """Print text for people, so that no name in it can control the terminal."""
+    print(escape_lines(text))
 
 
 def note(text: str) -> None:
     """Print a line for the user on standard error, so that standard output holds only results."""
-    print(text, file=sys.stderr, flush=True)
+    print(escape_lines(text), file=sys.stderr, flush=True)
 
 
 def is_first_process() -> bool:
@@ -81,15 +89,28 @@ def aligned(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> list
 
 def next_commands(rows: Sequence[tuple[str, str]]) -> None:
     """Print commands to run next, each with its purpose."""
-    print()
+    say()
     heading("Next:")
     for line in aligned([(f"  {command}", f"# {purpose}") for command, purpose in rows]):
-        print(line)
+        say(line)
 
 
 def command_line(*arguments: object) -> str:
     """Return an allmlp command that runs in the user's shell as it stands: quoted, with the program as it was started."""
-    return " ".join([_program(), *(shlex.quote(str(argument)) for argument in arguments)])
+    return " ".join([_program(), *(_quoted(str(argument)) for argument in arguments)])
+
+
+def _quoted(argument: str) -> str:
+    if argument.isprintable():
+        return shlex.quote(argument)
+    # Control characters and bytes that are not text, in the notation of bash, zsh and ksh.
+    shown = (
+        c.replace("\\", r"\\").replace("'", r"\'")
+        if c.isprintable()
+        else "".join(rf"\x{byte:02x}" for byte in os.fsencode(c))
+        for c in argument
+    )
+    return "$'" + "".join(shown) + "'"
 
 
 def _program() -> str:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from allmlp.cli.arguments.checkpoint import image_size_words
-from allmlp.cli.console import aligned, command_line, heading, next_commands
+from allmlp.cli.console import aligned, command_line, heading, next_commands, say
 from allmlp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ def _print(results: "Sequence[FewShot]") -> None:
         )
         for result in results
     ]
-    print()
+    say()
     lines = aligned([("shots", "top-1", "spread", "at 2^10", "regularisation"), *rows], right=(0, 1, 2, 3))
     heading(lines[0])
-    print("\n".join(lines[1:]))
+    say("\n".join(lines[1:]))
     draws = "1 draw" if num_draws == 1 else f"{num_draws} draws: mean, and standard deviation in percentage points"
-    print(f"\n{draws}. Regularisation is chosen by leave-one-out cross-validation; 2^10 is the authors' setting.")
+    say(f"\n{draws}. Regularisation is chosen by leave-one-out cross-validation; 2^10 is the authors' setting.")

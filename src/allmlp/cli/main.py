@@ -24,7 +24,7 @@ from allmlp.cli.commands.push import push
 from allmlp.cli.commands.recipes import recipes
 from allmlp.cli.commands.train import train
 from allmlp.errors import AllmlpError
-from allmlp.io.display import escape
+from allmlp.io.display import escape_lines
 
 __all__ = ["app", "main"]
 
@@ -106,18 +106,13 @@ def _run(arguments: Sequence[str] | None) -> str | int | None:
         from allmlp import training  # not at the top: `allmlp --help` does not need it
 
         if training.is_speaker(error):
-            print(_printable(f"allmlp: {error}"), file=sys.stderr)
+            print(escape_lines(f"allmlp: {error}"), file=sys.stderr)
         return error.exit_code
     except SystemExit as exit_request:
         if isinstance(exit_request.__context__, BrokenPipeError):  # which typer turns into exit code 1, as for a bug
             raise exit_request.__context__ from None
         return exit_request.code
     return 0
-
-
-def _printable(message: str) -> str:
-    """Escape each line of a message, so that no name in it can control the terminal."""
-    return "\n".join(map(escape, message.split("\n")))
 
 
 def _drop_output() -> None:

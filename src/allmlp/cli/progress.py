@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from allmlp.cli.console import console
-from allmlp.io.display import duration
+from allmlp.io.display import duration, escape_lines
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -24,7 +24,7 @@ class ConsoleProgress:
 
     def message(self, text: str) -> None:
         """Print a line, above the bar if there is one."""
-        self._console.print(text)
+        self._console.print(escape_lines(text))
 
     def start(self, total_steps: int) -> None:
         """Show the bar if standard output is a terminal."""

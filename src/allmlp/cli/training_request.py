@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, TypeAlias
 import typer
 
 from allmlp.cli.arguments.recipe import named_recipe
-from allmlp.cli.console import command_line, is_first_process, next_commands, note
+from allmlp.cli.console import command_line, is_first_process, next_commands, note, say
 from allmlp.cli.progress import ConsoleProgress
 from allmlp.errors import ConfigError
+from allmlp.io.display import escape
 from allmlp.runs.layout import RunLayout, SweepLayout
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def run_request(request: TrainingRequest, choose: "Choose", *, print_recipe: boo
     if run is not None and run.is_finished and not print_recipe:
         _check_ended(run, request)
         if is_first_process():
-            print(f"{run.path} is finished; there is nothing left to train.")
+            say(f"{escape(run.path)} is finished; there is nothing left to train.")
             _print_next(run.path, data or run.data)
         return
     data = data or (run.data if run else None)
@@ -67,7 +68,7 @@ def run_request(request: TrainingRequest, choose: "Choose", *, print_recipe: boo
         show_recipe(resolved, reason, given=given, run=run)
         return
     if reason:
-        print(reason)
+        say(reason)
     out = resume or request.out or new_run_folder(resolved.name)
     photos = data if dataset is None else dataset
     from allmlp.data import default_split
@@ -75,7 +76,7 @@ def run_request(request: TrainingRequest, choose: "Choose", *, print_recipe: boo
     result = run_training(resolved, photos, out, device=request.device, resume=resume is not None)
     if not is_first_process():
         return
-    print(f"\nwrote   {result.directory}/ (report.html, results.csv, checkpoints/best, checkpoints/last)")
+    say(f"\nwrote   {escape(result.directory)}/ (report.html, results.csv, checkpoints/best, checkpoints/last)")
     _print_next(result.directory, data, scored=default_split(result.evaluations))
 
 

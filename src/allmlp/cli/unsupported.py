@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from allmlp.cli.console import heading
+from allmlp.cli.console import heading, say
 
 __all__ = ["print_unsupported"]
 
@@ -13,4 +13,4 @@ def print_unsupported(form: str, losses: Sequence[str]) -> None:
 
     if losses:
         heading(f"What the {form} format does not hold")
-        print("\n".join(f"  - {escape(sentence)}" for sentence in losses))
+        say("\n".join(f"  - {escape(sentence)}" for sentence in losses))

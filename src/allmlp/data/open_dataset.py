@@ -15,6 +15,7 @@ from allmlp.data.sources.zip_folder import open_zip
 from allmlp.errors import DataError, did_you_mean
 from allmlp.io.display import escape
 from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
+from allmlp.io.remote_address import ADDRESS_ADVICE, is_address
 
 __all__ = ["open_dataset"]
 
@@ -42,7 +43,7 @@ def open_dataset(source: str | Path) -> ImageDataset:
     except OSError as error:  # the name is too long, or a parent folder is not accessible
         raise DataError(f"{escape(path)}: cannot be read ({error.strerror or error}).") from error
     if not exists:
-        raise DataError(_not_found(path))
+        raise DataError(_not_found(str(source)))
     if is_folder:
         files = _parquet_files(path)
         dataset = open_parquet(str(path), files) if files else open_folder(path)
@@ -87,7 +88,16 @@ def _parquet_files(folder: Path) -> list[Path]:
     return files
 
 
-def _not_found(path: Path) -> str:
+def _not_found(source: str) -> str:
+    shown = escape(source)
+    if is_address(source):
+        return f"{shown}: there is no such file or folder. {ADDRESS_ADVICE}"
+    if source.startswith(("hf:", "hf-hub:", "hf_hub:")):
+        return (
+            f"{shown}: data sets of the Hugging Face Hub are not read from there. Download its Parquet files first "
+            "(hf download --repo-type dataset), and give their folder."
+        )
+    path = Path(source)
     parent = path.parent
     while not parent.is_dir():
         path, parent = parent, parent.parent
@@ -95,4 +105,4 @@ def _not_found(path: Path) -> str:
     with contextlib.suppress(OSError):
         known += [entry.name for entry in parent.iterdir()]
     near = did_you_mean(path.name, known)
-    return f"{escape(path)}: there is no such file or folder.{escape(near)} Named data sets: {', '.join(DATASETS)}."
+    return f"{shown}: there is no such file or folder.{escape(near)} Named data sets: {', '.join(DATASETS)}."

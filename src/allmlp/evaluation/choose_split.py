@@ -55,7 +55,7 @@ def choose_split(dataset: ImageDataset, saved: Mapping[str, list[str]], wanted: 
     splits, is_divided = divide_as_run(dataset, saved)
     name = default_split(splits) if wanted is None else split_named(wanted) or wanted  # "val" means validation
     if name not in splits:
-        raise ConfigError(f"--split {name}: {dataset.source} has no such split. It has: {', '.join(splits)}.")
+        raise ConfigError(f"--split {name}: {escape(dataset.source)} has no such split. It has: {', '.join(splits)}.")
     remark = ""
     if is_divided and name != "test":
         remark = "Split as in the run's split.json."

@@ -3,7 +3,18 @@
 import math
 from collections.abc import Callable, Iterable
 
-__all__ = ["Report", "bullets", "counted", "discard", "duration", "escape", "quote", "shorten", "summarise"]
+__all__ = [
+    "Report",
+    "bullets",
+    "counted",
+    "discard",
+    "duration",
+    "escape",
+    "escape_lines",
+    "quote",
+    "shorten",
+    "summarise",
+]
 
 Report = Callable[[str], None]
 """Callback that takes one line for the user: a note, a warning, a choice that was made."""
@@ -19,6 +30,11 @@ def escape(name: object) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def escape_lines(text: str) -> str:
+    """Escape each line of a text that is meant to have several; names in it must have been escaped before."""
+    return "\n".join(map(escape, text.split("\n")))
 
 
 def counted(number: float, noun: str) -> str:

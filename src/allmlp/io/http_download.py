@@ -1,35 +1,55 @@
-"""Download of one file over HTTP. A broken connection keeps the bytes received, and only the rest is requested again."""
+"""Download of one file over HTTP. A broken connection keeps the bytes received, and only the rest is requested again.
+
+What lies in the folder of a download is as untrusted as what the server sends: whatever is not certain to belong to the same
+content is deleted, and the download starts anew.
+"""
 
 import base64
 import contextlib
 import hashlib
-import http.client
+import http
 import json
+import os
 import re
+import stat
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from email.message import Message
 from pathlib import Path
-from typing import Any
+from typing import IO
 
-from allmlp import __version__
 from allmlp.errors import CheckpointError
+from allmlp.io.display import escape
+from allmlp.io.http_client import (
+    Answer,
+    HeadersFor,
+    NoAnswer,
+    Patience,
+    UnsafeAnswer,
+    ask,
+    no_headers,
+    size_in,
+    without_secrets,
+)
 
-__all__ = ["ReportProgress", "check_address", "discard", "receive", "without_secrets"]
+__all__ = ["MAX_FILE_BYTES", "ReportProgress", "check_address", "discard", "receive"]
 
 ReportProgress = Callable[[int, int], None]
 """Callback that takes the number of bytes received and the size of the file."""
 
-TIMEOUT_S = 30.0  # for connecting, and for any pause in the data
-MAX_TRIES = 3  # consecutive tries that each received less than PROGRESS_BYTES
+MAX_FILE_BYTES = 8 << 30
+"""The largest file that is downloaded if nothing is known about its size."""
+
+MAX_TRIES = 3  # consecutive tries after each of which the file had grown by less than PROGRESS_BYTES
 PROGRESS_BYTES = 1 << 20
-CHUNK_BYTES = 1 << 20
+MAX_NOTE_BYTES = 1 << 16
 # Temporary problems of the server; any other 4xx is permanent.
 TRANSIENT_STATUS = (408, 429, 500, 502, 503, 504)
+
+_VALIDATOR = re.compile(r"[\x20-\x7e]{1,1000}")  # what can be sent back in a header
+_MD5 = re.compile(r"[A-Za-z0-9+/]{22}==")
 
 
 @dataclass(frozen=True)
@@ -44,8 +64,17 @@ class _Version:
     md5: tuple[str, ...] = field(default=(), compare=False)
 
 
-class _Interrupted(Exception):  # noqa: N818 (not an error yet: the download is tried again)
-    """The connection failed, or the server asked to retry."""
+@dataclass(frozen=True, kw_only=True)
+class _Request:
+    """What `receive` was asked for."""
+
+    url: str
+    part: Path
+    max_bytes: int
+    headers_for: HeadersFor
+    patience: Patience
+    report_progress: ReportProgress | None
+    advice: str
 
 
 def check_address(url: str, *, what: str) -> None:
@@ -74,126 +103,143 @@ def check_address(url: str, *, what: str) -> None:
 
 
 def receive(
-    url: str, part: Path, *, timeout_s: float = TIMEOUT_S, report_progress: ReportProgress | None = None
+    url: str,
+    part: Path,
+    *,
+    max_bytes: int = MAX_FILE_BYTES,
+    headers_for: HeadersFor = no_headers,
+    patience: Patience = Patience(),  # noqa: B008 (frozen)
+    report_progress: ReportProgress | None = None,
+    advice: str = "Try again.",
 ) -> None:
     """Download `url` to `part`, continuing after the bytes already in it if they belong to the same content.
 
     On return `part` has the size that the server announced and, if the server announces an MD5 (x-goog-hash), that digest.
     The caller verifies other digests, renames the file, and ensures that no other process downloads it at the same time.
-    `report_progress` is called after each chunk.
+    `headers_for` returns the headers for a URL, as in `ask`. `report_progress` is called after each chunk;
+    `advice` ends the message of a failure.
 
     Raises:
-        CheckpointError: the network or the server failed; the bytes received stay in `part` for the next call.
+        CheckpointError: the network or the server failed, or the file is larger than `max_bytes`; the bytes received stay in
+            `part` for the next call.
         OSError: `part` cannot be written.
     """
     part.parent.mkdir(parents=True, exist_ok=True)
-    tries = 0
+    request = _Request(
+        url=url,
+        part=part,
+        max_bytes=max_bytes,
+        headers_for=headers_for,
+        patience=patience,
+        report_progress=report_progress,
+        advice=advice,
+    )
+    tries, largest = 0, _size(part)
     while True:
-        before = _size(part)
         try:
-            _receive_rest(url, part, timeout_s, report_progress)
+            _receive_rest(request)
             return
-        except _Interrupted as error:
-            tries = 1 if _size(part) - before >= PROGRESS_BYTES else tries + 1
+        except NoAnswer as error:
+            # A file that shrinks, because its content changes again and again, makes no progress.
+            size = _size(part)
+            tries = 1 if size - largest >= PROGRESS_BYTES else tries + 1
+            largest = max(largest, size)
             if tries >= MAX_TRIES:
-                raise CheckpointError(_failure(url, part, str(error))) from error
-            time.sleep(0.25 * 2**tries)
+                raise CheckpointError(_failure(request, str(error))) from error
+            time.sleep(patience.retry_s * 2 ** (tries - 1))
+        except UnsafeAnswer as error:
+            raise CheckpointError(_failure(request, str(error))) from error
 
 
-def without_secrets(text: str) -> str:
-    """Return `text` without the users, passwords and queries of its addresses, which may hold keys."""
-    text = re.sub(r"://[^/\s@]*@", "://", text)
-    return re.sub(r"(https?://[^\s?'\"]*)\?[^\s'\"]*", r"\1", text)
-
-
-def _receive_rest(url: str, part: Path, timeout_s: float, report_progress: ReportProgress | None) -> None:
-    version = _read_version(part)
-    num_kept = _size(part) if version is not None and _size(part) <= version.size else 0
+def _receive_rest(request: _Request) -> None:
+    part = request.part
+    version = _read_version(part, request.max_bytes)
+    num_kept = _size(part) if version is not None else 0
     if version is not None and num_kept == version.size:  # the process ended before the file was renamed
-        _check_md5(url, part, version.md5)
+        _check_md5(request.url, part, version.md5)
         return
     if not num_kept:
-        discard(part)  # of unknown content, or longer than its content
-    with _open(url, num_kept, version, part, timeout_s) as response:
-        served, start = _version_of(url, response.status, response.headers)
-        if response.status == http.HTTPStatus.PARTIAL_CONTENT and (served != version or start != num_kept):
+        discard(part)
+    resumed = version if num_kept else None
+    with ask(request.url, patience=request.patience, headers_for=_with_range(request, resumed)) as answer:
+        _check_status(request, answer)
+        served, start = _version_of(request, answer)
+        if answer.status == http.HTTPStatus.PARTIAL_CONTENT and (served != resumed or start != num_kept):
             # A server that ignores If-Range sends the end of different content.
             discard(part)
-            raise _Interrupted("the file has changed on the server")
-        if num_kept and response.status == http.HTTPStatus.OK:  # changed, or ranges are unsupported: all of it follows
+            raise NoAnswer("the file has changed on the server")
+        if answer.status == http.HTTPStatus.OK:  # new, changed, or ranges are unsupported: all of it follows
             discard(part)
-        _write_version(part, served)
-        _copy(response, part, served.size, report_progress)
-        if _size(part) != served.size:
-            size = _size(part)
-            if size > served.size:
-                discard(part)
-            raise _Interrupted(f"the connection was cut after {size:,} of {served.size:,} bytes")
-        _check_md5(url, part, served.md5)
+            _write_new(_version_path(part), json.dumps(asdict(served)).encode())
+            _write_new(part, b"")
+        _copy(request, answer, served)
+        _check_md5(request.url, part, served.md5)
 
 
-def _open(url: str, num_kept: int, version: _Version | None, part: Path, timeout_s: float) -> Any:
-    # If the server compressed the response, sizes and ranges would not be the file's.
-    headers = {"User-Agent": f"allmlp/{__version__}", "Accept-Encoding": "identity"}
-    if num_kept and version is not None:
-        headers |= {"Range": f"bytes={num_kept}-", "If-Range": version.validator}
-    try:
-        return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout_s)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            discard(part)
-            raise _Interrupted("the server refused to resume the download") from error
-        if error.code in TRANSIENT_STATUS:
-            raise _Interrupted(f"the server answered {error.code} {error.reason}") from error
-        raise CheckpointError(_failure(url, part, f"the server answered {error.code} {error.reason}")) from error
-    except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
-        raise _Interrupted(str(getattr(error, "reason", error)) or type(error).__name__) from error
-    except ValueError as error:  # redirected to an invalid URL
-        raise CheckpointError(_failure(url, part, f"the server redirects to an invalid URL ({error})")) from error
+def _with_range(request: _Request, version: _Version | None) -> HeadersFor:
+    if version is None:
+        return request.headers_for
+    ranged = {"Range": f"bytes={_size(request.part)}-", "If-Range": version.validator}
+    return lambda url: {**request.headers_for(url), **ranged}
 
 
-def _version_of(url: str, status: int, headers: Message) -> tuple[_Version, int]:
-    """Return the version of the content in a response, and the offset at which the response starts."""
+def _check_status(request: _Request, answer: Answer) -> None:
+    if answer.status in (http.HTTPStatus.OK, http.HTTPStatus.PARTIAL_CONTENT):
+        return
+    if answer.status == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        discard(request.part)
+        raise NoAnswer("the server refused to resume the download")
+    message = f"the server answered {answer.status} {answer.reason}".rstrip()
+    raise NoAnswer(message) if answer.status in TRANSIENT_STATUS else UnsafeAnswer(message)
+
+
+def _version_of(request: _Request, answer: Answer) -> tuple[_Version, int]:
+    """Return the version of the content in an answer, and the offset at which the answer starts."""
+    headers, start = answer.headers, 0
+    if answer.status == http.HTTPStatus.PARTIAL_CONTENT:  # "bytes 100-199/200"
+        byte_range, _, total = headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
+        size, first = size_in(total), size_in(byte_range.partition("-")[0])
+        start = -1 if first is None else first
+    else:
+        size = size_in(headers.get("Content-Length"))
+    if size is None:
+        raise CheckpointError(
+            f"{without_secrets(request.url)}: the server does not announce the size of the file, so a truncated download "
+            "could not be detected. Download it with a browser and give its path."
+        )
+    if size > request.max_bytes:
+        raise UnsafeAnswer(f"the server announces {size:,} bytes, more than the limit of {request.max_bytes:,}")
     etag = headers.get("ETag", "")
     # A weak ETag does not guarantee identical bytes.
     validator = etag if etag.startswith('"') else headers.get("Last-Modified", "")
-    try:
-        if status == http.HTTPStatus.PARTIAL_CONTENT:  # "bytes 100-199/200"
-            byte_range, _, size = headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
-            return _Version(validator, int(size), _md5_in(headers)), int(byte_range.partition("-")[0])
-        return _Version(validator, int(headers.get("Content-Length", "")), _md5_in(headers)), 0
-    except ValueError as error:
-        raise CheckpointError(
-            f"{without_secrets(url)}: the server does not announce the size of the file, so a truncated download could not "
-            "be detected. Download it with a browser and give its path."
-        ) from error
+    return _Version(validator if _VALIDATOR.fullmatch(validator) else "", size, _md5_in(headers)), start
 
 
-def _copy(response: Any, part: Path, size: int, report_progress: ReportProgress | None) -> None:
-    num_received = _size(part)
-    with part.open("ab") as file:
-        while True:
-            try:
-                chunk = response.read1(CHUNK_BYTES)  # the bytes available, so that a broken connection loses none
-            except (OSError, http.client.HTTPException) as error:
-                raise _Interrupted(str(error) or type(error).__name__) from error
-            if not chunk:
-                return
-            file.write(chunk)
-            num_received += len(chunk)
-            if report_progress is not None:
-                report_progress(num_received, size)
+def _copy(request: _Request, answer: Answer, served: _Version) -> None:
+    num_received = _size(request.part)
+    with _open_to_append(request.part) as file:
+        try:
+            for chunk in answer.blocks(served.size - num_received):
+                file.write(chunk)
+                num_received += len(chunk)
+                if request.report_progress is not None:
+                    request.report_progress(num_received, served.size)
+        except UnsafeAnswer:  # longer than announced
+            discard(request.part)
+            raise
+    if num_received != served.size:
+        raise NoAnswer(f"the connection was cut after {num_received:,} of {served.size:,} bytes")
 
 
 def _md5_in(headers: Message) -> tuple[str, ...]:
     # Google Cloud Storage announces an object's MD5: "crc32c=n03x6A==,md5=Ojk9c3dhfxgoKVVHYwFbHQ==".
-    return tuple(
+    announced = (
         value.strip().removeprefix("md5=")
         for header in headers.get_all("x-goog-hash", [])
         for value in header.split(",")
         if value.strip().startswith("md5=")
     )
+    return tuple(digest for digest in announced if _MD5.fullmatch(digest))[:10]
 
 
 def _check_md5(url: str, part: Path, announced: tuple[str, ...]) -> None:
@@ -209,33 +255,45 @@ def _check_md5(url: str, part: Path, announced: tuple[str, ...]) -> None:
         )
 
 
-def _failure(url: str, part: Path, reason: str) -> str:
-    kept = f" {_size(part):,} bytes are kept; the next try continues from there." if _size(part) else ""
-    return (
-        f"{without_secrets(url)}: could not be downloaded: {without_secrets(reason)}.{kept} Check the connection (behind a "
-        "proxy, set HTTPS_PROXY), set ALLMLP_MIXER_MODELS_URL to a mirror, or download the file elsewhere "
-        f"and put it at {part.with_suffix('')}, where it keeps its class names."
-    )
+def _failure(request: _Request, reason: str) -> str:
+    size = _size(request.part)
+    kept = f" {size:,} bytes are kept; the next try continues from there." if size else ""
+    return f"{escape(without_secrets(request.url))}: could not be downloaded: {reason}.{kept} {request.advice}"
 
 
 def _version_path(part: Path) -> Path:
     return part.with_name(part.name + ".json")
 
 
-def _read_version(part: Path) -> _Version | None:
-    """Return the version of the content in `part`; if it is unknown, delete `part` and return None."""
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-        values = json.loads(_version_path(part).read_text(encoding="utf-8"))
-        md5 = tuple(map(str, values.get("md5", ())))
-        version = _Version(validator=str(values["validator"]), size=int(values["size"]), md5=md5)
-        if version.validator:
-            return version
+def _read_version(part: Path, max_bytes: int) -> _Version | None:
+    """Return the version of the content in `part`; if it is not certain, delete `part` and return None."""
+    note = _version_path(part)
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        if _is_own_file(part) and _is_own_file(note) and note.stat().st_size <= MAX_NOTE_BYTES:
+            values = json.loads(note.read_text(encoding="utf-8"))
+            version = _Version(values["validator"], values["size"], tuple(values.get("md5", ())))
+            are_texts = isinstance(version.validator, str) and all(isinstance(digest, str) for digest in version.md5)
+            is_sized = type(version.size) is int and part.stat().st_size <= version.size <= max_bytes
+            if are_texts and is_sized and _VALIDATOR.fullmatch(version.validator):
+                return version
     discard(part)
     return None
 
 
-def _write_version(part: Path, version: _Version) -> None:
-    _version_path(part).write_text(json.dumps(asdict(version)), encoding="utf-8")
+def _is_own_file(path: Path) -> bool:
+    """Whether this is a regular file under one name only: writing through a link would change another file."""
+    status = path.lstat()
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
+        file.write(content)
+
+
+def _open_to_append(part: Path) -> IO[bytes]:
+    # Windows has no O_NOFOLLOW; creating links there needs special rights.
+    return os.fdopen(os.open(part, os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)), "ab")
 
 
 def discard(part: Path) -> None:
@@ -245,4 +303,8 @@ def discard(part: Path) -> None:
 
 
 def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+    """Return the size of a download in progress; 0 for anything else."""
+    try:
+        return path.stat().st_size if _is_own_file(path) else 0
+    except OSError:
+        return 0

@@ -9,6 +9,7 @@ from pathlib import Path
 from allmlp.data import ImageDataset
 from allmlp.errors import ConfigError, DivergedError, ReportedError
 from allmlp.io.atomic_write import write_bytes, write_json
+from allmlp.io.display import escape
 from allmlp.report import learning_rates_plot
 from allmlp.runs.layout import RunLayout, SweepLayout
 from allmlp.training.loop import train
@@ -97,7 +98,7 @@ def train_sweep(
     for number, (rate, rate_recipe, run) in enumerate(zip(learning_rates, recipes, runs, strict=True), start=1):
         if run in completed:
             continue
-        progress.message(f"\nlearning rate {rate:g}, {number} of {len(learning_rates)}: {run}")
+        progress.message(f"\nlearning rate {rate:g}, {number} of {len(learning_rates)}: {escape(run)}")
         try:
             result = train(rate_recipe, data, run, device=device, progress=progress, resume=resume)
         except (DivergedError, ReportedError) as error:

@@ -18,6 +18,7 @@ from allmlp.config import to_dict
 from allmlp.data import ImageDataset, absolute_source
 from allmlp.errors import AllmlpError, ConfigError, DivergedError
 from allmlp.io.atomic_write import remove_leftovers, write_json, write_text
+from allmlp.io.display import escape_lines
 from allmlp.metrics import Metrics
 from allmlp.runs.layout import RunLayout
 from allmlp.runs.photo_digests import write_photo_digests
@@ -168,7 +169,7 @@ class RunDirectory:
             OSError: it cannot be written, for example because the disk is full. A partial line does not corrupt the next one.
         """
         with self._log_lock:
-            _append_line(self.layout.log, f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z {line}")
+            _append_line(self.layout.log, f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z {escape_lines(line)}")
 
     def write_divergence(self, error: DivergedError) -> None:
         """Write diverged.json, by which a resumed sweep knows that this rate diverged; a full disk must not hide the error."""

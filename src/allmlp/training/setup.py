@@ -12,7 +12,7 @@ from allmlp.data import ImageDataset, hold_out, open_dataset
 from allmlp.errors import ConfigError, DataError
 from allmlp.hardware.compute_threads import compute_threads
 from allmlp.hardware.devices import choose_device, reuse_freed_memory
-from allmlp.io.display import counted
+from allmlp.io.display import counted, escape, summarise
 from allmlp.model import num_parameters
 from allmlp.runs.layout import RunLayout
 from allmlp.runs.saved_split import saved_split
@@ -147,14 +147,14 @@ def num_training_photos(dataset: ImageDataset) -> int:
         DataError: there is no train split.
     """
     if "train" not in dataset.splits:
-        raise DataError(f"{dataset.source}: there is no train split; found {', '.join(dataset.splits)}.")
+        raise DataError(f"{escape(dataset.source)}: there is no train split; found {summarise(dataset.splits)}.")
     return len(dataset.splits["train"])
 
 
 def _refuse_run_among_photos(run: Path, photos: Path | None) -> None:
     if photos is not None and run.resolve().is_relative_to(photos.resolve()):
         raise ConfigError(
-            f"{run} is inside the folder of photos ({photos}): its plots would become a class. "
+            f"{escape(run)} is inside the folder of photos ({escape(photos)}): its plots would become a class. "
             "Choose a folder outside with --out."
         )
 
@@ -168,9 +168,9 @@ def _announce(
 ) -> None:
     model = recipe.model
     counts = ", ".join(f"{name} {len(split):,}" for name, split in dataset.splits.items())
-    progress.message(f"data    {dataset.source}: {len(dataset.class_names)} classes; {counts} photos")
+    progress.message(f"data    {escape(dataset.source)}: {len(dataset.class_names)} classes; {counts} photos")
     for note in dataset.notes:
-        progress.message(f"        {note}")
+        progress.message(f"        {escape(note)}")
     progress.message(
         f"model   Mixer, {model.image_size[0]} × {model.image_size[1]} px, patch {model.patch_size}, "
         f"{model.num_blocks} blocks, {num_parameters(model) / 1e6:.2f} M parameters"

@@ -4,29 +4,17 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.builders import GOLDEN
 from tests.servers.files import FileServer
-from tests.servers.mirror import CONTENT, HALF, MODEL, URL_PATH, leftovers, make_npz, mirror, new_home
+from tests.servers.mirror import CONTENT, HALF, MODEL, URL_PATH, leftovers, make_npz
 
 from allmlp import CheckpointError, load_checkpoint
 from allmlp.checkpoints.sources.catalog import CATALOG
 from allmlp.checkpoints.sources.published import fetch_published, is_cached, known_digest
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return new_home(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def server(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
-    with mirror({URL_PATH: CONTENT}, monkeypatch) as server:
-        yield server
 
 
 def test_a_digest_that_two_models_claim_tells_nothing(server: FileServer, home: Path) -> None:

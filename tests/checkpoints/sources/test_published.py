@@ -9,27 +9,15 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.servers.files import FileServer
-from tests.servers.mirror import CONTENT, FETCH, HALF, MODEL, URL_PATH, leftovers, make_npz, mirror, new_home
+from tests.servers.mirror import CONTENT, FETCH, HALF, MODEL, URL_PATH, leftovers, make_npz
 
 from allmlp import CheckpointError, load_checkpoint
 from allmlp.checkpoints.sources.catalog import CATALOG
 from allmlp.checkpoints.sources.published import fetch_published, is_cached, known_digest
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return new_home(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def server(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
-    with mirror({URL_PATH: CONTENT}, monkeypatch) as server:
-        yield server
 
 
 def test_a_file_arrives_whole_once_and_its_digest_is_recorded(server: FileServer, home: Path) -> None:

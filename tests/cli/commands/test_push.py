@@ -206,10 +206,13 @@ def test_a_card_of_ours_is_replaced(hub, run, saved_checkpoint):
     assert b"license: apache-2.0" in received(hub, "ann/ours")["README.md"]
 
 
-def test_what_cannot_be_uploaded_is_told_before_anything_is_read(run, tmp_path):
+def test_the_checkpoint_is_read_before_a_token_is_asked_for(hub, run, saved_checkpoint, tmp_path):
     for environment, words in (({"HF_TOKEN": None}, "hf auth login"), ({"ALLMLP_OFFLINE": "1"}, "forbids uploads")):
         outcome = run("push", tmp_path / "no such checkpoint", "ann/nobody", **environment)
+        assert (outcome.code, "there is no such checkpoint" in outcome.err) == (4, True)
+        outcome = run("push", saved_checkpoint, "ann/nobody", **environment)
         assert (outcome.code, words in outcome.err) == (4, True)
+    assert hub.requests == []
 
 
 def test_without_a_token_nothing_is_asked_for(hub, run, saved_checkpoint):

@@ -4,10 +4,11 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from allmlp.checkpoints.sources.hub import check_connection, silent_download
+from allmlp.checkpoints.sources.hub_client import HubClient
 from allmlp.checkpoints.sources.hub_errors import LOG_IN, explain_errors
 from allmlp.errors import CheckpointError
 from allmlp.io.download_folder import is_offline
+from allmlp.io.json_object import MAX_CONFIG_BYTES
 
 __all__ = ["check_upload", "fetch_card", "upload_folder"]
 
@@ -35,10 +36,10 @@ def fetch_card(repository: str, revision: str) -> str | None:
     from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
     with explain_errors(repository, revision):
-        check_connection()
+        hub = HubClient(repository)
         for branch in (revision, "main"):  # a new branch starts from main
             try:
-                return silent_download(repository, "README.md", branch).read_text(encoding="utf-8", errors="replace")
+                return hub.read(hub.look_up("README.md", branch), MAX_CONFIG_BYTES).decode("utf-8", "replace")
             except RevisionNotFoundError:
                 continue
             except (RemoteEntryNotFoundError, RepositoryNotFoundError):

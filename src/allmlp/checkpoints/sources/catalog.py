@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 
 from allmlp.data import NUM_IMAGENET_CLASSES, Preprocessing
 from allmlp.errors import CheckpointError
-from allmlp.model import VARIANTS, Gelu, MixerConfig
+from allmlp.model import VARIANTS, Gelu, MixerConfig, num_parameters
 
-__all__ = ["CATALOG", "PublishedModel", "find_published", "fitting"]
+__all__ = ["CATALOG", "PublishedModel", "find_published", "fitting", "max_weight_bytes"]
 
 PAPER_PREPROCESSING = Preprocessing(image_size=(224, 224), crop_fraction=0.875)
 # MIIL trained on pixel values from 0 to 1 (timm's default_cfgs).
@@ -82,6 +82,11 @@ def find_published(name: str) -> PublishedModel | None:
             f"Published Mixers: {', '.join(CATALOG)}. `allmlp models` describes them."
         )
     return known.get(timm_name)
+
+
+def max_weight_bytes(model: PublishedModel) -> int:
+    """Return the largest size that a file with the weights of `model` may have: twice that of its numbers in float32."""
+    return 2 * 4 * num_parameters(model.config) + (1 << 20)
 
 
 def fitting(config: MixerConfig) -> tuple[str, ...]:

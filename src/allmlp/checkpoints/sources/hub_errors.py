@@ -1,14 +1,16 @@
 """Errors of the Hugging Face Hub, explained in sentences that say what to do."""
 
 import contextlib
+import http
 from collections.abc import Iterator
 
 from allmlp.checkpoints.formats.file_names import CONFIG_FILE, WEIGHTS_FILES
 from allmlp.errors import CheckpointError
+from allmlp.io.display import escape, shorten
 from allmlp.io.download_folder import is_offline
-from allmlp.io.http_download import without_secrets
+from allmlp.io.http_client import Answer, NoAnswer, UnsafeAnswer, without_secrets
 
-__all__ = ["LOG_IN", "explain_errors"]
+__all__ = ["LOG_IN", "explain_errors", "raise_for_status"]
 
 LOG_IN = "Run `hf auth login`, or set HF_TOKEN (https://huggingface.co/settings/tokens)."
 
@@ -22,8 +24,32 @@ def explain_errors(repository: str, revision: str | None) -> Iterator[None]:
         yield
     # ValueError: an invalid name, a card that the Hub refuses, a response that did not come from a Hub server.
     # RuntimeError: what huggingface_hub wraps around a failed upload.
-    except (OSError, httpx2.HTTPError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"hf:{repository}: {_explained(error, revision)}") from error
+    except (NoAnswer, UnsafeAnswer, OSError, httpx2.HTTPError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"hf:{escape(repository)}: {_explained(error, revision)}") from error
+
+
+def raise_for_status(answer: Answer) -> None:
+    """Raise huggingface_hub's error for an answer of the Hub that is not a success.
+
+    Raises:
+        HfHubHTTPError: what the Hub refuses; a subclass says why.
+        UnsafeAnswer: any other status.
+    """
+    import httpx2
+    from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
+
+    if answer.status == http.HTTPStatus.OK:
+        return
+    names = ("X-Error-Code", "X-Error-Message")
+    texts = {
+        name: answer.headers[name].encode("ascii", "backslashreplace").decode()
+        for name in names
+        if name in answer.headers
+    }
+    headers = {name: shorten(escape(text), 200) for name, text in texts.items()}
+    if answer.status >= 400:
+        hf_raise_for_status(httpx2.Response(answer.status, headers=headers, request=httpx2.Request("HEAD", answer.url)))
+    raise UnsafeAnswer(f"it answered {answer.status} {answer.reason}".rstrip())
 
 
 def _explained(error: Exception, revision: str | None) -> str:
@@ -34,7 +60,9 @@ def _explained(error: Exception, revision: str | None) -> str:
     where = _without_secrets(constants.ENDPOINT)
     match root:
         case errors.HFValidationError():
-            return f"not a repository name; expected owner/name, such as timm/mixer_b16_224.goog_in21k ({root})."
+            return (
+                f"not a repository name; expected owner/name, such as timm/mixer_b16_224.goog_in21k ({escape(root)})."
+            )
         case errors.GatedRepoError():
             return (
                 f"access is limited to users who accept its conditions at {where}. Accept them, then log in. {LOG_IN}"
@@ -56,7 +84,9 @@ def _explained(error: Exception, revision: str | None) -> str:
                 "not in the Hub's cache, and HF_HUB_OFFLINE or ALLMLP_OFFLINE forbids downloads. Unset it, or copy the "
                 "cache (HF_HOME) from a machine that has it."
             )
-        case httpx2.HTTPError() | errors.LocalEntryNotFoundError() | errors.FileMetadataError():
+        case UnsafeAnswer():
+            return f"the answer of {where} is refused: {root}. If HF_ENDPOINT is set, check that this server can be trusted."
+        case NoAnswer() | httpx2.HTTPError() | errors.LocalEntryNotFoundError() | errors.FileMetadataError():
             return (
                 f"could not be reached at {where}: {_without_secrets(str(root)) or type(root).__name__}. Check the "
                 "connection (behind a proxy, set HTTPS_PROXY), set HF_ENDPOINT to a mirror, or download the repository's "
@@ -69,7 +99,7 @@ def _root(error: Exception) -> Exception:
     """Return the error of the server or the network that huggingface_hub wrapped in its own."""
     import httpx2
 
-    while isinstance(error.__cause__, Exception) and not isinstance(error, httpx2.HTTPError):
+    while isinstance(error.__cause__, Exception) and not isinstance(error, httpx2.HTTPError | NoAnswer | UnsafeAnswer):
         error = error.__cause__
     return error
 
@@ -79,4 +109,4 @@ def _without_secrets(text: str) -> str:
 
     text = without_secrets(text)
     token = get_token()
-    return text.replace(token, "***") if token else text
+    return escape(text.replace(token, "***") if token else text)

@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from allmlp.checkpoints.sources.catalog import CATALOG, PublishedModel
+from allmlp.checkpoints.sources.catalog import CATALOG, PublishedModel, max_weight_bytes
 from allmlp.checkpoints.sources.digest_cache import (
     ANOTHER_CACHE,
     Record,
@@ -20,6 +20,7 @@ from allmlp.checkpoints.sources.digest_cache import (
 )
 from allmlp.checkpoints.sources.hub import cached_weights, fetch_hub
 from allmlp.errors import CheckpointError
+from allmlp.io.display import escape
 from allmlp.io.download_folder import is_offline
 from allmlp.io.http_download import ReportProgress, check_address, discard, receive
 
@@ -114,7 +115,14 @@ def _fetch_file(model: PublishedModel, report_progress: ReportProgress | None) -
 def _download(model: PublishedModel, path: Path, report_progress: ReportProgress | None) -> None:
     url, part = _url(model), path.with_name(path.name + ".part")
     records = read_records()  # an unreadable record is reported before the long download
-    receive(url, part, report_progress=report_progress)
+    receive(
+        url,
+        part,
+        max_bytes=max_weight_bytes(model),
+        report_progress=report_progress,
+        advice="Check the connection (behind a proxy, set HTTPS_PROXY), set ALLMLP_MIXER_MODELS_URL to a mirror, or download "
+        f"the file elsewhere and put it at {escape(path)}, where it keeps its class names.",
+    )
     digest = sha256_of(part)
     if not zipfile.is_zipfile(part):  # such as the login page of a network
         with part.open("rb") as file:

@@ -7,10 +7,11 @@ from typing import Any
 
 from allmlp.checkpoints.description import FORMAT
 from allmlp.checkpoints.formats.file_names import CONFIG_FILE, WEIGHTS_FILE, WEIGHTS_FILES
-from allmlp.checkpoints.sources.catalog import CATALOG, PublishedModel, find_published
+from allmlp.checkpoints.sources.advice import advice_for
+from allmlp.checkpoints.sources.catalog import PublishedModel, find_published
 from allmlp.checkpoints.sources.published import fetch_hub, fetch_published, known_digest
-from allmlp.errors import CheckpointError, did_you_mean
-from allmlp.io.display import summarise
+from allmlp.errors import CheckpointError
+from allmlp.io.display import escape, shorten, summarise
 from allmlp.io.http_download import ReportProgress
 from allmlp.io.json_object import read_json_object
 from allmlp.runs.layout import RunLayout, SweepLayout
@@ -25,7 +26,7 @@ __all__ = [
     "resolve_source",
 ]
 
-_HUB = "hf:"
+_HUB = ("hf:", "hf-hub:", "hf_hub:")  # ours, and timm's
 
 STARTER = "starter"
 """The name of the weights that come with allmlp. It takes precedence over a folder of this name, which is "./starter"."""
@@ -89,18 +90,23 @@ def resolve_source(source: str | Path, *, report_progress: ReportProgress | None
             return _on_hub(source, report_progress)
         if source == STARTER:
             return _local(_STARTER_FOLDER, None, evidence=source)
-        if not _exists(Path(source)) and (published := find_published(source)) is not None:
-            return _published(published, report_progress)
-    if not _exists(Path(source)):
-        raise CheckpointError(f"{source}: there is no such checkpoint.{_advice(str(source))}")
-    return _local(Path(source), None, evidence=str(source))
+    if _exists(Path(source)):
+        return _local(Path(source), None, evidence=str(source))
+    name = str(source)  # a Path that does not exist may be a name, too
+    if name == STARTER:
+        return _local(_STARTER_FOLDER, None, evidence=name)
+    if (published := find_published(name)) is not None:
+        return _published(published, report_progress)
+    raise CheckpointError(f"{shorten(escape(name), 300)}: there is no such checkpoint. {advice_for(name)}")
 
 
 def _on_hub(source: str, report_progress: ReportProgress | None) -> ResolvedSource:
-    repository, _, revision = source.removeprefix(_HUB).partition("@")
+    repository, _, revision = source.partition(":")[2].partition("@")
     if repository.count("/") != 1 or not all(repository.split("/")):
         example = "hf:timm/mixer_b16_224.goog_in21k"
-        raise CheckpointError(f"{source}: expected hf:OWNER/NAME or hf:OWNER/NAME@REVISION, such as {example}.")
+        raise CheckpointError(
+            f"{shorten(escape(source), 300)}: expected hf:OWNER/NAME or hf:OWNER/NAME@REVISION, such as {example}."
+        )
     published = find_published(repository) if repository.startswith("timm/") else None
     # The catalogue describes the newest revision; another may hold other weights.
     if published is not None and not revision:
@@ -213,15 +219,9 @@ def _weights_file(path: Path, published: PublishedModel | None, evidence: str) -
 def _exists(path: Path) -> bool:
     try:
         return path.exists() or path.is_symlink()
+    except ValueError:  # a NUL character
+        return False
     except OSError as error:
-        raise CheckpointError(f"{path}: could not be read ({error.strerror or error}).") from error
-
-
-def _advice(source: str) -> str:
-    near = did_you_mean(source, [*CATALOG, STARTER])
-    if not near and source.count("/") == 1 and all(source.split("/")):
-        near = f" Did you mean hf:{source}, a repository on the Hugging Face Hub?"
-    return (
-        f"{near} Expected a run folder, a checkpoint folder, a weight file (.npz, .safetensors, .pth), "
-        "hf:OWNER/NAME, starter, or a published Mixer (`allmlp models` lists them)."
-    )
+        raise CheckpointError(
+            f"{shorten(escape(path), 300)}: could not be read ({error.strerror or error})."
+        ) from error

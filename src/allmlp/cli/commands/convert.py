@@ -9,7 +9,7 @@ import typer
 
 from allmlp.cli.arguments.checkpoint import CheckpointArgument, ImageSizeOption, load
 from allmlp.cli.arguments.output_path import new_output_path
-from allmlp.cli.console import command_line, heading, next_commands, note
+from allmlp.cli.console import command_line, heading, next_commands, note, say
 from allmlp.cli.unsupported import print_unsupported
 from allmlp.errors import ConfigError
 from allmlp.model import Gelu
@@ -64,7 +64,7 @@ def convert(
         _report_gelu(loaded, changed, photos, f"{command} --photos DATA")
     print_unsupported(target, losses)
     written = FORMATS[target].save(changed, path)
-    print(_summary(changed, written, target))
+    say(_summary(changed, written, target))
     next_commands(_uses(changed, written, target))
 
 
@@ -93,7 +93,7 @@ def _report_gelu(before: "Checkpoint", after: "Checkpoint", photos: str | None, 
     if photos is not None:
         lines = measure_gelu(before, after, photos)
     heading(f"GELU changed from {before.config.gelu} to {after.config.gelu}")
-    print("\n".join(f"  {line}" for line in lines))
+    say("\n".join(f"  {line}" for line in lines))
 
 
 def _summary(checkpoint: "Checkpoint", path: Path, target: Target) -> str:

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from allmlp.cli.console import aligned, command_line, heading, next_commands
+from allmlp.cli.console import aligned, command_line, heading, next_commands, say
+from allmlp.io.display import escape
 
 __all__ = ["data"]
 
@@ -37,19 +38,19 @@ def data(
         )
     named, folder = DATASETS[key], named_folder(name)
     if download:
-        print(f"terms   {named.terms}")
-        print(f"here    {download_dataset(name)}")
+        say(f"terms   {named.terms}")
+        say(f"here    {escape(download_dataset(name))}")
     else:
-        print(f"{key}: {named.summary}")
-        print(f"terms   {named.terms}")
+        say(f"{key}: {named.summary}")
+        say(f"terms   {named.terms}")
         if named.folder:
-            print(f"{'here' if is_downloaded(name) else 'missing':<7} {folder}")
+            say(f"{'here' if is_downloaded(name) else 'missing':<7} {escape(folder)}")
     download_command = (command_line("data", name, "--download"), f"download {named.size}")
     train_command = (command_line("train", name), "train on it, with a recipe that fits its photos")
     if is_downloaded(name) or named.torchvision_class is not None:
         next_commands([train_command if is_downloaded(name) else download_command])
     else:
-        print(f"\n{named.by_hand.format(folder=folder)}.")
+        say(f"\n{named.by_hand.format(folder=escape(folder))}.")
 
 
 def _list_all() -> None:
@@ -63,5 +64,5 @@ def _list_all() -> None:
     lines = aligned([titles, *rows], right=(2,))
     heading(lines[0])
     for line in lines[1:]:
-        print(line)
+        say(line)
     next_commands([(command_line("data", "cifar10"), "show its terms and its folder")])

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from allmlp.cli.console import DeviceOption, aligned, command_line, heading, next_commands
+from allmlp.cli.console import DeviceOption, aligned, command_line, heading, next_commands, say
 from allmlp.cli.training_request import new_run_folder, run_training
+from allmlp.io.display import escape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,7 +55,7 @@ def demonstrate(scratch: "Recipe", transfer: "Recipe", out: Path, *, device: str
     ):
         heading(f"{title}: {out / name}")
         results[name] = run_training(recipe, dataset, out / name, device=device)
-        print()
+        say()
     result = results["finetuned"]
     photos = _write_photos(dataset, out / "photos")
     heading("Predictions of the fine-tuned model for some test photos, which neither model has seen:")
@@ -65,11 +66,11 @@ def demonstrate(scratch: "Recipe", transfer: "Recipe", out: Path, *, device: str
         verdict = "" if best["label"] == class_name else "wrong"
         rows.append((str(path), class_name, f"{best['label']} {best['score']:.0%}", verdict))
     for line in aligned(rows):
-        print(line)
-    print()
+        say(line)
+    say()
     _print_scores(results, chance=1 / len(dataset.class_names))
     run = result.directory
-    print(f"wrote   {out}/ with a report of each run to open in a browser: {run / 'report.html'}")
+    say(f"wrote   {escape(out)}/ with a report of each run to open in a browser: {escape(run / 'report.html')}")
     train_command = command_line("finetune", DATASET, "--out", "runs/mine")
     next_commands(
         [
@@ -88,7 +89,7 @@ def _print_scores(results: "Mapping[str, TrainResult]", *, chance: float) -> Non
         rows.append((titles[name], str(result.recipe.num_epochs), f"{result.seconds / 60:.1f}", f"{top1:.1%}"))
     lines = aligned([*rows, ("chance", "", "", f"{chance:.1%}")], right=(1, 2, 3))
     heading(lines[0])
-    print("\n".join(lines[1:]))
+    say("\n".join(lines[1:]))
 
 
 def _write_photos(dataset: "ImageDataset", folder: Path) -> list[tuple[Path, str]]:

@@ -9,7 +9,7 @@ import typer
 from allmlp.cli.arguments.checkpoint import CheckpointArgument, ImageSizeOption, image_size_words, load
 from allmlp.cli.arguments.output_path import new_output_path
 from allmlp.cli.arguments.photos import check_sources, find_photos
-from allmlp.cli.console import BatchSizeOption, DeviceOption, command_line, next_commands, note
+from allmlp.cli.console import BatchSizeOption, DeviceOption, command_line, next_commands, note, say
 from allmlp.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _write(content: _Features, path: Path, write: "Callable[[_Features, IO[bytes
     write_together({path: lambda file: write(content, file)})
     labels = "" if content.labels is None else f" and labels of {len(content.class_names):,} classes"
     num_photos, num_features = content.features.shape
-    print(
+    say(
         f"Wrote {escape(path)} ({path.stat().st_size / 1e6:,.1f} MB): {num_features:,} features of "
         f"{num_photos:,} photos, float32{labels}"
     )

@@ -15,6 +15,7 @@ from allmlp.cli.console import (
     heading,
     is_first_process,
     next_commands,
+    say,
 )
 from allmlp.cli.few_shot_answers import parse_shots, print_few_shot
 from allmlp.cli.processes import joined_shares
@@ -151,9 +152,9 @@ def _as_json(evaluation: "Evaluation", checkpoint: str, data: str, labels: Path 
 def _print(metrics: "Evaluation", *, by_sets: bool) -> None:
     from allmlp.io.display import escape
 
-    print()
+    say()
     if by_sets:
-        print(f"By label sets, on the {metrics.num_examples:,} photos that have one:")
+        say(f"By label sets, on the {metrics.num_examples:,} photos that have one:")
     original = metrics.original_top1
     rows = [
         ("top-1", f"{metrics.top1:.2%}"),
@@ -164,13 +165,13 @@ def _print(metrics: "Evaluation", *, by_sets: bool) -> None:
         ("calibration error", f"{metrics.expected_calibration_error:.2%}"),
     ]
     for line in aligned(rows, right=(1,)):
-        print(line)
+        say(line)
     if metrics.temperature != 1.0:
-        print(
+        say(
             f"\nLoss and calibration error use the checkpoint's temperature, {metrics.temperature:.3g}. Without it: loss "
             f"{metrics.loss_as_trained:.4f}, calibration error {metrics.expected_calibration_error_as_trained:.2%}."
         )
-    print()
+    say()
     classes = [
         (escape(row.name), f"{row.num_examples:,}", f"{row.recall:.1%}", f"{row.precision:.1%}")
         for row in metrics.per_class
@@ -178,4 +179,4 @@ def _print(metrics: "Evaluation", *, by_sets: bool) -> None:
     ]
     lines = aligned([("class", "photos", "accuracy", "precision"), *classes], right=(1, 2, 3))
     heading(lines[0])
-    print("\n".join(lines[1:]))
+    say("\n".join(lines[1:]))

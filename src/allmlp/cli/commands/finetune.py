@@ -19,10 +19,11 @@ from allmlp.cli.arguments.recipe import (
     key_of,
     named_recipe,
 )
-from allmlp.cli.console import DeviceOption, aligned, command_line, heading, is_first_process, next_commands, note
+from allmlp.cli.console import DeviceOption, aligned, command_line, heading, is_first_process, next_commands, note, say
 from allmlp.cli.progress import ConsoleProgress
 from allmlp.cli.training_request import TrainingRequest, new_run_folder, run_request, show_recipe
 from allmlp.errors import ConfigError, DivergedError
+from allmlp.io.display import escape
 
 if TYPE_CHECKING:
     from allmlp.cli.training_request import ChosenRecipe
@@ -169,7 +170,7 @@ def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> No
         show_recipe(recipe, reason, given=request.given)
         return
     if reason and is_first_process():
-        print(reason)
+        say(reason)
     folder = request.resume or request.out or new_run_folder(f"{recipe.name}-grid")
     if is_first_process():
         check_sweep_folder(folder, resume=request.resume is not None)
@@ -185,9 +186,10 @@ def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> No
         )
     except KeyboardInterrupt as stop:
         if is_first_process():
-            instead = f" instead of --out {folder}" if request.out else ""
+            instead = f" instead of --out {escape(folder)}" if request.out else ""
             note(
-                f"\nStopped. The progress so far is saved; continue with the same command and --resume {folder}{instead}"
+                "\nStopped. The progress so far is saved; continue with the same command and --resume "
+                f"{escape(folder)}{instead}"
             )
         raise typer.Exit(getattr(stop, "exit_code", 130)) from stop
     if is_first_process():
@@ -196,7 +198,7 @@ def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> No
 
 
 def _print(runs: "list[SweepRun]", folder: Path, data: str) -> None:
-    print()
+    say()
     rows = [
         (
             f"{run.learning_rate:g}",
@@ -208,8 +210,8 @@ def _print(runs: "list[SweepRun]", folder: Path, data: str) -> None:
     ]
     lines = aligned([("learning rate", "validation top-1", "loss", "run"), *rows], right=(0, 1, 2))
     heading(lines[0])
-    print("\n".join(lines[1:]))
-    print(f"\nwrote   {folder}/ (learning_rates.png, learning_rates.json, one run per learning rate)")
+    say("\n".join(lines[1:]))
+    say(f"\nwrote   {escape(folder)}/ (learning_rates.png, learning_rates.json, one run per learning rate)")
     if runs[0].top1 is None:
         raise DivergedError("training diverged at every learning rate. Try lower rates, in this folder or a new one.")
     best = runs[0].run

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from allmlp.cli.arguments.checkpoint import CheckpointArgument, ImageSizeOption, load, parse_sides
-from allmlp.cli.console import aligned, command_line, heading, next_commands
+from allmlp.cli.console import aligned, command_line, heading, next_commands, say
 
 if TYPE_CHECKING:
     from allmlp.checkpoints import Checkpoint
@@ -81,27 +81,27 @@ def _print(facts: dict[str, Any]) -> None:
     heading(escape(facts["source"]))
     for title in ("model", "preprocessing"):
         if title in facts:
-            print()
+            say()
             heading(title)
             for line in aligned([(f"  {key}", _shown(value)) for key, value in facts[title].items()]):
-                print(line)
+                say(line)
     if facts.get("temperature", 1.0) != 1.0:
-        print()
+        say()
         heading("temperature")
-        print(f"  {facts['temperature']:.4g}: probabilities are the softmax of logits / temperature")
-    print()
+        say(f"  {facts['temperature']:.4g}: probabilities are the softmax of logits / temperature")
+    say()
     rows = [(f"  {part['part']}", f"{part['parameters']:,}", f"{part['gflops']:.3g}") for part in facts["parts"]]
     total = ("  all", f"{facts['parameters']:,}", f"{facts['gflops']:.3g}")
     lines = aligned([("part", "parameters", "GFLOPs per image"), *rows, total], right=(1, 2))
     heading(lines[0])
-    print("\n".join(lines[1:]))
+    say("\n".join(lines[1:]))
     if "class_names" in facts:
         names = facts["class_names"]
         shown = ", ".join(escape(name) for name in names[:_MAX_NAMES])
         rest = f" and {len(names) - _MAX_NAMES:,} more (--json lists all)" if len(names) > _MAX_NAMES else ""
-        print()
+        say()
         heading("1 class" if len(names) == 1 else f"{len(names):,} classes")
-        print(f"  {shown}{rest}")
+        say(f"  {shown}{rest}")
 
 
 def _shown(value: Any) -> str:

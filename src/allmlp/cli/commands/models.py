@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from allmlp.cli.console import aligned, command_line, heading, next_commands
+from allmlp.cli.console import aligned, command_line, heading, next_commands, say
 
 if TYPE_CHECKING:
     from allmlp.checkpoints import PublishedModel
@@ -34,10 +34,10 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
     lines = aligned([titles, *(_row(model) for model in CATALOG.values())], right=(2, 3))
     heading(lines[0])
     for line in lines[1:]:
-        print(line)
-    print()
+        say(line)
+    say()
     for note in (*_NOTES, *(f"! {model.warning}" for model in CATALOG.values() if model.warning)):
-        print(note)
+        say(note)
     first = next(iter(CATALOG))
     next_commands(
         [

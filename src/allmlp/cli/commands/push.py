@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from allmlp.cli.arguments.checkpoint import CheckpointArgument, ImageSizeOption, load
-from allmlp.cli.console import command_line, next_commands, note
+from allmlp.cli.console import command_line, next_commands, note, say
 from allmlp.cli.unsupported import print_unsupported
 from allmlp.errors import ConfigError
 from allmlp.runs.layout import RunLayout
@@ -53,8 +53,8 @@ def push(
     _check_names(repository, license_id)
     from allmlp.checkpoints import FORMATS, check_upload, upload_folder
 
-    check_upload(repository)
     loaded = _without_home(load(checkpoint, image_size))
+    check_upload(repository)
     losses = FORMATS[form].lost(loaded)  # raises if the checkpoint cannot be written
     with tempfile.TemporaryDirectory(prefix="allmlp-push-") as temporary:
         folder = FORMATS[form].save(loaded, Path(temporary) / "repository")
@@ -65,7 +65,7 @@ def push(
         url = upload_folder(folder, repository, private=private, revision=revision, message=message)
     print_unsupported(form, losses)
     files = ", ".join(f"{name} ({size / 1e6:,.1f} MB)" for name, size in sizes.items())
-    print(f"Uploaded {files}\n{url}")
+    say(f"Uploaded {files}\n{url}")
     _print_next(repository, revision)
 
 

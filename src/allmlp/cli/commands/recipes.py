@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from allmlp.cli.console import aligned, command_line, next_commands
+from allmlp.cli.console import aligned, command_line, next_commands, say
 
 __all__ = ["recipes"]
 
@@ -22,7 +22,7 @@ def recipes(
     if name is None:
         summaries = [(key, (inspect.getdoc(recipe) or "").partition("\n")[0]) for key, recipe in RECIPES.items()]
         for line in aligned(summaries):
-            print(line)
+            say(line)
         first = next(iter(RECIPES))
         next_commands(
             [
@@ -35,7 +35,7 @@ def recipes(
         raise ConfigError(
             f"unknown recipe {name!r}.{did_you_mean(name, RECIPES)} Expected one of {', '.join(RECIPES)}."
         )
-    print(inspect.getdoc(RECIPES[name]))
+    say(inspect.getdoc(RECIPES[name]) or "")
     recipe = RECIPES[name]()
     command = "train" if recipe.transfer.checkpoint is None else "finetune"
     settings = []

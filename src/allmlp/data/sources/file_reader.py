@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from allmlp.data.decoding.decode import MAX_PHOTO_BYTES
 from allmlp.errors import DataError
 from allmlp.io.display import escape
+from allmlp.io.remote_address import ADDRESS_ADVICE, is_address
 
 __all__ = ["FileReader", "file_problem"]
 
@@ -23,6 +24,8 @@ def file_problem(path: Path) -> str | None:
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
         if isinstance(error, FileNotFoundError) and os.path.islink(path):  # noqa: PTH114 - Path's raises
             return "a broken link"
+        if is_address(path):
+            return f"no such file. {ADDRESS_ADVICE.removesuffix('.')}"
         return (getattr(error, "strerror", None) or str(error)).lower()
     if stat.S_ISREG(mode):
         return None
@@ -53,7 +56,8 @@ class FileReader:
 
     def where(self, index: int) -> str:
         """Return the file's path."""
-        return escape(self.root / self.paths[index])
+        path = self.paths[index]
+        return escape(path if is_address(path) else self.root / path)  # Path would drop a slash of an address
 
     def subset(self, indices: NDArray[np.int64]) -> "FileReader":
         """Return a reader of the files at `indices`, in that order."""

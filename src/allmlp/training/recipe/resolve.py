@@ -18,7 +18,7 @@ from allmlp.checkpoints import STARTER, Checkpoint
 from allmlp.config import from_dict, override, to_dict
 from allmlp.data import ImageDataset
 from allmlp.errors import ConfigError
-from allmlp.io.display import Report, counted
+from allmlp.io.display import Report, counted, escape
 from allmlp.model import MixerConfig, MixerTemplate
 from allmlp.training.recipe.initial_checkpoint import load_initial_checkpoint
 from allmlp.training.recipe.recipe import Recipe, ResolvedRecipe
@@ -164,7 +164,7 @@ def resolve(recipe: Recipe, dataset: ImageDataset, device: str) -> ResolvedRecip
     num_classes, num_photos = len(dataset.class_names), len(dataset.splits["train"])
     if recipe.model.num_classes not in (None, num_classes):
         raise ConfigError(
-            f"model.num_classes is {recipe.model.num_classes}, but {dataset.source} has {num_classes} classes. "
+            f"model.num_classes is {recipe.model.num_classes}, but {escape(dataset.source)} has {num_classes} classes. "
             "Omit it: the data decides (in Python, a recipe's model is a MixerTemplate)."
         )
     resolved = _complete(

@@ -1,0 +1,86 @@
+"""What a source that does not exist may have meant: a neighbour, a name, another model, an address."""
+
+import contextlib
+import itertools
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+from allmlp.checkpoints.sources.catalog import CATALOG, SIZES
+from allmlp.errors import close_matches, did_you_mean
+from allmlp.io.display import escape
+from allmlp.io.remote_address import ADDRESS_ADVICE, is_address
+from allmlp.model import VARIANTS
+
+__all__ = ["advice_for"]
+
+MAX_NEIGHBOURS = 10_000
+
+_EXPECTED = (
+    "Expected a run folder, a checkpoint folder, a weight file (.npz, .safetensors, .pth), hf:OWNER/NAME, starter, or a "
+    "published Mixer (`allmlp models` lists them)."
+)
+_VARIANT = re.compile(r"[A-Za-z]{1,2}/\d{1,2}")
+_HUB_PAGE = re.compile(r"(?:https?:/+)?(?:www\.)?(?:huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+?)/?", re.IGNORECASE)
+
+# Names of models that are not MLP-Mixers, as in timm and on the Hub, and what they are.
+_OTHER_MODELS: tuple[tuple[str, str], ...] = (
+    (r"gmixer", "a gMixer, a Mixer with gated MLPs"),
+    (r"gmlp", "a gMLP"),
+    (r"resmlp", "a ResMLP"),
+    (r"conv-?mixer", "a ConvMixer, a convolutional network"),
+    (r"owl-?(vit|v2)", "an OWL-ViT, an object detector"),
+    (r"swin", "a Swin Transformer"),
+    (r"(deit|beit|eva|dino|vit)(v?\d)?([-_]|$)", "a Vision Transformer"),
+    (r"clip|siglip", "a model of images and text"),
+    (r"(wide_)?res(ne[xs]t|net)|resnetv2|seresnet", "a ResNet"),
+    (r"conv-?next", "a ConvNeXt"),
+    (r"(tf_)?efficientnet|mobilenet|mnasnet", "an EfficientNet or MobileNet"),
+    (r"densenet|vgg|alexnet|inception|regnet|yolo", "a convolutional network"),
+)
+
+
+def advice_for(source: str) -> str:
+    """Return sentences about a source that does not exist: what it may have meant, and what is expected."""
+    if is_address(source) or _HUB_PAGE.fullmatch(source):
+        page = _HUB_PAGE.fullmatch(source)
+        return f"{ADDRESS_ADVICE} For this repository, give hf:{page[1]}." if page else ADDRESS_ADVICE
+    names = (*CATALOG, "starter") if "/" not in source else ()
+    if near := _near(Path(source), names):
+        return f"{near} {_EXPECTED}"
+    name = source.removeprefix("timm/").lower()
+    for pattern, what in _OTHER_MODELS:
+        if re.match(pattern, name):
+            return f"This is the name of {what}; allmlp only has MLP-Mixers. {_EXPECTED}"
+    if _VARIANT.fullmatch(source):
+        return f"{_about_variant(source)} {_EXPECTED}"
+    near = did_you_mean(source, CATALOG).lstrip()
+    if not near and source.count("/") == 1 and all(source.split("/")) and source.isprintable():
+        near = f"Did you mean hf:{source}, a repository on the Hugging Face Hub?"
+    return f"{near} {_EXPECTED}".lstrip()
+
+
+def _near(path: Path, names: Collection[str]) -> str:
+    """Return a question with paths that differ from `path` in the part that does not exist, or with `names` that are close."""
+    beside: list[str] = []
+    with contextlib.suppress(OSError, ValueError):
+        missing, parent = path, path.parent
+        while not parent.is_dir() and parent != parent.parent:
+            missing, parent = parent, parent.parent
+        close = close_matches(
+            missing.name, [entry.name for entry in itertools.islice(parent.iterdir(), MAX_NEIGHBOURS)]
+        )
+        rest = path.relative_to(missing)
+        beside = [str(parent / name / rest) for name in close if (parent / name / rest).exists()]
+    matches = close_matches(str(path), [*names, *beside])
+    return f"Did you mean {' or '.join(repr(escape(match)) for match in matches)}?" if matches else ""
+
+
+def _about_variant(source: str) -> str:
+    variant = source.upper()
+    if variant not in SIZES:
+        near = did_you_mean(variant, SIZES).lstrip()
+        return f"{near} The sizes of the paper's table 1 are {', '.join(VARIANTS)}; a size has no weights.".lstrip()
+    published = [model.name for model in CATALOG.values() if model.variant == variant]
+    weights = f"published weights: {', '.join(published)}" if published else "nobody published weights of this size"
+    return f"{variant} is a size of the paper's table 1, without weights; {weights}."

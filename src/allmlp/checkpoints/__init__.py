@@ -7,7 +7,7 @@ To add one: see the sub-package; the names that other packages may use are in `_
 
 from allmlp.checkpoints.checkpoint import Checkpoint
 from allmlp.checkpoints.containers.safetensors import safetensors_header, write_safetensors
-from allmlp.checkpoints.description import ModelDescription
+from allmlp.checkpoints.description import ModelDescription, PreprocessingChanges
 from allmlp.checkpoints.formats.native import save_checkpoint
 from allmlp.checkpoints.formats.registry import FORMATS, Format
 from allmlp.checkpoints.load import load_checkpoint, load_for_size
@@ -26,6 +26,7 @@ __all__ = [
     "Evaluation",
     "Format",
     "ModelDescription",
+    "PreprocessingChanges",
     "PublishedModel",
     "check_upload",
     "fetch_card",

@@ -165,6 +165,27 @@ def test_a_set_among_a_trainings_options_is_no_harm(tmp_path: Path, protocol: in
     assert_same(read(tmp_path / "a.pth"), make_state())
 
 
+def instance(name: str, state: bytes) -> bytes:
+    """An object of a class that is not imported, with its attributes."""
+    module, _, class_name = name.rpartition(".")
+    return f"c{module}\n{class_name}\n".encode() + b")\x81" + state + b"b"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "fastcore.foundation.L",
+        "pytorch_lightning.utilities.parsing.AttributeDict",
+        "lightning_fabric.utilities.data.AttributeDict",
+        "argparse.Namespace",
+    ],
+)
+def test_the_state_of_training_libraries_is_passed_over(name: str, tmp_path: Path) -> None:
+    state = instance(name, dict_of(items=b"]", lr=b"K\x01"))
+    (tmp_path / "a.pth").write_bytes(assembled(dict_of(model=dict_of(a=tensor(2, 3)), opt=dict_of(hypers=state))))
+    assert_same(read(tmp_path / "a.pth"), {"a": torch.arange(6.0).reshape(2, 3)})
+
+
 def test_torchs_averaged_models_are_read(tmp_path: Path) -> None:
     module = nn.Linear(3, 4)
     averaged = torch.optim.swa_utils.AveragedModel(module)

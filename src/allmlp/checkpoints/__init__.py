@@ -1,6 +1,7 @@
 """Checkpoints: loaded from any source, saved in our format, timm's or Google's, and published.
 
-Safe to change: `load` (the path from a source to a `Checkpoint`), and sources/, containers/, naming/, formats/, publish/.
+Safe to change: `load` (the path from a source to a `Checkpoint`), `assumptions`, and sources/, containers/, naming/, formats/,
+publish/.
 Invariants: the keys of config.json (`description`): files of older versions must stay readable.
 To add one: see the sub-package; the names that other packages may use are in `__all__` here.
 """

@@ -151,7 +151,7 @@ class ModelDescription:
             raise CheckpointError(f'{where}: not a configuration written by allmlp (it lacks "format": "{FORMAT}").')
         if values.get("version") != VERSION:
             raise CheckpointError(
-                f"{where}: its format has version {str(values.get('version'))[:80]}; "
+                f"{where}: its format has version {quote(values.get('version'))}; "
                 f"this allmlp reads version {VERSION}. Update allmlp."
             )
         try:

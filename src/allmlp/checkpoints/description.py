@@ -8,7 +8,7 @@ from typing import Any
 from allmlp.config import from_dict, to_dict
 from allmlp.data import Preprocessing, synsets_of
 from allmlp.errors import CheckpointError, ConfigError
-from allmlp.io.display import quote, summarise
+from allmlp.io.display import escape, quote, summarise
 from allmlp.model import MixerConfig
 
 __all__ = ["FORMAT", "ModelDescription", "PreprocessingChanges"]
@@ -151,7 +151,7 @@ class ModelDescription:
             raise CheckpointError(f'{where}: not a configuration written by allmlp (it lacks "format": "{FORMAT}").')
         if values.get("version") != VERSION:
             raise CheckpointError(
-                f"{where}: its format has version {quote(values.get('version'))}; "
+                f"{where}: its format has version {escape(str(values.get('version'))[:80])}; "
                 f"this allmlp reads version {VERSION}. Update allmlp."
             )
         try:

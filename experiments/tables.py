@@ -281,6 +281,9 @@ def reliability_finding(outcomes):
             return f"at most {max(figure[key] for figure in figures):.1f} s from {start} to exit"
     if "largest_difference" in figures[0]:
         return f"losses differ by at most {max(figure['largest_difference'] for figure in figures):.0e} (relative)"
+    if "longest_seconds" in figures[0]:
+        longest = max(figure["longest_seconds"] for figure in figures)
+        return f"one clear error or numbers, in at most {longest:.2f} s"
     if "not_finite" in figures[0]:
         files = sum(figure["files_looked_at"] for figure in figures)
         return f"NaN or infinity in {sum(figure['not_finite'] for figure in figures)} of {files} files on disk"

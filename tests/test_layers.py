@@ -32,6 +32,7 @@ TOOLBOXES = ("io", "hardware", "runs")
 INNER_LAYERS = {
     "checkpoints": (
         ("load", "publish"),
+        ("assumptions",),
         ("sources",),
         ("formats",),
         ("checkpoint", "naming"),

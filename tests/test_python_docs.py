@@ -65,6 +65,12 @@ def test_the_python_of_the_page_on_evaluation_runs(working_folder: Path) -> None
     assert names["features"].shape == (2, 8)  # type: ignore[attr-defined]
 
 
+def test_the_own_training_loop_of_the_page_on_weights_runs(working_folder: Path) -> None:
+    (block,) = [block for block in python_blocks("docs/weights.md") if "from_module" in block]
+    exec(block, {})
+    assert allmlp.load_checkpoint("mine").class_names == ("cat", "dog")
+
+
 def test_the_table_of_public_names_is_complete() -> None:
     rows = re.findall(
         r"^\| `(\w+)` \| (.+) \|$", (ROOT / "docs" / "python.md").read_text(encoding="utf-8"), flags=re.MULTILINE

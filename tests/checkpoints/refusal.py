@@ -33,7 +33,7 @@ def _status(key: str) -> int:
 
 
 @contextlib.contextmanager
-def refused(path: Path | str, *words: str) -> Iterator[None]:
+def refused(path: Path | str, *words: str) -> Iterator[pytest.ExceptionInfo[CheckpointError]]:
     """Expect one CheckpointError that names `path` and all `words`: within a second of work and 2 × the file + 64 MiB."""
 
     def stop(*_: object) -> None:
@@ -47,7 +47,7 @@ def refused(path: Path | str, *words: str) -> Iterator[None]:
     memory, start = PeakMemory(), time.process_time()
     try:
         with pytest.raises(CheckpointError) as caught:
-            yield
+            yield caught
         seconds = time.process_time() - start
     finally:
         signal.alarm(0)

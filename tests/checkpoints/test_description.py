@@ -53,6 +53,7 @@ def test_what_does_not_fit_is_refused(changes: dict[str, Any], message: str) -> 
             'config.json: not a configuration written by allmlp .it lacks "format": "allmlp checkpoint"',
         ),
         ({"version": 2}, "config.json: its format has version 2; this allmlp reads version 1"),
+        ({"version": "\ud800\x1b[2J"}, r"its format has version \\ud800\\x1b\[2J; this"),
         ({"surprise": 1}, "config.json.*surprise"),
         ({"class_names": ["a"]}, "config.json: made by a test: 1 class names"),
     ],

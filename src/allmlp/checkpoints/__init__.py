@@ -1,13 +1,14 @@
 """Checkpoints: loaded from any source, saved in our format, timm's or Google's, and published.
 
-Safe to change: `load` (the path from a source to a `Checkpoint`), and sources/, containers/, naming/, formats/, publish/.
+Safe to change: `load` (the path from a source to a `Checkpoint`), `assumptions`, and sources/, containers/, naming/, formats/,
+publish/.
 Invariants: the keys of config.json (`description`): files of older versions must stay readable.
 To add one: see the sub-package; the names that other packages may use are in `__all__` here.
 """
 
 from allmlp.checkpoints.checkpoint import Checkpoint
 from allmlp.checkpoints.containers.safetensors import safetensors_header, write_safetensors
-from allmlp.checkpoints.description import ModelDescription
+from allmlp.checkpoints.description import ModelDescription, PreprocessingChanges
 from allmlp.checkpoints.formats.native import save_checkpoint
 from allmlp.checkpoints.formats.registry import FORMATS, Format
 from allmlp.checkpoints.load import load_checkpoint, load_for_size
@@ -26,6 +27,7 @@ __all__ = [
     "Evaluation",
     "Format",
     "ModelDescription",
+    "PreprocessingChanges",
     "PublishedModel",
     "check_upload",
     "fetch_card",

@@ -1,21 +1,25 @@
 """`Checkpoint`: a model description with its weights, and the models and checkpoints derived from it."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, cast
 
-from allmlp.checkpoints.description import ModelDescription
+from allmlp.checkpoints.description import ModelDescription, PreprocessingChanges
 from allmlp.checkpoints.validation import check_shapes
 from allmlp.data import Preprocessing
 from allmlp.errors import CheckpointError, ConfigError
+from allmlp.io.display import quote
 from allmlp.model import MixerConfig, parameter_shapes
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from allmlp.model import MlpMixer
 
-__all__ = ["Checkpoint"]
+__all__ = ["UNSTATED_PREPROCESSING", "Checkpoint"]
+
+UNSTATED_PREPROCESSING = "The file does not state its pre-processing."
+"""The start of a remark that `Checkpoint.with_preprocessing` answers."""
 
 _REASON_FOR_RESAMPLE = "works for any size and was the better starting point where measured: docs/weights.md"
 
@@ -37,22 +41,26 @@ class Checkpoint:
     Attributes:
         description: architecture, pre-processing, class names, temperature and source; each is also a property here.
         weights: the complete state dict of `MlpMixer(config)`; floating-point tensors of any width.
+        remarks: what its user should know, in sentences: what was assumed when it was loaded, what was left out, and a
+            warning about the weights. They are not saved.
     """
 
     description: ModelDescription
     weights: "Mapping[str, Tensor]"
+    remarks: tuple[str, ...]
 
     def __init__(
         self,
         *,
         weights: "Mapping[str, Tensor]",
         description: ModelDescription | None = None,
+        remarks: Sequence[str] = (),
         **fields: Unpack[_DescriptionFields],
     ) -> None:
         """Build a checkpoint and check that its weights fit its description.
 
         Args:
-            weights: see the attribute.
+            weights, remarks: see the attributes.
             description: None if `fields` give the whole description.
             fields: fields of `ModelDescription`; they override those of `description`.
 
@@ -66,6 +74,7 @@ class Checkpoint:
             description = replace(description, **fields)
         object.__setattr__(self, "description", description)
         object.__setattr__(self, "weights", weights)
+        object.__setattr__(self, "remarks", tuple(remarks))
         shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
         check_shapes(parameter_shapes(self.config), shapes, where=self.source)
         integers = sorted(name for name, weight in weights.items() if not weight.is_floating_point())
@@ -97,14 +106,43 @@ class Checkpoint:
         """The divisor of the logits before softmax."""
         return self.description.temperature
 
-    @property
-    def has_placeholders(self) -> bool:
-        """Whether the class names are only numbers; see `ModelDescription.has_placeholders`."""
-        return self.description.has_placeholders
+    @classmethod
+    def from_module(
+        cls,
+        module: "nn.Module",
+        *,
+        like: "Checkpoint | ModelDescription",
+        class_names: Sequence[str] | None = None,
+    ) -> "Checkpoint":
+        """Return a copy of what your own loop has trained as a checkpoint, such as for `save_checkpoint`.
 
-    def class_rows(self, names: Collection[str]) -> dict[str, int]:
-        """Return the row of each class, keyed by all its names; see `ModelDescription.class_rows`."""
-        return self.description.class_rows(names)
+        The temperature is 1: a fitted one would not suit the new weights.
+
+        Args:
+            module: an `MlpMixer`, also if wrapped by DistributedDataParallel, DataParallel or torch.compile.
+            like: the checkpoint that the training started from, or its description: its pre-processing, class names, source.
+            class_names: K names in the order of the logits. None keeps those of `like` if it has as many classes, and else
+                means "0", "1", ...
+
+        Raises:
+            ConfigError: not an `MlpMixer`, or `like` is not a checkpoint.
+            CheckpointError: the weights do not fit the module's configuration, or the names do not fit the classes.
+        """
+        mixer = _unwrapped(module)
+        like = like.description if isinstance(like, Checkpoint) else like
+        if not isinstance(like, ModelDescription):
+            raise ConfigError(f"like is {quote(like)}; expected the Checkpoint that the training started from.")
+        config = mixer.config
+        if class_names is None:
+            is_kept = config.num_classes == like.config.num_classes
+            class_names = like.class_names if is_kept else tuple(map(str, range(config.num_classes)))
+        return cls(
+            weights={name: weight.detach().cpu().clone() for name, weight in mixer.state_dict().items()},
+            config=config,
+            preprocessing=replace(like.preprocessing, image_size=config.image_size),
+            class_names=tuple(class_names),
+            source=f"{like.source}; weights from a module, trained further or changed",
+        )
 
     def replace(
         self, *, weights: "Mapping[str, Tensor] | None" = None, **fields: Unpack[_DescriptionFields]
@@ -115,7 +153,21 @@ class Checkpoint:
             CheckpointError: the weights and the description do not fit each other.
         """
         weights = self.weights if weights is None else weights
-        return Checkpoint(weights=weights, description=self.description, **fields)
+        return Checkpoint(weights=weights, description=self.description, remarks=self.remarks, **fields)
+
+    def with_preprocessing(self, changes: PreprocessingChanges) -> "Checkpoint":
+        """Return this Mixer with another pre-processing, or with some of its fields changed.
+
+        Raises:
+            ConfigError, CheckpointError: as `ModelDescription.with_preprocessing`.
+        """
+        remarks = [remark for remark in self.remarks if not remark.startswith(UNSTATED_PREPROCESSING)]
+        description = self.description.with_preprocessing(changes)
+        return Checkpoint(weights=self.weights, description=description, remarks=remarks)
+
+    def with_remarks(self, *remarks: str) -> "Checkpoint":
+        """Return this Mixer with further remarks."""
+        return Checkpoint(weights=self.weights, description=self.description, remarks=(*self.remarks, *remarks))
 
     def build(self) -> "MlpMixer":
         """Return the Mixer in evaluation mode, on the CPU, with float32 copies of these weights."""
@@ -176,12 +228,12 @@ class Checkpoint:
     def with_new_head(self, class_names: Sequence[str], *, bias: float = 0.0) -> "Checkpoint":
         """Return this Mixer with a classifier for `class_names`: known classes keep their weights, those of new ones are zero.
 
-        New classes get the bias `bias`. `class_rows` decides which classes are known. Unless the classes stay the same,
-        the temperature is reset to 1.
+        New classes get the bias `bias`. `ModelDescription.class_rows` decides which classes are known. Unless the classes
+        stay the same, the temperature is reset to 1.
         """
         import torch
 
-        rows = self.class_rows(class_names)
+        rows = self.description.class_rows(class_names)
         kept = {index: rows[name] for index, name in enumerate(class_names) if name in rows}
         weight = torch.zeros(len(class_names), self.config.hidden_dim)
         biases = torch.full((len(class_names),), bias)
@@ -204,3 +256,17 @@ class Checkpoint:
             preprocessing=replace(self.preprocessing, image_size=config.image_size),
             source=f"{self.source}; from {before} to {after} pixels: {how}",
         )
+
+
+def _unwrapped(module: object) -> "MlpMixer":
+    """Return the Mixer inside the wrappers of torch: DistributedDataParallel, DataParallel and torch.compile."""
+    from allmlp.model import MlpMixer
+
+    inner = module
+    for _ in range(4):
+        if isinstance(inner, MlpMixer):
+            return inner
+        inner = getattr(inner, "_orig_mod", None) or getattr(inner, "module", None)
+    raise ConfigError(
+        f"module is of type {type(module).__name__}; expected an MlpMixer, such as Checkpoint.build returns."
+    )

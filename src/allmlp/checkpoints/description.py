@@ -2,16 +2,19 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from allmlp.config import from_dict, to_dict
 from allmlp.data import Preprocessing, synsets_of
 from allmlp.errors import CheckpointError, ConfigError
-from allmlp.io.display import escape, shorten, summarise
+from allmlp.io.display import escape, quote, shorten, summarise
 from allmlp.model import MixerConfig
 
-__all__ = ["FORMAT", "ModelDescription"]
+__all__ = ["FORMAT", "ModelDescription", "PreprocessingChanges"]
+
+PreprocessingChanges = Preprocessing | Mapping[str, Any]
+"""Another pre-processing, or a dictionary of the fields that change, such as {"mean": (0, 0, 0), "std": (1, 1, 1)}."""
 
 FORMAT = "allmlp checkpoint"
 """The value of "format" in config.json."""
@@ -101,6 +104,27 @@ class ModelDescription:
         aliases = synsets_of(self.class_names) or ()
         return {name: row for row, name in (*enumerate(aliases), *enumerate(self.class_names))}
 
+    def with_preprocessing(self, changes: PreprocessingChanges) -> "ModelDescription":
+        """Return this description with another pre-processing, or with some of its fields changed.
+
+        A change of `fit` to "pad" also sets `crop_fraction` to 1, unless that is given: nothing is cropped.
+
+        Raises:
+            ConfigError: an unknown field or an invalid value.
+            CheckpointError: another image size than the model's.
+        """
+        if isinstance(changes, Preprocessing):
+            return replace(self, preprocessing=changes)
+        if not isinstance(changes, Mapping):
+            raise ConfigError(
+                f"preprocessing is {quote(changes)}; expected a Preprocessing, or a dictionary of the fields to change, "
+                "such as {'mean': (0, 0, 0), 'std': (1, 1, 1)}."
+            )
+        values = {**to_dict(self.preprocessing), **changes}
+        if changes.get("fit") == "pad" and "crop_fraction" not in changes:
+            values["crop_fraction"] = 1.0
+        return replace(self, preprocessing=from_dict(Preprocessing, values, where="preprocessing"))
+
     def to_json_object(self) -> dict[str, Any]:
         """Return the JSON object for config.json."""
         values = to_dict(
@@ -129,7 +153,7 @@ class ModelDescription:
             raise CheckpointError(f'{where}: not a configuration written by allmlp (it lacks "format": "{FORMAT}").')
         if values.get("version") != VERSION:
             raise CheckpointError(
-                f"{where}: its format has version {str(values.get('version'))[:80]}; "
+                f"{where}: its format has version {escape(str(values.get('version'))[:80])}; "
                 f"this allmlp reads version {VERSION}. Update allmlp."
             )
         try:

@@ -2,13 +2,15 @@
 
 import dataclasses
 import math
-import warnings
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+from allmlp.checkpoints.assumptions import assumed_preprocessing, unknown_origin
 from allmlp.checkpoints.checkpoint import Checkpoint
 from allmlp.checkpoints.containers.open import open_weights
+from allmlp.checkpoints.description import PreprocessingChanges
 from allmlp.checkpoints.formats.file_names import CONFIG_FILE
 from allmlp.checkpoints.formats.native import read_native
 from allmlp.checkpoints.formats.timm import ARCHITECTURES
@@ -27,16 +29,13 @@ from allmlp.checkpoints.sources.resolve import (
 from allmlp.checkpoints.validation import check_finite
 from allmlp.data import Preprocessing, label_names
 from allmlp.errors import CheckpointError, ConfigError
-from allmlp.io.display import Report
+from allmlp.io.display import quote
 from allmlp.io.http_download import ReportProgress
 from allmlp.model import Gelu, MixerConfig
 
 __all__ = ["load_checkpoint", "load_for_size"]
 
 ImageSize = int | tuple[int, int]
-
-# "resmall-crop" of the paper (section 3, table 3), assumed for weights whose pre-processing is unknown.
-_ASSUMED_CROP = 0.875
 
 
 def load_checkpoint(
@@ -45,8 +44,11 @@ def load_checkpoint(
     image_size: ImageSize | None = None,
     gelu: Gelu | None = None,
     class_names: Sequence[str] | None = None,
+    preprocessing: PreprocessingChanges | None = None,
 ) -> Checkpoint:
     """Load a Mixer from any source. The format is recognised by content, never by file name.
+
+    What was assumed, what was left out of the file, and warnings about the weights are the `remarks` of the result.
 
     Args:
         source: a run folder (its best checkpoint); a checkpoint folder; a folder written by timm or transformers; a
@@ -56,11 +58,13 @@ def load_checkpoint(
             tokens do not form a square. It does not convert the weights: `Checkpoint.at_resolution` does.
         gelu: overrides the GELU of the source, which is "tanh" for Google's files and "erf" for timm's.
         class_names: K names in the order of the logits; overrides the names of the source ("0", "1", ... if it has none).
+        preprocessing: overrides the pre-processing of the source: a whole one, or a dictionary of the fields that change,
+            such as {"mean": (0, 0, 0), "std": (1, 1, 1)}.
 
     Raises:
         CheckpointError: the source does not exist, is damaged, hostile or another model, its weights do not fit (lists
             every missing, unexpected and misshapen name), or its download failed. Nothing in a file is ever executed.
-        ConfigError: the image size, the GELU or the class names are invalid.
+        ConfigError: an argument of the wrong type, or an invalid image size, GELU, class name or pre-processing.
     """
     if gelu not in (None, "tanh", "erf"):
         raise ConfigError(f"gelu is {gelu!r}; expected 'tanh' (the authors' code) or 'erf' (timm).")
@@ -68,22 +72,18 @@ def load_checkpoint(
         is_text = isinstance(class_names, str)
         if is_text or not all(isinstance(name, str) for name in class_names):
             raise ConfigError(f"class_names is {str(class_names)[:100]!r}; expected a list of names, one per class.")
-    resolved = resolve_source(source)
-    if warning := _warning_about(resolved):
-        warnings.warn(warning, UserWarning, stacklevel=2)
-    checkpoint = _read(resolved, image_size, gelu)
+    checkpoint = _read(resolve_source(_checked(source)), image_size, gelu)
     if gelu is not None:
         checkpoint = checkpoint.replace(config=dataclasses.replace(checkpoint.config, gelu=gelu))
     if class_names is not None:
         checkpoint = checkpoint.replace(class_names=tuple(class_names))
-    return checkpoint
+    return checkpoint if preprocessing is None else checkpoint.with_preprocessing(preprocessing)
 
 
 def load_for_size(
     source: str | Path,
     image_size: tuple[int, int] | None,
     *,
-    report: Report,
     report_progress: ReportProgress | None = None,
 ) -> Checkpoint:
     """Load a Mixer from any source for use at `image_size`, which also resolves what a bare weight file leaves open.
@@ -94,16 +94,13 @@ def load_for_size(
     Args:
         source: as for `load_checkpoint`.
         image_size: (height, width) in pixels; None if none was requested.
-        report: takes lines for people: warnings, and what was assumed about the file.
         report_progress: takes the number of bytes downloaded so far and the total.
 
     Raises:
         CheckpointError: `source` is not a usable checkpoint.
         ConfigError: the image size is invalid.
     """
-    resolved = resolve_source(source, report_progress=report_progress)
-    if warning := _warning_about(resolved):
-        report(warning)
+    resolved = resolve_source(_checked(source), report_progress=report_progress)
     try:
         checkpoint = _read(resolved, None, None)
     except UnknownGridError:
@@ -113,16 +110,23 @@ def load_for_size(
     if image_size is None or image_size == checkpoint.config.image_size:
         return checkpoint
     if isinstance(resolved, BareFile) and _has_as_many_tokens(checkpoint.config, image_size):
-        report(
+        return _read(resolved, image_size, None).with_remarks(
             f"The file does not state its image size. Its {checkpoint.config.num_tokens:,} tokens are assumed to be those "
             f"of {image_size[0]} × {image_size[1]} pixels; without an image size, a square would be assumed."
         )
-        return _read(resolved, image_size, None)
     return checkpoint
 
 
-def _warning_about(resolved: ResolvedSource) -> str:
-    return resolved.published.warning if isinstance(resolved, PublishedFile) else ""
+def _checked(source: object) -> str | Path:
+    if isinstance(source, str | Path):
+        return source
+    if isinstance(source, os.PathLike) and isinstance(path := os.fspath(source), str):
+        return Path(path)
+    what = "a Checkpoint already" if isinstance(source, Checkpoint) else quote(source)
+    raise ConfigError(
+        f"The source of a checkpoint is {what}; expected a path, hf:OWNER/NAME or the name of a published Mixer, such as "
+        "'b16-i1k'."
+    )
 
 
 def _has_as_many_tokens(config: MixerConfig, sides: tuple[int, int]) -> bool:
@@ -158,7 +162,8 @@ def _published(resolved: PublishedFile, image_size: ImageSize | None, gelu: Gelu
         advice = forget_published(published, resolved.weights)
         raise CheckpointError(f"{error}\nThis is not {published.name}. {advice}") from error
     names = _placeholders(wanted) if published.labels is None else label_names(published.labels)
-    return _checkpoint(state, published.preprocessing, names, resolved.evidence)
+    remarks = (*state.remarks, *([published.warning] if published.warning else []))
+    return _checkpoint(state, published.preprocessing, names, resolved.evidence, remarks)
 
 
 def _timm(resolved: TimmFolder, image_size: ImageSize | None, gelu: Gelu | None) -> Checkpoint:
@@ -178,7 +183,9 @@ def _timm(resolved: TimmFolder, image_size: ImageSize | None, gelu: Gelu | None)
             f"{path}: architecture is {described.architecture}, whose patch size, number of blocks and hidden width are "
             f"{_dimensions(architecture)}; those of the weights in {resolved.weights.name} are {_dimensions(state.config)}."
         )
-    preprocessing = described.preprocessing or _assumed_preprocessing(state.config)
+    preprocessing, remark = described.preprocessing, ""
+    if preprocessing is None:
+        preprocessing, remark = assumed_preprocessing(state.config, state.scheme)
     preprocessing = dataclasses.replace(preprocessing, image_size=state.config.image_size)
     names, form = described.class_names, state.form
     if names is None and (names := _names_by_tag(described, state.config)) is not None:
@@ -187,7 +194,8 @@ def _timm(resolved: TimmFolder, image_size: ImageSize | None, gelu: Gelu | None)
         state,
         preprocessing,
         names or _placeholders(state.config),
-        _unknown_origin(resolved.evidence, state.config, form),
+        unknown_origin(resolved.evidence, state.config, form),
+        (*state.remarks, *([remark] if remark else [])),
     )
 
 
@@ -202,16 +210,16 @@ def _dimensions(config: MixerConfig) -> tuple[int, int, int]:
 
 def _bare(resolved: BareFile, image_size: ImageSize | None, gelu: Gelu | None) -> Checkpoint:
     state = _read_weights(resolved.weights, image_size=image_size, gelu=gelu)
-    return _checkpoint(
-        state,
-        _assumed_preprocessing(state.config),
-        _placeholders(state.config),
-        _unknown_origin(resolved.evidence, state.config, state.form),
-    )
+    preprocessing, remark = assumed_preprocessing(state.config, state.scheme)
+    source = unknown_origin(resolved.evidence, state.config, state.form)
+    return _checkpoint(state, preprocessing, _placeholders(state.config), source, (*state.remarks, remark))
 
 
-def _checkpoint(state: State, preprocessing: Preprocessing, names: Sequence[str], source: str) -> Checkpoint:
+def _checkpoint(
+    state: State, preprocessing: Preprocessing, names: Sequence[str], source: str, remarks: Sequence[str]
+) -> Checkpoint:
     return Checkpoint(
+        remarks=remarks,
         config=state.config,
         weights=state.weights,
         preprocessing=preprocessing,
@@ -240,10 +248,6 @@ def _check_size(config: MixerConfig, image_size: ImageSize | None, *, where: Pat
     )
 
 
-def _assumed_preprocessing(config: MixerConfig) -> Preprocessing:
-    return Preprocessing(image_size=config.image_size, crop_fraction=_ASSUMED_CROP)
-
-
 def _placeholders(config: MixerConfig) -> tuple[str, ...]:
     return tuple(map(str, range(config.num_classes)))
 
@@ -261,9 +265,3 @@ def _names_by_tag(described: TimmDescription, config: MixerConfig) -> tuple[str,
     if published is None or published.labels is None or published.name not in fitting(config):
         return None
     return label_names(published.labels)
-
-
-def _unknown_origin(evidence: str, config: MixerConfig, form: str) -> str:
-    fits = fitting(config)
-    fit = f"fits {', '.join(fits)}" if fits else "fits no published Mixer"
-    return f"{evidence} ({form}): unknown origin; {fit}"

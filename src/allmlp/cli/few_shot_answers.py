@@ -5,7 +5,6 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from allmlp.cli.arguments.checkpoint import image_size_words
 from allmlp.cli.console import aligned, command_line, heading, next_commands, say
 from allmlp.errors import ConfigError
 
@@ -37,9 +36,9 @@ def parse_shots(text: str) -> tuple[int, ...]:
 
 
 def print_few_shot(
-    evaluation: "FewShotEvaluation", checkpoint: str, data: str, *, image_size: str | None, as_json: bool
+    evaluation: "FewShotEvaluation", checkpoint: str, data: str, *, options: tuple[str, ...], as_json: bool
 ) -> None:
-    """Print the accuracies. `checkpoint`, `data` and `image_size` are given as the user typed them."""
+    """Print the accuracies. `checkpoint`, `data` and `options` are as the user typed them."""
     if as_json:
         values: dict[str, Any] = {"checkpoint": checkpoint, "data": data, "split": evaluation.split}
         values |= {"image_size": list(evaluation.image_size), "seed": evaluation.options.seed}
@@ -48,8 +47,7 @@ def print_few_shot(
         print(json.dumps({**values, "few_shot": results}, indent=2, allow_nan=False))
         return
     _print(evaluation.results)
-    size = image_size_words(image_size)
-    command = command_line("embed", checkpoint, data, *size, "--split", "train", "-o", "train.npz")
+    command = command_line("embed", checkpoint, data, *options, "--split", "train", "-o", "train.npz")
     next_commands([(command, "write the features, for your own tools")])
 
 

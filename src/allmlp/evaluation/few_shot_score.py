@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from allmlp.checkpoints import PreprocessingChanges
 from allmlp.evaluation.choose_split import choose_few_shot_splits
 from allmlp.evaluation.shares import SINGLE_PROCESS, Shares
 from allmlp.evaluation.sources import Data, Model, as_dataset, as_runnable, saved_split_for
@@ -43,6 +44,7 @@ def evaluate_few_shot(
     *,
     split: str | None = None,
     image_size: int | tuple[int, int] | None = None,
+    preprocessing: PreprocessingChanges | None = None,
     device: str = "auto",
     batch_size: int = 64,
     run: str | Path | None = None,
@@ -56,8 +58,8 @@ def evaluate_few_shot(
     Args:
         options: the examples per class, the number of draws and the seed; None takes the defaults.
         split: "validation" or "test"; None takes test, else validation.
-        model, data, image_size, device, batch_size, run, report, shares: as in `evaluate`; a `RunnableModel` must have been
-            opened with output="features".
+        model, data, image_size, preprocessing, device, batch_size, run, report, shares: as in `evaluate`; a `RunnableModel`
+            must have been opened with output="features".
 
     Raises:
         CheckpointError: nothing usable at `model`.
@@ -66,7 +68,9 @@ def evaluate_few_shot(
             cannot be decoded. Only photos that are drawn or scored are read.
     """
     options = options or FewShotOptions()
-    runnable = as_runnable(model, image_size=image_size, device=device, output="features", report=report)
+    runnable = as_runnable(
+        model, image_size=image_size, preprocessing=preprocessing, device=device, output="features", report=report
+    )
     embedder = Embedder(runnable, batch_size=batch_size)
     dataset = as_dataset(data)
     train, scored = choose_few_shot_splits(dataset, saved_split_for(model, run), split)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from allmlp.checkpoints import PreprocessingChanges
 from allmlp.data import Batch, ImageDataset, Split, read_label_sets, split_batches, with_digests
 from allmlp.errors import ConfigError, DataError
 from allmlp.evaluation.choose_split import ChosenSplit, choose_split
@@ -57,6 +58,7 @@ def evaluate(
     split: str | None = None,
     labels: str | Path | None = None,
     image_size: int | tuple[int, int] | None = None,
+    preprocessing: PreprocessingChanges | None = None,
     device: str = "auto",
     batch_size: int = 64,
     run: str | Path | None = None,
@@ -72,6 +74,7 @@ def evaluate(
             validation split and its train photos are those of `run`, they are divided as in that run.
         labels: a JSON file with label sets that replace the data set's labels, such as ImageNet's ReaL.
         image_size: (height, width) in pixels to convert the Mixer to; None keeps its own.
+        preprocessing: overrides the model's, as in `load_checkpoint`; None keeps it.
         device: "auto", "cpu", "cuda" or "mps"; a `RunnableModel` keeps its own.
         batch_size: photos per batch; affects memory and speed, never the result.
         run: the run folder that the model comes from; None takes `model` if that is a path.
@@ -85,7 +88,9 @@ def evaluate(
     """
     if batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size}; expected at least 1.")
-    runnable = as_runnable(model, image_size=image_size, device=device, output="logits", report=report)
+    runnable = as_runnable(
+        model, image_size=image_size, preprocessing=preprocessing, device=device, output="logits", report=report
+    )
     dataset = as_dataset(data)
     indices = _class_indices(dataset, runnable, are_needed=labels is None)
     choice = choose_split(dataset, saved_split_for(model, run), split)

@@ -1,14 +1,16 @@
 """The forms in which an evaluation accepts a model and a data set, and their conversion."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from allmlp.checkpoints import STARTER, Checkpoint, load_for_size
+from allmlp.checkpoints import STARTER, Checkpoint, PreprocessingChanges, load_for_size
 from allmlp.data import ImageDataset, open_dataset
 from allmlp.errors import ConfigError
 from allmlp.evaluation.choose_split import split_of_run
 from allmlp.inference import Output, RunnableModel, open_model
 from allmlp.io.display import Report
+from allmlp.model import as_sides
 from allmlp.runs.photo_digests import trained_digests
 
 __all__ = ["Data", "Model", "as_dataset", "as_runnable", "saved_split_for", "trained_on_by"]
@@ -18,26 +20,38 @@ Data = str | Path | ImageDataset
 
 
 def as_runnable(
-    model: Model, *, image_size: int | tuple[int, int] | None, device: str, output: Output, report: Report
+    model: Model,
+    *,
+    image_size: int | tuple[int, int] | None,
+    preprocessing: PreprocessingChanges | None,
+    device: str,
+    output: Output,
+    report: Report,
 ) -> RunnableModel:
-    """Open a model, converted to `image_size` if one is given; return a `RunnableModel` as it is.
+    """Open a model, converted to `image_size` and with another pre-processing if given; report its remarks.
 
     Raises:
         CheckpointError: nothing usable at `model`.
         ConfigError: an unavailable device, an invalid image size, or one that differs from a `RunnableModel`'s.
     """
-    sides = (image_size, image_size) if isinstance(image_size, int) else image_size
+    sides = None if image_size is None else as_sides(image_size)
     if isinstance(model, RunnableModel):
         if sides is not None and sides != model.description.config.image_size:
             raise ConfigError(
                 f"image_size is {sides}, but this model is already open at {model.description.config.image_size}. Open it at "
                 "the size that you want: open_model(load_checkpoint(...).at_resolution(...))."
             )
-        return model
+        if preprocessing is None:
+            return model
+        return replace(model, description=model.description.with_preprocessing(preprocessing))
+    checkpoint = model if isinstance(model, Checkpoint) else load_for_size(model, sides)
     if sides is not None:
-        checkpoint = model if isinstance(model, Checkpoint) else load_for_size(model, sides, report=report)
-        model = checkpoint.at_resolution(sides)
-    return open_model(model, device=device, output=output)
+        checkpoint = checkpoint.at_resolution(sides)
+    if preprocessing is not None:
+        checkpoint = checkpoint.with_preprocessing(preprocessing)
+    for remark in checkpoint.remarks if checkpoint is not model else ():
+        report(remark)
+    return open_model(checkpoint, device=device, output=output)
 
 
 def as_dataset(data: Data) -> ImageDataset:

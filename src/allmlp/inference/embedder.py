@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from allmlp.checkpoints import Checkpoint
+from allmlp.checkpoints import Checkpoint, PreprocessingChanges
 from allmlp.data import Split, split_batches
 from allmlp.errors import ConfigError, DataError
 from allmlp.inference.opening import open_model
@@ -42,15 +42,24 @@ class Embedder:
 
     @classmethod
     def from_checkpoint(
-        cls, source: str | Path | Checkpoint, *, device: str = "auto", batch_size: int = 32
+        cls,
+        source: str | Path | Checkpoint,
+        *,
+        device: str = "auto",
+        batch_size: int = 32,
+        preprocessing: PreprocessingChanges | None = None,
     ) -> "Embedder":
         """Load a run folder, a checkpoint folder or any other source that `open_model` takes.
+
+        `preprocessing` overrides the source's, as in `load_checkpoint`.
 
         Raises:
             CheckpointError: nothing usable at `source`.
             ConfigError: an unavailable device, or a batch size under 1.
         """
-        return cls(open_model(source, device=device, output="features"), batch_size=batch_size)
+        return cls(
+            open_model(source, device=device, output="features", preprocessing=preprocessing), batch_size=batch_size
+        )
 
     def embed(self, images: Photo | Iterable[Photo]) -> NDArray[np.float32]:
         """Return the features (n, C) of one or more photos, in order.

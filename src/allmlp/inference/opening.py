@@ -1,8 +1,9 @@
 """`open_model`: a runnable model from any source."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from allmlp.checkpoints import Checkpoint
+from allmlp.checkpoints import Checkpoint, PreprocessingChanges
 from allmlp.errors import ConfigError, did_you_mean
 from allmlp.inference.backends.registry import choose_backend
 from allmlp.inference.runnable import Output, RunnableModel
@@ -19,6 +20,7 @@ def open_model(
     device: str = "auto",
     precision: str = "auto",
     output: Output = "logits",
+    preprocessing: PreprocessingChanges | None = None,
 ) -> RunnableModel:
     """Open a model for inference.
 
@@ -28,12 +30,16 @@ def open_model(
         device: "auto", "cpu", "cuda" or "mps".
         precision: of the matrix products, "float32" or "bfloat16"; "auto" leaves it to the backend ("eager": float32).
         output: "logits" (B, K), or "features" (B, C): the mean over tokens before the classifier.
+        preprocessing: overrides the source's, as in `load_checkpoint`.
 
     Raises:
         CheckpointError: nothing usable at `source`.
-        ConfigError: an unknown backend, precision or output, or an unavailable device.
+        ConfigError: an unknown backend, precision or output, an unavailable device, or an invalid pre-processing.
         MissingExtraError: a library of the backend is not installed.
     """
     if output not in _OUTPUTS:
         raise ConfigError(f"output is {output!r}; expected 'logits' or 'features'.{did_you_mean(output, _OUTPUTS)}")
-    return choose_backend(backend, source).open(source, device, precision, output)
+    model = choose_backend(backend, source).open(source, device, precision, output)
+    if preprocessing is None:
+        return model
+    return replace(model, description=model.description.with_preprocessing(preprocessing))

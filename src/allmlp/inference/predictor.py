@@ -8,7 +8,7 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from allmlp.checkpoints import Checkpoint
+from allmlp.checkpoints import Checkpoint, PreprocessingChanges
 from allmlp.errors import ConfigError, DataError
 from allmlp.inference.opening import open_model
 from allmlp.inference.photos import Photo, as_photos, output_rows
@@ -65,15 +65,22 @@ class Predictor:
 
     @classmethod
     def from_checkpoint(
-        cls, source: str | Path | Checkpoint, *, device: str = "auto", batch_size: int = 32
+        cls,
+        source: str | Path | Checkpoint,
+        *,
+        device: str = "auto",
+        batch_size: int = 32,
+        preprocessing: PreprocessingChanges | None = None,
     ) -> "Predictor":
         """Load a run folder, a checkpoint folder or any other source that `open_model` takes.
+
+        `preprocessing` overrides the source's, as in `load_checkpoint`.
 
         Raises:
             CheckpointError: nothing usable at `source`.
             ConfigError: an unavailable device, a batch size under 1, or a model without classes.
         """
-        return cls(open_model(source, device=device), batch_size=batch_size)
+        return cls(open_model(source, device=device, preprocessing=preprocessing), batch_size=batch_size)
 
     def predict(self, images: Photo | Iterable[Photo], *, top_k: int = 5) -> list[Prediction]:
         """Return one prediction per photo, in order; for a single photo, a list of one.

@@ -30,11 +30,17 @@ class FileKind(StrEnum):
     ZIP = "a zip archive"
     TAR = "a tar archive"
     GZIP = "a gzip-compressed file"
+    BZIP2 = "a bzip2-compressed file"
+    XZ = "an xz-compressed file"
+    ZSTANDARD = "a Zstandard-compressed file"
+    SEVEN_ZIP = "a 7z archive"
+    RAR = "a RAR archive"
     PARQUET = "a Parquet file"
     NPY = "a single NumPy array (.npy)"
     HDF5 = "an HDF5 file"
     GGUF = "a GGUF file of a language model"
     ONNX = "an ONNX graph"
+    TFLITE = "a TensorFlow Lite model"
     OLD_TORCH = "a file in the format of torch before 1.6"
     PICKLE = "a pickle"
     GIT_LFS = "a Git LFS pointer"
@@ -42,6 +48,8 @@ class FileKind(StrEnum):
     XML = "a web page or XML"
     JSON = "JSON text"
 
+
+OLD_TORCH_MAGIC = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
 
 # Bytes and their offsets. All parts of a signature have to match; the first signature that matches wins.
 _SIGNATURES: tuple[tuple[FileKind, tuple[tuple[int, bytes], ...]], ...] = (
@@ -64,12 +72,20 @@ _SIGNATURES: tuple[tuple[FileKind, tuple[tuple[int, bytes], ...]], ...] = (
     *((FileKind.ZIP, ((0, magic),)) for magic in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")),
     (FileKind.TAR, ((257, b"ustar"),)),
     (FileKind.GZIP, ((0, b"\x1f\x8b"),)),
+    *((FileKind.BZIP2, ((0, b"BZh"), (4, magic))) for magic in (b"1AY&SY", b"\x17rE8P\x90")),  # the second: empty
+    (FileKind.XZ, ((0, b"\xfd7zXZ\0"),)),
+    (FileKind.ZSTANDARD, ((0, b"\x28\xb5\x2f\xfd"),)),
+    (FileKind.SEVEN_ZIP, ((0, b"7z\xbc\xaf\x27\x1c"),)),
+    (FileKind.RAR, ((0, b"Rar!\x1a\x07"),)),
     (FileKind.PARQUET, ((0, b"PAR1"),)),
     (FileKind.NPY, ((0, b"\x93NUMPY"),)),
     (FileKind.HDF5, ((0, b"\x89HDF"),)),
     (FileKind.GGUF, ((0, b"GGUF"),)),
     *((FileKind.ONNX, ((0, bytes([8, version, 0x12])),)) for version in range(3, 16)),
-    (FileKind.OLD_TORCH, ((0, b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"),)),
+    (FileKind.TFLITE, ((4, b"TFL3"),)),
+    # A pickle of one number; from protocol 4, it is in a frame.
+    *((FileKind.OLD_TORCH, ((0, bytes([0x80, protocol])), (2, OLD_TORCH_MAGIC))) for protocol in (2, 3)),
+    *((FileKind.OLD_TORCH, ((0, bytes([0x80, protocol, 0x95])), (11, OLD_TORCH_MAGIC))) for protocol in (4, 5)),
     *((FileKind.PICKLE, ((0, bytes([0x80, protocol])),)) for protocol in (2, 3, 4, 5)),
 )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from allmlp.model.cost import PartCost, cost, num_parameters
 from allmlp.model.parameters import PARAMETERS, Axis, parameter_shapes
-from allmlp.model.variants import MAX_SIDE, VARIANTS, Gelu, MixerConfig, MixerTemplate, variant_config
+from allmlp.model.variants import MAX_SIDE, VARIANTS, Gelu, MixerConfig, MixerTemplate, as_sides, variant_config
 
 if TYPE_CHECKING:
     from allmlp.model.mixer import MlpMixer, create
@@ -26,6 +26,7 @@ __all__ = [
     "MixerTemplate",
     "MlpMixer",
     "PartCost",
+    "as_sides",
     "at_patch_size",
     "at_resolution",
     "cost",

@@ -6,6 +6,7 @@ Shapes: B images, H × W pixels, patches of P × P, S = H·W / P² tokens, C cha
     Y[j, :] = U[j, :] + W4 gelu(W3 LayerNorm(U)[j, :])     channel mixing, the same for every token j
 """
 
+import dataclasses
 import math
 from typing import Any
 
@@ -40,7 +41,7 @@ class MlpMixer(nn.Module):
     """A Mixer, initialised as in flax: LeCun normal weights, zero biases, and a zero classifier.
 
     Attributes:
-        config: its configuration.
+        head: the classifier; None if there is none. It may be replaced by another `nn.Linear`: `config` follows.
         activation_checkpointing: whether to recompute each block in the backward pass, which needs memory for one block
             instead of all, and about a third more time. The gradients are the same.
     """
@@ -49,7 +50,7 @@ class MlpMixer(nn.Module):
         if not isinstance(config, MixerConfig):  # a template may leave the number of classes open
             raise TypeError("MlpMixer takes a MixerConfig; create one with MixerTemplate.with_num_classes")
         super().__init__()
-        self.config = config
+        self._config = config
         self.activation_checkpointing = False
         self.patch_projection = PatchProjection(config.patch_size, config.hidden_dim)
         self.blocks = nn.ModuleList(
@@ -57,10 +58,28 @@ class MlpMixer(nn.Module):
             for index in range(config.num_blocks)
         )
         self.pre_head_norm = nn.LayerNorm(config.hidden_dim, eps=LAYER_NORM_EPSILON)
-        self.head = nn.Linear(config.hidden_dim, config.num_classes) if config.num_classes else None
-        if self.head is not None:
-            nn.init.zeros_(self.head.weight)
-            nn.init.zeros_(self.head.bias)
+        self.head = classifier(config)
+
+    @property
+    def config(self) -> MixerConfig:
+        """Its configuration. The number of classes is that of the present `head`."""
+        num_classes = self._config.num_classes
+        if self.head is None or isinstance(self.head, nn.Identity):
+            num_classes = 0
+        elif isinstance(self.head, nn.Linear):
+            num_classes = self.head.out_features
+        is_same = num_classes == self._config.num_classes
+        return self._config if is_same else dataclasses.replace(self._config, num_classes=num_classes)
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Replace the classifier by one for `num_classes` classes, whose weights are zero; 0 removes it.
+
+        Raises:
+            ConfigError: an invalid number of classes.
+        """
+        self._config = dataclasses.replace(self._config, num_classes=num_classes)
+        head, like = classifier(self._config), self.pre_head_norm.weight
+        self.head = head if head is None else head.to(like.device, like.dtype)
 
     def features(self, images: Tensor, *, depth_draws: Tensor | None = None) -> Tensor:
         """Return (B, C): the mean over tokens of the normalised output of the last block.
@@ -91,6 +110,16 @@ class MlpMixer(nn.Module):
         """Return logits (B, K) of images (B, 3, H, W), or features (B, C) if `num_classes` is 0."""
         features = self.features(images, depth_draws=depth_draws)
         return features if self.head is None else self.head(features)
+
+
+def classifier(config: MixerConfig) -> nn.Linear | None:
+    """Return a classifier that is zero; None if there are no classes."""
+    if not config.num_classes:
+        return None
+    head = nn.Linear(config.hidden_dim, config.num_classes)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head
 
 
 class PatchProjection(nn.Module):

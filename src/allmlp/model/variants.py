@@ -1,12 +1,13 @@
 """Configuration of a Mixer, and the seven variants of the paper, without torch."""
 
 import dataclasses
+import operator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeGuard
 
 from allmlp.errors import ConfigError, did_you_mean
 
-__all__ = ["MAX_SIDE", "VARIANTS", "Gelu", "MixerConfig", "MixerTemplate", "variant_config"]
+__all__ = ["MAX_SIDE", "VARIANTS", "Gelu", "MixerConfig", "MixerTemplate", "as_sides", "variant_config"]
 
 # Far beyond any Mixer. A configuration may come from an untrusted file; within these bounds, no number of weights
 # overflows 63 bits, and no list of weights takes long.
@@ -50,8 +51,7 @@ class MixerTemplate:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.image_size, int):
-            object.__setattr__(self, "image_size", (self.image_size, self.image_size))
+        object.__setattr__(self, "image_size", as_sides(self.image_size))
         widths = dict.fromkeys(("hidden_dim", "tokens_mlp_dim", "channels_mlp_dim"), MAX_WIDTH)
         for name, maximum in {"patch_size": MAX_SIDE, "num_blocks": MAX_BLOCKS, **widths}.items():
             value = getattr(self, name)
@@ -76,12 +76,11 @@ class MixerTemplate:
 
     def _check_image_size(self) -> None:
         size = self.image_size
-        if not isinstance(size, tuple | list) or len(size) != 2 or not all(map(_is_side, size)):
+        if not isinstance(size, tuple) or len(size) != 2 or not all(map(_is_side, size)):
             raise ConfigError(
                 f"image_size is {size!r}; expected (height, width) in pixels up to {MAX_SIDE:,}, "
                 "such as 224 or (192, 256)."
             )
-        object.__setattr__(self, "image_size", tuple(size))
         if any(side % self.patch_size for side in size):
             nearest = sorted(_multiples_around(size[0], self.patch_size) | _multiples_around(size[1], self.patch_size))
             raise ConfigError(
@@ -124,6 +123,26 @@ class MixerConfig(MixerTemplate):
         """Return the same configuration with an open number of classes."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return MixerTemplate(**{**values, "num_classes": None})
+
+
+def as_sides(image_size: Any) -> Any:
+    """Return an image size as (height, width): an integer of any type, such as NumPy's, means a square.
+
+    What is not an image size is returned as it is.
+    """
+    if isinstance(image_size, tuple | list):
+        return tuple(_as_int(side) for side in image_size)
+    side = _as_int(image_size)
+    return (side, side) if _is_int(side) else image_size
+
+
+def _as_int(value: Any) -> Any:
+    if isinstance(value, int | float | str):
+        return value
+    try:
+        return operator.index(value)
+    except TypeError:
+        return value
 
 
 def _is_int(value: object) -> TypeGuard[int]:

@@ -39,12 +39,17 @@ def save_training(state: State, path: Path) -> None:
     torch.save({"epoch": 3, "optimizer": {"state": {}}, "state_dict": state}, path)
 
 
+def save_torch_legacy(state: State, path: Path) -> None:
+    torch.save(state, path, _use_new_zipfile_serialization=False)
+
+
 CONTAINERS: dict[str, Callable[[State, Path], object]] = {
     "npz": save_npz,
     "npz compressed": save_npz_compressed,
     "safetensors": save_file,
     "torch": torch.save,
     "torch training": save_training,
+    "torch before 1.6": save_torch_legacy,
 }
 
 

@@ -1,8 +1,11 @@
 """safetensors: right values, and one clear error for every damaged or hostile header and for every other kind of file."""
 
+import bz2
 import json
+import lzma
 import os
 import struct
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,6 @@ from tests.checkpoints.refusal import refused
 
 from allmlp import load_checkpoint
 from allmlp.checkpoints.containers.open import open_weights
-from allmlp.checkpoints.containers.safetensors import open_safetensors
 
 
 def make_state() -> dict[str, torch.Tensor]:
@@ -149,26 +151,59 @@ OTHER_KINDS = [
     (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "a web page or XML", "download it again"),
     (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing", "download it again"),
     (b'{"error": "Repository not found"}', "JSON text", "an error message"),
-    (b"PK\x03\x04\x14\0\0\0", "a zip archive", "not a safetensors file"),
     (b"\x80\x02}q\0.........", "a pickle", "not opened"),
-    (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", "a file in the format of torch before 1.6", "torch.save"),
     (bytes(257) + b"ustar" + bytes(250), "a tar archive", "not opened"),
     (b"\x93NUMPY\x01\0v\0{'descr': '<f4'", "a single NumPy array", "named weights"),
-    (b"\x89HDF\r\n\x1a\n" + bytes(100), "an HDF5 file", "not a safetensors file"),
+    (b"\x89HDF\r\n\x1a\n" + bytes(100), "an HDF5 file, such as Keras saves", "save them as safetensors or .npz"),
     (b"\x1f\x8b\x08\0" + bytes(100), "a gzip-compressed file", "unpack it first"),
     (b"\x89PNG\r\n\x1a\n" + bytes(100), "a PNG image", "not weights"),
     (b"\xff\xd8\xff\xe0" + bytes(100), "a JPEG image", "not weights"),
     (b"GGUF\x03\0\0\0" + bytes(100), "a GGUF file", "not weights of a Mixer"),
-    (b"\x08\x07\x12\x07pytorch" + bytes(100), "an ONNX graph", "whose weights allmlp does not read"),
+    (b"\x08\x07\x12\x07pytorch" + bytes(100), "an ONNX graph", "allmlp reads no weights"),
+    (b"\x1c\0\0\0TFL3\x14\0\x20\0" + bytes(100), "a TensorFlow Lite model", "allmlp reads no weights"),
+    (b"7z\xbc\xaf\x27\x1c\0\x04" + bytes(100), "a 7z archive", "unpack it first"),
+    (b"Rar!\x1a\x07\x01\0" + bytes(100), "a RAR archive", "unpack it first"),
+    (bz2.compress(b"weights"), "a bzip2-compressed file", "unpack it first"),
+    (lzma.compress(b"weights"), "an xz-compressed file", "unpack it first"),
+    (bytes(100) + b"\x57\xfb\x80\x8b\x24\x75\x47\xdb", "the list of arrays of a TensorFlow checkpoint", "safetensors"),
+    (b"\x83\xa6params\x81\xa4head" + bytes(100), "a MessagePack file, such as flax saves", "save them as"),
+    ("loss 0.31, Genauigkeit für alle 91 %\n".encode(), "plain text", "not weights"),
 ]
 
 
 @pytest.mark.parametrize(("content", "kind", "advice"), OTHER_KINDS, ids=[kind for _, kind, _ in OTHER_KINDS])
 def test_another_kind_of_file_is_named_with_what_to_do(content: bytes, kind: str, advice: str, tmp_path: Path) -> None:
-    path = tmp_path / "model.safetensors"
-    path.write_bytes(content)
-    with refused(path, f"this is {kind}", advice):
-        open_safetensors(path)
+    for name in ("model.pth", "model.safetensors", "model.npz"):
+        path = tmp_path / name
+        path.write_bytes(content)
+        with refused(path, f"this is {kind}", advice) as caught:
+            open_weights(path)
+        assert "not a safetensors file" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("members", "what"),
+    [
+        (["config.json", "metadata.json", "model.weights.h5"], "a Keras model"),
+        (["saved_model.pb", "variables/variables.index"], "a TensorFlow SavedModel"),
+        (["[Content_Types].xml", "word/document.xml"], "an Office document"),
+        (["weights/model.safetensors", "README.md"], "a zip archive of a weight file; unpack it first"),
+    ],
+)
+def test_a_zip_archive_of_something_else_is_named(members: list[str], what: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.pth", "w") as archive:
+        for name in members:
+            archive.writestr(name, b"content")
+    with refused(tmp_path / "x.pth", f"this is {what}"):
+        open_weights(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("content", [bytes(300), bytes(range(128, 256)) * 4, b"\0\1\2 not much"])
+def test_what_nothing_is_known_of_is_shown_by_its_first_bytes(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x.pth").write_bytes(content)
+    with refused(tmp_path / "x.pth", "not a weight file: it starts with b'", "Expected a weight file") as caught:
+        open_weights(tmp_path / "x.pth")
+    assert "not a safetensors file" not in str(caught.value)
 
 
 @pytest.mark.parametrize("length", [0x3C20, 0x3C3C, 0x10280])
@@ -227,5 +262,3 @@ def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
             open_weights(tmp_path / name)
     with refused(Path("/dev/zero"), "not a regular file"):
         open_weights(Path("/dev/zero"))
-    with refused(tmp_path / "pipe", "not a regular file"):
-        open_safetensors(tmp_path / "pipe")

@@ -26,7 +26,7 @@ from torch import nn
 
 from allmlp import load_checkpoint
 from allmlp.checkpoints.containers.open import open_weights
-from allmlp.checkpoints.containers.torch_zip import open_torch
+from allmlp.checkpoints.containers.torch_zip import open_torch_zip
 
 CANARY = "canary"
 TOUCH = f"open({CANARY!r}, 'w').close()"
@@ -66,7 +66,7 @@ def test_what_a_pickle_would_call_is_said_and_not_called(
     path.write_bytes(pickled(value, protocol))
     monkeypatch.chdir(tmp_path)
     with refused(path, "it would call", names[0] if protocol == 5 else "", *(names if protocol == 2 else ())):
-        open_torch(path)
+        open_torch_zip(path)
     with refused(path, "nothing was run"):
         load_checkpoint(path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["weights.pth"]

@@ -31,7 +31,7 @@ from tests.checkpoints.refusal import MIB, PeakMemory, refused
 from torch import Tensor, nn
 
 from allmlp.checkpoints.containers.open import open_weights
-from allmlp.checkpoints.containers.torch_zip import open_torch
+from allmlp.checkpoints.containers.torch_zip import open_torch_zip
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -163,6 +163,27 @@ def test_names_with_prefixes_are_as_stored(tmp_path: Path) -> None:
 def test_a_set_among_a_trainings_options_is_no_harm(tmp_path: Path, protocol: int) -> None:
     torch.save(training_checkpoint(model=make_state(), tags={"a", "b"}), tmp_path / "a.pth", pickle_protocol=protocol)
     assert_same(read(tmp_path / "a.pth"), make_state())
+
+
+def instance(name: str, state: bytes) -> bytes:
+    """An object of a class that is not imported, with its attributes."""
+    module, _, class_name = name.rpartition(".")
+    return f"c{module}\n{class_name}\n".encode() + b")\x81" + state + b"b"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "fastcore.foundation.L",
+        "pytorch_lightning.utilities.parsing.AttributeDict",
+        "lightning_fabric.utilities.data.AttributeDict",
+        "argparse.Namespace",
+    ],
+)
+def test_the_state_of_training_libraries_is_passed_over(name: str, tmp_path: Path) -> None:
+    state = instance(name, dict_of(items=b"]", lr=b"K\x01"))
+    (tmp_path / "a.pth").write_bytes(assembled(dict_of(model=dict_of(a=tensor(2, 3)), opt=dict_of(hypers=state))))
+    assert_same(read(tmp_path / "a.pth"), {"a": torch.arange(6.0).reshape(2, 3)})
 
 
 def test_torchs_averaged_models_are_read(tmp_path: Path) -> None:
@@ -313,8 +334,10 @@ CASES: dict[str, tuple[Callable[[], bytes], tuple[str, ...]]] = {
     ),
     "pickle of 5 MiB": (lambda: assembled(b"N" * (5 * MIB)), ("data.pkl has 5,242,883 bytes",)),
     "legacy tar": (legacy_tar, ("a tar archive", "not opened")),
-    "legacy pickle": (lambda: legacy(make_state()), ("torch before 1.6", "torch.save")),
-    "legacy pickle that calls": (lambda: legacy(Calls(os.system, f"touch {CANARY}")), ("torch before 1.6",)),
+    "legacy pickle that calls": (
+        lambda: legacy(Calls(os.system, f"touch {CANARY}")),
+        ("it would call", "nothing was run"),
+    ),
     "plain pickle": (lambda: pickle.dumps(Calls(os.system, f"touch {CANARY}"), 4), ("a pickle", "not opened")),
     "TorchScript": (torch_script, ("TorchScript", "holds a program", "torch.jit.load")),
     "TorchScript without constants": (
@@ -328,8 +351,11 @@ CASES: dict[str, tuple[Callable[[], bytes], tuple[str, ...]]] = {
     "byte order of neither end": (lambda: assembled(STATE, more={"byteorder": b"middle"}), ("byte order is 'middle'",)),
     "not a dictionary": (lambda: assembled(tensor(2, 3)), ("it holds a tensor, not a state dict",)),
     "a dictionary of others": (
-        lambda: assembled(dict_of(net=STATE, epoch=b"K\x07", arch=text("mixer"), args=b"N")),
-        ("'arch' (a string), 'args' (None), 'epoch' (a number), 'net' (a dictionary)", "'state_dict_ema'"),
+        lambda: assembled(dict_of(generator=STATE, critic=STATE, epoch=b"K\x07", arch=text("mixer"), args=b"N")),
+        (
+            "'arch' (a string), 'args' (None), 'critic' (a dictionary), 'epoch' (a number), 'generator' (a dictionary)",
+            "'state_dict_ema'",
+        ),
     ),
     "others among the weights": (
         lambda: assembled(dict_of(state_dict=dict_of(a=tensor(2, 3), _extra=b"}", n=b"K\x07"))),
@@ -368,7 +394,7 @@ def test_a_hostile_file_is_refused_by_name(tmp_path: Path, case: str, monkeypatc
 def test_a_file_that_is_cut_after_it_was_listed_is_noticed(tmp_path: Path) -> None:
     torch.save(make_state(), tmp_path / "a.pth")
     content = (tmp_path / "a.pth").read_bytes()
-    file = open_torch(tmp_path / "a.pth")
+    file = open_torch_zip(tmp_path / "a.pth")
     for damage in (b"", content[:1000], content[: content.index(b"data/2")]):
         (tmp_path / "a.pth").write_bytes(damage)
         with refused(tmp_path / "a.pth"):

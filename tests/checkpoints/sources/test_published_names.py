@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub import constants
+from safetensors.torch import save_file
 from tests.builders import assert_same_weights, random_weights, tiny_description
+from tests.reference.other_layouts import timm_name
 from tests.servers.files import FileServer
 from tests.servers.mirror import mirror, new_home
 
@@ -15,6 +17,7 @@ from allmlp.checkpoints import load_for_size
 from allmlp.checkpoints.formats.google import save_google
 from allmlp.checkpoints.sources.catalog import CATALOG
 from allmlp.data import label_names
+from allmlp.model import parameter_shapes
 
 S32, S16 = CATALOG["s32-gsam"], CATALOG["s16-gsam"]
 
@@ -79,8 +82,8 @@ def test_the_weights_of_another_model_are_refused_by_their_shapes(
     assert load_checkpoint("s32-gsam").config == S32.config
 
 
-def test_the_misnamed_tag_warns_whoever_asks_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the hub's cache, which is laid out by hand; the weights in it are none, which is noticed after."""
+def test_the_misnamed_tag_is_a_remark_for_whoever_asks_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the hub's cache, which is laid out by hand."""
     commit = "0" * 40
     repository = tmp_path / "models--timm--mixer_b16_224.goog_in21k_ft_in1k"
     snapshot = repository / "snapshots" / commit
@@ -92,14 +95,12 @@ def test_the_misnamed_tag_warns_whoever_asks_for_it(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))  # read from HF_HOME at its import
     monkeypatch.setenv("ALLMLP_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("ALLMLP_OFFLINE", "1")
-    for name in ("mixer_b16_224", "hf:timm/mixer_b16_224.goog_in21k_ft_in1k", "b16-i1k-timm"):
-        with (
-            pytest.warns(UserWarning, match="despite its name, this is the ImageNet-1k model") as caught,
-            pytest.raises(CheckpointError, match=r"(?s)model\.safetensors: .*not b16-i1k-timm\. .*@main\."),
-        ):
-            load_checkpoint(name)
-        assert [Path(warning.filename).name for warning in caught] == [Path(__file__).name]  # not inside allmlp
-        said: list[str] = []
-        with pytest.raises(CheckpointError):
-            load_for_size(name, (224, 224), report=said.append)
-        assert len(said) == 1 and "despite its name, this is the ImageNet-1k model" in said[0]
+    with pytest.raises(CheckpointError, match=r"(?s)model\.safetensors: .*not b16-i1k-timm\. .*@main\."):
+        load_checkpoint("mixer_b16_224")
+    shapes = parameter_shapes(CATALOG["b16-i1k-timm"].config)
+    zeros = {timm_name(name): torch.zeros(shape, dtype=torch.float16) for name, shape in shapes.items()}
+    save_file(zeros, snapshot / "model.safetensors")
+    for name in ("mixer_b16_224", "hf:timm/mixer_b16_224.goog_in21k_ft_in1k"):
+        (remark,) = load_checkpoint(name).remarks
+        assert "despite its name, this is the ImageNet-1k model" in remark
+    assert load_for_size("b16-i1k-timm", (224, 224)).remarks == (remark,)

@@ -62,3 +62,21 @@ def test_weights_in_several_files_are_refused_and_nothing_outside_is_opened(targ
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(CheckpointError, match=r"index\.json: these weights are in several files \(shards\)"):
         load_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    ("files", "what"),
+    [
+        (["_CHECKPOINT_METADATA", "default/manifest.ocdbt"], "an Orbax checkpoint"),
+        (["manifest.ocdbt", "d/0"], "an Orbax checkpoint"),
+        (["saved_model.pb", "variables/variables.index"], "a TensorFlow SavedModel"),
+        (["checkpoint", "model.ckpt.index", "model.ckpt.data-00000-of-00001"], "a TensorFlow checkpoint"),
+        (["__0_0.distcp", ".metadata"], "a distributed checkpoint of torch"),
+    ],
+)
+def test_a_folder_of_another_framework_is_named(files: list[str], what: str, tmp_path: Path) -> None:
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(CheckpointError, match=rf"this is {what}, of which allmlp reads no weights; save them as"):
+        load_checkpoint(tmp_path)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.builders import GOLDEN
 
 from allmlp import Checkpoint, MixerConfig, MlpMixer, Preprocessing, load_checkpoint, save_checkpoint
 from allmlp.checkpoints import FORMATS
@@ -319,3 +320,12 @@ def test_a_shape_that_timm_lacks_is_found_before_photos_are_read(saved_checkpoin
 def test_the_choices_are_the_formats_that_there_are() -> None:
     assert get_args(Target) == tuple(FORMATS)
     assert get_args(Form) == tuple(name for name, form in FORMATS.items() if form.is_folder)
+
+
+def test_a_converted_checkpoint_keeps_the_preprocessing_that_was_given(tmp_path, allmlp):
+    options = ["--mean", "0,0,0", "--std", "1,1,1", "--interpolation", "bilinear", "--fit", "squash"]
+    source = GOLDEN / "tiny_linen.npz"
+    assert allmlp("convert", source, tmp_path / "mine", "--to", "allmlp", *options).code == 0
+    written = load_checkpoint(tmp_path / "mine").preprocessing
+    assert (written.mean, written.std) == ((0, 0, 0), (1, 1, 1))
+    assert (written.interpolation, written.fit) == ("bilinear", "squash")

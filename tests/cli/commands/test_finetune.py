@@ -122,6 +122,18 @@ def test_the_printed_recipe_is_the_one_that_a_run_begins_with(place, allmlp):
         assert recipe["model"]["image_size"] == ([24, 16] if len(arguments) > 2 else list(wanted.config.image_size))
 
 
+def test_the_preprocessing_that_is_given_goes_before_the_checkpoints(place, allmlp):
+    options = ("--mean", "0,0,0", "--std", "1", "--interpolation", "bilinear", "--fit", "pad")
+    printed = allmlp("finetune", "photos", "--from", "trained", *options, "--print-recipe")
+    assert printed.code == 0, printed.err
+    data = json.loads(printed.out)["data"]
+    assert (data["mean"], data["std"]) == ([0, 0, 0], [1, 1, 1])
+    assert (data["interpolation"], data["fit"], data["crop_fraction"]) == ("bilinear", "pad", 1)
+    kept = json.loads(allmlp("finetune", "photos", "--from", "trained", "--mean", "0.1", "--print-recipe").out)["data"]
+    assert (kept["mean"], kept["std"]) == ([0.1] * 3, list(load_checkpoint("trained").preprocessing.std))
+    assert allmlp("finetune", "photos", "--mean", "0,0").code == 2
+
+
 def test_epochs_follow_the_photos_also_where_the_recipe_is_named(place, allmlp):
     named, unnamed = (
         allmlp("finetune", "photos", *options, "--print-recipe").out for options in (("--recipe", "finetune"), ())

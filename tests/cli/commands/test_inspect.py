@@ -1,6 +1,8 @@
 import json
+import shutil
 
 import pytest
+from tests.builders import GOLDEN
 
 from allmlp import VARIANTS
 
@@ -54,3 +56,43 @@ def test_what_is_no_checkpoint_exits_4(tmp_path, allmlp):
     assert outcome.code == 4
     assert outcome.out == ""
     assert outcome.err.startswith(f"allmlp: {tmp_path / 'nothing'}: ")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--mean", "0,0,0", "--std", "1", "--interpolation", "bilinear"], {"mean": [0, 0, 0], "std": [1, 1, 1]}),
+        (["--mean", "0.485,0.456,0.406"], {"mean": [0.485, 0.456, 0.406]}),
+        (["--fit", "pad"], {"fit": "pad", "crop_fraction": 1}),
+        (["--fit", "squash", "--image-size", "48"], {"fit": "squash", "image_size": [48, 48]}),
+    ],
+)
+def test_the_preprocessing_of_a_bare_file_is_assumed_aloud_and_can_be_given(options, expected, allmlp):
+    path = GOLDEN / "tiny_linen.npz"
+    assumed = allmlp("inspect", path)
+    assert assumed.code == 0
+    assert "The file does not state its pre-processing. No published Mixer" in assumed.err
+    given = allmlp("inspect", path, *options, "--json")
+    facts = json.loads(given.out)
+    assert {key: facts["preprocessing"][key] for key in expected} == expected
+    assert "does not state its pre-processing" not in given.err
+    assert f"predict {path} {' '.join(options[:2])}" in allmlp("inspect", path, *options[:2]).out
+
+
+@pytest.mark.parametrize("value", ["", "a,b,c", "0,0", "1,2,3,4", "0.5;0.5;0.5", "nan", "1,,2"])
+@pytest.mark.parametrize("option", ["--mean", "--std"])
+def test_what_is_no_colour_exits_2(option, value, allmlp):
+    outcome = allmlp("inspect", GOLDEN / "tiny_linen.npz", option, value)
+    assert outcome.code == 2
+    assert "Traceback" not in outcome.err
+    assert option in outcome.err or "finite" in outcome.err
+
+
+@pytest.mark.parametrize(
+    "name", ["lightning_plain_reads.ckpt", "lightning_weighted_loss.ckpt", "lightning_torchmetrics.ckpt"]
+)
+def test_a_lightning_checkpoint_is_shown_with_what_was_left_out(name, tmp_path, allmlp):
+    shutil.copy(GOLDEN.parent / "cases" / "weights" / name, tmp_path)
+    outcome = allmlp("inspect", tmp_path / name)
+    assert outcome.code == 0
+    assert ("Left out: " in outcome.err) == (name != "lightning_plain_reads.ckpt")

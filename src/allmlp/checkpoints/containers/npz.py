@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from allmlp.checkpoints.containers.buffers import make_buffers
-from allmlp.checkpoints.containers.weight_file import WeightFile, is_valid_shape
+from allmlp.checkpoints.containers.weight_file import WeightFile, guarded, is_valid_shape
 from allmlp.errors import CheckpointError
 from allmlp.io.display import quote
 from allmlp.io.zip_archive import ZIP_ERRORS, ZipMember, list_members, read_into, read_start
@@ -63,16 +63,21 @@ def open_npz(path: Path) -> WeightFile:
         CheckpointError: not a zip archive, a damaged one, or one that would unpack to far more than its size; members that
             are not arrays or have misleading names; arrays of objects, text or complex numbers; contradictory sizes.
     """
-    members = list_members(path)
-    _check_members(path, members)
-    arrays = {}
-    with path.open("rb") as file:
-        for member in members:
-            try:
-                arrays[member.name.removesuffix(".npy")] = _read_header(file, member)
-            except ZIP_ERRORS as error:
-                raise CheckpointError(f"{path}: {quote(member.name)}: {error}.") from error
-    return WeightFile(path, {name: array.shape for name, array in arrays.items()}, lambda: _read(path, arrays))
+    with guarded(path):
+        members = list_members(path)
+        _check_members(path, members)
+        arrays = {}
+        with path.open("rb") as file:
+            for member in members:
+                try:
+                    arrays[member.name.removesuffix(".npy")] = _read_header(file, member)
+                except ZIP_ERRORS as error:
+                    raise CheckpointError(f"{path}: {quote(member.name)}: {error}.") from error
+        return WeightFile(
+            path,
+            {name: array.shape for name, array in arrays.items()},
+            lambda names: _read(path, {name: array for name, array in arrays.items() if name in names}),
+        )
 
 
 def _check_members(path: Path, members: list[ZipMember]) -> None:
@@ -154,12 +159,9 @@ def _read(path: Path, arrays: dict[str, _Array]) -> "dict[str, Tensor]":
     if integers:
         raise CheckpointError(f"{path}: these weights are not floating-point: {', '.join(integers[:400])}.")
     buffers = make_buffers([array.member.num_bytes - array.header_bytes for array in arrays.values()])
-    try:
-        with path.open("rb") as file:
-            for array, buffer in zip(arrays.values(), buffers, strict=True):
-                read_into(file, array.member, buffer.data, skip=array.header_bytes)
-    except ZIP_ERRORS as error:
-        raise CheckpointError(f"{path}: damaged or cut short ({error}). Copy or download it again.") from error
+    with path.open("rb") as file:
+        for array, buffer in zip(arrays.values(), buffers, strict=True):
+            read_into(file, array.member, buffer.data, skip=array.header_bytes)
     return {name: _tensor(array, buffer) for (name, array), buffer in zip(arrays.items(), buffers, strict=True)}
 
 

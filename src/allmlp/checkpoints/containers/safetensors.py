@@ -1,15 +1,13 @@
 """safetensors files: a check of the header, loading by the library, and a writer that makes no second copy."""
 
-import contextlib
 import json
 import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from allmlp.checkpoints.containers.weight_file import WeightFile, is_valid_shape
+from allmlp.checkpoints.containers.weight_file import WeightFile, guarded, is_valid_shape
 from allmlp.errors import CheckpointError
-from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,29 +32,8 @@ WRITTEN_DTYPES = {
     "torch.uint8": "U8",
     "torch.bool": "BOOL",
 }
+_DAMAGED = "damaged, cut short, or not a safetensors file ({}). Obtain a fresh copy, or save it again."
 PIECE_BYTES = 4 << 20  # per write; a piece that is hashed next is still in the CPU's cache
-
-# Files found in place of weights, and what to do about them. Looked up only after a file could not be read: the length that
-# a valid file starts with may look like any signature.
-_NOT_SAFETENSORS: Mapping[FileKind | None, str] = {
-    FileKind.GIT_LFS: ", not the weights it points to; run `git lfs pull`",
-    FileKind.SVG: ", not weights; download it again from the file's own link",
-    FileKind.XML: ", not weights; download it again from the file's own link",
-    FileKind.JSON: ", such as config.json or an error message, not weights",
-    FileKind.ZIP: " (such as .npz or torch's .pth), not a safetensors file",
-    FileKind.OLD_TORCH: ": a pickle, which can run any program and is not opened; if you trust it, load it with torch.load "
-    "and save it again with torch.save",
-    FileKind.PICKLE: "; it is not opened, because a pickle can run any program",
-    FileKind.PNG: ", not weights",
-    FileKind.JPEG: ", not weights",
-    FileKind.GGUF: ", not weights of a Mixer",
-    FileKind.ONNX: ", a format whose weights allmlp does not read",
-    FileKind.NPY: ", not a file of named weights",
-    FileKind.HDF5: ", not a safetensors file",
-    FileKind.GZIP: "; unpack it first",
-    FileKind.TAR: ". Torch before 0.1.10 saved weights in this form, as a pickle, which can run any program and is not opened; "
-    "if you trust it, load it with torch.load and save it again with torch.save",
-}
 
 
 def open_safetensors(path: Path) -> WeightFile:
@@ -65,17 +42,19 @@ def open_safetensors(path: Path) -> WeightFile:
     The offsets of the tensors are left to the safetensors library, which checks them when it loads.
 
     Raises:
-        CheckpointError: not a regular file, a file of another kind (which the message names), or a header that is damaged
-            or lists a tensor twice.
+        CheckpointError: a header that is damaged or lists a tensor twice.
     """
-    if not path.is_file():  # opening a pipe would hang
-        raise CheckpointError(f"{path}: not a regular file; expected a safetensors file.")
-    try:
-        entries = _read_header(path)
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: {_diagnosis(path, error)}") from error
-    shapes = {name: tuple(entry["shape"]) for name, entry in entries.items()}
-    return WeightFile(path, shapes, lambda: _read(path, entries))
+    with guarded(path):
+        try:
+            entries = _read_header(path)
+        except (ValueError, RecursionError) as error:
+            raise CheckpointError(f"{path}: {_DAMAGED.format(error)}") from error
+        shapes = {name: tuple(entry["shape"]) for name, entry in entries.items()}
+        return WeightFile(
+            path,
+            shapes,
+            lambda names: _read(path, {name: entry for name, entry in entries.items() if name in names}),
+        )
 
 
 def safetensors_header(tensors: "Mapping[str, Tensor]", *, metadata: Mapping[str, str] | None = None) -> bytes:
@@ -126,9 +105,8 @@ def _in_order(tensors: "Mapping[str, Tensor]") -> list[str]:
     return sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
 
 
-def _read(path: Path, entries: dict[str, dict[str, Any]]) -> "dict[str, Tensor]":
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def _read(path: Path, entries: Mapping[str, Mapping[str, Any]]) -> "dict[str, Tensor]":
+    from safetensors import SafetensorError, safe_open
 
     unsupported = sorted(name for name, entry in entries.items() if entry["dtype"] not in DTYPES)
     if unsupported:
@@ -137,11 +115,10 @@ def _read(path: Path, entries: dict[str, dict[str, Any]]) -> "dict[str, Tensor]"
             f"{path}: the dtype of {len(unsupported):,} weights is not one of {', '.join(DTYPES)}, such as {shown[:1000]}."
         )
     try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: damaged, cut short, or not a safetensors file ({error}). Obtain a fresh copy, or save it again."
-        ) from error
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in entries}
+    except (SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{path}: {_DAMAGED.format(error)}") from error
 
 
 def read_header_bytes(file: IO[bytes]) -> bytes:
@@ -174,14 +151,6 @@ def _read_header(path: Path) -> dict[str, dict[str, Any]]:
         if not isinstance(entry, dict) or not isinstance(entry.get("dtype"), str) or not _is_shape(entry.get("shape")):
             raise ValueError(f"its header has an invalid entry for {name[:100]!r}")
     return entries
-
-
-def _diagnosis(path: Path, error: Exception) -> str:
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        kind = kind_of_file(file.read(START_BYTES))
-        if kind in _NOT_SAFETENSORS:
-            return f"this is {kind}{_NOT_SAFETENSORS[kind]}."
-    return f"damaged, cut short, or not a safetensors file ({error}). Obtain a fresh copy, or save it again."
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ DTYPES = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16"
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A view of a storage: `num_elements` of `dtype`, `itemsize` bytes each, in the archive's member data/`key`."""
+    """A view of the storage `key`, which has `num_elements` of `dtype`, `itemsize` bytes each."""
 
     key: str
     dtype: str
@@ -52,11 +52,16 @@ class Name:
 
 @dataclass(frozen=True)
 class Storage:
-    """The archive's member data/`key`: `num_elements` elements of the storage class `kind`."""
+    """The storage `key`: `num_elements` elements of the storage class `kind`."""
 
     key: str
     kind: str
     num_elements: int
+
+    @property
+    def num_bytes(self) -> int:
+        """The size of its elements in the file."""
+        return self.num_elements * STORAGES[self.kind][1]
 
 
 def _rebuild_tensor(
@@ -121,10 +126,21 @@ def _opaque(name: str) -> Name:
 # Represents every name that is not in the table.
 REFUSED = _opaque("a refused name")
 
+# Names of the state that training code saves next to the weights: the options of timm's script, fastai's lists and
+# Lightning's dictionaries.
+_TRAINING_STATE = (
+    "argparse.Namespace",
+    "fastcore.foundation.L",
+    "pytorch_lightning.utilities.parsing.AttributeDict",
+    "lightning_fabric.utilities.data.AttributeDict",
+    "lightning.fabric.utilities.data.AttributeDict",
+)
+
 # The names that a pickle of weights may import.
 NAMES: dict[str, Name] = {
     "collections.OrderedDict": Name("collections.OrderedDict", _ordered_dict),
     "torch._utils._rebuild_tensor_v2": Name("torch._utils._rebuild_tensor_v2", _rebuild_tensor),
+    "torch._utils._rebuild_tensor": Name("torch._utils._rebuild_tensor", _rebuild_tensor),  # before 0.4
     "torch._utils._rebuild_parameter": Name("torch._utils._rebuild_parameter", _rebuild_parameter),
     "torch._utils._rebuild_parameter_with_state": Name(
         "torch._utils._rebuild_parameter_with_state", _rebuild_parameter
@@ -132,7 +148,7 @@ NAMES: dict[str, Name] = {
     "torch.Size": _opaque("torch.Size"),
     "torch.device": _opaque("torch.device"),
     "builtins.set": _opaque("builtins.set"),  # protocols 4 and 5 have an opcode for it
-    "argparse.Namespace": _opaque("argparse.Namespace"),  # in which timm's training script saves its options
+    **{name: _opaque(name) for name in _TRAINING_STATE},
     **{f"torch.{storage}": Name(f"torch.{storage}") for storage in STORAGES},
     **{f"torch.{dtype}": Name(f"torch.{dtype}") for dtype in DTYPES},
 }

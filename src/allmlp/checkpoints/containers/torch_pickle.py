@@ -10,12 +10,13 @@ Source: Python's pickletools.
 
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from allmlp.checkpoints.containers.torch_objects import NAMES, REFUSED, STORAGES, Name, Opaque, Storage, kind_of
 from allmlp.io.display import summarise
 
-__all__ = ["read_pickle"]
+__all__ = ["Pickles", "read_pickle", "read_pickles"]
 
 # A tensor takes about 35; H/14 has 390 tensors, four times as many with EMA weights and an optimizer's state.
 MAX_OPCODES = 250_000
@@ -25,38 +26,65 @@ MAX_ARGUMENTS = 8
 MAX_NAME_LENGTH = 200
 
 
+@dataclass(frozen=True)
+class Pickles:
+    """What consecutive pickles describe.
+
+    Attributes:
+        values: one for each pickle: dictionaries, lists and tuples of StoredTensor, plain values, Opaque.
+        storages: all storages that any of them refers to.
+        num_bytes: the length of the pickles; what follows was not read.
+    """
+
+    values: list[object]
+    storages: set[Storage]
+    num_bytes: int
+
+
 def read_pickle(data: bytes) -> object:
-    """Return what a pickle of torch.save describes: dictionaries, lists and tuples of StoredTensor, plain values, Opaque.
+    """Return what the pickle in an archive of torch.save describes; see `Pickles` and `read_pickles`."""
+    return read_pickles(data, 1).values[0]
+
+
+def read_pickles(data: bytes, count: int) -> Pickles:
+    """Read the first `count` pickles in `data`, which torch before 1.6 wrote one after the other.
 
     Raises:
-        ValueError: the pickle is damaged, or uses an opcode or names that weights do not need (lists all such names).
+        ValueError: a pickle is damaged, or uses an opcode or names that weights do not need (lists all such names).
     """
-    machine = _Machine(data)
-    try:
-        value = machine.run()
-    except (ValueError, TypeError, IndexError, KeyError, OverflowError, struct.error) as error:
-        if not machine.refused:
-            raise ValueError(f"its pickle is damaged or does not hold weights ({str(error)[:300]})") from error
-    if machine.refused:
-        names = sorted(machine.refused)
-        raise ValueError(
-            f"it would call {summarise(names)}, which weights do not need; nothing was run. "
-            "If you trust the file, load it with torch.load and save only the weights: "
-            "torch.save(model.state_dict(), new_file)"
-        )
-    return value
+    values: list[object] = []
+    storages: set[Storage] = set()
+    position = 0
+    for _ in range(count):
+        machine = _Machine(data, position)
+        try:
+            values.append(machine.run())
+        except (ValueError, TypeError, IndexError, KeyError, OverflowError, struct.error) as error:
+            if not machine.refused:
+                raise ValueError(f"its pickle is damaged or does not hold weights ({str(error)[:300]})") from error
+        if machine.refused:
+            names = sorted(machine.refused)
+            raise ValueError(
+                f"it would call {summarise(names)}, which weights do not need; nothing was run. "
+                "If you trust the file, load it with torch.load and save only the weights: "
+                "torch.save(model.state_dict(), new_file)"
+            )
+        storages |= machine.storages
+        position = machine.position
+    return Pickles(values, storages, position)
 
 
 class _Machine:
     """The stack machine. `refused` collects the names that are not allowed."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, position: int) -> None:
         self.data = data
-        self.position = 0
+        self.position = position
         self.stack: list[Any] = []
         self.marks: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
         self.refused: set[str] = set()
+        self.storages: set[Storage] = set()
 
     def run(self) -> object:
         for _ in range(MAX_OPCODES):
@@ -152,12 +180,15 @@ class _Machine:
             raise ValueError(f"it sets attributes of {kind_of(self.stack[-1])}")
 
     def storage(self) -> None:
-        kind, storage, key, _, num_elements = self.stack.pop()
+        kind, storage, key, _, num_elements, *view = self.stack.pop()
         if kind != "storage" or not isinstance(storage, Name) or storage.name.removeprefix("torch.") not in STORAGES:
             raise ValueError("it refers to an object that is not a storage")
         if type(key) is not str or type(num_elements) is not int or num_elements < 0:
             raise ValueError("it refers to a storage without a valid key or size")
+        if view not in ([], [None]):  # before 1.6 there is a sixth entry
+            raise ValueError("it refers to a part of a storage, as torch before 0.4 wrote it")
         self.push(Storage(key, storage.name.removeprefix("torch."), num_elements))
+        self.storages.add(self.stack[-1])
 
 
 # The operation of each opcode that weights need; a pickle has many more.

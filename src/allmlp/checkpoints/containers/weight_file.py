@@ -1,15 +1,19 @@
 """`WeightFile`: the tensors that a file of any container lists, known before any of them takes memory."""
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from allmlp.errors import AllmlpError, CheckpointError
+from allmlp.io.display import escape, shorten
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["MAX_DIMENSIONS", "MAX_ELEMENTS", "WeightFile", "is_valid_shape"]
+__all__ = ["MAX_DIMENSIONS", "MAX_ELEMENTS", "WeightFile", "guarded", "is_valid_shape"]
 
 MAX_DIMENSIONS = 16
 MAX_ELEMENTS = 1 << 48  # also of the other axes of an empty array: NumPy and torch multiply them
@@ -22,16 +26,46 @@ class WeightFile:
     Attributes:
         path: the file.
         shapes: the shape of every tensor by name, as stored: a Fortran-ordered array has its logical shape.
-        read: returns all tensors by name, on the CPU, in the stored shape and width (bfloat16, float16, float32 or
-            float64), in this machine's byte order, not always contiguous; takes as much memory as the tensors do.
-            Raises CheckpointError: damaged data, or tensors that are not floating-point.
+        read_tensors: see `read`, which guards it.
         remark: which part of the file was taken, in words ("its EMA weights"), or "".
     """
 
     path: Path
     shapes: Mapping[str, tuple[int, ...]]
-    read: Callable[[], "dict[str, Tensor]"]
+    read_tensors: Callable[[Collection[str]], "dict[str, Tensor]"]
     remark: str = ""
+
+    def read(self, names: Collection[str] | None = None) -> "dict[str, Tensor]":
+        """Return the tensors called `names`, or all: on the CPU, in the stored shape and width, not always contiguous.
+
+        Their dtypes are bfloat16, float16, float32 or float64, in this machine's byte order. They take as much memory as
+        the tensors do; the others are not read.
+
+        Raises:
+            CheckpointError: damaged data, or tensors that are not floating-point.
+        """
+        with guarded(self.path):
+            return self.read_tensors(self.shapes.keys() if names is None else frozenset(names))
+
+
+@contextlib.contextmanager
+def guarded(path: Path) -> Iterator[None]:
+    """Turn any exception that the content of `path` causes into a CheckpointError: libraries trust what they read.
+
+    Raises:
+        CheckpointError: the block raised an exception other than an AllmlpError.
+    """
+    try:
+        yield
+    except AllmlpError:
+        raise
+    except MemoryError as error:
+        raise CheckpointError(f"{path}: there is not enough memory to read it.") from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: could not be read ({error.strerror or error}).") from error
+    except Exception as error:
+        what = shorten(escape(str(error)), 500) or type(error).__name__
+        raise CheckpointError(f"{path}: damaged or cut short ({what}). Copy or download it again.") from error
 
 
 def is_valid_shape(shape: Sequence[int]) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from allmlp.checkpoints.checkpoint import Checkpoint
-from allmlp.checkpoints.containers.safetensors import open_safetensors
+from allmlp.checkpoints.containers.open import open_weights
 from allmlp.checkpoints.containers.weight_file import WeightFile
 from allmlp.checkpoints.description import ModelDescription
 from allmlp.checkpoints.formats.digests import (
@@ -18,7 +18,7 @@ from allmlp.checkpoints.formats.digests import (
 )
 from allmlp.checkpoints.formats.file_names import CONFIG_FILE, WEIGHTS_FILE
 from allmlp.checkpoints.validation import check_shapes
-from allmlp.errors import CheckpointError
+from allmlp.errors import CheckpointError, ConfigError
 from allmlp.io.atomic_write import to_json, write_together
 from allmlp.model import MixerConfig, parameter_shapes
 
@@ -32,8 +32,14 @@ def save_checkpoint(checkpoint: Checkpoint, directory: str | Path) -> Path:
     holds its SHA-256, by which damage is found when it is read (formats/digests.py).
 
     Raises:
+        ConfigError: not a `Checkpoint`.
         AllmlpError: the folder cannot be written; an existing checkpoint stays.
     """
+    if not isinstance(checkpoint, Checkpoint):
+        raise ConfigError(
+            f"save_checkpoint takes a Checkpoint, not {type(checkpoint).__name__}. To save a module, make one with "
+            "Checkpoint.from_module(module, like=checkpoint), where `checkpoint` is the one that its training started from."
+        )
     directory = Path(directory)
     weights = {name: weight.detach().cpu().contiguous() for name, weight in checkpoint.weights.items()}
     write_together(
@@ -68,6 +74,6 @@ def _open_weights(path: Path, config: MixerConfig) -> WeightFile:
         raise CheckpointError(
             f"{path}: the weights are missing. A checkpoint folder holds {WEIGHTS_FILE} and {CONFIG_FILE}."
         )
-    file = open_safetensors(path)
+    file = open_weights(path)
     check_shapes(parameter_shapes(config), file.shapes, where=str(path))  # before they take memory
     return file

@@ -3,12 +3,13 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from allmlp.checkpoints.naming.other_models import describe_unknown_weights
-from allmlp.checkpoints.naming.schemes import NamingScheme, recognise, without_prefixes
+from allmlp.checkpoints.naming.schemes import NamingScheme
+from allmlp.checkpoints.naming.selection import select_mixer
 from allmlp.checkpoints.validation import check_finite, check_shapes
 from allmlp.errors import CheckpointError, ConfigError
 from allmlp.io.display import summarise
@@ -22,6 +23,10 @@ __all__ = ["State", "UnknownGridError", "read_state"]
 _MAX_GRIDS = 12
 _MAX_TENSORS = 20_000  # 390 in H/14
 
+_GATED = (
+    "It looks like a gMixer: its MLPs are gated (GLU), so that the second layer takes half of the first one's output."
+)
+
 
 class UnknownGridError(CheckpointError):
     """The tokens do not form a square and the file does not state their grid, so an image size is needed to read it."""
@@ -34,17 +39,21 @@ class State:
     Attributes:
         config: inferred from the arrays.
         weights: a state dict for `MlpMixer(config)`; its tensors are views of those that were read.
+        scheme: the name of the naming scheme, such as "timm".
         form: the naming scheme and the remark, in words, such as "timm, its EMA weights".
+        remarks: what was left out of the file, in sentences.
     """
 
     config: MixerConfig
     weights: "Mapping[str, Tensor]"
+    scheme: str
     form: str
+    remarks: tuple[str, ...]
 
 
 def read_state(
     shapes: Mapping[str, tuple[int, ...]],
-    read: "Callable[[], Mapping[str, Tensor]]",
+    read: "Callable[[Collection[str]], Mapping[str, Tensor]]",
     *,
     where: str,
     remark: str = "",
@@ -55,7 +64,7 @@ def read_state(
 
     Args:
         shapes: the shapes of all tensors, as stored, by their stored names.
-        read: returns all tensors by their stored names.
+        read: returns the tensors with the given stored names, by these names.
         where: starts error messages.
         remark: which of the file's weights these are, in words, or "".
         image_size: (height, width) in pixels that the weights are for; None assumes a square grid of tokens.
@@ -70,8 +79,8 @@ def read_state(
             f"{where}: {len(shapes):,} tensors; expected at most {_MAX_TENSORS:,} of a Mixer. "
             f"{describe_unknown_weights(shapes)}"
         )
-    stored = without_prefixes(shapes, where=where)
-    scheme = recognise(stored, where=where)
+    selection = select_mixer(shapes, where=where)
+    stored, scheme = selection.stored, selection.scheme
     shapes = {name: shapes[stored_name] for name, stored_name in stored.items()}
     lengths, num_blocks = _vote(shapes, scheme)
     _check_names(shapes, lengths, scheme, num_blocks, where=where)
@@ -84,13 +93,23 @@ def read_state(
         else shapes[name]
         for name, ours_name in ours.items()
     }
-    check_shapes(wanted, found, where=where, shown_name=scheme.theirs, advice=_advice(config, lengths["S"]))
-    tensors = read()
+    advice = _GATED if _is_gated(shapes, scheme) else _advice(config, lengths["S"])
+    check_shapes(wanted, found, where=where, shown_name=scheme.theirs, advice=advice)
+    tensors = read(stored.values())
     weights = {
         our_name: scheme.to_ours(tensors[stored[name]], found[our_name]) for name, our_name in ours.items() if our_name
     }
     check_finite({stored[name]: weights[our_name] for name, our_name in ours.items() if our_name}, where=where)
-    return State(config, weights, f"{scheme.name}, {remark}" if remark else scheme.name)
+    form = f"{scheme.name}, {remark}" if remark else scheme.name
+    return State(config, weights, scheme.name, form, selection.remarks)
+
+
+def _is_gated(shapes: Mapping[str, tuple[int, ...]], scheme: NamingScheme) -> bool:
+    """Whether the second layers of token mixing take half of what the first ones give, as timm's gMixer."""
+    ours = {name: shape for stored, shape in shapes.items() if (name := scheme.ours(stored)) is not None}
+    firsts = {name: shape for name, shape in ours.items() if name.endswith("token_mixing.fc1.weight") and shape}
+    seconds = {name: ours.get(name.replace(".fc1.", ".fc2."), ()) for name in firsts}
+    return bool(firsts) and all(shape[0] == 2 * (seconds[name] or (0,))[-1] for name, shape in firsts.items())
 
 
 def _advice(config: MixerConfig, num_tokens: int) -> str:

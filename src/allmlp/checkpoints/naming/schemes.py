@@ -7,23 +7,16 @@ Mixer.
 
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from allmlp.checkpoints.naming.other_models import describe_unknown_weights
-from allmlp.errors import CheckpointError
 from allmlp.model import PARAMETERS, Axis, Gelu
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["NAMING_SCHEMES", "NamingScheme", "recognise", "without_prefixes"]
-
-# Prefixes added by wrappers: DistributedDataParallel, torch.compile, transformers' TimmWrapper, Lightning.
-_PREFIXES = re.compile(r"(?:module\.|_orig_mod\.|timm_model\.|model\.)*")
-
-_MAX_PREFIX_LENGTH = 40  # characters of a prefix that an error explains
+__all__ = ["NAMING_SCHEMES", "NamingScheme"]
 
 # For arrays of 1, 2 and 4 axes: the index in our axes of each flax axis.
 _FLAX_AXES: Mapping[int, tuple[int, ...]] = {1: (0,), 2: (1, 0), 4: (2, 3, 1, 0)}
@@ -58,6 +51,12 @@ class NamingScheme:
         if number and (template := self._templates.get(name[: number.start()] + "{i}" + name[number.end() :])):
             return template.replace("{i}", number[0])
         return self._templates.get(name) if "{i}" not in name else None
+
+    def split(self, name: str) -> tuple[str, str] | None:
+        """Return what precedes one of their parameters at the end of `name`, and our name for it; None if none is there."""
+        match = self._pattern.search(name)
+        ours = self.ours(match[1]) if match else None
+        return None if match is None or ours is None else (name[: match.start(1)], ours)
 
     def axes(self, name: str) -> tuple[Axis, ...]:
         """Return the paper's letters for the axes of our parameter `name`, in their order."""
@@ -110,6 +109,11 @@ class NamingScheme:
     @functools.cached_property
     def _templates(self) -> dict[str, str]:
         return {theirs: ours for ours, theirs in self._names.items()}
+
+    @functools.cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        names = "|".join(re.escape(name).replace(re.escape("{i}"), "[0-9]{1,6}") for name in self._templates)
+        return re.compile(rf"(?:^|[./])({names})\Z")
 
 
 def _scheme(
@@ -186,59 +190,6 @@ NAMING_SCHEMES: tuple[NamingScheme, ...] = (
         is_flax=True,
     ),
 )
-
-
-def recognise(names: Iterable[str], *, where: str) -> NamingScheme:
-    """Return the naming scheme that knows most of `names`.
-
-    Raises:
-        CheckpointError: none of the names belongs to token mixing; the message says what the file looks like.
-    """
-    names = list(names)
-
-    def known(scheme: NamingScheme) -> list[str]:
-        return [ours for name in names if (ours := scheme.ours(name))]
-
-    best = max(NAMING_SCHEMES, key=lambda scheme: len(known(scheme)))
-    if not any(".token_mixing." in name for name in known(best)):
-        if prefix := _common_prefix(names):
-            raise CheckpointError(
-                f"{where}: all of its names start with {prefix!r}; without it, they match a Mixer. Save the weights without "
-                f"it: {{name.removeprefix({prefix!r}): weight for name, weight in state.items()}}."
-            )
-        raise CheckpointError(f"{where}: this is not an MLP-Mixer. {describe_unknown_weights(names)}")
-    return best
-
-
-def _common_prefix(names: list[str]) -> str:
-    """Return the prefix of all `names` without which they include a Mixer's token mixing, or ""."""
-    start = names[0][:_MAX_PREFIX_LENGTH] if names else ""
-    for prefix in (start[: separator.end()] for separator in re.finditer(r"[./]", start)):
-        if not all(name.startswith(prefix) for name in names):
-            return ""
-        ours = (scheme.ours(name.removeprefix(prefix)) for scheme in NAMING_SCHEMES for name in names)
-        if any(name is not None and ".token_mixing." in name for name in ours):
-            return prefix
-    return ""
-
-
-def without_prefixes(names: Iterable[str], *, where: str) -> dict[str, str]:
-    """Return a mapping from each name without the prefixes of wrappers to the name in the file.
-
-    Raises:
-        CheckpointError: a weight occurs with and without a prefix.
-    """
-    stripped: dict[str, str] = {}
-    for name in names:
-        prefixes = _PREFIXES.match(name)
-        bare = name[prefixes.end() :] if prefixes else name
-        if bare in stripped:
-            raise CheckpointError(
-                f"{where}: {bare[:200]!r} occurs twice, as {stripped[bare][:200]!r} and as {name[:200]!r}. "
-                "Keep only one of the two models in the file."
-            )
-        stripped[bare] = name
-    return stripped
 
 
 def _without_ones(shape: tuple[int, ...]) -> list[int]:

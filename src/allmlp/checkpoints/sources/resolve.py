@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from allmlp.checkpoints.containers.unknown_kinds import describe_folder
 from allmlp.checkpoints.description import FORMAT
 from allmlp.checkpoints.formats.file_names import CONFIG_FILE, WEIGHTS_FILE, WEIGHTS_FILES
 from allmlp.checkpoints.sources.advice import advice_for
@@ -149,6 +150,8 @@ def _folder(path: Path) -> Path | None:
                 f"{path}: not a checkpoint folder: it holds {name} but no {CONFIG_FILE}. "
                 f"To load only the weights, name the file: {path / name}."
             )
+    if description := describe_folder(path):
+        raise CheckpointError(f"{path}: this is {description}.")
     raise CheckpointError(
         f"{path}: not a checkpoint folder: it holds no {CONFIG_FILE}. Expected a run folder (with checkpoints/best) or a "
         f"checkpoint folder (with {CONFIG_FILE} and {WEIGHTS_FILE})."

@@ -1,10 +1,10 @@
-"""Checkpoint arguments: loading from any source, at any image size."""
+"""Checkpoint arguments: loading from any source, at any image size, with another pre-processing."""
 
 import contextlib
 import re
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,7 +14,19 @@ from allmlp.errors import ConfigError
 if TYPE_CHECKING:
     from allmlp.checkpoints import Checkpoint
 
-__all__ = ["CheckpointArgument", "ImageSizeOption", "image_size_words", "load", "parse_sides"]
+__all__ = [
+    "CheckpointArgument",
+    "FitOption",
+    "ImageSizeOption",
+    "InterpolationOption",
+    "MeanOption",
+    "StdOption",
+    "changed_preprocessing",
+    "load",
+    "option_words",
+    "parse_colour",
+    "parse_sides",
+]
 
 CheckpointArgument = Annotated[
     str,
@@ -31,14 +43,45 @@ ImageSizeOption = Annotated[
         metavar="N|HxW", help="Use the Mixer at another image size, in pixels.", show_default="the checkpoint's"
     ),
 ]
+MeanOption = Annotated[
+    str | None,
+    typer.Option(metavar="R,G,B", help="Mean of the colours, from 0 to 1.", show_default="the checkpoint's"),
+]
+StdOption = Annotated[
+    str | None,
+    typer.Option(metavar="R,G,B", help="Standard deviation of the colours.", show_default="the checkpoint's"),
+]
+InterpolationOption = Annotated[
+    Literal["bilinear", "bicubic"] | None,
+    typer.Option(help="How photos are resized.", show_default="the checkpoint's"),
+]
+FitOption = Annotated[
+    Literal["crop", "squash", "pad"] | None,
+    typer.Option(help="How photos of another shape are made to fit.", show_default="the checkpoint's"),
+]
 
 
-def load(source: str, image_size: str | None = None) -> "Checkpoint":
-    """Load a checkpoint, at another image size if one is given; notes report each change to it.
+def changed_preprocessing(
+    mean: str | None, std: str | None, interpolation: str | None, fit: str | None
+) -> dict[str, Any]:
+    """Return the fields of the pre-processing that the options change.
+
+    Raises:
+        ConfigError: not a colour.
+    """
+    colours = {"mean": mean, "std": std}
+    changes: dict[str, Any] = {
+        name: parse_colour(text, option=f"--{name}") for name, text in colours.items() if text is not None
+    }
+    return changes | {name: value for name, value in (("interpolation", interpolation), ("fit", fit)) if value}
+
+
+def load(source: str, image_size: str | None = None, preprocessing: dict[str, Any] | None = None) -> "Checkpoint":
+    """Load a checkpoint, at another image size and with a changed pre-processing if given; notes report what was assumed.
 
     Raises:
         CheckpointError: no usable checkpoint at `source`.
-        ConfigError: an invalid image size.
+        ConfigError: an invalid image size or pre-processing.
     """
     sides = None if image_size is None else parse_sides(image_size)
     from allmlp.checkpoints import load_for_size
@@ -46,7 +89,11 @@ def load(source: str, image_size: str | None = None) -> "Checkpoint":
 
     report = note if is_first_process() else discard
     with _download_bar() as report_progress:
-        checkpoint = load_for_size(source, sides, report=report, report_progress=report_progress)
+        checkpoint = load_for_size(source, sides, report_progress=report_progress)
+    if preprocessing:
+        checkpoint = checkpoint.with_preprocessing(preprocessing)
+    for remark in checkpoint.remarks:
+        report(remark)
     if sides is None or sides == checkpoint.config.image_size:
         return checkpoint
     changed = checkpoint.at_resolution(sides)
@@ -77,9 +124,27 @@ def _download_bar() -> Iterator[Callable[[int, int], None] | None]:
         bar.stop()
 
 
-def image_size_words(image_size: str | None) -> tuple[str, ...]:
-    """Return the --image-size option as the user gave it, for a printed command that uses the same size."""
-    return () if image_size is None else ("--image-size", image_size)
+def option_words(image_size: str | None, preprocessing: dict[str, Any] | None = None) -> tuple[str, ...]:
+    """Return the options as the user gave them, for a printed command that uses the Mixer in the same way."""
+    words = [] if image_size is None else ["--image-size", image_size]
+    for name, value in (preprocessing or {}).items():
+        words += [f"--{name}", value if isinstance(value, str) else ",".join(f"{number:g}" for number in value)]
+    return tuple(words)
+
+
+def parse_colour(text: str, *, option: str) -> tuple[float, float, float]:
+    """Parse "0.485,0.456,0.406", or "0.5" for all three channels.
+
+    Raises:
+        ConfigError: any other text.
+    """
+    try:
+        numbers = [float(word) for word in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 3):
+        raise ConfigError(f"{option} {text[:100]!r}: expected three numbers for R, G and B, such as 0.485,0.456,0.406.")
+    return (numbers[0], numbers[len(numbers) // 2], numbers[-1])
 
 
 def parse_sides(text: str) -> tuple[int, int]:

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from allmlp.cli.arguments.checkpoint import CheckpointArgument, ImageSizeOption, load
+from allmlp.cli.arguments.checkpoint import (
+    CheckpointArgument,
+    FitOption,
+    ImageSizeOption,
+    InterpolationOption,
+    MeanOption,
+    StdOption,
+    changed_preprocessing,
+    load,
+    option_words,
+)
 from allmlp.cli.arguments.output_path import new_output_path
 from allmlp.cli.console import command_line, heading, next_commands, note, say
 from allmlp.cli.unsupported import print_unsupported
@@ -43,6 +53,10 @@ def convert(
         ),
     ] = None,
     image_size: ImageSizeOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    interpolation: InterpolationOption = None,
+    fit: FitOption = None,
     photos: Annotated[
         str | None,
         typer.Option(
@@ -52,15 +66,16 @@ def convert(
 ) -> None:
     """Write a checkpoint for another tool. Weights stay identical, bit for bit; what the format cannot hold is reported."""
     _check_options(target, gelu, photos)
+    changes = changed_preprocessing(mean, std, interpolation, fit)
     from allmlp.checkpoints import FORMATS
 
     path = new_output_path(destination, is_folder=FORMATS[target].is_folder, name="DST", example="mixer.npz")
-    loaded = load(checkpoint, image_size)
+    loaded = load(checkpoint, image_size, changes)
     changed = loaded if gelu is None else _with_gelu(loaded, gelu)
     losses = FORMATS[target].lost(changed)  # raises if the checkpoint cannot be written: before anything slow
     if changed is not loaded:
-        size = [] if image_size is None else ["--image-size", image_size]
-        command = command_line("convert", checkpoint, "DST", "--to", target, "--gelu", changed.config.gelu, *size)
+        options = option_words(image_size, changes)
+        command = command_line("convert", checkpoint, "DST", "--to", target, "--gelu", changed.config.gelu, *options)
         _report_gelu(loaded, changed, photos, f"{command} --photos DATA")
     print_unsupported(target, losses)
     written = FORMATS[target].save(changed, path)

@@ -6,7 +6,17 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from allmlp.cli.arguments.checkpoint import CheckpointArgument, ImageSizeOption, image_size_words, load
+from allmlp.cli.arguments.checkpoint import (
+    CheckpointArgument,
+    FitOption,
+    ImageSizeOption,
+    InterpolationOption,
+    MeanOption,
+    StdOption,
+    changed_preprocessing,
+    load,
+    option_words,
+)
 from allmlp.cli.arguments.output_path import new_output_path
 from allmlp.cli.arguments.photos import check_sources, find_photos
 from allmlp.cli.console import BatchSizeOption, DeviceOption, command_line, next_commands, note, say
@@ -54,6 +64,10 @@ def embed(
         ),
     ] = None,
     image_size: ImageSizeOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    interpolation: InterpolationOption = None,
+    fit: FitOption = None,
     batch_size: BatchSizeOption = 32,
     device: DeviceOption = "auto",
 ) -> None:
@@ -65,6 +79,7 @@ def embed(
     write = _WRITERS.get(path.suffix.lower())
     if write is None:
         raise ConfigError(f"--output {output}: expected a name that ends in {' or '.join(_WRITERS)}.")
+    changes = changed_preprocessing(mean, std, interpolation, fit)
     check_sources(photos)
     if split is not None and len(photos) != 1:
         raise ConfigError(f"--split takes one data set, but {len(photos)} were given.")
@@ -72,7 +87,7 @@ def embed(
 
     if split is None:
         _check_no_dataset(photos)
-    embedder = Embedder.from_checkpoint(load(checkpoint, image_size), device=device, batch_size=batch_size)
+    embedder = Embedder.from_checkpoint(load(checkpoint, image_size, changes), device=device, batch_size=batch_size)
     num_failed, shots = 0, ""
     if split is None:
         features, num_failed = _of_photos(embedder, photos)
@@ -85,7 +100,7 @@ def embed(
         raise typer.Exit(DataError.exit_code)
     rows = [(_read_command(path), "read the features")]
     if split is not None and shots:
-        command = command_line("evaluate", checkpoint, photos[0], *image_size_words(image_size), "--shots", shots)
+        command = command_line("evaluate", checkpoint, photos[0], *option_words(image_size, changes), "--shots", shots)
         rows.append((command, "score them: a linear classifier from few photos per class"))
     next_commands(rows)
 

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from allmlp.cli.arguments.checkpoint import CheckpointArgument, ImageSizeOption, image_size_words, load
+from allmlp.cli.arguments.checkpoint import (
+    CheckpointArgument,
+    FitOption,
+    ImageSizeOption,
+    InterpolationOption,
+    MeanOption,
+    StdOption,
+    changed_preprocessing,
+    load,
+    option_words,
+)
 from allmlp.cli.console import (
     BatchSizeOption,
     DeviceOption,
@@ -68,6 +78,10 @@ def evaluate(
         float | None, typer.Option(help="Exit with 6 if top-1 is lower than this fraction.", show_default=False)
     ] = None,
     image_size: ImageSizeOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    interpolation: InterpolationOption = None,
+    fit: FitOption = None,
     batch_size: BatchSizeOption = 64,
     device: DeviceOption = "auto",
 ) -> None:
@@ -75,9 +89,10 @@ def evaluate(
     if min_top1 is not None and not 0.0 <= min_top1 <= 1.0:
         raise ConfigError(f"--min-top1 is {min_top1}; expected a fraction from 0 to 1, such as 0.9.")
     few_shot = _few_shot_options(shots, draws, seed, labels=labels, min_top1=min_top1)
+    changes = changed_preprocessing(mean, std, interpolation, fit)
     from allmlp.evaluation import split_of_run
 
-    loaded = load(checkpoint, image_size)
+    loaded = load(checkpoint, image_size, changes)
     is_quiet = as_json or not is_first_process()
     options: dict[str, Any] = {
         "split": split,
@@ -91,7 +106,7 @@ def evaluate(
         with joined_shares(device) as (shares, own_device):
             result = evaluate_few_shot(loaded, data, few_shot, device=own_device, shares=shares, **options)
         if is_first_process():
-            print_few_shot(result, checkpoint, data, image_size=image_size, as_json=as_json)
+            print_few_shot(result, checkpoint, data, options=option_words(image_size, changes), as_json=as_json)
         return
     from allmlp.evaluation import evaluate as score
 
@@ -102,7 +117,7 @@ def evaluate(
             print(_as_json(evaluation, checkpoint, data, labels))
         else:
             _print(evaluation, by_sets=labels is not None)
-            command = f"{command_line('predict', checkpoint, *image_size_words(image_size))} PHOTO.jpg"
+            command = f"{command_line('predict', checkpoint, *option_words(image_size, changes))} PHOTO.jpg"
             next_commands([(command, "classify photos or whole folders")])
     if min_top1 is not None and evaluation.top1 < min_top1:
         raise CheckFailedError(f"top-1 is {evaluation.top1:.4f}, less than --min-top1 {min_top1}.")

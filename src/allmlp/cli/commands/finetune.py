@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from allmlp.cli.arguments.checkpoint import parse_sides
+from allmlp.cli.arguments.checkpoint import (
+    FitOption,
+    InterpolationOption,
+    MeanOption,
+    StdOption,
+    changed_preprocessing,
+    parse_sides,
+)
 from allmlp.cli.arguments.recipe import (
     DATA_HELP,
     EpochsOption,
@@ -49,6 +56,10 @@ def finetune(
         str | None,
         typer.Option(metavar="N|HxW", help="Train at another image size, in pixels.", show_default="the checkpoint's"),
     ] = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    interpolation: InterpolationOption = None,
+    fit: FitOption = None,
     trained_blocks: Annotated[
         int | None,
         typer.Option(
@@ -86,9 +97,15 @@ def finetune(
     print_recipe: PrintRecipeOption = False,
 ) -> None:
     """Fine-tune a trained Mixer on your photos. The classifier keeps classes of the same name; new ones start at zero."""
+    preprocessing = changed_preprocessing(mean, std, interpolation, fit)
+    colours = {f"transfer.{name}": json.dumps(preprocessing[name]) for name in ("mean", "std") if name in preprocessing}
     changes = {
         "transfer.checkpoint": checkpoint,
         "transfer.image_size": None if image_size is None else json.dumps(parse_sides(image_size)),
+        **colours,
+        "data.interpolation": interpolation,
+        "data.fit": fit,
+        "data.crop_fraction": 1.0 if fit == "pad" else None,
         "transfer.trained_blocks": trained_blocks,
         "num_epochs": epochs,
         "batch_size": batch_size,

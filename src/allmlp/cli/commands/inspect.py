@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from allmlp.cli.arguments.checkpoint import CheckpointArgument, ImageSizeOption, load, parse_sides
+from allmlp.cli.arguments.checkpoint import (
+    CheckpointArgument,
+    FitOption,
+    ImageSizeOption,
+    InterpolationOption,
+    MeanOption,
+    StdOption,
+    changed_preprocessing,
+    load,
+    option_words,
+    parse_sides,
+)
 from allmlp.cli.console import aligned, command_line, heading, next_commands, say
 
 if TYPE_CHECKING:
@@ -20,27 +31,36 @@ _MAX_NAMES = 20
 def inspect(
     checkpoint: CheckpointArgument,
     image_size: ImageSizeOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    interpolation: InterpolationOption = None,
+    fit: FitOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Describe a checkpoint, or a variant such as B/16, and its cost. Prints the parameters and GFLOPs of each part."""
     from allmlp.model import VARIANTS, variant_config
 
+    changes = changed_preprocessing(mean, std, interpolation, fit)
     if checkpoint in VARIANTS and not Path(checkpoint).exists():
         size = {} if image_size is None else {"image_size": parse_sides(image_size)}
         facts = _facts(variant_config(checkpoint, **size))
         facts["source"] = f"variant {checkpoint} of the paper's table 1, without weights"
     else:
-        loaded = load(checkpoint, image_size)
+        loaded = load(checkpoint, image_size, changes)
         facts = {**_facts(loaded.config), **_use(loaded)}
     if as_json:
         print(json.dumps(facts, indent=2))
         return
     _print(facts)
     if "class_names" in facts:
+        words = option_words(image_size, changes)
         next_commands(
             [
-                (f"{command_line('predict', checkpoint)} PHOTO.jpg", "classify photos or whole folders"),
-                (f"{command_line('evaluate', checkpoint)} PHOTOS", "PHOTOS: a folder with one sub-folder per class"),
+                (f"{command_line('predict', checkpoint, *words)} PHOTO.jpg", "classify photos or whole folders"),
+                (
+                    f"{command_line('evaluate', checkpoint, *words)} PHOTOS",
+                    "PHOTOS: a folder with one sub-folder per class",
+                ),
             ]
         )
     else:
@@ -72,6 +92,7 @@ def _use(checkpoint: "Checkpoint") -> dict[str, Any]:
         "temperature": checkpoint.temperature,
         "class_names": list(checkpoint.class_names),
         "source": checkpoint.source,
+        "remarks": list(checkpoint.remarks),
     }
 
 

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from allmlp.cli.arguments.checkpoint import CheckpointArgument, ImageSizeOption, load
+from allmlp.cli.arguments.checkpoint import (
+    CheckpointArgument,
+    FitOption,
+    ImageSizeOption,
+    InterpolationOption,
+    MeanOption,
+    StdOption,
+    changed_preprocessing,
+    load,
+)
 from allmlp.cli.arguments.photos import STANDARD_INPUT, PhotosArgument, check_sources, find_photos
 from allmlp.cli.console import BatchSizeOption, DeviceOption, note, pad
 from allmlp.errors import ConfigError, DataError
@@ -37,16 +46,21 @@ def predict(
     output: Annotated[Format, typer.Option("--format", help="The output format.")] = Format.TABLE,
     top_k: Annotated[int, typer.Option(help="Number of classes per photo, best first.")] = 5,
     image_size: ImageSizeOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    interpolation: InterpolationOption = None,
+    fit: FitOption = None,
     batch_size: BatchSizeOption = 32,
     device: DeviceOption = "auto",
 ) -> None:
     """Classify photos and print text, JSON or CSV. Exits with 3 if photos cannot be read; the others are classified."""
     if top_k < 1:
         raise ConfigError(f"--top-k is {top_k}; expected at least 1.")
+    changes = changed_preprocessing(mean, std, interpolation, fit)
     check_sources(photos)
     from allmlp.inference import Predictor
 
-    predictor = Predictor.from_checkpoint(load(checkpoint, image_size), device=device, batch_size=batch_size)
+    predictor = Predictor.from_checkpoint(load(checkpoint, image_size, changes), device=device, batch_size=batch_size)
     found, num_failed = find_photos(photos)
     predictions = _Predictions(predictor.stream((photo for _, photo in found), top_k=top_k), num_failed)
     for line in _lines(output, predictions, [name for name, _ in found], predictor.class_names, top_k):

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from allmlp.cli.arguments.checkpoint import CheckpointArgument, ImageSizeOption, load
+from allmlp.cli.arguments.checkpoint import (
+    CheckpointArgument,
+    FitOption,
+    ImageSizeOption,
+    InterpolationOption,
+    MeanOption,
+    StdOption,
+    changed_preprocessing,
+    load,
+)
 from allmlp.cli.console import command_line, next_commands, note, say
 from allmlp.cli.unsupported import print_unsupported
 from allmlp.errors import ConfigError
@@ -45,21 +54,26 @@ def push(
     ] = None,
     message: Annotated[str, typer.Option(help="The commit message.")] = "Upload a Mixer with allmlp",
     image_size: ImageSizeOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    interpolation: InterpolationOption = None,
+    fit: FitOption = None,
 ) -> None:
     """Upload a checkpoint and a model card to the Hugging Face hub.
 
     To log in, run `hf auth login` once, or set HF_TOKEN.
     """
     _check_names(repository, license_id)
+    changes = changed_preprocessing(mean, std, interpolation, fit)
     from allmlp.checkpoints import FORMATS, check_upload, upload_folder
 
-    loaded = _without_home(load(checkpoint, image_size))
+    loaded = _without_home(load(checkpoint, image_size, changes))
     check_upload(repository)
     losses = FORMATS[form].lost(loaded)  # raises if the checkpoint cannot be written
     with tempfile.TemporaryDirectory(prefix="allmlp-push-") as temporary:
         folder = FORMATS[form].save(loaded, Path(temporary) / "repository")
-        # The run's scores were measured at its own image size.
-        evaluations = [] if image_size else _evaluations(checkpoint)
+        # The run's scores were measured at its own image size, with its own pre-processing.
+        evaluations = [] if image_size or changes else _evaluations(checkpoint)
         _add_card(folder, loaded, repository, revision, form, license_id, evaluations)
         sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
         url = upload_folder(folder, repository, private=private, revision=revision, message=message)

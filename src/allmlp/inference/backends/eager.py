@@ -8,6 +8,7 @@ not on the images. So it is tested once; if the test fails on a CPU, images are 
 is kept, because computing images one at a time would cost most of its speed.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +39,7 @@ _MAX_TRIAL_MULTIPLY_ADDS = 1e9
 
 def recognises(source: str | Path | Checkpoint) -> bool:
     """Return True for every path, name or checkpoint: `load_checkpoint` reports the sources that it cannot read."""
-    return isinstance(source, str | Path | Checkpoint)
+    return isinstance(source, str | os.PathLike | Checkpoint)
 
 
 def open_eager(source: str | Path | Checkpoint, device: str, precision: str, output: Output) -> RunnableModel:

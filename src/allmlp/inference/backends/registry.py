@@ -9,6 +9,7 @@ from allmlp.checkpoints import Checkpoint
 from allmlp.errors import ConfigError, MissingExtraError, did_you_mean
 from allmlp.inference.backends import eager
 from allmlp.inference.runnable import Output, RunnableModel
+from allmlp.io.display import quote
 
 __all__ = ["BACKENDS", "Backend", "check_installed", "choose_backend"]
 
@@ -47,6 +48,8 @@ def choose_backend(name: str, source: str | Path | Checkpoint) -> Backend:
         raise ConfigError(f"Unknown backend {name!r}.{did_you_mean(name, known)} Choose one of {', '.join(known)}.")
     candidates = BACKENDS if name == "auto" else {name: BACKENDS[name]}
     found = next((key for key, backend in candidates.items() if backend.recognises(source)), None)
+    if found is None and name == "auto":
+        raise ConfigError(f"The source of a model is {quote(source)}; expected a path, a name or a Checkpoint.")
     if found is None:
         raise ConfigError(f"The backend {name} cannot open {source}. Use backend 'auto'.")
     check_installed(found, BACKENDS[found])

@@ -169,6 +169,7 @@ class TransferConfig:
             weights. With a checkpoint, the model and its pre-processing are those of the checkpoint: the recipe's model
             contributes only dropout and stochastic depth, and its mean and standard deviation are ignored.
         image_size: (height, width) to train at; None keeps the checkpoint's. See `Checkpoint.at_resolution`.
+        mean, std: of the pre-processing, where the checkpoint's are wrong or only assumed; None keeps the checkpoint's.
         trained_blocks: the number of blocks to train, counted from the last, with the layers after them; 0 trains only the
             classifier, None trains everything.
         layer_decay: the ratio of a block's learning rate to that of the next block, and of the last block's to the
@@ -177,6 +178,8 @@ class TransferConfig:
 
     checkpoint: str | None = None
     image_size: tuple[int, int] | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
     trained_blocks: int | None = None
     layer_decay: float = 1.0
 
@@ -190,7 +193,7 @@ class TransferConfig:
             raise ConfigError(
                 f"transfer.layer_decay is {self.layer_decay}; expected a value over 0 and at most 1, such as 0.75."
             )
-        for name in ("image_size", "trained_blocks"):
+        for name in ("image_size", "mean", "std", "trained_blocks"):
             if self.checkpoint is None and getattr(self, name) is not None:
                 raise ConfigError(
                     f"transfer.{name} is {getattr(self, name)}, but training starts from random weights. "

@@ -16,7 +16,12 @@ def load_initial_checkpoint(transfer: TransferConfig, *, report: Report) -> Chec
         ConfigError: the image size is invalid, or there are fewer blocks than are to be trained.
     """
     assert transfer.checkpoint is not None
-    checkpoint = load_for_size(transfer.checkpoint, transfer.image_size, report=report)
+    checkpoint = load_for_size(transfer.checkpoint, transfer.image_size)
+    colours = {name: value for name in ("mean", "std") if (value := getattr(transfer, name)) is not None}
+    if colours:
+        checkpoint = checkpoint.with_preprocessing(colours)
+    for remark in checkpoint.remarks:
+        report(remark)
     if transfer.trained_blocks is not None and transfer.trained_blocks > checkpoint.config.num_blocks:
         raise ConfigError(
             f"transfer.trained_blocks is {transfer.trained_blocks}, but {transfer.checkpoint} has "

@@ -77,7 +77,7 @@ def test_a_pil_image_of_a_cut_file_or_without_a_range_is_named(
         pytest.raises(DataError, match="image 1: this PIL image cannot be used"),
     ):
         predictor.predict(cut)
-    with pytest.raises(DataError, match="mode F has no declared range"):
+    with pytest.raises(DataError, match="32-bit samples without a declared range"):
         predictor.predict(Image.new("F", (8, 8)))
 
 

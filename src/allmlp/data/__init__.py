@@ -28,6 +28,7 @@ from allmlp.data.sampling.order import TrainingOrder
 from allmlp.data.sampling.stateless_random import sample_keys, uniform
 from allmlp.data.sources.file_reader import FileReader
 from allmlp.data.sources.folder import list_folder
+from allmlp.data.sources.folder_layout import unread_photos
 
 if TYPE_CHECKING:
     from allmlp.data.augmentation.pipeline import AugmentationPipeline
@@ -68,6 +69,7 @@ __all__ = [
     "synsets_of",
     "to_pixels",
     "uniform",
+    "unread_photos",
 ]
 
 

@@ -1,9 +1,10 @@
 """Kinds of files by their first bytes: the only table of signatures."""
 
 import codecs
+from collections.abc import Mapping
 from enum import StrEnum
 
-__all__ = ["START_BYTES", "FileKind", "kind_of_file"]
+__all__ = ["PHOTO_EXTENSIONS", "START_BYTES", "FileKind", "kind_of_file"]
 
 START_BYTES = 512
 """Number of bytes of a file that `kind_of_file` examines."""
@@ -46,6 +47,21 @@ class FileKind(StrEnum):
     JSON = "JSON text"
 
 
+PHOTO_EXTENSIONS: Mapping[str, str] = {
+    **dict.fromkeys(("jpg", "jpeg", "jpe", "jfif", "jif", "jfi", "mpo"), "JPEG"),
+    **dict.fromkeys(("png", "apng"), "PNG"),
+    **dict.fromkeys(("tif", "tiff"), "TIFF"),
+    **dict.fromkeys(("bmp", "dib"), "BMP"),
+    "webp": "WebP",
+    "gif": "GIF",
+    **dict.fromkeys(("heic", "heif", "hif"), "HEIC"),
+    **dict.fromkeys(("avif", "avifs"), "AVIF"),
+    "jxl": "JPEG XL",
+    **dict.fromkeys(("jp2", "j2k", "jpf", "jpx"), "JPEG 2000"),
+    **dict.fromkeys(("cr2", "cr3", "nef", "arw", "dng", "raf", "orf", "rw2", "pef", "srw", "nrw", "x3f"), "RAW"),
+}
+"""The format of a photo by the end of its name, in lower case; content decides when it is read."""
+
 # Bytes and their offsets. All parts of a signature have to match; the first signature that matches wins.
 _SIGNATURES: tuple[tuple[FileKind, tuple[tuple[int, bytes], ...]], ...] = (
     (FileKind.JPEG, ((0, b"\xff\xd8\xff"),)),  # also MPO: a JPEG followed by further images
@@ -55,7 +71,10 @@ _SIGNATURES: tuple[tuple[FileKind, tuple[tuple[int, bytes], ...]], ...] = (
     *((FileKind.GIF, ((0, magic),)) for magic in (b"GIF87a", b"GIF89a")),
     (FileKind.BMP, ((0, b"BM"),)),
     *((FileKind.RAW, ((0, b"II*\0"), (8, magic))) for magic in (b"CR\2", b"HEAPCCDR")),  # Canon
-    *((FileKind.RAW, ((0, magic),)) for magic in (b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FUJIFILMCCD-RAW", b"FOVb", b"\0MRM")),
+    *(
+        (FileKind.RAW, ((0, magic),))
+        for magic in (b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FUJIFILMCCD-RAW", b"FOVb", b"\0MRM")
+    ),
     (FileKind.RAW, ((4, b"ftypcrx "),)),
     *((FileKind.TIFF, ((0, magic),)) for magic in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
     *((FileKind.AVIF, ((4, b"ftyp" + brand),)) for brand in (b"avif", b"avis")),

@@ -8,7 +8,7 @@ import typer
 
 from allmlp.cli.arguments.checkpoint import CheckpointArgument, ImageSizeOption, image_size_words, load
 from allmlp.cli.arguments.output_path import new_output_path
-from allmlp.cli.arguments.photos import check_sources, find_photos
+from allmlp.cli.arguments.photos import MaxMegapixelsOption, check_sources, find_photos, limit_photos
 from allmlp.cli.console import BatchSizeOption, DeviceOption, command_line, next_commands, note
 from allmlp.errors import ConfigError, DataError
 
@@ -56,11 +56,13 @@ def embed(
     image_size: ImageSizeOption = None,
     batch_size: BatchSizeOption = 32,
     device: DeviceOption = "auto",
+    max_megapixels: MaxMegapixelsOption = None,
 ) -> None:
     """Write the features of photos to an npz or Parquet file.
 
     Exits with 3 if photos cannot be read: the features of the others are written, except with --split.
     """
+    limit_photos(max_megapixels)
     path = new_output_path(output, is_folder=False, name="--output", example="features.npz")
     write = _WRITERS.get(path.suffix.lower())
     if write is None:

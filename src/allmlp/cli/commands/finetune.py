@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from allmlp.cli.arguments.checkpoint import parse_sides
+from allmlp.cli.arguments.photos import MaxMegapixelsOption, limit_photos
 from allmlp.cli.arguments.recipe import (
     DATA_HELP,
     EpochsOption,
@@ -82,9 +83,11 @@ def finetune(
     seed: SeedOption = None,
     max_minutes: MaxMinutesOption = None,
     device: DeviceOption = "auto",
+    max_megapixels: MaxMegapixelsOption = None,
     print_recipe: PrintRecipeOption = False,
 ) -> None:
     """Fine-tune a trained Mixer on your photos. The classifier keeps classes of the same name; new ones start at zero."""
+    limit_photos(max_megapixels)
     changes = {
         "transfer.checkpoint": checkpoint,
         "transfer.image_size": None if image_size is None else json.dumps(parse_sides(image_size)),

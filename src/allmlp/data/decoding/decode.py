@@ -93,9 +93,9 @@ def _decode(content: bytes, *, is_checked: bool) -> NDArray[np.uint8]:
         with reserve_pixels(image.size[0] * image.size[1]):
             if kind is FileKind.PNG:
                 check_png_rows(content)
-            covered = None if probe is None or is_checked else _digest(probe)
+            covered = None if probe is None or is_checked else _digest_of_jpeg(probe)
             pixels = rgb_pixels(image)
-    if covered is not None and covered != zlib.adler32(pixels):
+    if covered is not None and covered != _digest(pixels):
         raise UnusablePhotoError("the JPEG is cut short: its data do not cover the picture")
     if kind is FileKind.AVIF:
         orientation = exif_orientation(image.info.get("exif", b""))
@@ -110,13 +110,19 @@ def _kind_of_photo(content: bytes) -> FileKind:
     kind = kind_of_file(content[:START_BYTES])
     if kind is None or kind not in _READERS:
         advice = " (run `git lfs pull`)" if kind is FileKind.GIT_LFS else ""
-        raise UnusablePhotoError(f"this is {kind or 'an unknown kind of file'}{advice}, not a photo that can be decoded")
+        raise UnusablePhotoError(
+            f"this is {kind or 'an unknown kind of file'}{advice}, not a photo that can be decoded"
+        )
     if kind in (FileKind.HEIC, FileKind.AVIF) and not has_heic():
         raise UnusablePhotoError(f"this is {kind}; to read it, {INSTALL_HEIC}, or save it as JPEG")
     return kind
 
 
-def _digest(jpeg: bytes) -> int:
-    # A digest, and first: so that memory never holds both pictures.
-    with JpegImageFile(BytesIO(jpeg)) as image:
-        return zlib.adler32(rgb_pixels(image))
+def _digest_of_jpeg(content: bytes) -> int:
+    # Only a digest is kept, so that memory never holds two pictures.
+    with JpegImageFile(BytesIO(content)) as image:
+        return _digest(rgb_pixels(image))
+
+
+def _digest(pixels: NDArray[np.uint8]) -> int:
+    return zlib.adler32(pixels.data)

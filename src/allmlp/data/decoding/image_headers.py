@@ -55,7 +55,9 @@ def sanitise_webp(content: bytes) -> SanitisedImage:
         raise UnusablePhotoError("the WebP's header is damaged")
     check_size((width, height))
     if width * height > _MAX_WEBP_PIXELS and end < _DENSE_BYTES:
-        raise UnusablePhotoError(f"the WebP claims {width} x {height} pixels but has only {end:,} bytes; save it as JPEG or PNG")
+        raise UnusablePhotoError(
+            f"the WebP claims {width} x {height} pixels but has only {end:,} bytes; save it as JPEG"
+        )
     return SanitisedImage(content[:end], (width, height), _webp_orientation(content[:end]) if kind == b"VP8X" else 1)
 
 

@@ -12,14 +12,15 @@ import struct
 from typing import NamedTuple
 
 from allmlp.data.decoding.image_headers import SanitisedImage, exif_orientation
-from allmlp.data.decoding.limits import check_size
+from allmlp.data.decoding.limits import check_size, max_pixels
 from allmlp.data.decoding.reasons import UnusablePhotoError
 
 __all__ = ["MAX_JPEG_SCANS", "sanitise_jpeg"]
 
 # Encoders write about ten scans; with thousands, decoding takes seconds per kilobyte (a "scan bomb").
 MAX_JPEG_SCANS = 100
-_MAX_SCANNED_PIXELS = 600_000_000  # pixels times scans: ten scans of 50 megapixels and a few more
+# Pixels times scans, in the largest photos: ten scans and a few more; in a file with few bytes for so many, eight.
+_MAX_FULL_SCANS, _MAX_FULL_SCANS_OF_FEW_BYTES, _FEW_BYTES = 12, 8, 1_000_000
 # The largest file has room for 3,000 full segments of 64 KiB (as of a depth map). Millions of empty ones would take minutes.
 _MAX_JPEG_SEGMENTS = 10_000
 
@@ -28,7 +29,9 @@ _MARKER = re.compile(rb"\xff[^\x00\xff]")
 _MARKER_AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _UNSUPPORTED_FRAMES = {0xC3: "lossless", 0xC5: "hierarchical", 0xC6: "hierarchical", 0xC7: "hierarchical"}
-_PROBE = bytes.fromhex("b7 1d 9e 43 e8 5a 2c f1 76 0d a3 94 58 cb 6f 31 d2 8c 17 e5 4b 9a 60 fc 35 c6 72 0b ad 59 e4 16")
+_PROBE = bytes.fromhex(
+    "b7 1d 9e 43 e8 5a 2c f1 76 0d a3 94 58 cb 6f 31 d2 8c 17 e5 4b 9a 60 fc 35 c6 72 0b ad 59 e4 16"
+)
 
 
 class _Frame(NamedTuple):
@@ -42,19 +45,20 @@ class _Frame(NamedTuple):
 class _Scans:
     """What the scans of a JPEG bring: for each component, the lowest bit of each of its 64 coefficients that is known."""
 
-    def __init__(self, frame: _Frame) -> None:
+    def __init__(self, frame: _Frame, *, num_bytes: int) -> None:
         self.frame = frame
         self.num_scans = 0
+        num_full = _MAX_FULL_SCANS if num_bytes > _FEW_BYTES else _MAX_FULL_SCANS_OF_FEW_BYTES
+        self._limit = min(MAX_JPEG_SCANS, num_full * max_pixels() // max(1, frame.size[0] * frame.size[1]))
         self._lowest: dict[int, list[int | None]] = {component: [None] * 64 for component in frame.sampling}
 
     def add(self, header: bytes, data: bytes, restart_interval: int) -> None:
         """Note one scan. Raises UnusablePhotoError if there are too many, or if it lacks restart markers."""
         self.num_scans += 1
         width, height = self.frame.size
-        if self.num_scans > MAX_JPEG_SCANS or self.num_scans * width * height > _MAX_SCANNED_PIXELS:
-            limit = min(MAX_JPEG_SCANS, _MAX_SCANNED_PIXELS // (width * height))
+        if self.num_scans > self._limit:
             raise UnusablePhotoError(
-                f"the JPEG has more than {limit} scans of {width} x {height} pixels; save it as baseline JPEG"
+                f"the JPEG has more than {self._limit} scans of {width} x {height} pixels; save it as baseline JPEG"
             )
         components = [header[5 + 2 * index] for index in range(header[4])]
         first, last, bits = struct.unpack_from("BBB", header, 5 + 2 * len(components))
@@ -64,6 +68,7 @@ class _Scans:
                 raise UnusablePhotoError("the JPEG is damaged: a scan names an unknown component")
             start, end, low = (first, last, bits & 15) if self.frame.is_progressive else (0, 63, 0)
             lowest[start : end + 1] = [low] * len(lowest[start : end + 1])
+        self._check_length(components, len(data) - data.count(b"\xff\0"), is_ac=self.frame.is_progressive and first > 0)
         if restart_interval:
             self._check_restarts(data, -(-self._num_units(components) // restart_interval) - 1)
 
@@ -75,27 +80,41 @@ class _Scans:
     def _num_units(self, components: list[int]) -> int:
         """Return the number of units (MCUs) in a scan of these components."""
         most = [max(factors[axis] for factors in self.frame.sampling.values()) for axis in (0, 1)]
-        sides = self.frame.size
+        sides = list(self.frame.size)
         if len(components) == 1:  # not interleaved: a unit is one block
             factors = self.frame.sampling[components[0]]
-            sides = tuple(-(-side * factor // top) for side, factor, top in zip(sides, factors, most, strict=True))
+            sides = [-(-side * factor // top) for side, factor, top in zip(sides, factors, most, strict=True)]
             most = [1, 1]
         columns, rows = (-(-side // (8 * factor)) for side, factor in zip(sides, most, strict=True))
         return int(columns * rows)
+
+    def _check_length(self, components: list[int], num_bytes: int, *, is_ac: bool) -> None:
+        # Each block takes at least one bit for its mean and, if not progressive, one for the end of its other coefficients.
+        factors = [self.frame.sampling[component] for component in components]
+        blocks_per_unit = sum(across * down for across, down in factors) if len(components) > 1 else 1
+        num_bits = self._num_units(components) * blocks_per_unit * (1 if self.frame.is_progressive else 2)
+        if num_bytes * 8 < num_bits and not is_ac:
+            width, height = self.frame.size
+            raise UnusablePhotoError(
+                f"the JPEG claims {width} x {height} pixels but has only {num_bytes:,} bytes in a scan: "
+                "it is cut short or forged"
+            )
 
     def _check_restarts(self, data: bytes, expected: int) -> None:
         found = itertools.islice(_RESTART.finditer(data), expected)
         numbers = bytes(data[match.start() + 1] & 7 for match in found)
         if numbers != (bytes(range(8)) * (expected // 8 + 1))[:expected]:
-            raise UnusablePhotoError("the JPEG is cut short: parts of its picture data between restart markers are missing")
+            raise UnusablePhotoError(
+                "the JPEG is cut short: parts of its picture data between restart markers are missing"
+            )
 
 
 def sanitise_jpeg(content: bytes) -> SanitisedImage:
     """Walk the markers of a JPEG up to the end of its image. Bytes between segments are passed over, as in libjpeg.
 
     Raises:
-        UnusablePhotoError: truncated, an unsupported kind of JPEG (arithmetic, lossless, 12-bit), too many segments or scans, or
-            fewer scans, restart markers or bytes than its size needs.
+        UnusablePhotoError: truncated, an unsupported kind of JPEG (arithmetic, lossless, 12-bit), too many segments or
+            scans, or fewer scans, restart markers or bytes than its size needs.
     """
     try:
         return _walk(content)
@@ -130,7 +149,7 @@ def _walk(content: bytes) -> SanitisedImage:
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             if scans is not None:
                 raise UnusablePhotoError("the JPEG is damaged: it has two frame headers")
-            scans = _Scans(_frame(marker, segment))
+            scans = _Scans(_frame(marker, segment), num_bytes=len(content))
             check_size(scans.frame.size)
         if marker == 0xE1 and segment[4:10] == b"Exif\0\0" and orientation is None:
             orientation = exif_orientation(segment[4:])
@@ -149,17 +168,8 @@ def _walk(content: bytes) -> SanitisedImage:
     if scans is None or scans.num_scans == 0:
         raise UnusablePhotoError("the JPEG contains no image")
     scans.check_complete()
-    sanitised = b"".join([*kept, b"\xff\xd9"])
-    _check_length(len(sanitised), scans.frame.size)
-    return SanitisedImage(sanitised, scans.frame.size, orientation or 1, b"".join([*probe, b"\xff\xd9"]))
-
-
-def _check_length(num_bytes: int, size: tuple[int, int]) -> None:
-    # Each 8x8 block of the finest component takes at least one bit of Huffman code, so no valid file is refused here.
-    if num_bytes * 8 * 64 < size[0] * size[1]:
-        raise UnusablePhotoError(
-            f"the JPEG claims {size[0]} x {size[1]} pixels but has only {num_bytes:,} bytes: it is cut short or forged"
-        )
+    sanitised, probed = (b"".join([*pieces, b"\xff\xd9"]) for pieces in (kept, probe))
+    return SanitisedImage(sanitised, scans.frame.size, orientation or 1, probed)
 
 
 def _segment(content: bytes, position: int) -> bytes:

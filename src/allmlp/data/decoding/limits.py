@@ -59,7 +59,9 @@ def check_size(size: tuple[int, int]) -> None:
     if width < 1 or height < 1:
         raise UnusablePhotoError(f"its size is {width} x {height} pixels")
     if max(size) > MAX_SIDE:
-        raise UnusablePhotoError(f"it has {width} x {height} pixels; the limit is {MAX_SIDE:,} per side")
+        raise UnusablePhotoError(
+            f"it has {width} x {height} pixels; the limit is {_pixels_allowed:,} in total and {MAX_SIDE:,} per side"
+        )
     if width * height > _pixels_allowed:
         raise UnusablePhotoError(
             f"it has {width} x {height} pixels; the limit is {_pixels_allowed:,}. If you trust it, raise the limit: "

@@ -71,7 +71,9 @@ def check_png_rows(content: bytes) -> None:
     passes = _PASSES if interlaced else ((0, 0, 1, 1),)
     sizes = [(-(-(width - x) // dx), -(-(height - y) // dy)) for x, y, dx, dy in passes]
     # Each row of a pass is preceded by one byte that names its filter.
-    expected = sum(rows * (1 + -(-columns * bits_per_pixel // 8)) for columns, rows in sizes if columns > 0 and rows > 0)
+    expected = sum(
+        rows * (1 + -(-columns * bits_per_pixel // 8)) for columns, rows in sizes if columns > 0 and rows > 0
+    )
     if _unpacked_bytes(content, expected) < expected:
         raise UnusablePhotoError("the PNG is cut short: its data do not cover all rows of the picture")
 

@@ -43,7 +43,7 @@ def rgb_pixels(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode in ("I", "F"):
         raise UnusablePhotoError("it has 32-bit samples without a declared range; save it with 8 or 16 bits")
     is_opaque = not image.has_transparency_data and image.mode not in ("RGBa", "La")
-    if isinstance(image, BmpImageFile) and image.mode == "RGBA" and image.getextrema()[3] == (0, 0):
+    if isinstance(image, BmpImageFile) and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
         is_opaque = True  # many programs leave the fourth byte zero
     width, height = image.size
     pixels = np.empty((height, width, 3), dtype=np.uint8)

@@ -61,12 +61,18 @@ def check_tiff_directory(content: bytes) -> None:
         ]
     except struct.error as error:
         raise UnusablePhotoError("the TIFF is cut short inside its header") from error
-    tags = {tag: content[position] or content[position + 3] for tag, _, _, position in entries if position + 4 <= len(content)}
+    tags = {
+        tag: content[position] or content[position + 3]
+        for tag, _, _, position in entries
+        if position + 4 <= len(content)
+    }
     if _DNG_VERSION in tags or (tags.get(_SUBFILE_TYPE) and _SUB_DIRECTORIES in tags):
         raise UnusablePhotoError("this is a RAW photo of a camera; save it as JPEG or TIFF")
     for tag, _, number, _ in entries:
         if tag <= _LAST_BASELINE_TAG and number > _MAX_PIECES:
-            raise UnusablePhotoError(f"the TIFF has a list of {number:,} entries in its header; the limit is {_MAX_PIECES:,}")
+            raise UnusablePhotoError(
+                f"the TIFF has a list of {number:,} entries in its header; the limit is {_MAX_PIECES:,}"
+            )
 
 
 def check_tiff(image: TiffImageFile, num_bytes: int) -> None:
@@ -87,9 +93,10 @@ def check_tiff(image: TiffImageFile, num_bytes: int) -> None:
     num_planes = tags.get(_SAMPLES, 1) if tags.get(_PLANAR) == 2 else 1
     offsets = [tile.offset for tile in image.tile]
     covered = sum((right - left) * (bottom - top) for _, (left, top, right, bottom), _, _ in image.tile)
-    counts = tags.get(_STRIP_BYTES, tags.get(_TILE_BYTES, ()))
+    counts: tuple[int, ...] = tags.get(_STRIP_BYTES) or tags.get(_TILE_BYTES) or ()
     num_pixels = image.size[0] * image.size[1]
-    needed = num_pixels * sum(tags.get(_BITS, (1,))) // 8
+    bits: tuple[int, ...] = tags.get(_BITS) or (1,)
+    needed = num_pixels * sum(bits) // 8
     if (
         covered < num_pixels * num_planes
         or min(offsets) < 8

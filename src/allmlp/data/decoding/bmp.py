@@ -18,5 +18,6 @@ def check_bmp(image: BmpImageFile, num_bytes: int) -> None:
     if is_run_length and (width * height > _MAX_RUN_PIXELS or num_bytes > _MAX_RUN_BYTES):
         raise UnusablePhotoError(
             f"it is a run-length encoded BMP of {width} x {height} pixels and {num_bytes:,} bytes; "
-            f"the limits are {_MAX_RUN_PIXELS:,} and {_MAX_RUN_BYTES:,}. Save it as PNG"
+            f"the limits are {_MAX_RUN_PIXELS:,} and {_MAX_RUN_BYTES:,}",
+            advice="Save it as PNG",
         )

@@ -28,7 +28,7 @@ from allmlp.data.decoding.jpeg import sanitise_jpeg
 from allmlp.data.decoding.limits import MAX_PHOTO_BYTES, check_size, reserve_pixels
 from allmlp.data.decoding.more_formats import INSTALL_HEIC, has_heic, open_heic_or_avif
 from allmlp.data.decoding.png import check_png_rows, sanitise_png
-from allmlp.data.decoding.reasons import UnusablePhotoError, reason_of
+from allmlp.data.decoding.reasons import UnusablePhotoError, advice_of, reason_of
 from allmlp.data.decoding.rgb import rgb_pixels, upright
 from allmlp.data.decoding.tiff import QuietTiffFile, check_tiff, check_tiff_directory
 from allmlp.errors import DataError
@@ -52,7 +52,7 @@ _SANITISERS: Mapping[FileKind | None, Callable[[bytes], SanitisedImage]] = {
     FileKind.PNG: sanitise_png,
     FileKind.WEBP: sanitise_webp,
 }  # for the others, Pillow itself reads the size before any pixel
-_ACCEPTED = "JPEG, PNG, WebP, GIF, BMP or TIFF"
+_REPLACE = "Replace or remove this file (photos are JPEG, PNG, WebP, GIF, BMP or TIFF)"
 
 
 def decode(content: bytes, *, name: str, is_checked: bool = False) -> NDArray[np.uint8]:
@@ -70,9 +70,7 @@ def decode(content: bytes, *, name: str, is_checked: bool = False) -> NDArray[np
     try:
         return _decode(content, is_checked=is_checked)
     except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError, struct.error, IndexError and others
-        raise DataError(
-            f"{escape(name)}: {reason_of(error)}. Replace or remove this file (photos are {_ACCEPTED})."
-        ) from error
+        raise DataError(f"{escape(name)}: {reason_of(error)}. {advice_of(error, _REPLACE)}.") from error
 
 
 def _decode(content: bytes, *, is_checked: bool) -> NDArray[np.uint8]:
@@ -90,6 +88,7 @@ def _decode(content: bytes, *, is_checked: bool) -> NDArray[np.uint8]:
             check_bmp(image, len(content))
         elif isinstance(image, QuietTiffFile):
             check_tiff(image, len(content))
+            orientation = image.orientation()
         with reserve_pixels(image.size[0] * image.size[1]):
             if kind is FileKind.PNG:
                 check_png_rows(content)
@@ -114,7 +113,7 @@ def _kind_of_photo(content: bytes) -> FileKind:
             f"this is {kind or 'an unknown kind of file'}{advice}, not a photo that can be decoded"
         )
     if kind in (FileKind.HEIC, FileKind.AVIF) and not has_heic():
-        raise UnusablePhotoError(f"this is {kind}; to read it, {INSTALL_HEIC}, or save it as JPEG")
+        raise UnusablePhotoError(f"this is {kind}", advice=f"To read it, {INSTALL_HEIC}; or save it as JPEG")
     return kind
 
 

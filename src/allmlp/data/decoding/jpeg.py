@@ -58,7 +58,8 @@ class _Scans:
         width, height = self.frame.size
         if self.num_scans > self._limit:
             raise UnusablePhotoError(
-                f"the JPEG has more than {self._limit} scans of {width} x {height} pixels; save it as baseline JPEG"
+                f"the JPEG has more than {self._limit} scans of {width} x {height} pixels",
+                advice="Save it as baseline JPEG",
             )
         components = [header[5 + 2 * index] for index in range(header[4])]
         first, last, bits = struct.unpack_from("BBB", header, 5 + 2 * len(components))

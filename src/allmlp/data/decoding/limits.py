@@ -64,8 +64,9 @@ def check_size(size: tuple[int, int]) -> None:
         )
     if width * height > _pixels_allowed:
         raise UnusablePhotoError(
-            f"it has {width} x {height} pixels; the limit is {_pixels_allowed:,}. If you trust it, raise the limit: "
-            f"--max-megapixels {-(-width * height // 1_000_000)}, or allmlp.data.set_max_megapixels in Python"
+            f"it has {width} x {height} pixels; the limit is {_pixels_allowed:,}",
+            advice=f"If you trust it, raise the limit: --max-megapixels {-(-width * height // 1_000_000)}, or "
+            "allmlp.data.set_max_megapixels in Python",
         )
 
 

@@ -8,7 +8,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from allmlp.data.decoding.image_headers import exif_orientation
 from allmlp.data.decoding.limits import check_size
-from allmlp.data.decoding.reasons import reason_of
+from allmlp.data.decoding.reasons import UnusablePhotoError, advice_of, reason_of
 from allmlp.data.decoding.rgb import rgb_pixels, upright
 from allmlp.errors import DataError
 from allmlp.io.display import escape
@@ -31,7 +31,7 @@ def to_pixels(image: Image.Image | NDArray[np.uint8], *, name: str) -> NDArray[n
         try:
             return _from_pil(image)
         except Exception as error:  # a lazily opened file is decoded here; each format raises its own errors
-            raise DataError(f"{escape(name)}: this PIL image cannot be used: {reason_of(error)}.") from error
+            raise _refusal(name, "PIL image", error) from error
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise DataError(
             f"{escape(name)}: the array has shape {image.shape} and dtype {image.dtype}; "
@@ -39,9 +39,14 @@ def to_pixels(image: Image.Image | NDArray[np.uint8], *, name: str) -> NDArray[n
         )
     try:
         check_size((image.shape[1], image.shape[0]))
-    except ValueError as error:
-        raise DataError(f"{escape(name)}: this array cannot be used: {error}.") from error
+    except UnusablePhotoError as error:
+        raise _refusal(name, "array", error) from error
     return image
+
+
+def _refusal(name: str, what: str, error: Exception) -> DataError:
+    advice = advice_of(error, "Open its file with another program, and save it again")
+    return DataError(f"{escape(name)}: this {what} cannot be used: {reason_of(error)}. {advice}.")
 
 
 def _from_pil(image: Image.Image) -> NDArray[np.uint8]:

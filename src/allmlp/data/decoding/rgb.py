@@ -41,7 +41,7 @@ def rgb_pixels(image: Image.Image) -> NDArray[np.uint8]:
         bits = image.tag_v2.get(258, (16,))[0]
     image.load()  # for a TIFF, this applies the orientation
     if image.mode in ("I", "F"):
-        raise UnusablePhotoError("it has 32-bit samples without a declared range; save it with 8 or 16 bits")
+        raise UnusablePhotoError("it has 32-bit samples without a declared range", advice="Save it with 8 or 16 bits")
     is_opaque = not image.has_transparency_data and image.mode not in ("RGBa", "La")
     if isinstance(image, BmpImageFile) and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
         is_opaque = True  # many programs leave the fourth byte zero

@@ -16,21 +16,31 @@ __all__ = ["QuietTiffFile", "check_tiff", "check_tiff_directory"]
 _MAX_PIECES = 70_000  # strips or tiles: a strip for each of 65,535 rows; Pillow takes a step of Python for each
 _BITS, _SAMPLES, _STRIP_BYTES, _PLANAR = 258, 277, 279, 284
 _TILE_WIDTH, _TILE_HEIGHT, _TILE_BYTES = 322, 323, 325
+_ORIENTATION = 274
 _WARNINGS = threading.Lock()
 _SUBFILE_TYPE, _SUB_DIRECTORIES, _LAST_BASELINE_TAG, _DNG_VERSION = 254, 330, 532, 50706
 
 
 class QuietTiffFile(TiffImageFile):
-    """Pillow's reader without its warnings about metadata, which do not name the photo."""
+    """Pillow's reader without what may fail in a good photo: metadata, and warnings about them, which do not name it."""
 
     def _open(self) -> None:
         with _quietly():
             super()._open()
 
+    def load_prepare(self) -> None:
+        """Allocate the pixels."""
+        with _quietly():  # Pillow warns of large photos here
+            super().load_prepare()
+
     def load_end(self) -> None:
-        """Apply the orientation."""
-        with _quietly():
-            super().load_end()
+        """Leave the pixels as they are stored; see `orientation`."""
+        self._size = self.im.size  # until now, the size of the upright photo
+
+    def orientation(self) -> int:
+        """Return the EXIF orientation, 1 to 8; 1 if it is missing or broken."""
+        value = self.tag_v2.get(_ORIENTATION)
+        return value if isinstance(value, int) else 1
 
 
 @contextlib.contextmanager
@@ -67,7 +77,7 @@ def check_tiff_directory(content: bytes) -> None:
         if position + 4 <= len(content)
     }
     if _DNG_VERSION in tags or (tags.get(_SUBFILE_TYPE) and _SUB_DIRECTORIES in tags):
-        raise UnusablePhotoError("this is a RAW photo of a camera; save it as JPEG or TIFF")
+        raise UnusablePhotoError("this is a RAW photo of a camera", advice="Save it as JPEG or TIFF")
     for tag, _, number, _ in entries:
         if tag <= _LAST_BASELINE_TAG and number > _MAX_PIECES:
             raise UnusablePhotoError(
@@ -92,8 +102,9 @@ def check_tiff(image: TiffImageFile, num_bytes: int) -> None:
         return
     num_planes = tags.get(_SAMPLES, 1) if tags.get(_PLANAR) == 2 else 1
     offsets = [tile.offset for tile in image.tile]
-    covered = sum((right - left) * (bottom - top) for _, (left, top, right, bottom), _, _ in image.tile)
-    counts: tuple[int, ...] = tags.get(_STRIP_BYTES) or tags.get(_TILE_BYTES) or ()
+    boxes = [tile.extents for tile in image.tile if tile.extents is not None]
+    covered = sum((right - left) * (bottom - top) for left, top, right, bottom in boxes)
+    num_bytes_each: tuple[int, ...] = tags.get(_STRIP_BYTES) or tags.get(_TILE_BYTES) or ()
     num_pixels = image.size[0] * image.size[1]
     bits: tuple[int, ...] = tags.get(_BITS) or (1,)
     needed = num_pixels * sum(bits) // 8
@@ -101,7 +112,7 @@ def check_tiff(image: TiffImageFile, num_bytes: int) -> None:
         covered < num_pixels * num_planes
         or min(offsets) < 8
         or len(set(offsets)) < len(offsets)
-        or (len(offsets) > 1 and 0 in counts)
+        or (len(offsets) > 1 and 0 in num_bytes_each)
         or needed > num_bytes
     ):
         raise UnusablePhotoError("the TIFF is cut short: strips or tiles of the picture are missing")

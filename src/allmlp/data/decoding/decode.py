@@ -8,6 +8,7 @@ decode concurrently.
 A flipped bit in compressed JPEG data may decode without an error; only an external checksum could detect it.
 """
 
+import contextlib
 import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -28,9 +29,10 @@ from allmlp.data.decoding.jpeg import sanitise_jpeg
 from allmlp.data.decoding.limits import MAX_PHOTO_BYTES, check_size, reserve_pixels
 from allmlp.data.decoding.more_formats import INSTALL_HEIC, has_heic, open_heic_or_avif
 from allmlp.data.decoding.png import check_png_rows, sanitise_png
+from allmlp.data.decoding.quietly import quietly
 from allmlp.data.decoding.reasons import UnusablePhotoError, advice_of, reason_of
 from allmlp.data.decoding.rgb import rgb_pixels, upright
-from allmlp.data.decoding.tiff import QuietTiffFile, check_tiff, check_tiff_directory
+from allmlp.data.decoding.tiff import StoredTiffFile, check_tiff, check_tiff_directory
 from allmlp.errors import DataError
 from allmlp.io.display import escape
 from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
@@ -43,7 +45,7 @@ _READERS: Mapping[FileKind | None, Callable[[BytesIO], ImageFile]] = {
     FileKind.WEBP: WebPImageFile,
     FileKind.GIF: GifImageFile,
     FileKind.BMP: BmpImageFile,
-    FileKind.TIFF: QuietTiffFile,
+    FileKind.TIFF: StoredTiffFile,
     FileKind.HEIC: partial(open_heic_or_avif, FileKind.HEIC),
     FileKind.AVIF: partial(open_heic_or_avif, FileKind.AVIF),
 }
@@ -52,6 +54,7 @@ _SANITISERS: Mapping[FileKind | None, Callable[[bytes], SanitisedImage]] = {
     FileKind.PNG: sanitise_png,
     FileKind.WEBP: sanitise_webp,
 }  # for the others, Pillow itself reads the size before any pixel
+_NOISY = (FileKind.GIF, FileKind.TIFF, FileKind.HEIC, FileKind.AVIF)  # Pillow's readers warn about their headers
 _REPLACE = "Replace or remove this file (photos are JPEG, PNG, WebP, GIF, BMP or TIFF)"
 
 
@@ -82,11 +85,13 @@ def _decode(content: bytes, *, is_checked: bool) -> NDArray[np.uint8]:
         check_size(size)
     elif kind is FileKind.TIFF:
         check_tiff_directory(content)
-    with _READERS[kind](BytesIO(content)) as image:
+    with quietly() if kind in _NOISY else contextlib.nullcontext():
+        opened = _READERS[kind](BytesIO(content))
+    with opened as image:
         check_size(image.size)
         if isinstance(image, BmpImageFile):
             check_bmp(image, len(content))
-        elif isinstance(image, QuietTiffFile):
+        elif isinstance(image, StoredTiffFile):
             check_tiff(image, len(content))
             orientation = image.orientation()
         with reserve_pixels(image.size[0] * image.size[1]):

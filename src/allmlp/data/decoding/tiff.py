@@ -1,36 +1,28 @@
 """Checks of TIFF files before and after Pillow has read their directory, but before any pixel is decoded."""
 
-import contextlib
 import struct
-import threading
-import warnings
-from collections.abc import Iterator
 
 from PIL.TiffImagePlugin import TiffImageFile
 
 from allmlp.data.decoding.limits import max_pixels
+from allmlp.data.decoding.quietly import quietly
 from allmlp.data.decoding.reasons import UnusablePhotoError
 
-__all__ = ["QuietTiffFile", "check_tiff", "check_tiff_directory"]
+__all__ = ["StoredTiffFile", "check_tiff", "check_tiff_directory"]
 
 _MAX_PIECES = 70_000  # strips or tiles: a strip for each of 65,535 rows; Pillow takes a step of Python for each
 _BITS, _SAMPLES, _STRIP_BYTES, _PLANAR = 258, 277, 279, 284
 _TILE_WIDTH, _TILE_HEIGHT, _TILE_BYTES = 322, 323, 325
 _ORIENTATION = 274
-_WARNINGS = threading.Lock()
 _SUBFILE_TYPE, _SUB_DIRECTORIES, _LAST_BASELINE_TAG, _DNG_VERSION = 254, 330, 532, 50706
 
 
-class QuietTiffFile(TiffImageFile):
-    """Pillow's reader without what may fail in a good photo: metadata, and warnings about them, which do not name it."""
-
-    def _open(self) -> None:
-        with _quietly():
-            super()._open()
+class StoredTiffFile(TiffImageFile):
+    """Pillow's reader without what may fail in a good photo: its metadata, and warnings about its size."""
 
     def load_prepare(self) -> None:
         """Allocate the pixels."""
-        with _quietly():  # Pillow warns of large photos here
+        with quietly():
             super().load_prepare()
 
     def load_end(self) -> None:
@@ -41,14 +33,6 @@ class QuietTiffFile(TiffImageFile):
         """Return the EXIF orientation, 1 to 8; 1 if it is missing or broken."""
         value = self.tag_v2.get(_ORIENTATION)
         return value if isinstance(value, int) else 1
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    # Filters of warnings belong to the process, so threads take turns.
-    with _WARNINGS, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def check_tiff_directory(content: bytes) -> None:

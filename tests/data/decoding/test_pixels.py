@@ -138,6 +138,9 @@ def test_exif_with_a_signed_rational_is_read_both_ways() -> None:
     np.testing.assert_array_equal(to_pixels(Image.open(path), name="x"), decode(path.read_bytes(), name="x"))
 
 
+TURNED = bytes.fromhex("457869660000 4d4d002a00000008 0001 011200030000000100060000 00000000")
+
+
 @pytest.mark.parametrize("exif", [b"", b"Exif\0\0", TURNED, b"junk"])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_broken_exif_is_the_same_both_ways(kind: str, exif: bytes) -> None:

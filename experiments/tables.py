@@ -287,6 +287,9 @@ def reliability_finding(outcomes):
     if "not_finite" in figures[0]:
         files = sum(figure["files_looked_at"] for figure in figures)
         return f"NaN or infinity in {sum(figure['not_finite'] for figure in figures)} of {files} files on disk"
+    if "refused" in figures[0]:
+        refused, slowest = sum(figure["refused"] for figure in figures), max(figure["slowest"] for figure in figures)
+        return f"{refused:,} refused in one line, the others decoded; at most {slowest:.2f} s each"
     if "values" in figures[0]:
         return f"{min(figure['values'] for figure in figures):,} values identical, bit for bit"
     if "same_scores" in figures[0]:

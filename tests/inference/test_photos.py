@@ -1,8 +1,11 @@
 """Photos in every form in which they may be given: a path, a file's bytes, a PIL image, an array of pixels."""
 
 import io
+import mmap
 import os
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,7 +80,7 @@ def test_a_pil_image_of_a_cut_file_or_without_a_range_is_named(
         pytest.raises(DataError, match="image 1: this PIL image cannot be used"),
     ):
         predictor.predict(cut)
-    with pytest.raises(DataError, match="mode F has no declared range"):
+    with pytest.raises(DataError, match="32-bit samples without a declared range"):
         predictor.predict(Image.new("F", (8, 8)))
 
 
@@ -124,3 +127,93 @@ def test_a_path_that_looks_like_an_option_is_a_path(
     monkeypatch.chdir(tmp_path)
     Path("-x.png").write_bytes(png(photos[0]))
     assert predictor.predict("-x.png")[0].source == "-x.png"
+
+
+class Upload:
+    """An upload of a web framework: it only reads."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def read(self, size: int = -1) -> bytes:
+        return self._content if size < 0 else self._content[:size]
+
+
+class SizelessUpload(Upload):
+    def read(self) -> bytes:  # type: ignore[override]
+        return super().read()
+
+
+class AsynchronousUpload:
+    def __init__(self, content: bytes) -> None:
+        self.file = io.BytesIO(content)
+
+    async def read(self, size: int = -1) -> bytes:
+        return self.file.read(size)
+
+
+def test_every_object_of_bytes_is_one_photo(
+    predictor: Predictor, photos: list[NDArray[np.uint8]], tmp_path: Path
+) -> None:
+    content = png(photos[1])
+    (tmp_path / "photo").write_bytes(content)
+    spooled = tempfile.SpooledTemporaryFile()  # noqa: SIM115
+    spooled.write(content)  # its position is at its end
+    with (tmp_path / "photo").open("rb") as file, (tmp_path / "photo").open("rb") as mapped, spooled:
+        objects = [
+            bytearray(content),
+            memoryview(content),
+            mmap.mmap(mapped.fileno(), 0, access=mmap.ACCESS_READ),
+            io.BytesIO(content),
+            io.BufferedReader(io.BytesIO(content)),  # type: ignore[arg-type]
+            spooled,
+            file,
+            Upload(content),
+            SizelessUpload(content),
+            AsynchronousUpload(content),
+        ]
+        (expected,) = predictor.predict(content)
+        for photo in objects:
+            (alone,) = predictor.predict(photo)  # type: ignore[arg-type]
+            assert alone.labels == expected.labels, photo
+        assert all(answer.labels == expected.labels for answer in predictor.predict(objects))  # type: ignore[arg-type]
+
+
+def test_any_other_object_is_one_short_error_at_once(predictor: Predictor) -> None:
+    values: list[Any] = [
+        None,
+        3,
+        2.5,
+        object(),
+        torch.zeros(3, 8, 8),
+        torch.zeros(1000, 8),
+        np.float64(1),
+        {"a": b""},
+        {"x"},
+        range(10**9),
+        (None for _ in range(10**9)),
+        [1, 2, 3],
+        [None] * 100_000,
+        io.StringIO("text"),
+        open,
+    ]
+    for value in values:
+        with pytest.raises(DataError) as caught:
+            predictor.predict(value)
+        assert len(str(caught.value)) < 300
+        assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_closed_file_is_named_with_its_reason(predictor: Predictor) -> None:
+    closed = io.BytesIO(b"x")
+    closed.close()
+    with pytest.raises(DataError, match=r"^image 1: this BytesIO cannot be read \(I/O operation on closed file"):
+        predictor.predict(closed)
+
+
+def test_thousands_of_broken_photos_are_counted_beyond_fifty(predictor: Predictor) -> None:
+    with pytest.raises(DataError) as caught:
+        predictor.predict([b"junk"] * 300)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 51
+    assert lines[-1] == "... and 250 more"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import pickle
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+import allmlp
 from allmlp import Checkpoint, ConfigError, DataError, Predictor, open_model, save_checkpoint
 from allmlp.inference import Prediction
 
@@ -156,3 +158,33 @@ def test_impossible_numbers_are_config_errors(
         predictor.stream([photos[0]], top_k=0)  # at the call, not at the first photo
     with pytest.raises(ConfigError, match="batch_size is 0"):
         Predictor.from_checkpoint(checkpoint, batch_size=0)
+
+
+@pytest.mark.parametrize("kind", ["Predictor", "Embedder"])
+def test_pickling_says_what_to_do_instead(checkpoint: Checkpoint, kind: str) -> None:
+    classifier = getattr(allmlp, kind).from_checkpoint(checkpoint, device="cpu")
+    with pytest.raises(ConfigError, match=rf"call {kind}.from_checkpoint\(path\) there") as caught:
+        pickle.dumps(classifier)
+    assert "\n" not in str(caught.value)
+    assert repr(classifier).startswith(f"{kind}(")
+    assert len(repr(classifier)) < 100
+
+
+@pytest.mark.parametrize("value", [5, None, "runs/mine", object(), b"x"])
+def test_what_is_not_a_model_or_a_source_is_one_clear_error(value: object) -> None:
+    with pytest.raises(ConfigError, match=r"model is .*; expected what open_model"):
+        allmlp.Predictor(value)  # type: ignore[arg-type]
+    if not isinstance(value, str):
+        for open_it in (allmlp.open_model, allmlp.Predictor.from_checkpoint):
+            with pytest.raises(ConfigError, match=r"source is .*; expected a path, a name or a Checkpoint"):
+                open_it(value)
+
+
+@pytest.mark.parametrize("value", ["3", 2.5, None])
+def test_counts_that_are_not_integers_are_one_clear_error(checkpoint: Checkpoint, value: object) -> None:
+    with pytest.raises(ConfigError, match=r"batch_size is .*; expected an integer"):
+        allmlp.Predictor.from_checkpoint(checkpoint, device="cpu", batch_size=value)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"top_k is .*; expected an integer"):
+        allmlp.Predictor.from_checkpoint(checkpoint, device="cpu").predict([], top_k=value)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"device is .*; expected a name"):
+        allmlp.open_model(checkpoint, device=7)  # type: ignore[arg-type]

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from allmlp.data.augmentation.config import Augmentation
 from allmlp.data.dataset import ImageDataset, Split, default_split, split_named
 from allmlp.data.decoding.check_photos import check_photos
-from allmlp.data.decoding.decode import MAX_PHOTO_BYTES, decode
+from allmlp.data.decoding.decode import decode
+from allmlp.data.decoding.limits import DEFAULT_MAX_MEGAPIXELS, MAX_PHOTO_BYTES, set_max_megapixels
 from allmlp.data.decoding.pixels import to_pixels
 from allmlp.data.fingerprint import fingerprint
 from allmlp.data.label_sets import read_label_sets
@@ -28,6 +29,7 @@ from allmlp.data.sampling.order import TrainingOrder
 from allmlp.data.sampling.stateless_random import sample_keys, uniform
 from allmlp.data.sources.file_reader import FileReader
 from allmlp.data.sources.folder import list_folder
+from allmlp.data.sources.folder_layout import unread_photos
 from allmlp.data.sources.verified_reader import with_digests
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATASETS",
+    "DEFAULT_MAX_MEGAPIXELS",
     "MAX_PHOTO_BYTES",
     "NUM_IMAGENET_CLASSES",
     "Augmentation",
@@ -64,11 +67,13 @@ __all__ = [
     "read_label_sets",
     "resized_images",
     "sample_keys",
+    "set_max_megapixels",
     "split_batches",
     "split_named",
     "synsets_of",
     "to_pixels",
     "uniform",
+    "unread_photos",
     "with_digests",
 ]
 

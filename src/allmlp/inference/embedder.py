@@ -10,8 +10,8 @@ from allmlp.checkpoints import Checkpoint, PreprocessingChanges
 from allmlp.data import Split, split_batches
 from allmlp.errors import ConfigError, DataError
 from allmlp.inference.opening import open_model
-from allmlp.inference.photos import Photo, as_photos, output_rows
-from allmlp.inference.runnable import RunnableModel
+from allmlp.inference.photos import Photo, as_photos, output_rows, raise_unreadable
+from allmlp.inference.runnable import RunnableModel, check_model, refuse_pickle
 
 __all__ = ["Embedder"]
 
@@ -27,10 +27,9 @@ class Embedder:
         """Use a model that was opened with output="features".
 
         Raises:
-            ConfigError: a batch size under 1, or a model that returns logits.
+            ConfigError: not a runnable model, a batch size under 1, or a model that returns logits.
         """
-        if batch_size < 1:
-            raise ConfigError(f"batch_size is {batch_size}; expected at least 1.")
+        check_model(model, batch_size=batch_size)
         if model.output != "features":
             raise ConfigError(
                 "This model returns logits. To embed photos, open it with open_model(..., output='features')."
@@ -61,6 +60,12 @@ class Embedder:
             open_model(source, device=device, output="features", preprocessing=preprocessing), batch_size=batch_size
         )
 
+    def __repr__(self) -> str:
+        height, width = self._preprocessing.image_size
+        return f"Embedder({self.num_features:,} features, images of {height} x {width} pixels)"
+
+    __reduce__ = refuse_pickle
+
     def embed(self, images: Photo | Iterable[Photo]) -> NDArray[np.float32]:
         """Return the features (n, C) of one or more photos, in order.
 
@@ -68,9 +73,7 @@ class Embedder:
             DataError: photos that cannot be read or decoded, all of them named.
         """
         answers = [row for _, row in self.stream(as_photos(images))]
-        problems = [row for row in answers if isinstance(row, DataError)]
-        if problems:
-            raise DataError("\n".join(str(problem) for problem in problems))
+        raise_unreadable(answers)
         rows = [row for row in answers if not isinstance(row, DataError)]
         return np.stack(rows) if rows else np.empty((0, self.num_features), dtype=np.float32)
 

@@ -7,6 +7,7 @@ from allmlp.checkpoints import Checkpoint, PreprocessingChanges
 from allmlp.errors import ConfigError, did_you_mean
 from allmlp.inference.backends.registry import choose_backend
 from allmlp.inference.runnable import Output, RunnableModel
+from allmlp.io.display import quote
 
 __all__ = ["open_model"]
 
@@ -34,11 +35,17 @@ def open_model(
 
     Raises:
         CheckpointError: nothing usable at `source`.
-        ConfigError: an unknown backend, precision or output, an unavailable device, or an invalid pre-processing.
+        ConfigError: not a source, an unknown backend, precision or output, an unavailable device, or an invalid
+            pre-processing.
         MissingExtraError: a library of the backend is not installed.
     """
     if output not in _OUTPUTS:
         raise ConfigError(f"output is {output!r}; expected 'logits' or 'features'.{did_you_mean(output, _OUTPUTS)}")
+    if not isinstance(source, str | Path | Checkpoint):
+        raise ConfigError(f"source is {quote(source)}; expected a path, a name or a Checkpoint.")
+    for name, value in (("backend", backend), ("device", device), ("precision", precision)):
+        if not isinstance(value, str):
+            raise ConfigError(f"{name} is {quote(value)}; expected a name, such as 'auto'.")
     model = choose_backend(backend, source).open(source, device, precision, output)
     if preprocessing is None:
         return model

@@ -1,25 +1,56 @@
 """Photos in any accepted form, and the model's outputs for them, decoded and computed batch by batch."""
 
+import contextlib
+import inspect
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import mmap
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from allmlp.data import FileReader, Preprocessing, decode, to_pixels
+from allmlp.data import MAX_PHOTO_BYTES, FileReader, Preprocessing, decode, to_pixels
 from allmlp.errors import DataError
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
+from allmlp.io.display import escape, shorten
 from allmlp.io.ordered_map import ordered_map
 from allmlp.metrics import Forward
 
-__all__ = ["Photo", "as_photos", "output_rows"]
+__all__ = ["Photo", "as_photos", "output_rows", "raise_unreadable"]
 
-Photo = str | Path | bytes | tuple[str, bytes] | Image.Image | NDArray[np.uint8]
-"""A path; the bytes of an image file; (name, bytes), with a name for messages; a PIL image; or uint8 RGB (H, W, 3)."""
+
+class Readable(Protocol):
+    """An open file, a BytesIO, an upload: `read(size)` returns bytes."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most `size` bytes."""
+
+
+Photo = (
+    str
+    | os.PathLike[str]
+    | bytes
+    | bytearray
+    | memoryview
+    | mmap.mmap
+    | Readable
+    | tuple[str, bytes]
+    | Image.Image
+    | NDArray[np.uint8]
+)
+"""A path; the bytes of an image file, in any object that holds or reads bytes; (name, bytes), with a name for messages; a PIL
+image; or uint8 RGB (H, W, 3)."""
+
+_EXPECTED = (
+    "expected a path, the bytes of an image file, an object that reads them, a PIL image, "
+    "or a uint8 array (height, width, 3)"
+)
+_MAX_LISTED = 50
 
 
 class _NamedPhoto(NamedTuple):
@@ -61,37 +92,103 @@ def _run(
 
 
 def as_photos(images: Photo | Iterable[Photo]) -> Iterable[Photo]:
-    """Return the photos to iterate over; a single photo becomes a list."""
-    return [images] if _is_photo(images) else images  # type: ignore[list-item, return-value]
+    """Return the photos to iterate over; a single photo becomes a list.
+
+    Raises:
+        DataError: neither a photo nor an iterable of photos, judged by its first item.
+    """
+    if _is_photo(images):
+        return [images]  # type: ignore[list-item]
+    if isinstance(images, Mapping | Set | np.generic) or _is_tensor(images) or not isinstance(images, Iterable):
+        raise DataError(_not_a_photo(images))
+    iterator: Iterator[Photo] = iter(images)  # type: ignore[arg-type]
+    first = list(itertools.islice(iterator, 1))
+    if first and not _is_photo(first[0]):  # an iterable of other things may be endless
+        raise DataError(f"image 1: {_not_a_photo(first[0])}")
+    return itertools.chain(first, iterator)
+
+
+def raise_unreadable(answers: Iterable[object]) -> None:
+    """Raise one DataError that lists the errors among the answers, if there are any; they are counted beyond 50."""
+    problems = [str(answer) for answer in answers if isinstance(answer, DataError)]
+    if len(problems) > _MAX_LISTED:
+        problems[_MAX_LISTED:] = [f"... and {len(problems) - _MAX_LISTED:,} more"]
+    if problems:
+        raise DataError("\n".join(problems))
 
 
 def _is_photo(value: object) -> bool:
     # A tuple (name, bytes) is one photo; a list [path, bytes] is two.
     if isinstance(value, tuple):
-        return [type(part) for part in value] == [str, bytes]
-    return isinstance(value, str | Path | bytes | Image.Image | np.ndarray)
+        return len(value) == 2 and isinstance(value[0], str) and _holds_bytes(value[1])
+    return isinstance(value, str | os.PathLike | Image.Image | np.ndarray) or _holds_bytes(value) or _is_readable(value)
 
 
-def _named(number: int, photo: Photo) -> _NamedPhoto:
+def _holds_bytes(value: object) -> TypeGuard[bytes | bytearray | memoryview | mmap.mmap]:
+    return isinstance(value, bytes | bytearray | memoryview | mmap.mmap)
+
+
+def _is_readable(value: object) -> TypeGuard[Readable]:
+    return callable(getattr(value, "read", None))
+
+
+def _is_tensor(value: object) -> bool:
+    # A tensor is iterable, but its rows are not photos.
+    return type(value).__module__.partition(".")[0] == "torch" and hasattr(value, "shape")
+
+
+def _named(number: int, photo: object) -> _NamedPhoto:
     """Return a photo with the name that results and errors use; without a name it is "image `number`", from 1."""
     name = f"image {number}"
-    if isinstance(photo, tuple):
+    if isinstance(photo, tuple) and _is_photo(photo):
         name, photo = photo
-    if isinstance(photo, bytes):
-        return _NamedPhoto(name, partial(decode, photo, name=name))
-    if isinstance(photo, str | Path):
-        return _NamedPhoto(str(photo), partial(_read, str(photo)))
+    if isinstance(photo, str | os.PathLike):
+        path = os.fsdecode(photo)
+        return _NamedPhoto(path, partial(_read, path))
     if isinstance(photo, Image.Image | np.ndarray):
         return _NamedPhoto(name, partial(to_pixels, photo, name=name))
+    if _holds_bytes(photo) or _is_readable(photo):
+        return _NamedPhoto(name, partial(_decode_object, photo, name))
     return _NamedPhoto(name, partial(_raise_not_a_photo, photo, name))
+
+
+def _decode_object(photo: object, name: str) -> NDArray[np.uint8]:
+    try:
+        content = bytes(photo) if _holds_bytes(photo) else _read_object(photo)
+    except Exception as error:  # closed, or an object's own errors
+        reason = shorten(escape(error) or type(error).__name__, 100)
+        raise DataError(f"{name}: this {_type_name(photo)} cannot be read ({reason}).") from error
+    if not _holds_bytes(content):
+        raise DataError(
+            f"{name}: this {_type_name(photo)} reads {_type_name(content)}, not bytes; open files in binary mode ('rb')."
+        )
+    return decode(bytes(content), name=name)
+
+
+def _read_object(photo: Any) -> object:
+    """Read an open file or an upload from its start, as PIL does."""
+    if inspect.iscoroutinefunction(photo.read):  # an upload of an asynchronous web framework, which holds a file
+        photo = photo.file
+    if hasattr(photo, "seek"):
+        with contextlib.suppress(OSError):  # a pipe
+            photo.seek(0)
+    try:
+        return photo.read(MAX_PHOTO_BYTES + 1)
+    except TypeError:  # takes no size
+        return photo.read()
 
 
 def _read(path: str) -> NDArray[np.uint8]:
     return decode(FileReader(Path(), (path,)).read(0), name=path)
 
 
+def _not_a_photo(value: object) -> str:
+    return f"a {_type_name(value)} is not a photo; {_EXPECTED}."
+
+
+def _type_name(value: object) -> str:
+    return shorten(escape(type(value).__name__), 100)
+
+
 def _raise_not_a_photo(value: object, name: str) -> NDArray[np.uint8]:
-    raise DataError(
-        f"{name}: a {type(value).__name__} is not a photo; "
-        "expected a path, bytes, a PIL image or a uint8 array (height, width, 3)."
-    )
+    raise DataError(f"{name}: {_not_a_photo(value)}")

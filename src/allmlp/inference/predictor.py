@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from allmlp.checkpoints import Checkpoint, PreprocessingChanges
 from allmlp.errors import ConfigError, DataError
 from allmlp.inference.opening import open_model
-from allmlp.inference.photos import Photo, as_photos, output_rows
-from allmlp.inference.runnable import RunnableModel
+from allmlp.inference.photos import Photo, as_photos, output_rows, raise_unreadable
+from allmlp.inference.runnable import RunnableModel, check_model, check_positive, refuse_pickle
 from allmlp.metrics import softmax
 
 __all__ = ["Prediction", "Predictor", "ScoredLabel"]
@@ -49,10 +49,9 @@ class Predictor:
         """Use a model with a classifier, opened with output="logits".
 
         Raises:
-            ConfigError: a batch size under 1, a model without classes, or a model that returns features.
+            ConfigError: not a runnable model, a batch size under 1, a model without classes, or one that returns features.
         """
-        if batch_size < 1:
-            raise ConfigError(f"batch_size is {batch_size}; expected at least 1.")
+        check_model(model, batch_size=batch_size)
         if not model.description.class_names:
             raise ConfigError("This checkpoint has no classifier (num_classes is 0), so it cannot classify photos.")
         if model.output != "logits":
@@ -82,22 +81,27 @@ class Predictor:
         """
         return cls(open_model(source, device=device, preprocessing=preprocessing), batch_size=batch_size)
 
+    def __repr__(self) -> str:
+        height, width = self._preprocessing.image_size
+        return f"Predictor({len(self.class_names):,} classes, images of {height} x {width} pixels)"
+
+    __reduce__ = refuse_pickle
+
     def predict(self, images: Photo | Iterable[Photo], *, top_k: int = 5) -> list[Prediction]:
         """Return one prediction per photo, in order; for a single photo, a list of one.
 
         Args:
-            images: one photo or an iterable of photos: paths, bytes of image files, (name, bytes), PIL images, or uint8
-                RGB arrays (H, W, 3).
+            images: one photo or an iterable of photos: paths, bytes of image files, (name, bytes), open files and uploads,
+                PIL images, or uint8 RGB arrays (H, W, 3).
             top_k: the number of labels per photo; all K if there are fewer classes.
 
         Raises:
-            DataError: photos that cannot be read or decoded, all of them named.
+            DataError: photos that cannot be read or decoded, all of them named; or neither a photo nor an iterable of them.
             ConfigError: `top_k` under 1.
         """
+        check_positive(top_k, "top_k")
         answers = list(self.stream(as_photos(images), top_k=top_k))
-        problems = [answer for answer in answers if isinstance(answer, DataError)]
-        if problems:
-            raise DataError("\n".join(str(problem) for problem in problems))
+        raise_unreadable(answers)
         return [answer for answer in answers if isinstance(answer, Prediction)]
 
     def stream(self, images: Iterable[Photo], *, top_k: int = 5) -> Iterator[Prediction | DataError]:
@@ -106,8 +110,7 @@ class Predictor:
         Raises:
             ConfigError: `top_k` under 1.
         """
-        if top_k < 1:
-            raise ConfigError(f"top_k is {top_k}; expected at least 1.")
+        check_positive(top_k, "top_k")
         return self._stream(images, top_k)
 
     def _stream(self, images: Iterable[Photo], top_k: int) -> Iterator[Prediction | DataError]:

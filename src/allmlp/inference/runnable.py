@@ -1,12 +1,15 @@
 """Runnable models: a forward and the description of its model."""
 
 from dataclasses import dataclass
-from typing import Literal
+from numbers import Integral
+from typing import Literal, NoReturn
 
 from allmlp.checkpoints import ModelDescription
+from allmlp.errors import ConfigError
+from allmlp.io.display import quote
 from allmlp.metrics import Forward
 
-__all__ = ["Output", "RunnableModel"]
+__all__ = ["Output", "RunnableModel", "check_model", "check_positive", "refuse_pickle"]
 
 Output = Literal["logits", "features"]
 
@@ -24,3 +27,29 @@ class RunnableModel:
     forward: Forward
     description: ModelDescription
     output: Output = "logits"
+
+
+def check_model(model: object, *, batch_size: object) -> None:
+    """Check what a `Predictor` or an `Embedder` is made of. Raises ConfigError."""
+    if not isinstance(model, RunnableModel):
+        raise ConfigError(
+            f"model is {quote(model)}; expected what open_model(...) returns. From a path or a name: from_checkpoint(...)."
+        )
+    check_positive(batch_size, "batch_size")
+
+
+def check_positive(value: object, name: str) -> None:
+    """Raise a ConfigError unless `value` is an integer of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise ConfigError(f"{name} is {quote(value)}; expected an integer.")
+    if int(value) < 1:
+        raise ConfigError(f"{name} is {value}; expected at least 1.")
+
+
+def refuse_pickle(self: object) -> NoReturn:
+    """Raise a ConfigError that says how to use a model in another process; assigned to `__reduce__`."""
+    name = type(self).__name__
+    raise ConfigError(
+        f"{name} objects cannot be pickled: the model is on a device of this process. Send the path of the checkpoint to the "
+        f"other process, and call {name}.from_checkpoint(path) there."
+    )

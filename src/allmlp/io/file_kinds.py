@@ -1,9 +1,10 @@
 """Kinds of files by their first bytes: the only table of signatures."""
 
 import codecs
+from collections.abc import Mapping
 from enum import StrEnum
 
-__all__ = ["START_BYTES", "FileKind", "kind_of_file"]
+__all__ = ["PHOTO_EXTENSIONS", "START_BYTES", "FileKind", "kind_of_file"]
 
 START_BYTES = 512
 """Number of bytes of a file that `kind_of_file` examines."""
@@ -19,7 +20,10 @@ class FileKind(StrEnum):
     BMP = "a BMP image"
     TIFF = "a TIFF image"
     AVIF = "an AVIF image"
-    HEIC = "a HEIC image or a video"
+    HEIC = "a HEIC image"
+    VIDEO = "a video (MP4 or QuickTime)"
+    RAW = "a RAW photo of a camera"
+    APPLE_PNG = "a file in Apple's variant of PNG (CgBI)"
     JPEG_XL = "a JPEG XL image"
     JPEG_2000 = "a JPEG 2000 image"
     PDF = "a PDF document"
@@ -50,17 +54,40 @@ class FileKind(StrEnum):
 
 
 OLD_TORCH_MAGIC = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
+PHOTO_EXTENSIONS: Mapping[str, str] = {
+    **dict.fromkeys(("jpg", "jpeg", "jpe", "jfif", "jif", "jfi", "mpo"), "JPEG"),
+    **dict.fromkeys(("png", "apng"), "PNG"),
+    **dict.fromkeys(("tif", "tiff"), "TIFF"),
+    **dict.fromkeys(("bmp", "dib"), "BMP"),
+    "webp": "WebP",
+    "gif": "GIF",
+    **dict.fromkeys(("heic", "heif", "hif"), "HEIC"),
+    **dict.fromkeys(("avif", "avifs"), "AVIF"),
+    "jxl": "JPEG XL",
+    **dict.fromkeys(("jp2", "j2k", "jpf", "jpx"), "JPEG 2000"),
+    **dict.fromkeys(("cr2", "cr3", "nef", "arw", "dng", "raf", "orf", "rw2", "pef", "srw", "nrw", "x3f"), "RAW"),
+}
+"""The format of a photo by the end of its name, in lower case; content decides when it is read."""
 
 # Bytes and their offsets. All parts of a signature have to match; the first signature that matches wins.
 _SIGNATURES: tuple[tuple[FileKind, tuple[tuple[int, bytes], ...]], ...] = (
     (FileKind.JPEG, ((0, b"\xff\xd8\xff"),)),  # also MPO: a JPEG followed by further images
+    (FileKind.APPLE_PNG, ((0, b"\x89PNG\r\n\x1a\n"), (12, b"CgBI"))),
     (FileKind.PNG, ((0, b"\x89PNG\r\n\x1a\n"),)),
     (FileKind.WEBP, ((0, b"RIFF"), (8, b"WEBP"))),
     *((FileKind.GIF, ((0, magic),)) for magic in (b"GIF87a", b"GIF89a")),
     (FileKind.BMP, ((0, b"BM"),)),
+    *((FileKind.RAW, ((0, b"II*\0"), (8, magic))) for magic in (b"CR\2", b"HEAPCCDR")),  # Canon
+    *(
+        (FileKind.RAW, ((0, magic),))
+        for magic in (b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FUJIFILMCCD-RAW", b"FOVb", b"\0MRM")
+    ),
+    (FileKind.RAW, ((4, b"ftypcrx "),)),
     *((FileKind.TIFF, ((0, magic),)) for magic in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
-    (FileKind.AVIF, ((4, b"ftypavif"),)),
-    (FileKind.HEIC, ((4, b"ftyp"),)),
+    *((FileKind.AVIF, ((4, b"ftyp" + brand),)) for brand in (b"avif", b"avis")),
+    *((FileKind.AVIF, ((4, b"ftypmif1"), (offset, b"avif"))) for offset in (16, 20, 24)),  # among the compatible brands
+    *((FileKind.HEIC, ((4, b"ftyp" + brand),)) for brand in (b"hei", b"hev", b"mif1", b"msf1")),
+    (FileKind.VIDEO, ((4, b"ftyp"),)),
     *((FileKind.JPEG_XL, ((0, magic),)) for magic in (b"\0\0\0\x0cJXL ", b"\xff\x0a")),
     *((FileKind.JPEG_2000, ((0, magic),)) for magic in (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")),
     (FileKind.PDF, ((0, b"%PDF"),)),

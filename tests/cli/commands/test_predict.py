@@ -4,8 +4,11 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from allmlp import Predictor
 from allmlp.cli.main import main
@@ -259,3 +262,40 @@ def test_answers_are_the_same_for_any_batch_size(saved_checkpoint, write_photo, 
 
 def test_no_checkpoint_exits_4(write_photo, tmp_path, allmlp):
     assert allmlp("predict", tmp_path / "none", write_photo(tmp_path / "a.png")).code == 4
+
+
+PHONE_FORMATS = Path(__file__).parents[2] / "cases" / "layouts" / "phone_formats.zip"
+
+
+def test_photos_in_formats_that_are_not_read_are_named_and_count_as_failures(saved_checkpoint, tmp_path, allmlp):
+    with zipfile.ZipFile(PHONE_FORMATS) as archive:
+        archive.extractall(tmp_path / "phone")
+    for name in (".DS_Store", "Thumbs.db", "._0.jpg", "notes.txt", "._p0.avif"):
+        (tmp_path / "phone" / "leaf" / name).write_bytes(b"junk")
+    (tmp_path / "phone" / "leaf" / "raw.CR2").write_bytes(b"II*\0\x10\0\0\0CR\2\0")
+    outcome = allmlp("predict", saved_checkpoint, tmp_path / "phone", "--format", "jsonl")
+    assert outcome.code == 3
+    answered = [Path(path).name for path in paths_of(outcome, "jsonl")]
+    assert len(answered) == 11
+    assert {"web.jfif", "old.jpe"} <= set(answered)
+    lines = outcome.err.splitlines()
+    assert lines[-1] == "6 of 17 could not be read; all others are classified."
+    assert sum("this is an AVIF image" in line for line in lines) == 4
+    assert sum("this is a HEIC image" in line for line in lines) == 1
+    assert sum("raw.CR2: this is a RAW photo of a camera" in line for line in lines) == 1
+    assert len(lines) == 7
+
+
+def test_a_photo_beyond_the_limit_is_read_if_the_limit_is_raised(saved_checkpoint, tmp_path, allmlp):
+    Image.new("1", (7_200, 7_000)).save(tmp_path / "large.png")
+    outcome = allmlp("predict", saved_checkpoint, tmp_path / "large.png")
+    assert outcome.code == 3
+    assert "the limit is 50,000,000. If you trust it, raise the limit: --max-megapixels 51" in outcome.err
+    assert allmlp("predict", saved_checkpoint, tmp_path / "large.png", "--max-megapixels", 51).code == 0
+    assert allmlp("predict", saved_checkpoint, tmp_path / "large.png").code == 3  # the limit holds for one command
+    assert "expected an integer from 1 to 4,000" in allmlp("predict", "x", "y", "--max-megapixels", 0).err
+
+
+@pytest.mark.parametrize("command", ["train", "finetune", "predict", "evaluate", "embed"])
+def test_every_command_that_decodes_photos_can_raise_the_limit(command, allmlp):
+    assert "--max-megapixels" in allmlp(command, "--help").out

@@ -163,7 +163,7 @@ def test_damage_in_what_decides_no_pixel_of_a_png_is_ignored(kind: bytes) -> Non
 def test_damage_in_the_transparent_colour_of_a_png_is_refused() -> None:
     damaged = bytearray(png_with_chunk(b"tRNS", bytes(6)))
     damaged[damaged.index(b"tRNS") + 4] ^= 1
-    assert "tRNS" in refusal(bytes(damaged))
+    assert "the file is damaged" in refusal(bytes(damaged))
 
 
 @pytest.mark.parametrize("profile", [b"name\0\0" + zlib.compress(bytes(8 * 2**20), 9), b"name\0\x07broken", b""])

@@ -2,12 +2,14 @@
 
 import os
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
 from tests.data.photo_sources import FLAT, SPLIT, refusal, write_folder, write_zip
 
 from allmlp.data import open_dataset
+from allmlp.errors import DataError
 
 
 def test_other_files_are_ignored_counted_and_named(tmp_path: Path) -> None:
@@ -138,3 +140,47 @@ def test_an_empty_split_folder_is_named(tmp_path: Path) -> None:
     root = write_folder(tmp_path, {"train/a/1.jpg": b"", "train/b/1.jpg": b""})
     (root / "test").mkdir()
     assert "test/ has no class folders" in refusal(root)
+
+
+PHONE_FORMATS = Path(__file__).parents[2] / "cases" / "layouts" / "phone_formats.zip"
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_photos_that_cannot_be_read_are_counted_by_class_and_format(tmp_path: Path, is_zip: bool) -> None:
+    if not is_zip:
+        with zipfile.ZipFile(PHONE_FORMATS) as archive:
+            archive.extractall(tmp_path / "phone")
+    dataset = open_dataset(PHONE_FORMATS if is_zip else tmp_path / "phone")
+    assert len(dataset.splits["train"]) == 11
+    assert dataset.notes == (
+        "5 photos of leaf cannot be read: 4 AVIF, 1 HEIC; to read them, pip install 'allmlp[heic]', or convert them to JPEG",
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "counts"),
+    [
+        (["a.HEIC", "b.heif", "c.hif"], "3 HEIC"),
+        (["a.cr2", "b.NEF", "c.dng", "d.jxl"], "3 RAW, 1 JPEG XL"),
+        (["a.jp2"], "1 JPEG 2000"),
+    ],
+)
+def test_a_class_of_photos_that_cannot_be_read_is_named_as_that(tmp_path: Path, names: list[str], counts: str) -> None:
+    for path in ("cat/x.jpg", *(f"dog/{name}" for name in names)):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        open_dataset(tmp_path)
+    assert f"of dog cannot be read: {counts}; " in str(caught.value)
+    assert "add photos" not in str(caught.value)
+    (tmp_path / "cat" / "x.jpg").unlink()
+    with pytest.raises(DataError, match=f"no photos found.\n.*of dog cannot be read: {counts}; "):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.jfif", "a.JPE", "a.jif", "a.dib", "a.apng", "a.mpo", "a.TIF"])
+def test_every_extension_of_a_format_that_is_read_counts(tmp_path: Path, name: str) -> None:
+    for path in (f"cat/{name}", "dog/x.jpg"):
+        (tmp_path / path).parent.mkdir()
+        (tmp_path / path).write_bytes(b"")
+    assert len(open_dataset(tmp_path).splits["train"]) == 2

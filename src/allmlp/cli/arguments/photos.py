@@ -14,7 +14,14 @@ from allmlp.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from allmlp.inference import Photo
 
-__all__ = ["STANDARD_INPUT", "PhotosArgument", "check_sources", "find_photos"]
+__all__ = [
+    "STANDARD_INPUT",
+    "MaxMegapixelsOption",
+    "PhotosArgument",
+    "check_sources",
+    "find_photos",
+    "limit_photos",
+]
 
 STANDARD_INPUT = "-"
 PhotosArgument = Annotated[
@@ -25,6 +32,25 @@ PhotosArgument = Annotated[
         show_default=False,
     ),
 ]
+MaxMegapixelsOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Largest photo, in millions of pixels [default: 50]. Each takes up to 12 MB and 50 ms to decode.",
+        show_default=False,
+    ),
+]
+
+
+def limit_photos(max_megapixels: int | None) -> None:
+    """Set the largest size of a photo; None means the default.
+
+    Raises:
+        ConfigError: the size is out of range.
+    """
+    from allmlp.data import DEFAULT_MAX_MEGAPIXELS, set_max_megapixels
+
+    set_max_megapixels(DEFAULT_MAX_MEGAPIXELS if max_megapixels is None else max_megapixels)
 
 
 def check_sources(sources: Sequence[str]) -> None:
@@ -59,15 +85,16 @@ def find_photos(sources: Sequence[str]) -> "tuple[list[tuple[str, Photo]], int]"
 
 
 def _photos_in(folder: Path) -> list[str]:
-    from allmlp.data import list_folder
+    from allmlp.data import list_folder, unread_photos
     from allmlp.io.display import escape
 
     listing = list_folder(folder)
     for path, reason in listing.skipped:
         note(f"allmlp: {escape(folder / path)}: skipped: {reason}.")
-    if not listing.photos:
+    photos = listing.photos + unread_photos(listing)  # the decoder says why it does not read a format
+    if not photos:
         raise DataError(f"{escape(folder)}: no photos in this folder.")
-    return sorted(str(folder / path) for path in listing.photos)
+    return sorted(str(folder / path) for path in photos)
 
 
 def _standard_input() -> bytes:

@@ -18,7 +18,7 @@ from allmlp.cli.arguments.checkpoint import (
     option_words,
 )
 from allmlp.cli.arguments.output_path import new_output_path
-from allmlp.cli.arguments.photos import check_sources, find_photos
+from allmlp.cli.arguments.photos import MaxMegapixelsOption, check_sources, find_photos, limit_photos
 from allmlp.cli.console import BatchSizeOption, DeviceOption, command_line, next_commands, note, say
 from allmlp.errors import ConfigError, DataError
 
@@ -70,11 +70,13 @@ def embed(
     fit: FitOption = None,
     batch_size: BatchSizeOption = 32,
     device: DeviceOption = "auto",
+    max_megapixels: MaxMegapixelsOption = None,
 ) -> None:
     """Write the features of photos to an npz or Parquet file.
 
     Exits with 3 if photos cannot be read: the features of the others are written, except with --split.
     """
+    limit_photos(max_megapixels)
     path = new_output_path(output, is_folder=False, name="--output", example="features.npz")
     write = _WRITERS.get(path.suffix.lower())
     if write is None:

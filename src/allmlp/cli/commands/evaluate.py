@@ -17,6 +17,7 @@ from allmlp.cli.arguments.checkpoint import (
     load,
     option_words,
 )
+from allmlp.cli.arguments.photos import MaxMegapixelsOption, limit_photos
 from allmlp.cli.console import (
     BatchSizeOption,
     DeviceOption,
@@ -84,8 +85,10 @@ def evaluate(
     fit: FitOption = None,
     batch_size: BatchSizeOption = 64,
     device: DeviceOption = "auto",
+    max_megapixels: MaxMegapixelsOption = None,
 ) -> None:
     """Score a checkpoint on labelled photos. Prints top-1, top-5, balanced accuracy, loss, calibration and class scores."""
+    limit_photos(max_megapixels)
     if min_top1 is not None and not 0.0 <= min_top1 <= 1.0:
         raise ConfigError(f"--min-top1 is {min_top1}; expected a fraction from 0 to 1, such as 0.9.")
     few_shot = _few_shot_options(shots, draws, seed, labels=labels, min_top1=min_top1)

@@ -14,6 +14,7 @@ from allmlp.cli.arguments.checkpoint import (
     changed_preprocessing,
     parse_sides,
 )
+from allmlp.cli.arguments.photos import MaxMegapixelsOption, limit_photos
 from allmlp.cli.arguments.recipe import (
     DATA_HELP,
     EpochsOption,
@@ -94,11 +95,13 @@ def finetune(
     seed: SeedOption = None,
     max_minutes: MaxMinutesOption = None,
     device: DeviceOption = "auto",
+    max_megapixels: MaxMegapixelsOption = None,
     print_recipe: PrintRecipeOption = False,
 ) -> None:
     """Fine-tune a trained Mixer on your photos. The classifier keeps classes of the same name; new ones start at zero."""
     preprocessing = changed_preprocessing(mean, std, interpolation, fit)
     colours = {f"transfer.{name}": json.dumps(preprocessing[name]) for name in ("mean", "std") if name in preprocessing}
+    limit_photos(max_megapixels)
     changes = {
         "transfer.checkpoint": checkpoint,
         "transfer.image_size": None if image_size is None else json.dumps(parse_sides(image_size)),

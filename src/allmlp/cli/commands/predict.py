@@ -19,7 +19,14 @@ from allmlp.cli.arguments.checkpoint import (
     changed_preprocessing,
     load,
 )
-from allmlp.cli.arguments.photos import STANDARD_INPUT, PhotosArgument, check_sources, find_photos
+from allmlp.cli.arguments.photos import (
+    STANDARD_INPUT,
+    MaxMegapixelsOption,
+    PhotosArgument,
+    check_sources,
+    find_photos,
+    limit_photos,
+)
 from allmlp.cli.console import BatchSizeOption, DeviceOption, note, pad
 from allmlp.errors import ConfigError, DataError
 
@@ -52,8 +59,10 @@ def predict(
     fit: FitOption = None,
     batch_size: BatchSizeOption = 32,
     device: DeviceOption = "auto",
+    max_megapixels: MaxMegapixelsOption = None,
 ) -> None:
     """Classify photos and print text, JSON or CSV. Exits with 3 if photos cannot be read; the others are classified."""
+    limit_photos(max_megapixels)
     if top_k < 1:
         raise ConfigError(f"--top-k is {top_k}; expected at least 1.")
     changes = changed_preprocessing(mean, std, interpolation, fit)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from allmlp.cli.arguments.checkpoint import parse_sides
+from allmlp.cli.arguments.photos import MaxMegapixelsOption, limit_photos
 from allmlp.cli.arguments.recipe import (
     DATA_HELP,
     EpochsOption,
@@ -60,9 +61,11 @@ def train(
         ),
     ] = None,
     device: DeviceOption = "auto",
+    max_megapixels: MaxMegapixelsOption = None,
     print_recipe: PrintRecipeOption = False,
 ) -> None:
     """Train a Mixer on your photos. Ctrl-C saves the progress; --resume continues from there."""
+    limit_photos(max_megapixels)
     changes: dict[str, object] = {
         "num_epochs": epochs,
         "batch_size": batch_size,

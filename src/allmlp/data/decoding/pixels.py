@@ -2,16 +2,20 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
+from PIL.ImageFile import ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
-from allmlp.data.decoding.decode import check_size, to_rgb
+from allmlp.data.decoding.image_headers import exif_orientation
+from allmlp.data.decoding.limits import check_size
+from allmlp.data.decoding.reasons import UnusablePhotoError, advice_of, reason_of
+from allmlp.data.decoding.rgb import rgb_pixels, upright
 from allmlp.errors import DataError
 from allmlp.io.display import escape
 
 __all__ = ["to_pixels"]
 
-# Modes that `to_rgb` handles, with transparency and 16-bit samples; Pillow converts all others to RGB.
-_DECODED_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+_ORIENTATION = 0x0112  # the EXIF tag
 
 
 def to_pixels(image: Image.Image | NDArray[np.uint8], *, name: str) -> NDArray[np.uint8]:
@@ -27,7 +31,7 @@ def to_pixels(image: Image.Image | NDArray[np.uint8], *, name: str) -> NDArray[n
         try:
             return _from_pil(image)
         except Exception as error:  # a lazily opened file is decoded here; each format raises its own errors
-            raise DataError(f"{escape(name)}: this PIL image cannot be used: {error}.") from error
+            raise _refusal(name, "PIL image", error) from error
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise DataError(
             f"{escape(name)}: the array has shape {image.shape} and dtype {image.dtype}; "
@@ -35,14 +39,29 @@ def to_pixels(image: Image.Image | NDArray[np.uint8], *, name: str) -> NDArray[n
         )
     try:
         check_size((image.shape[1], image.shape[0]))
-    except ValueError as error:
-        raise DataError(f"{escape(name)}: this array cannot be used: {error}.") from error
+    except UnusablePhotoError as error:
+        raise _refusal(name, "array", error) from error
     return image
+
+
+def _refusal(name: str, what: str, error: Exception) -> DataError:
+    advice = advice_of(error, "Open its file with another program, and save it again")
+    return DataError(f"{escape(name)}: this {what} cannot be used: {reason_of(error)}. {advice}.")
 
 
 def _from_pil(image: Image.Image) -> NDArray[np.uint8]:
     check_size(image.size)
-    if image.mode in ("I", "F"):
-        raise ValueError(f"mode {image.mode} has no declared range; convert it to 8 bits first")
-    upright = ImageOps.exif_transpose(image)
-    return np.array(to_rgb(upright if upright.mode in _DECODED_MODES else upright.convert("RGB")))
+    orientation = _orientation(image)
+    return upright(rgb_pixels(image), orientation)
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8, that a file's pixels still need; a TIFF's are turned as they are read."""
+    if isinstance(image, TiffImageFile):
+        return 1
+    exif = image.info.get("exif")
+    if isinstance(exif, bytes) and exif:
+        return exif_orientation(exif)
+    if isinstance(image, ImageFile):
+        return 1  # Pillow would look into XMP too, which decoding a file does not
+    return int(image.getexif().get(_ORIENTATION, 1))

@@ -96,7 +96,7 @@ class TrainingImages:
                 yield from (int(index) for index in indices)
 
         batch: list[RgbImage] = []
-        for image in ordered_map(self._load, flat(), self._num_workers):
+        for image in ordered_map(self._load_checked, flat(), self._num_workers):
             batch.append(image)
             if len(batch) == lengths[0]:
                 lengths.popleft()
@@ -105,6 +105,10 @@ class TrainingImages:
 
     def _load(self, index: int) -> RgbImage:
         return self._reduced(decode(self.split.read(index), name=self.split.where(index)))
+
+    def _load_checked(self, index: int) -> RgbImage:
+        # All photos are decoded once before the first step (`check_photos`).
+        return self._reduced(decode(self.split.read(index), name=self.split.where(index), is_checked=True))
 
     def _reduced(self, image: RgbImage) -> RgbImage:
         height, width = image.shape[:2]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from allmlp.data.decoding.decode import MAX_PHOTO_BYTES
+from allmlp.data.decoding.limits import MAX_PHOTO_BYTES
 from allmlp.errors import DataError
 from allmlp.io.display import escape
 from allmlp.io.remote_address import ADDRESS_ADVICE, is_address

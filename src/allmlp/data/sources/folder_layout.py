@@ -2,21 +2,22 @@
 
 import dataclasses
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from allmlp.data.dataset import SplitName, split_named
+from allmlp.data.decoding.more_formats import INSTALL_HEIC, is_read
 from allmlp.data.sources.assemble import class_difference_problems, class_name_problems, raise_problems
 from allmlp.errors import DataError
-from allmlp.io.display import escape, summarise
+from allmlp.io.display import counted, escape, summarise
+from allmlp.io.file_kinds import PHOTO_EXTENSIONS
 
-__all__ = ["LAYOUTS", "Arrangement", "Listing", "arrange", "is_hidden", "is_photo_name"]
+__all__ = ["LAYOUTS", "Arrangement", "Listing", "arrange", "is_hidden", "is_photo_name", "unread_photos"]
 
-_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 _MAX_TREE_LINES = 20
 
 LAYOUTS = """Supported layouts:
   a folder or a zip   train/<class>/**/*.jpg, optionally with validation/ and test/ next to train/,
-                      or <class>/**/*.jpg   (jpg, jpeg, png, webp, bmp, tif, tiff, gif)
+                      or <class>/**/*.jpg   (JPEG, PNG, WebP, BMP, TIFF or GIF)
   Parquet             columns image (bytes, path) and label, as Hugging Face writes them: a file, or a folder of
                       train*.parquet, validation*.parquet, test*.parquet
   CSV                 path,label or path,label,split; paths relative to the CSV file"""
@@ -24,7 +25,23 @@ LAYOUTS = """Supported layouts:
 
 def is_photo_name(name: str) -> bool:
     """Return whether a file of this name is treated as a photo; its content is checked later."""
-    return name.lower().endswith(_EXTENSIONS) and not is_hidden(name)
+    photo_format = _format_of(name)
+    return photo_format is not None and is_read(photo_format)
+
+
+def _format_of(name: str) -> str | None:
+    """Return the format of a photo by its name, whether or not it can be decoded; None if it is not a photo."""
+    _, dot, extension = name.rpartition(".")
+    return PHOTO_EXTENSIONS.get(extension.lower()) if dot and not is_hidden(name) else None
+
+
+def unread_photos(listing: "Listing") -> list[str]:
+    """Return the ignored files that are photos, but in a format that cannot be decoded here."""
+    return [path for path in listing.ignored if _format_of(path.rpartition("/")[2]) and not _is_in_hidden(path)]
+
+
+def _is_in_hidden(path: str) -> bool:
+    return any(is_hidden(part) for part in path.split("/"))
 
 
 def is_hidden(name: str) -> bool:
@@ -81,7 +98,8 @@ def arrange(source: str, listing: Listing) -> Arrangement:
             reported.
     """
     if not listing.photos:
-        raise DataError(f"{escape(source)}: no photos found.\n{_draw_tree(listing)}\n{LAYOUTS}")
+        unread = "".join(f"\n{note}." for note in _unread_notes(unread_photos(listing)))
+        raise DataError(f"{escape(source)}: no photos found.{unread}\n{_draw_tree(listing)}\n{LAYOUTS}")
     tree = _Tree(listing)
     top = _top(tree)
     notes = [f"read from its sub-folder {escape(top)}"] if top else []
@@ -97,7 +115,7 @@ def arrange(source: str, listing: Listing) -> Arrangement:
         classes[split] = set(tree.folders_in(folder))
         members = _members(listing, folder)
         problems += _loose_photo_problems(tree, listing, folder)
-        problems += _empty_problems(folder, classes[split], {name for _, _, name in members})
+        problems += _empty_problems(folder, classes[split], {name for _, _, name in members}, unread_photos(listing))
         arrangement.members[split] = members
         arrangement.class_names |= classes[split]
     problems += class_difference_problems(classes) + class_name_problems(arrangement.class_names)
@@ -153,26 +171,51 @@ def _loose_photo_problems(tree: _Tree, listing: Listing, folder: str) -> list[st
     ]
 
 
-def _empty_problems(folder: str, classes: set[str], with_photos: set[str]) -> list[str]:
+def _empty_problems(folder: str, classes: set[str], with_photos: set[str], unread: Sequence[str]) -> list[str]:
     if not classes and not with_photos:
         return [f"{escape(folder) or 'the top folder'} has no class folders; create one sub-folder per class"]
-    empty = sorted(f"{folder}{name}/" for name in classes - with_photos)
+    folders = sorted(f"{folder}{name}/" for name in classes - with_photos)
+    without = {path: [name for name in unread if name.startswith(path)] for path in folders}
+    problems = _unread_notes(name for names in without.values() for name in names)
+    empty = [path for path, names in without.items() if not names]
     if not empty:
-        return []
-    return [f"class folders without photos: {summarise(empty)}; add photos to them, or move the folders elsewhere"]
+        return problems
+    return [
+        *problems,
+        f"class folders without photos: {summarise(empty)}; add photos to them, or move the folders elsewhere",
+    ]
 
 
 def _left_out(listing: Listing) -> list[str]:
-    notes = []
-    if listing.ignored:
-        names = Counter(path.rstrip("/").rpartition("/")[2] for path in listing.ignored)
-        count = "1 other file" if len(listing.ignored) == 1 else f"{len(listing.ignored):,} other files"
+    unread = unread_photos(listing)
+    notes = _unread_notes(unread)
+    ignored = sorted(set(listing.ignored).difference(unread))
+    if ignored:
+        names = Counter(path.rstrip("/").rpartition("/")[2] for path in ignored)
+        count = "1 other file" if len(ignored) == 1 else f"{len(ignored):,} other files"
         notes.append(f"{count} ignored ({summarise(sorted(names), limit=5)})")
     if listing.skipped:
         notes.append(
             f"{len(listing.skipped):,} skipped: {summarise(f'{path} ({why})' for path, why in listing.skipped)}"
         )
     return notes
+
+
+def _unread_notes(paths: Iterable[str]) -> list[str]:
+    """Return one line for each folder with photos in formats that cannot be decoded here."""
+    by_folder: dict[str, Counter[str]] = defaultdict(Counter)
+    for path in paths:
+        by_folder[path.rpartition("/")[0]][_format_of(path.rpartition("/")[2]) or ""] += 1
+    return [
+        f"{counted(counts.total(), 'photo')} of {escape(folder) or 'the top folder'} cannot be read: "
+        f"{', '.join(f'{number:,} {name}' for name, number in counts.most_common())}; {_way_out(counts)}"
+        for folder, counts in sorted(by_folder.items())
+    ]
+
+
+def _way_out(formats: Iterable[str]) -> str:
+    extra = f"to read them, {INSTALL_HEIC}, or " if {"HEIC", "AVIF"} & set(formats) else ""
+    return f"{extra}convert them to JPEG"
 
 
 def _draw_tree(listing: Listing) -> str:

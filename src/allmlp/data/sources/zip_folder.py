@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.data.dataset import ImageDataset
-from allmlp.data.decoding.decode import MAX_PHOTO_BYTES
+from allmlp.data.decoding.limits import MAX_PHOTO_BYTES
 from allmlp.data.sources.assemble import FoundSplit, assemble, raise_problems
 from allmlp.data.sources.folder_layout import Listing, arrange, is_hidden, is_photo_name
 from allmlp.errors import DataError

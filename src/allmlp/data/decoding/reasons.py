@@ -1,0 +1,37 @@
+"""Why a photo cannot be used, in our own words."""
+
+from PIL.Image import DecompressionBombError
+
+from allmlp.io.display import escape
+
+__all__ = ["UnusablePhotoError", "advice_of", "reason_of"]
+
+
+class UnusablePhotoError(ValueError):
+    """A photo that cannot be used; the message is the reason, for users. `decode` adds the name of the file.
+
+    Attributes:
+        advice: what to do, as a sentence without its full stop; None if the file can only be replaced.
+    """
+
+    def __init__(self, reason: str, *, advice: str | None = None) -> None:
+        super().__init__(reason)
+        self.advice = advice
+
+
+def reason_of(error: Exception) -> str:
+    """Return the reason for users; what a decoder's own error says is for its programmers ("decoder error -2")."""
+    if isinstance(error, UnusablePhotoError):
+        return escape(error)
+    if isinstance(error, MemoryError):
+        return "there was not enough memory to decode it"
+    if isinstance(error, DecompressionBombError):
+        return "it has more pixels than its decoder reads"
+    if isinstance(error, EOFError) or "truncated" in str(error):
+        return "the file is cut short"
+    return "the file is damaged"
+
+
+def advice_of(error: Exception, otherwise: str) -> str:
+    """Return what to do: the error's own advice, or else the given one."""
+    return (error.advice if isinstance(error, UnusablePhotoError) else None) or otherwise

@@ -1,0 +1,89 @@
+"""`rgb_pixels`, the one rule from a decoded image of any mode to RGB."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+
+from allmlp.data.decoding.reasons import UnusablePhotoError
+
+__all__ = ["rgb_pixels", "upright"]
+
+# Converted at a time, so that memory for intermediate images is bounded.
+_STRIP_PIXELS = 1_000_000
+
+# As in PIL.ImageOps.exif_transpose, from the stored rows and columns to the upright ones: whether to swap them first, and the
+# directions in which they are then read.
+_UPRIGHT = {
+    2: (False, 1, -1),
+    3: (False, -1, -1),
+    4: (False, -1, 1),
+    5: (True, 1, 1),
+    6: (True, 1, -1),
+    7: (True, -1, -1),
+    8: (True, -1, 1),
+}
+
+
+def rgb_pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """Decode an image if needed and return RGB, uint8 (height, width, 3), without applying its orientation.
+
+    Transparency is composited on white, 16-bit samples become their high byte, and a BMP whose alpha is zero everywhere is
+    opaque. Other modes are converted by Pillow.
+
+    Raises:
+        UnusablePhotoError: 32-bit samples, which have no declared range.
+    """
+    inverted, bits = False, 16
+    if isinstance(image, TiffImageFile):
+        inverted = image.tag_v2.get(262) == 0  # PhotometricInterpretation: white is zero
+        bits = image.tag_v2.get(258, (16,))[0]
+    image.load()  # for a TIFF, this applies the orientation
+    if image.mode in ("I", "F"):
+        raise UnusablePhotoError("it has 32-bit samples without a declared range", advice="Save it with 8 or 16 bits")
+    is_opaque = not image.has_transparency_data and image.mode not in ("RGBa", "La")
+    if isinstance(image, BmpImageFile) and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
+        is_opaque = True  # many programs leave the fourth byte zero
+    width, height = image.size
+    pixels = np.empty((height, width, 3), dtype=np.uint8)
+    rows = max(1, _STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        strip = image.crop((0, top, width, min(top + rows, height)))
+        if image.mode.startswith("I;16"):
+            pixels[top : top + rows] = _from_16_bit(strip, image.info, bits=bits, inverted=inverted)
+        else:
+            pixels[top : top + rows] = np.asarray(strip.convert("RGB") if is_opaque else _on_white(strip))
+    return pixels
+
+
+def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Return stored pixels (h, w, 3) turned and flipped by an EXIF orientation; values other than 2 to 8 mean "as stored"."""
+    if orientation not in _UPRIGHT:
+        return pixels
+    is_swapped, down, across = _UPRIGHT[orientation]
+    turned = pixels.transpose(1, 0, 2) if is_swapped else pixels
+    return np.ascontiguousarray(turned[::down, ::across])
+
+
+def _from_16_bit(
+    image: Image.Image, info: dict[str | tuple[int, int], object], *, bits: int, inverted: bool
+) -> NDArray[np.uint8]:
+    # The high byte, as Pillow does for 16-bit colour: grey must decode to the same pixels whether saved as grey or as RGB.
+    samples = np.asarray(image)
+    pixels = (samples >> (bits - 8)).astype(np.uint8)
+    if inverted:
+        pixels = 255 - pixels
+    transparent = info.get("transparency")  # PNG: the grey level that is transparent
+    if isinstance(transparent, int):
+        pixels[samples == transparent] = 255
+    return pixels[..., None]
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode == "La":
+        image = image.convert("LA")
+    rgba = image.convert("RGBA")
+    canvas = Image.new("RGB", rgba.size, "white")
+    canvas.paste(rgba, mask=rgba)
+    return canvas

@@ -1,0 +1,102 @@
+"""Checks of TIFF files before and after Pillow has read their directory, but before any pixel is decoded."""
+
+import struct
+
+from PIL.TiffImagePlugin import TiffImageFile
+
+from allmlp.data.decoding.limits import max_pixels
+from allmlp.data.decoding.quietly import quietly
+from allmlp.data.decoding.reasons import UnusablePhotoError
+
+__all__ = ["StoredTiffFile", "check_tiff", "check_tiff_directory"]
+
+_MAX_PIECES = 70_000  # strips or tiles: a strip for each of 65,535 rows; Pillow takes a step of Python for each
+_BITS, _SAMPLES, _STRIP_BYTES, _PLANAR = 258, 277, 279, 284
+_TILE_WIDTH, _TILE_HEIGHT, _TILE_BYTES = 322, 323, 325
+_ORIENTATION = 274
+_SUBFILE_TYPE, _SUB_DIRECTORIES, _LAST_BASELINE_TAG, _DNG_VERSION = 254, 330, 532, 50706
+
+
+class StoredTiffFile(TiffImageFile):
+    """Pillow's reader without what may fail in a good photo: its metadata, and warnings about its size."""
+
+    def load_prepare(self) -> None:
+        """Allocate the pixels."""
+        with quietly():
+            super().load_prepare()
+
+    def load_end(self) -> None:
+        """Leave the pixels as they are stored; see `orientation`."""
+        self._size = self.im.size  # until now, the size of the upright photo
+
+    def orientation(self) -> int:
+        """Return the EXIF orientation, 1 to 8; 1 if it is missing or broken."""
+        value = self.tag_v2.get(_ORIENTATION)
+        return value if isinstance(value, int) else 1
+
+
+def check_tiff_directory(content: bytes) -> None:
+    """Check the first directory of a TIFF without reading its values.
+
+    Raises:
+        UnusablePhotoError: a RAW photo, or lists of more entries than a photo needs, which would take minutes to read.
+    """
+    order = "<" if content[:2] == b"II" else ">"
+    is_big = content[2:4] in (b"+\0", b"\0+")
+    start, count, entry = (8, "Q", "HHQ") if is_big else (4, "H", "HHI")
+    try:
+        (directory,) = struct.unpack_from(order + ("Q" if is_big else "I"), content, start)
+        (num_entries,) = struct.unpack_from(order + count, content, directory)
+        first = directory + struct.calcsize(order + count)
+        step = 20 if is_big else 12
+        entries = [
+            (*struct.unpack_from(order + entry, content, position), position + struct.calcsize(order + entry))
+            for position in range(first, first + step * min(num_entries, 4096), step)
+        ]
+    except struct.error as error:
+        raise UnusablePhotoError("the TIFF is cut short inside its header") from error
+    tags = {
+        tag: content[position] or content[position + 3]
+        for tag, _, _, position in entries
+        if position + 4 <= len(content)
+    }
+    if _DNG_VERSION in tags or (tags.get(_SUBFILE_TYPE) and _SUB_DIRECTORIES in tags):
+        raise UnusablePhotoError("this is a RAW photo of a camera", advice="Save it as JPEG or TIFF")
+    for tag, _, number, _ in entries:
+        if tag <= _LAST_BASELINE_TAG and number > _MAX_PIECES:
+            raise UnusablePhotoError(
+                f"the TIFF has a list of {number:,} entries in its header; the limit is {_MAX_PIECES:,}"
+            )
+
+
+def check_tiff(image: TiffImageFile, num_bytes: int) -> None:
+    """Check that a TIFF's tiles are not larger than a photo, and that uncompressed data cover the picture.
+
+    libtiff itself refuses compressed data that lack a strip or a tile.
+
+    Raises:
+        UnusablePhotoError: tiles beyond the limit, or missing, empty or shared strips or tiles.
+    """
+    tags = image.tag_v2
+    # libtiff decompresses whole tiles, even if only a small part is inside the photo.
+    width, height = (tags.get(tag) for tag in (_TILE_WIDTH, _TILE_HEIGHT))
+    if isinstance(width, int) and isinstance(height, int) and width * height > max_pixels():
+        raise UnusablePhotoError(f"its tiles have {width} x {height} pixels; the limit is {max_pixels():,}")
+    if not image.tile or image.tile[0].codec_name != "raw":
+        return
+    num_planes = tags.get(_SAMPLES, 1) if tags.get(_PLANAR) == 2 else 1
+    offsets = [tile.offset for tile in image.tile]
+    boxes = [tile.extents for tile in image.tile if tile.extents is not None]
+    covered = sum((right - left) * (bottom - top) for left, top, right, bottom in boxes)
+    num_bytes_each: tuple[int, ...] = tags.get(_STRIP_BYTES) or tags.get(_TILE_BYTES) or ()
+    num_pixels = image.size[0] * image.size[1]
+    bits: tuple[int, ...] = tags.get(_BITS) or (1,)
+    needed = num_pixels * sum(bits) // 8
+    if (
+        covered < num_pixels * num_planes
+        or min(offsets) < 8
+        or len(set(offsets)) < len(offsets)
+        or (len(offsets) > 1 and 0 in num_bytes_each)
+        or needed > num_bytes
+    ):
+        raise UnusablePhotoError("the TIFF is cut short: strips or tiles of the picture are missing")

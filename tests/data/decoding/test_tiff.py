@@ -1,0 +1,100 @@
+"""TIFF files: missing strips and tiles, RAW photos, long lists, and silence."""
+
+import struct
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+from tests.data.decoding.encoded import refusal
+
+from allmlp.data import decode
+
+
+def tiff(values: dict[int, int | list[int]], data: bytes = b"") -> bytes:
+    """Return a little-endian TIFF whose lists and picture data follow its directory; offsets in `values` count from there."""
+    start = 8 + 2 + 12 * len(values) + 4
+    lists, entries = b"", b""
+    start_of_data = start + sum(4 * len(value) for value in values.values() if isinstance(value, list))
+    for tag, value in values.items():
+        if isinstance(value, list):
+            numbers = [
+                number + start_of_data if tag in (273, 324) and number >= 0 else max(number, 0) for number in value
+            ]
+            entries += struct.pack("<HHII", tag, 4, len(value), start + len(lists))
+            lists += struct.pack(f"<{len(value)}I", *numbers)
+        else:
+            entries += struct.pack("<HHII", tag, 4, 1, value)
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(values)) + entries + bytes(4) + lists + data
+
+
+GRAY = {256: 32, 257: 32, 258: 8, 259: 1, 262: 1, 277: 1}
+STRIPS = {**GRAY, 273: [0, 256, 512, 768], 278: 8, 279: [256] * 4}
+TILES = {**GRAY, 322: 16, 323: 16, 324: [0, 256, 512, 768], 325: [256] * 4}
+PLANES = {**GRAY, 258: [8] * 3, 262: 2, 277: 3, 284: 2, 273: [0, 1024, 2048], 278: 32, 279: [1024] * 3}
+
+
+@pytest.mark.parametrize(
+    ("values", "offsets", "counts"),
+    [(STRIPS, 273, 279), (TILES, 324, 325), (PLANES, 273, 279)],
+    ids=["strips", "tiles", "planes"],
+)
+def test_missing_empty_and_shared_pieces_are_refused(
+    values: dict[int, int | list[int]], offsets: int, counts: int
+) -> None:
+    data = bytes(3 * 1024)
+    values = dict(sorted(values.items()))
+    places, sizes = values[offsets], values[counts]
+    assert isinstance(places, list)
+    assert isinstance(sizes, list)
+    assert decode(tiff(values, data), name="x").shape == (32, 32, 3)
+    for changed in (
+        {offsets: places[:-1], counts: sizes[:-1]},
+        {offsets: [*places[:-1], -1]},  # zero in the file: a piece that was never written
+        {counts: [*sizes[:-1], 0]},
+        {offsets: [places[0]] * len(places)},
+    ):
+        assert "strips or tiles of the picture are missing" in refusal(tiff({**values, **changed}, data))
+    refusal(tiff(values, data[:500]))
+
+
+@pytest.mark.parametrize(
+    ("compression", "piece"),
+    [(8, zlib.compress(bytes(256))), (32773, b"\x81\0" * 2), (5, bytes.fromhex("800000000040"))],
+    ids=["deflate", "PackBits", "LZW"],
+)
+def test_compressed_pieces_that_are_missing_are_refused(compression: int, piece: bytes) -> None:
+    size = len(piece)
+    values = {**STRIPS, 259: compression, 273: [0, size, 2 * size, 3 * size], 279: [size] * 4}
+    if compression != 5:
+        assert decode(tiff(values, piece * 4), name="x").shape == (32, 32, 3)
+    refusal(tiff({**values, 273: [0, size, 2 * size]}, piece * 4))
+    refusal(tiff({**values, 273: [0, size, 2 * size, -1], 279: [size, size, size, 0]}, piece * 4))
+    refusal(tiff({**values, 279: [size, size, size, 1]}, piece * 4))
+
+
+def test_raw_photos_are_named() -> None:
+    gray = dict(sorted({**STRIPS, 254: 1, 330: 8}.items()))
+    for content in (
+        b"II*\0\x10\0\0\0CR\2\0" + bytes(60),  # Canon CR2
+        tiff({**STRIPS, 50706: 0x0401}, bytes(1024)),  # Adobe DNG
+        tiff(gray, bytes(1024)),  # Nikon NEF, Sony ARW: the first picture is a preview
+        b"FUJIFILMCCD-RAW " + bytes(60),
+        b"IIRO\x08\0\0\0" + bytes(60),  # Olympus ORF
+        b"\0\0\0\x18ftypcrx " + bytes(60),  # Canon CR3
+    ):
+        assert "this is a RAW photo of a camera" in refusal(content)
+
+
+def test_lists_of_hundreds_of_thousands_of_pieces_are_refused_before_they_are_read() -> None:
+    number = 200_000
+    values = {**GRAY, 256: 400, 257: 500, 322: 1, 323: 1, 324: list(range(number)), 325: [1] * number}
+    assert "a list of 200,000 entries in its header; the limit is 70,000" in refusal(tiff(values, bytes(number)))
+
+
+def test_damaged_metadata_cause_no_warning() -> None:
+    content = tiff({**STRIPS, 305: 7, 700: 5, 34665: 3, 65000: 7}, bytes(1024))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        np.testing.assert_array_equal(decode(content, name="x"), 0)
+    assert not caught

@@ -64,8 +64,8 @@ def decode(content: bytes, *, name: str, is_checked: bool = False) -> NDArray[np
     Only the first frame or page is decoded. 16-bit samples are reduced to their high byte, transparency is composited on white,
     and CMYK is converted by Pillow. EXIF orientation is applied; broken EXIF data and colour profiles are ignored.
 
-    To find out whether the data of a JPEG cover its picture, it is decoded twice; once if these bytes are known to be whole
-    because they were decoded before (`is_checked`).
+    To find out whether the data of a progressive or small JPEG cover its picture, it is decoded twice (jpeg.py); once if these
+    bytes are known to be whole because they were decoded before (`is_checked`).
 
     Raises:
         DataError: not one of the formats, truncated, damaged, or beyond the limits; the message starts with `name`.

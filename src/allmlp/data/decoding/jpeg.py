@@ -4,6 +4,11 @@ libjpeg fills missing data with grey and reports it to nobody, so completeness i
 every coefficient of every component to full precision; restart markers are all there and in order; and, for the data
 between them, a `probe` is made. It has random bytes at each end of the data. libjpeg never looks at them if the data are
 complete, and decodes them to other pixels than its own filling if not.
+
+Decoding twice would halve the speed of most photos, so larger files with one scan and no restart markers, as cameras write
+them, are decoded once, with eight bytes in place of the end-of-image marker: as many as libjpeg reads ahead. If the data end
+before the picture, it asks for more and Pillow reports a truncated file. A cut of a few bytes, which changes only
+the last blocks, may go unnoticed.
 """
 
 import itertools
@@ -32,6 +37,8 @@ _UNSUPPORTED_FRAMES = {0xC3: "lossless", 0xC5: "hierarchical", 0xC6: "hierarchic
 _PROBE = bytes.fromhex(
     "b7 1d 9e 43 e8 5a 2c f1 76 0d a3 94 58 cb 6f 31 d2 8c 17 e5 4b 9a 60 fc 35 c6 72 0b ad 59 e4 16"
 )
+_READ_AHEAD = 8  # bytes: libjpeg's buffer of 64 bits
+_DECODED_TWICE = 32_768  # bytes of picture data: below this, a second decoding costs a fraction of a millisecond
 
 
 class _Frame(NamedTuple):
@@ -128,6 +135,7 @@ def _walk(content: bytes) -> SanitisedImage:
     scans: _Scans | None = None
     orientation: int | None = None
     restart_interval = 0
+    data = b""
     position = 2
     for number in itertools.count():
         if number > _MAX_JPEG_SEGMENTS:
@@ -169,6 +177,9 @@ def _walk(content: bytes) -> SanitisedImage:
     if scans is None or scans.num_scans == 0:
         raise UnusablePhotoError("the JPEG contains no image")
     scans.check_complete()
+    if scans.num_scans == 1 and not scans.frame.is_progressive and not restart_interval and len(data) > _DECODED_TWICE:
+        kept[-1] = data.rstrip(b"\xff")  # fill bytes, which would make a marker of the next byte
+        return SanitisedImage(b"".join([*kept, _PROBE[:_READ_AHEAD]]), scans.frame.size, orientation or 1, None)
     sanitised, probed = (b"".join([*pieces, b"\xff\xd9"]) for pieces in (kept, probe))
     return SanitisedImage(sanitised, scans.frame.size, orientation or 1, probed)
 

@@ -45,11 +45,12 @@ INNER_LAYERS = {
         ("console",),
     ),
     "data": (
+        ("quality",),
         ("augmentation", "label_sets", "open_dataset"),
         ("loading", "public"),
         ("sources",),
         ("decoding", "fingerprint", "preprocessing", "sampling"),
-        ("dataset",),
+        ("dataset", "photo_digest"),
     ),
     "inference": (("embedder", "predictor"), ("opening", "photos"), ("backends",), ("runnable",)),
     "training": (

@@ -18,9 +18,9 @@ from allmlp.training.step import state
 def reading(_step: int, act: Act) -> None:
     """Before the run has a folder: photos are being read."""
 
-    def check_photos(original: Any, *arguments: Any, **named: Any) -> None:
+    def check_photos(original: Any, *arguments: Any, **named: Any) -> Any:
         act()
-        original(*arguments, **named)
+        return original(*arguments, **named)
 
     wrap(feed, "check_photos", check_photos)
 

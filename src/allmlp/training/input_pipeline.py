@@ -46,6 +46,7 @@ class InputPipeline:
 
     Attributes:
         fingerprint: of the data set, all of whose photos can be decoded; None if one of its files cannot be examined.
+        digests: of the photos that were read, by split, as `check_photos` returns them.
 
     Raises:
         DataError: photos that cannot be decoded, all of them named, from every split.
@@ -136,7 +137,9 @@ class InputPipeline:
 
         is_kept = {"train": keep, **dict.fromkeys(fitted, True)}
         splits = tuple(name for name in self._dataset.splits if not is_decoded or is_kept.get(name))
-        check_photos(self._dataset, splits=splits, num_workers=self._num_workers, progress=report, visit=visit)
+        self.digests = check_photos(
+            self._dataset, splits=splits, num_workers=self._num_workers, progress=report, visit=visit
+        )
         self._fitted = {name: [images[index] for index in range(len(images))] for name, images in fitted.items()}
         state = "unchanged since all were decoded" if is_decoded else "all readable"
         progress.message(f"photos  {state}; training photos {'kept in memory' if keep else 'streamed'}")

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.data.dataset import ImageDataset, Split
 from allmlp.data.decoding.decode import decode
+from allmlp.data.photo_digest import photo_digest
 from allmlp.errors import DataError
 from allmlp.io.display import bullets
 from allmlp.io.ordered_map import ordered_map
@@ -26,8 +28,10 @@ def check_photos(
     num_workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
     visit: Callable[[str, int, NDArray[np.uint8]], None] | None = None,
-) -> None:
-    """Decode every photo of these splits in `num_workers` threads (0: in the calling thread).
+) -> dict[str, tuple[str, ...]]:
+    """Decode every photo of these splits in `num_workers` threads (0: in the calling thread), and return their digests.
+
+    The digests of a split are in the order of its photos: with them, copies are found without reading anything twice.
 
     `progress(done, total)` is called after each photo, in the calling thread. `visit(split, index, image)` receives each
     decoded photo (height, width, 3) in the thread that decoded it, so that nothing has to be decoded twice.
@@ -38,33 +42,46 @@ def check_photos(
     total = sum(len(dataset.splits[name]) for name in splits)
     done = 0
     bad: list[str] = []
+    digests: dict[str, tuple[str, ...]] = {}
     for name in splits:
         problems: dict[int, str] = {}
-        for index, problem in _problems(dataset.splits[name], num_workers, partial(visit, name) if visit else None):
-            if problem is not None:
-                problems[index] = problem
+        found = [""] * len(dataset.splits[name])
+        for index, photo in _checked(dataset.splits[name], num_workers, partial(visit, name) if visit else None):
+            found[index] = photo.digest
+            if photo.problem is not None:
+                problems[index] = photo.problem
             done += 1
             if progress is not None:
                 progress(done, total)
         bad += [problems[index] for index in sorted(problems)]
+        digests[name] = tuple(found)
     if bad:
         raise DataError(
             f"{len(bad):,} of {total:,} photos cannot be used. Replace or remove them:\n"
             + bullets(bad, limit=_MAX_LISTED)
         )
+    return digests
 
 
-def _problems(split: Split, num_workers: int, visit: Visit | None) -> Iterator[tuple[int, str | None]]:
+class _Checked(NamedTuple):
+    digest: str
+    problem: str | None
+
+
+def _checked(split: Split, num_workers: int, visit: Visit | None) -> Iterator[tuple[int, _Checked]]:
     order = split.storage_order().tolist()
     # Threads, not processes: decoding releases the GIL, and nothing has to be started or copied.
-    yield from zip(order, ordered_map(lambda index: _problem(split, index, visit), order, num_workers), strict=True)
+    yield from zip(order, ordered_map(lambda index: _check(split, index, visit), order, num_workers), strict=True)
 
 
-def _problem(split: Split, index: int, visit: Visit | None) -> str | None:
+def _check(split: Split, index: int, visit: Visit | None) -> _Checked:
+    digest = ""
     try:
-        image = decode(split.read(index), name=split.where(index))
+        content = split.read(index)
+        digest = photo_digest(content)
+        image = decode(content, name=split.where(index))
     except DataError as error:
-        return str(error)  # the traceback of the error itself would keep the photo in memory
+        return _Checked(digest, str(error))  # the traceback of the error itself would keep the photo in memory
     if visit is not None:
         visit(index, image)
-    return None
+    return _Checked(digest, None)

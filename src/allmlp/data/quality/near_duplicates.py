@@ -24,8 +24,9 @@ _BANDS = 4  # of 16 bits: two hashes that differ in at most 7 bits differ in at 
 _MAX_BUCKET = (
     64  # hashes that share a band are compared with at most so many, so that uniform photos take no quadratic time
 )
-_PAIRS_AT_ONCE = 1 << 21
-_VERIFIED_AT_ONCE = 256
+_PAIRS_AT_ONCE = 1 << 20
+_CHUNK = 4096
+_VERIFIED_AT_ONCE = 128
 
 _CROPS = (0.0, 0.05)  # cut off each side for the hashes
 _FINE_CROPS = (0.0, 0.025, 0.05, 0.075, 0.1)  # and for the comparison of thumbnails
@@ -40,19 +41,18 @@ def near_groups(thumbnails: Sequence[NDArray[np.uint8]]) -> list[list[int]]:
     """
     if not thumbnails:
         return []
-    images = np.stack(thumbnails).astype(np.float32)
-    kept = np.flatnonzero(has_contrast(images))
+    images = np.stack(thumbnails)
+    kept = np.flatnonzero(np.concatenate([has_contrast(part) for part in _in_chunks(images)]))
     if not len(kept):
         return []
     images = images[kept]
     groups = _Groups(len(kept))
     for candidates in _candidates(images):
-        pairs = candidates[[groups.find(a) != groups.find(b) for a, b in candidates.tolist()]]
+        pairs = candidates[groups.are_apart(candidates)]
         for start in range(0, len(pairs), _VERIFIED_AT_ONCE):
             part = pairs[start : start + _VERIFIED_AT_ONCE]
-            for crops, limit in ((_CROPS, _MAX_COARSE_DIFFERENCE), (_FINE_CROPS, _MAX_DIFFERENCE)):
-                part = part[_are_alike(images[part[:, 0]], images[part[:, 1]], crops=crops, limit=limit)]
-            for a, b in part.tolist():
+            part = part[np.array([groups.find(a) != groups.find(b) for a, b in part.tolist()], np.bool_)]
+            for a, b in part[_are_alike(images, part)].tolist():
                 groups.join(a, b)
     return [kept[group].tolist() for group in groups.groups()]
 
@@ -73,6 +73,11 @@ class _Groups:
         low, high = sorted((self.find(first), self.find(second)))
         self._parents[high] = low
 
+    def are_apart(self, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which pairs, (n, 2), are in two groups."""
+        roots = np.array([self.find(member) for member in range(len(self._parents))])[pairs]
+        return np.asarray(roots[:, 0] != roots[:, 1])
+
     def groups(self) -> list[list[int]]:
         members: dict[int, list[int]] = defaultdict(list)
         for member in range(len(self._parents)):
@@ -80,40 +85,47 @@ class _Groups:
         return [group for group in members.values() if len(group) > 1]
 
 
-def _candidates(images: NDArray[np.float32]) -> Iterator[NDArray[np.int64]]:
+def _in_chunks(images: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
+    """Yield the images in float32, a few thousand at once, so that memory is bounded."""
+    for start in range(0, len(images), _CHUNK):
+        yield images[start : start + _CHUNK].astype(np.float32)
+
+
+def _candidates(images: NDArray[np.uint8]) -> Iterator[NDArray[np.int64]]:
     """Yield pairs (a, b), int64 (n, 2), so that photo a may be photo b, whole or cropped."""
-    whole = hashes_of(images)
+    whole = np.concatenate([hashes_of(part) for part in _in_chunks(images)])
     windows = _windows(_CROPS, THUMBNAIL_SIDE)
     for rows in windows:
-        cropped = rows @ images.reshape(len(images), THUMBNAIL_SIDE, -1)  # (n, 16, 16 x 3)
-        columns = cropped.reshape(images.shape).swapaxes(1, 2).reshape(len(images), THUMBNAIL_SIDE, -1)
-        for other in windows:
-            found = (other @ columns).reshape(images.shape).swapaxes(1, 2)
-            yield from _pairs_within_bits(whole, hashes_of(found))
+        for columns in windows:
+            cropped = [hashes_of(_cropped(part, rows, columns)) for part in _in_chunks(images)]
+            yield from _pairs_within_bits(whole, np.concatenate(cropped))
+
+
+def _cropped(
+    images: NDArray[np.float32], rows: NDArray[np.float32], columns: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return a window of each image, (n, 16, 16, 3), averaged to the same size."""
+    channels = images.transpose(0, 3, 1, 2)
+    return np.asarray((rows @ channels @ columns.T).transpose(0, 2, 3, 1))
 
 
 def _pairs_within_bits(whole: NDArray[np.uint64], cropped: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
     flips = np.array([0, *(1 << bit for bit in range(16))], np.int64)
-    seen: set[int] = set()
+    owners = np.repeat(np.arange(len(cropped)), len(flips))
     for band in range(_BANDS):
         shift = np.uint64(16 * band)
         keys = (whole >> shift).astype(np.int64) & 0xFFFF
         order = np.argsort(keys, kind="stable")
         starts = np.searchsorted(keys[order], np.arange(0x10001))
         wanted = (cropped >> shift).astype(np.int64) & 0xFFFF
-        for flip in flips:
-            probes = wanted ^ flip
-            counts = np.minimum(starts[probes + 1] - starts[probes], _MAX_BUCKET)
-            for part in _parts(counts):
-                b = np.repeat(np.arange(part.start, part.stop), counts[part])
-                ends = np.cumsum(counts[part])
-                within = np.arange(len(b)) - np.repeat(ends - counts[part], counts[part])
-                a = order[starts[probes[b]] + within]
-                is_near = (np.bitwise_count(whole[a] ^ cropped[b]) <= _MAX_BITS) & (a != b)
-                pairs = np.stack([a[is_near], b[is_near]], axis=1)
-                fresh = [key not in seen for key in (pairs @ [len(whole), 1]).tolist()]
-                seen.update((pairs @ [len(whole), 1]).tolist())
-                yield pairs[fresh]
+        probes = (wanted[:, None] ^ flips).ravel()
+        counts = np.minimum(starts[probes + 1] - starts[probes], _MAX_BUCKET)
+        for part in _parts(counts):
+            b = np.repeat(owners[part], counts[part])
+            within = np.arange(len(b)) - np.repeat(np.cumsum(counts[part]) - counts[part], counts[part])
+            a = order[np.repeat(starts[probes[part]], counts[part]) + within]
+            is_near = (np.bitwise_count(whole[a] ^ cropped[b]) <= _MAX_BITS) & (a != b)
+            yield np.stack([a[is_near], b[is_near]], axis=1)
 
 
 def _parts(counts: NDArray[np.int64]) -> Iterator[slice]:
@@ -127,28 +139,29 @@ def _parts(counts: NDArray[np.int64]) -> Iterator[slice]:
         start = stop
 
 
-def _are_alike(
-    first: NDArray[np.float32], second: NDArray[np.float32], *, crops: tuple[float, ...], limit: float
-) -> NDArray[np.bool_]:
-    """Return which thumbnails, (n, 16, 16, 3), of `first` show the same as a window of those of `second`.
+def _are_alike(images: NDArray[np.uint8], pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return for which pairs (a, b) thumbnail a shows the same as a window of thumbnail b."""
+    coarse = _differences(images, pairs, _CROPS)
+    is_open = (coarse > _MAX_DIFFERENCE) & (coarse <= _MAX_COARSE_DIFFERENCE)
+    are_alike = coarse <= _MAX_DIFFERENCE
+    are_alike[is_open] = _differences(images, pairs[is_open], _FINE_CROPS) <= _MAX_DIFFERENCE
+    return are_alike
 
-    The root mean square difference of the two may be `limit` times the lower contrast.
-    """
-    if not len(first):
-        return np.zeros(0, np.bool_)
+
+def _differences(images: NDArray[np.uint8], pairs: NDArray[np.int64], crops: tuple[float, ...]) -> NDArray[np.float32]:
+    """Return the root mean square difference of thumbnail a and the most similar window of b, divided by the contrast."""
     windows = _windows(crops, _COMPARED_SIDE)  # (w, 8, 16); the first one is the whole photo
-    whole = windows[0] @ (windows[0] @ first.transpose(0, 3, 1, 2)).swapaxes(
-        2, 3
-    )  # (n, 3, 8, 8), rows and columns swapped
-    rows = windows @ second.transpose(0, 3, 1, 2)[:, :, None]  # (n, 3, w, 8, 16)
+    channels, others = (images[side].astype(np.float32).transpose(0, 3, 1, 2) for side in pairs.T)
+    whole = windows[0] @ (windows[0] @ channels).swapaxes(2, 3)  # (n, 3, 8, 8), rows and columns swapped
+    rows = windows @ others[:, :, None]  # (n, 3, w, 8, 16)
     contrast = _contrast(whole)[:, None]
-    are_alike = np.zeros(len(first), np.bool_)
+    lowest = np.full(len(pairs), np.inf, np.float32)
     for columns in windows:
         cropped = columns @ rows.swapaxes(3, 4)  # (n, 3, w, 8, 8)
         differences = np.sqrt(((cropped - whole[:, :, None]) ** 2).mean(axis=(1, 3, 4)))  # (n, w)
-        contrasts = np.minimum(contrast, _contrast(cropped))
-        are_alike |= (differences <= limit * contrasts).any(axis=1)
-    return are_alike
+        ratios = differences / np.maximum(np.minimum(contrast, _contrast(cropped)), 1e-6)
+        lowest = np.minimum(lowest, ratios.min(axis=1))
+    return lowest
 
 
 def _contrast(images: NDArray[np.float32]) -> NDArray[np.float32]:

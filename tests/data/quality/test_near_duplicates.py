@@ -95,9 +95,9 @@ def test_no_photos_have_no_groups() -> None:
 def test_many_copies_of_one_photo_take_no_quadratic_time(photos: list[Image.Image]) -> None:
     generator = np.random.default_rng(0)
     first = small(photos[0]).astype(int)
-    images = [np.clip(first + generator.integers(-1, 2, first.shape), 0, 255).astype(np.uint8) for _ in range(1000)]
-    (group,) = near_groups(images)  # every pair would be half a million comparisons
-    assert group == list(range(1000))
+    images = [np.clip(first + generator.integers(-1, 2, first.shape), 0, 255).astype(np.uint8) for _ in range(400)]
+    (group,) = near_groups(images)  # every pair would be 80,000 comparisons
+    assert group == list(range(400))
 
 
 @pytest.mark.parametrize("size", [(7, 5), (640, 480), (3000, 20), (31, 2000)])

@@ -125,7 +125,7 @@ def _pairs_within_bits(whole: NDArray[np.uint64], cropped: NDArray[np.uint64]) -
             within = np.arange(len(b)) - np.repeat(np.cumsum(counts[part]) - counts[part], counts[part])
             a = order[np.repeat(starts[probes[part]], counts[part]) + within]
             is_near = (np.bitwise_count(whole[a] ^ cropped[b]) <= _MAX_BITS) & (a != b)
-            yield np.stack([a[is_near], b[is_near]], axis=1)
+            yield np.stack(np.divmod(np.unique(a[is_near] * len(whole) + b[is_near]), len(whole)), axis=1)
 
 
 def _parts(counts: NDArray[np.int64]) -> Iterator[slice]:

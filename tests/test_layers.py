@@ -46,6 +46,7 @@ INNER_LAYERS = {
         ("console",),
     ),
     "data": (
+        ("quality",),
         ("augmentation", "label_sets", "open_dataset"),
         ("loading", "public"),
         ("sources",),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from allmlp.checkpoints import Checkpoint, ModelDescription, load_checkpoint, save_checkpoint
-    from allmlp.data import Preprocessing, open_dataset
+    from allmlp.data import Preprocessing, QualityReport, check, open_dataset
     from allmlp.errors import (
         AllmlpError,
         CheckFailedError,
@@ -46,9 +46,11 @@ _MODULES = {
     "ModelDescription": "allmlp.checkpoints",
     "Predictor": "allmlp.inference",
     "Preprocessing": "allmlp.data",
+    "QualityReport": "allmlp.data",
     "Recipe": "allmlp.training",
     "RunnableModel": "allmlp.inference",
     "VARIANTS": "allmlp.model",
+    "check": "allmlp.data",
     "create": "allmlp.model",
     "evaluate": "allmlp.evaluation",
     "evaluate_few_shot": "allmlp.evaluation",
@@ -80,9 +82,11 @@ __all__ = [
     "ModelDescription",
     "Predictor",
     "Preprocessing",
+    "QualityReport",
     "Recipe",
     "RunnableModel",
     "__version__",
+    "check",
     "create",
     "evaluate",
     "evaluate_few_shot",

@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from allmlp import __version__
+from allmlp.cli.commands.check import check
 from allmlp.cli.commands.convert import convert
 from allmlp.cli.commands.data import data
 from allmlp.cli.commands.demo import demo
@@ -38,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, train, finetune, recipes, data, evaluate, predict, embed, inspect, models, convert, push):
+for command in (demo, train, finetune, recipes, data, check, evaluate, predict, embed, inspect, models, convert, push):
     app.command()(command)
 
 

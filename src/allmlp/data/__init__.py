@@ -1,7 +1,7 @@
 """Data sets, decoding, augmentation and batches: from files to arrays, independent of the model.
 
 Torch is imported only when the first batch is augmented.
-Safe to change: `open_dataset`, `preprocessing`, and sources/, public/, decoding/, augmentation/, sampling/, loading/.
+Safe to change: `open_dataset`, `preprocessing`, and sources/, public/, decoding/, augmentation/, sampling/, loading/, quality/.
 Invariants: the single decoder and the single `Preprocessing`; they give training, evaluation and prediction the same pixels.
 To add one: see the sub-packages; the names that other packages may use are listed in `__all__`.
 """
@@ -24,7 +24,10 @@ from allmlp.data.preprocessing import Preprocessing
 from allmlp.data.public.download import download_dataset
 from allmlp.data.public.imagenet_classes import NUM_IMAGENET_CLASSES, label_names, synsets_of
 from allmlp.data.public.registry import DATASETS, absolute_source, is_downloaded, named_folder
-from allmlp.data.sampling.holdout import hold_out
+from allmlp.data.quality.check import check
+from allmlp.data.quality.duplicates import copy_notes
+from allmlp.data.quality.report import Finding, QualityReport
+from allmlp.data.sampling.holdout import held_out_as, hold_out
 from allmlp.data.sampling.order import TrainingOrder
 from allmlp.data.sampling.stateless_random import sample_keys, uniform
 from allmlp.data.sources.file_reader import FileReader
@@ -44,19 +47,24 @@ __all__ = [
     "AugmentationPipeline",
     "Batch",
     "FileReader",
+    "Finding",
     "ImageDataset",
     "Preprocessing",
+    "QualityReport",
     "RawBatch",
     "Split",
     "TrainingImages",
     "TrainingOrder",
     "absolute_source",
+    "check",
     "check_photos",
+    "copy_notes",
     "decode",
     "default_split",
     "download_dataset",
     "evaluation_batches",
     "fingerprint",
+    "held_out_as",
     "hold_out",
     "is_downloaded",
     "label_names",

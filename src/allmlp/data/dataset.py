@@ -57,6 +57,10 @@ class Reader(Protocol):
         """Return all indices in the order in which the photos are stored on disk."""
         ...
 
+    def sizes(self) -> NDArray[np.int64] | None:
+        """Return the number of bytes of each photo, -1 where it is unknown; None if they are known only after reading."""
+        ...
+
     def photo_files(self) -> Iterable[Path]:
         """Return the files that hold the photos, always in the same order; empty for photos in memory."""
         ...
@@ -104,7 +108,7 @@ class ImageDataset:
     Parquet or CSV. Labels in a Parquet file are mapped by name; match classes by name everywhere. The keys of `splits` are
     among "train", "validation" and "test". `source` is the argument with which `open_dataset` opens the data set again.
     `notes` tell the user what was left out or decided, one line each. `folder` holds the whole data set; None for a single
-    file and for data sets that are part of the package.
+    file and for data sets that are part of the package. `is_held_out` states that validation was held out of train.
     """
 
     class_names: tuple[str, ...]
@@ -112,6 +116,7 @@ class ImageDataset:
     source: str
     notes: tuple[str, ...] = ()
     folder: Path | None = None
+    is_held_out: bool = False
 
 
 def _frozen(labels: NDArray[np.int64]) -> NDArray[np.int64]:

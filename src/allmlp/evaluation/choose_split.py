@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from allmlp.checkpoints import STARTER
-from allmlp.data import ImageDataset, Split, default_split, split_named
+from allmlp.data import ImageDataset, Split, default_split, held_out_as, split_named
 from allmlp.errors import ConfigError, DataError
 from allmlp.io.display import escape
 from allmlp.runs.saved_split import saved_split
@@ -107,20 +107,8 @@ def divide_as_run(dataset: ImageDataset, saved: Mapping[str, list[str]]) -> tupl
 
     Returns the splits and whether they were divided.
     """
-    splits: dict[str, Split] = dict(dataset.splits)
-    if "validation" in splits or "train" not in splits or not {"train", "validation"} <= set(saved):
-        return splits, False
-    photos = splits["train"]
-    # Sorted lists, not sets: a sample ID in both saved splits means that validation was not held out of train, so these may
-    # be only the run's train photos.
-    if sorted(photos.sample_ids) != sorted([*saved["train"], *saved["validation"]]):
-        return splits, False
-    for name in ("train", "validation"):
-        members = set(saved[name])
-        splits[name] = photos.subset(
-            [index for index, sample_id in enumerate(photos.sample_ids) if sample_id in members]
-        )
-    return splits, True
+    divided = held_out_as(dataset, saved)
+    return dict((divided or dataset).splits), divided is not None
 
 
 def _num_trained_on(split: Split, saved: Mapping[str, list[str]]) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from allmlp.checkpoints import STARTER, Checkpoint
-from allmlp.data import ImageDataset, hold_out, open_dataset
+from allmlp.data import ImageDataset, copy_notes, hold_out, open_dataset
 from allmlp.errors import ConfigError, DataError
 from allmlp.hardware.compute_threads import compute_threads
 from allmlp.hardware.devices import choose_device, reuse_freed_memory
@@ -33,7 +33,7 @@ from allmlp.training.recipe.resolve import (
 from allmlp.training.run_folder import RunDirectory, decoded_fingerprint, lock_run, refuse_used_folder
 from allmlp.training.session import Session
 from allmlp.training.stop_signals import StopSignal
-from allmlp.training.stored_run import StoredRun, check_same_photos, stored_digests, stored_run
+from allmlp.training.stored_run import StoredRun, check_same_photos, stored_digests, stored_run, with_validation_of
 from allmlp.training.time_budget import epochs_within_budget
 
 __all__ = ["num_training_photos", "setup"]
@@ -74,6 +74,9 @@ def setup(
                 decoded=None if stored is None else decoded_fingerprint(RunLayout(path)),
                 digests=None if stored is None else stored_digests(dataset, stored),
             )
+            if stored is None:
+                for note in copy_notes(dataset, pipeline.digests):
+                    logged.message(f"warning {note}")
             if ranks.is_first:
                 stack.enter_context(lock_run(path, is_new=stored is None, resume=resume))
         check_consistent(ranks, photos_fact(pipeline.digests))
@@ -113,7 +116,10 @@ def _check_inputs(
     dataset = data if isinstance(data, ImageDataset) else open_dataset(data)
     _refuse_run_among_photos(path, dataset.folder)
     has_validation = "validation" in dataset.splits
-    dataset = hold_out(dataset, fraction=recipe.data.holdout, seed=recipe.seed)
+    if stored is None:
+        dataset = hold_out(dataset, fraction=recipe.data.holdout, seed=recipe.seed)
+    else:
+        dataset = with_validation_of(stored, dataset)
     num_training_photos(dataset)
     if stored is not None:
         check_same_photos(dataset, stored)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from allmlp.data import ImageDataset, hold_out
+from allmlp.data import ImageDataset, held_out_as, hold_out
 from allmlp.errors import ConfigError, DataError
 from allmlp.io.display import escape
 from allmlp.runs.layout import RunLayout
@@ -14,7 +14,14 @@ from allmlp.runs.saved_split import read_split
 from allmlp.training.recipe.recipe import Recipe, ResolvedRecipe
 from allmlp.training.recipe.resolve import resolved_from_dict, resumed_recipe
 
-__all__ = ["StoredRun", "check_matches_run", "check_same_photos", "stored_digests", "stored_run"]
+__all__ = [
+    "StoredRun",
+    "check_matches_run",
+    "check_same_photos",
+    "stored_digests",
+    "stored_run",
+    "with_validation_of",
+]
 
 _MAX_SHOWN = 10
 
@@ -117,7 +124,20 @@ def check_matches_run(run: StoredRun, recipe: Recipe, dataset: ImageDataset | No
     """
     resumed_recipe(recipe, run.recipe, where=run.path)
     if dataset is not None:
-        check_same_photos(hold_out(dataset, fraction=run.recipe.data.holdout, seed=run.recipe.seed), run)
+        check_same_photos(with_validation_of(run, dataset), run)
+
+
+def with_validation_of(run: StoredRun, dataset: ImageDataset) -> ImageDataset:
+    """Return `dataset` with the validation split of a run: its own, or the photos that the run held out.
+
+    If its photos are not the run's, others are held out, and `check_same_photos` tells the difference.
+
+    Raises:
+        DataError: no photos can be held out.
+        CheckpointError: the run's split cannot be read.
+    """
+    divided = held_out_as(dataset, read_split(RunLayout(run.path).split))
+    return divided or hold_out(dataset, fraction=run.recipe.data.holdout, seed=run.recipe.seed)
 
 
 def _num_threads(environment: Path) -> int | None:

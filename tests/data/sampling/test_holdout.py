@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.data.photo_sources import FLAT, split_as_folder, write_folder, write_zip
+from tests.data.photo_sources import FLAT, split_as_folder, write_folder, write_parquet, write_zip
 
-from allmlp.data import ImageDataset, hold_out, open_dataset
+from allmlp.data import FileReader, ImageDataset, held_out_as, hold_out, open_dataset
 from allmlp.errors import ConfigError, DataError
 
 
@@ -72,3 +72,73 @@ def test_holding_out_needs_train_photos_and_a_fraction(tmp_path: Path) -> None:
     only_test = open_dataset(write_folder(tmp_path / "b", {"test/a/1.jpg": b"", "test/b/1.jpg": b""}))
     with pytest.raises(DataError, match="no train split"):
         hold_out(only_test, fraction=0.1, seed=0)
+
+
+@pytest.mark.parametrize("write", [write_folder, lambda path, photos: write_zip(path.with_suffix(".zip"), photos)])
+def test_copies_of_a_photo_stay_on_one_side(tmp_path: Path, write) -> None:
+    # every photo of a has a copy in a; b has a copy of one of them; c has none
+    photos = {f"a/{i}.jpg": f"photo {i % 10}".encode() for i in range(20)}
+    photos |= {"b/0.jpg": b"photo 3", **{f"b/{i}.jpg": f"other {i}".encode() for i in range(1, 12)}}
+    photos |= {f"c/{i}.jpg": f"third {i}".encode() for i in range(12)}
+    dataset = open_dataset(write(tmp_path / "photos", photos))
+    for seed in range(20):
+        divided = hold_out(dataset, fraction=0.2, seed=seed)
+        contents = {
+            name: {divided.splits[name].read(i) for i in range(len(divided.splits[name]))}
+            for name in ("train", "validation")
+        }
+        assert not contents["train"] & contents["validation"], seed
+        counts = np.bincount(divided.splits["validation"].labels, minlength=3)
+        assert counts[0] in (4, 5) or counts[0] == 2 * (counts[0] // 2)
+        assert 1 <= counts[1] <= 3 and counts[2] == 2
+        assert len(divided.splits["train"]) + len(divided.splits["validation"]) == len(photos)
+
+
+def test_copies_in_parquet_stay_on_one_side(tmp_path: Path) -> None:
+    rows = [(f"a/{i}.jpg", f"photo {i // 2}".encode(), 0) for i in range(20)]
+    rows += [(f"b/{i}.jpg", f"other {i // 2}".encode(), 1) for i in range(20)]
+    dataset = open_dataset(write_parquet(tmp_path / "photos.parquet", rows, names=["a", "b"]))
+    divided = hold_out(dataset, fraction=0.3, seed=1)
+    for name in ("train", "validation"):
+        split = divided.splits[name]
+        contents = [split.read(index) for index in range(len(split))]
+        assert all(contents.count(content) == 2 for content in contents)
+    assert len(divided.splits["validation"]) == 12
+
+
+def test_a_class_whose_photos_are_all_the_same_stays_in_train(tmp_path: Path) -> None:
+    photos = {f"a/{i}.jpg": b"the same" for i in range(8)} | {f"b/{i}.jpg": f"{i}".encode() for i in range(8)}
+    divided = hold_out(open_dataset(write_folder(tmp_path, photos)), fraction=0.1, seed=0)
+    assert divided.splits["validation"].labels.tolist() == [1]
+    assert "none held out from classes with a single photo: a" in divided.notes
+
+
+def test_a_large_group_of_copies_is_held_out_only_if_nothing_else_can_be(tmp_path: Path) -> None:
+    photos = {f"a/{i}.jpg": b"copied" if i < 5 else f"{i:06}".encode() for i in range(10)}
+    photos |= {f"b/{i}.jpg": f"{i // 5:06} b".encode() for i in range(10)}  # two photos, five times each
+    for seed in range(10):
+        validation = hold_out(open_dataset(write_folder(tmp_path, photos)), fraction=0.1, seed=seed).splits[
+            "validation"
+        ]
+        assert np.bincount(validation.labels).tolist() == [1, 5]
+
+
+def test_only_photos_of_the_same_size_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = {f"{name}/{i}.jpg": name.encode() * (10 + i) for name in ("a", "bb") for i in range(10)}
+    dataset = open_dataset(write_folder(tmp_path, photos))
+    read = []
+    original = FileReader.read
+    monkeypatch.setattr(FileReader, "read", lambda self, index: read.append(index) or original(self, index))
+    hold_out(dataset, fraction=0.1, seed=0)
+    assert len(read) <= 4  # a/10 and bb/0 have 20 bytes, and so on
+
+
+def test_the_split_of_a_run_is_taken_again(tmp_path: Path) -> None:
+    dataset = open_dataset(write_folder(tmp_path, FLAT))
+    divided = hold_out(dataset, fraction=0.25, seed=5)
+    saved = {name: list(split.sample_ids) for name, split in divided.splits.items()}
+    again = held_out_as(dataset, saved)
+    assert again is not None and again.is_held_out
+    assert {name: list(split.sample_ids) for name, split in again.splits.items()} == saved
+    saved["train"].pop()
+    assert held_out_as(dataset, saved) is None

@@ -38,6 +38,9 @@ class ArrayReader:
         """Return a reader of the photos at `indices`, in that order."""
         return dataclasses.replace(self, rows=self.rows[indices])
 
+    def sizes(self) -> None:
+        """Return None: the rows have to be read."""
+
     def photo_files(self) -> tuple[Path, ...]:
         """Return no files: an array needs no check that it decodes."""
         return ()

@@ -63,6 +63,10 @@ class FileReader:
         """Return a reader of the files at `indices`, in that order."""
         return FileReader(self.root, tuple(self.paths[index] for index in indices))
 
+    def sizes(self) -> NDArray[np.int64]:
+        """Return the size of each file."""
+        return np.array([_size(path) for path in self.photo_files()], dtype=np.int64)
+
     def photo_files(self) -> Iterator[Path]:
         """Yield the path of each photo."""
         return (self.root / path for path in self.paths)
@@ -70,3 +74,10 @@ class FileReader:
     def storage_order(self) -> NDArray[np.int64]:
         """Return all indices, ordered by path: the best available guess at the order on disk."""
         return np.array(sorted(range(len(self.paths)), key=self.paths.__getitem__), dtype=np.int64)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1

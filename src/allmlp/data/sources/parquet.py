@@ -86,6 +86,9 @@ class ParquetReader:
         paths = tuple(self.paths[index] for index in indices)
         return dataclasses.replace(self, rows=self.rows[indices], paths=paths)
 
+    def sizes(self) -> None:
+        """Return None: the rows have to be read."""
+
     def photo_files(self) -> tuple[Path, ...]:
         """Return the paths of the files."""
         return self.files

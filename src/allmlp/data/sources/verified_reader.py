@@ -46,6 +46,10 @@ class VerifiedReader:
         """Return all indices in the order in which the photos are stored on disk."""
         return self.reader.storage_order()
 
+    def sizes(self) -> NDArray[np.int64] | None:
+        """Return the number of bytes of each photo; None if they are known only after reading."""
+        return self.reader.sizes()
+
     def photo_files(self) -> Iterable[Path]:
         """Return the files that hold the photos."""
         return self.reader.photo_files()

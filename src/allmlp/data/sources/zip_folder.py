@@ -67,6 +67,10 @@ class ZipReader:
         """Return a reader of the members at `indices`, in that order."""
         return ZipReader(self.path, tuple(self.names[index] for index in indices), self.entries[indices])
 
+    def sizes(self) -> NDArray[np.int64]:
+        """Return the unpacked size of each member."""
+        return self.entries[:, 2]
+
     def photo_files(self) -> tuple[Path, ...]:
         """Return the path of the zip."""
         return (self.path,)

@@ -1,0 +1,149 @@
+"""The command `allmlp check`."""
+
+import csv
+import io
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from allmlp.cli.arguments.output_path import new_output_path
+from allmlp.cli.arguments.recipe import DATA_HELP
+from allmlp.cli.console import aligned, command_line, heading, next_commands, note
+
+if TYPE_CHECKING:
+    from allmlp.data import Finding, QualityReport
+
+__all__ = ["check"]
+
+_MAX_GROUPS = 3  # of each finding in the table; the fix list and the JSON have all
+_MAX_CLASSES = 20
+_SECONDS_BETWEEN_MESSAGES = 10.0
+_TITLES = {"error": "Hurts training", "warning": "May hurt training", "note": "For your information"}
+
+
+def check(
+    data: Annotated[str, typer.Argument(metavar="PHOTOS", help=DATA_HELP, show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, with all files.")] = False,
+    fix_list: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write a new CSV of file, finding, suggestion.", show_default=False),
+    ] = None,
+    use_cache: Annotated[
+        bool, typer.Option("--cache/--no-cache", help="Use what earlier checks remember about unchanged files.")
+    ] = True,
+) -> None:
+    """Check photos before training. Reads every photo once and changes nothing.
+
+    Exit code 3 if training would be hurt: unreadable photos, copies in several splits, or one photo in several classes.
+    """
+    path = None
+    if fix_list is not None:
+        path = new_output_path(fix_list, is_folder=False, name="--fix-list", example="fixes.csv")
+    from allmlp.data import check as check_data
+    from allmlp.io.atomic_write import write_bytes
+
+    report = check_data(data, use_cache=use_cache, progress=_progress())
+    if path is not None:
+        write_bytes(path, _fix_list(report.findings))
+    if as_json:
+        print(json.dumps(report.to_dict(), indent=2, allow_nan=False))
+    else:
+        _print(report, data, path)
+    if report.hurts_training:
+        raise typer.Exit(3)
+
+
+def _progress() -> Callable[[int, int], None]:
+    """Return a callback that reports progress on standard error: in place on a terminal, else every 10 seconds."""
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    pause = 0.2 if is_terminal else _SECONDS_BETWEEN_MESSAGES
+    reported = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        nonlocal reported
+        if is_terminal and done == total:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        elif time.monotonic() - reported > pause:
+            reported = time.monotonic()
+            line = f"{done:,} of {total:,} photos read"
+            if is_terminal:
+                print(f"\r{line}", end="", file=sys.stderr, flush=True)
+            else:
+                note(line)
+
+    return progress
+
+
+def _fix_list(findings: "tuple[Finding, ...]") -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("file", "finding", "suggestion"))
+    for finding in findings:
+        writer.writerows((file, finding.kind, suggestion) for file, suggestion in finding.suggestions())
+    return text.getvalue().encode("utf-8", "backslashreplace")
+
+
+def _print(report: "QualityReport", data: str, path: Path | None) -> None:
+    from allmlp.io.display import escape
+
+    counts = ", ".join(f"{name} {count:,}" for name, count in report.num_photos.items())
+    print(f"{escape(report.source)}: {len(report.class_sizes)} classes; {counts} photos")
+    for line in report.notes:
+        print(escape(line))
+    _print_classes(report)
+    for severity, title in _TITLES.items():
+        findings = [finding for finding in report.findings if finding.severity == severity]
+        if findings:
+            print()
+            heading(title)
+        for finding in findings:
+            _print_finding(finding)
+    print()
+    if not report.findings:
+        print("Nothing was found that would hurt training.")
+    if path is not None:
+        print(f"wrote   {path}")
+    next_commands(_next(report, data, path))
+
+
+def _print_classes(report: "QualityReport") -> None:
+    from allmlp.io.display import escape, shorten
+
+    splits = list(report.num_photos)
+    rows = [
+        (shorten(escape(name), 60), *(f"{sizes.get(split, 0):,}" for split in splits))
+        for name, sizes in report.class_sizes.items()
+    ]
+    print()
+    lines = aligned([("class", *splits), *rows[:_MAX_CLASSES]], right=range(1, len(splits) + 1))
+    heading(lines[0])
+    print("\n".join(lines[1:]))
+    if len(rows) > _MAX_CLASSES:
+        print(f"... and {len(rows) - _MAX_CLASSES:,} more classes")
+
+
+def _print_finding(finding: "Finding") -> None:
+    from allmlp.io.display import escape, shorten
+
+    print(f"  {finding.summary} ({finding.kind})")
+    for group, detail in list(zip(finding.groups, finding.details, strict=True))[:_MAX_GROUPS]:
+        more = f" and {len(group) - _MAX_GROUPS:,} more" if len(group) > _MAX_GROUPS else ""
+        shown = " = ".join(map(escape, group[:_MAX_GROUPS])) + more
+        print(f"      {shown}" + (f": {shorten(escape(detail), 200)}" if detail else ""))
+    if len(finding.groups) > _MAX_GROUPS:
+        print(f"      ... and {len(finding.groups) - _MAX_GROUPS:,} more")
+    print(f"    why: {finding.why}")
+    print(f"    do:  {finding.advice}")
+
+
+def _next(report: "QualityReport", data: str, path: Path | None) -> list[tuple[str, str]]:
+    again = (command_line("check", data), "check again after the changes")
+    listed = (command_line("check", data, "--fix-list", "fixes.csv"), "write all files and what to do as a table")
+    train = (command_line("finetune", data), "train on them")
+    commands = [listed] if report.findings and path is None else []
+    return [*commands, again] if report.hurts_training else [*commands, train]

@@ -1,0 +1,186 @@
+"""Findings about classes, names, folders, and files that are not part of the data set."""
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from io import BufferedReader
+from pathlib import Path
+
+from allmlp.data.dataset import ImageDataset
+from allmlp.data.quality.findings import CheckedPhoto, finding_of, not_widely_read
+from allmlp.data.quality.report import Finding
+from allmlp.data.sources.file_reader import FileReader
+from allmlp.data.sources.folder import list_folder
+from allmlp.data.sources.folder_layout import is_hidden
+from allmlp.data.sources.zip_folder import ZipReader
+from allmlp.io.display import escape
+from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
+from allmlp.io.zip_archive import ZIP_ERRORS, ZipMember, read_directory, read_start
+
+__all__ = ["class_findings", "class_sizes", "file_findings", "name_findings"]
+
+_FEW_PHOTOS = 5
+_MAX_IMBALANCE = 10
+_PHOTO_KINDS = (FileKind.JPEG, FileKind.PNG, FileKind.WEBP, FileKind.GIF, FileKind.BMP, FileKind.TIFF)
+
+
+def class_sizes(dataset: ImageDataset) -> dict[str, dict[str, int]]:
+    """Return the number of photos of each class, by split."""
+    counts = {split: photos.labels.tolist() for split, photos in dataset.splits.items()}
+    return {
+        name: {split: labels.count(label) for split, labels in counts.items()}
+        for label, name in enumerate(dataset.class_names)
+    }
+
+
+def class_findings(sizes: Mapping[str, Mapping[str, int]]) -> list[Finding]:
+    """Return classes without photos, with few photos, and an imbalance of more than 10 to 1, in the train split."""
+    split = "train" if any("train" in counts for counts in sizes.values()) else next(iter(sizes[next(iter(sizes))]))
+    in_split = {name: counts.get(split, 0) for name, counts in sizes.items()}
+    few = [(name, f"{count:,} photos in {split}") for name, count in in_split.items() if 0 < count < _FEW_PHOTOS]
+    present = {name: count for name, count in in_split.items() if count}
+    findings = finding_of(
+        "few-photos",
+        "note",
+        f"{len(few)} {'class has' if len(few) == 1 else 'classes have'} fewer than {_FEW_PHOTOS} photos in {split}",
+        few,
+        why="a few photos show one class too little to learn it or to score it",
+        advice="add photos, or merge classes",
+    )
+    if present and max(present.values()) > _MAX_IMBALANCE * min(present.values()):
+        low, high = min(present, key=lambda name: present[name]), max(present, key=lambda name: present[name])
+        findings += finding_of(
+            "imbalance",
+            "warning",
+            f"the largest class of {split}, {escape(high)}, has {present[high] / present[low]:.0f} times as many photos as "
+            f"the smallest, {escape(low)}",
+            [(name, f"{present[name]:,} photos in {split}") for name in (high, low)],
+            why="a model prefers frequent classes, and top-1 hides it",
+            advice="add photos of rare classes, or train with --set sampler=balanced or --set class_weights=balanced",
+        )
+    return findings
+
+
+def name_findings(photos: Sequence[CheckedPhoto]) -> list[Finding]:
+    """Return names of one split that differ only by case or Unicode form."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for photo in photos:
+        alike[unicodedata.normalize("NFC", photo.record.name).casefold()].append(photo.record.name)
+    groups = [tuple(names) for names in alike.values() if len(set(names)) > 1]
+    if not groups:
+        return []
+    count = "1 group of names differs" if len(groups) == 1 else f"{len(groups):,} groups of names differ"
+    return [
+        Finding(
+            kind="similar-names",
+            severity="warning",
+            summary=f"{count} only by case or Unicode form",
+            groups=tuple(groups),
+            details=tuple(" and ".join(map(ascii, names)) for names in groups),
+            why="on Windows and macOS only one of the files survives a copy",
+            advice="rename them",
+        )
+    ]
+
+
+def file_findings(dataset: ImageDataset, sizes: Mapping[str, Mapping[str, int]]) -> list[Finding]:
+    """Return files next to the photos that are not part of the data set, and class folders without photos."""
+    stray, empty = _around(dataset)
+    empty += [name for name, counts in sizes.items() if not any(counts.values()) and not _is_folder_of(name, empty)]
+    photos = [(name, f"{kind}, left out") for name, kind in stray if kind in _PHOTO_KINDS]
+    others = [(name, str(kind or "an unknown kind of file")) for name, kind in stray if kind not in _PHOTO_KINDS]
+    phone = [(name, kind) for name, kind in stray if kind in (FileKind.HEIC, FileKind.AVIF)]
+    others = [(name, detail) for name, detail in others if name not in dict(phone)]
+    folders = f"{len(empty)} class {'folder has' if len(empty) == 1 else 'folders have'} no photos"
+    return [
+        *not_widely_read((), [(name, kind) for name, kind in phone if kind is not None]),
+        *finding_of(
+            "left-out",
+            "warning",
+            "{n} are left out because of their names",
+            photos,
+            why="they are missing from their class",
+            advice="give them the extension of their format",
+        ),
+        *finding_of(
+            "stray",
+            "note",
+            f"{len(others):,} {'file is' if len(others) == 1 else 'files are'} not a photo",
+            others,
+            why="training ignores them",
+            advice="check that they are not photos of another format, or move them elsewhere",
+        ),
+        *finding_of(
+            "empty-class",
+            "warning",
+            folders,
+            [(name, "") for name in empty],
+            why="a class without photos cannot be learned; training may refuse it",
+            advice="add photos, or remove the folder",
+        ),
+    ]
+
+
+def _is_folder_of(name: str, folders: Sequence[str]) -> bool:
+    return any(name in folder.split("/") for folder in folders)
+
+
+def _around(dataset: ImageDataset) -> tuple[list[tuple[str, FileKind | None]], list[str]]:
+    """Return the files of a folder or zip that are not in the data set, with their kinds, and its folders without photos."""
+    readers = [split.reader for split in dataset.splits.values()]
+    if dataset.folder is not None and all(isinstance(r, FileReader) and r.root == dataset.folder for r in readers):
+        listing = list_folder(dataset.folder)
+        files = [*listing.ignored, *(path for path, _ in listing.skipped)]
+        kinds = [(escape(path), _kind_of(dataset.folder / path)) for path in files if not _is_junk(path)]
+        return kinds, _without_photos(listing.folders, listing.photos)
+    if len(readers) and all(isinstance(reader, ZipReader) for reader in readers):
+        return _in_zip(Path(dataset.source), {name for r in readers if isinstance(r, ZipReader) for name in r.names})
+    return [], []
+
+
+def _is_junk(path: str) -> bool:
+    return any(is_hidden(part) or part in ("Thumbs.db", "desktop.ini") for part in path.split("/"))
+
+
+def _kind_of(path: Path) -> FileKind | None:
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            return kind_of_file(file.read(START_BYTES))
+    except OSError:
+        return None
+
+
+def _without_photos(folders: Sequence[str], photos: Sequence[str]) -> list[str]:
+    """Return the outermost folders without any photo below them."""
+    used = {path[:position] for path in photos for position, letter in enumerate(path) if letter == "/"}
+    empty = sorted(folder for folder in folders if folder not in used and not _is_junk(folder))
+    return [f"{escape(folder)}/" for folder in empty if folder.rpartition("/")[0] in {*used, ""}]
+
+
+def _in_zip(path: Path, photos: set[str]) -> tuple[list[tuple[str, FileKind | None]], list[str]]:
+    folders: set[str] = set()
+    stray: list[tuple[str, FileKind | None]] = []
+    try:
+        members = read_directory(path)
+        with path.open("rb") as file:
+            for info in members:
+                name = info.filename.replace("\\", "/")
+                if info.is_dir():
+                    folders.add(name.rstrip("/"))
+                elif name not in photos and not _is_junk(name):
+                    member = ZipMember(
+                        "", info.header_offset, info.compress_size, info.file_size, info.CRC, info.compress_type != 0
+                    )
+                    stray.append((escape(name), _kind_of_member(file, member)))
+    except ZIP_ERRORS:  # it changed since it was opened
+        return [], []
+    return stray, _without_photos(sorted(folders), sorted(photos))
+
+
+def _kind_of_member(file: BufferedReader, member: ZipMember) -> FileKind | None:
+    try:
+        return kind_of_file(read_start(file, member, START_BYTES))
+    except ZIP_ERRORS:
+        return None

@@ -1,0 +1,266 @@
+"""Findings about photos, from the facts about each: one function per kind of finding."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from allmlp.data.quality.duplicates import PhotoRecord
+from allmlp.data.quality.photo_facts import PhotoFacts
+from allmlp.data.quality.report import Finding, Severity
+from allmlp.io.file_kinds import FileKind
+
+__all__ = ["PHOTO_FINDINGS", "CheckedPhoto", "finding_of", "format_of_name", "not_widely_read"]
+
+_MIN_SIDE = 32  # a smaller photo is enlarged several times, even for the smallest recipes
+_MAX_PIXELS = 24_000_000
+_FORMATS = {
+    FileKind.JPEG: (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    FileKind.PNG: (".png", ".apng"),
+    FileKind.WEBP: (".webp",),
+    FileKind.GIF: (".gif",),
+    FileKind.BMP: (".bmp", ".dib"),
+    FileKind.TIFF: (".tif", ".tiff"),
+    FileKind.HEIC: (".heic", ".heif", ".hif"),
+    FileKind.AVIF: (".avif",),
+}
+_FORMAT_OF_SUFFIX = {suffix: kind for kind, suffixes in _FORMATS.items() for suffix in suffixes}
+# Words with which the decoder and Pillow say that the picture's data end too early.
+_INCOMPLETE = re.compile(r"cut short|truncated|incomplete|lack|missing|not enough|too few|ends? (before|early)", re.I)
+
+
+@dataclass(frozen=True)
+class CheckedPhoto:
+    """A photo and the facts about it; `path` has its file name."""
+
+    record: PhotoRecord
+    facts: PhotoFacts
+    path: str
+
+
+def finding_of(
+    kind: str, severity: Severity, what: str, files: Sequence[tuple[str, str]], *, why: str, advice: str
+) -> list[Finding]:
+    """Return a finding about files with details, or none if there are no files. `what` has {n} for "3 photos have"."""
+    if not files:
+        return []
+    summary = what.format(n="1 photo" if len(files) == 1 else f"{len(files):,} photos", s="" if len(files) > 1 else "s")
+    return [
+        Finding(
+            kind=kind,
+            severity=severity,
+            summary=summary.replace("1 photo are", "1 photo is").replace("1 photo have", "1 photo has"),
+            groups=tuple((name,) for name, _ in files),
+            details=tuple(detail for _, detail in files),
+            why=why,
+            advice=advice,
+        )
+    ]
+
+
+def format_of_name(path: str) -> FileKind | None:
+    """Return the format that the extension of a name stands for; None if it stands for none."""
+    return _FORMAT_OF_SUFFIX.get(PurePosixPath(path).suffix.lower())
+
+
+def _named(
+    photos: Sequence[CheckedPhoto], matches: Callable[[PhotoFacts], bool], detail: Callable[[PhotoFacts], str]
+) -> list[tuple[str, str]]:
+    return [(photo.record.name, detail(photo.facts)) for photo in photos if matches(photo.facts)]
+
+
+def _nothing(_facts: PhotoFacts) -> str:
+    return ""
+
+
+def _reason(facts: PhotoFacts) -> str:
+    return (facts.error or "").rpartition(": ")[2] if facts.error else ""
+
+
+def _is_incomplete(facts: PhotoFacts) -> bool:
+    return facts.error is not None and _INCOMPLETE.search(facts.error) is not None
+
+
+def _is_phone_format(facts: PhotoFacts) -> bool:
+    return facts.kind in (FileKind.HEIC, FileKind.AVIF)
+
+
+def unreadable(photos: Sequence[CheckedPhoto]) -> list[Finding]:
+    """Return photos that cannot be decoded."""
+
+    def matches(facts: PhotoFacts) -> bool:
+        return facts.error is not None and not _is_incomplete(facts) and not _is_phone_format(facts)
+
+    return finding_of(
+        "unreadable",
+        "error",
+        "{n} cannot be read",
+        _named(photos, matches, _reason),
+        why="training refuses the whole data set before its first step",
+        advice="replace or remove them",
+    )
+
+
+def lacking_pixels(photos: Sequence[CheckedPhoto]) -> list[Finding]:
+    """Return photos whose picture data end too early."""
+    return finding_of(
+        "lacking-pixels",
+        "error",
+        "{n} are cut short: they lack a part of their pixels",
+        _named(photos, lambda facts: _is_incomplete(facts) and not _is_phone_format(facts), _reason),
+        why="training refuses the whole data set; other programs fill the missing part with grey",
+        advice="copy or download them again, or remove them",
+    )
+
+
+def not_widely_read(photos: Sequence[CheckedPhoto], stray: Sequence[tuple[str, FileKind]] = ()) -> list[Finding]:
+    """Return HEIC and AVIF photos: an error if they cannot be read. `stray` are such files outside of the data set."""
+    unread = _named(
+        photos, lambda facts: _is_phone_format(facts) and facts.error is not None, lambda facts: str(facts.kind)
+    )
+    unread += [(name, f"{kind}, left out") for name, kind in stray if kind in (FileKind.HEIC, FileKind.AVIF)]
+    read = _named(photos, lambda facts: _is_phone_format(facts) and facts.error is None, lambda facts: str(facts.kind))
+    why = (
+        "phones write these formats, and few programs read them; photos that are left out are missing from their class"
+    )
+    return [
+        *finding_of(
+            "phone-format", "error", "{n} are HEIC or AVIF and not read", unread, why=why, advice="convert them to JPEG"
+        ),
+        *finding_of("phone-format", "note", "{n} are HEIC or AVIF", read, why=why, advice="convert them to share them"),
+    ]
+
+
+def wrong_extension(photos: Sequence[CheckedPhoto]) -> list[Finding]:
+    """Return photos whose extension names another format than their content."""
+    files = [
+        (photo.record.name, f"it is {photo.facts.kind}")
+        for photo in photos
+        if photo.facts.kind in _FORMATS and (format_of_name(photo.path) or photo.facts.kind) is not photo.facts.kind
+    ]
+    return finding_of(
+        "wrong-extension",
+        "warning",
+        "{n} have the extension of another format",
+        files,
+        why="allmlp goes by the content, but other programs may refuse them",
+        advice="rename them",
+    )
+
+
+def rotated(photos: Sequence[CheckedPhoto]) -> list[Finding]:
+    """Return photos that are stored rotated or mirrored, with an EXIF orientation."""
+    return finding_of(
+        "rotated",
+        "note",
+        "{n} are stored rotated, with an EXIF orientation",
+        _named(photos, lambda facts: facts.orientation != 1, lambda facts: f"orientation {facts.orientation}"),
+        why="allmlp turns them upright; programs that ignore EXIF see them rotated",
+        advice="nothing, if all programs that use them apply EXIF",
+    )
+
+
+def grey(photos: Sequence[CheckedPhoto]) -> list[Finding]:
+    """Return grey photos among coloured ones."""
+    files = _named(photos, lambda facts: facts.is_grey, _nothing)
+    if len(files) == sum(photo.facts.error is None for photo in photos):
+        return []
+    return finding_of(
+        "grey",
+        "note",
+        "{n} are grey, others are coloured",
+        files,
+        why="if grey photos are more frequent in some classes, a model learns the colour in place of the subject",
+        advice="check that they are spread over all classes",
+    )
+
+
+def cmyk(photos: Sequence[CheckedPhoto]) -> list[Finding]:
+    """Return CMYK photos."""
+    return finding_of(
+        "cmyk",
+        "warning",
+        "{n} are stored in CMYK, for print",
+        _named(photos, lambda facts: facts.mode == "CMYK", _nothing),
+        why="they are converted without their colour profile, so their colours differ from what people see",
+        advice="save them as RGB",
+    )
+
+
+def sixteen_bit(photos: Sequence[CheckedPhoto]) -> list[Finding]:
+    """Return photos with 16 bits per sample."""
+    return finding_of(
+        "16-bit",
+        "note",
+        "{n} have 16 bits per sample",
+        _named(photos, lambda facts: facts.bits == 16, _nothing),
+        why="only the high byte is used: photos that use a small part of the range become dark or uniform",
+        advice="look at one, and stretch its range to 8 bits if it is dark",
+    )
+
+
+def transparent(photos: Sequence[CheckedPhoto]) -> list[Finding]:
+    """Return photos with transparency."""
+    return finding_of(
+        "transparent",
+        "note",
+        "{n} have transparency",
+        _named(photos, lambda facts: facts.has_transparency, _nothing),
+        why="transparent parts become white, a background that a model may take for a sign of the class",
+        advice="check that they are spread over all classes, or save them on a background",
+    )
+
+
+def animated(photos: Sequence[CheckedPhoto]) -> list[Finding]:
+    """Return photos with further frames or pages."""
+    return finding_of(
+        "animated",
+        "note",
+        "{n} are animated or have several pages",
+        _named(photos, lambda facts: facts.is_animated, _nothing),
+        why="only the first frame or page is used",
+        advice="check that the first frame shows the subject",
+    )
+
+
+def tiny(photos: Sequence[CheckedPhoto]) -> list[Finding]:
+    """Return photos with a side under 32 pixels."""
+    return finding_of(
+        "tiny",
+        "warning",
+        f"{{n}} are smaller than {_MIN_SIDE} pixels",
+        _named(photos, lambda facts: facts.error is None and min(facts.size) < _MIN_SIDE, _size),
+        why="they may be thumbnails or icons; enlarged, they show little",
+        advice="replace them by the full photos, or remove them",
+    )
+
+
+def huge(photos: Sequence[CheckedPhoto]) -> list[Finding]:
+    """Return photos with more than 24 million pixels."""
+    return finding_of(
+        "huge",
+        "note",
+        f"{{n}} have more than {_MAX_PIXELS // 10**6} million pixels",
+        _named(photos, lambda facts: facts.size[0] * facts.size[1] > _MAX_PIXELS, _size),
+        why="they take long to decode, in every epoch if photos are streamed, and gain nothing",
+        advice="save them smaller, such as 1,000 pixels wide",
+    )
+
+
+def _size(facts: PhotoFacts) -> str:
+    return f"{facts.size[0]} x {facts.size[1]} pixels"
+
+
+PHOTO_FINDINGS: tuple[Callable[[Sequence[CheckedPhoto]], list[Finding]], ...] = (
+    unreadable,
+    lacking_pixels,
+    cmyk,
+    tiny,
+    wrong_extension,
+    rotated,
+    grey,
+    sixteen_bit,
+    transparent,
+    animated,
+    huge,
+)

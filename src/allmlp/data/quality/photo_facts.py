@@ -1,0 +1,168 @@
+"""Facts about one photo: digest, format, properties, and a thumbnail with its perceptual hash, from its bytes alone."""
+
+import contextlib
+import dataclasses
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, TiffImagePlugin
+
+from allmlp.data.decoding.decode import decode
+from allmlp.data.decoding.image_headers import exif_orientation
+from allmlp.data.photo_digest import photo_digest
+from allmlp.errors import DataError
+from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
+
+__all__ = [
+    "THUMBNAIL_SIDE",
+    "PhotoFacts",
+    "has_contrast",
+    "hashes_of",
+    "perceptual_hash",
+    "photo_facts",
+    "thumbnail",
+    "unreadable_facts",
+]
+
+THUMBNAIL_SIDE = 16
+"""Side of the thumbnails by which photos are compared, in pixels."""
+
+_SAMPLED_ROWS = 256  # of taller photos, not all rows are averaged: copying them would take as long as averaging
+_MIN_CONTRAST = 2.0  # of a thumbnail, in grey levels: below this, its hash would consist of noise
+_ORIENTATION_TAG = 274
+_BITS_TAG = 258
+
+# Readers of Pillow, each for its kind of file only, and only after the photo has been decoded within limits.
+_READERS = {
+    FileKind.JPEG: "JPEG",
+    FileKind.PNG: "PNG",
+    FileKind.WEBP: "WEBP",
+    FileKind.GIF: "GIF",
+    FileKind.BMP: "BMP",
+    FileKind.TIFF: "TIFF",
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class PhotoFacts:
+    """Facts about one photo. All but the first three are those of an unreadable photo unless it decodes.
+
+    Attributes:
+        digest: SHA-256 of its bytes, hexadecimal; "" if they could not be read.
+        num_bytes: its encoded size.
+        kind: the kind of file by its first bytes; None if unknown.
+        error: why it cannot be used; None if it decodes.
+        size: (width, height), upright.
+        mode: Pillow's mode of the stored pixels, such as "RGB", "L" or "CMYK"; "" if unknown.
+        bits: per stored sample: 16, else 8.
+        orientation: as in EXIF, 1 to 8; 1 is upright.
+        is_animated: whether further frames or pages follow the first, which is the only one used.
+        has_transparency: whether the stored pixels have transparency.
+        is_grey: whether all pixels are grey.
+        thumbnail: the whole photo, uint8 (16, 16, 3); None if unreadable.
+    """
+
+    digest: str
+    num_bytes: int
+    kind: FileKind | None
+    error: str | None = None
+    size: tuple[int, int] = (0, 0)
+    mode: str = ""
+    bits: int = 8
+    orientation: int = 1
+    is_animated: bool = False
+    has_transparency: bool = False
+    is_grey: bool = False
+    thumbnail: NDArray[np.uint8] | None = None
+
+    @property
+    def hash(self) -> int | None:
+        """Return the perceptual hash of the photo; None if it is unreadable or too uniform for one."""
+        return None if self.thumbnail is None else perceptual_hash(self.thumbnail)
+
+
+def photo_facts(content: bytes, *, name: str = "photo") -> PhotoFacts:
+    """Return the facts about an encoded photo, which is decoded once. `name` is its name in the error."""
+    kind = kind_of_file(content[:START_BYTES])
+    digest = photo_digest(content)
+    try:
+        pixels = decode(content, name=name)
+    except DataError as error:
+        return PhotoFacts(digest=digest, num_bytes=len(content), kind=kind, error=str(error))
+    small = thumbnail(pixels)
+    facts = PhotoFacts(
+        digest=digest,
+        num_bytes=len(content),
+        kind=kind,
+        size=(pixels.shape[1], pixels.shape[0]),
+        is_grey=bool((small == small[..., :1]).all()),
+        thumbnail=small,
+    )
+    with contextlib.suppress(Exception):  # damaged metadata of a photo that decodes: its properties stay unknown
+        return _with_properties(facts, content)
+    return facts
+
+
+def unreadable_facts(error: DataError) -> PhotoFacts:
+    """Return the facts about a photo whose bytes cannot be read."""
+    return PhotoFacts(digest="", num_bytes=0, kind=None, error=str(error))
+
+
+def _with_properties(facts: PhotoFacts, content: bytes) -> PhotoFacts:
+    if facts.kind not in _READERS:
+        return facts
+    with Image.open(BytesIO(content), formats=[_READERS[facts.kind]]) as image:
+        tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
+        orientation = tags.get(_ORIENTATION_TAG) or exif_orientation(image.info.get("exif", b""))
+        bits = (content[24],) if facts.kind is FileKind.PNG else tags.get(_BITS_TAG, (8,))  # byte 24: IHDR's bit depth
+        return dataclasses.replace(
+            facts,
+            mode=image.mode,
+            bits=16 if max(bits) > 8 else 8,
+            orientation=orientation if orientation in range(1, 9) else 1,
+            is_animated=bool(getattr(image, "is_animated", False)),
+            has_transparency=image.has_transparency_data,
+        )
+
+
+def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a photo, uint8 (height, width, 3), reduced to (16, 16, 3) by averaging, whatever its aspect ratio."""
+    rows = np.ascontiguousarray(pixels[:: max(1, pixels.shape[0] // _SAMPLED_ROWS)])
+    size = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+    return np.array(Image.fromarray(rows).resize(size, Image.Resampling.BOX, reducing_gap=2.0))
+
+
+def _cosines(num_frequencies: int) -> NDArray[np.float32]:
+    positions = 2 * np.arange(THUMBNAIL_SIDE) + 1
+    frequencies = np.arange(num_frequencies)[:, None]
+    return np.cos(np.pi * frequencies * positions / (2 * THUMBNAIL_SIDE)).astype(np.float32)
+
+
+_COSINES = _cosines(8)  # (8, 16)
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_BIT_VALUES = np.uint64(1) << np.arange(64, dtype=np.uint64)
+
+
+def perceptual_hash(small: NDArray[np.uint8]) -> int | None:
+    """Return the perceptual hash of a thumbnail; None if it is almost uniform."""
+    pixels = small[None].astype(np.float32)
+    return int(hashes_of(pixels)[0]) if has_contrast(pixels)[0] else None
+
+
+def has_contrast(thumbnails: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return which thumbnails, (n, 16, 16, 3), vary enough over the photo for their hash to mean something."""
+    return np.asarray(thumbnails.std(axis=(1, 2)).max(axis=1) >= _MIN_CONTRAST)
+
+
+def hashes_of(thumbnails: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """Return the hashes of thumbnails, (n, 16, 16, 3): the signs of the 8 × 8 lowest cosine frequencies about their median.
+
+    This is pHash: Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010. The mean brightness,
+    the first frequency, does not count.
+    """
+    spectra = _COSINES @ (thumbnails @ _LUMA) @ _COSINES.T  # (n, 8, 8)
+    flat = spectra.reshape(-1, 64)
+    bits = flat > np.partition(flat[:, 1:], 31, axis=1)[:, 31:32]  # the median of 63 values
+    bits[:, 0] = False
+    return np.asarray((bits * _BIT_VALUES).sum(axis=1, dtype=np.uint64))

@@ -1,0 +1,71 @@
+"""`allmlp check`: a table, JSON, a fix list, and an exit code that tells whether training would be hurt."""
+
+import csv
+import json
+
+import pytest
+from tests.data.quality.troubled import SOUND, TROUBLE, write
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("ALLMLP_HOME", str(tmp_path / "cache"))
+
+
+def test_sound_photos_pass_and_the_next_command_trains(allmlp, tmp_path):
+    folder = write(tmp_path / "photos", SOUND)
+    outcome = allmlp("check", folder)
+    assert outcome.code == 0
+    assert "Nothing was found that would hurt training." in outcome.out
+    assert f"allmlp finetune {folder}" in outcome.out
+    assert ["hat", "6", "3"] in [line.split() for line in outcome.out.splitlines()]
+
+
+def test_leaks_exit_with_3_and_name_files_reason_and_advice(allmlp, tmp_path):
+    folder = write(tmp_path / "photos", SOUND, TROUBLE["duplicate-leak"]())
+    outcome = allmlp("check", folder)
+    assert outcome.code == 3
+    assert "train/hat/0.jpg = test/hat/x.jpg" in outcome.out
+    assert "why: the model has seen what it is scored on" in outcome.out
+    assert "do:  keep it in one split" in outcome.out
+    assert "--fix-list fixes.csv" in outcome.out
+
+
+def test_warnings_exit_with_0(allmlp, tmp_path):
+    outcome = allmlp("check", write(tmp_path / "photos", SOUND, TROUBLE["duplicate"]()))
+    assert outcome.code == 0
+    assert "with the same bytes in one class (duplicate)" in outcome.out
+
+
+def test_the_table_has_a_few_files_and_the_fix_list_and_json_have_all(allmlp, tmp_path):
+    many = {f"train/hat/a{i}.jpg": b"no photo, number %d" % i for i in range(9)}
+    folder = write(tmp_path / "photos", SOUND, many)
+    fixes = tmp_path / "new" / "fixes.csv"
+    outcome = allmlp("check", folder, "--fix-list", fixes)
+    assert outcome.code == 3
+    assert "... and 6 more" in outcome.out
+    assert f"wrote   {fixes}" in outcome.out
+    with fixes.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["file"] for row in rows if row["finding"] == "unreadable"} == set(many)
+    assert all(row["suggestion"].startswith("replace or remove them; ") for row in rows)
+    outcome = allmlp("check", folder, "--json")
+    assert outcome.code == 3
+    (finding,) = json.loads(outcome.out)["findings"]
+    assert {file for group in finding["groups"] for file in group} == set(many)
+
+
+def test_nothing_is_overwritten(allmlp, tmp_path):
+    fixes = tmp_path / "fixes.csv"
+    fixes.write_text("mine")
+    outcome = allmlp("check", write(tmp_path / "photos", SOUND), "--fix-list", fixes)
+    assert outcome.code == 2
+    assert "nothing is overwritten" in outcome.err
+    assert fixes.read_text() == "mine"
+
+
+def test_names_cannot_control_the_terminal(allmlp, tmp_path):
+    outcome = allmlp("check", write(tmp_path / "photos", SOUND, {"train/hat/\x1b[31m.jpg": b"no photo"}))
+    assert outcome.code == 3
+    assert "\x1b" not in outcome.out
+    assert r"\x1b[31m.jpg" in outcome.out

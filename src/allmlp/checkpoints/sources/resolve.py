@@ -154,7 +154,7 @@ def _refuse_sweep(folder: Path) -> None:
     scores = sweep.scores
     if not scores.is_file() or not sweep.runs():
         return
-    best = read_json_object(scores).get("best")
+    best = read_json_object(scores, what="the scores of a learning-rate sweep").get("best")
     shown = f"the best is {folder / best}" if isinstance(best, str) else f"{scores} has their scores"
     raise CheckpointError(
         f"{folder}: this is a learning-rate sweep: one run per learning rate. Name one of its runs: {shown}."

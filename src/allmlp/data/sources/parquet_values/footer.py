@@ -1,12 +1,13 @@
 """The footer of a Parquet file: its schema, and where the chunks of its columns are, checked against the file's size."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from allmlp.data.sources.parquet_values.pages import CODECS, Chunk
+from allmlp.io.thrift import read_struct
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,7 +20,7 @@ __all__ = ["Footer", "file_state", "read_footer"]
 _MIN_ROW_BYTES = 16
 _ANY_ROWS = 10_000  # fewer are accepted in any file
 
-_MAX_FOOTER_BYTES = 2**25  # 100,000 row groups; pyarrow takes many times this while it parses the footer
+_MAX_FOOTER_BYTES = 2**23  # 15,000 row groups; parsing the footer takes many times this
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,7 @@ class Footer:
     group_rows: tuple[int, ...]
     state: tuple[int, int]
     metadata: "pyarrow.parquet.FileMetaData"
+    groups: Sequence[Mapping[int, Any]]  # as Parquet's Thrift definition numbers their fields
 
     def stored_type(self, path: Sequence[str]) -> tuple[str, bool]:
         """Return how the column at `path` is stored, such as "INT64" or "BYTE_ARRAY", and whether its integers are signed."""
@@ -46,20 +48,24 @@ class Footer:
         column = self.metadata.schema.column(leaf)
         if column.max_repetition_level:
             raise ValueError(f"column {path[0]!r} has lists")
-        chunks = []
-        for group, num_rows in enumerate(self.group_rows):
-            chunk = self.metadata.row_group(group).column(leaf)
-            starts = [chunk.dictionary_page_offset, chunk.data_page_offset]  # 0 or None: no dictionary
-            offset = min((start for start in starts if start), default=0)
-            size = chunk.total_compressed_size
-            if chunk.num_values != num_rows or offset < 4 or size < 0 or offset + size > self.state[0]:
-                raise ValueError(f"row group {group} has columns beyond the end of the file")
-            if chunk.compression not in CODECS:
-                raise RefusedError(f"the compression {chunk.compression} is not supported")
-            chunks.append(Chunk(offset, size, num_rows, CODECS[chunk.compression], column.max_definition_level))
+        level = column.max_definition_level
+        chunks = [self._chunk(group, leaf, level, num_rows) for group, num_rows in enumerate(self.group_rows)]
         if sum(chunk.packed_bytes for chunk in chunks) > self.state[0]:  # reading them all would never end
             raise ValueError("its row groups overlap")
         return tuple(chunks)
+
+    def _chunk(self, group: int, leaf: int, level: int, num_rows: int) -> Chunk:
+        # Not from pyarrow, which ends the process at an unknown compression: fields 1 and 3 are columns and their details.
+        details = self.groups[group][1][leaf][3]
+        offset = min(
+            start for start in (details.get(11), details[9]) if start
+        )  # of the dictionary, if any, and of the data
+        size, codec = details[7], details[4]
+        if details[5] != num_rows or offset < 4 or size < 0 or offset + size > self.state[0]:
+            raise ValueError(f"row group {group} has columns beyond the end of the file")
+        if codec not in CODECS:
+            raise RefusedError(f"the compression number {codec} is not supported")
+        return Chunk(offset, size, num_rows, CODECS[codec], level)
 
 
 def read_footer(path: Path) -> Footer:
@@ -79,11 +85,13 @@ def read_footer(path: Path) -> Footer:
             raise RefusedError(f"its footer has {footer_bytes:,} bytes; the limit is {_MAX_FOOTER_BYTES:,}")
         file.seek(0)
         metadata = pyarrow.parquet.read_metadata(file)
-    group_rows = tuple(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
+        file.seek(state[0] - 8 - footer_bytes)
+        groups = read_struct(file.read(footer_bytes))[0].get(4, [])
+    group_rows = tuple(group[3] for group in groups)
     limit = _ANY_ROWS + state[0] // _MIN_ROW_BYTES
     if min(group_rows, default=0) < 0 or sum(group_rows) > limit:
         raise RefusedError(f"it claims {sum(group_rows):,} rows, more than {state[0]:,} bytes can hold")
-    return Footer(metadata.schema.to_arrow_schema(), group_rows, state, metadata)
+    return Footer(metadata.schema.to_arrow_schema(), group_rows, state, metadata, groups)
 
 
 def file_state(handle: int) -> tuple[int, int]:

@@ -9,8 +9,8 @@ from allmlp.io.thrift import read_struct
 
 __all__ = ["CODECS", "Chunk", "Page", "pages_of"]
 
-# Parquet's names of compressions, and pyarrow's.
-CODECS = {"UNCOMPRESSED": "", "SNAPPY": "snappy", "GZIP": "gzip", "BROTLI": "brotli", "ZSTD": "zstd", "LZ4": "lz4_raw"}
+# Parquet's numbers of compressions, and pyarrow's names. LZO and Hadoop's LZ4 are missing.
+CODECS = {0: "", 1: "snappy", 2: "gzip", 4: "brotli", 6: "zstd", 7: "lz4_raw"}
 
 _HEADER_BYTES = (256, 1 << 16)  # most headers have about 50 bytes; statistics make them longer
 _DATA_PAGE, _INDEX_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_V2 = range(4)

@@ -265,3 +265,18 @@ def write_described(folder: Path, metadata: str | bytes) -> Path:
     table = pa.table({"image": pa.array([b"1", b"2"]), "label": pa.array([0, 1])})
     pq.write_table(table.replace_schema_metadata({"huggingface": metadata}), folder / "x.parquet")
     return folder / "x.parquet"
+
+
+@pytest.mark.parametrize("number", [3, 5, 8, 200, -39])  # LZO, Hadoop's LZ4, and none
+def test_an_unknown_compression_is_refused_and_does_not_end_the_process(number: int, tmp_path: Path) -> None:
+    rows = [("1.jpg", b"1", 0), ("2.jpg", b"2", 1)]
+    path = write_parquet(tmp_path / "x.parquet", rows, names=["a", "b"])
+    content = bytearray(path.read_bytes())
+    start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    codec = content.index(b"image\x05bytes\x15", start) + 12  # the value after the path in the schema
+    zigzag = 2 * number if number >= 0 else -2 * number - 1
+    encoded = bytes([zigzag]) if zigzag < 128 else bytes([zigzag & 127 | 128, zigzag >> 7])
+    content[codec : codec + 1] = encoded
+    content[-8:-4] = (int.from_bytes(content[-8:-4], "little") + len(encoded) - 1).to_bytes(4, "little")
+    path.write_bytes(content)
+    assert f"the compression number {number} is not supported" in refusal(path)

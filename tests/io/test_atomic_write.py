@@ -1,5 +1,6 @@
 """Files are whole or not there, whatever happens while they are written."""
 
+import errno
 import json
 import os
 import stat
@@ -13,6 +14,7 @@ import pytest
 
 from allmlp import ConfigError
 from allmlp.io.atomic_write import (
+    advice_for,
     remove,
     remove_leftovers,
     write_bytes,
@@ -220,3 +222,25 @@ def test_leftovers_of_some_names_are_removed_and_nothing_else(tmp_path: Path) ->
     remove_leftovers(tmp_path, prefix="step-")
     assert names(tmp_path) == sorted(others)
     remove_leftovers(tmp_path / "missing", prefix="step-")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_only_a_full_disk_is_told_to_free_space(number: int) -> None:
+    assert "Free some disk space" in advice_for(OSError(number, os.strerror(number)))
+
+
+@pytest.mark.parametrize(
+    "number", [errno.EACCES, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR, errno.EIO]
+)
+def test_other_failures_are_not(number: int) -> None:
+    assert "space" not in advice_for(OSError(number, os.strerror(number)))
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "folder"])
+def test_a_name_that_cannot_be_written_is_not_blamed_on_the_disk(name: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(
+        ConfigError, match=r"could not be written \(.*\)\. Choose another folder or name\. Existing"
+    ) as caught:
+        write_bytes(tmp_path / name, b"x")
+    assert "space" not in str(caught.value)

@@ -1,6 +1,7 @@
 """A JSON object from a file: one clear error for everything else."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,17 @@ def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
     for name in ("missing.json", ".", "pipe"):
         with pytest.raises(CheckpointError, match="no such file, or not a regular file"):
             read_json_object(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("[1]", "holds a list; expected a JSON object with the scores of a sweep."),
+        (" " * (4 << 20) + "{}", "not the scores"),
+    ],
+)
+def test_the_caller_says_what_the_file_should_be(content: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "scores.json").write_text(content, encoding="utf-8")
+    with pytest.raises(CheckpointError, match=re.escape(words)) as caught:
+        read_json_object(tmp_path / "scores.json", what="the scores of a sweep")
+    assert "checkpoint" not in str(caught.value)

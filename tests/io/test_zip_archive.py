@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from allmlp.errors import CheckpointError
-from allmlp.io.zip_archive import leads_outside, list_members, read_directory, read_into, read_start, repeated_names
+from allmlp.io.zip_archive import (
+    OUTSIDE,
+    list_members,
+    name_problem,
+    read_directory,
+    read_into,
+    read_start,
+    repeated_names,
+)
 
 
 @pytest.fixture
@@ -51,12 +59,36 @@ def test_a_cut_archive_is_refused(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["/etc/x", "../x", "a/../../x", "..\\x", "\\x", "C:\\x", "c:x"])
 def test_names_outside_of_the_archive_are_seen(name: str) -> None:
-    assert leads_outside(name)
+    assert name_problem(name) == OUTSIDE
 
 
 @pytest.mark.parametrize("name", ["x", "a/b..c", "...", "a/x:y"])
 def test_other_names_are_not(name: str) -> None:
-    assert not leads_outside(name)
+    assert not name_problem(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("a/" * 33 + "x", "a path deeper than 32 folders"),
+        ("a\\" * 33 + "x", "a path deeper than 32 folders"),
+        ("/".join(["a" * 100] * 11), "a name longer than 1,024 characters"),
+        ("a/" * 20_000, "a name longer than 1,024 characters"),
+        ("x" * 256, "a folder or file name longer than 255 characters"),
+        ("x" * 256 + "/y", "a folder or file name longer than 255 characters"),
+        ("a/" * 32 + "x", ""),
+        ("x" * 255 + "/" + "y" * 255, ""),
+    ],
+    ids=lambda value: value[:12],
+)
+def test_the_length_and_the_depth_of_names_are_bounded(name: str, problem: str, tmp_path: Path) -> None:
+    assert name_problem(name) == problem
+    if problem:
+        with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+            archive.writestr(name, b"")
+        with pytest.raises(CheckpointError, match="is invalid; expected a relative path") as caught:
+            list_members(tmp_path / "x.npz")
+        assert len(str(caught.value)) < 500
 
 
 def test_repeated_names_are_sorted() -> None:

@@ -81,7 +81,9 @@ def _read(path: Path) -> tuple[Any, list[str]]:
         if not path.is_file():  # opening a pipe would block
             raise DataError(f"{escape(path)}: there is no such file, or it is not a regular file.")
         values = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=keep)
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise DataError(f"{escape(path)}: could not be read: {error.strerror or error}.") from error
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{escape(path)}: could not be read as JSON: {error}.") from error
     if not isinstance(values, list | dict):
         raise DataError(

@@ -14,6 +14,7 @@ from typing import IO, Any
 from allmlp.errors import ConfigError
 
 __all__ = [
+    "advice_for",
     "reason_of",
     "remove",
     "remove_leftovers",
@@ -68,8 +69,7 @@ def write_together(contents: Mapping[Path, Content]) -> None:
             _sync_folder(path.parent)
     except OSError as error:
         raise ConfigError(
-            f"{path}: could not be written ({reason_of(error)}). "
-            "Free some disk space or choose another folder. Existing files are unchanged."
+            f"{path}: could not be written ({reason_of(error)}). {advice_for(error)} Existing files are unchanged."
         ) from error
     finally:  # also after Ctrl-C
         for temporary_path in temporaries.values():
@@ -156,6 +156,12 @@ def reason_of(error: OSError) -> str:
     if isinstance(error, FileExistsError | NotADirectoryError):
         return "a file is where its folder should be"
     return str(error.strerror or error)
+
+
+def advice_for(error: OSError) -> str:
+    """Return what to do about a failed write. Only a full disk, or a full quota, needs free space."""
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "Free some disk space or choose another folder." if is_full else "Choose another folder or name."
 
 
 def _umask() -> int:

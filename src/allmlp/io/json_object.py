@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from allmlp.errors import CheckpointError
+from allmlp.io.display import escape
 
 __all__ = ["MAX_CONFIG_BYTES", "read_json_object"]
 
@@ -12,24 +13,21 @@ MAX_CONFIG_BYTES = 4 << 20  # 21,843 class names take half a megabyte
 KINDS = {list: "a list", str: "a string", int: "a number", float: "a number", bool: "true or false", type(None): "null"}
 
 
-def read_json_object(path: Path) -> dict[str, Any]:
-    """Read the JSON object in a file.
+def read_json_object(path: Path, *, what: str = "a checkpoint's configuration") -> dict[str, Any]:
+    """Read the JSON object in a file; `what` says in messages what the file should be.
 
     Raises:
         CheckpointError: the file cannot be read, is larger than 4 MiB, or does not hold a JSON object.
     """
+    shown = escape(path)
     try:
         if not path.is_file():  # opening a pipe would block
-            raise CheckpointError(f"{path}: no such file, or not a regular file.")
+            raise CheckpointError(f"{shown}: no such file, or not a regular file.")
         if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise CheckpointError(
-                f"{path}: larger than {MAX_CONFIG_BYTES >> 20} MiB; this is not a checkpoint's configuration."
-            )
+            raise CheckpointError(f"{shown}: larger than {MAX_CONFIG_BYTES >> 20} MiB; this is not {what}.")
         values: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: could not be read as JSON: {error}") from error
+        raise CheckpointError(f"{shown}: could not be read as JSON: {error}") from error
     if not isinstance(values, dict):
-        raise CheckpointError(
-            f"{path}: holds {KINDS[type(values)]}; expected a JSON object with a checkpoint's configuration."
-        )
+        raise CheckpointError(f"{shown}: holds {KINDS[type(values)]}; expected a JSON object with {what}.")
     return values

@@ -18,10 +18,11 @@ from allmlp.io.display import quote, summarise
 
 __all__ = [
     "LOCAL_HEADER_BYTES",
+    "OUTSIDE",
     "ZIP_ERRORS",
     "ZipMember",
-    "leads_outside",
     "list_members",
+    "name_problem",
     "read_directory",
     "read_into",
     "read_start",
@@ -31,6 +32,11 @@ __all__ = [
 ]
 
 MAX_LIST_BYTES = 1 << 19  # about 100 bytes per member; a training checkpoint of H/14 has 1,600 members
+MAX_PHOTO_LIST_BYTES = 1 << 28  # of 2.5 million photos
+
+# Longer or deeper names are of no use, and make lists of folders grow with the square of a name's length.
+MAX_NAME, MAX_PART, MAX_DEPTH = 1024, 255, 32
+OUTSIDE = "a path outside of the zip"
 CHUNK_BYTES = 1 << 20
 END_BYTES = 22  # of the record at the end of the archive, without its comment
 
@@ -61,8 +67,12 @@ class ZipMember:
 class _BoundedReader(io.BufferedReader):
     """A reader that bounds the list of members, which zipfile reads at once at the length that the file claims."""
 
+    def __init__(self, raw: io.FileIO, limit: int) -> None:
+        super().__init__(raw)
+        self._limit = limit
+
     def read(self, size: int | None = -1, /) -> bytes:
-        if size is not None and size > MAX_LIST_BYTES:
+        if size is not None and size > self._limit:
             raise ValueError(f"its list of members would take {size:,} bytes")
         return super().read(size)
 
@@ -75,7 +85,7 @@ def list_members(path: Path) -> list[ZipMember]:
             text, or members that overlap, are encrypted or are compressed by a method other than deflate.
     """
     try:
-        with io.FileIO(path) as raw, _BoundedReader(raw) as file, zipfile.ZipFile(file) as archive:
+        with io.FileIO(path) as raw, _BoundedReader(raw, MAX_LIST_BYTES) as file, zipfile.ZipFile(file) as archive:
             infos = archive.infolist()
             _check_count(raw, len(infos), comment_bytes=len(archive.comment))
     except ZIP_ERRORS as error:
@@ -101,12 +111,12 @@ def list_members(path: Path) -> list[ZipMember]:
 
 
 def read_directory(path: Path) -> list[zipfile.ZipInfo]:
-    """Return the entries of an archive's central directory, in any number: it may hold a million photos.
+    """Return the entries of an archive's central directory: it may hold two million photos.
 
     Raises:
-        ZIP_ERRORS: not a readable zip archive.
+        ZIP_ERRORS: not a readable zip archive, or more members.
     """
-    with zipfile.ZipFile(path) as archive:
+    with io.FileIO(path) as raw, _BoundedReader(raw, MAX_PHOTO_LIST_BYTES) as file, zipfile.ZipFile(file) as archive:
         return archive.infolist()
 
 
@@ -115,10 +125,22 @@ def repeated_names(names: Iterable[str]) -> list[str]:
     return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
-def leads_outside(name: str) -> bool:
-    """Return whether a member's name is an absolute path, or leads out of the folder into which it is unpacked."""
+def name_problem(name: str) -> str:
+    """Return why a member's name is refused; "" if it is not.
+
+    It may be an absolute path, lead out of the folder into which it is unpacked, or be too long or too deep.
+    """
     name = name.replace("\\", "/")
-    return name.startswith("/") or ".." in name.split("/") or name[1:2] == ":"
+    if name.startswith("/") or name[1:2] == ":":
+        return OUTSIDE
+    if len(name) > MAX_NAME:
+        return f"a name longer than {MAX_NAME:,} characters"
+    parts = name.split("/")
+    if ".." in parts:
+        return OUTSIDE
+    if len(parts) > MAX_DEPTH + 1:
+        return f"a path deeper than {MAX_DEPTH} folders"
+    return f"a folder or file name longer than {MAX_PART} characters" if max(map(len, parts)) > MAX_PART else ""
 
 
 def unreadable_because(info: zipfile.ZipInfo) -> str:
@@ -143,9 +165,10 @@ def _check_names(path: Path, infos: list[zipfile.ZipInfo]) -> None:
     if duplicates:
         raise CheckpointError(f"{path}: members that occur more than once: {summarise(map(quote, duplicates))}.")
     for info in infos:
-        if leads_outside(info.filename) or info.orig_filename != info.filename:
+        if name_problem(info.filename) or info.orig_filename != info.filename:
             raise CheckpointError(
-                f"{path}: the member name {quote(info.orig_filename)} is invalid; expected a relative path without '..'."
+                f"{path}: the member name {quote(info.orig_filename)} is invalid; expected a relative path without '..' "
+                f"of at most {MAX_NAME:,} characters and {MAX_DEPTH} folders."
             )
 
 

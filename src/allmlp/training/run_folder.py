@@ -18,7 +18,8 @@ from allmlp.config import to_dict
 from allmlp.data import ImageDataset, absolute_source
 from allmlp.errors import AllmlpError, ConfigError, DivergedError
 from allmlp.io.atomic_write import remove_leftovers, write_json, write_text
-from allmlp.io.display import escape_lines
+from allmlp.io.display import escape, escape_lines, shorten
+from allmlp.io.path_problem import path_problem
 from allmlp.metrics import Metrics
 from allmlp.runs.layout import RunLayout
 from allmlp.runs.photo_digests import write_photo_digests
@@ -49,6 +50,8 @@ def refuse_used_folder(path: Path, *, resume: bool = False) -> None:
     Raises:
         ConfigError: `path` is a file, is not empty, or cannot be created.
     """
+    if problem := path_problem(path):
+        raise ConfigError(f"{shorten(escape(path), 200)}: {problem}. Choose another folder with --out.")
     lock = RunLayout(path).lock
     if path.is_dir() and any(entry != lock for entry in path.iterdir()):
         if resume and all(_is_description(entry) for entry in path.iterdir()):

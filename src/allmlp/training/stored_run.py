@@ -1,5 +1,6 @@
 """Existing runs: read from their folders and compared with what is requested now."""
 
+import errno
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,8 @@ from typing import Any
 
 from allmlp.data import ImageDataset, held_out_as, hold_out
 from allmlp.errors import ConfigError, DataError
-from allmlp.io.display import escape
+from allmlp.io.display import escape, shorten
+from allmlp.io.path_problem import path_problem
 from allmlp.runs.layout import RunLayout
 from allmlp.runs.photo_digests import read_photo_digests
 from allmlp.runs.saved_split import read_split
@@ -51,8 +53,10 @@ def stored_run(path: Path) -> StoredRun | None:
     """Return the run in a folder; None if it holds no run.
 
     Raises:
-        ConfigError: a file of the run cannot be read.
+        ConfigError: the folder or a file of the run cannot be read.
     """
+    if problem := path_problem(path):
+        raise ConfigError(f"{shorten(escape(path), 200)}: this run folder cannot be read ({problem}).")
     layout = RunLayout(path)
     if not layout.recipe.exists():
         return None
@@ -151,9 +155,13 @@ def _num_threads(environment: Path) -> int | None:
 
 def _read_text(path: Path) -> str:
     try:
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "not a regular file")  # opening a pipe would block
         return path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error}). The run cannot be resumed without it.") from error
+        raise ConfigError(
+            f"{path}: cannot be read ({error.strerror or error}). The run cannot be resumed without it."
+        ) from error
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Parquet files of photos: columns and labels of any writer, and every fault by its row."""
 
+import json
 import random
 import shutil
 import time
@@ -199,19 +200,83 @@ def test_a_row_without_bytes_is_named_when_it_is_read(tmp_path: Path) -> None:
         dataset.splits["train"].read(1)
 
 
-def test_random_access_unpacks_each_row_group_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [(f"{i:04}.jpg", bytes([i % 251]) * 10, i % 2) for i in range(1_000)]
-    dataset = open_dataset(write_parquet(tmp_path / "x.parquet", rows, names=["a", "b"], row_group_size=50))
-    unpacked = []
-    original = pq.ParquetFile.read_row_group
-
-    def counted(self: pq.ParquetFile, group: int, *arguments: object, **options: object) -> pa.Table:
-        unpacked.append(group)
-        return original(self, group, *arguments, **options)
-
-    monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
+def test_shuffled_reads_unpack_little_more_than_the_photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = random.Random(0)
+    contents_of = [generator.randbytes(20_000) for _ in range(300)]
+    rows = [(f"{i:04}.jpg", content, i % 2) for i, content in enumerate(contents_of)]
+    dataset = open_dataset(write_parquet(tmp_path / "x.parquet", rows, names=["a", "b"], row_group_size=100))
     train = dataset.splits["train"]
-    for index in random.Random(0).sample(range(1_000), 1_000):
+    for group in range(3):
+        train.read(100 * group)  # finds where the photos of the row group are
+    unpacked = []
+    original = pa.decompress
+
+    def counted(data: bytes, **options: object) -> bytes:
+        unpacked.append(options["decompressed_size"])
+        return original(data, **options)
+
+    monkeypatch.setattr(pa, "decompress", counted)
+    monkeypatch.setattr(pq, "read_metadata", None)  # nor is the footer read again
+    for index in generator.sample(range(300), 300):
         number = int(train.sample_ids[index].partition("/")[2][:4])
-        assert train.read(index) == bytes([number % 251]) * 10
-    assert sorted(unpacked) == list(range(20))
+        assert train.read(index) == contents_of[number]
+    assert sum(unpacked) < 300 * (20_000 + 2 * 2**16)  # snappy's blocks at both ends
+
+
+def test_a_photo_of_a_file_that_has_changed_is_refused(tmp_path: Path) -> None:
+    rows = [("1.jpg", b"1", 0), ("2.jpg", b"2", 1)]
+    path = write_parquet(tmp_path / "x.parquet", rows, names=["a", "b"])
+    train = open_dataset(path).splits["train"]
+    write_parquet(path, [*rows, ("3.jpg", b"3", 1)], names=["a", "b"])
+    with pytest.raises(DataError, match=r"row 0 \(1\.jpg\): .*the file has changed since it was opened"):
+        train.read(0)
+
+
+def test_many_row_groups_take_linear_time(tmp_path: Path) -> None:
+    seconds = []
+    for count in (300, 1_200):
+        rows = [(f"{i}.jpg", b"%d" % i, i % 2) for i in range(count)]
+        path = write_parquet(tmp_path / f"{count}.parquet", rows, names=["a", "b"], row_group_size=1)
+        start = time.process_time()
+        train = open_dataset(path).splits["train"]
+        assert sorted(int(train.read(index)) for index in train.storage_order()) == list(range(count))
+        seconds.append(time.process_time() - start)
+    assert seconds[1] < 8 * seconds[0] + 0.5  # 16 times as long if quadratic; 4 times if linear
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"), [([["a"], {}], "['a']"), (5, "5"), ({"0": "a"}, "'0'"), ("ab", "'ab'"), ([1, 2], "[1, 2]")]
+)
+def test_class_names_that_are_not_texts_are_refused(names: object, shown: str, tmp_path: Path) -> None:
+    message = refusal(write_described(tmp_path, json.dumps({"info": {"features": {"label": {"names": names}}}})))
+    assert "the class names of column 'label' are not a list of texts" in message
+    assert shown in message
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [b"[" * 100_000, b"\xff\xfe", b'{"info": ' * 50_000, b"1" * 5_000, b"null", b'{"info": {"features": 7}}'],
+)
+def test_a_description_of_another_kind_is_ignored(metadata: bytes, tmp_path: Path) -> None:
+    assert open_dataset(write_described(tmp_path, metadata)).class_names == ("0", "1")
+
+
+def write_described(folder: Path, metadata: str | bytes) -> Path:
+    table = pa.table({"image": pa.array([b"1", b"2"]), "label": pa.array([0, 1])})
+    pq.write_table(table.replace_schema_metadata({"huggingface": metadata}), folder / "x.parquet")
+    return folder / "x.parquet"
+
+
+@pytest.mark.parametrize("number", [3, 5, 8, 200, -39])  # LZO, Hadoop's LZ4, and none
+def test_an_unknown_compression_is_refused_and_does_not_end_the_process(number: int, tmp_path: Path) -> None:
+    rows = [("1.jpg", b"1", 0), ("2.jpg", b"2", 1)]
+    path = write_parquet(tmp_path / "x.parquet", rows, names=["a", "b"])
+    content = bytearray(path.read_bytes())
+    start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    codec = content.index(b"image\x05bytes\x15", start) + 12  # the value after the path in the schema
+    zigzag = 2 * number if number >= 0 else -2 * number - 1
+    encoded = bytes([zigzag]) if zigzag < 128 else bytes([zigzag & 127 | 128, zigzag >> 7])
+    content[codec : codec + 1] = encoded
+    content[-8:-4] = (int.from_bytes(content[-8:-4], "little") + len(encoded) - 1).to_bytes(4, "little")
+    path.write_bytes(content)
+    assert f"the compression number {number} is not supported" in refusal(path)

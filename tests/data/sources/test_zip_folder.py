@@ -2,6 +2,7 @@
 
 import random
 import struct
+import time
 import tracemalloc
 import zipfile
 from collections.abc import Callable
@@ -152,3 +153,40 @@ def test_the_zip_reader_agrees_with_zipfile(tmp_path: Path) -> None:
     path.write_bytes(b"#!/bin/sh\n" + path.read_bytes())
     train = open_dataset(path).splits["train"]
     assert {sample_id: train.read(i) for i, sample_id in enumerate(train.sample_ids)} == photos
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("train/{}/" + "a/" * 15_000 + "x.jpg", "members with a name longer than 1,024 characters (40): train/"),
+        ("{}/" + "a/" * 40 + "x.jpg", "members with a path deeper than 32 folders (40): "),
+        ("{}/" + "x" * 60_000 + ".jpg", "members with a name longer than 1,024 characters (40): "),
+        ("{}/" + "x" * 300 + ".jpg", "members with a folder or file name longer than 255 characters (40): "),
+        ("{}/" + "a\\" * 100 + "x.txt", "members with a path deeper than 32 folders (40): "),
+    ],
+    ids=lambda value: value[:12],
+)
+def test_long_and_deep_names_are_refused_at_once(name: str, problem: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for index in range(40):
+            archive.writestr(name.format(f"{index % 2}/{index}"), b"x")
+    start = time.process_time()
+    message = refusal(tmp_path / "x.zip")
+    assert problem in message
+    assert "pack the zip again with shorter names" in message
+    assert len(message) < 2_000
+    assert time.process_time() - start < 2.0
+
+
+def test_members_that_share_their_bytes_or_unpack_to_too_much_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for index in range(70):  # each may have any ratio, but not all together
+            archive.writestr(f"{index % 2}/{index}.jpg", bytes(2**20))
+    assert "its members unpack to 73,400,320 bytes, more than 200 times its size" in refusal(path)
+    write_zip(path, {f"{index}/x.jpg": bytes(1_000) for index in range(3)}, compression=zipfile.ZIP_STORED)
+
+    def overlap(content: bytearray) -> None:
+        struct.pack_into("<II", content, content.index(b"PK\x01\x02") + 20, 2_900, 2_900)
+
+    assert "its members overlap, or it is cut short: they need 4,900 bytes" in refusal(patch_zip(path, overlap))

@@ -165,7 +165,7 @@ def _refuse_sweep(folder: Path) -> None:
     if not runs:
         return
     if sweep.scores.is_file():
-        best = read_json_object(sweep.scores).get("best")
+        best = read_json_object(sweep.scores, what="the scores of a learning-rate sweep").get("best")
         shown = f"the best is {folder / best}" if isinstance(best, str) else f"{sweep.scores} has their scores"
     else:  # it was interrupted
         shown = summarise(runs)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from allmlp.errors import ConfigError
 from allmlp.io.atomic_write import reason_of
+from allmlp.io.path_problem import path_problem
 
 __all__ = ["new_output_path"]
 
@@ -21,6 +22,8 @@ def new_output_path(destination: str, *, is_folder: bool, name: str, example: st
     if not destination:
         raise ConfigError(f"{name} is empty: a shell variable may be unset. Expected a new folder or file.")
     path = Path(destination)
+    if problem := path_problem(path):
+        raise ConfigError(f"{destination}: cannot be written to ({problem}). Choose another path.")
     try:
         is_existing_folder = path.is_dir()
         is_free = not os.path.lexists(path) or (is_folder and is_existing_folder and not any(path.iterdir()))
@@ -29,8 +32,6 @@ def new_output_path(destination: str, *, is_folder: bool, name: str, example: st
             return path
     except OSError as error:
         raise ConfigError(f"{destination}: cannot be written to ({reason_of(error)}). Choose another path.") from error
-    except ValueError as error:
-        raise ConfigError(f"{destination}: cannot be written to ({error}).") from error
     if is_existing_folder and not is_folder:
         raise ConfigError(
             f"{destination}: this is a folder, but the output is a single file. Name the file, such as {path / example}."

@@ -145,7 +145,7 @@ def _evaluations(source: str) -> "list[Evaluation]":
             Evaluation(split, float(figures["top1"]), int(figures["num_examples"]))
             for split, figures in values["evaluations"].items()
         ]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return []
 
 

@@ -2,100 +2,30 @@
 
 import dataclasses
 import re
-import threading
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from allmlp.data.dataset import ImageDataset, SplitName, split_named
 from allmlp.data.sources.assemble import FoundSplit, assemble, raise_problems
-from allmlp.data.sources.parquet_columns import features_of, image_and_label, values_of
+from allmlp.data.sources.parquet_columns import class_names_of, features_of, image_and_label
+from allmlp.data.sources.parquet_values.column import read_column
+from allmlp.data.sources.parquet_values.footer import read_footer
+from allmlp.data.sources.parquet_values.guard import is_damage, reason_of
+from allmlp.data.sources.parquet_values.pages import Chunk
+from allmlp.data.sources.parquet_values.reader import ParquetReader
 from allmlp.errors import DataError
 from allmlp.io.display import escape, summarise
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+__all__ = ["open_parquet", "parquet_splits"]
 
-__all__ = ["ParquetReader", "open_parquet", "parquet_splits"]
-
-# Cache of decompressed row groups. A shuffled epoch over more data than this decompresses row groups repeatedly.
-_CACHE_BYTES = 2**30
 _SHARD = re.compile(r"-(\d{1,6})-of-(\d{1,6})$")
 
 # Without class names, labels are class numbers, and every lower number is a class, too. ImageNet-21k has 21,843.
 _MAX_NUMBERED_CLASSES = 100_000
-
-# (path, mtime, size, column, row group) -> column of encoded photos, least recently used first.
-_cache: "OrderedDict[tuple[object, ...], pa.ChunkedArray]" = OrderedDict()
-_cache_lock = threading.Lock()
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class ParquetReader:
-    """Reads the rows of one or more files as if they were concatenated.
-
-    A file is opened only to decompress a row group, so nothing is shared between processes. Row groups are cached, so any
-    order of rows decompresses each group once, as long as all fit in the cache. `columns[i]` is the image column of
-    `files[i]`; `group_files` and `group_ends` are the file of each row group and the row after its last one; `rows`
-    int64 (n,) are the rows of the photos, and `paths` their paths as the rows give them.
-    """
-
-    files: tuple[Path, ...]
-    columns: tuple[str, ...]
-    group_files: NDArray[np.int64]
-    group_ends: NDArray[np.int64]
-    rows: NDArray[np.int64]
-    paths: tuple[str | None, ...]
-
-    def read(self, index: int) -> bytes:
-        """Return the row's bytes. Raises DataError if the file is missing or has changed, or the row has no bytes."""
-        row = int(self.rows[index])
-        group = int(np.searchsorted(self.group_ends, row, side="right"))
-        start = int(self.group_ends[group - 1]) if group else 0
-        number = int(self.group_files[group])
-        group_in_file = group - int(np.searchsorted(self.group_files, number))
-        try:
-            column = _row_group(self.files[number], self.columns[number], group_in_file)
-            if len(column) != self.group_ends[group] - start:
-                raise ValueError("the file has changed since it was opened")
-            content: bytes | None = column[row - start].as_py()
-        except (OSError, ValueError, LookupError, NotImplementedError) as error:  # base classes of pyarrow's errors
-            raise DataError(f"{self.where(index)}: this photo cannot be read: {error}") from error
-        if content is None:
-            raise DataError(
-                f"{self.where(index)}: this row has no image bytes. Store the encoded photos in the Parquet file."
-            )
-        return content
-
-    def where(self, index: int) -> str:
-        """Return "train.parquet: row 17 (dress/x.webp)"; rows are counted from 0 in each file."""
-        row = int(self.rows[index])
-        group = int(np.searchsorted(self.group_ends, row, side="right"))
-        number = int(self.group_files[group])
-        first = int(np.searchsorted(self.group_files, number))
-        start = int(self.group_ends[first - 1]) if first else 0
-        path = self.paths[index]
-        return escape(f"{self.files[number]}: row {row - start}" + (f" ({path})" if path else ""))
-
-    def subset(self, indices: NDArray[np.int64]) -> "ParquetReader":
-        """Return a reader of the rows at `indices`, in that order."""
-        paths = tuple(self.paths[index] for index in indices)
-        return dataclasses.replace(self, rows=self.rows[indices], paths=paths)
-
-    def sizes(self) -> None:
-        """Return None: the rows have to be read."""
-
-    def photo_files(self) -> tuple[Path, ...]:
-        """Return the paths of the files."""
-        return self.files
-
-    def storage_order(self) -> NDArray[np.int64]:
-        """Return all indices, ordered by row."""
-        return np.argsort(self.rows, kind="stable")
 
 
 def parquet_splits(files: Sequence[Path]) -> dict[SplitName, list[Path]]:
@@ -164,49 +94,53 @@ def open_parquet(source: str, files: Sequence[Path]) -> ImageDataset:
 
 
 def _reader(files: Sequence[Path], tables: Sequence["_Table"]) -> ParquetReader:
-    sizes = np.array([size for table in tables for size in table.group_sizes], dtype=np.int64)
-    owners = np.array([number for number, table in enumerate(tables) for _ in table.group_sizes], dtype=np.int64)
+    sizes = np.array([chunk.num_values for table in tables for chunk in table.chunks], dtype=np.int64)
+    owners = np.array([number for number, table in enumerate(tables) for _ in table.chunks], dtype=np.int64)
     paths = tuple(path for table in tables for path in table.paths)
-    columns = tuple(table.column for table in tables)
-    return ParquetReader(tuple(files), columns, owners, np.cumsum(sizes), np.arange(len(paths), dtype=np.int64), paths)
+    chunks = tuple(chunk for table in tables for chunk in table.chunks)
+    states = tuple(table.state for table in tables)
+    rows = np.arange(len(paths), dtype=np.int64)
+    return ParquetReader(tuple(files), states, chunks, owners, np.cumsum(sizes), rows, paths)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Table:
-    """What is read from a file when it is opened. Labels are numbers or names, None if empty; `names` are the declared ones."""
+    """What is read from a file when it is opened. Labels are numbers or names, None if empty; `names` are the declared ones.
+
+    `chunks` hold the photos, and `state` is the file's.
+    """
 
     labels: Sequence[Any]
     paths: Sequence[str | None]
     names: tuple[str, ...] | None
-    column: str
-    group_sizes: tuple[int, ...]
+    chunks: tuple[Chunk, ...]
+    state: tuple[int, int]
 
 
 def _read_table(path: Path) -> _Table:
     """Read labels, paths and metadata. A DataError has neither path nor full stop: `raise_problems` adds them."""
     import pyarrow as pa
-    import pyarrow.compute
-    import pyarrow.parquet
 
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            features = features_of(file.schema_arrow.metadata)
-            image, label = image_and_label(file.schema_arrow, features)
-            is_struct = pa.types.is_struct(file.schema_arrow.field(image).type)
-            has_paths = is_struct and file.schema_arrow.field(image).type.get_field_index("path") >= 0
-            wanted = [label, f"{image}.path"] if has_paths else [label]
-            columns = file.read(columns=wanted)
-            sizes = tuple(file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups))
-    except (pa.ArrowException, OSError) as error:
-        reason = escape(str(error).strip().rstrip("."))
-        raise DataError(f"this is not a complete Parquet file ({reason}); copy or download it again") from error
-    labels = values_of(columns.column(label))
-    paths: list[str | None] = [None] * len(labels)
-    if has_paths:
-        paths = [path or None for path in values_of(pyarrow.compute.struct_field(columns.column(image), "path"))]
-    names = features.get(label, {}).get("names")
-    bytes_column = f"{image}.bytes" if is_struct else image
-    return _Table(labels, paths, tuple(map(str, names)) if names else None, bytes_column, sizes)
+        footer = read_footer(path)
+        features = features_of(footer.schema.metadata)
+        image, label = image_and_label(footer.schema, features)
+        image_type = footer.schema.field(image).type
+        is_struct = pa.types.is_struct(image_type)
+        photos = footer.chunks([image, "bytes"] if is_struct else [image])
+        labels = read_column(path, footer, [label])
+        paths: Sequence[str | None] = [None] * len(labels)
+        if is_struct and image_type.get_field_index("path") >= 0:
+            paths = [name or None for name in read_column(path, footer, [image, "path"])]
+    except DataError:
+        raise
+    except Exception as error:  # whatever a damaged file causes in pyarrow and here, and the lack of memory or files
+        if is_damage(error):
+            raise DataError(
+                f"this is not a complete Parquet file ({reason_of(error)}); copy or download it again"
+            ) from error
+        raise DataError(f"this Parquet file cannot be read: {reason_of(error)}") from error
+    return _Table(labels, paths, class_names_of(label, features.get(label, {})), photos, footer.state)
 
 
 def _class_names(tables: Mapping[Path, _Table]) -> tuple[tuple[str, ...], list[str], list[str]]:
@@ -249,22 +183,3 @@ def _classes_missing_from_train(classes: Mapping[SplitName, set[str]]) -> list[s
         for split, names in classes.items()
         if "train" in classes and names - classes["train"]
     ]
-
-
-def _row_group(path: Path, column: str, group: int) -> "pa.ChunkedArray":
-    status = path.stat()
-    key = (path.absolute(), status.st_mtime_ns, status.st_size, column, group)  # a rewritten file has another key
-    with _cache_lock:  # threads that need the same row group wait until one of them has decompressed it
-        if key not in _cache:
-            import pyarrow.compute
-            import pyarrow.parquet
-
-            with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
-                values = file.read_row_group(group, columns=[column], use_threads=False).column(0)
-            if pyarrow.types.is_struct(values.type):
-                values = pyarrow.compute.struct_field(values, "bytes")
-            _cache[key] = values
-            while sum(kept.nbytes for kept in _cache.values()) > _CACHE_BYTES and len(_cache) > 1:
-                _cache.popitem(last=False)
-        _cache.move_to_end(key)
-        return _cache[key]

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from allmlp.errors import DataError
-from allmlp.io.display import summarise
+from allmlp.io.display import quote, summarise
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["features_of", "image_and_label", "values_of"]
+__all__ = ["class_names_of", "features_of", "image_and_label"]
 
 
 def features_of(metadata: Mapping[bytes, bytes] | None) -> dict[str, dict[str, Any]]:
@@ -18,7 +18,7 @@ def features_of(metadata: Mapping[bytes, bytes] | None) -> dict[str, dict[str, A
     try:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
         return {name: feature for name, feature in features.items() if isinstance(feature, dict)}
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         return {}
 
 
@@ -54,16 +54,18 @@ def image_and_label(schema: "pa.Schema", features: Mapping[str, Mapping[str, Any
     return found[0], found[1]
 
 
-def values_of(column: "pa.ChunkedArray") -> list[Any]:
-    """Return a column's integers or strings. Bytes that are not UTF-8 become surrogates, as in Python's file names."""
-    import pyarrow as pa
+def class_names_of(column: str, feature: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return the class names that Hugging Face's description of the label column declares; None if there are none.
 
-    kind = _value_type(column.type)
-    if pa.types.is_integer(kind):
-        return list(column.to_pylist())
-    is_large = pa.types.is_large_string(kind) or pa.types.is_large_binary(kind)
-    encoded = column.cast(kind).cast(pa.large_binary() if is_large else pa.binary()).to_pylist()
-    return [None if text is None else text.decode("utf-8", "surrogateescape") for text in encoded]
+    Raises:
+        DataError: they are not texts; the message has neither the path nor a full stop.
+    """
+    names = feature.get("names")
+    if not names:
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DataError(f"the class names of column {column!r} are not a list of texts: {quote(names)}; correct them")
+    return tuple(names)
 
 
 def _is_bytes(kind: "pa.DataType | None") -> bool:

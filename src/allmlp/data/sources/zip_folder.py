@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import stat
 import zipfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,13 @@ from allmlp.data.decoding.limits import MAX_PHOTO_BYTES
 from allmlp.data.sources.assemble import FoundSplit, assemble, raise_problems
 from allmlp.data.sources.folder_layout import Listing, arrange, is_hidden, is_photo_name
 from allmlp.errors import DataError
-from allmlp.io.display import escape, summarise
+from allmlp.io.display import escape, shorten, summarise
 from allmlp.io.zip_archive import (
     LOCAL_HEADER_BYTES,
+    OUTSIDE,
     ZIP_ERRORS,
     ZipMember,
-    leads_outside,
+    name_problem,
     read_directory,
     read_into,
     repeated_names,
@@ -31,6 +32,8 @@ __all__ = ["ZipReader", "open_zip"]
 # Photos are compressed already, so a compression ratio above 200 means a zip bomb (deflate reaches 1,032).
 _MAX_RATIO = 200
 _ANY_RATIO_BYTES = 2**20  # smaller members may have any ratio
+_ANY_RATIO_TOTAL = 2**26  # all members together may unpack to this, whatever the size of the zip
+_SHOWN_NAME = 100
 _NAME_IS_UTF8 = 0x800  # among a member's flag_bits
 
 
@@ -120,34 +123,37 @@ def _list(members: list[zipfile.ZipInfo], names: list[str]) -> tuple[Listing, li
     photos = []
     folders: set[str] = set()
     for member, name in sorted(zip(members, names, strict=True), key=lambda pair: pair[1]):
-        path = PurePosixPath(name)
-        hidden = any(is_hidden(part) for part in path.parts)
+        parts = [part for part in name.split("/") if part not in ("", ".")]
+        if not parts:
+            continue
+        hidden = any(map(is_hidden, parts))
         if not hidden:
-            folders.update(str(parent) for parent in path.parents if parent.name)
+            folders.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
         if name.endswith("/"):
             if not hidden:
-                folders.add(str(path))
-        elif hidden or not is_photo_name(path.name):
+                folders.add("/".join(parts))
+        elif hidden or not is_photo_name(parts[-1]):
             listing.ignored.append(name)
         elif stat.S_ISLNK(member.external_attr >> 16):
             listing.skipped.append((name, "a link"))
         else:
-            listing.photos.append(str(path))
+            listing.photos.append("/".join(parts))
             photos.append(member)
     listing.folders = sorted(folders)
     return listing, photos
 
 
 def _problems(members: list[zipfile.ZipInfo], names: list[str], num_bytes: int) -> list[str]:
-    offenders: dict[tuple[str, str], list[str]] = {
-        ("members with a path outside of the zip", "do not trust this file"): list(filter(leads_outside, names)),
-        ("duplicate members", "pack the zip again"): repeated_names(names),
-    }
+    offenders: dict[tuple[str, str], list[str]] = {("duplicate members", "pack the zip again"): repeated_names(names)}
+    for name in names:
+        if problem := name_problem(name):
+            advice = "do not trust this file" if problem == OUTSIDE else "pack the zip again with shorter names"
+            offenders.setdefault((f"members with {problem}", advice), []).append(name)
     encrypted: list[str] = []
     unknown: list[str] = []
     beyond, large, bombs = [], [], []
     for member, name in zip(members, names, strict=True):
-        if not is_photo_name(PurePosixPath(name).name):
+        if not is_photo_name(name.rpartition("/")[2]):
             continue  # never unpacked
         if reason := unreadable_because(member):
             (encrypted if reason == "encrypted" else unknown).append(name)
@@ -162,11 +168,22 @@ def _problems(members: list[zipfile.ZipInfo], names: list[str], num_bytes: int) 
     offenders["members that the directory puts beyond the end of the file", "copy or download it again"] = beyond
     offenders[f"members larger than {MAX_PHOTO_BYTES:,} bytes", "replace or remove them"] = large
     offenders[f"members larger than {_MAX_RATIO} times their compressed size, as no photo is", "remove them"] = bombs
-    return [
-        f"{what} ({len(found):,}): {summarise(sorted(found))}; {advice}"
+    problems = [
+        f"{what} ({len(found):,}): {summarise(shorten(name, _SHOWN_NAME) for name in sorted(found))}; {advice}"
         for (what, advice), found in offenders.items()
         if found
     ]
+    return problems or _total_problems(members, num_bytes)
+
+
+def _total_problems(members: list[zipfile.ZipInfo], num_bytes: int) -> list[str]:
+    packed = sum(member.compress_size for member in members)
+    unpacked = sum(member.file_size for member in members)
+    if packed > num_bytes:
+        return [f"its members overlap, or it is cut short: they need {packed:,} bytes; copy or download it again"]
+    if unpacked > max(_ANY_RATIO_TOTAL, _MAX_RATIO * num_bytes):
+        return [f"its members unpack to {unpacked:,} bytes, more than {_MAX_RATIO} times its size; do not trust it"]
+    return []
 
 
 def _entry(member: zipfile.ZipInfo) -> tuple[int, int, int, int, int]:

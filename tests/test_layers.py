@@ -49,6 +49,7 @@ INNER_LAYERS = {
         ("loading", "public"),
         ("sources",),
         ("decoding", "fingerprint", "preprocessing", "sampling"),
+        ("split_names",),
         ("dataset",),
     ),
     "inference": (("embedder", "predictor"), ("opening", "photos"), ("backends",), ("runnable",)),

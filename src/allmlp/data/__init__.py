@@ -9,7 +9,7 @@ To add one: see the sub-packages; the names that other packages may use are list
 from typing import TYPE_CHECKING, Any
 
 from allmlp.data.augmentation.config import Augmentation
-from allmlp.data.dataset import ImageDataset, Split, split_named
+from allmlp.data.dataset import ImageDataset, Split
 from allmlp.data.decoding.check_photos import check_photos
 from allmlp.data.decoding.decode import MAX_PHOTO_BYTES, decode
 from allmlp.data.decoding.pixels import to_pixels
@@ -17,7 +17,7 @@ from allmlp.data.fingerprint import fingerprint
 from allmlp.data.label_sets import read_label_sets
 from allmlp.data.loading.evaluation_batches import Batch, evaluation_batches, resized_images, split_batches
 from allmlp.data.loading.training_images import RawBatch, TrainingImages
-from allmlp.data.open_dataset import open_dataset
+from allmlp.data.open_dataset import command_options, open_dataset
 from allmlp.data.preprocessing import Preprocessing
 from allmlp.data.public.download import download_dataset
 from allmlp.data.public.imagenet_classes import NUM_IMAGENET_CLASSES, label_names, synsets_of
@@ -27,6 +27,7 @@ from allmlp.data.sampling.order import TrainingOrder
 from allmlp.data.sampling.stateless_random import sample_keys, uniform
 from allmlp.data.sources.file_reader import FileReader
 from allmlp.data.sources.folder import list_folder
+from allmlp.data.split_names import split_named
 
 if TYPE_CHECKING:
     from allmlp.data.augmentation.pipeline import AugmentationPipeline
@@ -47,6 +48,7 @@ __all__ = [
     "TrainingOrder",
     "absolute_source",
     "check_photos",
+    "command_options",
     "decode",
     "download_dataset",
     "evaluation_batches",

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from allmlp.data.dataset import ImageDataset, Split
 from allmlp.errors import ConfigError, DataError
-from allmlp.io.display import summarise
+from allmlp.io.display import escape, summarise
 
 __all__ = ["hold_out"]
 
@@ -30,15 +30,15 @@ def hold_out(dataset: ImageDataset, *, fraction: float, seed: int) -> ImageDatas
         raise ConfigError(f"the fraction held out for validation is {fraction}; expected more than 0 and less than 1.")
     if "train" not in dataset.splits:
         raise DataError(
-            f"{dataset.source}: there is no train split from which to hold out validation photos (found: "
+            f"{escape(dataset.source)}: there is no train split from which to hold out validation photos (found: "
             f"{summarise(dataset.splits)}). Name the folder, file or split of the training photos `train`."
         )
     train = dataset.splits["train"]
     held_out, single = _choose(train, num_classes=len(dataset.class_names), fraction=fraction, seed=seed)
     if not held_out.any():
         raise DataError(
-            f"{dataset.source}: every class has a single photo, so none can be held out for validation. Add photos or a "
-            "split `validation`."
+            f"{escape(dataset.source)}: every class has a single photo, so none can be held out for validation. Add photos "
+            "or a split `validation`."
         )
     notes = [f"{held_out.sum():,} of {len(train):,} train photos held out for validation (seed {seed})"]
     if single:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from allmlp.io.display import escape
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -89,7 +91,14 @@ def next_commands(rows: Sequence[tuple[str, str]]) -> None:
 
 def command_line(*arguments: object) -> str:
     """Return an allmlp command that runs in the user's shell as it stands: quoted, with the program as it was started."""
-    return " ".join([_program(), *(shlex.quote(str(argument)) for argument in arguments)])
+    return " ".join([_program(), *(_quoted(str(argument)) for argument in arguments)])
+
+
+def _quoted(text: str) -> str:
+    """Return `text` as one word of a shell, on one printable line: a name may contain a line break."""
+    if text.isprintable():
+        return shlex.quote(text)
+    return "$'" + escape(text.replace("\\", "\\\\").replace("'", "\\'")) + "'"
 
 
 def _program() -> str:

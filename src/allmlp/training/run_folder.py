@@ -115,7 +115,7 @@ class RunDirectory:
         write_text(self.layout.class_names, "".join(f"{name}\n" for name in dataset.class_names))
         splits = {name: list(split.sample_ids) for name, split in dataset.splits.items()}
         write_json(self.layout.split, splits)
-        write_json(self.layout.data, {"source": absolute_source(dataset)})
+        write_json(self.layout.data, {"source": absolute_source(dataset), **dataset.options})
         self.record_decoded(decoded)
         write_json(self.layout.recipe, to_dict(recipe))  # last: a folder with a recipe can be resumed
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from allmlp.cli.arguments.checkpoint import CheckpointArgument, ImageSizeOption, image_size_words, load
+from allmlp.cli.arguments.folder_options import ClassesFromOption, SplitFoldersOption, folder_options
 from allmlp.cli.console import (
     BatchSizeOption,
     DeviceOption,
@@ -68,11 +69,15 @@ def evaluate(
     image_size: ImageSizeOption = None,
     batch_size: BatchSizeOption = 64,
     device: DeviceOption = "auto",
+    classes_from: ClassesFromOption = None,
+    split_folders: SplitFoldersOption = None,
 ) -> None:
     """Score a checkpoint on labelled photos. Prints top-1, top-5, balanced accuracy, loss, calibration and class scores."""
     if min_top1 is not None and not 0.0 <= min_top1 <= 1.0:
         raise ConfigError(f"--min-top1 is {min_top1}; expected a fraction from 0 to 1, such as 0.9.")
     few_shot = _few_shot_options(shots, draws, seed, labels=labels, min_top1=min_top1)
+    photo_options = folder_options(classes_from, split_folders)
+    from allmlp.data import open_dataset
     from allmlp.evaluation import split_of_run
 
     loaded = load(checkpoint, image_size)
@@ -87,14 +92,16 @@ def evaluate(
         from allmlp.evaluation import evaluate_few_shot
 
         with joined_shares(device) as (shares, own_device):
-            result = evaluate_few_shot(loaded, data, few_shot, device=own_device, shares=shares, **options)
+            photos = open_dataset(data, **photo_options)
+            result = evaluate_few_shot(loaded, photos, few_shot, device=own_device, shares=shares, **options)
         if is_first_process():
             print_few_shot(result, checkpoint, data, image_size=image_size, as_json=as_json)
         return
     from allmlp.evaluation import evaluate as score
 
     with joined_shares(device) as (shares, own_device):
-        evaluation = score(loaded, data, labels=labels, device=own_device, shares=shares, **options)
+        photos = open_dataset(data, **photo_options)
+        evaluation = score(loaded, photos, labels=labels, device=own_device, shares=shares, **options)
     if is_first_process():
         if as_json:
             print(_as_json(evaluation, checkpoint, data, labels))

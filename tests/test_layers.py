@@ -51,6 +51,7 @@ INNER_LAYERS = {
         ("loading", "public"),
         ("sources",),
         ("decoding", "fingerprint", "preprocessing", "sampling"),
+        ("split_names",),
         ("dataset", "photo_digest"),
     ),
     "inference": (("embedder", "predictor"), ("opening", "photos"), ("backends",), ("runnable",)),

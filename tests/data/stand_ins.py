@@ -60,14 +60,14 @@ def write_cifar(root: Path, patch: pytest.MonkeyPatch, *, kind: str) -> Path:
 
 
 def write_flowers(root: Path, patch: pytest.MonkeyPatch) -> Path:
-    """24 photos of the 102 classes: numbers of photos and of classes count from 1."""
+    """24 photos of 4 of the 102 classes: numbers of photos and of classes count from 1."""
     folder = root / "flowers-102"
     for number in range(1, 25):
         write(folder / "jpg" / f"image_{number:05d}.jpg", photo(number))
-    savemat(
-        str(folder / "imagelabels.mat"), {"labels": np.array([(7 * n) % 102 + 1 for n in range(24)], dtype=np.uint8)}
-    )
-    savemat(str(folder / "setid.mat"), {"trnid": [3, 1, 9, 11], "valid": [2, 20], "tstid": [4, 5, 6, 24, 23]})
+    train = [3, 1, 9, 11]
+    classes = [7 * (n - 1) + 1 if n in train else 7 * (train[n % 4] - 1) + 1 for n in range(1, 25)]
+    savemat(str(folder / "imagelabels.mat"), {"labels": np.array(classes, dtype=np.uint8)})
+    savemat(str(folder / "setid.mat"), {"trnid": train, "valid": [2, 20], "tstid": [4, 5, 6, 24, 23]})
     files = dict(datasets.Flowers102._file_dict)
     for key, name in (("label", "imagelabels.mat"), ("setid", "setid.mat")):
         files[key] = (name, digest(folder / name))

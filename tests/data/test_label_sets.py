@@ -1,9 +1,11 @@
 """Label sets from JSON: ImageNet's ReaL list, and objects of photos."""
 
 import json
+import unicodedata
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from timm.data.real_labels import RealLabelsImagenet
@@ -134,3 +136,25 @@ def test_a_file_that_is_not_there_or_not_utf8_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_bytes(b'{"\xff": []}')
     with pytest.raises(DataError, match="could not be read as JSON"):
         read_label_sets(tmp_path / "x.json", PHOTOS, NUMBERS, num_classes=3)
+
+
+@pytest.mark.parametrize("start", ["", "\ufeff"], ids=["plain", "with a BOM"])
+def test_a_byte_order_mark_is_no_part_of_the_labels(start: str, tmp_path: Path) -> None:
+    content = start + json.dumps({photo: ["cat"] for photo in PHOTOS})
+    assert sets(tmp_path / "x.json", content) == ((0,),) * 4
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_photos_and_classes_of_labels_are_known_in_any_unicode_form(
+    form: Literal["NFC", "NFD"], tmp_path: Path
+) -> None:
+    photos, numbers = ("café/ü.jpg", "Straße/Å.jpg"), {"café": 0, "Straße": 1}
+    content = {"café/ü.jpg": ["café"], "Å.jpg": ["café", "Straße"]}
+    text = unicodedata.normalize(form, json.dumps(content, ensure_ascii=False))
+    assert sets(tmp_path / "x.json", text, photos, numbers) == ((0,), (0, 1))
+
+
+def test_entries_that_differ_only_by_unicode_form_are_repeated(tmp_path: Path) -> None:
+    text = json.dumps({"caf\u00e9.png": ["cat"], "cafe\u0301.png": ["dog"]})
+    with pytest.raises(DataError, match=r"café\.png: more than one entry"):
+        sets(tmp_path / "x.json", text, ["cat/caf\u00e9.png"])

@@ -6,8 +6,9 @@ import shutil
 import pytest
 
 from allmlp import open_dataset
-from allmlp.errors import CheckpointError, ConfigError
+from allmlp.errors import CheckpointError, ConfigError, DataError
 from allmlp.evaluation import choose_split, divide_as_run, split_of_run
+from allmlp.evaluation.choose_split import choose_few_shot_splits
 
 
 def test_the_runs_split_is_found_from_any_path_in_it(run):
@@ -38,3 +39,27 @@ def test_train_photos_are_divided_only_where_they_are_the_runs(run, photos):
     next((photos / "train" / "cat").iterdir()).unlink()
     splits, is_divided = divide_as_run(open_dataset(photos / "train"), saved)
     assert (list(splits), is_divided) == (["train"], False)
+
+
+@pytest.mark.parametrize("wanted", ["test", "val"])
+def test_a_split_that_was_left_out_says_why(photos, wanted):
+    shutil.rmtree(photos / "test")
+    (photos / wanted).mkdir()
+    shutil.copy(next(photos.rglob("*.png")), photos / wanted)
+    reason = f"{wanted}/ has no class folders, so its photos have no labels"
+    with pytest.raises(ConfigError, match=rf"has no such split with labels: {reason}\. It has: train\."):
+        choose_split(open_dataset(photos), {}, wanted)
+
+
+def test_a_name_with_a_line_break_is_escaped(photos):
+    moved = photos.rename(photos.parent / "my\nphotos")
+    with pytest.raises(ConfigError, match=r"my\\nphotos has no such split"):
+        choose_split(open_dataset(moved), {}, "validation")
+
+
+def test_few_shot_needs_two_classes(photos):
+    for name in ("cat", "owl"):
+        shutil.rmtree(photos / "train" / name)
+        shutil.rmtree(photos / "test" / name)
+    with pytest.raises(DataError, match="train has photos of only one class; --shots needs at least two"):
+        choose_few_shot_splits(open_dataset(photos), {}, None)

@@ -38,3 +38,13 @@ def test_numbers_of_weights_without_names_match_only_all_of_them(checkpoint):
     assert match_classes([str(number) for number in range(12)], model, where="photos").tolist() == list(range(12))
     with pytest.raises(DataError, match="only the numbers 0 to 11"):
         match_classes(("3", "4"), model, where="photos")
+
+
+def test_long_and_many_names_are_shortened(checkpoint):
+    names = tuple(f"{number} {'x' * 5_000}\x1b" for number in range(2_000))
+    with pytest.raises(DataError) as caught:
+        match_classes(names, named(checkpoint, names[::-1][:1_999]), where="my\nphotos")
+    message = str(caught.value)
+    assert message.startswith("my\\nphotos: the checkpoint does not know 1 of 2000 classes: 0 xxx")
+    assert "and 1,949 more. Rename" in message
+    assert len(message) < 12_000

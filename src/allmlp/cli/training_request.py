@@ -1,10 +1,10 @@
 """Training requests: from command-line arguments to a finished run, for `train`, `finetune` and `demo`."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import typer
 
@@ -24,7 +24,7 @@ __all__ = ["ChosenRecipe", "TrainingRequest", "new_run_folder", "run_request", "
 ChosenRecipe: TypeAlias = "tuple[Recipe, ImageDataset | None, str]"
 """A recipe; the data set, if it was opened to choose the recipe; and the reason for the choice, or ""."""
 
-Choose: TypeAlias = "Callable[[str, str | None, list[str]], ChosenRecipe]"
+Choose: TypeAlias = "Callable[[TrainingRequest, str], ChosenRecipe]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,7 @@ class TrainingRequest:
 
     Attributes:
         data: the photos; None means those of the run to resume.
+        options: how the folders of the photos are read, as arguments of `open_dataset`.
         recipe: the name of a recipe; None means the one that fits the data, or the one of the run to resume.
         given: assignments to its settings.
         out, resume: the run folder; at most one of the two is given.
@@ -45,48 +46,54 @@ class TrainingRequest:
     out: Path | None
     resume: Path | None
     device: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def open(self, data: str, run: "StoredRun | None" = None) -> "ImageDataset":
+        """Open the photos with the options of the request, or else of the run."""
+        from allmlp.data import open_dataset
+
+        return open_dataset(data, **(self.options or (run.options if run else {})))
 
 
 def run_request(request: TrainingRequest, choose: "Choose", *, print_recipe: bool) -> None:
-    """Train as requested, or print the recipe; `choose` resolves the recipe of a new run."""
+    """Train as requested, or print the recipe; `choose` resolves the recipe of a new run from the request and its photos."""
     data, resume = request.data, request.resume
     run = _stored_run(resume, request.out)
     if run is not None and run.is_finished and not print_recipe:
         _check_ended(run, request)
         if is_first_process():
             say(f"{escape(run.path)} is finished; there is nothing left to train.")
-            _print_next(run.path, data or run.data)
+            _print_next(run.path, data or run.data, request.options or run.options)
         return
     data = data or (run.data if run else None)
     if data is None:
         where = f" There is no run in {resume} yet." if resume else ""
         raise typer.BadParameter(f"the photos to train on are missing.{where}", param_hint="DATA")
-    recipe, given = request.recipe, request.given
-    resolved, dataset, reason = choose(data, recipe, given) if run is None else _recipe_of(run, recipe, given)
+    resolved, dataset, reason = choose(request, data) if run is None else _recipe_of(run, request)
     reason = reason if is_first_process() else ""
     if print_recipe:
-        show_recipe(resolved, reason, given=given, run=run)
+        show_recipe(resolved, reason, given=request.given, run=run)
         return
     if reason:
         say(reason)
     out = resume or request.out or new_run_folder(resolved.name)
-    photos = data if dataset is None else dataset
+    photos = request.open(data) if dataset is None and request.options else data if dataset is None else dataset
     from allmlp.data import default_split
 
     result = run_training(resolved, photos, out, device=request.device, resume=resume is not None)
     if not is_first_process():
         return
     say(f"\nwrote   {escape(result.directory)}/ (report.html, results.csv, checkpoints/best, checkpoints/last)")
-    _print_next(result.directory, data, scored=default_split(result.evaluations))
+    split = default_split(result.evaluations)
+    _print_next(result.directory, data, request.options or (run.options if run else {}), split=split)
 
 
 def _check_ended(run: "StoredRun", request: TrainingRequest) -> None:
     """Check the request against a run that has ended, as for a run that continues."""
-    from allmlp.data import open_dataset
     from allmlp.training import check_matches_run
 
-    recipe, _, _ = _recipe_of(run, request.recipe, request.given)
-    check_matches_run(run, recipe, None if request.data is None else open_dataset(request.data))
+    recipe, _, _ = _recipe_of(run, request)
+    check_matches_run(run, recipe, None if request.data is None else request.open(request.data, run))
 
 
 def show_recipe(recipe: "Recipe", reason: str, *, given: list[str], run: "StoredRun | None" = None) -> None:
@@ -107,12 +114,14 @@ def show_recipe(recipe: "Recipe", reason: str, *, given: list[str], run: "Stored
     print(json.dumps(to_dict(recipe), indent=2))
 
 
-def _print_next(run: Path, data: str, *, scored: str | None = None) -> None:
-    split = () if scored is None else ("--split", scored)
+def _print_next(run: Path, data: str, options: Mapping[str, Any], *, split: str | None = None) -> None:
+    from allmlp.data import command_options
+
+    words = [*command_options(options), *(() if split is None else ("--split", split))]
     next_commands(
         [
             (f"{command_line('predict', run)} PHOTO.jpg", "classify photos or whole folders"),
-            (command_line("evaluate", run, data, *split), "score it again, class by class"),
+            (command_line("evaluate", run, data, *words), "score it again, class by class"),
             (command_line("inspect", run), "show its size, pre-processing and classes"),
         ]
     )
@@ -134,15 +143,15 @@ def _stored_run(resume: Path | None, out: Path | None) -> "StoredRun | None":
     return run
 
 
-def _recipe_of(run: "StoredRun", recipe: str | None, given: list[str]) -> tuple["Recipe", None, str]:
+def _recipe_of(run: "StoredRun", request: TrainingRequest) -> tuple["Recipe", None, str]:
     """Return the recipe requested for an existing run: its own, or the named one, with the given settings."""
     from allmlp.recipes import FITTED_TO_PHOTOS
     from allmlp.training import type_checked, with_num_epochs, with_settings
 
-    requested = type_checked(run.recipe) if recipe is None else named_recipe(recipe)
-    if recipe in FITTED_TO_PHOTOS:  # the run's photos are the same
+    requested = type_checked(run.recipe) if request.recipe is None else named_recipe(request.recipe)
+    if request.recipe in FITTED_TO_PHOTOS:  # the run's photos are the same
         requested = with_num_epochs(requested, run.recipe.num_epochs)
-    return with_settings(requested, given), None, ""
+    return with_settings(requested, request.given), None, ""
 
 
 def new_run_folder(name: str) -> Path:

@@ -9,7 +9,7 @@ To add one: see the sub-packages; the names that other packages may use are list
 from typing import TYPE_CHECKING, Any
 
 from allmlp.data.augmentation.config import Augmentation
-from allmlp.data.dataset import ImageDataset, Split, default_split, split_named
+from allmlp.data.dataset import ImageDataset, Split, default_split
 from allmlp.data.decoding.check_photos import check_photos
 from allmlp.data.decoding.decode import decode
 from allmlp.data.decoding.limits import DEFAULT_MAX_MEGAPIXELS, MAX_PHOTO_BYTES, set_max_megapixels
@@ -18,7 +18,7 @@ from allmlp.data.fingerprint import fingerprint
 from allmlp.data.label_sets import read_label_sets
 from allmlp.data.loading.evaluation_batches import Batch, evaluation_batches, resized_images, split_batches
 from allmlp.data.loading.training_images import RawBatch, TrainingImages
-from allmlp.data.open_dataset import open_dataset
+from allmlp.data.open_dataset import command_options, open_dataset
 from allmlp.data.photo_digest import photo_digest
 from allmlp.data.preprocessing import Preprocessing
 from allmlp.data.public.download import download_dataset
@@ -34,6 +34,7 @@ from allmlp.data.sources.file_reader import FileReader
 from allmlp.data.sources.folder import list_folder
 from allmlp.data.sources.folder_layout import unread_photos
 from allmlp.data.sources.verified_reader import with_digests
+from allmlp.data.split_names import split_named
 
 if TYPE_CHECKING:
     from allmlp.data.augmentation.pipeline import AugmentationPipeline
@@ -58,6 +59,7 @@ __all__ = [
     "absolute_source",
     "check",
     "check_photos",
+    "command_options",
     "copy_notes",
     "decode",
     "default_split",

@@ -1,28 +1,19 @@
 """Data set types: class names, splits, and readers of the encoded photos. Nothing is decoded here."""
 
+import contextlib
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ImageDataset", "Reader", "Split", "SplitName", "default_split", "split_named"]
+from allmlp.errors import AllmlpError
+
+__all__ = ["ImageDataset", "Reader", "Split", "SplitName", "default_split", "with_notes"]
 
 SplitName = Literal["train", "validation", "test"]
-_SPLIT_NAMES: Mapping[str, SplitName] = {
-    "train": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
-
-
-def split_named(name: str) -> SplitName | None:
-    """Return the split that a folder, file or table cell of this name stands for, ignoring case; None if it is not a split."""
-    return _SPLIT_NAMES.get(name.strip().lower())
 
 
 def default_split(names: Iterable[str]) -> str:
@@ -106,9 +97,10 @@ class ImageDataset:
 
     `class_names` are sorted, numerically if all are numbers, so that the same photos have the same labels as a folder, a zip,
     Parquet or CSV. Labels in a Parquet file are mapped by name; match classes by name everywhere. The keys of `splits` are
-    among "train", "validation" and "test". `source` is the argument with which `open_dataset` opens the data set again.
-    `notes` tell the user what was left out or decided, one line each. `folder` holds the whole data set; None for a single
-    file and for data sets that are part of the package. `is_held_out` states that validation was held out of train.
+    among "train", "validation" and "test". `source` and `options` are the arguments with which `open_dataset` opens the data
+    set again. `notes` tell the user what was left out or decided, one line each; `left_out` is the reason for each split that
+    is there but unusable. `folder` holds the whole data set; None for a single file and for data sets that are part of the
+    package. `is_held_out` states that validation was held out of train.
     """
 
     class_names: tuple[str, ...]
@@ -117,6 +109,22 @@ class ImageDataset:
     notes: tuple[str, ...] = ()
     folder: Path | None = None
     is_held_out: bool = False
+    left_out: Mapping[SplitName, str] = dataclasses.field(default_factory=dict)
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def notes_with_errors(self) -> Iterator[None]:
+        """Add the notes to an error that follows: what was left out or decided may be its cause."""
+        try:
+            yield
+        except AllmlpError as error:
+            error.args = (with_notes(str(error), self.notes),)
+            raise
+
+
+def with_notes(message: str, notes: Sequence[str]) -> str:
+    """Return an error message followed by the notes on the data, one line each."""
+    return "\n".join([message, *(f"note: {note}" for note in notes)])
 
 
 def _frozen(labels: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -6,6 +6,7 @@ the order of the validation photos' file names (ILSVRC2012_val_00000001.JPEG, ..
 
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -74,13 +75,14 @@ def _read(path: Path) -> tuple[Any, list[str]]:
     repeated: list[str] = []
 
     def keep(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        pairs = [(_composed(name), value) for name, value in pairs]  # as sample IDs are
         repeated.extend(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
         return dict(pairs)
 
     try:
         if not path.is_file():  # opening a pipe would block
             raise DataError(f"{escape(path)}: there is no such file, or it is not a regular file.")
-        values = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=keep)
+        values = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=keep)
     except OSError as error:
         raise DataError(f"{escape(path)}: could not be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:
@@ -141,13 +143,17 @@ def _entries_by_name(values: Mapping[str, Any], sample_ids: Sequence[str]) -> li
     return entries
 
 
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
 def _classes(entry: Any, class_numbers: Mapping[str, int], by_number: Sequence[int]) -> tuple[tuple[int, ...], str]:
     if not isinstance(entry, list):
         return (), f"expected a list of classes, got {quote(entry, limit=60)}"
     numbers, bad = set(), []
     for name in entry:
-        if isinstance(name, str) and name in class_numbers:
-            numbers.add(class_numbers[name])
+        if isinstance(name, str) and (known := name if name in class_numbers else _composed(name)) in class_numbers:
+            numbers.add(class_numbers[known])
         elif isinstance(name, int) and not isinstance(name, bool) and 0 <= name < len(by_number):
             numbers.add(by_number[name])
         else:

@@ -3,33 +3,65 @@
 import contextlib
 import dataclasses
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from allmlp.data.dataset import ImageDataset
 from allmlp.data.public.registry import DATASETS, is_public_name, open_public
 from allmlp.data.sources.csv_table import open_table
-from allmlp.data.sources.folder import open_folder
-from allmlp.data.sources.folder_layout import LAYOUTS, is_hidden, is_photo_name
+from allmlp.data.sources.folder import list_folder, open_folder
+from allmlp.data.sources.folder_layout import LAYOUTS, FolderOptions, is_hidden, is_photo_name
 from allmlp.data.sources.parquet import open_parquet
+from allmlp.data.sources.parquet_files import find_parquet, part_notes
 from allmlp.data.sources.zip_folder import open_zip
 from allmlp.errors import DataError, did_you_mean
-from allmlp.io.display import escape
+from allmlp.io.display import escape, summarise
 from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
 from allmlp.io.remote_address import ADDRESS_ADVICE, is_address
 
-__all__ = ["open_dataset"]
+__all__ = ["command_options", "open_dataset"]
 
 
-def open_dataset(source: str | Path) -> ImageDataset:
+def open_dataset(
+    source: str | Path, *, classes_from: str | None = None, split_folders: Mapping[str, str] | None = None
+) -> ImageDataset:
     """Open a named data set of `DATASETS`, or a path with one of the `LAYOUTS`.
 
     A name must be a str; a local folder of the same name is "./name". Named data sets are read from the folder ALLMLP_DATA
     (default: "datasets" in allmlp's download folder), or from FOLDER if given as "name:FOLDER". Nothing is downloaded; see
     `download_dataset`. Only names, labels and paths are read; `check_photos` checks that every photo decodes.
 
+    Args:
+        source: the name or the path.
+        classes_from: the folder in a folder or zip whose sub-folders are the classes, whatever their names; "." is the top.
+        split_folders: the folder of each split, such as {"train": "Training", "test": "Testing"}. Without these two options,
+            the names and contents of the folders decide.
+
     Raises:
-        DataError: the path does not exist, the layout is unknown, or labels or classes are invalid.
+        DataError: the path does not exist, the layout is unknown, labels or classes are invalid, or folders may be splits or
+            classes.
+        ConfigError: invalid options.
     """
+    options = FolderOptions(classes_from, split_folders)
+    dataset = _open(source, options)
+    if options.given and not dataset.options:
+        raise DataError(
+            f"{escape(source)}: --classes-from and --split-folders are for folders and zips of photos; omit them here."
+        )
+    return dataset
+
+
+def command_options(options: Mapping[str, Any]) -> list[str]:
+    """Return the `options` of an `ImageDataset` as a command takes them, after its source."""
+    words = []
+    for name, value in options.items():
+        text = value if isinstance(value, str) else ",".join(f"{split}={folder}" for split, folder in value.items())
+        words += [f"--{name.replace('_', '-')}", text]
+    return words
+
+
+def _open(source: str | Path, options: FolderOptions) -> ImageDataset:
     if isinstance(source, str) and is_public_name(source):
         return open_public(source)
     if not str(source):  # Path("") is the current folder
@@ -45,12 +77,11 @@ def open_dataset(source: str | Path) -> ImageDataset:
     if not exists:
         raise DataError(_not_found(str(source)))
     if is_folder:
-        files = _parquet_files(path)
-        dataset = open_parquet(str(path), files) if files else open_folder(path)
-        return dataclasses.replace(dataset, source=_path_text(path), folder=path)
+        return dataclasses.replace(_open_folder(path, options), source=_path_text(path), folder=path)
     if not path.is_file():
         raise DataError(f"{escape(path)}: this is neither a file nor a folder.\n{LAYOUTS}")
-    return dataclasses.replace(_open_file(path), source=_path_text(path))
+    dataset = _open_file(path, options)
+    return dataclasses.replace(dataset, source=_path_text(path), notes=(*dataset.notes, *part_notes(path)))
 
 
 def _path_text(path: Path) -> str:
@@ -58,7 +89,24 @@ def _path_text(path: Path) -> str:
     return f".{os.sep}{path}" if is_public_name(str(path)) else str(path)
 
 
-def _open_file(path: Path) -> ImageDataset:
+def _open_folder(path: Path, options: FolderOptions) -> ImageDataset:
+    """Open the Parquet files in a folder or its sub-folders (Hugging Face repositories have data/), or else its photos."""
+    if files := _parquet_files(path):
+        return open_parquet(str(path), path, files)
+    listing = list_folder(path)
+    if options == FolderOptions():
+        try:
+            found = find_parquet(listing.ignored, has_photos=bool(listing.photos))
+        except DataError as error:
+            raise DataError(f"{escape(path)}: {error}.") from error
+        if found:
+            left_out = sorted({name.partition("/")[0] for name in listing.photos})
+            notes = [f"left out next to the Parquet files: {summarise(left_out)}"] if left_out else []
+            return open_parquet(str(path), path, [path / name for name in found], notes)
+    return dataclasses.replace(open_folder(path, listing, options), options=options.given)
+
+
+def _open_file(path: Path, options: FolderOptions) -> ImageDataset:
     try:
         with path.open("rb") as file:
             kind = kind_of_file(file.read(START_BYTES))
@@ -66,9 +114,9 @@ def _open_file(path: Path) -> ImageDataset:
         raise DataError(f"{escape(path)}: cannot be read ({error.strerror or error}).") from error
     suffix = path.suffix.lower()
     if kind is FileKind.PARQUET or suffix == ".parquet":
-        return open_parquet(str(path), [path])
+        return open_parquet(str(path), None, [path])
     if kind is FileKind.ZIP or suffix == ".zip":
-        return open_zip(path)
+        return dataclasses.replace(open_zip(path, options), options=options.given)
     if suffix == ".csv":
         return open_table(path)
     what = "a single photo" if is_photo_name(path.name) else "not a known kind of data set"
@@ -76,16 +124,12 @@ def _open_file(path: Path) -> ImageDataset:
 
 
 def _parquet_files(folder: Path) -> list[Path]:
-    """Return the Parquet files in a folder, or else in its only sub-folder (Hugging Face repositories have data/)."""
+    """Return the Parquet files directly in a folder."""
     try:
-        entries = sorted(entry for entry in folder.iterdir() if not is_hidden(entry.name))
-        files = [entry for entry in entries if entry.suffix.lower() == ".parquet" and entry.is_file()]
-        inner = [entry for entry in entries if entry.is_dir()]
-        if not files and len(inner) == 1:
-            files = [entry for entry in sorted(inner[0].glob("*.parquet")) if not is_hidden(entry.name)]
+        entries = [entry for entry in folder.iterdir() if not is_hidden(entry.name)]
+        return sorted(entry for entry in entries if entry.suffix.lower() == ".parquet" and entry.is_file())
     except OSError as error:
         raise DataError(f"{escape(folder)}: this folder cannot be read ({error.strerror or error}).") from error
-    return files
 
 
 def _not_found(source: str) -> str:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from allmlp.checkpoints import STARTER
 from allmlp.data import ImageDataset, Split, default_split, held_out_as, split_named
 from allmlp.errors import ConfigError, DataError
@@ -55,7 +57,7 @@ def choose_split(dataset: ImageDataset, saved: Mapping[str, list[str]], wanted: 
     splits, is_divided = divide_as_run(dataset, saved)
     name = default_split(splits) if wanted is None else split_named(wanted) or wanted  # "val" means validation
     if name not in splits:
-        raise ConfigError(f"--split {name}: {escape(dataset.source)} has no such split. It has: {', '.join(splits)}.")
+        raise ConfigError(_no_such_split(dataset, name, splits))
     remark = ""
     if is_divided and name != "test":
         remark = "Split as in the run's split.json."
@@ -79,6 +81,8 @@ def choose_few_shot_splits(dataset: ImageDataset, saved: Mapping[str, list[str]]
     """
     splits, is_divided = divide_as_run(dataset, saved)
     source, found = escape(dataset.source), ", ".join(splits)
+    if "train" in splits and len(np.unique(splits["train"].labels)) < 2:
+        raise DataError(f"{source}: train has photos of only one class; --shots needs at least two.")
     if split_named(wanted or "") == "train":
         raise ConfigError("--split train: --shots draws its examples from train. Choose test or validation to score.")
     if "train" not in splits:
@@ -100,6 +104,15 @@ def choose_few_shot_splits(dataset: ImageDataset, saved: Mapping[str, list[str]]
             "photos, its features fit them too well to choose the regularisation on them."
         )
     return FewShotSplits(splits["train"], ChosenSplit(name, photos, remark.strip()))
+
+
+def _no_such_split(dataset: ImageDataset, name: str, splits: Mapping[str, Split]) -> str:
+    reason = next((reason for split, reason in dataset.left_out.items() if split == name), "")
+    why = f": {reason}" if reason else ""
+    return (
+        f"--split {escape(name)}: {escape(dataset.source)} has no such split{' with labels' if reason else ''}{why}. "
+        f"It has: {', '.join(splits)}."
+    )
 
 
 def divide_as_run(dataset: ImageDataset, saved: Mapping[str, list[str]]) -> tuple[dict[str, Split], bool]:

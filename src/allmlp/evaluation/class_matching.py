@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from allmlp.checkpoints import ModelDescription
 from allmlp.errors import DataError
-from allmlp.io.display import escape
+from allmlp.io.display import escape, shorten, summarise
 
 __all__ = ["match_classes"]
 
@@ -28,8 +28,11 @@ def match_classes(names: Sequence[str], model: ModelDescription, *, where: str) 
         )
     if unknown:
         raise DataError(
-            f"{escape(where)}: the checkpoint does not know {len(unknown)} of {len(names)} classes: "
-            f"{', '.join(map(escape, unknown))}. It knows: {', '.join(map(escape, known[:50]))}"
-            f"{', ...' if len(known) > 50 else ''}. Rename or remove the folders (or labels) of the unknown classes."
+            f"{escape(where)}: the checkpoint does not know {len(unknown)} of {len(names)} classes: {_listed(unknown)}. "
+            f"It knows: {_listed(known)}. Rename or remove the folders (or labels) of the unknown classes."
         )
     return np.array([rows[name] for name in names], dtype=np.int64)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return summarise((shorten(escape(name), 200) for name in names), limit=50)

@@ -73,8 +73,9 @@ def evaluate_few_shot(
     )
     embedder = Embedder(runnable, batch_size=batch_size)
     dataset = as_dataset(data)
-    train, scored = choose_few_shot_splits(dataset, saved_split_for(model, run), split)
-    drawn = draw_examples(train.sample_ids, train.labels, dataset.class_names, options)
+    with dataset.notes_with_errors():
+        train, scored = choose_few_shot_splits(dataset, saved_split_for(model, run), split)
+        drawn = draw_examples(train.sample_ids, train.labels, dataset.class_names, options)
     indices, positions = np.unique(drawn, return_inverse=True)
     examples = train.subset(indices)
     for line in dataset.notes:

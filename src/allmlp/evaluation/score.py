@@ -92,8 +92,9 @@ def evaluate(
         model, image_size=image_size, preprocessing=preprocessing, device=device, output="logits", report=report
     )
     dataset = as_dataset(data)
-    indices = _class_indices(dataset, runnable, are_needed=labels is None)
-    choice = choose_split(dataset, saved_split_for(model, run), split)
+    with dataset.notes_with_errors():
+        indices = _class_indices(dataset, runnable, are_needed=labels is None)
+        choice = choose_split(dataset, saved_split_for(model, run), split)
     for line in (*dataset.notes, f"{choice.name}: {len(choice.photos):,} photos. {choice.remark}".rstrip()):
         report(line)
     truths = None if indices is None else indices[choice.photos.labels]

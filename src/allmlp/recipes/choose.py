@@ -31,9 +31,10 @@ def finetune_for(dataset: ImageDataset) -> tuple[Recipe, str]:
     The number of epochs follows from the number of photos.
 
     Raises:
-        DataError: there is no train split.
+        DataError: there is no train split, or it has photos of only one class.
     """
-    num_photos = num_training_photos(dataset)
+    with dataset.notes_with_errors():
+        num_photos = num_training_photos(dataset)
     recipe = finetune()
     num_seen = max(num_photos * recipe.num_epochs, _MIN_PHOTOS_SEEN_FINETUNING)
     num_seen = min(num_seen, max(_MAX_PHOTOS_SEEN_FINETUNING, num_photos))
@@ -56,9 +57,10 @@ def recipe_for(dataset: ImageDataset) -> tuple[Recipe, str]:
     the number of photos.
 
     Raises:
-        DataError: there is no train split.
+        DataError: there is no train split, or it has photos of only one class.
     """
-    num_photos = num_training_photos(dataset)
+    with dataset.notes_with_errors():
+        num_photos = num_training_photos(dataset)
     split = dataset.splits["train"]
     sides = []
     for index in np.unique(np.linspace(0, num_photos - 1, 32).astype(int)):

@@ -7,7 +7,7 @@ The files of a run folder, in the order in which they are written:
     class_names.txt            one class per line, in the model's order
     split.json                 sample IDs by split, held-out validation photos included
     photos.csv                 split, sample ID and SHA-256 of every photo
-    data.json                  {"source": where the photos were}
+    data.json                  {"source": where the photos were}, and the options that say how its folders are read
     decoded.json               fingerprint of the data set after every photo was decoded once; resuming skips that check
     recipe.json                the resolved recipe; a folder that has it can be continued
     log.txt                    one line per event; a resumed run appends to it

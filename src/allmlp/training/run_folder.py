@@ -126,7 +126,7 @@ class RunDirectory:
         splits = {name: list(split.sample_ids) for name, split in dataset.splits.items()}
         write_json(self.layout.split, splits)
         self.record_photos(dataset, digests, decoded)
-        write_json(self.layout.data, {"source": absolute_source(dataset)})
+        write_json(self.layout.data, {"source": absolute_source(dataset), **dataset.options})
         write_json(self.layout.recipe, to_dict(recipe))  # last: a folder with a recipe can be resumed
 
     def record_photos(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.config import to_dict
-from allmlp.data import ImageDataset, decode, default_split
+from allmlp.data import ImageDataset, command_options, decode, default_split
 from allmlp.metrics import Metrics
 from allmlp.model import cost, num_parameters
 from allmlp.report import Mistake, RunSummary, write_report
@@ -50,7 +50,7 @@ def write_run_report(
             training_sample_captions=captions,
             next_commands=(
                 f"{shlex.join(['allmlp', 'predict', str(path)])} PHOTO.jpg",
-                shlex.join(["allmlp", "evaluate", str(path), dataset.source]),
+                shlex.join(["allmlp", "evaluate", str(path), dataset.source, *command_options(dataset.options)]),
                 shlex.join(["allmlp", "inspect", str(path)]),
             ),
         ),

@@ -12,7 +12,7 @@ from allmlp.data import ImageDataset, copy_notes, hold_out, open_dataset
 from allmlp.errors import ConfigError, DataError
 from allmlp.hardware.compute_threads import compute_threads
 from allmlp.hardware.devices import choose_device, reuse_freed_memory
-from allmlp.io.display import counted, escape, summarise
+from allmlp.io.display import counted, escape, quote, summarise
 from allmlp.model import num_parameters
 from allmlp.runs.layout import RunLayout
 from allmlp.runs.saved_split import saved_split
@@ -113,18 +113,19 @@ def _check_inputs(
         if recipe.transfer.checkpoint is not None:
             checkpoint = load_initial_checkpoint(recipe.transfer, report=progress.message)
             recipe = with_checkpoint(recipe, checkpoint)
-    dataset = data if isinstance(data, ImageDataset) else open_dataset(data)
-    _refuse_run_among_photos(path, dataset.folder)
-    has_validation = "validation" in dataset.splits
-    if stored is None:
-        dataset = hold_out(dataset, fraction=recipe.data.holdout, seed=recipe.seed)
-    else:
-        dataset = with_validation_of(stored, dataset)
-    num_training_photos(dataset)
-    if stored is not None:
-        check_same_photos(dataset, stored)
-    if resolved is None:
-        resolved = resolve(recipe, dataset, torch.device(ranks.device).type)
+    options = {} if stored is None else stored.options
+    opened = data if isinstance(data, ImageDataset) else open_dataset(data, **options)
+    _refuse_run_among_photos(path, opened.folder)
+    has_validation = "validation" in opened.splits
+    with opened.notes_with_errors():
+        num_training_photos(opened)
+        if stored is None:
+            dataset = hold_out(opened, fraction=recipe.data.holdout, seed=recipe.seed)
+        else:
+            dataset = with_validation_of(stored, opened)
+            check_same_photos(dataset, stored)
+        if resolved is None:
+            resolved = resolve(recipe, dataset, torch.device(ranks.device).type)
     if checkpoint is not None:
         checkpoint = checkpoint.with_new_head(dataset.class_names, bias=resolved.head_bias)
         if not has_validation:
@@ -150,11 +151,19 @@ def num_training_photos(dataset: ImageDataset) -> int:
     """Return the number of training photos.
 
     Raises:
-        DataError: there is no train split.
+        DataError: there is no train split, or it has photos of only one class.
     """
+    source = escape(dataset.source)
     if "train" not in dataset.splits:
-        raise DataError(f"{escape(dataset.source)}: there is no train split; found {summarise(dataset.splits)}.")
-    return len(dataset.splits["train"])
+        raise DataError(f"{source}: there is no train split; found {summarise(dataset.splits)}.")
+    train = dataset.splits["train"]
+    if len(set(train.labels.tolist())) == 1:
+        name = dataset.class_names[train.labels[0]]
+        raise DataError(
+            f"{source}: only one class has photos, {quote(name)}; a classifier needs at least two classes, each with its own "
+            "folder or label."
+        )
+    return len(train)
 
 
 def _refuse_run_among_photos(run: Path, photos: Path | None) -> None:

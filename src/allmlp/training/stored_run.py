@@ -2,6 +2,7 @@
 
 import errno
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class StoredRun:
         path: the run folder.
         recipe: as resolved when the run started.
         data: the source of its photos at that time.
+        options: the other arguments of `open_dataset` at that time.
         is_finished: whether nothing is left to do.
         num_threads: that torch computed with on the CPU when the run started; None if unknown.
         is_diverged: whether a loss that is not finite ended it, and it has not finished since.
@@ -44,6 +46,7 @@ class StoredRun:
     path: Path
     recipe: ResolvedRecipe
     data: str
+    options: Mapping[str, Any]
     is_finished: bool
     is_diverged: bool
     num_threads: int | None
@@ -61,18 +64,28 @@ def stored_run(path: Path) -> StoredRun | None:
     if not layout.recipe.exists():
         return None
     recipe = resolved_from_dict(_read(layout.recipe), where=str(layout.recipe))
-    data = _read(layout.data).get("source")
+    options = _read(layout.data)
+    data = options.pop("source", None)
     if not isinstance(data, str):
         raise ConfigError(f"{layout.data}: the source of the photos is missing; expected {{'source': PATH}}.")
     is_finished = layout.metrics.exists()
     is_diverged = not is_finished and layout.divergence.exists()
+    if not options.keys() <= {"classes_from", "split_folders"} or not all(map(_is_option, options.values())):
+        raise ConfigError(f"{layout.data}: expected {{'source': PATH}}, with classes_from or split_folders at most.")
     return StoredRun(
         path=path,
         recipe=recipe,
         data=data,
+        options=options,
         is_finished=is_finished,
         is_diverged=is_diverged,
         num_threads=_num_threads(layout.environment),
+    )
+
+
+def _is_option(value: object) -> bool:
+    return isinstance(value, str) or (
+        isinstance(value, dict) and all(isinstance(folder, str) for folder in value.values())
     )
 
 

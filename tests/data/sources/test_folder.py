@@ -45,11 +45,15 @@ def test_link_circles_pipes_and_folders_named_as_photos_are_skipped_with_the_rea
     (root / "hat" / "a").symlink_to(tmp_path / "elsewhere")
     (root / "hat" / "b").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "back").symlink_to(root / "dress")
+    (root / "robe").symlink_to(root / "dress")
     dataset = open_dataset(root)
     sample_ids = set(dataset.splits["train"].sample_ids)
     assert {"hat/a/more.jpg", "hat/a/deep/most.jpg"} <= sample_ids or {"hat/b/more.jpg"} <= sample_ids
-    (note,) = dataset.notes
+    note, merged = dataset.notes
+    assert merged.startswith("sub-folders merged into their classes: a/ in 1 class")
+    assert dataset.class_names == ("dress", "hat", "shoes")
     for fragment in (
+        "robe (a link to dress/ next to it)",
         "hat/up (a link to a folder",
         "hat/self (a link",
         "gone.jpg (a broken link)",
@@ -85,7 +89,10 @@ def test_folders_beside_the_splits_are_noted(tmp_path: Path) -> None:
     write_folder(tmp_path, {**SPLIT, "unlabelled/1.jpg": b""})
     dataset = open_dataset(tmp_path)
     assert dataset.class_names == ("dress", "hat", "shoes")
-    assert dataset.notes == ("ignored folders next to the splits: unlabelled",)
+    assert dataset.notes == (
+        "ignored folders next to the splits: unlabelled",
+        "sub-folders merged into their classes: long/ in 1 class",
+    )
 
 
 def test_a_folder_without_photos_is_drawn_with_the_layouts_wanted(tmp_path: Path) -> None:
@@ -121,25 +128,29 @@ def test_photos_in_no_class_are_refused_with_what_to_do(tmp_path: Path) -> None:
 
 
 def test_all_faults_of_a_folder_are_named_at_once(tmp_path: Path) -> None:
-    root = write_folder(tmp_path, {**SPLIT, "test/loose.jpg": b"", "train/Hat/1.jpg": b"", "test/scarf/1.jpg": b""})
+    more = {"test/loose.jpg": b"", "train/Hat/1.jpg": b"", "test/scarf/1.jpg": b"", "valid/hat/1.jpg": b""}
+    root = write_folder(tmp_path, {**SPLIT, **more})
     (root / "train" / "gloves").mkdir()
-    (root / "valid").mkdir()
+    (root / "dev").mkdir()
     message = refusal(root)
     for fragment in (
         "valid/ and validation/ both name the validation split",
         "class folders without photos: train/gloves/",
         "1 photo is directly in test/",
-        "train lacks scarf, which test has",
-        "test lacks Hat, gloves, which train has; add photos of them, or open only the folder or file of one split",
-        "'Hat', 'hat' differ only by case",
+        "train lacks 'scarf', which test has; add photos of them to train, or remove them from test",
+        "class names that differ only by case: 'Hat', 'hat'; rename or merge these classes",
+        "note: left out: dev/ holds no photos",
     ):
         assert fragment in message, fragment
 
 
-def test_an_empty_split_folder_is_named(tmp_path: Path) -> None:
+def test_an_empty_split_folder_is_left_out_with_a_note(tmp_path: Path) -> None:
     root = write_folder(tmp_path, {"train/a/1.jpg": b"", "train/b/1.jpg": b""})
     (root / "test").mkdir()
-    assert "test/ has no class folders" in refusal(root)
+    dataset = open_dataset(root)
+    assert [*dataset.splits] == ["train"]
+    assert dataset.notes == ("left out: test/ holds no photos",)
+    assert dataset.left_out == {"test": "test/ holds no photos"}
 
 
 PHONE_FORMATS = Path(__file__).parents[2] / "cases" / "layouts" / "phone_formats.zip"

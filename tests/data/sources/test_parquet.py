@@ -94,7 +94,7 @@ def test_classes_that_training_lacks_are_refused(tmp_path: Path) -> None:
     names = ["a", "b", "c"]
     write_parquet(tmp_path / "train.parquet", [("1.jpg", b"", 0), ("2.jpg", b"", 1)], names=names)
     write_parquet(tmp_path / "test.parquet", [("1.jpg", b"", 0), ("2.jpg", b"", 2)], names=names)
-    assert "test has classes that train lacks: c" in refusal(tmp_path)
+    assert "train lacks 'c', which test has" in refusal(tmp_path)
 
 
 def write_columns(path: Path, names: list[str], *columns: pa.Array) -> Path:
@@ -159,8 +159,8 @@ def test_huge_parquet_labels_are_named_at_once_and_make_no_classes(label: int, t
     path = write_parquet(tmp_path / "x.parquet", [("1.jpg", b"1", 0), ("2.jpg", b"2", label)], names=None)
     start = time.process_time()
     assert refusal(path) == (
-        f"{path}: 1 label is not in 0..99999, the limit without class names: row 1 ({label}); "
-        "correct or remove these rows."
+        f"{path}: 1 label is not in 0..99999, the limit without class names: row 1 ({label}); correct or remove these rows.\n"
+        'note: no class names in the Parquet file; the classes are named after their labels, "0", "1", ...'
     )
     assert time.process_time() - start < 1.0
 
@@ -188,7 +188,7 @@ def test_a_broken_parquet_file_is_named_once_in_one_sentence(tmp_path: Path) -> 
 
 def test_repeated_class_names_are_refused(tmp_path: Path) -> None:
     rows = [("1.jpg", b"", 0), ("2.jpg", b"", 1)]
-    assert "several labels share a class name: a" in refusal(
+    assert "several labels share a class name: 'a'" in refusal(
         write_parquet(tmp_path / "x.parquet", rows, names=["a", "a"])
     )
 

@@ -17,6 +17,7 @@ from allmlp.cli.arguments.checkpoint import (
     load,
     option_words,
 )
+from allmlp.cli.arguments.folder_options import ClassesFromOption, SplitFoldersOption, folder_options
 from allmlp.cli.arguments.output_path import new_output_path
 from allmlp.cli.arguments.photos import MaxMegapixelsOption, check_sources, find_photos, limit_photos
 from allmlp.cli.console import BatchSizeOption, DeviceOption, command_line, next_commands, note, say
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from allmlp.data import ImageDataset
     from allmlp.inference import Embedder
 
 __all__ = ["embed"]
@@ -71,6 +73,8 @@ def embed(
     batch_size: BatchSizeOption = 32,
     device: DeviceOption = "auto",
     max_megapixels: MaxMegapixelsOption = None,
+    classes_from: ClassesFromOption = None,
+    split_folders: SplitFoldersOption = None,
 ) -> None:
     """Write the features of photos to an npz or Parquet file.
 
@@ -85,16 +89,23 @@ def embed(
     check_sources(photos)
     if split is not None and len(photos) != 1:
         raise ConfigError(f"--split takes one data set, but {len(photos)} were given.")
+    options = folder_options(classes_from, split_folders)
+    if options and split is None:
+        raise ConfigError("--classes-from and --split-folders are for data sets; add --split, or omit them.")
     from allmlp.inference import Embedder
 
     if split is None:
         _check_no_dataset(photos)
     embedder = Embedder.from_checkpoint(load(checkpoint, image_size, changes), device=device, batch_size=batch_size)
-    num_failed, shots = 0, ""
+    num_failed, shots, words = 0, "", []
     if split is None:
         features, num_failed = _of_photos(embedder, photos)
     else:
-        features, shots = _of_split(embedder, checkpoint, photos[0], split)
+        from allmlp.data import command_options, open_dataset
+
+        dataset = open_dataset(photos[0], **options)
+        words = command_options(dataset.options)
+        features, shots = _of_split(embedder, checkpoint, dataset, split)
     _write(features, path, write)
     if num_failed:
         num_photos = num_failed + len(features.paths)
@@ -102,7 +113,9 @@ def embed(
         raise typer.Exit(DataError.exit_code)
     rows = [(_read_command(path), "read the features")]
     if split is not None and shots:
-        command = command_line("evaluate", checkpoint, photos[0], *option_words(image_size, changes), "--shots", shots)
+        command = command_line(
+            "evaluate", checkpoint, photos[0], *words, *option_words(image_size, changes), "--shots", shots
+        )
         rows.append((command, "score them: a linear classifier from few photos per class"))
     next_commands(rows)
 
@@ -141,15 +154,15 @@ def _of_photos(embedder: "Embedder", photos: Sequence[str]) -> tuple[_Features, 
     return _Features(np.stack(rows), paths), num_failed
 
 
-def _of_split(embedder: "Embedder", checkpoint: str, data: str, split_name: str) -> tuple[_Features, str]:
+def _of_split(embedder: "Embedder", checkpoint: str, dataset: "ImageDataset", split_name: str) -> tuple[_Features, str]:
     """Embed a split; return its features, and the value of `evaluate --shots` that suits the data set: "" or "1,5"."""
     import numpy as np
 
-    from allmlp.data import open_dataset
     from allmlp.evaluation import choose_split, divide_as_run, split_of_run
 
-    dataset, saved = open_dataset(data), split_of_run(checkpoint)
-    choice = choose_split(dataset, saved, split_name)
+    saved = split_of_run(checkpoint)
+    with dataset.notes_with_errors():
+        choice = choose_split(dataset, saved, split_name)
     for line in (*dataset.notes, choice.remark):
         if line:
             note(line)

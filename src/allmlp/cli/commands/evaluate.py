@@ -17,6 +17,7 @@ from allmlp.cli.arguments.checkpoint import (
     load,
     option_words,
 )
+from allmlp.cli.arguments.folder_options import ClassesFromOption, SplitFoldersOption, folder_options
 from allmlp.cli.arguments.photos import MaxMegapixelsOption, limit_photos
 from allmlp.cli.console import (
     BatchSizeOption,
@@ -86,6 +87,8 @@ def evaluate(
     batch_size: BatchSizeOption = 64,
     device: DeviceOption = "auto",
     max_megapixels: MaxMegapixelsOption = None,
+    classes_from: ClassesFromOption = None,
+    split_folders: SplitFoldersOption = None,
 ) -> None:
     """Score a checkpoint on labelled photos. Prints top-1, top-5, balanced accuracy, loss, calibration and class scores."""
     limit_photos(max_megapixels)
@@ -93,6 +96,8 @@ def evaluate(
         raise ConfigError(f"--min-top1 is {min_top1}; expected a fraction from 0 to 1, such as 0.9.")
     few_shot = _few_shot_options(shots, draws, seed, labels=labels, min_top1=min_top1)
     changes = changed_preprocessing(mean, std, interpolation, fit)
+    photo_options = folder_options(classes_from, split_folders)
+    from allmlp.data import open_dataset
     from allmlp.evaluation import split_of_run
 
     loaded = load(checkpoint, image_size, changes)
@@ -107,14 +112,16 @@ def evaluate(
         from allmlp.evaluation import evaluate_few_shot
 
         with joined_shares(device) as (shares, own_device):
-            result = evaluate_few_shot(loaded, data, few_shot, device=own_device, shares=shares, **options)
+            photos = open_dataset(data, **photo_options)
+            result = evaluate_few_shot(loaded, photos, few_shot, device=own_device, shares=shares, **options)
         if is_first_process():
             print_few_shot(result, checkpoint, data, options=option_words(image_size, changes), as_json=as_json)
         return
     from allmlp.evaluation import evaluate as score
 
     with joined_shares(device) as (shares, own_device):
-        evaluation = score(loaded, data, labels=labels, device=own_device, shares=shares, **options)
+        photos = open_dataset(data, **photo_options)
+        evaluation = score(loaded, photos, labels=labels, device=own_device, shares=shares, **options)
     if is_first_process():
         if as_json:
             print(_as_json(evaluation, checkpoint, data, labels))

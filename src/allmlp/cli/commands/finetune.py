@@ -14,6 +14,7 @@ from allmlp.cli.arguments.checkpoint import (
     changed_preprocessing,
     parse_sides,
 )
+from allmlp.cli.arguments.folder_options import ClassesFromOption, SplitFoldersOption, folder_options
 from allmlp.cli.arguments.photos import MaxMegapixelsOption, limit_photos
 from allmlp.cli.arguments.recipe import (
     DATA_HELP,
@@ -96,6 +97,8 @@ def finetune(
     max_minutes: MaxMinutesOption = None,
     device: DeviceOption = "auto",
     max_megapixels: MaxMegapixelsOption = None,
+    classes_from: ClassesFromOption = None,
+    split_folders: SplitFoldersOption = None,
     print_recipe: PrintRecipeOption = False,
 ) -> None:
     """Fine-tune a trained Mixer on your photos. The classifier keeps classes of the same name; new ones start at zero."""
@@ -118,20 +121,23 @@ def finetune(
     given = all_settings(changes, assignments or [])
     if lr_grid == "paper" and recipe is None:
         given = [*_paper_optimizer(), *given]
-    request = TrainingRequest(data=data, recipe=recipe, given=given, out=out, resume=resume, device=device)
+    options = folder_options(classes_from, split_folders)
+    request = TrainingRequest(
+        data=data, recipe=recipe, given=given, out=out, resume=resume, device=device, options=options
+    )
     if lr_grid is None:
         run_request(request, _choose, print_recipe=print_recipe)
     else:
         _run_sweep(request, lr_grid, print_recipe=print_recipe)
 
 
-def _choose(data: str, recipe: str | None, assignments: list[str]) -> "ChosenRecipe":
+def _choose(request: TrainingRequest, data: str) -> "ChosenRecipe":
     """Return the recipe; if its number of epochs follows from the photos, with the number that fits them."""
     from allmlp.recipes import FITTED_TO_PHOTOS
     from allmlp.training import with_settings
 
-    name = recipe or "finetune"
-    resolved = with_settings(named_recipe(name), assignments)
+    name = request.recipe or "finetune"
+    resolved = with_settings(named_recipe(name), request.given)
     if resolved.transfer.checkpoint is None:
         raise ConfigError(
             f"recipe {name} does not specify an initial checkpoint. Give one with --from, or train from random weights with "
@@ -139,11 +145,9 @@ def _choose(data: str, recipe: str | None, assignments: list[str]) -> "ChosenRec
         )
     if name not in FITTED_TO_PHOTOS:
         return resolved, None, ""
-    from allmlp.data import open_dataset
-
-    dataset = open_dataset(data)
+    dataset = request.open(data)
     chosen, reason = FITTED_TO_PHOTOS[name](dataset)
-    resolved = with_settings(chosen, assignments)
+    resolved = with_settings(chosen, request.given)
     return resolved, dataset, reason if resolved.num_epochs == chosen.num_epochs else ""
 
 
@@ -170,7 +174,7 @@ def _learning_rates(text: str) -> list[float]:
 
 
 def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> None:
-    from allmlp.data import open_dataset
+    from allmlp.data import command_options
     from allmlp.training import NoProgress, check_sweep_folder, train_sweep, write_sweep
 
     learning_rates = _learning_rates(grid)
@@ -180,7 +184,7 @@ def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> No
         raise ConfigError("--resume names the sweep folder; omit --out.")
     if request.data is None:
         raise typer.BadParameter("the photos to train on are missing.", param_hint="DATA")
-    recipe, dataset, reason = _choose(request.data, request.recipe, request.given)
+    recipe, dataset, reason = _choose(request, request.data)
     if grid == "paper" and recipe.optimizer.name != "sgd":
         raise ConfigError(
             f"--lr-grid paper: these rates are for SGD, but the optimizer is {recipe.optimizer.name}. Give rates for it, such "
@@ -194,10 +198,11 @@ def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> No
     folder = request.resume or request.out or new_run_folder(f"{recipe.name}-grid")
     if is_first_process():
         check_sweep_folder(folder, resume=request.resume is not None)
+    dataset = dataset or request.open(request.data)
     try:
         runs = train_sweep(
             recipe,
-            dataset or open_dataset(request.data),
+            dataset,
             folder,
             learning_rates,
             device=request.device,
@@ -214,10 +219,10 @@ def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> No
         raise typer.Exit(getattr(stop, "exit_code", 130)) from stop
     if is_first_process():
         write_sweep(runs, recipe, folder)
-        _print(runs, folder, request.data)
+        _print(runs, folder, request.data, *command_options(dataset.options))
 
 
-def _print(runs: "list[SweepRun]", folder: Path, data: str) -> None:
+def _print(runs: "list[SweepRun]", folder: Path, *data: str) -> None:
     say()
     rows = [
         (
@@ -238,6 +243,6 @@ def _print(runs: "list[SweepRun]", folder: Path, data: str) -> None:
     next_commands(
         [
             (f"{command_line('predict', best)} PHOTO.jpg", "classify photos with the best run"),
-            (command_line("evaluate", best, data), "score it, class by class"),
+            (command_line("evaluate", best, *data), "score it, class by class"),
         ]
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from allmlp.cli.arguments.checkpoint import parse_sides
+from allmlp.cli.arguments.folder_options import ClassesFromOption, SplitFoldersOption, folder_options
 from allmlp.cli.arguments.photos import MaxMegapixelsOption, limit_photos
 from allmlp.cli.arguments.recipe import (
     DATA_HELP,
@@ -62,6 +63,8 @@ def train(
     ] = None,
     device: DeviceOption = "auto",
     max_megapixels: MaxMegapixelsOption = None,
+    classes_from: ClassesFromOption = None,
+    split_folders: SplitFoldersOption = None,
     print_recipe: PrintRecipeOption = False,
 ) -> None:
     """Train a Mixer on your photos. Ctrl-C saves the progress; --resume continues from there."""
@@ -76,8 +79,11 @@ def train(
     if image_size is not None:
         group = "transfer" if _starts_from_checkpoint(recipe, resume, assignments or []) else "model"
         changes[f"{group}.image_size"] = json.dumps(parse_sides(image_size))
+    options = folder_options(classes_from, split_folders)
     given = all_settings(changes, assignments or [])
-    request = TrainingRequest(data=data, recipe=recipe, given=given, out=out, resume=resume, device=device)
+    request = TrainingRequest(
+        data=data, recipe=recipe, given=given, out=out, resume=resume, device=device, options=options
+    )
     run_request(request, _choose, print_recipe=print_recipe)
 
 
@@ -93,16 +99,14 @@ def _starts_from_checkpoint(recipe: str | None, resume: Path | None, given: list
     return override(requested, checkpoints).transfer.checkpoint is not None
 
 
-def _choose(data: str, recipe: str | None, assignments: list[str]) -> "ChosenRecipe":
+def _choose(request: TrainingRequest, data: str) -> "ChosenRecipe":
     """Return the resolved recipe; the data set, if it was opened to choose the recipe; and the reason for the choice."""
     from allmlp.recipes import recipe_for
     from allmlp.training import with_settings
 
-    if recipe is not None:
+    if request.recipe is not None:
         # Before the data set is opened: a typing error should not cost the time for listing its photos.
-        return with_settings(named_recipe(recipe), assignments), None, ""
-    from allmlp.data import open_dataset
-
-    dataset = open_dataset(data)
+        return with_settings(named_recipe(request.recipe), request.given), None, ""
+    dataset = request.open(data)
     chosen, reason = recipe_for(dataset)
-    return with_settings(chosen, assignments), dataset, reason
+    return with_settings(chosen, request.given), dataset, reason

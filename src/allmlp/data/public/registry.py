@@ -51,7 +51,7 @@ class PublicDataset:
 
 
 def _clothing(source: str, folder: Path) -> ImageDataset:
-    return open_parquet(source, [folder / "train.parquet", folder / "test.parquet"])
+    return open_parquet(source, folder, [folder / "train.parquet", folder / "test.parquet"])
 
 
 DATASETS: Mapping[str, PublicDataset] = {

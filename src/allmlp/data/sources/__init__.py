@@ -1,6 +1,6 @@
 """Sources of labelled photos: folders, zips, Parquet and CSV, each opened as splits with a reader of encoded photos.
 
-Safe to change: `folder_layout` (which folders are splits and classes), and one file per kind of source.
+Safe to change: `split_folders` (which folders are splits and classes), and one file per kind of source.
 Invariants: `sample_ids`; sample IDs decide every random choice of a run, and of its resumption.
 To add one: a file with a function `source -> ImageDataset`, and a line in `data/open_dataset.py`.
 """

@@ -1,20 +1,22 @@
 """Data sets given as a CSV table of paths and labels."""
 
 import csv
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from allmlp.data.dataset import ImageDataset, SplitName, split_named
-from allmlp.data.sources.assemble import FoundSplit, assemble, class_difference_problems, raise_problems
-from allmlp.data.sources.file_reader import FileReader, file_problem
+from allmlp.data.dataset import ImageDataset, SplitName
+from allmlp.data.sources.assemble import FoundSplit, assemble, raise_problems
+from allmlp.data.sources.file_reader import FileReader
+from allmlp.data.sources.table_paths import PathFinder
+from allmlp.data.split_names import split_named
 from allmlp.errors import DataError
-from allmlp.io.display import escape, summarise
+from allmlp.io.display import escape, quote, shorten, summarise
 
 __all__ = ["open_table"]
 
 _COLUMNS = ("path", "label", "split")
+_NO_LABELS = ("", "-1")  # of test photos whose labels are not public
 
 
 class _Row(NamedTuple):
@@ -24,50 +26,80 @@ class _Row(NamedTuple):
     split: str | None
 
 
+class _Problems:
+    """Problems of rows: rows that fail alike share a line."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, list[tuple[int, str]]] = {}
+
+    def add(self, number: int, problem: str, what: str = "") -> None:
+        """Add the problem of a row; `what` is the value it is about."""
+        self._rows.setdefault(problem, []).append((number, what))
+
+    def lines(self) -> list[str]:
+        """Return one line per problem, with the numbers of its rows."""
+        return [_line(problem, rows) for problem, rows in self._rows.items()]
+
+
+def _line(problem: str, rows: Sequence[tuple[int, str]]) -> str:
+    values = list(dict.fromkeys(shorten(escape(what), 120) for _, what in rows if what))
+    if len(rows) == 1:
+        return f"row {rows[0][0]}: {''.join(f'{value}: ' for value in values)}{problem}"
+    about = f" ({summarise(values, limit=3)})" if values else ""
+    return f"{len(rows):,} rows: {problem}{about}; rows {summarise((number for number, _ in rows), limit=5)}"
+
+
 def open_table(table: Path) -> ImageDataset:
     """Open a CSV table with the columns path, label and optionally split; paths are relative to the table's folder.
+
+    A validation or test split whose labels are all empty or -1 is left out with a note.
 
     Raises:
         DataError: missing or invalid columns, cells or files; all are reported, with their row numbers.
     """
-    rows: list[_Row] = []
-    problems: list[str] = []
-    for row in _rows(table, problems):
-        problem = _row_problem(row, table.parent)
-        if problem:
-            problems.append(f"row {row.number}: {problem}")
-        else:
-            rows.append(row)
-    problems += _repeated_photos(rows)
+    problems = _Problems()
+    finder = PathFinder(table.parent)
+    left_out: dict[SplitName, str] = {}
     splits: dict[SplitName, list[_Row]] = {}
-    for row in rows:
-        splits.setdefault((split_named(row.split) if row.split is not None else None) or "train", []).append(row)
-    if not problems:
-        problems += class_difference_problems({split: {row.label for row in splits[split]} for split in splits})
-    if not rows and not problems:
-        problems.append("there are no rows below the header")
-    raise_problems(str(table), problems)
-    found = {split: _found(table.parent, members) for split, members in splits.items()}
-    return assemble(str(table), found, {row.label for row in rows})
+    for row in _rows(table, problems):
+        split = "train" if row.split is None else split_named(row.split)
+        if split is None:
+            expected = "expected train, validation (or val, valid, dev) or test"
+            problems.add(row.number, f"the split is {quote(row.split)}; {expected}")
+        else:
+            splits.setdefault(split, []).append(row)
+    for split in [split for split in splits if split != "train" and "train" in splits]:
+        if all(row.label in _NO_LABELS for row in splits[split]) and len({row.label for row in splits[split]}) == 1:
+            left_out[split] = "its labels are all empty or -1"
+            del splits[split]
+    notes = [f"the {split} split is left out: {reason}" for split, reason in left_out.items()]
+    used = sorted((row for rows in splits.values() for row in rows), key=lambda row: row.number)
+    found = {row.number: finder.find(row.path) for row in used if _is_sound(row, finder, problems)}
+    lines = [*problems.lines(), *finder.repeated(found)]
+    if not used and not lines:
+        lines.append("there are no rows below the header")
+    raise_problems(str(table), lines, [*notes, *finder.hints()])
+    members = {split: _found(table.parent, rows, found) for split, rows in splits.items()}
+    return assemble(str(table), members, {row.label for row in used}, notes, left_out=left_out)
 
 
-def _found(folder: Path, rows: Sequence[_Row]) -> FoundSplit:
-    paths = tuple(_local_path(folder, row.path) for row in rows)
+def _found(folder: Path, rows: Sequence[_Row], found: dict[int, str]) -> FoundSplit:
+    paths = tuple(found[row.number] for row in rows)
     return FoundSplit([row.path for row in rows], [row.label for row in rows], FileReader(folder, paths))
 
 
-def _rows(table: Path, problems: list[str]) -> Iterator[_Row]:
+def _rows(table: Path, problems: _Problems) -> Iterator[_Row]:
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
+            reader = csv.reader(file, strict=True, skipinitialspace=True)
             columns = _columns(table, next(reader, []))
             for number, cells in enumerate(reader, start=2):
                 if not any(cells):
                     continue  # an empty line
                 if any("\0" in cell for cell in cells):
-                    problems.append(f"row {number}: contains a NUL character; save the table as plain UTF-8 text")
+                    problems.add(number, "contains a NUL character; save the table as plain UTF-8 text")
                 elif len(cells) != columns.width:
-                    problems.append(f"row {number}: has {len(cells)} cells; the header has {columns.width}")
+                    problems.add(number, f"has {len(cells)} cells; the header has {columns.width}")
                 else:
                     split = None if columns.split is None else cells[columns.split].strip()
                     yield _Row(number, cells[columns.path].strip(), cells[columns.label].strip(), split)
@@ -105,32 +137,16 @@ def _columns(table: Path, header: Sequence[str]) -> _Columns:
     return _Columns(names.index("path"), names.index("label"), split, len(names))
 
 
-def _row_problem(row: _Row, folder: Path) -> str:
+def _is_sound(row: _Row, finder: PathFinder, problems: _Problems) -> bool:
+    """Return whether a row can be used; else add its problem."""
     if not row.path:
-        return "the path is empty"
-    if not row.label:
-        return f"the label of {escape(row.path)} is empty"
-    if row.split is not None and split_named(row.split) is None:
-        return f"the split is '{escape(row.split)}'; expected train, validation (or val, valid) or test"
-    problem = file_problem(folder / _local_path(folder, row.path))
-    return f"{escape(row.path)}: {problem}" if problem else ""
-
-
-def _local_path(folder: Path, path: str) -> str:
-    # A table written on Windows has backslashes, which are separators unless a file with that literal name exists.
-    if "\\" not in path or os.path.exists(folder / path):  # noqa: PTH110 - Path.exists raises if a name is too long
-        return path
-    return path.replace("\\", "/")
-
-
-def _repeated_photos(rows: Sequence[_Row]) -> list[str]:
-    """Return one problem per photo listed twice: a copy in another split or class would distort the results."""
-    first: dict[str, int] = {}
-    repeats: dict[str, list[int]] = {}
-    for row in rows:
-        path = os.path.normpath(row.path.replace("\\", "/"))
-        if path in first:
-            repeats.setdefault(path, [first[path]]).append(row.number)
-        else:
-            first[path] = row.number
-    return [f"rows {summarise(numbers)} name the same photo, {escape(path)}" for path, numbers in repeats.items()]
+        problems.add(row.number, "the path is empty")
+    elif not row.label:
+        problems.add(row.number, "the label is empty", row.path)
+    elif any(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in (row.path, row.label)):
+        problems.add(row.number, "quotation marks are part of the cell; remove the blanks around them", row.path)
+    elif problem := finder.problem(row.path):
+        problems.add(row.number, problem, row.path)
+    else:
+        return True
+    return False

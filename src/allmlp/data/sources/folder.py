@@ -4,9 +4,15 @@ import os
 from pathlib import Path
 
 from allmlp.data.dataset import ImageDataset
-from allmlp.data.sources.assemble import FoundSplit, assemble
 from allmlp.data.sources.file_reader import FileReader, file_problem
-from allmlp.data.sources.folder_layout import Listing, arrange, is_hidden, is_photo_name
+from allmlp.data.sources.folder_layout import (
+    FolderOptions,
+    Listing,
+    arrange,
+    assemble_arrangement,
+    is_hidden,
+    is_photo_name,
+)
 from allmlp.errors import DataError
 from allmlp.io.display import escape
 from allmlp.runs.layout import RunLayout
@@ -16,30 +22,28 @@ __all__ = ["list_folder", "open_folder"]
 _Inode = tuple[int, int]
 
 
-def open_folder(root: Path) -> ImageDataset:
-    """Open `root/{train,validation,test}/<class>/**` or `root/<class>/**` without opening any photo.
+def open_folder(root: Path, listing: Listing, options: FolderOptions) -> ImageDataset:
+    """Open `root/{train,validation,test}/<class>/**` or `root/<class>/**`, as listed, without opening any photo.
 
     Raises:
-        DataError: `root` is a run folder, or a folder cannot be read; see also `arrange`.
+        DataError: `root` is a run folder; see also `arrange`.
     """
     if RunLayout(root).recipe.is_file():
         raise DataError(
             f"{escape(str(root))}: this is a run folder, not a folder of photos. To continue the run, use --resume."
         )
-    listing = list_folder(root)
-    arrangement = arrange(str(root), listing)
-    found = {}
-    for split, members in arrangement.members.items():
-        indices, paths, class_names = zip(*members, strict=True)
-        found[split] = FoundSplit(paths, class_names, FileReader(root, tuple(listing.photos[i] for i in indices)))
-    return assemble(str(root), found, arrangement.class_names, arrangement.notes)
+    return assemble_arrangement(
+        str(root),
+        arrange(str(root), listing, options),
+        lambda indices: FileReader(root, tuple(listing.photos[i] for i in indices)),
+    )
 
 
 def list_folder(root: Path) -> Listing:
     """List a folder tree in sorted order. Links to folders are followed, but never in a cycle.
 
     A link to a folder that contains it is skipped, and so is a second link to the same folder: together these bound the
-    walk to twice the number of folders.
+    walk to twice the number of folders. A link to a folder next to it is a second name of that folder, and skipped too.
 
     Raises:
         DataError: a folder cannot be read.
@@ -49,7 +53,8 @@ def list_folder(root: Path) -> Listing:
     pending: list[tuple[str, frozenset[_Inode]]] = [("", frozenset({_inode(root)}))]
     while pending:
         folder, ancestors = pending.pop()
-        for entry in _entries(root / folder):
+        beside: dict[_Inode, str] = {}  # the folders in this one that are no links
+        for entry in sorted(_entries(root / folder), key=os.DirEntry.is_symlink):
             path = f"{folder}/{entry.name}" if folder else entry.name
             problem = _link_problem(entry)
             if is_hidden(entry.name) or not (problem or entry.is_dir() or is_photo_name(entry.name)):
@@ -62,11 +67,16 @@ def list_folder(root: Path) -> Listing:
                     listing.skipped.append((path, problem))
             else:
                 inode = _inode(Path(entry.path))
+                if entry.is_symlink() and inode in beside:
+                    listing.skipped.append((path, f"a link to {beside[inode]}/ next to it"))
+                    continue
                 if inode in ancestors or (entry.is_symlink() and inode in linked):
                     listing.skipped.append((path, "a link to a folder that is already read"))
                     continue
                 if entry.is_symlink():
                     linked.add(inode)
+                else:
+                    beside[inode] = entry.name
                 listing.folders.append(path)
                 pending.append((path, ancestors | {inode}))
     return listing

@@ -1,22 +1,43 @@
 """Splits and classes of the photos in a folder or zip, derived from their relative paths only."""
 
 import dataclasses
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
-from allmlp.data.dataset import SplitName, split_named
+from allmlp.data.dataset import ImageDataset, Reader, SplitName, with_notes
 from allmlp.data.decoding.more_formats import INSTALL_HEIC, is_read
-from allmlp.data.sources.assemble import class_difference_problems, class_name_problems, raise_problems
-from allmlp.errors import DataError
+from allmlp.data.sources.assemble import FoundSplit, assemble
+from allmlp.data.sources.split_folders import FolderTree, Reading, read_as_classes, read_as_splits, read_tree
+from allmlp.errors import ConfigError, DataError
 from allmlp.io.display import counted, escape, summarise
 from allmlp.io.file_kinds import PHOTO_EXTENSIONS
 
-__all__ = ["LAYOUTS", "Arrangement", "Listing", "arrange", "is_hidden", "is_photo_name", "unread_photos"]
+__all__ = [
+    "LAYOUTS",
+    "Arrangement",
+    "FolderOptions",
+    "Listing",
+    "arrange",
+    "assemble_arrangement",
+    "is_hidden",
+    "is_photo_name",
+    "unread_photos",
+]
 
 _MAX_TREE_LINES = 20
 
+# Folders that macOS, Windows, Linux, Python and the storage of Synology, QNAP and NetApp add: trash, previews, snapshots.
+_SYSTEM_NAMES = {
+    *("__macosx", "$recycle.bin", "recycler", "recycled", "system volume information", "lost+found", "__pycache__"),
+    *("@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@tmp", "@sharesnap", "~snapshot"),
+    *("network trash folder", "temporary items", "thumbs.db", "desktop.ini"),
+}
+_RECOVERED = re.compile(r"found\.\d{3}", re.IGNORECASE)  # by Windows, after a check of the disk
+
 LAYOUTS = """Supported layouts:
-  a folder or a zip   train/<class>/**/*.jpg, optionally with validation/ and test/ next to train/,
+  a folder or a zip   train/<class>/**/*.jpg, optionally with validation/ and test/ next to train/ (or other usual names),
                       or <class>/**/*.jpg   (JPEG, PNG, WebP, BMP, TIFF or GIF)
   Parquet             columns image (bytes, path) and label, as Hugging Face writes them: a file, or a folder of
                       train*.parquet, validation*.parquet, test*.parquet
@@ -45,8 +66,8 @@ def _is_in_hidden(path: str) -> bool:
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether file managers hide this name ("._x.jpg", ".git") or macOS adds it to zips ("__MACOSX")."""
-    return name.startswith(".") or name == "__MACOSX"
+    """Return whether file managers hide this name ("._x.jpg", ".git"), or a system adds it to folders of others' files."""
+    return name.startswith(".") or name.casefold() in _SYSTEM_NAMES or _RECOVERED.fullmatch(name) is not None
 
 
 @dataclasses.dataclass
@@ -59,95 +80,116 @@ class Listing:
     skipped: list[tuple[str, str]] = dataclasses.field(default_factory=list)
 
 
+@dataclasses.dataclass(frozen=True)
+class FolderOptions:
+    """How to read a tree that could be read in two ways: `classes_from` is the folder whose sub-folders are the classes,
+    `split_folders` the folder of each split. At most one of the two is given, as paths in the data; None decides by the tree.
+    """
+
+    classes_from: str | None = None
+    split_folders: Mapping[str, str] | None = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options that are not None, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
 @dataclasses.dataclass
 class Arrangement:
-    """Splits and classes; `members[split]` holds (index into the listing's photos, path below the split, class name)."""
+    """Splits and classes; `members[split]` holds (index into the listing's photos, path below the split, class name).
+
+    `problems` prevent the data from being used; `left_out` is as in `ImageDataset`.
+    """
 
     members: dict[SplitName, list[tuple[int, str, str]]]
     class_names: set[str]
     notes: list[str]
+    problems: list[str]
+    left_out: Mapping[SplitName, str]
 
 
-class _Tree:
-    """The folders of a listing, each with its direct contents. The top folder is ""; all others end with "/"."""
-
-    def __init__(self, listing: Listing) -> None:
-        self.children: dict[str, set[str]] = defaultdict(set)
-        self.photos: dict[str, list[int]] = defaultdict(list)
-        for folder in listing.folders:
-            parent, _, name = folder.rpartition("/")
-            self.children[parent + "/" if parent else ""].add(name)
-        for index, path in enumerate(listing.photos):
-            self.photos[path[: path.rfind("/") + 1]].append(index)
-
-    def folders_in(self, folder: str) -> list[str]:
-        return sorted(self.children.get(folder, ()))
-
-    def photos_directly_in(self, folder: str) -> list[int]:
-        return self.photos.get(folder, [])
-
-
-def arrange(source: str, listing: Listing) -> Arrangement:
-    """Find the splits and classes in a listing.
-
-    If a single folder wraps everything else, its contents are used. Folders named after splits are splits if one of them has
-    sub-folders or if there are no other folders; otherwise every folder is a class (photos of trains are a class "train").
+def arrange(source: str, listing: Listing, options: FolderOptions) -> Arrangement:
+    """Find the splits and classes in a listing, as the options say or by `read_tree`.
 
     Raises:
-        DataError: no photos, photos outside of a class, empty classes or splits, or splits with different classes; all are
-            reported.
+        DataError: no photos, folders that may be splits or classes, or a folder of the options that does not exist.
+        ConfigError: invalid options.
     """
     if not listing.photos:
         unread = "".join(f"\n{note}." for note in _unread_notes(unread_photos(listing)))
         raise DataError(f"{escape(source)}: no photos found.{unread}\n{_draw_tree(listing)}\n{LAYOUTS}")
-    tree = _Tree(listing)
-    top = _top(tree)
-    notes = [f"read from its sub-folder {escape(top)}"] if top else []
-    splits, problems = _split_folders(tree, top)
-    if splits:
-        ignored = [name for name in tree.folders_in(top) if split_named(name) is None]
-        if ignored:
-            notes.append(f"ignored folders next to the splits: {summarise(ignored)}")
-        problems += _loose_photo_problems(tree, listing, top)
-    arrangement = Arrangement({}, set(), notes + _left_out(listing))
-    classes: dict[SplitName, set[str]] = {}
-    for split, folder in (splits or {"train": top}).items():
-        classes[split] = set(tree.folders_in(folder))
+    tree = FolderTree(listing.photos, listing.folders)
+    reading = _reading(source, tree, options, _left_out(listing))
+    notes = [f"read from its sub-folder {escape(reading.top)}"] if reading.top else []
+    notes += [*reading.notes, *_left_out(listing)]
+    arrangement = Arrangement({}, set(), notes, reading.problems, reading.left_out)
+    folders = reading.class_folders
+    for split, folder in folders.items():
         members = _members(listing, folder)
-        problems += _loose_photo_problems(tree, listing, folder)
-        problems += _empty_problems(folder, classes[split], {name for _, _, name in members}, unread_photos(listing))
+        with_photos = {name for _, _, name in members}
+        # A class without photos is a problem only in train: a scoring split may lack classes.
+        classes = set(tree.folders_in(folder)) if split == "train" or len(folders) == 1 else with_photos
+        arrangement.problems += _loose_photo_problems(tree, listing, folder)
+        arrangement.problems += _empty_problems(folder, classes, with_photos, unread_photos(listing))
         arrangement.members[split] = members
-        arrangement.class_names |= classes[split]
-    problems += class_difference_problems(classes) + class_name_problems(arrangement.class_names)
-    raise_problems(source, problems)
+        arrangement.class_names |= classes
+    if reading.splits and options.split_folders is None:
+        arrangement.problems += _loose_photo_problems(tree, listing, reading.top)
+    arrangement.notes += _merged_folders(arrangement)
     return arrangement
 
 
-def _top(tree: _Tree) -> str:
-    top = ""
-    while len(tree.folders_in(top)) == 1 and not tree.photos_directly_in(top):
-        name = tree.folders_in(top)[0]
-        inner = f"{top}{name}/"
-        if split_named(name) is not None or not tree.folders_in(inner) or tree.photos_directly_in(inner):
-            break
-        top = inner
-    return top
+def assemble_arrangement(
+    source: str, arrangement: Arrangement, reader_of: Callable[[list[int]], Reader]
+) -> ImageDataset:
+    """Return the data set of an arrangement; `reader_of` returns a reader of the photos at these indices of the listing.
+
+    Raises:
+        DataError: as `assemble`.
+    """
+    found = {
+        split: FoundSplit(
+            [path for _, path, _ in members],
+            [class_name for *_, class_name in members],
+            reader_of([index for index, *_ in members]),
+        )
+        for split, members in arrangement.members.items()
+    }
+    return assemble(
+        source,
+        found,
+        arrangement.class_names,
+        arrangement.notes,
+        problems=arrangement.problems,
+        left_out=arrangement.left_out,
+    )
 
 
-def _split_folders(tree: _Tree, top: str) -> tuple[dict[SplitName, str], list[str]]:
-    splits: dict[SplitName, str] = {}
-    problems = []
-    names = tree.folders_in(top)
-    for name in names:
-        split = split_named(name)
-        if split is None:
-            continue
-        if split in splits:
-            problems.append(f"{escape(splits[split])} and {escape(top + name)}/ both name the {split} split; keep one")
-        splits[split] = f"{top}{name}/"
-    has_classes = any(tree.folders_in(folder) for folder in splits.values())
-    nothing_else = all(split_named(name) is not None for name in names)
-    return (splits, problems) if has_classes or nothing_else else ({}, [])
+def _reading(source: str, tree: FolderTree, options: FolderOptions, notes: list[str]) -> Reading:
+    if options.classes_from is not None and options.split_folders is not None:
+        raise ConfigError("--classes-from and --split-folders are two ways to read folders; omit one of them.")
+    try:
+        if options.classes_from is not None:
+            return read_as_classes(tree, options.classes_from)
+        return read_tree(tree) if options.split_folders is None else read_as_splits(tree, options.split_folders)
+    except DataError as error:
+        raise DataError(with_notes(f"{escape(source)}: {error}.", notes)) from error
+
+
+def _merged_folders(arrangement: Arrangement) -> list[str]:
+    """Return a note on sub-folders whose photos are merged into one class: they may be masks, or classes of their own."""
+    places: dict[str, set[str]] = defaultdict(set)
+    for members in arrangement.members.values():
+        for _, path, class_name in members:
+            below, slash, _ = path[len(class_name) + 1 :].partition("/")
+            places[class_name].add(below if slash else "")
+    counts = Counter(folder for found in places.values() if len(found) > 1 for folder in found if folder)
+    if not counts:
+        return []
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    shown = (f"{name}/ in {count:,} {'class' if count == 1 else 'classes'}" for name, count in ordered)
+    return [f"sub-folders merged into their classes: {summarise(shown)}"]
 
 
 def _members(listing: Listing, folder: str) -> list[tuple[int, str, str]]:
@@ -160,7 +202,7 @@ def _members(listing: Listing, folder: str) -> list[tuple[int, str, str]]:
     return members
 
 
-def _loose_photo_problems(tree: _Tree, listing: Listing, folder: str) -> list[str]:
+def _loose_photo_problems(tree: FolderTree, listing: Listing, folder: str) -> list[str]:
     loose = [listing.photos[index] for index in tree.photos_directly_in(folder)]
     if not loose:
         return []

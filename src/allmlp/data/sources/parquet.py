@@ -1,7 +1,6 @@
 """Data sets given as Parquet files in the Hugging Face image convention: columns image (bytes, path) and label."""
 
 import dataclasses
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,88 +8,68 @@ from typing import Any
 
 import numpy as np
 
-from allmlp.data.dataset import ImageDataset, SplitName, split_named
+from allmlp.data.dataset import ImageDataset, SplitName
 from allmlp.data.sources.assemble import FoundSplit, assemble, raise_problems
-from allmlp.data.sources.parquet_columns import class_names_of, features_of, image_and_label
+from allmlp.data.sources.parquet_columns import NoLabelsError, class_names_of, features_of, image_and_label
+from allmlp.data.sources.parquet_files import parquet_splits, partial_notes
 from allmlp.data.sources.parquet_values.column import read_column
 from allmlp.data.sources.parquet_values.footer import read_footer
 from allmlp.data.sources.parquet_values.guard import is_damage, reason_of
 from allmlp.data.sources.parquet_values.pages import Chunk
 from allmlp.data.sources.parquet_values.reader import ParquetReader
 from allmlp.errors import DataError
-from allmlp.io.display import escape, summarise
+from allmlp.io.display import escape, quote, summarise
 
-__all__ = ["open_parquet", "parquet_splits"]
+__all__ = ["open_parquet"]
 
-_SHARD = re.compile(r"-(\d{1,6})-of-(\d{1,6})$")
+_NO_LABEL = -1  # of a test split whose labels are not public
 
 # Without class names, labels are class numbers, and every lower number is a class, too. ImageNet-21k has 21,843.
 _MAX_NUMBERED_CLASSES = 100_000
 
 
-def parquet_splits(files: Sequence[Path]) -> dict[SplitName, list[Path]]:
-    """Group files by the split in their names ("train-00000-of-00002.parquet"); a single file may have any name.
+def open_parquet(source: str, root: Path | None, files: Sequence[Path], notes: Sequence[str] = ()) -> ImageDataset:
+    """Open the Parquet files of the folder `root`, or a single file if it is None. Labels and paths are read, photos are not.
 
-    Raises:
-        DataError: one of several files is not named after a split, or a shard is missing.
-    """
-    splits: dict[SplitName, list[Path]] = {}
-    problems = []
-    for path in sorted(files):
-        split = split_named(re.split(r"[-_.]", path.name)[0])
-        if split is None and len(files) > 1:
-            problems.append(
-                f"{escape(path.name)} is not named after a split; expected train*, validation* (or val*, valid*), test*"
-            )
-        splits.setdefault(split or "train", []).append(path)
-    for paths in splits.values():
-        problems += _missing_shards(paths) if len(files) > 1 else []
-    raise_problems(str(files[0].parent), problems)
-    return splits
-
-
-def _missing_shards(paths: Sequence[Path]) -> list[str]:
-    shards: dict[str, set[str]] = {}
-    for path in paths:
-        if match := _SHARD.search(path.stem):
-            number, count = match.groups()
-            shards.setdefault(path.stem[: match.start()] + "-{}-of-" + count, set()).add(number)
-    problems = []
-    for pattern, present in shards.items():
-        count = pattern.rpartition("-")[2]
-        missing = [n for n in (f"{i:0{len(count)}d}" for i in range(int(count))) if n not in present]
-        if missing:
-            problems.append(f"shards are missing: {summarise(pattern.format(n) + '.parquet' for n in missing)}")
-    return problems
-
-
-def open_parquet(source: str, files: Sequence[Path]) -> ImageDataset:
-    """Open Parquet files. Labels and paths are read, photos are not.
+    A validation or test split without any label (-1, empty, or no such column) is left out with a note.
 
     Raises:
         DataError: incomplete Parquet files, columns that are missing or of another type, labels that are empty or out of
             range (rows are counted from 0 in each file), or class names that differ between files; all are reported.
     """
-    splits = parquet_splits(files)
+    splits = parquet_splits(root, files)
     tables: dict[Path, _Table] = {}
     problems: list[str] = []
-    for path in (path for paths in splits.values() for path in paths):
-        try:
-            tables[path] = _read_table(path)
-        except DataError as error:
-            problems.append(f"{escape(path.name)}: {error}" if str(path) != source else str(error))
-    raise_problems(source, problems)
-    names, problems, notes = _class_names(tables)
-    raise_problems(source, problems)
+    left_out: dict[SplitName, str] = {}
+    for split, paths in splits.items():
+        for path in paths:
+            try:
+                tables[path] = _read_table(path)
+            except DataError as error:
+                if isinstance(error, NoLabelsError) and split != "train" and "train" in splits:
+                    left_out[split] = f"{escape(path.name)} has no column of labels"
+                    continue
+                problems.append(str(error) if root is None else f"{escape(path.name)}: {error}")
+        if split != "train" and "train" in splits and all(map(_is_unlabelled, (tables.get(path) for path in paths))):
+            left_out.setdefault(split, f"its labels are all empty or {_NO_LABEL}")
+    raise_problems(source, problems, notes)
+    notes = [*notes, *(f"the {split} split is left out: {reason}" for split, reason in left_out.items())]
+    splits = {split: paths for split, paths in splits.items() if split not in left_out}
+    tables = {path: tables[path] for paths in splits.values() for path in paths}
+    names, problems, name_notes = _class_names(tables)
+    notes += [*name_notes, *partial_notes(files)]
+    raise_problems(source, problems, notes)
     found = {}
     for split, paths in splits.items():
         of_split = [tables[path] for path in paths]
         class_names = [names[label] if isinstance(label, int) else label for t in of_split for label in t.labels]
         found[split] = FoundSplit([path for t in of_split for path in t.paths], class_names, _reader(paths, of_split))
     used = {name for split in found.values() for name in split.class_names}
-    problems = _classes_missing_from_train({split: set(found[split].class_names) for split in found})
-    raise_problems(source, problems)
-    return assemble(source, found, used | set(names), notes)
+    return assemble(source, found, used | set(names), notes, left_out=left_out)
+
+
+def _is_unlabelled(table: "_Table | None") -> bool:
+    return table is None or all(label in (None, "", _NO_LABEL) for label in table.labels)
 
 
 def _reader(files: Sequence[Path], tables: Sequence["_Table"]) -> ParquetReader:
@@ -158,11 +137,13 @@ def _class_names(tables: Mapping[Path, _Table]) -> tuple[tuple[str, ...], list[s
         notes.append('no class names in the Parquet file; the classes are named after their labels, "0", "1", ...')
     repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
-        problems.append(f"several labels share a class name: {summarise(repeated)}; give each label its own")
+        problems.append(
+            f"several labels share a class name: {summarise(map(quote, repeated))}; give each label its own"
+        )
     for path, table in tables.items():
         wrong = [(row, label) for row, label in enumerate(table.labels) if not _is_label(label, len(names))]
         if wrong:
-            rows = summarise(f"row {row} ({'empty' if label in (None, '') else label})" for row, label in wrong)
+            rows = summarise(f"row {row} ({_shown(label)})" for row, label in wrong)
             where = f"{escape(path.name)}: " if len(tables) > 1 else ""
             why = "" if len(names) < _MAX_NUMBERED_CLASSES else ", the limit without class names"
             verb = "label is" if len(wrong) == 1 else "labels are"
@@ -172,14 +153,9 @@ def _class_names(tables: Mapping[Path, _Table]) -> tuple[tuple[str, ...], list[s
     return names, problems, notes
 
 
+def _shown(label: int | str | None) -> str:
+    return "empty" if label in (None, "") else quote(label, limit=40) if isinstance(label, str) else f"{label}"
+
+
 def _is_label(label: int | str | None, num_classes: int) -> bool:
     return bool(label.strip()) if isinstance(label, str) else label is not None and 0 <= label < num_classes
-
-
-def _classes_missing_from_train(classes: Mapping[SplitName, set[str]]) -> list[str]:
-    # The names are declared for all splits, so a class may be absent from a small test split, but not from train.
-    return [
-        f"{split} has classes that train lacks: {summarise(sorted(names - classes['train']))}; add photos of them to train"
-        for split, names in classes.items()
-        if "train" in classes and names - classes["train"]
-    ]

@@ -10,7 +10,11 @@ from allmlp.io.display import quote, summarise
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["class_names_of", "features_of", "image_and_label"]
+__all__ = ["NoLabelsError", "class_names_of", "features_of", "image_and_label"]
+
+
+class NoLabelsError(DataError):
+    """A Parquet file with photos, but without a column of labels."""
 
 
 def features_of(metadata: Mapping[bytes, bytes] | None) -> dict[str, dict[str, Any]]:
@@ -26,6 +30,7 @@ def image_and_label(schema: "pa.Schema", features: Mapping[str, Mapping[str, Any
     """Return the names of the image and label columns: the conventional ones, or else the only ones declared as such.
 
     Raises:
+        NoLabelsError: only the column of the labels is missing.
         DataError: a column is missing, duplicated or of another type; the message has neither the path nor a full stop.
     """
     import pyarrow as pa
@@ -38,7 +43,7 @@ def image_and_label(schema: "pa.Schema", features: Mapping[str, Mapping[str, Any
         elif len(declared) == 1:
             found.append(declared[0])
         else:
-            raise DataError(
+            raise (NoLabelsError if found else DataError)(
                 f"there is no column {name!r} (columns: {summarise(schema.names)}); "
                 "expected image (bytes, path) and label, as Hugging Face writes them; rename the columns"
             )

@@ -8,7 +8,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from allmlp.data.dataset import split_named
+from allmlp.data.split_names import split_named
 
 __all__ = ["sample_id_of", "shared_folders", "unique_sample_ids"]
 

@@ -11,8 +11,15 @@ from numpy.typing import NDArray
 
 from allmlp.data.dataset import ImageDataset
 from allmlp.data.decoding.limits import MAX_PHOTO_BYTES
-from allmlp.data.sources.assemble import FoundSplit, assemble, raise_problems
-from allmlp.data.sources.folder_layout import Listing, arrange, is_hidden, is_photo_name
+from allmlp.data.sources.assemble import raise_problems
+from allmlp.data.sources.folder_layout import (
+    FolderOptions,
+    Listing,
+    arrange,
+    assemble_arrangement,
+    is_hidden,
+    is_photo_name,
+)
 from allmlp.errors import DataError
 from allmlp.io.display import escape, shorten, summarise
 from allmlp.io.zip_archive import (
@@ -83,7 +90,7 @@ class ZipReader:
         return np.argsort(self.entries[:, 0], kind="stable")
 
 
-def open_zip(path: Path) -> ImageDataset:
+def open_zip(path: Path, options: FolderOptions) -> ImageDataset:
     """Open a zip with one of the layouts of a folder.
 
     Raises:
@@ -100,14 +107,13 @@ def open_zip(path: Path) -> ImageDataset:
     names = [_name(member).replace("\\", "/") for member in members]
     raise_problems(str(path), _problems(members, names, num_bytes))
     listing, photos = _list(members, names)
-    arrangement = arrange(str(path), listing)
+    arrangement = arrange(str(path), listing, options)
     zip_entries = np.array([_entry(member) for member in photos], dtype=np.int64).reshape(-1, 5)
-    found = {}
-    for split, split_members in arrangement.members.items():
-        indices, paths, class_names = zip(*split_members, strict=True)
-        reader = ZipReader(path, tuple(listing.photos[i] for i in indices), zip_entries[list(indices)])
-        found[split] = FoundSplit(paths, class_names, reader)
-    return assemble(str(path), found, arrangement.class_names, arrangement.notes)
+    return assemble_arrangement(
+        str(path),
+        arrangement,
+        lambda indices: ZipReader(path, tuple(listing.photos[i] for i in indices), zip_entries[indices]),
+    )
 
 
 def _name(member: zipfile.ZipInfo) -> str:

@@ -1,0 +1,295 @@
+"""Decision which folders of a tree are splits and which are classes, from names and from the tree."""
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from allmlp.data.dataset import SplitName
+from allmlp.data.split_names import SPELLINGS, is_plain_name, partly_split_named, split_named
+from allmlp.errors import ConfigError, DataError
+from allmlp.io.display import escape, quote, summarise
+
+__all__ = ["FolderTree", "Reading", "read_as_classes", "read_as_splits", "read_tree"]
+
+
+class FolderTree:
+    """The folders of a data set, each with its direct contents. The top folder is ""; all others end with "/"."""
+
+    def __init__(self, photos: Sequence[str], folders: Iterable[str]) -> None:
+        self._children: dict[str, set[str]] = defaultdict(set)
+        self._photos: dict[str, list[int]] = defaultdict(list)
+        self._with_photos: set[str] = set()
+        for folder in folders:
+            parent, _, name = folder.rpartition("/")
+            self._children[parent + "/" if parent else ""].add(name)
+        for index, path in enumerate(photos):
+            self._photos[path[: path.rfind("/") + 1]].append(index)
+        for folder in self._photos:
+            ancestor = folder
+            while ancestor not in self._with_photos:
+                self._with_photos.add(ancestor)
+                ancestor = parent_of(ancestor)
+
+    def folders_in(self, folder: str) -> list[str]:
+        """Return the names of all sub-folders, sorted."""
+        return sorted(self._children.get(folder, ()))
+
+    def filled_folders_in(self, folder: str) -> list[str]:
+        """Return the names of the sub-folders that hold photos at any depth, sorted."""
+        return [name for name in self.folders_in(folder) if f"{folder}{name}/" in self._with_photos]
+
+    def photos_directly_in(self, folder: str) -> list[int]:
+        """Return the indices of the photos that are in no sub-folder."""
+        return self._photos.get(folder, [])
+
+    def exists(self, folder: str) -> bool:
+        """Return whether the tree has this folder."""
+        return not folder or folder.rstrip("/").rpartition("/")[2] in self._children.get(parent_of(folder), ())
+
+
+def parent_of(folder: str) -> str:
+    """Return the folder that contains a folder: "a/" for "a/b/", and "" for "a/"."""
+    return folder[: folder.rstrip("/").rfind("/") + 1]
+
+
+@dataclasses.dataclass
+class Reading:
+    """How a tree is read: the folder of each split, or without splits the folder `top` of the classes.
+
+    `left_out` has the reason for each split that has a folder but no labelled photos.
+    """
+
+    top: str
+    splits: dict[SplitName, str] = dataclasses.field(default_factory=dict)
+    notes: list[str] = dataclasses.field(default_factory=list)
+    problems: list[str] = dataclasses.field(default_factory=list)
+    left_out: dict[SplitName, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def class_folders(self) -> dict[SplitName, str]:
+        """The folder whose sub-folders are the classes, for each split."""
+        return self.splits or {"train": self.top}
+
+
+def read_as_classes(tree: FolderTree, folder: str) -> Reading:
+    """Read the sub-folders of `folder` as classes, whatever their names. Raises DataError if there is no such folder."""
+    return Reading(_given_folder(tree, folder, "--classes-from"))
+
+
+def read_as_splits(tree: FolderTree, folders: Mapping[str, str]) -> Reading:
+    """Read the given folder of each split.
+
+    Raises:
+        ConfigError: an unknown split, or a folder within another one.
+        DataError: a missing folder.
+    """
+    splits: dict[SplitName, str] = {}
+    for name, folder in folders.items():
+        split = split_named(name)
+        if split is None or split in splits:
+            what = "an unknown split" if split is None else "given twice"
+            raise ConfigError(
+                f"--split-folders: {quote(name)} is {what}; expected train, validation or test, each once."
+            )
+        splits[split] = _class_root(tree, _given_folder(tree, folder, "--split-folders"))
+    for split, folder in splits.items():
+        inside = [other for other in splits if other != split and splits[other].startswith(folder)]
+        if inside:
+            raise ConfigError(
+                f"--split-folders: the folder of {inside[0]} is in that of {split}; expected separate ones."
+            )
+    ignored = [
+        name for name in tree.filled_folders_in("") if not any(f.startswith(f"{name}/") for f in splits.values())
+    ]
+    return Reading("", splits, notes=[f"ignored folders next to the splits: {summarise(ignored)}"] if ignored else [])
+
+
+def _given_folder(tree: FolderTree, folder: str, option: str) -> str:
+    parts = [part for part in folder.replace("\\", "/").split("/") if part not in ("", ".")]
+    path = "".join(f"{part}/" for part in parts)
+    if not tree.exists(path):
+        known = summarise(tree.folders_in(""))
+        raise DataError(f"{option}: there is no folder {quote(folder)} in the data; the top folders are {known}")
+    return path
+
+
+def read_tree(tree: FolderTree) -> Reading:
+    """Find the splits, or else the folder of the classes.
+
+    A single folder that wraps everything else is entered. Folders named after splits are splits if they hold class folders
+    and nothing speaks against it. The sure sign is that they hold the same two or more class folders.
+
+    Raises:
+        DataError: the folders may be splits or classes; the message has both readings and the options that decide.
+    """
+    top = _top(tree)
+    names = tree.filled_folders_in(top)
+    folders = {name: _class_root(tree, f"{top}{name}/") for name in tree.folders_in(top)}
+    classes = {name: set(tree.filled_folders_in(folder)) for name, folder in folders.items()}
+    named = {name: split for name in folders if (split := split_named(name))}
+    named = named or _partly_named(tree, top, {name: folders[name] for name in names})
+    trained = set().union(*(classes[name] for name in named if named[name] == "train"))
+    labelled = [
+        name
+        for name in named
+        if classes[name] and (named[name] == "train" or not _is_unlabelled(classes[name], trained))
+    ]
+    if not labelled:
+        return _without_splits(tree, top, [name for name in named if name in names])
+    others = [name for name in names if name not in named]
+    has_train = all(name in labelled for name in named if named[name] == "train" and name in names)
+    if not has_train or not _are_splits([classes[name] for name in labelled], [classes[name] for name in others]):
+        raise _question(top, named, [name for name in folders if name in named or name in names])
+    reading = Reading(top)
+    for name in labelled:
+        if (split := named[name]) in reading.splits:
+            reading.problems.append(
+                f"{escape(reading.splits[split])} and {escape(top + name)}/ both name the {split} split; keep one, or "
+                "choose with --split-folders"
+            )
+        reading.splits[split] = folders[name]
+    _note_names(reading, tree, named, labelled)
+    return reading
+
+
+def _top(tree: FolderTree) -> str:
+    top = ""
+    while len(names := tree.folders_in(top)) == 1 and not tree.photos_directly_in(top):
+        inner = f"{top}{names[0]}/"
+        below = tree.folders_in(inner)
+        if not below or tree.photos_directly_in(inner):
+            break
+        if split_named(names[0]) and not any(
+            split_named(name) and tree.folders_in(f"{inner}{name}/") for name in below
+        ):
+            break  # its sub-folders are classes
+        top = inner
+    return top
+
+
+def _class_root(tree: FolderTree, folder: str) -> str:
+    """Enter a folder that only repeats or describes the one around it: train/train/<class>/, test/images/<class>/."""
+    while len(names := tree.filled_folders_in(folder)) == 1 and not tree.photos_directly_in(folder):
+        repeats = names[0] == folder.rstrip("/").rpartition("/")[2] or is_plain_name(names[0])
+        inner = f"{folder}{names[0]}/"
+        if not repeats or not tree.filled_folders_in(inner):
+            break
+        folder = inner
+    return folder
+
+
+def _partly_named(tree: FolderTree, top: str, folders: Mapping[str, str]) -> dict[str, SplitName]:
+    """Return the splits of folders such as seg_train/ and seg_test/ that hold the same class folders.
+
+    Raises:
+        DataError: their names agree too little to be sure.
+    """
+    parts = {name: part for name in folders if (part := partly_split_named(name))}
+    named = {name: part.split for name, part in parts.items()}
+    if len(set(named.values())) < 2 or not _same_classes([folders[name] for name in named], tree):
+        return {}
+    rests = {part.rest for part in parts.values()}
+    if len(rests) > 1 or None in rests or len(set(named.values())) < len(named):
+        raise _question(top, named, list(folders))
+    return named
+
+
+def _same_classes(folders: Sequence[str], tree: FolderTree) -> bool:
+    """Return whether all folders hold the same two or more class folders and no photos outside of them."""
+    classes = [tree.filled_folders_in(folder) for folder in folders]
+    return all(len(each) > 1 and each == classes[0] for each in classes) and not any(
+        map(tree.photos_directly_in, folders)
+    )
+
+
+def _is_unlabelled(classes: set[str], trained: set[str]) -> bool:
+    """Return whether the only sub-folder of a scoring split says nothing about its photos: test/unknown/."""
+    return bool(trained) and len(classes) == 1 and not classes & trained and all(map(is_plain_name, classes))
+
+
+def _are_splits(labelled: Sequence[set[str]], others: Sequence[set[str]]) -> bool:
+    """Return whether folders named after splits are splits, given the class folders in them and in the folders next to them."""
+    shared = set.intersection(*labelled)
+    if others:
+        return len(labelled) > 1 and len(shared) > 1 and not any(folders & shared for folders in others)
+    # Sub-folders that have nothing in common may be kinds of two classes: train/steam/, test/blood/.
+    return all(folders & labelled[-1] for folders in labelled)
+
+
+def _without_splits(tree: FolderTree, top: str, named: Sequence[str]) -> Reading:
+    names = tree.filled_folders_in(top)
+    if named and len(named) == len(names):
+        return Reading(
+            top,
+            problems=[
+                f"{_listed(top, names)} {'is' if len(names) == 1 else 'are'} named like splits, but "
+                f"{'has' if len(names) == 1 else 'have'} no class folders; create one sub-folder per class in each, or "
+                f"choose --classes-from {_argument(top)} if these are the classes"
+            ],
+        )
+    _refuse_splits_in_classes(tree, top, names)
+    notes = [f"read as classes, like the folders next to them: {_listed(top, named)}"] if named else []
+    return Reading(top, notes=notes)
+
+
+def _refuse_splits_in_classes(tree: FolderTree, top: str, names: Sequence[str]) -> None:
+    partly = [partly_split_named(name) for name in names]
+    if all(partly) and len({part.split for part in partly if part}) > 1:
+        raise DataError(
+            f"the names of all folders ({summarise(names, limit=5)}) have a split and something else, which can be read in two "
+            f"ways. Choose --classes-from {_argument(top)} if these are the classes; or, for splits, move the photos, so that "
+            "each split has its class folders, such as train/cats/"
+        )
+    inner = [tree.filled_folders_in(f"{top}{name}/") for name in names]
+    splits = {split_named(name) for each in inner for name in each}
+    if len(names) > 1 and len(splits) > 1 and None not in splits and all(inner):
+        found = summarise(sorted({name for each in inner for name in each}))
+        raise DataError(
+            f"every folder ({summarise(names, limit=5)}) has sub-folders named after splits ({found}), which can be read in "
+            f"two ways. Choose --classes-from {_argument(top)} to merge them into one class per folder; or, for splits, "
+            f"move the photos, so that each split has its class folders, such as {escape(inner[0][0])}/{escape(names[0])}/"
+        )
+
+
+def _question(top: str, named: Mapping[str, SplitName], names: Sequence[str]) -> DataError:
+    guessed = {name: part.split for name in names if (part := partly_split_named(name))} | {**named}
+    splits = {split: name for split in SPELLINGS for name in reversed(names) if guessed.get(name) == split}
+    option = ",".join(f"{split}={top}{name}" for split, name in splits.items())
+    rest = [name for name in names if name not in splits.values()]
+    left_out = f"; left out: {_listed(top, rest)}" if rest else ""
+    return DataError(
+        f"the folders {_listed(top, names)} can be read in two ways:\n"
+        f"  as classes: {summarise(names)}. Choose this with --classes-from {_argument(top)}\n"
+        f"  as splits: {', '.join(f'{escape(name)}/ is {split}' for split, name in splits.items())}{left_out}. "
+        f"Choose this with --split-folders {_argument(option)}\n"
+        "In Python, the options are open_dataset(..., classes_from=...) and open_dataset(..., split_folders={...})"
+    )
+
+
+def _note_names(reading: Reading, tree: FolderTree, named: Mapping[str, SplitName], labelled: Sequence[str]) -> None:
+    """Note what the names were taken for, and what was left out."""
+    top = reading.top
+    for name, split in named.items():
+        if name in labelled:
+            continue
+        is_filled = name in tree.filled_folders_in(top)
+        why = "has no class folders, so its photos have no labels" if is_filled else "holds no photos"
+        reason = f"{escape(top + name)}/ {why}"
+        reading.notes.append(f"left out: {reason}")
+        if split not in reading.splits:
+            reading.left_out[split] = reason
+    for split, folder in reading.splits.items():
+        if folder.removeprefix(top).rstrip("/").lower() not in ("train", "val", "valid", "validation", "test"):
+            reading.notes.append(f"{escape(folder)} is read as the {split} split")
+    if ignored := [name for name in tree.folders_in(top) if name not in named]:
+        reading.notes.append(f"ignored folders next to the splits: {summarise(ignored)}")
+
+
+def _listed(top: str, names: Iterable[str]) -> str:
+    return summarise(f"{top}{name}/" for name in names)
+
+
+def _argument(text: str) -> str:
+    """Return the value of an option as a shell takes it."""
+    text = escape(text.rstrip("/")) or "."
+    return text if all(c.isalnum() or c in "_-./=,+" for c in text) else f"'{text}'"

@@ -1,0 +1,221 @@
+"""Splits and classes of a tree: read where they are certain, else refused with both readings, and never lost silently."""
+
+from pathlib import Path
+
+import pytest
+from tests.data.photo_sources import Photos, refusal, write_folder, write_zip
+
+from allmlp.data import ImageDataset, command_options, open_dataset
+from allmlp.errors import ConfigError, DataError
+
+
+def grid(tops: str, classes: str = "cat dog") -> Photos:
+    return {f"{top}/{name}/{i}.jpg": b"" for top in tops.split() for name in classes.split() for i in range(2)}
+
+
+@pytest.fixture(params=["folder", "zip"])
+def write(request: pytest.FixtureRequest, tmp_path: Path):
+    """Write photos as a folder or as a zip; return its path."""
+    if request.param == "zip":
+        return lambda photos: write_zip(tmp_path / "x.zip", photos)
+    return lambda photos: write_folder(tmp_path / "x", photos)
+
+
+def counts(dataset: ImageDataset) -> dict[str, int]:
+    return {name: len(split) for name, split in dataset.splits.items()}
+
+
+@pytest.mark.parametrize(
+    "tops",
+    [
+        "Training Testing",
+        "training_set test_set",
+        "train_images test_images",
+        "images_train images_tst",
+        "Train-Set HOLDOUT",
+        "dataset/dataset/train dataset/dataset/test",
+        "train/train test/test",
+        "train/images test/images",
+        "seg_train/seg_train seg_test/seg_test",
+        "flowers-train flowers-test",
+        "training_data/train training_data/testing",
+        "x/train2017 x/test2017",
+    ],
+)
+def test_folders_named_like_splits_that_hold_the_same_classes_are_splits(tops: str, write) -> None:
+    dataset = open_dataset(write(grid(tops)))
+    assert dataset.class_names == ("cat", "dog")
+    assert counts(dataset) == {"train": 4, "test": 4}
+    assert dataset.splits["train"].sample_ids == ("cat/0.jpg", "cat/1.jpg", "dog/0.jpg", "dog/1.jpg")
+
+
+def test_a_reading_that_names_do_not_give_alone_is_noted(write) -> None:
+    dataset = open_dataset(write({**grid("seg_train seg_test"), "seg_pred/1.jpg": b""}))
+    assert dataset.notes == (
+        "seg_test/ is read as the test split",
+        "seg_train/ is read as the train split",
+        "ignored folders next to the splits: seg_pred",
+    )
+
+
+@pytest.mark.parametrize(
+    ("photos", "classes", "splits"),
+    [
+        (grid("valid invalid"), "invalid, valid", "validation=valid"),
+        (grid("test control"), "control, test", "test=test"),
+        ({**grid("test"), "control/1.jpg": b""}, "control, test", "test=test"),
+        (grid("train extra"), "extra, train", "train=train"),
+        ({**grid("train"), "unlabelled/1.jpg": b""}, "train, unlabelled", "train=train"),
+        (grid("dev prod"), "dev, prod", "validation=dev"),
+        ({**grid("train", "steam diesel"), **grid("test", "blood urine")}, "test, train", "train=train,test=test"),
+        ({**grid("test"), "train/1.jpg": b""}, "test, train", "train=train,test=test"),
+        (grid("Trainingsdaten Testdaten"), "Testdaten, Trainingsdaten", "train=Trainingsdaten,test=Testdaten"),
+        (grid("cats_train dogs_test"), "cats_train, dogs_test", "train=cats_train,test=dogs_test"),
+    ],
+    ids=str,
+)
+def test_uncertain_folders_are_refused_with_both_readings(photos: Photos, classes: str, splits: str, write) -> None:
+    path = write(photos)
+    message = refusal(path)
+    assert "can be read in two ways:\n" in message
+    assert f"  as classes: {classes}. Choose this with --classes-from .\n" in message
+    assert f"Choose this with --split-folders {splits}\n" in message
+    as_classes = open_dataset(path, classes_from=".")
+    assert as_classes.class_names == tuple(classes.split(", "))
+    assert [*as_classes.splits] == ["train"]
+    assert len(as_classes.splits["train"]) == len(photos)
+
+
+@pytest.mark.parametrize(
+    "photos",
+    [
+        grid("cat dog", "train test"),
+        grid("cat dog", "training dev"),
+        {**grid("cat", "val test"), **grid("dog", "test")},
+    ],
+)
+def test_splits_within_each_class_are_not_merged_silently(photos: Photos, write) -> None:
+    path = write(photos)
+    assert "every folder (cat, dog) has sub-folders named after splits" in refusal(path)
+    assert open_dataset(path, classes_from=".").class_names == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    "names", ["train_cats test_cats train_dogs", "trainA trainB testA testB", "cats-val dogs-test"]
+)
+def test_splits_in_the_names_of_class_folders_are_a_question(names: str, write) -> None:
+    path = write({f"{name}/1.jpg": b"" for name in names.split()})
+    assert "have a split and something else, which can be read in two ways. Choose --classes-from ." in refusal(path)
+    assert open_dataset(path, classes_from=".").class_names == tuple(sorted(names.split()))
+
+
+@pytest.mark.parametrize("name", ["train", "test", "valid", "Testing", "dev"])
+def test_classes_named_like_splits_stay_classes_next_to_others(name: str, write) -> None:
+    dataset = open_dataset(write({f"{name}/1.jpg": b"", "bus/1.jpg": b""}))
+    assert set(dataset.class_names) == {name, "bus"}
+    assert dataset.notes == (f"read as classes, like the folders next to them: {name}/",)
+
+
+def test_a_class_in_a_split_may_be_named_like_a_split(write) -> None:
+    dataset = open_dataset(write({**grid("train test", "train bus"), "train/train/steam/1.jpg": b""}))
+    assert dataset.class_names == ("bus", "train")
+    assert counts(dataset) == {"train": 5, "test": 4}
+
+
+@pytest.mark.parametrize(
+    "photo", ["test/1.jpg", "test/test/1.jpg", "testing/unknown/1.jpg", "test_images/images/1.jpg"]
+)
+def test_an_unlabelled_test_folder_is_left_out_with_a_note(photo: str, write) -> None:
+    dataset = open_dataset(write({**grid("train"), photo: b""}))
+    folder = photo.partition("/")[0]
+    reason = f"{folder}/ has no class folders, so its photos have no labels"
+    assert dataset.notes == (f"left out: {reason}",)
+    assert dataset.left_out == {"test": reason}
+    assert dataset.class_names == ("cat", "dog")
+
+
+@pytest.mark.parametrize("split", ["test", "val", "testing"])
+def test_a_class_that_a_scoring_split_lacks_is_a_note_and_one_that_train_lacks_an_error(split: str, write) -> None:
+    dataset = open_dataset(write({**grid("train", "cat dog owl"), **grid(split)}))
+    assert any(note.endswith(" has no photos of 'owl'") for note in dataset.notes)
+    with pytest.raises(DataError, match=r"train lacks 'emu', which (test|validation) has"):
+        open_dataset(write({**grid("train"), **grid(split, "cat emu")}))
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        *("@eaDir", "#recycle", "#snapshot", "$RECYCLE.BIN", "System Volume Information", "lost+found", ".Trashes"),
+        *(".Spotlight-V100", "__MACOSX", ".ipynb_checkpoints", "@Recycle", "found.000", "RECYCLER", "__pycache__"),
+    ],
+)
+def test_folders_of_the_system_are_skipped_at_any_depth(junk: str, write) -> None:
+    below = {f"{folder}{junk}/a/1.jpg": b"" for folder in ("", "train/", "train/cat/", "test/dog/")}
+    dataset = open_dataset(write({**grid("train test"), **below}))
+    assert dataset.class_names == ("cat", "dog")
+    assert counts(dataset) == {"train": 4, "test": 4}
+    assert [note.partition(" (")[0] for note in dataset.notes] == ["4 other files ignored"]
+
+
+def test_sub_folders_merged_into_their_classes_are_named(write) -> None:
+    photos = {f"{name}/{kind}/1.jpg": b"" for name in ("COVID", "Normal") for kind in ("images", "masks")}
+    dataset = open_dataset(write(photos))
+    assert dataset.class_names == ("COVID", "Normal")
+    assert dataset.notes == ("sub-folders merged into their classes: images/ in 2 classes, masks/ in 2 classes",)
+
+
+def test_the_same_sub_folder_in_every_class_merges_nothing(write) -> None:
+    assert open_dataset(write({"a/images/1.jpg": b"", "b/images/1.jpg": b""})).notes == ()
+
+
+def test_split_folders_are_read_as_given_and_the_rest_is_named(write) -> None:
+    path = write({**grid("year/2023 year/2024"), **grid("other")})
+    dataset = open_dataset(path, split_folders={"train": "year/2023/", "val": "./year/2024"})
+    assert counts(dataset) == {"train": 4, "validation": 4}
+    assert dataset.notes == ("ignored folders next to the splits: other",)
+    assert command_options(dataset.options) == ["--split-folders", "train=year/2023/,val=./year/2024"]
+
+
+def test_classes_may_be_read_from_an_inner_folder(write) -> None:
+    dataset = open_dataset(write(grid("a/b c", "train test")), classes_from="a/b")
+    assert dataset.class_names == ("test", "train")
+    assert dataset.notes == ("read from its sub-folder a/b/",)
+    assert command_options(dataset.options) == ["--classes-from", "a/b"]
+
+
+def test_invalid_options_are_refused(write, tmp_path: Path) -> None:
+    path = write(grid("a b"))
+    with pytest.raises(
+        DataError, match=r"--classes-from: there is no folder 'c' in the data; the top folders are a, b"
+    ):
+        open_dataset(path, classes_from="c")
+    with pytest.raises(DataError, match=r"--split-folders: there is no folder 'a/x'"):
+        open_dataset(path, split_folders={"train": "a/x"})
+    with pytest.raises(ConfigError, match="'all' is an unknown split; expected train, validation or test"):
+        open_dataset(path, split_folders={"all": "a"})
+    with pytest.raises(ConfigError, match="'val' is given twice"):
+        open_dataset(path, split_folders={"validation": "a", "val": "b"})
+    with pytest.raises(ConfigError, match="the folder of test is in that of train"):
+        open_dataset(path, split_folders={"train": "a", "test": "a/cat"})
+    with pytest.raises(ConfigError, match="two ways to read folders; omit one"):
+        open_dataset(path, classes_from=".", split_folders={"train": "a"})
+    for source in ("clothing", Path(__file__).parents[2] / "cases" / "csv" / "split_words.csv"):
+        with pytest.raises(DataError, match="are for folders and zips of photos; omit them here"):
+            open_dataset(source, classes_from=".")
+
+
+def test_notes_are_shown_with_an_error_that_follows(write) -> None:
+    message = refusal(write({**grid("train"), "test/1.jpg": b"", "train/loose.jpg": b"", "train/readme.txt": b""}))
+    assert "1 photo is directly in train/" in message
+    assert "\nnote: left out: test/ has no class folders, so its photos have no labels" in message
+    assert "\nnote: 1 other file ignored (readme.txt)" in message
+
+
+def test_names_with_line_breaks_are_escaped_in_every_message(tmp_path: Path) -> None:
+    for photos in (grid("valid invalid"), grid("train val valid"), {"1.jpg": b""}, {}, grid("train", "c\x1bat dog")):
+        root = tmp_path / f"my\nphotos {len(photos)}{hash(str(photos))}"
+        root.mkdir()
+        message = refusal(write_folder(root, photos))
+        assert "my\\nphotos" in message
+        assert "my\nphotos" not in message
+        assert "\x1b" not in message

@@ -52,7 +52,8 @@ INNER_LAYERS = {
         ("sources",),
         ("decoding", "fingerprint", "preprocessing", "sampling"),
         ("split_names",),
-        ("dataset", "photo_digest"),
+        ("photo_digest",),
+        ("dataset",),
     ),
     "inference": (("embedder", "predictor"), ("opening", "photos"), ("backends",), ("runnable",)),
     "training": (

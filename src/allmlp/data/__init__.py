@@ -19,7 +19,7 @@ from allmlp.data.label_sets import read_label_sets
 from allmlp.data.loading.evaluation_batches import Batch, evaluation_batches, resized_images, split_batches
 from allmlp.data.loading.training_images import RawBatch, TrainingImages
 from allmlp.data.open_dataset import command_options, open_dataset
-from allmlp.data.photo_digest import photo_digest
+from allmlp.data.photo_digest import photo_digest, with_digests
 from allmlp.data.preprocessing import Preprocessing
 from allmlp.data.public.download import download_dataset
 from allmlp.data.public.imagenet_classes import NUM_IMAGENET_CLASSES, label_names, synsets_of
@@ -33,7 +33,6 @@ from allmlp.data.sampling.stateless_random import sample_keys, uniform
 from allmlp.data.sources.file_reader import FileReader
 from allmlp.data.sources.folder import list_folder
 from allmlp.data.sources.folder_layout import unread_photos
-from allmlp.data.sources.verified_reader import with_digests
 from allmlp.data.split_names import split_named
 
 if TYPE_CHECKING:

@@ -42,6 +42,11 @@ TINY = Recipe(
 )
 
 
+def tiny() -> Recipe:
+    """Return the recipe, for `--recipe tests.training.small_runs:tiny`."""
+    return TINY
+
+
 def write_photos(root: Path, *, per_class: int = 14, splits: tuple[str, ...] = ("train", "test")) -> Path:
     """Photos whose class is their colour, with noise, in two sizes."""
     generator = np.random.default_rng(0)

@@ -83,7 +83,9 @@ def run_request(request: TrainingRequest, choose: "Choose", *, print_recipe: boo
     result = run_training(resolved, photos, out, device=request.device, resume=resume is not None)
     if not is_first_process():
         return
-    say(f"\nwrote   {escape(result.directory)}/ (report.html, results.csv, checkpoints/best, checkpoints/last)")
+    written = ["report.html", "results.csv", "checkpoints/best", "checkpoints/last"]
+    written += ["skipped.csv"] if result.dataset.skipped else []
+    say(f"\nwrote   {escape(result.directory)}/ ({', '.join(written)})")
     split = default_split(result.evaluations)
     _print_next(result.directory, data, request.options or (run.options if run else {}), split=split)
 
@@ -118,6 +120,7 @@ def _print_next(run: Path, data: str, options: Mapping[str, Any], *, split: str 
     from allmlp.data import command_options
 
     words = [*command_options(options), *(() if split is None else ("--split", split))]
+    words += ["--bad-photos", "skip"] if RunLayout(run).skipped.exists() else []
     next_commands(
         [
             (f"{command_line('predict', run)} PHOTO.jpg", "classify photos or whole folders"),

@@ -9,6 +9,7 @@ To add one: see the sub-packages; the names that other packages may use are list
 from typing import TYPE_CHECKING, Any
 
 from allmlp.data.augmentation.config import Augmentation
+from allmlp.data.bad_photos import BadPhotos, check_choice, read_skipped, skip_bad_photos, without, write_skipped
 from allmlp.data.dataset import ImageDataset, Split, default_split
 from allmlp.data.decoding.check_photos import check_photos
 from allmlp.data.decoding.decode import decode
@@ -45,6 +46,7 @@ __all__ = [
     "NUM_IMAGENET_CLASSES",
     "Augmentation",
     "AugmentationPipeline",
+    "BadPhotos",
     "Batch",
     "FileReader",
     "Finding",
@@ -57,6 +59,7 @@ __all__ = [
     "TrainingOrder",
     "absolute_source",
     "check",
+    "check_choice",
     "check_photos",
     "command_options",
     "copy_notes",
@@ -74,9 +77,11 @@ __all__ = [
     "open_dataset",
     "photo_digest",
     "read_label_sets",
+    "read_skipped",
     "resized_images",
     "sample_keys",
     "set_max_megapixels",
+    "skip_bad_photos",
     "split_batches",
     "split_named",
     "synsets_of",
@@ -84,6 +89,8 @@ __all__ = [
     "uniform",
     "unread_photos",
     "with_digests",
+    "without",
+    "write_skipped",
 ]
 
 

@@ -4,12 +4,15 @@ import contextlib
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.errors import AllmlpError
+
+if TYPE_CHECKING:
+    from allmlp.data.bad_photos import SkippedPhoto
 
 __all__ = ["ImageDataset", "Reader", "Split", "SplitName", "default_split", "with_notes"]
 
@@ -100,7 +103,8 @@ class ImageDataset:
     among "train", "validation" and "test". `source` and `options` are the arguments with which `open_dataset` opens the data
     set again. `notes` tell the user what was left out or decided, one line each; `left_out` is the reason for each split that
     is there but unusable. `folder` holds the whole data set; None for a single file and for data sets that are part of the
-    package. `is_held_out` states that validation was held out of train.
+    package. `is_held_out` states that validation was held out of train. `skipped` are the
+    photos that were left out because they cannot be used.
     """
 
     class_names: tuple[str, ...]
@@ -109,6 +113,7 @@ class ImageDataset:
     notes: tuple[str, ...] = ()
     folder: Path | None = None
     is_held_out: bool = False
+    skipped: "tuple[SkippedPhoto, ...]" = ()
     left_out: Mapping[SplitName, str] = dataclasses.field(default_factory=dict)
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 

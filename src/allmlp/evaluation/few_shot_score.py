@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from allmlp.checkpoints import PreprocessingChanges
+from allmlp.data import BadPhotos
 from allmlp.evaluation.choose_split import choose_few_shot_splits
 from allmlp.evaluation.shares import SINGLE_PROCESS, Shares
 from allmlp.evaluation.sources import Data, Model, as_dataset, as_runnable, saved_split_for
@@ -48,6 +49,7 @@ def evaluate_few_shot(
     device: str = "auto",
     batch_size: int = 64,
     run: str | Path | None = None,
+    bad_photos: BadPhotos = "stop",
     report: Report = discard,
     shares: Shares = SINGLE_PROCESS,
 ) -> FewShotEvaluation:
@@ -58,7 +60,8 @@ def evaluate_few_shot(
     Args:
         options: the examples per class, the number of draws and the seed; None takes the defaults.
         split: "validation" or "test"; None takes test, else validation.
-        model, data, image_size, preprocessing, device, batch_size, run, report, shares: as in `evaluate`; a `RunnableModel`
+        model, data, image_size, preprocessing, device, batch_size, run, bad_photos, report, shares: as in `evaluate`; a
+            `RunnableModel`
             must have been opened with output="features".
 
     Raises:
@@ -72,7 +75,7 @@ def evaluate_few_shot(
         model, image_size=image_size, preprocessing=preprocessing, device=device, output="features", report=report
     )
     embedder = Embedder(runnable, batch_size=batch_size)
-    dataset = as_dataset(data)
+    dataset = as_dataset(data, bad_photos)
     with dataset.notes_with_errors():
         train, scored = choose_few_shot_splits(dataset, saved_split_for(model, run), split)
         drawn = draw_examples(train.sample_ids, train.labels, dataset.class_names, options)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.checkpoints import PreprocessingChanges
-from allmlp.data import Batch, ImageDataset, Split, read_label_sets, split_batches, with_digests
+from allmlp.data import BadPhotos, Batch, ImageDataset, Split, read_label_sets, split_batches, with_digests
 from allmlp.errors import ConfigError, DataError
 from allmlp.evaluation.choose_split import ChosenSplit, choose_split
 from allmlp.evaluation.class_matching import match_classes
@@ -62,6 +62,7 @@ def evaluate(
     device: str = "auto",
     batch_size: int = 64,
     run: str | Path | None = None,
+    bad_photos: BadPhotos = "stop",
     report: Report = discard,
     shares: Shares = SINGLE_PROCESS,
 ) -> Evaluation:
@@ -78,6 +79,8 @@ def evaluate(
         device: "auto", "cpu", "cuda" or "mps"; a `RunnableModel` keeps its own.
         batch_size: photos per batch; affects memory and speed, never the result.
         run: the run folder that the model comes from; None takes `model` if that is a path.
+        bad_photos: "stop" refuses data with photos that cannot be decoded; "skip" decodes all photos of the data set first, and
+            leaves these out of every split. No photo is ever replaced by another one.
         report: receives lines about the data, for display.
         shares: divides the photos among processes, each of which calls this function and gets the same result.
 
@@ -91,7 +94,7 @@ def evaluate(
     runnable = as_runnable(
         model, image_size=image_size, preprocessing=preprocessing, device=device, output="logits", report=report
     )
-    dataset = as_dataset(data)
+    dataset = as_dataset(data, bad_photos)
     with dataset.notes_with_errors():
         indices = _class_indices(dataset, runnable, are_needed=labels is None)
         choice = choose_split(dataset, saved_split_for(model, run), split)

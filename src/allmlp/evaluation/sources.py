@@ -5,9 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from allmlp.checkpoints import STARTER, Checkpoint, PreprocessingChanges, load_for_size
-from allmlp.data import ImageDataset, open_dataset
+from allmlp.data import BadPhotos, ImageDataset, check_choice, open_dataset, skip_bad_photos
 from allmlp.errors import ConfigError
 from allmlp.evaluation.choose_split import split_of_run
+from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.inference import Output, RunnableModel, open_model
 from allmlp.io.display import Report
 from allmlp.model import as_sides
@@ -54,13 +55,17 @@ def as_runnable(
     return open_model(checkpoint, device=device, output=output)
 
 
-def as_dataset(data: Data) -> ImageDataset:
-    """Open a data set that is given as a path or a name; return an `ImageDataset` as it is.
+def as_dataset(data: Data, bad_photos: BadPhotos) -> ImageDataset:
+    """Open a data set that is given as a path or a name; return an `ImageDataset` as it is, or without its bad photos.
 
     Raises:
         DataError: nothing usable at `data`.
+        ConfigError: `bad_photos` is neither "stop" nor "skip".
     """
-    return data if isinstance(data, ImageDataset) else open_dataset(data)
+    dataset = data if isinstance(data, ImageDataset) else open_dataset(data)
+    if check_choice(bad_photos) == "stop":
+        return dataset
+    return skip_bad_photos(dataset, num_workers=num_decoding_threads())
 
 
 def saved_split_for(model: Model, run: str | Path | None) -> Mapping[str, list[str]]:

@@ -37,6 +37,8 @@ class RunSummary:
     splits: tuple[tuple[str, int], ...]
     """The number of photos of each split, such as ("train", 900)."""
     class_names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    """What was left out or decided when the data were opened, one line each."""
     results: tuple[Mapping[str, float], ...]
     """The rows of results.csv, one per epoch; a value that was not measured is missing or NaN."""
     evaluations: Mapping[str, Metrics]

@@ -7,6 +7,7 @@ The files of a run folder, in the order in which they are written:
     class_names.txt            one class per line, in the model's order
     split.json                 sample IDs by split, held-out validation photos included
     photos.csv                 split, sample ID and SHA-256 of every photo
+    skipped.csv                split, sample ID and problem of every photo that was left out; missing if there is none
     data.json                  {"source": where the photos were}, and the options that say how its folders are read
     decoded.json               fingerprint of the data set after every photo was decoded once; resuming skips that check
     recipe.json                the resolved recipe; a folder that has it can be continued
@@ -63,6 +64,10 @@ class RunLayout:
         return self.path / "photos.csv"
 
     @property
+    def skipped(self) -> Path:
+        return self.path / "skipped.csv"
+
+    @property
     def data(self) -> Path:
         return self.path / "data.json"
 
@@ -113,7 +118,16 @@ class RunLayout:
     @property
     def description(self) -> tuple[Path, ...]:
         """The files that describe the run, in the order in which they are written: the recipe is last."""
-        return self.environment, self.class_names, self.split, self.photos, self.data, self.decoded, self.recipe
+        return (
+            self.environment,
+            self.class_names,
+            self.split,
+            self.photos,
+            self.skipped,
+            self.data,
+            self.decoded,
+            self.recipe,
+        )
 
     def checkpoint(self, name: CheckpointName) -> Path:
         return self.checkpoints / name

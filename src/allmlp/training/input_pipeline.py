@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
@@ -27,7 +26,7 @@ from allmlp.hardware.memory import free_memory
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.io.ordered_map import prefetch
 from allmlp.training.distributed.process_group import ProcessGroup
-from allmlp.training.progress import Progress
+from allmlp.training.progress import PhotosRead, Progress
 from allmlp.training.recipe.recipe import ResolvedRecipe
 from allmlp.training.step.batch import TrainingBatch
 from allmlp.training.step.loss import balanced_class_weights
@@ -36,8 +35,6 @@ __all__ = ["InputPipeline"]
 
 # Photos are kept in memory up to this share of the free memory. It affects only speed: streaming gives the same bits.
 _MEMORY_SHARE = 0.25
-
-_SECONDS_BETWEEN_MESSAGES = 10.0  # while reading photos
 
 
 class InputPipeline:
@@ -135,17 +132,11 @@ class InputPipeline:
             elif split in fitted:
                 fitted[split][index] = self.preprocessing.resize(image)
 
-        reported = time.monotonic()
-
-        def report(done: int, total: int) -> None:
-            nonlocal reported
-            if time.monotonic() - reported > _SECONDS_BETWEEN_MESSAGES:
-                reported = time.monotonic()
-                progress.message(f"photos  {done:,} of {total:,} read")
-
         is_kept = {"train": keep, **dict.fromkeys(fitted, True)}
         splits = tuple(name for name in self._dataset.splits if not is_decoded or is_kept.get(name))
-        check_photos(self._dataset, splits=splits, num_workers=self._num_workers, progress=report, visit=visit)
+        check_photos(
+            self._dataset, splits=splits, num_workers=self._num_workers, progress=PhotosRead(progress), visit=visit
+        )
         self._fitted = {name: [images[index] for index in range(len(images))] for name, images in fitted.items()}
         state = "unchanged since all were decoded" if is_decoded else "all readable"
         progress.message(f"photos  {state}; training photos {'kept in memory' if keep else 'streamed'}")

@@ -1,11 +1,14 @@
 """Progress of a training run: the observer protocol, a no-op observer, and one that also writes the log."""
 
+import time
 from collections.abc import Mapping
 from typing import Protocol
 
 from allmlp.io.display import Report, counted
 
-__all__ = ["LoggingProgress", "NoProgress", "Progress"]
+__all__ = ["LoggingProgress", "NoProgress", "PhotosRead", "Progress"]
+
+_SECONDS_BETWEEN_MESSAGES = 10.0  # while photos are read
 
 
 class Progress(Protocol):
@@ -73,3 +76,17 @@ class LoggingProgress:
     def finish(self) -> None:
         self._log("training ended")
         self._progress.finish()
+
+
+class PhotosRead:
+    """Reports how many photos have been read, at most every ten seconds."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._reported = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Count a photo, after which `done` of `total` are read."""
+        if time.monotonic() - self._reported > _SECONDS_BETWEEN_MESSAGES:
+            self._reported = time.monotonic()
+            self._progress.message(f"photos  {done:,} of {total:,} read")

@@ -15,7 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from allmlp.config import to_dict
-from allmlp.data import ImageDataset, absolute_source
+from allmlp.data import ImageDataset, absolute_source, write_skipped
 from allmlp.errors import AllmlpError, ConfigError, DivergedError
 from allmlp.io.atomic_write import remove_leftovers, write_json, write_text
 from allmlp.io.display import escape, escape_lines, shorten
@@ -126,6 +126,8 @@ class RunDirectory:
         splits = {name: list(split.sample_ids) for name, split in dataset.splits.items()}
         write_json(self.layout.split, splits)
         self.record_photos(dataset, digests, decoded)
+        if dataset.skipped:
+            write_skipped(self.layout.skipped, dataset.skipped)
         write_json(self.layout.data, {"source": absolute_source(dataset), **dataset.options})
         write_json(self.layout.recipe, to_dict(recipe))  # last: a folder with a recipe can be resumed
 

@@ -42,6 +42,7 @@ def write_run_report(
             model=_model_rows(recipe),
             splits=tuple((name, len(part)) for name, part in dataset.splits.items()),
             class_names=dataset.class_names,
+            notes=dataset.notes,
             results=tuple(history.results),
             best_epoch=history.best_epoch,
             evaluations=evaluations,
@@ -50,12 +51,17 @@ def write_run_report(
             training_sample_captions=captions,
             next_commands=(
                 f"{shlex.join(['allmlp', 'predict', str(path)])} PHOTO.jpg",
-                shlex.join(["allmlp", "evaluate", str(path), dataset.source, *command_options(dataset.options)]),
+                shlex.join(["allmlp", "evaluate", str(path), dataset.source, *_data_options(dataset)]),
                 shlex.join(["allmlp", "inspect", str(path)]),
             ),
         ),
         path,
     )
+
+
+def _data_options(dataset: ImageDataset) -> list[str]:
+    """Return the options with which a command reads the data set as the run did."""
+    return command_options(dataset.options) + (["--bad-photos", "skip"] if dataset.skipped else [])
 
 
 def _model_rows(recipe: ResolvedRecipe) -> dict[str, str]:

@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 
 from allmlp.checkpoints import STARTER, Checkpoint
-from allmlp.data import ImageDataset, copy_notes, hold_out, open_dataset
+from allmlp.data import ImageDataset, copy_notes, hold_out, open_dataset, read_skipped, skip_bad_photos, without
 from allmlp.errors import ConfigError, DataError
 from allmlp.hardware.compute_threads import compute_threads
 from allmlp.hardware.devices import choose_device, reuse_freed_memory
+from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.io.display import counted, escape, quote, summarise
 from allmlp.model import num_parameters
 from allmlp.runs.layout import RunLayout
@@ -19,7 +20,7 @@ from allmlp.runs.saved_split import saved_split
 from allmlp.training.distributed.consistency import check_consistent, facts_of, photos_fact
 from allmlp.training.distributed.process_group import ProcessGroup, join_ranks
 from allmlp.training.input_pipeline import InputPipeline
-from allmlp.training.progress import LoggingProgress, NoProgress, Progress
+from allmlp.training.progress import LoggingProgress, NoProgress, PhotosRead, Progress
 from allmlp.training.recipe.initial_checkpoint import load_initial_checkpoint
 from allmlp.training.recipe.recipe import Recipe, ResolvedRecipe
 from allmlp.training.recipe.resolve import (
@@ -117,6 +118,8 @@ def _check_inputs(
     opened = data if isinstance(data, ImageDataset) else open_dataset(data, **options)
     _refuse_run_among_photos(path, opened.folder)
     has_validation = "validation" in opened.splits
+    if recipe.data.bad_photos == "skip":
+        opened = _without_bad_photos(opened, stored, recipe.data.num_workers, progress)
     with opened.notes_with_errors():
         num_training_photos(opened)
         if stored is None:
@@ -131,6 +134,16 @@ def _check_inputs(
         if not has_validation:
             dataset = dataclasses.replace(dataset, notes=(*dataset.notes, *_notes_on_overlap(resolved, dataset)))
     return resolved, dataset, checkpoint
+
+
+def _without_bad_photos(
+    dataset: ImageDataset, stored: StoredRun | None, num_workers: int | None, progress: Progress
+) -> ImageDataset:
+    """Return the data set without the photos that cannot be used: found now, or the ones that a resumed run skipped."""
+    if stored is not None:
+        return without(dataset, read_skipped(RunLayout(stored.path).skipped))
+    workers = num_decoding_threads() if num_workers is None else num_workers
+    return skip_bad_photos(dataset, num_workers=workers, progress=PhotosRead(progress))
 
 
 def _notes_on_overlap(recipe: ResolvedRecipe, dataset: ImageDataset) -> list[str]:

@@ -135,7 +135,7 @@ def test_all_faults_of_a_folder_are_named_at_once(tmp_path: Path) -> None:
     message = refusal(root)
     for fragment in (
         "valid/ and validation/ both name the validation split",
-        "class folders without photos: train/gloves/",
+        "note: class folders without photos are left out: train/gloves/",
         "1 photo is directly in test/",
         "train lacks 'scarf', which test has; add photos of them to train, or remove them from test",
         "class names that differ only by case: 'Hat', 'hat'; rename or merge these classes",

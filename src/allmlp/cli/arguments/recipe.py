@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATA_HELP",
+    "BadPhotosOption",
     "EpochsOption",
     "MaxMinutesOption",
     "PrintRecipeOption",
@@ -38,6 +39,14 @@ SeedOption = Annotated[int | None, typer.Option(help="Short for --set seed=.", s
 MaxMinutesOption = Annotated[
     float | None,
     typer.Option(help="Train fewer epochs if those of the recipe would take longer than this.", show_default=False),
+]
+BadPhotosOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="stop|skip",
+        help="What to do if photos cannot be decoded: name them and stop, or leave them out, with a list in skipped.csv.",
+        show_default="stop",
+    ),
 ]
 PrintRecipeOption = Annotated[
     bool,

@@ -19,6 +19,7 @@ from allmlp.cli.arguments.checkpoint import (
 )
 from allmlp.cli.arguments.folder_options import ClassesFromOption, SplitFoldersOption, folder_options
 from allmlp.cli.arguments.photos import MaxMegapixelsOption, limit_photos
+from allmlp.cli.arguments.recipe import BadPhotosOption
 from allmlp.cli.console import (
     BatchSizeOption,
     DeviceOption,
@@ -86,6 +87,7 @@ def evaluate(
     fit: FitOption = None,
     batch_size: BatchSizeOption = 64,
     device: DeviceOption = "auto",
+    bad_photos: BadPhotosOption = None,
     max_megapixels: MaxMegapixelsOption = None,
     classes_from: ClassesFromOption = None,
     split_folders: SplitFoldersOption = None,
@@ -106,6 +108,7 @@ def evaluate(
         "split": split,
         "batch_size": batch_size,
         "run": checkpoint if split_of_run(checkpoint) else None,
+        "bad_photos": bad_photos or "stop",
     }
     options["report"] = discard if is_quiet else print
     if few_shot is not None:

@@ -18,6 +18,7 @@ from allmlp.cli.arguments.folder_options import ClassesFromOption, SplitFoldersO
 from allmlp.cli.arguments.photos import MaxMegapixelsOption, limit_photos
 from allmlp.cli.arguments.recipe import (
     DATA_HELP,
+    BadPhotosOption,
     EpochsOption,
     MaxMinutesOption,
     PrintRecipeOption,
@@ -96,6 +97,7 @@ def finetune(
     seed: SeedOption = None,
     max_minutes: MaxMinutesOption = None,
     device: DeviceOption = "auto",
+    bad_photos: BadPhotosOption = None,
     max_megapixels: MaxMegapixelsOption = None,
     classes_from: ClassesFromOption = None,
     split_folders: SplitFoldersOption = None,
@@ -117,6 +119,7 @@ def finetune(
         "batch_size": batch_size,
         "seed": seed,
         "max_minutes": max_minutes,
+        "data.bad_photos": bad_photos,
     }
     given = all_settings(changes, assignments or [])
     if lr_grid == "paper" and recipe is None:

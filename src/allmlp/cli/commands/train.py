@@ -11,6 +11,7 @@ from allmlp.cli.arguments.folder_options import ClassesFromOption, SplitFoldersO
 from allmlp.cli.arguments.photos import MaxMegapixelsOption, limit_photos
 from allmlp.cli.arguments.recipe import (
     DATA_HELP,
+    BadPhotosOption,
     EpochsOption,
     MaxMinutesOption,
     PrintRecipeOption,
@@ -62,6 +63,7 @@ def train(
         ),
     ] = None,
     device: DeviceOption = "auto",
+    bad_photos: BadPhotosOption = None,
     max_megapixels: MaxMegapixelsOption = None,
     classes_from: ClassesFromOption = None,
     split_folders: SplitFoldersOption = None,
@@ -75,6 +77,7 @@ def train(
         "seed": seed,
         "max_minutes": max_minutes,
         "on_nonfinite": on_nonfinite,
+        "data.bad_photos": bad_photos,
     }
     if image_size is not None:
         group = "transfer" if _starts_from_checkpoint(recipe, resume, assignments or []) else "model"

@@ -12,7 +12,7 @@ from allmlp.errors import DataError
 from allmlp.io.display import bullets
 from allmlp.io.ordered_map import ordered_map
 
-__all__ = ["check_photos"]
+__all__ = ["check_photos", "problems_of"]
 
 _MAX_LISTED = 50
 
@@ -35,23 +35,38 @@ def check_photos(
     Raises:
         DataError: photos that cannot be used, listed with their reasons by split and sample ID, and counted beyond 50.
     """
+    problems = problems_of(dataset, splits=splits, num_workers=num_workers, progress=progress, visit=visit)
+    bad = [problem for found in problems.values() for problem in found.values()]
+    if bad:
+        total = sum(len(dataset.splits[name]) for name in splits)
+        raise DataError(
+            f"{len(bad):,} of {total:,} photos cannot be used. Replace or remove them, or leave them out with --bad-photos "
+            "skip:\n" + bullets(bad, limit=_MAX_LISTED)
+        )
+
+
+def problems_of(
+    dataset: ImageDataset,
+    *,
+    splits: Sequence[str],
+    num_workers: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+    visit: Callable[[str, int, NDArray[np.uint8]], None] | None = None,
+) -> dict[str, dict[int, str]]:
+    """Return why photos cannot be used, by split and index, in this order; for the arguments see `check_photos`."""
     total = sum(len(dataset.splits[name]) for name in splits)
     done = 0
-    bad: list[str] = []
+    problems: dict[str, dict[int, str]] = {}
     for name in splits:
-        problems: dict[int, str] = {}
+        found: dict[int, str] = {}
         for index, problem in _problems(dataset.splits[name], num_workers, partial(visit, name) if visit else None):
             if problem is not None:
-                problems[index] = problem
+                found[index] = problem
             done += 1
             if progress is not None:
                 progress(done, total)
-        bad += [problems[index] for index in sorted(problems)]
-    if bad:
-        raise DataError(
-            f"{len(bad):,} of {total:,} photos cannot be used. Replace or remove them:\n"
-            + bullets(bad, limit=_MAX_LISTED)
-        )
+        problems[name] = {index: found[index] for index in sorted(found)}
+    return problems
 
 
 def _problems(split: Split, num_workers: int, visit: Visit | None) -> Iterator[tuple[int, str | None]]:

@@ -131,7 +131,17 @@ def arrange(source: str, listing: Listing, options: FolderOptions) -> Arrangemen
         # A class without photos is a problem only in train: a scoring split may lack classes.
         classes = set(tree.folders_in(folder)) if split == "train" or len(folders) == 1 else with_photos
         arrangement.problems += _loose_photo_problems(tree, listing, folder)
-        arrangement.problems += _empty_problems(folder, classes, with_photos, unread_photos(listing))
+        if not classes and not with_photos:
+            arrangement.problems.append(
+                f"{escape(folder) or 'the top folder'} has no class folders; create one sub-folder per class"
+            )
+        empty = classes - with_photos
+        arrangement.problems += _unread_classes(folder, empty, unread_photos(listing))
+        if empty:
+            arrangement.notes.append(
+                f"class folders without photos are left out: {summarise(f'{folder}{name}/' for name in sorted(empty))}"
+            )
+        classes = with_photos
         arrangement.members[split] = members
         arrangement.class_names |= classes
     if reading.splits and options.split_folders is None:
@@ -213,19 +223,10 @@ def _loose_photo_problems(tree: FolderTree, listing: Listing, folder: str) -> li
     ]
 
 
-def _empty_problems(folder: str, classes: set[str], with_photos: set[str], unread: Sequence[str]) -> list[str]:
-    if not classes and not with_photos:
-        return [f"{escape(folder) or 'the top folder'} has no class folders; create one sub-folder per class"]
-    folders = sorted(f"{folder}{name}/" for name in classes - with_photos)
-    without = {path: [name for name in unread if name.startswith(path)] for path in folders}
-    problems = _unread_notes(name for names in without.values() for name in names)
-    empty = [path for path, names in without.items() if not names]
-    if not empty:
-        return problems
-    return [
-        *problems,
-        f"class folders without photos: {summarise(empty)}; add photos to them, or move the folders elsewhere",
-    ]
+def _unread_classes(folder: str, classes: set[str], unread: Sequence[str]) -> list[str]:
+    """Return one problem for each of these classes that has photos, but only in formats that cannot be decoded here."""
+    starts = tuple(f"{folder}{name}/" for name in classes)
+    return _unread_notes(path for path in unread if path.startswith(starts))
 
 
 def _left_out(listing: Listing) -> list[str]:

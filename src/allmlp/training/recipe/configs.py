@@ -19,6 +19,8 @@ class DataConfig:
         holdout: the fraction of the training photos of each class that is held out if the data has no validation split.
         storage: "memory" decodes each photo once and keeps it, "stream" decodes it in every epoch; "auto" keeps the photos if
             they take less than a quarter of the free memory. The results are the same, bit for bit.
+        bad_photos: "stop" refuses data with photos that cannot be decoded, and names all of them; "skip" leaves them out, and
+            lists them in skipped.csv.
         num_workers: decoding threads; None means one per CPU core that the process may use, at most 16.
     """
 
@@ -29,6 +31,7 @@ class DataConfig:
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     holdout: float = 0.1
     storage: Literal["auto", "memory", "stream"] = "auto"
+    bad_photos: Literal["stop", "skip"] = "stop"
     num_workers: int | None = None
 
     def __post_init__(self) -> None:

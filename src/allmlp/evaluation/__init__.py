@@ -10,6 +10,7 @@ from allmlp.evaluation.compare import Comparison, compare
 from allmlp.evaluation.few_shot_score import FewShotEvaluation, evaluate_few_shot
 from allmlp.evaluation.score import Evaluation, evaluate
 from allmlp.evaluation.shares import SINGLE_PROCESS, Shares
+from allmlp.evaluation.sources import trained_on_by
 
 __all__ = [
     "SINGLE_PROCESS",
@@ -24,4 +25,5 @@ __all__ = [
     "evaluate",
     "evaluate_few_shot",
     "split_of_run",
+    "trained_on_by",
 ]

@@ -5,6 +5,7 @@ import enum
 import io
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -29,6 +30,7 @@ from allmlp.cli.arguments.photos import (
 )
 from allmlp.cli.console import BatchSizeOption, DeviceOption, note, pad
 from allmlp.errors import ConfigError, DataError
+from allmlp.io.display import summarise
 
 if TYPE_CHECKING:
     from allmlp.inference import Prediction
@@ -67,13 +69,20 @@ def predict(
         raise ConfigError(f"--top-k is {top_k}; expected at least 1.")
     changes = changed_preprocessing(mean, std, interpolation, fit)
     check_sources(photos)
+    from allmlp.evaluation import trained_on_by
     from allmlp.inference import Predictor
 
     predictor = Predictor.from_checkpoint(load(checkpoint, image_size, changes), device=device, batch_size=batch_size)
     found, num_failed = find_photos(photos)
-    predictions = _Predictions(predictor.stream((photo for _, photo in found), top_k=top_k), num_failed)
+    results = predictor.stream((photo for _, photo in found), top_k=top_k)
+    predictions = _Predictions(results, num_failed, trained_on_by(checkpoint, None))
     for line in _lines(output, predictions, [name for name, _ in found], predictor.class_names, top_k):
         print(line, flush=True)
+    if predictions.trained_on:
+        note(
+            f"The model was trained on {len(predictions.trained_on):,} of these photos, known by their content: "
+            f"{summarise(predictions.trained_on, limit=3)}."
+        )
     if predictions.num_failed:
         total = predictions.num_failed + predictions.num_predicted
         rest = "all others are classified" if predictions.num_predicted else "no photo was classified"
@@ -84,10 +93,17 @@ def predict(
 
 
 class _Predictions:
-    """Predictions as they arrive; errors are printed on standard error as they arrive."""
+    """Predictions as they arrive; errors are printed on standard error as they arrive.
 
-    def __init__(self, results: "Iterator[Prediction | DataError]", num_failed: int) -> None:
+    `trained` are the digests of the photos on which the model was trained; the names of those that come again are kept.
+    """
+
+    def __init__(
+        self, results: "Iterator[Prediction | DataError]", num_failed: int, trained: frozenset[str] = frozenset()
+    ) -> None:
         self._results = results
+        self._trained = trained
+        self.trained_on: list[str] = []
         self.num_failed = num_failed
         self.num_predicted = 0
 
@@ -98,7 +114,19 @@ class _Predictions:
                 note(f"allmlp: {result}")
             else:
                 self.num_predicted += 1
+                if self._trained and _digest(result.source) in self._trained:
+                    self.trained_on.append(result.source)
                 yield result
+
+
+def _digest(path: str) -> str:
+    """Return the digest of a photo that has just been read; "" if it is not a file, such as standard input."""
+    from allmlp.data import photo_digest
+
+    try:
+        return photo_digest(Path(path).read_bytes()) if Path(path).is_file() else ""
+    except OSError:
+        return ""
 
 
 def _lines(

@@ -47,7 +47,7 @@ INNER_LAYERS = {
     ),
     "data": (
         ("quality",),
-        ("augmentation", "label_sets", "open_dataset"),
+        ("augmentation", "bad_photos", "label_sets", "open_dataset"),
         ("loading", "public"),
         ("sources",),
         ("decoding", "fingerprint", "preprocessing", "sampling"),

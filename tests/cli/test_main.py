@@ -16,6 +16,7 @@ COMMANDS = (
     "finetune",
     "recipes",
     "data",
+    "check",
     "evaluate",
     "predict",
     "embed",

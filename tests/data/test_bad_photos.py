@@ -8,7 +8,7 @@ from tests.training.small_runs import write_photos
 
 from allmlp import ConfigError, DataError, open_dataset
 from allmlp.data import read_skipped, skip_bad_photos, without, write_skipped
-from allmlp.data.bad_photos import SkippedPhoto
+from allmlp.data.dataset import SkippedPhoto
 
 
 @pytest.fixture

@@ -176,7 +176,7 @@ def test_what_is_not_a_model_or_a_source_is_one_clear_error(value: object) -> No
         allmlp.Predictor(value)  # type: ignore[arg-type]
     if not isinstance(value, str):
         for open_it in (allmlp.open_model, allmlp.Predictor.from_checkpoint):
-            with pytest.raises(ConfigError, match=r"source is .*; expected a path, a name or a Checkpoint"):
+            with pytest.raises(ConfigError, match=r"source of a model is .*; expected a path, a name or a Checkpoint"):
                 open_it(value)
 
 

@@ -26,10 +26,10 @@ from allmlp.training.step.update import update
 
 
 def photos(path, count, side):
-    """Write `count` photos of two classes, each `side` pixels high; only their sizes matter."""
+    """Write `count` different photos of two classes, each `side` pixels high; only their sizes matter."""
     buffer = io.BytesIO()
     Image.fromarray(np.full((side, side + 5, 3), 99, dtype=np.uint8)).save(buffer, "PNG")
-    images = [{"bytes": buffer.getvalue(), "path": f"{index}.png"} for index in range(count)]
+    images = [{"bytes": buffer.getvalue() + b"%d" % index, "path": f"{index}.png"} for index in range(count)]
     pq.write_table(pa.table({"image": images, "label": [index % 2 for index in range(count)]}), path)
     return path
 

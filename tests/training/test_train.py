@@ -66,6 +66,7 @@ def test_a_run_folder_holds_all_that_one_needs_later(run):
         "resume/step-000000007/state.json",
         "resume/step-000000007/state.safetensors",
         "class_names.txt",
+        "photos.csv",
         "results.csv",
         "metrics.json",
         "log.txt",

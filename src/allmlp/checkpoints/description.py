@@ -11,10 +11,13 @@ from allmlp.errors import CheckpointError, ConfigError
 from allmlp.io.display import escape, quote, shorten, summarise
 from allmlp.model import MixerConfig
 
-__all__ = ["FORMAT", "ModelDescription", "PreprocessingChanges"]
+__all__ = ["DIGEST_KEY", "FORMAT", "ModelDescription", "PreprocessingChanges"]
 
 PreprocessingChanges = Preprocessing | Mapping[str, Any]
 """Another pre-processing, or a dictionary of the fields that change, such as {"mean": (0, 0, 0), "std": (1, 1, 1)}."""
+
+DIGEST_KEY = "sha256"
+"""The key of a config.json under which formats/digests.py writes the digest of the other values."""
 
 FORMAT = "allmlp checkpoint"
 """The value of "format" in config.json."""
@@ -156,6 +159,7 @@ class ModelDescription:
                 f"{where}: its format has version {escape(str(values.get('version'))[:80])}; "
                 f"this allmlp reads version {VERSION}. Update allmlp."
             )
+        values = {name: value for name, value in values.items() if name != DIGEST_KEY}
         try:
             read = from_dict(_ConfigFile, values, where=where)
         except ConfigError as error:

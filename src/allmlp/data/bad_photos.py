@@ -6,11 +6,11 @@ import io
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
-from allmlp.data.dataset import ImageDataset
+from allmlp.data.dataset import ImageDataset, SkippedPhoto
 from allmlp.data.decoding.check_photos import problems_of
 from allmlp.errors import ConfigError, DataError
 from allmlp.io.atomic_write import write_bytes
@@ -19,7 +19,6 @@ from allmlp.io.display import counted, escape, summarise
 __all__ = [
     "BAD_PHOTOS",
     "BadPhotos",
-    "SkippedPhoto",
     "check_choice",
     "read_skipped",
     "skip_bad_photos",
@@ -33,14 +32,6 @@ BadPhotos = Literal["stop", "skip"]
 BAD_PHOTOS: tuple[BadPhotos, ...] = ("stop", "skip")
 
 _HEADER = ["split", "sample_id", "problem"]
-
-
-class SkippedPhoto(NamedTuple):
-    """A photo that is left out, and why."""
-
-    split: str
-    sample_id: str
-    problem: str
 
 
 def check_choice(value: str) -> BadPhotos:

@@ -4,17 +4,14 @@ import contextlib
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.errors import AllmlpError
 
-if TYPE_CHECKING:
-    from allmlp.data.bad_photos import SkippedPhoto
-
-__all__ = ["ImageDataset", "Reader", "Split", "SplitName", "default_split", "with_notes"]
+__all__ = ["ImageDataset", "Reader", "SkippedPhoto", "Split", "SplitName", "default_split", "with_notes"]
 
 SplitName = Literal["train", "validation", "test"]
 
@@ -94,6 +91,14 @@ class Split:
         return self.reader.storage_order()
 
 
+class SkippedPhoto(NamedTuple):
+    """A photo that was left out, and why it cannot be used."""
+
+    split: str
+    sample_id: str
+    problem: str
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageDataset:
     """Classes and splits of one source.
@@ -113,7 +118,7 @@ class ImageDataset:
     notes: tuple[str, ...] = ()
     folder: Path | None = None
     is_held_out: bool = False
-    skipped: "tuple[SkippedPhoto, ...]" = ()
+    skipped: tuple[SkippedPhoto, ...] = ()
     left_out: Mapping[SplitName, str] = dataclasses.field(default_factory=dict)
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 

@@ -41,8 +41,6 @@ def open_model(
     """
     if output not in _OUTPUTS:
         raise ConfigError(f"output is {output!r}; expected 'logits' or 'features'.{did_you_mean(output, _OUTPUTS)}")
-    if not isinstance(source, str | Path | Checkpoint):
-        raise ConfigError(f"source is {quote(source)}; expected a path, a name or a Checkpoint.")
     for name, value in (("backend", backend), ("device", device), ("precision", precision)):
         if not isinstance(value, str):
             raise ConfigError(f"{name} is {quote(value)}; expected a name, such as 'auto'.")

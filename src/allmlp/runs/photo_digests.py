@@ -25,7 +25,7 @@ def write_photo_digests(
     text = io.StringIO(newline="")
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(_HEADER)
-    for name, names in sample_ids.items():
+    for name, names in sorted(sample_ids.items()):
         rows.writerows((name, sample_id, digest) for sample_id, digest in zip(names, digests[name], strict=True))
     write_bytes(path, text.getvalue().encode("utf-8", "surrogateescape"))
 

@@ -77,6 +77,8 @@ def test_a_trained_mixer_is_fine_tuned_and_the_commands_at_the_end_work(place, a
         "image_size": [24, 16],
         "trained_blocks": 1,
         "layer_decay": recipe["transfer"]["layer_decay"],
+        "mean": None,
+        "std": None,
     }
     assert load_checkpoint("mine").config.image_size == (24, 16)
     for line in outcome.out.partition("Next:")[2].splitlines():

@@ -127,4 +127,4 @@ def test_commands_with_names_that_hold_line_breaks_are_one_line(place, allmlp):
     outcome = allmlp("train", "my\nphotos", *TRAIN[2:], "--classes-from", ".")
     assert outcome.code == 0, outcome.err
     assert "my\nphotos" not in outcome.out + outcome.err
-    assert "evaluate run $'my\\nphotos' --classes-from ." in outcome.out
+    assert "evaluate run $'my\\x0aphotos' --classes-from ." in outcome.out

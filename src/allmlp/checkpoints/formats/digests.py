@@ -16,30 +16,25 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from allmlp.checkpoints.containers.safetensors import read_header_bytes, safetensors_header, write_safetensors
+from allmlp.checkpoints.description import DIGEST_KEY
 from allmlp.errors import CheckpointError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["check_config", "check_weights", "has_digest", "with_digest", "without_digest", "write_weights"]
+__all__ = ["check_config", "check_weights", "has_digest", "with_digest", "write_weights"]
 
-_KEY = "sha256"
 _BLANK = "0" * 64
 
 
 def with_digest(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a config.json with their digest."""
-    return {**values, _KEY: _digest_of(values)}
+    return {**values, DIGEST_KEY: _digest_of(values)}
 
 
 def has_digest(values: Mapping[str, Any]) -> bool:
     """Return whether the values of a config.json, and so the weights next to it, were written with digests."""
-    return _KEY in values
-
-
-def without_digest(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of a config.json without their digest."""
-    return {name: value for name, value in values.items() if name != _KEY}
+    return DIGEST_KEY in values
 
 
 def check_config(values: Mapping[str, Any], *, where: str) -> None:
@@ -48,16 +43,16 @@ def check_config(values: Mapping[str, Any], *, where: str) -> None:
     Raises:
         CheckpointError: the values have changed since they were written.
     """
-    if values[_KEY] != _digest_of(without_digest(values)):
+    if values[DIGEST_KEY] != _digest_of({name: value for name, value in values.items() if name != DIGEST_KEY}):
         raise CheckpointError(
-            f'{where}: changed since it was written (its "{_KEY}" differs): damaged, or edited. Restore it; if you edited it '
-            f'on purpose, delete the line "{_KEY}".'
+            f'{where}: changed since it was written (its "{DIGEST_KEY}" differs): damaged, or edited. Restore it; if you '
+            f'edited it on purpose, delete the line "{DIGEST_KEY}".'
         )
 
 
 def write_weights(file: IO[bytes], weights: "Mapping[str, Tensor]") -> None:
     """Write dense CPU tensors to `file` as safetensors with a digest, without a copy of them."""
-    blank = safetensors_header(weights, metadata={"format": "pt", _KEY: _BLANK})
+    blank = safetensors_header(weights, metadata={"format": "pt", DIGEST_KEY: _BLANK})
     hashed = hashlib.sha256()
     write_safetensors(_Hash(hashed), blank, weights)
     write_safetensors(file, blank.replace(_entry(_BLANK), _entry(hashed.hexdigest()), 1), weights)
@@ -74,7 +69,7 @@ def check_weights(path: Path) -> None:
         with path.open("rb") as file:
             header = read_header_bytes(file)
             with contextlib.suppress(LookupError, TypeError):
-                digest = str(json.loads(header[8:])["__metadata__"][_KEY])
+                digest = str(json.loads(header[8:])["__metadata__"][DIGEST_KEY])
             hashed.update(header.replace(_entry(str(digest)), _entry(_BLANK), 1))
             while piece := file.read(4 << 20):
                 hashed.update(piece)
@@ -83,7 +78,7 @@ def check_weights(path: Path) -> None:
     if hashed.hexdigest() != digest:
         raise CheckpointError(
             f"{path}: changed since it was written (its SHA-256 differs): damaged, or replaced by another file. Obtain a fresh "
-            f'copy; if you replaced it on purpose, delete the line "{_KEY}" of the config.json next to it.'
+            f'copy; if you replaced it on purpose, delete the line "{DIGEST_KEY}" of the config.json next to it.'
         )
 
 
@@ -96,7 +91,7 @@ class _Hash:
 
 
 def _entry(digest: str) -> bytes:
-    return json.dumps({_KEY: digest}, separators=(",", ":"))[1:-1].encode()
+    return json.dumps({DIGEST_KEY: digest}, separators=(",", ":"))[1:-1].encode()
 
 
 def _digest_of(values: Mapping[str, Any]) -> str:

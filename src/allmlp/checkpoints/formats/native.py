@@ -13,7 +13,6 @@ from allmlp.checkpoints.formats.digests import (
     check_weights,
     has_digest,
     with_digest,
-    without_digest,
     write_weights,
 )
 from allmlp.checkpoints.formats.file_names import CONFIG_FILE, WEIGHTS_FILE
@@ -58,7 +57,7 @@ def read_native(directory: Path, values: Mapping[str, Any]) -> Checkpoint:
         CheckpointError: a file is damaged, incomplete or changed since it was written, or the weights do not fit.
     """
     path = directory / CONFIG_FILE
-    description = ModelDescription.from_json_object(without_digest(values), where=str(path))
+    description = ModelDescription.from_json_object(values, where=str(path))
     file = _open_weights(directory / WEIGHTS_FILE, description.config)
     if has_digest(values):
         check_config(values, where=str(path))

@@ -1,5 +1,6 @@
 """decode: one rule for every kind of photo, and one error for every kind of damage."""
 
+import gc
 import io
 import struct
 import subprocess
@@ -294,8 +295,10 @@ def test_hundreds_of_broken_photos_leave_no_memory_behind() -> None:
     tracemalloc.start()
     try:
         decode_broken(100)
+        gc.collect()
         before = tracemalloc.get_traced_memory()[0]
         decode_broken(600)
+        gc.collect()
         grown = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()

@@ -1,5 +1,6 @@
 """JPEG files: what libjpeg reads as a whole picture is read, and what lacks picture data is refused."""
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 from tests.data.decoding.encoded import PHOTO, encode, refusal
 
 from allmlp.data import decode
+from allmlp.data.decoding.jpeg import sanitise_jpeg
 from allmlp.errors import DataError
 
 CASES = Path(__file__).parents[2] / "cases" / "photos"
@@ -100,3 +102,20 @@ def test_many_scans_of_many_pixels_are_refused_at_once() -> None:
 def test_a_checked_jpeg_is_decoded_to_the_same_pixels() -> None:
     jpeg = encode(NOISE, "JPEG")
     np.testing.assert_array_equal(decode(jpeg, name="x", is_checked=True), decode(jpeg, name="x"))
+
+
+@pytest.mark.parametrize("subsampling", [0, 2])
+@pytest.mark.parametrize("quality", [60, 95])
+def test_a_larger_baseline_jpeg_is_decoded_once_and_refused_if_data_are_missing(quality: int, subsampling: int) -> None:
+    generator = np.random.default_rng(0)
+    photo = Image.fromarray(generator.integers(0, 256, (400, 300, 3), dtype=np.uint8))
+    buffer = BytesIO()
+    photo.save(buffer, "JPEG", quality=quality, subsampling=subsampling)
+    content = buffer.getvalue()
+    assert len(content) > 40_000 and sanitise_jpeg(content).probe is None
+    with Image.open(BytesIO(content)) as image:
+        assert np.array_equal(decode(content, name="x"), np.asarray(image.convert("RGB")))
+    assert np.array_equal(decode(content[:-2] + b"\xff\xff\xff\xd9", name="x"), decode(content, name="x"))  # fill bytes
+    for cut in (32, 64, 200, 1000, len(content) // 10, len(content) // 2, len(content) - 2000):
+        with pytest.raises(DataError, match="cut short"):
+            decode(content[: -2 - cut] + b"\xff\xd9", name="x")

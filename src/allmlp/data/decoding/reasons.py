@@ -2,9 +2,10 @@
 
 from PIL.Image import DecompressionBombError
 
+from allmlp.errors import DataError
 from allmlp.io.display import escape
 
-__all__ = ["UnusablePhotoError", "advice_of", "reason_of"]
+__all__ = ["PhotoError", "UnusablePhotoError", "advice_of", "reason_of"]
 
 
 class UnusablePhotoError(ValueError):
@@ -17,6 +18,18 @@ class UnusablePhotoError(ValueError):
     def __init__(self, reason: str, *, advice: str | None = None) -> None:
         super().__init__(reason)
         self.advice = advice
+
+
+class PhotoError(DataError):
+    """A photo that cannot be decoded.
+
+    Attributes:
+        problem: the message without the advice that holds for every such photo, for a list with one heading.
+    """
+
+    def __init__(self, message: str, *, problem: str | None = None) -> None:
+        super().__init__(message)
+        self.problem = message if problem is None else problem
 
 
 def reason_of(error: Exception) -> str:

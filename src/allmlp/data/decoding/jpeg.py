@@ -7,8 +7,8 @@ complete, and decodes them to other pixels than its own filling if not.
 
 Decoding twice would halve the speed of most photos, so larger files with one scan and no restart markers, as cameras write
 them, are decoded once, with eight bytes in place of the end-of-image marker: as many as libjpeg reads ahead. If the data end
-before the picture, it asks for more and Pillow reports a truncated file. A cut of a few bytes, which changes only
-the last blocks, may go unnoticed.
+before the picture, it asks for more and Pillow reports a truncated file. The eight bytes are mostly ones: in a Huffman
+table those are long codes, of which so few end no block. A cut of a few bytes may still go unnoticed.
 """
 
 import itertools
@@ -37,7 +37,7 @@ _UNSUPPORTED_FRAMES = {0xC3: "lossless", 0xC5: "hierarchical", 0xC6: "hierarchic
 _PROBE = bytes.fromhex(
     "b7 1d 9e 43 e8 5a 2c f1 76 0d a3 94 58 cb 6f 31 d2 8c 17 e5 4b 9a 60 fc 35 c6 72 0b ad 59 e4 16"
 )
-_READ_AHEAD = 8  # bytes: libjpeg's buffer of 64 bits
+_READ_AHEAD = b"\xfe" * 8  # libjpeg's buffer has 64 bits
 _DECODED_TWICE = 32_768  # bytes of picture data: below this, a second decoding costs a fraction of a millisecond
 
 
@@ -179,7 +179,7 @@ def _walk(content: bytes) -> SanitisedImage:
     scans.check_complete()
     if scans.num_scans == 1 and not scans.frame.is_progressive and not restart_interval and len(data) > _DECODED_TWICE:
         kept[-1] = data.rstrip(b"\xff")  # fill bytes, which would make a marker of the next byte
-        return SanitisedImage(b"".join([*kept, _PROBE[:_READ_AHEAD]]), scans.frame.size, orientation or 1, None)
+        return SanitisedImage(b"".join([*kept, _READ_AHEAD]), scans.frame.size, orientation or 1, None)
     sanitised, probed = (b"".join([*pieces, b"\xff\xd9"]) for pieces in (kept, probe))
     return SanitisedImage(sanitised, scans.frame.size, orientation or 1, probed)
 

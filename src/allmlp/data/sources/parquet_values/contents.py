@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from allmlp.data.sources.parquet_values.guard import RefusedError
 from allmlp.data.sources.parquet_values.pages import Page
+from allmlp.data.sources.parquet_values.zstd_blocks import ZstdBlocks, zstd_blocks
 from allmlp.io.bounded_cache import BoundedCache
 
 __all__ = ["MAX_RATIO", "CachedContent", "Content", "content_of"]
@@ -53,6 +54,10 @@ def content_of(file: io.BufferedReader, page: Page, file_key: tuple[object, ...]
         starts = _snappy_blocks(_read(file, page.offset, page.packed_bytes), page.num_bytes)
         if starts is not None:
             return _SnappyBlocks(page.num_bytes, starts + page.offset)
+    if page.codec == "zstd":
+        blocks = zstd_blocks(_read(file, page.offset, page.packed_bytes), page.num_bytes)
+        if blocks is not None:
+            return _StoredBlocks(page.num_bytes, page.offset, blocks)
     if page.num_bytes > _MAX_PAGE_BYTES or page.num_bytes > max(_ANY_RATIO_BYTES, MAX_RATIO * page.packed_bytes):
         raise RefusedError(
             f"a page of {page.packed_bytes:,} bytes would unpack to {page.num_bytes:,}; the limits are "
@@ -72,6 +77,19 @@ class _Stored:
 
     def read(self, file: io.BufferedReader, start: int, num_bytes: int) -> bytes:
         return _read(file, self.offset + start, num_bytes)
+
+
+@dataclass(frozen=True)
+class _StoredBlocks:
+    """A page whose blocks are stored as they are, so that any part is read directly."""
+
+    num_bytes: int
+    offset: int
+    blocks: ZstdBlocks
+
+    def read(self, file: io.BufferedReader, start: int, num_bytes: int) -> bytes:
+        ranges = self.blocks.ranges(start, num_bytes) if num_bytes else []
+        return b"".join(_read(file, self.offset + offset, length) for offset, length in ranges)
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from allmlp.data import NUM_IMAGENET_CLASSES, Preprocessing
 from allmlp.errors import CheckpointError
 from allmlp.model import VARIANTS, Gelu, MixerConfig, num_parameters
 
-__all__ = ["CATALOG", "PublishedModel", "find_published", "fitting", "max_weight_bytes"]
+__all__ = ["CATALOG", "SIZES", "PublishedModel", "find_published", "fitting", "max_weight_bytes"]
 
 PAPER_PREPROCESSING = Preprocessing(image_size=(224, 224), crop_fraction=0.875)
 # MIIL trained on pixel values from 0 to 1 (timm's default_cfgs).

@@ -214,15 +214,17 @@ def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> No
         )
     except KeyboardInterrupt as stop:
         if is_first_process():
-            instead = f" instead of --out {escape(folder)}" if request.out else ""
-            note(
-                "\nStopped. The progress so far is saved; continue with the same command and --resume "
-                f"{escape(folder)}{instead}"
-            )
+            _note_stopped(folder, is_out=request.out is not None)
         raise typer.Exit(getattr(stop, "exit_code", 130)) from stop
     if is_first_process():
         write_sweep(runs, recipe, folder)
         _print(runs, folder, request.data, *command_options(dataset.options))
+
+
+def _note_stopped(folder: Path, *, is_out: bool) -> None:
+    shown = escape(folder)
+    instead = f" instead of --out {shown}" if is_out else ""
+    note(f"\nStopped. The progress so far is saved; continue with the same command and --resume {shown}{instead}")
 
 
 def _print(runs: "list[SweepRun]", folder: Path, *data: str) -> None:

@@ -21,9 +21,7 @@ _MAX_DIFFERENCE = 0.18
 _MAX_COARSE_DIFFERENCE = 0.4  # with the few windows of the hashes, which rules out most candidates
 _MAX_BITS = 8  # of the hash; all pairs up to 7 are found, and most with 8
 _BANDS = 4  # of 16 bits: two hashes that differ in at most 7 bits differ in at most one bit of some band
-_MAX_BUCKET = (
-    64  # hashes that share a band are compared with at most so many, so that uniform photos take no quadratic time
-)
+_MAX_BUCKET = 64  # hashes with the same band that are compared with one: otherwise, uniform photos take quadratic time
 _PAIRS_AT_ONCE = 1 << 20
 _CHUNK = 4096
 _VERIFIED_AT_ONCE = 128

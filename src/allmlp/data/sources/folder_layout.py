@@ -22,6 +22,7 @@ __all__ = [
     "arrange",
     "assemble_arrangement",
     "is_hidden",
+    "is_in_hidden",
     "is_photo_name",
     "unread_photos",
 ]
@@ -58,15 +59,16 @@ def _format_of(name: str) -> str | None:
 
 def unread_photos(listing: "Listing") -> list[str]:
     """Return the ignored files that are photos, but in a format that cannot be decoded here."""
-    return [path for path in listing.ignored if _format_of(path.rpartition("/")[2]) and not _is_in_hidden(path)]
+    return [path for path in listing.ignored if _format_of(path.rpartition("/")[2]) and not is_in_hidden(path)]
 
 
-def _is_in_hidden(path: str) -> bool:
+def is_in_hidden(path: str) -> bool:
+    """Return whether `is_hidden` is true of a file or of a folder that contains it."""
     return any(is_hidden(part) for part in path.split("/"))
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether file managers hide this name ("._x.jpg", ".git"), or a system adds it to folders of others' files."""
+    """Return whether file managers hide this name ("._x.jpg", ".git"), or a system adds it to folders of photos."""
     return name.startswith(".") or name.casefold() in _SYSTEM_NAMES or _RECOVERED.fullmatch(name) is not None
 
 
@@ -188,13 +190,13 @@ def _reading(source: str, tree: FolderTree, options: FolderOptions, notes: list[
 
 
 def _merged_folders(arrangement: Arrangement) -> list[str]:
-    """Return a note on sub-folders whose photos are merged into one class: they may be masks, or classes of their own."""
-    places: dict[str, set[str]] = defaultdict(set)
+    """Return a note on sub-folders whose photos are merged into one class: they may be masks, or separate classes."""
+    sub_folders: dict[str, set[str]] = defaultdict(set)
     for members in arrangement.members.values():
         for _, path, class_name in members:
             below, slash, _ = path[len(class_name) + 1 :].partition("/")
-            places[class_name].add(below if slash else "")
-    counts = Counter(folder for found in places.values() if len(found) > 1 for folder in found if folder)
+            sub_folders[class_name].add(below if slash else "")
+    counts = Counter(folder for found in sub_folders.values() if len(found) > 1 for folder in found if folder)
     if not counts:
         return []
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))

@@ -117,7 +117,7 @@ def read_tree(tree: FolderTree) -> Reading:
     """Find the splits, or else the folder of the classes.
 
     A single folder that wraps everything else is entered. Folders named after splits are splits if they hold class folders
-    and nothing speaks against it. The sure sign is that they hold the same two or more class folders.
+    and their contents do not contradict it. They are certainly splits if they hold the same two or more class folders.
 
     Raises:
         DataError: the folders may be splits or classes; the message has both readings and the options that decide.

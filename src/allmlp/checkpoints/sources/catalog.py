@@ -78,7 +78,7 @@ def find_published(name: str) -> PublishedModel | None:
     timm_name = _TIMM_ALIASES.get(timm_name, timm_name)
     if timm_name.removesuffix(".untrained") in _TIMM_WITHOUT_WEIGHTS:
         raise CheckpointError(
-            f"{name}: timm defines this Mixer, but nobody published weights for it. "
+            f"{name}: timm defines this Mixer, but there are no published weights for it. "
             f"Published Mixers: {', '.join(CATALOG)}. `allmlp models` describes them."
         )
     return known.get(timm_name)

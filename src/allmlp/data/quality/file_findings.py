@@ -88,9 +88,9 @@ def file_findings(dataset: ImageDataset, sizes: Mapping[str, Mapping[str, int]])
     stray, empty = _around(dataset)
     empty += [name for name, counts in sizes.items() if not any(counts.values()) and not _is_folder_of(name, empty)]
     photos = [(name, f"{kind}, left out") for name, kind in stray if kind in _PHOTO_KINDS]
-    others = [(name, str(kind or "an unknown kind of file")) for name, kind in stray if kind not in _PHOTO_KINDS]
+    non_photos = [(name, str(kind or "an unknown kind of file")) for name, kind in stray if kind not in _PHOTO_KINDS]
     phone = [(name, kind) for name, kind in stray if kind in PHONE_KINDS]
-    others = [(name, detail) for name, detail in others if name not in dict(phone)]
+    non_photos = [(name, detail) for name, detail in non_photos if name not in dict(phone)]
     folders = f"{len(empty)} class {'folder has' if len(empty) == 1 else 'folders have'} no photos"
     return [
         *not_widely_read((), [(name, kind) for name, kind in phone if kind is not None]),
@@ -105,8 +105,8 @@ def file_findings(dataset: ImageDataset, sizes: Mapping[str, Mapping[str, int]])
         *finding_of(
             "stray",
             "note",
-            f"{len(others):,} {'file is' if len(others) == 1 else 'files are'} not a photo",
-            others,
+            f"{len(non_photos):,} {'file is' if len(non_photos) == 1 else 'files are'} not a photo",
+            non_photos,
             why="training ignores them",
             advice="check that they are not photos of another format, or move them elsewhere",
         ),

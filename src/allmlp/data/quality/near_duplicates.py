@@ -149,9 +149,9 @@ def _are_alike(images: NDArray[np.uint8], pairs: NDArray[np.int64]) -> NDArray[n
 def _differences(images: NDArray[np.uint8], pairs: NDArray[np.int64], crops: tuple[float, ...]) -> NDArray[np.float32]:
     """Return the root mean square difference of thumbnail a and the most similar window of b, divided by the contrast."""
     windows = _windows(crops, _COMPARED_SIDE)  # (w, 8, 16); the first one is the whole photo
-    channels, others = (images[side].astype(np.float32).transpose(0, 3, 1, 2) for side in pairs.T)
+    channels, cut_channels = (images[side].astype(np.float32).transpose(0, 3, 1, 2) for side in pairs.T)
     whole = windows[0] @ (windows[0] @ channels).swapaxes(2, 3)  # (n, 3, 8, 8), rows and columns swapped
-    rows = windows @ others[:, :, None]  # (n, 3, w, 8, 16)
+    rows = windows @ cut_channels[:, :, None]  # (n, 3, w, 8, 16)
     contrast = _contrast(whole)[:, None]
     lowest = np.full(len(pairs), np.inf, np.float32)
     for columns in windows:

@@ -70,8 +70,8 @@ class PathFinder:
             rows += [(group, paths[group[0]]) for group in same.values() if len(group) > 1]
         if not rows:
             return []
-        (first, path), *others = rows
-        more = f"; so do rows {summarise((_and(group) for group, _ in others), limit=5)}" if others else ""
+        (first, path), *rest = rows
+        more = f"; so do rows {summarise((_and(group) for group, _ in rest), limit=5)}" if rest else ""
         return [f"rows {_and(first)} name the same photo, {escape(path)}{more}"]
 
     def _exists(self, path: str) -> bool:

@@ -63,7 +63,7 @@ def setup(
                 logged.message(
                     f"threads {stored.num_threads}, as when the run started, not {before}: another number rounds differently"
                 )
-        if ranks.count > 1:  # the facts take time
+        if ranks.count > 1:  # computing the facts takes time
             check_consistent(ranks, facts_of(resolved, dataset, path, stored, checkpoint, device=ranks.device))
         with ranks.raise_on_all():
             _announce(resolved, dataset, checkpoint, ranks, logged)

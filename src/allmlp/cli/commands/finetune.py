@@ -31,7 +31,7 @@ from allmlp.cli.arguments.recipe import (
 )
 from allmlp.cli.console import DeviceOption, aligned, command_line, heading, is_first_process, next_commands, note, say
 from allmlp.cli.progress import ConsoleProgress
-from allmlp.cli.training_request import TrainingRequest, new_run_folder, run_request, show_recipe
+from allmlp.cli.training_request import TrainingRequest, data_words, new_run_folder, run_request, show_recipe
 from allmlp.errors import ConfigError, DivergedError
 from allmlp.io.display import escape
 
@@ -177,7 +177,6 @@ def _learning_rates(text: str) -> list[float]:
 
 
 def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> None:
-    from allmlp.data import command_options
     from allmlp.training import NoProgress, check_sweep_folder, train_sweep, write_sweep
 
     learning_rates = _learning_rates(grid)
@@ -218,7 +217,7 @@ def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> No
         raise typer.Exit(getattr(stop, "exit_code", 130)) from stop
     if is_first_process():
         write_sweep(runs, recipe, folder)
-        _print(runs, folder, request.data, *command_options(dataset.options))
+        _print(runs, folder, request.data, *data_words(runs[0].run, dataset.options))
 
 
 def _note_stopped(folder: Path, *, is_out: bool) -> None:

@@ -55,7 +55,7 @@ def class_findings(sizes: Mapping[str, Mapping[str, int]]) -> list[Finding]:
             f"the largest class of {split}, {escape(high)}, has {present[high] / present[low]:.0f} times as many photos as "
             f"the smallest, {escape(low)}",
             [(name, f"{present[name]:,} photos in {split}") for name in (high, low)],
-            why="a model prefers frequent classes, and top-1 hides it",
+            why="a model prefers frequent classes, and top-1 does not show it",
             advice="add photos of rare classes, or train with --set sampler=balanced or --set class_weights=balanced",
         )
     return findings

@@ -7,11 +7,11 @@ from io import BufferedReader
 from pathlib import Path
 
 from allmlp.data.dataset import ImageDataset
-from allmlp.data.quality.findings import PHONE_KINDS, CheckedPhoto, finding_of, not_widely_read
+from allmlp.data.quality.findings import CheckedPhoto, finding_of, not_widely_read
 from allmlp.data.quality.report import Finding
 from allmlp.data.sources.file_reader import FileReader
 from allmlp.data.sources.folder import list_folder
-from allmlp.data.sources.folder_layout import is_in_hidden
+from allmlp.data.sources.folder_layout import is_hidden
 from allmlp.data.sources.zip_folder import ZipReader
 from allmlp.io.display import escape
 from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
@@ -88,9 +88,9 @@ def file_findings(dataset: ImageDataset, sizes: Mapping[str, Mapping[str, int]])
     stray, empty = _around(dataset)
     empty += [name for name, counts in sizes.items() if not any(counts.values()) and not _is_folder_of(name, empty)]
     photos = [(name, f"{kind}, left out") for name, kind in stray if kind in _PHOTO_KINDS]
-    non_photos = [(name, str(kind or "an unknown kind of file")) for name, kind in stray if kind not in _PHOTO_KINDS]
-    phone = [(name, kind) for name, kind in stray if kind in PHONE_KINDS]
-    non_photos = [(name, detail) for name, detail in non_photos if name not in dict(phone)]
+    others = [(name, str(kind or "an unknown kind of file")) for name, kind in stray if kind not in _PHOTO_KINDS]
+    phone = [(name, kind) for name, kind in stray if kind in (FileKind.HEIC, FileKind.AVIF)]
+    others = [(name, detail) for name, detail in others if name not in dict(phone)]
     folders = f"{len(empty)} class {'folder has' if len(empty) == 1 else 'folders have'} no photos"
     return [
         *not_widely_read((), [(name, kind) for name, kind in phone if kind is not None]),
@@ -105,8 +105,8 @@ def file_findings(dataset: ImageDataset, sizes: Mapping[str, Mapping[str, int]])
         *finding_of(
             "stray",
             "note",
-            f"{len(non_photos):,} {'file is' if len(non_photos) == 1 else 'files are'} not a photo",
-            non_photos,
+            f"{len(others):,} {'file is' if len(others) == 1 else 'files are'} not a photo",
+            others,
             why="training ignores them",
             advice="check that they are not photos of another format, or move them elsewhere",
         ),
@@ -131,11 +131,15 @@ def _around(dataset: ImageDataset) -> tuple[list[tuple[str, FileKind | None]], l
     if dataset.folder is not None and all(isinstance(r, FileReader) and r.root == dataset.folder for r in readers):
         listing = list_folder(dataset.folder)
         files = [*listing.ignored, *(path for path, _ in listing.skipped)]
-        kinds = [(escape(path), _kind_of(dataset.folder / path)) for path in files if not is_in_hidden(path)]
+        kinds = [(escape(path), _kind_of(dataset.folder / path)) for path in files if not _is_junk(path)]
         return kinds, _without_photos(listing.folders, listing.photos)
     if readers and all(isinstance(reader, ZipReader) for reader in readers):
         return _in_zip(Path(dataset.source), {name for r in readers if isinstance(r, ZipReader) for name in r.names})
     return [], []
+
+
+def _is_junk(path: str) -> bool:
+    return any(is_hidden(part) or part in ("Thumbs.db", "desktop.ini") for part in path.split("/"))
 
 
 def _kind_of(path: Path) -> FileKind | None:
@@ -151,7 +155,7 @@ def _kind_of(path: Path) -> FileKind | None:
 def _without_photos(folders: Sequence[str], photos: Sequence[str]) -> list[str]:
     """Return the outermost folders without any photo below them."""
     used = {path[:position] for path in photos for position, letter in enumerate(path) if letter == "/"}
-    empty = sorted(folder for folder in folders if folder not in used and not is_in_hidden(folder))
+    empty = sorted(folder for folder in folders if folder not in used and not _is_junk(folder))
     return [f"{escape(folder)}/" for folder in empty if folder.rpartition("/")[0] in {*used, ""}]
 
 
@@ -165,7 +169,7 @@ def _in_zip(path: Path, photos: set[str]) -> tuple[list[tuple[str, FileKind | No
                 name = info.filename.replace("\\", "/")
                 if info.is_dir():
                     folders.add(name.rstrip("/"))
-                elif name not in photos and not is_in_hidden(name):
+                elif name not in photos and not _is_junk(name):
                     member = ZipMember(
                         "", info.header_offset, info.compress_size, info.file_size, info.CRC, info.compress_type != 0
                     )

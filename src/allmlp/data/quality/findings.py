@@ -10,11 +10,11 @@ from allmlp.data.quality.photo_facts import PhotoFacts
 from allmlp.data.quality.report import Finding, Severity
 from allmlp.io.file_kinds import PHOTO_EXTENSIONS, FileKind
 
-__all__ = ["PHONE_KINDS", "PHOTO_FINDINGS", "CheckedPhoto", "finding_of", "not_widely_read"]
+__all__ = ["PHOTO_FINDINGS", "CheckedPhoto", "finding_of", "not_widely_read"]
 
 _MIN_SIDE = 32  # a smaller photo is enlarged several times, even for the smallest recipes
 _MAX_PIXELS = 24_000_000
-PHONE_KINDS = (FileKind.HEIC, FileKind.AVIF)
+_PHONE_KINDS = (FileKind.HEIC, FileKind.AVIF)
 # The kind of file for each format of `PHOTO_EXTENSIONS` that may be decoded.
 _KINDS = {
     "JPEG": FileKind.JPEG,
@@ -78,7 +78,7 @@ def _is_incomplete(facts: PhotoFacts) -> bool:
 
 
 def _is_phone_format(facts: PhotoFacts) -> bool:
-    return facts.kind in PHONE_KINDS
+    return facts.kind in _PHONE_KINDS
 
 
 def unreadable(photos: Sequence[CheckedPhoto]) -> list[Finding]:
@@ -114,7 +114,7 @@ def not_widely_read(photos: Sequence[CheckedPhoto], stray: Sequence[tuple[str, F
     unread = _named(
         photos, lambda facts: _is_phone_format(facts) and facts.error is not None, lambda facts: str(facts.kind)
     )
-    unread += [(name, f"{kind}, left out") for name, kind in stray if kind in PHONE_KINDS]
+    unread += [(name, f"{kind}, left out") for name, kind in stray if kind in _PHONE_KINDS]
     read = _named(photos, lambda facts: _is_phone_format(facts) and facts.error is None, lambda facts: str(facts.kind))
     why = (
         "phones write these formats, and few programs read them; photos that are left out are missing from their class"

@@ -22,7 +22,6 @@ __all__ = [
     "arrange",
     "assemble_arrangement",
     "is_hidden",
-    "is_in_hidden",
     "is_photo_name",
     "unread_photos",
 ]
@@ -59,11 +58,10 @@ def _format_of(name: str) -> str | None:
 
 def unread_photos(listing: "Listing") -> list[str]:
     """Return the ignored files that are photos, but in a format that cannot be decoded here."""
-    return [path for path in listing.ignored if _format_of(path.rpartition("/")[2]) and not is_in_hidden(path)]
+    return [path for path in listing.ignored if _format_of(path.rpartition("/")[2]) and not _is_in_hidden(path)]
 
 
-def is_in_hidden(path: str) -> bool:
-    """Return whether `is_hidden` is true of a file or of a folder that contains it."""
+def _is_in_hidden(path: str) -> bool:
     return any(is_hidden(part) for part in path.split("/"))
 
 

@@ -53,7 +53,7 @@ def test_what_is_assumed_follows_from_names_shapes_and_classes(
     assert words in remark and "--mean" in remark
 
 
-def test_a_form_that_nobody_published_gets_the_papers_and_says_so() -> None:
+def test_unpublished_shapes_get_the_papers_preprocessing_with_a_remark() -> None:
     config = replace(CATALOG["b16-miil-i21k"].config, num_classes=11_222, image_size=(448, 224), patch_size=32)
     assumed, remark = assumed_preprocessing(config, "timm")
     assert assumed == replace(PAPER_PREPROCESSING, image_size=(448, 224))

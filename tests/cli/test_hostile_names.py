@@ -1,4 +1,4 @@
-"""Names and texts from strangers, and the user's own odd names, in all commands: no control of the terminal, no forged line."""
+"""Names and texts from untrusted files, and odd names of the user: no command lets them control the terminal or forge lines."""
 
 import json
 import shutil
@@ -18,10 +18,10 @@ ODD = "mi\x1b[31mne\nFORGED\u202e"  # a name that file systems allow
 
 @pytest.fixture
 def checkpoint(saved_checkpoint: Path, tmp_path: Path) -> Path:
-    """A checkpoint of a stranger, in a folder with an odd name."""
+    """An untrusted checkpoint, in a folder with an odd name."""
     folder = Path(shutil.copytree(saved_checkpoint, tmp_path / f"{ODD} checkpoint"))
     values = json.loads((folder / "config.json").read_text())
-    del values["sha256"]  # a stranger's
+    del values["sha256"]  # which an attacker would omit
     values["source"] = f"trained by {EVIL}"
     values["class_names"][0] = f"cat {EVIL}"
     (folder / "config.json").write_text(json.dumps(values))

@@ -7,7 +7,7 @@ import pytest
 from tests.training.small_runs import write_photos
 
 from allmlp import ConfigError, DataError, open_dataset
-from allmlp.data import read_skipped, skip_bad_photos, without, write_skipped
+from allmlp.data import read_skipped, skip_bad_photos, skip_photos, write_skipped
 from allmlp.data.dataset import SkippedPhoto
 
 
@@ -80,4 +80,4 @@ def test_the_list_is_read_back(tmp_path: Path) -> None:
 def test_a_photo_that_is_no_longer_there_is_not_missed(photos: Path) -> None:
     dataset = open_dataset(photos)
     skipped = SkippedPhoto("train", "red/99.png", "gone")
-    assert without(dataset, [skipped]).splits["train"].sample_ids == dataset.splits["train"].sample_ids
+    assert skip_photos(dataset, [skipped]).splits["train"].sample_ids == dataset.splits["train"].sample_ids

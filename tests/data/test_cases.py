@@ -1,4 +1,4 @@
-"""Small inputs as people have them, in tests/cases: each opens, or is refused with its cause."""
+"""Small inputs as found in practice, in tests/cases: each opens, or is refused with its cause."""
 
 import shutil
 from pathlib import Path

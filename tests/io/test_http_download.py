@@ -89,7 +89,7 @@ def test_a_complete_part_is_checked_as_an_arriving_one(server: FileServer, home:
     path.write_bytes(make_npz(1))
     version = {"validator": '"x"', "size": len(CONTENT), "md5": [server.md5]}
     path.with_name(path.name + ".json").write_text(json.dumps(version))
-    with pytest.raises(CheckpointError, match="damaged on the way"):
+    with pytest.raises(CheckpointError, match="damaged in transit"):
         fetch_published(MODEL)
     assert fetch_published(MODEL).read_bytes() == CONTENT
 
@@ -109,7 +109,7 @@ def test_what_lies_where_the_part_should_be_is_not_added_to(
 def test_the_md5_that_googles_storage_announces_is_checked(server: FileServer, home: Path) -> None:
     server.md5 = md5_of(CONTENT)
     server.faults.wrong_bytes = True
-    with pytest.raises(CheckpointError, match="damaged on the way"):
+    with pytest.raises(CheckpointError, match="damaged in transit"):
         fetch_published(MODEL)
     assert not (home / "digests.json").exists()
     assert leftovers(home) == []

@@ -74,7 +74,7 @@ def control(stage: Stage, folder: Path) -> Outcome:
     """Resume a run whose snapshots lack the best, as they once did. It passes when the comparison sees it."""
     forget = _fault("snapshots without the best")
     faults = (_fault("best fails once", 7), _fault("in step", 9), forget)
-    # The last best is not written either, so that the run is left with the one before the one that it speaks of.
+    # The last best is not written either, so that the run is left with the one before that of its history.
     outcome = killed(faults, (8,), stage, folder, [forget, _fault("best fails once", 10)])
     seen = [problem for problem in outcome.problems if problem.startswith("differs")]
     return Outcome.of([] if seen else ["snapshots without the best were not seen"])

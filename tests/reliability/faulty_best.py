@@ -1,4 +1,4 @@
-"""What may happen to checkpoints/best while it is written, and a moment that nobody chose."""
+"""What may happen to checkpoints/best while it is written, and kills at arbitrary moments."""
 
 import re
 import threading

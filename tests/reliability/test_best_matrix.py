@@ -1,4 +1,4 @@
-"""A resumed run has the best weights that its history speaks of: a sample here, all kills as slow tests."""
+"""A resumed run has the best weights of its history: a sample here, all kills as slow tests."""
 
 from pathlib import Path
 

@@ -24,7 +24,15 @@ def test_without_a_file_nothing_is_known(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"a,b\n", b"split,sample_id,sha256\ntrain,x\n", b'split,sample_id,sha256\n"train,x,y\n', b"\0\0"]
+    "content",
+    [
+        b"",
+        b"a,b\n",
+        b"split,sample_id,sha256\ntrain,x\n",
+        b"split,sample_id,sha256\ntrain,x,y,z\n",
+        b'split,sample_id,sha256\n"train,x,y\n',
+        b"\0\0",
+    ],
 )
 def test_a_damaged_file_is_refused_by_name(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "photos.csv"

@@ -1,4 +1,4 @@
-"""Fixtures for downloads: a home of their own, and a mirror of the authors' files."""
+"""Fixtures for downloads: a separate home folder, and a mirror of the authors' files."""
 
 from collections.abc import Iterator
 from pathlib import Path

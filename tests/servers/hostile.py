@@ -1,4 +1,4 @@
-"""A server in a thread that sends any bytes, also those that are not HTTP. Speaks on 127.0.0.1."""
+"""A server in a thread that sends any bytes, also those that are not HTTP. It listens on 127.0.0.1."""
 
 import contextlib
 import hashlib

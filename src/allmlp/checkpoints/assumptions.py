@@ -39,10 +39,10 @@ def assumed_preprocessing(config: MixerConfig, scheme: str) -> tuple[Preprocessi
         )
     reason = "No published Mixer has weights with these names, shapes and classes"
     if choices:
-        others = "; ".join(
+        different = "; ".join(
             f"{', '.join(names)}: {_words(choice)}" for choice, names in choices.items() if choice != paper
         )
-        reason = f"Published Mixers with weights like these differ ({others})"
+        reason = f"Published Mixers with weights like these differ ({different})"
     return paper, (f"{UNSTATED_PREPROCESSING} {reason}; assumed that of the paper: {_words(paper)}. {_ADVICE}")
 
 

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from allmlp.data import ImageDataset
     from allmlp.training import Recipe, StoredRun, TrainResult
 
-__all__ = ["ChosenRecipe", "TrainingRequest", "new_run_folder", "run_request", "run_training", "show_recipe"]
+__all__ = [
+    "ChosenRecipe",
+    "TrainingRequest",
+    "data_words",
+    "new_run_folder",
+    "run_request",
+    "run_training",
+    "show_recipe",
+]
 
 ChosenRecipe: TypeAlias = "tuple[Recipe, ImageDataset | None, str]"
 """A recipe; the data set, if it was opened to choose the recipe; and the reason for the choice, or ""."""
@@ -117,10 +125,7 @@ def show_recipe(recipe: "Recipe", reason: str, *, given: list[str], run: "Stored
 
 
 def _print_next(run: Path, data: str, options: Mapping[str, Any], *, split: str | None = None) -> None:
-    from allmlp.data import command_options
-
-    words = [*command_options(options), *(() if split is None else ("--split", split))]
-    words += ["--bad-photos", "skip"] if RunLayout(run).skipped.exists() else []
+    words = [*data_words(run, options), *(() if split is None else ("--split", split))]
     next_commands(
         [
             (f"{command_line('predict', run)} PHOTO.jpg", "classify photos or whole folders"),
@@ -128,6 +133,13 @@ def _print_next(run: Path, data: str, options: Mapping[str, Any], *, split: str 
             (command_line("inspect", run), "show its size, pre-processing and classes"),
         ]
     )
+
+
+def data_words(run: Path, options: Mapping[str, Any]) -> list[str]:
+    """Return the options with which `evaluate` reads the photos as the run did; `options` are those of `open_dataset`."""
+    from allmlp.data import command_options
+
+    return command_options(options) + (["--bad-photos", "skip"] if RunLayout(run).skipped.exists() else [])
 
 
 def _stored_run(resume: Path | None, out: Path | None) -> "StoredRun | None":

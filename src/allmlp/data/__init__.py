@@ -1,7 +1,8 @@
 """Data sets, decoding, augmentation and batches: from files to arrays, independent of the model.
 
 Torch is imported only when the first batch is augmented.
-Safe to change: `open_dataset`, `preprocessing`, and sources/, public/, decoding/, augmentation/, sampling/, loading/, quality/.
+Safe to change: `open_dataset`, `preprocessing`, `bad_photos` (leaving them out), and sources/, public/, decoding/,
+augmentation/, sampling/, loading/, quality/.
 Invariants: the single decoder and the single `Preprocessing`; they give training, evaluation and prediction the same pixels.
 To add one: see the sub-packages; the names that other packages may use are listed in `__all__`.
 """
@@ -9,7 +10,7 @@ To add one: see the sub-packages; the names that other packages may use are list
 from typing import TYPE_CHECKING, Any
 
 from allmlp.data.augmentation.config import Augmentation
-from allmlp.data.bad_photos import BadPhotos, check_choice, read_skipped, skip_bad_photos, without, write_skipped
+from allmlp.data.bad_photos import BadPhotos, is_skipping, read_skipped, skip_bad_photos, skip_photos, write_skipped
 from allmlp.data.dataset import ImageDataset, Split, default_split
 from allmlp.data.decoding.check_photos import check_photos
 from allmlp.data.decoding.decode import decode
@@ -59,7 +60,6 @@ __all__ = [
     "TrainingOrder",
     "absolute_source",
     "check",
-    "check_choice",
     "check_photos",
     "command_options",
     "copy_notes",
@@ -71,6 +71,7 @@ __all__ = [
     "held_out_as",
     "hold_out",
     "is_downloaded",
+    "is_skipping",
     "label_names",
     "list_folder",
     "named_folder",
@@ -82,6 +83,7 @@ __all__ = [
     "sample_keys",
     "set_max_megapixels",
     "skip_bad_photos",
+    "skip_photos",
     "split_batches",
     "split_named",
     "synsets_of",
@@ -89,7 +91,6 @@ __all__ = [
     "uniform",
     "unread_photos",
     "with_digests",
-    "without",
     "write_skipped",
 ]
 

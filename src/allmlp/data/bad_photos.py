@@ -1,8 +1,6 @@
 """Photos that cannot be used: left out of a data set if the user asks for it, and listed."""
 
-import csv
 import dataclasses
-import io
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,37 +11,26 @@ import numpy as np
 from allmlp.data.dataset import ImageDataset, SkippedPhoto
 from allmlp.data.decoding.check_photos import problems_of
 from allmlp.errors import ConfigError, DataError
-from allmlp.io.atomic_write import write_bytes
 from allmlp.io.display import counted, escape, summarise
+from allmlp.runs.photo_table import read_table, write_table
 
-__all__ = [
-    "BAD_PHOTOS",
-    "BadPhotos",
-    "check_choice",
-    "read_skipped",
-    "skip_bad_photos",
-    "without",
-    "write_skipped",
-]
+__all__ = ["BadPhotos", "is_skipping", "read_skipped", "skip_bad_photos", "skip_photos", "write_skipped"]
 
 BadPhotos = Literal["stop", "skip"]
 """What to do if photos cannot be decoded: "stop" names all of them, "skip" leaves them out and names them."""
 
-BAD_PHOTOS: tuple[BadPhotos, ...] = ("stop", "skip")
-
-_HEADER = ["split", "sample_id", "problem"]
+_HEADER = ("split", "sample_id", "problem")
 
 
-def check_choice(value: str) -> BadPhotos:
-    """Return `value` if it is a choice of `BadPhotos`.
+def is_skipping(bad_photos: BadPhotos) -> bool:
+    """Return whether bad photos are to be skipped.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: `bad_photos` is neither "stop" nor "skip".
     """
-    for choice in BAD_PHOTOS:
-        if value == choice:
-            return choice
-    raise ConfigError(f"bad_photos is {value!r}; expected 'stop' or 'skip'.")
+    if bad_photos not in ("stop", "skip"):
+        raise ConfigError(f"bad_photos is {bad_photos!r}; expected 'stop' or 'skip'.")
+    return bad_photos == "skip"
 
 
 def skip_bad_photos(
@@ -55,7 +42,7 @@ def skip_bad_photos(
         DataError: no photo of a split, or of a class in train, can be decoded.
     """
     problems = problems_of(dataset, splits=tuple(dataset.splits), num_workers=num_workers, progress=progress)
-    return without(
+    return skip_photos(
         dataset,
         [
             SkippedPhoto(name, dataset.splits[name].sample_ids[index], problem)
@@ -65,8 +52,8 @@ def skip_bad_photos(
     )
 
 
-def without(dataset: ImageDataset, skipped: Iterable[SkippedPhoto]) -> ImageDataset:
-    """Return a data set without these photos: `skipped` has them, and a note counts them.
+def skip_photos(dataset: ImageDataset, skipped: Iterable[SkippedPhoto]) -> ImageDataset:
+    """Return a data set without these photos, which `ImageDataset.skipped` lists and a note counts.
 
     Raises:
         DataError: nothing is left of a split, or of a class in train.
@@ -102,26 +89,15 @@ def write_skipped(path: Path, skipped: Iterable[SkippedPhoto]) -> None:
     Raises:
         ConfigError: the disk is full or the folder is not writable.
     """
-    text = io.StringIO(newline="")
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(_HEADER)
-    rows.writerows(skipped)
-    write_bytes(path, text.getvalue().encode("utf-8", "surrogateescape"))
+    write_table(path, _HEADER, skipped)
 
 
 def read_skipped(path: Path) -> list[SkippedPhoto]:
-    """Return the photos that `write_skipped` wrote; none if there is no file.
+    """Return the photos that `write_skipped` wrote; [] if there is no file.
 
     Raises:
-        ConfigError: the file cannot be read, or is of another form.
+        ConfigError: the file cannot be read, or is not what `write_skipped` writes.
     """
     if not path.exists():
         return []
-    try:
-        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            rows = list(csv.reader(file, strict=True))
-        if rows[:1] != [_HEADER] or any(len(row) != len(_HEADER) for row in rows):
-            raise ValueError(f"expected the columns {', '.join(_HEADER)}")
-    except (OSError, ValueError, csv.Error) as error:
-        raise ConfigError(f"{path}: cannot be read as the skipped photos of a run ({error}). Restore it.") from error
-    return [SkippedPhoto(*row) for row in rows[1:]]
+    return [SkippedPhoto(*row) for row in read_table(path, _HEADER, what="the skipped photos", advice="Restore it.")]

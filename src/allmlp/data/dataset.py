@@ -108,8 +108,8 @@ class ImageDataset:
     among "train", "validation" and "test". `source` and `options` are the arguments with which `open_dataset` opens the data
     set again. `notes` tell the user what was left out or decided, one line each; `left_out` is the reason for each split that
     is there but unusable. `folder` holds the whole data set; None for a single file and for data sets that are part of the
-    package. `is_held_out` states that validation was held out of train. `skipped` are the
-    photos that were left out because they cannot be used.
+    package. `is_held_out` states that validation was held out of train. `skipped` are the photos that were left out because
+    they cannot be used.
     """
 
     class_names: tuple[str, ...]

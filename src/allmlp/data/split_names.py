@@ -1,4 +1,4 @@
-"""Names of splits as people and data sites spell them, in folders, files and tables."""
+"""Names of splits in their usual spellings, in folders, files and tables."""
 
 import re
 from typing import NamedTuple
@@ -24,7 +24,7 @@ _MAX_LENGTH = 100
 
 
 class PartialName(NamedTuple):
-    """A name that is a split's only in part: "seg_train" has the rest "seg"; "Testdaten", which only begins so, has None."""
+    """A name of which a part names a split: "seg_train" has the rest "seg"; "Testdaten", which only starts so, has None."""
 
     split: SplitName
     rest: str | None

@@ -61,8 +61,7 @@ def evaluate_few_shot(
         options: the examples per class, the number of draws and the seed; None takes the defaults.
         split: "validation" or "test"; None takes test, else validation.
         model, data, image_size, preprocessing, device, batch_size, run, bad_photos, report, shares: as in `evaluate`; a
-            `RunnableModel`
-            must have been opened with output="features".
+            `RunnableModel` must have been opened with output="features".
 
     Raises:
         CheckpointError: nothing usable at `model`.

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from allmlp.checkpoints import STARTER, Checkpoint, PreprocessingChanges, load_for_size
-from allmlp.data import BadPhotos, ImageDataset, check_choice, open_dataset, skip_bad_photos
+from allmlp.data import BadPhotos, ImageDataset, is_skipping, open_dataset, skip_bad_photos
 from allmlp.errors import ConfigError
 from allmlp.evaluation.choose_split import split_of_run
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
@@ -62,10 +62,9 @@ def as_dataset(data: Data, bad_photos: BadPhotos) -> ImageDataset:
         DataError: nothing usable at `data`.
         ConfigError: `bad_photos` is neither "stop" nor "skip".
     """
+    is_cleaned = is_skipping(bad_photos)
     dataset = data if isinstance(data, ImageDataset) else open_dataset(data)
-    if check_choice(bad_photos) == "stop":
-        return dataset
-    return skip_bad_photos(dataset, num_workers=num_decoding_threads())
+    return skip_bad_photos(dataset, num_workers=num_decoding_threads()) if is_cleaned else dataset
 
 
 def saved_split_for(model: Model, run: str | Path | None) -> Mapping[str, list[str]]:

@@ -20,10 +20,10 @@ class BoundedCache(Generic[Value]):
         self._lock = threading.RLock()  # `make` may need another value
 
     def get(self, key: Hashable, num_bytes: int, make: Callable[[], Value]) -> Value:
-        """Return the value of `key`, which `make` makes of `num_bytes` bytes if it is not kept.
+        """Return the value of `key`; if it is not kept, `make` computes it, `num_bytes` long.
 
-        Others are dropped before it is made, so that memory never holds more than the limit. Threads that need the same
-        value wait until one of them has made it.
+        Other values are dropped first, so that memory never holds more than the limit. Threads that need the same value wait
+        until one of them has computed it.
         """
         with self._lock:
             if key not in self._kept:

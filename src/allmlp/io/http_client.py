@@ -21,10 +21,12 @@ from allmlp.io.display import escape, shorten
 __all__ = [
     "MAX_REDIRECTS",
     "Answer",
+    "HeadersFor",
     "NoAnswer",
     "Patience",
     "UnsafeAnswer",
     "ask",
+    "no_headers",
     "origin",
     "redirected",
     "size_in",
@@ -210,7 +212,7 @@ class _Clock:
 
 
 class _TimedReader(io.RawIOBase):
-    """Reads from a socket until a clock has run out. A timeout of the socket restarts with every byte that drips in."""
+    """Reads from a socket until a clock has run out. A timeout of the socket alone would restart with every byte."""
 
     def __init__(self, connection: socket.socket, raw: io.RawIOBase, clock: _Clock) -> None:
         self._connection, self._raw, self._clock = connection, raw, clock

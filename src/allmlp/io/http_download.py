@@ -1,7 +1,7 @@
 """Download of one file over HTTP. A broken connection keeps the bytes received, and only the rest is requested again.
 
-What lies in the folder of a download is as untrusted as what the server sends: whatever is not certain to belong to the same
-content is deleted, and the download starts anew.
+Files in the folder of a download are as untrusted as what the server sends: if it is not certain that they belong to the same
+content, they are deleted, and the download starts again.
 """
 
 import base64
@@ -251,7 +251,7 @@ def _check_md5(url: str, part: Path, announced: tuple[str, ...]) -> None:
         discard(part)
         raise CheckpointError(
             f"{without_secrets(url)}: the download has the MD5 {digest}, but the server announced {announced[0]}: it was "
-            "damaged on the way and deleted. Try again."
+            "damaged in transit and has been deleted. Try again."
         )
 
 

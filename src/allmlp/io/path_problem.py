@@ -1,4 +1,4 @@
-"""Why a path that a user gave cannot be looked at: too long, a loop of links, a NUL character, no permission."""
+"""Why the system refuses a path that a user gave: too long, a loop of links, a NUL character, no permission."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ __all__ = ["path_problem"]
 
 
 def path_problem(path: Path) -> str:
-    """Return why the system refuses to look at `path`; "" if it exists or may be created."""
+    """Return why the system refuses `path`; "" if it exists or may be created."""
     try:
         os.stat(path)  # noqa: PTH116 - as the other functions of os, it takes any name
     except (FileNotFoundError, NotADirectoryError):

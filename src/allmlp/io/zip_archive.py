@@ -111,10 +111,10 @@ def list_members(path: Path) -> list[ZipMember]:
 
 
 def read_directory(path: Path) -> list[zipfile.ZipInfo]:
-    """Return the entries of an archive's central directory: it may hold two million photos.
+    """Return the entries of an archive's central directory, of at most 2.5 million photos.
 
     Raises:
-        ZIP_ERRORS: not a readable zip archive, or more members.
+        ZIP_ERRORS: not a readable zip archive, or a larger directory.
     """
     with io.FileIO(path) as raw, _BoundedReader(raw, MAX_PHOTO_LIST_BYTES) as file, zipfile.ZipFile(file) as archive:
         return archive.infolist()

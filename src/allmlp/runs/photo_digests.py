@@ -1,17 +1,14 @@
-"""The digests of a run's photos, by which it knows them again under any name: photos.csv in the run folder."""
+"""Digests of a run's photos, which identify them under any name: photos.csv in the run folder."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from allmlp.errors import ConfigError
-from allmlp.io.atomic_write import write_bytes
 from allmlp.runs.layout import RunLayout
+from allmlp.runs.photo_table import read_table, write_table
 
 __all__ = ["read_photo_digests", "trained_digests", "write_photo_digests"]
 
-_HEADER = ["split", "sample_id", "sha256"]
+_HEADER = ("split", "sample_id", "sha256")
 
 
 def write_photo_digests(
@@ -22,12 +19,12 @@ def write_photo_digests(
     Raises:
         ConfigError: the disk is full or the folder is not writable.
     """
-    text = io.StringIO(newline="")
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(_HEADER)
-    for name, names in sorted(sample_ids.items()):
-        rows.writerows((name, sample_id, digest) for sample_id, digest in zip(names, digests[name], strict=True))
-    write_bytes(path, text.getvalue().encode("utf-8", "surrogateescape"))
+    rows = (
+        (name, sample_id, digest)
+        for name, names in sorted(sample_ids.items())
+        for sample_id, digest in zip(names, digests[name], strict=True)
+    )
+    write_table(path, _HEADER, rows)
 
 
 def read_photo_digests(path: Path) -> dict[str, dict[str, str]] | None:
@@ -39,18 +36,9 @@ def read_photo_digests(path: Path) -> dict[str, dict[str, str]] | None:
     if not path.exists():
         return None
     digests: dict[str, dict[str, str]] = {}
-    try:
-        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            rows = csv.reader(file, strict=True)
-            if next(rows, None) != _HEADER:
-                raise ValueError(f"its first line is not {','.join(_HEADER)}")
-            for split, sample_id, digest in rows:
-                digests.setdefault(split, {})[sample_id] = digest
-    except (OSError, ValueError, csv.Error) as error:
-        raise ConfigError(
-            f"{path}: cannot be read as the photos of a run ({error}). Restore it, or delete it to go on without knowing "
-            "whether photos have changed."
-        ) from error
+    advice = "Restore it, or delete it to go on without knowing whether photos have changed."
+    for split, sample_id, digest in read_table(path, _HEADER, what="the photos", advice=advice):
+        digests.setdefault(split, {})[sample_id] = digest
     return digests
 
 

@@ -211,7 +211,7 @@ class Session:
             self.progress.message(f"{error} Training continues.")
         self.progress.epoch(row)
         if (metrics.top1, -metrics.loss) > (history.best_top1, -history.best_loss):
-            self._save_weights(state, "best")  # may fail, unlike the lines that speak of it
+            self._save_weights(state, "best")  # first: if it fails, the history keeps the best weights so far
             history.best_top1, history.best_loss = metrics.top1, metrics.loss
             history.best_epoch, history.best_step = epoch, state.step
 

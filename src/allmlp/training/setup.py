@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from allmlp.checkpoints import STARTER, Checkpoint
-from allmlp.data import ImageDataset, copy_notes, hold_out, open_dataset, read_skipped, skip_bad_photos, without
+from allmlp.data import ImageDataset, copy_notes, hold_out, open_dataset, read_skipped, skip_bad_photos, skip_photos
 from allmlp.errors import ConfigError, DataError
 from allmlp.hardware.compute_threads import compute_threads
 from allmlp.hardware.devices import choose_device, reuse_freed_memory
@@ -63,7 +63,7 @@ def setup(
                 logged.message(
                     f"threads {stored.num_threads}, as when the run started, not {before}: another number rounds differently"
                 )
-        if ranks.count > 1:  # the facts take time
+        if ranks.count > 1:  # computing the facts takes time
             check_consistent(ranks, facts_of(resolved, dataset, path, stored, checkpoint, device=ranks.device))
         with ranks.raise_on_all():
             _announce(resolved, dataset, checkpoint, ranks, logged)
@@ -141,7 +141,7 @@ def _without_bad_photos(
 ) -> ImageDataset:
     """Return the data set without the photos that cannot be used: found now, or the ones that a resumed run skipped."""
     if stored is not None:
-        return without(dataset, read_skipped(RunLayout(stored.path).skipped))
+        return skip_photos(dataset, read_skipped(RunLayout(stored.path).skipped))
     workers = num_decoding_threads() if num_workers is None else num_workers
     return skip_bad_photos(dataset, num_workers=workers, progress=PhotosRead(progress))
 

@@ -147,7 +147,7 @@ def check_matches_run(run: StoredRun, recipe: Recipe, dataset: ImageDataset | No
 def with_validation_of(run: StoredRun, dataset: ImageDataset) -> ImageDataset:
     """Return `dataset` with the validation split of a run: its own, or the photos that the run held out.
 
-    If its photos are not the run's, others are held out, and `check_same_photos` tells the difference.
+    If its photos are not the run's, others are held out, and `check_same_photos` reports the difference.
 
     Raises:
         DataError: no photos can be held out.

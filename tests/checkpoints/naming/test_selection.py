@@ -57,7 +57,7 @@ SISTERS: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
         lambda: {"state_dict": under("net.") | {"loss_fn.W": torch.zeros(5, 24), "loss_fn.norm.weight": torch.ones(5)}},
         ("loss_fn.W", "loss_fn.norm.weight"),
     ),
-    "a projector beside a backbone": (
+    "a projector next to a backbone": (
         lambda: {"state_dict": under("backbone.") | {"projector.0.weight": torch.zeros(3, 3)}, "meta": {"epoch": 3}},
         ("projector.0.weight",),
     ),
@@ -139,7 +139,7 @@ def test_two_mixers_are_a_question_that_names_both(prefixes: tuple[str, str], tm
         ),
         (lambda state: state.update({"model.norm.weight": torch.ones(5)}), "norm.weight is (5,), expected (24,)"),
     ],
-    ids=["a weight is missing", "a stranger inside the prefix", "a shape"],
+    ids=["a weight is missing", "an unknown name inside the prefix", "a shape"],
 )
 def test_a_mixer_that_is_not_whole_is_refused_with_what_differs(
     change: Callable[[dict[str, Tensor]], object], words: str, tmp_path: Path
@@ -151,7 +151,7 @@ def test_a_mixer_that_is_not_whole_is_refused_with_what_differs(
         load_checkpoint(tmp_path / "x.ckpt")
 
 
-def test_a_stranger_beside_names_without_a_prefix_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_name_next_to_names_without_a_prefix_is_refused(tmp_path: Path) -> None:
     save_file(STATE | {"head_dist.weight": torch.ones(7, 24)}, tmp_path / "x.safetensors")
     with refused(tmp_path / "x.safetensors", "unexpected: head_dist.weight (7, 24)"):
         load_checkpoint(tmp_path / "x.safetensors")

@@ -29,7 +29,7 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         ("startr", "starter"), ("runs/mein", "runs/mine"), ("S16-GSAMM", "s16-gsam"),
     ],
 )  # fmt: skip
-def test_what_lies_beside_or_has_a_close_name_is_suggested(tmp_path: Path, wrong: str, right: str) -> None:
+def test_a_similar_path_or_name_is_suggested(tmp_path: Path, wrong: str, right: str) -> None:
     (tmp_path / "runs" / "mine" / "checkpoints" / "best").mkdir(parents=True)
     (tmp_path / "model.npz").touch()
     message = words(wrong)

@@ -92,7 +92,7 @@ def test_a_mixer_that_timm_has_no_weights_for_is_refused_with_those_there_are() 
     }
     assert without == {"mixer_s32_224", "mixer_s16_224", "mixer_b32_224", "mixer_l32_224"}
     for name in (*without, "timm/mixer_s32_224.untrained"):
-        with pytest.raises(CheckpointError, match=r"nobody published weights .* b16-i1k, "):
+        with pytest.raises(CheckpointError, match=r"there are no published weights .* b16-i1k, "):
             find_published(name)
 
 

@@ -1,4 +1,4 @@
-"""A hub that lies, and a cache of the Hub that somebody has prepared: nothing is written outside, nothing is believed.
+"""A hostile hub, and a tampered cache of the Hub: nothing is written outside, and every answer is checked.
 
 `HF_ENDPOINT`, `HF_HOME` and the token are settings of huggingface_hub, which reads them when it is imported; here they are set
 in its constants.
@@ -72,7 +72,7 @@ def hub(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 def outside(folder: Path) -> dict[str, str]:
-    """Return what lies below a folder but outside the two caches."""
+    """Return what is below a folder but outside the two caches."""
     return {path: state for path, state in snapshot(folder).items() if not path.startswith(("hf/hub/", "home"))}
 
 
@@ -90,7 +90,7 @@ def refusal(tmp_path: Path, revision: str | None = None) -> str:
     return message
 
 
-def test_an_honest_hub_is_believed(hub: Hub, cache: Path) -> None:
+def test_files_of_an_honest_hub_are_read(hub: Hub, cache: Path) -> None:
     folder = fetch_hub(NAME, patience=IMPATIENT)
     assert folder == cache / FOLDER / "snapshots" / COMMIT
     assert (folder / "config.json").readlink() == Path("..", "..", "blobs", git_oid(CONFIG))

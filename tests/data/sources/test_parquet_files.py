@@ -1,4 +1,4 @@
-"""Parquet files in the layouts of the hub: their splits, missing parts, and what lies next to them."""
+"""Parquet files in the layouts of the hub: their splits, missing parts, and other files next to them."""
 
 from pathlib import Path
 

@@ -60,9 +60,9 @@ class _Group:
 def select_mixer(names: Iterable[str], *, where: str) -> Selection:
     """Return the names of the Mixer among `names`.
 
-    If all names are a Mixer's, with or without the prefixes of wrappers, all are taken. Otherwise, the whole Mixer under a
-    single prefix is; of two, the averaged one. If none is whole, the names that come nearest are returned, to be compared
-    with those of a Mixer.
+    If all names are a Mixer's, with or without the prefixes of wrappers, all are taken. Otherwise, the complete Mixer under a
+    single prefix is taken; of two, the averaged one. If none is complete, the names that are most like a Mixer's are returned,
+    to be compared with those of a Mixer.
 
     Raises:
         CheckpointError: none of the names belongs to token mixing (the message says what the file looks like), there are
@@ -74,7 +74,7 @@ def select_mixer(names: Iterable[str], *, where: str) -> Selection:
     if len(stripped) == len(names) == _num_known(stripped, scheme) and _has_token_mixing(stripped, scheme):
         return Selection(stripped, scheme)
     groups = _groups(names)
-    whole = [group for group in groups if group.is_whole() and not _strangers(group, groups, names)]
+    whole = [group for group in groups if group.is_whole() and not _unexplained(group, groups, names)]
     if whole:
         return _chosen(whole, names, where=where)
     if _has_token_mixing(stripped, scheme):
@@ -111,7 +111,7 @@ def _groups(names: Iterable[str]) -> list[_Group]:
     ]
 
 
-def _strangers(group: _Group, groups: Iterable[_Group], names: Iterable[str]) -> set[str]:
+def _unexplained(group: _Group, groups: Iterable[_Group], names: Iterable[str]) -> set[str]:
     """Return the names with the prefix of `group` that belong to no group: with them, it may be another model."""
     known = {stored for other in groups for stored in other.stored.values()}
     return {name for name in names if name.startswith(group.prefix) and name not in known}
@@ -120,7 +120,7 @@ def _strangers(group: _Group, groups: Iterable[_Group], names: Iterable[str]) ->
 def _chosen(whole: list[_Group], names: list[str], *, where: str) -> Selection:
     averaged = [group for group in whole if _AVERAGED.search(group.prefix)]
     if len(whole) > 1 and len(averaged) != 1:
-        prefixes = " and ".join(f"{quote(group.prefix)}" for group in whole[:_NUM_SHOWN])
+        prefixes = " and ".join(quote(group.prefix) for group in whole[:_NUM_SHOWN])
         example = whole[0].prefix
         raise CheckpointError(
             f"{where}: it holds {len(whole)} Mixers, under the prefixes {prefixes}; which of them is meant? Save that one "
@@ -130,10 +130,12 @@ def _chosen(whole: list[_Group], names: list[str], *, where: str) -> Selection:
     chosen = averaged[0] if len(whole) > 1 else whole[0]
     taken = {chosen.scheme.theirs(ours): name for ours, name in chosen.stored.items()}
     remarks = []
-    others = [quote(group.prefix) for group in whole if group is not chosen]
-    if others:
-        remarks.append(f"It holds {len(whole)} Mixers: the averaged weights under {quote(chosen.prefix)} were taken, ")
-        remarks[0] += f"not those under {' or '.join(others)}."
+    rejected = [quote(group.prefix) for group in whole if group is not chosen]
+    if rejected:
+        remarks.append(
+            f"It holds {len(whole)} Mixers: the averaged weights under {quote(chosen.prefix)} were taken, not those under "
+            f"{' or '.join(rejected)}."
+        )
     known = {name for group in whole for name in group.stored.values()}
     rest = [shorten(name, 80) for name in names if name not in known]
     if rest:

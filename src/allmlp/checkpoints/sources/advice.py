@@ -1,4 +1,4 @@
-"""What a source that does not exist may have meant: a neighbour, a name, another model, an address."""
+"""What the user may have meant by a source that does not exist: a similar path or name, another model, an address."""
 
 import contextlib
 import itertools
@@ -14,7 +14,7 @@ from allmlp.model import VARIANTS
 
 __all__ = ["advice_for"]
 
-MAX_NEIGHBOURS = 10_000
+MAX_NAMES = 10_000  # that are compared with the missing one
 
 _EXPECTED = (
     "Expected a run folder, a checkpoint folder, a weight file (.npz, .safetensors, .pth), hf:OWNER/NAME, starter, or a "
@@ -41,7 +41,7 @@ _OTHER_MODELS: tuple[tuple[str, str], ...] = (
 
 
 def advice_for(source: str) -> str:
-    """Return sentences about a source that does not exist: what it may have meant, and what is expected."""
+    """Return sentences about a source that does not exist: what the user may have meant, and what is expected."""
     if is_address(source) or _HUB_PAGE.fullmatch(source):
         page = _HUB_PAGE.fullmatch(source)
         return f"{ADDRESS_ADVICE} For this repository, give hf:{page[1]}." if page else ADDRESS_ADVICE
@@ -62,17 +62,15 @@ def advice_for(source: str) -> str:
 
 def _near(path: Path, names: Collection[str]) -> str:
     """Return a question with paths that differ from `path` in the part that does not exist, or with `names` that are close."""
-    beside: list[str] = []
+    similar: list[str] = []
     with contextlib.suppress(OSError, ValueError):
         missing, parent = path, path.parent
         while not parent.is_dir() and parent != parent.parent:
             missing, parent = parent, parent.parent
-        close = close_matches(
-            missing.name, [entry.name for entry in itertools.islice(parent.iterdir(), MAX_NEIGHBOURS)]
-        )
+        close = close_matches(missing.name, [entry.name for entry in itertools.islice(parent.iterdir(), MAX_NAMES)])
         rest = path.relative_to(missing)
-        beside = [str(parent / name / rest) for name in close if (parent / name / rest).exists()]
-    matches = close_matches(str(path), [*names, *beside])
+        similar = [str(parent / name / rest) for name in close if (parent / name / rest).exists()]
+    matches = close_matches(str(path), [*names, *similar])
     return f"Did you mean {' or '.join(repr(escape(match)) for match in matches)}?" if matches else ""
 
 
@@ -82,5 +80,7 @@ def _about_variant(source: str) -> str:
         near = did_you_mean(variant, SIZES).lstrip()
         return f"{near} The sizes of the paper's table 1 are {', '.join(VARIANTS)}; a size has no weights.".lstrip()
     published = [model.name for model in CATALOG.values() if model.variant == variant]
-    weights = f"published weights: {', '.join(published)}" if published else "nobody published weights of this size"
+    weights = (
+        f"published weights: {', '.join(published)}" if published else "there are no published weights of this size"
+    )
     return f"{variant} is a size of the paper's table 1, without weights; {weights}."

@@ -19,7 +19,7 @@ from allmlp.data import NUM_IMAGENET_CLASSES, Preprocessing
 from allmlp.errors import CheckpointError
 from allmlp.model import VARIANTS, Gelu, MixerConfig, num_parameters
 
-__all__ = ["CATALOG", "PublishedModel", "find_published", "fitting", "max_weight_bytes"]
+__all__ = ["CATALOG", "SIZES", "PublishedModel", "find_published", "fitting", "max_weight_bytes"]
 
 PAPER_PREPROCESSING = Preprocessing(image_size=(224, 224), crop_fraction=0.875)
 # MIIL trained on pixel values from 0 to 1 (timm's default_cfgs).
@@ -78,7 +78,7 @@ def find_published(name: str) -> PublishedModel | None:
     timm_name = _TIMM_ALIASES.get(timm_name, timm_name)
     if timm_name.removesuffix(".untrained") in _TIMM_WITHOUT_WEIGHTS:
         raise CheckpointError(
-            f"{name}: timm defines this Mixer, but nobody published weights for it. "
+            f"{name}: timm defines this Mixer, but there are no published weights for it. "
             f"Published Mixers: {', '.join(CATALOG)}. `allmlp models` describes them."
         )
     return known.get(timm_name)

@@ -17,6 +17,7 @@ from allmlp.io.atomic_write import write_json
 from allmlp.io.download_folder import downloads_directory
 
 __all__ = [
+    "ANOTHER_CACHE",
     "Record",
     "cache_directory",
     "digests_path",

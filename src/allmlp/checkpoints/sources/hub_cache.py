@@ -7,7 +7,7 @@ out of the repository's folder counts as absent, and nothing is written through 
 
 import contextlib
 import hashlib
-import os
+import io
 import re
 import secrets
 import shutil
@@ -41,12 +41,13 @@ def check_revision(revision: str) -> None:
         )
 
 
-def has_digest(path: Path, digest: str) -> bool:
-    """Whether a file's content has this digest: SHA-256 if it has 64 digits, else the SHA-1 of git."""
-    with path.open("rb") as file:
+def has_digest(content: bytes | Path, digest: str) -> bool:
+    """Whether content, given as bytes or as a file, has this digest: SHA-256 if it has 64 digits, else the SHA-1 of git."""
+    with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file:
         if len(digest) == 64:
             return hashlib.file_digest(file, "sha256").hexdigest() == digest
-        found = hashlib.sha1(b"blob %d\0" % os.fstat(file.fileno()).st_size)
+        found = hashlib.sha1(b"blob %d\0" % file.seek(0, io.SEEK_END))
+        file.seek(0)
         while chunk := file.read(1 << 20):
             found.update(chunk)
     return found.hexdigest() == digest
@@ -61,7 +62,7 @@ class HubCache:
         self.folder = Path(constants.HF_HUB_CACHE).expanduser() / f"models--{repository.replace('/', '--')}"
 
     def find(self, name: str, revision: str) -> Path | None:
-        """Return the path of a file at a revision; None if it is not cached, or lies outside the repository's folder."""
+        """Return the path of a file at a revision; None if it is not cached, or is outside the repository's folder."""
         commit = revision if COMMIT.fullmatch(revision) else self._commit_of(revision)
         if commit is None:
             return None

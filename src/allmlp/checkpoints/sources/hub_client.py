@@ -1,7 +1,6 @@
 """Requests to the Hugging Face Hub, or to the server that HF_ENDPOINT names. Answers are checked before anything uses them."""
 
 import contextlib
-import hashlib
 import json
 import re
 import time
@@ -12,7 +11,7 @@ from typing import TypeVar
 from urllib.parse import quote as quote_url
 
 from allmlp import __version__
-from allmlp.checkpoints.sources.hub_cache import COMMIT, DIGEST
+from allmlp.checkpoints.sources.hub_cache import COMMIT, DIGEST, has_digest
 from allmlp.checkpoints.sources.hub_errors import raise_for_status
 from allmlp.io.display import quote
 from allmlp.io.http_client import MAX_REDIRECTS, Answer, NoAnswer, Patience, UnsafeAnswer, ask, origin, size_in
@@ -85,9 +84,7 @@ class HubClient:
                 return content
 
         content = self._patiently(read)
-        is_large = len(remote.digest) == 64
-        found = hashlib.sha256(content) if is_large else hashlib.sha1(b"blob %d\0" % len(content) + content)
-        if found.hexdigest() != remote.digest:
+        if not has_digest(content, remote.digest):
             raise UnsafeAnswer(
                 f"the Hub promises {remote.digest}, but the content of {remote.name} that arrived has another digest"
             )

@@ -20,6 +20,7 @@ from allmlp.checkpoints.sources.digest_cache import (
 )
 from allmlp.checkpoints.sources.hub import cached_weights, fetch_hub
 from allmlp.errors import CheckpointError
+from allmlp.io.atomic_write import advice_for
 from allmlp.io.display import escape
 from allmlp.io.download_folder import is_offline
 from allmlp.io.http_download import ReportProgress, check_address, discard, receive
@@ -106,7 +107,7 @@ def _fetch_file(model: PublishedModel, report_progress: ReportProgress | None) -
                 _download(model, path, report_progress)
     except OSError as error:
         raise CheckpointError(
-            f"{error.filename or path}: cannot be read or written ({error.strerror or error}). Free some disk space. "
+            f"{error.filename or path}: cannot be read or written ({error.strerror or error}). {advice_for(error)} "
             f"{ANOTHER_CACHE}"
         ) from error
     return path

@@ -24,7 +24,6 @@ __all__ = [
     "changed_preprocessing",
     "load",
     "option_words",
-    "parse_colour",
     "parse_sides",
 ]
 
@@ -71,7 +70,7 @@ def changed_preprocessing(
     """
     colours = {"mean": mean, "std": std}
     changes: dict[str, Any] = {
-        name: parse_colour(text, option=f"--{name}") for name, text in colours.items() if text is not None
+        name: _parse_colour(text, option=f"--{name}") for name, text in colours.items() if text is not None
     }
     return changes | {name: value for name, value in (("interpolation", interpolation), ("fit", fit)) if value}
 
@@ -132,7 +131,7 @@ def option_words(image_size: str | None, preprocessing: dict[str, Any] | None = 
     return tuple(words)
 
 
-def parse_colour(text: str, *, option: str) -> tuple[float, float, float]:
+def _parse_colour(text: str, *, option: str) -> tuple[float, float, float]:
     """Parse "0.485,0.456,0.406", or "0.5" for all three channels.
 
     Raises:

@@ -13,7 +13,7 @@ import typer
 
 from allmlp.cli.arguments.output_path import new_output_path
 from allmlp.cli.arguments.recipe import DATA_HELP
-from allmlp.cli.console import aligned, command_line, heading, next_commands, note
+from allmlp.cli.console import aligned, command_line, heading, next_commands, note, say
 
 if TYPE_CHECKING:
     from allmlp.data import Finding, QualityReport
@@ -34,7 +34,7 @@ def check(
         typer.Option(metavar="FILE", help="Write a new CSV of file, finding, suggestion.", show_default=False),
     ] = None,
     use_cache: Annotated[
-        bool, typer.Option("--cache/--no-cache", help="Use what earlier checks remember about unchanged files.")
+        bool, typer.Option("--cache/--no-cache", help="Use the results of earlier checks for unchanged files.")
     ] = True,
 ) -> None:
     """Check photos before training. Reads every photo once and changes nothing.
@@ -92,22 +92,22 @@ def _print(report: "QualityReport", data: str, path: Path | None) -> None:
     from allmlp.io.display import escape
 
     counts = ", ".join(f"{name} {count:,}" for name, count in report.num_photos.items())
-    print(f"{escape(report.source)}: {len(report.class_sizes)} classes; {counts} photos")
+    say(f"{escape(report.source)}: {len(report.class_sizes)} classes; {counts} photos")
     for line in report.notes:
-        print(escape(line))
+        say(escape(line))
     _print_classes(report)
     for severity, title in _TITLES.items():
         findings = [finding for finding in report.findings if finding.severity == severity]
         if findings:
-            print()
+            say()
             heading(title)
         for finding in findings:
             _print_finding(finding)
-    print()
+    say()
     if not report.findings:
-        print("Nothing was found that would hurt training.")
+        say("Nothing was found that would hurt training.")
     if path is not None:
-        print(f"wrote   {path}")
+        say(f"wrote   {escape(path)}")
     next_commands(_next(report, data, path))
 
 
@@ -119,26 +119,26 @@ def _print_classes(report: "QualityReport") -> None:
         (shorten(escape(name), 60), *(f"{sizes.get(split, 0):,}" for split in splits))
         for name, sizes in report.class_sizes.items()
     ]
-    print()
+    say()
     lines = aligned([("class", *splits), *rows[:_MAX_CLASSES]], right=range(1, len(splits) + 1))
     heading(lines[0])
-    print("\n".join(lines[1:]))
+    say("\n".join(lines[1:]))
     if len(rows) > _MAX_CLASSES:
-        print(f"... and {len(rows) - _MAX_CLASSES:,} more classes")
+        say(f"... and {len(rows) - _MAX_CLASSES:,} more classes")
 
 
 def _print_finding(finding: "Finding") -> None:
     from allmlp.io.display import escape, shorten
 
-    print(f"  {finding.summary} ({finding.kind})")
+    say(f"  {finding.summary} ({finding.kind})")
     for group, detail in list(zip(finding.groups, finding.details, strict=True))[:_MAX_GROUPS]:
         more = f" and {len(group) - _MAX_GROUPS:,} more" if len(group) > _MAX_GROUPS else ""
         shown = " = ".join(map(escape, group[:_MAX_GROUPS])) + more
-        print(f"      {shown}" + (f": {shorten(escape(detail), 200)}" if detail else ""))
+        say(f"      {shown}" + (f": {shorten(escape(detail), 200)}" if detail else ""))
     if len(finding.groups) > _MAX_GROUPS:
-        print(f"      ... and {len(finding.groups) - _MAX_GROUPS:,} more")
-    print(f"    why: {finding.why}")
-    print(f"    do:  {finding.advice}")
+        say(f"      ... and {len(finding.groups) - _MAX_GROUPS:,} more")
+    say(f"    why: {finding.why}")
+    say(f"    do:  {finding.advice}")
 
 
 def _next(report: "QualityReport", data: str, path: Path | None) -> list[tuple[str, str]]:

@@ -31,7 +31,7 @@ from allmlp.cli.arguments.recipe import (
 )
 from allmlp.cli.console import DeviceOption, aligned, command_line, heading, is_first_process, next_commands, note, say
 from allmlp.cli.progress import ConsoleProgress
-from allmlp.cli.training_request import TrainingRequest, new_run_folder, run_request, show_recipe
+from allmlp.cli.training_request import TrainingRequest, data_words, new_run_folder, run_request, show_recipe
 from allmlp.errors import ConfigError, DivergedError
 from allmlp.io.display import escape
 
@@ -177,7 +177,6 @@ def _learning_rates(text: str) -> list[float]:
 
 
 def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> None:
-    from allmlp.data import command_options
     from allmlp.training import NoProgress, check_sweep_folder, train_sweep, write_sweep
 
     learning_rates = _learning_rates(grid)
@@ -214,15 +213,17 @@ def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> No
         )
     except KeyboardInterrupt as stop:
         if is_first_process():
-            instead = f" instead of --out {escape(folder)}" if request.out else ""
-            note(
-                "\nStopped. The progress so far is saved; continue with the same command and --resume "
-                f"{escape(folder)}{instead}"
-            )
+            _note_stopped(folder, is_out=request.out is not None)
         raise typer.Exit(getattr(stop, "exit_code", 130)) from stop
     if is_first_process():
         write_sweep(runs, recipe, folder)
-        _print(runs, folder, request.data, *command_options(dataset.options))
+        _print(runs, folder, request.data, *data_words(runs[0].run, dataset.options))
+
+
+def _note_stopped(folder: Path, *, is_out: bool) -> None:
+    shown = escape(folder)
+    instead = f" instead of --out {shown}" if is_out else ""
+    note(f"\nStopped. The progress so far is saved; continue with the same command and --resume {shown}{instead}")
 
 
 def _print(runs: "list[SweepRun]", folder: Path, *data: str) -> None:

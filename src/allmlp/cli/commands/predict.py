@@ -95,7 +95,8 @@ def predict(
 class _Predictions:
     """Predictions as they arrive; errors are printed on standard error as they arrive.
 
-    `trained` are the digests of the photos on which the model was trained; the names of those that come again are kept.
+    `trained` are the digests of the photos on which the model was trained; `trained_on` collects the names of predicted photos
+    with such a digest.
     """
 
     def __init__(

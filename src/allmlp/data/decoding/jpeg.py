@@ -1,9 +1,9 @@
 """Sanitiser of JPEG files: markers, sizes, and picture data that cover the picture.
 
-libjpeg fills missing data with grey and reports it to nobody, so completeness is checked in three ways here: the scans bring
-every coefficient of every component to full precision; restart markers are all there and in order; and, for the data
-between them, a `probe` is made. It has random bytes at each end of the data. libjpeg never looks at them if the data are
-complete, and decodes them to other pixels than its own filling if not.
+libjpeg fills missing data with grey without an error, so completeness is checked in three ways here: the scans have every
+coefficient of every component at full precision; restart markers are complete and in order; and, for the data between
+them, a `probe` is made. It has random bytes at each end of the data. libjpeg never reads them if the data are complete;
+otherwise, it decodes them to other pixels than its own filling.
 
 Decoding twice would halve the speed of most photos, so larger files with one scan and no restart markers, as cameras write
 them, are decoded once, with eight bytes in place of the end-of-image marker: as many as libjpeg reads ahead. If the data end
@@ -20,10 +20,10 @@ from allmlp.data.decoding.image_headers import SanitisedImage, exif_orientation
 from allmlp.data.decoding.limits import check_size, max_pixels
 from allmlp.data.decoding.reasons import UnusablePhotoError
 
-__all__ = ["MAX_JPEG_SCANS", "sanitise_jpeg"]
+__all__ = ["sanitise_jpeg"]
 
 # Encoders write about ten scans; with thousands, decoding takes seconds per kilobyte (a "scan bomb").
-MAX_JPEG_SCANS = 100
+_MAX_JPEG_SCANS = 100
 # Pixels times scans, in the largest photos: ten scans and a few more; in a file with few bytes for so many, eight.
 _MAX_FULL_SCANS, _MAX_FULL_SCANS_OF_FEW_BYTES, _FEW_BYTES = 12, 8, 1_000_000
 # The largest file has room for 3,000 full segments of 64 KiB (as of a depth map). Millions of empty ones would take minutes.
@@ -37,6 +37,7 @@ _UNSUPPORTED_FRAMES = {0xC3: "lossless", 0xC5: "hierarchical", 0xC6: "hierarchic
 _PROBE = bytes.fromhex(
     "b7 1d 9e 43 e8 5a 2c f1 76 0d a3 94 58 cb 6f 31 d2 8c 17 e5 4b 9a 60 fc 35 c6 72 0b ad 59 e4 16"
 )
+_END = b"\xff\xd9"
 _READ_AHEAD = b"\xfe" * 8  # libjpeg's buffer has 64 bits
 _DECODED_TWICE = 32_768  # bytes of picture data: below this, a second decoding costs a fraction of a millisecond
 
@@ -50,13 +51,13 @@ class _Frame(NamedTuple):
 
 
 class _Scans:
-    """What the scans of a JPEG bring: for each component, the lowest bit of each of its 64 coefficients that is known."""
+    """What the scans of a JPEG contain: for each component, the lowest known bit of each of its 64 coefficients."""
 
     def __init__(self, frame: _Frame, *, num_bytes: int) -> None:
         self.frame = frame
         self.num_scans = 0
         num_full = _MAX_FULL_SCANS if num_bytes > _FEW_BYTES else _MAX_FULL_SCANS_OF_FEW_BYTES
-        self._limit = min(MAX_JPEG_SCANS, num_full * max_pixels() // max(1, frame.size[0] * frame.size[1]))
+        self._limit = min(_MAX_JPEG_SCANS, num_full * max_pixels() // max(1, frame.size[0] * frame.size[1]))
         self._lowest: dict[int, list[int | None]] = {component: [None] * 64 for component in frame.sampling}
 
     def add(self, header: bytes, data: bytes, restart_interval: int) -> None:
@@ -159,7 +160,6 @@ def _walk(content: bytes) -> SanitisedImage:
             if scans is not None:
                 raise UnusablePhotoError("the JPEG is damaged: it has two frame headers")
             scans = _Scans(_frame(marker, segment), num_bytes=len(content))
-            check_size(scans.frame.size)
         if marker == 0xE1 and segment[4:10] == b"Exif\0\0" and orientation is None:
             orientation = exif_orientation(segment[4:])
         if marker == 0xDD:
@@ -177,11 +177,17 @@ def _walk(content: bytes) -> SanitisedImage:
     if scans is None or scans.num_scans == 0:
         raise UnusablePhotoError("the JPEG contains no image")
     scans.check_complete()
-    if scans.num_scans == 1 and not scans.frame.is_progressive and not restart_interval and len(data) > _DECODED_TWICE:
-        kept[-1] = data.rstrip(b"\xff")  # fill bytes, which would make a marker of the next byte
-        return SanitisedImage(b"".join([*kept, _READ_AHEAD]), scans.frame.size, orientation or 1, None)
-    sanitised, probed = (b"".join([*pieces, b"\xff\xd9"]) for pieces in (kept, probe))
+    is_simple = scans.num_scans == 1 and not scans.frame.is_progressive and not restart_interval and kept[-1] is data
+    sanitised, probed = _joined(kept, None if is_simple and len(data) > _DECODED_TWICE else probe)
     return SanitisedImage(sanitised, scans.frame.size, orientation or 1, probed)
+
+
+def _joined(kept: list[bytes], probe: list[bytes] | None) -> tuple[bytes, bytes | None]:
+    """Return the sanitised file and its probe; without one, the bytes that libjpeg reads ahead end the file."""
+    if probe is not None:
+        return b"".join([*kept, _END]), b"".join([*probe, _END])
+    data = kept[-1].rstrip(b"\xff")  # fill bytes, which would make a marker of the next byte
+    return b"".join([*kept[:-1], data, _READ_AHEAD]), None
 
 
 def _segment(content: bytes, position: int) -> bytes:
@@ -218,4 +224,5 @@ def _frame(marker: int, segment: bytes) -> _Frame:
     sampling = {name: (factors >> 4, factors & 15) for name, factors in components}
     if not sampling or any(0 in factors for factors in sampling.values()):
         raise UnusablePhotoError("the JPEG is damaged: its sampling factors are zero")
+    check_size((width, height))
     return _Frame((width, height), sampling, marker == 0xC2)

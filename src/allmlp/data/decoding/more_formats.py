@@ -1,4 +1,4 @@
-"""Readers of HEIC and AVIF photos, which the extra "heic" brings."""
+"""Readers of HEIC and AVIF photos, which need the extra "heic", and the list of formats that are read."""
 
 import importlib.util
 from io import BytesIO

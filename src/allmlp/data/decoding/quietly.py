@@ -12,7 +12,7 @@ _TURN = threading.Lock()
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Ignore Python's warnings. Their filters belong to the process, so threads take turns."""
+    """Ignore Python's warnings. Their filters belong to the process, so only one thread at a time is inside the block."""
     with _TURN, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

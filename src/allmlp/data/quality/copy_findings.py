@@ -11,7 +11,7 @@ __all__ = ["copy_findings"]
 
 _LEAK = "the model has seen what it is scored on, so its score is too high"
 _CONFLICT = "the model is taught two answers for one photo, and one of them is wrong"
-_REPEATED = "repeated photos weigh more than others, and say nothing new"
+_REPEATED = "repeated photos weigh more than others, and add no information"
 
 
 def copy_findings(photos: Sequence[CheckedPhoto]) -> list[Finding]:

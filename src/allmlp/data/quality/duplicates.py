@@ -44,7 +44,7 @@ def has_label_conflict(photos: Iterable[PhotoRecord]) -> bool:
 def copy_notes(dataset: ImageDataset, digests: Mapping[str, Sequence[str]]) -> list[str]:
     """Return notes on copies in a data set: leaks between splits, photos with several labels, and copies within a split.
 
-    `digests` are those that `check_photos` returned, by split. Validation photos that were held out of train count as train:
+    `digests` are those of the photos by split, in their order. Validation photos that were held out of train count as train:
     no copy of them is left there.
     """
     records = [

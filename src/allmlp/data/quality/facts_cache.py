@@ -61,7 +61,7 @@ class FactsCache:
             self._is_changed = True
 
     def save(self) -> None:
-        """Write what is new, as far as it fits; a cache that cannot be written is no problem of the user's."""
+        """Write what is new, as far as it fits. A cache that cannot be written is not an error: the check is complete."""
         if self._path is None or not self._is_changed:
             return
         lines, num_bytes = [], 0

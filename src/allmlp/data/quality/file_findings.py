@@ -55,7 +55,7 @@ def class_findings(sizes: Mapping[str, Mapping[str, int]]) -> list[Finding]:
             f"the largest class of {split}, {escape(high)}, has {present[high] / present[low]:.0f} times as many photos as "
             f"the smallest, {escape(low)}",
             [(name, f"{present[name]:,} photos in {split}") for name in (high, low)],
-            why="a model prefers frequent classes, and top-1 hides it",
+            why="a model prefers frequent classes, and top-1 does not show it",
             advice="add photos of rare classes, or train with --set sampler=balanced or --set class_weights=balanced",
         )
     return findings
@@ -133,7 +133,7 @@ def _around(dataset: ImageDataset) -> tuple[list[tuple[str, FileKind | None]], l
         files = [*listing.ignored, *(path for path, _ in listing.skipped)]
         kinds = [(escape(path), _kind_of(dataset.folder / path)) for path in files if not _is_junk(path)]
         return kinds, _without_photos(listing.folders, listing.photos)
-    if len(readers) and all(isinstance(reader, ZipReader) for reader in readers):
+    if readers and all(isinstance(reader, ZipReader) for reader in readers):
         return _in_zip(Path(dataset.source), {name for r in readers if isinstance(r, ZipReader) for name in r.names})
     return [], []
 

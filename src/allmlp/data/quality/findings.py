@@ -8,24 +8,25 @@ from pathlib import PurePosixPath
 from allmlp.data.quality.duplicates import PhotoRecord
 from allmlp.data.quality.photo_facts import PhotoFacts
 from allmlp.data.quality.report import Finding, Severity
-from allmlp.io.file_kinds import FileKind
+from allmlp.io.file_kinds import PHOTO_EXTENSIONS, FileKind
 
-__all__ = ["PHOTO_FINDINGS", "CheckedPhoto", "finding_of", "format_of_name", "not_widely_read"]
+__all__ = ["PHOTO_FINDINGS", "CheckedPhoto", "finding_of", "not_widely_read"]
 
 _MIN_SIDE = 32  # a smaller photo is enlarged several times, even for the smallest recipes
 _MAX_PIXELS = 24_000_000
-_FORMATS = {
-    FileKind.JPEG: (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
-    FileKind.PNG: (".png", ".apng"),
-    FileKind.WEBP: (".webp",),
-    FileKind.GIF: (".gif",),
-    FileKind.BMP: (".bmp", ".dib"),
-    FileKind.TIFF: (".tif", ".tiff"),
-    FileKind.HEIC: (".heic", ".heif", ".hif"),
-    FileKind.AVIF: (".avif",),
+_PHONE_KINDS = (FileKind.HEIC, FileKind.AVIF)
+# The kind of file for each format of `PHOTO_EXTENSIONS` that may be decoded.
+_KINDS = {
+    "JPEG": FileKind.JPEG,
+    "PNG": FileKind.PNG,
+    "WebP": FileKind.WEBP,
+    "GIF": FileKind.GIF,
+    "BMP": FileKind.BMP,
+    "TIFF": FileKind.TIFF,
+    "HEIC": FileKind.HEIC,
+    "AVIF": FileKind.AVIF,
 }
-_FORMAT_OF_SUFFIX = {suffix: kind for kind, suffixes in _FORMATS.items() for suffix in suffixes}
-# Words with which the decoder and Pillow say that the picture's data end too early.
+# Words with which the decoder and Pillow say that the pixel data end too early.
 _INCOMPLETE = re.compile(r"cut short|truncated|incomplete|lack|missing|not enough|too few|ends? (before|early)", re.I)
 
 
@@ -58,11 +59,6 @@ def finding_of(
     ]
 
 
-def format_of_name(path: str) -> FileKind | None:
-    """Return the format that the extension of a name stands for; None if it stands for none."""
-    return _FORMAT_OF_SUFFIX.get(PurePosixPath(path).suffix.lower())
-
-
 def _named(
     photos: Sequence[CheckedPhoto], matches: Callable[[PhotoFacts], bool], detail: Callable[[PhotoFacts], str]
 ) -> list[tuple[str, str]]:
@@ -82,7 +78,7 @@ def _is_incomplete(facts: PhotoFacts) -> bool:
 
 
 def _is_phone_format(facts: PhotoFacts) -> bool:
-    return facts.kind in (FileKind.HEIC, FileKind.AVIF)
+    return facts.kind in _PHONE_KINDS
 
 
 def unreadable(photos: Sequence[CheckedPhoto]) -> list[Finding]:
@@ -102,7 +98,7 @@ def unreadable(photos: Sequence[CheckedPhoto]) -> list[Finding]:
 
 
 def lacking_pixels(photos: Sequence[CheckedPhoto]) -> list[Finding]:
-    """Return photos whose picture data end too early."""
+    """Return photos whose pixel data end too early."""
     return finding_of(
         "lacking-pixels",
         "error",
@@ -118,7 +114,7 @@ def not_widely_read(photos: Sequence[CheckedPhoto], stray: Sequence[tuple[str, F
     unread = _named(
         photos, lambda facts: _is_phone_format(facts) and facts.error is not None, lambda facts: str(facts.kind)
     )
-    unread += [(name, f"{kind}, left out") for name, kind in stray if kind in (FileKind.HEIC, FileKind.AVIF)]
+    unread += [(name, f"{kind}, left out") for name, kind in stray if kind in _PHONE_KINDS]
     read = _named(photos, lambda facts: _is_phone_format(facts) and facts.error is None, lambda facts: str(facts.kind))
     why = (
         "phones write these formats, and few programs read them; photos that are left out are missing from their class"
@@ -136,7 +132,7 @@ def wrong_extension(photos: Sequence[CheckedPhoto]) -> list[Finding]:
     files = [
         (photo.record.name, f"it is {photo.facts.kind}")
         for photo in photos
-        if photo.facts.kind in _FORMATS and (format_of_name(photo.path) or photo.facts.kind) is not photo.facts.kind
+        if photo.facts.kind in _KINDS.values() and _kind_by_name(photo) not in (None, photo.facts.kind)
     ]
     return finding_of(
         "wrong-extension",
@@ -146,6 +142,11 @@ def wrong_extension(photos: Sequence[CheckedPhoto]) -> list[Finding]:
         why="allmlp goes by the content, but other programs may refuse them",
         advice="rename them",
     )
+
+
+def _kind_by_name(photo: CheckedPhoto) -> FileKind | None:
+    extension = PurePosixPath(photo.path).suffix.lower().removeprefix(".")
+    return _KINDS.get(PHOTO_EXTENSIONS.get(extension, ""))
 
 
 def rotated(photos: Sequence[CheckedPhoto]) -> list[Finding]:

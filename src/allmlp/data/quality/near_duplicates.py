@@ -21,9 +21,7 @@ _MAX_DIFFERENCE = 0.18
 _MAX_COARSE_DIFFERENCE = 0.4  # with the few windows of the hashes, which rules out most candidates
 _MAX_BITS = 8  # of the hash; all pairs up to 7 are found, and most with 8
 _BANDS = 4  # of 16 bits: two hashes that differ in at most 7 bits differ in at most one bit of some band
-_MAX_BUCKET = (
-    64  # hashes that share a band are compared with at most so many, so that uniform photos take no quadratic time
-)
+_MAX_BUCKET = 64  # hashes with the same band that are compared with one: otherwise, uniform photos take quadratic time
 _PAIRS_AT_ONCE = 1 << 20
 _CHUNK = 4096
 _VERIFIED_AT_ONCE = 128
@@ -151,9 +149,9 @@ def _are_alike(images: NDArray[np.uint8], pairs: NDArray[np.int64]) -> NDArray[n
 def _differences(images: NDArray[np.uint8], pairs: NDArray[np.int64], crops: tuple[float, ...]) -> NDArray[np.float32]:
     """Return the root mean square difference of thumbnail a and the most similar window of b, divided by the contrast."""
     windows = _windows(crops, _COMPARED_SIDE)  # (w, 8, 16); the first one is the whole photo
-    channels, others = (images[side].astype(np.float32).transpose(0, 3, 1, 2) for side in pairs.T)
+    channels, cut_channels = (images[side].astype(np.float32).transpose(0, 3, 1, 2) for side in pairs.T)
     whole = windows[0] @ (windows[0] @ channels).swapaxes(2, 3)  # (n, 3, 8, 8), rows and columns swapped
-    rows = windows @ others[:, :, None]  # (n, 3, w, 8, 16)
+    rows = windows @ cut_channels[:, :, None]  # (n, 3, w, 8, 16)
     contrast = _contrast(whole)[:, None]
     lowest = np.full(len(pairs), np.inf, np.float32)
     for columns in windows:

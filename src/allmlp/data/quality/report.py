@@ -36,8 +36,8 @@ class Finding:
         rows = []
         for group, detail in zip(self.groups, self.details, strict=True):
             for file in group:
-                others = ", ".join(other for other in group if other != file)
-                parts = [self.advice, detail, f"same photo: {others}" if others else ""]
+                copies = ", ".join(copy for copy in group if copy != file)
+                parts = [self.advice, detail, f"same photo: {copies}" if copies else ""]
                 rows.append((file, "; ".join(part for part in parts if part)))
         return rows
 

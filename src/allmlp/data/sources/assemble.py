@@ -12,13 +12,7 @@ from allmlp.data.sources.sample_ids import sample_id_of, shared_folders, unique_
 from allmlp.errors import DataError
 from allmlp.io.display import bullets, escape, quote, summarise
 
-__all__ = [
-    "FoundSplit",
-    "assemble",
-    "raise_problems",
-    "sorted_class_names",
-]
-
+__all__ = ["FoundSplit", "assemble", "raise_problems"]
 
 _MAX_CLASS_NAME = 200  # characters; the longest names of ImageNet-21k have 175
 
@@ -61,9 +55,9 @@ def assemble(
     missing, lacking = _class_differences({split: found[split].class_names for split in found}, set(name_problems))
     raise_problems(source, [*dict.fromkeys(name_problems.values()), *problems, *missing], notes)
     notes = [*notes, *lacking]
-    if unused := sorted_class_names(original - used):
+    if unused := _sorted_class_names(original - used):
         notes.append(f"classes without photos: {summarise(unused)}")
-    ordered = sorted_class_names(unicodedata.normalize("NFC", name) for name in original)
+    ordered = _sorted_class_names(unicodedata.normalize("NFC", name) for name in original)
     # Over all splits: all photos of a small split may happen to share a folder.
     shared = shared_folders([path for split in found.values() for path in split.paths])
     numbers = {name: number for number, name in enumerate(ordered)}
@@ -86,7 +80,7 @@ def _sorted_split(found: FoundSplit, numbers: Mapping[str, int], shared: int) ->
     return Split(tuple(sample_ids), labels, found.reader).subset(order)
 
 
-def sorted_class_names(names: Iterable[str]) -> tuple[str, ...]:
+def _sorted_class_names(names: Iterable[str]) -> tuple[str, ...]:
     """Return the distinct names in the order used everywhere: numeric if all are numbers, else by code point."""
     distinct = set(names)
     if all(name.isascii() and name.isdigit() for name in distinct):
@@ -156,7 +150,7 @@ def _class_differences(classes: Mapping[SplitName, Iterable[str]], invalid: set[
 
 
 def _quoted(names: Iterable[str]) -> str:
-    return summarise(map(quote, sorted_class_names(names)))
+    return summarise(map(quote, _sorted_class_names(names)))
 
 
 def raise_problems(source: str, problems: Sequence[str], notes: Sequence[str] = ()) -> None:

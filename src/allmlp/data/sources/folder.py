@@ -53,7 +53,7 @@ def list_folder(root: Path) -> Listing:
     pending: list[tuple[str, frozenset[_Inode]]] = [("", frozenset({_inode(root)}))]
     while pending:
         folder, ancestors = pending.pop()
-        beside: dict[_Inode, str] = {}  # the folders in this one that are no links
+        siblings: dict[_Inode, str] = {}  # the folders in this one, without links
         for entry in sorted(_entries(root / folder), key=os.DirEntry.is_symlink):
             path = f"{folder}/{entry.name}" if folder else entry.name
             problem = _link_problem(entry)
@@ -67,8 +67,8 @@ def list_folder(root: Path) -> Listing:
                     listing.skipped.append((path, problem))
             else:
                 inode = _inode(Path(entry.path))
-                if entry.is_symlink() and inode in beside:
-                    listing.skipped.append((path, f"a link to {beside[inode]}/ next to it"))
+                if entry.is_symlink() and inode in siblings:
+                    listing.skipped.append((path, f"a link to {siblings[inode]}/ next to it"))
                     continue
                 if inode in ancestors or (entry.is_symlink() and inode in linked):
                     listing.skipped.append((path, "a link to a folder that is already read"))
@@ -76,7 +76,7 @@ def list_folder(root: Path) -> Listing:
                 if entry.is_symlink():
                     linked.add(inode)
                 else:
-                    beside[inode] = entry.name
+                    siblings[inode] = entry.name
                 listing.folders.append(path)
                 pending.append((path, ancestors | {inode}))
     return listing

@@ -66,7 +66,7 @@ def _is_in_hidden(path: str) -> bool:
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether file managers hide this name ("._x.jpg", ".git"), or a system adds it to folders of others' files."""
+    """Return whether file managers hide this name ("._x.jpg", ".git"), or a system adds it to folders of photos."""
     return name.startswith(".") or name.casefold() in _SYSTEM_NAMES or _RECOVERED.fullmatch(name) is not None
 
 
@@ -188,13 +188,13 @@ def _reading(source: str, tree: FolderTree, options: FolderOptions, notes: list[
 
 
 def _merged_folders(arrangement: Arrangement) -> list[str]:
-    """Return a note on sub-folders whose photos are merged into one class: they may be masks, or classes of their own."""
-    places: dict[str, set[str]] = defaultdict(set)
+    """Return a note on sub-folders whose photos are merged into one class: they may be masks, or separate classes."""
+    sub_folders: dict[str, set[str]] = defaultdict(set)
     for members in arrangement.members.values():
         for _, path, class_name in members:
             below, slash, _ = path[len(class_name) + 1 :].partition("/")
-            places[class_name].add(below if slash else "")
-    counts = Counter(folder for found in places.values() if len(found) > 1 for folder in found if folder)
+            sub_folders[class_name].add(below if slash else "")
+    counts = Counter(folder for found in sub_folders.values() if len(found) > 1 for folder in found if folder)
     if not counts:
         return []
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))

@@ -117,7 +117,7 @@ def read_tree(tree: FolderTree) -> Reading:
     """Find the splits, or else the folder of the classes.
 
     A single folder that wraps everything else is entered. Folders named after splits are splits if they hold class folders
-    and nothing speaks against it. The sure sign is that they hold the same two or more class folders.
+    and their contents do not contradict it. They are certainly splits if they hold the same two or more class folders.
 
     Raises:
         DataError: the folders may be splits or classes; the message has both readings and the options that decide.
@@ -136,9 +136,9 @@ def read_tree(tree: FolderTree) -> Reading:
     ]
     if not labelled:
         return _without_splits(tree, top, [name for name in named if name in names])
-    others = [name for name in names if name not in named]
+    unnamed = [name for name in names if name not in named]
     has_train = all(name in labelled for name in named if named[name] == "train" and name in names)
-    if not has_train or not _are_splits([classes[name] for name in labelled], [classes[name] for name in others]):
+    if not has_train or not _are_splits([classes[name] for name in labelled], [classes[name] for name in unnamed]):
         raise _question(top, named, [name for name in folders if name in named or name in names])
     reading = Reading(top)
     for name in labelled:
@@ -207,11 +207,11 @@ def _is_unlabelled(classes: set[str], trained: set[str]) -> bool:
     return bool(trained) and len(classes) == 1 and not classes & trained and all(map(is_plain_name, classes))
 
 
-def _are_splits(labelled: Sequence[set[str]], others: Sequence[set[str]]) -> bool:
+def _are_splits(labelled: Sequence[set[str]], unnamed: Sequence[set[str]]) -> bool:
     """Return whether folders named after splits are splits, given the class folders in them and in the folders next to them."""
     shared = set.intersection(*labelled)
-    if others:
-        return len(labelled) > 1 and len(shared) > 1 and not any(folders & shared for folders in others)
+    if unnamed:
+        return len(labelled) > 1 and len(shared) > 1 and not any(folders & shared for folders in unnamed)
     # Sub-folders that have nothing in common may be kinds of two classes: train/steam/, test/blood/.
     return all(folders & labelled[-1] for folders in labelled)
 

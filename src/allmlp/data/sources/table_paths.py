@@ -64,14 +64,14 @@ class PathFinder:
             by_file[status.st_dev, status.st_ino].append(number)
         rows: list[tuple[list[int], str]] = []
         for numbers in by_file.values():
-            same: dict[str, list[int]] = defaultdict(list)  # hard links are files of their own
+            same: dict[str, list[int]] = defaultdict(list)  # hard links are separate files
             for number in numbers if len(numbers) > 1 else ():
                 same[os.path.realpath(self._folder / paths[number])].append(number)
             rows += [(group, paths[group[0]]) for group in same.values() if len(group) > 1]
         if not rows:
             return []
-        (first, path), *others = rows
-        more = f"; so do rows {summarise((_and(group) for group, _ in others), limit=5)}" if others else ""
+        (first, path), *rest = rows
+        more = f"; so do rows {summarise((_and(group) for group, _ in rest), limit=5)}" if rest else ""
         return [f"rows {_and(first)} name the same photo, {escape(path)}{more}"]
 
     def _exists(self, path: str) -> bool:

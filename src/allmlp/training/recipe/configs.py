@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from allmlp.data import Preprocessing
+from allmlp.data import BadPhotos, Preprocessing
 from allmlp.errors import ConfigError
 
 __all__ = ["DataConfig", "OptimizerConfig", "SavingConfig", "ScheduleConfig", "TransferConfig"]
@@ -31,7 +31,7 @@ class DataConfig:
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     holdout: float = 0.1
     storage: Literal["auto", "memory", "stream"] = "auto"
-    bad_photos: Literal["stop", "skip"] = "stop"
+    bad_photos: BadPhotos = "stop"
     num_workers: int | None = None
 
     def __post_init__(self) -> None:

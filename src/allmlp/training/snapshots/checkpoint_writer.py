@@ -20,8 +20,8 @@ class CheckpointWriter:
     """Writes a run's checkpoints in a thread. A write that fails, for example on a full disk, is retried at the end of the run.
 
     The best checkpoint also stays in memory: its weights are part of every snapshot, so that a resumed run has the best
-    weights that its history speaks of, whatever became of checkpoints/best. With several processes, only the first one
-    holds them.
+    weights of its history even if checkpoints/best was changed or deleted. With several processes, only the first one holds
+    them.
 
     `warn` receives one line per failure that training survives, also from the writing thread.
     """
@@ -33,7 +33,7 @@ class CheckpointWriter:
         self._unwritten: dict[CheckpointName, Checkpoint] = {}
 
     def write(self, name: CheckpointName, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint in the background, after waiting for a write in progress. Its weights must not change any more."""
+        """Write a checkpoint in the background, after waiting for a write in progress. Its weights must stay unchanged."""
 
         def write() -> None:
             self._unwritten[name] = checkpoint

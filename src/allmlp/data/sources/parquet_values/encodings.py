@@ -7,6 +7,8 @@ from allmlp.io.thrift import read_varint
 
 __all__ = ["differences", "runs"]
 
+_MASK = 2**64 - 1  # of sums, which wrap around
+
 
 def runs(data: bytes, position: int, *, width: int, count: int) -> NDArray[np.int64]:
     """Decode `count` integers of `width` bits: runs of one value, or packed bits ("RLE/bit-packed hybrid").
@@ -63,9 +65,6 @@ def differences(data: bytes, position: int, *, count: int) -> tuple[NDArray[np.i
             position += part_size * width // 8
             remaining -= taken
     return np.cumsum(np.concatenate(steps), dtype=np.uint64).view(np.int64), position
-
-
-_MASK = 2**64 - 1
 
 
 def _signed(data: bytes, position: int) -> tuple[int, int]:

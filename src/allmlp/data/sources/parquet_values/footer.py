@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from allmlp.data.sources.parquet_values.guard import RefusedError
 from allmlp.data.sources.parquet_values.pages import CODECS, Chunk
 from allmlp.io.thrift import read_struct
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet
-from allmlp.data.sources.parquet_values.guard import RefusedError
 
 __all__ = ["Footer", "file_state", "read_footer"]
 
@@ -57,9 +57,8 @@ class Footer:
     def _chunk(self, group: int, leaf: int, level: int, num_rows: int) -> Chunk:
         # Not from pyarrow, which ends the process at an unknown compression: fields 1 and 3 are columns and their details.
         details = self.groups[group][1][leaf][3]
-        offset = min(
-            start for start in (details.get(11), details[9]) if start
-        )  # of the dictionary, if any, and of the data
+        # Field 11 is the offset of the dictionary, if there is one, and 9 that of the data.
+        offset = min(start for start in (details.get(11), details[9]) if start)
         size, codec = details[7], details[4]
         if details[5] != num_rows or offset < 4 or size < 0 or offset + size > self.state[0]:
             raise ValueError(f"row group {group} has columns beyond the end of the file")

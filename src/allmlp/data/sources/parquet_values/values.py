@@ -1,4 +1,4 @@
-"""Values of a column chunk: where each lies in its pages, and what it is."""
+"""Values of a column chunk: the location of each in its pages, and its content."""
 
 import io
 from collections.abc import Callable

@@ -11,10 +11,10 @@ NAMES = ("a/plain.jpg", 'a/comma, "quoted".jpg', "b/two\nlines.jpg", "b/not utf-
 
 
 def test_names_of_every_kind_come_back(tmp_path: Path) -> None:
-    digests = {"train": [f"{index:064x}" for index in range(len(NAMES))], "test": ["ab"]}
+    digests = {"train": [f"{index:064x}" for index in range(len(NAMES))], "test": ["ab" * 32]}
     write_photo_digests(tmp_path / "photos.csv", {"train": NAMES, "test": ["a/plain.jpg"]}, digests)
     read = read_photo_digests(tmp_path / "photos.csv")
-    assert read == {"train": dict(zip(NAMES, digests["train"], strict=True)), "test": {"a/plain.jpg": "ab"}}
+    assert read == {"train": dict(zip(NAMES, digests["train"], strict=True)), "test": {"a/plain.jpg": "ab" * 32}}
 
 
 def test_without_a_file_nothing_is_known(tmp_path: Path) -> None:
@@ -24,7 +24,17 @@ def test_without_a_file_nothing_is_known(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"a,b\n", b"split,sample_id,sha256\ntrain,x\n", b'split,sample_id,sha256\n"train,x,y\n', b"\0\0"]
+    "content",
+    [
+        b"",
+        b"a,b\n",
+        b"split,sample_id,sha256\ntrain,x\n",
+        b'split,sample_id,sha256\n"train,x,y\n',
+        b"\0\0",
+        b"split,sample_id,sha256\ntrain,x," + b"0" * 63 + b"\n",  # cut short
+        b"split,sample_id,sha256\ntrain,x," + b"0" * 63 + b"p\n",  # a flipped bit
+        b"split,sample_id,sha256\ntrain,x," + b"0" * 64 + b",\n",
+    ],
 )
 def test_a_damaged_file_is_refused_by_name(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "photos.csv"
@@ -38,7 +48,7 @@ def test_the_photos_a_run_trained_on_are_found_from_its_checkpoint(tmp_path: Pat
     best.mkdir(parents=True)
     (tmp_path / "run" / "recipe.json").write_text("{}")
     write_photo_digests(
-        tmp_path / "run" / "photos.csv", {"train": ["a"], "test": ["b"]}, {"train": ["11"], "test": ["22"]}
+        tmp_path / "run" / "photos.csv", {"train": ["a"], "test": ["b"]}, {"train": ["11" * 32], "test": ["22" * 32]}
     )
     for path in (tmp_path / "run", best, best.parent):
-        assert trained_digests(path) == {"11"}
+        assert trained_digests(path) == {"11" * 32}

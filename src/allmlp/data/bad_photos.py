@@ -15,6 +15,7 @@ from allmlp.data.decoding.check_photos import problems_of
 from allmlp.errors import ConfigError, DataError
 from allmlp.io.atomic_write import write_bytes
 from allmlp.io.display import counted, escape, summarise
+from allmlp.io.path_problem import check_regular
 
 __all__ = [
     "BAD_PHOTOS",
@@ -118,6 +119,7 @@ def read_skipped(path: Path) -> list[SkippedPhoto]:
     if not path.exists():
         return []
     try:
+        check_regular(path)
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             rows = list(csv.reader(file, strict=True))
         if rows[:1] != [_HEADER] or any(len(row) != len(_HEADER) for row in rows):

@@ -2,16 +2,19 @@
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from allmlp.errors import ConfigError
 from allmlp.io.atomic_write import write_bytes
+from allmlp.io.path_problem import check_regular
 from allmlp.runs.layout import RunLayout
 
 __all__ = ["read_photo_digests", "trained_digests", "write_photo_digests"]
 
 _HEADER = ["split", "sample_id", "sha256"]
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def write_photo_digests(
@@ -40,11 +43,15 @@ def read_photo_digests(path: Path) -> dict[str, dict[str, str]] | None:
         return None
     digests: dict[str, dict[str, str]] = {}
     try:
+        check_regular(path)
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             rows = csv.reader(file, strict=True)
             if next(rows, None) != _HEADER:
                 raise ValueError(f"its first line is not {','.join(_HEADER)}")
-            for split, sample_id, digest in rows:
+            for row in rows:
+                if len(row) != len(_HEADER) or not _SHA256.fullmatch(row[2]):
+                    raise ValueError(f"line {rows.line_num:,} is not a split, a sample ID and a SHA-256")
+                split, sample_id, digest = row
                 digests.setdefault(split, {})[sample_id] = digest
     except (OSError, ValueError, csv.Error) as error:
         raise ConfigError(

@@ -288,7 +288,7 @@ def test_a_pipe_in_place_of_a_file_that_is_needed_is_refused(
     run = shutil.copytree(stopped, tmp_path / "run")
     (run / name).unlink()
     os.mkfifo(run / name)
-    with pytest.raises((ConfigError, CheckpointError), match=f"{name}.* not a regular file"):
+    with pytest.raises((ConfigError, CheckpointError), match=rf"{name}: .*\(not a regular file\)"):
         train(TINY, photos, run, resume=True)
 
 

@@ -1,6 +1,5 @@
 """Why a path cannot be looked at or read: too long, a loop of links, a NUL character, no permission, not a regular file."""
 
-import errno
 import os
 from pathlib import Path
 
@@ -27,4 +26,4 @@ def check_regular(path: Path) -> None:
         OSError: it is something else.
     """
     if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "not a regular file")
+        raise OSError("not a regular file")

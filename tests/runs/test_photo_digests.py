@@ -11,10 +11,10 @@ NAMES = ("a/plain.jpg", 'a/comma, "quoted".jpg', "b/two\nlines.jpg", "b/not utf-
 
 
 def test_names_of_every_kind_come_back(tmp_path: Path) -> None:
-    digests = {"train": [f"{index:064x}" for index in range(len(NAMES))], "test": ["ab"]}
+    digests = {"train": [f"{index:064x}" for index in range(len(NAMES))], "test": ["ab" * 32]}
     write_photo_digests(tmp_path / "photos.csv", {"train": NAMES, "test": ["a/plain.jpg"]}, digests)
     read = read_photo_digests(tmp_path / "photos.csv")
-    assert read == {"train": dict(zip(NAMES, digests["train"], strict=True)), "test": {"a/plain.jpg": "ab"}}
+    assert read == {"train": dict(zip(NAMES, digests["train"], strict=True)), "test": {"a/plain.jpg": "ab" * 32}}
 
 
 def test_without_a_file_nothing_is_known(tmp_path: Path) -> None:
@@ -32,6 +32,9 @@ def test_without_a_file_nothing_is_known(tmp_path: Path) -> None:
         b"split,sample_id,sha256\ntrain,x,y,z\n",
         b'split,sample_id,sha256\n"train,x,y\n',
         b"\0\0",
+        b"split,sample_id,sha256\ntrain,x," + b"0" * 63 + b"\n",  # cut short
+        b"split,sample_id,sha256\ntrain,x," + b"0" * 63 + b"p\n",  # a flipped bit
+        b"split,sample_id,sha256\ntrain,x," + b"0" * 64 + b",\n",
     ],
 )
 def test_a_damaged_file_is_refused_by_name(content: bytes, tmp_path: Path) -> None:
@@ -46,7 +49,7 @@ def test_the_photos_a_run_trained_on_are_found_from_its_checkpoint(tmp_path: Pat
     best.mkdir(parents=True)
     (tmp_path / "run" / "recipe.json").write_text("{}")
     write_photo_digests(
-        tmp_path / "run" / "photos.csv", {"train": ["a"], "test": ["b"]}, {"train": ["11"], "test": ["22"]}
+        tmp_path / "run" / "photos.csv", {"train": ["a"], "test": ["b"]}, {"train": ["11" * 32], "test": ["22" * 32]}
     )
     for path in (tmp_path / "run", best, best.parent):
-        assert trained_digests(path) == {"11"}
+        assert trained_digests(path) == {"11" * 32}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Literal
@@ -258,3 +259,50 @@ def test_a_resumed_run_computes_with_the_number_of_threads_it_started_with(photo
         assert progress.counts == {2} and not any(line.startswith("threads") for line in progress.lines)
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def stopped(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("stopped") / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(TINY, photos, path, progress=StopAt(6))
+    return path
+
+
+@pytest.mark.parametrize("name", ["environment.json", "decoded.json"])
+def test_a_pipe_in_place_of_a_file_that_may_be_missing_does_not_block(
+    name: str, photos: Path, whole: Path, stopped: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(stopped, tmp_path / "run")
+    (run / name).unlink()
+    os.mkfifo(run / name)
+    program = "import sys; from allmlp import train; from tests.training.small_runs import TINY; "
+    run_python(program + "train(TINY, sys.argv[1], sys.argv[2], resume=True)", photos, run, timeout=60)
+    assert_same_run(run, whole)
+
+
+@pytest.mark.parametrize("name", ["photos.csv", "split.json", "class_names.txt", "data.json", "recipe.json"])
+def test_a_pipe_in_place_of_a_file_that_is_needed_is_refused(
+    name: str, photos: Path, stopped: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(stopped, tmp_path / "run")
+    (run / name).unlink()
+    os.mkfifo(run / name)
+    with pytest.raises((ConfigError, CheckpointError), match=rf"{name}: .*\(not a regular file\)"):
+        train(TINY, photos, run, resume=True)
+
+
+@pytest.mark.parametrize("lost", [1, 5, 50])
+def test_a_list_of_photos_that_lacks_some_is_refused(lost: int, photos: Path, stopped: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(stopped, tmp_path / "run")
+    lines = (run / "photos.csv").read_text().splitlines(keepends=True)
+    (run / "photos.csv").write_text("".join(lines[:-lost]))
+    with pytest.raises(ConfigError, match=r"photos\.csv: incomplete \('.*' is missing\)\. Restore it"):
+        train(TINY, photos, run, resume=True)
+
+
+def test_damaged_class_names_are_named_as_the_file_that_differs(photos: Path, stopped: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(stopped, tmp_path / "run")
+    (run / "class_names.txt").write_text("blue\ngreen\nree\n")
+    with pytest.raises(DataError, match=r"now blue, green, red; not those of class_names\.txt"):
+        train(TINY, photos, run, resume=True)

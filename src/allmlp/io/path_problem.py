@@ -1,9 +1,9 @@
-"""Why the system refuses a path that a user gave: too long, a loop of links, a NUL character, no permission."""
+"""Why a path cannot be looked at or read: too long, a loop of links, a NUL character, no permission, not a regular file."""
 
 import os
 from pathlib import Path
 
-__all__ = ["path_problem"]
+__all__ = ["check_regular", "path_problem"]
 
 
 def path_problem(path: Path) -> str:
@@ -17,3 +17,13 @@ def path_problem(path: Path) -> str:
     except ValueError:
         return "the name contains a NUL character"
     return ""
+
+
+def check_regular(path: Path) -> None:
+    """Check that `path`, if it exists, is a regular file: opening a pipe would block, and a device never ends.
+
+    Raises:
+        OSError: it is something else.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError("not a regular file")

@@ -1,5 +1,6 @@
 """Digests of a run's photos, which identify them under any name: photos.csv in the run folder."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from allmlp.runs.photo_table import read_table, write_table
 __all__ = ["read_photo_digests", "trained_digests", "write_photo_digests"]
 
 _HEADER = ("split", "sample_id", "sha256")
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def write_photo_digests(
@@ -37,7 +39,10 @@ def read_photo_digests(path: Path) -> dict[str, dict[str, str]] | None:
         return None
     digests: dict[str, dict[str, str]] = {}
     advice = "Restore it, or delete it to go on without knowing whether photos have changed."
-    for split, sample_id, digest in read_table(path, _HEADER, what="the photos", advice=advice):
+    rows = read_table(
+        path, _HEADER, what="the photos", advice=advice, is_valid=lambda row: bool(_SHA256.fullmatch(row[2]))
+    )
+    for split, sample_id, digest in rows:
         digests.setdefault(split, {})[sample_id] = digest
     return digests
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from allmlp.errors import CheckpointError
+from allmlp.io.path_problem import check_regular
 from allmlp.runs.layout import RunLayout
 
 __all__ = ["read_split", "saved_split"]
@@ -34,8 +35,7 @@ def read_split(path: Path) -> dict[str, list[str]]:
         CheckpointError: the file is unreadable, or not lists of sample IDs by split.
     """
     try:
-        if path.exists() and not path.is_file():
-            raise ValueError("not a regular file")  # opening a pipe would block
+        check_regular(path)
         saved = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(saved, dict) or not all(map(_is_list_of_texts, saved.values())):
             raise ValueError("expected lists of sample IDs by split")

@@ -10,6 +10,7 @@ from allmlp.data import ImageDataset
 from allmlp.errors import ConfigError, DivergedError, ReportedError
 from allmlp.io.atomic_write import write_bytes, write_json
 from allmlp.io.display import escape
+from allmlp.io.path_problem import check_regular
 from allmlp.report import learning_rates_plot
 from allmlp.runs.layout import RunLayout, SweepLayout
 from allmlp.training.loop import train
@@ -150,6 +151,7 @@ def _completed_run(recipe: Recipe, data: ImageDataset, run: StoredRun) -> SweepR
         return SweepRun(learning_rate=rate, run=run.path, top1=None, loss=None)
     path = RunLayout(run.path).metrics
     try:
+        check_regular(path)
         scores = json.loads(path.read_text(encoding="utf-8"))["evaluations"]["validation"]
         return SweepRun(learning_rate=rate, run=run.path, top1=float(scores["top1"]), loss=float(scores["loss"]))
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:

@@ -19,7 +19,7 @@ from allmlp.data import ImageDataset, absolute_source, write_skipped
 from allmlp.errors import AllmlpError, ConfigError, DivergedError
 from allmlp.io.atomic_write import remove_leftovers, write_json, write_text
 from allmlp.io.display import escape, escape_lines, shorten
-from allmlp.io.path_problem import path_problem
+from allmlp.io.path_problem import check_regular, path_problem
 from allmlp.metrics import Metrics
 from allmlp.runs.layout import RunLayout
 from allmlp.runs.photo_digests import write_photo_digests
@@ -192,6 +192,7 @@ class RunDirectory:
 def decoded_fingerprint(run: RunLayout) -> str | None:
     """Return the fingerprint of the data set whose photos have all been decoded; None if unknown."""
     try:
+        check_regular(run.decoded)
         fingerprint = json.loads(run.decoded.read_text(encoding="utf-8"))["fingerprint"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None

@@ -1,6 +1,5 @@
 """Existing runs: read from their folders and compared with what is requested now."""
 
-import errno
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,8 +8,8 @@ from typing import Any
 
 from allmlp.data import ImageDataset, held_out_as, hold_out
 from allmlp.errors import ConfigError, DataError
-from allmlp.io.display import escape, shorten
-from allmlp.io.path_problem import path_problem
+from allmlp.io.display import escape, quote, shorten, summarise
+from allmlp.io.path_problem import check_regular, path_problem
 from allmlp.runs.layout import RunLayout
 from allmlp.runs.photo_digests import read_photo_digests
 from allmlp.runs.saved_split import read_split
@@ -110,7 +109,9 @@ def check_same_photos(dataset: ImageDataset, run: StoredRun) -> None:
     if not problems and _read_text(RunLayout(run.path).class_names) != "".join(
         f"{name}\n" for name in dataset.class_names
     ):
-        problems.append(f"classes: now {', '.join(map(escape, dataset.class_names[:_MAX_SHOWN]))}")
+        problems.append(
+            f"classes: now {summarise(dataset.class_names)}; not those of {RunLayout(run.path).class_names.name}"
+        )
     if problems:
         raise DataError(
             f"{run.path}: a run must be resumed with the photos it was started with. {escape(dataset.source)} differs:\n  "
@@ -122,15 +123,20 @@ def stored_digests(dataset: ImageDataset, run: StoredRun) -> dict[str, list[str]
     """Return the SHA-256 of each photo as the run read it, by split in the order of `dataset`; None if the run has none.
 
     Raises:
-        ConfigError: the run's photos.csv cannot be read.
+        ConfigError: the run's photos.csv cannot be read, or lacks photos.
     """
     stored = read_photo_digests(RunLayout(run.path).photos)
     if stored is None:
         return None
-    return {
-        name: [stored.get(name, {}).get(sample_id, "") for sample_id in split.sample_ids]
-        for name, split in dataset.splits.items()
-    }
+    try:
+        return {
+            name: [stored[name][sample_id] for sample_id in split.sample_ids] for name, split in dataset.splits.items()
+        }
+    except KeyError as error:
+        raise ConfigError(
+            f"{RunLayout(run.path).photos}: incomplete ({quote(error.args[0])} is missing). Restore it, or delete it to go on "
+            "without knowing whether photos have changed."
+        ) from error
 
 
 def check_matches_run(run: StoredRun, recipe: Recipe, dataset: ImageDataset | None) -> None:
@@ -160,6 +166,7 @@ def with_validation_of(run: StoredRun, dataset: ImageDataset) -> ImageDataset:
 def _num_threads(environment: Path) -> int | None:
     """Return the number of threads in a run's environment.json; None without it, as in runs of older versions."""
     try:
+        check_regular(environment)
         threads = json.loads(environment.read_text(encoding="utf-8"))["threads"]
         return int(threads) if 1 <= int(threads) <= 1024 else None
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
@@ -168,8 +175,7 @@ def _num_threads(environment: Path) -> int | None:
 
 def _read_text(path: Path) -> str:
     try:
-        if path.exists() and not path.is_file():
-            raise OSError(errno.EINVAL, "not a regular file")  # opening a pipe would block
+        check_regular(path)
         return path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise ConfigError(

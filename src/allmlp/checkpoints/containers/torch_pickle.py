@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from allmlp.checkpoints.containers.torch_objects import NAMES, REFUSED, STORAGES, Name, Opaque, Storage, kind_of
+from allmlp.checkpoints.containers.weight_file import RefusedError
 from allmlp.io.display import summarise
 
 __all__ = ["Pickles", "read_pickle", "read_pickles"]
@@ -50,7 +51,8 @@ def read_pickles(data: bytes, count: int) -> Pickles:
     """Read the first `count` pickles in `data`, which torch before 1.6 wrote one after the other.
 
     Raises:
-        ValueError: a pickle is damaged, or uses an opcode or names that weights do not need (lists all such names).
+        ValueError: a pickle is damaged, or uses an opcode that weights do not need.
+        RefusedError: it uses names that weights do not need (lists all such names).
     """
     values: list[object] = []
     storages: set[Storage] = set()
@@ -64,7 +66,7 @@ def read_pickles(data: bytes, count: int) -> Pickles:
                 raise ValueError(f"its pickle is damaged or does not hold weights ({str(error)[:300]})") from error
         if machine.refused:
             names = sorted(machine.refused)
-            raise ValueError(
+            raise RefusedError(
                 f"it would call {summarise(names)}, which weights do not need; nothing was run. "
                 "If you trust the file, load it with torch.load and save only the weights: "
                 "torch.save(model.state_dict(), new_file)"

@@ -13,10 +13,14 @@ from allmlp.io.display import escape, shorten
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["MAX_DIMENSIONS", "MAX_ELEMENTS", "WeightFile", "guarded", "is_valid_shape"]
+__all__ = ["MAX_DIMENSIONS", "MAX_ELEMENTS", "RefusedError", "WeightFile", "guarded", "is_valid_shape"]
 
 MAX_DIMENSIONS = 16
 MAX_ELEMENTS = 1 << 48  # also of the other axes of an empty array: NumPy and torch multiply them
+
+
+class RefusedError(ValueError):
+    """A file that may be whole, but holds what is never read: another copy would not help."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ def guarded(path: Path) -> Iterator[None]:
         raise CheckpointError(f"{path}: there is not enough memory to read it.") from error
     except OSError as error:
         raise CheckpointError(f"{path}: could not be read ({error.strerror or error}).") from error
+    except RefusedError as error:
+        raise CheckpointError(f"{path}: {error}.") from error
     except Exception as error:
         what = shorten(escape(str(error)), 500) or type(error).__name__
         raise CheckpointError(f"{path}: damaged or cut short ({what}). Copy or download it again.") from error

@@ -127,7 +127,10 @@ def option_words(image_size: str | None, preprocessing: dict[str, Any] | None = 
     """Return the options as the user gave them, for a printed command that uses the Mixer in the same way."""
     words = [] if image_size is None else ["--image-size", image_size]
     for name, value in (preprocessing or {}).items():
-        words += [f"--{name}", value if isinstance(value, str) else ",".join(f"{number:g}" for number in value)]
+        words += [
+            f"--{name}",
+            value if isinstance(value, str) else ",".join(str(number).removesuffix(".0") for number in value),
+        ]
     return tuple(words)
 
 

@@ -21,6 +21,7 @@ from allmlp.cli.arguments.checkpoint import (
 from allmlp.cli.console import command_line, next_commands, note, say
 from allmlp.cli.unsupported import print_unsupported
 from allmlp.errors import ConfigError
+from allmlp.io.path_problem import check_regular
 from allmlp.runs.layout import RunLayout
 
 if TYPE_CHECKING:
@@ -139,8 +140,10 @@ def _evaluations(source: str) -> "list[Evaluation]":
     """Return the scores of the best checkpoint from a run folder; none for any other source."""
     from allmlp.checkpoints import Evaluation
 
+    metrics = RunLayout(Path(source)).metrics
     try:
-        values = json.loads(RunLayout(Path(source)).metrics.read_text(encoding="utf-8"))
+        check_regular(metrics)
+        values = json.loads(metrics.read_text(encoding="utf-8"))
         return [
             Evaluation(split, float(figures["top1"]), int(figures["num_examples"]))
             for split, figures in values["evaluations"].items()

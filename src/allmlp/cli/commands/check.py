@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from allmlp.cli.arguments.folder_options import ClassesFromOption, SplitFoldersOption, folder_options
 from allmlp.cli.arguments.output_path import new_output_path
+from allmlp.cli.arguments.photos import MaxMegapixelsOption, limit_photos
 from allmlp.cli.arguments.recipe import DATA_HELP
 from allmlp.cli.console import aligned, command_line, heading, next_commands, note
 
@@ -36,6 +38,9 @@ def check(
     use_cache: Annotated[
         bool, typer.Option("--cache/--no-cache", help="Use what earlier checks remember about unchanged files.")
     ] = True,
+    classes_from: ClassesFromOption = None,
+    split_folders: SplitFoldersOption = None,
+    max_megapixels: MaxMegapixelsOption = None,
 ) -> None:
     """Check photos before training. Reads every photo once and changes nothing.
 
@@ -44,10 +49,13 @@ def check(
     path = None
     if fix_list is not None:
         path = new_output_path(fix_list, is_folder=False, name="--fix-list", example="fixes.csv")
+    options = folder_options(classes_from, split_folders)
+    limit_photos(max_megapixels)
     from allmlp.data import check as check_data
+    from allmlp.data import open_dataset
     from allmlp.io.atomic_write import write_bytes
 
-    report = check_data(data, use_cache=use_cache, progress=_progress())
+    report = check_data(open_dataset(data, **options), use_cache=use_cache, progress=_progress())
     if path is not None:
         write_bytes(path, _fix_list(report.findings))
     if as_json:

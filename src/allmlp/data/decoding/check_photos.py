@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from allmlp.data.dataset import ImageDataset, Split
 from allmlp.data.decoding.decode import decode
+from allmlp.data.decoding.reasons import problem_of
 from allmlp.errors import DataError
 from allmlp.io.display import bullets
 from allmlp.io.ordered_map import ordered_map
@@ -79,7 +80,8 @@ def _problem(split: Split, index: int, visit: Visit | None) -> str | None:
     try:
         image = decode(split.read(index), name=split.where(index))
     except DataError as error:
-        return str(error)  # the traceback of the error itself would keep the photo in memory
+        # Not the error itself: its traceback would keep the photo in memory.
+        return f"{split.where(index)}: {problem_of(error, split.where(index))}"
     if visit is not None:
         visit(index, image)
     return None

@@ -30,11 +30,9 @@ from allmlp.data.decoding.limits import MAX_PHOTO_BYTES, check_size, reserve_pix
 from allmlp.data.decoding.more_formats import INSTALL_HEIC, has_heic, open_heic_or_avif
 from allmlp.data.decoding.png import check_png_rows, sanitise_png
 from allmlp.data.decoding.quietly import quietly
-from allmlp.data.decoding.reasons import UnusablePhotoError, advice_of, reason_of
+from allmlp.data.decoding.reasons import UndecodedPhotoError, UnusablePhotoError
 from allmlp.data.decoding.rgb import rgb_pixels, upright
 from allmlp.data.decoding.tiff import StoredTiffFile, check_tiff, check_tiff_directory
-from allmlp.errors import DataError
-from allmlp.io.display import escape
 from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
 
 __all__ = ["decode"]
@@ -55,7 +53,6 @@ _SANITISERS: Mapping[FileKind | None, Callable[[bytes], SanitisedImage]] = {
     FileKind.WEBP: sanitise_webp,
 }  # for the others, Pillow itself reads the size before any pixel
 _NOISY = (FileKind.GIF, FileKind.TIFF, FileKind.HEIC, FileKind.AVIF)  # Pillow's readers warn about their headers
-_REPLACE = "Replace or remove this file (photos are JPEG, PNG, WebP, GIF, BMP or TIFF)"
 
 
 def decode(content: bytes, *, name: str, is_checked: bool = False) -> NDArray[np.uint8]:
@@ -73,7 +70,7 @@ def decode(content: bytes, *, name: str, is_checked: bool = False) -> NDArray[np
     try:
         return _decode(content, is_checked=is_checked)
     except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError, struct.error, IndexError and others
-        raise DataError(f"{escape(name)}: {reason_of(error)}. {advice_of(error, _REPLACE)}.") from error
+        raise UndecodedPhotoError(name, error) from error
 
 
 def _decode(content: bytes, *, is_checked: bool) -> NDArray[np.uint8]:

@@ -2,9 +2,12 @@
 
 from PIL.Image import DecompressionBombError
 
+from allmlp.errors import DataError
 from allmlp.io.display import escape
 
-__all__ = ["UnusablePhotoError", "advice_of", "reason_of"]
+__all__ = ["UndecodedPhotoError", "UnusablePhotoError", "advice_of", "problem_of", "reason_of"]
+
+_REPLACE = "Replace or remove this file (photos are JPEG, PNG, WebP, GIF, BMP or TIFF)."
 
 
 class UnusablePhotoError(ValueError):
@@ -17,6 +20,24 @@ class UnusablePhotoError(ValueError):
     def __init__(self, reason: str, *, advice: str | None = None) -> None:
         super().__init__(reason)
         self.advice = advice
+
+
+class UndecodedPhotoError(DataError):
+    """A photo that `decode` refuses: its name, the reason, and what to do.
+
+    Attributes:
+        problem: the reason for lists of photos, without the name, and without the advice that holds for every photo.
+    """
+
+    def __init__(self, name: str, error: Exception) -> None:
+        advice = advice_of(error, "")
+        self.problem = f"{reason_of(error)}." + (f" {advice}." if advice else "")
+        super().__init__(f"{escape(name)}: {self.problem}" + ("" if advice else f" {_REPLACE}"))
+
+
+def problem_of(error: DataError, where: str) -> str:
+    """Return why a photo cannot be read or decoded, without `where` it is, which starts the message."""
+    return error.problem if isinstance(error, UndecodedPhotoError) else str(error).removeprefix(f"{where}: ")
 
 
 def reason_of(error: Exception) -> str:

@@ -15,7 +15,7 @@ __all__ = ["PHOTO_FINDINGS", "CheckedPhoto", "finding_of", "format_of_name", "no
 _MIN_SIDE = 32  # a smaller photo is enlarged several times, even for the smallest recipes
 _MAX_PIXELS = 24_000_000
 _FORMATS = {
-    FileKind.JPEG: (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    FileKind.JPEG: (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".pjpeg", ".pjp", ".mpo"),
     FileKind.PNG: (".png", ".apng"),
     FileKind.WEBP: (".webp",),
     FileKind.GIF: (".gif",),
@@ -49,13 +49,19 @@ def finding_of(
         Finding(
             kind=kind,
             severity=severity,
-            summary=summary.replace("1 photo are", "1 photo is").replace("1 photo have", "1 photo has"),
+            summary=_singular(summary) if len(files) == 1 else summary,
             groups=tuple((name,) for name, _ in files),
             details=tuple(detail for _, detail in files),
             why=why,
             advice=advice,
         )
     ]
+
+
+def _singular(summary: str) -> str:
+    for plural, singular in (("are", "is"), ("have", "has"), ("lack", "lacks")):
+        summary = summary.replace(f"1 photo {plural} ", f"1 photo {singular} ")
+    return summary
 
 
 def format_of_name(path: str) -> FileKind | None:
@@ -74,7 +80,7 @@ def _nothing(_facts: PhotoFacts) -> str:
 
 
 def _reason(facts: PhotoFacts) -> str:
-    return (facts.error or "").rpartition(": ")[2] if facts.error else ""
+    return (facts.error or "").rstrip(".")
 
 
 def _is_incomplete(facts: PhotoFacts) -> bool:
@@ -97,7 +103,7 @@ def unreadable(photos: Sequence[CheckedPhoto]) -> list[Finding]:
         "{n} cannot be read",
         _named(photos, matches, _reason),
         why="training refuses the whole data set before its first step",
-        advice="replace or remove them",
+        advice="replace or remove them, or train with --bad-photos skip",
     )
 
 
@@ -106,10 +112,10 @@ def lacking_pixels(photos: Sequence[CheckedPhoto]) -> list[Finding]:
     return finding_of(
         "lacking-pixels",
         "error",
-        "{n} are cut short: they lack a part of their pixels",
+        "{n} lack a part of their pixels",
         _named(photos, lambda facts: _is_incomplete(facts) and not _is_phone_format(facts), _reason),
         why="training refuses the whole data set; other programs fill the missing part with grey",
-        advice="copy or download them again, or remove them",
+        advice="copy or download them again, remove them, or train with --bad-photos skip",
     )
 
 

@@ -32,6 +32,7 @@ _MAX_TREE_LINES = 20
 _SYSTEM_NAMES = {
     *("__macosx", "$recycle.bin", "recycler", "recycled", "system volume information", "lost+found", "__pycache__"),
     *("@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@tmp", "@sharesnap", "~snapshot"),
+    *("@appstore", "@database", "@docker", "@sharebin", "@synologydrive", "@s2s", "@img_bkp_cache", "@__thumb"),
     *("network trash folder", "temporary items", "thumbs.db", "desktop.ini"),
 }
 _RECOVERED = re.compile(r"found\.\d{3}", re.IGNORECASE)  # by Windows, after a check of the disk

@@ -98,10 +98,24 @@ def read_as_splits(tree: FolderTree, folders: Mapping[str, str]) -> Reading:
             raise ConfigError(
                 f"--split-folders: the folder of {inside[0]} is in that of {split}; expected separate ones."
             )
-    ignored = [
-        name for name in tree.filled_folders_in("") if not any(f.startswith(f"{name}/") for f in splits.values())
-    ]
-    return Reading("", splits, notes=[f"ignored folders next to the splits: {summarise(ignored)}"] if ignored else [])
+    reading = Reading("", splits)
+    unlabelled = [split for split in splits if split != "train" and not tree.filled_folders_in(splits[split])]
+    for split in unlabelled if "train" in splits else ():
+        _leave_out(reading, tree, split, splits.pop(split))
+    given = (*splits.values(), *folders.values())
+    ignored = [name for name in tree.filled_folders_in("") if not any(f"{f}/".startswith(f"{name}/") for f in given)]
+    reading.notes += [f"ignored folders next to the splits: {summarise(ignored)}"] if ignored else []
+    return reading
+
+
+def _leave_out(reading: Reading, tree: FolderTree, split: SplitName, folder: str) -> None:
+    """Note that a folder of a split has no photos with labels."""
+    has_photos = bool(tree.photos_directly_in(folder) or tree.filled_folders_in(folder))
+    why = "has no class folders, so its photos have no labels" if has_photos else "holds no photos"
+    reason = f"{escape(folder)} {why}"
+    reading.notes.append(f"left out: {reason}")
+    if split not in reading.splits:
+        reading.left_out[split] = reason
 
 
 def _given_folder(tree: FolderTree, folder: str, option: str) -> str:
@@ -141,12 +155,14 @@ def read_tree(tree: FolderTree) -> Reading:
     if not has_train or not _are_splits([classes[name] for name in labelled], [classes[name] for name in others]):
         raise _question(top, named, [name for name in folders if name in named or name in names])
     reading = Reading(top)
+    first = {named[name]: name for name in reversed(labelled)}
     for name in labelled:
         if (split := named[name]) in reading.splits:
             reading.problems.append(
-                f"{escape(reading.splits[split])} and {escape(top + name)}/ both name the {split} split; keep one, or "
-                "choose with --split-folders"
+                f"{escape(top + first[split])}/ and {escape(top + name)}/ both name the {split} split; merge them, or choose "
+                f"the folder of each split, such as --split-folders {_argument(_option(top, first))}"
             )
+            continue
         reading.splits[split] = folders[name]
     _note_names(reading, tree, named, labelled)
     return reading
@@ -254,14 +270,13 @@ def _refuse_splits_in_classes(tree: FolderTree, top: str, names: Sequence[str]) 
 def _question(top: str, named: Mapping[str, SplitName], names: Sequence[str]) -> DataError:
     guessed = {name: part.split for name in names if (part := partly_split_named(name))} | {**named}
     splits = {split: name for split in SPELLINGS for name in reversed(names) if guessed.get(name) == split}
-    option = ",".join(f"{split}={top}{name}" for split, name in splits.items())
     rest = [name for name in names if name not in splits.values()]
     left_out = f"; left out: {_listed(top, rest)}" if rest else ""
     return DataError(
         f"the folders {_listed(top, names)} can be read in two ways:\n"
         f"  as classes: {summarise(names)}. Choose this with --classes-from {_argument(top)}\n"
         f"  as splits: {', '.join(f'{escape(name)}/ is {split}' for split, name in splits.items())}{left_out}. "
-        f"Choose this with --split-folders {_argument(option)}\n"
+        f"Choose this with --split-folders {_argument(_option(top, splits))}\n"
         "In Python, the options are open_dataset(..., classes_from=...) and open_dataset(..., split_folders={...})"
     )
 
@@ -272,12 +287,7 @@ def _note_names(reading: Reading, tree: FolderTree, named: Mapping[str, SplitNam
     for name, split in named.items():
         if name in labelled:
             continue
-        is_filled = name in tree.filled_folders_in(top)
-        why = "has no class folders, so its photos have no labels" if is_filled else "holds no photos"
-        reason = f"{escape(top + name)}/ {why}"
-        reading.notes.append(f"left out: {reason}")
-        if split not in reading.splits:
-            reading.left_out[split] = reason
+        _leave_out(reading, tree, split, f"{top}{name}/")
     for split, folder in reading.splits.items():
         if folder.removeprefix(top).rstrip("/").lower() not in ("train", "val", "valid", "validation", "test"):
             reading.notes.append(f"{escape(folder)} is read as the {split} split")
@@ -287,6 +297,10 @@ def _note_names(reading: Reading, tree: FolderTree, named: Mapping[str, SplitNam
 
 def _listed(top: str, names: Iterable[str]) -> str:
     return summarise(f"{top}{name}/" for name in names)
+
+
+def _option(top: str, folders: Mapping[SplitName, str]) -> str:
+    return ",".join(f"{split}={top}{folders[split]}" for split in SPELLINGS if split in folders)
 
 
 def _argument(text: str) -> str:

@@ -63,7 +63,9 @@ def test_every_broken_photo_is_named_with_its_reason_in_one_error(tmp_path: Path
     (root / "train" / "dog" / "5.jpg").write_bytes(b"")
     (root / "test" / "dog" / "1.jpg").write_bytes(whole[:-2])
     lines = refusal(root, num_workers=num_workers).splitlines()
-    assert lines[0] == "4 of 24 photos cannot be used. Replace or remove them:"
+    assert (
+        lines[0] == "4 of 24 photos cannot be used. Replace or remove them, or leave them out with --bad-photos skip:"
+    )
     for line, (path, reason) in zip(
         lines[1:],
         [
@@ -76,6 +78,7 @@ def test_every_broken_photo_is_named_with_its_reason_in_one_error(tmp_path: Path
     ):
         assert line.startswith(f"  {root / path}: ")
         assert reason in line
+        assert "Replace or remove this file" not in line  # the first line says it for all
 
 
 def test_few_photos_of_a_large_set_are_waiting_at_a_time(tmp_path: Path) -> None:
@@ -109,7 +112,10 @@ def test_a_long_list_is_counted_beyond_fifty(tmp_path: Path) -> None:
     for path in root.rglob("*.jpg"):
         path.write_bytes(b"")
     lines = refusal(root).splitlines()
-    assert lines[0] == "160 of 160 photos cannot be used. Replace or remove them:"
+    assert (
+        lines[0]
+        == "160 of 160 photos cannot be used. Replace or remove them, or leave them out with --bad-photos skip:"
+    )
     assert len(lines) == 52
     assert lines[-1] == "  ... and 110 more"
 
@@ -137,7 +143,9 @@ def test_damage_inside_a_zip_is_named_by_member(tmp_path: Path) -> None:
     content[start] ^= 1
     path.write_bytes(content)
     lines = refusal(path).splitlines()
-    assert lines[0] == "1 of 24 photos cannot be used. Replace or remove them:"
+    assert (
+        lines[0] == "1 of 24 photos cannot be used. Replace or remove them, or leave them out with --bad-photos skip:"
+    )
     assert lines[1].startswith(
         f"  {path}: train/dog/2.jpg: this photo cannot be read from the zip: the checksum is wrong"
     )

@@ -5,7 +5,7 @@ import io
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,7 +52,7 @@ def check(
     options = folder_options(classes_from, split_folders)
     limit_photos(max_megapixels)
     from allmlp.data import check as check_data
-    from allmlp.data import open_dataset
+    from allmlp.data import command_options, open_dataset
     from allmlp.io.atomic_write import write_bytes
 
     report = check_data(open_dataset(data, **options), use_cache=use_cache, progress=_progress())
@@ -61,7 +61,7 @@ def check(
     if as_json:
         print(json.dumps(report.to_dict(), indent=2, allow_nan=False))
     else:
-        _print(report, data, path)
+        _print(report, [data, *command_options(options)], path)
     if report.hurts_training:
         raise typer.Exit(3)
 
@@ -96,7 +96,7 @@ def _fix_list(findings: "tuple[Finding, ...]") -> bytes:
     return text.getvalue().encode("utf-8", "backslashreplace")
 
 
-def _print(report: "QualityReport", data: str, path: Path | None) -> None:
+def _print(report: "QualityReport", data: Sequence[str], path: Path | None) -> None:
     from allmlp.io.display import escape
 
     counts = ", ".join(f"{name} {count:,}" for name, count in report.num_photos.items())
@@ -149,9 +149,9 @@ def _print_finding(finding: "Finding") -> None:
     print(f"    do:  {finding.advice}")
 
 
-def _next(report: "QualityReport", data: str, path: Path | None) -> list[tuple[str, str]]:
-    again = (command_line("check", data), "check again after the changes")
-    listed = (command_line("check", data, "--fix-list", "fixes.csv"), "write all files and what to do as a table")
-    train = (command_line("finetune", data), "train on them")
+def _next(report: "QualityReport", data: Sequence[str], path: Path | None) -> list[tuple[str, str]]:
+    again = (command_line("check", *data), "check again after the changes")
+    listed = (command_line("check", *data, "--fix-list", "fixes.csv"), "write all files and what to do as a table")
+    train = (command_line("finetune", *data), "train on them")
     commands = [listed] if report.findings and path is None else []
     return [*commands, again] if report.hurts_training else [*commands, train]

@@ -180,6 +180,15 @@ def test_split_folders_are_read_as_given_and_the_rest_is_named(write) -> None:
     assert command_options(dataset.options) == ["--split-folders", "train=year/2023/,val=./year/2024"]
 
 
+@pytest.mark.parametrize(("wrap", "copy"), [("", "flowers"), ("x/", "data"), ("", "copy")])
+def test_a_folder_with_the_names_of_all_others_is_a_question(wrap: str, copy: str, write) -> None:
+    path = write({**grid(f"{wrap}{copy}"), **{f"{wrap}{photo}": b"" for photo in ("cat/0.jpg", "dog/0.jpg")}})
+    message = refusal(path)
+    assert f"{wrap}{copy}/ has folders with the names of all folders next to it (cat, dog)" in message
+    assert open_dataset(path, classes_from=f"{wrap}{copy}").class_names == ("cat", "dog")
+    assert set(open_dataset(path, classes_from=wrap or ".").class_names) == {"cat", "dog", copy}
+
+
 @pytest.mark.parametrize("flat", ["test", "val"])
 def test_a_given_scoring_split_without_labels_is_left_out_as_if_it_were_found(flat: str, write) -> None:
     path = write({**grid("train"), f"{flat}/1.jpg": b"", "unlabelled/1.jpg": b""})
@@ -207,7 +216,7 @@ def test_two_folders_of_one_split_are_refused_with_an_option_that_names_every_sp
 ) -> None:
     path = write(grid(tops))
     message = refusal(path)
-    assert f"; merge them, or choose the folder of each split, such as --split-folders {options}" in message
+    assert f"; choose the folder of each split, such as --split-folders {options} here, or merge them." in message
     assert f"{tops.split()[-1]}/ is read as" not in message
     folders = dict(pair.split("=") for pair in options.split(","))
     assert counts(open_dataset(path, split_folders=folders)) == dict.fromkeys(folders, 4)

@@ -1,55 +1,15 @@
 """Decision which folders of a tree are splits and which are classes, from names and from the tree."""
 
 import dataclasses
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from allmlp.data.dataset import SplitName
+from allmlp.data.folder_tree import FolderTree
 from allmlp.data.split_names import SPELLINGS, is_plain_name, partly_split_named, split_named
 from allmlp.errors import ConfigError, DataError
 from allmlp.io.display import escape, quote, summarise
 
-__all__ = ["FolderTree", "Reading", "read_as_classes", "read_as_splits", "read_tree"]
-
-
-class FolderTree:
-    """The folders of a data set, each with its direct contents. The top folder is ""; all others end with "/"."""
-
-    def __init__(self, photos: Sequence[str], folders: Iterable[str]) -> None:
-        self._children: dict[str, set[str]] = defaultdict(set)
-        self._photos: dict[str, list[int]] = defaultdict(list)
-        self._with_photos: set[str] = set()
-        for folder in folders:
-            parent, _, name = folder.rpartition("/")
-            self._children[parent + "/" if parent else ""].add(name)
-        for index, path in enumerate(photos):
-            self._photos[path[: path.rfind("/") + 1]].append(index)
-        for folder in self._photos:
-            ancestor = folder
-            while ancestor not in self._with_photos:
-                self._with_photos.add(ancestor)
-                ancestor = parent_of(ancestor)
-
-    def folders_in(self, folder: str) -> list[str]:
-        """Return the names of all sub-folders, sorted."""
-        return sorted(self._children.get(folder, ()))
-
-    def filled_folders_in(self, folder: str) -> list[str]:
-        """Return the names of the sub-folders that hold photos at any depth, sorted."""
-        return [name for name in self.folders_in(folder) if f"{folder}{name}/" in self._with_photos]
-
-    def photos_directly_in(self, folder: str) -> list[int]:
-        """Return the indices of the photos that are in no sub-folder."""
-        return self._photos.get(folder, [])
-
-    def exists(self, folder: str) -> bool:
-        """Return whether the tree has this folder."""
-        return not folder or folder.rstrip("/").rpartition("/")[2] in self._children.get(parent_of(folder), ())
-
-
-def parent_of(folder: str) -> str:
-    """Return the folder that contains a folder: "a/" for "a/b/", and "" for "a/"."""
-    return folder[: folder.rstrip("/").rfind("/") + 1]
+__all__ = ["Reading", "read_as_classes", "read_as_splits", "read_tree"]
 
 
 @dataclasses.dataclass
@@ -159,8 +119,8 @@ def read_tree(tree: FolderTree) -> Reading:
     for name in labelled:
         if (split := named[name]) in reading.splits:
             reading.problems.append(
-                f"{escape(top + first[split])}/ and {escape(top + name)}/ both name the {split} split; merge them, or choose "
-                f"the folder of each split, such as --split-folders {_argument(_option(top, first))}"
+                f"{escape(top + first[split])}/ and {escape(top + name)}/ both name the {split} split; choose the folder of "
+                f"each split, such as --split-folders {_argument(_option(top, first))} here, or merge them"
             )
             continue
         reading.splits[split] = folders[name]
@@ -244,6 +204,7 @@ def _without_splits(tree: FolderTree, top: str, named: Sequence[str]) -> Reading
             ],
         )
     _refuse_splits_in_classes(tree, top, names)
+    _refuse_inner_copy(tree, top, names)
     notes = [f"read as classes, like the folders next to them: {_listed(top, named)}"] if named else []
     return Reading(top, notes=notes)
 
@@ -265,6 +226,18 @@ def _refuse_splits_in_classes(tree: FolderTree, top: str, names: Sequence[str]) 
             f"two ways. Choose --classes-from {_argument(top)} to merge them into one class per folder; or, for splits, "
             f"move the photos, so that each split has its class folders, such as {escape(inner[0][0])}/{escape(names[0])}/"
         )
+
+
+def _refuse_inner_copy(tree: FolderTree, top: str, names: Sequence[str]) -> None:
+    """Refuse a folder that holds folders with the names of all others next to it, as a download may hold itself."""
+    for name in names:
+        others = [other for other in names if other != name]
+        if len(others) > 1 and set(others) <= set(tree.filled_folders_in(f"{top}{name}/")):
+            raise DataError(
+                f"{escape(top + name)}/ has folders with the names of all folders next to it ({summarise(others, limit=5)}), "
+                f"as a second copy of the data has. Choose --classes-from {_argument(top + name)} to use only the copy, or "
+                f"--classes-from {_argument(top)} if it is a class of its own; or remove it"
+            )
 
 
 def _question(top: str, named: Mapping[str, SplitName], names: Sequence[str]) -> DataError:

@@ -29,6 +29,33 @@ def test_a_split_may_be_one_of_several_words_or_the_beginning_of_a_name() -> Non
     assert partly_split_named("invalid") is None
 
 
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("Training", "Prüfung"),
+        ("Trainingsdaten", "Pru\u0308fung"),  # decomposed, as macOS stores it
+        ("entrenamiento", "prueba"),
+        ("entrainement", "essai"),
+        ("entraînement", "test"),
+        ("addestramento", "prova"),
+        ("treino", "teste"),
+        ("训练集", "测试集"),
+        ("訓練", "テスト"),
+        ("обучение", "тест"),
+    ],
+)
+def test_words_of_other_languages_begin_names_of_splits(train: str, test: str) -> None:
+    for name, split in ((train, "train"), (test, "test")):
+        part = partly_split_named(name)
+        assert part is not None
+        assert part.split == split
+
+
+def test_classes_that_begin_like_words_of_no_split_are_classes() -> None:
+    names = ("tram", "tree", "entrance", "pruning", "provolone", "learning", "tractor", "trend")
+    assert not any(map(partly_split_named, names))
+
+
 def test_plain_names_say_nothing_about_a_class() -> None:
     names = ("images", "unknown", "Unlabeled_photos", "test", "all", "cat", "2024", "0", "")
     assert [name for name in names if is_plain_name(name)] == ["images", "unknown", "Unlabeled_photos", "test", "all"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.builders import tiny_checkpoint
 
 import allmlp
 from allmlp.cli.main import main
@@ -15,6 +16,8 @@ from allmlp.data import photo_digest
 from allmlp.errors import CheckpointError, ConfigError, DataError
 from allmlp.evaluation import Shares
 from allmlp.runs.photo_digests import write_photo_digests
+
+CASES = Path(__file__).parents[1] / "cases"
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
@@ -136,6 +139,23 @@ def test_a_run_folder_is_only_read(run, photos):
     before = {path: path.stat().st_mtime_ns for path in Path(run).rglob("*")}
     allmlp.evaluate(run, photos, device="cpu")
     assert {path: path.stat().st_mtime_ns for path in Path(run).rglob("*")} == before
+
+
+def test_photos_of_one_class_are_scored():
+    checkpoint = tiny_checkpoint(class_names=("apple", "leaf", "sky"))
+    scored = allmlp.evaluate(checkpoint, CASES / "layouts" / "one_class_test.zip", device="cpu")
+    assert scored.num_photos == 3
+    assert np.count_nonzero(scored.confusion.sum(axis=1)) == 1
+
+
+def test_names_are_compared_only_where_the_bytes_of_the_trained_photos_are_unknown(run, photos):
+    whole, lines = photos / "train", list[str]()
+    (run / "split.json").write_text(json.dumps({"train": allmlp.open_dataset(whole).splits["train"].sample_ids[1:]}))
+    assert "photos with the same names" in allmlp.evaluate(run, whole, device="cpu").remark
+    write_photo_digests(run / "photos.csv", {"train": ["cat/x.png"]}, {"train": ["0" * 64]})
+    scored = allmlp.evaluate(run, whole, device="cpu", report=lines.append)
+    assert scored.trained_on == ()
+    assert lines[-1] == "train: 18 photos. These are all photos of the data set."
 
 
 def renamed_copy(photos: Path, names: list[str], folder: Path) -> Path:

@@ -33,7 +33,7 @@ from allmlp.data.sampling.holdout import held_out_as, hold_out
 from allmlp.data.sampling.order import TrainingOrder
 from allmlp.data.sampling.stateless_random import sample_keys, uniform
 from allmlp.data.sources.file_reader import FileReader
-from allmlp.data.sources.folder import list_folder
+from allmlp.data.sources.folder import list_folder, unnamed_photos
 from allmlp.data.sources.folder_layout import unread_photos
 from allmlp.data.split_names import split_named
 
@@ -89,6 +89,7 @@ __all__ = [
     "synsets_of",
     "to_pixels",
     "uniform",
+    "unnamed_photos",
     "unread_photos",
     "with_digests",
     "write_skipped",

@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from allmlp.data.dataset import Reader, Split
 from allmlp.errors import DataError
 
-__all__ = ["VerifiedReader", "photo_digest", "with_digests"]
+__all__ = ["CHANGED", "VerifiedReader", "photo_digest", "with_digests"]
+
+CHANGED = "this photo has changed since the run started"
+"""The beginning of the reason why `VerifiedReader` refuses a photo."""
 
 
 def photo_digest(content: bytes) -> str:
@@ -34,7 +37,7 @@ class VerifiedReader:
             self.digests[index] = digest
         elif self.digests[index] != digest:
             raise DataError(
-                f"{self.where(index)}: this photo has changed since the run started: its name is the same, its bytes are not. "
+                f"{self.where(index)}: {CHANGED}: its name is the same, its bytes are not. "
                 "Restore it, or start a new run."
             )
         return content

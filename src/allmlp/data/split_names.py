@@ -1,6 +1,7 @@
 """Names of splits in their usual spellings, in folders, files and tables."""
 
 import re
+import unicodedata
 from typing import NamedTuple
 
 from allmlp.data.dataset import SplitName
@@ -19,7 +20,13 @@ _PLAIN = r"(?:(?:data|sets?|subsets?|splits?|images?|imgs?|photos?|pictures?|pic
 _WORD = "(" + "|".join(sorted(_SPLIT_OF, key=len, reverse=True)) + r"|hold[\W_]out)"
 _NAMED = re.compile(rf"[\W\d_]*{_PLAIN}{_WORD}[\W\d_]*{_PLAIN}")
 _PLAIN_NAME = re.compile(rf"[\W\d_]*(?:(?:unknown|unlabell?ed|all)[\W\d_]*)?{_PLAIN}")
-_BEGINNING = re.compile(r"train|test|valid")
+# Beginnings of words, also of other languages ("Trainingsdaten", "entrenamiento", "训练集"). They raise a question, no more.
+_BEGINNINGS: dict[SplitName, str] = {
+    "train": "train|entra[iî]n|apprentissage|entren|addestr|trein|lern|обуч|трен|训练|訓練|学習|훈련|학습",
+    "validation": "valid|überprüf|валид|провер|验证|驗證|検証|검증",
+    "test": "test|prueba|prova|essai|prüf|тест|测试|測試|テスト|테스트",
+}
+_BEGINNING = re.compile("|".join(f"(?P<{split}>{words})" for split, words in _BEGINNINGS.items()))
 _MAX_LENGTH = 100
 
 
@@ -41,13 +48,14 @@ def split_named(name: str) -> SplitName | None:
 
 def partly_split_named(name: str) -> PartialName | None:
     """Return the split that is one of several words of a name, or the beginning of one; None if there is none or several."""
-    words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name[:_MAX_LENGTH]))
+    name = unicodedata.normalize("NFC", name[:_MAX_LENGTH])
+    words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))
     words = [word.lower() for word in words]
     splits = [word for word in words if word in _SPLIT_OF]
     if len(splits) == 1:
         return PartialName(_SPLIT_OF[splits[0]], " ".join(word for word in words if word not in splits))
-    begun = [match[0] for word in words if (match := _BEGINNING.match(word))]
-    return PartialName(_SPLIT_OF[begun[0]], None) if len(begun) == 1 and not splits else None
+    begun = [split for word in words if (match := _BEGINNING.match(word)) for split in _BEGINNINGS if match[split]]
+    return PartialName(begun[0], None) if len(begun) == 1 and not splits else None
 
 
 def is_plain_name(name: str) -> bool:

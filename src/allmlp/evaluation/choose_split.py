@@ -46,10 +46,13 @@ def split_of_run(source: str | Path) -> Mapping[str, list[str]]:
     return {} if source == STARTER else saved_split(Path(source))
 
 
-def choose_split(dataset: ImageDataset, saved: Mapping[str, list[str]], wanted: str | None) -> ChosenSplit:
+def choose_split(
+    dataset: ImageDataset, saved: Mapping[str, list[str]], wanted: str | None, *, compare_names: bool = True
+) -> ChosenSplit:
     """Return the photos of the split `wanted`; None takes test, else validation, else train.
 
-    `saved` is the model's `split_of_run`.
+    `saved` is the model's `split_of_run`. The remark counts photos with names of photos that the model was trained on, unless
+    `compare_names` is False because the bytes of those are known.
 
     Raises:
         ConfigError: the data set has no such split.
@@ -64,7 +67,7 @@ def choose_split(dataset: ImageDataset, saved: Mapping[str, list[str]], wanted: 
     elif list(splits) == ["train"]:
         remark = "These are all photos of the data set."
     num_trained_on = _num_trained_on(splits[name], saved)
-    if name == "train" and num_trained_on:
+    if compare_names and name == "train" and num_trained_on:
         remark += (
             f" The model was trained on {num_trained_on:,} photos with the same names: if they are the same photos, its score "
             "is too optimistic."

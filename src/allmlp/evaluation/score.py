@@ -97,13 +97,13 @@ def evaluate(
     dataset = as_dataset(data, bad_photos)
     with dataset.notes_with_errors():
         indices = _class_indices(dataset, runnable, are_needed=labels is None)
-        choice = choose_split(dataset, saved_split_for(model, run), split)
+        trained = trained_on_by(model, run)
+        choice = choose_split(dataset, saved_split_for(model, run), split, compare_names=not trained)
     for line in (*dataset.notes, f"{choice.name}: {len(choice.photos):,} photos. {choice.remark}".rstrip()):
         report(line)
     truths = None if indices is None else indices[choice.photos.labels]
     targets = truths if labels is None else _label_sets(labels, dataset, choice, runnable)
     assert targets is not None  # `_class_indices` raises if classes are needed and unknown
-    trained = trained_on_by(model, run)
     if shares.count == 1:
         metrics, seen = _score(runnable, choice.photos, targets, trained, batch_size=batch_size)
     else:

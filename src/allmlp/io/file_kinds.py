@@ -4,7 +4,7 @@ import codecs
 from collections.abc import Mapping
 from enum import StrEnum
 
-__all__ = ["PHOTO_EXTENSIONS", "START_BYTES", "FileKind", "kind_of_file"]
+__all__ = ["PHOTO_EXTENSIONS", "PHOTO_KINDS", "START_BYTES", "FileKind", "kind_of_file"]
 
 START_BYTES = 512
 """Number of bytes of a file that `kind_of_file` examines."""
@@ -53,9 +53,12 @@ class FileKind(StrEnum):
     JSON = "JSON text"
 
 
+PHOTO_KINDS = (FileKind.JPEG, FileKind.PNG, FileKind.WEBP, FileKind.GIF, FileKind.BMP, FileKind.TIFF)
+"""The kinds of photos that are read without any extra."""
+
 OLD_TORCH_MAGIC = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
 PHOTO_EXTENSIONS: Mapping[str, str] = {
-    **dict.fromkeys(("jpg", "jpeg", "jpe", "jfif", "jif", "jfi", "mpo"), "JPEG"),
+    **dict.fromkeys(("jpg", "jpeg", "jpe", "jfif", "jif", "jfi", "pjpeg", "pjp", "mpo"), "JPEG"),
     **dict.fromkeys(("png", "apng"), "PNG"),
     **dict.fromkeys(("tif", "tiff"), "TIFF"),
     **dict.fromkeys(("bmp", "dib"), "BMP"),

@@ -1,9 +1,12 @@
 """`allmlp check`: a table, JSON, a fix list, and an exit code that tells whether training would be hurt."""
 
 import csv
+import io
 import json
+import shutil
 
 import pytest
+from PIL import Image
 from tests.data.quality.troubled import SOUND, TROUBLE, write
 
 
@@ -48,11 +51,57 @@ def test_the_table_has_a_few_files_and_the_fix_list_and_json_have_all(allmlp, tm
     with fixes.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["file"] for row in rows if row["finding"] == "unreadable"} == set(many)
-    assert all(row["suggestion"].startswith("replace or remove them; ") for row in rows)
+    assert all(
+        row["suggestion"].startswith("replace or remove them, or train with --bad-photos skip; ") for row in rows
+    )
     outcome = allmlp("check", folder, "--json")
     assert outcome.code == 3
     (finding,) = json.loads(outcome.out)["findings"]
     assert {file for group in finding["groups"] for file in group} == set(many)
+
+
+def test_reasons_are_whole_and_advice_is_given_once(allmlp, tmp_path):
+    large = io.BytesIO()
+    Image.new("1", (7_200, 7_000)).save(large, "PNG")
+    files = {"train/hat/a.jpg": b"", "train/hat/b: c.jpg": b"<html>", "train/hat/d.png": large.getvalue()}
+    folder = write(tmp_path / "photos", SOUND, files)
+    outcome = allmlp("check", folder)
+    assert "train/hat/a.jpg: the file is empty\n" in outcome.out
+    assert "train/hat/b: c.jpg: this is a web page or XML, not a photo that can be decoded\n" in outcome.out
+    assert "train/hat/d.png: it has 7200 x 7000 pixels; the limit is 50,000,000. If you trust it" in outcome.out
+    assert "Replace or remove this file" not in outcome.out
+    outcome = allmlp("check", folder, "--max-megapixels", 51)
+    assert "2 photos cannot be read (unreadable)" in outcome.out
+
+
+def test_folders_that_are_a_question_are_checked_as_chosen(allmlp, tmp_path):
+    names = {
+        "train/hat": "valid/may",
+        "train/shoe": "valid/june",
+        "test/hat": "invalid/may",
+        "test/shoe": "invalid/june",
+    }
+    photos = {f"{names[path[: path.rindex('/')]]}{path[path.rindex('/') :]}": b for path, b in SOUND.items()}
+    folder = write(tmp_path / "photos", photos)
+    assert "Choose this with --classes-from ." in allmlp("check", folder).err
+    outcome = allmlp("check", folder, "--classes-from", ".")
+    assert outcome.code == 0
+    assert "2 classes; train 18 photos" in outcome.out
+    assert f"allmlp finetune {folder} --classes-from ." in outcome.out
+    outcome = allmlp("check", folder, "--split-folders", "train=valid,test=invalid")
+    assert "2 classes; train 12, test 6 photos" in outcome.out
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_photos_outside_of_every_class_are_not_said_to_have_a_wrong_name(packed, allmlp, tmp_path):
+    train = {path: content for path, content in SOUND.items() if path.startswith("train/")}
+    data = write(tmp_path / "photos", train, {"test/1.jpg": SOUND["test/hat/0.jpg"]})
+    if packed:
+        data = shutil.make_archive(str(data), "zip", data)
+    outcome = allmlp("check", data)
+    assert outcome.code == 0
+    assert "left out: test/ has no class folders, so its photos have no labels" in outcome.out
+    assert "left-out" not in outcome.out
 
 
 def test_nothing_is_overwritten(allmlp, tmp_path):

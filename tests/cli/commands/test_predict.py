@@ -286,6 +286,17 @@ def test_photos_in_formats_that_are_not_read_are_named_and_count_as_failures(sav
     assert len(lines) == 7
 
 
+@pytest.mark.parametrize("name", ["IMG_0001", "photo.jpg_large", "scan.jpg.1", "upload.bin", "a.pjpeg"])
+def test_a_photo_in_a_folder_is_answered_under_any_name(name, saved_checkpoint, write_photo, tmp_path, allmlp):
+    folder = tmp_path / "photos"
+    write_photo(folder / "a.png").rename(folder / name)
+    for junk in ("notes.txt", "movie.MOV", "._IMG", ".hidden"):
+        (folder / junk).write_bytes(b"\xff\xd8\xff" if junk[0] == "." else b"junk")
+    outcome = allmlp("predict", saved_checkpoint, folder, "--format", "jsonl")
+    assert outcome.code == 0
+    assert [Path(path).name for path in paths_of(outcome, "jsonl")] == [name]
+
+
 def test_a_photo_beyond_the_limit_is_read_if_the_limit_is_raised(saved_checkpoint, tmp_path, allmlp):
     Image.new("1", (7_200, 7_000)).save(tmp_path / "large.png")
     outcome = allmlp("predict", saved_checkpoint, tmp_path / "large.png")

@@ -1,8 +1,10 @@
 """check_photos: every photo that cannot be used is known, by name, before anything is trained."""
 
+import dataclasses
 import gc
 import io
 import os
+import shutil
 import threading
 import zipfile
 from concurrent.futures import Future
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from allmlp.data import FileReader, ImageDataset, Split, check_photos, open_dataset
+from allmlp.data import FileReader, ImageDataset, Split, check_photos, open_dataset, with_digests
 from allmlp.errors import DataError
 
 
@@ -78,6 +80,23 @@ def test_every_broken_photo_is_named_with_its_reason_in_one_error(tmp_path: Path
     ):
         assert line.startswith(f"  {root / path}: ")
         assert reason in line
+        assert "Replace or remove this file" not in line  # the first line says it for all
+
+
+def test_changed_photos_of_a_run_are_not_to_be_replaced_or_left_out(tmp_path: Path) -> None:
+    dataset = open_dataset(write_photos(tmp_path))
+    split = with_digests(dataset.splits["train"], [""] * len(dataset.splits["train"]))
+    dataset = dataclasses.replace(dataset, splits={"train": split})
+    check_photos(dataset, splits=("train",))
+    shutil.copy(tmp_path / "train" / "dog" / "1.jpg", tmp_path / "train" / "cat" / "1.jpg")
+    with pytest.raises(DataError) as caught:
+        check_photos(dataset, splits=("train",))
+    first, line = str(caught.value).splitlines()
+    assert first == "1 of 12 photos cannot be used:"
+    assert line.endswith(
+        "cat/1.jpg: this photo has changed since the run started: its name is the same, its bytes are not. "
+        "Restore it, or start a new run."
+    )
 
 
 def test_few_photos_of_a_large_set_are_waiting_at_a_time(tmp_path: Path) -> None:

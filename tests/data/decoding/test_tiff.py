@@ -68,7 +68,8 @@ def test_compressed_pieces_that_are_missing_are_refused(compression: int, piece:
     values = {**STRIPS, 259: compression, 273: [0, size, 2 * size, 3 * size], 279: [size] * 4}
     if compression != 5:
         assert decode(tiff(values, piece * 4), name="x").shape == (32, 32, 3)
-    refusal(tiff({**values, 273: [0, size, 2 * size]}, piece * 4))
+    short = tiff({**values, 273: [0, size, 2 * size]}, piece * 4)
+    assert "strips or tiles of the picture are missing" in refusal(short)  # libtiff may fill the rest with other bytes
     refusal(tiff({**values, 273: [0, size, 2 * size, -1], 279: [size, size, size, 0]}, piece * 4))
     refusal(tiff({**values, 279: [size, size, size, 1]}, piece * 4))
 

@@ -70,6 +70,9 @@ def test_a_reading_that_names_do_not_give_alone_is_noted(write) -> None:
         ({**grid("train", "steam diesel"), **grid("test", "blood urine")}, "test, train", "train=train,test=test"),
         ({**grid("test"), "train/1.jpg": b""}, "test, train", "train=train,test=test"),
         (grid("Trainingsdaten Testdaten"), "Testdaten, Trainingsdaten", "train=Trainingsdaten,test=Testdaten"),
+        (grid("entrenamiento prueba"), "entrenamiento, prueba", "train=entrenamiento,test=prueba"),
+        (grid("entrainement validation"), "entrainement, validation", "train=entrainement,validation=validation"),
+        (grid("测试集 训练集"), "测试集, 训练集", "train=训练集,test=测试集"),
         (grid("cats_train dogs_test"), "cats_train, dogs_test", "train=cats_train,test=dogs_test"),
     ],
     ids=str,
@@ -146,6 +149,7 @@ def test_a_class_that_a_scoring_split_lacks_is_a_note_and_one_that_train_lacks_a
     "junk",
     [
         *("@eaDir", "#recycle", "#snapshot", "$RECYCLE.BIN", "System Volume Information", "lost+found", ".Trashes"),
+        *("@appstore", "@database", "@SynologyDrive", "@sharebin", "@__thumb", ".@__thumb", ".Trash-1000"),
         *(".Spotlight-V100", "__MACOSX", ".ipynb_checkpoints", "@Recycle", "found.000", "RECYCLER", "__pycache__"),
     ],
 )
@@ -154,7 +158,7 @@ def test_folders_of_the_system_are_skipped_at_any_depth(junk: str, write) -> Non
     dataset = open_dataset(write({**grid("train test"), **below}))
     assert dataset.class_names == ("cat", "dog")
     assert counts(dataset) == {"train": 4, "test": 4}
-    assert [note.partition(" (")[0] for note in dataset.notes] == ["4 other files ignored"]
+    assert dataset.notes == (f"4 other files ignored ({junk})",)
 
 
 def test_sub_folders_merged_into_their_classes_are_named(write) -> None:
@@ -174,6 +178,48 @@ def test_split_folders_are_read_as_given_and_the_rest_is_named(write) -> None:
     assert counts(dataset) == {"train": 4, "validation": 4}
     assert dataset.notes == ("ignored folders next to the splits: other",)
     assert command_options(dataset.options) == ["--split-folders", "train=year/2023/,val=./year/2024"]
+
+
+@pytest.mark.parametrize(("wrap", "copy"), [("", "flowers"), ("x/", "data"), ("", "copy")])
+def test_a_folder_with_the_names_of_all_others_is_a_question(wrap: str, copy: str, write) -> None:
+    path = write({**grid(f"{wrap}{copy}"), **{f"{wrap}{photo}": b"" for photo in ("cat/0.jpg", "dog/0.jpg")}})
+    message = refusal(path)
+    assert f"{wrap}{copy}/ has folders with the names of all folders next to it (cat, dog)" in message
+    assert open_dataset(path, classes_from=f"{wrap}{copy}").class_names == ("cat", "dog")
+    assert set(open_dataset(path, classes_from=wrap or ".").class_names) == {"cat", "dog", copy}
+
+
+@pytest.mark.parametrize("flat", ["test", "val"])
+def test_a_given_scoring_split_without_labels_is_left_out_as_if_it_were_found(flat: str, write) -> None:
+    path = write({**grid("train"), f"{flat}/1.jpg": b"", "unlabelled/1.jpg": b""})
+    assert f"--split-folders train=train,{'test' if flat == 'test' else 'validation'}={flat}\n" in refusal(path)
+    dataset = open_dataset(path, split_folders={"train": "train", flat: flat})
+    assert counts(dataset) == {"train": 4}
+    assert dataset.notes == (
+        f"left out: {flat}/ has no class folders, so its photos have no labels",
+        "ignored folders next to the splits: unlabelled",
+    )
+    with pytest.raises(DataError, match=f"1 photo is directly in {flat}/"):
+        open_dataset(path, split_folders={flat: flat})
+
+
+@pytest.mark.parametrize(
+    ("tops", "options"),
+    [
+        ("train val valid", "train=train,validation=val"),
+        ("train1 train2", "train=train1"),
+        ("x/train x/test x/testing", "train=x/train,test=x/test"),
+    ],
+)
+def test_two_folders_of_one_split_are_refused_with_an_option_that_names_every_split(
+    tops: str, options: str, write
+) -> None:
+    path = write(grid(tops))
+    message = refusal(path)
+    assert f"; choose the folder of each split, such as --split-folders {options} here, or merge them." in message
+    assert f"{tops.split()[-1]}/ is read as" not in message
+    folders = dict(pair.split("=") for pair in options.split(","))
+    assert counts(open_dataset(path, split_folders=folders)) == dict.fromkeys(folders, 4)
 
 
 def test_classes_may_be_read_from_an_inner_folder(write) -> None:

@@ -85,13 +85,14 @@ def find_photos(sources: Sequence[str]) -> "tuple[list[tuple[str, Photo]], int]"
 
 
 def _photos_in(folder: Path) -> list[str]:
-    from allmlp.data import list_folder, unread_photos
+    from allmlp.data import list_folder, unnamed_photos, unread_photos
     from allmlp.io.display import escape
 
     listing = list_folder(folder)
     for path, reason in listing.skipped:
         note(f"allmlp: {escape(folder / path)}: skipped: {reason}.")
-    photos = listing.photos + unread_photos(listing)  # the decoder says why it does not read a format
+    # The decoder says why it does not read a format.
+    photos = listing.photos + unread_photos(listing) + unnamed_photos(folder, listing)
     if not photos:
         raise DataError(f"{escape(folder)}: no photos in this folder.")
     return sorted(str(folder / path) for path in photos)

@@ -5,13 +5,15 @@ import io
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from allmlp.cli.arguments.folder_options import ClassesFromOption, SplitFoldersOption, folder_options
 from allmlp.cli.arguments.output_path import new_output_path
+from allmlp.cli.arguments.photos import MaxMegapixelsOption, limit_photos
 from allmlp.cli.arguments.recipe import DATA_HELP
 from allmlp.cli.console import aligned, command_line, heading, next_commands, note, say
 
@@ -36,6 +38,9 @@ def check(
     use_cache: Annotated[
         bool, typer.Option("--cache/--no-cache", help="Use the results of earlier checks for unchanged files.")
     ] = True,
+    classes_from: ClassesFromOption = None,
+    split_folders: SplitFoldersOption = None,
+    max_megapixels: MaxMegapixelsOption = None,
 ) -> None:
     """Check photos before training. Reads every photo once and changes nothing.
 
@@ -44,16 +49,19 @@ def check(
     path = None
     if fix_list is not None:
         path = new_output_path(fix_list, is_folder=False, name="--fix-list", example="fixes.csv")
+    options = folder_options(classes_from, split_folders)
+    limit_photos(max_megapixels)
     from allmlp.data import check as check_data
+    from allmlp.data import command_options, open_dataset
     from allmlp.io.atomic_write import write_bytes
 
-    report = check_data(data, use_cache=use_cache, progress=_progress())
+    report = check_data(open_dataset(data, **options), use_cache=use_cache, progress=_progress())
     if path is not None:
         write_bytes(path, _fix_list(report.findings))
     if as_json:
         print(json.dumps(report.to_dict(), indent=2, allow_nan=False))
     else:
-        _print(report, data, path)
+        _print(report, [data, *command_options(options)], path)
     if report.hurts_training:
         raise typer.Exit(3)
 
@@ -88,7 +96,7 @@ def _fix_list(findings: "tuple[Finding, ...]") -> bytes:
     return text.getvalue().encode("utf-8", "backslashreplace")
 
 
-def _print(report: "QualityReport", data: str, path: Path | None) -> None:
+def _print(report: "QualityReport", data: Sequence[str], path: Path | None) -> None:
     from allmlp.io.display import escape
 
     counts = ", ".join(f"{name} {count:,}" for name, count in report.num_photos.items())
@@ -141,9 +149,9 @@ def _print_finding(finding: "Finding") -> None:
     say(f"    do:  {finding.advice}")
 
 
-def _next(report: "QualityReport", data: str, path: Path | None) -> list[tuple[str, str]]:
-    again = (command_line("check", data), "check again after the changes")
-    listed = (command_line("check", data, "--fix-list", "fixes.csv"), "write all files and what to do as a table")
-    train = (command_line("finetune", data), "train on them")
+def _next(report: "QualityReport", data: Sequence[str], path: Path | None) -> list[tuple[str, str]]:
+    again = (command_line("check", *data), "check again after the changes")
+    listed = (command_line("check", *data, "--fix-list", "fixes.csv"), "write all files and what to do as a table")
+    train = (command_line("finetune", *data), "train on them")
     commands = [listed] if report.findings and path is None else []
     return [*commands, again] if report.hurts_training else [*commands, train]

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from allmlp.data.dataset import ImageDataset, Split
 from allmlp.data.decoding.decode import decode
-from allmlp.data.decoding.reasons import PhotoError
+from allmlp.data.decoding.reasons import problem_of
+from allmlp.data.photo_digest import CHANGED
 from allmlp.errors import DataError
 from allmlp.io.display import bullets
 from allmlp.io.ordered_map import ordered_map
@@ -40,10 +41,10 @@ def check_photos(
     bad = [problem for found in problems.values() for problem in found.values()]
     if bad:
         total = sum(len(dataset.splits[name]) for name in splits)
-        raise DataError(
-            f"{len(bad):,} of {total:,} photos cannot be used. Replace or remove them, or leave them out with --bad-photos "
-            "skip:\n" + bullets(bad, limit=_MAX_LISTED)
-        )
+        # A run goes on only with its own photos: neither others nor fewer.
+        is_changed = any(f": {CHANGED}" in problem for problem in bad)
+        advice = "" if is_changed else ". Replace or remove them, or leave them out with --bad-photos skip"
+        raise DataError(f"{len(bad):,} of {total:,} photos cannot be used{advice}:\n{bullets(bad, limit=_MAX_LISTED)}")
 
 
 def problems_of(
@@ -80,8 +81,8 @@ def _problem(split: Split, index: int, visit: Visit | None) -> str | None:
     try:
         image = decode(split.read(index), name=split.where(index))
     except DataError as error:
-        # Text only: the traceback of the error itself would keep the photo in memory.
-        return error.problem if isinstance(error, PhotoError) else str(error)
+        # Not the error itself: its traceback would keep the photo in memory.
+        return f"{split.where(index)}: {problem_of(error, split.where(index))}"
     if visit is not None:
         visit(index, image)
     return None

@@ -72,9 +72,10 @@ def decode(content: bytes, *, name: str, is_checked: bool = False) -> NDArray[np
     try:
         return _decode(content, is_checked=is_checked)
     except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError, struct.error, IndexError and others
-        reason, own_advice = f"{escape(name)}: {reason_of(error)}.", advice_of(error, "")
-        problem = f"{reason} {own_advice}." if own_advice else reason
-        raise PhotoError(f"{reason} {own_advice or _REPLACE}.", problem=problem) from error
+        own_advice = advice_of(error, "")
+        problem = f"{reason_of(error)}." + (f" {own_advice}." if own_advice else "")
+        advice = "" if own_advice else f" {_REPLACE}."
+        raise PhotoError(f"{escape(name)}: {problem}{advice}", problem=problem) from error
 
 
 def _decode(content: bytes, *, is_checked: bool) -> NDArray[np.uint8]:

@@ -5,7 +5,7 @@ from PIL.Image import DecompressionBombError
 from allmlp.errors import DataError
 from allmlp.io.display import escape
 
-__all__ = ["PhotoError", "UnusablePhotoError", "advice_of", "reason_of"]
+__all__ = ["PhotoError", "UnusablePhotoError", "advice_of", "problem_of", "reason_of"]
 
 
 class UnusablePhotoError(ValueError):
@@ -24,12 +24,17 @@ class PhotoError(DataError):
     """A photo that cannot be decoded.
 
     Attributes:
-        problem: the message without the advice that holds for every such photo, for a list with one heading.
+        problem: the reason for lists of photos, without the name, and without the advice that holds for every photo.
     """
 
     def __init__(self, message: str, *, problem: str | None = None) -> None:
         super().__init__(message)
         self.problem = message if problem is None else problem
+
+
+def problem_of(error: DataError, where: str) -> str:
+    """Return why a photo cannot be read or decoded, without `where` it is, which starts the message."""
+    return error.problem if isinstance(error, PhotoError) else str(error).removeprefix(f"{where}: ")
 
 
 def reason_of(error: Exception) -> str:

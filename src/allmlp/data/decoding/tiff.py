@@ -1,6 +1,8 @@
 """Checks of TIFF files before and after Pillow has read their directory, but before any pixel is decoded."""
 
+import math
 import struct
+from typing import Any
 
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -11,9 +13,11 @@ from allmlp.data.decoding.reasons import UnusablePhotoError
 __all__ = ["StoredTiffFile", "check_tiff", "check_tiff_directory"]
 
 _MAX_PIECES = 70_000  # strips or tiles: a strip for each of 65,535 rows; Pillow takes a step of Python for each
-_BITS, _SAMPLES, _STRIP_BYTES, _PLANAR = 258, 277, 279, 284
-_TILE_WIDTH, _TILE_HEIGHT, _TILE_BYTES = 322, 323, 325
+_WIDTH, _HEIGHT = 256, 257  # as stored, not upright
+_BITS, _STRIP_OFFSETS, _SAMPLES, _STRIP_ROWS, _STRIP_BYTES, _PLANAR = 258, 273, 277, 278, 279, 284
+_TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES = 322, 323, 324, 325
 _ORIENTATION = 274
+_MISSING = "the TIFF is cut short: strips or tiles of the picture are missing"
 _SUBFILE_TYPE, _SUB_DIRECTORIES, _LAST_BASELINE_TAG, _DNG_VERSION = 254, 330, 532, 50706
 
 
@@ -72,7 +76,7 @@ def check_tiff_directory(content: bytes) -> None:
 def check_tiff(image: TiffImageFile, num_bytes: int) -> None:
     """Check that a TIFF's tiles are not larger than a photo, and that uncompressed data cover the picture.
 
-    libtiff itself refuses compressed data that lack a strip or a tile.
+    libtiff itself refuses compressed data with an empty strip or tile, but not a list that is too short.
 
     Raises:
         UnusablePhotoError: tiles beyond the limit, or missing, empty or shared strips or tiles.
@@ -82,9 +86,11 @@ def check_tiff(image: TiffImageFile, num_bytes: int) -> None:
     width, height = (tags.get(tag) for tag in (_TILE_WIDTH, _TILE_HEIGHT))
     if isinstance(width, int) and isinstance(height, int) and width * height > max_pixels():
         raise UnusablePhotoError(f"its tiles have {width} x {height} pixels; the limit is {max_pixels():,}")
+    num_planes = tags.get(_SAMPLES, 1) if tags.get(_PLANAR) == 2 else 1
+    if _num_listed(tags) < _num_pieces(tags) * num_planes:
+        raise UnusablePhotoError(_MISSING)
     if not image.tile or image.tile[0].codec_name != "raw":
         return
-    num_planes = tags.get(_SAMPLES, 1) if tags.get(_PLANAR) == 2 else 1
     offsets = [tile.offset for tile in image.tile]
     boxes = [tile.extents for tile in image.tile if tile.extents is not None]
     covered = sum((right - left) * (bottom - top) for left, top, right, bottom in boxes)
@@ -99,4 +105,23 @@ def check_tiff(image: TiffImageFile, num_bytes: int) -> None:
         or (len(offsets) > 1 and 0 in num_bytes_each)
         or needed > num_bytes
     ):
-        raise UnusablePhotoError("the TIFF is cut short: strips or tiles of the picture are missing")
+        raise UnusablePhotoError(_MISSING)
+
+
+def _num_listed(tags: Any) -> int:
+    """Return the number of strips or tiles whose offsets are listed."""
+    offsets = tags.get(_TILE_OFFSETS) or tags.get(_STRIP_OFFSETS) or ()
+    return len(offsets) if isinstance(offsets, tuple) else 1
+
+
+def _num_pieces(tags: Any) -> int:
+    """Return the number of strips or tiles that one plane of the picture needs; 0 if sizes are missing or not positive."""
+    whole = tags.get(_WIDTH), tags.get(_HEIGHT)
+    piece = (
+        (tags.get(_TILE_WIDTH), tags.get(_TILE_HEIGHT))
+        if _TILE_OFFSETS in tags
+        else (whole[0], tags.get(_STRIP_ROWS, whole[1]))
+    )
+    if not all(isinstance(side, int) and side > 0 for side in (*whole, *piece)):
+        return 0
+    return math.prod(-(-side // part) for side, part in zip(whole, piece, strict=True))

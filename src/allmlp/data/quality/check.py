@@ -92,7 +92,7 @@ def _facts(split: Split, index: int) -> PhotoFacts:
     try:
         content = split.read(index)
     except DataError as error:
-        return unreadable_facts(error)
+        return unreadable_facts(error, name=split.where(index))
     return photo_facts(content, name=split.where(index))
 
 

@@ -10,18 +10,17 @@ from allmlp.data.dataset import ImageDataset
 from allmlp.data.quality.findings import CheckedPhoto, finding_of, not_widely_read
 from allmlp.data.quality.report import Finding
 from allmlp.data.sources.file_reader import FileReader
-from allmlp.data.sources.folder import list_folder
-from allmlp.data.sources.folder_layout import is_hidden
+from allmlp.data.sources.folder import kind_of_path, list_folder
+from allmlp.data.sources.folder_layout import is_hidden, is_photo_name
 from allmlp.data.sources.zip_folder import ZipReader
 from allmlp.io.display import escape
-from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
+from allmlp.io.file_kinds import PHOTO_KINDS, START_BYTES, FileKind, kind_of_file
 from allmlp.io.zip_archive import ZIP_ERRORS, ZipMember, read_directory, read_start
 
 __all__ = ["class_findings", "class_sizes", "file_findings", "name_findings"]
 
 _FEW_PHOTOS = 5
 _MAX_IMBALANCE = 10
-_PHOTO_KINDS = (FileKind.JPEG, FileKind.PNG, FileKind.WEBP, FileKind.GIF, FileKind.BMP, FileKind.TIFF)
 
 
 def class_sizes(dataset: ImageDataset) -> dict[str, dict[str, int]]:
@@ -87,8 +86,8 @@ def file_findings(dataset: ImageDataset, sizes: Mapping[str, Mapping[str, int]])
     """Return files next to the photos that are not part of the data set, and class folders without photos."""
     stray, empty = _around(dataset)
     empty += [name for name, counts in sizes.items() if not any(counts.values()) and not _is_folder_of(name, empty)]
-    photos = [(name, f"{kind}, left out") for name, kind in stray if kind in _PHOTO_KINDS]
-    others = [(name, str(kind or "an unknown kind of file")) for name, kind in stray if kind not in _PHOTO_KINDS]
+    photos = [(name, f"{kind}, left out") for name, kind in stray if kind in PHOTO_KINDS]
+    others = [(name, str(kind or "an unknown kind of file")) for name, kind in stray if kind not in PHOTO_KINDS]
     phone = [(name, kind) for name, kind in stray if kind in (FileKind.HEIC, FileKind.AVIF)]
     others = [(name, detail) for name, detail in others if name not in dict(phone)]
     folders = f"{len(empty)} class {'folder has' if len(empty) == 1 else 'folders have'} no photos"
@@ -115,7 +114,7 @@ def file_findings(dataset: ImageDataset, sizes: Mapping[str, Mapping[str, int]])
             "warning",
             folders,
             [(name, "") for name in empty],
-            why="a class without photos cannot be learned; training may refuse it",
+            why="a class without photos cannot be learned: training leaves it out",
             advice="add photos, or remove the folder",
         ),
     ]
@@ -131,7 +130,7 @@ def _around(dataset: ImageDataset) -> tuple[list[tuple[str, FileKind | None]], l
     if dataset.folder is not None and all(isinstance(r, FileReader) and r.root == dataset.folder for r in readers):
         listing = list_folder(dataset.folder)
         files = [*listing.ignored, *(path for path, _ in listing.skipped)]
-        kinds = [(escape(path), _kind_of(dataset.folder / path)) for path in files if not _is_junk(path)]
+        kinds = [(escape(path), kind_of_path(dataset.folder / path)) for path in files if not _is_junk(path)]
         return kinds, _without_photos(listing.folders, listing.photos)
     if readers and all(isinstance(reader, ZipReader) for reader in readers):
         return _in_zip(Path(dataset.source), {name for r in readers if isinstance(r, ZipReader) for name in r.names})
@@ -139,17 +138,7 @@ def _around(dataset: ImageDataset) -> tuple[list[tuple[str, FileKind | None]], l
 
 
 def _is_junk(path: str) -> bool:
-    return any(is_hidden(part) or part in ("Thumbs.db", "desktop.ini") for part in path.split("/"))
-
-
-def _kind_of(path: Path) -> FileKind | None:
-    try:
-        if not path.is_file():
-            return None
-        with path.open("rb") as file:
-            return kind_of_file(file.read(START_BYTES))
-    except OSError:
-        return None
+    return any(map(is_hidden, path.split("/")))
 
 
 def _without_photos(folders: Sequence[str], photos: Sequence[str]) -> list[str]:
@@ -169,7 +158,7 @@ def _in_zip(path: Path, photos: set[str]) -> tuple[list[tuple[str, FileKind | No
                 name = info.filename.replace("\\", "/")
                 if info.is_dir():
                     folders.add(name.rstrip("/"))
-                elif name not in photos and not _is_junk(name):
+                elif name not in photos and not _is_junk(name) and not is_photo_name(name.rpartition("/")[2]):
                     member = ZipMember(
                         "", info.header_offset, info.compress_size, info.file_size, info.CRC, info.compress_type != 0
                     )

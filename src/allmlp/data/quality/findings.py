@@ -50,13 +50,19 @@ def finding_of(
         Finding(
             kind=kind,
             severity=severity,
-            summary=summary.replace("1 photo are", "1 photo is").replace("1 photo have", "1 photo has"),
+            summary=_singular(summary) if len(files) == 1 else summary,
             groups=tuple((name,) for name, _ in files),
             details=tuple(detail for _, detail in files),
             why=why,
             advice=advice,
         )
     ]
+
+
+def _singular(summary: str) -> str:
+    for plural, singular in (("are", "is"), ("have", "has"), ("lack", "lacks")):
+        summary = summary.replace(f"1 photo {plural} ", f"1 photo {singular} ")
+    return summary
 
 
 def _named(
@@ -70,7 +76,7 @@ def _nothing(_facts: PhotoFacts) -> str:
 
 
 def _reason(facts: PhotoFacts) -> str:
-    return (facts.error or "").rpartition(": ")[2] if facts.error else ""
+    return (facts.error or "").rstrip(".")
 
 
 def _is_incomplete(facts: PhotoFacts) -> bool:
@@ -93,7 +99,7 @@ def unreadable(photos: Sequence[CheckedPhoto]) -> list[Finding]:
         "{n} cannot be read",
         _named(photos, matches, _reason),
         why="training refuses the whole data set before its first step",
-        advice="replace or remove them",
+        advice="replace or remove them, or train with --bad-photos skip",
     )
 
 
@@ -102,10 +108,10 @@ def lacking_pixels(photos: Sequence[CheckedPhoto]) -> list[Finding]:
     return finding_of(
         "lacking-pixels",
         "error",
-        "{n} are cut short: they lack a part of their pixels",
+        "{n} lack a part of their pixels",
         _named(photos, lambda facts: _is_incomplete(facts) and not _is_phone_format(facts), _reason),
         why="training refuses the whole data set; other programs fill the missing part with grey",
-        advice="copy or download them again, or remove them",
+        advice="copy or download them again, remove them, or train with --bad-photos skip",
     )
 
 

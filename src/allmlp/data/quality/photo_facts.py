@@ -10,6 +10,7 @@ from PIL import Image, TiffImagePlugin
 
 from allmlp.data.decoding.decode import decode
 from allmlp.data.decoding.image_headers import exif_orientation
+from allmlp.data.decoding.reasons import problem_of
 from allmlp.data.photo_digest import photo_digest
 from allmlp.errors import DataError
 from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
@@ -52,7 +53,7 @@ class PhotoFacts:
         digest: SHA-256 of its bytes, hexadecimal; "" if they could not be read.
         num_bytes: its encoded size.
         kind: the kind of file by its first bytes; None if unknown.
-        error: why it cannot be used; None if it decodes.
+        error: why it cannot be used, without its name; None if it decodes.
         size: (width, height), upright.
         mode: Pillow's mode of the stored pixels, such as "RGB", "L" or "CMYK"; "" if unknown.
         bits: per stored sample: 16, else 8.
@@ -89,7 +90,7 @@ def photo_facts(content: bytes, *, name: str = "photo") -> PhotoFacts:
     try:
         pixels = decode(content, name=name)
     except DataError as error:
-        return PhotoFacts(digest=digest, num_bytes=len(content), kind=kind, error=str(error))
+        return PhotoFacts(digest=digest, num_bytes=len(content), kind=kind, error=problem_of(error, name))
     small = thumbnail(pixels)
     facts = PhotoFacts(
         digest=digest,
@@ -104,9 +105,9 @@ def photo_facts(content: bytes, *, name: str = "photo") -> PhotoFacts:
     return facts
 
 
-def unreadable_facts(error: DataError) -> PhotoFacts:
+def unreadable_facts(error: DataError, *, name: str) -> PhotoFacts:
     """Return the facts about a photo whose bytes cannot be read."""
-    return PhotoFacts(digest="", num_bytes=0, kind=None, error=str(error))
+    return PhotoFacts(digest="", num_bytes=0, kind=None, error=problem_of(error, name))
 
 
 def _with_properties(facts: PhotoFacts, content: bytes) -> PhotoFacts:

@@ -12,12 +12,14 @@ from allmlp.data.sources.folder_layout import (
     assemble_arrangement,
     is_hidden,
     is_photo_name,
+    unread_photos,
 )
 from allmlp.errors import DataError
 from allmlp.io.display import escape
+from allmlp.io.file_kinds import PHOTO_KINDS, START_BYTES, FileKind, kind_of_file
 from allmlp.runs.layout import RunLayout
 
-__all__ = ["list_folder", "open_folder"]
+__all__ = ["kind_of_path", "list_folder", "open_folder", "unnamed_photos"]
 
 _Inode = tuple[int, int]
 
@@ -80,6 +82,24 @@ def list_folder(root: Path) -> Listing:
                 listing.folders.append(path)
                 pending.append((path, ancestors | {inode}))
     return listing
+
+
+def unnamed_photos(root: Path, listing: Listing) -> list[str]:
+    """Return the ignored files that are photos by their content but not by their name, such as "IMG_1" or "a.jpg_large"."""
+    unread = {*unread_photos(listing)}
+    files = [path for path in listing.ignored if path not in unread and not any(map(is_hidden, path.split("/")))]
+    return [path for path in files if kind_of_path(root / path) in PHOTO_KINDS]
+
+
+def kind_of_path(path: Path) -> FileKind | None:
+    """Return the kind of a file by its first bytes; None if it is unknown or not a file that can be read."""
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            return kind_of_file(file.read(START_BYTES))
+    except OSError:
+        return None
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

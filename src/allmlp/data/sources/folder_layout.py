@@ -8,8 +8,9 @@ from typing import Any
 
 from allmlp.data.dataset import ImageDataset, Reader, SplitName, with_notes
 from allmlp.data.decoding.more_formats import INSTALL_HEIC, is_read
+from allmlp.data.folder_tree import FolderTree
 from allmlp.data.sources.assemble import FoundSplit, assemble
-from allmlp.data.sources.split_folders import FolderTree, Reading, read_as_classes, read_as_splits, read_tree
+from allmlp.data.sources.split_folders import Reading, read_as_classes, read_as_splits, read_tree
 from allmlp.errors import ConfigError, DataError
 from allmlp.io.display import counted, escape, summarise
 from allmlp.io.file_kinds import PHOTO_EXTENSIONS
@@ -32,6 +33,7 @@ _MAX_TREE_LINES = 20
 _SYSTEM_NAMES = {
     *("__macosx", "$recycle.bin", "recycler", "recycled", "system volume information", "lost+found", "__pycache__"),
     *("@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@tmp", "@sharesnap", "~snapshot"),
+    *("@appstore", "@database", "@docker", "@sharebin", "@synologydrive", "@s2s", "@img_bkp_cache", "@__thumb"),
     *("network trash folder", "temporary items", "thumbs.db", "desktop.ini"),
 }
 _RECOVERED = re.compile(r"found\.\d{3}", re.IGNORECASE)  # by Windows, after a check of the disk

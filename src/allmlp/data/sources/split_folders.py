@@ -1,55 +1,15 @@
 """Decision which folders of a tree are splits and which are classes, from names and from the tree."""
 
 import dataclasses
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from allmlp.data.dataset import SplitName
+from allmlp.data.folder_tree import FolderTree
 from allmlp.data.split_names import SPELLINGS, is_plain_name, partly_split_named, split_named
 from allmlp.errors import ConfigError, DataError
 from allmlp.io.display import escape, quote, summarise
 
-__all__ = ["FolderTree", "Reading", "read_as_classes", "read_as_splits", "read_tree"]
-
-
-class FolderTree:
-    """The folders of a data set, each with its direct contents. The top folder is ""; all others end with "/"."""
-
-    def __init__(self, photos: Sequence[str], folders: Iterable[str]) -> None:
-        self._children: dict[str, set[str]] = defaultdict(set)
-        self._photos: dict[str, list[int]] = defaultdict(list)
-        self._with_photos: set[str] = set()
-        for folder in folders:
-            parent, _, name = folder.rpartition("/")
-            self._children[parent + "/" if parent else ""].add(name)
-        for index, path in enumerate(photos):
-            self._photos[path[: path.rfind("/") + 1]].append(index)
-        for folder in self._photos:
-            ancestor = folder
-            while ancestor not in self._with_photos:
-                self._with_photos.add(ancestor)
-                ancestor = parent_of(ancestor)
-
-    def folders_in(self, folder: str) -> list[str]:
-        """Return the names of all sub-folders, sorted."""
-        return sorted(self._children.get(folder, ()))
-
-    def filled_folders_in(self, folder: str) -> list[str]:
-        """Return the names of the sub-folders that hold photos at any depth, sorted."""
-        return [name for name in self.folders_in(folder) if f"{folder}{name}/" in self._with_photos]
-
-    def photos_directly_in(self, folder: str) -> list[int]:
-        """Return the indices of the photos that are in no sub-folder."""
-        return self._photos.get(folder, [])
-
-    def exists(self, folder: str) -> bool:
-        """Return whether the tree has this folder."""
-        return not folder or folder.rstrip("/").rpartition("/")[2] in self._children.get(parent_of(folder), ())
-
-
-def parent_of(folder: str) -> str:
-    """Return the folder that contains a folder: "a/" for "a/b/", and "" for "a/"."""
-    return folder[: folder.rstrip("/").rfind("/") + 1]
+__all__ = ["Reading", "read_as_classes", "read_as_splits", "read_tree"]
 
 
 @dataclasses.dataclass
@@ -98,10 +58,24 @@ def read_as_splits(tree: FolderTree, folders: Mapping[str, str]) -> Reading:
             raise ConfigError(
                 f"--split-folders: the folder of {inside[0]} is in that of {split}; expected separate ones."
             )
-    ignored = [
-        name for name in tree.filled_folders_in("") if not any(f.startswith(f"{name}/") for f in splits.values())
-    ]
-    return Reading("", splits, notes=[f"ignored folders next to the splits: {summarise(ignored)}"] if ignored else [])
+    reading = Reading("", splits)
+    unlabelled = [split for split in splits if split != "train" and not tree.filled_folders_in(splits[split])]
+    for split in unlabelled if "train" in splits else ():
+        _leave_out(reading, tree, split, splits.pop(split))
+    given = (*splits.values(), *folders.values())
+    ignored = [name for name in tree.filled_folders_in("") if not any(f"{f}/".startswith(f"{name}/") for f in given)]
+    reading.notes += [f"ignored folders next to the splits: {summarise(ignored)}"] if ignored else []
+    return reading
+
+
+def _leave_out(reading: Reading, tree: FolderTree, split: SplitName, folder: str) -> None:
+    """Note that a folder of a split has no photos with labels."""
+    has_photos = bool(tree.photos_directly_in(folder) or tree.filled_folders_in(folder))
+    why = "has no class folders, so its photos have no labels" if has_photos else "holds no photos"
+    reason = f"{escape(folder)} {why}"
+    reading.notes.append(f"left out: {reason}")
+    if split not in reading.splits:
+        reading.left_out[split] = reason
 
 
 def _given_folder(tree: FolderTree, folder: str, option: str) -> str:
@@ -141,12 +115,14 @@ def read_tree(tree: FolderTree) -> Reading:
     if not has_train or not _are_splits([classes[name] for name in labelled], [classes[name] for name in unnamed]):
         raise _question(top, named, [name for name in folders if name in named or name in names])
     reading = Reading(top)
+    first = {named[name]: name for name in reversed(labelled)}
     for name in labelled:
         if (split := named[name]) in reading.splits:
             reading.problems.append(
-                f"{escape(reading.splits[split])} and {escape(top + name)}/ both name the {split} split; keep one, or "
-                "choose with --split-folders"
+                f"{escape(top + first[split])}/ and {escape(top + name)}/ both name the {split} split; choose the folder of "
+                f"each split, such as --split-folders {_argument(_option(top, first))} here, or merge them"
             )
+            continue
         reading.splits[split] = folders[name]
     _note_names(reading, tree, named, labelled)
     return reading
@@ -228,6 +204,7 @@ def _without_splits(tree: FolderTree, top: str, named: Sequence[str]) -> Reading
             ],
         )
     _refuse_splits_in_classes(tree, top, names)
+    _refuse_inner_copy(tree, top, names)
     notes = [f"read as classes, like the folders next to them: {_listed(top, named)}"] if named else []
     return Reading(top, notes=notes)
 
@@ -251,17 +228,28 @@ def _refuse_splits_in_classes(tree: FolderTree, top: str, names: Sequence[str]) 
         )
 
 
+def _refuse_inner_copy(tree: FolderTree, top: str, names: Sequence[str]) -> None:
+    """Refuse a folder that holds folders with the names of all others next to it, as a download may hold itself."""
+    for name in names:
+        others = [other for other in names if other != name]
+        if len(others) > 1 and set(others) <= set(tree.filled_folders_in(f"{top}{name}/")):
+            raise DataError(
+                f"{escape(top + name)}/ has folders with the names of all folders next to it ({summarise(others, limit=5)}), "
+                f"as a second copy of the data has. Choose --classes-from {_argument(top + name)} to use only the copy, or "
+                f"--classes-from {_argument(top)} if it is a class of its own; or remove it"
+            )
+
+
 def _question(top: str, named: Mapping[str, SplitName], names: Sequence[str]) -> DataError:
     guessed = {name: part.split for name in names if (part := partly_split_named(name))} | {**named}
     splits = {split: name for split in SPELLINGS for name in reversed(names) if guessed.get(name) == split}
-    option = ",".join(f"{split}={top}{name}" for split, name in splits.items())
     rest = [name for name in names if name not in splits.values()]
     left_out = f"; left out: {_listed(top, rest)}" if rest else ""
     return DataError(
         f"the folders {_listed(top, names)} can be read in two ways:\n"
         f"  as classes: {summarise(names)}. Choose this with --classes-from {_argument(top)}\n"
         f"  as splits: {', '.join(f'{escape(name)}/ is {split}' for split, name in splits.items())}{left_out}. "
-        f"Choose this with --split-folders {_argument(option)}\n"
+        f"Choose this with --split-folders {_argument(_option(top, splits))}\n"
         "In Python, the options are open_dataset(..., classes_from=...) and open_dataset(..., split_folders={...})"
     )
 
@@ -272,12 +260,7 @@ def _note_names(reading: Reading, tree: FolderTree, named: Mapping[str, SplitNam
     for name, split in named.items():
         if name in labelled:
             continue
-        is_filled = name in tree.filled_folders_in(top)
-        why = "has no class folders, so its photos have no labels" if is_filled else "holds no photos"
-        reason = f"{escape(top + name)}/ {why}"
-        reading.notes.append(f"left out: {reason}")
-        if split not in reading.splits:
-            reading.left_out[split] = reason
+        _leave_out(reading, tree, split, f"{top}{name}/")
     for split, folder in reading.splits.items():
         if folder.removeprefix(top).rstrip("/").lower() not in ("train", "val", "valid", "validation", "test"):
             reading.notes.append(f"{escape(folder)} is read as the {split} split")
@@ -287,6 +270,10 @@ def _note_names(reading: Reading, tree: FolderTree, named: Mapping[str, SplitNam
 
 def _listed(top: str, names: Iterable[str]) -> str:
     return summarise(f"{top}{name}/" for name in names)
+
+
+def _option(top: str, folders: Mapping[SplitName, str]) -> str:
+    return ",".join(f"{split}={top}{folders[split]}" for split in SPELLINGS if split in folders)
 
 
 def _argument(text: str) -> str:

@@ -128,24 +128,27 @@ def _list(members: list[zipfile.ZipInfo], names: list[str]) -> tuple[Listing, li
     listing = Listing()
     photos = []
     folders: set[str] = set()
+    ignored: dict[str, None] = {}
     for member, name in sorted(zip(members, names, strict=True), key=lambda pair: pair[1]):
         parts = [part for part in name.split("/") if part not in ("", ".")]
         if not parts:
             continue
-        hidden = any(map(is_hidden, parts))
+        hidden = next((depth for depth, part in enumerate(parts, start=1) if is_hidden(part)), 0)
         if not hidden:
             folders.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
         if name.endswith("/"):
             if not hidden:
                 folders.add("/".join(parts))
-        elif hidden or not is_photo_name(parts[-1]):
-            listing.ignored.append(name)
+        elif hidden:
+            ignored["/".join(parts[:hidden])] = None  # once for a folder, as if it were unpacked
+        elif not is_photo_name(parts[-1]):
+            ignored[name] = None
         elif stat.S_ISLNK(member.external_attr >> 16):
             listing.skipped.append((name, "a link"))
         else:
             listing.photos.append("/".join(parts))
             photos.append(member)
-    listing.folders = sorted(folders)
+    listing.folders, listing.ignored = sorted(folders), list(ignored)
     return listing, photos
 
 

@@ -51,7 +51,7 @@ INNER_LAYERS = {
         ("loading", "public"),
         ("sources",),
         ("decoding", "fingerprint", "preprocessing", "sampling"),
-        ("split_names",),
+        ("split_names", "folder_tree"),
         ("photo_digest",),
         ("dataset",),
     ),

@@ -110,10 +110,9 @@ def _kind_of_photo(content: bytes) -> FileKind:
         raise UnusablePhotoError(f"the file has {len(content):,} bytes; the limit is {MAX_PHOTO_BYTES:,}")
     kind = kind_of_file(content[:START_BYTES])
     if kind is None or kind not in _READERS:
-        advice = " (run `git lfs pull`)" if kind is FileKind.GIT_LFS else ""
-        raise UnusablePhotoError(
-            f"this is {kind or 'an unknown kind of file'}{advice}, not a photo that can be decoded"
-        )
+        advice = {FileKind.GIT_LFS: " (run `git lfs pull`)", FileKind.ZIP: " (unpack it, and give its folder)"}
+        found = f"{kind}{advice.get(kind, '')}" if kind else "an unknown kind of file"
+        raise UnusablePhotoError(f"this is {found}, not a photo that can be decoded")
     if kind in (FileKind.HEIC, FileKind.AVIF) and not has_heic():
         raise UnusablePhotoError(f"this is {kind}", advice=f"To read it, {INSTALL_HEIC}; or save it as JPEG")
     return kind

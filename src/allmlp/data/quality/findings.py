@@ -112,7 +112,7 @@ def lacking_pixels(photos: Sequence[CheckedPhoto]) -> list[Finding]:
     return finding_of(
         "lacking-pixels",
         "error",
-        "{n} lack a part of their pixels",
+        "{n} lack a part of the picture",
         _named(photos, lambda facts: _is_incomplete(facts) and not _is_phone_format(facts), _reason),
         why="training refuses the whole data set; other programs fill the missing part with grey",
         advice="copy or download them again, remove them, or train with --bad-photos skip",

@@ -232,9 +232,11 @@ def _refuse_inner_copy(tree: FolderTree, top: str, names: Sequence[str]) -> None
     """Refuse a folder that holds folders with the names of all others next to it, as a download may hold itself."""
     for name in names:
         others = [other for other in names if other != name]
-        if len(others) > 1 and set(others) <= set(tree.filled_folders_in(f"{top}{name}/")):
+        inner = f"{top}{name}/"
+        is_copy = len(others) > 1 and set(others) <= set(tree.filled_folders_in(inner))
+        if is_copy and not tree.photos_directly_in(inner):
             raise DataError(
-                f"{escape(top + name)}/ has folders with the names of all folders next to it ({summarise(others, limit=5)}), "
+                f"{escape(inner)} has folders with the names of all folders next to it ({summarise(others, limit=5)}), "
                 f"as a second copy of the data has. Choose --classes-from {_argument(top + name)} to use only the copy, or "
                 f"--classes-from {_argument(top)} if it is a class of its own; or remove it"
             )

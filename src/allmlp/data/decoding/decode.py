@@ -116,10 +116,8 @@ def _kind_of_photo(content: bytes) -> FileKind:
     kind = kind_of_file(content[:START_BYTES])
     if kind is None or kind not in _READERS:
         advice = {FileKind.GIT_LFS: " (run `git lfs pull`)", FileKind.ZIP: " (unpack it, and give its folder)"}
-        way_out = "" if kind is None else advice.get(kind, "")
-        raise UnusablePhotoError(
-            f"this is {kind or 'an unknown kind of file'}{way_out}, not a photo that can be decoded"
-        )
+        found = f"{kind}{advice.get(kind, '')}" if kind else "an unknown kind of file"
+        raise UnusablePhotoError(f"this is {found}, not a photo that can be decoded")
     if kind in (FileKind.HEIC, FileKind.AVIF) and not has_heic():
         raise UnusablePhotoError(f"this is {kind}", advice=f"To read it, {INSTALL_HEIC}; or save it as JPEG")
     return kind

@@ -43,7 +43,7 @@ INNER_LAYERS = {
         ("commands",),
         ("few_shot_answers", "gelu_change", "processes", "training_request", "unsupported"),
         ("arguments", "progress"),
-        ("console",),
+        ("console", "habits"),
     ),
     "data": (
         ("quality",),

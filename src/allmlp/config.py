@@ -76,6 +76,11 @@ def _assign(config: Any, path: Sequence[str], text: str, key: str, changes: dict
     name = path[0]
     if name not in hints:
         known = list(_all_keys(config, key.removesuffix(".".join(path))))
+        same_end = _keys_ending_like(key, known)
+        if same_end:
+            raise ConfigError(
+                f"--set {key}: unknown key. Did you mean {' or '.join(map(repr, same_end))}? `--print-recipe` shows all keys."
+            )
         raise ConfigError(
             f"--set {key}: unknown key.{did_you_mean(key, known)} "
             f"Keys at this level: {', '.join(sorted(hints))}. `--print-recipe` shows all keys."
@@ -94,6 +99,28 @@ def _assign(config: Any, path: Sequence[str], text: str, key: str, changes: dict
         if takes_text and not isinstance(value, str):
             value = text  # such as the name 2024
         changes[name] = _convert(hints[name], value, f"--set {key}")
+
+
+# Parts of keys as other tools abbreviate them.
+_ABBREVIATIONS = {
+    "lr": "learning_rate",
+    "wd": "weight_decay",
+    "bs": "batch_size",
+    "batch": "batch_size",
+    "epochs": "num_epochs",
+    "steps": "num_steps",
+    "workers": "num_workers",
+    "imgsz": "image_size",
+    "img_size": "image_size",
+    "opt": "name",
+}
+
+
+def _keys_ending_like(key: str, known: Sequence[str]) -> list[str]:
+    """Return the keys whose last part is that of `key`, or what that part abbreviates."""
+    last = key.rpartition(".")[2].lower()
+    wanted = _ABBREVIATIONS.get(last, last)
+    return [each for each in known if each.rpartition(".")[2] == wanted]
 
 
 def _replace(config: Any, changes: Mapping[str, Any]) -> Any:

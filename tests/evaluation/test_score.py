@@ -155,7 +155,7 @@ def test_names_are_compared_only_where_the_bytes_of_the_trained_photos_are_unkno
     write_photo_digests(run / "photos.csv", {"train": ["cat/x.png"]}, {"train": ["0" * 64]})
     scored = allmlp.evaluate(run, whole, device="cpu", report=lines.append)
     assert scored.trained_on == ()
-    assert lines[-1] == "train: 18 photos. These are all photos of the data set."
+    assert lines[-1] == "18 photos. These are all photos of the data set."
 
 
 def renamed_copy(photos: Path, names: list[str], folder: Path) -> Path:

@@ -24,6 +24,7 @@ from allmlp.cli.commands.predict import predict
 from allmlp.cli.commands.push import push
 from allmlp.cli.commands.recipes import recipes
 from allmlp.cli.commands.train import train
+from allmlp.cli.habits import Command, Commands
 from allmlp.errors import AllmlpError
 from allmlp.io.display import escape_lines
 
@@ -33,6 +34,7 @@ _BROKEN_PIPE = 141  # 128 + SIGPIPE, the exit code that shells show for programs
 
 # Plain help and tracebacks: boxes would wrap text that users copy, and `--help` would have to import rich.
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -40,7 +42,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (demo, train, finetune, recipes, data, check, evaluate, predict, embed, inspect, models, convert, push):
-    app.command()(command)
+    app.command(cls=Command)(command)
 
 
 def _print_version(is_requested: bool) -> None:

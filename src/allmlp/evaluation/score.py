@@ -99,7 +99,11 @@ def evaluate(
         indices = _class_indices(dataset, runnable, are_needed=labels is None)
         trained = trained_on_by(model, run)
         choice = choose_split(dataset, saved_split_for(model, run), split, compare_names=not trained)
-    for line in (*dataset.notes, f"{choice.name}: {len(choice.photos):,} photos. {choice.remark}".rstrip()):
+    is_whole = len(choice.photos) == sum(
+        map(len, dataset.splits.values())
+    )  # "train" would say that they were trained on
+    counted_photos = f"{'' if is_whole else f'{choice.name}: '}{len(choice.photos):,} photos."
+    for line in (*dataset.notes, f"{counted_photos} {choice.remark}".rstrip()):
         report(line)
     truths = None if indices is None else indices[choice.photos.labels]
     targets = truths if labels is None else _label_sets(labels, dataset, choice, runnable)

@@ -30,9 +30,7 @@ def choose_device(name: str) -> str:
     import torch
 
     if name not in DEVICES:
-        raise ConfigError(
-            f"unknown device {name!r}.{did_you_mean(name, DEVICES)} Expected one of {', '.join(DEVICES)}."
-        )
+        raise ConfigError(f"unknown device {name!r}.{_device_advice(name)} Expected one of {', '.join(DEVICES)}.")
     is_available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     available = [device for device in DEVICES if is_available.get(device)]
     if name == "auto":
@@ -43,6 +41,14 @@ def choose_device(name: str) -> str:
             "Use --device auto."
         )
     return name
+
+
+def _device_advice(name: str) -> str:
+    """Return what to do about a device as other tools call it: a GPU with its number."""
+    kind, _, number = name.lower().rpartition(":") if ":" in name else ("", "", name.lower())
+    if number.isdecimal() and kind in ("", "cuda", "gpu"):
+        return f" To use GPU {number}, set the environment variable CUDA_VISIBLE_DEVICES={number} and --device cuda."
+    return " Did you mean 'cuda'?" if name.lower() in ("gpu", "nvidia") else did_you_mean(name, DEVICES)
 
 
 def is_bfloat16_faster(device: str) -> bool:

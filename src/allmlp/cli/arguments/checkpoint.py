@@ -1,15 +1,18 @@
 """Checkpoint arguments: loading from any source, at any image size, with another pre-processing."""
 
 import contextlib
+import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from allmlp.cli.console import is_first_process, note
+from allmlp.cli.console import command_line, is_first_process, note
 from allmlp.errors import ConfigError
+from allmlp.runs.layout import RunLayout
 
 if TYPE_CHECKING:
     from allmlp.checkpoints import Checkpoint
@@ -22,6 +25,7 @@ __all__ = [
     "MeanOption",
     "StdOption",
     "changed_preprocessing",
+    "check_order",
     "load",
     "option_words",
     "parse_sides",
@@ -73,6 +77,23 @@ def changed_preprocessing(
         name: _parse_colour(text, option=f"--{name}") for name, text in colours.items() if text is not None
     }
     return changes | {name: value for name, value in (("interpolation", interpolation), ("fit", fit)) if value}
+
+
+def check_order(command: str, checkpoint: str, data: Sequence[str]) -> None:
+    """Check that the checkpoint was not given after the data.
+
+    Raises:
+        ConfigError: it was.
+    """
+    later = next((each for each in data if _is_checkpoint_folder(each)), None)
+    if later is not None and not _is_checkpoint_folder(checkpoint) and os.path.exists(checkpoint):  # noqa: PTH110
+        raise ConfigError(f"The checkpoint comes first: {command_line(command, later, checkpoint)}")
+
+
+def _is_checkpoint_folder(name: str) -> bool:
+    with contextlib.suppress(OSError, ValueError):  # a name that no file can have
+        return RunLayout(Path(name)).recipe.is_file() or (Path(name) / "config.json").is_file()
+    return False
 
 
 def load(source: str, image_size: str | None = None, preprocessing: dict[str, Any] | None = None) -> "Checkpoint":

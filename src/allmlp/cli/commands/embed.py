@@ -14,6 +14,7 @@ from allmlp.cli.arguments.checkpoint import (
     MeanOption,
     StdOption,
     changed_preprocessing,
+    check_order,
     load,
     option_words,
 )
@@ -81,6 +82,7 @@ def embed(
     Exits with 3 if photos cannot be read: the features of the others are written, except with --split.
     """
     limit_photos(max_megapixels)
+    check_order("embed", checkpoint, photos)
     path = new_output_path(output, is_folder=False, name="--output", example="features.npz")
     write = _WRITERS.get(path.suffix.lower())
     if write is None:

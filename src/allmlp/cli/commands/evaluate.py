@@ -14,6 +14,7 @@ from allmlp.cli.arguments.checkpoint import (
     MeanOption,
     StdOption,
     changed_preprocessing,
+    check_order,
     load,
     option_words,
 )
@@ -94,6 +95,7 @@ def evaluate(
 ) -> None:
     """Score a checkpoint on labelled photos. Prints top-1, top-5, balanced accuracy, loss, calibration and class scores."""
     limit_photos(max_megapixels)
+    check_order("evaluate", checkpoint, [data])
     if min_top1 is not None and not 0.0 <= min_top1 <= 1.0:
         raise ConfigError(f"--min-top1 is {min_top1}; expected a fraction from 0 to 1, such as 0.9.")
     few_shot = _few_shot_options(shots, draws, seed, labels=labels, min_top1=min_top1)

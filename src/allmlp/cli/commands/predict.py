@@ -18,6 +18,7 @@ from allmlp.cli.arguments.checkpoint import (
     MeanOption,
     StdOption,
     changed_preprocessing,
+    check_order,
     load,
 )
 from allmlp.cli.arguments.photos import (
@@ -65,6 +66,7 @@ def predict(
 ) -> None:
     """Classify photos and print text, JSON or CSV. Exits with 3 if photos cannot be read; the others are classified."""
     limit_photos(max_megapixels)
+    check_order("predict", checkpoint, photos)
     if top_k < 1:
         raise ConfigError(f"--top-k is {top_k}; expected at least 1.")
     changes = changed_preprocessing(mean, std, interpolation, fit)

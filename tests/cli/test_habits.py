@@ -1,0 +1,106 @@
+"""Commands, options and settings as other tools call them are answered with what they are called here."""
+
+import pytest
+
+from allmlp import ConfigError
+from allmlp.config import override
+from allmlp.hardware.devices import choose_device
+from allmlp.recipes import load_recipe
+
+
+@pytest.mark.parametrize(
+    ("command", "answer"),
+    [
+        ("val", "allmlp evaluate"),
+        ("test", "allmlp evaluate"),
+        ("export", "allmlp convert"),
+        ("serve", "allmlp.Predictor"),
+        ("help", "allmlp --help"),
+        ("fit", "allmlp finetune"),
+        ("Infer", "allmlp predict"),
+    ],
+)
+def test_commands_of_other_tools_are_answered(allmlp, command, answer):
+    outcome = allmlp(command, "runs/mine")
+    assert outcome.code == 2
+    assert f"No such command '{command}'." in outcome.err and answer in outcome.err
+
+
+def test_an_unknown_command_is_compared_with_ours(allmlp):
+    outcome = allmlp("predikt")
+    assert outcome.code == 2 and "Did you mean 'predict'?" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (("train", "photos", "--lr", "0.1"), "--set optimizer.learning_rate=RATE"),
+        (("train", "photos", "--lr=0.1"), "--set optimizer.learning_rate=RATE"),
+        (("finetune", "photos", "--freeze", "3"), "--trained-blocks N"),
+        (("train", "photos", "--imgsz", "64"), "--image-size N"),
+        (("train", "--data", "photos"), "without an option"),
+        (("train", "photos", "--workers", "3"), "--set data.num_workers=N"),
+        (("predict", "--weights", "runs/mine", "a.jpg"), "checkpoint first"),
+        (("train", "photos", "--name", "mine"), "--out PATH"),
+    ],
+)
+def test_options_of_other_tools_are_answered(allmlp, words, answer):
+    outcome = allmlp(*words)
+    assert outcome.code == 2
+    assert "No such option: --" in outcome.err and answer in outcome.err
+
+
+def test_an_unknown_option_is_compared_with_ours(allmlp):
+    outcome = allmlp("train", "photos", "--epoch", "3")
+    assert outcome.code == 2 and "--epochs" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("assignment", "keys"),
+    [
+        ("lr=0.1", "'optimizer.learning_rate'"),
+        ("optimizer.lr=0.1", "'optimizer.learning_rate'"),
+        ("learning_rate=0.1", "'optimizer.learning_rate'"),
+        ("wd=0.1", "'optimizer.weight_decay'"),
+        ("epochs=3", "'num_epochs'"),
+        ("imgsz=64", "'model.image_size' or 'transfer.image_size'"),
+        ("mixup=0.5", "'augmentation.mixup'"),
+        ("optimiser.learning_rate=1", "'optimizer.learning_rate'"),
+    ],
+)
+def test_settings_of_other_tools_are_answered_with_their_whole_key(assignment, keys):
+    with pytest.raises(ConfigError) as caught:
+        override(load_recipe("photos64"), [assignment])
+    message = str(caught.value)
+    assert f"unknown key. Did you mean {keys}?" in message and "Keys at this level" not in message
+
+
+def test_a_key_like_no_other_is_answered_with_all_keys_of_its_level():
+    with pytest.raises(ConfigError, match=r"unknown key\. Keys at this level: accumulation, .*seed"):
+        override(load_recipe("photos64"), ["zzzz=1"])
+
+
+@pytest.mark.parametrize(
+    ("device", "answer"),
+    [
+        ("gpu", "Did you mean 'cuda'?"),
+        ("GPU", "Did you mean 'cuda'?"),
+        ("cuda:7", "CUDA_VISIBLE_DEVICES=7 and --device cuda"),
+        ("0", "CUDA_VISIBLE_DEVICES=0 and --device cuda"),
+        ("cdua", "Did you mean 'cuda' or 'cpu'?"),
+    ],
+)
+def test_devices_of_other_tools_are_answered(device, answer):
+    with pytest.raises(ConfigError) as caught:
+        choose_device(device)
+    assert answer in str(caught.value)
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_a_checkpoint_after_the_photos_is_answered_with_the_right_order(
+    command, allmlp, saved_checkpoint, write_photo, tmp_path
+):
+    photo = write_photo(tmp_path / "photos" / "cat" / "a photo.png", seed=0)
+    outcome = allmlp(command, photo, saved_checkpoint)
+    assert outcome.code == 2
+    assert f"The checkpoint comes first: allmlp {command} {saved_checkpoint} '{photo}'" in outcome.err

@@ -36,7 +36,7 @@ MaxMegapixelsOption = Annotated[
     int | None,
     typer.Option(
         metavar="N",
-        help="Largest photo, in millions of pixels [default: 50]. Each takes up to 12 MB and 50 ms to decode.",
+        help="Largest photo, in millions of pixels [default: 50]. Memory and time to decode grow with it.",
         show_default=False,
     ),
 ]

@@ -60,13 +60,14 @@ INNER_LAYERS = {
         ("learning_rate_sweep",),
         ("loop",),
         ("finish", "setup"),
-        ("run_report", "session", "time_budget"),
+        ("run_report", "session"),
+        ("run_plan",),
         ("validation",),
         ("input_pipeline",),
         ("step",),
         ("distributed",),
         ("run_folder", "stored_run"),
-        ("progress", "recipe", "snapshots", "stop_signals"),
+        ("progress", "recipe", "snapshots", "stop_signals", "time_budget"),
     ),
 }
 HEIGHT = {name: -number for number, names in enumerate(LAYERS) for name in names}

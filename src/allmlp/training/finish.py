@@ -28,6 +28,8 @@ class TrainResult:
         dataset: with its validation split.
         evaluations: of the best checkpoint in float32, by split: "validation", and "test" if there is one.
         best_epoch: the epoch of the best checkpoint: highest validation top-1, ties broken by the lower loss.
+        num_epochs: the epochs that were trained: the recipe's, or as many as fit into its `max_minutes`.
+        minutes_needed: about what all epochs of the recipe would have taken, if `max_minutes` cut the run short; else None.
         seconds: total training time, including validation and earlier sessions of a resumed run.
         sample_digest: SHA-256 over the samples of all steps in order; see `TrainingHistory`.
     """
@@ -37,6 +39,8 @@ class TrainResult:
     dataset: ImageDataset
     evaluations: dict[str, Metrics]
     best_epoch: int
+    num_epochs: float
+    minutes_needed: float | None
     seconds: float
     sample_digest: str
 
@@ -58,11 +62,16 @@ def finish(session: Session, history: TrainingHistory) -> TrainResult:
     with session.ranks.raise_on_all():
         if session.ranks.is_first and temperature != checkpoint.temperature:
             save_checkpoint(checkpoint.replace(temperature=temperature), best)
-    num_steps = session.num_steps
+    num_steps = session.plan.num_steps
+    cut_short = session.plan.cut_short(history)
+    num_epochs = session.plan.epochs_at(num_steps)
     figures = {
         "best_epoch": history.best_epoch,
-        "num_epochs": recipe.num_epochs,
+        "num_epochs": round(num_epochs, 2),
         "num_steps": num_steps,
+        "planned_epochs": recipe.num_epochs,
+        "minutes_needed": history.minutes_needed,
+        "revisions": history.revisions,
         "num_skipped": history.num_skipped,
         "temperature": temperature,
         "seconds": round(history.seconds, 1),
@@ -70,8 +79,11 @@ def finish(session: Session, history: TrainingHistory) -> TrainResult:
         "sample_digest": history.sample_digest,
     }
     if session.ranks.is_first:
-        write_run_report(run.path, recipe, dataset, evaluations, pipeline, session.environment, history)
+        notes = (*dataset.notes, *((cut_short,) if cut_short else ()))
+        write_run_report(run.path, recipe, dataset, evaluations, pipeline, session.environment, history, notes=notes)
         run.write_metrics(evaluations, figures=figures)  # last: a run with metrics is finished
+    if cut_short is not None:
+        session.progress.message(f"warning {cut_short}")
     for name, metrics in evaluations.items():
         session.progress.message(
             f"{name:<10}  top-1 {metrics.top1:.1%}   top-5 {metrics.top5:.1%}   balanced {metrics.balanced_accuracy:.1%}   "
@@ -84,6 +96,8 @@ def finish(session: Session, history: TrainingHistory) -> TrainResult:
         dataset=dataset,
         evaluations=evaluations,
         best_epoch=history.best_epoch,
+        num_epochs=num_epochs,
+        minutes_needed=history.minutes_needed,
         seconds=history.seconds,
         sample_digest=history.sample_digest,
     )

@@ -11,7 +11,6 @@ from allmlp.training.recipe.recipe import Recipe
 from allmlp.training.session import Session
 from allmlp.training.setup import setup
 from allmlp.training.snapshots.history import TrainingHistory
-from allmlp.training.step.schedule import learning_rate_factor
 from allmlp.training.step.state import TrainState
 from allmlp.training.step.update import update
 from allmlp.training.stop_signals import StopSignal
@@ -65,39 +64,44 @@ def train(
 
 def _loop(session: Session, state: TrainState, history: TrainingHistory, stop: StopSignal) -> None:
     """Train from `state.step` to the last step."""
-    recipe, pipeline, progress = session.recipe, session.pipeline, session.progress
-    num_steps = session.num_steps
+    recipe, pipeline, plan, progress = session.recipe, session.pipeline, session.plan, session.progress
     model = session.wrapped(state)
-    batches = pipeline.batches(first_step=state.step, num_steps=num_steps)
-    clock = _Clock(state.step, num_steps, history, batch_size=recipe.batch_size)
-    progress.start(num_steps)
+    batches = pipeline.batches(first_step=state.step, num_steps=plan.planned_steps)
+    clock = _Clock(state.step, history, batch_size=recipe.batch_size)
+    session.start_budget(history)
+    progress.start(plan.num_steps)
     with contextlib.closing(batches), session.saving_on_error(state, history):
         while True:
             # Validate once at the end of every epoch and after the last step.
             epoch_ended = pipeline.order.epochs_done(state.step) > pipeline.order.epochs_done(max(0, state.step - 1))
-            if history.validated_step < state.step and (epoch_ended or state.step == num_steps):
+            if history.validated_step < state.step and (epoch_ended or state.step == plan.num_steps):
                 history.seconds = clock.seconds()
                 session.validate(state, history, speed=clock.images_per_second, stop=stop)
                 clock.begin_epoch()
+                plan.validation_ended()
+                history.minutes_needed = plan.minutes_needed(state.step)
 
-            # Save when due. A signal ends the run on all processes, after a snapshot.
-            agreed = session.agree(stop)
+            # Save when due. A signal ends the run on all processes, after a snapshot. The first one's clock may revise the
+            # number of steps.
+            agreed = session.agree(stop, state.step)
+            plan.revise(state.step, agreed.num_steps, history, progress)
             if session.is_save_due(state.step, agreed):
                 history.seconds = clock.seconds()
                 session.save(state, history)
                 agreed = session.agree(stop)  # a signal that arrived meanwhile has its snapshot already
             agreed.check()
-            if state.step == num_steps:
+            if state.step == plan.num_steps:
                 break
 
             # Take a step.
-            factor = learning_rate_factor(recipe.schedule, step=state.step, num_steps=num_steps)
+            factor = plan.learning_rate_factor(state.step)
             batch = next(batches)
             loss = update(state, model, batch, recipe, factor, ranks=session.ranks)
             history.add_step(loss, batch.keys)
 
             # Report it.
-            seconds_left = clock.tick(state.step)
+            plan.step_ended()
+            seconds_left = clock.tick(state.step, num_steps=plan.num_steps)
             progress.step(state.step, loss=loss, images_per_second=clock.images_per_second, seconds_left=seconds_left)
 
 
@@ -108,8 +112,8 @@ class _Clock:
         images_per_second: in the current epoch; 0 before the first step.
     """
 
-    def __init__(self, step: int, num_steps: int, history: TrainingHistory, *, batch_size: int) -> None:
-        self._first_step, self._num_steps, self._batch_size = step, num_steps, batch_size
+    def __init__(self, step: int, history: TrainingHistory, *, batch_size: int) -> None:
+        self._first_step, self._batch_size = step, batch_size
         self._seconds_before = history.seconds
         self._started = time.perf_counter()
         self.images_per_second = 0.0
@@ -118,12 +122,12 @@ class _Clock:
     def begin_epoch(self) -> None:
         self._epoch_started, self._images_in_epoch = time.perf_counter(), 0
 
-    def tick(self, step: int) -> float:
-        """Count a step, after which `step` steps are done, and return the estimated seconds left."""
+    def tick(self, step: int, *, num_steps: int) -> float:
+        """Count a step, after which `step` of `num_steps` are done, and return the estimated seconds left."""
         now = time.perf_counter()
         self._images_in_epoch += self._batch_size
         self.images_per_second = self._images_in_epoch / (now - self._epoch_started)
-        return (now - self._started) / (step - self._first_step) * (self._num_steps - step)
+        return (now - self._started) / (step - self._first_step) * (num_steps - step)
 
     def seconds(self) -> float:
         """Return the seconds of training so far, including earlier sessions."""

@@ -30,6 +30,8 @@ def write_run_report(
     pipeline: InputPipeline,
     environment: dict[str, str],
     history: TrainingHistory,
+    *,
+    notes: tuple[str, ...],
 ) -> None:
     """Write plots/ and report.html into the run folder."""
     split = default_split(evaluations)
@@ -42,7 +44,7 @@ def write_run_report(
             model=_model_rows(recipe),
             splits=tuple((name, len(part)) for name, part in dataset.splits.items()),
             class_names=dataset.class_names,
-            notes=dataset.notes,
+            notes=notes,
             results=tuple(history.results),
             best_epoch=history.best_epoch,
             evaluations=evaluations,

@@ -22,10 +22,10 @@ from allmlp.training.recipe.initial_checkpoint import load_initial_checkpoint
 from allmlp.training.recipe.recipe import ResolvedRecipe
 from allmlp.training.recipe.resolve import with_checkpoint
 from allmlp.training.run_folder import RunDirectory
+from allmlp.training.run_plan import RunPlan
 from allmlp.training.snapshots.checkpoint_writer import CheckpointWriter, split_best
 from allmlp.training.snapshots.history import TrainingHistory
 from allmlp.training.snapshots.store import Snapshot, SnapshotStore
-from allmlp.training.step.schedule import learning_rate_factor
 from allmlp.training.step.state import TrainState
 from allmlp.training.stop_signals import Agreement, Stopped, StopSignal
 from allmlp.training.validation import validate
@@ -40,7 +40,7 @@ class Session:
         recipe: the resolved recipe of the run.
         dataset: with its validation split.
         pipeline: the input pipeline over its photos.
-        num_steps: of the whole run.
+        plan: the number of steps of the whole run, and the learning rates.
         run: the run folder.
         ranks: the processes that train together.
         device: "cpu", "cuda" or "mps".
@@ -59,12 +59,14 @@ class Session:
         checkpoint: Checkpoint | None,
         *,
         is_new: bool,
+        started: float,
         progress: LoggingProgress,
     ) -> None:
         self.recipe = recipe
         self.dataset = dataset
         self.pipeline = pipeline
-        self.num_steps = recipe.num_steps_on(len(dataset.splits["train"]))
+        self.plan = RunPlan(recipe, num_photos=len(dataset.splits["train"]))
+        self._started = started
         self.run = run
         self.ranks = ranks
         self.device = torch.device(ranks.device).type
@@ -90,19 +92,20 @@ class Session:
             self.run.check_visible()
         snapshot = None if self._is_new else self._newest_snapshot()
         if snapshot is not None:
-            if snapshot.step > self.num_steps:
+            if snapshot.step > self.plan.planned_steps:
                 raise CheckpointError(
                     f"{self.run.layout.resume}: the newest snapshot is of step {snapshot.step:,}, but the recipe ends at step "
-                    f"{self.num_steps:,}. Restore the run's recipe.json."
+                    f"{self.plan.planned_steps:,}. Restore the run's recipe.json."
                 )
             tensors, best = split_best(snapshot.tensors)
             state.load(tensors, step=snapshot.step, where=str(self.run.layout.resume))
             history = TrainingHistory.from_metadata(snapshot.metadata, where=str(self.run.layout.resume))
+            self.plan.restore(history)
             if self.ranks.is_first:
                 self.run.write_results(history.results)
                 if best:  # snapshots of older versions have none
                     self.checkpoints.write("best", self._checkpoint_of(best, step=history.best_step))
-            self.progress.message(f"resumed at step {snapshot.step:,} of {self.num_steps:,}")
+            self.progress.message(f"resumed at step {snapshot.step:,} of {self.plan.num_steps:,}")
             return state, history
         if not self._is_new:
             self.progress.message("resumed at step 0: the run has no snapshot yet")
@@ -162,10 +165,19 @@ class Session:
             module = wrap_ddp(state.model, self.ranks)
         return torch.compile(module) if self.recipe.compile else module
 
-    def agree(self, stop: StopSignal) -> Agreement:
-        """Return what all processes do next: a signal to any of them applies to all, and the first one's clock decides."""
-        signals, overdue = self.ranks.gather([float(stop.received or 0), float(self._is_save_overdue())]).T
-        return Agreement(signal=int(signals.max()) or None, is_save_overdue=bool(overdue[0]))
+    def start_budget(self, history: TrainingHistory) -> None:
+        """Count the time of the run from now on, if the recipe limits it; what setting up took is part of it."""
+        self.plan.start_budget(spent_seconds=history.seconds + time.monotonic() - self._started)
+
+    def agree(self, stop: StopSignal, step: int | None = None) -> Agreement:
+        """Return what all processes do next: a signal to any of them applies to all, and the first one's clock decides.
+
+        After `step` steps, the number of steps may be revised; None leaves it.
+        """
+        num_steps = None if step is None else self.plan.wanted_steps(step)
+        values = [float(stop.received or 0), float(self._is_save_overdue()), float(num_steps or 0)]
+        signals, overdue, lengths = self.ranks.gather(values).T
+        return Agreement(int(signals.max()) or None, bool(overdue[0]), int(lengths[0]) or None)
 
     def _is_save_overdue(self) -> bool:
         minutes = self.recipe.saving.every_minutes
@@ -188,9 +200,8 @@ class Session:
         except CheckpointError as error:  # logits that are not finite, identical on all processes
             with self.ranks.raise_on_all():
                 raise DivergedError(f"Step {state.step}: {error}") from error
-        is_last = state.step == self.num_steps
-        factor = learning_rate_factor(self.recipe.schedule, step=state.step - 1, num_steps=self.num_steps)
-        epoch = self.recipe.num_epochs if is_last else self.pipeline.order.epochs_done(state.step)
+        epoch = self.plan.epoch_at(state.step)
+        factor = self.plan.learning_rate_factor(state.step - 1)
         row = {
             "epoch": epoch,
             "step": state.step,
@@ -218,7 +229,7 @@ class Session:
     def is_save_due(self, step: int, agreed: Agreement) -> bool:
         """Return whether to save a snapshot after `step` steps: at the end, on a signal, or as the recipe sets."""
         every = self.recipe.saving.every_steps
-        is_requested = agreed.signal is not None or agreed.is_save_overdue or step == self.num_steps
+        is_requested = agreed.signal is not None or agreed.is_save_overdue or step == self.plan.num_steps
         return is_requested or (every is not None and step > 0 and step % every == 0)
 
     def save(self, state: TrainState, history: TrainingHistory) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,13 +30,11 @@ from allmlp.training.recipe.resolve import (
     resumed_recipe,
     type_checked,
     with_checkpoint,
-    with_num_epochs,
 )
 from allmlp.training.run_folder import RunDirectory, decoded_fingerprint, lock_run, refuse_used_folder
 from allmlp.training.session import Session
 from allmlp.training.stop_signals import StopSignal
 from allmlp.training.stored_run import StoredRun, check_same_photos, stored_digests, stored_run, with_validation_of
-from allmlp.training.time_budget import epochs_within_budget
 
 __all__ = ["num_training_photos", "setup"]
 
@@ -52,6 +51,7 @@ def setup(
     stop: StopSignal,
 ) -> Iterator[Session]:
     """Yield the session of a run in the folder `path`, locked against other training processes. For the rest see `train`."""
+    started = time.monotonic()
     with join_ranks(choose_device(device)) as ranks, stop.defer_on_error(), contextlib.ExitStack() as stack:
         logged = LoggingProgress(progress if ranks.is_first else NoProgress())
         with ranks.raise_on_all():
@@ -81,11 +81,10 @@ def setup(
             if ranks.is_first:
                 stack.enter_context(lock_run(path, is_new=stored is None, resume=resume))
         check_consistent(ranks, photos_fact(pipeline.digests))
-        if stored is None and resolved.max_minutes is not None:
-            num_epochs = epochs_within_budget(resolved, pipeline, resolved.max_minutes, ranks=ranks, progress=logged)
-            resolved = with_num_epochs(resolved, ranks.broadcast(num_epochs))
         run = RunDirectory(path)
-        session = Session(resolved, dataset, pipeline, run, ranks, checkpoint, is_new=stored is None, progress=logged)
+        session = Session(
+            resolved, dataset, pipeline, run, ranks, checkpoint, is_new=stored is None, started=started, progress=logged
+        )
         try:
             yield session
         finally:
@@ -218,6 +217,8 @@ def _announce(
     length = counted(recipe.num_epochs, "epoch")
     if recipe.num_steps is not None:
         length = f"{counted(recipe.num_steps, 'step')} ({length})"
+    if recipe.max_minutes is not None:
+        length += f" or {recipe.max_minutes:g} minutes"
     progress.message(
         f"recipe  {recipe.name}: {length}, batches of {recipe.batch_size}, {recipe.precision}"
         + (f", {ranks.count} processes" if ranks.count > 1 else "")

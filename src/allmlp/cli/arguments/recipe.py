@@ -38,7 +38,10 @@ TrainBatchSizeOption = Annotated[int | None, typer.Option(help="Short for --set 
 SeedOption = Annotated[int | None, typer.Option(help="Short for --set seed=.", show_default=False)]
 MaxMinutesOption = Annotated[
     float | None,
-    typer.Option(help="Train fewer epochs if those of the recipe would take longer than this.", show_default=False),
+    typer.Option(
+        help="The time for the whole run. If the recipe's epochs would take longer, fewer are trained, as many as fit.",
+        show_default=False,
+    ),
 ]
 BadPhotosOption = Annotated[
     str | None,

@@ -120,12 +120,16 @@ class ScheduleConfig:
         warmup_steps: the number of warm-up steps instead of a fraction; the run must be longer. None uses the fraction.
         decay: the shape of the decay.
         final_fraction: the fraction of the peak that the decay ends at, one step after the last.
+        revisions: pairs (step, number of steps): from that step on, the run ends after that many steps instead, and the rest of
+            the schedule is spread over them. metrics.json of a run with a time budget lists those that it made; with them,
+            another run takes the same steps.
     """
 
     warmup: float = 0.05
     warmup_steps: int | None = None
     decay: Literal["cosine", "linear"] = "cosine"
     final_fraction: float = 0.0
+    revisions: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.warmup < 1.0 or not 0.0 <= self.final_fraction <= 1.0:
@@ -139,6 +143,12 @@ class ScheduleConfig:
             raise ConfigError(
                 f"schedule.warmup is {self.warmup}, but schedule.warmup_steps={self.warmup_steps} overrides it. "
                 f"Leave it at {ScheduleConfig.warmup}, or set schedule.warmup_steps to none."
+            )
+        steps = [step for step, _ in self.revisions]
+        if steps != sorted({*steps}) or not all(0 < step < num_steps for step, num_steps in self.revisions):
+            raise ConfigError(
+                f"schedule.revisions is {[list(pair) for pair in self.revisions]}; expected pairs [step, number of steps], such "
+                "as [[20,500],[60,480]]: steps over 0 that rise, each under its number of steps."
             )
 
 

@@ -44,7 +44,8 @@ class Recipe:
             with one process.
         saving: see `SavingConfig`.
         transfer: see `TransferConfig`.
-        max_minutes: reduces `num_epochs` at the start to what this machine can train in that time, measured on a few steps.
+        max_minutes: the minutes that the run may take, report included. If all epochs would take longer, it takes as many steps
+            as fit, planned anew while it trains (`TimeBudget`), and the schedule ends with them.
     """
 
     name: str
@@ -111,6 +112,11 @@ class Recipe:
                     f"{name} is {value}, but with max_minutes={self.max_minutes:g} the number of steps depends on the speed "
                     "of this machine. Set one of the two to none."
                 )
+        if self.schedule.revisions and self.max_minutes is not None:
+            raise ConfigError(
+                f"schedule.revisions sets the number of steps, and so does max_minutes={self.max_minutes:g}. To take the steps of "
+                "another run, set max_minutes to none."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +124,8 @@ class ResolvedRecipe(Recipe):
     """A recipe without None or "auto" in any setting that affects the result; it is stored in recipe.json.
 
     `allmlp.training.recipe.resolve` makes one from a `Recipe`. `data.storage` and `data.num_workers` stay as requested, since
-    they do not affect the result. `num_epochs` is the length of the run, whether epochs, steps or minutes determined it.
+    they do not affect the result. `num_epochs` is the length of the run, whether epochs or steps determined it; a time budget may
+    end it earlier.
 
     Raises:
         ConfigError: a setting is unresolved.

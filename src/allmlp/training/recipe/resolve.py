@@ -105,7 +105,7 @@ def with_learning_rate(recipe: Recipe, learning_rate: float) -> Recipe:
 
 
 def with_num_epochs(recipe: AnyRecipe, num_epochs: int) -> AnyRecipe:
-    """Return a recipe with another number of epochs: that of a stored run, or what fits into the time budget."""
+    """Return a recipe with another number of epochs: that of a stored run."""
     return dataclasses.replace(recipe, num_epochs=num_epochs)
 
 
@@ -289,9 +289,7 @@ def _is_unresolved(key: str, stored: Any, given: Any, recipe: Recipe) -> bool:
         return bool(given == "auto")
     if key == "data.interpolation":
         return given is None
-    if key == "num_epochs" and recipe.num_steps is not None:
-        return bool(given == 0)
-    return key == "num_epochs" and recipe.max_minutes is not None and bool(given > stored)
+    return key == "num_epochs" and recipe.num_steps is not None and bool(given == 0)
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any, Any]]:

@@ -27,6 +27,8 @@ class TrainingHistory:
         num_skipped: steps skipped because their loss or gradient was not finite.
         sample_digest: SHA-256 in hexadecimal, chained over the steps: the hash of the previous digest and the keys of the
             step's samples, in order. Two runs with the same digest have seen the same samples in the same order.
+        revisions: of the number of steps, by a time budget; see `RunLength`.
+        minutes_needed: what all planned epochs would have taken, if a time budget ended the run earlier; None if it did not.
         results: the rows of results.csv.
     """
 
@@ -40,6 +42,8 @@ class TrainingHistory:
     best_loss: float = 0.0
     num_skipped: int = 0
     sample_digest: str = hashlib.sha256().hexdigest()
+    revisions: tuple[tuple[int, int], ...] = ()
+    minutes_needed: float | None = None
     results: list[dict[str, float]] = dataclasses.field(default_factory=list)
 
     def add_step(self, loss: float, keys: NDArray[np.uint64]) -> None:

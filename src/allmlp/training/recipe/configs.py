@@ -147,8 +147,8 @@ class ScheduleConfig:
         steps = [step for step, _ in self.revisions]
         if steps != sorted({*steps}) or not all(0 < step < num_steps for step, num_steps in self.revisions):
             raise ConfigError(
-                f"schedule.revisions is {[list(pair) for pair in self.revisions]}; expected pairs [step, number of steps], such "
-                "as [[20,500],[60,480]]: steps over 0 that rise, each under its number of steps."
+                f"schedule.revisions is {[list(pair) for pair in self.revisions]}; expected pairs [step, number of steps], "
+                "such as [[20,500],[60,480]]: steps over 0 that rise, each under its number of steps."
             )
 
 

@@ -114,8 +114,8 @@ class Recipe:
                 )
         if self.schedule.revisions and self.max_minutes is not None:
             raise ConfigError(
-                f"schedule.revisions sets the number of steps, and so does max_minutes={self.max_minutes:g}. To take the steps of "
-                "another run, set max_minutes to none."
+                f"schedule.revisions sets the number of steps, and so does max_minutes={self.max_minutes:g}. To take the steps "
+                "of another run, set max_minutes to none."
             )
 
 
@@ -124,8 +124,8 @@ class ResolvedRecipe(Recipe):
     """A recipe without None or "auto" in any setting that affects the result; it is stored in recipe.json.
 
     `allmlp.training.recipe.resolve` makes one from a `Recipe`. `data.storage` and `data.num_workers` stay as requested, since
-    they do not affect the result. `num_epochs` is the length of the run, whether epochs or steps determined it; a time budget may
-    end it earlier.
+    they do not affect the result. `num_epochs` is the length of the run, whether epochs or steps determined it; a time budget
+    may end it earlier.
 
     Raises:
         ConfigError: a setting is unresolved.

@@ -242,7 +242,7 @@ def resumed_recipe(recipe: Recipe, stored: ResolvedRecipe, *, where: Path) -> Re
     differences = [
         f"{key}: the run has {json.dumps(old)}, now {json.dumps(new)}"
         for key, old, new in _differences(to_dict(stored), to_dict(recipe), "")
-        if not key.startswith(_CHANGEABLE) and not _is_unresolved(key, old, new, recipe)
+        if not key.startswith(_CHANGEABLE) and not _is_unresolved(key, new, recipe)
     ]
     if differences:
         raise ConfigError(
@@ -281,8 +281,8 @@ def _with_mixer(model: AnyMixer, mixer: MixerConfig) -> AnyMixer:
     return dataclasses.replace(model, **{name: getattr(mixer, name) for name in names})
 
 
-def _is_unresolved(key: str, stored: Any, given: Any, recipe: Recipe) -> bool:
-    """Return whether `given` is an unresolved value that was resolved to `stored` when the run started."""
+def _is_unresolved(key: str, given: Any, recipe: Recipe) -> bool:
+    """Return whether `given` is an unresolved value that was resolved when the run started."""
     if key == "model.num_classes":
         return given is None
     if key == "precision":

@@ -39,7 +39,11 @@ class RunLength:
                 break
             place = _between(place, self.planned, (revised_at - start) / max(1, end - start))
             start, end = revised_at, num_steps
-        return step if start == 0 and end == self.planned else _between(place, self.planned, (step - start) / max(1, end - start))
+        return (
+            step
+            if start == 0 and end == self.planned
+            else _between(place, self.planned, (step - start) / max(1, end - start))
+        )
 
 
 def learning_rate_factor(schedule: ScheduleConfig, *, step: float, num_steps: int) -> float:

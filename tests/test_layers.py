@@ -58,9 +58,10 @@ INNER_LAYERS = {
     "inference": (("embedder", "predictor"), ("opening", "photos"), ("backends",), ("runnable",)),
     "training": (
         ("learning_rate_sweep",),
+        ("training_run",),
         ("loop",),
         ("finish", "setup"),
-        ("run_report", "session"),
+        ("cross_validation", "run_report", "session"),
         ("run_plan",),
         ("validation",),
         ("input_pipeline",),

@@ -161,11 +161,11 @@ def _stored_run(resume: Path | None, out: Path | None) -> "StoredRun | None":
 def _recipe_of(run: "StoredRun", request: TrainingRequest) -> tuple["Recipe", None, str]:
     """Return the recipe requested for an existing run: its own, or the named one, with the given settings."""
     from allmlp.recipes import FITTED_TO_PHOTOS
-    from allmlp.training import type_checked, with_num_epochs, with_settings
+    from allmlp.training import fitted_as, type_checked, with_settings
 
     requested = type_checked(run.recipe) if request.recipe is None else named_recipe(request.recipe)
     if request.recipe in FITTED_TO_PHOTOS:  # the run's photos are the same
-        requested = with_num_epochs(requested, run.recipe.num_epochs)
+        requested = fitted_as(requested, run.recipe)
     return with_settings(requested, request.given), None, ""
 
 

@@ -16,6 +16,8 @@ The files of a run folder, in the order in which they are written:
     resume/step-000000123/     snapshots from which training resumes, with the best weights so far
     checkpoints/best, last     weights for use: the best by validation top-1, and the newest
     diverged.json              the error, if a value that is not finite ended the run
+    folds/fold-1.npz           cross-validation: the sample IDs that a fold held out, and their logits; beside it, the fold's
+                               run while it trains
     plots/, report.html        the report
     metrics.json               the scores of checkpoints/best; written last, so that a run that has it is finished
 
@@ -102,6 +104,13 @@ class RunLayout:
     @property
     def divergence(self) -> Path:
         return self.path / "diverged.json"
+
+    def fold_run(self, number: int) -> Path:
+        """The run folder of a fold of cross-validation, counted from 1; it is removed once its predictions are saved."""
+        return self.path / "folds" / f"fold-{number}"
+
+    def fold_predictions(self, number: int) -> Path:
+        return self.path / "folds" / f"fold-{number}.npz"
 
     @property
     def plots(self) -> Path:

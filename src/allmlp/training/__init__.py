@@ -13,11 +13,11 @@ from allmlp.training.progress import NoProgress, Progress
 from allmlp.training.recipe.configs import DataConfig, OptimizerConfig, SavingConfig, ScheduleConfig, TransferConfig
 from allmlp.training.recipe.recipe import Recipe, ResolvedRecipe
 from allmlp.training.recipe.resolve import (
+    fitted_as,
     resolved_with_checkpoint,
     resumed_recipe,
     type_checked,
     with_learning_rate,
-    with_num_epochs,
     with_settings,
 )
 from allmlp.training.run_folder import refuse_used_folder
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
         train_sweep,
         write_sweep,
     )
-    from allmlp.training.loop import TrainResult, train
     from allmlp.training.setup import num_training_photos
+    from allmlp.training.training_run import TrainResult, train
 
 __all__ = [
     "PAPER_GRID",
@@ -51,6 +51,7 @@ __all__ = [
     "TransferConfig",
     "check_matches_run",
     "check_sweep_folder",
+    "fitted_as",
     "is_first_process",
     "is_speaker",
     "join_ranks",
@@ -63,7 +64,6 @@ __all__ = [
     "train_sweep",
     "type_checked",
     "with_learning_rate",
-    "with_num_epochs",
     "with_settings",
     "write_sweep",
 ]
@@ -71,12 +71,12 @@ __all__ = [
 
 _LAZY_MODULES = {  # names that need torch, with the module that defines them
     "PAPER_GRID": "learning_rate_sweep",
-    "TrainResult": "loop",
+    "TrainResult": "training_run",
     "SweepRun": "learning_rate_sweep",
     "check_sweep_folder": "learning_rate_sweep",
     "join_ranks": "distributed.process_group",
     "num_training_photos": "setup",
-    "train": "loop",
+    "train": "training_run",
     "train_sweep": "learning_rate_sweep",
     "write_sweep": "learning_rate_sweep",
 }

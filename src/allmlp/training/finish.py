@@ -1,5 +1,6 @@
 """The end of a run: scores of the best checkpoint in float32, its temperature, metrics.json and the report."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from allmlp.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from allmlp.data import ImageDataset
 from allmlp.inference import eager_forward
 from allmlp.metrics import Metrics, score_batches
+from allmlp.training.cross_validation import CROSS_VALIDATION, OutOfFold
 from allmlp.training.recipe.recipe import ResolvedRecipe
 from allmlp.training.run_report import write_run_report
 from allmlp.training.session import Session
@@ -26,7 +28,8 @@ class TrainResult:
         directory: the run folder.
         recipe: as resolved.
         dataset: with its validation split.
-        evaluations: of the best checkpoint in float32, by split: "validation", and "test" if there is one.
+        evaluations: of the best checkpoint in float32, by split: "validation", and "test" if there is one. With
+            cross-validation, "cross-validation" instead of "validation": each photo predicted by a fold's last weights.
         best_epoch: the epoch of the best checkpoint: highest validation top-1, ties broken by the lower loss.
         num_epochs: the epochs that were trained: the recipe's, or as many as fit into its `max_minutes`.
         minutes_needed: about what all epochs of the recipe would have taken, if `max_minutes` cut the run short; else None.
@@ -45,8 +48,10 @@ class TrainResult:
     sample_digest: str
 
 
-def finish(session: Session, history: TrainingHistory) -> TrainResult:
+def finish(session: Session, history: TrainingHistory, out_of_fold: OutOfFold | None = None) -> TrainResult:
     """Score the best checkpoint in float32, store its temperature, and write the report and metrics.json.
+
+    Without validation photos, the scores and the temperature come from the predictions of cross-validation, `out_of_fold`.
 
     It is safe to be killed at any point: metrics.json comes last, so a resumed run repeats all of this, and a temperature
     stored earlier does not change the logits on which the new one is fitted.
@@ -57,8 +62,10 @@ def finish(session: Session, history: TrainingHistory) -> TrainResult:
         session.checkpoints.finish()
     best = run.layout.checkpoint("best")
     checkpoint = load_checkpoint(best)
-    evaluations = _evaluations(session, checkpoint)
-    temperature = evaluations["validation"].temperature
+    evaluations = _evaluations(session, checkpoint, out_of_fold)
+    if out_of_fold is not None:
+        dataset = dataclasses.replace(dataset, splits={**dataset.splits, CROSS_VALIDATION: out_of_fold.split})
+    temperature = next(iter(evaluations.values())).temperature
     with session.ranks.raise_on_all():
         if session.ranks.is_first and temperature != checkpoint.temperature:
             save_checkpoint(checkpoint.replace(temperature=temperature), best)
@@ -103,13 +110,19 @@ def finish(session: Session, history: TrainingHistory) -> TrainResult:
     )
 
 
-def _evaluations(session: Session, checkpoint: Checkpoint) -> dict[str, Metrics]:
-    """Score the validation split, on which the temperature is fitted, and the test split, if any, with that temperature."""
+def _evaluations(session: Session, checkpoint: Checkpoint, out_of_fold: OutOfFold | None) -> dict[str, Metrics]:
+    """Score the validation split, on which the temperature is fitted, and the test split, if any, with that temperature.
+
+    The predictions of cross-validation stand for a validation split.
+    """
     dataset, pipeline = session.dataset, session.pipeline
     forward = eager_forward(checkpoint, device=session.device)
-    is_enough = len(dataset.splits["validation"]) >= _MIN_PHOTOS_FOR_TEMPERATURE
-    temperature = None if is_enough else 1.0
+    num_photos = len(dataset.splits["validation"] if out_of_fold is None else out_of_fold.split)
+    temperature = None if num_photos >= _MIN_PHOTOS_FOR_TEMPERATURE else 1.0
     evaluations: dict[str, Metrics] = {}
+    if out_of_fold is not None:
+        evaluations[CROSS_VALIDATION] = out_of_fold.metrics(dataset.class_names, temperature=temperature)
+        temperature = evaluations[CROSS_VALIDATION].temperature
     for name in (name for name in ("validation", "test") if name in dataset.splits):
         batches = pipeline.evaluation_batches(name)
         evaluations[name] = score_batches(forward, batches, dataset.class_names, temperature=temperature)

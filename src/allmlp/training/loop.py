@@ -3,11 +3,13 @@
 import contextlib
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from allmlp.data import ImageDataset
+from allmlp.training.cross_validation import OutOfFold
 from allmlp.training.finish import TrainResult, finish
-from allmlp.training.progress import NoProgress, Progress
-from allmlp.training.recipe.recipe import Recipe
+from allmlp.training.progress import Progress
+from allmlp.training.recipe.recipe import Recipe, ResolvedRecipe
 from allmlp.training.session import Session
 from allmlp.training.setup import setup
 from allmlp.training.snapshots.history import TrainingHistory
@@ -15,42 +17,26 @@ from allmlp.training.step.state import TrainState
 from allmlp.training.step.update import update
 from allmlp.training.stop_signals import StopSignal
 
-__all__ = ["TrainResult", "train"]
+__all__ = ["Unscored", "train_run"]
 
 
-def train(
+def train_run(
     recipe: Recipe,
     data: str | Path | ImageDataset,
-    run_directory: str | Path,
+    run_directory: Path,
     *,
-    device: str = "auto",
-    progress: Progress | None = None,
-    resume: bool = False,
-) -> TrainResult:
-    """Train a Mixer on photos and write its run folder, including the report.
+    device: str,
+    progress: Progress,
+    resume: bool,
+    out_of_fold: OutOfFold | None = None,
+) -> "TrainResult | Unscored":
+    """Train one run, or continue it. For the other arguments and the errors see `train`.
 
-    On SIGINT or SIGTERM the current step is finished and a snapshot is saved before training ends.
-
-    Args:
-        recipe: the settings of the run.
-        data: photos in any form that `open_dataset` takes. The test split selects nothing; it is scored once at the end.
-        run_directory: a folder that does not exist yet or is empty.
-        device: "auto", "cpu", "cuda" or "mps".
-        progress: receives progress events; None discards them.
-        resume: resume the run in `run_directory` from its newest valid snapshot, bit for bit as if it had never stopped (on
-            the same machine), or start it if there is none. The recipe and the photos must be those of the run.
-
-    Raises:
-        ConfigError: the folder is in use or inside the photos, a value is invalid, the device is unavailable, or the recipe
-            is not the run's.
-        DivergedError: a loss is not finite, unless the recipe skips such steps.
-        DataError: unusable photos, all of them named before anything is written; or photos that are not the run's.
-        ReportedError: with several processes, instead of any of these: the error that ends all of them, or a
-            `ProcessLostError` for a process that was killed or hangs. It states which process reports it.
-        KeyboardInterrupt: a signal, after the training state was saved.
+    A run whose recipe has folds is scored by the predictions of cross-validation, `out_of_fold`; without them, it trains and
+    stays unscored.
     """
     with StopSignal() as stop, setup(
-        recipe, data, Path(run_directory), device=device, progress=progress or NoProgress(), resume=resume, stop=stop
+        recipe, data, run_directory, device=device, progress=progress, resume=resume, stop=stop
     ) as session:  # fmt: skip
         state, history = session.begin()
         stop.deferred = True
@@ -59,7 +45,21 @@ def train(
         finally:
             session.progress.finish()
         stop.deferred = False
-        return finish(session, history)
+        if session.recipe.data.folds and out_of_fold is None:
+            return Unscored(session.recipe, session.dataset, session.ranks.is_first)
+        return finish(session, history, out_of_fold)
+
+
+class Unscored(NamedTuple):
+    """A run that has taken all its steps and is to be cross-validated.
+
+    recipe, dataset: of the run.
+    is_first: whether this is the process that writes files.
+    """
+
+    recipe: ResolvedRecipe
+    dataset: ImageDataset
+    is_first: bool
 
 
 def _loop(session: Session, state: TrainState, history: TrainingHistory, stop: StopSignal) -> None:
@@ -78,8 +78,6 @@ def _loop(session: Session, state: TrainState, history: TrainingHistory, stop: S
                 history.seconds = clock.seconds()
                 session.validate(state, history, speed=clock.images_per_second, stop=stop)
                 clock.begin_epoch()
-                plan.validation_ended()
-                history.minutes_needed = plan.minutes_needed(state.step)
 
             # Save when due. A signal ends the run on all processes, after a snapshot. The first one's clock may revise the
             # number of steps.

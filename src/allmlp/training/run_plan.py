@@ -26,6 +26,8 @@ class RunPlan:
         self._recipe = recipe
         self._num_photos = num_photos
         self._length = RunLength(planned=recipe.num_steps_on(num_photos), revisions=recipe.schedule.revisions)
+        minutes = recipe.max_minutes
+        self._minutes = None if minutes is None else minutes / (1 + recipe.data.folds)  # each fold takes as long
         self._budget: TimeBudget | None = None
         self._told = self.planned_steps
 
@@ -47,9 +49,9 @@ class RunPlan:
 
     def start_budget(self, *, spent_seconds: float) -> None:
         """Count the time from now on, if the recipe limits it; `spent_seconds` of it have passed already."""
-        if self._recipe.max_minutes is not None:
+        if self._minutes is not None:
             self._budget = TimeBudget(
-                minutes=self._recipe.max_minutes,
+                minutes=self._minutes,
                 planned=self.planned_steps,
                 steps_per_epoch=self._num_photos / self._recipe.batch_size,
                 spent_seconds=spent_seconds,
@@ -60,10 +62,17 @@ class RunPlan:
         if self._budget is not None:
             self._budget.step_ended()
 
-    def validation_ended(self) -> None:
-        """Time a validation."""
+    def validation_ended(self, step: int, history: TrainingHistory, progress: Progress) -> None:
+        """Time a validation; end the run with it if the recipe's patience is over, else record what a short run would need."""
         if self._budget is not None:
             self._budget.validation_ended()
+            if step == self.num_steps < self.planned_steps:
+                history.minutes_needed = self._budget.minutes_needed(step)
+        patience = self._recipe.patience
+        if patience is not None and step < self.num_steps and self.epoch_at(step) - history.best_epoch >= patience:
+            progress.message(f"patience: no better weights for {counted(patience, 'epoch')}, so the run ends early")
+            history.revisions = (*history.revisions, (step, step))
+            self._length = dataclasses.replace(self._length, revisions=history.revisions)
 
     def wanted_steps(self, step: int) -> int | None:
         """Return the number of steps by this process's clock, of which `step` are done; None to leave it.
@@ -83,14 +92,8 @@ class RunPlan:
             self._told = num_steps
             progress.message(
                 f"time    {self.epochs_at(num_steps):.3g} of {counted(self._recipe.num_epochs, 'epoch')} fit into "
-                f"{self._recipe.max_minutes:g} minutes"
+                f"{self._minutes:.3g} minutes"
             )
-
-    def minutes_needed(self, step: int) -> float | None:
-        """Return the minutes that all planned steps would take; None if the run does not end with `step`, or takes them all."""
-        if self._budget is None or not step == self.num_steps < self.planned_steps:
-            return None
-        return self._budget.minutes_needed(step)
 
     def learning_rate_factor(self, step: int) -> float:
         """Return the factor on the peak learning rate at `step`, counted from 0."""
@@ -114,8 +117,9 @@ class RunPlan:
         """Return what the time budget left out, in words; None if it left out nothing."""
         if history.minutes_needed is None:
             return None
+        needed = history.minutes_needed * (1 + self._recipe.data.folds)
         return (
             f"cut short: {self.epochs_at(self.num_steps):.3g} of {counted(self._recipe.num_epochs, 'epoch')} fit into "
-            f"{self._recipe.max_minutes:g} minutes. All of them would take about {history.minutes_needed:.2g} minutes on this "
-            f"machine: --max-minutes {math.ceil(1.1 * history.minutes_needed)}"
+            f"{self._recipe.max_minutes:g} minutes. All of them would take about {needed:.2g} minutes on this "
+            f"machine: --max-minutes {math.ceil(1.1 * needed)}"
         )

@@ -1,6 +1,7 @@
 """A training session: recipe, photos, run folder and snapshots of a run that starts or resumes."""
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 
@@ -196,7 +197,8 @@ class Session:
             self.agree(stop).check()
 
         try:
-            metrics = validate(state, self.pipeline, self.recipe, ranks=self.ranks, check=check)
+            is_scored = "validation" in self.dataset.splits
+            metrics = validate(state, self.pipeline, self.recipe, ranks=self.ranks, check=check) if is_scored else None
         except CheckpointError as error:  # logits that are not finite, identical on all processes
             with self.ranks.raise_on_all():
                 raise DivergedError(f"Step {state.step}: {error}") from error
@@ -208,9 +210,9 @@ class Session:
             "seconds": history.seconds,
             "learning_rate": self.recipe.optimizer.learning_rate * factor,
             "train_loss": history.mean_loss(),
-            "validation_loss": metrics.loss,
-            "validation_top1": metrics.top1,
-            "validation_top5": metrics.top5,
+            "validation_loss": metrics.loss if metrics else math.nan,
+            "validation_top1": metrics.top1 if metrics else math.nan,
+            "validation_top5": metrics.top5 if metrics else math.nan,
             "images_per_second": speed,
         }
         history.results.append(row)
@@ -221,10 +223,12 @@ class Session:
         except AllmlpError as error:
             self.progress.message(f"{error} Training continues.")
         self.progress.epoch(row)
-        if (metrics.top1, -metrics.loss) > (history.best_top1, -history.best_loss):
+        if history.is_better(metrics, self.recipe.best_by, is_last=state.step == self.plan.num_steps):
             self._save_weights(state, "best")  # first: if it fails, the history keeps the best weights so far
-            history.best_top1, history.best_loss = metrics.top1, metrics.loss
             history.best_epoch, history.best_step = epoch, state.step
+            if metrics is not None:
+                history.best_top1, history.best_loss = metrics.top1, metrics.loss
+        self.plan.validation_ended(state.step, history, self.progress)
 
     def is_save_due(self, step: int, agreed: Agreement) -> bool:
         """Return whether to save a snapshot after `step` steps: at the end, on a signal, or as the recipe sets."""

@@ -9,7 +9,17 @@ from pathlib import Path
 import torch
 
 from allmlp.checkpoints import STARTER, Checkpoint
-from allmlp.data import ImageDataset, copy_notes, hold_out, open_dataset, read_skipped, skip_bad_photos, skip_photos
+from allmlp.data import (
+    ImageDataset,
+    copy_notes,
+    fold_of_photos,
+    hold_out,
+    notes_on_folds,
+    open_dataset,
+    read_skipped,
+    skip_bad_photos,
+    skip_photos,
+)
 from allmlp.errors import ConfigError, DataError
 from allmlp.hardware.compute_threads import compute_threads
 from allmlp.hardware.devices import choose_device, reuse_freed_memory
@@ -122,7 +132,7 @@ def _check_inputs(
     with opened.notes_with_errors():
         num_training_photos(opened)
         if stored is None:
-            dataset = hold_out(opened, fraction=recipe.data.holdout, seed=recipe.seed)
+            dataset = _with_validation(opened, recipe)
         else:
             dataset = with_validation_of(stored, opened)
             check_same_photos(dataset, stored)
@@ -130,9 +140,18 @@ def _check_inputs(
             resolved = resolve(recipe, dataset, torch.device(ranks.device).type)
     if checkpoint is not None:
         checkpoint = checkpoint.with_new_head(dataset.class_names, bias=resolved.head_bias)
-        if not has_validation:
+        if not has_validation and "validation" in dataset.splits:
             dataset = dataclasses.replace(dataset, notes=(*dataset.notes, *_notes_on_overlap(resolved, dataset)))
     return resolved, dataset, checkpoint
+
+
+def _with_validation(dataset: ImageDataset, recipe: Recipe) -> ImageDataset:
+    """Return the data set with a validation split, its own or held out; without one if the run is cross-validated."""
+    if not recipe.data.folds or "validation" in dataset.splits:
+        return hold_out(dataset, fraction=recipe.data.holdout, seed=recipe.seed)
+    folds = fold_of_photos(dataset, num_folds=recipe.data.folds, seed=recipe.seed)
+    notes = notes_on_folds(dataset, folds, seed=recipe.seed)
+    return dataclasses.replace(dataset, notes=(*dataset.notes, *notes))
 
 
 def _without_bad_photos(

@@ -69,7 +69,7 @@ def fold_datasets(dataset: ImageDataset, folds: NDArray[np.int64]) -> Iterator[I
     train = dataset.splits["train"]
     for fold in range(int(folds.max()) + 1):
         parts = {"train": _subset(train, folds != fold), "validation": _subset(train, folds == fold)}
-        yield dataclasses.replace(dataset, splits=parts, notes=(), is_held_out=True)
+        yield dataclasses.replace(dataset, splits=parts, notes=(), is_held_out=True, skipped=())
 
 
 def notes_on_folds(dataset: ImageDataset, folds: NDArray[np.int64], *, seed: int) -> tuple[str, ...]:

@@ -152,7 +152,7 @@ def join_ranks(device: str) -> Iterator[ProcessGroup]:
             )
         device = f"cuda:{local_rank}"
         torch.cuda.set_device(local_rank)
-    timeout = timedelta(seconds=_timeout_s())
+    timeout = timedelta(seconds=timeout_seconds())
     backend = "nccl" if device.startswith("cuda") else "gloo"
     try:
         store = _store(timeout)
@@ -234,7 +234,7 @@ def _number(name: str, default: int) -> int:
     return int(text)
 
 
-def _timeout_s() -> float:
+def timeout_seconds() -> float:
     text = os.environ.get("ALLMLP_TIMEOUT_S", str(_DEFAULT_TIMEOUT_S))
     try:
         seconds = float(text)

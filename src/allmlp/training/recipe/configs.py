@@ -17,6 +17,8 @@ class DataConfig:
         fit, crop_fraction, interpolation, mean, std: see `Preprocessing`; the image size is the model's. An interpolation of
             None is that of the initial checkpoint, or bicubic for random weights.
         holdout: the fraction of the training photos of each class that is held out if the data has no validation split.
+        folds: the number of folds of cross-validation, instead of one hold-out, if the data has no validation split: the run
+            trains on all training photos, and one more run per fold tells how well that works on others; 0 holds out once.
         storage: "memory" decodes each photo once and keeps it, "stream" decodes it in every epoch; "auto" keeps the photos if
             they take less than a quarter of the free memory. The results are the same, bit for bit.
         bad_photos: "stop" refuses data with photos that cannot be decoded, and names all of them; "skip" leaves them out, and
@@ -30,6 +32,7 @@ class DataConfig:
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     holdout: float = 0.1
+    folds: int = 0
     storage: Literal["auto", "memory", "stream"] = "auto"
     bad_photos: BadPhotos = "stop"
     num_workers: int | None = None
@@ -37,6 +40,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         if not 0.0 < self.holdout < 1.0:
             raise ConfigError(f"data.holdout is {self.holdout}; expected a fraction over 0 and under 1, such as 0.1.")
+        if self.folds != 0 and not 2 <= self.folds <= 100:
+            raise ConfigError(f"data.folds is {self.folds}; expected 2 to 100, such as 5, or 0 to hold out once.")
         if self.num_workers is not None and not 0 <= self.num_workers <= 256:
             raise ConfigError(f"data.num_workers is {self.num_workers}; expected 0 to 256.")
 

@@ -1,6 +1,6 @@
 """The rules by which a requested recipe becomes the recipe of a run.
 
-    requested    with_settings, with_learning_rate, with_num_epochs: changed by the user, a sweep, or the number of photos
+    requested    with_settings, with_learning_rate, fitted_as: changed by the user, a sweep, or the photos
     resolved     with_checkpoint, resolve: completed from the checkpoint, the data and the device
     resumed      resumed_recipe: the recipe of a stored run, after comparison with the request
 
@@ -25,6 +25,7 @@ from allmlp.training.recipe.recipe import Recipe, ResolvedRecipe
 
 __all__ = [
     "check_divisible",
+    "fitted_as",
     "is_same_source",
     "resolve",
     "resolved_from_dict",
@@ -33,7 +34,6 @@ __all__ = [
     "type_checked",
     "with_checkpoint",
     "with_learning_rate",
-    "with_num_epochs",
     "with_settings",
 ]
 
@@ -104,9 +104,10 @@ def with_learning_rate(recipe: Recipe, learning_rate: float) -> Recipe:
     return dataclasses.replace(recipe, optimizer=changed)
 
 
-def with_num_epochs(recipe: AnyRecipe, num_epochs: int) -> AnyRecipe:
-    """Return a recipe with another number of epochs: that of a stored run."""
-    return dataclasses.replace(recipe, num_epochs=num_epochs)
+def fitted_as(recipe: AnyRecipe, stored: Recipe) -> AnyRecipe:
+    """Return a recipe with what was fitted to the photos of a stored run: its numbers of epochs and folds."""
+    data = dataclasses.replace(recipe.data, folds=stored.data.folds)
+    return dataclasses.replace(recipe, num_epochs=stored.num_epochs, data=data, best_by=stored.best_by)
 
 
 def with_checkpoint(recipe: AnyRecipe, checkpoint: Checkpoint) -> AnyRecipe:
@@ -167,6 +168,10 @@ def resolve(recipe: Recipe, dataset: ImageDataset, device: str) -> ResolvedRecip
             f"model.num_classes is {recipe.model.num_classes}, but {escape(dataset.source)} has {num_classes} classes. "
             "Omit it: the data decides (in Python, a recipe's model is a MixerTemplate)."
         )
+    if "validation" in dataset.splits:
+        recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, folds=0))
+    if recipe.data.folds:
+        recipe = dataclasses.replace(recipe, best_by="last")
     resolved = _complete(
         recipe,
         model=recipe.model.with_num_classes(num_classes),
@@ -242,7 +247,7 @@ def resumed_recipe(recipe: Recipe, stored: ResolvedRecipe, *, where: Path) -> Re
     differences = [
         f"{key}: the run has {json.dumps(old)}, now {json.dumps(new)}"
         for key, old, new in _differences(to_dict(stored), to_dict(recipe), "")
-        if not key.startswith(_CHANGEABLE) and not _is_unresolved(key, new, recipe)
+        if not key.startswith(_CHANGEABLE) and not _is_unresolved(key, old, new, recipe)
     ]
     if differences:
         raise ConfigError(
@@ -281,12 +286,16 @@ def _with_mixer(model: AnyMixer, mixer: MixerConfig) -> AnyMixer:
     return dataclasses.replace(model, **{name: getattr(mixer, name) for name in names})
 
 
-def _is_unresolved(key: str, given: Any, recipe: Recipe) -> bool:
-    """Return whether `given` is an unresolved value that was resolved when the run started."""
+def _is_unresolved(key: str, stored: Any, given: Any, recipe: Recipe) -> bool:
+    """Return whether `given` is an unresolved value that was resolved to `stored` when the run started."""
     if key == "model.num_classes":
         return given is None
     if key == "precision":
         return bool(given == "auto")
+    if key == "data.folds":  # the data has a validation split
+        return bool(given != 0 and stored == 0)
+    if key == "best_by":  # decided by cross-validation
+        return bool(recipe.data.folds)
     if key == "data.interpolation":
         return given is None
     return key == "num_epochs" and recipe.num_steps is not None and bool(given == 0)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.config import from_dict, to_dict
+from allmlp.metrics import Metrics
 
 __all__ = ["TrainingHistory"]
 
@@ -55,6 +56,17 @@ class TrainingHistory:
             self.num_skipped += 1
         content = bytes.fromhex(self.sample_digest) + keys.astype("<u8").tobytes()
         self.sample_digest = hashlib.sha256(content).hexdigest()
+
+    def is_better(self, metrics: Metrics | None, best_by: str, *, is_last: bool) -> bool:
+        """Return whether weights with these scores on the validation split are better than the best so far.
+
+        For `best_by` see `Recipe`. Without validation photos, `metrics` is None and the last weights are the best.
+        """
+        if metrics is None or best_by == "last":
+            return is_last
+        if best_by == "loss":
+            return not self.best_epoch or metrics.loss < self.best_loss
+        return (metrics.top1, -metrics.loss) > (self.best_top1, -self.best_loss)
 
     def mean_loss(self) -> float:
         """Return the mean loss since the last validation, NaN if all steps were skipped, and reset it."""

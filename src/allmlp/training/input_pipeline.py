@@ -138,7 +138,8 @@ class InputPipeline:
             self._dataset, splits=splits, num_workers=self._num_workers, progress=PhotosRead(progress), visit=visit
         )
         self._fitted = {name: [images[index] for index in range(len(images))] for name, images in fitted.items()}
-        state = "unchanged since all were decoded" if is_decoded else "all readable"
+        readable = "all others readable" if self._dataset.skipped else "all readable"
+        state = "unchanged since all were decoded" if is_decoded else readable
         progress.message(f"photos  {state}; training photos {'kept in memory' if keep else 'streamed'}")
 
     def batches(self, *, first_step: int, num_steps: int) -> Generator[TrainingBatch, None, None]:

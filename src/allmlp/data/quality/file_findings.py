@@ -7,7 +7,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from allmlp.data.dataset import ImageDataset
-from allmlp.data.quality.findings import CheckedPhoto, finding_of, not_widely_read
+from allmlp.data.quality.findings import CheckedPhoto, finding_of, not_widely_read, unread_formats
 from allmlp.data.quality.report import Finding
 from allmlp.data.sources.file_reader import FileReader
 from allmlp.data.sources.folder import kind_of_path, list_folder
@@ -65,7 +65,7 @@ def name_findings(photos: Sequence[CheckedPhoto]) -> list[Finding]:
     alike: dict[str, list[str]] = defaultdict(list)
     for photo in photos:
         alike[unicodedata.normalize("NFC", photo.record.name).casefold()].append(photo.record.name)
-    groups = [tuple(names) for names in alike.values() if len(set(names)) > 1]
+    groups = [tuple(sorted(names)) for names in alike.values() if len(set(names)) > 1]
     if not groups:
         return []
     count = "1 group of names differs" if len(groups) == 1 else f"{len(groups):,} groups of names differ"
@@ -75,29 +75,40 @@ def name_findings(photos: Sequence[CheckedPhoto]) -> list[Finding]:
             severity="warning",
             summary=f"{count} only by case or Unicode form",
             groups=tuple(groups),
-            details=tuple(" and ".join(map(ascii, names)) for names in groups),
+            details=tuple(map(_unicode_forms, groups)),
             why="on Windows and macOS only one of the files survives a copy",
             advice="rename them",
         )
     ]
 
 
-def file_findings(dataset: ImageDataset, sizes: Mapping[str, Mapping[str, int]]) -> list[Finding]:
-    """Return files next to the photos that are not part of the data set, and class folders without photos."""
+def _unicode_forms(names: Sequence[str]) -> str:
+    """Return in which characters names differ that look the same; "" if they differ by case, as anyone can see."""
+    if len({unicodedata.normalize("NFC", name) for name in names}) == len(names):
+        return ""
+    differing = next(parts for parts in zip(*(name.split("/") for name in names), strict=True) if len(set(parts)) > 1)
+    return "spelled " + " and ".join(map(ascii, differing))
+
+
+def file_findings(
+    dataset: ImageDataset, photos: Sequence[CheckedPhoto], sizes: Mapping[str, Mapping[str, int]]
+) -> list[Finding]:
+    """Return HEIC and AVIF photos, files next to the photos that are not part of the data set, and empty class folders."""
     stray, empty = _around(dataset)
     empty += [name for name, counts in sizes.items() if not any(counts.values()) and not _is_folder_of(name, empty)]
-    photos = [(name, f"{kind}, left out") for name, kind in stray if kind in PHOTO_KINDS]
-    others = [(name, str(kind or "an unknown kind of file")) for name, kind in stray if kind not in PHOTO_KINDS]
-    phone = [(name, kind) for name, kind in stray if kind in (FileKind.HEIC, FileKind.AVIF)]
-    others = [(name, detail) for name, detail in others if name not in dict(phone)]
+    formats = [*not_widely_read(photos, stray), *unread_formats(stray)]
+    known = {file for finding in formats for group in finding.groups for file in group}
+    misnamed = [(name, f"{kind}, left out") for name, kind in stray if kind in PHOTO_KINDS and name not in known]
+    known.update(dict(misnamed))
+    others = [(name, str(kind or "an unknown kind of file")) for name, kind in stray if name not in known]
     folders = f"{len(empty)} class {'folder has' if len(empty) == 1 else 'folders have'} no photos"
     return [
-        *not_widely_read((), [(name, kind) for name, kind in phone if kind is not None]),
+        *formats,
         *finding_of(
             "left-out",
             "warning",
-            "{n} are left out because of their names",
-            photos,
+            "{n} are left out because of the extension",
+            misnamed,
             why="they are missing from their class",
             advice="give them the extension of their format",
         ),

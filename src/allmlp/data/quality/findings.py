@@ -144,10 +144,10 @@ def not_widely_read(photos: Sequence[CheckedPhoto], stray: Sequence[tuple[str, F
 
 
 def unread_formats(stray: Sequence[tuple[str, FileKind | None]]) -> list[Finding]:
-    """Return photos outside of the data set in formats that are never read, by their content or their name."""
+    """Return photos outside of the data set in formats that are never read, such as RAW, which often starts as a TIFF does."""
     files = []
     for name, kind in stray:
-        unread = kind if kind in _UNREAD_KINDS else kind_by_name(name)
+        unread = kind_by_name(name) if kind in (FileKind.TIFF, None) else kind
         if unread in _UNREAD_KINDS:
             files.append((name, f"{unread}, left out"))
     return finding_of(

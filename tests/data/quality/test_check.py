@@ -182,6 +182,14 @@ def test_a_heic_photo_is_remembered_only_while_it_can_be_read(
     assert (FactsCache(str(tmp_path)).get("a.heic", "stamp") is not None) == has_heic
 
 
+def test_one_class_alone_is_an_error_since_training_refuses_it(tmp_path: Path) -> None:
+    photos = {path: content for path, content in SOUND.items() if "/hat/" in path}
+    folder = write(tmp_path / "photos", photos, {"labels.csv": b"path,label\n"})
+    report = allmlp.check(folder)
+    assert kinds(report) == {"one-class": {"hat"}, "stray": {"labels.csv"}}
+    assert report.hurts_training
+
+
 def test_an_unread_photo_with_another_extension_has_one_finding(tmp_path: Path) -> None:
     heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200)
     planted = {"train/hat/IMG_1.jpg": heic, "train/hat/IMG_2.HEIC": heic + b"\0"}

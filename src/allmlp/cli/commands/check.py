@@ -101,7 +101,8 @@ def _print(report: "QualityReport", data: Sequence[str], path: Path | None) -> N
     from allmlp.io.display import escape
 
     counts = ", ".join(f"{name} {count:,}" for name, count in report.num_photos.items())
-    say(f"{escape(report.source)}: {len(report.class_sizes)} classes; {counts} photos")
+    classes = "1 class" if len(report.class_sizes) == 1 else f"{len(report.class_sizes):,} classes"
+    say(f"{escape(report.source)}: {classes}; {counts} photos")
     for line in report.notes:
         say_filled(_words(escape(line)), first="", rest="  ")
     _print_classes(report)

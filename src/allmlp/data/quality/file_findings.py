@@ -13,7 +13,7 @@ from allmlp.data.sources.file_reader import FileReader
 from allmlp.data.sources.folder import kind_of_path, list_folder
 from allmlp.data.sources.folder_layout import is_hidden, is_photo_name
 from allmlp.data.sources.zip_folder import ZipReader
-from allmlp.io.display import escape
+from allmlp.io.display import counted, escape
 from allmlp.io.file_kinds import PHOTO_KINDS, START_BYTES, FileKind, kind_of_file
 from allmlp.io.zip_archive import ZIP_ERRORS, ZipMember, read_directory, read_start
 
@@ -33,10 +33,12 @@ def class_sizes(dataset: ImageDataset) -> dict[str, dict[str, int]]:
 
 
 def class_findings(sizes: Mapping[str, Mapping[str, int]]) -> list[Finding]:
-    """Return classes without photos, with few photos, and an imbalance of more than 10 to 1, in the train split."""
+    """Return a single class, classes with few photos, and an imbalance of more than 10 to 1, in the train split."""
     split = "train" if any("train" in counts for counts in sizes.values()) else next(iter(sizes[next(iter(sizes))]))
     in_split = {name: counts.get(split, 0) for name, counts in sizes.items()}
-    few = [(name, f"{count:,} photos in {split}") for name, count in in_split.items() if 0 < count < _FEW_PHOTOS]
+    few = [
+        (name, f"{counted(count, 'photo')} in {split}") for name, count in in_split.items() if 0 < count < _FEW_PHOTOS
+    ]
     present = {name: count for name, count in in_split.items() if count}
     findings = finding_of(
         "few-photos",
@@ -46,6 +48,15 @@ def class_findings(sizes: Mapping[str, Mapping[str, int]]) -> list[Finding]:
         why="a few photos show one class too little to learn it or to score it",
         advice="add photos, or merge classes",
     )
+    if len(present) == 1:
+        findings += finding_of(
+            "one-class",
+            "error",
+            f"only one class has photos in {split}",
+            [(name, f"{counted(count, 'photo')} in {split}") for name, count in present.items()],
+            why="a classifier needs at least two classes, so training refuses the data set",
+            advice="put the photos of each class into a folder of its own, or give the CSV file that has their labels",
+        )
     if present and max(present.values()) > _MAX_IMBALANCE * min(present.values()):
         low, high = min(present, key=lambda name: present[name]), max(present, key=lambda name: present[name])
         findings += finding_of(
@@ -53,7 +64,7 @@ def class_findings(sizes: Mapping[str, Mapping[str, int]]) -> list[Finding]:
             "warning",
             f"the largest class of {split}, {escape(high)}, has {present[high] / present[low]:.0f} times as many photos as "
             f"the smallest, {escape(low)}",
-            [(name, f"{present[name]:,} photos in {split}") for name in (high, low)],
+            [(name, f"{counted(present[name], 'photo')} in {split}") for name in (high, low)],
             why="a model prefers frequent classes, and top-1 does not show it",
             advice="add photos of rare classes, or train with --set sampler=balanced or --set class_weights=balanced",
         )
@@ -115,7 +126,7 @@ def file_findings(
         *finding_of(
             "stray",
             "note",
-            f"{len(others):,} {'file is' if len(others) == 1 else 'files are'} not a photo",
+            "1 file is not a photo" if len(others) == 1 else f"{len(others):,} files are not photos",
             others,
             why="training ignores them",
             advice="check that they are not photos of another format, or move them elsewhere",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from allmlp.data.dataset import ImageDataset
+from allmlp.data.decoding.limits import max_megapixels_words
 from allmlp.data.public.registry import DATASETS, is_public_name, open_public
 from allmlp.data.sources.csv_table import open_table
 from allmlp.data.sources.folder import list_folder, open_folder
@@ -53,8 +54,8 @@ def open_dataset(
 
 
 def command_options(options: Mapping[str, Any]) -> list[str]:
-    """Return the `options` of an `ImageDataset` as a command takes them, after its source."""
-    words = []
+    """Return the `options` of an `ImageDataset` and a changed limit of pixels, as a command takes them after its source."""
+    words = max_megapixels_words()
     for name, value in options.items():
         text = value if isinstance(value, str) else ",".join(f"{split}={folder}" for split, folder in value.items())
         words += [f"--{name.replace('_', '-')}", text]

@@ -50,7 +50,7 @@ def embed(
     photos: Annotated[
         list[str],
         typer.Argument(
-            metavar="PHOTOS...",
+            metavar="PHOTOS",
             help="Photos, folders that are searched recursively, or - for standard input; with --split, one data set.",
             show_default=False,
         ),

@@ -20,7 +20,6 @@ from allmlp.cli.arguments.checkpoint import (
 )
 from allmlp.cli.arguments.folder_options import ClassesFromOption, SplitFoldersOption, folder_options
 from allmlp.cli.arguments.photos import MaxMegapixelsOption, limit_photos
-from allmlp.cli.arguments.recipe import BadPhotosOption
 from allmlp.cli.console import (
     BatchSizeOption,
     DeviceOption,
@@ -88,7 +87,14 @@ def evaluate(
     fit: FitOption = None,
     batch_size: BatchSizeOption = 64,
     device: DeviceOption = "auto",
-    bad_photos: BadPhotosOption = None,
+    bad_photos: Annotated[
+        str | None,
+        typer.Option(
+            metavar="stop|skip",
+            help="What to do if photos cannot be decoded: name them and stop, or leave them out and count them.",
+            show_default="stop",
+        ),
+    ] = None,
     max_megapixels: MaxMegapixelsOption = None,
     classes_from: ClassesFromOption = None,
     split_folders: SplitFoldersOption = None,

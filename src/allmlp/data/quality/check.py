@@ -10,7 +10,7 @@ from allmlp.data.quality.copy_findings import copy_findings
 from allmlp.data.quality.duplicates import PhotoRecord
 from allmlp.data.quality.facts_cache import FactsCache, stamps_of
 from allmlp.data.quality.file_findings import class_findings, class_sizes, file_findings, name_findings
-from allmlp.data.quality.findings import PHOTO_FINDINGS, CheckedPhoto, not_widely_read
+from allmlp.data.quality.findings import PHOTO_FINDINGS, CheckedPhoto
 from allmlp.data.quality.photo_facts import PhotoFacts, photo_facts, unreadable_facts
 from allmlp.data.quality.report import QualityReport
 from allmlp.errors import DataError
@@ -46,9 +46,8 @@ def check(
     photos = _read_all(dataset, FactsCache(source), num_workers=workers, progress=progress)
     sizes = class_sizes(dataset)
     findings = [finding for of_kind in PHOTO_FINDINGS for finding in of_kind(photos)]
-    findings += not_widely_read(photos)
     findings += copy_findings(photos)
-    findings += [*name_findings(photos), *file_findings(dataset, sizes), *class_findings(sizes)]
+    findings += [*name_findings(photos), *file_findings(dataset, photos, sizes), *class_findings(sizes)]
     return QualityReport(
         source=dataset.source,
         num_photos={name: len(split) for name, split in dataset.splits.items()},

@@ -1,7 +1,8 @@
 """Cache of facts about photos: one bounded JSON file per data set in the user's cache folder.
 
 The file is untrusted: an entry that is not exactly what `FactsCache` writes is ignored. Facts are used again while the file of
-a photo has the same path, size and times; unreadable photos are never remembered, because another version may read them.
+a photo has the same path, size and times, and only if it can still be read: with the same limit of pixels or a higher one.
+Unreadable photos are never remembered, because another version may read them.
 """
 
 import base64
@@ -16,6 +17,8 @@ import numpy as np
 import PIL
 
 from allmlp.data.dataset import Split
+from allmlp.data.decoding.limits import max_pixels
+from allmlp.data.decoding.more_formats import has_heic
 from allmlp.data.quality.photo_facts import THUMBNAIL_SIDE, PhotoFacts
 from allmlp.data.sources.file_reader import FileReader
 from allmlp.errors import AllmlpError
@@ -26,7 +29,7 @@ from allmlp.io.file_kinds import FileKind
 __all__ = ["FactsCache", "stamps_of"]
 
 _MAX_BYTES = 128 << 20  # about 90,000 photos; those beyond are read again
-_VERSION = f"1 Pillow {PIL.__version__}"  # count up when `decode` or `PhotoFacts` changes
+_VERSION = f"2 Pillow {PIL.__version__}"  # count up when `decode` or `PhotoFacts` changes
 _TYPES: Mapping[str, type] = {
     "digest": str, "num_bytes": int, "mode": str, "bits": int, "orientation": int, "is_animated": bool,
     "has_transparency": bool, "is_grey": bool, "kind": str, "size": list, "thumbnail": str,
@@ -49,6 +52,8 @@ class FactsCache:
             return None
         try:
             facts = _facts(entry)
+            if entry["max_pixels"] > max_pixels() or (facts.kind in (FileKind.HEIC, FileKind.AVIF) and not has_heic()):
+                return None
             self._used[where] = entry
             return facts
         except (ValueError, TypeError, KeyError):
@@ -57,7 +62,7 @@ class FactsCache:
     def put(self, where: str, stamp: str, facts: PhotoFacts) -> None:
         """Remember the facts about a readable photo. Thread-safe."""
         if self._path is not None and stamp and facts.error is None:
-            self._used[where] = {"stamp": stamp, **_entry(facts)}
+            self._used[where] = {"stamp": stamp, "max_pixels": max_pixels(), **_entry(facts)}
             self._is_changed = True
 
     def save(self) -> None:

@@ -54,13 +54,14 @@ def main():
         check(dataset, use_cache=False)
 
     contestants = {"pillow": pillow, "decode": plain, "check": checked}
-    seconds = {name: [] for name in contestants}
+    seconds, cpu_seconds = ({name: [] for name in contestants} for _ in range(2))
     for turn in range(arguments.turns + 1):
         for name, work in contestants.items():
-            start = time.perf_counter()
+            start, cpu_start = time.perf_counter(), time.process_time()
             work()
             if turn:  # the first turn fills the cache of the file system
                 seconds[name].append(time.perf_counter() - start)
+                cpu_seconds[name].append(time.process_time() - cpu_start)
     check(dataset)
     start = time.perf_counter()
     check(dataset)
@@ -68,8 +69,11 @@ def main():
         "photos": sum(map(len, dataset.splits.values())),
         "threads": num_decoding_threads(),
         "seconds": {name: spread(values) for name, values in seconds.items()},
+        "cpu_seconds": {name: spread(values) for name, values in cpu_seconds.items()},
         "ratio_to_decode": ratios(seconds["check"], seconds["decode"]),
         "ratio_to_pillow": ratios(seconds["check"], seconds["pillow"]),
+        "cpu_ratio_to_decode": ratios(cpu_seconds["check"], cpu_seconds["decode"]),
+        "cpu_ratio_to_pillow": ratios(cpu_seconds["check"], cpu_seconds["pillow"]),
         "second_check_seconds": round(time.perf_counter() - start, 3),
     }
     print(

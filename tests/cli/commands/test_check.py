@@ -165,3 +165,13 @@ def test_names_cannot_control_the_terminal(allmlp, tmp_path):
     assert outcome.code == 3
     assert "\x1b" not in outcome.out
     assert r"\x1b[31m.jpg" in outcome.out
+
+
+def test_each_note_on_the_data_set_is_printed_once(allmlp, tmp_path):
+    folder = write(tmp_path / "photos", SOUND, TROUBLE["stray"](), {"extra/x.jpg": SOUND["train/hat/0.jpg"]})
+    (folder / "notes.txt").write_text("mine")
+    outcome = allmlp("check", folder)
+    opening = (outcome.out + outcome.err).partition("class ")[0].splitlines()[1:]
+    lines = [line for line in opening if line]
+    assert any("ignored folders next to the splits: extra" in line for line in lines)
+    assert all((outcome.out + outcome.err).count(line) == 1 for line in lines)

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from io import BytesIO
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,7 @@ from allmlp.data.decoding.tiff import StoredTiffFile, check_tiff, check_tiff_dir
 from allmlp.io.display import escape
 from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
 
-__all__ = ["decode"]
+__all__ = ["DecodedPhoto", "decode", "decode_photo"]
 
 _READERS: Mapping[FileKind | None, Callable[[BytesIO], ImageFile]] = {
     FileKind.JPEG: JpegImageFile,  # MPO too: its first image
@@ -57,6 +58,14 @@ _REPLACE = "Replace or remove this file (photos are JPEG, PNG, WebP, GIF, BMP or
 _NOISY = (FileKind.GIF, FileKind.TIFF, FileKind.HEIC, FileKind.AVIF)  # Pillow's readers warn about their headers
 
 
+class DecodedPhoto(NamedTuple):
+    """Upright RGB pixels, uint8 (height, width, 3), and how they are stored: Pillow's mode, and EXIF's orientation, 1 to 8."""
+
+    pixels: NDArray[np.uint8]
+    mode: str
+    orientation: int
+
+
 def decode(content: bytes, *, name: str, is_checked: bool = False) -> NDArray[np.uint8]:
     """Return the upright RGB pixels of an encoded photo as uint8 (height, width, 3).
 
@@ -69,6 +78,11 @@ def decode(content: bytes, *, name: str, is_checked: bool = False) -> NDArray[np
     Raises:
         PhotoError: not one of the formats, truncated, damaged, or beyond the limits; the message starts with `name`.
     """
+    return decode_photo(content, name=name, is_checked=is_checked).pixels
+
+
+def decode_photo(content: bytes, *, name: str, is_checked: bool = False) -> DecodedPhoto:
+    """Return the pixels of an encoded photo, as `decode` does, and how they are stored. Raises PhotoError, as `decode` does."""
     try:
         return _decode(content, is_checked=is_checked)
     except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError, struct.error, IndexError and others
@@ -78,7 +92,7 @@ def decode(content: bytes, *, name: str, is_checked: bool = False) -> NDArray[np
         raise PhotoError(f"{escape(name)}: {problem}{advice}", problem=problem) from error
 
 
-def _decode(content: bytes, *, is_checked: bool) -> NDArray[np.uint8]:
+def _decode(content: bytes, *, is_checked: bool) -> DecodedPhoto:
     kind = _kind_of_photo(content)
     sanitise = _SANITISERS.get(kind)
     orientation, probe = 1, None
@@ -91,6 +105,7 @@ def _decode(content: bytes, *, is_checked: bool) -> NDArray[np.uint8]:
         opened = _READERS[kind](BytesIO(content))
     with opened as image:
         check_size(image.size)
+        mode = image.mode  # before a palette is applied
         if isinstance(image, BmpImageFile):
             check_bmp(image, len(content))
         elif isinstance(image, StoredTiffFile):
@@ -105,7 +120,7 @@ def _decode(content: bytes, *, is_checked: bool) -> NDArray[np.uint8]:
         raise UnusablePhotoError("the JPEG is cut short: its data do not cover the picture")
     if kind is FileKind.AVIF:
         orientation = exif_orientation(image.info.get("exif", b""))
-    return upright(pixels, orientation)
+    return DecodedPhoto(upright(pixels, orientation), mode, orientation)
 
 
 def _kind_of_photo(content: bytes) -> FileKind:

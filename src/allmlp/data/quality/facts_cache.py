@@ -45,6 +45,11 @@ class FactsCache:
         self._used: dict[str, Any] = {}  # without photos that are gone
         self._is_changed = False
 
+    @property
+    def remembers(self) -> bool:
+        """Whether facts are remembered at all."""
+        return self._path is not None
+
     def get(self, where: str, stamp: str) -> PhotoFacts | None:
         """Return what is remembered about a photo; None if nothing valid is."""
         entry = self._entries.get(where)

@@ -306,6 +306,15 @@ def test_a_planted_link_to_another_folder_is_not_written_through(
     assert "leads outside the Hub's cache" in refusal(tmp_path)
 
 
+@pytest.mark.parametrize("name", [f"{FOLDER}/blobs", f"{FOLDER}/snapshots", ".locks"])
+def test_a_planted_file_in_place_of_a_folder_is_named(hub: Hub, tmp_path: Path, cache: Path, name: str) -> None:
+    (cache / name).parent.mkdir(parents=True, exist_ok=True)
+    (cache / name).write_bytes(b"")
+    message = refusal(tmp_path)
+    assert str(cache / name) in message
+    assert "Check the connection" not in message
+
+
 @pytest.mark.parametrize("wrong", [b"", b"{}", CONFIG + b" ", b"\xff"])
 @pytest.mark.parametrize("offline", [True, False])
 def test_a_cached_configuration_is_compared_with_its_digest(

@@ -210,7 +210,10 @@ def test_a_cache_that_cannot_be_written_is_one_clear_error(hub: Hub, name: str) 
     blocked.parent.mkdir(parents=True, exist_ok=True)
     blocked.write_bytes(b"a file")
     message = hub.refusal(name)
-    assert f"{blocked}: cannot be read or written (" in message or f"{blocked}/blobs: cannot be read or written (" in message
+    assert (
+        f"{blocked}: cannot be read or written (" in message
+        or f"{blocked}/blobs: cannot be read or written (" in message
+    )
     assert "HF_HOME names the folder" in message
 
 

@@ -94,7 +94,7 @@ def _choose(path: Path, value: object) -> tuple[dict[str, StoredTensor], str]:
     return found, remark
 
 
-def _settings(found: Mapping[object, object]) -> dict[str, object]:
+def _settings(found: Mapping[object, object]) -> dict[object, object]:
     """Return the entries next to weights that hold no tensors: the settings of a training."""
     if not any(isinstance(entry, StoredTensor) for entry in found.values()):
         return {}

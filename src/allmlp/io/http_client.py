@@ -6,6 +6,7 @@ import http.client
 import io
 import re
 import socket
+import ssl
 import time
 import urllib.error
 import urllib.parse
@@ -146,7 +147,7 @@ def ask(
             answer = Answer(url, response, clock)
             target = answer.redirect if follow else ""
             if not target:
-                encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
+                encoding = ", ".join(answer.headers.get_all("Content-Encoding", [])).strip().lower()
                 if encoding not in ("", "identity"):
                     raise UnsafeAnswer(f"the server sends compressed data ({shorten(escape(encoding), 40)})")
                 yield answer
@@ -174,7 +175,9 @@ def redirected(url: str, location: str) -> str:
         host.encode("idna")
     except ValueError as error:  # or UnicodeError, which is one
         raise UnsafeAnswer(f"the server redirects to an invalid URL ({shown})") from error
-    is_plain = target.isascii() and target.isprintable() and " " not in target and "@" not in host
+    # urllib takes what precedes an "@" for a part of the host, and decodes "%" there: no secret may go by such a host.
+    is_plain = target.isascii() and target.isprintable() and " " not in target
+    is_plain = is_plain and not set("@%\\") & set(urllib.parse.urlsplit(target).netloc)
     if not location or not host or not is_plain:
         raise UnsafeAnswer(f"the server redirects to an invalid URL ({shown})")
     if scheme not in ("http", "https") or (scheme == "http" and urllib.parse.urlsplit(url).scheme == "https"):
@@ -257,6 +260,9 @@ def _open(request: urllib.request.Request, clock: _Clock) -> http.client.HTTPRes
     try:
         response: http.client.HTTPResponse = opener.open(request, timeout=clock.patience.pause_s)
     except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
+        cause = getattr(error, "reason", None)
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            raise UnsafeAnswer(f"the server's certificate is not valid ({cause.verify_message})") from error
         raise NoAnswer(_reason(error)) from error
     except ValueError as error:  # http.client refuses the URL
         raise UnsafeAnswer(f"not a valid URL ({error})") from error

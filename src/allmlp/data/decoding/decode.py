@@ -27,16 +27,16 @@ from allmlp.data.decoding.bmp import check_bmp
 from allmlp.data.decoding.image_headers import SanitisedImage, exif_orientation, sanitise_webp
 from allmlp.data.decoding.jpeg import sanitise_jpeg
 from allmlp.data.decoding.limits import MAX_PHOTO_BYTES, check_size, reserve_pixels
-from allmlp.data.decoding.more_formats import INSTALL_HEIC, has_heic, open_heic_or_avif
+from allmlp.data.decoding.more_formats import HEIC_KINDS, INSTALL_HEIC, has_heic, is_read, open_heic_or_avif
 from allmlp.data.decoding.png import check_png_rows, sanitise_png
 from allmlp.data.decoding.quietly import quietly
 from allmlp.data.decoding.reasons import PhotoError, UnusablePhotoError, advice_of, reason_of
 from allmlp.data.decoding.rgb import rgb_pixels, upright
 from allmlp.data.decoding.tiff import StoredTiffFile, check_tiff, check_tiff_directory
 from allmlp.io.display import escape
-from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
+from allmlp.io.file_kinds import PHOTO_FORMATS, START_BYTES, FileKind, kind_of_file
 
-__all__ = ["decode"]
+__all__ = ["decode", "is_decodable"]
 
 _READERS: Mapping[FileKind | None, Callable[[BytesIO], ImageFile]] = {
     FileKind.JPEG: JpegImageFile,  # MPO too: its first image
@@ -53,8 +53,8 @@ _SANITISERS: Mapping[FileKind | None, Callable[[bytes], SanitisedImage]] = {
     FileKind.PNG: sanitise_png,
     FileKind.WEBP: sanitise_webp,
 }  # for the others, Pillow itself reads the size before any pixel
-_REPLACE = "Replace or remove this file (photos are JPEG, PNG, WebP, GIF, BMP or TIFF)"
-_NOISY = (FileKind.GIF, FileKind.TIFF, FileKind.HEIC, FileKind.AVIF)  # Pillow's readers warn about their headers
+_REPLACE = f"Replace or remove this file (photos are {PHOTO_FORMATS})"
+_NOISY = (FileKind.GIF, FileKind.TIFF, *HEIC_KINDS)  # Pillow's readers warn about their headers
 
 
 def decode(content: bytes, *, name: str, is_checked: bool = False) -> NDArray[np.uint8]:
@@ -76,6 +76,11 @@ def decode(content: bytes, *, name: str, is_checked: bool = False) -> NDArray[np
         problem = f"{reason_of(error)}." + (f" {own_advice}." if own_advice else "")
         advice = "" if own_advice else f" {_REPLACE}."
         raise PhotoError(f"{escape(name)}: {problem}{advice}", problem=problem) from error
+
+
+def is_decodable(content: bytes) -> bool:
+    """Return whether a file is of a format that `decode` reads here, whole or not."""
+    return is_read(kind_of_file(content[:START_BYTES]))
 
 
 def _decode(content: bytes, *, is_checked: bool) -> NDArray[np.uint8]:
@@ -118,7 +123,7 @@ def _kind_of_photo(content: bytes) -> FileKind:
         advice = {FileKind.GIT_LFS: " (run `git lfs pull`)", FileKind.ZIP: " (unpack it, and give its folder)"}
         found = f"{kind}{advice.get(kind, '')}" if kind else "an unknown kind of file"
         raise UnusablePhotoError(f"this is {found}, not a photo that can be decoded")
-    if kind in (FileKind.HEIC, FileKind.AVIF) and not has_heic():
+    if kind in HEIC_KINDS and not has_heic():
         raise UnusablePhotoError(f"this is {kind}", advice=f"To read it, {INSTALL_HEIC}; or save it as JPEG")
     return kind
 

@@ -16,6 +16,8 @@ import numpy as np
 import PIL
 
 from allmlp.data.dataset import Split
+from allmlp.data.decoding.limits import max_pixels
+from allmlp.data.decoding.more_formats import is_read
 from allmlp.data.quality.photo_facts import THUMBNAIL_SIDE, PhotoFacts
 from allmlp.data.sources.file_reader import FileReader
 from allmlp.errors import AllmlpError
@@ -26,7 +28,7 @@ from allmlp.io.file_kinds import FileKind
 __all__ = ["FactsCache", "stamps_of"]
 
 _MAX_BYTES = 128 << 20  # about 90,000 photos; those beyond are read again
-_VERSION = f"1 Pillow {PIL.__version__}"  # count up when `decode` or `PhotoFacts` changes
+_VERSION = f"2 Pillow {PIL.__version__}"  # count up when `decode` or `PhotoFacts` changes
 _TYPES: Mapping[str, type] = {
     "digest": str, "num_bytes": int, "mode": str, "bits": int, "orientation": int, "is_animated": bool,
     "has_transparency": bool, "is_grey": bool, "kind": str, "size": list, "thumbnail": str,
@@ -50,7 +52,8 @@ class FactsCache:
         try:
             facts = _facts(entry)
             self._used[where] = entry
-            return facts
+            is_readable = is_read(facts.kind) and facts.size[0] * facts.size[1] <= max_pixels()
+            return facts if is_readable else None  # with another limit, or without an extra, it is not
         except (ValueError, TypeError, KeyError):
             return None
 

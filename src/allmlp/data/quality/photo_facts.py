@@ -13,7 +13,7 @@ from allmlp.data.decoding.image_headers import exif_orientation
 from allmlp.data.decoding.reasons import problem_of
 from allmlp.data.photo_digest import photo_digest
 from allmlp.errors import DataError
-from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
+from allmlp.io.file_kinds import PHOTO_KINDS, START_BYTES, FileKind, kind_of_file
 
 __all__ = [
     "THUMBNAIL_SIDE",
@@ -33,16 +33,6 @@ _SAMPLED_ROWS = 256  # of taller photos, not all rows are averaged: copying them
 _MIN_CONTRAST = 2.0  # of a thumbnail, in grey levels: below this, its hash would consist of noise
 _ORIENTATION_TAG = 274
 _BITS_TAG = 258
-
-# Readers of Pillow, each for its kind of file only, and only after the photo has been decoded within limits.
-_READERS = {
-    FileKind.JPEG: "JPEG",
-    FileKind.PNG: "PNG",
-    FileKind.WEBP: "WEBP",
-    FileKind.GIF: "GIF",
-    FileKind.BMP: "BMP",
-    FileKind.TIFF: "TIFF",
-}
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -111,9 +101,10 @@ def unreadable_facts(error: DataError, *, name: str) -> PhotoFacts:
 
 
 def _with_properties(facts: PhotoFacts, content: bytes) -> PhotoFacts:
-    if facts.kind not in _READERS:
+    if facts.kind is None or facts.kind not in PHOTO_KINDS:
         return facts
-    with Image.open(BytesIO(content), formats=[_READERS[facts.kind]]) as image:
+    # Each reader of Pillow for its kind of file only, and only after the photo has been decoded within limits.
+    with Image.open(BytesIO(content), formats=[facts.kind.name]) as image:
         tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
         orientation = tags.get(_ORIENTATION_TAG) or exif_orientation(image.info.get("exif", b""))
         bits = (content[24],) if facts.kind is FileKind.PNG else tags.get(_BITS_TAG, (8,))  # byte 24: IHDR's bit depth

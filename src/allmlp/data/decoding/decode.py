@@ -32,7 +32,7 @@ from allmlp.data.decoding.png import check_png_rows, sanitise_png
 from allmlp.data.decoding.quietly import quietly
 from allmlp.data.decoding.reasons import PhotoError, UnusablePhotoError, advice_of, reason_of
 from allmlp.data.decoding.rgb import rgb_pixels, upright
-from allmlp.data.decoding.tiff import StoredTiffFile, check_tiff, check_tiff_directory
+from allmlp.data.decoding.tiff import StoredTiffFile, check_tiff, check_tiff_directory, jpeg_pieces
 from allmlp.io.display import escape
 from allmlp.io.file_kinds import PHOTO_FORMATS, START_BYTES, FileKind, kind_of_file
 
@@ -54,6 +54,7 @@ _SANITISERS: Mapping[FileKind | None, Callable[[bytes], SanitisedImage]] = {
     FileKind.WEBP: sanitise_webp,
 }  # for the others, Pillow itself reads the size before any pixel
 _REPLACE = f"Replace or remove this file (photos are {PHOTO_FORMATS})"
+_NOT_COVERED = "the JPEG is cut short: its data do not cover the picture"
 _NOISY = (FileKind.GIF, FileKind.TIFF, *HEIC_KINDS)  # Pillow's readers warn about their headers
 
 
@@ -101,13 +102,15 @@ def _decode(content: bytes, *, is_checked: bool) -> NDArray[np.uint8]:
         elif isinstance(image, StoredTiffFile):
             check_tiff(image, len(content))
             orientation = image.orientation()
+            if not is_checked:
+                _check_jpeg_pieces(image, content)
         with reserve_pixels(image.size[0] * image.size[1]):
             if kind is FileKind.PNG:
                 check_png_rows(content)
             covered = None if probe is None or is_checked else _digest_of_jpeg(probe)
             pixels = rgb_pixels(image)
     if covered is not None and covered != _digest(pixels):
-        raise UnusablePhotoError("the JPEG is cut short: its data do not cover the picture")
+        raise UnusablePhotoError(_NOT_COVERED)
     if kind is FileKind.AVIF:
         orientation = exif_orientation(image.info.get("exif", b""))
     return upright(pixels, orientation)
@@ -126,6 +129,19 @@ def _kind_of_photo(content: bytes) -> FileKind:
     if kind in HEIC_KINDS and not has_heic():
         raise UnusablePhotoError(f"this is {kind}", advice=f"To read it, {INSTALL_HEIC}; or save it as JPEG")
     return kind
+
+
+def _check_jpeg_pieces(image: StoredTiffFile, content: bytes) -> None:
+    """Check that the strips or tiles of a JPEG-compressed TIFF are whole, as JPEG files are; libtiff fills them with grey."""
+    for piece in jpeg_pieces(image, content):
+        sanitised = sanitise_jpeg(piece.data)
+        if any(not a <= b <= c for a, b, c in zip(piece.size, sanitised.size, piece.largest, strict=True)):
+            raise UnusablePhotoError("the TIFF is damaged: its strips or tiles have other sizes than its header says")
+        if image.mode == "LA":
+            continue  # Pillow reads no JPEG of two components by itself
+        pixels = _digest_of_jpeg(sanitised.content)
+        if sanitised.probe is not None and pixels != _digest_of_jpeg(sanitised.probe):
+            raise UnusablePhotoError(_NOT_COVERED)
 
 
 def _digest_of_jpeg(content: bytes) -> int:

@@ -177,5 +177,5 @@ def test_an_image_that_pil_opened_from_an_incomplete_file_is_refused_as_the_file
         if file.fp.getvalue() == whole:
             np.testing.assert_array_equal(to_pixels(file, name="x"), decode(whole, name="x"))
         else:
-            with pytest.raises(DataError, match="^x: "):
+            with pytest.raises(DataError, match=r"^x: "):
                 to_pixels(file, name="x")

@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from tests.data.decoding.encoded import refusal
+from tests.data.decoding.encoded import PHOTO, encode, refusal
 
 from allmlp.data import decode
 
@@ -72,6 +72,23 @@ def test_compressed_pieces_that_are_missing_are_refused(compression: int, piece:
     assert "strips or tiles of the picture are missing" in refusal(short)  # libtiff may fill the rest with other bytes
     refusal(tiff({**values, 273: [0, size, 2 * size, -1], 279: [size, size, size, 0]}, piece * 4))
     refusal(tiff({**values, 279: [size, size, size, 1]}, piece * 4))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "YCbCr", "CMYK"])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.8])
+def test_strips_of_jpeg_are_whole_or_refused(mode: str, share: float) -> None:
+    whole = encode(PHOTO.convert(mode), "TIFF", compression="jpeg", strip_size=8 * 72 * len(mode))
+    decode(whole, name="x")
+    start = whole.index(b"\xff\xda") + 14
+    end = whole.index(b"\xff\xd9", start)
+    cut = start + int((end - start) * share)
+    # The data end early, the end of the strip's JPEG is in its place, and the file is as long as before.
+    refusal(whole[:cut] + b"\xff\xd9" + bytes(end - cut - 2) + whole[end:])
+
+
+def test_uncompressed_strips_that_are_shorter_than_their_rows_are_refused() -> None:
+    data = bytes(1024)
+    assert "strips or tiles of the picture are missing" in refusal(tiff({**STRIPS, 279: [256, 100, 256, 256]}, data))
 
 
 def test_raw_photos_are_named() -> None:

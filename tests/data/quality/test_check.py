@@ -6,10 +6,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tests.data.quality.troubled import ALSO, SOUND, TROUBLE, clothing_photo, encoded, write
 
 import allmlp
-from allmlp.data import QualityReport
+from allmlp.data import DEFAULT_MAX_MEGAPIXELS, QualityReport, set_max_megapixels
 from allmlp.data.quality.facts_cache import FactsCache
 from allmlp.data.quality.photo_facts import photo_facts
 from allmlp.errors import DataError
@@ -178,7 +179,7 @@ def test_a_heic_photo_is_remembered_only_while_it_can_be_read(
     cache = FactsCache(str(tmp_path))
     cache.put("a.heic", "stamp", facts)
     cache.save()
-    monkeypatch.setattr("allmlp.data.quality.facts_cache.has_heic", lambda: has_heic)
+    monkeypatch.setattr("allmlp.data.decoding.more_formats.has_heic", lambda: has_heic)
     assert (FactsCache(str(tmp_path)).get("a.heic", "stamp") is not None) == has_heic
 
 
@@ -225,3 +226,13 @@ def test_grey_photos_are_sound_if_all_are_grey(tmp_path: Path) -> None:
     photos = [encoded(clothing_photo(90 * number).convert("L")) for number in range(10)]
     grey = {f"{'ab'[number % 2]}/{number}.jpg": content for number, content in enumerate(photos)}
     assert kinds(allmlp.check(write(tmp_path / "photos", grey))) == {}
+
+
+def test_what_is_remembered_of_a_photo_beyond_the_limit_of_today_does_not_count(tmp_path: Path) -> None:
+    folder = write(tmp_path / "photos", {**SOUND, "train/hat/large.png": encoded(Image.new("L", (1500, 1000)))})
+    try:
+        assert "unreadable" not in kinds(allmlp.check(folder))
+        set_max_megapixels(1)
+        assert kinds(allmlp.check(folder))["unreadable"] == {"train/hat/large.png"}
+    finally:
+        set_max_megapixels(DEFAULT_MAX_MEGAPIXELS)

@@ -18,7 +18,7 @@ import PIL
 
 from allmlp.data.dataset import Split
 from allmlp.data.decoding.limits import max_pixels
-from allmlp.data.decoding.more_formats import has_heic
+from allmlp.data.decoding.more_formats import is_read
 from allmlp.data.quality.photo_facts import THUMBNAIL_SIDE, PhotoFacts
 from allmlp.data.sources.file_reader import FileReader
 from allmlp.errors import AllmlpError
@@ -57,17 +57,16 @@ class FactsCache:
             return None
         try:
             facts = _facts(entry)
-            if entry["max_pixels"] > max_pixels() or (facts.kind in (FileKind.HEIC, FileKind.AVIF) and not has_heic()):
-                return None
             self._used[where] = entry
-            return facts
+            is_readable = is_read(facts.kind) and facts.size[0] * facts.size[1] <= max_pixels()
+            return facts if is_readable else None  # with another limit, or without an extra, it is not
         except (ValueError, TypeError, KeyError):
             return None
 
     def put(self, where: str, stamp: str, facts: PhotoFacts) -> None:
         """Remember the facts about a readable photo. Thread-safe."""
         if self._path is not None and stamp and facts.error is None:
-            self._used[where] = {"stamp": stamp, "max_pixels": max_pixels(), **_entry(facts)}
+            self._used[where] = {"stamp": stamp, **_entry(facts)}
             self._is_changed = True
 
     def save(self) -> None:

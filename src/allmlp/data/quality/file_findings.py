@@ -11,7 +11,7 @@ from allmlp.data.quality.findings import CheckedPhoto, finding_of, not_widely_re
 from allmlp.data.quality.report import Finding
 from allmlp.data.sources.file_reader import FileReader
 from allmlp.data.sources.folder import kind_of_path, list_folder
-from allmlp.data.sources.folder_layout import is_hidden, is_photo_name
+from allmlp.data.sources.folder_layout import is_in_hidden, is_photo_name
 from allmlp.data.sources.zip_folder import ZipReader
 from allmlp.io.display import counted, escape
 from allmlp.io.file_kinds import PHOTO_KINDS, START_BYTES, FileKind, kind_of_file
@@ -152,21 +152,17 @@ def _around(dataset: ImageDataset) -> tuple[list[tuple[str, FileKind | None]], l
     if dataset.folder is not None and all(isinstance(r, FileReader) and r.root == dataset.folder for r in readers):
         listing = list_folder(dataset.folder)
         files = [*listing.ignored, *(path for path, _ in listing.skipped)]
-        kinds = [(escape(path), kind_of_path(dataset.folder / path)) for path in files if not _is_junk(path)]
+        kinds = [(escape(path), kind_of_path(dataset.folder / path)) for path in files if not is_in_hidden(path)]
         return kinds, _without_photos(listing.folders, listing.photos)
     if readers and all(isinstance(reader, ZipReader) for reader in readers):
         return _in_zip(Path(dataset.source), {name for r in readers if isinstance(r, ZipReader) for name in r.names})
     return [], []
 
 
-def _is_junk(path: str) -> bool:
-    return any(map(is_hidden, path.split("/")))
-
-
 def _without_photos(folders: Sequence[str], photos: Sequence[str]) -> list[str]:
     """Return the outermost folders without any photo below them."""
     used = {path[:position] for path in photos for position, letter in enumerate(path) if letter == "/"}
-    empty = sorted(folder for folder in folders if folder not in used and not _is_junk(folder))
+    empty = sorted(folder for folder in folders if folder not in used and not is_in_hidden(folder))
     return [f"{escape(folder)}/" for folder in empty if folder.rpartition("/")[0] in {*used, ""}]
 
 
@@ -180,7 +176,7 @@ def _in_zip(path: Path, photos: set[str]) -> tuple[list[tuple[str, FileKind | No
                 name = info.filename.replace("\\", "/")
                 if info.is_dir():
                     folders.add(name.rstrip("/"))
-                elif name not in photos and not _is_junk(name) and not is_photo_name(name.rpartition("/")[2]):
+                elif name not in photos and not is_in_hidden(name) and not is_photo_name(name.rpartition("/")[2]):
                     member = ZipMember(
                         "", info.header_offset, info.compress_size, info.file_size, info.CRC, info.compress_type != 0
                     )

@@ -12,7 +12,7 @@ from allmlp.data.decoding.decode import decode_photo
 from allmlp.data.decoding.reasons import problem_of
 from allmlp.data.photo_digest import photo_digest
 from allmlp.errors import DataError
-from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
+from allmlp.io.file_kinds import PHOTO_KINDS, START_BYTES, FileKind, kind_of_file
 
 __all__ = [
     "THUMBNAIL_SIDE",
@@ -31,16 +31,6 @@ THUMBNAIL_SIDE = 16
 _SAMPLED_ROWS = 256  # of taller photos, not all rows are averaged: copying them would take as long as averaging
 _MIN_CONTRAST = 2.0  # of a thumbnail, in grey levels: below this, its hash would consist of noise
 _BITS_TAG = 258
-
-# Readers of Pillow, each for its kind of file only, and only after the photo has been decoded within limits.
-_READERS = {
-    FileKind.JPEG: "JPEG",
-    FileKind.PNG: "PNG",
-    FileKind.WEBP: "WEBP",
-    FileKind.GIF: "GIF",
-    FileKind.BMP: "BMP",
-    FileKind.TIFF: "TIFF",
-}
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -112,9 +102,10 @@ def unreadable_facts(error: DataError, *, name: str) -> PhotoFacts:
 
 def _with_properties(facts: PhotoFacts, content: bytes) -> PhotoFacts:
     """Return the facts with those that only Pillow's reader knows of the whole file: 16 bits, frames and transparency."""
-    if facts.kind not in _READERS or _is_plain(facts.kind, content):
+    if facts.kind is None or facts.kind not in PHOTO_KINDS or _is_plain(facts.kind, content):
         return facts
-    with Image.open(BytesIO(content), formats=[_READERS[facts.kind]]) as image:
+    # Each reader of Pillow for its kind of file only, and only after the photo has been decoded within limits.
+    with Image.open(BytesIO(content), formats=[facts.kind.name]) as image:
         tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
         bits = (content[24],) if facts.kind is FileKind.PNG else tags.get(_BITS_TAG, (8,))  # byte 24: IHDR's bit depth
         return dataclasses.replace(

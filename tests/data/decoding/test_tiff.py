@@ -110,5 +110,5 @@ def test_libtiff_writes_nothing_about_damaged_pictures(compression: str, capfd: 
     Image.fromarray(pixels).save(written, "TIFF", compression=compression)
     damaged = bytearray(written.getvalue())
     damaged[8:408:7] = bytes(byte ^ 0xFF for byte in damaged[8:408:7])
-    assert "x: the file is damaged." in refusal(bytes(damaged))
+    assert "the file is damaged." in refusal(bytes(damaged))
     assert capfd.readouterr() == ("", "")

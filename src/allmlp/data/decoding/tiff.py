@@ -7,7 +7,7 @@ import math
 import struct
 from typing import Any
 
-from PIL import Image
+from PIL import _imaging
 from PIL.TiffImagePlugin import TiffImageFile
 
 from allmlp.data.decoding.limits import max_pixels
@@ -52,7 +52,7 @@ def _silence_libtiff() -> None:
     Windows, libtiff stays as it is.
     """
     with contextlib.suppress(OSError, AttributeError):
-        library = ctypes.CDLL(Image.core.__file__)
+        library = ctypes.CDLL(_imaging.__file__)
         for name in ("TIFFSetWarningHandler", "TIFFSetErrorHandler"):
             handler = getattr(library, name)
             handler.restype = ctypes.c_void_p

@@ -1,10 +1,11 @@
 """Output of commands: plain lines, bold headings on a terminal, and commands that can be copied and run."""
 
+import contextlib
 import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,7 @@ __all__ = [
     "aligned",
     "command_line",
     "console",
+    "download_bar",
     "heading",
     "is_first_process",
     "next_commands",
@@ -157,3 +159,26 @@ def _program() -> str:
 def _short(path: str) -> str:
     relative = os.path.relpath(path)
     return path if relative.startswith("..") else relative
+
+
+@contextlib.contextmanager
+def download_bar() -> Iterator[Callable[[int, int], None] | None]:
+    """Yield a callback that shows a download on standard error, or None if that is not a terminal."""
+    if not (sys.stderr.isatty() and is_first_process()):
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+
+    columns = ("Downloading", BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task("", total=None)
+
+    def draw(num_received: int, num_bytes: int) -> None:
+        bar.start()  # without effect after the first call
+        bar.update(task, completed=num_received, total=num_bytes)
+
+    try:
+        yield draw
+    finally:
+        bar.stop()

@@ -13,6 +13,7 @@ from allmlp.cli.console import command_line, is_first_process, next_commands, no
 from allmlp.cli.progress import ConsoleProgress
 from allmlp.errors import ConfigError
 from allmlp.io.display import escape
+from allmlp.io.path_problem import similar_paths
 from allmlp.runs.layout import RunLayout, SweepLayout
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def run_request(request: TrainingRequest, choose: "Choose", *, print_recipe: boo
         return
     data = data or (run.data if run else None)
     if data is None:
-        where = f" There is no run in {resume} yet." if resume else ""
+        where = f" There is no run in {escape(resume)} yet.{_meant_run(resume)}" if resume else ""
         raise typer.BadParameter(f"the photos to train on are missing.{where}", param_hint="DATA")
     resolved, dataset, reason = choose(request, data) if run is None else _recipe_of(run, request)
     reason = reason if is_first_process() else ""
@@ -160,6 +161,14 @@ def _stored_run(resume: Path | None, out: Path | None) -> "StoredRun | None":
             f"same --lr-grid, or continue a single run: --resume {trial}."
         )
     return run
+
+
+def _meant_run(resume: Path) -> str:
+    """Return the run that `--resume` may mean: the one around a folder, or a similar name."""
+    if (around := next((folder for folder in resume.parents if RunLayout(folder).recipe.is_file()), None)) is not None:
+        return f" Give the run: --resume {escape(around)}."
+    near = similar_paths(resume)
+    return f" {near}" if near else ""
 
 
 def _recipe_of(run: "StoredRun", request: TrainingRequest) -> tuple["Recipe", None, str]:

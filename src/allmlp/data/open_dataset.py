@@ -1,6 +1,5 @@
 """`open_dataset`, which opens a folder, a zip, Parquet, a CSV table or a named data set as an `ImageDataset`."""
 
-import contextlib
 import dataclasses
 import os
 from collections.abc import Mapping
@@ -16,9 +15,10 @@ from allmlp.data.sources.folder_layout import LAYOUTS, FolderOptions, is_hidden,
 from allmlp.data.sources.parquet import open_parquet
 from allmlp.data.sources.parquet_files import find_parquet, part_notes
 from allmlp.data.sources.zip_folder import open_zip
-from allmlp.errors import DataError, did_you_mean
+from allmlp.errors import DataError
 from allmlp.io.display import escape, summarise
 from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
+from allmlp.io.path_problem import similar_paths
 from allmlp.io.remote_address import ADDRESS_ADVICE, is_address
 
 __all__ = ["command_options", "open_dataset"]
@@ -142,12 +142,5 @@ def _not_found(source: str) -> str:
             f"{shown}: data sets of the Hugging Face Hub are not read from there. Download its Parquet files first "
             "(hf download --repo-type dataset), and give their folder."
         )
-    path = Path(source)
-    parent = path.parent
-    while not parent.is_dir():
-        path, parent = parent, parent.parent
-    known = list(DATASETS)
-    with contextlib.suppress(OSError):
-        known += [entry.name for entry in parent.iterdir()]
-    near = did_you_mean(path.name, known)
-    return f"{shown}: there is no such file or folder.{escape(near)} Named data sets: {', '.join(DATASETS)}."
+    near = similar_paths(Path(source), DATASETS)
+    return f"{shown}: there is no such file or folder.{near and f' {near}'} Named data sets: {', '.join(DATASETS)}."

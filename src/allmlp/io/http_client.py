@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import http.client
+import importlib
 import io
 import re
 import socket
@@ -16,7 +17,6 @@ from dataclasses import dataclass
 from email.message import Message
 from typing import Any
 
-from allmlp import __version__
 from allmlp.io.display import escape, shorten
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
 HeadersFor = Callable[[str], Mapping[str, str]]
 """Function from a URL to the headers of a request for it, so that a redirect to another host gets no secret."""
 
+# `allmlp.__version__` is looked up when it is used: importing it here would be a circle.
 CHUNK_BYTES = 1 << 20
 BLOCK_BYTES = 1 << 19  # at least this much of a body in `Patience.block_s`: 8.7 kB per second
 MAX_REDIRECTS = 10
@@ -141,7 +142,11 @@ def ask(
     """
     for _ in range(MAX_REDIRECTS):
         # If the server compressed the response, sizes and ranges would not be the file's.
-        headers = {"User-Agent": f"allmlp/{__version__}", **headers_for(url), "Accept-Encoding": "identity"}
+        headers = {
+            "User-Agent": f"allmlp/{importlib.import_module('allmlp').__version__}",
+            **headers_for(url),
+            "Accept-Encoding": "identity",
+        }
         clock = _Clock(patience)
         with contextlib.closing(_open(urllib.request.Request(url, headers=headers, method=method), clock)) as response:
             answer = Answer(url, response, clock)

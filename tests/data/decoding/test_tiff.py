@@ -1,11 +1,13 @@
 """TIFF files: missing strips and tiles, RAW photos, long lists, and silence."""
 
+import io
 import struct
 import warnings
 import zlib
 
 import numpy as np
 import pytest
+from PIL import Image
 from tests.data.decoding.encoded import PHOTO, encode, refusal
 
 from allmlp.data import decode
@@ -116,3 +118,14 @@ def test_damaged_metadata_cause_no_warning() -> None:
         warnings.simplefilter("always")
         np.testing.assert_array_equal(decode(content, name="x"), 0)
     assert not caught
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "jpeg", "lzma", "zstd"])
+def test_libtiff_writes_nothing_about_damaged_pictures(compression: str, capfd: pytest.CaptureFixture[str]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    written = io.BytesIO()
+    Image.fromarray(pixels).save(written, "TIFF", compression=compression)
+    damaged = bytearray(written.getvalue())
+    damaged[8:408:7] = bytes(byte ^ 0xFF for byte in damaged[8:408:7])
+    assert "the file is damaged." in refusal(bytes(damaged))
+    assert capfd.readouterr() == ("", "")

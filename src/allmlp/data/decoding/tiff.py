@@ -1,10 +1,14 @@
 """Checks of TIFF files before and after Pillow has read their directory, but before any pixel is decoded."""
 
+import contextlib
+import ctypes
+import functools
 import math
 import struct
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from PIL import _imaging
 from PIL.TiffImagePlugin import TiffImageFile
 
 from allmlp.data.decoding.limits import max_pixels
@@ -30,6 +34,7 @@ class StoredTiffFile(TiffImageFile):
 
     def load_prepare(self) -> None:
         """Allocate the pixels."""
+        _silence_libtiff()
         with quietly():
             super().load_prepare()
 
@@ -41,6 +46,21 @@ class StoredTiffFile(TiffImageFile):
         """Return the EXIF orientation, 1 to 8; 1 if it is missing or broken."""
         value = self.tag_v2.get(_ORIENTATION)
         return value if isinstance(value, int) else 1
+
+
+@functools.cache
+def _silence_libtiff() -> None:
+    """Keep libtiff from writing on standard error, which would not name the photo: Pillow reports its failures.
+
+    Its handlers belong to the process. They are reached through Pillow's own library; where that does not export them, as on
+    Windows, libtiff stays as it is.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL(_imaging.__file__)
+        for name in ("TIFFSetWarningHandler", "TIFFSetErrorHandler"):
+            handler = getattr(library, name)
+            handler.restype = ctypes.c_void_p
+            handler(None)
 
 
 def check_tiff_directory(content: bytes) -> None:

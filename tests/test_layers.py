@@ -53,9 +53,14 @@ INNER_LAYERS = {
         ("decoding", "fingerprint", "preprocessing", "sampling"),
         ("split_names", "folder_tree"),
         ("photo_digest",),
-        ("dataset",),
+        ("dataset", "thumbnail"),
     ),
-    "inference": (("embedder", "predictor"), ("opening", "photos"), ("backends",), ("runnable",)),
+    "inference": (
+        ("embedder", "predictor"),
+        ("opening", "photos", "speed"),
+        ("backends", "photo_folder", "prediction", "sort_photos"),
+        ("folder_names", "runnable"),
+    ),
     "training": (
         ("learning_rate_sweep",),
         ("loop",),

@@ -41,7 +41,8 @@ INNER_LAYERS = {
     "cli": (
         ("main",),
         ("commands",),
-        ("few_shot_answers", "gelu_change", "processes", "training_request", "unsupported"),
+        ("few_shot_answers", "gelu_change", "prediction_outputs", "processes", "training_request", "unsupported"),
+        ("prediction_formats",),
         ("arguments", "progress"),
         ("console", "habits"),
     ),
@@ -59,7 +60,7 @@ INNER_LAYERS = {
         ("embedder", "predictor"),
         ("opening", "photos", "speed"),
         ("backends", "photo_folder", "prediction", "sort_photos"),
-        ("folder_names", "runnable"),
+        ("folder_names", "nearest", "runnable"),
     ),
     "training": (
         ("learning_rate_sweep",),

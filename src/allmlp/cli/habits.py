@@ -35,6 +35,9 @@ _OPTIONS: Mapping[str, str] = {
     **dict.fromkeys(("--model", "--weights", "--checkpoint", "--pretrained"), "`allmlp finetune` takes --from CHECKPOINT; "
     "other commands take the checkpoint first, without an option."),
     **dict.fromkeys(("--name", "--project", "--output", "--output-dir"), "Use --out PATH."),
+    **dict.fromkeys(("--tta", "--augment"), "Use --flip, which averages each photo and its mirror image."),
+    **dict.fromkeys(("--conf", "--threshold"), "Use --min-score S, from 0 to 1."),
+    **dict.fromkeys(("--topk", "--top_k"), "Use --top-k N."),
     **dict.fromkeys(("--amp", "--half", "--fp16", "--bf16"), "Use --set precision=bfloat16."),
     **dict.fromkeys(("--num-classes", "--nc"), "The data decide the number of classes."),
     **dict.fromkeys(("--val-split", "--valid-pct"), "Use --set data.holdout=FRACTION."),
@@ -44,7 +47,7 @@ _OPTIONS: Mapping[str, str] = {
 
 
 class Command(TyperCommand):
-    """A command that answers options of other tools."""
+    """A command that answers options of other tools, and takes --json for --format json."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments; a usage error if one of them is an option of another tool."""
@@ -53,6 +56,8 @@ class Command(TyperCommand):
             name = argument.partition("=")[0]
             if name in _OPTIONS and name not in own:
                 ctx.fail(f"No such option: {name}. {_OPTIONS[name]}")
+        if "--format" in own:
+            args = ["--format=json" if argument == "--json" else argument for argument in args]
         return super().parse_args(ctx, args)
 
 

@@ -8,13 +8,14 @@ To add one: a runtime is a file in backends/ and a line in `BACKENDS`.
 from allmlp.inference.backends.eager import eager_forward
 from allmlp.inference.backends.registry import BACKENDS, Backend
 from allmlp.inference.embedder import Embedder
+from allmlp.inference.nearest import nearest
 from allmlp.inference.opening import open_model
 from allmlp.inference.photo_folder import photos_in_folder
 from allmlp.inference.photos import Photo
 from allmlp.inference.prediction import Prediction, Predictions, ScoredLabel
 from allmlp.inference.predictor import Predictor
 from allmlp.inference.runnable import Output, RunnableModel
-from allmlp.inference.sort_photos import PhotoSorter
+from allmlp.inference.sort_photos import PhotoSorter, check_sort_folder
 from allmlp.inference.speed import Speed, measure_speed
 
 __all__ = [
@@ -30,8 +31,10 @@ __all__ = [
     "RunnableModel",
     "ScoredLabel",
     "Speed",
+    "check_sort_folder",
     "eager_forward",
     "measure_speed",
+    "nearest",
     "open_model",
     "photos_in_folder",
 ]

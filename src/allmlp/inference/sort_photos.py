@@ -14,9 +14,24 @@ from allmlp.inference.folder_names import UniqueNames, safe_name
 from allmlp.io.atomic_write import advice_for, reason_of
 from allmlp.io.display import escape
 
-__all__ = ["PhotoSorter"]
+__all__ = ["PhotoSorter", "check_sort_folder"]
 
 _UNSURE = "unsure"
+
+
+def check_sort_folder(folder: Path, sources: Iterable[str]) -> None:
+    """Check that photos are not sorted into the folder that they come from.
+
+    Raises:
+        ConfigError: `folder` is, or is in, one of `sources` (files or folders), or it holds one of them.
+    """
+    target = _resolved(folder)
+    for source in map(_resolved, sources):
+        if target.is_relative_to(source) or source.parent == target:
+            raise ConfigError(
+                f"{escape(folder)}: the photos come from this folder, so that the next run would find its own copies. "
+                "Choose a folder outside of them."
+            )
 
 
 class PhotoSorter:
@@ -39,20 +54,6 @@ class PhotoSorter:
         self._folders: dict[str | None, str] = {name: names.take(safe_name(name)) for name in class_names}
         self._folders[None] = names.take(_UNSURE)
         self._names: dict[str, UniqueNames] = {}
-
-    def check_sources(self, sources: Iterable[str]) -> None:
-        """Check that the photos do not come from the folder into which they are sorted.
-
-        Raises:
-            ConfigError: the folder is, or is in, one of `sources`, or it holds one of them.
-        """
-        target = _resolved(self.folder)
-        for source in map(_resolved, sources):
-            if target.is_relative_to(source) or source.parent == target:
-                raise ConfigError(
-                    f"{escape(self.folder)}: this folder is among the photos to sort, so that the next run would find its "
-                    "own copies. Choose a folder outside of them."
-                )
 
     def add(self, path: str, label: str | None) -> Path:
         """Put a photo into the folder of its class, or of unsure predictions (None); return its new path.

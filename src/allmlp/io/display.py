@@ -20,6 +20,7 @@ __all__ = [
     "quote",
     "shorten",
     "summarise",
+    "utf8",
 ]
 
 Report = Callable[[str], None]
@@ -79,6 +80,11 @@ def summarise(names: Iterable[object], *, limit: int = 10) -> str:
     if len(shown) <= limit:
         return ", ".join(shown)
     return ", ".join(shown[:limit]) + f" and {len(shown) - limit:,} more"
+
+
+def utf8(name: str) -> str:
+    """Return `name` as text that UTF-8 can hold: undecodable bytes of a file name become escapes such as "\\udcff"."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def file_size(num_bytes: int) -> str:

@@ -15,7 +15,7 @@ from allmlp.report.rendering import render_chunks
 __all__ = ["MAX_SHEET_PHOTOS", "ContactSheet"]
 
 MAX_SHEET_PHOTOS = 10_000
-_MAX_LINKS = 40
+_MAX_LINKS = 24
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from allmlp.io.display import Progress, counted, escape, file_size, no_progress,
 if TYPE_CHECKING:
     from allmlp.inference import Prediction
 
-__all__ = ["Link", "Outputs", "Predictions", "produce"]
+__all__ = ["ArrivingPredictions", "Link", "Outputs", "produce"]
 
 Link = Literal["hard", "symbolic"]
 _VERBS = {None: "Copied", "hard": "Linked", "symbolic": "Linked"}
@@ -37,7 +37,7 @@ class Outputs:
     link: Link | None
 
 
-class Predictions:
+class ArrivingPredictions:
     """Predictions as they arrive; errors are printed on standard error as they arrive.
 
     `trained` are the digests of the photos on which the model was trained; `trained_on` collects the names of predicted photos
@@ -90,7 +90,7 @@ def _digest(path: str) -> str:
         return ""
 
 
-def produce(outputs: Outputs, predictions: Predictions, layout: Layout, *, model: str) -> list[str]:
+def produce(outputs: Outputs, predictions: ArrivingPredictions, layout: Layout, *, model: str) -> list[str]:
     """Produce all outputs while the predictions arrive; return lines that name what was written.
 
     Raises:
@@ -110,7 +110,7 @@ def produce(outputs: Outputs, predictions: Predictions, layout: Layout, *, model
     return [*_wrote(outputs.path, predictions), *sort(), *page()]
 
 
-def _wrote(path: Path | None, predictions: Predictions) -> list[str]:
+def _wrote(path: Path | None, predictions: ArrivingPredictions) -> list[str]:
     unsure = f", {predictions.num_unsure:,} of them unsure" if predictions.num_unsure else ""
     if path is None:
         return [f"{predictions.num_unsure:,} of {predictions.num_predicted:,} are unsure."] if unsure else []
@@ -118,7 +118,7 @@ def _wrote(path: Path | None, predictions: Predictions) -> list[str]:
     return [f"Wrote {escape(path)} ({file_size(path.stat().st_size)}): {photos}{unsure}"]
 
 
-def _write(chosen: PredictionFormat, path: Path, predictions: Predictions, layout: Layout) -> None:
+def _write(chosen: PredictionFormat, path: Path, predictions: ArrivingPredictions, layout: Layout) -> None:
     from allmlp.io.atomic_write import write_together
 
     def write(file: IO[bytes]) -> None:
@@ -129,7 +129,7 @@ def _write(chosen: PredictionFormat, path: Path, predictions: Predictions, layou
     write_together({path: write})
 
 
-def _sort(outputs: Outputs, predictions: Predictions, layout: Layout) -> Callable[[], list[str]]:
+def _sort(outputs: Outputs, predictions: ArrivingPredictions, layout: Layout) -> Callable[[], list[str]]:
     """Let photos be sorted as their predictions arrive; return a function that reports it at the end."""
     if outputs.folder is None:
         return list
@@ -146,7 +146,7 @@ def _sort(outputs: Outputs, predictions: Predictions, layout: Layout) -> Callabl
     return report
 
 
-def _page(outputs: Outputs, predictions: Predictions, layout: Layout, model: str) -> Callable[[], list[str]]:
+def _page(outputs: Outputs, predictions: ArrivingPredictions, layout: Layout, model: str) -> Callable[[], list[str]]:
     """Let the page collect the predictions; return a function that writes it at the end and reports it."""
     path = outputs.sheet
     if path is None:

@@ -53,7 +53,7 @@ _EXPECTED = (
 )
 _MAX_LISTED = 50
 _THUMBNAIL_SIDE = 200
-_THUMBNAIL_QUALITY = 80  # about 10 kB each
+_THUMBNAIL_QUALITY = 80
 
 
 class _NamedPhoto(NamedTuple):

@@ -63,10 +63,7 @@ class SheetContext:
 
 
 class ContactSheet:
-    """Collects predictions with thumbnails and writes them as a page; of more than `max_photos`, the least certain.
-
-    A page of 10,000 photos takes about 100 MB.
-    """
+    """Collects predictions with thumbnails and writes them as a page; of more than `max_photos`, the least certain."""
 
     def __init__(self, model: str, *, min_score: float = 0.0, max_photos: int = MAX_SHEET_PHOTOS) -> None:
         """Name the model. Predictions with a score below `min_score` are shown first, as unsure."""

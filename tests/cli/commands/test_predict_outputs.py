@@ -211,6 +211,9 @@ def test_a_file_of_that_name_comes_before_a_pattern_and_no_match_is_an_error(pro
         (["--sort-into", "photos/sorted"], "the photos come from this folder"),
         (["photos/a.png", "--sort-into", "../here/photos"], "the photos come from this folder"),
         (["--sort-into", "linked/sorted"], "the photos come from this folder"),
+        (["photos/**/*.png", "--sort-into", "photos/sorted"], "the photos come from this folder"),
+        (["**", "--sort-into", "sorted"], "the photos come from this folder"),
+        (["photos/*.png", "--sort-into", "photos"], "the photos come from this folder"),
         (["-", "--sort-into", "sorted"], "standard input, which has no name"),
         (["--min-score", "1.5"], "--min-score is 1.5; expected a score from 0 to 1"),
         (["--min-score", "nan"], "--min-score is nan; expected a score from 0 to 1"),
@@ -226,7 +229,12 @@ def test_unusable_options_exit_2_before_the_checkpoint_is_read(arguments, words,
     Path("linked").symlink_to("photos")
     for name in ("mine.csv", "mine.html"):
         Path(name).write_text("mine")
-    outcome = allmlp("predict", "no such checkpoint", *([] if "-" in arguments else ["photos"]), *arguments)
+    outcome = allmlp(
+        "predict",
+        "no such checkpoint",
+        *([] if arguments[0][0] != "-" or arguments[0] == "-" else ["photos"]),
+        *arguments,
+    )
     assert outcome.code == 2
     assert words in outcome.err
     assert Path("mine.csv").read_text() == "mine"

@@ -1,6 +1,7 @@
 """Photo arguments: files, folders, and one photo on standard input."""
 
 import glob
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ __all__ = [
     "find_photos",
     "limit_photos",
     "shown_sources",
+    "source_paths",
 ]
 
 _MAX_SHOWN_SOURCES = 3
@@ -72,6 +74,15 @@ def check_sources(sources: Sequence[str]) -> None:
 def shown_sources(sources: Sequence[str]) -> Sequence[str]:
     """Return the arguments for a printed command: the word PHOTOS in place of more than three."""
     return sources if len(sources) <= _MAX_SHOWN_SOURCES else ["PHOTOS"]
+
+
+def source_paths(sources: Sequence[str]) -> list[str]:
+    """Return the files and folders that the arguments stand for; for a pattern with "**", the folder that it searches."""
+    return [_searched_folder(source) if "**" in source and _is_pattern(source) else source for source in sources]
+
+
+def _searched_folder(pattern: str) -> str:
+    return str(Path(*itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts)))
 
 
 def find_photos(sources: Sequence[str]) -> "tuple[list[tuple[str, Photo]], int]":

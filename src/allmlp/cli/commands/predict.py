@@ -29,10 +29,11 @@ from allmlp.cli.arguments.photos import (
     find_photos,
     limit_photos,
     shown_sources,
+    source_paths,
 )
 from allmlp.cli.console import BatchSizeOption, DeviceOption, command_line, next_commands, note, say
 from allmlp.cli.prediction_formats import Layout
-from allmlp.cli.prediction_outputs import Link, Outputs, Predictions, produce
+from allmlp.cli.prediction_outputs import ArrivingPredictions, Link, Outputs, produce
 from allmlp.errors import ConfigError, DataError
 from allmlp.io.display import summarise
 
@@ -125,7 +126,7 @@ def predict(
     results = predictor.stream(
         (photo for _, photo in found), top_k=top_k, flip=flip, thumbnails=outputs.sheet is not None
     )
-    predictions = Predictions(results, layout, num_failed, trained_on_by(checkpoint, None))
+    predictions = ArrivingPredictions(results, layout, num_failed, trained_on_by(checkpoint, None))
     written = produce(outputs, predictions, layout, model=checkpoint)
     _finish(outputs, predictions, written)
     if outputs.path is not None:
@@ -158,11 +159,11 @@ def _sort_folder(folder: str | None, link: Link | None, photos: Sequence[str]) -
         raise ConfigError("--sort-into cannot sort the photo on standard input, which has no name; save it to a file.")
     from allmlp.inference import check_sort_folder
 
-    check_sort_folder(Path(folder), photos)
+    check_sort_folder(Path(folder), source_paths(photos))
     return new_output_path(folder, is_folder=True, name="--sort-into", example="sorted")
 
 
-def _finish(outputs: Outputs, predictions: Predictions, written: Sequence[str]) -> None:
+def _finish(outputs: Outputs, predictions: ArrivingPredictions, written: Sequence[str]) -> None:
     """Report what was written, and which photos were trained on or could not be read.
 
     Raises:

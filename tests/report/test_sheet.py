@@ -54,3 +54,12 @@ def test_names_are_text_and_in_full(tmp_path: Path) -> None:
     assert any(file.endswith(f"{'long' * 50}.jpg") for file in shown)
     assert "\\udcff.jpg" in shown
     assert "<code>/photos</code>" in page
+
+
+def test_every_group_is_linked_however_many_there_are(tmp_path: Path) -> None:
+    for number in (3, 60):
+        page = page_of(tmp_path, [prediction(f"{i}.jpg", f"class {i}", 0.9) for i in range(number)])
+        identifiers = re.findall(r'<section class="card" id="(.*?)"', page)
+        assert re.findall(r'<a href="#(.*?)">', page) == identifiers
+        assert len(identifiers) == number
+        assert ("<details>" in page) == (number == 60)

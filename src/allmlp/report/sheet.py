@@ -57,9 +57,9 @@ class SheetContext:
     groups: tuple[SheetGroup, ...]
 
     @property
-    def links(self) -> tuple[SheetGroup, ...]:
-        """The groups that the navigation lists: none if there are too many."""
-        return self.groups if len(self.groups) <= _MAX_LINKS else ()
+    def has_navigation(self) -> bool:
+        """Whether the groups are few enough for links at the top; more of them are listed in a part that opens."""
+        return len(self.groups) <= _MAX_LINKS
 
 
 class ContactSheet:

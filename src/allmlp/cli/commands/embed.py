@@ -99,21 +99,11 @@ def embed(
     limit_photos(max_megapixels)
     check_order("embed", checkpoint, photos)
     path = _output_path(out)
-    if path is None and nearest is None:
-        raise ConfigError("There is nothing to do with the features: add -o FILE.npz, or --nearest PHOTO.")
-    if top_k is not None and nearest is None:
-        raise ConfigError("--top-k without --nearest would have no effect; add --nearest PHOTO, or omit --top-k.")
+    options_of_data = folder_options(classes_from, split_folders)
+    _check_options(photos, path, nearest, top_k, split, has_folder_options=bool(options_of_data))
     changes = changed_preprocessing(mean, std, interpolation, fit)
-    check_sources(photos)
-    if split is not None and len(photos) != 1:
-        raise ConfigError(f"--split takes one data set, but {len(photos)} were given.")
-    options = folder_options(classes_from, split_folders)
-    if options and split is None:
-        raise ConfigError("--classes-from and --split-folders are for data sets; add --split, or omit them.")
     from allmlp.inference import Embedder
 
-    if split is None:
-        _check_no_dataset(photos)
     embedder = Embedder.from_checkpoint(load(checkpoint, image_size, changes), device=device, batch_size=batch_size)
     query = None if nearest is None else _features_of(embedder, nearest)
     num_failed, shots, words = 0, "", []
@@ -122,7 +112,7 @@ def embed(
     else:
         from allmlp.data import command_options, open_dataset
 
-        dataset = open_dataset(photos[0], **options)
+        dataset = open_dataset(photos[0], **options_of_data)
         words = command_options(dataset.options)
         features, shots = _of_split(embedder, checkpoint, dataset, split)
     if path is not None:
@@ -134,20 +124,47 @@ def embed(
         where = "" if path is None else f"; the features of all others are in {path}"
         note(f"{num_failed:,} of {num_photos:,} could not be read{where}.")
         raise typer.Exit(DataError.exit_code)
-    again = ["embed", checkpoint, *shown_sources(photos), *words, *option_words(image_size, changes)]
-    again += [] if split is None else ["--split", split]
-    rows = (
-        [(_read_command(path), "read the features")]
-        if path
-        else [(command_line(*again, "-o", "features.npz"), "write them")]
-    )
-    if nearest is None:
-        rows.append((f"{command_line(*again)} --nearest PHOTO.jpg", "find the photos that are most similar to one"))
+    options = [*words, *option_words(image_size, changes)]
+    again = ["embed", checkpoint, *shown_sources(photos), *options, *([] if split is None else ["--split", split])]
+    rows = _next_rows(again, path, is_searched=nearest is not None)
     if shots:
-        words = [*words, *option_words(image_size, changes), "--shots", shots]
-        command = command_line("evaluate", checkpoint, photos[0], *words)
+        command = command_line("evaluate", checkpoint, photos[0], *options, "--shots", shots)
         rows.append((command, "score them: a linear classifier from few photos per class"))
     next_commands(rows)
+
+
+def _next_rows(again: Sequence[str], path: Path | None, *, is_searched: bool) -> list[tuple[str, str]]:
+    """Return commands to run next; `again` are the words of the command that computes the same features."""
+    if path is None:
+        rows = [(command_line(*again, "-o", "features.npz"), "write the features")]
+    else:
+        rows = [(_read_command(path), "read the features")]
+    if not is_searched:
+        rows.append((f"{command_line(*again)} --nearest PHOTO.jpg", "find the photos that are most similar to one"))
+    return rows
+
+
+def _check_options(
+    photos: Sequence[str],
+    path: Path | None,
+    nearest: str | None,
+    top_k: int | None,
+    split: str | None,
+    *,
+    has_folder_options: bool,
+) -> None:
+    """Raise a ConfigError if options are missing, would have no effect, or do not suit the photos."""
+    if path is None and nearest is None:
+        raise ConfigError("There is nothing to do with the features: add -o FILE.npz, or --nearest PHOTO.")
+    if top_k is not None and nearest is None:
+        raise ConfigError("--top-k without --nearest would have no effect; add --nearest PHOTO, or omit --top-k.")
+    check_sources(photos)
+    if split is not None and len(photos) != 1:
+        raise ConfigError(f"--split takes one data set, but {len(photos)} were given.")
+    if has_folder_options and split is None:
+        raise ConfigError("--classes-from and --split-folders are for data sets; add --split, or omit them.")
+    if split is None:
+        _check_no_dataset(photos)
 
 
 def _output_path(out: str | None) -> Path | None:

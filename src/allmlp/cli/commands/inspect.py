@@ -135,7 +135,7 @@ def _print(facts: dict[str, Any]) -> None:
     if "class_names" in facts:
         names = facts["class_names"]
         shown = ", ".join(escape(name) for name in names[:_MAX_NAMES])
-        rest = f" and {len(names) - _MAX_NAMES:,} more (--json lists all)" if len(names) > _MAX_NAMES else ""
+        rest = f" and {len(names) - _MAX_NAMES:,} more (--format json lists all)" if len(names) > _MAX_NAMES else ""
         say()
         heading("1 class" if len(names) == 1 else f"{len(names):,} classes")
         say(f"  {shown}{rest}")

@@ -64,7 +64,7 @@ def test_options_of_other_tools_are_answered(allmlp, words, answer):
     assert "No such option: -" in outcome.err and answer in outcome.err
 
 
-@pytest.mark.parametrize(("words", "absent"), [(("predict", "runs/mine", "--output", "x", "a.jpg"), "--out PATH")])
+@pytest.mark.parametrize(("words", "absent"), [(("inspect", "runs/mine", "--output", "x"), "--out PATH")])
 def test_no_answer_names_an_option_that_the_command_lacks(allmlp, words, absent):
     outcome = allmlp(*words)
     assert outcome.code == 2 and "No such option: --" in outcome.err and absent not in outcome.err
@@ -173,3 +173,15 @@ def test_a_checkpoint_after_the_photos_is_answered_with_the_right_order(
     outcome = allmlp(command, photo, saved_checkpoint)
     assert outcome.code == 2
     assert f"The checkpoint comes first: allmlp {command} {saved_checkpoint} '{photo}'" in outcome.err
+
+
+@pytest.mark.parametrize("words", [("models",), ("inspect", "S/32")])
+def test_json_is_short_for_format_json(allmlp, words):
+    short, long = allmlp(*words, "--json"), allmlp(*words, "--format", "json")
+    assert short.code == long.code == 0
+    assert short.out == long.out and short.out[0] in "[{"
+
+
+@pytest.mark.parametrize("command", ["predict", "embed", "evaluate", "inspect", "check"])
+def test_help_has_an_example(allmlp, command):
+    assert f"  allmlp {command} " in allmlp(command, "--help").out.partition("Arguments:")[0]

@@ -60,7 +60,9 @@ _OPTIONS: Mapping[str, str] = {
     **dict.fromkeys(("--patience", "--early-stopping"),
     "The checkpoint of the best epoch is kept; --epochs sets how many there are."),
     **dict.fromkeys(("--config", "--cfg", "--hyp"), "Use --set KEY=VALUE; `--print-recipe` shows all keys."),
-    **dict.fromkeys(("--csv", "--save", "--save-txt"), "Use --format csv and write the output to a file: ... > FILE."),
+    **dict.fromkeys(("--csv", "--save", "--save-txt"), "Use --out FILE.csv, or --format csv."),
+    **dict.fromkeys(("--tta", "--augment"), "Use --flip, which averages each photo and its mirror image."),
+    **dict.fromkeys(("--conf", "--threshold"), "Use --min-score S, from 0 to 1."),
     "--cache": "Use --set data.storage=memory.",
 }  # fmt: skip
 
@@ -69,18 +71,22 @@ _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=.*")
 
 
 class Command(TyperCommand):
-    """A command that answers options and arguments of other tools."""
+    """A command that answers options and arguments of other tools, and takes --json for --format json."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments; a usage error if one of them is an option of another tool."""
         own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
         for before, argument in zip(["", *args], args, strict=False):
             name = argument.partition("=")[0]
+            if name == "--json" and "--format" in own:
+                continue
             if name.startswith("-") and name not in own and (advice := _advice_on(name, own)):
                 ctx.fail(f"No such option: {name}. {advice}")
             if not before.startswith("-") and _ASSIGNMENT.fullmatch(argument) and not _exists(argument):
                 settings = "; settings of a recipe as --set KEY=VALUE" if "--set" in own else ""
                 ctx.fail(f"Unexpected argument {quote(argument)}. Options are written as --option value{settings}.")
+        if "--format" in own:
+            args = ["--format=json" if argument == "--json" else argument for argument in args]
         try:
             return super().parse_args(ctx, args)
         except _UsageError as error:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from allmlp.cli.arguments.folder_options import ClassesFromOption, SplitFoldersOption, folder_options
+from allmlp.cli.arguments.output_format import Format, FormatOption
 from allmlp.cli.arguments.output_path import new_output_path
 from allmlp.cli.arguments.photos import MaxMegapixelsOption, limit_photos
 from allmlp.cli.arguments.recipe import DATA_HELP
@@ -31,7 +32,7 @@ _TITLES = {"error": "Hurts training", "warning": "May hurt training", "note": "F
 
 def check(
     data: Annotated[str, typer.Argument(metavar="PHOTOS", help=DATA_HELP, show_default=False)],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, with all files.")] = False,
+    output_format: FormatOption = Format.TEXT,
     fix_list: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Write a new CSV of file, finding, suggestion.", show_default=False),
@@ -44,6 +45,10 @@ def check(
     max_megapixels: MaxMegapixelsOption = None,
 ) -> None:
     """Check photos before training. Reads every photo once and changes nothing.
+
+    \b
+    Example:
+      allmlp check PHOTOS --fix-list fixes.csv
 
     Exit code 3 if training would be hurt: unreadable photos, copies in several splits, or one photo in several classes.
     """
@@ -59,7 +64,7 @@ def check(
     report = check_data(open_dataset(data, **options), use_cache=use_cache, progress=_progress())
     if path is not None:
         write_bytes(path, _fix_list(report.findings))
-    if as_json:
+    if output_format is Format.JSON:
         print(json.dumps(report.to_dict(), indent=2, allow_nan=False))
     else:
         _print(report, [data, *command_options(options)], path)

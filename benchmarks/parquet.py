@@ -19,7 +19,7 @@ from allmlp.data import open_dataset
 from allmlp.provenance import record, spread
 
 RESULT = Path(__file__).parent / "results" / "parquet.json"
-CODECS = ("none", "snappy", "zstd", "gzip")
+CODECS = ("none", "snappy", "zstd", "gzip", "brotli")
 NUM_BYTES = 100_000
 GROUP = 100
 

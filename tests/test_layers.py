@@ -41,7 +41,8 @@ INNER_LAYERS = {
     "cli": (
         ("main",),
         ("commands",),
-        ("few_shot_answers", "gelu_change", "processes", "training_request", "unsupported"),
+        ("few_shot_answers", "gelu_change", "prediction_outputs", "processes", "training_request", "unsupported"),
+        ("prediction_formats",),
         ("arguments", "progress"),
         ("console", "habits"),
     ),
@@ -53,9 +54,14 @@ INNER_LAYERS = {
         ("decoding", "fingerprint", "preprocessing", "sampling"),
         ("split_names", "folder_tree"),
         ("photo_digest",),
-        ("dataset",),
+        ("dataset", "thumbnail"),
     ),
-    "inference": (("embedder", "predictor"), ("opening", "photos"), ("backends",), ("runnable",)),
+    "inference": (
+        ("embedder", "predictor"),
+        ("opening", "photos", "speed"),
+        ("backends", "photo_folder", "prediction", "sort_photos"),
+        ("folder_names", "nearest", "runnable"),
+    ),
     "training": (
         ("learning_rate_sweep",),
         ("training_run",),

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,6 +64,20 @@ def test_the_python_of_the_page_on_evaluation_runs(working_folder: Path) -> None
     for block in python_blocks("docs/evaluation.md"):
         exec(block, names)
     assert names["features"].shape == (2, 8)  # type: ignore[attr-defined]
+
+
+def test_the_python_of_the_page_on_predicting_runs(working_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (working_folder / "PHOTOS/test").rename("photos")
+    paths = sorted(str(path) for path in Path("photos").rglob("*.png"))
+    features = allmlp.Embedder.from_checkpoint("runs/mine").embed(paths)
+    np.savez("features.npz", features=features, paths=np.array(paths))
+    names: dict[str, Any] = {}
+    for block in python_blocks("docs/predicting.md"):
+        exec(block, names)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[:9]] == paths
+    assert len(lines) == 9 + 5
+    assert len(names["predictions"]) == 9
 
 
 def test_the_own_training_loop_of_the_page_on_weights_runs(working_folder: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar, Union
 from allmlp.errors import ConfigError, did_you_mean
 from allmlp.io.display import quote
 
-__all__ = ["from_dict", "override", "to_dict"]
+__all__ = ["from_dict", "keys_called", "override", "to_dict"]
 
 Config = TypeVar("Config")
 
@@ -75,14 +75,14 @@ def _assign(config: Any, path: Sequence[str], text: str, key: str, changes: dict
     hints = _hints(type(config))
     name = path[0]
     if name not in hints:
-        known = list(_all_keys(config, key.removesuffix(".".join(path))))
-        same_end = _keys_ending_like(key, known)
+        prefix = key.removesuffix(".".join(path))
+        same_end = [prefix + each for each in keys_called(config, key)]
         if same_end:
             raise ConfigError(
                 f"--set {key}: unknown key. Did you mean {' or '.join(map(repr, same_end))}? `--print-recipe` shows all keys."
             )
         raise ConfigError(
-            f"--set {key}: unknown key.{did_you_mean(key, known)} "
+            f"--set {key}: unknown key.{did_you_mean(key, _all_keys(config, prefix))} "
             f"Keys at this level: {', '.join(sorted(hints))}. `--print-recipe` shows all keys."
         )
     current = getattr(config, name)
@@ -101,26 +101,37 @@ def _assign(config: Any, path: Sequence[str], text: str, key: str, changes: dict
         changes[name] = _convert(hints[name], value, f"--set {key}")
 
 
-# Parts of keys as other tools abbreviate them.
-_ABBREVIATIONS = {
-    "lr": "learning_rate",
-    "wd": "weight_decay",
-    "bs": "batch_size",
-    "batch": "batch_size",
-    "epochs": "num_epochs",
-    "steps": "num_steps",
+# Keys as other tools call them, and the ends of ours.
+_OTHER_NAMES = {
+    **dict.fromkeys(("lr", "lr0", "max_lr", "base_lr"), "learning_rate"),
+    **dict.fromkeys(("wd", "decay_rate"), "weight_decay"),
+    **dict.fromkeys(("opt", "optim", "optimizer", "optimiser"), "optimizer.name"),
+    **dict.fromkeys(("bs", "batch", "batch_size_per_gpu"), "batch_size"),
+    **dict.fromkeys(("epochs", "epoch", "n_epochs"), "num_epochs"),
+    **dict.fromkeys(("steps", "max_steps"), "num_steps"),
     "workers": "num_workers",
-    "imgsz": "image_size",
-    "img_size": "image_size",
-    "opt": "name",
+    **dict.fromkeys(("imgsz", "img_size", "input_size", "size"), "image_size"),
+    **dict.fromkeys(("amp", "half", "fp16", "bf16", "dtype", "native_amp"), "precision"),
+    **dict.fromkeys(("sched", "scheduler", "lr_scheduler", "cos_lr"), "schedule.decay"),
+    **dict.fromkeys(("warmup_epochs", "warmup_ratio"), "warmup"),
+    **dict.fromkeys(("ema", "model_ema", "model_ema_decay"), "ema_decay"),
+    **dict.fromkeys(("clip_grad", "grad_clip", "max_grad_norm"), "clip_norm"),
+    **dict.fromkeys(("grad_accum", "grad_accum_steps", "accumulate", "nbs"), "accumulation"),
+    **dict.fromkeys(("drop_path", "drop_path_rate"), "stochastic_depth"),
+    "drop": "dropout",
+    "smoothing": "label_smoothing",
+    **dict.fromkeys(("aa", "auto_augment", "rand_augment"), "rand_augment_layers"),
+    **dict.fromkeys(("reprob", "erasing"), "random_erasing"),
+    **dict.fromkeys(("val_split", "valid_pct", "val_pct"), "holdout"),
+    **dict.fromkeys(("weighted_sampler", "balanced"), "sampler"),
 }
 
 
-def _keys_ending_like(key: str, known: Sequence[str]) -> list[str]:
-    """Return the keys whose last part is that of `key`, or what that part abbreviates."""
-    last = key.rpartition(".")[2].lower()
-    wanted = _ABBREVIATIONS.get(last, last)
-    return [each for each in known if each.rpartition(".")[2] == wanted]
+def keys_called(config: Any, name: str) -> list[str]:
+    """Return the keys of a configuration that end in `name`, or that other tools call so."""
+    last = name.rpartition(".")[2].lower().replace("-", "_")
+    wanted = _OTHER_NAMES.get(last, last)
+    return [key for key in _all_keys(config) if f".{key}".endswith(f".{wanted}")]
 
 
 def _replace(config: Any, changes: Mapping[str, Any]) -> Any:

@@ -18,6 +18,10 @@ from allmlp.recipes import load_recipe
         ("help", "allmlp --help"),
         ("fit", "allmlp finetune"),
         ("Infer", "allmlp predict"),
+        ("lr_find", "--lr-grid"),
+        ("linear-probe", "--shots"),
+        ("onnx", "allmlp convert"),
+        ("info", "allmlp inspect"),
     ],
 )
 def test_commands_of_other_tools_are_answered(allmlp, command, answer):
@@ -34,20 +38,75 @@ def test_an_unknown_command_is_compared_with_ours(allmlp):
 @pytest.mark.parametrize(
     ("words", "answer"),
     [
-        (("train", "photos", "--lr", "0.1"), "--set optimizer.learning_rate=RATE"),
-        (("train", "photos", "--lr=0.1"), "--set optimizer.learning_rate=RATE"),
+        (("train", "photos", "--lr", "0.1"), "--set optimizer.learning_rate=VALUE"),
+        (("train", "photos", "--lr=0.1"), "--set optimizer.learning_rate=VALUE"),
         (("finetune", "photos", "--freeze", "3"), "--trained-blocks N"),
         (("train", "photos", "--imgsz", "64"), "--image-size N"),
         (("train", "--data", "photos"), "without an option"),
-        (("train", "photos", "--workers", "3"), "--set data.num_workers=N"),
+        (("train", "photos", "--workers", "3"), "--set data.num_workers=VALUE"),
         (("predict", "--weights", "runs/mine", "a.jpg"), "checkpoint first"),
         (("train", "photos", "--name", "mine"), "--out PATH"),
+        (("train", "photos", "--weight_decay", "0.1"), "--set optimizer.weight_decay=VALUE"),
+        (("train", "photos", "--mixup", "0.3"), "--set augmentation.mixup=VALUE"),
+        (("finetune", "photos", "--drop-path=0.1"), "--set model.stochastic_depth=VALUE"),
+        (("train", "photos", "--model-ema"), "--set ema_decay=VALUE"),
+        (("train", "photos", "--amp"), "--set precision=VALUE"),
+        (("train", "photos", "-b", "16"), "--batch-size N"),
+        (("predict", "runs/mine", "--topk", "3", "a.jpg"), "--top-k N"),
+        (("predict", "runs/mine", "--source", "a.jpg"), "without an option"),
+        (("predict", "runs/mine", "--no-cuda", "a.jpg"), "--device cpu"),
+        (("train", "photos", "--from", "b16-i21k"), "`allmlp finetune` takes --from CHECKPOINT"),
     ],
 )
 def test_options_of_other_tools_are_answered(allmlp, words, answer):
     outcome = allmlp(*words)
     assert outcome.code == 2
-    assert "No such option: --" in outcome.err and answer in outcome.err
+    assert "No such option: -" in outcome.err and answer in outcome.err
+
+
+@pytest.mark.parametrize(("words", "absent"), [(("inspect", "runs/mine", "--output", "x"), "--out PATH")])
+def test_no_answer_names_an_option_that_the_command_lacks(allmlp, words, absent):
+    outcome = allmlp(*words)
+    assert outcome.code == 2 and "No such option: --" in outcome.err and absent not in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (
+            ("train", "data=photos", "epochs=3"),
+            "Options are written as --option value; settings of a recipe as --set KEY=VALUE",
+        ),
+        (("predict", "model=runs/mine", "source=a.jpg"), "Options are written as --option value."),
+        (("finetune", "b16-i21k", "photos"), "`allmlp finetune` takes weights as --from CHECKPOINT"),
+        (("train", "photos", "mixer_b16"), "`allmlp finetune` takes weights as --from CHECKPOINT"),
+    ],
+)
+def test_arguments_of_other_tools_are_answered(allmlp, words, answer):
+    outcome = allmlp(*words)
+    assert outcome.code == 2 and answer in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("missing", "meant"),
+    [("phtos", "photos"), ("photos/trian", "photos/train"), ("phtos/train", "photos/train"), ("PHOTOS", "photos")],
+)
+def test_photos_that_are_missing_are_compared_with_whole_paths(allmlp, missing, meant, tmp_path, monkeypatch):
+    (tmp_path / "photos" / "train").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    outcome = allmlp("check", missing)
+    assert outcome.code == 3 and f"Did you mean '{meant}'" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("given", "advice"), [("runs/mine/checkpoints/last", "--resume runs/mine"), ("runs/mien", "runs/mine")]
+)
+def test_a_folder_in_or_like_a_run_is_answered_with_the_run(allmlp, given, advice, tmp_path, monkeypatch):
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    (tmp_path / "runs" / "mine" / "recipe.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    outcome = allmlp("train", "--resume", given)
+    assert outcome.code == 2 and advice in outcome.err
 
 
 def test_an_unknown_option_is_compared_with_ours(allmlp):
@@ -65,6 +124,10 @@ def test_an_unknown_option_is_compared_with_ours(allmlp):
         ("epochs=3", "'num_epochs'"),
         ("imgsz=64", "'model.image_size' or 'transfer.image_size'"),
         ("mixup=0.5", "'augmentation.mixup'"),
+        ("opt=adam", "'optimizer.name'"),
+        ("Drop-Path=0.1", "'model.stochastic_depth'"),
+        ("train.accumulate=2", "'accumulation'"),
+        ("scheduler=cosine", "'schedule.decay'"),
         ("optimiser.learning_rate=1", "'optimizer.learning_rate'"),
     ],
 )
@@ -88,6 +151,12 @@ def test_a_key_like_no_other_is_answered_with_all_keys_of_its_level():
         ("cuda:7", "CUDA_VISIBLE_DEVICES=7 and --device cuda"),
         ("0", "CUDA_VISIBLE_DEVICES=0 and --device cuda"),
         ("cdua", "Did you mean 'cuda' or 'cpu'?"),
+        ("cuda: 1", "CUDA_VISIBLE_DEVICES=1 and --device cuda"),
+        ("0,1", "For 2 GPUs, start one process for each with torchrun"),
+        ("cuda:0,1", "For 2 GPUs"),
+        ("rocm", "Did you mean 'cuda'?"),
+        ("metal", "Did you mean 'mps'?"),
+        ("tpu", "'tpu'. Expected one of"),
     ],
 )
 def test_devices_of_other_tools_are_answered(device, answer):
@@ -104,3 +173,15 @@ def test_a_checkpoint_after_the_photos_is_answered_with_the_right_order(
     outcome = allmlp(command, photo, saved_checkpoint)
     assert outcome.code == 2
     assert f"The checkpoint comes first: allmlp {command} {saved_checkpoint} '{photo}'" in outcome.err
+
+
+@pytest.mark.parametrize("words", [("models",), ("inspect", "S/32")])
+def test_json_is_short_for_format_json(allmlp, words):
+    short, long = allmlp(*words, "--json"), allmlp(*words, "--format", "json")
+    assert short.code == long.code == 0
+    assert short.out == long.out and short.out[0] in "[{"
+
+
+@pytest.mark.parametrize("command", ["predict", "embed", "evaluate", "inspect", "check"])
+def test_help_has_an_example(allmlp, command):
+    assert f"  allmlp {command} " in allmlp(command, "--help").out.partition("Arguments:")[0]

@@ -188,3 +188,23 @@ def test_photos_that_were_trained_on_are_known_under_other_names(run, photos, tm
         run, new, device="cpu", shares=Shares(0, 2, lambda own: np.concatenate([own, rows["other"]]))
     )
     assert shared.trained_on == scored.trained_on and shared.to_dict() == scored.to_dict()
+
+
+def test_a_notebook_shows_the_scores_and_the_repr_is_short(run, photos):
+    result = allmlp.evaluate(run, photos, device="cpu")
+    assert repr(result) == (
+        f"Evaluation({result.split}: {result.num_photos} photos, top-1 {result.top1:.2%}, "
+        f"balanced accuracy {result.balanced_accuracy:.2%})"
+    )
+    assert f"<td>top-1</td><td>{result.top1:.2%}</td>" in result._repr_html_()
+
+
+@pytest.mark.parametrize("function", [allmlp.evaluate, allmlp.evaluate_few_shot])
+def test_progress_counts_every_photo(function, run, photos):
+    seen = []
+    options = {"options": allmlp.FewShotOptions(shots=(1,))} if function is allmlp.evaluate_few_shot else {}
+    result = function(
+        run, photos, device="cpu", batch_size=2, progress=lambda done, total: seen.append((done, total)), **options
+    )
+    assert seen[-1] == (result.num_photos, result.num_photos)
+    assert all(done <= total for done, total in seen)

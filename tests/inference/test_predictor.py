@@ -1,6 +1,7 @@
 """`Predictor`: labels and scores of photos, in their order, whatever the batch."""
 
 import dataclasses
+import io
 import os
 import pickle
 import threading
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 import allmlp
 from allmlp import Checkpoint, ConfigError, DataError, Predictor, open_model, save_checkpoint
@@ -188,3 +190,56 @@ def test_counts_that_are_not_integers_are_one_clear_error(checkpoint: Checkpoint
         allmlp.Predictor.from_checkpoint(checkpoint, device="cpu").predict([], top_k=value)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"device is .*; expected a name"):
         allmlp.open_model(checkpoint, device=7)  # type: ignore[arg-type]
+
+
+def test_flip_is_the_mean_of_the_logits_of_the_photo_and_its_mirror_image(
+    predictor: Predictor, checkpoint: Checkpoint, photos: list[NDArray[np.uint8]]
+) -> None:
+    model = checkpoint.build().eval()
+    for photo, answer in zip(photos, predictor.predict(photos, top_k=7, flip=True), strict=True):
+        image = torch.from_numpy(checkpoint.preprocessing(photo))[None]
+        with torch.no_grad():
+            expected = ((model(image) + model(image.flip(3))) / 2).softmax(dim=1)[0].tolist()
+        scores = {each["label"]: each["score"] for each in answer.labels}
+        assert scores == pytest.approx({f"class {index}": score for index, score in enumerate(expected)}, rel=1e-4)
+
+
+def test_a_folder_stands_for_all_photos_in_it(predictor: Predictor, tmp_path: Path) -> None:
+    for name in ("b/2.png", "b/10.png", "a.png", ".hidden/x.png"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 20)).save(tmp_path / "photos" / name)
+    (tmp_path / "photos/notes.txt").write_text("x")
+    paths = [str(tmp_path / "photos" / name) for name in ("a.png", "b/10.png", "b/2.png")]
+    for source in (tmp_path / "photos", str(tmp_path / "photos"), [paths[0], tmp_path / "photos/b"]):
+        assert [answer.source for answer in predictor.predict(source)] == paths
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty: no photos in this folder"):
+        predictor.predict(tmp_path / "empty")
+
+
+def test_a_prediction_has_a_label_a_score_and_a_short_repr(
+    predictor: Predictor, photos: list[NDArray[np.uint8]]
+) -> None:
+    answers = predictor.predict([photos[0]] * 40)
+    best = answers[0].labels[0]
+    assert (answers[0].label, answers[0].score) == (best["label"], best["score"])
+    assert repr(answers[0]).startswith(f"Prediction(image 1: {best['label']} {best['score']:.1%}, ")
+    assert repr(answers).endswith("... and 37 more]")
+    assert len(repr(answers)) < 500
+
+
+def test_a_notebook_shows_a_table_in_which_nothing_runs(predictor: Predictor, photos: list[NDArray[np.uint8]]) -> None:
+    script = "<script>alert(1)</script>.png"
+    content = io.BytesIO()
+    Image.fromarray(photos[1]).save(content, "PNG")
+    plain = predictor.predict((script, content.getvalue()))._repr_html_()
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;.png" in plain and "<script" not in plain and "<img" not in plain
+    (answer,) = predictor.predict((script, content.getvalue()), thumbnails=True)
+    assert answer._repr_html_().count('<img src="data:image/png;base64,') == 1
+    assert answer.thumbnail is not None
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(answer.thumbnail))), photos[1])
+    large = np.zeros((400, 900, 3), np.uint8)
+    (answer,) = predictor.predict(large, thumbnails=True)
+    assert answer.thumbnail is not None
+    assert Image.open(io.BytesIO(answer.thumbnail)).size == (200, 89)
+    assert "... and 1 more" in predictor.predict([photos[0]] * 51)._repr_html_()

@@ -15,6 +15,7 @@ import pytest
 from allmlp import ConfigError
 from allmlp.io.atomic_write import (
     advice_for,
+    remedy_for,
     remove,
     remove_leftovers,
     write_bytes,
@@ -234,6 +235,20 @@ def test_only_a_full_disk_is_told_to_free_space(number: int) -> None:
 )
 def test_other_failures_are_not(number: int) -> None:
     assert "space" not in advice_for(OSError(number, os.strerror(number)))
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "Free some disk space"),
+        (errno.EDQUOT, "Free some disk space"),
+        (errno.EROFS, "Make the folder writable"),
+        (errno.EMFILE, "Raise the limit of open files"),
+        (errno.ESTALE, "Check the disk"),
+    ],
+)
+def test_each_failure_of_a_fixed_folder_has_its_own_remedy(number: int, remedy: str) -> None:
+    assert remedy_for(OSError(number, os.strerror(number))).startswith(remedy)
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "folder"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from allmlp.io.display import bullets, counted, escape, quote, shorten, summarise
+from allmlp.io.display import bullets, counted, escape, file_size, quote, shorten, summarise
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,22 @@ def test_a_value_is_quoted_within_a_limit() -> None:
 )
 def test_a_count_agrees_with_its_noun(number: float, words: str) -> None:
     assert counted(number, "step") == words
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "shown"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (999, "999 bytes"),
+        (1000, "1.0 kB"),
+        (9_949, "9.9 kB"),
+        (9_950, "10 kB"),
+        (999_499, "999 kB"),
+        (999_500, "1.0 MB"),
+        (12_400_000, "12 MB"),
+        (3_810_000_000, "3.8 GB"),
+    ],
+)
+def test_a_size_has_two_or_three_digits(num_bytes: int, shown: str) -> None:
+    assert file_size(num_bytes) == shown

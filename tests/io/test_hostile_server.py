@@ -1,9 +1,11 @@
 """Downloads from a hostile server: false headers, slow or endless answers, redirects. Files and waits stay bounded."""
 
 import gzip
+import http.client
 import itertools
 import json
 import os
+import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +51,11 @@ def test_a_length_that_is_not_true_or_not_allowed_ends_the_download(length: str,
     length = length.encode().decode("latin-1")
     reply = [answer(body=CONTENT, Content_Length=length, ETag=ETAG)]
     assert words in refusal(lambda _: reply, tmp_path)
+
+
+def test_two_lengths_are_none(tmp_path: Path) -> None:
+    reply = [answer(body=CONTENT, Content_Length=f"10\r\nContent-Length: {len(CONTENT)}", ETag=ETAG)]
+    assert "does not announce the size" in refusal(lambda _: reply, tmp_path)
 
 
 def test_no_more_than_the_announced_size_is_kept(tmp_path: Path) -> None:
@@ -124,7 +131,9 @@ def test_what_is_hardly_http_is_one_printable_error(start: bytes, tmp_path: Path
     assert len(refusal(lambda _: [start], tmp_path)) < 1000
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "br", "gzip, gzip, gzip", "\x1b[31m", "GZIP"])
+@pytest.mark.parametrize(
+    "encoding", ["gzip", "br", "gzip, gzip, gzip", "\x1b[31m", "GZIP", "identity\r\nContent-Encoding: gzip"]
+)
 def test_compressed_data_are_refused_before_they_are_read(encoding: str, tmp_path: Path) -> None:
     bomb = gzip.compress(bytes(1_000_000))
     assert "sends compressed data" in refusal(lambda _: [answer(body=bomb, Content_Encoding=encoding)], tmp_path)
@@ -135,10 +144,27 @@ def test_compressed_data_are_refused_before_they_are_read(encoding: str, tmp_pat
     [
         "file:///etc/passwd", "ftp://127.0.0.1/x", "data:text/plain,x", "gopher://127.0.0.1/", "javascript:x", "http://",
         "//", "http://[::1", "", "http://127.0.0.1:99999999/", "http://a b/", "http://x\x1b[2J/", "HTTP:", "file:passwd",
+        "http://user@127.0.0.1/", "http://user:secret@127.0.0.1/", "http://127.0.0.1%2f@x/", "http://127.0.0.1%00/", "http://x\\@y/",
     ],
 )  # fmt: skip
 def test_a_redirect_to_what_is_not_a_web_server_is_refused(target: str, tmp_path: Path) -> None:
     assert "the server redirects " in refusal(lambda _: [answer("302 Found", Location=target)], tmp_path)
+
+
+def test_a_server_without_a_valid_certificate_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect(_: http.client.HTTPSConnection) -> None:
+        error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+        error.verify_message = "self-signed certificate"
+        tries.append(error)
+        raise error
+
+    tries: list[Exception] = []
+    monkeypatch.setattr(http.client.HTTPSConnection, "connect", connect)
+    with pytest.raises(CheckpointError, match=r"certificate is not valid \(self-signed certificate\)"):
+        receive("https://127.0.0.1/file", tmp_path / "x.part", patience=IMPATIENT)
+    assert len(tries) == 1
 
 
 @pytest.mark.parametrize("target", ["http://host/x", "HTTP://host/x", "ftp://host/x", "file:///x", "http:x"])

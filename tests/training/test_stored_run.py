@@ -306,3 +306,29 @@ def test_damaged_class_names_are_named_as_the_file_that_differs(photos: Path, st
     (run / "class_names.txt").write_text("blue\ngreen\nree\n")
     with pytest.raises(DataError, match=r"now blue, green, red; not those of class_names\.txt"):
         train(TINY, photos, run, resume=True)
+
+
+@pytest.mark.parametrize(("key", "value"), [("seed", 1), ("num_epochs", TINY.num_epochs + 1)])
+def test_a_recipe_that_changed_after_the_snapshot_is_refused(
+    key: str, value: int, photos: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(TINY, photos, run, progress=StopAt(3))
+    values = json.loads((run / "recipe.json").read_text())
+    (run / "recipe.json").write_text(json.dumps({**values, key: value}))
+    changed = dataclasses.replace(TINY, **{key: value})
+    with pytest.raises(ConfigError, match=f"changed since the newest snapshot .*\n  {key}: .*\nRestore these values"):
+        train(changed, photos, run, resume=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"threads": "many"}', b"\xff"])
+def test_an_unreadable_number_of_threads_is_said(content: bytes, photos: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(TINY, photos, run, progress=StopAt(3))
+    (run / "environment.json").write_bytes(content)
+    progress = StopAt(4)
+    with pytest.raises(KeyboardInterrupt):
+        train(TINY, photos, run, progress=progress, resume=True)
+    assert any("environment.json does not say with how many the run started" in line for line in progress.messages)

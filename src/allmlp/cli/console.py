@@ -1,10 +1,11 @@
 """Output of commands: plain lines, bold headings on a terminal, and commands that can be copied and run."""
 
+import contextlib
 import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,12 +22,14 @@ __all__ = [
     "aligned",
     "command_line",
     "console",
+    "download_bar",
     "heading",
     "is_first_process",
     "next_commands",
     "note",
     "pad",
     "say",
+    "say_filled",
 ]
 
 # A batch of 1,024 photos of 224 pixels takes 0.6 GB, and larger ones are no faster. Every batch is padded to its full size.
@@ -51,6 +54,31 @@ def heading(text: str) -> None:
 def say(text: str = "") -> None:
     """Print text for people, so that no name in it can control the terminal."""
     print(escape_lines(text))
+
+
+def say_filled(words: Iterable[str], *, first: str, rest: str) -> None:
+    """Print words for people; on a terminal, in lines that fit, which start with `first` and then with `rest`.
+
+    A word is never broken, although it may contain spaces: a path or an option with its value. Off a terminal, the words stay
+    on one line, so that they can be searched.
+    """
+    from rich.cells import cell_len
+
+    width = _terminal_width()
+    lines = [first]
+    for word in words:
+        joined = lines[-1] + word if lines[-1] in (first, rest) else f"{lines[-1]} {word}"
+        if width is not None and lines[-1] not in (first, rest) and cell_len(joined) > width:
+            lines.append(rest + word)
+        else:
+            lines[-1] = joined
+    say("\n".join(lines))
+
+
+def _terminal_width() -> int | None:
+    """Return the columns of the terminal; None if standard output is not one."""
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return shutil.get_terminal_size().columns if is_terminal else None
 
 
 def note(text: str) -> None:
@@ -88,11 +116,16 @@ def aligned(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> list
 
 
 def next_commands(rows: Sequence[tuple[str, str]]) -> None:
-    """Print commands to run next, each with its purpose."""
+    """Print commands to run next, each with its purpose: next to it or, if the terminal is too narrow for that, above it."""
+    from rich.cells import cell_len
+
+    lines = aligned([(f"  {command}", f"# {purpose}") for command, purpose in rows])
+    width = _terminal_width()
+    if width is not None and max(map(cell_len, lines)) > width:
+        lines = [line for command, purpose in rows for line in (f"  # {purpose}", f"  {command}")]
     say()
     heading("Next:")
-    for line in aligned([(f"  {command}", f"# {purpose}") for command, purpose in rows]):
-        say(line)
+    say("\n".join(lines))
 
 
 def command_line(*arguments: object) -> str:
@@ -126,3 +159,26 @@ def _program() -> str:
 def _short(path: str) -> str:
     relative = os.path.relpath(path)
     return path if relative.startswith("..") else relative
+
+
+@contextlib.contextmanager
+def download_bar() -> Iterator[Callable[[int, int], None] | None]:
+    """Yield a callback that shows a download on standard error, or None if that is not a terminal."""
+    if not (sys.stderr.isatty() and is_first_process()):
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+
+    columns = ("Downloading", BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task("", total=None)
+
+    def draw(num_received: int, num_bytes: int) -> None:
+        bar.start()  # without effect after the first call
+        bar.update(task, completed=num_received, total=num_bytes)
+
+    try:
+        yield draw
+    finally:
+        bar.stop()

@@ -1,17 +1,50 @@
-"""Progress of training: a bar on a terminal, one line per epoch elsewhere."""
+"""Progress: of training, a bar on a terminal and one line per epoch elsewhere; of photos, a bar on standard error."""
 
+import contextlib
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from allmlp.cli.console import console
-from allmlp.io.display import duration, escape_lines
+from allmlp.cli.console import console, is_first_process
+from allmlp.io.display import Progress, duration, escape_lines, no_progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-__all__ = ["ConsoleProgress"]
+__all__ = ["ConsoleProgress", "photo_bar"]
+
+
+@contextlib.contextmanager
+def photo_bar(*, is_shown: bool = True) -> Iterator[Progress]:
+    """Yield a callback that shows how many photos are done on standard error; it shows nothing unless that is a terminal.
+
+    The bar appears with the first call and disappears with the last photo.
+    """
+    if not (is_shown and sys.stderr is not None and sys.stderr.isatty() and is_first_process()):
+        yield no_progress
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("photos"), TimeRemainingColumn())
+    output = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    # Standard output is left alone: it may hold results, in a file.
+    bar = Bar(*columns, console=output, transient=True, redirect_stdout=False)
+    task = bar.add_task("", total=None)
+
+    def show(done: int, total: int) -> None:
+        bar.update(task, completed=done, total=total)
+        if done < total:
+            bar.start()  # without effect after the first call
+        else:
+            bar.stop()
+
+    try:
+        yield show
+    finally:
+        bar.stop()
 
 
 class ConsoleProgress:

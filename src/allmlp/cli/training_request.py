@@ -13,6 +13,7 @@ from allmlp.cli.console import command_line, is_first_process, next_commands, no
 from allmlp.cli.progress import ConsoleProgress
 from allmlp.errors import ConfigError
 from allmlp.io.display import escape
+from allmlp.io.path_problem import similar_paths
 from allmlp.runs.layout import RunLayout, SweepLayout
 
 if TYPE_CHECKING:
@@ -67,15 +68,11 @@ def run_request(request: TrainingRequest, choose: "Choose", *, print_recipe: boo
     """Train as requested, or print the recipe; `choose` resolves the recipe of a new run from the request and its photos."""
     data, resume = request.data, request.resume
     run = _stored_run(resume, request.out)
-    if run is not None and run.is_finished and not print_recipe:
-        _check_ended(run, request)
-        if is_first_process():
-            say(f"{escape(run.path)} is finished; there is nothing left to train.")
-            _print_next(run.path, data or run.data, request.options or run.options)
+    if run is not None and run.is_finished and not print_recipe and _is_done(run, request):
         return
     data = data or (run.data if run else None)
     if data is None:
-        where = f" There is no run in {resume} yet." if resume else ""
+        where = f" There is no run in {escape(resume)} yet.{_meant_run(resume)}" if resume else ""
         raise typer.BadParameter(f"the photos to train on are missing.{where}", param_hint="DATA")
     resolved, dataset, reason = choose(request, data) if run is None else _recipe_of(run, request)
     reason = reason if is_first_process() else ""
@@ -98,12 +95,20 @@ def run_request(request: TrainingRequest, choose: "Choose", *, print_recipe: boo
     _print_next(result.directory, data, request.options or (run.options if run else {}), split=split)
 
 
-def _check_ended(run: "StoredRun", request: TrainingRequest) -> None:
-    """Check the request against a run that has ended, as for a run that continues."""
-    from allmlp.training import check_matches_run
+def _is_done(run: "StoredRun", request: TrainingRequest) -> bool:
+    """Check the request against a finished run, as for a run that continues, and say whether nothing is left to do."""
+    from allmlp.training import check_matches_run, damage_of
 
     recipe, _, _ = _recipe_of(run, request)
     check_matches_run(run, recipe, None if request.data is None else request.open(request.data, run))
+    damage = damage_of(run)
+    if is_first_process():
+        if damage:
+            note(f"{escape(run.path)} is finished, but damaged; its end is repeated from its last snapshot. {damage}")
+        else:
+            say(f"{escape(run.path)} is finished; there is nothing left to train.")
+            _print_next(run.path, request.data or run.data, request.options or run.options)
+    return not damage
 
 
 def show_recipe(recipe: "Recipe", reason: str, *, given: list[str], run: "StoredRun | None" = None) -> None:
@@ -156,6 +161,14 @@ def _stored_run(resume: Path | None, out: Path | None) -> "StoredRun | None":
             f"same --lr-grid, or continue a single run: --resume {trial}."
         )
     return run
+
+
+def _meant_run(resume: Path) -> str:
+    """Return the run that `--resume` may mean: the one around a folder, or a similar name."""
+    if (around := next((folder for folder in resume.parents if RunLayout(folder).recipe.is_file()), None)) is not None:
+        return f" Give the run: --resume {escape(around)}."
+    near = similar_paths(resume)
+    return f" {near}" if near else ""
 
 
 def _recipe_of(run: "StoredRun", request: TrainingRequest) -> tuple["Recipe", None, str]:

@@ -37,6 +37,7 @@ from allmlp.data.sources.file_reader import FileReader
 from allmlp.data.sources.folder import list_folder, unnamed_photos
 from allmlp.data.sources.folder_layout import unread_photos
 from allmlp.data.split_names import split_named
+from allmlp.data.thumbnail import encode_thumbnail, thumbnail_kind
 
 if TYPE_CHECKING:
     from allmlp.data.augmentation.pipeline import AugmentationPipeline
@@ -68,6 +69,7 @@ __all__ = [
     "decode",
     "default_split",
     "download_dataset",
+    "encode_thumbnail",
     "evaluation_batches",
     "fingerprint",
     "fold_datasets",
@@ -92,6 +94,7 @@ __all__ = [
     "split_batches",
     "split_named",
     "synsets_of",
+    "thumbnail_kind",
     "to_pixels",
     "uniform",
     "unnamed_photos",

@@ -11,7 +11,7 @@ import numpy as np
 from allmlp.data.dataset import ImageDataset, SkippedPhoto
 from allmlp.data.decoding.check_photos import problems_of
 from allmlp.errors import ConfigError, DataError
-from allmlp.io.display import counted, escape, summarise
+from allmlp.io.display import bullets, counted, escape, summarise
 from allmlp.runs.photo_table import read_table, write_table
 
 __all__ = ["BadPhotos", "is_skipping", "read_skipped", "skip_bad_photos", "skip_photos", "write_skipped"]
@@ -68,13 +68,16 @@ def skip_photos(dataset: ImageDataset, skipped: Iterable[SkippedPhoto]) -> Image
     for name, split in dataset.splits.items():
         kept = [index for index, sample_id in enumerate(split.sample_ids) if sample_id not in left_out[name]]
         splits[name] = split if len(kept) == len(split) else split.subset(kept)
-        lost = {int(label) for label in np.setdiff1d(split.labels, splits[name].labels)} if name == "train" else set()
-        nothing_left = [f"the split {name}"] if not kept else [f"class {dataset.class_names[label]}" for label in lost]
-        if nothing_left:
-            examples = summarise((photo.problem for photo in skipped if photo.split == name), limit=3)
+        lost = set(np.setdiff1d(split.labels, splits[name].labels).tolist()) if name == "train" or not kept else set()
+        if lost:
+            labels = dict(zip(split.sample_ids, split.labels.tolist(), strict=True))
+            problems = [
+                photo.problem for photo in skipped if photo.split == name and labels.get(photo.sample_id) in lost
+            ]
+            classes = (f"class {dataset.class_names[label]}" for label in sorted(lost))
             raise DataError(
-                f"{escape(dataset.source)}: no photo of {summarise(nothing_left)} can be used, so they cannot be skipped: "
-                f"{examples}"
+                f"{escape(dataset.source)}: no photo of {summarise(classes) if kept else f'the split {name}'} can be used, so "
+                f"they cannot be skipped. Replace them, or remove all of them:\n{bullets(map(escape, problems), limit=3)}"
             )
     note = (
         f"{counted(len(skipped), 'photo')} cannot be used and {'is' if len(skipped) == 1 else 'are'} skipped: "

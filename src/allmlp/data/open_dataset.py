@@ -1,6 +1,5 @@
 """`open_dataset`, which opens a folder, a zip, Parquet, a CSV table or a named data set as an `ImageDataset`."""
 
-import contextlib
 import dataclasses
 import os
 from collections.abc import Mapping
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from allmlp.data.dataset import ImageDataset
+from allmlp.data.decoding.limits import max_megapixels_words
 from allmlp.data.public.registry import DATASETS, is_public_name, open_public
 from allmlp.data.sources.csv_table import open_table
 from allmlp.data.sources.folder import list_folder, open_folder
@@ -15,9 +15,10 @@ from allmlp.data.sources.folder_layout import LAYOUTS, FolderOptions, is_hidden,
 from allmlp.data.sources.parquet import open_parquet
 from allmlp.data.sources.parquet_files import find_parquet, part_notes
 from allmlp.data.sources.zip_folder import open_zip
-from allmlp.errors import DataError, did_you_mean
+from allmlp.errors import DataError
 from allmlp.io.display import escape, summarise
 from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
+from allmlp.io.path_problem import similar_paths
 from allmlp.io.remote_address import ADDRESS_ADVICE, is_address
 
 __all__ = ["command_options", "open_dataset"]
@@ -53,8 +54,8 @@ def open_dataset(
 
 
 def command_options(options: Mapping[str, Any]) -> list[str]:
-    """Return the `options` of an `ImageDataset` as a command takes them, after its source."""
-    words = []
+    """Return the `options` of an `ImageDataset` and a changed limit of pixels, as a command takes them after its source."""
+    words = max_megapixels_words()
     for name, value in options.items():
         text = value if isinstance(value, str) else ",".join(f"{split}={folder}" for split, folder in value.items())
         words += [f"--{name.replace('_', '-')}", text]
@@ -141,12 +142,5 @@ def _not_found(source: str) -> str:
             f"{shown}: data sets of the Hugging Face Hub are not read from there. Download its Parquet files first "
             "(hf download --repo-type dataset), and give their folder."
         )
-    path = Path(source)
-    parent = path.parent
-    while not parent.is_dir():
-        path, parent = parent, parent.parent
-    known = list(DATASETS)
-    with contextlib.suppress(OSError):
-        known += [entry.name for entry in parent.iterdir()]
-    near = did_you_mean(path.name, known)
-    return f"{shown}: there is no such file or folder.{escape(near)} Named data sets: {', '.join(DATASETS)}."
+    near = similar_paths(Path(source), DATASETS)
+    return f"{shown}: there is no such file or folder.{near and f' {near}'} Named data sets: {', '.join(DATASETS)}."

@@ -1,6 +1,7 @@
 """Few-shot evaluation: the accuracy of a linear classifier fitted to a model's frozen features on a few photos per class."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from allmlp.evaluation.choose_split import choose_few_shot_splits
 from allmlp.evaluation.shares import SINGLE_PROCESS, Shares
 from allmlp.evaluation.sources import Data, Model, as_dataset, as_runnable, saved_split_for
 from allmlp.inference import Embedder
-from allmlp.io.display import Report, discard
+from allmlp.io.display import Progress, Report, discard, no_progress
 from allmlp.metrics import FewShot, FewShotOptions, LabelledFeatures, draw_examples, few_shot
 
 __all__ = ["FewShotEvaluation", "evaluate_few_shot"]
@@ -52,6 +53,7 @@ def evaluate_few_shot(
     bad_photos: BadPhotos = "stop",
     report: Report = discard,
     shares: Shares = SINGLE_PROCESS,
+    progress: Progress = no_progress,
 ) -> FewShotEvaluation:
     """Draw train photos, fit a linear classifier to their features, and score it. The classes are the data set's.
 
@@ -60,8 +62,8 @@ def evaluate_few_shot(
     Args:
         options: the examples per class, the number of draws and the seed; None takes the defaults.
         split: "validation" or "test"; None takes test, else validation.
-        model, data, image_size, preprocessing, device, batch_size, run, bad_photos, report, shares: as in `evaluate`; a
-            `RunnableModel` must have been opened with output="features".
+        model, data, image_size, preprocessing, device, batch_size, run, bad_photos, report, shares, progress: as in
+            `evaluate`; a `RunnableModel` must have been opened with output="features".
 
     Raises:
         CheckpointError: nothing usable at `model`.
@@ -87,9 +89,10 @@ def evaluate_few_shot(
         f"{len(examples):,} train photos as examples in {draws}, {len(scored.photos):,} {scored.name} photos to score."
     )
     report(f"{counts} {scored.remark}".rstrip())
+    embed = partial(embedder.embed_split, progress=progress)
     results = few_shot(
-        LabelledFeatures(shares.rows(examples, embedder.embed_split), examples.labels, examples.sample_ids),
-        LabelledFeatures(shares.rows(scored.photos, embedder.embed_split), scored.photos.labels),
+        LabelledFeatures(shares.rows(examples, embed), examples.labels, examples.sample_ids),
+        LabelledFeatures(shares.rows(scored.photos, embed), scored.photos.labels),
         dataset.class_names,
         options,
         drawn=positions.reshape(drawn.shape),

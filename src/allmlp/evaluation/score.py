@@ -1,7 +1,8 @@
 """Evaluation of a model on the labelled photos of a data set."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +16,16 @@ from allmlp.evaluation.class_matching import match_classes
 from allmlp.evaluation.shares import SINGLE_PROCESS, Shares
 from allmlp.evaluation.sources import Data, Model, as_dataset, as_runnable, saved_split_for, trained_on_by
 from allmlp.inference import RunnableModel
-from allmlp.io.display import Report, discard, summarise
+from allmlp.io.display import Progress, Report, counted, discard, html_table, no_progress, summarise
 from allmlp.metrics import Metrics, score_batches
 
 __all__ = ["Evaluation", "evaluate"]
 
 Labels = NDArray[np.int64] | Sequence[Sequence[int]]
+Batches = Callable[[Split, Labels], Iterator[Batch]]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Evaluation(Metrics):
     """The `Metrics` of a model on a split, and what they were measured on.
 
@@ -50,6 +52,17 @@ class Evaluation(Metrics):
     original_top1: float | None
     image_size: tuple[int, int]
 
+    def __repr__(self) -> str:
+        rates = f"top-1 {self.top1:.2%}, balanced accuracy {self.balanced_accuracy:.2%}"
+        return f"Evaluation({self.split}: {counted(self.num_photos, 'photo')}, {rates})"
+
+    def _repr_html_(self) -> str:
+        """Return the scores as a table, for notebooks."""
+        rates = {"top-1": self.top1, "top-5": self.top5, "balanced accuracy": self.balanced_accuracy}
+        rows = [(name, f"{rate:.2%}") for name, rate in rates.items()]
+        rows += [("loss", f"{self.loss:.4f}"), ("calibration error", f"{self.expected_calibration_error:.2%}")]
+        return html_table((self.split, counted(self.num_photos, "photo")), rows, footer=self.remark)
+
 
 def evaluate(
     model: Model,
@@ -65,6 +78,7 @@ def evaluate(
     bad_photos: BadPhotos = "stop",
     report: Report = discard,
     shares: Shares = SINGLE_PROCESS,
+    progress: Progress = no_progress,
 ) -> Evaluation:
     """Score a model on labelled photos; `allmlp evaluate` prints these numbers.
 
@@ -83,6 +97,7 @@ def evaluate(
             leaves these out of every split. No photo is ever replaced by another one.
         report: receives lines about the data, for display.
         shares: divides the photos among processes, each of which calls this function and gets the same result.
+        progress: called with the number of photos that this process has scored and its total after each batch.
 
     Raises:
         CheckpointError: nothing usable at `model`, or logits that are not finite.
@@ -108,10 +123,11 @@ def evaluate(
     truths = None if indices is None else indices[choice.photos.labels]
     targets = truths if labels is None else _label_sets(labels, dataset, choice, runnable)
     assert targets is not None  # `_class_indices` raises if classes are needed and unknown
+    batches = partial(_batches, runnable, batch_size=batch_size, progress=progress)
     if shares.count == 1:
-        metrics, seen = _score(runnable, choice.photos, targets, trained, batch_size=batch_size)
+        metrics, seen = _score(runnable, choice.photos, targets, trained, batches)
     else:
-        metrics, seen = _score_shared(runnable, choice.photos, targets, trained, batch_size=batch_size, shares=shares)
+        metrics, seen = _score_shared(runnable, choice.photos, targets, trained, batches, shares)
     trained_on = tuple(choice.photos.sample_ids[index] for index in np.flatnonzero(seen))
     if trained_on:
         report(
@@ -157,18 +173,19 @@ def _label_sets(labels: str | Path, dataset: ImageDataset, choice: ChosenSplit, 
 
 
 def _score(
-    model: RunnableModel, photos: Split, labels: Labels, trained: frozenset[str], *, batch_size: int
+    model: RunnableModel, photos: Split, labels: Labels, trained: frozenset[str], batches: Batches
 ) -> tuple[Metrics, NDArray[np.bool_]]:
     """Return the scores, and for each photo whether its digest is in `trained`."""
     digests = [""] * len(photos)
-    batches = _batches(model, with_digests(photos, digests), labels, batch_size)
-    names = model.description.class_names
-    metrics = score_batches(model.forward, batches, names, temperature=model.description.temperature)
+    names, temperature = model.description.class_names, model.description.temperature
+    metrics = score_batches(
+        model.forward, batches(with_digests(photos, digests), labels), names, temperature=temperature
+    )
     return metrics, np.array([digest in trained for digest in digests])
 
 
 def _score_shared(
-    model: RunnableModel, photos: Split, labels: Labels, trained: frozenset[str], *, batch_size: int, shares: Shares
+    model: RunnableModel, photos: Split, labels: Labels, trained: frozenset[str], batches: Batches, shares: Shares
 ) -> tuple[Metrics, NDArray[np.bool_]]:
     """Score the logits of all processes. Scores do not depend on batching, so the result equals that of a single process."""
     names = model.description.class_names
@@ -176,7 +193,7 @@ def _score_shared(
     def rows_of(share: Split) -> NDArray[np.float32]:
         """Return one row per photo: its logits, and 1 if its digest is in `trained`, else 0."""
         digests = [""] * len(share)
-        unlabelled = _batches(model, with_digests(share, digests), [()] * len(share), batch_size)
+        unlabelled = batches(with_digests(share, digests), [()] * len(share))
         rows = [model.forward(batch.images)[batch.mask] for batch in unlabelled]
         logits = np.concatenate([np.empty((0, len(names)), dtype=np.float32), *rows])
         return np.column_stack([logits, np.array([digest in trained for digest in digests], dtype=np.float32)])
@@ -190,6 +207,12 @@ def _score_shared(
     return score_batches(lambda rows: rows, [batch], names, temperature=model.description.temperature), seen
 
 
-def _batches(model: RunnableModel, photos: Split, labels: Labels, batch_size: int) -> Iterator[Batch]:
+def _batches(
+    model: RunnableModel, photos: Split, labels: Labels, *, batch_size: int, progress: Progress
+) -> Iterator[Batch]:
     preprocessing, num_classes = model.description.preprocessing, len(model.description.class_names)
-    return split_batches(photos, labels, preprocessing, num_classes=num_classes, batch_size=batch_size)
+    done = 0
+    for batch in split_batches(photos, labels, preprocessing, num_classes=num_classes, batch_size=batch_size):
+        yield batch  # the caller scores it before it asks for the next one
+        done += int(batch.mask.sum())
+        progress(done, len(photos))

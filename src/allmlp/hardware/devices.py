@@ -43,12 +43,31 @@ def choose_device(name: str) -> str:
     return name
 
 
+# What other tools call devices, and where there is none of the kind.
+_OTHER_DEVICES = {
+    **dict.fromkeys(("gpu", "nvidia", "rocm", "hip", "amd"), "cuda"),
+    **dict.fromkeys(("metal", "apple", "m1"), "mps"),
+    "-1": "cpu",
+    **dict.fromkeys(("tpu", "xla", "xpu", "npu", "hpu"), None),
+}
+
+
 def _device_advice(name: str) -> str:
-    """Return what to do about a device as other tools call it: a GPU with its number."""
-    kind, _, number = name.lower().rpartition(":") if ":" in name else ("", "", name.lower())
-    if number.isdecimal() and kind in ("", "cuda", "gpu"):
-        return f" To use GPU {number}, set the environment variable CUDA_VISIBLE_DEVICES={number} and --device cuda."
-    return " Did you mean 'cuda'?" if name.lower() in ("gpu", "nvidia") else did_you_mean(name, DEVICES)
+    """Return what to do about a device as other tools call it, such as a GPU with its number."""
+    lowered = "".join(name.lower().split())
+    kind, _, numbers = lowered.rpartition(":")
+    listed = numbers.strip("[]").split(",")
+    if all(number.isdecimal() for number in listed) and kind in ("", "cuda", "gpu"):
+        if len(listed) > 1:
+            return f" For {len(listed)} GPUs, start one process for each with torchrun (docs/training.md)."
+        return (
+            f" To use GPU {listed[0]}, set the environment variable CUDA_VISIBLE_DEVICES={listed[0]} and --device cuda."
+        )
+    known = lowered.partition(":")[0]
+    if known in _OTHER_DEVICES:
+        ours = _OTHER_DEVICES[known]
+        return f" Did you mean {ours!r}?" if ours else ""
+    return did_you_mean(known, DEVICES)
 
 
 def is_bfloat16_faster(device: str) -> bool:

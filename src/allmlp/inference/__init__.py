@@ -1,6 +1,6 @@
 """Inference: `open_model` makes a model runnable, `Predictor` returns labels, `Embedder` returns features.
 
-Safe to change: `photos` (the accepted forms of a photo), `predictor`, `embedder`.
+Safe to change: `photos` (the accepted forms of a photo), `predictor`, `embedder`, `sort_photos`, `speed`.
 Invariants: everything here takes a `RunnableModel`; only backends/ knows how a forward is computed.
 To add one: a runtime is a file in backends/ and a line in `BACKENDS`.
 """
@@ -8,10 +8,15 @@ To add one: a runtime is a file in backends/ and a line in `BACKENDS`.
 from allmlp.inference.backends.eager import eager_forward
 from allmlp.inference.backends.registry import BACKENDS, Backend
 from allmlp.inference.embedder import Embedder
+from allmlp.inference.nearest import nearest
 from allmlp.inference.opening import open_model
+from allmlp.inference.photo_folder import photos_in_folder
 from allmlp.inference.photos import Photo
-from allmlp.inference.predictor import Prediction, Predictor, ScoredLabel
+from allmlp.inference.prediction import Prediction, Predictions, ScoredLabel
+from allmlp.inference.predictor import Predictor
 from allmlp.inference.runnable import Output, RunnableModel
+from allmlp.inference.sort_photos import PhotoSorter, check_sort_folder
+from allmlp.inference.speed import Speed, measure_speed
 
 __all__ = [
     "BACKENDS",
@@ -19,10 +24,17 @@ __all__ = [
     "Embedder",
     "Output",
     "Photo",
+    "PhotoSorter",
     "Prediction",
+    "Predictions",
     "Predictor",
     "RunnableModel",
     "ScoredLabel",
+    "Speed",
+    "check_sort_folder",
     "eager_forward",
+    "measure_speed",
+    "nearest",
     "open_model",
+    "photos_in_folder",
 ]

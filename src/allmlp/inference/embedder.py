@@ -12,6 +12,7 @@ from allmlp.errors import ConfigError, DataError
 from allmlp.inference.opening import open_model
 from allmlp.inference.photos import Photo, as_photos, output_rows, raise_unreadable
 from allmlp.inference.runnable import RunnableModel, check_model, refuse_pickle
+from allmlp.io.display import Progress, no_progress
 
 __all__ = ["Embedder"]
 
@@ -67,7 +68,7 @@ class Embedder:
     __reduce__ = refuse_pickle
 
     def embed(self, images: Photo | Iterable[Photo]) -> NDArray[np.float32]:
-        """Return the features (n, C) of one or more photos, in order.
+        """Return the features (n, C) of one or more photos, in order. A folder stands for all photos in it, sorted by path.
 
         Raises:
             DataError: photos that cannot be read or decoded, all of them named.
@@ -79,10 +80,13 @@ class Embedder:
 
     def stream(self, images: Iterable[Photo]) -> Iterator[tuple[str, NDArray[np.float32] | DataError]]:
         """Yield (name, features (C,)) for each photo, in order; in place of the features, the error if it is unreadable."""
-        return output_rows(self._forward, self._preprocessing, images, batch_size=self._batch_size)
+        rows = output_rows(self._forward, self._preprocessing, images, batch_size=self._batch_size)
+        return ((row.name, row.output) for row in rows)
 
-    def embed_split(self, split: Split) -> NDArray[np.float32]:
+    def embed_split(self, split: Split, *, progress: Progress = no_progress) -> NDArray[np.float32]:
         """Return the features (n, C) of the photos of a split, in the split's order.
+
+        `progress` is called with the number of photos done and the total after each batch.
 
         Raises:
             DataError: photos that cannot be read or decoded, all of them named.
@@ -90,5 +94,8 @@ class Embedder:
         batches = split_batches(
             split, split.labels * 0, self._preprocessing, num_classes=1, batch_size=self._batch_size
         )
-        rows = [self._forward(batch.images[batch.mask]) for batch in batches]
+        rows: list[NDArray[np.float32]] = []
+        for batch in batches:
+            rows.append(self._forward(batch.images[batch.mask]))
+            progress(sum(map(len, rows)), len(split))
         return np.concatenate([np.empty((0, self.num_features), dtype=np.float32), *rows])

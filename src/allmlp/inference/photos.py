@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from allmlp.data import MAX_PHOTO_BYTES, FileReader, Preprocessing, decode, to_pixels
+from allmlp.data import MAX_PHOTO_BYTES, FileReader, Preprocessing, decode, encode_thumbnail, to_pixels
 from allmlp.errors import DataError
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
+from allmlp.inference.photo_folder import photos_in_folder
 from allmlp.io.display import escape, shorten
 from allmlp.io.ordered_map import ordered_map
 from allmlp.metrics import Forward
@@ -51,6 +52,8 @@ _EXPECTED = (
     "or a uint8 array (height, width, 3)"
 )
 _MAX_LISTED = 50
+_THUMBNAIL_SIDE = 200
+_THUMBNAIL_QUALITY = 80
 
 
 class _NamedPhoto(NamedTuple):
@@ -60,43 +63,66 @@ class _NamedPhoto(NamedTuple):
     load: Callable[[], NDArray[np.uint8]]
 
 
+class OutputRow(NamedTuple):
+    """A photo's name, the model's output for it (K,), or the error if it is unreadable, and its thumbnail if asked for."""
+
+    name: str
+    output: NDArray[np.float32] | DataError
+    thumbnail: bytes | None
+
+
+class _Loaded(NamedTuple):
+    """A photo's name, its resized pixels, uint8 RGB (H, W, 3), or the error, and its thumbnail if asked for."""
+
+    name: str
+    image: NDArray[np.uint8] | DataError
+    thumbnail: bytes | None = None
+
+
 def output_rows(
-    forward: Forward, preprocessing: Preprocessing, images: Iterable[Photo], *, batch_size: int
-) -> Iterator[tuple[str, NDArray[np.float32] | DataError]]:
-    """Yield (name, the model's output (K,)) for each photo, in order; in place of the output, the error if it is unreadable.
+    forward: Forward,
+    preprocessing: Preprocessing,
+    images: Iterable[Photo],
+    *,
+    batch_size: int,
+    thumbnails: bool = False,
+) -> Iterator[OutputRow]:
+    """Yield the model's output for each photo, in order.
 
     Threads decode the next photos while the model computes. Memory stays bounded: they run a bounded number of photos ahead
     (see `ordered_map`), and resize each photo to the model's image size at once.
     """
 
-    def load(numbered: tuple[int, Photo]) -> tuple[str, NDArray[np.uint8] | DataError]:
+    def load(numbered: tuple[int, Photo]) -> _Loaded:
         photo = _named(*numbered)
         try:
-            return photo.name, preprocessing.resize(photo.load())
+            pixels = photo.load()
+            small = encode_thumbnail(pixels, side=_THUMBNAIL_SIDE, quality=_THUMBNAIL_QUALITY) if thumbnails else None
+            return _Loaded(photo.name, preprocessing.resize(pixels), small)
         except DataError as error:
-            return photo.name, error
+            return _Loaded(photo.name, error)
 
     loaded = ordered_map(load, enumerate(images, start=1), num_decoding_threads())
     while chunk := list(itertools.islice(loaded, batch_size)):
         yield from _run(forward, preprocessing, chunk)
 
 
-def _run(
-    forward: Forward, preprocessing: Preprocessing, loaded: Sequence[tuple[str, NDArray[np.uint8] | DataError]]
-) -> Iterator[tuple[str, NDArray[np.float32] | DataError]]:
-    images = [image for _, image in loaded if not isinstance(image, DataError)]
+def _run(forward: Forward, preprocessing: Preprocessing, loaded: Sequence[_Loaded]) -> Iterator[OutputRow]:
+    images = [photo.image for photo in loaded if not isinstance(photo.image, DataError)]
     if images:
         rows = iter(forward(preprocessing.normalise(np.stack(images))))
-    for name, image in loaded:
-        yield name, image if isinstance(image, DataError) else next(rows)
+    for name, image, thumbnail in loaded:
+        yield OutputRow(name, image if isinstance(image, DataError) else next(rows), thumbnail)
 
 
 def as_photos(images: Photo | Iterable[Photo]) -> Iterable[Photo]:
-    """Return the photos to iterate over; a single photo becomes a list.
+    """Return the photos to iterate over; a single photo becomes a list, and the path of a folder all photos in it.
 
     Raises:
-        DataError: neither a photo nor an iterable of photos, judged by its first item.
+        DataError: neither a photo nor an iterable of photos, judged by its first item; or a folder without photos.
     """
+    if _is_folder(images):
+        return photos_in_folder(Path(images))
     if _is_photo(images):
         return [images]  # type: ignore[list-item]
     if isinstance(images, Mapping | Set | np.generic) or _is_tensor(images) or not isinstance(images, Iterable):
@@ -105,7 +131,9 @@ def as_photos(images: Photo | Iterable[Photo]) -> Iterable[Photo]:
     first = list(itertools.islice(iterator, 1))
     if first and not _is_photo(first[0]):  # an iterable of other things may be endless
         raise DataError(f"image 1: {_not_a_photo(first[0])}")
-    return itertools.chain(first, iterator)
+    return itertools.chain.from_iterable(
+        photos_in_folder(Path(photo)) if _is_folder(photo) else [photo] for photo in itertools.chain(first, iterator)
+    )
 
 
 def raise_unreadable(answers: Iterable[object]) -> None:
@@ -122,6 +150,11 @@ def _is_photo(value: object) -> bool:
     if isinstance(value, tuple):
         return len(value) == 2 and isinstance(value[0], str) and _holds_bytes(value[1])
     return isinstance(value, str | os.PathLike | Image.Image | np.ndarray) or _holds_bytes(value) or _is_readable(value)
+
+
+def _is_folder(value: object) -> TypeGuard[str | os.PathLike[str]]:
+    # os.path.isdir, unlike Path.is_dir, raises nothing if a name is too long or inaccessible.
+    return isinstance(value, str | os.PathLike) and value != "" and os.path.isdir(value)  # noqa: PTH112
 
 
 def _holds_bytes(value: object) -> TypeGuard[bytes | bytearray | memoryview | mmap.mmap]:

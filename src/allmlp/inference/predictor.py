@@ -1,9 +1,7 @@
 """`Predictor`: labels for photos in any form."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,30 +10,11 @@ from allmlp.checkpoints import Checkpoint, PreprocessingChanges
 from allmlp.errors import ConfigError, DataError
 from allmlp.inference.opening import open_model
 from allmlp.inference.photos import Photo, as_photos, output_rows, raise_unreadable
+from allmlp.inference.prediction import Prediction, Predictions, ScoredLabel
 from allmlp.inference.runnable import RunnableModel, check_model, check_positive, refuse_pickle
-from allmlp.metrics import softmax
+from allmlp.metrics import Forward, softmax
 
-__all__ = ["Prediction", "Predictor", "ScoredLabel"]
-
-
-class ScoredLabel(TypedDict):
-    """A class name and its probability, in 0..1."""
-
-    label: str
-    score: float
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The prediction for one photo.
-
-    Attributes:
-        source: the photo's path or name; "image 3" for the third photo if it has no name.
-        labels: the most probable classes, best first. The scores of all K classes sum to 1.
-    """
-
-    source: str
-    labels: tuple[ScoredLabel, ...]
+__all__ = ["Predictor"]
 
 
 class Predictor:
@@ -87,38 +66,61 @@ class Predictor:
 
     __reduce__ = refuse_pickle
 
-    def predict(self, images: Photo | Iterable[Photo], *, top_k: int = 5) -> list[Prediction]:
-        """Return one prediction per photo, in order; for a single photo, a list of one.
+    def predict(
+        self, images: Photo | Iterable[Photo], *, top_k: int = 5, flip: bool = False, thumbnails: bool = False
+    ) -> Predictions:
+        """Return one prediction per photo, in order: a list, of one prediction for a single photo.
 
         Args:
             images: one photo or an iterable of photos: paths, bytes of image files, (name, bytes), open files and uploads,
-                PIL images, or uint8 RGB arrays (H, W, 3).
+                PIL images, or uint8 RGB arrays (H, W, 3). The path of a folder stands for all photos in it, sorted by path.
             top_k: the number of labels per photo; all K if there are fewer classes.
+            flip: average the logits of each photo and its mirror image, which takes twice as long.
+            thumbnails: keep a small version of each photo, which a notebook shows next to its labels.
 
         Raises:
             DataError: photos that cannot be read or decoded, all of them named; or neither a photo nor an iterable of them.
             ConfigError: `top_k` under 1.
         """
         check_positive(top_k, "top_k")
-        answers = list(self.stream(as_photos(images), top_k=top_k))
+        answers = list(self.stream(as_photos(images), top_k=top_k, flip=flip, thumbnails=thumbnails))
         raise_unreadable(answers)
-        return [answer for answer in answers if isinstance(answer, Prediction)]
+        return Predictions(answer for answer in answers if isinstance(answer, Prediction))
 
-    def stream(self, images: Iterable[Photo], *, top_k: int = 5) -> Iterator[Prediction | DataError]:
+    def stream(
+        self, images: Iterable[Photo], *, top_k: int = 5, flip: bool = False, thumbnails: bool = False
+    ) -> Iterator[Prediction | DataError]:
         """Yield one prediction per photo, in order; in its place, the error if the photo is unreadable.
+
+        The arguments are those of `predict`, except that folders are not searched.
 
         Raises:
             ConfigError: `top_k` under 1.
         """
         check_positive(top_k, "top_k")
-        return self._stream(images, top_k)
+        return self._stream(images, top_k, _with_mirror(self._forward) if flip else self._forward, thumbnails)
 
-    def _stream(self, images: Iterable[Photo], top_k: int) -> Iterator[Prediction | DataError]:
-        rows = output_rows(self._forward, self._preprocessing, images, batch_size=self._batch_size)
-        for name, row in rows:
-            yield row if isinstance(row, DataError) else Prediction(name, self._labels(row, top_k))
+    def _stream(
+        self, images: Iterable[Photo], top_k: int, forward: Forward, thumbnails: bool
+    ) -> Iterator[Prediction | DataError]:
+        rows = output_rows(forward, self._preprocessing, images, batch_size=self._batch_size, thumbnails=thumbnails)
+        for name, logits, thumbnail in rows:
+            if isinstance(logits, DataError):
+                yield logits
+            else:
+                yield Prediction(name, self._labels(logits, top_k), thumbnail)
 
     def _labels(self, logits: NDArray[np.float32], top_k: int) -> tuple[ScoredLabel, ...]:
         probabilities = softmax(logits, temperature=self._temperature)
         best = np.argsort(-logits, kind="stable")[:top_k]  # by logits: at a low temperature many probabilities are 0
         return tuple(ScoredLabel(label=self.class_names[index], score=float(probabilities[index])) for index in best)
+
+
+def _with_mirror(forward: Forward) -> Forward:
+    """Return a forward with the mean of the logits (B, K) of images (B, 3, H, W) and of their mirror images."""
+
+    def both(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        mirrored = np.ascontiguousarray(images[..., ::-1])
+        return (forward(images) + forward(mirrored)) / np.float32(2)
+
+    return both

@@ -16,6 +16,7 @@ from allmlp.errors import ConfigError
 __all__ = [
     "advice_for",
     "reason_of",
+    "remedy_for",
     "remove",
     "remove_leftovers",
     "rename",
@@ -156,6 +157,22 @@ def reason_of(error: OSError) -> str:
     if isinstance(error, FileExistsError | NotADirectoryError):
         return "a file is where its folder should be"
     return str(error.strerror or error)
+
+
+# What helps at the folder itself, by the kind of error.
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Free some disk space"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Make the folder writable"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "Raise the limit of open files (ulimit -n)"),
+    **dict.fromkeys((errno.EFBIG,), "Raise the limit of the size of a file (ulimit -f)"),
+    **dict.fromkeys((errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO), "Check the disk, or the connection to it"),
+    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR, errno.EISDIR), "Move away what is in the way"),
+}
+
+
+def remedy_for(error: OSError) -> str:
+    """Return what to do about a failed write if the folder cannot be changed, without a full stop."""
+    return _REMEDIES.get(error.errno or 0, "Make the folder writable")
 
 
 def advice_for(error: OSError) -> str:

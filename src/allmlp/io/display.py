@@ -1,9 +1,12 @@
-"""Text for people: names and values on one printable line, and shortened lists."""
+"""Text for people: names, values and small tables on printable lines, and callbacks that receive them."""
 
+import base64
+import html
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 __all__ = [
+    "Progress",
     "Report",
     "bullets",
     "counted",
@@ -11,13 +14,24 @@ __all__ = [
     "duration",
     "escape",
     "escape_lines",
+    "file_size",
+    "html_table",
+    "no_progress",
     "quote",
     "shorten",
     "summarise",
+    "utf8",
 ]
 
 Report = Callable[[str], None]
 """Callback that takes one line for the user: a note, a warning, a choice that was made."""
+
+Progress = Callable[[int, int], None]
+"""Callback that takes the number of items done and their total."""
+
+
+def no_progress(done: int, total: int) -> None:
+    """Show nothing: the `Progress` of callers that show none."""
 
 
 def discard(line: str) -> None:
@@ -68,6 +82,24 @@ def summarise(names: Iterable[object], *, limit: int = 10) -> str:
     return ", ".join(shown[:limit]) + f" and {len(shown) - limit:,} more"
 
 
+def utf8(name: str) -> str:
+    """Return `name` as text that UTF-8 can hold: undecodable bytes of a file name become escapes such as "\\udcff"."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def file_size(num_bytes: int) -> str:
+    """Return 340 as "340 bytes", 48_211 as "48 kB", 1_240_000 as "1.2 MB", 3_810_000_000 as "3.8 GB"."""
+    if num_bytes < 1000:
+        return counted(num_bytes, "byte")
+    size, units = float(num_bytes), ["kB", "MB", "GB"]
+    while True:
+        size /= 1000
+        unit = units.pop(0)
+        shown = f"{size:.1f}" if size < 9.95 else f"{size:,.0f}"
+        if not units or float(shown.replace(",", "")) < 1000:
+            return f"{shown} {unit}"
+
+
 def bullets(lines: Iterable[str], *, limit: int = 50) -> str:
     """Return the first `limit` lines, each indented, and a final line with the number of the rest."""
     shown = list(lines)
@@ -87,3 +119,24 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def html_table(header: Sequence[str], rows: Sequence[Sequence[str | bytes]], *, footer: str = "") -> str:
+    """Return a table as HTML, with `footer` below it. All text is escaped; a cell of bytes is a PNG or JPEG thumbnail."""
+    head = "".join(f"<th>{_text(cell)}</th>" for cell in header)
+    body = "".join(f"<tr>{''.join(f'<td>{_cell(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    below = f"<p>{_text(footer)}</p>" if footer else ""
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{below}"
+
+
+def _cell(cell: str | bytes) -> str:
+    if isinstance(cell, str):
+        return _text(cell)
+    kind = "png" if cell.startswith(b"\x89PNG") else "jpeg"
+    return (
+        f'<img src="data:image/{kind};base64,{base64.b64encode(cell).decode("ascii")}" alt="" style="max-height:96px">'
+    )
+
+
+def _text(text: str) -> str:
+    return html.escape(escape(text))

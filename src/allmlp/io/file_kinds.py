@@ -4,7 +4,7 @@ import codecs
 from collections.abc import Mapping
 from enum import StrEnum
 
-__all__ = ["PHOTO_EXTENSIONS", "PHOTO_KINDS", "START_BYTES", "FileKind", "kind_of_file"]
+__all__ = ["PHOTO_EXTENSIONS", "PHOTO_FORMATS", "PHOTO_KINDS", "START_BYTES", "FileKind", "kind_of_file"]
 
 START_BYTES = 512
 """Number of bytes of a file that `kind_of_file` examines."""
@@ -54,23 +54,26 @@ class FileKind(StrEnum):
 
 
 PHOTO_KINDS = (FileKind.JPEG, FileKind.PNG, FileKind.WEBP, FileKind.GIF, FileKind.BMP, FileKind.TIFF)
-"""The kinds of photos that are read without any extra."""
+"""The kinds of photos that are read without any extra; their names are those of Pillow's formats."""
+
+PHOTO_FORMATS = "JPEG, PNG, WebP, GIF, BMP or TIFF"
+"""`PHOTO_KINDS` in words."""
 
 OLD_TORCH_MAGIC = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
-PHOTO_EXTENSIONS: Mapping[str, str] = {
-    **dict.fromkeys(("jpg", "jpeg", "jpe", "jfif", "jif", "jfi", "pjpeg", "pjp", "mpo"), "JPEG"),
-    **dict.fromkeys(("png", "apng"), "PNG"),
-    **dict.fromkeys(("tif", "tiff"), "TIFF"),
-    **dict.fromkeys(("bmp", "dib"), "BMP"),
-    "webp": "WebP",
-    "gif": "GIF",
-    **dict.fromkeys(("heic", "heif", "hif"), "HEIC"),
-    **dict.fromkeys(("avif", "avifs"), "AVIF"),
-    "jxl": "JPEG XL",
-    **dict.fromkeys(("jp2", "j2k", "jpf", "jpx"), "JPEG 2000"),
-    **dict.fromkeys(("cr2", "cr3", "nef", "arw", "dng", "raf", "orf", "rw2", "pef", "srw", "nrw", "x3f"), "RAW"),
+PHOTO_EXTENSIONS: Mapping[str, FileKind] = {
+    **dict.fromkeys(("jpg", "jpeg", "jpe", "jfif", "jif", "jfi", "pjpeg", "pjp", "mpo"), FileKind.JPEG),
+    **dict.fromkeys(("png", "apng"), FileKind.PNG),
+    **dict.fromkeys(("tif", "tiff"), FileKind.TIFF),
+    **dict.fromkeys(("bmp", "dib"), FileKind.BMP),
+    "webp": FileKind.WEBP,
+    "gif": FileKind.GIF,
+    **dict.fromkeys(("heic", "heif", "hif"), FileKind.HEIC),
+    **dict.fromkeys(("avif", "avifs"), FileKind.AVIF),
+    "jxl": FileKind.JPEG_XL,
+    **dict.fromkeys(("jp2", "j2k", "jpf", "jpx"), FileKind.JPEG_2000),
+    **dict.fromkeys(("cr2", "cr3", "nef", "arw", "dng", "raf", "orf", "rw2", "pef", "srw", "nrw", "x3f"), FileKind.RAW),
 }
-"""The format of a photo by the end of its name, in lower case; content decides when it is read."""
+"""The kind of a photo by the end of its name, in lower case; content decides when it is read."""
 
 # Bytes and their offsets. All parts of a signature have to match; the first signature that matches wins.
 _SIGNATURES: tuple[tuple[FileKind, tuple[tuple[int, bytes], ...]], ...] = (

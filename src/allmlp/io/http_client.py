@@ -3,9 +3,11 @@
 import contextlib
 import functools
 import http.client
+import importlib
 import io
 import re
 import socket
+import ssl
 import time
 import urllib.error
 import urllib.parse
@@ -15,7 +17,6 @@ from dataclasses import dataclass
 from email.message import Message
 from typing import Any
 
-from allmlp import __version__
 from allmlp.io.display import escape, shorten
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
 HeadersFor = Callable[[str], Mapping[str, str]]
 """Function from a URL to the headers of a request for it, so that a redirect to another host gets no secret."""
 
+# `allmlp.__version__` is looked up when it is used: importing it here would be a circle.
 CHUNK_BYTES = 1 << 20
 BLOCK_BYTES = 1 << 19  # at least this much of a body in `Patience.block_s`: 8.7 kB per second
 MAX_REDIRECTS = 10
@@ -140,13 +142,17 @@ def ask(
     """
     for _ in range(MAX_REDIRECTS):
         # If the server compressed the response, sizes and ranges would not be the file's.
-        headers = {"User-Agent": f"allmlp/{__version__}", **headers_for(url), "Accept-Encoding": "identity"}
+        headers = {
+            "User-Agent": f"allmlp/{importlib.import_module('allmlp').__version__}",
+            **headers_for(url),
+            "Accept-Encoding": "identity",
+        }
         clock = _Clock(patience)
         with contextlib.closing(_open(urllib.request.Request(url, headers=headers, method=method), clock)) as response:
             answer = Answer(url, response, clock)
             target = answer.redirect if follow else ""
             if not target:
-                encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
+                encoding = ", ".join(answer.headers.get_all("Content-Encoding", [])).strip().lower()
                 if encoding not in ("", "identity"):
                     raise UnsafeAnswer(f"the server sends compressed data ({shorten(escape(encoding), 40)})")
                 yield answer
@@ -174,7 +180,9 @@ def redirected(url: str, location: str) -> str:
         host.encode("idna")
     except ValueError as error:  # or UnicodeError, which is one
         raise UnsafeAnswer(f"the server redirects to an invalid URL ({shown})") from error
-    is_plain = target.isascii() and target.isprintable() and " " not in target and "@" not in host
+    # urllib takes what precedes an "@" for a part of the host, and decodes "%" there: no secret may go by such a host.
+    is_plain = target.isascii() and target.isprintable() and " " not in target
+    is_plain = is_plain and not set("@%\\") & set(urllib.parse.urlsplit(target).netloc)
     if not location or not host or not is_plain:
         raise UnsafeAnswer(f"the server redirects to an invalid URL ({shown})")
     if scheme not in ("http", "https") or (scheme == "http" and urllib.parse.urlsplit(url).scheme == "https"):
@@ -257,6 +265,9 @@ def _open(request: urllib.request.Request, clock: _Clock) -> http.client.HTTPRes
     try:
         response: http.client.HTTPResponse = opener.open(request, timeout=clock.patience.pause_s)
     except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
+        cause = getattr(error, "reason", None)
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            raise UnsafeAnswer(f"the server's certificate is not valid ({cause.verify_message})") from error
         raise NoAnswer(_reason(error)) from error
     except ValueError as error:  # http.client refuses the URL
         raise UnsafeAnswer(f"not a valid URL ({error})") from error

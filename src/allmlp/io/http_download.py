@@ -201,7 +201,8 @@ def _version_of(request: _Request, answer: Answer) -> tuple[_Version, int]:
         size, first = size_in(total), size_in(byte_range.partition("-")[0])
         start = -1 if first is None else first
     else:
-        size = size_in(headers.get("Content-Length"))
+        lengths = set(headers.get_all("Content-Length", []))
+        size = size_in(lengths.pop()) if len(lengths) == 1 else None
     if size is None:
         raise CheckpointError(
             f"{without_secrets(request.url)}: the server does not announce the size of the file, so a truncated download "

@@ -27,7 +27,7 @@ def read_json_object(path: Path, *, what: str = "a checkpoint's configuration") 
             raise CheckpointError(f"{shown}: larger than {MAX_CONFIG_BYTES >> 20} MiB; this is not {what}.")
         values: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{shown}: could not be read as JSON: {error}") from error
+        raise CheckpointError(f"{shown}: could not be read as JSON: {error}. Obtain a fresh copy.") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{shown}: holds {KINDS[type(values)]}; expected a JSON object with {what}.")
     return values

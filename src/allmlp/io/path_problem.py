@@ -1,9 +1,18 @@
-"""Why a path cannot be looked at or read: too long, a loop of links, a NUL character, no permission, not a regular file."""
+"""What is wrong with a path: why it cannot be looked at or read, and which existing paths are like one that is missing."""
 
+import contextlib
+import itertools
 import os
+from collections.abc import Collection
 from pathlib import Path
 
-__all__ = ["check_regular", "path_problem"]
+from allmlp.errors import close_matches
+from allmlp.io.display import escape
+
+__all__ = ["MAX_NAMES", "check_regular", "path_problem", "similar_paths"]
+
+MAX_NAMES = 10_000
+"""Names of a folder that are compared with the missing one."""
 
 
 def path_problem(path: Path) -> str:
@@ -27,3 +36,17 @@ def check_regular(path: Path) -> None:
     """
     if path.exists() and not path.is_file():
         raise OSError("not a regular file")
+
+
+def similar_paths(path: Path, names: Collection[str] = ()) -> str:
+    """Return "Did you mean 'x'?" with existing paths that differ from `path` in one part, or `names`; "" if none is close."""
+    similar: list[str] = []
+    with contextlib.suppress(OSError, ValueError):
+        missing, parent = path, path.parent
+        while not parent.is_dir() and parent != parent.parent:
+            missing, parent = parent, parent.parent
+        close = close_matches(missing.name, [entry.name for entry in itertools.islice(parent.iterdir(), MAX_NAMES)])
+        rest = path.relative_to(missing)
+        similar = [str(parent / name / rest) for name in close if (parent / name / rest).exists()]
+    matches = close_matches(str(path), [*names, *similar])
+    return f"Did you mean {' or '.join(repr(escape(match)) for match in matches)}?" if matches else ""

@@ -1,21 +1,19 @@
 """Figures and thumbnails of photos as data URIs, which make a page self-contained."""
 
 import base64
-import io
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image
 
+from allmlp.data import encode_thumbnail, thumbnail_kind
 from allmlp.report import plots
 
-__all__ = ["Picture", "Thumbnail", "draw_picture", "make_thumbnail"]
+__all__ = ["Picture", "Thumbnail", "draw_picture", "make_thumbnail", "thumbnail_uri"]
 
 CSS_PIXELS_PER_INCH = 96
 THUMBNAIL_SIDE = 160
-LOSSLESS_SIDE = 64
 TINY_SIDE = 40  # images with sides up to this are enlarged without smoothing, which would only blur them
 
 
@@ -52,16 +50,13 @@ def draw_picture(figure: Figure, description: str) -> Picture:
 
 def make_thumbnail(pixels: NDArray[np.uint8]) -> Thumbnail:
     """Reduce an image (H, W, 3) to a thumbnail, so that a page with 70 photos stays below 1 MB."""
-    image = Image.fromarray(np.ascontiguousarray(pixels, dtype=np.uint8))
-    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    if max(image.size) <= LOSSLESS_SIDE:  # enlarged on the page, where JPEG artefacts would be visible
-        image.save(file, format="PNG", optimize=True)
-        uri = _data_uri(file.getvalue(), "png")
-    else:
-        image.save(file, format="JPEG", quality=90, subsampling=0)
-        uri = _data_uri(file.getvalue(), "jpeg")
+    uri = thumbnail_uri(encode_thumbnail(pixels, side=THUMBNAIL_SIDE))
     return Thumbnail(uri=uri, is_tiny=max(pixels.shape[:2]) <= TINY_SIDE)
+
+
+def thumbnail_uri(content: bytes) -> str:
+    """Return an encoded thumbnail as a data URI."""
+    return _data_uri(content, thumbnail_kind(content))
 
 
 def _data_uri(content: bytes, kind: str) -> str:

@@ -1,5 +1,6 @@
 """Rendering of pages with Jinja: HTML escaping, filters, and the style sheet that a page embeds."""
 
+from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -9,7 +10,7 @@ from markupsafe import Markup
 
 from allmlp.report import formatting
 
-__all__ = ["render"]
+__all__ = ["render", "render_chunks"]
 
 FILTERS = (formatting.count, formatting.duration, formatting.number, formatting.percent)
 
@@ -20,6 +21,13 @@ def render(template: str, **values: Any) -> str:
     Every value is escaped, whatever its source. A name that the template uses but `values` lacks is an error.
     """
     return _environment().get_template(template).render(values)
+
+
+def render_chunks(template: str, **values: Any) -> Iterator[str]:
+    """Yield the parts of a page that may be too large to be in memory, rendered as `render` does."""
+    stream = _environment().get_template(template).stream(values)
+    stream.enable_buffering(100)
+    return stream
 
 
 @cache

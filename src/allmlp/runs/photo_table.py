@@ -47,7 +47,7 @@ def read_table(
             if next(rows, None) != list(header):
                 raise ValueError(f"its first line is not {','.join(header)}")
             for row in rows:
-                if len(row) != len(header) or not is_valid(row):
+                if len(row) != len(header) or row == list(header) or not is_valid(row):
                     raise ValueError(f"line {rows.line_num:,} is not {','.join(header)}")
                 yield row
     except (OSError, ValueError, csv.Error) as error:

@@ -21,7 +21,7 @@ from allmlp.training.recipe.resolve import (
     with_settings,
 )
 from allmlp.training.run_folder import refuse_used_folder
-from allmlp.training.stored_run import StoredRun, check_matches_run, stored_run
+from allmlp.training.stored_run import StoredRun, check_matches_run, damage_of, stored_run
 
 if TYPE_CHECKING:
     from allmlp.training.distributed.process_group import join_ranks
@@ -51,6 +51,7 @@ __all__ = [
     "TransferConfig",
     "check_matches_run",
     "check_sweep_folder",
+    "damage_of",
     "fitted_as",
     "is_first_process",
     "is_speaker",

@@ -14,6 +14,7 @@ from allmlp.data import (
     Batch,
     ImageDataset,
     RawBatch,
+    Split,
     TrainingImages,
     TrainingOrder,
     check_photos,
@@ -82,29 +83,13 @@ class InputPipeline:
             balanced_labels=split.labels if recipe.sampler == "balanced" else None,
         )
         self._labels = split.labels
-        self._augmentation = AugmentationPipeline(
-            augmentation=recipe.augmentation,
-            preprocessing=self.preprocessing,
-            seed=recipe.seed,
-            batch_size=recipe.batch_size,
-            num_classes=recipe.model.num_classes,
-            num_depth_draws=2 * recipe.model.num_blocks if recipe.model.stochastic_depth else 0,
-            device=self._device,
-            num_workers=self._num_workers,
-        )
+        self._augmentation = _augmentation_pipeline(recipe, device=self._device, num_workers=self._num_workers)
         self._class_weights = (
             balanced_class_weights(torch.tensor(split.labels), len(self.class_names)).to(self._device)
             if recipe.class_weights == "balanced"
             else None
         )
-        self._training_images = TrainingImages(
-            split,
-            image_size=recipe.model.image_size,
-            # An inception crop is cut from the photo itself; squashing first would distort the aspect ratio it samples.
-            fit="crop" if recipe.augmentation.crop == "inception" else recipe.data.fit,
-            kept_scale=_kept_scale(recipe),
-            num_workers=self._num_workers,
-        )
+        self._training_images = _training_images(recipe, split, num_workers=self._num_workers)
         self._fitted: dict[str, list[NDArray[np.uint8]]] = {}
         # Computed before decoding starts: photos that change meanwhile are decoded again by the next session.
         self.fingerprint = fingerprint(dataset)
@@ -138,7 +123,8 @@ class InputPipeline:
             self._dataset, splits=splits, num_workers=self._num_workers, progress=PhotosRead(progress), visit=visit
         )
         self._fitted = {name: [images[index] for index in range(len(images))] for name, images in fitted.items()}
-        state = "unchanged since all were decoded" if is_decoded else "all readable"
+        readable = "all others readable" if self._dataset.skipped else "all readable"
+        state = "unchanged since all were decoded" if is_decoded else readable
         progress.message(f"photos  {state}; training photos {'kept in memory' if keep else 'streamed'}")
 
     def batches(self, *, first_step: int, num_steps: int) -> Generator[TrainingBatch, None, None]:
@@ -203,6 +189,30 @@ class InputPipeline:
         if split in self._fitted:
             return self._fitted[split]
         return resized_images(self._dataset.splits[split], self.preprocessing, num_workers=self._num_workers)
+
+
+def _augmentation_pipeline(recipe: ResolvedRecipe, *, device: str, num_workers: int) -> AugmentationPipeline:
+    return AugmentationPipeline(
+        augmentation=recipe.augmentation,
+        preprocessing=recipe.data.preprocessing(recipe.model.image_size),
+        seed=recipe.seed,
+        batch_size=recipe.batch_size,
+        num_classes=recipe.model.num_classes,
+        num_depth_draws=2 * recipe.model.num_blocks if recipe.model.stochastic_depth else 0,
+        device=device,
+        num_workers=num_workers,
+    )
+
+
+def _training_images(recipe: ResolvedRecipe, split: Split, *, num_workers: int) -> TrainingImages:
+    return TrainingImages(
+        split,
+        image_size=recipe.model.image_size,
+        # An inception crop is cut from the photo itself; squashing first would distort the aspect ratio it samples.
+        fit="crop" if recipe.augmentation.crop == "inception" else recipe.data.fit,
+        kept_scale=_kept_scale(recipe),
+        num_workers=num_workers,
+    )
 
 
 def _kept_scale(recipe: ResolvedRecipe) -> int:

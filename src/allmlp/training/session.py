@@ -22,6 +22,7 @@ from allmlp.training.progress import LoggingProgress
 from allmlp.training.recipe.initial_checkpoint import load_initial_checkpoint
 from allmlp.training.recipe.recipe import ResolvedRecipe
 from allmlp.training.recipe.resolve import with_checkpoint
+from allmlp.training.recipe.result_settings import check_settings, result_settings
 from allmlp.training.run_folder import RunDirectory
 from allmlp.training.run_plan import RunPlan
 from allmlp.training.snapshots.checkpoint_writer import CheckpointWriter, split_best
@@ -32,6 +33,8 @@ from allmlp.training.stop_signals import Agreement, Stopped, StopSignal
 from allmlp.training.validation import validate
 
 __all__ = ["Session"]
+
+_SETTINGS = "settings"  # in the metadata of a snapshot, next to the history
 
 
 class Session:
@@ -98,9 +101,12 @@ class Session:
                     f"{self.run.layout.resume}: the newest snapshot is of step {snapshot.step:,}, but the recipe ends at step "
                     f"{self.plan.planned_steps:,}. Restore the run's recipe.json."
                 )
+            metadata = dict(snapshot.metadata)
+            with self.ranks.raise_on_all():
+                check_settings(self.recipe, metadata.pop(_SETTINGS, {}), where=self.run.layout.recipe)
             tensors, best = split_best(snapshot.tensors)
             state.load(tensors, step=snapshot.step, where=str(self.run.layout.resume))
-            history = TrainingHistory.from_metadata(snapshot.metadata, where=str(self.run.layout.resume))
+            history = TrainingHistory.from_metadata(metadata, where=str(self.run.layout.resume))
             self.plan.restore(history)
             if self.ranks.is_first:
                 self.run.write_results(history.results)
@@ -255,7 +261,8 @@ class Session:
         if self.ranks.is_first:
             # What history calls the best is part of the snapshot: checkpoints/best may be older, newer, or not written.
             best = self.checkpoints.best_tensors() if history.best_epoch else {}
-            self._snapshots.write(state.step, tensors | best, history.to_metadata())
+            metadata = history.to_metadata() | {_SETTINGS: result_settings(self.recipe)}
+            self._snapshots.write(state.step, tensors | best, metadata)
         if state.step:
             self._save_weights(state, "last")
             if not history.best_epoch:

@@ -69,7 +69,12 @@ def setup(
             resolved, dataset, checkpoint = _check_inputs(recipe, data, path, stored, ranks, logged, resume=resume)
         if stored is not None and ranks.device == "cpu":
             before = stack.enter_context(compute_threads(stored.num_threads))
-            if stored.num_threads not in (None, before):
+            if stored.num_threads is None:
+                logged.message(
+                    f"threads {before}: {RunLayout(path).environment} does not say with how many the run started, and another "
+                    "number rounds differently"
+                )
+            elif stored.num_threads != before:
                 logged.message(
                     f"threads {stored.num_threads}, as when the run started, not {before}: another number rounds differently"
                 )

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from allmlp.checkpoints import load_checkpoint
 from allmlp.data import ImageDataset, held_out_as, hold_out
-from allmlp.errors import ConfigError, DataError
+from allmlp.errors import CheckpointError, ConfigError, DataError
 from allmlp.io.display import escape, quote, shorten, summarise
 from allmlp.io.path_problem import check_regular, path_problem
-from allmlp.runs.layout import RunLayout
+from allmlp.runs.layout import RunLayout, snapshot_step
 from allmlp.runs.photo_digests import read_photo_digests
 from allmlp.runs.saved_split import read_split
 from allmlp.training.recipe.recipe import Recipe, ResolvedRecipe
@@ -20,12 +21,14 @@ __all__ = [
     "StoredRun",
     "check_matches_run",
     "check_same_photos",
+    "damage_of",
     "stored_digests",
     "stored_run",
     "with_validation_of",
 ]
 
 _MAX_SHOWN = 10
+_ADVICE = " The run cannot be resumed without it."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +168,28 @@ def with_validation_of(run: StoredRun, dataset: ImageDataset) -> ImageDataset:
     return divided or hold_out(dataset, fraction=run.recipe.data.holdout, seed=run.recipe.seed)
 
 
+def damage_of(run: StoredRun) -> str:
+    """Return what is wrong with the results of a finished run; "" if nothing is.
+
+    Raises:
+        CheckpointError: there is no snapshot either, from which the end of the run can be repeated.
+    """
+    layout = RunLayout(run.path)
+    try:
+        if not isinstance(_read(layout.metrics, advice="").get("evaluations"), dict):
+            raise ConfigError(f"{layout.metrics}: the scores are missing.")
+        load_checkpoint(layout.checkpoint("best"))
+        if layout.checkpoint("last").exists():
+            load_checkpoint(layout.checkpoint("last"))
+    except (ConfigError, CheckpointError) as error:
+        damage = str(error)
+    else:
+        return ""
+    if not (layout.resume.is_dir() and any(snapshot_step(path.name) is not None for path in layout.resume.iterdir())):
+        raise CheckpointError(f"{damage} The run has no snapshot from which it can be written again; restore the file.")
+    return damage
+
+
 def _num_threads(environment: Path) -> int | None:
     """Return the number of threads in a run's environment.json; None without it, as in runs of older versions."""
     try:
@@ -175,21 +200,19 @@ def _num_threads(environment: Path) -> int | None:
         return None
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Path, advice: str = _ADVICE) -> str:
     try:
         check_regular(path)
         return path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot be read ({error.strerror or error}). The run cannot be resumed without it."
-        ) from error
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error}).{advice}") from error
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, advice: str = _ADVICE) -> dict[str, Any]:
     try:
-        values = json.loads(_read_text(path))
+        values = json.loads(_read_text(path, advice))
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}). The run cannot be resumed without it.") from error
+        raise ConfigError(f"{path}: cannot be read ({error}).{advice}") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected a JSON object. The run cannot be resumed without it.")
+        raise ConfigError(f"{path}: expected a JSON object.{advice}")
     return values

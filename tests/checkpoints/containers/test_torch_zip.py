@@ -2,11 +2,13 @@
 
 import argparse
 import collections
+import datetime
 import io
 import os
 import pickle
 import struct
 import tarfile
+import types
 import warnings
 import zipfile
 import zlib
@@ -163,6 +165,38 @@ def test_names_with_prefixes_are_as_stored(tmp_path: Path) -> None:
 def test_a_set_among_a_trainings_options_is_no_harm(tmp_path: Path, protocol: int) -> None:
     torch.save(training_checkpoint(model=make_state(), tags={"a", "b"}), tmp_path / "a.pth", pickle_protocol=protocol)
     assert_same(read(tmp_path / "a.pth"), make_state())
+
+
+SETTINGS: dict[str, Any] = {
+    "a NumPy number": np.float64(0.5),
+    "a NumPy array": np.arange(6.0).reshape(2, 3).T,
+    "a NumPy dtype": [np.dtype("f4"), np.float32],
+    "the state of a generator": np.random.RandomState(0).get_state(),
+    "a path of many folders": Path("/", *"abcdefghijkl"),
+    "times": [datetime.datetime.now(datetime.UTC), datetime.timedelta(1)],
+    "collections": [collections.defaultdict(list, {"a": [1]}), collections.Counter("aab"), collections.deque([1])],
+    "values of Python": [frozenset("ab"), slice(1, 2), range(3), 1j, bytearray(b"x"), b"x", 1 << 70],
+    "a namespace": types.SimpleNamespace(lr=0.1),
+    "keys that are numbers": {0.5: 1, np.int64(3): 2, Path("x"): 3},
+}
+
+
+@pytest.mark.parametrize("protocol", [2, 5])
+@pytest.mark.parametrize("case", SETTINGS)
+def test_settings_next_to_weights_are_left_out(case: str, protocol: int, tmp_path: Path) -> None:
+    settings = {"nested": [{"value": (SETTINGS[case],)}], "value": SETTINGS[case]}
+    torch.save({"model": make_state(), "args": settings}, tmp_path / "wrapped.pth", pickle_protocol=protocol)
+    torch.save({**make_state(), "args": settings, "lr": 0.1}, tmp_path / "flat.pth", pickle_protocol=protocol)
+    assert open_weights(tmp_path / "wrapped.pth").remark == ""
+    assert open_weights(tmp_path / "flat.pth").remark == "without 'args' (a dictionary), 'lr' (a number)"
+    for name in ("wrapped.pth", "flat.pth"):
+        assert_same(read(tmp_path / name), make_state())
+
+
+def test_weights_of_another_module_are_not_settings(tmp_path: Path) -> None:
+    torch.save({**make_state(), "more": [{"deep": torch.ones(2)}]}, tmp_path / "a.pth")
+    with refused(tmp_path / "a.pth", "these entries are not weights: 'more' (a list)"):
+        open_weights(tmp_path / "a.pth")
 
 
 def instance(name: str, state: bytes) -> bytes:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -157,3 +158,13 @@ def test_the_cache_follows_the_usual_variables(
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "user"))
     assert fetch_published(MODEL) == tmp_path / "user/.cache/allmlp/mixer_models/gsam/Mixer-S_16.npz"
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_a_record_that_is_not_a_file_is_refused_at_once(
+    server: FileServer, home: Path, plant: Callable[[Path], object]
+) -> None:
+    home.mkdir(exist_ok=True)
+    plant(home / "digests.json")
+    with pytest.raises(CheckpointError, match="the record of download digests cannot be read"):
+        fetch_published(MODEL)

@@ -292,15 +292,27 @@ def test_what_is_planted_in_the_cache_is_replaced_and_nothing_else(
     assert (folder / "config.json").read_bytes() == CONFIG
 
 
-@pytest.mark.parametrize("name", ["blobs", "snapshots", f"snapshots/{COMMIT}", "refs"])
+@pytest.mark.parametrize(
+    "name",
+    [*(f"{FOLDER}/{name}" for name in ("blobs", "snapshots", f"snapshots/{COMMIT}", "refs")), ".locks", f".locks/{FOLDER}"],
+)  # fmt: skip
 def test_a_planted_link_to_another_folder_is_not_written_through(
     hub: Hub, tmp_path: Path, cache: Path, name: str
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
-    planted = cache / FOLDER / name
-    planted.parent.mkdir(parents=True)
+    planted = cache / name
+    planted.parent.mkdir(parents=True, exist_ok=True)
     planted.symlink_to(tmp_path / "elsewhere")
     assert "leads outside the Hub's cache" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("name", [f"{FOLDER}/blobs", f"{FOLDER}/snapshots", ".locks"])
+def test_a_planted_file_in_place_of_a_folder_is_named(hub: Hub, tmp_path: Path, cache: Path, name: str) -> None:
+    (cache / name).parent.mkdir(parents=True, exist_ok=True)
+    (cache / name).write_bytes(b"")
+    message = refusal(tmp_path)
+    assert str(cache / name) in message
+    assert "Check the connection" not in message
 
 
 @pytest.mark.parametrize("wrong", [b"", b"{}", CONFIG + b" ", b"\xff"])
@@ -315,6 +327,26 @@ def test_a_cached_configuration_is_compared_with_its_digest(
     assert "does not have its digest" in refusal(tmp_path)
     if not offline:
         assert (fetch_hub(NAME, patience=IMPATIENT) / "config.json").read_bytes() == CONFIG
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_a_configuration_in_a_cache_without_links_is_compared_too(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, offline: bool
+) -> None:
+    monkeypatch.setattr(Path, "symlink_to", _no_links)
+    config = fetch_hub(NAME, patience=IMPATIENT) / "config.json"
+    assert not config.is_symlink()
+    config.write_bytes(b"{}")
+    if offline:
+        monkeypatch.setenv("ALLMLP_OFFLINE", "1")
+        with pytest.raises(CheckpointError, match="an earlier download had"):
+            fetch_hub(NAME, patience=IMPATIENT)
+    else:
+        assert (fetch_hub(NAME, patience=IMPATIENT) / "config.json").read_bytes() == CONFIG
+
+
+def _no_links(path: Path, target: Path) -> None:
+    raise OSError("no links on this file system")
 
 
 def test_weights_in_the_cache_that_are_not_those_recorded_are_not_used(hub: Hub, tmp_path: Path, cache: Path) -> None:

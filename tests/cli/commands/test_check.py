@@ -1,9 +1,18 @@
 """`allmlp check`: a table, JSON, a fix list, and an exit code that tells whether training would be hurt."""
 
+import contextlib
 import csv
+import fcntl
 import io
 import json
+import os
+import pty
+import re
 import shutil
+import struct
+import subprocess
+import sys
+import termios
 
 import pytest
 from PIL import Image
@@ -74,6 +83,44 @@ def test_reasons_are_whole_and_advice_is_given_once(allmlp, tmp_path):
     assert "2 photos cannot be read (unreadable)" in outcome.out
 
 
+def test_printed_commands_keep_the_limit_of_pixels(allmlp, tmp_path):
+    outcome = allmlp("check", write(tmp_path / "photos", SOUND), "--max-megapixels", 54)
+    assert f"allmlp finetune {tmp_path / 'photos'} --max-megapixels 54" in outcome.out
+
+
+def test_findings_are_counted_at_the_end(allmlp, tmp_path):
+    planted = TROUBLE["unreadable"]() | {"train/hat/notes.txt": b"mine", "train/hat/more.txt": b"mine"}
+    outcome = allmlp("check", write(tmp_path / "photos", SOUND, planted))
+    assert "\n2 findings. Hurts training: 1. For your information: 1.\n" in outcome.out
+
+
+def test_on_a_narrow_terminal_no_line_is_too_long_and_no_command_is_broken(tmp_path):
+    heic = {"train/hat/IMG_1.HEIC": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200)}
+    folder = write(tmp_path / "p", SOUND, TROUBLE["lacking-pixels"](), TROUBLE["imbalance"](), heic)
+    outcome = on_a_terminal([sys.executable, "-m", "allmlp", "check", folder.name], columns=60, cwd=tmp_path)
+    lines = re.sub(r"\x1b\[[0-9;]*[mK]|.*\r(?!\n)", "", outcome).splitlines()
+    assert [line for line in lines if len(line) > 60 and not line.endswith("--fix-list fixes.csv")] == []
+    for command in ("--bad-photos skip", "--set class_weights=balanced", "pip install 'allmlp[heic]'"):
+        assert sum(command in line for line in lines) > 0, command
+    assert "  # write all files and what to do as a table" in lines
+
+
+def on_a_terminal(command, *, columns, cwd):
+    """Run a command on a terminal of this width, and return what it printed."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    process = subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, cwd=cwd, env=environment)
+    os.close(follower)
+    printed = b""
+    with contextlib.suppress(OSError):  # the terminal is closed when the process has ended
+        while chunk := os.read(leader, 65536):
+            printed += chunk
+    os.close(leader)
+    process.wait()
+    return printed.decode()
+
+
 def test_folders_that_are_a_question_are_checked_as_chosen(allmlp, tmp_path):
     names = {
         "train/hat": "valid/may",
@@ -118,3 +165,13 @@ def test_names_cannot_control_the_terminal(allmlp, tmp_path):
     assert outcome.code == 3
     assert "\x1b" not in outcome.out
     assert r"\x1b[31m.jpg" in outcome.out
+
+
+def test_each_note_on_the_data_set_is_printed_once(allmlp, tmp_path):
+    folder = write(tmp_path / "photos", SOUND, TROUBLE["stray"](), {"extra/x.jpg": SOUND["train/hat/0.jpg"]})
+    (folder / "notes.txt").write_text("mine")
+    outcome = allmlp("check", folder)
+    opening = (outcome.out + outcome.err).partition("class ")[0].splitlines()[1:]
+    lines = [line for line in opening if line]
+    assert any("ignored folders next to the splits: extra" in line for line in lines)
+    assert all((outcome.out + outcome.err).count(line) == 1 for line in lines)

@@ -28,7 +28,8 @@ def test_files_are_embedded_in_order_as_npz(saved_checkpoint, write_photo, tmp_p
     paths = [write_photo(tmp_path / f"{index}.png", index) for index in (2, 0, 1)]
     outcome = allmlp("embed", saved_checkpoint, *paths, "-o", tmp_path / "new" / "x.npz")
     assert (outcome.code, outcome.err) == (0, "")
-    assert f"Wrote {tmp_path / 'new' / 'x.npz'} (0.0 MB): 16 features of 3 photos, float32" in outcome.out
+    path = tmp_path / "new" / "x.npz"
+    assert f"Wrote {path} ({path.stat().st_size / 1000:.1f} kB): 16 features of 3 photos, float32" in outcome.out
     with np.load(tmp_path / "new" / "x.npz") as written:
         assert sorted(written) == ["features", "paths"]
         np.testing.assert_array_equal(
@@ -128,6 +129,43 @@ def test_a_bad_photo_of_a_split_is_named_and_nothing_written(saved_checkpoint, d
     assert not (tmp_path / "x.npz").exists()
 
 
+def test_the_nearest_photos_are_those_of_scikit_learn(saved_checkpoint, write_photo, tmp_path, monkeypatch):
+    from sklearn.metrics.pairwise import cosine_similarity
+
+    monkeypatch.chdir(tmp_path)
+    paths = [str(write_photo(Path("photos") / f"{index}.png", index)) for index in range(9)]
+    command = [sys.executable, "-m", "allmlp", "embed", str(saved_checkpoint)]
+    outcome = subprocess.run(
+        [*command, "photos/*.png", "--nearest", "./photos/4.png", "--top-k", "3"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    features = Embedder.from_checkpoint(saved_checkpoint, device="cpu").embed(paths)
+    expected = cosine_similarity(features[4:5], features)[0]
+    best = [index for index in np.argsort(-expected) if index != 4][:3]
+    rows = [line.split() for line in outcome.stdout.splitlines()[1:4]]
+    assert rows == [[f"{expected[index]:.3f}", paths[index]] for index in best]
+    assert "-o features.npz" in outcome.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "add -o FILE.npz, or --nearest PHOTO"),
+        (["-o", "x.npz", "--top-k", "3"], "--top-k without --nearest would have no effect"),
+        (["--nearest", "."], "--nearest .: a folder; expected one photo"),
+    ],
+)
+def test_unusable_options_are_refused(options, words, saved_checkpoint, write_photo, tmp_path, monkeypatch, allmlp):
+    monkeypatch.chdir(tmp_path)
+    write_photo(Path("a.png"))
+    outcome = allmlp("embed", saved_checkpoint, "a.png", *options)
+    assert outcome.code == 2
+    assert words in outcome.err
+
+
 def test_an_existing_file_is_never_overwritten(saved_checkpoint, write_photo, tmp_path, allmlp):
     (tmp_path / "x.npz").write_text("mine")
     outcome = allmlp("embed", saved_checkpoint, write_photo(tmp_path / "a.png"), "-o", tmp_path / "x.npz")
@@ -140,7 +178,7 @@ def test_an_existing_file_is_never_overwritten(saved_checkpoint, write_photo, tm
     ("arguments", "words"),
     [
         (["a.png", "-o", "x.csv"], ".npz or .parquet"),
-        (["a.png", "-o", ""], "--output is empty"),
+        (["a.png", "-o", ""], "--out is empty"),
         (["a.png", "-o", "."], "features.npz"),
         (["-", "-", "-o", "x.npz"], "more than once"),
         (["a", "b", "--split", "test", "-o", "x.npz"], "2 were given"),

@@ -1,6 +1,10 @@
 import dataclasses
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -234,3 +238,26 @@ def test_the_table_shows_every_class_that_has_photos(flat, saved_checkpoint, all
         NAMES
     )
     assert "15 photos. These are all photos of the data set." in shown and "train:" not in shown
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a pseudo-terminal")
+def test_the_bar_is_on_a_terminal_only(flat, saved_checkpoint):
+    command = [
+        sys.executable,
+        "-m",
+        "allmlp",
+        "evaluate",
+        saved_checkpoint,
+        flat,
+        "--batch-size",
+        "2",
+        "--format",
+        "json",
+    ]
+    leader, follower = os.openpty()
+    outcome = subprocess.run(command, stdout=subprocess.PIPE, stderr=follower, check=True, timeout=300)
+    os.close(follower)
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", os.read(leader, 100_000).decode())
+    os.close(leader)
+    assert "2/15 photos" in shown
+    assert json.loads(outcome.stdout)["num_examples"] == 15

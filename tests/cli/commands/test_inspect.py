@@ -1,10 +1,12 @@
 import json
+import re
 import shutil
 
 import pytest
+import torch
 from tests.builders import GOLDEN
 
-from allmlp import VARIANTS
+from allmlp import VARIANTS, load_checkpoint
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -35,6 +37,20 @@ def test_a_checkpoint_is_shown_with_preprocessing_classes_and_source(saved_check
     assert "[red]fox" in shown.out
     assert "interpolation" in shown.out
     assert f"predict {saved_checkpoint}" in shown.out
+
+
+def test_size_and_speed_are_shown_with_how_they_were_measured(saved_checkpoint, allmlp):
+    facts = json.loads(allmlp("inspect", saved_checkpoint, "--format", "json").out)
+    weights = sum(weight.nbytes for weight in load_checkpoint(saved_checkpoint).weights.values())
+    assert facts["float32_bytes"] == weights
+    assert facts["speed"]["milliseconds"] > 0
+    assert facts["speed"]["num_threads"] == torch.get_num_threads()
+    shown = allmlp("inspect", saved_checkpoint).out
+    assert re.search(r"^size +[\d.]+ kB in float32$", shown, re.M)
+    how = r"\(\w+, .*float32, without decoding; median of \d+ batches of \d+\)"
+    assert re.search(rf"^speed +\S+ ms per photo on this machine {how}$", shown, re.M)
+    assert "on this machine" not in allmlp("inspect", "B/16").out
+    assert "240 MB in float32" in allmlp("inspect", "B/16").out
 
 
 @pytest.mark.parametrize("size", ["64x", "x64", "6_4", "64x64x64", "٦٤", "-64", "64.0", "9" * 5000, ""])

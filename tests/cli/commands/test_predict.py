@@ -14,7 +14,7 @@ from allmlp import Predictor
 from allmlp.cli.main import main
 from allmlp.data import MAX_PHOTO_BYTES
 
-FORMATS = ("table", "json", "jsonl", "csv")
+FORMATS = ("text", "json", "jsonl", "csv")
 HOSTILE = ["=cmd()", "new\nline", "esc\x1b[31m", "[red]x[/red]", "\u202egpj", "tab\there", "quote\"'", "ünïcödé"]
 
 
@@ -104,7 +104,7 @@ def test_hostile_names_are_one_harmless_line_and_json_keeps_them_whole(
     write_photo(tmp_path / f"{name}.png")
     outcome = allmlp("predict", saved_checkpoint, f"{name}.png", "--format", kind)
     assert outcome.code == 0
-    lines = {"table": 1, "json": 2, "jsonl": 1, "csv": 2}[kind]
+    lines = {"text": 1, "json": 2, "jsonl": 1, "csv": 2}[kind]
     assert len(outcome.out.splitlines()) == lines
     assert all(character.isprintable() or character == "\n" for character in outcome.out)
     (path,) = paths_of(outcome, kind)

@@ -1,5 +1,7 @@
 import json
+import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -61,6 +63,64 @@ def test_a_run_is_written_and_the_commands_it_ends_with_work(place, allmlp):
     again = json.loads(allmlp("evaluate", run, "photos", "--json").out)
     assert again["split"] == "validation"
     assert {key: again[key] for key in kept} == kept
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, write_photo):
+    """A folder with photos/ and a finished run."""
+    folder = tmp_path_factory.mktemp("finished")
+    for index in range(10):
+        write_photo(folder / "photos" / ("cat", "dog")[index % 2] / f"{index}.png", seed=index)
+    (folder / "my_recipes.py").write_text(MODULE)
+    command = [sys.executable, "-m", "allmlp", "train", "photos", "--recipe", "my_recipes:tiny", "--out", "run"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+DAMAGES = {
+    "missing": Path.unlink,
+    "changed": lambda path: path.write_bytes(path.read_bytes()[:-9] + b"9" + path.read_bytes()[-8:]),
+    "a pipe": lambda path: (path.unlink(), os.mkfifo(path)),
+}
+RESULTS = (
+    "checkpoints/best/model.safetensors",
+    "checkpoints/best/config.json",
+    "checkpoints/last/config.json",
+    "metrics.json",
+)
+
+
+@pytest.mark.parametrize("name", RESULTS)
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_results_of_a_finished_run_are_written_again(name, damage, finished, tmp_path, monkeypatch, allmlp):
+    shutil.copytree(finished / "run", tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    DAMAGES[damage](Path("run", name))
+    outcome = allmlp("train", "--resume", "run")
+    assert outcome.code == 0, outcome.err
+    if (name, damage) != ("metrics.json", "missing"):  # such a run is not finished
+        assert "run is finished, but damaged" in outcome.err
+        assert name.removesuffix("/config.json") in outcome.err
+    assert allmlp("train", "--resume", "run").out.startswith("run is finished; there is nothing left to train.")
+    for result in RESULTS[:3]:
+        assert Path("run", result).read_bytes() == (finished / "run" / result).read_bytes()
+    assert _scores(Path("run")) == _scores(finished / "run")
+
+
+def _scores(run):
+    return json.loads((run / "metrics.json").read_text())["evaluations"]
+
+
+def test_damaged_results_without_a_snapshot_are_refused(finished, tmp_path, monkeypatch, allmlp):
+    shutil.copytree(finished / "run", tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    shutil.rmtree("run/resume")
+    assert allmlp("train", "--resume", "run").code == 0
+    Path("run/checkpoints/best/model.safetensors").unlink()
+    outcome = allmlp("train", "--resume", "run")
+    assert outcome.code == 4
+    assert "the weights are missing" in outcome.err
+    assert "has no snapshot from which it can be written again" in outcome.err
 
 
 def test_without_out_every_run_gets_a_folder_of_its_own(place, allmlp):

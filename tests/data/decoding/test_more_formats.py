@@ -9,7 +9,8 @@ from tests.data.decoding.encoded import PHOTO, encode, refusal
 
 from allmlp.data import decode, to_pixels
 from allmlp.data.decoding import decode as decoding
-from allmlp.data.decoding.more_formats import has_heic
+from allmlp.data.decoding.more_formats import HEIC_KINDS, has_heic
+from allmlp.io.file_kinds import PHOTO_EXTENSIONS, PHOTO_KINDS
 
 HEIC_STARTS = [b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1", b"ftypmsf1"]
 
@@ -48,3 +49,9 @@ def test_a_heic_is_read() -> None:
     photo = decode(buffer.getvalue(), name="x")
     assert np.abs(photo.astype(int) - np.asarray(PHOTO)).mean() < 3
     refusal(buffer.getvalue()[:-200])
+
+
+def test_every_kind_of_photo_has_one_reader_and_an_extension() -> None:
+    kinds = {*PHOTO_KINDS, *HEIC_KINDS}
+    assert set(decoding._READERS) == kinds <= set(PHOTO_EXTENSIONS.values())
+    assert {kind.name for kind in PHOTO_KINDS} <= set(Image.registered_extensions().values())

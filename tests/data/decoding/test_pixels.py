@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from tests.data.decoding.encoded import PHOTO, encode, png, refusal
 
 from allmlp.data import decode, to_pixels
 from allmlp.errors import DataError
@@ -155,3 +156,26 @@ def test_a_photo_with_transparent_pixels_and_many_rows_is_converted_in_strips_wi
     expected = Image.new("RGB", image.size, "white")
     expected.paste(image, mask=image)
     np.testing.assert_array_equal(to_pixels(image, name="x"), np.asarray(expected))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [("JPEG", {}), ("JPEG", {"progressive": True}), ("TIFF", {"compression": "jpeg"}), ("PNG", {})]
+)
+def test_an_image_that_pil_opened_from_an_incomplete_file_is_refused_as_the_file_is(
+    kind: str, options: dict[str, object]
+) -> None:
+    whole = encode(PHOTO, kind, **options)
+    if kind == "PNG":
+        cut = png(72, 48, bits=8, colour=2, rows=bytes(217) * 20)
+    else:
+        start = whole.index(b"\xff\xda") + 14
+        end = whole.index(b"\xff\xd9", start)
+        middle = (start + end) // 2
+        cut = whole[:middle] + b"\xff\xd9" + (bytes(end - middle - 2) + whole[end:] if kind == "TIFF" else b"")
+    refusal(cut)
+    for file in (Image.open(io.BytesIO(cut)), Image.open(io.BytesIO(whole))):
+        if file.fp.getvalue() == whole:
+            np.testing.assert_array_equal(to_pixels(file, name="x"), decode(whole, name="x"))
+        else:
+            with pytest.raises(DataError, match=r"^x: "):
+                to_pixels(file, name="x")

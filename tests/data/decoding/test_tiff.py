@@ -1,12 +1,14 @@
 """TIFF files: missing strips and tiles, RAW photos, long lists, and silence."""
 
+import io
 import struct
 import warnings
 import zlib
 
 import numpy as np
 import pytest
-from tests.data.decoding.encoded import refusal
+from PIL import Image
+from tests.data.decoding.encoded import PHOTO, encode, refusal
 
 from allmlp.data import decode
 
@@ -74,6 +76,23 @@ def test_compressed_pieces_that_are_missing_are_refused(compression: int, piece:
     refusal(tiff({**values, 279: [size, size, size, 1]}, piece * 4))
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "YCbCr", "CMYK"])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.8])
+def test_strips_of_jpeg_are_whole_or_refused(mode: str, share: float) -> None:
+    whole = encode(PHOTO.convert(mode), "TIFF", compression="jpeg", strip_size=8 * 72 * len(mode))
+    decode(whole, name="x")
+    start = whole.index(b"\xff\xda") + 14
+    end = whole.index(b"\xff\xd9", start)
+    cut = start + int((end - start) * share)
+    # The data end early, the end of the strip's JPEG is in its place, and the file is as long as before.
+    refusal(whole[:cut] + b"\xff\xd9" + bytes(end - cut - 2) + whole[end:])
+
+
+def test_uncompressed_strips_that_are_shorter_than_their_rows_are_refused() -> None:
+    data = bytes(1024)
+    assert "strips or tiles of the picture are missing" in refusal(tiff({**STRIPS, 279: [256, 100, 256, 256]}, data))
+
+
 def test_raw_photos_are_named() -> None:
     gray = dict(sorted({**STRIPS, 254: 1, 330: 8}.items()))
     for content in (
@@ -99,3 +118,14 @@ def test_damaged_metadata_cause_no_warning() -> None:
         warnings.simplefilter("always")
         np.testing.assert_array_equal(decode(content, name="x"), 0)
     assert not caught
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "jpeg", "lzma", "zstd"])
+def test_libtiff_writes_nothing_about_damaged_pictures(compression: str, capfd: pytest.CaptureFixture[str]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    written = io.BytesIO()
+    Image.fromarray(pixels).save(written, "TIFF", compression=compression)
+    damaged = bytearray(written.getvalue())
+    damaged[8:408:7] = bytes(byte ^ 0xFF for byte in damaged[8:408:7])
+    assert "the file is damaged." in refusal(bytes(damaged))
+    assert capfd.readouterr() == ("", "")

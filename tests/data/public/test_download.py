@@ -11,6 +11,7 @@ from tests.data.stand_ins import WRITERS, datasets, packed, write_flowers
 from tests.servers.files import FileServer
 
 from allmlp.data import DATASETS, ImageDataset, download_dataset, open_dataset
+from allmlp.data.public import download
 from allmlp.errors import ConfigError, DataError, MissingExtraError
 
 
@@ -100,6 +101,24 @@ def test_a_download_that_fails_leaves_no_data_set_and_can_be_tried_again(
         server.faults.status, server.faults.wrong_bytes, server.faults.num_cuts = None, False, 0
         download_dataset(source)
     assert content_of(open_dataset(source)) == content_of(open_dataset(f"{name}:{tmp_path / 'made'}"))
+
+
+@pytest.mark.parametrize("name", DOWNLOADED)
+def test_a_file_beyond_every_published_size_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "_MAX_FILE_BYTES", 10)
+    with served(name, tmp_path / "made", monkeypatch), pytest.raises(DataError, match="more than the limit of 10"):
+        download_dataset(f"{name}:{tmp_path / 'target'}")
+
+
+def test_a_download_that_was_cut_goes_on_where_it_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = f"pets:{tmp_path / 'target'}"
+    with served("pets", tmp_path / "made", monkeypatch) as server:
+        server.faults.cut_after, server.faults.num_cuts = 100, 1
+        download_dataset(source)
+        assert any(request.headers.get("range") for request in server.requests)
+    assert content_of(open_dataset(source)) == content_of(open_dataset(f"pets:{tmp_path / 'made'}"))
 
 
 def test_what_was_unpacked_in_part_is_not_taken_for_whole(

@@ -1,15 +1,20 @@
 """`check` finds every kind of trouble that was planted in sound photos, and nothing in sound ones."""
 
+import dataclasses
+import unicodedata
 import zipfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tests.data.quality.troubled import ALSO, SOUND, TROUBLE, clothing_photo, encoded, write
 
 import allmlp
-from allmlp.data import QualityReport
+from allmlp.data import DEFAULT_MAX_MEGAPIXELS, QualityReport, set_max_megapixels
 from allmlp.data.quality.facts_cache import FactsCache
+from allmlp.data.quality.photo_facts import photo_facts
 from allmlp.errors import DataError
+from allmlp.io.file_kinds import FileKind
 
 DUPLICATES = Path(__file__).parents[2] / "cases" / "layouts" / "duplicates.zip"
 
@@ -153,6 +158,58 @@ def test_the_cache_remembers_no_unreadable_photo(tmp_path: Path, cache_folder: P
     assert len(cache._entries) == len(SOUND)
 
 
+def test_photos_over_the_limit_are_found_although_a_check_with_a_higher_limit_remembered_them(tmp_path: Path) -> None:
+    wide = encoded(clothing_photo(950).resize((1_100, 1_000)))
+    folder = write(tmp_path / "photos", SOUND, {"train/hat/wide.jpg": wide})
+    assert kinds(allmlp.check(folder)) == {}
+    try:
+        allmlp.data.set_max_megapixels(1)
+        assert kinds(allmlp.check(folder)) == {"unreadable": {"train/hat/wide.jpg"}}
+    finally:
+        allmlp.data.set_max_megapixels(allmlp.data.DEFAULT_MAX_MEGAPIXELS)
+    assert kinds(allmlp.check(folder)) == {}
+
+
+@pytest.mark.parametrize("has_heic", [True, False])
+def test_a_heic_photo_is_remembered_only_while_it_can_be_read(
+    tmp_path: Path, has_heic: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = encoded(clothing_photo(950))
+    facts = dataclasses.replace(photo_facts(content), kind=FileKind.HEIC)
+    cache = FactsCache(str(tmp_path))
+    cache.put("a.heic", "stamp", facts)
+    cache.save()
+    monkeypatch.setattr("allmlp.data.decoding.more_formats.has_heic", lambda: has_heic)
+    assert (FactsCache(str(tmp_path)).get("a.heic", "stamp") is not None) == has_heic
+
+
+def test_one_class_alone_is_an_error_since_training_refuses_it(tmp_path: Path) -> None:
+    photos = {path: content for path, content in SOUND.items() if "/hat/" in path}
+    folder = write(tmp_path / "photos", photos, {"labels.csv": b"path,label\n"})
+    report = allmlp.check(folder)
+    assert kinds(report) == {"one-class": {"hat"}, "stray": {"labels.csv"}}
+    assert report.hurts_training
+
+
+def test_an_unread_photo_with_another_extension_has_one_finding(tmp_path: Path) -> None:
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200)
+    planted = {"train/hat/IMG_1.jpg": heic, "train/hat/IMG_2.HEIC": heic + b"\0"}
+    (finding,) = allmlp.check(write(tmp_path / "photos", SOUND, planted)).findings
+    assert (finding.kind, finding.severity) == ("phone-format", "error")
+    assert {file for group in finding.groups for file in group} == set(planted)
+    assert finding.advice == "pip install 'allmlp[heic]' to read them, or convert them to JPEG"
+
+
+def test_similar_names_are_not_said_to_be_the_same_photo(tmp_path: Path) -> None:
+    composed, decomposed = (f"train/hat/{unicodedata.normalize(form, 'é')}.jpg" for form in ("NFC", "NFD"))
+    planted = {name: encoded(clothing_photo(n)) for name, n in ((composed, 950), (decomposed, 960))}
+    (finding,) = allmlp.check(write(tmp_path / "photos", SOUND, planted)).findings
+    assert dict(finding.suggestions()) == {
+        name: f"rename them; spelled {decomposed[10:]!a} and {composed[10:]!a}; similar: {other}"
+        for name, other in ((composed, decomposed), (decomposed, composed))
+    }
+
+
 def test_what_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         allmlp.check(tmp_path / "missing")
@@ -169,3 +226,13 @@ def test_grey_photos_are_sound_if_all_are_grey(tmp_path: Path) -> None:
     photos = [encoded(clothing_photo(90 * number).convert("L")) for number in range(10)]
     grey = {f"{'ab'[number % 2]}/{number}.jpg": content for number, content in enumerate(photos)}
     assert kinds(allmlp.check(write(tmp_path / "photos", grey))) == {}
+
+
+def test_what_is_remembered_of_a_photo_beyond_the_limit_of_today_does_not_count(tmp_path: Path) -> None:
+    folder = write(tmp_path / "photos", {**SOUND, "train/hat/large.png": encoded(Image.new("L", (1500, 1000)))})
+    try:
+        assert "unreadable" not in kinds(allmlp.check(folder))
+        set_max_megapixels(1)
+        assert kinds(allmlp.check(folder))["unreadable"] == {"train/hat/large.png"}
+    finally:
+        set_max_megapixels(DEFAULT_MAX_MEGAPIXELS)

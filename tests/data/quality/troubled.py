@@ -88,7 +88,12 @@ TROUBLE: Mapping[str, Callable[[], Mapping[str, bytes]]] = {
     "few-photos": lambda: {f"{split}/sock/0.jpg": encoded(_new(n)) for split, n in (("train", 901), ("test", 957))},
     "imbalance": lambda: {f"train/hat/x{i}.png": encoded(_noise(i), "PNG") for i in range(70)},
     "similar-names": lambda: {"train/hat/A.jpg": encoded(_new()), "train/hat/a.jpg": encoded(_new(960))},
-    "left-out": lambda: {"train/hat/x.photo": encoded(_new())},
+    "left-out": lambda: {"train/hat/x.photo": encoded(_new()), "train/hat/y.nef": encoded(_new(960))},
+    "unread-format": lambda: {
+        "train/hat/IMG_1.CR2": b"II*\0\x10\0\0\0CR\2\0" + bytes(500),  # Canon's signature
+        "train/hat/IMG_2.NEF": b"MM\0*" + bytes(500),  # by its content, a TIFF
+        "train/hat/x.jxl": b"\xff\x0a" + bytes(500),
+    },
     "stray": lambda: {"train/hat/notes.txt": b"mine"},
 }
 ALSO = {"16-bit": {"grey"}}

@@ -161,6 +161,29 @@ def test_folders_of_the_system_are_skipped_at_any_depth(junk: str, write) -> Non
     assert dataset.notes == (f"4 other files ignored ({junk})",)
 
 
+@pytest.mark.parametrize(
+    ("tops", "first"),
+    [
+        ("fold1 fold2", "fold1"),
+        ("2019 2020", "2019"),
+        ("color gray segmented", "color"),
+        ("x/batch_0 x/batch_1", "x/batch_0"),
+        ("amazon/images dslr/images", "amazon/images"),
+    ],
+)
+def test_folders_of_any_names_that_hold_the_same_folders_are_a_question(tops: str, first: str, write) -> None:
+    path = write({**grid(tops), **grid(tops.split()[0], "owl")})
+    message = refusal(path)
+    assert "hold the same sub-folders (cat, dog), which can be read in two ways:" in message
+    assert f"--split-folders train={first.removesuffix('/images')},test=" in message
+    assert f"or one folder with --classes-from {first}\n" in message
+    assert open_dataset(path, classes_from=first).class_names == ("cat", "dog", "owl")
+
+
+def test_categories_with_their_own_splits_are_a_question_whatever_is_next_to_them(write) -> None:
+    assert "has sub-folders named after splits (test, train)" in refusal(write(grid("a b", "train test ground_truth")))
+
+
 def test_sub_folders_merged_into_their_classes_are_named(write) -> None:
     photos = {f"{name}/{kind}/1.jpg": b"" for name in ("COVID", "Normal") for kind in ("images", "masks")}
     dataset = open_dataset(write(photos))

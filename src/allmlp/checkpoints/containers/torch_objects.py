@@ -136,6 +136,26 @@ _TRAINING_STATE = (
     "lightning.fabric.utilities.data.AttributeDict",
 )
 
+# Names of the values among training settings (numbers of NumPy, paths, times), which are not needed and not constructed.
+_SETTINGS = (
+    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
+    *(f"numpy.{core}.numeric._frombuffer" for core in ("core", "_core")),
+    "numpy.dtype",
+    "numpy.ndarray",
+    *(f"numpy.{name}" for name in ("bool_", "float16", "float32", "float64", "int32", "int64", "uint8")),
+    "_codecs.encode",  # bytes in protocol 2
+    *(
+        f"{module}.{name}"
+        for module in ("pathlib", "pathlib._local")
+        for name in ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath")
+    ),
+    *(f"datetime.{name}" for name in ("date", "datetime", "time", "timedelta", "timezone")),
+    *(f"collections.{name}" for name in ("Counter", "defaultdict", "deque")),
+    *(f"builtins.{name}" for name in ("bool", "bytearray", "complex", "dict", "float", "frozenset", "int", "list")),
+    *(f"builtins.{name}" for name in ("range", "xrange", "slice", "str", "tuple")),
+    "types.SimpleNamespace",
+)
+
 # The names that a pickle of weights may import.
 NAMES: dict[str, Name] = {
     "collections.OrderedDict": Name("collections.OrderedDict", _ordered_dict),
@@ -148,7 +168,7 @@ NAMES: dict[str, Name] = {
     "torch.Size": _opaque("torch.Size"),
     "torch.device": _opaque("torch.device"),
     "builtins.set": _opaque("builtins.set"),  # protocols 4 and 5 have an opcode for it
-    **{name: _opaque(name) for name in _TRAINING_STATE},
+    **{name: _opaque(name) for name in (*_TRAINING_STATE, *_SETTINGS)},
     **{f"torch.{storage}": Name(f"torch.{storage}") for storage in STORAGES},
     **{f"torch.{dtype}": Name(f"torch.{dtype}") for dtype in DTYPES},
 }

@@ -23,7 +23,7 @@ __all__ = ["Pickles", "read_pickle", "read_pickles"]
 MAX_OPCODES = 250_000
 
 # Limits for long values that a short opcode could use over and over.
-MAX_ARGUMENTS = 8
+MAX_ARGUMENTS = 64  # of a path, one for each folder
 MAX_NAME_LENGTH = 200
 
 
@@ -119,6 +119,9 @@ class _Machine:
     def push(self, value: object) -> None:
         self.stack.append(value)
 
+    def push_opaque(self, what: str, _content: object) -> None:
+        self.stack.append(Opaque(what))
+
     def mark(self) -> None:
         self.marks.append(self.stack)
         self.stack = []
@@ -146,7 +149,8 @@ class _Machine:
             raise ValueError(f"it sets an item of {kind_of(target)}")
         for key, value in zip(items[::2], items[1::2], strict=True):
             # Tuples of tuples and crafted integers can take forever to hash.
-            if type(key) not in (str, bool, type(None)) and not (type(key) is int and abs(key) < 1 << 63):
+            is_short = type(key) in (str, bool, float, type(None), Opaque) or (type(key) is int and abs(key) < 1 << 63)
+            if not is_short:
                 raise ValueError(f"it uses {kind_of(key)} as a key")
             target[key] = value
 
@@ -207,6 +211,7 @@ OPERATIONS: dict[bytes, Callable[[_Machine], object]] = {
     b"]": lambda machine: machine.push([]),
     b")": lambda machine: machine.push(()),
     b"\x8f": lambda machine: machine.push(Opaque("a set")),  # EMPTY_SET
+    b"\x91": lambda machine: machine.push_opaque("a set", machine.to_mark()),  # FROZENSET
     b"J": lambda machine: machine.push(machine.number("<i")),  # BININT
     b"K": lambda machine: machine.push(machine.number("<B")),  # BININT1
     b"M": lambda machine: machine.push(machine.number("<H")),  # BININT2
@@ -216,6 +221,7 @@ OPERATIONS: dict[bytes, Callable[[_Machine], object]] = {
     b"\x8c": lambda machine: machine.push(machine.sized("<B").decode("utf-8")),  # SHORT_BINUNICODE
     b"B": lambda machine: machine.push(machine.sized("<I")),  # BINBYTES
     b"C": lambda machine: machine.push(machine.sized("<B")),  # SHORT_BINBYTES
+    b"\x96": lambda machine: machine.push_opaque("bytes", machine.sized("<Q")),  # BYTEARRAY8, of a NumPy array
     b"t": lambda machine: machine.push(tuple(machine.to_mark())),  # TUPLE
     b"\x85": lambda machine: machine.push_tuple(1),
     b"\x86": lambda machine: machine.push_tuple(2),

@@ -48,6 +48,8 @@ class Record:
 def state_file(path: Path, value: object, records: Mapping[str, Record], *, swapped: bool) -> WeightFile:
     """List the weights in `value`, what a pickle describes: its EMA weights, or else its state dict.
 
+    Settings of a training next to the weights are left out, and named in the remark.
+
     Args:
         path: the file, for messages and for reading.
         value: what `read_pickle` returned.
@@ -79,9 +81,10 @@ def _choose(path: Path, value: object) -> tuple[dict[str, StoredTensor], str]:
     if COUNTER in found:
         found = {name: entry for name, entry in found.items() if name != COUNTER}
         remark = remark or "its averaged weights"
-    wrong = [
-        f"{quote(name)} ({kind_of(entry)})" for name, entry in found.items() if not isinstance(entry, StoredTensor)
-    ]
+    if not inside and (settings := _settings(found)):
+        found = {name: entry for name, entry in found.items() if name not in settings}
+        remark = ", ".join(filter(None, (remark, f"without {summarise(sorted(_kinds(settings)))}")))
+    wrong = _kinds({name: entry for name, entry in found.items() if not isinstance(entry, StoredTensor)})
     wrong += [f"{quote(name)} (not a name)" for name in found if not isinstance(name, str)]
     if wrong:
         raise CheckpointError(
@@ -89,6 +92,31 @@ def _choose(path: Path, value: object) -> tuple[dict[str, StoredTensor], str]:
             f"at the top level or under {', '.join(map(repr, WRAPPERS))}."
         )
     return found, remark
+
+
+def _settings(found: Mapping[object, object]) -> dict[object, object]:
+    """Return the entries next to weights that hold no tensors: the settings of a training."""
+    if not any(isinstance(entry, StoredTensor) for entry in found.values()):
+        return {}
+    return {name: entry for name, entry in found.items() if isinstance(name, str) and not _holds_tensors(entry)}
+
+
+def _holds_tensors(entry: object) -> bool:
+    waiting, seen = [entry], set()  # entries may be nested deeply, and occur often
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, StoredTensor):
+            return True
+        if id(value) not in seen:
+            seen.add(id(value))
+            waiting.extend(
+                value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+            )
+    return False
+
+
+def _kinds(entries: Mapping[object, object]) -> list[str]:
+    return [f"{quote(name)} ({kind_of(entry)})" for name, entry in entries.items()]
 
 
 def _wrapper(value: Mapping[object, object]) -> str | None:

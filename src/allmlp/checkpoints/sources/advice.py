@@ -1,20 +1,15 @@
 """What the user may have meant by a source that does not exist: a similar path or name, another model, an address."""
 
-import contextlib
-import itertools
 import re
-from collections.abc import Collection
 from pathlib import Path
 
 from allmlp.checkpoints.sources.catalog import CATALOG, SIZES
-from allmlp.errors import close_matches, did_you_mean
-from allmlp.io.display import escape
+from allmlp.errors import did_you_mean
+from allmlp.io.path_problem import similar_paths
 from allmlp.io.remote_address import ADDRESS_ADVICE, is_address
 from allmlp.model import VARIANTS
 
 __all__ = ["advice_for"]
-
-MAX_NAMES = 10_000  # that are compared with the missing one
 
 _EXPECTED = (
     "Expected a run folder, a checkpoint folder, a weight file (.npz, .safetensors, .pth), hf:OWNER/NAME, starter, or a "
@@ -46,7 +41,7 @@ def advice_for(source: str) -> str:
         page = _HUB_PAGE.fullmatch(source)
         return f"{ADDRESS_ADVICE} For this repository, give hf:{page[1]}." if page else ADDRESS_ADVICE
     names = (*CATALOG, "starter") if "/" not in source else ()
-    if near := _near(Path(source), names):
+    if near := similar_paths(Path(source), names):
         return f"{near} {_EXPECTED}"
     name = source.removeprefix("timm/").lower()
     for pattern, what in _OTHER_MODELS:
@@ -55,23 +50,9 @@ def advice_for(source: str) -> str:
     if _VARIANT.fullmatch(source):
         return f"{_about_variant(source)} {_EXPECTED}"
     near = did_you_mean(source, CATALOG).lstrip()
-    if not near and source.count("/") == 1 and all(source.split("/")) and source.isprintable():
+    if not near and ":" not in source and source.count("/") == 1 and all(source.split("/")) and source.isprintable():
         near = f"Did you mean hf:{source}, a repository on the Hugging Face Hub?"
     return f"{near} {_EXPECTED}".lstrip()
-
-
-def _near(path: Path, names: Collection[str]) -> str:
-    """Return a question with paths that differ from `path` in the part that does not exist, or with `names` that are close."""
-    similar: list[str] = []
-    with contextlib.suppress(OSError, ValueError):
-        missing, parent = path, path.parent
-        while not parent.is_dir() and parent != parent.parent:
-            missing, parent = parent, parent.parent
-        close = close_matches(missing.name, [entry.name for entry in itertools.islice(parent.iterdir(), MAX_NAMES)])
-        rest = path.relative_to(missing)
-        similar = [str(parent / name / rest) for name in close if (parent / name / rest).exists()]
-    matches = close_matches(str(path), [*names, *similar])
-    return f"Did you mean {' or '.join(repr(escape(match)) for match in matches)}?" if matches else ""
 
 
 def _about_variant(source: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from allmlp.errors import AllmlpError, CheckpointError, ConfigError
 from allmlp.io.atomic_write import write_json
 from allmlp.io.download_folder import downloads_directory
+from allmlp.io.path_problem import check_regular
 
 __all__ = [
     "ANOTHER_CACHE",
@@ -67,6 +68,7 @@ def read_records() -> dict[str, Record]:
     """
     path = digests_path()
     try:
+        check_regular(path)
         values = json.loads(path.read_text(encoding="utf-8"))
         return {key: _record(entry) for key, entry in values.items()}
     except FileNotFoundError:

@@ -67,7 +67,7 @@ def _fetch_config(hub: HubClient, cache: HubCache, revision: str) -> Path:
 
     cached = cache.find(CONFIG_FILE, revision)
     if cached is not None and (is_offline() or COMMIT.fullmatch(revision)):  # a commit never changes
-        return _checked(cache, cached)
+        return _checked(hub, cache, cached)
     if is_offline():
         raise LocalEntryNotFoundError(f"{CONFIG_FILE} is not cached")
     try:
@@ -75,12 +75,12 @@ def _fetch_config(hub: HubClient, cache: HubCache, revision: str) -> Path:
     except (NoAnswer, HfHubHTTPError) as error:
         if cached is None or isinstance(error, RemoteEntryNotFoundError | NoRevisionError):
             raise
-        return _checked(cache, cached)
+        return _checked(hub, cache, cached)
     found = cache.find(CONFIG_FILE, remote.commit)
-    if found is None:
+    if found is None or (cache.digest_of(found) is None and not has_digest(found, remote.digest)):
         found = cache.keep(CONFIG_FILE, remote.commit, remote.digest, hub.read(remote, MAX_CONFIG_BYTES))
     cache.remember(revision, remote.commit)
-    return _checked(cache, found)
+    return _checked(hub, cache, found)
 
 
 def _fetch_weights(
@@ -128,10 +128,12 @@ def _download(
         return path
 
 
-def _checked(cache: HubCache, path: Path) -> Path:
+def _checked(hub: HubClient, cache: HubCache, path: Path) -> Path:
     """Compare a cached file with its digest."""
     promised = cache.digest_of(path)
-    if promised is not None and not has_digest(path, promised):
+    if promised is None:
+        _check_content(cache, f"{hub.repository}@{path.parent.name}/{path.name}", path, None)
+    elif not has_digest(path, promised):
         cache.remove(path)
         raise CheckpointError(
             f"{path.name} in the Hub's cache does not have its digest {promised}. It was damaged and has been removed; try "

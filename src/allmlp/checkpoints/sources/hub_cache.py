@@ -89,7 +89,7 @@ class HubCache:
 
         self._make(self.folder / "blobs")
         lock = self.folder.parent / ".locks" / self.folder.name / f"{digest}.lock"
-        lock.parent.mkdir(parents=True, exist_ok=True)
+        self._make(lock.parent)
         with FileLock(lock):
             yield self.folder / "blobs" / f"{digest}.part"
 

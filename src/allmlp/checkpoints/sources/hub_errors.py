@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from allmlp.checkpoints.formats.file_names import CONFIG_FILE, WEIGHTS_FILES
 from allmlp.errors import CheckpointError
+from allmlp.io.atomic_write import advice_for
 from allmlp.io.display import escape, shorten
 from allmlp.io.download_folder import is_offline
 from allmlp.io.http_client import Answer, NoAnswer, UnsafeAnswer, without_secrets
@@ -91,6 +92,11 @@ def _explained(error: Exception, revision: str | None) -> str:
                 f"could not be reached at {where}: {_without_secrets(str(root)) or type(root).__name__}. Check the "
                 "connection (behind a proxy, set HTTPS_PROXY), set HF_ENDPOINT to a mirror, or download the repository's "
                 "folder elsewhere and give its path. HF_HUB_OFFLINE=1 uses only the cache."
+            )
+        case OSError() if root.filename is not None:
+            return (
+                f"{escape(root.filename)}: cannot be read or written ({root.strerror}). {advice_for(root)} "
+                "HF_HOME names the folder of the Hub's cache."
             )
     return f"{_without_secrets(str(root)).rstrip('.')}. Check the connection and the free disk space."
 

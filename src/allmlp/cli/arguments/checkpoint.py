@@ -3,14 +3,13 @@
 import contextlib
 import os
 import re
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from allmlp.cli.console import command_line, is_first_process, note
+from allmlp.cli.console import command_line, download_bar, is_first_process, note
 from allmlp.errors import ConfigError
 from allmlp.runs.layout import RunLayout
 
@@ -108,7 +107,7 @@ def load(source: str, image_size: str | None = None, preprocessing: dict[str, An
     from allmlp.io.display import discard, escape
 
     report = note if is_first_process() else discard
-    with _download_bar() as report_progress:
+    with download_bar() as report_progress:
         checkpoint = load_for_size(source, sides, report_progress=report_progress)
     if preprocessing:
         checkpoint = checkpoint.with_preprocessing(preprocessing)
@@ -119,29 +118,6 @@ def load(source: str, image_size: str | None = None, preprocessing: dict[str, An
     changed = checkpoint.at_resolution(sides)
     report(escape(changed.source.removeprefix(f"{checkpoint.source}; ")))
     return changed
-
-
-@contextlib.contextmanager
-def _download_bar() -> Iterator[Callable[[int, int], None] | None]:
-    """Yield a callback that shows a download on standard error, or None if that is not a terminal."""
-    if not (sys.stderr.isatty() and is_first_process()):
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
-
-    columns = ("Downloading", BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
-    task = bar.add_task("", total=None)
-
-    def draw(num_received: int, num_bytes: int) -> None:
-        bar.start()  # without effect after the first call
-        bar.update(task, completed=num_received, total=num_bytes)
-
-    try:
-        yield draw
-    finally:
-        bar.stop()
 
 
 def option_words(image_size: str | None, preprocessing: dict[str, Any] | None = None) -> tuple[str, ...]:

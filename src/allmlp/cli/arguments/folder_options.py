@@ -1,4 +1,4 @@
-"""Options that say how the folders of DATA are read: which are splits, and which are classes."""
+"""Options that say how the folders of a data set are read: which are splits, and which are classes."""
 
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ ClassesFromOption = Annotated[
     str | None,
     typer.Option(
         metavar="FOLDER",
-        help="The folder in DATA whose sub-folders are the classes, whatever their names; . is DATA itself.",
+        help="The folder in the data whose sub-folders are the classes, whatever their names; . is the top folder.",
         show_default="found from the folders",
     ),
 ]
@@ -20,7 +20,7 @@ SplitFoldersOption = Annotated[
     str | None,
     typer.Option(
         metavar="SPLIT=FOLDER,...",
-        help="The folders in DATA that are the splits, such as train=Training,test=Testing.",
+        help="The folders in the data that are the splits, such as train=Training,test=Testing.",
         show_default="found from the folders",
     ),
 ]

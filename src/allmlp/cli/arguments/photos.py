@@ -1,5 +1,7 @@
 """Photo arguments: files, folders, and one photo on standard input."""
 
+import glob
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -10,6 +12,7 @@ import typer
 
 from allmlp.cli.console import note
 from allmlp.errors import ConfigError, DataError
+from allmlp.io.display import escape
 
 if TYPE_CHECKING:
     from allmlp.inference import Photo
@@ -21,14 +24,19 @@ __all__ = [
     "check_sources",
     "find_photos",
     "limit_photos",
+    "shown_sources",
+    "source_paths",
 ]
+
+_MAX_SHOWN_SOURCES = 3
 
 STANDARD_INPUT = "-"
 PhotosArgument = Annotated[
     list[str],
     typer.Argument(
         metavar="FILES|FOLDERS|-",
-        help="Photos, or folders that are searched recursively; - reads one photo from standard input.",
+        help="Photos, folders that are searched recursively, or quoted patterns such as 'photos/**/*.jpg'; - reads one "
+        "photo from standard input.",
         show_default=False,
     ),
 ]
@@ -63,8 +71,22 @@ def check_sources(sources: Sequence[str]) -> None:
         raise ConfigError("- is one photo on standard input, but was given more than once.")
 
 
+def shown_sources(sources: Sequence[str]) -> Sequence[str]:
+    """Return the arguments for a printed command: the word PHOTOS in place of more than three."""
+    return sources if len(sources) <= _MAX_SHOWN_SOURCES else ["PHOTOS"]
+
+
+def source_paths(sources: Sequence[str]) -> list[str]:
+    """Return the files and folders that the arguments stand for; for a pattern with "**", the folder that it searches."""
+    return [_searched_folder(source) if "**" in source and _is_pattern(source) else source for source in sources]
+
+
+def _searched_folder(pattern: str) -> str:
+    return str(Path(*itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts)))
+
+
 def find_photos(sources: Sequence[str]) -> "tuple[list[tuple[str, Photo]], int]":
-    """Return all photos with their names, sorted within each folder, and the number of sources that failed.
+    """Return all photos with their names, sorted within each folder or pattern, and the number of sources that failed.
 
     The reason of each failure is reported.
     """
@@ -72,30 +94,45 @@ def find_photos(sources: Sequence[str]) -> "tuple[list[tuple[str, Photo]], int]"
     num_failed = 0
     for source in sources:
         try:
-            if source == STANDARD_INPUT:
-                photos.append((source, (source, _standard_input())))
-            elif os.path.isdir(source):  # noqa: PTH112 - Path.is_dir raises if a name is too long or inaccessible
-                photos += [(path, path) for path in _photos_in(Path(source))]
-            else:
-                photos.append((source, source))
+            photos += _photos_of(source)
         except DataError as error:
             num_failed += 1
             note(f"allmlp: {error}")
     return photos, num_failed
 
 
-def _photos_in(folder: Path) -> list[str]:
-    from allmlp.data import list_folder, unnamed_photos, unread_photos
-    from allmlp.io.display import escape
+def _photos_of(source: str) -> "list[tuple[str, Photo]]":
+    if source == STANDARD_INPUT:
+        return [(source, (source, _standard_input()))]
+    if os.path.isdir(source):  # noqa: PTH112 - Path.is_dir raises if a name is too long or inaccessible
+        from allmlp.inference import photos_in_folder
 
-    listing = list_folder(folder)
-    for path, reason in listing.skipped:
-        note(f"allmlp: {escape(folder / path)}: skipped: {reason}.")
-    # The decoder says why it does not read a format.
-    photos = listing.photos + unread_photos(listing) + unnamed_photos(folder, listing)
-    if not photos:
-        raise DataError(f"{escape(folder)}: no photos in this folder.")
-    return sorted(str(folder / path) for path in photos)
+        return [(path, path) for path in photos_in_folder(Path(source), report=lambda line: note(f"allmlp: {line}"))]
+    if _is_pattern(source):
+        return [photo for path in _matches(source) for photo in _photos_of(path)]
+    return [(source, source)]
+
+
+def _is_pattern(source: str) -> bool:
+    """Return whether an argument is a pattern such as "photos/*.jpg". A file or folder of that name comes first."""
+    return glob.has_magic(source) and not os.path.lexists(source)
+
+
+def _matches(pattern: str) -> list[str]:
+    """Return what a pattern matches, sorted, as a shell would; with "**" only files, whose folders match too.
+
+    Raises:
+        DataError: no match.
+    """
+    try:
+        found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - keeps the path as it was given
+    except (OSError, ValueError):  # a null byte
+        found = []
+    if "**" in pattern:
+        found = [path for path in found if not os.path.isdir(path)]  # noqa: PTH112
+    if not found:
+        raise DataError(f"{escape(pattern)}: no file matches this pattern.")
+    return list(dict.fromkeys(found))
 
 
 def _standard_input() -> bytes:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -12,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from allmlp.cli.arguments.folder_options import ClassesFromOption, SplitFoldersOption, folder_options
+from allmlp.cli.arguments.output_format import Format, FormatOption
 from allmlp.cli.arguments.output_path import new_output_path
 from allmlp.cli.arguments.photos import MaxMegapixelsOption, limit_photos
 from allmlp.cli.arguments.recipe import DATA_HELP
-from allmlp.cli.console import aligned, command_line, heading, next_commands, note, say
+from allmlp.cli.console import aligned, command_line, heading, next_commands, note, say, say_filled
 
 if TYPE_CHECKING:
     from allmlp.data import Finding, QualityReport
@@ -30,7 +32,7 @@ _TITLES = {"error": "Hurts training", "warning": "May hurt training", "note": "F
 
 def check(
     data: Annotated[str, typer.Argument(metavar="PHOTOS", help=DATA_HELP, show_default=False)],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, with all files.")] = False,
+    output_format: FormatOption = Format.TEXT,
     fix_list: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Write a new CSV of file, finding, suggestion.", show_default=False),
@@ -43,6 +45,10 @@ def check(
     max_megapixels: MaxMegapixelsOption = None,
 ) -> None:
     """Check photos before training. Reads every photo once and changes nothing.
+
+    \b
+    Example:
+      allmlp check PHOTOS --fix-list fixes.csv
 
     Exit code 3 if training would be hurt: unreadable photos, copies in several splits, or one photo in several classes.
     """
@@ -58,7 +64,7 @@ def check(
     report = check_data(open_dataset(data, **options), use_cache=use_cache, progress=_progress())
     if path is not None:
         write_bytes(path, _fix_list(report.findings))
-    if as_json:
+    if output_format is Format.JSON:
         print(json.dumps(report.to_dict(), indent=2, allow_nan=False))
     else:
         _print(report, [data, *command_options(options)], path)
@@ -100,9 +106,10 @@ def _print(report: "QualityReport", data: Sequence[str], path: Path | None) -> N
     from allmlp.io.display import escape
 
     counts = ", ".join(f"{name} {count:,}" for name, count in report.num_photos.items())
-    say(f"{escape(report.source)}: {len(report.class_sizes)} classes; {counts} photos")
+    classes = "1 class" if len(report.class_sizes) == 1 else f"{len(report.class_sizes):,} classes"
+    say(f"{escape(report.source)}: {classes}; {counts} photos")
     for line in report.notes:
-        say(escape(line))
+        say_filled(_words(escape(line)), first="", rest="  ")
     _print_classes(report)
     for severity, title in _TITLES.items():
         findings = [finding for finding in report.findings if finding.severity == severity]
@@ -112,11 +119,21 @@ def _print(report: "QualityReport", data: Sequence[str], path: Path | None) -> N
         for finding in findings:
             _print_finding(finding)
     say()
-    if not report.findings:
-        say("Nothing was found that would hurt training.")
+    say(_summary(report))
     if path is not None:
         say(f"wrote   {escape(path)}")
     next_commands(_next(report, data, path))
+
+
+def _summary(report: "QualityReport") -> str:
+    """Return the numbers of findings, for people who do not scroll back."""
+    from allmlp.io.display import counted
+
+    if not report.findings:
+        return "Nothing was found that would hurt training."
+    numbers = {severity: sum(finding.severity == severity for finding in report.findings) for severity in _TITLES}
+    parts = [f"{_TITLES[severity]}: {number:,}." for severity, number in numbers.items() if number]
+    return " ".join([f"{counted(len(report.findings), 'finding')}.", *parts])
 
 
 def _print_classes(report: "QualityReport") -> None:
@@ -138,15 +155,22 @@ def _print_classes(report: "QualityReport") -> None:
 def _print_finding(finding: "Finding") -> None:
     from allmlp.io.display import escape, shorten
 
-    say(f"  {finding.summary} ({finding.kind})")
+    say_filled([*finding.summary.split(" "), f"({finding.kind})"], first="  ", rest="    ")
     for group, detail in list(zip(finding.groups, finding.details, strict=True))[:_MAX_GROUPS]:
         more = f" and {len(group) - _MAX_GROUPS:,} more" if len(group) > _MAX_GROUPS else ""
-        shown = " = ".join(map(escape, group[:_MAX_GROUPS])) + more
-        say(f"      {shown}" + (f": {shorten(escape(detail), 200)}" if detail else ""))
+        link = " =" if finding.is_about_copies else " and"
+        files = [escape(file) for file in group[:_MAX_GROUPS]]
+        words = [f"{file}{link}" for file in files[:-1]] + [files[-1] + more + (":" if detail else "")]
+        say_filled([*words, *_words(shorten(escape(detail), 200))], first=" " * 6, rest=" " * 10)
     if len(finding.groups) > _MAX_GROUPS:
         say(f"      ... and {len(finding.groups) - _MAX_GROUPS:,} more")
-    say(f"    why: {finding.why}")
-    say(f"    do:  {finding.advice}")
+    say_filled(_words(finding.why), first="    why: ", rest=" " * 9)
+    say_filled(_words(finding.advice), first="    do:  ", rest=" " * 9)
+
+
+def _words(text: str) -> list[str]:
+    """Return the words of a text, where an option with its value, and a command for pip, are one word."""
+    return re.findall(r"pip install \S+|--\S+ \S+|\S+", text)
 
 
 def _next(report: "QualityReport", data: Sequence[str], path: Path | None) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from allmlp.cli.console import aligned, command_line, heading, next_commands, say
+from allmlp.cli.console import aligned, command_line, download_bar, heading, next_commands, say
 from allmlp.io.display import escape
 
 __all__ = ["data"]
@@ -39,7 +39,9 @@ def data(
     named, folder = DATASETS[key], named_folder(name)
     if download:
         say(f"terms   {named.terms}")
-        say(f"here    {escape(download_dataset(name))}")
+        with download_bar() as report_progress:
+            here = download_dataset(name, report_progress=report_progress)
+        say(f"here    {escape(here)}")
     else:
         say(f"{key}: {named.summary}")
         say(f"terms   {named.terms}")

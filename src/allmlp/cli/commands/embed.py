@@ -1,5 +1,6 @@
 """The command `allmlp embed`."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -20,8 +21,9 @@ from allmlp.cli.arguments.checkpoint import (
 )
 from allmlp.cli.arguments.folder_options import ClassesFromOption, SplitFoldersOption, folder_options
 from allmlp.cli.arguments.output_path import new_output_path
-from allmlp.cli.arguments.photos import MaxMegapixelsOption, check_sources, find_photos, limit_photos
-from allmlp.cli.console import BatchSizeOption, DeviceOption, command_line, next_commands, note, say
+from allmlp.cli.arguments.photos import MaxMegapixelsOption, check_sources, find_photos, limit_photos, shown_sources
+from allmlp.cli.console import BatchSizeOption, DeviceOption, aligned, command_line, heading, next_commands, note, say
+from allmlp.cli.progress import photo_bar
 from allmlp.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -50,15 +52,23 @@ def embed(
     photos: Annotated[
         list[str],
         typer.Argument(
-            metavar="PHOTOS...",
-            help="Photos, folders that are searched recursively, or - for standard input; with --split, one data set.",
+            metavar="PHOTOS",
+            help="Photos, folders that are searched recursively, quoted patterns such as 'photos/*.jpg', or - for standard "
+            "input; with --split, one data set.",
             show_default=False,
         ),
     ],
-    output: Annotated[
-        str,
-        typer.Option("-o", "--output", metavar="FILE", help="A new .npz or .parquet file.", show_default=False),
-    ],
+    out: Annotated[
+        str | None,
+        typer.Option("-o", "--out", metavar="FILE", help="Write a new .npz or .parquet file.", show_default=False),
+    ] = None,
+    nearest: Annotated[
+        str | None,
+        typer.Option(metavar="PHOTO", help="Print the photos that are most similar to PHOTO.", show_default=False),
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="With --nearest: how many photos.", show_default="10")
+    ] = None,
     split: Annotated[
         str | None,
         typer.Option(
@@ -77,49 +87,114 @@ def embed(
     classes_from: ClassesFromOption = None,
     split_folders: SplitFoldersOption = None,
 ) -> None:
-    """Write the features of photos to an npz or Parquet file.
+    """Write the features of photos to an npz or Parquet file, or find the photos that are most similar to one.
+
+    \b
+    Examples:
+      allmlp embed runs/mine photos/ -o features.npz
+      allmlp embed runs/mine photos/ --nearest photo.jpg
 
     Exits with 3 if photos cannot be read: the features of the others are written, except with --split.
     """
     limit_photos(max_megapixels)
     check_order("embed", checkpoint, photos)
-    path = new_output_path(output, is_folder=False, name="--output", example="features.npz")
-    write = _WRITERS.get(path.suffix.lower())
-    if write is None:
-        raise ConfigError(f"--output {output}: expected a name that ends in {' or '.join(_WRITERS)}.")
+    path = _output_path(out)
+    options_of_data = folder_options(classes_from, split_folders)
+    _check_options(photos, path, nearest, top_k, split, has_folder_options=bool(options_of_data))
     changes = changed_preprocessing(mean, std, interpolation, fit)
-    check_sources(photos)
-    if split is not None and len(photos) != 1:
-        raise ConfigError(f"--split takes one data set, but {len(photos)} were given.")
-    options = folder_options(classes_from, split_folders)
-    if options and split is None:
-        raise ConfigError("--classes-from and --split-folders are for data sets; add --split, or omit them.")
     from allmlp.inference import Embedder
 
-    if split is None:
-        _check_no_dataset(photos)
     embedder = Embedder.from_checkpoint(load(checkpoint, image_size, changes), device=device, batch_size=batch_size)
+    query = None if nearest is None else _features_of(embedder, nearest)
     num_failed, shots, words = 0, "", []
     if split is None:
         features, num_failed = _of_photos(embedder, photos)
     else:
         from allmlp.data import command_options, open_dataset
 
-        dataset = open_dataset(photos[0], **options)
+        dataset = open_dataset(photos[0], **options_of_data)
         words = command_options(dataset.options)
         features, shots = _of_split(embedder, checkpoint, dataset, split)
-    _write(features, path, write)
+    if path is not None:
+        _write(features, path)
+    if nearest is not None and query is not None:
+        _print_nearest(features, nearest, query, top_k or 10)
     if num_failed:
         num_photos = num_failed + len(features.paths)
-        note(f"{num_failed:,} of {num_photos:,} could not be read; the features of all others are in {path}.")
+        where = "" if path is None else f"; the features of all others are in {path}"
+        note(f"{num_failed:,} of {num_photos:,} could not be read{where}.")
         raise typer.Exit(DataError.exit_code)
-    rows = [(_read_command(path), "read the features")]
-    if split is not None and shots:
-        command = command_line(
-            "evaluate", checkpoint, photos[0], *words, *option_words(image_size, changes), "--shots", shots
-        )
+    options = [*words, *option_words(image_size, changes)]
+    again = ["embed", checkpoint, *shown_sources(photos), *options, *([] if split is None else ["--split", split])]
+    rows = _next_rows(again, path, is_searched=nearest is not None)
+    if shots:
+        command = command_line("evaluate", checkpoint, photos[0], *options, "--shots", shots)
         rows.append((command, "score them: a linear classifier from few photos per class"))
     next_commands(rows)
+
+
+def _next_rows(again: Sequence[str], path: Path | None, *, is_searched: bool) -> list[tuple[str, str]]:
+    """Return commands to run next; `again` are the words of the command that computes the same features."""
+    if path is None:
+        rows = [(command_line(*again, "-o", "features.npz"), "write the features")]
+    else:
+        rows = [(_read_command(path), "read the features")]
+    if not is_searched:
+        rows.append((f"{command_line(*again)} --nearest PHOTO.jpg", "find the photos that are most similar to one"))
+    return rows
+
+
+def _check_options(
+    photos: Sequence[str],
+    path: Path | None,
+    nearest: str | None,
+    top_k: int | None,
+    split: str | None,
+    *,
+    has_folder_options: bool,
+) -> None:
+    """Raise a ConfigError if options are missing, would have no effect, or do not suit the photos."""
+    if path is None and nearest is None:
+        raise ConfigError("There is nothing to do with the features: add -o FILE.npz, or --nearest PHOTO.")
+    if top_k is not None and nearest is None:
+        raise ConfigError("--top-k without --nearest would have no effect; add --nearest PHOTO, or omit --top-k.")
+    check_sources(photos)
+    if split is not None and len(photos) != 1:
+        raise ConfigError(f"--split takes one data set, but {len(photos)} were given.")
+    if has_folder_options and split is None:
+        raise ConfigError("--classes-from and --split-folders are for data sets; add --split, or omit them.")
+    if split is None:
+        _check_no_dataset(photos)
+
+
+def _output_path(out: str | None) -> Path | None:
+    if out is None:
+        return None
+    path = new_output_path(out, is_folder=False, name="--out", example="features.npz")
+    if path.suffix.lower() not in _WRITERS:
+        raise ConfigError(f"--out {out}: expected a name that ends in {' or '.join(_WRITERS)}.")
+    return path
+
+
+def _features_of(embedder: "Embedder", photo: str) -> "NDArray[np.float32]":
+    if Path(photo).is_dir():
+        raise ConfigError(f"--nearest {photo}: a folder; expected one photo.")
+    features: NDArray[np.float32] = embedder.embed(photo)[0]
+    return features
+
+
+def _print_nearest(content: _Features, photo: str, query: "NDArray[np.float32]", top_k: int) -> None:
+    """Print the photos that are most similar to a photo, without the photo itself."""
+    from allmlp.inference import nearest
+    from allmlp.io.display import escape
+
+    own = os.path.realpath(photo)
+    others = [index for index, path in enumerate(content.paths) if os.path.realpath(path) != own]
+    best = nearest(content.features[others], query, top_k=top_k)
+    rows = [(f"{similarity:.3f}", escape(content.paths[others[index]])) for index, similarity in best]
+    lines = aligned([("similarity", "photo"), *rows], right=(0,))
+    heading(lines[0])
+    say("\n".join(lines[1:]))
 
 
 def _check_no_dataset(photos: Sequence[str]) -> None:
@@ -144,13 +219,15 @@ def _of_photos(embedder: "Embedder", photos: Sequence[str]) -> tuple[_Features, 
 
     found, num_failed = find_photos(photos)
     paths, rows = [], []
-    for name, row in embedder.stream(photo for _, photo in found):
-        if isinstance(row, DataError):
-            num_failed += 1
-            note(f"allmlp: {row}")
-        else:
-            paths.append(name)
-            rows.append(row)
+    with photo_bar() as progress:
+        for done, (name, row) in enumerate(embedder.stream(photo for _, photo in found), start=1):
+            if isinstance(row, DataError):
+                num_failed += 1
+                note(f"allmlp: {row}")
+            else:
+                paths.append(name)
+                rows.append(row)
+            progress(done, len(found))
     if not rows:
         raise DataError("none of the photos could be read; nothing was written.")
     return _Features(np.stack(rows), paths), num_failed
@@ -168,7 +245,8 @@ def _of_split(embedder: "Embedder", checkpoint: str, dataset: "ImageDataset", sp
     for line in (*dataset.notes, choice.remark):
         if line:
             note(line)
-    features = embedder.embed_split(choice.photos)
+    with photo_bar() as progress:
+        features = embedder.embed_split(choice.photos, progress=progress)
     splits, _ = divide_as_run(dataset, saved)
     class_size = 0  # examples of the smallest class
     if "train" in splits and len(splits) > 1:
@@ -177,15 +255,16 @@ def _of_split(embedder: "Embedder", checkpoint: str, dataset: "ImageDataset", sp
     return _Features(features, choice.photos.sample_ids, choice.photos.labels, dataset.class_names), shots
 
 
-def _write(content: _Features, path: Path, write: "Callable[[_Features, IO[bytes]], None]") -> None:
+def _write(content: _Features, path: Path) -> None:
     from allmlp.io.atomic_write import write_together
-    from allmlp.io.display import escape
+    from allmlp.io.display import escape, file_size
 
+    write = _WRITERS[path.suffix.lower()]
     write_together({path: lambda file: write(content, file)})
     labels = "" if content.labels is None else f" and labels of {len(content.class_names):,} classes"
     num_photos, num_features = content.features.shape
     say(
-        f"Wrote {escape(path)} ({path.stat().st_size / 1e6:,.1f} MB): {num_features:,} features of "
+        f"Wrote {escape(path)} ({file_size(path.stat().st_size)}): {num_features:,} features of "
         f"{num_photos:,} photos, float32{labels}"
     )
 
@@ -203,8 +282,9 @@ def _write_parquet(content: _Features, file: IO[bytes]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    # Text in Parquet is UTF-8; bytes of a file name that are not become escapes.
-    columns = {"path": pa.array([path.encode("utf-8", "backslashreplace").decode() for path in content.paths])}
+    from allmlp.io.display import utf8
+
+    columns = {"path": pa.array([utf8(path) for path in content.paths])}
     if content.labels is not None:
         columns["label"] = pa.array([content.class_names[label] for label in content.labels])
     features = pa.array(content.features.ravel())

@@ -19,8 +19,8 @@ from allmlp.cli.arguments.checkpoint import (
     option_words,
 )
 from allmlp.cli.arguments.folder_options import ClassesFromOption, SplitFoldersOption, folder_options
+from allmlp.cli.arguments.output_format import Format, FormatOption
 from allmlp.cli.arguments.photos import MaxMegapixelsOption, limit_photos
-from allmlp.cli.arguments.recipe import BadPhotosOption
 from allmlp.cli.console import (
     BatchSizeOption,
     DeviceOption,
@@ -33,6 +33,7 @@ from allmlp.cli.console import (
 )
 from allmlp.cli.few_shot_answers import parse_shots, print_few_shot
 from allmlp.cli.processes import joined_shares
+from allmlp.cli.progress import photo_bar
 from allmlp.errors import CheckFailedError, ConfigError
 from allmlp.io.display import discard
 
@@ -77,7 +78,7 @@ def evaluate(
     seed: Annotated[
         int | None, typer.Option(help="With --shots: the random seed of the draws.", show_default="0")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    output_format: FormatOption = Format.TEXT,
     min_top1: Annotated[
         float | None, typer.Option(help="Exit with 6 if top-1 is lower than this fraction.", show_default=False)
     ] = None,
@@ -88,12 +89,25 @@ def evaluate(
     fit: FitOption = None,
     batch_size: BatchSizeOption = 64,
     device: DeviceOption = "auto",
-    bad_photos: BadPhotosOption = None,
+    bad_photos: Annotated[
+        str | None,
+        typer.Option(
+            metavar="stop|skip",
+            help="What to do if photos cannot be decoded: name them and stop, or leave them out and count them.",
+            show_default="stop",
+        ),
+    ] = None,
     max_megapixels: MaxMegapixelsOption = None,
     classes_from: ClassesFromOption = None,
     split_folders: SplitFoldersOption = None,
 ) -> None:
-    """Score a checkpoint on labelled photos. Prints top-1, top-5, balanced accuracy, loss, calibration and class scores."""
+    """Score a checkpoint on labelled photos. Prints top-1, top-5, balanced accuracy, loss, calibration and class scores.
+
+    \b
+    Examples:
+      allmlp evaluate runs/mine PHOTOS --split test
+      allmlp evaluate runs/mine PHOTOS --format json --min-top1 0.9
+    """
     limit_photos(max_megapixels)
     check_order("evaluate", checkpoint, [data])
     if min_top1 is not None and not 0.0 <= min_top1 <= 1.0:
@@ -105,7 +119,8 @@ def evaluate(
     from allmlp.evaluation import split_of_run
 
     loaded = load(checkpoint, image_size, changes)
-    is_quiet = as_json or not is_first_process()
+    is_json = output_format is Format.JSON
+    is_quiet = is_json or not is_first_process()
     options: dict[str, Any] = {
         "split": split,
         "batch_size": batch_size,
@@ -116,19 +131,27 @@ def evaluate(
     if few_shot is not None:
         from allmlp.evaluation import evaluate_few_shot
 
-        with joined_shares(device) as (shares, own_device):
+        with joined_shares(device) as (shares, own_device), photo_bar() as progress:
             photos = open_dataset(data, **photo_options)
-            result = evaluate_few_shot(loaded, photos, few_shot, device=own_device, shares=shares, **options)
+            options |= {"device": own_device, "shares": shares, "progress": progress}
+            result = evaluate_few_shot(loaded, photos, few_shot, **options)
         if is_first_process():
-            print_few_shot(result, checkpoint, data, options=option_words(image_size, changes), as_json=as_json)
+            print_few_shot(
+                result,
+                checkpoint,
+                data,
+                options=option_words(image_size, changes),
+                as_json=output_format is Format.JSON,
+            )
         return
     from allmlp.evaluation import evaluate as score
 
-    with joined_shares(device) as (shares, own_device):
+    with joined_shares(device) as (shares, own_device), photo_bar() as progress:
         photos = open_dataset(data, **photo_options)
-        evaluation = score(loaded, photos, labels=labels, device=own_device, shares=shares, **options)
+        options |= {"device": own_device, "shares": shares, "progress": progress}
+        evaluation = score(loaded, photos, labels=labels, **options)
     if is_first_process():
-        if as_json:
+        if is_json:
             print(_as_json(evaluation, checkpoint, data, labels))
         else:
             _print(evaluation, by_sets=labels is not None)

@@ -2,9 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from allmlp.cli.arguments.checkpoint import (
     CheckpointArgument,
@@ -18,7 +16,9 @@ from allmlp.cli.arguments.checkpoint import (
     option_words,
     parse_sides,
 )
+from allmlp.cli.arguments.output_format import Format, FormatOption
 from allmlp.cli.console import aligned, command_line, heading, next_commands, say
+from allmlp.io.display import counted, escape, file_size
 
 if TYPE_CHECKING:
     from allmlp.checkpoints import Checkpoint
@@ -35,9 +35,15 @@ def inspect(
     std: StdOption = None,
     interpolation: InterpolationOption = None,
     fit: FitOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    output_format: FormatOption = Format.TEXT,
 ) -> None:
-    """Describe a checkpoint, or a variant such as B/16, and its cost. Prints the parameters and GFLOPs of each part."""
+    """Describe a checkpoint, or a variant such as B/16: its size, its speed on this machine, and the cost of each part.
+
+    \b
+    Examples:
+      allmlp inspect runs/mine
+      allmlp inspect B/16 --image-size 256x320
+    """
     from allmlp.model import VARIANTS, variant_config
 
     changes = changed_preprocessing(mean, std, interpolation, fit)
@@ -47,8 +53,8 @@ def inspect(
         facts["source"] = f"variant {checkpoint} of the paper's table 1, without weights"
     else:
         loaded = load(checkpoint, image_size, changes)
-        facts = {**_facts(loaded.config), **_use(loaded)}
-    if as_json:
+        facts = {**_facts(loaded.config), **_use(loaded), "speed": _speed(loaded)}
+    if output_format is Format.JSON:
         print(json.dumps(facts, indent=2))
         return
     _print(facts)
@@ -67,6 +73,14 @@ def inspect(
         next_commands([(command_line("recipes"), "list the recipes that train a Mixer")])
 
 
+def _speed(checkpoint: "Checkpoint") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from allmlp.inference import measure_speed
+
+    return asdict(measure_speed(checkpoint))
+
+
 def _facts(config: Any) -> dict[str, Any]:
     from allmlp.config import to_dict
     from allmlp.model import cost, num_parameters
@@ -76,6 +90,7 @@ def _facts(config: Any) -> dict[str, Any]:
         "model": to_dict(config),
         "num_tokens": config.num_tokens,
         "parameters": num_parameters(config),
+        "float32_bytes": 4 * num_parameters(config),
         # 2 floating-point operations per multiply-add; only matrix products, as is usual in the field.
         "gflops": 2e-9 * sum(part.multiply_adds for part in parts),
         "parts": [
@@ -97,8 +112,6 @@ def _use(checkpoint: "Checkpoint") -> dict[str, Any]:
 
 
 def _print(facts: dict[str, Any]) -> None:
-    from allmlp.io.display import escape
-
     heading(escape(facts["source"]))
     for title in ("model", "preprocessing"):
         if title in facts:
@@ -111,6 +124,9 @@ def _print(facts: dict[str, Any]) -> None:
         heading("temperature")
         say(f"  {facts['temperature']:.4g}: probabilities are the softmax of logits / temperature")
     say()
+    for line in _size_and_speed(facts):
+        say(line)
+    say()
     rows = [(f"  {part['part']}", f"{part['parameters']:,}", f"{part['gflops']:.3g}") for part in facts["parts"]]
     total = ("  all", f"{facts['parameters']:,}", f"{facts['gflops']:.3g}")
     lines = aligned([("part", "parameters", "GFLOPs per image"), *rows, total], right=(1, 2))
@@ -119,10 +135,20 @@ def _print(facts: dict[str, Any]) -> None:
     if "class_names" in facts:
         names = facts["class_names"]
         shown = ", ".join(escape(name) for name in names[:_MAX_NAMES])
-        rest = f" and {len(names) - _MAX_NAMES:,} more (--json lists all)" if len(names) > _MAX_NAMES else ""
+        rest = f" and {len(names) - _MAX_NAMES:,} more (--format json lists all)" if len(names) > _MAX_NAMES else ""
         say()
         heading("1 class" if len(names) == 1 else f"{len(names):,} classes")
         say(f"  {shown}{rest}")
+
+
+def _size_and_speed(facts: dict[str, Any]) -> list[str]:
+    rows = [("size", f"{file_size(facts['float32_bytes'])} in float32")]
+    if speed := facts.get("speed"):
+        batches = f"{speed['num_batches']} batches of {speed['batch_size']}"
+        threads = f", {counted(speed['num_threads'], 'thread')}" if speed["device"] == "cpu" else ""
+        where = f"{speed['device']}{threads}, float32, without decoding; median of {batches}"
+        rows.append(("speed", f"{speed['milliseconds']:.3g} ms per photo on this machine ({where})"))
+    return aligned(rows)
 
 
 def _shown(value: Any) -> str:

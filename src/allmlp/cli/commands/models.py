@@ -1,10 +1,9 @@
 """The command `allmlp models`."""
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
+from allmlp.cli.arguments.output_format import Format, FormatOption
 from allmlp.cli.console import aligned, command_line, heading, next_commands, say
 
 if TYPE_CHECKING:
@@ -23,11 +22,11 @@ _NOTES = (
 )
 
 
-def models(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False) -> None:
+def models(output_format: FormatOption = Format.TEXT) -> None:
     """List the published Mixers, named by what they were trained on. Shows accuracy, source, and whether they are cached."""
     from allmlp.checkpoints import CATALOG
 
-    if as_json:
+    if output_format is Format.JSON:
         print(json.dumps([_facts(model) for model in CATALOG.values()], indent=2))
         return
     titles = ("name", "trained on", "classes", "size", "GELU", "ImageNet top-1", "source", "cached")
@@ -43,7 +42,7 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
         [
             (command_line("inspect", first), "download it, unless it is cached, and describe it"),
             (f"{command_line('predict', first)} PHOTO.jpg", "classify photos with it"),
-            (command_line("models", "--json"), "list all details, with pre-processing and timm's names"),
+            (command_line("models", "--format", "json"), "list all details, with pre-processing and timm's names"),
         ]
     )
 

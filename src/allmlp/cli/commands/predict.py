@@ -1,12 +1,9 @@
 """The command `allmlp predict`."""
 
-import csv
-import enum
-import io
-import json
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -20,7 +17,10 @@ from allmlp.cli.arguments.checkpoint import (
     changed_preprocessing,
     check_order,
     load,
+    option_words,
 )
+from allmlp.cli.arguments.output_format import PredictionFormat, format_and_path
+from allmlp.cli.arguments.output_path import new_output_path
 from allmlp.cli.arguments.photos import (
     STANDARD_INPUT,
     MaxMegapixelsOption,
@@ -28,58 +28,150 @@ from allmlp.cli.arguments.photos import (
     check_sources,
     find_photos,
     limit_photos,
+    shown_sources,
+    source_paths,
 )
-from allmlp.cli.console import BatchSizeOption, DeviceOption, note, pad
+from allmlp.cli.console import BatchSizeOption, DeviceOption, command_line, next_commands, note, say
+from allmlp.cli.prediction_formats import Layout
+from allmlp.cli.prediction_outputs import ArrivingPredictions, Link, Outputs, produce
 from allmlp.errors import ConfigError, DataError
 from allmlp.io.display import summarise
 
-if TYPE_CHECKING:
-    from allmlp.inference import Prediction
-
-__all__ = ["Format", "predict"]
-
-_MAX_PATH_COLUMNS = 60
-
-
-class Format(enum.StrEnum):
-    """Output formats; all except `table` are for programs."""
-
-    TABLE = "table"
-    JSON = "json"
-    JSONL = "jsonl"
-    CSV = "csv"
+__all__ = ["predict"]
 
 
 def predict(
     checkpoint: CheckpointArgument,
     photos: PhotosArgument,
-    output: Annotated[Format, typer.Option("--format", help="The output format.")] = Format.TABLE,
-    top_k: Annotated[int, typer.Option(help="Number of classes per photo, best first.")] = 5,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="FILE",
+            help="Write a new .csv, .json, .jsonl, .parquet or .txt file.",
+            show_default=False,
+        ),
+    ] = None,
+    output_format: Annotated[
+        PredictionFormat | None,
+        typer.Option("--format", help="The format.", show_default="by the file's ending, else text"),
+    ] = None,
+    top_k: Annotated[int, typer.Option(metavar="N", help="Number of classes per photo, best first.")] = 5,
+    min_score: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S", help="Mark predictions with a score below S, from 0 to 1, as unsure.", show_default=False
+        ),
+    ] = None,
+    sheet: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.html", help="Write a page of the photos by predicted class, to look at.", show_default=False
+        ),
+    ] = None,
+    sort_into: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER", help="Copy the photos into a new FOLDER, one sub-folder per class.", show_default=False
+        ),
+    ] = None,
+    link: Annotated[
+        Link | None,
+        typer.Option(
+            help="With --sort-into: link instead of copying. hard: the same file under a second name; symbolic: a pointer "
+            "to it.",
+            show_default=False,
+        ),
+    ] = None,
+    flip: Annotated[
+        bool, typer.Option("--flip", help="Average each photo and its mirror image; takes twice as long.")
+    ] = False,
     image_size: ImageSizeOption = None,
+    batch_size: BatchSizeOption = 32,
+    device: DeviceOption = "auto",
+    max_megapixels: MaxMegapixelsOption = None,
     mean: MeanOption = None,
     std: StdOption = None,
     interpolation: InterpolationOption = None,
     fit: FitOption = None,
-    batch_size: BatchSizeOption = 32,
-    device: DeviceOption = "auto",
-    max_megapixels: MaxMegapixelsOption = None,
 ) -> None:
-    """Classify photos and print text, JSON or CSV. Exits with 3 if photos cannot be read; the others are classified."""
+    """Classify photos; print the predictions, write them to a file or a page, or sort the photos by them.
+
+    \b
+    Examples:
+      allmlp predict runs/mine photo.jpg photos/
+      allmlp predict runs/mine "photos/**/*.jpg" -o predictions.csv
+      allmlp predict runs/mine photos/ --min-score 0.6 --sort-into sorted --sheet sheet.html
+
+    Exits with 3 if photos cannot be read; the others are classified. Your photos are never changed.
+    """
     limit_photos(max_megapixels)
     check_order("predict", checkpoint, photos)
     if top_k < 1:
         raise ConfigError(f"--top-k is {top_k}; expected at least 1.")
+    if min_score is not None and not 0.0 <= min_score <= 1.0:
+        raise ConfigError(f"--min-score is {min_score}; expected a score from 0 to 1, such as 0.6.")
     changes = changed_preprocessing(mean, std, interpolation, fit)
     check_sources(photos)
+    chosen, path = format_and_path(output_format, out, example="predictions.csv")
+    outputs = Outputs(chosen, path, _sheet_path(sheet, path), _sort_folder(sort_into, link, photos), link)
     from allmlp.evaluation import trained_on_by
     from allmlp.inference import Predictor
 
-    predictor = Predictor.from_checkpoint(load(checkpoint, image_size, changes), device=device, batch_size=batch_size)
+    loaded = load(checkpoint, image_size, changes)
+    predictor = Predictor.from_checkpoint(loaded, device=device, batch_size=batch_size)
     found, num_failed = find_photos(photos)
-    results = predictor.stream((photo for _, photo in found), top_k=top_k)
-    predictions = _Predictions(results, num_failed, trained_on_by(checkpoint, None))
-    for line in _lines(output, predictions, [name for name, _ in found], predictor.class_names, top_k):
-        print(line, flush=True)
+    layout = Layout([name for name, _ in found], predictor.class_names, top_k, min_score)
+    results = predictor.stream(
+        (photo for _, photo in found), top_k=top_k, flip=flip, thumbnails=outputs.sheet is not None
+    )
+    predictions = ArrivingPredictions(results, layout, num_failed, trained_on_by(checkpoint, None))
+    written = produce(outputs, predictions, layout, model=checkpoint)
+    _finish(outputs, predictions, written)
+    if outputs.path is not None:
+        _next(outputs, checkpoint, photos, option_words(image_size, changes))
+    elif chosen is PredictionFormat.TEXT and sys.stdout.isatty():
+        note(
+            "\nFor programs: -o FILE.csv, .json or .parquet. To look at them: --sheet FILE.html. In folders: --sort-into."
+        )
+
+
+def _sheet_path(sheet: str | None, out: Path | None) -> Path | None:
+    if sheet is None:
+        return None
+    path = new_output_path(sheet, is_folder=False, name="--sheet", example="sheet.html")
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"--sheet {sheet}: expected a name that ends in .html.")
+    if path == out:
+        raise ConfigError(f"--sheet and --out are the same file, {sheet}; give them two names.")
+    return path
+
+
+def _sort_folder(folder: str | None, link: Link | None, photos: Sequence[str]) -> Path | None:
+    if folder is None:
+        if link is not None:
+            raise ConfigError(
+                "--link without --sort-into would have no effect; add --sort-into FOLDER, or omit --link."
+            )
+        return None
+    if STANDARD_INPUT in photos:
+        raise ConfigError("--sort-into cannot sort the photo on standard input, which has no name; save it to a file.")
+    from allmlp.inference import check_sort_folder
+
+    check_sort_folder(Path(folder), source_paths(photos))
+    return new_output_path(folder, is_folder=True, name="--sort-into", example="sorted")
+
+
+def _finish(outputs: Outputs, predictions: ArrivingPredictions, written: Sequence[str]) -> None:
+    """Report what was written, and which photos were trained on or could not be read.
+
+    Raises:
+        typer.Exit: with 3 if photos could not be read.
+    """
+    tell = note if outputs.path is None else say  # standard output holds the predictions, or else these lines
+    for line in written:
+        tell(line)
     if predictions.trained_on:
         note(
             f"The model was trained on {len(predictions.trained_on):,} of these photos, known by their content: "
@@ -90,107 +182,14 @@ def predict(
         rest = "all others are classified" if predictions.num_predicted else "no photo was classified"
         note(f"{predictions.num_failed:,} of {total:,} could not be read; {rest}.")
         raise typer.Exit(DataError.exit_code)
-    if output is Format.TABLE:
-        note("\nFor programs: add --format json, jsonl or csv.")
 
 
-class _Predictions:
-    """Predictions as they arrive; errors are printed on standard error as they arrive.
-
-    `trained` are the digests of the photos on which the model was trained; `trained_on` collects the names of predicted photos
-    with such a digest.
-    """
-
-    def __init__(
-        self, results: "Iterator[Prediction | DataError]", num_failed: int, trained: frozenset[str] = frozenset()
-    ) -> None:
-        self._results = results
-        self._trained = trained
-        self.trained_on: list[str] = []
-        self.num_failed = num_failed
-        self.num_predicted = 0
-
-    def __iter__(self) -> "Iterator[Prediction]":
-        for result in self._results:
-            if isinstance(result, DataError):
-                self.num_failed += 1
-                note(f"allmlp: {result}")
-            else:
-                self.num_predicted += 1
-                if self._trained and _digest(result.source) in self._trained:
-                    self.trained_on.append(result.source)
-                yield result
-
-
-def _digest(path: str) -> str:
-    """Return the digest of a photo that has just been read; "" if it is not a file, such as standard input."""
-    from allmlp.data import photo_digest
-
-    try:
-        return photo_digest(Path(path).read_bytes()) if Path(path).is_file() else ""
-    except OSError:
-        return ""
-
-
-def _lines(
-    output: Format,
-    predictions: _Predictions,
-    paths: Sequence[str],
-    class_names: Sequence[str],
-    top_k: int,
-) -> Iterator[str]:
-    if output is Format.TABLE:
-        return _table(predictions, paths, class_names)
-    if output is Format.CSV:
-        return _csv(predictions, min(top_k, len(class_names)))
-    if output is Format.JSON:
-        return _json(predictions)
-    return (json.dumps(_record(prediction)) for prediction in predictions)
-
-
-def _table(predictions: _Predictions, paths: Sequence[str], class_names: Sequence[str]) -> Iterator[str]:
-    from rich.cells import cell_len
-
-    from allmlp.io.display import escape
-
-    # Widths are computed in advance, so that each line can be printed when its prediction arrives.
-    path_width = min(max((cell_len(escape(path)) for path in paths), default=0), _MAX_PATH_COLUMNS)
-    label_width = max(cell_len(escape(name)) for name in class_names)
-    for prediction in predictions:
-        best = (f"{pad(escape(label['label']), label_width)} {label['score']:6.1%}" for label in prediction.labels)
-        yield "  ".join([pad(escape(prediction.source), path_width), *best])
-
-
-def _record(prediction: "Prediction") -> dict[str, Any]:
-    return {"path": prediction.source, "predictions": list(prediction.labels)}
-
-
-def _json(predictions: _Predictions) -> Iterator[str]:
-    # Written element by element: an array for a million photos need not fit in memory. ASCII only, so that names with
-    # control characters or undecodable bytes stay intact and harmless.
-    first = True
-    for prediction in predictions:
-        yield ("[" if first else ",") + json.dumps(_record(prediction))
-        first = False
-    yield "[]" if first else "]"
-
-
-def _csv(predictions: _Predictions, top_k: int) -> Iterator[str]:
-    yield _csv_line(["path", *(f"{name}_{rank}" for rank in range(1, top_k + 1) for name in ("label", "score"))])
-    for prediction in predictions:
-        labels = (cell for label in prediction.labels for cell in (_cell(label["label"]), f"{label['score']:.6f}"))
-        yield _csv_line([_cell(prediction.source), *labels])
-
-
-def _csv_line(cells: Sequence[str]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(cells)
-    return text.getvalue()
-
-
-def _cell(text: str) -> str:
-    """Return `text` on one line, with an apostrophe in front if a spreadsheet would run it as a formula."""
-    from allmlp.io.display import escape
-
-    shown = escape(text)
-    return "'" + shown if shown.startswith(("=", "+", "-", "@")) and shown != STANDARD_INPUT else shown
+def _next(outputs: Outputs, checkpoint: str, photos: Sequence[str], options: Sequence[str]) -> None:
+    again = ("predict", checkpoint, *shown_sources(photos), *options)
+    rows = []
+    if outputs.sheet is None:
+        rows.append((command_line(*again, "--sheet", "sheet.html"), "look at the photos by predicted class"))
+    if outputs.folder is None:
+        rows.append((command_line(*again, "--sort-into", "sorted"), "copy them into one folder per class"))
+    scored = command_line("evaluate", checkpoint, *options)
+    next_commands([*rows, (f"{scored} PHOTOS", "score the model on labelled photos")])

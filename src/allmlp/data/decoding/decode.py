@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from io import BytesIO
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,16 +28,16 @@ from allmlp.data.decoding.bmp import check_bmp
 from allmlp.data.decoding.image_headers import SanitisedImage, exif_orientation, sanitise_webp
 from allmlp.data.decoding.jpeg import sanitise_jpeg
 from allmlp.data.decoding.limits import MAX_PHOTO_BYTES, check_size, reserve_pixels
-from allmlp.data.decoding.more_formats import INSTALL_HEIC, has_heic, open_heic_or_avif
+from allmlp.data.decoding.more_formats import HEIC_KINDS, INSTALL_HEIC, has_heic, is_read, open_heic_or_avif
 from allmlp.data.decoding.png import check_png_rows, sanitise_png
 from allmlp.data.decoding.quietly import quietly
 from allmlp.data.decoding.reasons import PhotoError, UnusablePhotoError, advice_of, reason_of
 from allmlp.data.decoding.rgb import rgb_pixels, upright
-from allmlp.data.decoding.tiff import StoredTiffFile, check_tiff, check_tiff_directory
+from allmlp.data.decoding.tiff import StoredTiffFile, check_tiff, check_tiff_directory, jpeg_pieces
 from allmlp.io.display import escape
-from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
+from allmlp.io.file_kinds import PHOTO_FORMATS, START_BYTES, FileKind, kind_of_file
 
-__all__ = ["decode"]
+__all__ = ["DecodedPhoto", "decode", "decode_photo", "is_decodable"]
 
 _READERS: Mapping[FileKind | None, Callable[[BytesIO], ImageFile]] = {
     FileKind.JPEG: JpegImageFile,  # MPO too: its first image
@@ -53,8 +54,17 @@ _SANITISERS: Mapping[FileKind | None, Callable[[bytes], SanitisedImage]] = {
     FileKind.PNG: sanitise_png,
     FileKind.WEBP: sanitise_webp,
 }  # for the others, Pillow itself reads the size before any pixel
-_REPLACE = "Replace or remove this file (photos are JPEG, PNG, WebP, GIF, BMP or TIFF)"
-_NOISY = (FileKind.GIF, FileKind.TIFF, FileKind.HEIC, FileKind.AVIF)  # Pillow's readers warn about their headers
+_REPLACE = f"Replace or remove this file (photos are {PHOTO_FORMATS})"
+_NOT_COVERED = "the JPEG is cut short: its data do not cover the picture"
+_NOISY = (FileKind.GIF, FileKind.TIFF, *HEIC_KINDS)  # Pillow's readers warn about their headers
+
+
+class DecodedPhoto(NamedTuple):
+    """Upright RGB pixels, uint8 (height, width, 3), and how they are stored: Pillow's mode, and EXIF's orientation, 1 to 8."""
+
+    pixels: NDArray[np.uint8]
+    mode: str
+    orientation: int
 
 
 def decode(content: bytes, *, name: str, is_checked: bool = False) -> NDArray[np.uint8]:
@@ -69,6 +79,11 @@ def decode(content: bytes, *, name: str, is_checked: bool = False) -> NDArray[np
     Raises:
         PhotoError: not one of the formats, truncated, damaged, or beyond the limits; the message starts with `name`.
     """
+    return decode_photo(content, name=name, is_checked=is_checked).pixels
+
+
+def decode_photo(content: bytes, *, name: str, is_checked: bool = False) -> DecodedPhoto:
+    """Return the pixels of an encoded photo, as `decode` does, and how they are stored. Raises PhotoError, as `decode` does."""
     try:
         return _decode(content, is_checked=is_checked)
     except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError, struct.error, IndexError and others
@@ -78,7 +93,12 @@ def decode(content: bytes, *, name: str, is_checked: bool = False) -> NDArray[np
         raise PhotoError(f"{escape(name)}: {problem}{advice}", problem=problem) from error
 
 
-def _decode(content: bytes, *, is_checked: bool) -> NDArray[np.uint8]:
+def is_decodable(content: bytes) -> bool:
+    """Return whether a file is of a format that `decode` reads here, whole or not."""
+    return is_read(kind_of_file(content[:START_BYTES]))
+
+
+def _decode(content: bytes, *, is_checked: bool) -> DecodedPhoto:
     kind = _kind_of_photo(content)
     sanitise = _SANITISERS.get(kind)
     orientation, probe = 1, None
@@ -91,21 +111,24 @@ def _decode(content: bytes, *, is_checked: bool) -> NDArray[np.uint8]:
         opened = _READERS[kind](BytesIO(content))
     with opened as image:
         check_size(image.size)
+        mode = image.mode  # before a palette is applied
         if isinstance(image, BmpImageFile):
             check_bmp(image, len(content))
         elif isinstance(image, StoredTiffFile):
             check_tiff(image, len(content))
             orientation = image.orientation()
+            if not is_checked:
+                _check_jpeg_pieces(image, content)
         with reserve_pixels(image.size[0] * image.size[1]):
             if kind is FileKind.PNG:
                 check_png_rows(content)
             covered = None if probe is None or is_checked else _digest_of_jpeg(probe)
             pixels = rgb_pixels(image)
     if covered is not None and covered != _digest(pixels):
-        raise UnusablePhotoError("the JPEG is cut short: its data do not cover the picture")
+        raise UnusablePhotoError(_NOT_COVERED)
     if kind is FileKind.AVIF:
         orientation = exif_orientation(image.info.get("exif", b""))
-    return upright(pixels, orientation)
+    return DecodedPhoto(upright(pixels, orientation), mode, orientation)
 
 
 def _kind_of_photo(content: bytes) -> FileKind:
@@ -118,9 +141,22 @@ def _kind_of_photo(content: bytes) -> FileKind:
         advice = {FileKind.GIT_LFS: " (run `git lfs pull`)", FileKind.ZIP: " (unpack it, and give its folder)"}
         found = f"{kind}{advice.get(kind, '')}" if kind else "an unknown kind of file"
         raise UnusablePhotoError(f"this is {found}, not a photo that can be decoded")
-    if kind in (FileKind.HEIC, FileKind.AVIF) and not has_heic():
+    if kind in HEIC_KINDS and not has_heic():
         raise UnusablePhotoError(f"this is {kind}", advice=f"To read it, {INSTALL_HEIC}; or save it as JPEG")
     return kind
+
+
+def _check_jpeg_pieces(image: StoredTiffFile, content: bytes) -> None:
+    """Check that the strips or tiles of a JPEG-compressed TIFF are whole, as JPEG files are; libtiff fills them with grey."""
+    for piece in jpeg_pieces(image, content):
+        sanitised = sanitise_jpeg(piece.data)
+        if any(not a <= b <= c for a, b, c in zip(piece.size, sanitised.size, piece.largest, strict=True)):
+            raise UnusablePhotoError("the TIFF is damaged: its strips or tiles have other sizes than its header says")
+        if image.mode == "LA":
+            continue  # Pillow reads no JPEG of two components by itself
+        pixels = _digest_of_jpeg(sanitised.content)
+        if sanitised.probe is not None and pixels != _digest_of_jpeg(sanitised.probe):
+            raise UnusablePhotoError(_NOT_COVERED)
 
 
 def _digest_of_jpeg(content: bytes) -> int:

@@ -14,6 +14,7 @@ table those are long codes, of which so few end no block. A cut of a few bytes m
 import itertools
 import re
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from allmlp.data.decoding.image_headers import SanitisedImage, exif_orientation
@@ -137,26 +138,8 @@ def _walk(content: bytes) -> SanitisedImage:
     orientation: int | None = None
     restart_interval = 0
     data = b""
-    position = 2
-    for number in itertools.count():
-        if number > _MAX_JPEG_SEGMENTS:
-            raise UnusablePhotoError(
-                f"the JPEG has more than {_MAX_JPEG_SEGMENTS:,} segments; no camera or encoder writes so many"
-            )
-        following = _MARKER.search(content, position)
-        if following is None:
-            if scans is not None and scans.num_scans:
-                break  # zeros after the data of the last scan, in place of the end-of-image marker
-            raise UnusablePhotoError("the JPEG is cut short inside its header")
-        position, marker = following.start(), content[following.start() + 1]
-        if marker == 0xD9:  # end of image; a second frame, a video or a zip may follow
-            break
-        if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers without a segment
-            position += 2
-            continue
-        segment = _segment(content, position)
-        position += len(segment)
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+    for marker, segment, scan_data in _segments(content):
+        if _is_frame(marker):
             if scans is not None:
                 raise UnusablePhotoError("the JPEG is damaged: it has two frame headers")
             scans = _Scans(_frame(marker, segment), num_bytes=len(content))
@@ -167,10 +150,8 @@ def _walk(content: bytes) -> SanitisedImage:
         if _affects_pixels(marker):
             kept.append(segment)
             probe.append(segment)
-        if marker == 0xDA:
-            if scans is None:
-                raise UnusablePhotoError("the JPEG is damaged: its picture data have no header")
-            data, position = _scan_data(content, position)
+        if scan_data is not None and scans is not None:
+            data = scan_data
             scans.add(segment, data, restart_interval)
             kept.append(data)
             probe += [_RESTART.sub(lambda restart: _PROBE + restart.group(), data), _PROBE]
@@ -180,6 +161,42 @@ def _walk(content: bytes) -> SanitisedImage:
     is_simple = scans.num_scans == 1 and not scans.frame.is_progressive and not restart_interval and kept[-1] is data
     sanitised, probed = _joined(kept, None if is_simple and len(data) > _DECODED_TWICE else probe)
     return SanitisedImage(sanitised, scans.frame.size, orientation or 1, probed)
+
+
+def _segments(content: bytes) -> Iterator[tuple[int, bytes, bytes | None]]:
+    """Yield each segment up to the end of the image: its marker, its bytes, and if it is a scan's, the data that follow."""
+    position = 2
+    has_frame = has_scan = False
+    for number in itertools.count():
+        if number > _MAX_JPEG_SEGMENTS:
+            raise UnusablePhotoError(
+                f"the JPEG has more than {_MAX_JPEG_SEGMENTS:,} segments; no camera or encoder writes so many"
+            )
+        following = _MARKER.search(content, position)
+        if following is None:
+            if has_scan:
+                return  # zeros after the data of the last scan, in place of the end-of-image marker
+            raise UnusablePhotoError("the JPEG is cut short inside its header")
+        position, marker = following.start(), content[following.start() + 1]
+        if marker == 0xD9:  # end of image; a second frame, a video or a zip may follow
+            return
+        if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers without a segment
+            position += 2
+            continue
+        segment = _segment(content, position)
+        position += len(segment)
+        has_frame = has_frame or _is_frame(marker)
+        data = None
+        if marker == 0xDA:
+            if not has_frame:
+                raise UnusablePhotoError("the JPEG is damaged: its picture data have no header")
+            data, position = _scan_data(content, position)
+            has_scan = True
+        yield marker, segment, data
+
+
+def _is_frame(marker: int) -> bool:
+    return 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
 
 
 def _joined(kept: list[bytes], probe: list[bytes] | None) -> tuple[bytes, bytes | None]:

@@ -16,6 +16,7 @@ __all__ = [
     "MAX_PHOTO_BYTES",
     "MAX_SIDE",
     "check_size",
+    "max_megapixels_words",
     "max_pixels",
     "reserve_pixels",
     "set_max_megapixels",
@@ -37,6 +38,12 @@ _released = threading.Condition()
 def max_pixels() -> int:
     """Return the largest number of pixels that a photo may have."""
     return _pixels_allowed
+
+
+def max_megapixels_words() -> list[str]:
+    """Return the option that sets the present limit in a command; [] for the default."""
+    megapixels = _pixels_allowed // 1_000_000
+    return [] if megapixels == DEFAULT_MAX_MEGAPIXELS else ["--max-megapixels", str(megapixels)]
 
 
 def set_max_megapixels(megapixels: int) -> None:

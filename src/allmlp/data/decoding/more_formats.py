@@ -1,18 +1,18 @@
-"""Readers of HEIC and AVIF photos, which need the extra "heic", and the list of formats that are read."""
+"""Readers of HEIC and AVIF photos, which need the extra "heic", and which kinds of photos are read here."""
 
 import importlib.util
 from io import BytesIO
 
 from PIL.ImageFile import ImageFile
 
-from allmlp.io.file_kinds import FileKind
+from allmlp.io.file_kinds import PHOTO_KINDS, FileKind
 
-__all__ = ["INSTALL_HEIC", "has_heic", "is_read", "open_heic_or_avif"]
+__all__ = ["HEIC_KINDS", "INSTALL_HEIC", "has_heic", "is_read", "open_heic_or_avif"]
 
 INSTALL_HEIC = "pip install 'allmlp[heic]'"
 
-_READ = ("JPEG", "PNG", "TIFF", "BMP", "WebP", "GIF")
-_READ_WITH_EXTRA = ("HEIC", "AVIF")
+HEIC_KINDS = (FileKind.HEIC, FileKind.AVIF)
+"""The kinds of photos that are read with the extra only."""
 
 
 def has_heic() -> bool:
@@ -20,9 +20,9 @@ def has_heic() -> bool:
     return importlib.util.find_spec("pillow_heif") is not None
 
 
-def is_read(photo_format: str) -> bool:
-    """Return whether photos of this format of `PHOTO_EXTENSIONS` can be decoded here."""
-    return photo_format in _READ or (photo_format in _READ_WITH_EXTRA and has_heic())
+def is_read(kind: FileKind | None) -> bool:
+    """Return whether files of this kind are photos that can be decoded here."""
+    return kind in PHOTO_KINDS or (kind in HEIC_KINDS and has_heic())
 
 
 def open_heic_or_avif(kind: FileKind, file: BytesIO) -> ImageFile:

@@ -6,8 +6,9 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from allmlp.data.decoding.decode import decode, is_decodable
 from allmlp.data.decoding.image_headers import exif_orientation
-from allmlp.data.decoding.limits import check_size
+from allmlp.data.decoding.limits import MAX_PHOTO_BYTES, check_size
 from allmlp.data.decoding.reasons import UnusablePhotoError, advice_of, reason_of
 from allmlp.data.decoding.rgb import rgb_pixels, upright
 from allmlp.errors import DataError
@@ -21,7 +22,8 @@ _ORIENTATION = 0x0112  # the EXIF tag
 def to_pixels(image: Image.Image | NDArray[np.uint8], *, name: str) -> NDArray[np.uint8]:
     """Return the upright RGB pixels of a PIL image, or an array (height, width, 3) itself: uint8, within the decoder's limits.
 
-    Transparency, 16-bit samples and EXIF orientation are handled as by `decode`.
+    Transparency, 16-bit samples and EXIF orientation are handled as by `decode`. An image whose file PIL has opened but not
+    yet read is also decoded by `decode`, because PIL does not notice every incomplete file.
 
     Raises:
         DataError: a mode without a declared range, a file that PIL opened lazily and cannot read, an array of another shape
@@ -29,9 +31,11 @@ def to_pixels(image: Image.Image | NDArray[np.uint8], *, name: str) -> NDArray[n
     """
     if isinstance(image, Image.Image):
         try:
-            return _from_pil(image)
+            content = _content_of(image)
+            pixels = _from_pil(image)  # PIL reads and closes the file
         except Exception as error:  # a lazily opened file is decoded here; each format raises its own errors
             raise _refusal(name, "PIL image", error) from error
+        return pixels if content is None else decode(content, name=name)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise DataError(
             f"{escape(name)}: the array has shape {image.shape} and dtype {image.dtype}; "
@@ -47,6 +51,24 @@ def to_pixels(image: Image.Image | NDArray[np.uint8], *, name: str) -> NDArray[n
 def _refusal(name: str, what: str, error: Exception) -> DataError:
     advice = advice_of(error, "Open its file with another program, and save it again")
     return DataError(f"{escape(name)}: this {what} cannot be used: {reason_of(error)}. {advice}.")
+
+
+def _content_of(image: Image.Image) -> bytes | None:
+    """Return the bytes of the file of an image that PIL has not read yet; None if `decode` would not return this image.
+
+    That is the case for other formats, later frames, and a size that `Image.draft` has reduced.
+    """
+    if not isinstance(image, ImageFile) or not image.tile or image.tell() or image.decoderconfig:
+        return None
+    if image.fp is None or not image.fp.seekable():
+        return None
+    position = image.fp.tell()
+    try:
+        image.fp.seek(0)
+        content: bytes = image.fp.read(MAX_PHOTO_BYTES + 1)
+    finally:
+        image.fp.seek(position)
+    return content if is_decodable(content) else None
 
 
 def _from_pil(image: Image.Image) -> NDArray[np.uint8]:

@@ -1,22 +1,30 @@
 """Checks of TIFF files before and after Pillow has read their directory, but before any pixel is decoded."""
 
+import contextlib
+import ctypes
+import functools
 import math
 import struct
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
+from PIL import _imaging
 from PIL.TiffImagePlugin import TiffImageFile
 
 from allmlp.data.decoding.limits import max_pixels
 from allmlp.data.decoding.quietly import quietly
 from allmlp.data.decoding.reasons import UnusablePhotoError
 
-__all__ = ["StoredTiffFile", "check_tiff", "check_tiff_directory"]
+__all__ = ["StoredTiffFile", "TiffPiece", "check_tiff", "check_tiff_directory", "jpeg_pieces"]
 
 _MAX_PIECES = 70_000  # strips or tiles: a strip for each of 65,535 rows; Pillow takes a step of Python for each
 _WIDTH, _HEIGHT = 256, 257  # as stored, not upright
 _BITS, _STRIP_OFFSETS, _SAMPLES, _STRIP_ROWS, _STRIP_BYTES, _PLANAR = 258, 273, 277, 278, 279, 284
 _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES = 322, 323, 324, 325
 _ORIENTATION = 274
+_COMPRESSION, _JPEG, _JPEG_TABLES = 259, 7, 347
+# libtiff fills missing data of JPEG without an error, so that each piece is decoded once more, which takes up to a millisecond.
+_MAX_DECODED_PIECES = 4_096
 _MISSING = "the TIFF is cut short: strips or tiles of the picture are missing"
 _SUBFILE_TYPE, _SUB_DIRECTORIES, _LAST_BASELINE_TAG, _DNG_VERSION = 254, 330, 532, 50706
 
@@ -26,6 +34,7 @@ class StoredTiffFile(TiffImageFile):
 
     def load_prepare(self) -> None:
         """Allocate the pixels."""
+        _silence_libtiff()
         with quietly():
             super().load_prepare()
 
@@ -37,6 +46,21 @@ class StoredTiffFile(TiffImageFile):
         """Return the EXIF orientation, 1 to 8; 1 if it is missing or broken."""
         value = self.tag_v2.get(_ORIENTATION)
         return value if isinstance(value, int) else 1
+
+
+@functools.cache
+def _silence_libtiff() -> None:
+    """Keep libtiff from writing on standard error, which would not name the photo: Pillow reports its failures.
+
+    Its handlers belong to the process. They are reached through Pillow's own library; where that does not export them, as on
+    Windows, libtiff stays as it is.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL(_imaging.__file__)
+        for name in ("TIFFSetWarningHandler", "TIFFSetErrorHandler"):
+            handler = getattr(library, name)
+            handler.restype = ctypes.c_void_p
+            handler(None)
 
 
 def check_tiff_directory(content: bytes) -> None:
@@ -103,6 +127,7 @@ def check_tiff(image: TiffImageFile, num_bytes: int) -> None:
         or min(offsets) < 8
         or len(set(offsets)) < len(offsets)
         or (len(offsets) > 1 and 0 in num_bytes_each)
+        or 0 < sum(num_bytes_each) < needed
         or needed > num_bytes
     ):
         raise UnusablePhotoError(_MISSING)
@@ -125,3 +150,50 @@ def _num_pieces(tags: Any) -> int:
     if not all(isinstance(side, int) and side > 0 for side in (*whole, *piece)):
         return 0
     return math.prod(-(-side // part) for side, part in zip(whole, piece, strict=True))
+
+
+class TiffPiece(NamedTuple):
+    """The data of a strip or tile, the (width, height) of the picture that they have to cover, and the most they may cover."""
+
+    data: bytes
+    size: tuple[int, int]
+    largest: tuple[int, int]
+
+
+def _pieces(image: TiffImageFile, content: bytes) -> Iterator[TiffPiece]:
+    """Yield the strips or tiles of a TIFF that `check_tiff` has checked, plane by plane. Raises UnusablePhotoError if there are
+    too many to decode each.
+    """
+    tags = image.tag_v2
+    is_tiled = _TILE_OFFSETS in tags
+    offsets, counts = (
+        tags.get(tag, ()) for tag in ((_TILE_OFFSETS, _TILE_BYTES) if is_tiled else (_STRIP_OFFSETS, _STRIP_BYTES))
+    )
+    if len(offsets) > _MAX_DECODED_PIECES:
+        raise UnusablePhotoError(
+            f"the TIFF has {len(offsets):,} strips or tiles of JPEG; the limit is {_MAX_DECODED_PIECES:,}",
+            advice="Save it as JPEG or PNG",
+        )
+    width, height = tags[_WIDTH], tags[_HEIGHT]
+    rows = min(tags.get(_STRIP_ROWS, height), height)
+    for number, (offset, count) in enumerate(zip(offsets, counts, strict=False)):
+        if is_tiled:
+            size = largest = tags[_TILE_WIDTH], tags[_TILE_HEIGHT]
+        else:
+            top = number % -(-height // rows) * rows
+            size, largest = (width, min(rows, height - top)), (width, tags.get(_STRIP_ROWS, height))
+        yield TiffPiece(content[offset : offset + count], size, largest)
+
+
+def jpeg_pieces(image: TiffImageFile, content: bytes) -> Iterator[TiffPiece]:
+    """Yield each strip or tile of a JPEG-compressed TIFF, its data as a JPEG file of its own; nothing for other compressions.
+
+    Raises:
+        UnusablePhotoError: too many pieces.
+    """
+    if image.tag_v2.get(_COMPRESSION) != _JPEG:
+        return
+    tables = image.tag_v2.get(_JPEG_TABLES, b"")
+    shared = tables[:-2] if isinstance(tables, bytes) and tables.endswith(b"\xff\xd9") else b"\xff\xd8"
+    for piece in _pieces(image, content):
+        yield piece._replace(data=shared + piece.data[2:])

@@ -1,7 +1,7 @@
-"""Downloads of named data sets with torchvision. A data set is either complete or absent."""
+"""Downloads of named data sets, which torchvision checks and unpacks. A data set is either complete or absent."""
 
 import contextlib
-import http.client
+import hashlib
 import importlib
 import shutil
 import tarfile
@@ -9,14 +9,18 @@ import warnings
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from allmlp.data.public.registry import DATASETS, named_folder, open_public
 from allmlp.data.public.torchvision_sets import mat_reader
-from allmlp.errors import AllmlpError, ConfigError, DataError, did_you_mean
+from allmlp.errors import AllmlpError, CheckpointError, ConfigError, DataError, did_you_mean
 from allmlp.io.display import escape
 from allmlp.io.download_folder import is_offline
+from allmlp.io.http_download import ReportProgress, discard, receive
 
 __all__ = ["download_dataset"]
+
+_MAX_FILE_BYTES = 1 << 30  # the largest file has 0.8 GB
 
 # Arguments of torchvision's data sets in addition to the folder.
 _SPLIT: Mapping[str, Mapping[str, object]] = {
@@ -27,11 +31,11 @@ _SPLIT: Mapping[str, Mapping[str, object]] = {
 }
 
 
-def download_dataset(source: str) -> Path:
+def download_dataset(source: str, *, report_progress: ReportProgress | None = None) -> Path:
     """Download a named data set, "name" or "name:FOLDER", unless it is present, and return its folder.
 
-    torchvision verifies the published digests and shows its progress on standard error. It downloads into a temporary folder
-    next to the final one, which is renamed at the end. Files that were complete before an interruption are reused.
+    Addresses and digests are torchvision's. The files are downloaded into a temporary folder next to the final one, which is
+    renamed at the end. What was received before an interruption is reused.
 
     Raises:
         ConfigError: the name is unknown, the data set has no automatic download, or the network is forbidden.
@@ -56,26 +60,64 @@ def download_dataset(source: str) -> Path:
     try:
         working.mkdir(parents=True, exist_ok=True)
         _remove_unpacked(working / named.folder)
-        _fetch(named.torchvision_class, working)
+        _fetch(named.torchvision_class, working, working / named.folder, report_progress)
         _remove_archives(working / named.folder)
         (working / named.folder).rename(folder)
-    except (OSError, RuntimeError, EOFError, tarfile.TarError, zlib.error, http.client.HTTPException) as error:
+    except (OSError, RuntimeError, EOFError, tarfile.TarError, zlib.error, CheckpointError, DataError) as error:
         raise DataError(
-            f"{name}: the download to {escape(folder.parent)} failed ({type(error).__name__}: {error}). Try again: complete "
-            f"files are kept in {escape(working)}."
+            f"{name}: the download to {escape(folder.parent)} failed ({escape(error)}). Try again: what was received "
+            f"is kept in {escape(working)}."
         ) from error
     with contextlib.suppress(OSError):
         shutil.rmtree(working)
     return folder
 
 
-def _fetch(torchvision_class: str, folder: Path) -> None:
+def _fetch(torchvision_class: str, root: Path, folder: Path, report_progress: ReportProgress | None) -> None:
+    """Download and unpack a data set to `folder`, which torchvision places in `root`.
+
+    torchvision finds its files complete and only unpacks them: its own downloads have no limits of size and time, and fall back
+    from https to http.
+    """
     if torchvision_class == "Flowers102":
         mat_reader()  # torchvision reads the labels at the end; report a missing SciPy before the download
-    datasets = importlib.import_module("torchvision.datasets")
+    kind: Any = getattr(importlib.import_module("torchvision.datasets"), torchvision_class)
+    for url, md5 in _files(kind):
+        _receive(
+            url,
+            (root if torchvision_class.startswith("CIFAR") else folder) / url.rpartition("/")[2],
+            md5,
+            report_progress,
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        getattr(datasets, torchvision_class)(folder, download=True, **_SPLIT[torchvision_class])
+        kind(root, download=True, **_SPLIT[torchvision_class])
+
+
+def _files(kind: Any) -> list[tuple[str, str]]:
+    """Return the address and MD5 of each file of one of torchvision's classes."""
+    if kind.__name__ == "OxfordIIITPet":
+        return list(kind._RESOURCES)
+    if kind.__name__ == "Flowers102":
+        return [(kind._download_url_prefix + name, md5) for name, md5 in kind._file_dict.values()]
+    return [(kind.url, kind.tgz_md5)]
+
+
+def _receive(url: str, path: Path, md5: str, report_progress: ReportProgress | None) -> None:
+    if path.is_file() and _md5_of(path) == md5:
+        return
+    part = path.with_name(path.name + ".part")
+    receive(url, part, max_bytes=_MAX_FILE_BYTES, report_progress=report_progress)
+    if _md5_of(part) != md5:
+        discard(part)
+        raise DataError(f"{url}: the file differs from the published one, and was discarded")
+    part.rename(path)
+    discard(part)
+
+
+def _md5_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _remove_unpacked(folder: Path) -> None:

@@ -10,7 +10,7 @@ from allmlp.data.quality.copy_findings import copy_findings
 from allmlp.data.quality.duplicates import PhotoRecord
 from allmlp.data.quality.facts_cache import FactsCache, stamps_of
 from allmlp.data.quality.file_findings import class_findings, class_sizes, file_findings, name_findings
-from allmlp.data.quality.findings import PHOTO_FINDINGS, CheckedPhoto, not_widely_read
+from allmlp.data.quality.findings import PHOTO_FINDINGS, CheckedPhoto
 from allmlp.data.quality.photo_facts import PhotoFacts, photo_facts, unreadable_facts
 from allmlp.data.quality.report import QualityReport
 from allmlp.errors import DataError
@@ -46,9 +46,8 @@ def check(
     photos = _read_all(dataset, FactsCache(source), num_workers=workers, progress=progress)
     sizes = class_sizes(dataset)
     findings = [finding for of_kind in PHOTO_FINDINGS for finding in of_kind(photos)]
-    findings += not_widely_read(photos)
     findings += copy_findings(photos)
-    findings += [*name_findings(photos), *file_findings(dataset, sizes), *class_findings(sizes)]
+    findings += [*name_findings(photos), *file_findings(dataset, photos, sizes), *class_findings(sizes)]
     return QualityReport(
         source=dataset.source,
         num_photos={name: len(split) for name, split in dataset.splits.items()},
@@ -65,14 +64,16 @@ def _read_all(
     photos: list[CheckedPhoto] = []
     for name, split in dataset.splits.items():
         facts: dict[int, PhotoFacts] = {}
-        stamps = stamps_of(split)
+        where = [split.where(index) for index in range(len(split))]
+        stamps = stamps_of(split) if cache.remembers else [""] * len(split)
 
-        def examine(index: int, split: Split = split, stamps: list[str] = stamps) -> PhotoFacts:
-            where = split.where(index)
-            known = cache.get(where, stamps[index])
+        def examine(
+            index: int, split: Split = split, where: list[str] = where, stamps: list[str] = stamps
+        ) -> PhotoFacts:
+            known = cache.get(where[index], stamps[index])
             if known is None:
-                known = _facts(split, index)
-                cache.put(where, stamps[index], known)
+                known = _facts(split, index, where[index])
+                cache.put(where[index], stamps[index], known)
             return known
 
         order = split.storage_order().tolist()
@@ -81,26 +82,30 @@ def _read_all(
             done += 1
             if progress is not None:
                 progress(done, total)
+        prefixes = _prefixes(dataset)
         for index, label in enumerate(split.labels.tolist()):
-            record = PhotoRecord(name, _name(dataset, split, index), dataset.class_names[label], facts[index].digest)
+            shown = _without_prefix(where[index], prefixes)
+            record = PhotoRecord(name, shown, dataset.class_names[label], facts[index].digest)
             photos.append(CheckedPhoto(record, facts[index], split.sample_ids[index].partition("#")[0]))
     cache.save()
     return photos
 
 
-def _facts(split: Split, index: int) -> PhotoFacts:
+def _facts(split: Split, index: int, where: str) -> PhotoFacts:
     try:
         content = split.read(index)
     except DataError as error:
-        return unreadable_facts(error, name=split.where(index))
-    return photo_facts(content, name=split.where(index))
+        return unreadable_facts(error, name=where)
+    return photo_facts(content, name=where)
 
 
-def _name(dataset: ImageDataset, split: Split, index: int) -> str:
-    """Return the location of a photo below the data set, where it is below it: "train/dress/x.jpg"."""
-    where = split.where(index)
+def _prefixes(dataset: ImageDataset) -> tuple[str, ...]:
+    """Return what the location of a photo starts with if it is in the data set."""
     source = Path(dataset.source)
-    for prefix in (f"{source}: ", f"{source}/", f"{source.parent}/"):
-        if where.startswith(prefix):
-            return where[len(prefix) :]
-    return where
+    return (f"{source}: ", f"{source}/", f"{source.parent}/")
+
+
+def _without_prefix(where: str, prefixes: tuple[str, ...]) -> str:
+    """Return the location of a photo below the data set, where it is below it: "train/dress/x.jpg"."""
+    prefix = next((prefix for prefix in prefixes if where.startswith(prefix)), "")
+    return where[len(prefix) :]

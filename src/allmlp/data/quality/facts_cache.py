@@ -1,7 +1,8 @@
 """Cache of facts about photos: one bounded JSON file per data set in the user's cache folder.
 
 The file is untrusted: an entry that is not exactly what `FactsCache` writes is ignored. Facts are used again while the file of
-a photo has the same path, size and times; unreadable photos are never remembered, because another version may read them.
+a photo has the same path, size and times, and only if it can still be read: with the same limit of pixels or a higher one.
+Unreadable photos are never remembered, because another version may read them.
 """
 
 import base64
@@ -16,6 +17,8 @@ import numpy as np
 import PIL
 
 from allmlp.data.dataset import Split
+from allmlp.data.decoding.limits import max_pixels
+from allmlp.data.decoding.more_formats import is_read
 from allmlp.data.quality.photo_facts import THUMBNAIL_SIDE, PhotoFacts
 from allmlp.data.sources.file_reader import FileReader
 from allmlp.errors import AllmlpError
@@ -26,7 +29,7 @@ from allmlp.io.file_kinds import FileKind
 __all__ = ["FactsCache", "stamps_of"]
 
 _MAX_BYTES = 128 << 20  # about 90,000 photos; those beyond are read again
-_VERSION = f"1 Pillow {PIL.__version__}"  # count up when `decode` or `PhotoFacts` changes
+_VERSION = f"2 Pillow {PIL.__version__}"  # count up when `decode` or `PhotoFacts` changes
 _TYPES: Mapping[str, type] = {
     "digest": str, "num_bytes": int, "mode": str, "bits": int, "orientation": int, "is_animated": bool,
     "has_transparency": bool, "is_grey": bool, "kind": str, "size": list, "thumbnail": str,
@@ -42,6 +45,11 @@ class FactsCache:
         self._used: dict[str, Any] = {}  # without photos that are gone
         self._is_changed = False
 
+    @property
+    def remembers(self) -> bool:
+        """Whether facts are remembered at all."""
+        return self._path is not None
+
     def get(self, where: str, stamp: str) -> PhotoFacts | None:
         """Return what is remembered about a photo; None if nothing valid is."""
         entry = self._entries.get(where)
@@ -50,7 +58,8 @@ class FactsCache:
         try:
             facts = _facts(entry)
             self._used[where] = entry
-            return facts
+            is_readable = is_read(facts.kind) and facts.size[0] * facts.size[1] <= max_pixels()
+            return facts if is_readable else None  # with another limit, or without an extra, it is not
         except (ValueError, TypeError, KeyError):
             return None
 

@@ -7,13 +7,13 @@ from io import BufferedReader
 from pathlib import Path
 
 from allmlp.data.dataset import ImageDataset
-from allmlp.data.quality.findings import CheckedPhoto, finding_of, not_widely_read
+from allmlp.data.quality.findings import CheckedPhoto, finding_of, not_widely_read, unread_formats
 from allmlp.data.quality.report import Finding
 from allmlp.data.sources.file_reader import FileReader
 from allmlp.data.sources.folder import kind_of_path, list_folder
-from allmlp.data.sources.folder_layout import is_hidden, is_photo_name
+from allmlp.data.sources.folder_layout import is_in_hidden, is_photo_name
 from allmlp.data.sources.zip_folder import ZipReader
-from allmlp.io.display import escape
+from allmlp.io.display import counted, escape
 from allmlp.io.file_kinds import PHOTO_KINDS, START_BYTES, FileKind, kind_of_file
 from allmlp.io.zip_archive import ZIP_ERRORS, ZipMember, read_directory, read_start
 
@@ -33,10 +33,12 @@ def class_sizes(dataset: ImageDataset) -> dict[str, dict[str, int]]:
 
 
 def class_findings(sizes: Mapping[str, Mapping[str, int]]) -> list[Finding]:
-    """Return classes without photos, with few photos, and an imbalance of more than 10 to 1, in the train split."""
+    """Return a single class, classes with few photos, and an imbalance of more than 10 to 1, in the train split."""
     split = "train" if any("train" in counts for counts in sizes.values()) else next(iter(sizes[next(iter(sizes))]))
     in_split = {name: counts.get(split, 0) for name, counts in sizes.items()}
-    few = [(name, f"{count:,} photos in {split}") for name, count in in_split.items() if 0 < count < _FEW_PHOTOS]
+    few = [
+        (name, f"{counted(count, 'photo')} in {split}") for name, count in in_split.items() if 0 < count < _FEW_PHOTOS
+    ]
     present = {name: count for name, count in in_split.items() if count}
     findings = finding_of(
         "few-photos",
@@ -46,6 +48,15 @@ def class_findings(sizes: Mapping[str, Mapping[str, int]]) -> list[Finding]:
         why="a few photos show one class too little to learn it or to score it",
         advice="add photos, or merge classes",
     )
+    if len(present) == 1:
+        findings += finding_of(
+            "one-class",
+            "error",
+            f"only one class has photos in {split}",
+            [(name, f"{counted(count, 'photo')} in {split}") for name, count in present.items()],
+            why="a classifier needs at least two classes, so training refuses the data set",
+            advice="put the photos of each class into a folder of its own, or give the CSV file that has their labels",
+        )
     if present and max(present.values()) > _MAX_IMBALANCE * min(present.values()):
         low, high = min(present, key=lambda name: present[name]), max(present, key=lambda name: present[name])
         findings += finding_of(
@@ -53,7 +64,7 @@ def class_findings(sizes: Mapping[str, Mapping[str, int]]) -> list[Finding]:
             "warning",
             f"the largest class of {split}, {escape(high)}, has {present[high] / present[low]:.0f} times as many photos as "
             f"the smallest, {escape(low)}",
-            [(name, f"{present[name]:,} photos in {split}") for name in (high, low)],
+            [(name, f"{counted(present[name], 'photo')} in {split}") for name in (high, low)],
             why="a model prefers frequent classes, and top-1 does not show it",
             advice="add photos of rare classes, or train with --set sampler=balanced or --set class_weights=balanced",
         )
@@ -65,7 +76,7 @@ def name_findings(photos: Sequence[CheckedPhoto]) -> list[Finding]:
     alike: dict[str, list[str]] = defaultdict(list)
     for photo in photos:
         alike[unicodedata.normalize("NFC", photo.record.name).casefold()].append(photo.record.name)
-    groups = [tuple(names) for names in alike.values() if len(set(names)) > 1]
+    groups = [tuple(sorted(names)) for names in alike.values() if len(set(names)) > 1]
     if not groups:
         return []
     count = "1 group of names differs" if len(groups) == 1 else f"{len(groups):,} groups of names differ"
@@ -75,36 +86,47 @@ def name_findings(photos: Sequence[CheckedPhoto]) -> list[Finding]:
             severity="warning",
             summary=f"{count} only by case or Unicode form",
             groups=tuple(groups),
-            details=tuple(" and ".join(map(ascii, names)) for names in groups),
+            details=tuple(map(_unicode_forms, groups)),
             why="on Windows and macOS only one of the files survives a copy",
             advice="rename them",
         )
     ]
 
 
-def file_findings(dataset: ImageDataset, sizes: Mapping[str, Mapping[str, int]]) -> list[Finding]:
-    """Return files next to the photos that are not part of the data set, and class folders without photos."""
+def _unicode_forms(names: Sequence[str]) -> str:
+    """Return in which characters names differ that look the same; "" if they differ by case, as anyone can see."""
+    if len({unicodedata.normalize("NFC", name) for name in names}) == len(names):
+        return ""
+    differing = next(parts for parts in zip(*(name.split("/") for name in names), strict=True) if len(set(parts)) > 1)
+    return "spelled " + " and ".join(map(ascii, differing))
+
+
+def file_findings(
+    dataset: ImageDataset, photos: Sequence[CheckedPhoto], sizes: Mapping[str, Mapping[str, int]]
+) -> list[Finding]:
+    """Return HEIC and AVIF photos, files next to the photos that are not part of the data set, and empty class folders."""
     stray, empty = _around(dataset)
     empty += [name for name, counts in sizes.items() if not any(counts.values()) and not _is_folder_of(name, empty)]
-    photos = [(name, f"{kind}, left out") for name, kind in stray if kind in PHOTO_KINDS]
-    others = [(name, str(kind or "an unknown kind of file")) for name, kind in stray if kind not in PHOTO_KINDS]
-    phone = [(name, kind) for name, kind in stray if kind in (FileKind.HEIC, FileKind.AVIF)]
-    others = [(name, detail) for name, detail in others if name not in dict(phone)]
+    formats = [*not_widely_read(photos, stray), *unread_formats(stray)]
+    known = {file for finding in formats for group in finding.groups for file in group}
+    misnamed = [(name, f"{kind}, left out") for name, kind in stray if kind in PHOTO_KINDS and name not in known]
+    known.update(dict(misnamed))
+    others = [(name, str(kind or "an unknown kind of file")) for name, kind in stray if name not in known]
     folders = f"{len(empty)} class {'folder has' if len(empty) == 1 else 'folders have'} no photos"
     return [
-        *not_widely_read((), [(name, kind) for name, kind in phone if kind is not None]),
+        *formats,
         *finding_of(
             "left-out",
             "warning",
-            "{n} are left out because of their names",
-            photos,
+            "{n} are left out because of the extension",
+            misnamed,
             why="they are missing from their class",
             advice="give them the extension of their format",
         ),
         *finding_of(
             "stray",
             "note",
-            f"{len(others):,} {'file is' if len(others) == 1 else 'files are'} not a photo",
+            "1 file is not a photo" if len(others) == 1 else f"{len(others):,} files are not photos",
             others,
             why="training ignores them",
             advice="check that they are not photos of another format, or move them elsewhere",
@@ -130,21 +152,17 @@ def _around(dataset: ImageDataset) -> tuple[list[tuple[str, FileKind | None]], l
     if dataset.folder is not None and all(isinstance(r, FileReader) and r.root == dataset.folder for r in readers):
         listing = list_folder(dataset.folder)
         files = [*listing.ignored, *(path for path, _ in listing.skipped)]
-        kinds = [(escape(path), kind_of_path(dataset.folder / path)) for path in files if not _is_junk(path)]
+        kinds = [(escape(path), kind_of_path(dataset.folder / path)) for path in files if not is_in_hidden(path)]
         return kinds, _without_photos(listing.folders, listing.photos)
     if readers and all(isinstance(reader, ZipReader) for reader in readers):
         return _in_zip(Path(dataset.source), {name for r in readers if isinstance(r, ZipReader) for name in r.names})
     return [], []
 
 
-def _is_junk(path: str) -> bool:
-    return any(map(is_hidden, path.split("/")))
-
-
 def _without_photos(folders: Sequence[str], photos: Sequence[str]) -> list[str]:
     """Return the outermost folders without any photo below them."""
     used = {path[:position] for path in photos for position, letter in enumerate(path) if letter == "/"}
-    empty = sorted(folder for folder in folders if folder not in used and not _is_junk(folder))
+    empty = sorted(folder for folder in folders if folder not in used and not is_in_hidden(folder))
     return [f"{escape(folder)}/" for folder in empty if folder.rpartition("/")[0] in {*used, ""}]
 
 
@@ -158,7 +176,7 @@ def _in_zip(path: Path, photos: set[str]) -> tuple[list[tuple[str, FileKind | No
                 name = info.filename.replace("\\", "/")
                 if info.is_dir():
                     folders.add(name.rstrip("/"))
-                elif name not in photos and not _is_junk(name) and not is_photo_name(name.rpartition("/")[2]):
+                elif name not in photos and not is_in_hidden(name) and not is_photo_name(name.rpartition("/")[2]):
                     member = ZipMember(
                         "", info.header_offset, info.compress_size, info.file_size, info.CRC, info.compress_type != 0
                     )

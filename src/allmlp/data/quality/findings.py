@@ -5,27 +5,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from allmlp.data.decoding.more_formats import HEIC_KINDS, INSTALL_HEIC, has_heic
 from allmlp.data.quality.duplicates import PhotoRecord
 from allmlp.data.quality.photo_facts import PhotoFacts
 from allmlp.data.quality.report import Finding, Severity
-from allmlp.io.file_kinds import PHOTO_EXTENSIONS, FileKind
+from allmlp.io.file_kinds import PHOTO_EXTENSIONS, PHOTO_KINDS, FileKind
 
-__all__ = ["PHOTO_FINDINGS", "CheckedPhoto", "finding_of", "not_widely_read"]
+__all__ = ["PHOTO_FINDINGS", "CheckedPhoto", "finding_of", "kind_by_name", "not_widely_read", "unread_formats"]
 
 _MIN_SIDE = 32  # a smaller photo is enlarged several times, even for the smallest recipes
 _MAX_PIXELS = 24_000_000
-_PHONE_KINDS = (FileKind.HEIC, FileKind.AVIF)
-# The kind of file for each format of `PHOTO_EXTENSIONS` that may be decoded.
-_KINDS = {
-    "JPEG": FileKind.JPEG,
-    "PNG": FileKind.PNG,
-    "WebP": FileKind.WEBP,
-    "GIF": FileKind.GIF,
-    "BMP": FileKind.BMP,
-    "TIFF": FileKind.TIFF,
-    "HEIC": FileKind.HEIC,
-    "AVIF": FileKind.AVIF,
-}
+_UNREAD_KINDS = (FileKind.RAW, FileKind.JPEG_XL, FileKind.JPEG_2000)
+_KNOWN_KINDS = (*PHOTO_KINDS, *HEIC_KINDS, *_UNREAD_KINDS)
 # Words with which the decoder and Pillow say that the pixel data end too early.
 _INCOMPLETE = re.compile(r"cut short|truncated|incomplete|lack|missing|not enough|too few|ends? (before|early)", re.I)
 
@@ -83,15 +74,16 @@ def _is_incomplete(facts: PhotoFacts) -> bool:
     return facts.error is not None and _INCOMPLETE.search(facts.error) is not None
 
 
-def _is_phone_format(facts: PhotoFacts) -> bool:
-    return facts.kind in _PHONE_KINDS
+def _is_not_read(facts: PhotoFacts) -> bool:
+    """Return whether a photo is of a kind that cannot be decoded here, rather than damaged."""
+    return facts.kind in HEIC_KINDS and not has_heic()
 
 
 def unreadable(photos: Sequence[CheckedPhoto]) -> list[Finding]:
     """Return photos that cannot be decoded."""
 
     def matches(facts: PhotoFacts) -> bool:
-        return facts.error is not None and not _is_incomplete(facts) and not _is_phone_format(facts)
+        return facts.error is not None and not _is_incomplete(facts) and not _is_not_read(facts)
 
     return finding_of(
         "unreadable",
@@ -109,28 +101,48 @@ def lacking_pixels(photos: Sequence[CheckedPhoto]) -> list[Finding]:
         "lacking-pixels",
         "error",
         "{n} lack a part of the picture",
-        _named(photos, lambda facts: _is_incomplete(facts) and not _is_phone_format(facts), _reason),
+        _named(photos, lambda facts: _is_incomplete(facts) and not _is_not_read(facts), _reason),
         why="training refuses the whole data set; other programs fill the missing part with grey",
         advice="copy or download them again, remove them, or train with --bad-photos skip",
     )
 
 
-def not_widely_read(photos: Sequence[CheckedPhoto], stray: Sequence[tuple[str, FileKind]] = ()) -> list[Finding]:
+def not_widely_read(photos: Sequence[CheckedPhoto], stray: Sequence[tuple[str, FileKind | None]] = ()) -> list[Finding]:
     """Return HEIC and AVIF photos: an error if they cannot be read. `stray` are such files outside of the data set."""
-    unread = _named(
-        photos, lambda facts: _is_phone_format(facts) and facts.error is not None, lambda facts: str(facts.kind)
-    )
-    unread += [(name, f"{kind}, left out") for name, kind in stray if kind in _PHONE_KINDS]
-    read = _named(photos, lambda facts: _is_phone_format(facts) and facts.error is None, lambda facts: str(facts.kind))
+    unread = _named(photos, _is_not_read, lambda facts: str(facts.kind))
+    unread += [(name, f"{kind}, left out") for name, kind in stray if kind in HEIC_KINDS]
+    read = _named(photos, lambda facts: facts.kind in HEIC_KINDS and facts.error is None, lambda facts: str(facts.kind))
     why = (
         "phones write these formats, and few programs read them; photos that are left out are missing from their class"
     )
     return [
         *finding_of(
-            "phone-format", "error", "{n} are HEIC or AVIF and not read", unread, why=why, advice="convert them to JPEG"
+            "phone-format",
+            "error",
+            "{n} are HEIC or AVIF and not read",
+            unread,
+            why=why,
+            advice=f"{INSTALL_HEIC} to read them, or convert them to JPEG",
         ),
         *finding_of("phone-format", "note", "{n} are HEIC or AVIF", read, why=why, advice="convert them to share them"),
     ]
+
+
+def unread_formats(stray: Sequence[tuple[str, FileKind | None]]) -> list[Finding]:
+    """Return photos outside of the data set in formats that are never read, such as RAW, which often starts as a TIFF does."""
+    files = []
+    for name, kind in stray:
+        unread = kind_by_name(name) if kind in (FileKind.TIFF, None) else kind
+        if unread in _UNREAD_KINDS:
+            files.append((name, f"{unread}, left out"))
+    return finding_of(
+        "unread-format",
+        "warning",
+        "{n} are in a format that is not read",
+        files,
+        why="they are missing from their class",
+        advice="convert them to JPEG, unless each has a JPEG next to it",
+    )
 
 
 def wrong_extension(photos: Sequence[CheckedPhoto]) -> list[Finding]:
@@ -138,7 +150,7 @@ def wrong_extension(photos: Sequence[CheckedPhoto]) -> list[Finding]:
     files = [
         (photo.record.name, f"it is {photo.facts.kind}")
         for photo in photos
-        if photo.facts.kind in _KINDS.values() and _kind_by_name(photo) not in (None, photo.facts.kind)
+        if photo.facts.error is None and kind_by_name(photo.path) not in (None, photo.facts.kind)
     ]
     return finding_of(
         "wrong-extension",
@@ -150,9 +162,11 @@ def wrong_extension(photos: Sequence[CheckedPhoto]) -> list[Finding]:
     )
 
 
-def _kind_by_name(photo: CheckedPhoto) -> FileKind | None:
-    extension = PurePosixPath(photo.path).suffix.lower().removeprefix(".")
-    return _KINDS.get(PHOTO_EXTENSIONS.get(extension, ""))
+def kind_by_name(path: str) -> FileKind | None:
+    """Return the kind of photo that a file claims to be by its extension; None if it has no extension of a photo."""
+    extension = PurePosixPath(path).suffix.lower().removeprefix(".")
+    kind = PHOTO_EXTENSIONS.get(extension)
+    return kind if kind in _KNOWN_KINDS else None
 
 
 def rotated(photos: Sequence[CheckedPhoto]) -> list[Finding]:
@@ -223,7 +237,7 @@ def animated(photos: Sequence[CheckedPhoto]) -> list[Finding]:
     return finding_of(
         "animated",
         "note",
-        "{n} are animated or have several pages",
+        "{n} with several frames or pages",
         _named(photos, lambda facts: facts.is_animated, _nothing),
         why="only the first frame or page is used",
         advice="check that the first frame shows the subject",

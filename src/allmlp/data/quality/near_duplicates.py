@@ -15,20 +15,21 @@ from allmlp.data.quality.photo_facts import THUMBNAIL_SIDE, has_contrast, hashes
 
 __all__ = ["near_groups"]
 
-# Measured on the clothing photos: of different photos, the most similar pair of thumbnails differs by 0.21 of its contrast.
-# Copies saved as JPEG of quality 30 differ by at most 0.16, copies cropped by 5 % on each side by 0.12 (median).
+# Recall by kind of change, and false positives, with these limits: benchmarks/results/near_duplicates.json, which
+# benchmarks/near_duplicates.py writes.
 _MAX_DIFFERENCE = 0.18
 _MAX_COARSE_DIFFERENCE = 0.4  # with the few windows of the hashes, which rules out most candidates
 _MAX_BITS = 8  # of the hash; all pairs up to 7 are found, and most with 8
-_BANDS = 4  # of 16 bits: two hashes that differ in at most 7 bits differ in at most one bit of some band
+_BANDS, _BAND_BITS = 4, 16  # two hashes that differ in at most 7 bits differ in at most one bit of some band
 _MAX_BUCKET = 64  # hashes with the same band that are compared with one: otherwise, uniform photos take quadratic time
 _PAIRS_AT_ONCE = 1 << 20
-_CHUNK = 4096
+_CHUNK = 1024
 _VERIFIED_AT_ONCE = 128
 
 _CROPS = (0.0, 0.05)  # cut off each side for the hashes
 _FINE_CROPS = (0.0, 0.025, 0.05, 0.075, 0.1)  # and for the comparison of thumbnails
 _COMPARED_SIDE = 8
+_FLIPS = np.array([0, *(1 << bit for bit in range(_BAND_BITS))], np.uint16)
 
 
 def near_groups(thumbnails: Sequence[NDArray[np.uint8]]) -> list[list[int]]:
@@ -49,81 +50,94 @@ def near_groups(thumbnails: Sequence[NDArray[np.uint8]]) -> list[list[int]]:
         pairs = candidates[groups.are_apart(candidates)]
         for start in range(0, len(pairs), _VERIFIED_AT_ONCE):
             part = pairs[start : start + _VERIFIED_AT_ONCE]
-            part = part[np.array([groups.find(a) != groups.find(b) for a, b in part.tolist()], np.bool_)]
-            for a, b in part[_are_alike(images, part)].tolist():
-                groups.join(a, b)
+            part = part[groups.are_apart(part)]
+            for pair in part[_are_alike(images, part)]:
+                groups.join(pair)
     return [kept[group].tolist() for group in groups.groups()]
 
 
 class _Groups:
-    """Disjoint sets of the numbers below n."""
+    """Disjoint sets of the numbers below n: each member leads to a smaller one, up to the smallest of its group."""
 
     def __init__(self, count: int) -> None:
-        self._parents = list(range(count))
+        self._parents = np.arange(count)
 
-    def find(self, member: int) -> int:
-        while self._parents[member] != member:
-            self._parents[member] = self._parents[self._parents[member]]
-            member = self._parents[member]
-        return member
+    def _find(self, members: NDArray[np.int64]) -> NDArray[np.int64]:
+        roots = self._parents[members]
+        while not np.array_equal(parents := self._parents[roots], roots):
+            roots = self._parents[parents]
+        self._parents[members] = roots  # later searches are shorter
+        return np.asarray(roots)
 
-    def join(self, first: int, second: int) -> None:
-        low, high = sorted((self.find(first), self.find(second)))
+    def join(self, pair: NDArray[np.int64]) -> None:
+        low, high = sorted(self._find(pair).tolist())
         self._parents[high] = low
 
     def are_apart(self, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which pairs, (n, 2), are in two groups."""
-        roots = np.array([self.find(member) for member in range(len(self._parents))])[pairs]
-        return np.asarray(roots[:, 0] != roots[:, 1])
+        found = self._find(pairs)
+        return np.asarray(found[:, 0] != found[:, 1])
 
     def groups(self) -> list[list[int]]:
         members: dict[int, list[int]] = defaultdict(list)
-        for member in range(len(self._parents)):
-            members[self.find(member)].append(member)
+        for member, group in enumerate(self._find(np.arange(len(self._parents))).tolist()):
+            members[group].append(member)
         return [group for group in members.values() if len(group) > 1]
 
 
 def _in_chunks(images: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
-    """Yield the images in float32, a few thousand at once, so that memory is bounded."""
+    """Yield the images in float32, a thousand at once, so that memory is bounded."""
     for start in range(0, len(images), _CHUNK):
         yield images[start : start + _CHUNK].astype(np.float32)
 
 
 def _candidates(images: NDArray[np.uint8]) -> Iterator[NDArray[np.int64]]:
     """Yield pairs (a, b), int64 (n, 2), so that photo a may be photo b, whole or cropped."""
-    whole = np.concatenate([hashes_of(part) for part in _in_chunks(images)])
-    windows = _windows(_CROPS, THUMBNAIL_SIDE)
-    for rows in windows:
-        for columns in windows:
-            cropped = [hashes_of(_cropped(part, rows, columns)) for part in _in_chunks(images)]
-            yield from _pairs_within_bits(whole, np.concatenate(cropped))
+    windows = _windows(_CROPS, THUMBNAIL_SIDE)  # the first one is the whole photo
+    hashes = np.concatenate([hashes_of(part, windows) for part in _in_chunks(images)], axis=1)
+    bands = [_Band(hashes[0], number) for number in range(_BANDS)]
+    found: list[NDArray[np.int64]] = []
+    for cropped in hashes:
+        for band in bands:
+            found += band.pairs_within_bits(cropped)
+            if sum(map(len, found)) > _PAIRS_AT_ONCE:
+                yield _distinct(found, len(images))
+                found = []
+    yield _distinct(found, len(images))
 
 
-def _cropped(
-    images: NDArray[np.float32], rows: NDArray[np.float32], columns: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Return a window of each image, (n, 16, 16, 3), averaged to the same size."""
-    channels = images.transpose(0, 3, 1, 2)
-    return np.asarray((rows @ channels @ columns.T).transpose(0, 2, 3, 1))
+def _distinct(found: Sequence[NDArray[np.int64]], count: int) -> NDArray[np.int64]:
+    """Return pairs (a, b) from a * count + b, each once: many have similar hashes in several bands and windows."""
+    return np.stack(np.divmod(np.unique(np.concatenate(found)), count), axis=1)
 
 
-def _pairs_within_bits(whole: NDArray[np.uint64], cropped: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
-    flips = np.array([0, *(1 << bit for bit in range(16))], np.int64)
-    owners = np.repeat(np.arange(len(cropped)), len(flips))
-    for band in range(_BANDS):
-        shift = np.uint64(16 * band)
-        keys = (whole >> shift).astype(np.int64) & 0xFFFF
-        order = np.argsort(keys, kind="stable")
-        starts = np.searchsorted(keys[order], np.arange(0x10001))
-        wanted = (cropped >> shift).astype(np.int64) & 0xFFFF
-        probes = (wanted[:, None] ^ flips).ravel()
-        counts = np.minimum(starts[probes + 1] - starts[probes], _MAX_BUCKET)
+class _Band:
+    """A part of the hashes of all photos, in a table by which photos with almost the same part are found."""
+
+    def __init__(self, whole: NDArray[np.uint64], number: int) -> None:
+        self._whole = whole
+        self._number = number
+        keys = self._keys(whole)
+        counts = np.bincount(keys, minlength=1 << _BAND_BITS)
+        self._order = np.argsort(keys, kind="stable")
+        self._starts = np.cumsum(counts) - counts
+        self._counts = np.minimum(counts, _MAX_BUCKET).astype(np.uint8)
+
+    def _keys(self, hashes: NDArray[np.uint64]) -> NDArray[np.uint16]:
+        return (hashes >> np.uint64(_BAND_BITS * self._number)).astype(np.uint16)
+
+    def pairs_within_bits(self, cropped: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
+        """Yield a * n + b for photos a and b with similar hashes whose parts differ in at most one bit, in bounded arrays."""
+        probes = self._keys(cropped) ^ _FLIPS[:, None]  # (17, n)
+        flip, owners = np.nonzero(self._counts[probes])
+        probes = probes[flip, owners]
+        counts = self._counts[probes].astype(np.int64)
         for part in _parts(counts):
+            within = np.arange(counts[part].sum()) - np.repeat(np.cumsum(counts[part]) - counts[part], counts[part])
+            a = self._order[np.repeat(self._starts[probes[part]], counts[part]) + within]
             b = np.repeat(owners[part], counts[part])
-            within = np.arange(len(b)) - np.repeat(np.cumsum(counts[part]) - counts[part], counts[part])
-            a = order[np.repeat(starts[probes[part]], counts[part]) + within]
-            is_near = (np.bitwise_count(whole[a] ^ cropped[b]) <= _MAX_BITS) & (a != b)
-            yield np.stack(np.divmod(np.unique(a[is_near] * len(whole) + b[is_near]), len(whole)), axis=1)
+            is_near = (np.bitwise_count(self._whole[a] ^ cropped[b]) <= _MAX_BITS) & (a != b)
+            yield a[is_near] * len(self._whole) + b[is_near]
 
 
 def _parts(counts: NDArray[np.int64]) -> Iterator[slice]:

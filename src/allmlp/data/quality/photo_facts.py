@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
-from allmlp.data.decoding.decode import decode
-from allmlp.data.decoding.image_headers import exif_orientation
+from allmlp.data.decoding.decode import decode_photo
 from allmlp.data.decoding.reasons import problem_of
 from allmlp.data.photo_digest import photo_digest
 from allmlp.errors import DataError
-from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
+from allmlp.io.file_kinds import PHOTO_KINDS, START_BYTES, FileKind, kind_of_file
 
 __all__ = [
     "THUMBNAIL_SIDE",
@@ -31,18 +30,7 @@ THUMBNAIL_SIDE = 16
 
 _SAMPLED_ROWS = 256  # of taller photos, not all rows are averaged: copying them would take as long as averaging
 _MIN_CONTRAST = 2.0  # of a thumbnail, in grey levels: below this, its hash would consist of noise
-_ORIENTATION_TAG = 274
 _BITS_TAG = 258
-
-# Readers of Pillow, each for its kind of file only, and only after the photo has been decoded within limits.
-_READERS = {
-    FileKind.JPEG: "JPEG",
-    FileKind.PNG: "PNG",
-    FileKind.WEBP: "WEBP",
-    FileKind.GIF: "GIF",
-    FileKind.BMP: "BMP",
-    FileKind.TIFF: "TIFF",
-}
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -88,7 +76,7 @@ def photo_facts(content: bytes, *, name: str = "photo") -> PhotoFacts:
     kind = kind_of_file(content[:START_BYTES])
     digest = photo_digest(content)
     try:
-        pixels = decode(content, name=name)
+        pixels, mode, orientation = decode_photo(content, name=name)
     except DataError as error:
         return PhotoFacts(digest=digest, num_bytes=len(content), kind=kind, error=problem_of(error, name))
     small = thumbnail(pixels)
@@ -97,6 +85,8 @@ def photo_facts(content: bytes, *, name: str = "photo") -> PhotoFacts:
         num_bytes=len(content),
         kind=kind,
         size=(pixels.shape[1], pixels.shape[0]),
+        mode=mode,
+        orientation=orientation if orientation in range(1, 9) else 1,
         is_grey=bool((small == small[..., :1]).all()),
         thumbnail=small,
     )
@@ -111,20 +101,26 @@ def unreadable_facts(error: DataError, *, name: str) -> PhotoFacts:
 
 
 def _with_properties(facts: PhotoFacts, content: bytes) -> PhotoFacts:
-    if facts.kind not in _READERS:
+    """Return the facts with those that only Pillow's reader knows of the whole file: 16 bits, frames and transparency."""
+    if facts.kind is None or facts.kind not in PHOTO_KINDS or _is_plain(facts.kind, content):
         return facts
-    with Image.open(BytesIO(content), formats=[_READERS[facts.kind]]) as image:
+    # Each reader of Pillow for its kind of file only, and only after the photo has been decoded within limits.
+    with Image.open(BytesIO(content), formats=[facts.kind.name]) as image:
         tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
-        orientation = tags.get(_ORIENTATION_TAG) or exif_orientation(image.info.get("exif", b""))
         bits = (content[24],) if facts.kind is FileKind.PNG else tags.get(_BITS_TAG, (8,))  # byte 24: IHDR's bit depth
         return dataclasses.replace(
             facts,
-            mode=image.mode,
             bits=16 if max(bits) > 8 else 8,
-            orientation=orientation if orientation in range(1, 9) else 1,
             is_animated=bool(getattr(image, "is_animated", False)),
             has_transparency=image.has_transparency_data,
         )
+
+
+def _is_plain(kind: FileKind, content: bytes) -> bool:
+    """Return whether a file can only have 8 bits, one picture and no transparency, so that no header has to be read again."""
+    if kind is FileKind.JPEG:
+        return b"MPF\0" not in content  # the segment that lists further pictures
+    return kind is FileKind.WEBP and content[12:16] == b"VP8 "  # lossy, and not extended
 
 
 def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -142,28 +138,32 @@ def _cosines(num_frequencies: int) -> NDArray[np.float32]:
 
 _COSINES = _cosines(8)  # (8, 16)
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-_BIT_VALUES = np.uint64(1) << np.arange(64, dtype=np.uint64)
+_WHOLE = np.eye(THUMBNAIL_SIDE, dtype=np.float32)[None]
 
 
 def perceptual_hash(small: NDArray[np.uint8]) -> int | None:
     """Return the perceptual hash of a thumbnail; None if it is almost uniform."""
     pixels = small[None].astype(np.float32)
-    return int(hashes_of(pixels)[0]) if has_contrast(pixels)[0] else None
+    return int(hashes_of(pixels, _WHOLE)[0, 0]) if has_contrast(pixels)[0] else None
 
 
 def has_contrast(thumbnails: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Return which thumbnails, (n, 16, 16, 3), vary enough over the photo for their hash to mean something."""
-    return np.asarray(thumbnails.std(axis=(1, 2)).max(axis=1) >= _MIN_CONTRAST)
+    pixels = thumbnails.reshape(-1, THUMBNAIL_SIDE**2, 3)
+    return np.asarray(pixels.std(axis=1).max(axis=1) >= _MIN_CONTRAST)
 
 
-def hashes_of(thumbnails: NDArray[np.float32]) -> NDArray[np.uint64]:
-    """Return the hashes of thumbnails, (n, 16, 16, 3): the signs of the 8 × 8 lowest cosine frequencies about their median.
+def hashes_of(thumbnails: NDArray[np.float32], windows: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """Return the hashes, (w², n), of thumbnails (n, 16, 16, 3), of which each window of rows and of columns is taken.
 
-    This is pHash: Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010. The mean brightness,
-    the first frequency, does not count.
+    `windows` are matrices (w, 16, 16) from a row or column of 16 pixels to one of the cropped photo. A hash consists of the
+    signs of the 8 × 8 lowest cosine frequencies of the luma about their median. This is pHash: Zauner, "Implementation and
+    Benchmarking of Perceptual Image Hash Functions", 2010. The mean brightness, the first frequency, does not count.
     """
-    spectra = _COSINES @ (thumbnails @ _LUMA) @ _COSINES.T  # (n, 8, 8)
-    flat = spectra.reshape(-1, 64)
-    bits = flat > np.partition(flat[:, 1:], 31, axis=1)[:, 31:32]  # the median of 63 values
-    bits[:, 0] = False
-    return np.asarray((bits * _BIT_VALUES).sum(axis=1, dtype=np.uint64))
+    cosines = (_COSINES @ windows).reshape(-1, THUMBNAIL_SIDE)  # (8w, 16)
+    spectra = cosines @ (thumbnails @ _LUMA) @ cosines.T  # (n, 8w, 8w)
+    by_window = spectra.reshape(len(thumbnails), len(windows), 8, len(windows), 8).transpose(1, 3, 0, 2, 4)
+    flat = by_window.reshape(len(windows) ** 2, len(thumbnails), 64)
+    bits = flat > np.partition(flat[..., 1:], 31, axis=-1)[..., 31:32]  # the median of 63 values
+    bits[..., 0] = False
+    return np.packbits(bits, axis=-1, bitorder="little").view("<u8")[..., 0].astype(np.uint64)

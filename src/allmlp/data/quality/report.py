@@ -31,13 +31,19 @@ class Finding:
     why: str
     advice: str
 
+    @property
+    def is_about_copies(self) -> bool:
+        """Whether the files of a group are copies of one photo."""
+        return "duplicate" in self.kind
+
     def suggestions(self) -> list[tuple[str, str]]:
         """Return each file with what to do about it."""
+        same = "same photo" if self.is_about_copies else "similar"
         rows = []
         for group, detail in zip(self.groups, self.details, strict=True):
             for file in group:
                 copies = ", ".join(copy for copy in group if copy != file)
-                parts = [self.advice, detail, f"same photo: {copies}" if copies else ""]
+                parts = [self.advice, detail, f"{same}: {copies}" if copies else ""]
                 rows.append((file, "; ".join(part for part in parts if part)))
         return rows
 

@@ -11,6 +11,7 @@ from allmlp.data.sources.folder_layout import (
     arrange,
     assemble_arrangement,
     is_hidden,
+    is_in_hidden,
     is_photo_name,
     unread_photos,
 )
@@ -87,7 +88,7 @@ def list_folder(root: Path) -> Listing:
 def unnamed_photos(root: Path, listing: Listing) -> list[str]:
     """Return the ignored files that are photos by their content but not by their name, such as "IMG_1" or "a.jpg_large"."""
     unread = {*unread_photos(listing)}
-    files = [path for path in listing.ignored if path not in unread and not any(map(is_hidden, path.split("/")))]
+    files = [path for path in listing.ignored if path not in unread and not is_in_hidden(path)]
     return [path for path in files if kind_of_path(root / path) in PHOTO_KINDS]
 
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from allmlp.data.dataset import ImageDataset, Reader, SplitName, with_notes
-from allmlp.data.decoding.more_formats import INSTALL_HEIC, is_read
+from allmlp.data.decoding.more_formats import HEIC_KINDS, INSTALL_HEIC, is_read
 from allmlp.data.folder_tree import FolderTree
 from allmlp.data.sources.assemble import FoundSplit, assemble
 from allmlp.data.sources.split_folders import Reading, read_as_classes, read_as_splits, read_tree
 from allmlp.errors import ConfigError, DataError
 from allmlp.io.display import counted, escape, summarise
-from allmlp.io.file_kinds import PHOTO_EXTENSIONS
+from allmlp.io.file_kinds import PHOTO_EXTENSIONS, PHOTO_FORMATS, FileKind
 
 __all__ = [
     "LAYOUTS",
@@ -23,6 +23,7 @@ __all__ = [
     "arrange",
     "assemble_arrangement",
     "is_hidden",
+    "is_in_hidden",
     "is_photo_name",
     "unread_photos",
 ]
@@ -38,9 +39,9 @@ _SYSTEM_NAMES = {
 }
 _RECOVERED = re.compile(r"found\.\d{3}", re.IGNORECASE)  # by Windows, after a check of the disk
 
-LAYOUTS = """Supported layouts:
+LAYOUTS = f"""Supported layouts:
   a folder or a zip   train/<class>/**/*.jpg, optionally with validation/ and test/ next to train/ (or other usual names),
-                      or <class>/**/*.jpg   (JPEG, PNG, WebP, BMP, TIFF or GIF)
+                      or <class>/**/*.jpg   ({PHOTO_FORMATS})
   Parquet             columns image (bytes, path) and label, as Hugging Face writes them: a file, or a folder of
                       train*.parquet, validation*.parquet, test*.parquet
   CSV                 path,label or path,label,split; paths relative to the CSV file"""
@@ -48,28 +49,28 @@ LAYOUTS = """Supported layouts:
 
 def is_photo_name(name: str) -> bool:
     """Return whether a file of this name is treated as a photo; its content is checked later."""
-    photo_format = _format_of(name)
-    return photo_format is not None and is_read(photo_format)
+    return is_read(_kind_of(name))
 
 
-def _format_of(name: str) -> str | None:
-    """Return the format of a photo by its name, whether or not it can be decoded; None if it is not a photo."""
+def _kind_of(name: str) -> FileKind | None:
+    """Return the kind of a photo by its name, whether or not it can be decoded; None if it is not a photo."""
     _, dot, extension = name.rpartition(".")
     return PHOTO_EXTENSIONS.get(extension.lower()) if dot and not is_hidden(name) else None
 
 
 def unread_photos(listing: "Listing") -> list[str]:
     """Return the ignored files that are photos, but in a format that cannot be decoded here."""
-    return [path for path in listing.ignored if _format_of(path.rpartition("/")[2]) and not _is_in_hidden(path)]
-
-
-def _is_in_hidden(path: str) -> bool:
-    return any(is_hidden(part) for part in path.split("/"))
+    return [path for path in listing.ignored if _kind_of(path.rpartition("/")[2]) and not is_in_hidden(path)]
 
 
 def is_hidden(name: str) -> bool:
     """Return whether file managers hide this name ("._x.jpg", ".git"), or a system adds it to folders of photos."""
     return name.startswith(".") or name.casefold() in _SYSTEM_NAMES or _RECOVERED.fullmatch(name) is not None
+
+
+def is_in_hidden(path: str) -> bool:
+    """Return whether a name of this path, its own or that of a folder, is hidden."""
+    return any(map(is_hidden, path.split("/")))
 
 
 @dataclasses.dataclass
@@ -248,18 +249,24 @@ def _left_out(listing: Listing) -> list[str]:
 
 def _unread_notes(paths: Iterable[str]) -> list[str]:
     """Return one line for each folder with photos in formats that cannot be decoded here."""
-    by_folder: dict[str, Counter[str]] = defaultdict(Counter)
+    by_folder: dict[str, Counter[FileKind]] = defaultdict(Counter)
     for path in paths:
-        by_folder[path.rpartition("/")[0]][_format_of(path.rpartition("/")[2]) or ""] += 1
+        folder, _, name = path.rpartition("/")
+        if kind := _kind_of(name):
+            by_folder[folder][kind] += 1
     return [
         f"{counted(counts.total(), 'photo')} of {escape(folder) or 'the top folder'} cannot be read: "
-        f"{', '.join(f'{number:,} {name}' for name, number in counts.most_common())}; {_way_out(counts)}"
+        f"{', '.join(f'{number:,} {_short(kind)}' for kind, number in counts.most_common())}; {_way_out(counts)}"
         for folder, counts in sorted(by_folder.items())
     ]
 
 
-def _way_out(formats: Iterable[str]) -> str:
-    extra = f"to read them, {INSTALL_HEIC}, or " if {"HEIC", "AVIF"} & set(formats) else ""
+def _short(kind: FileKind) -> str:
+    return kind.name.replace("_", " ")  # JPEG XL
+
+
+def _way_out(kinds: Iterable[FileKind]) -> str:
+    extra = f"to read them, {INSTALL_HEIC}, or " if {*HEIC_KINDS} & {*kinds} else ""
     return f"{extra}convert them to JPEG"
 
 

@@ -11,6 +11,8 @@ from allmlp.io.display import escape, quote, summarise
 
 __all__ = ["Reading", "read_as_classes", "read_as_splits", "read_tree"]
 
+_IN_PYTHON = "In Python, the options are open_dataset(..., classes_from=...) and open_dataset(..., split_folders={...})"
+
 
 @dataclasses.dataclass
 class Reading:
@@ -205,6 +207,7 @@ def _without_splits(tree: FolderTree, top: str, named: Sequence[str]) -> Reading
         )
     _refuse_splits_in_classes(tree, top, names)
     _refuse_inner_copy(tree, top, names)
+    _refuse_shared_classes(tree, top, names)
     notes = [f"read as classes, like the folders next to them: {_listed(top, named)}"] if named else []
     return Reading(top, notes=notes)
 
@@ -217,10 +220,10 @@ def _refuse_splits_in_classes(tree: FolderTree, top: str, names: Sequence[str]) 
             f"ways. Choose --classes-from {_argument(top)} if these are the classes; or, for splits, move the photos, so that "
             "each split has its class folders, such as train/cats/"
         )
-    inner = [tree.filled_folders_in(f"{top}{name}/") for name in names]
-    splits = {split_named(name) for each in inner for name in each}
-    if len(names) > 1 and len(splits) > 1 and None not in splits and all(inner):
-        found = summarise(sorted({name for each in inner for name in each}))
+    inner = [[inside for inside in tree.filled_folders_in(f"{top}{name}/") if split_named(inside)] for name in names]
+    found_in = {inside: split_named(inside) for each in inner for inside in each}
+    if len(names) > 1 and len(set(found_in.values())) > 1 and all(inner):
+        found = summarise(sorted(found_in))
         raise DataError(
             f"every folder ({summarise(names, limit=5)}) has sub-folders named after splits ({found}), which can be read in "
             f"two ways. Choose --classes-from {_argument(top)} to merge them into one class per folder; or, for splits, "
@@ -242,6 +245,26 @@ def _refuse_inner_copy(tree: FolderTree, top: str, names: Sequence[str]) -> None
             )
 
 
+def _refuse_shared_classes(tree: FolderTree, top: str, names: Sequence[str]) -> None:
+    """Refuse folders of any names that hold the same two or more sub-folders, as folds, years or versions of data do.
+
+    Sub-folders such as images/ do not count: a class may have them next to its masks.
+    """
+    folders = {name: _class_root(tree, f"{top}{name}/") for name in names}
+    inner = [set(tree.filled_folders_in(folder)) for folder in folders.values()]
+    shared = sorted(name for name in set.intersection(*inner) if not is_plain_name(name)) if inner else []
+    if len(names) > 1 and len(shared) > 1 and not any(map(tree.photos_directly_in, folders.values())):
+        first, second, *_ = names
+        raise DataError(
+            f"all folders ({summarise(names, limit=5)}) hold the same sub-folders ({summarise(shared, limit=5)}), which can be "
+            "read in two ways:\n"
+            f"  as classes: {summarise(names)}, with the sub-folders merged. Choose this with --classes-from {_argument(top)}\n"
+            f"  as parts of a data set with the classes {summarise(shared, limit=5)}. Choose a folder for each split, such as "
+            f"--split-folders {_argument(_option(top, {'train': first, 'test': second}))}, or one folder with "
+            f"--classes-from {_argument(folders[first])}\n{_IN_PYTHON}"
+        )
+
+
 def _question(top: str, named: Mapping[str, SplitName], names: Sequence[str]) -> DataError:
     guessed = {name: part.split for name in names if (part := partly_split_named(name))} | {**named}
     splits = {split: name for split in SPELLINGS for name in reversed(names) if guessed.get(name) == split}
@@ -252,7 +275,7 @@ def _question(top: str, named: Mapping[str, SplitName], names: Sequence[str]) ->
         f"  as classes: {summarise(names)}. Choose this with --classes-from {_argument(top)}\n"
         f"  as splits: {', '.join(f'{escape(name)}/ is {split}' for split, name in splits.items())}{left_out}. "
         f"Choose this with --split-folders {_argument(_option(top, splits))}\n"
-        "In Python, the options are open_dataset(..., classes_from=...) and open_dataset(..., split_folders={...})"
+        f"{_IN_PYTHON}"
     )
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from allmlp.errors import AllmlpError, ConfigError, ReportedError
 from allmlp.training.distributed.failure_notices import FailureNotices
 
-__all__ = ["ONE_PROCESS", "ProcessGroup", "is_first_to_report", "join_ranks"]
+__all__ = ["ONE_PROCESS", "ProcessGroup", "is_first_to_report", "join_ranks", "timeout_seconds"]
 
 # A process that neither responds nor exits (stopped, or on a machine that went down) ends the job after this time. A step, a
 # validation batch and reading all photos must each take less.
@@ -142,16 +142,38 @@ def join_ranks(device: str) -> Iterator[ProcessGroup]:
     if count == 1:
         yield ProcessGroup(0, 1, device)
         return
+    device = _device_of_process(device, local_rank)
+    store = _connect_all(device, rank=rank, count=count)
+    notices = FailureNotices(store, rank=rank, count=count)
+    try:
+        yield ProcessGroup(rank, count, device, notices)
+    except BaseException as error:
+        cause = notices.explain(error)
+        dist.destroy_process_group()  # processes that wait for this one notice now
+        notices.wait_for_speaker(cause)
+        if cause is not error:
+            raise cause from error
+        raise
+    dist.destroy_process_group()
+
+
+def _device_of_process(device: str, local_rank: int) -> str:
+    """Return the device of this process, one GPU per process of a machine. Raises ConfigError."""
     if device == "mps":
         raise ConfigError("--device mps supports only one process. Start without torchrun.")
-    if device == "cuda":
-        if local_rank >= torch.cuda.device_count():
-            raise ConfigError(
-                f"LOCAL_RANK is {local_rank}, but this machine has {torch.cuda.device_count()} GPUs. Start one process per "
-                "GPU: torchrun --nproc-per-node gpu ..."
-            )
-        device = f"cuda:{local_rank}"
-        torch.cuda.set_device(local_rank)
+    if device != "cuda":
+        return device
+    if local_rank >= torch.cuda.device_count():
+        raise ConfigError(
+            f"LOCAL_RANK is {local_rank}, but this machine has {torch.cuda.device_count()} GPUs. Start one process per "
+            "GPU: torchrun --nproc-per-node gpu ..."
+        )
+    torch.cuda.set_device(local_rank)
+    return f"cuda:{local_rank}"
+
+
+def _connect_all(device: str, *, rank: int, count: int) -> dist.Store:  # type: ignore[name-defined]
+    """Connect the processes, by NCCL on GPUs and gloo elsewhere, and return their store. Raises ConfigError."""
     timeout = timedelta(seconds=timeout_seconds())
     backend = "nccl" if device.startswith("cuda") else "gloo"
     try:
@@ -165,17 +187,7 @@ def join_ranks(device: str) -> Iterator[ProcessGroup]:
             f"process {rank} of {count} could not connect to the others at {address}: {error}. Start all processes at the "
             "same time, with a port that no other program uses (torchrun --standalone finds one)."
         ) from error
-    notices = FailureNotices(store, rank=rank, count=count)
-    try:
-        yield ProcessGroup(rank, count, device, notices)
-    except BaseException as error:
-        cause = notices.explain(error)
-        dist.destroy_process_group()  # processes that wait for this one notice now
-        notices.wait_for_speaker(cause)
-        if cause is not error:
-            raise cause from error
-        raise
-    dist.destroy_process_group()
+    return store
 
 
 def is_first_to_report(text: str) -> bool:

@@ -22,6 +22,7 @@ from allmlp.io.display import Report, counted, escape
 from allmlp.model import MixerConfig, MixerTemplate
 from allmlp.training.recipe.initial_checkpoint import load_initial_checkpoint
 from allmlp.training.recipe.recipe import Recipe, ResolvedRecipe
+from allmlp.training.recipe.result_settings import CHANGEABLE
 
 __all__ = [
     "check_divisible",
@@ -43,9 +44,6 @@ AnyMixer = TypeVar("AnyMixer", bound=MixerTemplate)
 # Settings that a checkpoint decides, apart from the model; and settings of the model that it leaves to the recipe.
 _DECIDED_BY_CHECKPOINT = ("data.mean", "data.std")
 _LEFT_TO_RECIPE = ("num_classes", "dropout", "stochastic_depth")  # the first is compared with the data
-
-# Settings, and prefixes of settings, that may change when a run is resumed: they do not affect results.
-_CHANGEABLE = ("data.storage", "data.num_workers", "saving.", "on_nonfinite", "sharded")
 
 
 def type_checked(recipe: Recipe) -> Recipe:
@@ -247,7 +245,7 @@ def resumed_recipe(recipe: Recipe, stored: ResolvedRecipe, *, where: Path) -> Re
     differences = [
         f"{key}: the run has {json.dumps(old)}, now {json.dumps(new)}"
         for key, old, new in _differences(to_dict(stored), to_dict(recipe), "")
-        if not key.startswith(_CHANGEABLE) and not _is_unresolved(key, old, new, recipe)
+        if not key.startswith(CHANGEABLE) and not _is_unresolved(key, old, new, recipe)
     ]
     if differences:
         raise ConfigError(

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from allmlp.errors import CheckpointError
-from allmlp.io.atomic_write import reason_of, remove, remove_leftovers, rename
+from allmlp.io.atomic_write import reason_of, remedy_for, remove, remove_leftovers, rename
 from allmlp.io.display import Report
 from allmlp.runs.layout import DAMAGED_PREFIX, snapshot_name, snapshot_step
 from allmlp.training.snapshots.background_writer import BackgroundWriter
@@ -98,10 +98,12 @@ class SnapshotStore:
                 write_snapshot(path, content)
                 self._valid.add(content.step)
         except (OSError, MemoryError) as error:
-            reason = reason_of(error) if isinstance(error, OSError) else "out of memory"
+            reason, advice = "out of memory", ""
+            if isinstance(error, OSError):
+                reason, advice = reason_of(error), f" {remedy_for(error)}."
             self._writer.report(
                 f"{path}: step {content.step:,} could not be saved ({reason}). "
-                f"Training continues; {self._newest_valid_text()}. Free some disk space or make the folder writable."
+                f"Training continues; {self._newest_valid_text()}.{advice}"
             )
             return False
         return True

@@ -9,24 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.data.sources.parquet_values.guard import RefusedError
+from allmlp.data.sources.parquet_values.page_store import PageStore
 from allmlp.data.sources.parquet_values.pages import Page
 from allmlp.data.sources.parquet_values.zstd_blocks import ZstdBlocks, zstd_blocks
-from allmlp.io.bounded_cache import BoundedCache
 
 __all__ = ["MAX_RATIO", "CachedContent", "Content", "content_of"]
 
 MAX_RATIO = 200
 """Photos are compressed already: a file whose photos take more than 200 times its bytes was made to exhaust memory."""
 
-# Unpacked pages that cannot be read in parts. A shuffled epoch over more of them unpacks them repeatedly.
-_CACHE_BYTES = 2**29
-_MAX_PAGE_BYTES = _CACHE_BYTES
+_MAX_PAGE_BYTES = 2**29
 _ANY_RATIO_BYTES = 2**24  # smaller pages may have any ratio
 
 _SNAPPY_BLOCK = 1 << 16  # snappy compresses each block by itself
 _MIN_TAG_BYTES = 64  # on average; where snappy's tags are closer, the data are compressible, and no photos
 
-_cache: BoundedCache[bytes] = BoundedCache(_CACHE_BYTES)
+_pages = PageStore(_MAX_PAGE_BYTES)
 
 
 class Content(Protocol):
@@ -112,14 +110,14 @@ class _SnappyBlocks:
 
 @dataclass(frozen=True, eq=False)
 class CachedContent:
-    """A page that can be unpacked only as a whole, by `make`; it is kept while the cache has room."""
+    """A page that can be unpacked only as a whole, by `make`, and is kept if possible."""
 
     num_bytes: int
     key: tuple[object, ...]
     make: Callable[[io.BufferedReader], bytes]
 
     def read(self, file: io.BufferedReader, start: int, num_bytes: int) -> bytes:
-        return _cache.get(self.key, self.num_bytes, lambda: self.make(file))[start : start + num_bytes]
+        return _pages.read(self.key, self.num_bytes, lambda: self.make(file), start, num_bytes)
 
 
 def _read(file: io.BufferedReader, offset: int, num_bytes: int) -> bytes:

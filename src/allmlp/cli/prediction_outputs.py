@@ -1,0 +1,163 @@
+"""What `allmlp predict` produces: lines or a file of predictions, a contact sheet, sorted photos."""
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Literal
+
+from allmlp.cli.arguments.output_format import PredictionFormat
+from allmlp.cli.console import note
+from allmlp.cli.prediction_formats import Layout, prediction_lines, write_predictions
+from allmlp.cli.progress import photo_bar
+from allmlp.errors import DataError
+from allmlp.io.display import Progress, counted, escape, file_size, no_progress, summarise
+
+if TYPE_CHECKING:
+    from allmlp.inference import Prediction
+
+__all__ = ["ArrivingPredictions", "Link", "Outputs", "produce"]
+
+Link = Literal["hard", "symbolic"]
+_VERBS = {None: "Copied", "hard": "Linked", "symbolic": "Linked"}
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What to produce.
+
+    path: the file for the predictions; None prints them. sheet: the page, if any. folder: where photos are sorted into,
+    if at all, as copies or as links.
+    """
+
+    format: PredictionFormat
+    path: Path | None
+    sheet: Path | None
+    folder: Path | None
+    link: Link | None
+
+
+class ArrivingPredictions:
+    """Predictions as they arrive; errors are printed on standard error as they arrive.
+
+    `trained` are the digests of the photos on which the model was trained; `trained_on` collects the names of predicted photos
+    with such a digest. Every prediction is passed to each of `receivers` first; `progress` is called after each photo.
+    """
+
+    def __init__(
+        self,
+        results: "Iterator[Prediction | DataError]",
+        layout: Layout,
+        num_failed: int,
+        trained: frozenset[str] = frozenset(),
+    ) -> None:
+        self._results = results
+        self._layout = layout
+        self._trained = trained
+        self.receivers: list[Callable[[Prediction], object]] = []
+        self.progress: Progress = no_progress
+        self.trained_on: list[str] = []
+        self.num_failed = num_failed
+        self.num_predicted = 0
+        self.num_unsure = 0
+
+    def __iter__(self) -> "Iterator[Prediction]":
+        for done, result in enumerate(self._results, start=1):
+            if isinstance(result, DataError):
+                self.num_failed += 1
+                note(f"allmlp: {result}")
+            else:
+                self._receive(result)
+                yield result
+            self.progress(done, len(self._layout.paths))
+
+    def _receive(self, prediction: "Prediction") -> None:
+        self.num_predicted += 1
+        self.num_unsure += self._layout.is_unsure(prediction)
+        if self._trained and _digest(prediction.source) in self._trained:
+            self.trained_on.append(prediction.source)
+        for receive in self.receivers:
+            receive(prediction)
+
+
+def _digest(path: str) -> str:
+    """Return the digest of a photo that has just been read; "" if it is not a file, such as standard input."""
+    from allmlp.data import photo_digest
+
+    try:
+        return photo_digest(Path(path).read_bytes()) if Path(path).is_file() else ""
+    except OSError:
+        return ""
+
+
+def produce(outputs: Outputs, predictions: ArrivingPredictions, layout: Layout, *, model: str) -> list[str]:
+    """Produce all outputs while the predictions arrive; return lines that name what was written.
+
+    Raises:
+        ConfigError: something could not be written.
+        DataError: no photo could be read, and nothing would be in the file.
+    """
+    sort = _sort(outputs, predictions, layout)
+    page = _page(outputs, predictions, layout, model)
+    with photo_bar(is_shown=outputs.path is not None or not sys.stdout.isatty()) as predictions.progress:
+        if outputs.path is None:
+            for line in prediction_lines(outputs.format, predictions, layout):
+                print(line, flush=True)
+        else:
+            _write(outputs.format, outputs.path, predictions, layout)
+    if not predictions.num_predicted:
+        return []
+    return [*_wrote(outputs.path, predictions), *sort(), *page()]
+
+
+def _wrote(path: Path | None, predictions: ArrivingPredictions) -> list[str]:
+    unsure = f", {predictions.num_unsure:,} of them unsure" if predictions.num_unsure else ""
+    if path is None:
+        return [f"{predictions.num_unsure:,} of {predictions.num_predicted:,} are unsure."] if unsure else []
+    photos = counted(predictions.num_predicted, "photo")
+    return [f"Wrote {escape(path)} ({file_size(path.stat().st_size)}): {photos}{unsure}"]
+
+
+def _write(chosen: PredictionFormat, path: Path, predictions: ArrivingPredictions, layout: Layout) -> None:
+    from allmlp.io.atomic_write import write_together
+
+    def write(file: IO[bytes]) -> None:
+        write_predictions(chosen, predictions, layout, file)
+        if not predictions.num_predicted:
+            raise DataError("none of the photos could be read; nothing was written.")
+
+    write_together({path: write})
+
+
+def _sort(outputs: Outputs, predictions: ArrivingPredictions, layout: Layout) -> Callable[[], list[str]]:
+    """Let photos be sorted as their predictions arrive; return a function that reports it at the end."""
+    if outputs.folder is None:
+        return list
+    from allmlp.inference import PhotoSorter
+
+    sorter = PhotoSorter(outputs.folder, layout.class_names, link=outputs.link)
+    predictions.receivers.append(lambda each: sorter.add(each.source, None if layout.is_unsure(each) else each.label))
+
+    def report() -> list[str]:
+        counts = summarise((f"{name} {count:,}" for name, count in sorter.counts.most_common()), limit=10)
+        photos = counted(sorter.counts.total(), "photo")
+        return [f"{_VERBS[outputs.link]} {photos} into {escape(sorter.folder)}: {counts}"]
+
+    return report
+
+
+def _page(outputs: Outputs, predictions: ArrivingPredictions, layout: Layout, model: str) -> Callable[[], list[str]]:
+    """Let the page collect the predictions; return a function that writes it at the end and reports it."""
+    path = outputs.sheet
+    if path is None:
+        return list
+    from allmlp.report import ContactSheet
+
+    page = ContactSheet(model, min_score=layout.min_score or 0.0)
+    predictions.receivers.append(page.add)
+
+    def write() -> list[str]:
+        page.write(path)
+        return [f"Wrote {escape(path)} ({file_size(path.stat().st_size)}): open it in a browser"]
+
+    return write

@@ -11,10 +11,10 @@ from PIL import Image
 
 from allmlp.report import plots
 
-__all__ = ["Picture", "Thumbnail", "draw_picture", "make_thumbnail"]
+__all__ = ["Picture", "Thumbnail", "draw_picture", "make_thumbnail", "reduce_photo"]
 
 CSS_PIXELS_PER_INCH = 96
-THUMBNAIL_SIDE = 160
+THUMBNAIL_SIDE = 200  # in pixels; the page shows photos at about this size
 LOSSLESS_SIDE = 64
 TINY_SIDE = 40  # images with sides up to this are enlarged without smoothing, which would only blur them
 
@@ -50,16 +50,22 @@ def draw_picture(figure: Figure, description: str) -> Picture:
     return Picture(png=plots.to_png(figure), width=width, height=height, description=description)
 
 
-def make_thumbnail(pixels: NDArray[np.uint8]) -> Thumbnail:
-    """Reduce an image (H, W, 3) to a thumbnail, so that a page with 70 photos stays below 1 MB."""
+def reduce_photo(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return an image (H, W, 3) with sides of at most THUMBNAIL_SIDE, so that many photos fit into memory."""
     image = Image.fromarray(np.ascontiguousarray(pixels, dtype=np.uint8))
     image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+    return np.asarray(image)
+
+
+def make_thumbnail(pixels: NDArray[np.uint8]) -> Thumbnail:
+    """Return an image (H, W, 3) as a thumbnail, reduced so that a page with 80 photos stays below 2 MB."""
+    image = Image.fromarray(reduce_photo(pixels))
     file = io.BytesIO()
     if max(image.size) <= LOSSLESS_SIDE:  # enlarged on the page, where JPEG artefacts would be visible
         image.save(file, format="PNG", optimize=True)
         uri = _data_uri(file.getvalue(), "png")
     else:
-        image.save(file, format="JPEG", quality=90, subsampling=0)
+        image.save(file, format="JPEG", quality=85)
         uri = _data_uri(file.getvalue(), "jpeg")
     return Thumbnail(uri=uri, is_tiny=max(pixels.shape[:2]) <= TINY_SIDE)
 

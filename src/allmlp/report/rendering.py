@@ -34,6 +34,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {function.__name__: function for function in FILTERS}
+    environment.globals["dict"] = dict
     environment.globals["style"] = Markup(_read_style())
     return environment
 

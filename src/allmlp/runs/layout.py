@@ -16,7 +16,8 @@ The files of a run folder, in the order in which they are written:
     resume/step-000000123/     snapshots from which training resumes, with the best weights so far
     checkpoints/best, last     weights for use: the best by validation top-1, and the newest
     diverged.json              the error, if a value that is not finite ended the run
-    plots/, report.html        the report
+    predictions.csv            the prediction of checkpoints/best for every validation and test photo
+    plots/, report.html        the report; a run that is stopped leaves one, too
     metrics.json               the scores of checkpoints/best; written last, so that a run that has it is finished
 
 A sweep folder holds one run folder lr-RATE per learning rate, learning_rates.json (all scores and the best run) and
@@ -102,6 +103,10 @@ class RunLayout:
     @property
     def divergence(self) -> Path:
         return self.path / "diverged.json"
+
+    @property
+    def predictions(self) -> Path:
+        return self.path / "predictions.csv"
 
     @property
     def plots(self) -> Path:

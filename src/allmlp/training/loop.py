@@ -5,9 +5,11 @@ import time
 from pathlib import Path
 
 from allmlp.data import ImageDataset
+from allmlp.errors import AllmlpError
 from allmlp.training.finish import TrainResult, finish
 from allmlp.training.progress import NoProgress, Progress
 from allmlp.training.recipe.recipe import Recipe
+from allmlp.training.reporting.run_report import stopped_at, write_run_report
 from allmlp.training.session import Session
 from allmlp.training.setup import setup
 from allmlp.training.snapshots.history import TrainingHistory
@@ -30,7 +32,8 @@ def train(
 ) -> TrainResult:
     """Train a Mixer on photos and write its run folder, including the report.
 
-    On SIGINT or SIGTERM the current step is finished and a snapshot is saved before training ends.
+    On SIGINT or SIGTERM the current step is finished, and a snapshot and a report of the run so far are written before
+    training ends.
 
     Args:
         recipe: the settings of the run.
@@ -57,6 +60,9 @@ def train(
         stop.deferred = True
         try:
             _loop(session, state, history, stop)
+        except KeyboardInterrupt:
+            _report_stopped(session, history)
+            raise
         finally:
             session.progress.finish()
         stop.deferred = False
@@ -99,6 +105,28 @@ def _loop(session: Session, state: TrainState, history: TrainingHistory, stop: S
             # Report it.
             seconds_left = clock.tick(state.step)
             progress.step(state.step, loss=loss, images_per_second=clock.images_per_second, seconds_left=seconds_left)
+
+
+def _report_stopped(session: Session, history: TrainingHistory) -> None:
+    """Write the report of a run that a signal stopped; a full disk must not hide the signal."""
+    if not session.ranks.is_first:
+        return
+    run, recipe = session.run, session.recipe
+    evaluations = {} if session.best_metrics is None else {"validation": session.best_metrics}
+    stopped = stopped_at(run.path, recipe, history.results, how="was stopped")
+    try:
+        write_run_report(
+            run.path,
+            recipe,
+            session.dataset,
+            evaluations,
+            session.pipeline,
+            session.environment,
+            history,
+            stopped=stopped,
+        )
+    except AllmlpError as error:
+        session.progress.message(f"The report could not be written: {error}")
 
 
 class _Clock:

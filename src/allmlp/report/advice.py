@@ -1,10 +1,12 @@
 """Advice on how to improve a model, derived from the facts of its run."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from allmlp.metrics import wilson_interval
+from allmlp.report.facts import absolute_command
 from allmlp.report.formatting import percent
 from allmlp.report.summary import ReportSummary
 
@@ -23,11 +25,11 @@ _SMALL_IMAGE = 128  # pixels; the published Mixers take 224
 
 @dataclass(frozen=True)
 class Advice:
-    """What was found, and what to do about it; `option` is what to add to a training command, "" for none."""
+    """What was found, what to do about it, and the command that does it; "" for none."""
 
     finding: str
     action: str
-    option: str = ""
+    command: str = ""
 
 
 def advice(summary: ReportSummary) -> tuple[Advice, ...]:
@@ -48,8 +50,8 @@ def _on_fit(summary: ReportSummary) -> list[Advice]:
         return [
             Advice(
                 f"The best epoch is one of the last ({best:g} of {total:g}): accuracy was still rising.",
-                "Train longer; fine-tuning this run keeps what it has learned (allmlp finetune --from).",
-                f"--epochs {2 * total:g}",
+                "Train longer; fine-tuning this run keeps what it has learned.",
+                _command(summary, "finetune", "--from", summary.directory, "--epochs", f"{2 * total:g}"),
             )
         ]
     if score is None or score.top1 - metrics.top1 < _GAP:
@@ -58,8 +60,7 @@ def _on_fit(summary: ReportSummary) -> list[Advice]:
         Advice(
             f"Training photos: {percent(score.top1)} correct; {summary.headline_split} photos: {percent(metrics.top1)}. "
             "The model knows its training photos much better than new ones.",
-            "More, and more varied, training photos help most; a larger pre-trained Mixer and stronger augmentation, next.",
-            "--set augmentation.mixup=0.5",
+            "More, and more varied, training photos help most; then a larger pre-trained Mixer, and stronger augmentation.",
         )
     ]
 
@@ -76,8 +77,8 @@ def _on_classes(summary: ReportSummary) -> list[Advice]:
             Advice(
                 f"“{summary.class_names[largest]}” has {sizes.max():,} training photos, "
                 f"“{summary.class_names[smallest]}” {sizes.min():,}.",
-                "Show rare classes more often, or let their photos count more.",
-                IMBALANCE_REMEDY,
+                f"Show rare classes more often, or let their photos count more: {IMBALANCE_REMEDY}.",
+                _command(summary, _training_command(summary), "--set", "sampler=balanced"),
             )
         )
     num_few = int((sizes < _FEW_PER_CLASS).sum())
@@ -101,11 +102,18 @@ def _on_start(summary: ReportSummary) -> list[Advice]:
     return [
         Advice(
             f"This is a small Mixer of {size} pixels that started from {start}.",
-            "A Mixer pre-trained on ImageNet-21k at 224 pixels is far stronger; it is a download, and slower. "
-            "Use allmlp finetune.",
-            "--from b16-i21k",
+            "A Mixer pre-trained on ImageNet-21k at 224 pixels is far stronger; it is a download, and slower.",
+            _command(summary, "finetune", "--from", "b16-i21k"),
         )
     ]
+
+
+def _command(summary: ReportSummary, name: str, *words: str | Path) -> str:
+    return absolute_command(name, summary.source, *summary.data_options, *words)
+
+
+def _training_command(summary: ReportSummary) -> str:
+    return "train" if (summary.recipe.get("transfer") or {}).get("checkpoint") is None else "finetune"
 
 
 def _on_labels(summary: ReportSummary) -> list[Advice]:

@@ -13,9 +13,9 @@ from allmlp.report.summary import Galleries, ShownPhoto
 
 __all__ = ["choose_galleries"]
 
-MAX_MISTAKES = 24
-MAX_UNSURE = 12
-MAX_HITS = 12
+MAX_MISTAKES = 25
+MAX_UNSURE = 10
+MAX_HITS = 10
 
 
 def choose_galleries(photos: Split, metrics: Metrics, class_names: Sequence[str]) -> Galleries:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,10 @@ class ReportSummary:
     """Rows to show, such as "parameters" -> "0.67 M"."""
     source: str = ""
     """Where the photos are: an absolute path, or the name of a public data set."""
+    data_options: tuple[str, ...] = ()
+    """The words with which a command reads the photos as the run did, after `source`."""
+    directory: Path = Path()
+    """The run folder."""
     splits: tuple[tuple[str, int], ...] = ()
     """The number of photos of each split, such as ("train", 900)."""
     class_names: tuple[str, ...]

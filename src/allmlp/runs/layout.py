@@ -15,6 +15,7 @@ The files of a run folder, in the order in which they are written:
     results.csv                one row per validation
     resume/step-000000123/     snapshots from which training resumes, with the best weights so far
     checkpoints/best, last     weights for use: the best by validation top-1, and the newest
+    loggers/NAME/              files of an experiment tracker (--logger): events of TensorBoard, run ID of W&B or MLflow
     diverged.json              the error, if a value that is not finite ended the run
     predictions.csv            the prediction of checkpoints/best for every validation and test photo
     plots/, report.html        the report; a run that is stopped leaves one, too
@@ -99,6 +100,10 @@ class RunLayout:
     @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
+
+    @property
+    def loggers(self) -> Path:
+        return self.path / "loggers"
 
     @property
     def divergence(self) -> Path:

@@ -2,11 +2,13 @@
 
 import contextlib
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from allmlp.data import ImageDataset
 from allmlp.errors import AllmlpError
 from allmlp.training.finish import TrainResult, finish
+from allmlp.training.loggers.registry import check_loggers
 from allmlp.training.progress import NoProgress, Progress
 from allmlp.training.recipe.recipe import Recipe
 from allmlp.training.reporting.run_report import stopped_at, write_run_report
@@ -17,6 +19,7 @@ from allmlp.training.step.schedule import learning_rate_factor
 from allmlp.training.step.state import TrainState
 from allmlp.training.step.update import update
 from allmlp.training.stop_signals import StopSignal
+from allmlp.training.tracking import track
 
 __all__ = ["TrainResult", "train"]
 
@@ -29,6 +32,7 @@ def train(
     device: str = "auto",
     progress: Progress | None = None,
     resume: bool = False,
+    loggers: Sequence[str] = (),
 ) -> TrainResult:
     """Train a Mixer on photos and write its run folder, including the report.
 
@@ -43,6 +47,8 @@ def train(
         progress: receives progress events; None discards them.
         resume: resume the run in `run_directory` from its newest valid snapshot, bit for bit as if it had never stopped (on
             the same machine), or start it if there is none. The recipe and the photos must be those of the run.
+        loggers: experiment trackers that get the losses and scores: "tensorboard", "wandb", "mlflow". A resumed run keeps
+            those of its earlier sessions.
 
     Raises:
         ConfigError: the folder is in use or inside the photos, a value is invalid, the device is unavailable, or the recipe
@@ -51,12 +57,15 @@ def train(
         DataError: unusable photos, all of them named before anything is written; or photos that are not the run's.
         ReportedError: with several processes, instead of any of these: the error that ends all of them, or a
             `ProcessLostError` for a process that was killed or hangs. It states which process reports it.
+        MissingExtraError: the library of a tracker is not installed.
         KeyboardInterrupt: a signal, after the training state was saved.
     """
+    check_loggers(loggers)
     with StopSignal() as stop, setup(
         recipe, data, Path(run_directory), device=device, progress=progress or NoProgress(), resume=resume, stop=stop
-    ) as session:  # fmt: skip
+    ) as session, track(session, loggers) as tracked:  # fmt: skip
         state, history = session.begin()
+        tracked.start(state.step)
         stop.deferred = True
         try:
             _loop(session, state, history, stop)
@@ -66,7 +75,9 @@ def train(
         finally:
             session.progress.finish()
         stop.deferred = False
-        return finish(session, history)
+        result = finish(session, history)
+        tracked.finish(result.evaluations)
+        return result
 
 
 def _loop(session: Session, state: TrainState, history: TrainingHistory, stop: StopSignal) -> None:

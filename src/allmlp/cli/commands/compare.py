@@ -45,10 +45,9 @@ def compare(
         from allmlp.report import write_comparison
 
         say(f"\nwrote   {escape(write_comparison(comparison, out))}")
-    best = max(comparison.runs, key=lambda run: max((score.top1 for score in run.scores.values()), default=0.0))
-    commands = [(f"{command_line('predict', best.path)} PHOTO.jpg", "classify photos with the best of these")]
+    commands = [(command_line("report", runs[0]), "the page of a single run")]
     if out is None:
-        commands.append((command_line("compare", *runs, "--out", "comparison.html"), "the same as a page, with curves"))
+        commands = [(command_line("compare", *runs, "--out", "comparison.html"), "the same as a page, with curves")]
     next_commands(commands)
 
 

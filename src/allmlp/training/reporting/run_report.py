@@ -26,9 +26,10 @@ from allmlp.report import (
 from allmlp.runs.layout import RunLayout
 from allmlp.training.input_pipeline import InputPipeline
 from allmlp.training.recipe.recipe import ResolvedRecipe
+from allmlp.training.reporting.class_sizes import class_sizes
 from allmlp.training.snapshots.history import TrainingHistory
 
-__all__ = ["class_sizes", "first_environment", "run_summary", "stopped_at", "with_photos", "write_run_report"]
+__all__ = ["first_environment", "run_summary", "stopped_at", "with_photos", "write_run_report"]
 
 _NUM_TRAINING_SAMPLES = 32
 
@@ -73,6 +74,8 @@ def run_summary(
         environment=environment,
         model=model_rows(model),
         source=absolute_source(dataset),
+        data_options=tuple(_data_options(dataset)),
+        directory=path.absolute(),
         splits=tuple((name, len(part)) for name, part in dataset.splits.items()),
         class_names=dataset.class_names,
         class_sizes=class_sizes(dataset),
@@ -106,12 +109,6 @@ def stopped_at(path: Path, recipe: ResolvedRecipe, results: list[dict[str, float
         how=how,
         resume=absolute_command("train", "--resume", path),
     )
-
-
-def class_sizes(dataset: ImageDataset) -> tuple[int, ...]:
-    """Return the number of training photos of each class."""
-    counts = np.bincount(dataset.splits["train"].labels, minlength=len(dataset.class_names))
-    return tuple(map(int, counts))
 
 
 def first_environment(path: Path) -> dict[str, str]:

@@ -182,7 +182,8 @@ def test_page_says_how_sure_the_model_is_and_how_often_right(page: Page, report_
     error = 69 / 88 - TEST.confidences[0]  # all photos are in one bin
     assert f"Calibration error{100 * error:.1f} %" in page.text
     assert f"the expected calibration error: {100 * error:.1f} % (15 bins)." in page.text
-    assert "temperature" not in page.text
+    assert "The temperature was not fitted" in page.text
+    assert "divided by the temperature" not in page.text
     alternative = next(image["alt"] for image in page.attributes("img") if "Reliability" in (image["alt"] or ""))
     assert (
         alternative

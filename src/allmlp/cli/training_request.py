@@ -201,10 +201,10 @@ def run_training(
         if not is_first_process():
             pass
         elif RunLayout(out).resume.is_dir():
-            note(
-                f"\nStopped. The progress so far is saved, with a report: {escape(RunLayout(out).report)}\n"
-                f"Continue with: {command_line('train', '--resume', out)}"
-            )
+            report = RunLayout(out).report
+            with_report = f", with a report ({escape(report)})" if report.exists() else ""
+            command = command_line("train", "--resume", out)
+            note(f"\nStopped. The progress so far is saved{with_report}; continue with: {command}")
         else:
             note("\nStopped before the first step; there is nothing to save.")
         raise typer.Exit(getattr(stop, "exit_code", 130)) from stop

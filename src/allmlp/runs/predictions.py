@@ -46,7 +46,10 @@ def read_predictions(path: Path) -> list[PhotoPrediction] | None:
     rows = read_table(
         path, PhotoPrediction._fields, what="the predictions", advice=advice, is_valid=lambda row: _is_score(row[-1])
     )
-    return [PhotoPrediction(*texts, float(score)) for *texts, score in rows]
+    return [
+        PhotoPrediction(split, sample_id, sha256, label, prediction, float(score))
+        for split, sample_id, sha256, label, prediction, score in rows
+    ]
 
 
 def _is_score(text: str) -> bool:

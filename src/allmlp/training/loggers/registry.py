@@ -5,6 +5,7 @@ import importlib.util
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,13 +103,13 @@ class LoggerProgress:
     def close(self, *, is_finished: bool) -> None:
         """End the session of all trackers."""
         for name, logger in list(self._open.items()):
-            self._guarded(name, lambda logger=logger: logger.close(is_finished=is_finished))
+            self._guarded(name, partial(logger.close, is_finished=is_finished))
         self._open.clear()
 
     def _log(self, step: int, values: Mapping[str, float]) -> None:
         finite = {name: float(value) for name, value in values.items() if math.isfinite(value)}
         for name, logger in list(self._open.items()):
-            self._guarded(name, lambda logger=logger: logger.log(step, finite))
+            self._guarded(name, partial(logger.log, step, finite))
 
     def _guarded(self, name: str, action: Callable[[], None]) -> None:
         try:

@@ -26,7 +26,7 @@ def open_tensorboard(run: LoggedRun) -> Logger:
 
     # TensorBoard hides the steps after `purge_step` that a killed session logged and the resumed one repeats.
     purge_step = run.first_step + 1 if run.first_step else None
-    writer: Any = SummaryWriter(str(run.folder), purge_step=purge_step)  # type: ignore[no-untyped-call]
+    writer: Any = SummaryWriter(str(run.folder), purge_step=purge_step)
     if not run.first_step:
         rows = "\n".join(f"| {key} | `{value}` |" for key, value in run.settings.items())
         writer.add_text("recipe", f"| setting | value |\n|---|---|\n{rows}")

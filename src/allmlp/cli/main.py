@@ -12,7 +12,6 @@ import typer
 
 from allmlp import __version__
 from allmlp.cli.commands.check import check
-from allmlp.cli.commands.compare import compare
 from allmlp.cli.commands.convert import convert
 from allmlp.cli.commands.data import data
 from allmlp.cli.commands.demo import demo
@@ -24,7 +23,8 @@ from allmlp.cli.commands.models import models
 from allmlp.cli.commands.predict import predict
 from allmlp.cli.commands.push import push
 from allmlp.cli.commands.recipes import recipes
-from allmlp.cli.commands.report import report
+from allmlp.cli.commands.runs.compare import compare
+from allmlp.cli.commands.runs.report import report
 from allmlp.cli.commands.train import train
 from allmlp.cli.habits import Command, Commands
 from allmlp.errors import AllmlpError

@@ -45,4 +45,4 @@ def _escape_controls(value: Any) -> Any:
 
 
 def _read_style() -> str:
-    return resources.files("allmlp.report").joinpath("report.css").read_text(encoding="utf-8")
+    return resources.files("allmlp.report").joinpath("templates", "report.css").read_text(encoding="utf-8")

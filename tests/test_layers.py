@@ -41,7 +41,15 @@ INNER_LAYERS = {
     "cli": (
         ("main",),
         ("commands",),
-        ("few_shot_answers", "gelu_change", "prediction_outputs", "processes", "training_request", "unsupported"),
+        (
+            "evaluation_outputs",
+            "few_shot_answers",
+            "gelu_change",
+            "prediction_outputs",
+            "processes",
+            "training_request",
+            "unsupported",
+        ),
         ("prediction_formats",),
         ("arguments", "progress"),
         ("console", "habits"),
@@ -65,14 +73,15 @@ INNER_LAYERS = {
     "training": (
         ("learning_rate_sweep",),
         ("loop",),
-        ("finish", "setup"),
-        ("run_report", "session", "time_budget"),
+        ("finish", "setup", "tracking"),
+        ("reporting", "session", "time_budget"),
         ("validation",),
         ("input_pipeline",),
         ("step",),
         ("distributed",),
         ("run_folder", "stored_run"),
         ("progress", "recipe", "snapshots", "stop_signals"),
+        ("loggers",),
     ),
 }
 HEIGHT = {name: -number for number, names in enumerate(LAYERS) for name in names}

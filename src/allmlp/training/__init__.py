@@ -33,6 +33,8 @@ if TYPE_CHECKING:
         write_sweep,
     )
     from allmlp.training.loop import TrainResult, train
+    from allmlp.training.reporting.compare_runs import RunComparison, compare_runs
+    from allmlp.training.reporting.stored_report import report_run
     from allmlp.training.setup import num_training_photos
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "Progress",
     "Recipe",
     "ResolvedRecipe",
+    "RunComparison",
     "SavingConfig",
     "ScheduleConfig",
     "StoredRun",
@@ -51,12 +54,14 @@ __all__ = [
     "TransferConfig",
     "check_matches_run",
     "check_sweep_folder",
+    "compare_runs",
     "damage_of",
     "is_first_process",
     "is_speaker",
     "join_ranks",
     "num_training_photos",
     "refuse_used_folder",
+    "report_run",
     "resolved_with_checkpoint",
     "resumed_recipe",
     "stored_run",
@@ -73,10 +78,13 @@ __all__ = [
 _LAZY_MODULES = {  # names that need torch, with the module that defines them
     "PAPER_GRID": "learning_rate_sweep",
     "TrainResult": "loop",
+    "RunComparison": "reporting.compare_runs",
     "SweepRun": "learning_rate_sweep",
     "check_sweep_folder": "learning_rate_sweep",
+    "compare_runs": "reporting.compare_runs",
     "join_ranks": "distributed.process_group",
     "num_training_photos": "setup",
+    "report_run": "reporting.stored_report",
     "train": "loop",
     "train_sweep": "learning_rate_sweep",
     "write_sweep": "learning_rate_sweep",

@@ -2,12 +2,16 @@
 
 import contextlib
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from allmlp.data import ImageDataset
+from allmlp.errors import AllmlpError
 from allmlp.training.finish import TrainResult, finish
+from allmlp.training.loggers.registry import check_loggers
 from allmlp.training.progress import NoProgress, Progress
 from allmlp.training.recipe.recipe import Recipe
+from allmlp.training.reporting.run_report import stopped_at, write_run_report
 from allmlp.training.session import Session
 from allmlp.training.setup import setup
 from allmlp.training.snapshots.history import TrainingHistory
@@ -15,6 +19,7 @@ from allmlp.training.step.schedule import learning_rate_factor
 from allmlp.training.step.state import TrainState
 from allmlp.training.step.update import update
 from allmlp.training.stop_signals import StopSignal
+from allmlp.training.tracking import track
 
 __all__ = ["TrainResult", "train"]
 
@@ -27,10 +32,12 @@ def train(
     device: str = "auto",
     progress: Progress | None = None,
     resume: bool = False,
+    loggers: Sequence[str] = (),
 ) -> TrainResult:
     """Train a Mixer on photos and write its run folder, including the report.
 
-    On SIGINT or SIGTERM the current step is finished and a snapshot is saved before training ends.
+    On SIGINT or SIGTERM the current step is finished, and a snapshot and a report of the run so far are written before
+    training ends.
 
     Args:
         recipe: the settings of the run.
@@ -40,6 +47,8 @@ def train(
         progress: receives progress events; None discards them.
         resume: resume the run in `run_directory` from its newest valid snapshot, bit for bit as if it had never stopped (on
             the same machine), or start it if there is none. The recipe and the photos must be those of the run.
+        loggers: experiment trackers that get the losses and scores: "tensorboard", "wandb", "mlflow". A resumed run keeps
+            those of its earlier sessions.
 
     Raises:
         ConfigError: the folder is in use or inside the photos, a value is invalid, the device is unavailable, or the recipe
@@ -48,19 +57,27 @@ def train(
         DataError: unusable photos, all of them named before anything is written; or photos that are not the run's.
         ReportedError: with several processes, instead of any of these: the error that ends all of them, or a
             `ProcessLostError` for a process that was killed or hangs. It states which process reports it.
+        MissingExtraError: the library of a tracker is not installed.
         KeyboardInterrupt: a signal, after the training state was saved.
     """
+    check_loggers(loggers)
     with StopSignal() as stop, setup(
         recipe, data, Path(run_directory), device=device, progress=progress or NoProgress(), resume=resume, stop=stop
-    ) as session:  # fmt: skip
+    ) as session, track(session, loggers) as tracked:  # fmt: skip
         state, history = session.begin()
+        tracked.start(state.step)
         stop.deferred = True
         try:
             _loop(session, state, history, stop)
+        except KeyboardInterrupt:
+            _report_stopped(session, history)
+            raise
         finally:
             session.progress.finish()
         stop.deferred = False
-        return finish(session, history)
+        result = finish(session, history)
+        tracked.finish(result.evaluations)
+        return result
 
 
 def _loop(session: Session, state: TrainState, history: TrainingHistory, stop: StopSignal) -> None:
@@ -99,6 +116,28 @@ def _loop(session: Session, state: TrainState, history: TrainingHistory, stop: S
             # Report it.
             seconds_left = clock.tick(state.step)
             progress.step(state.step, loss=loss, images_per_second=clock.images_per_second, seconds_left=seconds_left)
+
+
+def _report_stopped(session: Session, history: TrainingHistory) -> None:
+    """Write the report of a run that a signal stopped; a full disk must not hide the signal."""
+    if not session.ranks.is_first:
+        return
+    run, recipe = session.run, session.recipe
+    evaluations = {} if session.best_metrics is None else {"validation": session.best_metrics}
+    stopped = stopped_at(run.path, recipe, history.results, how="was stopped")
+    try:
+        write_run_report(
+            run.path,
+            recipe,
+            session.dataset,
+            evaluations,
+            session.pipeline,
+            session.environment,
+            history,
+            stopped=stopped,
+        )
+    except AllmlpError as error:
+        session.progress.message(f"The report could not be written: {error}")
 
 
 class _Clock:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from allmlp.checkpoints import Checkpoint
 from allmlp.data import ImageDataset
 from allmlp.errors import AllmlpError, CheckpointError, DivergedError, ReportedError
+from allmlp.metrics import Metrics
 from allmlp.provenance import environment
 from allmlp.runs.layout import CheckpointName
 from allmlp.training.distributed.consistency import check_consistent, weights_fact
@@ -50,6 +51,7 @@ class Session:
         environment: the content of `environment.json`.
         progress: receives progress events; its messages also go to the log.
         checkpoints: writes checkpoints/best and checkpoints/last.
+        best_metrics: the validation scores of the best weights, in the training precision; None if this session found none.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Session:
         self._snapshots = SnapshotStore(run.layout.resume, keep_every=recipe.saving.keep_every, warn=progress.message)
         self._last_save = time.monotonic()
         self.checkpoints = CheckpointWriter(run.layout, warn=progress.message)
+        self.best_metrics: Metrics | None = None
 
     def begin(self) -> tuple[TrainState, TrainingHistory]:
         """Return the state to train from: that of the newest valid snapshot, or a new one."""
@@ -220,6 +223,7 @@ class Session:
             self._save_weights(state, "best")  # first: if it fails, the history keeps the best weights so far
             history.best_top1, history.best_loss = metrics.top1, metrics.loss
             history.best_epoch, history.best_step = epoch, state.step
+            self.best_metrics = metrics
 
     def is_save_due(self, step: int, agreed: Agreement) -> bool:
         """Return whether to save a snapshot after `step` steps: at the end, on a signal, or as the recipe sets."""

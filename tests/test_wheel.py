@@ -88,7 +88,7 @@ def test_the_wheel_holds_every_file_of_the_package_and_no_other(wheel: Path) -> 
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert held == {name.removeprefix("src/") for name in files_below(PACKAGE)}
-    assert {"allmlp/py.typed", "allmlp/report/report.css", "allmlp/checkpoints/starter/config.json"} <= held
+    assert {"allmlp/py.typed", "allmlp/report/templates/report.css", "allmlp/checkpoints/starter/config.json"} <= held
 
 
 def test_an_installed_wheel_trains_and_predicts_away_from_the_source(installed: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from allmlp.inference import Embedder, Predictor, RunnableModel, open_model
     from allmlp.metrics import FewShotOptions, Metrics
     from allmlp.model import VARIANTS, MixerConfig, MixerTemplate, MlpMixer, create
-    from allmlp.training import Recipe, train
+    from allmlp.training import Recipe, compare_runs, report_run, train
 
 __version__ = "0.1.0"
 
@@ -51,12 +51,14 @@ _MODULES = {
     "RunnableModel": "allmlp.inference",
     "VARIANTS": "allmlp.model",
     "check": "allmlp.data",
+    "compare_runs": "allmlp.training",
     "create": "allmlp.model",
     "evaluate": "allmlp.evaluation",
     "evaluate_few_shot": "allmlp.evaluation",
     "load_checkpoint": "allmlp.checkpoints",
     "open_dataset": "allmlp.data",
     "open_model": "allmlp.inference",
+    "report_run": "allmlp.training",
     "save_checkpoint": "allmlp.checkpoints",
     "train": "allmlp.training",
 }
@@ -87,12 +89,14 @@ __all__ = [
     "RunnableModel",
     "__version__",
     "check",
+    "compare_runs",
     "create",
     "evaluate",
     "evaluate_few_shot",
     "load_checkpoint",
     "open_dataset",
     "open_model",
+    "report_run",
     "save_checkpoint",
     "train",
 ]

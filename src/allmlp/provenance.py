@@ -25,7 +25,7 @@ def environment(device: str = "cpu") -> dict[str, str]:
     import allmlp
 
     facts = {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([*_program(), *sys.argv[1:]]),
         "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
         "allmlp": allmlp.__version__,
         "commit": _commit(),
@@ -38,6 +38,11 @@ def environment(device: str = "cpu") -> dict[str, str]:
         "instruction_sets": " ".join(instruction_sets()),
     }
     return {name: value for name, value in facts.items() if value}
+
+
+def _program() -> list[str]:
+    started = Path(sys.argv[0])
+    return ["python", "-m", started.parent.name] if started.name == "__main__.py" else [started.name]
 
 
 def record(path: Path, figures: Mapping[str, Any], *, command: str) -> Path:

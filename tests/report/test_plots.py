@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 
 from allmlp.data import Batch
 from allmlp.metrics import reliability, score_batches
-from allmlp.report import RunSummary, plots
+from allmlp.report import ReportSummary, plots
 from allmlp.report.plots import confusion_figure, curves_figure, reliability_figure, samples_figure, to_png
 
 
-def summary(num_epochs: int = 4, best: int = 3) -> RunSummary:
+def summary(num_epochs: int = 4, best: int = 3) -> ReportSummary:
     one_hot = np.eye(2, dtype=np.float32)
     images = np.broadcast_to(one_hot[[0, 0, 0, 0]][:, None, None, :], (4, 3, 1, 2))
     batch = Batch(images, one_hot[[0, 0, 0, 1]], np.ones(4, dtype=bool))
@@ -27,7 +27,7 @@ def summary(num_epochs: int = 4, best: int = 3) -> RunSummary:
         }
         for epoch in range(1, num_epochs + 1)
     ]
-    return RunSummary(
+    return ReportSummary(
         name="run",
         best_epoch=best,
         recipe={},
@@ -37,7 +37,6 @@ def summary(num_epochs: int = 4, best: int = 3) -> RunSummary:
         class_names=("a", "b"),
         results=tuple(rows),
         evaluations={"validation": metrics},
-        mistakes=(),
         training_sample=np.zeros((0, 8, 8, 3), dtype=np.uint8),
         training_sample_captions=(),
         next_commands=(),

@@ -17,7 +17,7 @@ from PIL import Image
 from allmlp.data import Batch
 from allmlp.errors import AllmlpError
 from allmlp.metrics import Metrics, score_batches
-from allmlp.report import Mistake, RunSummary, write_report
+from allmlp.report import Galleries, ReportSummary, ShownPhoto, Stopped, TrainingScore, write_report
 
 CLASS_NAMES = ("shirt", "t-shirt", "dress", "<script>alert(1)</script>", "=cmd")
 VOID_ELEMENTS = {"meta", "img", "source"}
@@ -66,7 +66,10 @@ def metrics_of(confusion: NDArray[np.int64], class_names: tuple[str, ...] = CLAS
 
 
 TEST = metrics_of(
-    np.array([[28, 12, 0, 0, 0], [3, 16, 1, 0, 0], [0, 0, 10, 0, 0], [2, 0, 0, 6, 0], [0, 0, 1, 0, 9]], dtype=np.int64)
+    2
+    * np.array(
+        [[28, 12, 0, 0, 0], [3, 16, 1, 0, 0], [0, 0, 10, 0, 0], [2, 0, 0, 6, 0], [0, 0, 1, 0, 9]], dtype=np.int64
+    )
 )
 VALIDATION = metrics_of(np.diag([4, 4, 4, 4, 4]) + np.eye(5, k=1, dtype=np.int64))
 
@@ -89,8 +92,8 @@ def row(epoch: int, accuracy: float, loss: float) -> dict[str, float]:
     }
 
 
-def summary(**changes: Any) -> RunSummary:
-    sample = RunSummary(
+def summary(**changes: Any) -> ReportSummary:
+    sample = ReportSummary(
         name="runs/my-run",
         best_epoch=2,
         recipe={"num_epochs": 3, "optimizer": {"learning_rate": 3e-3, "nesterov": True}, "initial": None},
@@ -100,9 +103,13 @@ def summary(**changes: Any) -> RunSummary:
         class_names=CLASS_NAMES,
         results=(row(1, 0.2, 1.9), row(2, VALIDATION.top1, VALIDATION.loss), row(3, 0.8, 1.5)),
         evaluations={"validation": VALIDATION, "test": TEST},
-        mistakes=tuple(
-            Mistake(sample_id=f"{truth}/{index}.jpg", photo=photo, truth=truth, prediction="shirt", confidence=0.9312)
-            for index, (truth, photo) in enumerate(zip(CLASS_NAMES, photos(5), strict=True))
+        galleries=Galleries(
+            mistakes=tuple(
+                ShownPhoto(
+                    sample_id=f"{truth}/{index}.jpg", photo=photo, truth=truth, prediction="shirt", confidence=0.9312
+                )
+                for index, (truth, photo) in enumerate(zip(CLASS_NAMES, photos(5), strict=True))
+            )
         ),
         training_sample=photos(9),
         training_sample_captions=tuple(f"caption {index}" for index in range(9)),
@@ -144,8 +151,8 @@ def test_report_writes_its_plots_and_a_page(written: tuple[Path, list[Path]]) ->
 
 def test_page_says_how_good_the_model_is(page: Page) -> None:
     for fact in (
-        "78.4 %test top-1: 69 of 88 photos correct",  # (28 + 16 + 10 + 6 + 9) / 88
-        "68.7 to 85.7 %",  # scipy.stats.binomtest(69, 88).proportion_ci(method="wilson")
+        "78.4 %test top-1: 138 of 176 photos correct",  # 2 * (28 + 16 + 10 + 6 + 9) / 176
+        "71.8 to 83.8 %",  # scipy.stats.binomtest(138, 176).proportion_ci(method="wilson")
         "Always answering “shirt”: 45.5 %",
         "Balanced accuracy83.0 %",  # (28/40 + 16/20 + 1 + 6/8 + 9/10) / 5
         f"Loss (nats){TEST.loss:.3f}",
@@ -175,11 +182,12 @@ def test_page_says_how_sure_the_model_is_and_how_often_right(page: Page, report_
     error = 69 / 88 - TEST.confidences[0]  # all photos are in one bin
     assert f"Calibration error{100 * error:.1f} %" in page.text
     assert f"the expected calibration error: {100 * error:.1f} % (15 bins)." in page.text
-    assert "temperature" not in page.text
+    assert "The temperature was not fitted" in page.text
+    assert "divided by the temperature" not in page.text
     alternative = next(image["alt"] for image in page.attributes("img") if "Reliability" in (image["alt"] or ""))
     assert (
         alternative
-        == f"Reliability diagram: confidence {100 * TEST.confidences[0]:.1f}\u00a0%, accuracy 78.4\u00a0% (88)"
+        == f"Reliability diagram: confidence {100 * TEST.confidences[0]:.1f}\u00a0%, accuracy 78.4\u00a0% (176)"
     )
     scaled = replace(TEST, temperature=0.7, expected_calibration_error_as_trained=0.4321, loss_as_trained=1.9876)
     text = report_of(evaluations={"test": scaled}).text
@@ -190,10 +198,10 @@ def test_page_says_how_sure_the_model_is_and_how_often_right(page: Page, report_
 
 
 def test_page_names_the_confused_pairs_in_words(page: Page) -> None:
-    assert "shirt mistaken for t-shirt: 12 of 40 (30.0 %)" in page.text
-    assert "t-shirt mistaken for shirt: 3 of 20 (15.0 %)" in page.text
-    assert "=cmd mistaken for dress: 1 of 10 (10.0 %)" in page.text
-    order = [page.text.index(f": {count} of {total} (") for count, total in ((12, 40), (3, 20), (2, 8))]
+    assert "shirt mistaken for t-shirt: 24 of 80 (30.0 %)" in page.text
+    assert "t-shirt mistaken for shirt: 6 of 40 (15.0 %)" in page.text
+    assert "=cmd mistaken for dress: 2 of 20 (10.0 %)" in page.text
+    order = [page.text.index(f": {count} of {total} (") for count, total in ((24, 80), (6, 40), (4, 16))]
     assert order == sorted(order)
 
 
@@ -202,11 +210,11 @@ def test_page_lists_the_classes_worst_first(page: Page) -> None:
     places = [
         table.index(text)
         for text in (
-            "shirt4070.0 %84.8 %t-shirt (12)",
-            "<script>alert(1)</script>875.0 %100.0 %shirt (2)",
-            "t-shirt2080.0 %57.1 %shirt (3)",
-            "=cmd1090.0 %100.0 %dress (1)",
-            "dress10100.0 %83.3 %–",
+            "shirt8070.0 % 56 of 8084.8 % 56 of 66t-shirt (24)",
+            "<script>alert(1)</script>1675.0 % 12 of 16100.0 % 12 of 12shirt (4)",
+            "t-shirt4080.0 % 32 of 4057.1 % 32 of 56shirt (6)",
+            "=cmd2090.0 % 18 of 20100.0 % 18 of 18dress (2)",
+            "dress20100.0 % 20 of 2083.3 % 20 of 24–",
         )
     ]
     assert places == sorted(places)
@@ -215,7 +223,7 @@ def test_page_lists_the_classes_worst_first(page: Page) -> None:
 
 
 def test_page_shows_the_mistakes_and_what_made_them(page: Page) -> None:
-    assert "5 of 19" in page.text
+    assert "5 of 38" in page.text
     assert "dress → shirt93.1 %dress/2.jpg" in page.text
     assert "dress mistaken for shirt at 93.1\u00a0%: dress/2.jpg" in [image["alt"] for image in page.attributes("img")]
 
@@ -228,8 +236,8 @@ def test_page_holds_recipe_model_data_environment_and_commands(page: Page) -> No
         "initialnone",
         "parameters0.67 M",
         "processora processor",
-        "train905––––",
-        f"test8878.4 %83.0 %100.0 %{TEST.loss:.3f}",
+        "train905–––",
+        f"test8878.4 %83.0 %{TEST.loss:.3f}",
         "allmlp predict runs/my-run photos/*.jpg",
         "allmlp inspect 'a & b'",
         "Written by allmlp 0.1.0.",
@@ -276,13 +284,13 @@ def test_hostile_names_are_text_everywhere(report_of: Callable[..., Page]) -> No
         "$\\frac{x$",
         "a\u202eb\udcff\n\0",
     )
-    mistake = Mistake(sample_id=names[4], photo=photos(1)[0], truth=names[0], prediction=names[2], confidence=0.5)
+    mistake = ShownPhoto(sample_id=names[4], photo=photos(1)[0], truth=names[0], prediction=names[2], confidence=0.5)
     page = report_of(
         name=names[2],
         results=(),
         class_names=names,
         evaluations={"test": metrics_of(np.full((5, 5), 2), names)},
-        mistakes=(mistake,),
+        galleries=Galleries(mistakes=(mistake,)),
         recipe={names[0]: {names[2]: names[4]}},
         environment={names[2]: names[0]},
         model={names[0]: names[2]},
@@ -302,7 +310,7 @@ def test_names_that_look_like_template_code_are_text(report_of: Callable[..., Pa
         name=names[0],
         class_names=names,
         evaluations={"test": metrics_of(np.ones((3, 3), dtype=np.int64), names)},
-        mistakes=(),
+        galleries=Galleries(),
         training_sample_captions=names * 3,
         recipe=dict.fromkeys(names, names[0]),
         next_commands=names,
@@ -313,13 +321,13 @@ def test_names_that_look_like_template_code_are_text(report_of: Callable[..., Pa
 
 def test_run_without_test_split_reports_validation_and_says_so(report_of: Callable[..., Page]) -> None:
     page = report_of(evaluations={"validation": VALIDATION}, splits=(("train", 905), ("validation", 24)))
-    assert "83.3 %validation top-1: 20 of 24 photos correct" in page.text
+    assert "64–93 %validation top-1: 20 of 24 photos correct (83.3 %)." in page.text
     assert "There is no test split" in page.text
     assert "The test photos were not used" not in page.text
 
 
 def test_run_without_mistakes_says_so(report_of: Callable[..., Page]) -> None:
-    page = report_of(evaluations={"test": metrics_of(np.diag([3, 1, 4, 1, 0]))}, mistakes=(), results=())
+    page = report_of(evaluations={"test": metrics_of(np.diag([3, 1, 4, 1, 0]))}, galleries=Galleries(), results=())
     assert "100.0 %" in page.text
     assert "No photo was misclassified." in page.text
     assert "The model made no mistakes." in page.text
@@ -334,8 +342,8 @@ def test_report_of_a_single_epoch_that_measured_little(report_of: Callable[..., 
 
 def test_empty_sections_are_left_out(tmp_path: Path) -> None:
     empty: dict[str, Any] = {key: {} for key in ("recipe", "environment", "model", "evaluations")}
-    empty |= dict.fromkeys(("splits", "results", "mistakes", "training_sample_captions", "next_commands"), ())
-    paths = write_report(summary(training_sample=photos(0), **empty), tmp_path)
+    empty |= dict.fromkeys(("splits", "results", "training_sample_captions", "next_commands"), ())
+    paths = write_report(summary(training_sample=photos(0), galleries=Galleries(), **empty), tmp_path)
     page = Page(tmp_path / "report.html")
     assert [path.name for path in paths] == ["report.html"]
     assert "Not evaluated." in page.text
@@ -347,7 +355,7 @@ def test_large_photos_become_thumbnails(report_of: Callable[..., Page]) -> None:
     source = next(image["src"] for image in page.attributes("img") if image["alt"] == "augmented training photo: one")
     assert source is not None
     with Image.open(io.BytesIO(base64.b64decode(source.split(",")[1]))) as picture:
-        assert picture.size == (160, 160)
+        assert picture.size == (200, 200)
 
 
 def test_many_classes_go_by_number_and_fold(report_of: Callable[..., Page]) -> None:
@@ -355,7 +363,7 @@ def test_many_classes_go_by_number_and_fold(report_of: Callable[..., Page]) -> N
     page = report_of(
         class_names=names,
         evaluations={"test": metrics_of(np.eye(60, dtype=np.int64) * 2, names)},
-        mistakes=(),
+        galleries=Galleries(),
         results=(),
     )
     assert "The other 30 classes" in page.text
@@ -371,3 +379,53 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "plots").write_text("a file where the folder should be")
     with pytest.raises(AllmlpError, match=r"plots.*could not be written"):
         write_report(summary(), tmp_path)
+
+
+def test_a_wide_interval_is_the_headline(report_of: Callable[..., Page]) -> None:
+    few = metrics_of(np.array([[8, 1], [0, 8]]), ("a", "b"))
+    page = report_of(class_names=("a", "b"), evaluations={"validation": few}, galleries=Galleries())
+    # scipy.stats.binomtest(16, 17).proportion_ci(method="wilson")
+    assert "73–99 %validation top-1: 16 of 17 photos correct (94.1 %)" in page.text
+
+
+def test_few_photos_show_no_calibration_and_few_classes_no_top5(report_of: Callable[..., Page]) -> None:
+    page = report_of(evaluations={"validation": VALIDATION}, galleries=Galleries())
+    assert "24 photos are too few to measure calibration, and the temperature was not fitted" in page.text
+    assert "Calibration" not in page.text and "Top-5" not in page.text
+    names = (*CLASS_NAMES, "sixth")
+    six = metrics_of(20 * np.eye(6, dtype=np.int64), names)
+    page = report_of(class_names=names, evaluations={"test": six}, galleries=Galleries())
+    assert "Calibration error" in page.text and "Top-5100.0 %" in page.text
+
+
+def test_a_stopped_run_says_how_far_it_came_and_how_to_resume(report_of: Callable[..., Page]) -> None:
+    stopped = Stopped(epoch=3, num_epochs=40, how="was stopped", resume="allmlp train --resume /runs/mine")
+    page = report_of(evaluations={"validation": VALIDATION}, galleries=Galleries(), stopped=stopped)
+    assert "This run was stopped after epoch 3 of 40." in page.text
+    assert "allmlp train --resume /runs/mine" in page.text
+    assert "The test photos are scored when the run is finished" in page.text
+    assert "before its first epoch of 40 ended" in report_of(stopped=replace(stopped, epoch=0), results=()).text
+
+
+def test_full_file_names_are_shown(report_of: Callable[..., Page]) -> None:
+    name = f"dress/{'long-name-' * 20}.jpg"
+    shown = ShownPhoto(sample_id=name, photo=photos(1)[0], truth="dress", prediction="dress", confidence=0.5)
+    page = report_of(galleries=Galleries(unsure=(shown,), hits=(shown,)))
+    assert page.text.count(name) == 2
+    assert "Least sure" in page.text and "Surest hits" in page.text
+
+
+def test_advice_follows_from_the_facts(report_of: Callable[..., Page]) -> None:
+    recipe = {"model": {"image_size": [64, 64]}, "transfer": {"checkpoint": None}, "sampler": "shuffled"}
+    facts: dict[str, Any] = {"recipe": recipe, "source": "/photos of mine", "directory": Path("/runs/mine")}
+    sizes = (430, 150, 150, 100, 75)
+    text = report_of(**facts, class_sizes=sizes, training_score=TrainingScore(top1=0.99, num_photos=905)).text
+    assert "“shirt” has 430 training photos, “=cmd” 75." in text
+    assert "allmlp train '/photos of mine' --set sampler=balanced" in text
+    assert "allmlp finetune '/photos of mine' --from b16-i21k" in text
+    assert "Training photos: 99.0 % correct; test photos: 78.4 %" in text
+    assert "24 of 38 mistakes are “shirt” taken for “t-shirt”" in text
+    balanced = report_of(**{**facts, "recipe": {**recipe, "sampler": "balanced"}}, class_sizes=sizes).text
+    assert "sampler=balanced" not in balanced.replace("samplerbalanced", "")
+    rising = report_of(**facts, best_epoch=3).text
+    assert "allmlp finetune '/photos of mine' --from /runs/mine --epochs 6" in rising

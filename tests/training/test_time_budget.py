@@ -10,10 +10,11 @@ from tests.training.same_run import assert_same_run
 from tests.training.small_runs import TINY, write_photos
 
 from allmlp import ConfigError, train
-from allmlp.training import ScheduleConfig, time_budget
+from allmlp.training import ScheduleConfig
+from allmlp.training.length import time_budget
+from allmlp.training.length.time_budget import TimeBudget
 from allmlp.training.progress import NoProgress
 from allmlp.training.step.schedule import RunLength, learning_rate_factor
-from allmlp.training.time_budget import TimeBudget
 
 
 class Clock:

@@ -23,6 +23,8 @@ from allmlp.cli.commands.models import models
 from allmlp.cli.commands.predict import predict
 from allmlp.cli.commands.push import push
 from allmlp.cli.commands.recipes import recipes
+from allmlp.cli.commands.runs.compare import compare
+from allmlp.cli.commands.runs.report import report
 from allmlp.cli.commands.train import train
 from allmlp.cli.habits import Command, Commands
 from allmlp.errors import AllmlpError
@@ -41,7 +43,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, train, finetune, recipes, data, check, evaluate, predict, embed, inspect, models, convert, push):
+COMMANDS = (
+    *(demo, train, finetune, recipes, data, check),
+    *(evaluate, report, compare, predict, embed, inspect, models, convert, push),
+)
+for command in COMMANDS:
     app.command(cls=Command)(command)
 
 

@@ -1,7 +1,7 @@
 """Training requests: from command-line arguments to a finished run, for `train`, `finetune` and `demo`."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -47,6 +47,7 @@ class TrainingRequest:
         given: assignments to its settings.
         out, resume: the run folder; at most one of the two is given.
         device: as in every command.
+        loggers: the names of experiment trackers.
     """
 
     data: str | None
@@ -56,6 +57,7 @@ class TrainingRequest:
     resume: Path | None
     device: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    loggers: tuple[str, ...] = ()
 
     def open(self, data: str, run: "StoredRun | None" = None) -> "ImageDataset":
         """Open the photos with the options of the request, or else of the run."""
@@ -85,10 +87,12 @@ def run_request(request: TrainingRequest, choose: "Choose", *, print_recipe: boo
     photos = request.open(data) if dataset is None and request.options else data if dataset is None else dataset
     from allmlp.data import default_split
 
-    result = run_training(resolved, photos, out, device=request.device, resume=resume is not None)
+    result = run_training(
+        resolved, photos, out, device=request.device, resume=resume is not None, loggers=request.loggers
+    )
     if not is_first_process():
         return
-    written = ["report.html", "results.csv", "checkpoints/best", "checkpoints/last"]
+    written = ["report.html", "results.csv", "predictions.csv", "checkpoints/best", "checkpoints/last"]
     written += ["skipped.csv"] if result.dataset.skipped else []
     say(f"\nwrote   {escape(result.directory)}/ ({', '.join(written)})")
     split = default_split(result.evaluations)
@@ -191,18 +195,29 @@ def new_run_folder(name: str) -> Path:
 
 
 def run_training(
-    recipe: "Recipe", data: "str | ImageDataset", out: Path, *, device: str = "auto", resume: bool = False
+    recipe: "Recipe",
+    data: "str | ImageDataset",
+    out: Path,
+    *,
+    device: str = "auto",
+    resume: bool = False,
+    loggers: Sequence[str] = (),
 ) -> "TrainResult":
     """Train with progress on the console. On Ctrl-C or SIGTERM, report what was saved and exit with 130 or 143."""
     from allmlp.training import train as train_recipe
 
     try:
-        return train_recipe(recipe, data, out, device=device, progress=ConsoleProgress(), resume=resume)
+        return train_recipe(
+            recipe, data, out, device=device, progress=ConsoleProgress(), resume=resume, loggers=loggers
+        )
     except KeyboardInterrupt as stop:
         if not is_first_process():
             pass
         elif RunLayout(out).resume.is_dir():
-            note(f"\nStopped. The progress so far is saved; continue with: {command_line('train', '--resume', out)}")
+            report = RunLayout(out).report
+            with_report = f", with a report ({escape(report)})" if report.exists() else ""
+            command = command_line("train", "--resume", out)
+            note(f"\nStopped. The progress so far is saved{with_report}; continue with: {command}")
         else:
             note("\nStopped before the first step; there is nothing to save.")
         raise typer.Exit(getattr(stop, "exit_code", 130)) from stop

@@ -13,13 +13,17 @@ from allmlp.data import BadPhotos, Batch, ImageDataset, Split, read_label_sets, 
 from allmlp.errors import ConfigError, DataError
 from allmlp.evaluation.choose_split import ChosenSplit, choose_split
 from allmlp.evaluation.class_matching import match_classes
+from allmlp.evaluation.per_photo import prediction_rows
 from allmlp.evaluation.shares import SINGLE_PROCESS, Shares
 from allmlp.evaluation.sources import Data, Model, as_dataset, as_runnable, saved_split_for, trained_on_by
 from allmlp.inference import RunnableModel
 from allmlp.io.display import Progress, Report, counted, discard, html_table, no_progress, summarise
 from allmlp.metrics import Metrics, score_batches
+from allmlp.runs.predictions import PhotoPrediction
 
 __all__ = ["Evaluation", "evaluate"]
+
+_DIGEST_BYTES = 32  # of a SHA-256
 
 Labels = NDArray[np.int64] | Sequence[Sequence[int]]
 Batches = Callable[[Split, Labels], Iterator[Batch]]
@@ -31,6 +35,8 @@ class Evaluation(Metrics):
 
     Attributes:
         split: "train", "validation" or "test".
+        photos: the photos of the split, in the order of `predictions`.
+        digests: the SHA-256 of each photo.
         num_photos: all photos of the split. `num_examples` counts only photos with labels: a label set may be empty.
         remark: a caveat about these photos; "" for none.
         trained_on: the sample IDs of the scored photos on which the model's run trained, known by their bytes.
@@ -43,6 +49,8 @@ class Evaluation(Metrics):
     """
 
     split: str
+    photos: Split
+    digests: tuple[str, ...]
     num_photos: int
     remark: str
     trained_on: tuple[str, ...]
@@ -62,6 +70,12 @@ class Evaluation(Metrics):
         rows = [(name, f"{rate:.2%}") for name, rate in rates.items()]
         rows += [("loss", f"{self.loss:.4f}"), ("calibration error", f"{self.expected_calibration_error:.2%}")]
         return html_table((self.split, counted(self.num_photos, "photo")), rows, footer=self.remark)
+
+    def per_photo(self) -> Iterator[PhotoPrediction]:
+        """Yield one row per photo: split, sample ID, SHA-256, label, prediction and score; `--per-photo` writes these."""
+        return prediction_rows(
+            self, self.class_names, split=self.split, sample_ids=self.photos.sample_ids, digests=self.digests
+        )
 
 
 def evaluate(
@@ -125,10 +139,12 @@ def evaluate(
     assert targets is not None  # `_class_indices` raises if classes are needed and unknown
     batches = partial(_batches, runnable, batch_size=batch_size, progress=progress)
     if shares.count == 1:
-        metrics, seen = _score(runnable, choice.photos, targets, trained, batches)
+        metrics, digests = _score(runnable, choice.photos, targets, batches)
     else:
-        metrics, seen = _score_shared(runnable, choice.photos, targets, trained, batches, shares)
-    trained_on = tuple(choice.photos.sample_ids[index] for index in np.flatnonzero(seen))
+        metrics, digests = _score_shared(runnable, choice.photos, targets, batches, shares)
+    trained_on = tuple(
+        sample_id for sample_id, digest in zip(choice.photos.sample_ids, digests, strict=True) if digest in trained
+    )
     if trained_on:
         report(
             f"The model was trained on {len(trained_on):,} of these {len(choice.photos):,} photos, known by their content: "
@@ -138,6 +154,8 @@ def evaluate(
     return Evaluation(
         **{field.name: getattr(metrics, field.name) for field in fields(metrics)},
         split=choice.name,
+        photos=choice.photos,
+        digests=tuple(digests),
         num_photos=len(choice.photos),
         remark=choice.remark,
         trained_on=trained_on,
@@ -172,39 +190,39 @@ def _label_sets(labels: str | Path, dataset: ImageDataset, choice: ChosenSplit, 
     return read_label_sets(labels, choice.photos.sample_ids, rows, num_classes=num_classes)
 
 
-def _score(
-    model: RunnableModel, photos: Split, labels: Labels, trained: frozenset[str], batches: Batches
-) -> tuple[Metrics, NDArray[np.bool_]]:
-    """Return the scores, and for each photo whether its digest is in `trained`."""
+def _score(model: RunnableModel, photos: Split, labels: Labels, batches: Batches) -> tuple[Metrics, list[str]]:
+    """Return the scores and the digest of each photo."""
     digests = [""] * len(photos)
     names, temperature = model.description.class_names, model.description.temperature
     metrics = score_batches(
         model.forward, batches(with_digests(photos, digests), labels), names, temperature=temperature
     )
-    return metrics, np.array([digest in trained for digest in digests])
+    return metrics, digests
 
 
 def _score_shared(
-    model: RunnableModel, photos: Split, labels: Labels, trained: frozenset[str], batches: Batches, shares: Shares
-) -> tuple[Metrics, NDArray[np.bool_]]:
+    model: RunnableModel, photos: Split, labels: Labels, batches: Batches, shares: Shares
+) -> tuple[Metrics, list[str]]:
     """Score the logits of all processes. Scores do not depend on batching, so the result equals that of a single process."""
     names = model.description.class_names
 
     def rows_of(share: Split) -> NDArray[np.float32]:
-        """Return one row per photo: its logits, and 1 if its digest is in `trained`, else 0."""
+        """Return one row per photo: its logits, and the 32 bytes of its digest as numbers."""
         digests = [""] * len(share)
         unlabelled = batches(with_digests(share, digests), [()] * len(share))
         rows = [model.forward(batch.images)[batch.mask] for batch in unlabelled]
         logits = np.concatenate([np.empty((0, len(names)), dtype=np.float32), *rows])
-        return np.column_stack([logits, np.array([digest in trained for digest in digests], dtype=np.float32)])
+        digest_bytes = np.frombuffer(bytes.fromhex("".join(digests)), dtype=np.uint8).reshape(-1, _DIGEST_BYTES)
+        return np.concatenate([logits, digest_bytes.astype(np.float32)], axis=1)
 
     gathered = shares.rows(photos, rows_of)
-    logits, seen = np.ascontiguousarray(gathered[:, :-1]), gathered[:, -1] > 0.0
+    logits = np.ascontiguousarray(gathered[:, :-_DIGEST_BYTES])
+    digests = [row.tobytes().hex() for row in gathered[:, -_DIGEST_BYTES:].astype(np.uint8)]
     targets = np.zeros(logits.shape, dtype=np.float32)
     for target, label in zip(targets, labels, strict=True):
         target[np.asarray(label, dtype=np.int64)] = 1.0
     batch = Batch(logits, targets, np.ones(len(logits), dtype=bool))  # logits in place of images
-    return score_batches(lambda rows: rows, [batch], names, temperature=model.description.temperature), seen
+    return score_batches(lambda rows: rows, [batch], names, temperature=model.description.temperature), digests
 
 
 def _batches(

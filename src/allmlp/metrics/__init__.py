@@ -1,12 +1,18 @@
 """Metrics in pure NumPy: the same numbers for any batch size, any padding and any backend.
 
-Safe to change: `classification` (top-k, losses), `calibration`, `few_shot`, `ridge`, `softmax`.
+Safe to change: `classification` (top-k, losses), `calibration`, `few_shot`, `intervals`, `ridge`, `softmax`.
 Invariants: masked rows never count, and torch is never imported.
 To add one: a file with functions from arrays to a frozen dataclass, tested against a library or by hand.
 """
 
 from allmlp.metrics.calibration import ReliabilityBin, expected_calibration_error, fit_temperature, reliability
-from allmlp.metrics.classification import ClassMetrics, Forward, Metrics, score_batches
+from allmlp.metrics.classification import (
+    MIN_PHOTOS_FOR_CALIBRATION,
+    ClassMetrics,
+    Forward,
+    Metrics,
+    score_batches,
+)
 from allmlp.metrics.few_shot import (
     AUTHORS_PENALTY,
     PENALTIES,
@@ -17,10 +23,12 @@ from allmlp.metrics.few_shot import (
     draw_examples,
     few_shot,
 )
+from allmlp.metrics.intervals import mcnemar_p_value, wilson_interval
 from allmlp.metrics.softmax import softmax
 
 __all__ = [
     "AUTHORS_PENALTY",
+    "MIN_PHOTOS_FOR_CALIBRATION",
     "PENALTIES",
     "ClassMetrics",
     "FewShot",
@@ -34,7 +42,9 @@ __all__ = [
     "expected_calibration_error",
     "few_shot",
     "fit_temperature",
+    "mcnemar_p_value",
     "reliability",
     "score_batches",
     "softmax",
+    "wilson_interval",
 ]

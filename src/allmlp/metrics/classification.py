@@ -4,7 +4,7 @@ B images per batch, H and W their height and width, K classes, n images in total
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -16,7 +16,10 @@ from allmlp.errors import CheckpointError, DataError
 from allmlp.metrics.calibration import ReliabilityBin, expected_calibration_error, fit_temperature, reliability
 from allmlp.metrics.softmax import log_softmax
 
-__all__ = ["ClassMetrics", "Forward", "Metrics", "score_batches"]
+__all__ = ["MIN_PHOTOS_FOR_CALIBRATION", "ClassMetrics", "Forward", "Metrics", "score_batches"]
+
+MIN_PHOTOS_FOR_CALIBRATION = 100
+"""With fewer photos, most of the 15 bins hold a handful, and the calibration error is mostly noise."""
 
 Forward = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """From pre-processed images (B, 3, H, W) to logits (B, K)."""
@@ -66,6 +69,18 @@ class Metrics:
     """(n,) in the order of the batches, including photos without a label."""
     confidences: NDArray[np.float32]
     """(n,), the softmax probability of the prediction."""
+    truths: NDArray[np.int64]
+    """(n,), the true class as in `confusion`; -1 for a photo without a label."""
+
+    @property
+    def has_top5(self) -> bool:
+        """Whether top-5 says anything: there are more than five classes."""
+        return len(self.per_class) > 5
+
+    @property
+    def has_calibration(self) -> bool:
+        """Whether there are enough photos for the expected calibration error to be more than noise."""
+        return self.num_examples >= MIN_PHOTOS_FOR_CALIBRATION
 
     def to_dict(self) -> dict[str, Any]:
         """Return the scores and the per-class scores as JSON values, without the arrays."""
@@ -82,6 +97,39 @@ class Metrics:
             "reliability": [asdict(bin_) for bin_ in self.reliability],
             "per_class": [asdict(scores) for scores in self.per_class],
         }
+
+    @classmethod
+    def from_dict(
+        cls,
+        values: Mapping[str, Any],
+        *,
+        truths: NDArray[np.int64],
+        predictions: NDArray[np.int64],
+        confidences: NDArray[np.float32],
+    ) -> "Metrics":
+        """Return the metrics with the values that `to_dict` returned, and one truth, prediction and confidence per photo.
+
+        Raises:
+            ValueError, LookupError, TypeError: the values are not those of `to_dict`, or do not fit the photos.
+        """
+        per_class = tuple(ClassMetrics(**scores) for scores in values["per_class"])
+        counts = truths >= 0
+        metrics = cls(
+            **{
+                **values,
+                "reliability": tuple(ReliabilityBin(**bin_) for bin_ in values["reliability"]),
+                "per_class": per_class,
+                "confusion": _confusion(truths[counts], predictions[counts], len(per_class)),
+                "predictions": predictions,
+                "confidences": confidences,
+                "truths": truths,
+            }
+        )
+        if int(counts.sum()) != metrics.num_examples or round(metrics.top1 * metrics.num_examples) != np.trace(
+            metrics.confusion
+        ):
+            raise ValueError("the predictions are not those that were scored")
+        return metrics
 
 
 class _Outputs(NamedTuple):
@@ -207,13 +255,8 @@ def _check_logits(logits: NDArray[Any], kept: NDArray[np.bool_], class_names: Se
 
 
 def _summarise(scores: _Scores, class_names: Sequence[str], temperature: float) -> Metrics:
-    num_classes = len(class_names)
     counts = scores.counts
     truths, predictions = scores.truths[counts], scores.predictions[counts]
-    # Not a bincount of K * K cells, which would write all of them: with 21,843 classes the matrix is 3.8 GB, and here only
-    # the pages of cells that are counted take memory.
-    confusion = np.zeros((num_classes, num_classes), dtype=np.int64)
-    np.add.at(confusion, (truths, predictions), 1)
     per_class = _per_class(truths, predictions, class_names)
     recalls = [row.recall for row in per_class if row.num_examples]
     num_examples = int(counts.sum())
@@ -234,10 +277,20 @@ def _summarise(scores: _Scores, class_names: Sequence[str], temperature: float) 
         expected_calibration_error_as_trained=expected_calibration_error(bins_as_trained),
         reliability=bins,
         per_class=per_class,
-        confusion=confusion,
+        confusion=_confusion(truths, predictions, len(class_names)),
         predictions=scores.predictions,
         confidences=scores.confidences,
+        truths=np.where(counts, scores.truths, -1),
     )
+
+
+def _confusion(truths: NDArray[np.int64], predictions: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
+    """Return how often each true class (row) was predicted as each class (column): (K, K)."""
+    # Not a bincount of K * K cells, which would write all of them: with 21,843 classes the matrix is 3.8 GB, and here only
+    # the pages of cells that are counted take memory.
+    confusion = np.zeros((num_classes, num_classes), dtype=np.int64)
+    np.add.at(confusion, (truths, predictions), 1)
+    return confusion
 
 
 def _per_class(

@@ -1,13 +1,41 @@
-"""Pages for people: the report of a run with its plots, and the contact sheet of predictions.
+"""Pages for people: of a run, of an evaluation, the comparison of runs, and the contact sheet of predictions.
 
-Safe to change: `context` and `scores` (the values on the page), templates/ (their text and layout), `plots`, `sheet`.
+Safe to change: `context` and `scores` (the values on the page), `advice`, `galleries`, templates/ (text and layout), `plots`,
+    `sheet`.
 Invariants: a page loads no script, font or picture; HTML is escaped by Jinja.
 To add one: a section is a template in templates/sections/, and its values are in `context`.
 """
 
-from allmlp.report.page import write_report
+from allmlp.report.advice import IMBALANCE, IMBALANCE_REMEDY
+from allmlp.report.comparison import ComparedRun, PairedTest, RunComparison, Score, write_comparison
+from allmlp.report.facts import absolute_command, flat_settings, model_rows
+from allmlp.report.galleries import choose_galleries
+from allmlp.report.page import write_evaluation_report, write_page, write_report
 from allmlp.report.plots import learning_rates_plot
 from allmlp.report.sheet import MAX_SHEET_PHOTOS, ContactSheet
-from allmlp.report.summary import Mistake, RunSummary
+from allmlp.report.summary import Galleries, ReportSummary, ShownPhoto, Stopped, TrainingScore
 
-__all__ = ["MAX_SHEET_PHOTOS", "ContactSheet", "Mistake", "RunSummary", "learning_rates_plot", "write_report"]
+__all__ = [
+    "IMBALANCE",
+    "IMBALANCE_REMEDY",
+    "MAX_SHEET_PHOTOS",
+    "ComparedRun",
+    "ContactSheet",
+    "Galleries",
+    "PairedTest",
+    "ReportSummary",
+    "RunComparison",
+    "Score",
+    "ShownPhoto",
+    "Stopped",
+    "TrainingScore",
+    "absolute_command",
+    "choose_galleries",
+    "flat_settings",
+    "learning_rates_plot",
+    "model_rows",
+    "write_comparison",
+    "write_evaluation_report",
+    "write_page",
+    "write_report",
+]

@@ -1,6 +1,5 @@
 """Content of a run's page: its numbers, rows and pictures. The text around them is in templates/."""
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,10 +8,12 @@ from typing import Any
 
 from allmlp.io.display import counted
 from allmlp.report import plots
+from allmlp.report.advice import Advice, advice
+from allmlp.report.facts import flat_settings
 from allmlp.report.formatting import count, duration, number, percent
 from allmlp.report.pictures import Picture, Thumbnail, draw_picture, make_thumbnail
 from allmlp.report.scores import Evaluation, evaluation
-from allmlp.report.summary import RunSummary
+from allmlp.report.summary import ReportSummary
 
 __all__ = ["PageContext", "page_context"]
 
@@ -73,11 +74,12 @@ class Setting:
 class PageContext:
     """Everything that a page shows; a part that is None or empty gets no section."""
 
-    summary: RunSummary
+    summary: ReportSummary
     tiles: tuple[tuple[str, str], ...]
     is_numbered: bool
     """Whether the confusion matrix shows some classes by number."""
     evaluation: Evaluation | None
+    advice: tuple[Advice, ...]
     training: Training | None
     was_validated: bool
     samples: tuple[tuple[Thumbnail, str], ...]
@@ -92,8 +94,11 @@ class PageContext:
             ("training", "Training", self.training is not None),
             ("confusion", "Confusion", evaluated),
             ("classes", "Classes", evaluated),
-            ("calibration", "Calibration", evaluated),
+            ("calibration", "Calibration", self.evaluation is not None and self.evaluation.reliability is not None),
             ("mistakes", "Mistakes", evaluated),
+            ("unsure", "Least sure", self.evaluation is not None and bool(self.evaluation.unsure)),
+            ("hits", "Surest hits", self.evaluation is not None and bool(self.evaluation.hits)),
+            ("better", "Getting better", bool(self.advice)),
             ("samples", "Samples", bool(self.samples)),
             ("model", "Model", bool(self.summary.model)),
             ("data", "Data", bool(self.summary.splits)),
@@ -104,7 +109,7 @@ class PageContext:
         return tuple((identifier, title) for identifier, title, is_shown in sections if is_shown)
 
 
-def page_context(summary: RunSummary) -> PageContext:
+def page_context(summary: ReportSummary) -> PageContext:
     """Compute the content of a run's page."""
     samples = zip(summary.training_sample, summary.training_sample_captions, strict=True)
     return PageContext(
@@ -112,6 +117,7 @@ def page_context(summary: RunSummary) -> PageContext:
         tiles=_tiles(summary),
         is_numbered=plots.has_numbered_classes(summary.class_names),
         evaluation=evaluation(summary),
+        advice=advice(summary),
         training=_training(summary) if summary.results else None,
         was_validated=any(math.isfinite(row.get("validation_top1", math.nan)) for row in summary.results),
         samples=tuple((make_thumbnail(image), caption) for image, caption in list(samples)[:MAX_SAMPLES]),
@@ -119,17 +125,22 @@ def page_context(summary: RunSummary) -> PageContext:
     )
 
 
-def _tiles(summary: RunSummary) -> tuple[tuple[str, str], ...]:
+def _tiles(summary: ReportSummary) -> tuple[tuple[str, str], ...]:
     tiles: list[tuple[str, str]] = []
     metrics = summary.headline
     if metrics is not None:
-        tiles += [("Balanced accuracy", percent(metrics.balanced_accuracy)), ("Top-5", percent(metrics.top5))]
-        tiles += [("Loss (nats)", number(metrics.loss))]
-        tiles += [("Calibration error", percent(metrics.expected_calibration_error))]
+        tiles.append(("Balanced accuracy", percent(metrics.balanced_accuracy)))
+        if metrics.has_top5:
+            tiles.append(("Top-5", percent(metrics.top5)))
+        tiles.append(("Loss (nats)", number(metrics.loss)))
+        if metrics.has_calibration:
+            tiles.append(("Calibration error", percent(metrics.expected_calibration_error)))
     if "validation" in summary.evaluations and summary.headline_split != "validation":
         tiles.append(("Validation top-1", percent(summary.evaluations["validation"].top1)))
     else:
         tiles.append(("Classes", count(len(summary.class_names))))
+    if summary.training_score is not None:
+        tiles.append(("Training top-1", percent(summary.training_score.top1)))
     num_training = dict(summary.splits).get("train")
     if num_training is not None:
         tiles.append(("Training photos", count(num_training)))
@@ -138,9 +149,11 @@ def _tiles(summary: RunSummary) -> tuple[tuple[str, str], ...]:
     return tuple(tiles)
 
 
-def _training(summary: RunSummary) -> Training:
+def _training(summary: ReportSummary) -> Training:
     speeds = [speed for row in summary.results if math.isfinite(speed := row.get("images_per_second", math.nan))]
     last = summary.results[-1]
+    is_top5_shown = len(summary.class_names) > 5
+    columns = {key: column for key, column in EPOCH_COLUMNS.items() if is_top5_shown or key != "validation_top5"}
     return Training(
         num_epochs=last["epoch"],
         seconds=last.get("seconds", math.nan),
@@ -150,10 +163,10 @@ def _training(summary: RunSummary) -> Training:
         panels=tuple(
             draw_picture(plots.panel_figure(panel, summary), _describe_curves(panel, summary)) for panel in plots.PANELS
         ),
-        columns=tuple(title for title, _ in EPOCH_COLUMNS.values()),
+        columns=tuple(title for title, _ in columns.values()),
         rows=tuple(
             EpochRow(
-                cells=tuple(show(row.get(key, math.nan)) for key, (_, show) in EPOCH_COLUMNS.items()),
+                cells=tuple(show(row.get(key, math.nan)) for key, (_, show) in columns.items()),
                 is_best=row is summary.best_row,
             )
             for row in summary.results
@@ -161,7 +174,7 @@ def _training(summary: RunSummary) -> Training:
     )
 
 
-def _describe_curves(panel: str, summary: RunSummary) -> str:
+def _describe_curves(panel: str, summary: ReportSummary) -> str:
     first, last = summary.results[0], summary.results[-1]
     changes = [
         f"{key.replace('_', ' ')} from {first.get(key, math.nan):.4g} to {last.get(key, math.nan):.4g}"
@@ -173,23 +186,8 @@ def _describe_curves(panel: str, summary: RunSummary) -> str:
 def _settings(recipe: Mapping[str, Any]) -> tuple[Setting, ...]:
     rows: list[Setting] = []
     previous = ""
-    for key, value in _flattened(recipe):
+    for key, value in flat_settings(recipe).items():
         group = key.rpartition(".")[0]
-        rows.append(Setting(key=key, value=_set_syntax(value), starts_group=group != previous and bool(rows)))
+        rows.append(Setting(key=key, value=value, starts_group=group != previous and bool(rows)))
         previous = group
     return tuple(rows)
-
-
-def _flattened(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    rows: list[tuple[str, Any]] = []
-    # Scalars before nested groups: they belong to no group, or to the group that has just started.
-    for key, value in sorted(values.items(), key=lambda item: isinstance(item[1], Mapping)):
-        rows += _flattened(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(prefix + key, value)]
-    return rows
-
-
-def _set_syntax(value: object) -> str:
-    """Return a value in the syntax of `--set`."""
-    if value is None:
-        return "none"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

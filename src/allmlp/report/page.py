@@ -1,19 +1,34 @@
-"""Writing of a run's report: its plots and `report.html`, which needs no network and no script."""
+"""Writing of pages: a run's with its plots, or an evaluation's. They need no network and no script."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from allmlp.checkpoints import ModelDescription
+from allmlp.data import ImageDataset, absolute_source
+from allmlp.evaluation import Evaluation
 from allmlp.io.atomic_write import write_bytes, write_text
 from allmlp.report import plots
 from allmlp.report.context import page_context
+from allmlp.report.facts import absolute_command, model_rows
+from allmlp.report.galleries import choose_galleries
 from allmlp.report.rendering import render
-from allmlp.report.summary import RunSummary
+from allmlp.report.summary import ReportSummary
 from allmlp.runs.layout import RunLayout
 
-__all__ = ["write_report"]
+__all__ = ["write_evaluation_report", "write_page", "write_report"]
 
 
-def write_report(summary: RunSummary, directory: Path) -> list[Path]:
-    """Write `plots/` (curves, confusion, reliability, samples) and `report.html` into `directory`; return their paths.
+def write_page(summary: ReportSummary, path: Path) -> Path:
+    """Write the page alone to `path` and return it.
+
+    Raises:
+        AllmlpError: the disk is full, or the folder is not writable.
+    """
+    return write_text(path, render("report.html", page=page_context(summary)))
+
+
+def write_report(summary: ReportSummary, directory: Path) -> list[Path]:
+    """Write `plots/` (curves, confusion, reliability, samples) and `report.html` into a run folder; return their paths.
 
     The page is self-contained: it embeds its pictures and style and loads nothing. Plots without data (no evaluation, no
     training photos) are omitted.
@@ -25,9 +40,57 @@ def write_report(summary: RunSummary, directory: Path) -> list[Path]:
     pngs = {"curves": plots.to_png(plots.curves_figure(summary))} if summary.results else {}
     if page.evaluation is not None:
         pngs["confusion"] = page.evaluation.matrix.png
-        pngs["reliability"] = page.evaluation.reliability.png
+        if page.evaluation.reliability is not None:
+            pngs["reliability"] = page.evaluation.reliability.png
     if len(summary.training_sample):
         pngs["samples"] = plots.to_png(plots.samples_figure(summary.training_sample, summary.training_sample_captions))
     written = [write_bytes(RunLayout(directory).plots / f"{name}.png", png) for name, png in pngs.items()]
     written.append(write_text(RunLayout(directory).report, render("report.html", page=page)))
     return written
+
+
+def write_evaluation_report(
+    evaluation: Evaluation,
+    path: Path,
+    *,
+    model: ModelDescription,
+    name: str,
+    dataset: ImageDataset,
+    options: Sequence[str] = (),
+    environment: dict[str, str] | None = None,
+) -> Path:
+    """Write the page of an evaluation, that of a training run without its training, to `path` and return it.
+
+    Args:
+        evaluation: the scores.
+        path: the HTML file.
+        model: the description of the model that was scored.
+        name: the model's path or name.
+        dataset: the photos that were scored.
+        options: words that a printed command needs to use the model in the same way.
+        environment: versions and hardware, for a section of their own.
+
+    Raises:
+        AllmlpError: the disk is full, or the folder is not writable.
+    """
+    place = Path(name) if Path(name).exists() else name
+    remarks = [evaluation.remark] * bool(evaluation.remark)
+    if evaluation.trained_on:
+        remarks.append(
+            f"The model was trained on {len(evaluation.trained_on):,} of these photos, known by their content: its score is "
+            "too optimistic."
+        )
+    summary = ReportSummary(
+        name=name,
+        kind="an evaluation",
+        environment=environment or {},
+        model={"source": model.source, **model_rows(model.config)},
+        source=absolute_source(dataset),
+        splits=((evaluation.split, evaluation.num_photos),),
+        class_names=evaluation.class_names,
+        notes=(*dataset.notes, *remarks),
+        evaluations={evaluation.split: evaluation},
+        galleries=choose_galleries(evaluation.photos, evaluation, evaluation.class_names),
+        next_commands=(f"{absolute_command('predict', place, *options)} PHOTO.jpg",),
+    )
+    return write_page(summary, path)

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from allmlp.metrics import ReliabilityBin
 from allmlp.report.formatting import percent, show_controls
-from allmlp.report.summary import RunSummary
+from allmlp.report.summary import ReportSummary
 
 __all__ = [
     "PANELS",
+    "comparison_figure",
     "confusion_figure",
     "curves_figure",
     "has_numbered_classes",
@@ -39,6 +40,7 @@ MAX_LABEL_CHARACTERS = 20
 # The colours of report.css, which inverts the pictures on a dark page but keeps their hues.
 PAPER, INK, MUTED, RULE = "#ffffff", "#1b2230", "#5b6575", "#e3e6eb"
 RIGHT, WRONG = "#2563c9", "#d9600a"
+RUN_COLOURS = (RIGHT, WRONG, "#1f8a54", "#8a4fc7", "#c22f52", "#7a6a1e", "#1b8a9c", "#5b6575")
 
 
 def to_png(figure: Figure) -> bytes:
@@ -49,7 +51,7 @@ def to_png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def curves_figure(summary: RunSummary) -> Figure:
+def curves_figure(summary: ReportSummary) -> Figure:
     """Draw all PANELS side by side."""
     figure = _figure(4.2 * len(PANELS), 3.1)
     for axes, draw in zip(figure.subplots(1, len(PANELS)), PANELS.values(), strict=True):
@@ -57,21 +59,21 @@ def curves_figure(summary: RunSummary) -> Figure:
     return figure
 
 
-def panel_figure(name: str, summary: RunSummary) -> Figure:
+def panel_figure(name: str, summary: ReportSummary) -> Figure:
     """Draw one of the PANELS by itself, so that a page can arrange them to fit its width."""
     figure = _figure(4.2, 3.0)
     PANELS[name](figure.subplots(), summary)
     return figure
 
 
-def _draw_losses(axes: Axes, summary: RunSummary) -> None:
+def _draw_losses(axes: Axes, summary: ReportSummary) -> None:
     _style(axes, "Loss (nats)")
     _plot(axes, summary.results, "train_loss", RIGHT, label="training")
     _plot(axes, summary.results, "validation_loss", WRONG, label="validation")
     _legend(axes)
 
 
-def _draw_accuracy(axes: Axes, summary: RunSummary) -> None:
+def _draw_accuracy(axes: Axes, summary: ReportSummary) -> None:
     _style(axes, "Validation top-1")
     _plot(axes, summary.results, "validation_top1", WRONG, label="validation")
     axes.set_ylim(0, 1)
@@ -86,7 +88,7 @@ def _draw_accuracy(axes: Axes, summary: RunSummary) -> None:
     axes.set_title(note, loc="right", fontsize=9, color=INK, pad=10)
 
 
-def _draw_learning_rate(axes: Axes, summary: RunSummary) -> None:
+def _draw_learning_rate(axes: Axes, summary: ReportSummary) -> None:
     _style(axes, "Learning rate")
     _plot(axes, summary.results, "learning_rate", MUTED, label="learning rate")
     axes.set_ylim(bottom=0)
@@ -94,11 +96,32 @@ def _draw_learning_rate(axes: Axes, summary: RunSummary) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
-PANELS: Mapping[str, Callable[[Axes, RunSummary], None]] = {
+PANELS: Mapping[str, Callable[[Axes, ReportSummary], None]] = {
     "loss": _draw_losses,
     "accuracy": _draw_accuracy,
     "learning rate": _draw_learning_rate,
 }
+
+
+def comparison_figure(
+    key: str, title: str, runs: Mapping[str, Sequence[Mapping[str, float]]], *, is_percent: bool
+) -> Figure:
+    """Draw a column of results.csv of several runs, by their names, over each other."""
+    figure = _figure(5.6, 3.4)
+    axes = figure.subplots()
+    _style(axes, title)
+    for index, (name, rows) in enumerate(runs.items()):
+        _plot(axes, rows, key, RUN_COLOURS[index % len(RUN_COLOURS)], label=_label(name, index))
+        if axes.get_lines() and index >= len(RUN_COLOURS):
+            axes.get_lines()[-1].set_linestyle("--")
+    if is_percent:
+        axes.set_ylim(0, 1)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    if axes.get_lines():
+        legend = axes.legend(frameon=False, fontsize=8, labelcolor=INK, handlelength=1.4)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+    return figure
 
 
 def learning_rates_plot(points: Sequence[tuple[float, float]]) -> bytes:

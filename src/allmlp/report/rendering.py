@@ -42,6 +42,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {function.__name__: function for function in FILTERS}
+    environment.globals["dict"] = dict
     environment.globals["style"] = Markup(_read_style())
     return environment
 
@@ -52,4 +53,4 @@ def _escape_controls(value: Any) -> Any:
 
 
 def _read_style() -> str:
-    return resources.files("allmlp.report").joinpath("report.css").read_text(encoding="utf-8")
+    return resources.files("allmlp.report").joinpath("templates", "report.css").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Content of a page from an evaluation: the score, confused pairs, classes, calibration and mistakes."""
+"""Content of a page from an evaluation: the score, confused pairs, classes, calibration and galleries."""
 
 import math
 from collections.abc import Sequence
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from allmlp.metrics import ClassMetrics, Metrics, ReliabilityBin
+from allmlp.metrics import ClassMetrics, Metrics, ReliabilityBin, wilson_interval
 from allmlp.report import plots
 from allmlp.report.formatting import count, percent
 from allmlp.report.pictures import Picture, Thumbnail, draw_picture, make_thumbnail
-from allmlp.report.summary import RunSummary
+from allmlp.report.summary import ReportSummary, ShownPhoto
 
 __all__ = ["Evaluation", "evaluation"]
 
 MAX_PAIRS = 10
-MAX_MISTAKES = 24
+ROUGH_INTERVAL = 0.15  # a wider interval is the headline, in place of the score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,11 @@ class Score:
     most_frequent_class: str
     floor: float
     """The top-1 of always answering `most_frequent_class`."""
+
+    @property
+    def is_rough(self) -> bool:
+        """Whether the interval is so wide that the score itself says little."""
+        return self.high - self.low > ROUGH_INTERVAL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +61,12 @@ class ClassRow:
     """The class number in the confusion matrix, from 1."""
     name: str
     num_photos: int
+    num_training_photos: int | None
+    """None if it is unknown."""
+    num_correct: int
+    """How many of its photos were recognised."""
+    num_predicted: int
+    """How many photos were predicted as this class."""
     recall: float
     """NaN if the class has no photos."""
     precision: float
@@ -67,14 +78,18 @@ class ClassRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MisclassifiedPhoto:
-    """A misclassified photo and its prediction."""
+class PhotoCard:
+    """A photo of a gallery and its prediction."""
 
     photo: Thumbnail
     truth: str
     prediction: str
     confidence: float
     sample_id: str
+
+    @property
+    def is_right(self) -> bool:
+        return self.truth == self.prediction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +103,14 @@ class Evaluation:
     pairs: tuple[ConfusedPair, ...]
     classes: tuple[ClassRow, ...]
     """The worst first."""
-    reliability: Picture
-    mistakes: tuple[MisclassifiedPhoto, ...]
+    reliability: Picture | None
+    """None with too few photos."""
+    mistakes: tuple[PhotoCard, ...]
+    unsure: tuple[PhotoCard, ...]
+    hits: tuple[PhotoCard, ...]
 
 
-def evaluation(summary: RunSummary) -> Evaluation | None:
+def evaluation(summary: ReportSummary) -> Evaluation | None:
     """Compute the content for the headline split; None if no split was evaluated."""
     metrics, split = summary.headline, summary.headline_split
     if metrics is None or split is None:
@@ -105,26 +123,34 @@ def evaluation(summary: RunSummary) -> Evaluation | None:
         score=_score(metrics, class_names),
         matrix=draw_picture(plots.confusion_figure(metrics.confusion, class_names), matrix),
         pairs=tuple(_confused_pairs(metrics.confusion, class_names)[:MAX_PAIRS]),
-        classes=_class_rows(metrics, class_names),
+        classes=_class_rows(metrics, class_names, summary.class_sizes),
         reliability=draw_picture(
             plots.reliability_figure(metrics.reliability), _describe_reliability(metrics.reliability)
-        ),
-        mistakes=tuple(
-            MisclassifiedPhoto(
-                photo=make_thumbnail(mistake.photo),
-                truth=mistake.truth,
-                prediction=mistake.prediction,
-                confidence=mistake.confidence,
-                sample_id=mistake.sample_id,
-            )
-            for mistake in summary.mistakes[:MAX_MISTAKES]
-        ),
+        )
+        if metrics.has_calibration
+        else None,
+        mistakes=_cards(summary.galleries.mistakes),
+        unsure=_cards(summary.galleries.unsure),
+        hits=_cards(summary.galleries.hits),
+    )
+
+
+def _cards(photos: Sequence[ShownPhoto]) -> tuple[PhotoCard, ...]:
+    return tuple(
+        PhotoCard(
+            photo=make_thumbnail(shown.photo),
+            truth=shown.truth,
+            prediction=shown.prediction,
+            confidence=shown.confidence,
+            sample_id=shown.sample_id,
+        )
+        for shown in photos
     )
 
 
 def _score(metrics: Metrics, class_names: Sequence[str]) -> Score:
     num_correct = int(np.trace(metrics.confusion))
-    low, high = _wilson_interval(num_correct, metrics.num_examples)
+    low, high = wilson_interval(num_correct, metrics.num_examples)
     totals = metrics.confusion.sum(axis=1)
     most_frequent = int(totals.argmax())
     return Score(
@@ -135,18 +161,6 @@ def _score(metrics: Metrics, class_names: Sequence[str]) -> Score:
         most_frequent_class=class_names[most_frequent],
         floor=float(totals[most_frequent] / metrics.num_examples),
     )
-
-
-def _wilson_interval(num_correct: int, num_examples: int) -> tuple[float, float]:
-    """Return the 95 % score interval of a proportion.
-
-    Source: E. B. Wilson, 1927. Unlike the normal interval, it stays within 0..1 for few photos and extreme rates.
-    """
-    z = 1.959963984540054
-    rate, scale = num_correct / num_examples, 1 + z * z / num_examples
-    centre = (rate + z * z / (2 * num_examples)) / scale
-    spread = z / scale * math.sqrt(rate * (1 - rate) / num_examples + z * z / (4 * num_examples**2))
-    return max(0.0, centre - spread), min(1.0, centre + spread)
 
 
 def _confused_pairs(confusion: NDArray[np.int64], class_names: Sequence[str]) -> list[ConfusedPair]:
@@ -165,7 +179,7 @@ def _confused_pairs(confusion: NDArray[np.int64], class_names: Sequence[str]) ->
     return sorted(pairs, key=lambda pair: (-pair.num_mistakes, pair.num_photos, pair.truth, pair.prediction))
 
 
-def _class_rows(metrics: Metrics, class_names: Sequence[str]) -> tuple[ClassRow, ...]:
+def _class_rows(metrics: Metrics, class_names: Sequence[str], class_sizes: Sequence[int]) -> tuple[ClassRow, ...]:
     order = sorted(range(len(metrics.per_class)), key=lambda index: _worst_first(metrics.per_class[index]))
     mistakes = metrics.confusion * (1 - np.eye(len(class_names), dtype=np.int64))
     num_predicted = metrics.confusion.sum(axis=0)
@@ -178,6 +192,9 @@ def _class_rows(metrics: Metrics, class_names: Sequence[str]) -> tuple[ClassRow,
                 number=index + 1,
                 name=scores.name,
                 num_photos=scores.num_examples,
+                num_training_photos=class_sizes[index] if class_sizes else None,
+                num_correct=int(metrics.confusion[index, index]),
+                num_predicted=int(num_predicted[index]),
                 recall=scores.recall if scores.num_examples else math.nan,
                 precision=scores.precision if num_predicted[index] else math.nan,
                 mistaken_for=class_names[other],

@@ -1,7 +1,8 @@
 """Input of a report: plain values that any trainer or evaluation can provide."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,12 @@ from numpy.typing import NDArray
 
 from allmlp.metrics import Metrics
 
-__all__ = ["Mistake", "RunSummary"]
+__all__ = ["Galleries", "ReportSummary", "ShownPhoto", "Stopped", "TrainingScore"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Mistake:
-    """A misclassified photo."""
+class ShownPhoto:
+    """A photo and its prediction."""
 
     sample_id: str
     photo: NDArray[np.uint8]  # (H, W, 3)
@@ -24,33 +25,85 @@ class Mistake:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class RunSummary:
-    """A finished run. Empty values get no section; only the name and the class names are required."""
+class Galleries:
+    """Photos that show how the model fails and succeeds."""
+
+    mistakes: tuple[ShownPhoto, ...] = ()
+    """Wrong answers, the most confident first."""
+    unsure: tuple[ShownPhoto, ...] = ()
+    """Answers of any kind, the least confident first."""
+    hits: tuple[ShownPhoto, ...] = ()
+    """Correct answers, the most confident first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stopped:
+    """The point that an unfinished run has reached."""
+
+    epoch: float
+    """The last epoch that ended; 0 if none did."""
+    num_epochs: float
+    """Of the whole run."""
+    how: str
+    """What ended it, such as "was stopped" or "is still in training"."""
+    resume: str
+    """The command that continues it; "" if it cannot be continued."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingScore:
+    """The accuracy of the best checkpoint on training photos, without augmentation."""
+
+    top1: float
+    num_photos: int
+    """How many of them were scored."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReportSummary:
+    """A run, finished or not, or an evaluation. Empty values get no section; the name and the class names are required."""
 
     name: str
-    """The run folder's name."""
-    recipe: Mapping[str, Any]
+    """The name of the run folder or of the model."""
+    kind: str = "a training run"
+    recipe: Mapping[str, Any] = field(default_factory=dict)
     """The resolved recipe as nested JSON."""
-    environment: Mapping[str, str]
-    model: Mapping[str, str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    model: Mapping[str, str] = field(default_factory=dict)
     """Rows to show, such as "parameters" -> "0.67 M"."""
-    splits: tuple[tuple[str, int], ...]
+    source: str = ""
+    """Where the photos are: an absolute path, or the name of a public data set."""
+    data_options: tuple[str, ...] = ()
+    """The words with which a command reads the photos as the run did, after `source`."""
+    directory: Path = Path()
+    """The run folder."""
+    splits: tuple[tuple[str, int], ...] = ()
     """The number of photos of each split, such as ("train", 900)."""
     class_names: tuple[str, ...]
+    class_sizes: tuple[int, ...] = ()
+    """The number of training photos of each class; empty if it is unknown."""
     notes: tuple[str, ...] = ()
     """What was left out or decided when the data were opened, one line each."""
-    results: tuple[Mapping[str, float], ...]
+    results: tuple[Mapping[str, float], ...] = ()
     """The rows of results.csv, one per epoch; a value that was not measured is missing or NaN."""
-    evaluations: Mapping[str, Metrics]
+    evaluations: Mapping[str, Metrics] = field(default_factory=dict)
     """The scores of the best checkpoint, by split."""
-    mistakes: tuple[Mistake, ...]
-    """On the `headline_split`, the most confident first."""
-    training_sample: NDArray[np.uint8]
+    training_score: TrainingScore | None = None
+    galleries: Galleries = field(default_factory=Galleries)
+    """Photos of the `headline_split`."""
+    training_sample: NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, 1, 1, 3), np.uint8))
     """(N, H, W, 3) augmented training photos."""
-    training_sample_captions: tuple[str, ...]
-    next_commands: tuple[str, ...]
+    training_sample_captions: tuple[str, ...] = ()
+    next_commands: tuple[str, ...] = ()
     best_epoch: int | None = None
     """The epoch of the best checkpoint; None if it is unknown."""
+    stopped: Stopped | None = None
+    """None for a finished run, and for an evaluation."""
+
+    @property
+    def is_run(self) -> bool:
+        """Whether this is a training run: it has a recipe."""
+        return bool(self.recipe)
 
     @property
     def headline_split(self) -> str | None:

@@ -15,10 +15,13 @@ The files of a run folder, in the order in which they are written:
     results.csv                one row per validation
     resume/step-000000123/     snapshots from which training resumes, with the best weights so far
     checkpoints/best, last     weights for use: the best by validation top-1, and the newest
+    loggers/NAME/              files of an experiment tracker (--logger): events of TensorBoard, run ID of W&B or MLflow
     diverged.json              the error, if a value that is not finite ended the run
     folds/fold-1.npz           cross-validation: the sample IDs that a fold held out, and their logits; beside it, the fold's
                                run while it trains
-    plots/, report.html        the report
+    predictions.csv            the prediction of checkpoints/best for every validation and test photo; in cross-validation,
+                               that of the fold that held the photo out
+    plots/, report.html        the report; a run that is stopped leaves one, too
     metrics.json               the scores of checkpoints/best; written last, so that a run that has it is finished
 
 A sweep folder holds one run folder lr-RATE per learning rate, learning_rates.json (all scores and the best run) and
@@ -102,6 +105,10 @@ class RunLayout:
         return self.path / "checkpoints"
 
     @property
+    def loggers(self) -> Path:
+        return self.path / "loggers"
+
+    @property
     def divergence(self) -> Path:
         return self.path / "diverged.json"
 
@@ -111,6 +118,10 @@ class RunLayout:
 
     def fold_predictions(self, number: int) -> Path:
         return self.path / "folds" / f"fold-{number}.npz"
+
+    @property
+    def predictions(self) -> Path:
+        return self.path / "predictions.csv"
 
     @property
     def plots(self) -> Path:

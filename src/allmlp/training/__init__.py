@@ -25,15 +25,17 @@ from allmlp.training.stored_run import StoredRun, check_matches_run, damage_of, 
 
 if TYPE_CHECKING:
     from allmlp.training.distributed.process_group import join_ranks
-    from allmlp.training.learning_rate_sweep import (
+    from allmlp.training.reporting.compare_runs import RunComparison, compare_runs
+    from allmlp.training.reporting.stored_report import report_run
+    from allmlp.training.setup import num_training_photos
+    from allmlp.training.several_runs.learning_rate_sweep import (
         PAPER_GRID,
         SweepRun,
         check_sweep_folder,
         train_sweep,
         write_sweep,
     )
-    from allmlp.training.setup import num_training_photos
-    from allmlp.training.training_run import TrainResult, train
+    from allmlp.training.several_runs.training_run import TrainResult, train
 
 __all__ = [
     "PAPER_GRID",
@@ -43,6 +45,7 @@ __all__ = [
     "Progress",
     "Recipe",
     "ResolvedRecipe",
+    "RunComparison",
     "SavingConfig",
     "ScheduleConfig",
     "StoredRun",
@@ -51,6 +54,7 @@ __all__ = [
     "TransferConfig",
     "check_matches_run",
     "check_sweep_folder",
+    "compare_runs",
     "damage_of",
     "fitted_as",
     "is_first_process",
@@ -58,6 +62,7 @@ __all__ = [
     "join_ranks",
     "num_training_photos",
     "refuse_used_folder",
+    "report_run",
     "resolved_with_checkpoint",
     "resumed_recipe",
     "stored_run",
@@ -71,15 +76,18 @@ __all__ = [
 
 
 _LAZY_MODULES = {  # names that need torch, with the module that defines them
-    "PAPER_GRID": "learning_rate_sweep",
-    "TrainResult": "training_run",
-    "SweepRun": "learning_rate_sweep",
-    "check_sweep_folder": "learning_rate_sweep",
+    "PAPER_GRID": "several_runs.learning_rate_sweep",
+    "TrainResult": "several_runs.training_run",
+    "RunComparison": "reporting.compare_runs",
+    "SweepRun": "several_runs.learning_rate_sweep",
+    "check_sweep_folder": "several_runs.learning_rate_sweep",
+    "compare_runs": "reporting.compare_runs",
     "join_ranks": "distributed.process_group",
     "num_training_photos": "setup",
-    "train": "training_run",
-    "train_sweep": "learning_rate_sweep",
-    "write_sweep": "learning_rate_sweep",
+    "report_run": "reporting.stored_report",
+    "train": "several_runs.training_run",
+    "train_sweep": "several_runs.learning_rate_sweep",
+    "write_sweep": "several_runs.learning_rate_sweep",
 }
 
 

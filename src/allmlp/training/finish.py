@@ -1,23 +1,25 @@
-"""The end of a run: scores of the best checkpoint in float32, its temperature, metrics.json and the report."""
+"""The end of a run: scores of the best checkpoint in float32, its temperature, its predictions, report and metrics.json."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from allmlp.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from allmlp.data import ImageDataset
-from allmlp.inference import eager_forward
-from allmlp.metrics import Metrics, score_batches
-from allmlp.training.cross_validation import CROSS_VALIDATION, OutOfFold
+from allmlp.evaluation import prediction_rows
+from allmlp.metrics import Metrics
+from allmlp.report import TrainingScore
+from allmlp.runs.predictions import write_predictions
 from allmlp.training.recipe.recipe import ResolvedRecipe
-from allmlp.training.run_report import write_run_report
+from allmlp.training.reporting.final_scores import score_splits, score_training_photos
+from allmlp.training.reporting.out_of_fold import CROSS_VALIDATION, OutOfFold
+from allmlp.training.reporting.run_report import write_run_report
 from allmlp.training.session import Session
 from allmlp.training.snapshots.history import TrainingHistory
 
 __all__ = ["TrainResult", "finish"]
-
-# With fewer photos a fitted temperature would be mostly noise: with 30, half of them right, its standard error is a fifth.
-_MIN_PHOTOS_FOR_TEMPERATURE = 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,82 +51,107 @@ class TrainResult:
 
 
 def finish(session: Session, history: TrainingHistory, out_of_fold: OutOfFold | None = None) -> TrainResult:
-    """Score the best checkpoint in float32, store its temperature, and write the report and metrics.json.
+    """Score the best checkpoint in float32, store its temperature, and write predictions.csv, the report and metrics.json.
 
     Without validation photos, the scores and the temperature come from the predictions of cross-validation, `out_of_fold`.
 
     It is safe to be killed at any point: metrics.json comes last, so a resumed run repeats all of this, and a temperature
     stored earlier does not change the logits on which the new one is fitted.
     """
-    recipe, dataset, pipeline, run = session.recipe, session.dataset, session.pipeline, session.run
+    recipe, dataset, run = session.recipe, session.dataset, session.run
     with session.ranks.raise_on_all():
         session.wait_for_saves()
         session.checkpoints.finish()
     best = run.layout.checkpoint("best")
     checkpoint = load_checkpoint(best)
-    evaluations = _evaluations(session, checkpoint, out_of_fold)
-    if out_of_fold is not None:
-        dataset = dataclasses.replace(dataset, splits={**dataset.splits, CROSS_VALIDATION: out_of_fold.split})
+    evaluations = score_splits(checkpoint, session.pipeline, dataset, device=session.device, out_of_fold=out_of_fold)
     temperature = next(iter(evaluations.values())).temperature
     with session.ranks.raise_on_all():
         if session.ranks.is_first and temperature != checkpoint.temperature:
             save_checkpoint(checkpoint.replace(temperature=temperature), best)
-    num_steps = session.plan.num_steps
-    cut_short = session.plan.cut_short(history)
-    num_epochs = session.plan.epochs_at(num_steps)
-    figures = {
-        "best_epoch": history.best_epoch,
-        "num_epochs": round(num_epochs, 2),
-        "num_steps": num_steps,
-        "planned_epochs": recipe.num_epochs,
-        "minutes_needed": history.minutes_needed,
-        "revisions": history.revisions,
-        "num_skipped": history.num_skipped,
-        "temperature": temperature,
-        "seconds": round(history.seconds, 1),
-        "images_per_second": round(num_steps * recipe.batch_size / history.seconds, 1),
-        "sample_digest": history.sample_digest,
-    }
     if session.ranks.is_first:
-        notes = (*dataset.notes, *((cut_short,) if cut_short else ()))
-        write_run_report(run.path, recipe, dataset, evaluations, pipeline, session.environment, history, notes=notes)
-        run.write_metrics(evaluations, figures=figures)  # last: a run with metrics is finished
+        _write(session, history, checkpoint, evaluations, out_of_fold)
+    cut_short = session.plan.cut_short(history)
     if cut_short is not None:
         session.progress.message(f"warning {cut_short}")
     for name, metrics in evaluations.items():
-        session.progress.message(
-            f"{name:<10}  top-1 {metrics.top1:.1%}   top-5 {metrics.top5:.1%}   balanced {metrics.balanced_accuracy:.1%}   "
-            f"loss {metrics.loss:.3f}   calibration error {metrics.expected_calibration_error:.1%}   "
-            f"({metrics.num_examples:,} photos, checkpoint of epoch {history.best_epoch})"
-        )
+        session.progress.message(_score_line(name, metrics, epoch=history.best_epoch))
     return TrainResult(
         directory=run.path,
         recipe=recipe,
         dataset=dataset,
         evaluations=evaluations,
         best_epoch=history.best_epoch,
-        num_epochs=num_epochs,
+        num_epochs=session.plan.epochs_at(session.plan.num_steps),
         minutes_needed=history.minutes_needed,
         seconds=history.seconds,
         sample_digest=history.sample_digest,
     )
 
 
-def _evaluations(session: Session, checkpoint: Checkpoint, out_of_fold: OutOfFold | None) -> dict[str, Metrics]:
-    """Score the validation split, on which the temperature is fitted, and the test split, if any, with that temperature.
-
-    The predictions of cross-validation stand for a validation split.
-    """
-    dataset, pipeline = session.dataset, session.pipeline
-    forward = eager_forward(checkpoint, device=session.device)
-    num_photos = len(dataset.splits["validation"] if out_of_fold is None else out_of_fold.split)
-    temperature = None if num_photos >= _MIN_PHOTOS_FOR_TEMPERATURE else 1.0
-    evaluations: dict[str, Metrics] = {}
+def _write(
+    session: Session,
+    history: TrainingHistory,
+    checkpoint: Checkpoint,
+    evaluations: dict[str, Metrics],
+    out_of_fold: OutOfFold | None,
+) -> None:
+    """Write predictions.csv, the report and, last, metrics.json: a run that has it is finished."""
+    recipe, dataset, pipeline, run = session.recipe, session.dataset, session.pipeline, session.run
+    training_score = score_training_photos(checkpoint, pipeline, device=session.device)
+    sample_ids = {name: split.sample_ids for name, split in dataset.splits.items()}
+    digests = dict(pipeline.digests)
     if out_of_fold is not None:
-        evaluations[CROSS_VALIDATION] = out_of_fold.metrics(dataset.class_names, temperature=temperature)
-        temperature = evaluations[CROSS_VALIDATION].temperature
-    for name in (name for name in ("validation", "test") if name in dataset.splits):
-        batches = pipeline.evaluation_batches(name)
-        evaluations[name] = score_batches(forward, batches, dataset.class_names, temperature=temperature)
-        temperature = evaluations[name].temperature
-    return evaluations
+        known = dict(zip(sample_ids["train"], digests["train"], strict=True))
+        sample_ids[CROSS_VALIDATION] = out_of_fold.split.sample_ids
+        digests[CROSS_VALIDATION] = [known[sample_id] for sample_id in out_of_fold.split.sample_ids]
+    rows = (
+        prediction_rows(metrics, dataset.class_names, split=name, sample_ids=sample_ids[name], digests=digests[name])
+        for name, metrics in evaluations.items()
+    )
+    write_predictions(run.layout.predictions, chain.from_iterable(rows))
+    cut_short = session.plan.cut_short(history)
+    write_run_report(
+        run.path,
+        recipe,
+        dataclasses.replace(dataset, notes=(*dataset.notes, *((cut_short,) if cut_short else ()))),
+        evaluations,
+        pipeline,
+        session.environment,
+        history,
+        training_score=training_score,
+    )
+    run.write_metrics(evaluations, figures=_figures(session, history, evaluations, training_score))
+
+
+def _figures(
+    session: Session,
+    history: TrainingHistory,
+    evaluations: dict[str, Metrics],
+    training_score: TrainingScore | None,
+) -> dict[str, Any]:
+    num_steps = session.plan.num_steps
+    return {
+        "best_epoch": history.best_epoch,
+        "num_epochs": round(session.plan.epochs_at(num_steps), 2),
+        "num_steps": num_steps,
+        "planned_epochs": session.recipe.num_epochs,
+        "minutes_needed": history.minutes_needed,
+        "revisions": history.revisions,
+        "num_skipped": history.num_skipped,
+        "temperature": next(iter(evaluations.values())).temperature,
+        "seconds": round(history.seconds, 1),
+        "images_per_second": round(num_steps * session.recipe.batch_size / history.seconds, 1),
+        "sample_digest": history.sample_digest,
+        "train": None if training_score is None else asdict(training_score),
+    }
+
+
+def _score_line(name: str, metrics: Metrics, *, epoch: float) -> str:
+    parts = [f"{name:<10}  top-1 {metrics.top1:.1%}"]
+    if metrics.has_top5:
+        parts.append(f"top-5 {metrics.top5:.1%}")
+    parts += [f"balanced {metrics.balanced_accuracy:.1%}", f"loss {metrics.loss:.3f}"]
+    if metrics.has_calibration:
+        parts.append(f"calibration error {metrics.expected_calibration_error:.1%}")
+    return "   ".join([*parts, f"({metrics.num_examples:,} photos, checkpoint of epoch {epoch})"])

@@ -175,14 +175,20 @@ class InputPipeline:
         batch = self._augmentation.augment(raw, self._labels[indices], draws, step=step, part=part)
         return TrainingBatch(*batch, self.order.keys[batch_indices], self._class_weights)
 
-    def evaluation_batches(self, split: str) -> Iterator[Batch]:
-        """Yield the batches of a split for evaluation: resized and normalised images with their labels."""
-        return evaluation_batches(
-            self._fitted_images(split),
-            self._dataset.splits[split].labels,
-            self.preprocessing,
-            num_classes=len(self.class_names),
-        )
+    def evaluation_batches(self, split: str, *, limit: int | None = None) -> Iterator[Batch]:
+        """Yield the batches of a split for evaluation: resized and normalised images with their labels.
+
+        `limit` takes at most that many photos, spread evenly over the split, and decodes them again.
+        """
+        photos = self._dataset.splits[split]
+        if limit is not None:
+            photos = photos.subset(np.unique(np.linspace(0, len(photos) - 1, limit).round()))
+            images: Iterable[NDArray[np.uint8]] = resized_images(
+                photos, self.preprocessing, num_workers=self._num_workers
+            )
+        else:
+            images = self._fitted_images(split)
+        return evaluation_batches(images, photos.labels, self.preprocessing, num_classes=len(self.class_names))
 
     def _fitted_images(self, split: str) -> Iterable[NDArray[np.uint8]]:
         """Return the resized images of a split, (H, W, 3) uint8, from memory if they were kept."""

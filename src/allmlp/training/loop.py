@@ -2,20 +2,25 @@
 
 import contextlib
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from allmlp.data import ImageDataset
-from allmlp.training.cross_validation import OutOfFold
+from allmlp.errors import AllmlpError
 from allmlp.training.finish import TrainResult, finish
+from allmlp.training.loggers.registry import check_loggers
 from allmlp.training.progress import Progress
 from allmlp.training.recipe.recipe import Recipe, ResolvedRecipe
+from allmlp.training.reporting.out_of_fold import OutOfFold
+from allmlp.training.reporting.run_report import stopped_at, write_run_report
 from allmlp.training.session import Session
 from allmlp.training.setup import setup
 from allmlp.training.snapshots.history import TrainingHistory
 from allmlp.training.step.state import TrainState
 from allmlp.training.step.update import update
 from allmlp.training.stop_signals import StopSignal
+from allmlp.training.tracking import track
 
 __all__ = ["Unscored", "train_run"]
 
@@ -28,6 +33,7 @@ def train_run(
     device: str,
     progress: Progress,
     resume: bool,
+    loggers: Sequence[str] = (),
     out_of_fold: OutOfFold | None = None,
 ) -> "TrainResult | Unscored":
     """Train one run, or continue it. For the other arguments and the errors see `train`.
@@ -35,19 +41,26 @@ def train_run(
     A run whose recipe has folds is scored by the predictions of cross-validation, `out_of_fold`; without them, it trains and
     stays unscored.
     """
+    check_loggers(loggers)
     with StopSignal() as stop, setup(
         recipe, data, run_directory, device=device, progress=progress, resume=resume, stop=stop
-    ) as session:  # fmt: skip
+    ) as session, track(session, loggers) as tracked:  # fmt: skip
         state, history = session.begin()
+        tracked.start(state.step)
         stop.deferred = True
         try:
             _loop(session, state, history, stop)
+        except KeyboardInterrupt:
+            _report_stopped(session, history)
+            raise
         finally:
             session.progress.finish()
         stop.deferred = False
         if session.recipe.data.folds and out_of_fold is None:
             return Unscored(session.recipe, session.dataset, session.ranks.is_first)
-        return finish(session, history, out_of_fold)
+        result = finish(session, history, out_of_fold)
+        tracked.finish(result.evaluations)
+        return result
 
 
 class Unscored(NamedTuple):
@@ -101,6 +114,28 @@ def _loop(session: Session, state: TrainState, history: TrainingHistory, stop: S
             plan.step_ended()
             seconds_left = clock.tick(state.step, num_steps=plan.num_steps)
             progress.step(state.step, loss=loss, images_per_second=clock.images_per_second, seconds_left=seconds_left)
+
+
+def _report_stopped(session: Session, history: TrainingHistory) -> None:
+    """Write the report of a run that a signal stopped; a full disk must not hide the signal."""
+    if not session.ranks.is_first:
+        return
+    run, recipe = session.run, session.recipe
+    evaluations = {} if session.best_metrics is None else {"validation": session.best_metrics}
+    stopped = stopped_at(run.path, recipe, history.results, how="was stopped")
+    try:
+        write_run_report(
+            run.path,
+            recipe,
+            session.dataset,
+            evaluations,
+            session.pipeline,
+            session.environment,
+            history,
+            stopped=stopped,
+        )
+    except AllmlpError as error:
+        session.progress.message(f"The report could not be written: {error}")
 
 
 class _Clock:

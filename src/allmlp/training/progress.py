@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from allmlp.io.display import Report, counted
+from allmlp.training.loggers.registry import LoggerProgress
 
 __all__ = ["LoggingProgress", "NoProgress", "PhotosRead", "Progress"]
 
@@ -50,10 +51,15 @@ class NoProgress:
 
 
 class LoggingProgress:
-    """Forwards all events and also logs the messages; those that arrive before `write_to` are kept for the log."""
+    """Forwards all events and also logs the messages; those that arrive before `write_to` are kept for the log.
+
+    Attributes:
+        trackers: experiment trackers, which get the steps and the epochs, too.
+    """
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
+        self.trackers = LoggerProgress(self.message)
         self._early: list[str] = []
         self._log: Report = self._early.append
 
@@ -76,10 +82,12 @@ class LoggingProgress:
 
     def step(self, step: int, *, loss: float, images_per_second: float, seconds_left: float) -> None:
         self._progress.step(step, loss=loss, images_per_second=images_per_second, seconds_left=seconds_left)
+        self.trackers.step(step, loss=loss, images_per_second=images_per_second)
 
     def epoch(self, row: Mapping[str, float]) -> None:
         self._log("  ".join(f"{name} {value:.5g}" for name, value in row.items()))
         self._progress.epoch(row)
+        self.trackers.epoch(row)
 
     def finish(self) -> None:
         self._log("training ended")

@@ -1,7 +1,6 @@
 """A training session: recipe, photos, run folder and snapshots of a run that starts or resumes."""
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from allmlp.checkpoints import Checkpoint
 from allmlp.data import ImageDataset
 from allmlp.errors import AllmlpError, CheckpointError, DivergedError, ReportedError
+from allmlp.metrics import Metrics
 from allmlp.provenance import environment
 from allmlp.runs.layout import CheckpointName
 from allmlp.training.distributed.consistency import check_consistent, weights_fact
@@ -18,13 +18,12 @@ from allmlp.training.distributed.data_parallel import wrap_ddp
 from allmlp.training.distributed.failure_notices import is_shared
 from allmlp.training.distributed.process_group import ProcessGroup
 from allmlp.training.input_pipeline import InputPipeline
+from allmlp.training.length.run_plan import RunPlan
 from allmlp.training.progress import LoggingProgress
-from allmlp.training.recipe.initial_checkpoint import load_initial_checkpoint
 from allmlp.training.recipe.recipe import ResolvedRecipe
-from allmlp.training.recipe.resolve import with_checkpoint
+from allmlp.training.recipe.resolve import reload_initial_checkpoint
 from allmlp.training.recipe.result_settings import check_settings, result_settings
 from allmlp.training.run_folder import RunDirectory
-from allmlp.training.run_plan import RunPlan
 from allmlp.training.snapshots.checkpoint_writer import CheckpointWriter, split_best
 from allmlp.training.snapshots.history import TrainingHistory
 from allmlp.training.snapshots.store import Snapshot, SnapshotStore
@@ -51,6 +50,7 @@ class Session:
         environment: the content of `environment.json`.
         progress: receives progress events; its messages also go to the log.
         checkpoints: writes checkpoints/best and checkpoints/last.
+        best_metrics: the validation scores of the best weights, in the training precision; None if this session found none.
     """
 
     def __init__(
@@ -84,6 +84,7 @@ class Session:
         self._snapshots = SnapshotStore(run.layout.resume, keep_every=recipe.saving.keep_every, warn=progress.message)
         self._last_save = time.monotonic()
         self.checkpoints = CheckpointWriter(run.layout, warn=progress.message)
+        self.best_metrics: Metrics | None = None
 
     def begin(self) -> tuple[TrainState, TrainingHistory]:
         """Return the state to train from: that of the newest valid snapshot, or a new one."""
@@ -134,14 +135,9 @@ class Session:
         checkpoint = self._checkpoint
         with self.ranks.raise_on_all():
             if checkpoint is None:  # the run was killed before its first snapshot
-                checkpoint = load_initial_checkpoint(self.recipe.transfer, report=self.progress.message).with_new_head(
-                    self.dataset.class_names, bias=self.recipe.head_bias
+                checkpoint = reload_initial_checkpoint(
+                    self.recipe, self.dataset.class_names, run=self.run.path, report=self.progress.message
                 )
-                if with_checkpoint(self.recipe, checkpoint).model != self.recipe.model:
-                    raise CheckpointError(
-                        f"{self.recipe.transfer.checkpoint}: not the Mixer that {self.run.path} was started with. "
-                        "Start a new run with --out."
-                    )
         if self._checkpoint is None and self.ranks.count > 1:
             check_consistent(self.ranks, weights_fact(checkpoint))
         state.initialise_from(checkpoint.weights)
@@ -202,25 +198,21 @@ class Session:
         def check() -> None:
             self.agree(stop).check()
 
+        metrics: Metrics | None = None
         try:
-            is_scored = "validation" in self.dataset.splits
-            metrics = validate(state, self.pipeline, self.recipe, ranks=self.ranks, check=check) if is_scored else None
+            if "validation" in self.dataset.splits:
+                metrics = validate(state, self.pipeline, self.recipe, ranks=self.ranks, check=check)
         except CheckpointError as error:  # logits that are not finite, identical on all processes
             with self.ranks.raise_on_all():
                 raise DivergedError(f"Step {state.step}: {error}") from error
         epoch = self.plan.epoch_at(state.step)
-        factor = self.plan.learning_rate_factor(state.step - 1)
-        row = {
-            "epoch": epoch,
-            "step": state.step,
-            "seconds": history.seconds,
-            "learning_rate": self.recipe.optimizer.learning_rate * factor,
-            "train_loss": history.mean_loss(),
-            "validation_loss": metrics.loss if metrics else math.nan,
-            "validation_top1": metrics.top1 if metrics else math.nan,
-            "validation_top5": metrics.top5 if metrics else math.nan,
-            "images_per_second": speed,
-        }
+        row = history.row(
+            metrics,
+            epoch=epoch,
+            step=state.step,
+            learning_rate=self.recipe.optimizer.learning_rate * self.plan.learning_rate_factor(state.step - 1),
+            speed=speed,
+        )
         history.results.append(row)
         history.validated_step = state.step
         try:
@@ -232,6 +224,7 @@ class Session:
         if history.is_better(metrics, self.recipe.best_by, is_last=state.step == self.plan.num_steps):
             self._save_weights(state, "best")  # first: if it fails, the history keeps the best weights so far
             history.best_epoch, history.best_step = epoch, state.step
+            self.best_metrics = metrics
             if metrics is not None:
                 history.best_top1, history.best_loss = metrics.top1, metrics.loss
         self.plan.validation_ended(state.step, history, self.progress)

@@ -41,6 +41,7 @@ from allmlp.training.recipe.resolve import (
     type_checked,
     with_checkpoint,
 )
+from allmlp.training.reporting.class_sizes import class_size_lines, class_sizes
 from allmlp.training.run_folder import RunDirectory, decoded_fingerprint, lock_run, refuse_used_folder
 from allmlp.training.session import Session
 from allmlp.training.stop_signals import StopSignal
@@ -220,6 +221,9 @@ def _announce(
     model = recipe.model
     counts = ", ".join(f"{name} {len(split):,}" for name, split in dataset.splits.items())
     progress.message(f"data    {escape(dataset.source)}: {len(dataset.class_names)} classes; {counts} photos")
+    is_balanced = "balanced" in (recipe.sampler, recipe.class_weights)
+    for line in class_size_lines(dataset.class_names, class_sizes(dataset), is_balanced=is_balanced):
+        progress.message(line)
     for note in dataset.notes:
         progress.message(f"        {escape(note)}")
     progress.message(

@@ -48,7 +48,7 @@ def test_a_run_is_written_and_the_commands_it_ends_with_work(place, allmlp):
     outcome = allmlp("train", "photos", "--recipe", "my_recipes:tiny", "--out", "a run")
     assert outcome.code == 0, outcome.err
     run = Path("a run")
-    for name in ("report.html", "results.csv", "checkpoints/best", "checkpoints/last"):
+    for name in ("report.html", "results.csv", "predictions.csv", "checkpoints/best", "checkpoints/last"):
         assert (run / name).exists()
         assert name in outcome.out
     assert outcome.out.count("\nepoch ") == 2
@@ -223,10 +223,10 @@ def test_a_folder_called_as_a_data_set_is_known_by_its_path_and_the_data_set_by_
     settings = ("--recipe", "my_recipes:tiny", "--epochs", 1)
     assert allmlp("train", "./clothing", *settings, "--out", "mine").code == 0
     assert json.loads(Path("mine/data.json").read_text())["source"] == str(place / "clothing")
-    assert "evaluate mine ./clothing" in Path("mine/report.html").read_text()
+    assert f"evaluate {place / 'mine'} {place / 'clothing'}" in Path("mine/report.html").read_text()
     assert allmlp("train", "clothing", *settings, "--out", "theirs").code == 0
     assert json.loads(Path("theirs/data.json").read_text())["source"] == "clothing"
-    assert "evaluate theirs clothing" in Path("theirs/report.html").read_text()
+    assert f"evaluate {place / 'theirs'} clothing" in Path("theirs/report.html").read_text()
 
 
 def test_a_run_among_the_photos_of_a_named_data_set_is_refused(tmp_path, monkeypatch, allmlp):

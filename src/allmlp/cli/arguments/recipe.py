@@ -15,6 +15,7 @@ __all__ = [
     "DATA_HELP",
     "BadPhotosOption",
     "EpochsOption",
+    "LoggerOption",
     "MaxMinutesOption",
     "PrintRecipeOption",
     "SeedOption",
@@ -49,6 +50,14 @@ BadPhotosOption = Annotated[
         metavar="stop|skip",
         help="What to do if photos cannot be decoded: name them and stop, or leave them out, with a list in skipped.csv.",
         show_default="stop",
+    ),
+]
+LoggerOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--logger",
+        metavar="tensorboard|wandb|mlflow",
+        help="Send losses and scores to this experiment tracker, too; may be repeated.",
     ),
 ]
 PrintRecipeOption = Annotated[

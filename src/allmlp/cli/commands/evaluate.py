@@ -29,8 +29,10 @@ from allmlp.cli.console import (
     heading,
     is_first_process,
     next_commands,
+    note,
     say,
 )
+from allmlp.cli.evaluation_outputs import check_outputs, write_outputs
 from allmlp.cli.few_shot_answers import parse_shots, print_few_shot
 from allmlp.cli.processes import joined_shares
 from allmlp.cli.progress import photo_bar
@@ -82,6 +84,22 @@ def evaluate(
     min_top1: Annotated[
         float | None, typer.Option(help="Exit with 6 if top-1 is lower than this fraction.", show_default=False)
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="OUT",
+            help="Write a page to this new HTML file: confusions, scores of each class, worst mistakes, least sure photos.",
+            show_default=False,
+        ),
+    ] = None,
+    per_photo: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write one row per photo to this new .csv or .parquet file: path, SHA-256, label, prediction, score.",
+            show_default=False,
+        ),
+    ] = None,
     image_size: ImageSizeOption = None,
     mean: MeanOption = None,
     std: StdOption = None,
@@ -101,11 +119,12 @@ def evaluate(
     classes_from: ClassesFromOption = None,
     split_folders: SplitFoldersOption = None,
 ) -> None:
-    """Score a checkpoint on labelled photos. Prints top-1, top-5, balanced accuracy, loss, calibration and class scores.
+    """Score a checkpoint on labelled photos. Prints top-1, balanced accuracy, loss and class scores; --report writes a page.
 
     \b
     Examples:
       allmlp evaluate runs/mine PHOTOS --split test
+      allmlp evaluate runs/mine PHOTOS --report scores.html --per-photo scores.csv
       allmlp evaluate runs/mine PHOTOS --format json --min-top1 0.9
     """
     limit_photos(max_megapixels)
@@ -113,6 +132,7 @@ def evaluate(
     if min_top1 is not None and not 0.0 <= min_top1 <= 1.0:
         raise ConfigError(f"--min-top1 is {min_top1}; expected a fraction from 0 to 1, such as 0.9.")
     few_shot = _few_shot_options(shots, draws, seed, labels=labels, min_top1=min_top1)
+    outputs = check_outputs(report, per_photo, is_few_shot=few_shot is not None)
     changes = changed_preprocessing(mean, std, interpolation, fit)
     photo_options = folder_options(classes_from, split_folders)
     from allmlp.data import open_dataset
@@ -121,6 +141,7 @@ def evaluate(
     loaded = load(checkpoint, image_size, changes)
     is_json = output_format is Format.JSON
     is_quiet = is_json or not is_first_process()
+    wrote = note if is_json else say
     options: dict[str, Any] = {
         "split": split,
         "batch_size": batch_size,
@@ -151,11 +172,16 @@ def evaluate(
         options |= {"device": own_device, "shares": shares, "progress": progress}
         evaluation = score(loaded, photos, labels=labels, **options)
     if is_first_process():
+        words = option_words(image_size, changes)
         if is_json:
             print(_as_json(evaluation, checkpoint, data, labels))
         else:
             _print(evaluation, by_sets=labels is not None)
-            command = f"{command_line('predict', checkpoint, *option_words(image_size, changes))} PHOTO.jpg"
+        write_outputs(
+            outputs, evaluation, model=loaded.description, name=checkpoint, photos=photos, words=words, report=wrote
+        )
+        if not is_json:
+            command = f"{command_line('predict', checkpoint, *words)} PHOTO.jpg"
             next_commands([(command, "classify photos or whole folders")])
     if min_top1 is not None and evaluation.top1 < min_top1:
         raise CheckFailedError(f"top-1 is {evaluation.top1:.4f}, less than --min-top1 {min_top1}.")
@@ -212,17 +238,18 @@ def _print(metrics: "Evaluation", *, by_sets: bool) -> None:
     rows = [
         ("top-1", f"{metrics.top1:.2%}"),
         *([] if original is None else [("top-1 by DATA's own labels", f"{original:.2%}")]),
-        ("top-5", f"{metrics.top5:.2%}"),
+        *([("top-5", f"{metrics.top5:.2%}")] if metrics.has_top5 else []),
         ("balanced", f"{metrics.balanced_accuracy:.2%}"),
         ("loss", f"{metrics.loss:.4f}"),
-        ("calibration error", f"{metrics.expected_calibration_error:.2%}"),
+        *([("calibration error", f"{metrics.expected_calibration_error:.2%}")] if metrics.has_calibration else []),
     ]
     for line in aligned(rows, right=(1,)):
         say(line)
     if metrics.temperature != 1.0:
+        error = f", calibration error {metrics.expected_calibration_error_as_trained:.2%}" * metrics.has_calibration
         say(
-            f"\nLoss and calibration error use the checkpoint's temperature, {metrics.temperature:.3g}. Without it: loss "
-            f"{metrics.loss_as_trained:.4f}, calibration error {metrics.expected_calibration_error_as_trained:.2%}."
+            f"\n{'Loss and calibration error use' if error else 'The loss uses'} the checkpoint's temperature, "
+            f"{metrics.temperature:.3g}. Without it: loss {metrics.loss_as_trained:.4f}{error}."
         )
     say()
     classes = [

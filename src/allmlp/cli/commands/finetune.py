@@ -20,6 +20,7 @@ from allmlp.cli.arguments.recipe import (
     DATA_HELP,
     BadPhotosOption,
     EpochsOption,
+    LoggerOption,
     MaxMinutesOption,
     PrintRecipeOption,
     SeedOption,
@@ -101,6 +102,7 @@ def finetune(
     max_megapixels: MaxMegapixelsOption = None,
     classes_from: ClassesFromOption = None,
     split_folders: SplitFoldersOption = None,
+    loggers: LoggerOption = None,
     print_recipe: PrintRecipeOption = False,
 ) -> None:
     """Fine-tune a trained Mixer on your photos. The classifier keeps classes of the same name; new ones start at zero."""
@@ -126,7 +128,14 @@ def finetune(
         given = [*_paper_optimizer(), *given]
     options = folder_options(classes_from, split_folders)
     request = TrainingRequest(
-        data=data, recipe=recipe, given=given, out=out, resume=resume, device=device, options=options
+        data=data,
+        recipe=recipe,
+        given=given,
+        out=out,
+        resume=resume,
+        device=device,
+        options=options,
+        loggers=tuple(loggers or ()),
     )
     if lr_grid is None:
         run_request(request, _choose, print_recipe=print_recipe)
@@ -210,6 +219,7 @@ def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> No
             device=request.device,
             progress=ConsoleProgress() if is_first_process() else NoProgress(),
             resume=request.resume is not None,
+            loggers=request.loggers,
         )
     except KeyboardInterrupt as stop:
         if is_first_process():

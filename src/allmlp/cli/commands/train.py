@@ -13,6 +13,7 @@ from allmlp.cli.arguments.recipe import (
     DATA_HELP,
     BadPhotosOption,
     EpochsOption,
+    LoggerOption,
     MaxMinutesOption,
     PrintRecipeOption,
     SeedOption,
@@ -67,6 +68,7 @@ def train(
     max_megapixels: MaxMegapixelsOption = None,
     classes_from: ClassesFromOption = None,
     split_folders: SplitFoldersOption = None,
+    loggers: LoggerOption = None,
     print_recipe: PrintRecipeOption = False,
 ) -> None:
     """Train a Mixer on your photos. Ctrl-C saves the progress; --resume continues from there."""
@@ -85,7 +87,14 @@ def train(
     options = folder_options(classes_from, split_folders)
     given = all_settings(changes, assignments or [])
     request = TrainingRequest(
-        data=data, recipe=recipe, given=given, out=out, resume=resume, device=device, options=options
+        data=data,
+        recipe=recipe,
+        given=given,
+        out=out,
+        resume=resume,
+        device=device,
+        options=options,
+        loggers=tuple(loggers or ()),
     )
     run_request(request, _choose, print_recipe=print_recipe)
 

@@ -68,6 +68,22 @@ class TrainingHistory:
             return not self.best_epoch or metrics.loss < self.best_loss
         return (metrics.top1, -metrics.loss) > (self.best_top1, -self.best_loss)
 
+    def row(
+        self, metrics: Metrics | None, *, epoch: int, step: int, learning_rate: float, speed: float
+    ) -> dict[str, float]:
+        """Return the row of results.csv of a validation; without validation photos, `metrics` is None. Resets the loss."""
+        return {
+            "epoch": epoch,
+            "step": step,
+            "seconds": self.seconds,
+            "learning_rate": learning_rate,
+            "train_loss": self.mean_loss(),
+            "validation_loss": metrics.loss if metrics else math.nan,
+            "validation_top1": metrics.top1 if metrics else math.nan,
+            "validation_top5": metrics.top5 if metrics else math.nan,
+            "images_per_second": speed,
+        }
+
     def mean_loss(self) -> float:
         """Return the mean loss since the last validation, NaN if all steps were skipped, and reset it."""
         mean = self.loss_sum / self.num_losses if self.num_losses else math.nan

@@ -7,50 +7,27 @@ import shutil
 import time
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.checkpoints import load_checkpoint
-from allmlp.data import Batch, ImageDataset, Split, evaluation_batches, fold_datasets, fold_of_photos, resized_images
+from allmlp.data import ImageDataset, Split, evaluation_batches, fold_datasets, fold_of_photos, resized_images
 from allmlp.errors import ConfigError
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.inference import eager_forward
 from allmlp.io.atomic_write import write_bytes
 from allmlp.io.path_problem import check_regular
-from allmlp.metrics import Metrics, score_batches
 from allmlp.runs.layout import RunLayout
 from allmlp.training.distributed.process_group import timeout_seconds
 from allmlp.training.progress import NoProgress, Progress
 from allmlp.training.recipe.recipe import ResolvedRecipe
+from allmlp.training.reporting.out_of_fold import OutOfFold
 
-__all__ = ["CROSS_VALIDATION", "OutOfFold", "cross_validate"]
-
-CROSS_VALIDATION = "cross-validation"
-"""The name of its scores among those of the splits."""
+__all__ = ["cross_validate"]
 
 _MAX_BYTES = 1 << 30  # of a fold's predictions
-
-
-@dataclass(frozen=True)
-class OutOfFold:
-    """The predictions of cross-validation: each photo is predicted by a model that did not train on it or a copy of it.
-
-    Attributes:
-        split: the n photos that were held out once.
-        logits: float32 (n, K), at temperature 1.
-    """
-
-    split: Split
-    logits: NDArray[np.float32]
-
-    def metrics(self, class_names: tuple[str, ...], *, temperature: float | None) -> Metrics:
-        """Return the scores; see `score_batches`."""
-        labels = np.eye(len(class_names), dtype=np.float32)[self.split.labels]
-        batch = Batch(self.logits, labels, np.ones(len(labels), np.bool_))
-        return score_batches(lambda logits: logits, [batch], class_names, temperature=temperature)
 
 
 def cross_validate(

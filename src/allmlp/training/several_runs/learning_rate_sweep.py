@@ -17,8 +17,8 @@ from allmlp.training.progress import Progress
 from allmlp.training.recipe.recipe import Recipe
 from allmlp.training.recipe.resolve import with_learning_rate
 from allmlp.training.run_folder import refuse_used_folder
+from allmlp.training.several_runs.training_run import train
 from allmlp.training.stored_run import StoredRun, check_matches_run, stored_run
-from allmlp.training.training_run import train
 
 __all__ = ["PAPER_GRID", "SweepRun", "check_sweep_folder", "train_sweep", "write_sweep"]
 
@@ -70,6 +70,7 @@ def train_sweep(
     device: str,
     progress: Progress,
     resume: bool,
+    loggers: Sequence[str] = (),
 ) -> list[SweepRun]:
     """Train once per learning rate, in `directory`/lr-<rate>, and return the runs, best first, diverged ones last.
 
@@ -101,7 +102,7 @@ def train_sweep(
             continue
         progress.message(f"\nlearning rate {rate:g}, {number} of {len(learning_rates)}: {escape(run)}")
         try:
-            result = train(rate_recipe, data, run, device=device, progress=progress, resume=resume)
+            result = train(rate_recipe, data, run, device=device, progress=progress, resume=resume, loggers=loggers)
         except (DivergedError, ReportedError) as error:
             if isinstance(error, ReportedError) and not isinstance(error.cause, DivergedError):
                 raise

@@ -4,11 +4,11 @@ import dataclasses
 import math
 
 from allmlp.io.display import counted
+from allmlp.training.length.time_budget import TimeBudget
 from allmlp.training.progress import Progress
 from allmlp.training.recipe.recipe import ResolvedRecipe
 from allmlp.training.snapshots.history import TrainingHistory
 from allmlp.training.step.schedule import RunLength, learning_rate_factor
-from allmlp.training.time_budget import TimeBudget
 
 __all__ = ["RunPlan"]
 

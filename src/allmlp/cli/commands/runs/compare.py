@@ -1,0 +1,87 @@
+"""The command `allmlp compare`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from allmlp.cli.arguments.output_path import new_output_path
+from allmlp.cli.console import DeviceOption, aligned, command_line, heading, next_commands, note, say
+from allmlp.io.display import escape, shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from allmlp.report import RunComparison
+
+__all__ = ["compare"]
+
+
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUNS", help="Two or more run folders, finished or not.", show_default=False)
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="OUT.html", help="Write a page with curves, too.", show_default=False)
+    ] = None,
+    photos: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="Score all runs on these labelled photos.",
+            show_default="the validation and test predictions that the runs saved",
+        ),
+    ] = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Compare runs: settings that differ, final figures, and a paired test on the photos that they share."""
+    if out is not None:
+        new_output_path(str(out), is_folder=False, name="--out", example="comparison.html")
+    from allmlp.training import compare_runs
+
+    comparison = compare_runs(runs, photos, device=device, report=note)
+    _print(comparison)
+    if out is not None:
+        from allmlp.report import write_comparison
+
+        say(f"\nwrote   {escape(write_comparison(comparison, out))}")
+    commands = [(command_line("report", runs[0]), "the page of a single run")]
+    if out is None:
+        commands = [(command_line("compare", *runs, "--out", "comparison.html"), "the same as a page, with curves")]
+    next_commands(commands)
+
+
+def _print(comparison: "RunComparison") -> None:
+    names = [run.name for run in comparison.runs]
+    _print_table("", names, comparison.figures())
+    if comparison.settings:
+        say()
+        _print_table("settings that differ", names, comparison.settings)
+    else:
+        say("\nThe runs have the same settings.")
+    if comparison.tests:
+        say()
+        rows = [
+            (
+                f"{escape(test.first)}, {escape(test.second)}",
+                f"{test.num_photos:,} {test.split}",
+                f"{test.num_only_first:,}",
+                f"{test.num_only_second:,}",
+                f"{test.p_value:.2g}",
+                escape(test.verdict),
+            )
+            for test in comparison.tests
+        ]
+        header = ("McNemar's exact test", "photos", "only first right", "only second right", "p", "result")
+        lines = aligned([header, *rows], right=(2, 3, 4))
+        heading(lines[0])
+        say("\n".join(lines[1:]))
+    for line in comparison.notes:
+        say(f"\n{line}")
+
+
+def _print_table(title: str, names: list[str], rows: "Mapping[str, tuple[str, ...]]") -> None:
+    cells = [(key, *(shorten(escape(value), 60) for value in values)) for key, values in rows.items()]
+    lines = aligned([(title, *map(escape, names)), *cells])
+    heading(lines[0])
+    say("\n".join(lines[1:]))

@@ -1,0 +1,35 @@
+"""The command `allmlp report`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from allmlp.cli.arguments.output_path import new_output_path
+from allmlp.cli.console import DeviceOption, command_line, next_commands, note, say
+from allmlp.io.display import escape
+
+__all__ = ["report"]
+
+
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, finished or not.", show_default=False)],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The HTML file, a new one.", show_default="RUN/report.html, written anew"),
+    ] = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Write the report page of a run, also of one that was stopped or killed, or is still in training."""
+    if out is not None:
+        new_output_path(str(out), is_folder=False, name="--out", example="report.html")
+    from allmlp.training import report_run, stored_run
+
+    page = report_run(run, out, device=device, report=note)
+    stored = stored_run(run)
+    assert stored is not None  # `report_run` has read it
+    say(f"wrote   {escape(page)}")
+    if stored.is_finished:
+        next_commands([(f"{command_line('predict', run)} PHOTO.jpg", "classify photos or whole folders")])
+    else:
+        next_commands([(command_line("train", "--resume", run), "continue this run")])

@@ -1,0 +1,33 @@
+"""How sure a score is: the confidence interval of a proportion, and the exact test of two classifiers on the same photos."""
+
+import math
+
+__all__ = ["mcnemar_p_value", "wilson_interval"]
+
+
+def wilson_interval(num_correct: int, num_examples: int) -> tuple[float, float]:
+    """Return the 95 % score interval of a proportion; (0, 1) without examples.
+
+    Source: E. B. Wilson, 1927. Unlike the normal interval, it stays within 0..1 for few photos and extreme rates.
+    """
+    if not num_examples:
+        return 0.0, 1.0
+    z = 1.959963984540054
+    rate, scale = num_correct / num_examples, 1 + z * z / num_examples
+    centre = (rate + z * z / (2 * num_examples)) / scale
+    spread = z / scale * math.sqrt(rate * (1 - rate) / num_examples + z * z / (4 * num_examples**2))
+    return max(0.0, centre - spread), min(1.0, centre + spread)
+
+
+def mcnemar_p_value(num_only_first: int, num_only_second: int) -> float:
+    """Return the two-sided p-value of McNemar's exact test of two classifiers on the same photos.
+
+    The arguments count the photos that only one of the two classified correctly. If both were equally good, each of these
+    photos would fall to either with probability 1/2.
+
+    Source: Q. McNemar, 1947; the exact form is the binomial test.
+    """
+    n, k = num_only_first + num_only_second, min(num_only_first, num_only_second)
+    # Not math.comb: sums of integers with thousands of digits are slow, and the logarithm is exact to 12 digits.
+    logs = [math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) - n * math.log(2) for i in range(k + 1)]
+    return min(1.0, 2 * math.fsum(map(math.exp, logs)))

@@ -1,0 +1,271 @@
+"""The report of a run from its folder, at any time: also of a run that was stopped, killed, or is still in training."""
+
+import csv
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from allmlp.checkpoints import load_checkpoint
+from allmlp.data import FileReader, ImageDataset, Split, open_dataset, read_skipped, skip_photos
+from allmlp.errors import ConfigError, DataError
+from allmlp.hardware.devices import choose_device
+from allmlp.io.display import Report, discard, escape
+from allmlp.io.path_problem import check_regular
+from allmlp.metrics import Metrics
+from allmlp.report import ReportSummary, Stopped, TrainingScore, write_page, write_report
+from allmlp.runs.layout import RunLayout
+from allmlp.runs.predictions import PhotoPrediction, read_predictions
+from allmlp.runs.saved_split import read_split
+from allmlp.training.distributed.process_group import ONE_PROCESS
+from allmlp.training.input_pipeline import InputPipeline
+from allmlp.training.progress import NoProgress
+from allmlp.training.recipe.recipe import Recipe
+from allmlp.training.reporting.final_scores import score_splits, score_training_photos
+from allmlp.training.reporting.run_report import first_environment, run_summary, stopped_at, with_photos
+from allmlp.training.run_folder import decoded_fingerprint
+from allmlp.training.stored_run import StoredRun, check_same_photos, stored_digests, stored_run, with_validation_of
+
+__all__ = ["best_epoch", "read_metrics", "read_results", "report_run", "require_run", "stored_evaluations"]
+
+
+def report_run(
+    run: str | Path, out: str | Path | None = None, *, device: str = "auto", report: Report = discard
+) -> Path:
+    """Write the report of a run, finished or not, from its folder; `allmlp report` does the same.
+
+    The scores of a finished run are read from its files. Those of an unfinished run are computed: its best checkpoint so far is
+    scored on the validation photos. The test photos are scored only when a run finishes. If the photos can no longer be read,
+    the page has everything else.
+
+    Args:
+        run: the run folder.
+        out: the HTML file; None writes `report.html` and `plots/` in the run folder, as training does.
+        device: for scoring: "auto", "cpu", "cuda" or "mps".
+        report: receives a line for what is missing.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ConfigError: not a run folder, or a file in it that cannot be read.
+        CheckpointError: the best checkpoint cannot be read.
+    """
+    path = Path(run)
+    stored = require_run(path)
+    layout, results = RunLayout(path), read_results(path)
+    dataset, pipeline, problem = _photos(stored)
+    if problem:
+        report(problem)
+    evaluations = stored_evaluations(path, dataset.class_names)
+    training_score = _training_score(layout)
+    if not evaluations and pipeline is not None and layout.checkpoint("best").is_dir():
+        checkpoint, device = load_checkpoint(layout.checkpoint("best")), choose_device(device)
+        names = ("validation", "test") if stored.is_finished else ("validation",)
+        evaluations = score_splits(checkpoint, pipeline, dataset, device=device, names=names)
+        training_score = training_score or score_training_photos(checkpoint, pipeline, device=device)
+    summary = dataclasses.replace(
+        run_summary(path, stored.recipe, dataset, environment=first_environment(path)),
+        results=tuple(results),
+        best_epoch=_best_epoch(results, stored.recipe),
+        evaluations=evaluations,
+        training_score=training_score,
+        stopped=_stopped(stored, results),
+    )
+    if pipeline is None:
+        summary = dataclasses.replace(summary, notes=(*summary.notes, problem), class_sizes=())
+    else:
+        summary = with_photos(summary, dataset, pipeline, stored.recipe)
+    return _write(summary, path, out)
+
+
+def _write(summary: ReportSummary, run: Path, out: str | Path | None) -> Path:
+    if out is not None:
+        return write_page(summary, Path(out))
+    write_report(summary, run)
+    return RunLayout(run).report
+
+
+def require_run(path: Path) -> StoredRun:
+    """Return the run in a folder.
+
+    Raises:
+        ConfigError: there is none, or it cannot be read.
+    """
+    stored = stored_run(path)
+    if stored is None:
+        what = "this folder holds no run" if path.is_dir() else "there is no such run folder"
+        raise ConfigError(
+            f"{escape(path)}: {what}. A run folder is what `allmlp train` or `allmlp finetune` writes; it holds "
+            f"{RunLayout(path).recipe.name}."
+        )
+    return stored
+
+
+def read_results(path: Path) -> list[dict[str, float]]:
+    """Return the rows of results.csv of a run; empty before its first validation. A cell without a value is NaN.
+
+    Raises:
+        ConfigError: the file cannot be read, or is not a table of numbers.
+    """
+    results = RunLayout(path).results
+    if not results.exists():
+        return []
+    try:
+        check_regular(results)
+        with results.open(encoding="utf-8", newline="") as file:
+            rows = [
+                {name: float(cell) if cell else math.nan for name, cell in row.items()}
+                for row in csv.DictReader(file, strict=True)
+            ]
+        if not all(math.isfinite(row["epoch"]) for row in rows):
+            raise ValueError("an epoch is missing")
+    except (OSError, ValueError, LookupError, TypeError, csv.Error) as error:
+        raise ConfigError(f"{results}: cannot be read as the results of a run ({error}). Restore it.") from error
+    return rows
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """Return metrics.json of a finished run; empty if it is not finished.
+
+    Raises:
+        ConfigError: the file cannot be read, or is not what training writes.
+    """
+    metrics = RunLayout(path).metrics
+    if not metrics.exists():
+        return {}
+    try:
+        check_regular(metrics)
+        values = json.loads(metrics.read_text(encoding="utf-8"))
+        if not isinstance(values, dict) or not isinstance(values.get("evaluations"), dict):
+            raise ValueError("expected an object with evaluations")
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"{metrics}: cannot be read ({error}). Delete it and resume the run to repeat its end from the last snapshot."
+        ) from error
+    return values
+
+
+def stored_evaluations(path: Path, class_names: tuple[str, ...]) -> dict[str, Metrics]:
+    """Return the scores of a finished run by split, from metrics.json and predictions.csv; empty if either is missing.
+
+    Raises:
+        ConfigError: a file cannot be read, or the two do not fit each other.
+    """
+    rows, values = read_predictions(RunLayout(path).predictions), read_metrics(path)
+    if rows is None or not values:
+        return {}
+    index_of = {name: index for index, name in enumerate(class_names)}
+    try:
+        return {
+            split: _metrics_of(scores, [row for row in rows if row.split == split], index_of)
+            for split, scores in values["evaluations"].items()
+        }
+    except (ValueError, LookupError, TypeError) as error:
+        raise ConfigError(
+            f"{RunLayout(path).predictions}: does not fit metrics.json ({error}). Restore both, or delete this file: then the "
+            "photos are scored again."
+        ) from error
+
+
+def _metrics_of(scores: Mapping[str, Any], rows: list[PhotoPrediction], index_of: Mapping[str, int]) -> Metrics:
+    return Metrics.from_dict(
+        scores,
+        truths=np.array([index_of[row.label] if row.label else -1 for row in rows], dtype=np.int64),
+        predictions=np.array([index_of[row.prediction] for row in rows], dtype=np.int64),
+        confidences=np.array([row.score for row in rows], dtype=np.float32),
+    )
+
+
+def _photos(stored: StoredRun) -> tuple[ImageDataset, InputPipeline | None, str]:
+    """Return the photos of a run and their pipeline; without it, only their names, and the reason."""
+    layout = RunLayout(stored.path)
+    recipe = dataclasses.replace(stored.recipe, data=dataclasses.replace(stored.recipe.data, storage="stream"))
+    try:
+        dataset = open_dataset(stored.data, **stored.options)
+        if recipe.data.bad_photos == "skip":
+            dataset = skip_photos(dataset, read_skipped(layout.skipped))
+        dataset = with_validation_of(stored, dataset)
+        check_same_photos(dataset, stored)
+        pipeline = InputPipeline(
+            recipe,
+            dataset,
+            ranks=ONE_PROCESS,
+            progress=NoProgress(),
+            decoded=decoded_fingerprint(layout),
+            digests=stored_digests(dataset, stored),
+        )
+    except DataError as error:
+        reason = str(error).splitlines()[0]
+        return _names_only(stored), None, f"The photos of this run cannot be read, so this page shows none: {reason}"
+    return dataset, pipeline, ""
+
+
+def _names_only(stored: StoredRun) -> ImageDataset:
+    """Return a data set with the names of a run's photos, none of which can be read."""
+    layout = RunLayout(stored.path)
+    try:
+        class_names = tuple(layout.class_names.read_text(encoding="utf-8", errors="surrogateescape").splitlines())
+    except OSError as error:
+        raise ConfigError(f"{layout.class_names}: cannot be read ({error.strerror or error}). Restore it.") from error
+    splits = {
+        name: Split(tuple(ids), np.zeros(len(ids), np.int64), FileReader(Path(stored.data), tuple(ids)))
+        for name, ids in read_split(layout.split).items()
+    }
+    return ImageDataset(class_names, splits, stored.data, options=stored.options)
+
+
+def _training_score(layout: RunLayout) -> TrainingScore | None:
+    values = read_metrics(layout.path).get("train")
+    try:
+        return None if values is None else TrainingScore(**values)
+    except TypeError as error:
+        raise ConfigError(f"{layout.metrics}: the score on training photos cannot be read ({error}).") from error
+
+
+def best_epoch(results: list[dict[str, float]]) -> int | None:
+    """Return the epoch of the best checkpoint: highest validation top-1, ties by lower loss, then the first."""
+    rows = [row for row in results if math.isfinite(row.get("validation_top1", math.nan))]
+    best = max(rows, key=lambda row: (row["validation_top1"], -row["validation_loss"]), default=None)
+    return None if best is None else int(best["epoch"])
+
+
+def _best_epoch(results: list[dict[str, float]], recipe: Recipe) -> int | None:
+    if recipe.best_by == "top1":
+        return best_epoch(results)
+    rows = [row for row in results if recipe.best_by == "last" or math.isfinite(row["validation_loss"])]
+    best = (
+        rows[-1]
+        if recipe.best_by == "last" and rows
+        else min(rows, key=lambda row: row["validation_loss"], default=None)
+    )
+    return None if best is None else int(best["epoch"])
+
+
+def _stopped(stored: StoredRun, results: list[dict[str, float]]) -> Stopped | None:
+    if stored.is_finished:
+        return None
+    if stored.is_diverged:
+        how = "diverged (a loss was not finite)"
+    elif _is_locked(RunLayout(stored.path).lock):
+        how = "is still in training"
+    else:
+        how = "was stopped"
+    stopped = stopped_at(stored.path, stored.recipe, results, how=how)
+    return dataclasses.replace(stopped, resume="") if how.startswith("is still") else stopped
+
+
+def _is_locked(lock: Path) -> bool:
+    """Return whether a training process holds the lock of a run."""
+    if not lock.exists():
+        return False
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except (Timeout, OSError):
+        return True

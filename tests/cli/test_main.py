@@ -18,6 +18,8 @@ COMMANDS = (
     "data",
     "check",
     "evaluate",
+    "report",
+    "compare",
     "predict",
     "embed",
     "inspect",

@@ -103,7 +103,7 @@ def test_a_missing_source_names_the_nearest(tmp_path: Path) -> None:
     (tmp_path / "blossoms").mkdir()
     message = refusal(tmp_path / "blosoms")
     assert "no such file or folder" in message
-    assert "Did you mean 'blossoms'?" in message
+    assert f"Did you mean '{tmp_path / 'blossoms'}'?" in message
     assert "'clothing'" in refusal("clothng")
     assert str(tmp_path / "nothing") in refusal(tmp_path / "nothing" / "below")
 

@@ -127,5 +127,7 @@ def test_libtiff_writes_nothing_about_damaged_pictures(compression: str, capfd: 
     Image.fromarray(pixels).save(written, "TIFF", compression=compression)
     damaged = bytearray(written.getvalue())
     damaged[8:408:7] = bytes(byte ^ 0xFF for byte in damaged[8:408:7])
-    assert "the file is damaged." in refusal(bytes(damaged))
+    assert any(
+        problem in refusal(bytes(damaged)) for problem in ("the file is damaged.", "the JPEG contains no image.")
+    )
     assert capfd.readouterr() == ("", "")

@@ -87,7 +87,7 @@ def embed(
     classes_from: ClassesFromOption = None,
     split_folders: SplitFoldersOption = None,
 ) -> None:
-    """Write the features of photos to an npz or Parquet file, or find the photos that are most similar to one.
+    """Write the features of photos to a file. With --nearest, finds the photos that are most similar to one.
 
     \b
     Examples:

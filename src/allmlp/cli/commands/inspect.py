@@ -37,7 +37,7 @@ def inspect(
     fit: FitOption = None,
     output_format: FormatOption = Format.TEXT,
 ) -> None:
-    """Describe a checkpoint, or a variant such as B/16: its size, its speed on this machine, and the cost of each part.
+    """Describe a checkpoint, or a variant such as B/16. Shows its size, its speed here, and the cost of each part.
 
     \b
     Examples:

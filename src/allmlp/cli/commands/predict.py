@@ -96,7 +96,7 @@ def predict(
     interpolation: InterpolationOption = None,
     fit: FitOption = None,
 ) -> None:
-    """Classify photos; print the predictions, write them to a file or a page, or sort the photos by them.
+    """Classify photos. Prints the predictions, writes them to a file or a page, or sorts the photos by them.
 
     \b
     Examples:

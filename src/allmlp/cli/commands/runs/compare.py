@@ -34,7 +34,7 @@ def compare(
     ] = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Compare runs: settings that differ, final figures, and a paired test on the photos that they share."""
+    """Compare runs with each other. Shows settings that differ, final figures, and a paired test on photos that they share."""
     if out is not None:
         new_output_path(str(out), is_folder=False, name="--out", example="comparison.html")
     from allmlp.training import compare_runs

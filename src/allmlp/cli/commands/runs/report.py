@@ -20,7 +20,7 @@ def report(
     ] = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Write the report page of a run, also of one that was stopped or killed, or is still in training."""
+    """Write the report page of a run. It may have been stopped or killed, or be still in training."""
     if out is not None:
         new_output_path(str(out), is_folder=False, name="--out", example="report.html")
     from allmlp.training import report_run, stored_run

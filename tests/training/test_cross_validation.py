@@ -79,7 +79,7 @@ def test_what_a_run_leaves_and_says(result, photos):
     assert metrics["best_epoch"] == TINY.num_epochs
     log = (result.directory / "log.txt").read_text()
     assert "cross-validation: 42 of 42 photos are held out once, in 3 folds (seed 0)" in log
-    assert "cross-validation" in (result.directory / "report.html").read_text()
+    assert "Cross-validation top-1" in (result.directory / "report.html").read_text()
     assert sorted(path.name for path in (result.directory / "folds").iterdir()) == [f"fold-{n}.npz" for n in (1, 2, 3)]
     assert evaluate(result.directory, photos, split="test").top1 == result.evaluations["test"].top1
 

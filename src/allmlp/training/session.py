@@ -20,8 +20,8 @@ from allmlp.training.distributed.process_group import ProcessGroup
 from allmlp.training.input_pipeline import InputPipeline
 from allmlp.training.length.run_plan import RunPlan
 from allmlp.training.progress import LoggingProgress
+from allmlp.training.recipe.initial_weights import reload_initial_checkpoint
 from allmlp.training.recipe.recipe import ResolvedRecipe
-from allmlp.training.recipe.resolve import reload_initial_checkpoint
 from allmlp.training.recipe.result_settings import check_settings, result_settings
 from allmlp.training.run_folder import RunDirectory
 from allmlp.training.snapshots.checkpoint_writer import CheckpointWriter, split_best

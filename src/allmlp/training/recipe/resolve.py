@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 from allmlp.checkpoints import STARTER, Checkpoint
 from allmlp.config import from_dict, override, to_dict
 from allmlp.data import ImageDataset
-from allmlp.errors import CheckpointError, ConfigError
+from allmlp.errors import ConfigError
 from allmlp.io.display import Report, counted, escape
 from allmlp.model import MixerConfig, MixerTemplate
 from allmlp.training.recipe.initial_checkpoint import load_initial_checkpoint
@@ -28,7 +28,6 @@ __all__ = [
     "check_divisible",
     "fitted_as",
     "is_same_source",
-    "reload_initial_checkpoint",
     "resolve",
     "resolved_from_dict",
     "resolved_with_checkpoint",
@@ -135,23 +134,6 @@ def resolved_with_checkpoint(recipe: Recipe, *, report: Report) -> Recipe:
     if recipe.transfer.checkpoint is None:
         return recipe
     return with_checkpoint(recipe, load_initial_checkpoint(recipe.transfer, report=report))
-
-
-def reload_initial_checkpoint(
-    recipe: ResolvedRecipe, class_names: Sequence[str], *, run: Path, report: Report
-) -> Checkpoint:
-    """Return what a run that has no snapshot yet is initialised from, with a classifier for its classes.
-
-    Raises:
-        CheckpointError: it cannot be loaded, or is another Mixer than when the run was started.
-    """
-    checkpoint = load_initial_checkpoint(recipe.transfer, report=report)
-    checkpoint = checkpoint.with_new_head(class_names, bias=recipe.head_bias)
-    if with_checkpoint(recipe, checkpoint).model != recipe.model:
-        raise CheckpointError(
-            f"{recipe.transfer.checkpoint}: not the Mixer that {run} was started with. Start a new run with --out."
-        )
-    return checkpoint
 
 
 def check_divisible(recipe: Recipe, *, num_processes: int) -> None:

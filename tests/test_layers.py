@@ -51,6 +51,7 @@ INNER_LAYERS = {
         ("loading", "public"),
         ("sources",),
         ("decoding", "fingerprint", "preprocessing", "sampling"),
+        ("completeness",),
         ("split_names", "folder_tree"),
         ("photo_digest",),
         ("dataset",),

@@ -27,14 +27,14 @@ _CARD_SPLIT = re.compile(
 
 
 class Part(NamedTuple):
-    """A part of a data set, by its name: "train-00001-of-00003" is number 1 of 3. `count` is None if the name has none."""
+    """A part of a data set, by its name: "train-00001-of-00003" is number 1 of 3. `total` is None if the name has none."""
 
     before: str
     number: int
     width: int
     of: str
-    count: int | None
-    count_text: str
+    total: int | None
+    total_text: str
 
     @property
     def is_padded(self) -> bool:
@@ -43,7 +43,7 @@ class Part(NamedTuple):
 
     def named(self, number: int) -> str:
         """Return the name of another part, without what may follow it."""
-        return f"{self.before}{number:0{self.width}d}{self.of}{self.count_text}"
+        return f"{self.before}{number:0{self.width}d}{self.of}{self.total_text}"
 
 
 def part_of(stem: str) -> Part | None:
@@ -60,9 +60,9 @@ def part_of(stem: str) -> Part | None:
 def part_notes(path: PurePath, what: str) -> list[str]:
     """Return a note on a file or folder (`what`) that is one of several parts, such as train-00001-of-00003.parquet."""
     part = part_of(path.name if what == "folder" else path.stem)
-    if part is None or part.count is None or not 2 <= part.count >= part.number:
+    if part is None or part.total is None or not 2 <= part.total >= part.number:
         return []
-    return [f"by its name, this {what} is one of {part.count:,} parts; the others are not read"]
+    return [f"by its name, this {what} is one of {part.total:,} parts; the others are not read"]
 
 
 def missing_parts(root: Path, paths: Sequence[Path]) -> list[str]:
@@ -70,8 +70,8 @@ def missing_parts(root: Path, paths: Sequence[Path]) -> list[str]:
     groups: dict[tuple[str, str, str], dict[int, Part]] = defaultdict(dict)
     for path in paths:
         if part := part_of(path.stem):
-            folder = f"{path.parent.name}/" if part.count is None and path.parent != root else ""
-            groups[folder, part.before, part.count_text].setdefault(part.number, part)
+            folder = f"{path.parent.name}/" if part.total is None and path.parent != root else ""
+            groups[folder, part.before, part.total_text].setdefault(part.number, part)
     problems = []
     for (folder, _, _), parts in groups.items():
         if missing := _missing_numbers(parts):
@@ -83,10 +83,10 @@ def missing_parts(root: Path, paths: Sequence[Path]) -> list[str]:
 
 def _missing_numbers(parts: Mapping[int, Part]) -> list[int]:
     first = next(iter(parts.values()))
-    is_from_one = 0 not in parts and (first.count is None or first.count in parts)
-    last = max(parts) if first.count is None else first.count - 1 + is_from_one
+    is_from_one = 0 not in parts and (first.total is None or first.total in parts)
+    last = max(parts) if first.total is None else first.total - 1 + is_from_one
     missing = [number for number in range(int(is_from_one), last + 1) if number not in parts]
-    if first.count is None and not first.is_padded and (min(parts) > 1 or len(missing) >= len(parts)):
+    if first.total is None and not first.is_padded and (min(parts) > 1 or len(missing) >= len(parts)):
         return []  # years or versions
     return missing
 
@@ -103,12 +103,11 @@ def count_notes(folder: Path, dataset: ImageDataset) -> list[str]:
         if len({split for split, _ in stated}) < len(stated):
             continue
         for split, count in stated:
-            found = (
-                len(dataset.splits[split]) + sum(s.split == split for s in dataset.skipped)
-                if split in dataset.splits
-                else 0
-            )
-            if split and found < count and split not in dataset.left_out:
+            if split is None or split in dataset.left_out:
+                continue
+            found = sum(photo.split == split for photo in dataset.skipped)
+            found += len(dataset.splits[split]) if split in dataset.splits else 0
+            if found < count:
                 notes.append(
                     f"{path.name} states {count:,} photos of {split}, of which {found:,} are here; download the missing files"
                 )

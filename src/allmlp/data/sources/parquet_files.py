@@ -77,7 +77,7 @@ def partial_notes(files: Iterable[Path]) -> list[str]:
 def _split_of(path: PurePosixPath) -> SplitName | None:
     """Return the split in the name of a file, or else of the folder that holds it."""
     part = part_of(path.stem)
-    whole = part.before if part and part.count else path.stem
+    whole = part.before if part and part.total else path.stem
     return split_named(re.split(r"[-_. ]", path.name)[0]) or split_named(whole) or _folder_split(path)
 
 

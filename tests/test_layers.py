@@ -60,6 +60,7 @@ INNER_LAYERS = {
         ("loading", "public"),
         ("sources",),
         ("decoding", "fingerprint", "preprocessing", "sampling"),
+        ("completeness",),
         ("split_names", "folder_tree"),
         ("photo_digest",),
         ("dataset", "thumbnail"),

@@ -43,6 +43,7 @@ def print_few_shot(
         values: dict[str, Any] = {"checkpoint": checkpoint, "data": data, "split": evaluation.split}
         values |= {"image_size": list(evaluation.image_size), "seed": evaluation.options.seed}
         values |= {"num_examples": evaluation.num_photos, "remark": evaluation.remark}
+        values |= {"overlaps": list(evaluation.overlaps)}
         results = [result.to_dict() for result in evaluation.results]
         print(json.dumps({**values, "few_shot": results}, indent=2, allow_nan=False))
         return

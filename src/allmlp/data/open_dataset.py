@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from allmlp.data.completeness import count_notes, part_notes
 from allmlp.data.dataset import ImageDataset
 from allmlp.data.decoding.limits import max_megapixels_words
 from allmlp.data.public.registry import DATASETS, is_public_name, open_public
@@ -13,8 +14,8 @@ from allmlp.data.sources.csv_table import open_table
 from allmlp.data.sources.folder import list_folder, open_folder
 from allmlp.data.sources.folder_layout import LAYOUTS, FolderOptions, is_hidden, is_photo_name
 from allmlp.data.sources.parquet import open_parquet
-from allmlp.data.sources.parquet_files import find_parquet, part_notes
-from allmlp.data.sources.zip_folder import open_zip
+from allmlp.data.sources.parquet_files import find_parquet
+from allmlp.data.sources.zip_folder import is_part_of_zip, open_zip
 from allmlp.errors import DataError
 from allmlp.io.display import escape, summarise
 from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
@@ -78,11 +79,13 @@ def _open(source: str | Path, options: FolderOptions) -> ImageDataset:
     if not exists:
         raise DataError(_not_found(str(source)))
     if is_folder:
-        return dataclasses.replace(_open_folder(path, options), source=_path_text(path), folder=path)
+        dataset = _open_folder(path, options)
+        notes = (*dataset.notes, *part_notes(path, "folder"), *count_notes(path, dataset))
+        return dataclasses.replace(dataset, source=_path_text(path), notes=notes, folder=path)
     if not path.is_file():
         raise DataError(f"{escape(path)}: this is neither a file nor a folder.\n{LAYOUTS}")
     dataset = _open_file(path, options)
-    return dataclasses.replace(dataset, source=_path_text(path), notes=(*dataset.notes, *part_notes(path)))
+    return dataclasses.replace(dataset, source=_path_text(path), notes=(*dataset.notes, *part_notes(path, "file")))
 
 
 def _path_text(path: Path) -> str:
@@ -116,7 +119,7 @@ def _open_file(path: Path, options: FolderOptions) -> ImageDataset:
     suffix = path.suffix.lower()
     if kind is FileKind.PARQUET or suffix == ".parquet":
         return open_parquet(str(path), None, [path])
-    if kind is FileKind.ZIP or suffix == ".zip":
+    if kind is FileKind.ZIP or suffix == ".zip" or is_part_of_zip(path.name):
         return dataclasses.replace(open_zip(path, options), options=options.given)
     if suffix == ".csv":
         return open_table(path)

@@ -75,8 +75,12 @@ def choose_split(
     return ChosenSplit(name, splits[name], remark.strip())
 
 
-def choose_few_shot_splits(dataset: ImageDataset, saved: Mapping[str, list[str]], wanted: str | None) -> FewShotSplits:
+def choose_few_shot_splits(
+    dataset: ImageDataset, saved: Mapping[str, list[str]], wanted: str | None, *, compare_names: bool = True
+) -> FewShotSplits:
     """Return the train split and the split to score, `wanted`; None takes test, else validation.
+
+    `saved` and `compare_names` are as in `choose_split`.
 
     Raises:
         ConfigError: the data set has no such split, or `wanted` is train.
@@ -101,7 +105,7 @@ def choose_few_shot_splits(dataset: ImageDataset, saved: Mapping[str, list[str]]
     name, photos, _ = choose_split(dataset, saved, wanted)
     remark = "Split as in the run's split.json." if is_divided else ""
     num_trained_on = _num_trained_on(splits["train"], saved)
-    if num_trained_on:
+    if compare_names and num_trained_on:
         remark += (
             f" The model was trained on {num_trained_on:,} photos with the same names as train photos: if they are the same "
             "photos, its features fit them too well to choose the regularisation on them."

@@ -1,18 +1,20 @@
 """Few-shot evaluation: the accuracy of a linear classifier fitted to a model's frozen features on a few photos per class."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from allmlp.checkpoints import PreprocessingChanges
-from allmlp.data import BadPhotos
+from allmlp.data import BadPhotos, Split, with_digests
 from allmlp.evaluation.choose_split import choose_few_shot_splits
 from allmlp.evaluation.shares import SINGLE_PROCESS, Shares
-from allmlp.evaluation.sources import Data, Model, as_dataset, as_runnable, saved_split_for
+from allmlp.evaluation.sources import Data, Model, as_dataset, as_runnable, saved_split_for, trained_on_by
 from allmlp.inference import Embedder
-from allmlp.io.display import Progress, Report, discard, no_progress
+from allmlp.io.display import Progress, Report, counted, discard, no_progress, summarise
 from allmlp.metrics import FewShot, FewShotOptions, LabelledFeatures, draw_examples, few_shot
 
 __all__ = ["FewShotEvaluation", "evaluate_few_shot"]
@@ -27,6 +29,8 @@ class FewShotEvaluation:
         options: the options that were used.
         split: the scored split, "validation" or "test".
         num_photos: the number of photos in that split.
+        overlaps: what is too optimistic because photos are the same by their bytes, one line each: scored photos among the
+            examples or among the photos on which the model's run trained, and examples among the latter.
         remark, notes, image_size: as in `Evaluation`.
     """
 
@@ -34,6 +38,7 @@ class FewShotEvaluation:
     options: FewShotOptions
     split: str
     num_photos: int
+    overlaps: tuple[str, ...]
     remark: str
     notes: tuple[str, ...]
     image_size: tuple[int, int]
@@ -78,7 +83,8 @@ def evaluate_few_shot(
     embedder = Embedder(runnable, batch_size=batch_size)
     dataset = as_dataset(data, bad_photos)
     with dataset.notes_with_errors():
-        train, scored = choose_few_shot_splits(dataset, saved_split_for(model, run), split)
+        trained = trained_on_by(model, run)
+        train, scored = choose_few_shot_splits(dataset, saved_split_for(model, run), split, compare_names=not trained)
         drawn = draw_examples(train.sample_ids, train.labels, dataset.class_names, options)
     indices, positions = np.unique(drawn, return_inverse=True)
     examples = train.subset(indices)
@@ -90,9 +96,14 @@ def evaluate_few_shot(
     )
     report(f"{counts} {scored.remark}".rstrip())
     embed = partial(embedder.embed_split, progress=progress)
+    example_features, example_digests = _features(embed, examples, shares)
+    features, digests = _features(embed, scored.photos, shares)
+    overlaps = _overlaps(examples, example_digests, scored.photos, digests, trained)
+    for line in overlaps:
+        report(line)
     results = few_shot(
-        LabelledFeatures(shares.rows(examples, embed), examples.labels, examples.sample_ids),
-        LabelledFeatures(shares.rows(scored.photos, embed), scored.photos.labels),
+        LabelledFeatures(example_features, examples.labels, examples.sample_ids),
+        LabelledFeatures(features, scored.photos.labels),
         dataset.class_names,
         options,
         drawn=positions.reshape(drawn.shape),
@@ -102,7 +113,54 @@ def evaluate_few_shot(
         options=options,
         split=scored.name,
         num_photos=len(scored.photos),
+        overlaps=overlaps,
         remark=scored.remark,
         notes=dataset.notes,
         image_size=runnable.description.config.image_size,
     )
+
+
+def _features(
+    embed: Callable[[Split], NDArray[np.float32]], photos: Split, shares: Shares
+) -> tuple[NDArray[np.float32], list[str]]:
+    """Return the features (n, C) of all photos and their SHA-256; each process computes its share of both."""
+
+    def rows_of(share: Split) -> NDArray[np.float32]:
+        digests = [""] * len(share)
+        features = embed(with_digests(share, digests))
+        digest_bytes = np.frombuffer(bytes.fromhex("".join(digests)), dtype=np.uint8).reshape(len(share), 32)
+        return np.concatenate([features, digest_bytes.astype(np.float32)], axis=1)
+
+    rows = shares.rows(photos, rows_of)
+    return np.ascontiguousarray(rows[:, :-32]), [row.tobytes().hex() for row in rows[:, -32:].astype(np.uint8)]
+
+
+def _overlaps(
+    examples: Split, example_digests: list[str], scored: Split, digests: list[str], trained: frozenset[str]
+) -> tuple[str, ...]:
+    fitted = set(example_digests)
+    leaked = [name for name, digest in zip(scored.sample_ids, digests, strict=True) if digest in fitted]
+    seen = [name for name, digest in zip(scored.sample_ids, digests, strict=True) if digest in trained]
+    known = [name for name, digest in zip(examples.sample_ids, example_digests, strict=True) if digest in trained]
+    notes = []
+    if leaked:
+        notes.append(
+            f"{_counted(leaked)} to score {_are(leaked)} also among the examples. The score is too optimistic."
+        )
+    if seen:
+        notes.append(f"The model was trained on {_counted(seen)} to score. The score is too optimistic.")
+    if known:
+        notes.append(
+            f"The model was trained on {_counted(known)} of the examples: its features fit them too well to choose the "
+            "regularisation on them."
+        )
+    return tuple(notes)
+
+
+def _counted(names: list[str]) -> str:
+    content = "its content" if len(names) == 1 else "their content"
+    return f"{counted(len(names), 'photo')}, known by {content} ({summarise(names, limit=3)}),"
+
+
+def _are(names: list[str]) -> str:
+    return "is" if len(names) == 1 else "are"

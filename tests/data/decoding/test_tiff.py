@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 from tests.data.decoding.encoded import PHOTO, encode, refusal
 
-from allmlp.data import decode
+from allmlp.data import decode, to_pixels
+from allmlp.errors import DataError
 
 
 def tiff(values: dict[int, int | list[int]], data: bytes = b"") -> bytes:
@@ -102,6 +103,10 @@ def test_raw_photos_are_named() -> None:
         b"FUJIFILMCCD-RAW " + bytes(60),
         b"IIRO\x08\0\0\0" + bytes(60),  # Olympus ORF
         b"\0\0\0\x18ftypcrx " + bytes(60),  # Canon CR3
+        tiff({**STRIPS, 259: 65535}, bytes(1024)),  # Pentax PEF
+        tiff({**STRIPS, 259: 32770}, bytes(1024)),  # Samsung SRW
+        tiff({**STRIPS, 262: 32803}, bytes(1024)),  # values of a sensor, as in Hasselblad 3FR
+        tiff({**STRIPS, 262: 34892}, bytes(1024)),  # linear values
     ):
         assert "this is a RAW photo of a camera" in refusal(content)
 
@@ -127,7 +132,38 @@ def test_libtiff_writes_nothing_about_damaged_pictures(compression: str, capfd: 
     Image.fromarray(pixels).save(written, "TIFF", compression=compression)
     damaged = bytearray(written.getvalue())
     damaged[8:408:7] = bytes(byte ^ 0xFF for byte in damaged[8:408:7])
-    assert any(
-        problem in refusal(bytes(damaged)) for problem in ("the file is damaged.", "the JPEG contains no image.")
-    )
+    problem = "the TIFF is damaged: in one of its" if compression == "jpeg" else "the file is damaged."
+    assert problem in refusal(bytes(damaged))
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("options", [{"compression": "group3"}, {"compression": "group4"}, {"compression": "tiff_ccitt"},
+    {"compression": "group3", "tiffinfo": {292: 1}}, {"compression": "group4", "strip_size": 1_900, "big_tiff": True},
+    {"compression": "group4", "tiffinfo": {262: 0}}], ids=str)  # fmt: skip
+def test_fax_pictures_are_whole_or_refused(options: dict[str, object]) -> None:
+    picture = Image.fromarray(np.random.default_rng(2).random((100, 300)) < 0.3)
+    whole = encode(picture, "TIFF", **options)
+    np.testing.assert_array_equal(decode(whole, name="x")[..., 0] > 0, np.asarray(picture))
+    with Image.open(io.BytesIO(whole)) as image:
+        start, size = image.tag_v2[273][-1], image.tag_v2[279][-1]
+    refused = 0
+    for share in range(1, 20):  # of the data, before zeros take their place
+        kept = size * share // 20
+        cut = whole[: start + kept] + bytes(size - kept) + whole[start + size :]
+        try:
+            decode(cut, name="x")
+        except DataError as error:
+            assert "the TIFF is cut short: its data do not cover" in str(error) or "the file is damaged" in str(error)
+            refused += 1
+            with pytest.raises(DataError, match=r"cut short|damaged"):
+                to_pixels(Image.open(io.BytesIO(cut)), name="x")
+    assert refused >= 17  # see `fax_probes`
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 90), (300, 3)])
+@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("compression", ["group3", "group4", "tiff_ccitt"])
+def test_whole_fax_pictures_are_never_refused(compression: str, level: float, size: tuple[int, int]) -> None:
+    picture = Image.fromarray(np.random.default_rng(3).random(size) < level)
+    pixels = decode(encode(picture, "TIFF", compression=compression), name="x")
+    np.testing.assert_array_equal(pixels[..., 0] > 0, np.asarray(picture))

@@ -70,7 +70,7 @@ def test_several_data_sets_are_a_question(tmp_path: Path) -> None:
         (("train-00000-of-00003.parquet", "train-00001-of-00003.parquet"), "train-00002-of-00003.parquet"),
         (("train-00000-of-00002.parquet",), "train-00001-of-00002.parquet"),
         (("data/train-00000-of-00002-0a1b2c3d4e5f6071.parquet",), "train-00001-of-00002.parquet"),
-        (("train_1_of_3.parquet", "train_3_of_3.parquet"), "train_2-of-3.parquet"),
+        (("train_1_of_3.parquet", "train_3_of_3.parquet"), "train_2_of_3.parquet"),
         (("default/train/0000.parquet", "default/train/0002.parquet"), "train/0001.parquet"),
         (("train-00000-of-00001.parquet", "test-00001-of-00002.parquet"), "test-00000-of-00002.parquet"),
     ],

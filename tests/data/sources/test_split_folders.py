@@ -151,6 +151,7 @@ def test_a_class_that_a_scoring_split_lacks_is_a_note_and_one_that_train_lacks_a
         *("@eaDir", "#recycle", "#snapshot", "$RECYCLE.BIN", "System Volume Information", "lost+found", ".Trashes"),
         *("@appstore", "@database", "@SynologyDrive", "@sharebin", "@__thumb", ".@__thumb", ".Trash-1000"),
         *(".Spotlight-V100", "__MACOSX", ".ipynb_checkpoints", "@Recycle", "found.000", "RECYCLER", "__pycache__"),
+        *("Recycle Bin", "Network Recycle Bin", "@SynoEAStream", "@SynoResource", "1.jpg@SynoEAStream"),
     ],
 )
 def test_folders_of_the_system_are_skipped_at_any_depth(junk: str, write) -> None:

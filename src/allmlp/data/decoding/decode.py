@@ -33,7 +33,14 @@ from allmlp.data.decoding.png import check_png_rows, sanitise_png
 from allmlp.data.decoding.quietly import quietly
 from allmlp.data.decoding.reasons import PhotoError, UnusablePhotoError, advice_of, reason_of
 from allmlp.data.decoding.rgb import rgb_pixels, upright
-from allmlp.data.decoding.tiff import StoredTiffFile, check_tiff, check_tiff_directory, jpeg_pieces
+from allmlp.data.decoding.tiff import (
+    StoredTiffFile,
+    check_tiff,
+    check_tiff_directory,
+    fax_probes,
+    is_fax,
+    jpeg_pieces,
+)
 from allmlp.io.display import escape
 from allmlp.io.file_kinds import PHOTO_FORMATS, START_BYTES, FileKind, kind_of_file
 
@@ -55,7 +62,7 @@ _SANITISERS: Mapping[FileKind | None, Callable[[bytes], SanitisedImage]] = {
     FileKind.WEBP: sanitise_webp,
 }  # for the others, Pillow itself reads the size before any pixel
 _REPLACE = f"Replace or remove this file (photos are {PHOTO_FORMATS})"
-_NOT_COVERED = "the JPEG is cut short: its data do not cover the picture"
+_NOT_COVERED = "the {} is cut short: its data do not cover the picture"
 _NOISY = (FileKind.GIF, FileKind.TIFF, *HEIC_KINDS)  # Pillow's readers warn about their headers
 
 
@@ -101,9 +108,10 @@ def is_decodable(content: bytes) -> bool:
 def _decode(content: bytes, *, is_checked: bool) -> DecodedPhoto:
     kind = _kind_of_photo(content)
     sanitise = _SANITISERS.get(kind)
-    orientation, probe = 1, None
+    orientation, probes = 1, []
     if sanitise is not None:
         content, size, orientation, probe = sanitise(content)
+        probes = [probe] if probe is not None else []
         check_size(size)
     elif kind is FileKind.TIFF:
         check_tiff_directory(content)
@@ -122,10 +130,12 @@ def _decode(content: bytes, *, is_checked: bool) -> DecodedPhoto:
         with reserve_pixels(image.size[0] * image.size[1]):
             if kind is FileKind.PNG:
                 check_png_rows(content)
-            covered = None if probe is None or is_checked else _digest_of_jpeg(probe)
+            if isinstance(image, StoredTiffFile) and is_fax(image):
+                probes = fax_probes(image, content)
+            expected = {_digest_of(_READERS[kind], probe) for probe in probes if not is_checked}
             pixels = rgb_pixels(image)
-    if covered is not None and covered != _digest(pixels):
-        raise UnusablePhotoError(_NOT_COVERED)
+    if expected - {_digest(pixels)}:
+        raise UnusablePhotoError(_NOT_COVERED.format("JPEG" if kind is FileKind.JPEG else "TIFF"))
     if kind is FileKind.AVIF:
         orientation = exif_orientation(image.info.get("exif", b""))
     return DecodedPhoto(upright(pixels, orientation), mode, orientation)
@@ -149,19 +159,22 @@ def _kind_of_photo(content: bytes) -> FileKind:
 def _check_jpeg_pieces(image: StoredTiffFile, content: bytes) -> None:
     """Check that the strips or tiles of a JPEG-compressed TIFF are whole, as JPEG files are; libtiff fills them with grey."""
     for piece in jpeg_pieces(image, content):
-        sanitised = sanitise_jpeg(piece.data)
+        try:
+            sanitised = sanitise_jpeg(piece.data)
+        except UnusablePhotoError as error:
+            raise UnusablePhotoError(f"the TIFF is damaged: in one of its strips or tiles, {error}") from error
         if any(not a <= b <= c for a, b, c in zip(piece.size, sanitised.size, piece.largest, strict=True)):
             raise UnusablePhotoError("the TIFF is damaged: its strips or tiles have other sizes than its header says")
         if image.mode == "LA":
             continue  # Pillow reads no JPEG of two components by itself
-        pixels = _digest_of_jpeg(sanitised.content)
-        if sanitised.probe is not None and pixels != _digest_of_jpeg(sanitised.probe):
-            raise UnusablePhotoError(_NOT_COVERED)
+        pixels = _digest_of(JpegImageFile, sanitised.content)
+        if sanitised.probe is not None and pixels != _digest_of(JpegImageFile, sanitised.probe):
+            raise UnusablePhotoError(_NOT_COVERED.format("JPEG"))
 
 
-def _digest_of_jpeg(content: bytes) -> int:
+def _digest_of(reader: Callable[[BytesIO], ImageFile], content: bytes) -> int:
     # Only a digest is kept, so that memory never holds two pictures.
-    with JpegImageFile(BytesIO(content)) as image:
+    with reader(BytesIO(content)) as image:
         return _digest(rgb_pixels(image))
 
 

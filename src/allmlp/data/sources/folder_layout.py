@@ -4,8 +4,10 @@ import dataclasses
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
+from allmlp.data.completeness import part_notes
 from allmlp.data.dataset import ImageDataset, Reader, SplitName, with_notes
 from allmlp.data.decoding.more_formats import HEIC_KINDS, INSTALL_HEIC, is_read
 from allmlp.data.folder_tree import FolderTree
@@ -30,13 +32,18 @@ __all__ = [
 
 _MAX_TREE_LINES = 20
 
-# Folders that macOS, Windows, Linux, Python and the storage of Synology, QNAP and NetApp add: trash, previews, snapshots.
+# Folders that macOS, Windows, Linux, Python and the storage of Synology, QNAP, NetApp and Netgear add: trash, previews,
+# snapshots.
 _SYSTEM_NAMES = {
     *("__macosx", "$recycle.bin", "recycler", "recycled", "system volume information", "lost+found", "__pycache__"),
     *("@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@tmp", "@sharesnap", "~snapshot"),
     *("@appstore", "@database", "@docker", "@sharebin", "@synologydrive", "@s2s", "@img_bkp_cache", "@__thumb"),
-    *("network trash folder", "temporary items", "thumbs.db", "desktop.ini"),
+    *("network trash folder", "temporary items", "thumbs.db", "desktop.ini", "recycle bin", "network recycle bin"),
 }
+_SYSTEM_ENDINGS = (
+    "@synoeastream",
+    "@synoresource",
+)  # Synology's attributes of files, alone or after the name of the file
 _RECOVERED = re.compile(r"found\.\d{3}", re.IGNORECASE)  # by Windows, after a check of the disk
 
 LAYOUTS = f"""Supported layouts:
@@ -65,7 +72,9 @@ def unread_photos(listing: "Listing") -> list[str]:
 
 def is_hidden(name: str) -> bool:
     """Return whether file managers hide this name ("._x.jpg", ".git"), or a system adds it to folders of photos."""
-    return name.startswith(".") or name.casefold() in _SYSTEM_NAMES or _RECOVERED.fullmatch(name) is not None
+    folded = name.casefold()
+    is_system = folded in _SYSTEM_NAMES or folded.endswith(_SYSTEM_ENDINGS)
+    return name.startswith(".") or is_system or _RECOVERED.fullmatch(name) is not None
 
 
 def is_in_hidden(path: str) -> bool:
@@ -125,7 +134,7 @@ def arrange(source: str, listing: Listing, options: FolderOptions) -> Arrangemen
     tree = FolderTree(listing.photos, listing.folders)
     reading = _reading(source, tree, options, _left_out(listing))
     notes = [f"read from its sub-folder {escape(reading.top)}"] if reading.top else []
-    notes += [*reading.notes, *_left_out(listing)]
+    notes += [*part_notes(PurePosixPath(reading.top), "folder"), *reading.notes, *_left_out(listing)]
     arrangement = Arrangement({}, set(), notes, reading.problems, reading.left_out)
     folders = reading.class_folders
     for split, folder in folders.items():

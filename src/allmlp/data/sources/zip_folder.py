@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import re
 import stat
 import zipfile
 from pathlib import Path
@@ -34,13 +35,14 @@ from allmlp.io.zip_archive import (
     unreadable_because,
 )
 
-__all__ = ["ZipReader", "open_zip"]
+__all__ = ["ZipReader", "is_part_of_zip", "open_zip"]
 
 # Photos are compressed already, so a compression ratio above 200 means a zip bomb (deflate reaches 1,032).
 _MAX_RATIO = 200
 _ANY_RATIO_BYTES = 2**20  # smaller members may have any ratio
 _ANY_RATIO_TOTAL = 2**26  # all members together may unpack to this, whatever the size of the zip
 _SHOWN_NAME = 100
+_SPLIT_ZIP = re.compile(r"\.(z\d\d|zip\.\d{3})$", re.IGNORECASE)
 _NAME_IS_UTF8 = 0x800  # among a member's flag_bits
 
 
@@ -97,6 +99,8 @@ def open_zip(path: Path, options: FolderOptions) -> ImageDataset:
         DataError: an incomplete zip; members that are encrypted, duplicated, too large, compressed by an unknown method,
             beyond the end of the file, or have paths outside of the zip ("../"); see also `arrange`.
     """
+    if is_part_of_zip(path.name) or path.with_suffix(".z01").exists():
+        raise _split_zip(path)
     try:
         num_bytes = path.stat().st_size
         members = read_directory(path)
@@ -104,6 +108,8 @@ def open_zip(path: Path, options: FolderOptions) -> ImageDataset:
         raise DataError(
             f"{escape(path)}: this is not a complete zip file ({error}). Copy or download it again."
         ) from error
+    if any(member.volume for member in members):
+        raise _split_zip(path)
     names = [_name(member).replace("\\", "/") for member in members]
     raise_problems(str(path), _problems(members, names, num_bytes))
     listing, photos = _list(members, names)
@@ -113,6 +119,18 @@ def open_zip(path: Path, options: FolderOptions) -> ImageDataset:
         str(path),
         arrangement,
         lambda indices: ZipReader(path, tuple(listing.photos[i] for i in indices), zip_entries[indices]),
+    )
+
+
+def is_part_of_zip(name: str) -> bool:
+    """Return whether a file of this name is a part of a split zip, which may begin anywhere: "a.z01", "a.zip.002"."""
+    return _SPLIT_ZIP.search(name) is not None
+
+
+def _split_zip(path: Path) -> DataError:
+    return DataError(
+        f"{escape(path)}: this is one of the parts of a split zip. Join them first, with `zip -s 0 NAME.zip --out WHOLE.zip` "
+        "for NAME.z01, NAME.z02, ..., NAME.zip, or with `cat NAME.zip.* > NAME.zip` for NAME.zip.001, NAME.zip.002, ..."
     )
 
 

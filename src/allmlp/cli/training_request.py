@@ -95,7 +95,8 @@ def run_request(request: TrainingRequest, choose: "Choose", *, print_recipe: boo
     written = ["report.html", "results.csv", "predictions.csv", "checkpoints/best", "checkpoints/last"]
     written += ["skipped.csv"] if result.dataset.skipped else []
     say(f"\nwrote   {escape(result.directory)}/ ({', '.join(written)})")
-    split = default_split(result.evaluations)
+    scored = default_split(result.evaluations)
+    split = scored if scored in result.dataset.splits else None  # no split: cross-validation
     _print_next(result.directory, data, request.options or (run.options if run else {}), split=split)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from allmlp.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from allmlp.data import ImageDataset
 from allmlp.evaluation import prediction_rows
-from allmlp.metrics import Metrics
-from allmlp.report import TrainingScore
+from allmlp.metrics import Metrics, wilson_interval
+from allmlp.report import ROUGH_INTERVAL, TrainingScore
 from allmlp.runs.predictions import write_predictions
 from allmlp.training.recipe.recipe import ResolvedRecipe
 from allmlp.training.reporting.final_scores import score_splits, score_training_photos
@@ -148,7 +148,12 @@ def _figures(
 
 
 def _score_line(name: str, metrics: Metrics, *, epoch: float) -> str:
-    parts = [f"{name:<10}  top-1 {metrics.top1:.1%}"]
+    num_correct = round(metrics.top1 * metrics.num_examples)
+    low, high = wilson_interval(num_correct, metrics.num_examples)
+    top1 = f"{metrics.top1:.1%}"
+    if high - low > ROUGH_INTERVAL:
+        top1 = f"{low:.0%} to {high:.0%} ({num_correct} of {metrics.num_examples})"
+    parts = [f"{name:<10}  top-1 {top1}"]
     if metrics.has_top5:
         parts.append(f"top-5 {metrics.top5:.1%}")
     parts += [f"balanced {metrics.balanced_accuracy:.1%}", f"loss {metrics.loss:.3f}"]

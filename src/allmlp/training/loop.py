@@ -5,6 +5,9 @@ import time
 from pathlib import Path
 
 from allmlp.data import ImageDataset
+from allmlp.errors import ConfigError
+from allmlp.io.display import quote
+from allmlp.io.path_problem import path_text
 from allmlp.training.finish import TrainResult, finish
 from allmlp.training.progress import NoProgress, Progress
 from allmlp.training.recipe.recipe import Recipe
@@ -50,8 +53,10 @@ def train(
             `ProcessLostError` for a process that was killed or hangs. It states which process reports it.
         KeyboardInterrupt: a signal, after the training state was saved.
     """
+    if (path := path_text(run_directory)) is None:
+        raise ConfigError(f"The run folder is {quote(run_directory)}; expected a path.")
     with StopSignal() as stop, setup(
-        recipe, data, Path(run_directory), device=device, progress=progress or NoProgress(), resume=resume, stop=stop
+        recipe, data, Path(path), device=device, progress=progress or NoProgress(), resume=resume, stop=stop
     ) as session:  # fmt: skip
         state, history = session.begin()
         stop.deferred = True

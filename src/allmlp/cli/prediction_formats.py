@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Layout", "prediction_lines", "write_predictions"]
 
 _MAX_PATH_COLUMNS = 60
+_MAX_LABEL = 200  # characters; a stranger's checkpoint may have names of megabytes
 _ROWS_PER_GROUP = 10_000
 
 
@@ -68,14 +69,17 @@ def write_predictions(
 def _text(predictions: "Iterable[Prediction]", layout: Layout) -> Iterator[str]:
     from rich.cells import cell_len
 
-    from allmlp.io.display import escape
+    from allmlp.io.display import escape, shorten
+
+    def shown(name: str) -> str:
+        return shorten(escape(name), _MAX_LABEL)
 
     # Widths are computed in advance, so that each line can be printed when its prediction arrives.
     path_width = min(max((cell_len(escape(path)) for path in layout.paths), default=0), _MAX_PATH_COLUMNS)
-    label_width = max(cell_len(escape(name)) for name in layout.class_names)
+    label_width = max(cell_len(shown(name)) for name in layout.class_names)
     for prediction in predictions:
         marks = [] if layout.min_score is None else [pad("unsure" if layout.is_unsure(prediction) else "", 6)]
-        best = (f"{pad(escape(label['label']), label_width)} {label['score']:6.1%}" for label in prediction.labels)
+        best = (f"{pad(shown(label['label']), label_width)} {label['score']:6.1%}" for label in prediction.labels)
         yield "  ".join([pad(escape(prediction.source), path_width), *marks, *best])
 
 

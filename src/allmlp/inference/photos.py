@@ -146,7 +146,7 @@ def as_iterable(images: Photo | Iterable[Photo]) -> Iterable[Photo]:
     if isinstance(images, Mapping | Set | np.generic) or _is_table(images) or not isinstance(images, Iterable):
         raise DataError(_not_a_photo(images))
     try:
-        return iter(images)
+        return iter(images)  # type: ignore[return-value]
     except TypeError as error:
         raise DataError(_not_a_photo(images)) from error
 
@@ -172,7 +172,7 @@ def _is_photo(value: object) -> bool:
 def _is_folder(value: object) -> TypeGuard[str | os.PathLike[str]]:
     # os.path.isdir, unlike Path.is_dir, raises nothing if a name is too long or inaccessible.
     path = path_text(value)
-    return bool(path) and os.path.isdir(path)  # noqa: PTH112
+    return path is not None and path != "" and os.path.isdir(path)  # noqa: PTH112
 
 
 def _holds_bytes(value: object) -> TypeGuard[bytes | bytearray | memoryview | mmap.mmap]:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.builders import tiny_checkpoint
 
-from allmlp import Predictor
+from allmlp import Predictor, save_checkpoint
 from allmlp.cli.main import main
 from allmlp.data import MAX_PHOTO_BYTES
 
@@ -134,6 +135,16 @@ def test_a_name_that_is_no_utf8_is_answered_in_every_format(saved_checkpoint, wr
         assert outcome.code == 0
         outcome.out.encode("utf-8")
         assert "xff" in outcome.out or "udcff" in outcome.out
+
+
+@pytest.mark.parametrize("name", ["x" * 10**5, "\x1b" * 10**5, "犬" * 10**5])
+def test_lines_stay_short_whatever_the_names_of_classes(name, write_photo, tmp_path, allmlp):
+    checkpoint = save_checkpoint(tiny_checkpoint(class_names=("cat", "dog", name)), tmp_path / "checkpoint")
+    outcome = allmlp("predict", checkpoint, write_photo(tmp_path / "a.png"))
+    assert outcome.code == 0
+    assert len(outcome.out) < 3000
+    (row,) = csv.reader(allmlp("predict", checkpoint, tmp_path / "a.png", "--format", "csv").out.splitlines()[1:])
+    assert name in row
 
 
 def test_classes_in_csv_are_those_of_the_checkpoint(saved_checkpoint, write_photo, tmp_path, allmlp):

@@ -145,8 +145,8 @@ def _is_sound(row: _Row, finder: PathFinder, problems: _Problems) -> bool:
     elif not row.label:
         problems.add(row.number, "the label is empty", row.path)
     elif any(len(cell) > 1 and cell[0] + cell[-1] in _QUOTES for cell in (row.path, row.label)):
-        problem = 'quotation marks are part of the cell; remove the blanks around them, or quote cells with "'
-        problems.add(row.number, problem, row.path)
+        quoted = 'quotation marks are part of the cell; remove the blanks around them, or quote cells with "'
+        problems.add(row.number, quoted, row.path)
     elif problem := finder.problem(row.path):
         problems.add(row.number, problem, row.path)
     else:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from allmlp.data import ImageDataset
-from allmlp.errors import AllmlpError
+from allmlp.errors import AllmlpError, ConfigError
+from allmlp.io.display import quote
+from allmlp.io.path_problem import path_text
 from allmlp.training.finish import TrainResult, finish
 from allmlp.training.loggers.registry import check_loggers
 from allmlp.training.progress import NoProgress, Progress
@@ -61,8 +63,10 @@ def train(
         KeyboardInterrupt: a signal, after the training state was saved.
     """
     check_loggers(loggers)
+    if (path := path_text(run_directory)) is None:
+        raise ConfigError(f"The run folder is {quote(run_directory)}; expected a path.")
     with StopSignal() as stop, setup(
-        recipe, data, Path(run_directory), device=device, progress=progress or NoProgress(), resume=resume, stop=stop
+        recipe, data, Path(path), device=device, progress=progress or NoProgress(), resume=resume, stop=stop
     ) as session, track(session, loggers) as tracked:  # fmt: skip
         state, history = session.begin()
         tracked.start(state.step)

@@ -15,6 +15,12 @@ def test_an_object_is_read(tmp_path: Path) -> None:
     assert read_json_object(tmp_path / "config.json") == {"a": [1, "тапки 👟"]}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])  # each writes a byte order mark
+def test_a_byte_order_mark_names_the_encoding(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"a": "тапки 👟"}', encoding=encoding)
+    assert read_json_object(tmp_path / "config.json") == {"a": "тапки 👟"}
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

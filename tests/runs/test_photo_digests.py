@@ -7,7 +7,16 @@ import pytest
 from allmlp import ConfigError
 from allmlp.runs.photo_digests import read_photo_digests, trained_digests, write_photo_digests
 
-NAMES = ("a/plain.jpg", 'a/comma, "quoted".jpg', "b/two\nlines.jpg", "b/not utf-8 \udce9.jpg", "ü/日本.png", "c/ .png")
+NAMES = (
+    "a/plain.jpg",
+    'a/comma, "quoted".jpg',
+    "b/two\nlines.jpg",
+    "b/car\rriage.jpg",
+    "b/\r\n",
+    "b/not utf-8 \udce9.jpg",
+    "ü/日本.png",
+    "c/ .png",
+)
 
 
 def test_names_of_every_kind_come_back(tmp_path: Path) -> None:

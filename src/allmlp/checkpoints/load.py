@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -31,6 +30,7 @@ from allmlp.data import Preprocessing, label_names
 from allmlp.errors import CheckpointError, ConfigError
 from allmlp.io.display import quote
 from allmlp.io.http_download import ReportProgress
+from allmlp.io.path_problem import path_text
 from allmlp.model import Gelu, MixerConfig
 
 __all__ = ["load_checkpoint", "load_for_size"]
@@ -120,7 +120,7 @@ def load_for_size(
 def _checked(source: object) -> str | Path:
     if isinstance(source, str | Path):
         return source
-    if isinstance(source, os.PathLike) and isinstance(path := os.fspath(source), str):
+    if (path := path_text(source)) is not None:
         return Path(path)
     what = "a Checkpoint already" if isinstance(source, Checkpoint) else quote(source)
     raise ConfigError(

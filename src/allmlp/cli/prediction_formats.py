@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from allmlp.cli.arguments.output_format import PredictionFormat
-from allmlp.cli.arguments.photos import STANDARD_INPUT
 from allmlp.cli.console import pad
 
 if TYPE_CHECKING:
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Layout", "prediction_lines", "write_predictions"]
 
 _MAX_PATH_COLUMNS = 60
+_MAX_LABEL = 200  # characters; a stranger's checkpoint may have names of megabytes
 _ROWS_PER_GROUP = 10_000
 
 
@@ -45,7 +45,7 @@ class Layout(NamedTuple):
 
 
 def prediction_lines(chosen: PredictionFormat, predictions: "Iterable[Prediction]", layout: Layout) -> Iterator[str]:
-    """Yield the lines of a format, each as soon as its prediction arrives."""
+    """Yield the lines of a format, each as soon as its prediction arrives. Only those of CSV may hold control characters."""
     if chosen is PredictionFormat.CSV:
         return _csv(predictions, layout)
     if chosen is PredictionFormat.JSON:
@@ -69,14 +69,17 @@ def write_predictions(
 def _text(predictions: "Iterable[Prediction]", layout: Layout) -> Iterator[str]:
     from rich.cells import cell_len
 
-    from allmlp.io.display import escape
+    from allmlp.io.display import escape, shorten
+
+    def shown(name: str) -> str:
+        return shorten(escape(name), _MAX_LABEL)
 
     # Widths are computed in advance, so that each line can be printed when its prediction arrives.
     path_width = min(max((cell_len(escape(path)) for path in layout.paths), default=0), _MAX_PATH_COLUMNS)
-    label_width = max(cell_len(escape(name)) for name in layout.class_names)
+    label_width = max(cell_len(shown(name)) for name in layout.class_names)
     for prediction in predictions:
         marks = [] if layout.min_score is None else [pad("unsure" if layout.is_unsure(prediction) else "", 6)]
-        best = (f"{pad(escape(label['label']), label_width)} {label['score']:6.1%}" for label in prediction.labels)
+        best = (f"{pad(shown(label['label']), label_width)} {label['score']:6.1%}" for label in prediction.labels)
         yield "  ".join([pad(escape(prediction.source), path_width), *marks, *best])
 
 
@@ -99,22 +102,15 @@ def _csv(predictions: "Iterable[Prediction]", layout: Layout) -> Iterator[str]:
     yield _csv_line(layout.columns)
     for prediction in predictions:
         marks = [] if layout.min_score is None else [str(layout.is_unsure(prediction)).lower()]
-        labels = (cell for label in prediction.labels for cell in (_cell(label["label"]), f"{label['score']:.6f}"))
-        yield _csv_line([_cell(prediction.source), *marks, *labels])
+        labels = (cell for label in prediction.labels for cell in (label["label"], f"{label['score']:.6f}"))
+        yield _csv_line([prediction.source, *marks, *labels])
 
 
 def _csv_line(cells: Sequence[str]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(cells)
-    return text.getvalue()
-
-
-def _cell(text: str) -> str:
-    """Return `text` on one line, with an apostrophe in front if a spreadsheet would run it as a formula."""
-    from allmlp.io.display import escape
-
-    shown = escape(text)
-    return "'" + shown if shown.startswith(("=", "+", "-", "@")) and shown != STANDARD_INPUT else shown
+    """Return a row that any reader of CSV gives back as it is: nothing is added to what a spreadsheet takes for a formula."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\r\n").writerow(cells)  # both line breaks are quoted only if they end the rows
+    return text.getvalue().removesuffix("\r\n")
 
 
 def _write_parquet(predictions: "Iterable[Prediction]", layout: Layout, file: IO[bytes]) -> None:

@@ -102,7 +102,7 @@ def produce(outputs: Outputs, predictions: ArrivingPredictions, layout: Layout, 
     with photo_bar(is_shown=outputs.path is not None or not sys.stdout.isatty()) as predictions.progress:
         if outputs.path is None:
             for line in prediction_lines(outputs.format, predictions, layout):
-                print(line, flush=True)
+                print(escape(line) if sys.stdout.isatty() else line, flush=True)  # programs read what is not shown
         else:
             _write(outputs.format, outputs.path, predictions, layout)
     if not predictions.num_predicted:

@@ -15,6 +15,7 @@ from typing import Any
 from allmlp.data.public.imagenet_classes import NUM_IMAGENET_CLASSES, label_names, synsets
 from allmlp.errors import DataError
 from allmlp.io.display import bullets, escape, quote, summarise
+from allmlp.io.path_problem import path_text
 
 __all__ = ["read_label_sets"]
 
@@ -39,7 +40,9 @@ def read_label_sets(
         DataError: the file cannot be read, the list is not for the checkpoint's classes, or photos have no entry or an invalid
             one (all are reported).
     """
-    values, repeated = _read(Path(path))
+    if (text := path_text(path)) is None:
+        raise DataError(f"The file of label sets is {quote(path)}; expected a path.")
+    values, repeated = _read(Path(text))
     problems = {"more than one entry": repeated} if repeated else {}
     numbers: Sequence[int] = range(num_classes)
     if isinstance(values, list):
@@ -82,7 +85,7 @@ def _read(path: Path) -> tuple[Any, list[str]]:
     try:
         if not path.is_file():  # opening a pipe would block
             raise DataError(f"{escape(path)}: there is no such file, or it is not a regular file.")
-        values = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=keep)
+        values = json.loads(path.read_bytes(), object_pairs_hook=keep)  # UTF-8, or what its BOM says
     except OSError as error:
         raise DataError(f"{escape(path)}: could not be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:

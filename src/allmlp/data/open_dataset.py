@@ -17,9 +17,9 @@ from allmlp.data.sources.parquet import open_parquet
 from allmlp.data.sources.parquet_files import find_parquet
 from allmlp.data.sources.zip_folder import is_part_of_zip, open_zip
 from allmlp.errors import DataError
-from allmlp.io.display import escape, summarise
+from allmlp.io.display import escape, quote, shorten, summarise
 from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
-from allmlp.io.path_problem import similar_paths
+from allmlp.io.path_problem import path_text, similar_paths
 from allmlp.io.remote_address import ADDRESS_ADVICE, is_address
 
 __all__ = ["command_options", "open_dataset"]
@@ -66,18 +66,21 @@ def command_options(options: Mapping[str, Any]) -> list[str]:
 def _open(source: str | Path, options: FolderOptions) -> ImageDataset:
     if isinstance(source, str) and is_public_name(source):
         return open_public(source)
-    if not str(source):  # Path("") is the current folder
+    text = path_text(source)
+    if text is None:
+        raise DataError(f"The data set is {quote(source)}; expected a path or a name: {', '.join(DATASETS)}.")
+    if not text:  # Path("") is the current folder
         raise DataError(
             "The name of the data set is empty; a shell variable may be unset. Expected a path "
             f"(. is the current folder) or a named data set: {', '.join(DATASETS)}."
         )
-    path = Path(source)
+    path = Path(text)
     try:
         exists, is_folder = path.exists(), path.is_dir()
     except OSError as error:  # the name is too long, or a parent folder is not accessible
-        raise DataError(f"{escape(path)}: cannot be read ({error.strerror or error}).") from error
+        raise DataError(f"{shorten(escape(path), 300)}: cannot be read ({error.strerror or error}).") from error
     if not exists:
-        raise DataError(_not_found(str(source)))
+        raise DataError(_not_found(text))
     if is_folder:
         dataset = _open_folder(path, options)
         notes = (*dataset.notes, *part_notes(path, "folder"), *count_notes(path, dataset))
@@ -137,7 +140,7 @@ def _parquet_files(folder: Path) -> list[Path]:
 
 
 def _not_found(source: str) -> str:
-    shown = escape(source)
+    shown = shorten(escape(source), 300)
     if is_address(source):
         return f"{shown}: there is no such file or folder. {ADDRESS_ADVICE}"
     if source.startswith(("hf:", "hf-hub:", "hf_hub:")):

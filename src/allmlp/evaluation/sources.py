@@ -10,7 +10,8 @@ from allmlp.errors import ConfigError
 from allmlp.evaluation.choose_split import split_of_run
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.inference import Output, RunnableModel, open_model
-from allmlp.io.display import Report
+from allmlp.io.display import Report, quote
+from allmlp.io.path_problem import path_text
 from allmlp.model import as_sides
 from allmlp.runs.photo_digests import trained_digests
 
@@ -76,9 +77,10 @@ def saved_split_for(model: Model, run: str | Path | None) -> Mapping[str, list[s
     """
     if run is None:
         return split_of_run(model) if isinstance(model, str | Path) else {}
-    saved = split_of_run(run)
+    path = path_text(run)
+    saved = {} if path is None else split_of_run(path)
     if not saved:
-        raise ConfigError(f"run is {str(run)!r}, which is not a run folder with recipe.json and split.json.")
+        raise ConfigError(f"run is {quote(run)}, which is not a run folder with recipe.json and split.json.")
     return saved
 
 

@@ -10,7 +10,7 @@ from allmlp.checkpoints import Checkpoint, PreprocessingChanges
 from allmlp.data import Split, split_batches
 from allmlp.errors import ConfigError, DataError
 from allmlp.inference.opening import open_model
-from allmlp.inference.photos import Photo, as_photos, output_rows, raise_unreadable
+from allmlp.inference.photos import Photo, as_iterable, as_photos, output_rows, raise_unreadable
 from allmlp.inference.runnable import RunnableModel, check_model, refuse_pickle
 from allmlp.io.display import Progress, no_progress
 
@@ -78,9 +78,13 @@ class Embedder:
         rows = [row for row in answers if not isinstance(row, DataError)]
         return np.stack(rows) if rows else np.empty((0, self.num_features), dtype=np.float32)
 
-    def stream(self, images: Iterable[Photo]) -> Iterator[tuple[str, NDArray[np.float32] | DataError]]:
-        """Yield (name, features (C,)) for each photo, in order; in place of the features, the error if it is unreadable."""
-        rows = output_rows(self._forward, self._preprocessing, images, batch_size=self._batch_size)
+    def stream(self, images: Photo | Iterable[Photo]) -> Iterator[tuple[str, NDArray[np.float32] | DataError]]:
+        """Yield (name, features (C,)) for each photo, in order; in place of the features, the error if it is unreadable.
+
+        Raises:
+            DataError: neither a photo nor an iterable.
+        """
+        rows = output_rows(self._forward, self._preprocessing, as_iterable(images), batch_size=self._batch_size)
         return ((row.name, row.output) for row in rows)
 
     def embed_split(self, split: Split, *, progress: Progress = no_progress) -> NDArray[np.float32]:

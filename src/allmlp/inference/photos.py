@@ -20,9 +20,10 @@ from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.inference.photo_folder import photos_in_folder
 from allmlp.io.display import escape, shorten
 from allmlp.io.ordered_map import ordered_map
+from allmlp.io.path_problem import path_text
 from allmlp.metrics import Forward
 
-__all__ = ["Photo", "as_photos", "output_rows", "raise_unreadable"]
+__all__ = ["Photo", "as_iterable", "as_photos", "output_rows", "raise_unreadable"]
 
 
 class Readable(Protocol):
@@ -52,6 +53,8 @@ _EXPECTED = (
     "or a uint8 array (height, width, 3)"
 )
 _MAX_LISTED = 50
+_MAX_PATH = 8192  # characters; no system has paths as long
+_MAX_NAME = 300  # characters of a name in an error
 _THUMBNAIL_SIDE = 200
 _THUMBNAIL_QUALITY = 80
 
@@ -123,17 +126,29 @@ def as_photos(images: Photo | Iterable[Photo]) -> Iterable[Photo]:
     """
     if _is_folder(images):
         return photos_in_folder(Path(images))
-    if _is_photo(images):
-        return [images]  # type: ignore[list-item]
-    if isinstance(images, Mapping | Set | np.generic) or _is_tensor(images) or not isinstance(images, Iterable):
-        raise DataError(_not_a_photo(images))
-    iterator: Iterator[Photo] = iter(images)  # type: ignore[arg-type]
+    iterator = iter(as_iterable(images))
     first = list(itertools.islice(iterator, 1))
     if first and not _is_photo(first[0]):  # an iterable of other things may be endless
         raise DataError(f"image 1: {_not_a_photo(first[0])}")
     return itertools.chain.from_iterable(
         photos_in_folder(Path(photo)) if _is_folder(photo) else [photo] for photo in itertools.chain(first, iterator)
     )
+
+
+def as_iterable(images: Photo | Iterable[Photo]) -> Iterable[Photo]:
+    """Return the photos to iterate over; a single photo becomes a list. Nothing is taken from an iterator.
+
+    Raises:
+        DataError: neither a photo nor an iterable that may hold photos.
+    """
+    if _is_photo(images):
+        return [images]  # type: ignore[list-item]
+    if isinstance(images, Mapping | Set | np.generic) or _is_table(images) or not isinstance(images, Iterable):
+        raise DataError(_not_a_photo(images))
+    try:
+        return iter(images)  # type: ignore[return-value]
+    except TypeError as error:
+        raise DataError(_not_a_photo(images)) from error
 
 
 def raise_unreadable(answers: Iterable[object]) -> None:
@@ -149,12 +164,15 @@ def _is_photo(value: object) -> bool:
     # A tuple (name, bytes) is one photo; a list [path, bytes] is two.
     if isinstance(value, tuple):
         return len(value) == 2 and isinstance(value[0], str) and _holds_bytes(value[1])
-    return isinstance(value, str | os.PathLike | Image.Image | np.ndarray) or _holds_bytes(value) or _is_readable(value)
+    if path_text(value) is not None or isinstance(value, Image.Image | np.ndarray):
+        return True
+    return _holds_bytes(value) or _is_readable(value)
 
 
 def _is_folder(value: object) -> TypeGuard[str | os.PathLike[str]]:
     # os.path.isdir, unlike Path.is_dir, raises nothing if a name is too long or inaccessible.
-    return isinstance(value, str | os.PathLike) and value != "" and os.path.isdir(value)  # noqa: PTH112
+    path = path_text(value)
+    return path is not None and path != "" and os.path.isdir(path)  # noqa: PTH112
 
 
 def _holds_bytes(value: object) -> TypeGuard[bytes | bytearray | memoryview | mmap.mmap]:
@@ -162,12 +180,23 @@ def _holds_bytes(value: object) -> TypeGuard[bytes | bytearray | memoryview | mm
 
 
 def _is_readable(value: object) -> TypeGuard[Readable]:
-    return callable(getattr(value, "read", None))
+    return callable(_attribute(value, "read"))
 
 
-def _is_tensor(value: object) -> bool:
-    # A tensor is iterable, but its rows are not photos.
-    return type(value).__module__.partition(".")[0] == "torch" and hasattr(value, "shape")
+def _is_table(value: object) -> bool:
+    # Tensors, tables and data frames are iterable, but their rows or the names of their columns are not photos.
+    try:
+        return len(_attribute(value, "shape")) != 1
+    except TypeError:
+        return False
+
+
+def _attribute(value: object, name: str) -> Any:
+    """Return an attribute; None if there is none, or if the object fails to say so."""
+    try:
+        return getattr(value, name, None)
+    except Exception:  # such as an unbound proxy of a web framework
+        return None
 
 
 def _named(number: int, photo: object) -> _NamedPhoto:
@@ -175,13 +204,13 @@ def _named(number: int, photo: object) -> _NamedPhoto:
     name = f"image {number}"
     if isinstance(photo, tuple) and _is_photo(photo):
         name, photo = photo
-    if isinstance(photo, str | os.PathLike):
-        path = os.fsdecode(photo)
+    shown = shorten(name, _MAX_NAME)
+    if (path := path_text(photo)) is not None:
         return _NamedPhoto(path, partial(_read, path))
     if isinstance(photo, Image.Image | np.ndarray):
-        return _NamedPhoto(name, partial(to_pixels, photo, name=name))
+        return _NamedPhoto(name, partial(to_pixels, photo, name=shown))
     if _holds_bytes(photo) or _is_readable(photo):
-        return _NamedPhoto(name, partial(_decode_object, photo, name))
+        return _NamedPhoto(name, partial(_decode_object, photo, shown))
     return _NamedPhoto(name, partial(_raise_not_a_photo, photo, name))
 
 
@@ -212,6 +241,10 @@ def _read_object(photo: Any) -> object:
 
 
 def _read(path: str) -> NDArray[np.uint8]:
+    if not path:
+        raise DataError("The path of a photo is empty.")
+    if len(path) > _MAX_PATH:
+        raise DataError(f"{shorten(escape(path), _MAX_NAME)}: this photo cannot be read: file name too long.")
     return decode(FileReader(Path(), (path,)).read(0), name=path)
 
 

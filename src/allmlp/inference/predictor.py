@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from allmlp.checkpoints import Checkpoint, PreprocessingChanges
 from allmlp.errors import ConfigError, DataError
 from allmlp.inference.opening import open_model
-from allmlp.inference.photos import Photo, as_photos, output_rows, raise_unreadable
+from allmlp.inference.photos import Photo, as_iterable, as_photos, output_rows, raise_unreadable
 from allmlp.inference.prediction import Prediction, Predictions, ScoredLabel
 from allmlp.inference.runnable import RunnableModel, check_model, check_positive, refuse_pickle
 from allmlp.metrics import Forward, softmax
@@ -88,17 +88,20 @@ class Predictor:
         return Predictions(answer for answer in answers if isinstance(answer, Prediction))
 
     def stream(
-        self, images: Iterable[Photo], *, top_k: int = 5, flip: bool = False, thumbnails: bool = False
+        self, images: Photo | Iterable[Photo], *, top_k: int = 5, flip: bool = False, thumbnails: bool = False
     ) -> Iterator[Prediction | DataError]:
         """Yield one prediction per photo, in order; in its place, the error if the photo is unreadable.
 
         The arguments are those of `predict`, except that folders are not searched.
 
         Raises:
+            DataError: neither a photo nor an iterable.
             ConfigError: `top_k` under 1.
         """
         check_positive(top_k, "top_k")
-        return self._stream(images, top_k, _with_mirror(self._forward) if flip else self._forward, thumbnails)
+        return self._stream(
+            as_iterable(images), top_k, _with_mirror(self._forward) if flip else self._forward, thumbnails
+        )
 
     def _stream(
         self, images: Iterable[Photo], top_k: int, forward: Forward, thumbnails: bool

@@ -25,7 +25,7 @@ def read_json_object(path: Path, *, what: str = "a checkpoint's configuration") 
             raise CheckpointError(f"{shown}: no such file, or not a regular file.")
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise CheckpointError(f"{shown}: larger than {MAX_CONFIG_BYTES >> 20} MiB; this is not {what}.")
-        values: Any = json.loads(path.read_text(encoding="utf-8"))
+        values: Any = json.loads(path.read_bytes())  # UTF-8, or what its BOM says
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{shown}: could not be read as JSON: {error}. Obtain a fresh copy.") from error
     if not isinstance(values, dict):

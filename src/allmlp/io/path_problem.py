@@ -9,10 +9,22 @@ from pathlib import Path
 from allmlp.errors import close_matches
 from allmlp.io.display import escape
 
-__all__ = ["MAX_NAMES", "check_regular", "path_problem", "similar_paths"]
+__all__ = ["MAX_NAMES", "check_regular", "path_problem", "path_text", "similar_paths"]
 
 MAX_NAMES = 10_000
 """Names of a folder that are compared with the missing one."""
+
+
+def path_text(value: object) -> str | None:
+    """Return the text of a path; None if `value` is not a str or a working `os.PathLike`."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, os.PathLike):
+        return None
+    try:
+        return os.fsdecode(value)
+    except Exception:  # of the object's own __fspath__
+        return None
 
 
 def path_problem(path: Path) -> str:

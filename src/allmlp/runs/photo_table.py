@@ -18,11 +18,14 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]
     Raises:
         ConfigError: the disk is full or the folder is not writable.
     """
+    text = "".join(map(_line, [header, *rows]))
+    write_bytes(path, text.encode("utf-8", "surrogateescape"))
+
+
+def _line(row: Sequence[str]) -> str:
     text = io.StringIO(newline="")
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(header)
-    table.writerows(rows)
-    write_bytes(path, text.getvalue().encode("utf-8", "surrogateescape"))
+    csv.writer(text, lineterminator="\r\n").writerow(row)  # both line breaks are quoted only if they end the rows
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def read_table(

@@ -2,6 +2,7 @@
 
 import os
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -104,6 +105,26 @@ def test_quotes_after_other_blanks_are_not_taken_for_a_class(blank: str, tmp_pat
     write_folder(tmp_path, {"1.jpg": b"", "2.jpg": b""})
     (tmp_path / "t.csv").write_text(f'path,label\n1.jpg,{blank}"hat"\n2.jpg,{blank}"shoe"\n', encoding="utf-8")
     assert "2 rows: quotation marks are part of the cell; remove the blanks around them" in refusal(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("marks", ["''", "``", "“”", "„“", "«»", ('\\"', '\\"'), ('"""', '"""')])
+def test_other_quotation_marks_are_not_taken_for_a_part_of_the_class(marks: Sequence[str], tmp_path: Path) -> None:
+    write_folder(tmp_path, {"1.jpg": b"", "2.jpg": b""})
+    rows = "".join(f"{path},{marks[0]}{name}{marks[1]}\n" for path, name in (("1.jpg", "hat"), ("2.jpg", "shoe")))
+    (tmp_path / "t.csv").write_text(f"path,label\n{rows}", encoding="utf-8")
+    assert (
+        '2 rows: quotation marks are part of the cell; remove the blanks around them, or quote cells with "'
+        in refusal(tmp_path / "t.csv")
+    )
+
+
+@pytest.mark.parametrize("start", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n\n"])
+def test_lines_may_end_in_any_way_and_follow_a_byte_order_mark(start: str, end: str, tmp_path: Path) -> None:
+    write_folder(tmp_path, {"1.jpg": b"", "2.jpg": b""})
+    content = start + end.join(('"path",label', "1.jpg,hat", '2.jpg, "shoe"', ""))
+    (tmp_path / "t.csv").write_bytes(content.encode())
+    assert open_dataset(tmp_path / "t.csv").class_names == ("hat", "shoe")
 
 
 @pytest.mark.parametrize(

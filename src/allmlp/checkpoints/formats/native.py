@@ -19,6 +19,8 @@ from allmlp.checkpoints.formats.file_names import CONFIG_FILE, WEIGHTS_FILE
 from allmlp.checkpoints.validation import check_shapes
 from allmlp.errors import CheckpointError, ConfigError
 from allmlp.io.atomic_write import to_json, write_together
+from allmlp.io.display import quote
+from allmlp.io.path_problem import path_text
 from allmlp.model import MixerConfig, parameter_shapes
 
 __all__ = ["read_native", "save_checkpoint"]
@@ -31,7 +33,7 @@ def save_checkpoint(checkpoint: Checkpoint, directory: str | Path) -> Path:
     holds its SHA-256, by which damage is found when it is read (formats/digests.py).
 
     Raises:
-        ConfigError: not a `Checkpoint`.
+        ConfigError: not a `Checkpoint`, or not a path.
         AllmlpError: the folder cannot be written; an existing checkpoint stays.
     """
     if not isinstance(checkpoint, Checkpoint):
@@ -39,7 +41,9 @@ def save_checkpoint(checkpoint: Checkpoint, directory: str | Path) -> Path:
             f"save_checkpoint takes a Checkpoint, not {type(checkpoint).__name__}. To save a module, make one with "
             "Checkpoint.from_module(module, like=checkpoint), where `checkpoint` is the one that its training started from."
         )
-    directory = Path(directory)
+    if (path := path_text(directory)) is None:
+        raise ConfigError(f"The folder of a checkpoint is {quote(directory)}; expected a path.")
+    directory = Path(path)
     weights = {name: weight.detach().cpu().contiguous() for name, weight in checkpoint.weights.items()}
     write_together(
         {

@@ -221,9 +221,10 @@ def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> No
         raise ConfigError("--resume names the sweep folder; omit --out.")
     if request.data is None:
         raise typer.BadParameter("the photos to train on are missing.", param_hint="DATA")
+    data = request.data
     if "data.folds" not in map(key_of, request.given):  # the rates are compared on photos that are held out once
         request = dataclasses.replace(request, given=[*request.given, "data.folds=0"])
-    recipe, dataset, reason = _choose(request, request.data)
+    recipe, dataset, reason = _choose(request, data)
     if grid == "paper" and recipe.optimizer.name != "sgd":
         raise ConfigError(
             f"--lr-grid paper: these rates are for SGD, but the optimizer is {recipe.optimizer.name}. Give rates for it, such "
@@ -237,7 +238,7 @@ def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> No
     folder = request.resume or request.out or new_run_folder(f"{recipe.name}-grid")
     if is_first_process():
         check_sweep_folder(folder, resume=request.resume is not None)
-    dataset = dataset or request.open(request.data)
+    dataset = dataset or request.open(data)
     try:
         runs = train_sweep(
             recipe,
@@ -255,7 +256,7 @@ def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> No
         raise typer.Exit(getattr(stop, "exit_code", 130)) from stop
     if is_first_process():
         write_sweep(runs, recipe, folder)
-        _print(runs, folder, request.data, *data_words(runs[0].run, dataset.options))
+        _print(runs, folder, data, *data_words(runs[0].run, dataset.options))
 
 
 def _note_stopped(folder: Path, *, is_out: bool) -> None:

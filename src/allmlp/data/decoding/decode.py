@@ -32,7 +32,7 @@ from allmlp.data.decoding.more_formats import HEIC_KINDS, INSTALL_HEIC, has_heic
 from allmlp.data.decoding.png import check_png_rows, sanitise_png
 from allmlp.data.decoding.quietly import quietly
 from allmlp.data.decoding.reasons import PhotoError, UnusablePhotoError, advice_of, reason_of
-from allmlp.data.decoding.rgb import rgb_pixels, upright
+from allmlp.data.decoding.rgb import averaged, is_plain_rgb, rgb_pixels, upright
 from allmlp.data.decoding.tiff import (
     StoredTiffFile,
     check_tiff,
@@ -67,11 +67,16 @@ _NOISY = (FileKind.GIF, FileKind.TIFF, *HEIC_KINDS)  # Pillow's readers warn abo
 
 
 class DecodedPhoto(NamedTuple):
-    """Upright RGB pixels, uint8 (height, width, 3), and how they are stored: Pillow's mode, and EXIF's orientation, 1 to 8."""
+    """Upright RGB pixels, uint8 (height, width, 3), and how they are stored: Pillow's mode, and EXIF's orientation, 1 to 8.
+
+    `small` are the pixels averaged to a square (side, side, 3), if one was asked for and Pillow's own image could be reduced,
+    which saves a copy; else None.
+    """
 
     pixels: NDArray[np.uint8]
     mode: str
     orientation: int
+    small: NDArray[np.uint8] | None
 
 
 def decode(content: bytes, *, name: str, is_checked: bool = False) -> NDArray[np.uint8]:
@@ -89,10 +94,13 @@ def decode(content: bytes, *, name: str, is_checked: bool = False) -> NDArray[np
     return decode_photo(content, name=name, is_checked=is_checked).pixels
 
 
-def decode_photo(content: bytes, *, name: str, is_checked: bool = False) -> DecodedPhoto:
-    """Return the pixels of an encoded photo, as `decode` does, and how they are stored. Raises PhotoError, as `decode` does."""
+def decode_photo(content: bytes, *, name: str, is_checked: bool = False, small_side: int = 0) -> DecodedPhoto:
+    """Return the pixels of an encoded photo, as `decode` does, and how they are stored. Raises PhotoError, as `decode` does.
+
+    A `small_side` over 0 asks for the pixels averaged to a square of that side.
+    """
     try:
-        return _decode(content, is_checked=is_checked)
+        return _decode(content, is_checked=is_checked, small_side=small_side)
     except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError, struct.error, IndexError and others
         own_advice = advice_of(error, "")
         problem = f"{reason_of(error)}." + (f" {own_advice}." if own_advice else "")
@@ -105,7 +113,7 @@ def is_decodable(content: bytes) -> bool:
     return is_read(kind_of_file(content[:START_BYTES]))
 
 
-def _decode(content: bytes, *, is_checked: bool) -> DecodedPhoto:
+def _decode(content: bytes, *, is_checked: bool, small_side: int) -> DecodedPhoto:
     kind = _kind_of_photo(content)
     sanitise = _SANITISERS.get(kind)
     orientation, probes = 1, []
@@ -134,11 +142,13 @@ def _decode(content: bytes, *, is_checked: bool) -> DecodedPhoto:
                 probes = fax_probes(image, content)
             expected = {_digest_of(_READERS[kind], probe) for probe in probes if not is_checked}
             pixels = rgb_pixels(image)
-    if expected - {_digest(pixels)}:
+            small = averaged(image, small_side) if small_side and is_plain_rgb(image) and mode == "RGB" else None
+    if expected and expected - {_digest(pixels)}:
         raise UnusablePhotoError(_NOT_COVERED.format("JPEG" if kind is FileKind.JPEG else "TIFF"))
     if kind is FileKind.AVIF:
         orientation = exif_orientation(image.info.get("exif", b""))
-    return DecodedPhoto(upright(pixels, orientation), mode, orientation)
+    small = None if small is None else upright(small, orientation)
+    return DecodedPhoto(upright(pixels, orientation), mode, orientation, small)
 
 
 def _kind_of_photo(content: bytes) -> FileKind:

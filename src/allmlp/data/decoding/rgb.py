@@ -8,7 +8,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from allmlp.data.decoding.reasons import UnusablePhotoError
 
-__all__ = ["rgb_pixels", "upright"]
+__all__ = ["averaged", "is_plain_rgb", "rgb_pixels", "upright"]
 
 # Converted at a time, so that memory for intermediate images is bounded.
 _STRIP_PIXELS = 1_000_000
@@ -46,8 +46,10 @@ def rgb_pixels(image: Image.Image) -> NDArray[np.uint8]:
     if isinstance(image, BmpImageFile) and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
         is_opaque = True  # many programs leave the fourth byte zero
     width, height = image.size
-    pixels = np.empty((height, width, 3), dtype=np.uint8)
     rows = max(1, _STRIP_PIXELS // width)
+    if is_plain_rgb(image) and rows >= height:
+        return np.array(image)
+    pixels = np.empty((height, width, 3), dtype=np.uint8)
     for top in range(0, height, rows):
         strip = image.crop((0, top, width, min(top + rows, height)))
         if image.mode.startswith("I;16"):
@@ -55,6 +57,16 @@ def rgb_pixels(image: Image.Image) -> NDArray[np.uint8]:
         else:
             pixels[top : top + rows] = np.asarray(strip.convert("RGB") if is_opaque else _on_white(strip))
     return pixels
+
+
+def is_plain_rgb(image: Image.Image) -> bool:
+    """Return whether the pixels of a loaded image are those that `rgb_pixels` returns."""
+    return image.mode == "RGB" and not image.has_transparency_data
+
+
+def averaged(image: Image.Image, side: int) -> NDArray[np.uint8]:
+    """Return a loaded RGB image averaged to (side, side, 3), uint8, whatever its aspect ratio."""
+    return np.array(image.resize((side, side), Image.Resampling.BOX, reducing_gap=2.0))
 
 
 def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

@@ -20,6 +20,7 @@ from allmlp.io.ordered_map import ordered_map
 __all__ = ["check"]
 
 _SEVERITIES = ("error", "warning", "note")
+_TASK = 8  # photos that a thread examines in one go: handing over small photos one by one takes a tenth of the time
 
 
 def check(
@@ -35,7 +36,7 @@ def check(
         data: a path or a name, as `open_dataset` takes it, or an `ImageDataset`.
         use_cache: remember the facts about unchanged files in the user's cache folder, and use those of earlier checks.
         num_workers: threads that decode; 0 decodes in the calling thread, None takes one per CPU core.
-        progress: called with the number of photos done and the total after each photo.
+        progress: called with the number of photos done and the total after every few photos.
 
     Raises:
         DataError: the data set cannot be opened.
@@ -68,18 +69,22 @@ def _read_all(
         stamps = stamps_of(split) if cache.remembers else [""] * len(split)
 
         def examine(
-            index: int, split: Split = split, where: list[str] = where, stamps: list[str] = stamps
-        ) -> PhotoFacts:
-            known = cache.get(where[index], stamps[index])
-            if known is None:
-                known = _facts(split, index, where[index])
-                cache.put(where[index], stamps[index], known)
-            return known
+            indices: list[int], split: Split = split, where: list[str] = where, stamps: list[str] = stamps
+        ) -> list[PhotoFacts]:
+            found = []
+            for index in indices:
+                known = cache.get(where[index], stamps[index])
+                if known is None:
+                    known = _facts(split, index, where[index])
+                    cache.put(where[index], stamps[index], known)
+                found.append(known)
+            return found
 
         order = split.storage_order().tolist()
-        for index, found in zip(order, ordered_map(examine, order, num_workers), strict=True):
-            facts[index] = found
-            done += 1
+        tasks = [order[start : start + _TASK] for start in range(0, len(order), _TASK)]
+        for indices, found in zip(tasks, ordered_map(examine, tasks, num_workers), strict=True):
+            facts.update(zip(indices, found, strict=True))
+            done += len(indices)
             if progress is not None:
                 progress(done, total)
         prefixes = _prefixes(dataset)
@@ -107,5 +112,7 @@ def _prefixes(dataset: ImageDataset) -> tuple[str, ...]:
 
 def _without_prefix(where: str, prefixes: tuple[str, ...]) -> str:
     """Return the location of a photo below the data set, where it is below it: "train/dress/x.jpg"."""
-    prefix = next((prefix for prefix in prefixes if where.startswith(prefix)), "")
-    return where[len(prefix) :]
+    for prefix in prefixes:
+        if where.startswith(prefix):
+            return where[len(prefix) :]
+    return where

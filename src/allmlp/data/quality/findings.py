@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from posixpath import splitext
 
 from allmlp.data.decoding.more_formats import HEIC_KINDS, INSTALL_HEIC, has_heic
 from allmlp.data.quality.duplicates import PhotoRecord
@@ -164,7 +164,7 @@ def wrong_extension(photos: Sequence[CheckedPhoto]) -> list[Finding]:
 
 def kind_by_name(path: str) -> FileKind | None:
     """Return the kind of photo that a file claims to be by its extension; None if it has no extension of a photo."""
-    extension = PurePosixPath(path).suffix.lower().removeprefix(".")
+    extension = splitext(path)[1].lower().removeprefix(".")
     kind = PHOTO_EXTENSIONS.get(extension)
     return kind if kind in _KNOWN_KINDS else None
 

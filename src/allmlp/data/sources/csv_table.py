@@ -16,6 +16,7 @@ from allmlp.io.display import escape, quote, shorten, summarise
 __all__ = ["open_table"]
 
 _COLUMNS = ("path", "label", "split")
+_QUOTES = ('""', "''", "``", '\\"', "“”", "„“", "‘’", "‚‘", "«»")  # the first character and the last
 _NO_LABELS = ("", "-1")  # of test photos whose labels are not public
 
 
@@ -130,7 +131,7 @@ def _columns(table: Path, header: Sequence[str]) -> _Columns:
         noun = "column" if len(missing) == 1 else "columns"
         problem = f"missing {noun}: {', '.join(missing)}" if missing else f"column {repeated[0]} occurs twice"
         raise DataError(
-            f"{escape(table)}: {problem}; the first line is {escape(','.join(header))[:200]!r}. "
+            f"{escape(table)}: {problem}; the first line is {quote(','.join(header), limit=200)}. "
             "Expected the first line path,label or path,label,split, separated by commas."
         )
     split = names.index("split") if "split" in names else None
@@ -143,8 +144,9 @@ def _is_sound(row: _Row, finder: PathFinder, problems: _Problems) -> bool:
         problems.add(row.number, "the path is empty")
     elif not row.label:
         problems.add(row.number, "the label is empty", row.path)
-    elif any(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in (row.path, row.label)):
-        problems.add(row.number, "quotation marks are part of the cell; remove the blanks around them", row.path)
+    elif any(len(cell) > 1 and cell[0] + cell[-1] in _QUOTES for cell in (row.path, row.label)):
+        quoted = 'quotation marks are part of the cell; remove the blanks around them, or quote cells with "'
+        problems.add(row.number, quoted, row.path)
     elif problem := finder.problem(row.path):
         problems.add(row.number, problem, row.path)
     else:

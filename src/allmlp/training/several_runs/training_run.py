@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from allmlp.data import ImageDataset
+from allmlp.errors import ConfigError
+from allmlp.io.display import quote
+from allmlp.io.path_problem import path_text
 from allmlp.training.finish import TrainResult
 from allmlp.training.loop import train_run
 from allmlp.training.progress import NoProgress, Progress
@@ -50,7 +53,9 @@ def train(
         MissingExtraError: the library of a tracker is not installed.
         KeyboardInterrupt: a signal, after the training state was saved.
     """
-    run, progress = Path(run_directory), progress or NoProgress()
+    if (path := path_text(run_directory)) is None:
+        raise ConfigError(f"The run folder is {quote(run_directory)}; expected a path.")
+    run, progress = Path(path), progress or NoProgress()
     trained = train_run(recipe, data, run, device=device, progress=progress, resume=resume, loggers=loggers)
     if isinstance(trained, TrainResult):
         return trained

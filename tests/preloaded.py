@@ -7,4 +7,4 @@ import torch.distributed.run  # noqa: F401  what starts the processes of a job
 
 import allmlp.cli.main
 import allmlp.report
-import allmlp.training.loop  # noqa: F401
+import allmlp.training.several_runs.training_run  # noqa: F401

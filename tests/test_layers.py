@@ -72,10 +72,11 @@ INNER_LAYERS = {
         ("folder_names", "nearest", "runnable"),
     ),
     "training": (
-        ("learning_rate_sweep",),
+        ("several_runs",),
         ("loop",),
         ("finish", "setup", "tracking"),
-        ("reporting", "session", "time_budget"),
+        ("reporting", "session"),
+        ("length",),
         ("validation",),
         ("input_pipeline",),
         ("step",),

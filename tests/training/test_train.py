@@ -264,13 +264,6 @@ def test_ctrl_c_leaves_usable_checkpoints(step, folder, tmp_path):
     assert load_checkpoint(tmp_path / "run").class_names == CLASSES
 
 
-def test_max_minutes_lowers_the_epochs_to_what_fits(folder, tmp_path):
-    result = train(tiny_recipe(num_epochs=100_000, max_minutes=0.02), folder, tmp_path / "run")
-    assert 1 <= result.recipe.num_epochs < 5_000
-    assert result.seconds < 30.0  # the bound is 1.2 s; a loaded machine may slow down after it was measured
-    assert json.loads((tmp_path / "run" / "recipe.json").read_text())["num_epochs"] == result.recipe.num_epochs
-
-
 def test_a_data_set_smaller_than_a_batch_trains(tmp_path):
     root = write_photos(tmp_path / "data", per_class=3)
     result = train(tiny_recipe(batch_size=64), root, tmp_path / "run")

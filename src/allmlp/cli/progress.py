@@ -71,6 +71,12 @@ class ConsoleProgress:
         self._bar.start()
         self._bar.add_task("starting", total=total_steps)
 
+    def revise(self, total_steps: int) -> None:
+        """Change the length of the bar."""
+        self._total_steps = total_steps
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], total=total_steps)
+
     def step(self, step: int, *, loss: float, images_per_second: float, seconds_left: float) -> None:
         """Update the bar."""
         if self._bar is not None:

@@ -95,7 +95,8 @@ def run_request(request: TrainingRequest, choose: "Choose", *, print_recipe: boo
     written = ["report.html", "results.csv", "predictions.csv", "checkpoints/best", "checkpoints/last"]
     written += ["skipped.csv"] if result.dataset.skipped else []
     say(f"\nwrote   {escape(result.directory)}/ ({', '.join(written)})")
-    split = default_split(result.evaluations)
+    scored = default_split(result.evaluations)
+    split = scored if scored in result.dataset.splits else None  # no split: cross-validation
     _print_next(result.directory, data, request.options or (run.options if run else {}), split=split)
 
 
@@ -178,11 +179,11 @@ def _meant_run(resume: Path) -> str:
 def _recipe_of(run: "StoredRun", request: TrainingRequest) -> tuple["Recipe", None, str]:
     """Return the recipe requested for an existing run: its own, or the named one, with the given settings."""
     from allmlp.recipes import FITTED_TO_PHOTOS
-    from allmlp.training import type_checked, with_num_epochs, with_settings
+    from allmlp.training import fitted_as, type_checked, with_settings
 
     requested = type_checked(run.recipe) if request.recipe is None else named_recipe(request.recipe)
     if request.recipe in FITTED_TO_PHOTOS:  # the run's photos are the same
-        requested = with_num_epochs(requested, run.recipe.num_epochs)
+        requested = fitted_as(requested, run.recipe)
     return with_settings(requested, request.given), None, ""
 
 

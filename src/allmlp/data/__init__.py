@@ -29,6 +29,7 @@ from allmlp.data.public.registry import DATASETS, absolute_source, is_downloaded
 from allmlp.data.quality.check import check
 from allmlp.data.quality.duplicates import copy_notes
 from allmlp.data.quality.report import Finding, QualityReport
+from allmlp.data.sampling.folds import NOT_HELD_OUT, fold_datasets, fold_of_photos, notes_on_folds
 from allmlp.data.sampling.holdout import held_out_as, hold_out
 from allmlp.data.sampling.order import TrainingOrder
 from allmlp.data.sampling.stateless_random import sample_keys, uniform
@@ -45,6 +46,7 @@ __all__ = [
     "DATASETS",
     "DEFAULT_MAX_MEGAPIXELS",
     "MAX_PHOTO_BYTES",
+    "NOT_HELD_OUT",
     "NUM_IMAGENET_CLASSES",
     "Augmentation",
     "AugmentationPipeline",
@@ -70,6 +72,8 @@ __all__ = [
     "encode_thumbnail",
     "evaluation_batches",
     "fingerprint",
+    "fold_datasets",
+    "fold_of_photos",
     "held_out_as",
     "hold_out",
     "is_downloaded",
@@ -77,6 +81,7 @@ __all__ = [
     "label_names",
     "list_folder",
     "named_folder",
+    "notes_on_folds",
     "open_dataset",
     "photo_digest",
     "read_label_sets",

@@ -17,13 +17,13 @@ SplitName = Literal["train", "validation", "test"]
 
 
 def default_split(names: Iterable[str]) -> str:
-    """Return the split to score if the user names none: test, else validation, else train.
+    """Return the split to score if the user names none: test, else validation or cross-validation, else train.
 
     Raises:
         ValueError: none of the three is among `names`.
     """
     present = set(names)
-    chosen = next((name for name in ("test", "validation", "train") if name in present), None)
+    chosen = next((name for name in ("test", "validation", "cross-validation", "train") if name in present), None)
     if chosen is None:
         raise ValueError("there is no split")
     return chosen

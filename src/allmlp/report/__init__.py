@@ -12,6 +12,7 @@ from allmlp.report.facts import absolute_command, flat_settings, model_rows
 from allmlp.report.galleries import choose_galleries
 from allmlp.report.page import write_evaluation_report, write_page, write_report
 from allmlp.report.plots import learning_rates_plot
+from allmlp.report.scores import ROUGH_INTERVAL
 from allmlp.report.sheet import MAX_SHEET_PHOTOS, ContactSheet
 from allmlp.report.summary import Galleries, ReportSummary, ShownPhoto, Stopped, TrainingScore
 
@@ -19,6 +20,7 @@ __all__ = [
     "IMBALANCE",
     "IMBALANCE_REMEDY",
     "MAX_SHEET_PHOTOS",
+    "ROUGH_INTERVAL",
     "ComparedRun",
     "ContactSheet",
     "Galleries",

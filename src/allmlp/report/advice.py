@@ -46,7 +46,7 @@ def _on_fit(summary: ReportSummary) -> list[Advice]:
     best, total = summary.best_epoch or 0, summary.results[-1]["epoch"] if summary.results else 0
     if summary.stopped is not None:
         return []
-    if total > 1 and best >= 0.95 * total:
+    if total > 1 and best >= 0.95 * total and summary.recipe.get("best_by", "top1") != "last":
         return [
             Advice(
                 f"The best epoch is one of the last ({best:g} of {total:g}): accuracy was still rising.",

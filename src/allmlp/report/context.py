@@ -18,6 +18,7 @@ from allmlp.report.summary import ReportSummary
 __all__ = ["PageContext", "page_context"]
 
 MAX_SAMPLES = 40
+BEST_BY = {"top1": "highest validation top-1", "loss": "lowest validation loss", "last": "the last weights"}
 EPOCH_COLUMNS: Mapping[str, tuple[str, Callable[[float], str]]] = {
     "epoch": ("Epoch", lambda value: f"{value:g}"),
     "train_loss": ("Training loss", number),
@@ -82,6 +83,10 @@ class PageContext:
     advice: tuple[Advice, ...]
     training: Training | None
     was_validated: bool
+    best_by: str
+    """By which rule the best checkpoint was chosen, in words."""
+    fitted_on: str
+    """The split on which the temperature was fitted."""
     samples: tuple[tuple[Thumbnail, str], ...]
     """Augmented training photos with their captions."""
     settings: tuple[Setting, ...]
@@ -120,6 +125,8 @@ def page_context(summary: ReportSummary) -> PageContext:
         advice=advice(summary),
         training=_training(summary) if summary.results else None,
         was_validated=any(math.isfinite(row.get("validation_top1", math.nan)) for row in summary.results),
+        best_by=BEST_BY[summary.recipe.get("best_by", "top1")],
+        fitted_on="cross-validation" if "cross-validation" in summary.evaluations else "validation",
         samples=tuple((make_thumbnail(image), caption) for image, caption in list(samples)[:MAX_SAMPLES]),
         settings=_settings(summary.recipe),
     )
@@ -135,8 +142,9 @@ def _tiles(summary: ReportSummary) -> tuple[tuple[str, str], ...]:
         tiles.append(("Loss (nats)", number(metrics.loss)))
         if metrics.has_calibration:
             tiles.append(("Calibration error", percent(metrics.expected_calibration_error)))
-    if "validation" in summary.evaluations and summary.headline_split != "validation":
-        tiles.append(("Validation top-1", percent(summary.evaluations["validation"].top1)))
+    others = [name for name in ("validation", "cross-validation") if name in summary.evaluations]
+    if others and summary.headline_split not in others:
+        tiles.append((f"{others[0].capitalize()} top-1", percent(summary.evaluations[others[0]].top1)))
     else:
         tiles.append(("Classes", count(len(summary.class_names))))
     if summary.training_score is not None:

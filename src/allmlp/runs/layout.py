@@ -17,7 +17,10 @@ The files of a run folder, in the order in which they are written:
     checkpoints/best, last     weights for use: the best by validation top-1, and the newest
     loggers/NAME/              files of an experiment tracker (--logger): events of TensorBoard, run ID of W&B or MLflow
     diverged.json              the error, if a value that is not finite ended the run
-    predictions.csv            the prediction of checkpoints/best for every validation and test photo
+    folds/fold-1.npz           cross-validation: the sample IDs that a fold held out, and their logits; beside it, the fold's
+                               run while it trains
+    predictions.csv            the prediction of checkpoints/best for every validation and test photo; in cross-validation,
+                               that of the fold that held the photo out
     plots/, report.html        the report; a run that is stopped leaves one, too
     metrics.json               the scores of checkpoints/best; written last, so that a run that has it is finished
 
@@ -108,6 +111,13 @@ class RunLayout:
     @property
     def divergence(self) -> Path:
         return self.path / "diverged.json"
+
+    def fold_run(self, number: int) -> Path:
+        """The run folder of a fold of cross-validation, counted from 1; it is removed once its predictions are saved."""
+        return self.path / "folds" / f"fold-{number}"
+
+    def fold_predictions(self, number: int) -> Path:
+        return self.path / "folds" / f"fold-{number}.npz"
 
     @property
     def predictions(self) -> Path:

@@ -13,11 +13,11 @@ from allmlp.training.progress import NoProgress, Progress
 from allmlp.training.recipe.configs import DataConfig, OptimizerConfig, SavingConfig, ScheduleConfig, TransferConfig
 from allmlp.training.recipe.recipe import Recipe, ResolvedRecipe
 from allmlp.training.recipe.resolve import (
+    fitted_as,
     resolved_with_checkpoint,
     resumed_recipe,
     type_checked,
     with_learning_rate,
-    with_num_epochs,
     with_settings,
 )
 from allmlp.training.run_folder import refuse_used_folder
@@ -25,17 +25,17 @@ from allmlp.training.stored_run import StoredRun, check_matches_run, damage_of, 
 
 if TYPE_CHECKING:
     from allmlp.training.distributed.process_group import join_ranks
-    from allmlp.training.learning_rate_sweep import (
+    from allmlp.training.reporting.compare_runs import RunComparison, compare_runs
+    from allmlp.training.reporting.stored_report import report_run
+    from allmlp.training.setup import num_training_photos
+    from allmlp.training.several_runs.learning_rate_sweep import (
         PAPER_GRID,
         SweepRun,
         check_sweep_folder,
         train_sweep,
         write_sweep,
     )
-    from allmlp.training.loop import TrainResult, train
-    from allmlp.training.reporting.compare_runs import RunComparison, compare_runs
-    from allmlp.training.reporting.stored_report import report_run
-    from allmlp.training.setup import num_training_photos
+    from allmlp.training.several_runs.training_run import TrainResult, train
 
 __all__ = [
     "PAPER_GRID",
@@ -56,6 +56,7 @@ __all__ = [
     "check_sweep_folder",
     "compare_runs",
     "damage_of",
+    "fitted_as",
     "is_first_process",
     "is_speaker",
     "join_ranks",
@@ -69,25 +70,24 @@ __all__ = [
     "train_sweep",
     "type_checked",
     "with_learning_rate",
-    "with_num_epochs",
     "with_settings",
     "write_sweep",
 ]
 
 
 _LAZY_MODULES = {  # names that need torch, with the module that defines them
-    "PAPER_GRID": "learning_rate_sweep",
-    "TrainResult": "loop",
+    "PAPER_GRID": "several_runs.learning_rate_sweep",
+    "TrainResult": "several_runs.training_run",
     "RunComparison": "reporting.compare_runs",
-    "SweepRun": "learning_rate_sweep",
-    "check_sweep_folder": "learning_rate_sweep",
+    "SweepRun": "several_runs.learning_rate_sweep",
+    "check_sweep_folder": "several_runs.learning_rate_sweep",
     "compare_runs": "reporting.compare_runs",
     "join_ranks": "distributed.process_group",
     "num_training_photos": "setup",
     "report_run": "reporting.stored_report",
-    "train": "loop",
-    "train_sweep": "learning_rate_sweep",
-    "write_sweep": "learning_rate_sweep",
+    "train": "several_runs.training_run",
+    "train_sweep": "several_runs.learning_rate_sweep",
+    "write_sweep": "several_runs.learning_rate_sweep",
 }
 
 

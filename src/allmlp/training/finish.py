@@ -1,5 +1,6 @@
 """The end of a run: scores of the best checkpoint in float32, its temperature, its predictions, report and metrics.json."""
 
+import dataclasses
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -8,11 +9,12 @@ from typing import Any
 from allmlp.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from allmlp.data import ImageDataset
 from allmlp.evaluation import prediction_rows
-from allmlp.metrics import Metrics
-from allmlp.report import TrainingScore
+from allmlp.metrics import Metrics, wilson_interval
+from allmlp.report import ROUGH_INTERVAL, TrainingScore
 from allmlp.runs.predictions import write_predictions
 from allmlp.training.recipe.recipe import ResolvedRecipe
 from allmlp.training.reporting.final_scores import score_splits, score_training_photos
+from allmlp.training.reporting.out_of_fold import CROSS_VALIDATION, OutOfFold
 from allmlp.training.reporting.run_report import write_run_report
 from allmlp.training.session import Session
 from allmlp.training.snapshots.history import TrainingHistory
@@ -28,8 +30,11 @@ class TrainResult:
         directory: the run folder.
         recipe: as resolved.
         dataset: with its validation split.
-        evaluations: of the best checkpoint in float32, by split: "validation", and "test" if there is one.
+        evaluations: of the best checkpoint in float32, by split: "validation", and "test" if there is one. With
+            cross-validation, "cross-validation" instead of "validation": each photo predicted by a fold's last weights.
         best_epoch: the epoch of the best checkpoint: highest validation top-1, ties broken by the lower loss.
+        num_epochs: the epochs that were trained: the recipe's, or as many as fit into its `max_minutes`.
+        minutes_needed: about what all epochs of the recipe would have taken, if `max_minutes` cut the run short; else None.
         seconds: total training time, including validation and earlier sessions of a resumed run.
         sample_digest: SHA-256 over the samples of all steps in order; see `TrainingHistory`.
     """
@@ -39,12 +44,16 @@ class TrainResult:
     dataset: ImageDataset
     evaluations: dict[str, Metrics]
     best_epoch: int
+    num_epochs: float
+    minutes_needed: float | None
     seconds: float
     sample_digest: str
 
 
-def finish(session: Session, history: TrainingHistory) -> TrainResult:
+def finish(session: Session, history: TrainingHistory, out_of_fold: OutOfFold | None = None) -> TrainResult:
     """Score the best checkpoint in float32, store its temperature, and write predictions.csv, the report and metrics.json.
+
+    Without validation photos, the scores and the temperature come from the predictions of cross-validation, `out_of_fold`.
 
     It is safe to be killed at any point: metrics.json comes last, so a resumed run repeats all of this, and a temperature
     stored earlier does not change the logits on which the new one is fitted.
@@ -55,13 +64,16 @@ def finish(session: Session, history: TrainingHistory) -> TrainResult:
         session.checkpoints.finish()
     best = run.layout.checkpoint("best")
     checkpoint = load_checkpoint(best)
-    evaluations = score_splits(checkpoint, session.pipeline, dataset, device=session.device)
-    temperature = evaluations["validation"].temperature
+    evaluations = score_splits(checkpoint, session.pipeline, dataset, device=session.device, out_of_fold=out_of_fold)
+    temperature = next(iter(evaluations.values())).temperature
     with session.ranks.raise_on_all():
         if session.ranks.is_first and temperature != checkpoint.temperature:
             save_checkpoint(checkpoint.replace(temperature=temperature), best)
     if session.ranks.is_first:
-        _write(session, history, checkpoint, evaluations)
+        _write(session, history, checkpoint, evaluations, out_of_fold)
+    cut_short = session.plan.cut_short(history)
+    if cut_short is not None:
+        session.progress.message(f"warning {cut_short}")
     for name, metrics in evaluations.items():
         session.progress.message(_score_line(name, metrics, epoch=history.best_epoch))
     return TrainResult(
@@ -70,28 +82,44 @@ def finish(session: Session, history: TrainingHistory) -> TrainResult:
         dataset=dataset,
         evaluations=evaluations,
         best_epoch=history.best_epoch,
+        num_epochs=session.plan.epochs_at(session.plan.num_steps),
+        minutes_needed=history.minutes_needed,
         seconds=history.seconds,
         sample_digest=history.sample_digest,
     )
 
 
-def _write(session: Session, history: TrainingHistory, checkpoint: Checkpoint, evaluations: dict[str, Metrics]) -> None:
+def _write(
+    session: Session,
+    history: TrainingHistory,
+    checkpoint: Checkpoint,
+    evaluations: dict[str, Metrics],
+    out_of_fold: OutOfFold | None,
+) -> None:
     """Write predictions.csv, the report and, last, metrics.json: a run that has it is finished."""
     recipe, dataset, pipeline, run = session.recipe, session.dataset, session.pipeline, session.run
     training_score = score_training_photos(checkpoint, pipeline, device=session.device)
+    sample_ids = {name: split.sample_ids for name, split in dataset.splits.items()}
+    digests = dict(pipeline.digests)
+    if out_of_fold is not None:
+        known = dict(zip(sample_ids["train"], digests["train"], strict=True))
+        sample_ids[CROSS_VALIDATION] = out_of_fold.split.sample_ids
+        digests[CROSS_VALIDATION] = [known[sample_id] for sample_id in out_of_fold.split.sample_ids]
     rows = (
-        prediction_rows(
-            metrics,
-            dataset.class_names,
-            split=name,
-            sample_ids=dataset.splits[name].sample_ids,
-            digests=pipeline.digests[name],
-        )
+        prediction_rows(metrics, dataset.class_names, split=name, sample_ids=sample_ids[name], digests=digests[name])
         for name, metrics in evaluations.items()
     )
     write_predictions(run.layout.predictions, chain.from_iterable(rows))
+    cut_short = session.plan.cut_short(history)
     write_run_report(
-        run.path, recipe, dataset, evaluations, pipeline, session.environment, history, training_score=training_score
+        run.path,
+        recipe,
+        dataclasses.replace(dataset, notes=(*dataset.notes, *((cut_short,) if cut_short else ()))),
+        evaluations,
+        pipeline,
+        session.environment,
+        history,
+        training_score=training_score,
     )
     run.write_metrics(evaluations, figures=_figures(session, history, evaluations, training_score))
 
@@ -102,21 +130,30 @@ def _figures(
     evaluations: dict[str, Metrics],
     training_score: TrainingScore | None,
 ) -> dict[str, Any]:
+    num_steps = session.plan.num_steps
     return {
         "best_epoch": history.best_epoch,
-        "num_epochs": session.recipe.num_epochs,
-        "num_steps": session.num_steps,
+        "num_epochs": round(session.plan.epochs_at(num_steps), 2),
+        "num_steps": num_steps,
+        "planned_epochs": session.recipe.num_epochs,
+        "minutes_needed": history.minutes_needed,
+        "revisions": history.revisions,
         "num_skipped": history.num_skipped,
-        "temperature": evaluations["validation"].temperature,
+        "temperature": next(iter(evaluations.values())).temperature,
         "seconds": round(history.seconds, 1),
-        "images_per_second": round(session.num_steps * session.recipe.batch_size / history.seconds, 1),
+        "images_per_second": round(num_steps * session.recipe.batch_size / history.seconds, 1),
         "sample_digest": history.sample_digest,
         "train": None if training_score is None else asdict(training_score),
     }
 
 
 def _score_line(name: str, metrics: Metrics, *, epoch: float) -> str:
-    parts = [f"{name:<10}  top-1 {metrics.top1:.1%}"]
+    num_correct = round(metrics.top1 * metrics.num_examples)
+    low, high = wilson_interval(num_correct, metrics.num_examples)
+    top1 = f"{metrics.top1:.1%}"
+    if high - low > ROUGH_INTERVAL:
+        top1 = f"{low:.0%} to {high:.0%} ({num_correct} of {metrics.num_examples})"
+    parts = [f"{name:<10}  top-1 {top1}"]
     if metrics.has_top5:
         parts.append(f"top-5 {metrics.top5:.1%}")
     parts += [f"balanced {metrics.balanced_accuracy:.1%}", f"loss {metrics.loss:.3f}"]

@@ -21,6 +21,9 @@ class Progress(Protocol):
     def start(self, total_steps: int) -> None:
         """Receive the start of training."""
 
+    def revise(self, total_steps: int) -> None:
+        """Receive another number of steps in all: a time budget (`max_minutes`) is used as well as possible."""
+
     def step(self, step: int, *, loss: float, images_per_second: float, seconds_left: float) -> None:
         """Receive the end of a step, after which `step` steps are done."""
 
@@ -37,6 +40,8 @@ class NoProgress:
     def message(self, text: str) -> None: ...
 
     def start(self, total_steps: int) -> None: ...
+
+    def revise(self, total_steps: int) -> None: ...
 
     def step(self, step: int, *, loss: float, images_per_second: float, seconds_left: float) -> None: ...
 
@@ -71,6 +76,9 @@ class LoggingProgress:
     def start(self, total_steps: int) -> None:
         self._log(f"training starts: {counted(total_steps, 'step')}")
         self._progress.start(total_steps)
+
+    def revise(self, total_steps: int) -> None:
+        self._progress.revise(total_steps)
 
     def step(self, step: int, *, loss: float, images_per_second: float, seconds_left: float) -> None:
         self._progress.step(step, loss=loss, images_per_second=images_per_second, seconds_left=seconds_left)

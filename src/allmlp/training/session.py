@@ -18,16 +18,15 @@ from allmlp.training.distributed.data_parallel import wrap_ddp
 from allmlp.training.distributed.failure_notices import is_shared
 from allmlp.training.distributed.process_group import ProcessGroup
 from allmlp.training.input_pipeline import InputPipeline
+from allmlp.training.length.run_plan import RunPlan
 from allmlp.training.progress import LoggingProgress
-from allmlp.training.recipe.initial_checkpoint import load_initial_checkpoint
+from allmlp.training.recipe.initial_weights import reload_initial_checkpoint
 from allmlp.training.recipe.recipe import ResolvedRecipe
-from allmlp.training.recipe.resolve import with_checkpoint
 from allmlp.training.recipe.result_settings import check_settings, result_settings
 from allmlp.training.run_folder import RunDirectory
 from allmlp.training.snapshots.checkpoint_writer import CheckpointWriter, split_best
 from allmlp.training.snapshots.history import TrainingHistory
 from allmlp.training.snapshots.store import Snapshot, SnapshotStore
-from allmlp.training.step.schedule import learning_rate_factor
 from allmlp.training.step.state import TrainState
 from allmlp.training.stop_signals import Agreement, Stopped, StopSignal
 from allmlp.training.validation import validate
@@ -44,7 +43,7 @@ class Session:
         recipe: the resolved recipe of the run.
         dataset: with its validation split.
         pipeline: the input pipeline over its photos.
-        num_steps: of the whole run.
+        plan: the number of steps of the whole run, and the learning rates.
         run: the run folder.
         ranks: the processes that train together.
         device: "cpu", "cuda" or "mps".
@@ -64,12 +63,14 @@ class Session:
         checkpoint: Checkpoint | None,
         *,
         is_new: bool,
+        started: float,
         progress: LoggingProgress,
     ) -> None:
         self.recipe = recipe
         self.dataset = dataset
         self.pipeline = pipeline
-        self.num_steps = recipe.num_steps_on(len(dataset.splits["train"]))
+        self.plan = RunPlan(recipe, num_photos=len(dataset.splits["train"]))
+        self._started = started
         self.run = run
         self.ranks = ranks
         self.device = torch.device(ranks.device).type
@@ -96,10 +97,10 @@ class Session:
             self.run.check_visible()
         snapshot = None if self._is_new else self._newest_snapshot()
         if snapshot is not None:
-            if snapshot.step > self.num_steps:
+            if snapshot.step > self.plan.planned_steps:
                 raise CheckpointError(
                     f"{self.run.layout.resume}: the newest snapshot is of step {snapshot.step:,}, but the recipe ends at step "
-                    f"{self.num_steps:,}. Restore the run's recipe.json."
+                    f"{self.plan.planned_steps:,}. Restore the run's recipe.json."
                 )
             metadata = dict(snapshot.metadata)
             with self.ranks.raise_on_all():
@@ -107,11 +108,12 @@ class Session:
             tensors, best = split_best(snapshot.tensors)
             state.load(tensors, step=snapshot.step, where=str(self.run.layout.resume))
             history = TrainingHistory.from_metadata(metadata, where=str(self.run.layout.resume))
+            self.plan.restore(history)
             if self.ranks.is_first:
                 self.run.write_results(history.results)
                 if best:  # snapshots of older versions have none
                     self.checkpoints.write("best", self._checkpoint_of(best, step=history.best_step))
-            self.progress.message(f"resumed at step {snapshot.step:,} of {self.num_steps:,}")
+            self.progress.message(f"resumed at step {snapshot.step:,} of {self.plan.num_steps:,}")
             return state, history
         if not self._is_new:
             self.progress.message("resumed at step 0: the run has no snapshot yet")
@@ -133,14 +135,9 @@ class Session:
         checkpoint = self._checkpoint
         with self.ranks.raise_on_all():
             if checkpoint is None:  # the run was killed before its first snapshot
-                checkpoint = load_initial_checkpoint(self.recipe.transfer, report=self.progress.message).with_new_head(
-                    self.dataset.class_names, bias=self.recipe.head_bias
+                checkpoint = reload_initial_checkpoint(
+                    self.recipe, self.dataset.class_names, run=self.run.path, report=self.progress.message
                 )
-                if with_checkpoint(self.recipe, checkpoint).model != self.recipe.model:
-                    raise CheckpointError(
-                        f"{self.recipe.transfer.checkpoint}: not the Mixer that {self.run.path} was started with. "
-                        "Start a new run with --out."
-                    )
         if self._checkpoint is None and self.ranks.count > 1:
             check_consistent(self.ranks, weights_fact(checkpoint))
         state.initialise_from(checkpoint.weights)
@@ -171,10 +168,19 @@ class Session:
             module = wrap_ddp(state.model, self.ranks)
         return torch.compile(module) if self.recipe.compile else module
 
-    def agree(self, stop: StopSignal) -> Agreement:
-        """Return what all processes do next: a signal to any of them applies to all, and the first one's clock decides."""
-        signals, overdue = self.ranks.gather([float(stop.received or 0), float(self._is_save_overdue())]).T
-        return Agreement(signal=int(signals.max()) or None, is_save_overdue=bool(overdue[0]))
+    def start_budget(self, history: TrainingHistory) -> None:
+        """Count the time of the run from now on, if the recipe limits it; what setting up took is part of it."""
+        self.plan.start_budget(spent_seconds=history.seconds + time.monotonic() - self._started)
+
+    def agree(self, stop: StopSignal, step: int | None = None) -> Agreement:
+        """Return what all processes do next: a signal to any of them applies to all, and the first one's clock decides.
+
+        After `step` steps, the number of steps may be revised; None leaves it.
+        """
+        num_steps = None if step is None else self.plan.wanted_steps(step)
+        values = [float(stop.received or 0), float(self._is_save_overdue()), float(num_steps or 0)]
+        signals, overdue, lengths = self.ranks.gather(values).T
+        return Agreement(int(signals.max()) or None, bool(overdue[0]), int(lengths[0]) or None)
 
     def _is_save_overdue(self) -> bool:
         minutes = self.recipe.saving.every_minutes
@@ -192,25 +198,21 @@ class Session:
         def check() -> None:
             self.agree(stop).check()
 
+        metrics: Metrics | None = None
         try:
-            metrics = validate(state, self.pipeline, self.recipe, ranks=self.ranks, check=check)
+            if "validation" in self.dataset.splits:
+                metrics = validate(state, self.pipeline, self.recipe, ranks=self.ranks, check=check)
         except CheckpointError as error:  # logits that are not finite, identical on all processes
             with self.ranks.raise_on_all():
                 raise DivergedError(f"Step {state.step}: {error}") from error
-        is_last = state.step == self.num_steps
-        factor = learning_rate_factor(self.recipe.schedule, step=state.step - 1, num_steps=self.num_steps)
-        epoch = self.recipe.num_epochs if is_last else self.pipeline.order.epochs_done(state.step)
-        row = {
-            "epoch": epoch,
-            "step": state.step,
-            "seconds": history.seconds,
-            "learning_rate": self.recipe.optimizer.learning_rate * factor,
-            "train_loss": history.mean_loss(),
-            "validation_loss": metrics.loss,
-            "validation_top1": metrics.top1,
-            "validation_top5": metrics.top5,
-            "images_per_second": speed,
-        }
+        epoch = self.plan.epoch_at(state.step)
+        row = history.row(
+            metrics,
+            epoch=epoch,
+            step=state.step,
+            learning_rate=self.recipe.optimizer.learning_rate * self.plan.learning_rate_factor(state.step - 1),
+            speed=speed,
+        )
         history.results.append(row)
         history.validated_step = state.step
         try:
@@ -219,16 +221,18 @@ class Session:
         except AllmlpError as error:
             self.progress.message(f"{error} Training continues.")
         self.progress.epoch(row)
-        if (metrics.top1, -metrics.loss) > (history.best_top1, -history.best_loss):
+        if history.is_better(metrics, self.recipe.best_by, is_last=state.step == self.plan.num_steps):
             self._save_weights(state, "best")  # first: if it fails, the history keeps the best weights so far
-            history.best_top1, history.best_loss = metrics.top1, metrics.loss
             history.best_epoch, history.best_step = epoch, state.step
             self.best_metrics = metrics
+            if metrics is not None:
+                history.best_top1, history.best_loss = metrics.top1, metrics.loss
+        self.plan.validation_ended(state.step, history, self.progress)
 
     def is_save_due(self, step: int, agreed: Agreement) -> bool:
         """Return whether to save a snapshot after `step` steps: at the end, on a signal, or as the recipe sets."""
         every = self.recipe.saving.every_steps
-        is_requested = agreed.signal is not None or agreed.is_save_overdue or step == self.num_steps
+        is_requested = agreed.signal is not None or agreed.is_save_overdue or step == self.plan.num_steps
         return is_requested or (every is not None and step > 0 and step % every == 0)
 
     def save(self, state: TrainState, history: TrainingHistory) -> None:

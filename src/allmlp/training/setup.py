@@ -2,13 +2,24 @@
 
 import contextlib
 import dataclasses
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 from allmlp.checkpoints import STARTER, Checkpoint
-from allmlp.data import ImageDataset, copy_notes, hold_out, open_dataset, read_skipped, skip_bad_photos, skip_photos
+from allmlp.data import (
+    ImageDataset,
+    copy_notes,
+    fold_of_photos,
+    hold_out,
+    notes_on_folds,
+    open_dataset,
+    read_skipped,
+    skip_bad_photos,
+    skip_photos,
+)
 from allmlp.errors import ConfigError, DataError
 from allmlp.hardware.compute_threads import compute_threads
 from allmlp.hardware.devices import choose_device, reuse_freed_memory
@@ -29,14 +40,12 @@ from allmlp.training.recipe.resolve import (
     resumed_recipe,
     type_checked,
     with_checkpoint,
-    with_num_epochs,
 )
 from allmlp.training.reporting.class_sizes import class_size_lines, class_sizes
 from allmlp.training.run_folder import RunDirectory, decoded_fingerprint, lock_run, refuse_used_folder
 from allmlp.training.session import Session
 from allmlp.training.stop_signals import StopSignal
 from allmlp.training.stored_run import StoredRun, check_same_photos, stored_digests, stored_run, with_validation_of
-from allmlp.training.time_budget import epochs_within_budget
 
 __all__ = ["num_training_photos", "setup"]
 
@@ -53,6 +62,7 @@ def setup(
     stop: StopSignal,
 ) -> Iterator[Session]:
     """Yield the session of a run in the folder `path`, locked against other training processes. For the rest see `train`."""
+    started = time.monotonic()
     with join_ranks(choose_device(device)) as ranks, stop.defer_on_error(), contextlib.ExitStack() as stack:
         logged = LoggingProgress(progress if ranks.is_first else NoProgress())
         with ranks.raise_on_all():
@@ -87,11 +97,10 @@ def setup(
             if ranks.is_first:
                 stack.enter_context(lock_run(path, is_new=stored is None, resume=resume))
         check_consistent(ranks, photos_fact(pipeline.digests))
-        if stored is None and resolved.max_minutes is not None:
-            num_epochs = epochs_within_budget(resolved, pipeline, resolved.max_minutes, ranks=ranks, progress=logged)
-            resolved = with_num_epochs(resolved, ranks.broadcast(num_epochs))
         run = RunDirectory(path)
-        session = Session(resolved, dataset, pipeline, run, ranks, checkpoint, is_new=stored is None, progress=logged)
+        session = Session(
+            resolved, dataset, pipeline, run, ranks, checkpoint, is_new=stored is None, started=started, progress=logged
+        )
         try:
             yield session
         finally:
@@ -129,7 +138,7 @@ def _check_inputs(
     with opened.notes_with_errors():
         num_training_photos(opened)
         if stored is None:
-            dataset = hold_out(opened, fraction=recipe.data.holdout, seed=recipe.seed)
+            dataset = _with_validation(opened, recipe)
         else:
             dataset = with_validation_of(stored, opened)
             check_same_photos(dataset, stored)
@@ -137,9 +146,18 @@ def _check_inputs(
             resolved = resolve(recipe, dataset, torch.device(ranks.device).type)
     if checkpoint is not None:
         checkpoint = checkpoint.with_new_head(dataset.class_names, bias=resolved.head_bias)
-        if not has_validation:
+        if not has_validation and "validation" in dataset.splits:
             dataset = dataclasses.replace(dataset, notes=(*dataset.notes, *_notes_on_overlap(resolved, dataset)))
     return resolved, dataset, checkpoint
+
+
+def _with_validation(dataset: ImageDataset, recipe: Recipe) -> ImageDataset:
+    """Return the data set with a validation split, its own or held out; without one if the run is cross-validated."""
+    if not recipe.data.folds or "validation" in dataset.splits:
+        return hold_out(dataset, fraction=recipe.data.holdout, seed=recipe.seed)
+    folds = fold_of_photos(dataset, num_folds=recipe.data.folds, seed=recipe.seed)
+    notes = notes_on_folds(dataset, folds, seed=recipe.seed)
+    return dataclasses.replace(dataset, notes=(*dataset.notes, *notes))
 
 
 def _without_bad_photos(
@@ -227,6 +245,8 @@ def _announce(
     length = counted(recipe.num_epochs, "epoch")
     if recipe.num_steps is not None:
         length = f"{counted(recipe.num_steps, 'step')} ({length})"
+    if recipe.max_minutes is not None:
+        length += f" or {recipe.max_minutes:g} minutes"
     progress.message(
         f"recipe  {recipe.name}: {length}, batches of {recipe.batch_size}, {recipe.precision}"
         + (f", {ranks.count} processes" if ranks.count > 1 else "")

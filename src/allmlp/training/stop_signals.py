@@ -72,10 +72,12 @@ class Agreement(NamedTuple):
 
     signal: the signal that ends the run; None to go on.
     is_save_overdue: whether the last snapshot is older than the recipe allows.
+    num_steps: the number of steps after which the run is to end, if it is revised; None leaves it.
     """
 
     signal: int | None
     is_save_overdue: bool
+    num_steps: int | None = None
 
     def check(self) -> None:
         """Raise `Stopped` on all processes if a signal ends the run."""

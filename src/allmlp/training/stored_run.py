@@ -154,7 +154,7 @@ def check_matches_run(run: StoredRun, recipe: Recipe, dataset: ImageDataset | No
 
 
 def with_validation_of(run: StoredRun, dataset: ImageDataset) -> ImageDataset:
-    """Return `dataset` with the validation split of a run: its own, or the photos that the run held out.
+    """Return `dataset` with the validation split of a run: its own, or the photos that the run held out, if any.
 
     If its photos are not the run's, others are held out, and `check_same_photos` reports the difference.
 
@@ -162,6 +162,8 @@ def with_validation_of(run: StoredRun, dataset: ImageDataset) -> ImageDataset:
         DataError: no photos can be held out.
         CheckpointError: the run's split cannot be read.
     """
+    if run.recipe.data.folds:
+        return dataset
     divided = held_out_as(dataset, read_split(RunLayout(run.path).split))
     return divided or hold_out(dataset, fraction=run.recipe.data.holdout, seed=run.recipe.seed)
 

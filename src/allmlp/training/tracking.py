@@ -42,7 +42,7 @@ class Tracking:
         self.is_finished = True
         values = {f"{split}_top1": metrics.top1 for split, metrics in evaluations.items()}
         values |= {f"{split}_loss": metrics.loss for split, metrics in evaluations.items()}
-        self._trackers.scores(self._session.num_steps, values)
+        self._trackers.scores(self._session.plan.num_steps, values)
 
 
 @contextlib.contextmanager

@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 __all__ = [
     "DATA_HELP",
     "BadPhotosOption",
+    "BestByOption",
     "EpochsOption",
+    "FoldsOption",
     "LoggerOption",
     "MaxMinutesOption",
+    "PatienceOption",
     "PrintRecipeOption",
     "SeedOption",
     "SetOption",
@@ -39,7 +42,31 @@ TrainBatchSizeOption = Annotated[int | None, typer.Option(help="Short for --set 
 SeedOption = Annotated[int | None, typer.Option(help="Short for --set seed=.", show_default=False)]
 MaxMinutesOption = Annotated[
     float | None,
-    typer.Option(help="Train fewer epochs if those of the recipe would take longer than this.", show_default=False),
+    typer.Option(
+        help="The time for the whole run. If the recipe's epochs would take longer, fewer are trained, as many as fit.",
+        show_default=False,
+    ),
+]
+FoldsOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="K",
+        help="Cross-validate in K folds: train on all photos, and once more per fold to score the photos that it leaves out; "
+        "0 holds out a tenth once.",
+        show_default=False,
+    ),
+]
+BestByOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="top1|loss|last",
+        help="Which weights are the best: of the highest validation top-1, of the lowest validation loss, or the last.",
+        show_default=False,
+    ),
+]
+PatienceOption = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="End after N epochs without better weights.", show_default=False),
 ]
 BadPhotosOption = Annotated[
     str | None,

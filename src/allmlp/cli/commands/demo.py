@@ -86,7 +86,10 @@ def _print_scores(results: "Mapping[str, TrainResult]", *, chance: float) -> Non
     rows = [("", "epochs", "minutes", "test accuracy")]
     for name, result in results.items():
         top1 = result.evaluations["test"].top1
-        rows.append((titles[name], str(result.recipe.num_epochs), f"{result.seconds / 60:.1f}", f"{top1:.1%}"))
+        planned = result.recipe.num_epochs
+        is_short = result.minutes_needed is not None
+        epochs = f"{result.num_epochs:.3g} of {planned}, cut short" if is_short else str(planned)
+        rows.append((titles[name], epochs, f"{result.seconds / 60:.1f}", f"{top1:.1%}"))
     lines = aligned([*rows, ("chance", "", "", f"{chance:.1%}")], right=(1, 2, 3))
     heading(lines[0])
     say("\n".join(lines[1:]))

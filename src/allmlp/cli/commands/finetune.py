@@ -1,5 +1,6 @@
 """The command `allmlp finetune`: training with a recipe that starts from a trained Mixer."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,9 +20,12 @@ from allmlp.cli.arguments.photos import MaxMegapixelsOption, limit_photos
 from allmlp.cli.arguments.recipe import (
     DATA_HELP,
     BadPhotosOption,
+    BestByOption,
     EpochsOption,
+    FoldsOption,
     LoggerOption,
     MaxMinutesOption,
+    PatienceOption,
     PrintRecipeOption,
     SeedOption,
     SetOption,
@@ -37,6 +41,8 @@ from allmlp.errors import ConfigError, DivergedError
 from allmlp.io.display import escape
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from allmlp.cli.training_request import ChosenRecipe
     from allmlp.training import SweepRun
 
@@ -97,6 +103,9 @@ def finetune(
     batch_size: TrainBatchSizeOption = None,
     seed: SeedOption = None,
     max_minutes: MaxMinutesOption = None,
+    folds: FoldsOption = None,
+    best_by: BestByOption = None,
+    patience: PatienceOption = None,
     device: DeviceOption = "auto",
     bad_photos: BadPhotosOption = None,
     max_megapixels: MaxMegapixelsOption = None,
@@ -121,6 +130,9 @@ def finetune(
         "batch_size": batch_size,
         "seed": seed,
         "max_minutes": max_minutes,
+        "data.folds": folds,
+        "best_by": best_by,
+        "patience": patience,
         "data.bad_photos": bad_photos,
     }
     given = all_settings(changes, assignments or [])
@@ -159,8 +171,22 @@ def _choose(request: TrainingRequest, data: str) -> "ChosenRecipe":
         return resolved, None, ""
     dataset = request.open(data)
     chosen, reason = FITTED_TO_PHOTOS[name](dataset)
+    if chosen.data.folds and not _is_cross_validated(request.given, resolved.transfer.checkpoint):
+        chosen = dataclasses.replace(chosen, data=dataclasses.replace(chosen.data, folds=0))
+        reason = ""
     resolved = with_settings(chosen, request.given)
-    return resolved, dataset, reason if resolved.num_epochs == chosen.num_epochs else ""
+    is_fitted = (resolved.num_epochs, resolved.data.folds) == (chosen.num_epochs, chosen.data.folds)
+    return resolved, dataset, reason if is_fitted else ""
+
+
+def _is_cross_validated(given: "Sequence[str]", checkpoint: str) -> bool:
+    """Return whether a few photos are cross-validated: with the small weights of the package, unless settings want a hold-out.
+
+    With larger weights, the folds would take hours where one run takes long enough; --folds asks for them.
+    """
+    from allmlp.checkpoints import STARTER
+
+    return checkpoint == STARTER and not {"data.holdout", "best_by", "patience"} & set(map(key_of, given))
 
 
 def _paper_optimizer() -> list[str]:
@@ -195,7 +221,10 @@ def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> No
         raise ConfigError("--resume names the sweep folder; omit --out.")
     if request.data is None:
         raise typer.BadParameter("the photos to train on are missing.", param_hint="DATA")
-    recipe, dataset, reason = _choose(request, request.data)
+    data = request.data
+    if "data.folds" not in map(key_of, request.given):  # the rates are compared on photos that are held out once
+        request = dataclasses.replace(request, given=[*request.given, "data.folds=0"])
+    recipe, dataset, reason = _choose(request, data)
     if grid == "paper" and recipe.optimizer.name != "sgd":
         raise ConfigError(
             f"--lr-grid paper: these rates are for SGD, but the optimizer is {recipe.optimizer.name}. Give rates for it, such "
@@ -209,7 +238,7 @@ def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> No
     folder = request.resume or request.out or new_run_folder(f"{recipe.name}-grid")
     if is_first_process():
         check_sweep_folder(folder, resume=request.resume is not None)
-    dataset = dataset or request.open(request.data)
+    dataset = dataset or request.open(data)
     try:
         runs = train_sweep(
             recipe,
@@ -227,7 +256,7 @@ def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> No
         raise typer.Exit(getattr(stop, "exit_code", 130)) from stop
     if is_first_process():
         write_sweep(runs, recipe, folder)
-        _print(runs, folder, request.data, *data_words(runs[0].run, dataset.options))
+        _print(runs, folder, data, *data_words(runs[0].run, dataset.options))
 
 
 def _note_stopped(folder: Path, *, is_out: bool) -> None:

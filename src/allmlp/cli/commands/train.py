@@ -12,9 +12,12 @@ from allmlp.cli.arguments.photos import MaxMegapixelsOption, limit_photos
 from allmlp.cli.arguments.recipe import (
     DATA_HELP,
     BadPhotosOption,
+    BestByOption,
     EpochsOption,
+    FoldsOption,
     LoggerOption,
     MaxMinutesOption,
+    PatienceOption,
     PrintRecipeOption,
     SeedOption,
     SetOption,
@@ -55,6 +58,9 @@ def train(
     ] = None,
     seed: SeedOption = None,
     max_minutes: MaxMinutesOption = None,
+    folds: FoldsOption = None,
+    best_by: BestByOption = None,
+    patience: PatienceOption = None,
     on_nonfinite: Annotated[
         str | None,
         typer.Option(
@@ -78,6 +84,9 @@ def train(
         "batch_size": batch_size,
         "seed": seed,
         "max_minutes": max_minutes,
+        "data.folds": folds,
+        "best_by": best_by,
+        "patience": patience,
         "on_nonfinite": on_nonfinite,
         "data.bad_photos": bad_photos,
     }

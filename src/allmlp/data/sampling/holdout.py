@@ -1,15 +1,14 @@
 """Hold-out: validation photos taken from the train split of a data set without a validation split."""
 
 import dataclasses
-import hashlib
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.data.dataset import ImageDataset, Split
-from allmlp.data.photo_digest import photo_digest
+from allmlp.data.sampling.copies import Copies
+from allmlp.data.sampling.stateless_random import split_draw
 from allmlp.errors import ConfigError, DataError
 from allmlp.io.display import escape, summarise
 
@@ -87,11 +86,11 @@ def _choose(train: Split, *, num_classes: int, fraction: float, seed: int) -> tu
     is_held_out = np.zeros(len(train), np.bool_)
     num_photos = np.bincount(train.labels, minlength=num_classes)
     num_held_out = np.zeros(num_classes, np.int64)
-    copies = _Copies(train)
+    copies = Copies(train)
     single = []
     for label in np.flatnonzero(num_photos).tolist():
         members = np.flatnonzero(train.labels == label)
-        ranked = sorted(members, key=lambda index: (_draw(seed, train.sample_ids[index]), train.sample_ids[index]))
+        ranked = sorted(members, key=lambda index: (split_draw(seed, train.sample_ids[index]), train.sample_ids[index]))
         count = min(max(1, round(fraction * len(members))), len(members) - 1)
         for limit in (count, len(members)):  # a group that is larger than `count` only if nothing else can be held out
             for index in ranked:
@@ -107,41 +106,3 @@ def _choose(train: Split, *, num_classes: int, fraction: float, seed: int) -> tu
         if not num_held_out[label]:
             single.append(label)
     return is_held_out, single
-
-
-class _Copies:
-    """The copies of each photo of a split, found by reading only photos of the same size."""
-
-    def __init__(self, split: Split) -> None:
-        self._split = split
-        self._digests: dict[int, str] = {}
-        self._of_size: dict[int, list[int]] = defaultdict(list)
-        self._groups: dict[str, list[int]] = defaultdict(list)
-        sizes = split.reader.sizes()
-        if sizes is None:
-            sizes = np.zeros(len(split), np.int64)
-        self._sizes: Sequence[int] = sizes.tolist()
-        for index in split.storage_order().tolist():
-            self._of_size[self._sizes[index]].append(index)
-
-    def of(self, index: int) -> list[int]:
-        """Return the photos with the bytes of photo `index`, itself included; only itself if it cannot be read."""
-        alike = self._of_size[self._sizes[index]]
-        if len(alike) == 1:
-            return alike
-        for other in alike:
-            if other not in self._digests:
-                self._digests[other] = self._digest(other)
-                self._groups[self._digests[other]].append(other)
-        return self._groups[self._digests[index]] if self._digests[index] else [index]
-
-    def _digest(self, index: int) -> str:
-        try:
-            content = self._split.read(index)
-        except DataError:  # reported when the photos are checked
-            return ""
-        return photo_digest(content) if content else ""
-
-
-def _draw(seed: int, sample_id: str) -> bytes:
-    return hashlib.sha256(f"{seed}\0{sample_id}".encode()).digest()

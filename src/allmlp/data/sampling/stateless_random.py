@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["epoch_order", "occurrence_keys", "sample_keys", "uniform"]
+__all__ = ["epoch_order", "occurrence_keys", "sample_keys", "split_draw", "uniform"]
 
 # SplitMix64 (Steele, Lea, Flood 2014): a counter times the golden gamma, then a bijective mix.
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
@@ -44,6 +44,11 @@ def uniform(seed: int, epoch: int, keys: NDArray[np.uint64], count: int) -> NDAr
         counters = np.arange(1, count + 1, dtype=np.uint64) * _GAMMA
         bits = _mix(_states(seed, epoch, keys, stream=1)[:, None] + counters[None, :])
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def split_draw(seed: int, sample_id: str) -> bytes:
+    """Return a draw by which the samples of a class are ranked when they are divided into splits."""
+    return hashlib.sha256(f"{seed}\0{sample_id}".encode()).digest()
 
 
 def _states(seed: int, epoch: int, keys: NDArray[np.uint64], *, stream: int) -> NDArray[np.uint64]:

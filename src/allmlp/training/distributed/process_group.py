@@ -22,7 +22,7 @@ from torch import Tensor
 from allmlp.errors import AllmlpError, ConfigError, ReportedError
 from allmlp.training.distributed.failure_notices import FailureNotices
 
-__all__ = ["ONE_PROCESS", "ProcessGroup", "is_first_to_report", "join_ranks"]
+__all__ = ["ONE_PROCESS", "ProcessGroup", "is_first_to_report", "join_ranks", "timeout_seconds"]
 
 # A process that neither responds nor exits (stopped, or on a machine that went down) ends the job after this time. A step, a
 # validation batch and reading all photos must each take less.
@@ -174,7 +174,7 @@ def _device_of_process(device: str, local_rank: int) -> str:
 
 def _connect_all(device: str, *, rank: int, count: int) -> dist.Store:  # type: ignore[name-defined]
     """Connect the processes, by NCCL on GPUs and gloo elsewhere, and return their store. Raises ConfigError."""
-    timeout = timedelta(seconds=_timeout_s())
+    timeout = timedelta(seconds=timeout_seconds())
     backend = "nccl" if device.startswith("cuda") else "gloo"
     try:
         store = _store(timeout)
@@ -246,7 +246,7 @@ def _number(name: str, default: int) -> int:
     return int(text)
 
 
-def _timeout_s() -> float:
+def timeout_seconds() -> float:
     text = os.environ.get("ALLMLP_TIMEOUT_S", str(_DEFAULT_TIMEOUT_S))
     try:
         seconds = float(text)

@@ -17,6 +17,8 @@ class DataConfig:
         fit, crop_fraction, interpolation, mean, std: see `Preprocessing`; the image size is the model's. An interpolation of
             None is that of the initial checkpoint, or bicubic for random weights.
         holdout: the fraction of the training photos of each class that is held out if the data has no validation split.
+        folds: the number of folds of cross-validation, instead of one hold-out, if the data has no validation split: the run
+            trains on all training photos, and one more run per fold tells how well that works on others; 0 holds out once.
         storage: "memory" decodes each photo once and keeps it, "stream" decodes it in every epoch; "auto" keeps the photos if
             they take less than a quarter of the free memory. The results are the same, bit for bit.
         bad_photos: "stop" refuses data with photos that cannot be decoded, and names all of them; "skip" leaves them out, and
@@ -30,6 +32,7 @@ class DataConfig:
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     holdout: float = 0.1
+    folds: int = 0
     storage: Literal["auto", "memory", "stream"] = "auto"
     bad_photos: BadPhotos = "stop"
     num_workers: int | None = None
@@ -37,6 +40,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         if not 0.0 < self.holdout < 1.0:
             raise ConfigError(f"data.holdout is {self.holdout}; expected a fraction over 0 and under 1, such as 0.1.")
+        if self.folds != 0 and not 2 <= self.folds <= 100:
+            raise ConfigError(f"data.folds is {self.folds}; expected 2 to 100, such as 5, or 0 to hold out once.")
         if self.num_workers is not None and not 0 <= self.num_workers <= 256:
             raise ConfigError(f"data.num_workers is {self.num_workers}; expected 0 to 256.")
 
@@ -120,12 +125,16 @@ class ScheduleConfig:
         warmup_steps: the number of warm-up steps instead of a fraction; the run must be longer. None uses the fraction.
         decay: the shape of the decay.
         final_fraction: the fraction of the peak that the decay ends at, one step after the last.
+        revisions: pairs (step, number of steps): from that step on, the run ends after that many steps instead, and the rest of
+            the schedule is spread over them. metrics.json of a run with a time budget lists those that it made; with them,
+            another run takes the same steps.
     """
 
     warmup: float = 0.05
     warmup_steps: int | None = None
     decay: Literal["cosine", "linear"] = "cosine"
     final_fraction: float = 0.0
+    revisions: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.warmup < 1.0 or not 0.0 <= self.final_fraction <= 1.0:
@@ -139,6 +148,12 @@ class ScheduleConfig:
             raise ConfigError(
                 f"schedule.warmup is {self.warmup}, but schedule.warmup_steps={self.warmup_steps} overrides it. "
                 f"Leave it at {ScheduleConfig.warmup}, or set schedule.warmup_steps to none."
+            )
+        steps = [step for step, _ in self.revisions]
+        if steps != sorted({*steps}) or not all(0 < step < num_steps for step, num_steps in self.revisions):
+            raise ConfigError(
+                f"schedule.revisions is {[list(pair) for pair in self.revisions]}; expected pairs [step, number of steps], "
+                "such as [[20,500],[60,480]]: steps over 0 that rise, each under its number of steps."
             )
 
 

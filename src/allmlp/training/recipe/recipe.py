@@ -33,6 +33,9 @@ class Recipe:
             uses the weights themselves. Early on, the decay is at most (1 + step) / (10 + step).
         precision: the precision of the forward and backward pass; weights, gradients and optimizer state stay float32.
             "auto" is bfloat16 on devices that are faster with it, otherwise float32.
+        best_by: which epoch's weights are the best ones: those with the highest validation "top1" (ties: the lower loss), the
+            lowest validation "loss", or those of the "last" epoch. With cross-validation it is always the last.
+        patience: the number of epochs without better weights after which the run ends; None never ends it early.
         accumulation: the number of parts of a batch that are processed one after another to save memory (gradient
             accumulation). The step is the same up to rounding and dropout, whose masks are drawn per part.
         on_nonfinite: what to do if the loss or gradient of a step is not finite: "stop" ends the run, "skip" skips and counts
@@ -44,7 +47,8 @@ class Recipe:
             with one process.
         saving: see `SavingConfig`.
         transfer: see `TransferConfig`.
-        max_minutes: reduces `num_epochs` at the start to what this machine can train in that time, measured on a few steps.
+        max_minutes: the minutes that the run may take, report included. If all epochs would take longer, it takes as many steps
+            as fit, planned anew while it trains (`TimeBudget`), and the schedule ends with them.
     """
 
     name: str
@@ -63,6 +67,8 @@ class Recipe:
     num_steps: int | None = None
     ema_decay: float | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    best_by: Literal["top1", "loss", "last"] = "top1"
+    patience: int | None = None
     accumulation: int = 1
     on_nonfinite: Literal["stop", "skip"] = "stop"
     saving: SavingConfig = field(default_factory=SavingConfig)
@@ -95,6 +101,11 @@ class Recipe:
             )
         if self.max_minutes is not None and self.max_minutes <= 0.0:
             raise ConfigError(f"max_minutes is {self.max_minutes}; expected a value over 0, or none.")
+        if self.patience is not None and (self.patience < 1 or self.best_by == "last" or self.data.folds):
+            raise ConfigError(
+                f"patience is {self.patience}, best_by {self.best_by} and data.folds {self.data.folds}; expected a patience of "
+                "at least 1, and validation photos to compare epochs by: best_by top1 or loss, and data.folds 0."
+            )
         if self.sharded and self.compile:
             raise ConfigError("sharded and compile cannot be combined. Set one of them to false.")
         self.data.preprocessing(self.model.image_size)  # checks its values
@@ -111,6 +122,11 @@ class Recipe:
                     f"{name} is {value}, but with max_minutes={self.max_minutes:g} the number of steps depends on the speed "
                     "of this machine. Set one of the two to none."
                 )
+        if self.schedule.revisions and self.max_minutes is not None:
+            raise ConfigError(
+                f"schedule.revisions sets the number of steps, and so does max_minutes={self.max_minutes:g}. To take the steps "
+                "of another run, set max_minutes to none."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +134,8 @@ class ResolvedRecipe(Recipe):
     """A recipe without None or "auto" in any setting that affects the result; it is stored in recipe.json.
 
     `allmlp.training.recipe.resolve` makes one from a `Recipe`. `data.storage` and `data.num_workers` stay as requested, since
-    they do not affect the result. `num_epochs` is the length of the run, whether epochs, steps or minutes determined it.
+    they do not affect the result. `num_epochs` is the length of the run, whether epochs or steps determined it; a time budget
+    may end it earlier.
 
     Raises:
         ConfigError: a setting is unresolved.

@@ -1,6 +1,6 @@
 """The rules by which a requested recipe becomes the recipe of a run.
 
-    requested    with_settings, with_learning_rate, with_num_epochs: changed by the user, a sweep, or the number of photos
+    requested    with_settings, with_learning_rate, fitted_as: changed by the user, a sweep, or the photos
     resolved     with_checkpoint, resolve: completed from the checkpoint, the data and the device
     resumed      resumed_recipe: the recipe of a stored run, after comparison with the request
 
@@ -26,6 +26,7 @@ from allmlp.training.recipe.result_settings import CHANGEABLE
 
 __all__ = [
     "check_divisible",
+    "fitted_as",
     "is_same_source",
     "resolve",
     "resolved_from_dict",
@@ -34,7 +35,6 @@ __all__ = [
     "type_checked",
     "with_checkpoint",
     "with_learning_rate",
-    "with_num_epochs",
     "with_settings",
 ]
 
@@ -102,9 +102,10 @@ def with_learning_rate(recipe: Recipe, learning_rate: float) -> Recipe:
     return dataclasses.replace(recipe, optimizer=changed)
 
 
-def with_num_epochs(recipe: AnyRecipe, num_epochs: int) -> AnyRecipe:
-    """Return a recipe with another number of epochs: that of a stored run, or what fits into the time budget."""
-    return dataclasses.replace(recipe, num_epochs=num_epochs)
+def fitted_as(recipe: AnyRecipe, stored: Recipe) -> AnyRecipe:
+    """Return a recipe with what was fitted to the photos of a stored run: its numbers of epochs and folds."""
+    data = dataclasses.replace(recipe.data, folds=stored.data.folds)
+    return dataclasses.replace(recipe, num_epochs=stored.num_epochs, data=data, best_by=stored.best_by)
 
 
 def with_checkpoint(recipe: AnyRecipe, checkpoint: Checkpoint) -> AnyRecipe:
@@ -165,6 +166,10 @@ def resolve(recipe: Recipe, dataset: ImageDataset, device: str) -> ResolvedRecip
             f"model.num_classes is {recipe.model.num_classes}, but {escape(dataset.source)} has {num_classes} classes. "
             "Omit it: the data decides (in Python, a recipe's model is a MixerTemplate)."
         )
+    if "validation" in dataset.splits:
+        recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, folds=0))
+    if recipe.data.folds:
+        recipe = dataclasses.replace(recipe, best_by="last")
     resolved = _complete(
         recipe,
         model=recipe.model.with_num_classes(num_classes),
@@ -285,11 +290,13 @@ def _is_unresolved(key: str, stored: Any, given: Any, recipe: Recipe) -> bool:
         return given is None
     if key == "precision":
         return bool(given == "auto")
+    if key == "data.folds":  # the data has a validation split
+        return bool(given != 0 and stored == 0)
+    if key == "best_by":  # decided by cross-validation
+        return bool(recipe.data.folds)
     if key == "data.interpolation":
         return given is None
-    if key == "num_epochs" and recipe.num_steps is not None:
-        return bool(given == 0)
-    return key == "num_epochs" and recipe.max_minutes is not None and bool(given > stored)
+    return key == "num_epochs" and recipe.num_steps is not None and bool(given == 0)
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any, Any]]:

@@ -10,6 +10,7 @@ from allmlp.inference import eager_forward
 from allmlp.metrics import Metrics, score_batches
 from allmlp.report import TrainingScore
 from allmlp.training.input_pipeline import InputPipeline
+from allmlp.training.reporting.out_of_fold import CROSS_VALIDATION, OutOfFold
 
 __all__ = ["score_splits", "score_training_photos"]
 
@@ -25,12 +26,20 @@ def score_splits(
     *,
     device: str,
     names: Sequence[str] = ("validation", "test"),
+    out_of_fold: OutOfFold | None = None,
 ) -> dict[str, Metrics]:
-    """Score the validation split, on which the temperature is fitted, and the test split, if any, with that temperature."""
+    """Score the validation split, on which the temperature is fitted, and the test split, if any, with that temperature.
+
+    The predictions of cross-validation stand for a validation split.
+    """
     forward = eager_forward(checkpoint, device=device)
-    is_enough = len(dataset.splits["validation"]) >= _MIN_PHOTOS_FOR_TEMPERATURE
+    validation = dataset.splits.get("validation") if out_of_fold is None else out_of_fold.split
+    is_enough = validation is not None and len(validation) >= _MIN_PHOTOS_FOR_TEMPERATURE
     temperature = None if is_enough else 1.0
     evaluations: dict[str, Metrics] = {}
+    if out_of_fold is not None:
+        evaluations[CROSS_VALIDATION] = out_of_fold.metrics(dataset.class_names, temperature=temperature)
+        temperature = evaluations[CROSS_VALIDATION].temperature
     for name in (name for name in names if name in dataset.splits):
         batches = pipeline.evaluation_batches(name)
         evaluations[name] = score_batches(forward, batches, dataset.class_names, temperature=temperature)

@@ -27,6 +27,7 @@ from allmlp.runs.layout import RunLayout
 from allmlp.training.input_pipeline import InputPipeline
 from allmlp.training.recipe.recipe import ResolvedRecipe
 from allmlp.training.reporting.class_sizes import class_sizes
+from allmlp.training.reporting.out_of_fold import CROSS_VALIDATION, held_out_once
 from allmlp.training.snapshots.history import TrainingHistory
 
 __all__ = ["first_environment", "run_summary", "stopped_at", "with_photos", "write_run_report"]
@@ -92,12 +93,13 @@ def with_photos(
     summary: ReportSummary, dataset: ImageDataset, pipeline: InputPipeline, recipe: ResolvedRecipe
 ) -> ReportSummary:
     """Return the summary with the photos of its page: mistakes and the like, and augmented training photos."""
-    photos, captions = _training_sample(pipeline, recipe)
-    summary = dataclasses.replace(summary, training_sample=photos, training_sample_captions=captions)
+    images, captions = _training_sample(pipeline, recipe)
+    summary = dataclasses.replace(summary, training_sample=images, training_sample_captions=captions)
     if not summary.evaluations:
         return summary
     split = default_split(summary.evaluations)
-    galleries = choose_galleries(dataset.splits[split], summary.evaluations[split], dataset.class_names)
+    photos = held_out_once(dataset, recipe) if split == CROSS_VALIDATION else dataset.splits[split]
+    galleries = choose_galleries(photos, summary.evaluations[split], dataset.class_names)
     return dataclasses.replace(summary, galleries=galleries)
 
 

@@ -25,6 +25,7 @@ from allmlp.runs.saved_split import read_split
 from allmlp.training.distributed.process_group import ONE_PROCESS
 from allmlp.training.input_pipeline import InputPipeline
 from allmlp.training.progress import NoProgress
+from allmlp.training.recipe.recipe import Recipe
 from allmlp.training.reporting.final_scores import score_splits, score_training_photos
 from allmlp.training.reporting.run_report import first_environment, run_summary, stopped_at, with_photos
 from allmlp.training.run_folder import decoded_fingerprint
@@ -71,7 +72,7 @@ def report_run(
     summary = dataclasses.replace(
         run_summary(path, stored.recipe, dataset, environment=first_environment(path)),
         results=tuple(results),
-        best_epoch=best_epoch(results),
+        best_epoch=_best_epoch(results, stored.recipe),
         evaluations=evaluations,
         training_score=training_score,
         stopped=_stopped(stored, results),
@@ -231,6 +232,18 @@ def best_epoch(results: list[dict[str, float]]) -> int | None:
     """Return the epoch of the best checkpoint: highest validation top-1, ties by lower loss, then the first."""
     rows = [row for row in results if math.isfinite(row.get("validation_top1", math.nan))]
     best = max(rows, key=lambda row: (row["validation_top1"], -row["validation_loss"]), default=None)
+    return None if best is None else int(best["epoch"])
+
+
+def _best_epoch(results: list[dict[str, float]], recipe: Recipe) -> int | None:
+    if recipe.best_by == "top1":
+        return best_epoch(results)
+    rows = [row for row in results if recipe.best_by == "last" or math.isfinite(row["validation_loss"])]
+    best = (
+        rows[-1]
+        if recipe.best_by == "last" and rows
+        else min(rows, key=lambda row: row["validation_loss"], default=None)
+    )
     return None if best is None else int(best["epoch"])
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.config import from_dict, to_dict
+from allmlp.metrics import Metrics
 
 __all__ = ["TrainingHistory"]
 
@@ -27,6 +28,8 @@ class TrainingHistory:
         num_skipped: steps skipped because their loss or gradient was not finite.
         sample_digest: SHA-256 in hexadecimal, chained over the steps: the hash of the previous digest and the keys of the
             step's samples, in order. Two runs with the same digest have seen the same samples in the same order.
+        revisions: of the number of steps, by a time budget; see `RunLength`.
+        minutes_needed: what all planned epochs would have taken, if a time budget ended the run earlier; None if it did not.
         results: the rows of results.csv.
     """
 
@@ -40,6 +43,8 @@ class TrainingHistory:
     best_loss: float = 0.0
     num_skipped: int = 0
     sample_digest: str = hashlib.sha256().hexdigest()
+    revisions: tuple[tuple[int, int], ...] = ()
+    minutes_needed: float | None = None
     results: list[dict[str, float]] = dataclasses.field(default_factory=list)
 
     def add_step(self, loss: float, keys: NDArray[np.uint64]) -> None:
@@ -51,6 +56,33 @@ class TrainingHistory:
             self.num_skipped += 1
         content = bytes.fromhex(self.sample_digest) + keys.astype("<u8").tobytes()
         self.sample_digest = hashlib.sha256(content).hexdigest()
+
+    def is_better(self, metrics: Metrics | None, best_by: str, *, is_last: bool) -> bool:
+        """Return whether weights with these scores on the validation split are better than the best so far.
+
+        For `best_by` see `Recipe`. Without validation photos, `metrics` is None and the last weights are the best.
+        """
+        if metrics is None or best_by == "last":
+            return is_last
+        if best_by == "loss":
+            return not self.best_epoch or metrics.loss < self.best_loss
+        return (metrics.top1, -metrics.loss) > (self.best_top1, -self.best_loss)
+
+    def row(
+        self, metrics: Metrics | None, *, epoch: int, step: int, learning_rate: float, speed: float
+    ) -> dict[str, float]:
+        """Return the row of results.csv of a validation; without validation photos, `metrics` is None. Resets the loss."""
+        return {
+            "epoch": epoch,
+            "step": step,
+            "seconds": self.seconds,
+            "learning_rate": learning_rate,
+            "train_loss": self.mean_loss(),
+            "validation_loss": metrics.loss if metrics else math.nan,
+            "validation_top1": metrics.top1 if metrics else math.nan,
+            "validation_top5": metrics.top5 if metrics else math.nan,
+            "images_per_second": speed,
+        }
 
     def mean_loss(self) -> float:
         """Return the mean loss since the last validation, NaN if all steps were skipped, and reset it."""

@@ -13,11 +13,11 @@ from allmlp.io.display import escape
 from allmlp.io.path_problem import check_regular
 from allmlp.report import learning_rates_plot
 from allmlp.runs.layout import RunLayout, SweepLayout
-from allmlp.training.loop import train
 from allmlp.training.progress import Progress
 from allmlp.training.recipe.recipe import Recipe
 from allmlp.training.recipe.resolve import with_learning_rate
 from allmlp.training.run_folder import refuse_used_folder
+from allmlp.training.several_runs.training_run import train
 from allmlp.training.stored_run import StoredRun, check_matches_run, stored_run
 
 __all__ = ["PAPER_GRID", "SweepRun", "check_sweep_folder", "train_sweep", "write_sweep"]

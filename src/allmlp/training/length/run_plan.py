@@ -1,0 +1,125 @@
+"""The plan of a run: how many steps it takes, the learning rate at each, and when its time budget changes that."""
+
+import dataclasses
+import math
+
+from allmlp.io.display import counted
+from allmlp.training.length.time_budget import TimeBudget
+from allmlp.training.progress import Progress
+from allmlp.training.recipe.recipe import ResolvedRecipe
+from allmlp.training.snapshots.history import TrainingHistory
+from allmlp.training.step.schedule import RunLength, learning_rate_factor
+
+__all__ = ["RunPlan"]
+
+_NEWS = 0.1  # a number of steps that differs by this share is worth a line
+
+
+class RunPlan:
+    """The number of steps of a run on `num_photos` training photos, and the learning rate at each.
+
+    A time budget may revise the number of steps while the run trains; `TrainingHistory.revisions` records how, so that a
+    resumed run, or another one with these revisions in its recipe, takes the same steps.
+    """
+
+    def __init__(self, recipe: ResolvedRecipe, *, num_photos: int) -> None:
+        self._recipe = recipe
+        self._num_photos = num_photos
+        self._length = RunLength(planned=recipe.num_steps_on(num_photos), revisions=recipe.schedule.revisions)
+        minutes = recipe.max_minutes
+        self._minutes = None if minutes is None else minutes / (1 + recipe.data.folds)  # each fold takes as long
+        self._budget: TimeBudget | None = None
+        self._told = self.planned_steps
+
+    @property
+    def planned_steps(self) -> int:
+        """The number of steps if time is no limit."""
+        return self._length.planned
+
+    @property
+    def num_steps(self) -> int:
+        """The number of steps, as far as known."""
+        return self._length.num_steps
+
+    def restore(self, history: TrainingHistory) -> None:
+        """Take over the revisions of a run that resumes."""
+        if history.revisions:
+            self._length = dataclasses.replace(self._length, revisions=history.revisions)
+            self._told = self.num_steps
+
+    def start_budget(self, *, spent_seconds: float) -> None:
+        """Count the time from now on, if the recipe limits it; `spent_seconds` of it have passed already."""
+        if self._minutes is not None:
+            self._budget = TimeBudget(
+                minutes=self._minutes,
+                planned=self.planned_steps,
+                steps_per_epoch=self._num_photos / self._recipe.batch_size,
+                spent_seconds=spent_seconds,
+            )
+
+    def step_ended(self) -> None:
+        """Time a step."""
+        if self._budget is not None:
+            self._budget.step_ended()
+
+    def validation_ended(self, step: int, history: TrainingHistory, progress: Progress) -> None:
+        """Time a validation; end the run with it if the recipe's patience is over, else record what a short run would need."""
+        if self._budget is not None:
+            self._budget.validation_ended()
+            if step == self.num_steps < self.planned_steps:
+                history.minutes_needed = self._budget.minutes_needed(step)
+        patience = self._recipe.patience
+        if patience is not None and step < self.num_steps and self.epoch_at(step) - history.best_epoch >= patience:
+            progress.message(f"patience: no better weights for {counted(patience, 'epoch')}, so the run ends early")
+            history.revisions = (*history.revisions, (step, step))
+            self._length = dataclasses.replace(self._length, revisions=history.revisions)
+
+    def wanted_steps(self, step: int) -> int | None:
+        """Return the number of steps by this process's clock, of which `step` are done; None to leave it.
+
+        The last step is never put off: its validation and its snapshot mark the end of the run.
+        """
+        return None if self._budget is None or step == self.num_steps else self._budget.revised(step)
+
+    def revise(self, step: int, num_steps: int | None, history: TrainingHistory, progress: Progress) -> None:
+        """End the run after `num_steps` steps, of which `step` are done; None leaves it."""
+        if num_steps is None or num_steps == self.num_steps:
+            return
+        history.revisions = (*history.revisions, (step, num_steps))
+        self._length = dataclasses.replace(self._length, revisions=history.revisions)
+        progress.revise(num_steps)
+        if abs(num_steps - self._told) > _NEWS * self._told:
+            self._told = num_steps
+            progress.message(
+                f"time    {self.epochs_at(num_steps):.3g} of {counted(self._recipe.num_epochs, 'epoch')} fit into "
+                f"{self._minutes:.3g} minutes"
+            )
+
+    def learning_rate_factor(self, step: int) -> float:
+        """Return the factor on the peak learning rate at `step`, counted from 0."""
+        place = self._length.scheduled_step(step)
+        return learning_rate_factor(self._recipe.schedule, step=place, num_steps=self.planned_steps)
+
+    def epochs_at(self, step: int) -> float:
+        """Return how many epochs `step` steps are; the planned steps are the recipe's epochs, rounded to whole batches."""
+        if step == self.planned_steps:
+            return self._recipe.num_epochs
+        return step * self._recipe.batch_size / self._num_photos
+
+    def epoch_at(self, step: int) -> int:
+        """Return the number of the epoch that ends after `step` steps, or is cut short there."""
+        if step == self.planned_steps:
+            return self._recipe.num_epochs
+        num_seen = step * self._recipe.batch_size
+        return -(-num_seen // self._num_photos) if step == self.num_steps else num_seen // self._num_photos
+
+    def cut_short(self, history: TrainingHistory) -> str | None:
+        """Return what the time budget left out, in words; None if it left out nothing."""
+        if history.minutes_needed is None:
+            return None
+        needed = history.minutes_needed * (1 + self._recipe.data.folds)
+        return (
+            f"cut short: {self.epochs_at(self.num_steps):.3g} of {counted(self._recipe.num_epochs, 'epoch')} fit into "
+            f"{self._recipe.max_minutes:g} minutes. All of them would take about {needed:.2g} minutes on this "
+            f"machine: --max-minutes {math.ceil(1.1 * needed)}"
+        )

@@ -1,0 +1,145 @@
+"""Cross-validation: one more run per fold, and its predictions for the photos that it did not train on."""
+
+import dataclasses
+import io
+import json
+import shutil
+import time
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allmlp.checkpoints import load_checkpoint
+from allmlp.data import ImageDataset, Split, evaluation_batches, fold_datasets, fold_of_photos, resized_images
+from allmlp.errors import ConfigError
+from allmlp.hardware.num_decoding_threads import num_decoding_threads
+from allmlp.inference import eager_forward
+from allmlp.io.atomic_write import write_bytes
+from allmlp.io.path_problem import check_regular
+from allmlp.runs.layout import RunLayout
+from allmlp.training.distributed.process_group import timeout_seconds
+from allmlp.training.progress import NoProgress, Progress
+from allmlp.training.recipe.recipe import ResolvedRecipe
+from allmlp.training.reporting.out_of_fold import OutOfFold
+
+__all__ = ["cross_validate"]
+
+_MAX_BYTES = 1 << 30  # of a fold's predictions
+
+
+def cross_validate(
+    run: Path,
+    recipe: ResolvedRecipe,
+    dataset: ImageDataset,
+    train: Callable[[ResolvedRecipe, ImageDataset, Path, Progress], object],
+    *,
+    device: str,
+    progress: Progress,
+    is_first: bool,
+) -> OutOfFold:
+    """Train a run on each fold of the training photos of `dataset`, and return the predictions for all of them.
+
+    The runs have the recipe of the run in the folder `run`. Each one's predictions are saved there, and the fold's own
+    folder is removed; a cross-validation that was stopped goes on where it stopped. `train` trains a run or continues it.
+
+    Raises:
+        DataError: too few photos.
+        ConfigError: saved predictions that cannot be read, or are of other photos.
+    """
+    layout = RunLayout(run)
+    num_folds = recipe.data.folds
+    folds = fold_of_photos(dataset, num_folds=num_folds, seed=recipe.seed)
+    fold_recipe = _of_fold(recipe)
+    logits = np.zeros((len(folds), len(dataset.class_names)), np.float32)
+    for number, fold in enumerate(fold_datasets(dataset, folds)):
+        saved = layout.fold_predictions(number + 1)
+        held_out = fold.splits["validation"]
+        if not saved.exists():
+            progress.message(f"fold    {number + 1} of {num_folds}: {len(held_out):,} photos held out")
+            train(fold_recipe, fold, layout.fold_run(number + 1), _FoldProgress(progress))
+            if is_first:
+                _write(saved, held_out, _predict(layout.fold_run(number + 1), fold, device=device))
+            else:
+                _wait_for(saved)
+        logits[folds == number] = _read(saved, held_out, num_classes=len(dataset.class_names))
+        if is_first:
+            shutil.rmtree(layout.fold_run(number + 1), ignore_errors=True)
+    is_held_out = folds >= 0
+    return OutOfFold(dataset.splits["train"].subset(np.flatnonzero(is_held_out)), logits[is_held_out])
+
+
+def _of_fold(recipe: ResolvedRecipe) -> ResolvedRecipe:
+    """Return the recipe of a fold. As in the run itself, no photo chooses an epoch: the last weights are scored."""
+    minutes = None if recipe.max_minutes is None else recipe.max_minutes / (1 + recipe.data.folds)
+    return dataclasses.replace(
+        recipe, data=dataclasses.replace(recipe.data, folds=0, bad_photos="stop"), best_by="last", max_minutes=minutes
+    )
+
+
+def _predict(run: Path, fold: ImageDataset, *, device: str) -> NDArray[np.float32]:
+    """Return the logits (n, K) of the photos that a fold held out."""
+    checkpoint = load_checkpoint(RunLayout(run).checkpoint("best"))
+    split = fold.splits["validation"]
+    images = resized_images(split, checkpoint.preprocessing, num_workers=num_decoding_threads())
+    batches = evaluation_batches(images, split.labels, checkpoint.preprocessing, num_classes=len(fold.class_names))
+    forward = eager_forward(checkpoint, device=device)
+    return np.concatenate([forward(batch.images)[batch.mask] for batch in batches])
+
+
+def _wait_for(path: Path) -> None:
+    """Wait until this process sees a file that the first one writes."""
+    deadline = time.monotonic() + timeout_seconds()
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def _write(path: Path, split: Split, logits: NDArray[np.float32]) -> None:
+    content = io.BytesIO()
+    sample_ids = np.frombuffer(json.dumps(split.sample_ids).encode(), np.uint8)
+    np.savez(content, sample_ids=sample_ids, logits=logits)
+    write_bytes(path, content.getvalue())
+
+
+def _read(path: Path, split: Split, *, num_classes: int) -> NDArray[np.float32]:
+    """Return the logits (n, K) that `_write` saved for the photos of `split`."""
+    try:
+        check_regular(path)
+        if path.stat().st_size > _MAX_BYTES:
+            raise ValueError("the file is too large")
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            sample_ids = json.loads(arrays["sample_ids"].tobytes())
+            logits: NDArray[np.float32] = arrays["logits"]
+    except (OSError, EOFError, ValueError, TypeError, LookupError, zipfile.BadZipFile, RecursionError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}). Delete it to train this fold again.") from error
+    is_expected = logits.shape == (len(split), num_classes) and logits.dtype == np.float32 and np.isfinite(logits).all()
+    if sample_ids != list(split.sample_ids) or not is_expected:
+        raise ConfigError(f"{path}: not the predictions of this fold. Delete it to train the fold again.")
+    return logits
+
+
+class _FoldProgress(NoProgress):
+    """Forwards the steps of a fold and the warnings; what else there is to say has been said of the run."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def message(self, text: str) -> None:
+        if text.startswith("warning"):
+            self._progress.message(text)
+
+    def start(self, total_steps: int) -> None:
+        self._progress.start(total_steps)
+
+    def revise(self, total_steps: int) -> None:
+        self._progress.revise(total_steps)
+
+    def step(self, step: int, *, loss: float, images_per_second: float, seconds_left: float) -> None:
+        self._progress.step(step, loss=loss, images_per_second=images_per_second, seconds_left=seconds_left)
+
+    def epoch(self, row: Mapping[str, float]) -> None: ...
+
+    def finish(self) -> None:
+        self._progress.finish()

@@ -1,0 +1,71 @@
+"""Training, from a recipe and photos to a run folder: one run, and with cross-validation one more per fold."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from allmlp.data import ImageDataset
+from allmlp.errors import ConfigError
+from allmlp.io.display import quote
+from allmlp.io.path_problem import path_text
+from allmlp.training.finish import TrainResult
+from allmlp.training.loop import train_run
+from allmlp.training.progress import NoProgress, Progress
+from allmlp.training.recipe.recipe import Recipe, ResolvedRecipe
+from allmlp.training.several_runs.cross_validation import cross_validate
+
+__all__ = ["TrainResult", "train"]
+
+
+def train(
+    recipe: Recipe,
+    data: str | Path | ImageDataset,
+    run_directory: str | Path,
+    *,
+    device: str = "auto",
+    progress: Progress | None = None,
+    resume: bool = False,
+    loggers: Sequence[str] = (),
+) -> TrainResult:
+    """Train a Mixer on photos and write its run folder, including the report.
+
+    On SIGINT or SIGTERM the current step is finished, and a snapshot and a report of the run so far are written before
+    training ends. With cross-validation (`data.folds`), the run trains on all training photos, then one more run per fold on
+    the others.
+
+    Args:
+        recipe: the settings of the run.
+        data: photos in any form that `open_dataset` takes. The test split selects nothing; it is scored once at the end.
+        run_directory: a folder that does not exist yet or is empty.
+        device: "auto", "cpu", "cuda" or "mps".
+        progress: receives progress events; None discards them.
+        resume: resume the run in `run_directory` from its newest valid snapshot, bit for bit as if it had never stopped (on
+            the same machine), or start it if there is none. The recipe and the photos must be those of the run.
+        loggers: experiment trackers that get the losses and scores: "tensorboard", "wandb", "mlflow". A resumed run keeps
+            those of its earlier sessions.
+
+    Raises:
+        ConfigError: the folder is in use or inside the photos, a value is invalid, the device is unavailable, or the recipe
+            is not the run's.
+        DivergedError: a loss is not finite, unless the recipe skips such steps.
+        DataError: unusable photos, all of them named before anything is written; or photos that are not the run's.
+        ReportedError: with several processes, instead of any of these: the error that ends all of them, or a
+            `ProcessLostError` for a process that was killed or hangs. It states which process reports it.
+        MissingExtraError: the library of a tracker is not installed.
+        KeyboardInterrupt: a signal, after the training state was saved.
+    """
+    if (path := path_text(run_directory)) is None:
+        raise ConfigError(f"The run folder is {quote(run_directory)}; expected a path.")
+    run, progress = Path(path), progress or NoProgress()
+    trained = train_run(recipe, data, run, device=device, progress=progress, resume=resume, loggers=loggers)
+    if isinstance(trained, TrainResult):
+        return trained
+
+    def train_fold(recipe: ResolvedRecipe, dataset: ImageDataset, folder: Path, progress: Progress) -> None:
+        train_run(recipe, dataset, folder, device=device, progress=progress, resume=True)
+
+    out_of_fold = cross_validate(
+        run, trained.recipe, trained.dataset, train_fold, device=device, progress=progress, is_first=trained.is_first
+    )
+    scored = train_run(recipe, data, run, device=device, progress=progress, resume=True, out_of_fold=out_of_fold)
+    assert isinstance(scored, TrainResult)
+    return scored

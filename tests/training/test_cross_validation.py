@@ -1,0 +1,144 @@
+"""Cross-validation: every photo is scored by a run that did not train on it, and the run itself trains on all of them."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from tests.training.same_run import assert_same_run, differences
+from tests.training.small_runs import TINY, write_photos
+
+from allmlp import ConfigError, DataError, Predictor, evaluate, train
+from allmlp.config import override
+from allmlp.data import fold_datasets, fold_of_photos, open_dataset
+from allmlp.training.progress import NoProgress
+
+NUM_FOLDS = 3
+CROSS_VALIDATED = override(TINY, [f"data.folds={NUM_FOLDS}", "optimizer.learning_rate=0.002"])
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return write_photos(tmp_path_factory.mktemp("photos"))
+
+
+@pytest.fixture(scope="module")
+def result(photos, tmp_path_factory):
+    return train(CROSS_VALIDATED, photos, tmp_path_factory.mktemp("runs") / "run")
+
+
+class StopInFold(NoProgress):
+    """Presses Ctrl-C at a step of a fold; fold 0 is the run itself."""
+
+    def __init__(self, fold, step):
+        self.fold, self.stop_at, self.now = fold, step, -1
+
+    def start(self, total_steps):
+        self.now += 1
+
+    def step(self, step, **_):
+        if (self.now, step) == (self.fold, self.stop_at):
+            raise KeyboardInterrupt
+
+
+def test_each_photo_is_predicted_by_a_run_that_did_not_see_it(result, photos, tmp_path):
+    """The oracle: the folds as separate runs on separate data sets, scored by `Predictor`."""
+    dataset = open_dataset(photos)
+    folds = fold_of_photos(dataset, num_folds=NUM_FOLDS, seed=TINY.seed)
+    recipe = override(CROSS_VALIDATED, ["data.folds=0", "best_by=last"])
+    expected = np.empty(len(folds), object)
+    for number, fold in enumerate(fold_datasets(dataset, folds)):
+        run = train(recipe, fold, tmp_path / str(number)).directory
+        held_out = fold.splits["validation"]
+        images = [held_out.read(index) for index in range(len(held_out))]
+        expected[folds == number] = [
+            answer.labels[0]["label"] for answer in Predictor.from_checkpoint(run).predict(images)
+        ]
+    scores = result.evaluations["cross-validation"]
+    assert [dataset.class_names[index] for index in scores.predictions] == expected.tolist()
+    truths = [dataset.class_names[label] for label in dataset.splits["train"].labels]
+    assert scores.top1 == np.mean([a == b for a, b in zip(expected, truths, strict=True)])
+    assert scores.num_examples == len(truths) == scores.confusion.sum()
+
+
+def test_the_run_itself_trains_on_all_photos(result, photos, tmp_path):
+    """The oracle: a run without validation photos to choose by; those it has are copies of its test photos."""
+    dataset = open_dataset(photos)
+    with_validation = dataclasses.replace(dataset, splits={**dataset.splits, "validation": dataset.splits["test"]})
+    recipe = override(CROSS_VALIDATED, ["data.folds=0", "best_by=last"])
+    other = train(recipe, with_validation, tmp_path / "run")
+    weights = "checkpoints/best/model.safetensors"
+    assert (result.directory / weights).read_bytes() == (other.directory / weights).read_bytes()
+    assert result.evaluations["test"].top1 == other.evaluations["test"].top1
+    assert json.loads((result.directory / "split.json").read_text()).keys() == {"train", "test"}
+
+
+def test_what_a_run_leaves_and_says(result, photos):
+    metrics = json.loads((result.directory / "metrics.json").read_text())
+    assert metrics["evaluations"].keys() == {"cross-validation", "test"}
+    assert metrics["best_epoch"] == TINY.num_epochs
+    log = (result.directory / "log.txt").read_text()
+    assert "cross-validation: 42 of 42 photos are held out once, in 3 folds (seed 0)" in log
+    assert "Cross-validation top-1" in (result.directory / "report.html").read_text()
+    assert sorted(path.name for path in (result.directory / "folds").iterdir()) == [f"fold-{n}.npz" for n in (1, 2, 3)]
+    assert evaluate(result.directory, photos, split="test").top1 == result.evaluations["test"].top1
+
+
+@pytest.mark.parametrize(("fold", "step"), [(0, 2), (0, 8), (1, 3), (2, 1), (3, 5)])
+def test_a_stopped_cross_validation_goes_on_bit_for_bit(fold, step, result, photos, tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(CROSS_VALIDATED, photos, run, progress=StopInFold(fold, step))
+    assert not (run / "metrics.json").exists()
+    again = train(CROSS_VALIDATED, photos, run, resume=True)
+    rewritten = (
+        "only one has best/"  # the snapshot of the last step was saved before its validation, and is not saved again
+    )
+    assert not [name for name in differences(again.directory, result.directory) if not name.startswith(rewritten)]
+    for number in range(1, 1 + NUM_FOLDS):
+        name = f"folds/fold-{number}.npz"
+        assert (run / name).read_bytes() == (result.directory / name).read_bytes()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not a zip", b"[1, 2]"])
+def test_damaged_predictions_of_a_fold_are_refused_by_name(content, photos, result, tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(CROSS_VALIDATED, photos, run, progress=StopInFold(3, 5))
+    (run / "folds" / "fold-2.npz").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"fold-2\.npz: cannot be read .*Delete it to train this fold again"):
+        train(CROSS_VALIDATED, photos, run, resume=True)
+    (run / "folds" / "fold-2.npz").unlink()
+    assert_same_run(train(CROSS_VALIDATED, photos, run, resume=True).directory, result.directory)
+
+
+def test_predictions_of_another_fold_are_refused(photos, tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(CROSS_VALIDATED, photos, run, progress=StopInFold(3, 5))
+    (run / "folds" / "fold-1.npz").replace(run / "folds" / "fold-2.npz")
+    (run / "folds" / "fold-1.npz").write_bytes((run / "folds" / "fold-2.npz").read_bytes())
+    with pytest.raises(ConfigError, match=r"fold-2\.npz: not the predictions of this fold"):
+        train(CROSS_VALIDATED, photos, run, resume=True)
+
+
+def test_an_own_validation_split_needs_no_folds(photos, tmp_path):
+    dataset = open_dataset(photos)
+    divided = dataclasses.replace(dataset, splits={**dataset.splits, "validation": dataset.splits["test"]})
+    result = train(CROSS_VALIDATED, divided, tmp_path / "run")
+    assert result.recipe.data.folds == 0 and set(result.evaluations) == {"validation", "test"}
+    assert train(CROSS_VALIDATED, divided, tmp_path / "run", resume=True).sample_digest == result.sample_digest
+
+
+def test_too_few_photos_are_refused_before_anything_is_written(photos, tmp_path):
+    with pytest.raises(DataError, match=r"42 photos are too few for 50 folds.*--folds 2"):
+        train(override(TINY, ["data.folds=50"]), photos, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("folds", [1, -1, 101])
+def test_a_number_of_folds_that_cannot_be_is_refused(folds):
+    with pytest.raises(
+        ConfigError, match=rf"data\.folds is {folds}; expected 2 to 100, such as 5, or 0 to hold out once"
+    ):
+        override(TINY, [f"data.folds={folds}"])

@@ -1,0 +1,214 @@
+"""A time budget: the length of a run follows the time that its steps take, and another run can take the same steps."""
+
+import dataclasses
+import itertools
+import json
+import time
+
+import pytest
+from tests.training.same_run import assert_same_run
+from tests.training.small_runs import TINY, write_photos
+
+from allmlp import ConfigError, train
+from allmlp.training import ScheduleConfig
+from allmlp.training.length import time_budget
+from allmlp.training.length.time_budget import TimeBudget
+from allmlp.training.progress import NoProgress
+from allmlp.training.step.schedule import RunLength, learning_rate_factor
+
+
+class Clock:
+    """Stands for `time.monotonic` in the budget."""
+
+    def __init__(self, monkeypatch):
+        self.now = 1000.0
+        monkeypatch.setattr(time_budget.time, "monotonic", lambda: self.now)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    return Clock(monkeypatch)
+
+
+def simulate(clock, budget, *, planned, seconds, validation_seconds=0.0, steps_per_epoch=10):
+    """Train on the simulated clock; `seconds` gives the duration of a step. Return the steps taken."""
+    step, num_steps = 0, planned
+    while step < num_steps:
+        clock.now += seconds(step)
+        budget.step_ended()
+        step += 1
+        if step % steps_per_epoch == 0 or step == num_steps:
+            clock.now += validation_seconds
+            budget.validation_ended()
+        if step < num_steps:
+            num_steps = budget.revised(step) or num_steps
+    return step
+
+
+PACES = {
+    "even": lambda step: 0.1,
+    "a slow start": lambda step: 5.0 if step < 3 else 0.1,
+    "slower later": lambda step: 0.1 if step < 200 else 0.3,
+    "faster later": lambda step: 0.4 if step < 100 else 0.1,
+    "busy in the middle": lambda step: 0.5 if 150 < step < 250 else 0.1,
+    "uneven": lambda step: 0.05 + 0.1 * (step % 3),
+    "steps as long as a tenth of the time": lambda step: 6.0,
+}
+
+
+@pytest.mark.parametrize("pace", PACES)
+@pytest.mark.parametrize("validation_seconds", [0.0, 0.7])
+def test_a_run_ends_within_ten_percent_of_its_time(pace, validation_seconds, clock):
+    budget = TimeBudget(minutes=1.0, planned=100_000, steps_per_epoch=10, spent_seconds=4.0)
+    start = clock.now - 4.0
+    steps = simulate(clock, budget, planned=100_000, seconds=PACES[pace], validation_seconds=validation_seconds)
+    used = clock.now - start
+    assert steps < 100_000
+    assert 0.84 * 60 <= used <= 1.0 * 60  # the rest is left for the scores and the report
+
+
+def test_a_run_that_fits_is_not_shortened(clock):
+    budget = TimeBudget(minutes=1.0, planned=300, steps_per_epoch=10, spent_seconds=0.0)
+    assert simulate(clock, budget, planned=300, seconds=lambda step: 0.1) == 300
+
+
+def test_a_run_that_looked_too_long_for_a_while_takes_all_its_steps(clock):
+    """Other work in the first seconds shortens nothing that fits in the end."""
+    budget = TimeBudget(minutes=1.0, planned=300, steps_per_epoch=10, spent_seconds=0.0)
+    assert simulate(clock, budget, planned=300, seconds=lambda step: 1.0 if step < 10 else 0.1) == 300
+
+
+def test_the_time_needed_is_that_of_all_steps(clock):
+    budget = TimeBudget(minutes=1.0, planned=3000, steps_per_epoch=10, spent_seconds=0.0)
+    steps = simulate(clock, budget, planned=3000, seconds=lambda step: 0.1, validation_seconds=0.5)
+    assert budget.minutes_needed(steps) == pytest.approx((3000 * 0.1 + 300 * 0.5) / 60, rel=0.05)
+
+
+def test_a_budget_that_is_used_up_ends_with_the_next_step(clock):
+    budget = TimeBudget(minutes=0.1, planned=100, steps_per_epoch=10, spent_seconds=60.0)
+    assert simulate(clock, budget, planned=100, seconds=lambda step: 1.0) <= 5
+
+
+def rates(length, schedule=None):
+    schedule = schedule or ScheduleConfig()
+    return [
+        learning_rate_factor(schedule, step=length.scheduled_step(step), num_steps=length.planned)
+        for step in range(length.num_steps)
+    ]
+
+
+def test_without_revisions_the_schedule_is_that_of_the_steps():
+    assert [RunLength(planned=7).scheduled_step(step) for step in range(8)] == list(range(8))
+
+
+@pytest.mark.parametrize(
+    "revisions", [((40, 60),), ((10, 90), (50, 55)), ((30, 150),), ((20, 40), (30, 200), (60, 100))]
+)
+def test_a_revised_schedule_has_no_jump_and_ends_at_its_end(revisions):
+    length = RunLength(planned=100, revisions=revisions)
+    places = [length.scheduled_step(step) for step in range(length.num_steps + 1)]
+    assert places[-1] == pytest.approx(100)
+    gaps = [after - before for before, after in itertools.pairwise(places)]
+    assert min(gaps) > 0
+    for step, num_steps in revisions:  # the rest of the schedule, evenly over the rest of the steps
+        assert gaps[step] == pytest.approx((100 - places[step]) / (num_steps - step))
+    assert rates(length)[-1] < 0.05
+
+
+def test_a_rate_during_a_revised_warm_up_is_at_most_the_peak():
+    assert max(rates(RunLength(planned=100, revisions=((2, 30),)))) <= 1.0
+
+
+@pytest.mark.parametrize("revisions", [[[0, 5]], [[3, 3]], [[5, 9], [4, 8]], [[4, 8], [4, 9]], [[-1, 5]]])
+def test_revisions_that_cannot_be_are_refused(revisions):
+    with pytest.raises(ConfigError, match=r"schedule.revisions is .*expected pairs \[step, number of steps\]"):
+        ScheduleConfig(revisions=tuple(map(tuple, revisions)))
+
+
+def test_revisions_and_a_budget_are_refused_together():
+    with pytest.raises(ConfigError, match=r"schedule\.revisions sets the number of steps, and so does max_minutes=2"):
+        dataclasses.replace(TINY, schedule=ScheduleConfig(revisions=((2, 5),)), max_minutes=2.0)
+
+
+class Slow(NoProgress):
+    """Takes a while for each step, as a slow machine does."""
+
+    def __init__(self, seconds, stop_at=None):
+        self.seconds, self.stop_at, self.lengths, self.messages = seconds, stop_at, [], []
+
+    def message(self, text):
+        self.messages.append(text)
+
+    def revise(self, total_steps):
+        self.lengths.append(total_steps)
+
+    def step(self, step, **_):
+        time.sleep(self.seconds)
+        if step == self.stop_at:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return write_photos(tmp_path_factory.mktemp("photos"))
+
+
+LONG = dataclasses.replace(TINY, num_epochs=1000, max_minutes=0.15)
+
+
+@pytest.fixture(scope="module")
+def short_run(photos, tmp_path_factory):
+    """A run that its budget of nine seconds cuts short."""
+    progress = Slow(0.1)
+    started = time.monotonic()
+    result = train(LONG, photos, tmp_path_factory.mktemp("runs") / "run", progress=progress)
+    return result, progress, time.monotonic() - started
+
+
+def test_a_run_that_is_cut_short_says_so_and_what_it_would_need(short_run):
+    result, progress, _ = short_run
+    metrics = json.loads((result.directory / "metrics.json").read_text())
+    assert result.recipe.num_epochs == metrics["planned_epochs"] == 1000
+    assert 0.3 < metrics["num_epochs"] == round(result.num_epochs, 2) < 100
+    assert metrics["revisions"][-1][1] == metrics["num_steps"] == progress.lengths[-1]
+    assert result.minutes_needed == metrics["minutes_needed"] > 3.0  # 2,400 steps of at least 0.1 s
+    (said,) = [text for text in progress.messages if "cut short" in text]
+    assert f"{result.num_epochs:.3g} of 1,000 epochs fit into 0.15 minutes" in said and "--max-minutes" in said
+    assert "cut short" in (result.directory / "report.html").read_text()
+    last = (result.directory / "results.csv").read_text().splitlines()[-1].split(",")
+    assert int(last[1]) == metrics["num_steps"] and float(last[3]) < 0.2 * TINY.optimizer.learning_rate
+
+
+def test_a_run_ends_in_about_its_time(short_run):
+    assert 5.0 < short_run[2] < 40.0  # nine seconds; a loaded machine may take longer for the report
+
+
+def test_the_recorded_revisions_give_the_same_bits(short_run, photos, tmp_path):
+    result = short_run[0]
+    revisions = tuple(map(tuple, json.loads((result.directory / "metrics.json").read_text())["revisions"]))
+    recipe = dataclasses.replace(LONG, max_minutes=None, schedule=ScheduleConfig(revisions=revisions))
+    again = train(recipe, photos, tmp_path / "again")
+    assert again.sample_digest == result.sample_digest
+    weights = "checkpoints/last/model.safetensors"
+    assert (again.directory / weights).read_bytes() == (result.directory / weights).read_bytes()
+
+
+def test_a_run_with_a_budget_that_was_stopped_goes_on_within_it(photos, tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(LONG, photos, run, progress=Slow(0.1, stop_at=30))
+    result = train(LONG, photos, run, progress=Slow(0.1), resume=True)
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert 30 < metrics["num_steps"] < 120
+    revisions = tuple(map(tuple, metrics["revisions"]))
+    recipe = dataclasses.replace(LONG, max_minutes=None, schedule=ScheduleConfig(revisions=revisions))
+    assert train(recipe, photos, tmp_path / "again").sample_digest == result.sample_digest
+    weights = "checkpoints/last/model.safetensors"
+    assert (tmp_path / "again" / weights).read_bytes() == (run / weights).read_bytes()
+
+
+def test_a_run_that_fits_into_its_time_is_the_run_without_a_budget(photos, tmp_path):
+    assert_same_run(
+        train(dataclasses.replace(TINY, max_minutes=30.0), photos, tmp_path / "with").directory,
+        train(TINY, photos, tmp_path / "without").directory,
+    )

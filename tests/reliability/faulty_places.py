@@ -99,11 +99,11 @@ def during_save(step: int, act: Act) -> None:
 def scoring(_step: int, act: Act) -> None:
     """After the last step, as the best checkpoint is scored."""
 
-    def score_batches(original: Any, *arguments: Any, **named: Any) -> Any:
+    def score_splits(original: Any, *arguments: Any, **named: Any) -> Any:
         act()
         return original(*arguments, **named)
 
-    wrap(finish, "score_batches", score_batches)
+    wrap(finish, "score_splits", score_splits)
 
 
 def _save_at_once() -> None:

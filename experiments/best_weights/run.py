@@ -3,9 +3,9 @@
     python -m experiments.best_weights.run cifar10=CIFAR10 clothing=CLOTHING flowers=FLOWER_PHOTOS
         [--size 400] [--seeds 0 1 2 3 4] [--unseen 2000] [--work runs/best_weights]
 
-Each draw of photos is fine-tuned once per rule, with a tenth held out, by recipe `finetune` with its defaults; the runs differ in
-nothing but the epoch that is kept. The question is the accuracy on unseen photos, averaged over draws and data sets. Runs that
-are finished in --work are not repeated; without all of them, no result is written.
+Each draw of photos is fine-tuned once per rule, with a tenth held out, by recipe `finetune` with its defaults; the runs differ
+in nothing but the epoch that is kept. The question is the accuracy on unseen photos, averaged over draws and data sets. Runs
+that are finished in --work are not repeated; without all of them, no result is written.
 """
 
 import argparse

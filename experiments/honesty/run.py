@@ -1,0 +1,100 @@
+"""Whether the reported interval contains the accuracy on unseen photos: `finetune` as a user with few photos runs it.
+
+    python -m experiments.honesty.run cifar10=CIFAR10 clothing=CLOTHING flowers=FLOWER_PHOTOS
+        [--sizes 100 300 1000] [--draws 5] [--unseen 2000] [--work runs/honesty]
+
+Claim: in at least 90 % of the draws, the 95 % interval that the run reports contains the accuracy on photos that it never saw.
+Each draw takes photos at random and fine-tunes the starter with the defaults of `allmlp finetune`: cross-validated or held out
+once, as it decides itself. Draws that are finished in --work are not repeated; without all of them, no result is written.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from experiments.draws import draw
+
+from allmlp import evaluate, train
+from allmlp.data import default_split
+from allmlp.metrics import wilson_interval
+from allmlp.provenance import record, spread
+from allmlp.recipes import FITTED_TO_PHOTOS
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def measured(name, source, size, seed, work, max_unseen):
+    """Fine-tune on one draw and return what its report says, and the accuracy on unseen photos."""
+    folder = work / f"{name}-{size}-{seed}"
+    file = folder.with_suffix(".json")
+    if file.exists():
+        return json.loads(file.read_text())
+    photos, unseen = draw(source, size, seed, max_unseen=max_unseen)
+    recipe, _ = FITTED_TO_PHOTOS["finetune"](photos)
+    result = train(recipe, photos, folder, resume=True)
+    split = default_split(result.evaluations)
+    metrics = result.evaluations[split]
+    num_correct = round(metrics.top1 * metrics.num_examples)
+    low, high = wilson_interval(num_correct, metrics.num_examples)
+    scores = evaluate(folder, unseen, split="test")
+    figures = {
+        "data": name,
+        "size": size,
+        "seed": seed,
+        "classes": len(photos.class_names),
+        "scored_by": split,
+        "scored": metrics.num_examples,
+        "top1": metrics.top1,
+        "low": low,
+        "high": high,
+        "unseen": scores.num_examples,
+        "unseen_top1": scores.top1,
+        "contained": low <= scores.top1 <= high,
+        "minutes": round(result.seconds / 60, 2),
+    }
+    file.write_text(json.dumps(figures))
+    print(json.dumps(figures), flush=True)
+    return figures
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="+", metavar="NAME=PHOTOS")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[100, 300, 1000])
+    parser.add_argument("--draws", type=int, default=5)
+    parser.add_argument("--unseen", type=int, default=2000)
+    parser.add_argument("--work", type=Path, default=Path("runs/honesty"))
+    parser.add_argument("--result", type=Path, default=RESULTS / "honesty.json")
+    arguments = parser.parse_args()
+    sources = dict(item.split("=", 1) for item in arguments.data)
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    draws = [
+        measured(name, source, size, seed, arguments.work, arguments.unseen)
+        for size in arguments.sizes
+        for seed in range(arguments.draws)
+        for name, source in sources.items()
+    ]
+    figures = {
+        "draws": draws,
+        "contained": sum(each["contained"] for each in draws),
+        "total": len(draws),
+        "width": {
+            str(size): spread([each["high"] - each["low"] for each in draws if each["size"] == size])
+            for size in arguments.sizes
+        },
+        "unseen_minus_reported": {
+            str(size): spread([each["unseen_top1"] - each["top1"] for each in draws if each["size"] == size])
+            for size in arguments.sizes
+        },
+    }
+    words = " ".join(f"{name}={name.upper()}" for name in sources)
+    command = (
+        f"python -m experiments.honesty.run {words} --sizes {' '.join(map(str, arguments.sizes))} --draws {arguments.draws} "
+        f"--unseen {arguments.unseen}"
+    )
+    print(f"the interval contains the unseen accuracy in {figures['contained']} of {figures['total']} draws")
+    print("wrote", record(arguments.result, figures, command=command))
+
+
+if __name__ == "__main__":
+    main()

@@ -35,11 +35,12 @@ def train_run(
     resume: bool,
     loggers: Sequence[str] = (),
     out_of_fold: OutOfFold | None = None,
+    is_scored: bool = True,
 ) -> "TrainResult | Unscored":
     """Train one run, or continue it. For the other arguments and the errors see `train`.
 
     A run whose recipe has folds is scored by the predictions of cross-validation, `out_of_fold`; without them, it trains and
-    stays unscored.
+    stays unscored, without a report, as does any run unless `is_scored`.
     """
     check_loggers(loggers)
     with StopSignal() as stop, setup(
@@ -56,7 +57,9 @@ def train_run(
         finally:
             session.progress.finish()
         stop.deferred = False
-        if session.recipe.data.folds and out_of_fold is None:
+        if not is_scored or (session.recipe.data.folds and out_of_fold is None):
+            with session.ranks.raise_on_all():
+                session.checkpoints.finish()
             return Unscored(session.recipe, session.dataset, session.ranks.is_first)
         result = finish(session, history, out_of_fold)
         tracked.finish(result.evaluations)

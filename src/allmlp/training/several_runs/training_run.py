@@ -61,7 +61,7 @@ def train(
         return trained
 
     def train_fold(recipe: ResolvedRecipe, dataset: ImageDataset, folder: Path, progress: Progress) -> None:
-        train_run(recipe, dataset, folder, device=device, progress=progress, resume=True)
+        train_run(recipe, dataset, folder, device=device, progress=progress, resume=True, is_scored=False)
 
     out_of_fold = cross_validate(
         run, trained.recipe, trained.dataset, train_fold, device=device, progress=progress, is_first=trained.is_first

@@ -124,7 +124,7 @@ def page_context(summary: ReportSummary) -> PageContext:
         evaluation=evaluation(summary),
         advice=advice(summary),
         training=_training(summary) if summary.results else None,
-        was_validated=any(math.isfinite(row.get("validation_top1", math.nan)) for row in summary.results),
+        was_validated=summary.was_validated,
         best_by=BEST_BY[summary.recipe.get("best_by", "top1")],
         fitted_on="cross-validation" if "cross-validation" in summary.evaluations else "validation",
         samples=tuple((make_thumbnail(image), caption) for image, caption in list(samples)[:MAX_SAMPLES]),
@@ -169,7 +169,8 @@ def _training(summary: ReportSummary) -> Training:
         has_sigmoid_loss=summary.recipe.get("loss") == "sigmoid",
         is_weighted=summary.recipe.get("class_weights") == "balanced",
         panels=tuple(
-            draw_picture(plots.panel_figure(panel, summary), _describe_curves(panel, summary)) for panel in plots.PANELS
+            draw_picture(plots.panel_figure(panel, summary), _describe_curves(panel, summary))
+            for panel in plots.panels_of(summary)
         ),
         columns=tuple(title for title, _ in columns.values()),
         rows=tuple(

@@ -26,6 +26,7 @@ __all__ = [
     "has_numbered_classes",
     "learning_rates_plot",
     "panel_figure",
+    "panels_of",
     "reliability_figure",
     "samples_figure",
     "to_png",
@@ -52,10 +53,11 @@ def to_png(figure: Figure) -> bytes:
 
 
 def curves_figure(summary: ReportSummary) -> Figure:
-    """Draw all PANELS side by side."""
-    figure = _figure(4.2 * len(PANELS), 3.1)
-    for axes, draw in zip(figure.subplots(1, len(PANELS)), PANELS.values(), strict=True):
-        draw(axes, summary)
+    """Draw the run's PANELS side by side."""
+    names = panels_of(summary)
+    figure = _figure(4.2 * len(names), 3.1)
+    for axes, name in zip(figure.subplots(1, len(names)), names, strict=True):
+        PANELS[name](axes, summary)
     return figure
 
 
@@ -94,6 +96,11 @@ def _draw_learning_rate(axes: Axes, summary: ReportSummary) -> None:
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def panels_of(summary: ReportSummary) -> list[str]:
+    """Return the names of the PANELS that a run has values for: without validation photos, there is no accuracy."""
+    return [name for name in PANELS if name != "accuracy" or summary.was_validated]
 
 
 PANELS: Mapping[str, Callable[[Axes, ReportSummary], None]] = {

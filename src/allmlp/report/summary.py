@@ -1,5 +1,6 @@
 """Input of a report: plain values that any trainer or evaluation can provide."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,6 +105,11 @@ class ReportSummary:
     def is_run(self) -> bool:
         """Whether this is a training run: it has a recipe."""
         return bool(self.recipe)
+
+    @property
+    def was_validated(self) -> bool:
+        """Whether validation photos were scored during training."""
+        return any(math.isfinite(row.get("validation_top1", math.nan)) for row in self.results)
 
     @property
     def headline_split(self) -> str | None:

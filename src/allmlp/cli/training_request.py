@@ -3,37 +3,33 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import typer
 
-from allmlp.cli.arguments.recipe import named_recipe
 from allmlp.cli.console import command_line, is_first_process, next_commands, note, say
-from allmlp.cli.progress import ConsoleProgress
 from allmlp.errors import ConfigError
 from allmlp.io.display import escape
 from allmlp.io.path_problem import similar_paths
-from allmlp.runs.layout import RunLayout, SweepLayout
+from allmlp.runs.layout import RunLayout, SweepLayout, new_run_folder
 
 if TYPE_CHECKING:
     from allmlp.data import ImageDataset
+    from allmlp.recipes import ChosenRecipe
     from allmlp.training import Recipe, StoredRun, TrainResult
 
 __all__ = [
-    "ChosenRecipe",
     "TrainingRequest",
     "data_words",
-    "new_run_folder",
     "run_request",
     "run_training",
     "show_recipe",
 ]
 
-ChosenRecipe: TypeAlias = "tuple[Recipe, ImageDataset | None, str]"
-"""A recipe; the data set, if it was opened to choose the recipe; and the reason for the choice, or ""."""
-
-Choose: TypeAlias = "Callable[[TrainingRequest, str], ChosenRecipe]"
+Choose: TypeAlias = "Callable[[str | None, Sequence[str], Callable[[], ImageDataset]], ChosenRecipe]"
+"""A function that chooses a recipe, such as `recipes.choose_for_training`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +72,10 @@ def run_request(request: TrainingRequest, choose: "Choose", *, print_recipe: boo
     if data is None:
         where = f" There is no run in {escape(resume)} yet.{_meant_run(resume)}" if resume else ""
         raise typer.BadParameter(f"the photos to train on are missing.{where}", param_hint="DATA")
-    resolved, dataset, reason = choose(request, data) if run is None else _recipe_of(run, request)
+    if run is None:
+        resolved, dataset, reason = choose(request.recipe, request.given, partial(request.open, data))
+    else:
+        resolved, dataset, reason = _recipe_of(run, request), None, ""
     reason = reason if is_first_process() else ""
     if print_recipe:
         show_recipe(resolved, reason, given=request.given, run=run)
@@ -104,7 +103,7 @@ def _is_done(run: "StoredRun", request: TrainingRequest) -> bool:
     """Check the request against a finished run, as for a run that continues, and say whether nothing is left to do."""
     from allmlp.training import check_matches_run, damage_of
 
-    recipe, _, _ = _recipe_of(run, request)
+    recipe = _recipe_of(run, request)
     check_matches_run(run, recipe, None if request.data is None else request.open(request.data, run))
     damage = damage_of(run)
     if is_first_process():
@@ -176,23 +175,10 @@ def _meant_run(resume: Path) -> str:
     return f" {near}" if near else ""
 
 
-def _recipe_of(run: "StoredRun", request: TrainingRequest) -> tuple["Recipe", None, str]:
-    """Return the recipe requested for an existing run: its own, or the named one, with the given settings."""
-    from allmlp.recipes import FITTED_TO_PHOTOS
-    from allmlp.training import fitted_as, type_checked, with_settings
+def _recipe_of(run: "StoredRun", request: TrainingRequest) -> "Recipe":
+    from allmlp.recipes import choose_for_run
 
-    requested = type_checked(run.recipe) if request.recipe is None else named_recipe(request.recipe)
-    if request.recipe in FITTED_TO_PHOTOS:  # the run's photos are the same
-        requested = fitted_as(requested, run.recipe)
-    return with_settings(requested, request.given), None, ""
-
-
-def new_run_folder(name: str) -> Path:
-    """Return the first runs/<name>-<number> that does not exist."""
-    number = 1
-    while (folder := Path("runs") / f"{name}-{number}").exists():
-        number += 1
-    return folder
+    return choose_for_run(run, request.recipe, request.given)
 
 
 def run_training(
@@ -205,6 +191,7 @@ def run_training(
     loggers: Sequence[str] = (),
 ) -> "TrainResult":
     """Train with progress on the console. On Ctrl-C or SIGTERM, report what was saved and exit with 130 or 143."""
+    from allmlp.training import ConsoleProgress
     from allmlp.training import train as train_recipe
 
     try:

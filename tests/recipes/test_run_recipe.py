@@ -104,7 +104,9 @@ def test_a_stopped_run_continues_with_the_same_call(place: Path) -> None:
     stop = StopAtStep(7)
     with pytest.raises(KeyboardInterrupt):
         finetune("stopped", progress=stop)
-    assert stop.lines[-1] == "Stopped. The progress so far is saved in stopped; continue with out= and resume=True."
+    assert stop.lines[-1] == (
+        "Stopped. The progress so far is saved; continue with the same call and out='stopped', resume=True."
+    )
     continued, whole = finetune("stopped", resume=True), finetune("whole")
     assert results_of(continued.directory) == results_of(whole.directory)
     assert continued.sample_digest == whole.sample_digest

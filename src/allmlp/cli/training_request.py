@@ -1,11 +1,11 @@
 """Training requests: from command-line arguments to a finished run, for `train`, `finetune` and `demo`."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -17,7 +17,6 @@ from allmlp.runs.layout import RunLayout, SweepLayout, new_run_folder
 
 if TYPE_CHECKING:
     from allmlp.data import ImageDataset
-    from allmlp.recipes import ChosenRecipe
     from allmlp.training import Recipe, StoredRun, TrainResult
 
 __all__ = [
@@ -27,9 +26,6 @@ __all__ = [
     "run_training",
     "show_recipe",
 ]
-
-Choose: TypeAlias = "Callable[[str | None, Sequence[str], Callable[[], ImageDataset]], ChosenRecipe]"
-"""A function that chooses a recipe, such as `recipes.choose_for_training`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +58,8 @@ class TrainingRequest:
         return open_dataset(data, **(self.options or (run.options if run else {})))
 
 
-def run_request(request: TrainingRequest, choose: "Choose", *, print_recipe: bool) -> None:
-    """Train as requested, or print the recipe; `choose` resolves the recipe of a new run from the request and its photos."""
+def run_request(request: TrainingRequest, *, is_finetuning: bool, print_recipe: bool) -> None:
+    """Train as requested, or print the recipe; `is_finetuning` if a new run must start from a checkpoint."""
     data, resume = request.data, request.resume
     run = _stored_run(resume, request.out)
     if run is not None and run.is_finished and not print_recipe and _is_done(run, request):
@@ -73,6 +69,9 @@ def run_request(request: TrainingRequest, choose: "Choose", *, print_recipe: boo
         where = f" There is no run in {escape(resume)} yet.{_meant_run(resume)}" if resume else ""
         raise typer.BadParameter(f"the photos to train on are missing.{where}", param_hint="DATA")
     if run is None:
+        from allmlp.recipes import choose_for_finetuning, choose_for_training
+
+        choose = choose_for_finetuning if is_finetuning else choose_for_training
         resolved, dataset, reason = choose(request.recipe, request.given, partial(request.open, data))
     else:
         resolved, dataset, reason = _recipe_of(run, request), None, ""

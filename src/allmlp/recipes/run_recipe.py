@@ -6,7 +6,6 @@ from pathlib import Path
 from allmlp.config import all_settings
 from allmlp.data import ImageDataset, open_dataset
 from allmlp.errors import ConfigError
-from allmlp.io.display import escape
 from allmlp.io.path_problem import path_text
 from allmlp.recipes.choose import (
     ChosenRecipe,
@@ -91,10 +90,8 @@ def train(
     options: dict[str, object] = {"num_epochs": epochs, "max_minutes": max_minutes, "data.folds": folds, "seed": seed}
     if image_size is not None:
         options[image_size_key(recipe, run, all_settings({}, settings))] = _sides(image_size)
-    given = all_settings(options, settings)
-    return _train(
-        choose_for_training, recipe, run, given, photos, out, device, displayed_progress(progress), resume, loggers
-    )
+    chosen = _chosen(choose_for_training, recipe, run, all_settings(options, settings), photos)
+    return _train(chosen, photos, out, device=device, progress=progress, resume=resume, loggers=loggers)
 
 
 def finetune(
@@ -144,10 +141,8 @@ def finetune(
         "data.folds": folds,
         "seed": seed,
     }
-    given = all_settings(options, settings)
-    return _train(
-        choose_for_finetuning, recipe, run, given, photos, out, device, displayed_progress(progress), resume, loggers
-    )
+    chosen = _chosen(choose_for_finetuning, recipe, run, all_settings(options, settings), photos)
+    return _train(chosen, photos, out, device=device, progress=progress, resume=resume, loggers=loggers)
 
 
 def _run_to_resume(recipe: Recipe | str | None, out: str | Path | None, *, resume: bool) -> StoredRun | None:
@@ -160,40 +155,41 @@ def _run_to_resume(recipe: Recipe | str | None, out: str | Path | None, *, resum
     return None if path is None else stored_run(Path(path))
 
 
+def _chosen(
+    choose: Choose, recipe: Recipe | str | None, run: StoredRun | None, given: Sequence[str], photos: Photos
+) -> ChosenRecipe:
+    """Return the recipe that is chosen for a new run, or requested for an existing `run`."""
+    if run is not None:
+        return ChosenRecipe(choose_for_run(run, recipe, given), None, "")
+    return choose(recipe, given, lambda: photos if isinstance(photos, ImageDataset) else open_dataset(photos))
+
+
 def _train(
-    choose: Choose,
-    recipe: Recipe | str | None,
-    run: StoredRun | None,
-    given: Sequence[str],
+    chosen: ChosenRecipe,
     photos: Photos,
     out: str | Path | None,
+    *,
     device: str,
-    progress: Progress,
+    progress: Progress | bool | None,
     resume: bool,
     loggers: Sequence[str],
 ) -> TrainResult:
-    """Train with a recipe that is chosen for the photos, or requested for an existing `run`."""
-    if run is None:
-        chosen = choose(recipe, given, lambda: _opened(photos))
-    else:
-        chosen = ChosenRecipe(choose_for_run(run, recipe, given), None, "")
-    if chosen.reason and is_first_process():
-        progress.message(chosen.reason)
-    out = new_run_folder(chosen.recipe.name) if out is None else out
-    data = chosen.dataset or photos
+    """Train with a chosen recipe, and report the reason for its choice and where a stopped run continues."""
+    recipe, dataset, reason = chosen
+    shown = displayed_progress(progress)
+    if reason and is_first_process():
+        shown.message(reason)
+    out = new_run_folder(recipe.name) if out is None else out
+    data = photos if dataset is None else dataset
     try:
-        return train_recipe(chosen.recipe, data, out, device=device, progress=progress, resume=resume, loggers=loggers)
+        return train_recipe(recipe, data, out, device=device, progress=shown, resume=resume, loggers=loggers)
     except KeyboardInterrupt:
         if is_first_process() and RunLayout(Path(out)).resume.is_dir():
-            progress.message(
-                f"Stopped. The progress so far is saved in {escape(out)}; continue with out= and resume=True."
+            shown.message(
+                f"Stopped. The progress so far is saved; continue with the same call and out={str(out)!r}, resume=True."
             )
         raise
 
 
 def _sides(image_size: int | tuple[int, int]) -> tuple[int, int]:
     return (image_size, image_size) if isinstance(image_size, int) else image_size
-
-
-def _opened(photos: Photos) -> ImageDataset:
-    return photos if isinstance(photos, ImageDataset) else open_dataset(photos)

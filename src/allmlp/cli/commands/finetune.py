@@ -148,9 +148,7 @@ def finetune(
         loggers=tuple(loggers or ()),
     )
     if lr_grid is None:
-        from allmlp.recipes import choose_for_finetuning
-
-        run_request(request, choose_for_finetuning, print_recipe=print_recipe)
+        run_request(request, is_finetuning=True, print_recipe=print_recipe)
     else:
         _run_sweep(request, lr_grid, print_recipe=print_recipe)
 

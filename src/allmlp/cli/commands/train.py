@@ -101,9 +101,7 @@ def train(
         options=options,
         loggers=tuple(loggers or ()),
     )
-    from allmlp.recipes import choose_for_training
-
-    run_request(request, choose_for_training, print_recipe=print_recipe)
+    run_request(request, is_finetuning=False, print_recipe=print_recipe)
 
 
 def _image_size_key(recipe: str | None, resume: Path | None, given: list[str]) -> str:

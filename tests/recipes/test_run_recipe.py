@@ -15,7 +15,7 @@ from allmlp.cli.main import main
 from allmlp.config import all_settings
 from allmlp.data import open_dataset
 from allmlp.recipes import choose_for_finetuning
-from allmlp.training import NoProgress
+from allmlp.training import ConsoleProgress, NoProgress, displayed_progress
 
 TINY_NAME = "tests.training.small_runs:tiny"
 
@@ -185,6 +185,14 @@ def test_progress_is_that_of_the_command_or_silent(place: Path, capsys: pytest.C
         allmlp.train(TINY_NAME, "photos", f"silent{number}", epochs=1, progress=progress)
     shown = capsys.readouterr()
     assert shown.out == shown.err == ""
+
+
+def test_of_several_processes_only_the_first_displays_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(displayed_progress(True), ConsoleProgress)
+    monkeypatch.setenv("RANK", "1")
+    assert isinstance(displayed_progress(True), NoProgress)
+    own = StopAtStep(1)
+    assert displayed_progress(own) is own
 
 
 def test_a_result_shows_its_score_with_its_interval_its_folder_and_its_report(place: Path) -> None:

@@ -74,7 +74,7 @@ INNER_LAYERS = {
     "training": (
         ("several_runs",),
         ("loop",),
-        ("finish", "setup", "tracking"),
+        ("finish", "progress_display", "setup", "tracking"),
         ("reporting", "session"),
         ("length",),
         ("validation",),

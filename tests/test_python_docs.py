@@ -1,5 +1,6 @@
 """The Python of README.md and docs/: blocks that run, and a table of all public names."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,16 @@ def test_the_own_training_loop_of_the_page_on_weights_runs(working_folder: Path)
     (block,) = [block for block in python_blocks("docs/weights.md") if "from_module" in block]
     exec(block, {})
     assert allmlp.load_checkpoint("mine").class_names == ("cat", "dog")
+
+
+def test_the_training_of_the_page_on_python_runs(working_folder: Path) -> None:
+    """With one epoch instead of many, which changes no call."""
+    names: dict[str, Any] = {}
+    for block in python_blocks("docs/python.md"):
+        exec(re.sub(r"epochs=\d+", "epochs=1", block), names)
+    assert names["result"].directory == Path("runs/first")
+    recipe = json.loads(Path("runs/second/recipe.json").read_text())
+    assert (recipe["name"], recipe["batch_size"], recipe["augmentation"]["cutmix"]) == ("photos64", 32, 0)
 
 
 def test_the_table_of_public_names_is_complete() -> None:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from allmlp.inference import Embedder, Predictor, RunnableModel, open_model
     from allmlp.metrics import FewShotOptions, Metrics
     from allmlp.model import VARIANTS, MixerConfig, MixerTemplate, MlpMixer, create
-    from allmlp.training import Recipe, compare_runs, report_run, train
+    from allmlp.recipes import finetune, train
+    from allmlp.training import Recipe, TrainResult, compare_runs, report_run
 
 __version__ = "0.1.0"
 
@@ -49,18 +50,20 @@ _MODULES = {
     "QualityReport": "allmlp.data",
     "Recipe": "allmlp.training",
     "RunnableModel": "allmlp.inference",
+    "TrainResult": "allmlp.training",
     "VARIANTS": "allmlp.model",
     "check": "allmlp.data",
     "compare_runs": "allmlp.training",
     "create": "allmlp.model",
     "evaluate": "allmlp.evaluation",
     "evaluate_few_shot": "allmlp.evaluation",
+    "finetune": "allmlp.recipes",
     "load_checkpoint": "allmlp.checkpoints",
     "open_dataset": "allmlp.data",
     "open_model": "allmlp.inference",
     "report_run": "allmlp.training",
     "save_checkpoint": "allmlp.checkpoints",
-    "train": "allmlp.training",
+    "train": "allmlp.recipes",
 }
 
 __all__ = [
@@ -87,12 +90,14 @@ __all__ = [
     "QualityReport",
     "Recipe",
     "RunnableModel",
+    "TrainResult",
     "__version__",
     "check",
     "compare_runs",
     "create",
     "evaluate",
     "evaluate_few_shot",
+    "finetune",
     "load_checkpoint",
     "open_dataset",
     "open_model",

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar, Union
 from allmlp.errors import ConfigError, did_you_mean
 from allmlp.io.display import quote
 
-__all__ = ["from_dict", "keys_called", "override", "to_dict"]
+__all__ = ["all_settings", "from_dict", "key_of", "keys_called", "override", "to_dict"]
 
 Config = TypeVar("Config")
 
@@ -68,6 +68,41 @@ def override(config: Config, assignments: Sequence[str]) -> Config:
     except ConfigError as error:  # a rule between keys: report the keys that its message mentions
         mentioned = [key for key in keys if key.rpartition(".")[2] in str(error)] or keys
         raise ConfigError(f"--set {', '.join(dict.fromkeys(mentioned))}: {error}") from error
+
+
+def key_of(assignment: str) -> str:
+    """Return the key of an assignment such as "optimizer.learning_rate=0.01"."""
+    return assignment.partition("=")[0].strip()
+
+
+def all_settings(options: Mapping[str, object], settings: Mapping[str, object] | Sequence[str]) -> list[str]:
+    """Return options and settings as one list of assignments, as `override` takes them.
+
+    `options` maps keys to values, None for an option that was not given. `settings` does the same, with None as a value, or
+    is a list of assignments.
+
+    Raises:
+        ConfigError: a key is set both by its option and by a setting, or `settings` is something else.
+    """
+    if isinstance(settings, Mapping):
+        settings = [f"{key}={_text(value)}" for key, value in settings.items()]
+    elif isinstance(settings, str) or not (
+        isinstance(settings, Sequence) and all(isinstance(each, str) for each in settings)
+    ):
+        raise ConfigError(
+            f"settings {quote(settings)}: expected a dict such as {{'batch_size': 32}}, or a list such as ['batch_size=32']."
+        )
+    given = {key: _text(value) for key, value in options.items() if value is not None}
+    assigned = set(map(key_of, settings))
+    if duplicates := sorted(assigned & given.keys()):
+        shown = ", ".join(f"{key} (to {given[key]} by its option)" for key in duplicates)
+        raise ConfigError(f"set twice: {shown}. Omit the option or --set {duplicates[0]}=.")
+    return [*(f"{key}={value}" for key, value in given.items()), *settings]
+
+
+def _text(value: object) -> str:
+    is_json = value is None or isinstance(value, bool | list | tuple)
+    return json.dumps(value, default=str) if is_json else str(value)
 
 
 def _assign(config: Any, path: Sequence[str], text: str, key: str, changes: dict[str, Any]) -> None:

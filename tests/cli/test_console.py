@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from allmlp.cli.console import aligned, command_line, console
-from allmlp.cli.progress import ConsoleProgress
+from allmlp.cli.console import aligned, command_line
+from allmlp.io.display import console
+from allmlp.training import ConsoleProgress
 
 ROW = {
     "epoch": 2,

@@ -6,9 +6,8 @@ from typing import Any
 
 from tests.reliability.faulty import PATIENCE, Act, held, wrap
 
-from allmlp.cli import progress
 from allmlp.io import atomic_write as files
-from allmlp.training import finish, session
+from allmlp.training import ConsoleProgress, finish, session
 from allmlp.training import input_pipeline as feed
 from allmlp.training.session import Session
 from allmlp.training.snapshots import store as saves_module
@@ -32,7 +31,7 @@ def beginning(_step: int, act: Act) -> None:
         act()
         original(*arguments)
 
-    wrap(progress.ConsoleProgress, "start", start)
+    wrap(ConsoleProgress, "start", start)
 
 
 def in_step(step: int, act: Act) -> None:

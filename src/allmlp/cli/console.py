@@ -7,21 +7,17 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from allmlp.io.display import escape, escape_lines
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from allmlp.io.display import console, escape, escape_lines
 
 __all__ = [
     "BatchSizeOption",
     "DeviceOption",
     "aligned",
     "command_line",
-    "console",
     "download_bar",
     "heading",
     "is_first_process",
@@ -37,13 +33,6 @@ BatchSizeOption = Annotated[
     int, typer.Option(min=1, max=1024, help="Photos per batch; affects memory and speed, never the result.")
 ]
 DeviceOption = Annotated[str, typer.Option(help="Compute device: auto, cpu, cuda or mps.")]
-
-
-def console() -> "Console":
-    """Return a rich console that neither wraps lines nor interprets markup: `[red]` in a file name stays text."""
-    from rich.console import Console
-
-    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def heading(text: str) -> None:

@@ -1,39 +1,31 @@
 """Training requests: from command-line arguments to a finished run, for `train`, `finetune` and `demo`."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from allmlp.cli.arguments.recipe import named_recipe
 from allmlp.cli.console import command_line, is_first_process, next_commands, note, say
-from allmlp.cli.progress import ConsoleProgress
 from allmlp.errors import ConfigError
 from allmlp.io.display import escape
 from allmlp.io.path_problem import similar_paths
-from allmlp.runs.layout import RunLayout, SweepLayout
+from allmlp.runs.layout import RunLayout, SweepLayout, new_run_folder
 
 if TYPE_CHECKING:
     from allmlp.data import ImageDataset
     from allmlp.training import Recipe, StoredRun, TrainResult
 
 __all__ = [
-    "ChosenRecipe",
     "TrainingRequest",
     "data_words",
-    "new_run_folder",
     "run_request",
     "run_training",
     "show_recipe",
 ]
-
-ChosenRecipe: TypeAlias = "tuple[Recipe, ImageDataset | None, str]"
-"""A recipe; the data set, if it was opened to choose the recipe; and the reason for the choice, or ""."""
-
-Choose: TypeAlias = "Callable[[TrainingRequest, str], ChosenRecipe]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +58,8 @@ class TrainingRequest:
         return open_dataset(data, **(self.options or (run.options if run else {})))
 
 
-def run_request(request: TrainingRequest, choose: "Choose", *, print_recipe: bool) -> None:
-    """Train as requested, or print the recipe; `choose` resolves the recipe of a new run from the request and its photos."""
+def run_request(request: TrainingRequest, *, is_finetuning: bool, print_recipe: bool) -> None:
+    """Train as requested, or print the recipe; `is_finetuning` if a new run must start from a checkpoint."""
     data, resume = request.data, request.resume
     run = _stored_run(resume, request.out)
     if run is not None and run.is_finished and not print_recipe and _is_done(run, request):
@@ -76,7 +68,13 @@ def run_request(request: TrainingRequest, choose: "Choose", *, print_recipe: boo
     if data is None:
         where = f" There is no run in {escape(resume)} yet.{_meant_run(resume)}" if resume else ""
         raise typer.BadParameter(f"the photos to train on are missing.{where}", param_hint="DATA")
-    resolved, dataset, reason = choose(request, data) if run is None else _recipe_of(run, request)
+    if run is None:
+        from allmlp.recipes import choose_for_finetuning, choose_for_training
+
+        choose = choose_for_finetuning if is_finetuning else choose_for_training
+        resolved, dataset, reason = choose(request.recipe, request.given, partial(request.open, data))
+    else:
+        resolved, dataset, reason = _recipe_of(run, request), None, ""
     reason = reason if is_first_process() else ""
     if print_recipe:
         show_recipe(resolved, reason, given=request.given, run=run)
@@ -104,7 +102,7 @@ def _is_done(run: "StoredRun", request: TrainingRequest) -> bool:
     """Check the request against a finished run, as for a run that continues, and say whether nothing is left to do."""
     from allmlp.training import check_matches_run, damage_of
 
-    recipe, _, _ = _recipe_of(run, request)
+    recipe = _recipe_of(run, request)
     check_matches_run(run, recipe, None if request.data is None else request.open(request.data, run))
     damage = damage_of(run)
     if is_first_process():
@@ -176,23 +174,10 @@ def _meant_run(resume: Path) -> str:
     return f" {near}" if near else ""
 
 
-def _recipe_of(run: "StoredRun", request: TrainingRequest) -> tuple["Recipe", None, str]:
-    """Return the recipe requested for an existing run: its own, or the named one, with the given settings."""
-    from allmlp.recipes import FITTED_TO_PHOTOS
-    from allmlp.training import fitted_as, type_checked, with_settings
+def _recipe_of(run: "StoredRun", request: TrainingRequest) -> "Recipe":
+    from allmlp.recipes import choose_for_run
 
-    requested = type_checked(run.recipe) if request.recipe is None else named_recipe(request.recipe)
-    if request.recipe in FITTED_TO_PHOTOS:  # the run's photos are the same
-        requested = fitted_as(requested, run.recipe)
-    return with_settings(requested, request.given), None, ""
-
-
-def new_run_folder(name: str) -> Path:
-    """Return the first runs/<name>-<number> that does not exist."""
-    number = 1
-    while (folder := Path("runs") / f"{name}-{number}").exists():
-        number += 1
-    return folder
+    return choose_for_run(run, request.recipe, request.given)
 
 
 def run_training(
@@ -205,6 +190,7 @@ def run_training(
     loggers: Sequence[str] = (),
 ) -> "TrainResult":
     """Train with progress on the console. On Ctrl-C or SIGTERM, report what was saved and exit with 130 or 143."""
+    from allmlp.training import ConsoleProgress
     from allmlp.training import train as train_recipe
 
     try:

@@ -4,11 +4,16 @@ import base64
 import html
 import math
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = [
     "Progress",
     "Report",
     "bullets",
+    "console",
     "counted",
     "discard",
     "duration",
@@ -36,6 +41,13 @@ def no_progress(done: int, total: int) -> None:
 
 def discard(line: str) -> None:
     """Report nothing: the `Report` of callers that show no notes."""
+
+
+def console() -> "Console":
+    """Return a rich console that neither wraps lines nor interprets markup: `[red]` in a file name stays text."""
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def escape(name: object) -> str:

@@ -1,76 +1,32 @@
 """Training recipes: plain functions that return a `Recipe`, each with its command, expected result, cost and source.
 
-Safe to change: `small` (ours), `transfer`, `choose` (which recipe fits the photos).
+Safe to change: `small` (ours), `transfer`, `choose` (which recipe fits the photos, with which settings).
 Invariants: `paper`; the tests compare its numbers with the paper's tables.
-To add one: a function here and a line in `RECIPES`; a variation is a `dataclasses.replace` of another recipe.
+To add one: a function here and a line in `RECIPES` (`registry`); a variation is a `dataclasses.replace` of another recipe.
 """
 
-import importlib
-from collections.abc import Callable
-
-from allmlp.errors import ConfigError, did_you_mean
-from allmlp.recipes.choose import FITTED_TO_PHOTOS, finetune_for, recipe_for
-from allmlp.recipes.paper import (
-    big_vision_b16,
-    imagenet21k_b16,
-    imagenet21k_l16,
-    imagenet_b16,
-    imagenet_l16,
-    jft_b16,
-    jft_h14,
-    jft_l16,
-    jft_s16,
+from allmlp.recipes.choose import (
+    ChosenRecipe,
+    choose_for_finetuning,
+    choose_for_run,
+    choose_for_training,
+    finetune_for,
+    image_size_key,
+    recipe_for,
 )
-from allmlp.recipes.small import cifar10, demo, photos64, photos128
-from allmlp.recipes.starter import starter
-from allmlp.recipes.transfer import finetune, finetune_cifar, finetune_paper, finetune_paper_squash
-from allmlp.training import Recipe
+from allmlp.recipes.registry import RECIPES, load_recipe
+from allmlp.recipes.run_recipe import finetune, train
 
-__all__ = ["FITTED_TO_PHOTOS", "RECIPES", "finetune_for", "load_recipe", "recipe_for"]
-
-RECIPES: dict[str, Callable[[], Recipe]] = {
-    "demo": demo,
-    "cifar10": cifar10,
-    "photos64": photos64,
-    "photos128": photos128,
-    "starter": starter,
-    "finetune": finetune,
-    "finetune_paper": finetune_paper,
-    "finetune_paper_squash": finetune_paper_squash,
-    "finetune_cifar": finetune_cifar,
-    "imagenet_b16": imagenet_b16,
-    "imagenet_l16": imagenet_l16,
-    "imagenet21k_b16": imagenet21k_b16,
-    "imagenet21k_l16": imagenet21k_l16,
-    "jft_s16": jft_s16,
-    "jft_b16": jft_b16,
-    "jft_l16": jft_l16,
-    "jft_h14": jft_h14,
-    "big_vision_b16": big_vision_b16,
-}
-
-
-def load_recipe(name: str) -> Recipe:
-    """Return a recipe of `RECIPES`, or your own from an importable module, named "my_module:my_recipe".
-
-    Raises:
-        ConfigError: an unknown recipe (similar names are suggested), module or function.
-    """
-    if name in RECIPES:
-        return RECIPES[name]()
-    if ":" not in name:
-        raise ConfigError(
-            f"unknown recipe {name!r}.{did_you_mean(name, RECIPES)} "
-            f"Expected one of {', '.join(RECIPES)}, or your own as my_module:my_recipe."
-        )
-    module_name, _, function_name = name.partition(":")
-    try:
-        function = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"recipe {name!r}: {error}. Expected an importable module and a function in it.") from error
-    recipe = function() if callable(function) else function
-    if not isinstance(recipe, Recipe):
-        raise ConfigError(
-            f"recipe {name!r}: {function_name} returned a value of type {type(recipe).__name__}; expected an allmlp.Recipe."
-        )
-    return recipe
+__all__ = [
+    "RECIPES",
+    "ChosenRecipe",
+    "choose_for_finetuning",
+    "choose_for_run",
+    "choose_for_training",
+    "finetune",
+    "finetune_for",
+    "image_size_key",
+    "load_recipe",
+    "recipe_for",
+    "train",
+]

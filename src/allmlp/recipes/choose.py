@@ -1,19 +1,31 @@
-"""Choice of a recipe and its number of epochs for a data set."""
+"""Choice of a recipe for a data set, of its number of epochs, and of the recipe of a run from a name and settings."""
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
+from allmlp.checkpoints import STARTER
+from allmlp.config import key_of, override
 from allmlp.data import ImageDataset, decode
-from allmlp.errors import DataError
+from allmlp.errors import ConfigError, DataError
 from allmlp.io.display import counted
+from allmlp.recipes.registry import load_recipe
 from allmlp.recipes.small import cifar10, photos64, photos128
 from allmlp.recipes.transfer import finetune
-from allmlp.training import Recipe, num_training_photos
+from allmlp.training import Recipe, StoredRun, fitted_as, num_training_photos, type_checked, with_settings
 
-__all__ = ["FITTED_TO_PHOTOS", "finetune_for", "recipe_for"]
+__all__ = [
+    "ChosenRecipe",
+    "choose_for_finetuning",
+    "choose_for_run",
+    "choose_for_training",
+    "finetune_for",
+    "image_size_key",
+    "recipe_for",
+]
 
 # Training on fewer photos than the minimum costs accuracy; training on more than the maximum takes hours on a laptop.
 # An epoch counts every photo again.
@@ -55,13 +67,6 @@ def finetune_for(dataset: ImageDataset) -> tuple[Recipe, str]:
     return dataclasses.replace(recipe, num_epochs=epochs, data=dataclasses.replace(recipe.data, folds=folds)), reason
 
 
-FITTED_TO_PHOTOS: dict[str, Callable[[ImageDataset], tuple[Recipe, str]]] = {"finetune": finetune_for}
-"""Recipes whose numbers of epochs and folds follow from the training photos, with the functions that fit them to a data set.
-
-A run of such a recipe keeps these numbers when it is continued, because its photos are the same.
-"""
-
-
 def recipe_for(dataset: ImageDataset) -> tuple[Recipe, str]:
     """Return a recipe for training on `dataset` from scratch, and the reason in words.
 
@@ -88,3 +93,98 @@ def recipe_for(dataset: ImageDataset) -> tuple[Recipe, str]:
     num_seen = min(max(num_photos * recipe.num_epochs, _MIN_PHOTOS_SEEN), max(_MAX_PHOTOS_SEEN, num_photos))
     recipe = dataclasses.replace(recipe, num_epochs=max(1, round(num_seen / num_photos)), max_minutes=None)
     return recipe, f"recipe {recipe.name}: {num_photos:,} training photos with a short side of about {side} pixels"
+
+
+# Recipes whose numbers of epochs and folds follow from the training photos, with the functions that fit them to a data set.
+# A run of such a recipe keeps these numbers when it is continued, because its photos are the same.
+_FITTED_TO_PHOTOS: dict[str, Callable[[ImageDataset], tuple[Recipe, str]]] = {"finetune": finetune_for}
+
+
+class ChosenRecipe(NamedTuple):
+    """The recipe of a new run, and what its choice brought with it.
+
+    dataset: the data set, if it was opened to choose the recipe.
+    reason: for the choice, in words; "" if the user made it.
+    """
+
+    recipe: Recipe
+    dataset: ImageDataset | None
+    reason: str
+
+
+def choose_for_training(
+    recipe: Recipe | str | None, given: Sequence[str], open_photos: Callable[[], ImageDataset]
+) -> ChosenRecipe:
+    """Choose the recipe of a new run: `recipe`, or by None the one that fits the photos, with the settings `given`.
+
+    Raises:
+        ConfigError: as `load_recipe` and `with_settings`.
+        DataError: as `recipe_for`, and what `open_photos` raises.
+    """
+    if recipe is not None:  # the photos are not opened: a typing error should not cost the time for listing them
+        return ChosenRecipe(with_settings(_loaded(recipe), given), None, "")
+    dataset = open_photos()
+    chosen, reason = recipe_for(dataset)
+    return ChosenRecipe(with_settings(chosen, given), dataset, reason)
+
+
+def choose_for_finetuning(
+    recipe: Recipe | str | None, given: Sequence[str], open_photos: Callable[[], ImageDataset]
+) -> ChosenRecipe:
+    """Choose the recipe of a new run that starts from a checkpoint: `recipe`, by None "finetune", with the settings `given`.
+
+    If its numbers of epochs and folds follow from the photos, they are those that fit them.
+
+    Raises:
+        ConfigError: as `load_recipe` and `with_settings`; or a recipe without an initial checkpoint.
+        DataError: as `finetune_for`, and what `open_photos` raises.
+    """
+    recipe = recipe or "finetune"
+    resolved = with_settings(_loaded(recipe), given)
+    if resolved.transfer.checkpoint is None:
+        raise ConfigError(
+            f"recipe {resolved.name if isinstance(recipe, Recipe) else recipe} does not specify an initial checkpoint. Give "
+            "one with --from, or train from random weights with `allmlp train`."
+        )
+    if not isinstance(recipe, str) or recipe not in _FITTED_TO_PHOTOS:
+        return ChosenRecipe(resolved, None, "")
+    dataset = open_photos()
+    chosen, reason = _FITTED_TO_PHOTOS[recipe](dataset)
+    if chosen.data.folds and not _is_cross_validated(given, resolved.transfer.checkpoint):
+        chosen = dataclasses.replace(chosen, data=dataclasses.replace(chosen.data, folds=0))
+        reason = ""
+    resolved = with_settings(chosen, given)
+    is_fitted = (resolved.num_epochs, resolved.data.folds) == (chosen.num_epochs, chosen.data.folds)
+    return ChosenRecipe(resolved, dataset, reason if is_fitted else "")
+
+
+def choose_for_run(run: StoredRun, recipe: Recipe | str | None, given: Sequence[str]) -> Recipe:
+    """Return the recipe requested for an existing run: its own, or another one, with the settings `given`.
+
+    Raises:
+        ConfigError: as `load_recipe` and `with_settings`.
+    """
+    requested = type_checked(run.recipe) if recipe is None else _loaded(recipe)
+    if isinstance(recipe, str) and recipe in _FITTED_TO_PHOTOS:  # the run's photos are the same
+        requested = fitted_as(requested, run.recipe)
+    return with_settings(requested, given)
+
+
+def image_size_key(recipe: Recipe | str | None, run: StoredRun | None, given: Sequence[str]) -> str:
+    """Return the setting that an image size changes: of the model, or of `transfer` if training starts from a checkpoint."""
+    requested = run.recipe if run is not None and recipe is None else _loaded("photos64" if recipe is None else recipe)
+    checkpoints = [assignment for assignment in given if key_of(assignment) == "transfer.checkpoint"]
+    is_transfer = override(requested, checkpoints).transfer.checkpoint is not None
+    return "transfer.image_size" if is_transfer else "model.image_size"
+
+
+def _loaded(recipe: Recipe | str) -> Recipe:
+    return recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+
+
+def _is_cross_validated(given: Sequence[str], checkpoint: str) -> bool:
+    """Return whether a few photos are cross-validated: with the small weights of the package, unless settings want a hold-out.
+
+    With larger weights, the folds would take hours where one run takes long enough; --folds asks for them.
+    """
+    return checkpoint == STARTER and not {"data.holdout", "best_by", "patience"} & set(map(key_of, given))

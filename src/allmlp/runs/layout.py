@@ -34,7 +34,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["DAMAGED_PREFIX", "CheckpointName", "RunLayout", "SweepLayout", "snapshot_name", "snapshot_step"]
+__all__ = [
+    "DAMAGED_PREFIX",
+    "CheckpointName",
+    "RunLayout",
+    "SweepLayout",
+    "new_run_folder",
+    "snapshot_name",
+    "snapshot_step",
+]
 
 CheckpointName = Literal["best", "last"]
 
@@ -182,6 +190,14 @@ class SweepLayout:
     def runs(self) -> list[Path]:
         """Return the run folders that exist, sorted by name; a folder without any is not a sweep."""
         return sorted(self.path.glob("lr-*/"))
+
+
+def new_run_folder(name: str) -> Path:
+    """Return the first runs/<name>-<number> that does not exist."""
+    number = 1
+    while (folder := Path("runs") / f"{name}-{number}").exists():
+        number += 1
+    return folder
 
 
 _SNAPSHOT_NAME = re.compile(r"step-([0-9]{9,18})")

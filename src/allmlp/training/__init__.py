@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from allmlp.training.distributed.speaker import is_first_process, is_speaker
 from allmlp.training.progress import NoProgress, Progress
+from allmlp.training.progress_display import ConsoleProgress, displayed_progress
 from allmlp.training.recipe.configs import DataConfig, OptimizerConfig, SavingConfig, ScheduleConfig, TransferConfig
 from allmlp.training.recipe.recipe import Recipe, ResolvedRecipe
 from allmlp.training.recipe.resolve import (
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PAPER_GRID",
+    "ConsoleProgress",
     "DataConfig",
     "NoProgress",
     "OptimizerConfig",
@@ -56,6 +58,7 @@ __all__ = [
     "check_sweep_folder",
     "compare_runs",
     "damage_of",
+    "displayed_progress",
     "fitted_as",
     "is_first_process",
     "is_speaker",

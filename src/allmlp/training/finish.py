@@ -5,12 +5,15 @@ from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from allmlp.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
-from allmlp.data import ImageDataset
+from allmlp.data import ImageDataset, default_split
 from allmlp.evaluation import prediction_rows
+from allmlp.io.display import escape, html_table
 from allmlp.metrics import Metrics, wilson_interval
 from allmlp.report import ROUGH_INTERVAL, TrainingScore
+from allmlp.runs.layout import RunLayout
 from allmlp.runs.predictions import write_predictions
 from allmlp.training.recipe.recipe import ResolvedRecipe
 from allmlp.training.reporting.final_scores import score_splits, score_training_photos
@@ -22,7 +25,7 @@ from allmlp.training.snapshots.history import TrainingHistory
 __all__ = ["TrainResult", "finish"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class TrainResult:
     """The result of a finished run.
 
@@ -48,6 +51,21 @@ class TrainResult:
     minutes_needed: float | None
     seconds: float
     sample_digest: str
+
+    def __repr__(self) -> str:
+        name = default_split(self.evaluations)
+        return f"TrainResult({escape(self.directory)}: {name} top-1 {_top1_with_interval(self.evaluations[name])})"
+
+    def _repr_html_(self) -> str:
+        """Return the scores as a table, with the run folder and a link to its report, for notebooks."""
+        rows = [
+            (name, f"{metrics.num_examples:,}", _top1_with_interval(metrics), f"{metrics.balanced_accuracy:.1%}")
+            for name, metrics in self.evaluations.items()
+        ]
+        table = html_table(
+            ("split", "photos", "top-1", "balanced accuracy"), rows, footer=f"run folder: {self.directory}"
+        )
+        return f'{table}<p><a href="{_address(RunLayout(self.directory).report)}" target="_blank">report</a></p>'
 
 
 def finish(session: Session, history: TrainingHistory, out_of_fold: OutOfFold | None = None) -> TrainResult:
@@ -145,6 +163,19 @@ def _figures(
         "sample_digest": history.sample_digest,
         "train": None if training_score is None else asdict(training_score),
     }
+
+
+def _top1_with_interval(metrics: Metrics) -> str:
+    low, high = wilson_interval(round(metrics.top1 * metrics.num_examples), metrics.num_examples)
+    return f"{metrics.top1:.1%} (95% interval {low:.1%} to {high:.1%})"
+
+
+def _address(path: Path) -> str:
+    """Return the address of a file for a page in the working directory: relative if it is below, as notebooks need it."""
+    absolute = path.absolute()
+    return (
+        quote(absolute.relative_to(Path.cwd()).as_posix()) if absolute.is_relative_to(Path.cwd()) else absolute.as_uri()
+    )
 
 
 def _score_line(name: str, metrics: Metrics, *, epoch: float) -> str:

@@ -28,13 +28,13 @@ def stop_and_resume(name: str, photos: Path, run: Path) -> None:
     """Train with a tracker, stop after the first epoch, and resume without naming the tracker again."""
     program = f"""
 import os, signal, sys
-from allmlp.cli import progress
+from allmlp.training import ConsoleProgress
 from allmlp.cli.main import main
-epoch = progress.ConsoleProgress.epoch
+epoch = ConsoleProgress.epoch
 def epoch_and_stop(self, row):
     epoch(self, row)
     os.kill(os.getpid(), signal.SIGINT)
-progress.ConsoleProgress.epoch = epoch_and_stop
+ConsoleProgress.epoch = epoch_and_stop
 main(["train", sys.argv[1], "--recipe", "{RECIPE}", "--out", sys.argv[2], "--logger", "{name}"])
 """
     stopped = run_python(program, photos, run, **OFFLINE)
@@ -137,7 +137,7 @@ def open_faulty(run):
     program = """
 import sys
 sys.path.insert(0, sys.argv[3])
-from allmlp.cli.progress import ConsoleProgress
+from allmlp.training import ConsoleProgress
 from allmlp.training.loggers import registry
 registry.LOGGERS["faulty"] = registry._Kind("faulty_tracker", "faulty_tracker", "open_faulty")
 from allmlp import train

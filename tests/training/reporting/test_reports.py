@@ -36,14 +36,14 @@ def ended(photos: Path, run: Path, number: int, *, epoch: int = 1) -> int:
     """Train until a signal at the end of an epoch; return the exit code."""
     program = f"""
 import os, sys
-from allmlp.cli import progress
+from allmlp.training import ConsoleProgress
 from allmlp.cli.main import main
-epoch = progress.ConsoleProgress.epoch
+epoch = ConsoleProgress.epoch
 def epoch_and_end(self, row):
     epoch(self, row)
     if row["epoch"] == {epoch}:
         os.kill(os.getpid(), {number})
-progress.ConsoleProgress.epoch = epoch_and_end
+ConsoleProgress.epoch = epoch_and_end
 main(["train", sys.argv[1], "--recipe", "{RECIPE}", "--set", "saving.every_steps=1", "--out", sys.argv[2]])
 """
     return int(run_python(program, photos, run).returncode)

@@ -1,15 +1,9 @@
 """Recipe options: `--set` and its short forms, collected into assignments."""
 
 import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-from allmlp.errors import ConfigError
-
-if TYPE_CHECKING:
-    from allmlp.training import Recipe
 
 __all__ = [
     "DATA_HELP",
@@ -24,9 +18,7 @@ __all__ = [
     "SeedOption",
     "SetOption",
     "TrainBatchSizeOption",
-    "all_settings",
-    "key_of",
-    "named_recipe",
+    "search_current_folder",
 ]
 
 DATA_HELP = (
@@ -93,31 +85,10 @@ PrintRecipeOption = Annotated[
 ]
 
 
-def key_of(assignment: str) -> str:
-    """Return the key of an assignment such as "optimizer.learning_rate=0.01"."""
-    return assignment.partition("=")[0].strip()
+def search_current_folder(recipe: str | None) -> None:
+    """Let a recipe of the user's own, "my_module:my_recipe", be found in the current folder.
 
-
-def all_settings(options: Mapping[str, object], assignments: list[str]) -> list[str]:
-    """Return options and --set assignments as one list of assignments.
-
-    `options` maps keys to values, None for an option that was not given.
-
-    Raises:
-        ConfigError: a key is set both by its option and by --set.
+    An installed command does not search it by itself.
     """
-    given = {key: str(value) for key, value in options.items() if value is not None}
-    assigned = set(map(key_of, assignments))
-    if duplicates := sorted(assigned & given.keys()):
-        shown = ", ".join(f"{key} (to {given[key]} by its option)" for key in duplicates)
-        raise ConfigError(f"set twice: {shown}. Omit the option or --set {duplicates[0]}=.")
-    return [*(f"{key}={value}" for key, value in given.items()), *assignments]
-
-
-def named_recipe(recipe: str) -> "Recipe":
-    """Return a recipe of allmlp, or the user's own from a module in the current folder."""
-    from allmlp.recipes import load_recipe
-
-    if ":" in recipe and "" not in sys.path:
-        sys.path.insert(0, "")  # an installed command does not search the current folder for my_module.py
-    return load_recipe(recipe)
+    if recipe is not None and ":" in recipe and "" not in sys.path:
+        sys.path.insert(0, "")

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from allmlp.cli.console import DeviceOption, aligned, command_line, heading, next_commands, say
-from allmlp.cli.training_request import new_run_folder, run_training
+from allmlp.cli.training_request import run_training
 from allmlp.io.display import escape
+from allmlp.runs.layout import new_run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

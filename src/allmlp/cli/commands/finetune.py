@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,20 +31,16 @@ from allmlp.cli.arguments.recipe import (
     SeedOption,
     SetOption,
     TrainBatchSizeOption,
-    all_settings,
-    key_of,
-    named_recipe,
+    search_current_folder,
 )
 from allmlp.cli.console import DeviceOption, aligned, command_line, heading, is_first_process, next_commands, note, say
-from allmlp.cli.progress import ConsoleProgress
-from allmlp.cli.training_request import TrainingRequest, data_words, new_run_folder, run_request, show_recipe
+from allmlp.cli.training_request import TrainingRequest, data_words, run_request, show_recipe
+from allmlp.config import all_settings, key_of
 from allmlp.errors import ConfigError, DivergedError
 from allmlp.io.display import escape
+from allmlp.runs.layout import new_run_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from allmlp.cli.training_request import ChosenRecipe
     from allmlp.training import SweepRun
 
 __all__ = ["finetune"]
@@ -118,6 +115,7 @@ def finetune(
     preprocessing = changed_preprocessing(mean, std, interpolation, fit)
     colours = {f"transfer.{name}": json.dumps(preprocessing[name]) for name in ("mean", "std") if name in preprocessing}
     limit_photos(max_megapixels)
+    search_current_folder(recipe)
     changes = {
         "transfer.checkpoint": checkpoint,
         "transfer.image_size": None if image_size is None else json.dumps(parse_sides(image_size)),
@@ -150,43 +148,9 @@ def finetune(
         loggers=tuple(loggers or ()),
     )
     if lr_grid is None:
-        run_request(request, _choose, print_recipe=print_recipe)
+        run_request(request, is_finetuning=True, print_recipe=print_recipe)
     else:
         _run_sweep(request, lr_grid, print_recipe=print_recipe)
-
-
-def _choose(request: TrainingRequest, data: str) -> "ChosenRecipe":
-    """Return the recipe; if its number of epochs follows from the photos, with the number that fits them."""
-    from allmlp.recipes import FITTED_TO_PHOTOS
-    from allmlp.training import with_settings
-
-    name = request.recipe or "finetune"
-    resolved = with_settings(named_recipe(name), request.given)
-    if resolved.transfer.checkpoint is None:
-        raise ConfigError(
-            f"recipe {name} does not specify an initial checkpoint. Give one with --from, or train from random weights with "
-            "`allmlp train`."
-        )
-    if name not in FITTED_TO_PHOTOS:
-        return resolved, None, ""
-    dataset = request.open(data)
-    chosen, reason = FITTED_TO_PHOTOS[name](dataset)
-    if chosen.data.folds and not _is_cross_validated(request.given, resolved.transfer.checkpoint):
-        chosen = dataclasses.replace(chosen, data=dataclasses.replace(chosen.data, folds=0))
-        reason = ""
-    resolved = with_settings(chosen, request.given)
-    is_fitted = (resolved.num_epochs, resolved.data.folds) == (chosen.num_epochs, chosen.data.folds)
-    return resolved, dataset, reason if is_fitted else ""
-
-
-def _is_cross_validated(given: "Sequence[str]", checkpoint: str) -> bool:
-    """Return whether a few photos are cross-validated: with the small weights of the package, unless settings want a hold-out.
-
-    With larger weights, the folds would take hours where one run takes long enough; --folds asks for them.
-    """
-    from allmlp.checkpoints import STARTER
-
-    return checkpoint == STARTER and not {"data.holdout", "best_by", "patience"} & set(map(key_of, given))
 
 
 def _paper_optimizer() -> list[str]:
@@ -212,7 +176,8 @@ def _learning_rates(text: str) -> list[float]:
 
 
 def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> None:
-    from allmlp.training import NoProgress, check_sweep_folder, train_sweep, write_sweep
+    from allmlp.recipes import choose_for_finetuning
+    from allmlp.training import ConsoleProgress, NoProgress, check_sweep_folder, train_sweep, write_sweep
 
     learning_rates = _learning_rates(grid)
     if any(key_of(assignment) == "optimizer.learning_rate" for assignment in request.given):
@@ -224,7 +189,7 @@ def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> No
     data = request.data
     if "data.folds" not in map(key_of, request.given):  # the rates are compared on photos that are held out once
         request = dataclasses.replace(request, given=[*request.given, "data.folds=0"])
-    recipe, dataset, reason = _choose(request, data)
+    recipe, dataset, reason = choose_for_finetuning(request.recipe, request.given, partial(request.open, data))
     if grid == "paper" and recipe.optimizer.name != "sgd":
         raise ConfigError(
             f"--lr-grid paper: these rates are for SGD, but the optimizer is {recipe.optimizer.name}. Give rates for it, such "

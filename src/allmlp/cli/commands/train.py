@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -22,15 +22,11 @@ from allmlp.cli.arguments.recipe import (
     SeedOption,
     SetOption,
     TrainBatchSizeOption,
-    all_settings,
-    key_of,
-    named_recipe,
+    search_current_folder,
 )
 from allmlp.cli.console import DeviceOption
 from allmlp.cli.training_request import TrainingRequest, run_request
-
-if TYPE_CHECKING:
-    from allmlp.cli.training_request import ChosenRecipe
+from allmlp.config import all_settings
 
 __all__ = ["train"]
 
@@ -79,6 +75,7 @@ def train(
 ) -> None:
     """Train a Mixer on your photos. Ctrl-C saves the progress; --resume continues from there."""
     limit_photos(max_megapixels)
+    search_current_folder(recipe)
     changes: dict[str, object] = {
         "num_epochs": epochs,
         "batch_size": batch_size,
@@ -91,8 +88,7 @@ def train(
         "data.bad_photos": bad_photos,
     }
     if image_size is not None:
-        group = "transfer" if _starts_from_checkpoint(recipe, resume, assignments or []) else "model"
-        changes[f"{group}.image_size"] = json.dumps(parse_sides(image_size))
+        changes[_image_size_key(recipe, resume, assignments or [])] = json.dumps(parse_sides(image_size))
     options = folder_options(classes_from, split_folders)
     given = all_settings(changes, assignments or [])
     request = TrainingRequest(
@@ -105,29 +101,12 @@ def train(
         options=options,
         loggers=tuple(loggers or ()),
     )
-    run_request(request, _choose, print_recipe=print_recipe)
+    run_request(request, is_finetuning=False, print_recipe=print_recipe)
 
 
-def _starts_from_checkpoint(recipe: str | None, resume: Path | None, given: list[str]) -> bool:
-    """Return whether the requested recipe starts from a checkpoint: its image size is then a setting of `transfer`."""
-    from allmlp.config import override
-    from allmlp.recipes import RECIPES
+def _image_size_key(recipe: str | None, resume: Path | None, given: list[str]) -> str:
+    from allmlp.recipes import image_size_key
     from allmlp.training import stored_run
 
     run = None if resume is None or recipe is not None else stored_run(resume)
-    requested = run.recipe if run else named_recipe(recipe) if recipe is not None else RECIPES["photos64"]()
-    checkpoints = [assignment for assignment in given if key_of(assignment) == "transfer.checkpoint"]
-    return override(requested, checkpoints).transfer.checkpoint is not None
-
-
-def _choose(request: TrainingRequest, data: str) -> "ChosenRecipe":
-    """Return the resolved recipe; the data set, if it was opened to choose the recipe; and the reason for the choice."""
-    from allmlp.recipes import recipe_for
-    from allmlp.training import with_settings
-
-    if request.recipe is not None:
-        # Before the data set is opened: a typing error should not cost the time for listing its photos.
-        return with_settings(named_recipe(request.recipe), request.given), None, ""
-    dataset = request.open(data)
-    chosen, reason = recipe_for(dataset)
-    return with_settings(chosen, request.given), dataset, reason
+    return image_size_key(recipe, run, given)

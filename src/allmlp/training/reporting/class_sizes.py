@@ -20,7 +20,7 @@ def class_sizes(dataset: ImageDataset) -> tuple[int, ...]:
 
 
 def class_size_lines(class_names: Sequence[str], sizes: Sequence[int], *, is_balanced: bool) -> list[str]:
-    """Return lines to print before training: all sizes of a few classes, else the extremes, and advice if they are small or differ much.
+    """Return lines to print before training: all sizes of a few classes, else the extremes; advice on small or unequal ones.
 
     `is_balanced` states that the recipe balances the classes already.
     """

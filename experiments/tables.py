@@ -1,4 +1,4 @@
-"""Tables of README.md and docs/, from the JSON files of experiments, benchmarks and tests: `make tables` writes them.
+"""Tables of docs/, from the JSON files of experiments, benchmarks and tests: `make tables` writes them.
 
 A table is between `<!-- table: NAME -->` and `<!-- end -->`; its text is generated here and nowhere else.
 """
@@ -325,7 +325,7 @@ def few_shot():
 
 # By the page that contains them.
 TABLES = {
-    "README.md": {"clothing": clothing, "cifar10": cifar10, "training_step": training_step, "feeding": feeding},
+    "docs/results.md": {"clothing": clothing, "cifar10": cifar10, "training_step": training_step, "feeding": feeding},
     "docs/training.md": {"muon": muon, "rand_augment": rand_augment},
     "docs/recipes.md": {"balance": balance, "optimizers": optimizers},
     "docs/transfer.md": {"transfer": transfer},

@@ -1,4 +1,4 @@
-"""Every command of README.md and docs/ exists and takes the options that it is shown with."""
+"""README.md and docs/: every command exists, README's commands run in their order, links and tables are right."""
 
 import itertools
 import re
@@ -9,12 +9,21 @@ from pathlib import Path
 
 import pytest
 import typer
+from tests.training.small_runs import CLASSES, write_photos
 
-from allmlp.cli.main import app
+from allmlp.checkpoints import CATALOG
+from allmlp.cli.main import app, main
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+PAGES = [README, CONTRIBUTING, *sorted((ROOT / "docs").glob("*.md"))]
+LINK = re.compile(r"\]\((?![a-z]+:|#)([^)#]+)[^)]*\)")
+# What is added to a command of README.md, so that it takes seconds.
+SMALLER = {
+    "finetune": ["--epochs", "1", "--image-size", "16", "--trained-blocks", "0"],
+    "train": ["--epochs", "1", "--image-size", "16"],
+}
 
 
 def code_lines(markdown: str) -> Iterator[str]:
@@ -70,9 +79,51 @@ def test_every_command_of_a_page_is_one_that_allmlp_takes(page: Path) -> None:
 
 def test_the_readme_shows_the_main_commands():
     shown = {tuple(words[:2]) for words in commands_of(README)}
-    expected = {("make", "demo"), ("make", "test")}
-    expected |= {("allmlp", name) for name in ("train", "evaluate", "predict")}
+    expected = {("make", "demo")}
+    expected |= {("allmlp", name) for name in ("check", "finetune", "train", "evaluate", "predict")}
     assert expected <= shown
+    assert ["make", "test"] in commands_of(CONTRIBUTING)
+
+
+def test_the_commands_of_the_readme_run_in_their_order_on_a_folder_of_classes(tmp_path, monkeypatch):
+    """Commands that need the network are only parsed (above), and `make demo` is `allmlp demo`, which has tests of its own."""
+    write_photos(tmp_path, per_class=8, splits=("PHOTOS",))
+    write_photos(tmp_path, per_class=1, splits=("NEW_PHOTOS",))
+    monkeypatch.chdir(tmp_path)
+    local = [words for words in commands_of(README) if words[0] == "allmlp" and not CATALOG.keys() & set(words)]
+    assert len(local) >= 5
+    for _, name, *arguments in local:
+        with pytest.raises(SystemExit) as stop:
+            main([name, *arguments, *SMALLER.get(name, [])])
+        assert not stop.value.code, f"{name} {shlex.join(arguments)}"
+    assert (tmp_path / "runs" / "mine" / "report.html").is_file()
+    assert all(name in (tmp_path / "predictions.html").read_text(encoding="utf-8") for name in CLASSES)
+
+
+def test_the_readme_ends_on_one_screen_and_has_a_small_picture():
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 66
+    assert 10_000 < (ROOT / "docs" / "images" / "report.png").stat().st_size < 200_000
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "ARCHITECTURE.md"], ids=lambda page: page.name)
+def test_every_relative_link_of_a_page_leads_to_a_file(page: Path) -> None:
+    lost = [link for link in LINK.findall(page.read_text(encoding="utf-8")) if not (page.parent / link).exists()]
+    assert not lost
+
+
+def test_the_readme_links_to_every_page_of_docs():
+    links = set(LINK.findall(README.read_text(encoding="utf-8")))
+    assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= links
+
+
+@pytest.mark.parametrize("repository", [None, "https://example.org/ann/allmlp"])
+def test_the_description_for_package_indexes_has_no_relative_link(repository: str | None) -> None:
+    readme = README.read_text(encoding="utf-8")
+    text = runpy.run_path(str(ROOT / "setup.py"))["description"](readme, repository)
+    assert LINK.findall(readme) and not LINK.findall(text)
+    assert "[MLP-Mixer](https://arxiv.org/abs/2105.01601)" in text
+    assert ("[recipes](https://example.org/ann/allmlp/blob/HEAD/docs/recipes.md)" in text) == (repository is not None)
+    assert ("](https://example.org/ann/allmlp/raw/HEAD/docs/images/report.png)" in text) == (repository is not None)
 
 
 @pytest.mark.parametrize(

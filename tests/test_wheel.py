@@ -1,5 +1,6 @@
 """Facts about what is handed out: the source distribution holds all that its tests read, and the wheel works alone."""
 
+import email
 import json
 import os
 import shutil
@@ -79,7 +80,7 @@ def test_the_source_distribution_holds_all_that_its_tests_read(sdist: Path) -> N
         held = {name.partition("/")[2] for name in archive.getnames()}
     wanted = set().union(*(files_below(ROOT / folder) for folder in READ_BY_TESTS), files_below(PACKAGE))
     wanted |= {path.name for path in ROOT.glob("*.md")}
-    wanted |= {"LICENSE", "Makefile", "constraints.txt", "pyproject.toml"}
+    wanted |= {"LICENSE", "Makefile", "constraints.txt", "pyproject.toml", "setup.py"}
     assert "tests/golden/variants_expected.json" in wanted
     assert wanted - held == set()
 
@@ -89,6 +90,16 @@ def test_the_wheel_holds_every_file_of_the_package_and_no_other(wheel: Path) -> 
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert held == {name.removeprefix("src/") for name in files_below(PACKAGE)}
     assert {"allmlp/py.typed", "allmlp/report/templates/report.css", "allmlp/checkpoints/starter/config.json"} <= held
+
+
+def test_the_description_of_the_wheel_is_the_readme_without_relative_links(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        [name] = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = email.message_from_bytes(archive.read(name))
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    text = metadata.get_payload()
+    assert "**Image classification for your own photos.**" in text and "](https://arxiv.org/abs/2105.01601)" in text
+    assert "](docs/" not in text and "](src/" not in text
 
 
 def test_an_installed_wheel_trains_and_predicts_away_from_the_source(installed: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@
 Claim: fine-tuning the starter with the unchanged recipe `finetune` beats training the same Mixer from scratch, at its best
 learning rate and for the same number of steps, by at least 10 points. Learning rates of the other arms are chosen on validation
 photos at the first seed (see trials.py); the test photos choose nothing here. Training from scratch uses recipe `demo`, our
-best for that, which was selected in trials that looked at the test photos of clothing (README.md).
+best for that, which was selected in trials that looked at the test photos of clothing (docs/results.md).
 Further arms: the paper's fine-tuning (momentum SGD, no weight decay, crops and flips) over its own learning rates, training of
 only the classifier, and a linear classifier on the starter's frozen features from five photos per class. Runs that are finished
 in --work are not repeated.

@@ -1,4 +1,4 @@
-"""MLP-Mixer as working software: train a model on your photos, evaluate it, use it.
+"""Image classification for your own photos with MLP-Mixer: train a model, evaluate it, use it.
 
 Public names are loaded on first use, so that `import allmlp` is instant and does not import torch.
 """

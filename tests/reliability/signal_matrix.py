@@ -26,7 +26,7 @@ class Case:
 
     @property
     def code(self) -> int:
-        """The exit code that README.md promises: that of the first signal."""
+        """The exit code that docs/training.md promises: that of the first signal."""
         return {"SIGTERM": 143, "SIGINT": 130}[self.signals[0][0]]
 
 

@@ -22,9 +22,22 @@ def photos(tmp_path_factory):
     return write_photos(tmp_path_factory.mktemp("photos"))
 
 
+class Messages(NoProgress):
+    def __init__(self):
+        self.lines = []
+
+    def message(self, text):
+        self.lines.append(text)
+
+
 @pytest.fixture(scope="module")
-def result(photos, tmp_path_factory):
-    return train(CROSS_VALIDATED, photos, tmp_path_factory.mktemp("runs") / "run")
+def messages():
+    return Messages()
+
+
+@pytest.fixture(scope="module")
+def result(photos, messages, tmp_path_factory):
+    return train(CROSS_VALIDATED, photos, tmp_path_factory.mktemp("runs") / "run", progress=messages)
 
 
 class StopInFold(NoProgress):
@@ -82,6 +95,14 @@ def test_what_a_run_leaves_and_says(result, photos):
     assert "Cross-validation top-1" in (result.directory / "report.html").read_text()
     assert sorted(path.name for path in (result.directory / "folds").iterdir()) == [f"fold-{n}.npz" for n in (1, 2, 3)]
     assert evaluate(result.directory, photos, split="test").top1 == result.evaluations["test"].top1
+
+
+def test_advice_on_the_photos_is_given_for_the_run_and_not_for_each_fold(result, messages):
+    first_fold = next(number for number, line in enumerate(messages.lines) if line.startswith("fold"))
+    last_fold = max(number for number, line in enumerate(messages.lines) if line.startswith("fold"))
+    assert any(line.startswith("warning fewer than 20 training photos") for line in messages.lines[:first_fold])
+    between = [line for line in messages.lines[first_fold : last_fold + 1] if not line.startswith("fold")]
+    assert between == []
 
 
 @pytest.mark.parametrize(("fold", "step"), [(0, 2), (0, 8), (1, 3), (2, 1), (3, 5)])

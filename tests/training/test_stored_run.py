@@ -168,6 +168,15 @@ def test_another_recipe_is_refused_with_every_difference(photos: Path, tmp_path:
         train(other, photos, run, resume=True)
 
 
+@pytest.mark.parametrize("key", ["num_epochs", "seed"])
+def test_a_finished_run_that_should_train_longer_is_offered_as_a_start(key: str, photos: Path, whole: Path) -> None:
+    longer = dataclasses.replace(TINY, **{key: getattr(TINY, key) + 2})
+    with pytest.raises(ConfigError, match=rf"{key}: the run has") as refused:
+        train(longer, photos, whole, resume=True)
+    offer = f"To train its best weights longer: allmlp finetune PHOTOS --from {whole}"
+    assert (offer in str(refused.value)) == (key == "num_epochs")
+
+
 def test_other_photos_are_refused_by_name(photos: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(photos, data)

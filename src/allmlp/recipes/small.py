@@ -19,8 +19,8 @@ def demo() -> Recipe:
 
     Command: `allmlp demo`, or `allmlp train clothing --recipe demo`.
     Expected: at least 62 % of the test photos classified correctly, without test-time augmentation, if all
-        100 epochs fit into the time. Measured by experiments/clothing/run.py; README.md has the table.
-    Cost: the minutes in README.md's table on 2 cores with bfloat16. A slower machine trains fewer epochs (`max_minutes`)
+        100 epochs fit into the time. Measured by experiments/clothing/run.py; docs/results.md has the table.
+    Cost: the minutes in docs/results.md's table on 2 cores with bfloat16. A slower machine trains fewer epochs (`max_minutes`)
         and reaches a lower accuracy.
     Source: ours. On so few photos, colour jitter and weight decay help most.
     """
@@ -52,7 +52,7 @@ def cifar10() -> Recipe:
 
     Command: `allmlp train CIFAR10 --recipe cifar10`.
     Expected: at least 82 % of CIFAR-10's test photos classified correctly, without test-time augmentation, if at
-        least 14 epochs fit into the time. Measured by experiments/cifar10/run.py; README.md has the table.
+        least 14 epochs fit into the time. Measured by experiments/cifar10/run.py; docs/results.md has the table.
     Cost: 25 minutes on 2 cores, with fewer than 36 epochs if these would take longer (`max_minutes`).
     Source: ours. The widths are those of github.com/omihub777/MLP-Mixer-CIFAR (Mixer-nano, 1.13 M parameters; 90.83 % after
         300 epochs on a P100), except that D_C is half as large: this saves 4 of 9 multiply-adds, so that more epochs fit

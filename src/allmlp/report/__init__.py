@@ -6,7 +6,7 @@ Invariants: a page loads no script, font or picture; HTML is escaped by Jinja.
 To add one: a section is a template in templates/sections/, and its values are in `context`.
 """
 
-from allmlp.report.advice import IMBALANCE, IMBALANCE_REMEDY
+from allmlp.report.advice import FEW_PER_CLASS, IMBALANCE, IMBALANCE_REMEDY
 from allmlp.report.comparison import ComparedRun, PairedTest, RunComparison, Score, write_comparison
 from allmlp.report.facts import absolute_command, flat_settings, model_rows
 from allmlp.report.galleries import choose_galleries
@@ -17,6 +17,7 @@ from allmlp.report.sheet import MAX_SHEET_PHOTOS, ContactSheet
 from allmlp.report.summary import Galleries, ReportSummary, ShownPhoto, Stopped, TrainingScore
 
 __all__ = [
+    "FEW_PER_CLASS",
     "IMBALANCE",
     "IMBALANCE_REMEDY",
     "MAX_SHEET_PHOTOS",

@@ -10,8 +10,10 @@ from allmlp.report.facts import absolute_command
 from allmlp.report.formatting import percent
 from allmlp.report.summary import ReportSummary
 
-__all__ = ["IMBALANCE", "IMBALANCE_REMEDY", "Advice", "advice"]
+__all__ = ["FEW_PER_CLASS", "IMBALANCE", "IMBALANCE_REMEDY", "Advice", "advice"]
 
+FEW_PER_CLASS = 20
+"""The number of training photos below which a run is told that a class has too few."""
 IMBALANCE = 3.0
 """The ratio of the largest to the smallest class above which a run is told of the remedy."""
 IMBALANCE_REMEDY = "--set sampler=balanced or --set class_weights=balanced"
@@ -19,7 +21,6 @@ IMBALANCE_REMEDY = "--set sampler=balanced or --set class_weights=balanced"
 _MAX_ADVICE = 5
 _GAP = 0.15  # between the scores of training and unseen photos
 _FEW_SCORED = 100
-_FEW_PER_CLASS = 20
 _SMALL_IMAGE = 128  # pixels; the published Mixers take 224
 
 
@@ -81,11 +82,11 @@ def _on_classes(summary: ReportSummary) -> list[Advice]:
                 _command(summary, _training_command(summary), "--set", "sampler=balanced"),
             )
         )
-    num_few = int((sizes < _FEW_PER_CLASS).sum())
+    num_few = int((sizes < FEW_PER_CLASS).sum())
     if num_few:
         found.append(
             Advice(
-                f"{num_few:,} of {len(sizes):,} classes have fewer than {_FEW_PER_CLASS} training photos "
+                f"{num_few:,} of {len(sizes):,} classes have fewer than {FEW_PER_CLASS} training photos "
                 f"(“{summary.class_names[smallest]}” has {sizes.min():,}).",
                 "Add photos to these classes first.",
             )

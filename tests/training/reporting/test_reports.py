@@ -28,6 +28,7 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run_allmlp("train", photos, "--recipe", RECIPE, "--out", folder)
     assert done.returncode == 0, done.stderr
     assert "classes training photos: blue 14, green 14, red 14" in done.stdout
+    assert "warning fewer than 20 training photos in 3 of 3 classes: too few to learn a class well" in done.stdout
     assert "top-5" not in done.stdout and "calibration error" not in done.stdout  # 3 classes, 42 photos
     return folder
 

@@ -10,6 +10,7 @@ Does not load torch until a precision of "auto" is resolved.
 import dataclasses
 import json
 import math
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -242,16 +243,18 @@ def resumed_recipe(recipe: Recipe, stored: ResolvedRecipe, *, where: Path) -> Re
         ConfigError: the settings that differ, each with both values.
     """
     recipe = _with_same_checkpoint(recipe, stored)
-    differences = [
-        f"{key}: the run has {json.dumps(old)}, now {json.dumps(new)}"
+    differences = {
+        key: f"{key}: the run has {json.dumps(old)}, now {json.dumps(new)}"
         for key, old, new in _differences(to_dict(stored), to_dict(recipe), "")
         if not key.startswith(CHANGEABLE) and not _is_unresolved(key, old, new, recipe)
-    ]
+    }
     if differences:
+        longer = f"\nTo train its best weights longer: allmlp finetune PHOTOS --from {shlex.quote(str(where))}"
         raise ConfigError(
             f"{where}: a run must be resumed with the settings it was started with. These differ:\n  "
-            + "\n  ".join(differences)
+            + "\n  ".join(differences.values())
             + "\nOmit them to resume the run, or start a new run with --out."
+            + (longer if differences.keys() & {"num_epochs", "max_minutes"} else "")
         )
     data = dataclasses.replace(stored.data, storage=recipe.data.storage, num_workers=recipe.data.num_workers)
     return dataclasses.replace(

@@ -121,16 +121,18 @@ def _read(path: Path, split: Split, *, num_classes: int) -> NDArray[np.float32]:
 
 
 class _FoldProgress(NoProgress):
-    """Forwards the steps of a fold and the warnings; what else there is to say has been said of the run."""
+    """Forwards the steps of a fold and the warnings after its start; what else there is to say has been said of the run."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
+        self._is_started = False
 
     def message(self, text: str) -> None:
-        if text.startswith("warning"):
+        if self._is_started and text.startswith("warning"):
             self._progress.message(text)
 
     def start(self, total_steps: int) -> None:
+        self._is_started = True
         self._progress.start(total_steps)
 
     def revise(self, total_steps: int) -> None:

@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     from allmlp.inference import Embedder, Predictor, RunnableModel, open_model
     from allmlp.metrics import FewShotOptions, Metrics
     from allmlp.model import VARIANTS, MixerConfig, MixerTemplate, MlpMixer, create
-    from allmlp.training import Recipe, compare_runs, report_run, train
+    from allmlp.report import LabelErrors
+    from allmlp.training import (
+        CleanedPhotos,
+        Recipe,
+        clean_photos,
+        compare_runs,
+        find_label_errors,
+        report_run,
+        train,
+        undo_cleaning,
+    )
 
 __version__ = "0.1.0"
 
@@ -31,6 +41,7 @@ _MODULES = {
     "CheckFailedError": "allmlp.errors",
     "Checkpoint": "allmlp.checkpoints",
     "CheckpointError": "allmlp.errors",
+    "CleanedPhotos": "allmlp.training",
     "ConfigError": "allmlp.errors",
     "DataError": "allmlp.errors",
     "DivergedError": "allmlp.errors",
@@ -38,6 +49,7 @@ _MODULES = {
     "Evaluation": "allmlp.evaluation",
     "FewShotEvaluation": "allmlp.evaluation",
     "FewShotOptions": "allmlp.metrics",
+    "LabelErrors": "allmlp.report",
     "Metrics": "allmlp.metrics",
     "MissingExtraError": "allmlp.errors",
     "MixerConfig": "allmlp.model",
@@ -51,16 +63,19 @@ _MODULES = {
     "RunnableModel": "allmlp.inference",
     "VARIANTS": "allmlp.model",
     "check": "allmlp.data",
+    "clean_photos": "allmlp.training",
     "compare_runs": "allmlp.training",
     "create": "allmlp.model",
     "evaluate": "allmlp.evaluation",
     "evaluate_few_shot": "allmlp.evaluation",
+    "find_label_errors": "allmlp.training",
     "load_checkpoint": "allmlp.checkpoints",
     "open_dataset": "allmlp.data",
     "open_model": "allmlp.inference",
     "report_run": "allmlp.training",
     "save_checkpoint": "allmlp.checkpoints",
     "train": "allmlp.training",
+    "undo_cleaning": "allmlp.training",
 }
 
 __all__ = [
@@ -69,6 +84,7 @@ __all__ = [
     "CheckFailedError",
     "Checkpoint",
     "CheckpointError",
+    "CleanedPhotos",
     "ConfigError",
     "DataError",
     "DivergedError",
@@ -76,6 +92,7 @@ __all__ = [
     "Evaluation",
     "FewShotEvaluation",
     "FewShotOptions",
+    "LabelErrors",
     "Metrics",
     "MissingExtraError",
     "MixerConfig",
@@ -89,16 +106,19 @@ __all__ = [
     "RunnableModel",
     "__version__",
     "check",
+    "clean_photos",
     "compare_runs",
     "create",
     "evaluate",
     "evaluate_few_shot",
+    "find_label_errors",
     "load_checkpoint",
     "open_dataset",
     "open_model",
     "report_run",
     "save_checkpoint",
     "train",
+    "undo_cleaning",
 ]
 
 

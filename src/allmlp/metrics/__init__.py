@@ -1,6 +1,7 @@
 """Metrics in pure NumPy: the same numbers for any batch size, any padding and any backend.
 
-Safe to change: `classification` (top-k, losses), `calibration`, `confident_learning`, `few_shot`, `intervals`, `ridge`, `softmax`.
+Safe to change: `classification` (top-k, losses), `calibration`, `confident_learning`, `few_shot`, `intervals`, `ridge`,
+    `softmax`.
 Invariants: masked rows never count, and torch is never imported.
 To add one: a file with functions from arrays to a frozen dataclass, tested against a library or by hand.
 """

@@ -101,7 +101,7 @@ def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     except (OSError, ValueError, csv.Error) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         raise DataError(
-            f"{escape(path)}: cannot be read as a table of label errors ({reason}). Use the CSV that `allmlp clean` or its page "
-            "wrote, with an action (move or delete) in the column action."
+            f"{escape(path)}: cannot be read as a table of label errors ({reason}). Use the CSV that `allmlp clean` or its "
+            "page wrote, with an action (move or delete) in the column action."
         ) from error
     return rows

@@ -36,8 +36,8 @@ def carry_out(moves: Sequence[PhotoMove], log: Path) -> list[PhotoMove]:
     The new file `log` gets a line before each move, on disk before the photo moves.
 
     Raises:
-        DataError: a photo is missing, a link or not the one that the run read, or cannot be moved. The moves before it stay, and
-            the message lists them.
+        DataError: a photo is missing, a link or not the one that the run read, or cannot be moved. The moves before it stay,
+            and the message lists them.
     """
     done: list[PhotoMove] = []
     try:
@@ -139,8 +139,8 @@ def _check(path: Path, sha256: str) -> None:
         raise DataError(f"{escape(path)}: this photo cannot be moved: {problem}.")
     if path.stat().st_size > MAX_PHOTO_BYTES or photo_digest(path.read_bytes()) != sha256:
         raise DataError(
-            f"{escape(path)}: this is not the photo that the run read: its name is the same, its bytes are not. Look at it, and "
-            "remove its line."
+            f"{escape(path)}: this is not the photo that the run read: its name is the same, its bytes are not. Look at it, "
+            "and remove its line."
         )
 
 

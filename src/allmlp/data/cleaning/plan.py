@@ -80,7 +80,9 @@ def _folder_of(dataset: ImageDataset) -> Path:
     elif dataset.source.lower().endswith(".zip"):
         advice = "unpack it, and train on the folder; then the actions can be applied there."
     else:
-        advice = "save its photos as a folder with one sub-folder per class, and train on that; or correct the labels at their origin."
+        advice = (
+            "save its photos as a folder with one sub-folder per class, and train on that; or correct the labels there."
+        )
     raise DataError(f"{escape(dataset.source)}: only photos in a folder can be moved. Instead, {advice}")
 
 

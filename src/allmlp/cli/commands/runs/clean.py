@@ -83,11 +83,9 @@ def _find(run: Path, *, out: Path | None, page: Path | None, csv: Path | None, d
         new_output_path(str(out), is_folder=True, name="--out", example="label_errors")
         page, csv = out / "label_errors.html", out / "label_errors.csv"
     else:
-        for path, name in ((page, "--page"), (csv, "--csv")):
+        for path, name, example in ((page, "--page", "label_errors.html"), (csv, "--csv", "label_errors.csv")):
             if path is not None:
-                new_output_path(
-                    str(path), is_folder=False, name=name, example=f"label_errors.{'csv' if path is csv else 'html'}"
-                )
+                new_output_path(str(path), is_folder=False, name=name, example=example)
     from allmlp.training import find_label_errors
 
     found = find_label_errors(run, device=device)
@@ -151,6 +149,7 @@ def _undo(log: Path) -> None:
     _say_moves(moves, "moved back")
     if not moves:
         say("Nothing was moved back: all photos are where they were.")
+    next_commands([(f"{command_line('clean')} RUN --out label_errors", "look at the labels again")])
 
 
 def _say_moves(moves: "Sequence[PhotoMove]", verb: str) -> None:

@@ -1,5 +1,4 @@
-"""Pages for people: of a run, of an evaluation, the comparison of runs, the contact sheet of predictions,
-and likely label errors.
+"""Pages for people: of runs, evaluations, comparisons of runs, predictions (the contact sheet) and likely label errors.
 
 Safe to change: `context` and `scores` (the values on the page), `advice`, `galleries`, templates/ (text and layout), `plots`,
     `sheet`, cleaning/.

@@ -79,7 +79,7 @@ def find_label_errors(run: str | Path, *, device: str = "auto") -> LabelErrors:
         num_photos=sum(map(len, dataset.splits.values())),
         errors=tuple(_errors(dataset, chosen, probabilities[found], labels[found])),
         photos=tuple((_verified(dataset, digests, name), index) for name, index in chosen),
-        notes=_notes(stored, dataset, judged),
+        notes=(*_notes(stored, dataset, judged), _agreement(probabilities, labels)),
     )
 
 
@@ -170,6 +170,14 @@ def _errors(
             given_probability=float(values[label]),
             predicted_probability=float(values[predicted]),
         )
+
+
+def _agreement(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> str:
+    share = float((probabilities.argmax(axis=1) == labels).mean())
+    return (
+        f"The models agree with {100 * share:.0f} % of the labels. The weaker the models, the more photos of this list are "
+        "labelled right and merely hard."
+    )
 
 
 def _notes(stored: StoredRun, dataset: ImageDataset, judged: list[tuple[str, int]]) -> tuple[str, ...]:

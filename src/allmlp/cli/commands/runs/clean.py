@@ -51,7 +51,7 @@ def clean(
     ] = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Find photos that are probably labelled wrong, by models that did not train on them. Move them only on request."""
+    """Find photos that are probably labelled wrong. Models that did not train on them judge; photos move only on request."""
     _check_options(run, searches=(out, page, csv), apply=apply, undo=undo)
     if undo is not None:
         _undo(undo)

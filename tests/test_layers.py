@@ -55,7 +55,7 @@ INNER_LAYERS = {
         ("console", "habits"),
     ),
     "data": (
-        ("quality",),
+        ("cleaning", "quality"),
         ("augmentation", "bad_photos", "label_sets", "open_dataset"),
         ("loading", "public"),
         ("sources",),
@@ -70,6 +70,16 @@ INNER_LAYERS = {
         ("opening", "photos", "speed"),
         ("backends", "photo_folder", "prediction", "sort_photos"),
         ("folder_names", "nearest", "runnable"),
+    ),
+    "report": (
+        ("cleaning", "comparison", "page", "sheet"),
+        ("context",),
+        ("advice", "galleries", "scores"),
+        ("facts",),
+        ("pictures",),
+        ("plots",),
+        ("rendering", "summary"),
+        ("formatting",),
     ),
     "training": (
         ("several_runs",),

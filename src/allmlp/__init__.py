@@ -23,7 +23,17 @@ if TYPE_CHECKING:
     from allmlp.metrics import FewShotOptions, Metrics
     from allmlp.model import VARIANTS, MixerConfig, MixerTemplate, MlpMixer, create
     from allmlp.recipes import finetune, train
-    from allmlp.training import Recipe, TrainResult, compare_runs, report_run
+    from allmlp.report import LabelErrors
+    from allmlp.training import (
+        CleanedPhotos,
+        Recipe,
+        TrainResult,
+        clean_photos,
+        compare_runs,
+        find_label_errors,
+        report_run,
+        undo_cleaning,
+    )
 
 __version__ = "0.1.0"
 
@@ -32,6 +42,7 @@ _MODULES = {
     "CheckFailedError": "allmlp.errors",
     "Checkpoint": "allmlp.checkpoints",
     "CheckpointError": "allmlp.errors",
+    "CleanedPhotos": "allmlp.training",
     "ConfigError": "allmlp.errors",
     "DataError": "allmlp.errors",
     "DivergedError": "allmlp.errors",
@@ -39,6 +50,7 @@ _MODULES = {
     "Evaluation": "allmlp.evaluation",
     "FewShotEvaluation": "allmlp.evaluation",
     "FewShotOptions": "allmlp.metrics",
+    "LabelErrors": "allmlp.report",
     "Metrics": "allmlp.metrics",
     "MissingExtraError": "allmlp.errors",
     "MixerConfig": "allmlp.model",
@@ -53,10 +65,12 @@ _MODULES = {
     "TrainResult": "allmlp.training",
     "VARIANTS": "allmlp.model",
     "check": "allmlp.data",
+    "clean_photos": "allmlp.training",
     "compare_runs": "allmlp.training",
     "create": "allmlp.model",
     "evaluate": "allmlp.evaluation",
     "evaluate_few_shot": "allmlp.evaluation",
+    "find_label_errors": "allmlp.training",
     "finetune": "allmlp.recipes",
     "load_checkpoint": "allmlp.checkpoints",
     "open_dataset": "allmlp.data",
@@ -64,6 +78,7 @@ _MODULES = {
     "report_run": "allmlp.training",
     "save_checkpoint": "allmlp.checkpoints",
     "train": "allmlp.recipes",
+    "undo_cleaning": "allmlp.training",
 }
 
 __all__ = [
@@ -72,6 +87,7 @@ __all__ = [
     "CheckFailedError",
     "Checkpoint",
     "CheckpointError",
+    "CleanedPhotos",
     "ConfigError",
     "DataError",
     "DivergedError",
@@ -79,6 +95,7 @@ __all__ = [
     "Evaluation",
     "FewShotEvaluation",
     "FewShotOptions",
+    "LabelErrors",
     "Metrics",
     "MissingExtraError",
     "MixerConfig",
@@ -93,10 +110,12 @@ __all__ = [
     "TrainResult",
     "__version__",
     "check",
+    "clean_photos",
     "compare_runs",
     "create",
     "evaluate",
     "evaluate_few_shot",
+    "find_label_errors",
     "finetune",
     "load_checkpoint",
     "open_dataset",
@@ -104,6 +123,7 @@ __all__ = [
     "report_run",
     "save_checkpoint",
     "train",
+    "undo_cleaning",
 ]
 
 

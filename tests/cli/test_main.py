@@ -20,6 +20,7 @@ COMMANDS = (
     "evaluate",
     "report",
     "compare",
+    "clean",
     "predict",
     "embed",
     "inspect",

@@ -19,4 +19,10 @@ def test_templates_switch_no_escaping_off_and_run_no_script() -> None:
     assert len(templates) >= 10
     for template in templates:
         source = template.read_text(encoding="utf-8")
+        if template.name == "label_errors.html":  # its own script, which the page's policy names by its digest
+            assert (
+                source.count("<script>{{ script }}</script>") == 1
+                and "script-src 'sha256-{{ script_digest }}'" in source
+            )
+            source = source.replace("<script>{{ script }}</script>", "").replace('<script type="application/json"', "")
         assert not [word for word in ("|safe", "| safe", "autoescape", "<script", "http:", "https:") if word in source]

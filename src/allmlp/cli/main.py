@@ -23,6 +23,7 @@ from allmlp.cli.commands.models import models
 from allmlp.cli.commands.predict import predict
 from allmlp.cli.commands.push import push
 from allmlp.cli.commands.recipes import recipes
+from allmlp.cli.commands.runs.clean import clean
 from allmlp.cli.commands.runs.compare import compare
 from allmlp.cli.commands.runs.report import report
 from allmlp.cli.commands.train import train
@@ -45,7 +46,7 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(demo, train, finetune, recipes, data, check),
-    *(evaluate, report, compare, predict, embed, inspect, models, convert, push),
+    *(evaluate, report, compare, clean, predict, embed, inspect, models, convert, push),
 )
 for command in COMMANDS:
     app.command(cls=Command)(command)

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from allmlp.data.augmentation.config import Augmentation
 from allmlp.data.bad_photos import BadPhotos, is_skipping, read_skipped, skip_bad_photos, skip_photos, write_skipped
+from allmlp.data.cleaning.choices import CHOICE_COLUMNS, LabelError, read_choices, write_label_errors
+from allmlp.data.cleaning.moves import carry_out, new_log_path, undo
+from allmlp.data.cleaning.plan import PhotoMove, photo_path, plan_moves, removed_folder
 from allmlp.data.dataset import ImageDataset, Split, default_split
 from allmlp.data.decoding.check_photos import check_photos
 from allmlp.data.decoding.decode import decode
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from allmlp.data.augmentation.pipeline import AugmentationPipeline
 
 __all__ = [
+    "CHOICE_COLUMNS",
     "DATASETS",
     "DEFAULT_MAX_MEGAPIXELS",
     "MAX_PHOTO_BYTES",
@@ -55,6 +59,8 @@ __all__ = [
     "FileReader",
     "Finding",
     "ImageDataset",
+    "LabelError",
+    "PhotoMove",
     "Preprocessing",
     "QualityReport",
     "RawBatch",
@@ -62,6 +68,7 @@ __all__ = [
     "TrainingImages",
     "TrainingOrder",
     "absolute_source",
+    "carry_out",
     "check",
     "check_photos",
     "command_options",
@@ -81,11 +88,16 @@ __all__ = [
     "label_names",
     "list_folder",
     "named_folder",
+    "new_log_path",
     "notes_on_folds",
     "open_dataset",
     "photo_digest",
+    "photo_path",
+    "plan_moves",
+    "read_choices",
     "read_label_sets",
     "read_skipped",
+    "removed_folder",
     "resized_images",
     "sample_keys",
     "set_max_megapixels",
@@ -96,10 +108,12 @@ __all__ = [
     "synsets_of",
     "thumbnail_kind",
     "to_pixels",
+    "undo",
     "uniform",
     "unnamed_photos",
     "unread_photos",
     "with_digests",
+    "write_label_errors",
     "write_skipped",
 ]
 

@@ -1,6 +1,7 @@
 """Metrics in pure NumPy: the same numbers for any batch size, any padding and any backend.
 
-Safe to change: `classification` (top-k, losses), `calibration`, `few_shot`, `intervals`, `ridge`, `softmax`.
+Safe to change: `classification` (top-k, losses), `calibration`, `confident_learning`, `few_shot`, `intervals`, `ridge`,
+    `softmax`.
 Invariants: masked rows never count, and torch is never imported.
 To add one: a file with functions from arrays to a frozen dataclass, tested against a library or by hand.
 """
@@ -13,6 +14,7 @@ from allmlp.metrics.classification import (
     Metrics,
     score_batches,
 )
+from allmlp.metrics.confident_learning import likely_label_errors, normalized_margins
 from allmlp.metrics.few_shot import (
     AUTHORS_PENALTY,
     PENALTIES,
@@ -42,7 +44,9 @@ __all__ = [
     "expected_calibration_error",
     "few_shot",
     "fit_temperature",
+    "likely_label_errors",
     "mcnemar_p_value",
+    "normalized_margins",
     "reliability",
     "score_batches",
     "softmax",

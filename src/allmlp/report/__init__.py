@@ -1,12 +1,13 @@
-"""Pages for people: of a run, of an evaluation, the comparison of runs, and the contact sheet of predictions.
+"""Pages for people: of runs, evaluations, comparisons of runs, predictions (the contact sheet) and likely label errors.
 
 Safe to change: `context` and `scores` (the values on the page), `advice`, `galleries`, templates/ (text and layout), `plots`,
-    `sheet`.
+    `sheet`, cleaning/.
 Invariants: a page loads no script, font or picture; HTML is escaped by Jinja.
 To add one: a section is a template in templates/sections/, and its values are in `context`.
 """
 
 from allmlp.report.advice import FEW_PER_CLASS, IMBALANCE, IMBALANCE_REMEDY
+from allmlp.report.cleaning.page import MAX_SHOWN_ERRORS, LabelErrors
 from allmlp.report.comparison import ComparedRun, PairedTest, RunComparison, Score, write_comparison
 from allmlp.report.facts import absolute_command, flat_settings, model_rows
 from allmlp.report.galleries import choose_galleries
@@ -21,10 +22,12 @@ __all__ = [
     "IMBALANCE",
     "IMBALANCE_REMEDY",
     "MAX_SHEET_PHOTOS",
+    "MAX_SHOWN_ERRORS",
     "ROUGH_INTERVAL",
     "ComparedRun",
     "ContactSheet",
     "Galleries",
+    "LabelErrors",
     "PairedTest",
     "ReportSummary",
     "RunComparison",

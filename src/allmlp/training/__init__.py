@@ -27,6 +27,7 @@ from allmlp.training.stored_run import StoredRun, check_matches_run, damage_of, 
 if TYPE_CHECKING:
     from allmlp.training.distributed.process_group import join_ranks
     from allmlp.training.reporting.compare_runs import RunComparison, compare_runs
+    from allmlp.training.reporting.label_errors import CleanedPhotos, clean_photos, find_label_errors, undo_cleaning
     from allmlp.training.reporting.stored_report import report_run
     from allmlp.training.setup import num_training_photos
     from allmlp.training.several_runs.learning_rate_sweep import (
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PAPER_GRID",
+    "CleanedPhotos",
     "ConsoleProgress",
     "DataConfig",
     "NoProgress",
@@ -56,9 +58,11 @@ __all__ = [
     "TransferConfig",
     "check_matches_run",
     "check_sweep_folder",
+    "clean_photos",
     "compare_runs",
     "damage_of",
     "displayed_progress",
+    "find_label_errors",
     "fitted_as",
     "is_first_process",
     "is_speaker",
@@ -72,6 +76,7 @@ __all__ = [
     "train",
     "train_sweep",
     "type_checked",
+    "undo_cleaning",
     "with_learning_rate",
     "with_settings",
     "write_sweep",
@@ -79,17 +84,21 @@ __all__ = [
 
 
 _LAZY_MODULES = {  # names that need torch, with the module that defines them
+    "CleanedPhotos": "reporting.label_errors",
     "PAPER_GRID": "several_runs.learning_rate_sweep",
     "TrainResult": "several_runs.training_run",
     "RunComparison": "reporting.compare_runs",
     "SweepRun": "several_runs.learning_rate_sweep",
     "check_sweep_folder": "several_runs.learning_rate_sweep",
+    "clean_photos": "reporting.label_errors",
     "compare_runs": "reporting.compare_runs",
+    "find_label_errors": "reporting.label_errors",
     "join_ranks": "distributed.process_group",
     "num_training_photos": "setup",
     "report_run": "reporting.stored_report",
     "train": "several_runs.training_run",
     "train_sweep": "several_runs.learning_rate_sweep",
+    "undo_cleaning": "reporting.label_errors",
     "write_sweep": "several_runs.learning_rate_sweep",
 }
 

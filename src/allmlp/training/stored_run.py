@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from allmlp.checkpoints import load_checkpoint
-from allmlp.data import ImageDataset, held_out_as, hold_out
+from allmlp.data import ImageDataset, held_out_as, hold_out, open_dataset, read_skipped, skip_photos
 from allmlp.errors import CheckpointError, ConfigError, DataError
 from allmlp.io.display import escape, quote, shorten, summarise
 from allmlp.io.path_problem import check_regular, path_problem
@@ -22,6 +22,7 @@ __all__ = [
     "check_matches_run",
     "check_same_photos",
     "damage_of",
+    "photos_of_run",
     "stored_digests",
     "stored_run",
     "with_validation_of",
@@ -89,6 +90,21 @@ def _is_option(value: object) -> bool:
     return isinstance(value, str) or (
         isinstance(value, dict) and all(isinstance(folder, str) for folder in value.values())
     )
+
+
+def photos_of_run(run: StoredRun) -> ImageDataset:
+    """Open the photos of a run as it read them: its validation split, and without those that it left out.
+
+    Raises:
+        DataError: the photos cannot be opened, or are not those of the run.
+        CheckpointError, ConfigError: a file of the run cannot be read.
+    """
+    dataset = open_dataset(run.data, **run.options)
+    if run.recipe.data.bad_photos == "skip":
+        dataset = skip_photos(dataset, read_skipped(RunLayout(run.path).skipped))
+    dataset = with_validation_of(run, dataset)
+    check_same_photos(dataset, run)
+    return dataset
 
 
 def check_same_photos(dataset: ImageDataset, run: StoredRun) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from allmlp.checkpoints import load_checkpoint
-from allmlp.data import FileReader, ImageDataset, Split, open_dataset, read_skipped, skip_photos
+from allmlp.data import FileReader, ImageDataset, Split
 from allmlp.errors import ConfigError, DataError
 from allmlp.hardware.devices import choose_device
 from allmlp.io.display import Report, discard, escape
@@ -29,7 +29,7 @@ from allmlp.training.recipe.recipe import Recipe
 from allmlp.training.reporting.final_scores import score_splits, score_training_photos
 from allmlp.training.reporting.run_report import first_environment, run_summary, stopped_at, with_photos
 from allmlp.training.run_folder import decoded_fingerprint
-from allmlp.training.stored_run import StoredRun, check_same_photos, stored_digests, stored_run, with_validation_of
+from allmlp.training.stored_run import StoredRun, photos_of_run, stored_digests, stored_run
 
 __all__ = ["best_epoch", "read_metrics", "read_results", "report_run", "require_run", "stored_evaluations"]
 
@@ -187,11 +187,7 @@ def _photos(stored: StoredRun) -> tuple[ImageDataset, InputPipeline | None, str]
     layout = RunLayout(stored.path)
     recipe = dataclasses.replace(stored.recipe, data=dataclasses.replace(stored.recipe.data, storage="stream"))
     try:
-        dataset = open_dataset(stored.data, **stored.options)
-        if recipe.data.bad_photos == "skip":
-            dataset = skip_photos(dataset, read_skipped(layout.skipped))
-        dataset = with_validation_of(stored, dataset)
-        check_same_photos(dataset, stored)
+        dataset = photos_of_run(stored)
         pipeline = InputPipeline(
             recipe,
             dataset,

@@ -5,7 +5,6 @@ import io
 import json
 import shutil
 import time
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -13,21 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.checkpoints import load_checkpoint
-from allmlp.data import ImageDataset, Split, evaluation_batches, fold_datasets, fold_of_photos, resized_images
+from allmlp.data import ImageDataset, Split, fold_datasets, fold_of_photos
 from allmlp.errors import ConfigError
-from allmlp.hardware.num_decoding_threads import num_decoding_threads
-from allmlp.inference import eager_forward
 from allmlp.io.atomic_write import write_bytes
-from allmlp.io.path_problem import check_regular
 from allmlp.runs.layout import RunLayout
 from allmlp.training.distributed.process_group import timeout_seconds
 from allmlp.training.progress import NoProgress, Progress
 from allmlp.training.recipe.recipe import ResolvedRecipe
-from allmlp.training.reporting.out_of_fold import OutOfFold
+from allmlp.training.reporting.out_of_fold import OutOfFold, predict_split, read_fold
 
 __all__ = ["cross_validate"]
-
-_MAX_BYTES = 1 << 30  # of a fold's predictions
 
 
 def cross_validate(
@@ -82,11 +76,7 @@ def _of_fold(recipe: ResolvedRecipe) -> ResolvedRecipe:
 def _predict(run: Path, fold: ImageDataset, *, device: str) -> NDArray[np.float32]:
     """Return the logits (n, K) of the photos that a fold held out."""
     checkpoint = load_checkpoint(RunLayout(run).checkpoint("best"))
-    split = fold.splits["validation"]
-    images = resized_images(split, checkpoint.preprocessing, num_workers=num_decoding_threads())
-    batches = evaluation_batches(images, split.labels, checkpoint.preprocessing, num_classes=len(fold.class_names))
-    forward = eager_forward(checkpoint, device=device)
-    return np.concatenate([forward(batch.images)[batch.mask] for batch in batches])
+    return predict_split(checkpoint, fold.splits["validation"], device=device)
 
 
 def _wait_for(path: Path) -> None:
@@ -105,17 +95,8 @@ def _write(path: Path, split: Split, logits: NDArray[np.float32]) -> None:
 
 def _read(path: Path, split: Split, *, num_classes: int) -> NDArray[np.float32]:
     """Return the logits (n, K) that `_write` saved for the photos of `split`."""
-    try:
-        check_regular(path)
-        if path.stat().st_size > _MAX_BYTES:
-            raise ValueError("the file is too large")
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            sample_ids = json.loads(arrays["sample_ids"].tobytes())
-            logits: NDArray[np.float32] = arrays["logits"]
-    except (OSError, EOFError, ValueError, TypeError, LookupError, zipfile.BadZipFile, RecursionError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}). Delete it to train this fold again.") from error
-    is_expected = logits.shape == (len(split), num_classes) and logits.dtype == np.float32 and np.isfinite(logits).all()
-    if sample_ids != list(split.sample_ids) or not is_expected:
+    sample_ids, logits = read_fold(path)
+    if sample_ids != split.sample_ids or logits.shape != (len(split), num_classes):
         raise ConfigError(f"{path}: not the predictions of this fold. Delete it to train the fold again.")
     return logits
 

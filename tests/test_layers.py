@@ -78,6 +78,7 @@ INNER_LAYERS = {
         ("reporting", "session"),
         ("length",),
         ("validation",),
+        ("cached_features",),
         ("input_pipeline",),
         ("step",),
         ("distributed",),

@@ -50,7 +50,7 @@ INNER_LAYERS = {
             "training_request",
             "unsupported",
         ),
-        ("prediction_formats",),
+        ("prediction_formats", "quality"),
         ("arguments", "progress"),
         ("console", "habits"),
     ),

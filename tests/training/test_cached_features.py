@@ -158,3 +158,11 @@ def test_mixing_is_off_and_the_recipe_of_the_run_says_so(photos: Path, source: P
         with_settings(more, ["transfer.cached_passes=4"])
     with pytest.raises(ConfigError, match=r"transfer.cached_passes is -1; expected 1 to 10,000 passes"):
         TransferConfig(checkpoint="x", cached_passes=-1)
+
+
+@pytest.mark.parametrize("sampler", ["uniform", "balanced"])
+def test_a_batch_may_hold_several_passes(sampler: str, photos: Path, source: Path, tmp_path: Path) -> None:
+    changes = {"batch_size": 100, "num_epochs": 1, "sampler": sampler}
+    train(head_only(source, 0, **changes), photos, tmp_path / "plain")
+    train(head_only(source, 8, **changes), photos, tmp_path / "cached")
+    assert_equal_up_to_rounding(tmp_path / "cached", tmp_path / "plain")

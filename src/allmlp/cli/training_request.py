@@ -11,6 +11,7 @@ import typer
 from allmlp.cli.arguments.recipe import named_recipe
 from allmlp.cli.console import command_line, is_first_process, next_commands, note, say
 from allmlp.cli.progress import ConsoleProgress
+from allmlp.cli.quality import better_quality
 from allmlp.errors import ConfigError
 from allmlp.io.display import escape
 from allmlp.io.path_problem import similar_paths
@@ -85,6 +86,7 @@ def run_request(request: TrainingRequest, choose: "Choose", *, print_recipe: boo
         say(reason)
     out = resume or request.out or new_run_folder(resolved.name)
     photos = request.open(data) if dataset is None and request.options else data if dataset is None else dataset
+    from allmlp.checkpoints import STARTER
     from allmlp.data import default_split
 
     result = run_training(
@@ -95,9 +97,13 @@ def run_request(request: TrainingRequest, choose: "Choose", *, print_recipe: boo
     written = ["report.html", "results.csv", "predictions.csv", "checkpoints/best", "checkpoints/last"]
     written += ["skipped.csv"] if result.dataset.skipped else []
     say(f"\nwrote   {escape(result.directory)}/ ({', '.join(written)})")
+    options = request.options or (run.options if run else {})
+    if result.recipe.transfer.checkpoint == STARTER:
+        words = data_words(result.directory, options)
+        say("\n" + better_quality(result.dataset, data, words, device=request.device))
     scored = default_split(result.evaluations)
     split = scored if scored in result.dataset.splits else None  # no split: cross-validation
-    _print_next(result.directory, data, request.options or (run.options if run else {}), split=split)
+    _print_next(result.directory, data, options, split=split)
 
 
 def _is_done(run: "StoredRun", request: TrainingRequest) -> bool:

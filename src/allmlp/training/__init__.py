@@ -25,6 +25,7 @@ from allmlp.training.stored_run import StoredRun, check_matches_run, damage_of, 
 
 if TYPE_CHECKING:
     from allmlp.training.distributed.process_group import join_ranks
+    from allmlp.training.length.estimate import estimate_minutes
     from allmlp.training.reporting.compare_runs import RunComparison, compare_runs
     from allmlp.training.reporting.stored_report import report_run
     from allmlp.training.setup import num_training_photos
@@ -56,6 +57,7 @@ __all__ = [
     "check_sweep_folder",
     "compare_runs",
     "damage_of",
+    "estimate_minutes",
     "fitted_as",
     "is_first_process",
     "is_speaker",
@@ -82,6 +84,7 @@ _LAZY_MODULES = {  # names that need torch, with the module that defines them
     "SweepRun": "several_runs.learning_rate_sweep",
     "check_sweep_folder": "several_runs.learning_rate_sweep",
     "compare_runs": "reporting.compare_runs",
+    "estimate_minutes": "length.estimate",
     "join_ranks": "distributed.process_group",
     "num_training_photos": "setup",
     "report_run": "reporting.stored_report",

@@ -1,6 +1,7 @@
 """Features of the photos, computed once for a run that trains only the classifier."""
 
 import contextlib
+import math
 from collections.abc import Callable, Generator, Iterator
 
 import numpy as np
@@ -33,9 +34,9 @@ def cached_features(
     """
     if not trains_on_features(recipe):
         return None
-    num_photos, num_epochs = len(pipeline.order.keys), recipe.num_epochs + 1  # whole batches may begin another epoch
-    num_passes = recipe.transfer.cached_passes
-    if recipe.sampler == "uniform":
+    num_photos, num_passes = len(pipeline.order.keys), recipe.transfer.cached_passes
+    if recipe.sampler == "uniform":  # else the photos of a rare class pass several times in an epoch
+        num_epochs = math.ceil(recipe.num_steps_on(num_photos) * recipe.batch_size / num_photos)
         num_passes = min(num_passes, num_epochs)
     num_bytes = 4 * num_passes * num_photos * recipe.model.hidden_dim
     if num_bytes > MAX_BYTES or state.is_sharded:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,7 @@ from allmlp.cli.arguments.photos import MaxMegapixelsOption, limit_photos
 from allmlp.cli.arguments.recipe import (
     DATA_HELP,
     BadPhotosOption,
+    BalanceOption,
     BestByOption,
     EpochsOption,
     FoldsOption,
@@ -36,6 +38,7 @@ from allmlp.cli.arguments.recipe import (
 )
 from allmlp.cli.console import DeviceOption, aligned, command_line, heading, is_first_process, next_commands, note, say
 from allmlp.cli.progress import ConsoleProgress
+from allmlp.cli.quality import Quality, QualityOption, cost_of_quality, quality_settings
 from allmlp.cli.training_request import TrainingRequest, data_words, new_run_folder, run_request, show_recipe
 from allmlp.errors import ConfigError, DivergedError
 from allmlp.io.display import escape
@@ -61,6 +64,7 @@ def finetune(
             show_default="starter, which comes with allmlp",
         ),
     ] = None,
+    quality: QualityOption = None,
     recipe: Annotated[str | None, typer.Option(help="See `allmlp recipes`.", show_default="finetune")] = None,
     image_size: Annotated[
         str | None,
@@ -106,6 +110,7 @@ def finetune(
     folds: FoldsOption = None,
     best_by: BestByOption = None,
     patience: PatienceOption = None,
+    balance: BalanceOption = False,
     device: DeviceOption = "auto",
     bad_photos: BadPhotosOption = None,
     max_megapixels: MaxMegapixelsOption = None,
@@ -118,20 +123,26 @@ def finetune(
     preprocessing = changed_preprocessing(mean, std, interpolation, fit)
     colours = {f"transfer.{name}": json.dumps(preprocessing[name]) for name in ("mean", "std") if name in preprocessing}
     limit_photos(max_megapixels)
+    chosen = quality_settings(
+        quality,
+        checkpoint=checkpoint,
+        trained_blocks=trained_blocks,
+        keys=[*(assignments or ()), *(() if batch_size is None else ("batch_size",))],
+    )
     changes = {
-        "transfer.checkpoint": checkpoint,
+        **chosen,
         "transfer.image_size": None if image_size is None else json.dumps(parse_sides(image_size)),
         **colours,
         "data.interpolation": interpolation,
         "data.fit": fit,
         "data.crop_fraction": 1.0 if fit == "pad" else None,
-        "transfer.trained_blocks": trained_blocks,
         "num_epochs": epochs,
         "batch_size": batch_size,
         "seed": seed,
         "max_minutes": max_minutes,
         "data.folds": folds,
         "best_by": best_by,
+        "sampler": "balanced" if balance else None,
         "patience": patience,
         "data.bad_photos": bad_photos,
     }
@@ -150,9 +161,21 @@ def finetune(
         loggers=tuple(loggers or ()),
     )
     if lr_grid is None:
-        run_request(request, _choose, print_recipe=print_recipe)
+        run_request(request, partial(_choose_with_cost, quality=quality), print_recipe=print_recipe)
     else:
-        _run_sweep(request, lr_grid, print_recipe=print_recipe)
+        _run_sweep(request, lr_grid, quality, print_recipe=print_recipe)
+
+
+def _choose_with_cost(
+    request: TrainingRequest, data: str, *, quality: Quality | None, num_runs: int = 1
+) -> "ChosenRecipe":
+    """Return the recipe and the reason for it, with the cost of the quality if there is one."""
+    recipe, dataset, reason = _choose(request, data)
+    if quality is None or not is_first_process():
+        return recipe, dataset, reason
+    dataset = dataset or request.open(data)
+    cost = cost_of_quality(quality, recipe, dataset, device=request.device, num_runs=num_runs)
+    return recipe, dataset, "\n".join(filter(None, (reason, f"quality {quality}: {cost}")))
 
 
 def _choose(request: TrainingRequest, data: str) -> "ChosenRecipe":
@@ -211,7 +234,7 @@ def _learning_rates(text: str) -> list[float]:
         ) from error
 
 
-def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> None:
+def _run_sweep(request: TrainingRequest, grid: str, quality: Quality | None, *, print_recipe: bool) -> None:
     from allmlp.training import NoProgress, check_sweep_folder, train_sweep, write_sweep
 
     learning_rates = _learning_rates(grid)
@@ -224,7 +247,7 @@ def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> No
     data = request.data
     if "data.folds" not in map(key_of, request.given):  # the rates are compared on photos that are held out once
         request = dataclasses.replace(request, given=[*request.given, "data.folds=0"])
-    recipe, dataset, reason = _choose(request, data)
+    recipe, dataset, reason = _choose_with_cost(request, data, quality=quality, num_runs=len(learning_rates))
     if grid == "paper" and recipe.optimizer.name != "sgd":
         raise ConfigError(
             f"--lr-grid paper: these rates are for SGD, but the optimizer is {recipe.optimizer.name}. Give rates for it, such "

@@ -38,7 +38,7 @@ QualityOption = Annotated[
     ),
 ]
 
-# 20 images of Mixer-B/16 need about 3 GB to train; the recipe's batches have 100.
+# The recipe's batches of 100 images of Mixer-B/16 would need more memory to train than a laptop has.
 _SETTINGS: dict[Quality, dict[str, object]] = {
     Quality.FAST: {"transfer.checkpoint": "starter"},
     Quality.BALANCED: {"transfer.checkpoint": _PUBLISHED, "transfer.trained_blocks": 0},

@@ -54,7 +54,10 @@ def arms(epochs):
         augmentation=dataclasses.replace(paper.augmentation, pad_pixels=5),  # 16 at 224 pixels correspond to 5 at 64
         transfer=TransferConfig(checkpoint="starter"),
     )
-    head = dataclasses.replace(ours, name="head", transfer=dataclasses.replace(ours.transfer, trained_blocks=0))
+    transfer = dataclasses.replace(
+        ours.transfer, trained_blocks=0, cached_passes=0
+    )  # with mixing, as in docs/transfer.md
+    head = dataclasses.replace(ours, name="head", transfer=transfer)
     return {
         "scratch": Arm(scratch, MUON_GRID),
         "ours": Arm(ours, (ours.optimizer.learning_rate,)),

@@ -1,7 +1,7 @@
 """Training requests: from command-line arguments to a finished run, for `train`, `finetune` and `demo`."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from allmlp.cli.console import command_line, is_first_process, next_commands, note, say
+from allmlp.cli.quality import better_quality
 from allmlp.errors import ConfigError
 from allmlp.io.display import escape
 from allmlp.io.path_problem import similar_paths
@@ -58,8 +59,17 @@ class TrainingRequest:
         return open_dataset(data, **(self.options or (run.options if run else {})))
 
 
-def run_request(request: TrainingRequest, *, is_finetuning: bool, print_recipe: bool) -> None:
-    """Train as requested, or print the recipe; `is_finetuning` if a new run must start from a checkpoint."""
+def run_request(
+    request: TrainingRequest,
+    *,
+    is_finetuning: bool,
+    print_recipe: bool,
+    cost: "Callable[[Recipe, ImageDataset], str] | None" = None,
+) -> None:
+    """Train as requested, or print the recipe; `is_finetuning` if a new run must start from a checkpoint.
+
+    `cost` returns a line on what a new run costs, to be printed before it begins.
+    """
     data, resume = request.data, request.resume
     run = _stored_run(resume, request.out)
     if run is not None and run.is_finished and not print_recipe and _is_done(run, request):
@@ -73,6 +83,9 @@ def run_request(request: TrainingRequest, *, is_finetuning: bool, print_recipe: 
 
         choose = choose_for_finetuning if is_finetuning else choose_for_training
         resolved, dataset, reason = choose(request.recipe, request.given, partial(request.open, data))
+        if cost is not None and is_first_process():
+            dataset = dataset or request.open(data)
+            reason = "\n".join(filter(None, (reason, cost(resolved, dataset))))
     else:
         resolved, dataset, reason = _recipe_of(run, request), None, ""
     reason = reason if is_first_process() else ""
@@ -83,6 +96,7 @@ def run_request(request: TrainingRequest, *, is_finetuning: bool, print_recipe: 
         say(reason)
     out = resume or request.out or new_run_folder(resolved.name)
     photos = request.open(data) if dataset is None and request.options else data if dataset is None else dataset
+    from allmlp.checkpoints import STARTER
     from allmlp.data import default_split
 
     result = run_training(
@@ -93,9 +107,13 @@ def run_request(request: TrainingRequest, *, is_finetuning: bool, print_recipe: 
     written = ["report.html", "results.csv", "predictions.csv", "checkpoints/best", "checkpoints/last"]
     written += ["skipped.csv"] if result.dataset.skipped else []
     say(f"\nwrote   {escape(result.directory)}/ ({', '.join(written)})")
+    options = request.options or (run.options if run else {})
+    if result.recipe.transfer.checkpoint == STARTER:
+        words = data_words(result.directory, options)
+        say("\n" + better_quality(result.dataset, data, words, device=request.device))
     scored = default_split(result.evaluations)
     split = scored if scored in result.dataset.splits else None  # no split: cross-validation
-    _print_next(result.directory, data, request.options or (run.options if run else {}), split=split)
+    _print_next(result.directory, data, options, split=split)
 
 
 def _is_done(run: "StoredRun", request: TrainingRequest) -> bool:

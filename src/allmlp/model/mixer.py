@@ -107,8 +107,12 @@ class MlpMixer(nn.Module):
         return features
 
     def forward(self, images: Tensor, *, depth_draws: Tensor | None = None) -> Tensor:
-        """Return logits (B, K) of images (B, 3, H, W), or features (B, C) if `num_classes` is 0."""
-        features = self.features(images, depth_draws=depth_draws)
+        """Return logits (B, K) of images (B, 3, H, W), or features (B, C) if `num_classes` is 0.
+
+        `images` may also be the features (B, C) of images.
+        """
+        is_features = images.ndim == 2 and images.shape[1] == self.config.hidden_dim
+        features = images if is_features else self.features(images, depth_draws=depth_draws)
         return features if self.head is None else self.head(features)
 
 

@@ -44,7 +44,7 @@ def finetune() -> Recipe:
             mix_probability=0.5,
         ),
         optimizer=OptimizerConfig(name="adamw", learning_rate=3e-3, weight_decay=0.05),
-        transfer=TransferConfig(checkpoint="starter", layer_decay=0.8),
+        transfer=TransferConfig(checkpoint="starter", layer_decay=0.8, cached_passes=8),
         max_minutes=None,
     )
 

@@ -16,7 +16,7 @@ FEW_PER_CLASS = 20
 """The number of training photos below which a run is told that a class has too few."""
 IMBALANCE = 3.0
 """The ratio of the largest to the smallest class above which a run is told of the remedy."""
-IMBALANCE_REMEDY = "--set sampler=balanced or --set class_weights=balanced"
+IMBALANCE_REMEDY = "--balance"
 
 _MAX_ADVICE = 5
 _GAP = 0.15  # between the scores of training and unseen photos
@@ -78,8 +78,8 @@ def _on_classes(summary: ReportSummary) -> list[Advice]:
             Advice(
                 f"“{summary.class_names[largest]}” has {sizes.max():,} training photos, "
                 f"“{summary.class_names[smallest]}” {sizes.min():,}.",
-                f"Show rare classes more often, or let their photos count more: {IMBALANCE_REMEDY}.",
-                _command(summary, _training_command(summary), "--set", "sampler=balanced"),
+                "Show the photos of rare classes more often.",
+                _command(summary, _training_command(summary), IMBALANCE_REMEDY),
             )
         )
     num_few = int((sizes < FEW_PER_CLASS).sum())

@@ -26,6 +26,7 @@ from allmlp.training.stored_run import StoredRun, check_matches_run, damage_of, 
 
 if TYPE_CHECKING:
     from allmlp.training.distributed.process_group import join_ranks
+    from allmlp.training.length.estimate import estimate_minutes
     from allmlp.training.reporting.compare_runs import RunComparison, compare_runs
     from allmlp.training.reporting.label_errors import CleanedPhotos, clean_photos, find_label_errors, undo_cleaning
     from allmlp.training.reporting.stored_report import report_run
@@ -62,6 +63,7 @@ __all__ = [
     "compare_runs",
     "damage_of",
     "displayed_progress",
+    "estimate_minutes",
     "find_label_errors",
     "fitted_as",
     "is_first_process",
@@ -92,6 +94,7 @@ _LAZY_MODULES = {  # names that need torch, with the module that defines them
     "check_sweep_folder": "several_runs.learning_rate_sweep",
     "clean_photos": "reporting.label_errors",
     "compare_runs": "reporting.compare_runs",
+    "estimate_minutes": "length.estimate",
     "find_label_errors": "reporting.label_errors",
     "join_ranks": "distributed.process_group",
     "num_training_photos": "setup",

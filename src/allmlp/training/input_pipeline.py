@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from allmlp.data import (
     AugmentationPipeline,
@@ -28,6 +29,7 @@ from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.io.ordered_map import prefetch
 from allmlp.training.distributed.process_group import ProcessGroup
 from allmlp.training.progress import PhotosRead, Progress
+from allmlp.training.recipe.cached_passes import trains_on_features
 from allmlp.training.recipe.recipe import ResolvedRecipe
 from allmlp.training.step.batch import TrainingBatch
 from allmlp.training.step.loss import balanced_class_weights
@@ -82,6 +84,7 @@ class InputPipeline:
             batch_size=recipe.batch_size,
             balanced_labels=split.labels if recipe.sampler == "balanced" else None,
         )
+        self._num_passes = recipe.transfer.cached_passes if trains_on_features(recipe) else None
         self._labels = split.labels
         self._augmentation = _augmentation_pipeline(recipe, device=self._device, num_workers=self._num_workers)
         self._class_weights = (
@@ -133,17 +136,32 @@ class InputPipeline:
         RandAugment runs on the CPU whatever the device; with it, the next batch is prepared during a step. A caller that stops
         early must close the generator.
         """
-        batches = self._batches(first_step, num_steps)
+        return self.batches_of(range(first_step, num_steps))
+
+    def batches_of(self, steps: Iterable[int]) -> Generator[TrainingBatch, None, None]:
+        """Yield the batches of certain steps, as `batches` does."""
+        batches = self._batches(steps)
         return prefetch(batches) if self._augments.rand_augment_layers else batches
 
-    def _batches(self, first_step: int, num_steps: int) -> Generator[TrainingBatch, None, None]:
+    def batch(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the sample indices (B,) of a step, and the epoch (B,) whose augmentation each of them has."""
+        indices, epochs = self.order.batch(step)
+        return indices, epochs if self._num_passes is None else epochs % self._num_passes
+
+    def feature_batch(self, step: int, features: Tensor) -> TrainingBatch:
+        """Return this process's part of the batch of a step, with its features (B, C) in place of images."""
+        indices, _ = self.order.batch(step)
+        labels = self._augmentation.unmixed_labels(self._labels[indices[self._ranks.part(self._batch_size)]])
+        return TrainingBatch(features, labels, None, self.order.keys[indices], self._class_weights)
+
+    def _batches(self, steps: Iterable[int]) -> Generator[TrainingBatch, None, None]:
         plan: deque[tuple[int, NDArray[np.int64], NDArray[np.int64]]] = deque()
         positions = self._positions()
 
         # A stream requests photos several batches before it yields them.
         def indices_ahead() -> Iterator[NDArray[np.int64]]:
-            for step in range(first_step, num_steps):
-                indices, epochs = self.order.batch(step)
+            for step in steps:
+                indices, epochs = self.batch(step)
                 plan.append((step, indices, epochs))
                 yield indices[positions]
 

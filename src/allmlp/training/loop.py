@@ -2,12 +2,13 @@
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from allmlp.data import ImageDataset
 from allmlp.errors import AllmlpError
+from allmlp.training.cached_features import cached_features
 from allmlp.training.finish import TrainResult, finish
 from allmlp.training.loggers.registry import check_loggers
 from allmlp.training.progress import Progress
@@ -17,6 +18,7 @@ from allmlp.training.reporting.run_report import stopped_at, write_run_report
 from allmlp.training.session import Session
 from allmlp.training.setup import setup
 from allmlp.training.snapshots.history import TrainingHistory
+from allmlp.training.step.batch import TrainingBatch
 from allmlp.training.step.state import TrainState
 from allmlp.training.step.update import update
 from allmlp.training.stop_signals import StopSignal
@@ -82,7 +84,7 @@ def _loop(session: Session, state: TrainState, history: TrainingHistory, stop: S
     """Train from `state.step` to the last step."""
     recipe, pipeline, plan, progress = session.recipe, session.pipeline, session.plan, session.progress
     model = session.wrapped(state)
-    batches = pipeline.batches(first_step=state.step, num_steps=plan.planned_steps)
+    batches = _batches(session, state, stop)
     clock = _Clock(state.step, history, batch_size=recipe.batch_size)
     session.start_budget(history)
     progress.start(plan.num_steps)
@@ -117,6 +119,17 @@ def _loop(session: Session, state: TrainState, history: TrainingHistory, stop: S
             plan.step_ended()
             seconds_left = clock.tick(state.step, num_steps=plan.num_steps)
             progress.step(state.step, loss=loss, images_per_second=clock.images_per_second, seconds_left=seconds_left)
+
+
+def _batches(session: Session, state: TrainState, stop: StopSignal) -> Generator[TrainingBatch, None, None]:
+    """Yield the batches from `state.step` on: of images, or of features that are computed once, as the recipe says."""
+    steps = {"first_step": state.step, "num_steps": session.plan.planned_steps}
+    session.cached = cached_features(
+        state, session.pipeline, session.recipe, session.ranks, report=session.progress.message
+    )
+    if session.cached is None:
+        return session.pipeline.batches(**steps)
+    return session.cached.training_batches(**steps, check=lambda: session.agree(stop).check())
 
 
 def _report_stopped(session: Session, history: TrainingHistory) -> None:

@@ -13,6 +13,7 @@ from allmlp.errors import AllmlpError, CheckpointError, DivergedError, ReportedE
 from allmlp.metrics import Metrics
 from allmlp.provenance import environment
 from allmlp.runs.layout import CheckpointName
+from allmlp.training.cached_features import CachedFeatures
 from allmlp.training.distributed.consistency import check_consistent, weights_fact
 from allmlp.training.distributed.data_parallel import wrap_ddp
 from allmlp.training.distributed.failure_notices import is_shared
@@ -50,6 +51,7 @@ class Session:
         environment: the content of `environment.json`.
         progress: receives progress events; its messages also go to the log.
         checkpoints: writes checkpoints/best and checkpoints/last.
+        cached: the features of photos that are computed once; None until training starts, or if the recipe trains more.
         best_metrics: the validation scores of the best weights, in the training precision; None if this session found none.
     """
 
@@ -66,9 +68,7 @@ class Session:
         started: float,
         progress: LoggingProgress,
     ) -> None:
-        self.recipe = recipe
-        self.dataset = dataset
-        self.pipeline = pipeline
+        self.recipe, self.dataset, self.pipeline = recipe, dataset, pipeline
         self.plan = RunPlan(recipe, num_photos=len(dataset.splits["train"]))
         self._started = started
         self.run = run
@@ -85,6 +85,7 @@ class Session:
         self._last_save = time.monotonic()
         self.checkpoints = CheckpointWriter(run.layout, warn=progress.message)
         self.best_metrics: Metrics | None = None
+        self.cached: CachedFeatures | None = None
 
     def begin(self) -> tuple[TrainState, TrainingHistory]:
         """Return the state to train from: that of the newest valid snapshot, or a new one."""
@@ -201,7 +202,7 @@ class Session:
         metrics: Metrics | None = None
         try:
             if "validation" in self.dataset.splits:
-                metrics = validate(state, self.pipeline, self.recipe, ranks=self.ranks, check=check)
+                metrics = validate(state, self.pipeline, self.recipe, self.cached, ranks=self.ranks, check=check)
         except CheckpointError as error:  # logits that are not finite, identical on all processes
             with self.ranks.raise_on_all():
                 raise DivergedError(f"Step {state.step}: {error}") from error

@@ -76,6 +76,7 @@ def test_a_trained_mixer_is_fine_tuned_and_the_commands_at_the_end_work(place, a
         "checkpoint": str(place / "trained"),
         "image_size": [24, 16],
         "trained_blocks": 1,
+        "cached_passes": 0,
         "layer_decay": recipe["transfer"]["layer_decay"],
         "mean": None,
         "std": None,

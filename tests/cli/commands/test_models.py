@@ -11,10 +11,26 @@ def empty_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("ALLMLP_HOME", str(tmp_path))
 
 
+def table_of(outcome):
+    """Return the lines of the table, which follows the recommendations."""
+    return outcome.out.split("\n\n")[1].splitlines()
+
+
+def test_what_to_start_with_comes_first(allmlp):
+    title, *lines = allmlp("models").out.partition("\n\n")[0].splitlines()
+    assert title == "start here"
+    assert [line.split()[0] for line in lines] == ["starter", "b16-i21k", "b16-i21k", "b16-miil-i1k"]
+    assert {line.split()[0] for line in lines} <= {"starter", *CATALOG}
+    for line in lines:
+        command = line.rpartition("allmlp ")[2].split()
+        assert allmlp(command[0], "--help").code == 0
+        assert command[1] in ("PHOTOS", line.split()[0])
+
+
 def test_every_published_model_is_listed_with_what_it_is(allmlp):
     outcome = allmlp("models")
     assert outcome.code == 0
-    title, *lines = outcome.out.splitlines()
+    title, *lines = table_of(outcome)
     for column in ("name", "trained on", "classes", "size", "GELU", "ImageNet top-1", "source", "cached"):
         assert column in title
     for line, model in zip(lines, CATALOG.values(), strict=False):
@@ -25,7 +41,7 @@ def test_every_published_model_is_listed_with_what_it_is(allmlp):
 
 
 def test_the_table_fits_a_wide_terminal(allmlp):
-    table = allmlp("models").out.partition("\n\n")[0].splitlines()
+    table = table_of(allmlp("models"))
     assert len(table) == 18
     assert max(map(len, table)) <= 160
 
@@ -41,7 +57,7 @@ def test_what_is_in_the_cache_is_marked(allmlp, tmp_path):
     path.parent.mkdir(parents=True)
     path.write_bytes(b"weights")
     path.with_name("Mixer-S_16.npz").touch()  # what a disk without space leaves
-    lines = {line.split()[0]: line.split()[-1] for line in allmlp("models").out.splitlines()[1:12]}
+    lines = {line.split()[0]: line.split()[-1] for line in table_of(allmlp("models"))[1:12]}
     assert {name for name, cached in lines.items() if cached == "yes"} == {"s8-gsam"}
 
 

@@ -21,7 +21,7 @@ from allmlp.cli.main import main
 # AdamW: Muon's steps are computed in bfloat16, which makes a difference in the last bit of a gradient one in the third.
 RECIPES = """
 import dataclasses, os, signal
-from allmlp.training import OptimizerConfig, SavingConfig
+from allmlp.training import OptimizerConfig, SavingConfig, TransferConfig
 from tests.forks import run_torchrun
 from tests.training.small_runs import TINY
 
@@ -45,6 +45,13 @@ def sgd():
 
 def sharded_sgd():
     return dataclasses.replace(sgd(), sharded=True)
+
+def features():
+    transfer = TransferConfig(checkpoint="starter", trained_blocks=0, cached_passes=2)
+    return dataclasses.replace(adamw(), transfer=transfer, num_epochs=5)
+
+def sharded_features():
+    return dataclasses.replace(features(), sharded=True)
 """
 
 # Started in place of `-m allmlp`: does something at a step of one process, then trains on as if nothing were.
@@ -123,6 +130,15 @@ def test_processes_see_the_samples_of_one_and_learn_the_same(count: int, recipe:
     np.testing.assert_allclose(losses(run), losses(alone), rtol=1e-5)
     assert metrics(run)["evaluations"]["validation"]["num_examples"] == 6  # type: ignore[index]
     assert len(list((run / "resume").glob("step-*"))) == 2  # one writer
+
+
+@pytest.mark.parametrize("recipe", ["features", pytest.param("sharded_features", marks=pytest.mark.slow)])
+def test_processes_share_the_features_that_are_computed_once(recipe: str, place: Path) -> None:
+    alone, run = train(place, 1, "features", recipe="features"), train(place, 2, f"{recipe}2", recipe=recipe)
+    line = "features computed in every step, since the weights are sharded" if recipe != "features" else "computed once"
+    assert line in (run / "log.txt").read_text()
+    assert metrics(run)["sample_digest"] == metrics(alone)["sample_digest"]
+    np.testing.assert_allclose(losses(run), losses(alone), rtol=1e-5)
 
 
 @pytest.mark.slow

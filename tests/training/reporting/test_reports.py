@@ -213,7 +213,7 @@ def test_imbalance_names_the_remedy(photos: Path, tmp_path: Path) -> None:
         path.unlink()
     done = run_allmlp("train", uneven, "--recipe", RECIPE, "--epochs", "1", "--out", tmp_path / "run")
     assert "3.5 times as many training photos as the smallest" in done.stdout
-    assert "--set sampler=balanced" in done.stdout and "docs/recipes.md" in done.stdout
-    assert "sampler=balanced" in Page(tmp_path / "run" / "report.html").text
-    command = ("train", uneven, "--recipe", RECIPE, "--epochs", "1", "--set", "sampler=balanced")
+    assert "To balance them: --balance (docs/recipes.md)" in done.stdout
+    assert "--balance" in Page(tmp_path / "run" / "report.html").text
+    command = ("train", uneven, "--recipe", RECIPE, "--epochs", "1", "--balance")
     assert "times as many" not in run_allmlp(*command, "--out", tmp_path / "balanced").stdout

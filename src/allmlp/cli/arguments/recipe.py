@@ -8,6 +8,7 @@ import typer
 __all__ = [
     "DATA_HELP",
     "BadPhotosOption",
+    "BalanceOption",
     "BestByOption",
     "EpochsOption",
     "FoldsOption",
@@ -59,6 +60,10 @@ BestByOption = Annotated[
 PatienceOption = Annotated[
     int | None,
     typer.Option(metavar="N", help="End after N epochs without better weights.", show_default=False),
+]
+BalanceOption = Annotated[
+    bool,
+    typer.Option("--balance", help="Show every class equally often, however few its photos: --set sampler=balanced."),
 ]
 BadPhotosOption = Annotated[
     str | None,

@@ -21,6 +21,7 @@ from allmlp.cli.arguments.photos import MaxMegapixelsOption, limit_photos
 from allmlp.cli.arguments.recipe import (
     DATA_HELP,
     BadPhotosOption,
+    BalanceOption,
     BestByOption,
     EpochsOption,
     FoldsOption,
@@ -34,6 +35,7 @@ from allmlp.cli.arguments.recipe import (
     search_current_folder,
 )
 from allmlp.cli.console import DeviceOption, aligned, command_line, heading, is_first_process, next_commands, note, say
+from allmlp.cli.quality import Quality, QualityOption, cost_of_quality, quality_settings
 from allmlp.cli.training_request import TrainingRequest, data_words, run_request, show_recipe
 from allmlp.config import all_settings, key_of
 from allmlp.errors import ConfigError, DivergedError
@@ -41,7 +43,8 @@ from allmlp.io.display import escape
 from allmlp.runs.layout import new_run_folder
 
 if TYPE_CHECKING:
-    from allmlp.training import SweepRun
+    from allmlp.data import ImageDataset
+    from allmlp.training import Recipe, SweepRun
 
 __all__ = ["finetune"]
 
@@ -58,6 +61,7 @@ def finetune(
             show_default="starter, which comes with allmlp",
         ),
     ] = None,
+    quality: QualityOption = None,
     recipe: Annotated[str | None, typer.Option(help="See `allmlp recipes`.", show_default="finetune")] = None,
     image_size: Annotated[
         str | None,
@@ -103,6 +107,7 @@ def finetune(
     folds: FoldsOption = None,
     best_by: BestByOption = None,
     patience: PatienceOption = None,
+    balance: BalanceOption = False,
     device: DeviceOption = "auto",
     bad_photos: BadPhotosOption = None,
     max_megapixels: MaxMegapixelsOption = None,
@@ -116,20 +121,26 @@ def finetune(
     colours = {f"transfer.{name}": json.dumps(preprocessing[name]) for name in ("mean", "std") if name in preprocessing}
     limit_photos(max_megapixels)
     search_current_folder(recipe)
+    chosen = quality_settings(
+        quality,
+        checkpoint=checkpoint,
+        trained_blocks=trained_blocks,
+        keys=[*(assignments or ()), *(() if batch_size is None else ("batch_size",))],
+    )
     changes = {
-        "transfer.checkpoint": checkpoint,
+        **chosen,
         "transfer.image_size": None if image_size is None else json.dumps(parse_sides(image_size)),
         **colours,
         "data.interpolation": interpolation,
         "data.fit": fit,
         "data.crop_fraction": 1.0 if fit == "pad" else None,
-        "transfer.trained_blocks": trained_blocks,
         "num_epochs": epochs,
         "batch_size": batch_size,
         "seed": seed,
         "max_minutes": max_minutes,
         "data.folds": folds,
         "best_by": best_by,
+        "sampler": "balanced" if balance else None,
         "patience": patience,
         "data.bad_photos": bad_photos,
     }
@@ -148,9 +159,15 @@ def finetune(
         loggers=tuple(loggers or ()),
     )
     if lr_grid is None:
-        run_request(request, is_finetuning=True, print_recipe=print_recipe)
+        cost = None if quality is None else partial(_cost, quality, request.device)
+        run_request(request, is_finetuning=True, cost=cost, print_recipe=print_recipe)
     else:
-        _run_sweep(request, lr_grid, print_recipe=print_recipe)
+        _run_sweep(request, lr_grid, quality, print_recipe=print_recipe)
+
+
+def _cost(quality: Quality, device: str, recipe: "Recipe", dataset: "ImageDataset", *, num_runs: int = 1) -> str:
+    """Return the line that says what a quality costs on this machine."""
+    return f"quality {quality}: {cost_of_quality(quality, recipe, dataset, device=device, num_runs=num_runs)}"
 
 
 def _paper_optimizer() -> list[str]:
@@ -175,7 +192,7 @@ def _learning_rates(text: str) -> list[float]:
         ) from error
 
 
-def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> None:
+def _run_sweep(request: TrainingRequest, grid: str, quality: Quality | None, *, print_recipe: bool) -> None:
     from allmlp.recipes import choose_for_finetuning
     from allmlp.training import ConsoleProgress, NoProgress, check_sweep_folder, train_sweep, write_sweep
 
@@ -190,6 +207,10 @@ def _run_sweep(request: TrainingRequest, grid: str, *, print_recipe: bool) -> No
     if "data.folds" not in map(key_of, request.given):  # the rates are compared on photos that are held out once
         request = dataclasses.replace(request, given=[*request.given, "data.folds=0"])
     recipe, dataset, reason = choose_for_finetuning(request.recipe, request.given, partial(request.open, data))
+    if quality is not None and is_first_process():
+        dataset = dataset or request.open(data)
+        cost = _cost(quality, request.device, recipe, dataset, num_runs=len(learning_rates))
+        reason = "\n".join(filter(None, (reason, cost)))
     if grid == "paper" and recipe.optimizer.name != "sgd":
         raise ConfigError(
             f"--lr-grid paper: these rates are for SGD, but the optimizer is {recipe.optimizer.name}. Give rates for it, such "

@@ -11,6 +11,18 @@ if TYPE_CHECKING:
 
 __all__ = ["models"]
 
+# What to use unless something speaks for another one, by purpose.
+_START_HERE = (
+    ("starter", "fine-tune on a laptop, in minutes; comes with allmlp", ("finetune", "PHOTOS")),
+    (
+        "b16-i21k",
+        "fine-tune for better accuracy: only the classifier",
+        ("finetune", "PHOTOS", "--quality", "balanced"),
+    ),
+    ("b16-i21k", "fine-tune for the best accuracy, on a GPU", ("finetune", "PHOTOS", "--quality", "best")),
+    ("b16-miil-i1k", "classify photos into ImageNet's 1,000 classes", ("predict", "b16-miil-i1k", "PHOTO.jpg")),
+)
+
 _NOTES = (
     "ImageNet top-1: as published, if we could verify it. paper: MLP-Mixer, arXiv 2105.01601; timm: measured by timm",
     "  (results-imagenet.csv); fine-tuned: after fine-tuning on ImageNet-1k, with weights that Google never released.",
@@ -23,12 +35,19 @@ _NOTES = (
 
 
 def models(output_format: FormatOption = Format.TEXT) -> None:
-    """List the published Mixers, named by what they were trained on. Shows accuracy, source, and whether they are cached."""
+    """List the published Mixers, named by what they were trained on; first, which to start with.
+
+    Shows accuracy, source, and whether they are cached.
+    """
     from allmlp.checkpoints import CATALOG
 
     if output_format is Format.JSON:
         print(json.dumps([_facts(model) for model in CATALOG.values()], indent=2))
         return
+    heading("start here")
+    for line in aligned([(name, purpose, command_line(*words)) for name, purpose, words in _START_HERE]):
+        say(line)
+    say()
     titles = ("name", "trained on", "classes", "size", "GELU", "ImageNet top-1", "source", "cached")
     lines = aligned([titles, *(_row(model) for model in CATALOG.values())], right=(2, 3))
     heading(lines[0])

@@ -12,6 +12,7 @@ from allmlp.cli.arguments.photos import MaxMegapixelsOption, limit_photos
 from allmlp.cli.arguments.recipe import (
     DATA_HELP,
     BadPhotosOption,
+    BalanceOption,
     BestByOption,
     EpochsOption,
     FoldsOption,
@@ -65,6 +66,7 @@ def train(
             show_default="stop",
         ),
     ] = None,
+    balance: BalanceOption = False,
     device: DeviceOption = "auto",
     bad_photos: BadPhotosOption = None,
     max_megapixels: MaxMegapixelsOption = None,
@@ -83,6 +85,7 @@ def train(
         "max_minutes": max_minutes,
         "data.folds": folds,
         "best_by": best_by,
+        "sampler": "balanced" if balance else None,
         "patience": patience,
         "on_nonfinite": on_nonfinite,
         "data.bad_photos": bad_photos,

@@ -112,7 +112,7 @@ class AugmentationPipeline:
         """
         first = len(raw.images) - (part.stop - part.start)  # 1 if the sample before the part is included, else 0
         images = self._images(raw, draws)
-        rows = torch.nn.functional.one_hot(torch.from_numpy(labels), self.num_classes).to(self.device, torch.float32)
+        rows = self._one_hot(labels)
         mix = draw_mix(
             self.augmentation,
             seed=self.seed,
@@ -128,6 +128,13 @@ class AugmentationPipeline:
             mix_labels(rows[first:], mix, smoothing=self.augmentation.label_smoothing, before=row_before),
             depth if self.num_depth_draws else None,
         )
+
+    def unmixed_labels(self, labels: NDArray[np.int64]) -> Tensor:
+        """Return the label rows (B, K) of samples of the classes `labels` (B,) that are not mixed."""
+        return mix_labels(self._one_hot(labels), None, smoothing=self.augmentation.label_smoothing)
+
+    def _one_hot(self, labels: NDArray[np.int64]) -> Tensor:
+        return torch.nn.functional.one_hot(torch.from_numpy(labels), self.num_classes).to(self.device, torch.float32)
 
     def _images(self, raw: RawBatch, draws: dict[str, NDArray[np.float64]]) -> Tensor:
         """Return (B, 3, H, W) float32 on the device, with every augmentation except mixing."""

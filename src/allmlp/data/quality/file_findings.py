@@ -66,7 +66,7 @@ def class_findings(sizes: Mapping[str, Mapping[str, int]]) -> list[Finding]:
             f"the smallest, {escape(low)}",
             [(name, f"{counted(present[name], 'photo')} in {split}") for name in (high, low)],
             why="a model prefers frequent classes, and top-1 does not show it",
-            advice="add photos of rare classes, or train with --set sampler=balanced or --set class_weights=balanced",
+            advice="add photos of rare classes, or train with --balance",
         )
     return findings
 

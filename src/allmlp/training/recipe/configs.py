@@ -190,6 +190,9 @@ class TransferConfig:
         mean, std: of the pre-processing, where the checkpoint's are wrong or only assumed; None keeps the checkpoint's.
         trained_blocks: the number of blocks to train, counted from the last, with the layers after them; 0 trains only the
             classifier, None trains everything.
+        cached_passes: the number n of passes over the photos whose features are computed, once each, if only the classifier is
+            trained (`trained_blocks` 0): epoch e has the augmentation of epoch e mod n. Mixup and CutMix are then off. 0
+            computes the features anew in every epoch. No effect if more is trained.
         layer_decay: the ratio of a block's learning rate to that of the next block, and of the last block's to the
             classifier's, as in BEiT (arXiv 2106.08254); 1 gives all layers the same rate.
     """
@@ -199,6 +202,7 @@ class TransferConfig:
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     trained_blocks: int | None = None
+    cached_passes: int = 0
     layer_decay: float = 1.0
 
     def __post_init__(self) -> None:
@@ -206,6 +210,11 @@ class TransferConfig:
             raise ConfigError(
                 f"transfer.trained_blocks is {self.trained_blocks}; expected a number of blocks, 0 for only the classifier, "
                 "or none for everything."
+            )
+        if not 0 <= self.cached_passes <= 10_000:
+            raise ConfigError(
+                f"transfer.cached_passes is {self.cached_passes}; expected 1 to 10,000 passes over the photos, such as 8, or 0 "
+                "to compute the features in every epoch."
             )
         if not 0.0 < self.layer_decay <= 1.0:
             raise ConfigError(

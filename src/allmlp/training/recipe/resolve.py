@@ -21,6 +21,7 @@ from allmlp.data import ImageDataset
 from allmlp.errors import ConfigError
 from allmlp.io.display import Report, counted, escape
 from allmlp.model import MixerConfig, MixerTemplate
+from allmlp.training.recipe.cached_passes import check_cached_settings, with_cached_passes
 from allmlp.training.recipe.initial_checkpoint import load_initial_checkpoint
 from allmlp.training.recipe.recipe import Recipe, ResolvedRecipe
 from allmlp.training.recipe.result_settings import CHANGEABLE
@@ -86,6 +87,7 @@ def with_settings(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
             "--set transfer.layer_decay: only the classifier is trained (transfer.trained_blocks is 0), at a single rate. "
             "Omit it, or train some of the blocks."
         )
+    check_cached_settings(changed, keys)
     return changed
 
 
@@ -118,12 +120,13 @@ def with_checkpoint(recipe: AnyRecipe, checkpoint: Checkpoint) -> AnyRecipe:
     preprocessing = checkpoint.preprocessing
     interpolation = recipe.data.interpolation or preprocessing.interpolation
     data = dataclasses.replace(recipe.data, mean=preprocessing.mean, std=preprocessing.std, interpolation=interpolation)
-    return dataclasses.replace(
+    changed = dataclasses.replace(
         recipe,
         model=_with_mixer(recipe.model, checkpoint.config),
         data=data,
         transfer=dataclasses.replace(recipe.transfer, checkpoint=source),
     )
+    return with_cached_passes(changed)
 
 
 def resolved_with_checkpoint(recipe: Recipe, *, report: Report) -> Recipe:
@@ -242,7 +245,7 @@ def resumed_recipe(recipe: Recipe, stored: ResolvedRecipe, *, where: Path) -> Re
     Raises:
         ConfigError: the settings that differ, each with both values.
     """
-    recipe = _with_same_checkpoint(recipe, stored)
+    recipe = with_cached_passes(_with_same_checkpoint(recipe, stored))
     differences = {
         key: f"{key}: the run has {json.dumps(old)}, now {json.dumps(new)}"
         for key, old, new in _differences(to_dict(stored), to_dict(recipe), "")

@@ -13,7 +13,7 @@ __all__ = ["TrainingBatch"]
 class TrainingBatch(NamedTuple):
     """The input of one step, on the device.
 
-    images: (B, 3, H, W) float32, augmented, mixed and normalised.
+    images: (B, 3, H, W) float32, augmented, mixed and normalised; or their features (B, C) float32.
     labels: (B, K) float32, rows that sum to 1.
     depth_draws: (B, 2 N) uniform draws for stochastic depth; None if it is off.
     keys: uint64 keys of the samples in the whole batch, including those of other processes.

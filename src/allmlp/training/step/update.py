@@ -15,7 +15,7 @@ from allmlp.training.step.batch import TrainingBatch
 from allmlp.training.step.loss import classification_loss
 from allmlp.training.step.state import TrainState
 
-__all__ = ["gradient", "update"]
+__all__ = ["gradient", "seed_dropout", "update"]
 
 
 def update(
@@ -55,9 +55,7 @@ def gradient(
 
     Both are means over the processes, so that all processes make the same decision.
     """
-    # Dropout draws from torch's generator. Seeding it at every step makes dropout, too, a function of (seed, step), and of the
-    # process, so that the processes do not share their masks. The masks thus depend on how a batch is split.
-    torch.manual_seed((recipe.seed * 1_000_003 + state.step) * ranks.count + ranks.rank)
+    seed_dropout(recipe, state.step, ranks)
     state.optimizer.zero_grad()
     value = 0.0
     for number, part in enumerate(batch.parts(recipe.accumulation), start=1):
@@ -70,6 +68,15 @@ def gradient(
             loss.backward()  # type: ignore[no-untyped-call]
     mean_loss, norm = ranks.gather([value, state.optimizer.gradient_norm()]).mean(axis=0).tolist()
     return mean_loss, norm
+
+
+def seed_dropout(recipe: ResolvedRecipe, step: int, ranks: ProcessGroup) -> None:
+    """Seed torch's generator, from which dropout draws, for a step.
+
+    This makes dropout, too, a function of (seed, step), and of the process, so that the processes do not share their masks.
+    The masks thus depend on how a batch is split.
+    """
+    torch.manual_seed((recipe.seed * 1_000_003 + step) * ranks.count + ranks.rank)
 
 
 def _gradient_sync(model: object, *, enabled: bool) -> contextlib.AbstractContextManager[None]:

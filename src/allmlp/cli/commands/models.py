@@ -35,7 +35,7 @@ _NOTES = (
 
 
 def models(output_format: FormatOption = Format.TEXT) -> None:
-    """List the published Mixers, named by what they were trained on; first, which to start with.
+    """List the published Mixers, the recommended ones first; first, which to start with.
 
     Shows accuracy, source, and whether they are cached.
     """

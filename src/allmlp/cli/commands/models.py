@@ -35,7 +35,7 @@ _NOTES = (
 
 
 def models(output_format: FormatOption = Format.TEXT) -> None:
-    """List the published Mixers, the recommended ones first; first, which to start with.
+    """List the published Mixers. Those to start with come first.
 
     Shows accuracy, source, and whether they are cached.
     """

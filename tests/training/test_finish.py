@@ -80,7 +80,7 @@ def test_a_kill_about_the_temperature_is_no_harm(place: str, photos: Path, run: 
 import os, sys
 from pathlib import Path
 from allmlp.io import atomic_write as files
-from allmlp.training import finish, loop
+from allmlp.training import finish, train
 from tests.training.test_finish import RECIPE
 def die(*_, **__): os._exit(9)
 if {place!r} == "save_checkpoint":
@@ -95,7 +95,7 @@ if {place!r} == "save_checkpoint":
     finish.save_checkpoint = save_and_die
 else:
     finish.write_run_report = die
-loop.train(RECIPE, sys.argv[1], sys.argv[2], resume=True)
+train(RECIPE, sys.argv[1], sys.argv[2], resume=True)
 """
     killed = tmp_path / "run"
     for _ in range(2):  # also as it ends for the second time

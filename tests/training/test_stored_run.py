@@ -139,7 +139,7 @@ def test_a_resume_that_forgets_something_is_seen(lost: str, photos: Path, whole:
         train(TINY, photos, run, progress=StopAt(4))
     program = f"""
 import sys
-from allmlp.training import loop
+from allmlp.training import train
 from allmlp.training.step import state
 load = state.TrainState.load
 def forgetful(self, tensors, *, step, where):
@@ -150,7 +150,7 @@ def forgetful(self, tensors, *, step, where):
     load(self, kept, step=step - 1 if {lost!r} == "step" else step, where=where)
 state.TrainState.load = forgetful
 from tests.training.small_runs import TINY
-loop.train(TINY, sys.argv[1], sys.argv[2], resume=True)
+train(TINY, sys.argv[1], sys.argv[2], resume=True)
 """
     run_python(program, photos, run).check_returncode()
     with pytest.raises(AssertionError):

@@ -100,7 +100,7 @@ def test_on_a_narrow_terminal_no_line_is_too_long_and_no_command_is_broken(tmp_p
     outcome = on_a_terminal([sys.executable, "-m", "allmlp", "check", folder.name], columns=60, cwd=tmp_path)
     lines = re.sub(r"\x1b\[[0-9;]*[mK]|.*\r(?!\n)", "", outcome).splitlines()
     assert [line for line in lines if len(line) > 60 and not line.endswith("--fix-list fixes.csv")] == []
-    for command in ("--bad-photos skip", "--set class_weights=balanced", "pip install 'allmlp[heic]'"):
+    for command in ("--bad-photos skip", "--balance", "pip install 'allmlp[heic]'"):
         assert sum(command in line for line in lines) > 0, command
     assert "  # write all files and what to do as a table" in lines
 

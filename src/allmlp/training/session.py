@@ -69,7 +69,7 @@ class Session:
         progress: LoggingProgress,
     ) -> None:
         self.recipe, self.dataset, self.pipeline = recipe, dataset, pipeline
-        self.plan = RunPlan(recipe, num_photos=len(dataset.splits["train"]))
+        self.plan = RunPlan(recipe, {name: len(split) for name, split in dataset.splits.items()})
         self._started = started
         self.run = run
         self.ranks = ranks

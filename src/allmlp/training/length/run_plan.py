@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
 from allmlp.io.display import counted
 from allmlp.training.length.time_budget import TimeBudget
@@ -10,22 +11,26 @@ from allmlp.training.recipe.recipe import ResolvedRecipe
 from allmlp.training.snapshots.history import TrainingHistory
 from allmlp.training.step.schedule import RunLength, learning_rate_factor
 
-__all__ = ["RunPlan"]
+__all__ = ["MAX_TRAINING_PHOTOS", "RunPlan"]
+
+MAX_TRAINING_PHOTOS = 1000
+"""How many training photos are scored in the end: enough for an accuracy to within 3 points."""
 
 _NEWS = 0.1  # a number of steps that differs by this share is worth a line
 
 
 class RunPlan:
-    """The number of steps of a run on `num_photos` training photos, and the learning rate at each.
+    """The number of steps of a run on splits with these numbers of photos, and the learning rate at each.
 
     A time budget may revise the number of steps while the run trains; `TrainingHistory.revisions` records how, so that a
     resumed run, or another one with these revisions in its recipe, takes the same steps.
     """
 
-    def __init__(self, recipe: ResolvedRecipe, *, num_photos: int) -> None:
+    def __init__(self, recipe: ResolvedRecipe, sizes: Mapping[str, int]) -> None:
         self._recipe = recipe
-        self._num_photos = num_photos
-        self._length = RunLength(planned=recipe.num_steps_on(num_photos), revisions=recipe.schedule.revisions)
+        self._sizes = sizes
+        self._num_photos = sizes["train"]
+        self._length = RunLength(planned=recipe.num_steps_on(self._num_photos), revisions=recipe.schedule.revisions)
         minutes = recipe.max_minutes
         self._minutes = None if minutes is None else minutes / (1 + recipe.data.folds)  # each fold takes as long
         self._budget: TimeBudget | None = None
@@ -49,12 +54,14 @@ class RunPlan:
 
     def start_budget(self, *, spent_seconds: float) -> None:
         """Count the time from now on, if the recipe limits it; `spent_seconds` of it have passed already."""
+        scored = sum(self._sizes.values()) - self._num_photos + min(self._num_photos, MAX_TRAINING_PHOTOS)
         if self._minutes is not None:
             self._budget = TimeBudget(
                 minutes=self._minutes,
                 planned=self.planned_steps,
                 steps_per_epoch=self._num_photos / self._recipe.batch_size,
                 spent_seconds=spent_seconds,
+                finishing_validations=scored / self._sizes.get("validation", scored),
             )
 
     def step_ended(self) -> None:

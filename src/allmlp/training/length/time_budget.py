@@ -16,7 +16,7 @@ _OPTIMISTIC_SHARE = 0.3
 _FINISHING_SHARE, _FINISHING_SECONDS = (
     0.04,
     8.0,
-)  # for scoring the best checkpoint and the report: the smaller of the two
+)  # for the report: the smaller of the two
 
 
 @dataclass(kw_only=True)
@@ -33,12 +33,14 @@ class TimeBudget:
         planned: the number of steps if time is no limit.
         steps_per_epoch: may be a fraction.
         spent_seconds: of the budget, before the first step of this session.
+        finishing_validations: how many validations take as long as scoring the best checkpoint in the end.
     """
 
     minutes: float
     planned: int
     steps_per_epoch: float
     spent_seconds: float
+    finishing_validations: float = 2.0
 
     def __post_init__(self) -> None:
         now = time.monotonic()
@@ -101,7 +103,9 @@ class TimeBudget:
         return seconds + self._validation_seconds / self.steps_per_epoch
 
     def _finishing_seconds(self) -> float:
-        return 2 * self._validation_seconds + min(_FINISHING_SHARE * 60 * self.minutes, _FINISHING_SECONDS)
+        return self.finishing_validations * self._validation_seconds + min(
+            _FINISHING_SHARE * 60 * self.minutes, _FINISHING_SECONDS
+        )
 
     def _lap(self) -> float:
         now = time.monotonic()

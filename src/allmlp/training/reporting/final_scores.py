@@ -10,13 +10,13 @@ from allmlp.inference import eager_forward
 from allmlp.metrics import Metrics, score_batches
 from allmlp.report import TrainingScore
 from allmlp.training.input_pipeline import InputPipeline
+from allmlp.training.length.run_plan import MAX_TRAINING_PHOTOS
 from allmlp.training.reporting.out_of_fold import CROSS_VALIDATION, OutOfFold
 
 __all__ = ["score_splits", "score_training_photos"]
 
 # With fewer photos a fitted temperature would be mostly noise: with 30, half of them right, its standard error is a fifth.
 _MIN_PHOTOS_FOR_TEMPERATURE = 30
-_MAX_TRAINING_PHOTOS = 1000  # enough for an accuracy to within 3 points, and seconds even where there are millions
 
 
 def score_splits(
@@ -51,7 +51,7 @@ def score_training_photos(checkpoint: Checkpoint, pipeline: InputPipeline, *, de
     """Score training photos without augmentation, at most 1,000, spread evenly; None if they can no longer be read."""
     forward = eager_forward(checkpoint, device=device)
     with contextlib.suppress(DataError):
-        batches = pipeline.evaluation_batches("train", limit=_MAX_TRAINING_PHOTOS)
+        batches = pipeline.evaluation_batches("train", limit=MAX_TRAINING_PHOTOS)
         metrics = score_batches(forward, batches, pipeline.class_names)
         return TrainingScore(top1=metrics.top1, num_photos=metrics.num_examples)
     return None

@@ -1,6 +1,7 @@
 """Method shared by several experiments: draw a few photos as a user would have them, and keep the rest as unseen photos."""
 
 import dataclasses
+import json
 
 import numpy as np
 
@@ -24,6 +25,16 @@ def draw(source, num_photos, seed, *, max_unseen):
         position for position, label in zip(order[num_photos:], labels[num_photos:], strict=True) if label in kept
     ]
     return _dataset(dataset, pool, drawn, kept, "train"), _dataset(dataset, pool, unseen[:max_unseen], kept, "test")
+
+
+def once(file, measure, *arguments):
+    """Return `measure(*arguments)`, a dictionary of figures, and keep it in `file`; a later call reads it from there."""
+    if not file.exists():
+        figures = measure(*arguments)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(figures))
+        print(json.dumps(figures), flush=True)
+    return json.loads(file.read_text())
 
 
 def _dataset(dataset, pool, positions, kept, name):

@@ -10,30 +10,25 @@ that are finished in --work are not repeated; without all of them, no result is 
 
 import argparse
 import dataclasses
-import json
 from pathlib import Path
 
-from experiments.draws import draw
+from experiments.draws import draw, once
 
 from allmlp import evaluate, train
 from allmlp.provenance import record, spread
-from allmlp.recipes import FITTED_TO_PHOTOS
+from allmlp.recipes import finetune_for
 
 RESULTS = Path(__file__).parent / "results"
 RULES = ("top1", "loss", "last")
 
 
-def measured(name, source, seed, rule, arguments):
+def measured(name, source, size, seed, rule, folder, max_unseen):
     """Fine-tune one draw by one rule and return the figures."""
-    folder = arguments.work / f"{name}-{seed}-{rule}"
-    file = folder.with_suffix(".json")
-    if file.exists():
-        return json.loads(file.read_text())
-    photos, unseen = draw(source, arguments.size, seed, max_unseen=arguments.unseen)
-    recipe, _ = FITTED_TO_PHOTOS["finetune"](photos)
+    photos, unseen = draw(source, size, seed, max_unseen=max_unseen)
+    recipe, _ = finetune_for(photos)
     recipe = dataclasses.replace(recipe, best_by=rule, seed=seed, data=dataclasses.replace(recipe.data, folds=0))
     result = train(recipe, photos, folder, resume=True)
-    figures = {
+    return {
         "data": name,
         "seed": seed,
         "rule": rule,
@@ -43,9 +38,6 @@ def measured(name, source, seed, rule, arguments):
         "validation_top1": result.evaluations["validation"].top1,
         "unseen_top1": evaluate(folder, unseen, split="test").top1,
     }
-    file.write_text(json.dumps(figures))
-    print(json.dumps(figures), flush=True)
-    return figures
 
 
 def main():
@@ -58,9 +50,12 @@ def main():
     parser.add_argument("--result", type=Path, default=RESULTS / "best_weights.json")
     arguments = parser.parse_args()
     sources = dict(item.split("=", 1) for item in arguments.data)
-    arguments.work.mkdir(parents=True, exist_ok=True)
+    size, unseen = arguments.size, arguments.unseen
     runs = [
-        measured(name, source, seed, rule, arguments)
+        once(
+            (run := arguments.work / f"{name}-{seed}-{rule}").with_suffix(".json"),
+            *(measured, name, source, size, seed, rule, run, unseen),
+        )
         for seed in arguments.seeds
         for name, source in sources.items()
         for rule in RULES

@@ -9,35 +9,30 @@ once, as it decides itself. Draws that are finished in --work are not repeated; 
 """
 
 import argparse
-import json
 from pathlib import Path
 
-from experiments.draws import draw
+from experiments.draws import draw, once
 
 from allmlp import evaluate, train
 from allmlp.data import default_split
 from allmlp.metrics import wilson_interval
 from allmlp.provenance import record, spread
-from allmlp.recipes import FITTED_TO_PHOTOS
+from allmlp.recipes import finetune_for
 
 RESULTS = Path(__file__).parent / "results"
 
 
-def measured(name, source, size, seed, work, max_unseen):
+def measured(name, source, size, seed, folder, max_unseen):
     """Fine-tune on one draw and return what its report says, and the accuracy on unseen photos."""
-    folder = work / f"{name}-{size}-{seed}"
-    file = folder.with_suffix(".json")
-    if file.exists():
-        return json.loads(file.read_text())
     photos, unseen = draw(source, size, seed, max_unseen=max_unseen)
-    recipe, _ = FITTED_TO_PHOTOS["finetune"](photos)
+    recipe, _ = finetune_for(photos)
     result = train(recipe, photos, folder, resume=True)
     split = default_split(result.evaluations)
     metrics = result.evaluations[split]
     num_correct = round(metrics.top1 * metrics.num_examples)
     low, high = wilson_interval(num_correct, metrics.num_examples)
     scores = evaluate(folder, unseen, split="test")
-    figures = {
+    return {
         "data": name,
         "size": size,
         "seed": seed,
@@ -52,9 +47,6 @@ def measured(name, source, size, seed, work, max_unseen):
         "contained": low <= scores.top1 <= high,
         "minutes": round(result.seconds / 60, 2),
     }
-    file.write_text(json.dumps(figures))
-    print(json.dumps(figures), flush=True)
-    return figures
 
 
 def main():
@@ -66,10 +58,13 @@ def main():
     parser.add_argument("--work", type=Path, default=Path("runs/honesty"))
     parser.add_argument("--result", type=Path, default=RESULTS / "honesty.json")
     arguments = parser.parse_args()
+    unseen = arguments.unseen
     sources = dict(item.split("=", 1) for item in arguments.data)
-    arguments.work.mkdir(parents=True, exist_ok=True)
     draws = [
-        measured(name, source, size, seed, arguments.work, arguments.unseen)
+        once(
+            (run := arguments.work / f"{name}-{size}-{seed}").with_suffix(".json"),
+            *(measured, name, source, size, seed, run, unseen),
+        )
         for size in arguments.sizes
         for seed in range(arguments.draws)
         for name, source in sources.items()

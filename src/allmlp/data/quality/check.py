@@ -47,7 +47,7 @@ def check(
     photos = _read_all(dataset, FactsCache(source), num_workers=workers, progress=progress)
     sizes = class_sizes(dataset)
     findings = [finding for of_kind in PHOTO_FINDINGS for finding in of_kind(photos)]
-    findings += copy_findings(photos)
+    findings += copy_findings(photos, num_workers=workers)
     findings += [*name_findings(photos), *file_findings(dataset, photos, sizes), *class_findings(sizes)]
     return QualityReport(
         source=dataset.source,

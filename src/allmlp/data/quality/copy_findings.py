@@ -14,12 +14,16 @@ _CONFLICT = "the model is taught two answers for one photo, and one of them is w
 _REPEATED = "repeated photos weigh more than others, and add no information"
 
 
-def copy_findings(photos: Sequence[CheckedPhoto]) -> list[Finding]:
-    """Return the findings about photos with the same bytes, and then about those that only look the same."""
+def copy_findings(photos: Sequence[CheckedPhoto], *, num_workers: int = 0) -> list[Finding]:
+    """Return the findings about photos with the same bytes, and then about those that only look the same.
+
+    Photos are compared in `num_workers` threads (0: in the caller's).
+    """
     exact = exact_groups([photo.record for photo in photos])
     copies = {index for group in exact for index in group[1:]}
     distinct = [i for i, photo in enumerate(photos) if i not in copies and photo.facts.thumbnail is not None]
-    near = near_groups([thumbnail for i in distinct if (thumbnail := photos[i].facts.thumbnail) is not None])
+    thumbnails = [thumbnail for i in distinct if (thumbnail := photos[i].facts.thumbnail) is not None]
+    near = near_groups(thumbnails, num_workers=num_workers)
     whole = {group[0]: group for group in exact}
     # With the exact copies of its members: a leak may be between a copy of one and a near duplicate of it.
     similar = [sorted(copy for i in group for copy in whole.get(distinct[i], [distinct[i]])) for group in near]

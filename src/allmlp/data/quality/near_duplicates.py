@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.data.quality.photo_facts import THUMBNAIL_SIDE, has_contrast, hashes_of
+from allmlp.io.ordered_map import ordered_map
 
 __all__ = ["near_groups"]
 
@@ -23,30 +24,32 @@ _MAX_BITS = 8  # of the hash; all pairs up to 7 are found, and most with 8
 _BANDS, _BAND_BITS = 4, 16  # two hashes that differ in at most 7 bits differ in at most one bit of some band
 _MAX_BUCKET = 64  # hashes with the same band that are compared with one: otherwise, uniform photos take quadratic time
 _PAIRS_AT_ONCE = 1 << 20
-_CHUNK = 1024
+_CHUNK = 512  # photos hashed at a time
 _VERIFIED_AT_ONCE = 128
 
 _CROPS = (0.0, 0.05)  # cut off each side for the hashes
 _FINE_CROPS = (0.0, 0.025, 0.05, 0.075, 0.1)  # and for the comparison of thumbnails
 _COMPARED_SIDE = 8
-_FLIPS = np.array([0, *(1 << bit for bit in range(_BAND_BITS))], np.uint16)
+_BAND_MASK = np.uint64((1 << _BAND_BITS) - 1)
+_FLIPS = np.array([0, *(1 << bit for bit in range(_BAND_BITS))])
 
 
-def near_groups(thumbnails: Sequence[NDArray[np.uint8]]) -> list[list[int]]:
+def near_groups(thumbnails: Sequence[NDArray[np.uint8]], *, num_workers: int = 0) -> list[list[int]]:
     """Return groups of two or more photos that are nearly identical, as indices, in order of their first photo.
 
     `thumbnails` are (16, 16, 3) uint8. Groups are connected: if a and b are alike, and b and c, all three form one group.
-    Almost uniform photos are left out.
+    Almost uniform photos are left out. Hashes are computed in `num_workers` threads (0: in the caller's).
     """
     if not thumbnails:
         return []
     images = np.stack(thumbnails)
-    kept = np.flatnonzero(np.concatenate([has_contrast(part) for part in _in_chunks(images)]))
+    contrasts, hashes = zip(*ordered_map(_hashed, _chunks(images), num_workers), strict=True)
+    kept = np.flatnonzero(np.concatenate(contrasts))
     if not len(kept):
         return []
     images = images[kept]
     groups = _Groups(len(kept))
-    for candidates in _candidates(images):
+    for candidates in _candidates(np.concatenate(hashes, axis=1)[:, kept]):
         pairs = candidates[groups.are_apart(candidates)]
         for start in range(0, len(pairs), _VERIFIED_AT_ONCE):
             part = pairs[start : start + _VERIFIED_AT_ONCE]
@@ -85,25 +88,29 @@ class _Groups:
         return [group for group in members.values() if len(group) > 1]
 
 
-def _in_chunks(images: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
-    """Yield the images in float32, a thousand at once, so that memory is bounded."""
-    for start in range(0, len(images), _CHUNK):
-        yield images[start : start + _CHUNK].astype(np.float32)
+def _chunks(images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """Return the images in parts, so that memory for them in float32 is bounded."""
+    return [images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK)]
 
 
-def _candidates(images: NDArray[np.uint8]) -> Iterator[NDArray[np.int64]]:
-    """Yield pairs (a, b), int64 (n, 2), so that photo a may be photo b, whole or cropped."""
-    windows = _windows(_CROPS, THUMBNAIL_SIDE)  # the first one is the whole photo
-    hashes = np.concatenate([hashes_of(part, windows) for part in _in_chunks(images)], axis=1)
-    bands = [_Band(hashes[0], number) for number in range(_BANDS)]
+def _hashed(images: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], NDArray[np.uint64]]:
+    """Return which images (n, 16, 16, 3) have enough contrast, (n,), and the hashes of their windows, (w², n)."""
+    pixels = images.astype(np.float32)
+    return has_contrast(pixels), hashes_of(pixels, _windows(_CROPS, THUMBNAIL_SIDE))
+
+
+def _candidates(hashes: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
+    """Yield pairs (a, b), int64 (n, 2), so that photo a may be photo b, whole or cropped; `hashes` of the windows are (w², n)."""
+    count = hashes.shape[1]
+    bands = [_Band(hashes[0], number) for number in range(_BANDS)]  # the first window is the whole photo
     found: list[NDArray[np.int64]] = []
     for cropped in hashes:
         for band in bands:
             found += band.pairs_within_bits(cropped)
             if sum(map(len, found)) > _PAIRS_AT_ONCE:
-                yield _distinct(found, len(images))
+                yield _distinct(found, count)
                 found = []
-    yield _distinct(found, len(images))
+    yield _distinct(found, count)
 
 
 def _distinct(found: Sequence[NDArray[np.int64]], count: int) -> NDArray[np.int64]:
@@ -121,17 +128,18 @@ class _Band:
         counts = np.bincount(keys, minlength=1 << _BAND_BITS)
         self._order = np.argsort(keys, kind="stable")
         self._starts = np.cumsum(counts) - counts
-        self._counts = np.minimum(counts, _MAX_BUCKET).astype(np.uint8)
+        self._counts = np.minimum(counts, _MAX_BUCKET)
+        self._is_taken = counts > 0
 
-    def _keys(self, hashes: NDArray[np.uint64]) -> NDArray[np.uint16]:
-        return (hashes >> np.uint64(_BAND_BITS * self._number)).astype(np.uint16)
+    def _keys(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+        return ((hashes >> np.uint64(_BAND_BITS * self._number)) & _BAND_MASK).astype(np.int64)
 
     def pairs_within_bits(self, cropped: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
         """Yield a * n + b for photos a and b with similar hashes whose parts differ in at most one bit, in bounded arrays."""
-        probes = self._keys(cropped) ^ _FLIPS[:, None]  # (17, n)
-        flip, owners = np.nonzero(self._counts[probes])
-        probes = probes[flip, owners]
-        counts = self._counts[probes].astype(np.int64)
+        probes = (self._keys(cropped) ^ _FLIPS[:, None]).ravel()  # of 17 rows
+        taken = np.flatnonzero(self._is_taken.take(probes))
+        probes, owners = probes[taken], taken % len(cropped)
+        counts = self._counts[probes]
         for part in _parts(counts):
             within = np.arange(counts[part].sum()) - np.repeat(np.cumsum(counts[part]) - counts[part], counts[part])
             a = self._order[np.repeat(self._starts[probes[part]], counts[part]) + within]

@@ -16,11 +16,16 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from allmlp.data import decode, open_dataset
+from allmlp.data.decoding.rgb import averaged_pixels
 from allmlp.data.quality.near_duplicates import near_groups
-from allmlp.data.quality.photo_facts import thumbnail
+from allmlp.data.quality.photo_facts import THUMBNAIL_SIDE
 from allmlp.provenance import record
 
 RESULT = Path(__file__).parent / "results" / "near_duplicates.json"
+
+
+def thumbnail(pixels: np.ndarray) -> np.ndarray:
+    return averaged_pixels(pixels, THUMBNAIL_SIDE)
 
 
 def saved(quality: int) -> Callable[[Image.Image], Image.Image]:

@@ -4,7 +4,8 @@
         [--sizes 100 300] [--seeds 0 1] [--seen 2500 5000 10000 20000] [--unseen 2000] [--work runs/photos_seen]
 
 An epoch sees every photo once. Each draw of photos is fine-tuned by recipe `finetune`, once per number of photos seen, with a
-tenth held out, and keeps its last weights; the figure is the accuracy on unseen photos. Runs that are finished in --work are not repeated; without all of them, no result is written.
+tenth held out, and keeps its last weights; the figure is the accuracy on unseen photos. Runs that are finished in --work are
+not repeated; without all of them, no result is written.
 """
 
 import argparse

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from allmlp.data import decode, open_dataset
+from allmlp.data.decoding.rgb import averaged_pixels
 from allmlp.data.quality.near_duplicates import near_groups
-from allmlp.data.quality.photo_facts import perceptual_hash, thumbnail
+from allmlp.data.quality.photo_facts import THUMBNAIL_SIDE, perceptual_hash
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +29,10 @@ def _cut(image: Image.Image, left: float, top: float, right: float, bottom: floa
     width, height = image.size
     sides = (width * left, height * top, width * (1 - right), height * (1 - bottom))
     return image.crop(tuple(map(round, sides)))
+
+
+def thumbnail(pixels: np.ndarray) -> np.ndarray:
+    return averaged_pixels(pixels, THUMBNAIL_SIDE)
 
 
 def small(image: Image.Image) -> np.ndarray:

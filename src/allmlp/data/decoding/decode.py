@@ -32,7 +32,7 @@ from allmlp.data.decoding.more_formats import HEIC_KINDS, INSTALL_HEIC, has_heic
 from allmlp.data.decoding.png import check_png_rows, sanitise_png
 from allmlp.data.decoding.quietly import quietly
 from allmlp.data.decoding.reasons import PhotoError, UnusablePhotoError, advice_of, reason_of
-from allmlp.data.decoding.rgb import averaged, is_plain_rgb, rgb_pixels, upright
+from allmlp.data.decoding.rgb import averaged, averaged_pixels, is_plain_rgb, rgb_pixels, upright, upright_size
 from allmlp.data.decoding.tiff import (
     StoredTiffFile,
     check_tiff,
@@ -44,7 +44,7 @@ from allmlp.data.decoding.tiff import (
 from allmlp.io.display import escape
 from allmlp.io.file_kinds import PHOTO_FORMATS, START_BYTES, FileKind, kind_of_file
 
-__all__ = ["DecodedPhoto", "decode", "decode_photo", "is_decodable"]
+__all__ = ["DecodedPhoto", "decode", "decode_small", "is_decodable"]
 
 _READERS: Mapping[FileKind | None, Callable[[BytesIO], ImageFile]] = {
     FileKind.JPEG: JpegImageFile,  # MPO too: its first image
@@ -67,16 +67,16 @@ _NOISY = (FileKind.GIF, FileKind.TIFF, *HEIC_KINDS)  # Pillow's readers warn abo
 
 
 class DecodedPhoto(NamedTuple):
-    """Upright RGB pixels, uint8 (height, width, 3), and how they are stored: Pillow's mode, and EXIF's orientation, 1 to 8.
+    """Upright RGB pixels, uint8, whole (height, width, 3) or averaged to a square, and what is known of the photo.
 
-    `small` are the pixels averaged to a square (side, side, 3), if one was asked for and Pillow's own image could be reduced,
-    which saves a copy; else None.
+    `size` is the (width, height) of the whole photo, upright; `mode` and `orientation` are how it is stored: Pillow's mode, and
+    EXIF's orientation, 1 to 8.
     """
 
     pixels: NDArray[np.uint8]
+    size: tuple[int, int]
     mode: str
     orientation: int
-    small: NDArray[np.uint8] | None
 
 
 def decode(content: bytes, *, name: str, is_checked: bool = False) -> NDArray[np.uint8]:
@@ -91,16 +91,21 @@ def decode(content: bytes, *, name: str, is_checked: bool = False) -> NDArray[np
     Raises:
         PhotoError: not one of the formats, truncated, damaged, or beyond the limits; the message starts with `name`.
     """
-    return decode_photo(content, name=name, is_checked=is_checked).pixels
+    return _decode(content, name=name, is_checked=is_checked, side=None).pixels
 
 
-def decode_photo(content: bytes, *, name: str, is_checked: bool = False, small_side: int = 0) -> DecodedPhoto:
-    """Return the pixels of an encoded photo, as `decode` does, and how they are stored. Raises PhotoError, as `decode` does.
+def decode_small(content: bytes, *, name: str, side: int) -> DecodedPhoto:
+    """Decode a photo completely, and return it averaged to (side, side, 3), mostly without a copy of all its pixels.
 
-    A `small_side` over 0 asks for the pixels averaged to a square of that side.
+    Raises:
+        PhotoError: as `decode`.
     """
+    return _decode(content, name=name, is_checked=False, side=side)
+
+
+def _decode(content: bytes, *, name: str, is_checked: bool, side: int | None) -> DecodedPhoto:
     try:
-        return _decode(content, is_checked=is_checked, small_side=small_side)
+        return _decoded(content, is_checked=is_checked, side=side)
     except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError, struct.error, IndexError and others
         own_advice = advice_of(error, "")
         problem = f"{reason_of(error)}." + (f" {own_advice}." if own_advice else "")
@@ -113,7 +118,7 @@ def is_decodable(content: bytes) -> bool:
     return is_read(kind_of_file(content[:START_BYTES]))
 
 
-def _decode(content: bytes, *, is_checked: bool, small_side: int) -> DecodedPhoto:
+def _decoded(content: bytes, *, is_checked: bool, side: int | None) -> DecodedPhoto:
     kind = _kind_of_photo(content)
     sanitise = _SANITISERS.get(kind)
     orientation, probes = 1, []
@@ -141,14 +146,16 @@ def _decode(content: bytes, *, is_checked: bool, small_side: int) -> DecodedPhot
             if isinstance(image, StoredTiffFile) and is_fax(image):
                 probes = fax_probes(image, content)
             expected = {_digest_of(_READERS[kind], probe) for probe in probes if not is_checked}
-            pixels = rgb_pixels(image)
-            small = averaged(image, small_side) if small_side and is_plain_rgb(image) and mode == "RGB" else None
-    if expected and expected - {_digest(pixels)}:
-        raise UnusablePhotoError(_NOT_COVERED.format("JPEG" if kind is FileKind.JPEG else "TIFF"))
+            if side and mode == "RGB" and not expected and is_plain_rgb(image):
+                pixels = averaged(image, side)
+            else:
+                pixels = rgb_pixels(image)
+                if expected and expected - {_digest(pixels)}:
+                    raise UnusablePhotoError(_NOT_COVERED.format("JPEG" if kind is FileKind.JPEG else "TIFF"))
+                pixels = averaged_pixels(pixels, side) if side else pixels
     if kind is FileKind.AVIF:
         orientation = exif_orientation(image.info.get("exif", b""))
-    small = None if small is None else upright(small, orientation)
-    return DecodedPhoto(upright(pixels, orientation), mode, orientation, small)
+    return DecodedPhoto(upright(pixels, orientation), upright_size(image.size, orientation), mode, orientation)
 
 
 def _kind_of_photo(content: bytes) -> FileKind:

@@ -8,10 +8,12 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from allmlp.data.decoding.reasons import UnusablePhotoError
 
-__all__ = ["averaged", "is_plain_rgb", "rgb_pixels", "upright"]
+__all__ = ["averaged", "averaged_pixels", "is_plain_rgb", "rgb_pixels", "upright", "upright_size"]
 
 # Converted at a time, so that memory for intermediate images is bounded.
 _STRIP_PIXELS = 1_000_000
+
+_AVERAGED_ROWS = 256  # of taller photos, not all rows are averaged: copying them would take as long as averaging
 
 # As in PIL.ImageOps.exif_transpose, from the stored rows and columns to the upright ones: whether to swap them first, and the
 # directions in which they are then read.
@@ -60,13 +62,25 @@ def rgb_pixels(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def is_plain_rgb(image: Image.Image) -> bool:
-    """Return whether the pixels of a loaded image are those that `rgb_pixels` returns."""
+    """Decode an image if needed and return whether its own pixels are those that `rgb_pixels` returns."""
+    image.load()
     return image.mode == "RGB" and not image.has_transparency_data
 
 
 def averaged(image: Image.Image, side: int) -> NDArray[np.uint8]:
-    """Return a loaded RGB image averaged to (side, side, 3), uint8, whatever its aspect ratio."""
+    """Return an RGB image averaged to (side, side, 3), uint8, whatever its aspect ratio."""
     return np.array(image.resize((side, side), Image.Resampling.BOX, reducing_gap=2.0))
+
+
+def averaged_pixels(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Return a photo, uint8 (height, width, 3), averaged to (side, side, 3)."""
+    rows = np.ascontiguousarray(pixels[:: max(1, pixels.shape[0] // _AVERAGED_ROWS)])
+    return averaged(Image.fromarray(rows), side)
+
+
+def upright_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Return the (width, height) of a photo after `upright`, from that of its stored pixels."""
+    return (size[1], size[0]) if _UPRIGHT.get(orientation, (False,))[0] else size
 
 
 def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

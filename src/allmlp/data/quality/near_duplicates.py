@@ -100,7 +100,7 @@ def _hashed(images: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], NDArray[np.ui
 
 
 def _candidates(hashes: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
-    """Yield pairs (a, b), int64 (n, 2), so that photo a may be photo b, whole or cropped; `hashes` of the windows are (w², n)."""
+    """Yield pairs (a, b), int64 (n, 2), where photo a may be photo b, whole or cropped, from the hashes of windows, (w², n)."""
     count = hashes.shape[1]
     bands = [_Band(hashes[0], number) for number in range(_BANDS)]  # the first window is the whole photo
     found: list[NDArray[np.int64]] = []

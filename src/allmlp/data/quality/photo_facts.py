@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
-from allmlp.data.decoding.decode import decode_photo
+from allmlp.data.decoding.decode import decode_small
 from allmlp.data.decoding.reasons import problem_of
-from allmlp.data.decoding.rgb import averaged
 from allmlp.data.photo_digest import photo_digest
 from allmlp.errors import DataError
 from allmlp.io.file_kinds import PHOTO_KINDS, START_BYTES, FileKind, kind_of_file
@@ -22,14 +21,12 @@ __all__ = [
     "hashes_of",
     "perceptual_hash",
     "photo_facts",
-    "thumbnail",
     "unreadable_facts",
 ]
 
 THUMBNAIL_SIDE = 16
 """Side of the thumbnails by which photos are compared, in pixels."""
 
-_SAMPLED_ROWS = 256  # of taller photos, not all rows are averaged: copying them would take as long as averaging
 _MIN_CONTRAST = 2.0  # of a thumbnail, in grey levels: below this, its hash would consist of noise
 _BITS_TAG = 258
 
@@ -77,15 +74,14 @@ def photo_facts(content: bytes, *, name: str = "photo") -> PhotoFacts:
     kind = kind_of_file(content[:START_BYTES])
     digest = photo_digest(content)
     try:
-        pixels, mode, orientation, small = decode_photo(content, name=name, small_side=THUMBNAIL_SIDE)
+        small, size, mode, orientation = decode_small(content, name=name, side=THUMBNAIL_SIDE)
     except DataError as error:
         return PhotoFacts(digest=digest, num_bytes=len(content), kind=kind, error=problem_of(error, name))
-    small = thumbnail(pixels) if small is None else small
     facts = PhotoFacts(
         digest=digest,
         num_bytes=len(content),
         kind=kind,
-        size=(pixels.shape[1], pixels.shape[0]),
+        size=size,
         mode=mode,
         orientation=orientation if orientation in range(1, 9) else 1,
         is_grey=bool((small == small[..., :1]).all()),
@@ -122,12 +118,6 @@ def _is_plain(kind: FileKind, content: bytes) -> bool:
     if kind is FileKind.JPEG:
         return b"MPF\0" not in content  # the segment that lists further pictures
     return kind is FileKind.WEBP and content[12:16] == b"VP8 "  # lossy, and not extended
-
-
-def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a photo, uint8 (height, width, 3), reduced to (16, 16, 3) by averaging, whatever its aspect ratio."""
-    rows = np.ascontiguousarray(pixels[:: max(1, pixels.shape[0] // _SAMPLED_ROWS)])
-    return averaged(Image.fromarray(rows), THUMBNAIL_SIDE)
 
 
 def _cosines(num_frequencies: int) -> NDArray[np.float32]:

@@ -1,0 +1,97 @@
+"""The pictures of pages in docs/images: makes each page as a user would, and opens it in Chromium.
+
+    python -m experiments.screenshots [--work runs/screenshots] [--chromium chromium]
+
+Each page is photographed in light, in dark, and at the width of a phone (390 px). Runs that exist in --work are used again.
+"""
+
+import argparse
+import subprocess
+import sys
+from io import BytesIO
+from pathlib import Path
+
+from experiments.draws import draw
+from PIL import Image
+
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
+HEIGHTS = {"light": 900, "dark": 900, "phone": 900}
+# Headless Chromium has no windows as narrow as a phone; a frame has.
+FRAME = '<!doctype html><style>body{{margin:0}}iframe{{border:0;width:390px;height:{height}px}}</style><iframe src="{page}"></iframe>'
+
+
+def allmlp(*arguments):
+    """Run a command."""
+    subprocess.run([sys.executable, "-m", "allmlp", *map(str, arguments)], check=True)
+
+
+def folder_of(photos, folder):
+    """Write the photos of a data set as FOLDER/<class>/<number>.webp."""
+    for name, split in photos.splits.items():
+        for index in range(len(split)):
+            file = folder / name / photos.class_names[split.labels[index]] / f"{index:04}.webp"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(split.read(index))
+
+
+def pages(work):
+    """Make the pages, each by its command, and return their files by name."""
+    photos = work / "photos"
+    if not photos.exists():
+        folder_of(draw("clothing", 200, 0, max_unseen=100)[0], photos)
+        folder_of(draw("clothing", 200, 0, max_unseen=100)[1], photos)
+    for name, options in {
+        "first": ("--epochs", 12),
+        "second": ("--epochs", 12, "--set", "optimizer.learning_rate=0.001"),
+    }.items():
+        if not (work / name / "metrics.json").exists():
+            allmlp("finetune", photos / "train", "--out", work / name, "--folds", 3, *options)
+    first, second = work / "first", work / "second"
+    made = {name: work / f"{name}.html" for name in ("evaluation", "comparison", "cleaning", "predictions")}
+    for page in made.values():
+        page.unlink(missing_ok=True)
+    allmlp("evaluate", first, photos / "test", "--report", made["evaluation"])
+    allmlp("compare", first, second, "--out", made["comparison"])
+    allmlp("clean", first, "--page", made["cleaning"])
+    allmlp("predict", first, photos / "test", "--sheet", made["predictions"])
+    return {"report": first / "report.html", **made}
+
+
+def photograph(page, look, chromium, work):
+    """Return a picture of the top of a page, as it looks in light, in dark, or on a phone."""
+    height = HEIGHTS[look]
+    address = page.resolve().as_uri()
+    if look == "phone":
+        frame = work / "frame.html"
+        frame.write_text(FRAME.format(page=address, height=height), encoding="utf-8")
+        address = frame.resolve().as_uri()
+    file = work / "screenshot.png"
+    command = [
+        *(chromium, "--headless", "--no-sandbox", "--hide-scrollbars", "--allow-file-access-from-files"),
+        *(f"--screenshot={file}", f"--window-size={1280 if look != 'phone' else 500},{height}"),
+        *(["--force-dark-mode"] if look == "dark" else []),
+        address,
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    with Image.open(file) as image:
+        return image.convert("RGB").crop((0, 0, 390 if look == "phone" else 1280, height))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path("runs/screenshots"))
+    parser.add_argument("--chromium", default="chromium")
+    arguments = parser.parse_args()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    for name, page in pages(arguments.work).items():
+        for look in HEIGHTS:
+            picture = photograph(page, look, arguments.chromium, arguments.work)
+            content = BytesIO()
+            picture.quantize(128).save(content, "PNG", optimize=True)  # a third of the bytes, and no visible difference
+            file = IMAGES / (f"{name}.png" if look == "light" else f"{name}-{look}.png")
+            file.write_bytes(content.getvalue())
+            print("wrote", file, f"{len(content.getvalue()) / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()

@@ -31,7 +31,7 @@ from allmlp.data.decoding.limits import MAX_PHOTO_BYTES, check_size, reserve_pix
 from allmlp.data.decoding.more_formats import HEIC_KINDS, INSTALL_HEIC, has_heic, is_read, open_heic_or_avif
 from allmlp.data.decoding.png import check_png_rows, sanitise_png
 from allmlp.data.decoding.quietly import quietly
-from allmlp.data.decoding.reasons import PhotoError, UnusablePhotoError, advice_of, reason_of
+from allmlp.data.decoding.reasons import PhotoError, UnusablePhotoError, advice_of, raise_shortage, reason_of
 from allmlp.data.decoding.rgb import averaged, is_plain_rgb, rgb_pixels, upright
 from allmlp.data.decoding.tiff import (
     StoredTiffFile,
@@ -90,6 +90,7 @@ def decode(content: bytes, *, name: str, is_checked: bool = False) -> NDArray[np
 
     Raises:
         PhotoError: not one of the formats, truncated, damaged, or beyond the limits; the message starts with `name`.
+        ShortageError: a PhotoError of a photo that may be whole: there is not enough memory.
     """
     return decode_photo(content, name=name, is_checked=is_checked).pixels
 
@@ -102,6 +103,7 @@ def decode_photo(content: bytes, *, name: str, is_checked: bool = False, small_s
     try:
         return _decode(content, is_checked=is_checked, small_side=small_side)
     except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError, struct.error, IndexError and others
+        raise_shortage(error, where=escape(name))
         own_advice = advice_of(error, "")
         problem = f"{reason_of(error)}." + (f" {own_advice}." if own_advice else "")
         advice = "" if own_advice else f" {_REPLACE}."

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
 from allmlp.data.decoding.decode import decode_photo
-from allmlp.data.decoding.reasons import problem_of
+from allmlp.data.decoding.reasons import ShortageError, problem_of
 from allmlp.data.decoding.rgb import averaged
 from allmlp.data.photo_digest import photo_digest
 from allmlp.errors import DataError
@@ -78,6 +78,8 @@ def photo_facts(content: bytes, *, name: str = "photo") -> PhotoFacts:
     digest = photo_digest(content)
     try:
         pixels, mode, orientation, small = decode_photo(content, name=name, small_side=THUMBNAIL_SIDE)
+    except ShortageError:
+        raise
     except DataError as error:
         return PhotoFacts(digest=digest, num_bytes=len(content), kind=kind, error=problem_of(error, name))
     small = thumbnail(pixels) if small is None else small

@@ -17,6 +17,9 @@ __all__ = [
 ]
 
 
+_UNSUPPORTED = ("unsupported", "unknown pixel mode", "unknown data organization", "cannot handle")  # Pillow's words
+
+
 class UnusablePhotoError(ValueError):
     """A photo that cannot be used; the message is the reason, for users. `decode` adds the name of the file.
 
@@ -67,6 +70,8 @@ def reason_of(error: Exception) -> str:
         return "it has more pixels than its decoder reads"
     if isinstance(error, EOFError) or "truncated" in str(error):
         return "the file is cut short"
+    if str(error).lower().startswith(_UNSUPPORTED):
+        return "the file is damaged, or of a variant of its format that is not read"
     return "the file is damaged"
 
 

@@ -28,9 +28,8 @@ from allmlp.cli.commands.runs.compare import compare
 from allmlp.cli.commands.runs.report import report
 from allmlp.cli.commands.train import train
 from allmlp.cli.habits import Command, Commands
-from allmlp.errors import AllmlpError
+from allmlp.errors import AllmlpError, shortage
 from allmlp.io.display import escape_lines
-from allmlp.io.shortage import shortage
 
 __all__ = ["app", "main"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from allmlp.io.shortage import is_out_of_threads
+from allmlp.errors import is_out_of_threads
 
 __all__ = ["drop_locals", "ordered_map", "prefetch"]
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from allmlp.errors import AllmlpError, CheckpointError
+from allmlp.errors import AllmlpError, CheckpointError, shortage
 from allmlp.io.display import escape, shorten
-from allmlp.io.shortage import shortage
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -2,9 +2,8 @@
 
 from PIL.Image import DecompressionBombError
 
-from allmlp.errors import DataError
+from allmlp.errors import DataError, shortage
 from allmlp.io.display import escape
-from allmlp.io.shortage import shortage
 
 __all__ = [
     "PhotoError",

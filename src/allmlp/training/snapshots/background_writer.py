@@ -5,9 +5,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from allmlp.errors import AllmlpError
+from allmlp.errors import AllmlpError, is_out_of_threads
 from allmlp.io.display import Report
-from allmlp.io.shortage import is_out_of_threads
 
 __all__ = ["BackgroundWriter"]
 

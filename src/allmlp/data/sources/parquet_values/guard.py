@@ -1,7 +1,7 @@
 """Why a Parquet file could not be read: its content, or a lack of memory, threads or permission."""
 
+from allmlp.errors import shortage
 from allmlp.io.display import escape, shorten
-from allmlp.io.shortage import shortage
 
 __all__ = ["RefusedError", "is_damage", "reason_of"]
 

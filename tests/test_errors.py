@@ -6,7 +6,7 @@ import os
 import pyarrow as pa
 import pytest
 
-from allmlp.io.shortage import is_out_of_threads, shortage
+from allmlp.errors import is_out_of_threads, shortage
 
 SHORT = {
     "Python": (MemoryError(), "not enough memory"),

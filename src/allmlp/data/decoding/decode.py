@@ -137,7 +137,7 @@ def _decode(content: bytes, *, is_checked: bool, small_side: int) -> DecodedPhot
             orientation = image.orientation()
             if not is_checked:
                 _check_jpeg_pieces(image, content)
-        with reserve_pixels(image.size[0] * image.size[1]):
+        with reserve_pixels(image.size[0] * image.size[1] * (2 if kind is FileKind.WEBP else 1)):
             if kind is FileKind.PNG:
                 check_png_rows(content)
             if isinstance(image, StoredTiffFile) and is_fax(image):

@@ -17,7 +17,7 @@ from PIL import Image
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 HEIGHTS = {"light": 900, "dark": 900, "phone": 900}
 # Headless Chromium has no windows as narrow as a phone; a frame has.
-FRAME = '<!doctype html><style>body{{margin:0}}iframe{{border:0;width:390px;height:{height}px}}</style><iframe src="{page}"></iframe>'
+STYLE = "body{margin:0}iframe{border:0;width:390px;height:100vh}"
 
 
 def allmlp(*arguments):
@@ -63,7 +63,7 @@ def photograph(page, look, chromium, work):
     address = page.resolve().as_uri()
     if look == "phone":
         frame = work / "frame.html"
-        frame.write_text(FRAME.format(page=address, height=height), encoding="utf-8")
+        frame.write_text(f'<!doctype html><style>{STYLE}</style><iframe src="{address}"></iframe>', encoding="utf-8")
         address = frame.resolve().as_uri()
     file = work / "screenshot.png"
     command = [

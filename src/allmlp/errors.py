@@ -1,6 +1,11 @@
-"""Exceptions for problems that a user can fix. Any other exception is a bug and keeps its traceback."""
+"""Exceptions for problems that a user can fix, and shortages of the machine. Any other exception is a bug.
+
+A shortage of memory, threads or open files is an exception of Python, torch, Pillow or Arrow; it says nothing about the file
+that was being read.
+"""
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 __all__ = [
@@ -15,7 +20,24 @@ __all__ = [
     "ReportedError",
     "close_matches",
     "did_you_mean",
+    "is_out_of_threads",
+    "shortage",
 ]
+
+_MEMORY = "there is not enough memory; close other programs, or use smaller photos, models or batches"
+_FILES = "too many files are open; raise the limit (ulimit -n)"
+_THREADS = "the system allows no further thread; raise its limit (ulimit -u, or a container's limit of processes)"
+_OS_ERRORS = {errno.ENOMEM: _MEMORY, errno.EMFILE: _FILES, errno.ENFILE: _FILES}
+_NO_THREAD = "can't start new thread"
+# What Python, the dynamic linker, Pillow and torch say in exceptions of their own types.
+_WORDS = {
+    _NO_THREAD: _THREADS,
+    "out of memory": _MEMORY,
+    "not enough memory": _MEMORY,
+    "t allocate memory": _MEMORY,
+    "cannot allocate": _MEMORY,
+    "failed to map segment": _MEMORY,
+}
 
 
 class AllmlpError(Exception):
@@ -95,3 +117,20 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" with the closest of the `known` names, or "" if none is close."""
     matches = close_matches(name, known)
     return " Did you mean " + " or ".join(map(repr, matches)) + "?" if matches else ""
+
+
+def shortage(error: BaseException) -> str:
+    """Return what the machine lacked when this was raised, in words without a full stop; "" if it is another error."""
+    if isinstance(error, MemoryError):
+        return _MEMORY
+    if isinstance(error, OSError) and error.errno in _OS_ERRORS:
+        return _OS_ERRORS[error.errno]
+    if isinstance(error, RuntimeError | OSError | ImportError):
+        text = str(error).lower()
+        return next((words for said, words in _WORDS.items() if said in text), "")
+    return ""
+
+
+def is_out_of_threads(error: BaseException) -> bool:
+    """Return whether this was raised because no thread could be started."""
+    return isinstance(error, RuntimeError) and str(error) == _NO_THREAD

@@ -1,5 +1,7 @@
 """`Checkpoint.from_module`: what an own loop trained is saved with the description that it started from."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -91,10 +93,54 @@ def test_weights_that_do_not_fit_are_named() -> None:
         Checkpoint.from_module(model, like=START)
 
 
+UNUSABLE = {
+    "meta": lambda: START.build().to("meta"),
+    "quantised": lambda: torch.ao.quantization.quantize_dynamic(START.build(), {nn.Linear}),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("module", UNUSABLE.values(), ids=UNUSABLE)
+def test_weights_that_are_no_numbers_to_copy_are_named(module: Callable[[], nn.Module]) -> None:
+    with pytest.raises(ConfigError, match=r"quantised or without data .*: \w+.* more"):
+        Checkpoint.from_module(module(), like=START)
+
+
+def test_a_classifier_under_another_name_is_named() -> None:
+    model = START.build()
+    model.classifier = model.head
+    del model.head
+    with pytest.raises(CheckpointError, match=r"unexpected: classifier\.bias"):
+        Checkpoint.from_module(model, like=START)
+
+
+@pytest.mark.parametrize("names", [5, "abc", [1, 2, 3], ["a", "b", None]])
+def test_class_names_that_are_no_texts_are_one_error(names: object) -> None:
+    with pytest.raises((ConfigError, CheckpointError), match=r"expected (texts|one name per class)"):
+        Checkpoint.from_module(START.build(), like=START, class_names=names)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_another_width_keep_it(dtype: torch.dtype, tmp_path: Path) -> None:
+    saved = Checkpoint.from_module(START.build().to(dtype), like=START)
+    loaded = load_checkpoint(save_checkpoint(saved, tmp_path / "mine"))
+    assert {weight.dtype for weight in loaded.weights.values()} == {dtype}
+
+
 @pytest.mark.parametrize("module", [None, nn.Linear(2, 2), START, START.weights])
 def test_another_module_is_one_error(module: object) -> None:
     with pytest.raises(ConfigError, match="expected an MlpMixer"):
         Checkpoint.from_module(module, like=START)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["0", "1.mixer", "2.0"])
+def test_a_mixer_inside_another_module_is_named(name: str) -> None:
+    parts = [nn.ReLU(), nn.ModuleDict({"other": nn.ReLU()}), nn.Sequential(nn.ReLU())]
+    holder = nn.Sequential(*parts)
+    parent, _, child = name.rpartition(".")
+    holder.get_submodule(parent).add_module(child, START.build())
+    with pytest.raises(ConfigError, match=re.escape(f"give its part {name!r}")):
+        Checkpoint.from_module(holder, like=START)
 
 
 @pytest.mark.parametrize("like", [None, "runs/mine", START.config])

@@ -1,3 +1,4 @@
+import errno
 import signal
 import subprocess
 import sys
@@ -107,6 +108,24 @@ def test_an_error_is_one_plain_unwrapped_line_and_its_exit_code(error, code, all
     fails = _command(lambda: _raise(error(message)))
     monkeypatch.setattr(app, "registered_commands", [*app.registered_commands, fails])
     assert allmlp("fails") == (code, "", f"allmlp: {message}\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), "there is not enough memory"),
+        (RuntimeError("can't start new thread"), "the system allows no further thread"),
+        (OSError(errno.EMFILE, "Too many open files"), "too many files are open"),
+        (ImportError("x.so: failed to map segment from shared object"), "there is not enough memory"),
+    ],
+    ids=["memory", "threads", "files", "libraries"],
+)
+def test_what_the_machine_lacks_is_one_line_and_exit_code_1(error, words, allmlp, monkeypatch):
+    fails = _command(lambda: _raise(error))
+    monkeypatch.setattr(app, "registered_commands", [*app.registered_commands, fails])
+    outcome = allmlp("fails")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err.startswith(f"allmlp: {words}") and outcome.err.count("\n") == 1
 
 
 def test_ctrl_c_exits_130(allmlp, monkeypatch):

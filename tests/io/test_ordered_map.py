@@ -1,10 +1,12 @@
 """Threads beside the one that reads: nothing is lost, nothing stays."""
 
 import threading
+import time
+import weakref
 
 import pytest
 
-from allmlp.io.ordered_map import prefetch
+from allmlp.io.ordered_map import drop_locals, ordered_map, prefetch
 
 
 def names():
@@ -106,3 +108,93 @@ def test_the_thread_that_submits_to_a_pool_may_close_it():
         closing.join(timeout=20)
         assert not closing.is_alive()
     assert log[-1][0] == "closed"
+
+
+@pytest.fixture
+def allow_threads(monkeypatch):
+    """Let the system allow only so many further threads of this process."""
+
+    def allow(number):
+        start, left = threading.Thread.start, [number]
+
+        def limited(thread):
+            if not left[0]:
+                raise RuntimeError("can't start new thread")
+            left[0] -= 1
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", limited)
+
+    return allow
+
+
+@pytest.mark.parametrize("allowed", [0, 1, 3])
+def test_with_fewer_threads_than_asked_for_nothing_is_lost(allowed, allow_threads):
+    allow_threads(allowed)
+    used = set()
+
+    def double(number):
+        used.add(threading.current_thread())
+        time.sleep(0.001)
+        return 2 * number
+
+    assert list(ordered_map(double, range(300), 8)) == list(range(0, 600, 2))
+    assert len(used) == max(1, allowed)
+    assert (threading.current_thread() in used) == (allowed == 0)
+
+
+def test_without_a_thread_the_caller_makes_the_next_one(allow_threads):
+    allow_threads(0)
+    log = []
+    ahead = prefetch(counting(log))
+    assert [next(ahead), next(ahead)] == [0, 1]
+    ahead.close()
+    assert log == [*((number, threading.current_thread().name) for number in (0, 1)), ("closed", log[-1][1])]
+
+
+@pytest.mark.parametrize("num_workers", [0, 3])
+def test_another_error_of_a_function_is_not_taken_for_a_lack_of_threads(num_workers):
+    def fail(number):
+        raise RuntimeError(f"bug {number}")
+
+    with pytest.raises(RuntimeError, match="bug 0"):
+        list(ordered_map(fail, range(9), num_workers))
+
+
+class Photo:
+    pass
+
+
+@pytest.mark.parametrize("chain", ["cause", "context", "none"])
+def test_an_error_that_waits_for_its_turn_holds_no_photo(chain):
+    held, all_failed = [], threading.Event()
+
+    def decode(photo):
+        held.append(weakref.ref(photo))
+        raise OSError("cut")
+
+    def fail(number):
+        if number == 0:
+            assert all_failed.wait(timeout=60)
+            return
+        try:
+            decode(Photo())
+        except OSError as error:
+            if chain == "none":
+                raise
+            raise ValueError(number) from (error if chain == "cause" else None)
+        finally:
+            if number == 39:
+                all_failed.set()
+
+    results = ordered_map(fail, range(40), 2)
+    next(results)  # all others wait
+    assert len(held) == 39
+    assert not any(reference() for reference in held[:-1])  # the last may be on its way
+    with pytest.raises((OSError, ValueError)):
+        next(results)
+    try:
+        fail(1)
+    except (OSError, ValueError) as error:
+        drop_locals(error)
+        assert held[-1]() is None

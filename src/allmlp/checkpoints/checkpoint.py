@@ -1,6 +1,6 @@
 """`Checkpoint`: a model description with its weights, and the models and checkpoints derived from it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, cast
 
@@ -8,7 +8,7 @@ from allmlp.checkpoints.description import ModelDescription, PreprocessingChange
 from allmlp.checkpoints.validation import check_shapes
 from allmlp.data import Preprocessing
 from allmlp.errors import CheckpointError, ConfigError
-from allmlp.io.display import quote
+from allmlp.io.display import quote, summarise
 from allmlp.model import MixerConfig, parameter_shapes
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class Checkpoint:
                 means "0", "1", ...
 
         Raises:
-            ConfigError: not an `MlpMixer`, or `like` is not a checkpoint.
+            ConfigError: not an `MlpMixer`, one whose weights are quantised or without data, or `like` is not a checkpoint.
             CheckpointError: the weights do not fit the module's configuration, or the names do not fit the classes.
         """
         mixer = _unwrapped(module)
@@ -136,8 +136,10 @@ class Checkpoint:
         if class_names is None:
             is_kept = config.num_classes == like.config.num_classes
             class_names = like.class_names if is_kept else tuple(map(str, range(config.num_classes)))
+        elif isinstance(class_names, str) or not isinstance(class_names, Iterable):
+            raise ConfigError(f"class_names is {quote(class_names)}; expected one name per class.")
         return cls(
-            weights={name: weight.detach().cpu().clone() for name, weight in mixer.state_dict().items()},
+            weights=_copies(mixer),
             config=config,
             preprocessing=replace(like.preprocessing, image_size=config.image_size),
             class_names=tuple(class_names),
@@ -258,8 +260,28 @@ class Checkpoint:
         )
 
 
+def _copies(mixer: "MlpMixer") -> "dict[str, Tensor]":
+    """Return the weights of a module on the CPU. Raises ConfigError if some are quantised or without data."""
+    import torch
+
+    state = mixer.state_dict()
+    bad = [
+        name
+        for name, weight in state.items()
+        if not isinstance(weight, torch.Tensor) or weight.is_quantized or weight.is_meta
+    ]
+    if bad:
+        raise ConfigError(
+            f"module has weights that are quantised or without data (on the meta device): {summarise(bad, limit=3)}. "
+            "Give the module that was trained, as Checkpoint.build returns it."
+        )
+    return {name: weight.detach().cpu().clone() for name, weight in state.items()}
+
+
 def _unwrapped(module: object) -> "MlpMixer":
     """Return the Mixer inside the wrappers of torch: DistributedDataParallel, DataParallel and torch.compile."""
+    from torch import nn
+
     from allmlp.model import MlpMixer
 
     inner = module
@@ -267,6 +289,9 @@ def _unwrapped(module: object) -> "MlpMixer":
         if isinstance(inner, MlpMixer):
             return inner
         inner = getattr(inner, "_orig_mod", None) or getattr(inner, "module", None)
+    parts = module.named_modules() if isinstance(module, nn.Module) else ()
+    inside = next((name for name, part in parts if isinstance(part, MlpMixer)), "")
     raise ConfigError(
         f"module is of type {type(module).__name__}; expected an MlpMixer, such as Checkpoint.build returns."
+        + (f" It contains one: give its part {inside!r}." if inside else "")
     )

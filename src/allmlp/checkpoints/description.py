@@ -66,6 +66,8 @@ class ModelDescription:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "source", escape(self.source))  # it may be a stranger's, and is printed and logged
+        if not all(isinstance(name, str) for name in self.class_names):
+            raise CheckpointError(f"{self.source}: the class names are {quote(self.class_names)}; expected texts.")
         if len(self.class_names) != self.config.num_classes:
             raise CheckpointError(
                 f"{self.source}: {len(self.class_names)} class names for a classifier of {self.config.num_classes} classes."

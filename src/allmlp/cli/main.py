@@ -28,7 +28,7 @@ from allmlp.cli.commands.runs.compare import compare
 from allmlp.cli.commands.runs.report import report
 from allmlp.cli.commands.train import train
 from allmlp.cli.habits import Command, Commands
-from allmlp.errors import AllmlpError
+from allmlp.errors import AllmlpError, shortage
 from allmlp.io.display import escape_lines
 
 __all__ = ["app", "main"]
@@ -74,8 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit.
 
     The exit code is 0, or 2 for usage, 3 data, 4 checkpoint, 5 missing extra, 6 a failed check, 7 a lost process of the
-    training run, 130 and 143 for signals, 141 if the output is no longer read (`| head`). Any other error keeps its traceback
-    and exits with 1.
+    training run, 130 and 143 for signals, 141 if the output is no longer read (`| head`), and 1 if the machine lacks memory,
+    threads or open files. Any other error keeps its traceback and exits with 1.
     """
     exit_codes: list[int] = []
     if os.environ.get("WORLD_SIZE", "1") != "1":
@@ -122,6 +122,11 @@ def _run(arguments: Sequence[str] | None) -> str | int | None:
         if isinstance(exit_request.__context__, BrokenPipeError):  # which typer turns into exit code 1, as for a bug
             raise exit_request.__context__ from None
         return exit_request.code
+    except Exception as error:
+        if not (lacking := shortage(error)):
+            raise
+        print(escape_lines(f"allmlp: {lacking}."), file=sys.stderr)
+        return AllmlpError.exit_code
     return 0
 
 

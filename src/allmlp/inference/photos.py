@@ -19,7 +19,7 @@ from allmlp.errors import DataError
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.inference.photo_folder import photos_in_folder
 from allmlp.io.display import escape, shorten
-from allmlp.io.ordered_map import ordered_map
+from allmlp.io.ordered_map import drop_locals, ordered_map
 from allmlp.io.path_problem import path_text
 from allmlp.metrics import Forward
 
@@ -103,6 +103,7 @@ def output_rows(
             small = encode_thumbnail(pixels, side=_THUMBNAIL_SIDE, quality=_THUMBNAIL_QUALITY) if thumbnails else None
             return _Loaded(photo.name, preprocessing.resize(pixels), small)
         except DataError as error:
+            drop_locals(error)
             return _Loaded(photo.name, error)
 
     loaded = ordered_map(load, enumerate(images, start=1), num_decoding_threads())

@@ -1,11 +1,14 @@
 """Ordered maps over threads, with a bounded number of items in progress."""
 
+import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-__all__ = ["ordered_map", "prefetch"]
+from allmlp.errors import is_out_of_threads
+
+__all__ = ["drop_locals", "ordered_map", "prefetch"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -14,16 +17,30 @@ Result = TypeVar("Result")
 _AHEAD = 32
 
 
+class _Pool(ThreadPoolExecutor):
+    """A pool that makes do with the threads it has if the system allows no more; it raises RuntimeError if it has none."""
+
+    def _adjust_thread_count(self) -> None:
+        try:
+            super()._adjust_thread_count()
+        except RuntimeError as error:
+            if not (is_out_of_threads(error) and self._threads):
+                raise
+
+
 def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], num_workers: int) -> Iterator[Result]:
-    """Yield `function(item)` in order, computed in `num_workers` threads (0: in the caller's) a bounded number ahead."""
-    if num_workers == 0:
-        yield from map(function, items)
-        return
+    """Yield `function(item)` in order, computed in `num_workers` threads (0: in the caller's) a bounded number ahead.
+
+    If the system allows fewer threads, those are used, and the caller's if there are none.
+    """
     pending: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(num_workers, thread_name_prefix="allmlp-decode") as pool:
+    with _Pool(max(1, num_workers), thread_name_prefix="allmlp-decode") as pool:
+        if num_workers == 0 or not _has_thread(pool):
+            yield from map(function, items)
+            return
         try:
             for item in items:
-                pending.append(pool.submit(function, item))
+                pending.append(pool.submit(_call, function, item))
                 if len(pending) > _AHEAD * num_workers:
                     yield pending.popleft().result()
             while pending:
@@ -41,13 +58,43 @@ def prefetch(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
     all thread pools, which the item being computed waits for.
     """
     try:
-        with ThreadPoolExecutor(1, thread_name_prefix="allmlp-ahead") as pool:
+        with _Pool(1, thread_name_prefix="allmlp-ahead") as pool:
+            if not _has_thread(pool):
+                yield from items
+                return
             pending = pool.submit(_next_of, items)
             while current := pending.result():
                 pending = pool.submit(_next_of, items)
                 yield current[0]
     finally:
         items.close()  # after the pending item: a running generator cannot be closed
+
+
+def drop_locals(error: BaseException) -> None:
+    """Release what the functions that raised an error hold, such as the bytes of a photo, so that keeping it is cheap."""
+    following: BaseException | None = error
+    while following is not None:
+        traceback.clear_frames(following.__traceback__)
+        following = following.__cause__ or following.__context__
+
+
+def _call(function: Callable[[Item], Result], item: Item) -> Result:
+    try:
+        return function(item)
+    except BaseException as error:
+        drop_locals(error)  # it may wait for its turn
+        raise
+
+
+def _has_thread(pool: _Pool) -> bool:
+    """Return whether the pool can run anything, after starting its first thread."""
+    try:
+        pool.submit(int)
+    except RuntimeError as error:
+        if is_out_of_threads(error):
+            return False
+        raise
+    return True
 
 
 def _next_of(items: Iterator[Item]) -> tuple[Item] | None:

@@ -64,10 +64,11 @@ class MlpMixer(nn.Module):
     def config(self) -> MixerConfig:
         """Its configuration. The number of classes is that of the present `head`."""
         num_classes = self._config.num_classes
-        if self.head is None or isinstance(self.head, nn.Identity):
+        head = getattr(self, "head", None)
+        if head is None or isinstance(head, nn.Identity):
             num_classes = 0
-        elif isinstance(self.head, nn.Linear):
-            num_classes = self.head.out_features
+        elif isinstance(head, nn.Linear):
+            num_classes = head.out_features
         is_same = num_classes == self._config.num_classes
         return self._config if is_same else dataclasses.replace(self._config, num_classes=num_classes)
 

@@ -1,5 +1,6 @@
 """Every container of weights: told apart by content, read within its size of memory, and never another kind of error."""
 
+import errno
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.checkpoints.refusal import MIB, PeakMemory
 
 from allmlp import CheckpointError
 from allmlp.checkpoints.containers.open import open_weights
+from allmlp.checkpoints.containers.weight_file import guarded
 
 State = dict[str, torch.Tensor]
 
@@ -114,3 +116,25 @@ def test_weights_take_their_size_of_memory(tmp_path: Path, container: str) -> No
     weights = open_weights(tmp_path / "weights").read()
     assert sum(float(weight.sum()) for weight in weights.values()) > 0  # mapped pages count when they are touched
     assert memory.above_start() < 1.15 * size + 2 * MIB
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), "not enough memory"),
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "not enough memory"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+            "not enough memory",
+        ),
+        (OSError(errno.EMFILE, "Too many open files"), "oo many"),
+        (RuntimeError("can't start new thread"), "no further thread"),
+    ],
+    ids=["memory", "linker", "torch", "files", "threads"],
+)
+def test_what_the_machine_lacks_is_no_damage_of_the_file(error: Exception, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    with pytest.raises(CheckpointError, match=words) as caught, guarded(path):
+        raise error
+    assert str(caught.value).startswith(f"{path}: could not be read")
+    assert "damaged" not in str(caught.value) and "download" not in str(caught.value)

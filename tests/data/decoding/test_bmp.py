@@ -3,6 +3,7 @@
 import struct
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,3 +47,38 @@ def test_run_lengths_that_would_take_long_are_refused_at_once(size: tuple[int, i
     start = time.process_time()
     assert "run-length encoded BMP" in refusal(run_length_bmp(*size, runs))
     assert time.process_time() - start < 0.1
+
+
+def masked_bmp(*masks: int, header: int = 108, compression: int = 3, bits: int = 32) -> bytes:
+    pixels = bytes(range(32))
+    info = struct.pack("<IiiHHIIiiII", header, 4, 2, 1, bits, compression, len(pixels), 0, 0, 0, 0)
+    info += struct.pack("<4I", *masks)
+    info += bytes(max(0, header - len(info)))
+    return b"BM" + struct.pack("<IHHI", 14 + len(info) + len(pixels), 0, 0, 14 + len(info)) + info + pixels
+
+
+MASKS = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+
+
+@pytest.mark.parametrize("header", [56, 108, 124])
+@pytest.mark.parametrize("order", [MASKS, (0xFF, 0xFF00, 0xFF0000, 0xFF000000)], ids=["BGRA", "RGBA"])
+def test_stored_alpha_is_composited_on_white(header: int, order: tuple[int, ...]) -> None:
+    stored = np.frombuffer(bytes(range(32)), np.uint8).reshape(2, 4, 4)[::-1].astype(float)
+    colour, alpha = stored[..., :3] if order[0] == 0xFF else stored[..., 2::-1], stored[..., 3:] / 255
+    expected = colour * alpha + 255 * (1 - alpha)
+    photo = decode(masked_bmp(*order, header=header), name="x")
+    np.testing.assert_allclose(photo, expected, atol=1)
+
+
+def test_a_fourth_byte_that_is_no_alpha_is_ignored() -> None:
+    photo = decode(masked_bmp(*MASKS[:3], 0), name="x")
+    np.testing.assert_array_equal(photo, decode(masked_bmp(*MASKS, compression=0), name="x"))
+    assert photo[1, 0].tolist() == [2, 1, 0]
+
+
+@pytest.mark.parametrize(
+    "options", [{"compression": 6}, {"compression": 4}, {"bits": 3}, {"masks": (0xFF00, 0xFF, 0xFF0000, 0)}], ids=str
+)
+def test_a_variant_that_is_not_read_is_not_only_called_damaged(options: dict[str, Any]) -> None:
+    message = refusal(masked_bmp(*options.pop("masks", MASKS), **options))
+    assert "the file is damaged, or of a variant of its format that is not read" in message

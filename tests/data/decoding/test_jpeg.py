@@ -1,5 +1,6 @@
 """JPEG files: what libjpeg reads as a whole picture is read, and what lacks picture data is refused."""
 
+import re
 from io import BytesIO
 from pathlib import Path
 
@@ -47,6 +48,19 @@ def test_bytes_between_segments_are_passed_over(junk: bytes, marker: bytes) -> N
     jpeg = encode(PHOTO, "JPEG")
     place = jpeg.index(marker)
     np.testing.assert_array_equal(decode(jpeg[:place] + junk + jpeg[place:], name="x"), decode(jpeg, name="x"))
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("fill", [b"\xff", b"\xff\xff\xff"], ids=["one", "three"])
+def test_fill_bytes_before_a_marker_are_no_picture_data(options: dict[str, object], fill: bytes) -> None:
+    jpeg = encode(NOISE, "JPEG", **options)
+    # Before every marker within and after the scans; ITU T.81, B.1.1.2 allows that.
+    start = scan_starts(jpeg)[0]
+    filled = jpeg[:start] + re.sub(rb"\xff[^\x00\xff]", lambda marker: fill + marker.group(), jpeg[start:])
+    if options.get("progressive"):  # segments between the scans contain such bytes too
+        filled = jpeg[:-2] + fill + jpeg[-2:]
+    np.testing.assert_array_equal(decode(filled, name="x"), decode(jpeg, name="x"))
+    assert "cut short" in refusal(filled[: -len(jpeg) // 4] + fill + jpeg[-2:])
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)

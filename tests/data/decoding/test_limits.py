@@ -1,5 +1,6 @@
 """Limits of photos: the one that can be raised, and the share of memory of photos decoded at the same time."""
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,3 +65,16 @@ def test_large_photos_are_decoded_one_after_another_and_small_ones_together() ->
     assert entered[1].is_set()
     with reserve_pixels(2_000_000_000):  # alone, whatever its size
         pass
+
+
+@pytest.mark.parametrize(("kind", "weight"), [("JPEG", 1), ("PNG", 1), ("TIFF", 1), ("WEBP", 2)])
+def test_photos_weigh_what_their_decoder_takes(kind: str, weight: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights: list[int] = []
+
+    def reserve(num_pixels: int) -> contextlib.AbstractContextManager[None]:
+        weights.append(num_pixels)
+        return reserve_pixels(num_pixels)
+
+    monkeypatch.setattr("allmlp.data.decoding.decode.reserve_pixels", reserve)
+    decode(encode(Image.new("RGB", (50, 40)), kind), name="x")
+    assert weights == [weight * 2_000]

@@ -10,6 +10,7 @@ import pytest
 from tests.data.photo_sources import contents, refusal, write_folder, write_table
 
 from allmlp.data import open_dataset
+from allmlp.io.display import escape
 
 
 def test_all_faulty_rows_of_a_table_are_named(tmp_path: Path) -> None:
@@ -200,3 +201,14 @@ def test_hard_links_are_copies_and_not_the_same_photo(tmp_path: Path) -> None:
     (tmp_path / "3.jpg").hardlink_to(tmp_path / "1.jpg")
     rows = [("path", "label"), ("1.jpg", "a"), ("2.jpg", "b"), ("3.jpg", "a")]
     assert len(open_dataset(write_table(tmp_path / "t.csv", rows)).splits["train"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("stored", "written"),
+    [("a/1.JPG", "a/1.jpg"), ("Photos/Été/1.jpg", "photos/e\u0301te\u0301/1.jpg"), ("b/Straße.jpg", "B/STRASSE.JPG")],
+)
+def test_a_path_in_other_case_is_refused_with_the_right_one(stored: str, written: str, tmp_path: Path) -> None:
+    write_folder(tmp_path, {stored: b"", "other.jpg": b""})
+    message = refusal(write_table(tmp_path / "t.csv", [("path", "label"), (written, "a"), ("other.jpg", "b")]))
+    assert "no such file" in message
+    assert f"{escape(stored)} exists; write the paths in upper and lower case as on the disk" in message

@@ -48,6 +48,21 @@ def test_parquet_labels_may_be_names_and_columns_may_be_declared(tmp_path: Path)
     assert sorted(dataset.splits["train"].read(i) for i in range(2)) == [b"1", b"2"]
 
 
+@pytest.mark.parametrize("content", [pa.binary(), pa.large_binary(), pa.binary_view()], ids=str)
+@pytest.mark.parametrize("text", [pa.string(), pa.large_string(), pa.string_view()], ids=str)
+@pytest.mark.parametrize("is_struct", [True, False])
+def test_every_type_of_bytes_and_of_text_is_read(
+    content: pa.DataType, text: pa.DataType, is_struct: bool, tmp_path: Path
+) -> None:
+    image = pa.array([b"1", b"2"], content)
+    if is_struct:
+        image = pa.StructArray.from_arrays([image, pa.array(["a.jpg", "b.jpg"], text)], names=["bytes", "path"])
+    pq.write_table(pa.table({"image": image, "label": pa.array(["hat", "dress"], text)}), tmp_path / "x.parquet")
+    dataset = open_dataset(tmp_path / "x.parquet")
+    assert dataset.class_names == ("dress", "hat")
+    assert [dataset.splits["train"].read(index) for index in range(2)] == [b"2", b"1"]
+
+
 def test_parquet_labels_out_of_range_are_all_named(tmp_path: Path) -> None:
     rows = [(f"{i}.jpg", b"", label) for i, label in enumerate([0, -1, 1, 2, None])]
     message = refusal(write_parquet(tmp_path / "x.parquet", rows, names=["a", "b"]))

@@ -25,6 +25,18 @@ def test_writes_follow_each_other_in_the_order_of_submission() -> None:
     assert written == ["first", "second"]
 
 
+def test_without_a_thread_it_is_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    writer, written = BackgroundWriter(pytest.fail), []
+    for name in ("first", "second"):
+        writer.submit(Path(name), lambda name=name: written.append((name, threading.current_thread())))  # type: ignore[misc]
+    writer.wait()
+    assert written == [(name, threading.main_thread()) for name in ("first", "second")]
+
+
 def test_a_bug_is_reported_at_once_and_raised_once(capsys: pytest.CaptureFixture[str]) -> None:
     reported = threading.Event()
     lines: list[str] = []

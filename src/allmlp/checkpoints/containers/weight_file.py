@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from allmlp.errors import AllmlpError, CheckpointError
+from allmlp.errors import AllmlpError, CheckpointError, shortage
 from allmlp.io.display import escape, shorten
 
 if TYPE_CHECKING:
@@ -63,13 +63,13 @@ def guarded(path: Path) -> Iterator[None]:
         yield
     except AllmlpError:
         raise
-    except MemoryError as error:
-        raise CheckpointError(f"{path}: there is not enough memory to read it.") from error
     except OSError as error:
         raise CheckpointError(f"{path}: could not be read ({error.strerror or error}).") from error
     except RefusedError as error:
         raise CheckpointError(f"{path}: {error}.") from error
     except Exception as error:
+        if lacking := shortage(error):
+            raise CheckpointError(f"{path}: could not be read: {lacking}.") from error
         what = shorten(escape(str(error)), 500) or type(error).__name__
         raise CheckpointError(f"{path}: damaged or cut short ({what}). Copy or download it again.") from error
 

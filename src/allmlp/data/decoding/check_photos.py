@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from allmlp.data.dataset import ImageDataset, Split
 from allmlp.data.decoding.decode import decode
-from allmlp.data.decoding.reasons import problem_of
+from allmlp.data.decoding.reasons import ShortageError, problem_of
 from allmlp.data.photo_digest import CHANGED
 from allmlp.errors import DataError
 from allmlp.io.display import bullets
@@ -80,6 +80,8 @@ def _problems(split: Split, num_workers: int, visit: Visit | None) -> Iterator[t
 def _problem(split: Split, index: int, visit: Visit | None) -> str | None:
     try:
         image = decode(split.read(index), name=split.where(index))
+    except ShortageError:
+        raise
     except DataError as error:
         # Not the error itself: its traceback would keep the photo in memory.
         return f"{split.where(index)}: {problem_of(error, split.where(index))}"

@@ -31,7 +31,7 @@ from allmlp.data.decoding.limits import MAX_PHOTO_BYTES, check_size, reserve_pix
 from allmlp.data.decoding.more_formats import HEIC_KINDS, INSTALL_HEIC, has_heic, is_read, open_heic_or_avif
 from allmlp.data.decoding.png import check_png_rows, sanitise_png
 from allmlp.data.decoding.quietly import quietly
-from allmlp.data.decoding.reasons import PhotoError, UnusablePhotoError, advice_of, reason_of
+from allmlp.data.decoding.reasons import PhotoError, UnusablePhotoError, advice_of, raise_shortage, reason_of
 from allmlp.data.decoding.rgb import averaged, averaged_pixels, is_plain_rgb, rgb_pixels, upright, upright_size
 from allmlp.data.decoding.tiff import (
     StoredTiffFile,
@@ -90,6 +90,7 @@ def decode(content: bytes, *, name: str, is_checked: bool = False) -> NDArray[np
 
     Raises:
         PhotoError: not one of the formats, truncated, damaged, or beyond the limits; the message starts with `name`.
+        ShortageError: a PhotoError of a photo that may be whole: there is not enough memory.
     """
     return _decode(content, name=name, is_checked=is_checked, side=None).pixels
 
@@ -107,6 +108,7 @@ def _decode(content: bytes, *, name: str, is_checked: bool, side: int | None) ->
     try:
         return _decoded(content, is_checked=is_checked, side=side)
     except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError, struct.error, IndexError and others
+        raise_shortage(error, where=escape(name))
         own_advice = advice_of(error, "")
         problem = f"{reason_of(error)}." + (f" {own_advice}." if own_advice else "")
         advice = "" if own_advice else f" {_REPLACE}."
@@ -140,7 +142,7 @@ def _decoded(content: bytes, *, is_checked: bool, side: int | None) -> DecodedPh
             orientation = image.orientation()
             if not is_checked:
                 _check_jpeg_pieces(image, content)
-        with reserve_pixels(image.size[0] * image.size[1]):
+        with reserve_pixels(image.size[0] * image.size[1] * (2 if kind is FileKind.WEBP else 1)):
             if kind is FileKind.PNG:
                 check_png_rows(content)
             if isinstance(image, StoredTiffFile) and is_fax(image):

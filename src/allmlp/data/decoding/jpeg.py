@@ -33,7 +33,7 @@ _MAX_JPEG_SEGMENTS = 10_000
 # The next marker, other than stuffed zeros (FF 00) and fill bytes (FF FF); within a scan, other than restarts (FF D0..D7).
 _MARKER = re.compile(rb"\xff[^\x00\xff]")
 _MARKER_AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+_RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
 _UNSUPPORTED_FRAMES = {0xC3: "lossless", 0xC5: "hierarchical", 0xC6: "hierarchical", 0xC7: "hierarchical"}
 _PROBE = bytes.fromhex(
     "b7 1d 9e 43 e8 5a 2c f1 76 0d a3 94 58 cb 6f 31 d2 8c 17 e5 4b 9a 60 fc 35 c6 72 0b ad 59 e4 16"
@@ -112,7 +112,7 @@ class _Scans:
 
     def _check_restarts(self, data: bytes, expected: int) -> None:
         found = itertools.islice(_RESTART.finditer(data), expected)
-        numbers = bytes(data[match.start() + 1] & 7 for match in found)
+        numbers = bytes(data[match.end() - 1] & 7 for match in found)
         if numbers != (bytes(range(8)) * (expected // 8 + 1))[:expected]:
             raise UnusablePhotoError(
                 "the JPEG is cut short: parts of its picture data between restart markers are missing"
@@ -203,8 +203,7 @@ def _joined(kept: list[bytes], probe: list[bytes] | None) -> tuple[bytes, bytes 
     """Return the sanitised file and its probe; without one, the bytes that libjpeg reads ahead end the file."""
     if probe is not None:
         return b"".join([*kept, _END]), b"".join([*probe, _END])
-    data = kept[-1].rstrip(b"\xff")  # fill bytes, which would make a marker of the next byte
-    return b"".join([*kept[:-1], data, _READ_AHEAD]), None
+    return b"".join([*kept, _READ_AHEAD]), None
 
 
 def _segment(content: bytes, position: int) -> bytes:
@@ -218,7 +217,7 @@ def _scan_data(content: bytes, position: int) -> tuple[bytes, int]:
     """Return the entropy-coded data that start at `position`, and the position after them."""
     following = _MARKER_AFTER_SCAN.search(content, position)
     if following is not None:
-        return content[position : following.start()], following.start()
+        return content[position : following.start()].rstrip(b"\xff"), following.start()  # without fill bytes
     data = content[position:].rstrip(b"\0")
     if len(data) == len(content) - position:
         raise UnusablePhotoError("the JPEG is cut short: its end-of-image marker is missing")

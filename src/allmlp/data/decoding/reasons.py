@@ -2,10 +2,21 @@
 
 from PIL.Image import DecompressionBombError
 
-from allmlp.errors import DataError
+from allmlp.errors import DataError, shortage
 from allmlp.io.display import escape
 
-__all__ = ["PhotoError", "UnusablePhotoError", "advice_of", "problem_of", "reason_of"]
+__all__ = [
+    "PhotoError",
+    "ShortageError",
+    "UnusablePhotoError",
+    "advice_of",
+    "problem_of",
+    "raise_shortage",
+    "reason_of",
+]
+
+
+_UNSUPPORTED = ("unsupported", "unknown pixel mode", "unknown data organization", "cannot handle")  # Pillow's words
 
 
 class UnusablePhotoError(ValueError):
@@ -32,6 +43,17 @@ class PhotoError(DataError):
         self.problem = message if problem is None else problem
 
 
+class ShortageError(PhotoError):
+    """A photo that was not read because the machine lacks memory or open files: it may be whole, and is never left out."""
+
+
+def raise_shortage(error: Exception, *, where: str) -> None:
+    """Raise ShortageError with `where` the photo is if `error` is a lack of memory, threads or open files."""
+    if lacking := shortage(error):
+        problem = f"this photo cannot be read: {lacking}."
+        raise ShortageError(f"{where}: {problem}", problem=problem) from error
+
+
 def problem_of(error: DataError, where: str) -> str:
     """Return why a photo cannot be read or decoded, without `where` it is, which starts the message."""
     return error.problem if isinstance(error, PhotoError) else str(error).removeprefix(f"{where}: ")
@@ -41,12 +63,14 @@ def reason_of(error: Exception) -> str:
     """Return the reason for users; what a decoder's own error says is for its programmers ("decoder error -2")."""
     if isinstance(error, UnusablePhotoError):
         return escape(error)
-    if isinstance(error, MemoryError):
-        return "there was not enough memory to decode it"
+    if lacking := shortage(error):
+        return lacking
     if isinstance(error, DecompressionBombError):
         return "it has more pixels than its decoder reads"
     if isinstance(error, EOFError) or "truncated" in str(error):
         return "the file is cut short"
+    if str(error).lower().startswith(_UNSUPPORTED):
+        return "the file is damaged, or of a variant of its format that is not read"
     return "the file is damaged"
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from allmlp.data.dataset import ImageDataset, Split
+from allmlp.data.decoding.reasons import ShortageError
 from allmlp.data.open_dataset import open_dataset
 from allmlp.data.public.registry import absolute_source
 from allmlp.data.quality.copy_findings import copy_findings
@@ -99,6 +100,8 @@ def _read_all(
 def _facts(split: Split, index: int, where: str) -> PhotoFacts:
     try:
         content = split.read(index)
+    except ShortageError:
+        raise
     except DataError as error:
         return unreadable_facts(error, name=where)
     return photo_facts(content, name=where)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
 from allmlp.data.decoding.decode import decode_small
-from allmlp.data.decoding.reasons import problem_of
+from allmlp.data.decoding.reasons import ShortageError, problem_of
 from allmlp.data.photo_digest import photo_digest
 from allmlp.errors import DataError
 from allmlp.io.file_kinds import PHOTO_KINDS, START_BYTES, FileKind, kind_of_file
@@ -75,6 +75,8 @@ def photo_facts(content: bytes, *, name: str = "photo") -> PhotoFacts:
     digest = photo_digest(content)
     try:
         small, size, mode, orientation = decode_small(content, name=name, side=THUMBNAIL_SIDE)
+    except ShortageError:
+        raise
     except DataError as error:
         return PhotoFacts(digest=digest, num_bytes=len(content), kind=kind, error=problem_of(error, name))
     facts = PhotoFacts(

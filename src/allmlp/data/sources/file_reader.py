@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.data.decoding.limits import MAX_PHOTO_BYTES
+from allmlp.data.decoding.reasons import raise_shortage
 from allmlp.errors import DataError
 from allmlp.io.display import escape
 from allmlp.io.remote_address import ADDRESS_ADVICE, is_address
@@ -50,8 +51,9 @@ class FileReader:
                 if len(content) <= MAX_PHOTO_BYTES:
                     return content
                 problem = f"larger than {MAX_PHOTO_BYTES:,} bytes"
-            except OSError as error:
-                problem = (error.strerror or str(error)).lower()
+            except (OSError, MemoryError) as error:
+                raise_shortage(error, where=self.where(index))
+                problem = (getattr(error, "strerror", None) or str(error)).lower()
         raise DataError(f"{self.where(index)}: this photo cannot be read: {problem}.")
 
     def where(self, index: int) -> str:

@@ -76,7 +76,7 @@ def class_names_of(column: str, feature: Mapping[str, Any]) -> tuple[str, ...] |
 def _is_bytes(kind: "pa.DataType | None") -> bool:
     import pyarrow as pa
 
-    return kind is not None and (pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+    return kind in (pa.binary(), pa.large_binary(), pa.binary_view())
 
 
 def _is_text(kind: "pa.DataType") -> bool:
@@ -84,7 +84,7 @@ def _is_text(kind: "pa.DataType") -> bool:
     import pyarrow as pa
 
     kind = _value_type(kind)
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind) or _is_bytes(kind)
+    return kind in (pa.string(), pa.large_string(), pa.string_view(), pa.null()) or _is_bytes(kind)
 
 
 def _value_type(kind: "pa.DataType") -> "pa.DataType":

@@ -3,7 +3,7 @@
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from allmlp.data.sources.file_reader import file_problem
@@ -11,13 +11,15 @@ from allmlp.io.display import escape, summarise
 
 __all__ = ["PathFinder"]
 
+Fold = Callable[[str], str]
+
 
 class PathFinder:
     """Finds the files that a table names. Relative paths are below `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._names: dict[str, dict[str, str]] = {}  # by folder: name in Unicode NFC -> name on the disk
+        self._names: dict[tuple[str, Fold], dict[str, str]] = {}  # by folder: folded NFC name -> name on the disk
         self._missing: list[str] = []
 
     def find(self, path: str) -> str:
@@ -28,7 +30,7 @@ class PathFinder:
         """
         if self._exists(path):
             return path
-        for candidate in (path.replace("\\", "/"), self._composed(path.replace("\\", "/"))):
+        for candidate in (path.replace("\\", "/"), self._respelled(path.replace("\\", "/"))):
             if self._exists(candidate):
                 return candidate
         return path.replace("\\", "/")
@@ -43,9 +45,12 @@ class PathFinder:
         return problem
 
     def hints(self) -> list[str]:
-        """Return how the missing files would be found, if leaving out leading folders finds the first of them."""
+        """Return how the first of the missing files would be found: in other case, or without leading folders."""
         if not self._missing:
             return []
+        spelled = self._respelled(self._missing[0], str.casefold)
+        if self._exists(spelled):
+            return [f"{escape(spelled)} exists; write the paths in upper and lower case as on the disk"]
         parts = self._missing[0].split("/")
         for count in range(1, min(len(parts), 20)):
             if self._exists("/".join(parts[count:])):
@@ -77,26 +82,26 @@ class PathFinder:
     def _exists(self, path: str) -> bool:
         return os.path.exists(self._folder / path)  # noqa: PTH110 - Path.exists raises if a name is too long
 
-    def _composed(self, path: str) -> str:
-        """Return the path whose parts are, up to their Unicode form, those of `path`, as far as they exist."""
-        if path.isascii():
+    def _respelled(self, path: str, fold: Fold = str) -> str:
+        """Return the path whose parts are those of `path` up to their Unicode form, and `fold`, as far as they exist."""
+        if path.isascii() and fold is str:
             return path
         found = "/" if path.startswith("/") else ""
         for part in filter(None, path.split("/")):
             name = part
-            if not part.isascii() and not self._exists(found + part):
-                name = self._names_in(found).get(unicodedata.normalize("NFC", part), part)
+            if not self._exists(found + part):
+                name = self._names_in(found, fold).get(fold(unicodedata.normalize("NFC", part)), part)
             found += f"{name}/"
         return found[:-1]
 
-    def _names_in(self, folder: str) -> Mapping[str, str]:
-        if folder not in self._names:
+    def _names_in(self, folder: str, fold: Fold) -> Mapping[str, str]:
+        if (folder, fold) not in self._names:
             try:
                 names = os.listdir(self._folder / folder)  # noqa: PTH208
             except OSError:
                 names = []
-            self._names[folder] = {unicodedata.normalize("NFC", name): name for name in names}
-        return self._names[folder]
+            self._names[folder, fold] = {fold(unicodedata.normalize("NFC", name)): name for name in names}
+        return self._names[folder, fold]
 
 
 def _and(numbers: list[int]) -> str:

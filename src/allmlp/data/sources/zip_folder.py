@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from allmlp.data.dataset import ImageDataset
 from allmlp.data.decoding.limits import MAX_PHOTO_BYTES
+from allmlp.data.decoding.reasons import raise_shortage
 from allmlp.data.sources.assemble import raise_problems
 from allmlp.data.sources.folder_layout import (
     FolderOptions,
@@ -67,7 +68,8 @@ class ZipReader:
             content = bytearray(num_bytes)
             with self.path.open("rb") as file:
                 read_into(file, member, memoryview(content))
-        except ZIP_ERRORS as error:
+        except (*ZIP_ERRORS, MemoryError) as error:
+            raise_shortage(error, where=self.where(index))
             raise DataError(f"{self.where(index)}: this photo cannot be read from the zip: {error}.") from error
         return bytes(content)
 
@@ -104,6 +106,8 @@ def open_zip(path: Path, options: FolderOptions) -> ImageDataset:
     try:
         num_bytes = path.stat().st_size
         members = read_directory(path)
+    except OSError as error:
+        raise DataError(f"{escape(path)}: this zip file cannot be read ({error.strerror or error}).") from error
     except ZIP_ERRORS as error:
         raise DataError(
             f"{escape(path)}: this is not a complete zip file ({error}). Copy or download it again."

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from allmlp.errors import AllmlpError
+from allmlp.errors import AllmlpError, is_out_of_threads
 from allmlp.io.display import Report
 
 __all__ = ["BackgroundWriter"]
@@ -25,13 +25,22 @@ class BackgroundWriter:
     def submit(self, path: Path, write: Callable[[], None]) -> None:
         """Call `write`, which writes `path`, in the background, after waiting for a write in progress.
 
+        If the system allows no further thread, it is called here.
+
         `write` passes disk failures to `report`. Any exception it raises is a bug, which is reported at once and raised by the
         next `submit` or `wait`.
         """
         self.wait()
         # Not a daemon, so that the interpreter waits for it before it exits.
-        self._thread = threading.Thread(target=self._run, args=(path, write), name=f"write {path.name}", daemon=False)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, args=(path, write), name=f"write {path.name}", daemon=False)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if not is_out_of_threads(error):
+                raise
+            self._run(path, write)
+        else:
+            self._thread = thread
 
     def wait(self) -> None:
         """Wait until nothing is being written. A bug that ended a write is raised here, once."""

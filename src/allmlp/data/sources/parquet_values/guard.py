@@ -1,5 +1,6 @@
 """Why a Parquet file could not be read: its content, or a lack of memory, threads or permission."""
 
+from allmlp.errors import shortage
 from allmlp.io.display import escape, shorten
 
 __all__ = ["RefusedError", "is_damage", "reason_of"]
@@ -11,13 +12,14 @@ class RefusedError(ValueError):
 
 def is_damage(error: Exception) -> bool:
     """Return whether the file is damaged, so that another copy may help; otherwise it is refused, or the system fails."""
-    return not isinstance(error, MemoryError | RefusedError) and not (isinstance(error, OSError) and error.errno)
+    is_refused = isinstance(error, RefusedError) or (isinstance(error, OSError) and error.errno)
+    return not is_refused and not shortage(error)
 
 
 def reason_of(error: Exception) -> str:
     """Return the reason of an error, on one short line without a full stop."""
-    if isinstance(error, MemoryError):
-        return "there is not enough memory"
+    if lacking := shortage(error):
+        return lacking
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     if isinstance(error, LookupError):

@@ -1,14 +1,15 @@
 """Whether the reported interval contains the accuracy on unseen photos: `finetune` as a user with few photos runs it.
 
     python -m experiments.honesty.run cifar10=CIFAR10 clothing=CLOTHING flowers=FLOWER_PHOTOS
-        [--sizes 100 300 1000] [--draws 5] [--unseen 2000] [--work runs/honesty]
+        [--sizes 100 300 1000] [--draws 5] [--unseen 2000] [--trained-blocks N] [--work runs/honesty]
 
 Claim: in at least 90 % of the draws, the 95 % interval that the run reports contains the accuracy on photos that it never saw.
 Each draw takes photos at random and fine-tunes the starter with the defaults of `allmlp finetune`: cross-validated or held out
-once, as it decides itself. Draws that are finished in --work are not repeated; without all of them, no result is written.
+once, as it decides itself. --trained-blocks 0 trains only the classifier, which takes a tenth of the time. Draws that are finished in --work are not repeated; without all of them, no result is written.
 """
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 from experiments.draws import draw, once
@@ -22,10 +23,11 @@ from allmlp.recipes import finetune_for
 RESULTS = Path(__file__).parent / "results"
 
 
-def measured(name, source, size, seed, folder, max_unseen):
+def measured(name, source, size, seed, trained_blocks, folder, max_unseen):
     """Fine-tune on one draw and return what its report says, and the accuracy on unseen photos."""
     photos, unseen = draw(source, size, seed, max_unseen=max_unseen)
     recipe, _ = finetune_for(photos)
+    recipe = dataclasses.replace(recipe, transfer=dataclasses.replace(recipe.transfer, trained_blocks=trained_blocks))
     result = train(recipe, photos, folder, resume=True)
     split = default_split(result.evaluations)
     metrics = result.evaluations[split]
@@ -55,15 +57,17 @@ def main():
     parser.add_argument("--sizes", type=int, nargs="+", default=[100, 300, 1000])
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--unseen", type=int, default=2000)
+    parser.add_argument("--trained-blocks", type=int)
     parser.add_argument("--work", type=Path, default=Path("runs/honesty"))
-    parser.add_argument("--result", type=Path, default=RESULTS / "honesty.json")
+    parser.add_argument("--result", type=Path)
     arguments = parser.parse_args()
-    unseen = arguments.unseen
+    unseen, blocks = arguments.unseen, arguments.trained_blocks
+    result = arguments.result or RESULTS / ("honesty.json" if blocks is None else f"trained-blocks-{blocks}.json")
     sources = dict(item.split("=", 1) for item in arguments.data)
     draws = [
         once(
             (run := arguments.work / f"{name}-{size}-{seed}").with_suffix(".json"),
-            *(measured, name, source, size, seed, run, unseen),
+            *(measured, name, source, size, seed, blocks, run, unseen),
         )
         for size in arguments.sizes
         for seed in range(arguments.draws)
@@ -82,13 +86,14 @@ def main():
             for size in arguments.sizes
         },
     }
-    words = " ".join(f"{name}={name.upper()}" for name in sources)
-    command = (
-        f"python -m experiments.honesty.run {words} --sizes {' '.join(map(str, arguments.sizes))} --draws {arguments.draws} "
-        f"--unseen {arguments.unseen}"
-    )
+    words = [
+        *(f"{name}={name.upper()}" for name in sources),
+        *("--sizes", *arguments.sizes, "--draws", arguments.draws, "--unseen", unseen),
+        *([] if blocks is None else ["--trained-blocks", blocks]),
+    ]
+    command = f"python -m experiments.honesty.run {' '.join(map(str, words))}"
     print(f"the interval contains the unseen accuracy in {figures['contained']} of {figures['total']} draws")
-    print("wrote", record(arguments.result, figures, command=command))
+    print("wrote", record(result, figures, command=command))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
 
 Claim: in at least 90 % of the draws, the 95 % interval that the run reports contains the accuracy on photos that it never saw.
 Each draw takes photos at random and fine-tunes the starter with the defaults of `allmlp finetune`: cross-validated or held out
-once, as it decides itself. --trained-blocks 0 trains only the classifier, which takes a tenth of the time. Draws that are finished in --work are not repeated; without all of them, no result is written.
+once, as it decides itself. --trained-blocks 0 trains only the classifier, which takes a tenth of the time. Draws that are
+finished in --work are not repeated; without all of them, no result is written.
 """
 
 import argparse

@@ -13,10 +13,7 @@ _FIRST_REVISION_STEPS, _FIRST_REVISION_SHARE = 5, 0.1  # whichever comes first
 _NUM_FIRST_STEPS = 2  # allocate memory and take longer than the others
 _MEMORY = 0.5  # the weight of earlier windows in the mean duration of a step
 _OPTIMISTIC_SHARE = 0.3
-_FINISHING_SHARE, _FINISHING_SECONDS = (
-    0.04,
-    8.0,
-)  # for the report: the smaller of the two
+_FINISHING_SHARE, _FINISHING_SECONDS = 0.04, 8.0  # for the report: the smaller of the two
 
 
 @dataclass(kw_only=True)

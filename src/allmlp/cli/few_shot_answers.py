@@ -77,6 +77,6 @@ def _print(results: "Sequence[FewShot]") -> None:
     say("\n".join(lines[1:]))
     draws = "1 draw" if num_draws == 1 else f"{num_draws} draws: mean, and standard deviation in percentage points"
     say(
-        f"\n{draws}. Top-1 is with the authors' regularisation, 2^10; \"chosen\" with the one that has the smallest "
+        f'\n{draws}. Top-1 is with the authors\' regularisation, 2^10; "chosen" with the one that has the smallest '
         "leave-one-out error on the examples."
     )

@@ -15,6 +15,7 @@ from allmlp.errors import ConfigError
 from allmlp.io.display import escape
 from allmlp.io.path_problem import similar_paths
 from allmlp.runs.layout import RunLayout, SweepLayout, new_run_folder
+from allmlp.runs.saved_split import read_split
 
 if TYPE_CHECKING:
     from allmlp.data import ImageDataset
@@ -97,7 +98,6 @@ def run_request(
     out = resume or request.out or new_run_folder(resolved.name)
     photos = request.open(data) if dataset is None and request.options else data if dataset is None else dataset
     from allmlp.checkpoints import STARTER
-    from allmlp.data import default_split
 
     result = run_training(
         resolved, photos, out, device=request.device, resume=resume is not None, loggers=request.loggers
@@ -111,9 +111,7 @@ def run_request(
     if result.recipe.transfer.checkpoint == STARTER:
         words = data_words(result.directory, options)
         say("\n" + better_quality(result.dataset, data, words, device=request.device))
-    scored = default_split(result.evaluations)
-    split = scored if scored in result.dataset.splits else None  # no split: cross-validation
-    _print_next(result.directory, data, options, split=split)
+    _print_next(result.directory, data, options)
 
 
 def _is_done(run: "StoredRun", request: TrainingRequest) -> bool:
@@ -150,12 +148,21 @@ def show_recipe(recipe: "Recipe", reason: str, *, given: list[str], run: "Stored
     print(json.dumps(to_dict(recipe), indent=2))
 
 
-def _print_next(run: Path, data: str, options: Mapping[str, Any], *, split: str | None = None) -> None:
-    words = [*data_words(run, options), *(() if split is None else ("--split", split))]
+def _print_next(run: Path, data: str, options: Mapping[str, Any]) -> None:
+    from allmlp.data import default_split
+
+    split = default_split(read_split(RunLayout(run).split))
+    evaluate = command_line("evaluate", run, data, *data_words(run, options), "--split", split)
+    purpose = "score it again, class by class"
+    if split == "train":  # it has learned all of them: their score would be too high
+        evaluate, purpose = (
+            f"{command_line('evaluate', run)} OTHER_PHOTOS",
+            "score it on labelled photos that are new to it",
+        )
     next_commands(
         [
             (f"{command_line('predict', run)} PHOTO.jpg", "classify photos or whole folders"),
-            (command_line("evaluate", run, data, *words), "score it again, class by class"),
+            (evaluate, purpose),
             (command_line("inspect", run), "show its size, pre-processing and classes"),
         ]
     )

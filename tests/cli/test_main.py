@@ -88,7 +88,8 @@ def test_wrong_usage_exits_2_and_names_the_fault_on_standard_error(arguments, al
     outcome = allmlp(*arguments)
     assert outcome.code == 2
     assert outcome.out == ""
-    assert "Error: " in outcome.err
+    assert outcome.err.startswith("allmlp: ")  # as every error
+    assert "--help` shows what is expected." in outcome.err
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from allmlp.cli.console import command_line, is_first_process, next_commands, no
 from allmlp.cli.quality import better_quality
 from allmlp.errors import ConfigError
 from allmlp.io.display import escape
-from allmlp.io.path_problem import similar_paths
+from allmlp.io.path_problem import path_advice
 from allmlp.runs.layout import RunLayout, SweepLayout, new_run_folder
 from allmlp.runs.saved_split import read_split
 
@@ -195,8 +195,8 @@ def _meant_run(resume: Path) -> str:
     """Return the run that `--resume` may mean: the one around a folder, or a similar name."""
     if (around := next((folder for folder in resume.parents if RunLayout(folder).recipe.is_file()), None)) is not None:
         return f" Give the run: --resume {escape(around)}."
-    near = similar_paths(resume)
-    return f" {near}" if near else ""
+    advice = "" if resume.exists() else path_advice(resume)
+    return f" {advice}" if advice else ""
 
 
 def _recipe_of(run: "StoredRun", request: TrainingRequest) -> "Recipe":

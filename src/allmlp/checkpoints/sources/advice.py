@@ -1,11 +1,10 @@
 """What the user may have meant by a source that does not exist: a similar path or name, another model, an address."""
 
 import re
-from pathlib import Path
 
 from allmlp.checkpoints.sources.catalog import CATALOG, SIZES
 from allmlp.errors import did_you_mean
-from allmlp.io.path_problem import similar_paths
+from allmlp.io.path_problem import path_advice
 from allmlp.io.remote_address import ADDRESS_ADVICE, is_address
 from allmlp.model import VARIANTS
 
@@ -41,7 +40,7 @@ def advice_for(source: str) -> str:
         page = _HUB_PAGE.fullmatch(source)
         return f"{ADDRESS_ADVICE} For this repository, give hf:{page[1]}." if page else ADDRESS_ADVICE
     names = (*CATALOG, "starter") if "/" not in source else ()
-    if near := similar_paths(Path(source), names):
+    if near := path_advice(source, names):
         return f"{near} {_EXPECTED}"
     name = source.removeprefix("timm/").lower()
     for pattern, what in _OTHER_MODELS:

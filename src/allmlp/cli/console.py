@@ -38,7 +38,7 @@ DeviceOption = Annotated[str, typer.Option(help="Compute device: auto, cpu, cuda
 
 def heading(text: str) -> None:
     """Print a line, bold on a terminal."""
-    console().print(escape(text), style="bold")
+    console().print(filled(escape(text), sys.stdout), style="bold")
 
 
 def say(text: str = "") -> None:

@@ -1,12 +1,12 @@
 """The option `--shots` of `allmlp evaluate`, and its output."""
 
-import json
 import math
 import re
 from typing import TYPE_CHECKING, Any
 
 from allmlp.cli.console import aligned, command_line, heading, next_commands, say
 from allmlp.errors import ConfigError
+from allmlp.io.json_text import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,7 @@ def print_few_shot(
         values |= {"num_examples": evaluation.num_photos, "remark": evaluation.remark}
         values |= {"overlaps": list(evaluation.overlaps)}
         results = [result.to_dict() for result in evaluation.results]
-        print(json.dumps({**values, "few_shot": results}, indent=2, allow_nan=False))
+        print(json_text({**values, "few_shot": results}, indent=2, allow_nan=False))
         return
     _print(evaluation.results)
     command = command_line("embed", checkpoint, data, *options, "--split", "train", "-o", "train.npz")

@@ -126,6 +126,8 @@ def _run(arguments: Sequence[str] | None) -> str | int | None:
         return code or 0
     except UsageError as error:
         return _report_usage(error)
+    except typer.Abort:  # what older versions of typer make of Ctrl-C
+        return 130
     except AllmlpError as error:
         from allmlp import training  # not at the top: `allmlp --help` does not need it
 

@@ -1,6 +1,5 @@
 """Training requests: from command-line arguments to a finished run, for `train`, `finetune` and `demo`."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +12,7 @@ from allmlp.cli.console import command_line, is_first_process, next_commands, no
 from allmlp.cli.quality import better_quality
 from allmlp.errors import ConfigError
 from allmlp.io.display import escape
+from allmlp.io.json_text import json_text
 from allmlp.io.path_problem import path_advice
 from allmlp.runs.layout import RunLayout, SweepLayout, new_run_folder
 from allmlp.runs.saved_split import read_split
@@ -145,7 +145,7 @@ def show_recipe(recipe: "Recipe", reason: str, *, given: list[str], run: "Stored
         recipe = resolved_with_checkpoint(recipe, report=note)
     if reason:
         note(reason)
-    print(json.dumps(to_dict(recipe), indent=2))
+    print(json_text(to_dict(recipe), indent=2))
 
 
 def _print_next(run: Path, data: str, options: Mapping[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """What the user may have meant by a source that does not exist: a similar path or name, another model, an address."""
 
+import os
 import re
 
 from allmlp.checkpoints.sources.catalog import CATALOG, SIZES
@@ -49,7 +50,9 @@ def advice_for(source: str) -> str:
     if _VARIANT.fullmatch(source):
         return f"{_about_variant(source)} {_EXPECTED}"
     near = did_you_mean(source, CATALOG).lstrip()
-    if not near and ":" not in source and source.count("/") == 1 and all(source.split("/")) and source.isprintable():
+    owner, _, repository = source.partition("/")
+    is_hub_name = bool(owner and repository) and not re.search("[:/]", repository) and source.isprintable()
+    if not near and is_hub_name and ":" not in owner and not os.path.isdir(owner):  # noqa: PTH112 - takes any text
         near = f"Did you mean hf:{source}, a repository on the Hugging Face Hub?"
     return f"{near} {_EXPECTED}".lstrip()
 

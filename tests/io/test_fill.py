@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.cells import cell_len
 
-from allmlp.io.fill import fill, filled
+from allmlp.io.display import fill, filled
 
 COMMAND = "allmlp finetune photos --quality balanced"
 LINES = (

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from allmlp.io.json_text import json_text
+from allmlp.io.json_object import json_text
 
 VALUE = {"grün": ["röt", "衣", "\x1b[31m", "\u202e", "\udcff", "\U000e0001", 'a"b\\', "\n"]}
 

@@ -11,8 +11,7 @@ from typing import Annotated
 
 import typer
 
-from allmlp.io.display import console, escape, escape_lines
-from allmlp.io.fill import filled, terminal_width
+from allmlp.io.display import console, escape, escape_lines, filled, terminal_width
 
 __all__ = [
     "BatchSizeOption",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from allmlp.cli.console import aligned, command_line, heading, next_commands, say
 from allmlp.errors import ConfigError
-from allmlp.io.json_text import json_text
+from allmlp.io.json_object import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from allmlp.cli.arguments.output_format import PredictionFormat
 from allmlp.cli.console import pad
-from allmlp.io.json_text import json_text
+from allmlp.io.json_object import json_text
 
 if TYPE_CHECKING:
     from allmlp.inference import Prediction

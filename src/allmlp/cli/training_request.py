@@ -12,7 +12,7 @@ from allmlp.cli.console import command_line, is_first_process, next_commands, no
 from allmlp.cli.quality import better_quality
 from allmlp.errors import ConfigError
 from allmlp.io.display import escape
-from allmlp.io.json_text import json_text
+from allmlp.io.json_object import json_text
 from allmlp.io.path_problem import path_advice
 from allmlp.runs.layout import RunLayout, SweepLayout, new_run_folder
 from allmlp.runs.saved_split import read_split

@@ -7,8 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from allmlp.io.display import console, duration, escape_lines
-from allmlp.io.fill import filled
+from allmlp.io.display import console, duration, escape_lines, filled
 from allmlp.training.distributed.speaker import is_first_process
 from allmlp.training.progress import NoProgress, Progress
 

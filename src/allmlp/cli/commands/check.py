@@ -17,7 +17,7 @@ from allmlp.cli.arguments.output_path import new_output_path
 from allmlp.cli.arguments.photos import MaxMegapixelsOption, limit_photos
 from allmlp.cli.arguments.recipe import DATA_HELP
 from allmlp.cli.console import aligned, command_line, heading, next_commands, note, say, say_filled
-from allmlp.io.json_text import json_text
+from allmlp.io.json_object import json_text
 
 if TYPE_CHECKING:
     from allmlp.data import Finding, QualityReport

@@ -37,7 +37,7 @@ from allmlp.cli.processes import joined_shares
 from allmlp.cli.progress import photo_bar
 from allmlp.errors import CheckFailedError, ConfigError
 from allmlp.io.display import discard
-from allmlp.io.json_text import json_text
+from allmlp.io.json_object import json_text
 
 if TYPE_CHECKING:
     from allmlp.evaluation import Evaluation

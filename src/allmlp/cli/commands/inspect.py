@@ -18,7 +18,7 @@ from allmlp.cli.arguments.checkpoint import (
 from allmlp.cli.arguments.output_format import Format, FormatOption
 from allmlp.cli.console import aligned, command_line, heading, next_commands, say
 from allmlp.io.display import counted, escape, file_size
-from allmlp.io.json_text import json_text
+from allmlp.io.json_object import json_text
 
 if TYPE_CHECKING:
     from allmlp.checkpoints import Checkpoint

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from allmlp.cli.arguments.output_format import Format, FormatOption
 from allmlp.cli.console import aligned, command_line, heading, next_commands, say
-from allmlp.io.json_text import json_text
+from allmlp.io.json_object import json_text
 
 if TYPE_CHECKING:
     from allmlp.checkpoints import PublishedModel

@@ -104,7 +104,7 @@ def main():
                 "processor_seconds": spread(processor_seconds),
                 "normal_equations_seconds": round(time.perf_counter() - start, 2),
                 "top1": result.mean,
-                "penalty": result.draws[0].penalty,
+                "chosen_penalty": result.draws[0].chosen_penalty,
             }
         )
         print(

@@ -64,7 +64,8 @@ def test_progress_off_a_terminal_is_one_line_an_epoch(capsys):
     progress.finish()
     assert capsys.readouterr().out.splitlines() == [
         "data [red] found",
-        "epoch   2   step 20/40   loss 1.250   validation: loss 1.500, top-1  62.5%   1,234 photos/s   1 min 05 s",
+        "epoch   2   step 20/40   loss 1.250   validation: loss 1.500, top-1  62.5%   1,234 photos/s   after "
+        "1 min 05 s",
     ]
 
 
@@ -86,5 +87,5 @@ def test_progress_on_a_terminal_shows_a_bar_with_rate_and_time_left(capsys, monk
     progress.finish()
     progress.finish()  # twice does no harm
     shown = capsys.readouterr().out
-    assert "20/40" in shown
+    assert "20/40\x1b[0m steps   loss" in shown
     assert "1,234 photos/s   1 min 05 s left" in shown

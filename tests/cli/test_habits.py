@@ -22,6 +22,10 @@ from allmlp.recipes import load_recipe
         ("linear-probe", "--shots"),
         ("onnx", "allmlp convert"),
         ("info", "allmlp inspect"),
+        ("plot", "allmlp report RUN"),
+        ("duplicates", "allmlp check"),
+        ("sort", "--sort-into"),
+        ("similar", "--nearest"),
     ],
 )
 def test_commands_of_other_tools_are_answered(allmlp, command, answer):
@@ -185,3 +189,44 @@ def test_json_is_short_for_format_json(allmlp, words):
 @pytest.mark.parametrize("command", ["predict", "embed", "evaluate", "inspect", "check"])
 def test_help_has_an_example(allmlp, command):
     assert f"  allmlp {command} " in allmlp(command, "--help").out.partition("Arguments:")[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (("report", "runs/mien"), "Did you mean 'runs/mine'?"),
+        (("clean", "runs/mien"), "Did you mean 'runs/mine'?"),
+        (("train", "--resume", "runs/mien"), "Did you mean 'runs/mine'?"),
+        (("predict", "starter", "runz"), "Did you mean 'runs'?"),
+        (("evaluate", "starter", "clothing", "--labels", "label.json"), "Did you mean 'labels.json'?"),
+        (("report", "https://example.com/run"), "Addresses are not read"),
+        (("compare", "https://example.com/run", "runs/mine"), "Addresses are not read"),
+        (("train", "--resume", "https://example.com/run"), "Addresses are not read"),
+        (("evaluate", "starter", "clothing", "--labels", "https://example.com/x.json"), "Addresses are not read"),
+        (("train", "clothing", "--out", "https://example.com/run"), "this is an address"),
+        (("predict", "starter", "runs", "-o", "s3://bucket/out.csv"), "it is an address"),
+    ],
+    ids=" ".join,
+)
+def test_a_path_that_does_not_exist_is_answered_with_what_lies_beside_it(words, answer, allmlp, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    (tmp_path / "labels.json").write_text("{}")
+    outcome = allmlp(*words)
+    assert outcome.code in (2, 3) and answer in outcome.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.json", "runs"]
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (("train", "photos", "--epochs", "x"), "Invalid value for '--epochs': expected a whole number."),
+        (("predict", "x", "y", "--batch-size", "0"), "Invalid value for '--batch-size': expected at least 1."),
+        (("predict", "x", "y", "--min-score", "x"), "Invalid value for '--min-score': expected a number."),
+        (("predict", "x", "y", "--format", "xml"), "Invalid value for '--format': 'xml' is not one of 'text',"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_values_are_answered_in_our_words(words, answer, allmlp):
+    outcome = allmlp(*words)
+    assert outcome.code == 2 and answer in outcome.err

@@ -89,7 +89,8 @@ def test_wrong_usage_exits_2_and_names_the_fault_on_standard_error(arguments, al
     outcome = allmlp(*arguments)
     assert outcome.code == 2
     assert outcome.out == ""
-    assert "Error: " in outcome.err
+    assert outcome.err.startswith("allmlp: ")  # as every error
+    assert "--help` shows what is expected." in outcome.err
 
 
 @pytest.mark.parametrize(
@@ -183,3 +184,18 @@ def _command(function):
     holder = typer.Typer()
     holder.command("fails")(function)
     return holder.registered_commands[0]
+
+
+def test_ctrl_c_while_the_program_loads_ends_it_without_a_traceback():
+    program = (
+        "import os, signal, sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'allmlp.cli.main':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "from allmlp.__main__ import run\n"
+        "run()\n"
+    )
+    outcome = run_python(program)
+    assert (outcome.returncode, outcome.stdout, outcome.stderr) == (-signal.SIGINT, "", "")

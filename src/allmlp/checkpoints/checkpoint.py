@@ -247,7 +247,8 @@ class Checkpoint:
             weights={**self.weights, "head.weight": weight, "head.bias": biases},
             class_names=tuple(class_names),
             temperature=self.temperature if tuple(class_names) == self.class_names else 1.0,
-            source=f"{self.source}; new classifier with {len(class_names):,} classes, {len(kept):,} of them kept",
+            source=f"{self.source}; new classifier with {len(class_names):,} classes"
+            + (f", {len(kept):,} of them kept" if kept else ""),
         )
 
     def _resized(self, config: MixerConfig, weights: "Mapping[str, Tensor]", how: str) -> "Checkpoint":

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from allmlp.io.display import console, escape, escape_lines
+from allmlp.io.display import console, escape, escape_lines, filled, terminal_width
 
 __all__ = [
     "BatchSizeOption",
@@ -37,12 +37,12 @@ DeviceOption = Annotated[str, typer.Option(help="Compute device: auto, cpu, cuda
 
 def heading(text: str) -> None:
     """Print a line, bold on a terminal."""
-    console().print(escape(text), style="bold")
+    console().print(filled(escape(text), sys.stdout), style="bold")
 
 
 def say(text: str = "") -> None:
     """Print text for people, so that no name in it can control the terminal."""
-    print(escape_lines(text))
+    print(filled(escape_lines(text), sys.stdout))
 
 
 def say_filled(words: Iterable[str], *, first: str, rest: str) -> None:
@@ -53,7 +53,7 @@ def say_filled(words: Iterable[str], *, first: str, rest: str) -> None:
     """
     from rich.cells import cell_len
 
-    width = _terminal_width()
+    width = terminal_width(sys.stdout)
     lines = [first]
     for word in words:
         joined = lines[-1] + word if lines[-1] in (first, rest) else f"{lines[-1]} {word}"
@@ -64,15 +64,9 @@ def say_filled(words: Iterable[str], *, first: str, rest: str) -> None:
     say("\n".join(lines))
 
 
-def _terminal_width() -> int | None:
-    """Return the columns of the terminal; None if standard output is not one."""
-    is_terminal = sys.stdout is not None and sys.stdout.isatty()
-    return shutil.get_terminal_size().columns if is_terminal else None
-
-
 def note(text: str) -> None:
     """Print a line for the user on standard error, so that standard output holds only results."""
-    print(escape_lines(text), file=sys.stderr, flush=True)
+    print(filled(escape_lines(text), sys.stderr), file=sys.stderr, flush=True)
 
 
 def is_first_process() -> bool:
@@ -109,7 +103,7 @@ def next_commands(rows: Sequence[tuple[str, str]]) -> None:
     from rich.cells import cell_len
 
     lines = aligned([(f"  {command}", f"# {purpose}") for command, purpose in rows])
-    width = _terminal_width()
+    width = terminal_width(sys.stdout)
     if width is not None and max(map(cell_len, lines)) > width:
         lines = [line for command, purpose in rows for line in (f"  # {purpose}", f"  {command}")]
     say()

@@ -1,12 +1,12 @@
 """The option `--shots` of `allmlp evaluate`, and its output."""
 
-import json
 import math
 import re
 from typing import TYPE_CHECKING, Any
 
 from allmlp.cli.console import aligned, command_line, heading, next_commands, say
 from allmlp.errors import ConfigError
+from allmlp.io.json_object import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,7 @@ def print_few_shot(
         values |= {"num_examples": evaluation.num_photos, "remark": evaluation.remark}
         values |= {"overlaps": list(evaluation.overlaps)}
         results = [result.to_dict() for result in evaluation.results]
-        print(json.dumps({**values, "few_shot": results}, indent=2, allow_nan=False))
+        print(json_text({**values, "few_shot": results}, indent=2, allow_nan=False))
         return
     _print(evaluation.results)
     command = command_line("embed", checkpoint, data, *options, "--split", "train", "-o", "train.npz")
@@ -60,22 +60,23 @@ def _penalties(penalties: "Sequence[float]") -> str:
 
 
 def _print(results: "Sequence[FewShot]") -> None:
-    from allmlp.metrics import AUTHORS_PENALTY
-
     num_draws = len(results[0].draws)
     rows = [
         (
             str(result.shots),
             f"{result.mean:.2%}",
             f"{100 * result.spread:.2f}" if num_draws > 1 else "–",
-            f"{result.mean_at(AUTHORS_PENALTY):.2%}",
-            _penalties([draw.penalty for draw in result.draws]),
+            f"{result.chosen_mean:.2%}",
+            _penalties([draw.chosen_penalty for draw in result.draws]),
         )
         for result in results
     ]
     say()
-    lines = aligned([("shots", "top-1", "spread", "at 2^10", "regularisation"), *rows], right=(0, 1, 2, 3))
+    lines = aligned([("shots", "top-1", "spread", "chosen", "regularisation chosen"), *rows], right=(0, 1, 2, 3))
     heading(lines[0])
     say("\n".join(lines[1:]))
     draws = "1 draw" if num_draws == 1 else f"{num_draws} draws: mean, and standard deviation in percentage points"
-    say(f"\n{draws}. Regularisation is chosen by leave-one-out cross-validation; 2^10 is the authors' setting.")
+    say(
+        f'\n{draws}. Top-1 is with the authors\' regularisation, 2^10; "chosen" with the one that has the smallest '
+        "leave-one-out error on the examples."
+    )

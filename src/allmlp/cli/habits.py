@@ -10,7 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from allmlp.io.display import quote
 
-__all__ = ["Command", "Commands"]
+__all__ = ["Command", "Commands", "UsageError"]
 
 _COMMANDS: Mapping[str, str] = {
     **dict.fromkeys(
@@ -30,7 +30,21 @@ _COMMANDS: Mapping[str, str] = {
     **dict.fromkeys(("download", "datasets"), "Use `allmlp data NAME --download`."),
     **dict.fromkeys(("info", "summary", "show", "describe"), "Use `allmlp inspect CHECKPOINT`."),
     **dict.fromkeys(("list", "zoo", "weights"), "Use `allmlp models`."),
-    **dict.fromkeys(("report", "plot", "plots"), "Each run has its report: RUN/report.html."),
+    **dict.fromkeys(
+        ("plot", "plots", "visualize", "metrics", "confusion"), "Use `allmlp report RUN`; a run has RUN/report.html."
+    ),
+    **dict.fromkeys(
+        ("dedupe", "dedup", "duplicates", "stats", "analyze", "analyse", "verify", "lint"), "Use `allmlp check PHOTOS`."
+    ),
+    **dict.fromkeys(("label", "labels", "relabel", "label-errors"), "Use `allmlp clean RUN`."),
+    **dict.fromkeys(("sort", "organize", "organise", "group"), "Use `allmlp predict RUN PHOTOS --sort-into FOLDER`."),
+    **dict.fromkeys(("search", "similar", "nearest"), "Use `allmlp embed CHECKPOINT PHOTOS --nearest PHOTO`."),
+    **dict.fromkeys(("diff", "versus"), "Use `allmlp compare RUN RUN`."),
+    **dict.fromkeys(("settings", "cfg", "config", "hyp"), "Use `allmlp recipes`, and --set KEY=VALUE."),
+    **dict.fromkeys(
+        ("transfer", "pretrain"), "Use `allmlp finetune DATA`, or `allmlp train DATA` from random weights."
+    ),
+    **dict.fromkeys(("split", "kfold"), "allmlp divides the photos itself: `allmlp finetune DATA --folds K`."),
     "help": "Use `allmlp --help`, or `allmlp COMMAND --help`.",
     "version": "Use `allmlp --version`.",
 }
@@ -66,7 +80,7 @@ _OPTIONS: Mapping[str, str] = {
     "--cache": "Use --set data.storage=memory.",
 }  # fmt: skip
 
-_UsageError: Any = typer.BadParameter.__base__  # click's, of which some versions of typer have their own copy
+UsageError: Any = typer.BadParameter.__base__  # click's, of which some versions of typer have their own copy
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=.*")
 
 
@@ -89,7 +103,7 @@ class Command(TyperCommand):
             args = ["--format=json" if argument == "--json" else argument for argument in args]
         try:
             return super().parse_args(ctx, args)
-        except _UsageError as error:
+        except UsageError as error:
             if "unexpected extra argument" in error.message and "--set" in own:
                 ctx.fail(
                     f"{error.message} DATA is one folder or file; `allmlp finetune` takes weights as --from CHECKPOINT."

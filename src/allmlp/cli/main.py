@@ -4,9 +4,10 @@ import atexit
 import contextlib
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -27,11 +28,21 @@ from allmlp.cli.commands.runs.clean import clean
 from allmlp.cli.commands.runs.compare import compare
 from allmlp.cli.commands.runs.report import report
 from allmlp.cli.commands.train import train
-from allmlp.cli.habits import Command, Commands
+from allmlp.cli.console import note
+from allmlp.cli.habits import Command, Commands, UsageError
 from allmlp.errors import AllmlpError, shortage
-from allmlp.io.display import escape_lines
 
 __all__ = ["app", "main"]
+
+# What typer says of values in the words of its parser, in ours.
+_PLAIN_WORDS = {
+    "Value error, ": "",
+    "Input should be a valid integer.*": "expected a whole number",
+    "Input should be a valid number.*": "expected a number",
+    "Input should be greater than or equal to (.*)": r"expected at least \1",
+    "Input should be less than or equal to (.*)": r"expected at most \1",
+    "Input should be (a|an) ": r"expected \1 ",
+}
 
 _BROKEN_PIPE = 141  # 128 + SIGPIPE, the exit code that shells show for programs ended by this signal
 
@@ -111,12 +122,17 @@ def _exit_at_once(exit_codes: list[int]) -> None:
 
 def _run(arguments: Sequence[str] | None) -> str | int | None:
     try:
-        app(args=arguments, prog_name="allmlp")
+        code: int | None = app(args=arguments, prog_name="allmlp", standalone_mode=False)
+        return code or 0
+    except UsageError as error:
+        return _report_usage(error)
+    except typer.Abort:  # what older versions of typer make of Ctrl-C
+        return 130
     except AllmlpError as error:
         from allmlp import training  # not at the top: `allmlp --help` does not need it
 
         if training.is_speaker(error):
-            print(escape_lines(f"allmlp: {error}"), file=sys.stderr)
+            note(f"allmlp: {error}")
         return error.exit_code
     except SystemExit as exit_request:
         if isinstance(exit_request.__context__, BrokenPipeError):  # which typer turns into exit code 1, as for a bug
@@ -125,9 +141,22 @@ def _run(arguments: Sequence[str] | None) -> str | int | None:
     except Exception as error:
         if not (lacking := shortage(error)):
             raise
-        print(escape_lines(f"allmlp: {lacking}."), file=sys.stderr)
+        note(f"allmlp: {lacking}.")
         return AllmlpError.exit_code
-    return 0
+
+
+def _report_usage(error: Any) -> int:
+    """Print what is wrong with the arguments, in the form of all other errors; return the exit code."""
+    if type(error).__name__ == "NoArgsIsHelpError":  # no arguments at all: its text is the help
+        error.show()
+    else:
+        where = "" if error.ctx is None else f" `{error.ctx.command_path} --help` shows what is expected."
+        message = error.format_message()
+        for pattern, words in _PLAIN_WORDS.items():
+            message = re.sub(pattern, words, message)
+        note(f"allmlp: {message.removesuffix('.')}.{where}")
+    code: int = error.exit_code
+    return code
 
 
 def _drop_output() -> None:

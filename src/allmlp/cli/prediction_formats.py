@@ -3,12 +3,12 @@
 import csv
 import io
 import itertools
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from allmlp.cli.arguments.output_format import PredictionFormat
 from allmlp.cli.console import pad
+from allmlp.io.json_object import json_text
 
 if TYPE_CHECKING:
     from allmlp.inference import Prediction
@@ -51,7 +51,7 @@ def prediction_lines(chosen: PredictionFormat, predictions: "Iterable[Prediction
     if chosen is PredictionFormat.JSON:
         return _json(predictions, layout)
     if chosen is PredictionFormat.JSONL:
-        return (json.dumps(_record(prediction, layout)) for prediction in predictions)
+        return (json_text(_record(prediction, layout)) for prediction in predictions)
     return _text(predictions, layout)
 
 
@@ -93,7 +93,7 @@ def _json(predictions: "Iterable[Prediction]", layout: Layout) -> Iterator[str]:
     # control characters or undecodable bytes stay intact and harmless.
     first = True
     for prediction in predictions:
-        yield ("[" if first else ",") + json.dumps(_record(prediction, layout))
+        yield ("[" if first else ",") + json_text(_record(prediction, layout))
         first = False
     yield "[]" if first else "]"
 

@@ -1,6 +1,5 @@
 """Training requests: from command-line arguments to a finished run, for `train`, `finetune` and `demo`."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,8 +12,10 @@ from allmlp.cli.console import command_line, is_first_process, next_commands, no
 from allmlp.cli.quality import better_quality
 from allmlp.errors import ConfigError
 from allmlp.io.display import escape
-from allmlp.io.path_problem import similar_paths
+from allmlp.io.json_object import json_text
+from allmlp.io.path_problem import path_advice
 from allmlp.runs.layout import RunLayout, SweepLayout, new_run_folder
+from allmlp.runs.saved_split import read_split
 
 if TYPE_CHECKING:
     from allmlp.data import ImageDataset
@@ -97,7 +98,6 @@ def run_request(
     out = resume or request.out or new_run_folder(resolved.name)
     photos = request.open(data) if dataset is None and request.options else data if dataset is None else dataset
     from allmlp.checkpoints import STARTER
-    from allmlp.data import default_split
 
     result = run_training(
         resolved, photos, out, device=request.device, resume=resume is not None, loggers=request.loggers
@@ -111,9 +111,7 @@ def run_request(
     if result.recipe.transfer.checkpoint == STARTER:
         words = data_words(result.directory, options)
         say("\n" + better_quality(result.dataset, data, words, device=request.device))
-    scored = default_split(result.evaluations)
-    split = scored if scored in result.dataset.splits else None  # no split: cross-validation
-    _print_next(result.directory, data, options, split=split)
+    _print_next(result.directory, data, options)
 
 
 def _is_done(run: "StoredRun", request: TrainingRequest) -> bool:
@@ -147,15 +145,24 @@ def show_recipe(recipe: "Recipe", reason: str, *, given: list[str], run: "Stored
         recipe = resolved_with_checkpoint(recipe, report=note)
     if reason:
         note(reason)
-    print(json.dumps(to_dict(recipe), indent=2))
+    print(json_text(to_dict(recipe), indent=2))
 
 
-def _print_next(run: Path, data: str, options: Mapping[str, Any], *, split: str | None = None) -> None:
-    words = [*data_words(run, options), *(() if split is None else ("--split", split))]
+def _print_next(run: Path, data: str, options: Mapping[str, Any]) -> None:
+    from allmlp.data import default_split
+
+    split = default_split(read_split(RunLayout(run).split))
+    evaluate = command_line("evaluate", run, data, *data_words(run, options), "--split", split)
+    purpose = "score it again, class by class"
+    if split == "train":  # it has learned all of them: their score would be too high
+        evaluate, purpose = (
+            f"{command_line('evaluate', run)} OTHER_PHOTOS",
+            "score it on labelled photos that are new to it",
+        )
     next_commands(
         [
             (f"{command_line('predict', run)} PHOTO.jpg", "classify photos or whole folders"),
-            (command_line("evaluate", run, data, *words), "score it again, class by class"),
+            (evaluate, purpose),
             (command_line("inspect", run), "show its size, pre-processing and classes"),
         ]
     )
@@ -188,8 +195,8 @@ def _meant_run(resume: Path) -> str:
     """Return the run that `--resume` may mean: the one around a folder, or a similar name."""
     if (around := next((folder for folder in resume.parents if RunLayout(folder).recipe.is_file()), None)) is not None:
         return f" Give the run: --resume {escape(around)}."
-    near = similar_paths(resume)
-    return f" {near}" if near else ""
+    advice = "" if resume.exists() else path_advice(resume)
+    return f" {advice}" if advice else ""
 
 
 def _recipe_of(run: "StoredRun", request: TrainingRequest) -> "Recipe":

@@ -15,7 +15,7 @@ from typing import Any
 from allmlp.data.public.imagenet_classes import NUM_IMAGENET_CLASSES, label_names, synsets
 from allmlp.errors import DataError
 from allmlp.io.display import bullets, escape, quote, summarise
-from allmlp.io.path_problem import path_text
+from allmlp.io.path_problem import path_advice, path_text
 
 __all__ = ["read_label_sets"]
 
@@ -84,7 +84,8 @@ def _read(path: Path) -> tuple[Any, list[str]]:
 
     try:
         if not path.is_file():  # opening a pipe would block
-            raise DataError(f"{escape(path)}: there is no such file, or it is not a regular file.")
+            problem = "this is not a file." if path.exists() else f"there is no such file. {path_advice(path)}"
+            raise DataError(f"{escape(path)}: {problem}".rstrip())
         values = json.loads(path.read_bytes(), object_pairs_hook=keep)  # UTF-8, or what its BOM says
     except OSError as error:
         raise DataError(f"{escape(path)}: could not be read: {error.strerror or error}.") from error

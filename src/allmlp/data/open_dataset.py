@@ -19,8 +19,8 @@ from allmlp.data.sources.zip_folder import is_part_of_zip, open_zip
 from allmlp.errors import DataError
 from allmlp.io.display import escape, quote, shorten, summarise
 from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
-from allmlp.io.path_problem import path_text, similar_paths
-from allmlp.io.remote_address import ADDRESS_ADVICE, is_address
+from allmlp.io.path_problem import path_advice, path_text
+from allmlp.io.remote_address import ADDRESS_ADVICE
 
 __all__ = ["command_options", "open_dataset"]
 
@@ -141,12 +141,12 @@ def _parquet_files(folder: Path) -> list[Path]:
 
 def _not_found(source: str) -> str:
     shown = shorten(escape(source), 300)
-    if is_address(source):
-        return f"{shown}: there is no such file or folder. {ADDRESS_ADVICE}"
     if source.startswith(("hf:", "hf-hub:", "hf_hub:")):
         return (
             f"{shown}: data sets of the Hugging Face Hub are not read from there. Download its Parquet files first "
             "(hf download --repo-type dataset), and give their folder."
         )
-    near = similar_paths(Path(source), DATASETS)
-    return f"{shown}: there is no such file or folder.{near and f' {near}'} Named data sets: {', '.join(DATASETS)}."
+    advice = path_advice(source, DATASETS)
+    if advice != ADDRESS_ADVICE:
+        advice = f"{advice} Named data sets: {', '.join(DATASETS)}.".lstrip()
+    return f"{shown}: there is no such file or folder. {advice}"

@@ -1,13 +1,14 @@
-"""Reading a JSON object from an untrusted file, such as config.json."""
+"""Reading a JSON object from an untrusted file, such as config.json; writing JSON that people can read, too."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 from allmlp.errors import CheckpointError
 from allmlp.io.display import escape
 
-__all__ = ["MAX_CONFIG_BYTES", "read_json_object"]
+__all__ = ["MAX_CONFIG_BYTES", "json_text", "read_json_object"]
 
 MAX_CONFIG_BYTES = 4 << 20  # 21,843 class names take half a megabyte
 KINDS = {list: "a list", str: "a string", int: "a number", float: "a number", bool: "true or false", type(None): "null"}
@@ -31,3 +32,18 @@ def read_json_object(path: Path, *, what: str = "a checkpoint's configuration") 
     if not isinstance(values, dict):
         raise CheckpointError(f"{shown}: holds {KINDS[type(values)]}; expected a JSON object with {what}.")
     return values
+
+
+def json_text(value: object, **options: Any) -> str:
+    """Return JSON whose printable characters are not escaped; `options` are those of `json.dumps`.
+
+    All of them are if standard output is not in UTF-8, which could not represent them.
+    """
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    if encoding.lower().replace("-", "") != "utf8":
+        return json.dumps(value, **options)
+    text = json.dumps(value, ensure_ascii=False, **options)
+    if text.isprintable():
+        return text
+    # Control and bidirectional characters, and bytes of names that are not text (lone surrogates).
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)

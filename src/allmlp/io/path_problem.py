@@ -1,4 +1,4 @@
-"""What is wrong with a path: why it cannot be looked at or read, and which existing paths are like one that is missing."""
+"""What is wrong with a path: why it cannot be looked at or read, and what is meant by one that is missing."""
 
 import contextlib
 import itertools
@@ -8,8 +8,9 @@ from pathlib import Path
 
 from allmlp.errors import close_matches
 from allmlp.io.display import escape
+from allmlp.io.remote_address import ADDRESS_ADVICE, is_address
 
-__all__ = ["MAX_NAMES", "check_regular", "path_problem", "path_text", "similar_paths"]
+__all__ = ["MAX_NAMES", "check_regular", "path_advice", "path_problem", "path_text"]
 
 MAX_NAMES = 10_000
 """Names of a folder that are compared with the missing one."""
@@ -50,8 +51,14 @@ def check_regular(path: Path) -> None:
         raise OSError("not a regular file")
 
 
-def similar_paths(path: Path, names: Collection[str] = ()) -> str:
-    """Return "Did you mean 'x'?" with existing paths that differ from `path` in one part, or `names`; "" if none is close."""
+def path_advice(path: str | Path, names: Collection[str] = ()) -> str:
+    """Return a sentence on a path that does not exist: that addresses are not read, or "Did you mean 'x'?"; "" for neither.
+
+    Meant are existing paths that differ from `path` in one part, or `names`.
+    """
+    if is_address(path):
+        return ADDRESS_ADVICE
+    path = Path(path)
     similar: list[str] = []
     with contextlib.suppress(OSError, ValueError):
         missing, parent = path, path.parent

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from allmlp.io.display import console, duration, escape_lines
+from allmlp.io.display import console, duration, escape_lines, filled
 from allmlp.training.distributed.speaker import is_first_process
 from allmlp.training.progress import NoProgress, Progress
 
@@ -41,7 +41,7 @@ class ConsoleProgress:
 
     def message(self, text: str) -> None:
         """Print a line, above the bar if there is one."""
-        self._console.print(escape_lines(text))
+        self._console.print(filled(escape_lines(text), sys.stdout))
 
     def start(self, total_steps: int) -> None:
         """Show the bar if standard output is a terminal."""
@@ -69,7 +69,7 @@ class ConsoleProgress:
 
     def epoch(self, row: Mapping[str, float]) -> None:
         """Print the line of an epoch."""
-        self._console.print(_epoch_line(row, self._total_steps))
+        self._console.print(filled(_epoch_line(row, self._total_steps), sys.stdout))
         if not sys.stdout.isatty():
             sys.stdout.flush()  # a log that is followed must not lag behind
 
@@ -133,12 +133,12 @@ class NotebookProgress:
 
     def _html(self) -> str:
         bar = f'<progress value="{self._step}" max="{max(1, self._total_steps)}"></progress>'
-        text = f"{self._step}/{self._total_steps}   {self._state}\n{self._scores}".rstrip()
+        text = f"{self._step}/{self._total_steps} {self._state}\n{self._scores}".rstrip()
         return f"{bar}<pre>{html.escape(text)}</pre>"
 
 
 def _step_text(loss: float, images_per_second: float, seconds_left: float) -> str:
-    return f"loss {loss:.3f}   {images_per_second:,.0f} photos/s   {duration(seconds_left)} left"
+    return f"steps   loss {loss:.3f}   {images_per_second:,.0f} photos/s   {duration(seconds_left)} left"
 
 
 def _epoch_line(row: Mapping[str, float], total_steps: int) -> str:
@@ -151,5 +151,5 @@ def _epoch_line(row: Mapping[str, float], total_steps: int) -> str:
         parts.append(f"validation: loss {row['validation_loss']:.3f}, top-1 {row['validation_top1']:6.1%}")
     if row["images_per_second"]:  # 0 if the run was stopped just before this validation and then resumed
         parts.append(f"{row['images_per_second']:,.0f} photos/s")
-    parts.append(duration(row["seconds"]))
+    parts.append(f"after {duration(row['seconds'])}")
     return "   ".join(parts)

@@ -20,6 +20,7 @@ from allmlp.errors import AllmlpError, ConfigError, DivergedError
 from allmlp.io.atomic_write import remove_leftovers, write_json, write_text
 from allmlp.io.display import escape, escape_lines, shorten
 from allmlp.io.path_problem import check_regular, path_problem
+from allmlp.io.remote_address import is_address
 from allmlp.metrics import Metrics
 from allmlp.runs.layout import RunLayout
 from allmlp.runs.photo_digests import write_photo_digests
@@ -50,7 +51,7 @@ def refuse_used_folder(path: Path, *, resume: bool = False) -> None:
     Raises:
         ConfigError: `path` is a file, is not empty, or cannot be created.
     """
-    if problem := path_problem(path):
+    if problem := "this is an address" if is_address(path) else path_problem(path):
         raise ConfigError(f"{shorten(escape(path), 200)}: {problem}. Choose another folder with --out.")
     lock = RunLayout(path).lock
     if path.is_dir() and any(entry != lock for entry in path.iterdir()):

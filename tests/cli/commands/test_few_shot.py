@@ -49,22 +49,23 @@ def test_the_table_is_what_few_shot_finds(data, saved_checkpoint, allmlp):
     assert expected[1].mean > 0.5  # colours can be told apart
     shown = allmlp("evaluate", saved_checkpoint, f"{data}/", *options).out
     assert f"embed {saved_checkpoint} {data}/ --split train -o train.npz" in shown  # as it was typed
-    lines = [line.split() for line in shown.partition("regularisation\n")[2].splitlines()[:2]]
+    lines = [line.split() for line in shown.partition("regularisation chosen\n")[2].splitlines()[:2]]
     assert [line[0] for line in lines] == ["1", "4"]
     assert [line[1] for line in lines] == [f"{one.mean:.2%}" for one in expected]
     assert [line[2] for line in lines] == [f"{100 * one.spread:.2f}" for one in expected]
+    assert [line[3] for line in lines] == [f"{one.chosen_mean:.2%}" for one in expected]
     assert lines[0][4:] == ["2^10,", "2^10"]
 
 
 def test_many_draws_leave_the_table_narrow(data, saved_checkpoint, allmlp):
     outcome = allmlp("evaluate", saved_checkpoint, data, "--shots", "1,4", "--draws", 30)
     assert outcome.code == 0
-    assert max(map(len, outcome.out.partition("regularisation\n")[2].splitlines()[:2])) < 60
+    assert max(map(len, outcome.out.partition("regularisation chosen\n")[2].splitlines()[:2])) < 60
 
 
 def test_one_draw_has_no_spread(data, saved_checkpoint, allmlp):
     shown = allmlp("evaluate", saved_checkpoint, data, "--shots", "2", "--draws", 1).out
-    assert shown.partition("regularisation\n")[2].split()[2] == "–"
+    assert shown.partition("regularisation chosen\n")[2].split()[2] == "–"
     assert "1 draw." in shown
 
 

@@ -65,6 +65,21 @@ def test_a_run_is_written_and_the_commands_it_ends_with_work(place, allmlp):
     assert {key: again[key] for key in kept} == kept
 
 
+def test_after_cross_validation_no_command_scores_the_photos_that_the_run_has_learned(place, allmlp):
+    command = ("train", "photos", "--recipe", "my_recipes:tiny", "--out", "run")
+    outcome = allmlp(*command, "--set", "data.folds=2", "--set", "best_by=last")
+    assert outcome.code == 0, outcome.err
+    (line,) = [line for line in outcome.out.splitlines() if "evaluate" in line]
+    assert shlex.split(line, comments=True)[-3:] == ["evaluate", "run", "OTHER_PHOTOS"]
+    assert f"allmlp evaluate {place / 'run'} OTHER_PHOTOS" in Path("run/report.html").read_text()
+    (again,) = [line for line in allmlp("train", "--resume", "run").out.splitlines() if "evaluate" in line]
+    assert again == line
+    # What was reported at the start is not repeated after the folds.
+    assert sum(line.startswith("data ") for line in outcome.out.splitlines()) == 1
+    assert "resumed" not in outcome.out
+    assert "cross-validation  top-1" in outcome.out
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, write_photo):
     """A folder with photos/ and a finished run."""

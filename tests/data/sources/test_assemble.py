@@ -1,5 +1,8 @@
 """Class names, whatever the source: sorted, composed, and refused where they cannot be told apart."""
 
+import os
+import subprocess
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -109,3 +112,14 @@ def test_class_names_that_look_alike_are_quoted_after_the_cause(
     message = refusal(write_classes(tmp_path, kind, names))
     assert f": class names that {cause}; rename" in message
     assert " lacks " not in message
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, file names do not depend on the locale")
+def test_in_an_ascii_locale_the_encoding_is_named_and_not_the_folders_blamed(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"grün/x.jpg": b"1", "blau/x.jpg": b"2"})
+    code = f"from allmlp.data import open_dataset; open_dataset({str(tmp_path)!r})"
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    outcome = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=os.environ | locale
+    )
+    assert "is not text in ascii, the encoding in use; set the environment variable PYTHONUTF8=1" in outcome.stderr

@@ -136,7 +136,9 @@ def test_parquet_paths_may_be_bytes_that_are_no_text(paths: pa.Array, tmp_path: 
 def test_parquet_labels_that_are_no_text_are_named(tmp_path: Path) -> None:
     for labels in (NOT_UTF8, NOT_UTF8.view(pa.string())):
         path = write_columns(tmp_path / "x.parquet", ["image", "label"], images(pa.array(["1", "2"])), labels)
-        assert refusal(path) == (f"{path}: class name '\\udcff.jpg' is empty or has unprintable characters; rename it.")
+        assert refusal(path) == (
+            f"{path}: class name '\\udcff.jpg' is not text in utf-8, the encoding in use; rename it."
+        )
 
 
 def test_parquet_labels_may_be_categories(tmp_path: Path) -> None:

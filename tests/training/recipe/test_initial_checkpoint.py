@@ -122,7 +122,7 @@ def test_the_numbers_of_classes_without_names_are_no_names(source: Path) -> None
         source="a test",
     )
     assert not unnamed.with_new_head(numbers[:10]).weights["head.weight"].any()
-    assert "0 of them kept" in unnamed.with_new_head(numbers[:10]).source
+    assert unnamed.with_new_head(numbers[:10]).source.endswith("new classifier with 10 classes")
     same = unnamed.with_new_head(numbers[::-1])  # the same classes
     assert torch.equal(same.weights["head.weight"].flip(0), unnamed.weights["head.weight"])
     digits = dataclasses.replace(load_checkpoint(source), class_names=("0", "1", "2"))  # trained on three digits

@@ -1,11 +1,11 @@
 """What the user may have meant by a source that does not exist: a similar path or name, another model, an address."""
 
+import os
 import re
-from pathlib import Path
 
 from allmlp.checkpoints.sources.catalog import CATALOG, SIZES
 from allmlp.errors import did_you_mean
-from allmlp.io.path_problem import similar_paths
+from allmlp.io.path_problem import path_advice
 from allmlp.io.remote_address import ADDRESS_ADVICE, is_address
 from allmlp.model import VARIANTS
 
@@ -41,7 +41,7 @@ def advice_for(source: str) -> str:
         page = _HUB_PAGE.fullmatch(source)
         return f"{ADDRESS_ADVICE} For this repository, give hf:{page[1]}." if page else ADDRESS_ADVICE
     names = (*CATALOG, "starter") if "/" not in source else ()
-    if near := similar_paths(Path(source), names):
+    if near := path_advice(source, names):
         return f"{near} {_EXPECTED}"
     name = source.removeprefix("timm/").lower()
     for pattern, what in _OTHER_MODELS:
@@ -50,7 +50,9 @@ def advice_for(source: str) -> str:
     if _VARIANT.fullmatch(source):
         return f"{_about_variant(source)} {_EXPECTED}"
     near = did_you_mean(source, CATALOG).lstrip()
-    if not near and ":" not in source and source.count("/") == 1 and all(source.split("/")) and source.isprintable():
+    owner, _, repository = source.partition("/")
+    is_hub_name = bool(owner and repository) and not re.search("[:/]", repository) and source.isprintable()
+    if not near and is_hub_name and ":" not in owner and not os.path.isdir(owner):  # noqa: PTH112 - takes any text
         near = f"Did you mean hf:{source}, a repository on the Hugging Face Hub?"
     return f"{near} {_EXPECTED}".lstrip()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from allmlp.errors import ConfigError
 from allmlp.io.atomic_write import reason_of
 from allmlp.io.path_problem import path_problem
+from allmlp.io.remote_address import is_address
 
 __all__ = ["new_output_path"]
 
@@ -22,7 +23,7 @@ def new_output_path(destination: str, *, is_folder: bool, name: str, example: st
     if not destination:
         raise ConfigError(f"{name} is empty: a shell variable may be unset. Expected a new folder or file.")
     path = Path(destination)
-    if problem := path_problem(path):
+    if problem := "it is an address" if is_address(destination) else path_problem(path):
         raise ConfigError(f"{destination}: cannot be written to ({problem}). Choose another path.")
     try:
         is_existing_folder = path.is_dir()

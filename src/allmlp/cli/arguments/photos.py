@@ -12,7 +12,8 @@ import typer
 
 from allmlp.cli.console import note
 from allmlp.errors import ConfigError, DataError
-from allmlp.io.display import escape
+from allmlp.io.display import escape, shorten
+from allmlp.io.path_problem import path_advice
 
 if TYPE_CHECKING:
     from allmlp.inference import Photo
@@ -94,11 +95,21 @@ def find_photos(sources: Sequence[str]) -> "tuple[list[tuple[str, Photo]], int]"
     num_failed = 0
     for source in sources:
         try:
+            if len(sources) == 1:
+                _check_present(source)
             photos += _photos_of(source)
         except DataError as error:
             num_failed += 1
             note(f"allmlp: {error}")
     return photos, num_failed
+
+
+def _check_present(source: str) -> None:
+    """Raise DataError with a hint if a source is missing that looks like an existing one; others fail when they are read."""
+    if source == STANDARD_INPUT or _is_pattern(source) or os.path.lexists(source):
+        return
+    if advice := path_advice(source):
+        raise DataError(f"{shorten(escape(source), 300)}: there is no such file or folder. {advice}")
 
 
 def _photos_of(source: str) -> "list[tuple[str, Photo]]":

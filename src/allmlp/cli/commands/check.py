@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import re
 import sys
 import time
@@ -18,6 +17,7 @@ from allmlp.cli.arguments.output_path import new_output_path
 from allmlp.cli.arguments.photos import MaxMegapixelsOption, limit_photos
 from allmlp.cli.arguments.recipe import DATA_HELP
 from allmlp.cli.console import aligned, command_line, heading, next_commands, note, say, say_filled
+from allmlp.io.json_object import json_text
 
 if TYPE_CHECKING:
     from allmlp.data import Finding, QualityReport
@@ -65,7 +65,7 @@ def check(
     if path is not None:
         write_bytes(path, _fix_list(report.findings))
     if output_format is Format.JSON:
-        print(json.dumps(report.to_dict(), indent=2, allow_nan=False))
+        print(json_text(report.to_dict(), indent=2, allow_nan=False))
     else:
         _print(report, [data, *command_options(options)], path)
     if report.hurts_training:

@@ -1,6 +1,5 @@
 """The command `allmlp evaluate`."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,6 +37,7 @@ from allmlp.cli.processes import joined_shares
 from allmlp.cli.progress import photo_bar
 from allmlp.errors import CheckFailedError, ConfigError
 from allmlp.io.display import discard
+from allmlp.io.json_object import json_text
 
 if TYPE_CHECKING:
     from allmlp.evaluation import Evaluation
@@ -225,7 +225,7 @@ def _as_json(evaluation: "Evaluation", checkpoint: str, data: str, labels: Path 
         "original_top1": evaluation.original_top1,
     }
     values = {name: value for name, value in values.items() if value is not None}
-    return json.dumps({**values, **evaluation.to_dict()}, indent=2, allow_nan=False)
+    return json_text({**values, **evaluation.to_dict()}, indent=2, allow_nan=False)
 
 
 def _print(metrics: "Evaluation", *, by_sets: bool) -> None:

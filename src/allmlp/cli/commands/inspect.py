@@ -1,6 +1,5 @@
 """The command `allmlp inspect`."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from allmlp.cli.arguments.checkpoint import (
 from allmlp.cli.arguments.output_format import Format, FormatOption
 from allmlp.cli.console import aligned, command_line, heading, next_commands, say
 from allmlp.io.display import counted, escape, file_size
+from allmlp.io.json_object import json_text
 
 if TYPE_CHECKING:
     from allmlp.checkpoints import Checkpoint
@@ -55,7 +55,7 @@ def inspect(
         loaded = load(checkpoint, image_size, changes)
         facts = {**_facts(loaded.config), **_use(loaded), "speed": _speed(loaded)}
     if output_format is Format.JSON:
-        print(json.dumps(facts, indent=2))
+        print(json_text(facts, indent=2))
         return
     _print(facts)
     if "class_names" in facts:

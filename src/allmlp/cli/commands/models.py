@@ -1,10 +1,10 @@
 """The command `allmlp models`."""
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from allmlp.cli.arguments.output_format import Format, FormatOption
 from allmlp.cli.console import aligned, command_line, heading, next_commands, say
+from allmlp.io.json_object import json_text
 
 if TYPE_CHECKING:
     from allmlp.checkpoints import PublishedModel
@@ -42,7 +42,7 @@ def models(output_format: FormatOption = Format.TEXT) -> None:
     from allmlp.checkpoints import CATALOG
 
     if output_format is Format.JSON:
-        print(json.dumps([_facts(model) for model in CATALOG.values()], indent=2))
+        print(json_text([_facts(model) for model in CATALOG.values()], indent=2))
         return
     heading("start here")
     for line in aligned([(name, purpose, command_line(*words)) for name, purpose, words in _START_HERE]):

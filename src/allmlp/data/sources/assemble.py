@@ -1,6 +1,7 @@
 """Construction of an `ImageDataset` from the paths and class names of a source's splits, with the checks common to all."""
 
 import dataclasses
+import sys
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -98,6 +99,12 @@ def _class_name_problems(names: Iterable[str]) -> dict[str, str]:
         if len(name) > _MAX_CLASS_NAME:
             problems[name] = (
                 f"class name {quote(name, limit=60)} has {len(name):,} characters; shorten it to {_MAX_CLASS_NAME} or fewer"
+            )
+        elif any("\udc80" <= c <= "\udcff" for c in name):  # bytes that the system's encoding lacks
+            encoding = sys.getfilesystemencoding()
+            remedy = "rename it" if encoding == "utf-8" else "set the environment variable PYTHONUTF8=1, or rename it"
+            problems[name] = (
+                f"class name {quote(name, limit=60)} is not text in {encoding}, the encoding in use; {remedy}"
             )
         elif not name.isprintable() or not name.strip():
             problems[name] = f"class name {quote(name, limit=60)} is empty or has unprintable characters; rename it"

@@ -83,10 +83,16 @@ def run_summary(
         notes=dataset.notes,
         next_commands=(
             f"{absolute_command('predict', path)} PHOTO.jpg",
-            absolute_command("evaluate", path, absolute_source(dataset), *_data_options(dataset)),
+            _evaluate_command(path, dataset),
             absolute_command("inspect", path),
         ),
     )
+
+
+def _evaluate_command(path: Path, dataset: ImageDataset) -> str:
+    if default_split(dataset.splits) == "train":  # the run has learned all of them: their score would be too high
+        return f"{absolute_command('evaluate', path)} OTHER_PHOTOS"
+    return absolute_command("evaluate", path, absolute_source(dataset), *_data_options(dataset))
 
 
 def with_photos(

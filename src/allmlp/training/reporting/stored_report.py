@@ -16,7 +16,7 @@ from allmlp.data import FileReader, ImageDataset, Split
 from allmlp.errors import ConfigError, DataError
 from allmlp.hardware.devices import choose_device
 from allmlp.io.display import Report, discard, escape
-from allmlp.io.path_problem import check_regular
+from allmlp.io.path_problem import check_regular, path_advice
 from allmlp.metrics import Metrics
 from allmlp.report import ReportSummary, Stopped, TrainingScore, write_page, write_report
 from allmlp.runs.layout import RunLayout
@@ -99,9 +99,13 @@ def require_run(path: Path) -> StoredRun:
     """
     stored = stored_run(path)
     if stored is None:
-        what = "this folder holds no run" if path.is_dir() else "there is no such run folder"
+        what = (
+            "this folder holds no run."
+            if path.is_dir()
+            else f"there is no such run folder. {path_advice(path)}".rstrip()
+        )
         raise ConfigError(
-            f"{escape(path)}: {what}. A run folder is what `allmlp train` or `allmlp finetune` writes; it holds "
+            f"{escape(path)}: {what} A run folder is what `allmlp train` or `allmlp finetune` writes; it holds "
             f"{RunLayout(path).recipe.name}."
         )
     return stored

@@ -21,7 +21,7 @@ from allmlp.training.progress import NoProgress, Progress
 from allmlp.training.recipe.recipe import ResolvedRecipe
 from allmlp.training.reporting.out_of_fold import OutOfFold, predict_split, read_fold
 
-__all__ = ["cross_validate"]
+__all__ = ["AfterStart", "cross_validate"]
 
 
 def cross_validate(
@@ -53,7 +53,7 @@ def cross_validate(
         held_out = fold.splits["validation"]
         if not saved.exists():
             progress.message(f"fold    {number + 1} of {num_folds}: {len(held_out):,} photos held out")
-            train(fold_recipe, fold, layout.fold_run(number + 1), _FoldProgress(progress))
+            train(fold_recipe, fold, layout.fold_run(number + 1), AfterStart(progress, prefix="warning"))
             if is_first:
                 _write(saved, held_out, _predict(layout.fold_run(number + 1), fold, device=device))
             else:
@@ -101,15 +101,16 @@ def _read(path: Path, split: Split, *, num_classes: int) -> NDArray[np.float32]:
     return logits
 
 
-class _FoldProgress(NoProgress):
-    """Forwards the steps of a fold and the warnings after its start; what else there is to say has been said of the run."""
+class AfterStart(NoProgress):
+    """Forwards the steps, and the messages after the start that begin with `prefix`: the run has reported the rest before."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, *, prefix: str = "") -> None:
         self._progress = progress
+        self._prefix = prefix
         self._is_started = False
 
     def message(self, text: str) -> None:
-        if self._is_started and text.startswith("warning"):
+        if self._is_started and text.startswith(self._prefix):
             self._progress.message(text)
 
     def start(self, total_steps: int) -> None:

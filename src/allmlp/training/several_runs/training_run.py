@@ -11,7 +11,7 @@ from allmlp.training.finish import TrainResult
 from allmlp.training.loop import train_run
 from allmlp.training.progress import NoProgress, Progress
 from allmlp.training.recipe.recipe import Recipe, ResolvedRecipe
-from allmlp.training.several_runs.cross_validation import cross_validate
+from allmlp.training.several_runs.cross_validation import AfterStart, cross_validate
 
 __all__ = ["TrainResult", "train"]
 
@@ -66,6 +66,8 @@ def train(
     out_of_fold = cross_validate(
         run, trained.recipe, trained.dataset, train_fold, device=device, progress=progress, is_first=trained.is_first
     )
-    scored = train_run(recipe, data, run, device=device, progress=progress, resume=True, out_of_fold=out_of_fold)
+    scored = train_run(
+        recipe, data, run, device=device, progress=AfterStart(progress), resume=True, out_of_fold=out_of_fold
+    )
     assert isinstance(scored, TrainResult)
     return scored

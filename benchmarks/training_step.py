@@ -4,8 +4,9 @@
 
 All contestants have the same widths, initial weights, batches, loss, and AdamW settings. Each runs in a separate process, so
 that its memory can be measured, and they take turns of a few steps, so that drift of the machine affects all of them equally.
-Ours runs the code of `allmlp train`, including its setting of glibc's allocator. timm's runs eagerly, the default of its
-training script, and also with our allocator setting, which shows the effect of that setting.
+Ours runs the code of `allmlp train`, including its settings of glibc's allocator and of waiting threads ("default waiting" is
+without the latter). timm's runs eagerly, the default of its training script, and also with our allocator setting, which shows
+the effect of that setting.
 
 At the end, torch's profiler divides ours into its parts, and the optimizers of three recipes take turns step by step.
 """
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from allmlp.hardware.compute_threads import limit_spinning
 from allmlp.provenance import record, spread
 from step_parts import measure_parts
 
@@ -27,6 +29,7 @@ CONTESTANTS = (
     "timm float32, our allocator setting",
     "timm bfloat16",
     "ours float32",
+    "ours float32, default waiting",
     "ours bfloat16",
     "ours bfloat16, tanh GELU",
 )
@@ -34,6 +37,7 @@ CURVES = {"timm float32": 4.0, "ours float32": 2.0, "ours bfloat16": 1.0}  # wit
 RATIOS = (
     ("ours float32", "timm float32"),
     ("ours float32", "timm float32, our allocator setting"),
+    ("ours float32", "ours float32, default waiting"),
     ("ours bfloat16", "timm float32"),
     ("ours bfloat16", "timm bfloat16"),
     ("ours bfloat16, tanh GELU", "timm float32"),
@@ -146,6 +150,8 @@ def peak_memory():
 
 def contestant(name, batch_size, num_threads, pipe):
     """Run a contestant: receive a number of steps, take them, and send their times, their losses and the peak memory in MiB."""
+    if name.startswith("ours") and "default waiting" not in name:
+        limit_spinning()  # before torch is loaded
     import torch
 
     from allmlp.hardware.devices import reuse_freed_memory

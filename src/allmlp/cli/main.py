@@ -29,6 +29,7 @@ from allmlp.cli.commands.runs.report import report
 from allmlp.cli.commands.train import train
 from allmlp.cli.habits import Command, Commands
 from allmlp.errors import AllmlpError
+from allmlp.hardware.compute_threads import limit_spinning
 from allmlp.io.display import escape_lines
 
 __all__ = ["app", "main"]
@@ -77,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     training run, 130 and 143 for signals, 141 if the output is no longer read (`| head`). Any other error keeps its traceback
     and exits with 1.
     """
+    limit_spinning()
     exit_codes: list[int] = []
     if os.environ.get("WORLD_SIZE", "1") != "1":
         atexit.register(_exit_at_once, exit_codes)  # registered first, so that it runs last

@@ -1,11 +1,14 @@
-"""Training step of Mixer-nano, ours against timm's: time, peak memory, and the losses of 200 steps.
+"""Training step of Mixer-nano, ours against timm's: time, its parts, peak memory, and the losses of 200 steps.
 
     python benchmarks/training_step.py
 
 All contestants have the same widths, initial weights, batches, loss, and AdamW settings. Each runs in a separate process, so
 that its memory can be measured, and they take turns of a few steps, so that drift of the machine affects all of them equally.
-Ours runs the code of `allmlp train`, including its setting of glibc's allocator. timm's runs eagerly, the default of its
-training script, and also with our allocator setting, which shows the effect of that setting.
+Ours runs the code of `allmlp train`, including its settings of glibc's allocator and of waiting threads ("default waiting" is
+without the latter). timm's runs eagerly, the default of its training script, and also with our allocator setting, which shows
+the effect of that setting.
+
+At the end, torch's profiler divides ours into its parts, and the optimizers of three recipes take turns step by step.
 """
 
 import argparse
@@ -15,7 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+from allmlp.hardware.compute_threads import limit_spinning
 from allmlp.provenance import record, spread
+from step_parts import measure_parts
 
 RESULT = Path(__file__).parent / "results" / "training_step.json"
 
@@ -24,18 +29,33 @@ CONTESTANTS = (
     "timm float32, our allocator setting",
     "timm bfloat16",
     "ours float32",
+    "ours float32, default waiting",
     "ours bfloat16",
     "ours bfloat16, tanh GELU",
 )
-CURVES = ("timm float32", "ours float32", "ours bfloat16")
+CURVES = {"timm float32": 4.0, "ours float32": 2.0, "ours bfloat16": 1.0}  # with the width of the line
 RATIOS = (
     ("ours float32", "timm float32"),
     ("ours float32", "timm float32, our allocator setting"),
+    ("ours float32", "ours float32, default waiting"),
     ("ours bfloat16", "timm float32"),
     ("ours bfloat16", "timm bfloat16"),
     ("ours bfloat16, tanh GELU", "timm float32"),
 )
+OPTIMIZERS = {"fused AdamW": "imagenet_b16", "Muon": "cifar10", "SGD with momentum": "finetune_paper"}  # by recipe
 WIDTHS = {"num_blocks": 8, "hidden_dim": 128, "tokens_mlp_dim": 64, "channels_mlp_dim": 512}
+
+
+def precisions():
+    """Return the precisions that training uses on this machine; others are emulated, slowly."""
+    from allmlp.hardware.devices import is_bfloat16_faster
+
+    return ("float32", "bfloat16") if is_bfloat16_faster("cpu") else ("float32",)
+
+
+def measured_here(name):
+    """Return whether a contestant computes in a precision that training uses on this machine."""
+    return "bfloat16" not in name or "bfloat16" in precisions()
 
 
 def batches(batch_size, count):
@@ -54,26 +74,35 @@ def batches(batch_size, count):
         yield batch.images, batch.labels
 
 
-def make_ours(precision, gelu):
+def make_state(precision, gelu, optimizer):
     from allmlp.model import MixerConfig
-    from allmlp.training import OptimizerConfig, Recipe
-    from allmlp.training.step.batch import TrainingBatch
+    from allmlp.training import Recipe
     from allmlp.training.step.state import TrainState
-    from allmlp.training.step.update import update
 
     recipe = Recipe(
         name="benchmark",
         model=MixerConfig(image_size=(32, 32), patch_size=4, num_classes=10, gelu=gelu, **WIDTHS),
         num_epochs=1,
         batch_size=1,
-        optimizer=OptimizerConfig(name="adamw", learning_rate=1e-3, weight_decay=0.1, clip_norm=None),
+        optimizer=optimizer,
         precision=precision,
     )
-    state = TrainState(recipe)
-    keys = np.zeros(0, np.uint64)
-    return state.model, lambda images, labels: update(
-        state, state.model, TrainingBatch(images, labels, None, keys), recipe, 1.0
-    )
+    return recipe, TrainState(recipe)
+
+
+def training_batch(images, labels):
+    from allmlp.training.step.batch import TrainingBatch
+
+    return TrainingBatch(images, labels, None, np.zeros(0, np.uint64))
+
+
+def make_ours(precision, gelu):
+    from allmlp.training import OptimizerConfig
+    from allmlp.training.step.update import update
+
+    optimizer = OptimizerConfig(name="adamw", learning_rate=1e-3, weight_decay=0.1, clip_norm=None)
+    recipe, state = make_state(precision, gelu, optimizer)
+    return state.model, lambda images, labels: update(state, state.model, training_batch(images, labels), recipe, 1.0)
 
 
 def make_timm(precision):
@@ -121,6 +150,8 @@ def peak_memory():
 
 def contestant(name, batch_size, num_threads, pipe):
     """Run a contestant: receive a number of steps, take them, and send their times, their losses and the peak memory in MiB."""
+    if name.startswith("ours") and "default waiting" not in name:
+        limit_spinning()  # before torch is loaded
     import torch
 
     from allmlp.hardware.devices import reuse_freed_memory
@@ -148,15 +179,15 @@ def measure(batch_size, arguments):
     """Run all contestants in turns at one batch size."""
     context = multiprocessing.get_context("spawn")
     pipes, processes = {}, []
-    for name in CONTESTANTS:
+    for name in filter(measured_here, CONTESTANTS):
         pipes[name], child_pipe = context.Pipe()
         arguments_of_contestant = (name, batch_size, arguments.threads, child_pipe)
         process = context.Process(target=contestant, args=arguments_of_contestant, daemon=True)
         process.start()
         child_pipe.close()  # so that recv raises EOFError if the contestant dies
         processes.append(process)
-    seconds = {name: [] for name in CONTESTANTS}
-    losses = {name: [] for name in CONTESTANTS}
+    seconds = {name: [] for name in pipes}
+    losses = {name: [] for name in pipes}
     peaks = {}
     for turn in range(arguments.turns + 1):
         for name, pipe in pipes.items():
@@ -166,7 +197,7 @@ def measure(batch_size, arguments):
             if turn:  # the first turn is warm-up
                 seconds[name].append(float(np.median(times)))
     if batch_size == arguments.curve_batch:
-        for name, pipe in ((name, pipes[name]) for name in CURVES):
+        for name, pipe in ((name, pipes[name]) for name in CURVES if name in pipes):
             if len(losses[name]) < 200:
                 pipe.send(200 - len(losses[name]))
                 losses[name] += pipe.recv()[1]
@@ -180,9 +211,10 @@ def measure(batch_size, arguments):
         "speed_ratio": {
             f"{name} / {reference}": spread([b / a for a, b in zip(seconds[name], seconds[reference], strict=True)])
             for name, reference in RATIOS
+            if measured_here(name)
         },
     }
-    for name in CONTESTANTS:
+    for name in pipes:
         print(
             f"batch {batch_size}: {name:<36} {result['milliseconds'][name]['median']:8.1f} ms  {peaks[name]:6.0f} MiB"
         )
@@ -191,20 +223,41 @@ def measure(batch_size, arguments):
     return result, losses
 
 
+def parts_of_ours(arguments):
+    """Return the parts of our step and its optimizers, by precision."""
+    import torch
+
+    from allmlp.hardware.devices import reuse_freed_memory
+    from allmlp.recipes import load_recipe
+
+    reuse_freed_memory()
+    (arrays,) = batches(arguments.curve_batch, 1)
+    batch = training_batch(*map(torch.from_numpy, arrays))
+    result = {}
+    for precision in precisions():
+        states = {
+            name: make_state(precision, "erf", load_recipe(recipe).optimizer) for name, recipe in OPTIMIZERS.items()
+        }
+        result[precision] = measured = measure_parts(states, batch, arguments.turns)
+        for name, share in (*measured["share_of_the_step"].items(), *measured["optimizer_share"].items()):
+            print(f"batch {arguments.curve_batch}, {precision}: {name:<20} {share:6.1%} of the step")
+    return result
+
+
 def hardware_limit(num_threads):
     """Return the highest measured GFLOP/s of a large square matrix product, by precision."""
     import torch
 
     torch.set_num_threads(num_threads)
     best = {}
-    for precision in (torch.float32, torch.bfloat16):
-        a, b = (torch.randn(2048, 2048).to(precision) for _ in range(2))
+    for precision in precisions():
+        a, b = (torch.randn(2048, 2048).to(getattr(torch, precision)) for _ in range(2))
         times = []
         for _ in range(12):
             start = time.perf_counter()
             a @ b
             times.append(time.perf_counter() - start)
-        best[str(precision).removeprefix("torch.")] = round(2 * 2048**3 / min(times) / 1e9)
+        best[precision] = round(2 * 2048**3 / min(times) / 1e9)
     return best
 
 
@@ -214,8 +267,8 @@ def plot(losses, path):
 
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.add_subplot()
-    for name, width in zip(CURVES, (4.0, 2.0, 1.0), strict=True):
-        axes.plot(losses[name], label=name, linewidth=width)
+    for name, values in losses.items():
+        axes.plot(values, label=name, linewidth=CURVES[name])
     axes.set(xlabel="step", ylabel="training loss", title="Same weights, batches and optimizer")
     axes.legend()
     figure.savefig(path, dpi=110)
@@ -231,21 +284,26 @@ def main():
     parser.add_argument("--curve-batch", type=int, default=128, help="the batch size whose first 200 losses are kept")
     arguments = parser.parse_args()
 
+    from allmlp.hardware.devices import instruction_sets
     from allmlp.model import MixerConfig, cost
 
     config = MixerConfig(image_size=(32, 32), patch_size=4, num_classes=10, **WIDTHS)
     step_gflop = 3 * 2e-9 * sum(part.multiply_adds for part in cost(config))  # backward costs twice forward
     limit = hardware_limit(arguments.threads)
+    print("instruction sets:", ", ".join(instruction_sets()), "| matrix products, GFLOP/s:", limit)
     figures = {"matrix_product_gflops": limit, "gflop_per_image": round(step_gflop, 4), "batch": {}}
     for batch_size in arguments.batch:
         result, losses = measure(batch_size, arguments)
-        for name in CONTESTANTS:
+        for name in losses:
             rate = step_gflop * batch_size / (result["milliseconds"][name]["median"] / 1000)
             precision = "bfloat16" if "bfloat16" in name else "float32"
             result.setdefault("share_of_limit", {})[name] = round(rate / limit[precision], 3)
         figures["batch"][str(batch_size)] = result
         if batch_size == arguments.curve_batch:
-            figures["losses"] = {name: [round(value, 5) for value in losses[name][:200]] for name in CURVES}
+            figures["losses"] = {
+                name: [round(value, 5) for value in losses[name][:200]] for name in CURVES if name in losses
+            }
+    figures["parts"] = {"batch": arguments.curve_batch, **parts_of_ours(arguments)}
     command = f"python benchmarks/training_step.py --turns {arguments.turns} --steps {arguments.steps}"
     print("wrote", record(RESULT, figures, command=command))
     if "losses" in figures:

@@ -101,8 +101,23 @@ def training_step():
     return (
         f"{table(columns, times)}\n{table(speed_ups, ratios)}\n{turns} "
         "alternating turns. GELU is erf unless marked tanh. Peak memory is measured for the whole process, including torch. "
-        f"{caption(result)}"
+        f"{caption(result)}" + step_parts(result.get("parts", {}))  # an older result has no parts
     )
+
+
+def step_parts(parts):
+    """Return the table of the parts of our training step, and of the optimizers' shares."""
+    rows = [
+        (precision, name, f"{share:.1%}")
+        for precision in ("float32", "bfloat16")
+        if precision in parts
+        for name, share in (
+            *parts[precision]["share_of_the_step"].items(),
+            *((f"optimizer: {name}", share) for name, share in parts[precision]["optimizer_share"].items()),
+        )
+    ]
+    heading = f"Where the time of our step goes, batch {parts.get('batch')}, by torch's profiler; the optimizers by the clock:"
+    return f"\n{heading}\n\n{table(('precision', 'part', 'share of the step'), rows)}" if rows else ""
 
 
 def feeding():

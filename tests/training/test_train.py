@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file
 from tests.forks import run_python
 from tests.training.small_runs import CLASSES, TINY, write_photos
+from torch._inductor import config as inductor
 
 from allmlp import load_checkpoint, train
 from allmlp.data import Augmentation, evaluation_batches, open_dataset, resized_images
@@ -178,6 +179,15 @@ def test_what_only_changes_speed_or_memory_hardly_changes_a_run(change, run, fol
     for one, two in zip(losses(run.directory), losses(other.directory), strict=True):
         # bfloat16 has 8 bits of mantissa; the losses are about 1 and move by a tenth in a run.
         assert float(one[0]) == pytest.approx(float(two[0]), rel=0.02)
+
+
+def test_compiling_without_a_compiler_is_refused_before_anything_is_written(folder, tmp_path):
+    with (
+        inductor.patch({"cpp.cxx": (None, str(tmp_path / "g++"))}),
+        pytest.raises(ConfigError, match=r"no C\+\+ compiler\. Install one .* compile=false"),
+    ):
+        train(tiny_recipe(compile=True), folder, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("num_classes", [7, 999, 1000])

@@ -31,6 +31,7 @@ from allmlp.cli.commands.train import train
 from allmlp.cli.console import note
 from allmlp.cli.habits import Command, Commands, UsageError
 from allmlp.errors import AllmlpError, shortage
+from allmlp.hardware.compute_threads import limit_spinning
 
 __all__ = ["app", "main"]
 
@@ -88,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     training run, 130 and 143 for signals, 141 if the output is no longer read (`| head`), and 1 if the machine lacks memory,
     threads or open files. Any other error keeps its traceback and exits with 1.
     """
+    limit_spinning()
     exit_codes: list[int] = []
     if os.environ.get("WORLD_SIZE", "1") != "1":
         atexit.register(_exit_at_once, exit_codes)  # registered first, so that it runs last

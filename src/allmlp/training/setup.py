@@ -44,6 +44,7 @@ from allmlp.training.recipe.resolve import (
 from allmlp.training.reporting.class_sizes import class_size_lines, class_sizes
 from allmlp.training.run_folder import RunDirectory, decoded_fingerprint, lock_run, refuse_used_folder
 from allmlp.training.session import Session
+from allmlp.training.step.compiler import check_compiler
 from allmlp.training.stop_signals import StopSignal
 from allmlp.training.stored_run import StoredRun, check_same_photos, stored_digests, stored_run, with_validation_of
 
@@ -144,6 +145,8 @@ def _check_inputs(
             check_same_photos(dataset, stored)
         if resolved is None:
             resolved = resolve(recipe, dataset, torch.device(ranks.device).type)
+    if resolved.compile and ranks.device == "cpu":
+        check_compiler()
     if checkpoint is not None:
         checkpoint = checkpoint.with_new_head(dataset.class_names, bias=resolved.head_bias)
         if not has_validation and "validation" in dataset.splits:

@@ -43,10 +43,9 @@ _VERSION = 1
 
 _RESIZE_TYPES = {"crop": "crop", "squash": "standard", "pad": "fit_to_window_letterbox"}
 
-# Tokens with a separator are paths, except the names of the Hub and of variants ("hf:timm/mixer", "B/16").
-_PATH = re.compile(
-    r"(?!(?:hf:|[SBLH]/\d\d\b))\S*(?:[/\\]\S*|\.(?:npz|npy|safetensors|pth|pt|bin|ckpt|onnx|xml|json)\b)", re.IGNORECASE
-)
+# A word with a separator, or with the ending of a file, is a part of a path: except names of the Hub and of variants.
+_NO_PATH = re.compile(r"hf:.*|\(?[SBLH]/\d\d")
+_FILE = re.compile(r".*\.(npz|npy|safetensors|pth?|bin|ckpt|onnx|xml|json)", re.IGNORECASE)
 
 
 class ChangedExportError(CheckpointError):
@@ -178,9 +177,14 @@ def model_info(description: ModelDescription) -> dict[str, str]:
 
 def without_paths(description: ModelDescription) -> ModelDescription:
     """Return a description whose source names no file or folder: an export is given away."""
-    found = list(_PATH.finditer(description.source))
-    if not found:
+    words = [word for word in re.finditer(r"\S*[^\s:;,.)]", description.source) if _is_in_path(word[0])]
+    if not words:
         return description
-    # From the first part of a path to the last one: a path may contain spaces.
-    source = f"{description.source[: found[0].start()]}a local file{description.source[found[-1].end() :]}"
+    # From the first word to the last one, as a path may contain spaces.
+    source = f"{description.source[: words[0].start()]}a local file{description.source[words[-1].end() :]}"
     return replace(description, source=source)
+
+
+def _is_in_path(word: str) -> bool:
+    is_separated = "/" in word or "\\" in word
+    return _NO_PATH.fullmatch(word) is None and (is_separated or _FILE.fullmatch(word) is not None)

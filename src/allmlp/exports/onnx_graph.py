@@ -25,7 +25,7 @@ from allmlp.exports.metadata import (
     weights_digest,
 )
 from allmlp.exports.runtimes import import_onnx
-from allmlp.model import LAYER_NORM_EPSILON, MixerConfig
+from allmlp.model import LAYER_NORM_EPSILON, MixerConfig, parameter_shapes
 
 __all__ = ["INPUT", "OPERATORS", "OPSET", "graph_digest", "onnx_bytes", "stored_shapes"]
 
@@ -99,7 +99,8 @@ class _Graph:
         self._config = config
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
-        for name, weight in weights.items():
+        for name in parameter_shapes(config):  # in this order, whatever that of the weights
+            weight = weights[name]
             array = weight.reshape(len(weight), -1) if weight.ndim == 4 else weight  # (C, 3 P P)
             self._constant(name, array.T if _is_transposed(name, array.shape) else array)
 

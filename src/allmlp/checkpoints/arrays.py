@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from allmlp.checkpoints.checkpoint import Checkpoint
 from allmlp.checkpoints.description import ModelDescription
 from allmlp.checkpoints.formats.native import read_native_arrays
-from allmlp.checkpoints.load import load_checkpoint
+from allmlp.checkpoints.load import load_for_size
 from allmlp.checkpoints.sources.resolve import AllmlpFolder, resolve_source
 from allmlp.errors import CheckpointError
 from allmlp.io.display import summarise
+from allmlp.io.http_download import ReportProgress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,19 +30,21 @@ class ArrayCheckpoint(NamedTuple):
     remarks: tuple[str, ...] = ()
 
 
-def load_arrays(source: str | Path) -> ArrayCheckpoint:
+def load_arrays(source: str | Path, *, report_progress: ReportProgress | None = None) -> ArrayCheckpoint:
     """Load a Mixer from any source that `load_checkpoint` takes; run folders and our own folders are read without torch.
+
+    `report_progress` takes the number of bytes downloaded so far and the total.
 
     Raises:
         CheckpointError, ConfigError: as `load_checkpoint`.
     """
-    if isinstance(source, str | Path):  # `load_checkpoint` takes the other forms of a path, or refuses them
-        resolved = resolve_source(source)
+    if isinstance(source, str | Path):  # `load_for_size` takes the other forms of a path, or refuses them
+        resolved = resolve_source(source, report_progress=report_progress)
         if isinstance(resolved, AllmlpFolder):
             description, weights = read_native_arrays(resolved.folder, resolved.values)
             _check_finite(weights, where=str(resolved.weights))
             return ArrayCheckpoint(description, weights)
-    return as_arrays(load_checkpoint(source))
+    return as_arrays(load_for_size(source, None, report_progress=report_progress))
 
 
 def as_arrays(checkpoint: Checkpoint) -> ArrayCheckpoint:

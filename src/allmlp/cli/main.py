@@ -17,6 +17,7 @@ from allmlp.cli.commands.data import data
 from allmlp.cli.commands.demo import demo
 from allmlp.cli.commands.embed import embed
 from allmlp.cli.commands.evaluate import evaluate
+from allmlp.cli.commands.export import export
 from allmlp.cli.commands.finetune import finetune
 from allmlp.cli.commands.inspect import inspect
 from allmlp.cli.commands.models import models
@@ -46,7 +47,7 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(demo, train, finetune, recipes, data, check),
-    *(evaluate, report, compare, clean, predict, embed, inspect, models, convert, push),
+    *(evaluate, report, compare, clean, predict, embed, inspect, models, convert, export, push),
 )
 for command in COMMANDS:
     app.command(cls=Command)(command)

@@ -6,7 +6,7 @@ Invariants: the names of inputs, outputs and weights; the key "allmlp"; the same
 To add one: a format is a file with a writer and a reader, and an entry in `EXPORT_FORMATS`.
 """
 
-from allmlp.exports.metadata import ChangedExportError
+from allmlp.exports.metadata import ChangedExportError, weights_digest
 from allmlp.exports.onnx_file import OnnxExport, parse_onnx
 from allmlp.exports.onnx_graph import onnx_bytes
 from allmlp.exports.openvino_model import OpenvinoExport
@@ -28,4 +28,5 @@ __all__ = [
     "onnx_bytes",
     "open_export",
     "parse_onnx",
+    "weights_digest",
 ]

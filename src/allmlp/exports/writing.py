@@ -54,13 +54,15 @@ EXPORT_FORMATS: Mapping[str, ExportFormat] = {
 }
 
 
-def export(source: str | Path | Checkpoint, *, to: str = "onnx", out: str | Path | None = None) -> Path:
+def export(
+    source: str | Path | Checkpoint | ArrayCheckpoint, *, to: str = "onnx", out: str | Path | None = None
+) -> Path:
     """Write a checkpoint for another engine, with its class names and pre-processing inside, and return the file.
 
     The same checkpoint gives the same bytes. `open_model` opens the result, without torch.
 
     Args:
-        source: a path or a name, as `load_checkpoint` takes it, or a `Checkpoint`.
+        source: a path or a name, as `load_checkpoint` takes it, or a checkpoint.
         to: "onnx" (one file), or "openvino" (an .xml file and a .bin file).
         out: a new file, whose name ends in .onnx or .xml; None takes the source's name, in the current folder.
 
@@ -72,7 +74,9 @@ def export(source: str | Path | Checkpoint, *, to: str = "onnx", out: str | Path
     form = export_format(to)
     path = _new_file(default_name(source, form) if out is None else out, form)
     form.check()
-    form.write(as_arrays(source) if isinstance(source, Checkpoint) else load_arrays(source), path)
+    if isinstance(source, Checkpoint):
+        source = as_arrays(source)
+    form.write(source if isinstance(source, ArrayCheckpoint) else load_arrays(source), path)
     return path
 
 

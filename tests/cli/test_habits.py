@@ -13,14 +13,14 @@ from allmlp.recipes import load_recipe
     [
         ("val", "allmlp evaluate"),
         ("test", "allmlp evaluate"),
-        ("export", "allmlp convert"),
+        ("save", "allmlp convert"),
         ("serve", "allmlp.Predictor"),
         ("help", "allmlp --help"),
         ("fit", "allmlp finetune"),
         ("Infer", "allmlp predict"),
         ("lr_find", "--lr-grid"),
         ("linear-probe", "--shots"),
-        ("onnx", "allmlp convert"),
+        ("onnx", "allmlp export"),
         ("info", "allmlp inspect"),
     ],
 )

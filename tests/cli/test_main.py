@@ -26,6 +26,7 @@ COMMANDS = (
     "inspect",
     "models",
     "convert",
+    "export",
     "push",
 )
 

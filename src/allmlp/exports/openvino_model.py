@@ -22,14 +22,23 @@ from allmlp.exports.metadata import (
     parse_info,
 )
 from allmlp.exports.onnx_file import parse_onnx
+from allmlp.exports.onnx_graph import stored_shapes
 from allmlp.exports.runtimes import import_openvino
 from allmlp.io.atomic_write import write_together
-from allmlp.io.display import escape, quote, shorten
+from allmlp.io.display import escape, quote, shorten, summarise
+from allmlp.model import parameter_shapes
 
 __all__ = ["OpenvinoExport", "read_openvino", "write_openvino"]
 
 _MAX_XML_BYTES = 64 << 20  # H/14 takes under 1 MB
 _BLANK = "0" * 64
+# All that OpenVINO makes of our operators, and small ones that another version may add. None holds a graph of its own.
+_LAYERS = frozenset(
+    {
+        *("Parameter", "Const", "Result", "Add", "Multiply", "MatMul", "Gelu", "MVN", "ReduceMean", "Reshape"),
+        *("Transpose", "Range", "Concat", "Convert", "Divide", "Gather", "ShapeOf", "Squeeze", "Subtract", "Unsqueeze"),
+    }
+)
 _NUMBERED = re.compile(r"[A-Za-z]+_[0-9]+")
 _EXPECTED = "expected an OpenVINO model that allmlp export wrote"
 
@@ -95,7 +104,7 @@ def read_openvino(path: Path) -> OpenvinoExport:
         if path.stat().st_size > _MAX_XML_BYTES:
             raise CheckpointError(f"{where}: larger than {_MAX_XML_BYTES >> 20} MiB; {_EXPECTED}.")
         xml = path.read_bytes()
-        info, digest = _parse(xml, where)
+        info, digest = _parse(xml, path.with_suffix(".bin").stat().st_size, where)
         if digest is not None:
             blank = xml.replace(_entry(digest), _entry(_BLANK), 1)
             check_digest(digest, _digest(blank, path.with_suffix(".bin")), where=where)
@@ -106,7 +115,7 @@ def read_openvino(path: Path) -> OpenvinoExport:
     return OpenvinoExport(info=info, path=path)
 
 
-def _parse(xml: bytes, where: str) -> tuple[ExportInfo, str | None]:
+def _parse(xml: bytes, num_weight_bytes: int, where: str) -> tuple[ExportInfo, str | None]:
     if b"<!DOCTYPE" in xml or b"<!ENTITY" in xml:  # entities may expand without bound
         raise CheckpointError(f"{where}: XML with a document type, which OpenVINO does not write; {_EXPECTED}.")
     try:
@@ -118,7 +127,36 @@ def _parse(xml: bytes, where: str) -> tuple[ExportInfo, str | None]:
         raise CheckpointError(f"{where}: XML that starts with {quote(root.tag[:80])}; {_EXPECTED}.")
     if OWN_KEY not in entries:
         raise CheckpointError(f"{where}: {no_description('an OpenVINO model', 'openvino')}")
-    return parse_info(entries[OWN_KEY], where=where), entries.get(DIGEST_KEY)
+    info = parse_info(entries[OWN_KEY], where=where)
+    _check_layers(root, num_weight_bytes, info, where)
+    return info, entries.get(DIGEST_KEY)
+
+
+def _check_layers(root: ElementTree.Element, num_weight_bytes: int, info: ExportInfo, where: str) -> None:
+    """Check that a model has only layers of a Mixer, and the weights of the Mixer that it claims to be."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer in root.iter("layer"):
+        kind, version = layer.get("type", ""), layer.get("version", "")
+        if kind not in _LAYERS or not version.startswith("opset"):
+            raise CheckpointError(
+                f"{where}: not a model that allmlp writes: the layer {quote(kind[:80])} of {quote(version[:80])}. It is not "
+                "run. Export the checkpoint again."
+            )
+        if kind == "Const":
+            data = layer.find("data")
+            values = {} if data is None else data.attrib
+            shape = tuple(int(side) for side in values.get("shape", "").split(",") if side.strip())
+            start, size = int(values.get("offset", -1)), int(values.get("size", -1))
+            if not (0 <= start <= start + size <= num_weight_bytes):
+                raise ValueError(f"the .bin file is too short for {quote(layer.get('name', '')[:80])}")
+            shapes[layer.get("name", "")] = shape
+    wanted = stored_shapes(parameter_shapes(info.description.config))
+    wrong = [name for name, shape in wanted.items() if shapes.get(name) != shape]
+    if wrong:
+        raise CheckpointError(
+            f"{where}: its weights do not fit the Mixer that it describes: {summarise(wrong, limit=5)}. Export the checkpoint "
+            "again."
+        )
 
 
 def _digest(xml: bytes, weights: Path) -> str:

@@ -74,7 +74,7 @@ def export(
     fit: FitOption = None,
     output_format: FormatOption = Format.TEXT,
 ) -> None:
-    """Write a checkpoint for ONNX Runtime, OpenVINO and other engines, with class names and pre-processing inside.
+    """Write a checkpoint for other engines. The file has its class names and pre-processing inside.
 
     \b
     Examples:

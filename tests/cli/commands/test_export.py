@@ -1,6 +1,8 @@
 """`allmlp export`, and the commands that take an export in place of a checkpoint: the same answers, without torch."""
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 import typing
@@ -11,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 from tests.evaluation.test_verification import tampered
+from tests.test_readme import ROOT, commands_of
 
 from allmlp.cli.arguments.checkpoint import BackendName
 from allmlp.cli.commands.export import ExportTarget
@@ -171,7 +174,7 @@ def test_torch_is_imported_neither_to_export_nor_to_run_an_export(to, exports, s
     for words in (
         ("predict", exports[to], photos / "cat"),
         ("embed", exports[to], photos / "cat", "-o", tmp_path / "features.npz"),
-        ("evaluate", exports[to], photos, "--report", tmp_path / "report.html"),
+        ("evaluate", exports[to], photos),
         ("export", saved_checkpoint, "--to", to, "-o", (tmp_path / "new").with_suffix(exports[to].suffix)),
     ):
         code = (
@@ -183,3 +186,22 @@ def test_torch_is_imported_neither_to_export_nor_to_run_an_export(to, exports, s
             [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=True, timeout=120
         )
         assert run.stderr.splitlines()[-1] == "0 False", (words, run.stderr)
+
+
+def test_the_commands_and_the_python_of_the_page_run_in_their_order(
+    allmlp, saved_checkpoint, write_photo, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(saved_checkpoint, "runs/mine")
+    write_photo(Path("photo.jpg"))
+    for index, name in enumerate(CLASSES * 3):
+        write_photo(Path("PHOTOS") / name / f"{index}.png", seed=index)
+        write_photo(Path("photos") / f"{index}.png", seed=index)
+    page = ROOT / "docs" / "export.md"
+    commands = [words for words in commands_of(page) if words[0] == "allmlp"]
+    assert len(commands) == 8
+    for _, *words in commands:
+        outcome = allmlp(*words)
+        assert outcome.code == 0, outcome.err
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL):
+        exec(block, {})

@@ -16,7 +16,7 @@ from tests.evaluation.test_verification import tampered
 from tests.test_readme import ROOT, commands_of
 
 from allmlp.cli.arguments.checkpoint import BackendName
-from allmlp.cli.commands.export import ExportTarget
+from allmlp.cli.commands.other_tools.export import ExportTarget
 from allmlp.exports import EXPORT_FORMATS
 from allmlp.inference import BACKENDS
 

@@ -149,7 +149,7 @@ def test_the_tolerance_decides(checkpoint: Checkpoint, photos: Path, tmp_path: P
 
 def test_what_cannot_be_verified_says_why(checkpoint: Checkpoint, photos: Path, tmp_path: Path) -> None:
     path = export(checkpoint, out=tmp_path / "x.onnx")
-    with pytest.raises(ConfigError, match="'starter': not an export"):
+    with pytest.raises(ConfigError, match="starter: not an export"):
         verify_export("starter", checkpoint, photos)
     with pytest.raises(ConfigError, match="tolerance is nan"):
         verify_export(path, checkpoint, photos, tolerance=float("nan"))

@@ -19,7 +19,8 @@ from allmlp.evaluation.compare import ComparedPhotos, photos_to_compare
 from allmlp.exports import ChangedExportError, export_kind, open_export, weights_digest
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.inference import RunnableModel, open_model
-from allmlp.io.display import Progress, no_progress, quote, shorten
+from allmlp.io.display import Progress, escape, no_progress, quote, shorten
+from allmlp.io.path_problem import path_text
 from allmlp.metrics import softmax, wilson_interval
 
 __all__ = ["DEFAULT_TOLERANCE", "ExportVerification", "verify_export"]
@@ -108,8 +109,10 @@ def verify_export(
     """
     if not isinstance(tolerance, int | float) or not 0 <= tolerance < math.inf:
         raise ConfigError(f"tolerance is {quote(tolerance)}; expected a fraction of the largest logit, such as 1e-4.")
-    if export_kind(export) is None:
-        raise ConfigError(f"{quote(shorten(str(export), 300))}: not an export; expected an .onnx or .xml file.")
+    if (path := path_text(export)) is None:
+        raise ConfigError(f"export is {quote(export)}; expected a path.")
+    if export_kind(path) is None:
+        raise ConfigError(f"{shorten(escape(path), 300)}: not an export; expected an .onnx or .xml file.")
     loaded = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
     if not loaded.class_names:
         raise ConfigError("This checkpoint has no classifier, so there are no labels to compare.")

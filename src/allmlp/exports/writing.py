@@ -44,8 +44,8 @@ def _write_openvino(model: ArrayCheckpoint, path: Path) -> None:
 
 
 def _check_openvino() -> None:
+    import_openvino()  # first: its extra installs onnx, too
     import_onnx()
-    import_openvino()
 
 
 EXPORT_FORMATS: Mapping[str, ExportFormat] = {

@@ -164,9 +164,22 @@ def test_what_an_export_cannot_do_says_what_can(allmlp, exports, photos, tmp_pat
     assert outcome.code == 2 and "The backend eager cannot open" in outcome.err
     outcome = allmlp("predict", exports["openvino"], photos, "--backend", "onnxruntime")
     assert outcome.code == 2 and "The backend onnxruntime cannot open" in outcome.err
-    for command in (("inspect", exports["onnx"]), ("convert", exports["onnx"], tmp_path / "x", "--to", "timm")):
+    for command in (("convert", exports["onnx"], tmp_path / "x", "--to", "timm"), ("export", exports["onnx"])):
         outcome = allmlp(*command)
-        assert outcome.code == 4 and "run those that `allmlp export` wrote" in outcome.err
+        assert outcome.code == 4 and "take those that `allmlp export` wrote" in outcome.err
+
+
+@pytest.mark.parametrize("to", EXPORT_FORMATS)
+def test_inspect_describes_an_export_as_its_checkpoint(to, allmlp, saved_checkpoint, exports):
+    found = json.loads(allmlp("inspect", exports[to], "--json").out)
+    expected = json.loads(allmlp("inspect", saved_checkpoint, "--json").out)
+    assert found.pop("export")["precision"] == "float32"
+    del expected["speed"]
+    assert found == expected
+    outcome = allmlp("inspect", exports[to], "--image-size", "99")
+    assert outcome.code == 2 and "an export has one image size, here 16 × 16" in outcome.err
+    text = allmlp("inspect", exports[to], "--mean", "0.125").out
+    assert "0.125" in text and "weights_sha256" in text
 
 
 @pytest.mark.parametrize("to", EXPORT_FORMATS)
@@ -174,7 +187,8 @@ def test_torch_is_imported_neither_to_export_nor_to_run_an_export(to, exports, s
     for words in (
         ("predict", exports[to], photos / "cat"),
         ("embed", exports[to], photos / "cat", "-o", tmp_path / "features.npz"),
-        ("evaluate", exports[to], photos),
+        ("evaluate", exports[to], photos, "--report", tmp_path / "report.html"),
+        ("inspect", exports[to]),
         ("export", saved_checkpoint, "--to", to, "-o", (tmp_path / "new").with_suffix(exports[to].suffix)),
     ):
         code = (
@@ -186,6 +200,8 @@ def test_torch_is_imported_neither_to_export_nor_to_run_an_export(to, exports, s
             [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=True, timeout=120
         )
         assert run.stderr.splitlines()[-1] == "0 False", (words, run.stderr)
+    page = (tmp_path / "report.html").read_text()
+    assert ("onnxruntime" if to == "onnx" else "openvino") in page
 
 
 def test_the_commands_and_the_python_of_the_page_run_in_their_order(

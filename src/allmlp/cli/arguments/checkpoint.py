@@ -14,7 +14,7 @@ from allmlp.errors import ConfigError
 from allmlp.runs.layout import RunLayout
 
 if TYPE_CHECKING:
-    from allmlp.checkpoints import ArrayCheckpoint, Checkpoint
+    from allmlp.checkpoints import ArrayCheckpoint, Checkpoint, ModelDescription
     from allmlp.inference import Output, RunnableModel
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "ModelArgument",
     "StdOption",
     "changed_preprocessing",
+    "check_export_size",
     "check_order",
     "load",
     "load_for_export",
@@ -160,6 +161,20 @@ def load_for_export(source: str) -> "ArrayCheckpoint":
     return checkpoint
 
 
+def check_export_size(image_size: str | None, description: "ModelDescription") -> None:
+    """Check that an image size is that of an export, if it is given.
+
+    Raises:
+        ConfigError: it is another one, or not an image size.
+    """
+    height, width = description.config.image_size
+    if image_size is not None and parse_sides(image_size) != (height, width):
+        raise ConfigError(
+            f"--image-size {image_size}: an export has one image size, here {height} × {width}. Export the checkpoint at "
+            "another size: allmlp export CHECKPOINT --image-size N."
+        )
+
+
 def model_opener(
     source: str, image_size: str | None, preprocessing: dict[str, Any], backend: BackendName
 ) -> "Callable[[str, Output], RunnableModel]":
@@ -172,19 +187,14 @@ def model_opener(
     from allmlp.exports import export_kind
     from allmlp.inference import open_model
 
-    sides = None if image_size is None else parse_sides(image_size)
     is_export = export_kind(source) is not None
     opened = source if is_export else load(source, image_size, preprocessing)
 
     def open_runnable(device: str, output: "Output" = "logits") -> "RunnableModel":
         changes = preprocessing if is_export else None
         model = open_model(opened, backend=backend, device=device, output=output, preprocessing=changes or None)
-        own = model.description.config.image_size
-        if is_export and sides not in (None, own):
-            raise ConfigError(
-                f"--image-size {image_size}: an export has one image size, here {own[0]} × {own[1]}. Export the checkpoint at "
-                "another size: allmlp export CHECKPOINT --image-size N."
-            )
+        if is_export:
+            check_export_size(image_size, model.description)
         return model
 
     return open_runnable

@@ -62,7 +62,7 @@ def _micro_batch(compute: Compute, config: MixerConfig, device: str) -> int:
     multiply_adds = sum(part.multiply_adds for part in cost(config))
     while device == "cpu" and size > 1 and size * multiply_adds > _MAX_CPU_MULTIPLY_ADDS:
         size //= 2
-    if device == "cuda":
+    if device == "cuda" or size == 1:
         return size
     # Small Mixers sum few numbers, whose result may be equal by chance, so they are tried with many images.
     num_images = max(1, min(_MAX_TRIALS, int(_MAX_TRIAL_MULTIPLY_ADDS / (size * multiply_adds))))

@@ -48,7 +48,8 @@ def open_openvino(source: str | Path | Checkpoint, device: str, precision: str, 
             compiled[size] = _compile(model, value, (size, *shape), shown=source)
         padded = np.zeros((size, *shape), np.float32)
         padded[: len(images)] = images
-        outputs: NDArray[np.float32] = compiled[size](padded)[0]
+        # A request of its own for each call, so that several threads may use one model.
+        outputs: NDArray[np.float32] = compiled[size].infer_new_request([padded])[0]
         return outputs[: len(images)]
 
     forward = in_micro_batches(compute, config, device="cpu", width=num_outputs(config, output))

@@ -1,6 +1,7 @@
 """Damaged, foreign and hostile ONNX files: each is one clear line, and no engine sees the file."""
 
 import json
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -70,7 +71,9 @@ def set_json(change: Callable[[dict], object]) -> Callable[[onnx.ModelProto], No
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     assert "no such file; expected an ONNX file that allmlp export wrote" in refusal(tmp_path / "x.onnx")
     (tmp_path / "folder.onnx").mkdir()
-    assert "not a regular file" in refusal(tmp_path / "folder.onnx")
+    assert "not a checkpoint folder" in refusal(tmp_path / "folder.onnx")
+    os.mkfifo(tmp_path / "pipe.onnx")
+    assert "not a regular file" in refusal(tmp_path / "pipe.onnx")
 
 
 @pytest.mark.parametrize("name", ["\0.onnx", "x" * 10_000 + ".onnx"])

@@ -13,7 +13,7 @@ from allmlp.evaluation.per_photo import prediction_rows
 from allmlp.evaluation.score import Evaluation, evaluate
 from allmlp.evaluation.shares import SINGLE_PROCESS, Shares
 from allmlp.evaluation.sources import trained_on_by
-from allmlp.evaluation.verification import DEFAULT_TOLERANCE, ExportVerification, verify_export
+from allmlp.evaluation.verification import DEFAULT_TOLERANCE, ExportVerification, check_verifiable, verify_export
 
 __all__ = [
     "DEFAULT_TOLERANCE",
@@ -24,6 +24,7 @@ __all__ = [
     "ExportVerification",
     "FewShotEvaluation",
     "Shares",
+    "check_verifiable",
     "choose_split",
     "compare",
     "divide_as_run",

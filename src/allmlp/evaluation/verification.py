@@ -18,12 +18,12 @@ from allmlp.errors import CheckFailedError, ConfigError
 from allmlp.evaluation.compare import ComparedPhotos, photos_to_compare
 from allmlp.exports import ChangedExportError, export_kind, open_export, weights_digest
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
-from allmlp.inference import RunnableModel, open_model
+from allmlp.inference import RunnableModel, choose_backend, open_model
 from allmlp.io.display import Progress, escape, no_progress, quote, shorten
 from allmlp.io.path_problem import path_text
 from allmlp.metrics import softmax, wilson_interval
 
-__all__ = ["DEFAULT_TOLERANCE", "ExportVerification", "verify_export"]
+__all__ = ["DEFAULT_TOLERANCE", "ExportVerification", "check_verifiable", "verify_export"]
 
 DEFAULT_TOLERANCE = 1e-4
 """Of the largest logit. Float32 engines that add in another order differ by about 1e-6."""
@@ -83,6 +83,24 @@ class ExportVerification:
         }
 
 
+def check_verifiable(description: ModelDescription, path: Path, photos: str | Path) -> None:
+    """Check, before an export is written to `path`, that it can be verified afterwards.
+
+    Raises:
+        ConfigError: a model without a classifier.
+        DataError: no photos at `photos`.
+        MissingExtraError: no engine for the export is installed.
+    """
+    _check_classes(description)
+    choose_backend("auto", path)
+    photos_to_compare(photos, description)
+
+
+def _check_classes(description: ModelDescription) -> None:
+    if not description.class_names:
+        raise ConfigError("This checkpoint has no classifier, so there are no labels to compare.")
+
+
 def verify_export(
     export: str | Path,
     checkpoint: str | Path | Checkpoint,
@@ -114,8 +132,7 @@ def verify_export(
     if export_kind(path) is None:
         raise ConfigError(f"{shorten(escape(path), 300)}: not an export; expected an .onnx or .xml file.")
     loaded = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
-    if not loaded.class_names:
-        raise ConfigError("This checkpoint has no classifier, so there are no labels to compare.")
+    _check_classes(loaded.description)
     try:
         info = open_export(export).info
     except ChangedExportError as error:

@@ -20,7 +20,7 @@ _ENDINGS: dict[str, ExportKind] = {".onnx": "onnx", ".xml": "openvino"}
 def export_kind(source: object) -> ExportKind | None:
     """Return the kind of export that a source is, by the end of its name or by its content; None for anything else."""
     text = path_text(source)
-    if not text:
+    if not text or os.path.isdir(text):  # noqa: PTH112 - Path.is_dir raises if a name is too long
         return None
     by_ending = _ENDINGS.get(os.path.splitext(text)[1].lower())  # noqa: PTH122 - the source may be a name, not a path
     if by_ending is not None:

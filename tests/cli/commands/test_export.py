@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 from tests.evaluation.test_verification import tampered
+from tests.exports.test_writing import hide
 from tests.test_readme import ROOT, commands_of
 
 from allmlp.cli.arguments.checkpoint import BackendName
@@ -94,6 +95,17 @@ def test_a_tolerance_of_nothing_exits_with_6_and_says_what_differs(allmlp, saved
     outcome = allmlp("export", saved_checkpoint, "-o", tmp_path / "x.onnx", "--verify", photos, "--tolerance", "0")
     assert outcome.code == 6
     assert "A logit differs by" in outcome.err and "stays; do not use it" in outcome.err
+
+
+def test_nothing_is_written_if_it_cannot_be_verified(allmlp, saved_checkpoint, photos, tmp_path, monkeypatch):
+    out = ("-o", tmp_path / "x.onnx", "--verify")
+    outcome = allmlp("export", saved_checkpoint, *out, tmp_path / "nowhere")
+    assert outcome.code == 3 and "nowhere" in outcome.err
+    hide("onnxruntime", monkeypatch)
+    hide("openvino", monkeypatch)
+    outcome = allmlp("export", saved_checkpoint, *out, photos)
+    assert outcome.code == 5 and "pip install 'allmlp[onnxruntime]'" in outcome.err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,10 @@ def export(
         path = new_output_path(name, is_folder=False, name="--out", example=default_name(checkpoint, form))
         is_light = verify is None and image_size is None and not changes
         model = load_for_export(checkpoint) if is_light else load(checkpoint, image_size, changes)
+        if verify is not None:
+            from allmlp.evaluation import check_verifiable
+
+            check_verifiable(model.description, path, verify)
         write(model, to=target, out=path)
         files = [path, *map(path.with_suffix, form.other_endings)]
         result |= {"export": str(path), "to": target, "bytes": sum(file.stat().st_size for file in files)}

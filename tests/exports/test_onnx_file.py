@@ -184,6 +184,7 @@ def subgraph(proto: onnx.ModelProto) -> None:
         (lambda proto: proto.opset_import.add(domain="evil", version=1), "operators from outside ONNX"),
         (lambda proto: proto.functions.add(name="f", domain="d"), "such as functions"),
         (lambda proto: proto.graph.initializer.pop(0), "its weights do not fit the Mixer that it describes"),
+        (lambda proto: proto.graph.output.pop(0), "it lacks the outputs logits"),
         (lambda proto: proto.graph.input.add(name="more"), "its inputs are images, more"),
         (
             lambda proto: proto.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(9999, "f"), "big\x1b[0m")),

@@ -4,9 +4,10 @@ Neither the library onnx nor an engine is needed here.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from allmlp.checkpoints import ModelDescription
 from allmlp.errors import AllmlpError, CheckpointError
@@ -19,7 +20,7 @@ from allmlp.model import parameter_shapes
 __all__ = ["OnnxExport", "parse_onnx", "read_onnx"]
 
 _MAX_BYTES = 1 << 31  # protobuf's limit
-_MAX_NODES = 64_000  # the largest number of blocks of a configuration has 17,000
+_MAX_NODES = 64_000  # and weights; the largest number of blocks of a configuration has 28,000
 _MAX_CONSTANT_BYTES = 1024  # of shapes and axes, next to the weights
 
 # Numbers of fields, from onnx.proto.
@@ -33,11 +34,9 @@ _TENSOR = {"dims": 1, "type": 2, "name": 8, "raw": 9, "documentation": 12, "exte
 _ITEM_BYTES = {1: 4, 7: 8}  # FLOAT and INT64
 
 
-@dataclass(frozen=True)
-class _Node:
-    raw: memoryview
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
+class _Node(NamedTuple):
+    inputs: list[str]
+    outputs: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +143,7 @@ def _check_graph(graph: memoryview, info: ExportInfo, where: str) -> None:
     """Check that a graph has only operators of a Mixer, and the weights of the Mixer that it claims to be."""
     num_nodes, shapes = 0, {}
     inputs: list[str] = []
+    outputs: set[str] = set()
     for field in read_fields(graph):
         num_nodes += field.number in (_GRAPH["node"], _GRAPH["initializer"])
         if num_nodes > _MAX_NODES:
@@ -155,7 +155,9 @@ def _check_graph(graph: memoryview, info: ExportInfo, where: str) -> None:
             shapes[name] = shape
         elif field.number == _GRAPH["input"]:
             inputs.append(_name_of(field.content))
-        elif field.number not in (_GRAPH["output"], *_GRAPH_NOTES):
+        elif field.number == _GRAPH["output"]:
+            outputs.add(_name_of(field.content))
+        elif field.number not in _GRAPH_NOTES:
             raise _foreign(where, f"field {field.number} of the graph")
     config = info.description.config
     wanted = stored_shapes(parameter_shapes(config))
@@ -171,6 +173,8 @@ def _check_graph(graph: memoryview, info: ExportInfo, where: str) -> None:
         raise _foreign(where, f"the unknown weights {summarise(map(escape, others), limit=5)}")
     if inputs != [INPUT]:
         raise _foreign(where, f"its inputs are {summarise(map(escape, inputs), limit=5)}")
+    if missing := {"features", *(["logits"] if config.num_classes else [])} - outputs:
+        raise _foreign(where, f"it lacks the outputs {', '.join(sorted(missing))}")
 
 
 def _check_node(node: memoryview, where: str) -> None:
@@ -247,11 +251,13 @@ def _needed(nodes: list[_Node], output: str) -> set[str]:
 
 
 def _node(field: Field) -> _Node:
-    names: Mapping[int, list[str]] = {_NODE["input"]: [], _NODE["output"]: []}
+    node = _Node([], [])
     for part in read_fields(field.content):
-        if part.number in names:
-            names[part.number].append(part.text)
-    return _Node(field.raw, tuple(names[_NODE["input"]]), tuple(names[_NODE["output"]]))
+        if part.number == _NODE["input"]:
+            node.inputs.append(part.text)
+        elif part.number == _NODE["output"]:
+            node.outputs.append(part.text)
+    return node
 
 
 def _tensor_name(field: Field) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.builders import tiny_checkpoint
+from tests.exports.test_onnx_file import Reached
 
 from allmlp import CheckpointError, export, open_model
 from allmlp.exports import ChangedExportError
@@ -27,7 +28,7 @@ def copied(original: Path, tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object, **options: object) -> None:
-        raise AssertionError("an engine was asked to open the file")
+        raise Reached
 
     monkeypatch.setattr("allmlp.inference.backends.openvino_runtime._compile", refuse)
 
@@ -52,7 +53,7 @@ def edit(path: Path, pattern: str, replacement: str, *, keep_digest: bool = Fals
 
 
 def test_the_model_itself_gets_to_the_engine(copied: Path) -> None:
-    with pytest.raises(AssertionError, match="an engine was asked"):
+    with pytest.raises(Reached):
         open_model(copied)
 
 

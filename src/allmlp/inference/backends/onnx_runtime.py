@@ -11,13 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.checkpoints import Checkpoint
-from allmlp.errors import CheckpointError
 from allmlp.exports import OnnxExport, export_kind
 from allmlp.hardware.num_compute_threads import num_compute_threads
-from allmlp.inference.backends.cpu_source import check_options, is_openable, opened
+from allmlp.inference.backends.cpu_source import check_options, check_outputs, engine_errors, is_openable, opened
 from allmlp.inference.backends.micro_batches import in_micro_batches, num_outputs
 from allmlp.inference.runnable import Output, RunnableModel
-from allmlp.io.display import escape, shorten
 
 __all__ = ["open_onnx_runtime", "recognises"]
 
@@ -44,21 +42,24 @@ def open_onnx_runtime(source: str | Path | Checkpoint, device: str, precision: s
     config = model.description.config
     width = num_outputs(config, output)
     value = output if config.num_classes else "features"
-    session = _session(model.graph(value), shown=source)
+    with engine_errors("ONNX Runtime", source):
+        session = _session(model.graph(value))
     shape = (3, *config.image_size)
 
     def compute(images: NDArray[np.float32], size: int) -> NDArray[np.float32]:
         padded = np.zeros((size, *shape), np.float32)
         padded[: len(images)] = images
-        (outputs,) = session.run([value], {"images": padded})
-        rows: NDArray[np.float32] = outputs[: len(images)]
-        return rows
+        outputs: NDArray[np.float32]
+        with engine_errors("ONNX Runtime", source):
+            (outputs,) = session.run([value], {"images": padded})
+            check_outputs(outputs, (size, width))
+        return outputs[: len(images)]
 
     forward = in_micro_batches(compute, config, device="cpu", width=width)
     return RunnableModel(forward, model.description, output)
 
 
-def _session(content: bytes, *, shown: object) -> Any:
+def _session(content: bytes) -> Any:
     runtime = importlib.import_module("onnxruntime")
     runtime.disable_telemetry_events()  # which there is only on Windows
     options = runtime.SessionOptions()
@@ -67,10 +68,4 @@ def _session(content: bytes, *, shown: object) -> Any:
     options.log_severity_level = _ONLY_ERRORS
     # Threads that spin between two calls would take the time of those that decode photos.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # of its own types, one per status
-        raise CheckpointError(
-            f"{shorten(escape(shown), 300)}: ONNX Runtime cannot load it ({shorten(escape(error), 300)}). Export the "
-            "checkpoint again."
-        ) from error
+    return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -10,13 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.checkpoints import Checkpoint
-from allmlp.errors import CheckpointError
 from allmlp.exports import OnnxExport, OpenvinoExport, import_openvino
 from allmlp.hardware.num_compute_threads import num_compute_threads
-from allmlp.inference.backends.cpu_source import check_options, is_openable, opened
+from allmlp.inference.backends.cpu_source import check_options, check_outputs, engine_errors, is_openable, opened
 from allmlp.inference.backends.micro_batches import in_micro_batches, num_outputs
 from allmlp.inference.runnable import Output, RunnableModel
-from allmlp.io.display import escape, shorten
 
 __all__ = ["open_openvino", "recognises"]
 
@@ -39,24 +37,27 @@ def open_openvino(source: str | Path | Checkpoint, device: str, precision: str, 
     check_options(_NAME, device, precision)
     model = opened(source)
     config = model.description.config
+    width = num_outputs(config, output)
     value = output if config.num_classes else "features"
     shape = (3, *config.image_size)
     compiled: dict[int, Any] = {}
 
     def compute(images: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-        if size not in compiled:
-            compiled[size] = _compile(model, value, (size, *shape), shown=source)
         padded = np.zeros((size, *shape), np.float32)
         padded[: len(images)] = images
-        # A request of its own for each call, so that several threads may use one model.
-        outputs: NDArray[np.float32] = compiled[size].infer_new_request([padded])[0]
+        with engine_errors("OpenVINO", source):
+            if size not in compiled:
+                compiled[size] = _compile(model, value, padded.shape)
+            # A request of its own for each call, so that several threads may use one model.
+            outputs: NDArray[np.float32] = compiled[size].infer_new_request([padded])[0]
+            check_outputs(outputs, (size, width))
         return outputs[: len(images)]
 
-    forward = in_micro_batches(compute, config, device="cpu", width=num_outputs(config, output))
+    forward = in_micro_batches(compute, config, device="cpu", width=width)
     return RunnableModel(forward, model.description, output)
 
 
-def _compile(model: OnnxExport | OpenvinoExport, value: str, shape: tuple[int, ...], *, shown: object) -> Any:
+def _compile(model: OnnxExport | OpenvinoExport, value: str, shape: tuple[int, ...]) -> Any:
     openvino = import_openvino()
     core = openvino.Core()
     settings = {
@@ -66,14 +67,7 @@ def _compile(model: OnnxExport | OpenvinoExport, value: str, shape: tuple[int, .
         "NUM_STREAMS": 1,
         "ENABLE_CPU_PINNING": False,  # faster on virtual machines that share their cores
     }
-    try:
-        whole = core.read_model(model.graph(value) if isinstance(model, OnnxExport) else model.path)
-        result = whole.output(value).get_node()
-        part = openvino.Model([result], whole.get_parameters())
-        part.reshape(list(shape))
-        return core.compile_model(part, "CPU", settings)
-    except Exception as error:  # RuntimeError, or of the types of its bindings
-        raise CheckpointError(
-            f"{shorten(escape(shown), 300)}: OpenVINO cannot load it ({shorten(escape(error), 300)}). Export the checkpoint "
-            "again."
-        ) from error
+    whole = core.read_model(model.graph(value) if isinstance(model, OnnxExport) else model.path)
+    part = openvino.Model([whole.output(value).get_node()], whole.get_parameters())
+    part.reshape(list(shape))
+    return core.compile_model(part, "CPU", settings)

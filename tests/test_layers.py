@@ -17,7 +17,7 @@ LAYERS = (
     ("report",),
     ("evaluation",),
     ("inference",),
-    ("metrics",),
+    ("exports", "metrics"),
     ("checkpoints",),
     ("model", "data"),
     ("provenance", "runs"),
@@ -31,6 +31,7 @@ TOOLBOXES = ("io", "hardware", "runs")
 # The same inside packages that have sub-packages: the sub-packages and the modules next to them, from the top down.
 INNER_LAYERS = {
     "checkpoints": (
+        ("arrays",),
         ("load", "publish"),
         ("assumptions",),
         ("sources",),

@@ -30,13 +30,17 @@ DOORS: dict[str, Callable[[Any], object]] = {
     "evaluate": lambda value: allmlp.evaluate(tiny_checkpoint(), value),
     "load_checkpoint": allmlp.load_checkpoint,
     "open_model": allmlp.open_model,
+    "export": lambda value: allmlp.export(value, out="x.onnx"),
+    "export to": lambda value: allmlp.export(tiny_checkpoint(), out=value),
+    "verify_export": lambda value: allmlp.verify_export(value, tiny_checkpoint(), "clothing"),
+    "verify_export of": lambda value: allmlp.verify_export("x.onnx", value, "clothing"),
     "save_checkpoint": lambda value: allmlp.save_checkpoint(tiny_checkpoint(), value),
     "train": lambda value: allmlp.train(RECIPES["photos64"](), "clothing", value),
     "finetune": lambda value: allmlp.finetune("clothing", value, recipe=RECIPES["finetune"]()),
     "finetune photos": lambda value: allmlp.finetune(value, "run"),
     "labels": lambda value: read_label_sets(value, ["a.jpg"], {"cat": 0}, num_classes=1),
 }
-NEW_BY_DEFAULT = ("train", "finetune")  # None is a new folder
+NEW_BY_DEFAULT = ("train", "finetune", "export to")  # None is a new folder
 OTHERS = (None, 3, 10**5000, b"bytes", ["a"], {"a": 1}, object(), np.zeros(3), torch.zeros(3), PathOf(3), PathOf(None))
 
 

@@ -18,7 +18,15 @@ if TYPE_CHECKING:
         DivergedError,
         MissingExtraError,
     )
-    from allmlp.evaluation import Evaluation, FewShotEvaluation, evaluate, evaluate_few_shot
+    from allmlp.evaluation import (
+        Evaluation,
+        ExportVerification,
+        FewShotEvaluation,
+        evaluate,
+        evaluate_few_shot,
+        verify_export,
+    )
+    from allmlp.exports import export
     from allmlp.inference import Embedder, Predictor, RunnableModel, open_model
     from allmlp.metrics import FewShotOptions, Metrics
     from allmlp.model import VARIANTS, MixerConfig, MixerTemplate, MlpMixer, create
@@ -48,6 +56,7 @@ _MODULES = {
     "DivergedError": "allmlp.errors",
     "Embedder": "allmlp.inference",
     "Evaluation": "allmlp.evaluation",
+    "ExportVerification": "allmlp.evaluation",
     "FewShotEvaluation": "allmlp.evaluation",
     "FewShotOptions": "allmlp.metrics",
     "LabelErrors": "allmlp.report",
@@ -70,6 +79,7 @@ _MODULES = {
     "create": "allmlp.model",
     "evaluate": "allmlp.evaluation",
     "evaluate_few_shot": "allmlp.evaluation",
+    "export": "allmlp.exports",
     "find_label_errors": "allmlp.training",
     "finetune": "allmlp.recipes",
     "load_checkpoint": "allmlp.checkpoints",
@@ -79,6 +89,7 @@ _MODULES = {
     "save_checkpoint": "allmlp.checkpoints",
     "train": "allmlp.recipes",
     "undo_cleaning": "allmlp.training",
+    "verify_export": "allmlp.evaluation",
 }
 
 __all__ = [
@@ -93,6 +104,7 @@ __all__ = [
     "DivergedError",
     "Embedder",
     "Evaluation",
+    "ExportVerification",
     "FewShotEvaluation",
     "FewShotOptions",
     "LabelErrors",
@@ -115,6 +127,7 @@ __all__ = [
     "create",
     "evaluate",
     "evaluate_few_shot",
+    "export",
     "find_label_errors",
     "finetune",
     "load_checkpoint",
@@ -124,6 +137,7 @@ __all__ = [
     "save_checkpoint",
     "train",
     "undo_cleaning",
+    "verify_export",
 ]
 
 

@@ -16,26 +16,35 @@ from allmlp.io.atomic_write import write_json
 __all__ = ["environment", "record", "spread"]
 
 
+_ENGINES = ("torch", "onnxruntime", "openvino")
+
+
 def environment(device: str = "cpu") -> dict[str, str]:
     """Return the command line, the time, the commit if known, the versions and the hardware."""
     import numpy
     import PIL
-    import torch
 
     import allmlp
 
+    engines = {name: sys.modules[name].__version__ for name in _ENGINES if name in sys.modules}
+    if "torch" in sys.modules or not engines:
+        import torch
+
+        engines["torch"] = torch.__version__
+        hardware = {"device": describe_device(device), "instruction_sets": " ".join(instruction_sets())}
+    else:  # an export ran, for which torch need not be installed
+        hardware = {"device": f"{device} ({platform.processor() or platform.machine()})"}
     facts = {
         "command": shlex.join([*_program(), *sys.argv[1:]]),
         "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
         "allmlp": allmlp.__version__,
         "commit": _commit(),
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        **engines,
         "numpy": numpy.__version__,
         "pillow": PIL.__version__,
         "platform": platform.platform(),
-        "device": describe_device(device),
-        "instruction_sets": " ".join(instruction_sets()),
+        **hardware,
     }
     return {name: value for name, value in facts.items() if value}
 

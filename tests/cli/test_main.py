@@ -27,6 +27,7 @@ COMMANDS = (
     "inspect",
     "models",
     "convert",
+    "export",
     "push",
 )
 

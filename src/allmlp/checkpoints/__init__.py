@@ -6,6 +6,7 @@ Invariants: the keys of config.json (`description`): files of older versions mus
 To add one: see the sub-package; the names that other packages may use are in `__all__` here.
 """
 
+from allmlp.checkpoints.arrays import ArrayCheckpoint, as_arrays, load_arrays
 from allmlp.checkpoints.checkpoint import Checkpoint
 from allmlp.checkpoints.containers.safetensors import safetensors_header, write_safetensors
 from allmlp.checkpoints.description import ModelDescription, PreprocessingChanges
@@ -23,15 +24,18 @@ __all__ = [
     "CATALOG",
     "FORMATS",
     "STARTER",
+    "ArrayCheckpoint",
     "Checkpoint",
     "Evaluation",
     "Format",
     "ModelDescription",
     "PreprocessingChanges",
     "PublishedModel",
+    "as_arrays",
     "check_upload",
     "fetch_card",
     "is_cached",
+    "load_arrays",
     "load_checkpoint",
     "load_for_size",
     "model_card_text",

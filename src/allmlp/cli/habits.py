@@ -19,7 +19,8 @@ _COMMANDS: Mapping[str, str] = {
     **dict.fromkeys(("few-shot", "knn", "linear-probe"), "Use `allmlp evaluate CHECKPOINT DATA --shots 1,5,10`."),
     **dict.fromkeys(("infer", "inference", "classify", "detect"), "Use `allmlp predict CHECKPOINT PHOTOS`."),
     **dict.fromkeys(("features", "feature-extract", "extract"), "Use `allmlp embed CHECKPOINT PHOTOS`."),
-    **dict.fromkeys(("export", "save", "onnx"), "`allmlp convert` writes the formats of timm and of the authors."),
+    **dict.fromkeys(("save",), "`allmlp convert` writes the formats of timm and of the authors."),
+    **dict.fromkeys(("onnx", "openvino"), "Use `allmlp export CHECKPOINT --to onnx`, or openvino."),
     **dict.fromkeys(
         ("serve", "server", "api", "app", "ui"), "There is no server; in Python, use allmlp.Predictor in your own."
     ),

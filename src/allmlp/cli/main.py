@@ -13,7 +13,6 @@ import typer
 
 from allmlp import __version__
 from allmlp.cli.commands.check import check
-from allmlp.cli.commands.convert import convert
 from allmlp.cli.commands.data import data
 from allmlp.cli.commands.demo import demo
 from allmlp.cli.commands.embed import embed
@@ -21,8 +20,10 @@ from allmlp.cli.commands.evaluate import evaluate
 from allmlp.cli.commands.finetune import finetune
 from allmlp.cli.commands.inspect import inspect
 from allmlp.cli.commands.models import models
+from allmlp.cli.commands.other_tools.convert import convert
+from allmlp.cli.commands.other_tools.export import export
+from allmlp.cli.commands.other_tools.push import push
 from allmlp.cli.commands.predict import predict
-from allmlp.cli.commands.push import push
 from allmlp.cli.commands.recipes import recipes
 from allmlp.cli.commands.runs.clean import clean
 from allmlp.cli.commands.runs.compare import compare
@@ -58,7 +59,7 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(demo, train, finetune, recipes, data, check),
-    *(evaluate, report, compare, clean, predict, embed, inspect, models, convert, push),
+    *(evaluate, report, compare, clean, predict, embed, inspect, models, convert, export, push),
 )
 for command in COMMANDS:
     app.command(cls=Command)(command)

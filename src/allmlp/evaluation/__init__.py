@@ -1,6 +1,7 @@
 """Evaluation of a model on a data set: the results that the commands print, as values.
 
-Safe to change: `score` (start reading here), `choose_split`, `class_matching`, `few_shot_score`, `compare`.
+Safe to change: `score` (start reading here), `choose_split`, `class_matching`, `few_shot_score`, `compare`,
+    `verification`.
 Invariants: classes are matched by name, never by position.
 To add one: a file with a function from a `RunnableModel` and data to a frozen dataclass; the arithmetic goes to metrics/.
 """
@@ -12,14 +13,18 @@ from allmlp.evaluation.per_photo import prediction_rows
 from allmlp.evaluation.score import Evaluation, evaluate
 from allmlp.evaluation.shares import SINGLE_PROCESS, Shares
 from allmlp.evaluation.sources import trained_on_by
+from allmlp.evaluation.verification import DEFAULT_TOLERANCE, ExportVerification, check_verifiable, verify_export
 
 __all__ = [
+    "DEFAULT_TOLERANCE",
     "SINGLE_PROCESS",
     "ChosenSplit",
     "Comparison",
     "Evaluation",
+    "ExportVerification",
     "FewShotEvaluation",
     "Shares",
+    "check_verifiable",
     "choose_split",
     "compare",
     "divide_as_run",
@@ -28,4 +33,5 @@ __all__ = [
     "prediction_rows",
     "split_of_run",
     "trained_on_by",
+    "verify_export",
 ]

@@ -18,7 +18,7 @@ from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.inference import RunnableModel
 from allmlp.io.display import escape
 
-__all__ = ["Comparison", "compare"]
+__all__ = ["ComparedPhotos", "Comparison", "compare", "photos_to_compare"]
 
 _BATCH_SIZE = 64
 
@@ -44,7 +44,7 @@ class Comparison:
     top1: tuple[float, float] | None
 
 
-class _Photos(NamedTuple):
+class ComparedPhotos(NamedTuple):
     """The photos to compare on; `labels` are indices of the model's classes, int64 (n,), or None without usable labels."""
 
     split: Split
@@ -58,7 +58,7 @@ def compare(before: RunnableModel, after: RunnableModel, data: str | Path) -> Co
     Raises:
         DataError: no photos at `data`, or a photo that cannot be decoded.
     """
-    photos = _photos(data, before.description)
+    photos = photos_to_compare(data, before.description)
     largest = change = 0.0
     predictions: list[NDArray[np.int64]] = []  # (2, B): the predicted class of each photo, before and after
     for old, new in _outputs(before, after, photos.split):
@@ -81,7 +81,12 @@ def compare(before: RunnableModel, after: RunnableModel, data: str | Path) -> Co
     )
 
 
-def _photos(data: str | Path, model: ModelDescription) -> _Photos:
+def photos_to_compare(data: str | Path, model: ModelDescription) -> ComparedPhotos:
+    """Return the photos of a data set (test, else validation, else train), or of a folder without labels.
+
+    Raises:
+        DataError: no photos at `data`.
+    """
     try:
         dataset = open_dataset(data)
     except DataError:
@@ -94,15 +99,15 @@ def _photos(data: str | Path, model: ModelDescription) -> _Photos:
     with contextlib.suppress(DataError):  # a class that the model does not know
         labels = match_classes(dataset.class_names, model, where=dataset.source)[split.labels]
     remark = "" if labels is not None else "; no accuracy, because the model does not know all of its classes"
-    return _Photos(split, labels, f"the {len(split):,} photos of {escape(dataset.source)}, {name}{remark}")
+    return ComparedPhotos(split, labels, f"the {len(split):,} photos of {escape(dataset.source)}, {name}{remark}")
 
 
-def _unlabelled(folder: Path) -> _Photos:
+def _unlabelled(folder: Path) -> ComparedPhotos:
     paths = tuple(sorted(list_folder(folder).photos))
     if not paths:
         raise DataError(f"{escape(folder)}: there are no photos in this folder.")
     split = Split(paths, np.zeros(len(paths), np.int64), FileReader(folder, paths))
-    return _Photos(split, None, f"the {len(paths):,} photos of {escape(folder)}, which have no labels")
+    return ComparedPhotos(split, None, f"the {len(paths):,} photos of {escape(folder)}, which have no labels")
 
 
 def _outputs(

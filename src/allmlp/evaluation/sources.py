@@ -8,6 +8,7 @@ from allmlp.checkpoints import STARTER, Checkpoint, PreprocessingChanges, load_f
 from allmlp.data import BadPhotos, ImageDataset, is_skipping, open_dataset, skip_bad_photos
 from allmlp.errors import ConfigError
 from allmlp.evaluation.choose_split import split_of_run
+from allmlp.exports import export_kind
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.inference import Output, RunnableModel, open_model
 from allmlp.io.display import Report, quote
@@ -46,6 +47,9 @@ def as_runnable(
         if preprocessing is None:
             return model
         return replace(model, description=model.description.with_preprocessing(preprocessing))
+    if not isinstance(model, Checkpoint) and export_kind(model) is not None:
+        opened = open_model(model, device=device, output=output, preprocessing=preprocessing)
+        return as_runnable(opened, image_size=sides, preprocessing=None, device=device, output=output, report=report)
     checkpoint = model if isinstance(model, Checkpoint) else load_for_size(model, sides)
     if sides is not None:
         checkpoint = checkpoint.at_resolution(sides)

@@ -1,4 +1,4 @@
-"""Number of threads that decode photos: the CPU cores that this process may use, up to a maximum."""
+"""The CPU cores that this process may use, and the number of threads that decode photos: as many, up to a maximum."""
 
 import math
 import os
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from allmlp.hardware.control_groups import group_folders, read_kernel_file
 
-__all__ = ["num_decoding_threads"]
+__all__ = ["num_decoding_threads", "usable_cores"]
 
 _MAX_THREADS = 16  # more threads need more memory for photos decoded ahead and are hardly faster
 
@@ -14,12 +14,30 @@ _MAX_THREADS = 16  # more threads need more memory for photos decoded ahead and 
 def num_decoding_threads(root: Path = Path("/")) -> int:
     """Return one thread per CPU core that this process may use, at most 16. It affects speed, never a result.
 
+    `root` is the folder that holds proc/ and sys/.
+    """
+    return min(_MAX_THREADS, usable_cores(root))
+
+
+def usable_cores(root: Path = Path("/"), *, physical: bool = False) -> int:
+    """Return the number of CPU cores that this process may use; two hardware threads of one core are one `physical` core.
+
     The affinity mask (taskset, a batch scheduler) limits the cores, and so does a control group's quota of CPU time
     (`docker run --cpus`), rounded up. `root` is the folder that holds proc/ and sys/.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        processors = os.sched_getaffinity(0)
+        cores = len({_core_of(number, root) for number in processors} if physical else processors)
+    else:
+        cores = os.cpu_count() or 1
     quotas = [_quota(version, folder) for version, folder in group_folders(root, "cpu")]
-    return max(1, min([cores, _MAX_THREADS, *(math.ceil(quota) for quota in quotas if quota is not None)]))
+    return max(1, min([cores, *(math.ceil(quota) for quota in quotas if quota is not None)]))
+
+
+def _core_of(processor: int, root: Path) -> str:
+    """Return the processors that share a core with this one, as the kernel lists them; where it does not, the processor."""
+    path = root / "sys" / "devices" / "system" / "cpu" / f"cpu{processor}" / "topology" / "thread_siblings_list"
+    return read_kernel_file(path).strip() or str(processor)
 
 
 def _quota(version: int, folder: Path) -> float | None:

@@ -6,7 +6,7 @@ To add one: a runtime is a file in backends/ and a line in `BACKENDS`.
 """
 
 from allmlp.inference.backends.eager import eager_forward
-from allmlp.inference.backends.registry import BACKENDS, Backend
+from allmlp.inference.backends.registry import BACKENDS, Backend, choose_backend
 from allmlp.inference.embedder import Embedder
 from allmlp.inference.nearest import nearest
 from allmlp.inference.opening import open_model
@@ -32,6 +32,7 @@ __all__ = [
     "ScoredLabel",
     "Speed",
     "check_sort_folder",
+    "choose_backend",
     "eager_forward",
     "measure_speed",
     "nearest",

@@ -26,10 +26,11 @@ def open_model(
     """Open a model for inference.
 
     Args:
-        source: a path or a name, as `load_checkpoint` takes it, or a `Checkpoint`.
-        backend: a name in `BACKENDS`; "auto" takes the first backend that recognises the source.
-        device: "auto", "cpu", "cuda" or "mps".
-        precision: of the matrix products, "float32" or "bfloat16"; "auto" leaves it to the backend ("eager": float32).
+        source: a path or a name, as `load_checkpoint` takes it, a `Checkpoint`, or the file of an export.
+        backend: a name in `BACKENDS`; "auto" takes the first one that opens the source and is installed: "eager" for
+            checkpoints, "onnxruntime" or "openvino" for exports, which need no torch.
+        device: "auto", "cpu", "cuda" or "mps"; only "eager" computes on another device than the CPU.
+        precision: of the matrix products, "float32" or "bfloat16" (only "eager"); "auto" is float32.
         output: "logits" (B, K), or "features" (B, C): the mean over tokens before the classifier.
         preprocessing: overrides the source's, as in `load_checkpoint`.
 

@@ -8,7 +8,7 @@ To add one: a variant is a row of `VARIANTS`.
 from typing import TYPE_CHECKING, Any
 
 from allmlp.model.cost import PartCost, cost, num_parameters
-from allmlp.model.parameters import PARAMETERS, Axis, parameter_shapes
+from allmlp.model.parameters import LAYER_NORM_EPSILON, PARAMETERS, Axis, parameter_shapes
 from allmlp.model.variants import MAX_SIDE, VARIANTS, Gelu, MixerConfig, MixerTemplate, as_sides, variant_config
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from allmlp.model.resolution import Method, at_patch_size, at_resolution
 
 __all__ = [
+    "LAYER_NORM_EPSILON",
     "MAX_SIDE",
     "PARAMETERS",
     "VARIANTS",

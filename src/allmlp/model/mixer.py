@@ -15,12 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from allmlp.model.parameters import LAYER_NORM_EPSILON
 from allmlp.model.variants import MixerConfig, variant_config
 
 __all__ = ["MlpMixer", "create"]
-
-# As in flax's LayerNorm, with which the released weights were trained; torch's default is 1e-5.
-LAYER_NORM_EPSILON = 1e-6
 
 # Standard deviation of a standard normal truncated at ±2; flax divides by it (jax/nn/initializers.py).
 TRUNCATED_NORMAL_STD = 0.87962566103423978

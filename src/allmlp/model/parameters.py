@@ -1,10 +1,13 @@
-"""Names and shapes of all parameters of a Mixer, computed without building it."""
+"""Names and shapes of all parameters of a Mixer, computed without building it, and the constant of its norms."""
 
 from collections.abc import Mapping
 
 from allmlp.model.variants import MixerConfig
 
-__all__ = ["PARAMETERS", "Axis", "parameter_shapes"]
+__all__ = ["LAYER_NORM_EPSILON", "PARAMETERS", "Axis", "parameter_shapes"]
+
+LAYER_NORM_EPSILON = 1e-6
+"""As in flax's LayerNorm, with which the released weights were trained; torch's default is 1e-5."""
 
 Axis = str | int
 """One of the paper's letters P, S, C, D_S, D_C and K, or a length that is the same in every Mixer."""

@@ -15,8 +15,8 @@ from tests.builders import GOLDEN
 
 from allmlp import Checkpoint, MixerConfig, MlpMixer, Preprocessing, load_checkpoint, save_checkpoint
 from allmlp.checkpoints import FORMATS
-from allmlp.cli.commands.convert import Target
-from allmlp.cli.commands.push import Form
+from allmlp.cli.commands.other_tools.convert import Target
+from allmlp.cli.commands.other_tools.push import Form
 from allmlp.data import label_names
 
 CONFIG = MixerConfig(

@@ -1,4 +1,4 @@
-"""Eager PyTorch: a photo gets the same bits in any batch, on any device that is here."""
+"""Eager PyTorch, and what holds for every backend: a photo gets the same bits in any batch, on any device that is here."""
 
 from typing import Any
 
@@ -25,8 +25,10 @@ def random_images(number: int, config: MixerConfig, seed: int = 0) -> NDArray[np
     return np.random.default_rng(seed).standard_normal((number, 3, *config.image_size), dtype=np.float32)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("backend", "precision"),
+    [(name, precision) for name, backend in BACKENDS.items() for precision in backend.precisions],
+)
 @pytest.mark.parametrize("widths", CONFIGS.values(), ids=CONFIGS)
 def test_a_photo_gets_the_same_bits_in_any_batch(backend: str, precision: str, widths: dict[str, Any]) -> None:
     config = MixerConfig(num_blocks=2, num_classes=10, **widths)

@@ -10,14 +10,17 @@ from allmlp.checkpoints.containers.weight_file import WeightFile, guarded, is_va
 from allmlp.errors import CheckpointError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
-__all__ = ["open_safetensors", "read_header_bytes", "safetensors_header", "write_safetensors"]
+__all__ = ["open_safetensors", "read_arrays", "read_header_bytes", "safetensors_header", "write_safetensors"]
 
 MAX_HEADER_BYTES = 2 << 20  # H/14 takes 50 kB, the largest number of blocks of a configuration 1.5 MB
 
 # Models compute in float32, which holds all of these exactly except F64, which is rounded.
 DTYPES = ("BF16", "F16", "F32", "F64")
+_NUMPY_DTYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
 
 # Written dtypes: torch's names, and the format's (https://github.com/huggingface/safetensors#format).
 WRITTEN_DTYPES = {
@@ -105,20 +108,51 @@ def _in_order(tensors: "Mapping[str, Tensor]") -> list[str]:
     return sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
 
 
+def read_arrays(path: Path) -> "dict[str, NDArray[np.float32]]":
+    """Return all tensors of a safetensors file as NumPy arrays in float32, without torch.
+
+    Raises:
+        CheckpointError: a damaged file, or tensors that are not floating-point.
+    """
+    from safetensors import deserialize
+
+    with guarded(path):
+        try:
+            _check_dtypes(path, _read_header(path))
+            tensors: list[tuple[str, dict[str, Any]]] = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
+            return {name: _float32(tensor) for name, tensor in tensors}
+        except (ValueError, RecursionError) as error:
+            raise CheckpointError(f"{path}: {_DAMAGED.format(error)}") from error
+
+
+def _float32(tensor: Mapping[str, Any]) -> "NDArray[np.float32]":
+    import numpy as np
+
+    if tensor["dtype"] == "BF16":  # which NumPy lacks: the upper half of a float32
+        values = (np.frombuffer(tensor["data"], "<u2").astype(np.uint32) << 16).view(np.float32)
+    else:
+        values = np.frombuffer(tensor["data"], _NUMPY_DTYPES[tensor["dtype"]]).astype(np.float32, copy=False)
+    return values.reshape(tensor["shape"])
+
+
 def _read(path: Path, entries: Mapping[str, Mapping[str, Any]]) -> "dict[str, Tensor]":
     from safetensors import SafetensorError, safe_open
 
+    _check_dtypes(path, entries)
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in entries}
+    except (SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{path}: {_DAMAGED.format(error)}") from error
+
+
+def _check_dtypes(path: Path, entries: Mapping[str, Mapping[str, Any]]) -> None:
     unsupported = sorted(name for name, entry in entries.items() if entry["dtype"] not in DTYPES)
     if unsupported:
         shown = ", ".join(f"{name[:100]!r} ({entries[name]['dtype']!r})" for name in unsupported[:10])
         raise CheckpointError(
             f"{path}: the dtype of {len(unsupported):,} weights is not one of {', '.join(DTYPES)}, such as {shown[:1000]}."
         )
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in entries}
-    except (SafetensorError, ValueError) as error:
-        raise CheckpointError(f"{path}: {_DAMAGED.format(error)}") from error
 
 
 def read_header_bytes(file: IO[bytes]) -> bytes:

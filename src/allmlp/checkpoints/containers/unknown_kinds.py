@@ -25,7 +25,8 @@ _ADVICE: Mapping[FileKind, str] = {
     FileKind.GGUF: ", not weights of a Mixer",
     FileKind.NPY: ", not a file of named weights",
     FileKind.HDF5: f", such as Keras saves{_OTHER_FRAMEWORK}",
-    FileKind.ONNX: _OTHER_FRAMEWORK,
+    FileKind.ONNX: ", of which allmlp reads no weights. `predict`, `evaluate`, `embed` and `inspect` take those that "
+    "`allmlp export` wrote; for anything else, name the checkpoint",
     FileKind.TFLITE: _OTHER_FRAMEWORK,
     **dict.fromkeys((FileKind.GZIP, FileKind.BZIP2, FileKind.XZ, FileKind.ZSTANDARD), _UNPACK),
     **dict.fromkeys((FileKind.SEVEN_ZIP, FileKind.RAR), _UNPACK),

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from allmlp.checkpoints.checkpoint import Checkpoint
 from allmlp.checkpoints.containers.open import open_weights
+from allmlp.checkpoints.containers.safetensors import read_arrays
 from allmlp.checkpoints.containers.weight_file import WeightFile
 from allmlp.checkpoints.description import ModelDescription
 from allmlp.checkpoints.formats.digests import (
@@ -23,7 +24,11 @@ from allmlp.io.display import quote
 from allmlp.io.path_problem import path_text
 from allmlp.model import MixerConfig, parameter_shapes
 
-__all__ = ["read_native", "save_checkpoint"]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["read_native", "read_native_arrays", "save_checkpoint"]
 
 
 def save_checkpoint(checkpoint: Checkpoint, directory: str | Path) -> Path:
@@ -61,15 +66,34 @@ def read_native(directory: Path, values: Mapping[str, Any]) -> Checkpoint:
         CheckpointError: a file is damaged, incomplete or changed since it was written, or the weights do not fit.
     """
     path = directory / CONFIG_FILE
+    description, file = _open_checked(directory, values)
+    try:
+        return Checkpoint(description=description, weights=file.read())
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def read_native_arrays(
+    directory: Path, values: Mapping[str, Any]
+) -> "tuple[ModelDescription, dict[str, NDArray[np.float32]]]":
+    """Read the checkpoint in a folder as NumPy arrays in float32, without torch.
+
+    Raises:
+        CheckpointError: as `read_native`.
+    """
+    description, file = _open_checked(directory, values)
+    return description, read_arrays(file.path)
+
+
+def _open_checked(directory: Path, values: Mapping[str, Any]) -> tuple[ModelDescription, WeightFile]:
+    """Return the description and the weight file of a folder, whose shapes and digests are right."""
+    path = directory / CONFIG_FILE
     description = ModelDescription.from_json_object(values, where=str(path))
     file = _open_weights(directory / WEIGHTS_FILE, description.config)
     if has_digest(values):
         check_config(values, where=str(path))
         check_weights(file.path)
-    try:
-        return Checkpoint(description=description, weights=file.read())
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+    return description, file
 
 
 def _open_weights(path: Path, config: MixerConfig) -> WeightFile:

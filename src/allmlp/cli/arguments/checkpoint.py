@@ -3,7 +3,7 @@
 import contextlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,18 +14,25 @@ from allmlp.errors import ConfigError
 from allmlp.runs.layout import RunLayout
 
 if TYPE_CHECKING:
-    from allmlp.checkpoints import Checkpoint
+    from allmlp.checkpoints import ArrayCheckpoint, Checkpoint, ModelDescription
+    from allmlp.inference import Output, RunnableModel
 
 __all__ = [
+    "BackendName",
+    "BackendOption",
     "CheckpointArgument",
     "FitOption",
     "ImageSizeOption",
     "InterpolationOption",
     "MeanOption",
+    "ModelArgument",
     "StdOption",
     "changed_preprocessing",
+    "check_export_size",
     "check_order",
     "load",
+    "load_for_export",
+    "model_opener",
     "option_words",
     "parse_sides",
 ]
@@ -37,6 +44,25 @@ CheckpointArgument = Annotated[
         help="A run or checkpoint folder, a weight file (.npz, .safetensors, .pth), hf:OWNER/NAME, or the name of a "
         "published Mixer (see the models command).",
         show_default=False,
+    ),
+]
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="CHECKPOINT",
+        help="A run or checkpoint folder, a weight file (.npz, .safetensors, .pth), an export (.onnx, .xml), hf:OWNER/NAME, or "
+        "the name of a published Mixer (see the models command).",
+        show_default=False,
+    ),
+]
+BackendName = Literal["auto", "eager", "onnxruntime", "openvino"]
+"""The keys of `BACKENDS`, whose import here would load NumPy, and "auto"."""
+
+BackendOption = Annotated[
+    BackendName,
+    typer.Option(
+        "--backend",
+        help="The engine. auto: PyTorch (eager) for checkpoints, ONNX Runtime or OpenVINO for exports.",
     ),
 ]
 ImageSizeOption = Annotated[
@@ -120,9 +146,66 @@ def load(source: str, image_size: str | None = None, preprocessing: dict[str, An
     return changed
 
 
-def option_words(image_size: str | None, preprocessing: dict[str, Any] | None = None) -> tuple[str, ...]:
+def load_for_export(source: str) -> "ArrayCheckpoint":
+    """Load a checkpoint as arrays, without torch if possible; notes report what was assumed.
+
+    Raises:
+        CheckpointError: no usable checkpoint at `source`.
+    """
+    from allmlp.checkpoints import load_arrays
+
+    with download_bar() as report_progress:
+        checkpoint = load_arrays(source, report_progress=report_progress)
+    for remark in checkpoint.remarks:
+        note(remark)
+    return checkpoint
+
+
+def check_export_size(image_size: str | None, description: "ModelDescription") -> None:
+    """Check that an image size is that of an export, if it is given.
+
+    Raises:
+        ConfigError: it is another one, or not an image size.
+    """
+    height, width = description.config.image_size
+    if image_size is not None and parse_sides(image_size) != (height, width):
+        raise ConfigError(
+            f"--image-size {image_size}: an export has one image size, here {height} × {width}. Export the checkpoint at "
+            "another size: allmlp export CHECKPOINT --image-size N."
+        )
+
+
+def model_opener(
+    source: str, image_size: str | None, preprocessing: dict[str, Any], backend: BackendName
+) -> "Callable[[str, Output], RunnableModel]":
+    """Return a function that opens a model with a device and an output. A checkpoint is loaded at once, an export by it.
+
+    Raises:
+        CheckpointError: no usable checkpoint at `source`.
+        ConfigError: an invalid image size or pre-processing.
+    """
+    from allmlp.exports import export_kind
+    from allmlp.inference import open_model
+
+    is_export = export_kind(source) is not None
+    opened = source if is_export else load(source, image_size, preprocessing)
+
+    def open_runnable(device: str, output: "Output" = "logits") -> "RunnableModel":
+        changes = preprocessing if is_export else None
+        model = open_model(opened, backend=backend, device=device, output=output, preprocessing=changes or None)
+        if is_export:
+            check_export_size(image_size, model.description)
+        return model
+
+    return open_runnable
+
+
+def option_words(
+    image_size: str | None, preprocessing: dict[str, Any] | None = None, *, backend: str = "auto"
+) -> tuple[str, ...]:
     """Return the options as the user gave them, for a printed command that uses the Mixer in the same way."""
     words = [] if image_size is None else ["--image-size", image_size]
+    words += [] if backend == "auto" else ["--backend", backend]
     for name, value in (preprocessing or {}).items():
         words += [
             f"--{name}",

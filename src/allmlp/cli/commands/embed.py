@@ -8,15 +8,16 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from allmlp.cli.arguments.checkpoint import (
-    CheckpointArgument,
+    BackendOption,
     FitOption,
     ImageSizeOption,
     InterpolationOption,
     MeanOption,
+    ModelArgument,
     StdOption,
     changed_preprocessing,
     check_order,
-    load,
+    model_opener,
     option_words,
 )
 from allmlp.cli.arguments.folder_options import ClassesFromOption, SplitFoldersOption, folder_options
@@ -48,7 +49,7 @@ class _Features(NamedTuple):
 
 
 def embed(
-    checkpoint: CheckpointArgument,
+    checkpoint: ModelArgument,
     photos: Annotated[
         list[str],
         typer.Argument(
@@ -83,6 +84,7 @@ def embed(
     fit: FitOption = None,
     batch_size: BatchSizeOption = 32,
     device: DeviceOption = "auto",
+    backend: BackendOption = "auto",
     max_megapixels: MaxMegapixelsOption = None,
     classes_from: ClassesFromOption = None,
     split_folders: SplitFoldersOption = None,
@@ -104,7 +106,8 @@ def embed(
     changes = changed_preprocessing(mean, std, interpolation, fit)
     from allmlp.inference import Embedder
 
-    embedder = Embedder.from_checkpoint(load(checkpoint, image_size, changes), device=device, batch_size=batch_size)
+    model = model_opener(checkpoint, image_size, changes, backend)(device, "features")
+    embedder = Embedder(model, batch_size=batch_size)
     query = None if nearest is None else _features_of(embedder, nearest)
     num_failed, shots, words = 0, "", []
     if split is None:
@@ -124,7 +127,7 @@ def embed(
         where = "" if path is None else f"; the features of all others are in {path}"
         note(f"{num_failed:,} of {num_photos:,} could not be read{where}.")
         raise typer.Exit(DataError.exit_code)
-    options = [*words, *option_words(image_size, changes)]
+    options = [*words, *option_words(image_size, changes, backend=backend)]
     again = ["embed", checkpoint, *shown_sources(photos), *options, *([] if split is None else ["--split", split])]
     rows = _next_rows(again, path, is_searched=nearest is not None)
     if shots:

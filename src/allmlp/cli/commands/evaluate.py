@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from allmlp.cli.arguments.checkpoint import (
-    CheckpointArgument,
+    BackendOption,
     FitOption,
     ImageSizeOption,
     InterpolationOption,
     MeanOption,
+    ModelArgument,
     StdOption,
     changed_preprocessing,
     check_order,
-    load,
+    model_opener,
     option_words,
 )
 from allmlp.cli.arguments.folder_options import ClassesFromOption, SplitFoldersOption, folder_options
@@ -47,7 +48,7 @@ __all__ = ["evaluate"]
 
 
 def evaluate(
-    checkpoint: CheckpointArgument,
+    checkpoint: ModelArgument,
     data: Annotated[
         str, typer.Argument(metavar="DATA", help="Labelled photos, in any form that train accepts.", show_default=False)
     ],
@@ -107,6 +108,7 @@ def evaluate(
     fit: FitOption = None,
     batch_size: BatchSizeOption = 64,
     device: DeviceOption = "auto",
+    backend: BackendOption = "auto",
     bad_photos: Annotated[
         str | None,
         typer.Option(
@@ -138,7 +140,7 @@ def evaluate(
     from allmlp.data import open_dataset
     from allmlp.evaluation import split_of_run
 
-    loaded = load(checkpoint, image_size, changes)
+    open_runnable = model_opener(checkpoint, image_size, changes, backend)
     is_json = output_format is Format.JSON
     is_quiet = is_json or not is_first_process()
     wrote = note if is_json else say
@@ -154,14 +156,14 @@ def evaluate(
 
         with joined_shares(device) as (shares, own_device), photo_bar() as progress:
             photos = open_dataset(data, **photo_options)
-            options |= {"device": own_device, "shares": shares, "progress": progress}
-            result = evaluate_few_shot(loaded, photos, few_shot, **options)
+            options |= {"shares": shares, "progress": progress}
+            result = evaluate_few_shot(open_runnable(own_device, "features"), photos, few_shot, **options)
         if is_first_process():
             print_few_shot(
                 result,
                 checkpoint,
                 data,
-                options=option_words(image_size, changes),
+                options=option_words(image_size, changes, backend=backend),
                 as_json=output_format is Format.JSON,
             )
         return
@@ -169,16 +171,17 @@ def evaluate(
 
     with joined_shares(device) as (shares, own_device), photo_bar() as progress:
         photos = open_dataset(data, **photo_options)
-        options |= {"device": own_device, "shares": shares, "progress": progress}
-        evaluation = score(loaded, photos, labels=labels, **options)
+        options |= {"shares": shares, "progress": progress}
+        model = open_runnable(own_device, "logits")
+        evaluation = score(model, photos, labels=labels, **options)
     if is_first_process():
-        words = option_words(image_size, changes)
+        words = option_words(image_size, changes, backend=backend)
         if is_json:
             print(_as_json(evaluation, checkpoint, data, labels))
         else:
             _print(evaluation, by_sets=labels is not None)
         write_outputs(
-            outputs, evaluation, model=loaded.description, name=checkpoint, photos=photos, words=words, report=wrote
+            outputs, evaluation, model=model.description, name=checkpoint, photos=photos, words=words, report=wrote
         )
         if not is_json:
             command = f"{command_line('predict', checkpoint, *words)} PHOTO.jpg"

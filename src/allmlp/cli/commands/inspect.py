@@ -1,16 +1,18 @@
 """The command `allmlp inspect`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from allmlp.cli.arguments.checkpoint import (
-    CheckpointArgument,
     FitOption,
     ImageSizeOption,
     InterpolationOption,
     MeanOption,
+    ModelArgument,
     StdOption,
     changed_preprocessing,
+    check_export_size,
     load,
     option_words,
     parse_sides,
@@ -21,7 +23,7 @@ from allmlp.io.display import counted, escape, file_size
 from allmlp.io.json_object import json_text
 
 if TYPE_CHECKING:
-    from allmlp.checkpoints import Checkpoint
+    from allmlp.checkpoints import Checkpoint, ModelDescription
 
 __all__ = ["inspect"]
 
@@ -29,7 +31,7 @@ _MAX_NAMES = 20
 
 
 def inspect(
-    checkpoint: CheckpointArgument,
+    checkpoint: ModelArgument,
     image_size: ImageSizeOption = None,
     mean: MeanOption = None,
     std: StdOption = None,
@@ -37,13 +39,14 @@ def inspect(
     fit: FitOption = None,
     output_format: FormatOption = Format.TEXT,
 ) -> None:
-    """Describe a checkpoint, or a variant such as B/16. Shows its size, its speed here, and the cost of each part.
+    """Describe a checkpoint, an export, or a variant such as B/16: its size, its speed here, and the cost of each part.
 
     \b
     Examples:
       allmlp inspect runs/mine
       allmlp inspect B/16 --image-size 256x320
     """
+    from allmlp.exports import export_kind
     from allmlp.model import VARIANTS, variant_config
 
     changes = changed_preprocessing(mean, std, interpolation, fit)
@@ -51,9 +54,11 @@ def inspect(
         size = {} if image_size is None else {"image_size": parse_sides(image_size)}
         facts = _facts(variant_config(checkpoint, **size))
         facts["source"] = f"variant {checkpoint} of the paper's table 1, without weights"
+    elif export_kind(checkpoint) is not None:
+        facts = _export_facts(checkpoint, image_size, changes)
     else:
         loaded = load(checkpoint, image_size, changes)
-        facts = {**_facts(loaded.config), **_use(loaded), "speed": _speed(loaded)}
+        facts = {**_facts(loaded.config), **_use(loaded.description, loaded.remarks), "speed": _speed(loaded)}
     if output_format is Format.JSON:
         print(json_text(facts, indent=2))
         return
@@ -71,6 +76,16 @@ def inspect(
         )
     else:
         next_commands([(command_line("recipes"), "list the recipes that train a Mixer")])
+
+
+def _export_facts(path: str, image_size: str | None, changes: dict[str, Any]) -> dict[str, Any]:
+    from allmlp.exports import open_export
+
+    info = open_export(path).info
+    check_export_size(image_size, info.description)
+    description = info.description.with_preprocessing(changes)
+    export = {"precision": info.precision, "weights_sha256": info.weights_sha256}
+    return {**_facts(description.config), **_use(description, ()), "export": export}
 
 
 def _speed(checkpoint: "Checkpoint") -> dict[str, Any]:
@@ -99,21 +114,21 @@ def _facts(config: Any) -> dict[str, Any]:
     }
 
 
-def _use(checkpoint: "Checkpoint") -> dict[str, Any]:
+def _use(description: "ModelDescription", remarks: Sequence[str]) -> dict[str, Any]:
     from allmlp.config import to_dict
 
     return {
-        "preprocessing": to_dict(checkpoint.preprocessing),
-        "temperature": checkpoint.temperature,
-        "class_names": list(checkpoint.class_names),
-        "source": checkpoint.source,
-        "remarks": list(checkpoint.remarks),
+        "preprocessing": to_dict(description.preprocessing),
+        "temperature": description.temperature,
+        "class_names": list(description.class_names),
+        "source": description.source,
+        "remarks": list(remarks),
     }
 
 
 def _print(facts: dict[str, Any]) -> None:
     heading(escape(facts["source"]))
-    for title in ("model", "preprocessing"):
+    for title in ("model", "preprocessing", "export"):
         if title in facts:
             say()
             heading(title)

@@ -8,15 +8,16 @@ from typing import Annotated
 import typer
 
 from allmlp.cli.arguments.checkpoint import (
-    CheckpointArgument,
+    BackendOption,
     FitOption,
     ImageSizeOption,
     InterpolationOption,
     MeanOption,
+    ModelArgument,
     StdOption,
     changed_preprocessing,
     check_order,
-    load,
+    model_opener,
     option_words,
 )
 from allmlp.cli.arguments.output_format import PredictionFormat, format_and_path
@@ -41,7 +42,7 @@ __all__ = ["predict"]
 
 
 def predict(
-    checkpoint: CheckpointArgument,
+    checkpoint: ModelArgument,
     photos: PhotosArgument,
     out: Annotated[
         str | None,
@@ -90,6 +91,7 @@ def predict(
     image_size: ImageSizeOption = None,
     batch_size: BatchSizeOption = 32,
     device: DeviceOption = "auto",
+    backend: BackendOption = "auto",
     max_megapixels: MaxMegapixelsOption = None,
     mean: MeanOption = None,
     std: StdOption = None,
@@ -119,8 +121,8 @@ def predict(
     from allmlp.evaluation import trained_on_by
     from allmlp.inference import Predictor
 
-    loaded = load(checkpoint, image_size, changes)
-    predictor = Predictor.from_checkpoint(loaded, device=device, batch_size=batch_size)
+    model = model_opener(checkpoint, image_size, changes, backend)(device, "logits")
+    predictor = Predictor(model, batch_size=batch_size)
     found, num_failed = find_photos(photos)
     layout = Layout([name for name, _ in found], predictor.class_names, top_k, min_score)
     results = predictor.stream(
@@ -130,7 +132,7 @@ def predict(
     written = produce(outputs, predictions, layout, model=checkpoint)
     _finish(outputs, predictions, written)
     if outputs.path is not None:
-        _next(outputs, checkpoint, photos, option_words(image_size, changes))
+        _next(outputs, checkpoint, photos, option_words(image_size, changes, backend=backend))
     elif chosen is PredictionFormat.TEXT and sys.stdout.isatty():
         note(
             "\nFor programs: -o FILE.csv, .json or .parquet. To look at them: --sheet FILE.html. In folders: --sort-into."

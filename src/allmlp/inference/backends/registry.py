@@ -1,15 +1,16 @@
 """The table of backends and the type of its entries."""
 
 import importlib.util
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from allmlp.checkpoints import Checkpoint
 from allmlp.errors import ConfigError, MissingExtraError, did_you_mean
-from allmlp.inference.backends import eager
+from allmlp.inference.backends import eager, onnx_runtime, openvino_runtime
 from allmlp.inference.runnable import Output, RunnableModel
-from allmlp.io.display import quote
+from allmlp.io.display import escape, quote, shorten
 
 __all__ = ["BACKENDS", "Backend", "check_installed", "choose_backend"]
 
@@ -19,25 +20,47 @@ class Backend:
     """A runtime. How it divides the images of a call into batches is up to the backend: see the docstring of its file.
 
     Attributes:
-        recognises: returns whether the backend opens a source; "auto" takes the first backend in the table that does.
+        recognises: returns whether the backend opens a source. "auto" takes the first backend in the table that does and is
+            installed.
         open: opens a source with a device, a precision and an output, which the backend checks.
+        precisions: that it computes in, the default first.
         modules: the Python modules that must be installed.
         extra: the extra of allmlp that installs `modules`; None if every installation has them.
     """
 
     recognises: Callable[[str | Path | Checkpoint], bool]
     open: Callable[[str | Path | Checkpoint, str, str, Output], RunnableModel]
+    precisions: tuple[str, ...]
     modules: tuple[str, ...]
     extra: str | None = None
 
 
 BACKENDS: Mapping[str, Backend] = {
-    "eager": Backend(recognises=eager.recognises, open=eager.open_eager, modules=("torch",)),
+    "eager": Backend(
+        recognises=eager.recognises,
+        open=eager.open_eager,
+        precisions=("float32", "bfloat16"),
+        modules=("torch",),
+    ),
+    "onnxruntime": Backend(
+        recognises=onnx_runtime.recognises,
+        open=onnx_runtime.open_onnx_runtime,
+        precisions=("float32",),
+        modules=("onnxruntime",),
+        extra="onnxruntime",
+    ),
+    "openvino": Backend(
+        recognises=openvino_runtime.recognises,
+        open=openvino_runtime.open_openvino,
+        precisions=("float32",),
+        modules=("openvino",),
+        extra="openvino",
+    ),
 }
 
 
 def choose_backend(name: str, source: str | Path | Checkpoint) -> Backend:
-    """Return the backend with this name, or for "auto" the first one that recognises the source.
+    """Return the backend with this name, or for "auto" the first one that recognises the source and is installed.
 
     Raises:
         ConfigError: an unknown backend, or one that cannot open this source.
@@ -47,13 +70,14 @@ def choose_backend(name: str, source: str | Path | Checkpoint) -> Backend:
         known = ("auto", *BACKENDS)
         raise ConfigError(f"Unknown backend {name!r}.{did_you_mean(name, known)} Choose one of {', '.join(known)}.")
     candidates = BACKENDS if name == "auto" else {name: BACKENDS[name]}
-    found = next((key for key, backend in candidates.items() if backend.recognises(source)), None)
-    if found is None and name == "auto":
+    found = [key for key, backend in candidates.items() if backend.recognises(source)]
+    if not found and name == "auto":
         raise ConfigError(f"The source of a model is {quote(source)}; expected a path, a name or a Checkpoint.")
-    if found is None:
-        raise ConfigError(f"The backend {name} cannot open {source}. Use backend 'auto'.")
-    check_installed(found, BACKENDS[found])
-    return BACKENDS[found]
+    if not found:
+        raise ConfigError(f"The backend {name} cannot open {shorten(escape(source), 300)}. Use backend 'auto'.")
+    chosen = next((key for key in found if not _missing(BACKENDS[key])), found[0])
+    check_installed(chosen, BACKENDS[chosen])
+    return BACKENDS[chosen]
 
 
 def check_installed(name: str, backend: Backend) -> None:
@@ -62,7 +86,11 @@ def check_installed(name: str, backend: Backend) -> None:
     Raises:
         MissingExtraError: a library is missing; the message contains the command that installs it.
     """
-    missing = [module for module in backend.modules if importlib.util.find_spec(module) is None]
-    if missing:
+    if missing := _missing(backend):
         package = "allmlp" if backend.extra is None else f"allmlp[{backend.extra}]"
         raise MissingExtraError(f"The backend {name} needs {', '.join(missing)}: pip install '{package}'")
+
+
+def _missing(backend: Backend) -> list[str]:
+    # A module that is already loaded needs no search, which fails for the modules of some programs.
+    return [name for name in backend.modules if name not in sys.modules and importlib.util.find_spec(name) is None]

@@ -1,0 +1,182 @@
+"""The command `allmlp export`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from allmlp.cli.arguments.checkpoint import (
+    CheckpointArgument,
+    FitOption,
+    ImageSizeOption,
+    InterpolationOption,
+    MeanOption,
+    StdOption,
+    changed_preprocessing,
+    load,
+    load_for_export,
+)
+from allmlp.cli.arguments.output_format import Format, FormatOption
+from allmlp.cli.arguments.output_path import new_output_path
+from allmlp.cli.console import aligned, command_line, next_commands, say
+from allmlp.cli.progress import photo_bar
+from allmlp.errors import CheckFailedError, ConfigError
+from allmlp.io.json_object import json_text
+
+if TYPE_CHECKING:
+    from allmlp.checkpoints import ArrayCheckpoint, Checkpoint
+    from allmlp.evaluation import ExportVerification
+
+__all__ = ["ExportTarget", "export"]
+
+ExportTarget = Literal["onnx", "openvino"]
+"""The keys of `EXPORT_FORMATS`, whose import here would load NumPy."""
+
+
+def export(
+    checkpoint: CheckpointArgument,
+    to: Annotated[
+        ExportTarget | None,
+        typer.Option("--to", help="onnx: one .onnx file. openvino: an .xml and a .bin file.", show_default="onnx"),
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "-o", "--out", metavar="FILE", help="A new file.", show_default="the checkpoint's name, in this folder"
+        ),
+    ] = None,
+    verify: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PHOTOS",
+            help="Compare the export with the checkpoint on photos, labelled or not; exit with 6 if an answer differs.",
+            show_default=False,
+        ),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EXPORT", help="With --verify: compare this existing export, and write none.", show_default=False
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            metavar="T",
+            help="With --verify: the largest difference of a logit, as a fraction of the largest logit.",
+            show_default="1e-4",
+        ),
+    ] = None,
+    image_size: ImageSizeOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    interpolation: InterpolationOption = None,
+    fit: FitOption = None,
+    output_format: FormatOption = Format.TEXT,
+) -> None:
+    """Write a checkpoint for other engines. The file has its class names and pre-processing inside.
+
+    \b
+    Examples:
+      allmlp export runs/mine --out mine.onnx --verify PHOTOS
+      allmlp export runs/mine --against mine.onnx --verify PHOTOS
+      allmlp predict mine.onnx photo.jpg
+    """
+    _check_options(to, out, verify, against, tolerance)
+    changes = changed_preprocessing(mean, std, interpolation, fit)
+    from allmlp.exports import EXPORT_FORMATS, default_name
+    from allmlp.exports import export as write
+
+    result: dict[str, Any] = {"checkpoint": checkpoint}
+    is_json = output_format is Format.JSON
+    model: Checkpoint | ArrayCheckpoint
+    if against is None:
+        target = to or "onnx"
+        form = EXPORT_FORMATS[target]
+        name = out or default_name(checkpoint, form)
+        for ending in form.other_endings:
+            new_output_path(str(Path(name).with_suffix(ending)), is_folder=False, name="--out", example=name)
+        path = new_output_path(name, is_folder=False, name="--out", example=default_name(checkpoint, form))
+        is_light = verify is None and image_size is None and not changes
+        model = load_for_export(checkpoint) if is_light else load(checkpoint, image_size, changes)
+        if verify is not None:
+            from allmlp.evaluation import check_verifiable
+
+            check_verifiable(model.description, path, verify)
+        write(model, to=target, out=path)
+        files = [path, *map(path.with_suffix, form.other_endings)]
+        result |= {"export": str(path), "to": target, "bytes": sum(file.stat().st_size for file in files)}
+        if not is_json:
+            say(_written(files, model))
+    else:
+        path = Path(against)
+        model = load(checkpoint, image_size, changes)
+        result["export"] = against
+    problems: tuple[str, ...] = ()
+    if verify is not None:
+        verification = _verify(path, model, verify, tolerance)
+        problems = verification.problems
+        result["verification"] = verification.to_dict()
+        if not is_json:
+            say("\n".join(_lines(verification)))
+    if is_json:
+        print(json_text(result, indent=2, allow_nan=False))
+    if problems:
+        kept = "" if against is not None else f" The file {path} stays; do not use it."
+        raise CheckFailedError(f"{path} does not answer as the checkpoint: {' '.join(problems)}{kept}")
+    if not is_json:
+        _next(checkpoint, path, is_verified=verify is not None)
+
+
+def _check_options(
+    to: ExportTarget | None, out: str | None, verify: str | None, against: str | None, tolerance: float | None
+) -> None:
+    if against is not None:
+        if verify is None:
+            raise ConfigError("--against compares an existing export with the checkpoint; add --verify PHOTOS.")
+        if unused := [name for name, value in (("--to", to), ("--out", out)) if value is not None]:
+            raise ConfigError(f"{' and '.join(unused)} with --against would have no effect: nothing is written.")
+    if tolerance is not None and verify is None:
+        raise ConfigError("--tolerance without --verify would have no effect; add --verify PHOTOS, or omit it.")
+    if tolerance is not None and not 0.0 <= tolerance <= 1.0:
+        raise ConfigError(f"--tolerance is {tolerance}; expected a fraction of the largest logit, such as 1e-4.")
+
+
+def _verify(path: Path, model: Any, photos: str, tolerance: float | None) -> "ExportVerification":
+    from allmlp.evaluation import DEFAULT_TOLERANCE, verify_export
+
+    with photo_bar() as progress:
+        return verify_export(
+            path, model, photos, tolerance=DEFAULT_TOLERANCE if tolerance is None else tolerance, progress=progress
+        )
+
+
+def _written(files: list[Path], model: "Checkpoint | ArrayCheckpoint") -> str:
+    from allmlp.io.display import escape, file_size
+
+    config = model.description.config
+    height, width = config.image_size
+    size = file_size(sum(file.stat().st_size for file in files))
+    names = " and ".join(map(escape, files))
+    return f"Wrote {names} ({size}, float32, {config.num_classes:,} classes, {height} × {width} pixels)"
+
+
+def _lines(verification: "ExportVerification") -> list[str]:
+    v = verification
+    rows = [
+        ("same class", f"{v.num_same:,} of {v.num_photos:,} photos ({v.num_same / v.num_photos:.2%})"),
+        ("largest difference of a logit", f"{v.logit_difference:.3g} (the largest logit is {v.largest_logit:.3g})"),
+        ("largest difference of a score", f"{v.probability_difference:.3g}"),
+    ]
+    if v.top1 is not None:
+        for name, (rate, low, high) in zip(("checkpoint", "export"), v.top1, strict=True):
+            rows.append((f"top-1 of the {name}", f"{rate:.2%} (95% interval {low:.1%} to {high:.1%})"))
+    return [f"Verified on {v.photos}:", *(f"  {line}" for line in aligned(rows))]
+
+
+def _next(checkpoint: str, path: Path, *, is_verified: bool) -> None:
+    rows = [(f"{command_line('predict', path)} PHOTO.jpg", "classify photos with it, without PyTorch")]
+    if not is_verified:
+        command = command_line("export", checkpoint, "--against", path, "--verify")
+        rows.append((f"{command} PHOTOS", "compare its answers with the checkpoint's"))
+    next_commands(rows)

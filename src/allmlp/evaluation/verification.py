@@ -1,0 +1,225 @@
+"""Verification of an export: the checkpoint and the export side by side, from the bytes of photos to the labels."""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allmlp.checkpoints import Checkpoint, ModelDescription, as_arrays, load_checkpoint
+from allmlp.config import to_dict
+from allmlp.data import Split, resized_images
+from allmlp.errors import CheckFailedError, ConfigError
+from allmlp.evaluation.compare import ComparedPhotos, photos_to_compare
+from allmlp.exports import ChangedExportError, export_kind, open_export, weights_digest
+from allmlp.hardware.num_decoding_threads import num_decoding_threads
+from allmlp.inference import RunnableModel, choose_backend, open_model
+from allmlp.io.display import Progress, escape, no_progress, quote, shorten
+from allmlp.io.path_problem import path_text
+from allmlp.metrics import softmax, wilson_interval
+
+__all__ = ["DEFAULT_TOLERANCE", "ExportVerification", "check_verifiable", "verify_export"]
+
+DEFAULT_TOLERANCE = 1e-4
+"""Of the largest logit. Float32 engines that add in another order differ by about 1e-6."""
+
+_BATCH_SIZE = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportVerification:
+    """The differences between a checkpoint and its export, each with its own pre-processing, classes and temperature.
+
+    Attributes:
+        photos: a description of the photos, for display.
+        num_photos: how many there are.
+        num_same: photos with the same most probable class, by name.
+        largest_logit: the largest absolute logit of the checkpoint.
+        logit_difference, probability_difference: the largest absolute differences.
+        tolerance: of `logit_difference`, as a fraction of `largest_logit`.
+        num_correct: (checkpoint, export); None if the photos are unlabelled or the model does not know all of their classes.
+        problems: what is wrong, in sentences; empty if the export answers as the checkpoint.
+    """
+
+    photos: str
+    num_photos: int
+    num_same: int
+    largest_logit: float
+    logit_difference: float
+    probability_difference: float
+    tolerance: float
+    num_correct: tuple[int, int] | None
+    problems: tuple[str, ...]
+
+    @property
+    def top1(self) -> "tuple[tuple[float, float, float], tuple[float, float, float]] | None":
+        """The accuracy of the checkpoint and of the export, each with the ends of its 95 % interval; None without labels."""
+        if self.num_correct is None:
+            return None
+        before, after = (
+            (correct / self.num_photos, *wilson_interval(correct, self.num_photos)) for correct in self.num_correct
+        )
+        return before, after
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values as JSON; a number that is not finite becomes None."""
+        values = dataclasses.asdict(self)
+        for name, value in values.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                values[name] = None
+        names = ("top1", "low", "high")
+        scores = None if self.top1 is None else [dict(zip(names, score, strict=True)) for score in self.top1]
+        return {
+            **values,
+            "problems": list(self.problems),
+            "num_correct": None if self.num_correct is None else list(self.num_correct),
+            "checkpoint": None if scores is None else scores[0],
+            "export": None if scores is None else scores[1],
+        }
+
+
+def check_verifiable(description: ModelDescription, path: Path, photos: str | Path) -> None:
+    """Check, before an export is written to `path`, that it can be verified afterwards.
+
+    Raises:
+        ConfigError: a model without a classifier.
+        DataError: no photos at `photos`.
+        MissingExtraError: no engine for the export is installed.
+    """
+    _check_classes(description)
+    choose_backend("auto", path)
+    photos_to_compare(photos, description)
+
+
+def _check_classes(description: ModelDescription) -> None:
+    if not description.class_names:
+        raise ConfigError("This checkpoint has no classifier, so there are no labels to compare.")
+
+
+def verify_export(
+    export: str | Path,
+    checkpoint: str | Path | Checkpoint,
+    photos: str | Path,
+    *,
+    tolerance: float = DEFAULT_TOLERANCE,
+    backend: str = "auto",
+    progress: Progress = no_progress,
+) -> ExportVerification:
+    """Compare an export with the checkpoint that it was made from, on photos; `allmlp export --verify` prints the result.
+
+    Args:
+        export: an export's file.
+        checkpoint: a path or a name, as `load_checkpoint` takes it, or a `Checkpoint`. It runs in PyTorch on the CPU.
+        photos: a data set, as `open_dataset` takes it (test, else validation, else train), or a folder without labels.
+        tolerance: the largest difference of a logit, as a fraction of the largest logit.
+        backend: the engine of the export.
+        progress: called with the number of photos done and their total, for both models together.
+
+    Raises:
+        CheckFailedError: the export was changed since it was written, or has other classes: nothing can be compared.
+        CheckpointError, DataError: nothing usable at `checkpoint`, `export` or `photos`.
+        ConfigError: not an export, or an invalid tolerance.
+    """
+    if not isinstance(tolerance, int | float) or not 0 <= tolerance < math.inf:
+        raise ConfigError(f"tolerance is {quote(tolerance)}; expected a fraction of the largest logit, such as 1e-4.")
+    if (path := path_text(export)) is None:
+        raise ConfigError(f"export is {quote(export)}; expected a path.")
+    if export_kind(path) is None:
+        raise ConfigError(f"{shorten(escape(path), 300)}: not an export; expected an .onnx or .xml file.")
+    loaded = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
+    _check_classes(loaded.description)
+    try:
+        info = open_export(export).info
+    except ChangedExportError as error:
+        raise CheckFailedError(str(error)) from error
+    problems = _differences(loaded.description, info.description)
+    if info.weights_sha256 != weights_digest(as_arrays(loaded).weights):
+        problems.append("The export was made from other weights.")
+    if len(info.description.class_names) != len(loaded.class_names):
+        raise CheckFailedError(f"{export}: {' '.join(problems)}")
+    before = open_model(loaded, backend="eager", device="cpu")
+    after = open_model(export, backend=backend)
+    chosen = photos_to_compare(photos, loaded.description)
+    total, done = 2 * len(chosen.split), 0
+    outputs: list[NDArray[np.float32]] = []
+    for model in (before, after):
+        rows = []
+        for logits in _logits(model, chosen.split):
+            rows.append(logits)
+            done += len(logits)
+            progress(done, total)
+        outputs.append(np.concatenate(rows))
+    return _compared(before.description, after.description, outputs, chosen, tolerance, problems)
+
+
+def _logits(model: RunnableModel, split: Split) -> Iterator[NDArray[np.float32]]:
+    """Yield logits batch by batch: decoded, resized, normalised and computed as the model's own description says."""
+    preprocessing = model.description.preprocessing
+    images = resized_images(split, preprocessing, num_workers=num_decoding_threads())
+    while chunk := list(islice(images, _BATCH_SIZE)):
+        yield model.forward(preprocessing.normalise(np.stack(chunk)))
+
+
+def _differences(before: ModelDescription, after: ModelDescription) -> list[str]:
+    """Return a sentence for each part of the descriptions that differs."""
+    problems = []
+    for what, old, new in (
+        ("pre-processing", before.preprocessing, after.preprocessing),
+        ("configuration", before.config, after.config),
+    ):
+        values, others = to_dict(old), to_dict(new)
+        changed = [f"{name} is {others[name]}, not {values[name]}" for name in values if values[name] != others[name]]
+        if changed:
+            problems.append(f"The export has another {what}: {', '.join(changed)}.")
+    if before.class_names != after.class_names:
+        problems.append("The export has other class names, or in another order.")
+    if before.temperature != after.temperature:
+        problems.append(f"The export has the temperature {after.temperature}, not {before.temperature}.")
+    return problems
+
+
+def _compared(
+    before: ModelDescription,
+    after: ModelDescription,
+    outputs: list[NDArray[np.float32]],
+    photos: ComparedPhotos,
+    tolerance: float,
+    problems: list[str],
+) -> ExportVerification:
+    old, new = outputs
+    named = [
+        np.array(model.class_names, dtype=object)[logits.argmax(axis=1)]
+        for model, logits in zip((before, after), outputs, strict=True)
+    ]
+    probabilities = [
+        softmax(logits, temperature=model.temperature) for model, logits in zip((before, after), outputs, strict=True)
+    ]
+    num_photos, num_same = len(old), int((named[0] == named[1]).sum())
+    largest, difference = float(np.abs(old).max()), float(np.abs(old - new).max())
+    if num_same < num_photos:
+        problems.append(f"{num_photos - num_same:,} of {num_photos:,} photos get another class.")
+    if not difference <= tolerance * largest:  # also if it is NaN
+        problems.append(
+            f"A logit differs by {difference:.3g}, more than the tolerance of {tolerance:g} times the largest logit "
+            f"({largest:.3g})."
+        )
+    num_correct = None
+    if photos.labels is not None:
+        truth = np.array(before.class_names, dtype=object)[photos.labels]
+        num_correct = int((named[0] == truth).sum()), int((named[1] == truth).sum())
+    return ExportVerification(
+        photos=photos.description,
+        num_photos=num_photos,
+        num_same=num_same,
+        largest_logit=largest,
+        logit_difference=difference,
+        probability_difference=float(np.abs(probabilities[0] - probabilities[1]).max()),
+        tolerance=tolerance,
+        num_correct=num_correct,
+        problems=tuple(problems),
+    )

@@ -1,0 +1,191 @@
+"""What an export says about itself: one JSON object under the key "allmlp", and the keys of OpenVINO's Model API next to it."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allmlp.checkpoints import ModelDescription
+from allmlp.config import from_dict
+from allmlp.errors import CheckpointError, ConfigError
+from allmlp.io.json_object import MAX_CONFIG_BYTES
+
+__all__ = [
+    "DIGEST_KEY",
+    "MODEL_INFO",
+    "OWN_KEY",
+    "ChangedExportError",
+    "ExportInfo",
+    "check_digest",
+    "info_text",
+    "model_info",
+    "no_description",
+    "parse_info",
+    "weights_digest",
+]
+
+OWN_KEY = "allmlp"
+"""The key of the JSON object."""
+
+DIGEST_KEY = "allmlp_sha256"
+"""The key of a digest of the graph and the JSON object, by which damage is found."""
+
+MODEL_INFO = "model_info"
+"""The section of OpenVINO's Model API, which other programs read as well."""
+
+_FORMAT = "allmlp export"
+_VERSION = 1
+
+_RESIZE_TYPES = {"crop": "crop", "squash": "standard", "pad": "fit_to_window_letterbox"}
+
+# A word with a separator, or with the ending of a file, is a part of a path: except names of the Hub and of variants.
+_NO_PATH = re.compile(r"hf:.*|\(?[SBLH]/\d\d")
+_FILE = re.compile(r".*\.(npz|npy|safetensors|pth?|bin|ckpt|onnx|xml|json)", re.IGNORECASE)
+
+
+class ChangedExportError(CheckpointError):
+    """An export that is not what was written: damaged, or edited."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportInfo:
+    """The JSON object of an export.
+
+    Attributes:
+        description: the model without its weights, as in config.json.
+        precision: of the weights and the arithmetic, "float32".
+        weights_sha256: the digest of the checkpoint's weights in float32 (`weights_digest`), the same in every format.
+    """
+
+    description: ModelDescription
+    precision: str
+    weights_sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _InfoFile:
+    """The keys of the JSON object and their types."""
+
+    format: str
+    version: int
+    precision: str
+    weights_sha256: str
+
+
+def weights_digest(weights: Mapping[str, NDArray[np.float32]]) -> str:
+    """Return the SHA-256 of weights: of each, sorted by name, its name, its shape, and its values as little-endian float32."""
+    hashed = hashlib.sha256()
+    for name in sorted(weights):
+        array = np.ascontiguousarray(weights[name], dtype="<f4")
+        hashed.update(f"{name} {'x'.join(map(str, array.shape))}\n".encode())
+        hashed.update(array.data)
+    return hashed.hexdigest()
+
+
+def info_text(info: ExportInfo) -> str:
+    """Return the JSON object as text in ASCII, without paths of this machine."""
+    values = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "precision": info.precision,
+        "weights_sha256": info.weights_sha256,
+        "checkpoint": without_paths(info.description).to_json_object(),
+    }
+    return json.dumps(values, separators=(",", ":"), allow_nan=False)
+
+
+def parse_info(text: str, *, where: str) -> ExportInfo:
+    """Parse the JSON object of an export; error messages start with `where`.
+
+    Raises:
+        CheckpointError: it is not an object of this format and version, or a value is missing, unknown or invalid.
+    """
+    if len(text) > MAX_CONFIG_BYTES:
+        raise CheckpointError(
+            f"{where}: larger than {MAX_CONFIG_BYTES >> 20} MiB; this is not a description of a Mixer."
+        )
+    try:
+        values: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{where}: could not be read as JSON: {error}. Export the checkpoint again.") from error
+    if not isinstance(values, dict) or values.get("format") != _FORMAT:
+        raise CheckpointError(f'{where}: not a description written by allmlp (it lacks "format": "{_FORMAT}").')
+    if values.get("version") != _VERSION:
+        raise CheckpointError(
+            f"{where}: its format has version {str(values.get('version'))[:80]!r}; this allmlp reads version {_VERSION}. "
+            "Update allmlp."
+        )
+    described = values.pop("checkpoint", None)
+    if not isinstance(described, dict):
+        raise CheckpointError(f'{where}: "checkpoint" is missing or not an object. Export the checkpoint again.')
+    try:
+        read = from_dict(_InfoFile, values, where=where)
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from error
+    if read.precision != "float32":
+        raise CheckpointError(
+            f"{where}: its precision is {read.precision[:80]!r}; this allmlp runs exports in float32. Update allmlp."
+        )
+    description = ModelDescription.from_json_object(described, where=where)
+    return ExportInfo(description=description, precision=read.precision, weights_sha256=read.weights_sha256)
+
+
+def check_digest(found: str | None, expected: str, *, where: str) -> None:
+    """Check an export against the digest in it, which the owner may delete to use a file that was edited on purpose.
+
+    Raises:
+        ChangedExportError: the digest differs.
+    """
+    if found is not None and found != expected:
+        raise ChangedExportError(
+            f"{where}: changed since it was written (its {DIGEST_KEY} differs): damaged, or edited. Export the checkpoint "
+            "again."
+        )
+
+
+def no_description(what: str, to: str) -> str:
+    """Return what is wrong with a model of another program, and how to make one that allmlp runs."""
+    return (
+        f'{what} without the description that allmlp writes (the metadata key "{OWN_KEY}"), so its classes and its '
+        f"pre-processing are unknown. To make one from a checkpoint: allmlp export CHECKPOINT --to {to}"
+    )
+
+
+def model_info(description: ModelDescription) -> dict[str, str]:
+    """Return the keys of OpenVINO's Model API, for a classifier that takes RGB in float32.
+
+    The API joins and splits lists at white space, so that spaces in class names become "_". It knows neither the crop
+    fraction nor the filter, and resizes without antialiasing (0.4.7): of 60 photos of clothing, reduced to 64 pixels, 24 got
+    another class, and none if we resized them. Programs that need exact answers read our own key.
+    """
+    preprocessing = description.preprocessing
+    return {
+        "model_type": "Classification",
+        "labels": " ".join(re.sub(r"\s+", "_", name) or "_" for name in description.class_names),
+        "mean_values": " ".join(f"{255 * value:.9g}" for value in preprocessing.mean),
+        "scale_values": " ".join(f"{255 * value:.9g}" for value in preprocessing.std),
+        "resize_type": _RESIZE_TYPES[preprocessing.fit],
+        "output_raw_scores": "True",
+        "multilabel": "False",
+        "hierarchical": "False",
+    }
+
+
+def without_paths(description: ModelDescription) -> ModelDescription:
+    """Return a description whose source names no file or folder: an export is given away."""
+    words = [word for word in re.finditer(r"\S*[^\s:;,.)]", description.source) if _is_in_path(word[0])]
+    if not words:
+        return description
+    # From the first word to the last one, as a path may contain spaces.
+    source = f"{description.source[: words[0].start()]}a local file{description.source[words[-1].end() :]}"
+    return replace(description, source=source)
+
+
+def _is_in_path(word: str) -> bool:
+    is_separated = "/" in word or "\\" in word
+    return _NO_PATH.fullmatch(word) is None and (is_separated or _FILE.fullmatch(word) is not None)

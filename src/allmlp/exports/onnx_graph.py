@@ -1,0 +1,175 @@
+"""The ONNX graph of a Mixer, equation 1 as operators, written without torch.
+
+Shapes as in model/mixer.py: B images, S tokens, C channels, K classes. Every layer keeps its name from the checkpoint:
+`blocks.3.token_mixing.fc1` is a node, `blocks.3.token_mixing.fc1.weight` its weight.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allmlp import __version__
+from allmlp.checkpoints import ArrayCheckpoint
+from allmlp.errors import ConfigError
+from allmlp.exports.metadata import (
+    DIGEST_KEY,
+    MODEL_INFO,
+    OWN_KEY,
+    ExportInfo,
+    info_text,
+    model_info,
+    weights_digest,
+)
+from allmlp.exports.runtimes import import_onnx
+from allmlp.model import LAYER_NORM_EPSILON, MixerConfig, parameter_shapes
+
+__all__ = ["INPUT", "OPERATORS", "OPSET", "graph_digest", "onnx_bytes", "stored_shapes"]
+
+INPUT = "images"
+
+OPSET = 20  # the first with Gelu
+_IR_VERSION = 9  # of onnx 1.15, the first with this opset
+_MAX_BYTES = (1 << 31) - 1  # protobuf's limit for one message
+
+OPERATORS = frozenset(
+    {"Add", "Gelu", "Gemm", "LayerNormalization", "MatMul", "Mul", "ReduceMean", "Reshape", "Transpose"}
+)
+"""All operators that a graph written here may have."""
+
+
+def onnx_bytes(model: ArrayCheckpoint) -> bytes:
+    """Return an ONNX model with its description inside; the same checkpoint gives the same bytes.
+
+    Input: `images`, float32 (B, 3, H, W), pre-processed. Outputs: `logits` (B, K), `features` (B, C), and `contributions`
+    (B, S, K) of each patch, whose sum over the patches plus the bias of the classifier are the logits. A Mixer without a
+    classifier has only `features`.
+
+    Raises:
+        MissingExtraError: onnx is not installed.
+        ConfigError: the model is larger than the 2 GiB of an ONNX file.
+    """
+    onnx = import_onnx()
+    if sum(weight.nbytes for weight in model.weights.values()) > _MAX_BYTES - (16 << 20):
+        raise ConfigError("An ONNX file is at most 2 GiB, and the weights of this Mixer take more.")
+    info = ExportInfo(description=model.description, precision="float32", weights_sha256=weights_digest(model.weights))
+    graph = _Graph(onnx, model.description.config, model.weights).build()
+    proto = onnx.helper.make_model(
+        graph,
+        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
+        ir_version=_IR_VERSION,
+        producer_name="allmlp",
+        producer_version=__version__,
+    )
+    text = info_text(info)
+    entries = {OWN_KEY: text, DIGEST_KEY: graph_digest(graph.SerializeToString(deterministic=True), text)}
+    entries |= {f"{MODEL_INFO} {name}": value for name, value in model_info(model.description).items()}
+    for name, value in entries.items():
+        proto.metadata_props.add(key=name, value=value)
+    content: bytes = proto.SerializeToString(deterministic=True)
+    return content
+
+
+def graph_digest(graph: bytes | memoryview, text: str) -> str:
+    """Return the digest of a serialised graph and of the JSON object next to it."""
+    hashed = hashlib.sha256(graph)
+    hashed.update(text.encode("utf-8", "surrogatepass"))
+    return hashed.hexdigest()
+
+
+def stored_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of weights as they are stored in a graph, from those of `parameter_shapes`."""
+    flat = {name: (shape[0], math.prod(shape[1:])) if len(shape) == 4 else shape for name, shape in shapes.items()}
+    return {name: shape[::-1] if _is_transposed(name, shape) else shape for name, shape in flat.items()}
+
+
+def _is_transposed(name: str, shape: tuple[int, ...]) -> bool:
+    """Whether a matrix stands on the right of its product. Gemm transposes that of the classifier itself."""
+    return len(shape) == 2 and not name.startswith("head.")
+
+
+class _Graph:
+    """The nodes and weights of a graph, collected in the order of computation. Methods return the name of their output."""
+
+    def __init__(self, onnx: Any, config: MixerConfig, weights: Mapping[str, NDArray[np.float32]]) -> None:
+        self._onnx = onnx
+        self._config = config
+        self._nodes: list[Any] = []
+        self._constants: list[Any] = []
+        for name in parameter_shapes(config):  # in this order, whatever that of the weights
+            weight = weights[name]
+            array = weight.reshape(len(weight), -1) if weight.ndim == 4 else weight  # (C, 3 P P)
+            self._constant(name, array.T if _is_transposed(name, array.shape) else array)
+
+    def build(self) -> Any:
+        S, C, K = self._config.num_tokens, self._config.hidden_dim, self._config.num_classes
+        x = self._patches()  # (B, S, 3 P P)
+        x = self._linear("patch_projection", x)  # (B, S, C)
+        for index in range(self._config.num_blocks):
+            x = self._block(f"blocks.{index}", x)
+        tokens = self._norm("pre_head_norm", x)  # (B, S, C)
+        self._node("ReduceMean", "features", [tokens, self._constant("token_axis", np.array([1]))], keepdims=0)
+        outputs: dict[str, tuple[int, ...]] = {"features": (C,)}
+        if K:
+            self._node("Gemm", "head", ["features", "head.weight", "head.bias"], output="logits", transB=1)
+            # The mean over tokens and the classifier are linear, so that every patch has its share of each logit.
+            columns = self._node("Transpose", "head.weight.transposed", ["head.weight"], perm=[1, 0])  # (C, K)
+            shares = self._node("MatMul", "contributions.sum", [tokens, columns])  # (B, S, K)
+            scale = self._constant("contributions.scale", np.float32(1 / S))
+            self._node("Mul", "contributions", [shares, scale])
+            outputs = {"logits": (K,), "features": (C,), "contributions": (S, K)}
+        values = [self._value(name, shape) for name, shape in outputs.items()]
+        images = self._value(INPUT, (3, *self._config.image_size))
+        return self._onnx.helper.make_graph(self._nodes, "mixer", [images], values, self._constants)
+
+    def _patches(self) -> str:
+        (rows, columns), P = self._config.grid, self._config.patch_size
+        shape = self._constant("patches.split_shape", np.array([0, 3, rows, P, columns, P]))  # 0: B, as it comes
+        x = self._node("Reshape", "patches.split", [INPUT, shape])
+        x = self._node("Transpose", "patches.order", [x], perm=[0, 2, 4, 1, 3, 5])  # (B, H/P, W/P, 3, P, P)
+        flat = self._constant("patches.shape", np.array([0, rows * columns, 3 * P * P]))
+        return self._node("Reshape", "patches", [x, flat])
+
+    def _block(self, name: str, x: str) -> str:
+        y = self._norm(f"{name}.token_norm", x)
+        y = self._node("Transpose", f"{name}.token_mixing.transpose", [y], perm=[0, 2, 1])  # (B, C, S)
+        y = self._mlp(f"{name}.token_mixing", y)
+        y = self._node("Transpose", f"{name}.token_mixing.transpose_back", [y], perm=[0, 2, 1])  # (B, S, C)
+        x = self._node("Add", f"{name}.token_mixing.residual", [x, y])
+        y = self._mlp(f"{name}.channel_mixing", self._norm(f"{name}.channel_norm", x))
+        return self._node("Add", f"{name}.channel_mixing.residual", [x, y])
+
+    def _mlp(self, name: str, x: str) -> str:
+        x = self._linear(f"{name}.fc1", x)
+        approximate = "tanh" if self._config.gelu == "tanh" else "none"
+        x = self._node("Gelu", f"{name}.gelu", [x], approximate=approximate)
+        return self._linear(f"{name}.fc2", x)
+
+    def _linear(self, name: str, x: str) -> str:
+        product = self._node("MatMul", name, [x, f"{name}.weight"])
+        return self._node("Add", f"{name}.add_bias", [product, f"{name}.bias"])
+
+    def _norm(self, name: str, x: str) -> str:
+        inputs = [x, f"{name}.weight", f"{name}.bias"]
+        return self._node("LayerNormalization", name, inputs, axis=-1, epsilon=LAYER_NORM_EPSILON)
+
+    def _node(
+        self, operator: str, name: str, inputs: list[str], *, output: str | None = None, **attributes: Any
+    ) -> str:
+        output = name if output is None else output
+        self._nodes.append(self._onnx.helper.make_node(operator, inputs, [output], name=name, **attributes))
+        return output
+
+    def _constant(self, name: str, values: "NDArray[Any] | np.float32") -> str:
+        dtype = "<i8" if values.dtype == np.int64 else "<f4"
+        array = np.asarray(values, dtype=dtype)
+        kinds = self._onnx.TensorProto
+        kind = kinds.INT64 if dtype == "<i8" else kinds.FLOAT
+        self._constants.append(self._onnx.helper.make_tensor(name, kind, array.shape, array.tobytes(), raw=True))
+        return name
+
+    def _value(self, name: str, shape: tuple[int, ...]) -> Any:
+        return self._onnx.helper.make_tensor_value_info(name, self._onnx.TensorProto.FLOAT, ["batch", *shape])

@@ -1,0 +1,172 @@
+"""OpenVINO models: an .xml file with the layers, and a .bin file with the weights."""
+
+import hashlib
+import re
+import shutil
+import tempfile
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
+from pathlib import Path
+
+from allmlp.checkpoints import ModelDescription
+from allmlp.errors import CheckpointError
+from allmlp.exports.metadata import (
+    DIGEST_KEY,
+    MODEL_INFO,
+    OWN_KEY,
+    ExportInfo,
+    check_digest,
+    info_text,
+    model_info,
+    no_description,
+    parse_info,
+)
+from allmlp.exports.onnx_file import parse_onnx
+from allmlp.exports.onnx_graph import stored_shapes
+from allmlp.exports.runtimes import import_openvino
+from allmlp.io.atomic_write import write_together
+from allmlp.io.display import escape, quote, shorten, summarise
+from allmlp.model import parameter_shapes
+
+__all__ = ["OpenvinoExport", "read_openvino", "write_openvino"]
+
+_MAX_XML_BYTES = 64 << 20  # H/14 takes under 1 MB
+_BLANK = "0" * 64
+# All that OpenVINO makes of our operators, and small ones that another version may add. None holds a graph of its own.
+_LAYERS = frozenset(
+    {
+        *("Parameter", "Const", "Result", "Add", "Multiply", "MatMul", "Gelu", "MVN", "ReduceMean", "Reshape"),
+        *("Transpose", "Range", "Concat", "Convert", "Divide", "Gather", "ShapeOf", "Squeeze", "Subtract", "Unsqueeze"),
+    }
+)
+_NUMBERED = re.compile(r"[A-Za-z]+_[0-9]+")
+_EXPECTED = "expected an OpenVINO model that allmlp export wrote"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenvinoExport:
+    """An OpenVINO model that was read and checked.
+
+    Attributes:
+        info: what it says about itself.
+        path: its .xml file; the .bin file is next to it.
+    """
+
+    info: ExportInfo
+    path: Path
+
+    @property
+    def description(self) -> ModelDescription:
+        """The model without its weights."""
+        return self.info.description
+
+
+def write_openvino(onnx_content: bytes, path: Path) -> None:
+    """Write an ONNX model that `onnx_bytes` made as `path`, which ends in .xml, and a .bin file next to it.
+
+    Raises:
+        MissingExtraError: openvino is not installed.
+        ConfigError: the files cannot be written.
+    """
+    openvino = import_openvino()
+    onnx = parse_onnx(onnx_content, where="onnx_bytes")
+    # Core.read_model, not openvino.convert_model, which gives the same but reports to Google Analytics.
+    model = openvino.Core().read_model(onnx.graph())
+    for index, operation in enumerate(model.get_ordered_ops()):
+        if _NUMBERED.fullmatch(operation.get_friendly_name()):  # by a counter of the process
+            operation.set_friendly_name(f"{operation.get_type_name()}_{index}")
+    for name, value in {OWN_KEY: info_text(onnx.info), DIGEST_KEY: _BLANK}.items():
+        model.set_rt_info(value, [name])
+    for name, value in model_info(onnx.description).items():
+        model.set_rt_info(value, [MODEL_INFO, name])
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / "model.xml"
+        openvino.save_model(model, written, compress_to_fp16=False)
+        xml, weights = written.read_bytes(), written.with_suffix(".bin")
+        digest = _digest(xml, weights)
+        xml = xml.replace(_entry(_BLANK), _entry(digest), 1)
+        with weights.open("rb") as source:
+            write_together({path.with_suffix(".bin"): lambda file: shutil.copyfileobj(source, file), path: xml})
+
+
+def read_openvino(path: Path) -> OpenvinoExport:
+    """Read and check an OpenVINO model that allmlp wrote.
+
+    Raises:
+        CheckpointError: it does not exist, is damaged or hostile, or was not written by allmlp.
+    """
+    where = shorten(escape(path), 300)
+    try:
+        for file in (path, path.with_suffix(".bin")):
+            if not file.is_file():
+                problem = "not a regular file" if file.exists() else "no such file"
+                raise CheckpointError(f"{shorten(escape(file), 300)}: {problem}; {_EXPECTED}, .xml and .bin.")
+        if path.stat().st_size > _MAX_XML_BYTES:
+            raise CheckpointError(f"{where}: larger than {_MAX_XML_BYTES >> 20} MiB; {_EXPECTED}.")
+        xml = path.read_bytes()
+        info, digest = _parse(xml, path.with_suffix(".bin").stat().st_size, where)
+        if digest is not None:
+            blank = xml.replace(_entry(digest), _entry(_BLANK), 1)
+            check_digest(digest, _digest(blank, path.with_suffix(".bin")), where=where)
+    except OSError as error:
+        raise CheckpointError(f"{where}: could not be read ({error.strerror or error}).") from error
+    except ValueError as error:
+        raise CheckpointError(f"{where}: could not be read ({error}).") from error
+    return OpenvinoExport(info=info, path=path)
+
+
+def _parse(xml: bytes, num_weight_bytes: int, where: str) -> tuple[ExportInfo, str | None]:
+    if b"<!DOCTYPE" in xml or b"<!ENTITY" in xml:  # entities may expand without bound
+        raise CheckpointError(f"{where}: XML with a document type, which OpenVINO does not write; {_EXPECTED}.")
+    try:
+        root = ElementTree.fromstring(xml)
+    except (ElementTree.ParseError, ValueError, LookupError, RecursionError) as error:
+        raise CheckpointError(f"{where}: damaged, or not XML ({escape(error)}); {_EXPECTED}.") from error
+    entries = {element.tag: element.get("value", "") for element in root.findall("rt_info/*")}
+    if root.tag != "net":
+        raise CheckpointError(f"{where}: XML that starts with {quote(root.tag[:80])}; {_EXPECTED}.")
+    if OWN_KEY not in entries:
+        raise CheckpointError(f"{where}: {no_description('an OpenVINO model', 'openvino')}")
+    info = parse_info(entries[OWN_KEY], where=where)
+    _check_layers(root, num_weight_bytes, info, where)
+    return info, entries.get(DIGEST_KEY)
+
+
+def _check_layers(root: ElementTree.Element, num_weight_bytes: int, info: ExportInfo, where: str) -> None:
+    """Check that a model has only layers of a Mixer, and the weights of the Mixer that it claims to be."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer in root.iter("layer"):
+        kind, version = layer.get("type", ""), layer.get("version", "")
+        if kind not in _LAYERS or not version.startswith("opset"):
+            raise CheckpointError(
+                f"{where}: not a model that allmlp writes: the layer {quote(kind[:80])} of {quote(version[:80])}. It is not "
+                "run. Export the checkpoint again."
+            )
+        if kind == "Const":
+            data = layer.find("data")
+            values = {} if data is None else data.attrib
+            shape = tuple(int(side) for side in values.get("shape", "").split(",") if side.strip())
+            start, size = int(values.get("offset", -1)), int(values.get("size", -1))
+            if not (0 <= start <= start + size <= num_weight_bytes):
+                raise ValueError(f"the .bin file is too short for {quote(layer.get('name', '')[:80])}")
+            shapes[layer.get("name", "")] = shape
+    wanted = stored_shapes(parameter_shapes(info.description.config))
+    wrong = [name for name, shape in wanted.items() if shapes.get(name) != shape]
+    if wrong:
+        raise CheckpointError(
+            f"{where}: its weights do not fit the Mixer that it describes: {summarise(wrong, limit=5)}. Export the checkpoint "
+            "again."
+        )
+
+
+def _digest(xml: bytes, weights: Path) -> str:
+    """Return the digest of both files, the .xml file with zeros in place of its digest."""
+    hashed = hashlib.sha256(xml)
+    with weights.open("rb") as file:
+        while piece := file.read(4 << 20):
+            hashed.update(piece)
+    return hashed.hexdigest()
+
+
+def _entry(digest: str) -> bytes:
+    return f'<{DIGEST_KEY} value="{digest}"'.encode()

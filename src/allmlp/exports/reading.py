@@ -1,0 +1,47 @@
+"""Exports read back: recognised, and checked before an engine sees them."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from allmlp.exports.onnx_file import OnnxExport, read_onnx
+from allmlp.exports.openvino_model import OpenvinoExport, read_openvino
+from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
+from allmlp.io.path_problem import path_text
+
+__all__ = ["Export", "ExportKind", "export_kind", "open_export"]
+
+ExportKind = Literal["onnx", "openvino"]
+Export = OnnxExport | OpenvinoExport
+
+_ENDINGS: dict[str, ExportKind] = {".onnx": "onnx", ".xml": "openvino"}
+
+
+def export_kind(source: object) -> ExportKind | None:
+    """Return the kind of export that a source is, by the end of its name or by its content; None for anything else."""
+    text = path_text(source)
+    if not text or os.path.isdir(text):  # noqa: PTH112 - Path.is_dir raises if a name is too long
+        return None
+    by_ending = _ENDINGS.get(os.path.splitext(text)[1].lower())  # noqa: PTH122 - the source may be a name, not a path
+    if by_ending is not None:
+        return by_ending
+    try:
+        path = Path(text)
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            start = file.read(START_BYTES)
+    except (OSError, ValueError):  # which `load_checkpoint` reports
+        return None
+    return "onnx" if kind_of_file(start) is FileKind.ONNX else None
+
+
+def open_export(source: str | Path) -> Export:
+    """Read and check an export that `export_kind` recognises.
+
+    Raises:
+        CheckpointError: it does not exist, is damaged, hostile, or was not written by allmlp.
+        MissingExtraError: an OpenVINO model, and openvino is not installed.
+    """
+    path = Path(path_text(source) or "")
+    return read_onnx(path) if export_kind(source) == "onnx" else read_openvino(path)

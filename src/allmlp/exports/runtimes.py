@@ -1,0 +1,40 @@
+"""Import of the optional libraries that write and read exports."""
+
+import importlib
+import importlib.util
+import sys
+from typing import Any
+
+from allmlp.errors import MissingExtraError
+
+__all__ = ["import_onnx", "import_openvino"]
+
+
+def import_onnx() -> Any:
+    """Return the module `onnx`.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    _check_installed("onnx", "To write ONNX, allmlp needs the library onnx")
+    return importlib.import_module("onnx")
+
+
+def import_openvino() -> Any:
+    """Return the module `openvino`, without its telemetry.
+
+    `import openvino` would otherwise send an event to Google Analytics if the package openvino-telemetry is there, which
+    comes with it. Without that package, OpenVINO uses an empty substitute of its own.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    _check_installed("openvino", "OpenVINO models need the library openvino")
+    if "openvino" not in sys.modules:
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # which makes its import fail
+    return importlib.import_module("openvino")
+
+
+def _check_installed(name: str, need: str) -> None:
+    if name not in sys.modules and importlib.util.find_spec(name) is None:
+        raise MissingExtraError(f"{need}: pip install 'allmlp[{name}]'")

@@ -1,0 +1,112 @@
+"""`export`: a checkpoint written for another engine. The formats are in a table."""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from allmlp.checkpoints import ArrayCheckpoint, Checkpoint, as_arrays, load_arrays
+from allmlp.errors import ConfigError, did_you_mean
+from allmlp.exports.onnx_graph import onnx_bytes
+from allmlp.exports.openvino_model import write_openvino
+from allmlp.exports.runtimes import import_onnx, import_openvino
+from allmlp.io.atomic_write import write_bytes
+from allmlp.io.display import escape, quote
+from allmlp.io.path_problem import path_problem, path_text
+
+__all__ = ["EXPORT_FORMATS", "ExportFormat", "default_name", "export", "export_format"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportFormat:
+    """A format of exports.
+
+    Attributes:
+        ending: of the file's name.
+        check: raises a MissingExtraError if a library is missing: before anything slow.
+        write: writes a model to a new file.
+        other_endings: of files that are written next to it.
+    """
+
+    ending: str
+    check: Callable[[], object]
+    write: Callable[[ArrayCheckpoint, Path], object]
+    other_endings: tuple[str, ...] = ()
+
+
+def _write_onnx(model: ArrayCheckpoint, path: Path) -> None:
+    write_bytes(path, onnx_bytes(model))
+
+
+def _write_openvino(model: ArrayCheckpoint, path: Path) -> None:
+    write_openvino(onnx_bytes(model), path)
+
+
+def _check_openvino() -> None:
+    import_openvino()  # first: its extra installs onnx, too
+    import_onnx()
+
+
+EXPORT_FORMATS: Mapping[str, ExportFormat] = {
+    "onnx": ExportFormat(ending=".onnx", check=import_onnx, write=_write_onnx),
+    "openvino": ExportFormat(ending=".xml", check=_check_openvino, write=_write_openvino, other_endings=(".bin",)),
+}
+
+
+def export(
+    source: str | Path | Checkpoint | ArrayCheckpoint, *, to: str = "onnx", out: str | Path | None = None
+) -> Path:
+    """Write a checkpoint for another engine, with its class names and pre-processing inside, and return the file.
+
+    The same checkpoint gives the same bytes. `open_model` opens the result, without torch.
+
+    Args:
+        source: a path or a name, as `load_checkpoint` takes it, or a checkpoint.
+        to: "onnx" (one file), or "openvino" (an .xml file and a .bin file).
+        out: a new file, whose name ends in .onnx or .xml; None takes the source's name, in the current folder.
+
+    Raises:
+        CheckpointError: nothing usable at `source`.
+        ConfigError: an unknown format, a file that exists, or one that cannot be written.
+        MissingExtraError: onnx or openvino is not installed.
+    """
+    form = export_format(to)
+    path = _new_file(default_name(source, form) if out is None else out, form)
+    form.check()
+    if isinstance(source, Checkpoint):
+        source = as_arrays(source)
+    form.write(source if isinstance(source, ArrayCheckpoint) else load_arrays(source), path)
+    return path
+
+
+def export_format(name: object) -> ExportFormat:
+    """Return the format with this name. Raises ConfigError if there is none."""
+    if not isinstance(name, str) or name not in EXPORT_FORMATS:
+        hint = did_you_mean(name, EXPORT_FORMATS) if isinstance(name, str) else ""
+        raise ConfigError(f"to is {quote(name)}; expected one of {', '.join(EXPORT_FORMATS)}.{hint}")
+    return EXPORT_FORMATS[name]
+
+
+def default_name(source: object, form: ExportFormat) -> str:
+    """Return the name of an export's file in the current folder: "runs/mine" gives "mine.onnx"."""
+    text = path_text(source) or "mixer"
+    parts = [part for part in re.split(r"[/\\:]+", text.partition("@")[0]) if part not in ("", ".", "..")]
+    name = parts[-1] if parts else "mixer"
+    stem, ending = os.path.splitext(name)  # noqa: PTH122 - of a name
+    return (stem if ending.lower() in (".npz", ".safetensors", ".pth", ".json") else name) + form.ending
+
+
+def _new_file(out: object, form: ExportFormat) -> Path:
+    text = path_text(out)
+    if text is None:
+        raise ConfigError(f"out is {quote(out)}; expected a path.")
+    path = Path(text)
+    if problem := path_problem(path):
+        raise ConfigError(f"{text[:300]}: cannot be written to ({problem}). Choose another path.")
+    if path.suffix.lower() != form.ending:
+        raise ConfigError(f"{escape(text[:300])}: expected a name that ends in {form.ending}.")
+    for file in (path, *map(path.with_suffix, form.other_endings)):
+        if os.path.lexists(file):
+            raise ConfigError(f"{escape(file)}: this file exists, and nothing is overwritten. Choose a new name.")
+    return path

@@ -1,0 +1,71 @@
+"""The backend onnxruntime: ONNX Runtime on the CPU, for exports in ONNX and for checkpoints, in micro-batches.
+
+A checkpoint is written as ONNX in memory, which needs the library onnx; an export needs neither onnx nor torch.
+"""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allmlp.checkpoints import Checkpoint
+from allmlp.exports import OnnxExport, export_kind
+from allmlp.hardware.num_compute_threads import num_compute_threads
+from allmlp.inference.backends.cpu_source import check_options, check_outputs, engine_errors, is_openable, opened
+from allmlp.inference.backends.micro_batches import in_micro_batches, num_outputs
+from allmlp.inference.runnable import Output, RunnableModel
+
+__all__ = ["open_onnx_runtime", "recognises"]
+
+_NAME = "onnxruntime"
+_ONLY_ERRORS = 3
+
+
+def recognises(source: object) -> bool:
+    """Return True for exports in ONNX, and for what `load_checkpoint` takes."""
+    return is_openable(source) and export_kind(source) != "openvino"
+
+
+def open_onnx_runtime(source: str | Path | Checkpoint, device: str, precision: str, output: Output) -> RunnableModel:
+    """Open an export or a checkpoint with ONNX Runtime, in float32 on the CPU.
+
+    Raises:
+        CheckpointError: nothing usable at `source`.
+        ConfigError: another device or precision.
+        MissingExtraError: a checkpoint, and onnx is not installed.
+    """
+    check_options(_NAME, device, precision)
+    model = opened(source)
+    assert isinstance(model, OnnxExport)  # `recognises` leaves OpenVINO's models to that backend
+    config = model.description.config
+    width = num_outputs(config, output)
+    value = output if config.num_classes else "features"
+    with engine_errors("ONNX Runtime", source):
+        session = _session(model.graph(value))
+    shape = (3, *config.image_size)
+
+    def compute(images: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+        padded = np.zeros((size, *shape), np.float32)
+        padded[: len(images)] = images
+        outputs: NDArray[np.float32]
+        with engine_errors("ONNX Runtime", source):
+            (outputs,) = session.run([value], {"images": padded})
+            check_outputs(outputs, (size, width))
+        return outputs[: len(images)]
+
+    forward = in_micro_batches(compute, config, device="cpu", width=width)
+    return RunnableModel(forward, model.description, output)
+
+
+def _session(content: bytes) -> Any:
+    runtime = importlib.import_module("onnxruntime")
+    runtime.disable_telemetry_events()  # which there is only on Windows
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = num_compute_threads()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _ONLY_ERRORS
+    # Threads that spin between two calls would take the time of those that decode photos.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

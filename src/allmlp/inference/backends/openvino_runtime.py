@@ -1,0 +1,73 @@
+"""The backend openvino: OpenVINO on the CPU, for exports in either format and for checkpoints, in micro-batches.
+
+A checkpoint is written as ONNX in memory, which needs the library onnx; an export needs neither onnx nor torch.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allmlp.checkpoints import Checkpoint
+from allmlp.exports import OnnxExport, OpenvinoExport, import_openvino
+from allmlp.hardware.num_compute_threads import num_compute_threads
+from allmlp.inference.backends.cpu_source import check_options, check_outputs, engine_errors, is_openable, opened
+from allmlp.inference.backends.micro_batches import in_micro_batches, num_outputs
+from allmlp.inference.runnable import Output, RunnableModel
+
+__all__ = ["open_openvino", "recognises"]
+
+_NAME = "openvino"
+
+
+def recognises(source: object) -> bool:
+    """Return True for exports, and for what `load_checkpoint` takes."""
+    return is_openable(source)
+
+
+def open_openvino(source: str | Path | Checkpoint, device: str, precision: str, output: Output) -> RunnableModel:
+    """Open an export or a checkpoint with OpenVINO, in float32 on the CPU.
+
+    Raises:
+        CheckpointError: nothing usable at `source`.
+        ConfigError: another device or precision.
+        MissingExtraError: a checkpoint, and onnx is not installed.
+    """
+    check_options(_NAME, device, precision)
+    model = opened(source)
+    config = model.description.config
+    width = num_outputs(config, output)
+    value = output if config.num_classes else "features"
+    shape = (3, *config.image_size)
+    compiled: dict[int, Any] = {}
+
+    def compute(images: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+        padded = np.zeros((size, *shape), np.float32)
+        padded[: len(images)] = images
+        with engine_errors("OpenVINO", source):
+            if size not in compiled:
+                compiled[size] = _compile(model, value, padded.shape)
+            # A request of its own for each call, so that several threads may use one model.
+            outputs: NDArray[np.float32] = compiled[size].infer_new_request([padded])[0]
+            check_outputs(outputs, (size, width))
+        return outputs[: len(images)]
+
+    forward = in_micro_batches(compute, config, device="cpu", width=width)
+    return RunnableModel(forward, model.description, output)
+
+
+def _compile(model: OnnxExport | OpenvinoExport, value: str, shape: tuple[int, ...]) -> Any:
+    openvino = import_openvino()
+    core = openvino.Core()
+    settings = {
+        "INFERENCE_PRECISION_HINT": "f32",  # the default is bfloat16 where the processor has it
+        "INFERENCE_NUM_THREADS": num_compute_threads(),
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": False,  # faster on virtual machines that share their cores
+    }
+    whole = core.read_model(model.graph(value) if isinstance(model, OnnxExport) else model.path)
+    part = openvino.Model([whole.output(value).get_node()], whole.get_parameters())
+    part.reshape(list(shape))
+    return core.compile_model(part, "CPU", settings)

@@ -1,0 +1,235 @@
+"""`allmlp export`, and the commands that take an export in place of a checkpoint: the same answers, without torch."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import typing
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from tests.evaluation.test_verification import tampered
+from tests.exports.test_writing import hide
+from tests.test_readme import ROOT, commands_of
+
+from allmlp.cli.arguments.checkpoint import BackendName
+from allmlp.cli.commands.other_tools.export import ExportTarget
+from allmlp.exports import EXPORT_FORMATS
+from allmlp.inference import BACKENDS
+
+CLASSES = ("cat", "owl", "yak")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory, write_photo: Callable[..., Path]) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for index, name in enumerate(CLASSES * 5):
+        write_photo(folder / name / f"{index}.png", seed=index)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exports(saved_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    from allmlp import export
+
+    folder = tmp_path_factory.mktemp("exports")
+    return {to: export(saved_checkpoint, to=to, out=folder / f"x{form.ending}") for to, form in EXPORT_FORMATS.items()}
+
+
+def test_the_choices_are_those_of_the_tables():
+    assert typing.get_args(ExportTarget) == tuple(EXPORT_FORMATS)
+    assert typing.get_args(BackendName) == ("auto", *BACKENDS)
+
+
+@pytest.mark.parametrize(("to", "name"), [("onnx", "saved.onnx"), ("openvino", "saved.xml")])
+def test_an_export_is_written_and_verified(to, name, allmlp, saved_checkpoint, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    outcome = allmlp("export", saved_checkpoint, "--to", to, "--verify", photos)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.startswith(f"Wrote {name}")
+    for words in (
+        "float32, 6 classes, 16 × 16 pixels",
+        "15 of 15 photos (100.00%)",
+        "top-1 of the export",
+        "95% interval",
+    ):
+        assert words in outcome.out
+    assert f"allmlp predict {name} PHOTO.jpg" in outcome.out
+    again = allmlp("export", saved_checkpoint, "--to", to, "--verify", photos)
+    assert again.code == 2 and "nothing is overwritten" in again.err
+
+
+def test_json_holds_the_file_and_the_verification(allmlp, saved_checkpoint, photos, tmp_path):
+    path = tmp_path / "new" / "x.onnx"
+    outcome = allmlp("export", saved_checkpoint, "--out", path, "--verify", photos, "--json")
+    values = json.loads(outcome.out)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert (values["export"], values["to"], values["bytes"]) == (str(path), "onnx", path.stat().st_size)
+    assert values["verification"]["num_same"] == 15
+    assert "verification" not in json.loads(allmlp("export", saved_checkpoint, "-o", tmp_path / "y.onnx", "--json").out)
+
+
+@pytest.mark.parametrize("keep_digest", [True, False])
+def test_an_artefact_that_was_tampered_with_exits_with_6(
+    keep_digest, allmlp, saved_checkpoint, photos, tmp_path, exports
+):
+    path = tmp_path / "x.onnx"
+    path.write_bytes(exports["onnx"].read_bytes())
+    assert allmlp("export", saved_checkpoint, "--against", path, "--verify", photos).code == 0
+    tampered(path, lambda values: values["preprocessing"].update(mean=[0, 0, 0]), keep_digest=keep_digest)
+    before = path.read_bytes()
+    outcome = allmlp("export", saved_checkpoint, "--against", path, "--verify", photos)
+    assert outcome.code == 6
+    assert (
+        "changed since it was written" if keep_digest else "another pre-processing: mean is [0.0, 0.0, 0.0]"
+    ) in outcome.err
+    assert len(outcome.err.splitlines()) == 1
+    assert path.read_bytes() == before
+
+
+def test_a_tolerance_of_nothing_exits_with_6_and_says_what_differs(allmlp, saved_checkpoint, photos, tmp_path):
+    outcome = allmlp("export", saved_checkpoint, "-o", tmp_path / "x.onnx", "--verify", photos, "--tolerance", "0")
+    assert outcome.code == 6
+    assert "A logit differs by" in outcome.err and "stays; do not use it" in outcome.err
+
+
+def test_nothing_is_written_if_it_cannot_be_verified(allmlp, saved_checkpoint, photos, tmp_path, monkeypatch):
+    out = ("-o", tmp_path / "x.onnx", "--verify")
+    outcome = allmlp("export", saved_checkpoint, *out, tmp_path / "nowhere")
+    assert outcome.code == 3 and "nowhere" in outcome.err
+    hide("onnxruntime", monkeypatch)
+    hide("openvino", monkeypatch)
+    outcome = allmlp("export", saved_checkpoint, *out, photos)
+    assert outcome.code == 5 and "pip install 'allmlp[onnxruntime]'" in outcome.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--against", "x.onnx"), "add --verify PHOTOS"),
+        (("--against", "x.onnx", "--verify", "p", "--to", "onnx", "-o", "y"), "--to and --out with --against"),
+        (("--tolerance", "0.1"), "--tolerance without --verify"),
+        (("--verify", "p", "--tolerance", "2"), "--tolerance is 2.0"),
+        (("--out", "x.xml"), "expected a name that ends in .onnx"),
+    ],
+)
+def test_options_that_cannot_take_effect_are_usage_errors(
+    options, words, allmlp, saved_checkpoint, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    outcome = allmlp("export", saved_checkpoint, *options)
+    assert outcome.code == 2 and words in outcome.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_image_size_and_pre_processing_are_those_of_the_export(allmlp, saved_checkpoint, photos, tmp_path):
+    path = tmp_path / "x.onnx"
+    options = ("--image-size", "16x24", "--mean", "0.1")
+    assert allmlp("export", saved_checkpoint, "-o", path, *options, "--verify", photos).code == 0
+    assert [dim.dim_value for dim in onnx.load(path).graph.input[0].type.tensor_type.shape.dim[1:]] == [3, 16, 24]
+    expected = allmlp("predict", saved_checkpoint, photos, *options)
+    assert allmlp("predict", path, photos).out == expected.out
+
+
+@pytest.mark.parametrize("to", EXPORT_FORMATS)
+def test_predict_evaluate_and_embed_give_the_checkpoints_answers(
+    to, allmlp, saved_checkpoint, exports, photos, tmp_path
+):
+    assert (
+        allmlp("predict", exports[to], photos, "--flip").out
+        == allmlp("predict", saved_checkpoint, photos, "--flip").out
+    )
+    scores = [json.loads(allmlp("evaluate", model, photos, "--json").out) for model in (saved_checkpoint, exports[to])]
+    assert scores[0]["top1"] == scores[1]["top1"]
+    assert abs(scores[0]["loss"] - scores[1]["loss"]) < 1e-5
+    features = []
+    for name, model in (("a", saved_checkpoint), ("b", exports[to])):
+        assert allmlp("embed", model, photos, "-o", tmp_path / f"{name}.npz").code == 0
+        features.append(np.load(tmp_path / f"{name}.npz")["features"])
+    np.testing.assert_allclose(features[1], features[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_backend_may_be_chosen_for_a_checkpoint(backend, allmlp, saved_checkpoint, photos, tmp_path):
+    expected = allmlp("predict", saved_checkpoint, photos)
+    outcome = allmlp("predict", saved_checkpoint, photos, "--backend", backend)
+    assert (outcome.code, outcome.out) == (0, expected.out)
+    written = allmlp("predict", saved_checkpoint, photos, "--backend", backend, "-o", tmp_path / "x.csv")
+    assert f"--backend {backend}" in written.out  # the next commands use the same engine
+    assert allmlp("evaluate", saved_checkpoint, photos, "--backend", backend).code == 0
+
+
+def test_what_an_export_cannot_do_says_what_can(allmlp, exports, photos, tmp_path):
+    outcome = allmlp("predict", exports["onnx"], photos, "--image-size", "32")
+    assert outcome.code == 2 and "an export has one image size, here 16 × 16" in outcome.err
+    assert allmlp("predict", exports["onnx"], photos, "--image-size", "16").code == 0
+    assert (
+        allmlp("predict", exports["onnx"], photos, "--mean", "0.1").out
+        != allmlp("predict", exports["onnx"], photos).out
+    )
+    outcome = allmlp("predict", exports["onnx"], photos, "--backend", "eager")
+    assert outcome.code == 2 and "The backend eager cannot open" in outcome.err
+    outcome = allmlp("predict", exports["openvino"], photos, "--backend", "onnxruntime")
+    assert outcome.code == 2 and "The backend onnxruntime cannot open" in outcome.err
+    for command in (("convert", exports["onnx"], tmp_path / "x", "--to", "timm"), ("export", exports["onnx"])):
+        outcome = allmlp(*command)
+        assert outcome.code == 4 and "take those that `allmlp export` wrote" in outcome.err
+
+
+@pytest.mark.parametrize("to", EXPORT_FORMATS)
+def test_inspect_describes_an_export_as_its_checkpoint(to, allmlp, saved_checkpoint, exports):
+    found = json.loads(allmlp("inspect", exports[to], "--json").out)
+    expected = json.loads(allmlp("inspect", saved_checkpoint, "--json").out)
+    assert found.pop("export")["precision"] == "float32"
+    del expected["speed"]
+    assert found == expected
+    outcome = allmlp("inspect", exports[to], "--image-size", "99")
+    assert outcome.code == 2 and "an export has one image size, here 16 × 16" in outcome.err
+    text = allmlp("inspect", exports[to], "--mean", "0.125").out
+    assert "0.125" in text and "weights_sha256" in text
+
+
+@pytest.mark.parametrize("to", EXPORT_FORMATS)
+def test_torch_is_imported_neither_to_export_nor_to_run_an_export(to, exports, saved_checkpoint, photos, tmp_path):
+    for words in (
+        ("predict", exports[to], photos / "cat"),
+        ("embed", exports[to], photos / "cat", "-o", tmp_path / "features.npz"),
+        ("evaluate", exports[to], photos, "--report", tmp_path / "report.html"),
+        ("inspect", exports[to]),
+        ("export", saved_checkpoint, "--to", to, "-o", (tmp_path / "new").with_suffix(exports[to].suffix)),
+    ):
+        code = (
+            "import sys\nfrom allmlp.cli.main import main\n"
+            "try:\n    main(sys.argv[1:])\n"
+            "except SystemExit as stop:\n    print(stop.code, 'torch' in sys.modules, file=sys.stderr)\n"
+        )
+        run = subprocess.run(
+            [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=True, timeout=120
+        )
+        assert run.stderr.splitlines()[-1] == "0 False", (words, run.stderr)
+    page = (tmp_path / "report.html").read_text()
+    assert ("onnxruntime" if to == "onnx" else "openvino") in page
+
+
+def test_the_commands_and_the_python_of_the_page_run_in_their_order(
+    allmlp, saved_checkpoint, write_photo, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(saved_checkpoint, "runs/mine")
+    write_photo(Path("photo.jpg"))
+    for index, name in enumerate(CLASSES * 3):
+        write_photo(Path("PHOTOS") / name / f"{index}.png", seed=index)
+        write_photo(Path("photos") / f"{index}.png", seed=index)
+    page = ROOT / "docs" / "export.md"
+    commands = [words for words in commands_of(page) if words[0] == "allmlp"]
+    assert len(commands) == 8
+    for _, *words in commands:
+        outcome = allmlp(*words)
+        assert outcome.code == 0, outcome.err
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL):
+        exec(block, {})

@@ -1,0 +1,68 @@
+"""What an export says about itself: read back as it was, without paths, and as OpenVINO's Model API reads it."""
+
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+from tests.builders import tiny_checkpoint
+from tests.exports.conftest import NAMES
+
+from allmlp import Checkpoint, ModelDescription, Preprocessing
+from allmlp.checkpoints import as_arrays
+from allmlp.exports import EXPORT_FORMATS, export, onnx_bytes, open_export
+from allmlp.exports.metadata import model_info, weights_digest
+
+
+@pytest.mark.parametrize("to", EXPORT_FORMATS)
+def test_a_description_is_read_back_as_it_was(to: str, mixer: Checkpoint, tmp_path: Path) -> None:
+    path = export(mixer, to=to, out=tmp_path / f"x{EXPORT_FORMATS[to].ending}")
+    info = open_export(path).info
+    assert info.description == mixer.description
+    assert (info.precision, info.weights_sha256) == ("float32", weights_digest(as_arrays(mixer).weights))
+
+
+def test_the_digest_of_the_weights_follows_every_value_name_and_shape(checkpoint: Checkpoint) -> None:
+    weights = dict(as_arrays(checkpoint).weights)
+    digests = {weights_digest(weights)}
+    name = "blocks.0.token_mixing.fc1.weight"
+    digests.add(weights_digest({**weights, name: weights[name] + 1e-6}))
+    digests.add(weights_digest({**weights, name: weights[name].reshape(-1)}))
+    digests.add(weights_digest({**weights, "other": weights[name]}))
+    assert len(digests) == 4
+    assert weights_digest(dict(reversed(weights.items()))) in digests
+
+
+def test_the_keys_of_the_model_api_have_one_word_for_each_class(checkpoint: Checkpoint) -> None:
+    proto = onnx.load_from_string(onnx_bytes(as_arrays(checkpoint)))
+    entries = {entry.key: entry.value for entry in proto.metadata_props}
+    labels = entries["model_info labels"].split()
+    assert labels == ["African_elephant", "naïve_猫", "two_lines", "tab_here", '"quoted"_<&>', "a/b", "_"]
+    assert entries["model_info model_type"] == "Classification"
+    assert json.loads(entries["allmlp"])["checkpoint"]["class_names"] == list(NAMES)
+    info = model_info(tiny_checkpoint(preprocessing=Preprocessing(image_size=16, mean=(0.485, 0, 1))).description)
+    assert (info["mean_values"], info["scale_values"]) == ("123.675 0 255", "127.5 127.5 127.5")
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("trained by allmlp, recipe photos64, seed 0, step 5", None),
+        ("hf:timm/mixer_b16_224.goog_in21k: trained on ImageNet; fits S/16, B/16", None),
+        ("/home/ann/runs/w.npz (timm's names): unknown origin; fits B/16", "a local file (timm's names): unknown origin; "
+         "fits B/16"),
+        ("/home/Ann B. Smith/my weights/w.npz (ours): unknown origin", "a local file (ours): unknown origin"),
+        (r"C:\Users\ann\w.pth (ours): unknown origin; from 64 × 64 to 32 × 32 pixels", "a local file (ours): unknown origin; "
+         "from 64 × 64 to 32 × 32 pixels"),
+        ("secret.safetensors (ours): unknown origin", "a local file (ours): unknown origin"),
+        ("runs/mine: best", "a local file: best"),
+    ],
+)  # fmt: skip
+def test_no_path_of_this_machine_is_in_an_export(source: str, expected: str | None, tmp_path: Path) -> None:
+    checkpoint = tiny_checkpoint(source=source)
+    for to, form in EXPORT_FORMATS.items():
+        path = export(checkpoint, to=to, out=tmp_path / "somewhere" / f"x{form.ending}")
+        found: ModelDescription = open_export(path).info.description
+        assert found.source == (expected or source)
+        for file in path.parent.glob("x.*"):
+            assert all(word not in file.read_bytes() for word in (b"somewhere", b"/home", b"ann\\", b"secret"))

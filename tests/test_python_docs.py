@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def python_blocks(page: str) -> list[str]:
 
 @pytest.fixture
 def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with small stand-ins for what the blocks name: runs/mine, b16-i1k, photo.jpg, other.png and PHOTOS."""
+    """A folder with small stand-ins for what the blocks name: two runs, b16-i1k, photo.jpg, other.png and PHOTOS."""
     generator = np.random.default_rng(0)
 
     def write_photo(path: Path) -> None:
@@ -36,6 +37,7 @@ def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         allmlp.save_checkpoint(checkpoint, tmp_path / folder)
     (tmp_path / "runs/mine/recipe.json").write_text("{}")
     (tmp_path / "runs/mine/split.json").write_text('{"train": [], "validation": [], "test": []}')
+    shutil.copytree(tmp_path / "runs/mine", tmp_path / "runs/scratch")
     for name in ("photo.jpg", "other.png"):
         write_photo(tmp_path / name)
     for split, number in (("train", 6), ("val", 2), ("test", 3)):

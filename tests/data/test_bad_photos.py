@@ -67,6 +67,17 @@ def test_a_class_or_a_split_of_bad_photos_alone_is_refused(photos: Path) -> None
         skip_bad_photos(open_dataset(photos), num_workers=0)
 
 
+@pytest.mark.parametrize("lost", [("red",), ("blue", "green")])
+def test_a_class_that_a_scoring_split_loses_is_a_note(lost: tuple[str, ...], photos: Path) -> None:
+    for name in lost:
+        for path in (photos / "test" / name).iterdir():
+            path.write_bytes(b"")
+    dataset = skip_bad_photos(open_dataset(photos), num_workers=0)
+    assert dataset.notes[-1] == f"test has no photos left of {', '.join(map(repr, lost))}"
+    again = skip_photos(open_dataset(photos), dataset.skipped)
+    assert again.notes == dataset.notes
+
+
 def test_the_list_is_read_back(tmp_path: Path) -> None:
     skipped = [
         SkippedPhoto("train", "a/1.jpg", "a/1.jpg: the file is empty. Replace it."),

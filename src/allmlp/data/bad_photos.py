@@ -11,7 +11,7 @@ import numpy as np
 from allmlp.data.dataset import ImageDataset, SkippedPhoto
 from allmlp.data.decoding.check_photos import problems_of
 from allmlp.errors import ConfigError, DataError
-from allmlp.io.display import bullets, counted, escape, summarise
+from allmlp.io.display import bullets, counted, escape, quote, summarise
 from allmlp.runs.photo_table import read_table, write_table
 
 __all__ = ["BadPhotos", "is_skipping", "read_skipped", "skip_bad_photos", "skip_photos", "write_skipped"]
@@ -55,6 +55,8 @@ def skip_bad_photos(
 def skip_photos(dataset: ImageDataset, skipped: Iterable[SkippedPhoto]) -> ImageDataset:
     """Return a data set without these photos, which `ImageDataset.skipped` lists and a note counts.
 
+    Another note names the classes that a scoring split loses.
+
     Raises:
         DataError: nothing is left of a split, or of a class in train.
     """
@@ -64,12 +66,16 @@ def skip_photos(dataset: ImageDataset, skipped: Iterable[SkippedPhoto]) -> Image
     left_out: dict[str, set[str]] = defaultdict(set)
     for photo in skipped:
         left_out[photo.split].add(photo.sample_id)
-    splits = {}
+    splits, losses = {}, []
     for name, split in dataset.splits.items():
         kept = [index for index, sample_id in enumerate(split.sample_ids) if sample_id not in left_out[name]]
         splits[name] = split if len(kept) == len(split) else split.subset(kept)
-        lost = set(np.setdiff1d(split.labels, splits[name].labels).tolist()) if name == "train" or not kept else set()
-        if lost:
+        lost = set(np.setdiff1d(split.labels, splits[name].labels).tolist())
+        if lost and name != "train" and kept:
+            losses.append(
+                f"{name} has no photos left of {summarise(quote(dataset.class_names[i]) for i in sorted(lost))}"
+            )
+        elif lost:
             labels = dict(zip(split.sample_ids, split.labels.tolist(), strict=True))
             problems = [
                 photo.problem for photo in skipped if photo.split == name and labels.get(photo.sample_id) in lost
@@ -83,7 +89,7 @@ def skip_photos(dataset: ImageDataset, skipped: Iterable[SkippedPhoto]) -> Image
         f"{counted(len(skipped), 'photo')} cannot be used and {'is' if len(skipped) == 1 else 'are'} skipped: "
         + summarise((photo.sample_id for photo in skipped), limit=3)
     )
-    return dataclasses.replace(dataset, splits=splits, notes=(*dataset.notes, note), skipped=skipped)
+    return dataclasses.replace(dataset, splits=splits, notes=(*dataset.notes, note, *losses), skipped=skipped)
 
 
 def write_skipped(path: Path, skipped: Iterable[SkippedPhoto]) -> None:

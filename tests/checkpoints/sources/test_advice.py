@@ -47,6 +47,12 @@ def test_a_size_that_is_nearly_right_is_helped(wrong: str, right: str) -> None:
     assert "Hugging Face Hub" not in message
 
 
+@pytest.mark.parametrize("path", ["~/mine", "../mine", "./mine", "-x/mine", "my runs/mine", "runs/mine?"])
+def test_what_can_only_be_a_path_is_not_taken_for_a_repository(path: str) -> None:
+    assert "Hugging Face Hub" not in words(path)
+    assert "Did you mean hf:ann/mixer, a repository on the Hugging Face Hub?" in words("ann/mixer")
+
+
 @pytest.mark.parametrize("size", ["B/16", "b/32", "h/14", "S/8"])
 def test_a_size_is_not_a_checkpoint_and_its_weights_are_named(size: str) -> None:
     assert "size of the paper's table 1, without weights" in words(size)

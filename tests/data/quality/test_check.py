@@ -1,6 +1,8 @@
 """`check` finds every kind of trouble that was planted in sound photos, and nothing in sound ones."""
 
 import dataclasses
+import os
+import re
 import unicodedata
 import zipfile
 from pathlib import Path
@@ -133,6 +135,9 @@ def test_a_second_check_decodes_only_what_changed(
         lambda text: "[" * 100_000,
         lambda text: text.replace('"size":[96,96]', '"size":[-1,1e9]'),
         lambda text: text.replace('"digest":"', '"digest":3,"x":"'),
+        lambda text: re.sub('"digest":"[0-9a-f]*"', '"digest":"same"', text),
+        lambda text: text.replace('"orientation":1', '"orientation":99'),
+        lambda text: re.sub('"num_bytes":', '"num_bytes":-', text),
         lambda text: text.replace('"thumbnail":"', '"thumbnail":"AAAA'),
         lambda text: text.replace('"kind":"JPEG"', '"kind":"VIRUS"'),
         lambda text: text.replace('{"stamp"', '["stamp"').replace("}]", "]]"),
@@ -189,6 +194,40 @@ def test_one_class_alone_is_an_error_since_training_refuses_it(tmp_path: Path) -
     report = allmlp.check(folder)
     assert kinds(report) == {"one-class": {"hat"}, "stray": {"labels.csv"}}
     assert report.hurts_training
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
+def test_links_that_are_not_followed_have_their_reason(tmp_path: Path) -> None:
+    folder = write(tmp_path / "photos", SOUND)
+    for name, target in (("train/cap", "hat"), ("train/hat/gone.jpg", "nowhere"), ("train/hat/up", "../..")):
+        (folder / name).symlink_to(target)
+    (finding,) = allmlp.check(folder).findings
+    details = {group[0]: detail for group, detail in zip(finding.groups, finding.details, strict=True)}
+    assert details["train/cap"] == "a link to hat/ next to it"
+    assert details["train/hat/gone.jpg"] == "a broken link"
+    assert "already read" in details["train/hat/up"]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "stand_in", "separator"),
+    [("./", "hat", "/"), ("", "h@@t", "/"), ("", "hat", "\\"), ("top//", "hat", "/")],
+)
+def test_members_of_a_zip_are_named_as_they_are_read(
+    tmp_path: Path, prefix: str, stand_in: str, separator: str
+) -> None:
+    """Other spellings of paths, folders of their own, and UTF-8 without its flag are the same to `check` and to training."""
+    members = {name.replace("hat", stand_in): content for name, content in SOUND.items()}
+    members |= {f"train/{stand_in}/notes.txt": b"mine", f"train/{stand_in}/x.photo": encoded(clothing_photo(990))}
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for folder in sorted({name.rpartition("/")[0] for name in members}):
+            archive.writestr(f"{prefix}{folder}/".replace("/", separator), b"")
+        for name, content in members.items():
+            archive.writestr(f"{prefix}{name}".replace("/", separator), content)
+    path.write_bytes(path.read_bytes().replace(b"h@@t", "hüt".encode()))
+    label, top = stand_in.replace("@@", "ü"), prefix.strip("./") and "top/"
+    expected = {"stray": {f"{top}train/{label}/notes.txt"}, "left-out": {f"{top}train/{label}/x.photo"}}
+    assert kinds(allmlp.check(path)) == expected
 
 
 def test_an_unread_photo_with_another_extension_has_one_finding(tmp_path: Path) -> None:

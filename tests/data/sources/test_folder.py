@@ -195,3 +195,9 @@ def test_every_extension_of_a_format_that_is_read_counts(tmp_path: Path, name: s
         (tmp_path / path).parent.mkdir()
         (tmp_path / path).write_bytes(b"")
     assert len(open_dataset(tmp_path).splits["train"]) == 2
+
+
+@pytest.mark.parametrize("name", ["train.zip", "data/photos.tar.gz", "Photos.RAR", "a.7z"])
+def test_a_folder_of_archives_is_told_to_unpack_them(name: str, tmp_path: Path) -> None:
+    message = refusal(write_folder(tmp_path / "photos", {name: b"", ".hidden.zip": b""}))
+    assert f"no photos found.\nUnpack {name} first; a single zip of photos can be given itself.\n" in message

@@ -289,3 +289,23 @@ def test_names_with_line_breaks_are_escaped_in_every_message(tmp_path: Path) -> 
         assert "my\\nphotos" in message
         assert "my\nphotos" not in message
         assert "\x1b" not in message
+
+
+@pytest.mark.parametrize("extra", ["docs/figure.jpg", "samples/cat/1.jpg", "zoo/train.jpg", "extra/deep/1.jpg"])
+@pytest.mark.parametrize("names", [("train", "test"), ("Training", "val_set"), ("train/train", "valid/images")])
+def test_splits_in_one_of_several_folders_are_not_merged_into_a_class(
+    extra: str, names: tuple[str, str], write
+) -> None:
+    photos = {f"data/{name}/{label}/{name[0]}.jpg": b"" for name in names for label in ("cat", "dog")}
+    path = write({**photos, extra: b""})
+    message = refusal(path)
+    other = extra.partition("/")[0]
+    train, scored = (name.partition("/")[0] for name in names)
+    split = "test" if scored == "test" else "validation"
+    given = {"train": f"data/{train}", split: f"data/{scored}"}
+    option = ",".join(f"{name}={folder}" for name, folder in given.items())
+    assert f"data/ holds splits with the same class folders, and there are folders next to it ({other})" in message
+    assert f"Choose --split-folders {option} to use only these splits, or --classes-from . if " in message
+    dataset = open_dataset(path, split_folders=given)
+    assert counts(dataset) == {"train": 2, split: 2}
+    assert open_dataset(path, classes_from=".").class_names == ("data", other)

@@ -70,6 +70,20 @@ def test_zip_bombs_repeats_and_unknown_packing_are_refused(tmp_path: Path) -> No
     assert "duplicate members (1): hat/0.jpg; pack the zip again" in refusal(twice)
 
 
+@pytest.mark.parametrize("again", ["./hat/0.jpg", "hat//0.jpg", "hat/./0.jpg", "hat\\0.jpg", ".\\hat/0.jpg"])
+def test_two_members_for_one_unpacked_file_are_repeats_however_they_are_spelled(again: str, tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "x.zip", {"hat/0.jpg": b"1", "dress/0.jpg": b"2", again: b"3"})
+    assert "duplicate members (1): hat/0.jpg; pack the zip again" in refusal(path)
+
+
+def test_folders_listed_twice_are_no_repeats(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        for name in ("./", "hat/", "hat/", "./hat/", "hat/0.jpg", "dress/0.jpg"):
+            archive.writestr(name, b"")
+    assert open_dataset(path).class_names == ("dress", "hat")
+
+
 def test_a_size_forged_in_the_directory_of_a_zip_is_found_on_reading(tmp_path: Path) -> None:
     def forge(content: bytearray) -> None:
         start = content.index(b"PK\x01\x02")

@@ -16,6 +16,7 @@ _EXPECTED = (
     "published Mixer (`allmlp models` lists them)."
 )
 _VARIANT = re.compile(r"[A-Za-z]{1,2}/\d{1,2}")
+_HUB_NAME = re.compile(r"(\w[\w.-]*)/\w[\w.-]*", re.ASCII)  # not ~/mine or ../mine
 _HUB_PAGE = re.compile(r"(?:https?:/+)?(?:www\.)?(?:huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+?)/?", re.IGNORECASE)
 
 # Names of models that are not MLP-Mixers, as in timm and on the Hub, and what they are.
@@ -50,9 +51,8 @@ def advice_for(source: str) -> str:
     if _VARIANT.fullmatch(source):
         return f"{_about_variant(source)} {_EXPECTED}"
     near = did_you_mean(source, CATALOG).lstrip()
-    owner, _, repository = source.partition("/")
-    is_hub_name = bool(owner and repository) and not re.search("[:/]", repository) and source.isprintable()
-    if not near and is_hub_name and ":" not in owner and not os.path.isdir(owner):  # noqa: PTH112 - takes any text
+    on_hub = _HUB_NAME.fullmatch(source)
+    if not near and on_hub and not os.path.isdir(on_hub[1]):  # noqa: PTH112 - takes any text
         near = f"Did you mean hf:{source}, a repository on the Hugging Face Hub?"
     return f"{near} {_EXPECTED}".lstrip()
 

@@ -9,6 +9,7 @@ import base64
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ __all__ = ["FactsCache", "stamps_of"]
 
 _MAX_BYTES = 128 << 20  # about 90,000 photos; those beyond are read again
 _VERSION = f"2 Pillow {PIL.__version__}"  # count up when `decode` or `PhotoFacts` changes
+_DIGEST = re.compile("[0-9a-f]{64}")
 _TYPES: Mapping[str, type] = {
     "digest": str, "num_bytes": int, "mode": str, "bits": int, "orientation": int, "is_animated": bool,
     "has_transparency": bool, "is_grey": bool, "kind": str, "size": list, "thumbnail": str,
@@ -140,6 +142,8 @@ def _facts(entry: Mapping[str, Any]) -> PhotoFacts:
     width, height = values["size"]
     if type(width) is not int or type(height) is not int or not (0 < width < 1 << 16 and 0 < height < 1 << 16):
         raise ValueError("a size out of range")
+    if not (_DIGEST.fullmatch(values["digest"]) and 1 <= values["orientation"] <= 8 and values["num_bytes"] > 0):
+        raise ValueError("a digest, an orientation or a number of bytes that no photo has")
     pixels = np.frombuffer(base64.b64decode(values["thumbnail"], validate=True), np.uint8)
     values["thumbnail"] = pixels.reshape(THUMBNAIL_SIDE, THUMBNAIL_SIDE, 3)
     values["kind"] = FileKind[values["kind"]] if values["kind"] else None

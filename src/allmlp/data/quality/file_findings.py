@@ -11,13 +11,16 @@ from allmlp.data.quality.findings import CheckedPhoto, finding_of, not_widely_re
 from allmlp.data.quality.report import Finding
 from allmlp.data.sources.file_reader import FileReader
 from allmlp.data.sources.folder import kind_of_path, list_folder
-from allmlp.data.sources.folder_layout import is_in_hidden, is_photo_name
-from allmlp.data.sources.zip_folder import ZipReader
+from allmlp.data.sources.folder_layout import Listing, is_in_hidden
+from allmlp.data.sources.zip_folder import ZipReader, list_zip
 from allmlp.io.display import counted, escape
 from allmlp.io.file_kinds import PHOTO_KINDS, START_BYTES, FileKind, kind_of_file
-from allmlp.io.zip_archive import ZIP_ERRORS, ZipMember, read_directory, read_start
+from allmlp.io.zip_archive import ZIP_ERRORS, ZipMember, read_start
 
 __all__ = ["class_findings", "class_sizes", "file_findings", "name_findings"]
+
+# Files that are not in the data set with their kinds, paths that were skipped with the reason, and folders without photos.
+_Surroundings = tuple[list[tuple[str, FileKind | None]], list[tuple[str, str]], list[str]]
 
 _FEW_PHOTOS = 5
 _MAX_IMBALANCE = 10
@@ -105,13 +108,13 @@ def file_findings(
     dataset: ImageDataset, photos: Sequence[CheckedPhoto], sizes: Mapping[str, Mapping[str, int]]
 ) -> list[Finding]:
     """Return HEIC and AVIF photos, files next to the photos that are not part of the data set, and empty class folders."""
-    stray, empty = _around(dataset)
+    stray, skipped, empty = _around(dataset)
     empty += [name for name, counts in sizes.items() if not any(counts.values()) and not _is_folder_of(name, empty)]
     formats = [*not_widely_read(photos, stray), *unread_formats(stray)]
     known = {file for finding in formats for group in finding.groups for file in group}
     misnamed = [(name, f"{kind}, left out") for name, kind in stray if kind in PHOTO_KINDS and name not in known]
     known.update(dict(misnamed))
-    others = [(name, str(kind or "an unknown kind of file")) for name, kind in stray if name not in known]
+    others = [(name, str(kind or "an unknown kind of file")) for name, kind in stray if name not in known] + skipped
     folders = f"{len(empty)} class {'folder has' if len(empty) == 1 else 'folders have'} no photos"
     return [
         *formats,
@@ -146,17 +149,22 @@ def _is_folder_of(name: str, folders: Sequence[str]) -> bool:
     return any(name in folder.split("/") for folder in folders)
 
 
-def _around(dataset: ImageDataset) -> tuple[list[tuple[str, FileKind | None]], list[str]]:
-    """Return the files of a folder or zip that are not in the data set, with their kinds, and its folders without photos."""
+def _around(dataset: ImageDataset) -> _Surroundings:
+    """Return what a folder or zip has besides the photos of the data set; nothing for other sources."""
     readers = [split.reader for split in dataset.splits.values()]
     if dataset.folder is not None and all(isinstance(r, FileReader) and r.root == dataset.folder for r in readers):
         listing = list_folder(dataset.folder)
-        files = [*listing.ignored, *(path for path, _ in listing.skipped)]
-        kinds = [(escape(path), kind_of_path(dataset.folder / path)) for path in files if not is_in_hidden(path)]
-        return kinds, _without_photos(listing.folders, listing.photos)
+        kinds = [(path, kind_of_path(dataset.folder / path)) for path in listing.ignored if not is_in_hidden(path)]
+        return _surroundings(listing, kinds)
     if readers and all(isinstance(reader, ZipReader) for reader in readers):
-        return _in_zip(Path(dataset.source), {name for r in readers if isinstance(r, ZipReader) for name in r.names})
-    return [], []
+        return _in_zip(Path(dataset.source))
+    return [], [], []
+
+
+def _surroundings(listing: Listing, kinds: Sequence[tuple[str, FileKind | None]]) -> _Surroundings:
+    skipped = [(escape(path), why) for path, why in listing.skipped if not is_in_hidden(path)]
+    stray = [(escape(path), kind) for path, kind in kinds]
+    return stray, skipped, _without_photos(listing.folders, listing.photos)
 
 
 def _without_photos(folders: Sequence[str], photos: Sequence[str]) -> list[str]:
@@ -166,24 +174,16 @@ def _without_photos(folders: Sequence[str], photos: Sequence[str]) -> list[str]:
     return [f"{escape(folder)}/" for folder in empty if folder.rpartition("/")[0] in {*used, ""}]
 
 
-def _in_zip(path: Path, photos: set[str]) -> tuple[list[tuple[str, FileKind | None]], list[str]]:
-    folders: set[str] = set()
-    stray: list[tuple[str, FileKind | None]] = []
+def _in_zip(path: Path) -> _Surroundings:
     try:
-        members = read_directory(path)
+        listing, ignored = list_zip(path)
         with path.open("rb") as file:
-            for info in members:
-                name = info.filename.replace("\\", "/")
-                if info.is_dir():
-                    folders.add(name.rstrip("/"))
-                elif name not in photos and not is_in_hidden(name) and not is_photo_name(name.rpartition("/")[2]):
-                    member = ZipMember(
-                        "", info.header_offset, info.compress_size, info.file_size, info.CRC, info.compress_type != 0
-                    )
-                    stray.append((escape(name), _kind_of_member(file, member)))
+            kinds = [
+                (name, _kind_of_member(file, zipped)) for name, zipped in ignored.items() if not is_in_hidden(name)
+            ]
     except ZIP_ERRORS:  # it changed since it was opened
-        return [], []
-    return stray, _without_photos(sorted(folders), sorted(photos))
+        return [], [], []
+    return _surroundings(listing, kinds)
 
 
 def _kind_of_member(file: BufferedReader, member: ZipMember) -> FileKind | None:

@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 _MAX_TREE_LINES = 20
+_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 
 # Folders that macOS, Windows, Linux, Python and the storage of Synology, QNAP, NetApp and Netgear add: trash, previews,
 # snapshots.
@@ -130,6 +131,10 @@ def arrange(source: str, listing: Listing, options: FolderOptions) -> Arrangemen
     """
     if not listing.photos:
         unread = "".join(f"\n{note}." for note in _unread_notes(unread_photos(listing)))
+        archives = [path for path in listing.ignored if path.lower().endswith(_ARCHIVES) and not is_in_hidden(path)]
+        unread += (
+            f"\nUnpack {summarise(archives)} first; a single zip of photos can be given itself." if archives else ""
+        )
         raise DataError(f"{escape(source)}: no photos found.{unread}\n{_draw_tree(listing)}\n{LAYOUTS}")
     tree = FolderTree(listing.photos, listing.folders)
     reading = _reading(source, tree, options, _left_out(listing))

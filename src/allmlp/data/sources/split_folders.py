@@ -232,10 +232,19 @@ def _refuse_splits_in_classes(tree: FolderTree, top: str, names: Sequence[str]) 
 
 
 def _refuse_inner_copy(tree: FolderTree, top: str, names: Sequence[str]) -> None:
-    """Refuse a folder that holds folders with the names of all others next to it, as a download may hold itself."""
+    """Refuse a folder that holds the whole data: splits, or folders with the names of all others next to it."""
     for name in names:
         inner = f"{top}{name}/"
         held = tree.filled_folders_in(inner)
+        splits = {split: f"{name}/{folder}" for folder in held if (split := split_named(folder))}
+        roots = [_class_root(tree, f"{top}{folder}/") for folder in splits.values()]
+        if len(names) > 1 and len(roots) > 1 and _same_classes(roots, tree):
+            raise DataError(
+                f"{escape(inner)} holds splits with the same class folders, and there are folders next to it ("
+                f"{summarise((each for each in names if each != name), limit=5)}). Choose --split-folders "
+                f"{_argument(_option(top, splits))} to use only these splits, or --classes-from {_argument(top)} if "
+                f"{escape(name)} and the folders next to it are the classes"
+            )
         if len(names) < 3 or len(held) < len(names) - 1:  # first: the work is then linear in the number of folders
             continue
         others = [other for other in names if other != name]

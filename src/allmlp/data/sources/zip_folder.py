@@ -36,7 +36,7 @@ from allmlp.io.zip_archive import (
     unreadable_because,
 )
 
-__all__ = ["ZipReader", "is_part_of_zip", "open_zip"]
+__all__ = ["ZipReader", "is_part_of_zip", "list_zip", "open_zip"]
 
 # Photos are compressed already, so a compression ratio above 200 means a zip bomb (deflate reaches 1,032).
 _MAX_RATIO = 200
@@ -114,9 +114,9 @@ def open_zip(path: Path, options: FolderOptions) -> ImageDataset:
         ) from error
     if any(member.volume for member in members):
         raise _split_zip(path)
-    names = [_name(member).replace("\\", "/") for member in members]
+    names = [_name(member) for member in members]
     raise_problems(str(path), _problems(members, names, num_bytes))
-    listing, photos = _list(members, names)
+    listing, photos, _ = _list(members, names)
     arrangement = arrange(str(path), listing, options)
     zip_entries = np.array([_entry(member) for member in photos], dtype=np.int64).reshape(-1, 5)
     return assemble_arrangement(
@@ -124,6 +124,20 @@ def open_zip(path: Path, options: FolderOptions) -> ImageDataset:
         arrangement,
         lambda indices: ZipReader(path, tuple(listing.photos[i] for i in indices), zip_entries[indices]),
     )
+
+
+def list_zip(path: Path) -> tuple[Listing, dict[str, ZipMember]]:
+    """List a zip as `open_zip` does, and return the ignored members too, by their path in the listing.
+
+    Raises:
+        ZIP_ERRORS: not a readable zip archive.
+    """
+    members = read_directory(path)
+    listing, _, ignored = _list(members, [_name(member) for member in members])
+    return listing, {
+        name: ZipMember("", info.header_offset, info.compress_size, info.file_size, info.CRC, info.compress_type != 0)
+        for name, info in ignored.items()
+    }
 
 
 def is_part_of_zip(name: str) -> bool:
@@ -140,19 +154,28 @@ def _split_zip(path: Path) -> DataError:
 
 def _name(member: zipfile.ZipInfo) -> str:
     """Return a member's name. zip on Linux writes UTF-8 without setting the flag, so that zipfile decodes it as cp437."""
+    name = member.filename
     if not member.flag_bits & _NAME_IS_UTF8:
         with contextlib.suppress(UnicodeError):  # if it is not UTF-8, it is cp437, the default of the format
-            return member.filename.encode("cp437").decode("utf-8")
-    return member.filename
+            name = name.encode("cp437").decode("utf-8")
+    return name.replace("\\", "/")
 
 
-def _list(members: list[zipfile.ZipInfo], names: list[str]) -> tuple[Listing, list[zipfile.ZipInfo]]:
+def _parts(name: str) -> list[str]:
+    """Return the folders and the file that a member is unpacked to, which "./a//x.jpg" and "a/x.jpg" share."""
+    return [part for part in name.split("/") if part not in ("", ".")]
+
+
+def _list(
+    members: list[zipfile.ZipInfo], names: list[str]
+) -> tuple[Listing, list[zipfile.ZipInfo], dict[str, zipfile.ZipInfo]]:
+    """Return the listing, the members of its photos, and those of its ignored files (one for a hidden folder)."""
     listing = Listing()
     photos = []
     folders: set[str] = set()
-    ignored: dict[str, None] = {}
+    ignored: dict[str, zipfile.ZipInfo] = {}
     for member, name in sorted(zip(members, names, strict=True), key=lambda pair: pair[1]):
-        parts = [part for part in name.split("/") if part not in ("", ".")]
+        parts = _parts(name)
         if not parts:
             continue
         hidden = next((depth for depth, part in enumerate(parts, start=1) if is_hidden(part)), 0)
@@ -162,20 +185,21 @@ def _list(members: list[zipfile.ZipInfo], names: list[str]) -> tuple[Listing, li
             if not hidden:
                 folders.add("/".join(parts))
         elif hidden:
-            ignored["/".join(parts[:hidden])] = None  # once for a folder, as if it were unpacked
+            ignored["/".join(parts[:hidden])] = member  # once for a folder, as if it were unpacked
         elif not is_photo_name(parts[-1]):
-            ignored[name] = None
+            ignored["/".join(parts)] = member
         elif stat.S_ISLNK(member.external_attr >> 16):
-            listing.skipped.append((name, "a link"))
+            listing.skipped.append(("/".join(parts), "a link"))
         else:
             listing.photos.append("/".join(parts))
             photos.append(member)
     listing.folders, listing.ignored = sorted(folders), list(ignored)
-    return listing, photos
+    return listing, photos, ignored
 
 
 def _problems(members: list[zipfile.ZipInfo], names: list[str], num_bytes: int) -> list[str]:
-    offenders: dict[tuple[str, str], list[str]] = {("duplicate members", "pack the zip again"): repeated_names(names)}
+    files = ["/".join(_parts(name)) for name in names if not name.endswith("/")]
+    offenders: dict[tuple[str, str], list[str]] = {("duplicate members", "pack the zip again"): repeated_names(files)}
     for name in names:
         if problem := name_problem(name):
             advice = "do not trust this file" if problem == OUTSIDE else "pack the zip again with shorter names"

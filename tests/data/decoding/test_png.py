@@ -38,6 +38,19 @@ def test_passes_that_an_interlaced_png_lacks_are_noticed(size: tuple[int, int]) 
     assert "do not cover all rows" in refusal(interlaced(bytes(num_bytes // 2), width, height))
 
 
+@pytest.mark.parametrize(("bits", "colour"), [(16, 6), (16, 2), (8, 6)])
+def test_a_small_file_of_hundreds_of_megabytes_is_refused_before_it_is_unpacked(bits: int, colour: int) -> None:
+    side = 7_070 if bits == 16 else 7_071  # of 8 bits, just below 200 MB
+    claim = refusal(png(side, side, bits=bits, colour=colour, rows=bytes(1_000)))
+    assert ("unpack to" in claim) == (bits == 16)
+    assert ("do not cover all rows" in claim) == (bits == 8)
+
+
+def test_a_large_file_of_hundreds_of_megabytes_is_unpacked() -> None:
+    noise = png_chunk(b"IDAT", np.random.default_rng(0).bytes(4_000_000))
+    assert "damaged" in refusal(png(7_070, 7_070, bits=16, colour=6, extra=noise))
+
+
 def test_more_data_than_rows_and_a_wrong_checksum_after_them_do_not_matter() -> None:
     assert decode(png(10, 9, bits=8, colour=0, rows=bytes(200)), name="x").shape == (9, 10, 3)
     np.testing.assert_array_equal(decode(encode(PHOTO, "PNG"), name="x"), TILES)

@@ -5,6 +5,7 @@ import struct
 import zlib
 
 from allmlp.data.decoding.image_headers import SanitisedImage, exif_orientation
+from allmlp.data.decoding.limits import MAX_SIDE, max_pixels
 from allmlp.data.decoding.reasons import UnusablePhotoError
 
 __all__ = ["check_png_rows", "sanitise_png"]
@@ -14,6 +15,8 @@ __all__ = ["check_png_rows", "sanitise_png"]
 _MAX_PNG_CHUNKS = 100_000
 _TEXT = (b"tEXt", b"zTXt", b"iTXt")
 _UNPACKED_AT_ONCE = 2**20
+# Data are unpacked twice, at some 200 MB per second. More than the largest photo has with 8 bits takes a large file.
+_MAX_UNPACKED_RATIO = 100
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 # Adam7: the first column and row of each pass, and the steps between its columns and rows.
 _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
@@ -64,7 +67,7 @@ def check_png_rows(content: bytes) -> None:
     """Check that the data of a sanitised PNG unpack to all rows of its header; a decoder fills missing rows with black.
 
     Raises:
-        UnusablePhotoError: rows are missing.
+        UnusablePhotoError: rows are missing, or a small file claims hundreds of megabytes of them.
     """
     width, height, bits, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", content, 16)
     bits_per_pixel = bits * _CHANNELS.get(colour, 1)
@@ -74,6 +77,11 @@ def check_png_rows(content: bytes) -> None:
     expected = sum(
         rows * (1 + -(-columns * bits_per_pixel // 8)) for columns, rows in sizes if columns > 0 and rows > 0
     )
+    if expected > max(_MAX_UNPACKED_RATIO * len(content), 4 * max_pixels() + MAX_SIDE):
+        raise UnusablePhotoError(
+            f"its {len(content):,} bytes unpack to {expected // 1_000_000} MB, as no photo does",
+            advice="If it is one, save it with 8 bits per sample",
+        )
     if _unpacked_bytes(content, expected) < expected:
         raise UnusablePhotoError("the PNG is cut short: its data do not cover all rows of the picture")
 

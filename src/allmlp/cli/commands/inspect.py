@@ -39,7 +39,9 @@ def inspect(
     fit: FitOption = None,
     output_format: FormatOption = Format.TEXT,
 ) -> None:
-    """Describe a checkpoint, an export, or a variant such as B/16: its size, its speed here, and the cost of each part.
+    """Describe a checkpoint, an export, or a variant such as B/16.
+
+    Shows its size, its speed here, and the cost of each part.
 
     \b
     Examples:

@@ -9,11 +9,12 @@ photos at the first seed (see trials.py); the test photos choose nothing here. T
 best for that, which was selected in trials that looked at the test photos of clothing (docs/results.md).
 Further arms: the paper's fine-tuning (momentum SGD, no weight decay, crops and flips) over its own learning rates, training of
 only the classifier, and a linear classifier on the starter's frozen features from five photos per class. Runs that are finished
-in --work are not repeated.
+in --work are not repeated. --five-shot measures only the last of these anew, in the result that there is.
 """
 
 import argparse
 import dataclasses
+import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,8 +23,9 @@ from experiments.trials import best_over_seeds
 from allmlp.checkpoints import load_checkpoint
 from allmlp.data import hold_out, open_dataset
 from allmlp.inference import Embedder
+from allmlp.io.atomic_write import write_json
 from allmlp.metrics import FewShotOptions, LabelledFeatures, few_shot
-from allmlp.provenance import record, spread
+from allmlp.provenance import environment, record, spread
 from allmlp.recipes import load_recipe
 from allmlp.training import PAPER_GRID, Recipe, TransferConfig
 
@@ -87,9 +89,18 @@ def main():
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--work", type=Path, default=Path("runs/transfer"))
     parser.add_argument("--arms", nargs="+", help="train only these and write no result, to run arms in parallel")
+    parser.add_argument("--five-shot", action="store_true")
     arguments = parser.parse_args()
     name = arguments.name or Path(arguments.data).name
+    # NAME in capitals instead of a path, which has no meaning on another machine.
+    data = name if name == arguments.data else f"{name.upper()} --name {name}"
     dataset = open_dataset(arguments.data)
+    if arguments.five_shot:
+        file = RESULTS / f"{name}.json"
+        command = f"python -m experiments.transfer.run {data} --five-shot"
+        measured_now = {**five_shot(dataset), "environment": {**environment(), "command": command}}
+        print("wrote", write_json(file, {**json.loads(file.read_text()), "five_shot": measured_now}))
+        return
     measured = {
         key: best_over_seeds(arm.recipe, arm.rates, dataset, arguments.work / name / key, arguments.seeds)
         for key, arm in arms(arguments.epochs).items()
@@ -106,8 +117,6 @@ def main():
         "arms": measured,
         "five_shot": five_shot(dataset),
     }
-    # NAME in capitals instead of a path, which has no meaning on another machine.
-    data = name if name == arguments.data else f"{name.upper()} --name {name}"
     command = f"python -m experiments.transfer.run {data} --epochs {arguments.epochs} --seeds " + " ".join(
         map(str, arguments.seeds)
     )

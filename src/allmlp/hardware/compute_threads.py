@@ -28,9 +28,9 @@ def limit_spinning() -> None:
     """Make torch's threads sleep after waiting for a fraction of a millisecond, unless an environment variable says otherwise.
 
     By default, a thread of libgomp that waits for the next operation keeps a core busy for 300,000 rounds. Next to another busy
-    program, it takes this time from the thread that it waits for: on 2 busy cores, a training step of Mixer-nano took twice
-    as long, and more than twice the processor time. The results are the same. libgomp reads the setting once, so this
-    must be called before torch is loaded; other OpenMP libraries ignore it.
+    program, it takes this time from the thread that it waits for (benchmarks/training_step.py, contestant "default waiting").
+    The results are the same. libgomp reads the setting once, so this must be called before torch is loaded; other OpenMP
+    libraries ignore it.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", str(_SPIN_COUNT))

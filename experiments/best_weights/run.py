@@ -1,43 +1,72 @@
-"""Which epoch's weights are the best on few validation photos: by top-1, by loss, or the last ones?
+"""Which weights are the best on few validation photos: those of the best epoch by top-1, by loss, the last, averaged or not?
 
     python -m experiments.best_weights.run cifar10=CIFAR10 clothing=CLOTHING flowers=FLOWER_PHOTOS
         [--size 400] [--seeds 0 1 2 3 4] [--unseen 2000] [--work runs/best_weights]
 
-Each draw of photos is fine-tuned once per rule, with a tenth held out, by recipe `finetune` with its defaults; the runs differ
-in nothing but the epoch that is kept. The question is the accuracy on unseen photos, averaged over draws and data sets. Runs
-that are finished in --work are not repeated; without all of them, no result is written.
+Each draw of photos is fine-tuned with a tenth held out, by recipe `finetune` with its defaults. The rules choose among the
+weights of one run: the moving average after the epoch with the highest validation top-1, with the lowest validation loss, after
+the last epoch, and the last weights themselves. (If the lowest loss is in an epoch of its own, the same run is made again by
+that rule.)
+The question is the accuracy on unseen photos, averaged over draws and data sets. Draws that are finished in --work are not
+repeated; without all of them, no result is written.
 """
 
 import argparse
+import csv
 import dataclasses
 from pathlib import Path
 
 from experiments.draws import draw, once
+from safetensors.torch import load_file
 
-from allmlp import evaluate, train
+from allmlp import evaluate, load_checkpoint, train
 from allmlp.provenance import record, spread
 from allmlp.recipes import finetune_for
 
 RESULTS = Path(__file__).parent / "results"
-RULES = ("top1", "loss", "last")
+RULES = ("top1", "loss", "last", "last, not averaged")
 
 
-def measured(name, source, size, seed, rule, folder, max_unseen):
-    """Fine-tune one draw by one rule and return the figures."""
+def measured(name, source, size, seed, folder, max_unseen):
+    """Fine-tune one draw and return the figures of every rule."""
     photos, unseen = draw(source, size, seed, max_unseen=max_unseen)
     recipe, _ = finetune_for(photos)
-    recipe = dataclasses.replace(recipe, best_by=rule, seed=seed, data=dataclasses.replace(recipe.data, folds=0))
+    recipe = dataclasses.replace(recipe, best_by="top1", seed=seed, data=dataclasses.replace(recipe.data, folds=0))
     result = train(recipe, photos, folder, resume=True)
+    with (folder / "results.csv").open(newline="") as file:
+        epochs = list(csv.DictReader(file))
+    lowest = float(min(epochs, key=lambda row: float(row["validation_loss"]))["epoch"])
+    chosen = {"top1": result.best_epoch, "loss": lowest, "last": float(epochs[-1]["epoch"])}
+
+    last = load_checkpoint(folder / "checkpoints" / "last")
+    state = load_file(max((folder / "resume").glob("step-*")) / "state.safetensors")
+    weights = {name: state[f"model/{name}"] for name in last.weights}
+    top1 = {
+        "top1": unseen_top1(folder, unseen),
+        "last": unseen_top1(last, unseen),
+        "last, not averaged": unseen_top1(dataclasses.replace(last, weights=weights), unseen),
+    }
+    same = next((rule for rule in ("top1", "last") if chosen[rule] == chosen["loss"]), None)
+    if same is None:
+        by_loss = folder.with_name(f"{folder.name}-loss")
+        train(dataclasses.replace(recipe, best_by="loss"), photos, by_loss, resume=True)
+        top1["loss"] = unseen_top1(by_loss, unseen)
+    else:
+        top1["loss"] = top1[same]
     return {
         "data": name,
         "seed": seed,
-        "rule": rule,
         "held_out": result.evaluations["validation"].num_examples,
-        "best_epoch": result.best_epoch,
         "num_epochs": result.recipe.num_epochs,
+        "chosen_epoch": chosen,
         "validation_top1": result.evaluations["validation"].top1,
-        "unseen_top1": evaluate(folder, unseen, split="test").top1,
+        "unseen_top1": top1,
     }
+
+
+def unseen_top1(source, unseen):
+    """Return the accuracy of a run or a checkpoint on photos that it never saw."""
+    return evaluate(source, unseen, split="test").top1
 
 
 def main():
@@ -53,19 +82,18 @@ def main():
     size, unseen = arguments.size, arguments.unseen
     runs = [
         once(
-            (run := arguments.work / f"{name}-{seed}-{rule}").with_suffix(".json"),
-            *(measured, name, source, size, seed, rule, run, unseen),
+            (run := arguments.work / f"{name}-{seed}").with_suffix(".json"),
+            *(measured, name, source, size, seed, run, unseen),
         )
         for seed in arguments.seeds
         for name, source in sources.items()
-        for rule in RULES
     ]
-    top1 = {rule: [run["unseen_top1"] for run in runs if run["rule"] == rule] for rule in RULES}
+    top1 = {rule: [run["unseen_top1"][rule] for run in runs] for rule in RULES}
     figures = {
         "runs": runs,
         "unseen_top1": {rule: spread(values) for rule, values in top1.items()},
-        "minus_top1_rule": {
-            rule: spread([value - other for value, other in zip(values, top1["top1"], strict=True)])
+        "minus_last": {
+            rule: spread([value - other for value, other in zip(values, top1["last"], strict=True)])
             for rule, values in top1.items()
         },
     }

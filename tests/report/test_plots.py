@@ -1,15 +1,27 @@
 """Facts about the figures: what is drawn, not how it looks."""
 
+import dataclasses
+import io
 import sys
 
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
 
 from allmlp.data import Batch
 from allmlp.metrics import reliability, score_batches
 from allmlp.report import ReportSummary, plots
-from allmlp.report.plots import confusion_figure, curves_figure, reliability_figure, samples_figure, to_png
+from allmlp.report.pictures import side_by_side
+from allmlp.report.plots import (
+    PANELS,
+    confusion_figure,
+    panel_figure,
+    reliability_figure,
+    samples_figure,
+    to_png,
+)
 
 
 def summary(num_epochs: int = 4, best: int = 3) -> ReportSummary:
@@ -51,7 +63,7 @@ def lines(axes: Axes) -> dict[str, list[tuple[float, float]]]:
 
 
 def test_curves_are_the_rows_of_the_results() -> None:
-    loss, accuracy, rate = curves_figure(summary()).get_axes()
+    loss, accuracy, rate = (panel_figure(name, summary()).get_axes()[0] for name in PANELS)
     rows = summary().results
     assert lines(loss)["training"] == [(row["epoch"], row["train_loss"]) for row in rows]
     assert lines(loss)["validation"] == [(row["epoch"], row["validation_loss"]) for row in rows if row["epoch"] != 2]
@@ -67,8 +79,31 @@ def test_curves_are_the_rows_of_the_results() -> None:
 
 
 def test_a_single_epoch_is_drawn_as_a_point() -> None:
-    loss = curves_figure(summary(num_epochs=1)).get_axes()[0]
+    loss = panel_figure("loss", summary(num_epochs=1)).get_axes()[0]
     assert all(line.get_marker() == "o" for line in loss.get_lines())
+
+
+@pytest.mark.parametrize("scale", [1e-7, 1e-3, 1.0, 12345.0])
+def test_no_label_of_a_curve_is_cut_off(scale) -> None:
+    rows = [{**row, "learning_rate": scale * row["learning_rate"], "train_loss": scale} for row in summary().results]
+    for name in PANELS:
+        figure = panel_figure(name, dataclasses.replace(summary(), results=tuple(rows)))
+        axes = figure.get_axes()[0]
+        FigureCanvasAgg(figure).draw()
+        shown = [axes.xaxis.label, axes.title, axes.yaxis.get_offset_text()]
+        for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+            shown += [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+        for box, text in ((text.get_window_extent(), text) for text in shown if text.get_text()):
+            assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1, (name, text)
+            assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1, (name, text)
+
+
+def test_pictures_side_by_side_keep_their_pixels() -> None:
+    pngs = [to_png(panel_figure(name, summary())) for name in ("loss", "accuracy")]
+    left, right = (np.asarray(Image.open(io.BytesIO(png)).convert("RGB")) for png in pngs)
+    joined = np.asarray(Image.open(io.BytesIO(side_by_side(pngs))))
+    assert np.array_equal(joined[:, : left.shape[1]], left)
+    assert np.array_equal(joined[:, left.shape[1] :], right)
 
 
 def test_confusion_matrix_shows_counts_and_tells_right_from_wrong() -> None:
@@ -136,7 +171,7 @@ def test_reliability_diagram_shows_the_bins_that_have_photos() -> None:
 
 
 def test_figures_leave_pyplot_alone() -> None:
-    to_png(curves_figure(summary()))
+    to_png(panel_figure("loss", summary()))
     pyplot = sys.modules.get("matplotlib.pyplot")
     assert pyplot is None or pyplot.get_fignums() == []
 

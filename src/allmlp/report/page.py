@@ -11,6 +11,7 @@ from allmlp.report import plots
 from allmlp.report.context import page_context
 from allmlp.report.facts import absolute_command, model_rows
 from allmlp.report.galleries import choose_galleries
+from allmlp.report.pictures import side_by_side
 from allmlp.report.rendering import render
 from allmlp.report.summary import ReportSummary
 from allmlp.runs.layout import RunLayout
@@ -37,7 +38,8 @@ def write_report(summary: ReportSummary, directory: Path) -> list[Path]:
         AllmlpError: the disk is full, or the folder is not writable.
     """
     page = page_context(summary)
-    pngs = {"curves": plots.to_png(plots.curves_figure(summary))} if summary.results else {}
+    panels = [] if page.training is None else [panel.png for panel in page.training.panels]
+    pngs = {"curves": side_by_side(panels)} if panels else {}
     if page.evaluation is not None:
         pngs["confusion"] = page.evaluation.matrix.png
         if page.evaluation.reliability is not None:

@@ -7,12 +7,12 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.forks import run_allmlp
 from tests.training.small_runs import TINY, write_photos
 
 from allmlp import find_label_errors, train
@@ -54,9 +54,8 @@ def set_source(run: Path, source: object) -> None:
     (run / "data.json").write_text(json.dumps({"source": str(source)}))
 
 
-def process(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "allmlp", "clean", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+def process(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    return run_allmlp("clean", *arguments)
 
 
 def tree(folder: Path) -> dict[str, bytes]:

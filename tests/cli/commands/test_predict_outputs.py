@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from tests.forks import run_allmlp
 
 from allmlp import Predictor, load_checkpoint
 
@@ -22,10 +23,8 @@ from allmlp import Predictor, load_checkpoint
 def process(saved_checkpoint, tmp_path):
     """Run `allmlp predict CHECKPOINT ...` in `tmp_path`."""
 
-    def run(*arguments, **options):
-        command = [sys.executable, "-m", "allmlp", "predict", str(saved_checkpoint), *map(str, arguments)]
-        defaults = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.run(command, cwd=tmp_path, check=False, timeout=300, **(defaults | options))
+    def run(*arguments):
+        return run_allmlp("predict", saved_checkpoint, *arguments, cwd=tmp_path)
 
     return run
 
@@ -242,9 +241,23 @@ def test_unusable_options_exit_2_before_the_checkpoint_is_read(arguments, words,
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a pseudo-terminal")
-def test_the_bar_is_on_a_terminal_only(process, photos):
+def test_the_bar_is_on_a_terminal_only(process, photos, saved_checkpoint, tmp_path):
     leader, follower = os.openpty()
-    outcome = process("photos", "--format", "csv", "--batch-size", 1, stderr=follower)
+    command = [
+        sys.executable,
+        "-m",
+        "allmlp",
+        "predict",
+        saved_checkpoint,
+        "photos",
+        "--format",
+        "csv",
+        "--batch-size",
+        "1",
+    ]
+    outcome = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=follower, text=True, check=False, cwd=tmp_path, timeout=300
+    )
     os.close(follower)
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", os.read(leader, 100_000).decode())
     os.close(leader)

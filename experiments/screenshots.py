@@ -20,9 +20,9 @@ HEIGHTS = {"light": 900, "dark": 900, "phone": 900}
 STYLE = "body{margin:0}iframe{border:0;width:390px;height:100vh}"
 
 
-def allmlp(*arguments):
-    """Run a command."""
-    subprocess.run([sys.executable, "-m", "allmlp", *map(str, arguments)], check=True)
+def allmlp(work, *arguments):
+    """Run a command in the folder `work`, so that the pages show short paths."""
+    subprocess.run([sys.executable, "-m", "allmlp", *map(str, arguments)], check=True, cwd=work)
 
 
 def folder_of(photos, folder):
@@ -41,20 +41,20 @@ def pages(work):
         folder_of(draw("clothing", 200, 0, max_unseen=100)[0], photos)
         folder_of(draw("clothing", 200, 0, max_unseen=100)[1], photos)
     for name, options in {
-        "first": ("--epochs", 12),
-        "second": ("--epochs", 12, "--set", "optimizer.learning_rate=0.001"),
+        "first": ("--epochs", 30),
+        "second": ("--epochs", 30, "--set", "optimizer.learning_rate=0.001"),
     }.items():
-        if not (work / name / "metrics.json").exists():
-            allmlp("finetune", photos / "train", "--out", work / name, "--folds", 3, *options)
-    first, second = work / "first", work / "second"
-    made = {name: work / f"{name}.html" for name in ("evaluation", "comparison", "cleaning", "predictions")}
-    for page in made.values():
-        page.unlink(missing_ok=True)
-    allmlp("evaluate", first, photos / "test", "--report", made["evaluation"])
-    allmlp("compare", first, second, "--out", made["comparison"])
-    allmlp("clean", first, "--page", made["cleaning"])
-    allmlp("predict", first, photos / "test", "--sheet", made["predictions"])
-    return {"report": first / "report.html", **made}
+        if not (work / "runs" / name / "metrics.json").exists():
+            run = ("finetune", "photos/train", "--out", f"runs/{name}", "--trained-blocks", 0, "--folds", 3)
+            allmlp(work, *run, *options)
+    names = ("evaluation", "comparison", "cleaning", "predictions")
+    for name in names:
+        (work / f"{name}.html").unlink(missing_ok=True)
+    allmlp(work, "evaluate", "runs/first", "photos/test", "--report", "evaluation.html")
+    allmlp(work, "compare", "runs/first", "runs/second", "--out", "comparison.html")
+    allmlp(work, "clean", "runs/first", "--page", "cleaning.html")
+    allmlp(work, "predict", "runs/first", "photos/test", "--sheet", "predictions.html")
+    return {"run": work / "runs" / "first" / "report.html", **{name: work / f"{name}.html" for name in names}}
 
 
 def photograph(page, look, chromium, work):

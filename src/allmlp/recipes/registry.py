@@ -15,7 +15,7 @@ from allmlp.recipes.paper import (
     jft_l16,
     jft_s16,
 )
-from allmlp.recipes.small import cifar10, demo, photos64, photos128
+from allmlp.recipes.small import cifar10, demo, demo_short, photos64, photos128
 from allmlp.recipes.starter import starter
 from allmlp.recipes.transfer import finetune, finetune_cifar, finetune_paper, finetune_paper_squash
 from allmlp.training import Recipe
@@ -24,6 +24,7 @@ __all__ = ["RECIPES", "load_recipe"]
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "demo": demo,
+    "demo_short": demo_short,
     "cifar10": cifar10,
     "photos64": photos64,
     "photos128": photos128,

@@ -4,10 +4,24 @@ from pathlib import Path
 
 import pytest
 
-from allmlp.cli.commands.demo import demonstrate
+from allmlp.cli.commands.demo import demo, demonstrate
 from allmlp.config import override
 from allmlp.errors import ConfigError
 from allmlp.recipes import RECIPES
+
+
+@pytest.mark.parametrize(("minutes", "recipes"), [(1.0, ("demo", 100, 100)), (60.0, ("demo_short", 32, 50))])
+def test_a_slow_machine_trains_shorter_recipes(minutes, recipes, monkeypatch, tmp_path, capsys):
+    chosen = []
+    monkeypatch.setattr("allmlp.training.estimate_minutes", lambda *_, **__: minutes)
+    monkeypatch.setattr("allmlp.cli.commands.demo.demonstrate", lambda *given, **_: chosen.extend(given))
+    demo(tmp_path / "demo", seed=5)
+    scratch, transfer, _ = chosen
+    assert (scratch.name, scratch.batch_size, transfer.batch_size) == recipes
+    assert transfer.name == "finetune"
+    assert scratch.seed == transfer.seed == 5
+    assert scratch.max_minutes + transfer.max_minutes < 6
+    assert capsys.readouterr().out.count("would take about 60 minutes on this machine") == (2 if minutes == 60 else 0)
 
 
 def test_the_demo_trains_twice_scores_answers_and_ends_with_three_commands_that_work(

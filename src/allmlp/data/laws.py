@@ -76,5 +76,5 @@ def _scaled_as_timm(fit: Fit, target: tuple[int, int], photo: tuple[int, int]) -
 
 
 def crop_offset(law: Law, spare: int) -> int:
-    """Return where a centre crop begins that leaves `spare` pixels of an axis out; torchvision's `CenterCrop` rounds to even."""
-    return round(spare / 2) if law == "timm" else spare // 2
+    """Return where a centre crop begins that leaves out `spare` pixels of an axis."""
+    return round(spare / 2) if law == "timm" else spare // 2  # torchvision's `CenterCrop` rounds halves to even

@@ -40,12 +40,12 @@ class Preprocessing:
 
     - "allmlp": Pillow's filters, antialiased when they shrink; sizes are rounded to the nearest integer.
     - "timm": the same filters; sides / `crop_fraction` and the longer side are rounded down, as timm and torchvision do. The
-      pixels are timm's own, except that photos taller than about twice their width, and squashed ones, may differ by a level
-      with Pillow 13 (see `resize_by_axes`).
-    - "big_vision", the code with which the authors trained their Mixers: without antialiasing, by area with "crop" and
-      bilinearly with "squash" and in training; levels are rounded down.
-    - "vit_jax", the code that the authors released for fine-tuning: squashed bilinearly without antialiasing. Levels are rounded
-      to the nearest integer, where that code keeps fractions.
+      pixels are timm's own. With Pillow 13, timm's differ for photos taller than twice their width, and for tall photos that
+      are squashed: by a level, or by several where a bicubic filter exceeds black or white (see `resize_by_axes`).
+    - "big_vision", the authors' code for pre-training: without antialiasing, by area with "crop", bilinearly with "squash" and
+      in training. Levels are rounded down.
+    - "vit_jax", the authors' code for fine-tuning: squashed bilinearly without antialiasing. Levels are rounded to the nearest
+      integer, where that code keeps fractions.
 
     Raises:
         ConfigError: a value out of range, a `crop_fraction` other than 1 with "pad", which crops nothing, or a setting that the

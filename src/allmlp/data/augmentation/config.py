@@ -17,7 +17,8 @@ class Augmentation:
             "pad" shifts the fitted image by up to `pad_pixels` output pixels and fills with the mean colour;
             "none" takes the same crop as evaluation.
         crop_law: how an inception crop is drawn. "torchvision": its area evenly, its aspect ratio evenly in the logarithm.
-            "tensorflow", the authors' choice: its aspect ratio and then its height evenly, which makes smaller crops. See `crops`.
+            "tensorflow", as in the authors' code: its aspect ratio and then its height evenly; such crops are smaller. See
+            `crops`.
         flip: mirror horizontally with probability 1/2.
         color_jitter: strength of random brightness, contrast and saturation: contrast and saturation are multiplied
             by a factor in [1 - strength, 1 + strength], brightness is shifted by up to strength / 2 of the pixel range.

@@ -2,8 +2,8 @@
 
 The laws of the inception crop (Szegedy et al. 2014), which is named in papers but defined only in code. For a photo of H × W:
 
-- "torchvision" (RandomResizedCrop): area uniform in [min_area, 1] · H · W, aspect ratio w / h log-uniform in [3/4, 4/3], position
-  uniform in continuous coordinates. After 10 tries that do not fit, the largest centred box with such a ratio.
+- "torchvision" (RandomResizedCrop): area uniform in [min_area, 1] · H · W, aspect ratio w / h log-uniform in [3/4, 4/3],
+  position uniform in continuous coordinates. After 10 tries that do not fit, the largest centred box with such a ratio.
 - "tensorflow" (tf.image.sample_distorted_bounding_box with its defaults, which the authors' code keeps; source: tensorflow,
   core/kernels/image/sample_distorted_bounding_box_op.cc): aspect ratio r uniform in [0.75, 1.33]; then the height h uniform
   among the integers from round(sqrt(min_area · H · W / r)) to the smallest of round(sqrt(H · W / r)), H, and the largest h

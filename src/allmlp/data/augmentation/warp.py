@@ -2,8 +2,8 @@
 
 Resampling an axis is a linear map, so each sample has one matrix of filter weights for its rows and one for its columns, and a
 whole batch takes two batched matrix products on the device of the images. The weights are those of Pillow's antialiased resize
-with a box (src/libImaging/Resample.c): the filter is widened by the scale when shrinking. Without antialiasing, they are those of
-`tf.image.resize`: each pixel of the result is interpolated from the pixels around its centre.
+with a box (src/libImaging/Resample.c): the filter is widened by the scale when shrinking. Without antialiasing, they are those
+of `tf.image.resize`: each pixel of the result is interpolated from the pixels around its centre.
 """
 
 from collections.abc import Callable
@@ -42,8 +42,8 @@ def resample(
         image_size: (H, W) of the result.
         interpolation: the filter.
         antialias: whether the filter is widened when shrinking.
-        is_cut: whether crops are cut out before they are scaled, so that no pixel outside of a crop has any weight. For boxes in
-            whole pixels.
+        is_cut: whether crops are cut out before they are scaled, so that no pixel outside of a crop has any weight; for boxes
+            in whole pixels.
         mean, std: per channel, for pixels in [0, 1].
 
     Returns:
@@ -134,9 +134,7 @@ def apply_on_uint8(
     return ((changed - centre) / scale).permute(0, 3, 1, 2).contiguous()
 
 
-def truncate_levels(
-    images: Tensor, *, mean: tuple[float, float, float], std: tuple[float, float, float]
-) -> Tensor:
+def truncate_levels(images: Tensor, *, mean: tuple[float, float, float], std: tuple[float, float, float]) -> Tensor:
     """Round normalised images (B, 3, H, W) down to whole levels of 0 to 255, in place, as a cast to uint8 does."""
     centre = torch.tensor(mean, device=images.device)[:, None, None] * 255.0
     scale = torch.tensor(std, device=images.device)[:, None, None] * 255.0

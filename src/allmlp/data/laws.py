@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-__all__ = ["LAW_SETTINGS", "Fit", "Law", "crop_offset", "scaled_size", "settings_against_law"]
+__all__ = ["Fit", "Law", "changed_settings", "crop_offset", "scaled_size", "settings_against_law"]
 
 Fit = Literal["crop", "squash", "pad"]
 """How a photo of another aspect ratio is made to fit; see `Preprocessing`."""
@@ -14,13 +14,11 @@ Fit = Literal["crop", "squash", "pad"]
 Law = Literal["allmlp", "timm", "big_vision", "vit_jax"]
 """Whose code pre-processing follows; see `Preprocessing`."""
 
-LAW_SETTINGS: Mapping[str, Mapping[str, Any]] = {
-    "allmlp": {},
-    "timm": {},
+# With which the authors' code evaluates Mixers.
+_EVALUATION: Mapping[str, Mapping[str, Any]] = {
     "big_vision": {"fit": "crop", "crop_fraction": 0.875, "interpolation": "bilinear"},  # configs/mlp_mixer_i1k.py
     "vit_jax": {"fit": "squash", "crop_fraction": 1.0, "interpolation": "bilinear"},  # input_pipeline.py
 }
-"""The settings with which the authors' code evaluates Mixers, by law."""
 
 _ALLOWED: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     "allmlp": {},
@@ -40,6 +38,21 @@ def settings_against_law(law: Law, settings: Mapping[str, Any]) -> str:
     if not problems:
         return ""
     return f"law={law!r} does not have these settings: {', '.join(problems)}; change them, or choose law='allmlp'"
+
+
+def changed_settings(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a `Preprocessing` with `changes`, and with what follows from them unless it is given, too.
+
+    The law of the authors' code brings the settings of its evaluation; a setting that the law's code does not have makes the
+    law ours; and with `fit` "pad", nothing is cropped.
+    """
+    law = changes.get("law")
+    values = {**settings, **(_EVALUATION.get(law, {}) if isinstance(law, str) else {}), **changes}
+    if changes.get("fit") == "pad" and "crop_fraction" not in changes:
+        values["crop_fraction"] = 1.0
+    if "law" not in changes and settings_against_law(values["law"], values):
+        values["law"] = "allmlp"
+    return values
 
 
 def scaled_size(

@@ -55,11 +55,19 @@ DEVIATIONS: tuple[Deviation, ...] = (
     ),
     Deviation(
         setting="size of training photos",
-        ours="reduced to 4 times the image size (Pillow's BOX) if larger; at most 4:1",
+        ours="reduced to 4 times the image size (Pillow's BOX) if larger",
         authors="as they are",
         why="bounds memory; at 224 pixels, photos with a short side of up to 896 are as they are",
         source=f"{_OPS_IMAGE}; {_VIT_JAX}",
         applies_to=_ALL,
+    ),
+    Deviation(
+        setting="panoramas in training",
+        ours="cut to 4:1",
+        authors="as they are",
+        why="bounds memory: the widest photo sets the width of its batch",
+        source=f"{_OPS_IMAGE}; {_VIT_JAX}",
+        applies_to=tuple(name for name in _ALL if name != "finetune_paper_squash"),
     ),
     Deviation(
         setting="order of training photos",

@@ -79,7 +79,7 @@ def _compare_with_authors(name: str, output_format: Format) -> None:
     if output_format is Format.JSON:
         print(json_text(deviations, indent=2))
         return
-    say("What differs from the authors' settings; everything else is as in their paper and code.")
+    say("Every known difference to the authors' settings:")
     for deviation in deviations:
         say()
         heading(deviation["setting"])

@@ -299,6 +299,12 @@ def test_a_scale_that_timm_cannot_reach_is_said() -> None:
     assert not any("Scale" in sentence for sentence in lost_in_timm(make_checkpoint(crop_fraction=0.875)))
 
 
+def test_timms_own_law_loses_nothing_and_the_authors_their_filter() -> None:
+    assert lost_in_timm(make_checkpoint(crop_fraction=0.875, law="timm")) == ()
+    authors = make_checkpoint(crop_fraction=0.875, law="big_vision", interpolation="bilinear")
+    assert any("timm resizes with antialiasing" in sentence for sentence in lost_in_timm(authors))
+
+
 def test_a_shift_of_pixels_is_said(tmp_path: Path) -> None:
     always = make_checkpoint(fit="squash", crop_fraction=64 / 67)  # 3 pixels to cut: we cut 1 above, timm 2
     never = make_checkpoint(fit="squash", crop_fraction=64 / 68)

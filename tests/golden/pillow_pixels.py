@@ -9,7 +9,11 @@ import numpy as np
 import PIL
 from PIL import Image
 
-FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "box": Image.Resampling.BOX,  # which training reduces large photos with
+}
 # (height, width) of the photo, and to which (height, width) it is scaled. Pillow 13 passes over the height of the first three
 # first, which changes some values by a level.
 SHAPES = (((90, 21), (34, 8)), ((67, 30), (16, 16)), ((71, 9), (20, 12)), ((30, 41), (16, 22)), ((11, 13), (24, 28)))

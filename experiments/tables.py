@@ -10,6 +10,7 @@ from pathlib import Path
 
 from allmlp.checkpoints import CATALOG
 from allmlp.provenance import spread
+from allmlp.recipes import DEVIATIONS, RECIPES
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -204,6 +205,18 @@ def catalogue():
     return table(("name", "variant", "trained on", "classes", "GELU", "ImageNet top-1", "file"), rows)
 
 
+def deviations():
+    rows = []
+    for each in DEVIATIONS:
+        names = list(each.applies_to)
+        for prefix in ("imagenet", "jft_", "finetune_paper"):
+            group = [name for name in RECIPES if name.startswith(prefix)]
+            if set(group) <= set(names):
+                names = [f"{prefix}*", *(name for name in names if name not in group)]
+        rows.append((each.setting, each.ours, each.authors, each.why, ", ".join(f"`{name}`" for name in sorted(names))))
+    return table(("setting", "ours", "the authors'", "why", "recipes"), rows)
+
+
 def balance():
     result = read("experiments/balance/results/balance.json")
     rows = result["rows"]
@@ -353,7 +366,7 @@ def frozen_features():
 TABLES = {
     "docs/results.md": {"clothing": clothing, "cifar10": cifar10, "training_step": training_step, "feeding": feeding},
     "docs/training.md": {"muon": muon, "rand_augment": rand_augment},
-    "docs/recipes.md": {"balance": balance, "optimizers": optimizers},
+    "docs/recipes.md": {"balance": balance, "deviations": deviations, "optimizers": optimizers},
     "docs/transfer.md": {"frozen_features": frozen_features, "transfer": transfer},
     "docs/weights.md": {"catalogue": catalogue, "resolution": resolution},
     "docs/evaluation.md": {"few_shot": few_shot},

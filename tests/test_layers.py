@@ -61,6 +61,7 @@ INNER_LAYERS = {
         ("loading", "public"),
         ("sources",),
         ("decoding", "fingerprint", "preprocessing", "sampling"),
+        ("laws", "resizing"),
         ("completeness",),
         ("split_names", "folder_tree"),
         ("photo_digest",),

@@ -13,7 +13,12 @@ from tests.reference.other_layouts import timm_name
 import allmlp
 from allmlp import ConfigError, Predictor, Preprocessing, load_checkpoint, open_model
 from allmlp.checkpoints.assumptions import assumed_preprocessing
-from allmlp.checkpoints.sources.catalog import CATALOG, MIIL_PREPROCESSING, PAPER_PREPROCESSING
+from allmlp.checkpoints.sources.catalog import (
+    CATALOG,
+    MIIL_PREPROCESSING,
+    PAPER_PREPROCESSING,
+    TIMM_PREPROCESSING,
+)
 from allmlp.inference import Embedder
 from allmlp.model import parameter_shapes
 
@@ -38,7 +43,7 @@ def test_a_bare_file_of_miils_classes_is_preprocessed_as_miils_and_says_so(tmp_p
         ("b16-miil-i21k", "timm", True, "only b16-miil-i21k has"),
         ("b16-miil-i21k", "allmlp", True, "only b16-miil-i21k has"),
         ("b16-miil-i21k", "google linen", False, "No published Mixer has weights"),
-        ("b16-miil-i1k", "timm", False, "differ (b16-miil-i1k: mean 0 0 0, std 1 1 1, bilinear)"),
+        ("b16-miil-i1k", "timm", False, "differ (b16-miil-i1k: mean 0 0 0, std 1 1 1, bilinear, law timm)"),
         ("b16-i1k", "google linen", False, "b16-i1k, b16-sam, b16-gsam have"),
         ("b16-i1k", "google pre-linen", False, "b16-i1k, b16-sam, b16-gsam have"),
         ("s8-gsam", "google linen", False, "only s8-gsam has"),
@@ -49,15 +54,19 @@ def test_what_is_assumed_follows_from_names_shapes_and_classes(
     name: str, scheme: str, is_miil: bool, words: str
 ) -> None:
     assumed, remark = assumed_preprocessing(CATALOG[name].config, scheme)
-    assert assumed == (MIIL_PREPROCESSING if is_miil else PAPER_PREPROCESSING)
+    by_scheme = TIMM_PREPROCESSING if scheme == "timm" else PAPER_PREPROCESSING
+    assert assumed == (MIIL_PREPROCESSING if is_miil else by_scheme)
     assert words in remark and "--mean" in remark
 
 
 def test_unpublished_shapes_get_the_papers_preprocessing_with_a_remark() -> None:
     config = replace(CATALOG["b16-miil-i21k"].config, num_classes=11_222, image_size=(448, 224), patch_size=32)
     assumed, remark = assumed_preprocessing(config, "timm")
-    assert assumed == replace(PAPER_PREPROCESSING, image_size=(448, 224))
+    assert assumed == replace(TIMM_PREPROCESSING, image_size=(448, 224))
     assert "No published Mixer" in remark
+    assumed, remark = assumed_preprocessing(config, "google linen")
+    assert assumed == replace(PAPER_PREPROCESSING, image_size=(448, 224))
+    assert "law big_vision" in remark
 
 
 CHANGES = {"mean": (0, 0.25, 0), "std": (1, 1, 1), "interpolation": "bilinear", "fit": "pad"}

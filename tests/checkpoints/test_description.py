@@ -11,7 +11,7 @@ import pytest
 from tests.builders import tiny_config, tiny_description
 from tests.checkpoints.refusal import refused
 
-from allmlp import CheckpointError, ModelDescription, Preprocessing
+from allmlp import CheckpointError, ConfigError, ModelDescription, Preprocessing
 
 
 def test_it_imports_no_torch() -> None:
@@ -26,6 +26,47 @@ def test_its_json_object_gives_it_back(temperature: float) -> None:
     values = description.to_json_object()
     assert ("temperature" in values) == (temperature != 1.0)
     assert ModelDescription.from_json_object(values, where="config.json") == description
+
+
+def test_a_law_is_written_unless_it_is_ours_and_read_as_ours_if_missing() -> None:
+    ours = tiny_description().to_json_object()
+    assert "law" not in ours["preprocessing"]  # the same bytes as before laws existed
+    assert ModelDescription.from_json_object(ours, where="config.json").preprocessing.law == "allmlp"
+    timms = tiny_description().with_preprocessing({"law": "timm"})
+    values = json.loads(json.dumps(timms.to_json_object()))
+    assert values["preprocessing"]["law"] == "timm"
+    assert ModelDescription.from_json_object(values, where="config.json") == timms
+    values["preprocessing"]["law"] = "tim"
+    with refused("config.json", "law", "'tim' is not one of allmlp, timm, big_vision, vit_jax", "Did you mean 'timm'?"):
+        ModelDescription.from_json_object(values, where="config.json")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"law": "vit_jax"}, ("vit_jax", "squash", 1.0, "bilinear")),
+        ({"law": "big_vision"}, ("big_vision", "crop", 0.875, "bilinear")),
+        ({"law": "big_vision", "crop_fraction": 0.5}, ("big_vision", "crop", 0.5, "bilinear")),
+        ({"law": "timm"}, ("timm", "crop", 0.75, "bicubic")),
+        ({"fit": "pad"}, ("allmlp", "pad", 1.0, "bicubic")),
+    ],
+)
+def test_a_change_of_law_brings_the_settings_of_its_evaluation(
+    changes: dict[str, Any], expected: tuple[str, str, float, str]
+) -> None:
+    changed = tiny_description().with_preprocessing({"crop_fraction": 0.75}).with_preprocessing(changes).preprocessing
+    assert (changed.law, changed.fit, changed.crop_fraction, changed.interpolation) == expected
+
+
+def test_a_setting_that_the_law_does_not_have_makes_the_law_ours_unless_it_is_given() -> None:
+    authors = tiny_description().with_preprocessing({"law": "big_vision"})
+    changed = authors.with_preprocessing({"interpolation": "bicubic"}).preprocessing
+    assert (changed.law, changed.crop_fraction) == ("allmlp", 0.875)
+    assert authors.with_preprocessing({"fit": "squash"}).preprocessing.law == "big_vision"
+    with pytest.raises(ConfigError, match="law='big_vision' does not have these settings: interpolation is 'bicubic'"):
+        authors.with_preprocessing({"interpolation": "bicubic", "law": "big_vision"})
+    with pytest.raises(ConfigError, match="preprocessing: law"):
+        authors.with_preprocessing({"law": ["timm"]})
 
 
 @pytest.mark.parametrize(

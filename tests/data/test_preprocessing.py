@@ -26,7 +26,10 @@ def random_photo(height: int, width: int) -> NDArray[np.uint8]:
 def resized_then_cropped(
     photo: NDArray[np.uint8], scaled: tuple[int, int], size: tuple[int, int], name: str
 ) -> NDArray:
-    image = Image.fromarray(photo).resize(scaled[::-1], FILTERS[name])
+    # Two calls: the order of the passes of a single one depends on Pillow's version.
+    image = (
+        Image.fromarray(photo).resize((scaled[1], photo.shape[0]), FILTERS[name]).resize(scaled[::-1], FILTERS[name])
+    )
     top, left = (scaled[0] - size[0]) // 2, (scaled[1] - size[1]) // 2
     return np.asarray(image.crop((left, top, left + size[1], top + size[0])))
 

@@ -38,7 +38,8 @@ TABLE_1 = {
 
 def augmentation_of(magnitude, mixup):
     layers = {} if magnitude is None else {"rand_augment_layers": 2, "rand_augment_magnitude": magnitude}
-    return Augmentation(crop="inception", min_crop_area=0.05, flip=True, mixup=mixup, **layers)
+    crop = {"crop": "inception", "crop_law": "tensorflow", "min_crop_area": 0.05}
+    return Augmentation(**crop, flip=True, mixup=mixup, **layers)
 
 
 @pytest.mark.parametrize("name", TABLE_4)
@@ -64,7 +65,8 @@ def test_what_all_rows_share_is_appendix_bs(name):
     optimizer = recipe.optimizer
     assert (optimizer.name, optimizer.betas, optimizer.clip_norm) == ("adamw", (0.9, 0.999), 1.0)
     assert (recipe.schedule.warmup_steps, recipe.schedule.decay) == (10_000, "linear")
-    assert recipe.data == DataConfig(crop_fraction=224 / 256, interpolation="bilinear", holdout=0.01)
+    pixels = {"crop_fraction": 224 / 256, "interpolation": "bilinear", "law": "big_vision"}
+    assert recipe.data == DataConfig(**pixels, holdout=0.01)
     assert recipe.ema_decay is None and recipe.max_minutes is None
     assert (recipe.class_weights, recipe.sampler) == ("none", "uniform")
 
@@ -105,7 +107,7 @@ def test_fine_tuning_is_section_3s(name, fit):
     )
     assert recipe.optimizer.learning_rate in {0.003, 0.01, 0.03, 0.06}
     assert (recipe.batch_size, recipe.schedule.decay, recipe.loss) == (512, "cosine", "softmax")
-    assert recipe.data == DataConfig(fit=fit, crop_fraction=224 / 256, interpolation="bilinear")
+    assert recipe.data == DataConfig(fit=fit, crop_fraction=224 / 256, interpolation="bilinear", law="big_vision")
     assert recipe.augmentation.mixup == recipe.augmentation.rand_augment_layers == recipe.model.stochastic_depth == 0.0
     # "Steps scaled to the data": on CIFAR-10 the released code's 10,000, of which 500 are warm-up, within 3 %.
     num_steps = recipe.num_epochs * 50_000 / 512
@@ -157,8 +159,9 @@ def test_fine_tuning_on_cifar_is_the_released_codes():
     assert recipe.optimizer == load_recipe("finetune_paper").optimizer
     assert (recipe.batch_size, recipe.num_steps, recipe.num_epochs) == (512, 10_000, 0)
     assert recipe.schedule == ScheduleConfig(warmup_steps=500, decay="cosine")
-    assert recipe.augmentation == Augmentation(crop="inception", min_crop_area=0.05, flip=True)
-    assert recipe.data == DataConfig(fit="squash", crop_fraction=1.0, interpolation="bilinear", holdout=0.02)
+    assert recipe.augmentation == augmentation_of(None, 0.0)
+    pixels = {"fit": "squash", "crop_fraction": 1.0, "interpolation": "bilinear", "law": "vit_jax"}
+    assert recipe.data == DataConfig(**pixels, holdout=0.02)
     assert recipe.model == VARIANTS["B/16"].as_template()
 
 

@@ -1,6 +1,8 @@
 """What is assumed of weights whose file does not state it: the pre-processing, by comparison with the published Mixers."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from allmlp.checkpoints.checkpoint import UNSTATED_PREPROCESSING
 from allmlp.checkpoints.sources.catalog import CATALOG, PublishedModel, fitting
@@ -9,10 +11,16 @@ from allmlp.model import MixerConfig
 
 __all__ = ["assumed_preprocessing", "unknown_origin"]
 
-# "resmall-crop" of the paper (section 3, table 3), assumed for weights whose pre-processing is unknown.
+# "resmall-crop" of the paper (section 3, table 3), assumed for weights whose pre-processing is unknown: by the law of the code
+# that writes such names, or by ours.
 _ASSUMED_CROP = 0.875
+_ASSUMED_LAWS: Mapping[str, Mapping[str, Any]] = {
+    "timm": {"law": "timm"},
+    "google linen": {"law": "big_vision", "interpolation": "bilinear"},
+    "google pre-linen": {"law": "big_vision", "interpolation": "bilinear"},
+}
 
-_ADVICE = "If it was another, give --mean, --std, --interpolation or --fit (in Python: preprocessing=)."
+_ADVICE = "If it was another, give --law, --mean, --std, --interpolation or --fit (in Python: preprocessing=)."
 
 
 def assumed_preprocessing(config: MixerConfig, scheme: str) -> tuple[Preprocessing, str]:
@@ -25,7 +33,7 @@ def assumed_preprocessing(config: MixerConfig, scheme: str) -> tuple[Preprocessi
         config: the configuration of the weights.
         scheme: the name of their naming scheme.
     """
-    paper = Preprocessing(image_size=config.image_size, crop_fraction=_ASSUMED_CROP)
+    paper = Preprocessing(image_size=config.image_size, crop_fraction=_ASSUMED_CROP, **_ASSUMED_LAWS.get(scheme, {}))
     models = [CATALOG[name] for name in fitting(config) if _is_published_as(CATALOG[name], scheme)]
     choices: dict[Preprocessing, list[str]] = {}
     for model in models:
@@ -60,4 +68,4 @@ def _is_published_as(model: PublishedModel, scheme: str) -> bool:
 
 def _words(preprocessing: Preprocessing) -> str:
     mean, std = (" ".join(f"{value:g}" for value in values) for values in (preprocessing.mean, preprocessing.std))
-    return f"mean {mean}, std {std}, {preprocessing.interpolation}"
+    return f"mean {mean}, std {std}, {preprocessing.interpolation}, law {preprocessing.law}"

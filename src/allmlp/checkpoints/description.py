@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from allmlp.config import from_dict, to_dict
-from allmlp.data import Preprocessing, synsets_of
+from allmlp.data import Preprocessing, changed_settings, synsets_of
 from allmlp.errors import CheckpointError, ConfigError
 from allmlp.io.display import escape, quote, shorten, summarise
 from allmlp.model import MixerConfig
@@ -112,7 +112,9 @@ class ModelDescription:
     def with_preprocessing(self, changes: PreprocessingChanges) -> "ModelDescription":
         """Return this description with another pre-processing, or with some of its fields changed.
 
-        A change of `fit` to "pad" also sets `crop_fraction` to 1, unless that is given: nothing is cropped.
+        A change of `law` to one of the authors' also sets `fit`, `crop_fraction` and `interpolation` to those of their
+        evaluation; a change to a setting that the law's code does not have makes the law "allmlp"; and a change of `fit` to
+        "pad" sets `crop_fraction` to 1, as nothing is cropped: each unless that is given, too.
 
         Raises:
             ConfigError: an unknown field or an invalid value.
@@ -125,9 +127,7 @@ class ModelDescription:
                 f"preprocessing is {quote(changes)}; expected a Preprocessing, or a dictionary of the fields to change, "
                 "such as {'mean': (0, 0, 0), 'std': (1, 1, 1)}."
             )
-        values = {**to_dict(self.preprocessing), **changes}
-        if changes.get("fit") == "pad" and "crop_fraction" not in changes:
-            values["crop_fraction"] = 1.0
+        values = changed_settings(to_dict(self.preprocessing), changes)
         return replace(self, preprocessing=from_dict(Preprocessing, values, where="preprocessing"))
 
     def to_json_object(self) -> dict[str, Any]:
@@ -145,6 +145,8 @@ class ModelDescription:
         )
         if self.temperature == 1.0:
             del values["temperature"]  # the same bytes as before temperatures existed
+        if self.preprocessing.law == "allmlp":
+            del values["preprocessing"]["law"]  # likewise: files without a law are of ours
         return values
 
     @classmethod

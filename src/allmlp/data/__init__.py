@@ -21,6 +21,7 @@ from allmlp.data.decoding.limits import DEFAULT_MAX_MEGAPIXELS, MAX_PHOTO_BYTES,
 from allmlp.data.decoding.pixels import to_pixels
 from allmlp.data.fingerprint import fingerprint
 from allmlp.data.label_sets import read_label_sets
+from allmlp.data.laws import Law, changed_settings
 from allmlp.data.loading.evaluation_batches import Batch, evaluation_batches, resized_images, split_batches
 from allmlp.data.loading.training_images import RawBatch, TrainingImages
 from allmlp.data.open_dataset import command_options, open_dataset
@@ -60,6 +61,7 @@ __all__ = [
     "Finding",
     "ImageDataset",
     "LabelError",
+    "Law",
     "PhotoMove",
     "Preprocessing",
     "QualityReport",
@@ -69,6 +71,7 @@ __all__ = [
     "TrainingOrder",
     "absolute_source",
     "carry_out",
+    "changed_settings",
     "check",
     "check_photos",
     "command_options",

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from allmlp.data.laws import Fit, Law, crop_offset, scaled_size, settings_against_law
+from allmlp.data.resizing.axes import resize_by_axes
+from allmlp.data.resizing.tensorflow import Window, resize_area, resize_bilinear
 from allmlp.errors import ConfigError
 
-__all__ = ["Fit", "Preprocessing"]
-
-Fit = Literal["crop", "squash", "pad"]
-"""How a photo of another aspect ratio is made to fit; see `Preprocessing`."""
+__all__ = ["Preprocessing"]
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _MAX_SCALED_TO_CROP = 16  # ratio of areas, which only wide panoramas exceed
@@ -35,11 +35,21 @@ class Preprocessing:
     - "pad": the whole photo is shown, centred on a background of the mean colour.
 
     `crop_fraction` in (0, 1] is the fraction of the scaled photo's short side that is kept (0.875: 224 of 256).
-    `interpolation` is Pillow's filter, antialiased when it shrinks. `mean` and `std` are for RGB values in [0, 1]; the
-    defaults give inputs in [-1, 1], as the paper's models expect.
+    `interpolation` is the filter. `mean` and `std` are for RGB values in [0, 1]; the defaults give inputs in [-1, 1], as the
+    paper's models expect. `law` names the code whose pixels these are:
+
+    - "allmlp": Pillow's filters, antialiased when they shrink; sizes are rounded to the nearest integer.
+    - "timm": the same filters; sides / `crop_fraction` and the longer side are rounded down, as timm and torchvision do. The
+      pixels are timm's own. With Pillow 13, timm's differ for photos taller than twice their width, and for tall photos that
+      are squashed: by a level, or by several where a bicubic filter exceeds black or white (see `resize_by_axes`).
+    - "big_vision", the authors' code for pre-training: without antialiasing, by area with "crop", bilinearly with "squash" and
+      in training. Levels are rounded down.
+    - "vit_jax", the authors' code for fine-tuning: squashed bilinearly without antialiasing. Levels are rounded to the nearest
+      integer, where that code keeps fractions.
 
     Raises:
-        ConfigError: a value out of range, or a `crop_fraction` other than 1 with "pad", which crops nothing.
+        ConfigError: a value out of range, a `crop_fraction` other than 1 with "pad", which crops nothing, or a setting that the
+            code of `law` does not have.
     """
 
     image_size: tuple[int, int]
@@ -48,11 +58,14 @@ class Preprocessing:
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    law: Law = "allmlp"
 
     def __post_init__(self) -> None:
         if isinstance(self.image_size, int):
             object.__setattr__(self, "image_size", (self.image_size, self.image_size))
         problems = [*_size_problems(self.image_size), *_choice_problems(self)]
+        if not problems and (against := settings_against_law(self.law, vars(self))):
+            problems.append(against)
         if not 0 < self.crop_fraction <= 1:
             problems.append(f"crop_fraction is {self.crop_fraction}; expected more than 0 and at most 1")
         elif self.fit == "pad" and self.crop_fraction != 1:
@@ -64,24 +77,30 @@ class Preprocessing:
         if problems:
             raise ConfigError("preprocessing: " + "; ".join(problems) + ".")
 
+    @property
+    def is_antialiased(self) -> bool:
+        """Whether pixels are averaged when a photo is reduced in training."""
+        return self.law in ("allmlp", "timm")
+
     def resize(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Resize and crop `image` (h, w, 3) to (H, W, 3) uint8. An image that fits already is returned itself.
 
-        The result is bit-identical to Pillow's resize followed by a crop, except for panoramas (see `_resize_box`).
+        The result is the same for every version of Pillow, except for panoramas (see `_resize_box`).
         """
-        height, width = image.shape[:2]
-        if (height, width) == self.image_size and self.crop_fraction == 1:
+        size = (image.shape[0], image.shape[1])
+        if size == self.image_size and self.crop_fraction == 1:
             return image
-        original = Image.fromarray(image)
+        scaled = scaled_size(self.law, self.fit, self.image_size, self.crop_fraction, size)
         if self.fit == "pad":
-            return self._pad(original)
-        scaled_height, scaled_width = self._scaled_size(height, width)
-        top = (scaled_height - self.image_size[0]) // 2
-        left = (scaled_width - self.image_size[1]) // 2
-        if scaled_height * scaled_width > _MAX_SCALED_TO_CROP * self.image_size[0] * self.image_size[1]:
-            return self._resize_box(original, top, left, (scaled_height, scaled_width))
-        scaled = original.resize((scaled_width, scaled_height), _FILTERS[self.interpolation])
-        return np.array(scaled.crop((left, top, left + self.image_size[1], top + self.image_size[0])))
+            return self._pad(Image.fromarray(image), scaled)
+        top, left = (crop_offset(self.law, a - b) for a, b in zip(scaled, self.image_size, strict=True))
+        if not self.is_antialiased:
+            return self._resize_without_antialiasing(image, scaled, Window(top, left, *self.image_size))
+        original = Image.fromarray(image)
+        if scaled[0] * scaled[1] > _MAX_SCALED_TO_CROP * self.image_size[0] * self.image_size[1]:
+            return self._resize_box(original, top, left, scaled)
+        whole = resize_by_axes(original, scaled[::-1], _FILTERS[self.interpolation])
+        return np.array(whole.crop((left, top, left + self.image_size[1], top + self.image_size[0])))
 
     def normalise(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Convert uint8 (B, H, W, 3) to float32 (B, 3, H, W): (value / 255 - mean) / std, rounded after each operation."""
@@ -99,12 +118,13 @@ class Preprocessing:
         model_input: NDArray[np.float32] = self.normalise(self.resize(image)[None])[0]
         return model_input
 
-    def _scaled_size(self, height: int, width: int) -> tuple[int, int]:
-        target_height, target_width = (round(side / self.crop_fraction) for side in self.image_size)
-        if self.fit == "squash":
-            return target_height, target_width
-        ratio = max(target_height / height, target_width / width)
-        return max(target_height, round(height * ratio)), max(target_width, round(width * ratio))
+    def _resize_without_antialiasing(
+        self, image: NDArray[np.uint8], scaled: tuple[int, int], window: Window
+    ) -> NDArray[np.uint8]:
+        if self.law == "vit_jax":
+            return np.rint(resize_bilinear(image, scaled, window)).astype(np.uint8)
+        levels = (resize_area if self.fit == "crop" else resize_bilinear)(image, scaled, window)
+        return np.clip(levels, 0, 255, out=levels).astype(np.uint8)  # rounded down
 
     def _resize_box(self, image: Image.Image, top: int, left: int, scaled: tuple[int, int]) -> NDArray[np.uint8]:
         """Resize and crop in one call: mathematically the same, but Pillow may round differently between its two passes.
@@ -120,13 +140,11 @@ class Preprocessing:
         )
         return np.array(image.resize(self.image_size[::-1], _FILTERS[self.interpolation], box=box))
 
-    def _pad(self, image: Image.Image) -> NDArray[np.uint8]:
+    def _pad(self, image: Image.Image, scaled: tuple[int, int]) -> NDArray[np.uint8]:
         height, width = self.image_size
-        ratio = min(height / image.height, width / image.width)
-        scaled = (max(1, round(image.width * ratio)), max(1, round(image.height * ratio)))
         canvas = Image.new("RGB", (width, height), self._mean_colour())
-        scaled_image = image.resize(scaled, _FILTERS[self.interpolation])
-        canvas.paste(scaled_image, ((width - scaled[0]) // 2, (height - scaled[1]) // 2))
+        scaled_image = resize_by_axes(image, scaled[::-1], _FILTERS[self.interpolation])
+        canvas.paste(scaled_image, ((width - scaled[1]) // 2, (height - scaled[0]) // 2))
         return np.array(canvas)
 
     def _mean_colour(self) -> tuple[int, int, int]:
@@ -144,7 +162,7 @@ def _size_problems(size: Any) -> list[str]:
 def _choice_problems(config: Preprocessing) -> list[str]:
     hints = typing.get_type_hints(Preprocessing)
     problems = []
-    for name in ("fit", "interpolation"):
+    for name in ("fit", "interpolation", "law"):
         value, allowed = getattr(config, name), typing.get_args(hints[name])
         if value not in allowed:
             problems.append(f"{name} is {value!r}; expected one of {', '.join(allowed)}")

@@ -240,7 +240,12 @@ def _training_images(recipe: ResolvedRecipe, split: Split, *, num_workers: int) 
 
 
 def _kept_scale(recipe: ResolvedRecipe) -> int:
-    """Return the factor, 2 to 4, of the image size at which photos are kept, so that the smallest crop needs no upscaling."""
+    """Return the factor, 2 to 4, of the image size at which photos are kept, so that the smallest crop needs no upscaling.
+
+    It is 4 without antialiasing: what a reduction averages, a filter without antialiasing would not have averaged.
+    """
     augmentation = recipe.augmentation
+    if not recipe.data.preprocessing(recipe.model.image_size).is_antialiased:
+        return 4
     smallest = augmentation.min_crop_area**0.5 if augmentation.crop == "inception" else recipe.data.crop_fraction
     return min(4, max(2, math.ceil(1.0 / smallest)))

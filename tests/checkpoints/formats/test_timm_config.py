@@ -46,7 +46,7 @@ def test_the_hub_s_configurations_are_read(tag: str, architecture: str, num_clas
         architecture=architecture,
         num_classes=num_classes,
         image_size=(224, 224),
-        preprocessing=Preprocessing(image_size=224, crop_fraction=0.875, **colour),
+        preprocessing=Preprocessing(image_size=224, crop_fraction=0.875, law="timm", **colour),
         class_names=None,
         tag=tag,
     )
@@ -98,7 +98,7 @@ def test_the_image_size_is_that_of_the_weights() -> None:
     assert described(pretrained_cfg=larger).image_size == (64, 96)
     found = described(model_args={"img_size": 128})
     assert found.image_size == (128, 128)
-    assert found.preprocessing == Preprocessing(image_size=128)
+    assert found.preprocessing == Preprocessing(image_size=128, law="timm")
     assert described(model_args={"img_size": [32, 64]}).image_size == (32, 64)
 
 
@@ -107,7 +107,7 @@ def test_pre_processing_that_is_not_written_is_timm_s() -> None:
     assert described(pretrained_cfg=nothing).preprocessing is None
     square = {**nothing, "input_size": [3, 224, 224], "crop_mode": "center"}
     assert described(pretrained_cfg=square).preprocessing == Preprocessing(
-        image_size=224, crop_fraction=0.875, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
+        image_size=224, crop_fraction=0.875, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), law="timm"
     )
     for crop_mode, fit in (("center", "crop"), ("squash", "squash"), ("border", "pad")):
         preprocessing = described(pretrained_cfg={"crop_mode": crop_mode}).preprocessing
@@ -118,7 +118,7 @@ def test_pre_processing_that_is_not_written_is_timm_s() -> None:
 def test_timm_s_older_configurations_are_read() -> None:
     values = {"architecture": "mixer_s32_224", "num_features": 512, "num_classes": 3, "labels": ["a", "b", "c"]}
     found = parse_timm_config({**values, **CONFIG["pretrained_cfg"]}, where="config.json")
-    assert found.preprocessing == Preprocessing(image_size=(64, 96))
+    assert found.preprocessing == Preprocessing(image_size=(64, 96), law="timm")
     assert (found.num_classes, found.class_names) == (3, ("a", "b", "c"))
 
 
@@ -157,7 +157,7 @@ def test_timm_s_older_configurations_are_read() -> None:
         ({"pretrained_cfg": {"std": [0.5, 0.5, 0.0]}}, "std is (0.5, 0.5, 0.0)"),
         ({"pretrained_cfg": {"std": 1}}, "std is 1; expected a list"),
         ({"pretrained_cfg": {"crop_pct": 1.1}}, "crop_pct is 1.1"),
-        ({"pretrained_cfg": {"crop_pct": 1e-320}}, "numbers out of range"),
+        ({"pretrained_cfg": {"crop_pct": 1e-320}}, "crop_pct is 1e-320"),
         ({"pretrained_cfg": {"crop_pct": "0.9"}}, "crop_pct is '0.9'"),
         ({"pretrained_cfg": {"crop_mode": "fill"}}, "crop_mode is 'fill'"),
         ({"pretrained_cfg": {"crop_mode": "border", "crop_pct": 0.9}}, "crop_mode is 'border' with crop_pct 0.9"),

@@ -19,3 +19,9 @@ def test_a_printed_command_repeats_the_preprocessing_exactly(mean: str, shown: s
     words = option_words("64x96", changes)
     assert words == ("--image-size", "64x96", "--mean", shown, "--interpolation", "bicubic", "--fit", "pad")
     assert changed_preprocessing(shown, None, "bicubic", "pad") == changes
+
+
+def test_a_law_is_changed_and_printed_like_the_others() -> None:
+    changes = changed_preprocessing(None, None, None, None, "vit_jax")
+    assert changes == {"law": "vit_jax"}
+    assert option_words(None, changes) == ("--law", "vit_jax")

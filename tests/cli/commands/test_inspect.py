@@ -39,6 +39,14 @@ def test_a_checkpoint_is_shown_with_preprocessing_classes_and_source(saved_check
     assert f"predict {saved_checkpoint}" in shown.out
 
 
+@pytest.mark.parametrize("law", ["timm", "big_vision", "vit_jax"])
+def test_a_law_can_be_given_and_is_repeated_in_the_next_commands(law, saved_checkpoint, allmlp):
+    facts = json.loads(allmlp("inspect", saved_checkpoint, "--law", law, "--json").out)
+    assert facts["preprocessing"]["law"] == law
+    assert facts["preprocessing"]["fit"] == ("squash" if law == "vit_jax" else "crop")
+    assert f"predict {saved_checkpoint} --law {law} PHOTO.jpg" in allmlp("inspect", saved_checkpoint, "--law", law).out
+
+
 def test_size_and_speed_are_shown_with_how_they_were_measured(saved_checkpoint, allmlp):
     facts = json.loads(allmlp("inspect", saved_checkpoint, "--format", "json").out)
     weights = sum(weight.nbytes for weight in load_checkpoint(saved_checkpoint).weights.values())

@@ -1,9 +1,10 @@
+import json
 import shlex
 
 import pytest
 
-from allmlp.config import override
-from allmlp.recipes import RECIPES
+from allmlp.config import override, to_dict
+from allmlp.recipes import RECIPES, deviations_of
 
 
 def test_every_recipe_is_listed_with_its_claim(allmlp):
@@ -36,3 +37,39 @@ def test_an_unknown_recipe_exits_2_with_the_nearest(allmlp):
     outcome = allmlp("recipes", "dmo")
     assert outcome.code == 2
     assert "Did you mean 'demo'?" in outcome.err
+
+
+def test_every_difference_to_the_authors_is_shown_with_its_reason(allmlp):
+    shown = allmlp("recipes", "finetune_cifar", "--against", "authors")
+    assert shown.code == 0
+    lines = [line.strip() for line in shown.out.splitlines()]
+    for deviation in deviations_of("finetune_cifar"):
+        assert deviation.setting in lines
+        for value in (deviation.ours, deviation.authors, deviation.why, deviation.source):
+            assert any(line.endswith(value) for line in lines)
+    assert "mixup" not in shown.out  # a difference of other recipes
+
+
+def test_formats_for_programs(allmlp):
+    differences = json.loads(allmlp("recipes", "imagenet_b16", "--against", "authors", "--format", "json").out)
+    assert [each["setting"] for each in differences] == [each.setting for each in deviations_of("imagenet_b16")]
+    assert {*differences[0]} == {"setting", "ours", "authors", "why", "source"}
+    assert [each["name"] for each in json.loads(allmlp("recipes", "--json").out)] == list(RECIPES)
+    facts = json.loads(allmlp("recipes", "demo", "--json").out)
+    assert facts["settings"] == json.loads(json.dumps(to_dict(RECIPES["demo"]())))
+
+
+@pytest.mark.parametrize(
+    ("words", "fragment"),
+    [
+        (["demo", "--against", "authors"], "demo: this recipe is ours"),
+        (
+            ["--against", "authors"],
+            "--against authors compares one recipe: allmlp recipes imagenet_b16 --against authors",
+        ),
+    ],
+)
+def test_a_comparison_with_nothing_exits_2(words, fragment, allmlp):
+    outcome = allmlp("recipes", *words)
+    assert outcome.code == 2
+    assert fragment in outcome.err

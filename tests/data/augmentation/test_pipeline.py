@@ -215,3 +215,24 @@ def test_without_timm_randaugment_is_refused_before_a_photo_is_read(
         feed(ALL, found)
     with pytest.raises(DataError):
         feed(TINY, found)
+
+
+VIT_JAX = {"law": "vit_jax", "fit": "squash", "interpolation": "bilinear"}
+BIG_VISION = {"law": "big_vision", "interpolation": "bilinear"}
+
+
+@pytest.mark.parametrize("law", [VIT_JAX, BIG_VISION], ids=["vit_jax", "big_vision"])
+def test_the_authors_laws_give_the_same_bits_from_memory_and_stream(law: dict[str, Any], dataset: ImageDataset) -> None:
+    recipe = changed(crop_law="tensorflow")
+    kept = batches(recipe, dataset, num_steps=2, storage="memory", **law)
+    assert same(kept, batches(recipe, dataset, num_steps=2, storage="stream", num_workers=2, **law))
+    assert not same(kept, batches(TINY, dataset, num_steps=2, **law))  # the law of the crop
+    assert not same(kept, batches(recipe, dataset, num_steps=2, interpolation="bilinear"))  # the law of the pixels
+
+
+def test_big_visions_training_images_are_whole_levels_and_vit_jaxs_are_not(dataset: ImageDataset) -> None:
+    plain = changed(crop_law="tensorflow", color_jitter=0.0, hue_jitter=0.0, mixup=0.0, cutmix=0.0)
+    for law, is_whole in ((BIG_VISION, True), (VIT_JAX, False)):
+        (batch,) = batches(plain, dataset, num_steps=1, **law)
+        levels = (batch.images * 0.5 + 0.5) * 255
+        assert torch.allclose(levels, levels.round(), atol=1e-3) == is_whole

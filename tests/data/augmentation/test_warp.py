@@ -1,5 +1,7 @@
 """Augmented pixels: Pillow, whose antialiased resize we did not write, is the oracle."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from torch import Tensor
 
 from allmlp.data import Augmentation, Preprocessing
 from allmlp.data.augmentation.crops import Crops, draw_crops
-from allmlp.data.augmentation.warp import resample
+from allmlp.data.augmentation.warp import resample, truncate_levels
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
@@ -49,6 +51,28 @@ def test_resample_equals_pillow_with_a_box(interpolation: str, image_size: tuple
         wanted = wanted[:, ::-1] if flip else wanted
         # Pillow rounds to whole grey levels twice (after columns, after rows) and clips; we do neither.
         assert np.abs(mine.transpose(1, 2, 0).clip(0, 1) * 255 - wanted).max() < 1.6
+
+
+def test_crops_without_antialiasing_are_tensorflows() -> None:
+    """Reduced, enlarged and at edges: vit_jax's pixels, and big_vision's, which are cast to uint8."""
+    with np.load(Path(__file__).parents[2] / "golden" / "tensorflow_expected.npz") as file:
+        golden = dict(file)
+    keys = [name.removesuffix("/vit_jax") for name in golden if name.startswith("crop/") and name.endswith("/vit_jax")]
+    boxes = np.array([[float(side) for side in key.removeprefix("crop/").split(",")] for key in keys])[:, [1, 0, 3, 2]]
+    pixels, sizes = canvas([golden["wide"]] * len(keys))
+    crops = Crops(boxes, np.zeros(len(keys), np.bool_))
+    colours = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+    how = {"image_size": (14, 14), "interpolation": "bilinear", "antialias": False, "is_cut": True, **colours}
+    images = resample(pixels, sizes, crops, **how)
+    truncated = truncate_levels(images.clone(), **colours)
+    for key, image, cast in zip(keys, images.permute(0, 2, 3, 1), truncated.permute(0, 2, 3, 1), strict=True):
+        levels = golden[f"{key}/vit_jax"]
+        np.testing.assert_allclose(image.numpy() * 127.5 + 127.5, levels, atol=1e-3)  # float32 at 255
+        # Where a level is whole in exact arithmetic, TensorFlow's may be just below it, and is then cast to the one before.
+        is_whole = np.abs(levels - np.rint(levels)) < 2e-3
+        differences = cast.numpy() * 127.5 + 127.5 - golden[f"{key}/big_vision"]
+        assert np.abs(differences[~is_whole]).max(initial=0) < 1e-4
+        assert (differences > -1e-4).all() and differences.max() < 1 + 1e-4
 
 
 @pytest.mark.parametrize("interpolation", FILTERS)

@@ -6,10 +6,13 @@ import math
 import pytest
 from tests.builders import tiny_config
 
+from allmlp.config import to_dict
 from allmlp.data import Augmentation
 from allmlp.errors import ConfigError
+from allmlp.recipes import load_recipe
 from allmlp.training import OptimizerConfig, Recipe, ScheduleConfig
-from allmlp.training.recipe.resolve import with_learning_rate
+from allmlp.training.recipe.resolve import resolved_from_dict, with_learning_rate
+from allmlp.training.recipe.result_settings import check_settings, result_settings
 
 BAD_NAMES = ("", "../x", "a/b", "a\\b", ".", "a\nb")
 TINY = tiny_config(image_size=(8, 8), patch_size=4, hidden_dim=6, tokens_mlp_dim=5, channels_mlp_dim=7)
@@ -67,6 +70,10 @@ def test_another_learning_rate_scales_all_that_a_recipe_has(name):
             "min_crop_area is 0.5, which has no effect without crop=inception",
         ),
         (
+            lambda: Augmentation(crop="pad", crop_law="tensorflow"),
+            "augmentation.crop_law is tensorflow, which has no effect without crop=inception",
+        ),
+        (
             lambda: Augmentation(crop="inception", pad_pixels=6),
             "pad_pixels is 6, which has no effect without crop=pad. Leave it at 4",
         ),
@@ -95,3 +102,21 @@ def test_impossible_values_are_refused(make, message):
 )
 def test_values_that_take_effect_are_taken(make):
     make()
+
+
+@pytest.mark.parametrize("name", ["demo", "imagenet_b16"])
+def test_a_run_from_before_laws_goes_on_with_those_of_its_time(name, tmp_path):
+    values = to_dict(dataclasses.replace(load_recipe(name), precision="float32"))
+    values["model"]["num_classes"] = 3
+    del values["data"]["law"], values["augmentation"]["crop_law"]
+    stored = resolved_from_dict(values, where="recipe.json")
+    assert (stored.data.law, stored.augmentation.crop_law) == ("allmlp", "torchvision")
+    saved = result_settings(stored)
+    del saved["data.law"], saved["augmentation.crop_law"]
+    check_settings(stored, saved, where=tmp_path)
+
+
+def test_a_law_and_its_settings_are_checked_in_a_recipe():
+    data = dataclasses.replace(load_recipe("demo").data, law="big_vision")
+    with pytest.raises(ConfigError, match="law='big_vision' does not have these settings: interpolation is 'bicubic'"):
+        tiny_recipe(data=data)

@@ -56,7 +56,13 @@ def lost_in_timm(checkpoint: Checkpoint) -> tuple[str, ...]:
     """
     _architecture(checkpoint.config)
     preprocessing = checkpoint.preprocessing
+    if preprocessing.law == "timm":
+        return ()
     lost = []
+    if not preprocessing.is_antialiased:
+        lost.append(
+            f"Pixels: timm resizes with antialiasing, this checkpoint without (its law is {preprocessing.law})."
+        )
     # torchvision crops at round(spare / 2), which rounds halves to even; `Preprocessing` crops at spare // 2.
     spares = [target - side for target, side in zip(_scaled(preprocessing), preprocessing.image_size, strict=True)]
     if preprocessing.fit == "crop" or any(spare % 4 == 3 for spare in spares):
@@ -135,7 +141,7 @@ def _pretrained_cfg(config: MixerConfig, preprocessing: Preprocessing) -> dict[s
         "input_size": [3, *preprocessing.image_size],
         "fixed_input_size": True,
         "interpolation": preprocessing.interpolation,
-        "crop_pct": _crop_pct(preprocessing) or preprocessing.crop_fraction,
+        "crop_pct": (None if preprocessing.law == "timm" else _crop_pct(preprocessing)) or preprocessing.crop_fraction,
         "crop_mode": crop_modes[preprocessing.fit],
         "mean": list(preprocessing.mean),
         "std": list(preprocessing.std),
@@ -151,6 +157,6 @@ def _crop_pct(preprocessing: Preprocessing) -> float | None:
 
 
 def _scaled(preprocessing: Preprocessing) -> tuple[int, int]:
-    """Return the (height, width) that `Preprocessing` resizes to before it crops."""
+    """Return the (height, width) that `Preprocessing` resizes to before it crops, by any law but timm's."""
     height, width = (round(side / preprocessing.crop_fraction) for side in preprocessing.image_size)
     return height, width

@@ -70,8 +70,8 @@ def parse_timm_config(values: Mapping[str, Any], *, where: str) -> TimmDescripti
 def matching_fraction(sides: Sequence[int], scaled: Sequence[int], *, near: float) -> float | None:
     """Return a crop fraction for which timm resizes to `scaled` before it crops to `sides`; None if there is none.
 
-    timm rounds side / fraction down, `Preprocessing` to the nearest integer. If possible, the fraction suits both: `near`
-    itself, or a fraction of few digits.
+    timm rounds side / fraction down, other laws of `Preprocessing` to the nearest integer. If possible, the fraction suits
+    both: `near` itself, or a fraction of few digits.
     """
 
     def holds(fraction: float, slack: float) -> bool:
@@ -161,21 +161,22 @@ def _preprocessing(pretrained: Mapping[str, Any], image_size: tuple[int, int] | 
     if interpolation not in ("bilinear", "bicubic"):
         raise CheckpointError(f"interpolation is {_quote(interpolation)}; allmlp supports bilinear and bicubic.")
     crop_pct = pretrained.get("crop_pct") or _CROP_PCT
-    if isinstance(crop_pct, bool) or not isinstance(crop_pct, int | float) or not 0 < crop_pct <= 1:
+    is_number = isinstance(crop_pct, int | float) and not isinstance(crop_pct, bool)
+    if not is_number or not 0 < crop_pct <= 1 or math.isinf(max(image_size) / crop_pct):
         raise CheckpointError(f"crop_pct is {_quote(crop_pct)}; expected a number above 0 and at most 1.")
     if crop_mode == "border" and crop_pct != 1:
         raise CheckpointError(
             f"crop_mode is 'border' with crop_pct {crop_pct}: timm pads the photo and then crops its border off, which "
             "allmlp does not support. Set crop_pct to 1 to show whole photos, or crop_mode to 'center' or 'squash'."
         )
-    scaled = [math.floor(side / crop_pct) for side in image_size]
     return Preprocessing(
         image_size=image_size,
         fit=FIT_BY_CROP_MODE[crop_mode],
-        crop_fraction=matching_fraction(image_size, scaled, near=float(crop_pct)) or float(crop_pct),
+        crop_fraction=float(crop_pct),
         interpolation="bilinear" if interpolation == "bilinear" else "bicubic",
         mean=_colour(pretrained, "mean", _IMAGENET_MEAN),
         std=_colour(pretrained, "std", _IMAGENET_STD),
+        law="timm",
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from allmlp.checkpoints.checkpoint import Checkpoint
+from allmlp.data import Preprocessing
 from allmlp.io.display import escape
 from allmlp.model import num_parameters
 
@@ -134,10 +135,19 @@ def _preprocessing_rows(checkpoint: Checkpoint) -> list[tuple[str, str]]:
     preprocessing = checkpoint.preprocessing
     return [
         ("fit", f"{preprocessing.fit}, crop fraction {preprocessing.crop_fraction:g}"),
-        ("interpolation", f"{preprocessing.interpolation}, antialiased"),
+        ("interpolation", _interpolation(preprocessing)),
         ("mean", ", ".join(f"{value:g}" for value in preprocessing.mean)),
         ("standard deviation", ", ".join(f"{value:g}" for value in preprocessing.std)),
     ]
+
+
+def _interpolation(preprocessing: Preprocessing) -> str:
+    filters = f"{preprocessing.interpolation}, antialiased"
+    if preprocessing.law == "allmlp":
+        return filters
+    if not preprocessing.is_antialiased:
+        filters = "by area" if preprocessing.fit == "crop" else f"{preprocessing.interpolation}, not antialiased"
+    return f"{filters}, with the rounding of {preprocessing.law}"
 
 
 def _table(rows: Sequence[tuple[str, str]]) -> str:

@@ -3,7 +3,10 @@
 Names describe the weights, even where the publisher's name is misleading. Sources of the facts in this catalogue:
 
 - folders, files, classes and pre-processing: the authors' repository (google-research/vision_transformer) and timm's
-  default_cfgs; evaluation is the paper's "resmall-crop" (section 3): short side resized to 256, centre crop of 224;
+  default_cfgs. The authors' README refers to table 3 for the accuracies of their files, whose evaluation is "resmall-crop"
+  (section 3): short side resized to 256, centre crop of 224. big_vision, the authors' code for pre-training, does that by area
+  (configs/mlp_mixer_i1k.py), and so do we for their files (law "big_vision"); vit_jax, their code for fine-tuning, squashes
+  instead (law "vit_jax"). timm's files are evaluated by timm's law;
 - accuracies on ImageNet's 50,000 validation photos: "paper" is MLP-Mixer, arXiv 2105.01601v4; "timm" is timm's own
   measurement of the weights on the Hub (results/results-imagenet.csv of huggingface/pytorch-image-models). An accuracy
   without a source that could be checked is left empty, such as those of the GSAM paper.
@@ -21,9 +24,12 @@ from allmlp.model import VARIANTS, Gelu, MixerConfig, num_parameters
 
 __all__ = ["CATALOG", "SIZES", "PublishedModel", "find_published", "fitting", "max_weight_bytes"]
 
-PAPER_PREPROCESSING = Preprocessing(image_size=(224, 224), crop_fraction=0.875)
+PAPER_PREPROCESSING = Preprocessing(
+    image_size=(224, 224), crop_fraction=0.875, interpolation="bilinear", law="big_vision"
+)
+TIMM_PREPROCESSING = Preprocessing(image_size=(224, 224), crop_fraction=0.875, law="timm")
 # MIIL trained on pixel values from 0 to 1 (timm's default_cfgs).
-MIIL_PREPROCESSING = replace(PAPER_PREPROCESSING, interpolation="bilinear", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+MIIL_PREPROCESSING = replace(TIMM_PREPROCESSING, interpolation="bilinear", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
 # Table 1 has no patch size of 8: the released S/8 is S/16 with four times the tokens.
 SIZES = {**VARIANTS, "S/8": replace(VARIANTS["S/16"], patch_size=8)}
@@ -134,7 +140,7 @@ def _hub(
     trained_on: str,
     labels: str,
     accuracy: str,
-    preprocessing: Preprocessing = PAPER_PREPROCESSING,
+    preprocessing: Preprocessing = TIMM_PREPROCESSING,
     warning: str = "",
 ) -> PublishedModel:
     return PublishedModel(

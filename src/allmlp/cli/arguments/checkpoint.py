@@ -24,6 +24,7 @@ __all__ = [
     "FitOption",
     "ImageSizeOption",
     "InterpolationOption",
+    "LawOption",
     "MeanOption",
     "ModelArgument",
     "StdOption",
@@ -83,6 +84,13 @@ InterpolationOption = Annotated[
     Literal["bilinear", "bicubic"] | None,
     typer.Option(help="How photos are resized.", show_default="the checkpoint's"),
 ]
+LawOption = Annotated[
+    Literal["allmlp", "timm", "big_vision", "vit_jax"] | None,
+    typer.Option(
+        help="Whose code photos are resized and cropped as; the authors' also set fit and interpolation.",
+        show_default="the checkpoint's",
+    ),
+]
 FitOption = Annotated[
     Literal["crop", "squash", "pad"] | None,
     typer.Option(help="How photos of another shape are made to fit.", show_default="the checkpoint's"),
@@ -90,7 +98,7 @@ FitOption = Annotated[
 
 
 def changed_preprocessing(
-    mean: str | None, std: str | None, interpolation: str | None, fit: str | None
+    mean: str | None, std: str | None, interpolation: str | None, fit: str | None, law: str | None = None
 ) -> dict[str, Any]:
     """Return the fields of the pre-processing that the options change.
 
@@ -101,7 +109,8 @@ def changed_preprocessing(
     changes: dict[str, Any] = {
         name: _parse_colour(text, option=f"--{name}") for name, text in colours.items() if text is not None
     }
-    return changes | {name: value for name, value in (("interpolation", interpolation), ("fit", fit)) if value}
+    choices = {"interpolation": interpolation, "fit": fit, "law": law}
+    return changes | {name: value for name, value in choices.items() if value}
 
 
 def check_order(command: str, checkpoint: str, data: Sequence[str]) -> None:

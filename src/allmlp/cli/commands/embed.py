@@ -12,6 +12,7 @@ from allmlp.cli.arguments.checkpoint import (
     FitOption,
     ImageSizeOption,
     InterpolationOption,
+    LawOption,
     MeanOption,
     ModelArgument,
     StdOption,
@@ -82,6 +83,7 @@ def embed(
     std: StdOption = None,
     interpolation: InterpolationOption = None,
     fit: FitOption = None,
+    law: LawOption = None,
     batch_size: BatchSizeOption = 32,
     device: DeviceOption = "auto",
     backend: BackendOption = "auto",
@@ -103,7 +105,7 @@ def embed(
     path = _output_path(out)
     options_of_data = folder_options(classes_from, split_folders)
     _check_options(photos, path, nearest, top_k, split, has_folder_options=bool(options_of_data))
-    changes = changed_preprocessing(mean, std, interpolation, fit)
+    changes = changed_preprocessing(mean, std, interpolation, fit, law)
     from allmlp.inference import Embedder
 
     model = model_opener(checkpoint, image_size, changes, backend)(device, "features")

@@ -10,6 +10,7 @@ from allmlp.cli.arguments.checkpoint import (
     FitOption,
     ImageSizeOption,
     InterpolationOption,
+    LawOption,
     MeanOption,
     ModelArgument,
     StdOption,
@@ -106,6 +107,7 @@ def evaluate(
     std: StdOption = None,
     interpolation: InterpolationOption = None,
     fit: FitOption = None,
+    law: LawOption = None,
     batch_size: BatchSizeOption = 64,
     device: DeviceOption = "auto",
     backend: BackendOption = "auto",
@@ -135,7 +137,7 @@ def evaluate(
         raise ConfigError(f"--min-top1 is {min_top1}; expected a fraction from 0 to 1, such as 0.9.")
     few_shot = _few_shot_options(shots, draws, seed, labels=labels, min_top1=min_top1)
     outputs = check_outputs(report, per_photo, is_few_shot=few_shot is not None)
-    changes = changed_preprocessing(mean, std, interpolation, fit)
+    changes = changed_preprocessing(mean, std, interpolation, fit, law)
     photo_options = folder_options(classes_from, split_folders)
     from allmlp.data import open_dataset
     from allmlp.evaluation import split_of_run

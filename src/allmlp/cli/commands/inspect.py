@@ -8,6 +8,7 @@ from allmlp.cli.arguments.checkpoint import (
     FitOption,
     ImageSizeOption,
     InterpolationOption,
+    LawOption,
     MeanOption,
     ModelArgument,
     StdOption,
@@ -37,6 +38,7 @@ def inspect(
     std: StdOption = None,
     interpolation: InterpolationOption = None,
     fit: FitOption = None,
+    law: LawOption = None,
     output_format: FormatOption = Format.TEXT,
 ) -> None:
     """Describe a checkpoint, an export, or a variant such as B/16.
@@ -51,7 +53,7 @@ def inspect(
     from allmlp.exports import export_kind
     from allmlp.model import VARIANTS, variant_config
 
-    changes = changed_preprocessing(mean, std, interpolation, fit)
+    changes = changed_preprocessing(mean, std, interpolation, fit, law)
     if checkpoint in VARIANTS and not Path(checkpoint).exists():
         size = {} if image_size is None else {"image_size": parse_sides(image_size)}
         facts = _facts(variant_config(checkpoint, **size))

@@ -28,8 +28,9 @@ _NOTES = (
     "  (results-imagenet.csv); fine-tuned: after fine-tuning on ImageNet-1k, with weights that Google never released.",
     "  b16-sam: a user measured 68.9 % (google-research/vision_transformer issue 134, unanswered). Size: parameters.",
     "Source: a file of the authors below https://storage.googleapis.com/mixer_models, or a repository on the",
-    "  Hugging Face hub (timm/...). Pre-processing: resize the short side to 256, bicubic, crop the central 224 × 224,",
-    "  colours from -1 to 1; MIIL's (miil): bilinear, colours from 0 to 1.",
+    "  Hugging Face hub (timm/...). Pre-processing: resize the short side to 256, crop the central 224 × 224, colours from",
+    "  -1 to 1. The authors' files: by area, as in big_vision. timm's: bicubic, as in timm; MIIL's (miil): bilinear, colours",
+    "  from 0 to 1.",
     "SAM and GSAM: arXiv 2106.01548 and 2203.08065; ImageNet-21K-P: arXiv 2104.10972.",
 )
 

@@ -12,6 +12,7 @@ from allmlp.cli.arguments.checkpoint import (
     FitOption,
     ImageSizeOption,
     InterpolationOption,
+    LawOption,
     MeanOption,
     ModelArgument,
     StdOption,
@@ -97,6 +98,7 @@ def predict(
     std: StdOption = None,
     interpolation: InterpolationOption = None,
     fit: FitOption = None,
+    law: LawOption = None,
 ) -> None:
     """Classify photos. Prints the predictions, writes them to a file or a page, or sorts the photos by them.
 
@@ -114,7 +116,7 @@ def predict(
         raise ConfigError(f"--top-k is {top_k}; expected at least 1.")
     if min_score is not None and not 0.0 <= min_score <= 1.0:
         raise ConfigError(f"--min-score is {min_score}; expected a score from 0 to 1, such as 0.6.")
-    changes = changed_preprocessing(mean, std, interpolation, fit)
+    changes = changed_preprocessing(mean, std, interpolation, fit, law)
     check_sources(photos)
     chosen, path = format_and_path(output_format, out, example="predictions.csv")
     outputs = Outputs(chosen, path, _sheet_path(sheet, path), _sort_folder(sort_into, link, photos), link)

@@ -13,9 +13,12 @@ class Augmentation:
     """How training images are augmented. Everything is off by default. A setting without effect must keep its default.
 
     Attributes:
-        crop: "inception" takes a random crop of `min_crop_area` to 1 of the area, with an aspect ratio of 3/4 to 4/3;
+        crop: "inception" takes a random crop of `min_crop_area` to 1 of the area, with an aspect ratio of about 3/4 to 4/3;
             "pad" shifts the fitted image by up to `pad_pixels` output pixels and fills with the mean colour;
             "none" takes the same crop as evaluation.
+        crop_law: how an inception crop is drawn. "torchvision": its area evenly, its aspect ratio evenly in the logarithm.
+            "tensorflow", as in the authors' code: its aspect ratio and then its height evenly; such crops are smaller. See
+            `crops`.
         flip: mirror horizontally with probability 1/2.
         color_jitter: strength of random brightness, contrast and saturation: contrast and saturation are multiplied
             by a factor in [1 - strength, 1 + strength], brightness is shifted by up to strength / 2 of the pixel range.
@@ -33,6 +36,7 @@ class Augmentation:
     """
 
     crop: Literal["none", "pad", "inception"] = "none"
+    crop_law: Literal["torchvision", "tensorflow"] = "torchvision"
     min_crop_area: float = 0.08
     pad_pixels: int = 4
     flip: bool = False
@@ -78,6 +82,7 @@ class Augmentation:
     def _check_ineffective_settings(self) -> None:
         is_mixed = self.mixup > 0.0 or self.cutmix > 0.0
         for name, has_effect, condition in (
+            ("crop_law", self.crop == "inception", "crop=inception"),
             ("min_crop_area", self.crop == "inception", "crop=inception"),
             ("pad_pixels", self.crop == "pad", "crop=pad"),
             ("rand_augment_magnitude", self.rand_augment_layers > 0, "rand_augment_layers above 0"),

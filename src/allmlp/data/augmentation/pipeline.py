@@ -22,6 +22,7 @@ from allmlp.data.augmentation.warp import (
     mix_images,
     mix_labels,
     resample,
+    truncate_levels,
 )
 from allmlp.data.loading.training_images import RawBatch
 from allmlp.data.preprocessing import Preprocessing
@@ -49,7 +50,7 @@ class AugmentationPipeline:
 
     Attributes:
         augmentation: the augmentations and their strengths.
-        preprocessing: the model's image size, filter, fit and normalisation.
+        preprocessing: the model's image size, filter, law, fit and normalisation.
         seed: the run's seed.
         batch_size: samples per step, over all processes.
         num_classes: K.
@@ -155,8 +156,12 @@ class AugmentationPipeline:
             crops,
             image_size=image_size,
             interpolation=preprocessing.interpolation,
+            antialias=preprocessing.is_antialiased,
+            is_cut=augmentation.crop == "inception" and augmentation.crop_law == "tensorflow",
             **scale,
         )
+        if preprocessing.law == "big_vision":  # its resize returns uint8
+            images = truncate_levels(images, **scale)
         distortions = draw_distortions(augmentation, draws["distortion"])
         if distortions is not None:
             change = partial(distort, distortions=distortions, num_workers=self.num_workers)

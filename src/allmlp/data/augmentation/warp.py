@@ -2,11 +2,12 @@
 
 Resampling an axis is a linear map, so each sample has one matrix of filter weights for its rows and one for its columns, and a
 whole batch takes two batched matrix products on the device of the images. The weights are those of Pillow's antialiased resize
-with a box (src/libImaging/Resample.c): the filter is widened by the scale when shrinking.
+with a box (src/libImaging/Resample.c): the filter is widened by the scale when shrinking. Without antialiasing, they are those
+of `tf.image.resize`: each pixel of the result is interpolated from the pixels around its centre.
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from allmlp.data.augmentation.crops import Crops
 from allmlp.data.augmentation.mixing import Mix
 from allmlp.data.augmentation.random_erasing import Erasures
 
-__all__ = ["apply_on_uint8", "color_jitter", "erase_images", "mix_images", "mix_labels", "resample"]
+__all__ = ["apply_on_uint8", "color_jitter", "erase_images", "mix_images", "mix_labels", "resample", "truncate_levels"]
 
 
 def resample(
@@ -27,6 +28,8 @@ def resample(
     *,
     image_size: tuple[int, int],
     interpolation: Literal["bilinear", "bicubic"],
+    antialias: bool = True,
+    is_cut: bool = False,
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
 ) -> Tensor:
@@ -38,6 +41,9 @@ def resample(
         crops: the crop of each image; areas outside of the image get the mean colour.
         image_size: (H, W) of the result.
         interpolation: the filter.
+        antialias: whether the filter is widened when shrinking.
+        is_cut: whether crops are cut out before they are scaled, so that no pixel outside of a crop has any weight; for boxes
+            in whole pixels.
         mean, std: per channel, for pixels in [0, 1].
 
     Returns:
@@ -47,8 +53,9 @@ def resample(
     boxes = torch.from_numpy(crops.boxes).to(device, torch.float32)
     flips = torch.from_numpy(crops.flips).to(device)
     sizes = sizes.to(device, torch.float32)
-    columns = _weights(boxes[:, 0], boxes[:, 2], sizes[:, 1], image_size[1], images.shape[2], interpolation)
-    rows = _weights(boxes[:, 1], boxes[:, 3], sizes[:, 0], image_size[0], images.shape[1], interpolation)
+    chosen = _Filter(interpolation, antialias, is_cut)
+    columns = _weights(boxes[:, 0], boxes[:, 2], sizes[:, 1], image_size[1], images.shape[2], chosen)
+    rows = _weights(boxes[:, 1], boxes[:, 3], sizes[:, 0], image_size[0], images.shape[1], chosen)
     columns = torch.where(flips[:, None, None], columns.flip(1), columns)
     # The mean is subtracted first, so that areas outside of the image (all weights zero) get the mean colour.
     centre = torch.tensor(mean, device=device)[:, None, None] * 255.0
@@ -57,15 +64,24 @@ def resample(
     return rows[:, None] @ (pixels @ columns[:, None].mT)  # (B, 3, H, W)
 
 
-def _weights(start: Tensor, length: Tensor, size: Tensor, out: int, canvas: int, interpolation: str) -> Tensor:
+class _Filter(NamedTuple):
+    interpolation: Literal["bilinear", "bicubic"]
+    antialias: bool
+    is_cut: bool
+
+
+def _weights(start: Tensor, length: Tensor, size: Tensor, out: int, canvas: int, chosen: _Filter) -> Tensor:
     """Return (B, out, canvas): the weight of each input pixel along an axis in each pixel of the result."""
     scale = (length / out)[:, None]  # input pixels per output pixel
     centres = start[:, None] + (torch.arange(out, device=start.device) + 0.5) * scale  # (B, out)
-    widening = scale.clamp(min=1.0)[:, :, None]
     pixels = torch.arange(canvas, device=start.device)
-    distance = (pixels + 0.5 - centres[:, :, None]) / widening
-    weights = _triangle(distance) if interpolation == "bilinear" else _cubic(distance)
+    distance = pixels + 0.5 - centres[:, :, None]
+    if chosen.antialias:
+        distance = distance / scale.clamp(min=1.0)[:, :, None]
+    weights = _triangle(distance) if chosen.interpolation == "bilinear" else _cubic(distance)
     weights = weights * (pixels < size[:, None, None])
+    if chosen.is_cut:
+        weights = weights * ((pixels >= start[:, None, None]) & (pixels < (start + length)[:, None, None]))
     inside = (centres >= 0) & (centres <= size[:, None])
     return weights * inside[:, :, None] / weights.sum(dim=2, keepdim=True).clamp(min=1e-6)
 
@@ -116,6 +132,15 @@ def apply_on_uint8(
     pixels = (images.permute(0, 2, 3, 1) * scale + centre).round().clamp(0.0, 255.0).to(torch.uint8)
     changed = torch.from_numpy(change(pixels.cpu().numpy())).to(images.device)
     return ((changed - centre) / scale).permute(0, 3, 1, 2).contiguous()
+
+
+def truncate_levels(images: Tensor, *, mean: tuple[float, float, float], std: tuple[float, float, float]) -> Tensor:
+    """Round normalised images (B, 3, H, W) down to whole levels of 0 to 255, in place, as a cast to uint8 does."""
+    centre = torch.tensor(mean, device=images.device)[:, None, None] * 255.0
+    scale = torch.tensor(std, device=images.device)[:, None, None] * 255.0
+    # A thousandth of a level, so that rounding of the products does not lower values that are whole.
+    images.mul_(scale).add_(centre + 1e-3).floor_().clamp_(0.0, 255.0)
+    return images.sub_(centre).div_(scale)
 
 
 def erase_images(images: Tensor, erasures: Erasures | None) -> Tensor:

@@ -15,7 +15,8 @@ from PIL import Image
 
 from allmlp.data.dataset import Split
 from allmlp.data.decoding.decode import decode
-from allmlp.data.preprocessing import Fit
+from allmlp.data.laws import Fit
+from allmlp.data.resizing.axes import resize_by_axes
 from allmlp.errors import DataError
 from allmlp.io.ordered_map import ordered_map
 
@@ -126,7 +127,7 @@ class TrainingImages:
         )
         if size == (height, width):
             return np.ascontiguousarray(image)
-        return np.array(Image.fromarray(image).resize(size[::-1], Image.Resampling.BOX))
+        return np.array(resize_by_axes(Image.fromarray(image), size[::-1], Image.Resampling.BOX))
 
 
 def _stack(images: Sequence[RgbImage]) -> RawBatch:

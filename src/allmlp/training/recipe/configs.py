@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from allmlp.data import BadPhotos, Preprocessing
+from allmlp.data import BadPhotos, Law, Preprocessing
 from allmlp.errors import ConfigError
 
 __all__ = ["DataConfig", "OptimizerConfig", "SavingConfig", "ScheduleConfig", "TransferConfig"]
@@ -14,8 +14,8 @@ class DataConfig:
     """How photos are decoded, pre-processed and held out.
 
     Attributes:
-        fit, crop_fraction, interpolation, mean, std: see `Preprocessing`; the image size is the model's. An interpolation of
-            None is that of the initial checkpoint, or bicubic for random weights.
+        fit, crop_fraction, interpolation, mean, std, law: see `Preprocessing`; the image size is the model's. An interpolation
+            of None is that of the initial checkpoint, or bicubic for random weights.
         holdout: the fraction of the training photos of each class that is held out if the data has no validation split.
         folds: the number of folds of cross-validation, instead of one hold-out, if the data has no validation split: the run
             trains on all training photos, and one more run per fold tells how well that works on others; 0 holds out once.
@@ -31,6 +31,7 @@ class DataConfig:
     interpolation: Literal["bilinear", "bicubic"] | None = "bicubic"
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    law: Law = "allmlp"
     holdout: float = 0.1
     folds: int = 0
     storage: Literal["auto", "memory", "stream"] = "auto"
@@ -54,6 +55,7 @@ class DataConfig:
             interpolation=self.interpolation or Preprocessing.interpolation,
             mean=self.mean,
             std=self.std,
+            law=self.law,
         )
 
 

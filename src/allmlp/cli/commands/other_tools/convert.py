@@ -12,6 +12,7 @@ from allmlp.cli.arguments.checkpoint import (
     FitOption,
     ImageSizeOption,
     InterpolationOption,
+    LawOption,
     MeanOption,
     StdOption,
     changed_preprocessing,
@@ -57,6 +58,7 @@ def convert(
     std: StdOption = None,
     interpolation: InterpolationOption = None,
     fit: FitOption = None,
+    law: LawOption = None,
     photos: Annotated[
         str | None,
         typer.Option(
@@ -66,7 +68,7 @@ def convert(
 ) -> None:
     """Write a checkpoint for another tool. Weights stay identical, bit for bit; what the format cannot hold is reported."""
     _check_options(target, gelu, photos)
-    changes = changed_preprocessing(mean, std, interpolation, fit)
+    changes = changed_preprocessing(mean, std, interpolation, fit, law)
     from allmlp.checkpoints import FORMATS
 
     path = new_output_path(destination, is_folder=FORMATS[target].is_folder, name="DST", example="mixer.npz")

@@ -10,6 +10,7 @@ from allmlp.cli.arguments.checkpoint import (
     FitOption,
     ImageSizeOption,
     InterpolationOption,
+    LawOption,
     MeanOption,
     StdOption,
     changed_preprocessing,
@@ -72,6 +73,7 @@ def export(
     std: StdOption = None,
     interpolation: InterpolationOption = None,
     fit: FitOption = None,
+    law: LawOption = None,
     output_format: FormatOption = Format.TEXT,
 ) -> None:
     """Write a checkpoint for other engines. The file has its class names and pre-processing inside.
@@ -83,7 +85,7 @@ def export(
       allmlp predict mine.onnx photo.jpg
     """
     _check_options(to, out, verify, against, tolerance)
-    changes = changed_preprocessing(mean, std, interpolation, fit)
+    changes = changed_preprocessing(mean, std, interpolation, fit, law)
     from allmlp.exports import EXPORT_FORMATS, default_name
     from allmlp.exports import export as write
 

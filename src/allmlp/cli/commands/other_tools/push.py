@@ -13,6 +13,7 @@ from allmlp.cli.arguments.checkpoint import (
     FitOption,
     ImageSizeOption,
     InterpolationOption,
+    LawOption,
     MeanOption,
     StdOption,
     changed_preprocessing,
@@ -59,13 +60,14 @@ def push(
     std: StdOption = None,
     interpolation: InterpolationOption = None,
     fit: FitOption = None,
+    law: LawOption = None,
 ) -> None:
     """Upload a checkpoint and a model card to the Hugging Face hub.
 
     To log in, run `hf auth login` once, or set HF_TOKEN.
     """
     _check_names(repository, license_id)
-    changes = changed_preprocessing(mean, std, interpolation, fit)
+    changes = changed_preprocessing(mean, std, interpolation, fit, law)
     from allmlp.checkpoints import FORMATS, check_upload, upload_folder
 
     loaded = _without_home(load(checkpoint, image_size, changes))

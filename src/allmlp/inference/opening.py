@@ -29,8 +29,9 @@ def open_model(
         source: a path or a name, as `load_checkpoint` takes it, a `Checkpoint`, or the file of an export.
         backend: a name in `BACKENDS`; "auto" takes the first one that opens the source and is installed: "eager" for
             checkpoints, "onnxruntime" or "openvino" for exports, which need no torch.
-        device: "auto", "cpu", "cuda" or "mps"; only "eager" computes on another device than the CPU.
-        precision: of the matrix products, "float32" or "bfloat16" (only "eager"); "auto" is float32.
+        device: "auto", "cpu", "cuda" or "mps"; only "eager" and "compiled" compute on another device than the
+            CPU.
+        precision: of the matrix products, "float32" or "bfloat16" (not "onnxruntime"); "auto" is float32.
         output: "logits" (B, K), or "features" (B, C): the mean over tokens before the classifier.
         preprocessing: overrides the source's, as in `load_checkpoint`.
 

@@ -23,7 +23,7 @@ class Backend:
         recognises: returns whether the backend opens a source. "auto" takes the first backend in the table that does and is
             installed.
         open: opens a source with a device, a precision and an output, which the backend checks.
-        precisions: that it computes in, the default first.
+        precisions: that it computes in, the default first. Those that this processor lacks are refused when a model is opened.
         modules: the Python modules that must be installed.
         extra: the extra of allmlp that installs `modules`; None if every installation has them.
     """
@@ -42,6 +42,12 @@ BACKENDS: Mapping[str, Backend] = {
         precisions=("float32", "bfloat16"),
         modules=("torch",),
     ),
+    "compiled": Backend(
+        recognises=eager.recognises,
+        open=eager.open_compiled,
+        precisions=("float32", "bfloat16"),
+        modules=("torch",),
+    ),
     "onnxruntime": Backend(
         recognises=onnx_runtime.recognises,
         open=onnx_runtime.open_onnx_runtime,
@@ -52,7 +58,7 @@ BACKENDS: Mapping[str, Backend] = {
     "openvino": Backend(
         recognises=openvino_runtime.recognises,
         open=openvino_runtime.open_openvino,
-        precisions=("float32",),
+        precisions=("float32", "bfloat16"),
         modules=("openvino",),
         extra="openvino",
     ),

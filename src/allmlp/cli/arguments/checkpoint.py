@@ -63,7 +63,8 @@ BackendOption = Annotated[
     BackendName,
     typer.Option(
         "--backend",
-        help="The engine. auto: PyTorch (eager) for checkpoints, ONNX Runtime or OpenVINO for exports.",
+        help="The engine. auto: the fastest by `allmlp bench --tune`; untuned, PyTorch (eager) for checkpoints, ONNX Runtime "
+        "or OpenVINO for exports.",
     ),
 ]
 PrecisionOption = Annotated[
@@ -208,6 +209,8 @@ def model_opener(
             output=output,
             preprocessing=changes or None,
         )
+        if model.remark and is_first_process():
+            note(model.remark)
         if is_export:
             check_export_size(image_size, model.description)
         return model

@@ -12,7 +12,7 @@ from allmlp.inference.backends import eager, onnx_runtime, openvino_runtime
 from allmlp.inference.runnable import Output, RunnableModel
 from allmlp.io.display import escape, quote, shorten
 
-__all__ = ["BACKENDS", "Backend", "check_installed", "choose_backend"]
+__all__ = ["BACKENDS", "Backend", "check_installed", "choose_backend", "usable_backends"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +84,11 @@ def choose_backend(name: str, source: str | Path | Checkpoint) -> Backend:
     chosen = next((key for key in found if not _missing(BACKENDS[key])), found[0])
     check_installed(chosen, BACKENDS[chosen])
     return BACKENDS[chosen]
+
+
+def usable_backends(source: str | Path | Checkpoint) -> list[str]:
+    """Return the names of the installed backends that recognise a source, in the order of the table."""
+    return [name for name, backend in BACKENDS.items() if backend.recognises(source) and not _missing(backend)]
 
 
 def check_installed(name: str, backend: Backend) -> None:

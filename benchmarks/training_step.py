@@ -248,17 +248,10 @@ def hardware_limit(num_threads):
     """Return the highest measured GFLOP/s of a large square matrix product, by precision."""
     import torch
 
+    from allmlp.bench import matrix_product_gflops
+
     torch.set_num_threads(num_threads)
-    best = {}
-    for precision in precisions():
-        a, b = (torch.randn(2048, 2048).to(getattr(torch, precision)) for _ in range(2))
-        times = []
-        for _ in range(12):
-            start = time.perf_counter()
-            a @ b
-            times.append(time.perf_counter() - start)
-        best[precision] = round(2 * 2048**3 / min(times) / 1e9)
-    return best
+    return {precision: round(matrix_product_gflops(precision, side=2048)) for precision in precisions()}
 
 
 def plot(losses, path):

@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "allmlp"
 # From the top down. A layer may import those below it, and not its neighbours in the same line.
 LAYERS = (
     ("cli",),
+    ("bench",),
     ("recipes",),
     ("training",),
     ("report",),
@@ -71,7 +72,7 @@ INNER_LAYERS = {
         ("embedder", "predictor"),
         ("opening", "photos", "speed"),
         ("backends", "photo_folder", "prediction", "sort_photos"),
-        ("folder_names", "nearest", "runnable"),
+        ("folder_names", "nearest", "runnable", "tuned"),
     ),
     "report": (
         ("cleaning", "comparison", "page", "sheet"),

@@ -26,6 +26,7 @@ COMMANDS = (
     "embed",
     "inspect",
     "models",
+    "bench",
     "convert",
     "export",
     "push",

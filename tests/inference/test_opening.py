@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from tests.inference.backends.engines import EVERY
 
 from allmlp import (
     Checkpoint,
@@ -26,7 +27,7 @@ def random_images(number: int, config: MixerConfig) -> NDArray[np.float32]:
     return np.random.default_rng(0).standard_normal((number, 3, *config.image_size), dtype=np.float32)
 
 
-@pytest.mark.parametrize("backend", ["auto", *BACKENDS])
+@pytest.mark.parametrize("backend", ["auto", *EVERY])
 def test_a_path_and_a_checkpoint_give_the_same_model(backend: str, checkpoint: Checkpoint, tmp_path: Path) -> None:
     images = random_images(5, checkpoint.config)
     path = save_checkpoint(checkpoint, tmp_path / "saved")
@@ -71,6 +72,14 @@ def test_a_precision_that_a_backend_lacks_is_a_config_error(backend: str, checkp
 def test_the_backends_of_exports_compute_on_the_cpu(backend: str, checkpoint: Checkpoint) -> None:
     with pytest.raises(ConfigError, match=f"device is 'cuda', but the backend {backend} computes on the CPU"):
         open_model(checkpoint, backend=backend, device="cuda")
+
+
+def test_openvino_refuses_bfloat16_where_the_processor_lacks_it(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("allmlp.inference.backends.openvino_runtime.has_bfloat16", lambda: False)
+    with pytest.raises(ConfigError, match="'bfloat16', which this processor lacks"):
+        open_model(checkpoint, backend="openvino", precision="bfloat16")
 
 
 def test_bfloat16_is_used_where_it_is_asked_for(checkpoint: Checkpoint) -> None:

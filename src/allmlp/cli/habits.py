@@ -13,9 +13,8 @@ from allmlp.io.display import quote
 __all__ = ["Command", "Commands", "UsageError"]
 
 _COMMANDS: Mapping[str, str] = {
-    **dict.fromkeys(
-        ("val", "validate", "test", "eval", "score", "benchmark"), "Use `allmlp evaluate CHECKPOINT DATA`."
-    ),
+    **dict.fromkeys(("val", "validate", "test", "eval", "score"), "Use `allmlp evaluate CHECKPOINT DATA`."),
+    **dict.fromkeys(("benchmark", "speed", "profile", "latency"), "Use `allmlp bench CHECKPOINT`."),
     **dict.fromkeys(("few-shot", "knn", "linear-probe"), "Use `allmlp evaluate CHECKPOINT DATA --shots 1,5,10`."),
     **dict.fromkeys(("infer", "inference", "classify", "detect"), "Use `allmlp predict CHECKPOINT PHOTOS`."),
     **dict.fromkeys(("features", "feature-extract", "extract"), "Use `allmlp embed CHECKPOINT PHOTOS`."),

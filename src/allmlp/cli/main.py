@@ -20,6 +20,7 @@ from allmlp.cli.commands.evaluate import evaluate
 from allmlp.cli.commands.finetune import finetune
 from allmlp.cli.commands.inspect import inspect
 from allmlp.cli.commands.models import models
+from allmlp.cli.commands.other_tools.bench import bench
 from allmlp.cli.commands.other_tools.convert import convert
 from allmlp.cli.commands.other_tools.export import export
 from allmlp.cli.commands.other_tools.push import push
@@ -59,7 +60,7 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(demo, train, finetune, recipes, data, check),
-    *(evaluate, report, compare, clean, predict, embed, inspect, models, convert, export, push),
+    *(evaluate, report, compare, clean, predict, embed, inspect, models, bench, convert, export, push),
 )
 for command in COMMANDS:
     app.command(cls=Command)(command)

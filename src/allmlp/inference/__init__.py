@@ -6,7 +6,7 @@ To add one: a runtime is a file in backends/ and a line in `BACKENDS`.
 """
 
 from allmlp.inference.backends.eager import eager_forward
-from allmlp.inference.backends.registry import BACKENDS, Backend, choose_backend
+from allmlp.inference.backends.registry import BACKENDS, Backend, check_installed, choose_backend
 from allmlp.inference.embedder import Embedder
 from allmlp.inference.nearest import nearest
 from allmlp.inference.opening import open_model
@@ -17,6 +17,7 @@ from allmlp.inference.predictor import Predictor
 from allmlp.inference.runnable import Output, RunnableModel
 from allmlp.inference.sort_photos import PhotoSorter, check_sort_folder
 from allmlp.inference.speed import Speed, measure_speed
+from allmlp.inference.tuned import Tuned, read_tuned, write_tuned
 
 __all__ = [
     "BACKENDS",
@@ -31,6 +32,8 @@ __all__ = [
     "RunnableModel",
     "ScoredLabel",
     "Speed",
+    "Tuned",
+    "check_installed",
     "check_sort_folder",
     "choose_backend",
     "eager_forward",
@@ -38,4 +41,6 @@ __all__ = [
     "nearest",
     "open_model",
     "photos_in_folder",
+    "read_tuned",
+    "write_tuned",
 ]

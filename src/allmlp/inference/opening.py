@@ -3,10 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
-from allmlp.checkpoints import Checkpoint, PreprocessingChanges
+from allmlp.checkpoints import Checkpoint, PreprocessingChanges, load_checkpoint
 from allmlp.errors import ConfigError, did_you_mean
-from allmlp.inference.backends.registry import choose_backend
+from allmlp.exports import export_kind, open_export
+from allmlp.hardware.devices import choose_device
+from allmlp.inference.backends.registry import choose_backend, usable_backends
 from allmlp.inference.runnable import Output, RunnableModel
+from allmlp.inference.tuned import has_tuned, read_tuned
 from allmlp.io.display import quote
 
 __all__ = ["open_model"]
@@ -27,10 +30,12 @@ def open_model(
 
     Args:
         source: a path or a name, as `load_checkpoint` takes it, a `Checkpoint`, or the file of an export.
-        backend: a name in `BACKENDS`; "auto" takes the first one that opens the source and is installed: "eager" for
-            checkpoints, "onnxruntime" or "openvino" for exports, which need no torch.
-        device: "auto", "cpu", "cuda" or "mps"; only "eager" computes on another device than the CPU.
-        precision: of the matrix products, "float32" or "bfloat16" (only "eager"); "auto" is float32.
+        backend: a name in `BACKENDS`; "auto" takes the one that `allmlp bench --tune` found to be the fastest for this shape
+            on this machine. Untuned, it takes the first one that opens the source and is installed: "eager" for checkpoints,
+            "onnxruntime" or "openvino" for exports, which need no torch.
+        device: "auto", "cpu", "cuda" or "mps"; only "eager" and "compiled" compute on another device than the
+            CPU.
+        precision: of the matrix products, "float32" or "bfloat16" (not "onnxruntime"); "auto" is float32.
         output: "logits" (B, K), or "features" (B, C): the mean over tokens before the classifier.
         preprocessing: overrides the source's, as in `load_checkpoint`.
 
@@ -45,7 +50,34 @@ def open_model(
     for name, value in (("backend", backend), ("device", device), ("precision", precision)):
         if not isinstance(value, str):
             raise ConfigError(f"{name} is {quote(value)}; expected a name, such as 'auto'.")
-    model = choose_backend(backend, source).open(source, device, precision, output)
+    remark = ""
+    if backend == "auto" and device in ("auto", "cpu") and precision in ("auto", "float32") and has_tuned():
+        backend, remark, source = _tuned_backend(source, device)
+    model = replace(choose_backend(backend, source).open(source, device, precision, output), remark=remark)
     if preprocessing is None:
         return model
     return replace(model, description=model.description.with_preprocessing(preprocessing))
+
+
+def _tuned_backend(source: str | Path | Checkpoint, device: str) -> tuple[str, str, str | Path | Checkpoint]:
+    """Return the backend that was measured to be the fastest here, or "auto"; why; and the source, loaded if need be."""
+    usable = usable_backends(source)
+    if not usable:
+        return "auto", "", source
+    if export_kind(source) is not None:
+        assert not isinstance(source, Checkpoint)
+        config = open_export(source).description.config
+    else:
+        source = source if isinstance(source, Checkpoint) else load_checkpoint(source)
+        config = source.config
+        if choose_device(device) != "cpu":
+            return "auto", "", source
+    tuned = read_tuned(config)
+    if tuned is None or isinstance(tuned, str):
+        return "auto", tuned or "", source
+    measured = [name for name in tuned.seconds_per_image if name in usable]
+    if not measured or measured[0] == usable[0]:
+        return "auto", "", source
+    times = ", ".join(f"{name} {1000 * tuned.seconds_per_image[name]:.3g}" for name in measured)
+    why = f"the fastest here by allmlp bench --tune of {tuned.measured} (ms per photo: {times})"
+    return measured[0], f"Backend {measured[0]}: {why}.", source

@@ -22,11 +22,13 @@ class RunnableModel:
         forward: from pre-processed images, float32 (B, 3, H, W), to logits (B, K), or to features (B, C).
         description: the model's configuration, pre-processing, class names and temperature.
         output: what `forward` returns.
+        remark: why another backend than the default was chosen, for people; "" if it was not.
     """
 
     forward: Forward
     description: ModelDescription
     output: Output = "logits"
+    remark: str = ""
 
 
 def check_model(model: object, *, batch_size: object) -> None:

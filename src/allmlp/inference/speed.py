@@ -16,8 +16,8 @@ __all__ = ["Speed", "measure_speed"]
 _MIN_TURNS = 3
 _MAX_TURNS = 20
 _SECONDS = 1.0
-# The eager backend fills up micro-batches, of up to 16 images of small Mixers on a CPU and 64 on a GPU: with fewer images, the
-# padding would be timed. Mixers of more multiply-adds than this for 16 images are computed one image at a time.
+# The eager backend fills up micro-batches of 64 on a GPU: with fewer images, the padding would be timed. On a CPU, 16 images of
+# more multiply-adds than this would take too long here.
 _MAX_MULTIPLY_ADDS = 2e10
 
 

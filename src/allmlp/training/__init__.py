@@ -39,6 +39,9 @@ if TYPE_CHECKING:
         write_sweep,
     )
     from allmlp.training.several_runs.training_run import TrainResult, train
+    from allmlp.training.step.batch import TrainingBatch
+    from allmlp.training.step.state import TrainState
+    from allmlp.training.step.update import update
 
 __all__ = [
     "PAPER_GRID",
@@ -56,6 +59,8 @@ __all__ = [
     "StoredRun",
     "SweepRun",
     "TrainResult",
+    "TrainState",
+    "TrainingBatch",
     "TransferConfig",
     "check_matches_run",
     "check_sweep_folder",
@@ -79,6 +84,7 @@ __all__ = [
     "train_sweep",
     "type_checked",
     "undo_cleaning",
+    "update",
     "with_learning_rate",
     "with_settings",
     "write_sweep",
@@ -89,6 +95,8 @@ _LAZY_MODULES = {  # names that need torch, with the module that defines them
     "CleanedPhotos": "reporting.label_errors",
     "PAPER_GRID": "several_runs.learning_rate_sweep",
     "TrainResult": "several_runs.training_run",
+    "TrainState": "step.state",
+    "TrainingBatch": "step.batch",
     "RunComparison": "reporting.compare_runs",
     "SweepRun": "several_runs.learning_rate_sweep",
     "check_sweep_folder": "several_runs.learning_rate_sweep",
@@ -102,6 +110,7 @@ _LAZY_MODULES = {  # names that need torch, with the module that defines them
     "train": "several_runs.training_run",
     "train_sweep": "several_runs.learning_rate_sweep",
     "undo_cleaning": "reporting.label_errors",
+    "update": "step.update",
     "write_sweep": "several_runs.learning_rate_sweep",
 }
 

@@ -1,5 +1,6 @@
 """Eager PyTorch, and what holds for every backend: a photo gets the same bits in any batch, on any device that is here."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from tests.builders import tiny_checkpoint
+from tests.inference.backends.engines import EVERY, PRECISIONS, skip_without_bfloat16
 
 from allmlp import Checkpoint, ConfigError, MixerConfig
-from allmlp.inference import BACKENDS, eager_forward, open_model
+from allmlp.inference import eager_forward, open_model
 
 # Widths of powers of two; an odd number of tokens (as S/32 has 49); and odd widths, for which matrix kernels are known to
 # round differently at different places of one product, so that only photo by photo is independent of the batch.
@@ -25,25 +27,24 @@ def random_images(number: int, config: MixerConfig, seed: int = 0) -> NDArray[np
     return np.random.default_rng(seed).standard_normal((number, 3, *config.image_size), dtype=np.float32)
 
 
-@pytest.mark.parametrize(
-    ("backend", "precision"),
-    [(name, precision) for name, backend in BACKENDS.items() for precision in backend.precisions],
-)
+@pytest.mark.parametrize(("backend", "precision"), PRECISIONS)
 @pytest.mark.parametrize("widths", CONFIGS.values(), ids=CONFIGS)
 def test_a_photo_gets_the_same_bits_in_any_batch(backend: str, precision: str, widths: dict[str, Any]) -> None:
+    """No backend and no precision is an exception on a CPU."""
+    skip_without_bfloat16(backend, precision)
     config = MixerConfig(num_blocks=2, num_classes=10, **widths)
     forward = open_model(tiny_checkpoint(config=config), backend=backend, device="cpu", precision=precision).forward
     images = random_images(65, config)
     reference = forward(images)
     assert len(np.unique(reference.round(3), axis=0)) > 60  # the photos do differ
-    for batch_size, number in ((1, 9), (7, 30), (64, 65)):
+    for batch_size, number in ((1, 9), (2, 9), (3, 10), (7, 30), (15, 31), (64, 65)):
         batches = [forward(images[start : start + batch_size]) for start in range(0, number, batch_size)]
         np.testing.assert_array_equal(np.concatenate(batches)[:number], reference[:number])
     order = np.random.default_rng(1).permutation(65)
     np.testing.assert_array_equal(forward(images[order]), reference[order])
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", EVERY)
 def test_logits_are_the_models(backend: str, checkpoint: Checkpoint) -> None:
     images = random_images(5, checkpoint.config)
     logits = open_model(checkpoint, backend=backend, device="cpu").forward(images)
@@ -115,6 +116,16 @@ def test_unknown_device_and_precision_are_config_errors(checkpoint: Checkpoint) 
         eager_forward(checkpoint, device="cudaa")
     with pytest.raises(ConfigError, match=r"float16.*bfloat16"):
         eager_forward(checkpoint, precision="float16")
+
+
+def test_compiling_without_a_compiler_is_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    import torch._inductor.config as inductor
+
+    with (
+        inductor.patch({"cpp.cxx": (None, str(tmp_path / "g++"))}),
+        pytest.raises(ConfigError, match=r"backend compiled needs a C\+\+ compiler.*CXX.*'eager'"),
+    ):
+        open_model(checkpoint, backend="compiled", device="cpu")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 import torch
 from tests.builders import tiny_checkpoint
+from tests.inference.backends.engines import EVERY
 from tests.inference.backends.test_eager import random_images
 
 from allmlp import Checkpoint, Embedder, Predictor, export, open_model
 from allmlp.exports import EXPORT_FORMATS
-from allmlp.inference import BACKENDS, eager_forward
+from allmlp.inference import eager_forward
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", EVERY)
 def test_any_number_of_images_is_taken_and_left_alone(backend: str, checkpoint: Checkpoint) -> None:
     forward = open_model(checkpoint, backend=backend, device="cpu").forward
     expected = eager_forward(checkpoint, device="cpu")
@@ -28,14 +29,14 @@ def test_any_number_of_images_is_taken_and_left_alone(backend: str, checkpoint: 
         np.testing.assert_array_equal(images, before)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", EVERY)
 def test_images_of_another_size_are_refused_with_both_shapes(backend: str, checkpoint: Checkpoint) -> None:
     forward = open_model(checkpoint, backend=backend, device="cpu").forward
     with pytest.raises(ValueError, match=r"\(2, 3, 24, 16\).*\(B, 3, 16, 24\)"):
         forward(np.zeros((2, 3, 24, 16), np.float32))
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", EVERY)
 def test_features_are_those_of_the_model_with_or_without_a_classifier(backend: str, checkpoint: Checkpoint) -> None:
     images = random_images(3, checkpoint.config)
     with torch.no_grad():
@@ -48,7 +49,7 @@ def test_features_are_those_of_the_model_with_or_without_a_classifier(backend: s
         assert Embedder(model).num_features == 16
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", EVERY)
 def test_several_threads_may_use_one_model(backend: str, checkpoint: Checkpoint) -> None:
     forward = open_model(checkpoint, backend=backend, device="cpu").forward
     images = [random_images(number, checkpoint.config, seed=number) for number in range(1, 33)]

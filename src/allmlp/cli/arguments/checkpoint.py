@@ -27,6 +27,7 @@ __all__ = [
     "LawOption",
     "MeanOption",
     "ModelArgument",
+    "PrecisionOption",
     "StdOption",
     "changed_preprocessing",
     "check_export_size",
@@ -56,14 +57,22 @@ ModelArgument = Annotated[
         show_default=False,
     ),
 ]
-BackendName = Literal["auto", "eager", "onnxruntime", "openvino"]
+BackendName = Literal["auto", "eager", "compiled", "onnxruntime", "openvino"]
 """The keys of `BACKENDS`, whose import here would load NumPy, and "auto"."""
 
 BackendOption = Annotated[
     BackendName,
     typer.Option(
         "--backend",
-        help="The engine. auto: PyTorch (eager) for checkpoints, ONNX Runtime or OpenVINO for exports.",
+        help="The engine. auto: the fastest by `allmlp bench --tune`; untuned, PyTorch (eager) for checkpoints, ONNX Runtime "
+        "or OpenVINO for exports.",
+    ),
+]
+PrecisionOption = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|float32|bfloat16",
+        help="Of matrix products. auto: float32. bfloat16: faster where the processor has it, and less exact.",
     ),
 ]
 ImageSizeOption = Annotated[
@@ -185,7 +194,7 @@ def check_export_size(image_size: str | None, description: "ModelDescription") -
 
 
 def model_opener(
-    source: str, image_size: str | None, preprocessing: dict[str, Any], backend: BackendName
+    source: str, image_size: str | None, preprocessing: dict[str, Any], backend: BackendName, precision: str = "auto"
 ) -> "Callable[[str, Output], RunnableModel]":
     """Return a function that opens a model with a device and an output. A checkpoint is loaded at once, an export by it.
 
@@ -201,7 +210,16 @@ def model_opener(
 
     def open_runnable(device: str, output: "Output" = "logits") -> "RunnableModel":
         changes = preprocessing if is_export else None
-        model = open_model(opened, backend=backend, device=device, output=output, preprocessing=changes or None)
+        model = open_model(
+            opened,
+            backend=backend,
+            device=device,
+            precision=precision,
+            output=output,
+            preprocessing=changes or None,
+        )
+        if model.remark and is_first_process():
+            note(model.remark)
         if is_export:
             check_export_size(image_size, model.description)
         return model
@@ -210,11 +228,16 @@ def model_opener(
 
 
 def option_words(
-    image_size: str | None, preprocessing: dict[str, Any] | None = None, *, backend: str = "auto"
+    image_size: str | None,
+    preprocessing: dict[str, Any] | None = None,
+    *,
+    backend: str = "auto",
+    precision: str = "auto",
 ) -> tuple[str, ...]:
     """Return the options as the user gave them, for a printed command that uses the Mixer in the same way."""
     words = [] if image_size is None else ["--image-size", image_size]
     words += [] if backend == "auto" else ["--backend", backend]
+    words += [] if precision == "auto" else ["--precision", precision]
     for name, value in (preprocessing or {}).items():
         words += [
             f"--{name}",

@@ -15,6 +15,7 @@ from allmlp.cli.arguments.checkpoint import (
     LawOption,
     MeanOption,
     ModelArgument,
+    PrecisionOption,
     StdOption,
     changed_preprocessing,
     check_order,
@@ -87,6 +88,7 @@ def embed(
     batch_size: BatchSizeOption = 32,
     device: DeviceOption = "auto",
     backend: BackendOption = "auto",
+    precision: PrecisionOption = "auto",
     max_megapixels: MaxMegapixelsOption = None,
     classes_from: ClassesFromOption = None,
     split_folders: SplitFoldersOption = None,
@@ -108,7 +110,7 @@ def embed(
     changes = changed_preprocessing(mean, std, interpolation, fit, law)
     from allmlp.inference import Embedder
 
-    model = model_opener(checkpoint, image_size, changes, backend)(device, "features")
+    model = model_opener(checkpoint, image_size, changes, backend, precision)(device, "features")
     embedder = Embedder(model, batch_size=batch_size)
     query = None if nearest is None else _features_of(embedder, nearest)
     num_failed, shots, words = 0, "", []
@@ -129,7 +131,7 @@ def embed(
         where = "" if path is None else f"; the features of all others are in {path}"
         note(f"{num_failed:,} of {num_photos:,} could not be read{where}.")
         raise typer.Exit(DataError.exit_code)
-    options = [*words, *option_words(image_size, changes, backend=backend)]
+    options = [*words, *option_words(image_size, changes, backend=backend, precision=precision)]
     again = ["embed", checkpoint, *shown_sources(photos), *options, *([] if split is None else ["--split", split])]
     rows = _next_rows(again, path, is_searched=nearest is not None)
     if shots:

@@ -13,6 +13,7 @@ from allmlp.cli.arguments.checkpoint import (
     LawOption,
     MeanOption,
     ModelArgument,
+    PrecisionOption,
     StdOption,
     changed_preprocessing,
     check_order,
@@ -111,6 +112,7 @@ def evaluate(
     batch_size: BatchSizeOption = 64,
     device: DeviceOption = "auto",
     backend: BackendOption = "auto",
+    precision: PrecisionOption = "auto",
     bad_photos: Annotated[
         str | None,
         typer.Option(
@@ -142,7 +144,7 @@ def evaluate(
     from allmlp.data import open_dataset
     from allmlp.evaluation import split_of_run
 
-    open_runnable = model_opener(checkpoint, image_size, changes, backend)
+    open_runnable = model_opener(checkpoint, image_size, changes, backend, precision)
     is_json = output_format is Format.JSON
     is_quiet = is_json or not is_first_process()
     wrote = note if is_json else say
@@ -165,7 +167,7 @@ def evaluate(
                 result,
                 checkpoint,
                 data,
-                options=option_words(image_size, changes, backend=backend),
+                options=option_words(image_size, changes, backend=backend, precision=precision),
                 as_json=output_format is Format.JSON,
             )
         return
@@ -177,7 +179,7 @@ def evaluate(
         model = open_runnable(own_device, "logits")
         evaluation = score(model, photos, labels=labels, **options)
     if is_first_process():
-        words = option_words(image_size, changes, backend=backend)
+        words = option_words(image_size, changes, backend=backend, precision=precision)
         if is_json:
             print(_as_json(evaluation, checkpoint, data, labels))
         else:

@@ -15,6 +15,7 @@ from allmlp.cli.arguments.checkpoint import (
     LawOption,
     MeanOption,
     ModelArgument,
+    PrecisionOption,
     StdOption,
     changed_preprocessing,
     check_order,
@@ -93,6 +94,7 @@ def predict(
     batch_size: BatchSizeOption = 32,
     device: DeviceOption = "auto",
     backend: BackendOption = "auto",
+    precision: PrecisionOption = "auto",
     max_megapixels: MaxMegapixelsOption = None,
     mean: MeanOption = None,
     std: StdOption = None,
@@ -123,7 +125,7 @@ def predict(
     from allmlp.evaluation import trained_on_by
     from allmlp.inference import Predictor
 
-    model = model_opener(checkpoint, image_size, changes, backend)(device, "logits")
+    model = model_opener(checkpoint, image_size, changes, backend, precision)(device, "logits")
     predictor = Predictor(model, batch_size=batch_size)
     found, num_failed = find_photos(photos)
     layout = Layout([name for name, _ in found], predictor.class_names, top_k, min_score)
@@ -134,7 +136,7 @@ def predict(
     written = produce(outputs, predictions, layout, model=checkpoint)
     _finish(outputs, predictions, written)
     if outputs.path is not None:
-        _next(outputs, checkpoint, photos, option_words(image_size, changes, backend=backend))
+        _next(outputs, checkpoint, photos, option_words(image_size, changes, backend=backend, precision=precision))
     elif chosen is PredictionFormat.TEXT and sys.stdout.isatty():
         note(
             "\nFor programs: -o FILE.csv, .json or .parquet. To look at them: --sheet FILE.html. In folders: --sort-into."

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +21,8 @@ def is_openable(source: object) -> bool:
     return isinstance(source, str | os.PathLike | Checkpoint)
 
 
-def check_options(backend: str, device: str, precision: str) -> None:
-    """Check that the device is the CPU and the precision float32.
+def check_options(backend: str, device: str, precision: str, precisions: Sequence[str] = ("float32",)) -> None:
+    """Check that the device is the CPU, and the precision one of `precisions` or "auto".
 
     Raises:
         ConfigError: it is another one.
@@ -31,8 +31,10 @@ def check_options(backend: str, device: str, precision: str) -> None:
         raise ConfigError(
             f"device is {quote(device)}, but the backend {backend} computes on the CPU: use 'auto' or 'cpu'."
         )
-    if precision not in ("auto", "float32"):
-        raise ConfigError(f"precision is {quote(precision)}, but the backend {backend} computes in 'float32'.")
+    if precision not in ("auto", *precisions):
+        known = " and ".join(f"'{name}'" for name in precisions)
+        advice = " The backends eager, compiled and openvino have it." if precision == "bfloat16" else ""
+        raise ConfigError(f"precision is {quote(precision)}, but the backend {backend} computes in {known}.{advice}")
 
 
 def opened(source: str | Path | Checkpoint) -> Export:

@@ -1,9 +1,14 @@
-"""The eager backend: plain PyTorch, for any checkpoint on any device, in micro-batches (micro_batches.py)."""
+"""The backends of PyTorch, for any checkpoint on any device, in micro-batches (micro_batches.py): eager, and compiled.
+
+"compiled" is torch.compile with the weights as constants. It compiles once for each micro-batch size, for a minute or more on a
+CPU, before the first answer.
+"""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +16,24 @@ from numpy.typing import NDArray
 from allmlp.checkpoints import Checkpoint, load_checkpoint
 from allmlp.errors import ConfigError
 from allmlp.exports import export_kind
+from allmlp.hardware.cpp_compiler import finds_cpp_compiler
 from allmlp.hardware.devices import choose_device
-from allmlp.inference.backends.micro_batches import in_micro_batches, num_outputs
+from allmlp.inference.backends.micro_batches import (
+    LARGEST_MICRO_BATCH,
+    MICRO_BATCH_SIZES,
+    in_micro_batches,
+    num_outputs,
+)
 from allmlp.inference.runnable import Output, RunnableModel
 from allmlp.metrics import Forward
 
-__all__ = ["eager_forward", "open_eager", "recognises"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["eager_forward", "open_compiled", "open_eager", "recognises"]
+
+# Each size is compiled separately.
+_COMPILED_SIZES = (1, LARGEST_MICRO_BATCH["cpu"])
 
 
 def recognises(source: str | Path | Checkpoint) -> bool:
@@ -31,10 +48,27 @@ def open_eager(source: str | Path | Checkpoint, device: str, precision: str, out
         CheckpointError: nothing usable at `source`.
         ConfigError: an unavailable device, or an unknown precision.
     """
+    return _open(source, device, precision, output, compiled=False)
+
+
+def open_compiled(source: str | Path | Checkpoint, device: str, precision: str, output: Output) -> RunnableModel:
+    """The same, compiled by torch.compile.
+
+    Raises:
+        CheckpointError: nothing usable at `source`.
+        ConfigError: an unavailable device, an unknown precision, or a CPU without a C++ compiler.
+    """
+    return _open(source, device, precision, output, compiled=True)
+
+
+def _open(
+    source: str | Path | Checkpoint, device: str, precision: str, output: Output, *, compiled: bool
+) -> RunnableModel:
     checkpoint = source if isinstance(source, Checkpoint) else load_checkpoint(source)
     chosen = cast("Literal['float32', 'bfloat16']", "float32" if precision == "auto" else precision)
     network = _headless(checkpoint) if output == "features" else checkpoint
-    return RunnableModel(eager_forward(network, device=device, precision=chosen), checkpoint.description, output)
+    forward = eager_forward(network, device=device, precision=chosen, compiled=compiled)
+    return RunnableModel(forward, checkpoint.description, output)
 
 
 def _headless(checkpoint: Checkpoint) -> Checkpoint:
@@ -46,9 +80,13 @@ def _headless(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def eager_forward(
-    checkpoint: Checkpoint, *, device: str = "auto", precision: Literal["float32", "bfloat16"] = "float32"
+    checkpoint: Checkpoint,
+    *,
+    device: str = "auto",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    compiled: bool = False,
 ) -> Forward:
-    """Return a `Forward` that runs the Mixer in eager PyTorch.
+    """Return a `Forward` that runs the Mixer in PyTorch, eager or compiled.
 
     It takes float32 (B, 3, H, W) for any B, including 0, and returns float32 (B, K). The logits of an image do not depend on
     the rest of its batch (micro_batches.py).
@@ -57,9 +95,10 @@ def eager_forward(
         checkpoint: the Mixer to run; its weights are copied to the device.
         device: "auto", "cpu", "cuda" or "mps".
         precision: of the matrix products; "bfloat16" keeps the weights and the norms in float32 (torch.autocast).
+        compiled: whether to use torch.compile.
 
     Raises:
-        ConfigError: an unavailable device, or an unknown precision.
+        ConfigError: an unavailable device, an unknown precision, or nothing that compiles for a CPU.
     """
     import torch
 
@@ -68,14 +107,32 @@ def eager_forward(
     device = choose_device(device)
     model = checkpoint.build().to(device).eval()
     sample_shape = (3, *checkpoint.config.image_size)
+    num_rows = LARGEST_MICRO_BATCH[device]
+    features_of = _compiled(model.features, device) if compiled else model.features
 
     def compute(images: NDArray[np.float32], size: int) -> NDArray[np.float32]:
         # Allocated by torch, so that its memory is aligned: the results of matrix kernels may depend on alignment, too.
         padded = torch.zeros(size, *sample_shape)
         padded.numpy()[: len(images)] = images
         with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
-            logits: NDArray[np.float32] = model(padded.to(device)).float().cpu().numpy()
-        return logits[: len(images)]
+            features = features_of(padded.to(device))
+            # The only product whose number of rows is that of the images: for few rows there are other kernels.
+            logits = model(torch.nn.functional.pad(features, (0, 0, 0, max(0, num_rows - size))))
+            outputs: NDArray[np.float32] = logits.float().cpu().numpy()
+        return outputs[: len(images)]
 
     config = checkpoint.config
-    return in_micro_batches(compute, config, device=device, width=num_outputs(config, "logits"))
+    sizes = _COMPILED_SIZES if compiled else MICRO_BATCH_SIZES
+    return in_micro_batches(compute, config, device=device, width=num_outputs(config, "logits"), sizes=sizes)
+
+
+def _compiled(function: Callable[["Tensor"], "Tensor"], device: str) -> Callable[["Tensor"], "Tensor"]:
+    import torch
+
+    if device == "cpu" and not finds_cpp_compiler():
+        raise ConfigError(
+            "The backend compiled needs a C++ compiler, and torch.compile finds none. Install one (g++ or clang++), name it in "
+            "the environment variable CXX, or use backend 'eager'."
+        )
+    compiled: Callable[[Tensor], Tensor] = torch.compile(function, dynamic=False, options={"freezing": True})
+    return compiled

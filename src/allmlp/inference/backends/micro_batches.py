@@ -1,14 +1,16 @@
-"""Micro-batches of a fixed size, in which an image's outputs do not depend on the rest of its batch.
+"""Micro-batches of tested sizes, in which an image's outputs do not depend on the rest of its batch.
 
 If they did, scores would change with the batch size. But matrix libraries choose a kernel by the shape of the product, and may
-use a different kernel for its last rows; either changes the order of additions and thus the last bits. So every call computes
-micro-batches of a fixed size and pads the last one with zeros. Whether all rows of a micro-batch get the same bits depends on
-the library, the model's widths, the device and the number of threads, but not on the images. So it is tested once; if the test
-fails on a CPU, images are computed one at a time. On a GPU the size is kept, because computing images one at a time would cost
-most of its speed.
+use a different kernel for its last rows; either changes the order of additions and thus the last bits. So the images of a call
+are computed in micro-batches of a few sizes, at all of which an image gets the same bits in every row. Whether it does depends
+on the library, the model's widths, the device and the number of threads, but not on the images. So it is tested. A small Mixer
+is tested when it is opened; if no two sizes agree, its micro-batches have one size and are padded with zeros, or hold one image
+if even the rows of one size differ. A large Mixer starts with single images, and a larger size is tested once enough images
+came to make that worth its time; the outputs are the same before and after. On a GPU the size is fixed and not tested, because
+computing images one at a time would cost most of its speed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,20 +19,26 @@ from allmlp.inference.runnable import Output
 from allmlp.metrics import Forward
 from allmlp.model import MixerConfig, cost
 
-__all__ = ["Compute", "in_micro_batches", "num_outputs"]
+__all__ = ["LARGEST_MICRO_BATCH", "MICRO_BATCH_SIZES", "Compute", "in_micro_batches", "num_outputs"]
 
 Compute = Callable[[NDArray[np.float32], int], NDArray[np.float32]]
 """From at most n images (b, 3, H, W) and n, the size to pad them to, to the outputs (b, K)."""
 
 # On a GPU, the default batch size of `evaluate`: fewer images leave the GPU idle, and with more every batch would be padded.
-_LARGEST_MICRO_BATCH = {"cpu": 16, "cuda": 64, "mps": 16}
-# A single image costs a whole micro-batch, so this bounds a micro-batch on a CPU: about 0.1 s on two cores. Large Mixers reach
-# full speed with few images (B/16 has 12.6 GMACs and gets micro-batches of 1, S/32 of 4, Mixers under 0.25 GMACs of 16).
-_MAX_CPU_MULTIPLY_ADDS = 4e9
+LARGEST_MICRO_BATCH = {"cpu": 16, "cuda": 64, "mps": 16}
+MICRO_BATCH_SIZES = (1, 2, 4, 8, 16)
+"""Of a CPU, in ascending order."""
+
+# A Mixer is small if 16 images take at most this many multiply-adds: about 0.1 s on two cores. Only small ones are padded.
+_MAX_SMALL_MULTIPLY_ADDS = 4e9
 # A micro-batch size is tried with at most this many random images (a single one may miss a difference: on small Mixers, one in
 # nine showed it), and with at most this many multiply-adds, 0.02 s on two cores.
 _MAX_TRIALS = 32
 _MAX_TRIAL_MULTIPLY_ADDS = 1e9
+# A size of a large Mixer is tested after this many times as many images, so that the test takes at most a fourth of their time.
+_IMAGES_PER_TESTED_IMAGE = 4
+# With at least this share of a larger micro-batch left, padding it is faster than several smaller ones.
+_MIN_FILLED = 7 / 8
 
 
 def num_outputs(config: MixerConfig, output: Output) -> int:
@@ -38,10 +46,15 @@ def num_outputs(config: MixerConfig, output: Output) -> int:
     return config.hidden_dim if output == "features" or not config.num_classes else config.num_classes
 
 
-def in_micro_batches(compute: Compute, config: MixerConfig, *, device: str, width: int) -> Forward:
-    """Return a `Forward` for any number of images, including 0, whose outputs (B, `width`) `compute` computes."""
+def in_micro_batches(
+    compute: Compute, config: MixerConfig, *, device: str, width: int, sizes: Sequence[int] = MICRO_BATCH_SIZES
+) -> Forward:
+    """Return a `Forward` for any number of images, including 0, whose outputs (B, `width`) `compute` computes.
+
+    `sizes` are those to choose from on a CPU, in ascending order from 1.
+    """
     sample_shape = (3, *config.image_size)
-    size = _micro_batch(compute, config, device)
+    chosen = _Sizes(compute, config, sizes) if device == "cpu" else _Fixed(LARGEST_MICRO_BATCH[device])
 
     def forward(images: NDArray[np.float32]) -> NDArray[np.float32]:
         if images.shape[1:] != sample_shape:
@@ -49,27 +62,72 @@ def in_micro_batches(compute: Compute, config: MixerConfig, *, device: str, widt
                 f"images have shape {images.shape}; this Mixer takes (B, {', '.join(map(str, sample_shape))})."
             )
         outputs = np.empty((len(images), width), dtype=np.float32)
-        for start in range(0, len(images), size):
+        start = 0
+        for size in chosen.divide(len(images)):
             outputs[start : start + size] = compute(images[start : start + size], size)
+            start += size
         return outputs
 
     return forward
 
 
-def _micro_batch(compute: Compute, config: MixerConfig, device: str) -> int:
-    """Return the micro-batch size: on a GPU the largest, elsewhere one at which all rows get the same bits."""
-    size = _LARGEST_MICRO_BATCH[device]
-    multiply_adds = sum(part.multiply_adds for part in cost(config))
-    while device == "cpu" and size > 1 and size * multiply_adds > _MAX_CPU_MULTIPLY_ADDS:
-        size //= 2
-    if device == "cuda" or size == 1:
-        return size
-    # Small Mixers sum few numbers, whose result may be equal by chance, so they are tried with many images.
-    num_images = max(1, min(_MAX_TRIALS, int(_MAX_TRIAL_MULTIPLY_ADDS / (size * multiply_adds))))
-    generator = np.random.default_rng(0)
-    for _ in range(num_images):
-        image = generator.standard_normal((1, 3, *config.image_size), dtype=np.float32)
-        outputs = compute(np.repeat(image, size, axis=0), size)
-        if not np.array_equal(outputs, np.repeat(outputs[:1], size, axis=0)):
-            return 1
-    return size
+class _Fixed:
+    """One size, to which the last micro-batch of a call is padded."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def divide(self, num_images: int) -> list[int]:
+        return [self._size] * -(-num_images // self._size)
+
+
+class _Sizes:
+    """The sizes that were tested on a CPU. Threads may share it: at worst, two of them test a size at the same time."""
+
+    def __init__(self, compute: Compute, config: MixerConfig, sizes: Sequence[int]) -> None:
+        self._compute = compute
+        self._image_shape = (1, 3, *config.image_size)
+        self._multiply_adds = sum(part.multiply_adds for part in cost(config))
+        self._num_images = 0
+        is_small = sizes[-1] * self._multiply_adds <= _MAX_SMALL_MULTIPLY_ADDS
+        self._usable = self._agreeing(tuple(sizes)) if is_small else (1,)
+        self._untested = () if is_small else tuple(sizes[1:])
+
+    def divide(self, num_images: int) -> list[int]:
+        """Return the sizes of the micro-batches of a call, of which the last may be padded."""
+        self._test_a_larger_size(num_images)
+        self._num_images += num_images
+        usable = self._usable
+        sizes: list[int] = []
+        while num_images > 0:
+            size = max((size for size in usable if num_images >= _MIN_FILLED * size), default=usable[0])
+            sizes.append(size)
+            num_images -= size
+        return sizes
+
+    def _test_a_larger_size(self, num_images: int) -> None:
+        enough = self._num_images // _IMAGES_PER_TESTED_IMAGE
+        size = max((size for size in self._untested if size <= min(num_images, enough)), default=None)
+        if size is not None:
+            self._untested = tuple(other for other in self._untested if other != size)
+            if self._agreeing((1, size)) == (1, size):
+                self._usable = tuple(sorted({*self._usable, size}))
+
+    def _agreeing(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the sizes from the smallest one on that gives an image the same bits as all larger ones, in every row.
+
+        (1,) if not even the rows of the largest size have the same bits.
+        """
+        # Small Mixers sum few numbers, whose result may be equal by chance, so they are tried with many images.
+        affordable = int(_MAX_TRIAL_MULTIPLY_ADDS / (sizes[-1] * self._multiply_adds))
+        generator = np.random.default_rng(0)
+        for _ in range(max(1, min(_MAX_TRIALS, affordable))):
+            image = generator.standard_normal(self._image_shape, dtype=np.float32)
+            outputs = {size: self._compute(np.repeat(image, size, axis=0), size) for size in sizes}
+            expected = outputs[sizes[-1]][:1]
+            wrong = [size for size in sizes if not np.array_equal(outputs[size], np.repeat(expected, size, axis=0))]
+            if wrong:
+                sizes = tuple(size for size in sizes if size > wrong[-1])
+            if not sizes:
+                return (1,)
+        return sizes

@@ -10,15 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.checkpoints import Checkpoint
+from allmlp.errors import ConfigError
 from allmlp.exports import OnnxExport, OpenvinoExport, import_openvino
 from allmlp.hardware.num_compute_threads import num_compute_threads
 from allmlp.inference.backends.cpu_source import check_options, check_outputs, engine_errors, is_openable, opened
-from allmlp.inference.backends.micro_batches import in_micro_batches, num_outputs
+from allmlp.inference.backends.micro_batches import LARGEST_MICRO_BATCH, in_micro_batches, num_outputs
 from allmlp.inference.runnable import Output, RunnableModel
 
-__all__ = ["open_openvino", "recognises"]
+__all__ = ["has_bfloat16", "open_openvino", "recognises"]
 
 _NAME = "openvino"
+_SIZES = (1, LARGEST_MICRO_BATCH["cpu"])  # each is compiled separately, with a copy of the weights of its own
 
 
 def recognises(source: object) -> bool:
@@ -27,14 +29,19 @@ def recognises(source: object) -> bool:
 
 
 def open_openvino(source: str | Path | Checkpoint, device: str, precision: str, output: Output) -> RunnableModel:
-    """Open an export or a checkpoint with OpenVINO, in float32 on the CPU.
+    """Open an export or a checkpoint with OpenVINO, on the CPU; `precision` "auto" means float32.
 
     Raises:
         CheckpointError: nothing usable at `source`.
-        ConfigError: another device or precision.
+        ConfigError: another device or precision, or bfloat16 on a processor without it.
         MissingExtraError: a checkpoint, and onnx is not installed.
     """
-    check_options(_NAME, device, precision)
+    check_options(_NAME, device, precision, ("float32", "bfloat16"))
+    if precision == "bfloat16" and not has_bfloat16():
+        raise ConfigError(
+            "precision is 'bfloat16', which this processor lacks: OpenVINO would emulate it, slowly. Use 'float32'."
+        )
+    hint = "bf16" if precision == "bfloat16" else "f32"
     model = opened(source)
     config = model.description.config
     width = num_outputs(config, output)
@@ -47,21 +54,26 @@ def open_openvino(source: str | Path | Checkpoint, device: str, precision: str, 
         padded[: len(images)] = images
         with engine_errors("OpenVINO", source):
             if size not in compiled:
-                compiled[size] = _compile(model, value, padded.shape)
+                compiled[size] = _compile(model, value, padded.shape, hint)
             # A request of its own for each call, so that several threads may use one model.
             outputs: NDArray[np.float32] = compiled[size].infer_new_request([padded])[0]
             check_outputs(outputs, (size, width))
         return outputs[: len(images)]
 
-    forward = in_micro_batches(compute, config, device="cpu", width=width)
+    forward = in_micro_batches(compute, config, device="cpu", width=width, sizes=_SIZES)
     return RunnableModel(forward, model.description, output)
 
 
-def _compile(model: OnnxExport | OpenvinoExport, value: str, shape: tuple[int, ...]) -> Any:
+def has_bfloat16() -> bool:
+    """Return whether OpenVINO has instructions for bfloat16 on this CPU."""
+    return "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _compile(model: OnnxExport | OpenvinoExport, value: str, shape: tuple[int, ...], hint: str) -> Any:
     openvino = import_openvino()
     core = openvino.Core()
     settings = {
-        "INFERENCE_PRECISION_HINT": "f32",  # the default is bfloat16 where the processor has it
+        "INFERENCE_PRECISION_HINT": hint,  # the default is bfloat16 where the processor has it
         "INFERENCE_NUM_THREADS": num_compute_threads(),
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,

@@ -12,7 +12,7 @@ from allmlp.inference.backends import eager, onnx_runtime, openvino_runtime
 from allmlp.inference.runnable import Output, RunnableModel
 from allmlp.io.display import escape, quote, shorten
 
-__all__ = ["BACKENDS", "Backend", "check_installed", "choose_backend"]
+__all__ = ["BACKENDS", "Backend", "check_installed", "choose_backend", "usable_backends"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class Backend:
         recognises: returns whether the backend opens a source. "auto" takes the first backend in the table that does and is
             installed.
         open: opens a source with a device, a precision and an output, which the backend checks.
-        precisions: that it computes in, the default first.
+        precisions: that it computes in, the default first. Those that this processor lacks are refused when a model is opened.
         modules: the Python modules that must be installed.
         extra: the extra of allmlp that installs `modules`; None if every installation has them.
     """
@@ -42,6 +42,12 @@ BACKENDS: Mapping[str, Backend] = {
         precisions=("float32", "bfloat16"),
         modules=("torch",),
     ),
+    "compiled": Backend(
+        recognises=eager.recognises,
+        open=eager.open_compiled,
+        precisions=("float32", "bfloat16"),
+        modules=("torch",),
+    ),
     "onnxruntime": Backend(
         recognises=onnx_runtime.recognises,
         open=onnx_runtime.open_onnx_runtime,
@@ -52,7 +58,7 @@ BACKENDS: Mapping[str, Backend] = {
     "openvino": Backend(
         recognises=openvino_runtime.recognises,
         open=openvino_runtime.open_openvino,
-        precisions=("float32",),
+        precisions=("float32", "bfloat16"),
         modules=("openvino",),
         extra="openvino",
     ),
@@ -78,6 +84,11 @@ def choose_backend(name: str, source: str | Path | Checkpoint) -> Backend:
     chosen = next((key for key in found if not _missing(BACKENDS[key])), found[0])
     check_installed(chosen, BACKENDS[chosen])
     return BACKENDS[chosen]
+
+
+def usable_backends(source: str | Path | Checkpoint) -> list[str]:
+    """Return the names of the installed backends that recognise a source, in the order of the table."""
+    return [name for name, backend in BACKENDS.items() if backend.recognises(source) and not _missing(backend)]
 
 
 def check_installed(name: str, backend: Backend) -> None:

@@ -1,6 +1,7 @@
-"""Whether torch.compile finds the C++ compiler that it needs on the CPU."""
+"""Refusal of a run that compiles where torch.compile finds no C++ compiler."""
 
 from allmlp.errors import ConfigError
+from allmlp.hardware.cpp_compiler import finds_cpp_compiler
 
 __all__ = ["check_compiler"]
 
@@ -11,13 +12,8 @@ def check_compiler() -> None:
     Raises:
         ConfigError: there is none.
     """
-    # Not at the top: slow to import, and only a run that compiles needs it.
-    from torch._inductor.cpp_builder import get_cpp_compiler
-
-    try:
-        get_cpp_compiler()
-    except RuntimeError as error:
+    if not finds_cpp_compiler():
         raise ConfigError(
             "compile is true, but torch.compile finds no C++ compiler. Install one (g++ or clang++), name it in the "
             "environment variable CXX, or do without (--set compile=false)."
-        ) from error
+        )

@@ -1,0 +1,80 @@
+"""The table of a bench, as aligned text and as Markdown."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["table_lines", "text_table"]
+
+_START = ("batch", "precision", "contestant", "images/s")
+_COLUMNS = (*_START, "ms (median, min to max)", "GFLOP/s", "of matrix products", "speed-up")
+_TRAINING_COLUMNS = (*_START, "ms per step", "core-hours per million images", "speed-up")
+
+
+def table_lines(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return the header and the rows of a result of `bench`, `measure_training` or `measure_input`."""
+    rows: list[tuple[str, ...]]
+    if "training" in result:
+        rows = [_TRAINING_COLUMNS, *map(_training_row, result["training"])]
+    elif "images_per_core_second" in result:
+        rows = [("stage", "images per second and core", "min to max")]
+        for stage, rate in result["images_per_core_second"].items():
+            rows.append((stage, f"{rate['median']:.4g}", f"{rate['min']:.4g} to {rate['max']:.4g}"))
+    else:
+        rows = [_COLUMNS, *map(_row, result["results"])]
+    return rows
+
+
+def _row(row: Mapping[str, Any]) -> tuple[str, ...]:
+    times = row["milliseconds"]
+    is_own_reference = row["reference"] == row["contestant"]
+    return (
+        str(row["batch_size"]),
+        row["precision"],
+        row["contestant"],
+        f"{row['images_per_second']:.3g}",
+        f"{times['median']:.3g} ({times['min']:.3g} to {times['max']:.3g})",
+        f"{row['gflops']:.3g}",
+        f"{row['share_of_matrix_product_rate']:.0%}",
+        "" if is_own_reference else f"{row['speed_ratio']:.2f} x over {row['reference']}",
+    )
+
+
+def _training_row(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        str(row["batch_size"]),
+        row["precision"],
+        row["contestant"],
+        f"{row['images_per_second']:.3g}",
+        f"{row['milliseconds']['median']:.3g}",
+        f"{row['core_hours_per_million_images']:.3g}",
+        ", ".join(f"{ratio:.2f} x over {other}" for other, ratio in row["speed_ratio"].items()),
+    )
+
+
+def text_table(result: Mapping[str, Any]) -> str:
+    """Return the result as a Markdown page: the table, start-up and memory, what was left out, and where it was measured."""
+    facts = result["environment"]
+    num_rounds = min((row["milliseconds"]["n"] for row in result["results"]), default=0)
+    parts = [
+        f"# Speed of {result['source']}",
+        _markdown(table_lines(result)),
+        f"At least {num_rounds} alternated rounds; the speed-up is the median of the ratios per round. Matrix products: "
+        + ", ".join(f"{rate:g} GFLOP/s in {precision}" for precision, rate in result["matrix_product_gflops"].items())
+        + f". {result['gflop_per_image']:g} GFLOP per image.",
+    ]
+    if result["start_up"]:
+        rows = [
+            (name, f"{figures['seconds']:.1f}", str(figures["peak_mebibytes"] or ""))
+            for name, figures in result["start_up"].items()
+        ]
+        parts.append(_markdown([("fresh process", "seconds to the first answer", "peak memory, MiB"), *rows]))
+    if result["left_out"]:
+        parts.append("Left out:\n\n" + "\n".join(f"- {name}: {why}" for name, why in result["left_out"].items()))
+    machine = f"{facts.get('device', '')} with {facts.get('instruction_sets', 'unknown instruction sets')}"
+    parts.append(f"`{facts['command']}`, {machine}, torch {facts.get('torch', '')}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])

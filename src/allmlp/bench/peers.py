@@ -1,0 +1,127 @@
+"""Contestants of others: the same Mixer by timm, eager, compiled, and in other engines. Each is imported on first use."""
+
+import importlib
+import importlib.util
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from allmlp.bench.contestants import Contestant, Images
+from allmlp.hardware.num_compute_threads import num_compute_threads
+from allmlp.model import MixerConfig, num_parameters
+
+__all__ = ["PEERS", "peer_contestants", "timm_model"]
+
+
+def peer_contestants(config: MixerConfig, precisions: Sequence[str]) -> Iterator[Contestant | tuple[str, str]]:
+    """Yield the peers that are installed, in these precisions; for the others their name and what is missing."""
+    for name, (modules, known, make) in PEERS.items():
+        if missing := [module for module in modules if importlib.util.find_spec(module) is None]:
+            yield name, f"{', '.join(missing)} is not installed"
+            continue
+        for precision in precisions:
+            if precision not in known:
+                yield f"{name}, {precision}", "it lacks this precision"
+                continue
+            yield Contestant(
+                name=name,
+                precision=precision,
+                is_peer=True,
+                is_compiled=name == "timm, compiled",
+                open=partial(make, config, precision),
+            )
+
+
+def timm_model(config: MixerConfig) -> Any:
+    """Return timm's Mixer of a configuration, with random weights, in evaluation mode.
+
+    Raises:
+        ValueError: timm's has another number of parameters, as with hidden widths that its ratios cannot express.
+    """
+    import torch
+
+    timm_mixer = importlib.import_module("timm.models.mlp_mixer")
+    activation = partial(torch.nn.GELU, approximate="tanh" if config.gelu == "tanh" else "none")
+    ratios = (config.tokens_mlp_dim / config.hidden_dim, config.channels_mlp_dim / config.hidden_dim)
+    model = timm_mixer.MlpMixer(
+        num_classes=config.num_classes,
+        img_size=config.image_size,
+        patch_size=config.patch_size,
+        num_blocks=config.num_blocks,
+        embed_dim=config.hidden_dim,
+        mlp_ratio=ratios,
+        act_layer=activation,
+    )
+    if sum(parameter.numel() for parameter in model.parameters()) != num_parameters(config):
+        raise ValueError("timm's Mixer has another number of parameters")
+    return model.eval()
+
+
+def _torch_call(model: Any, precision: str) -> Callable[[Images], Any]:
+    import torch
+
+    def call(images: Images) -> Any:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            return model(torch.from_numpy(images)).float().numpy()
+
+    return call
+
+
+def _timm_eager(config: MixerConfig, precision: str, _: int) -> Callable[[Images], Any]:
+    return _torch_call(timm_model(config), precision)
+
+
+def _timm_compiled(config: MixerConfig, precision: str, _: int) -> Callable[[Images], Any]:
+    import torch
+
+    compiled = torch.compile(timm_model(config), dynamic=False, options={"freezing": True})
+    return _torch_call(compiled, precision)
+
+
+def _timm_onnx(config: MixerConfig, batch_size: int) -> bytes:
+    """Return timm's Mixer as torch exports it, for one batch size."""
+    import torch
+
+    images = torch.zeros(batch_size, 3, *config.image_size)
+    is_new = importlib.util.find_spec("onnxscript") is not None
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the older exporter announces its end
+        path = Path(folder) / "timm.onnx"
+        torch.onnx.export(
+            timm_model(config), (images,), path, dynamo=is_new, input_names=["images"], external_data=False
+        )
+        return path.read_bytes()
+
+
+def _timm_onnx_runtime(config: MixerConfig, _: str, batch_size: int) -> Callable[[Images], Any]:
+    runtime = importlib.import_module("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = num_compute_threads()
+    session = runtime.InferenceSession(_timm_onnx(config, batch_size), options, providers=["CPUExecutionProvider"])
+    return lambda images: session.run(None, {"images": images})[0]
+
+
+def _timm_openvino(config: MixerConfig, precision: str, batch_size: int) -> Callable[[Images], Any]:
+    from allmlp.exports import import_openvino
+
+    core = import_openvino().Core()
+    settings = {
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
+        "INFERENCE_NUM_THREADS": num_compute_threads(),
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    compiled = core.compile_model(core.read_model(_timm_onnx(config, batch_size)), "CPU", settings)
+    return lambda images: compiled([images])[0]
+
+
+_Make = Callable[[MixerConfig, str, int], Callable[[Images], Any]]
+PEERS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], _Make]] = {
+    "timm, eager": (("timm",), ("float32", "bfloat16"), _timm_eager),
+    "timm, compiled": (("timm",), ("float32", "bfloat16"), _timm_compiled),
+    "timm, ONNX Runtime": (("timm", "onnx", "onnxruntime"), ("float32",), _timm_onnx_runtime),
+    "timm, OpenVINO": (("timm", "onnx", "openvino"), ("float32", "bfloat16"), _timm_openvino),
+}
+"""By name: the modules it needs, its precisions, and the function that opens it."""

@@ -1,0 +1,49 @@
+"""Alternated rounds: contestants take turns, so that drift of the machine affects all of them equally."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+__all__ = ["alternated_rounds", "ratios_of"]
+
+_MIN_SECONDS = 0.005  # of a turn: a shorter call is repeated, because the clock and the caches would count too much
+
+
+def alternated_rounds(
+    calls: Mapping[str, Callable[[], object]],
+    *,
+    num_rounds: int,
+    seconds: float,
+    min_rounds: int = 3,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
+    """Return the seconds per call of each contestant, one number per round.
+
+    Each round begins with another contestant. There are `num_rounds` rounds, or fewer if they would take longer than `seconds`,
+    but at least `min_rounds`. Every contestant should have been called before, to warm up.
+    """
+    names = list(calls)
+    started = clock()
+    repeats = {}
+    for name, call in calls.items():
+        before = clock()
+        call()
+        repeats[name] = max(1, round(_MIN_SECONDS / max(clock() - before, 1e-7)))
+    times: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(num_rounds):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            before = clock()
+            for _ in range(repeats[name]):
+                calls[name]()
+            times[name].append((clock() - before) / repeats[name])
+        elapsed = clock() - started
+        if number + 1 >= min_rounds and elapsed * (number + 2) / (number + 1) > seconds:
+            break
+    return times
+
+
+def ratios_of(times: Mapping[str, Sequence[float]], name: str, reference: str) -> float:
+    """Return how many times as fast as `reference` a contestant is: the median of the ratios of the rounds."""
+    pairs = zip(times[reference], times[name], strict=True)
+    return statistics.median(theirs / ours for theirs, ours in pairs)

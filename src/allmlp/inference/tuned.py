@@ -1,0 +1,135 @@
+"""What `allmlp bench --tune` measured on this machine, remembered in the user's cache folder.
+
+There is one file per machine and shape of Mixer. The machine is the processor, its instruction sets, the number of threads and
+the versions of the engines; a file that was written on another one, or that is damaged, is ignored. Nothing here needs torch.
+"""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import math
+import platform
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from allmlp.errors import AllmlpError
+from allmlp.hardware.num_compute_threads import num_compute_threads
+from allmlp.io.atomic_write import write_json
+from allmlp.io.download_folder import downloads_directory
+from allmlp.model import MixerConfig
+
+__all__ = ["Tuned", "has_tuned", "machine", "read_tuned", "write_tuned"]
+
+_VERSION = 1
+_MAX_BYTES = 1 << 16
+_ENGINES = ("torch", "onnx", "onnxruntime", "openvino")  # onnx writes what the engines read
+_SHAPE = ("image_size", "patch_size", "num_blocks", "hidden_dim", "tokens_mlp_dim", "channels_mlp_dim", "num_classes")
+_INSTRUCTION_SETS = re.compile(r"avx\w*|amx\w*|asimd\w*|sve\w*|i8mm|bf16")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """The speed of the backends for one shape of Mixer on this machine.
+
+    Attributes:
+        seconds_per_image: by backend, the fastest first; only backends whose logits are those of "eager" up to rounding.
+        measured: the day, as YYYY-MM-DD.
+    """
+
+    seconds_per_image: Mapping[str, float]
+    measured: str
+
+
+def machine(root: Path = Path("/")) -> dict[str, Any]:
+    """Return what the speed of an engine depends on. `root` is the folder that holds proc/."""
+    try:
+        text = (root / "proc" / "cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    facts: dict[str, str] = dict(re.findall(r"^(model name|flags|Features)\s*: (.*)$", text, re.MULTILINE))
+    flags = (facts.get("flags") or facts.get("Features") or "").split()
+    return {
+        "processor": facts.get("model name") or platform.processor() or platform.machine(),
+        "instruction_sets": sorted({flag for flag in flags if _INSTRUCTION_SETS.fullmatch(flag)}),
+        "num_threads": num_compute_threads(),
+        "versions": {name: version for name in _ENGINES if (version := _version(name))},
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def has_tuned() -> bool:
+    """Return whether anything was ever tuned here."""
+    folder = _folder()
+    try:
+        return folder is not None and next(folder.glob("*.json"), None) is not None
+    except OSError:
+        return False
+
+
+def read_tuned(config: MixerConfig) -> Tuned | str | None:
+    """Return what was measured for a shape on this machine; None if nothing was; a sentence if the file is unusable."""
+    here, shape = machine(), _shape(config)
+    path = _path(here, shape)
+    if path is None or not path.is_file():
+        return None
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ValueError("too large")
+        content = json.loads(path.read_bytes())
+        if (content["version"], content["machine"], content["shape"]) != (_VERSION, here, shape):
+            raise ValueError("of another machine or shape")
+        seconds = {str(name): float(value) for name, value in content["seconds_per_image"].items()}
+        if not seconds or not all(math.isfinite(value) and value > 0 for value in seconds.values()):
+            raise ValueError("times that are not positive numbers")
+        ordered = dict(sorted(seconds.items(), key=lambda item: item[1]))
+        return Tuned(seconds_per_image=ordered, measured=str(content["measured"])[:10])
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return f"{path} is damaged or was not written on this machine, and is ignored; allmlp bench --tune writes it again."
+
+
+def write_tuned(config: MixerConfig, seconds_per_image: Mapping[str, float]) -> Path:
+    """Remember a measurement and return the path of its file.
+
+    Raises:
+        AllmlpError: the cache folder is unknown or cannot be written.
+    """
+    here, shape = machine(), _shape(config)
+    path = _path(here, shape)
+    if path is None:
+        raise AllmlpError("There is no folder to remember this in. Set ALLMLP_HOME to a folder.")
+    content = {
+        "version": _VERSION,
+        "machine": here,
+        "shape": shape,
+        "seconds_per_image": dict(seconds_per_image),
+        "measured": f"{datetime.now(UTC):%Y-%m-%d}",
+    }
+    return write_json(path, content)
+
+
+def _shape(config: MixerConfig) -> dict[str, Any]:
+    values = {name: getattr(config, name) for name in _SHAPE}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def _folder() -> Path | None:
+    try:
+        return downloads_directory() / "tuned"
+    except AllmlpError:  # the user has no home folder
+        return None
+
+
+def _path(here: Mapping[str, Any], shape: Mapping[str, Any]) -> Path | None:
+    folder = _folder()
+    key = hashlib.sha256(json.dumps([here, shape], sort_keys=True).encode()).hexdigest()[:32]
+    return None if folder is None else folder / f"{key}.json"

@@ -1,0 +1,150 @@
+"""`bench`: what it measures, what it leaves out, and what it writes; with tiny Mixers, whose times mean nothing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests.builders import tiny_checkpoint
+
+from allmlp import ConfigError, MixerConfig, Preprocessing, open_dataset
+from allmlp.bench import (
+    PEERS,
+    BenchOptions,
+    bench,
+    matrix_product_gflops,
+    measure_input,
+    measure_training,
+    random_checkpoint,
+    table_lines,
+    text_table,
+    write_plot,
+)
+from allmlp.bench.peers import timm_model
+
+QUICK: dict[str, Any] = {"num_rounds": 3, "precisions": ("float32",), "start_up": False}
+
+
+@pytest.fixture(scope="module")
+def result() -> dict[str, Any]:
+    options = BenchOptions(
+        batch_sizes=(1, 2), backends=("eager", "onnxruntime"), against=("timm, eager",), minutes=10.0, **QUICK
+    )
+    return bench(tiny_checkpoint(), options)
+
+
+def test_all_contestants_are_measured_at_all_batch_sizes(result: dict[str, Any]) -> None:
+    rows = {(row["batch_size"], row["contestant"]): row for row in result["results"]}
+    contestants = ("allmlp, eager", "allmlp, onnxruntime", "timm, eager")
+    assert set(rows) == {(size, name) for size in (1, 2) for name in contestants}
+    for (size, name), row in rows.items():
+        seconds = row["milliseconds"]["median"] / 1000
+        assert row["images_per_second"] == pytest.approx(size / seconds, rel=1e-3)
+        assert row["gflops"] == pytest.approx(row["images_per_second"] * result["gflop_per_image"], rel=0.1, abs=1e-3)
+        assert row["reference"] == ("allmlp, eager" if name == "timm, eager" else "timm, eager")
+    assert result["environment"]["instruction_sets"] is not None
+    json.dumps(result, allow_nan=False)
+
+
+def test_the_table_the_page_and_the_plot_show_every_row(result: dict[str, Any], tmp_path: Path) -> None:
+    lines = table_lines(result)
+    assert len(lines) == 1 + len(result["results"])
+    page = text_table(result)
+    assert all(row["contestant"] in page for row in result["results"])
+    with Image.open(write_plot(result, tmp_path / "bench.png")) as plot:
+        assert plot.size[0] > 300
+
+
+def test_what_is_unavailable_or_fails_is_listed_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> Any:
+        raise RuntimeError("no such operator\nat line 7")
+
+    peers = {"broken": (("torch",), ("float32",), refuse), "absent": (("no_such_module",), ("float32",), refuse)}
+    monkeypatch.setattr("allmlp.bench.peers.PEERS", peers)
+    options = BenchOptions(batch_sizes=(1,), backends=("eager",), against=("all",), minutes=10.0, **QUICK)
+    left_out = bench(tiny_checkpoint(), options)["left_out"]
+    assert left_out["broken, float32, batch 1"] == "failed: no such operator"
+    assert left_out["absent"] == "no_such_module is not installed"
+
+
+def test_without_time_the_first_contestant_is_measured_and_the_others_are_listed() -> None:
+    options = BenchOptions(batch_sizes=(1,), backends=("eager", "compiled"), minutes=10.0, **QUICK)
+    ticks = iter(range(10**6))
+    outcome = bench(tiny_checkpoint(), options, clock=lambda: 300.0 * next(ticks))
+    assert [row["contestant"] for row in outcome["results"]] == ["allmlp, eager"]
+    assert "no time was left" in outcome["left_out"]["allmlp, compiled, float32, batch 1"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"against": ("tim, eager",)}, "Unknown peer 'tim, eager'. Did you mean 'timm, eager'"),
+        ({"backends": ("eagre",)}, "Unknown backend 'eagre'. Did you mean 'eager'"),
+        ({"precisions": ("float16",)}, "Unknown precision 'float16'"),
+        ({"batch_sizes": (0,)}, "expected numbers from 1 to 1024"),
+        ({"minutes": 0.0}, "minutes is 0; expected more than 0"),
+    ],
+    ids=str,
+)
+def test_invalid_options_are_config_errors(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        BenchOptions(**options)
+
+
+def test_timms_mixer_computes_the_same_function() -> None:
+    """The same weights give the same logits, so that the peers do the same work."""
+    checkpoint = tiny_checkpoint()
+    ours, theirs = checkpoint.build().eval(), timm_model(checkpoint.config)
+    with torch.no_grad():
+        for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            other.copy_(mine.reshape(other.shape))
+        images = torch.randn(2, 3, *checkpoint.config.image_size)
+        torch.testing.assert_close(theirs(images), ours(images), rtol=1e-5, atol=1e-5)
+
+
+def test_a_random_checkpoint_answers_differently_for_different_images() -> None:
+    config = MixerConfig(
+        image_size=(16, 16),
+        patch_size=8,
+        num_blocks=1,
+        hidden_dim=8,
+        tokens_mlp_dim=4,
+        channels_mlp_dim=8,
+        num_classes=5,
+    )
+    model = random_checkpoint(config, source="random").build()
+    with torch.no_grad():
+        logits = model(torch.randn(2, 3, 16, 16))
+    assert not torch.equal(logits[0], logits[1])
+
+
+def test_the_matrix_product_rate_is_positive() -> None:
+    assert matrix_product_gflops("float32", side=64, turns=2) > 0
+
+
+def test_training_steps_are_measured_against_timms() -> None:
+    result = measure_training(tiny_checkpoint().config, batch_size=2, seconds=5, num_rounds=3)
+    rows = {row["contestant"]: row for row in result["training"]}
+    assert set(rows) == {"allmlp", "timm"}
+    hours = rows["allmlp"]["core_hours_per_million_images"]
+    assert hours == pytest.approx(1e6 / rows["allmlp"]["images_per_second"] * result["num_threads"] / 3600, rel=2e-3)
+    assert len(table_lines(result)) == 3
+
+
+def test_the_input_is_measured_in_stages(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / "train" / f"class {number}").mkdir(parents=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "train" / f"class {number}" / "a.png")
+    split = open_dataset(tmp_path).splits["train"]
+    result = measure_input(split, Preprocessing(image_size=(16, 16)), seconds=2, num_rounds=3)
+    assert result["num_photos"] == 3
+    assert next(iter(result["images_per_core_second"])) == "read"
+    assert len(table_lines(result)) == 1 + len(result["images_per_core_second"])
+
+
+def test_peers_are_named_after_their_library() -> None:
+    assert all(name.startswith("timm, ") for name in PEERS)

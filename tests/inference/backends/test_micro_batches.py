@@ -1,0 +1,80 @@
+"""Micro-batches: which sizes are used, by computations whose bits depend on the size in a known way."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.builders import tiny_config
+
+from allmlp.inference.backends.micro_batches import in_micro_batches
+from allmlp.metrics import Forward
+from allmlp.model import MixerConfig, variant_config
+
+LARGE = variant_config("B/16", num_classes=3)
+
+
+class Engine:
+    """Returns sums of the images, to which `error(size, row)` is added, and records the sizes."""
+
+    def __init__(self, config: MixerConfig, error: Any) -> None:
+        self.sizes: list[int] = []
+        self._error = error
+        self.forward: Forward = in_micro_batches(self._compute, config, device="cpu", width=3)
+        self.sizes.clear()
+
+    def _compute(self, images: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+        self.sizes.append(size)
+        rows = np.arange(len(images))[:, None]
+        sums = images[:, :, :2, :2].sum((2, 3), dtype=np.float32)
+        return (sums + np.float32(self._error(size, rows))).astype(np.float32)
+
+
+def images_of(config: MixerConfig, number: int) -> NDArray[np.float32]:
+    return np.ones((number, 3, *config.image_size), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("error", "sizes"),
+    [
+        (lambda size, row: 0.0, [16, 8, 2, 1]),
+        (lambda size, row: float(size == 1), [16, 8, 2, 2]),  # ONNX Runtime on AVX2
+        (lambda size, row: float(size < 16), [16, 16]),
+        (lambda size, row: 1.0 * (row > 14), [1] * 27),  # odd widths: not even the rows of one size agree
+        (lambda size, row: float(size == 8), [16, 16]),
+    ],
+    ids=["all agree", "one image differs", "only the largest", "none", "one in the middle"],
+)
+def test_a_small_mixer_uses_the_sizes_that_agree(error: Any, sizes: list[int]) -> None:
+    config = tiny_config()
+    engine = Engine(config, error)
+    engine.forward(images_of(config, 27))
+    assert engine.sizes == sizes
+
+
+def test_nearly_a_micro_batch_is_padded() -> None:
+    config = tiny_config()
+    engine = Engine(config, lambda size, row: 0.0)
+    for number, sizes in ((14, [16]), (13, [8, 4, 1]), (3, [2, 1]), (1, [1]), (0, [])):
+        engine.sizes.clear()
+        assert engine.forward(images_of(config, number)).shape == (number, 3)
+        assert engine.sizes == sizes
+
+
+def test_a_large_mixer_is_tested_after_four_times_the_images_of_the_test() -> None:
+    engine = Engine(LARGE, lambda size, row: 0.0)
+    engine.forward(images_of(LARGE, 64))
+    assert engine.sizes == [1] * 64
+    engine.sizes.clear()
+    engine.forward(images_of(LARGE, 16))
+    assert engine.sizes == [1, 16, 16]  # the first two are the test
+    engine.sizes.clear()
+    engine.forward(images_of(LARGE, 3))
+    assert engine.sizes == [1, 2, 2, 1]
+
+
+def test_a_large_mixer_whose_sizes_differ_keeps_to_single_images() -> None:
+    engine = Engine(LARGE, lambda size, row: float(size > 1))
+    outputs = [engine.forward(images_of(LARGE, 32)) for _ in range(8)]
+    assert engine.sizes[-32:] == [1] * 32
+    assert all(np.array_equal(output, outputs[0]) for output in outputs)

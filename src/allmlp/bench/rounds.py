@@ -30,6 +30,7 @@ def alternated_rounds(
         call()
         repeats[name] = max(1, round(_MIN_SECONDS / max(clock() - before, 1e-7)))
     times: dict[str, list[float]] = {name: [] for name in names}
+    first_round = clock()
     for number in range(num_rounds):
         first = number % len(names)
         for name in names[first:] + names[:first]:
@@ -37,8 +38,8 @@ def alternated_rounds(
             for _ in range(repeats[name]):
                 calls[name]()
             times[name].append((clock() - before) / repeats[name])
-        elapsed = clock() - started
-        if number + 1 >= min_rounds and elapsed * (number + 2) / (number + 1) > seconds:
+        now = clock()
+        if number + 1 >= min_rounds and now - started + (now - first_round) / (number + 1) > seconds:
             break
     return times
 

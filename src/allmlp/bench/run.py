@@ -109,7 +109,7 @@ def bench(
         "environment": environment(),
         "source": checkpoint.source,
         "num_threads": torch.get_num_threads(),
-        "gflop_per_image": round(gflop, 4),
+        "gflop_per_image": float(f"{gflop:.4g}"),
         "matrix_product_gflops": limits,
         "results": results,
         "start_up": fresh,

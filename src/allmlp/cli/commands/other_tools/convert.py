@@ -23,7 +23,6 @@ from allmlp.cli.arguments.output_path import new_output_path
 from allmlp.cli.console import command_line, heading, next_commands, note, say
 from allmlp.cli.unsupported import print_unsupported
 from allmlp.errors import ConfigError
-from allmlp.model import Gelu
 
 if TYPE_CHECKING:
     from allmlp.checkpoints import Checkpoint
@@ -35,6 +34,7 @@ _TO_OPTION = (
     "linen's names."
 )
 
+_Gelu = Literal["tanh", "erf"]  # allmlp.model's, whose import would slow the help of every command
 Target = Literal["allmlp", "timm", "google"]
 """Output formats: the keys of `FORMATS`, whose import here would load NumPy."""
 
@@ -47,7 +47,7 @@ def convert(
     ],
     target: Annotated[Target, typer.Option("--to", help=_TO_OPTION, show_default=False)],
     gelu: Annotated[
-        Gelu | None,
+        _Gelu | None,
         typer.Option(
             help="Change the GELU to this form; timm supports only erf. --photos measures the effect.",
             show_default="the checkpoint's",
@@ -85,14 +85,14 @@ def convert(
     next_commands(_uses(changed, written, target))
 
 
-def _check_options(target: Target, gelu: Gelu | None, photos: str | None) -> None:
+def _check_options(target: Target, gelu: _Gelu | None, photos: str | None) -> None:
     if photos is not None and gelu is None:
         raise ConfigError("--photos measures the effect of --gelu; add --gelu erf or --gelu tanh, or omit --photos.")
     if gelu is not None and target == "google":
         raise ConfigError("--gelu has no effect with --to google: an .npz file does not record the GELU. Omit --gelu.")
 
 
-def _with_gelu(checkpoint: "Checkpoint", gelu: Gelu) -> "Checkpoint":
+def _with_gelu(checkpoint: "Checkpoint", gelu: _Gelu) -> "Checkpoint":
     before = checkpoint.config.gelu
     if gelu == before:
         note(f"--gelu {gelu}: the model already uses this GELU; nothing changes.")

@@ -13,7 +13,9 @@ from allmlp.training.recipe.recipe import Recipe
 
 __all__ = ["estimate_minutes"]
 
-_NUM_TIMED_IMAGES = {"cpu": 2}  # on each device; 64 on others
+# Of one block, on a CPU: of a small Mixer, two images would mostly time what each call costs, whatever its batch.
+_TIMED_MULTIPLY_ADDS = 5e8
+_MAX_TIMED_IMAGES = 64
 _NUM_TURNS = 2
 
 
@@ -56,7 +58,10 @@ class _Timer:
         self._device = device
         self._is_bfloat16 = precision == "bfloat16" or (precision == "auto" and is_bfloat16_faster(device))
         self._model = MlpMixer(timed).to(device)
-        self._images = torch.randn(_NUM_TIMED_IMAGES.get(device, 64), 3, *config.image_size, device=device)
+        num_images = _MAX_TIMED_IMAGES
+        if device == "cpu":
+            num_images = min(num_images, max(2, int(_TIMED_MULTIPLY_ADDS / _multiply_adds(timed))))
+        self._images = torch.randn(num_images, 3, *config.image_size, device=device)
         self._scale = _multiply_adds(config) / _multiply_adds(timed)
 
     def seconds_per_image(self, *, is_step: bool) -> float:

@@ -31,20 +31,20 @@ QUICK: dict[str, Any] = {"num_rounds": 3, "precisions": ("float32",), "start_up"
 @pytest.fixture(scope="module")
 def result() -> dict[str, Any]:
     options = BenchOptions(
-        batch_sizes=(1, 2), backends=("eager", "onnxruntime"), against=("timm, eager",), minutes=10.0, **QUICK
+        batch_sizes=(1, 2), backends=("eager", "onnxruntime"), against=("timm-eager",), minutes=10.0, **QUICK
     )
     return bench(tiny_checkpoint(), options)
 
 
 def test_all_contestants_are_measured_at_all_batch_sizes(result: dict[str, Any]) -> None:
     rows = {(row["batch_size"], row["contestant"]): row for row in result["results"]}
-    contestants = ("allmlp, eager", "allmlp, onnxruntime", "timm, eager")
+    contestants = ("allmlp-eager", "allmlp-onnxruntime", "timm-eager")
     assert set(rows) == {(size, name) for size in (1, 2) for name in contestants}
     for (size, name), row in rows.items():
         seconds = row["milliseconds"]["median"] / 1000
         assert row["images_per_second"] == pytest.approx(size / seconds, rel=1e-3)
         assert row["gflops"] == pytest.approx(row["images_per_second"] * result["gflop_per_image"], rel=0.1, abs=1e-3)
-        assert row["reference"] == ("allmlp, eager" if name == "timm, eager" else "timm, eager")
+        assert row["reference"] == ("allmlp-eager" if name == "timm-eager" else "timm-eager")
     assert result["environment"]["instruction_sets"] is not None
     json.dumps(result, allow_nan=False)
 
@@ -74,14 +74,14 @@ def test_without_time_the_first_contestant_is_measured_and_the_others_are_listed
     options = BenchOptions(batch_sizes=(1,), backends=("eager", "compiled"), minutes=10.0, **QUICK)
     ticks = iter(range(10**6))
     outcome = bench(tiny_checkpoint(), options, clock=lambda: 300.0 * next(ticks))
-    assert [row["contestant"] for row in outcome["results"]] == ["allmlp, eager"]
-    assert "no time was left" in outcome["left_out"]["allmlp, compiled, float32, batch 1"]
+    assert [row["contestant"] for row in outcome["results"]] == ["allmlp-eager"]
+    assert "no time was left" in outcome["left_out"]["allmlp-compiled, float32, batch 1"]
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"against": ("tim, eager",)}, "Unknown peer 'tim, eager'. Did you mean 'timm, eager'"),
+        ({"against": ("tim-eager",)}, "Unknown peer 'tim-eager'. Did you mean 'timm-eager'"),
         ({"backends": ("eagre",)}, "Unknown backend 'eagre'. Did you mean 'eager'"),
         ({"precisions": ("float16",)}, "Unknown precision 'float16'"),
         ({"batch_sizes": (0,)}, "expected numbers from 1 to 1024"),
@@ -147,4 +147,4 @@ def test_the_input_is_measured_in_stages(tmp_path: Path) -> None:
 
 
 def test_peers_are_named_after_their_library() -> None:
-    assert all(name.startswith("timm, ") for name in PEERS)
+    assert all(name.startswith("timm-") for name in PEERS)

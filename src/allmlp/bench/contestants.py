@@ -23,7 +23,7 @@ class Contestant:
     """Something that classifies images.
 
     Attributes:
-        name: "allmlp, eager", "timm, eager".
+        name: "allmlp-eager", "timm-eager".
         precision: "float32" or "bfloat16".
         is_peer: whether it is another implementation.
         is_compiled: whether opening it takes a minute or more.
@@ -66,7 +66,7 @@ def own_contestants(
     for backend in backends:
         entry = BACKENDS[backend]
         for precision in precisions:
-            name = f"allmlp, {backend}"
+            name = f"allmlp-{backend}"
             try:
                 check_installed(backend, entry)
             except AllmlpError as error:

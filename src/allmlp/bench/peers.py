@@ -1,4 +1,4 @@
-"""Contestants of others: the same Mixer by timm, eager, compiled, and in other engines. Each is imported on first use."""
+"""Contestants of others: the same Mixer by timm-eager, compiled, and in other engines. Each is imported on first use."""
 
 import importlib
 import importlib.util
@@ -30,7 +30,7 @@ def peer_contestants(config: MixerConfig, precisions: Sequence[str]) -> Iterator
                 name=name,
                 precision=precision,
                 is_peer=True,
-                is_compiled=name == "timm, compiled",
+                is_compiled=name == "timm-compiled",
                 open=partial(make, config, precision),
             )
 
@@ -119,9 +119,9 @@ def _timm_openvino(config: MixerConfig, precision: str, batch_size: int) -> Call
 
 _Make = Callable[[MixerConfig, str, int], Callable[[Images], Any]]
 PEERS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], _Make]] = {
-    "timm, eager": (("timm",), ("float32", "bfloat16"), _timm_eager),
-    "timm, compiled": (("timm",), ("float32", "bfloat16"), _timm_compiled),
-    "timm, ONNX Runtime": (("timm", "onnx", "onnxruntime"), ("float32",), _timm_onnx_runtime),
-    "timm, OpenVINO": (("timm", "onnx", "openvino"), ("float32", "bfloat16"), _timm_openvino),
+    "timm-eager": (("timm",), ("float32", "bfloat16"), _timm_eager),
+    "timm-compiled": (("timm",), ("float32", "bfloat16"), _timm_compiled),
+    "timm-onnxruntime": (("timm", "onnx", "onnxruntime"), ("float32",), _timm_onnx_runtime),
+    "timm-openvino": (("timm", "onnx", "openvino"), ("float32", "bfloat16"), _timm_openvino),
 }
 """By name: the modules it needs, its precisions, and the function that opens it."""

@@ -67,7 +67,7 @@ class BenchOptions:
 def _check_names(what: str, names: Sequence[str], known: Sequence[str]) -> None:
     for name in names:
         if name not in known:
-            raise ConfigError(f"Unknown {what} {name!r}.{did_you_mean(name, known)} Choose from {'; '.join(known)}.")
+            raise ConfigError(f"Unknown {what} {name!r}.{did_you_mean(name, known)} Choose from {', '.join(known)}.")
 
 
 def bench(
@@ -218,7 +218,7 @@ def _start_ups(
             left_out[f"start-up of {name}"] = "no time was left; allow more --minutes"
             continue
         try:
-            found[name] = start_up(source, contestant.name.removeprefix("allmlp, "), contestant.precision)
+            found[name] = start_up(source, contestant.name.removeprefix("allmlp-"), contestant.precision)
         except RuntimeError as error:
             left_out[f"start-up of {name}"] = f"failed: {error}"
     return found

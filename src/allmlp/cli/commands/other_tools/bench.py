@@ -31,9 +31,9 @@ def bench(
     against: Annotated[
         str | None,
         typer.Option(
-            metavar="all|NAME;NAME",
-            help="Other implementations to measure in the same rounds, as far as they are installed: all, or timm, eager; "
-            "timm, compiled; timm, ONNX Runtime; timm, OpenVINO.",
+            metavar="all|NAME,NAME",
+            help="Other implementations to measure in the same rounds, as far as they are installed: all, or timm-eager; "
+            "timm-compiled, timm-onnxruntime, timm-openvino.",
             show_default="none",
         ),
     ] = None,
@@ -105,9 +105,9 @@ def bench(
 
     options = BenchOptions(
         batch_sizes=_sizes(batch_sizes),
-        precisions=None if precision is None else _words(precision, ","),
-        backends=_words(backend, ",") if backend else (_uncompiled() if quick else None),
-        against=() if against is None else _words(against, ";"),
+        precisions=None if precision is None else _words(precision),
+        backends=_words(backend) if backend else (_uncompiled() if quick else None),
+        against=() if against is None else _words(against),
         minutes=_QUICK_MINUTES if quick else (3.0 if minutes is None else minutes),
         start_up=not quick,
         **({"num_rounds": _QUICK_ROUNDS} if quick else {}),
@@ -214,12 +214,12 @@ def _uncompiled() -> tuple[str, ...]:
     return tuple(name for name in BACKENDS if name != "compiled")
 
 
-def _words(text: str, separator: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(separator) if word.strip())
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def _sizes(text: str) -> tuple[int, ...]:
-    words = _words(text, ",")
+    words = _words(text)
     if not words or not all(word.isdecimal() and len(word) < 6 for word in words):
         raise ConfigError(f"--batch-sizes {text[:100]!r}: expected numbers such as 1,32.")
     return tuple(map(int, words))

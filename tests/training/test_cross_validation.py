@@ -1,7 +1,9 @@
 """Cross-validation: every photo is scored by a run that did not train on it, and the run itself trains on all of them."""
 
+import csv
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from allmlp import ConfigError, DataError, Predictor, evaluate, train
 from allmlp.config import override
 from allmlp.data import fold_datasets, fold_of_photos, open_dataset
 from allmlp.training.progress import NoProgress
+from allmlp.training.reporting.compare_runs import compare_runs
 
 NUM_FOLDS = 3
 CROSS_VALIDATED = override(TINY, [f"data.folds={NUM_FOLDS}", "optimizer.learning_rate=0.002"])
@@ -163,3 +166,22 @@ def test_a_number_of_folds_that_cannot_be_is_refused(folds):
         ConfigError, match=rf"data\.folds is {folds}; expected 2 to 100, such as 5, or 0 to hold out once"
     ):
         override(TINY, [f"data.folds={folds}"])
+
+
+def test_runs_are_compared_by_the_predictions_of_their_folds(result, tmp_path):
+    runs = [tmp_path / "first", tmp_path / "second"]
+    for run in runs:
+        shutil.copytree(result.directory, run)
+        with (run / "predictions.csv").open(newline="", encoding="utf-8") as file:
+            header, *rows = csv.reader(file)
+        split, label, prediction = map(header.index, ("split", "label", "prediction"))
+        rows = [row for row in rows if row[split] == "cross-validation"]
+        for row in rows if run == runs[1] else ():
+            row[prediction] = row[label]
+        with (run / "predictions.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([header, *rows])
+    (test,) = compare_runs(runs).tests
+    metrics = result.evaluations["cross-validation"]
+    num_wrong = metrics.num_examples - round(metrics.top1 * metrics.num_examples)
+    assert (test.split, test.num_photos) == ("cross-validation", metrics.num_examples)
+    assert (test.num_only_first, test.num_only_second) == (0, num_wrong)

@@ -25,6 +25,7 @@ from allmlp.training.stored_run import StoredRun
 __all__ = ["RunComparison", "compare_runs"]
 
 _MISSING = "–"
+_FOLDS = "cross-validation"
 
 
 class _Scored(NamedTuple):
@@ -33,7 +34,7 @@ class _Scored(NamedTuple):
     is_right: Mapping[tuple[str, str], bool]
     """By SHA-256 and label: the same photo under another label is another question."""
     trained: frozenset[str]
-    """The SHA-256 of every photo that the run was trained on."""
+    """The SHA-256 of every photo that the predicting Mixer was trained on; none in cross-validation, photo by photo."""
 
 
 def compare_runs(
@@ -148,14 +149,15 @@ def _tests(
 
 
 def _shared_split(first: Sequence[PhotoPrediction], second: Sequence[PhotoPrediction]) -> str:
-    """Return the split to compare on: test if both have it, else validation, else the first run's last."""
+    """Return the split to compare on: test if both have it, else validation or cross-validation, else the first run's last."""
     shared = {row.split for row in first} & {row.split for row in second}
-    return next((name for name in ("test", "validation", "train") if name in shared), first[-1].split)
+    return next((name for name in ("test", "validation", _FOLDS, "train") if name in shared), first[-1].split)
 
 
 def _scored(run: StoredRun, table: Sequence[PhotoPrediction], split: str) -> _Scored:
     rows = [row for row in table if row.split == split and row.label]
-    return _Scored({(row.sha256, row.label): row.label == row.prediction for row in rows}, trained_digests(run.path))
+    trained = frozenset() if split == _FOLDS else trained_digests(run.path)
+    return _Scored({(row.sha256, row.label): row.label == row.prediction for row in rows}, trained)
 
 
 def _test(first: str, second: str, split: str, a: _Scored, b: _Scored) -> tuple[PairedTest, list[str]]:

@@ -82,16 +82,18 @@ def write_evaluation_report(
             f"The model was trained on {len(evaluation.trained_on):,} of these photos, known by their content: its score is "
             "too optimistic."
         )
+    # A folder of classes without splits counts as "train", which its owner has never called it.
+    split = "labelled" if set(dataset.splits) == {"train"} else evaluation.split
     summary = ReportSummary(
         name=name,
         kind="an evaluation",
         environment=environment or {},
         model={"source": model.source, **model_rows(model.config)},
         source=absolute_source(dataset),
-        splits=((evaluation.split, evaluation.num_photos),),
+        splits=((split, evaluation.num_photos),),
         class_names=evaluation.class_names,
         notes=(*dataset.notes, *remarks),
-        evaluations={evaluation.split: evaluation},
+        evaluations={split: evaluation},
         galleries=choose_galleries(evaluation.photos, evaluation, evaluation.class_names),
         next_commands=(f"{absolute_command('predict', place, *options)} PHOTO.jpg",),
     )

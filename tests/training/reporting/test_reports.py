@@ -158,6 +158,12 @@ def test_evaluate_writes_a_page_and_a_table(run: Path, photos: Path, tmp_path: P
     again = run_allmlp("evaluate", run, photos, "--report", page)
     assert again.returncode == 2 and "nothing is overwritten" in again.stderr
 
+    own = run_allmlp("evaluate", run, photos / "test", "--report", tmp_path / "own.html")  # a folder of classes
+    assert own.returncode == 0, own.stderr
+    text = Page(tmp_path / "own.html").text
+    assert "labelled top-1" in text and "Scored on the 42 labelled photos" in text
+    assert "train" not in text.partition("Confusion matrix")[0] and "Training photos" not in text
+
 
 def test_evaluate_refuses_other_tables_and_few_shot_pages(run: Path, photos: Path, tmp_path: Path) -> None:
     done = run_allmlp("evaluate", run, photos, "--per-photo", tmp_path / "table.xlsx")

@@ -1,5 +1,6 @@
 """The table of a bench, as aligned text and as Markdown."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ def table_lines(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
     elif "images_per_core_second" in result:
         rows = [("stage", "images per second and core", "min to max")]
         for stage, rate in result["images_per_core_second"].items():
-            rows.append((stage, f"{rate['median']:.4g}", f"{rate['min']:.4g} to {rate['max']:.4g}"))
+            rows.append((stage, _digits(rate["median"]), f"{_digits(rate['min'])} to {_digits(rate['max'])}"))
     else:
         rows = [_COLUMNS, *map(_row, result["results"])]
     return rows
@@ -31,9 +32,9 @@ def _row(row: Mapping[str, Any]) -> tuple[str, ...]:
         str(row["batch_size"]),
         row["precision"],
         row["contestant"],
-        f"{row['images_per_second']:.3g}",
-        f"{times['median']:.3g} ({times['min']:.3g} to {times['max']:.3g})",
-        f"{row['gflops']:.3g}",
+        _digits(row["images_per_second"]),
+        f"{_digits(times['median'])} ({_digits(times['min'])} to {_digits(times['max'])})",
+        _digits(row["gflops"]),
         f"{row['share_of_matrix_product_rate']:.0%}",
         "" if is_own_reference else f"{row['speed_ratio']:.2f} x over {row['reference']}",
     )
@@ -44,11 +45,17 @@ def _training_row(row: Mapping[str, Any]) -> tuple[str, ...]:
         str(row["batch_size"]),
         row["precision"],
         row["contestant"],
-        f"{row['images_per_second']:.3g}",
-        f"{row['milliseconds']['median']:.3g}",
-        f"{row['core_hours_per_million_images']:.3g}",
+        _digits(row["images_per_second"]),
+        _digits(row["milliseconds"]["median"]),
+        _digits(row["core_hours_per_million_images"]),
         ", ".join(f"{ratio:.2f} x over {other}" for other, ratio in row["speed_ratio"].items()),
     )
+
+
+def _digits(value: float) -> str:
+    """Write a positive number with three digits or, if it is larger, in whole units; never with an exponent."""
+    decimals = 2 - math.floor(math.log10(value)) if value > 0 else 0
+    return f"{value:,.{max(0, decimals)}f}"
 
 
 def text_table(result: Mapping[str, Any]) -> str:

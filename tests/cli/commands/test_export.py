@@ -154,7 +154,9 @@ def test_predict_evaluate_and_embed_give_the_checkpoints_answers(
     np.testing.assert_allclose(features[1], features[0], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    "backend", [pytest.param(name, marks=pytest.mark.slow if name == "compiled" else ()) for name in BACKENDS]
+)
 def test_a_backend_may_be_chosen_for_a_checkpoint(backend, allmlp, saved_checkpoint, photos, tmp_path):
     expected = allmlp("predict", saved_checkpoint, photos)
     outcome = allmlp("predict", saved_checkpoint, photos, "--backend", backend)

@@ -27,12 +27,12 @@ def imagenet(tmp_path_factory):
 def photos(tmp_path, write_photo, imagenet):
     """val/<synset>/ILSVRC2012_val_........JPEG, each in the folder of its prediction or of another class, in turn."""
     checkpoint = load_checkpoint(imagenet)
-    synsets = synsets_of(checkpoint.class_names)
+    synsets, forward = synsets_of(checkpoint.class_names), eager_forward(checkpoint, device="cpu")
     logits = []
     for number in range(1, NUM_PHOTOS + 1):
         name = f"ILSVRC2012_val_{number:08}.JPEG"
         photo = decode(write_photo(tmp_path / name, number).read_bytes(), name=name)
-        logits.append(eager_forward(checkpoint, device="cpu")(checkpoint.preprocessing(photo)[None])[0])
+        logits.append(forward(checkpoint.preprocessing(photo)[None])[0])
         synset = synsets[int(logits[-1].argmax()) if number % 2 else 7 + number % 3]
         (tmp_path / "val" / synset).mkdir(parents=True, exist_ok=True)
         (tmp_path / name).rename(tmp_path / "val" / synset / name)

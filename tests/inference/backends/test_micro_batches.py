@@ -17,17 +17,18 @@ LARGE = variant_config("B/16", num_classes=3)
 class Engine:
     """Returns sums of the images, to which `error(size, row)` is added, and records the sizes."""
 
-    def __init__(self, config: MixerConfig, error: Any) -> None:
+    def __init__(self, config: MixerConfig, error: Any, *, engine: str | None = None, scale: float = 1.0) -> None:
         self.sizes: list[int] = []
-        self._error = error
-        self.forward: Forward = in_micro_batches(self._compute, config, device="cpu", width=3)
+        self._error, self._scale = error, np.float32(scale)
+        self.forward: Forward = in_micro_batches(self._compute, config, device="cpu", width=3, engine=engine)
+        self.num_tested = len(self.sizes)
         self.sizes.clear()
 
     def _compute(self, images: NDArray[np.float32], size: int) -> NDArray[np.float32]:
         self.sizes.append(size)
         rows = np.arange(len(images))[:, None]
         sums = images[:, :, :2, :2].sum((2, 3), dtype=np.float32)
-        return (sums + np.float32(self._error(size, rows))).astype(np.float32)
+        return self._scale * (sums + np.float32(self._error(size, rows))).astype(np.float32)
 
 
 def images_of(config: MixerConfig, number: int) -> NDArray[np.float32]:
@@ -78,3 +79,23 @@ def test_a_large_mixer_whose_sizes_differ_keeps_to_single_images() -> None:
     outputs = [engine.forward(images_of(LARGE, 32)) for _ in range(8)]
     assert engine.sizes[-32:] == [1] * 32
     assert all(np.array_equal(output, outputs[0]) for output in outputs)
+
+
+def test_the_test_of_an_engine_is_remembered_but_not_if_it_says_nothing() -> None:
+    config = tiny_config()
+
+    def one_differs(size: int, row: Any) -> float:
+        return float(size == 1)
+
+    zero = Engine(
+        config, one_differs, engine="tested", scale=0.0
+    )  # a classifier of zeros, to which all sizes are alike
+    first = Engine(config, one_differs, engine="tested")
+    assert zero.num_tested and first.num_tested
+    again = Engine(config, one_differs, engine="tested", scale=2.0)
+    assert not again.num_tested
+    for engine in (first, again):
+        engine.forward(images_of(config, 3))
+        assert engine.sizes == [2, 2]
+    assert Engine(config, one_differs, engine="another").num_tested
+    assert Engine(tiny_config(num_blocks=3), one_differs, engine="tested").num_tested

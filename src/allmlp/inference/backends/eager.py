@@ -123,7 +123,9 @@ def eager_forward(
 
     config = checkpoint.config
     sizes = _COMPILED_SIZES if compiled else MICRO_BATCH_SIZES
-    return in_micro_batches(compute, config, device=device, width=num_outputs(config, "logits"), sizes=sizes)
+    engine = ("torch", precision, compiled, torch.get_num_threads())
+    width = num_outputs(config, "logits")
+    return in_micro_batches(compute, config, device=device, width=width, sizes=sizes, engine=engine)
 
 
 def _compiled(function: Callable[["Tensor"], "Tensor"], device: str) -> Callable[["Tensor"], "Tensor"]:

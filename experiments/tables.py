@@ -454,6 +454,42 @@ def scaling():
     )
 
 
+def points(figures):
+    """Write a mean difference ± standard deviation in points."""
+    return f"{100 * figures['mean']:+.1f} ± {100 * figures['std']:.1f}"
+
+
+def honesty():
+    result = read("experiments/honesty/results/trained-blocks-0.json")
+    draws = result["draws"]
+    rows = []
+    for size in dict.fromkeys(draw["size"] for draw in draws):
+        chosen = [draw for draw in draws if draw["size"] == size]
+        scored = {"cross-validation": "cross-validated"}.get(chosen[0]["scored_by"], "a tenth held out once")
+        rows.append(
+            (
+                *(f"{size:,}", scored),
+                f"{sum(draw['contained'] for draw in chosen)} of {len(chosen)}",
+                f"{100 * result['width'][str(size)]['mean']:.1f}",
+                points(result["unseen_minus_reported"][str(size)]),
+            )
+        )
+    columns = (
+        "photos drawn",
+        "scored by",
+        "interval contains the unseen accuracy",
+        "width, points",
+        "unseen minus reported, points",
+    )
+    names = ", ".join(dict.fromkeys(draw["data"] for draw in draws))
+    return (
+        f"In {result['contained']} of {result['total']} draws, the 95 % interval that `finetune --trained-blocks 0` reports "
+        f"contains the accuracy on up to {max(draw['unseen'] for draw in draws):,} photos that it never saw "
+        f"({names}; mean ± std):\n\n"
+        f"{table(columns, rows)}\n{caption(result)}"
+    )
+
+
 # By the page that contains them.
 TABLES = {
     "docs/results.md": {"clothing": clothing, "cifar10": cifar10, "training_step": training_step, "feeding": feeding},
@@ -461,7 +497,7 @@ TABLES = {
     "docs/recipes.md": {"balance": balance, "deviations": deviations, "optimizers": optimizers},
     "docs/transfer.md": {"frozen_features": frozen_features, "transfer": transfer},
     "docs/weights.md": {"catalogue": catalogue, "resolution": resolution},
-    "docs/evaluation.md": {"few_shot": few_shot},
+    "docs/evaluation.md": {"few_shot": few_shot, "honesty": honesty},
     "docs/reliability.md": {"reliability": reliability},
     "docs/speed.md": {"speed": speed, "training_cost": training_cost, "scaling": scaling},
 }

@@ -490,14 +490,88 @@ def honesty():
     )
 
 
+def photos_seen():
+    path = "experiments/photos_seen/results/photos_seen.json"
+    if not (ROOT / path).exists():
+        return "Not measured yet: `python -m experiments.photos_seen.run` writes the figures.\n"
+    result = read(path)
+    runs = result["runs"]
+    cases = dict.fromkeys((run["data"], run["size"]) for run in runs)
+
+    def mean(data, size, seen):
+        chosen = [run for run in runs if (run["data"], run["size"], run["seen"]) == (data, size, seen)]
+        return f"{100 * spread([run['unseen_top1'] for run in chosen])['mean']:.1f}"
+
+    columns = [f"{data}, {size:,} photos" for data, size in cases]
+    rows = [
+        (f"{int(seen):,}", *(mean(*case, int(seen)) for case in cases), points(difference))
+        for seen, difference in result["minus_longest"].items()
+    ]
+    longest = max(int(seen) for seen in result["minus_longest"])
+    return (
+        f"Top-1 % on unseen photos, the mean of {len({run['seed'] for run in runs})} draws, by the number of photos that "
+        f"fine-tuning sees, repeats included:\n\n{table(('photos seen', *columns, f'minus {longest:,}, points'), rows)}\n"
+        f"{caption(result)}"
+    )
+
+
+def best_weights():
+    path = "experiments/best_weights/results/best_weights.json"
+    if not (ROOT / path).exists():
+        return "Not measured yet: `python -m experiments.best_weights.run` writes the figures.\n"
+    result = read(path)
+    draws = result["runs"]
+    names = {"top1": "highest validation top-1", "loss": "lowest validation loss", "last": "last epoch"}
+    rows = [
+        (names.get(rule, "last epoch, weights not averaged"), percent(figures), points(result["minus_last"][rule]))
+        for rule, figures in result["unseen_top1"].items()
+    ]
+    return (
+        f"Top-1 % on unseen photos of the weights that a rule chooses, {len(draws)} draws from "
+        f"{', '.join(dict.fromkeys(draw['data'] for draw in draws))}, {min(draw['held_out'] for draw in draws)} or more "
+        f"photos held out (mean ± std):\n\n{table(('weights', 'unseen top-1 %', 'minus the last, points'), rows)}\n"
+        f"{caption(result)}"
+    )
+
+
+def starter_ablation():
+    path = "experiments/starter/results/ablation.json"
+    if not (ROOT / path).exists():
+        return "Not measured yet: `python -m experiments.starter.ablate` writes the figures.\n"
+    result = read(path)
+    base = result["arms"]["recipe starter"]["top1"]
+    rows = [
+        (
+            name,
+            " + ".join(map(str, arm["num_epochs"])),
+            f"{100 * arm['top1']:.1f}",
+            f"{100 * (arm['top1'] - base):+.1f}",
+        )
+        for name, arm in result["arms"].items()
+    ]
+    return (
+        "Top-1 % on Tiny-ImageNet's 10,000 validation photos after short trainings of equal cost, one run each (a standard "
+        f"error of 0.5 points):\n\n{table(('', 'epochs', 'top-1 %', 'difference, points'), rows)}\n{caption(result)}"
+    )
+
+
 # By the page that contains them.
 TABLES = {
     "docs/results.md": {"clothing": clothing, "cifar10": cifar10, "training_step": training_step, "feeding": feeding},
     "docs/training.md": {"muon": muon, "rand_augment": rand_augment},
     "docs/recipes.md": {"balance": balance, "deviations": deviations, "optimizers": optimizers},
-    "docs/transfer.md": {"frozen_features": frozen_features, "transfer": transfer},
+    "docs/transfer.md": {
+        "frozen_features": frozen_features,
+        "transfer": transfer,
+        "starter_ablation": starter_ablation,
+    },
     "docs/weights.md": {"catalogue": catalogue, "resolution": resolution},
-    "docs/evaluation.md": {"few_shot": few_shot, "honesty": honesty},
+    "docs/evaluation.md": {
+        "few_shot": few_shot,
+        "honesty": honesty,
+        "photos_seen": photos_seen,
+        "best_weights": best_weights,
+    },
     "docs/reliability.md": {"reliability": reliability},
     "docs/speed.md": {"speed": speed, "training_cost": training_cost, "scaling": scaling},
 }

@@ -32,8 +32,8 @@ def bench(
         str | None,
         typer.Option(
             metavar="all|NAME,NAME",
-            help="Other implementations to measure in the same rounds, as far as they are installed: all, or timm-eager; "
-            "timm-compiled, timm-onnxruntime, timm-openvino.",
+            help="Other implementations to measure in the same rounds, as far as they are installed: all, or some of "
+            "timm-eager, timm-compiled, timm-onnxruntime, timm-openvino, vit_jax.",
             show_default="none",
         ),
     ] = None,

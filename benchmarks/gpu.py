@@ -52,6 +52,17 @@ def describe_device(settings, save):
     save(facts)
 
 
+def import_for_forks():
+    """Import what takes seconds, once for all parts. None of it initialises CUDA."""
+    import torch._dynamo
+    import torch.distributed.fsdp
+    import torch.distributed.tensor
+
+    import allmlp.training.several_runs.training_run  # noqa: F401
+
+    assert not torch.cuda.is_initialized()
+
+
 def in_process(function, settings, folder):
     """Run a part in a new process and return its figures, with "error" if it did not end well, and its seconds."""
     figures, errors = folder / "figures.json", folder / "error.txt"
@@ -61,9 +72,11 @@ def in_process(function, settings, folder):
     process = multiprocessing.get_context("fork").Process(target=_child, args=(function, settings, figures, errors))
     started = time.monotonic()
     process.start()
-    process.join(settings.seconds)
-    is_late = process.exitcode is None
-    _end(process)
+    try:
+        process.join(settings.seconds)
+        is_late = process.exitcode is None
+    finally:  # Ctrl-C, too, ends the part
+        _end(process)
     found = json.loads(figures.read_text()) if figures.exists() else {}
     if is_late:
         found["error"] = f"it took longer than {settings.seconds:g} s and was ended; the figures are those until then"
@@ -85,6 +98,8 @@ def _end(process):
 
 
 def _child(function, settings, figures, errors):
+    from allmlp.errors import AllmlpError
+
     os.setsid()
 
     def save(found):
@@ -95,7 +110,8 @@ def _child(function, settings, figures, errors):
     try:
         function(settings, save)
     except BaseException as error:
-        traceback.print_exc()
+        if not isinstance(error, AllmlpError):  # its message says what to do
+            traceback.print_exc()
         errors.write_text(f"{type(error).__name__}: {error}"[:1000])
         sys.exit(1)
 
@@ -110,8 +126,9 @@ def main():
     # Without it, the question whether there is a GPU would initialise CUDA, and no forked process could use it.
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 
-    import allmlp.training.several_runs.training_run  # noqa: F401  for the forks
     from allmlp.io.atomic_write import write_json
+
+    import_for_forks()
     from gpu_parts import feeding, inference, logits, processes, resume, training
     from gpu_parts.settings import Settings
 

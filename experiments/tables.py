@@ -537,17 +537,16 @@ def gpu_training(found):
 
 
 def gpu_processes(found):
-    """Return the table of losses of several processes."""
+    """Return the table of losses of several processes, each compared with those of one process."""
     rows = [
-        (
-            *(precision, name),
-            outcome.get("error") or f"{outcome.get('largest_relative_difference', 0):.1e}",
-        )
+        (precision, name, outcome.get("error") or f"{outcome['largest_relative_difference']:.1e}")
         for precision, outcomes in found["losses"].items()
         for name, outcome in outcomes.items()
+        if "error" in outcome or "largest_relative_difference" in outcome
     ]
     columns = ("precision", "processes", "largest relative difference of a loss from one process's")
-    return table(columns, rows) + "".join(f"\nLeft out: {found[key]}.\n" for key in ("left_out",) if key in found)
+    left_out = f"\nLeft out: {found['left_out']}.\n" if "left_out" in found else ""
+    return table(columns, rows) + left_out
 
 
 def gpu_resume(found):

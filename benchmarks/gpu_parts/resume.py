@@ -35,7 +35,7 @@ class _StopAt:
 
 def measure(settings: Settings, save):
     """Save the number of tensors of the final training state and which of them differ."""
-    from allmlp import train
+    from allmlp.training import train
 
     figures = {"num_steps": _NUM_STEPS, "stopped_at": _STOP_AT}
     recipe = _recipe(settings)

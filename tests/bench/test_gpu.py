@@ -79,12 +79,10 @@ def test_all_parts_run_on_a_cpu_and_their_figures_fill_the_tables(tmp_path: Path
     assert parts["resume"]["two_whole_runs"]["same_bits"]
     assert parts["resume"]["resumed_and_whole"]["same_bits"]
     ways = parts["processes"]["losses"]["float32"]
-    assert set(ways) == {
-        "one process, no group",
-        *("DDP, 1 process", "FSDP2, 1 process", "DDP, 2 processes", "FSDP2, 2 processes"),
-    }
-    assert len(set(ways["one process, no group"]["losses"])) > 1
-    assert all(way["largest_relative_difference"] < 1e-4 for way in ways.values())  # float32 rounding in six steps
+    alone = ways.pop("one process, no group")
+    assert alone["losses"][-1] < alone["losses"][0] - 0.01  # by much more than the processes may differ
+    assert set(ways) == {"DDP, 1 process", "FSDP2, 1 process", "DDP, 2 processes", "FSDP2, 2 processes"}
+    assert all(way["largest_relative_difference"] < 1e-4 for way in ways.values())  # float32 rounding in eight steps
     rows = parts["inference"]["rows"]
     assert {"allmlp", "timm", "allmlp, compiled", "timm, compiled"} <= {row["contestant"] for row in rows}
     assert all(row["images_per_second"] > 0 for row in rows)

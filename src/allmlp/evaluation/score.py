@@ -105,7 +105,8 @@ def evaluate(
         image_size: (height, width) in pixels to convert the Mixer to; None keeps its own.
         preprocessing: overrides the model's, as in `load_checkpoint`; None keeps it.
         device: "auto", "cpu", "cuda" or "mps"; a `RunnableModel` keeps its own.
-        batch_size: photos per batch; affects memory and speed, never the result.
+        batch_size: photos per batch; affects memory and speed, on a CPU never the result. On a GPU, the last bits of the logits
+            may depend on it, unless the model was opened with `exact`.
         run: the run folder that the model comes from; None takes `model` if that is a path.
         bad_photos: "stop" refuses data with photos that cannot be decoded; "skip" decodes all photos of the data set first, and
             leaves these out of every split. No photo is ever replaced by another one.

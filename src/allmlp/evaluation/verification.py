@@ -28,6 +28,12 @@ __all__ = ["DEFAULT_TOLERANCE", "ExportVerification", "check_verifiable", "verif
 DEFAULT_TOLERANCE = 1e-4
 """Of the largest logit. Float32 engines that add in another order differ by about 1e-6."""
 
+RESIZE_TOLERANCE = 1e-2
+"""The same for exports with the pixels in the graph, unless they are exact: the promise on pixels allows a difference of logits."""
+
+PIXEL_PROMISE = {"bicubic": (1, 0.0005), "bilinear": (1, 0.005)}
+"""By filter, for pixels in the graph: the largest difference in grey levels, and the largest share of values that differ."""
+
 _BATCH_SIZE = 64
 
 

@@ -3,7 +3,7 @@
 python benchmarks/graph_pixels.py [--sizes 64] [--image-size 96]
 
 Photos of random sizes are cut from a mosaic of the embedded clothing photos. Per case: the share of values (R, G or B of a pixel)
-that differ, and the largest difference in grey levels. Then the CPU time of one photo in each form, in one thread.
+that differ, and the largest difference in grey levels; the same for photos of a single size, of which the worst is kept. Then the CPU time of one photo in each form, in one thread.
 """
 
 import argparse
@@ -32,6 +32,19 @@ FITS = (("crop", 0.875), ("squash", 1.0), ("pad", 1.0))
 FILTERS = ("bicubic", "bilinear")
 # The shorter side of the photo in image sides, and the largest ratio of its sides.
 DIRECTIONS = {"reduced": ((1.2, 5.0), 2.0), "enlarged": ((0.2, 0.8), 2.0), "reduced, long": ((1.2, 2.0), 6.0)}
+# Sides of squares. At some ratios many values are exactly between two levels.
+SINGLE_SIZES = (
+    (64, 48),
+    (64, 56),
+    (64, 72),
+    (64, 96),
+    (96, 64),
+    (128, 224),
+    (256, 224),
+    (336, 224),
+    (448, 224),
+    (512, 224),
+)
 STD = 0.5
 
 
@@ -103,6 +116,18 @@ def compared(preprocessing: Preprocessing, photos: list[NDArray[np.uint8]]) -> d
     return figures
 
 
+def worst_single_size(interpolation: str, mosaic: NDArray[np.uint8]) -> dict[str, Any]:
+    """Return the case of `SINGLE_SIZES` with the largest share of different values, and the largest difference of all."""
+    cases = []
+    for side, out in SINGLE_SIZES:
+        preprocessing = Preprocessing(image_size=out, fit="squash", interpolation=interpolation, std=(STD,) * 3)  # type: ignore[arg-type]
+        starts = [(150 * number, 97 * number) for number in range(6)]
+        photos = [np.ascontiguousarray(mosaic[top : top + side, left : left + side]) for top, left in starts]
+        cases.append({"from": side, "to": out, **compared(preprocessing, photos)["in"]})
+    worst = max(cases, key=lambda case: case["share"])
+    return {**worst, "largest": max(case["largest"] for case in cases)}
+
+
 def milliseconds(prepare: Callable[[NDArray[np.uint8]], object], photo: NDArray[np.uint8]) -> float:
     times = []
     for _ in range(TURNS):
@@ -144,6 +169,8 @@ def main() -> None:
         times[name] = {form: milliseconds(prepare, photo) for form, prepare in forms.items()}
         print(name, times[name], flush=True)
     figures = {"num_sizes": arguments.sizes, "image_size": side, "rows": rows}
+    figures["worst_single_size"] = {name: worst_single_size(name, mosaic) for name in FILTERS}
+    print(figures["worst_single_size"], flush=True)
     figures |= {"cpu_milliseconds": times, "timed_image_size": TIMED_IMAGE, "turns": TURNS}
     command = f"python benchmarks/graph_pixels.py --sizes {arguments.sizes} --image-size {side}"
     print("wrote", record(arguments.result, figures, command=command))

@@ -23,7 +23,20 @@ from allmlp.exports.onnx_graph import OPERATORS
 from allmlp.exports.onnx_pixels import PIXEL_OPERATORS
 
 # (height, width): reduced, enlarged, equal, a pixel wide or high, extreme aspect ratios.
-SIZES = [(64, 64), (1, 1), (1, 50), (50, 1), (3, 400), (30, 40), (200, 133), (33, 21), (12, 9), (16, 24), (24, 16), (97, 311)]
+SIZES = [
+    (64, 64),
+    (1, 1),
+    (1, 50),
+    (50, 1),
+    (3, 400),
+    (30, 40),
+    (200, 133),
+    (33, 21),
+    (12, 9),
+    (16, 24),
+    (24, 16),
+    (97, 311),
+]
 # "crop" of photos whose scaled area exceeds 16 images is Pillow's choice of the order of passes, which depends on its version.
 LONG = [(400, 3), (700, 1), (1, 700)]
 CASES = list(
@@ -162,7 +175,9 @@ def test_predictor_and_embedder_use_the_pixels_of_the_file(pixels: str, tmp_path
     model = open_model(path)
     assert model.pixels is not None
     assert open_model(path, preprocessing={"mean": (0, 0, 0)}).pixels is None  # which the graph does not have
-    openvino = open_model(path, backend="openvino")  # ignores antialiasing in Resize, so that allmlp prepares the photos
+    openvino = open_model(
+        path, backend="openvino"
+    )  # ignores antialiasing in Resize, so that allmlp prepares the photos
     assert openvino.pixels is None
     images = checkpoint.preprocessing.normalise(np.stack([checkpoint.preprocessing.resize(photo) for photo in photos]))
     np.testing.assert_allclose(openvino.forward(images), model.forward(images), rtol=1e-4, atol=1e-5)
@@ -172,7 +187,9 @@ def test_a_photo_that_would_be_scaled_to_gigabytes_is_refused_and_exact_pixels_n
     strip = np.zeros((9000, 1, 3), np.uint8)
     checkpoint = tiny_checkpoint(image_size=256, patch_size=64, num_blocks=1)
     path = export(checkpoint, out=tmp_path / "in.onnx", pixels="in")
-    with pytest.raises(DataError, match=r"1 × 9,000 pixels: .* would scale it to 256 × 2,304,000 pixels .* Crop the photo"):
+    with pytest.raises(
+        DataError, match=r"1 × 9,000 pixels: .* would scale it to 256 × 2,304,000 pixels .* Crop the photo"
+    ):
         Predictor.from_checkpoint(path).predict(strip)
     exact = export(checkpoint, out=tmp_path / "exact.onnx", pixels="exact")
     assert len(Predictor.from_checkpoint(exact).predict(strip)) == 1
@@ -211,7 +228,10 @@ def test_a_law_without_a_graph_is_named_with_the_way_out(law: str, fit: str, pix
         ({"pixels": "inn"}, "pixels is 'inn'; expected one of out, in, exact. Did you mean 'in'"),
         ({"pixels": True}, "pixels is True; expected one of"),
         ({"pixels": "in", "to": "openvino"}, "openvino files cannot have. OpenVINO ignores antialiasing"),
-        ({"pixels": "exact", "to": "openvino"}, "export with to='onnx' and run it in ONNX Runtime, or use pixels='out'"),
+        (
+            {"pixels": "exact", "to": "openvino"},
+            "export with to='onnx' and run it in ONNX Runtime, or use pixels='out'",
+        ),
     ],
 )
 def test_pixels_that_a_file_cannot_have_are_config_errors(options: dict[str, Any], words: str, tmp_path: Path) -> None:
@@ -261,7 +281,11 @@ def float_input(proto: onnx.ModelProto) -> None:
 )
 @pytest.mark.parametrize("pixels", ["in", "exact"])
 def test_what_allmlp_does_not_write_is_not_run(
-    change: Callable[[onnx.ModelProto], object], words: str, pixels: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    change: Callable[[onnx.ModelProto], object],
+    words: str,
+    pixels: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def refuse(*arguments: object, **options: object) -> None:
         raise Reached

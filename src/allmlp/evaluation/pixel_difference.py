@@ -9,10 +9,14 @@ from numpy.typing import NDArray
 
 from allmlp.data import Preparation, Preprocessing
 
-__all__ = ["PIXEL_PROMISE", "ComparedPreparation", "PixelDifference"]
+__all__ = ["ALLOWED", "ComparedPreparation", "PixelDifference"]
 
-PIXEL_PROMISE = {"bicubic": (1, 0.0005), "bilinear": (1, 0.005)}
-"""By filter, for `pixels="in"`: the largest difference in grey levels, and the largest share of values that differ."""
+ALLOWED = {"bicubic": (2, 0.002), "bilinear": (2, 0.1)}
+"""By filter, for `pixels="in"`: the largest difference in grey levels, and the largest share of values that differ.
+
+Most photos stay far below (benchmarks/graph_pixels.py). These are for photos that all have one size: at some simple ratios of the
+sides, many values are exactly between two levels, which engines round differently.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +39,14 @@ class PixelDifference:
         return self.num_different / max(1, self.num_values)
 
     def problem(self, preprocessing: Preprocessing, *, is_exact: bool) -> str:
-        """Return in words how the promise is broken; "" if it is kept."""
-        level, share = (0, 0.0) if is_exact else PIXEL_PROMISE[preprocessing.interpolation]
+        """Return in words what is more than allowed; "" if nothing is."""
+        level, share = (0, 0.0) if is_exact else ALLOWED[preprocessing.interpolation]
         if self.largest <= level and self.share <= share:
             return ""
-        promised = "none" if is_exact else f"{share:.2%}, by {level} level"
+        allowed = "none" if is_exact else f"{share:.1%}, by {level} levels"
         return (
             f"{self.num_different:,} of {self.num_values:,} values of the graph's pixels ({self.share:.3%}) differ, by up to "
-            f"{self.largest} grey levels; promised: {promised} at most."
+            f"{self.largest} grey levels; allowed: {allowed}."
         )
 
 
@@ -79,6 +83,4 @@ class ComparedPreparation:
 
     def difference(self) -> PixelDifference:
         """Return the difference so far."""
-        return PixelDifference(
-            num_values=self._num_values, num_different=self._num_different, largest=self._largest
-        )
+        return PixelDifference(num_values=self._num_values, num_different=self._num_different, largest=self._largest)

@@ -30,7 +30,7 @@ DEFAULT_TOLERANCE = 1e-4
 """Of the largest logit. Float32 engines that add in another order differ by about 1e-6."""
 
 RESIZE_TOLERANCE = 1e-2
-"""The same for exports with the pixels in the graph, unless they are exact: the promise on pixels allows a difference of logits."""
+"""The same for exports with the pixels in the graph, unless they are exact: its pixels may differ, and so may the logits."""
 
 _BATCH_SIZE = 64
 _PIXEL_BACKEND = "onnxruntime"  # the only one that runs the pixels in a graph
@@ -90,9 +90,7 @@ class ExportVerification:
         }
 
 
-def check_verifiable(
-    description: ModelDescription, path: Path, photos: str | Path, *, pixels: Pixels = "out"
-) -> None:
+def check_verifiable(description: ModelDescription, path: Path, photos: str | Path, *, pixels: Pixels = "out") -> None:
     """Check, before an export is written to `path`, that it can be verified afterwards.
 
     Raises:
@@ -173,7 +171,9 @@ def verify_export(
             progress(done, total)
         outputs.append(np.concatenate(rows))
     difference = None if watched is None else watched.difference()
-    if difference is not None and (problem := difference.problem(loaded.preprocessing, is_exact=info.pixels == "exact")):
+    if difference is not None and (
+        problem := difference.problem(loaded.preprocessing, is_exact=info.pixels == "exact")
+    ):
         problems.append(problem)
     if tolerance is None:
         tolerance = RESIZE_TOLERANCE if info.pixels == "in" else DEFAULT_TOLERANCE

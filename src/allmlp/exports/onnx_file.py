@@ -251,7 +251,9 @@ def _part_of_graph(graph: memoryview, output: str) -> Iterator[bytes | memoryvie
     found = False
     for field in fields:
         if field.number == _GRAPH["node"]:
-            is_kept = bool(needed.intersection(_node(field).outputs)) and (is_pixel_part or IMAGES not in _node(field).outputs)
+            is_kept = bool(needed.intersection(_node(field).outputs)) and (
+                is_pixel_part or IMAGES not in _node(field).outputs
+            )
         elif field.number == _GRAPH["initializer"]:
             is_kept = _tensor_name(field) in needed
         elif field.number == _GRAPH["output"]:

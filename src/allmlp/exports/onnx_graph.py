@@ -173,9 +173,7 @@ class _Graph:
         inputs = [x, f"{name}.weight", f"{name}.bias"]
         return self.node("LayerNormalization", name, inputs, axis=-1, epsilon=LAYER_NORM_EPSILON)
 
-    def node(
-        self, operator: str, name: str, inputs: list[str], *, output: str | None = None, **attributes: Any
-    ) -> str:
+    def node(self, operator: str, name: str, inputs: list[str], *, output: str | None = None, **attributes: Any) -> str:
         """Add a node, whose output has its name unless another is given."""
         output = name if output is None else output
         self._nodes.append(self._onnx.helper.make_node(operator, inputs, [output], name=name, **attributes))

@@ -175,7 +175,9 @@ class _PixelGraph:
         """Resize with ONNX's `Resize` on uint8, which rounds after each pass, then cut or pad."""
         sizes = [self._to_ints(f"{axis.name}.size", axis.scaled) for axis in (height, width)]
         # Of all four axes: with the attribute `axes`, ONNX Runtime 1.32 fails when it moves the transposition behind a linear Resize.
-        batch = self._node("Reshape", "batch", [self._node("Gather", "batch.int", [f"{_PREFIX}shape", self._int(0)]), self._ints(1)])
+        batch = self._node(
+            "Reshape", "batch", [self._node("Gather", "batch.int", [f"{_PREFIX}shape", self._int(0)]), self._ints(1)]
+        )
         whole = self._node(
             "Resize",
             "resized",
@@ -222,7 +224,9 @@ class _PixelGraph:
         for name, terms in (("width", (None, columns)), ("height", (rows, None))):
             product = self._node("MatMul", f"{name}.sum", [levels if term is None else term for term in terms])
             half = self._node("Add", f"{name}.plus_half", [product, self._double(_FIXED_POINT / 2)])
-            floor = self._node("Floor", f"{name}.floor", [self._node("Mul", f"{name}.shift", [half, self._double(1 / _FIXED_POINT)])])
+            floor = self._node(
+                "Floor", f"{name}.floor", [self._node("Mul", f"{name}.shift", [half, self._double(1 / _FIXED_POINT)])]
+            )
             levels = self._node("Clip", f"{name}.levels", [floor, self._double(0), self._double(255)])
         levels = self._node("Cast", "exact", [levels], to=_UINT8)  # (B, 3, H, W)
         return self._on_mean_colour(levels, height, width) if self._preprocessing.fit == "pad" else levels

@@ -95,9 +95,7 @@ class Embedder:
         Raises:
             DataError: photos that cannot be read or decoded, all of them named.
         """
-        batches = split_batches(
-            split, split.labels * 0, self._preparation, num_classes=1, batch_size=self._batch_size
-        )
+        batches = split_batches(split, split.labels * 0, self._preparation, num_classes=1, batch_size=self._batch_size)
         rows: list[NDArray[np.float32]] = []
         for batch in batches:
             rows.append(self._forward(batch.images[batch.mask]))

@@ -17,7 +17,11 @@ class GraphPixels:
     """A `Preparation` by a graph. Threads may share it."""
 
     def __init__(
-        self, preprocessing: Preprocessing, compute: Callable[[NDArray[np.uint8]], NDArray[np.float32]], *, is_exact: bool
+        self,
+        preprocessing: Preprocessing,
+        compute: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+        *,
+        is_exact: bool,
     ) -> None:
         """Use `compute`, from photos (1, h, w, 3) uint8 to images (1, 3, H, W) float32, which follows `preprocessing`."""
         self._preprocessing = preprocessing

@@ -152,7 +152,9 @@ def _check_options(
     if against is not None:
         if verify is None:
             raise ConfigError("--against compares an existing export with the checkpoint; add --verify PHOTOS.")
-        if unused := [name for name, value in (("--to", to), ("--out", out), ("--pixels", pixels)) if value is not None]:
+        if unused := [
+            name for name, value in (("--to", to), ("--out", out), ("--pixels", pixels)) if value is not None
+        ]:
             raise ConfigError(f"{' and '.join(unused)} with --against would have no effect: nothing is written.")
     if tolerance is not None and verify is None:
         raise ConfigError("--tolerance without --verify would have no effect; add --verify PHOTOS, or omit it.")

@@ -2,8 +2,9 @@
 
 python benchmarks/graph_pixels.py [--sizes 64] [--image-size 96]
 
-Photos of random sizes are cut from a mosaic of the embedded clothing photos. Per case: the share of values (R, G or B of a pixel)
-that differ, and the largest difference in grey levels; the same for photos of a single size, of which the worst is kept. Then the CPU time of one photo in each form, in one thread.
+Photos of random sizes are cut from a mosaic of the embedded clothing photos. Per case: the share of values (R, G or B of a
+pixel) that differ, and the largest difference in grey levels; the same for photos of a single size, of which the worst case is
+kept. Then the CPU time of one photo in each form, in one thread.
 """
 
 import argparse
@@ -173,6 +174,8 @@ def main() -> None:
     print(figures["worst_single_size"], flush=True)
     figures |= {"cpu_milliseconds": times, "timed_image_size": TIMED_IMAGE, "turns": TURNS}
     command = f"python benchmarks/graph_pixels.py --sizes {arguments.sizes} --image-size {side}"
+    import torch  # noqa: F401 - with it, the record names the instruction sets
+
     print("wrote", record(arguments.result, figures, command=command))
 
 

@@ -88,7 +88,7 @@ def test_a_backend_that_does_not_run_the_pixels_cannot_verify_them(
     checkpoint: Checkpoint, photos: Path, tmp_path: Path
 ) -> None:
     path = export(checkpoint, out=tmp_path / "x.onnx", pixels="in")
-    with pytest.raises(ConfigError, match="The backend openvino does not run the pixels .*; use 'onnxruntime'"):
+    with pytest.raises(ConfigError, match=r"The backend openvino does not run the pixels .*; use 'onnxruntime'"):
         verify_export(path, checkpoint, photos, backend="openvino")
 
 

@@ -104,7 +104,7 @@ def test_exact_pixels_are_those_of_pillow(seed: int) -> None:
 def test_pixels_by_the_operator_resize_are_near_those_of_allmlp(
     law: str, fit: tuple[str, float], interpolation: str
 ) -> None:
-    """Within 1 level for ordinary shapes; of few values, also of simple ratios, where many values are just between two levels."""
+    """Within 1 level for ordinary shapes. At simple ratios, many values of bilinear are exactly between two levels."""
     preprocessing = preprocessing_of(law, fit, interpolation, image_size=(40, 40))
     prepare = images_of(content_of(preprocessing, "in"))
     levels = []

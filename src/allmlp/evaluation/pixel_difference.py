@@ -14,8 +14,8 @@ __all__ = ["ALLOWED", "ComparedPreparation", "PixelDifference"]
 ALLOWED = {"bicubic": (2, 0.002), "bilinear": (2, 0.1)}
 """By filter, for `pixels="in"`: the largest difference in grey levels, and the largest share of values that differ.
 
-Most photos stay far below (benchmarks/graph_pixels.py). These are for photos that all have one size: at some simple ratios of the
-sides, many values are exactly between two levels, which engines round differently.
+Most photos stay far below (benchmarks/graph_pixels.py). These are for photos that all have one size: at some simple ratios of
+the sides, many values are exactly between two levels, which engines round differently.
 """
 
 

@@ -123,8 +123,8 @@ def verify_export(
         export: an export's file.
         checkpoint: a path or a name, as `load_checkpoint` takes it, or a `Checkpoint`. It runs in PyTorch on the CPU.
         photos: a data set, as `open_dataset` takes it (test, else validation, else train), or a folder without labels.
-        tolerance: the largest difference of a logit, as a fraction of the largest logit; None takes 1e-4, and 1e-2 for an export
-            with pixels="in".
+        tolerance: the largest difference of a logit, as a fraction of the largest logit; None takes 1e-4, and 1e-2 for an
+            export with pixels="in".
         backend: the engine of the export. An export with the pixels in its graph is verified with these, in ONNX Runtime.
         progress: called with the number of photos done and their total, for both models together.
 

@@ -1,6 +1,7 @@
 """Exports: a checkpoint written as an ONNX file or an OpenVINO model, and such a file read back. Nothing here needs torch.
 
-Safe to change: `onnx_graph`, `onnx_pixels` and `openvino_model` (what is written), `metadata` (the description inside the file).
+Safe to change: `onnx_graph`, `onnx_pixels` and `openvino_model` (what is written), `metadata` (the description inside the
+    file).
 Invariants: the names of inputs, outputs and weights; the key "allmlp"; the same checkpoint gives the same bytes. A file is
     untrusted: it is checked (`onnx_file`, `openvino_model`) before an engine sees it.
 To add one: a format is a file with a writer and a reader, and an entry in `EXPORT_FORMATS`.

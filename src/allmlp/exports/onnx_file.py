@@ -56,8 +56,8 @@ class OnnxExport:
     def graph(self, output: str | None = None) -> bytes:
         """Return the model without its metadata; with one output, only what that needs: ONNX Runtime computes all of a graph.
 
-        With an output, the part starts at `images`, pre-processed, wherever the pixels are. With `images` as the output it is the
-        pixel part.
+        With an output, the part starts at `images`, pre-processed, wherever the pixels are. With `images` as the output it is
+        the pixel part.
 
         Raises:
             ValueError: there is no such output.

@@ -43,15 +43,15 @@ OPERATORS = frozenset(
 def onnx_bytes(model: ArrayCheckpoint, *, pixels: Pixels = "out") -> bytes:
     """Return an ONNX model with its description inside; the same checkpoint gives the same bytes.
 
-    Input: `images`, float32 (B, 3, H, W), pre-processed; with `pixels` "in" or "exact" it is `photos`, uint8 (B, h, w, 3), of any
-    size, the same within a batch. Outputs: `logits` (B, K), `features` (B, C), and `contributions`
+    Input: `images`, float32 (B, 3, H, W), pre-processed; with `pixels` "in" or "exact" it is `photos`, uint8 (B, h, w, 3), of
+    any size, the same within a batch. Outputs: `logits` (B, K), `features` (B, C), and `contributions`
     (B, S, K) of each patch, whose sum over the patches plus the bias of the classifier are the logits. A Mixer without a
     classifier has only `features`.
 
     Raises:
         MissingExtraError: onnx is not installed.
-        ConfigError: the model is larger than the 2 GiB of an ONNX file, an unknown word for `pixels`, or pre-processing whose law
-            no graph computes.
+        ConfigError: the model is larger than the 2 GiB of an ONNX file, an unknown word for `pixels`, or pre-processing whose
+            law no graph computes.
     """
     check_pixels(pixels, model.description.preprocessing)
     onnx = import_onnx()

@@ -1,7 +1,7 @@
 """The part of an ONNX graph that turns photos of any size into the images of a Mixer, as `Preprocessing` does.
 
-Letters: B photos of h × w pixels; the image has H × W pixels, cut out of a photo that is scaled to h' × w'. Sizes are computed in the
-graph, in float64 as in Python, so that they are those of `data.laws.scaled_size`. All names start with "pixels.".
+Letters: B photos of h × w pixels; the image has H × W pixels, cut out of a scaled photo. Sizes are computed in the graph, in
+float64 as in Python, so that they are those of `data.laws.scaled_size`. All names start with "pixels.".
 """
 
 from typing import Any, Literal, NamedTuple, Protocol, cast
@@ -57,7 +57,8 @@ class Graph(Protocol):
 class _Axis(NamedTuple):
     """One axis of the photo: names of scalars in float64, and the length of the image.
 
-    length: of the photo, in pixels. scaled: that of the scaled photo. start: where the image starts in it; negative in a margin.
+    length: of the photo, in pixels. scaled: that of the scaled photo. start: where the image starts in it; negative with a
+    margin.
     """
 
     name: str
@@ -174,7 +175,8 @@ class _PixelGraph:
     def _resized(self, planes: str, height: _Axis, width: _Axis) -> str:
         """Resize with ONNX's `Resize` on uint8, which rounds after each pass, then cut or pad."""
         sizes = [self._to_ints(f"{axis.name}.size", axis.scaled) for axis in (height, width)]
-        # Of all four axes: with the attribute `axes`, ONNX Runtime 1.32 fails when it moves the transposition behind a linear Resize.
+        # Of all four axes: with the attribute `axes`, ONNX Runtime 1.32 fails when it moves the transposition behind a linear
+        # Resize.
         batch = self._node(
             "Reshape", "batch", [self._node("Gather", "batch.int", [f"{_PREFIX}shape", self._int(0)]), self._ints(1)]
         )
@@ -263,7 +265,7 @@ class _PixelGraph:
         return do("Mul", "coefficients", sizes, do("Sign", "signs", parts))
 
     def _geometry(self, axis: _Axis, other: _Axis) -> tuple[str, str, str]:
-        """Return where the photo's pixels are counted from, photo pixels per scaled pixel, and the index of the first output."""
+        """Return the origin in the photo, photo pixels per scaled pixel, and the index of the first output."""
 
         def do(operator: str, name: str, *terms: str, **attributes: Any) -> str:
             return self._node(operator, f"{axis.name}.{name}", list(terms), **attributes)

@@ -81,9 +81,9 @@ def export(
         source: a path or a name, as `load_checkpoint` takes it, or a checkpoint.
         to: "onnx" (one file), or "openvino" (an .xml file and a .bin file).
         out: a new file, whose name ends in .onnx or .xml; None takes the source's name, in the current folder.
-        pixels: where photos become the model's images. "out": the input is pre-processed images, float32 (B, 3, H, W). "in": it is
-            decoded RGB photos of any size, uint8 (B, h, w, 3), resized and normalised in the graph, nearly as `Preprocessing` does.
-            "exact": the same, bit for bit, in float64; only in ONNX.
+        pixels: where photos become the model's images. "out": the input is pre-processed images, float32 (B, 3, H, W). "in": it
+            is decoded RGB photos of any size, uint8 (B, h, w, 3), resized and normalised in the graph, nearly as
+            `Preprocessing` does. "exact": the same, bit for bit, in float64. Both only in ONNX.
 
     Raises:
         CheckpointError: nothing usable at `source`.

@@ -54,6 +54,6 @@ class GraphPixels:
         scaled = scaled_size(p.law, p.fit, p.image_size, p.crop_fraction, (height, width))
         if scaled[0] * scaled[1] > _MAX_SCALED_PIXELS:
             raise DataError(
-                f"A photo of {width:,} × {height:,} pixels: with the pixels in its graph, this model would scale it to {scaled[1]:,} × "
-                f"{scaled[0]:,} pixels before it cuts out the middle. Crop the photo, or use the checkpoint."
+                f"A photo of {width:,} × {height:,} pixels: with the pixels in its graph, this model would scale it to "
+                f"{scaled[1]:,} × {scaled[0]:,} pixels before it cuts out the middle. Crop the photo, or use the checkpoint."
             )

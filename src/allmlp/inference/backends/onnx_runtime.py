@@ -1,7 +1,7 @@
 """The backend onnxruntime: ONNX Runtime on the CPU, for exports in ONNX and for checkpoints, in micro-batches.
 
-A checkpoint is written as ONNX in memory, which needs the library onnx; an export needs neither onnx nor torch. The pixel part of a
-file that has one prepares photo by photo in a session of its own, so that the rest is computed as that of any other file.
+A checkpoint is written as ONNX in memory, which needs the library onnx; an export needs neither onnx nor torch. The pixel part
+of a file that has one prepares photo by photo in a session of its own, so that the rest is computed as that of any other file.
 """
 
 import importlib

@@ -52,8 +52,8 @@ def export(
     pixels: Annotated[
         PixelPlace | None,
         typer.Option(
-            help="out: the input is pre-processed images. in: photos of any size, uint8, which the graph resizes. exact: the same, bit "
-            "for bit as allmlp does it, but slower.",
+            help="out: the input is pre-processed images. in: photos of any size, uint8, which the graph resizes. exact: the "
+            "same, bit for bit as allmlp does it, but slower.",
             show_default="out",
         ),
     ] = None,

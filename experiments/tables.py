@@ -514,7 +514,8 @@ def graph_pixels():
     size = result["timed_image_size"]
     return (
         "Share of values that differ from allmlp's pre-processing, and the largest difference, on "
-        f"{result['num_sizes']} sizes of photos per row ({values:,} values), reduced or enlarged to {result['image_size']} × {result['image_size']} pixels:\n\n"
+        f"{result['num_sizes']} sizes of photos per row ({values:,} values), reduced or enlarged to images of "
+        f"{result['image_size']} × {result['image_size']} pixels:\n\n"
         f"{table(columns, rows)}\nWhere all photos have a single size, the largest shares of `in`: {worst} levels.\n\n"
         f"CPU time per photo in ms, one thread, to {size} × {size} pixels, bicubic, with normalisation:\n\n{times}\n"
         f"ONNX Runtime {result['environment']['onnxruntime']}, Pillow {result['environment']['pillow']}. {caption(result)}"

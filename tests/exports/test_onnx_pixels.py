@@ -18,7 +18,7 @@ from tests.exports.test_onnx_file import Reached, set_json
 from allmlp import CheckpointError, ConfigError, DataError, Embedder, Predictor, Preprocessing, export, open_model
 from allmlp.checkpoints import as_arrays
 from allmlp.data import open_dataset
-from allmlp.exports import onnx_bytes, open_export, parse_onnx
+from allmlp.exports import import_openvino, onnx_bytes, open_export, parse_onnx
 from allmlp.exports.onnx_graph import OPERATORS
 from allmlp.exports.onnx_pixels import PIXEL_OPERATORS
 
@@ -211,6 +211,16 @@ def test_onnx_runtime_alone_gives_the_labels_of_predict(tmp_path: Path) -> None:
         expected = [answer.label for answer in predictor.predict(files)]
         assert [predictor.class_names[label] for label in labels] == expected
     assert len(set(labels)) > 3
+
+
+def test_openvino_ignores_antialiasing_so_that_its_pixels_are_not_used() -> None:
+    preprocessing = preprocessing_of("allmlp", ("squash", 1.0), "bicubic")
+    graph = parse_onnx(content_of(preprocessing, "in"), where="x").graph("images")
+    core = import_openvino().Core()
+    photo = photo_of(97, 161)
+    found = core.compile_model(core.read_model(graph), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([photo[None]])[0][0]
+    levels = np.abs(found - preprocessing(photo)) * np.array(preprocessing.std).reshape(3, 1, 1) * 255
+    assert levels.max() > 20  # if this fails, OpenVINO may be allowed to run them
 
 
 @pytest.mark.parametrize(("law", "fit"), [("big_vision", "crop"), ("vit_jax", "squash")])

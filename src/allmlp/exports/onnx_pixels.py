@@ -4,7 +4,7 @@ Letters: B photos of h × w pixels; the image has H × W pixels, cut out of a sc
 float64 as in Python, so that they are those of `data.laws.scaled_size`. All names start with "pixels.".
 """
 
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 
@@ -53,7 +53,7 @@ def check_pixels(pixels: object, preprocessing: Preprocessing | None = None) -> 
             f"authors' code does; the graph of pixels={pixels!r} has only the laws {' and '.join(map(repr, _LAWS))}. Export "
             "with pixels='out', and pre-process outside; or choose law='allmlp', which changes the pixels: evaluate it first."
         )
-    return cast("Pixels", pixels)
+    return pixels
 
 
 def is_pixel_name(name: str) -> bool:

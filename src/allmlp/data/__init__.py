@@ -21,12 +21,12 @@ from allmlp.data.decoding.limits import DEFAULT_MAX_MEGAPIXELS, MAX_PHOTO_BYTES,
 from allmlp.data.decoding.pixels import to_pixels
 from allmlp.data.fingerprint import fingerprint
 from allmlp.data.label_sets import read_label_sets
-from allmlp.data.laws import Law, changed_settings
+from allmlp.data.laws import Law, changed_settings, scaled_size
 from allmlp.data.loading.evaluation_batches import Batch, evaluation_batches, resized_images, split_batches
 from allmlp.data.loading.training_images import RawBatch, TrainingImages
 from allmlp.data.open_dataset import command_options, open_dataset
 from allmlp.data.photo_digest import photo_digest, with_digests
-from allmlp.data.preprocessing import Preprocessing
+from allmlp.data.preprocessing import Preparation, Preprocessing
 from allmlp.data.public.download import download_dataset
 from allmlp.data.public.imagenet_classes import NUM_IMAGENET_CLASSES, label_names, synsets_of
 from allmlp.data.public.registry import DATASETS, absolute_source, is_downloaded, named_folder
@@ -63,6 +63,7 @@ __all__ = [
     "LabelError",
     "Law",
     "PhotoMove",
+    "Preparation",
     "Preprocessing",
     "QualityReport",
     "RawBatch",
@@ -103,6 +104,7 @@ __all__ = [
     "removed_folder",
     "resized_images",
     "sample_keys",
+    "scaled_size",
     "set_max_megapixels",
     "skip_bad_photos",
     "skip_photos",

@@ -229,9 +229,9 @@ def _score_shared(
 def _batches(
     model: RunnableModel, photos: Split, labels: Labels, *, batch_size: int, progress: Progress
 ) -> Iterator[Batch]:
-    preprocessing, num_classes = model.description.preprocessing, len(model.description.class_names)
+    preparation, num_classes = model.preparation, len(model.description.class_names)
     done = 0
-    for batch in split_batches(photos, labels, preprocessing, num_classes=num_classes, batch_size=batch_size):
+    for batch in split_batches(photos, labels, preparation, num_classes=num_classes, batch_size=batch_size):
         yield batch  # the caller scores it before it asks for the next one
         done += int(batch.mask.sum())
         progress(done, len(photos))

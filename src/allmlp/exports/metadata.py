@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from allmlp.checkpoints import ModelDescription
 from allmlp.config import from_dict
 from allmlp.errors import CheckpointError, ConfigError
+from allmlp.exports.onnx_pixels import Pixels
 from allmlp.io.json_object import MAX_CONFIG_BYTES
 
 __all__ = [
@@ -60,11 +61,13 @@ class ExportInfo:
         description: the model without its weights, as in config.json.
         precision: of the weights and the arithmetic, "float32".
         weights_sha256: the digest of the checkpoint's weights in float32 (`weights_digest`), the same in every format.
+        pixels: where photos become images: "out" of the file, "in" its graph, or "exact" in it.
     """
 
     description: ModelDescription
     precision: str
     weights_sha256: str
+    pixels: Pixels = "out"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +78,7 @@ class _InfoFile:
     version: int
     precision: str
     weights_sha256: str
+    pixels: Literal["out", "in", "exact"] = "out"
 
 
 def weights_digest(weights: Mapping[str, NDArray[np.float32]]) -> str:
@@ -94,6 +98,7 @@ def info_text(info: ExportInfo) -> str:
         "version": _VERSION,
         "precision": info.precision,
         "weights_sha256": info.weights_sha256,
+        **({} if info.pixels == "out" else {"pixels": info.pixels}),
         "checkpoint": without_paths(info.description).to_json_object(),
     }
     return json.dumps(values, separators=(",", ":"), allow_nan=False)
@@ -132,7 +137,12 @@ def parse_info(text: str, *, where: str) -> ExportInfo:
             f"{where}: its precision is {read.precision[:80]!r}; this allmlp runs exports in float32. Update allmlp."
         )
     description = ModelDescription.from_json_object(described, where=where)
-    return ExportInfo(description=description, precision=read.precision, weights_sha256=read.weights_sha256)
+    return ExportInfo(
+        description=description,
+        precision=read.precision,
+        weights_sha256=read.weights_sha256,
+        pixels=read.pixels,
+    )
 
 
 def check_digest(found: str | None, expected: str, *, where: str) -> None:
@@ -156,20 +166,23 @@ def no_description(what: str, to: str) -> str:
     )
 
 
-def model_info(description: ModelDescription) -> dict[str, str]:
-    """Return the keys of OpenVINO's Model API, for a classifier that takes RGB in float32.
+def model_info(description: ModelDescription, pixels: Pixels = "out") -> dict[str, str]:
+    """Return the keys of OpenVINO's Model API, for a classifier that takes RGB in float32, or photos if the pixels are inside.
 
     The API joins and splits lists at white space, so that spaces in class names become "_". It knows neither the crop
     fraction nor the filter, and resizes without antialiasing (0.4.7): of 60 photos of clothing, reduced to 64 pixels, 24 got
     another class, and none if we resized them. Programs that need exact answers read our own key.
     """
     preprocessing = description.preprocessing
-    return {
-        "model_type": "Classification",
-        "labels": " ".join(re.sub(r"\s+", "_", name) or "_" for name in description.class_names),
+    outside = {
         "mean_values": " ".join(f"{255 * value:.9g}" for value in preprocessing.mean),
         "scale_values": " ".join(f"{255 * value:.9g}" for value in preprocessing.std),
         "resize_type": _RESIZE_TYPES[preprocessing.fit],
+    }
+    return {
+        "model_type": "Classification",
+        "labels": " ".join(re.sub(r"\s+", "_", name) or "_" for name in description.class_names),
+        **(outside if pixels == "out" else {"embedded_processing": "True"}),
         "output_raw_scores": "True",
         "multilabel": "False",
         "hierarchical": "False",

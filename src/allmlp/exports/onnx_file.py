@@ -4,7 +4,7 @@ Neither the library onnx nor an engine is needed here.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,8 @@ from typing import NamedTuple
 from allmlp.checkpoints import ModelDescription
 from allmlp.errors import AllmlpError, CheckpointError
 from allmlp.exports.metadata import DIGEST_KEY, OWN_KEY, ExportInfo, check_digest, no_description, parse_info
-from allmlp.exports.onnx_graph import INPUT, OPERATORS, graph_digest, stored_shapes
+from allmlp.exports.onnx_graph import OPERATORS, graph_digest, stored_shapes
+from allmlp.exports.onnx_pixels import IMAGES, PHOTOS, PIXEL_OPERATORS, Pixels, is_pixel_name
 from allmlp.exports.protobuf import Field, encode_field, read_fields, read_integers
 from allmlp.io.display import escape, quote, shorten, summarise
 from allmlp.model import parameter_shapes
@@ -26,12 +27,13 @@ _MAX_CONSTANT_BYTES = 1024  # of shapes and axes, next to the weights
 # Numbers of fields, from onnx.proto.
 _MODEL = {"graph": 7, "opset": 8, "metadata": 14}
 _MODEL_NOTES = (1, 2, 3, 4, 5, 6)  # the version of the format, who wrote it, documentation
-_GRAPH = {"node": 1, "initializer": 5, "input": 11, "output": 12}
-_GRAPH_NOTES = (2, 10, 13, 16)  # name, documentation, shapes of values, metadata
-_NODE = {"input": 1, "output": 2, "operator": 4, "attribute": 5, "domain": 7}
+_GRAPH = {"node": 1, "initializer": 5, "input": 11, "output": 12, "value": 13}
+_GRAPH_NOTES = (2, 10, 16)  # name, documentation, metadata
+_NODE = {"input": 1, "output": 2, "name": 3, "operator": 4, "attribute": 5, "domain": 7}
 _ATTRIBUTE_VALUES = (1, 2, 3, 4, 7, 8, 13, 20)  # its name, numbers, text, documentation and type: no tensors, no graphs
 _TENSOR = {"dims": 1, "type": 2, "name": 8, "raw": 9, "documentation": 12, "external": 13, "location": 14}
 _ITEM_BYTES = {1: 4, 7: 8}  # FLOAT and INT64
+_PIXEL_ITEM_BYTES = {**_ITEM_BYTES, 2: 1, 11: 8}  # UINT8 and DOUBLE
 
 
 class _Node(NamedTuple):
@@ -54,13 +56,16 @@ class OnnxExport:
     def graph(self, output: str | None = None) -> bytes:
         """Return the model without its metadata; with one output, only what that needs: ONNX Runtime computes all of a graph.
 
+        With an output, the part starts at `images`, pre-processed, wherever the pixels are. With `images` as the output it is
+        the pixel part.
+
         Raises:
             ValueError: there is no such output.
         """
         parts: list[bytes | memoryview] = []
         for field in read_fields(memoryview(self.content)):
             if field.number == _MODEL["graph"] and output is not None:
-                parts += encode_field(field.number, b"".join(_graph_with_output(field.content, output)))
+                parts += encode_field(field.number, b"".join(_part_of_graph(field.content, output)))
             elif field.number != _MODEL["metadata"]:
                 parts.append(field.raw)
         return b"".join(parts)
@@ -69,6 +74,11 @@ class OnnxExport:
     def description(self) -> ModelDescription:
         """The model without its weights."""
         return self.info.description
+
+    @property
+    def pixels(self) -> Pixels:
+        """Where photos become images: "out" of the file, "in" its graph, or "exact" in it."""
+        return self.info.pixels
 
 
 def read_onnx(path: Path) -> OnnxExport:
@@ -140,27 +150,38 @@ def _foreign(where: str, what: str) -> CheckpointError:
 
 
 def _check_graph(graph: memoryview, info: ExportInfo, where: str) -> None:
-    """Check that a graph has only operators of a Mixer, and the weights of the Mixer that it claims to be."""
+    """Check that a graph has only operators of a Mixer, and the weights of the Mixer that it claims to be.
+
+    If it has the pixels inside, that part may have its own operators and small constants of other types.
+    """
     num_nodes, shapes = 0, {}
-    inputs: list[str] = []
-    outputs: set[str] = set()
+    names: dict[int, list[str]] = {_GRAPH["input"]: [], _GRAPH["output"]: [], _GRAPH["value"]: []}
+    has_pixels = info.pixels != "out"
     for field in read_fields(graph):
         num_nodes += field.number in (_GRAPH["node"], _GRAPH["initializer"])
         if num_nodes > _MAX_NODES:
             raise _foreign(where, f"more than {_MAX_NODES:,} nodes and weights")
         if field.number == _GRAPH["node"]:
-            _check_node(field.content, where)
+            _check_node(field.content, where, has_pixels=has_pixels)
         elif field.number == _GRAPH["initializer"]:
-            name, shape = _check_tensor(field.content, where)
+            name, shape = _check_tensor(field.content, where, has_pixels=has_pixels)
             shapes[name] = shape
-        elif field.number == _GRAPH["input"]:
-            inputs.append(_name_of(field.content))
-        elif field.number == _GRAPH["output"]:
-            outputs.add(_name_of(field.content))
+        elif field.number in names:
+            names[field.number].append(_name_of(field.content))
         elif field.number not in _GRAPH_NOTES:
             raise _foreign(where, f"field {field.number} of the graph")
-    config = info.description.config
-    wanted = stored_shapes(parameter_shapes(config))
+    _check_weights(shapes, info, where)
+    inputs, outputs = names[_GRAPH["input"]], set(names[_GRAPH["output"]])
+    if inputs != [PHOTOS if has_pixels else IMAGES]:
+        raise _foreign(where, f"its inputs are {summarise(map(escape, inputs), limit=5)}")
+    if has_pixels and IMAGES not in names[_GRAPH["value"]]:
+        raise _foreign(where, f"it does not state the shape of {IMAGES}")
+    if missing := {"features", *(["logits"] if info.description.config.num_classes else [])} - outputs:
+        raise _foreign(where, f"it lacks the outputs {', '.join(sorted(missing))}")
+
+
+def _check_weights(shapes: Mapping[str, tuple[int, ...]], info: ExportInfo, where: str) -> None:
+    wanted = stored_shapes(parameter_shapes(info.description.config))
     wrong = [name for name, shape in wanted.items() if shapes.get(name) != shape]
     if wrong:
         raise CheckpointError(
@@ -171,15 +192,14 @@ def _check_graph(graph: memoryview, info: ExportInfo, where: str) -> None:
     others = [name for name, shape in shapes.items() if name not in wanted and math.prod(shape) > small]
     if others:
         raise _foreign(where, f"the unknown weights {summarise(map(escape, others), limit=5)}")
-    if inputs != [INPUT]:
-        raise _foreign(where, f"its inputs are {summarise(map(escape, inputs), limit=5)}")
-    if missing := {"features", *(["logits"] if config.num_classes else [])} - outputs:
-        raise _foreign(where, f"it lacks the outputs {', '.join(sorted(missing))}")
 
 
-def _check_node(node: memoryview, where: str) -> None:
-    for field in read_fields(node):
-        if field.number == _NODE["operator"] and field.text not in OPERATORS:
+def _check_node(node: memoryview, where: str, *, has_pixels: bool) -> None:
+    fields = list(read_fields(node))
+    name = next((field.text for field in fields if field.number == _NODE["name"]), "")
+    operators = PIXEL_OPERATORS if has_pixels and is_pixel_name(name) else OPERATORS
+    for field in fields:
+        if field.number == _NODE["operator"] and field.text not in operators:
             raise _foreign(where, f"the operator {quote(field.text[:80])}")
         if field.number == _NODE["domain"] and field.content:
             raise _foreign(where, f"an operator of {quote(field.text[:80])}")
@@ -189,7 +209,7 @@ def _check_node(node: memoryview, where: str) -> None:
                 raise _foreign(where, "an operator with a tensor or a graph inside")
 
 
-def _check_tensor(tensor: memoryview, where: str) -> tuple[str, tuple[int, ...]]:
+def _check_tensor(tensor: memoryview, where: str, *, has_pixels: bool) -> tuple[str, tuple[int, ...]]:
     """Return the name and the shape of a tensor, whose values are in the file."""
     shape: list[int] = []
     name, kind, num_bytes = "", 0, 0
@@ -209,9 +229,10 @@ def _check_tensor(tensor: memoryview, where: str) -> tuple[str, tuple[int, ...]]
             num_bytes = len(field.content)
         elif field.number != _TENSOR["documentation"]:
             raise _foreign(where, f"field {field.number} of a weight")
-    if kind not in _ITEM_BYTES:
+    item_bytes = _PIXEL_ITEM_BYTES if has_pixels and is_pixel_name(name) else _ITEM_BYTES
+    if kind not in item_bytes:
         raise _foreign(where, f"a weight of ONNX's type {kind}")
-    if len(shape) > 8 or math.prod(shape) * _ITEM_BYTES[kind] != num_bytes:
+    if len(shape) > 8 or math.prod(shape) * item_bytes[kind] != num_bytes:
         raise ValueError(f"{quote(name[:80])} has {num_bytes:,} bytes, which do not fit its shape")
     return name, tuple(shape)
 
@@ -220,32 +241,42 @@ def _name_of(value: memoryview) -> str:
     return next((field.text for field in read_fields(value) if field.number == 1), "")
 
 
-def _graph_with_output(graph: memoryview, name: str) -> Iterator[bytes | memoryview]:
+def _part_of_graph(graph: memoryview, output: str) -> Iterator[bytes | memoryview]:
+    """Yield the fields of the part that computes one output, from `images` on; of the pixel part if `images` is the output."""
     fields = list(read_fields(graph))
     nodes = [_node(field) for field in fields if field.number == _GRAPH["node"]]
-    needed = _needed(nodes, name)
+    is_pixel_part = output == IMAGES
+    needed = _needed(nodes, output, start=PHOTOS if is_pixel_part else IMAGES)
+    inputs = {_name_of(field.content) for field in fields if field.number == _GRAPH["input"]}
     found = False
     for field in fields:
         if field.number == _GRAPH["node"]:
-            is_kept = bool(needed.intersection(_node(field).outputs))
+            is_kept = bool(needed.intersection(_node(field).outputs)) and (
+                is_pixel_part or IMAGES not in _node(field).outputs
+            )
         elif field.number == _GRAPH["initializer"]:
             is_kept = _tensor_name(field) in needed
         elif field.number == _GRAPH["output"]:
-            is_kept = _name_of(field.content) == name
+            is_kept = _name_of(field.content) == output
             found = found or is_kept
+        elif field.number == _GRAPH["input"]:
+            is_kept = is_pixel_part or _name_of(field.content) == IMAGES
+        elif field.number == _GRAPH["value"] and _name_of(field.content) == IMAGES and IMAGES not in inputs:
+            is_kept, found = False, found or is_pixel_part
+            yield from encode_field(_GRAPH["output" if is_pixel_part else "input"], field.content)
         else:
             is_kept = True
         if is_kept:
             yield field.raw
     if not found:
-        raise ValueError(f"this model has no output {name!r}")
+        raise ValueError(f"this model has no output {output!r}")
 
 
-def _needed(nodes: list[_Node], output: str) -> set[str]:
-    """Return the names of all values that the output needs. Nodes are in the order of computation."""
+def _needed(nodes: list[_Node], output: str, *, start: str) -> set[str]:
+    """Return the names of all values that the output needs, back to `start`. Nodes are in the order of computation."""
     needed = {output}
     for node in reversed(nodes):
-        if needed.intersection(node.outputs):
+        if needed.intersection(node.outputs) and start not in node.outputs:
             needed.update(node.inputs)
     return needed
 

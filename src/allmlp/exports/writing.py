@@ -9,6 +9,7 @@ from pathlib import Path
 from allmlp.checkpoints import ArrayCheckpoint, Checkpoint, as_arrays, load_arrays
 from allmlp.errors import ConfigError, did_you_mean
 from allmlp.exports.onnx_graph import onnx_bytes
+from allmlp.exports.onnx_pixels import Pixels, check_pixels
 from allmlp.exports.openvino_model import write_openvino
 from allmlp.exports.runtimes import import_onnx, import_openvino
 from allmlp.io.atomic_write import write_bytes
@@ -25,18 +26,22 @@ class ExportFormat:
     Attributes:
         ending: of the file's name.
         check: raises a MissingExtraError if a library is missing: before anything slow.
-        write: writes a model to a new file.
+        write: writes a model to a new file; takes `pixels`, too, if the format has others than "out".
         other_endings: of files that are written next to it.
+        pixels: where photos may become images: "out" of the file, "in" its graph, or "exact" in it.
+        no_pixels: what to do instead of those that it lacks.
     """
 
     ending: str
     check: Callable[[], object]
-    write: Callable[[ArrayCheckpoint, Path], object]
+    write: Callable[..., object]
     other_endings: tuple[str, ...] = ()
+    pixels: tuple[Pixels, ...] = ("out",)
+    no_pixels: str = "Use to='onnx', or pre-process outside."
 
 
-def _write_onnx(model: ArrayCheckpoint, path: Path) -> None:
-    write_bytes(path, onnx_bytes(model))
+def _write_onnx(model: ArrayCheckpoint, path: Path, pixels: Pixels = "out") -> None:
+    write_bytes(path, onnx_bytes(model, pixels=pixels))
 
 
 def _write_openvino(model: ArrayCheckpoint, path: Path) -> None:
@@ -49,13 +54,24 @@ def _check_openvino() -> None:
 
 
 EXPORT_FORMATS: Mapping[str, ExportFormat] = {
-    "onnx": ExportFormat(ending=".onnx", check=import_onnx, write=_write_onnx),
-    "openvino": ExportFormat(ending=".xml", check=_check_openvino, write=_write_openvino, other_endings=(".bin",)),
+    "onnx": ExportFormat(ending=".onnx", check=import_onnx, write=_write_onnx, pixels=("out", "in", "exact")),
+    "openvino": ExportFormat(
+        ending=".xml",
+        check=_check_openvino,
+        write=_write_openvino,
+        other_endings=(".bin",),
+        no_pixels="OpenVINO ignores antialiasing in ONNX's Resize, and computes sizes in float32: export with to='onnx' and "
+        "run it in ONNX Runtime, or use pixels='out'.",
+    ),
 }
 
 
 def export(
-    source: str | Path | Checkpoint | ArrayCheckpoint, *, to: str = "onnx", out: str | Path | None = None
+    source: str | Path | Checkpoint | ArrayCheckpoint,
+    *,
+    to: str = "onnx",
+    out: str | Path | None = None,
+    pixels: str = "out",
 ) -> Path:
     """Write a checkpoint for another engine, with its class names and pre-processing inside, and return the file.
 
@@ -65,18 +81,27 @@ def export(
         source: a path or a name, as `load_checkpoint` takes it, or a checkpoint.
         to: "onnx" (one file), or "openvino" (an .xml file and a .bin file).
         out: a new file, whose name ends in .onnx or .xml; None takes the source's name, in the current folder.
+        pixels: where photos become the model's images. "out": the input is pre-processed images, float32 (B, 3, H, W). "in": it
+            is decoded RGB photos of any size, uint8 (B, h, w, 3), resized and normalised in the graph, nearly as
+            `Preprocessing` does. "exact": the same, bit for bit, in float64. Both only in ONNX.
 
     Raises:
         CheckpointError: nothing usable at `source`.
-        ConfigError: an unknown format, a file that exists, or one that cannot be written.
+        ConfigError: an unknown format, a file that exists, one that cannot be written, or pixels that the format or the model's
+            pre-processing does not have.
         MissingExtraError: onnx or openvino is not installed.
     """
     form = export_format(to)
+    place = check_pixels(pixels)
+    if place not in form.pixels:
+        raise ConfigError(f"pixels is {place!r}, which {to} files cannot have. {form.no_pixels}")
     path = _new_file(default_name(source, form) if out is None else out, form)
     form.check()
     if isinstance(source, Checkpoint):
         source = as_arrays(source)
-    form.write(source if isinstance(source, ArrayCheckpoint) else load_arrays(source), path)
+    model = source if isinstance(source, ArrayCheckpoint) else load_arrays(source)
+    check_pixels(place, model.description.preprocessing)
+    form.write(model, path, **({} if place == "out" else {"pixels": place}))
     return path
 
 

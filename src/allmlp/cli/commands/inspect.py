@@ -88,7 +88,7 @@ def _export_facts(path: str, image_size: str | None, changes: dict[str, Any]) ->
     info = open_export(path).info
     check_export_size(image_size, info.description)
     description = info.description.with_preprocessing(changes)
-    export = {"precision": info.precision, "weights_sha256": info.weights_sha256}
+    export = {"precision": info.precision, "pixels": info.pixels, "weights_sha256": info.weights_sha256}
     return {**_facts(description.config), **_use(description, ()), "export": export}
 
 

@@ -33,6 +33,9 @@ __all__ = ["ExportTarget", "export"]
 ExportTarget = Literal["onnx", "openvino"]
 """The keys of `EXPORT_FORMATS`, whose import here would load NumPy."""
 
+PixelPlace = Literal["out", "in", "exact"]
+"""`PIXELS`, whose import here would load NumPy."""
+
 
 def export(
     checkpoint: CheckpointArgument,
@@ -44,6 +47,14 @@ def export(
         str | None,
         typer.Option(
             "-o", "--out", metavar="FILE", help="A new file.", show_default="the checkpoint's name, in this folder"
+        ),
+    ] = None,
+    pixels: Annotated[
+        PixelPlace | None,
+        typer.Option(
+            help="out: the input is pre-processed images. in: photos of any size, uint8, which the graph resizes. exact: the "
+            "same, bit for bit as allmlp does it, but slower.",
+            show_default="out",
         ),
     ] = None,
     verify: Annotated[
@@ -65,7 +76,7 @@ def export(
         typer.Option(
             metavar="T",
             help="With --verify: the largest difference of a logit, as a fraction of the largest logit.",
-            show_default="1e-4",
+            show_default="1e-4; 1e-2 with --pixels in",
         ),
     ] = None,
     image_size: ImageSizeOption = None,
@@ -84,7 +95,7 @@ def export(
       allmlp export runs/mine --against mine.onnx --verify PHOTOS
       allmlp predict mine.onnx photo.jpg
     """
-    _check_options(to, out, verify, against, tolerance)
+    _check_options(to, out, pixels, verify, against, tolerance)
     changes = changed_preprocessing(mean, std, interpolation, fit, law)
     from allmlp.exports import EXPORT_FORMATS, default_name
     from allmlp.exports import export as write
@@ -104,12 +115,12 @@ def export(
         if verify is not None:
             from allmlp.evaluation import check_verifiable
 
-            check_verifiable(model.description, path, verify)
-        write(model, to=target, out=path)
+            check_verifiable(model.description, path, verify, pixels=pixels or "out")
+        write(model, to=target, out=path, pixels=pixels or "out")
         files = [path, *map(path.with_suffix, form.other_endings)]
         result |= {"export": str(path), "to": target, "bytes": sum(file.stat().st_size for file in files)}
         if not is_json:
-            say(_written(files, model))
+            say(_written(files, model, pixels or "out"))
     else:
         path = Path(against)
         model = load(checkpoint, image_size, changes)
@@ -131,12 +142,19 @@ def export(
 
 
 def _check_options(
-    to: ExportTarget | None, out: str | None, verify: str | None, against: str | None, tolerance: float | None
+    to: ExportTarget | None,
+    out: str | None,
+    pixels: PixelPlace | None,
+    verify: str | None,
+    against: str | None,
+    tolerance: float | None,
 ) -> None:
     if against is not None:
         if verify is None:
             raise ConfigError("--against compares an existing export with the checkpoint; add --verify PHOTOS.")
-        if unused := [name for name, value in (("--to", to), ("--out", out)) if value is not None]:
+        if unused := [
+            name for name, value in (("--to", to), ("--out", out), ("--pixels", pixels)) if value is not None
+        ]:
             raise ConfigError(f"{' and '.join(unused)} with --against would have no effect: nothing is written.")
     if tolerance is not None and verify is None:
         raise ConfigError("--tolerance without --verify would have no effect; add --verify PHOTOS, or omit it.")
@@ -145,22 +163,21 @@ def _check_options(
 
 
 def _verify(path: Path, model: Any, photos: str, tolerance: float | None) -> "ExportVerification":
-    from allmlp.evaluation import DEFAULT_TOLERANCE, verify_export
+    from allmlp.evaluation import verify_export
 
     with photo_bar() as progress:
-        return verify_export(
-            path, model, photos, tolerance=DEFAULT_TOLERANCE if tolerance is None else tolerance, progress=progress
-        )
+        return verify_export(path, model, photos, tolerance=tolerance, progress=progress)
 
 
-def _written(files: list[Path], model: "Checkpoint | ArrayCheckpoint") -> str:
+def _written(files: list[Path], model: "Checkpoint | ArrayCheckpoint", pixels: PixelPlace) -> str:
     from allmlp.io.display import escape, file_size
 
     config = model.description.config
     height, width = config.image_size
     size = file_size(sum(file.stat().st_size for file in files))
     names = " and ".join(map(escape, files))
-    return f"Wrote {names} ({size}, float32, {config.num_classes:,} classes, {height} × {width} pixels)"
+    image = f"{height} × {width} pixels" + ("" if pixels == "out" else f" from photos of any size, pixels {pixels}")
+    return f"Wrote {names} ({size}, float32, {config.num_classes:,} classes, {image})"
 
 
 def _lines(verification: "ExportVerification") -> list[str]:
@@ -170,6 +187,9 @@ def _lines(verification: "ExportVerification") -> list[str]:
         ("largest difference of a logit", f"{v.logit_difference:.3g} (the largest logit is {v.largest_logit:.3g})"),
         ("largest difference of a score", f"{v.probability_difference:.3g}"),
     ]
+    if v.pixels is not None:
+        pixels = f"{v.pixels.num_different:,} of {v.pixels.num_values:,}, by up to {v.pixels.largest} grey levels"
+        rows.insert(1, ("values of the images that differ", pixels))
     if v.top1 is not None:
         for name, (rate, low, high) in zip(("checkpoint", "export"), v.top1, strict=True):
             rows.append((f"top-1 of the {name}", f"{rate:.2%} (95% interval {low:.1%} to {high:.1%})"))

@@ -186,7 +186,11 @@ def verified_jpeg(content: bytes) -> VerifiedJpeg | None:
         if marker == 0xDA and frame is not None:
             header = kept[number_of_frame]
             start = b"".join([*kept[:number_of_frame], header[:5]])
-            rest = (header[7:], *kept[number_of_frame + 1 :], memoryview(content)[position:])
+            rest: tuple[bytes | memoryview, ...] = (
+                header[7:],
+                *kept[number_of_frame + 1 :],
+                memoryview(content)[position:],
+            )
             is_one_scan = segment[4] == len(frame.sampling)
             unit_rows = 8 * max(down for _, down in frame.sampling.values()) if is_one_scan else None
             return VerifiedJpeg(frame.size, orientation or 1, start, rest, unit_rows)

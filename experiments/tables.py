@@ -592,6 +592,20 @@ GPU_PARTS = {
 }
 
 
+def input_rates():
+    path = "benchmarks/results/input.json"
+    if not (ROOT / path).exists():
+        return "Not measured yet: `python benchmarks/input.py PHOTOS` writes the figures.\n"
+    result = read(path)
+    rows = [
+        (name, stage, f"{rate['median']:.0f}", f"{ratios[stage]:.2f}" if stage in ratios else "")
+        for name, part in result["filters"].items()
+        for ratios in [{key.split(" / ")[0]: value for key, value in part["speed_ratio"].items()}]
+        for stage, rate in part["images_per_core_second"].items()
+    ]
+    return f"{table(('filter', 'stage', 'images/s on one core', 'times timm'), rows)}\n{caption(result)}"
+
+
 def points(figures):
     """Write a mean difference ± standard deviation in points."""
     return f"{100 * figures['mean']:+.1f} ± {100 * figures['std']:.1f}"
@@ -745,7 +759,7 @@ TABLES = {
     },
     "docs/reliability.md": {"reliability": reliability},
     "docs/gpu.md": {"gpu": gpu},
-    "docs/speed.md": {"speed": speed, "training_cost": training_cost, "scaling": scaling},
+    "docs/speed.md": {"speed": speed, "training_cost": training_cost, "scaling": scaling, "input": input_rates},
 }
 
 

@@ -44,6 +44,7 @@ from allmlp.data.split_names import split_named
 from allmlp.data.thumbnail import encode_thumbnail, thumbnail_kind
 
 if TYPE_CHECKING:
+    from allmlp.data.augmentation.crop_images import CropBatch, CropImages
     from allmlp.data.augmentation.pipeline import AugmentationPipeline
 
 __all__ = [
@@ -57,6 +58,8 @@ __all__ = [
     "AugmentationPipeline",
     "BadPhotos",
     "Batch",
+    "CropBatch",
+    "CropImages",
     "FileReader",
     "Finding",
     "ImageDataset",
@@ -123,9 +126,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "AugmentationPipeline":  # needs torch
+def __getattr__(name: str) -> Any:  # these need torch
+    if name == "AugmentationPipeline":
         from allmlp.data.augmentation.pipeline import AugmentationPipeline
 
         return AugmentationPipeline
+    if name in ("CropBatch", "CropImages"):
+        from allmlp.data.augmentation import crop_images
+
+        return getattr(crop_images, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

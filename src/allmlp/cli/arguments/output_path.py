@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from allmlp.errors import ConfigError
@@ -9,7 +10,7 @@ from allmlp.io.atomic_write import reason_of
 from allmlp.io.path_problem import path_problem
 from allmlp.io.remote_address import is_address
 
-__all__ = ["new_output_path"]
+__all__ = ["check_different", "new_output_path"]
 
 
 def new_output_path(destination: str, *, is_folder: bool, name: str, example: str) -> Path:
@@ -39,6 +40,22 @@ def new_output_path(destination: str, *, is_folder: bool, name: str, example: st
         )
     problem = "this folder is not empty" if is_existing_folder else "this file exists"
     raise ConfigError(f"{destination}: {problem}, and nothing is overwritten. Choose a new name, or remove it first.")
+
+
+def check_different(paths: Mapping[str, Path | None]) -> None:
+    """Check that the outputs of a command are different files or folders; `paths` maps options to them, None if not given.
+
+    Raises:
+        ConfigError: two are the same.
+    """
+    options: dict[str, str] = {}
+    for option, path in paths.items():
+        if path is None:
+            continue
+        real = os.path.realpath(path)
+        if real in options:
+            raise ConfigError(f"{options[real]} and {option} are the same file, {path}; give them two names.")
+        options[real] = option
 
 
 def _check_writable(folder: Path) -> None:

@@ -151,6 +151,8 @@ def test_an_own_validation_split_needs_no_folds(photos, tmp_path):
     divided = dataclasses.replace(dataset, splits={**dataset.splits, "validation": dataset.splits["test"]})
     result = train(CROSS_VALIDATED, divided, tmp_path / "run")
     assert result.recipe.data.folds == 0 and set(result.evaluations) == {"validation", "test"}
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert f"data.folds={NUM_FOLDS} has no effect: these photos have a validation split" in log
     assert train(CROSS_VALIDATED, divided, tmp_path / "run", resume=True).sample_digest == result.sample_digest
 
 

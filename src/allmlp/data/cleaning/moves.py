@@ -62,8 +62,8 @@ def carry_out(moves: Sequence[PhotoMove], log: Path) -> list[PhotoMove]:
 def undo(log: Path) -> list[PhotoMove]:
     """Move photos back as a log says, the last one first; return what was moved, from where it was to where it is again.
 
-    Moves that did not happen, or are undone already, are passed over, and what an interrupted move left is removed. Folders that
-    were made for the photos are removed if empty.
+    Moves that did not happen, or are undone already, are passed over, and what an interrupted move left is removed. Folders
+    that were made for the photos are removed if empty.
 
     Raises:
         DataError: the log cannot be read, or a photo is in neither of its two places, and nothing was moved; or a photo has

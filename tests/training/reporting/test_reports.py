@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shlex
 import shutil
 import signal
 from pathlib import Path
@@ -212,7 +213,7 @@ def test_compare_says_when_the_photos_differ(run: Path, photos: Path, tmp_path: 
     # The loss is that on the same photos, too, and not the one that each run has saved for its own.
     losses = [f"{evaluate(each, photos).loss:.3f}" for each in (run, other)]
     assert next(line for line in same.stdout.splitlines() if line.startswith("test loss")).split()[2:] == losses
-    assert f"--photos {photos} --out comparison.html" in same.stdout
+    assert f"--photos {shlex.quote(str(photos))} --out comparison.html" in same.stdout
 
 
 def test_compare_refuses_one_run_and_the_same_run_twice(run: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from allmlp.bench.peers import timm_model
 from allmlp.bench.rounds import alternated_rounds, ratios_of
+from allmlp.errors import ConfigError
 from allmlp.hardware.devices import reuse_freed_memory
 from allmlp.model import MixerConfig, cost
 from allmlp.provenance import environment, spread
@@ -29,7 +30,14 @@ def measure_training(
 
     A step is forward, backward and AdamW. Core-hours are those of torch's threads for a million images, without validation and
     without input. timm is left out where it is not installed.
+
+    Raises:
+        ConfigError: a Mixer without a classifier.
     """
+    if not config.num_classes:
+        raise ConfigError(
+            "this Mixer has no classifier, which training needs: omit --training, or name another checkpoint."
+        )
     import torch
 
     reuse_freed_memory()

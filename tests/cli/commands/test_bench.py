@@ -3,6 +3,9 @@
 import json
 
 import pytest
+from tests.builders import tiny_checkpoint
+
+from allmlp import save_checkpoint
 
 SMALL = ("--backend", "eager", "--batch-sizes", "1", "--quick")
 
@@ -54,6 +57,15 @@ def test_a_tuned_variant_has_no_weights_to_predict_with(allmlp, tmp_path, monkey
     outcome = allmlp("bench", "S/32", "--image-size", "32", "--tune")
     assert outcome.code == 0 and "allmlp bench S/32 --image-size 32  #" in outcome.out
     assert "allmlp predict" not in outcome.out
+
+
+def test_a_mixer_without_a_classifier_is_tuned_for_features_and_not_trained(allmlp, tmp_path, monkeypatch):
+    monkeypatch.setenv("ALLMLP_HOME", str(tmp_path))
+    path = save_checkpoint(tiny_checkpoint(num_classes=0), tmp_path / "headless")
+    outcome = allmlp("bench", path, "--tune")
+    assert outcome.code == 0 and f"allmlp embed {path} PHOTOS -o features.npz" in outcome.out
+    outcome = allmlp("bench", path, "--training", "--minutes", "0.01")
+    assert outcome.code == 2 and "this Mixer has no classifier" in outcome.err
 
 
 def test_tuning_prints_json_for_programs(allmlp, saved_checkpoint, tmp_path, monkeypatch):

@@ -223,6 +223,8 @@ def _tune(arguments: list[str], model: "Checkpoint", form: Format) -> None:
     name, *size = arguments
     if _is_variant(name):  # which has no weights to predict with
         next_commands([(command_line("bench", *arguments), "measure every backend at several batch sizes")])
+    elif not model.config.num_classes:
+        next_commands([(f"{command_line('embed', name, *size)} PHOTOS -o features.npz", "write features with it")])
     else:
         next_commands([(f"{command_line('predict', name, *size)} PHOTOS", "classify photos with it")])
 

@@ -3,9 +3,10 @@
 import json
 
 import pytest
-from tests.builders import tiny_checkpoint
+from tests.builders import tiny_checkpoint, tiny_config
 
 from allmlp import save_checkpoint
+from allmlp.model import VARIANTS
 
 SMALL = ("--backend", "eager", "--batch-sizes", "1", "--quick")
 
@@ -54,6 +55,7 @@ def test_tuning_is_remembered_and_predict_says_so(allmlp, saved_checkpoint, writ
 
 def test_a_tuned_variant_has_no_weights_to_predict_with(allmlp, tmp_path, monkeypatch):
     monkeypatch.setenv("ALLMLP_HOME", str(tmp_path))
+    monkeypatch.setitem(VARIANTS, "S/32", tiny_config())  # quick to tune
     outcome = allmlp("bench", "S/32", "--image-size", "32", "--tune")
     assert outcome.code == 0 and "allmlp bench S/32 --image-size 32  #" in outcome.out
     assert "allmlp predict" not in outcome.out

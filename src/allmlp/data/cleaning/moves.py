@@ -95,11 +95,14 @@ def undo(log: Path) -> list[PhotoMove]:
 
 def _check_present(lines: Sequence[dict[str, str]], log: Path) -> None:
     """Check that each photo of a log is where it was moved to or where it came from, before any is moved back."""
-    pairs = [(line["from"], line["to"]) for line in lines if "from" in line]
-    if lost := [pair for pair in pairs if not any(map(os.path.lexists, pair))]:
-        listed = bullets(f"{escape(source)} -> {escape(target)}" for source, target in lost)
+    targets: dict[str, list[str]] = {}  # a photo has several if another program took the name that it should get
+    for line in lines:
+        if "from" in line:
+            targets.setdefault(line["from"], []).append(line["to"])
+    if lost := [source for source in targets if not any(map(os.path.lexists, [source, *targets[source]]))]:
+        listed = bullets(f"{escape(source)} -> {escape(targets[source][-1])}" for source in lost)
         raise DataError(
-            f"{escape(log)}: {len(lost):,} of {len(pairs):,} photos are in neither of their two places:\n{listed}\n"
+            f"{escape(log)}: {len(lost):,} of {len(targets):,} photos are in neither of their two places:\n{listed}\n"
             "Nothing was moved. If a folder was renamed or is not mounted, bring it back. If the photos were moved again, undo "
             "that first. If they were deleted, remove their lines from the log."
         )

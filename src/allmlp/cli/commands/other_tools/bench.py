@@ -114,7 +114,8 @@ def bench(
     folder = None if out is None else new_output_path(out, is_folder=True, name="--out", example="bench")
     from allmlp.bench import BenchOptions
 
-    sizes = _sizes("32" if training and batch_sizes is None else batch_sizes or "1,32")
+    usual = "32" if training else "1,32"
+    sizes = _sizes(usual if batch_sizes is None else batch_sizes)
     if training and len(sizes) > 1:
         raise ConfigError(f"--batch-sizes {batch_sizes}: --training measures one batch size, such as --batch-sizes 32.")
     options = BenchOptions(

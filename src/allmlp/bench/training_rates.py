@@ -7,6 +7,7 @@ from typing import Any
 
 from allmlp.bench.peers import timm_model
 from allmlp.bench.rounds import alternated_rounds, ratios_of
+from allmlp.errors import ConfigError
 from allmlp.hardware.devices import reuse_freed_memory
 from allmlp.model import MixerConfig, cost
 from allmlp.provenance import environment, spread
@@ -31,7 +32,14 @@ def measure_training(
     A step is forward, backward and AdamW. On a CPU, there are core-hours: those of torch's threads for a million images,
     without validation and input. On a GPU ("cuda"), there is the peak memory of each contestant: weights, optimizer, gradients
     and activations. timm is left out where it is not installed.
+
+    Raises:
+        ConfigError: a Mixer without a classifier.
     """
+    if not config.num_classes:
+        raise ConfigError(
+            "this Mixer has no classifier, which training needs: omit --training, or name another checkpoint."
+        )
     import torch
 
     if device == "cpu":

@@ -97,6 +97,18 @@ def test_pixels_in_the_graph_are_verified_from_the_bytes_of_photos_to_the_label(
     assert "values of the graph's pixels" in outcome.err and "allowed: none" in outcome.err
 
 
+def test_the_printed_verification_has_the_options_of_the_export(allmlp, saved_checkpoint, photos, tmp_path):
+    path = tmp_path / "x.onnx"
+    options = ("--mean", "0.4", "--law", "timm")
+    outcome = allmlp("export", saved_checkpoint, "--out", path, *options)
+    (line,) = (line for line in outcome.out.splitlines() if "--verify PHOTOS" in line)
+    arguments = line.partition("#")[0].split()[1:]
+    assert allmlp(*arguments[:-1], photos).code == 0
+    assert (
+        allmlp("export", saved_checkpoint, "--against", path, "--verify", photos).code == 6
+    )  # the fault: without them
+
+
 @pytest.mark.parametrize("keep_digest", [True, False])
 def test_an_artefact_that_was_tampered_with_exits_with_6(
     keep_digest, allmlp, saved_checkpoint, photos, tmp_path, exports

@@ -16,6 +16,7 @@ from allmlp.cli.arguments.checkpoint import (
     changed_preprocessing,
     load,
     load_for_export,
+    option_words,
 )
 from allmlp.cli.arguments.output_format import Format, FormatOption
 from allmlp.cli.arguments.output_path import new_output_path
@@ -138,7 +139,7 @@ def export(
         kept = "" if against is not None else f" The file {path} stays; do not use it."
         raise CheckFailedError(f"{path} does not answer as the checkpoint: {' '.join(problems)}{kept}")
     if not is_json:
-        _next(checkpoint, path, is_verified=verify is not None)
+        _next((checkpoint, *option_words(image_size, changes)), path, is_verified=verify is not None)
 
 
 def _check_options(
@@ -196,9 +197,10 @@ def _lines(verification: "ExportVerification") -> list[str]:
     return [f"Verified on {v.photos}:", *(f"  {line}" for line in aligned(rows))]
 
 
-def _next(checkpoint: str, path: Path, *, is_verified: bool) -> None:
+def _next(checkpoint: tuple[str, ...], path: Path, *, is_verified: bool) -> None:
+    """Print what to run next; `checkpoint` has the options with which it was exported, and without which it differs."""
     rows = [(f"{command_line('predict', path)} PHOTO.jpg", "classify photos with it, without PyTorch")]
     if not is_verified:
-        command = command_line("export", checkpoint, "--against", path, "--verify")
+        command = command_line("export", *checkpoint, "--against", path, "--verify")
         rows.append((f"{command} PHOTOS", "compare its answers with the checkpoint's"))
     next_commands(rows)

@@ -490,6 +490,16 @@ def honesty():
     )
 
 
+def small_environments():
+    result = read("benchmarks/small_environments.json")
+    names = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "all": "`pip install allmlp`, with PyTorch"}
+    rows = [
+        (names[name], str(figures["num_packages"]), f"{figures['bytes'] / 1e6:,.0f}")
+        for name, figures in result["environments"].items()
+    ]
+    return f"{table(('environment', 'packages', 'MB'), rows)}\n{caption(result)}"
+
+
 # By the page that contains them.
 TABLES = {
     "docs/results.md": {"clothing": clothing, "cifar10": cifar10, "training_step": training_step, "feeding": feeding},
@@ -498,6 +508,7 @@ TABLES = {
     "docs/transfer.md": {"frozen_features": frozen_features, "transfer": transfer},
     "docs/weights.md": {"catalogue": catalogue, "resolution": resolution},
     "docs/evaluation.md": {"few_shot": few_shot, "honesty": honesty},
+    "docs/export.md": {"small_environments": small_environments},
     "docs/reliability.md": {"reliability": reliability},
     "docs/speed.md": {"speed": speed, "training_cost": training_cost, "scaling": scaling},
 }

@@ -1,14 +1,12 @@
-"""The size on disk of the environments that run exports without PyTorch, and of one with all of allmlp's dependencies.
+"""The size on disk of the environments that run exports without PyTorch.
 
-    python benchmarks/small_environments.py [--full]
+    python benchmarks/small_environments.py
 
-Each is made with venv and pip, from the package index that pip is configured for, and removed again. `--full` adds the ordinary
-installation with the versions of constraints.txt, whose torch takes gigabytes with the index's default build for Linux. Without
-it, the figure of an earlier run is kept.
+Each is made with venv and pip, from the package index that pip is configured for, and removed again. pip itself and byte code
+are left out.
 """
 
 import argparse
-import json
 import subprocess
 import tempfile
 import venv
@@ -35,9 +33,7 @@ def measure(*arguments):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true")
-    arguments = parser.parse_args()
-    earlier = json.loads(RESULT.read_text())["environments"] if RESULT.exists() else {}
+    parser.parse_args()
     environments = {}
     for to, engine in ENGINES.items():
         with tempfile.TemporaryDirectory() as folder:
@@ -45,12 +41,7 @@ def main():
             write_requirements(to, listed)
             environments[engine] = measure("--no-deps", ".", "-r", listed)
         print(engine, environments[engine])
-    if arguments.full:
-        environments["all"] = measure("-c", "constraints.txt", ".")
-    elif "all" in earlier:
-        environments["all"] = earlier["all"]
-    command = "python benchmarks/small_environments.py" + (" --full" if arguments.full else "")
-    print("wrote", record(RESULT, {"environments": environments}, command=command))
+    print("wrote", record(RESULT, {"environments": environments}, command="python benchmarks/small_environments.py"))
 
 
 if __name__ == "__main__":

@@ -492,7 +492,7 @@ def honesty():
 
 def small_environments():
     result = read("benchmarks/small_environments.json")
-    names = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "all": "`pip install allmlp`, with PyTorch"}
+    names = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
     rows = [
         (names[name], str(figures["num_packages"]), f"{figures['bytes'] / 1e6:,.0f}")
         for name, figures in result["environments"].items()

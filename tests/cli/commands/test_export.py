@@ -227,7 +227,10 @@ def test_requirements_are_written_next_to_an_export(allmlp, saved_checkpoint, tm
     for words, message in (
         (("-o", "y.onnx", "--requirements", "my list.txt"), "my list.txt"),
         (("-o", "z.onnx", "--requirements", "z.onnx"), "--requirements and --out are the same file, z.onnx"),
-        (("--against", "x.onnx", "--verify", ".", "--requirements", "r.txt"), "--requirements with --against would have no"),
+        (
+            ("--against", "x.onnx", "--verify", ".", "--requirements", "r.txt"),
+            "--requirements with --against would have no",
+        ),
     ):
         outcome = allmlp("export", saved_checkpoint, *words)
         assert outcome.code == 2 and message in outcome.err

@@ -13,7 +13,7 @@ from allmlp.checkpoints import ModelDescription
 from allmlp.errors import AllmlpError, CheckpointError
 from allmlp.exports.metadata import DIGEST_KEY, OWN_KEY, ExportInfo, check_digest, no_description, parse_info
 from allmlp.exports.onnx_graph import INPUT, OPERATORS, graph_digest, stored_shapes
-from allmlp.exports.protobuf import Field, encode_field, read_fields, read_integers
+from allmlp.exports.protobuf import Field, encode_message, read_fields, read_integers
 from allmlp.io.display import escape, quote, shorten, summarise
 from allmlp.model import parameter_shapes
 
@@ -60,7 +60,7 @@ class OnnxExport:
         parts: list[bytes | memoryview] = []
         for field in read_fields(memoryview(self.content)):
             if field.number == _MODEL["graph"] and output is not None:
-                parts += encode_field(field.number, b"".join(_graph_with_output(field.content, output)))
+                parts += encode_message(field.number, list(_graph_with_output(field.content, output)))
             elif field.number != _MODEL["metadata"]:
                 parts.append(field.raw)
         return b"".join(parts)

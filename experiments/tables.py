@@ -739,6 +739,16 @@ def graph_pixels():
     )
 
 
+def small_environments():
+    result = read("benchmarks/small_environments.json")
+    names = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+    rows = [
+        (names[name], str(figures["num_packages"]), f"{figures['bytes'] / 1e6:,.0f}")
+        for name, figures in result["environments"].items()
+    ]
+    return f"{table(('environment', 'packages', 'MB'), rows)}\n{caption(result)}"
+
+
 # By the page that contains them.
 TABLES = {
     "docs/results.md": {"clothing": clothing, "cifar10": cifar10, "training_step": training_step, "feeding": feeding},
@@ -750,7 +760,7 @@ TABLES = {
         "starter_ablation": starter_ablation,
     },
     "docs/weights.md": {"catalogue": catalogue, "resolution": resolution},
-    "docs/export.md": {"graph_pixels": graph_pixels},
+    "docs/export.md": {"graph_pixels": graph_pixels, "small_environments": small_environments},
     "docs/evaluation.md": {
         "few_shot": few_shot,
         "honesty": honesty,

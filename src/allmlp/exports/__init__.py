@@ -14,9 +14,11 @@ from allmlp.exports.onnx_pixels import IMAGES, PHOTOS, PIXELS, Pixels
 from allmlp.exports.openvino_model import OpenvinoExport
 from allmlp.exports.reading import Export, export_kind, open_export
 from allmlp.exports.runtimes import import_openvino
+from allmlp.exports.small_environment import ENGINES, requirements, write_requirements
 from allmlp.exports.writing import EXPORT_FORMATS, ExportFormat, default_name, export
 
 __all__ = [
+    "ENGINES",
     "EXPORT_FORMATS",
     "IMAGES",
     "PHOTOS",
@@ -34,5 +36,7 @@ __all__ = [
     "onnx_bytes",
     "open_export",
     "parse_onnx",
+    "requirements",
     "weights_digest",
+    "write_requirements",
 ]

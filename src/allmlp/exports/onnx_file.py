@@ -14,7 +14,7 @@ from allmlp.errors import AllmlpError, CheckpointError
 from allmlp.exports.metadata import DIGEST_KEY, OWN_KEY, ExportInfo, check_digest, no_description, parse_info
 from allmlp.exports.onnx_graph import OPERATORS, graph_digest, stored_shapes
 from allmlp.exports.onnx_pixels import IMAGES, PHOTOS, PIXEL_OPERATORS, Pixels, is_pixel_name
-from allmlp.exports.protobuf import Field, encode_field, read_fields, read_integers
+from allmlp.exports.protobuf import Field, encode_field, encode_message, read_fields, read_integers
 from allmlp.io.display import escape, quote, shorten, summarise
 from allmlp.model import parameter_shapes
 
@@ -65,7 +65,7 @@ class OnnxExport:
         parts: list[bytes | memoryview] = []
         for field in read_fields(memoryview(self.content)):
             if field.number == _MODEL["graph"] and output is not None:
-                parts += encode_field(field.number, b"".join(_part_of_graph(field.content, output)))
+                parts += encode_message(field.number, list(_part_of_graph(field.content, output)))
             elif field.number != _MODEL["metadata"]:
                 parts.append(field.raw)
         return b"".join(parts)

@@ -18,7 +18,7 @@ from tests.test_readme import ROOT, commands_of
 
 from allmlp.cli.arguments.checkpoint import BackendName
 from allmlp.cli.commands.other_tools.export import ExportTarget, PixelPlace
-from allmlp.exports import EXPORT_FORMATS, PIXELS
+from allmlp.exports import EXPORT_FORMATS, PIXELS, requirements
 from allmlp.inference import BACKENDS
 
 CLASSES = ("cat", "owl", "yak")
@@ -255,6 +255,25 @@ def test_torch_is_imported_neither_to_export_nor_to_run_an_export(to, exports, s
         assert run.stderr.splitlines()[-1] == "0 False", (words, run.stderr)
     page = (tmp_path / "report.html").read_text()
     assert ("onnxruntime" if to == "onnx" else "openvino") in page
+
+
+def test_requirements_are_written_next_to_an_export(allmlp, saved_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    outcome = allmlp("export", saved_checkpoint, "-o", "x.onnx", "--requirements", "my list.txt")
+    assert outcome.code == 0 and "Wrote my list.txt: what runs it without PyTorch, for pip" in outcome.out
+    assert "pip install --no-deps allmlp -r 'my list.txt'" in outcome.out
+    assert Path("my list.txt").read_bytes() == requirements("onnx")
+    for words, message in (
+        (("-o", "y.onnx", "--requirements", "my list.txt"), "my list.txt"),
+        (("-o", "z.onnx", "--requirements", "z.onnx"), "--requirements and --out are the same file, z.onnx"),
+        (
+            ("--against", "x.onnx", "--verify", ".", "--requirements", "r.txt"),
+            "--requirements with --against would have no",
+        ),
+    ):
+        outcome = allmlp("export", saved_checkpoint, *words)
+        assert outcome.code == 2 and message in outcome.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["my list.txt", "x.onnx"]
 
 
 def test_the_commands_and_the_python_of_the_page_run_in_their_order(

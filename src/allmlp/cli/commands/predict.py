@@ -123,7 +123,6 @@ def predict(
     chosen, path = format_and_path(output_format, out, example="predictions.csv")
     outputs = Outputs(chosen, path, _sheet_path(sheet), _sort_folder(sort_into, link, photos), link)
     check_different({"--out": path, "--sheet": outputs.sheet, "--sort-into": outputs.folder})
-    from allmlp.evaluation import trained_on_by
     from allmlp.inference import Predictor
 
     model = model_opener(checkpoint, image_size, changes, backend, precision)(device, "logits")
@@ -133,7 +132,7 @@ def predict(
     results = predictor.stream(
         (photo for _, photo in found), top_k=top_k, flip=flip, thumbnails=outputs.sheet is not None
     )
-    predictions = ArrivingPredictions(results, layout, num_failed, trained_on_by(checkpoint, None))
+    predictions = ArrivingPredictions(results, layout, num_failed, _trained_on(checkpoint))
     written = produce(outputs, predictions, layout, model=checkpoint)
     _finish(outputs, predictions, written)
     if outputs.path is not None:
@@ -142,6 +141,14 @@ def predict(
         note(
             "\nFor programs: -o FILE.csv, .json or .parquet. To look at them: --sheet FILE.html. In folders: --sort-into."
         )
+
+
+def _trained_on(checkpoint: str) -> frozenset[str]:
+    """Return what `allmlp.evaluation.trained_on_by` does; importing that would take longer than the prediction."""
+    from allmlp.checkpoints import STARTER
+    from allmlp.runs.photo_digests import trained_digests
+
+    return frozenset() if checkpoint == STARTER else trained_digests(Path(checkpoint))
 
 
 def _sheet_path(sheet: str | None) -> Path | None:

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from allmlp.data.cleaning.plan import PhotoMove
 from allmlp.data.decoding.limits import MAX_PHOTO_BYTES
-from allmlp.data.photo_digest import photo_digest
+from allmlp.data.digests import photo_digest
 from allmlp.data.sources.file_reader import file_problem
 from allmlp.errors import AllmlpError, DataError
 from allmlp.io.atomic_write import advice_for, reason_of

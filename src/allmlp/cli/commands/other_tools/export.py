@@ -1,5 +1,6 @@
 """The command `allmlp export`."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,6 +24,7 @@ from allmlp.cli.arguments.output_path import new_output_path
 from allmlp.cli.console import aligned, command_line, next_commands, say
 from allmlp.cli.progress import photo_bar
 from allmlp.errors import CheckFailedError, ConfigError
+from allmlp.io.display import escape
 from allmlp.io.json_object import json_text
 
 if TYPE_CHECKING:
@@ -56,6 +58,14 @@ def export(
             help="out: the input is pre-processed images. in: photos of any size, uint8, which the graph resizes. exact: the "
             "same, bit for bit as allmlp does it, but slower.",
             show_default="out",
+        ),
+    ] = None,
+    requirements: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write a new requirements file for pip, of what runs the export without PyTorch.",
+            show_default=False,
         ),
     ] = None,
     verify: Annotated[
@@ -94,11 +104,14 @@ def export(
     Examples:
       allmlp export runs/mine --out mine.onnx --verify PHOTOS
       allmlp export runs/mine --against mine.onnx --verify PHOTOS
+      allmlp export runs/mine --out mine.onnx --requirements requirements.txt
       allmlp predict mine.onnx photo.jpg
     """
-    _check_options(to, out, pixels, verify, against, tolerance)
+    written = {"--to": to, "--out": out, "--pixels": pixels, "--requirements": requirements}
+    _check_options(written, verify, against, tolerance)
+    listed = _requirements_path(requirements)
     changes = changed_preprocessing(mean, std, interpolation, fit, law)
-    from allmlp.exports import EXPORT_FORMATS, default_name
+    from allmlp.exports import EXPORT_FORMATS, default_name, write_requirements
     from allmlp.exports import export as write
 
     result: dict[str, Any] = {"checkpoint": checkpoint}
@@ -111,6 +124,8 @@ def export(
         for ending in form.other_endings:
             new_output_path(str(Path(name).with_suffix(ending)), is_folder=False, name="--out", example=name)
         path = new_output_path(name, is_folder=False, name="--out", example=default_name(checkpoint, form))
+        if listed == path:
+            raise ConfigError(f"--requirements and --out are the same file, {path}; give them two names.")
         is_light = verify is None and image_size is None and not changes
         model = load_for_export(checkpoint) if is_light else load(checkpoint, image_size, changes)
         if verify is not None:
@@ -118,10 +133,15 @@ def export(
 
             check_verifiable(model.description, path, verify, pixels=pixels or "out")
         write(model, to=target, out=path, pixels=pixels or "out")
+        if listed is not None:
+            write_requirements(target, listed)
+            result["requirements"] = str(listed)
         files = [path, *map(path.with_suffix, form.other_endings)]
         result |= {"export": str(path), "to": target, "bytes": sum(file.stat().st_size for file in files)}
         if not is_json:
             say(_written(files, model, pixels or "out"))
+            if listed is not None:
+                say(f"Wrote {escape(listed)}: what runs it without PyTorch, for pip")
     else:
         path = Path(against)
         model = load(checkpoint, image_size, changes)
@@ -139,28 +159,27 @@ def export(
         kept = "" if against is not None else f" The file {path} stays; do not use it."
         raise CheckFailedError(f"{path} does not answer as the checkpoint: {' '.join(problems)}{kept}")
     if not is_json:
-        _next((checkpoint, *option_words(image_size, changes)), path, is_verified=verify is not None)
+        _next((checkpoint, *option_words(image_size, changes)), path, listed, is_verified=verify is not None)
 
 
 def _check_options(
-    to: ExportTarget | None,
-    out: str | None,
-    pixels: PixelPlace | None,
-    verify: str | None,
-    against: str | None,
-    tolerance: float | None,
+    written: dict[str, str | None], verify: str | None, against: str | None, tolerance: float | None
 ) -> None:
     if against is not None:
         if verify is None:
             raise ConfigError("--against compares an existing export with the checkpoint; add --verify PHOTOS.")
-        if unused := [
-            name for name, value in (("--to", to), ("--out", out), ("--pixels", pixels)) if value is not None
-        ]:
+        if unused := [name for name, value in written.items() if value is not None]:
             raise ConfigError(f"{' and '.join(unused)} with --against would have no effect: nothing is written.")
     if tolerance is not None and verify is None:
         raise ConfigError("--tolerance without --verify would have no effect; add --verify PHOTOS, or omit it.")
     if tolerance is not None and not 0.0 <= tolerance <= 1.0:
         raise ConfigError(f"--tolerance is {tolerance}; expected a fraction of the largest logit, such as 1e-4.")
+
+
+def _requirements_path(requirements: str | None) -> Path | None:
+    if requirements is None:
+        return None
+    return new_output_path(requirements, is_folder=False, name="--requirements", example="requirements.txt")
 
 
 def _verify(path: Path, model: Any, photos: str, tolerance: float | None) -> "ExportVerification":
@@ -171,7 +190,7 @@ def _verify(path: Path, model: Any, photos: str, tolerance: float | None) -> "Ex
 
 
 def _written(files: list[Path], model: "Checkpoint | ArrayCheckpoint", pixels: PixelPlace) -> str:
-    from allmlp.io.display import escape, file_size
+    from allmlp.io.display import file_size
 
     config = model.description.config
     height, width = config.image_size
@@ -197,9 +216,12 @@ def _lines(verification: "ExportVerification") -> list[str]:
     return [f"Verified on {v.photos}:", *(f"  {line}" for line in aligned(rows))]
 
 
-def _next(checkpoint: tuple[str, ...], path: Path, *, is_verified: bool) -> None:
+def _next(checkpoint: tuple[str, ...], path: Path, listed: Path | None, *, is_verified: bool) -> None:
     """Print what to run next; `checkpoint` has the options with which it was exported, and without which it differs."""
     rows = [(f"{command_line('predict', path)} PHOTO.jpg", "classify photos with it, without PyTorch")]
+    if listed is not None:
+        install = f"pip install --no-deps allmlp -r {shlex.quote(str(listed))}"
+        rows.append((escape(install), "in a new environment: all that runs it, without PyTorch"))
     if not is_verified:
         command = command_line("export", *checkpoint, "--against", path, "--verify")
         rows.append((f"{command} PHOTOS", "compare its answers with the checkpoint's"))

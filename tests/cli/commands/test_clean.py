@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 import shutil
-import signal
 import subprocess
 from pathlib import Path
 
@@ -303,7 +302,7 @@ def test_ctrl_c_says_what_was_moved_and_how_to_go_on(is_undo, copy, tmp_path, al
         def interrupted(path: Path, target: Path) -> Path:
             calls.append(path)
             if len(calls) == 2:
-                signal.raise_signal(signal.SIGINT)
+                raise KeyboardInterrupt
             return replace(path, target)
 
         patch.setattr(Path, "replace", interrupted)

@@ -757,6 +757,7 @@ TABLES = {
     "docs/transfer.md": {
         "frozen_features": frozen_features,
         "transfer": transfer,
+        "photos_seen": photos_seen,
         "starter_ablation": starter_ablation,
     },
     "docs/weights.md": {"catalogue": catalogue, "resolution": resolution},
@@ -764,7 +765,6 @@ TABLES = {
     "docs/evaluation.md": {
         "few_shot": few_shot,
         "honesty": honesty,
-        "photos_seen": photos_seen,
         "best_weights": best_weights,
     },
     "docs/reliability.md": {"reliability": reliability},

@@ -37,8 +37,8 @@ _MIN_PHOTOS_SEEN_FINETUNING = 5_000
 _MAX_PHOTOS_SEEN_FINETUNING = 500_000
 
 
-# With fewer photos, a tenth of them held out would say little about the accuracy on others: with 300, the interval was 32 points
-# wide, and cross-validation of 100 gave 19 (experiments/honesty). With more, six runs would take too long on a laptop.
+# With fewer photos, a tenth of them held out would say little about the accuracy on others: with 300, the interval was 32
+# points wide, and cross-validation of 100 gave 19 (experiments/honesty). With more, six runs would take too long on a laptop.
 _MIN_PHOTOS_HELD_OUT_ONCE = 500
 _NUM_FOLDS = 5
 

@@ -46,7 +46,24 @@ def honesty():
         f"In {result['contained']} of {result['total']} draws, the 95 % interval that `finetune --trained-blocks 0` reports "
         f"contains the accuracy on up to {max(draw['unseen'] for draw in draws):,} photos that it never saw "
         f"({names}; mean ± std):\n\n"
-        f"{table(columns, rows)}\n{caption(result)}"
+        f"{table(columns, rows)}\n{caption(result)}" + few_photos()
+    )
+
+
+def few_photos():
+    """Return the sentence on the runs of one size in which all blocks were trained; nothing if they were not made."""
+    path = "experiments/honesty/results/few.json"
+    if not (ROOT / path).exists():
+        return ""
+    result = read(path)
+    draws = result["draws"]
+    (size,) = result["width"]
+    scored = "cross-validated" if draws[0]["scored_by"] == "cross-validation" else "with a tenth held out once"
+    return (
+        f"\nThe same with all blocks trained, {size} photos of {draws[0]['classes']} classes ({draws[0]['data']}), {scored}: "
+        f"{result['contained']} of {result['total']} intervals contain the unseen accuracy; they are "
+        f"{100 * result['width'][size]['mean']:.1f} points wide, and it is "
+        f"{points(result['unseen_minus_reported'][size])} points from the reported one. {caption(result)}"
     )
 
 

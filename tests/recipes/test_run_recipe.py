@@ -176,12 +176,12 @@ def test_the_folds_of_a_few_photos_are_chosen_as_by_the_command(
 
 @pytest.mark.parametrize(
     ("num_photos", "epochs", "folds"),
-    [(50, 100, 5), (250, 20, 5), (499, 20, 5), (500, 20, 0), (5_000, 20, 0), (100_000, 5, 0)],
+    [(50, 100, 5), (125, 40, 5), (499, 40, 5), (500, 40, 0), (1_000, 20, 0), (5_000, 20, 0), (100_000, 5, 0)],
 )
 def test_the_epochs_and_the_folds_of_fine_tuning_follow_from_the_number_of_photos(
     place: Path, num_photos: int, epochs: int, folds: int
 ) -> None:
-    """At least 5,000 and at most 500,000 photos are seen, repeats included; fewer than 500 are cross-validated."""
+    """40 epochs of a few photos, 20 of many; 5,000 to 500,000 are seen; fewer than 500 are cross-validated."""
     few = open_dataset("photos").splits["train"]
     indices = np.arange(num_photos) % len(few)
     split = dataclasses.replace(

@@ -1,7 +1,7 @@
 """Write all tables: `python -m experiments.tables`."""
 
 from experiments.tables import TABLES, with_tables
-from experiments.tables.common import ROOT
+from experiments.tables.markdown import ROOT
 
 for page in TABLES:
     path = ROOT / page

@@ -1,6 +1,6 @@
 """Tables of docs/evaluation.md."""
 
-from experiments.tables.common import ROOT, caption, percent, points, read, table
+from experiments.tables.markdown import ROOT, caption, percent, points, read, table
 
 
 def few_shot():

@@ -1,6 +1,6 @@
 """Tables of docs/export.md."""
 
-from experiments.tables.common import caption, read, table
+from experiments.tables.markdown import caption, read, table
 
 
 def graph_pixels():

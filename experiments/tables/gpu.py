@@ -1,6 +1,6 @@
 """Tables of docs/gpu.md."""
 
-from experiments.tables.common import ROOT, caption, read, table
+from experiments.tables.markdown import ROOT, caption, read, table
 
 GPU_RESULT = "benchmarks/results/gpu.json"
 

@@ -1,6 +1,6 @@
 """Tables of docs/recipes.md."""
 
-from experiments.tables.common import caption, lead, percent, read, table
+from experiments.tables.markdown import caption, lead, percent, read, table
 
 from allmlp.recipes import DEVIATIONS, RECIPES
 

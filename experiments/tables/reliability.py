@@ -2,7 +2,7 @@
 
 import re
 
-from experiments.tables.common import caption, read, table
+from experiments.tables.markdown import caption, read, table
 
 
 def reliability():

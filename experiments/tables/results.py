@@ -1,6 +1,6 @@
 """Tables of docs/results.md."""
 
-from experiments.tables.common import caption, percent, read, table
+from experiments.tables.markdown import caption, percent, read, table
 
 
 def clothing():

@@ -1,6 +1,6 @@
 """Tables of docs/speed.md."""
 
-from experiments.tables.common import ROOT, caption, read, table
+from experiments.tables.markdown import ROOT, caption, read, table
 
 
 def speed():

@@ -1,6 +1,6 @@
 """Tables of docs/training.md."""
 
-from experiments.tables.common import caption, read, table
+from experiments.tables.markdown import caption, read, table
 
 
 def rand_augment():

@@ -2,7 +2,7 @@
 
 import itertools
 
-from experiments.tables.common import ROOT, caption, lead, percent, points, read, table
+from experiments.tables.markdown import ROOT, caption, lead, percent, points, read, table
 
 from allmlp.provenance import spread
 

@@ -1,6 +1,6 @@
 """Tables of docs/weights.md."""
 
-from experiments.tables.common import caption, read, table
+from experiments.tables.markdown import caption, read, table
 
 from allmlp.checkpoints import CATALOG
 

@@ -15,7 +15,7 @@ LAYERS = (
     ("bench",),
     ("recipes",),
     ("training",),
-    ("report",),
+    ("report", "quantisation"),
     ("evaluation",),
     ("inference",),
     ("exports", "metrics"),
@@ -73,6 +73,11 @@ INNER_LAYERS = {
         ("opening", "photos", "speed"),
         ("backends", "photo_folder", "prediction", "sort_photos"),
         ("folder_names", "nearest", "runnable", "tuned"),
+    ),
+    "quantisation": (
+        ("public",),
+        ("search",),
+        ("calibration", "weights"),
     ),
     "report": (
         ("cleaning", "comparison", "page", "sheet"),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from allmlp.config import to_dict
 from allmlp.data import Split, resized_images
 from allmlp.errors import CheckFailedError, ConfigError
 from allmlp.evaluation.compare import ComparedPhotos, photos_to_compare
-from allmlp.exports import ChangedExportError, export_kind, open_export, weights_digest
+from allmlp.exports import ChangedExportError, QuantisationNote, export_kind, open_export, weights_digest
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.inference import RunnableModel, choose_backend, open_model
 from allmlp.io.display import Progress, escape, no_progress, quote, shorten
@@ -41,7 +41,8 @@ class ExportVerification:
         num_same: photos with the same most probable class, by name.
         largest_logit: the largest absolute logit of the checkpoint.
         logit_difference, probability_difference: the largest absolute differences.
-        tolerance: of `logit_difference`, as a fraction of `largest_logit`.
+        tolerance: of `logit_difference`, as a fraction of `largest_logit`; None for int8.
+        min_agreement: of an int8 export, the share of photos that it promises to give the same class; None for float32.
         num_correct: (checkpoint, export); None if the photos are unlabelled or the model does not know all of their classes.
         problems: what is wrong, in sentences; empty if the export answers as the checkpoint.
     """
@@ -52,9 +53,10 @@ class ExportVerification:
     largest_logit: float
     logit_difference: float
     probability_difference: float
-    tolerance: float
+    tolerance: float | None
     num_correct: tuple[int, int] | None
     problems: tuple[str, ...]
+    min_agreement: float | None = None
 
     @property
     def top1(self) -> "tuple[tuple[float, float, float], tuple[float, float, float]] | None":
@@ -83,6 +85,26 @@ class ExportVerification:
         }
 
 
+class _Limit(NamedTuple):
+    """What a verification asks for: equal classes and a tolerance of logits, or an agreement."""
+
+    tolerance: float | None
+    agreement: float | None
+
+
+def _limit(note: QuantisationNote | None, tolerance: float | None, agreement: float | None, path: str) -> _Limit:
+    where = shorten(escape(path), 300)
+    if note is None:
+        if agreement is not None:
+            raise ConfigError(f"{where}: a float32 export, which must give every photo its class; omit agreement.")
+        return _Limit(DEFAULT_TOLERANCE if tolerance is None else tolerance, None)
+    if tolerance is not None:
+        raise ConfigError(
+            f"{where}: an int8 export, whose logits differ by design; give agreement instead of tolerance."
+        )
+    return _Limit(None, note.min_agreement if agreement is None else agreement)
+
+
 def check_verifiable(description: ModelDescription, path: Path, photos: str | Path) -> None:
     """Check, before an export is written to `path`, that it can be verified afterwards.
 
@@ -106,7 +128,8 @@ def verify_export(
     checkpoint: str | Path | Checkpoint,
     photos: str | Path,
     *,
-    tolerance: float = DEFAULT_TOLERANCE,
+    tolerance: float | None = None,
+    agreement: float | None = None,
     backend: str = "auto",
     progress: Progress = no_progress,
 ) -> ExportVerification:
@@ -116,7 +139,9 @@ def verify_export(
         export: an export's file.
         checkpoint: a path or a name, as `load_checkpoint` takes it, or a `Checkpoint`. It runs in PyTorch on the CPU.
         photos: a data set, as `open_dataset` takes it (test, else validation, else train), or a folder without labels.
-        tolerance: the largest difference of a logit, as a fraction of the largest logit.
+        tolerance: of a float32 export, the largest difference of a logit, as a fraction of the largest logit; None means 1e-4.
+        agreement: of an int8 export, the share of photos that must get the same class; None takes what the file promises. It
+            is missed if the upper end of the 95 % interval of the share is below it.
         backend: the engine of the export.
         progress: called with the number of photos done and their total, for both models together.
 
@@ -125,8 +150,10 @@ def verify_export(
         CheckpointError, DataError: nothing usable at `checkpoint`, `export` or `photos`.
         ConfigError: not an export, or an invalid tolerance.
     """
-    if not isinstance(tolerance, int | float) or not 0 <= tolerance < math.inf:
+    if tolerance is not None and (not isinstance(tolerance, int | float) or not 0 <= tolerance < math.inf):
         raise ConfigError(f"tolerance is {quote(tolerance)}; expected a fraction of the largest logit, such as 1e-4.")
+    if agreement is not None and (not isinstance(agreement, int | float) or not 0 <= agreement <= 1):
+        raise ConfigError(f"agreement is {quote(agreement)}; expected a share of the photos, such as 0.99.")
     if (path := path_text(export)) is None:
         raise ConfigError(f"export is {quote(export)}; expected a path.")
     if export_kind(path) is None:
@@ -137,6 +164,7 @@ def verify_export(
         info = open_export(export).info
     except ChangedExportError as error:
         raise CheckFailedError(str(error)) from error
+    limit = _limit(info.quantisation, tolerance, agreement, path)
     problems = _differences(loaded.description, info.description)
     if info.weights_sha256 != weights_digest(as_arrays(loaded).weights):
         problems.append("The export was made from other weights.")
@@ -154,7 +182,7 @@ def verify_export(
             done += len(logits)
             progress(done, total)
         outputs.append(np.concatenate(rows))
-    return _compared(before.description, after.description, outputs, chosen, tolerance, problems)
+    return _compared(before.description, after.description, outputs, chosen, limit, problems)
 
 
 def _logits(model: RunnableModel, split: Split) -> Iterator[NDArray[np.float32]]:
@@ -188,7 +216,7 @@ def _compared(
     after: ModelDescription,
     outputs: list[NDArray[np.float32]],
     photos: ComparedPhotos,
-    tolerance: float,
+    limit: _Limit,
     problems: list[str],
 ) -> ExportVerification:
     old, new = outputs
@@ -201,11 +229,17 @@ def _compared(
     ]
     num_photos, num_same = len(old), int((named[0] == named[1]).sum())
     largest, difference = float(np.abs(old).max()), float(np.abs(old - new).max())
-    if num_same < num_photos:
+    if limit.agreement is not None:
+        if not (wilson_interval(num_same, num_photos)[1] >= limit.agreement and math.isfinite(difference)):
+            problems.append(
+                f"{num_same / num_photos:.2%} of {num_photos:,} photos keep their class; the export promises "
+                f"{limit.agreement:.2%}."
+            )
+    elif num_same < num_photos:
         problems.append(f"{num_photos - num_same:,} of {num_photos:,} photos get another class.")
-    if not difference <= tolerance * largest:  # also if it is NaN
+    if limit.tolerance is not None and not difference <= limit.tolerance * largest:  # also if it is NaN
         problems.append(
-            f"A logit differs by {difference:.3g}, more than the tolerance of {tolerance:g} times the largest logit "
+            f"A logit differs by {difference:.3g}, more than the tolerance of {limit.tolerance:g} times the largest logit "
             f"({largest:.3g})."
         )
     num_correct = None
@@ -219,7 +253,8 @@ def _compared(
         largest_logit=largest,
         logit_difference=difference,
         probability_difference=float(np.abs(probabilities[0] - probabilities[1]).max()),
-        tolerance=tolerance,
+        tolerance=limit.tolerance,
+        min_agreement=limit.agreement,
         num_correct=num_correct,
         problems=tuple(problems),
     )

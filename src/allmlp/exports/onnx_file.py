@@ -4,16 +4,19 @@ Neither the library onnx nor an engine is needed here.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from allmlp.checkpoints import ModelDescription
 from allmlp.errors import AllmlpError, CheckpointError
 from allmlp.exports.metadata import DIGEST_KEY, OWN_KEY, ExportInfo, check_digest, no_description, parse_info
 from allmlp.exports.onnx_graph import INPUT, OPERATORS, graph_digest, stored_shapes
 from allmlp.exports.protobuf import Field, encode_field, read_fields, read_integers
+from allmlp.exports.quantised_graph import INT8_OPERATORS, MAX_WEIGHT, integer_layers, quantised_constants
 from allmlp.io.display import escape, quote, shorten, summarise
 from allmlp.model import parameter_shapes
 
@@ -32,6 +35,8 @@ _NODE = {"input": 1, "output": 2, "operator": 4, "attribute": 5, "domain": 7}
 _ATTRIBUTE_VALUES = (1, 2, 3, 4, 7, 8, 13, 20)  # its name, numbers, text, documentation and type: no tensors, no graphs
 _TENSOR = {"dims": 1, "type": 2, "name": 8, "raw": 9, "documentation": 12, "external": 13, "location": 14}
 _ITEM_BYTES = {1: 4, 7: 8}  # FLOAT and INT64
+_INT8_ITEM_BYTES = {2: 1, 3: 1}  # UINT8 and INT8, next to these
+_INT8 = 3
 
 
 class _Node(NamedTuple):
@@ -142,6 +147,10 @@ def _foreign(where: str, what: str) -> CheckpointError:
 def _check_graph(graph: memoryview, info: ExportInfo, where: str) -> None:
     """Check that a graph has only operators of a Mixer, and the weights of the Mixer that it claims to be."""
     num_nodes, shapes = 0, {}
+    config, is_int8 = info.description.config, info.quantisation is not None
+    operators = OPERATORS | INT8_OPERATORS if is_int8 else OPERATORS
+    item_bytes = _ITEM_BYTES | _INT8_ITEM_BYTES if is_int8 else _ITEM_BYTES
+    integers: dict[str, memoryview] = {}
     inputs: list[str] = []
     outputs: set[str] = set()
     for field in read_fields(graph):
@@ -149,17 +158,18 @@ def _check_graph(graph: memoryview, info: ExportInfo, where: str) -> None:
         if num_nodes > _MAX_NODES:
             raise _foreign(where, f"more than {_MAX_NODES:,} nodes and weights")
         if field.number == _GRAPH["node"]:
-            _check_node(field.content, where)
+            _check_node(field.content, operators, where)
         elif field.number == _GRAPH["initializer"]:
-            name, shape = _check_tensor(field.content, where)
+            name, shape, values = _check_tensor(field.content, item_bytes, where)
             shapes[name] = shape
+            if values is not None:
+                integers[name] = values
         elif field.number == _GRAPH["input"]:
             inputs.append(_name_of(field.content))
         elif field.number == _GRAPH["output"]:
             outputs.add(_name_of(field.content))
         elif field.number not in _GRAPH_NOTES:
             raise _foreign(where, f"field {field.number} of the graph")
-    config = info.description.config
     wanted = stored_shapes(parameter_shapes(config))
     wrong = [name for name, shape in wanted.items() if shapes.get(name) != shape]
     if wrong:
@@ -168,18 +178,38 @@ def _check_graph(graph: memoryview, info: ExportInfo, where: str) -> None:
             "again."
         )
     small = _MAX_CONSTANT_BYTES // 8
-    others = [name for name, shape in shapes.items() if name not in wanted and math.prod(shape) > small]
+    scales = quantised_constants(config) if is_int8 else {}
+    others = [
+        name
+        for name, shape in shapes.items()
+        if name not in wanted and shape != scales.get(name) and math.prod(shape) > small
+    ]
     if others:
         raise _foreign(where, f"the unknown weights {summarise(map(escape, others), limit=5)}")
     if inputs != [INPUT]:
         raise _foreign(where, f"its inputs are {summarise(map(escape, inputs), limit=5)}")
     if missing := {"features", *(["logits"] if config.num_classes else [])} - outputs:
         raise _foreign(where, f"it lacks the outputs {', '.join(sorted(missing))}")
+    if info.quantisation is not None and not info.quantisation.needs_vnni:
+        _check_portable(integers, integer_layers(set(shapes), config), where)
 
 
-def _check_node(node: memoryview, where: str) -> None:
+def _check_portable(integers: Mapping[str, memoryview], layers: Sequence[str], where: str) -> None:
+    """Check that the integer products of a file that runs on any processor cannot saturate."""
+    weights = {layer: np.frombuffer(integers.get(f"{layer}.weight", b""), np.int8) for layer in layers}
+    limit = MAX_WEIGHT[7]
+    if wrong := [
+        layer for layer, values in weights.items() if values.size and (values.min() < -limit or values.max() > limit)
+    ]:
+        raise CheckpointError(
+            f"{where}: it says that it runs without VNNI, but has weights of over 7 bits: {summarise(wrong, limit=5)}. Export "
+            "the checkpoint again."
+        )
+
+
+def _check_node(node: memoryview, operators: frozenset[str], where: str) -> None:
     for field in read_fields(node):
-        if field.number == _NODE["operator"] and field.text not in OPERATORS:
+        if field.number == _NODE["operator"] and field.text not in operators:
             raise _foreign(where, f"the operator {quote(field.text[:80])}")
         if field.number == _NODE["domain"] and field.content:
             raise _foreign(where, f"an operator of {quote(field.text[:80])}")
@@ -189,10 +219,12 @@ def _check_node(node: memoryview, where: str) -> None:
                 raise _foreign(where, "an operator with a tensor or a graph inside")
 
 
-def _check_tensor(tensor: memoryview, where: str) -> tuple[str, tuple[int, ...]]:
-    """Return the name and the shape of a tensor, whose values are in the file."""
+def _check_tensor(
+    tensor: memoryview, item_bytes: Mapping[int, int], where: str
+) -> tuple[str, tuple[int, ...], memoryview | None]:
+    """Return the name and the shape of a tensor, whose values are in the file; and its values, if these are int8."""
     shape: list[int] = []
-    name, kind, num_bytes = "", 0, 0
+    name, kind, values = "", 0, tensor[:0]
     for field in read_fields(tensor):
         if field.number == _TENSOR["external"] or (field.number == _TENSOR["location"] and field.integer != 0):
             raise CheckpointError(
@@ -206,14 +238,14 @@ def _check_tensor(tensor: memoryview, where: str) -> tuple[str, tuple[int, ...]]
         elif field.number == _TENSOR["name"]:
             name = field.text
         elif field.number == _TENSOR["raw"]:
-            num_bytes = len(field.content)
+            values = field.content
         elif field.number != _TENSOR["documentation"]:
             raise _foreign(where, f"field {field.number} of a weight")
-    if kind not in _ITEM_BYTES:
+    if kind not in item_bytes:
         raise _foreign(where, f"a weight of ONNX's type {kind}")
-    if len(shape) > 8 or math.prod(shape) * _ITEM_BYTES[kind] != num_bytes:
-        raise ValueError(f"{quote(name[:80])} has {num_bytes:,} bytes, which do not fit its shape")
-    return name, tuple(shape)
+    if len(shape) > 8 or math.prod(shape) * item_bytes[kind] != len(values):
+        raise ValueError(f"{quote(name[:80])} has {len(values):,} bytes, which do not fit its shape")
+    return name, tuple(shape), values if kind == _INT8 else None
 
 
 def _name_of(value: memoryview) -> str:

@@ -39,6 +39,7 @@ _LAYERS = frozenset(
         *("Transpose", "Range", "Concat", "Convert", "Divide", "Gather", "ShapeOf", "Squeeze", "Subtract", "Unsqueeze"),
     }
 )
+_INT8_LAYERS = frozenset({"FakeQuantize"})  # to 8 bits and back, which OpenVINO fuses into integer products
 _NUMBERED = re.compile(r"[A-Za-z]+_[0-9]+")
 _EXPECTED = "expected an OpenVINO model that allmlp export wrote"
 
@@ -135,9 +136,10 @@ def _parse(xml: bytes, num_weight_bytes: int, where: str) -> tuple[ExportInfo, s
 def _check_layers(root: ElementTree.Element, num_weight_bytes: int, info: ExportInfo, where: str) -> None:
     """Check that a model has only layers of a Mixer, and the weights of the Mixer that it claims to be."""
     shapes: dict[str, tuple[int, ...]] = {}
+    layers = _LAYERS if info.quantisation is None else _LAYERS | _INT8_LAYERS
     for layer in root.iter("layer"):
         kind, version = layer.get("type", ""), layer.get("version", "")
-        if kind not in _LAYERS or not version.startswith("opset"):
+        if kind not in layers or not version.startswith("opset"):
             raise CheckpointError(
                 f"{where}: not a model that allmlp writes: the layer {quote(kind[:80])} of {quote(version[:80])}. It is not "
                 "run. Export the checkpoint again."

@@ -15,7 +15,7 @@ from allmlp.io.atomic_write import write_bytes
 from allmlp.io.display import escape, quote
 from allmlp.io.path_problem import path_problem, path_text
 
-__all__ = ["EXPORT_FORMATS", "ExportFormat", "default_name", "export", "export_format"]
+__all__ = ["EXPORT_FORMATS", "ExportFormat", "default_name", "export", "export_format", "new_export_file"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ def export(
         MissingExtraError: onnx or openvino is not installed.
     """
     form = export_format(to)
-    path = _new_file(default_name(source, form) if out is None else out, form)
+    path = new_export_file(default_name(source, form) if out is None else out, form)
     form.check()
     if isinstance(source, Checkpoint):
         source = as_arrays(source)
@@ -97,7 +97,8 @@ def default_name(source: object, form: ExportFormat) -> str:
     return (stem if ending.lower() in (".npz", ".safetensors", ".pth", ".json") else name) + form.ending
 
 
-def _new_file(out: object, form: ExportFormat) -> Path:
+def new_export_file(out: object, form: ExportFormat) -> Path:
+    """Return the path of a file to write. Raises ConfigError if it exists, has another ending, or cannot be written."""
     text = path_text(out)
     if text is None:
         raise ConfigError(f"out is {quote(out)}; expected a path.")

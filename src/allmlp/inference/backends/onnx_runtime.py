@@ -68,4 +68,6 @@ def _session(content: bytes) -> Any:
     options.log_severity_level = _ONLY_ERRORS
     # Threads that spin between two calls would take the time of those that decode photos.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # By default, ONNX Runtime rounds the inputs of layers of which only the weights are int8 to 8 bits, too.
+    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -66,6 +66,7 @@ class QuantisationNote:
 
     Attributes:
         attempt: which layers became int8.
+        num_integer_layers: how many multiply in integers.
         weight_bits: of the layers that multiply in integers.
         needs_vnni: whether sums saturate on a processor without VNNI, which then gives wrong answers.
         min_agreement: the share of photos with the class of float32 that was asked for.
@@ -76,6 +77,7 @@ class QuantisationNote:
     """
 
     attempt: str
+    num_integer_layers: int
     weight_bits: Literal[7, 8]
     needs_vnni: bool
     min_agreement: float

@@ -5,7 +5,16 @@ Invariants: photos that set the ranges judge nothing; no file is written if no a
 To add one: an attempt is an entry in `ATTEMPTS`.
 """
 
-from allmlp.quantisation.public import export, export_int8
+from allmlp.quantisation.public import check_export_options, export, export_int8
 from allmlp.quantisation.search import ATTEMPTS, DEFAULT_AGREEMENT, Attempt, Int8Export, Judged
 
-__all__ = ["ATTEMPTS", "DEFAULT_AGREEMENT", "Attempt", "Int8Export", "Judged", "export", "export_int8"]
+__all__ = [
+    "ATTEMPTS",
+    "DEFAULT_AGREEMENT",
+    "Attempt",
+    "Int8Export",
+    "Judged",
+    "check_export_options",
+    "export",
+    "export_int8",
+]

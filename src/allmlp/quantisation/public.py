@@ -1,6 +1,6 @@
 """`export`, in float32 or int8."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from allmlp.checkpoints import ArrayCheckpoint, Checkpoint, load_checkpoint
@@ -19,7 +19,7 @@ from allmlp.hardware.processor import has_exact_int8
 from allmlp.inference import choose_backend
 from allmlp.io.atomic_write import write_bytes
 from allmlp.io.display import Progress, Report, discard, no_progress, quote
-from allmlp.quantisation.search import DEFAULT_AGREEMENT, Int8Export, divide_photos, search
+from allmlp.quantisation.search import ATTEMPTS, DEFAULT_AGREEMENT, Attempt, Int8Export, divide_photos, search
 
 __all__ = ["check_export_options", "export", "export_int8"]
 
@@ -127,6 +127,7 @@ def export_int8(
     agreement: float = DEFAULT_AGREEMENT,
     portable: bool = True,
     backend: str = "auto",
+    attempts: Sequence[Attempt] = ATTEMPTS,
     report: Report = discard,
     progress: Progress = no_progress,
 ) -> Int8Export:
@@ -144,6 +145,7 @@ def export_int8(
         portable: whether weights of layers that multiply in integers have 7 bits, so that the file runs on any processor.
             With 8 bits it is refused on processors without VNNI, on which sums would overflow.
         backend: the engine that judges.
+        attempts: what to try, in this order.
         report: takes lines about the progress.
         progress: takes the number of answers so far and the total.
 
@@ -171,6 +173,7 @@ def export_int8(
         portable=portable,
         min_agreement=agreement,
         backend=backend,
+        attempts=attempts,
         report=report,
         progress=progress,
     )

@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -182,7 +182,7 @@ def search(
     portable: bool = True,
     min_agreement: float = DEFAULT_AGREEMENT,
     backend: str = "auto",
-    attempts: tuple[Attempt, ...] = ATTEMPTS,
+    attempts: Sequence[Attempt] = ATTEMPTS,
     report: Report,
     progress: Progress,
 ) -> Int8Export:
@@ -212,6 +212,7 @@ def search(
         plan = _plan(attempt, model, inputs, 7 if portable else 8, rounded)
         note = QuantisationNote(
             attempt=attempt.name,
+            num_integer_layers=len(plan.inputs),
             weight_bits=7 if plan.inputs and portable else 8,
             needs_vnni=bool(plan.inputs) and not portable,
             min_agreement=min_agreement,

@@ -44,7 +44,8 @@ def quantise(weight: NDArray[np.float32], limit: int, moments: NDArray[np.float3
 
 
 def _rounded(values: NDArray[np.floating], limit: int) -> NDArray[np.int8]:
-    return np.clip(np.rint(values), -limit, limit).astype(np.int8)
+    rounded: NDArray[np.int8] = np.clip(np.rint(values), -limit, limit).astype(np.int8)
+    return rounded
 
 
 def _inverse_factor(moments: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -19,6 +19,7 @@ from allmlp.cli.arguments.checkpoint import (
 )
 from allmlp.cli.arguments.output_format import Format, FormatOption
 from allmlp.cli.arguments.output_path import new_output_path
+from allmlp.cli.commands.other_tools.export_int8 import check_int8_options, write_int8
 from allmlp.cli.console import aligned, command_line, next_commands, say
 from allmlp.cli.progress import photo_bar
 from allmlp.errors import CheckFailedError, ConfigError
@@ -68,6 +69,35 @@ def export(
             show_default="1e-4",
         ),
     ] = None,
+    precision: Annotated[
+        str,
+        typer.Option(metavar="float32|int8", help="Of weights and products. int8 needs --calibrate."),
+    ] = "float32",
+    calibrate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PHOTOS",
+            help="With int8: some hundreds of photos such as the model is for. A part sets the ranges of the layers, the "
+            "others measure how many keep their class.",
+            show_default=False,
+        ),
+    ] = None,
+    agreement: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="With int8: the share of photos that must keep their class; exit with 6 if fewer do.",
+            show_default="0.99",
+        ),
+    ] = None,
+    portable: Annotated[
+        bool | None,
+        typer.Option(
+            "--portable/--no-portable",
+            help="With int8: weights of 7 bits, for any processor, or of 8 bits, which need VNNI.",
+            show_default="portable",
+        ),
+    ] = None,
     image_size: ImageSizeOption = None,
     mean: MeanOption = None,
     std: StdOption = None,
@@ -82,9 +112,12 @@ def export(
     Examples:
       allmlp export runs/mine --out mine.onnx --verify PHOTOS
       allmlp export runs/mine --against mine.onnx --verify PHOTOS
+      allmlp export runs/mine --precision int8 --calibrate PHOTOS
       allmlp predict mine.onnx photo.jpg
     """
-    _check_options(to, out, verify, against, tolerance)
+    _check_options(to, out, verify, against, tolerance, precision)
+    if against is None:
+        check_int8_options(to, precision, calibrate, agreement, portable)
     changes = changed_preprocessing(mean, std, interpolation, fit, law)
     from allmlp.exports import EXPORT_FORMATS, default_name
     from allmlp.exports import export as write
@@ -99,24 +132,30 @@ def export(
         for ending in form.other_endings:
             new_output_path(str(Path(name).with_suffix(ending)), is_folder=False, name="--out", example=name)
         path = new_output_path(name, is_folder=False, name="--out", example=default_name(checkpoint, form))
-        is_light = verify is None and image_size is None and not changes
+        is_int8 = precision == "int8"
+        is_light = not is_int8 and verify is None and image_size is None and not changes
         model = load_for_export(checkpoint) if is_light else load(checkpoint, image_size, changes)
         if verify is not None:
             from allmlp.evaluation import check_verifiable
 
             check_verifiable(model.description, path, verify)
-        write(model, to=target, out=path)
+        if calibrate is not None:
+            result["int8"] = write_int8(
+                model, calibrate, to=target, out=path, agreement=agreement, portable=portable, is_quiet=is_json
+            )
+        else:
+            write(model, to=target, out=path)
         files = [path, *map(path.with_suffix, form.other_endings)]
         result |= {"export": str(path), "to": target, "bytes": sum(file.stat().st_size for file in files)}
         if not is_json:
-            say(_written(files, model))
+            say(_written(files, model, precision))
     else:
         path = Path(against)
         model = load(checkpoint, image_size, changes)
         result["export"] = against
     problems: tuple[str, ...] = ()
     if verify is not None:
-        verification = _verify(path, model, verify, tolerance)
+        verification = _verify(path, model, verify, tolerance, agreement)
         problems = verification.problems
         result["verification"] = verification.to_dict()
         if not is_json:
@@ -131,36 +170,45 @@ def export(
 
 
 def _check_options(
-    to: ExportTarget | None, out: str | None, verify: str | None, against: str | None, tolerance: float | None
+    to: ExportTarget | None,
+    out: str | None,
+    verify: str | None,
+    against: str | None,
+    tolerance: float | None,
+    precision: str,
 ) -> None:
     if against is not None:
         if verify is None:
             raise ConfigError("--against compares an existing export with the checkpoint; add --verify PHOTOS.")
         if unused := [name for name, value in (("--to", to), ("--out", out)) if value is not None]:
             raise ConfigError(f"{' and '.join(unused)} with --against would have no effect: nothing is written.")
+        if precision != "float32":
+            raise ConfigError("--precision with --against would have no effect: the export has its own.")
+    if tolerance is not None and precision == "int8":
+        raise ConfigError("--tolerance is for float32: logits in int8 differ by design; give --agreement.")
     if tolerance is not None and verify is None:
         raise ConfigError("--tolerance without --verify would have no effect; add --verify PHOTOS, or omit it.")
     if tolerance is not None and not 0.0 <= tolerance <= 1.0:
         raise ConfigError(f"--tolerance is {tolerance}; expected a fraction of the largest logit, such as 1e-4.")
 
 
-def _verify(path: Path, model: Any, photos: str, tolerance: float | None) -> "ExportVerification":
-    from allmlp.evaluation import DEFAULT_TOLERANCE, verify_export
+def _verify(
+    path: Path, model: Any, photos: str, tolerance: float | None, agreement: float | None
+) -> "ExportVerification":
+    from allmlp.evaluation import verify_export
 
     with photo_bar() as progress:
-        return verify_export(
-            path, model, photos, tolerance=DEFAULT_TOLERANCE if tolerance is None else tolerance, progress=progress
-        )
+        return verify_export(path, model, photos, tolerance=tolerance, agreement=agreement, progress=progress)
 
 
-def _written(files: list[Path], model: "Checkpoint | ArrayCheckpoint") -> str:
+def _written(files: list[Path], model: "Checkpoint | ArrayCheckpoint", precision: str) -> str:
     from allmlp.io.display import escape, file_size
 
     config = model.description.config
     height, width = config.image_size
     size = file_size(sum(file.stat().st_size for file in files))
     names = " and ".join(map(escape, files))
-    return f"Wrote {names} ({size}, float32, {config.num_classes:,} classes, {height} × {width} pixels)"
+    return f"Wrote {names} ({size}, {precision}, {config.num_classes:,} classes, {height} × {width} pixels)"
 
 
 def _lines(verification: "ExportVerification") -> list[str]:

@@ -2,9 +2,9 @@
 
     python benchmarks/int8.py starter=PHOTOS runs/cifar10=PHOTOS
 
-On an otherwise idle machine. Each attempt is made and judged, whether or not an earlier one agrees enough; 8-bit weights only on
-processors with VNNI. Results go to results/int8.json, by the name of the checkpoint. ONEDNN_MAX_CPU_ISA=AVX2 makes OpenVINO
-compute as on a processor without VNNI; ONNX Runtime has no such switch.
+On an otherwise idle machine. Each attempt is made and judged, whether or not an earlier one agrees enough; 8-bit weights
+only on processors with VNNI. Results go to results/int8.json, by the name of the checkpoint. ONEDNN_MAX_CPU_ISA=AVX2 makes
+OpenVINO compute as on a processor without VNNI; ONNX Runtime has no such switch.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def measure(checkpoint, photos, folder, *, num_rounds, seconds):
                 call()
         times = alternated_rounds(calls, num_rounds=num_rounds, seconds=seconds)
         for name, attempt in attempts.items():
-            attempt["speed_up"] = spread(ratios_of(times["float32"], times[name]))
+            attempt["speed_up"] = ratios_of(times, name, "float32")
             attempt["milliseconds_per_image"] = 1000 * spread(times[name])["median"] / BATCH_SIZE
         float32 = 1000 * spread(times["float32"])["median"] / BATCH_SIZE
         found[engine] = {"float32_milliseconds_per_image": float32, "attempts": attempts}

@@ -8,7 +8,7 @@ import torch
 
 from allmlp import Checkpoint
 from allmlp.quantisation.calibration import measure_inputs
-from allmlp.quantisation.weights import quantise
+from allmlp.quantisation.weights import equal_ranges, quantise
 
 
 def output_error(weight: np.ndarray, moments: np.ndarray, rounded: object) -> float:
@@ -76,12 +76,24 @@ def test_the_inputs_of_layers_are_those_that_torch_multiplies(mixer: Checkpoint)
         ours = patches @ weight.reshape(len(weight), -1).T + model.patch_projection.bias
         rows = model.features(torch.from_numpy(images)).numpy()
     assert torch.allclose(ours, expected, atol=1e-5)
-    assert (found["patch_projection"].low, found["patch_projection"].high) == pytest.approx((-1, 1))
+    assert (found["patch_projection"].low == -1).all() and (found["patch_projection"].high == 1).all()
     assert np.allclose(found["head"].moments, rows.T @ rows / 7, atol=1e-5)
-    assert (found["head"].low, found["head"].high) == pytest.approx((rows.min(), rows.max()))
+    assert np.allclose(found["head"].low, rows.min(0), atol=1e-6) and np.allclose(
+        found["head"].high, rows.max(0), atol=1e-6
+    )
+    assert found["blocks.0.token_mixing.fc1"].low.shape == found["blocks.1.channel_mixing.fc1"].high.shape == (16,)
     assert set(found) == {"patch_projection", "head"} | {
         f"blocks.{i}.{part}.{layer}"
         for i in (0, 1)
         for part in ("token_mixing", "channel_mixing")
         for layer in ("fc1", "fc2")
     }
+
+
+@pytest.mark.parametrize("layer", ["blocks.0.token_mixing.fc1", "blocks.0.channel_mixing.fc1"])
+def test_divisors_bring_ranges_together(layer: str) -> None:
+    low, high = np.float32([-1, -8, 0, 0]), np.float32([2, 0.5, 0.125, 0])
+    divisors = equal_ranges(layer, low, high)
+    assert divisors.dtype == np.float32 and (divisors > 0).all()
+    largest = np.maximum(high, -low)[:3] / divisors[:3]
+    assert largest.max() / largest.min() == pytest.approx(1 if "token" in layer else 8)

@@ -16,6 +16,7 @@ from allmlp.exports.quantised_graph import (
     Quantisation,
     QuantisationNote,
     QuantisedWeight,
+    is_token_mixing,
     layer_widths,
 )
 from allmlp.exports.reading import Export, export_kind, open_export
@@ -39,6 +40,7 @@ __all__ = [
     "export_format",
     "export_kind",
     "import_openvino",
+    "is_token_mixing",
     "layer_widths",
     "new_export_file",
     "onnx_bytes",

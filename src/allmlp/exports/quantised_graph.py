@@ -6,7 +6,7 @@ pair reaches 2 · 255 · 127 = 64,770; with 7 bits, 2 · 255 · 63 = 32,130, so 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -22,7 +22,9 @@ __all__ = [
     "QuantisationNote",
     "QuantisedWeight",
     "integer_layers",
+    "is_token_mixing",
     "layer_widths",
+    "norm_before",
     "quantise_graph",
     "quantised_constants",
 ]
@@ -54,10 +56,14 @@ class Quantisation:
         weights: of the layers whose weights become int8.
         inputs: of those, the layers that multiply in integers, each with the range of its input. The others multiply in
             float32. So does the classifier always: it computes once per photo, and the contributions still sum to the logits.
+        divisors: of first layers among these, a positive number for each channel, float32 (C,), by which the norm before the
+            layer is divided, so that its channels have similar ranges. In channel mixing the weights were multiplied by them;
+            in token mixing the outputs of the layer are.
     """
 
     weights: Mapping[str, QuantisedWeight]
     inputs: Mapping[str, tuple[float, float]]
+    divisors: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +120,20 @@ class _Writer:
         if node.op_type == "MatMul" and node.name in self._plan.inputs:
             node.input[0] = self._quantised_input(node.name, node.input[0])
         self.nodes.append(node)
+        if node.op_type == "MatMul" and node.name in self._plan.divisors:
+            self._divide(node)
+
+    def _divide(self, node: Any) -> None:
+        divisor = self._plan.divisors[node.name]
+        norm = norm_before(node.name)
+        for name in (f"{norm}.weight", f"{norm}.bias"):
+            tensor = self._constants[name]
+            tensor.raw_data = (np.frombuffer(tensor.raw_data, "<f4") / divisor).astype("<f4").tobytes()
+        if is_token_mixing(node.name):  # (B, C, D_S)
+            output, node.output[0] = node.output[0], f"{node.name}.divided"
+            scale = self._constant(f"{node.name}.output.scale", divisor[:, None].astype("<f4"))
+            name = f"{node.name}.output"
+            self.nodes.append(self._onnx.helper.make_node("Mul", [node.output[0], scale], [output], name=name))
 
     def _restored_weight(self, name: str) -> str:
         restored = f"{name}.float"
@@ -158,6 +178,16 @@ class _Writer:
         return name
 
 
+def norm_before(layer: str) -> str:
+    """Return the norm whose output is the input of a first layer: "blocks.3.token_mixing.fc1" gives "blocks.3.token_norm"."""
+    return layer.replace("_mixing.fc1", "_norm")
+
+
+def is_token_mixing(layer: str) -> bool:
+    """Return whether a layer belongs to token mixing."""
+    return ".token_mixing." in layer
+
+
 def layer_widths(config: MixerConfig) -> dict[str, int]:
     """Return the number of outputs of every layer that has a matrix, by name."""
     shapes = parameter_shapes(config)
@@ -171,6 +201,8 @@ def quantised_constants(config: MixerConfig) -> dict[str, tuple[int, ...]]:
         for part in ("scale", "zero_point"):
             shapes[f"{layer}.weight.{part}"] = (num_outputs,)
             shapes[f"{layer}.input.{part}"] = ()
+        if is_token_mixing(layer):
+            shapes[f"{layer}.output.scale"] = (config.hidden_dim, 1)
     return shapes
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.checkpoints import Checkpoint
-from allmlp.exports import layer_widths
+from allmlp.exports import is_token_mixing, layer_widths
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,10 +18,16 @@ _PATCHES = "patch_projection"
 
 
 class LayerInputs(NamedTuple):
-    """The inputs x of a layer: the smallest and the largest value, and the mean of x xᵀ, float32 (inputs, inputs)."""
+    """The inputs x of a layer, over photos and over all that it is applied to.
 
-    low: float
-    high: float
+    Attributes:
+        low, high: the smallest and the largest value of each channel, float32 (C,). Channels are the last axis of the input,
+            but in token mixing the one before.
+        moments: the mean of x xᵀ, float32 (inputs, inputs).
+    """
+
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
     moments: NDArray[np.float32]
 
 
@@ -38,11 +44,14 @@ def measure_inputs(checkpoint: Checkpoint, batches: Iterable[NDArray[np.float32]
 
     def add(name: str, x: "Tensor") -> None:
         rows = x.reshape(-1, x.shape[-1])
-        low, high = float(rows.min()), float(rows.max())
+        channels = x.amin(-1) if is_token_mixing(name) else rows  # (B, C), or (n, inputs)
+        low = channels.amin(0).numpy()
+        high = (x.amax(-1) if is_token_mixing(name) else rows).amax(0).numpy()
         moments = (rows.T @ rows).numpy()
         if name in found:
             before = found[name]
-            low, high, moments = min(low, before.low), max(high, before.high), moments + before.moments
+            low, high = np.minimum(low, before.low), np.maximum(high, before.high)
+            moments = moments + before.moments
         found[name] = LayerInputs(low, high, moments)
         num_rows[name] = num_rows.get(name, 0) + len(rows)
 
@@ -63,7 +72,8 @@ def measure_inputs(checkpoint: Checkpoint, batches: Iterable[NDArray[np.float32]
     ends = [
         (end - mean) / std for mean, std in zip(preprocessing.mean, preprocessing.std, strict=True) for end in (0, 1)
     ]
-    return {**means, _PATCHES: means[_PATCHES]._replace(low=min(ends), high=max(ends))}
+    low, high = (np.full_like(means[_PATCHES].low, end) for end in (min(ends), max(ends)))
+    return {**means, _PATCHES: means[_PATCHES]._replace(low=low, high=high)}
 
 
 def _observer(name: str, add: "Callable[[str, Tensor], None]") -> Callable[[Any, tuple[Any, ...]], None]:

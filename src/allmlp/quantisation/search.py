@@ -14,13 +14,13 @@ from allmlp.checkpoints import ArrayCheckpoint, Checkpoint, as_arrays
 from allmlp.data import resized_images
 from allmlp.errors import CheckFailedError, DataError
 from allmlp.evaluation import photos_to_compare
-from allmlp.exports import MAX_WEIGHT, Quantisation, QuantisationNote, QuantisedWeight, layer_widths
+from allmlp.exports import MAX_WEIGHT, Quantisation, QuantisationNote, QuantisedWeight, is_token_mixing, layer_widths
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.inference import open_model
 from allmlp.io.display import Progress, Report
 from allmlp.metrics import Forward, softmax, wilson_interval
 from allmlp.quantisation.calibration import LayerInputs, measure_inputs
-from allmlp.quantisation.weights import quantise
+from allmlp.quantisation.weights import equal_ranges, quantise
 
 __all__ = [
     "ATTEMPTS",
@@ -259,21 +259,27 @@ def _plan(
     bits: int,
     rounded: dict[tuple[str, int], QuantisedWeight],
 ) -> Quantisation:
-    """Return what becomes integers. `rounded` remembers weights by layer and bits, from one attempt to the next."""
-    weights, ranges = {}, {}
+    """Return what becomes integers. `rounded` remembers weights by layer and bits, 0 for products in float32."""
+    weights, ranges, divisors = {}, {}, {}
     for layer in layer_widths(model.description.config):
         if not attempt.stores(layer):
             continue
         # Products in float32 cannot saturate.
-        key = layer, bits if attempt.multiplies(layer) else 8
+        key = layer, bits if attempt.multiplies(layer) else 0
+        low, high, moments = inputs[layer]
+        divisor = equal_ranges(layer, low, high) if attempt.multiplies(layer) and layer.endswith(".fc1") else None
         if key not in rounded:
             weight = model.weights[f"{layer}.weight"]
             matrix = weight.reshape(len(weight), -1).T  # (inputs, outputs)
-            rounded[key] = quantise(matrix, MAX_WEIGHT[key[1]], inputs[layer].moments)
+            if divisor is not None and not is_token_mixing(layer):
+                matrix, moments = matrix * divisor[:, None], moments / np.outer(divisor, divisor)
+            rounded[key] = quantise(matrix, MAX_WEIGHT[key[1] or 8], moments)
         weights[layer] = rounded[key]
+        if divisor is not None:
+            divisors[layer], low, high = divisor, low / divisor, high / divisor
         if attempt.multiplies(layer):
-            ranges[layer] = inputs[layer].low, inputs[layer].high
-    return Quantisation(weights=weights, inputs=ranges)
+            ranges[layer] = float(low.min()), float(high.max())
+    return Quantisation(weights=weights, inputs=ranges, divisors=divisors)
 
 
 def _judged(

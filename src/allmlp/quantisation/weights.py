@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from allmlp.exports import QuantisedWeight
+from allmlp.exports import QuantisedWeight, is_token_mixing
 
-__all__ = ["quantise"]
+__all__ = ["equal_ranges", "quantise"]
 
 # Of the mean square of the inputs, added to each, as in the source: it bounds the corrections where inputs are rare.
 _DAMPING = 0.01
@@ -41,6 +41,20 @@ def quantise(weight: NDArray[np.float32], limit: int, moments: NDArray[np.float3
             rest[row + 1 : stop] -= np.outer(factor[row, row + 1 : stop], errors[row - start])
         rest[stop:] -= factor[start:stop, stop:].T @ errors
     return QuantisedWeight(integers, scales)
+
+
+def equal_ranges(layer: str, low: NDArray[np.float32], high: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the divisors (C,) that bring the channels of a layer's input nearer to one range: `Quantisation.divisors`.
+
+    In token mixing they undo themselves after the product, so that all channels may have the same range. In channel mixing the
+    weights take them over, whose rounding must not suffer: the square root makes ranges of inputs and of weights alike.
+
+    Source: Xiao et al., SmoothQuant, arXiv:2211.10438, equation 4 with α = 0.5, without the weights' own range.
+    """
+    largest = np.maximum(np.abs(low), np.abs(high))
+    largest = np.maximum(largest, max(1e-3 * float(largest.max()), 1e-6))
+    divisors = largest if is_token_mixing(layer) else np.sqrt(largest / largest.max())
+    return divisors.astype(np.float32)
 
 
 def _rounded(values: NDArray[np.floating], limit: int) -> NDArray[np.int8]:

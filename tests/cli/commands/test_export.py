@@ -218,6 +218,42 @@ def test_torch_is_imported_neither_to_export_nor_to_run_an_export(to, exports, s
     assert ("onnxruntime" if to == "onnx" else "openvino") in page
 
 
+def test_int8_shows_its_attempts_and_is_verified_by_its_agreement(allmlp, saved_checkpoint, photos, tmp_path):
+    path = tmp_path / "x.onnx"
+    int8 = ("--precision", "int8", "--calibrate", photos, "--agreement", "0", "--out")
+    outcome = allmlp("export", saved_checkpoint, *int8, path)
+    assert outcome.code == 0, outcome.err
+    assert re.search(r"same class +same class, clear photos", outcome.out)
+    assert re.search(r"all layers +\d+\.\d\d% of 10 ", outcome.out) and "MB, int8" in outcome.out.replace("kB", "MB")
+    assert "Calibrating on 5 photos; 10 others judge." in outcome.err
+    inspected = json.loads(allmlp("inspect", path, "--format", "json").out)["export"]
+    assert (inspected["precision"], inspected["attempt"], inspected["needs_vnni"]) == ("int8", "all layers", False)
+    verified = allmlp("export", saved_checkpoint, "--against", path, "--verify", photos, "--format", "json")
+    assert verified.code == 0 and json.loads(verified.out)["verification"]["tolerance"] is None
+    refused = allmlp("export", saved_checkpoint, "--against", path, "--verify", photos, "--tolerance", "0.1")
+    assert refused.code == 2 and "an int8 export" in refused.err
+    written = json.loads(allmlp("export", saved_checkpoint, *int8, tmp_path / "y.onnx", "--format", "json").out)
+    assert written["int8"]["attempts"][0]["attempt"] == written["int8"]["note"]["attempt"] == "all layers"
+    assert (tmp_path / "y.onnx").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--precision", "int8"), "needs --calibrate"),
+        (("--precision", "bfloat16"), "--backend openvino --precision bfloat16"),
+        (("--precision", "int9"), "Did you mean 'int8'"),
+        (("--no-portable",), "--portable would have no effect in float32"),
+        (("--precision", "int8", "--calibrate", "x", "--tolerance", "0.1", "--verify", "x"), "give --agreement"),
+        (("--precision", "int8", "--against", "x.onnx", "--verify", "x"), "the export has its own"),
+        (("--calibrate", "x", "--against", "x.onnx", "--verify", "x"), "nothing is written"),
+    ],
+)
+def test_options_of_int8_that_do_not_fit_are_usage_errors(words, message, allmlp, saved_checkpoint):
+    outcome = allmlp("export", saved_checkpoint, *words)
+    assert outcome.code == 2 and message in outcome.err
+
+
 def test_the_commands_and_the_python_of_the_page_run_in_their_order(
     allmlp, saved_checkpoint, write_photo, tmp_path, monkeypatch
 ):
@@ -229,7 +265,7 @@ def test_the_commands_and_the_python_of_the_page_run_in_their_order(
         write_photo(Path("photos") / f"{index}.png", seed=index)
     page = ROOT / "docs" / "export.md"
     commands = [words for words in commands_of(page) if words[0] == "allmlp"]
-    assert len(commands) == 8
+    assert len(commands) == 10
     for _, *words in commands:
         outcome = allmlp(*words)
         assert outcome.code == 0, outcome.err

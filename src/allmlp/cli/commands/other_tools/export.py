@@ -115,7 +115,7 @@ def export(
       allmlp export runs/mine --precision int8 --calibrate PHOTOS
       allmlp predict mine.onnx photo.jpg
     """
-    _check_options(to, out, verify, against, tolerance, precision)
+    _check_options(to, out, verify, against, tolerance, precision, calibrate, portable)
     if against is None:
         check_int8_options(to, precision, calibrate, agreement, portable)
     changes = changed_preprocessing(mean, std, interpolation, fit, law)
@@ -176,6 +176,8 @@ def _check_options(
     against: str | None,
     tolerance: float | None,
     precision: str,
+    calibrate: str | None,
+    portable: bool | None,
 ) -> None:
     if against is not None:
         if verify is None:
@@ -184,6 +186,8 @@ def _check_options(
             raise ConfigError(f"{' and '.join(unused)} with --against would have no effect: nothing is written.")
         if precision != "float32":
             raise ConfigError("--precision with --against would have no effect: the export has its own.")
+        if calibrate is not None or portable is not None:
+            raise ConfigError("--calibrate and --portable with --against would have no effect: nothing is written.")
     if tolerance is not None and precision == "int8":
         raise ConfigError("--tolerance is for float32: logits in int8 differ by design; give --agreement.")
     if tolerance is not None and verify is None:

@@ -74,11 +74,6 @@ INNER_LAYERS = {
         ("backends", "photo_folder", "prediction", "sort_photos"),
         ("folder_names", "nearest", "runnable", "tuned"),
     ),
-    "quantisation": (
-        ("public",),
-        ("search",),
-        ("calibration", "weights"),
-    ),
     "report": (
         ("cleaning", "comparison", "page", "sheet"),
         ("context",),

@@ -17,9 +17,9 @@ from allmlp.cli.arguments.checkpoint import (
     load,
     load_for_export,
 )
+from allmlp.cli.arguments.int8_export import check_int8_options, write_int8
 from allmlp.cli.arguments.output_format import Format, FormatOption
 from allmlp.cli.arguments.output_path import new_output_path
-from allmlp.cli.commands.other_tools.export_int8 import check_int8_options, write_int8
 from allmlp.cli.console import aligned, command_line, next_commands, say
 from allmlp.cli.progress import photo_bar
 from allmlp.errors import CheckFailedError, ConfigError
@@ -140,9 +140,17 @@ def export(
 
             check_verifiable(model.description, path, verify)
         if calibrate is not None:
-            result["int8"] = write_int8(
-                model, calibrate, to=target, out=path, agreement=agreement, portable=portable, is_quiet=is_json
-            )
+            with photo_bar() as progress:
+                result["int8"] = write_int8(
+                    model,
+                    calibrate,
+                    to=target,
+                    out=path,
+                    agreement=agreement,
+                    portable=portable,
+                    is_quiet=is_json,
+                    progress=progress,
+                )
         else:
             write(model, to=target, out=path)
         files = [path, *map(path.with_suffix, form.other_endings)]

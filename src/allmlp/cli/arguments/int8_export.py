@@ -1,12 +1,12 @@
-"""`allmlp export --precision int8`: its options, its progress, and the table of attempts."""
+"""`allmlp export --precision int8`: its options, and the table of attempts."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from allmlp.cli.console import aligned, heading, note, say
-from allmlp.cli.progress import photo_bar
 
 if TYPE_CHECKING:
+    from allmlp.io.display import Progress
     from allmlp.quantisation import Int8Export, Judged
 
 __all__ = ["check_int8_options", "write_int8"]
@@ -32,23 +32,23 @@ def write_int8(
     agreement: float | None,
     portable: bool | None,
     is_quiet: bool,
+    progress: "Progress",
 ) -> dict[str, Any]:
     """Write an int8 export, print its attempts unless `is_quiet`, and return them as JSON."""
     from dataclasses import asdict
 
     from allmlp.quantisation import DEFAULT_AGREEMENT, export_int8
 
-    with photo_bar() as progress:
-        written = export_int8(
-            model,
-            photos,
-            to=to,
-            out=out,
-            agreement=DEFAULT_AGREEMENT if agreement is None else agreement,
-            portable=portable is not False,
-            report=note,
-            progress=progress,
-        )
+    written = export_int8(
+        model,
+        photos,
+        to=to,
+        out=out,
+        agreement=DEFAULT_AGREEMENT if agreement is None else agreement,
+        portable=portable is not False,
+        report=note,
+        progress=progress,
+    )
     if not is_quiet:
         _print(written)
     return {"attempts": [each.to_dict() for each in written.judged], "note": asdict(written.note)}

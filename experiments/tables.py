@@ -454,6 +454,158 @@ def scaling():
     )
 
 
+GPU_RESULT = "benchmarks/results/gpu.json"
+
+
+def gpu():
+    if not (ROOT / GPU_RESULT).exists():
+        return "Not measured yet: `python benchmarks/gpu.py` writes the figures.\n"
+    result = read(GPU_RESULT)
+    assert result["gpu"] and not result["is_quick"], "figures of a CPU or of tiny Mixers are not for a page"
+    parts = []
+    for name, write in GPU_PARTS.items():
+        found = result["parts"].get(name, {"error": "not run"})
+        parts += [f"**Failed: {name}.** {found['error']}\n"] if "error" in found else []
+        try:
+            parts.append(write(found))
+        except KeyError:  # a part that failed early lacks figures
+            assert "error" in found
+    return "\n".join(parts) + f"\n{caption(result)}"
+
+
+def gpu_logits(found):
+    """Return the table of the largest differences from the CPU's logits in float32."""
+    rows = [
+        (variant, *(f"{part['largest_relative_difference']:.1e}" for part in precisions.values()))
+        for variant, precisions in found["variants"].items()
+        if "left_out" not in precisions
+    ]
+    left_out = "".join(
+        f"{variant} was left out: {precisions['left_out']}.\n"
+        for variant, precisions in found["variants"].items()
+        if "left_out" in precisions
+    )
+    heading = "Largest difference of a logit from the CPU's in float32, relative to the largest logit:\n\n"
+    return heading + table(("Mixer", "float32", "float32 with TF32", "bfloat16"), rows) + left_out
+
+
+def gpu_inference(found):
+    """Return the tables of images per second: on the device, and from NumPy to NumPy."""
+    rows = [
+        (
+            *(row["variant"], str(row["batch_size"]), row["contestant"], f"{row['images_per_second']:,.0f}"),
+            f"{row['teraflops'] / found['matrix_product_teraflops']:.0%}",
+            "" if row["reference"] is None else f"{row['speed_ratio']:.2f} × {row['reference']}",
+        )
+        for row in found["rows"]
+    ]
+    columns = (
+        "Mixer",
+        "batch",
+        "bfloat16",
+        "images/s",
+        "share of large matrix products",
+        "speed-up over timm's fastest",
+    )
+    whole = [
+        (
+            *(row["variant"], str(row["batch_size"])),
+            *(f"{row['images_per_second'][name]['median']:,.0f}" for name in ("default", "exact")),
+        )
+        for row in found["forward"]
+    ]
+    left_out = "".join(f"Left out: {name}: {reason}.\n" for name, reason in found["left_out"].items())
+    return (
+        f"{table(columns, rows)}\n{left_out}\nFrom NumPy to NumPy, copies included, images/s:\n\n"
+        f"{table(('Mixer', 'batch', 'default', '`exact`'), whole)}"
+    )
+
+
+def gpu_training(found):
+    """Return the table of training steps."""
+    rows = [
+        (
+            *(mixer, row["contestant"], str(row["batch_size"]), f"{row['images_per_second']:,.0f}"),
+            f"{row['peak_mebibytes']:,}" if "peak_mebibytes" in row else "",  # not of a CPU
+            ", ".join(f"{ratio:.2f} × over {other}" for other, ratio in row["speed_ratio"].items()),
+        )
+        for mixer, measured in found["mixers"].items()
+        for row in measured
+    ]
+    columns = ("Mixer", "implementation", "batch", "images/s", "peak memory, MiB", "speed-up")
+    return f"Training steps in bfloat16:\n\n{table(columns, rows)}"
+
+
+def gpu_processes(found):
+    """Return the table of losses of several processes, each compared with those of one process."""
+    rows = [
+        (precision, name, outcome.get("error") or f"{outcome['largest_relative_difference']:.1e}")
+        for precision, outcomes in found["losses"].items()
+        for name, outcome in outcomes.items()
+        if "error" in outcome or "largest_relative_difference" in outcome
+    ]
+    columns = ("precision", "processes", "largest relative difference of a loss from one process's")
+    left_out = f"\nLeft out: {found['left_out']}.\n" if "left_out" in found else ""
+    return table(columns, rows) + left_out
+
+
+def gpu_resume(found):
+    """Return a sentence about each comparison of two runs."""
+    texts = {
+        "two_whole_runs": "Two runs that were never stopped",
+        "resumed_and_whole": "A resumed run and one never stopped",
+    }
+    return "".join(
+        f"{text}: "
+        + (
+            f"the same bits in all {found[key]['num_tensors']} tensors.\n"
+            if found[key]["same_bits"]
+            else f"{found[key]['num_differing']} of {found[key]['num_tensors']} tensors differ, by up to "
+            f"{found[key]['largest_difference']:.1e}.\n"
+        )
+        for key, text in texts.items()
+    )
+
+
+def gpu_feeding(found):
+    """Return the table of the input's rates."""
+    names = ("input", "step", "together")
+    rows = [
+        (
+            {"stream": "decoded in every epoch", "memory": "kept in memory"}[storage],
+            *(f"{rates[f'{name}_images_per_second']:,.0f}" for name in names),
+            f"{rates['waiting_share']:.0%}",
+        )
+        for storage, rates in found["storage"].items()
+    ]
+    columns = ("photos", "input alone, images/s", "steps alone", "together", "share of the time that steps wait")
+    return f"RandAugment and S/16, {found['num_threads']} threads:\n\n{table(columns, rows)}"
+
+
+GPU_PARTS = {
+    "logits": gpu_logits,
+    "inference": gpu_inference,
+    "training": gpu_training,
+    "processes": gpu_processes,
+    "resume": gpu_resume,
+    "feeding": gpu_feeding,
+}
+
+
+def input_rates():
+    path = "benchmarks/results/input.json"
+    if not (ROOT / path).exists():
+        return "Not measured yet: `python benchmarks/input.py PHOTOS` writes the figures.\n"
+    result = read(path)
+    rows = [
+        (name, stage, f"{rate['median']:.0f}", f"{ratios[stage]:.2f}" if stage in ratios else "")
+        for name, part in result["filters"].items()
+        for ratios in [{key.split(" / ")[0]: value for key, value in part["speed_ratio"].items()}]
+        for stage, rate in part["images_per_core_second"].items()
+    ]
+    return f"{table(('filter', 'stage', 'images/s on one core', 'times timm'), rows)}\n{caption(result)}"
+
+
 def points(figures):
     """Write a mean difference ± standard deviation in points."""
     return f"{100 * figures['mean']:+.1f} ± {100 * figures['std']:.1f}"
@@ -490,16 +642,134 @@ def honesty():
     )
 
 
+def photos_seen():
+    path = "experiments/photos_seen/results/photos_seen.json"
+    if not (ROOT / path).exists():
+        return "Not measured yet: `python -m experiments.photos_seen.run` writes the figures.\n"
+    result = read(path)
+    runs = result["runs"]
+    cases = dict.fromkeys((run["data"], run["size"]) for run in runs)
+
+    def mean(data, size, seen):
+        chosen = [run for run in runs if (run["data"], run["size"], run["seen"]) == (data, size, seen)]
+        return f"{100 * spread([run['unseen_top1'] for run in chosen])['mean']:.1f}"
+
+    columns = [f"{data}, {size:,} photos" for data, size in cases]
+    rows = [
+        (f"{int(seen):,}", *(mean(*case, int(seen)) for case in cases), points(difference))
+        for seen, difference in result["minus_longest"].items()
+    ]
+    longest = max(int(seen) for seen in result["minus_longest"])
+    return (
+        f"Top-1 % on unseen photos, the mean of {len({run['seed'] for run in runs})} draws, by the number of photos that "
+        f"fine-tuning sees, repeats included:\n\n{table(('photos seen', *columns, f'minus {longest:,}, points'), rows)}\n"
+        f"{caption(result)}"
+    )
+
+
+def best_weights():
+    path = "experiments/best_weights/results/best_weights.json"
+    if not (ROOT / path).exists():
+        return "Not measured yet: `python -m experiments.best_weights.run` writes the figures.\n"
+    result = read(path)
+    draws = result["runs"]
+    names = {"top1": "highest validation top-1", "loss": "lowest validation loss", "last": "last epoch"}
+    rows = [
+        (names.get(rule, "last epoch, weights not averaged"), percent(figures), points(result["minus_last"][rule]))
+        for rule, figures in result["unseen_top1"].items()
+    ]
+    return (
+        f"Top-1 % on unseen photos of the weights that a rule chooses, {len(draws)} draws from "
+        f"{', '.join(dict.fromkeys(draw['data'] for draw in draws))}, {min(draw['held_out'] for draw in draws)} or more "
+        f"photos held out (mean ± std):\n\n{table(('weights', 'unseen top-1 %', 'minus the last, points'), rows)}\n"
+        f"{caption(result)}"
+    )
+
+
+def starter_ablation():
+    path = "experiments/starter/results/ablation.json"
+    if not (ROOT / path).exists():
+        return "Not measured yet: `python -m experiments.starter.ablate` writes the figures.\n"
+    result = read(path)
+    base = result["arms"]["recipe starter"]["top1"]
+    rows = [
+        (
+            name,
+            " + ".join(map(str, arm["num_epochs"])),
+            f"{100 * arm['top1']:.1f}",
+            f"{100 * (arm['top1'] - base):+.1f}",
+        )
+        for name, arm in result["arms"].items()
+    ]
+    return (
+        "Top-1 % on Tiny-ImageNet's 10,000 validation photos after short trainings of equal cost, one run each (a standard "
+        f"error of 0.5 points):\n\n{table(('', 'epochs', 'top-1 %', 'difference, points'), rows)}\n{caption(result)}"
+    )
+
+
+def graph_pixels():
+    result = read("benchmarks/results/graph_pixels.json")
+
+    def cell(figures):
+        level = "level" if figures["largest"] == 1 else "levels"
+        return f"{100 * figures['share']:.3f} %, {figures['largest']} {level}" if figures["different"] else "0"
+
+    rows = [
+        (row["filter"], row["direction"], row["fit"], cell(row["in"]), cell(row["exact"])) for row in result["rows"]
+    ]
+    values = result["rows"][0]["in"]["values"]
+    worst = "; ".join(
+        f"{name} {100 * case['share']:.2f} % ({case['from']} to {case['to']} pixels), by up to {case['largest']}"
+        for name, case in result["worst_single_size"].items()
+    )
+    columns = ("filter", "photos are", "fit", "`--pixels in` differs", "`--pixels exact` differs")
+    forms = list(next(iter(result["cpu_milliseconds"].values())))
+    times = table(
+        ("photo", *(form if form == "Preprocessing" else f"`--pixels {form}`" for form in forms)),
+        [(name, *(f"{row[form]:.1f}" for form in forms)) for name, row in result["cpu_milliseconds"].items()],
+    )
+    size = result["timed_image_size"]
+    return (
+        "Share of values that differ from allmlp's pre-processing, and the largest difference, on "
+        f"{result['num_sizes']} sizes of photos per row ({values:,} values), reduced or enlarged to images of "
+        f"{result['image_size']} × {result['image_size']} pixels:\n\n"
+        f"{table(columns, rows)}\nWhere all photos have a single size, the largest shares of `in`: {worst} levels.\n\n"
+        f"CPU time per photo in ms, one thread, to {size} × {size} pixels, bicubic, with normalisation:\n\n{times}\n"
+        f"ONNX Runtime {result['environment']['onnxruntime']}, Pillow {result['environment']['pillow']}. {caption(result)}"
+    )
+
+
+def small_environments():
+    result = read("benchmarks/small_environments.json")
+    names = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+    rows = [
+        (names[name], str(figures["num_packages"]), f"{figures['bytes'] / 1e6:,.0f}")
+        for name, figures in result["environments"].items()
+    ]
+    return f"{table(('environment', 'packages', 'MB'), rows)}\n{caption(result)}"
+
+
 # By the page that contains them.
 TABLES = {
     "docs/results.md": {"clothing": clothing, "cifar10": cifar10, "training_step": training_step, "feeding": feeding},
     "docs/training.md": {"muon": muon, "rand_augment": rand_augment},
     "docs/recipes.md": {"balance": balance, "deviations": deviations, "optimizers": optimizers},
-    "docs/transfer.md": {"frozen_features": frozen_features, "transfer": transfer},
+    "docs/transfer.md": {
+        "frozen_features": frozen_features,
+        "transfer": transfer,
+        "starter_ablation": starter_ablation,
+    },
     "docs/weights.md": {"catalogue": catalogue, "resolution": resolution},
-    "docs/evaluation.md": {"few_shot": few_shot, "honesty": honesty},
+    "docs/export.md": {"graph_pixels": graph_pixels, "small_environments": small_environments},
+    "docs/evaluation.md": {
+        "few_shot": few_shot,
+        "honesty": honesty,
+        "photos_seen": photos_seen,
+        "best_weights": best_weights,
+    },
     "docs/reliability.md": {"reliability": reliability},
-    "docs/speed.md": {"speed": speed, "training_cost": training_cost, "scaling": scaling},
+    "docs/gpu.md": {"gpu": gpu},
+    "docs/speed.md": {"speed": speed, "training_cost": training_cost, "scaling": scaling, "input": input_rates},
 }
 
 

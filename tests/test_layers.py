@@ -58,14 +58,14 @@ INNER_LAYERS = {
     ),
     "data": (
         ("cleaning", "quality"),
-        ("augmentation", "bad_photos", "label_sets", "open_dataset"),
+        ("augmentation", "bad_photos", "label_sets", "opening"),
         ("loading", "public"),
         ("sources",),
-        ("decoding", "fingerprint", "preprocessing", "sampling"),
+        ("content", "decoding", "preprocessing", "sampling"),
         ("laws", "resizing"),
         ("completeness",),
         ("split_names", "folder_tree"),
-        ("photo_digest",),
+        ("digests",),
         ("dataset", "thumbnail"),
     ),
     "inference": (

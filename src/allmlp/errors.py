@@ -21,6 +21,7 @@ __all__ = [
     "close_matches",
     "did_you_mean",
     "is_out_of_threads",
+    "missing_library",
     "shortage",
 ]
 
@@ -28,6 +29,20 @@ _MEMORY = "there is not enough memory; close other programs, or use smaller phot
 _FILES = "too many files are open; raise the limit (ulimit -n)"
 _THREADS = "the system allows no further thread; raise its limit (ulimit -u, or a container's limit of processes)"
 _OS_ERRORS = {errno.ENOMEM: _MEMORY, errno.EMFILE: _FILES, errno.ENFILE: _FILES}
+# Of allmlp's dependencies, the module and the package that installs it. The extras have messages of their own.
+_SAME_NAME = (
+    "filelock",
+    "httpx2",
+    "jinja2",
+    "matplotlib",
+    "numpy",
+    "pyarrow",
+    "rich",
+    "safetensors",
+    "torch",
+    "torchvision",
+)
+_PACKAGES = {"PIL": "pillow", "huggingface_hub": "huggingface-hub", "markupsafe": "jinja2"} | {n: n for n in _SAME_NAME}
 _NO_THREAD = "can't start new thread"
 # What Python, the dynamic linker, Pillow and torch say in exceptions of their own types.
 _WORDS = {
@@ -129,6 +144,20 @@ def shortage(error: BaseException) -> str:
         text = str(error).lower()
         return next((words for said, words in _WORDS.items() if said in text), "")
     return ""
+
+
+def missing_library(error: ModuleNotFoundError) -> str:
+    """Return which of allmlp's libraries is not installed and what to do; "" if this is the module of another program.
+
+    `pip install allmlp` installs all of them; only environments made with `--no-deps` lack some (docs/export.md).
+    """
+    package = _PACKAGES.get((error.name or "").partition(".")[0])
+    if package is None:
+        return ""
+    return (
+        f"This needs the library {package}, which is not installed here. To install it: pip install {package}. To install "
+        "all that allmlp needs: pip install allmlp"
+    )
 
 
 def is_out_of_threads(error: BaseException) -> bool:

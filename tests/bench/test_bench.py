@@ -1,5 +1,6 @@
 """`bench`: what it measures, what it leaves out, and what it writes; with tiny Mixers, whose times mean nothing."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -147,4 +148,11 @@ def test_the_input_is_measured_in_stages(tmp_path: Path) -> None:
 
 
 def test_peers_are_named_after_their_library() -> None:
-    assert all(name.startswith("timm-") for name in PEERS)
+    assert all(name.startswith("timm-") or name == "vit_jax" for name in PEERS)
+
+
+def test_the_authors_mixer_is_left_out_for_the_erf_gelu() -> None:
+    """Theirs has the tanh form, so that it would do other work."""
+    config = dataclasses.replace(tiny_checkpoint().config, gelu="erf")
+    with pytest.raises(ValueError, match="the authors' Mixer has the tanh GELU"):
+        PEERS["vit_jax"][2](config, "float32", 1)

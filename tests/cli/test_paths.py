@@ -1,5 +1,6 @@
 """Paths that no file can have, or that block when opened, as every argument that takes a path: one clear error each."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -94,3 +95,18 @@ def test_a_path_that_cannot_be_used_is_one_clear_error(
     assert "Traceback" not in error
     assert len(error) < 10_000
     assert not os.path.exists(words["NEW"])  # noqa: PTH110
+
+
+def test_a_report_into_a_folder_that_is_read_only_says_how_to_write_it_elsewhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:  # as a disk that is mounted read-only: root may write anywhere else
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    with pytest.raises(SystemExit) as caught:
+        main(["report", str(tmp_path)])
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert f"{tmp_path}: the page cannot be written into this folder (Read-only file system)" in error
+    assert f"report {tmp_path} --out report.html" in error

@@ -9,7 +9,7 @@ from tests.builders import tiny_checkpoint
 
 from allmlp.checkpoints import as_arrays
 from allmlp.exports import onnx_bytes
-from allmlp.exports.protobuf import encode_field, read_fields, read_integers
+from allmlp.exports.protobuf import encode_field, encode_message, read_fields, read_integers
 
 CONTENT = onnx_bytes(as_arrays(tiny_checkpoint(num_blocks=1)))
 
@@ -63,3 +63,8 @@ def test_any_bytes_end_or_are_a_value_error():
         except ValueError:
             continue
         assert b"".join(field.raw for field in fields) == content
+
+
+def test_a_message_in_parts_is_encoded_as_the_joined_one():
+    parts = [b"a" * 200, memoryview(b"bc"), b""]
+    assert b"".join(encode_message(7, parts)) == b"".join(encode_field(7, b"".join(parts)))

@@ -86,3 +86,17 @@ def test_tuning_measures_and_remembers_all_backends_but_the_compiled(checkpoint:
     found = read_tuned(checkpoint.config)
     assert isinstance(found, Tuned)
     assert list(found.seconds_per_image) == list(seconds)
+
+
+def test_an_engine_that_fails_is_left_out_of_the_tuning(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no such instruction")
+
+    monkeypatch.setattr("openvino.Core.compile_model", fail)
+    lines: list[str] = []
+    seconds, _ = tune(checkpoint, seconds=5, report=lines.append)
+    assert set(seconds) == {"eager", "onnxruntime"}
+    (line,) = lines
+    assert line.startswith("openvino: left out. ") and "no such instruction" in line

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from allmlp.config import override
 from allmlp.data import fold_datasets, fold_of_photos, open_dataset
 from allmlp.training.progress import NoProgress
 from allmlp.training.reporting.compare_runs import compare_runs
+from allmlp.training.stop_signals import Stopped
 
 NUM_FOLDS = 3
 CROSS_VALIDATED = override(TINY, [f"data.folds={NUM_FOLDS}", "optimizer.learning_rate=0.002"])
@@ -124,6 +126,35 @@ def test_a_stopped_cross_validation_goes_on_bit_for_bit(fold, step, result, phot
         assert (run / name).read_bytes() == (result.directory / name).read_bytes()
 
 
+def test_a_signal_between_two_folds_stops_the_run_like_any_other(result, photos, tmp_path, monkeypatch):
+    """SIGTERM would otherwise kill the process, without a word on how to continue."""
+
+    def kill(number, _):
+        pytest.fail(f"signal {number} was not handled")
+
+    with monkeypatch.context() as patch:
+        savez, calls = np.savez, []
+
+        def stopped(file, **arrays):  # writes the predictions of a fold
+            calls.append(file)
+            if len(calls) == 2:
+                signal.raise_signal(signal.SIGTERM)
+            savez(file, **arrays)
+
+        patch.setattr("numpy.savez", stopped)
+        before = signal.signal(signal.SIGTERM, kill)
+        try:
+            with pytest.raises(Stopped) as stop:
+                train(CROSS_VALIDATED, photos, tmp_path / "run")
+        finally:
+            signal.signal(signal.SIGTERM, before)
+    assert stop.value.exit_code == 143
+    train(CROSS_VALIDATED, photos, tmp_path / "run", resume=True)
+    for number in range(1, 1 + NUM_FOLDS):
+        name = f"folds/fold-{number}.npz"
+        assert (tmp_path / "run" / name).read_bytes() == (result.directory / name).read_bytes()
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not a zip", b"[1, 2]"])
 def test_damaged_predictions_of_a_fold_are_refused_by_name(content, photos, result, tmp_path):
     run = tmp_path / "run"
@@ -151,6 +182,8 @@ def test_an_own_validation_split_needs_no_folds(photos, tmp_path):
     divided = dataclasses.replace(dataset, splits={**dataset.splits, "validation": dataset.splits["test"]})
     result = train(CROSS_VALIDATED, divided, tmp_path / "run")
     assert result.recipe.data.folds == 0 and set(result.evaluations) == {"validation", "test"}
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert f"data.folds={NUM_FOLDS} has no effect: these photos have a validation split" in log
     assert train(CROSS_VALIDATED, divided, tmp_path / "run", resume=True).sample_digest == result.sample_digest
 
 

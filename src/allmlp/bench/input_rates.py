@@ -1,4 +1,4 @@
-"""The rate at which photos become images, per core: read, decode, resize, augment; against timm's transforms."""
+"""The rate at which photos become images, per core: read, decode, resize, augment; against timm's loader."""
 
 import importlib
 import importlib.util
@@ -13,19 +13,24 @@ from allmlp.bench.rounds import alternated_rounds, ratios_of
 from allmlp.data import (
     Augmentation,
     AugmentationPipeline,
+    CropImages,
     Preprocessing,
     Split,
     TrainingImages,
     decode,
     sample_keys,
+    with_digests,
 )
 from allmlp.hardware.compute_threads import compute_threads
+from allmlp.hardware.devices import reuse_freed_memory
 from allmlp.provenance import environment, spread
 
 __all__ = ["InputRates", "measure_input"]
 
 _NUM_PHOTOS = 32
-_AUGMENTATION = Augmentation(crop="inception", flip=True)  # as timm's transforms without its other options
+_AUGMENTATION = Augmentation(crop="inception", flip=True)  # as timm's loader without its other options
+_TRAIN, _TRAIN_CROPS = "read, decode, augment (train)", "read, decode, augment (train, data.decoding=crop)"
+_TIMM = "timm: read, decode, augment"
 
 
 class InputRates(TypedDict):
@@ -48,15 +53,18 @@ def measure_input(
 ) -> InputRates:
     """Measure the first photos of a split, up to 32, in alternated rounds, and return images per second of CPU time.
 
-    The training input is a random crop and flip, ours by threads and matrix products, timm's by its own
-    transforms on Pillow images, if timm is installed.
+    The training input is a random crop and flip, ours with a comparison of each photo's digest, as in training. timm's is that
+    of its loader in this process, with the same filter and normalisation, if timm is installed.
     """
     count = min(_NUM_PHOTOS, len(split))
-    indices = np.arange(count)
+    indices, epochs = np.arange(count), np.zeros(count, np.int64)
     pipeline = AugmentationPipeline(
         augmentation=_AUGMENTATION, preprocessing=preprocessing, seed=0, batch_size=count, num_classes=1
     )
-    photos = TrainingImages(split, image_size=preprocessing.image_size, fit=preprocessing.fit, num_workers=1)
+    verified = with_digests(split, [""] * len(split))
+    # Photos are kept as training with such crops keeps them.
+    photos = TrainingImages(verified, image_size=preprocessing.image_size, fit="crop", num_workers=0, kept_scale=4)
+    crops = CropImages(verified, augmentation=_AUGMENTATION, preprocessing=preprocessing, num_workers=0)
     keys = sample_keys(split.sample_ids)[:count]
 
     def read() -> object:
@@ -68,44 +76,65 @@ def measure_input(
     def evaluated() -> object:
         return [preprocessing(image) for image in decoded()]
 
-    def augmented() -> object:
-        (raw,) = photos.batches([indices])
-        draws = pipeline.draws(keys, np.zeros(count, np.int64))
-        return pipeline.augment(raw, np.zeros(count, np.int64), draws, step=0, part=slice(0, count))
+    def augmented(is_cropped: bool) -> object:
+        draws = pipeline.draws(keys, epochs)
+        (raw,) = crops.batches([(indices, draws["crop"])]) if is_cropped else photos.batches([indices])
+        return pipeline.augment(raw, epochs, draws, step=0, part=slice(0, count))
 
     calls: dict[str, Callable[[], object]] = {
         "read": read,
         "read, decode": decoded,
         "read, decode, resize (predict, evaluate)": evaluated,
-        "read, decode, augment (train)": augmented,
+        _TRAIN: lambda: augmented(False),
     }
+    if preprocessing.is_antialiased:
+        calls[_TRAIN_CROPS] = lambda: augmented(True)
     if importlib.util.find_spec("timm") is not None:
-        calls["timm: read, decode, augment"] = _timm_input(split, preprocessing, count)
+        calls[_TIMM] = _timm_loader(split, preprocessing, count)
+    reuse_freed_memory()  # as training does
     with compute_threads(1):
         for call in calls.values():
             call()
         times = alternated_rounds(calls, num_rounds=num_rounds, seconds=seconds, clock=clock)
     rates = {name: spread([count / max(value, 1e-9) for value in values]) for name, values in times.items()}
-    names = list(times)
-    ratios = {f"{names[3]} / {names[4]}": round(ratios_of(times, names[3], names[4]), 3)} if len(names) > 4 else {}
+    ours = [name for name in (_TRAIN, _TRAIN_CROPS) if name in times and _TIMM in times]
     return {
         "environment": environment(),
         "num_photos": count,
         "image_size": list(preprocessing.image_size),
         "images_per_core_second": rates,
-        "speed_ratio": ratios,
+        "speed_ratio": {f"{name} / {_TIMM}": round(ratios_of(times, name, _TIMM), 3) for name in ours},
     }
 
 
-def _timm_input(split: Split, preprocessing: Preprocessing, count: int) -> Callable[[], object]:
+def _timm_loader(split: Split, preprocessing: Preprocessing, count: int) -> Callable[[], object]:
+    """Return a call that takes a batch of `count` photos from timm's loader, which decodes in this process."""
     from PIL import Image
 
-    create = importlib.import_module("timm.data").create_transform
-    transform = create(
-        input_size=(3, *preprocessing.image_size), is_training=True, color_jitter=None, interpolation="bilinear"
+    data = importlib.import_module("timm.data")
+
+    class Photos:
+        transform: Any = None  # set by timm
+
+        def __len__(self) -> int:
+            return count
+
+        def __getitem__(self, index: int) -> tuple[Any, int]:
+            image = Image.open(io.BytesIO(split.read(index))).convert("RGB")  # as timm's ImageDataset
+            return self.transform(image), 0
+
+    loader = data.create_loader(
+        Photos(),
+        input_size=(3, *preprocessing.image_size),
+        batch_size=count,
+        is_training=True,
+        hflip=0.5,
+        color_jitter=0.0,
+        interpolation=preprocessing.interpolation,
+        mean=preprocessing.mean,
+        std=preprocessing.std,
+        num_workers=0,
+        persistent_workers=False,
+        device=importlib.import_module("torch").device("cpu"),
     )
-
-    def call() -> object:
-        return [transform(Image.open(io.BytesIO(split.read(index))).convert("RGB")) for index in range(count)]
-
-    return call
+    return lambda: list(loader)

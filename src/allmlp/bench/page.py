@@ -17,9 +17,11 @@ def table_lines(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
     if "training" in result:
         rows = [_TRAINING_COLUMNS, *map(_training_row, result["training"])]
     elif "images_per_core_second" in result:
-        rows = [("stage", "images per second and core", "min to max")]
+        rows = [("stage", "images per second and core", "min to max", "speed-up")]
+        ratios = {name.split(" / ")[0]: ratio for name, ratio in result["speed_ratio"].items()}
         for stage, rate in result["images_per_core_second"].items():
-            rows.append((stage, _digits(rate["median"]), f"{_digits(rate['min'])} to {_digits(rate['max'])}"))
+            ratio = f"{ratios[stage]:.2f} x over timm" if stage in ratios else ""
+            rows.append((stage, _digits(rate["median"]), f"{_digits(rate['min'])} to {_digits(rate['max'])}", ratio))
     else:
         rows = [_COLUMNS, *map(_row, result["results"])]
     return rows

@@ -1,4 +1,4 @@
-"""Contestants of others: the same Mixer by timm-eager, compiled, and in other engines. Each is imported on first use."""
+"""Contestants of others: timm's Mixer, eager, compiled, and in other engines, and the authors'. Imported on first use."""
 
 import importlib
 import importlib.util
@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from allmlp.bench.contestants import Contestant, Images
 from allmlp.hardware.num_compute_threads import num_compute_threads
@@ -117,11 +117,38 @@ def _timm_openvino(config: MixerConfig, precision: str, batch_size: int) -> Call
     return lambda images: compiled([images])[0]
 
 
+class _Patches(NamedTuple):
+    """How the authors' Mixer takes its patch size."""
+
+    size: tuple[int, int]
+
+
+def _vit_jax(config: MixerConfig, _: str, batch_size: int) -> Callable[[Images], Any]:
+    """The authors' Mixer (google-research/vision_transformer, vit_jax/models_mixer.py), compiled by jax.jit."""
+    if config.gelu != "tanh":
+        raise ValueError("the authors' Mixer has the tanh GELU, and this one the erf GELU")
+    jax = importlib.import_module("jax")
+    authors = importlib.import_module("vit_jax.models_mixer")
+    model = authors.MlpMixer(
+        patches=_Patches((config.patch_size, config.patch_size)),
+        num_classes=config.num_classes,
+        num_blocks=config.num_blocks,
+        hidden_dim=config.hidden_dim,
+        tokens_mlp_dim=config.tokens_mlp_dim,
+        channels_mlp_dim=config.channels_mlp_dim,
+    )
+    images = jax.numpy.zeros((batch_size, *config.image_size, 3))  # it takes (B, H, W, 3)
+    variables = model.init(jax.random.PRNGKey(0), images, train=False)
+    forward = jax.jit(lambda variables, images: model.apply(variables, images.transpose(0, 2, 3, 1), train=False))
+    return lambda images: forward(variables, images).block_until_ready()
+
+
 _Make = Callable[[MixerConfig, str, int], Callable[[Images], Any]]
 PEERS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], _Make]] = {
     "timm-eager": (("timm",), ("float32", "bfloat16"), _timm_eager),
     "timm-compiled": (("timm",), ("float32", "bfloat16"), _timm_compiled),
     "timm-onnxruntime": (("timm", "onnx", "onnxruntime"), ("float32",), _timm_onnx_runtime),
     "timm-openvino": (("timm", "onnx", "openvino"), ("float32", "bfloat16"), _timm_openvino),
+    "vit_jax": (("vit_jax", "flax", "jax", "einops"), ("float32",), _vit_jax),
 }
 """By name: the modules it needs, its precisions, and the function that opens it."""

@@ -17,7 +17,7 @@ from allmlp.checkpoints import Checkpoint
 from allmlp.errors import ConfigError, did_you_mean
 from allmlp.hardware.devices import has_native_bfloat16
 from allmlp.inference import BACKENDS
-from allmlp.io.display import Report, discard
+from allmlp.io.display import Report, bullets, discard
 from allmlp.model import cost
 from allmlp.provenance import environment, spread
 
@@ -81,6 +81,9 @@ def bench(
     """Measure a checkpoint on the CPU and return figures that are ready to be written as JSON.
 
     `source` is the checkpoint's path or name, from which fresh processes load it to measure start-up; None leaves that out.
+
+    Raises:
+        ConfigError: nothing could be measured; the message has the reasons.
     """
     import torch
 
@@ -103,6 +106,9 @@ def bench(
         times = alternated_rounds(calls, num_rounds=options.num_rounds, seconds=seconds, clock=clock)
         report(f"batch {batch_size}, {precision}: {len(next(iter(times.values())))} rounds of {len(times)} contestants")
         results += _rows(times, group, batch_size, precision, gflop, limits[precision])
+    if not results:
+        reasons = bullets(f"{name}: {why}" for name, why in left_out.items())
+        raise ConfigError(f"nothing was measured, because everything was left out:\n{reasons}")
     deadline = begun + 60 * options.minutes
     fresh = _start_ups(source, contestants, deadline, left_out, clock) if options.start_up and source else {}
     return {

@@ -7,6 +7,7 @@ from typing import Any
 
 from allmlp.bench.peers import timm_model
 from allmlp.bench.rounds import alternated_rounds, ratios_of
+from allmlp.errors import ConfigError
 from allmlp.hardware.devices import reuse_freed_memory
 from allmlp.model import MixerConfig, cost
 from allmlp.provenance import environment, spread
@@ -23,28 +24,44 @@ def measure_training(
     precisions: Sequence[str] = ("float32",),
     seconds: float = 60.0,
     num_rounds: int = 12,
+    device: str = "cpu",
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Any]:
-    """Return figures of training steps on random images on the CPU, by precision and contestant.
+    """Return figures of training steps on random images, which are on the device, by precision and contestant.
 
-    A step is forward, backward and AdamW. Core-hours are those of torch's threads for a million images, without validation and
-    without input. timm is left out where it is not installed.
+    A step is forward, backward and AdamW. On a CPU, there are core-hours: those of torch's threads for a million images,
+    without validation and input. On a GPU ("cuda"), there is the peak memory of each contestant: weights, optimizer, gradients
+    and activations. timm is left out where it is not installed.
+
+    Raises:
+        ConfigError: a Mixer without a classifier.
     """
+    if not config.num_classes:
+        raise ConfigError(
+            "this Mixer has no classifier, which training needs: omit --training, or name another checkpoint."
+        )
     import torch
 
-    reuse_freed_memory()
+    if device == "cpu":
+        reuse_freed_memory()
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(batch_size, 3, *config.image_size, generator=generator)
-    classes = torch.randint(0, config.num_classes, (batch_size,), generator=generator)
+    images = torch.randn(batch_size, 3, *config.image_size, generator=generator).to(device)
+    classes = torch.randint(0, config.num_classes, (batch_size,), generator=generator).to(device)
     gflop = 3 * 2e-9 * sum(part.multiply_adds for part in cost(config))  # backward costs twice forward
     results: list[dict[str, Any]] = []
     for precision in precisions:
-        steps = {"allmlp": _our_step(config, precision)}
+        makers = {"allmlp": _our_step}
         if importlib.util.find_spec("timm") is not None:
-            steps["timm"] = _timm_step(config, precision)
-        calls = {name: _call(step, images, classes) for name, step in steps.items()}
-        for call in calls.values():
-            call()
+            makers["timm"] = _timm_step
+        calls: dict[str, Callable[[], object]] = {}
+        peaks: dict[str, float] = {}
+        for name, make in makers.items():
+            before = _start_memory_record(device)
+            calls[name] = _call(make(config, precision, device), images, classes, device)
+            calls[name]()
+            calls[name]()  # the first step has no optimizer state yet
+            if device == "cuda":
+                peaks[name] = round((torch.cuda.max_memory_allocated() - before) / 2**20)
         times = alternated_rounds(calls, num_rounds=num_rounds, seconds=seconds / len(precisions), clock=clock)
         for name, values in times.items():
             figures = spread([1000 * value for value in values])
@@ -57,40 +74,67 @@ def measure_training(
                     "milliseconds": figures,
                     "images_per_second": float(f"{1 / per_image:.4g}"),
                     "gflops": float(f"{gflop / per_image:.4g}"),
-                    "core_hours_per_million_images": float(f"{1e6 * per_image * torch.get_num_threads() / 3600:.4g}"),
+                    **_cost(per_image, peaks.get(name), device),
                     "speed_ratio": {other: round(ratios_of(times, name, other), 3) for other in times if other != name},
                 }
             )
-    return {"environment": environment(), "num_threads": torch.get_num_threads(), "training": results}
+    return {"environment": environment(device), "num_threads": torch.get_num_threads(), "training": results}
 
 
-def _call(step: Callable[[Any, Any], object], images: Any, classes: Any) -> Callable[[], object]:
-    return lambda: step(images, classes)
+def _start_memory_record(device: str) -> int:
+    """Forget the peak memory of a GPU so far, and return the bytes that are in use."""
+    import torch
+
+    if device != "cuda":
+        return 0
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    return torch.cuda.memory_allocated()
 
 
-def _our_step(config: MixerConfig, precision: str) -> Callable[[Any, Any], object]:
+def _cost(per_image: float, peak: float | None, device: str) -> dict[str, float]:
+    import torch
+
+    if device == "cpu":
+        return {"core_hours_per_million_images": float(f"{1e6 * per_image * torch.get_num_threads() / 3600:.4g}")}
+    return {} if peak is None else {"peak_mebibytes": peak}
+
+
+def _call(step: Callable[[Any, Any], object], images: Any, classes: Any, device: str) -> Callable[[], object]:
+    import torch
+
+    def call() -> None:
+        step(images, classes)
+        if device == "cuda":  # the optimizer's kernels still run
+            torch.cuda.synchronize()
+
+    return call
+
+
+def _our_step(config: MixerConfig, precision: str, device: str) -> Callable[[Any, Any], object]:
     import numpy as np
     import torch
 
-    from allmlp.training import OptimizerConfig, Recipe, TrainingBatch, TrainState, update
+    from allmlp.training import OptimizerConfig, ProcessGroup, Recipe, TrainingBatch, TrainState, update
 
     optimizer = OptimizerConfig(name="adamw", learning_rate=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY, clip_norm=None)
     settings: Any = {"optimizer": optimizer, "precision": precision}
     recipe: Any = Recipe(name="bench", model=config, num_epochs=1, batch_size=1, **settings)
-    state = TrainState(recipe)
+    ranks = ProcessGroup(rank=0, count=1, device=device)
+    state = TrainState(recipe, ranks)
 
     def step(images: Any, classes: Any) -> object:
         labels = torch.nn.functional.one_hot(classes, config.num_classes).float()
         batch = TrainingBatch(images, labels, None, np.zeros(0, np.uint64))
-        return update(state, state.model, batch, recipe, 1.0)
+        return update(state, state.model, batch, recipe, 1.0, ranks=ranks)
 
     return step
 
 
-def _timm_step(config: MixerConfig, precision: str) -> Callable[[Any, Any], object]:
+def _timm_step(config: MixerConfig, precision: str, device: str) -> Callable[[Any, Any], object]:
     import torch
 
-    model = timm_model(config).train()
+    model = timm_model(config).to(device).train()
     groups = [
         {"params": [weight for weight in model.parameters() if weight.ndim >= 2], "weight_decay": _WEIGHT_DECAY},
         {"params": [weight for weight in model.parameters() if weight.ndim < 2], "weight_decay": 0.0},
@@ -98,7 +142,7 @@ def _timm_step(config: MixerConfig, precision: str) -> Callable[[Any, Any], obje
     optimizer = torch.optim.AdamW(groups, lr=_LEARNING_RATE, fused=True)
 
     def step(images: Any, classes: Any) -> object:
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
             logits = model(images)
         loss: Any = torch.nn.functional.cross_entropy(logits.float(), classes)
         optimizer.zero_grad()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from allmlp.cli.arguments.output_path import new_output_path
+from allmlp.cli.arguments.output_path import check_different, new_output_path
 from allmlp.errors import ConfigError
 from allmlp.io.display import Report, escape
 
@@ -40,6 +40,7 @@ def check_outputs(report: Path | None, per_photo: Path | None, *, is_few_shot: b
         if per_photo.suffix.lower() not in (".csv", ".parquet"):
             raise ConfigError(f"--per-photo {escape(per_photo)}: expected a file name that ends in .csv or .parquet.")
         new_output_path(str(per_photo), is_folder=False, name="--per-photo", example="predictions.csv")
+    check_different({"--report": report, "--per-photo": per_photo})
     return EvaluationOutputs(report, per_photo)
 
 

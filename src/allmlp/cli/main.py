@@ -32,7 +32,7 @@ from allmlp.cli.commands.runs.report import report
 from allmlp.cli.commands.train import train
 from allmlp.cli.console import note
 from allmlp.cli.habits import Command, Commands, UsageError
-from allmlp.errors import AllmlpError, shortage
+from allmlp.errors import AllmlpError, MissingExtraError, missing_library, shortage
 from allmlp.hardware.compute_threads import limit_spinning
 
 __all__ = ["app", "main"]
@@ -142,6 +142,11 @@ def _run(arguments: Sequence[str] | None) -> str | int | None:
         if isinstance(exit_request.__context__, BrokenPipeError):  # which typer turns into exit code 1, as for a bug
             raise exit_request.__context__ from None
         return exit_request.code
+    except ModuleNotFoundError as error:
+        if not (missing := missing_library(error)):
+            raise
+        note(f"allmlp: {missing}")
+        return MissingExtraError.exit_code
     except Exception as error:
         if not (lacking := shortage(error)):
             raise

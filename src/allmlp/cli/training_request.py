@@ -1,5 +1,6 @@
 """Training requests: from command-line arguments to a finished run, for `train`, `finetune` and `demo`."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,7 +11,7 @@ import typer
 
 from allmlp.cli.console import command_line, is_first_process, next_commands, note, say
 from allmlp.cli.quality import better_quality
-from allmlp.errors import ConfigError
+from allmlp.errors import ConfigError, DataError
 from allmlp.io.display import escape
 from allmlp.io.json_object import json_text
 from allmlp.io.path_problem import path_advice
@@ -89,6 +90,8 @@ def run_request(
             reason = "\n".join(filter(None, (reason, cost(resolved, dataset))))
     else:
         resolved, dataset, reason = _recipe_of(run, request), None, ""
+        if request.data is None:
+            _check_present(run)
     reason = reason if is_first_process() else ""
     if print_recipe:
         show_recipe(resolved, reason, given=request.given, run=run)
@@ -112,6 +115,20 @@ def run_request(
         words = data_words(result.directory, options)
         say("\n" + better_quality(result.dataset, data, words, device=request.device))
     _print_next(result.directory, data, options)
+
+
+def _check_present(run: "StoredRun") -> None:
+    """Check that the photos of a run are where they were.
+
+    Raises:
+        DataError: they are not.
+    """
+    if Path(run.data).is_absolute() and not os.path.lexists(run.data):
+        command = command_line("train", "PHOTOS", "--resume", run.path)
+        raise DataError(
+            f"{escape(run.data)}: the photos of this run are not there any more. If they are in another place now, name it: "
+            f"{command}"
+        )
 
 
 def _is_done(run: "StoredRun", request: TrainingRequest) -> bool:

@@ -6,7 +6,7 @@ Pre-processing is stored in every checkpoint and export, so that a model's input
 import dataclasses
 import math
 import typing
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,24 @@ from allmlp.data.resizing.axes import resize_by_axes
 from allmlp.data.resizing.tensorflow import Window, resize_area, resize_bilinear
 from allmlp.errors import ConfigError
 
-__all__ = ["Preprocessing"]
+__all__ = ["Preparation", "Preprocessing"]
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _MAX_SCALED_TO_CROP = 16  # ratio of areas, which only wide panoramas exceed
+
+
+class Preparation(Protocol):
+    """What makes a model's input of decoded photos: a `Preprocessing`, or the graph of an export with the pixels inside."""
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the input."""
+
+    def resize(self, image: NDArray[np.uint8], /) -> NDArray[Any]:
+        """Return what is kept of a photo (h, w, 3): an array of the same shape for each."""
+
+    def normalise(self, images: NDArray[Any], /) -> NDArray[np.float32]:
+        """Return the input (B, 3, H, W) from a stack of what `resize` returned."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -142,12 +156,14 @@ class Preprocessing:
 
     def _pad(self, image: Image.Image, scaled: tuple[int, int]) -> NDArray[np.uint8]:
         height, width = self.image_size
-        canvas = Image.new("RGB", (width, height), self._mean_colour())
+        canvas = Image.new("RGB", (width, height), self.mean_colour)
         scaled_image = resize_by_axes(image, scaled[::-1], _FILTERS[self.interpolation])
         canvas.paste(scaled_image, ((width - scaled[1]) // 2, (height - scaled[0]) // 2))
         return np.array(canvas)
 
-    def _mean_colour(self) -> tuple[int, int, int]:
+    @property
+    def mean_colour(self) -> tuple[int, int, int]:
+        """The colour of the background with `fit` "pad", as levels of R, G and B."""
         red, green, blue = (min(255, max(0, round(255 * value))) for value in self.mean)
         return red, green, blue
 

@@ -105,7 +105,8 @@ def evaluate(
         image_size: (height, width) in pixels to convert the Mixer to; None keeps its own.
         preprocessing: overrides the model's, as in `load_checkpoint`; None keeps it.
         device: "auto", "cpu", "cuda" or "mps"; a `RunnableModel` keeps its own.
-        batch_size: photos per batch; affects memory and speed, never the result.
+        batch_size: photos per batch; affects memory and speed, on a CPU never the result. On a GPU, the last bits of the logits
+            may depend on it, unless the model was opened with `exact`.
         run: the run folder that the model comes from; None takes `model` if that is a path.
         bad_photos: "stop" refuses data with photos that cannot be decoded; "skip" decodes all photos of the data set first, and
             leaves these out of every split. No photo is ever replaced by another one.
@@ -228,9 +229,9 @@ def _score_shared(
 def _batches(
     model: RunnableModel, photos: Split, labels: Labels, *, batch_size: int, progress: Progress
 ) -> Iterator[Batch]:
-    preprocessing, num_classes = model.description.preprocessing, len(model.description.class_names)
+    preparation, num_classes = model.preparation, len(model.description.class_names)
     done = 0
-    for batch in split_batches(photos, labels, preprocessing, num_classes=num_classes, batch_size=batch_size):
+    for batch in split_batches(photos, labels, preparation, num_classes=num_classes, batch_size=batch_size):
         yield batch  # the caller scores it before it asks for the next one
         done += int(batch.mask.sum())
         progress(done, len(photos))

@@ -46,7 +46,7 @@ def as_runnable(
             )
         if preprocessing is None:
             return model
-        return replace(model, description=model.description.with_preprocessing(preprocessing))
+        return replace(model, description=model.description.with_preprocessing(preprocessing), pixels=None)
     if not isinstance(model, Checkpoint) and export_kind(model) is not None:
         opened = open_model(model, device=device, output=output, preprocessing=preprocessing)
         return as_runnable(opened, image_size=sides, preprocessing=None, device=device, output=output, report=report)

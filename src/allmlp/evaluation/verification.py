@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from allmlp.checkpoints import Checkpoint, ModelDescription, as_arrays, load_checkpoint
 from allmlp.config import to_dict
-from allmlp.data import Split, resized_images
+from allmlp.data import Preparation, Split, resized_images
 from allmlp.errors import CheckFailedError, ConfigError
 from allmlp.evaluation.compare import ComparedPhotos, photos_to_compare
-from allmlp.exports import ChangedExportError, QuantisationNote, export_kind, open_export, weights_digest
+from allmlp.evaluation.pixel_difference import ComparedPreparation, PixelDifference
+from allmlp.exports import ChangedExportError, ExportInfo, Pixels, export_kind, open_export, weights_digest
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.inference import RunnableModel, choose_backend, open_model
 from allmlp.io.display import Progress, escape, no_progress, quote, shorten
@@ -28,7 +29,11 @@ __all__ = ["DEFAULT_TOLERANCE", "ExportVerification", "check_verifiable", "verif
 DEFAULT_TOLERANCE = 1e-4
 """Of the largest logit. Float32 engines that add in another order differ by about 1e-6."""
 
+RESIZE_TOLERANCE = 1e-2
+"""The same for exports with the pixels in the graph, unless they are exact: its pixels may differ, and so may the logits."""
+
 _BATCH_SIZE = 64
+_PIXEL_BACKEND = "onnxruntime"  # the only one that runs the pixels in a graph
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +50,7 @@ class ExportVerification:
         min_agreement: of an int8 export, the share of photos that it promises to give the same class; None for float32.
         num_correct: (checkpoint, export); None if the photos are unlabelled or the model does not know all of their classes.
         problems: what is wrong, in sentences; empty if the export answers as the checkpoint.
+        pixels: how the pixels of its graph differ from the checkpoint's; None if they are outside of it.
     """
 
     photos: str
@@ -57,6 +63,7 @@ class ExportVerification:
     num_correct: tuple[int, int] | None
     problems: tuple[str, ...]
     min_agreement: float | None = None
+    pixels: PixelDifference | None = None
 
     @property
     def top1(self) -> "tuple[tuple[float, float, float], tuple[float, float, float]] | None":
@@ -92,12 +99,13 @@ class _Limit(NamedTuple):
     agreement: float | None
 
 
-def _limit(note: QuantisationNote | None, tolerance: float | None, agreement: float | None, path: str) -> _Limit:
-    where = shorten(escape(path), 300)
+def _limit(info: ExportInfo, tolerance: float | None, agreement: float | None, path: str) -> _Limit:
+    where, note = shorten(escape(path), 300), info.quantisation
     if note is None:
         if agreement is not None:
             raise ConfigError(f"{where}: a float32 export, which must give every photo its class; omit agreement.")
-        return _Limit(DEFAULT_TOLERANCE if tolerance is None else tolerance, None)
+        usual = RESIZE_TOLERANCE if info.pixels == "in" else DEFAULT_TOLERANCE
+        return _Limit(usual if tolerance is None else tolerance, None)
     if tolerance is not None:
         raise ConfigError(
             f"{where}: an int8 export, whose logits differ by design; give agreement instead of tolerance."
@@ -105,7 +113,7 @@ def _limit(note: QuantisationNote | None, tolerance: float | None, agreement: fl
     return _Limit(None, note.min_agreement if agreement is None else agreement)
 
 
-def check_verifiable(description: ModelDescription, path: Path, photos: str | Path) -> None:
+def check_verifiable(description: ModelDescription, path: Path, photos: str | Path, *, pixels: Pixels = "out") -> None:
     """Check, before an export is written to `path`, that it can be verified afterwards.
 
     Raises:
@@ -114,7 +122,7 @@ def check_verifiable(description: ModelDescription, path: Path, photos: str | Pa
         MissingExtraError: no engine for the export is installed.
     """
     _check_classes(description)
-    choose_backend("auto", path)
+    choose_backend("auto" if pixels == "out" else _PIXEL_BACKEND, path)
     photos_to_compare(photos, description)
 
 
@@ -139,10 +147,11 @@ def verify_export(
         export: an export's file.
         checkpoint: a path or a name, as `load_checkpoint` takes it, or a `Checkpoint`. It runs in PyTorch on the CPU.
         photos: a data set, as `open_dataset` takes it (test, else validation, else train), or a folder without labels.
-        tolerance: of a float32 export, the largest difference of a logit, as a fraction of the largest logit; None means 1e-4.
+        tolerance: of a float32 export, the largest difference of a logit, as a fraction of the largest logit; None takes 1e-4,
+            and 1e-2 for pixels="in".
         agreement: of an int8 export, the share of photos that must get the same class; None takes what the file promises. It
             is missed if the upper end of the 95 % interval of the share is below it.
-        backend: the engine of the export.
+        backend: the engine of the export. An export with the pixels in its graph is verified with these, in ONNX Runtime.
         progress: called with the number of photos done and their total, for both models together.
 
     Raises:
@@ -164,33 +173,46 @@ def verify_export(
         info = open_export(export).info
     except ChangedExportError as error:
         raise CheckFailedError(str(error)) from error
-    limit = _limit(info.quantisation, tolerance, agreement, path)
+    limit = _limit(info, tolerance, agreement, path)
     problems = _differences(loaded.description, info.description)
     if info.weights_sha256 != weights_digest(as_arrays(loaded).weights):
         problems.append("The export was made from other weights.")
     if len(info.description.class_names) != len(loaded.class_names):
         raise CheckFailedError(f"{export}: {' '.join(problems)}")
+    if info.pixels != "out" and backend == "auto":
+        backend = _PIXEL_BACKEND
     before = open_model(loaded, backend="eager", device="cpu")
     after = open_model(export, backend=backend)
+    if info.pixels != "out" and after.pixels is None:
+        raise ConfigError(
+            f"The backend {backend} does not run the pixels in the graph of this export, so it cannot verify them; use "
+            f"'{_PIXEL_BACKEND}'."
+        )
     chosen = photos_to_compare(photos, loaded.description)
     total, done = 2 * len(chosen.split), 0
     outputs: list[NDArray[np.float32]] = []
-    for model in (before, after):
+    watched = None if after.pixels is None else ComparedPreparation(after.pixels, loaded.preprocessing)
+    for model, preparation in ((before, before.preparation), (after, watched or after.preparation)):
         rows = []
-        for logits in _logits(model, chosen.split):
+        for logits in _logits(model, preparation, chosen.split):
             rows.append(logits)
             done += len(logits)
             progress(done, total)
         outputs.append(np.concatenate(rows))
-    return _compared(before.description, after.description, outputs, chosen, limit, problems)
+    difference = None if watched is None else watched.difference()
+    if difference is not None and (
+        problem := difference.problem(loaded.preprocessing, is_exact=info.pixels == "exact")
+    ):
+        problems.append(problem)
+    result = _compared(before.description, after.description, outputs, chosen, limit, problems)
+    return dataclasses.replace(result, pixels=difference)
 
 
-def _logits(model: RunnableModel, split: Split) -> Iterator[NDArray[np.float32]]:
-    """Yield logits batch by batch: decoded, resized, normalised and computed as the model's own description says."""
-    preprocessing = model.description.preprocessing
-    images = resized_images(split, preprocessing, num_workers=num_decoding_threads())
+def _logits(model: RunnableModel, preparation: Preparation, split: Split) -> Iterator[NDArray[np.float32]]:
+    """Yield logits batch by batch: decoded, resized, normalised and computed as the model's own file says."""
+    images = resized_images(split, preparation, num_workers=num_decoding_threads())
     while chunk := list(islice(images, _BATCH_SIZE)):
-        yield model.forward(preprocessing.normalise(np.stack(chunk)))
+        yield model.forward(preparation.normalise(np.stack(chunk)))
 
 
 def _differences(before: ModelDescription, after: ModelDescription) -> list[str]:

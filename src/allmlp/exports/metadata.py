@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from allmlp.checkpoints import ModelDescription
 from allmlp.config import from_dict
 from allmlp.errors import CheckpointError, ConfigError
+from allmlp.exports.onnx_pixels import Pixels
 from allmlp.exports.quantised_graph import QuantisationNote
 from allmlp.io.json_object import MAX_CONFIG_BYTES
 
@@ -62,12 +63,14 @@ class ExportInfo:
         precision: of the weights and the arithmetic, "float32" or "int8".
         weights_sha256: the digest of the checkpoint's weights in float32 (`weights_digest`), the same in every format.
         quantisation: how the weights became int8; None for float32.
+        pixels: where photos become images: "out" of the file, "in" its graph, or "exact" in it.
     """
 
     description: ModelDescription
     precision: str
     weights_sha256: str
     quantisation: QuantisationNote | None = None
+    pixels: Pixels = "out"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +82,7 @@ class _InfoFile:
     precision: str
     weights_sha256: str
     quantisation: QuantisationNote | None = None
+    pixels: Literal["out", "in", "exact"] = "out"
 
 
 def weights_digest(weights: Mapping[str, NDArray[np.float32]]) -> str:
@@ -99,6 +103,7 @@ def info_text(info: ExportInfo) -> str:
         "precision": info.precision,
         "weights_sha256": info.weights_sha256,
         **({} if info.quantisation is None else {"quantisation": asdict(info.quantisation)}),
+        **({} if info.pixels == "out" else {"pixels": info.pixels}),
         "checkpoint": without_paths(info.description).to_json_object(),
     }
     return json.dumps(values, separators=(",", ":"), allow_nan=False)
@@ -146,6 +151,7 @@ def parse_info(text: str, *, where: str) -> ExportInfo:
         precision=read.precision,
         weights_sha256=read.weights_sha256,
         quantisation=read.quantisation,
+        pixels=read.pixels,
     )
 
 
@@ -170,20 +176,23 @@ def no_description(what: str, to: str) -> str:
     )
 
 
-def model_info(description: ModelDescription) -> dict[str, str]:
-    """Return the keys of OpenVINO's Model API, for a classifier that takes RGB in float32.
+def model_info(description: ModelDescription, pixels: Pixels = "out") -> dict[str, str]:
+    """Return the keys of OpenVINO's Model API, for a classifier that takes RGB in float32, or photos if the pixels are inside.
 
     The API joins and splits lists at white space, so that spaces in class names become "_". It knows neither the crop
     fraction nor the filter, and resizes without antialiasing (0.4.7): of 60 photos of clothing, reduced to 64 pixels, 24 got
     another class, and none if we resized them. Programs that need exact answers read our own key.
     """
     preprocessing = description.preprocessing
-    return {
-        "model_type": "Classification",
-        "labels": " ".join(re.sub(r"\s+", "_", name) or "_" for name in description.class_names),
+    outside = {
         "mean_values": " ".join(f"{255 * value:.9g}" for value in preprocessing.mean),
         "scale_values": " ".join(f"{255 * value:.9g}" for value in preprocessing.std),
         "resize_type": _RESIZE_TYPES[preprocessing.fit],
+    }
+    return {
+        "model_type": "Classification",
+        "labels": " ".join(re.sub(r"\s+", "_", name) or "_" for name in description.class_names),
+        **(outside if pixels == "out" else {"embedded_processing": "True"}),
         "output_raw_scores": "True",
         "multilabel": "False",
         "hierarchical": "False",

@@ -24,13 +24,12 @@ from allmlp.exports.metadata import (
     model_info,
     weights_digest,
 )
+from allmlp.exports.onnx_pixels import IMAGES, PHOTOS, Pixels, add_pixels, check_pixels
 from allmlp.exports.quantised_graph import Quantisation, QuantisationNote, quantise_graph
 from allmlp.exports.runtimes import import_onnx
 from allmlp.model import LAYER_NORM_EPSILON, MixerConfig, parameter_shapes
 
-__all__ = ["INPUT", "OPERATORS", "OPSET", "graph_digest", "onnx_bytes", "stored_shapes"]
-
-INPUT = "images"
+__all__ = ["OPERATORS", "OPSET", "graph_digest", "onnx_bytes", "stored_shapes"]
 
 OPSET = 20  # the first with Gelu
 _IR_VERSION = 9  # of onnx 1.15, the first with this opset
@@ -43,18 +42,25 @@ OPERATORS = frozenset(
 
 
 def onnx_bytes(
-    model: ArrayCheckpoint, quantisation: Quantisation | None = None, note: QuantisationNote | None = None
+    model: ArrayCheckpoint,
+    quantisation: Quantisation | None = None,
+    note: QuantisationNote | None = None,
+    *,
+    pixels: Pixels = "out",
 ) -> bytes:
     """Return an ONNX model with its description inside; the same checkpoint gives the same bytes.
 
-    Input: `images`, float32 (B, 3, H, W), pre-processed. Outputs: `logits` (B, K), `features` (B, C), and `contributions`
+    Input: `images`, float32 (B, 3, H, W), pre-processed; with `pixels` "in" or "exact" it is `photos`, uint8 (B, h, w, 3), of
+    any size, the same within a batch. Outputs: `logits` (B, K), `features` (B, C), and `contributions`
     (B, S, K) of each patch, whose sum over the patches plus the bias of the classifier are the logits. A Mixer without a
     classifier has only `features`. With a quantisation and the note on it, the model has int8 inside, and float32 outside.
 
     Raises:
         MissingExtraError: onnx is not installed.
-        ConfigError: the model is larger than the 2 GiB of an ONNX file.
+        ConfigError: the model is larger than the 2 GiB of an ONNX file, an unknown word for `pixels`, or pre-processing whose
+            law no graph computes.
     """
+    check_pixels(pixels, model.description.preprocessing)
     onnx = import_onnx()
     if sum(weight.nbytes for weight in model.weights.values()) > _MAX_BYTES - (16 << 20):
         raise ConfigError("An ONNX file is at most 2 GiB, and the weights of this Mixer take more.")
@@ -63,8 +69,12 @@ def onnx_bytes(
         precision="float32" if quantisation is None else "int8",
         weights_sha256=weights_digest(model.weights),
         quantisation=note,
+        pixels=pixels,
     )
-    graph = _Graph(onnx, model.description.config, model.weights).build()
+    builder = _Graph(onnx, model.description.config, model.weights)
+    if pixels != "out":
+        add_pixels(builder, model.description.preprocessing, pixels)
+    graph = builder.build(has_pixels=pixels != "out")
     if quantisation is not None:
         quantise_graph(onnx, graph, quantisation)
     proto = onnx.helper.make_model(
@@ -76,7 +86,7 @@ def onnx_bytes(
     )
     text = info_text(info)
     entries = {OWN_KEY: text, DIGEST_KEY: graph_digest(graph.SerializeToString(deterministic=True), text)}
-    entries |= {f"{MODEL_INFO} {name}": value for name, value in model_info(model.description).items()}
+    entries |= {f"{MODEL_INFO} {name}": value for name, value in model_info(model.description, pixels).items()}
     for name, value in entries.items():
         proto.metadata_props.add(key=name, value=value)
     content: bytes = proto.SerializeToString(deterministic=True)
@@ -112,72 +122,82 @@ class _Graph:
         for name in parameter_shapes(config):  # in this order, whatever that of the weights
             weight = weights[name]
             array = weight.reshape(len(weight), -1) if weight.ndim == 4 else weight  # (C, 3 P P)
-            self._constant(name, array.T if _is_transposed(name, array.shape) else array)
+            self.constant(name, array.T if _is_transposed(name, array.shape) else array)
 
-    def build(self) -> Any:
+    def build(self, *, has_pixels: bool) -> Any:
         S, C, K = self._config.num_tokens, self._config.hidden_dim, self._config.num_classes
         x = self._patches()  # (B, S, 3 P P)
         x = self._linear("patch_projection", x)  # (B, S, C)
         for index in range(self._config.num_blocks):
             x = self._block(f"blocks.{index}", x)
         tokens = self._norm("pre_head_norm", x)  # (B, S, C)
-        self._node("ReduceMean", "features", [tokens, self._constant("token_axis", np.array([1]))], keepdims=0)
+        self.node("ReduceMean", "features", [tokens, self.constant("token_axis", np.array([1]))], keepdims=0)
         outputs: dict[str, tuple[int, ...]] = {"features": (C,)}
         if K:
-            self._node("Gemm", "head", ["features", "head.weight", "head.bias"], output="logits", transB=1)
+            self.node("Gemm", "head", ["features", "head.weight", "head.bias"], output="logits", transB=1)
             # The mean over tokens and the classifier are linear, so that every patch has its share of each logit.
-            columns = self._node("Transpose", "head.weight.transposed", ["head.weight"], perm=[1, 0])  # (C, K)
-            shares = self._node("MatMul", "contributions.sum", [tokens, columns])  # (B, S, K)
-            scale = self._constant("contributions.scale", np.float32(1 / S))
-            self._node("Mul", "contributions", [shares, scale])
+            columns = self.node("Transpose", "head.weight.transposed", ["head.weight"], perm=[1, 0])  # (C, K)
+            shares = self.node("MatMul", "contributions.sum", [tokens, columns])  # (B, S, K)
+            scale = self.constant("contributions.scale", np.float32(1 / S))
+            self.node("Mul", "contributions", [shares, scale])
             outputs = {"logits": (K,), "features": (C,), "contributions": (S, K)}
         values = [self._value(name, shape) for name, shape in outputs.items()]
-        images = self._value(INPUT, (3, *self._config.image_size))
-        return self._onnx.helper.make_graph(self._nodes, "mixer", [images], values, self._constants)
+        images = self._value(IMAGES, (3, *self._config.image_size))
+        if not has_pixels:
+            return self._onnx.helper.make_graph(self._nodes, "mixer", [images], values, self._constants)
+        photos = self._onnx.helper.make_tensor_value_info(
+            PHOTOS, self._onnx.TensorProto.UINT8, ["batch", "height", "width", 3]
+        )
+        return self._onnx.helper.make_graph(
+            self._nodes, "mixer", [photos], values, self._constants, value_info=[images]
+        )
 
     def _patches(self) -> str:
         (rows, columns), P = self._config.grid, self._config.patch_size
-        shape = self._constant("patches.split_shape", np.array([0, 3, rows, P, columns, P]))  # 0: B, as it comes
-        x = self._node("Reshape", "patches.split", [INPUT, shape])
-        x = self._node("Transpose", "patches.order", [x], perm=[0, 2, 4, 1, 3, 5])  # (B, H/P, W/P, 3, P, P)
-        flat = self._constant("patches.shape", np.array([0, rows * columns, 3 * P * P]))
-        return self._node("Reshape", "patches", [x, flat])
+        shape = self.constant("patches.split_shape", np.array([0, 3, rows, P, columns, P]))  # 0: B, as it comes
+        x = self.node("Reshape", "patches.split", [IMAGES, shape])
+        x = self.node("Transpose", "patches.order", [x], perm=[0, 2, 4, 1, 3, 5])  # (B, H/P, W/P, 3, P, P)
+        flat = self.constant("patches.shape", np.array([0, rows * columns, 3 * P * P]))
+        return self.node("Reshape", "patches", [x, flat])
 
     def _block(self, name: str, x: str) -> str:
         y = self._norm(f"{name}.token_norm", x)
-        y = self._node("Transpose", f"{name}.token_mixing.transpose", [y], perm=[0, 2, 1])  # (B, C, S)
+        y = self.node("Transpose", f"{name}.token_mixing.transpose", [y], perm=[0, 2, 1])  # (B, C, S)
         y = self._mlp(f"{name}.token_mixing", y)
-        y = self._node("Transpose", f"{name}.token_mixing.transpose_back", [y], perm=[0, 2, 1])  # (B, S, C)
-        x = self._node("Add", f"{name}.token_mixing.residual", [x, y])
+        y = self.node("Transpose", f"{name}.token_mixing.transpose_back", [y], perm=[0, 2, 1])  # (B, S, C)
+        x = self.node("Add", f"{name}.token_mixing.residual", [x, y])
         y = self._mlp(f"{name}.channel_mixing", self._norm(f"{name}.channel_norm", x))
-        return self._node("Add", f"{name}.channel_mixing.residual", [x, y])
+        return self.node("Add", f"{name}.channel_mixing.residual", [x, y])
 
     def _mlp(self, name: str, x: str) -> str:
         x = self._linear(f"{name}.fc1", x)
         approximate = "tanh" if self._config.gelu == "tanh" else "none"
-        x = self._node("Gelu", f"{name}.gelu", [x], approximate=approximate)
+        x = self.node("Gelu", f"{name}.gelu", [x], approximate=approximate)
         return self._linear(f"{name}.fc2", x)
 
     def _linear(self, name: str, x: str) -> str:
-        product = self._node("MatMul", name, [x, f"{name}.weight"])
-        return self._node("Add", f"{name}.add_bias", [product, f"{name}.bias"])
+        product = self.node("MatMul", name, [x, f"{name}.weight"])
+        return self.node("Add", f"{name}.add_bias", [product, f"{name}.bias"])
 
     def _norm(self, name: str, x: str) -> str:
         inputs = [x, f"{name}.weight", f"{name}.bias"]
-        return self._node("LayerNormalization", name, inputs, axis=-1, epsilon=LAYER_NORM_EPSILON)
+        return self.node("LayerNormalization", name, inputs, axis=-1, epsilon=LAYER_NORM_EPSILON)
 
-    def _node(
-        self, operator: str, name: str, inputs: list[str], *, output: str | None = None, **attributes: Any
-    ) -> str:
+    def node(self, operator: str, name: str, inputs: list[str], *, output: str | None = None, **attributes: Any) -> str:
+        """Add a node, whose output has its name unless another is given."""
         output = name if output is None else output
         self._nodes.append(self._onnx.helper.make_node(operator, inputs, [output], name=name, **attributes))
         return output
 
-    def _constant(self, name: str, values: "NDArray[Any] | np.float32") -> str:
-        dtype = "<i8" if values.dtype == np.int64 else "<f4"
-        array = np.asarray(values, dtype=dtype)
+    def constant(self, name: str, values: "NDArray[Any] | np.float32") -> str:
+        """Add a weight or another constant: int64, float64 and uint8 as they are, and any other type as float32."""
         kinds = self._onnx.TensorProto
-        kind = kinds.INT64 if dtype == "<i8" else kinds.FLOAT
+        kind, dtype = {
+            "int64": (kinds.INT64, "<i8"),
+            "float64": (kinds.DOUBLE, "<f8"),
+            "uint8": (kinds.UINT8, "u1"),
+        }.get(values.dtype.name, (kinds.FLOAT, "<f4"))
+        array = np.asarray(values, dtype=dtype)
         self._constants.append(self._onnx.helper.make_tensor(name, kind, array.shape, array.tobytes(), raw=True))
         return name
 

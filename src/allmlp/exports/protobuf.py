@@ -1,9 +1,9 @@
 """Protocol Buffers' wire format, read from untrusted bytes without a copy, and written."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-__all__ = ["Field", "encode_field", "read_fields", "read_integers"]
+__all__ = ["Field", "encode_field", "encode_message", "read_fields", "read_integers"]
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_VARINT_BYTES = 10
@@ -69,6 +69,11 @@ def read_integers(field: Field) -> list[int]:
 def encode_field(number: int, content: bytes | memoryview) -> list[bytes | memoryview]:
     """Return the bytes of a field of text, bytes or a message, in parts to join."""
     return [_encode_varint(number << 3 | _BYTES) + _encode_varint(len(content)), content]
+
+
+def encode_message(number: int, parts: Sequence[bytes | memoryview]) -> list[bytes | memoryview]:
+    """Return the bytes of a field that holds a message of these parts, without joining them: they may be gigabytes."""
+    return [_encode_varint(number << 3 | _BYTES) + _encode_varint(sum(map(len, parts))), *parts]
 
 
 def _varint(message: memoryview, position: int) -> tuple[int, int]:

@@ -7,15 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allmlp.checkpoints import ArrayCheckpoint, Checkpoint, as_arrays, load_arrays
+from allmlp.data import Preprocessing
 from allmlp.errors import ConfigError, did_you_mean
 from allmlp.exports.onnx_graph import onnx_bytes
+from allmlp.exports.onnx_pixels import Pixels, check_pixels
 from allmlp.exports.openvino_model import write_openvino
 from allmlp.exports.runtimes import import_onnx, import_openvino
 from allmlp.io.atomic_write import write_bytes
 from allmlp.io.display import escape, quote
 from allmlp.io.path_problem import path_problem, path_text
 
-__all__ = ["EXPORT_FORMATS", "ExportFormat", "default_name", "export", "export_format", "new_export_file"]
+__all__ = [
+    "EXPORT_FORMATS",
+    "ExportFormat",
+    "check_format_pixels",
+    "default_name",
+    "export",
+    "export_format",
+    "new_export_file",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,18 +35,22 @@ class ExportFormat:
     Attributes:
         ending: of the file's name.
         check: raises a MissingExtraError if a library is missing: before anything slow.
-        write: writes a model to a new file.
+        write: writes a model to a new file; takes `pixels`, too, if the format has others than "out".
         other_endings: of files that are written next to it.
+        pixels: where photos may become images: "out" of the file, "in" its graph, or "exact" in it.
+        no_pixels: what to do instead of those that it lacks.
     """
 
     ending: str
     check: Callable[[], object]
-    write: Callable[[ArrayCheckpoint, Path], object]
+    write: Callable[..., object]
     other_endings: tuple[str, ...] = ()
+    pixels: tuple[Pixels, ...] = ("out",)
+    no_pixels: str = "Use to='onnx', or pre-process outside."
 
 
-def _write_onnx(model: ArrayCheckpoint, path: Path) -> None:
-    write_bytes(path, onnx_bytes(model))
+def _write_onnx(model: ArrayCheckpoint, path: Path, pixels: Pixels = "out") -> None:
+    write_bytes(path, onnx_bytes(model, pixels=pixels))
 
 
 def _write_openvino(model: ArrayCheckpoint, path: Path) -> None:
@@ -49,13 +63,24 @@ def _check_openvino() -> None:
 
 
 EXPORT_FORMATS: Mapping[str, ExportFormat] = {
-    "onnx": ExportFormat(ending=".onnx", check=import_onnx, write=_write_onnx),
-    "openvino": ExportFormat(ending=".xml", check=_check_openvino, write=_write_openvino, other_endings=(".bin",)),
+    "onnx": ExportFormat(ending=".onnx", check=import_onnx, write=_write_onnx, pixels=("out", "in", "exact")),
+    "openvino": ExportFormat(
+        ending=".xml",
+        check=_check_openvino,
+        write=_write_openvino,
+        other_endings=(".bin",),
+        no_pixels="OpenVINO ignores antialiasing in ONNX's Resize, and computes sizes in float32: export with to='onnx' and "
+        "run it in ONNX Runtime, or use pixels='out'.",
+    ),
 }
 
 
 def export(
-    source: str | Path | Checkpoint | ArrayCheckpoint, *, to: str = "onnx", out: str | Path | None = None
+    source: str | Path | Checkpoint | ArrayCheckpoint,
+    *,
+    to: str = "onnx",
+    out: str | Path | None = None,
+    pixels: str = "out",
 ) -> Path:
     """Write a checkpoint for another engine, with its class names and pre-processing inside, and return the file.
 
@@ -65,18 +90,25 @@ def export(
         source: a path or a name, as `load_checkpoint` takes it, or a checkpoint.
         to: "onnx" (one file), or "openvino" (an .xml file and a .bin file).
         out: a new file, whose name ends in .onnx or .xml; None takes the source's name, in the current folder.
+        pixels: where photos become the model's images. "out": the input is pre-processed images, float32 (B, 3, H, W). "in": it
+            is decoded RGB photos of any size, uint8 (B, h, w, 3), resized and normalised in the graph, nearly as
+            `Preprocessing` does. "exact": the same, bit for bit, in float64. Both only in ONNX.
 
     Raises:
         CheckpointError: nothing usable at `source`.
-        ConfigError: an unknown format, a file that exists, or one that cannot be written.
+        ConfigError: an unknown format, a file that exists, one that cannot be written, or pixels that the format or the model's
+            pre-processing does not have.
         MissingExtraError: onnx or openvino is not installed.
     """
     form = export_format(to)
+    place = check_format_pixels(pixels, to)
     path = new_export_file(default_name(source, form) if out is None else out, form)
     form.check()
     if isinstance(source, Checkpoint):
         source = as_arrays(source)
-    form.write(source if isinstance(source, ArrayCheckpoint) else load_arrays(source), path)
+    model = source if isinstance(source, ArrayCheckpoint) else load_arrays(source)
+    check_format_pixels(place, to, model.description.preprocessing)
+    form.write(model, path, **({} if place == "out" else {"pixels": place}))
     return path
 
 
@@ -86,6 +118,18 @@ def export_format(name: object) -> ExportFormat:
         hint = did_you_mean(name, EXPORT_FORMATS) if isinstance(name, str) else ""
         raise ConfigError(f"to is {quote(name)}; expected one of {', '.join(EXPORT_FORMATS)}.{hint}")
     return EXPORT_FORMATS[name]
+
+
+def check_format_pixels(pixels: object, to: str, preprocessing: Preprocessing | None = None) -> Pixels:
+    """Return where photos become images in a file of a format.
+
+    Raises:
+        ConfigError: an unknown word, or pixels that the format or this pre-processing does not have.
+    """
+    place, form = check_pixels(pixels, preprocessing), export_format(to)
+    if place not in form.pixels:
+        raise ConfigError(f"pixels is {place!r}, which {to} files cannot have. {form.no_pixels}")
+    return place
 
 
 def default_name(source: object, form: ExportFormat) -> str:

@@ -17,7 +17,7 @@ from allmlp.inference.predictor import Predictor
 from allmlp.inference.runnable import Output, RunnableModel
 from allmlp.inference.sort_photos import PhotoSorter, check_sort_folder
 from allmlp.inference.speed import Speed, measure_speed
-from allmlp.inference.tuned import Tuned, read_tuned, write_tuned
+from allmlp.inference.tuned import Tuned, check_tunable, read_tuned, write_tuned
 
 __all__ = [
     "BACKENDS",
@@ -35,6 +35,7 @@ __all__ = [
     "Tuned",
     "check_installed",
     "check_sort_folder",
+    "check_tunable",
     "choose_backend",
     "eager_forward",
     "measure_speed",

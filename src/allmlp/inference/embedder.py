@@ -37,7 +37,7 @@ class Embedder:
             )
         self.num_features = model.description.config.hidden_dim
         self._forward = model.forward
-        self._preprocessing = model.description.preprocessing
+        self._preparation = model.preparation
         self._batch_size = batch_size
 
     @classmethod
@@ -62,7 +62,7 @@ class Embedder:
         )
 
     def __repr__(self) -> str:
-        height, width = self._preprocessing.image_size
+        height, width = self._preparation.image_size
         return f"Embedder({self.num_features:,} features, images of {height} x {width} pixels)"
 
     __reduce__ = refuse_pickle
@@ -84,7 +84,7 @@ class Embedder:
         Raises:
             DataError: neither a photo nor an iterable.
         """
-        rows = output_rows(self._forward, self._preprocessing, as_iterable(images), batch_size=self._batch_size)
+        rows = output_rows(self._forward, self._preparation, as_iterable(images), batch_size=self._batch_size)
         return ((row.name, row.output) for row in rows)
 
     def embed_split(self, split: Split, *, progress: Progress = no_progress) -> NDArray[np.float32]:
@@ -95,9 +95,7 @@ class Embedder:
         Raises:
             DataError: photos that cannot be read or decoded, all of them named.
         """
-        batches = split_batches(
-            split, split.labels * 0, self._preprocessing, num_classes=1, batch_size=self._batch_size
-        )
+        batches = split_batches(split, split.labels * 0, self._preparation, num_classes=1, batch_size=self._batch_size)
         rows: list[NDArray[np.float32]] = []
         for batch in batches:
             rows.append(self._forward(batch.images[batch.mask]))

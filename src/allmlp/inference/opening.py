@@ -25,6 +25,7 @@ def open_model(
     precision: str = "auto",
     output: Output = "logits",
     preprocessing: PreprocessingChanges | None = None,
+    exact: bool = False,
 ) -> RunnableModel:
     """Open a model for inference.
 
@@ -37,7 +38,9 @@ def open_model(
             CPU.
         precision: of the matrix products, "float32" or "bfloat16" (not "onnxruntime"); "auto" is float32.
         output: "logits" (B, K), or "features" (B, C): the mean over tokens before the classifier.
-        preprocessing: overrides the source's, as in `load_checkpoint`.
+        preprocessing: overrides the source's, as in `load_checkpoint`, and the pixels in the graph of an export.
+        exact: whether an image's output is to be the same in any batch on a GPU, too, where that costs speed and is not tested.
+            On a CPU, it always is.
 
     Raises:
         CheckpointError: nothing usable at `source`.
@@ -53,10 +56,12 @@ def open_model(
     remark = ""
     if backend == "auto" and device in ("auto", "cpu") and precision in ("auto", "float32") and has_tuned():
         backend, remark, source = _tuned_backend(source, device)
-    model = replace(choose_backend(backend, source).open(source, device, precision, output), remark=remark)
+    chosen = choose_backend(backend, source)
+    open_it = chosen.open_exact if exact and chosen.open_exact is not None else chosen.open
+    model = replace(open_it(source, device, precision, output), remark=remark)
     if preprocessing is None:
         return model
-    return replace(model, description=model.description.with_preprocessing(preprocessing))
+    return replace(model, description=model.description.with_preprocessing(preprocessing), pixels=None)
 
 
 def _tuned_backend(source: str | Path | Checkpoint, device: str) -> tuple[str, str, str | Path | Checkpoint]:

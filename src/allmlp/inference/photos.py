@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from allmlp.data import MAX_PHOTO_BYTES, FileReader, Preprocessing, decode, encode_thumbnail, to_pixels
+from allmlp.data import MAX_PHOTO_BYTES, FileReader, Preparation, decode, encode_thumbnail, to_pixels
 from allmlp.errors import DataError
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.inference.photo_folder import photos_in_folder
@@ -75,16 +75,16 @@ class OutputRow(NamedTuple):
 
 
 class _Loaded(NamedTuple):
-    """A photo's name, its resized pixels, uint8 RGB (H, W, 3), or the error, and its thumbnail if asked for."""
+    """A photo's name, what `Preparation.resize` made of it, or the error, and its thumbnail if asked for."""
 
     name: str
-    image: NDArray[np.uint8] | DataError
+    image: NDArray[Any] | DataError
     thumbnail: bytes | None = None
 
 
 def output_rows(
     forward: Forward,
-    preprocessing: Preprocessing,
+    preparation: Preparation,
     images: Iterable[Photo],
     *,
     batch_size: int,
@@ -101,20 +101,20 @@ def output_rows(
         try:
             pixels = photo.load()
             small = encode_thumbnail(pixels, side=_THUMBNAIL_SIDE, quality=_THUMBNAIL_QUALITY) if thumbnails else None
-            return _Loaded(photo.name, preprocessing.resize(pixels), small)
+            return _Loaded(photo.name, preparation.resize(pixels), small)
         except DataError as error:
             drop_locals(error)
             return _Loaded(photo.name, error)
 
     loaded = ordered_map(load, enumerate(images, start=1), num_decoding_threads())
     while chunk := list(itertools.islice(loaded, batch_size)):
-        yield from _run(forward, preprocessing, chunk)
+        yield from _run(forward, preparation, chunk)
 
 
-def _run(forward: Forward, preprocessing: Preprocessing, loaded: Sequence[_Loaded]) -> Iterator[OutputRow]:
+def _run(forward: Forward, preparation: Preparation, loaded: Sequence[_Loaded]) -> Iterator[OutputRow]:
     images = [photo.image for photo in loaded if not isinstance(photo.image, DataError)]
     if images:
-        rows = iter(forward(preprocessing.normalise(np.stack(images))))
+        rows = iter(forward(preparation.normalise(np.stack(images))))
     for name, image, thumbnail in loaded:
         yield OutputRow(name, image if isinstance(image, DataError) else next(rows), thumbnail)
 

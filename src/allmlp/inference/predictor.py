@@ -37,7 +37,7 @@ class Predictor:
             raise ConfigError(f"This model returns {model.output}. To classify photos, open it with output='logits'.")
         self.class_names = model.description.class_names
         self._forward = model.forward
-        self._preprocessing = model.description.preprocessing
+        self._preparation = model.preparation
         self._batch_size = batch_size
         self._temperature = model.description.temperature
 
@@ -61,7 +61,7 @@ class Predictor:
         return cls(open_model(source, device=device, preprocessing=preprocessing), batch_size=batch_size)
 
     def __repr__(self) -> str:
-        height, width = self._preprocessing.image_size
+        height, width = self._preparation.image_size
         return f"Predictor({len(self.class_names):,} classes, images of {height} x {width} pixels)"
 
     __reduce__ = refuse_pickle
@@ -106,7 +106,7 @@ class Predictor:
     def _stream(
         self, images: Iterable[Photo], top_k: int, forward: Forward, thumbnails: bool
     ) -> Iterator[Prediction | DataError]:
-        rows = output_rows(forward, self._preprocessing, images, batch_size=self._batch_size, thumbnails=thumbnails)
+        rows = output_rows(forward, self._preparation, images, batch_size=self._batch_size, thumbnails=thumbnails)
         for name, logits, thumbnail in rows:
             if isinstance(logits, DataError):
                 yield logits

@@ -5,6 +5,7 @@ from numbers import Integral
 from typing import Literal, NoReturn
 
 from allmlp.checkpoints import ModelDescription
+from allmlp.data import Preparation
 from allmlp.errors import ConfigError
 from allmlp.io.display import quote
 from allmlp.metrics import Forward
@@ -23,12 +24,19 @@ class RunnableModel:
         description: the model's configuration, pre-processing, class names and temperature.
         output: what `forward` returns.
         remark: why another backend than the default was chosen, for people; "" if it was not.
+        pixels: prepares photos in place of the description's pre-processing: the graph of an export with the pixels inside.
     """
 
     forward: Forward
     description: ModelDescription
     output: Output = "logits"
     remark: str = ""
+    pixels: Preparation | None = None
+
+    @property
+    def preparation(self) -> Preparation:
+        """What makes images of photos."""
+        return self.description.preprocessing if self.pixels is None else self.pixels
 
 
 def check_model(model: object, *, batch_size: object) -> None:

@@ -16,8 +16,7 @@ __all__ = ["Speed", "measure_speed"]
 _MIN_TURNS = 3
 _MAX_TURNS = 20
 _SECONDS = 1.0
-# The eager backend fills up micro-batches of 64 on a GPU: with fewer images, the padding would be timed. On a CPU, 16 images of
-# more multiply-adds than this would take too long here.
+# On a CPU, 16 images of more multiply-adds than this would take too long here.
 _MAX_MULTIPLY_ADDS = 2e10
 
 

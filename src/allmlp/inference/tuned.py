@@ -11,19 +11,20 @@ import json
 import math
 import platform
 import re
+import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from allmlp.errors import AllmlpError
+from allmlp.errors import AllmlpError, ConfigError
 from allmlp.hardware.num_compute_threads import num_compute_threads
 from allmlp.hardware.processor import processor_facts
-from allmlp.io.atomic_write import write_json
+from allmlp.io.atomic_write import reason_of, write_json
 from allmlp.io.download_folder import downloads_directory
 from allmlp.model import MixerConfig
 
-__all__ = ["Tuned", "has_tuned", "machine", "read_tuned", "write_tuned"]
+__all__ = ["Tuned", "check_tunable", "has_tuned", "machine", "read_tuned", "write_tuned"]
 
 _VERSION = 1
 _MAX_BYTES = 1 << 16
@@ -77,9 +78,11 @@ def read_tuned(config: MixerConfig) -> Tuned | str | None:
     """Return what was measured for a shape on this machine; None if nothing was; a sentence if the file is unusable."""
     here, shape = machine(), _shape(config)
     path = _path(here, shape)
-    if path is None or not path.is_file():
+    if path is None:
         return None
     try:
+        if not path.is_file():
+            return None
         if path.stat().st_size > _MAX_BYTES:
             raise ValueError("too large")
         content = json.loads(path.read_bytes())
@@ -94,16 +97,38 @@ def read_tuned(config: MixerConfig) -> Tuned | str | None:
         return f"{path} is damaged or was not written on this machine, and is ignored; allmlp bench --tune writes it again."
 
 
+def check_tunable() -> None:
+    """Check that a measurement can be remembered, before it takes a minute.
+
+    Raises:
+        ConfigError: the cache folder is unknown or cannot be written.
+    """
+    folder = _folder()
+    if folder is None:
+        raise ConfigError("There is no folder to remember this in. Set ALLMLP_HOME to a folder.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(
+            dir=folder
+        ):  # file modes are not enough: the user may be root, or the disk read-only
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: the fastest backend could not be remembered here ({reason_of(error)}). Set ALLMLP_HOME to a folder "
+            "that can be written."
+        ) from error
+
+
 def write_tuned(config: MixerConfig, seconds_per_image: Mapping[str, float]) -> Path:
     """Remember a measurement and return the path of its file.
 
     Raises:
-        AllmlpError: the cache folder is unknown or cannot be written.
+        ConfigError: the cache folder is unknown or cannot be written.
     """
+    check_tunable()
     here, shape = machine(), _shape(config)
     path = _path(here, shape)
-    if path is None:
-        raise AllmlpError("There is no folder to remember this in. Set ALLMLP_HOME to a folder.")
+    assert path is not None  # `check_tunable` has written there
     content = {
         "version": _VERSION,
         "machine": here,

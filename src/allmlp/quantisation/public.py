@@ -1,13 +1,16 @@
 """`export`, in float32 or int8."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from allmlp.checkpoints import ArrayCheckpoint, Checkpoint, load_checkpoint
 from allmlp.errors import ConfigError, did_you_mean
 from allmlp.exports import (
+    Pixels,
     Quantisation,
     QuantisationNote,
+    check_format_pixels,
     default_name,
     export_format,
     new_export_file,
@@ -24,18 +27,18 @@ from allmlp.quantisation.search import ATTEMPTS, DEFAULT_AGREEMENT, Attempt, Int
 __all__ = ["check_export_options", "export", "export_int8"]
 
 
-def _write_onnx(model: ArrayCheckpoint, path: Path, plan: Quantisation, note: QuantisationNote) -> None:
-    write_bytes(path, onnx_bytes(model, plan, note))
+def _write_onnx(
+    model: ArrayCheckpoint, path: Path, plan: Quantisation, note: QuantisationNote, pixels: Pixels = "out"
+) -> None:
+    write_bytes(path, onnx_bytes(model, plan, note, pixels=pixels))
 
 
 def _write_openvino(model: ArrayCheckpoint, path: Path, plan: Quantisation, note: QuantisationNote) -> None:
     write_openvino(onnx_bytes(model, plan, note), path)
 
 
-_WRITERS: Mapping[str, Callable[[ArrayCheckpoint, Path, Quantisation, QuantisationNote], None]] = {
-    "onnx": _write_onnx,
-    "openvino": _write_openvino,
-}
+_WRITERS: Mapping[str, Callable[..., None]] = {"onnx": _write_onnx, "openvino": _write_openvino}
+"""They take `pixels`, too, if the format has others than "out"."""
 
 
 def export(
@@ -43,6 +46,7 @@ def export(
     *,
     to: str = "onnx",
     out: str | Path | None = None,
+    pixels: str = "out",
     precision: str = "float32",
     calibrate: str | Path | None = None,
     agreement: float | None = None,
@@ -56,6 +60,9 @@ def export(
         source: a path or a name, as `load_checkpoint` takes it, or a checkpoint.
         to: "onnx" (one file), or "openvino" (an .xml file and a .bin file).
         out: a new file, whose name ends in .onnx or .xml; None takes the source's name, in the current folder.
+        pixels: where photos become the model's images. "out": the input is pre-processed images, float32 (B, 3, H, W). "in": it
+            is decoded RGB photos of any size, uint8 (B, h, w, 3), resized and normalised in the graph, nearly as
+            `Preprocessing` does. "exact": the same, bit for bit, in float64. Both only in ONNX.
         precision: "float32" or "int8" (`export_int8`), which needs photos.
         calibrate: for int8, photos such as the model is for: some hundreds, a data set or a folder.
         agreement: for int8, the share of photos that must keep their class; None means 0.99.
@@ -64,13 +71,14 @@ def export(
     Raises:
         CheckpointError: nothing usable at `source`.
         CheckFailedError: int8 changes the class of more photos than `agreement` allows; nothing is written.
-        ConfigError: an unknown format, a file that exists, or one that cannot be written.
+        ConfigError: an unknown format, a file that exists, one that cannot be written, or pixels that the format or the model's
+            pre-processing does not have.
         DataError: no photos at `calibrate`.
         MissingExtraError: onnx, openvino or, for int8, an engine is not installed.
     """
     check_export_options(to, precision, calibrate, agreement, portable)
     if precision == "float32":
-        return export_float32(source, to=to, out=out)
+        return export_float32(source, to=to, out=out, pixels=pixels)
     assert calibrate is not None
     if isinstance(source, ArrayCheckpoint):
         raise ConfigError("source is an ArrayCheckpoint; int8 needs a Checkpoint, a path or a name.")
@@ -79,6 +87,7 @@ def export(
         calibrate,
         to=to,
         out=out,
+        pixels=pixels,
         agreement=DEFAULT_AGREEMENT if agreement is None else agreement,
         portable=portable is not False,
     ).path
@@ -124,6 +133,7 @@ def export_int8(
     *,
     to: str = "onnx",
     out: str | Path | None = None,
+    pixels: str = "out",
     agreement: float = DEFAULT_AGREEMENT,
     portable: bool = True,
     backend: str = "auto",
@@ -134,13 +144,13 @@ def export_int8(
     """Write a checkpoint in int8: the first of `ATTEMPTS` that keeps the class of enough photos.
 
     A third of the photos, at most 256, sets the ranges of the layers; of the others, at most 2,000 judge each attempt in the
-    engine that opens the file.
+    engine that opens the file, with the pixels of `Preprocessing`, wherever those of the file are.
 
     Args:
         source: a path or a name, as `load_checkpoint` takes it, or a `Checkpoint`.
         photos: a data set, as `open_dataset` takes it (test, else validation, else train), or a folder without labels.
         to: "onnx" or "openvino".
-        out: as in `export`.
+        out, pixels: as in `export`.
         agreement: the share of photos that must keep the class that float32 gives them.
         portable: whether weights of layers that multiply in integers have 7 bits, so that the file runs on any processor.
             With 8 bits it is refused on processors without VNNI, on which sums would overflow.
@@ -154,7 +164,7 @@ def export_int8(
         CheckpointError, ConfigError, DataError, MissingExtraError: as `export`.
     """
     check_export_options(to, "int8", photos, agreement, portable)
-    form = export_format(to)
+    form, place = export_format(to), check_format_pixels(pixels, to)
     path = new_export_file(default_name(source, form) if out is None else out, form)
     form.check()
     choose_backend(backend, path)
@@ -163,12 +173,13 @@ def export_int8(
         raise ConfigError(
             "This checkpoint has no classifier, so that nothing says how well int8 answers. Export float32."
         )
+    check_format_pixels(place, to, checkpoint.preprocessing)
     calibration, judging = divide_photos(checkpoint, photos)
     return search(
         checkpoint,
         calibration,
         judging,
-        _WRITERS[to],
+        _WRITERS[to] if place == "out" else partial(_WRITERS[to], pixels=place),
         path,
         portable=portable,
         min_agreement=agreement,

@@ -44,7 +44,7 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparedRun:
-    """A run in a comparison; `scores` are by split, of its best checkpoint."""
+    """A run in a comparison; `scores` and `losses` are by split, of its best checkpoint."""
 
     path: Path
     name: str
@@ -53,9 +53,8 @@ class ComparedRun:
     best_epoch: int | None
     num_parameters: int
     training_top1: float | None
-    loss: float
-    """On the last of the scored splits; NaN if it was not scored."""
     scores: Mapping[str, Score]
+    losses: Mapping[str, float]
     results: tuple[Mapping[str, float], ...]
 
     @property
@@ -119,7 +118,7 @@ class RunComparison:
                 for split in splits
             },
             "training top-1": [_percent(run.training_top1) for run in self.runs],
-            "loss": [number(run.loss) for run in self.runs],
+            **{f"{split} loss": [number(run.losses.get(split, math.nan)) for run in self.runs] for split in splits},
             "best epoch": [f"{run.best_epoch or '–'} of {run.num_epochs:g}" for run in self.runs],
             "training time": [duration(run.seconds) for run in self.runs],
             "parameters": [f"{run.num_parameters:,}" for run in self.runs],

@@ -25,7 +25,7 @@ from allmlp.training.run_folder import refuse_used_folder
 from allmlp.training.stored_run import StoredRun, check_matches_run, damage_of, stored_run
 
 if TYPE_CHECKING:
-    from allmlp.training.distributed.process_group import join_ranks
+    from allmlp.training.distributed.process_group import ProcessGroup, join_ranks
     from allmlp.training.length.estimate import estimate_minutes
     from allmlp.training.reporting.compare_runs import RunComparison, compare_runs
     from allmlp.training.reporting.label_errors import CleanedPhotos, clean_photos, find_label_errors, undo_cleaning
@@ -50,6 +50,7 @@ __all__ = [
     "DataConfig",
     "NoProgress",
     "OptimizerConfig",
+    "ProcessGroup",
     "Progress",
     "Recipe",
     "ResolvedRecipe",
@@ -97,6 +98,7 @@ _LAZY_MODULES = {  # names that need torch, with the module that defines them
     "TrainResult": "several_runs.training_run",
     "TrainState": "step.state",
     "TrainingBatch": "step.batch",
+    "ProcessGroup": "distributed.process_group",
     "RunComparison": "reporting.compare_runs",
     "SweepRun": "several_runs.learning_rate_sweep",
     "check_sweep_folder": "several_runs.learning_rate_sweep",

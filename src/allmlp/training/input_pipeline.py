@@ -13,6 +13,8 @@ from torch import Tensor
 from allmlp.data import (
     AugmentationPipeline,
     Batch,
+    CropBatch,
+    CropImages,
     ImageDataset,
     RawBatch,
     Split,
@@ -93,6 +95,7 @@ class InputPipeline:
             else None
         )
         self._training_images = _training_images(recipe, split, num_workers=self._num_workers)
+        self._crop_images = _crop_images(recipe, split, num_workers=self._num_workers)
         self._fitted: dict[str, list[NDArray[np.uint8]]] = {}
         # Computed before decoding starts: photos that change meanwhile are decoded again by the next session.
         self.fingerprint = fingerprint(dataset)
@@ -112,7 +115,9 @@ class InputPipeline:
             if size < available_bytes:
                 fitted[name] = {}
                 available_bytes -= size
-        keep = storage == "memory" or (storage == "auto" and self._training_images.estimated_bytes() < available_bytes)
+        keep = self._crop_images is None and (
+            storage == "memory" or (storage == "auto" and self._training_images.estimated_bytes() < available_bytes)
+        )
 
         def visit(split: str, index: int, image: NDArray[np.uint8]) -> None:
             if split == "train" and keep:
@@ -155,17 +160,23 @@ class InputPipeline:
         return TrainingBatch(features, labels, None, self.order.keys[indices], self._class_weights)
 
     def _batches(self, steps: Iterable[int]) -> Generator[TrainingBatch, None, None]:
-        plan: deque[tuple[int, NDArray[np.int64], NDArray[np.int64]]] = deque()
+        plan: deque[tuple[int, NDArray[np.int64], dict[str, NDArray[np.float64]]]] = deque()
         positions = self._positions()
 
         # A stream requests photos several batches before it yields them.
-        def indices_ahead() -> Iterator[NDArray[np.int64]]:
+        def samples_ahead() -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
             for step in steps:
                 indices, epochs = self.batch(step)
-                plan.append((step, indices, epochs))
-                yield indices[positions]
+                draws = self._augmentation.draws(self.order.keys[indices[positions]], epochs[positions])
+                plan.append((step, indices, draws))
+                yield indices[positions], draws["crop"]
 
-        for raw in self._training_images.batches(indices_ahead()):
+        raw_batches: Iterator[RawBatch | CropBatch]
+        if self._crop_images is not None:
+            raw_batches = self._crop_images.batches(samples_ahead())
+        else:
+            raw_batches = self._training_images.batches(indices for indices, _ in samples_ahead())
+        for raw in raw_batches:
             yield self._augmented(raw, positions, *plan.popleft())
 
     def _positions(self) -> NDArray[np.int64]:
@@ -181,16 +192,15 @@ class InputPipeline:
 
     def _augmented(
         self,
-        raw: RawBatch,
+        raw: RawBatch | CropBatch,
         positions: NDArray[np.int64],
         step: int,
         batch_indices: NDArray[np.int64],
-        batch_epochs: NDArray[np.int64],
+        draws: dict[str, NDArray[np.float64]],
     ) -> TrainingBatch:
-        indices = batch_indices[positions]
-        draws = self._augmentation.draws(self.order.keys[indices], batch_epochs[positions])
         part = self._ranks.part(self._batch_size)
-        batch = self._augmentation.augment(raw, self._labels[indices], draws, step=step, part=part)
+        labels = self._labels[batch_indices[positions]]
+        batch = self._augmentation.augment(raw, labels, draws, step=step, part=part)
         return TrainingBatch(*batch, self.order.keys[batch_indices], self._class_weights)
 
     def evaluation_batches(self, split: str, *, limit: int | None = None) -> Iterator[Batch]:
@@ -237,6 +247,14 @@ def _training_images(recipe: ResolvedRecipe, split: Split, *, num_workers: int) 
         kept_scale=_kept_scale(recipe),
         num_workers=num_workers,
     )
+
+
+def _crop_images(recipe: ResolvedRecipe, split: Split, *, num_workers: int) -> CropImages | None:
+    """Return None if the recipe decodes whole photos."""
+    if recipe.data.decoding == "whole":
+        return None
+    preprocessing = recipe.data.preprocessing(recipe.model.image_size)
+    return CropImages(split, augmentation=recipe.augmentation, preprocessing=preprocessing, num_workers=num_workers)
 
 
 def _kept_scale(recipe: ResolvedRecipe) -> int:

@@ -87,9 +87,10 @@ def lock_run(path: Path, *, is_new: bool, resume: bool = False) -> Iterator[None
             f"{path}: another training process is using this run. Wait for it or stop it, then resume the run."
         ) from error
     except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot write to this folder ({error.strerror or error}). Choose another one with --out."
-        ) from error
+        advice = (
+            "Choose another one with --out." if is_new else "Make it writable, or copy the run and resume the copy."
+        )
+        raise ConfigError(f"{path}: cannot write to this folder ({error.strerror or error}). {advice}") from error
     try:
         for folder in (path, layout.plots, *layout.checkpoints.glob("*")):  # we hold the lock: nobody is writing them
             remove_leftovers(folder, prefix="")

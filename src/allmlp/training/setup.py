@@ -156,8 +156,13 @@ def _check_inputs(
 
 def _with_validation(dataset: ImageDataset, recipe: Recipe) -> ImageDataset:
     """Return the data set with a validation split, its own or held out; without one if the run is cross-validated."""
-    if not recipe.data.folds or "validation" in dataset.splits:
+    if not recipe.data.folds:
         return hold_out(dataset, fraction=recipe.data.holdout, seed=recipe.seed)
+    if "validation" in dataset.splits:
+        note = (
+            f"data.folds={recipe.data.folds} has no effect: these photos have a validation split, which scores the run"
+        )
+        return dataclasses.replace(dataset, notes=(*dataset.notes, note))
     folds = fold_of_photos(dataset, num_folds=recipe.data.folds, seed=recipe.seed)
     notes = notes_on_folds(dataset, folds, seed=recipe.seed)
     return dataclasses.replace(dataset, notes=(*dataset.notes, *notes))

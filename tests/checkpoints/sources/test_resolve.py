@@ -80,3 +80,12 @@ def test_a_folder_of_another_framework_is_named(files: list[str], what: str, tmp
         (tmp_path / name).write_bytes(b"x")
     with pytest.raises(CheckpointError, match=rf"this is {what}, of which allmlp reads no weights; save them as"):
         load_checkpoint(tmp_path)
+
+
+def test_a_run_that_was_stopped_before_its_first_validation_is_not_taken_for_another_folder(tmp_path: Path) -> None:
+    (tmp_path / "recipe.json").write_text("{}")
+    with pytest.raises(
+        CheckpointError, match=r"this run has no checkpoints/best yet.*allmlp train --resume "
+    ) as refusal:
+        load_checkpoint(tmp_path)
+    assert str(refusal.value).endswith(f"allmlp train --resume {tmp_path}")

@@ -3,6 +3,10 @@
 import json
 
 import pytest
+from tests.builders import tiny_checkpoint, tiny_config
+
+from allmlp import save_checkpoint
+from allmlp.model import VARIANTS
 
 SMALL = ("--backend", "eager", "--batch-sizes", "1", "--quick")
 
@@ -19,7 +23,21 @@ def test_a_bench_prints_a_table_writes_its_files_and_says_what_to_run_next(allml
 
 def test_json_is_the_only_standard_output(allmlp, saved_checkpoint):
     outcome = allmlp("bench", saved_checkpoint, *SMALL, "--json")
-    assert [row["contestant"] for row in json.loads(outcome.out)["results"]] == ["allmlp-eager"]
+    assert {row["contestant"] for row in json.loads(outcome.out)["results"]} == {"allmlp-eager"}  # in each precision
+
+
+def test_printed_commands_keep_the_image_size(allmlp, saved_checkpoint):
+    outcome = allmlp("bench", saved_checkpoint, *SMALL, "--precision", "float32", "--image-size", "24x16")
+    assert f"allmlp bench {saved_checkpoint} --image-size 24x16 --tune" in outcome.out
+    assert f"allmlp bench {saved_checkpoint} --image-size 24x16 --against all" in outcome.out
+
+
+def test_if_everything_is_left_out_the_reasons_are_an_error_and_nothing_is_written(allmlp, saved_checkpoint, tmp_path):
+    only = ("--backend", "onnxruntime", "--precision", "bfloat16", "--quick", "--out", tmp_path / "bench")
+    outcome = allmlp("bench", saved_checkpoint, *only)
+    assert outcome.code == 2 and not outcome.out and not (tmp_path / "bench").exists()
+    assert "nothing was measured" in outcome.err
+    assert "allmlp-onnxruntime, bfloat16: the backend lacks this precision" in outcome.err
 
 
 def test_tuning_is_remembered_and_predict_says_so(allmlp, saved_checkpoint, write_photo, tmp_path, monkeypatch):
@@ -35,11 +53,54 @@ def test_tuning_is_remembered_and_predict_says_so(allmlp, saved_checkpoint, writ
     json.loads(outcome.out)
 
 
+def test_a_tuned_variant_has_no_weights_to_predict_with(allmlp, tmp_path, monkeypatch):
+    monkeypatch.setenv("ALLMLP_HOME", str(tmp_path))
+    monkeypatch.setitem(VARIANTS, "S/32", tiny_config())  # quick to tune
+    outcome = allmlp("bench", "S/32", "--image-size", "32", "--tune")
+    assert outcome.code == 0 and "allmlp bench S/32 --image-size 32  #" in outcome.out
+    assert "allmlp predict" not in outcome.out
+
+
+def test_a_mixer_without_a_classifier_is_tuned_for_features_and_not_trained(allmlp, tmp_path, monkeypatch):
+    monkeypatch.setenv("ALLMLP_HOME", str(tmp_path))
+    path = save_checkpoint(tiny_checkpoint(num_classes=0), tmp_path / "headless")
+    outcome = allmlp("bench", path, "--tune")
+    assert outcome.code == 0 and f"allmlp embed {path} PHOTOS -o features.npz" in outcome.out
+    outcome = allmlp("bench", path, "--training", "--minutes", "0.01")
+    assert outcome.code == 2 and "this Mixer has no classifier" in outcome.err
+
+
+def test_tuning_prints_json_for_programs(allmlp, saved_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setenv("ALLMLP_HOME", str(tmp_path))
+    result = json.loads(allmlp("bench", saved_checkpoint, "--tune", "--json").out)
+    assert "eager" in result["seconds_per_image"] and result["remembered_in"].startswith(str(tmp_path))
+
+
+def test_a_folder_that_cannot_be_written_is_noticed_before_tuning(allmlp, saved_checkpoint, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ALLMLP_HOME", str(tmp_path / "file"))
+    outcome = allmlp("bench", saved_checkpoint, "--tune")
+    assert outcome.code == 2 and not outcome.out
+    assert f"{tmp_path / 'file' / 'tuned'}: the fastest backend could not be remembered here" in outcome.err
+    assert "Set ALLMLP_HOME to a folder that can be written." in outcome.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("--tune", "--training"), "--tune and --training measure different things"),
         (("--tune", "--against", "all"), "--against with --tune would have no effect"),
+        (
+            ("--tune", "--batch-sizes", "3", "--minutes", "1"),
+            "--batch-sizes and --minutes with --tune would have no effect",
+        ),
+        (("--tune", "--quick"), "--quick with --tune would have no effect"),
+        (("--tune", "--out", "x"), "--out with --tune would have no effect"),
+        (("--input", "photos", "--precision", "float32"), "--precision with --input would have no effect"),
+        (("--training", "--batch-sizes", "8,16"), "--training measures one batch size"),
+        (("--backend", ","), "--backend ',' has no name in it"),
+        (("--against", ""), "--against '' has no name in it"),
+        (("--batch-sizes", ""), "expected numbers such as 1,32"),
         (("--quick", "--minutes", "2"), "--quick and --minutes both limit the time"),
         (("--batch-sizes", "1;2"), "expected numbers such as 1,32"),
         (("--against", "jax"), "Unknown peer 'jax'"),

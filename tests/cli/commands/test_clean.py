@@ -242,6 +242,81 @@ def test_an_interrupted_move_is_undone(copy, tmp_path, allmlp):
     assert tree(photos) == before and not (tmp_path / "photos-removed").exists()
 
 
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_a_copy_to_another_disk_that_was_killed_is_undone(share, copy, tmp_path, allmlp):
+    """The photo is still there, and the copy is cut short, or complete and the photo not yet removed."""
+    run, photos = copy
+    before = tree(photos)
+    table = write_choices(tmp_path / "t.csv", (PLANTED[0], "", "red", "", "delete"))
+    assert allmlp("clean", run, "--apply", table).code == 0
+    removed = tmp_path / "photos-removed" / PLANTED[0]
+    (photos / PLANTED[0]).write_bytes(removed.read_bytes())
+    removed.write_bytes(removed.read_bytes()[: int(share * removed.stat().st_size)])
+    assert allmlp("clean", "--undo", tmp_path / "t-log.jsonl").code == 0
+    assert tree(photos) == before and not (tmp_path / "photos-removed").exists()
+
+
+def test_an_undoing_that_was_killed_is_repeated(copy, tmp_path, allmlp):
+    run, photos = copy
+    before = tree(photos)
+    table = write_choices(tmp_path / "t.csv", (PLANTED[0], "", "red", "", "delete"))
+    assert allmlp("clean", run, "--apply", table).code == 0
+    (photos / PLANTED[0]).write_bytes(before[PLANTED[0]][:100])  # what a copy back from another disk leaves
+    assert allmlp("clean", "--undo", tmp_path / "t-log.jsonl").code == 0
+    assert tree(photos) == before
+
+
+def test_a_folder_of_photos_that_was_renamed_is_not_undone(copy, tmp_path, allmlp):
+    run, photos = copy
+    rows = ((PLANTED[0], "blue", "red", "", "move"), (PLANTED[1], "", "red", "", "delete"))
+    assert allmlp("clean", run, "--apply", write_choices(tmp_path / "t.csv", *rows)).code == 0
+    photos.rename(tmp_path / "renamed")
+    before = tree(tmp_path)
+    outcome = allmlp("clean", "--undo", tmp_path / "t-log.jsonl")
+    assert outcome.code == 3 and "1 of 2 photos are in neither of their two places" in outcome.err
+    assert str(photos / PLANTED[0]) in outcome.err and "Nothing was moved. If a folder was renamed" in outcome.err
+    assert tree(tmp_path) == before and not photos.exists()
+    (tmp_path / "renamed").rename(photos)
+    log = tmp_path / "t-log.jsonl"
+    first, *others = log.read_text().splitlines(keepends=True)
+    # A name that another program took in that moment, and has given up since, is in the log before the one that was used.
+    taken = {"from": str(photos / PLANTED[0]), "to": str(tmp_path / "taken.png"), "sha256": "0"}
+    log.write_text("".join([first, json.dumps(taken) + "\n", *others]))
+    assert allmlp("clean", "--undo", tmp_path / "t-log.jsonl").code == 0
+    assert (photos / PLANTED[0]).exists() and (photos / PLANTED[1]).exists()
+
+
+@pytest.mark.parametrize("is_undo", [False, True])
+def test_ctrl_c_says_what_was_moved_and_how_to_go_on(is_undo, copy, tmp_path, allmlp, monkeypatch):
+    run, photos = copy
+    before = tree(photos)
+    table = write_choices(tmp_path / "t.csv", *((path, "", "red", "", "delete") for path in PLANTED))
+    log = tmp_path / "t-log.jsonl"
+    arguments = ("clean", run, "--apply", table)
+    if is_undo:
+        assert allmlp(*arguments).code == 0
+        arguments = ("clean", "--undo", log)
+    with monkeypatch.context() as patch:
+        replace, calls = Path.replace, []
+
+        def interrupted(path: Path, target: Path) -> Path:
+            calls.append(path)
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+            return replace(path, target)
+
+        patch.setattr(Path, "replace", interrupted)
+        outcome = allmlp(*arguments)
+    assert outcome.code == 130
+    if is_undo:
+        assert "Stopped by Ctrl-C." in outcome.err and "Moved back before it, 1 of 3; repeat the command" in outcome.err
+    else:
+        assert f"Moved before it, 1 of 3 (log: {log}; `allmlp clean --undo {log}` moves them back)" in outcome.err
+        assert str(photos / PLANTED[0]) in outcome.err
+    assert allmlp("clean", "--undo", log).code == 0
+    assert tree(photos) == before
+
+
 def test_undoing_overwrites_nothing(copy, tmp_path, allmlp):
     run, photos = copy
     table = write_choices(tmp_path / "t.csv", (PLANTED[0], "blue", "red", "", "move"))
@@ -272,6 +347,7 @@ def test_without_folds_only_validation_and_test_photos_are_judged(photos, tmp_pa
         ((), "Missing RUN"),
         (("run", "--apply", "a.csv", "--undo", "b"), "give only one"),
         (("run", "--apply", "a.csv", "--page", "b.html"), "give only one"),
+        (("run", "--page", "b.csv", "--csv", "./b.csv"), "--page and --csv are the same file"),
         (("run", "--out", "a", "--csv", "b.csv"), "takes both the page and the CSV"),
         (("run", "--undo", "b"), "needs only the log"),
         (("run",), "there is no such run folder"),

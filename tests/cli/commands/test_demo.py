@@ -24,6 +24,13 @@ def test_a_slow_machine_trains_shorter_recipes(minutes, recipes, monkeypatch, tm
     assert capsys.readouterr().out.count("would take about 60 minutes on this machine") == (2 if minutes == 60 else 0)
 
 
+def test_a_used_folder_is_refused_before_the_machine_is_timed(tmp_path, allmlp):
+    (tmp_path / "mine").touch()
+    outcome = allmlp("demo", "--out", tmp_path)
+    assert outcome.code == 2 and "is not empty; nothing is ever overwritten" in outcome.err
+    assert not outcome.out  # timing says how long a recipe would take
+
+
 def test_the_demo_trains_twice_scores_answers_and_ends_with_three_commands_that_work(
     tmp_path, monkeypatch, capsys, allmlp
 ):

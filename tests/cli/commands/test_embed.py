@@ -166,6 +166,13 @@ def test_unusable_options_are_refused(options, words, saved_checkpoint, write_ph
     assert words in outcome.err
 
 
+def test_a_photo_without_others_has_no_nearest_ones(saved_checkpoint, write_photo, tmp_path, allmlp):
+    photo = write_photo(tmp_path / "a.png")
+    outcome = allmlp("embed", saved_checkpoint, photo, "--nearest", photo)
+    assert outcome.code == 3 and not outcome.out
+    assert "there are no other photos to compare it with" in outcome.err
+
+
 def test_an_existing_file_is_never_overwritten(saved_checkpoint, write_photo, tmp_path, allmlp):
     (tmp_path / "x.npz").write_text("mine")
     outcome = allmlp("embed", saved_checkpoint, write_photo(tmp_path / "a.png"), "-o", tmp_path / "x.npz")

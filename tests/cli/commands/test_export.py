@@ -17,8 +17,8 @@ from tests.exports.test_writing import hide
 from tests.test_readme import ROOT, commands_of
 
 from allmlp.cli.arguments.checkpoint import BackendName
-from allmlp.cli.commands.other_tools.export import ExportTarget
-from allmlp.exports import EXPORT_FORMATS
+from allmlp.cli.commands.other_tools.export import ExportTarget, PixelPlace
+from allmlp.exports import EXPORT_FORMATS, PIXELS, requirements
 from allmlp.inference import BACKENDS
 
 CLASSES = ("cat", "owl", "yak")
@@ -43,6 +43,7 @@ def exports(saved_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def test_the_choices_are_those_of_the_tables():
     assert typing.get_args(ExportTarget) == tuple(EXPORT_FORMATS)
     assert typing.get_args(BackendName) == ("auto", *BACKENDS)
+    assert typing.get_args(PixelPlace) == PIXELS
 
 
 @pytest.mark.parametrize(("to", "name"), [("onnx", "saved.onnx"), ("openvino", "saved.xml")])
@@ -71,6 +72,41 @@ def test_json_holds_the_file_and_the_verification(allmlp, saved_checkpoint, phot
     assert (values["export"], values["to"], values["bytes"]) == (str(path), "onnx", path.stat().st_size)
     assert values["verification"]["num_same"] == 15
     assert "verification" not in json.loads(allmlp("export", saved_checkpoint, "-o", tmp_path / "y.onnx", "--json").out)
+
+
+def test_pixels_in_the_graph_are_verified_from_the_bytes_of_photos_to_the_label(
+    allmlp, saved_checkpoint, photos, tmp_path
+):
+    path = tmp_path / "x.onnx"
+    outcome = allmlp("export", saved_checkpoint, "-o", path, "--pixels", "exact", "--verify", photos)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "16 × 16 pixels from photos of any size, pixels exact" in outcome.out
+    assert "values of the images that differ" in outcome.out and "0 of 11,520, by up to 0 grey levels" in outcome.out
+    assert allmlp("predict", path, photos).out == allmlp("predict", saved_checkpoint, photos).out
+    assert allmlp("evaluate", path, photos).code == 0
+    assert json.loads(allmlp("inspect", path, "--json").out)["export"]["pixels"] == "exact"
+    proto = onnx.load(path)
+    (half,) = (tensor for tensor in proto.graph.initializer if tensor.name == "pixels.constant.double.0.5")
+    half.raw_data = np.array(0.6).tobytes()
+    kept = [entry for entry in proto.metadata_props if entry.key != "allmlp_sha256"]
+    del proto.metadata_props[:]
+    proto.metadata_props.extend(kept)
+    onnx.save(proto, path)
+    outcome = allmlp("export", saved_checkpoint, "--against", path, "--verify", photos)
+    assert outcome.code == 6
+    assert "values of the graph's pixels" in outcome.err and "allowed: none" in outcome.err
+
+
+def test_the_printed_verification_has_the_options_of_the_export(allmlp, saved_checkpoint, photos, tmp_path):
+    path = tmp_path / "x.onnx"
+    options = ("--mean", "0.4", "--law", "timm")
+    outcome = allmlp("export", saved_checkpoint, "--out", path, *options)
+    (line,) = (line for line in outcome.out.splitlines() if "--verify PHOTOS" in line)
+    arguments = line.partition("#")[0].split()[1:]
+    assert allmlp(*arguments[:-1], photos).code == 0
+    assert (
+        allmlp("export", saved_checkpoint, "--against", path, "--verify", photos).code == 6
+    )  # the fault: without them
 
 
 @pytest.mark.parametrize("keep_digest", [True, False])
@@ -113,6 +149,9 @@ def test_nothing_is_written_if_it_cannot_be_verified(allmlp, saved_checkpoint, p
     [
         (("--against", "x.onnx"), "add --verify PHOTOS"),
         (("--against", "x.onnx", "--verify", "p", "--to", "onnx", "-o", "y"), "--to and --out with --against"),
+        (("--against", "x.onnx", "--verify", "p", "--pixels", "in"), "--pixels with --against"),
+        (("--pixels", "in", "--to", "openvino"), "openvino files cannot have"),
+        (("--pixels", "in", "--law", "vit_jax"), "the law 'vit_jax'"),
         (("--tolerance", "0.1"), "--tolerance without --verify"),
         (("--verify", "p", "--tolerance", "2"), "--tolerance is 2.0"),
         (("--out", "x.xml"), "expected a name that ends in .onnx"),
@@ -237,21 +276,58 @@ def test_int8_shows_its_attempts_and_is_verified_by_its_agreement(allmlp, saved_
     assert (tmp_path / "y.onnx").read_bytes() == path.read_bytes()
 
 
+def test_int8_with_the_pixels_in_the_graph_is_verified_by_its_agreement_and_its_pixels(
+    allmlp, saved_checkpoint, photos, tmp_path
+):
+    path = tmp_path / "x.onnx"
+    int8 = ("--precision", "int8", "--calibrate", photos, "--agreement", "0")
+    outcome = allmlp("export", saved_checkpoint, *int8, "--pixels", "exact", "--verify", photos, "-o", path)
+    assert outcome.code == 0, outcome.err
+    assert "int8, 6 classes, 16 × 16 pixels from photos of any size, pixels exact" in outcome.out
+    assert "0 of 11,520, by up to 0 grey levels" in outcome.out
+    inspected = json.loads(allmlp("inspect", path, "--json").out)["export"]
+    assert (inspected["precision"], inspected["pixels"]) == ("int8", "exact")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (("--precision", "int8"), "needs --calibrate"),
         (("--precision", "bfloat16"), "--backend openvino --precision bfloat16"),
+        (
+            ("--precision", "int8", "--calibrate", "x", "--to", "openvino", "--pixels", "in"),
+            "openvino files cannot have",
+        ),
         (("--precision", "int9"), "Did you mean 'int8'"),
         (("--no-portable",), "--portable would have no effect in float32"),
         (("--precision", "int8", "--calibrate", "x", "--tolerance", "0.1", "--verify", "x"), "give --agreement"),
-        (("--precision", "int8", "--against", "x.onnx", "--verify", "x"), "the export has its own"),
-        (("--calibrate", "x", "--against", "x.onnx", "--verify", "x"), "nothing is written"),
+        (("--precision", "int8", "--against", "x.onnx", "--verify", "x"), "--precision with --against"),
+        (("--calibrate", "x", "--against", "x.onnx", "--verify", "x"), "--calibrate with --against"),
+        (("--no-portable", "--against", "x.onnx", "--verify", "x"), "--portable with --against"),
     ],
 )
 def test_options_of_int8_that_do_not_fit_are_usage_errors(words, message, allmlp, saved_checkpoint):
     outcome = allmlp("export", saved_checkpoint, *words)
     assert outcome.code == 2 and message in outcome.err
+
+
+def test_requirements_are_written_next_to_an_export(allmlp, saved_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    outcome = allmlp("export", saved_checkpoint, "-o", "x.onnx", "--requirements", "my list.txt")
+    assert outcome.code == 0 and "Wrote my list.txt: what runs it without PyTorch, for pip" in outcome.out
+    assert "pip install --no-deps allmlp -r 'my list.txt'" in outcome.out
+    assert Path("my list.txt").read_bytes() == requirements("onnx")
+    for words, message in (
+        (("-o", "y.onnx", "--requirements", "my list.txt"), "my list.txt"),
+        (("-o", "z.onnx", "--requirements", "z.onnx"), "--requirements and --out are the same file, z.onnx"),
+        (
+            ("--against", "x.onnx", "--verify", ".", "--requirements", "r.txt"),
+            "--requirements with --against would have no",
+        ),
+    ):
+        outcome = allmlp("export", saved_checkpoint, *words)
+        assert outcome.code == 2 and message in outcome.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["my list.txt", "x.onnx"]
 
 
 def test_the_commands_and_the_python_of_the_page_run_in_their_order(
@@ -265,7 +341,7 @@ def test_the_commands_and_the_python_of_the_page_run_in_their_order(
         write_photo(Path("photos") / f"{index}.png", seed=index)
     page = ROOT / "docs" / "export.md"
     commands = [words for words in commands_of(page) if words[0] == "allmlp"]
-    assert len(commands) == 10
+    assert len(commands) == 12
     for _, *words in commands:
         outcome = allmlp(*words)
         assert outcome.code == 0, outcome.err

@@ -276,6 +276,11 @@ def test_a_grid_begins_in_no_run_and_in_no_folder_of_something_else(place, allml
             ("--lr-grid", "0.1", "--max-minutes", "1"),
             "max_minutes is 1: runs whose length depends on the machine's speed",
         ),
+        (("--lr-grid", "0.1", "--folds", "2"), "learning rates are compared on photos that are held out once"),
+        (
+            ("--folds", "2", "--best-by", "loss"),
+            "best_by is loss and data.folds 2: the runs of a cross-validation keep",
+        ),
         (("--recipe", "demo"), "recipe demo does not specify an initial checkpoint. Give one with --from"),
         (("--from", "none"), "recipe finetune does not specify an initial checkpoint. Give one with --from"),
         (("--from", "nowhere"), "nowhere: there is no such checkpoint"),

@@ -205,6 +205,7 @@ def test_a_file_of_that_name_comes_before_a_pattern_and_no_match_is_an_error(pro
         (["--sheet", "mine.html"], "this file exists, and nothing is overwritten"),
         (["--sheet", "x.pdf"], "expected a name that ends in .html"),
         (["--sheet", "x.html", "-o", "x.html", "--format", "text"], "are the same file"),
+        (["--sheet", "x.html", "--sort-into", "../here/x.html"], "--sheet and --sort-into are the same file"),
         (["--link", "hard"], "--link without --sort-into would have no effect"),
         (["--sort-into", "photos"], "the photos come from this folder"),
         (["--sort-into", "photos/sorted"], "the photos come from this folder"),

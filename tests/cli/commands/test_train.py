@@ -126,6 +126,18 @@ def _scores(run):
     return json.loads((run / "metrics.json").read_text())["evaluations"]
 
 
+def test_a_run_whose_photos_are_elsewhere_says_how_to_name_them(finished, tmp_path, monkeypatch, allmlp):
+    shutil.copytree(finished / "run", tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    Path("run/metrics.json").unlink()  # stopped before its end
+    shutil.copytree(finished / "photos", "elsewhere")
+    Path("run/data.json").write_text(json.dumps({"source": str(tmp_path / "photos")}))
+    outcome = allmlp("train", "--resume", "run")
+    assert outcome.code == 3 and f"{tmp_path / 'photos'}: the photos of this run are not there any more" in outcome.err
+    assert "allmlp train PHOTOS --resume run" in outcome.err
+    assert allmlp("train", "elsewhere", "--resume", "run").code == 0
+
+
 def test_damaged_results_without_a_snapshot_are_refused(finished, tmp_path, monkeypatch, allmlp):
     shutil.copytree(finished / "run", tmp_path / "run")
     monkeypatch.chdir(tmp_path)

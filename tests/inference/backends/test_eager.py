@@ -128,9 +128,20 @@ def test_compiling_without_a_compiler_is_refused(checkpoint: Checkpoint, tmp_pat
         open_model(checkpoint, backend="compiled", device="cpu")
 
 
+@pytest.mark.parametrize("backend", EVERY)
+def test_every_backend_is_exact_on_request_which_changes_nothing_on_a_cpu(backend: str, checkpoint: Checkpoint) -> None:
+    images = random_images(5, checkpoint.config)
+    forwards = [open_model(checkpoint, backend=backend, device="cpu", exact=exact).forward for exact in (False, True)]
+    np.testing.assert_array_equal(forwards[0](images), forwards[1](images))
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_gets_large_batches_and_gives_the_processors_logits(checkpoint: Checkpoint) -> None:
+def test_a_gpu_gives_the_processors_logits_and_those_of_any_batch_on_request(checkpoint: Checkpoint) -> None:
     images = random_images(70, checkpoint.config)
-    logits = eager_forward(checkpoint, device="cuda")(images)
-    # Other kernels: float32 rounding, not more.
-    np.testing.assert_allclose(logits, eager_forward(checkpoint, device="cpu")(images), rtol=1e-4, atol=1e-4)
+    expected = eager_forward(checkpoint, device="cpu")(images)
+    for exact in (False, True):
+        # Other kernels: float32 rounding, not more.
+        logits = eager_forward(checkpoint, device="cuda", exact=exact)(images)
+        np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
+    exact_forward = eager_forward(checkpoint, device="cuda", exact=True)
+    np.testing.assert_array_equal(exact_forward(images[:3]), exact_forward(images)[:3])

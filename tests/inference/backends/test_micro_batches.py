@@ -99,3 +99,33 @@ def test_the_test_of_an_engine_is_remembered_but_not_if_it_says_nothing() -> Non
         assert engine.sizes == [2, 2]
     assert Engine(config, one_differs, engine="another").num_tested
     assert Engine(tiny_config(num_blocks=3), one_differs, engine="tested").num_tested
+
+
+def sizes_on_a_gpu(number: int, **options: Any) -> list[int]:
+    """Return the sizes in which `number` images of a computation on "cuda" come; the computation itself needs no GPU."""
+    config, found = tiny_config(), []
+
+    def compute(images: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+        found.append(size)
+        return images[:, :, 0, 0]
+
+    images = images_of(config, number)
+    images[:, :, 0, 0] = np.arange(3 * number).reshape(number, 3)
+    outputs = in_micro_batches(compute, config, device="cuda", width=3, **options)(images)
+    np.testing.assert_array_equal(outputs, images[:, :, 0, 0])
+    return found
+
+
+@pytest.mark.parametrize(("number", "sizes"), [(0, []), (1, [1]), (100, [100]), (256, [256]), (600, [256, 256, 88])])
+def test_a_gpu_computes_a_call_at_once_up_to_a_limit_and_without_a_test(number: int, sizes: list[int]) -> None:
+    assert sizes_on_a_gpu(number, sizes=None, exact=False) == sizes
+
+
+@pytest.mark.parametrize(("number", "sizes"), [(0, []), (1, [64]), (65, [64, 64])])
+def test_a_gpu_pads_to_one_size_on_request(number: int, sizes: list[int]) -> None:
+    assert sizes_on_a_gpu(number, sizes=None, exact=True) == sizes
+
+
+@pytest.mark.parametrize(("number", "sizes"), [(3, [1, 1, 1]), (4, [4]), (60, [64]), (100, [64, 16, 16, 4])])
+def test_a_gpu_that_compiles_each_size_uses_few(number: int, sizes: list[int]) -> None:
+    assert sizes_on_a_gpu(number, sizes=(1, 4, 16, 64, 256), exact=False) == sizes

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shlex
 import shutil
 import signal
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.forks import run_allmlp, run_python
 from tests.report.test_report import Page
 from tests.training.small_runs import write_photos
 
+from allmlp import evaluate, report_run
 from allmlp.data import open_dataset, photo_digest
 
 RECIPE = "tests.training.small_runs:tiny"
@@ -118,6 +120,10 @@ def test_a_report_without_the_photos_says_so(photos: Path, tmp_path: Path) -> No
     moved, run = tmp_path / "photos", tmp_path / "run"
     shutil.copytree(photos, moved)
     assert run_allmlp("train", moved, "--recipe", RECIPE, "--out", run).returncode == 0
+    (moved / "test" / "red" / "a new one.png").write_bytes(b"")
+    lines: list[str] = []
+    report_run(run, tmp_path / "page.html", report=lines.append)
+    assert lines[0].endswith("differs: test: 1 new: red/a new one.png")  # what differs, too
     shutil.rmtree(moved)
     done = run_allmlp("report", run)
     assert done.returncode == 0, done.stderr
@@ -204,6 +210,10 @@ def test_compare_says_when_the_photos_differ(run: Path, photos: Path, tmp_path: 
     same = run_allmlp("compare", run, other, "--photos", photos)
     assert same.returncode == 0, same.stderr
     assert "were scored on different photos" not in same.stdout and "42 test" in same.stdout
+    # The loss is that on the same photos, too, and not the one that each run has saved for its own.
+    losses = [f"{evaluate(each, photos).loss:.3f}" for each in (run, other)]
+    assert next(line for line in same.stdout.splitlines() if line.startswith("test loss")).split()[2:] == losses
+    assert f"--photos {shlex.quote(str(photos))} --out comparison.html" in same.stdout
 
 
 def test_compare_refuses_one_run_and_the_same_run_twice(run: Path) -> None:

@@ -57,11 +57,11 @@ def guarded(path: Path) -> Iterator[None]:
     """Turn any exception that the content of `path` causes into a CheckpointError: libraries trust what they read.
 
     Raises:
-        CheckpointError: the block raised an exception other than an AllmlpError.
+        CheckpointError: the block raised an exception other than an AllmlpError, or than that of a missing library.
     """
     try:
         yield
-    except AllmlpError:
+    except (AllmlpError, ModuleNotFoundError):  # a library that is not installed says nothing about the file
         raise
     except OSError as error:
         raise CheckpointError(f"{path}: could not be read ({error.strerror or error}).") from error

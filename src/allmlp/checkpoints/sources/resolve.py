@@ -150,6 +150,11 @@ def _folder(path: Path) -> Path | None:
                 f"{path}: not a checkpoint folder: it holds {name} but no {CONFIG_FILE}. "
                 f"To load only the weights, name the file: {path / name}."
             )
+    if RunLayout(path).recipe.is_file():
+        raise CheckpointError(
+            f"{path}: this run has no checkpoints/best yet: it was stopped before its first validation, or the folder was "
+            f"removed. Continue it: allmlp train --resume {path}"
+        )
     if description := describe_folder(path):
         raise CheckpointError(f"{path}: this is {description}.")
     raise CheckpointError(

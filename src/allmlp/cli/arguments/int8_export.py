@@ -1,5 +1,6 @@
 """`allmlp export --precision int8`: its options, and the table of attempts."""
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,43 +10,43 @@ if TYPE_CHECKING:
     from allmlp.io.display import Progress
     from allmlp.quantisation import Int8Export, Judged
 
-__all__ = ["check_int8_options", "write_int8"]
+__all__ = ["Int8Options", "check_int8_options", "write_int8"]
 
 
-def check_int8_options(
-    to: str | None, precision: str, calibrate: str | None, agreement: float | None, portable: bool | None
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Int8Options:
+    """The options of an int8 export, as given; None where omitted."""
+
+    precision: str
+    calibrate: str | None
+    agreement: float | None
+    portable: bool | None
+
+
+def check_int8_options(options: Int8Options, to: str) -> None:
     """Check the options of int8 against each other. Raises ConfigError."""
-    if precision == "float32" and (calibrate, agreement, portable) == (None, None, None):
+    if options == Int8Options(precision="float32", calibrate=None, agreement=None, portable=None):
         return
     from allmlp.quantisation import check_export_options
 
-    check_export_options(to or "onnx", precision, calibrate, agreement, portable, "--")
+    check_export_options(to, **asdict(options), dash="--")
 
 
 def write_int8(
-    model: Any,
-    photos: str,
-    *,
-    to: str,
-    out: Path,
-    agreement: float | None,
-    portable: bool | None,
-    is_quiet: bool,
-    progress: "Progress",
+    model: Any, options: Int8Options, *, to: str, out: Path, pixels: str, is_quiet: bool, progress: "Progress"
 ) -> dict[str, Any]:
     """Write an int8 export, print its attempts unless `is_quiet`, and return them as JSON."""
-    from dataclasses import asdict
-
     from allmlp.quantisation import DEFAULT_AGREEMENT, export_int8
 
+    assert options.calibrate is not None  # `check_int8_options` has asked for it
     written = export_int8(
         model,
-        photos,
+        options.calibrate,
         to=to,
         out=out,
-        agreement=DEFAULT_AGREEMENT if agreement is None else agreement,
-        portable=portable is not False,
+        pixels=pixels,
+        agreement=DEFAULT_AGREEMENT if options.agreement is None else options.agreement,
+        portable=options.portable is not False,
         report=note,
         progress=progress,
     )

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from allmlp.errors import ConfigError
@@ -9,7 +10,7 @@ from allmlp.io.atomic_write import reason_of
 from allmlp.io.path_problem import path_problem
 from allmlp.io.remote_address import is_address
 
-__all__ = ["new_output_path"]
+__all__ = ["check_different", "check_writable", "new_output_path"]
 
 
 def new_output_path(destination: str, *, is_folder: bool, name: str, example: str) -> Path:
@@ -29,7 +30,7 @@ def new_output_path(destination: str, *, is_folder: bool, name: str, example: st
         is_existing_folder = path.is_dir()
         is_free = not os.path.lexists(path) or (is_folder and is_existing_folder and not any(path.iterdir()))
         if is_free:
-            _check_writable(path if is_existing_folder else path.parent)
+            check_writable(path if is_existing_folder else path.parent)
             return path
     except OSError as error:
         raise ConfigError(f"{destination}: cannot be written to ({reason_of(error)}). Choose another path.") from error
@@ -41,7 +42,23 @@ def new_output_path(destination: str, *, is_folder: bool, name: str, example: st
     raise ConfigError(f"{destination}: {problem}, and nothing is overwritten. Choose a new name, or remove it first.")
 
 
-def _check_writable(folder: Path) -> None:
+def check_different(paths: Mapping[str, Path | None]) -> None:
+    """Check that the outputs of a command are different files or folders; `paths` maps options to them, None if not given.
+
+    Raises:
+        ConfigError: two are the same.
+    """
+    options: dict[str, str] = {}
+    for option, path in paths.items():
+        if path is None:
+            continue
+        real = os.path.realpath(path)
+        if real in options:
+            raise ConfigError(f"{options[real]} and {option} are the same file, {path}; give them two names.")
+        options[real] = option
+
+
+def check_writable(folder: Path) -> None:
     """Raise OSError if no file can be created in a folder, or in its nearest existing parent."""
     nearest = next(candidate for candidate in (folder, *folder.parents) if os.path.lexists(candidate))
     # File modes are not enough: the user may be root, the disk read-only or on a network.

@@ -37,8 +37,12 @@ def demo(
     device: DeviceOption = "auto",
 ) -> None:
     """Train on embedded photos, from scratch and from trained weights. Takes a few minutes, and scores and uses both Mixers."""
+    from allmlp.training import refuse_used_folder
+
+    folder = out or new_run_folder("demo")
+    refuse_used_folder(folder)  # before the machine is timed
     scratch, transfer = (_recipe_for_machine(name, seed=seed, device=device) for name in _MINUTES)
-    demonstrate(scratch, transfer, out or new_run_folder("demo"), device=device)
+    demonstrate(scratch, transfer, folder, device=device)
 
 
 def _recipe_for_machine(name: str, *, seed: int, device: str) -> "Recipe":

@@ -197,6 +197,8 @@ def _print_nearest(content: _Features, photo: str, query: "NDArray[np.float32]",
 
     own = os.path.realpath(photo)
     others = [index for index, path in enumerate(content.paths) if os.path.realpath(path) != own]
+    if not others:
+        raise DataError(f"{escape(photo)}: there are no other photos to compare it with. Give more photos or a folder.")
     best = nearest(content.features[others], query, top_k=top_k)
     rows = [(f"{similarity:.3f}", escape(content.paths[others[index]])) for index, similarity in best]
     lines = aligned([("similarity", "photo"), *rows], right=(0,))

@@ -89,7 +89,11 @@ def _export_facts(path: str, image_size: str | None, changes: dict[str, Any]) ->
     info = open_export(path).info
     check_export_size(image_size, info.description)
     description = info.description.with_preprocessing(changes)
-    export: dict[str, Any] = {"precision": info.precision, "weights_sha256": info.weights_sha256}
+    export: dict[str, Any] = {
+        "precision": info.precision,
+        "pixels": info.pixels,
+        "weights_sha256": info.weights_sha256,
+    }
     if info.quantisation is not None:
         export |= to_dict(info.quantisation)
     return {**_facts(description.config), **_use(description, ()), "export": export}

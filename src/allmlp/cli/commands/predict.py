@@ -23,7 +23,7 @@ from allmlp.cli.arguments.checkpoint import (
     option_words,
 )
 from allmlp.cli.arguments.output_format import PredictionFormat, format_and_path
-from allmlp.cli.arguments.output_path import new_output_path
+from allmlp.cli.arguments.output_path import check_different, new_output_path
 from allmlp.cli.arguments.photos import (
     STANDARD_INPUT,
     MaxMegapixelsOption,
@@ -121,8 +121,8 @@ def predict(
     changes = changed_preprocessing(mean, std, interpolation, fit, law)
     check_sources(photos)
     chosen, path = format_and_path(output_format, out, example="predictions.csv")
-    outputs = Outputs(chosen, path, _sheet_path(sheet, path), _sort_folder(sort_into, link, photos), link)
-    from allmlp.evaluation import trained_on_by
+    outputs = Outputs(chosen, path, _sheet_path(sheet), _sort_folder(sort_into, link, photos), link)
+    check_different({"--out": path, "--sheet": outputs.sheet, "--sort-into": outputs.folder})
     from allmlp.inference import Predictor
 
     model = model_opener(checkpoint, image_size, changes, backend, precision)(device, "logits")
@@ -132,7 +132,7 @@ def predict(
     results = predictor.stream(
         (photo for _, photo in found), top_k=top_k, flip=flip, thumbnails=outputs.sheet is not None
     )
-    predictions = ArrivingPredictions(results, layout, num_failed, trained_on_by(checkpoint, None))
+    predictions = ArrivingPredictions(results, layout, num_failed, _trained_on(checkpoint))
     written = produce(outputs, predictions, layout, model=checkpoint)
     _finish(outputs, predictions, written)
     if outputs.path is not None:
@@ -143,14 +143,20 @@ def predict(
         )
 
 
-def _sheet_path(sheet: str | None, out: Path | None) -> Path | None:
+def _trained_on(checkpoint: str) -> frozenset[str]:
+    """Return what `allmlp.evaluation.trained_on_by` does; importing that would take longer than the prediction."""
+    from allmlp.checkpoints import STARTER
+    from allmlp.runs.photo_digests import trained_digests
+
+    return frozenset() if checkpoint == STARTER else trained_digests(Path(checkpoint))
+
+
+def _sheet_path(sheet: str | None) -> Path | None:
     if sheet is None:
         return None
     path = new_output_path(sheet, is_folder=False, name="--sheet", example="sheet.html")
     if path.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"--sheet {sheet}: expected a name that ends in .html.")
-    if path == out:
-        raise ConfigError(f"--sheet and --out are the same file, {sheet}; give them two names.")
     return path
 
 

@@ -14,6 +14,7 @@ The laws of the inception crop (Szegedy et al. 2014), which is named in papers b
 The second one's crops are smaller: mean areas of 0.34 and 0.42 of a photo of 500 × 375, for a min_area of 0.05.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from allmlp.data.augmentation.config import Augmentation
 from allmlp.data.laws import Fit
 
-__all__ = ["NUM_CROP_DRAWS", "Crops", "draw_crops", "evaluation_boxes"]
+__all__ = ["NUM_CROP_DRAWS", "Crops", "draw_crops", "evaluation_boxes", "inception_box"]
 
 _TRIES = 10  # of the inception crop, as in torchvision
 NUM_CROP_DRAWS = 3 + 2 * _TRIES  # flip, position in x and y, and area (or height) and aspect ratio of each try
@@ -71,6 +72,31 @@ def draw_crops(
         boxes[:, 0] += shifts[:, 0] * boxes[:, 2] / image_size[1]
         boxes[:, 1] += shifts[:, 1] * boxes[:, 3] / image_size[0]
     return Crops(boxes, flips)
+
+
+def inception_box(
+    augmentation: Augmentation, draws: NDArray[np.float64], size: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """Return the box (left, top, width, height) that `draw_crops` takes from one photo of (width, height), in less time.
+
+    `draws` is (NUM_CROP_DRAWS,).
+    """
+    if augmentation.crop_law == "tensorflow":
+        sizes = np.array([size[::-1]], np.int64)
+        left, top, width, height = _tensorflow_boxes(draws[None, 1:], sizes, augmentation.min_crop_area)[0].tolist()
+        return left, top, width, height
+    _, x, y, *tries = draws.tolist()
+    smallest = augmentation.min_crop_area
+    for area, ratio in zip(tries[:_TRIES], tries[_TRIES:], strict=True):
+        pixels = size[0] * size[1] * (smallest + (1.0 - smallest) * area)
+        aspect = math.exp(_LOG_MAX_RATIO * (2.0 * ratio - 1.0))
+        width, height = math.sqrt(pixels * aspect), math.sqrt(pixels / aspect)
+        if width <= size[0] and height <= size[1]:
+            return x * (size[0] - width), y * (size[1] - height), width, height
+    left, top, width, height = _torchvision_boxes(draws[None, 1:], np.array([size[::-1]], np.int64), smallest)[
+        0
+    ].tolist()
+    return left, top, width, height
 
 
 def evaluation_boxes(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from allmlp.data.augmentation.color import NUM_COLOR_DRAWS, draw_colors
 from allmlp.data.augmentation.config import Augmentation
+from allmlp.data.augmentation.crop_images import CropBatch, normalise_crops
 from allmlp.data.augmentation.crops import NUM_CROP_DRAWS, draw_crops
 from allmlp.data.augmentation.mixing import Mix, draw_mix
 from allmlp.data.augmentation.rand_augment import NUM_DISTORTION_DRAWS, check_timm, distort, draw_distortions
@@ -95,7 +96,7 @@ class AugmentationPipeline:
 
     def augment(
         self,
-        raw: RawBatch,
+        raw: RawBatch | CropBatch,
         labels: NDArray[np.int64],
         draws: dict[str, NDArray[np.float64]],
         *,
@@ -137,29 +138,14 @@ class AugmentationPipeline:
     def _one_hot(self, labels: NDArray[np.int64]) -> Tensor:
         return torch.nn.functional.one_hot(torch.from_numpy(labels), self.num_classes).to(self.device, torch.float32)
 
-    def _images(self, raw: RawBatch, draws: dict[str, NDArray[np.float64]]) -> Tensor:
+    def _images(self, raw: RawBatch | CropBatch, draws: dict[str, NDArray[np.float64]]) -> Tensor:
         """Return (B, 3, H, W) float32 on the device, with every augmentation except mixing."""
         augmentation, preprocessing = self.augmentation, self.preprocessing
-        image_size = preprocessing.image_size
-        crops = draw_crops(
-            augmentation,
-            draws["crop"],
-            raw.sizes,
-            image_size=image_size,
-            fit=preprocessing.fit,
-            crop_fraction=preprocessing.crop_fraction,
-        )
         scale = {"mean": preprocessing.mean, "std": preprocessing.std}
-        images = resample(
-            torch.from_numpy(raw.images).to(self.device, non_blocking=True),
-            torch.from_numpy(raw.sizes),
-            crops,
-            image_size=image_size,
-            interpolation=preprocessing.interpolation,
-            antialias=preprocessing.is_antialiased,
-            is_cut=augmentation.crop == "inception" and augmentation.crop_law == "tensorflow",
-            **scale,
-        )
+        if isinstance(raw, CropBatch):
+            images = normalise_crops(raw, device=self.device, **scale)
+        else:
+            images = self._cropped(raw, draws["crop"])
         if preprocessing.law == "big_vision":  # its resize returns uint8
             images = truncate_levels(images, **scale)
         distortions = draw_distortions(augmentation, draws["distortion"])
@@ -167,4 +153,26 @@ class AugmentationPipeline:
             change = partial(distort, distortions=distortions, num_workers=self.num_workers)
             images = apply_on_uint8(images, change, **scale)
         images = color_jitter(images, draw_colors(augmentation, draws["color"]), **scale)
-        return erase_images(images, draw_erasures(augmentation, draws["erasing"], image_size=image_size))
+        return erase_images(images, draw_erasures(augmentation, draws["erasing"], image_size=preprocessing.image_size))
+
+    def _cropped(self, raw: RawBatch, draws: NDArray[np.float64]) -> Tensor:
+        augmentation, preprocessing = self.augmentation, self.preprocessing
+        crops = draw_crops(
+            augmentation,
+            draws,
+            raw.sizes,
+            image_size=preprocessing.image_size,
+            fit=preprocessing.fit,
+            crop_fraction=preprocessing.crop_fraction,
+        )
+        return resample(
+            torch.from_numpy(raw.images).to(self.device, non_blocking=True),
+            torch.from_numpy(raw.sizes),
+            crops,
+            image_size=preprocessing.image_size,
+            interpolation=preprocessing.interpolation,
+            antialias=preprocessing.is_antialiased,
+            is_cut=augmentation.crop == "inception" and augmentation.crop_law == "tensorflow",
+            mean=preprocessing.mean,
+            std=preprocessing.std,
+        )

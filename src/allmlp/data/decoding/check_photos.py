@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from allmlp.data.dataset import ImageDataset, Split
 from allmlp.data.decoding.decode import decode
 from allmlp.data.decoding.reasons import ShortageError, problem_of
-from allmlp.data.photo_digest import CHANGED
+from allmlp.data.digests import CHANGED
 from allmlp.errors import DataError
 from allmlp.io.display import bullets
 from allmlp.io.ordered_map import ordered_map

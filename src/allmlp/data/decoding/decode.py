@@ -9,14 +9,16 @@ A flipped bit in compressed JPEG data may decode without an error; only an exter
 """
 
 import contextlib
+import math
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from io import BytesIO
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
@@ -26,13 +28,21 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from allmlp.data.decoding.bmp import check_bmp
 from allmlp.data.decoding.image_headers import SanitisedImage, exif_orientation, sanitise_webp
-from allmlp.data.decoding.jpeg import sanitise_jpeg
+from allmlp.data.decoding.jpeg import VerifiedJpeg, sanitise_jpeg, verified_jpeg
 from allmlp.data.decoding.limits import MAX_PHOTO_BYTES, check_size, reserve_pixels
 from allmlp.data.decoding.more_formats import HEIC_KINDS, INSTALL_HEIC, has_heic, is_read, open_heic_or_avif
 from allmlp.data.decoding.png import check_png_rows, sanitise_png
 from allmlp.data.decoding.quietly import quietly
 from allmlp.data.decoding.reasons import PhotoError, UnusablePhotoError, advice_of, raise_shortage, reason_of
-from allmlp.data.decoding.rgb import averaged, averaged_pixels, is_plain_rgb, rgb_pixels, upright, upright_size
+from allmlp.data.decoding.rgb import (
+    averaged,
+    averaged_pixels,
+    is_plain_rgb,
+    rgb_pixels,
+    stored_box,
+    upright,
+    upright_size,
+)
 from allmlp.data.decoding.tiff import (
     StoredTiffFile,
     check_tiff,
@@ -44,7 +54,10 @@ from allmlp.data.decoding.tiff import (
 from allmlp.io.display import escape
 from allmlp.io.file_kinds import PHOTO_FORMATS, START_BYTES, FileKind, kind_of_file
 
-__all__ = ["DecodedPhoto", "decode", "decode_small", "is_decodable"]
+__all__ = ["Box", "DecodedPhoto", "PartOfPhoto", "decode", "decode_part", "decode_small", "is_decodable"]
+
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom, in pixels."""
 
 _READERS: Mapping[FileKind | None, Callable[[BytesIO], ImageFile]] = {
     FileKind.JPEG: JpegImageFile,  # MPO too: its first image
@@ -63,6 +76,9 @@ _SANITISERS: Mapping[FileKind | None, Callable[[bytes], SanitisedImage]] = {
 }  # for the others, Pillow itself reads the size before any pixel
 _REPLACE = f"Replace or remove this file (photos are {PHOTO_FORMATS})"
 _NOT_COVERED = "the {} is cut short: its data do not cover the picture"
+_SCALES = (8, 4, 2)  # by which libjpeg reduces while it decodes, as Pillow offers them
+_MIN_GAP = 2  # pixels per pixel of the result that a reduction leaves, as in `Image.thumbnail` (reducing_gap=2.0)
+_FILTER_REACH = 2  # pixels of the result that a bicubic filter reaches
 _NOISY = (FileKind.GIF, FileKind.TIFF, *HEIC_KINDS)  # Pillow's readers warn about their headers
 
 
@@ -76,6 +92,17 @@ class DecodedPhoto(NamedTuple):
     pixels: NDArray[np.uint8]
     size: tuple[int, int]
     mode: str
+    orientation: int
+
+
+class PartOfPhoto(NamedTuple):
+    """A photo decoded for one box: RGB in its stored orientation, possibly reduced or without its last rows.
+
+    `box` is where the box is in `image`; what is scaled from it still has to be turned upright by `orientation`.
+    """
+
+    image: Image.Image
+    box: Box
     orientation: int
 
 
@@ -104,9 +131,65 @@ def decode_small(content: bytes, *, name: str, side: int) -> DecodedPhoto:
     return _decode(content, name=name, is_checked=False, side=side)
 
 
+def decode_part(
+    content: bytes, *, name: str, box_of: Callable[[tuple[int, int]], Box], image_size: tuple[int, int]
+) -> PartOfPhoto:
+    """Decode a photo that was decoded before, but only as far as scaling one box of it to `image_size` needs.
+
+    Of a JPEG, rows far below the box are not decoded, and libjpeg reduces the photo to a half, a quarter or an eighth where
+    this leaves at least two pixels per pixel of the result along each side (`_MIN_GAP`). Without such a reduction, the pixels
+    in the box and around it, as far as Pillow's filters reach, are those of `decode`.
+
+    Args:
+        content: the bytes of a photo that `decode` has accepted before.
+        name: the photo's name in messages.
+        box_of: the box, from the (width, height) of the upright photo.
+        image_size: the (height, width) of the upright result.
+
+    Raises:
+        PhotoError: as `decode`.
+    """
+    jpeg = None
+    if kind_of_file(content[:START_BYTES]) is FileKind.JPEG:
+        with _named_errors(name):
+            jpeg = verified_jpeg(content)
+            if jpeg is not None:
+                return _part_of_jpeg(jpeg, box_of, image_size)
+    pixels = decode(content, name=name, is_checked=True)
+    return PartOfPhoto(Image.fromarray(pixels), box_of((pixels.shape[1], pixels.shape[0])), 1)
+
+
+def _part_of_jpeg(
+    jpeg: VerifiedJpeg, box_of: Callable[[tuple[int, int]], Box], image_size: tuple[int, int]
+) -> PartOfPhoto:
+    check_size(jpeg.size)
+    size = upright_size(jpeg.size, jpeg.orientation)
+    box = stored_box(box_of(size), size, jpeg.orientation)
+    width, height = upright_size((image_size[1], image_size[0]), jpeg.orientation)
+    gaps = (box[2] - box[0]) / width, (box[3] - box[1]) / height  # stored pixels per pixel of the result
+    scale = next((scale for scale in _SCALES if min(gaps) >= _MIN_GAP * scale), 1)
+    reach = _FILTER_REACH * max(gaps[1], scale)
+    image = JpegImageFile(BytesIO(jpeg.content(math.ceil(box[3] + reach))))
+    if scale > 1:
+        image.draft(None, (image.width // scale, image.height // scale))
+    image.decodermaxblock = sum(map(len, jpeg.rest))  # read at once
+    with reserve_pixels(image.width * image.height):
+        image.load()
+        rgb = image if image.mode == "RGB" else image.convert("RGB")
+    left, top, right, bottom = (edge / scale for edge in box)
+    return PartOfPhoto(rgb, (left, top, min(right, rgb.width), min(bottom, rgb.height)), jpeg.orientation)
+
+
 def _decode(content: bytes, *, name: str, is_checked: bool, side: int | None) -> DecodedPhoto:
-    try:
+    with _named_errors(name):
         return _decoded(content, is_checked=is_checked, side=side)
+
+
+@contextlib.contextmanager
+def _named_errors(name: str) -> Iterator[None]:
+    """Turn any error of a photo into a PhotoError that names it."""
+    try:
+        yield
     except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError, struct.error, IndexError and others
         raise_shortage(error, where=escape(name))
         own_advice = advice_of(error, "")

@@ -21,7 +21,7 @@ from allmlp.data.decoding.image_headers import SanitisedImage, exif_orientation
 from allmlp.data.decoding.limits import check_size, max_pixels
 from allmlp.data.decoding.reasons import UnusablePhotoError
 
-__all__ = ["sanitise_jpeg"]
+__all__ = ["VerifiedJpeg", "sanitise_jpeg", "verified_jpeg"]
 
 # Encoders write about ten scans; with thousands, decoding takes seconds per kilobyte (a "scan bomb").
 _MAX_JPEG_SCANS = 100
@@ -78,7 +78,7 @@ class _Scans:
                 raise UnusablePhotoError("the JPEG is damaged: a scan names an unknown component")
             start, end, low = (first, last, bits & 15) if self.frame.is_progressive else (0, 63, 0)
             lowest[start : end + 1] = [low] * len(lowest[start : end + 1])
-        self._check_length(components, len(data) - data.count(b"\xff\0"), is_ac=self.frame.is_progressive and first > 0)
+        self._check_length(components, data, is_ac=self.frame.is_progressive and first > 0)
         if restart_interval:
             self._check_restarts(data, -(-self._num_units(components) // restart_interval) - 1)
 
@@ -98,12 +98,15 @@ class _Scans:
         columns, rows = (-(-side // (8 * factor)) for side, factor in zip(sides, most, strict=True))
         return int(columns * rows)
 
-    def _check_length(self, components: list[int], num_bytes: int, *, is_ac: bool) -> None:
+    def _check_length(self, components: list[int], data: bytes, *, is_ac: bool) -> None:
         # Each block takes at least one bit for its mean and, if not progressive, one for the end of its other coefficients.
         factors = [self.frame.sampling[component] for component in components]
         blocks_per_unit = sum(across * down for across, down in factors) if len(components) > 1 else 1
         num_bits = self._num_units(components) * blocks_per_unit * (1 if self.frame.is_progressive else 2)
-        if num_bytes * 8 < num_bits and not is_ac:
+        if is_ac or len(data) * 4 >= num_bits:  # at most half of the bytes are stuffed zeros, which take time to count
+            return
+        num_bytes = len(data) - data.count(b"\xff\0")
+        if num_bytes * 8 < num_bits:
             width, height = self.frame.size
             raise UnusablePhotoError(
                 f"the JPEG claims {width} x {height} pixels but has only {num_bytes:,} bytes in a scan: "
@@ -132,8 +135,71 @@ def sanitise_jpeg(content: bytes) -> SanitisedImage:
         raise UnusablePhotoError("the JPEG is cut short inside its header") from error
 
 
+class VerifiedJpeg(NamedTuple):
+    """A whole JPEG, without the parts of its header that do not affect pixels.
+
+    `start` ends before the number of rows in the frame header, `rest` follows it; `unit_rows` is the height of a unit (MCU) if
+    rows can be left out, else None.
+    """
+
+    size: tuple[int, int]
+    orientation: int
+    start: bytes
+    rest: tuple[bytes | memoryview, ...]
+    unit_rows: int | None
+
+    def content(self, bottom: int) -> bytes:
+        """Return a JPEG without the rows far below `bottom`, in which those from 0 to `bottom` have their own pixels.
+
+        Only its header says so: libjpeg passes over the data of the other rows. One unit more is decoded, because chroma is
+        interpolated between rows.
+        """
+        rows = self.size[1]
+        if self.unit_rows is not None:
+            rows = min(rows, (-(-bottom // self.unit_rows) + 1) * self.unit_rows)
+        return b"".join([self.start, struct.pack(">H", rows), *self.rest, _END])
+
+
+def verified_jpeg(content: bytes) -> VerifiedJpeg | None:
+    """Read the header of a JPEG that `sanitise_jpeg` and a decoder have accepted before; None if it is progressive.
+
+    The data of its picture are not looked at, which is most of the work of `sanitise_jpeg`.
+    """
+    kept, position, orientation = [content[:2]], 2, None
+    frame: _Frame | None = None
+    number_of_frame = 0
+    while (following := _MARKER.search(content, position)) is not None:
+        position, marker = following.start(), content[following.start() + 1]
+        if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers without a segment
+            position += 2
+            continue
+        segment = _segment(content, position)
+        position += len(segment)
+        if _is_frame(marker):
+            frame, number_of_frame = _frame(marker, segment), len(kept)
+            if frame.is_progressive:
+                return None
+        if marker == 0xE1 and segment[4:10] == b"Exif\0\0" and orientation is None:
+            orientation = exif_orientation(segment[4:])
+        if _affects_pixels(marker):
+            kept.append(segment)
+        if marker == 0xDA and frame is not None:
+            header = kept[number_of_frame]
+            start = b"".join([*kept[:number_of_frame], header[:5]])
+            rest: tuple[bytes | memoryview, ...] = (
+                header[7:],
+                *kept[number_of_frame + 1 :],
+                memoryview(content)[position:],
+            )
+            is_one_scan = segment[4] == len(frame.sampling)
+            unit_rows = 8 * max(down for _, down in frame.sampling.values()) if is_one_scan else None
+            return VerifiedJpeg(frame.size, orientation or 1, start, rest, unit_rows)
+    return None
+
+
 def _walk(content: bytes) -> SanitisedImage:
-    kept, probe = [content[:2]], [content[:2]]
+    kept: list[bytes] = [content[:2]]
+    scan_numbers = []  # of the pieces of `kept` that are the data of scans
     scans: _Scans | None = None
     orientation: int | None = None
     restart_interval = 0
@@ -149,18 +215,27 @@ def _walk(content: bytes) -> SanitisedImage:
             (restart_interval,) = struct.unpack_from(">H", segment, 4)
         if _affects_pixels(marker):
             kept.append(segment)
-            probe.append(segment)
         if scan_data is not None and scans is not None:
             data = scan_data
             scans.add(segment, data, restart_interval)
+            scan_numbers.append(len(kept))
             kept.append(data)
-            probe += [_RESTART.sub(lambda restart: _PROBE + restart.group(), data), _PROBE]
     if scans is None or scans.num_scans == 0:
         raise UnusablePhotoError("the JPEG contains no image")
     scans.check_complete()
     is_simple = scans.num_scans == 1 and not scans.frame.is_progressive and not restart_interval and kept[-1] is data
-    sanitised, probed = _joined(kept, None if is_simple and len(data) > _DECODED_TWICE else probe)
-    return SanitisedImage(sanitised, scans.frame.size, orientation or 1, probed)
+    if is_simple and len(data) > _DECODED_TWICE:
+        # Without a probe, the bytes that libjpeg reads ahead end the file.
+        return SanitisedImage(b"".join([*kept, _READ_AHEAD]), scans.frame.size, orientation or 1, None)
+    sanitised = b"".join([*kept, _END])
+    return SanitisedImage(sanitised, scans.frame.size, orientation or 1, _probe(kept, scan_numbers))
+
+
+def _probe(kept: list[bytes], scan_numbers: list[int]) -> bytes:
+    probe = list(kept)
+    for number in scan_numbers:
+        probe[number] = _RESTART.sub(lambda restart: _PROBE + restart.group(), kept[number]) + _PROBE
+    return b"".join([*probe, _END])
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, bytes, bytes | None]]:
@@ -197,13 +272,6 @@ def _segments(content: bytes) -> Iterator[tuple[int, bytes, bytes | None]]:
 
 def _is_frame(marker: int) -> bool:
     return 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
-
-
-def _joined(kept: list[bytes], probe: list[bytes] | None) -> tuple[bytes, bytes | None]:
-    """Return the sanitised file and its probe; without one, the bytes that libjpeg reads ahead end the file."""
-    if probe is not None:
-        return b"".join([*kept, _END]), b"".join([*probe, _END])
-    return b"".join([*kept, _READ_AHEAD]), None
 
 
 def _segment(content: bytes, position: int) -> bytes:

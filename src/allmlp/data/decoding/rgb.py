@@ -8,7 +8,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from allmlp.data.decoding.reasons import UnusablePhotoError
 
-__all__ = ["averaged", "averaged_pixels", "is_plain_rgb", "rgb_pixels", "upright", "upright_size"]
+__all__ = ["averaged", "averaged_pixels", "is_plain_rgb", "rgb_pixels", "stored_box", "upright", "upright_size"]
 
 # Converted at a time, so that memory for intermediate images is bounded.
 _STRIP_PIXELS = 1_000_000
@@ -81,6 +81,19 @@ def averaged_pixels(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 def upright_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
     """Return the (width, height) of a photo after `upright`, from that of its stored pixels."""
     return (size[1], size[0]) if _UPRIGHT.get(orientation, (False,))[0] else size
+
+
+def stored_box(
+    box: tuple[float, float, float, float], size: tuple[int, int], orientation: int
+) -> tuple[float, float, float, float]:
+    """Return where a box (left, top, right, bottom) of an upright photo of `size` (width, height) is in its stored pixels."""
+    left, top, right, bottom = box
+    is_swapped, down, across = _UPRIGHT.get(orientation, (False, 1, 1))
+    if down < 0:
+        top, bottom = size[1] - bottom, size[1] - top
+    if across < 0:
+        left, right = size[0] - right, size[0] - left
+    return (top, left, bottom, right) if is_swapped else (left, top, right, bottom)
 
 
 def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from allmlp.data.dataset import ImageDataset, Split
 from allmlp.data.decoding.check_photos import check_photos
 from allmlp.data.decoding.decode import decode
-from allmlp.data.preprocessing import Preprocessing
+from allmlp.data.preprocessing import Preparation
 from allmlp.errors import DataError
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.io.ordered_map import ordered_map
 
 __all__ = ["Batch", "evaluation_batches", "resized_images", "split_batches"]
 
-RgbImage = NDArray[np.uint8]  # (height, width, 3)
+Image = NDArray[Any]  # what `Preparation.resize` returns: (H, W, 3) uint8 from `Preprocessing`
 
 
 class Batch(NamedTuple):
@@ -33,15 +33,15 @@ class Batch(NamedTuple):
     mask: NDArray[np.bool_]
 
 
-def resized_images(split: Split, preprocessing: Preprocessing, *, num_workers: int = 2) -> Iterator[RgbImage]:
+def resized_images(split: Split, preparation: Preparation, *, num_workers: int = 2) -> Iterator[Image]:
     """Yield every photo of a split decoded and resized for evaluation, (H, W, 3) uint8, in the split's order.
 
     Raises:
         DataError: photos that cannot be decoded; all are listed. Evaluation never replaces a photo.
     """
 
-    def load(index: int) -> RgbImage:
-        return preprocessing.resize(decode(split.read(index), name=split.where(index)))
+    def load(index: int) -> Image:
+        return preparation.resize(decode(split.read(index), name=split.where(index)))
 
     try:
         yield from ordered_map(load, range(len(split)), num_workers)
@@ -54,7 +54,7 @@ def resized_images(split: Split, preprocessing: Preprocessing, *, num_workers: i
 def split_batches(
     split: Split,
     labels: Iterable[int] | Iterable[Sequence[int]],
-    preprocessing: Preprocessing,
+    preparation: Preparation,
     *,
     num_classes: int,
     batch_size: int,
@@ -64,15 +64,15 @@ def split_batches(
     Raises:
         DataError: photos that cannot be decoded; all are listed.
     """
-    images = resized_images(split, preprocessing, num_workers=num_decoding_threads())
+    images = resized_images(split, preparation, num_workers=num_decoding_threads())
     size = max(1, min(batch_size, len(split)))  # less padding for a small split
-    return evaluation_batches(images, labels, preprocessing, num_classes=num_classes, batch_size=size)
+    return evaluation_batches(images, labels, preparation, num_classes=num_classes, batch_size=size)
 
 
 def evaluation_batches(
-    images: Iterable[RgbImage],
+    images: Iterable[Image],
     labels: Iterable[int] | Iterable[Sequence[int]],
-    preprocessing: Preprocessing,
+    preparation: Preparation,
     *,
     num_classes: int,
     batch_size: int = 64,
@@ -83,8 +83,8 @@ def evaluation_batches(
     """
     pairs = zip(images, labels, strict=True)
     while chunk := list(islice(pairs, batch_size)):
-        normalised = np.zeros((batch_size, 3, *preprocessing.image_size), dtype=np.float32)
-        normalised[: len(chunk)] = preprocessing.normalise(np.stack([image for image, _ in chunk]))
+        normalised = np.zeros((batch_size, 3, *preparation.image_size), dtype=np.float32)
+        normalised[: len(chunk)] = preparation.normalise(np.stack([image for image, _ in chunk]))
         rows = np.zeros((batch_size, num_classes), dtype=np.float32)
         for row, (_, label) in zip(rows, chunk, strict=False):  # rows of padding stay zero
             row[np.asarray(label, dtype=np.int64)] = 1.0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from allmlp.data.dataset import ImageDataset, Split
 from allmlp.data.decoding.reasons import ShortageError
-from allmlp.data.open_dataset import open_dataset
+from allmlp.data.opening import open_dataset
 from allmlp.data.public.registry import absolute_source
 from allmlp.data.quality.copy_findings import copy_findings
 from allmlp.data.quality.duplicates import PhotoRecord

@@ -10,7 +10,7 @@ from PIL import Image, TiffImagePlugin
 
 from allmlp.data.decoding.decode import decode_small
 from allmlp.data.decoding.reasons import ShortageError, problem_of
-from allmlp.data.photo_digest import photo_digest
+from allmlp.data.digests import photo_digest
 from allmlp.errors import DataError
 from allmlp.io.file_kinds import PHOTO_KINDS, START_BYTES, FileKind, kind_of_file
 

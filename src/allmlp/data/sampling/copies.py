@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from allmlp.data.dataset import Split
-from allmlp.data.photo_digest import photo_digest
+from allmlp.data.digests import photo_digest
 from allmlp.errors import DataError
 
 __all__ = ["Copies"]

@@ -91,7 +91,7 @@ def engine_errors(engine: str, source: object) -> Iterator[None]:
         ) from error
 
 
-def check_outputs(outputs: NDArray[np.float32], shape: tuple[int, int]) -> None:
+def check_outputs(outputs: NDArray[np.float32], shape: tuple[int, ...]) -> None:
     """Raise a ValueError if outputs have another shape or type than the description says."""
     if outputs.shape != shape or outputs.dtype != np.float32:
         raise ValueError(f"its outputs are {outputs.dtype} {outputs.shape}, not float32 {shape}")

@@ -1,7 +1,8 @@
-"""The backends of PyTorch, for any checkpoint on any device, in micro-batches (micro_batches.py): eager, and compiled.
+"""The backends of PyTorch, for any checkpoint on any device: eager, and compiled.
 
-"compiled" is torch.compile with the weights as constants. It compiles once for each micro-batch size, for a minute or more on a
-CPU, before the first answer.
+On a CPU, they compute in micro-batches; on a GPU, in batches as large as the calls, or in micro-batches on request
+(micro_batches.py). "compiled" is torch.compile with the weights as constants. It compiles once for each size of a batch, for a
+minute or more on a CPU, before the first answer.
 """
 
 import os
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["eager_forward", "open_compiled", "open_eager", "recognises"]
 
-# Each size is compiled separately.
+# Each size is compiled separately; torch compiles at most 8.
 _COMPILED_SIZES = (1, LARGEST_MICRO_BATCH["cpu"])
+_COMPILED_SIZES_OF_GPU = (1, 4, 16, 64, 256)
 
 
 def recognises(source: str | Path | Checkpoint) -> bool:
@@ -41,33 +43,37 @@ def recognises(source: str | Path | Checkpoint) -> bool:
     return isinstance(source, str | os.PathLike | Checkpoint) and export_kind(source) is None
 
 
-def open_eager(source: str | Path | Checkpoint, device: str, precision: str, output: Output) -> RunnableModel:
+def open_eager(
+    source: str | Path | Checkpoint, device: str, precision: str, output: Output, *, exact: bool = False
+) -> RunnableModel:
     """Load a source unless it is a `Checkpoint` already, and make it runnable; `precision` "auto" means float32.
 
     Raises:
         CheckpointError: nothing usable at `source`.
         ConfigError: an unavailable device, or an unknown precision.
     """
-    return _open(source, device, precision, output, compiled=False)
+    return _open(source, device, precision, output, compiled=False, exact=exact)
 
 
-def open_compiled(source: str | Path | Checkpoint, device: str, precision: str, output: Output) -> RunnableModel:
+def open_compiled(
+    source: str | Path | Checkpoint, device: str, precision: str, output: Output, *, exact: bool = False
+) -> RunnableModel:
     """The same, compiled by torch.compile.
 
     Raises:
         CheckpointError: nothing usable at `source`.
         ConfigError: an unavailable device, an unknown precision, or a CPU without a C++ compiler.
     """
-    return _open(source, device, precision, output, compiled=True)
+    return _open(source, device, precision, output, compiled=True, exact=exact)
 
 
 def _open(
-    source: str | Path | Checkpoint, device: str, precision: str, output: Output, *, compiled: bool
+    source: str | Path | Checkpoint, device: str, precision: str, output: Output, *, compiled: bool, exact: bool
 ) -> RunnableModel:
     checkpoint = source if isinstance(source, Checkpoint) else load_checkpoint(source)
     chosen = cast("Literal['float32', 'bfloat16']", "float32" if precision == "auto" else precision)
     network = _headless(checkpoint) if output == "features" else checkpoint
-    forward = eager_forward(network, device=device, precision=chosen, compiled=compiled)
+    forward = eager_forward(network, device=device, precision=chosen, compiled=compiled, exact=exact)
     return RunnableModel(forward, checkpoint.description, output)
 
 
@@ -85,17 +91,19 @@ def eager_forward(
     device: str = "auto",
     precision: Literal["float32", "bfloat16"] = "float32",
     compiled: bool = False,
+    exact: bool = False,
 ) -> Forward:
     """Return a `Forward` that runs the Mixer in PyTorch, eager or compiled.
 
-    It takes float32 (B, 3, H, W) for any B, including 0, and returns float32 (B, K). The logits of an image do not depend on
-    the rest of its batch (micro_batches.py).
+    It takes float32 (B, 3, H, W) for any B, including 0, and returns float32 (B, K). On a CPU, the logits of an image do not
+    depend on the rest of its batch; on a GPU, their last bits may, unless `exact` (micro_batches.py).
 
     Args:
         checkpoint: the Mixer to run; its weights are copied to the device.
         device: "auto", "cpu", "cuda" or "mps".
         precision: of the matrix products; "bfloat16" keeps the weights and the norms in float32 (torch.autocast).
         compiled: whether to use torch.compile.
+        exact: whether a GPU, too, computes in micro-batches of one size: slower. No effect on a CPU.
 
     Raises:
         ConfigError: an unavailable device, an unknown precision, or nothing that compiles for a CPU.
@@ -107,7 +115,7 @@ def eager_forward(
     device = choose_device(device)
     model = checkpoint.build().to(device).eval()
     sample_shape = (3, *checkpoint.config.image_size)
-    num_rows = LARGEST_MICRO_BATCH[device]
+    num_rows = LARGEST_MICRO_BATCH[device] if exact or device == "cpu" else 0
     features_of = _compiled(model.features, device) if compiled else model.features
 
     def compute(images: NDArray[np.float32], size: int) -> NDArray[np.float32]:
@@ -122,10 +130,12 @@ def eager_forward(
         return outputs[: len(images)]
 
     config = checkpoint.config
-    sizes = _COMPILED_SIZES if compiled else MICRO_BATCH_SIZES
+    sizes: tuple[int, ...] | None = _COMPILED_SIZES if compiled else MICRO_BATCH_SIZES
+    if device != "cpu":
+        sizes = _COMPILED_SIZES_OF_GPU if compiled else None
     engine = ("torch", precision, compiled, torch.get_num_threads())
     width = num_outputs(config, "logits")
-    return in_micro_batches(compute, config, device=device, width=width, sizes=sizes, engine=engine)
+    return in_micro_batches(compute, config, device=device, width=width, sizes=sizes, engine=engine, exact=exact)
 
 
 def _compiled(function: Callable[["Tensor"], "Tensor"], device: str) -> Callable[["Tensor"], "Tensor"]:

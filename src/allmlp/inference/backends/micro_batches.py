@@ -6,8 +6,11 @@ are computed in micro-batches of a few sizes, at all of which an image gets the 
 on the library, the model's widths, the device and the number of threads, but not on the images. So it is tested. A small Mixer
 is tested when it is opened; if no two sizes agree, its micro-batches have one size and are padded with zeros, or hold one image
 if even the rows of one size differ. A large Mixer starts with single images, and a larger size is tested once enough images
-came to make that worth its time; the outputs are the same before and after. On a GPU the size is fixed and not tested, because
-computing images one at a time would cost most of its speed.
+came to make that worth its time; the outputs are the same before and after.
+
+On a GPU, where small batches cost most of the speed, the images of a call are computed together, and the last bits of an
+image's outputs may depend on the others. On request (`exact`), micro-batches have one size instead: padded, so that the kernels
+are always the same, but not tested.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -20,15 +23,18 @@ from allmlp.inference.runnable import Output
 from allmlp.metrics import Forward
 from allmlp.model import MixerConfig, cost
 
-__all__ = ["LARGEST_MICRO_BATCH", "MICRO_BATCH_SIZES", "Compute", "in_micro_batches", "num_outputs"]
+__all__ = ["LARGEST_BATCH", "LARGEST_MICRO_BATCH", "MICRO_BATCH_SIZES", "Compute", "in_micro_batches", "num_outputs"]
 
 Compute = Callable[[NDArray[np.float32], int], NDArray[np.float32]]
 """From at most n images (b, 3, H, W) and n, the size to pad them to, to the outputs (b, K)."""
 
-# On a GPU, the default batch size of `evaluate`: fewer images leave the GPU idle, and with more every batch would be padded.
+# On a GPU, those on request: the default batch size of `evaluate`, for fewer images leave the GPU idle, and with more every
+# batch would be padded.
 LARGEST_MICRO_BATCH = {"cpu": 16, "cuda": 64, "mps": 16}
 MICRO_BATCH_SIZES = (1, 2, 4, 8, 16)
 """Of a CPU, in ascending order."""
+LARGEST_BATCH = {"cuda": 256, "mps": 64}
+"""Of a GPU, unless micro-batches are requested. With 256 images, the widest layer of B/16 holds 0.6 GB in float32."""
 
 # A Mixer is small if 16 images take at most this many multiply-adds: about 0.1 s on two cores. Only small ones are padded.
 _MAX_SMALL_MULTIPLY_ADDS = 4e9
@@ -53,17 +59,24 @@ def in_micro_batches(
     *,
     device: str,
     width: int,
-    sizes: Sequence[int] = MICRO_BATCH_SIZES,
+    sizes: Sequence[int] | None = MICRO_BATCH_SIZES,
     engine: Hashable = None,
+    exact: bool = True,
 ) -> Forward:
     """Return a `Forward` for any number of images, including 0, whose outputs (B, `width`) `compute` computes.
 
-    `sizes` are those to choose from on a CPU, in ascending order from 1. The smallest Mixers of the same shape are tested once
-    per `engine`: all else that the sizes depend on, such as the precision and the number of threads. None tests each.
+    `sizes` are those to choose from, in ascending order from 1; None allows any size up to the largest, on a GPU only. The
+    smallest Mixers of the same shape are tested once per `engine`: all else that the sizes depend on, such as the precision
+    and the number of threads. None tests each. Unless `exact`, an image's outputs may depend on the rest of its batch on a GPU.
     """
     sample_shape = (3, *config.image_size)
-    key = None if engine is None else (engine, config, width, tuple(sizes))
-    chosen = _Sizes(compute, config, sizes, key) if device == "cpu" else _Fixed(LARGEST_MICRO_BATCH[device])
+    chosen: _Sizes | _Fixed | _Together
+    if device == "cpu":
+        assert sizes is not None
+        key = None if engine is None else (engine, config, width, tuple(sizes))
+        chosen = _Sizes(compute, config, sizes, key)
+    else:
+        chosen = _Fixed(LARGEST_MICRO_BATCH[device]) if exact else _Together(LARGEST_BATCH[device], sizes)
 
     def forward(images: NDArray[np.float32]) -> NDArray[np.float32]:
         if images.shape[1:] != sample_shape:
@@ -88,6 +101,29 @@ class _Fixed:
 
     def divide(self, num_images: int) -> list[int]:
         return [self._size] * -(-num_images // self._size)
+
+
+class _Together:
+    """Batches as large as a call and the limit allow: of any size, or filled up to one of a few sizes."""
+
+    def __init__(self, largest: int, sizes: Sequence[int] | None) -> None:
+        self._largest, self._sizes = largest, sizes
+
+    def divide(self, num_images: int) -> list[int]:
+        if self._sizes is not None:
+            return _filled(num_images, self._sizes)
+        full, rest = divmod(num_images, self._largest)
+        return [self._largest] * full + [rest] * (rest > 0)
+
+
+def _filled(num_images: int, sizes: Sequence[int]) -> list[int]:
+    """Return the sizes, of those in ascending order, of the batches of a call, of which the last may be padded."""
+    chosen: list[int] = []
+    while num_images > 0:
+        size = max((size for size in sizes if num_images >= _MIN_FILLED * size), default=sizes[0])
+        chosen.append(size)
+        num_images -= size
+    return chosen
 
 
 class _Sizes:
@@ -115,13 +151,7 @@ class _Sizes:
         """Return the sizes of the micro-batches of a call, of which the last may be padded."""
         self._test_a_larger_size(num_images)
         self._num_images += num_images
-        usable = self._usable
-        sizes: list[int] = []
-        while num_images > 0:
-            size = max((size for size in usable if num_images >= _MIN_FILLED * size), default=usable[0])
-            sizes.append(size)
-            num_images -= size
-        return sizes
+        return _filled(num_images, self._usable)
 
     def _test_a_larger_size(self, num_images: int) -> None:
         enough = self._num_images // _IMAGES_PER_TESTED_IMAGE

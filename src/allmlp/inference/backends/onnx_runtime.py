@@ -1,6 +1,7 @@
 """The backend onnxruntime: ONNX Runtime on the CPU, for exports in ONNX and for checkpoints, in micro-batches.
 
-A checkpoint is written as ONNX in memory, which needs the library onnx; an export needs neither onnx nor torch.
+A checkpoint is written as ONNX in memory, which needs the library onnx; an export needs neither onnx nor torch. The pixel part
+of a file that has one prepares photo by photo in a session of its own, so that the rest is computed as that of any other file.
 """
 
 import importlib
@@ -11,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.checkpoints import Checkpoint
-from allmlp.exports import OnnxExport, QuantisationNote, export_kind
+from allmlp.exports import IMAGES, PHOTOS, OnnxExport, QuantisationNote, export_kind
 from allmlp.hardware.num_compute_threads import num_compute_threads
 from allmlp.inference.backends.cpu_source import check_options, check_outputs, engine_errors, is_openable, opened
+from allmlp.inference.backends.graph_pixels import GraphPixels
 from allmlp.inference.backends.micro_batches import in_micro_batches, num_outputs
 from allmlp.inference.runnable import Output, RunnableModel
 
@@ -56,14 +58,32 @@ def open_onnx_runtime(source: str | Path | Checkpoint, device: str, precision: s
         return outputs[: len(images)]
 
     forward = in_micro_batches(compute, config, device="cpu", width=width)
-    return RunnableModel(forward, model.description, output)
+    return RunnableModel(forward, model.description, output, pixels=_pixels(model, source))
 
 
-def _session(content: bytes, note: QuantisationNote | None) -> Any:
+def _pixels(model: OnnxExport, source: object) -> GraphPixels | None:
+    """Return what runs the pixel part of a file; None if it takes images."""
+    if model.pixels == "out":
+        return None
+    preprocessing = model.description.preprocessing
+    with engine_errors("ONNX Runtime", source):
+        session = _session(model.graph(IMAGES), num_threads=1)  # photos are prepared by several threads
+
+    def compute(photos: NDArray[np.uint8]) -> NDArray[np.float32]:
+        images: NDArray[np.float32]
+        with engine_errors("ONNX Runtime", source):
+            (images,) = session.run([IMAGES], {PHOTOS: photos})
+            check_outputs(images, (len(photos), 3, *preprocessing.image_size))
+        return images
+
+    return GraphPixels(preprocessing, compute, is_exact=model.pixels == "exact")
+
+
+def _session(content: bytes, note: QuantisationNote | None = None, *, num_threads: int | None = None) -> Any:
     runtime = importlib.import_module("onnxruntime")
     runtime.disable_telemetry_events()  # which there is only on Windows
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = num_compute_threads()
+    options.intra_op_num_threads = num_compute_threads() if num_threads is None else num_threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _ONLY_ERRORS
     # Threads that spin between two calls would take the time of those that decode photos.

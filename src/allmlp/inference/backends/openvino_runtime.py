@@ -1,6 +1,8 @@
 """The backend openvino: OpenVINO on the CPU, for exports in either format and for checkpoints, in micro-batches.
 
-A checkpoint is written as ONNX in memory, which needs the library onnx; an export needs neither onnx nor torch.
+A checkpoint is written as ONNX in memory, which needs the library onnx; an export needs neither onnx nor torch. Of an ONNX file
+with the pixels inside, only the part after them runs here, and allmlp prepares the photos: OpenVINO ignores antialiasing in
+ONNX's Resize.
 """
 
 from pathlib import Path

@@ -4,6 +4,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from allmlp.checkpoints import Checkpoint
@@ -26,6 +27,7 @@ class Backend:
         precisions: that it computes in, the default first. Those that this processor lacks are refused when a model is opened.
         modules: the Python modules that must be installed.
         extra: the extra of allmlp that installs `modules`; None if every installation has them.
+        open_exact: as `open`, but on a GPU, too, an image's outputs do not depend on its batch; None if that always holds.
     """
 
     recognises: Callable[[str | Path | Checkpoint], bool]
@@ -33,6 +35,7 @@ class Backend:
     precisions: tuple[str, ...]
     modules: tuple[str, ...]
     extra: str | None = None
+    open_exact: Callable[[str | Path | Checkpoint, str, str, Output], RunnableModel] | None = None
 
 
 BACKENDS: Mapping[str, Backend] = {
@@ -41,12 +44,14 @@ BACKENDS: Mapping[str, Backend] = {
         open=eager.open_eager,
         precisions=("float32", "bfloat16"),
         modules=("torch",),
+        open_exact=partial(eager.open_eager, exact=True),
     ),
     "compiled": Backend(
         recognises=eager.recognises,
         open=eager.open_compiled,
         precisions=("float32", "bfloat16"),
         modules=("torch",),
+        open_exact=partial(eager.open_compiled, exact=True),
     ),
     "onnxruntime": Backend(
         recognises=onnx_runtime.recognises,

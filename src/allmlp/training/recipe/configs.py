@@ -21,6 +21,9 @@ class DataConfig:
             trains on all training photos, and one more run per fold tells how well that works on others; 0 holds out once.
         storage: "memory" decodes each photo once and keeps it, "stream" decodes it in every epoch; "auto" keeps the photos if
             they take less than a quarter of the free memory. The results are the same, bit for bit.
+        decoding: "whole" decodes whole photos for training. "crop" decodes of each photo only what its crop needs, at a lower
+            resolution if the crop has far more pixels than the image: faster, but photos are then never kept in memory, and the
+            pixels differ by a few levels (see `CropImages`). For augmentation.crop=inception and laws that antialias.
         bad_photos: "stop" refuses data with photos that cannot be decoded, and names all of them; "skip" leaves them out, and
             lists them in skipped.csv.
         num_workers: decoding threads; None means one per CPU core that the process may use, at most 16.
@@ -35,6 +38,7 @@ class DataConfig:
     holdout: float = 0.1
     folds: int = 0
     storage: Literal["auto", "memory", "stream"] = "auto"
+    decoding: Literal["whole", "crop"] = "whole"
     bad_photos: BadPhotos = "stop"
     num_workers: int | None = None
 
@@ -43,6 +47,11 @@ class DataConfig:
             raise ConfigError(f"data.holdout is {self.holdout}; expected a fraction over 0 and under 1, such as 0.1.")
         if self.folds != 0 and not 2 <= self.folds <= 100:
             raise ConfigError(f"data.folds is {self.folds}; expected 2 to 100, such as 5, or 0 to hold out once.")
+        if self.decoding == "crop" and self.storage == "memory":
+            raise ConfigError(
+                "data.decoding is crop and data.storage is memory, but crops are decoded anew each time. Set data.storage to "
+                "auto or stream, or data.decoding to whole."
+            )
         if self.num_workers is not None and not 0 <= self.num_workers <= 256:
             raise ConfigError(f"data.num_workers is {self.num_workers}; expected 0 to 256.")
 

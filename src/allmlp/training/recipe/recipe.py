@@ -110,7 +110,15 @@ class Recipe:
             )
         if self.sharded and self.compile:
             raise ConfigError("sharded and compile cannot be combined. Set one of them to false.")
-        self.data.preprocessing(self.model.image_size)  # checks its values
+        preprocessing = self.data.preprocessing(self.model.image_size)  # checks its values
+        if self.data.decoding == "crop" and not (
+            self.augmentation.crop == "inception" and preprocessing.is_antialiased
+        ):
+            raise ConfigError(
+                f"data.decoding is crop, augmentation.crop {self.augmentation.crop} and data.law {self.data.law}; only "
+                "inception crops are decoded alone, and only with the laws allmlp and timm. Set data.decoding to whole, or "
+                "the others to such values."
+            )
 
     def _check_length(self) -> None:
         for name, least in (("num_epochs", int(self.num_steps is None)), ("batch_size", 1), ("num_steps", 1)):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from allmlp.checkpoints import STARTER, Checkpoint
-from allmlp.config import from_dict, override, to_dict
+from allmlp.config import from_dict, key_of, override, to_dict
 from allmlp.data import ImageDataset
 from allmlp.errors import ConfigError
 from allmlp.io.display import Report, counted, escape
@@ -63,13 +63,18 @@ def with_settings(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     """Return a recipe with assignments such as "transfer.trained_blocks=2" applied; see `config.override`.
 
     Raises:
-        ConfigError: as `override`; or a setting without effect: one that the initial checkpoint decides, or a layer-wise decay
-            although only the classifier is trained.
+        ConfigError: as `override`; or a setting without effect: one that the initial checkpoint decides, a layer-wise decay
+            although only the classifier is trained, or a rule for the best weights with cross-validation.
     """
     changed = override(recipe, assignments)
+    keys = dict.fromkeys(map(key_of, assignments))
+    if changed.data.folds and "best_by" in keys and changed.best_by != "last":
+        raise ConfigError(
+            f"best_by is {changed.best_by} and data.folds {changed.data.folds}: the runs of a cross-validation keep their last "
+            "weights, because none may choose them by the photos that it scores. Omit best_by, or hold out photos (--folds 0)."
+        )
     if changed.transfer.checkpoint is None:
         return changed
-    keys = dict.fromkeys(assignment.partition("=")[0].strip() for assignment in assignments)
     without_effect = [
         key
         for key in keys

@@ -1,6 +1,5 @@
 """Comparison of runs: settings, curves, final figures, and a paired test on the photos that both were scored on."""
 
-import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -61,12 +60,12 @@ def compare_runs(
     if len({run.path.resolve() for run in stored}) < 2 or len({run.path.resolve() for run in stored}) < len(stored):
         raise ConfigError("Give two or more different runs to compare, such as runs/a runs/b.")
     names = _names([run.path for run in stored])
-    tables = {
+    scored = {
         name: _predictions(run, photos, device=device, report=report) for name, run in zip(names, stored, strict=True)
     }
-    tests, notes = _tests(stored, tables)
+    tests, notes = _tests(stored, {name: table for name, (table, _) in scored.items()})
     return RunComparison(
-        runs=tuple(_compared(run, name, tables[name]) for name, run in zip(names, stored, strict=True)),
+        runs=tuple(_compared(run, name, *scored[name]) for name, run in zip(names, stored, strict=True)),
         settings=_differing([_settings(run) for run in stored]),
         tests=tests,
         notes=notes,
@@ -85,14 +84,18 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 def _predictions(
     run: StoredRun, photos: str | Path | ImageDataset | None, *, device: str, report: Report
-) -> list[PhotoPrediction]:
+) -> tuple[list[PhotoPrediction], Mapping[str, float]]:
+    """Return the predictions, and the loss by split."""
     if photos is None:
-        return read_predictions(RunLayout(run.path).predictions) or []
+        evaluations = read_metrics(run.path).get("evaluations", {})
+        losses = {split: values["loss"] for split, values in evaluations.items()}
+        return read_predictions(RunLayout(run.path).predictions) or [], losses
     report(f"scoring {run.path}")
-    return list(evaluate(run.path, photos, device=device).per_photo())
+    evaluation = evaluate(run.path, photos, device=device)
+    return list(evaluation.per_photo()), {evaluation.split: evaluation.loss}
 
 
-def _compared(run: StoredRun, name: str, table: Sequence[PhotoPrediction]) -> ComparedRun:
+def _compared(run: StoredRun, name: str, table: Sequence[PhotoPrediction], losses: Mapping[str, float]) -> ComparedRun:
     results, metrics = read_results(run.path), read_metrics(run.path)
     splits = dict.fromkeys(row.split for row in table)
     scores = {}
@@ -101,7 +104,6 @@ def _compared(run: StoredRun, name: str, table: Sequence[PhotoPrediction]) -> Co
         scores[split] = Score(num_correct=sum(row.label == row.prediction for row in rows), num_photos=len(rows))
     model = run.recipe.model
     assert isinstance(model, MixerConfig)
-    evaluations = list(metrics.get("evaluations", {}).values())
     return ComparedRun(
         path=run.path,
         name=name,
@@ -110,8 +112,8 @@ def _compared(run: StoredRun, name: str, table: Sequence[PhotoPrediction]) -> Co
         best_epoch=metrics.get("best_epoch") or best_epoch(results),
         num_parameters=num_parameters(model),
         training_top1=(metrics.get("train") or {}).get("top1"),
-        loss=evaluations[-1]["loss"] if evaluations else math.nan,
         scores=scores,
+        losses=losses,
         results=tuple(results),
     )
 

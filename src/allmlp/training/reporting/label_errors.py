@@ -123,7 +123,7 @@ def _finished(path: Path) -> StoredRun:
     if not stored.is_finished:
         raise ConfigError(
             f"{escape(path)}: this run is not finished, so that it has no predictions to compare labels with. Continue it: "
-            "`allmlp train --resume RUN`."
+            f"`allmlp train --resume {escape(path)}`."
         )
     return stored
 

@@ -33,6 +33,8 @@ from allmlp.training.stored_run import StoredRun, photos_of_run, stored_digests,
 
 __all__ = ["best_epoch", "read_metrics", "read_results", "report_run", "require_run", "stored_evaluations"]
 
+_MAX_LINES = 3  # of a problem with photos, of which there may be thousands
+
 
 def report_run(
     run: str | Path, out: str | Path | None = None, *, device: str = "auto", report: Report = discard
@@ -201,7 +203,8 @@ def _photos(stored: StoredRun) -> tuple[ImageDataset, InputPipeline | None, str]
             digests=stored_digests(dataset, stored),
         )
     except DataError as error:
-        reason = str(error).splitlines()[0]
+        first, *more = (line.strip() for line in str(error).splitlines())
+        reason = " ".join([first, *more[:_MAX_LINES], *(["..."] if len(more) > _MAX_LINES else [])])
         return _names_only(stored), None, f"The photos of this run cannot be read, so this page shows none: {reason}"
     return dataset, pipeline, ""
 

@@ -78,7 +78,8 @@ def train_sweep(
     it completed at other rates are returned, too.
 
     Raises:
-        ConfigError: invalid rates, a length that depends on the machine's speed, a used folder, or runs of another recipe.
+        ConfigError: invalid rates, a length that depends on the machine's speed, cross-validation, a used folder, or
+            runs of another recipe.
         DataError: as `train`; or runs on other photos.
     """
     runs = [SweepLayout(directory).run(rate) for rate in learning_rates]
@@ -91,6 +92,11 @@ def train_sweep(
         raise ConfigError(
             f"max_minutes is {recipe.max_minutes:g}: runs whose length depends on the machine's speed cannot be compared. "
             "Turn it off with --set max_minutes=none and set the length with --epochs."
+        )
+    if recipe.data.folds and "validation" not in data.splits:
+        raise ConfigError(
+            f"data.folds is {recipe.data.folds}, but learning rates are compared on photos that are held out once. Omit "
+            "--folds, find a rate, and cross-validate with that."
         )
     recipes = [
         with_learning_rate(recipe, rate) for rate in learning_rates

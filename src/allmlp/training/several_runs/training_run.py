@@ -12,6 +12,7 @@ from allmlp.training.loop import train_run
 from allmlp.training.progress import NoProgress, Progress
 from allmlp.training.recipe.recipe import Recipe, ResolvedRecipe
 from allmlp.training.several_runs.cross_validation import AfterStart, cross_validate
+from allmlp.training.stop_signals import StopSignal
 
 __all__ = ["TrainResult", "train"]
 
@@ -63,11 +64,18 @@ def train(
     def train_fold(recipe: ResolvedRecipe, dataset: ImageDataset, folder: Path, progress: Progress) -> None:
         train_run(recipe, dataset, folder, device=device, progress=progress, resume=True, is_scored=False)
 
-    out_of_fold = cross_validate(
-        run, trained.recipe, trained.dataset, train_fold, device=device, progress=progress, is_first=trained.is_first
-    )
-    scored = train_run(
-        recipe, data, run, device=device, progress=AfterStart(progress), resume=True, out_of_fold=out_of_fold
-    )
+    with StopSignal():  # for signals between the runs: there is nothing to save, but the caller is told
+        out_of_fold = cross_validate(
+            run,
+            trained.recipe,
+            trained.dataset,
+            train_fold,
+            device=device,
+            progress=progress,
+            is_first=trained.is_first,
+        )
+        scored = train_run(
+            recipe, data, run, device=device, progress=AfterStart(progress), resume=True, out_of_fold=out_of_fold
+        )
     assert isinstance(scored, TrainResult)
     return scored

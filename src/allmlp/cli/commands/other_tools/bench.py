@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from allmlp.cli.arguments.checkpoint import ImageSizeOption, load, parse_sides
+from allmlp.cli.arguments.checkpoint import ImageSizeOption, load, option_words, parse_sides
 from allmlp.cli.arguments.output_format import Format, FormatOption
 from allmlp.cli.arguments.output_path import new_output_path
 from allmlp.cli.console import aligned, command_line, heading, next_commands, note, say
@@ -32,12 +32,15 @@ def bench(
         str | None,
         typer.Option(
             metavar="all|NAME,NAME",
-            help="Other implementations to measure in the same rounds, as far as they are installed: all, or timm-eager; "
-            "timm-compiled, timm-onnxruntime, timm-openvino.",
+            help="Other implementations to measure in the same rounds, as far as they are installed: all, or some of "
+            "timm-eager, timm-compiled, timm-onnxruntime, timm-openvino, vit_jax.",
             show_default="none",
         ),
     ] = None,
-    batch_sizes: Annotated[str, typer.Option(metavar="N,N,...", help="Images per call.")] = "1,32",
+    batch_sizes: Annotated[
+        str | None,
+        typer.Option(metavar="N,N,...", help="Images per call; with --training, per step.", show_default="1,32"),
+    ] = None,
     precision: Annotated[
         str | None,
         typer.Option(
@@ -91,36 +94,71 @@ def bench(
       allmlp bench B/16 --against all --minutes 10 --out bench
       allmlp bench runs/mine --tune
     """
-    if chosen := [name for name, value in (("--tune", tune), ("--training", training), ("--input", photos)) if value]:
-        if len(chosen) > 1:
-            raise ConfigError(f"{' and '.join(chosen)} measure different things; give one of them.")
-        if unused := [name for name, value in (("--against", against), ("--backend", backend)) if value]:
-            raise ConfigError(f"{' and '.join(unused)} with {chosen[0]} would have no effect; omit it.")
-    if quick and minutes is not None:
-        raise ConfigError("--quick and --minutes both limit the time; give one of them.")
+    given = {
+        "--against": against,
+        "--backend": backend,
+        "--batch-sizes": batch_sizes,
+        "--precision": precision,
+        "--minutes": minutes,
+        "--quick": quick or None,
+        "--out": out,
+    }
+    _check_mode(
+        [
+            name
+            for name, value in (("--tune", tune), ("--training", training), ("--input", photos is not None))
+            if value
+        ],
+        [name for name, value in given.items() if value is not None],
+    )
     folder = None if out is None else new_output_path(out, is_folder=True, name="--out", example="bench")
-    if tune and folder is not None:
-        raise ConfigError("--tune remembers its result in the cache folder and writes nothing to --out; omit --out.")
     from allmlp.bench import BenchOptions
 
+    usual = "32" if training else "1,32"
+    sizes = _sizes(usual if batch_sizes is None else batch_sizes)
+    if training and len(sizes) > 1:
+        raise ConfigError(f"--batch-sizes {batch_sizes}: --training measures one batch size, such as --batch-sizes 32.")
     options = BenchOptions(
-        batch_sizes=_sizes(batch_sizes),
-        precisions=None if precision is None else _words(precision),
-        backends=_words(backend) if backend else (_uncompiled() if quick else None),
-        against=() if against is None else _words(against),
+        batch_sizes=sizes,
+        precisions=_names("--precision", precision),
+        backends=_names("--backend", backend) or (_uncompiled() if quick else None),
+        against=_names("--against", against) or (),
         minutes=_QUICK_MINUTES if quick else (3.0 if minutes is None else minutes),
         start_up=not quick,
         **({"num_rounds": _QUICK_ROUNDS} if quick else {}),
     )
     model, source = _model(checkpoint, image_size)
+    arguments = [checkpoint, *option_words(image_size)]
     if tune:
-        _tune(checkpoint, model)
+        _tune(arguments, model, output_format)
     else:
-        _measure(checkpoint, model, source, options, folder, is_training=training, photos=photos, form=output_format)
+        _measure(arguments, model, source, options, folder, is_training=training, photos=photos, form=output_format)
+
+
+# What each of the other uses takes no notice of.
+_UNUSED = {
+    "--tune": ("--against", "--backend", "--batch-sizes", "--precision", "--minutes", "--quick", "--out"),
+    "--training": ("--against", "--backend"),
+    "--input": ("--against", "--backend", "--batch-sizes", "--precision"),
+}
+
+
+def _check_mode(modes: list[str], given: list[str]) -> None:
+    """Check that one thing is measured, and that no option is given that this would ignore.
+
+    Raises:
+        ConfigError: otherwise.
+    """
+    if len(modes) > 1:
+        raise ConfigError(f"{' and '.join(modes)} measure different things; give one of them.")
+    if modes and (unused := [name for name in given if name in _UNUSED[modes[0]]]):
+        raise ConfigError(f"{' and '.join(unused)} with {modes[0]} would have no effect; omit it.")
+    if "--quick" in given and "--minutes" in given:
+        raise ConfigError("--quick and --minutes both limit the time; give one of them.")
 
 
 def _measure(
-    name: str,
+    arguments: list[str],
     model: "Checkpoint",
     source: str | None,
     options: Any,
@@ -158,7 +196,7 @@ def _measure(
             written += [write_text(folder / "bench.md", text_table(result)), write_plot(result, folder / "bench.png")]
         (note if is_json else say)(f"Wrote {', '.join(map(str, written))}")
     if not is_json:
-        next_commands(_next(name, is_whole="results" in result))
+        next_commands(_next(arguments, is_whole="results" in result))
 
 
 def _print(rows: list[tuple[str, ...]], left_out: dict[str, str]) -> None:
@@ -172,32 +210,46 @@ def _print(rows: list[tuple[str, ...]], left_out: dict[str, str]) -> None:
             say(f"  {name}: {why}")
 
 
-def _tune(name: str, model: "Checkpoint") -> None:
+def _tune(arguments: list[str], model: "Checkpoint", form: Format) -> None:
     from allmlp.bench import tune as measure
 
     seconds, path = measure(model, report=note)
+    if form is Format.JSON:
+        print(json_text({"seconds_per_image": seconds, "remembered_in": str(path)}, indent=2, allow_nan=False))
+        return
     lines = aligned([("backend", "ms per photo"), *((key, f"{1000 * value:.3g}") for key, value in seconds.items())])
     heading(lines[0])
     say("\n".join(lines[1:]))
     say(f"Remembered in {path}: --backend auto takes {next(iter(seconds))} for Mixers of this shape on this machine.")
-    next_commands([(f"{command_line('predict', name)} PHOTOS", "classify photos with it")])
+    name, *size = arguments
+    if _is_variant(name):  # which has no weights to predict with
+        next_commands([(command_line("bench", *arguments), "measure every backend at several batch sizes")])
+    elif not model.config.num_classes:
+        next_commands([(f"{command_line('embed', name, *size)} PHOTOS -o features.npz", "write features with it")])
+    else:
+        next_commands([(f"{command_line('predict', name, *size)} PHOTOS", "classify photos with it")])
 
 
-def _next(name: str, *, is_whole: bool) -> list[tuple[str, str]]:
-    tuned = (command_line("bench", name, "--tune"), "let --backend auto take the fastest backend")
+def _next(arguments: list[str], *, is_whole: bool) -> list[tuple[str, str]]:
+    tuned = (command_line("bench", *arguments, "--tune"), "let --backend auto take the fastest backend")
     everything = (
-        command_line("bench", name, "--against", "all", "--minutes", "10", "--out", "bench"),
+        command_line("bench", *arguments, "--against", "all", "--minutes", "10", "--out", "bench"),
         "compare with other implementations",
     )
     return [tuned, everything] if is_whole else [everything]
 
 
+def _is_variant(name: str) -> bool:
+    from allmlp.model import VARIANTS
+
+    return name in VARIANTS and not Path(name).exists()
+
+
 def _model(name: str, image_size: str | None) -> "tuple[Checkpoint, str | None]":
     """Return the Mixer, and where a fresh process finds the same one; None if it has random weights or another size."""
-    from allmlp.model import VARIANTS, variant_config
-
-    if name in VARIANTS and not Path(name).exists():
+    if _is_variant(name):
         from allmlp.bench import random_checkpoint
+        from allmlp.model import variant_config
 
         size = {} if image_size is None else {"image_size": parse_sides(image_size)}
         return random_checkpoint(variant_config(name, **size), source=f"{name} with random weights"), None
@@ -214,6 +266,21 @@ def _uncompiled() -> tuple[str, ...]:
     return tuple(name for name in BACKENDS if name != "compiled")
 
 
+def _names(option: str, text: str | None) -> tuple[str, ...] | None:
+    """Return the names in the value of an option, each once; None if it is not given.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    if text is None:
+        return None
+    if not (names := tuple(dict.fromkeys(_words(text)))):
+        raise ConfigError(
+            f"{option} {text[:100]!r} has no name in it: a shell variable may be unset. Omit it, or give names."
+        )
+    return names
+
+
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
@@ -222,4 +289,4 @@ def _sizes(text: str) -> tuple[int, ...]:
     words = _words(text)
     if not words or not all(word.isdecimal() and len(word) < 6 for word in words):
         raise ConfigError(f"--batch-sizes {text[:100]!r}: expected numbers such as 1,32.")
-    return tuple(map(int, words))
+    return tuple(dict.fromkeys(map(int, words)))

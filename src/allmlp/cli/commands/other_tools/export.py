@@ -1,5 +1,7 @@
 """The command `allmlp export`."""
 
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,13 +18,15 @@ from allmlp.cli.arguments.checkpoint import (
     changed_preprocessing,
     load,
     load_for_export,
+    option_words,
 )
-from allmlp.cli.arguments.int8_export import check_int8_options, write_int8
+from allmlp.cli.arguments.int8_export import Int8Options, check_int8_options, write_int8
 from allmlp.cli.arguments.output_format import Format, FormatOption
 from allmlp.cli.arguments.output_path import new_output_path
 from allmlp.cli.console import aligned, command_line, next_commands, say
 from allmlp.cli.progress import photo_bar
 from allmlp.errors import CheckFailedError, ConfigError
+from allmlp.io.display import escape
 from allmlp.io.json_object import json_text
 
 if TYPE_CHECKING:
@@ -33,6 +37,9 @@ __all__ = ["ExportTarget", "export"]
 
 ExportTarget = Literal["onnx", "openvino"]
 """The keys of `EXPORT_FORMATS`, whose import here would load NumPy."""
+
+PixelPlace = Literal["out", "in", "exact"]
+"""`PIXELS`, whose import here would load NumPy."""
 
 
 def export(
@@ -45,6 +52,22 @@ def export(
         str | None,
         typer.Option(
             "-o", "--out", metavar="FILE", help="A new file.", show_default="the checkpoint's name, in this folder"
+        ),
+    ] = None,
+    pixels: Annotated[
+        PixelPlace | None,
+        typer.Option(
+            help="out: the input is pre-processed images. in: photos of any size, uint8, which the graph resizes. exact: the "
+            "same, bit for bit as allmlp does it, but slower.",
+            show_default="out",
+        ),
+    ] = None,
+    requirements: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write a new requirements file for pip, of what runs the export without PyTorch.",
+            show_default=False,
         ),
     ] = None,
     verify: Annotated[
@@ -66,7 +89,7 @@ def export(
         typer.Option(
             metavar="T",
             help="With --verify: the largest difference of a logit, as a fraction of the largest logit.",
-            show_default="1e-4",
+            show_default="1e-4; 1e-2 with --pixels in",
         ),
     ] = None,
     precision: Annotated[
@@ -112,51 +135,63 @@ def export(
     Examples:
       allmlp export runs/mine --out mine.onnx --verify PHOTOS
       allmlp export runs/mine --against mine.onnx --verify PHOTOS
+      allmlp export runs/mine --out mine.onnx --requirements requirements.txt
       allmlp export runs/mine --precision int8 --calibrate PHOTOS
       allmlp predict mine.onnx photo.jpg
     """
-    _check_options(to, out, verify, against, tolerance, precision, calibrate, portable)
+    written = {
+        "--to": to,
+        "--out": out,
+        "--pixels": pixels,
+        "--requirements": requirements,
+        "--precision": None if precision == "float32" else precision,
+        "--calibrate": calibrate,
+        "--portable": portable,
+    }
+    _check_options(written, verify, against, tolerance, precision)
+    target, place = to or "onnx", pixels or "out"
+    int8 = Int8Options(precision=precision, calibrate=calibrate, agreement=agreement, portable=portable)
     if against is None:
-        check_int8_options(to, precision, calibrate, agreement, portable)
+        check_int8_options(int8, target)
+    listed = _requirements_path(requirements)
     changes = changed_preprocessing(mean, std, interpolation, fit, law)
-    from allmlp.exports import EXPORT_FORMATS, default_name
+    from allmlp.exports import EXPORT_FORMATS, default_name, write_requirements
     from allmlp.exports import export as write
 
     result: dict[str, Any] = {"checkpoint": checkpoint}
     is_json = output_format is Format.JSON
     model: Checkpoint | ArrayCheckpoint
     if against is None:
-        target = to or "onnx"
         form = EXPORT_FORMATS[target]
         name = out or default_name(checkpoint, form)
         for ending in form.other_endings:
             new_output_path(str(Path(name).with_suffix(ending)), is_folder=False, name="--out", example=name)
         path = new_output_path(name, is_folder=False, name="--out", example=default_name(checkpoint, form))
-        is_int8 = precision == "int8"
-        is_light = not is_int8 and verify is None and image_size is None and not changes
+        if listed == path:
+            raise ConfigError(f"--requirements and --out are the same file, {path}; give them two names.")
+        is_float32 = precision == "float32"
+        is_light = is_float32 and verify is None and image_size is None and not changes
         model = load_for_export(checkpoint) if is_light else load(checkpoint, image_size, changes)
         if verify is not None:
             from allmlp.evaluation import check_verifiable
 
-            check_verifiable(model.description, path, verify)
-        if calibrate is not None:
+            check_verifiable(model.description, path, verify, pixels=place)
+        if is_float32:
+            write(model, to=target, out=path, pixels=place)
+        else:
             with photo_bar() as progress:
                 result["int8"] = write_int8(
-                    model,
-                    calibrate,
-                    to=target,
-                    out=path,
-                    agreement=agreement,
-                    portable=portable,
-                    is_quiet=is_json,
-                    progress=progress,
+                    model, int8, to=target, out=path, pixels=place, is_quiet=is_json, progress=progress
                 )
-        else:
-            write(model, to=target, out=path)
+        if listed is not None:
+            write_requirements(target, listed)
+            result["requirements"] = str(listed)
         files = [path, *map(path.with_suffix, form.other_endings)]
         result |= {"export": str(path), "to": target, "bytes": sum(file.stat().st_size for file in files)}
         if not is_json:
-            say(_written(files, model, precision))
+            say(_written(files, model, precision, place))
+            if listed is not None:
+                say(f"Wrote {escape(listed)}: what runs it without PyTorch, for pip")
     else:
         path = Path(against)
         model = load(checkpoint, image_size, changes)
@@ -174,34 +209,29 @@ def export(
         kept = "" if against is not None else f" The file {path} stays; do not use it."
         raise CheckFailedError(f"{path} does not answer as the checkpoint: {' '.join(problems)}{kept}")
     if not is_json:
-        _next(checkpoint, path, is_verified=verify is not None)
+        _next((checkpoint, *option_words(image_size, changes)), path, listed, is_verified=verify is not None)
 
 
 def _check_options(
-    to: ExportTarget | None,
-    out: str | None,
-    verify: str | None,
-    against: str | None,
-    tolerance: float | None,
-    precision: str,
-    calibrate: str | None,
-    portable: bool | None,
+    written: Mapping[str, object], verify: str | None, against: str | None, tolerance: float | None, precision: str
 ) -> None:
     if against is not None:
         if verify is None:
             raise ConfigError("--against compares an existing export with the checkpoint; add --verify PHOTOS.")
-        if unused := [name for name, value in (("--to", to), ("--out", out)) if value is not None]:
+        if unused := [name for name, value in written.items() if value is not None]:
             raise ConfigError(f"{' and '.join(unused)} with --against would have no effect: nothing is written.")
-        if precision != "float32":
-            raise ConfigError("--precision with --against would have no effect: the export has its own.")
-        if calibrate is not None or portable is not None:
-            raise ConfigError("--calibrate and --portable with --against would have no effect: nothing is written.")
     if tolerance is not None and precision == "int8":
         raise ConfigError("--tolerance is for float32: logits in int8 differ by design; give --agreement.")
     if tolerance is not None and verify is None:
         raise ConfigError("--tolerance without --verify would have no effect; add --verify PHOTOS, or omit it.")
     if tolerance is not None and not 0.0 <= tolerance <= 1.0:
         raise ConfigError(f"--tolerance is {tolerance}; expected a fraction of the largest logit, such as 1e-4.")
+
+
+def _requirements_path(requirements: str | None) -> Path | None:
+    if requirements is None:
+        return None
+    return new_output_path(requirements, is_folder=False, name="--requirements", example="requirements.txt")
 
 
 def _verify(
@@ -213,14 +243,15 @@ def _verify(
         return verify_export(path, model, photos, tolerance=tolerance, agreement=agreement, progress=progress)
 
 
-def _written(files: list[Path], model: "Checkpoint | ArrayCheckpoint", precision: str) -> str:
-    from allmlp.io.display import escape, file_size
+def _written(files: list[Path], model: "Checkpoint | ArrayCheckpoint", precision: str, pixels: PixelPlace) -> str:
+    from allmlp.io.display import file_size
 
     config = model.description.config
     height, width = config.image_size
     size = file_size(sum(file.stat().st_size for file in files))
     names = " and ".join(map(escape, files))
-    return f"Wrote {names} ({size}, {precision}, {config.num_classes:,} classes, {height} × {width} pixels)"
+    image = f"{height} × {width} pixels" + ("" if pixels == "out" else f" from photos of any size, pixels {pixels}")
+    return f"Wrote {names} ({size}, {precision}, {config.num_classes:,} classes, {image})"
 
 
 def _lines(verification: "ExportVerification") -> list[str]:
@@ -230,15 +261,22 @@ def _lines(verification: "ExportVerification") -> list[str]:
         ("largest difference of a logit", f"{v.logit_difference:.3g} (the largest logit is {v.largest_logit:.3g})"),
         ("largest difference of a score", f"{v.probability_difference:.3g}"),
     ]
+    if v.pixels is not None:
+        pixels = f"{v.pixels.num_different:,} of {v.pixels.num_values:,}, by up to {v.pixels.largest} grey levels"
+        rows.insert(1, ("values of the images that differ", pixels))
     if v.top1 is not None:
         for name, (rate, low, high) in zip(("checkpoint", "export"), v.top1, strict=True):
             rows.append((f"top-1 of the {name}", f"{rate:.2%} (95% interval {low:.1%} to {high:.1%})"))
     return [f"Verified on {v.photos}:", *(f"  {line}" for line in aligned(rows))]
 
 
-def _next(checkpoint: str, path: Path, *, is_verified: bool) -> None:
+def _next(checkpoint: tuple[str, ...], path: Path, listed: Path | None, *, is_verified: bool) -> None:
+    """Print what to run next; `checkpoint` has the options with which it was exported, and without which it differs."""
     rows = [(f"{command_line('predict', path)} PHOTO.jpg", "classify photos with it, without PyTorch")]
+    if listed is not None:
+        install = f"pip install --no-deps allmlp -r {shlex.quote(str(listed))}"
+        rows.append((escape(install), "in a new environment: all that runs it, without PyTorch"))
     if not is_verified:
-        command = command_line("export", checkpoint, "--against", path, "--verify")
+        command = command_line("export", *checkpoint, "--against", path, "--verify")
         rows.append((f"{command} PHOTOS", "compare its answers with the checkpoint's"))
     next_commands(rows)

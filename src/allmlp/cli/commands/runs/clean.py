@@ -1,17 +1,18 @@
 """The command `allmlp clean`."""
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from allmlp.cli.arguments.output_path import new_output_path
+from allmlp.cli.arguments.output_path import check_different, new_output_path
 from allmlp.cli.console import DeviceOption, aligned, command_line, heading, next_commands, note, say
 from allmlp.errors import ConfigError
 from allmlp.io.display import counted, escape, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from allmlp.data import PhotoMove
     from allmlp.report import LabelErrors
@@ -54,11 +55,24 @@ def clean(
     """Find photos that are probably labelled wrong. Models that did not train on them judge; photos move only on request."""
     _check_options(run, searches=(out, page, csv), apply=apply, undo=undo)
     if undo is not None:
-        _undo(undo)
+        with _notes_of_interrupt():
+            _undo(undo)
     elif run is not None and apply is not None:
-        _apply(run, apply)
+        with _notes_of_interrupt():
+            _apply(run, apply)
     elif run is not None:
         _find(run, out=out, page=page, csv=csv, device=device)
+
+
+@contextlib.contextmanager
+def _notes_of_interrupt() -> "Iterator[None]":
+    """Print what was moved before Ctrl-C."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        for line in getattr(stop, "__notes__", ()):
+            note(line)
+        raise typer.Exit(130) from stop
 
 
 def _check_options(
@@ -86,6 +100,7 @@ def _find(run: Path, *, out: Path | None, page: Path | None, csv: Path | None, d
         for path, name, example in ((page, "--page", "label_errors.html"), (csv, "--csv", "label_errors.csv")):
             if path is not None:
                 new_output_path(str(path), is_folder=False, name=name, example=example)
+        check_different({"--page": page, "--csv": csv})
     from allmlp.training import find_label_errors
 
     found = find_label_errors(run, device=device)

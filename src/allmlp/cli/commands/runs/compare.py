@@ -47,7 +47,9 @@ def compare(
         say(f"\nwrote   {escape(write_comparison(comparison, out))}")
     commands = [(command_line("report", runs[0]), "the page of a single run")]
     if out is None:
-        commands = [(command_line("compare", *runs, "--out", "comparison.html"), "the same as a page, with curves")]
+        on = [] if photos is None else ["--photos", photos]
+        command = command_line("compare", *runs, *on, "--out", "comparison.html")
+        commands = [(command, "the same as a page, with curves")]
     next_commands(commands)
 
 

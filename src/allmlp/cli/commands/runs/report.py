@@ -5,8 +5,10 @@ from typing import Annotated
 
 import typer
 
-from allmlp.cli.arguments.output_path import new_output_path
+from allmlp.cli.arguments.output_path import check_writable, new_output_path
 from allmlp.cli.console import DeviceOption, command_line, next_commands, note, say
+from allmlp.errors import ConfigError
+from allmlp.io.atomic_write import reason_of
 from allmlp.io.display import escape
 
 __all__ = ["report"]
@@ -23,6 +25,8 @@ def report(
     """Write the report page of a run. It may have been stopped or killed, or be still in training."""
     if out is not None:
         new_output_path(str(out), is_folder=False, name="--out", example="report.html")
+    elif run.is_dir():
+        _check_writable(run)
     from allmlp.training import report_run, stored_run
 
     page = report_run(run, out, device=device, report=note)
@@ -33,3 +37,18 @@ def report(
         next_commands([(f"{command_line('predict', run)} PHOTO.jpg", "classify photos or whole folders")])
     else:
         next_commands([(command_line("train", "--resume", run), "continue this run")])
+
+
+def _check_writable(run: Path) -> None:
+    """Check that the page can be written into the folder of the run.
+
+    Raises:
+        ConfigError: it cannot; the message has a command that writes it elsewhere.
+    """
+    try:
+        check_writable(run)
+    except OSError as error:
+        command = command_line("report", run, "--out", "report.html")
+        raise ConfigError(
+            f"{escape(run)}: the page cannot be written into this folder ({reason_of(error)}). Write it elsewhere: {command}"
+        ) from error

@@ -1,0 +1,27 @@
+"""Small environments: what runs an export without PyTorch, as requirements files of pip."""
+
+import importlib.resources
+from collections.abc import Mapping
+from pathlib import Path
+
+from allmlp.io.atomic_write import write_bytes
+
+__all__ = ["ENGINES", "requirements", "write_requirements"]
+
+ENGINES: Mapping[str, str] = {"onnx": "onnxruntime", "openvino": "openvino"}
+"""By format of export: the engine of its small environment, whose file is requirements/ENGINE.txt."""
+
+
+def requirements(to: str) -> bytes:
+    """Return the requirements file for exports of a format: the complete list of packages, in the tested versions."""
+    file = importlib.resources.files("allmlp.exports") / "requirements" / f"{ENGINES[to]}.txt"
+    return file.read_bytes()
+
+
+def write_requirements(to: str, path: Path) -> None:
+    """Write the requirements file for exports of a format to a new file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_bytes(path, requirements(to))

@@ -73,9 +73,10 @@ def main():
     parser.add_argument("pairs", nargs="+", metavar="CHECKPOINT=PHOTOS")
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=120, help="per checkpoint and engine, for the speed")
+    parser.add_argument("--out", type=Path, default=RESULT, help="the file of the results")
     arguments = parser.parse_args()
     emulated = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
-    models = json.loads(RESULT.read_text()).get("models", {}) if RESULT.exists() else {}
+    models = json.loads(arguments.out.read_text()).get("models", {}) if arguments.out.exists() else {}
     names = []
     for pair in arguments.pairs:
         source, _, photos = pair.partition("=")
@@ -85,8 +86,10 @@ def main():
             models[name] = measure(
                 load_checkpoint(source), photos, Path(folder), num_rounds=arguments.rounds, seconds=arguments.seconds
             )
-        command = f"python benchmarks/int8.py {' '.join(names)}"
-        print("wrote", record(RESULT, {"models": models}, command=command))
+        command = (
+            f"python benchmarks/int8.py {' '.join(names)} --rounds {arguments.rounds} --seconds {arguments.seconds:g}"
+        )
+        print("wrote", record(arguments.out, {"models": models}, command=command))
 
 
 if __name__ == "__main__":

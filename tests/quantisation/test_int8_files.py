@@ -1,6 +1,7 @@
 """int8 files: exact arithmetic as the oracle of the engines' kernels, one photo's answer whatever its batch, and refusals."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +139,32 @@ def test_a_file_of_8_bits_cannot_claim_to_be_portable(exports: Exports, tmp_path
         CheckpointError, match="says that it runs without VNNI, but has weights of over 7 bits: patch_proj"
     ):
         open_export(path)
+
+
+@pytest.mark.parametrize("large", [64, -64, 127, -128])
+def test_an_openvino_file_of_8_bits_cannot_claim_to_be_portable(large: int, exports: Exports, tmp_path: Path) -> None:
+    path = exports["openvino", ALL[0]].path
+    xml = re.sub(r"<allmlp_sha256 [^>]*>", "", path.read_text())  # as somebody writes it who wants to be believed
+    (tmp_path / "x.xml").write_text(xml)
+    content = bytearray(path.with_suffix(".bin").read_bytes())
+    start = int(re.search(r'name="blocks.1.channel_mixing.fc2.weight".*?offset="(\d+)"', xml, re.DOTALL)[1])  # type: ignore[index]
+    assert max(map(abs, np.frombuffer(content[start : start + 16], np.int8).astype(int))) <= MAX_WEIGHT[7]
+    (tmp_path / "x.bin").write_bytes(content)
+    open_export(tmp_path / "x.xml")
+    content[start + 5] = large % 256
+    (tmp_path / "x.bin").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"has weights of over 7 bits: blocks\.1\.channel_mixing.fc2"):
+        open_export(tmp_path / "x.xml")
+
+
+def test_an_openvino_file_in_float32_has_no_integers(exports: Exports, tmp_path: Path) -> None:
+    path = exports["openvino", "weights only"].path
+    (tmp_path / "x.bin").write_bytes(path.with_suffix(".bin").read_bytes())
+    xml = re.sub(r"<allmlp_sha256 [^>]*>", "", path.read_text())
+    xml = re.sub(r"&quot;quantisation&quot;:\{.*?\},", "", xml).replace("&quot;int8&quot;", "&quot;float32&quot;")
+    (tmp_path / "x.xml").write_text(xml)
+    with pytest.raises(CheckpointError, match="a weight of the type 'i8'"):
+        open_export(tmp_path / "x.xml")
 
 
 def test_other_operators_and_claims_are_refused(exports: Exports, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ test-all: $(VENV)/installed-dev check
 # Tests that passed with these sources on this machine are skipped; delete tests/reliability/results to run all of them.
 reliability: $(VENV)/installed-dev
 	$(BIN)/pytest tests/reliability -m slow
-	$(BIN)/python experiments/tables.py
+	$(BIN)/python -m experiments.tables
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check
@@ -40,7 +40,7 @@ $(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	@touch $@ $(VENV)/installed
 
 tables: $(VENV)/installed-dev
-	$(BIN)/python experiments/tables.py
+	$(BIN)/python -m experiments.tables
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

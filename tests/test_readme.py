@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from experiments.tables import TABLES, with_tables
 from tests.training.small_runs import CLASSES, write_photos
 
 from allmlp.checkpoints import CATALOG
@@ -170,10 +171,7 @@ def test_what_is_no_command_is_left_alone():
     assert not list(command_lines("allmlp is a program.\n```python\nimport allmlp\nallmlp.train(x)\n```\n"))
 
 
-TABLES = runpy.run_path(str(ROOT / "experiments" / "tables.py"))
-
-
-@pytest.mark.parametrize("page", TABLES["TABLES"])
+@pytest.mark.parametrize("page", TABLES)
 def test_the_tables_are_those_that_the_measurements_make(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
-    assert TABLES["with_tables"](page, text) == text, "run `make tables`"
+    assert with_tables(page, text) == text, "run `make tables`"

@@ -1,10 +1,10 @@
 """benchmarks/gpu.py: every part runs on a CPU with tiny Mixers; a part that fails, hangs or dies does not end the others."""
 
 import json
-import runpy
 from pathlib import Path
 
 import pytest
+from experiments.tables.gpu import GPU_PARTS
 from tests.forks import ROOT, run_python
 
 # In a process of its own, because the parts are forked, which a process that has computed with several threads may not survive.
@@ -86,6 +86,5 @@ def test_all_parts_run_on_a_cpu_and_their_figures_fill_the_tables(tmp_path: Path
     rows = parts["inference"]["rows"]
     assert {"allmlp", "timm", "allmlp, compiled", "timm, compiled"} <= {row["contestant"] for row in rows}
     assert all(row["images_per_second"] > 0 for row in rows)
-    tables = runpy.run_path(str(ROOT / "experiments" / "tables.py"))
-    for name, write in tables["GPU_PARTS"].items():
+    for name, write in GPU_PARTS.items():
         assert write(parts[name]).count("\n") >= 2

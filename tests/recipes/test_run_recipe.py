@@ -1,11 +1,13 @@
 """Training by the name of a recipe, and fine-tuning, in Python: the same runs as those of the commands."""
 
+import dataclasses
 import json
 import re
 import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.builders import tiny_checkpoint
 from tests.training.small_runs import TINY, write_photos
@@ -13,8 +15,8 @@ from tests.training.small_runs import TINY, write_photos
 import allmlp
 from allmlp.cli.main import main
 from allmlp.config import all_settings
-from allmlp.data import open_dataset
-from allmlp.recipes import choose_for_finetuning
+from allmlp.data import ImageDataset, open_dataset
+from allmlp.recipes import choose_for_finetuning, finetune_for
 from allmlp.training import ConsoleProgress, NoProgress, displayed_progress
 
 TINY_NAME = "tests.training.small_runs:tiny"
@@ -170,6 +172,29 @@ def test_the_folds_of_a_few_photos_are_chosen_as_by_the_command(
         command("finetune", "photos", "--print-recipe", *(word for each in given for word in ("--set", each)))
         assert json.loads(capsys.readouterr().out)["data"]["folds"] == folds
     assert len(opened) == 4
+
+
+@pytest.mark.parametrize(
+    ("num_photos", "epochs", "folds"),
+    [(50, 100, 5), (125, 40, 5), (499, 40, 5), (500, 40, 0), (1_000, 20, 0), (5_000, 20, 0), (100_000, 5, 0)],
+)
+def test_the_epochs_and_the_folds_of_fine_tuning_follow_from_the_number_of_photos(
+    place: Path, num_photos: int, epochs: int, folds: int
+) -> None:
+    """40 epochs of a few photos, 20 of many; 5,000 to 500,000 are seen; fewer than 500 are cross-validated."""
+    few = open_dataset("photos").splits["train"]
+    indices = np.arange(num_photos) % len(few)
+    split = dataclasses.replace(
+        few,
+        sample_ids=tuple(map(str, range(num_photos))),
+        labels=few.labels[indices],
+        reader=few.reader.subset(indices),
+    )
+    recipe, reason = finetune_for(ImageDataset(("a", "b"), {"train": split}, "photos"))
+    assert (recipe.num_epochs, recipe.data.folds) == (epochs, folds)
+    assert f"{num_photos:,} photos" in reason
+    split_off = ImageDataset(("a", "b"), {"train": split, "validation": few}, "photos")
+    assert finetune_for(split_off)[0].data.folds == 0
 
 
 def test_progress_is_that_of_the_command_or_silent(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,89 @@
+"""Tables of docs/evaluation.md."""
+
+from experiments.tables.common import ROOT, caption, percent, points, read, table
+
+
+def few_shot():
+    result = read("benchmarks/results/few_shot.json")
+    counts = ("examples", "classes", "photos scored")
+    times = ("seconds (median)", "CPU seconds", "seconds to solve the normal equations 31 times, without leave-one-out")
+    rows = []
+    for case in result["cases"]:
+        numbers = [case["num_examples"], case["num_classes"], case["num_scored"]]
+        seconds = [case["seconds"]["median"], case["processor_seconds"]["median"], case["normal_equations_seconds"]]
+        rows.append([*(f"{number:,}" for number in numbers), *(f"{value:.1f}" for value in seconds)])
+    return (
+        f"{result['num_features']} features, {result['num_penalties']} regularisations, leave-one-out for each:\n\n"
+        f"{table((*counts, *times), rows)}\nThe scores differ from NumPy's solution of the normal equations by at most "
+        f"{max(result['largest_difference'].values()):.0e} of the largest score. {caption(result)}"
+    )
+
+
+def honesty():
+    result = read("experiments/honesty/results/trained-blocks-0.json")
+    draws = result["draws"]
+    rows = []
+    for size in dict.fromkeys(draw["size"] for draw in draws):
+        chosen = [draw for draw in draws if draw["size"] == size]
+        scored = {"cross-validation": "cross-validated"}.get(chosen[0]["scored_by"], "a tenth held out once")
+        rows.append(
+            (
+                *(f"{size:,}", scored),
+                f"{sum(draw['contained'] for draw in chosen)} of {len(chosen)}",
+                f"{100 * result['width'][str(size)]['mean']:.1f}",
+                points(result["unseen_minus_reported"][str(size)]),
+            )
+        )
+    columns = (
+        "photos drawn",
+        "scored by",
+        "interval contains the unseen accuracy",
+        "width, points",
+        "unseen minus reported, points",
+    )
+    names = ", ".join(dict.fromkeys(draw["data"] for draw in draws))
+    return (
+        f"In {result['contained']} of {result['total']} draws, the 95 % interval that `finetune --trained-blocks 0` reports "
+        f"contains the accuracy on up to {max(draw['unseen'] for draw in draws):,} photos that it never saw "
+        f"({names}; mean ± std):\n\n"
+        f"{table(columns, rows)}\n{caption(result)}" + few_photos()
+    )
+
+
+def few_photos():
+    """Return the sentence on the runs of one size in which all blocks were trained; nothing if they were not made."""
+    path = "experiments/honesty/results/few.json"
+    if not (ROOT / path).exists():
+        return ""
+    result = read(path)
+    draws = result["draws"]
+    (size,) = result["width"]
+    scored = "cross-validated" if draws[0]["scored_by"] == "cross-validation" else "with a tenth held out once"
+    return (
+        f"\nThe same with all blocks trained, {size} photos of {draws[0]['classes']} classes ({draws[0]['data']}), {scored}: "
+        f"{result['contained']} of {result['total']} intervals contain the unseen accuracy; they are "
+        f"{100 * result['width'][size]['mean']:.1f} points wide, and it is "
+        f"{points(result['unseen_minus_reported'][size])} points from the reported one. {caption(result)}"
+    )
+
+
+def best_weights():
+    path = "experiments/best_weights/results/best_weights.json"
+    if not (ROOT / path).exists():
+        return "Not measured yet: `python -m experiments.best_weights.run` writes the figures.\n"
+    result = read(path)
+    draws = result["runs"]
+    names = {"top1": "highest validation top-1", "loss": "lowest validation loss", "last": "last epoch"}
+    rows = [
+        (names.get(rule, "last epoch, weights not averaged"), percent(figures), points(result["minus_last"][rule]))
+        for rule, figures in result["unseen_top1"].items()
+    ]
+    return (
+        f"Top-1 % on unseen photos of the weights that a rule chooses, {len(draws)} draws from "
+        f"{', '.join(dict.fromkeys(draw['data'] for draw in draws))}, {min(draw['held_out'] for draw in draws)} or more "
+        f"photos held out (mean ± std):\n\n{table(('weights', 'unseen top-1 %', 'minus the last, points'), rows)}\n"
+        f"{caption(result)}"
+    )
+
+
+TABLES = {"few_shot": few_shot, "honesty": honesty, "best_weights": best_weights}

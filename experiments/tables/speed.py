@@ -1,0 +1,112 @@
+"""Tables of docs/speed.md."""
+
+from experiments.tables.common import ROOT, caption, read, table
+
+
+def speed():
+    path = "benchmarks/results/speed.json"
+    if not (ROOT / path).exists():
+        return "Not measured yet: `python benchmarks/speed.py --training` writes the figures.\n"
+    result, parts = read(path), []
+    for name, measured in result["models"].items():
+        rows = [
+            (
+                str(row["batch_size"]),
+                row["precision"],
+                row["contestant"],
+                f"{row['images_per_second']:.3g}",
+                f"{row['milliseconds']['median']:.3g} ({row['milliseconds']['min']:.3g} to {row['milliseconds']['max']:.3g})",
+                f"{row['gflops']:.3g}",
+                f"{row['share_of_matrix_product_rate']:.0%}",
+                f"{row['speed_ratio']:.2f} × over {row['reference']}" if row["reference"] != row["contestant"] else "",
+            )
+            for row in measured["results"]
+        ]
+        columns = (
+            "batch",
+            "precision",
+            "engine",
+            "images/s",
+            "ms per batch (min to max)",
+            "GFLOP/s",
+            "of matrix products",
+        )
+        rounds = min(row["milliseconds"]["n"] for row in measured["results"])
+        left_out = "".join(f"- {what}: {why}\n" for what, why in measured["left_out"].items())
+        parts.append(
+            f"**{name}**, {measured['gflop_per_image']:g} GFLOP per image, at least {rounds} alternated rounds:\n\n"
+            + table((*columns, "speed-up (median of the rounds' ratios)"), rows)
+            + (f"\nLeft out:\n\n{left_out}" if left_out else "")
+            + start_ups(measured["start_up"])
+        )
+    return "\n".join([*parts, caption(result)])
+
+
+def start_ups(measured):
+    """Return the table of fresh processes."""
+    rows = [
+        (name, f"{figures['seconds']:.1f}", str(figures["peak_mebibytes"] or "")) for name, figures in measured.items()
+    ]
+    return f"\n{table(('fresh process', 'seconds to the first answer', 'peak memory, MiB'), rows)}" if rows else ""
+
+
+def training_cost():
+    path = "benchmarks/results/speed.json"
+    result = read(path) if (ROOT / path).exists() else {}
+    rows = [
+        (
+            name,
+            row["contestant"],
+            row["precision"],
+            str(row["batch_size"]),
+            f"{row['images_per_second']:.3g}",
+            f"{row['core_hours_per_million_images']:.3g}",
+            ", ".join(f"{ratio:.2f} × over {other}" for other, ratio in row["speed_ratio"].items()),
+        )
+        for name, measured in result.get("training", {}).items()
+        for row in measured["training"]
+    ]
+    if not rows:
+        return "Not measured yet: `python benchmarks/speed.py --training` writes the figures.\n"
+    columns = ("Mixer", "implementation", "precision", "batch", "images/s", "core-hours per million images", "speed-up")
+    return f"{table(columns, rows)}\n{caption(result)}"
+
+
+def scaling():
+    path = "benchmarks/results/scaling.json"
+    if not (ROOT / path).exists():
+        return "Not measured yet: `python benchmarks/scaling.py` writes the figures.\n"
+    result = read(path)
+    parts = []
+    for name, part in result["axes"].items():
+        rows = [
+            (f"{row['setting']}", f"{row['amount']:,}", f"{1000 * row['seconds']['median']:.3g}")
+            for row in part["rows"]
+        ]
+        heading = "image side" if name == "pixels" else "blocks"
+        parts.append(
+            f"{table((heading, name, 'ms per image'), rows)}\nA line fits the medians within "
+            f"{part['fit']['largest_deviation']:.1%}.\n"
+        )
+    return (
+        f"{result['model']}, backend {result['backend']}, batch {result['batch_size']}:\n\n"
+        + "\n".join(parts)
+        + f"\n{caption(result)}"
+    )
+
+
+def input_rates():
+    path = "benchmarks/results/input.json"
+    if not (ROOT / path).exists():
+        return "Not measured yet: `python benchmarks/input.py PHOTOS` writes the figures.\n"
+    result = read(path)
+    rows = [
+        (name, stage, f"{rate['median']:.0f}", f"{ratios[stage]:.2f}" if stage in ratios else "")
+        for name, part in result["filters"].items()
+        for ratios in [{key.split(" / ")[0]: value for key, value in part["speed_ratio"].items()}]
+        for stage, rate in part["images_per_core_second"].items()
+    ]
+    return f"{table(('filter', 'stage', 'images/s on one core', 'times timm'), rows)}\n{caption(result)}"
+
+
+TABLES = {"speed": speed, "training_cost": training_cost, "scaling": scaling, "input": input_rates}

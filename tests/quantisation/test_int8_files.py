@@ -11,11 +11,12 @@ import pytest
 from numpy.typing import NDArray
 from tests.quantisation.conftest import NAMES
 
-from allmlp import Checkpoint, CheckpointError, ConfigError, Embedder, Predictor, evaluate, open_model
+from allmlp import Checkpoint, CheckpointError, ConfigError, Embedder, Predictor, evaluate, export, open_model
 from allmlp.exports import MAX_INPUT, MAX_WEIGHT, open_export
 from allmlp.exports.quantised_graph import layer_widths
 from allmlp.hardware import processor
 from allmlp.hardware.processor import has_exact_int8
+from allmlp.inference import write_tuned
 from allmlp.quantisation import ATTEMPTS, Int8Export
 
 ALL = [attempt.name for attempt in ATTEMPTS]
@@ -108,6 +109,16 @@ def test_a_file_of_8_bits_is_refused_without_vnni(exports: Exports, monkeypatch:
         open_model(exports["onnx", ALL[0]].path, backend=backend)
     monkeypatch.setattr(processor, "processor_flags", lambda: frozenset({"avx2", "avx_vnni"}))
     open_model(path)
+
+
+def test_what_was_tuned_in_float32_does_not_choose_the_engine_of_int8(
+    exports: Exports, mixer: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALLMLP_HOME", str(tmp_path))
+    write_tuned(mixer.config, {"openvino": 0.001, "onnxruntime": 0.002})
+    plain = export(mixer, out=tmp_path / "x.onnx")
+    assert open_model(plain).remark.startswith("Backend openvino: the fastest here")
+    assert open_model(exports["onnx", ALL[0]].path).remark == ""
 
 
 def test_processors_with_exact_int8() -> None:

@@ -15,7 +15,7 @@ LAYERS = (
     ("bench",),
     ("recipes",),
     ("training",),
-    ("report",),
+    ("report", "quantisation"),
     ("evaluation",),
     ("inference",),
     ("exports", "metrics"),

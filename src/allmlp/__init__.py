@@ -26,10 +26,10 @@ if TYPE_CHECKING:
         evaluate_few_shot,
         verify_export,
     )
-    from allmlp.exports import export
     from allmlp.inference import Embedder, Predictor, RunnableModel, open_model
     from allmlp.metrics import FewShotOptions, Metrics
     from allmlp.model import VARIANTS, MixerConfig, MixerTemplate, MlpMixer, create
+    from allmlp.quantisation import export
     from allmlp.recipes import finetune, train
     from allmlp.report import LabelErrors
     from allmlp.training import (
@@ -79,7 +79,7 @@ _MODULES = {
     "create": "allmlp.model",
     "evaluate": "allmlp.evaluation",
     "evaluate_few_shot": "allmlp.evaluation",
-    "export": "allmlp.exports",
+    "export": "allmlp.quantisation",
     "find_label_errors": "allmlp.training",
     "finetune": "allmlp.recipes",
     "load_checkpoint": "allmlp.checkpoints",

@@ -193,7 +193,7 @@ def subgraph(proto: onnx.ModelProto) -> None:
         ),
         (set_json(lambda values: values.update(format="other")), 'lacks "format": "allmlp export"'),
         (set_json(lambda values: values.update(version=99)), "has version '99'; this allmlp reads version 1. Update"),
-        (set_json(lambda values: values.update(precision="int8")), "its precision is 'int8'"),
+        (set_json(lambda values: values.update(precision="int4")), "its precision is 'int4'"),
         (set_json(lambda values: values.pop("checkpoint")), '"checkpoint" is missing'),
         (set_json(lambda values: values.pop("weights_sha256")), "weights_sha256"),
         (set_json(lambda values: values["checkpoint"].update(class_names=["a"])), "1 class names for a classifier of 3"),

@@ -58,15 +58,17 @@ def test_a_requirements_file_has_all_that_is_needed_in_the_tested_versions(to):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an export in every format, and with photos."""
+    """A folder with photos, and with an export in every format, in float32 and in int8."""
     folder = tmp_path_factory.mktemp("small")
-    for to, form in EXPORT_FORMATS.items():
-        export(tiny_checkpoint(), to=to, out=folder / f"mine{form.ending}")
     for index, name in enumerate(tiny_checkpoint().class_names * 2):
         pixels = np.random.default_rng(index).integers(0, 256, (20, 30, 3), np.uint8)
         path = folder / "photos" / name / f"{index}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path)
+    int8 = {"precision": "int8", "calibrate": folder / "photos", "agreement": 0.0}
+    for to, form in EXPORT_FORMATS.items():
+        export(tiny_checkpoint(), to=to, out=folder / f"mine{form.ending}")
+        export(tiny_checkpoint(), to=to, out=folder / f"int8{form.ending}", **int8)
     return folder
 
 
@@ -78,6 +80,7 @@ def words_of_commands(to: str) -> list[list[str]]:
         ["embed", name, "photos", "--out", f"{to}.npz"],
         ["evaluate", name, "photos", "--format", "json"],
         ["inspect", name, "--json"],
+        ["predict", f"int8{EXPORT_FORMATS[to].ending}", "photos"],
     ]
 
 

@@ -7,7 +7,7 @@ To add one: a file with a function from a `RunnableModel` and data to a frozen d
 """
 
 from allmlp.evaluation.choose_split import ChosenSplit, choose_split, divide_as_run, split_of_run
-from allmlp.evaluation.compare import Comparison, compare
+from allmlp.evaluation.compare import Comparison, compare, photos_to_compare
 from allmlp.evaluation.few_shot_score import FewShotEvaluation, evaluate_few_shot
 from allmlp.evaluation.per_photo import prediction_rows
 from allmlp.evaluation.score import Evaluation, evaluate
@@ -30,6 +30,7 @@ __all__ = [
     "divide_as_run",
     "evaluate",
     "evaluate_few_shot",
+    "photos_to_compare",
     "prediction_rows",
     "split_of_run",
     "trained_on_by",

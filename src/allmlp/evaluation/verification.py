@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from allmlp.data import Preparation, Split, resized_images
 from allmlp.errors import CheckFailedError, ConfigError
 from allmlp.evaluation.compare import ComparedPhotos, photos_to_compare
 from allmlp.evaluation.pixel_difference import ComparedPreparation, PixelDifference
-from allmlp.exports import ChangedExportError, Pixels, export_kind, open_export, weights_digest
+from allmlp.exports import ChangedExportError, ExportInfo, Pixels, export_kind, open_export, weights_digest
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.inference import RunnableModel, choose_backend, open_model
 from allmlp.io.display import Progress, escape, no_progress, quote, shorten
@@ -46,7 +46,8 @@ class ExportVerification:
         num_same: photos with the same most probable class, by name.
         largest_logit: the largest absolute logit of the checkpoint.
         logit_difference, probability_difference: the largest absolute differences.
-        tolerance: of `logit_difference`, as a fraction of `largest_logit`.
+        tolerance: of `logit_difference`, as a fraction of `largest_logit`; None for int8.
+        min_agreement: of an int8 export, the share of photos that it promises to give the same class; None for float32.
         num_correct: (checkpoint, export); None if the photos are unlabelled or the model does not know all of their classes.
         problems: what is wrong, in sentences; empty if the export answers as the checkpoint.
         pixels: how the pixels of its graph differ from the checkpoint's; None if they are outside of it.
@@ -58,9 +59,10 @@ class ExportVerification:
     largest_logit: float
     logit_difference: float
     probability_difference: float
-    tolerance: float
+    tolerance: float | None
     num_correct: tuple[int, int] | None
     problems: tuple[str, ...]
+    min_agreement: float | None = None
     pixels: PixelDifference | None = None
 
     @property
@@ -90,6 +92,27 @@ class ExportVerification:
         }
 
 
+class _Limit(NamedTuple):
+    """What a verification asks for: equal classes and a tolerance of logits, or an agreement."""
+
+    tolerance: float | None
+    agreement: float | None
+
+
+def _limit(info: ExportInfo, tolerance: float | None, agreement: float | None, path: str) -> _Limit:
+    where, note = shorten(escape(path), 300), info.quantisation
+    if note is None:
+        if agreement is not None:
+            raise ConfigError(f"{where}: a float32 export, which must give every photo its class; omit agreement.")
+        usual = RESIZE_TOLERANCE if info.pixels == "in" else DEFAULT_TOLERANCE
+        return _Limit(usual if tolerance is None else tolerance, None)
+    if tolerance is not None:
+        raise ConfigError(
+            f"{where}: an int8 export, whose logits differ by design; give agreement instead of tolerance."
+        )
+    return _Limit(None, note.min_agreement if agreement is None else agreement)
+
+
 def check_verifiable(description: ModelDescription, path: Path, photos: str | Path, *, pixels: Pixels = "out") -> None:
     """Check, before an export is written to `path`, that it can be verified afterwards.
 
@@ -114,6 +137,7 @@ def verify_export(
     photos: str | Path,
     *,
     tolerance: float | None = None,
+    agreement: float | None = None,
     backend: str = "auto",
     progress: Progress = no_progress,
 ) -> ExportVerification:
@@ -123,8 +147,10 @@ def verify_export(
         export: an export's file.
         checkpoint: a path or a name, as `load_checkpoint` takes it, or a `Checkpoint`. It runs in PyTorch on the CPU.
         photos: a data set, as `open_dataset` takes it (test, else validation, else train), or a folder without labels.
-        tolerance: the largest difference of a logit, as a fraction of the largest logit; None takes 1e-4, and 1e-2 for an
-            export with pixels="in".
+        tolerance: of a float32 export, the largest difference of a logit, as a fraction of the largest logit; None takes 1e-4,
+            and 1e-2 for pixels="in".
+        agreement: of an int8 export, the share of photos that must get the same class; None takes what the file promises. It
+            is missed if the upper end of the 95 % interval of the share is below it.
         backend: the engine of the export. An export with the pixels in its graph is verified with these, in ONNX Runtime.
         progress: called with the number of photos done and their total, for both models together.
 
@@ -135,6 +161,8 @@ def verify_export(
     """
     if tolerance is not None and (not isinstance(tolerance, int | float) or not 0 <= tolerance < math.inf):
         raise ConfigError(f"tolerance is {quote(tolerance)}; expected a fraction of the largest logit, such as 1e-4.")
+    if agreement is not None and (not isinstance(agreement, int | float) or not 0 <= agreement <= 1):
+        raise ConfigError(f"agreement is {quote(agreement)}; expected a share of the photos, such as 0.99.")
     if (path := path_text(export)) is None:
         raise ConfigError(f"export is {quote(export)}; expected a path.")
     if export_kind(path) is None:
@@ -145,6 +173,7 @@ def verify_export(
         info = open_export(export).info
     except ChangedExportError as error:
         raise CheckFailedError(str(error)) from error
+    limit = _limit(info, tolerance, agreement, path)
     problems = _differences(loaded.description, info.description)
     if info.weights_sha256 != weights_digest(as_arrays(loaded).weights):
         problems.append("The export was made from other weights.")
@@ -175,9 +204,7 @@ def verify_export(
         problem := difference.problem(loaded.preprocessing, is_exact=info.pixels == "exact")
     ):
         problems.append(problem)
-    if tolerance is None:
-        tolerance = RESIZE_TOLERANCE if info.pixels == "in" else DEFAULT_TOLERANCE
-    result = _compared(before.description, after.description, outputs, chosen, tolerance, problems)
+    result = _compared(before.description, after.description, outputs, chosen, limit, problems)
     return dataclasses.replace(result, pixels=difference)
 
 
@@ -211,7 +238,7 @@ def _compared(
     after: ModelDescription,
     outputs: list[NDArray[np.float32]],
     photos: ComparedPhotos,
-    tolerance: float,
+    limit: _Limit,
     problems: list[str],
 ) -> ExportVerification:
     old, new = outputs
@@ -224,11 +251,17 @@ def _compared(
     ]
     num_photos, num_same = len(old), int((named[0] == named[1]).sum())
     largest, difference = float(np.abs(old).max()), float(np.abs(old - new).max())
-    if num_same < num_photos:
+    if limit.agreement is not None:
+        if not (wilson_interval(num_same, num_photos)[1] >= limit.agreement and math.isfinite(difference)):
+            problems.append(
+                f"{num_same / num_photos:.2%} of {num_photos:,} photos keep their class; the export promises "
+                f"{limit.agreement:.2%}."
+            )
+    elif num_same < num_photos:
         problems.append(f"{num_photos - num_same:,} of {num_photos:,} photos get another class.")
-    if not difference <= tolerance * largest:  # also if it is NaN
+    if limit.tolerance is not None and not difference <= limit.tolerance * largest:  # also if it is NaN
         problems.append(
-            f"A logit differs by {difference:.3g}, more than the tolerance of {tolerance:g} times the largest logit "
+            f"A logit differs by {difference:.3g}, more than the tolerance of {limit.tolerance:g} times the largest logit "
             f"({largest:.3g})."
         )
     num_correct = None
@@ -242,7 +275,8 @@ def _compared(
         largest_logit=largest,
         logit_difference=difference,
         probability_difference=float(np.abs(probabilities[0] - probabilities[1]).max()),
-        tolerance=tolerance,
+        tolerance=limit.tolerance,
+        min_agreement=limit.agreement,
         num_correct=num_correct,
         problems=tuple(problems),
     )

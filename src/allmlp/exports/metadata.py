@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from allmlp.checkpoints import ModelDescription
 from allmlp.config import from_dict
 from allmlp.errors import CheckpointError, ConfigError
 from allmlp.exports.onnx_pixels import Pixels
+from allmlp.exports.quantised_graph import QuantisationNote
 from allmlp.io.json_object import MAX_CONFIG_BYTES
 
 __all__ = [
@@ -59,14 +60,16 @@ class ExportInfo:
 
     Attributes:
         description: the model without its weights, as in config.json.
-        precision: of the weights and the arithmetic, "float32".
+        precision: of the weights and the arithmetic, "float32" or "int8".
         weights_sha256: the digest of the checkpoint's weights in float32 (`weights_digest`), the same in every format.
+        quantisation: how the weights became int8; None for float32.
         pixels: where photos become images: "out" of the file, "in" its graph, or "exact" in it.
     """
 
     description: ModelDescription
     precision: str
     weights_sha256: str
+    quantisation: QuantisationNote | None = None
     pixels: Pixels = "out"
 
 
@@ -78,6 +81,7 @@ class _InfoFile:
     version: int
     precision: str
     weights_sha256: str
+    quantisation: QuantisationNote | None = None
     pixels: Literal["out", "in", "exact"] = "out"
 
 
@@ -98,6 +102,7 @@ def info_text(info: ExportInfo) -> str:
         "version": _VERSION,
         "precision": info.precision,
         "weights_sha256": info.weights_sha256,
+        **({} if info.quantisation is None else {"quantisation": asdict(info.quantisation)}),
         **({} if info.pixels == "out" else {"pixels": info.pixels}),
         "checkpoint": without_paths(info.description).to_json_object(),
     }
@@ -132,15 +137,20 @@ def parse_info(text: str, *, where: str) -> ExportInfo:
         read = from_dict(_InfoFile, values, where=where)
     except ConfigError as error:
         raise CheckpointError(str(error)) from error
-    if read.precision != "float32":
+    if read.precision not in ("float32", "int8"):
         raise CheckpointError(
-            f"{where}: its precision is {read.precision[:80]!r}; this allmlp runs exports in float32. Update allmlp."
+            f"{where}: its precision is {read.precision[:80]!r}; this allmlp runs exports in float32 and int8. Update allmlp."
+        )
+    if (read.precision == "int8") != (read.quantisation is not None):
+        raise CheckpointError(
+            f'{where}: "quantisation" belongs to int8 and to nothing else. Export the checkpoint again.'
         )
     description = ModelDescription.from_json_object(described, where=where)
     return ExportInfo(
         description=description,
         precision=read.precision,
         weights_sha256=read.weights_sha256,
+        quantisation=read.quantisation,
         pixels=read.pixels,
     )
 

@@ -3,8 +3,7 @@
 Neither the library onnx nor an engine is needed here.
 """
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,28 +11,19 @@ from typing import NamedTuple
 from allmlp.checkpoints import ModelDescription
 from allmlp.errors import AllmlpError, CheckpointError
 from allmlp.exports.metadata import DIGEST_KEY, OWN_KEY, ExportInfo, check_digest, no_description, parse_info
-from allmlp.exports.onnx_graph import OPERATORS, graph_digest, stored_shapes
-from allmlp.exports.onnx_pixels import IMAGES, PHOTOS, PIXEL_OPERATORS, Pixels, is_pixel_name
-from allmlp.exports.protobuf import Field, encode_field, encode_message, read_fields, read_integers
-from allmlp.io.display import escape, quote, shorten, summarise
-from allmlp.model import parameter_shapes
+from allmlp.exports.onnx_checks import GRAPH, NODE, TENSOR, check_graph, name_of, not_ours
+from allmlp.exports.onnx_graph import graph_digest
+from allmlp.exports.onnx_pixels import IMAGES, PHOTOS, Pixels
+from allmlp.exports.protobuf import Field, encode_field, encode_message, read_fields
+from allmlp.io.display import escape, shorten
 
 __all__ = ["OnnxExport", "parse_onnx", "read_onnx"]
 
 _MAX_BYTES = 1 << 31  # protobuf's limit
-_MAX_NODES = 64_000  # and weights; the largest number of blocks of a configuration has 28,000
-_MAX_CONSTANT_BYTES = 1024  # of shapes and axes, next to the weights
 
 # Numbers of fields, from onnx.proto.
 _MODEL = {"graph": 7, "opset": 8, "metadata": 14}
 _MODEL_NOTES = (1, 2, 3, 4, 5, 6)  # the version of the format, who wrote it, documentation
-_GRAPH = {"node": 1, "initializer": 5, "input": 11, "output": 12, "value": 13}
-_GRAPH_NOTES = (2, 10, 16)  # name, documentation, metadata
-_NODE = {"input": 1, "output": 2, "name": 3, "operator": 4, "attribute": 5, "domain": 7}
-_ATTRIBUTE_VALUES = (1, 2, 3, 4, 7, 8, 13, 20)  # its name, numbers, text, documentation and type: no tensors, no graphs
-_TENSOR = {"dims": 1, "type": 2, "name": 8, "raw": 9, "documentation": 12, "external": 13, "location": 14}
-_ITEM_BYTES = {1: 4, 7: 8}  # FLOAT and INT64
-_PIXEL_ITEM_BYTES = {**_ITEM_BYTES, 2: 1, 11: 8}  # UINT8 and DOUBLE
 
 
 class _Node(NamedTuple):
@@ -130,140 +120,42 @@ def _checked(content: bytes, where: str) -> OnnxExport:
             metadata[texts.get(1, "")] = texts.get(2, "")
         elif field.number == _MODEL["opset"]:
             if any(part.number == 1 and part.content for part in read_fields(field.content)):
-                raise _foreign(where, "it uses operators from outside ONNX")
+                raise not_ours(where, "it uses operators from outside ONNX")
         elif field.number not in _MODEL_NOTES:
-            raise _foreign(where, f"field {field.number} of the model, such as functions")
+            raise not_ours(where, f"field {field.number} of the model, such as functions")
     if graph is None:
         raise ValueError("it has no graph")
     if OWN_KEY not in metadata:
         raise CheckpointError(f"{where}: {no_description('an ONNX model', 'onnx')}")
     info = parse_info(metadata[OWN_KEY], where=where)
-    _check_graph(graph, info, where)
+    check_graph(graph, info, where)
     check_digest(metadata.get(DIGEST_KEY), graph_digest(graph, metadata[OWN_KEY]), where=where)
     return OnnxExport(info=info, content=content)
-
-
-def _foreign(where: str, what: str) -> CheckpointError:
-    return CheckpointError(
-        f"{where}: not a graph that allmlp writes: {what}. It is not run. Export the checkpoint again."
-    )
-
-
-def _check_graph(graph: memoryview, info: ExportInfo, where: str) -> None:
-    """Check that a graph has only operators of a Mixer, and the weights of the Mixer that it claims to be.
-
-    If it has the pixels inside, that part may have its own operators and small constants of other types.
-    """
-    num_nodes, shapes = 0, {}
-    names: dict[int, list[str]] = {_GRAPH["input"]: [], _GRAPH["output"]: [], _GRAPH["value"]: []}
-    has_pixels = info.pixels != "out"
-    for field in read_fields(graph):
-        num_nodes += field.number in (_GRAPH["node"], _GRAPH["initializer"])
-        if num_nodes > _MAX_NODES:
-            raise _foreign(where, f"more than {_MAX_NODES:,} nodes and weights")
-        if field.number == _GRAPH["node"]:
-            _check_node(field.content, where, has_pixels=has_pixels)
-        elif field.number == _GRAPH["initializer"]:
-            name, shape = _check_tensor(field.content, where, has_pixels=has_pixels)
-            shapes[name] = shape
-        elif field.number in names:
-            names[field.number].append(_name_of(field.content))
-        elif field.number not in _GRAPH_NOTES:
-            raise _foreign(where, f"field {field.number} of the graph")
-    _check_weights(shapes, info, where)
-    inputs, outputs = names[_GRAPH["input"]], set(names[_GRAPH["output"]])
-    if inputs != [PHOTOS if has_pixels else IMAGES]:
-        raise _foreign(where, f"its inputs are {summarise(map(escape, inputs), limit=5)}")
-    if has_pixels and IMAGES not in names[_GRAPH["value"]]:
-        raise _foreign(where, f"it does not state the shape of {IMAGES}")
-    if missing := {"features", *(["logits"] if info.description.config.num_classes else [])} - outputs:
-        raise _foreign(where, f"it lacks the outputs {', '.join(sorted(missing))}")
-
-
-def _check_weights(shapes: Mapping[str, tuple[int, ...]], info: ExportInfo, where: str) -> None:
-    wanted = stored_shapes(parameter_shapes(info.description.config))
-    wrong = [name for name, shape in wanted.items() if shapes.get(name) != shape]
-    if wrong:
-        raise CheckpointError(
-            f"{where}: its weights do not fit the Mixer that it describes: {summarise(wrong, limit=5)}. Export the checkpoint "
-            "again."
-        )
-    small = _MAX_CONSTANT_BYTES // 8
-    others = [name for name, shape in shapes.items() if name not in wanted and math.prod(shape) > small]
-    if others:
-        raise _foreign(where, f"the unknown weights {summarise(map(escape, others), limit=5)}")
-
-
-def _check_node(node: memoryview, where: str, *, has_pixels: bool) -> None:
-    fields = list(read_fields(node))
-    name = next((field.text for field in fields if field.number == _NODE["name"]), "")
-    operators = PIXEL_OPERATORS if has_pixels and is_pixel_name(name) else OPERATORS
-    for field in fields:
-        if field.number == _NODE["operator"] and field.text not in operators:
-            raise _foreign(where, f"the operator {quote(field.text[:80])}")
-        if field.number == _NODE["domain"] and field.content:
-            raise _foreign(where, f"an operator of {quote(field.text[:80])}")
-        if field.number == _NODE["attribute"]:
-            numbers = {part.number for part in read_fields(field.content)}
-            if not numbers <= set(_ATTRIBUTE_VALUES):
-                raise _foreign(where, "an operator with a tensor or a graph inside")
-
-
-def _check_tensor(tensor: memoryview, where: str, *, has_pixels: bool) -> tuple[str, tuple[int, ...]]:
-    """Return the name and the shape of a tensor, whose values are in the file."""
-    shape: list[int] = []
-    name, kind, num_bytes = "", 0, 0
-    for field in read_fields(tensor):
-        if field.number == _TENSOR["external"] or (field.number == _TENSOR["location"] and field.integer != 0):
-            raise CheckpointError(
-                f"{where}: its weights are in another file, which is not opened. Export the checkpoint again: allmlp writes "
-                "one file."
-            )
-        if field.number == _TENSOR["dims"]:
-            shape += read_integers(field)
-        elif field.number == _TENSOR["type"]:
-            kind = field.integer
-        elif field.number == _TENSOR["name"]:
-            name = field.text
-        elif field.number == _TENSOR["raw"]:
-            num_bytes = len(field.content)
-        elif field.number != _TENSOR["documentation"]:
-            raise _foreign(where, f"field {field.number} of a weight")
-    item_bytes = _PIXEL_ITEM_BYTES if has_pixels and is_pixel_name(name) else _ITEM_BYTES
-    if kind not in item_bytes:
-        raise _foreign(where, f"a weight of ONNX's type {kind}")
-    if len(shape) > 8 or math.prod(shape) * item_bytes[kind] != num_bytes:
-        raise ValueError(f"{quote(name[:80])} has {num_bytes:,} bytes, which do not fit its shape")
-    return name, tuple(shape)
-
-
-def _name_of(value: memoryview) -> str:
-    return next((field.text for field in read_fields(value) if field.number == 1), "")
 
 
 def _part_of_graph(graph: memoryview, output: str) -> Iterator[bytes | memoryview]:
     """Yield the fields of the part that computes one output, from `images` on; of the pixel part if `images` is the output."""
     fields = list(read_fields(graph))
-    nodes = [_node(field) for field in fields if field.number == _GRAPH["node"]]
+    nodes = [_node(field) for field in fields if field.number == GRAPH["node"]]
     is_pixel_part = output == IMAGES
     needed = _needed(nodes, output, start=PHOTOS if is_pixel_part else IMAGES)
-    inputs = {_name_of(field.content) for field in fields if field.number == _GRAPH["input"]}
+    inputs = {name_of(field.content) for field in fields if field.number == GRAPH["input"]}
     found = False
     for field in fields:
-        if field.number == _GRAPH["node"]:
+        if field.number == GRAPH["node"]:
             is_kept = bool(needed.intersection(_node(field).outputs)) and (
                 is_pixel_part or IMAGES not in _node(field).outputs
             )
-        elif field.number == _GRAPH["initializer"]:
+        elif field.number == GRAPH["initializer"]:
             is_kept = _tensor_name(field) in needed
-        elif field.number == _GRAPH["output"]:
-            is_kept = _name_of(field.content) == output
+        elif field.number == GRAPH["output"]:
+            is_kept = name_of(field.content) == output
             found = found or is_kept
-        elif field.number == _GRAPH["input"]:
-            is_kept = is_pixel_part or _name_of(field.content) == IMAGES
-        elif field.number == _GRAPH["value"] and _name_of(field.content) == IMAGES and IMAGES not in inputs:
+        elif field.number == GRAPH["input"]:
+            is_kept = is_pixel_part or name_of(field.content) == IMAGES
+        elif field.number == GRAPH["value"] and name_of(field.content) == IMAGES and IMAGES not in inputs:
             is_kept, found = False, found or is_pixel_part
-            yield from encode_field(_GRAPH["output" if is_pixel_part else "input"], field.content)
+            yield from encode_field(GRAPH["output" if is_pixel_part else "input"], field.content)
         else:
             is_kept = True
         if is_kept:
@@ -284,12 +176,12 @@ def _needed(nodes: list[_Node], output: str, *, start: str) -> set[str]:
 def _node(field: Field) -> _Node:
     node = _Node([], [])
     for part in read_fields(field.content):
-        if part.number == _NODE["input"]:
+        if part.number == NODE["input"]:
             node.inputs.append(part.text)
-        elif part.number == _NODE["output"]:
+        elif part.number == NODE["output"]:
             node.outputs.append(part.text)
     return node
 
 
 def _tensor_name(field: Field) -> str:
-    return next((part.text for part in read_fields(field.content) if part.number == _TENSOR["name"]), "")
+    return next((part.text for part in read_fields(field.content) if part.number == TENSOR["name"]), "")

@@ -25,6 +25,7 @@ from allmlp.exports.metadata import (
     weights_digest,
 )
 from allmlp.exports.onnx_pixels import IMAGES, PHOTOS, Pixels, add_pixels, check_pixels
+from allmlp.exports.quantised_graph import Quantisation, QuantisationNote, quantise_graph
 from allmlp.exports.runtimes import import_onnx
 from allmlp.model import LAYER_NORM_EPSILON, MixerConfig, parameter_shapes
 
@@ -40,13 +41,19 @@ OPERATORS = frozenset(
 """All operators that a graph written here may have."""
 
 
-def onnx_bytes(model: ArrayCheckpoint, *, pixels: Pixels = "out") -> bytes:
+def onnx_bytes(
+    model: ArrayCheckpoint,
+    quantisation: Quantisation | None = None,
+    note: QuantisationNote | None = None,
+    *,
+    pixels: Pixels = "out",
+) -> bytes:
     """Return an ONNX model with its description inside; the same checkpoint gives the same bytes.
 
     Input: `images`, float32 (B, 3, H, W), pre-processed; with `pixels` "in" or "exact" it is `photos`, uint8 (B, h, w, 3), of
     any size, the same within a batch. Outputs: `logits` (B, K), `features` (B, C), and `contributions`
     (B, S, K) of each patch, whose sum over the patches plus the bias of the classifier are the logits. A Mixer without a
-    classifier has only `features`.
+    classifier has only `features`. With a quantisation and the note on it, the model has int8 inside, and float32 outside.
 
     Raises:
         MissingExtraError: onnx is not installed.
@@ -59,14 +66,17 @@ def onnx_bytes(model: ArrayCheckpoint, *, pixels: Pixels = "out") -> bytes:
         raise ConfigError("An ONNX file is at most 2 GiB, and the weights of this Mixer take more.")
     info = ExportInfo(
         description=model.description,
-        precision="float32",
+        precision="float32" if quantisation is None else "int8",
         weights_sha256=weights_digest(model.weights),
+        quantisation=note,
         pixels=pixels,
     )
     builder = _Graph(onnx, model.description.config, model.weights)
     if pixels != "out":
         add_pixels(builder, model.description.preprocessing, pixels)
     graph = builder.build(has_pixels=pixels != "out")
+    if quantisation is not None:
+        quantise_graph(onnx, graph, quantisation)
     proto = onnx.helper.make_model(
         graph,
         opset_imports=[onnx.helper.make_opsetid("", OPSET)],

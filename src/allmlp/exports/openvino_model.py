@@ -1,12 +1,18 @@
 """OpenVINO models: an .xml file with the layers, and a .bin file with the weights."""
 
 import hashlib
+import math
 import re
 import shutil
 import tempfile
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from allmlp.checkpoints import ModelDescription
 from allmlp.errors import CheckpointError
@@ -21,8 +27,10 @@ from allmlp.exports.metadata import (
     no_description,
     parse_info,
 )
+from allmlp.exports.onnx_checks import check_portable
 from allmlp.exports.onnx_file import parse_onnx
 from allmlp.exports.onnx_graph import stored_shapes
+from allmlp.exports.quantised_graph import integer_layers
 from allmlp.exports.runtimes import import_openvino
 from allmlp.io.atomic_write import write_together
 from allmlp.io.display import escape, quote, shorten, summarise
@@ -39,8 +47,19 @@ _LAYERS = frozenset(
         *("Transpose", "Range", "Concat", "Convert", "Divide", "Gather", "ShapeOf", "Squeeze", "Subtract", "Unsqueeze"),
     }
 )
+_INT8_LAYERS = frozenset({"FakeQuantize"})  # to 8 bits and back, which OpenVINO fuses into integer products
+_INT8 = "i8"
+_ITEM_BYTES = {"f32": 4, "i64": 8, "i32": 4}
+_INT8_ITEM_BYTES = {_INT8: 1, "u8": 1}  # next to these
 _NUMBERED = re.compile(r"[A-Za-z]+_[0-9]+")
 _EXPECTED = "expected an OpenVINO model that allmlp export wrote"
+
+
+class _Constant(NamedTuple):
+    kind: str
+    shape: tuple[int, ...]
+    start: int
+    size: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +123,7 @@ def read_openvino(path: Path) -> OpenvinoExport:
         if path.stat().st_size > _MAX_XML_BYTES:
             raise CheckpointError(f"{where}: larger than {_MAX_XML_BYTES >> 20} MiB; {_EXPECTED}.")
         xml = path.read_bytes()
-        info, digest = _parse(xml, path.with_suffix(".bin").stat().st_size, where)
+        info, digest = _parse(xml, path.with_suffix(".bin"), where)
         if digest is not None:
             blank = xml.replace(_entry(digest), _entry(_BLANK), 1)
             check_digest(digest, _digest(blank, path.with_suffix(".bin")), where=where)
@@ -115,7 +134,7 @@ def read_openvino(path: Path) -> OpenvinoExport:
     return OpenvinoExport(info=info, path=path)
 
 
-def _parse(xml: bytes, num_weight_bytes: int, where: str) -> tuple[ExportInfo, str | None]:
+def _parse(xml: bytes, weights: Path, where: str) -> tuple[ExportInfo, str | None]:
     if b"<!DOCTYPE" in xml or b"<!ENTITY" in xml:  # entities may expand without bound
         raise CheckpointError(f"{where}: XML with a document type, which OpenVINO does not write; {_EXPECTED}.")
     try:
@@ -128,35 +147,66 @@ def _parse(xml: bytes, num_weight_bytes: int, where: str) -> tuple[ExportInfo, s
     if OWN_KEY not in entries:
         raise CheckpointError(f"{where}: {no_description('an OpenVINO model', 'openvino')}")
     info = parse_info(entries[OWN_KEY], where=where)
-    _check_layers(root, num_weight_bytes, info, where)
+    _check_layers(root, weights, info, where)
     return info, entries.get(DIGEST_KEY)
 
 
-def _check_layers(root: ElementTree.Element, num_weight_bytes: int, info: ExportInfo, where: str) -> None:
+def _check_layers(root: ElementTree.Element, weights: Path, info: ExportInfo, where: str) -> None:
     """Check that a model has only layers of a Mixer, and the weights of the Mixer that it claims to be."""
-    shapes: dict[str, tuple[int, ...]] = {}
+    is_int8 = info.quantisation is not None
+    layers = _LAYERS | _INT8_LAYERS if is_int8 else _LAYERS
+    constants: dict[str, _Constant] = {}
+    num_bytes = weights.stat().st_size
     for layer in root.iter("layer"):
         kind, version = layer.get("type", ""), layer.get("version", "")
-        if kind not in _LAYERS or not version.startswith("opset"):
-            raise CheckpointError(
-                f"{where}: not a model that allmlp writes: the layer {quote(kind[:80])} of {quote(version[:80])}. It is not "
-                "run. Export the checkpoint again."
-            )
+        if kind not in layers or not version.startswith("opset"):
+            raise _not_ours(where, f"the layer {quote(kind[:80])} of {quote(version[:80])}")
         if kind == "Const":
-            data = layer.find("data")
-            values = {} if data is None else data.attrib
-            shape = tuple(int(side) for side in values.get("shape", "").split(",") if side.strip())
-            start, size = int(values.get("offset", -1)), int(values.get("size", -1))
-            if not (0 <= start <= start + size <= num_weight_bytes):
-                raise ValueError(f"the .bin file is too short for {quote(layer.get('name', '')[:80])}")
-            shapes[layer.get("name", "")] = shape
+            name = layer.get("name", "")
+            constants[name] = _checked_constant(name, layer.find("data"), num_bytes, where, is_int8=is_int8)
     wanted = stored_shapes(parameter_shapes(info.description.config))
-    wrong = [name for name, shape in wanted.items() if shapes.get(name) != shape]
+    wrong = [name for name, shape in wanted.items() if name not in constants or constants[name].shape != shape]
     if wrong:
         raise CheckpointError(
             f"{where}: its weights do not fit the Mixer that it describes: {summarise(wrong, limit=5)}. Export the checkpoint "
             "again."
         )
+    if info.quantisation is not None and not info.quantisation.needs_vnni:
+        names = {layer: f"{layer}.weight" for layer in integer_layers(set(constants), info.description.config)}
+        check_portable(_integers(weights, {layer: constants[name] for layer, name in names.items()}), where)
+
+
+def _checked_constant(
+    name: str, data: ElementTree.Element | None, num_bytes: int, where: str, *, is_int8: bool
+) -> _Constant:
+    """Return a constant, whose values are in the .bin file and fit its type and shape."""
+    values = {} if data is None else data.attrib
+    kind = values.get("element_type", "")
+    item_bytes = _ITEM_BYTES | _INT8_ITEM_BYTES if is_int8 else _ITEM_BYTES
+    if kind not in item_bytes:
+        raise _not_ours(where, f"a weight of the type {quote(kind[:80])}")
+    shape = tuple(int(side) for side in values.get("shape", "").split(",") if side.strip())
+    start, size = int(values.get("offset", -1)), int(values.get("size", -1))
+    if not (0 <= start <= start + size <= num_bytes):
+        raise ValueError(f"the .bin file is too short for {quote(name[:80])}")
+    if len(shape) > 8 or min(shape, default=0) < 0 or math.prod(shape) * item_bytes[kind] != size:
+        raise ValueError(f"{quote(name[:80])} has {size:,} bytes, which do not fit its shape")
+    return _Constant(kind, shape, start, size)
+
+
+def _integers(weights: Path, constants: Mapping[str, _Constant]) -> Iterator[tuple[str, NDArray[np.int8]]]:
+    """Yield the values of those constants that are int8, by name."""
+    with weights.open("rb") as file:
+        for name, constant in constants.items():
+            if constant.kind == _INT8:
+                file.seek(constant.start)
+                yield name, np.frombuffer(file.read(constant.size), np.int8)
+
+
+def _not_ours(where: str, what: str) -> CheckpointError:
+    return CheckpointError(
+        f"{where}: not a model that allmlp writes: {what}. It is not run. Export the checkpoint again."
+    )
 
 
 def _digest(xml: bytes, weights: Path) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allmlp.checkpoints import ArrayCheckpoint, Checkpoint, as_arrays, load_arrays
+from allmlp.data import Preprocessing
 from allmlp.errors import ConfigError, did_you_mean
 from allmlp.exports.onnx_graph import onnx_bytes
 from allmlp.exports.onnx_pixels import Pixels, check_pixels
@@ -16,7 +17,15 @@ from allmlp.io.atomic_write import write_bytes
 from allmlp.io.display import escape, quote
 from allmlp.io.path_problem import path_problem, path_text
 
-__all__ = ["EXPORT_FORMATS", "ExportFormat", "default_name", "export", "export_format"]
+__all__ = [
+    "EXPORT_FORMATS",
+    "ExportFormat",
+    "check_format_pixels",
+    "default_name",
+    "export",
+    "export_format",
+    "new_export_file",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,15 +101,13 @@ def export(
         MissingExtraError: onnx or openvino is not installed.
     """
     form = export_format(to)
-    place = check_pixels(pixels)
-    if place not in form.pixels:
-        raise ConfigError(f"pixels is {place!r}, which {to} files cannot have. {form.no_pixels}")
-    path = _new_file(default_name(source, form) if out is None else out, form)
+    place = check_format_pixels(pixels, to)
+    path = new_export_file(default_name(source, form) if out is None else out, form)
     form.check()
     if isinstance(source, Checkpoint):
         source = as_arrays(source)
     model = source if isinstance(source, ArrayCheckpoint) else load_arrays(source)
-    check_pixels(place, model.description.preprocessing)
+    check_format_pixels(place, to, model.description.preprocessing)
     form.write(model, path, **({} if place == "out" else {"pixels": place}))
     return path
 
@@ -113,6 +120,18 @@ def export_format(name: object) -> ExportFormat:
     return EXPORT_FORMATS[name]
 
 
+def check_format_pixels(pixels: object, to: str, preprocessing: Preprocessing | None = None) -> Pixels:
+    """Return where photos become images in a file of a format.
+
+    Raises:
+        ConfigError: an unknown word, or pixels that the format or this pre-processing does not have.
+    """
+    place, form = check_pixels(pixels, preprocessing), export_format(to)
+    if place not in form.pixels:
+        raise ConfigError(f"pixels is {place!r}, which {to} files cannot have. {form.no_pixels}")
+    return place
+
+
 def default_name(source: object, form: ExportFormat) -> str:
     """Return the name of an export's file in the current folder: "runs/mine" gives "mine.onnx"."""
     text = path_text(source) or "mixer"
@@ -122,7 +141,8 @@ def default_name(source: object, form: ExportFormat) -> str:
     return (stem if ending.lower() in (".npz", ".safetensors", ".pth", ".json") else name) + form.ending
 
 
-def _new_file(out: object, form: ExportFormat) -> Path:
+def new_export_file(out: object, form: ExportFormat) -> Path:
+    """Return the path of a file to write. Raises ConfigError if it exists, has another ending, or cannot be written."""
     text = path_text(out)
     if text is None:
         raise ConfigError(f"out is {quote(out)}; expected a path.")

@@ -71,7 +71,10 @@ def _tuned_backend(source: str | Path | Checkpoint, device: str) -> tuple[str, s
         return "auto", "", source
     if export_kind(source) is not None:
         assert not isinstance(source, Checkpoint)
-        config = open_export(source).description.config
+        info = open_export(source).info
+        if info.precision != "float32":  # which is what was measured
+            return "auto", "", source
+        config = info.description.config
     else:
         source = source if isinstance(source, Checkpoint) else load_checkpoint(source)
         config = source.config

@@ -19,6 +19,7 @@ from typing import Any
 
 from allmlp.errors import AllmlpError, ConfigError
 from allmlp.hardware.num_compute_threads import num_compute_threads
+from allmlp.hardware.processor import processor_facts
 from allmlp.io.atomic_write import reason_of, write_json
 from allmlp.io.download_folder import downloads_directory
 from allmlp.model import MixerConfig
@@ -47,11 +48,7 @@ class Tuned:
 
 def machine(root: Path = Path("/")) -> dict[str, Any]:
     """Return what the speed of an engine depends on. `root` is the folder that holds proc/."""
-    try:
-        text = (root / "proc" / "cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        text = ""
-    facts: dict[str, str] = dict(re.findall(r"^(model name|flags|Features)\s*: (.*)$", text, re.MULTILINE))
+    facts = processor_facts(root)
     flags = (facts.get("flags") or facts.get("Features") or "").split()
     return {
         "processor": facts.get("model name") or platform.processor() or platform.machine(),

@@ -114,3 +114,19 @@ def test_invalid_options_are_refused_in_one_line(arguments, words, allmlp):
     assert outcome.code == 2
     assert words in outcome.err
     assert outcome.err.count("\n") == 1
+
+
+def test_exports_are_not_compared(allmlp, saved_checkpoint, write_photo, tmp_path):
+    from allmlp import export
+
+    for index in range(6):
+        write_photo(tmp_path / "photos" / f"{index}.png", seed=index)
+    plain = export(saved_checkpoint, out=tmp_path / "plain.onnx")
+    int8 = {"precision": "int8", "calibrate": tmp_path / "photos", "agreement": 0.0}
+    path = export(saved_checkpoint, out=tmp_path / "x.onnx", **int8)
+    for words in ((), ("--tune",), ("--quick",)):
+        outcome = allmlp("bench", path, *words)
+        assert outcome.code == 2 and not outcome.out
+        assert "is an int8 export, and bench compares no int8" in outcome.err and "allmlp predict" in outcome.err
+    outcome = allmlp("bench", plain)
+    assert outcome.code == 2 and "bench takes the checkpoint" in outcome.err

@@ -257,6 +257,60 @@ def test_torch_is_imported_neither_to_export_nor_to_run_an_export(to, exports, s
     assert ("onnxruntime" if to == "onnx" else "openvino") in page
 
 
+def test_int8_shows_its_attempts_and_is_verified_by_its_agreement(allmlp, saved_checkpoint, photos, tmp_path):
+    path = tmp_path / "x.onnx"
+    int8 = ("--precision", "int8", "--calibrate", photos, "--agreement", "0", "--out")
+    outcome = allmlp("export", saved_checkpoint, *int8, path)
+    assert outcome.code == 0, outcome.err
+    assert re.search(r"same class +same class, clear photos", outcome.out)
+    assert re.search(r"all layers +\d+\.\d\d% of 10 ", outcome.out) and "MB, int8" in outcome.out.replace("kB", "MB")
+    assert "Calibrating on 5 photos; 10 others judge." in outcome.err
+    inspected = json.loads(allmlp("inspect", path, "--format", "json").out)["export"]
+    assert (inspected["precision"], inspected["attempt"], inspected["needs_vnni"]) == ("int8", "all layers", False)
+    verified = allmlp("export", saved_checkpoint, "--against", path, "--verify", photos, "--format", "json")
+    assert verified.code == 0 and json.loads(verified.out)["verification"]["tolerance"] is None
+    refused = allmlp("export", saved_checkpoint, "--against", path, "--verify", photos, "--tolerance", "0.1")
+    assert refused.code == 2 and "an int8 export" in refused.err
+    written = json.loads(allmlp("export", saved_checkpoint, *int8, tmp_path / "y.onnx", "--format", "json").out)
+    assert written["int8"]["attempts"][0]["attempt"] == written["int8"]["note"]["attempt"] == "all layers"
+    assert (tmp_path / "y.onnx").read_bytes() == path.read_bytes()
+
+
+def test_int8_with_the_pixels_in_the_graph_is_verified_by_its_agreement_and_its_pixels(
+    allmlp, saved_checkpoint, photos, tmp_path
+):
+    path = tmp_path / "x.onnx"
+    int8 = ("--precision", "int8", "--calibrate", photos, "--agreement", "0")
+    outcome = allmlp("export", saved_checkpoint, *int8, "--pixels", "exact", "--verify", photos, "-o", path)
+    assert outcome.code == 0, outcome.err
+    assert "int8, 6 classes, 16 × 16 pixels from photos of any size, pixels exact" in outcome.out
+    assert "0 of 11,520, by up to 0 grey levels" in outcome.out
+    inspected = json.loads(allmlp("inspect", path, "--json").out)["export"]
+    assert (inspected["precision"], inspected["pixels"]) == ("int8", "exact")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--precision", "int8"), "needs --calibrate"),
+        (("--precision", "bfloat16"), "--backend openvino --precision bfloat16"),
+        (
+            ("--precision", "int8", "--calibrate", "x", "--to", "openvino", "--pixels", "in"),
+            "openvino files cannot have",
+        ),
+        (("--precision", "int9"), "Did you mean 'int8'"),
+        (("--no-portable",), "--portable would have no effect in float32"),
+        (("--precision", "int8", "--calibrate", "x", "--tolerance", "0.1", "--verify", "x"), "give --agreement"),
+        (("--precision", "int8", "--against", "x.onnx", "--verify", "x"), "--precision with --against"),
+        (("--calibrate", "x", "--against", "x.onnx", "--verify", "x"), "--calibrate with --against"),
+        (("--no-portable", "--against", "x.onnx", "--verify", "x"), "--portable with --against"),
+    ],
+)
+def test_options_of_int8_that_do_not_fit_are_usage_errors(words, message, allmlp, saved_checkpoint):
+    outcome = allmlp("export", saved_checkpoint, *words)
+    assert outcome.code == 2 and message in outcome.err
+
+
 def test_requirements_are_written_next_to_an_export(allmlp, saved_checkpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     outcome = allmlp("export", saved_checkpoint, "-o", "x.onnx", "--requirements", "my list.txt")
@@ -287,7 +341,7 @@ def test_the_commands_and_the_python_of_the_page_run_in_their_order(
         write_photo(Path("photos") / f"{index}.png", seed=index)
     page = ROOT / "docs" / "export.md"
     commands = [words for words in commands_of(page) if words[0] == "allmlp"]
-    assert len(commands) == 10
+    assert len(commands) == 12
     for _, *words in commands:
         outcome = allmlp(*words)
         assert outcome.code == 0, outcome.err

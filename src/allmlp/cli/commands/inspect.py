@@ -83,12 +83,19 @@ def inspect(
 
 
 def _export_facts(path: str, image_size: str | None, changes: dict[str, Any]) -> dict[str, Any]:
+    from allmlp.config import to_dict
     from allmlp.exports import open_export
 
     info = open_export(path).info
     check_export_size(image_size, info.description)
     description = info.description.with_preprocessing(changes)
-    export = {"precision": info.precision, "pixels": info.pixels, "weights_sha256": info.weights_sha256}
+    export: dict[str, Any] = {
+        "precision": info.precision,
+        "pixels": info.pixels,
+        "weights_sha256": info.weights_sha256,
+    }
+    if info.quantisation is not None:
+        export |= to_dict(info.quantisation)
     return {**_facts(description.config), **_use(description, ()), "export": export}
 
 

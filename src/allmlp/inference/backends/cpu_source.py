@@ -10,10 +10,16 @@ from numpy.typing import NDArray
 
 from allmlp.checkpoints import Checkpoint, as_arrays, load_arrays
 from allmlp.errors import AllmlpError, CheckpointError, ConfigError
-from allmlp.exports import Export, export_kind, onnx_bytes, open_export, parse_onnx
+from allmlp.exports import Export, QuantisationNote, export_kind, onnx_bytes, open_export, parse_onnx
+from allmlp.hardware.processor import has_exact_int8
 from allmlp.io.display import escape, quote, shorten
 
-__all__ = ["check_options", "check_outputs", "engine_errors", "is_openable", "opened"]
+_ADVICE = {
+    "bfloat16": " The backends eager, compiled and openvino have it.",
+    "int8": " int8 is in the file: allmlp export CHECKPOINT --precision int8 --calibrate PHOTOS writes one.",
+}
+
+__all__ = ["check_options", "check_outputs", "check_processor", "engine_errors", "is_openable", "opened"]
 
 
 def is_openable(source: object) -> bool:
@@ -33,7 +39,7 @@ def check_options(backend: str, device: str, precision: str, precisions: Sequenc
         )
     if precision not in ("auto", *precisions):
         known = " and ".join(f"'{name}'" for name in precisions)
-        advice = " The backends eager, compiled and openvino have it." if precision == "bfloat16" else ""
+        advice = _ADVICE.get(precision, "")
         raise ConfigError(f"precision is {quote(precision)}, but the backend {backend} computes in {known}.{advice}")
 
 
@@ -46,9 +52,25 @@ def opened(source: str | Path | Checkpoint) -> Export:
     """
     if export_kind(source) is not None:
         assert not isinstance(source, Checkpoint)
-        return open_export(source)
+        export = open_export(source)
+        check_processor(export.info.quantisation, source)
+        return export
     model = as_arrays(source) if isinstance(source, Checkpoint) else load_arrays(source)
     return parse_onnx(onnx_bytes(model), where=model.description.source)
+
+
+def check_processor(note: QuantisationNote | None, source: object) -> None:
+    """Refuse an 8-bit file on a processor on which its sums saturate.
+
+    Raises:
+        ConfigError: this processor has neither VNNI nor AMX.
+    """
+    if note is not None and note.needs_vnni and not has_exact_int8():
+        raise ConfigError(
+            f"{shorten(escape(source), 300)}: its 8-bit weights need a processor with VNNI (avx512_vnni, avx_vnni or "
+            "amx_int8), and this one has none: its sums would overflow, and its answers would be wrong. Use a file that was "
+            "exported with --portable, the default, or the checkpoint."
+        )
 
 
 @contextlib.contextmanager

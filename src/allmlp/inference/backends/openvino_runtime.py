@@ -79,6 +79,7 @@ def _compile(model: OnnxExport | OpenvinoExport, value: str, shape: tuple[int, .
         "INFERENCE_NUM_THREADS": num_compute_threads(),
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,  # the default rounds inputs of layers of which only the weights are int8
         "ENABLE_CPU_PINNING": False,  # faster on virtual machines that share their cores
     }
     whole = core.read_model(model.graph(value) if isinstance(model, OnnxExport) else model.path)

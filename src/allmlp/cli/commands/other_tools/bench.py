@@ -253,9 +253,14 @@ def _model(name: str, image_size: str | None) -> "tuple[Checkpoint, str | None]"
 
         size = {} if image_size is None else {"image_size": parse_sides(image_size)}
         return random_checkpoint(variant_config(name, **size), source=f"{name} with random weights"), None
-    from allmlp.exports import export_kind
+    from allmlp.exports import export_kind, open_export
 
     if export_kind(name) is not None:
+        if open_export(name).info.precision == "int8":
+            raise ConfigError(
+                f"{name} is an int8 export, and bench compares no int8, nor does --tune choose its engine. To see what int8 "
+                "gains, time `allmlp predict` with this file and with a float32 export, on the same photos."
+            )
         raise ConfigError(f"{name} is an export; bench takes the checkpoint, which it runs in every engine.")
     return load(name, image_size), None if image_size else name
 

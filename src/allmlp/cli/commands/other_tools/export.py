@@ -1,6 +1,7 @@
 """The command `allmlp export`."""
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,6 +20,7 @@ from allmlp.cli.arguments.checkpoint import (
     load_for_export,
     option_words,
 )
+from allmlp.cli.arguments.int8_export import Int8Options, check_int8_options, write_int8
 from allmlp.cli.arguments.output_format import Format, FormatOption
 from allmlp.cli.arguments.output_path import new_output_path
 from allmlp.cli.console import aligned, command_line, next_commands, say
@@ -90,6 +92,35 @@ def export(
             show_default="1e-4; 1e-2 with --pixels in",
         ),
     ] = None,
+    precision: Annotated[
+        str,
+        typer.Option(metavar="float32|int8", help="Of weights and products. int8 needs --calibrate."),
+    ] = "float32",
+    calibrate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PHOTOS",
+            help="With int8: some hundreds of photos such as the model is for. A part sets the ranges of the layers, the "
+            "others measure how many keep their class.",
+            show_default=False,
+        ),
+    ] = None,
+    agreement: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="With int8: the share of photos that must keep their class; exit with 6 if fewer do.",
+            show_default="0.99",
+        ),
+    ] = None,
+    portable: Annotated[
+        bool | None,
+        typer.Option(
+            "--portable/--no-portable",
+            help="With int8: weights of 7 bits, for any processor, or of 8 bits, which need VNNI.",
+            show_default="portable",
+        ),
+    ] = None,
     image_size: ImageSizeOption = None,
     mean: MeanOption = None,
     std: StdOption = None,
@@ -105,10 +136,23 @@ def export(
       allmlp export runs/mine --out mine.onnx --verify PHOTOS
       allmlp export runs/mine --against mine.onnx --verify PHOTOS
       allmlp export runs/mine --out mine.onnx --requirements requirements.txt
+      allmlp export runs/mine --precision int8 --calibrate PHOTOS
       allmlp predict mine.onnx photo.jpg
     """
-    written = {"--to": to, "--out": out, "--pixels": pixels, "--requirements": requirements}
-    _check_options(written, verify, against, tolerance)
+    written = {
+        "--to": to,
+        "--out": out,
+        "--pixels": pixels,
+        "--requirements": requirements,
+        "--precision": None if precision == "float32" else precision,
+        "--calibrate": calibrate,
+        "--portable": portable,
+    }
+    _check_options(written, verify, against, tolerance, precision)
+    target, place = to or "onnx", pixels or "out"
+    int8 = Int8Options(precision=precision, calibrate=calibrate, agreement=agreement, portable=portable)
+    if against is None:
+        check_int8_options(int8, target)
     listed = _requirements_path(requirements)
     changes = changed_preprocessing(mean, std, interpolation, fit, law)
     from allmlp.exports import EXPORT_FORMATS, default_name, write_requirements
@@ -118,7 +162,6 @@ def export(
     is_json = output_format is Format.JSON
     model: Checkpoint | ArrayCheckpoint
     if against is None:
-        target = to or "onnx"
         form = EXPORT_FORMATS[target]
         name = out or default_name(checkpoint, form)
         for ending in form.other_endings:
@@ -126,20 +169,27 @@ def export(
         path = new_output_path(name, is_folder=False, name="--out", example=default_name(checkpoint, form))
         if listed == path:
             raise ConfigError(f"--requirements and --out are the same file, {path}; give them two names.")
-        is_light = verify is None and image_size is None and not changes
+        is_float32 = precision == "float32"
+        is_light = is_float32 and verify is None and image_size is None and not changes
         model = load_for_export(checkpoint) if is_light else load(checkpoint, image_size, changes)
         if verify is not None:
             from allmlp.evaluation import check_verifiable
 
-            check_verifiable(model.description, path, verify, pixels=pixels or "out")
-        write(model, to=target, out=path, pixels=pixels or "out")
+            check_verifiable(model.description, path, verify, pixels=place)
+        if is_float32:
+            write(model, to=target, out=path, pixels=place)
+        else:
+            with photo_bar() as progress:
+                result["int8"] = write_int8(
+                    model, int8, to=target, out=path, pixels=place, is_quiet=is_json, progress=progress
+                )
         if listed is not None:
             write_requirements(target, listed)
             result["requirements"] = str(listed)
         files = [path, *map(path.with_suffix, form.other_endings)]
         result |= {"export": str(path), "to": target, "bytes": sum(file.stat().st_size for file in files)}
         if not is_json:
-            say(_written(files, model, pixels or "out"))
+            say(_written(files, model, precision, place))
             if listed is not None:
                 say(f"Wrote {escape(listed)}: what runs it without PyTorch, for pip")
     else:
@@ -148,7 +198,7 @@ def export(
         result["export"] = against
     problems: tuple[str, ...] = ()
     if verify is not None:
-        verification = _verify(path, model, verify, tolerance)
+        verification = _verify(path, model, verify, tolerance, agreement)
         problems = verification.problems
         result["verification"] = verification.to_dict()
         if not is_json:
@@ -163,13 +213,15 @@ def export(
 
 
 def _check_options(
-    written: dict[str, str | None], verify: str | None, against: str | None, tolerance: float | None
+    written: Mapping[str, object], verify: str | None, against: str | None, tolerance: float | None, precision: str
 ) -> None:
     if against is not None:
         if verify is None:
             raise ConfigError("--against compares an existing export with the checkpoint; add --verify PHOTOS.")
         if unused := [name for name, value in written.items() if value is not None]:
             raise ConfigError(f"{' and '.join(unused)} with --against would have no effect: nothing is written.")
+    if tolerance is not None and precision == "int8":
+        raise ConfigError("--tolerance is for float32: logits in int8 differ by design; give --agreement.")
     if tolerance is not None and verify is None:
         raise ConfigError("--tolerance without --verify would have no effect; add --verify PHOTOS, or omit it.")
     if tolerance is not None and not 0.0 <= tolerance <= 1.0:
@@ -182,14 +234,16 @@ def _requirements_path(requirements: str | None) -> Path | None:
     return new_output_path(requirements, is_folder=False, name="--requirements", example="requirements.txt")
 
 
-def _verify(path: Path, model: Any, photos: str, tolerance: float | None) -> "ExportVerification":
+def _verify(
+    path: Path, model: Any, photos: str, tolerance: float | None, agreement: float | None
+) -> "ExportVerification":
     from allmlp.evaluation import verify_export
 
     with photo_bar() as progress:
-        return verify_export(path, model, photos, tolerance=tolerance, progress=progress)
+        return verify_export(path, model, photos, tolerance=tolerance, agreement=agreement, progress=progress)
 
 
-def _written(files: list[Path], model: "Checkpoint | ArrayCheckpoint", pixels: PixelPlace) -> str:
+def _written(files: list[Path], model: "Checkpoint | ArrayCheckpoint", precision: str, pixels: PixelPlace) -> str:
     from allmlp.io.display import file_size
 
     config = model.description.config
@@ -197,7 +251,7 @@ def _written(files: list[Path], model: "Checkpoint | ArrayCheckpoint", pixels: P
     size = file_size(sum(file.stat().st_size for file in files))
     names = " and ".join(map(escape, files))
     image = f"{height} × {width} pixels" + ("" if pixels == "out" else f" from photos of any size, pixels {pixels}")
-    return f"Wrote {names} ({size}, float32, {config.num_classes:,} classes, {image})"
+    return f"Wrote {names} ({size}, {precision}, {config.num_classes:,} classes, {image})"
 
 
 def _lines(verification: "ExportVerification") -> list[str]:

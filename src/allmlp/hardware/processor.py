@@ -1,0 +1,46 @@
+"""Instructions of the processor, without torch, whose import takes seconds."""
+
+import platform
+import re
+from pathlib import Path
+
+__all__ = ["has_exact_int8", "processor_facts", "processor_flags"]
+
+_VNNI = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
+_ARM = ("aarch64", "arm64")
+
+
+def processor_facts(root: Path = Path("/")) -> dict[str, str]:
+    """Return "model name", "flags" and "Features" of the first processor, as far as Linux tells; `root` holds proc/."""
+    try:
+        text = (root / "proc" / "cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {}
+    found = re.findall(r"^(model name|flags|Features)\s*: (.*)$", text, re.MULTILINE)
+    return dict(found)
+
+
+def processor_flags() -> frozenset[str]:
+    """Return the instruction sets by Linux's names, or by torch's where Linux is not the system."""
+    facts = processor_facts()
+    flags = (facts.get("flags") or facts.get("Features") or "").split()
+    if flags:
+        return frozenset(flags)
+    from allmlp.hardware.devices import instruction_sets
+
+    return frozenset(instruction_sets())
+
+
+def has_exact_int8(flags: frozenset[str] | None = None, machine: str | None = None) -> bool:
+    """Return whether the processor adds products of 8-bit integers without saturation in 16 bits.
+
+    x86 does with VNNI or AMX, whose sums have 32 bits. ARM always does: engines there multiply signed integers, whose products
+    are added in 32 bits. Where the instruction sets are unknown, the answer is no.
+
+    Args:
+        flags: the instruction sets, by default this processor's.
+        machine: its architecture as of `platform.machine`, by default this processor's.
+    """
+    if (machine or platform.machine()).lower() in _ARM:
+        return True
+    return bool(_VNNI & (processor_flags() if flags is None else flags))

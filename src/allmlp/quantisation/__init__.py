@@ -1,0 +1,20 @@
+"""int8 exports: weights and ranges from a user's photos, and the attempts of which the first good one is kept.
+
+Safe to change: `search` (which layers become int8, in which order), `weights` (how a matrix is rounded).
+Invariants: photos that set the ranges judge nothing; no file is written if no attempt agrees with float32 as often as asked.
+To add one: an attempt is an entry in `ATTEMPTS`.
+"""
+
+from allmlp.quantisation.public import check_export_options, export, export_int8
+from allmlp.quantisation.search import ATTEMPTS, DEFAULT_AGREEMENT, Attempt, Int8Export, Judged
+
+__all__ = [
+    "ATTEMPTS",
+    "DEFAULT_AGREEMENT",
+    "Attempt",
+    "Int8Export",
+    "Judged",
+    "check_export_options",
+    "export",
+    "export_int8",
+]

@@ -1,0 +1,190 @@
+"""`export`, in float32 or int8."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from allmlp.checkpoints import ArrayCheckpoint, Checkpoint, load_checkpoint
+from allmlp.errors import ConfigError, did_you_mean
+from allmlp.exports import (
+    Pixels,
+    Quantisation,
+    QuantisationNote,
+    check_format_pixels,
+    default_name,
+    export_format,
+    new_export_file,
+    onnx_bytes,
+    write_openvino,
+)
+from allmlp.exports import export as export_float32
+from allmlp.hardware.processor import has_exact_int8
+from allmlp.inference import choose_backend
+from allmlp.io.atomic_write import write_bytes
+from allmlp.io.display import Progress, Report, discard, no_progress, quote
+from allmlp.quantisation.search import ATTEMPTS, DEFAULT_AGREEMENT, Attempt, Int8Export, divide_photos, search
+
+__all__ = ["check_export_options", "export", "export_int8"]
+
+
+def _write_onnx(
+    model: ArrayCheckpoint, path: Path, plan: Quantisation, note: QuantisationNote, pixels: Pixels = "out"
+) -> None:
+    write_bytes(path, onnx_bytes(model, plan, note, pixels=pixels))
+
+
+def _write_openvino(model: ArrayCheckpoint, path: Path, plan: Quantisation, note: QuantisationNote) -> None:
+    write_openvino(onnx_bytes(model, plan, note), path)
+
+
+_WRITERS: Mapping[str, Callable[..., None]] = {"onnx": _write_onnx, "openvino": _write_openvino}
+"""They take `pixels`, too, if the format has others than "out"."""
+
+
+def export(
+    source: str | Path | Checkpoint | ArrayCheckpoint,
+    *,
+    to: str = "onnx",
+    out: str | Path | None = None,
+    pixels: str = "out",
+    precision: str = "float32",
+    calibrate: str | Path | None = None,
+    agreement: float | None = None,
+    portable: bool | None = None,
+) -> Path:
+    """Write a checkpoint for another engine, with its class names and pre-processing inside, and return the file.
+
+    The same checkpoint gives the same bytes. `open_model` opens the result, without torch.
+
+    Args:
+        source: a path or a name, as `load_checkpoint` takes it, or a checkpoint.
+        to: "onnx" (one file), or "openvino" (an .xml file and a .bin file).
+        out: a new file, whose name ends in .onnx or .xml; None takes the source's name, in the current folder.
+        pixels: where photos become the model's images. "out": the input is pre-processed images, float32 (B, 3, H, W). "in": it
+            is decoded RGB photos of any size, uint8 (B, h, w, 3), resized and normalised in the graph, nearly as
+            `Preprocessing` does. "exact": the same, bit for bit, in float64. Both only in ONNX.
+        precision: "float32" or "int8" (`export_int8`), which needs photos.
+        calibrate: for int8, photos such as the model is for: some hundreds, a data set or a folder.
+        agreement: for int8, the share of photos that must keep their class; None means 0.99.
+        portable: for int8, whether the file runs on any processor; None means True.
+
+    Raises:
+        CheckpointError: nothing usable at `source`.
+        CheckFailedError: int8 changes the class of more photos than `agreement` allows; nothing is written.
+        ConfigError: an unknown format, a file that exists, one that cannot be written, or pixels that the format or the model's
+            pre-processing does not have.
+        DataError: no photos at `calibrate`.
+        MissingExtraError: onnx, openvino or, for int8, an engine is not installed.
+    """
+    check_export_options(to, precision, calibrate, agreement, portable)
+    if precision == "float32":
+        return export_float32(source, to=to, out=out, pixels=pixels)
+    assert calibrate is not None
+    if isinstance(source, ArrayCheckpoint):
+        raise ConfigError("source is an ArrayCheckpoint; int8 needs a Checkpoint, a path or a name.")
+    return export_int8(
+        source,
+        calibrate,
+        to=to,
+        out=out,
+        pixels=pixels,
+        agreement=DEFAULT_AGREEMENT if agreement is None else agreement,
+        portable=portable is not False,
+    ).path
+
+
+def check_export_options(
+    to: str, precision: object, calibrate: object, agreement: object, portable: object, dash: str = ""
+) -> None:
+    """Check options against each other; `dash` stands before the names of options in messages. Raises ConfigError."""
+    if precision == "bfloat16":
+        raise ConfigError(
+            f"{dash}precision is 'bfloat16', which is not a precision of files: an engine computes in it when it runs a "
+            "float32 file. Export in float32, and run it with --backend openvino --precision bfloat16."
+        )
+    if precision not in ("float32", "int8"):
+        hint = did_you_mean(precision, ("float32", "int8")) if isinstance(precision, str) else ""
+        raise ConfigError(f"{dash}precision is {quote(precision)}; expected float32 or int8.{hint}")
+    given = {"calibrate": calibrate, "agreement": agreement, "portable": portable}
+    if precision == "float32":
+        if unused := [f"{dash}{name}" for name, value in given.items() if value is not None]:
+            raise ConfigError(f"{' and '.join(unused)} would have no effect in float32; add {dash}precision int8.")
+        return
+    if to not in _WRITERS:
+        export_format(to)
+        raise ConfigError(f"{dash}precision int8 is for {' and '.join(_WRITERS)}, not for {quote(to)}.")
+    if calibrate is None:
+        raise ConfigError(
+            f"{dash}precision int8 needs {dash}calibrate with some hundreds of photos such as the model is for: they set the "
+            "ranges of the layers, and measure how many keep their class."
+        )
+    if agreement is not None and not (isinstance(agreement, int | float) and 0.0 <= agreement <= 1.0):
+        raise ConfigError(f"{dash}agreement is {quote(agreement)}; expected a share of the photos, such as 0.99.")
+    if portable is False and not has_exact_int8():
+        raise ConfigError(
+            f"Without {dash}portable, the file needs a processor with VNNI, and this one has none, so that it cannot be judged "
+            "here. Export a portable one, or export on the processor that will run it."
+        )
+
+
+def export_int8(
+    source: str | Path | Checkpoint,
+    photos: str | Path,
+    *,
+    to: str = "onnx",
+    out: str | Path | None = None,
+    pixels: str = "out",
+    agreement: float = DEFAULT_AGREEMENT,
+    portable: bool = True,
+    backend: str = "auto",
+    attempts: Sequence[Attempt] = ATTEMPTS,
+    report: Report = discard,
+    progress: Progress = no_progress,
+) -> Int8Export:
+    """Write a checkpoint in int8: the first of `ATTEMPTS` that keeps the class of enough photos.
+
+    A third of the photos, at most 256, sets the ranges of the layers; of the others, at most 2,000 judge each attempt in the
+    engine that opens the file, with the pixels of `Preprocessing`, wherever those of the file are.
+
+    Args:
+        source: a path or a name, as `load_checkpoint` takes it, or a `Checkpoint`.
+        photos: a data set, as `open_dataset` takes it (test, else validation, else train), or a folder without labels.
+        to: "onnx" or "openvino".
+        out, pixels: as in `export`.
+        agreement: the share of photos that must keep the class that float32 gives them.
+        portable: whether weights of layers that multiply in integers have 7 bits, so that the file runs on any processor.
+            With 8 bits it is refused on processors without VNNI, on which sums would overflow.
+        backend: the engine that judges.
+        attempts: what to try, in this order.
+        report: takes lines about the progress.
+        progress: takes the number of answers so far and the total.
+
+    Raises:
+        CheckFailedError: no attempt keeps the class of enough photos; nothing is written.
+        CheckpointError, ConfigError, DataError, MissingExtraError: as `export`.
+    """
+    check_export_options(to, "int8", photos, agreement, portable)
+    form, place = export_format(to), check_format_pixels(pixels, to)
+    path = new_export_file(default_name(source, form) if out is None else out, form)
+    form.check()
+    choose_backend(backend, path)
+    checkpoint = source if isinstance(source, Checkpoint) else load_checkpoint(source)
+    if not checkpoint.class_names:
+        raise ConfigError(
+            "This checkpoint has no classifier, so that nothing says how well int8 answers. Export float32."
+        )
+    check_format_pixels(place, to, checkpoint.preprocessing)
+    calibration, judging = divide_photos(checkpoint, photos)
+    return search(
+        checkpoint,
+        calibration,
+        judging,
+        _WRITERS[to] if place == "out" else partial(_WRITERS[to], pixels=place),
+        path,
+        portable=portable,
+        min_agreement=agreement,
+        backend=backend,
+        attempts=attempts,
+        report=report,
+        progress=progress,
+    )

@@ -1,0 +1,236 @@
+"""int8 files: exact arithmetic as the oracle of the engines' kernels, one photo's answer whatever its batch, and refusals."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+from tests.quantisation.conftest import NAMES
+
+from allmlp import Checkpoint, CheckpointError, ConfigError, Embedder, Predictor, evaluate, export, open_model
+from allmlp.exports import MAX_INPUT, MAX_WEIGHT, open_export
+from allmlp.exports.quantised_graph import layer_widths
+from allmlp.hardware import processor
+from allmlp.hardware.processor import has_exact_int8
+from allmlp.inference import write_tuned
+from allmlp.quantisation import ATTEMPTS, Int8Export
+
+ALL = [attempt.name for attempt in ATTEMPTS]
+Exports = dict[tuple[str, str], Int8Export]
+
+
+def random_images(number: int, mixer: Checkpoint) -> NDArray[np.float32]:
+    return np.random.default_rng(1).uniform(-1, 1, (number, 3, *mixer.config.image_size)).astype(np.float32)
+
+
+def exact_outputs(path: Path, images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """The graph as it is written: integers restored to float32, and no kernel for integers."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, {"images": images}), strict=True))
+
+
+def test_pairs_of_products_cannot_saturate_with_7_bits_and_can_with_8() -> None:
+    assert 2 * MAX_INPUT * MAX_WEIGHT[7] <= np.iinfo(np.int16).max < 2 * MAX_INPUT * MAX_WEIGHT[8]
+
+
+@pytest.mark.parametrize("name", [*ALL, "8 bits"])
+def test_weights_keep_to_their_bits(name: str, exports: Exports, mixer: Checkpoint) -> None:
+    export = exports["onnx", name]
+    graph = onnx.load(export.path).graph
+    stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    layers = [layer for layer in layer_widths(mixer.config) if f"{layer}.input.scale" in stored]
+    assert (
+        len(layers)
+        == export.note.num_integer_layers
+        == {"all layers": 9, "8 bits": 9, "weights only": 0}.get(name, 8 if "without" in name else 4)
+    )
+    limit = MAX_WEIGHT[8 if name == "8 bits" else 7]
+    assert all(np.abs(stored[f"{layer}.weight"].astype(int)).max() == limit for layer in layers)
+    assert export.note.needs_vnni is (name == "8 bits")
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("name", ALL)
+def test_engines_compute_what_the_graph_says(name: str, backend: str, exports: Exports, mixer: Checkpoint) -> None:
+    images = random_images(33, mixer)
+    path = exports["onnx", name].path
+    expected = exact_outputs(path, images)
+    scale = np.abs(expected["logits"]).max()
+    # An input that is at the middle between two integers may be rounded to either, if it differs in its last bit.
+    tolerance = 1e-5 if name == "weights only" else 0.03
+    found = open_model(path, backend=backend).forward(images)
+    assert np.abs(found - expected["logits"]).max() <= tolerance * scale
+    assert np.median(np.abs(found - expected["logits"])) <= tolerance / 10 * scale
+    features = open_model(path, backend=backend, output="features").forward(images)
+    assert np.abs(features - expected["features"]).max() <= tolerance * np.abs(expected["features"]).max()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_openvinos_file_answers_as_the_onnx_file(name: str, exports: Exports, mixer: Checkpoint) -> None:
+    images = random_images(17, mixer)
+    files = [exports[to, name].path for to in ("onnx", "openvino")]
+    logits = [open_model(path, backend="openvino").forward(images) for path in files]
+    assert np.array_equal(*logits)
+
+
+@pytest.mark.parametrize("name", [ALL[0], ALL[2]])
+def test_contributions_sum_to_the_logits(name: str, exports: Exports, mixer: Checkpoint) -> None:
+    outputs = exact_outputs(exports["onnx", name].path, random_images(3, mixer))
+    bias = mixer.weights["head.bias"].float().numpy()
+    assert np.allclose(outputs["contributions"].sum(axis=1) + bias, outputs["logits"], atol=1e-6)
+
+
+@pytest.mark.parametrize("to, backend", [("onnx", "onnxruntime"), ("onnx", "openvino"), ("openvino", "openvino")])
+@pytest.mark.parametrize("name", ALL)
+def test_an_answer_does_not_depend_on_its_batch(
+    name: str, to: str, backend: str, exports: Exports, mixer: Checkpoint
+) -> None:
+    forward = open_model(exports[to, name].path, backend=backend).forward
+    images = random_images(33, mixer)
+    together = forward(images)
+    for size in (1, 2, 3, 16):
+        parts = [forward(images[start : start + size]) for start in range(0, 33, size)]
+        assert np.array_equal(np.concatenate(parts), together), size
+
+
+def test_a_file_of_8_bits_is_refused_without_vnni(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = exports["onnx", "8 bits"].path
+    monkeypatch.setattr(processor, "processor_flags", lambda: frozenset({"avx2", "fma"}))
+    for backend in ("onnxruntime", "openvino"):
+        with pytest.raises(ConfigError, match=r"its 8-bit weights need a processor with VNNI.*--portable"):
+            open_model(path, backend=backend)
+        open_model(exports["onnx", ALL[0]].path, backend=backend)
+    monkeypatch.setattr(processor, "processor_flags", lambda: frozenset({"avx2", "avx_vnni"}))
+    open_model(path)
+
+
+def test_what_was_tuned_in_float32_does_not_choose_the_engine_of_int8(
+    exports: Exports, mixer: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALLMLP_HOME", str(tmp_path))
+    write_tuned(mixer.config, {"openvino": 0.001, "onnxruntime": 0.002})
+    plain = export(mixer, out=tmp_path / "x.onnx")
+    assert open_model(plain).remark.startswith("Backend openvino: the fastest here")
+    assert open_model(exports["onnx", ALL[0]].path).remark == ""
+
+
+def test_processors_with_exact_int8() -> None:
+    for flag in ("avx512_vnni", "avx_vnni", "amx_int8"):
+        assert has_exact_int8(frozenset({"avx2", flag}), "x86_64")
+    assert not has_exact_int8(frozenset({"avx2", "avx512f", "avx512bw"}), "x86_64")
+    assert not has_exact_int8(frozenset(), "AMD64")
+    assert has_exact_int8(frozenset({"asimd"}), "aarch64") and has_exact_int8(frozenset(), "arm64")
+
+
+def _changed(path: Path, target: Path, *, needs_vnni: bool | None = None, edit: object = None) -> Path:
+    """A copy without its digest, as somebody makes it who wants to be believed."""
+    model = onnx.load(path)
+    entries = {entry.key: entry for entry in model.metadata_props}
+    model.metadata_props.remove(entries["allmlp_sha256"])
+    values = json.loads(entries["allmlp"].value)
+    if needs_vnni is not None:
+        values["quantisation"]["needs_vnni"] = needs_vnni
+    if edit is not None:
+        edit(model, values)  # type: ignore[operator]
+    entries["allmlp"].value = json.dumps(values)
+    onnx.save(model, target)
+    return target
+
+
+def test_a_file_of_8_bits_cannot_claim_to_be_portable(exports: Exports, tmp_path: Path) -> None:
+    path = _changed(exports["onnx", "8 bits"].path, tmp_path / "x.onnx", needs_vnni=False)
+    with pytest.raises(
+        CheckpointError, match="says that it runs without VNNI, but has weights of over 7 bits: patch_proj"
+    ):
+        open_export(path)
+
+
+@pytest.mark.parametrize("large", [64, -64, 127, -128])
+def test_an_openvino_file_of_8_bits_cannot_claim_to_be_portable(large: int, exports: Exports, tmp_path: Path) -> None:
+    path = exports["openvino", ALL[0]].path
+    xml = re.sub(r"<allmlp_sha256 [^>]*>", "", path.read_text())  # as somebody writes it who wants to be believed
+    (tmp_path / "x.xml").write_text(xml)
+    content = bytearray(path.with_suffix(".bin").read_bytes())
+    start = int(re.search(r'name="blocks.1.channel_mixing.fc2.weight".*?offset="(\d+)"', xml, re.DOTALL)[1])  # type: ignore[index]
+    assert max(map(abs, np.frombuffer(content[start : start + 16], np.int8).astype(int))) <= MAX_WEIGHT[7]
+    (tmp_path / "x.bin").write_bytes(content)
+    open_export(tmp_path / "x.xml")
+    content[start + 5] = large % 256
+    (tmp_path / "x.bin").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"has weights of over 7 bits: blocks\.1\.channel_mixing.fc2"):
+        open_export(tmp_path / "x.xml")
+
+
+def test_an_openvino_file_in_float32_has_no_integers(exports: Exports, tmp_path: Path) -> None:
+    path = exports["openvino", "weights only"].path
+    (tmp_path / "x.bin").write_bytes(path.with_suffix(".bin").read_bytes())
+    xml = re.sub(r"<allmlp_sha256 [^>]*>", "", path.read_text())
+    xml = re.sub(r"&quot;quantisation&quot;:\{.*?\},", "", xml).replace("&quot;int8&quot;", "&quot;float32&quot;")
+    (tmp_path / "x.xml").write_text(xml)
+    with pytest.raises(CheckpointError, match="a weight of the type 'i8'"):
+        open_export(tmp_path / "x.xml")
+
+
+def test_other_operators_and_claims_are_refused(exports: Exports, tmp_path: Path) -> None:
+    path = exports["onnx", ALL[0]].path
+
+    def dynamic(model: onnx.ModelProto, _: dict[str, object]) -> None:
+        model.graph.node.add(op_type="DynamicQuantizeLinear", input=["images"], output=["a", "b", "c"])
+
+    def large(model: onnx.ModelProto, _: dict[str, object]) -> None:
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros((200, 9), np.int8), "blocks.0.more"))
+
+    def in_float(_: onnx.ModelProto, values: dict[str, object]) -> None:
+        values.pop("quantisation")
+        values["precision"] = "float32"
+
+    def without_note(_: onnx.ModelProto, values: dict[str, object]) -> None:
+        values.pop("quantisation")
+
+    def with_9_bits(_: onnx.ModelProto, values: dict[str, dict[str, object]]) -> None:
+        values["quantisation"]["weight_bits"] = 9
+
+    def as_text(_: onnx.ModelProto, values: dict[str, dict[str, object]]) -> None:
+        values["quantisation"]["agreement"] = "most"
+
+    for number, (edit, message) in enumerate(
+        [
+            (dynamic, "the operator 'DynamicQuantizeLinear'"),
+            (large, "the unknown weights blocks.0.more"),
+            (in_float, "the operator 'QuantizeLinear'|a weight of ONNX's type 3|the operator 'DequantizeLinear'"),
+            (without_note, '"quantisation" belongs to int8'),
+            (with_9_bits, "weight_bits"),
+            (as_text, "agreement"),
+        ]
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            open_export(_changed(path, tmp_path / f"{number}.onnx", edit=edit))
+
+
+def test_the_note_says_how_and_names_no_path(exports: Exports, photos: Path) -> None:
+    export = exports["onnx", ALL[0]]
+    info = open_export(export.path).info
+    assert info.precision == "int8" and info.quantisation == export.note
+    assert (export.note.num_calibration_photos, export.note.num_judging_photos) == (20, 40)
+    assert export.note.agreement == export.judged[0].agreement
+    assert str(photos).encode() not in export.path.read_bytes()
+    assert open_export(exports["openvino", ALL[0]].path).info.quantisation is not None
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_the_python_interface_takes_int8_files(backend: str, exports: Exports, photos: Path) -> None:
+    model = open_model(exports["onnx", ALL[0]].path, backend=backend)
+    photo = next(photos.rglob("*.png"))
+    assert Predictor(model).predict(photo)[0].label in NAMES
+    features = open_model(exports["onnx", ALL[0]].path, backend=backend, output="features")
+    assert Embedder(features).embed([photo]).shape == (1, 16)
+    assert len(evaluate(model, photos).predictions) == 60
+    with pytest.raises(ConfigError, match="int8 is in the file"):
+        open_model(exports["onnx", ALL[0]].path, backend=backend, precision="int8")

@@ -1,0 +1,160 @@
+"""The attempts: their order, what stops them, who judges, and what is written."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.quantisation.conftest import ENDINGS, NAMES
+
+from allmlp import CheckFailedError, Checkpoint, CheckpointError, ConfigError, DataError, export, verify_export
+from allmlp.hardware import processor
+from allmlp.quantisation import ATTEMPTS, Int8Export, Judged, export_int8, search
+from allmlp.quantisation.search import divide_photos
+
+
+@pytest.fixture
+def judged_as(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Set how many of 40 photos keep their class, attempt by attempt."""
+
+    def set_counts(*counts: int) -> None:
+        remaining = iter(counts)
+
+        def judged(attempt: search.Attempt, *_: object) -> Judged:
+            same = next(remaining)
+            return Judged(
+                attempt=attempt.name, num_photos=40, num_same=same, num_clear=20, num_clear_same=20, num_correct=None
+            )
+
+        monkeypatch.setattr(search, "_judged", judged)
+
+    return set_counts
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_the_first_attempt_that_agrees_enough_is_kept(
+    number: int, judged_as: Callable[..., None], mixer: Checkpoint, photos: Path, tmp_path: Path
+) -> None:
+    judged_as(*[38] * number, 39)
+    lines: list[str] = []
+    result = export_int8(mixer, photos, out=tmp_path / "x.onnx", agreement=0.975, report=lines.append)
+    assert [each.attempt for each in result.judged] == [attempt.name for attempt in ATTEMPTS[: number + 1]]
+    assert result.note.attempt == ATTEMPTS[number].name
+    assert (result.note.agreement, result.note.min_agreement) == (0.975, 0.975)
+    assert lines == [
+        "Calibrating on 20 photos; 40 others judge.",
+        *(f"{attempt.name}: 95.00% of the photos keep their class." for attempt in ATTEMPTS[:number]),
+        f"{ATTEMPTS[number].name}: 97.50% of the photos keep their class.",
+    ]
+
+
+def test_nothing_is_written_if_no_attempt_agrees_enough(
+    judged_as: Callable[..., None], mixer: Checkpoint, photos: Path, tmp_path: Path
+) -> None:
+    judged_as(30, 31, 37, 36)
+    with pytest.raises(
+        CheckFailedError, match=r"No attempt at int8 gives 99\.00% of 40.*first layers of the MLPs.*92\.50%"
+    ):
+        export_int8(mixer, photos, out=tmp_path / "x.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_judging_is_by_counting(exports: dict[tuple[str, str], Int8Export], mixer: Checkpoint, photos: Path) -> None:
+    """Against NumPy, from the answers of the file that was written."""
+    from allmlp import open_model
+
+    export = exports["onnx", "all layers"]
+    _, judging = divide_photos(mixer, photos)
+    images = mixer.preprocessing.normalise(judging.images)
+    before = open_model(mixer).forward(images)
+    after = open_model(export.path).forward(images)
+    (judged,) = export.judged
+    assert judged.num_same == (before.argmax(1) == after.argmax(1)).sum()
+    exponentials = np.exp(before - before.max(1, keepdims=True))
+    probabilities = np.sort(exponentials / exponentials.sum(1, keepdims=True), axis=1)
+    assert judged.num_clear == (probabilities[:, -1] - probabilities[:, -2] > 0.1).sum()
+    assert judged.num_correct is not None and judged.num_correct[1] == (after.argmax(1) == judging.labels).sum()
+    values = json.loads(json.dumps(judged.to_dict()))
+    assert values["agreement"] == judged.num_same / 40 and values["int8"]["low"] <= values["int8"]["top1"]
+
+
+def test_photos_judge_or_calibrate_always_the_same_way(mixer: Checkpoint, photos: Path) -> None:
+    first, second = divide_photos(mixer, photos), divide_photos(mixer, photos)
+    assert np.array_equal(first[0], second[0]) and np.array_equal(first[1].images, second[1].images)
+    assert first[1].labels is not None and len(first[0]) == 20 and len(first[1].images) == 40
+    seen = {image.tobytes() for image in first[0]}
+    assert not seen & {image.tobytes() for image in first[1].images}
+
+
+def test_the_same_photos_give_the_same_bytes(mixer: Checkpoint, photos: Path, tmp_path: Path) -> None:
+    paths = [
+        export_int8(mixer, photos, out=tmp_path / name, agreement=0.0, attempts=ATTEMPTS[:1]).path
+        for name in ("a.onnx", "b.onnx")
+    ]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+@pytest.mark.parametrize("to", ENDINGS)
+def test_verification_asks_for_the_agreement_of_the_file(
+    to: str, exports: dict[tuple[str, str], Int8Export], mixer: Checkpoint, photos: Path
+) -> None:
+    path = exports[to, "weights only"].path
+    result = verify_export(path, mixer, photos)
+    assert result.problems == () and (result.tolerance, result.min_agreement) == (None, 0.0)
+    assert 0 < result.num_same <= 60
+
+
+def test_verification_finds_an_export_that_agrees_too_rarely(
+    exports: dict[tuple[str, str], Int8Export], mixer: Checkpoint, photos: Path
+) -> None:
+    path = exports["onnx", "all layers"].path
+    other = mixer.replace(weights={name: -weight for name, weight in mixer.weights.items()})
+    result = verify_export(path, other, photos, agreement=0.99)
+    assert any("photos keep their class; the export promises 99.00%" in problem for problem in result.problems)
+    assert any("other weights" in problem for problem in result.problems)
+    with pytest.raises(ConfigError, match="an int8 export, whose logits differ by design"):
+        verify_export(path, mixer, photos, tolerance=1e-3)
+
+
+def test_a_float32_export_has_no_agreement(mixer: Checkpoint, photos: Path, tmp_path: Path) -> None:
+    path = export(mixer, out=tmp_path / "x.onnx")
+    with pytest.raises(ConfigError, match="a float32 export, which must give every photo its class"):
+        verify_export(path, mixer, photos, agreement=0.99)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "bfloat16"}, "not a precision of files"),
+        ({"precision": "int4"}, "expected float32 or int8"),
+        ({"precision": "int8"}, "needs calibrate with some hundreds of photos"),
+        ({"calibrate": "photos"}, "calibrate would have no effect in float32"),
+        ({"portable": False, "agreement": 0.9}, "agreement and portable would have no effect"),
+        ({"precision": "int8", "calibrate": "photos", "agreement": 99}, "agreement is 99; expected a share"),
+        ({"precision": "int8", "calibrate": "photos", "to": "onx"}, "expected one of onnx"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(options: dict[str, object], message: str, mixer: Checkpoint) -> None:
+    with pytest.raises(ConfigError, match=message):
+        export(mixer, **options)  # type: ignore[arg-type]
+
+
+def test_8_bits_cannot_be_judged_without_vnni(
+    mixer: Checkpoint, photos: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(processor, "processor_flags", lambda: frozenset({"avx2"}))
+    monkeypatch.setattr(processor.platform, "machine", lambda: "x86_64")
+    with pytest.raises(ConfigError, match="needs a processor with VNNI, and this one has none"):
+        export_int8(mixer, photos, out=tmp_path / "x.onnx", portable=False)
+
+
+def test_sources_that_cannot_become_int8(mixer: Checkpoint, photos: Path, tmp_path: Path) -> None:
+    few = tmp_path / "few" / NAMES[0]
+    few.mkdir(parents=True)
+    for source in list(photos.rglob("*.png"))[:5]:
+        (few / source.name).write_bytes(source.read_bytes())
+    with pytest.raises(DataError, match="too few to calibrate and to judge"):
+        export_int8(mixer, tmp_path / "few", out=tmp_path / "x.onnx")
+    with pytest.raises(CheckpointError, match="no such"):
+        export_int8(tmp_path / "nothing", photos, out=tmp_path / "x.onnx")

@@ -1,6 +1,7 @@
 """A hostile file's proper end: one CheckpointError, at once, within bounded memory, and nothing executed."""
 
 import contextlib
+import gc
 import signal
 import time
 from collections.abc import Iterator
@@ -44,12 +45,14 @@ def refused(path: Path | str, *words: str) -> Iterator[pytest.ExceptionInfo[Chec
         num_bytes = Path(path).stat().st_size
     previous = signal.signal(signal.SIGALRM, stop)
     signal.alarm(20)
+    gc.freeze()  # the objects of all tests before, which every collection would look through
     memory, start = PeakMemory(), time.process_time()
     try:
         with pytest.raises(CheckpointError) as caught:
             yield caught
         seconds = time.process_time() - start
     finally:
+        gc.unfreeze()
         signal.alarm(0)
         signal.signal(signal.SIGALRM, previous)
     message = str(caught.value)

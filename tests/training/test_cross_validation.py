@@ -4,10 +4,10 @@ import csv
 import dataclasses
 import json
 import shutil
-import signal
 
 import numpy as np
 import pytest
+from tests.forks import run_python
 from tests.training.same_run import assert_same_run, differences
 from tests.training.small_runs import TINY, write_photos
 
@@ -16,7 +16,6 @@ from allmlp.config import override
 from allmlp.data import fold_datasets, fold_of_photos, open_dataset
 from allmlp.training.progress import NoProgress
 from allmlp.training.reporting.compare_runs import compare_runs
-from allmlp.training.stop_signals import Stopped
 
 NUM_FOLDS = 3
 CROSS_VALIDATED = override(TINY, [f"data.folds={NUM_FOLDS}", "optimizer.learning_rate=0.002"])
@@ -126,33 +125,38 @@ def test_a_stopped_cross_validation_goes_on_bit_for_bit(fold, step, result, phot
         assert (run / name).read_bytes() == (result.directory / name).read_bytes()
 
 
-def test_a_signal_between_two_folds_stops_the_run_like_any_other(result, photos, tmp_path, monkeypatch):
+STOPPED_BETWEEN_FOLDS = """
+import signal, sys
+import numpy as np
+from allmlp import train
+from allmlp.training.stop_signals import Stopped
+from tests.training.test_cross_validation import CROSS_VALIDATED
+
+savez, calls = np.savez, []
+
+def stopped(file, **arrays):  # writes the predictions of a fold
+    calls.append(file)
+    if len(calls) == 2:
+        signal.raise_signal(signal.SIGTERM)
+    savez(file, **arrays)
+
+np.savez = stopped
+try:
+    train(CROSS_VALIDATED, sys.argv[1], sys.argv[2])
+except Stopped as stop:
+    print("Stopped", stop.exit_code)
+"""
+
+
+def test_a_signal_between_two_folds_stops_the_run_like_any_other(result, photos, tmp_path):
     """SIGTERM would otherwise kill the process, without a word on how to continue."""
-
-    def kill(number, _):
-        pytest.fail(f"signal {number} was not handled")
-
-    with monkeypatch.context() as patch:
-        savez, calls = np.savez, []
-
-        def stopped(file, **arrays):  # writes the predictions of a fold
-            calls.append(file)
-            if len(calls) == 2:
-                signal.raise_signal(signal.SIGTERM)
-            savez(file, **arrays)
-
-        patch.setattr("numpy.savez", stopped)
-        before = signal.signal(signal.SIGTERM, kill)
-        try:
-            with pytest.raises(Stopped) as stop:
-                train(CROSS_VALIDATED, photos, tmp_path / "run")
-        finally:
-            signal.signal(signal.SIGTERM, before)
-    assert stop.value.exit_code == 143
-    train(CROSS_VALIDATED, photos, tmp_path / "run", resume=True)
+    run = tmp_path / "run"
+    done = run_python(STOPPED_BETWEEN_FOLDS, photos, run)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "Stopped 143"), done.stderr
+    train(CROSS_VALIDATED, photos, run, resume=True)
     for number in range(1, 1 + NUM_FOLDS):
         name = f"folds/fold-{number}.npz"
-        assert (tmp_path / "run" / name).read_bytes() == (result.directory / name).read_bytes()
+        assert (run / name).read_bytes() == (result.directory / name).read_bytes()
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not a zip", b"[1, 2]"])

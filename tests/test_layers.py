@@ -68,6 +68,13 @@ INNER_LAYERS = {
         ("digests",),
         ("dataset", "thumbnail"),
     ),
+    "exports": (
+        ("writing",),
+        ("reading",),
+        ("openvino_model",),
+        ("onnx_model",),
+        ("metadata", "runtimes", "small_environment"),
+    ),
     "inference": (
         ("embedder", "predictor"),
         ("opening", "photos", "speed"),

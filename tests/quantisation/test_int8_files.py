@@ -13,7 +13,7 @@ from tests.quantisation.conftest import NAMES
 
 from allmlp import Checkpoint, CheckpointError, ConfigError, Embedder, Predictor, evaluate, export, open_model
 from allmlp.exports import MAX_INPUT, MAX_WEIGHT, open_export
-from allmlp.exports.quantised_graph import layer_widths
+from allmlp.exports.onnx_model.quantised import layer_widths
 from allmlp.hardware import processor
 from allmlp.hardware.processor import has_exact_int8
 from allmlp.inference import write_tuned

@@ -13,16 +13,17 @@ from numpy.typing import NDArray
 from allmlp.checkpoints import ModelDescription
 from allmlp.config import from_dict
 from allmlp.errors import CheckpointError, ConfigError
-from allmlp.exports.onnx_pixels import Pixels
-from allmlp.exports.quantised_graph import QuantisationNote
 from allmlp.io.json_object import MAX_CONFIG_BYTES
 
 __all__ = [
     "DIGEST_KEY",
     "MODEL_INFO",
     "OWN_KEY",
+    "PIXELS",
     "ChangedExportError",
     "ExportInfo",
+    "Pixels",
+    "QuantisationNote",
     "check_digest",
     "info_text",
     "model_info",
@@ -40,6 +41,11 @@ DIGEST_KEY = "allmlp_sha256"
 MODEL_INFO = "model_info"
 """The section of OpenVINO's Model API, which other programs read as well."""
 
+Pixels = Literal["out", "in", "exact"]
+"""Where photos become images: outside of a file, in its graph, or in its graph bit for bit as allmlp does it."""
+
+PIXELS: tuple[Pixels, ...] = ("out", "in", "exact")
+
 _FORMAT = "allmlp export"
 _VERSION = 1
 
@@ -52,6 +58,34 @@ _FILE = re.compile(r".*\.(npz|npy|safetensors|pth?|bin|ckpt|onnx|xml|json)", re.
 
 class ChangedExportError(CheckpointError):
     """An export that is not what was written: damaged, or edited."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantisationNote:
+    """What an int8 export says about its making, as in its JSON object.
+
+    Attributes:
+        attempt: which layers became int8.
+        num_integer_layers: how many multiply in integers.
+        weight_bits: of the layers that multiply in integers.
+        needs_vnni: whether sums saturate on a processor without VNNI, which then gives wrong answers.
+        min_agreement: the share of photos with the class of float32 that was asked for.
+        num_calibration_photos, num_judging_photos: how many set the ranges, and how many others measured the following.
+        agreement: the share of the judging photos with the class of float32.
+        num_clear_photos: those whose two most probable classes differ by over 0.1 in float32.
+        clear_agreement: the share of these with the class of float32.
+    """
+
+    attempt: str
+    num_integer_layers: int
+    weight_bits: Literal[7, 8]
+    needs_vnni: bool
+    min_agreement: float
+    num_calibration_photos: int
+    num_judging_photos: int
+    agreement: float
+    num_clear_photos: int
+    clear_agreement: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +116,7 @@ class _InfoFile:
     precision: str
     weights_sha256: str
     quantisation: QuantisationNote | None = None
-    pixels: Literal["out", "in", "exact"] = "out"
+    pixels: Pixels = "out"
 
 
 def weights_digest(weights: Mapping[str, NDArray[np.float32]]) -> str:

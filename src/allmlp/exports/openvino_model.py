@@ -27,10 +27,10 @@ from allmlp.exports.metadata import (
     no_description,
     parse_info,
 )
-from allmlp.exports.onnx_checks import check_portable
-from allmlp.exports.onnx_file import parse_onnx
-from allmlp.exports.onnx_graph import stored_shapes
-from allmlp.exports.quantised_graph import integer_layers
+from allmlp.exports.onnx_model.checks import check_portable
+from allmlp.exports.onnx_model.file import parse_onnx
+from allmlp.exports.onnx_model.graph import stored_shapes
+from allmlp.exports.onnx_model.quantised import integer_layers
 from allmlp.exports.runtimes import import_openvino
 from allmlp.io.atomic_write import write_together
 from allmlp.io.display import escape, quote, shorten, summarise

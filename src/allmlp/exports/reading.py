@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from allmlp.exports.onnx_file import OnnxExport, read_onnx
+from allmlp.exports.onnx_model.file import OnnxExport, read_onnx
 from allmlp.exports.openvino_model import OpenvinoExport, read_openvino
 from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
 from allmlp.io.path_problem import path_text

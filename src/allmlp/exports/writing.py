@@ -9,8 +9,9 @@ from pathlib import Path
 from allmlp.checkpoints import ArrayCheckpoint, Checkpoint, as_arrays, load_arrays
 from allmlp.data import Preprocessing
 from allmlp.errors import ConfigError, did_you_mean
-from allmlp.exports.onnx_graph import onnx_bytes
-from allmlp.exports.onnx_pixels import Pixels, check_pixels
+from allmlp.exports.metadata import Pixels
+from allmlp.exports.onnx_model.graph import onnx_bytes
+from allmlp.exports.onnx_model.pixels import check_pixels
 from allmlp.exports.openvino_model import write_openvino
 from allmlp.exports.runtimes import import_onnx, import_openvino
 from allmlp.io.atomic_write import write_bytes

@@ -1,4 +1,4 @@
-"""Checks of an ONNX graph that was read: only what `onnx_graph` writes is accepted, for the Mixer that the file describes."""
+"""Checks of an ONNX graph that was read: only what `onnx_bytes` writes is accepted, for the Mixer that the file describes."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from allmlp.errors import CheckpointError
 from allmlp.exports.metadata import ExportInfo
-from allmlp.exports.onnx_graph import OPERATORS, stored_shapes
-from allmlp.exports.onnx_pixels import IMAGES, PHOTOS, PIXEL_OPERATORS, is_pixel_name
-from allmlp.exports.protobuf import read_fields, read_integers
-from allmlp.exports.quantised_graph import INT8_OPERATORS, MAX_WEIGHT, integer_layers, quantised_constants
+from allmlp.exports.onnx_model.graph import OPERATORS, stored_shapes
+from allmlp.exports.onnx_model.pixels import IMAGES, PHOTOS, PIXEL_OPERATORS, is_pixel_name
+from allmlp.exports.onnx_model.protobuf import read_fields, read_integers
+from allmlp.exports.onnx_model.quantised import INT8_OPERATORS, MAX_WEIGHT, integer_layers, quantised_constants
 from allmlp.io.display import escape, quote, summarise
 from allmlp.model import parameter_shapes
 

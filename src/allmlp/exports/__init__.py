@@ -22,6 +22,7 @@ from allmlp.exports.openvino_model import OpenvinoExport, write_openvino
 from allmlp.exports.reading import Export, export_kind, open_export
 from allmlp.exports.runtimes import import_openvino
 from allmlp.exports.small_environment import ENGINES, requirements, write_requirements
+from allmlp.exports.torch_program.file import TorchExport
 from allmlp.exports.writing import (
     EXPORT_FORMATS,
     ExportFormat,
@@ -50,6 +51,7 @@ __all__ = [
     "Quantisation",
     "QuantisationNote",
     "QuantisedWeight",
+    "TorchExport",
     "check_format_pixels",
     "default_name",
     "export",

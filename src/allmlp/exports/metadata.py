@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -53,7 +53,7 @@ _RESIZE_TYPES = {"crop": "crop", "squash": "standard", "pad": "fit_to_window_let
 
 # A word with a separator, or with the ending of a file, is a part of a path: except names of the Hub and of variants.
 _NO_PATH = re.compile(r"hf:.*|\(?[SBLH]/\d\d")
-_FILE = re.compile(r".*\.(npz|npy|safetensors|pth?|bin|ckpt|onnx|xml|json)", re.IGNORECASE)
+_FILE = re.compile(r".*\.(npz|npy|safetensors|pth?|pt2|bin|ckpt|onnx|xml|json)", re.IGNORECASE)
 
 
 class ChangedExportError(CheckpointError):
@@ -94,7 +94,7 @@ class ExportInfo:
 
     Attributes:
         description: the model without its weights, as in config.json.
-        precision: of the weights and the arithmetic, "float32" or "int8".
+        precision: of the weights and the arithmetic, "float32", "int8" or, for torch, "bfloat16".
         weights_sha256: the digest of the checkpoint's weights in float32 (`weights_digest`), the same in every format.
         quantisation: how the weights became int8; None for float32.
         pixels: where photos become images: "out" of the file, "in" its graph, or "exact" in it.
@@ -143,8 +143,8 @@ def info_text(info: ExportInfo) -> str:
     return json.dumps(values, separators=(",", ":"), allow_nan=False)
 
 
-def parse_info(text: str, *, where: str) -> ExportInfo:
-    """Parse the JSON object of an export; error messages start with `where`.
+def parse_info(text: str, *, where: str, precisions: Sequence[str] = ("float32", "int8")) -> ExportInfo:
+    """Parse the JSON object of an export in one of `precisions`; error messages start with `where`.
 
     Raises:
         CheckpointError: it is not an object of this format and version, or a value is missing, unknown or invalid.
@@ -171,9 +171,10 @@ def parse_info(text: str, *, where: str) -> ExportInfo:
         read = from_dict(_InfoFile, values, where=where)
     except ConfigError as error:
         raise CheckpointError(str(error)) from error
-    if read.precision not in ("float32", "int8"):
+    if read.precision not in precisions:
         raise CheckpointError(
-            f"{where}: its precision is {read.precision[:80]!r}; this allmlp runs exports in float32 and int8. Update allmlp."
+            f"{where}: its precision is {read.precision[:80]!r}; this allmlp runs such exports in {' and '.join(precisions)}. "
+            "Update allmlp."
         )
     if (read.precision == "int8") != (read.quantisation is not None):
         raise CheckpointError(

@@ -7,7 +7,7 @@ from typing import Any
 
 from allmlp.errors import MissingExtraError
 
-__all__ = ["import_onnx", "import_openvino"]
+__all__ = ["import_onnx", "import_openvino", "import_torch"]
 
 
 def import_onnx() -> Any:
@@ -35,6 +35,16 @@ def import_openvino() -> Any:
     return importlib.import_module("openvino")
 
 
-def _check_installed(name: str, need: str) -> None:
+def import_torch() -> Any:
+    """Return the module `torch`, which small environments lack.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    _check_installed("torch", "To write a .pt2 file, allmlp needs torch", "allmlp")
+    return importlib.import_module("torch")
+
+
+def _check_installed(name: str, need: str, package: str = "") -> None:
     if name not in sys.modules and importlib.util.find_spec(name) is None:
-        raise MissingExtraError(f"{need}: pip install 'allmlp[{name}]'")
+        raise MissingExtraError(f"{need}: pip install '{package or f'allmlp[{name}]'}'")

@@ -1,4 +1,4 @@
-"""A Mixer as an ONNX file, without torch: written (`graph`, `pixels`, `quantised`), and read back and checked (`file`, `checks`).
+"""A Mixer as an ONNX file, without torch: written (`graph`, `pixels`, `quantised`), and read back (`file`, `checks`).
 
 Safe to change: what is written: `graph`, `pixels` with `pillow`, and `quantised`.
 Invariants: the names of inputs, outputs and weights. A file is untrusted: `checks` accepts what is written here, and nothing

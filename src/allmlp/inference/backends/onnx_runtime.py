@@ -27,7 +27,7 @@ _ONLY_ERRORS = 3
 
 def recognises(source: object) -> bool:
     """Return True for exports in ONNX, and for what `load_checkpoint` takes."""
-    return is_openable(source) and export_kind(source) != "openvino"
+    return is_openable(source) and export_kind(source) in (None, "onnx")
 
 
 def open_onnx_runtime(source: str | Path | Checkpoint, device: str, precision: str, output: Output) -> RunnableModel:

@@ -72,7 +72,7 @@ INNER_LAYERS = {
         ("writing",),
         ("reading",),
         ("openvino_model",),
-        ("onnx_model", "torch_program"),
+        ("litert_model", "onnx_model", "torch_program"),
         ("metadata", "runtimes", "small_environment"),
     ),
     "inference": (

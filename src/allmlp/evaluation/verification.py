@@ -177,7 +177,9 @@ def verify_export(
     if (path := path_text(export)) is None:
         raise ConfigError(f"export is {quote(export)}; expected a path.")
     if export_kind(path) is None:
-        raise ConfigError(f"{shorten(escape(path), 300)}: not an export; expected an .onnx, .xml or .pt2 file.")
+        raise ConfigError(
+            f"{shorten(escape(path), 300)}: not an export; expected an .onnx, .xml, .pt2 or .tflite file."
+        )
     loaded = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
     _check_classes(loaded.description)
     try:

@@ -1,11 +1,14 @@
-"""Exports: a checkpoint written as an ONNX file or an OpenVINO model, and such a file read back. Nothing here needs torch.
+"""Exports: a checkpoint written for other engines, and such a file read back. Only torch_program/program.py needs torch.
 
-Safe to change: onnx_model/ and `openvino_model` (what is written), `metadata` (the description inside the file).
+Safe to change: onnx_model/, `openvino_model`, torch_program/ and litert_model/ (what is written), `metadata` (the description
+    inside the file).
 Invariants: the names of inputs, outputs and weights; the key "allmlp"; the same checkpoint gives the same bytes. A file is
-    untrusted: it is checked (onnx_model/, `openvino_model`) before an engine sees it.
+    untrusted: it is checked before an engine sees it.
 To add one: a format is a file or a folder with a writer and a reader, and an entry in `EXPORT_FORMATS`.
 """
 
+from allmlp.exports.litert_model.file import LitertExport
+from allmlp.exports.litert_model.graph import litert_bytes
 from allmlp.exports.metadata import PIXELS, ChangedExportError, ExportInfo, Pixels, QuantisationNote, weights_digest
 from allmlp.exports.onnx_model.file import OnnxExport, parse_onnx
 from allmlp.exports.onnx_model.graph import onnx_bytes
@@ -45,6 +48,7 @@ __all__ = [
     "Export",
     "ExportFormat",
     "ExportInfo",
+    "LitertExport",
     "OnnxExport",
     "OpenvinoExport",
     "Pixels",
@@ -60,6 +64,7 @@ __all__ = [
     "import_openvino",
     "is_token_mixing",
     "layer_widths",
+    "litert_bytes",
     "new_export_file",
     "onnx_bytes",
     "open_export",

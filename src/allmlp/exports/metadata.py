@@ -53,7 +53,7 @@ _RESIZE_TYPES = {"crop": "crop", "squash": "standard", "pad": "fit_to_window_let
 
 # A word with a separator, or with the ending of a file, is a part of a path: except names of the Hub and of variants.
 _NO_PATH = re.compile(r"hf:.*|\(?[SBLH]/\d\d")
-_FILE = re.compile(r".*\.(npz|npy|safetensors|pth?|pt2|bin|ckpt|onnx|xml|json)", re.IGNORECASE)
+_FILE = re.compile(r".*\.(npz|npy|safetensors|pth?|pt2|tflite|bin|ckpt|onnx|xml|json)", re.IGNORECASE)
 
 
 class ChangedExportError(CheckpointError):
@@ -143,8 +143,14 @@ def info_text(info: ExportInfo) -> str:
     return json.dumps(values, separators=(",", ":"), allow_nan=False)
 
 
-def parse_info(text: str, *, where: str, precisions: Sequence[str] = ("float32", "int8")) -> ExportInfo:
-    """Parse the JSON object of an export in one of `precisions`; error messages start with `where`.
+def parse_info(
+    text: str,
+    *,
+    where: str,
+    precisions: Sequence[str] = ("float32", "int8"),
+    pixels: Sequence[Pixels] = ("out",),
+) -> ExportInfo:
+    """Parse the JSON object of an export, which has one of `precisions` and `pixels`; error messages start with `where`.
 
     Raises:
         CheckpointError: it is not an object of this format and version, or a value is missing, unknown or invalid.
@@ -175,6 +181,10 @@ def parse_info(text: str, *, where: str, precisions: Sequence[str] = ("float32",
         raise CheckpointError(
             f"{where}: its precision is {read.precision[:80]!r}; this allmlp runs such exports in {' and '.join(precisions)}. "
             "Update allmlp."
+        )
+    if read.pixels not in pixels:
+        raise CheckpointError(
+            f"{where}: its pixels are {read.pixels!r}, which such a file cannot have. Export the checkpoint again."
         )
     if (read.precision == "int8") != (read.quantisation is not None):
         raise CheckpointError(

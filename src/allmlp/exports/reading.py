@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
+from allmlp.exports.litert_model.file import LitertExport, read_litert
 from allmlp.exports.onnx_model.file import OnnxExport, read_onnx
 from allmlp.exports.openvino_model import OpenvinoExport, read_openvino
 from allmlp.exports.torch_program.file import TorchExport, read_torch
@@ -13,15 +14,16 @@ from allmlp.io.path_problem import path_text
 
 __all__ = ["Export", "ExportKind", "export_kind", "open_export"]
 
-ExportKind = Literal["onnx", "openvino", "torch"]
-Export = OnnxExport | OpenvinoExport | TorchExport
+ExportKind = Literal["onnx", "openvino", "torch", "litert"]
+Export = OnnxExport | OpenvinoExport | TorchExport | LitertExport
 
-_ENDINGS: dict[str, ExportKind] = {".onnx": "onnx", ".xml": "openvino", ".pt2": "torch"}
+_ENDINGS: dict[str, ExportKind] = {".onnx": "onnx", ".xml": "openvino", ".pt2": "torch", ".tflite": "litert"}
 
 _READERS: Mapping[str, Callable[[Path], Export]] = {
     "onnx": read_onnx,
     "openvino": read_openvino,
     "torch": read_torch,
+    "litert": read_litert,
 }
 
 
@@ -49,7 +51,7 @@ def open_export(source: str | Path) -> Export:
 
     Raises:
         CheckpointError: it does not exist, is damaged, hostile, or was not written by allmlp.
-        MissingExtraError: an OpenVINO model, and openvino is not installed.
+        MissingExtraError: a .tflite file, and ai-edge-litert is not installed.
     """
     path = Path(path_text(source) or "")
     return _READERS[export_kind(source) or "onnx"](path)

@@ -7,7 +7,7 @@ from typing import Any
 
 from allmlp.errors import MissingExtraError
 
-__all__ = ["import_onnx", "import_openvino", "import_torch"]
+__all__ = ["import_litert_schema", "import_onnx", "import_openvino", "import_torch"]
 
 
 def import_onnx() -> Any:
@@ -18,6 +18,16 @@ def import_onnx() -> Any:
     """
     _check_installed("onnx", "To write ONNX, allmlp needs the library onnx")
     return importlib.import_module("onnx")
+
+
+def import_litert_schema() -> Any:
+    """Return the module of LiteRT's format, `ai_edge_litert.schema_py_generated`, in Python only.
+
+    Raises:
+        MissingExtraError: ai-edge-litert is not installed.
+    """
+    _check_installed("ai_edge_litert", "TensorFlow Lite models need the library ai-edge-litert", "allmlp[litert]")
+    return importlib.import_module("ai_edge_litert.schema_py_generated")
 
 
 def import_openvino() -> Any:

@@ -9,11 +9,12 @@ from pathlib import Path
 from allmlp.checkpoints import ArrayCheckpoint, Checkpoint, as_arrays, load_arrays
 from allmlp.data import Preprocessing
 from allmlp.errors import ConfigError, did_you_mean
+from allmlp.exports.litert_model.graph import litert_bytes
 from allmlp.exports.metadata import Pixels
 from allmlp.exports.onnx_model.graph import onnx_bytes
 from allmlp.exports.onnx_model.pixels import check_pixels
 from allmlp.exports.openvino_model import write_openvino
-from allmlp.exports.runtimes import import_onnx, import_openvino, import_torch
+from allmlp.exports.runtimes import import_litert_schema, import_onnx, import_openvino, import_torch
 from allmlp.io.atomic_write import write_bytes
 from allmlp.io.display import escape, quote
 from allmlp.io.path_problem import path_problem, path_text
@@ -67,6 +68,10 @@ def _write_torch(model: ArrayCheckpoint, path: Path, precision: str = "float32")
     write_bytes(path, program_bytes(model, precision))
 
 
+def _write_litert(model: ArrayCheckpoint, path: Path) -> None:
+    write_bytes(path, litert_bytes(model))
+
+
 def _check_torch() -> None:
     """torch belongs to every full installation."""
     import_torch()
@@ -88,6 +93,7 @@ EXPORT_FORMATS: Mapping[str, ExportFormat] = {
         "run it in ONNX Runtime, or use pixels='out'.",
     ),
     "torch": ExportFormat(ending=".pt2", check=_check_torch, write=_write_torch, precisions=("float32", "bfloat16")),
+    "litert": ExportFormat(ending=".tflite", check=import_litert_schema, write=_write_litert),
 }
 
 

@@ -60,8 +60,9 @@ def export(
 
     Args:
         source: a path or a name, as `load_checkpoint` takes it, or a checkpoint.
-        to: "onnx" (one file), "openvino" (an .xml file and a .bin file), or "torch" (a .pt2 file of torch.export).
-        out: a new file, whose name ends in .onnx, .xml or .pt2; None takes the source's name, in the current folder.
+        to: "onnx" (one file), "openvino" (an .xml file and a .bin file), "torch" (a .pt2 file of torch.export), or
+            "litert" (a .tflite file).
+        out: a new file, whose name ends in .onnx, .xml, .pt2 or .tflite; None takes the source's name, in the current folder.
         pixels: where photos become the model's images. "out": the input is pre-processed images, float32 (B, 3, H, W). "in": it
             is decoded RGB photos of any size, uint8 (B, h, w, 3), resized and normalised in the graph, nearly as
             `Preprocessing` does. "exact": the same, bit for bit, in float64. Both only in ONNX.
@@ -76,7 +77,7 @@ def export(
         ConfigError: an unknown format, a file that exists, one that cannot be written, or pixels that the format or the model's
             pre-processing does not have.
         DataError: no photos at `calibrate`.
-        MissingExtraError: onnx, openvino or, for int8, an engine is not installed.
+        MissingExtraError: a library of the format or, for int8, an engine is not installed.
     """
     check_export_options(to, precision, calibrate, agreement, portable)
     if precision != "int8":

@@ -52,20 +52,20 @@ ModelArgument = Annotated[
     str,
     typer.Argument(
         metavar="CHECKPOINT",
-        help="A run or checkpoint folder, a weight file (.npz, .safetensors, .pth), an export (.onnx, .xml), hf:OWNER/NAME, or "
-        "the name of a published Mixer (see the models command).",
+        help="A run or checkpoint folder, a weight file (.npz, .safetensors, .pth), an export (.onnx, .xml, .pt2, .tflite), "
+        "hf:OWNER/NAME, or the name of a published Mixer (see the models command).",
         show_default=False,
     ),
 ]
-BackendName = Literal["auto", "eager", "compiled", "onnxruntime", "openvino"]
+BackendName = Literal["auto", "eager", "compiled", "onnxruntime", "openvino", "litert"]
 """The keys of `BACKENDS`, whose import here would load NumPy, and "auto"."""
 
 BackendOption = Annotated[
     BackendName,
     typer.Option(
         "--backend",
-        help="The engine. auto: the fastest by `allmlp bench --tune`; untuned, PyTorch (eager) for checkpoints, ONNX Runtime "
-        "or OpenVINO for exports.",
+        help="The engine. auto: the fastest by `allmlp bench --tune`; untuned, PyTorch (eager) for checkpoints, and "
+        "what belongs to the file for exports.",
     ),
 ]
 PrecisionOption = Annotated[

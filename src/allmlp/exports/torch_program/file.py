@@ -1,7 +1,7 @@
 """A .pt2 file read back as data: its description and its weights, in NumPy. Neither torch nor a pickle is needed.
 
 `torch.export.load` is never called (torch 2.14.1, torch/export/pt2_archive/_package.py): it unpickles every weight and constant
-that the file says is a pickle, and the sample inputs, with Python's unpickler (`weights_only=False`, if only as a fallback), gives
+that the file says is a pickle, and the sample inputs, with Python's unpickler (at the latest as a fallback), gives
 sizes to sympy, which uses `eval`, and loads compiled libraries. So a file runs code of whoever made it.
 """
 

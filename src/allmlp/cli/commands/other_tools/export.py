@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ExportTarget", "export"]
 
-ExportTarget = Literal["onnx", "openvino", "torch"]
+ExportTarget = Literal["onnx", "openvino", "torch", "litert"]
 """The keys of `EXPORT_FORMATS`, whose import here would load NumPy."""
 
 PixelPlace = Literal["out", "in", "exact"]
@@ -48,7 +48,8 @@ def export(
         ExportTarget | None,
         typer.Option(
             "--to",
-            help="onnx: one .onnx file. openvino: an .xml and a .bin file. torch: a .pt2 file, for torch.export.load.",
+            help="onnx: one .onnx file. openvino: an .xml and a .bin file. torch: a .pt2 file, for torch.export.load. "
+            "litert: a .tflite file, for phones and small computers.",
             show_default="onnx",
         ),
     ] = None,

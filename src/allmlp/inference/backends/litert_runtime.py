@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from allmlp.checkpoints import Checkpoint, ModelDescription, as_arrays, load_arrays
+from allmlp.checkpoints import ArrayCheckpoint, Checkpoint, ModelDescription
 from allmlp.exports import LitertExport, export_kind, litert_bytes, open_export
 from allmlp.hardware.num_compute_threads import num_compute_threads
-from allmlp.inference.backends.cpu_source import check_options, check_outputs, engine_errors, is_openable
+from allmlp.inference.backends.cpu_source import check_options, check_outputs, engine_errors, is_openable, loaded_arrays
 from allmlp.inference.backends.micro_batches import LARGEST_MICRO_BATCH, in_micro_batches, num_outputs
 from allmlp.inference.runnable import Output, RunnableModel
 
@@ -34,7 +34,9 @@ def recognises(source: object) -> bool:
     return is_openable(source) and export_kind(source) in (None, "litert")
 
 
-def open_litert(source: str | Path | Checkpoint, device: str, precision: str, output: Output) -> RunnableModel:
+def open_litert(
+    source: str | Path | Checkpoint | ArrayCheckpoint, device: str, precision: str, output: Output
+) -> RunnableModel:
     """Open an export or a checkpoint with LiteRT, in float32 on the CPU.
 
     Raises:
@@ -61,12 +63,12 @@ def open_litert(source: str | Path | Checkpoint, device: str, precision: str, ou
     return RunnableModel(forward, description, output)
 
 
-def _opened(source: str | Path | Checkpoint) -> tuple[bytes, ModelDescription]:
-    if not isinstance(source, Checkpoint) and export_kind(source) == "litert":
+def _opened(source: str | Path | Checkpoint | ArrayCheckpoint) -> tuple[bytes, ModelDescription]:
+    if not isinstance(source, Checkpoint | ArrayCheckpoint) and export_kind(source) == "litert":
         export = open_export(source)
         assert isinstance(export, LitertExport)
         return export.graph, export.description
-    model = as_arrays(source) if isinstance(source, Checkpoint) else load_arrays(source)
+    model = loaded_arrays(source)
     return litert_bytes(model), model.description
 
 

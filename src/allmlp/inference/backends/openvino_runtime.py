@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from allmlp.checkpoints import Checkpoint
+from allmlp.checkpoints import ArrayCheckpoint, Checkpoint
 from allmlp.errors import ConfigError
 from allmlp.exports import OnnxExport, OpenvinoExport, export_kind, import_openvino
 from allmlp.hardware.num_compute_threads import num_compute_threads
@@ -30,7 +30,9 @@ def recognises(source: object) -> bool:
     return is_openable(source) and export_kind(source) in (None, "onnx", "openvino")
 
 
-def open_openvino(source: str | Path | Checkpoint, device: str, precision: str, output: Output) -> RunnableModel:
+def open_openvino(
+    source: str | Path | Checkpoint | ArrayCheckpoint, device: str, precision: str, output: Output
+) -> RunnableModel:
     """Open an export or a checkpoint with OpenVINO, on the CPU; `precision` "auto" means float32.
 
     Raises:

@@ -73,7 +73,7 @@ INNER_LAYERS = {
         ("reading",),
         ("openvino_model",),
         ("litert_model", "onnx_model", "torch_program"),
-        ("metadata", "runtimes", "small_environment"),
+        ("integer_products", "metadata", "runtimes", "small_environment"),
     ),
     "inference": (
         ("embedder", "predictor"),

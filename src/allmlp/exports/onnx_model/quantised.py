@@ -20,7 +20,6 @@ __all__ = [
     "MAX_WEIGHT",
     "Quantisation",
     "QuantisedWeight",
-    "integer_layers",
     "is_token_mixing",
     "layer_widths",
     "norm_before",
@@ -175,8 +174,3 @@ def quantised_constants(config: MixerConfig) -> dict[str, tuple[int, ...]]:
         if is_token_mixing(layer):
             shapes[f"{layer}.output.scale"] = (config.hidden_dim, 1)
     return shapes
-
-
-def integer_layers(names: set[str], config: MixerConfig) -> list[str]:
-    """Return the layers that multiply in integers in a graph whose constants have these names."""
-    return [layer for layer in layer_widths(config) if f"{layer}.input.scale" in names]

@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from tests.builders import tiny_checkpoint
 from tests.evaluation.test_verification import tampered
 from tests.exports.test_writing import hide
 from tests.test_readme import ROOT, commands_of
 
+from allmlp import save_checkpoint
 from allmlp.cli.arguments.checkpoint import BackendName
 from allmlp.cli.commands.other_tools.export import ExportTarget, PixelPlace
 from allmlp.exports import ENGINES, EXPORT_FORMATS, PIXELS, requirements
@@ -65,6 +67,28 @@ def test_an_export_is_written_and_verified(to, name, allmlp, saved_checkpoint, p
     assert f"allmlp predict {name} PHOTO.jpg" in outcome.out
     again = allmlp("export", saved_checkpoint, "--to", to, "--verify", photos)
     assert again.code == 2 and "nothing is overwritten" in again.err
+
+
+def test_a_mixer_without_a_classifier_computes_features(allmlp, tmp_path):
+    saved = save_checkpoint(tiny_checkpoint(num_classes=0, class_names=()), tmp_path / "saved")
+    outcome = allmlp("export", saved, "--to", "litert", "-o", tmp_path / "x.tflite")
+    assert outcome.code == 0 and "allmlp embed" in outcome.out
+    assert "allmlp predict" not in outcome.out and "--verify" not in outcome.out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of the size of files are POSIX's")
+@pytest.mark.parametrize("to", EXPORT_FORMATS)
+def test_without_space_nothing_is_left(to, saved_checkpoint, tmp_path):
+    path = tmp_path / f"x{EXPORT_FORMATS[to].ending}"
+    code = (
+        "import resource, signal, sys\nfrom allmlp.cli.main import main\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))\n"
+        "main(sys.argv[1:])\n"
+    )
+    words = [sys.executable, "-c", code, "export", str(saved_checkpoint), "--to", to, "-o", str(path)]
+    run = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    assert run.returncode not in (0, 1) and len(run.stderr.splitlines()) == 1, run.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_json_holds_the_file_and_the_verification(allmlp, saved_checkpoint, photos, tmp_path):

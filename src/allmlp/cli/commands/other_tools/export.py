@@ -217,7 +217,10 @@ def export(
         kept = "" if against is not None else f" The file {path} stays; do not use it."
         raise CheckFailedError(f"{path} does not answer as the checkpoint: {' '.join(problems)}{kept}")
     if not is_json:
-        _next((checkpoint, *option_words(image_size, changes)), path, listed, is_verified=verify is not None)
+        has_classes = bool(model.description.class_names)
+        _next(
+            (checkpoint, *option_words(image_size, changes)), path, listed, has_classes, is_verified=verify is not None
+        )
 
 
 def _check_options(
@@ -282,14 +285,18 @@ def _lines(verification: "ExportVerification") -> list[str]:
     return [f"Verified on {v.photos}:", *(f"  {line}" for line in aligned(rows))]
 
 
-def _next(checkpoint: tuple[str, ...], path: Path, listed: Path | None, *, is_verified: bool) -> None:
+def _next(
+    checkpoint: tuple[str, ...], path: Path, listed: Path | None, has_classes: bool, *, is_verified: bool
+) -> None:
     """Print what to run next; `checkpoint` has the options with which it was exported, and without which it differs."""
-    how = "classify photos with it" + ("" if path.suffix.lower() == ".pt2" else ", without PyTorch")
-    rows = [(f"{command_line('predict', path)} PHOTO.jpg", how)]
+    without = "" if path.suffix.lower() == ".pt2" else ", without PyTorch"
+    rows = [(f"{command_line('predict', path)} PHOTO.jpg", f"classify photos with it{without}")]
+    if not has_classes:
+        rows = [(f"{command_line('embed', path)} PHOTOS -o features.npz", f"compute features with it{without}")]
     if listed is not None:
         install = f"pip install --no-deps allmlp -r {shlex.quote(str(listed))}"
         rows.append((escape(install), "in a new environment: all that runs it, without PyTorch"))
-    if not is_verified:
+    if has_classes and not is_verified:
         command = command_line("export", *checkpoint, "--against", path, "--verify")
         rows.append((f"{command} PHOTOS", "compare its answers with the checkpoint's"))
     next_commands(rows)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.checkpoints import ModelDescription
-from allmlp.errors import CheckpointError
+from allmlp.errors import CheckpointError, ConfigError
 from allmlp.exports.integer_products import Operation, integer_weights
 from allmlp.exports.metadata import (
     DIGEST_KEY,
@@ -100,7 +100,13 @@ def write_openvino(onnx_content: bytes, path: Path) -> None:
         model.set_rt_info(value, [MODEL_INFO, name])
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "model.xml"
-        openvino.save_model(model, written, compress_to_fp16=False)
+        try:
+            openvino.save_model(model, written, compress_to_fp16=False)
+        except RuntimeError as error:  # its only report of a full disk
+            raise ConfigError(
+                f"{path}: OpenVINO could not write the model to the temporary folder {folder} ({shorten(escape(error), 200)}). "
+                "Make space there, or name another folder in the environment variable TMPDIR."
+            ) from error
         xml, weights = written.read_bytes(), written.with_suffix(".bin")
         digest = _digest(xml, weights)
         xml = xml.replace(_entry(_BLANK), _entry(digest), 1)

@@ -68,6 +68,13 @@ INNER_LAYERS = {
         ("digests",),
         ("dataset", "thumbnail"),
     ),
+    "exports": (
+        ("writing",),
+        ("reading",),
+        ("openvino_model",),
+        ("litert_model", "onnx_model", "torch_program"),
+        ("integer_products", "metadata", "runtimes", "small_environment"),
+    ),
     "inference": (
         ("embedder", "predictor"),
         ("opening", "photos", "speed"),

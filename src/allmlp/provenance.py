@@ -1,5 +1,6 @@
 """Measurement records: figures with their spread, and their provenance (command, commit, hardware, versions)."""
 
+import importlib.metadata
 import platform
 import shlex
 import statistics
@@ -16,7 +17,8 @@ from allmlp.io.atomic_write import write_json
 __all__ = ["environment", "record", "spread"]
 
 
-_ENGINES = ("torch", "onnxruntime", "openvino")
+_ENGINES = {"torch": "torch", "onnxruntime": "onnxruntime", "openvino": "openvino", "ai_edge_litert": "ai-edge-litert"}
+"""Modules, and their packages."""
 
 
 def environment(device: str = "cpu") -> dict[str, str]:
@@ -26,7 +28,7 @@ def environment(device: str = "cpu") -> dict[str, str]:
 
     import allmlp
 
-    engines = {name: sys.modules[name].__version__ for name in _ENGINES if name in sys.modules}
+    engines = {package: _version(module, package) for module, package in _ENGINES.items() if module in sys.modules}
     if "torch" in sys.modules or not engines:
         import torch
 
@@ -47,6 +49,11 @@ def environment(device: str = "cpu") -> dict[str, str]:
         **hardware,
     }
     return {name: value for name, value in facts.items() if value}
+
+
+def _version(module: str, package: str) -> str:
+    version: str = getattr(sys.modules[module], "__version__", "") or importlib.metadata.version(package)
+    return version
 
 
 def _program() -> list[str]:

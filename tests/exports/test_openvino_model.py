@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.builders import tiny_checkpoint
-from tests.exports.test_onnx_file import Reached
+from tests.exports.onnx_model.test_file import Reached
 
 from allmlp import CheckpointError, export, open_model
 from allmlp.exports import ChangedExportError

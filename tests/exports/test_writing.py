@@ -60,7 +60,7 @@ def test_nothing_is_overwritten(to: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"to": "onx"}, "to is 'onx'; expected one of onnx, openvino. Did you mean 'onnx'"),
+        ({"to": "onx"}, "to is 'onx'; expected one of onnx, openvino, torch, litert. Did you mean 'onnx'"),
         ({"to": 3}, "to is 3; expected one of"),
         ({"out": "x.xml"}, "x.xml: expected a name that ends in .onnx"),
         ({"out": 3}, "out is 3; expected a path"),
@@ -83,6 +83,7 @@ def test_impossible_arguments_are_config_errors(
         ("onnx", "onnx", "allmlp[onnx]"),
         ("openvino", "onnx", "allmlp[onnx]"),
         ("openvino", "openvino", "allmlp[openvino]"),
+        ("litert", "ai_edge_litert", "allmlp[litert]"),
     ],
 )
 def test_a_missing_library_is_one_line_with_the_command(

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from tests.quantisation.conftest import NAMES
 
 from allmlp import Checkpoint, CheckpointError, ConfigError, Embedder, Predictor, evaluate, export, open_model
 from allmlp.exports import MAX_INPUT, MAX_WEIGHT, open_export
-from allmlp.exports.quantised_graph import layer_widths
+from allmlp.exports.onnx_model.quantised import layer_widths
 from allmlp.hardware import processor
 from allmlp.hardware.processor import has_exact_int8
 from allmlp.inference import write_tuned
@@ -150,6 +151,46 @@ def test_a_file_of_8_bits_cannot_claim_to_be_portable(exports: Exports, tmp_path
         CheckpointError, match="says that it runs without VNNI, but has weights of over 7 bits: patch_proj"
     ):
         open_export(path)
+
+
+def _renamed(model: onnx.ModelProto, _: object) -> None:
+    """Give scales and zero points names that say nothing."""
+    new = {tensor.name: f"c{index}" for index, tensor in enumerate(model.graph.initializer) if ".input." in tensor.name}
+    for tensor in model.graph.initializer:
+        tensor.name = new.get(tensor.name, tensor.name)
+    for node in model.graph.node:
+        node.input[:] = [new.get(name, name) for name in node.input]
+
+
+def _transposed(model: onnx.ModelProto, values: object) -> None:
+    """Put a transposition, which engines move, between the quantised input of a layer and its product."""
+    _renamed(model, values)
+    index, node = next((i, node) for i, node in enumerate(model.graph.node) if node.name == "patch_projection")
+    moved = onnx.helper.make_node("Transpose", [node.input[0]], ["moved"], name="moved", perm=[0, 1, 2])
+    node.input[0] = "moved"
+    model.graph.node.insert(index, moved)
+
+
+def _unsigned(model: onnx.ModelProto, _: object) -> None:
+    """Store a weight without a sign."""
+    for name in ("patch_projection.weight", "patch_projection.weight.zero_point"):
+        tensor = next(each for each in model.graph.initializer if each.name == name)
+        tensor.data_type = onnx.TensorProto.UINT8
+        tensor.raw_data = bytes((value + 128) % 256 for value in tensor.raw_data)
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [(_renamed, "over 7 bits: patch_proj"), (_transposed, "over 7 bits: patch_proj"), (_unsigned, "in uint8")],
+)
+def test_names_and_types_do_not_hide_a_file_of_8_bits(
+    edit: Callable[[onnx.ModelProto, object], None], words: str, exports: Exports, tmp_path: Path
+) -> None:
+    path = _changed(exports["onnx", "8 bits"].path, tmp_path / "x.onnx", edit=edit, needs_vnni=False)
+    with pytest.raises(CheckpointError, match=words):
+        open_export(path)
+    true = _changed(exports["onnx", ALL[0]].path, tmp_path / "y.onnx", edit=_renamed)
+    assert open_export(true).info.quantisation is not None
 
 
 @pytest.mark.parametrize("large", [64, -64, 127, -128])

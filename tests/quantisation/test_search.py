@@ -126,8 +126,8 @@ def test_a_float32_export_has_no_agreement(mixer: Checkpoint, photos: Path, tmp_
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"precision": "bfloat16"}, "not a precision of files"),
-        ({"precision": "int4"}, "expected float32 or int8"),
+        ({"precision": "bfloat16"}, "onnx files do not have"),
+        ({"precision": "int4"}, "expected one of float32, bfloat16, int8"),
         ({"precision": "int8"}, "needs calibrate with some hundreds of photos"),
         ({"calibrate": "photos"}, "calibrate would have no effect in float32"),
         ({"portable": False, "agreement": 0.9}, "agreement and portable would have no effect"),

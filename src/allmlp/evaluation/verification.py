@@ -17,7 +17,7 @@ from allmlp.data import Preparation, Split, resized_images
 from allmlp.errors import CheckFailedError, ConfigError
 from allmlp.evaluation.compare import ComparedPhotos, photos_to_compare
 from allmlp.evaluation.pixel_difference import ComparedPreparation, PixelDifference
-from allmlp.exports import ChangedExportError, ExportInfo, Pixels, export_kind, open_export, weights_digest
+from allmlp.exports import ChangedExportError, ExportInfo, Pixels, TorchExport, export_kind, open_export, weights_digest
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.inference import RunnableModel, choose_backend, open_model
 from allmlp.io.display import Progress, escape, no_progress, quote, shorten
@@ -31,6 +31,9 @@ DEFAULT_TOLERANCE = 1e-4
 
 RESIZE_TOLERANCE = 1e-2
 """The same for exports with the pixels in the graph, unless they are exact: its pixels may differ, and so may the logits."""
+
+BFLOAT16_AGREEMENT = 0.997
+"""The share of photos that must get the same class from an export in bfloat16."""
 
 _BATCH_SIZE = 64
 _PIXEL_BACKEND = "onnxruntime"  # the only one that runs the pixels in a graph
@@ -46,8 +49,8 @@ class ExportVerification:
         num_same: photos with the same most probable class, by name.
         largest_logit: the largest absolute logit of the checkpoint.
         logit_difference, probability_difference: the largest absolute differences.
-        tolerance: of `logit_difference`, as a fraction of `largest_logit`; None for int8.
-        min_agreement: of an int8 export, the share of photos that it promises to give the same class; None for float32.
+        tolerance: of `logit_difference`, as a fraction of `largest_logit`; None for int8 and bfloat16.
+        min_agreement: of these, the share of photos that is asked for to get the same class; None for float32.
         num_correct: (checkpoint, export); None if the photos are unlabelled or the model does not know all of their classes.
         problems: what is wrong, in sentences; empty if the export answers as the checkpoint.
         pixels: how the pixels of its graph differ from the checkpoint's; None if they are outside of it.
@@ -101,6 +104,12 @@ class _Limit(NamedTuple):
 
 def _limit(info: ExportInfo, tolerance: float | None, agreement: float | None, path: str) -> _Limit:
     where, note = shorten(escape(path), 300), info.quantisation
+    if info.precision == "bfloat16":
+        if tolerance is not None:
+            raise ConfigError(
+                f"{where}: a bfloat16 export, whose logits differ by rounding; give agreement instead of tolerance."
+            )
+        return _Limit(None, BFLOAT16_AGREEMENT if agreement is None else agreement)
     if note is None:
         if agreement is not None:
             raise ConfigError(f"{where}: a float32 export, which must give every photo its class; omit agreement.")
@@ -149,13 +158,15 @@ def verify_export(
         photos: a data set, as `open_dataset` takes it (test, else validation, else train), or a folder without labels.
         tolerance: of a float32 export, the largest difference of a logit, as a fraction of the largest logit; None takes 1e-4,
             and 1e-2 for pixels="in".
-        agreement: of an int8 export, the share of photos that must get the same class; None takes what the file promises. It
-            is missed if the upper end of the 95 % interval of the share is below it.
-        backend: the engine of the export. An export with the pixels in its graph is verified with these, in ONNX Runtime.
+        agreement: of an int8 or bfloat16 export, the share of photos that must get the same class; None takes what an int8 file
+            promises, and 0.997 for bfloat16. It is missed if the upper end of the 95 % interval of the share is below it.
+        backend: the engine of the export. Of a .pt2 file, torch runs the program, if it is the one that allmlp writes. An
+            export with the pixels in its graph is verified with these, in ONNX Runtime.
         progress: called with the number of photos done and their total, for both models together.
 
     Raises:
-        CheckFailedError: the export was changed since it was written, or has other classes: nothing can be compared.
+        CheckFailedError: the export was changed since it was written, or has other classes or another program: nothing can be
+            compared.
         CheckpointError, DataError: nothing usable at `checkpoint`, `export` or `photos`.
         ConfigError: not an export, or an invalid tolerance.
     """
@@ -166,13 +177,16 @@ def verify_export(
     if (path := path_text(export)) is None:
         raise ConfigError(f"export is {quote(export)}; expected a path.")
     if export_kind(path) is None:
-        raise ConfigError(f"{shorten(escape(path), 300)}: not an export; expected an .onnx or .xml file.")
+        raise ConfigError(
+            f"{shorten(escape(path), 300)}: not an export; expected an .onnx, .xml, .pt2 or .tflite file."
+        )
     loaded = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
     _check_classes(loaded.description)
     try:
-        info = open_export(export).info
+        opened = open_export(export)
     except ChangedExportError as error:
         raise CheckFailedError(str(error)) from error
+    info = opened.info
     limit = _limit(info, tolerance, agreement, path)
     problems = _differences(loaded.description, info.description)
     if info.weights_sha256 != weights_digest(as_arrays(loaded).weights):
@@ -182,7 +196,7 @@ def verify_export(
     if info.pixels != "out" and backend == "auto":
         backend = _PIXEL_BACKEND
     before = open_model(loaded, backend="eager", device="cpu")
-    after = open_model(export, backend=backend)
+    after = _program(opened) if isinstance(opened, TorchExport) else open_model(export, backend=backend)
     if info.pixels != "out" and after.pixels is None:
         raise ConfigError(
             f"The backend {backend} does not run the pixels in the graph of this export, so it cannot verify them; use "
@@ -206,6 +220,11 @@ def verify_export(
         problems.append(problem)
     result = _compared(before.description, after.description, outputs, chosen, limit, problems)
     return dataclasses.replace(result, pixels=difference)
+
+
+def _program(export: TorchExport) -> RunnableModel:
+    """Return the program of a .pt2 file, which `open_model` does not run."""
+    return RunnableModel(export.checked_program(), export.description, "logits")
 
 
 def _logits(model: RunnableModel, preparation: Preparation, split: Split) -> Iterator[NDArray[np.float32]]:

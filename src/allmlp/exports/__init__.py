@@ -1,29 +1,31 @@
-"""Exports: a checkpoint written as an ONNX file or an OpenVINO model, and such a file read back. Nothing here needs torch.
+"""Exports: a checkpoint written for other engines, and such a file read back. Only torch_program/program.py needs torch.
 
-Safe to change: `onnx_graph`, `onnx_pixels` and `openvino_model` (what is written), `metadata` (the description inside the
-    file).
+Safe to change: onnx_model/, `openvino_model`, torch_program/ and litert_model/ (what is written), `metadata` (the description
+    inside the file).
 Invariants: the names of inputs, outputs and weights; the key "allmlp"; the same checkpoint gives the same bytes. A file is
-    untrusted: it is checked (`onnx_checks`, `openvino_model`) before an engine sees it.
-To add one: a format is a file with a writer and a reader, and an entry in `EXPORT_FORMATS`.
+    untrusted: it is checked before an engine sees it.
+To add one: a format is a file or a folder with a writer and a reader, and an entry in `EXPORT_FORMATS`.
 """
 
-from allmlp.exports.metadata import ChangedExportError, ExportInfo, weights_digest
-from allmlp.exports.onnx_file import OnnxExport, parse_onnx
-from allmlp.exports.onnx_graph import onnx_bytes
-from allmlp.exports.onnx_pixels import IMAGES, PHOTOS, PIXELS, Pixels
-from allmlp.exports.openvino_model import OpenvinoExport, write_openvino
-from allmlp.exports.quantised_graph import (
+from allmlp.exports.litert_model.file import LitertExport
+from allmlp.exports.litert_model.graph import litert_bytes
+from allmlp.exports.metadata import PIXELS, ChangedExportError, ExportInfo, Pixels, QuantisationNote, weights_digest
+from allmlp.exports.onnx_model.file import OnnxExport, parse_onnx
+from allmlp.exports.onnx_model.graph import onnx_bytes
+from allmlp.exports.onnx_model.pixels import IMAGES, PHOTOS
+from allmlp.exports.onnx_model.quantised import (
     MAX_INPUT,
     MAX_WEIGHT,
     Quantisation,
-    QuantisationNote,
     QuantisedWeight,
     is_token_mixing,
     layer_widths,
 )
+from allmlp.exports.openvino_model import OpenvinoExport, write_openvino
 from allmlp.exports.reading import Export, export_kind, open_export
 from allmlp.exports.runtimes import import_openvino
 from allmlp.exports.small_environment import ENGINES, requirements, write_requirements
+from allmlp.exports.torch_program.file import TorchExport
 from allmlp.exports.writing import (
     EXPORT_FORMATS,
     ExportFormat,
@@ -46,12 +48,14 @@ __all__ = [
     "Export",
     "ExportFormat",
     "ExportInfo",
+    "LitertExport",
     "OnnxExport",
     "OpenvinoExport",
     "Pixels",
     "Quantisation",
     "QuantisationNote",
     "QuantisedWeight",
+    "TorchExport",
     "check_format_pixels",
     "default_name",
     "export",
@@ -60,6 +64,7 @@ __all__ = [
     "import_openvino",
     "is_token_mixing",
     "layer_widths",
+    "litert_bytes",
     "new_export_file",
     "onnx_bytes",
     "open_export",

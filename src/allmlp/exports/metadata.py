@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -13,16 +13,17 @@ from numpy.typing import NDArray
 from allmlp.checkpoints import ModelDescription
 from allmlp.config import from_dict
 from allmlp.errors import CheckpointError, ConfigError
-from allmlp.exports.onnx_pixels import Pixels
-from allmlp.exports.quantised_graph import QuantisationNote
 from allmlp.io.json_object import MAX_CONFIG_BYTES
 
 __all__ = [
     "DIGEST_KEY",
     "MODEL_INFO",
     "OWN_KEY",
+    "PIXELS",
     "ChangedExportError",
     "ExportInfo",
+    "Pixels",
+    "QuantisationNote",
     "check_digest",
     "info_text",
     "model_info",
@@ -40,6 +41,11 @@ DIGEST_KEY = "allmlp_sha256"
 MODEL_INFO = "model_info"
 """The section of OpenVINO's Model API, which other programs read as well."""
 
+Pixels = Literal["out", "in", "exact"]
+"""Where photos become images: outside of a file, in its graph, or in its graph bit for bit as allmlp does it."""
+
+PIXELS: tuple[Pixels, ...] = ("out", "in", "exact")
+
 _FORMAT = "allmlp export"
 _VERSION = 1
 
@@ -47,11 +53,39 @@ _RESIZE_TYPES = {"crop": "crop", "squash": "standard", "pad": "fit_to_window_let
 
 # A word with a separator, or with the ending of a file, is a part of a path: except names of the Hub and of variants.
 _NO_PATH = re.compile(r"hf:.*|\(?[SBLH]/\d\d")
-_FILE = re.compile(r".*\.(npz|npy|safetensors|pth?|bin|ckpt|onnx|xml|json)", re.IGNORECASE)
+_FILE = re.compile(r".*\.(npz|npy|safetensors|pth?|pt2|tflite|bin|ckpt|onnx|xml|json)", re.IGNORECASE)
 
 
 class ChangedExportError(CheckpointError):
     """An export that is not what was written: damaged, or edited."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantisationNote:
+    """What an int8 export says about its making, as in its JSON object.
+
+    Attributes:
+        attempt: which layers became int8.
+        num_integer_layers: how many multiply in integers.
+        weight_bits: of the layers that multiply in integers.
+        needs_vnni: whether sums saturate on a processor without VNNI, which then gives wrong answers.
+        min_agreement: the share of photos with the class of float32 that was asked for.
+        num_calibration_photos, num_judging_photos: how many set the ranges, and how many others measured the following.
+        agreement: the share of the judging photos with the class of float32.
+        num_clear_photos: those whose two most probable classes differ by over 0.1 in float32.
+        clear_agreement: the share of these with the class of float32.
+    """
+
+    attempt: str
+    num_integer_layers: int
+    weight_bits: Literal[7, 8]
+    needs_vnni: bool
+    min_agreement: float
+    num_calibration_photos: int
+    num_judging_photos: int
+    agreement: float
+    num_clear_photos: int
+    clear_agreement: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +94,7 @@ class ExportInfo:
 
     Attributes:
         description: the model without its weights, as in config.json.
-        precision: of the weights and the arithmetic, "float32" or "int8".
+        precision: of the weights and the arithmetic, "float32", "int8" or, for torch, "bfloat16".
         weights_sha256: the digest of the checkpoint's weights in float32 (`weights_digest`), the same in every format.
         quantisation: how the weights became int8; None for float32.
         pixels: where photos become images: "out" of the file, "in" its graph, or "exact" in it.
@@ -82,7 +116,7 @@ class _InfoFile:
     precision: str
     weights_sha256: str
     quantisation: QuantisationNote | None = None
-    pixels: Literal["out", "in", "exact"] = "out"
+    pixels: Pixels = "out"
 
 
 def weights_digest(weights: Mapping[str, NDArray[np.float32]]) -> str:
@@ -109,8 +143,14 @@ def info_text(info: ExportInfo) -> str:
     return json.dumps(values, separators=(",", ":"), allow_nan=False)
 
 
-def parse_info(text: str, *, where: str) -> ExportInfo:
-    """Parse the JSON object of an export; error messages start with `where`.
+def parse_info(
+    text: str,
+    *,
+    where: str,
+    precisions: Sequence[str] = ("float32", "int8"),
+    pixels: Sequence[Pixels] = ("out",),
+) -> ExportInfo:
+    """Parse the JSON object of an export, which has one of `precisions` and `pixels`; error messages start with `where`.
 
     Raises:
         CheckpointError: it is not an object of this format and version, or a value is missing, unknown or invalid.
@@ -137,9 +177,14 @@ def parse_info(text: str, *, where: str) -> ExportInfo:
         read = from_dict(_InfoFile, values, where=where)
     except ConfigError as error:
         raise CheckpointError(str(error)) from error
-    if read.precision not in ("float32", "int8"):
+    if read.precision not in precisions:
         raise CheckpointError(
-            f"{where}: its precision is {read.precision[:80]!r}; this allmlp runs exports in float32 and int8. Update allmlp."
+            f"{where}: its precision is {read.precision[:80]!r}; this allmlp runs such exports in {' and '.join(precisions)}. "
+            "Update allmlp."
+        )
+    if read.pixels not in pixels:
+        raise CheckpointError(
+            f"{where}: its pixels are {read.pixels!r}, which such a file cannot have. Export the checkpoint again."
         )
     if (read.precision == "int8") != (read.quantisation is not None):
         raise CheckpointError(

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.checkpoints import ModelDescription
-from allmlp.errors import CheckpointError
+from allmlp.errors import CheckpointError, ConfigError
+from allmlp.exports.integer_products import Operation, integer_weights
 from allmlp.exports.metadata import (
     DIGEST_KEY,
     MODEL_INFO,
@@ -27,10 +28,9 @@ from allmlp.exports.metadata import (
     no_description,
     parse_info,
 )
-from allmlp.exports.onnx_checks import check_portable
-from allmlp.exports.onnx_file import parse_onnx
-from allmlp.exports.onnx_graph import stored_shapes
-from allmlp.exports.quantised_graph import integer_layers
+from allmlp.exports.onnx_model.checks import check_portable
+from allmlp.exports.onnx_model.file import parse_onnx
+from allmlp.exports.onnx_model.graph import stored_shapes
 from allmlp.exports.runtimes import import_openvino
 from allmlp.io.atomic_write import write_together
 from allmlp.io.display import escape, quote, shorten, summarise
@@ -48,9 +48,9 @@ _LAYERS = frozenset(
     }
 )
 _INT8_LAYERS = frozenset({"FakeQuantize"})  # to 8 bits and back, which OpenVINO fuses into integer products
-_INT8 = "i8"
+_INT8, _UINT8 = "i8", "u8"
 _ITEM_BYTES = {"f32": 4, "i64": 8, "i32": 4}
-_INT8_ITEM_BYTES = {_INT8: 1, "u8": 1}  # next to these
+_INT8_ITEM_BYTES = {_INT8: 1, _UINT8: 1}  # next to these
 _NUMBERED = re.compile(r"[A-Za-z]+_[0-9]+")
 _EXPECTED = "expected an OpenVINO model that allmlp export wrote"
 
@@ -100,7 +100,13 @@ def write_openvino(onnx_content: bytes, path: Path) -> None:
         model.set_rt_info(value, [MODEL_INFO, name])
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "model.xml"
-        openvino.save_model(model, written, compress_to_fp16=False)
+        try:
+            openvino.save_model(model, written, compress_to_fp16=False)
+        except RuntimeError as error:  # its only report of a full disk
+            raise ConfigError(
+                f"{path}: OpenVINO could not write the model to the temporary folder {folder} ({shorten(escape(error), 200)}). "
+                "Make space there, or name another folder in the environment variable TMPDIR."
+            ) from error
         xml, weights = written.read_bytes(), written.with_suffix(".bin")
         digest = _digest(xml, weights)
         xml = xml.replace(_entry(_BLANK), _entry(digest), 1)
@@ -163,6 +169,8 @@ def _check_layers(root: ElementTree.Element, weights: Path, info: ExportInfo, wh
             raise _not_ours(where, f"the layer {quote(kind[:80])} of {quote(version[:80])}")
         if kind == "Const":
             name = layer.get("name", "")
+            if name in constants:
+                raise _not_ours(where, f"two weights named {quote(name[:80])}")
             constants[name] = _checked_constant(name, layer.find("data"), num_bytes, where, is_int8=is_int8)
     wanted = stored_shapes(parameter_shapes(info.description.config))
     wrong = [name for name, shape in wanted.items() if name not in constants or constants[name].shape != shape]
@@ -172,8 +180,25 @@ def _check_layers(root: ElementTree.Element, weights: Path, info: ExportInfo, wh
             "again."
         )
     if info.quantisation is not None and not info.quantisation.needs_vnni:
-        names = {layer: f"{layer}.weight" for layer in integer_layers(set(constants), info.description.config)}
-        check_portable(_integers(weights, {layer: constants[name] for layer, name in names.items()}), where)
+        integers = {name: constant for name, constant in constants.items() if constant.kind == _INT8}
+        names = integer_weights(_operations(root), integers.keys())
+        check_portable(_integers(weights, {name: integers[name] for name in integers if name in names}), where)
+
+
+def _operations(root: ElementTree.Element) -> Iterator[Operation]:
+    """Yield the layers with what they are connected to: constants by name, and other layers by number."""
+    values = {
+        layer.get("id", ""): layer.get("name", "") if layer.get("type") == "Const" else f"#{layer.get('id')}"
+        for layer in root.iter("layer")
+    }
+    inputs: dict[str, list[tuple[int, str]]] = {}
+    for edge in root.iter("edge"):
+        source = values.get(edge.get("from-layer", ""), "")
+        inputs.setdefault(edge.get("to-layer", ""), []).append((int(edge.get("to-port", "0")), source))
+    for layer in root.iter("layer"):
+        number = layer.get("id", "")
+        sources = tuple(source for _, source in sorted(inputs.get(number, [])))
+        yield Operation(layer.get("type", ""), sources, (values[number],))
 
 
 def _checked_constant(
@@ -191,16 +216,17 @@ def _checked_constant(
         raise ValueError(f"the .bin file is too short for {quote(name[:80])}")
     if len(shape) > 8 or min(shape, default=0) < 0 or math.prod(shape) * item_bytes[kind] != size:
         raise ValueError(f"{quote(name[:80])} has {size:,} bytes, which do not fit its shape")
+    if kind == _UINT8 and size != 1:
+        raise _not_ours(where, f"the weight {quote(name[:80])} in uint8")
     return _Constant(kind, shape, start, size)
 
 
 def _integers(weights: Path, constants: Mapping[str, _Constant]) -> Iterator[tuple[str, NDArray[np.int8]]]:
-    """Yield the values of those constants that are int8, by name."""
+    """Yield the values of constants in int8, by name."""
     with weights.open("rb") as file:
         for name, constant in constants.items():
-            if constant.kind == _INT8:
-                file.seek(constant.start)
-                yield name, np.frombuffer(file.read(constant.size), np.int8)
+            file.seek(constant.start)
+            yield name, np.frombuffer(file.read(constant.size), np.int8)
 
 
 def _not_ours(where: str, what: str) -> CheckpointError:

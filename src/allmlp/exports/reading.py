@@ -1,20 +1,30 @@
 """Exports read back: recognised, and checked before an engine sees them."""
 
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from allmlp.exports.onnx_file import OnnxExport, read_onnx
+from allmlp.exports.litert_model.file import LitertExport, read_litert
+from allmlp.exports.onnx_model.file import OnnxExport, read_onnx
 from allmlp.exports.openvino_model import OpenvinoExport, read_openvino
+from allmlp.exports.torch_program.file import TorchExport, read_torch
 from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
 from allmlp.io.path_problem import path_text
 
 __all__ = ["Export", "ExportKind", "export_kind", "open_export"]
 
-ExportKind = Literal["onnx", "openvino"]
-Export = OnnxExport | OpenvinoExport
+ExportKind = Literal["onnx", "openvino", "torch", "litert"]
+Export = OnnxExport | OpenvinoExport | TorchExport | LitertExport
 
-_ENDINGS: dict[str, ExportKind] = {".onnx": "onnx", ".xml": "openvino"}
+_ENDINGS: dict[str, ExportKind] = {".onnx": "onnx", ".xml": "openvino", ".pt2": "torch", ".tflite": "litert"}
+
+_READERS: Mapping[str, Callable[[Path], Export]] = {
+    "onnx": read_onnx,
+    "openvino": read_openvino,
+    "torch": read_torch,
+    "litert": read_litert,
+}
 
 
 def export_kind(source: object) -> ExportKind | None:
@@ -41,7 +51,7 @@ def open_export(source: str | Path) -> Export:
 
     Raises:
         CheckpointError: it does not exist, is damaged, hostile, or was not written by allmlp.
-        MissingExtraError: an OpenVINO model, and openvino is not installed.
+        MissingExtraError: a .tflite file, and ai-edge-litert is not installed.
     """
     path = Path(path_text(source) or "")
-    return read_onnx(path) if export_kind(source) == "onnx" else read_openvino(path)
+    return _READERS[export_kind(source) or "onnx"](path)

@@ -7,7 +7,7 @@ from typing import Any
 
 from allmlp.errors import MissingExtraError
 
-__all__ = ["import_onnx", "import_openvino"]
+__all__ = ["import_litert_schema", "import_onnx", "import_openvino", "import_torch"]
 
 
 def import_onnx() -> Any:
@@ -18,6 +18,16 @@ def import_onnx() -> Any:
     """
     _check_installed("onnx", "To write ONNX, allmlp needs the library onnx")
     return importlib.import_module("onnx")
+
+
+def import_litert_schema() -> Any:
+    """Return the module of LiteRT's format, `ai_edge_litert.schema_py_generated`, in Python only.
+
+    Raises:
+        MissingExtraError: ai-edge-litert is not installed.
+    """
+    _check_installed("ai_edge_litert", "TensorFlow Lite models need the library ai-edge-litert", "allmlp[litert]")
+    return importlib.import_module("ai_edge_litert.schema_py_generated")
 
 
 def import_openvino() -> Any:
@@ -35,6 +45,16 @@ def import_openvino() -> Any:
     return importlib.import_module("openvino")
 
 
-def _check_installed(name: str, need: str) -> None:
+def import_torch() -> Any:
+    """Return the module `torch`, which small environments lack.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    _check_installed("torch", "To write a .pt2 file, allmlp needs torch", "allmlp")
+    return importlib.import_module("torch")
+
+
+def _check_installed(name: str, need: str, package: str = "") -> None:
     if name not in sys.modules and importlib.util.find_spec(name) is None:
-        raise MissingExtraError(f"{need}: pip install 'allmlp[{name}]'")
+        raise MissingExtraError(f"{need}: pip install '{package or f'allmlp[{name}]'}'")

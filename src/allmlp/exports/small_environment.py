@@ -8,8 +8,8 @@ from allmlp.io.atomic_write import write_bytes
 
 __all__ = ["ENGINES", "requirements", "write_requirements"]
 
-ENGINES: Mapping[str, str] = {"onnx": "onnxruntime", "openvino": "openvino"}
-"""By format of export: the engine of its small environment, whose file is requirements/ENGINE.txt."""
+ENGINES: Mapping[str, str] = {"onnx": "onnxruntime", "openvino": "openvino", "litert": "ai-edge-litert"}
+"""By format of export: the package of its small environment, whose file is requirements/PACKAGE.txt. torch has none."""
 
 
 def requirements(to: str) -> bytes:

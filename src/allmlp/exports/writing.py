@@ -9,10 +9,12 @@ from pathlib import Path
 from allmlp.checkpoints import ArrayCheckpoint, Checkpoint, as_arrays, load_arrays
 from allmlp.data import Preprocessing
 from allmlp.errors import ConfigError, did_you_mean
-from allmlp.exports.onnx_graph import onnx_bytes
-from allmlp.exports.onnx_pixels import Pixels, check_pixels
+from allmlp.exports.litert_model.graph import litert_bytes
+from allmlp.exports.metadata import Pixels
+from allmlp.exports.onnx_model.graph import onnx_bytes
+from allmlp.exports.onnx_model.pixels import check_pixels
 from allmlp.exports.openvino_model import write_openvino
-from allmlp.exports.runtimes import import_onnx, import_openvino
+from allmlp.exports.runtimes import import_litert_schema, import_onnx, import_openvino, import_torch
 from allmlp.io.atomic_write import write_bytes
 from allmlp.io.display import escape, quote
 from allmlp.io.path_problem import path_problem, path_text
@@ -35,9 +37,11 @@ class ExportFormat:
     Attributes:
         ending: of the file's name.
         check: raises a MissingExtraError if a library is missing: before anything slow.
-        write: writes a model to a new file; takes `pixels`, too, if the format has others than "out".
+        write: writes a model to a new file; takes `pixels`, too, if the format has others than "out", and `precision` if it
+            has others than float32.
         other_endings: of files that are written next to it.
         pixels: where photos may become images: "out" of the file, "in" its graph, or "exact" in it.
+        precisions: of weights and products that `write` takes. (int8 is written by `allmlp.quantisation`.)
         no_pixels: what to do instead of those that it lacks.
     """
 
@@ -46,6 +50,7 @@ class ExportFormat:
     write: Callable[..., object]
     other_endings: tuple[str, ...] = ()
     pixels: tuple[Pixels, ...] = ("out",)
+    precisions: tuple[str, ...] = ("float32",)
     no_pixels: str = "Use to='onnx', or pre-process outside."
 
 
@@ -55,6 +60,21 @@ def _write_onnx(model: ArrayCheckpoint, path: Path, pixels: Pixels = "out") -> N
 
 def _write_openvino(model: ArrayCheckpoint, path: Path) -> None:
     write_openvino(onnx_bytes(model), path)
+
+
+def _write_torch(model: ArrayCheckpoint, path: Path, precision: str = "float32") -> None:
+    from allmlp.exports.torch_program.program import program_bytes  # which imports torch
+
+    write_bytes(path, program_bytes(model, precision))
+
+
+def _write_litert(model: ArrayCheckpoint, path: Path) -> None:
+    write_bytes(path, litert_bytes(model))
+
+
+def _check_torch() -> None:
+    """torch belongs to every full installation."""
+    import_torch()
 
 
 def _check_openvino() -> None:
@@ -72,6 +92,8 @@ EXPORT_FORMATS: Mapping[str, ExportFormat] = {
         no_pixels="OpenVINO ignores antialiasing in ONNX's Resize, and computes sizes in float32: export with to='onnx' and "
         "run it in ONNX Runtime, or use pixels='out'.",
     ),
+    "torch": ExportFormat(ending=".pt2", check=_check_torch, write=_write_torch, precisions=("float32", "bfloat16")),
+    "litert": ExportFormat(ending=".tflite", check=import_litert_schema, write=_write_litert),
 }
 
 
@@ -81,26 +103,12 @@ def export(
     to: str = "onnx",
     out: str | Path | None = None,
     pixels: str = "out",
+    precision: str = "float32",
 ) -> Path:
-    """Write a checkpoint for another engine, with its class names and pre-processing inside, and return the file.
-
-    The same checkpoint gives the same bytes. `open_model` opens the result, without torch.
-
-    Args:
-        source: a path or a name, as `load_checkpoint` takes it, or a checkpoint.
-        to: "onnx" (one file), or "openvino" (an .xml file and a .bin file).
-        out: a new file, whose name ends in .onnx or .xml; None takes the source's name, in the current folder.
-        pixels: where photos become the model's images. "out": the input is pre-processed images, float32 (B, 3, H, W). "in": it
-            is decoded RGB photos of any size, uint8 (B, h, w, 3), resized and normalised in the graph, nearly as
-            `Preprocessing` does. "exact": the same, bit for bit, in float64. Both only in ONNX.
-
-    Raises:
-        CheckpointError: nothing usable at `source`.
-        ConfigError: an unknown format, a file that exists, one that cannot be written, or pixels that the format or the model's
-            pre-processing does not have.
-        MissingExtraError: onnx or openvino is not installed.
-    """
+    """Write a checkpoint in float32 or bfloat16: `allmlp.export` without int8, with the same arguments and errors."""
     form = export_format(to)
+    if precision not in form.precisions:
+        raise ConfigError(f"precision is {quote(precision)}; {to} files have {' or '.join(form.precisions)}.")
     place = check_format_pixels(pixels, to)
     path = new_export_file(default_name(source, form) if out is None else out, form)
     form.check()
@@ -108,7 +116,8 @@ def export(
         source = as_arrays(source)
     model = source if isinstance(source, ArrayCheckpoint) else load_arrays(source)
     check_format_pixels(place, to, model.description.preprocessing)
-    form.write(model, path, **({} if place == "out" else {"pixels": place}))
+    options = {"pixels": None if place == "out" else place, "precision": None if precision == "float32" else precision}
+    form.write(model, path, **{name: value for name, value in options.items() if value is not None})
     return path
 
 

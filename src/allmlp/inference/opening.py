@@ -32,11 +32,11 @@ def open_model(
     Args:
         source: a path or a name, as `load_checkpoint` takes it, a `Checkpoint`, or the file of an export.
         backend: a name in `BACKENDS`; "auto" takes the one that `allmlp bench --tune` found to be the fastest for this shape
-            on this machine. Untuned, it takes the first one that opens the source and is installed: "eager" for checkpoints,
-            "onnxruntime" or "openvino" for exports, which need no torch.
+            on this machine. Untuned, it takes the first one that opens the source and is installed: "eager" for checkpoints
+            and .pt2 files, "onnxruntime" or "openvino" for other exports, which need no torch.
         device: "auto", "cpu", "cuda" or "mps"; only "eager" and "compiled" compute on another device than the
             CPU.
-        precision: of the matrix products, "float32" or "bfloat16" (not "onnxruntime"); "auto" is float32.
+        precision: of the matrix products, "float32" or "bfloat16" (not "onnxruntime"); "auto" is float32, or that of an export.
         output: "logits" (B, K), or "features" (B, C): the mean over tokens before the classifier.
         preprocessing: overrides the source's, as in `load_checkpoint`, and the pixels in the graph of an export.
         exact: whether an image's output is to be the same in any batch on a GPU, too, where that costs speed and is not tested.

@@ -28,7 +28,7 @@ __all__ = ["Tuned", "check_tunable", "has_tuned", "machine", "read_tuned", "writ
 
 _VERSION = 1
 _MAX_BYTES = 1 << 16
-_ENGINES = ("torch", "onnx", "onnxruntime", "openvino")  # onnx writes what the engines read
+_ENGINES = ("torch", "onnx", "onnxruntime", "openvino", "ai-edge-litert")  # onnx writes what the engines read
 _SHAPE = ("image_size", "patch_size", "num_blocks", "hidden_dim", "tokens_mlp_dim", "channels_mlp_dim", "num_classes")
 _INSTRUCTION_SETS = re.compile(r"avx\w*|amx\w*|asimd\w*|sve\w*|i8mm|bf16")
 

@@ -1,4 +1,4 @@
-"""`export`, in float32 or int8."""
+"""`export`, in float32, bfloat16 or int8."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -17,7 +17,7 @@ from allmlp.exports import (
     onnx_bytes,
     write_openvino,
 )
-from allmlp.exports import export as export_float32
+from allmlp.exports import export as export_floats
 from allmlp.hardware.processor import has_exact_int8
 from allmlp.inference import choose_backend
 from allmlp.io.atomic_write import write_bytes
@@ -37,6 +37,8 @@ def _write_openvino(model: ArrayCheckpoint, path: Path, plan: Quantisation, note
     write_openvino(onnx_bytes(model, plan, note), path)
 
 
+_PRECISIONS = ("float32", "bfloat16", "int8")
+
 _WRITERS: Mapping[str, Callable[..., None]] = {"onnx": _write_onnx, "openvino": _write_openvino}
 """They take `pixels`, too, if the format has others than "out"."""
 
@@ -54,16 +56,17 @@ def export(
 ) -> Path:
     """Write a checkpoint for another engine, with its class names and pre-processing inside, and return the file.
 
-    The same checkpoint gives the same bytes. `open_model` opens the result, without torch.
+    The same checkpoint gives the same bytes. `open_model` opens the result, without torch but for "torch".
 
     Args:
         source: a path or a name, as `load_checkpoint` takes it, or a checkpoint.
-        to: "onnx" (one file), or "openvino" (an .xml file and a .bin file).
-        out: a new file, whose name ends in .onnx or .xml; None takes the source's name, in the current folder.
+        to: "onnx" (one file), "openvino" (an .xml file and a .bin file), "torch" (a .pt2 file of torch.export), or
+            "litert" (a .tflite file).
+        out: a new file, whose name ends in .onnx, .xml, .pt2 or .tflite; None takes the source's name, in the current folder.
         pixels: where photos become the model's images. "out": the input is pre-processed images, float32 (B, 3, H, W). "in": it
             is decoded RGB photos of any size, uint8 (B, h, w, 3), resized and normalised in the graph, nearly as
             `Preprocessing` does. "exact": the same, bit for bit, in float64. Both only in ONNX.
-        precision: "float32" or "int8" (`export_int8`), which needs photos.
+        precision: "float32"; "bfloat16" for "torch"; or "int8" (`export_int8`) for the others, which needs photos.
         calibrate: for int8, photos such as the model is for: some hundreds, a data set or a folder.
         agreement: for int8, the share of photos that must keep their class; None means 0.99.
         portable: for int8, whether the file runs on any processor; None means True.
@@ -74,11 +77,11 @@ def export(
         ConfigError: an unknown format, a file that exists, one that cannot be written, or pixels that the format or the model's
             pre-processing does not have.
         DataError: no photos at `calibrate`.
-        MissingExtraError: onnx, openvino or, for int8, an engine is not installed.
+        MissingExtraError: a library of the format or, for int8, an engine is not installed.
     """
     check_export_options(to, precision, calibrate, agreement, portable)
-    if precision == "float32":
-        return export_float32(source, to=to, out=out, pixels=pixels)
+    if precision != "int8":
+        return export_floats(source, to=to, out=out, pixels=pixels, precision=precision)
     assert calibrate is not None
     if isinstance(source, ArrayCheckpoint):
         raise ConfigError("source is an ArrayCheckpoint; int8 needs a Checkpoint, a path or a name.")
@@ -97,21 +100,21 @@ def check_export_options(
     to: str, precision: object, calibrate: object, agreement: object, portable: object, dash: str = ""
 ) -> None:
     """Check options against each other; `dash` stands before the names of options in messages. Raises ConfigError."""
-    if precision == "bfloat16":
+    form = export_format(to)
+    if precision not in _PRECISIONS:
+        hint = did_you_mean(precision, _PRECISIONS) if isinstance(precision, str) else ""
+        raise ConfigError(f"{dash}precision is {quote(precision)}; expected one of {', '.join(_PRECISIONS)}.{hint}")
+    if precision == "bfloat16" and precision not in form.precisions:
         raise ConfigError(
-            f"{dash}precision is 'bfloat16', which is not a precision of files: an engine computes in it when it runs a "
-            "float32 file. Export in float32, and run it with --backend openvino --precision bfloat16."
+            f"{dash}precision is 'bfloat16', which {to} files do not have: an engine computes in it when it runs a float32 "
+            "file. Export in float32, and run it with --backend openvino --precision bfloat16; or export to torch."
         )
-    if precision not in ("float32", "int8"):
-        hint = did_you_mean(precision, ("float32", "int8")) if isinstance(precision, str) else ""
-        raise ConfigError(f"{dash}precision is {quote(precision)}; expected float32 or int8.{hint}")
     given = {"calibrate": calibrate, "agreement": agreement, "portable": portable}
-    if precision == "float32":
+    if precision != "int8":
         if unused := [f"{dash}{name}" for name, value in given.items() if value is not None]:
-            raise ConfigError(f"{' and '.join(unused)} would have no effect in float32; add {dash}precision int8.")
+            raise ConfigError(f"{' and '.join(unused)} would have no effect in {precision}; use {dash}precision int8.")
         return
     if to not in _WRITERS:
-        export_format(to)
         raise ConfigError(f"{dash}precision int8 is for {' and '.join(_WRITERS)}, not for {quote(to)}.")
     if calibrate is None:
         raise ConfigError(

@@ -12,13 +12,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from tests.builders import tiny_checkpoint
 from tests.evaluation.test_verification import tampered
 from tests.exports.test_writing import hide
 from tests.test_readme import ROOT, commands_of
 
+from allmlp import save_checkpoint
 from allmlp.cli.arguments.checkpoint import BackendName
 from allmlp.cli.commands.other_tools.export import ExportTarget, PixelPlace
-from allmlp.exports import EXPORT_FORMATS, PIXELS, requirements
+from allmlp.exports import ENGINES, EXPORT_FORMATS, PIXELS, requirements
 from allmlp.inference import BACKENDS
 
 CLASSES = ("cat", "owl", "yak")
@@ -46,7 +48,10 @@ def test_the_choices_are_those_of_the_tables():
     assert typing.get_args(PixelPlace) == PIXELS
 
 
-@pytest.mark.parametrize(("to", "name"), [("onnx", "saved.onnx"), ("openvino", "saved.xml")])
+@pytest.mark.parametrize(
+    ("to", "name"),
+    [("onnx", "saved.onnx"), ("openvino", "saved.xml"), ("torch", "saved.pt2"), ("litert", "saved.tflite")],
+)
 def test_an_export_is_written_and_verified(to, name, allmlp, saved_checkpoint, photos, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     outcome = allmlp("export", saved_checkpoint, "--to", to, "--verify", photos)
@@ -62,6 +67,28 @@ def test_an_export_is_written_and_verified(to, name, allmlp, saved_checkpoint, p
     assert f"allmlp predict {name} PHOTO.jpg" in outcome.out
     again = allmlp("export", saved_checkpoint, "--to", to, "--verify", photos)
     assert again.code == 2 and "nothing is overwritten" in again.err
+
+
+def test_a_mixer_without_a_classifier_computes_features(allmlp, tmp_path):
+    saved = save_checkpoint(tiny_checkpoint(num_classes=0, class_names=()), tmp_path / "saved")
+    outcome = allmlp("export", saved, "--to", "litert", "-o", tmp_path / "x.tflite")
+    assert outcome.code == 0 and "allmlp embed" in outcome.out
+    assert "allmlp predict" not in outcome.out and "--verify" not in outcome.out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of the size of files are POSIX's")
+@pytest.mark.parametrize("to", EXPORT_FORMATS)
+def test_without_space_nothing_is_left(to, saved_checkpoint, tmp_path):
+    path = tmp_path / f"x{EXPORT_FORMATS[to].ending}"
+    code = (
+        "import resource, signal, sys\nfrom allmlp.cli.main import main\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))\n"
+        "main(sys.argv[1:])\n"
+    )
+    words = [sys.executable, "-c", code, "export", str(saved_checkpoint), "--to", to, "-o", str(path)]
+    run = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    assert run.returncode not in (0, 1) and len(run.stderr.splitlines()) == 1, run.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_json_holds_the_file_and_the_verification(allmlp, saved_checkpoint, photos, tmp_path):
@@ -235,7 +262,22 @@ def test_inspect_describes_an_export_as_its_checkpoint(to, allmlp, saved_checkpo
     assert "0.125" in text and "weights_sha256" in text
 
 
-@pytest.mark.parametrize("to", EXPORT_FORMATS)
+def torch_is_loaded_by(words: tuple[object, ...]) -> bool:
+    """Run a command in a fresh process, and return whether it imported torch."""
+    code = (
+        "import sys\nfrom allmlp.cli.main import main\n"
+        "try:\n    main(sys.argv[1:])\n"
+        "except SystemExit as stop:\n    print(stop.code, 'torch' in sys.modules, file=sys.stderr)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=True, timeout=120
+    )
+    status, loaded = run.stderr.splitlines()[-1].split()
+    assert status == "0", (words, run.stderr)
+    return loaded == "True"
+
+
+@pytest.mark.parametrize("to", ENGINES)
 def test_torch_is_imported_neither_to_export_nor_to_run_an_export(to, exports, saved_checkpoint, photos, tmp_path):
     for words in (
         ("predict", exports[to], photos / "cat"),
@@ -244,17 +286,38 @@ def test_torch_is_imported_neither_to_export_nor_to_run_an_export(to, exports, s
         ("inspect", exports[to]),
         ("export", saved_checkpoint, "--to", to, "-o", (tmp_path / "new").with_suffix(exports[to].suffix)),
     ):
-        code = (
-            "import sys\nfrom allmlp.cli.main import main\n"
-            "try:\n    main(sys.argv[1:])\n"
-            "except SystemExit as stop:\n    print(stop.code, 'torch' in sys.modules, file=sys.stderr)\n"
-        )
-        run = subprocess.run(
-            [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=True, timeout=120
-        )
-        assert run.stderr.splitlines()[-1] == "0 False", (words, run.stderr)
-    page = (tmp_path / "report.html").read_text()
-    assert ("onnxruntime" if to == "onnx" else "openvino") in page
+        assert not torch_is_loaded_by(words), words
+    assert ENGINES[to] in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize("backend", [name for name, entry in BACKENDS.items() if entry.modules != ("torch",)])
+def test_torch_is_not_imported_for_a_checkpoint_in_another_engine(backend, saved_checkpoint, photos, tmp_path):
+    engine = ("--backend", backend)
+    assert not torch_is_loaded_by(("predict", saved_checkpoint, photos / "cat", *engine))
+    assert not torch_is_loaded_by(("embed", saved_checkpoint, photos / "cat", *engine, "-o", tmp_path / "x.npz"))
+
+
+def test_torch_writes_files_in_bfloat16_and_says_what_it_lacks(allmlp, saved_checkpoint, photos, tmp_path):
+    path = tmp_path / "x.pt2"
+    options = ("--to", "torch", "--precision", "bfloat16", "--verify", photos)
+    outcome = allmlp("export", saved_checkpoint, "-o", path, *options, "--json")
+    assert outcome.code == 0, outcome.err
+    verified = json.loads(outcome.out)["verification"]
+    assert (verified["tolerance"], verified["min_agreement"]) == (None, 0.997)
+    assert json.loads(allmlp("inspect", path, "--json").out)["export"]["precision"] == "bfloat16"
+    refused = allmlp("export", saved_checkpoint, "--against", path, "--verify", photos, "--tolerance", "0.1")
+    assert refused.code == 2 and "a bfloat16 export" in refused.err
+    for words, said in {
+        ("--precision", "int8", "--calibrate", photos): "--precision int8 is for onnx and openvino, not for 'torch'",
+        ("--pixels", "in"): "torch files cannot have",
+        ("--requirements", tmp_path / "r.txt"): "a .pt2 file runs in PyTorch",
+        ("--out", tmp_path / "x.onnx"): "expected a name that ends in .pt2",
+    }.items():
+        outcome = allmlp("export", saved_checkpoint, "--to", "torch", *words)
+        assert outcome.code == 2 and said in outcome.err and len(outcome.err.splitlines()) == 1
+    refused = allmlp("export", saved_checkpoint, "--to", "onnx", "--precision", "bfloat16")
+    assert refused.code == 2 and "which onnx files do not have" in refused.err
+    assert [file.name for file in tmp_path.iterdir()] == ["x.pt2"]
 
 
 def test_int8_shows_its_attempts_and_is_verified_by_its_agreement(allmlp, saved_checkpoint, photos, tmp_path):

@@ -52,20 +52,23 @@ ModelArgument = Annotated[
     str,
     typer.Argument(
         metavar="CHECKPOINT",
-        help="A run or checkpoint folder, a weight file (.npz, .safetensors, .pth), an export (.onnx, .xml), hf:OWNER/NAME, or "
-        "the name of a published Mixer (see the models command).",
+        help="A run or checkpoint folder, a weight file (.npz, .safetensors, .pth), an export (.onnx, .xml, .pt2, .tflite), "
+        "hf:OWNER/NAME, or the name of a published Mixer (see the models command).",
         show_default=False,
     ),
 ]
-BackendName = Literal["auto", "eager", "compiled", "onnxruntime", "openvino"]
+BackendName = Literal["auto", "eager", "compiled", "onnxruntime", "openvino", "litert"]
 """The keys of `BACKENDS`, whose import here would load NumPy, and "auto"."""
+
+_WITHOUT_TORCH = ("onnxruntime", "openvino", "litert")
+"""Those that take weights in NumPy."""
 
 BackendOption = Annotated[
     BackendName,
     typer.Option(
         "--backend",
-        help="The engine. auto: the fastest by `allmlp bench --tune`; untuned, PyTorch (eager) for checkpoints, ONNX Runtime "
-        "or OpenVINO for exports.",
+        help="The engine. auto: the fastest by `allmlp bench --tune`; untuned, PyTorch (eager) for checkpoints, and "
+        "what belongs to the file for exports.",
     ),
 ]
 PrecisionOption = Annotated[
@@ -206,7 +209,10 @@ def model_opener(
     from allmlp.inference import open_model
 
     is_export = export_kind(source) is not None
-    opened = source if is_export else load(source, image_size, preprocessing)
+    opened: Any = source  # or a checkpoint, with arrays for the backends that take them
+    if not is_export:
+        is_light = backend in _WITHOUT_TORCH and image_size is None and not preprocessing
+        opened = load_for_export(source) if is_light else load(source, image_size, preprocessing)
 
     def open_runnable(device: str, output: "Output" = "logits") -> "RunnableModel":
         changes = preprocessing if is_export else None

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from allmlp.checkpoints import Checkpoint, as_arrays, load_arrays
+from allmlp.checkpoints import ArrayCheckpoint, Checkpoint, as_arrays, load_arrays
 from allmlp.errors import AllmlpError, CheckpointError, ConfigError
 from allmlp.exports import Export, QuantisationNote, export_kind, onnx_bytes, open_export, parse_onnx
 from allmlp.hardware.processor import has_exact_int8
@@ -19,12 +19,20 @@ _ADVICE = {
     "int8": " int8 is in the file: allmlp export CHECKPOINT --precision int8 --calibrate PHOTOS writes one.",
 }
 
-__all__ = ["check_options", "check_outputs", "check_processor", "engine_errors", "is_openable", "opened"]
+__all__ = [
+    "check_options",
+    "check_outputs",
+    "check_processor",
+    "engine_errors",
+    "is_openable",
+    "loaded_arrays",
+    "opened",
+]
 
 
 def is_openable(source: object) -> bool:
     """Return whether a source is a path, a name or a checkpoint."""
-    return isinstance(source, str | os.PathLike | Checkpoint)
+    return isinstance(source, str | os.PathLike | Checkpoint | ArrayCheckpoint)
 
 
 def check_options(backend: str, device: str, precision: str, precisions: Sequence[str] = ("float32",)) -> None:
@@ -43,7 +51,18 @@ def check_options(backend: str, device: str, precision: str, precisions: Sequenc
         raise ConfigError(f"precision is {quote(precision)}, but the backend {backend} computes in {known}.{advice}")
 
 
-def opened(source: str | Path | Checkpoint) -> Export:
+def loaded_arrays(source: str | Path | Checkpoint | ArrayCheckpoint) -> ArrayCheckpoint:
+    """Return the weights of a checkpoint in NumPy, without torch if they are in safetensors.
+
+    Raises:
+        CheckpointError: nothing usable at `source`.
+    """
+    if isinstance(source, ArrayCheckpoint):
+        return source
+    return as_arrays(source) if isinstance(source, Checkpoint) else load_arrays(source)
+
+
+def opened(source: str | Path | Checkpoint | ArrayCheckpoint) -> Export:
     """Return an export; a checkpoint is written as ONNX in memory.
 
     Raises:
@@ -51,11 +70,11 @@ def opened(source: str | Path | Checkpoint) -> Export:
         MissingExtraError: a checkpoint, and onnx is not installed.
     """
     if export_kind(source) is not None:
-        assert not isinstance(source, Checkpoint)
+        assert not isinstance(source, Checkpoint | ArrayCheckpoint)
         export = open_export(source)
         check_processor(export.info.quantisation, source)
         return export
-    model = as_arrays(source) if isinstance(source, Checkpoint) else load_arrays(source)
+    model = loaded_arrays(source)
     return parse_onnx(onnx_bytes(model), where=model.description.source)
 
 

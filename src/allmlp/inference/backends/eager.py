@@ -1,4 +1,4 @@
-"""The backends of PyTorch, for any checkpoint on any device: eager, and compiled.
+"""The backends of PyTorch, for any checkpoint and .pt2 file on any device: eager, and compiled.
 
 On a CPU, they compute in micro-batches; on a GPU, in batches as large as the calls, or in micro-batches on request
 (micro_batches.py). "compiled" is torch.compile with the weights as constants. It compiles once for each size of a batch, for a
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from allmlp.checkpoints import Checkpoint, load_checkpoint
 from allmlp.errors import ConfigError
-from allmlp.exports import export_kind
+from allmlp.exports import TorchExport, export_kind, open_export
 from allmlp.hardware.cpp_compiler import finds_cpp_compiler
 from allmlp.hardware.devices import choose_device
 from allmlp.inference.backends.micro_batches import (
@@ -39,14 +39,16 @@ _COMPILED_SIZES_OF_GPU = (1, 4, 16, 64, 256)
 
 
 def recognises(source: str | Path | Checkpoint) -> bool:
-    """Return True for every path, name or checkpoint but exports: `load_checkpoint` reports what it cannot read."""
-    return isinstance(source, str | os.PathLike | Checkpoint) and export_kind(source) is None
+    """Return True for every path, name or checkpoint but other exports: `load_checkpoint` reports what it cannot read."""
+    return isinstance(source, str | os.PathLike | Checkpoint) and export_kind(source) in (None, "torch")
 
 
 def open_eager(
     source: str | Path | Checkpoint, device: str, precision: str, output: Output, *, exact: bool = False
 ) -> RunnableModel:
-    """Load a source unless it is a `Checkpoint` already, and make it runnable; `precision` "auto" means float32.
+    """Load a source unless it is a `Checkpoint` already, and make it runnable.
+
+    `precision` "auto" means float32, or that of a .pt2 file.
 
     Raises:
         CheckpointError: nothing usable at `source`.
@@ -70,11 +72,22 @@ def open_compiled(
 def _open(
     source: str | Path | Checkpoint, device: str, precision: str, output: Output, *, compiled: bool, exact: bool
 ) -> RunnableModel:
-    checkpoint = source if isinstance(source, Checkpoint) else load_checkpoint(source)
-    chosen = cast("Literal['float32', 'bfloat16']", "float32" if precision == "auto" else precision)
+    checkpoint, own = _loaded(source)
+    chosen = cast("Literal['float32', 'bfloat16']", own if precision == "auto" else precision)
     network = _headless(checkpoint) if output == "features" else checkpoint
     forward = eager_forward(network, device=device, precision=chosen, compiled=compiled, exact=exact)
     return RunnableModel(forward, checkpoint.description, output)
+
+
+def _loaded(source: str | Path | Checkpoint) -> tuple[Checkpoint, str]:
+    """Return a checkpoint, and its precision. Of a .pt2 file, the weights are read, and the program is not run."""
+    if isinstance(source, Checkpoint):
+        return source, "float32"
+    if export_kind(source) != "torch":
+        return load_checkpoint(source), "float32"
+    export = open_export(source)
+    assert isinstance(export, TorchExport)
+    return export.checkpoint(), export.info.precision
 
 
 def _headless(checkpoint: Checkpoint) -> Checkpoint:

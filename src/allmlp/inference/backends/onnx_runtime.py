@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from allmlp.checkpoints import Checkpoint
+from allmlp.checkpoints import ArrayCheckpoint, Checkpoint
 from allmlp.exports import IMAGES, PHOTOS, OnnxExport, QuantisationNote, export_kind
 from allmlp.hardware.num_compute_threads import num_compute_threads
 from allmlp.inference.backends.cpu_source import check_options, check_outputs, engine_errors, is_openable, opened
@@ -27,10 +27,12 @@ _ONLY_ERRORS = 3
 
 def recognises(source: object) -> bool:
     """Return True for exports in ONNX, and for what `load_checkpoint` takes."""
-    return is_openable(source) and export_kind(source) != "openvino"
+    return is_openable(source) and export_kind(source) in (None, "onnx")
 
 
-def open_onnx_runtime(source: str | Path | Checkpoint, device: str, precision: str, output: Output) -> RunnableModel:
+def open_onnx_runtime(
+    source: str | Path | Checkpoint | ArrayCheckpoint, device: str, precision: str, output: Output
+) -> RunnableModel:
     """Open an export or a checkpoint with ONNX Runtime, in float32 on the CPU.
 
     Raises:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from allmlp.checkpoints import Checkpoint
+from allmlp.checkpoints import ArrayCheckpoint, Checkpoint
 from allmlp.errors import ConfigError
-from allmlp.exports import OnnxExport, OpenvinoExport, import_openvino
+from allmlp.exports import OnnxExport, OpenvinoExport, export_kind, import_openvino
 from allmlp.hardware.num_compute_threads import num_compute_threads
 from allmlp.inference.backends.cpu_source import check_options, check_outputs, engine_errors, is_openable, opened
 from allmlp.inference.backends.micro_batches import LARGEST_MICRO_BATCH, in_micro_batches, num_outputs
@@ -26,11 +26,13 @@ _SIZES = (1, LARGEST_MICRO_BATCH["cpu"])  # each is compiled separately, with a 
 
 
 def recognises(source: object) -> bool:
-    """Return True for exports, and for what `load_checkpoint` takes."""
-    return is_openable(source)
+    """Return True for exports in ONNX or of OpenVINO, and for what `load_checkpoint` takes."""
+    return is_openable(source) and export_kind(source) in (None, "onnx", "openvino")
 
 
-def open_openvino(source: str | Path | Checkpoint, device: str, precision: str, output: Output) -> RunnableModel:
+def open_openvino(
+    source: str | Path | Checkpoint | ArrayCheckpoint, device: str, precision: str, output: Output
+) -> RunnableModel:
     """Open an export or a checkpoint with OpenVINO, on the CPU; `precision` "auto" means float32.
 
     Raises:
@@ -45,6 +47,7 @@ def open_openvino(source: str | Path | Checkpoint, device: str, precision: str, 
         )
     hint = "bf16" if precision == "bfloat16" else "f32"
     model = opened(source)
+    assert isinstance(model, OnnxExport | OpenvinoExport)
     config = model.description.config
     width = num_outputs(config, output)
     value = output if config.num_classes else "features"

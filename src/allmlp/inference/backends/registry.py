@@ -9,7 +9,7 @@ from pathlib import Path
 
 from allmlp.checkpoints import Checkpoint
 from allmlp.errors import ConfigError, MissingExtraError, did_you_mean
-from allmlp.inference.backends import eager, onnx_runtime, openvino_runtime
+from allmlp.inference.backends import eager, litert_runtime, onnx_runtime, openvino_runtime
 from allmlp.inference.runnable import Output, RunnableModel
 from allmlp.io.display import escape, quote, shorten
 
@@ -66,6 +66,13 @@ BACKENDS: Mapping[str, Backend] = {
         precisions=("float32", "bfloat16"),
         modules=("openvino",),
         extra="openvino",
+    ),
+    "litert": Backend(
+        recognises=litert_runtime.recognises,
+        open=litert_runtime.open_litert,
+        precisions=("float32",),
+        modules=("ai_edge_litert",),
+        extra="litert",
     ),
 }
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ExportTarget", "export"]
 
-ExportTarget = Literal["onnx", "openvino"]
+ExportTarget = Literal["onnx", "openvino", "torch", "litert"]
 """The keys of `EXPORT_FORMATS`, whose import here would load NumPy."""
 
 PixelPlace = Literal["out", "in", "exact"]
@@ -46,7 +46,12 @@ def export(
     checkpoint: CheckpointArgument,
     to: Annotated[
         ExportTarget | None,
-        typer.Option("--to", help="onnx: one .onnx file. openvino: an .xml and a .bin file.", show_default="onnx"),
+        typer.Option(
+            "--to",
+            help="onnx: one .onnx file. openvino: an .xml and a .bin file. torch: a .pt2 file, for torch.export.load. "
+            "litert: a .tflite file, for phones and small computers.",
+            show_default="onnx",
+        ),
     ] = None,
     out: Annotated[
         str | None,
@@ -94,7 +99,10 @@ def export(
     ] = None,
     precision: Annotated[
         str,
-        typer.Option(metavar="float32|int8", help="Of weights and products. int8 needs --calibrate."),
+        typer.Option(
+            metavar="float32|bfloat16|int8",
+            help="Of weights and products. bfloat16: --to torch only. int8: onnx and openvino, with --calibrate.",
+        ),
     ] = "float32",
     calibrate: Annotated[
         str | None,
@@ -153,7 +161,7 @@ def export(
     int8 = Int8Options(precision=precision, calibrate=calibrate, agreement=agreement, portable=portable)
     if against is None:
         check_int8_options(int8, target)
-    listed = _requirements_path(requirements)
+    listed = _requirements_path(requirements, target)
     changes = changed_preprocessing(mean, std, interpolation, fit, law)
     from allmlp.exports import EXPORT_FORMATS, default_name, write_requirements
     from allmlp.exports import export as write
@@ -169,15 +177,15 @@ def export(
         path = new_output_path(name, is_folder=False, name="--out", example=default_name(checkpoint, form))
         if listed == path:
             raise ConfigError(f"--requirements and --out are the same file, {path}; give them two names.")
-        is_float32 = precision == "float32"
-        is_light = is_float32 and verify is None and image_size is None and not changes
+        is_int8 = precision == "int8"
+        is_light = not is_int8 and verify is None and image_size is None and not changes
         model = load_for_export(checkpoint) if is_light else load(checkpoint, image_size, changes)
         if verify is not None:
             from allmlp.evaluation import check_verifiable
 
             check_verifiable(model.description, path, verify, pixels=place)
-        if is_float32:
-            write(model, to=target, out=path, pixels=place)
+        if not is_int8:
+            write(model, to=target, out=path, pixels=place, precision=precision)
         else:
             with photo_bar() as progress:
                 result["int8"] = write_int8(
@@ -209,7 +217,10 @@ def export(
         kept = "" if against is not None else f" The file {path} stays; do not use it."
         raise CheckFailedError(f"{path} does not answer as the checkpoint: {' '.join(problems)}{kept}")
     if not is_json:
-        _next((checkpoint, *option_words(image_size, changes)), path, listed, is_verified=verify is not None)
+        has_classes = bool(model.description.class_names)
+        _next(
+            (checkpoint, *option_words(image_size, changes)), path, listed, has_classes, is_verified=verify is not None
+        )
 
 
 def _check_options(
@@ -220,17 +231,21 @@ def _check_options(
             raise ConfigError("--against compares an existing export with the checkpoint; add --verify PHOTOS.")
         if unused := [name for name, value in written.items() if value is not None]:
             raise ConfigError(f"{' and '.join(unused)} with --against would have no effect: nothing is written.")
-    if tolerance is not None and precision == "int8":
-        raise ConfigError("--tolerance is for float32: logits in int8 differ by design; give --agreement.")
+    if tolerance is not None and precision in ("int8", "bfloat16"):
+        raise ConfigError(f"--tolerance is for float32: logits in {precision} differ by design; give --agreement.")
     if tolerance is not None and verify is None:
         raise ConfigError("--tolerance without --verify would have no effect; add --verify PHOTOS, or omit it.")
     if tolerance is not None and not 0.0 <= tolerance <= 1.0:
         raise ConfigError(f"--tolerance is {tolerance}; expected a fraction of the largest logit, such as 1e-4.")
 
 
-def _requirements_path(requirements: str | None) -> Path | None:
+def _requirements_path(requirements: str | None, target: ExportTarget) -> Path | None:
     if requirements is None:
         return None
+    if target == "torch":
+        raise ConfigError(
+            "--requirements lists what runs an export without PyTorch, and a .pt2 file runs in PyTorch. Omit it."
+        )
     return new_output_path(requirements, is_folder=False, name="--requirements", example="requirements.txt")
 
 
@@ -270,13 +285,18 @@ def _lines(verification: "ExportVerification") -> list[str]:
     return [f"Verified on {v.photos}:", *(f"  {line}" for line in aligned(rows))]
 
 
-def _next(checkpoint: tuple[str, ...], path: Path, listed: Path | None, *, is_verified: bool) -> None:
+def _next(
+    checkpoint: tuple[str, ...], path: Path, listed: Path | None, has_classes: bool, *, is_verified: bool
+) -> None:
     """Print what to run next; `checkpoint` has the options with which it was exported, and without which it differs."""
-    rows = [(f"{command_line('predict', path)} PHOTO.jpg", "classify photos with it, without PyTorch")]
+    without = "" if path.suffix.lower() == ".pt2" else ", without PyTorch"
+    rows = [(f"{command_line('predict', path)} PHOTO.jpg", f"classify photos with it{without}")]
+    if not has_classes:
+        rows = [(f"{command_line('embed', path)} PHOTOS -o features.npz", f"compute features with it{without}")]
     if listed is not None:
         install = f"pip install --no-deps allmlp -r {shlex.quote(str(listed))}"
         rows.append((escape(install), "in a new environment: all that runs it, without PyTorch"))
-    if not is_verified:
+    if has_classes and not is_verified:
         command = command_line("export", *checkpoint, "--against", path, "--verify")
         rows.append((f"{command} PHOTOS", "compare its answers with the checkpoint's"))
     next_commands(rows)

@@ -20,12 +20,14 @@ from allmlp.exports.metadata import (
     MODEL_INFO,
     OWN_KEY,
     ExportInfo,
+    Pixels,
+    QuantisationNote,
     info_text,
     model_info,
     weights_digest,
 )
-from allmlp.exports.onnx_pixels import IMAGES, PHOTOS, Pixels, add_pixels, check_pixels
-from allmlp.exports.quantised_graph import Quantisation, QuantisationNote, quantise_graph
+from allmlp.exports.onnx_model.pixels import IMAGES, PHOTOS, add_pixels, check_pixels
+from allmlp.exports.onnx_model.quantised import Quantisation, quantise_graph
 from allmlp.exports.runtimes import import_onnx
 from allmlp.model import LAYER_NORM_EPSILON, MixerConfig, parameter_shapes
 

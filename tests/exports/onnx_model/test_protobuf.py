@@ -9,7 +9,7 @@ from tests.builders import tiny_checkpoint
 
 from allmlp.checkpoints import as_arrays
 from allmlp.exports import onnx_bytes
-from allmlp.exports.protobuf import encode_field, encode_message, read_fields, read_integers
+from allmlp.exports.onnx_model.protobuf import encode_field, encode_message, read_fields, read_integers
 
 CONTENT = onnx_bytes(as_arrays(tiny_checkpoint(num_blocks=1)))
 

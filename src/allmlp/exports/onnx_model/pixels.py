@@ -4,21 +4,15 @@ Letters: B photos of h × w pixels; the image has H × W pixels, cut out of a sc
 float64 as in Python, so that they are those of `data.laws.scaled_size`. All names start with "pixels.".
 """
 
-from typing import Literal
-
 import numpy as np
 
 from allmlp.data import Preprocessing, scaled_size
 from allmlp.errors import ConfigError, did_you_mean
-from allmlp.exports.onnx_pillow import DOUBLE, FLOAT, INT64, PREFIX, Axis, Graph, PixelNodes, exact_levels
+from allmlp.exports.metadata import PIXELS, Pixels
+from allmlp.exports.onnx_model.pillow import DOUBLE, FLOAT, INT64, PREFIX, Axis, Graph, PixelNodes, exact_levels
 from allmlp.io.display import quote
 
-__all__ = ["IMAGES", "PHOTOS", "PIXELS", "PIXEL_OPERATORS", "Pixels", "add_pixels", "check_pixels", "is_pixel_name"]
-
-Pixels = Literal["out", "in", "exact"]
-"""Where photos become images: outside of a file, in its graph, or in its graph bit for bit as allmlp does it."""
-
-PIXELS: tuple[Pixels, ...] = ("out", "in", "exact")
+__all__ = ["IMAGES", "PHOTOS", "PIXEL_OPERATORS", "add_pixels", "check_pixels", "is_pixel_name"]
 
 PHOTOS = "photos"
 """The input of a graph with the pixels inside, uint8 (B, h, w, 3)."""

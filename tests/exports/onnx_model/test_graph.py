@@ -18,7 +18,7 @@ from tests.exports.conftest import SHAPES, random_images
 from allmlp import Checkpoint, ConfigError, load_checkpoint
 from allmlp.checkpoints import as_arrays
 from allmlp.exports import import_openvino, onnx_bytes, parse_onnx
-from allmlp.exports.onnx_graph import OPERATORS, OPSET
+from allmlp.exports.onnx_model.graph import OPERATORS, OPSET
 
 # Sums are taken in another order than in torch: float32 rounding, not more.
 RELATIVE = 1e-5

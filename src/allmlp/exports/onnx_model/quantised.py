@@ -7,7 +7,7 @@ pair reaches 2 · 255 · 127 = 64,770; with 7 bits, 2 · 255 · 63 = 32,130, so 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,7 @@ __all__ = [
     "MAX_INPUT",
     "MAX_WEIGHT",
     "Quantisation",
-    "QuantisationNote",
     "QuantisedWeight",
-    "integer_layers",
     "is_token_mixing",
     "layer_widths",
     "norm_before",
@@ -66,36 +64,8 @@ class Quantisation:
     divisors: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
-class QuantisationNote:
-    """What an int8 export says about its making, as in its JSON object.
-
-    Attributes:
-        attempt: which layers became int8.
-        num_integer_layers: how many multiply in integers.
-        weight_bits: of the layers that multiply in integers.
-        needs_vnni: whether sums saturate on a processor without VNNI, which then gives wrong answers.
-        min_agreement: the share of photos with the class of float32 that was asked for.
-        num_calibration_photos, num_judging_photos: how many set the ranges, and how many others measured the following.
-        agreement: the share of the judging photos with the class of float32.
-        num_clear_photos: those whose two most probable classes differ by over 0.1 in float32.
-        clear_agreement: the share of these with the class of float32.
-    """
-
-    attempt: str
-    num_integer_layers: int
-    weight_bits: Literal[7, 8]
-    needs_vnni: bool
-    min_agreement: float
-    num_calibration_photos: int
-    num_judging_photos: int
-    agreement: float
-    num_clear_photos: int
-    clear_agreement: float
-
-
 def quantise_graph(onnx: Any, graph: Any, plan: Quantisation) -> None:
-    """Change a graph of `onnx_graph` in place: weights of the plan become int8, and the products of its inputs, too."""
+    """Change a graph of `onnx_bytes` in place: weights of the plan become int8, and the products of its inputs, too."""
     graph_writer = _Writer(onnx, graph, plan)
     for node in list(graph.node):
         graph_writer.add(node)
@@ -204,8 +174,3 @@ def quantised_constants(config: MixerConfig) -> dict[str, tuple[int, ...]]:
         if is_token_mixing(layer):
             shapes[f"{layer}.output.scale"] = (config.hidden_dim, 1)
     return shapes
-
-
-def integer_layers(names: set[str], config: MixerConfig) -> list[str]:
-    """Return the layers that multiply in integers in a graph whose constants have these names."""
-    return [layer for layer in layer_widths(config) if f"{layer}.input.scale" in names]

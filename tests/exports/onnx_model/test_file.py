@@ -15,7 +15,7 @@ from tests.builders import tiny_checkpoint
 from allmlp import AllmlpError, CheckpointError, open_model
 from allmlp.checkpoints import as_arrays
 from allmlp.exports import ChangedExportError, export_kind, onnx_bytes
-from allmlp.exports.protobuf import read_fields
+from allmlp.exports.onnx_model.protobuf import read_fields
 
 CONTENT = onnx_bytes(as_arrays(tiny_checkpoint()))
 

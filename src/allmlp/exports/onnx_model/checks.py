@@ -1,4 +1,4 @@
-"""Checks of an ONNX graph that was read: only what `onnx_graph` writes is accepted, for the Mixer that the file describes."""
+"""Checks of an ONNX graph that was read: only what `onnx_bytes` writes is accepted, for the Mixer that the file describes."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.errors import CheckpointError
+from allmlp.exports.integer_products import Operation, integer_weights
 from allmlp.exports.metadata import ExportInfo
-from allmlp.exports.onnx_graph import OPERATORS, stored_shapes
-from allmlp.exports.onnx_pixels import IMAGES, PHOTOS, PIXEL_OPERATORS, is_pixel_name
-from allmlp.exports.protobuf import read_fields, read_integers
-from allmlp.exports.quantised_graph import INT8_OPERATORS, MAX_WEIGHT, integer_layers, quantised_constants
+from allmlp.exports.onnx_model.graph import OPERATORS, stored_shapes
+from allmlp.exports.onnx_model.pixels import IMAGES, PHOTOS, PIXEL_OPERATORS, is_pixel_name
+from allmlp.exports.onnx_model.protobuf import read_fields, read_integers
+from allmlp.exports.onnx_model.quantised import INT8_OPERATORS, MAX_WEIGHT, quantised_constants
 from allmlp.io.display import escape, quote, summarise
 from allmlp.model import parameter_shapes
 
@@ -28,10 +29,10 @@ TENSOR = {"dims": 1, "type": 2, "name": 8, "raw": 9, "documentation": 12, "exter
 _GRAPH_NOTES = (2, 10, 16)  # name, documentation, metadata
 _ATTRIBUTE_VALUES = (1, 2, 3, 4, 7, 8, 13, 20)  # its name, numbers, text, documentation and type: no tensors, no graphs
 
-_INT8 = 3
+_UINT8, _INT8 = 2, 3
 _ITEM_BYTES = {1: 4, 7: 8}  # FLOAT and INT64
-_INT8_ITEM_BYTES = {**_ITEM_BYTES, 2: 1, _INT8: 1}  # UINT8, too
-_PIXEL_ITEM_BYTES = {**_ITEM_BYTES, 2: 1, 11: 8}  # UINT8 and DOUBLE
+_INT8_ITEM_BYTES = {**_ITEM_BYTES, _UINT8: 1, _INT8: 1}
+_PIXEL_ITEM_BYTES = {**_ITEM_BYTES, _UINT8: 1, 11: 8}  # DOUBLE, too
 
 
 class _Accepted(NamedTuple):
@@ -85,16 +86,19 @@ def check_graph(graph: memoryview, info: ExportInfo, where: str) -> None:
     num_nodes = 0
     shapes: dict[str, tuple[int, ...]] = {}
     integers: dict[str, NDArray[np.int8]] = {}
+    operations: list[Operation] = []
     names: dict[int, list[str]] = {GRAPH["input"]: [], GRAPH["output"]: [], GRAPH["value"]: []}
     for field in read_fields(graph):
         num_nodes += field.number in (GRAPH["node"], GRAPH["initializer"])
         if num_nodes > _MAX_NODES:
             raise not_ours(where, f"more than {_MAX_NODES:,} nodes and weights")
         if field.number == GRAPH["node"]:
-            _check_node(field.content, parts, where)
+            operations.append(_checked_node(field.content, parts, where))
         elif field.number == GRAPH["initializer"]:
             tensor = _checked_tensor(field.content, parts, where)
             shapes[tensor.name] = tensor.shape
+            if tensor.kind == _UINT8 and tensor.shape and not is_pixel_name(tensor.name):
+                raise not_ours(where, f"the weight {quote(tensor.name[:80])} in uint8")
             if tensor.kind == _INT8:
                 integers[tensor.name] = np.frombuffer(tensor.values, np.int8)
         elif field.number in names:
@@ -103,8 +107,8 @@ def check_graph(graph: memoryview, info: ExportInfo, where: str) -> None:
             raise not_ours(where, f"field {field.number} of the graph")
     _check_weights(shapes, info, where)
     if info.quantisation is not None and not info.quantisation.needs_vnni:
-        layers = integer_layers(set(shapes), info.description.config)
-        check_portable([(layer, integers[name]) for layer in layers if (name := f"{layer}.weight") in integers], where)
+        multiplied = integer_weights(operations, integers.keys())
+        check_portable([(name, integers[name]) for name in integers if name in multiplied], where)
     inputs, outputs = names[GRAPH["input"]], set(names[GRAPH["output"]])
     if inputs != [PHOTOS if has_pixels else IMAGES]:
         raise not_ours(where, f"its inputs are {summarise(map(escape, inputs), limit=5)}")
@@ -115,13 +119,17 @@ def check_graph(graph: memoryview, info: ExportInfo, where: str) -> None:
 
 
 def check_portable(weights: Iterable[tuple[str, NDArray[np.int8]]], where: str) -> None:
-    """Check that the integer products of a file that runs on any processor cannot overflow; `weights` are theirs, by layer.
+    """Check that the integer products of a file that runs on any processor cannot overflow; `weights` are theirs, by name.
 
     Raises:
         CheckpointError: a weight has more than 7 bits.
     """
     limit = MAX_WEIGHT[7]
-    wrong = [layer for layer, values in weights if values.size and not -limit <= values.min() <= values.max() <= limit]
+    wrong = [
+        name.removesuffix(".weight")
+        for name, values in weights
+        if values.size and not -limit <= values.min() <= values.max() <= limit
+    ]
     if wrong:
         raise CheckpointError(
             f"{where}: it says that it runs without VNNI, but has weights of over 7 bits: {summarise(wrong, limit=5)}. Export "
@@ -149,7 +157,7 @@ def _check_weights(shapes: Mapping[str, tuple[int, ...]], info: ExportInfo, wher
         raise not_ours(where, f"the unknown weights {summarise(map(escape, others), limit=5)}")
 
 
-def _check_node(node: memoryview, parts: _Parts, where: str) -> None:
+def _checked_node(node: memoryview, parts: _Parts, where: str) -> Operation:
     fields = list(read_fields(node))
     operators = parts.of(next((field.text for field in fields if field.number == NODE["name"]), "")).operators
     for field in fields:
@@ -161,6 +169,11 @@ def _check_node(node: memoryview, parts: _Parts, where: str) -> None:
             numbers = {part.number for part in read_fields(field.content)}
             if not numbers <= set(_ATTRIBUTE_VALUES):
                 raise not_ours(where, "an operator with a tensor or a graph inside")
+    texts = {
+        number: tuple(field.text for field in fields if field.number == NODE[number])
+        for number in ("input", "output", "operator")
+    }
+    return Operation("".join(texts["operator"]), texts["input"], texts["output"])
 
 
 def _checked_tensor(tensor: memoryview, parts: _Parts, where: str) -> _Tensor:

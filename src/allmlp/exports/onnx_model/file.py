@@ -10,11 +10,20 @@ from typing import NamedTuple
 
 from allmlp.checkpoints import ModelDescription
 from allmlp.errors import AllmlpError, CheckpointError
-from allmlp.exports.metadata import DIGEST_KEY, OWN_KEY, ExportInfo, check_digest, no_description, parse_info
-from allmlp.exports.onnx_checks import GRAPH, NODE, TENSOR, check_graph, name_of, not_ours
-from allmlp.exports.onnx_graph import graph_digest
-from allmlp.exports.onnx_pixels import IMAGES, PHOTOS, Pixels
-from allmlp.exports.protobuf import Field, encode_field, encode_message, read_fields
+from allmlp.exports.metadata import (
+    DIGEST_KEY,
+    OWN_KEY,
+    PIXELS,
+    ExportInfo,
+    Pixels,
+    check_digest,
+    no_description,
+    parse_info,
+)
+from allmlp.exports.onnx_model.checks import GRAPH, NODE, TENSOR, check_graph, name_of, not_ours
+from allmlp.exports.onnx_model.graph import graph_digest
+from allmlp.exports.onnx_model.pixels import IMAGES, PHOTOS
+from allmlp.exports.onnx_model.protobuf import Field, encode_field, encode_message, read_fields
 from allmlp.io.display import escape, shorten
 
 __all__ = ["OnnxExport", "parse_onnx", "read_onnx"]
@@ -127,7 +136,7 @@ def _checked(content: bytes, where: str) -> OnnxExport:
         raise ValueError("it has no graph")
     if OWN_KEY not in metadata:
         raise CheckpointError(f"{where}: {no_description('an ONNX model', 'onnx')}")
-    info = parse_info(metadata[OWN_KEY], where=where)
+    info = parse_info(metadata[OWN_KEY], where=where, pixels=PIXELS)
     check_graph(graph, info, where)
     check_digest(metadata.get(DIGEST_KEY), graph_digest(graph, metadata[OWN_KEY]), where=where)
     return OnnxExport(info=info, content=content)

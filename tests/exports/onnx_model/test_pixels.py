@@ -13,14 +13,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from tests.builders import tiny_checkpoint
-from tests.exports.test_onnx_file import Reached, set_json
+from tests.exports.onnx_model.test_file import Reached, set_json
 
 from allmlp import CheckpointError, ConfigError, DataError, Embedder, Predictor, Preprocessing, export, open_model
 from allmlp.checkpoints import as_arrays
 from allmlp.data import open_dataset
 from allmlp.exports import import_openvino, onnx_bytes, open_export, parse_onnx
-from allmlp.exports.onnx_graph import OPERATORS
-from allmlp.exports.onnx_pixels import PIXEL_OPERATORS
+from allmlp.exports.onnx_model.graph import OPERATORS
+from allmlp.exports.onnx_model.pixels import PIXEL_OPERATORS
 
 # (height, width): reduced, enlarged, equal, a pixel wide or high, extreme aspect ratios.
 SIZES = [

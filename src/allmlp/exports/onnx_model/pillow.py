@@ -1,6 +1,6 @@
 """Pillow's resize as nodes of an ONNX graph: its coefficients in float64, bit for bit.
 
-Source: Pillow, libImaging/Resample.c. Letters as in `onnx_pixels`.
+Source: Pillow, libImaging/Resample.c. Letters as in `pixels`.
 """
 
 from typing import Any, NamedTuple, Protocol

@@ -1,0 +1,115 @@
+"""The backend litert: LiteRT (TensorFlow Lite) on the CPU, for .tflite exports and for checkpoints, in micro-batches.
+
+A checkpoint is written as .tflite in memory. Neither needs torch or TensorFlow.
+"""
+
+import contextlib
+import importlib
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allmlp.checkpoints import ArrayCheckpoint, Checkpoint, ModelDescription
+from allmlp.exports import LitertExport, export_kind, litert_bytes, open_export
+from allmlp.hardware.num_compute_threads import num_compute_threads
+from allmlp.inference.backends.cpu_source import check_options, check_outputs, engine_errors, is_openable, loaded_arrays
+from allmlp.inference.backends.micro_batches import LARGEST_MICRO_BATCH, in_micro_batches, num_outputs
+from allmlp.inference.runnable import Output, RunnableModel
+
+__all__ = ["open_litert", "recognises"]
+
+_NAME = "litert"
+_SIZES = (1, LARGEST_MICRO_BATCH["cpu"])  # each has an interpreter of its own, with a copy of the weights
+_STANDARD_ERROR = 2
+_standard_error_lock = threading.Lock()
+
+
+def recognises(source: object) -> bool:
+    """Return True for .tflite files, and for what `load_checkpoint` takes."""
+    return is_openable(source) and export_kind(source) in (None, "litert")
+
+
+def open_litert(
+    source: str | Path | Checkpoint | ArrayCheckpoint, device: str, precision: str, output: Output
+) -> RunnableModel:
+    """Open an export or a checkpoint with LiteRT, in float32 on the CPU.
+
+    Raises:
+        CheckpointError: nothing usable at `source`.
+        ConfigError: another device or precision.
+    """
+    check_options(_NAME, device, precision)
+    content, description = _opened(source)
+    config = description.config
+    width = num_outputs(config, output)
+    value = output if config.num_classes else "features"
+    with engine_errors("LiteRT", source):
+        interpreters = {size: _Interpreter(content, (size, 3, *config.image_size), value) for size in _SIZES}
+
+    def compute(images: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+        padded = np.zeros((size, *images.shape[1:]), np.float32)
+        padded[: len(images)] = images
+        with engine_errors("LiteRT", source):
+            outputs = interpreters[size].run(padded)
+            check_outputs(outputs, (size, width))
+        return outputs[: len(images)]
+
+    forward = in_micro_batches(compute, config, device="cpu", width=width, sizes=_SIZES)
+    return RunnableModel(forward, description, output)
+
+
+def _opened(source: str | Path | Checkpoint | ArrayCheckpoint) -> tuple[bytes, ModelDescription]:
+    if not isinstance(source, Checkpoint | ArrayCheckpoint) and export_kind(source) == "litert":
+        export = open_export(source)
+        assert isinstance(export, LitertExport)
+        return export.graph, export.description
+    model = loaded_arrays(source)
+    return litert_bytes(model), model.description
+
+
+class _Interpreter:
+    """A graph for batches of one size, and one of its outputs. Threads may share it: they take turns."""
+
+    def __init__(self, content: bytes, shape: tuple[int, ...], output: str) -> None:
+        runtime = importlib.import_module("ai_edge_litert.interpreter")
+        with _silenced():
+            self._interpreter: Any = runtime.Interpreter(model_content=content, num_threads=num_compute_threads())
+            (images,) = self._interpreter.get_input_details()
+            self._images: int = images["index"]
+            self._interpreter.resize_tensor_input(self._images, shape, strict=True)
+            self._interpreter.allocate_tensors()
+        names = {details["name"]: details["index"] for details in self._interpreter.get_output_details()}
+        self._output: int = names[output]
+        self._lock = threading.Lock()
+
+    def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the output for images of the shape of this interpreter."""
+        with self._lock:
+            self._interpreter.set_tensor(self._images, images)
+            self._interpreter.invoke()
+            outputs: NDArray[np.float32] = self._interpreter.get_tensor(self._output)
+        return outputs
+
+
+@contextlib.contextmanager
+def _silenced() -> Iterator[None]:
+    """Keep what LiteRT prints when it starts, whatever its settings, from standard error."""
+    with _standard_error_lock:
+        try:
+            kept = os.dup(_STANDARD_ERROR)
+        except OSError:  # closed
+            yield
+            return
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, _STANDARD_ERROR)
+        try:
+            yield
+        finally:
+            os.dup2(kept, _STANDARD_ERROR)
+            os.close(kept)
+            os.close(nothing)

@@ -8,7 +8,7 @@ To add one: a format is a file with a writer and a reader, and an entry in `EXPO
 """
 
 from allmlp.exports.metadata import ChangedExportError, ExportInfo, weights_digest
-from allmlp.exports.onnx_file import OnnxExport, parse_onnx
+from allmlp.exports.onnx_file import WEIGHTS, OnnxExport, parse_onnx
 from allmlp.exports.onnx_graph import onnx_bytes
 from allmlp.exports.onnx_pixels import IMAGES, PHOTOS, PIXELS, Pixels
 from allmlp.exports.openvino_model import OpenvinoExport, write_openvino
@@ -42,6 +42,7 @@ __all__ = [
     "MAX_WEIGHT",
     "PHOTOS",
     "PIXELS",
+    "WEIGHTS",
     "ChangedExportError",
     "Export",
     "ExportFormat",

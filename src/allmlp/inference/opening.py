@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from allmlp.checkpoints import Checkpoint, PreprocessingChanges, load_checkpoint
+from allmlp.checkpoints import Checkpoint, PreprocessingChanges
 from allmlp.errors import ConfigError, did_you_mean
 from allmlp.exports import export_kind, open_export
 from allmlp.hardware.devices import choose_device
@@ -76,6 +76,8 @@ def _tuned_backend(source: str | Path | Checkpoint, device: str) -> tuple[str, s
             return "auto", "", source
         config = info.description.config
     else:
+        from allmlp.checkpoints import load_checkpoint  # with all its formats, which an export does not need
+
         source = source if isinstance(source, Checkpoint) else load_checkpoint(source)
         config = source.config
         if choose_device(device) != "cpu":

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from allmlp.checkpoints import Checkpoint, load_checkpoint
+from allmlp.checkpoints import Checkpoint
 from allmlp.errors import ConfigError
 from allmlp.exports import export_kind
 from allmlp.hardware.cpp_compiler import finds_cpp_compiler
@@ -70,6 +70,8 @@ def open_compiled(
 def _open(
     source: str | Path | Checkpoint, device: str, precision: str, output: Output, *, compiled: bool, exact: bool
 ) -> RunnableModel:
+    from allmlp.checkpoints import load_checkpoint  # with all its formats, which an export does not need
+
     checkpoint = source if isinstance(source, Checkpoint) else load_checkpoint(source)
     chosen = cast("Literal['float32', 'bfloat16']", "float32" if precision == "auto" else precision)
     network = _headless(checkpoint) if output == "features" else checkpoint

@@ -1,5 +1,6 @@
 """Contestants of others: timm's Mixer, eager, compiled, and in other engines, and the authors'. Imported on first use."""
 
+import functools
 import importlib
 import importlib.util
 import tempfile
@@ -87,6 +88,7 @@ def _timm_compiled(config: MixerConfig, precision: str, _: int) -> Callable[[Ima
     return _torch_call(compiled, precision)
 
 
+@functools.lru_cache(maxsize=1)  # two engines and two precisions take the same
 def _timm_onnx(config: MixerConfig, batch_size: int) -> bytes:
     """Return timm's Mixer as torch exports it, for one batch size."""
     import torch

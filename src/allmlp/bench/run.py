@@ -42,6 +42,7 @@ class BenchOptions:
         calibrate: photos that set the ranges of int8, which do not change its speed; None: "clothing", which comes with allmlp.
         minutes: after which nothing more is begun; what is left out is reported.
         num_rounds: of the contestants' turns, at most.
+        min_rounds: at least. A contestant that leaves too little time for them is left out.
         start_up: whether start-up and peak memory are measured, in fresh processes.
 
     Raises:
@@ -55,6 +56,7 @@ class BenchOptions:
     calibrate: str | Path | None = None
     minutes: float = 3.0
     num_rounds: int = _NUM_ROUNDS
+    min_rounds: int = 3
     start_up: bool = True
 
     def __post_init__(self) -> None:
@@ -111,7 +113,7 @@ def bench(
                 batch_size,
                 end=end,
                 share=share,
-                num_rounds=options.num_rounds,
+                rounds=(min(options.min_rounds, options.num_rounds), options.num_rounds),
                 limits=limits,
                 left_out=left_out,
                 report=report,

@@ -1,7 +1,7 @@
 """The contestants of one batch size: opened, measured in alternated rounds, and written as rows."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def measured_rows(
     *,
     end: float,
     share: float,
-    num_rounds: int,
+    rounds: tuple[int, int],
     limits: Mapping[str, float],
     left_out: dict[str, str],
     report: Report,
@@ -37,17 +37,23 @@ def measured_rows(
 ) -> list[dict[str, Any]]:
     """Return one row per contestant that could be measured before `end`; why the others were not goes to `left_out`.
 
-    `share` is the time for this batch size, in seconds; `limits` are the rates of matrix products by precision.
+    `share` is the time for this batch size, in seconds; `rounds` is the least and the largest number of rounds; `limits` are
+    the rates of matrix products by precision.
     """
     # In little time, what the others are compared with is measured, and what takes a minute to compile is not.
     first = {REFERENCE, *(contestant.label for contestant in contestants[:1])}
-    group = sorted(contestants, key=lambda contestant: (contestant.is_compiled, contestant.label not in first))
-    opened = _opened(group, config, batch_size, end - _SHARE_OF_ROUNDS * share, left_out, report, clock)
+    group = sorted(
+        contestants, key=lambda each: (each.is_compiled, each.label not in first, each.is_compiled and not each.is_peer)
+    )
+    times_of_opening = _Times(end - _SHARE_OF_ROUNDS * share, end, rounds[0])
+    opened = _opened(group, config, batch_size, times_of_opening, left_out, report, clock)
     if not opened:
         return []
     images = _images(config, batch_size)
     calls = {label: _call(each, images) for label, each in opened.items()}
-    times = alternated_rounds(calls, num_rounds=num_rounds, seconds=max(0.0, end - clock()), clock=clock)
+    times = alternated_rounds(
+        calls, num_rounds=rounds[1], min_rounds=rounds[0], seconds=max(0.0, end - clock()), clock=clock
+    )
     report(f"batch {batch_size}: {len(next(iter(times.values())))} rounds of {len(times)} contestants")
     gflop = 2e-9 * sum(part.multiply_adds for part in cost(config))
     measured = [contestant for contestant in group if contestant.label in times]
@@ -57,6 +63,14 @@ def measured_rows(
 
 
 _PRECISION_ORDER = ("floa", "bflo", "int8")
+
+
+class _Times(NamedTuple):
+    """Until when contestants are opened, when the rounds end, and how many there are at least."""
+
+    deadline: float
+    end: float
+    min_rounds: int
 
 
 def _label(row: Mapping[str, Any]) -> str:
@@ -71,7 +85,7 @@ def _opened(
     group: Sequence[Contestant],
     config: MixerConfig,
     batch_size: int,
-    deadline: float,
+    times: _Times,
     left_out: dict[str, str],
     report: Report,
     clock: Callable[[], float],
@@ -80,10 +94,13 @@ def _opened(
     images = _images(config, batch_size)
     needed_bytes = _COPIES_OF_WEIGHTS * 4 * num_parameters(config)
     found: dict[str, Opened] = {}
+    seconds_per_round = 0.0
     for contestant in group:
         name = f"{contestant.label}, batch {batch_size}"
         needed = _MIN_SECONDS_TO_COMPILE if contestant.is_compiled else 0.0
-        if found and deadline - clock() <= needed:
+        # Another one takes as long in a round as the others on average.
+        of_rounds = times.min_rounds * seconds_per_round * (1 + 1 / max(1, len(found)))
+        if found and clock() + needed >= min(times.deadline, times.end - of_rounds):
             left_out[name] = "no time was left; allow more --minutes"
             continue
         if found and free_memory() < needed_bytes:
@@ -94,12 +111,14 @@ def _opened(
             each = contestant.open(batch_size)
             num_images = contestant.num_warm_up_images if batch_size > 1 else 1
             for _ in range(-(-num_images // batch_size)):
+                started = clock()
                 each.call(images)
         except Exception as error:  # of libraries of others: whatever they raise, the others are measured
             left_out[name] = (
                 f"failed: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}"
             )
             continue
+        seconds_per_round += clock() - started
         found[contestant.label] = each
     return found
 

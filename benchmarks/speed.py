@@ -3,15 +3,16 @@
     python benchmarks/speed.py --training
 
 starter, S/16 and B/16, batch sizes 1 and 32, in float32, bfloat16 (on processors that have it) and int8, on an otherwise idle
-machine. Each Mixer and batch size is one part: all contestants of all precisions take turns in it, for 10 to 12 rounds. What has
-no time for 10 is left out and listed, first of all what takes minutes to compile. Before that, `--tune` finds the settings of the
-engines for each Mixer.
+machine. Each Mixer and batch size is one part: all contestants of all precisions take turns in it, for 10 to 12 rounds. What
+has no time for 10 is left out and listed, first of all what takes minutes to compile. Before that, `--tune` finds the
+settings of the engines for each Mixer.
 
-A finished part is written to results/speed_parts.json at once, and results/speed.json when all are there. After an interruption,
-the same command goes on with the parts that are missing; parts of another commit, machine or command are measured again.
+A finished part is written to results/speed_parts.json at once, and results/speed.json when all are there. After an
+interruption, the same command goes on with the parts that are missing; parts of another commit, machine or command are
+measured again.
 
-Cost: --minutes, for all parts with --training. 45 suffice for two cores that compute 4 photos/s of B/16 in float32, where a round
-of it with batch 32 takes over a minute; that part gets 40 % of the time.
+Cost: --minutes, for all parts with --training. 45 suffice for two cores that compute 4 photos/s of B/16 in float32, where a
+round of it with batch 32 takes over a minute; that part gets 40 % of the time.
 """
 
 import argparse

@@ -128,7 +128,7 @@ def _contestant(name: str, backend: str, precision: str, source: Callable[[], Ch
         if not opened:
             asked = precision if precision in ("float32", "bfloat16") else "auto"
             model = open_model(source(), backend=backend, device="cpu", precision=asked)
-            opened.append(Opened(model.forward))
+            opened.append(Opened(model.forward, model.settings))
         return opened[0]
 
     return Contestant(

@@ -76,7 +76,9 @@ def _open(
     chosen = cast("Literal['float32', 'bfloat16']", "float32" if precision == "auto" else precision)
     network = _headless(checkpoint) if output == "features" else checkpoint
     forward = eager_forward(network, device=device, precision=chosen, compiled=compiled, exact=exact)
-    return RunnableModel(forward, checkpoint.description, output)
+    import torch
+
+    return RunnableModel(forward, checkpoint.description, output, settings={"num_threads": torch.get_num_threads()})
 
 
 def _headless(checkpoint: Checkpoint) -> Checkpoint:
@@ -132,7 +134,7 @@ def eager_forward(
         return outputs[: len(images)]
 
     config = checkpoint.config
-    sizes: tuple[int, ...] | None = _COMPILED_SIZES if compiled else MICRO_BATCH_SIZES
+    sizes: tuple[int, ...] | None = _COMPILED_SIZES if compiled else MICRO_BATCH_SIZES[:-1]
     if device != "cpu":
         sizes = _COMPILED_SIZES_OF_GPU if compiled else None
     engine = ("torch", precision, compiled, torch.get_num_threads())

@@ -150,8 +150,6 @@ def bench(
         raise ConfigError(f"{checkpoint} is an export, whose ranges are fixed; omit --calibrate.")
     arguments = [checkpoint, *option_words(image_size)]
     if tune:
-        if isinstance(model, Path):
-            raise ConfigError(f"{checkpoint} is an export; --tune takes the checkpoint.")
         _tune(arguments, model, output_format)
     else:
         _measure(arguments, model, source, options, folder, is_training=training, photos=photos, form=output_format)
@@ -213,7 +211,7 @@ def _print(rows: list[tuple[str, ...]], left_out: dict[str, str]) -> None:
             say(f"  {name}: {why}")
 
 
-def _tune(arguments: list[str], model: "Checkpoint", form: Format) -> None:
+def _tune(arguments: list[str], model: "Checkpoint | Path", form: Format) -> None:
     from allmlp.bench import tune as measure
 
     seconds, path = measure(model, report=note)

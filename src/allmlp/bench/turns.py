@@ -18,7 +18,7 @@ REFERENCE = "timm-eager, float32"
 """What all precisions are compared with, if it takes part."""
 
 _MIN_SECONDS_TO_COMPILE = 90.0
-_SHARE_OF_ROUNDS = 0.4  # of the time for a batch size; contestants are opened before
+_SHARE_OF_ROUNDS = 0.3  # of the time for a batch size; contestants are opened before
 _COPIES_OF_WEIGHTS = 4  # in float32, that an engine may need while it opens a model
 
 

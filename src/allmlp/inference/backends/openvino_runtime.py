@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from allmlp.checkpoints import Checkpoint
 from allmlp.errors import ConfigError
 from allmlp.exports import OnnxExport, OpenvinoExport, import_openvino
+from allmlp.hardware.num_decoding_threads import usable_cores
 from allmlp.inference.backends.cpu_source import (
     check_options,
     check_outputs,
@@ -105,6 +106,7 @@ def _compile(
         "INFERENCE_NUM_THREADS": num_threads,
         "PERFORMANCE_HINT": "LATENCY" if num_streams == 1 else "THROUGHPUT",
         "NUM_STREAMS": num_streams,
+        "ENABLE_HYPER_THREADING": num_threads > usable_cores(physical=True),
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,  # the default rounds inputs of layers of which only the weights are int8
         "ENABLE_CPU_PINNING": False,  # faster on virtual machines that share their cores
     }

@@ -5,18 +5,25 @@
 All sizes take turns in rounds of one run. The fit is a line through the medians, with an intercept for what does not grow; the
 largest deviation of a median from it is reported in percent. Mixer S/16's widths, except that token mixing keeps its hidden
 width at every image size, as the paper says (the number of tokens grows with the pixels).
+
+A finished axis is written to results/scaling_parts.json, so that the same command goes on after an interruption, unless the
+commit, the machine or an option changed. Cost: 13 turns of five sizes on each axis, which together compute as much as some 250
+photos of S/16 with --batch 1: minutes on two cores.
 """
 
 import argparse
+import json
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from allmlp.bench import alternated_rounds, random_checkpoint
-from allmlp.provenance import record, spread
+from allmlp.io.atomic_write import write_json
+from allmlp.provenance import environment, record, spread
 
 RESULT = Path(__file__).parent / "results" / "scaling.json"
+PARTS = RESULT.with_name("scaling_parts.json")
 SIDES = (112, 160, 224, 320, 448)
 DEPTHS = (2, 4, 8, 12, 16)
 
@@ -79,11 +86,20 @@ def main():
     base = variant_config("S/16", num_classes=1000)
     by_side = {side: variant_config("S/16", num_classes=1000, image_size=(side, side)) for side in SIDES}
     by_depth = {depth: variant_config("S/16", num_classes=1000, num_blocks=depth) for depth in DEPTHS}
-    axes = {}
+    facts = environment()
+    made_with = [
+        vars(arguments),
+        *(facts.get(name) for name in ("commit", "torch", "platform", "device", "instruction_sets")),
+    ]
+    saved = json.loads(PARTS.read_text()) if PARTS.exists() else {}
+    axes = saved["axes"] if saved.get("made_with") == made_with else {}
     for name, configs, amounts in (
         ("pixels", by_side, [side * side for side in SIDES]),
         ("blocks", by_depth, list(DEPTHS)),
     ):
+        if name in axes:
+            print(f"{name}: measured before")
+            continue
         figures = seconds_per_image(configs, arguments.backend, arguments.batch, arguments)
         rows = [
             {"setting": setting, "amount": amount, "seconds": figures[setting]}
@@ -91,6 +107,7 @@ def main():
         ]
         axes[name] = {"rows": rows, "fit": fit(amounts, figures)}
         print(name, axes[name]["fit"])
+        write_json(PARTS, {"made_with": made_with, "axes": axes})
     result = {
         "model": f"S/16's widths, {base.num_blocks} blocks or {base.image_size[0]} pixels where they do not vary",
         "backend": arguments.backend,
@@ -101,6 +118,7 @@ def main():
     command = f"python benchmarks/scaling.py --rounds {arguments.rounds}"
     command += f" --backend {arguments.backend} --batch {arguments.batch}"
     print("wrote", record(RESULT, result, command=command))
+    PARTS.unlink(missing_ok=True)
     plot(result, RESULT.with_suffix(".png"))
 
 

@@ -80,6 +80,7 @@ INNER_LAYERS = {
         ("opening", "photos", "speed"),
         ("backends", "photo_folder", "prediction", "sort_photos"),
         ("folder_names", "nearest", "runnable", "tuned"),
+        ("engine_settings",),
     ),
     "report": (
         ("cleaning", "comparison", "page", "sheet"),

@@ -17,8 +17,9 @@ def speed():
                 f"{row['images_per_second']:.3g}",
                 f"{row['milliseconds']['median']:.3g} ({row['milliseconds']['min']:.3g} to {row['milliseconds']['max']:.3g})",
                 f"{row['gflops']:.3g}",
-                f"{row['share_of_matrix_product_rate']:.0%}",
+                "" if row["share_of_matrix_product_rate"] is None else f"{row['share_of_matrix_product_rate']:.0%}",
                 f"{row['speed_ratio']:.2f} × over {row['reference']}" if row["reference"] != row["contestant"] else "",
+                f"{row['times_timm_eager_float32']:.2f}" if "times_timm_eager_float32" in row else "",
             )
             for row in measured["results"]
         ]
@@ -35,7 +36,8 @@ def speed():
         left_out = "".join(f"- {what}: {why}\n" for what, why in measured["left_out"].items())
         parts.append(
             f"**{name}**, {measured['gflop_per_image']:g} GFLOP per image, at least {rounds} alternated rounds:\n\n"
-            + table((*columns, "speed-up (median of the rounds' ratios)"), rows)
+            + table((*columns, "speed-up (median of the rounds' ratios)", "times timm eager in float32"), rows)
+            + (f"\nint8: {measured['int8']}\n" if "int8" in measured else "")
             + (f"\nLeft out:\n\n{left_out}" if left_out else "")
             + start_ups(measured["start_up"])
         )
@@ -45,9 +47,16 @@ def speed():
 def start_ups(measured):
     """Return the table of fresh processes."""
     rows = [
-        (name, f"{figures['seconds']:.1f}", str(figures["peak_mebibytes"] or "")) for name, figures in measured.items()
+        (
+            name,
+            f"{figures['seconds']:.2f}",
+            f"{figures['processor_seconds']:.2f}",
+            str(figures["peak_mebibytes"] or ""),
+        )
+        for name, figures in measured.items()
     ]
-    return f"\n{table(('fresh process', 'seconds to the first answer', 'peak memory, MiB'), rows)}" if rows else ""
+    columns = ("fresh process", "seconds to the first answer", "processor seconds", "peak memory, MiB")
+    return f"\n{table(columns, rows)}" if rows else ""
 
 
 def training_cost():

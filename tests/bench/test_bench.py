@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from tests.builders import tiny_checkpoint
 
-from allmlp import ConfigError, MixerConfig, Preprocessing, open_dataset
+from allmlp import ConfigError, MixerConfig, Preprocessing, export, open_dataset
 from allmlp.bench import (
     PEERS,
     BenchOptions,
@@ -24,9 +24,22 @@ from allmlp.bench import (
     text_table,
     write_plot,
 )
+from allmlp.bench.fresh_processes import start_up_of_timm
 from allmlp.bench.peers import timm_model
+from allmlp.bench.subject import subject_of
+from allmlp.hardware.processor import has_exact_int8
 
 QUICK: dict[str, Any] = {"num_rounds": 3, "precisions": ("float32",), "start_up": False}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for number in range(6):
+        (folder / f"class {number % 3}").mkdir(exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"class {number % 3}" / f"{number}.png")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +169,83 @@ def test_the_authors_mixer_is_left_out_for_the_erf_gelu() -> None:
     config = dataclasses.replace(tiny_checkpoint().config, gelu="erf")
     with pytest.raises(ValueError, match="the authors' Mixer has the tanh GELU"):
         PEERS["vit_jax"][2](config, "float32", 1)
+
+
+@pytest.fixture(scope="module")
+def of_int8(photos: Path) -> dict[str, Any]:
+    options = BenchOptions(
+        batch_sizes=(2,),
+        backends=("eager", "onnxruntime", "openvino"),
+        against=("timm-eager",),
+        precisions=("float32", "int8"),
+        calibrate=photos,
+        minutes=10.0,
+        num_rounds=3,
+        start_up=False,
+    )
+    return bench(tiny_checkpoint(), options)
+
+
+def test_int8_is_measured_in_both_engines_and_compared_with_timm_in_float32(of_int8: dict[str, Any]) -> None:
+    widths = ("int8, 7 bits", "int8, 8 bits") if has_exact_int8() else ("int8, 7 bits",)
+    found = {(row["contestant"], row["precision"]) for row in of_int8["results"] if row["precision"] != "float32"}
+    assert found == {(f"allmlp-{engine}", width) for engine in ("onnxruntime", "openvino") for width in widths}
+    for row in of_int8["results"]:
+        if row["precision"] != "float32":
+            assert row["reference"] == "timm-eager, float32"
+            assert row["speed_ratio"] == row["times_timm_eager_float32"]
+            assert row["share_of_matrix_product_rate"] is None
+    assert of_int8["left_out"]["allmlp-eager, int8"] == "the backend runs no int8 files"
+
+
+def test_int8_says_that_its_accuracy_was_not_measured(of_int8: dict[str, Any], photos: Path) -> None:
+    assert f"photos of {photos.name}" in of_int8["int8"] and "accuracy was not measured" in of_int8["int8"]
+    assert "accuracy was not measured" in text_table(of_int8)
+
+
+def test_without_vnni_only_portable_weights_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("allmlp.bench.subject.has_exact_int8", lambda: False)
+    assert list(subject_of(tiny_checkpoint(), calibrate=None, folder=tmp_path).precisions) == [
+        "float32",
+        "int8, 7 bits",
+    ]
+
+
+def test_an_export_runs_in_its_own_precision_in_the_backends_that_open_it(photos: Path, tmp_path: Path) -> None:
+    int8 = export(
+        tiny_checkpoint(), out=tmp_path / "x.onnx", precision="int8", calibrate=photos, agreement=0.0, portable=True
+    )
+    options = BenchOptions(batch_sizes=(1,), minutes=10.0, num_rounds=3, start_up=False)
+    result = bench(int8, options)
+    assert {row["precision"] for row in result["results"]} == {"int8, 7 bits"}
+    assert {row["contestant"] for row in result["results"]} == {"allmlp-onnxruntime", "allmlp-openvino"}
+    assert result["left_out"]["allmlp-eager"] == "it does not open this export"
+    assert result["left_out"]["allmlp-openvino, float32"] == "this export has another precision"
+
+
+def test_start_up_is_measured_in_fresh_processes_of_exports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("allmlp.bench.fresh_processes._NUM_ROUNDS", 1)
+    options = BenchOptions(
+        batch_sizes=(1,), backends=("eager", "onnxruntime"), precisions=("float32",), minutes=10.0, num_rounds=3
+    )
+    fresh = bench(tiny_checkpoint(), options)["start_up"]
+    assert set(fresh) == {"allmlp-onnxruntime, float32"}  # nothing says where eager finds the checkpoint
+    assert (
+        fresh["allmlp-onnxruntime, float32"]["processor_seconds"] > 0 and fresh["allmlp-onnxruntime, float32"]["n"] == 1
+    )
+
+
+@pytest.mark.slow
+def test_start_up_of_timm_is_measured_with_its_own_weights(tmp_path: Path) -> None:
+    config = tiny_checkpoint().config
+    torch.save(timm_model(config).state_dict(), tmp_path / "timm.pth")
+    found = start_up_of_timm(config, tmp_path / "timm.pth")
+    assert 0 < found.processor_seconds < 10 * found.seconds
+
+
+def test_a_processor_without_bfloat16_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("allmlp.bench.run.has_native_bfloat16", lambda _: False)
+    options = BenchOptions(batch_sizes=(1,), backends=("eager",), minutes=10.0, num_rounds=3, start_up=False)
+    result = bench(tiny_checkpoint(), options)
+    assert {row["precision"] for row in result["results"]} == {"float32"}
+    assert result["left_out"]["bfloat16"] == "this processor lacks it, and would emulate it slowly"

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ from tests.builders import tiny_config
 
 from allmlp import Checkpoint, export, open_model
 from allmlp.bench import tune
-from allmlp.inference import Tuned, read_tuned, write_tuned
+from allmlp.inference import EngineSettings, Tuned, read_tuned, write_tuned
 from allmlp.inference.tuned import machine
+from allmlp.quantisation import unjudged_int8
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +61,8 @@ def test_another_shape_is_not_tuned(checkpoint: Checkpoint) -> None:
         lambda text: text.replace("0.001", '"fast"'),
         lambda text: json.dumps({**json.loads(text), "machine": {}}),
         lambda text: json.dumps({**json.loads(text), "seconds_per_image": {}}),
+        lambda text: json.dumps({**json.loads(text), "settings": {"openvino": {"num_streams": 0}}}),
+        lambda text: json.dumps({**json.loads(text), "settings": {"openvino": {"speed": "high"}}}),
         lambda text: text + " " * (1 << 17),
         lambda text: "[" * 100_000,
     ],
@@ -98,5 +102,55 @@ def test_an_engine_that_fails_is_left_out_of_the_tuning(
     lines: list[str] = []
     seconds, _ = tune(checkpoint, seconds=5, report=lines.append)
     assert set(seconds) == {"eager", "onnxruntime"}
-    (line,) = lines
+    (line,) = [line for line in lines if "left out" in line]
     assert line.startswith("openvino: left out. ") and "no such instruction" in line
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_an_engine_takes_its_tuned_settings_and_answers_the_same(
+    backend: str, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("allmlp.inference.backends.cpu_source.num_compute_threads", lambda: 2)
+    images = np.random.default_rng(0).standard_normal((9, 3, *checkpoint.config.image_size), dtype=np.float32)
+    expected = open_model(checkpoint, backend=backend).forward(images)
+    settings = EngineSettings(num_streams=2, largest_micro_batch=4)
+    write_tuned(checkpoint.config, {backend: 0.001}, {backend: settings})
+    model = open_model(checkpoint, backend=backend)
+    assert model.settings == {"num_threads": 2, "num_streams": 2, "largest_micro_batch": 4, "spins": False}
+    answers = model.forward(images)
+    np.testing.assert_allclose(answers, expected, rtol=1e-5, atol=1e-5)
+    # Alone, in a call of several streams, or in any other: the same bits.
+    for start, end in ((0, 1), (3, 4), (2, 9), (0, 9)):
+        np.testing.assert_array_equal(model.forward(images[start:end]), answers[start:end])
+
+
+def test_settings_that_differ_in_anything_are_remembered_by_precision(checkpoint: Checkpoint) -> None:
+    write_tuned(checkpoint.config, {"onnxruntime": 0.001}, {"onnxruntime": EngineSettings(spins=True)}, "int8")
+    assert read_tuned(checkpoint.config) is None
+    found = read_tuned(checkpoint.config, "int8")
+    assert isinstance(found, Tuned) and found.settings["onnxruntime"].spins
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"num_streams": 0}, "num_streams is 0; expected an integer from 1 to 64"),
+        ({"num_threads": True}, "num_threads is True"),
+        ({"largest_micro_batch": 128}, "largest_micro_batch is 128"),
+        ({"spins": "yes"}, "spins is 'yes'; expected true or false"),
+    ],
+    ids=str,
+)
+def test_settings_out_of_range_are_refused(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        EngineSettings.from_dict(values)
+
+
+def test_an_int8_export_is_tuned_in_its_own_precision(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    photos = np.random.default_rng(0).integers(0, 256, (4, *checkpoint.config.image_size, 3), dtype=np.uint8)
+    path = tmp_path / "int8.onnx"
+    path.write_bytes(unjudged_int8(checkpoint, photos))
+    assert open_model(path).remark == ""
+    seconds, _ = tune(path, seconds=600)
+    assert set(seconds) <= {"onnxruntime", "openvino"} and seconds
+    assert isinstance(read_tuned(checkpoint.config, "int8"), Tuned) and read_tuned(checkpoint.config) is None

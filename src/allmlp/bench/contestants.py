@@ -1,21 +1,31 @@
 """Contestants of our own: every backend in every precision that this processor has."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from allmlp.bench.subject import Subject
 from allmlp.checkpoints import Checkpoint, ModelDescription
 from allmlp.data import Preprocessing
 from allmlp.errors import AllmlpError
 from allmlp.inference import BACKENDS, check_installed, open_model
 from allmlp.model import MixerConfig, MlpMixer
 
-__all__ = ["Contestant", "Images", "own_contestants", "random_checkpoint"]
+__all__ = ["Contestant", "Images", "Opened", "own_contestants", "random_checkpoint"]
 
 Images = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An open contestant: a function of images (B, 3, H, W), and the settings of its engine, for people and JSON."""
+
+    call: Callable[[Images], Any]
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +34,11 @@ class Contestant:
 
     Attributes:
         name: "allmlp-eager", "timm-eager".
-        precision: "float32" or "bfloat16".
+        precision: "float32", "bfloat16", "int8, 7 bits" or "int8, 8 bits".
         is_peer: whether it is another implementation.
         is_compiled: whether opening it takes a minute or more.
-        open: from a batch size to a function of images (B, 3, H, W) of that size.
+        open: opens it for a batch size.
+        source: of `open_model`, for a fresh process; None for peers.
         num_warm_up_images: that it must have computed before it has its full speed.
     """
 
@@ -35,8 +46,14 @@ class Contestant:
     precision: str
     is_peer: bool
     is_compiled: bool
-    open: Callable[[int], Callable[[Images], Any]]
+    open: Callable[[int], Opened]
+    source: Callable[[], Checkpoint | Path] | None = None
     num_warm_up_images: int = 1
+
+    @property
+    def label(self) -> str:
+        """Its name and its precision."""
+        return f"{self.name}, {self.precision}"
 
 
 def random_checkpoint(config: MixerConfig, *, source: str) -> Checkpoint:
@@ -60,38 +77,66 @@ _NUM_WARM_UP_IMAGES = 81
 
 
 def own_contestants(
-    checkpoint: Checkpoint, precisions: Sequence[str], backends: Sequence[str]
+    subject: Subject, precisions: Sequence[str], backends: Sequence[str]
 ) -> Iterator[Contestant | tuple[str, str]]:
-    """Yield these backends in these precisions; for one that cannot run here, its name and the reason."""
+    """Yield these backends in these precisions; for one that cannot run here, its name and the reason.
+
+    `precisions` are "float32", "bfloat16" and "int8"; the last one stands for each width of the weights that there is.
+    """
     for backend in backends:
         entry = BACKENDS[backend]
+        name = f"allmlp-{backend}"
+        sources = list(subject.precisions.items())
+        if subject.is_export and not entry.recognises(str(sources[0][1]())):
+            yield name, "it does not open this export"
+            continue
+        try:
+            check_installed(backend, entry)
+        except AllmlpError as error:
+            yield name, str(error)
+            continue
         for precision in precisions:
-            name = f"allmlp-{backend}"
-            try:
-                check_installed(backend, entry)
-            except AllmlpError as error:
-                yield name, str(error)
-                break
-            if precision not in entry.precisions:
-                yield f"{name}, {precision}", "the backend lacks this precision"
-                continue
-            yield Contestant(
-                name=name,
-                precision=precision,
-                is_peer=False,
-                is_compiled=backend == "compiled",
-                open=_opener(checkpoint, backend, precision),
-                num_warm_up_images=_NUM_WARM_UP_IMAGES,
-            )
+            found = [(key, source) for key, source in sources if key.partition(",")[0] == _stored(precision)]
+            if precision == "int8" and not entry.recognises("x.onnx"):
+                yield f"{name}, {precision}", "the backend runs no int8 files"
+            elif precision not in ("int8", *entry.precisions):
+                yield (
+                    f"{name}, {precision}",
+                    _NO_PRECISION.get((backend, precision), "the backend lacks this precision"),
+                )
+            elif not found:
+                yield f"{name}, {precision}", "this export has another precision"
+            else:
+                for key, source in found:
+                    stored = precision if precision != "int8" else key
+                    yield _contestant(name, backend, stored, source)
 
 
-def _opener(checkpoint: Checkpoint, backend: str, precision: str) -> Callable[[int], Callable[[Images], Any]]:
+_NO_PRECISION = {("onnxruntime", "bfloat16"): "ONNX Runtime computes in it only on ARM, where allmlp was not tested"}
+
+
+def _stored(precision: str) -> str:
+    """Return the precision of the weights that are computed in a precision: bfloat16 is rounded from float32."""
+    return "int8" if precision == "int8" else "float32"
+
+
+def _contestant(name: str, backend: str, precision: str, source: Callable[[], Checkpoint | Path]) -> Contestant:
     # One model for all batch sizes, as a user has it.
-    opened: list[Callable[[Images], Any]] = []
+    opened: list[Opened] = []
 
-    def open_it(batch_size: int) -> Callable[[Images], Any]:  # noqa: ARG001
+    def open_it(batch_size: int) -> Opened:  # noqa: ARG001
         if not opened:
-            opened.append(open_model(checkpoint, backend=backend, device="cpu", precision=precision).forward)
+            asked = precision if precision in ("float32", "bfloat16") else "auto"
+            model = open_model(source(), backend=backend, device="cpu", precision=asked)
+            opened.append(Opened(model.forward, model.settings))
         return opened[0]
 
-    return open_it
+    return Contestant(
+        name=name,
+        precision=precision,
+        is_peer=False,
+        is_compiled=backend == "compiled",
+        open=open_it,
+        source=source,
+        num_warm_up_images=_NUM_WARM_UP_IMAGES,
+    )

@@ -7,7 +7,8 @@ from typing import Any
 __all__ = ["table_lines", "text_table"]
 
 _START = ("batch", "precision", "contestant", "images/s")
-_COLUMNS = (*_START, "ms (median, min to max)", "GFLOP/s", "of matrix products", "speed-up")
+_COLUMNS = (*_START, "ms (median, min to max)", "GFLOP/s", "of matrix products", "speed-up", "x timm float32")
+_START_UP_COLUMNS = ("fresh process", "seconds to the first answer", "processor seconds", "peak memory, MiB")
 _TRAINING_COLUMNS = (*_START, "ms per step", "core-hours per million images", "speed-up")
 
 
@@ -37,8 +38,9 @@ def _row(row: Mapping[str, Any]) -> tuple[str, ...]:
         _digits(row["images_per_second"]),
         f"{_digits(times['median'])} ({_digits(times['min'])} to {_digits(times['max'])})",
         _digits(row["gflops"]),
-        f"{row['share_of_matrix_product_rate']:.0%}",
+        "" if row["share_of_matrix_product_rate"] is None else f"{row['share_of_matrix_product_rate']:.0%}",
         "" if is_own_reference else f"{row['speed_ratio']:.2f} x over {row['reference']}",
+        f"{row['times_timm_eager_float32']:.2f}" if "times_timm_eager_float32" in row else "",
     )
 
 
@@ -73,14 +75,22 @@ def text_table(result: Mapping[str, Any]) -> str:
     ]
     if result["start_up"]:
         rows = [
-            (name, f"{figures['seconds']:.1f}", str(figures["peak_mebibytes"] or ""))
+            (
+                name,
+                f"{figures['seconds']:.2f}",
+                f"{figures['processor_seconds']:.2f}",
+                str(figures["peak_mebibytes"] or ""),
+            )
             for name, figures in result["start_up"].items()
         ]
-        parts.append(_markdown([("fresh process", "seconds to the first answer", "peak memory, MiB"), *rows]))
+        parts.append(_markdown([_START_UP_COLUMNS, *rows]))
+    if "int8" in result:
+        parts.append(f"int8: {result['int8']}")
     if result["left_out"]:
         parts.append("Left out:\n\n" + "\n".join(f"- {name}: {why}" for name, why in result["left_out"].items()))
     machine = f"{facts.get('device', '')} with {facts.get('instruction_sets', 'unknown instruction sets')}"
-    parts.append(f"`{facts['command']}`, {machine}, torch {facts.get('torch', '')}.")
+    versions = ", ".join(f"{name} {facts[name]}" for name in ("torch", "onnxruntime", "openvino") if name in facts)
+    parts.append(f"`{facts['command']}`, {machine}, {versions}, {result['num_threads']} threads.")
     return "\n\n".join(parts) + "\n"
 
 

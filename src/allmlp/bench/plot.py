@@ -19,12 +19,12 @@ def write_plot(result: Mapping[str, Any], path: Path) -> Path:
 
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for row in result["results"]:
-        groups.setdefault(f"batch {row['batch_size']}, {row['precision']}", []).append(row)
+        groups.setdefault(f"batch {row['batch_size']}", []).append(row)
     figure = Figure(figsize=(7, 1.2 + 0.35 * sum(len(rows) + 1 for rows in groups.values())), layout="constrained")
     heights = [len(rows) for rows in groups.values()]
     panels: Any = figure.subplots(len(groups), 1, squeeze=False, height_ratios=heights) if groups else []
     for (title, rows), (axes,) in zip(groups.items(), panels, strict=True):
-        names = [row["contestant"] for row in rows]
+        names = [f"{row['contestant']}, {row['precision']}" for row in rows]
         rates = [row["images_per_second"] for row in rows]
         slowest, fastest = (
             [1000 * row["batch_size"] / row["milliseconds"][end] for row in rows] for end in ("max", "min")

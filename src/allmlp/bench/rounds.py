@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["alternated_rounds", "ratios_of"]
 
+_PAUSE = 0.01  # before a turn: threads of the contestant before may still wait actively for work
 _MIN_SECONDS = 0.005  # of a turn: a shorter call is repeated, because the clock and the caches would count too much
 
 
@@ -34,6 +35,7 @@ def alternated_rounds(
     for number in range(num_rounds):
         first = number % len(names)
         for name in names[first:] + names[:first]:
+            time.sleep(_PAUSE)
             before = clock()
             for _ in range(repeats[name]):
                 calls[name]()

@@ -1,76 +1,152 @@
-"""Tuning: which backend is the fastest for a shape of Mixer on this machine, measured once and remembered."""
+"""Tuning: which backend and which of its settings are the fastest for a shape of Mixer on this machine, remembered."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from allmlp.bench.rounds import alternated_rounds
 from allmlp.checkpoints import Checkpoint
-from allmlp.inference import BACKENDS, check_installed, check_tunable, open_model, write_tuned
+from allmlp.exports import open_export
+from allmlp.inference import BACKENDS, Backend, EngineSettings, check_installed, check_tunable, write_tuned
 from allmlp.io.display import Report, discard
+from allmlp.metrics import Forward
+from allmlp.model import MixerConfig, cost
 from allmlp.provenance import spread
 
 __all__ = ["tune"]
 
 _SECONDS = 50.0
-_BATCH_SIZE = 16
-_MAX_SECONDS_PER_CALL = 1.0
-# What other kernels round differently; a backend that differs by more is not chosen for the user.
-_TOLERANCE = 1e-4
+_SHARE_OF_ROUNDS = 0.4  # of the time, for what is left after each setting was tried once
+_NUM_ROUNDS = 12
+_FINALISTS = 3  # of each backend
+_SMALL_BATCH, _LARGE_BATCH = 32, 4
+# As in inference/backends/micro_batches.py: 16 images of a small Mixer take at most this many multiply-adds.
+_MAX_SMALL_MULTIPLY_ADDS = 4e9
+# By precision: of the largest logit, what other kernels round differently; a backend that differs by more is not chosen.
+_TOLERANCE = {"float32": 1e-4, "int8": 0.1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Candidate:
+    backend: str
+    settings: EngineSettings | None
+    forward: Forward
+    seconds: float
+
+    @property
+    def label(self) -> str:
+        if self.settings is None:
+            return self.backend
+        parts = [f"micro-batches to {self.settings.largest_micro_batch}"]
+        parts += [f"{self.settings.num_streams} streams"] * (self.settings.num_streams > 1)
+        parts += ["active waiting"] * self.settings.spins
+        parts += [f"{self.settings.num_threads} threads"] * (self.settings.num_threads is not None)
+        return f"{self.backend} ({', '.join(parts)})"
 
 
 def tune(
-    checkpoint: Checkpoint,
+    model: Checkpoint | Path,
     *,
     seconds: float = _SECONDS,
     report: Report = discard,
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[dict[str, float], Path]:
-    """Measure the backends in float32 on the CPU, and remember the result: the seconds per image, the fastest first.
+    """Measure the backends and their settings on the CPU, and remember the fastest settings of each backend.
 
-    "compiled" is left out, because it takes minutes to start. So is a backend whose logits differ from those of "eager" by more
-    than 1e-4 of the largest one.
+    A checkpoint is measured in float32, and the file of an export in its own precision. Each setting is tried once, and the
+    fastest of each backend take turns. "compiled" is left out, because it takes minutes to start. So is a backend whose logits
+    differ from those of the first by more than 1e-4 of the largest one, or 0.1 in int8.
 
     Returns:
-        The seconds per image by backend, and the file that remembers them.
+        The seconds per image by backend, the fastest first, and the file that remembers them.
 
     Raises:
+        CheckpointError: not a usable export.
         ConfigError: the cache folder cannot be written, which is noticed before anything is measured.
     """
     check_tunable()
     deadline = clock() + seconds
-    eager = open_model(checkpoint, backend="eager", device="cpu").forward
-    shape = (_BATCH_SIZE, 3, *checkpoint.config.image_size)
-    images = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
-    eager(images[:1])
-    started = clock()
-    expected = eager(images[:1])
-    if _BATCH_SIZE * (clock() - started) > _MAX_SECONDS_PER_CALL:
-        images = images[:1]
-    calls: dict[str, Callable[[], object]] = {}
-    for name, backend in BACKENDS.items():
-        if name == "compiled":
-            continue
-        if clock() > deadline:
+    info = None if isinstance(model, Checkpoint) else open_export(model).info
+    config = model.config if isinstance(model, Checkpoint) else open_export(model).description.config
+    precision = "float32" if info is None else info.precision
+    is_small = 16 * sum(part.multiply_adds for part in cost(config)) <= _MAX_SMALL_MULTIPLY_ADDS
+    images = _images(config, _SMALL_BATCH if is_small else _LARGE_BATCH)
+    names = [name for name, backend in BACKENDS.items() if name != "compiled" and backend.recognises(model)]
+    candidates: list[_Candidate] = []
+    expected: NDArray[np.float32] | None = None
+    for number, name in enumerate(names):
+        left = deadline - _SHARE_OF_ROUNDS * seconds - clock()
+        until = clock() + max(0.0, left) / (len(names) - number)
+        if candidates and left <= 0:
             report(f"{name}: left out. No time was left; close other programs.")
             continue
         try:
-            check_installed(name, backend)
-            forward = open_model(checkpoint, backend=name, device="cpu").forward
-            forward(images[:1])
+            check_installed(name, BACKENDS[name])
+            found = _tried(name, BACKENDS[name], model, images, is_small=is_small, until=until, clock=clock)
+            logits = found[0].forward(images[:1])
         except Exception as error:  # of libraries of others: whatever they raise, the others are measured
             report(f"{name}: left out. {str(error).strip() or type(error).__name__}")
             continue
-        difference = np.abs(forward(images[:1]) - expected).max() / max(float(np.abs(expected).max()), 1e-30)
-        if not difference <= _TOLERANCE:
+        expected = logits if expected is None else expected
+        difference = np.abs(logits - expected).max() / max(float(np.abs(expected).max()), 1e-30)
+        if not difference <= _TOLERANCE[precision]:
             report(f"{name}: left out. Its logits differ by {difference:.1g} of the largest.")
             continue
-        for _ in range(6 if len(images) > 1 else 1):  # until its micro-batches have their final size
-            forward(images)
-        calls[name] = lambda forward=forward: forward(images)  # type: ignore[misc]
-    times = alternated_rounds(calls, num_rounds=12, seconds=max(0.0, deadline - clock()), clock=clock)
-    medians = {name: spread(values)["median"] / len(images) for name, values in times.items()}
-    ordered = dict(sorted(medians.items(), key=lambda item: item[1]))
-    return ordered, write_tuned(checkpoint.config, ordered)
+        candidates += sorted(found, key=lambda each: each.seconds)[:_FINALISTS]
+    return _remembered(config, precision, candidates, images, deadline, report, clock)
+
+
+def _images(config: MixerConfig, number: int) -> NDArray[np.float32]:
+    return np.random.default_rng(0).standard_normal((number, 3, *config.image_size), dtype=np.float32)
+
+
+def _tried(
+    name: str,
+    backend: Backend,
+    model: Checkpoint | Path,
+    images: NDArray[np.float32],
+    *,
+    is_small: bool,
+    until: float,
+    clock: Callable[[], float],
+) -> list[_Candidate]:
+    """Return the settings of a backend that could be tried before `until`, the usual ones at least, each with its time."""
+    found: list[_Candidate] = []
+    for settings in (None,) if backend.settings is None else backend.settings(is_small):
+        if found and clock() > until:
+            break
+        arguments = () if settings is None else (settings,)
+        forward = backend.open(model, "cpu", "auto", "logits", *arguments).forward
+        forward(images)
+        started = clock()
+        forward(images)
+        found.append(_Candidate(backend=name, settings=settings, forward=forward, seconds=clock() - started))
+    return found
+
+
+def _remembered(
+    config: MixerConfig,
+    precision: str,
+    candidates: list[_Candidate],
+    images: NDArray[np.float32],
+    deadline: float,
+    report: Report,
+    clock: Callable[[], float],
+) -> tuple[dict[str, float], Path]:
+    calls: Mapping[str, Callable[[], object]] = {
+        each.label: lambda forward=each.forward: forward(images)  # type: ignore[misc]
+        for each in candidates
+    }
+    times = alternated_rounds(calls, num_rounds=_NUM_ROUNDS, seconds=max(0.0, deadline - clock()), clock=clock)
+    medians = {label: spread(values)["median"] / len(images) for label, values in times.items()}
+    best: dict[str, _Candidate] = {}
+    for each in sorted(candidates, key=lambda each: medians[each.label]):
+        report(f"{each.label}: {1000 * medians[each.label]:.3g} ms per photo")
+        best.setdefault(each.backend, each)
+    seconds = {name: medians[each.label] for name, each in best.items()}
+    settings = {name: each.settings for name, each in best.items() if each.settings is not None}
+    return seconds, write_tuned(config, seconds, settings, precision)

@@ -9,15 +9,13 @@ from numpy.typing import NDArray
 
 from allmlp.checkpoints.checkpoint import Checkpoint
 from allmlp.checkpoints.description import ModelDescription
-from allmlp.checkpoints.formats.native import read_native_arrays
-from allmlp.checkpoints.load import load_for_size
-from allmlp.checkpoints.sources.resolve import AllmlpFolder, resolve_source
 from allmlp.errors import CheckpointError
 from allmlp.io.display import summarise
-from allmlp.io.http_download import ReportProgress
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from allmlp.io.http_download import ReportProgress
 
 __all__ = ["ArrayCheckpoint", "as_arrays", "load_arrays"]
 
@@ -30,7 +28,7 @@ class ArrayCheckpoint(NamedTuple):
     remarks: tuple[str, ...] = ()
 
 
-def load_arrays(source: str | Path, *, report_progress: ReportProgress | None = None) -> ArrayCheckpoint:
+def load_arrays(source: str | Path, *, report_progress: "ReportProgress | None" = None) -> ArrayCheckpoint:
     """Load a Mixer from any source that `load_checkpoint` takes; run folders and our own folders are read without torch.
 
     `report_progress` takes the number of bytes downloaded so far and the total.
@@ -38,6 +36,11 @@ def load_arrays(source: str | Path, *, report_progress: ReportProgress | None = 
     Raises:
         CheckpointError, ConfigError: as `load_checkpoint`.
     """
+    # Loaded here: who only opens an export needs none of the sources and formats of checkpoints.
+    from allmlp.checkpoints.formats.native import read_native_arrays
+    from allmlp.checkpoints.load import load_for_size
+    from allmlp.checkpoints.sources.resolve import AllmlpFolder, resolve_source
+
     if isinstance(source, str | Path):  # `load_for_size` takes the other forms of a path, or refuses them
         resolved = resolve_source(source, report_progress=report_progress)
         if isinstance(resolved, AllmlpFolder):

@@ -10,7 +10,7 @@ To add one: a format is a file or a folder with a writer and a reader, and an en
 from allmlp.exports.litert_model.file import LitertExport
 from allmlp.exports.litert_model.graph import litert_bytes
 from allmlp.exports.metadata import PIXELS, ChangedExportError, ExportInfo, Pixels, QuantisationNote, weights_digest
-from allmlp.exports.onnx_model.file import OnnxExport, parse_onnx
+from allmlp.exports.onnx_model.file import WEIGHTS, OnnxExport, parse_onnx
 from allmlp.exports.onnx_model.graph import onnx_bytes
 from allmlp.exports.onnx_model.pixels import IMAGES, PHOTOS
 from allmlp.exports.onnx_model.quantised import (
@@ -44,6 +44,7 @@ __all__ = [
     "MAX_WEIGHT",
     "PHOTOS",
     "PIXELS",
+    "WEIGHTS",
     "ChangedExportError",
     "Export",
     "ExportFormat",

@@ -8,6 +8,7 @@ To add one: a runtime is a file in backends/ and a line in `BACKENDS`.
 from allmlp.inference.backends.eager import eager_forward
 from allmlp.inference.backends.registry import BACKENDS, Backend, check_installed, choose_backend
 from allmlp.inference.embedder import Embedder
+from allmlp.inference.engine_settings import EngineSettings
 from allmlp.inference.nearest import nearest
 from allmlp.inference.opening import open_model
 from allmlp.inference.photo_folder import photos_in_folder
@@ -23,6 +24,7 @@ __all__ = [
     "BACKENDS",
     "Backend",
     "Embedder",
+    "EngineSettings",
     "Output",
     "Photo",
     "PhotoSorter",

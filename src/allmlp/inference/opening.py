@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from allmlp.checkpoints import Checkpoint, PreprocessingChanges, load_checkpoint
+from allmlp.checkpoints import Checkpoint, PreprocessingChanges
 from allmlp.errors import ConfigError, did_you_mean
 from allmlp.exports import export_kind, open_export
 from allmlp.hardware.devices import choose_device
@@ -72,15 +72,15 @@ def _tuned_backend(source: str | Path | Checkpoint, device: str) -> tuple[str, s
     if export_kind(source) is not None:
         assert not isinstance(source, Checkpoint)
         info = open_export(source).info
-        if info.precision != "float32":  # which is what was measured
-            return "auto", "", source
-        config = info.description.config
+        config, weights = info.description.config, info.precision
     else:
+        from allmlp.checkpoints import load_checkpoint  # with all its formats, which an export does not need
+
         source = source if isinstance(source, Checkpoint) else load_checkpoint(source)
-        config = source.config
+        config, weights = source.config, "float32"
         if choose_device(device) != "cpu":
             return "auto", "", source
-    tuned = read_tuned(config)
+    tuned = read_tuned(config, weights)
     if tuned is None or isinstance(tuned, str):
         return "auto", tuned or "", source
     measured = [name for name in tuned.seconds_per_image if name in usable]

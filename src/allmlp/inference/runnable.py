@@ -1,8 +1,9 @@
 """Runnable models: a forward and the description of its model."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from numbers import Integral
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 from allmlp.checkpoints import ModelDescription
 from allmlp.data import Preparation
@@ -24,6 +25,7 @@ class RunnableModel:
         description: the model's configuration, pre-processing, class names and temperature.
         output: what `forward` returns.
         remark: why another backend than the default was chosen, for people; "" if it was not.
+        settings: those of the engine, as JSON, for people.
         pixels: prepares photos in place of the description's pre-processing: the graph of an export with the pixels inside.
     """
 
@@ -32,6 +34,7 @@ class RunnableModel:
     output: Output = "logits"
     remark: str = ""
     pixels: Preparation | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def preparation(self) -> Preparation:

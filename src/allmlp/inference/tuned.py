@@ -20,13 +20,14 @@ from typing import Any
 from allmlp.errors import AllmlpError, ConfigError
 from allmlp.hardware.num_compute_threads import num_compute_threads
 from allmlp.hardware.processor import processor_facts
+from allmlp.inference.engine_settings import EngineSettings
 from allmlp.io.atomic_write import reason_of, write_json
 from allmlp.io.download_folder import downloads_directory
 from allmlp.model import MixerConfig
 
 __all__ = ["Tuned", "check_tunable", "has_tuned", "machine", "read_tuned", "write_tuned"]
 
-_VERSION = 1
+_VERSION = 2
 _MAX_BYTES = 1 << 16
 _ENGINES = ("torch", "onnx", "onnxruntime", "openvino", "ai-edge-litert")  # onnx writes what the engines read
 _SHAPE = ("image_size", "patch_size", "num_blocks", "hidden_dim", "tokens_mlp_dim", "channels_mlp_dim", "num_classes")
@@ -38,12 +39,14 @@ class Tuned:
     """The speed of the backends for one shape of Mixer on this machine.
 
     Attributes:
-        seconds_per_image: by backend, the fastest first; only backends whose logits are those of "eager" up to rounding.
+        seconds_per_image: by backend, the fastest first; only backends whose logits are those of the first up to rounding.
+        settings: by backend, the fastest of those that were compared; only for backends that have settings.
         measured: the day, as YYYY-MM-DD.
     """
 
     seconds_per_image: Mapping[str, float]
     measured: str
+    settings: Mapping[str, EngineSettings] = dataclasses.field(default_factory=dict)
 
 
 def machine(root: Path = Path("/")) -> dict[str, Any]:
@@ -74,9 +77,12 @@ def has_tuned() -> bool:
         return False
 
 
-def read_tuned(config: MixerConfig) -> Tuned | str | None:
-    """Return what was measured for a shape on this machine; None if nothing was; a sentence if the file is unusable."""
-    here, shape = machine(), _shape(config)
+def read_tuned(config: MixerConfig, precision: str = "float32") -> Tuned | str | None:
+    """Return what was measured for a shape on this machine; None if nothing was; a sentence if the file is unusable.
+
+    `precision` is that of the weights, "float32" or "int8".
+    """
+    here, shape = machine(), _shape(config, precision)
     path = _path(here, shape)
     if path is None:
         return None
@@ -92,7 +98,8 @@ def read_tuned(config: MixerConfig) -> Tuned | str | None:
         if not seconds or not all(math.isfinite(value) and value > 0 for value in seconds.values()):
             raise ValueError("times that are not positive numbers")
         ordered = dict(sorted(seconds.items(), key=lambda item: item[1]))
-        return Tuned(seconds_per_image=ordered, measured=str(content["measured"])[:10])
+        settings = {str(name): EngineSettings.from_dict(values) for name, values in content["settings"].items()}
+        return Tuned(seconds_per_image=ordered, measured=str(content["measured"])[:10], settings=settings)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return f"{path} is damaged or was not written on this machine, and is ignored; allmlp bench --tune writes it again."
 
@@ -119,14 +126,19 @@ def check_tunable() -> None:
         ) from error
 
 
-def write_tuned(config: MixerConfig, seconds_per_image: Mapping[str, float]) -> Path:
+def write_tuned(
+    config: MixerConfig,
+    seconds_per_image: Mapping[str, float],
+    settings: Mapping[str, EngineSettings] | None = None,
+    precision: str = "float32",
+) -> Path:
     """Remember a measurement and return the path of its file.
 
     Raises:
         ConfigError: the cache folder is unknown or cannot be written.
     """
     check_tunable()
-    here, shape = machine(), _shape(config)
+    here, shape = machine(), _shape(config, precision)
     path = _path(here, shape)
     assert path is not None  # `check_tunable` has written there
     content = {
@@ -134,13 +146,14 @@ def write_tuned(config: MixerConfig, seconds_per_image: Mapping[str, float]) -> 
         "machine": here,
         "shape": shape,
         "seconds_per_image": dict(seconds_per_image),
+        "settings": {name: each.to_dict() for name, each in (settings or {}).items()},
         "measured": f"{datetime.now(UTC):%Y-%m-%d}",
     }
     return write_json(path, content)
 
 
-def _shape(config: MixerConfig) -> dict[str, Any]:
-    values = {name: getattr(config, name) for name in _SHAPE}
+def _shape(config: MixerConfig, precision: str) -> dict[str, Any]:
+    values = {name: getattr(config, name) for name in _SHAPE} | {"precision": precision}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 

@@ -23,7 +23,7 @@ class LayerInputs(NamedTuple):
     Attributes:
         low, high: the smallest and the largest value of each channel, float32 (C,). Channels are the last axis of the input,
             but in token mixing the one before.
-        moments: the mean of x xᵀ, float32 (inputs, inputs).
+        moments: the mean of x xᵀ, float32 (inputs, inputs); zeros (1, 1) where they were not asked for.
     """
 
     low: NDArray[np.float32]
@@ -31,10 +31,12 @@ class LayerInputs(NamedTuple):
     moments: NDArray[np.float32]
 
 
-def measure_inputs(checkpoint: Checkpoint, batches: Iterable[NDArray[np.float32]]) -> dict[str, LayerInputs]:
+def measure_inputs(
+    checkpoint: Checkpoint, batches: Iterable[NDArray[np.float32]], *, with_moments: bool = True
+) -> dict[str, LayerInputs]:
     """Run a Mixer in float32 on batches of pre-processed images (B, 3, H, W), and return the inputs of its layers by name.
 
-    The range of the patches is that of all colours, whatever the photos.
+    The range of the patches is that of all colours, whatever the photos. Moments take several times as long as the Mixer.
     """
     import torch
 
@@ -47,7 +49,7 @@ def measure_inputs(checkpoint: Checkpoint, batches: Iterable[NDArray[np.float32]
         channels = x.amin(-1) if is_token_mixing(name) else rows  # (B, C), or (n, inputs)
         low = channels.amin(0).numpy()
         high = (x.amax(-1) if is_token_mixing(name) else rows).amax(0).numpy()
-        moments = (rows.T @ rows).numpy()
+        moments = (rows.T @ rows).numpy() if with_moments else np.zeros((1, 1), np.float32)
         if name in found:
             before = found[name]
             low, high = np.minimum(low, before.low), np.maximum(high, before.high)

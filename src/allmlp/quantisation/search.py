@@ -30,6 +30,7 @@ __all__ = [
     "Judged",
     "JudgingPhotos",
     "divide_photos",
+    "plan_layers",
     "search",
 ]
 
@@ -209,7 +210,7 @@ def search(
     rounded: dict[tuple[str, int], QuantisedWeight] = {}
     judged: list[Judged] = []
     for attempt in attempts:
-        plan = _plan(attempt, model, inputs, 7 if portable else 8, rounded)
+        plan = plan_layers(attempt, model, inputs, 7 if portable else 8, rounded)
         note = QuantisationNote(
             attempt=attempt.name,
             num_integer_layers=len(plan.inputs),
@@ -252,7 +253,7 @@ def _batches(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
         yield images[start : start + _BATCH_SIZE]
 
 
-def _plan(
+def plan_layers(
     attempt: Attempt,
     model: ArrayCheckpoint,
     inputs: Mapping[str, LayerInputs],

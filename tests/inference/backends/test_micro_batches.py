@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.builders import tiny_config
 
-from allmlp.inference.backends.micro_batches import in_micro_batches
+from allmlp.inference.backends.micro_batches import Streams, in_micro_batches
 from allmlp.metrics import Forward
 from allmlp.model import MixerConfig, variant_config
 
@@ -129,3 +129,44 @@ def test_a_gpu_pads_to_one_size_on_request(number: int, sizes: list[int]) -> Non
 @pytest.mark.parametrize(("number", "sizes"), [(3, [1, 1, 1]), (4, [4]), (60, [64]), (100, [64, 16, 16, 4])])
 def test_a_gpu_that_compiles_each_size_uses_few(number: int, sizes: list[int]) -> None:
     assert sizes_on_a_gpu(number, sizes=(1, 4, 16, 64, 256), exact=False) == sizes
+
+
+@pytest.mark.parametrize(("error", "num_parallel"), [(0.0, 4), (1.0, 0)], ids=["same bits", "other bits"])
+def test_streams_compute_the_micro_batches_of_a_call_only_if_they_get_the_same_bits(
+    error: float, num_parallel: int
+) -> None:
+    config = tiny_config()
+    sizes: list[int] = []
+
+    def alone(images: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+        return images[:, :, :2, :2].sum((2, 3), dtype=np.float32)
+
+    def in_stream(images: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+        sizes.append(size)
+        return alone(images, size) + np.float32(error)
+
+    forward = in_micro_batches(alone, config, device="cpu", width=3, streams=Streams(4, in_stream))
+    images = np.random.default_rng(0).standard_normal((32, 3, *config.image_size), dtype=np.float32)
+    expected = alone(images, 32)
+    np.testing.assert_array_equal(forward(images[:1]), expected[:1])
+    assert not sizes  # all threads compute one image
+    np.testing.assert_array_equal(forward(images), expected)
+    assert sizes == [8] + [8] * num_parallel  # the first is the test
+
+
+def test_an_error_in_a_stream_is_raised() -> None:
+    config = tiny_config()
+
+    def alone(images: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+        return images[:, :, :2, :2].sum((2, 3), dtype=np.float32)
+
+    calls = iter(range(100))
+
+    def fails_later(images: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+        if next(calls) > 1:
+            raise RuntimeError("out of memory")
+        return alone(images, size)
+
+    forward = in_micro_batches(alone, config, device="cpu", width=3, streams=Streams(2, fails_later))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        forward(images_of(config, 32))

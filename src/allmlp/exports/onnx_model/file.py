@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from allmlp.checkpoints import ModelDescription
 from allmlp.errors import AllmlpError, CheckpointError
 from allmlp.exports.metadata import (
@@ -26,9 +28,14 @@ from allmlp.exports.onnx_model.pixels import IMAGES, PHOTOS
 from allmlp.exports.onnx_model.protobuf import Field, encode_field, encode_message, read_fields
 from allmlp.io.display import escape, shorten
 
-__all__ = ["OnnxExport", "parse_onnx", "read_onnx"]
+__all__ = ["WEIGHTS", "OnnxExport", "parse_onnx", "read_onnx"]
+
+WEIGHTS = "weights"
+"""The name by which `OnnxExport.graph_without_weights` refers to the content of the file."""
 
 _MAX_BYTES = 1 << 31  # protobuf's limit
+_MIN_BYTES_OUTSIDE = 1 << 16  # smaller weights stay in the graph, as do the constants that engines fold into it
+_EXTERNAL = 1  # where the values of a tensor are
 
 # Numbers of fields, from onnx.proto.
 _MODEL = {"graph": 7, "opset": 8, "metadata": 14}
@@ -65,6 +72,26 @@ class OnnxExport:
         for field in read_fields(memoryview(self.content)):
             if field.number == _MODEL["graph"] and output is not None:
                 parts += encode_message(field.number, list(_part_of_graph(field.content, output)))
+            elif field.number != _MODEL["metadata"]:
+                parts.append(field.raw)
+        return b"".join(parts)
+
+    def graph_without_weights(self, output: str) -> bytes:
+        """Return the same part of the model, whose large weights are references into a file called `WEIGHTS`: `content`.
+
+        So an engine that is given both neither parses nor copies the weights more often than it must.
+
+        Raises:
+            ValueError: there is no such output.
+        """
+        start = _address(memoryview(self.content))
+        parts: list[bytes | memoryview] = []
+        for field in read_fields(memoryview(self.content)):
+            if field.number == _MODEL["graph"]:
+                pieces: list[bytes | memoryview] = []
+                for piece in _part_of_graph(field.content, output):
+                    pieces += _without_values(piece, start)
+                parts += encode_message(field.number, pieces)
             elif field.number != _MODEL["metadata"]:
                 parts.append(field.raw)
         return b"".join(parts)
@@ -171,6 +198,31 @@ def _part_of_graph(graph: memoryview, output: str) -> Iterator[bytes | memoryvie
             yield field.raw
     if not found:
         raise ValueError(f"this model has no output {output!r}")
+
+
+def _without_values(piece: bytes | memoryview, start: int) -> list[bytes | memoryview]:
+    """Return a piece of a graph: if it is a large weight, with a reference to its values, at an address after `start`."""
+    if len(piece) < _MIN_BYTES_OUTSIDE or not isinstance(piece, memoryview):
+        return [piece]
+    (field,) = read_fields(piece)
+    if field.number != GRAPH["initializer"]:
+        return [piece]
+    kept: list[bytes | memoryview] = []
+    for part in read_fields(field.content):
+        if part.number != TENSOR["raw"]:
+            kept.append(part.raw)
+            continue
+        where = {"location": WEIGHTS, "offset": _address(part.content) - start, "length": len(part.content)}
+        for key, value in where.items():
+            entry = [*encode_field(1, key.encode()), *encode_field(2, str(value).encode())]
+            kept += encode_message(TENSOR["external"], entry)
+        kept.append(bytes([TENSOR["location"] << 3, _EXTERNAL]))
+    return encode_message(field.number, kept)
+
+
+def _address(view: memoryview) -> int:
+    address: int = np.frombuffer(view, np.uint8).ctypes.data
+    return address
 
 
 def _needed(nodes: list[_Node], output: str, *, start: str) -> set[str]:

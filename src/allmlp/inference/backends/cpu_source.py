@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,12 @@ from numpy.typing import NDArray
 
 from allmlp.checkpoints import ArrayCheckpoint, Checkpoint, as_arrays, load_arrays
 from allmlp.errors import AllmlpError, CheckpointError, ConfigError
-from allmlp.exports import Export, QuantisationNote, export_kind, onnx_bytes, open_export, parse_onnx
+from allmlp.exports import Export, ExportInfo, QuantisationNote, export_kind, onnx_bytes, open_export, parse_onnx
+from allmlp.hardware.num_compute_threads import num_compute_threads
+from allmlp.hardware.num_decoding_threads import usable_cores
 from allmlp.hardware.processor import has_exact_int8
+from allmlp.inference.engine_settings import EngineSettings
+from allmlp.inference.tuned import Tuned, has_tuned, read_tuned
 from allmlp.io.display import escape, quote, shorten
 
 _ADVICE = {
@@ -27,7 +32,42 @@ __all__ = [
     "is_openable",
     "loaded_arrays",
     "opened",
+    "resolved_settings",
+    "settings_to_try",
 ]
+
+
+def resolved_settings(settings: EngineSettings | None, backend: str, info: ExportInfo) -> EngineSettings:
+    """Return the settings of an engine, with a number of threads, and no more streams than these.
+
+    None takes those that `allmlp bench --tune` found for this backend, shape and precision on this machine; for int8 that was
+    not tuned, those of float32; else the usual ones.
+    """
+    chosen = settings
+    for precision in (info.precision, "float32"):
+        if chosen is None and has_tuned():
+            tuned = read_tuned(info.description.config, precision)
+            chosen = tuned.settings.get(backend) if isinstance(tuned, Tuned) else None
+    chosen = EngineSettings() if chosen is None else chosen
+    num_threads = num_compute_threads() if chosen.num_threads is None else chosen.num_threads
+    return replace(chosen, num_threads=num_threads, num_streams=min(chosen.num_streams, num_threads))
+
+
+def settings_to_try(*, is_small: bool, spins: bool = False) -> list[EngineSettings]:
+    """Return the settings of an engine that tuning compares, the usual ones first.
+
+    A large Mixer is tried only with single images: it fills the processor with one, and larger ones are tested after dozens.
+    """
+    num_threads = num_compute_threads()
+    sizes = (16, 4, 1, 32) if is_small else (1,)
+    found = [EngineSettings(largest_micro_batch=size) for size in sizes]
+    if num_threads > 1:
+        found += [EngineSettings(largest_micro_batch=size, num_streams=num_threads) for size in sizes]
+    if spins:
+        found.append(EngineSettings(largest_micro_batch=sizes[0], spins=True))
+    if (logical := usable_cores()) > num_threads:
+        found.append(EngineSettings(largest_micro_batch=sizes[0], num_threads=logical))
+    return found
 
 
 def is_openable(source: object) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from allmlp.checkpoints import Checkpoint, load_checkpoint
+from allmlp.checkpoints import Checkpoint
 from allmlp.errors import ConfigError
 from allmlp.exports import TorchExport, export_kind, open_export
 from allmlp.hardware.cpp_compiler import finds_cpp_compiler
@@ -76,7 +76,9 @@ def _open(
     chosen = cast("Literal['float32', 'bfloat16']", own if precision == "auto" else precision)
     network = _headless(checkpoint) if output == "features" else checkpoint
     forward = eager_forward(network, device=device, precision=chosen, compiled=compiled, exact=exact)
-    return RunnableModel(forward, checkpoint.description, output)
+    import torch
+
+    return RunnableModel(forward, checkpoint.description, output, settings={"num_threads": torch.get_num_threads()})
 
 
 def _loaded(source: str | Path | Checkpoint) -> tuple[Checkpoint, str]:
@@ -84,6 +86,8 @@ def _loaded(source: str | Path | Checkpoint) -> tuple[Checkpoint, str]:
     if isinstance(source, Checkpoint):
         return source, "float32"
     if export_kind(source) != "torch":
+        from allmlp.checkpoints import load_checkpoint  # with all its formats, which an export does not need
+
         return load_checkpoint(source), "float32"
     export = open_export(source)
     assert isinstance(export, TorchExport)
@@ -143,7 +147,7 @@ def eager_forward(
         return outputs[: len(images)]
 
     config = checkpoint.config
-    sizes: tuple[int, ...] | None = _COMPILED_SIZES if compiled else MICRO_BATCH_SIZES
+    sizes: tuple[int, ...] | None = _COMPILED_SIZES if compiled else MICRO_BATCH_SIZES[:-1]
     if device != "cpu":
         sizes = _COMPILED_SIZES_OF_GPU if compiled else None
     engine = ("torch", precision, compiled, torch.get_num_threads())

@@ -14,6 +14,8 @@ are always the same, but not tested.
 """
 
 from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -23,7 +25,15 @@ from allmlp.inference.runnable import Output
 from allmlp.metrics import Forward
 from allmlp.model import MixerConfig, cost
 
-__all__ = ["LARGEST_BATCH", "LARGEST_MICRO_BATCH", "MICRO_BATCH_SIZES", "Compute", "in_micro_batches", "num_outputs"]
+__all__ = [
+    "LARGEST_BATCH",
+    "LARGEST_MICRO_BATCH",
+    "MICRO_BATCH_SIZES",
+    "Compute",
+    "Streams",
+    "in_micro_batches",
+    "num_outputs",
+]
 
 Compute = Callable[[NDArray[np.float32], int], NDArray[np.float32]]
 """From at most n images (b, 3, H, W) and n, the size to pad them to, to the outputs (b, K)."""
@@ -31,8 +41,8 @@ Compute = Callable[[NDArray[np.float32], int], NDArray[np.float32]]
 # On a GPU, those on request: the default batch size of `evaluate`, for fewer images leave the GPU idle, and with more every
 # batch would be padded.
 LARGEST_MICRO_BATCH = {"cpu": 16, "cuda": 64, "mps": 16}
-MICRO_BATCH_SIZES = (1, 2, 4, 8, 16)
-"""Of a CPU, in ascending order."""
+MICRO_BATCH_SIZES = (1, 2, 4, 8, 16, 32)
+"""Of a CPU, in ascending order; those above `LARGEST_MICRO_BATCH` only if tuning found them faster."""
 LARGEST_BATCH = {"cuda": 256, "mps": 64}
 """Of a GPU, unless micro-batches are requested. With 256 images, the widest layer of B/16 holds 0.6 GB in float32."""
 
@@ -48,6 +58,33 @@ _IMAGES_PER_TESTED_IMAGE = 4
 _MIN_FILLED = 7 / 8
 
 
+class Streams:
+    """Micro-batches of a call that are computed at once, by `compute` with fewer threads for each.
+
+    A size takes part if an image gets the same bits as from all threads together, which is tested once. Threads may share it.
+    """
+
+    def __init__(self, number: int, compute: Compute) -> None:
+        self.number = number
+        self.compute = compute
+        self._agrees: dict[int, bool] = {}
+        self._pool: ThreadPoolExecutor | None = None
+
+    def run(self, tasks: Sequence[Callable[[], object]]) -> None:
+        """Run the tasks of a call, and raise the error of the first one that fails."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.number, "allmlp-stream")
+        for future in [self._pool.submit(task) for task in tasks]:
+            future.result()
+
+    def agrees(self, size: int, alone: Compute, image_shape: tuple[int, ...]) -> bool:
+        """Return whether micro-batches of a size get the same bits as from `alone`; `image_shape` is (1, 3, H, W)."""
+        if size not in self._agrees:
+            images = np.random.default_rng(0).standard_normal((size, *image_shape[1:]), dtype=np.float32)
+            self._agrees[size] = np.array_equal(self.compute(images, size), alone(images, size))
+        return self._agrees[size]
+
+
 def num_outputs(config: MixerConfig, output: Output) -> int:
     """Return the width of an output: features, also of a Mixer without a classifier, or logits."""
     return config.hidden_dim if output == "features" or not config.num_classes else config.num_classes
@@ -59,15 +96,17 @@ def in_micro_batches(
     *,
     device: str,
     width: int,
-    sizes: Sequence[int] | None = MICRO_BATCH_SIZES,
+    sizes: Sequence[int] | None = MICRO_BATCH_SIZES[:-1],
     engine: Hashable = None,
     exact: bool = True,
+    streams: Streams | None = None,
 ) -> Forward:
     """Return a `Forward` for any number of images, including 0, whose outputs (B, `width`) `compute` computes.
 
     `sizes` are those to choose from, in ascending order from 1; None allows any size up to the largest, on a GPU only. The
     smallest Mixers of the same shape are tested once per `engine`: all else that the sizes depend on, such as the precision
     and the number of threads. None tests each. Unless `exact`, an image's outputs may depend on the rest of its batch on a GPU.
+    With `streams`, the micro-batches of a call are computed at once, if it has several.
     """
     sample_shape = (3, *config.image_size)
     chosen: _Sizes | _Fixed | _Together
@@ -84,10 +123,24 @@ def in_micro_batches(
                 f"images have shape {images.shape}; this Mixer takes (B, {', '.join(map(str, sample_shape))})."
             )
         outputs = np.empty((len(images), width), dtype=np.float32)
-        start = 0
-        for size in chosen.divide(len(images)):
-            outputs[start : start + size] = compute(images[start : start + size], size)
-            start += size
+        sizes = chosen.divide(len(images), 1 if streams is None else streams.number)
+        starts = np.cumsum([0, *sizes]).tolist()[:-1]
+        is_parallel = (
+            streams is not None
+            and len(sizes) > 1
+            and all(streams.agrees(size, compute, (1, *sample_shape)) for size in set(sizes))
+        )
+        function = streams.compute if streams is not None and is_parallel else compute
+
+        def write(start: int, size: int) -> None:
+            outputs[start : start + size] = function(images[start : start + size], size)
+
+        tasks = [partial(write, start, size) for start, size in zip(starts, sizes, strict=True)]
+        if streams is not None and is_parallel:
+            streams.run(tasks)
+        else:
+            for task in tasks:
+                task()
         return outputs
 
     return forward
@@ -99,7 +152,7 @@ class _Fixed:
     def __init__(self, size: int) -> None:
         self._size = size
 
-    def divide(self, num_images: int) -> list[int]:
+    def divide(self, num_images: int, num_streams: int) -> list[int]:  # noqa: ARG002
         return [self._size] * -(-num_images // self._size)
 
 
@@ -109,7 +162,7 @@ class _Together:
     def __init__(self, largest: int, sizes: Sequence[int] | None) -> None:
         self._largest, self._sizes = largest, sizes
 
-    def divide(self, num_images: int) -> list[int]:
+    def divide(self, num_images: int, num_streams: int) -> list[int]:  # noqa: ARG002
         if self._sizes is not None:
             return _filled(num_images, self._sizes)
         full, rest = divmod(num_images, self._largest)
@@ -147,11 +200,14 @@ class _Sizes:
                 self._known[key] = self._usable
         self._untested = () if is_small else tuple(sizes[1:])
 
-    def divide(self, num_images: int) -> list[int]:
-        """Return the sizes of the micro-batches of a call, of which the last may be padded."""
+    def divide(self, num_images: int, num_streams: int) -> list[int]:
+        """Return the sizes of the micro-batches of a call, of which the last may be padded; enough of them for the streams."""
         self._test_a_larger_size(num_images)
         self._num_images += num_images
-        return _filled(num_images, self._usable)
+        if num_streams == 1:
+            return _filled(num_images, self._usable)
+        share = num_images // num_streams
+        return _filled(num_images, [size for size in self._usable if size <= share] or self._usable[:1])
 
     def _test_a_larger_size(self, num_images: int) -> None:
         enough = self._num_images // _IMAGES_PER_TESTED_IMAGE

@@ -4,7 +4,9 @@ A checkpoint is written as ONNX in memory, which needs the library onnx; an expo
 of a file that has one prepares photo by photo in a session of its own, so that the rest is computed as that of any other file.
 """
 
+import functools
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.checkpoints import ArrayCheckpoint, Checkpoint
-from allmlp.exports import IMAGES, PHOTOS, OnnxExport, QuantisationNote, export_kind
-from allmlp.hardware.num_compute_threads import num_compute_threads
-from allmlp.inference.backends.cpu_source import check_options, check_outputs, engine_errors, is_openable, opened
+from allmlp.exports import IMAGES, PHOTOS, WEIGHTS, OnnxExport, QuantisationNote, export_kind
+from allmlp.inference.backends.cpu_source import (
+    check_options,
+    check_outputs,
+    engine_errors,
+    is_openable,
+    opened,
+    resolved_settings,
+)
 from allmlp.inference.backends.graph_pixels import GraphPixels
-from allmlp.inference.backends.micro_batches import in_micro_batches, num_outputs
+from allmlp.inference.backends.micro_batches import MICRO_BATCH_SIZES, Compute, Streams, in_micro_batches, num_outputs
+from allmlp.inference.engine_settings import EngineSettings
 from allmlp.inference.runnable import Output, RunnableModel
 
 __all__ = ["open_onnx_runtime", "recognises"]
@@ -31,7 +40,11 @@ def recognises(source: object) -> bool:
 
 
 def open_onnx_runtime(
-    source: str | Path | Checkpoint | ArrayCheckpoint, device: str, precision: str, output: Output
+    source: str | Path | Checkpoint | ArrayCheckpoint,
+    device: str,
+    precision: str,
+    output: Output,
+    settings: EngineSettings | None = None,
 ) -> RunnableModel:
     """Open an export or a checkpoint with ONNX Runtime, in float32 on the CPU.
 
@@ -46,21 +59,42 @@ def open_onnx_runtime(
     config = model.description.config
     width = num_outputs(config, output)
     value = output if config.num_classes else "features"
-    with engine_errors("ONNX Runtime", source):
-        session = _session(model.graph(value), model.info.quantisation)
+    chosen = resolved_settings(settings, _NAME, model.info)
+    num_threads, num_streams = chosen.num_threads or 1, chosen.num_streams
     shape = (3, *config.image_size)
 
-    def compute(images: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-        padded = np.zeros((size, *shape), np.float32)
-        padded[: len(images)] = images
-        outputs: NDArray[np.float32]
+    def opened_session(num_threads: int) -> Any:
         with engine_errors("ONNX Runtime", source):
-            (outputs,) = session.run([value], {"images": padded})
-            check_outputs(outputs, (size, width))
-        return outputs[: len(images)]
+            return _session(
+                model.graph_without_weights(value),
+                model.info.quantisation,
+                weights=model.content,
+                num_threads=num_threads,
+                spins=chosen.spins,
+            )
 
-    forward = in_micro_batches(compute, config, device="cpu", width=width)
-    return RunnableModel(forward, model.description, output, pixels=_pixels(model, source))
+    def computed_by(session: Callable[[], Any]) -> Compute:
+        def compute(images: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+            padded = np.zeros((size, *shape), np.float32)
+            padded[: len(images)] = images
+            outputs: NDArray[np.float32]
+            with engine_errors("ONNX Runtime", source):
+                (outputs,) = session().run([value], {"images": padded})
+                check_outputs(outputs, (size, width))
+            return outputs[: len(images)]
+
+        return compute
+
+    session = opened_session(num_threads)
+    streams = None
+    if num_streams > 1:  # which keeps the content of the file until it is needed
+        each = functools.cache(lambda: opened_session(max(1, num_threads // num_streams)))
+        streams = Streams(num_streams, computed_by(each))
+    sizes = tuple(size for size in MICRO_BATCH_SIZES if size <= chosen.largest_micro_batch)
+    compute = computed_by(lambda: session)
+    forward = in_micro_batches(compute, config, device="cpu", width=width, sizes=sizes, streams=streams)
+    pixels = _pixels(model, source)
+    return RunnableModel(forward, model.description, output, pixels=pixels, settings=chosen.to_dict())
 
 
 def _pixels(model: OnnxExport, source: object) -> GraphPixels | None:
@@ -81,16 +115,25 @@ def _pixels(model: OnnxExport, source: object) -> GraphPixels | None:
     return GraphPixels(preprocessing, compute, is_exact=model.pixels == "exact")
 
 
-def _session(content: bytes, note: QuantisationNote | None = None, *, num_threads: int | None = None) -> Any:
+def _session(
+    graph: bytes,
+    note: QuantisationNote | None = None,
+    *,
+    weights: bytes | None = None,
+    num_threads: int,
+    spins: bool = False,
+) -> Any:
     runtime = importlib.import_module("onnxruntime")
     runtime.disable_telemetry_events()  # which there is only on Windows
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = num_compute_threads() if num_threads is None else num_threads
+    options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _ONLY_ERRORS
     # Threads that spin between two calls would take the time of those that decode photos.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spins else "0")
     if note is not None and not note.num_integer_layers:
         # Otherwise, ONNX Runtime rounds inputs to 8 bits where only weights are int8. Weights become float32 when it starts.
         options.add_session_config_entry("session.disable_quant_qdq", "1")
-    return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    if weights is not None:  # which ONNX Runtime would otherwise parse and copy: two thirds of its start
+        options.add_external_initializers_from_files_in_memory([WEIGHTS], [weights], [len(weights)])
+    return runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

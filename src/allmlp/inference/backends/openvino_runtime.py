@@ -14,15 +14,22 @@ from numpy.typing import NDArray
 from allmlp.checkpoints import ArrayCheckpoint, Checkpoint
 from allmlp.errors import ConfigError
 from allmlp.exports import OnnxExport, OpenvinoExport, export_kind, import_openvino
-from allmlp.hardware.num_compute_threads import num_compute_threads
-from allmlp.inference.backends.cpu_source import check_options, check_outputs, engine_errors, is_openable, opened
-from allmlp.inference.backends.micro_batches import LARGEST_MICRO_BATCH, in_micro_batches, num_outputs
+from allmlp.hardware.num_decoding_threads import usable_cores
+from allmlp.inference.backends.cpu_source import (
+    check_options,
+    check_outputs,
+    engine_errors,
+    is_openable,
+    opened,
+    resolved_settings,
+)
+from allmlp.inference.backends.micro_batches import Compute, Streams, in_micro_batches, num_outputs
+from allmlp.inference.engine_settings import EngineSettings
 from allmlp.inference.runnable import Output, RunnableModel
 
 __all__ = ["has_bfloat16", "open_openvino", "recognises"]
 
 _NAME = "openvino"
-_SIZES = (1, LARGEST_MICRO_BATCH["cpu"])  # each is compiled separately, with a copy of the weights of its own
 
 
 def recognises(source: object) -> bool:
@@ -31,7 +38,11 @@ def recognises(source: object) -> bool:
 
 
 def open_openvino(
-    source: str | Path | Checkpoint | ArrayCheckpoint, device: str, precision: str, output: Output
+    source: str | Path | Checkpoint | ArrayCheckpoint,
+    device: str,
+    precision: str,
+    output: Output,
+    settings: EngineSettings | None = None,
 ) -> RunnableModel:
     """Open an export or a checkpoint with OpenVINO, on the CPU; `precision` "auto" means float32.
 
@@ -52,21 +63,28 @@ def open_openvino(
     width = num_outputs(config, output)
     value = output if config.num_classes else "features"
     shape = (3, *config.image_size)
-    compiled: dict[int, Any] = {}
+    chosen = resolved_settings(settings, _NAME, model.info)
 
-    def compute(images: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-        padded = np.zeros((size, *shape), np.float32)
-        padded[: len(images)] = images
-        with engine_errors("OpenVINO", source):
-            if size not in compiled:
-                compiled[size] = _compile(model, value, padded.shape, hint)
-            # A request of its own for each call, so that several threads may use one model.
-            outputs: NDArray[np.float32] = compiled[size].infer_new_request([padded])[0]
-            check_outputs(outputs, (size, width))
-        return outputs[: len(images)]
+    def computed_in(num_streams: int) -> Compute:
+        compiled: dict[int, Any] = {}  # each size separately, with a copy of the weights of its own
 
-    forward = in_micro_batches(compute, config, device="cpu", width=width, sizes=_SIZES)
-    return RunnableModel(forward, model.description, output)
+        def compute(images: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+            padded = np.zeros((size, *shape), np.float32)
+            padded[: len(images)] = images
+            with engine_errors("OpenVINO", source):
+                if size not in compiled:
+                    compiled[size] = _compile(model, value, padded.shape, hint, chosen.num_threads or 1, num_streams)
+                # A request of its own for each call, so that several threads may use one model.
+                outputs: NDArray[np.float32] = compiled[size].infer_new_request([padded])[0]
+                check_outputs(outputs, (size, width))
+            return outputs[: len(images)]
+
+        return compute
+
+    streams = Streams(chosen.num_streams, computed_in(chosen.num_streams)) if chosen.num_streams > 1 else None
+    sizes = tuple(dict.fromkeys((1, chosen.largest_micro_batch)))
+    forward = in_micro_batches(computed_in(1), config, device="cpu", width=width, sizes=sizes, streams=streams)
+    return RunnableModel(forward, model.description, output, settings=chosen.to_dict())
 
 
 def has_bfloat16() -> bool:
@@ -74,14 +92,22 @@ def has_bfloat16() -> bool:
     return "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def _compile(model: OnnxExport | OpenvinoExport, value: str, shape: tuple[int, ...], hint: str) -> Any:
+def _compile(
+    model: OnnxExport | OpenvinoExport,
+    value: str,
+    shape: tuple[int, ...],
+    hint: str,
+    num_threads: int,
+    num_streams: int,
+) -> Any:
     openvino = import_openvino()
     core = openvino.Core()
     settings = {
         "INFERENCE_PRECISION_HINT": hint,  # the default is bfloat16 where the processor has it
-        "INFERENCE_NUM_THREADS": num_compute_threads(),
-        "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": 1,
+        "INFERENCE_NUM_THREADS": num_threads,
+        "PERFORMANCE_HINT": "LATENCY" if num_streams == 1 else "THROUGHPUT",
+        "NUM_STREAMS": num_streams,
+        "ENABLE_HYPER_THREADING": num_threads > usable_cores(physical=True),
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,  # the default rounds inputs of layers of which only the weights are int8
         "ENABLE_CPU_PINNING": False,  # faster on virtual machines that share their cores
     }

@@ -2,7 +2,7 @@
 
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,8 @@ from pathlib import Path
 from allmlp.checkpoints import Checkpoint
 from allmlp.errors import ConfigError, MissingExtraError, did_you_mean
 from allmlp.inference.backends import eager, litert_runtime, onnx_runtime, openvino_runtime
+from allmlp.inference.backends.cpu_source import settings_to_try
+from allmlp.inference.engine_settings import EngineSettings
 from allmlp.inference.runnable import Output, RunnableModel
 from allmlp.io.display import escape, quote, shorten
 
@@ -27,14 +29,17 @@ class Backend:
         precisions: that it computes in, the default first. Those that this processor lacks are refused when a model is opened.
         modules: the Python modules that must be installed.
         extra: the extra of allmlp that installs `modules`; None if every installation has them.
+        settings: the settings to compare when tuning, for small Mixers or for large ones, which `open` then takes as its last
+            argument; None if there are none.
         open_exact: as `open`, but on a GPU, too, an image's outputs do not depend on its batch; None if that always holds.
     """
 
     recognises: Callable[[str | Path | Checkpoint], bool]
-    open: Callable[[str | Path | Checkpoint, str, str, Output], RunnableModel]
+    open: Callable[..., RunnableModel]
     precisions: tuple[str, ...]
     modules: tuple[str, ...]
     extra: str | None = None
+    settings: Callable[[bool], Sequence[EngineSettings]] | None = None
     open_exact: Callable[[str | Path | Checkpoint, str, str, Output], RunnableModel] | None = None
 
 
@@ -58,6 +63,7 @@ BACKENDS: Mapping[str, Backend] = {
         open=onnx_runtime.open_onnx_runtime,
         precisions=("float32",),
         modules=("onnxruntime",),
+        settings=lambda is_small: settings_to_try(is_small=is_small, spins=True),
         extra="onnxruntime",
     ),
     "openvino": Backend(
@@ -65,6 +71,7 @@ BACKENDS: Mapping[str, Backend] = {
         open=openvino_runtime.open_openvino,
         precisions=("float32", "bfloat16"),
         modules=("openvino",),
+        settings=lambda is_small: settings_to_try(is_small=is_small),
         extra="openvino",
     ),
     "litert": Backend(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from allmlp.cli.arguments.bench_options import check_mode, names_in, sizes_in
 from allmlp.cli.arguments.checkpoint import ImageSizeOption, load, option_words, parse_sides
 from allmlp.cli.arguments.output_format import Format, FormatOption
 from allmlp.cli.arguments.output_path import new_output_path
@@ -13,7 +14,7 @@ from allmlp.errors import ConfigError
 from allmlp.io.json_object import json_text
 
 if TYPE_CHECKING:
-    from allmlp.checkpoints import Checkpoint
+    from allmlp.checkpoints import Checkpoint, ModelDescription
 
 __all__ = ["bench"]
 
@@ -24,8 +25,9 @@ def bench(
     checkpoint: Annotated[
         str,
         typer.Argument(
-            metavar="[CHECKPOINT|VARIANT]",
-            help="A checkpoint, as predict takes it, or a variant such as B/16, whose weights are then random.",
+            metavar="[CHECKPOINT|EXPORT|VARIANT]",
+            help="A checkpoint, as predict takes it; an export, which runs in its own precision; or a variant such as B/16, "
+            "whose weights are then random.",
         ),
     ] = "starter",
     against: Annotated[
@@ -44,7 +46,17 @@ def bench(
     precision: Annotated[
         str | None,
         typer.Option(
-            metavar="float32,bfloat16", help="The precisions.", show_default="those that the processor computes in"
+            metavar="float32,bfloat16,int8",
+            help="The precisions. int8 is measured for its speed: allmlp export measures how often it agrees.",
+            show_default="all, bfloat16 if the processor has it",
+        ),
+    ] = None,
+    calibrate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PHOTOS",
+            help="Photos that set the ranges of int8.",
+            show_default="clothing, which comes with allmlp",
         ),
     ] = None,
     backend: Annotated[
@@ -99,11 +111,12 @@ def bench(
         "--backend": backend,
         "--batch-sizes": batch_sizes,
         "--precision": precision,
+        "--calibrate": calibrate,
         "--minutes": minutes,
         "--quick": quick or None,
         "--out": out,
     }
-    _check_mode(
+    check_mode(
         [
             name
             for name, value in (("--tune", tune), ("--training", training), ("--input", photos is not None))
@@ -115,19 +128,26 @@ def bench(
     from allmlp.bench import BenchOptions
 
     usual = "32" if training else "1,32"
-    sizes = _sizes(usual if batch_sizes is None else batch_sizes)
+    sizes = sizes_in(usual if batch_sizes is None else batch_sizes)
     if training and len(sizes) > 1:
         raise ConfigError(f"--batch-sizes {batch_sizes}: --training measures one batch size, such as --batch-sizes 32.")
     options = BenchOptions(
         batch_sizes=sizes,
-        precisions=_names("--precision", precision),
-        backends=_names("--backend", backend) or (_uncompiled() if quick else None),
-        against=_names("--against", against) or (),
+        precisions=names_in("--precision", precision),
+        backends=names_in("--backend", backend) or (_uncompiled() if quick else None),
+        against=names_in("--against", against) or (),
+        calibrate=calibrate,
         minutes=_QUICK_MINUTES if quick else (3.0 if minutes is None else minutes),
         start_up=not quick,
         **({"num_rounds": _QUICK_ROUNDS} if quick else {}),
     )
     model, source = _model(checkpoint, image_size)
+    if training and isinstance(model, Path):
+        raise ConfigError(
+            f"{checkpoint} is an export, which is not trained; --training takes the checkpoint or a variant."
+        )
+    if calibrate is not None and isinstance(model, Path):
+        raise ConfigError(f"{checkpoint} is an export, whose ranges are fixed; omit --calibrate.")
     arguments = [checkpoint, *option_words(image_size)]
     if tune:
         _tune(arguments, model, output_format)
@@ -135,31 +155,9 @@ def bench(
         _measure(arguments, model, source, options, folder, is_training=training, photos=photos, form=output_format)
 
 
-# What each of the other uses takes no notice of.
-_UNUSED = {
-    "--tune": ("--against", "--backend", "--batch-sizes", "--precision", "--minutes", "--quick", "--out"),
-    "--training": ("--against", "--backend"),
-    "--input": ("--against", "--backend", "--batch-sizes", "--precision"),
-}
-
-
-def _check_mode(modes: list[str], given: list[str]) -> None:
-    """Check that one thing is measured, and that no option is given that this would ignore.
-
-    Raises:
-        ConfigError: otherwise.
-    """
-    if len(modes) > 1:
-        raise ConfigError(f"{' and '.join(modes)} measure different things; give one of them.")
-    if modes and (unused := [name for name in given if name in _UNUSED[modes[0]]]):
-        raise ConfigError(f"{' and '.join(unused)} with {modes[0]} would have no effect; omit it.")
-    if "--quick" in given and "--minutes" in given:
-        raise ConfigError("--quick and --minutes both limit the time; give one of them.")
-
-
 def _measure(
     arguments: list[str],
-    model: "Checkpoint",
+    model: "Checkpoint | Path",
     source: str | None,
     options: Any,
     folder: Path | None,
@@ -179,8 +177,9 @@ def _measure(
 
         splits = open_dataset(photos).splits
         split = splits["train" if "train" in splits else default_split(splits)]
-        result = measure_input(split, model.preprocessing, **limits)
+        result = measure_input(split, _description(model).preprocessing, **limits)
     elif is_training:
+        assert not isinstance(model, Path)
         precisions = options.precisions or ("float32",)
         result = measure_training(model.config, batch_size=options.batch_sizes[-1], precisions=precisions, **limits)
     else:
@@ -190,6 +189,8 @@ def _measure(
         print(json_text(result, indent=2, allow_nan=False))
     else:
         _print(table_lines(result), result.get("left_out", {}))
+        if "int8" in result:
+            say(f"int8: {result['int8']}")
     if folder is not None:
         written = [write_json(folder / "bench.json", result)]
         if "results" in result:
@@ -210,7 +211,7 @@ def _print(rows: list[tuple[str, ...]], left_out: dict[str, str]) -> None:
             say(f"  {name}: {why}")
 
 
-def _tune(arguments: list[str], model: "Checkpoint", form: Format) -> None:
+def _tune(arguments: list[str], model: "Checkpoint | Path", form: Format) -> None:
     from allmlp.bench import tune as measure
 
     seconds, path = measure(model, report=note)
@@ -224,7 +225,7 @@ def _tune(arguments: list[str], model: "Checkpoint", form: Format) -> None:
     name, *size = arguments
     if _is_variant(name):  # which has no weights to predict with
         next_commands([(command_line("bench", *arguments), "measure every backend at several batch sizes")])
-    elif not model.config.num_classes:
+    elif not _description(model).config.num_classes:
         next_commands([(f"{command_line('embed', name, *size)} PHOTOS -o features.npz", "write features with it")])
     else:
         next_commands([(f"{command_line('predict', name, *size)} PHOTOS", "classify photos with it")])
@@ -245,23 +246,26 @@ def _is_variant(name: str) -> bool:
     return name in VARIANTS and not Path(name).exists()
 
 
-def _model(name: str, image_size: str | None) -> "tuple[Checkpoint, str | None]":
-    """Return the Mixer, and where a fresh process finds the same one; None if it has random weights or another size."""
+def _description(model: "Checkpoint | Path") -> "ModelDescription":
+    from allmlp.exports import open_export
+
+    return open_export(model).description if isinstance(model, Path) else model.description
+
+
+def _model(name: str, image_size: str | None) -> "tuple[Checkpoint | Path, str | None]":
+    """Return the Mixer or the file of an export, and where a fresh process finds it; None: random weights or another size."""
     if _is_variant(name):
         from allmlp.bench import random_checkpoint
         from allmlp.model import variant_config
 
         size = {} if image_size is None else {"image_size": parse_sides(image_size)}
         return random_checkpoint(variant_config(name, **size), source=f"{name} with random weights"), None
-    from allmlp.exports import export_kind, open_export
+    from allmlp.exports import export_kind
 
     if export_kind(name) is not None:
-        if open_export(name).info.precision == "int8":
-            raise ConfigError(
-                f"{name} is an int8 export, and bench compares no int8, nor does --tune choose its engine. To see what int8 "
-                "gains, time `allmlp predict` with this file and with a float32 export, on the same photos."
-            )
-        raise ConfigError(f"{name} is an export; bench takes the checkpoint, which it runs in every engine.")
+        if image_size is not None:
+            raise ConfigError(f"{name} is an export, whose image size is fixed; omit --image-size.")
+        return Path(name), name
     return load(name, image_size), None if image_size else name
 
 
@@ -269,29 +273,3 @@ def _uncompiled() -> tuple[str, ...]:
     from allmlp.inference import BACKENDS
 
     return tuple(name for name in BACKENDS if name != "compiled")
-
-
-def _names(option: str, text: str | None) -> tuple[str, ...] | None:
-    """Return the names in the value of an option, each once; None if it is not given.
-
-    Raises:
-        ConfigError: there are none.
-    """
-    if text is None:
-        return None
-    if not (names := tuple(dict.fromkeys(_words(text)))):
-        raise ConfigError(
-            f"{option} {text[:100]!r} has no name in it: a shell variable may be unset. Omit it, or give names."
-        )
-    return names
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    words = _words(text)
-    if not words or not all(word.isdecimal() and len(word) < 6 for word in words):
-        raise ConfigError(f"--batch-sizes {text[:100]!r}: expected numbers such as 1,32.")
-    return tuple(dict.fromkeys(map(int, words)))

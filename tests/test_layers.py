@@ -17,6 +17,7 @@ LAYERS = (
     ("training",),
     ("report", "quantisation"),
     ("evaluation",),
+    ("explanations",),
     ("inference",),
     ("exports", "metrics"),
     ("checkpoints",),

@@ -1,0 +1,13 @@
+"""Explanations: what each patch of a photo contributes to each logit, what an answer depends on, and what each block would say.
+
+Safe to change: `pictures`, `occlusion`. (Not `explain`: that is the public function.)
+Invariants: bias + the sum of contributions = logit, on every backend; exports are explained without torch.
+To add one: a backend's contributions are a function in `engines`, and a line in `contributions.READERS`.
+"""
+
+from allmlp.explanations.explainer import Explainer, explain
+from allmlp.explanations.explanation import Explanation
+from allmlp.explanations.geometry import PatchGeometry
+from allmlp.explanations.pictures import overlay
+
+__all__ = ["Explainer", "Explanation", "PatchGeometry", "explain", "overlay"]

@@ -76,7 +76,7 @@ INNER_LAYERS = {
         ("folder_names", "nearest", "runnable", "tuned"),
     ),
     "report": (
-        ("cleaning", "comparison", "page", "sheet"),
+        ("cleaning", "comparison", "heat_maps", "page", "sheet"),
         ("context",),
         ("advice", "galleries", "scores"),
         ("facts",),

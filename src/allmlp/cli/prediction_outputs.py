@@ -1,7 +1,7 @@
 """What `allmlp predict` produces: lines or a file of predictions, a contact sheet, sorted photos."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
@@ -14,9 +14,10 @@ from allmlp.errors import DataError
 from allmlp.io.display import Progress, counted, escape, file_size, no_progress, summarise
 
 if TYPE_CHECKING:
-    from allmlp.inference import Prediction
+    from allmlp.explanations import Explainer
+    from allmlp.inference import Photo, Prediction
 
-__all__ = ["ArrivingPredictions", "Link", "Outputs", "produce"]
+__all__ = ["ArrivingPredictions", "Link", "Outputs", "explain_photos", "produce"]
 
 Link = Literal["hard", "symbolic"]
 _VERBS = {None: "Copied", "hard": "Linked", "symbolic": "Linked"}
@@ -161,3 +162,27 @@ def _page(outputs: Outputs, predictions: ArrivingPredictions, layout: Layout, mo
         return [f"Wrote {escape(path)} ({file_size(path.stat().st_size)}): open it in a browser"]
 
     return write
+
+
+def explain_photos(
+    explainer: "Explainer", photos: "Sequence[tuple[str, Photo]]", folder: Path, *, model: str
+) -> list[str]:
+    """Explain photos into a new folder; return lines that name what was written. Unreadable photos were reported before.
+
+    Raises:
+        ConfigError: the folder could not be written to.
+    """
+    from allmlp.explanations import Explanation
+    from allmlp.report import MAX_EXPLAINED_PHOTOS, ExplanationFolder
+
+    written = ExplanationFolder(folder, model)
+    named: list[Photo] = [(name, photo) if isinstance(photo, bytes) else photo for name, photo in photos]
+    done = 0
+    with photo_bar() as progress:
+        for part, occlusion in ((named[:MAX_EXPLAINED_PHOTOS], True), (named[MAX_EXPLAINED_PHOTOS:], False)):
+            for answer in explainer.stream(part, occlusion=occlusion):
+                done += 1
+                progress(done, len(named))
+                if isinstance(answer, Explanation):
+                    written.add(answer)
+    return [written.close()]

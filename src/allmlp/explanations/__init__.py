@@ -8,6 +8,16 @@ To add one: a backend's contributions are a function in `engines`, and a line in
 from allmlp.explanations.explainer import Explainer, explain
 from allmlp.explanations.explanation import Explanation
 from allmlp.explanations.geometry import PatchGeometry
-from allmlp.explanations.pictures import overlay
+from allmlp.explanations.pictures import AGAINST_COLOUR, FOR_COLOUR, heat_map, occlusion_scale, overlay
 
-__all__ = ["Explainer", "Explanation", "PatchGeometry", "explain", "overlay"]
+__all__ = [
+    "AGAINST_COLOUR",
+    "FOR_COLOUR",
+    "Explainer",
+    "Explanation",
+    "PatchGeometry",
+    "explain",
+    "heat_map",
+    "occlusion_scale",
+    "overlay",
+]

@@ -23,6 +23,7 @@ __all__ = ["Explainer", "explain"]
 _NUM_CLASSES = 3
 _BATCH_SIZE = 16
 _PHOTO_SIDE = 512
+_LEAST_SIDE = 256
 
 
 class _Loaded(NamedTuple):
@@ -111,9 +112,7 @@ class Explainer:
         preparation = self._model.preparation
 
         def prepare(pixels: NDArray[np.uint8]) -> _Loaded:
-            reduced = Image.fromarray(pixels)
-            reduced.thumbnail((_PHOTO_SIDE, _PHOTO_SIDE), Image.Resampling.LANCZOS)
-            return _Loaded(preparation.resize(pixels), (pixels.shape[0], pixels.shape[1]), np.array(reduced))
+            return _Loaded(preparation.resize(pixels), (pixels.shape[0], pixels.shape[1]), _resized(pixels))
 
         loaded = loaded_photos(photos, prepare)
         while chunk := list(itertools.islice(loaded, _BATCH_SIZE)):
@@ -156,6 +155,16 @@ class Explainer:
             occlusion=occlusion,
             temperature=description.temperature,
         )
+
+
+def _resized(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Reduce a photo (h, w, 3) to at most 512 pixels on each side; enlarge a small one by a whole number, to 256 or less."""
+    photo = Image.fromarray(pixels)
+    factor = _LEAST_SIDE // max(photo.size)
+    if factor > 1:
+        photo = photo.resize((factor * photo.width, factor * photo.height), Image.Resampling.NEAREST)
+    photo.thumbnail((_PHOTO_SIDE, _PHOTO_SIDE), Image.Resampling.LANCZOS)
+    return np.array(photo)
 
 
 def explain(

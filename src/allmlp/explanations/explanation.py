@@ -34,7 +34,7 @@ class Explanation:
         bias: (K,), float32, of the classifier; the same for every photo.
         contributions: (rows, columns, K), float32, one row and column per patch.
         geometry: which part of the photo each patch shows.
-        photo: the photo, uint8 RGB (h, w, 3), reduced to at most 512 pixels on each side.
+        photo: the photo, uint8 RGB (h, w, 3), reduced to at most 512 pixels on each side, or enlarged if it is tiny.
         blocks: (N, K), float32: the logits if the final LayerNorm and the classifier followed each of the N blocks; the last
             row is `logits`. None if the backend does not compute them: eager does.
         occlusion: (rows, columns, K), float32: by how much each logit falls if a tile of the photo is replaced by the mean

@@ -10,7 +10,7 @@ from allmlp.errors import ConfigError
 from allmlp.explanations.explanation import Explanation, rows_of
 from allmlp.explanations.geometry import PatchGeometry
 
-__all__ = ["AGAINST_COLOUR", "FOR_COLOUR", "heat_map", "overlay"]
+__all__ = ["AGAINST_COLOUR", "FOR_COLOUR", "heat_map", "occlusion_scale", "overlay"]
 
 # Told apart by people with any kind of colour vision.
 FOR_COLOUR = (230, 97, 1)

@@ -4,8 +4,9 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -25,6 +26,7 @@ __all__ = [
     "ImageSizeOption",
     "InterpolationOption",
     "LawOption",
+    "LoadedSource",
     "MeanOption",
     "ModelArgument",
     "PrecisionOption",
@@ -34,7 +36,9 @@ __all__ = [
     "check_order",
     "load",
     "load_for_export",
+    "load_source",
     "model_opener",
+    "open_source",
     "option_words",
     "parse_sides",
 ]
@@ -193,6 +197,53 @@ def check_export_size(image_size: str | None, description: "ModelDescription") -
         )
 
 
+class LoadedSource(NamedTuple):
+    """A checkpoint that was loaded, or the path of an export, and what its description is changed by when it is opened."""
+
+    model: "Checkpoint | str"
+    changes: dict[str, Any] | None
+    image_size: str | None
+
+
+def load_source(source: str, image_size: str | None, preprocessing: dict[str, Any]) -> LoadedSource:
+    """Load a checkpoint at once; an export is loaded when it is opened.
+
+    Raises:
+        CheckpointError: no usable checkpoint at `source`.
+        ConfigError: an invalid image size or pre-processing.
+    """
+    from allmlp.exports import export_kind
+
+    if export_kind(source) is None:
+        return LoadedSource(load(source, image_size, preprocessing), None, image_size)
+    return LoadedSource(source, preprocessing or None, image_size)
+
+
+def open_source(
+    source: LoadedSource, device: str, output: "Output", *, backend: BackendName, precision: str = "auto"
+) -> "RunnableModel":
+    """Make a model runnable.
+
+    Raises:
+        CheckpointError, ConfigError, MissingExtraError: as `open_model`.
+    """
+    from allmlp.inference import open_model
+
+    model = open_model(
+        source.model,
+        backend=backend,
+        device=device,
+        precision=precision,
+        output=output,
+        preprocessing=source.changes,
+    )
+    if model.remark and is_first_process():
+        note(model.remark)
+    if isinstance(source.model, str):
+        check_export_size(source.image_size, model.description)
+    return model
+
+
 def model_opener(
     source: str, image_size: str | None, preprocessing: dict[str, Any], backend: BackendName, precision: str = "auto"
 ) -> "Callable[[str, Output], RunnableModel]":
@@ -202,29 +253,7 @@ def model_opener(
         CheckpointError: no usable checkpoint at `source`.
         ConfigError: an invalid image size or pre-processing.
     """
-    from allmlp.exports import export_kind
-    from allmlp.inference import open_model
-
-    is_export = export_kind(source) is not None
-    opened = source if is_export else load(source, image_size, preprocessing)
-
-    def open_runnable(device: str, output: "Output" = "logits") -> "RunnableModel":
-        changes = preprocessing if is_export else None
-        model = open_model(
-            opened,
-            backend=backend,
-            device=device,
-            precision=precision,
-            output=output,
-            preprocessing=changes or None,
-        )
-        if model.remark and is_first_process():
-            note(model.remark)
-        if is_export:
-            check_export_size(image_size, model.description)
-        return model
-
-    return open_runnable
+    return partial(open_source, load_source(source, image_size, preprocessing), backend=backend, precision=precision)
 
 
 def option_words(

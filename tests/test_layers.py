@@ -40,6 +40,7 @@ INNER_LAYERS = {
         ("formats",),
         ("checkpoint", "naming"),
         ("containers", "description", "validation"),
+        ("unknown_rule",),
     ),
     "cli": (
         ("main",),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         FewShotEvaluation,
         evaluate,
         evaluate_few_shot,
+        fit_unknown,
         verify_export,
     )
     from allmlp.explanations import Explainer, Explanation, explain, overlay
@@ -86,6 +87,7 @@ _MODULES = {
     "export": "allmlp.quantisation",
     "find_label_errors": "allmlp.training",
     "finetune": "allmlp.recipes",
+    "fit_unknown": "allmlp.evaluation",
     "load_checkpoint": "allmlp.checkpoints",
     "open_dataset": "allmlp.data",
     "open_model": "allmlp.inference",
@@ -138,6 +140,7 @@ __all__ = [
     "export",
     "find_label_errors",
     "finetune",
+    "fit_unknown",
     "load_checkpoint",
     "open_dataset",
     "open_model",

@@ -44,6 +44,16 @@ def outputs(run: Path, photos: Path, split: str) -> tuple[torch.Tensor, torch.Te
     return torch.cat(logits), torch.cat([torch.from_numpy(batch.labels[batch.mask]) for batch in batches])
 
 
+def test_the_best_checkpoint_keeps_most_validation_photos_known(run: Path, photos: Path) -> None:
+    rule = load_checkpoint(run).unknown
+    assert rule is not None
+    assert (rule.score, rule.kept, rule.num_photos) == ("energy", 0.95, 42)
+    logits, _ = outputs(run, photos, "validation")
+    energies = torch.logsumexp(logits.double(), dim=1)
+    assert int((energies >= rule.threshold - 1e-9).sum()) == 40  # 95 % of 42, rounded up
+    assert load_checkpoint(run / "checkpoints" / "last").unknown is None
+
+
 def test_the_best_checkpoint_has_the_temperature_of_validation(run: Path, photos: Path) -> None:
     temperature = load_checkpoint(run).temperature
     logits, labels = outputs(run, photos, "validation")

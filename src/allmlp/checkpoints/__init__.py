@@ -18,6 +18,7 @@ from allmlp.checkpoints.publish.upload import check_upload, fetch_card, upload_f
 from allmlp.checkpoints.sources.catalog import CATALOG, PublishedModel
 from allmlp.checkpoints.sources.published import is_cached
 from allmlp.checkpoints.sources.resolve import STARTER
+from allmlp.checkpoints.unknown_rule import KnownScore, UnknownRule
 
 __all__ = [
     "CARD_MARK",
@@ -28,9 +29,11 @@ __all__ = [
     "Checkpoint",
     "Evaluation",
     "Format",
+    "KnownScore",
     "ModelDescription",
     "PreprocessingChanges",
     "PublishedModel",
+    "UnknownRule",
     "as_arrays",
     "check_upload",
     "fetch_card",

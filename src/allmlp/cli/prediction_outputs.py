@@ -61,6 +61,7 @@ class ArrivingPredictions:
         self.num_failed = num_failed
         self.num_predicted = 0
         self.num_unsure = 0
+        self.num_unknown = 0
 
     def __iter__(self) -> "Iterator[Prediction]":
         for done, result in enumerate(self._results, start=1):
@@ -75,6 +76,7 @@ class ArrivingPredictions:
     def _receive(self, prediction: "Prediction") -> None:
         self.num_predicted += 1
         self.num_unsure += self._layout.is_unsure(prediction)
+        self.num_unknown += prediction.is_unknown
         if self._trained and _digest(prediction.source) in self._trained:
             self.trained_on.append(prediction.source)
         for receive in self.receivers:
@@ -112,11 +114,13 @@ def produce(outputs: Outputs, predictions: ArrivingPredictions, layout: Layout, 
 
 
 def _wrote(path: Path | None, predictions: ArrivingPredictions) -> list[str]:
-    unsure = f", {predictions.num_unsure:,} of them unsure" if predictions.num_unsure else ""
+    counts = {"unknown": predictions.num_unknown, "unsure": predictions.num_unsure}
+    marked = [(f"{count:,}", word) for word, count in counts.items() if count]
     if path is None:
-        return [f"{predictions.num_unsure:,} of {predictions.num_predicted:,} are unsure."] if unsure else []
+        return [f"{count} of {predictions.num_predicted:,} are {word}." for count, word in marked]
     photos = counted(predictions.num_predicted, "photo")
-    return [f"Wrote {escape(path)} ({file_size(path.stat().st_size)}): {photos}{unsure}"]
+    rest = "".join(f", {count} of them {word}" for count, word in marked)
+    return [f"Wrote {escape(path)} ({file_size(path.stat().st_size)}): {photos}{rest}"]
 
 
 def _write(chosen: PredictionFormat, path: Path, predictions: ArrivingPredictions, layout: Layout) -> None:
@@ -137,7 +141,12 @@ def _sort(outputs: Outputs, predictions: ArrivingPredictions, layout: Layout) ->
     from allmlp.inference import PhotoSorter
 
     sorter = PhotoSorter(outputs.folder, layout.class_names, link=outputs.link)
-    predictions.receivers.append(lambda each: sorter.add(each.source, None if layout.is_unsure(each) else each.label))
+
+    def add(each: "Prediction") -> None:
+        label = None if layout.is_unsure(each) else each.label
+        sorter.add(each.source, label, is_unknown=each.is_unknown)
+
+    predictions.receivers.append(add)
 
     def report() -> list[str]:
         counts = summarise((f"{name} {count:,}" for name, count in sorter.counts.most_common()), limit=10)

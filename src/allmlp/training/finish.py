@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from allmlp.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from allmlp.checkpoints import Checkpoint, UnknownRule, load_checkpoint, save_checkpoint
 from allmlp.data import ImageDataset, default_split
-from allmlp.evaluation import prediction_rows
+from allmlp.evaluation import MIN_PHOTOS_FOR_UNKNOWN, prediction_rows
 from allmlp.io.display import escape, html_table
 from allmlp.metrics import Metrics, wilson_interval
 from allmlp.report import ROUGH_INTERVAL, TrainingScore
@@ -69,7 +69,9 @@ class TrainResult:
 
 
 def finish(session: Session, history: TrainingHistory, out_of_fold: OutOfFold | None = None) -> TrainResult:
-    """Score the best checkpoint in float32, store its temperature, and write predictions.csv, the report and metrics.json.
+    """Score the best checkpoint in float32, store what was fitted on validation photos, and write the results of the run.
+
+    Fitted are the temperature and the threshold of "unknown"; written are predictions.csv, the report and metrics.json.
 
     Without validation photos, the scores and the temperature come from the predictions of cross-validation, `out_of_fold`.
 
@@ -82,11 +84,13 @@ def finish(session: Session, history: TrainingHistory, out_of_fold: OutOfFold | 
         session.checkpoints.finish()
     best = run.layout.checkpoint("best")
     checkpoint = load_checkpoint(best)
-    evaluations = score_splits(checkpoint, session.pipeline, dataset, device=session.device, out_of_fold=out_of_fold)
+    evaluations, unknown = score_splits(
+        checkpoint, session.pipeline, dataset, device=session.device, out_of_fold=out_of_fold
+    )
     temperature = next(iter(evaluations.values())).temperature
     with session.ranks.raise_on_all():
-        if session.ranks.is_first and temperature != checkpoint.temperature:
-            save_checkpoint(checkpoint.replace(temperature=temperature), best)
+        if session.ranks.is_first and (temperature, unknown) != (checkpoint.temperature, checkpoint.unknown):
+            save_checkpoint(checkpoint.replace(temperature=temperature, unknown=unknown), best)
     if session.ranks.is_first:
         _write(session, history, checkpoint, evaluations, out_of_fold)
     cut_short = session.plan.cut_short(history)
@@ -94,6 +98,7 @@ def finish(session: Session, history: TrainingHistory, out_of_fold: OutOfFold | 
         session.progress.message(f"warning {cut_short}")
     for name, metrics in evaluations.items():
         session.progress.message(_score_line(name, metrics, epoch=history.best_epoch))
+    session.progress.message(_unknown_line(unknown, evaluations))
     return TrainResult(
         directory=run.path,
         recipe=recipe,
@@ -175,6 +180,18 @@ def _address(path: Path) -> str:
     absolute = path.absolute()
     return (
         quote(absolute.relative_to(Path.cwd()).as_posix()) if absolute.is_relative_to(Path.cwd()) else absolute.as_uri()
+    )
+
+
+def _unknown_line(unknown: UnknownRule | None, evaluations: dict[str, Metrics]) -> str:
+    """Return which photos `predict` will answer "unknown" for."""
+    if unknown is None:
+        name, metrics = next(iter(evaluations.items()))
+        found = f"{metrics.num_examples} {name} photos" if name != "test" else "no validation photos"
+        return f"unknown     no threshold: {found}, and at least {MIN_PHOTOS_FOR_UNKNOWN} are needed"
+    return (
+        f"unknown     photos with an {unknown.score} below {unknown.threshold:.3g}, "
+        f"which keeps {unknown.kept:.0%} of {unknown.num_photos:,} validation photos"
     )
 
 

@@ -272,8 +272,9 @@ def test_photos_are_explained_into_a_new_folder(process, photos, saved_checkpoin
     before = digests(photos)
     result = process("photos", "-o", "p.csv", "--explain", "why")
     assert result.returncode == 3, result.stderr
-    assert "Wrote why/index.html: open it in a browser; next to it, 40 pictures and explanations.jsonl with the numbers " in (
-        result.stdout
+    assert (
+        "Wrote why/index.html: open it in a browser; next to it, 40 pictures and explanations.jsonl with the numbers "
+        in (result.stdout)
     )
     lines = [json.loads(line) for line in Path("why/explanations.jsonl").read_text().splitlines()]
     (photos / "broken.png").unlink()

@@ -131,6 +131,7 @@ def _use(description: "ModelDescription", remarks: Sequence[str]) -> dict[str, A
     return {
         "preprocessing": to_dict(description.preprocessing),
         "temperature": description.temperature,
+        "unknown": None if description.unknown is None else vars(description.unknown),
         "class_names": list(description.class_names),
         "source": description.source,
         "remarks": list(remarks),
@@ -149,6 +150,13 @@ def _print(facts: dict[str, Any]) -> None:
         say()
         heading("temperature")
         say(f"  {facts['temperature']:.4g}: probabilities are the softmax of logits / temperature")
+    if rule := facts.get("unknown"):
+        say()
+        heading("unknown")
+        say(
+            f"  photos with an {rule['score']} below {rule['threshold']:.4g}: fitted on {rule['num_photos']:,} photos of its "
+            f"classes, of which {rule['kept']:.0%} reach it"
+        )
     say()
     for line in _size_and_speed(facts):
         say(line)

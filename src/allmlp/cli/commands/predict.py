@@ -100,6 +100,13 @@ def predict(
             show_default=False,
         ),
     ] = None,
+    unknown: Annotated[
+        bool,
+        typer.Option(
+            "--unknown/--no-unknown",
+            help="Mark photos of none of the classes, if the model has a threshold for them.",
+        ),
+    ] = True,
     flip: Annotated[
         bool, typer.Option("--flip", help="Average each photo and its mirror image; takes twice as long.")
     ] = False,
@@ -142,10 +149,10 @@ def predict(
 
     source = load_source(checkpoint, image_size, changes)
     model = open_source(source, device, "logits", backend=backend, precision=precision)
-    predictor = Predictor(model, batch_size=batch_size)
+    predictor = Predictor(model, batch_size=batch_size, unknown=unknown)
     explainer = None if explained is None else _explainer(source, backend, device)
     found, num_failed = find_photos(photos)
-    layout = Layout([name for name, _ in found], predictor.class_names, top_k, min_score)
+    layout = Layout([name for name, _ in found], predictor.class_names, top_k, min_score, predictor.has_unknown)
     results = predictor.stream(
         (photo for _, photo in found), top_k=top_k, flip=flip, thumbnails=outputs.sheet is not None
     )

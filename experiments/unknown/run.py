@@ -7,6 +7,8 @@
 For each data set of --known, the starter is fine-tuned on at most --photos photos of all its classes, and of a
 random half of its classes. Unknown are the photos of the other data sets ("far"), and those of the other half ("near").
 Thresholds are fitted on the known validation photos, of which they keep 95 %; everything is scored on test photos.
+"closeness" is what `predict` uses: a normal distribution of the features of validation photos, and a threshold on photos that
+were left out of it.
 Scores of logits: energy, the largest probability, the largest logit. Scores of features: Mahalanobis' distance to the nearest
 class mean with one covariance, and the cosine similarity to the tenth-nearest training photo. Parts that are finished in
 --work are not repeated. By default only the classifier is trained, on the features of --passes passes over the photos.
@@ -21,7 +23,7 @@ from experiments.draws import once
 
 from allmlp import Embedder, open_model, train
 from allmlp.data import ImageDataset, open_dataset, split_batches
-from allmlp.metrics import KNOWN_SCORES, auroc, fit_threshold
+from allmlp.metrics import KNOWN_SCORES, auroc, closeness, fit_closeness, fit_threshold, held_out_closeness
 from allmlp.provenance import record, spread
 from allmlp.recipes import finetune_for
 
@@ -105,9 +107,13 @@ def measured(name, half, seed, sources, folder, arguments):
     scores = {score: (0, function) for score, function in KNOWN_SCORES.items()}
     fitted = feature_scores(read["train"][1], photos.splits["train"].labels)
     scores |= {score: (1, function) for score, function in fitted.items()}
+    statistics = fit_closeness(read["validation"][1])
+    scores["closeness"] = (1, lambda features: closeness(features, statistics))
     rows = []
     for score, (which, function) in scores.items():
-        threshold = fit_threshold(function(read["validation"][which]), kept=KEPT)
+        validation = read["validation"][which]
+        held_out = held_out_closeness(validation) if score == "closeness" else function(validation)
+        threshold = fit_threshold(held_out, kept=KEPT)
         known = function(read["test"][which])
         for other, values in read_unknown.items():
             found = function(values[which])

@@ -5,11 +5,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from tests.builders import tiny_checkpoint, tiny_description
+from tests.builders import TINY, tiny_checkpoint, tiny_description
 
 from allmlp import CheckpointError, ModelDescription, export, load_checkpoint, open_model, save_checkpoint
-from allmlp.checkpoints import FORMATS, UnknownRule
+from allmlp.checkpoints import FORMATS, UnknownRule, encode_statistics
 
 RULE = UnknownRule(score="energy", threshold=1.25, kept=0.95, num_photos=340)
 
@@ -31,6 +32,28 @@ def test_a_description_without_it_is_written_as_before() -> None:
     values = json.loads(json.dumps(with_rule.to_json_object()))
     assert values["unknown"] == {"score": "energy", "threshold": 1.25, "kept": 0.95, "num_photos": 340}
     assert ModelDescription.from_json_object(values, where="file") == with_rule
+
+
+def test_the_statistics_of_features_are_kept_and_checked() -> None:
+    matrix = np.arange(1, 19, dtype=np.float32).reshape(2, 9)
+    rule = dataclasses.replace(RULE, score="closeness", statistics=encode_statistics(matrix))
+    description = tiny_description(config=TINY)
+    described = dataclasses.replace(description, unknown=rule)
+    values = json.loads(json.dumps(described.to_json_object()))
+    read = ModelDescription.from_json_object(values, where="file").unknown
+    assert read is not None
+    np.testing.assert_array_equal(read.matrix(8), matrix)
+    negative = matrix.copy()
+    negative[1, 8] = -1
+    for statistics, words in (
+        (encode_statistics(matrix[:, :5]), "the statistics of the features are invalid"),
+        ("no base64!", "the statistics of the features are invalid"),
+        (encode_statistics(negative), "a variance not positive"),
+        ("", "statistics belong to the score"),
+    ):
+        values["unknown"]["statistics"] = statistics
+        with pytest.raises(CheckpointError, match=words):
+            ModelDescription.from_json_object(values, where="file")
 
 
 def test_new_classes_drop_it() -> None:

@@ -18,7 +18,7 @@ from allmlp.checkpoints.publish.upload import check_upload, fetch_card, upload_f
 from allmlp.checkpoints.sources.catalog import CATALOG, PublishedModel
 from allmlp.checkpoints.sources.published import is_cached
 from allmlp.checkpoints.sources.resolve import STARTER
-from allmlp.checkpoints.unknown_rule import KnownScore, UnknownRule
+from allmlp.checkpoints.unknown_rule import KnownScore, UnknownRule, encode_statistics
 
 __all__ = [
     "CARD_MARK",
@@ -36,6 +36,7 @@ __all__ = [
     "UnknownRule",
     "as_arrays",
     "check_upload",
+    "encode_statistics",
     "fetch_card",
     "is_cached",
     "load_arrays",

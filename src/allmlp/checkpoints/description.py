@@ -94,6 +94,12 @@ class ModelDescription:
                 "(1 leaves the logits as they are)."
             )
 
+        if self.unknown is not None and self.unknown.statistics:
+            try:
+                self.unknown.matrix(self.config.hidden_dim)
+            except CheckpointError as error:
+                raise CheckpointError(f"{self.source}: {error}") from error
+
     @property
     def has_placeholders(self) -> bool:
         """Whether the class names are only the numbers from 0, as for weights that come without names.
@@ -152,6 +158,8 @@ class ModelDescription:
             del values["temperature"]  # the same bytes as before temperatures existed
         if self.unknown is None:
             del values["unknown"]
+        elif not self.unknown.statistics:
+            del values["unknown"]["statistics"]
         if self.preprocessing.law == "allmlp":
             del values["preprocessing"]["law"]  # likewise: files without a law are of ours
         return values

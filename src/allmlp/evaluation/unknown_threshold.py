@@ -5,38 +5,43 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from allmlp.checkpoints import Checkpoint, KnownScore, UnknownRule, load_checkpoint
+from allmlp.checkpoints import Checkpoint, UnknownRule, encode_statistics, load_checkpoint
 from allmlp.data import split_batches, with_digests
 from allmlp.errors import ConfigError, DataError
 from allmlp.evaluation.choose_split import choose_split, divide_as_run
 from allmlp.evaluation.class_matching import match_classes
 from allmlp.evaluation.sources import Data, as_dataset, saved_split_for, trained_on_by
-from allmlp.inference import eager_forward
+from allmlp.inference import open_model
 from allmlp.io.display import Progress, Report, discard, no_progress
-from allmlp.metrics import KNOWN_SCORES, fit_threshold
+from allmlp.metrics import fit_closeness, fit_threshold, held_out_closeness
 
-__all__ = ["KEPT_SHARE", "MIN_PHOTOS_FOR_UNKNOWN", "UNKNOWN_SCORE", "fit_unknown", "unknown_rule"]
-
-UNKNOWN_SCORE: KnownScore = "energy"
-"""The score of new thresholds: docs/evaluation.md compares it to others."""
+__all__ = ["KEPT_SHARE", "MIN_PHOTOS_FOR_UNKNOWN", "fit_unknown", "unknown_rule"]
 
 KEPT_SHARE = 0.95
 MIN_PHOTOS_FOR_UNKNOWN = 30
 """With fewer photos, one or none would be below a threshold that keeps 95 %, and another draw would give another one."""
 
 
-def unknown_rule(logits: NDArray[np.float32], *, kept: float = KEPT_SHARE) -> UnknownRule | None:
-    """Return the rule that the share `kept` of photos of the classes reach, by their logits (n, K); None if there are too few.
+def unknown_rule(features: NDArray[np.float32], *, kept: float = KEPT_SHARE) -> UnknownRule | None:
+    """Return the rule that keeps the share `kept` of photos of the classes, by their features (n, C); None if n is under 30.
+
+    The score is the closeness of features, which tells photos of other kinds apart far better than any score of logits:
+    docs/evaluation.md has the measurement. The threshold is fitted on photos that were left out of the statistics.
 
     Raises:
         ConfigError: `kept` is not in 0..1, or is 0.
     """
     if not 0 < kept <= 1:
         raise ConfigError(f"kept is {kept}; expected a share over 0 and at most 1, such as 0.95.")
-    if len(logits) < MIN_PHOTOS_FOR_UNKNOWN:
+    if len(features) < MIN_PHOTOS_FOR_UNKNOWN:
         return None
-    threshold = fit_threshold(KNOWN_SCORES[UNKNOWN_SCORE](logits), kept=kept)
-    return UnknownRule(score=UNKNOWN_SCORE, threshold=threshold, kept=kept, num_photos=len(logits))
+    return UnknownRule(
+        score="closeness",
+        threshold=fit_threshold(held_out_closeness(features), kept=kept),
+        kept=kept,
+        num_photos=len(features),
+        statistics=encode_statistics(fit_closeness(features)),
+    )
 
 
 def fit_unknown(
@@ -50,7 +55,7 @@ def fit_unknown(
     report: Report = discard,
     progress: Progress = no_progress,
 ) -> Checkpoint:
-    """Return a checkpoint that answers "unknown" for photos whose energy is below that of most photos of its classes.
+    """Return a checkpoint that answers "unknown" for photos whose features are unlike those of its classes.
 
     Training does this on its validation photos. Nothing is saved: `save_checkpoint` does that.
 
@@ -82,15 +87,15 @@ def fit_unknown(
     trained = trained_on_by(checkpoint, run)
     digests = [""] * len(photos)
     report(f"{choice.name}: {len(photos):,} photos. {choice.remark}".rstrip())
-    forward, rows = eager_forward(loaded, device=device), []
+    forward, rows = open_model(loaded, device=device, output="features").forward, []
     read = with_digests(photos, digests)
     for batch in split_batches(read, photos.labels * 0, loaded.preprocessing, num_classes=1, batch_size=64):
         rows.append(forward(batch.images[batch.mask]))
         progress(sum(map(len, rows)), len(photos))
     if num_trained_on := sum(digest in trained for digest in digests):
         report(
-            f"The model was trained on {num_trained_on:,} of these photos, known by their content, whose energy is higher than "
-            "that of new photos: fewer than intended will stay known."
+            f"The model was trained on {num_trained_on:,} of these photos, known by their content, which are more "
+            "alike to it than new ones: fewer than intended will stay known."
         )
     rule = unknown_rule(np.concatenate(rows), kept=kept)
     if rule is None:

@@ -12,7 +12,7 @@ from allmlp.inference.opening import open_model
 from allmlp.inference.photos import Photo, as_iterable, as_photos, output_rows, raise_unreadable
 from allmlp.inference.prediction import Prediction, Predictions, ScoredLabel
 from allmlp.inference.runnable import RunnableModel, check_model, check_positive, refuse_pickle
-from allmlp.metrics import KNOWN_SCORES, Forward, softmax
+from allmlp.metrics import KNOWN_SCORES, Forward, closeness, softmax
 
 __all__ = ["Predictor"]
 
@@ -43,6 +43,12 @@ class Predictor:
         self._batch_size = batch_size
         self._temperature = model.description.temperature
         self._rule = model.description.unknown if unknown else None
+        self._statistics: NDArray[np.float32] | None = None
+        if self._rule is not None and self._rule.score == "closeness":
+            if model.with_features is None:
+                raise ConfigError('This model has a threshold of "unknown" for its features, but returns only logits.')
+            self._statistics = self._rule.matrix(model.description.config.hidden_dim)
+            self._forward = model.with_features()
 
     @classmethod
     def from_checkpoint(
@@ -117,14 +123,22 @@ class Predictor:
         self, images: Iterable[Photo], top_k: int, forward: Forward, thumbnails: bool
     ) -> Iterator[Prediction | DataError]:
         rows = output_rows(forward, self._preparation, images, batch_size=self._batch_size, thumbnails=thumbnails)
-        for name, logits, thumbnail in rows:
-            if isinstance(logits, DataError):
-                yield logits
+        for name, outputs, thumbnail in rows:
+            if isinstance(outputs, DataError):
+                yield outputs
             else:
-                yield Prediction(name, self._labels(logits, top_k), thumbnail, self._is_unknown(logits))
+                logits, features = np.split(outputs, [len(self.class_names)])
+                yield Prediction(name, self._labels(logits, top_k), thumbnail, self._is_unknown(logits, features))
 
-    def _is_unknown(self, logits: NDArray[np.float32]) -> bool:
-        return self._rule is not None and bool(KNOWN_SCORES[self._rule.score](logits) < self._rule.threshold)
+    def _is_unknown(self, logits: NDArray[np.float32], features: NDArray[np.float32]) -> bool:
+        if self._rule is None:
+            return False
+        score = (
+            KNOWN_SCORES[self._rule.score](logits)
+            if self._statistics is None
+            else closeness(features, self._statistics)
+        )
+        return bool(score < self._rule.threshold)
 
     def _labels(self, logits: NDArray[np.float32], top_k: int) -> tuple[ScoredLabel, ...]:
         probabilities = softmax(logits, temperature=self._temperature)
@@ -133,7 +147,7 @@ class Predictor:
 
 
 def _with_mirror(forward: Forward) -> Forward:
-    """Return a forward with the mean of the logits (B, K) of images (B, 3, H, W) and of their mirror images."""
+    """Return a forward with the mean of the outputs (B, K) of images (B, 3, H, W) and of their mirror images."""
 
     def both(images: NDArray[np.float32]) -> NDArray[np.float32]:
         mirrored = np.ascontiguousarray(images[..., ::-1])

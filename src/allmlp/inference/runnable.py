@@ -1,5 +1,6 @@
 """Runnable models: a forward and the description of its model."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Literal, NoReturn
@@ -24,6 +25,8 @@ class RunnableModel:
         description: the model's configuration, pre-processing, class names and temperature.
         output: what `forward` returns.
         remark: why another backend than the default was chosen, for people; "" if it was not.
+        with_features: returns a forward to the logits and the features (B, K + C) of the same model, which a threshold of
+            "unknown" may need; None if `forward` returns features, or for a model of your own.
         pixels: prepares photos in place of the description's pre-processing: the graph of an export with the pixels inside.
     """
 
@@ -32,6 +35,7 @@ class RunnableModel:
     output: Output = "logits"
     remark: str = ""
     pixels: Preparation | None = None
+    with_features: Callable[[], Forward] | None = None
 
     @property
     def preparation(self) -> Preparation:

@@ -27,7 +27,15 @@ from allmlp.metrics.few_shot import (
 )
 from allmlp.metrics.intervals import mcnemar_p_value, wilson_interval
 from allmlp.metrics.softmax import softmax
-from allmlp.metrics.unknown import KNOWN_SCORES, auroc, energy, fit_threshold
+from allmlp.metrics.unknown import (
+    KNOWN_SCORES,
+    auroc,
+    closeness,
+    energy,
+    fit_closeness,
+    fit_threshold,
+    held_out_closeness,
+)
 
 __all__ = [
     "AUTHORS_PENALTY",
@@ -43,12 +51,15 @@ __all__ = [
     "Metrics",
     "ReliabilityBin",
     "auroc",
+    "closeness",
     "draw_examples",
     "energy",
     "expected_calibration_error",
     "few_shot",
+    "fit_closeness",
     "fit_temperature",
     "fit_threshold",
+    "held_out_closeness",
     "likely_label_errors",
     "mcnemar_p_value",
     "normalized_margins",

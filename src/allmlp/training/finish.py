@@ -16,7 +16,7 @@ from allmlp.report import ROUGH_INTERVAL, TrainingScore
 from allmlp.runs.layout import RunLayout
 from allmlp.runs.predictions import write_predictions
 from allmlp.training.recipe.recipe import ResolvedRecipe
-from allmlp.training.reporting.final_scores import score_splits, score_training_photos
+from allmlp.training.reporting.final_scores import fit_unknown_threshold, score_splits, score_training_photos
 from allmlp.training.reporting.out_of_fold import CROSS_VALIDATION, OutOfFold
 from allmlp.training.reporting.run_report import write_run_report
 from allmlp.training.session import Session
@@ -84,8 +84,13 @@ def finish(session: Session, history: TrainingHistory, out_of_fold: OutOfFold | 
         session.checkpoints.finish()
     best = run.layout.checkpoint("best")
     checkpoint = load_checkpoint(best)
-    evaluations, unknown = score_splits(
-        checkpoint, session.pipeline, dataset, device=session.device, out_of_fold=out_of_fold
+    evaluations = score_splits(checkpoint, session.pipeline, dataset, device=session.device, out_of_fold=out_of_fold)
+    unknown = fit_unknown_threshold(
+        checkpoint,
+        session.pipeline,
+        dataset,
+        device=session.device,
+        has_new_features=recipe.transfer.trained_blocks != 0,
     )
     temperature = next(iter(evaluations.values())).temperature
     with session.ranks.raise_on_all():
@@ -98,7 +103,7 @@ def finish(session: Session, history: TrainingHistory, out_of_fold: OutOfFold | 
         session.progress.message(f"warning {cut_short}")
     for name, metrics in evaluations.items():
         session.progress.message(_score_line(name, metrics, epoch=history.best_epoch))
-    session.progress.message(_unknown_line(unknown, evaluations))
+    session.progress.message(_unknown_line(unknown, dataset))
     return TrainResult(
         directory=run.path,
         recipe=recipe,
@@ -183,16 +188,15 @@ def _address(path: Path) -> str:
     )
 
 
-def _unknown_line(unknown: UnknownRule | None, evaluations: dict[str, Metrics]) -> str:
-    """Return which photos `predict` will answer "unknown" for."""
-    if unknown is None:
-        name, metrics = next(iter(evaluations.items()))
-        found = f"{metrics.num_examples} {name} photos" if name != "test" else "no validation photos"
-        return f"unknown     no threshold: {found}, and at least {MIN_PHOTOS_FOR_UNKNOWN} are needed"
-    return (
-        f"unknown     photos with an {unknown.score} below {unknown.threshold:.3g}, "
-        f"which keeps {unknown.kept:.0%} of {unknown.num_photos:,} validation photos"
-    )
+def _unknown_line(unknown: UnknownRule | None, dataset: ImageDataset) -> str:
+    """Return on what the threshold of "unknown" rests, or why there is none."""
+    if unknown is not None:
+        number = f"{unknown.num_photos:,}"
+        return f"unknown     predict answers it for photos unlike {unknown.kept:.0%} of {number} photos of the classes"
+    if "validation" not in dataset.splits:
+        return "unknown     no threshold: it needs validation photos. From other photos: allmlp convert --unknown-from PHOTOS"
+    number = len(dataset.splits["validation"])
+    return f"unknown     no threshold: {number} validation photos, and at least {MIN_PHOTOS_FOR_UNKNOWN} are needed"
 
 
 def _score_line(name: str, metrics: Metrics, *, epoch: float) -> str:

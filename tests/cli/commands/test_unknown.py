@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from tests.builders import tiny_checkpoint
 
 from allmlp import Predictor, export, load_checkpoint, open_model, save_checkpoint
@@ -99,16 +100,25 @@ def test_inspect_shows_it(cautious, saved_checkpoint, allmlp):
     assert "fitted on 40 photos of its classes, of which 50% reach it" in allmlp("inspect", cautious).out
 
 
-def test_convert_fits_it_on_photos_and_leaves_the_checkpoint_as_it_is(saved_checkpoint, photos, allmlp):
+def test_convert_fits_it_on_photos_and_leaves_the_checkpoint_as_it_is(saved_checkpoint, photos, allmlp, write_photo):
     before = (saved_checkpoint / "config.json").read_bytes()
     outcome = allmlp("convert", saved_checkpoint, "new", "--to", "allmlp", "--unknown-from", photos, "--keep", 0.9)
     assert outcome.code == 0, outcome.err
-    assert "which keeps 90% of 40 photos" in outcome.out
+    assert "predict answers it for photos unlike 90% of 40 photos of the classes" in outcome.out
     rule = load_checkpoint("new").unknown
-    found = energies(saved_checkpoint, photos).values()
-    assert sum(value >= rule.threshold for value in found) == 36
-    assert (rule.score, rule.kept, rule.num_photos) == ("energy", 0.9, 40)
+    assert (rule.score, rule.kept, rule.num_photos) == ("closeness", 0.9, 40)
     assert (saved_checkpoint / "config.json").read_bytes() == before
+    # New photos of the same kind stay known as intended, and one of another kind is unknown, from an export, too.
+    for index in range(40):
+        write_photo(Path("again") / f"{index:02}.png", seed=1000 + index)
+    Image.new("RGB", (20, 24), "orange").save("again/other.png")
+    for source in ("new", export("new", out=Path("mixer.onnx")), export("new", to="openvino", out=Path("mixer.xml"))):
+        outcome = allmlp("predict", source, "again", "--format", "json")
+        *same, other = json.loads(outcome.out)
+        assert other["unknown"]
+        assert 28 <= sum(not row["unknown"] for row in same) <= 40
+        plain = json.loads(allmlp("predict", source, "again", "--format", "json", "--no-unknown").out)
+        assert [row["predictions"] for row in plain] == [row["predictions"] for row in (*same, other)]
 
 
 def test_what_convert_cannot_do_is_said(saved_checkpoint, photos, tmp_path, allmlp, write_photo):

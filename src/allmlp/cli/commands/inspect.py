@@ -24,7 +24,7 @@ from allmlp.io.display import counted, escape, file_size
 from allmlp.io.json_object import json_text
 
 if TYPE_CHECKING:
-    from allmlp.checkpoints import Checkpoint, ModelDescription
+    from allmlp.checkpoints import Checkpoint, ModelDescription, UnknownRule
 
 __all__ = ["inspect"]
 
@@ -131,11 +131,16 @@ def _use(description: "ModelDescription", remarks: Sequence[str]) -> dict[str, A
     return {
         "preprocessing": to_dict(description.preprocessing),
         "temperature": description.temperature,
-        "unknown": None if description.unknown is None else vars(description.unknown),
+        "unknown": _unknown_facts(description.unknown),
         "class_names": list(description.class_names),
         "source": description.source,
         "remarks": list(remarks),
     }
+
+
+def _unknown_facts(rule: "UnknownRule | None") -> dict[str, Any] | None:
+    """Return the threshold of "unknown" without the statistics of features, which say nothing to people."""
+    return None if rule is None else {name: value for name, value in vars(rule).items() if name != "statistics"}
 
 
 def _print(facts: dict[str, Any]) -> None:
@@ -154,7 +159,7 @@ def _print(facts: dict[str, Any]) -> None:
         say()
         heading("unknown")
         say(
-            f"  photos with an {rule['score']} below {rule['threshold']:.4g}: fitted on {rule['num_photos']:,} photos of its "
+            f"  photos with a {rule['score']} below {rule['threshold']:.4g}: fitted on {rule['num_photos']:,} photos of its "
             f"classes, of which {rule['kept']:.0%} reach it"
         )
     say()

@@ -1,34 +1,26 @@
 """Scores of a run's best checkpoint in float32."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from allmlp.checkpoints import Checkpoint, UnknownRule
-from allmlp.data import Batch, ImageDataset
+from allmlp.data import ImageDataset
 from allmlp.errors import DataError
 from allmlp.evaluation import unknown_rule
-from allmlp.inference import eager_forward
-from allmlp.metrics import Forward, Metrics, score_batches
+from allmlp.inference import eager_forward, open_model
+from allmlp.metrics import Metrics, score_batches
 from allmlp.report import TrainingScore
 from allmlp.training.input_pipeline import InputPipeline
 from allmlp.training.length.run_plan import MAX_TRAINING_PHOTOS
 from allmlp.training.reporting.out_of_fold import CROSS_VALIDATION, OutOfFold
 
-__all__ = ["SplitScores", "score_splits", "score_training_photos"]
+__all__ = ["fit_unknown_threshold", "score_splits", "score_training_photos"]
 
 # With fewer photos a fitted temperature would be mostly noise: with 30, half of them right, its standard error is a fifth.
 _MIN_PHOTOS_FOR_TEMPERATURE = 30
-
-
-class SplitScores(NamedTuple):
-    """The metrics of each split, and the threshold of "unknown" that validation photos give; None if they are too few."""
-
-    evaluations: dict[str, Metrics]
-    unknown: UnknownRule | None
+_MAX_PHOTOS_FOR_UNKNOWN = 2000
 
 
 def score_splits(
@@ -39,34 +31,42 @@ def score_splits(
     device: str,
     names: Sequence[str] = ("validation", "test"),
     out_of_fold: OutOfFold | None = None,
-) -> SplitScores:
+) -> dict[str, Metrics]:
     """Score the validation split, on which the temperature is fitted, and the test split, if any, with that temperature.
 
-    The threshold of "unknown" is fitted on the validation split, too. The predictions of cross-validation stand for a
-    validation split.
+    The predictions of cross-validation stand for a validation split.
     """
     forward = eager_forward(checkpoint, device=device)
     validation = dataset.splits.get("validation") if out_of_fold is None else out_of_fold.split
     is_enough = validation is not None and len(validation) >= _MIN_PHOTOS_FOR_TEMPERATURE
     temperature = None if is_enough else 1.0
     evaluations: dict[str, Metrics] = {}
-    known: list[NDArray[np.float32]] = [] if out_of_fold is None else [out_of_fold.logits]
     if out_of_fold is not None:
         evaluations[CROSS_VALIDATION] = out_of_fold.metrics(dataset.class_names, temperature=temperature)
         temperature = evaluations[CROSS_VALIDATION].temperature
     for name in (name for name in names if name in dataset.splits):
-        batches = _computed(forward, pipeline.evaluation_batches(name), known if name == "validation" else [])
-        evaluations[name] = score_batches(lambda rows: rows, batches, dataset.class_names, temperature=temperature)
+        batches = pipeline.evaluation_batches(name)
+        evaluations[name] = score_batches(forward, batches, dataset.class_names, temperature=temperature)
         temperature = evaluations[name].temperature
-    return SplitScores(evaluations, unknown_rule(np.concatenate(known)) if known else None)
+    return evaluations
 
 
-def _computed(forward: Forward, batches: Iterable[Batch], kept: list[NDArray[np.float32]]) -> Iterator[Batch]:
-    """Yield batches with the logits in place of the images, and collect those of photos, without padding, in `kept`."""
-    for batch in batches:
-        logits = forward(batch.images)
-        kept.append(logits[np.asarray(batch.mask, bool)])
-        yield Batch(logits, batch.labels, batch.mask)
+def fit_unknown_threshold(
+    checkpoint: Checkpoint, pipeline: InputPipeline, dataset: ImageDataset, *, device: str, has_new_features: bool
+) -> UnknownRule | None:
+    """Fit the threshold of "unknown" on at most 2,000 validation photos; None if there are too few.
+
+    Without a validation split, training photos stand for it if the features were not trained (`has_new_features` False), so
+    that they are as far from each other as from new photos.
+    """
+    name = "validation" if "validation" in dataset.splits else "train"
+    if name == "train" and has_new_features:
+        return None
+    forward = open_model(checkpoint, backend="eager", device=device, output="features").forward
+    limit = _MAX_PHOTOS_FOR_UNKNOWN if len(dataset.splits[name]) > _MAX_PHOTOS_FOR_UNKNOWN else None
+    batches = pipeline.evaluation_batches(name, limit=limit)
+    rows = [forward(batch.images)[np.asarray(batch.mask, bool)] for batch in batches]
+    return unknown_rule(np.concatenate(rows)) if rows else None
 
 
 def score_training_photos(checkpoint: Checkpoint, pipeline: InputPipeline, *, device: str) -> TrainingScore | None:

@@ -69,7 +69,7 @@ def report_run(
     if not evaluations and pipeline is not None and layout.checkpoint("best").is_dir():
         checkpoint, device = load_checkpoint(layout.checkpoint("best")), choose_device(device)
         names = ("validation", "test") if stored.is_finished else ("validation",)
-        evaluations = score_splits(checkpoint, pipeline, dataset, device=device, names=names).evaluations
+        evaluations = score_splits(checkpoint, pipeline, dataset, device=device, names=names)
         training_score = training_score or score_training_photos(checkpoint, pipeline, device=device)
     summary = dataclasses.replace(
         run_summary(path, stored.recipe, dataset, environment=first_environment(path)),

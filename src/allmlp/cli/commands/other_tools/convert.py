@@ -138,10 +138,7 @@ def _with_unknown(checkpoint: "Checkpoint", data: str, source: str, keep: float 
         fitted = fit_unknown(checkpoint, data, kept=kept, run=run, report=say, progress=progress)
     rule = fitted.unknown
     assert rule is not None
-    say(
-        f"unknown: photos with an {rule.score} below {rule.threshold:.3g}, which keeps {rule.kept:.0%} of "
-        f"{rule.num_photos:,} photos"
-    )
+    say(f"unknown: predict answers it for photos unlike {rule.kept:.0%} of {rule.num_photos:,} photos of the classes")
     return fitted
 
 

@@ -77,8 +77,9 @@ INNER_LAYERS = {
         ("folder_names", "nearest", "runnable", "tuned"),
     ),
     "report": (
-        ("cleaning", "comparison", "heat_maps", "page", "sheet"),
+        ("cleaning", "comparison", "page", "sheet"),
         ("context",),
+        ("heat_maps",),
         ("advice", "galleries", "scores"),
         ("facts",),
         ("pictures",),

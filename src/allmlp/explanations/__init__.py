@@ -5,6 +5,7 @@ Invariants: bias + the sum of contributions = logit, on every backend; exports a
 To add one: a backend's contributions are a function in `engines`, and a line in `contributions.READERS`.
 """
 
+from allmlp.explanations.class_maps import MAX_MAPPED_CLASSES, ClassMap
 from allmlp.explanations.explainer import Explainer, explain
 from allmlp.explanations.explanation import Explanation
 from allmlp.explanations.geometry import PatchGeometry
@@ -13,6 +14,8 @@ from allmlp.explanations.pictures import AGAINST_COLOUR, FOR_COLOUR, heat_map, o
 __all__ = [
     "AGAINST_COLOUR",
     "FOR_COLOUR",
+    "MAX_MAPPED_CLASSES",
+    "ClassMap",
     "Explainer",
     "Explanation",
     "PatchGeometry",

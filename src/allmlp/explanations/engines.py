@@ -40,7 +40,7 @@ def read_in_torch(source: str | Path | Checkpoint, device: str) -> PatchReading:
 
     def read(images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         with torch.inference_mode():
-            x = model.patch_projection(torch.from_numpy(np.ascontiguousarray(images)).to(device))  # (B, S, C)
+            x = model.patch_projection(torch.from_numpy(np.array(images, np.float32)).to(device))  # (B, S, C)
             blocks = []
             for block in model.blocks:
                 x = block(x, None)

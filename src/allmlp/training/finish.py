@@ -195,8 +195,8 @@ def _unknown_line(unknown: UnknownRule | None, dataset: ImageDataset) -> str:
         return f"unknown     predict answers it for photos unlike {unknown.kept:.0%} of {number} photos of the classes"
     if "validation" not in dataset.splits:
         return "unknown     no threshold: it needs validation photos. From other photos: allmlp convert --unknown-from PHOTOS"
-    number = len(dataset.splits["validation"])
-    return f"unknown     no threshold: {number} validation photos, and at least {MIN_PHOTOS_FOR_UNKNOWN} are needed"
+    found = len(dataset.splits["validation"])
+    return f"unknown     no threshold: {found} validation photos, and at least {MIN_PHOTOS_FOR_UNKNOWN} are needed"
 
 
 def _score_line(name: str, metrics: Metrics, *, epoch: float) -> str:

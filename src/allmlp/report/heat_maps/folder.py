@@ -1,7 +1,5 @@
 """The folder of explained photos: a page with one card per photo, its pictures as PNG files, and the numbers of all photos."""
 
-import base64
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from allmlp.explanations import AGAINST_COLOUR, FOR_COLOUR, Explanation, occlusi
 from allmlp.io.atomic_write import advice_for, reason_of, write_together
 from allmlp.io.display import counted, escape
 from allmlp.io.json_object import json_text
+from allmlp.report.heat_maps.drawing import css_colour, webp_uri
 from allmlp.report.rendering import render_chunks
 
 __all__ = ["MAX_EXPLAINED_PHOTOS", "NUMBERS_FILE", "PAGE_FILE", "ExplanationFolder"]
@@ -27,7 +26,6 @@ PAGE_FILE = "index.html"
 NUMBERS_FILE = "explanations.jsonl"
 
 _PICTURE_SIDE = 280  # pixels on the page; the files are larger
-_QUALITY = 80
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +134,7 @@ class ExplanationFolder:
             cards=self._cards,
             num_photos=self._num_photos,
             numbers_file=NUMBERS_FILE,
-            colours={"for": _css(FOR_COLOUR), "against": _css(AGAINST_COLOUR)},
+            colours={"for": css_colour(FOR_COLOUR), "against": css_colour(AGAINST_COLOUR)},
         )
         page = self._folder / PAGE_FILE
         write_together(
@@ -229,7 +227,7 @@ def _card(explanation: Explanation) -> Card:
         file=explanation.source,
         label=explanation.label,
         score=float(explanation.probabilities.max()),
-        photo=_data_uri(Image.fromarray(explanation.photo)),
+        photo=webp_uri(Image.fromarray(explanation.photo), side=_PICTURE_SIDE),
         classes=tuple(classes),
         maps=tuple(maps.values()),
         scale=explanation.scale,
@@ -247,18 +245,6 @@ def _map(explanation: Explanation, picture: _Picture) -> MapOnCard:
     return MapOnCard(
         caption=picture.caption,
         description=picture.description,
-        tiles=_data_uri(_draw(explanation, picture, smooth=False)),
-        smooth=_data_uri(_draw(explanation, picture, smooth=True)),
+        tiles=webp_uri(_draw(explanation, picture, smooth=False), side=_PICTURE_SIDE),
+        smooth=webp_uri(_draw(explanation, picture, smooth=True), side=_PICTURE_SIDE),
     )
-
-
-def _data_uri(image: Image.Image) -> str:
-    image = image.copy()
-    image.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    image.save(file, format="WEBP", quality=_QUALITY)
-    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")
-
-
-def _css(colour: tuple[int, int, int]) -> str:
-    return f"rgb({', '.join(map(str, colour))})"

@@ -92,10 +92,11 @@ def unknown():
             )
         )
     columns = ("known", "unknown", *names.values(), "known kept, %", "unknown found, %")
-    most = max(run["validation"] for run in result["runs"])
+    most, largest = (max(run[name] for run in result["runs"]) for name in ("validation", "train"))
+    seeds = len({run["seed"] for run in result["runs"]})
     return (
-        f"AUROC on test photos (0.5: chance, 1: told apart without error; mean of {len({run['seed'] for run in result['runs']})} "
-        f"seeds), for the starter with a new classifier trained on up to {max(run['train'] for run in result['runs']):,} photos. "
+        f"AUROC on test photos (0.5: chance, 1: told apart without error; mean of {seeds} "
+        f"seeds), for the starter with a new classifier trained on up to {largest:,} photos. "
         f"The last two columns are those of closeness with its threshold, fitted on at most {most} photos "
         f"(mean ± std):\n\n{table(columns, rows)}\n{caption(result)}"
     )

@@ -6,6 +6,7 @@ Each page is photographed in light, in dark, and at the width of a phone (390 px
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 from io import BytesIO
@@ -54,7 +55,14 @@ def pages(work):
     allmlp(work, "compare", "runs/first", "runs/second", "--out", "comparison.html")
     allmlp(work, "clean", "runs/first", "--page", "cleaning.html")
     allmlp(work, "predict", "runs/first", "photos/test", "--sheet", "predictions.html")
-    return {"run": work / "runs" / "first" / "report.html", **{name: work / f"{name}.html" for name in names}}
+    shutil.rmtree(work / "explanations", ignore_errors=True)
+    explained = [next(folder.iterdir()).relative_to(work) for folder in sorted((photos / "test").iterdir())]
+    allmlp(work, "predict", "runs/first", *explained, "--explain", "explanations")
+    return {
+        "run": work / "runs" / "first" / "report.html",
+        "explanations": work / "explanations" / "index.html",
+        **{name: work / f"{name}.html" for name in names},
+    }
 
 
 def photograph(page, look, chromium, work):

@@ -17,6 +17,7 @@ LAYERS = (
     ("training",),
     ("report", "quantisation"),
     ("evaluation",),
+    ("explanations",),
     ("inference",),
     ("exports", "metrics"),
     ("checkpoints",),
@@ -39,6 +40,7 @@ INNER_LAYERS = {
         ("formats",),
         ("checkpoint", "naming"),
         ("containers", "description", "validation"),
+        ("unknown_rule",),
     ),
     "cli": (
         ("main",),
@@ -85,6 +87,7 @@ INNER_LAYERS = {
     "report": (
         ("cleaning", "comparison", "page", "sheet"),
         ("context",),
+        ("heat_maps",),
         ("advice", "galleries", "scores"),
         ("facts",),
         ("pictures",),

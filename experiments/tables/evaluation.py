@@ -67,6 +67,41 @@ def few_photos():
     )
 
 
+def unknown():
+    path = "experiments/unknown/results/unknown.json"
+    if not (ROOT / path).exists():
+        return "Not measured yet: `python -m experiments.unknown.run` writes the figures.\n"
+    result = read(path)
+    names = {
+        "closeness": "closeness",
+        "mahalanobis": "distance to class means",
+        "neighbours": "10th neighbour",
+        "energy": "energy",
+        "logit": "largest logit",
+        "probability": "largest probability",
+    }
+    rows = []
+    for known, other in dict.fromkeys((row["known"], row["unknown"]) for row in result["table"]):
+        found = {row["score"]: row for row in result["table"] if (row["known"], row["unknown"]) == (known, other)}
+        chosen = found["closeness"]
+        rows.append(
+            (
+                *(known, other),
+                *(f"{found[score]['auroc']['mean']:.3f}" for score in names),
+                *(percent(chosen["known_kept"]), percent(chosen["unknown_found"])),
+            )
+        )
+    columns = ("known", "unknown", *names.values(), "known kept, %", "unknown found, %")
+    most, largest = (max(run[name] for run in result["runs"]) for name in ("validation", "train"))
+    seeds = len({run["seed"] for run in result["runs"]})
+    return (
+        f"AUROC on test photos (0.5: chance, 1: told apart without error; mean of {seeds} "
+        f"seeds), for the starter with a new classifier trained on up to {largest:,} photos. "
+        f"The last two columns are those of closeness with its threshold, fitted on at most {most} photos "
+        f"(mean ± std):\n\n{table(columns, rows)}\n{caption(result)}"
+    )
+
+
 def best_weights():
     path = "experiments/best_weights/results/best_weights.json"
     if not (ROOT / path).exists():
@@ -86,4 +121,4 @@ def best_weights():
     )
 
 
-TABLES = {"few_shot": few_shot, "honesty": honesty, "best_weights": best_weights}
+TABLES = {"few_shot": few_shot, "honesty": honesty, "best_weights": best_weights, "unknown": unknown}

@@ -85,7 +85,7 @@ def test_the_machine_is_read_from_the_kernel(tmp_path: Path) -> None:
 
 def test_tuning_measures_and_remembers_all_backends_but_the_compiled(checkpoint: Checkpoint, cache: Path) -> None:
     seconds, path = tune(checkpoint, seconds=600)  # 12 rounds at most
-    assert set(seconds) == {"eager", "onnxruntime", "openvino"}
+    assert set(seconds) == {"eager", "litert", "onnxruntime", "openvino"}
     assert path.is_relative_to(cache)
     found = read_tuned(checkpoint.config)
     assert isinstance(found, Tuned)
@@ -101,7 +101,7 @@ def test_an_engine_that_fails_is_left_out_of_the_tuning(
     monkeypatch.setattr("openvino.Core.compile_model", fail)
     lines: list[str] = []
     seconds, _ = tune(checkpoint, seconds=5, report=lines.append)
-    assert set(seconds) == {"eager", "onnxruntime"}
+    assert set(seconds) == {"eager", "litert", "onnxruntime"}
     (line,) = [line for line in lines if "left out" in line]
     assert line.startswith("openvino: left out. ") and "no such instruction" in line
 

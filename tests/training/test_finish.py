@@ -5,17 +5,18 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tests.forks import run_python
 from tests.training.same_run import assert_same_run
 from tests.training.small_runs import TINY, write_photos
 
-from allmlp import load_checkpoint, train
+from allmlp import Embedder, load_checkpoint, train
 from allmlp.cli.main import main
 from allmlp.data import evaluation_batches, open_dataset, resized_images
 from allmlp.inference import eager_forward
-from allmlp.metrics import fit_temperature, score_batches
+from allmlp.metrics import fit_temperature, held_out_closeness, score_batches
 
 RECIPE = dataclasses.replace(TINY, num_epochs=2)
 
@@ -42,6 +43,17 @@ def outputs(run: Path, photos: Path, split: str) -> tuple[torch.Tensor, torch.Te
     forward = eager_forward(checkpoint, device="cpu")
     logits = [torch.from_numpy(forward(batch.images)[batch.mask]) for batch in batches]
     return torch.cat(logits), torch.cat([torch.from_numpy(batch.labels[batch.mask]) for batch in batches])
+
+
+def test_the_best_checkpoint_keeps_most_validation_photos_known(run: Path, photos: Path) -> None:
+    rule = load_checkpoint(run).unknown
+    assert rule is not None
+    assert (rule.score, rule.kept, rule.num_photos) == ("closeness", 0.95, 42)
+    features = Embedder.from_checkpoint(run, device="cpu").embed_split(open_dataset(photos).splits["validation"])
+    scores = held_out_closeness(features)
+    assert int((scores >= rule.threshold - 1e-6 * abs(rule.threshold)).sum()) == 40  # 95 % of 42, rounded up
+    np.testing.assert_allclose(rule.matrix(features.shape[1])[0, :-1], features.mean(axis=0), atol=1e-6)
+    assert load_checkpoint(run / "checkpoints" / "last").unknown is None
 
 
 def test_the_best_checkpoint_has_the_temperature_of_validation(run: Path, photos: Path) -> None:

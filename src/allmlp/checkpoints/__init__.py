@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from allmlp.checkpoints.sources.catalog import CATALOG, PublishedModel
     from allmlp.checkpoints.sources.published import is_cached
     from allmlp.checkpoints.sources.resolve import STARTER
+    from allmlp.checkpoints.unknown_rule import KnownScore, UnknownRule, encode_statistics
 
 __all__ = [
     "CARD_MARK",
@@ -33,11 +34,14 @@ __all__ = [
     "Checkpoint",
     "Evaluation",
     "Format",
+    "KnownScore",
     "ModelDescription",
     "PreprocessingChanges",
     "PublishedModel",
+    "UnknownRule",
     "as_arrays",
     "check_upload",
+    "encode_statistics",
     "fetch_card",
     "is_cached",
     "load_arrays",
@@ -90,6 +94,11 @@ _MODULES = {
     ),
     "sources.published": ("is_cached",),
     "sources.resolve": ("STARTER",),
+    "unknown_rule": (
+        "KnownScore",
+        "UnknownRule",
+        "encode_statistics",
+    ),
 }
 # A module must not share its name with one of these: Python would put the module in its place when it is loaded.
 _HOMES = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, cast
 
 from allmlp.checkpoints.description import ModelDescription, PreprocessingChanges
+from allmlp.checkpoints.unknown_rule import UnknownRule
 from allmlp.checkpoints.validation import check_shapes
 from allmlp.data import Preprocessing
 from allmlp.errors import CheckpointError, ConfigError
@@ -32,6 +33,7 @@ class _DescriptionFields(TypedDict, total=False):
     class_names: tuple[str, ...]
     source: str
     temperature: float
+    unknown: UnknownRule | None
 
 
 @dataclass(frozen=True, init=False)
@@ -39,7 +41,7 @@ class Checkpoint:
     """A trained Mixer: a description and its weights.
 
     Attributes:
-        description: architecture, pre-processing, class names, temperature and source; each is also a property here.
+        description: architecture, pre-processing, class names, temperature, `unknown` and source; each is also a property here.
         weights: the complete state dict of `MlpMixer(config)`; floating-point tensors of any width.
         remarks: what its user should know, in sentences: what was assumed when it was loaded, what was left out, and a
             warning about the weights. They are not saved.
@@ -105,6 +107,11 @@ class Checkpoint:
     def temperature(self) -> float:
         """The divisor of the logits before softmax."""
         return self.description.temperature
+
+    @property
+    def unknown(self) -> UnknownRule | None:
+        """Which photos are answered with "unknown"."""
+        return self.description.unknown
 
     @classmethod
     def from_module(
@@ -231,7 +238,7 @@ class Checkpoint:
         """Return this Mixer with a classifier for `class_names`: known classes keep their weights, those of new ones are zero.
 
         New classes get the bias `bias`. `ModelDescription.class_rows` decides which classes are known. Unless the classes
-        stay the same, the temperature is reset to 1.
+        stay the same, the temperature is reset to 1, and the threshold of "unknown" is dropped.
         """
         import torch
 
@@ -247,6 +254,7 @@ class Checkpoint:
             weights={**self.weights, "head.weight": weight, "head.bias": biases},
             class_names=tuple(class_names),
             temperature=self.temperature if tuple(class_names) == self.class_names else 1.0,
+            unknown=self.unknown if tuple(class_names) == self.class_names else None,
             source=f"{self.source}; new classifier with {len(class_names):,} classes"
             + (f", {len(kept):,} of them kept" if kept else ""),
         )

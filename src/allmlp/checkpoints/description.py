@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from allmlp.checkpoints.unknown_rule import UnknownRule
 from allmlp.config import from_dict, to_dict
 from allmlp.data import Preprocessing, changed_settings, synsets_of
 from allmlp.errors import CheckpointError, ConfigError
@@ -40,6 +41,7 @@ class _ConfigFile:
     class_names: tuple[str, ...]
     source: str
     temperature: float = 1.0
+    unknown: UnknownRule | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,7 @@ class ModelDescription:
         source: where the weights came from, in words: a path or a sentence, on one printable line.
         temperature: the divisor of the logits before softmax, fitted on the validation split at the end of training;
             it changes no prediction. 1.0 if none was fitted.
+        unknown: which photos are answered with "unknown"; None if no threshold was fitted.
 
     Raises:
         CheckpointError: the class names or the image size do not fit the configuration, or the temperature is invalid.
@@ -63,6 +66,7 @@ class ModelDescription:
     class_names: tuple[str, ...]
     source: str
     temperature: float = 1.0
+    unknown: UnknownRule | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "source", escape(self.source))  # it may be a stranger's, and is printed and logged
@@ -89,6 +93,12 @@ class ModelDescription:
                 f"{self.source}: temperature is {str(self.temperature)[:80]}; expected a number from {low:g} to {high:g} "
                 "(1 leaves the logits as they are)."
             )
+
+        if self.unknown is not None and self.unknown.statistics:
+            try:
+                self.unknown.matrix(self.config.hidden_dim)
+            except CheckpointError as error:
+                raise CheckpointError(f"{self.source}: {error}") from error
 
     @property
     def has_placeholders(self) -> bool:
@@ -141,10 +151,15 @@ class ModelDescription:
                 class_names=self.class_names,
                 source=self.source,
                 temperature=self.temperature,
+                unknown=self.unknown,
             )
         )
         if self.temperature == 1.0:
             del values["temperature"]  # the same bytes as before temperatures existed
+        if self.unknown is None:
+            del values["unknown"]
+        elif not self.unknown.statistics:
+            del values["unknown"]["statistics"]
         if self.preprocessing.law == "allmlp":
             del values["preprocessing"]["law"]  # likewise: files without a law are of ours
         return values
@@ -168,6 +183,8 @@ class ModelDescription:
             read = from_dict(_ConfigFile, values, where=where)
         except ConfigError as error:
             raise CheckpointError(str(error)) from error
+        except CheckpointError as error:
+            raise CheckpointError(f"{where}: {error}") from error
         except RecursionError as error:
             raise CheckpointError(
                 f"{where}: lists are nested too deeply; this is not a checkpoint's configuration."
@@ -179,6 +196,7 @@ class ModelDescription:
                 class_names=read.class_names,
                 source=shorten(read.source, _MAX_SOURCE_CHARACTERS),
                 temperature=read.temperature,
+                unknown=read.unknown,
             )
         except CheckpointError as error:
             raise CheckpointError(f"{where}: {error}") from error

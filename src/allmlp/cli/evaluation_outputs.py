@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from allmlp.cli.arguments.checkpoint import LoadedSource
 from allmlp.cli.arguments.output_path import check_different, new_output_path
+from allmlp.cli.progress import photo_bar
 from allmlp.errors import ConfigError
 from allmlp.io.display import Report, escape
 
@@ -12,8 +14,9 @@ if TYPE_CHECKING:
     from allmlp.checkpoints import ModelDescription
     from allmlp.data import ImageDataset
     from allmlp.evaluation import Evaluation
+    from allmlp.explanations import ClassMap
 
-__all__ = ["EvaluationOutputs", "check_outputs", "write_outputs"]
+__all__ = ["EvaluationOutputs", "check_outputs", "class_maps_of", "write_outputs"]
 
 
 class EvaluationOutputs(NamedTuple):
@@ -44,6 +47,19 @@ def check_outputs(report: Path | None, per_photo: Path | None, *, is_few_shot: b
     return EvaluationOutputs(report, per_photo)
 
 
+def class_maps_of(source: LoadedSource, evaluation: "Evaluation", *, backend: str, device: str) -> "Sequence[ClassMap]":
+    """Return what the patches of each class's photos contribute to its logit on average.
+
+    Raises:
+        CheckpointError, ConfigError, MissingExtraError: as `Explainer.from_checkpoint`.
+    """
+    from allmlp.explanations import Explainer
+
+    explainer = Explainer.from_checkpoint(source.model, backend=backend, device=device, preprocessing=source.changes)
+    with photo_bar() as progress:
+        return explainer.class_maps(evaluation.photos, evaluation.truths, progress=progress)
+
+
 def write_outputs(
     outputs: EvaluationOutputs,
     evaluation: "Evaluation",
@@ -52,6 +68,7 @@ def write_outputs(
     name: str,
     photos: "ImageDataset",
     words: Sequence[str],
+    class_maps: "Sequence[ClassMap]" = (),
     report: Report,
 ) -> None:
     """Write the requested files and report their paths; `words` are the options with which the model was opened."""
@@ -70,6 +87,7 @@ def write_outputs(
             name=name,
             dataset=photos,
             options=words,
+            class_maps=class_maps,
             environment=environment(),
         )
         report(f"wrote   {escape(page)}")

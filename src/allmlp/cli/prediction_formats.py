@@ -24,23 +24,30 @@ class Layout(NamedTuple):
     """What is known of the predictions before the first one.
 
     paths: of all photos. class_names: the model's. top_k: labels per photo. min_score: None, or the score below which a
-    prediction is marked as unsure; then every row says whether it is.
+    prediction is marked as unsure; then every row says whether it is. has_unknown: whether every row says whether the photo is
+    of none of the classes.
     """
 
     paths: Sequence[str]
     class_names: Sequence[str]
     top_k: int
     min_score: float | None
+    has_unknown: bool = False
 
     def is_unsure(self, prediction: "Prediction") -> bool:
         """Return whether a prediction's score is below `min_score`."""
         return self.min_score is not None and prediction.score < self.min_score
 
+    def marks(self, prediction: "Prediction") -> dict[str, bool]:
+        """Return what a row says about a prediction, by the name of the column."""
+        marks = {"unknown": prediction.is_unknown} if self.has_unknown else {}
+        return marks if self.min_score is None else {**marks, "unsure": self.is_unsure(prediction)}
+
     @property
     def columns(self) -> list[str]:
         """The columns of a table of predictions."""
         ranks = range(1, min(self.top_k, len(self.class_names)) + 1)
-        marks = [] if self.min_score is None else ["unsure"]
+        marks = (["unknown"] if self.has_unknown else []) + ([] if self.min_score is None else ["unsure"])
         return ["path", *marks, *(f"{name}_{rank}" for rank in ranks for name in ("label", "score"))]
 
 
@@ -78,14 +85,19 @@ def _text(predictions: "Iterable[Prediction]", layout: Layout) -> Iterator[str]:
     path_width = min(max((cell_len(escape(path)) for path in layout.paths), default=0), _MAX_PATH_COLUMNS)
     label_width = max(cell_len(shown(name)) for name in layout.class_names)
     for prediction in predictions:
-        marks = [] if layout.min_score is None else [pad("unsure" if layout.is_unsure(prediction) else "", 6)]
+        marks = [_mark(prediction, layout)] if layout.has_unknown or layout.min_score is not None else []
         best = (f"{pad(shown(label['label']), label_width)} {label['score']:6.1%}" for label in prediction.labels)
         yield "  ".join([pad(escape(prediction.source), path_width), *marks, *best])
 
 
+def _mark(prediction: "Prediction", layout: Layout) -> str:
+    """Return one word in a column: a photo that is unknown need not be called unsure."""
+    word = next((name for name, is_so in layout.marks(prediction).items() if is_so), "")
+    return pad(word, len("unknown") if layout.has_unknown else len("unsure"))
+
+
 def _record(prediction: "Prediction", layout: Layout) -> dict[str, Any]:
-    marks = {} if layout.min_score is None else {"unsure": layout.is_unsure(prediction)}
-    return {"path": prediction.source, **marks, "predictions": list(prediction.labels)}
+    return {"path": prediction.source, **layout.marks(prediction), "predictions": list(prediction.labels)}
 
 
 def _json(predictions: "Iterable[Prediction]", layout: Layout) -> Iterator[str]:
@@ -101,7 +113,7 @@ def _json(predictions: "Iterable[Prediction]", layout: Layout) -> Iterator[str]:
 def _csv(predictions: "Iterable[Prediction]", layout: Layout) -> Iterator[str]:
     yield _csv_line(layout.columns)
     for prediction in predictions:
-        marks = [] if layout.min_score is None else [str(layout.is_unsure(prediction)).lower()]
+        marks = [str(is_so).lower() for is_so in layout.marks(prediction).values()]
         labels = (cell for label in prediction.labels for cell in (label["label"], f"{label['score']:.6f}"))
         yield _csv_line([prediction.source, *marks, *labels])
 
@@ -114,18 +126,24 @@ def _csv_line(cells: Sequence[str]) -> str:
 
 
 def _write_parquet(predictions: "Iterable[Prediction]", layout: Layout, file: IO[bytes]) -> None:
-    """Write the columns of CSV, with text as it is, scores as numbers and `unsure` as a boolean."""
+    """Write the columns of CSV, with text as it is, scores as numbers, and `unknown` and `unsure` as booleans."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     from allmlp.io.display import utf8
 
-    kinds = {"path": pa.string(), "unsure": pa.bool_(), "label": pa.string(), "score": pa.float64()}
+    kinds = {
+        "path": pa.string(),
+        "unknown": pa.bool_(),
+        "unsure": pa.bool_(),
+        "label": pa.string(),
+        "score": pa.float64(),
+    }
     schema = pa.schema([(name, kinds[name.partition("_")[0]]) for name in layout.columns])
     rows = (
         [
             utf8(prediction.source),
-            *([] if layout.min_score is None else [layout.is_unsure(prediction)]),
+            *layout.marks(prediction).values(),
             *(value for label in prediction.labels for value in (label["label"], label["score"])),
         ]
         for prediction in predictions

@@ -1,7 +1,7 @@
 """What `allmlp predict` produces: lines or a file of predictions, a contact sheet, sorted photos."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
@@ -14,9 +14,10 @@ from allmlp.errors import DataError
 from allmlp.io.display import Progress, counted, escape, file_size, no_progress, summarise
 
 if TYPE_CHECKING:
-    from allmlp.inference import Prediction
+    from allmlp.explanations import Explainer
+    from allmlp.inference import Photo, Prediction
 
-__all__ = ["ArrivingPredictions", "Link", "Outputs", "produce"]
+__all__ = ["ArrivingPredictions", "Link", "Outputs", "explain_photos", "produce"]
 
 Link = Literal["hard", "symbolic"]
 _VERBS = {None: "Copied", "hard": "Linked", "symbolic": "Linked"}
@@ -60,6 +61,7 @@ class ArrivingPredictions:
         self.num_failed = num_failed
         self.num_predicted = 0
         self.num_unsure = 0
+        self.num_unknown = 0
 
     def __iter__(self) -> "Iterator[Prediction]":
         for done, result in enumerate(self._results, start=1):
@@ -74,6 +76,7 @@ class ArrivingPredictions:
     def _receive(self, prediction: "Prediction") -> None:
         self.num_predicted += 1
         self.num_unsure += self._layout.is_unsure(prediction)
+        self.num_unknown += prediction.is_unknown
         if self._trained and _digest(prediction.source) in self._trained:
             self.trained_on.append(prediction.source)
         for receive in self.receivers:
@@ -111,11 +114,13 @@ def produce(outputs: Outputs, predictions: ArrivingPredictions, layout: Layout, 
 
 
 def _wrote(path: Path | None, predictions: ArrivingPredictions) -> list[str]:
-    unsure = f", {predictions.num_unsure:,} of them unsure" if predictions.num_unsure else ""
+    counts = {"unknown": predictions.num_unknown, "unsure": predictions.num_unsure}
+    marked = [(f"{count:,}", word) for word, count in counts.items() if count]
     if path is None:
-        return [f"{predictions.num_unsure:,} of {predictions.num_predicted:,} are unsure."] if unsure else []
+        return [f"{count} of {predictions.num_predicted:,} are {word}." for count, word in marked]
     photos = counted(predictions.num_predicted, "photo")
-    return [f"Wrote {escape(path)} ({file_size(path.stat().st_size)}): {photos}{unsure}"]
+    rest = "".join(f", {count} of them {word}" for count, word in marked)
+    return [f"Wrote {escape(path)} ({file_size(path.stat().st_size)}): {photos}{rest}"]
 
 
 def _write(chosen: PredictionFormat, path: Path, predictions: ArrivingPredictions, layout: Layout) -> None:
@@ -136,7 +141,12 @@ def _sort(outputs: Outputs, predictions: ArrivingPredictions, layout: Layout) ->
     from allmlp.inference import PhotoSorter
 
     sorter = PhotoSorter(outputs.folder, layout.class_names, link=outputs.link)
-    predictions.receivers.append(lambda each: sorter.add(each.source, None if layout.is_unsure(each) else each.label))
+
+    def add(each: "Prediction") -> None:
+        label = None if layout.is_unsure(each) else each.label
+        sorter.add(each.source, label, is_unknown=each.is_unknown)
+
+    predictions.receivers.append(add)
 
     def report() -> list[str]:
         counts = summarise((f"{name} {count:,}" for name, count in sorter.counts.most_common()), limit=10)
@@ -161,3 +171,27 @@ def _page(outputs: Outputs, predictions: ArrivingPredictions, layout: Layout, mo
         return [f"Wrote {escape(path)} ({file_size(path.stat().st_size)}): open it in a browser"]
 
     return write
+
+
+def explain_photos(
+    explainer: "Explainer", photos: "Sequence[tuple[str, Photo]]", folder: Path, *, model: str
+) -> list[str]:
+    """Explain photos into a new folder; return lines that name what was written. Unreadable photos were reported before.
+
+    Raises:
+        ConfigError: the folder could not be written to.
+    """
+    from allmlp.explanations import Explanation
+    from allmlp.report import MAX_EXPLAINED_PHOTOS, ExplanationFolder
+
+    written = ExplanationFolder(folder, model)
+    named: list[Photo] = [(name, photo) if isinstance(photo, bytes) else photo for name, photo in photos]
+    done = 0
+    with photo_bar() as progress:
+        for part, occlusion in ((named[:MAX_EXPLAINED_PHOTOS], True), (named[MAX_EXPLAINED_PHOTOS:], False)):
+            for answer in explainer.stream(part, occlusion=occlusion):
+                done += 1
+                progress(done, len(named))
+                if isinstance(answer, Explanation):
+                    written.add(answer)
+    return [written.close()]

@@ -116,6 +116,19 @@ class Preprocessing:
         whole = resize_by_axes(original, scaled[::-1], _FILTERS[self.interpolation])
         return np.array(whole.crop((left, top, left + self.image_size[1], top + self.image_size[0])))
 
+    def shown_box(self, size: tuple[int, int]) -> tuple[float, float, float, float]:
+        """Return (top, left, bottom, right) of what the model sees of a photo of `size` (height, width), in the photo's pixels.
+
+        With `fit` "pad", the box exceeds the photo by the background around it.
+        """
+        scaled = scaled_size(self.law, self.fit, self.image_size, self.crop_fraction, size)
+        box = []
+        for side, original, kept in zip(scaled, size, self.image_size, strict=True):
+            start = -((kept - side) // 2) if self.fit == "pad" else crop_offset(self.law, side - kept)
+            box.append((start * original / side, (start + kept) * original / side))
+        (top, bottom), (left, right) = box
+        return top, left, bottom, right
+
     def normalise(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Convert uint8 (B, H, W, 3) to float32 (B, 3, H, W): (value / 255 - mean) / std, rounded after each operation."""
         batch, height, width, _ = images.shape

@@ -1,7 +1,7 @@
 """Evaluation of a model on a data set: the results that the commands print, as values.
 
 Safe to change: `score` (start reading here), `choose_split`, `class_matching`, `few_shot_score`, `compare`,
-    `verification`.
+    `unknown_threshold`, `verification`.
 Invariants: classes are matched by name, never by position.
 To add one: a file with a function from a `RunnableModel` and data to a frozen dataclass; the arithmetic goes to metrics/.
 """
@@ -13,10 +13,13 @@ from allmlp.evaluation.per_photo import prediction_rows
 from allmlp.evaluation.score import Evaluation, evaluate
 from allmlp.evaluation.shares import SINGLE_PROCESS, Shares
 from allmlp.evaluation.sources import trained_on_by
+from allmlp.evaluation.unknown_threshold import KEPT_SHARE, MIN_PHOTOS_FOR_UNKNOWN, fit_unknown, unknown_rule
 from allmlp.evaluation.verification import DEFAULT_TOLERANCE, ExportVerification, check_verifiable, verify_export
 
 __all__ = [
     "DEFAULT_TOLERANCE",
+    "KEPT_SHARE",
+    "MIN_PHOTOS_FOR_UNKNOWN",
     "SINGLE_PROCESS",
     "ChosenSplit",
     "Comparison",
@@ -30,9 +33,11 @@ __all__ = [
     "divide_as_run",
     "evaluate",
     "evaluate_few_shot",
+    "fit_unknown",
     "photos_to_compare",
     "prediction_rows",
     "split_of_run",
     "trained_on_by",
+    "unknown_rule",
     "verify_export",
 ]

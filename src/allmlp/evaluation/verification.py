@@ -247,6 +247,8 @@ def _differences(before: ModelDescription, after: ModelDescription) -> list[str]
             problems.append(f"The export has another {what}: {', '.join(changed)}.")
     if before.class_names != after.class_names:
         problems.append("The export has other class names, or in another order.")
+    if before.unknown != after.unknown:
+        problems.append(f"The export has the threshold of unknown {after.unknown}, not {before.unknown}.")
     if before.temperature != after.temperature:
         problems.append(f"The export has the temperature {after.temperature}, not {before.temperature}.")
     return problems

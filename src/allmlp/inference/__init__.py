@@ -12,7 +12,7 @@ from allmlp.inference.engine_settings import EngineSettings
 from allmlp.inference.nearest import nearest
 from allmlp.inference.opening import open_model
 from allmlp.inference.photo_folder import photos_in_folder
-from allmlp.inference.photos import Photo
+from allmlp.inference.photos import Photo, as_iterable, as_photos, loaded_photos, raise_unreadable
 from allmlp.inference.prediction import Prediction, Predictions, ScoredLabel
 from allmlp.inference.predictor import Predictor
 from allmlp.inference.runnable import Output, RunnableModel
@@ -35,15 +35,19 @@ __all__ = [
     "ScoredLabel",
     "Speed",
     "Tuned",
+    "as_iterable",
+    "as_photos",
     "check_installed",
     "check_sort_folder",
     "check_tunable",
     "choose_backend",
     "eager_forward",
+    "loaded_photos",
     "measure_speed",
     "nearest",
     "open_model",
     "photos_in_folder",
+    "raise_unreadable",
     "read_tuned",
     "write_tuned",
 ]

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeGuard
+from typing import Any, NamedTuple, Protocol, TypeGuard, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,9 @@ from allmlp.io.ordered_map import drop_locals, ordered_map
 from allmlp.io.path_problem import path_text
 from allmlp.metrics import Forward
 
-__all__ = ["Photo", "as_iterable", "as_photos", "output_rows", "raise_unreadable"]
+__all__ = ["Photo", "as_iterable", "as_photos", "loaded_photos", "output_rows", "raise_unreadable"]
+
+T = TypeVar("T")
 
 
 class Readable(Protocol):
@@ -75,11 +77,29 @@ class OutputRow(NamedTuple):
 
 
 class _Loaded(NamedTuple):
-    """A photo's name, what `Preparation.resize` made of it, or the error, and its thumbnail if asked for."""
+    """What `Preparation.resize` made of a photo, and its thumbnail if asked for."""
 
-    name: str
-    image: NDArray[Any] | DataError
-    thumbnail: bytes | None = None
+    image: NDArray[Any]
+    thumbnail: bytes | None
+
+
+def loaded_photos(
+    images: Iterable[Photo], prepare: Callable[[NDArray[np.uint8]], T]
+) -> Iterator[tuple[str, T | DataError]]:
+    """Yield the name of each photo, in order, and what `prepare` makes of its pixels (h, w, 3), or the error if unreadable.
+
+    Threads decode and prepare a bounded number of photos ahead (see `ordered_map`).
+    """
+
+    def load(numbered: tuple[int, Photo]) -> tuple[str, T | DataError]:
+        photo = _named(*numbered)
+        try:
+            return photo.name, prepare(photo.load())
+        except DataError as error:
+            drop_locals(error)
+            return photo.name, error
+
+    return ordered_map(load, enumerate(images, start=1), num_decoding_threads())
 
 
 def output_rows(
@@ -92,31 +112,29 @@ def output_rows(
 ) -> Iterator[OutputRow]:
     """Yield the model's output for each photo, in order.
 
-    Threads decode the next photos while the model computes. Memory stays bounded: they run a bounded number of photos ahead
-    (see `ordered_map`), and resize each photo to the model's image size at once.
+    Memory stays bounded: photos are decoded a bounded number ahead, and reduced to the model's image size at once.
     """
 
-    def load(numbered: tuple[int, Photo]) -> _Loaded:
-        photo = _named(*numbered)
-        try:
-            pixels = photo.load()
-            small = encode_thumbnail(pixels, side=_THUMBNAIL_SIDE, quality=_THUMBNAIL_QUALITY) if thumbnails else None
-            return _Loaded(photo.name, preparation.resize(pixels), small)
-        except DataError as error:
-            drop_locals(error)
-            return _Loaded(photo.name, error)
+    def prepare(pixels: NDArray[np.uint8]) -> _Loaded:
+        small = encode_thumbnail(pixels, side=_THUMBNAIL_SIDE, quality=_THUMBNAIL_QUALITY) if thumbnails else None
+        return _Loaded(preparation.resize(pixels), small)
 
-    loaded = ordered_map(load, enumerate(images, start=1), num_decoding_threads())
+    loaded = loaded_photos(images, prepare)
     while chunk := list(itertools.islice(loaded, batch_size)):
         yield from _run(forward, preparation, chunk)
 
 
-def _run(forward: Forward, preparation: Preparation, loaded: Sequence[_Loaded]) -> Iterator[OutputRow]:
-    images = [photo.image for photo in loaded if not isinstance(photo.image, DataError)]
+def _run(
+    forward: Forward, preparation: Preparation, loaded: Sequence[tuple[str, _Loaded | DataError]]
+) -> Iterator[OutputRow]:
+    images = [photo.image for _, photo in loaded if not isinstance(photo, DataError)]
     if images:
         rows = iter(forward(preparation.normalise(np.stack(images))))
-    for name, image, thumbnail in loaded:
-        yield OutputRow(name, image if isinstance(image, DataError) else next(rows), thumbnail)
+    for name, photo in loaded:
+        if isinstance(photo, DataError):
+            yield OutputRow(name, photo, None)
+        else:
+            yield OutputRow(name, next(rows), photo.thumbnail)
 
 
 def as_photos(images: Photo | Iterable[Photo]) -> Iterable[Photo]:

@@ -27,11 +27,13 @@ class Prediction:
         source: the photo's path or name; "image 3" for the third photo if it has no name.
         labels: the most probable classes, best first. The scores of all K classes sum to 1.
         thumbnail: a small JPEG or PNG of the photo, of at most 200 pixels on each side, if thumbnails were asked for.
+        is_unknown: whether the photo is of none of the classes, by the model's threshold (`ModelDescription.unknown`).
     """
 
     source: str
     labels: tuple[ScoredLabel, ...]
     thumbnail: bytes | None = field(default=None, compare=False)
+    is_unknown: bool = False
 
     @property
     def label(self) -> str:
@@ -45,7 +47,8 @@ class Prediction:
 
     def __repr__(self) -> str:
         more = ", ..." if len(self.labels) > _MAX_SHOWN else ""
-        return f"Prediction({_short(self.source)}: {_best(self, _MAX_SHOWN)}{more})"
+        unknown = "unknown, else " if self.is_unknown else ""
+        return f"Prediction({_short(self.source)}: {unknown}{_best(self, _MAX_SHOWN)}{more})"
 
     def _repr_html_(self) -> str:
         return Predictions([self])._repr_html_()
@@ -67,7 +70,8 @@ class Predictions(list[Prediction]):
         rows: list[list[str | bytes]] = []
         for prediction in shown:
             others = ", ".join(f"{other['label']} {other['score']:.1%}" for other in prediction.labels[1:3])
-            cells = [prediction.source, prediction.label, f"{prediction.score:.1%}", others]
+            best = f"unknown ({prediction.label})" if prediction.is_unknown else prediction.label
+            cells = [prediction.source, best, f"{prediction.score:.1%}", others]
             rows.append([*([prediction.thumbnail or ""] if has_thumbnails else []), *cells])
         rest = f"... and {len(self) - _MAX_ROWS:,} more" if len(self) > _MAX_ROWS else ""
         return html_table(header, rows, footer=rest)

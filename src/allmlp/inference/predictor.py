@@ -12,7 +12,7 @@ from allmlp.inference.opening import open_model
 from allmlp.inference.photos import Photo, as_iterable, as_photos, output_rows, raise_unreadable
 from allmlp.inference.prediction import Prediction, Predictions, ScoredLabel
 from allmlp.inference.runnable import RunnableModel, check_model, check_positive, refuse_pickle
-from allmlp.metrics import Forward, softmax
+from allmlp.metrics import KNOWN_SCORES, Forward, closeness, softmax
 
 __all__ = ["Predictor"]
 
@@ -24,8 +24,10 @@ class Predictor:
         class_names: K names, in the model's order.
     """
 
-    def __init__(self, model: RunnableModel, *, batch_size: int = 32) -> None:
+    def __init__(self, model: RunnableModel, *, batch_size: int = 32, unknown: bool = True) -> None:
         """Use a model with a classifier, opened with output="logits".
+
+        `unknown` False answers with one of the classes for every photo, though the model has a threshold.
 
         Raises:
             ConfigError: not a runnable model, a batch size under 1, a model without classes, or one that returns features.
@@ -40,6 +42,13 @@ class Predictor:
         self._preparation = model.preparation
         self._batch_size = batch_size
         self._temperature = model.description.temperature
+        self._rule = model.description.unknown if unknown else None
+        self._statistics: NDArray[np.float32] | None = None
+        if self._rule is not None and self._rule.score == "closeness":
+            if model.with_features is None:
+                raise ConfigError('This model has a threshold of "unknown" for its features, but returns only logits.')
+            self._statistics = self._rule.matrix(model.description.config.hidden_dim)
+            self._forward = model.with_features()
 
     @classmethod
     def from_checkpoint(
@@ -49,22 +58,29 @@ class Predictor:
         device: str = "auto",
         batch_size: int = 32,
         preprocessing: PreprocessingChanges | None = None,
+        unknown: bool = True,
     ) -> "Predictor":
         """Load a run folder, a checkpoint folder or any other source that `open_model` takes.
 
-        `preprocessing` overrides the source's, as in `load_checkpoint`.
+        `preprocessing` overrides the source's, as in `load_checkpoint`; `unknown` is as in `Predictor`.
 
         Raises:
             CheckpointError: nothing usable at `source`.
             ConfigError: an unavailable device, a batch size under 1, or a model without classes.
         """
-        return cls(open_model(source, device=device, preprocessing=preprocessing), batch_size=batch_size)
+        model = open_model(source, device=device, preprocessing=preprocessing)
+        return cls(model, batch_size=batch_size, unknown=unknown)
 
     def __repr__(self) -> str:
         height, width = self._preparation.image_size
         return f"Predictor({len(self.class_names):,} classes, images of {height} x {width} pixels)"
 
     __reduce__ = refuse_pickle
+
+    @property
+    def has_unknown(self) -> bool:
+        """Whether photos may be answered with "unknown"."""
+        return self._rule is not None
 
     def predict(
         self, images: Photo | Iterable[Photo], *, top_k: int = 5, flip: bool = False, thumbnails: bool = False
@@ -107,11 +123,22 @@ class Predictor:
         self, images: Iterable[Photo], top_k: int, forward: Forward, thumbnails: bool
     ) -> Iterator[Prediction | DataError]:
         rows = output_rows(forward, self._preparation, images, batch_size=self._batch_size, thumbnails=thumbnails)
-        for name, logits, thumbnail in rows:
-            if isinstance(logits, DataError):
-                yield logits
+        for name, outputs, thumbnail in rows:
+            if isinstance(outputs, DataError):
+                yield outputs
             else:
-                yield Prediction(name, self._labels(logits, top_k), thumbnail)
+                logits, features = np.split(outputs, [len(self.class_names)])
+                yield Prediction(name, self._labels(logits, top_k), thumbnail, self._is_unknown(logits, features))
+
+    def _is_unknown(self, logits: NDArray[np.float32], features: NDArray[np.float32]) -> bool:
+        if self._rule is None:
+            return False
+        score = (
+            KNOWN_SCORES[self._rule.score](logits)
+            if self._statistics is None
+            else closeness(features, self._statistics)
+        )
+        return bool(score < self._rule.threshold)
 
     def _labels(self, logits: NDArray[np.float32], top_k: int) -> tuple[ScoredLabel, ...]:
         probabilities = softmax(logits, temperature=self._temperature)
@@ -120,7 +147,7 @@ class Predictor:
 
 
 def _with_mirror(forward: Forward) -> Forward:
-    """Return a forward with the mean of the logits (B, K) of images (B, 3, H, W) and of their mirror images."""
+    """Return a forward with the mean of the outputs (B, K) of images (B, 3, H, W) and of their mirror images."""
 
     def both(images: NDArray[np.float32]) -> NDArray[np.float32]:
         mirrored = np.ascontiguousarray(images[..., ::-1])

@@ -1,6 +1,6 @@
 """Runnable models: a forward and the description of its model."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any, Literal, NoReturn
@@ -26,6 +26,8 @@ class RunnableModel:
         output: what `forward` returns.
         remark: why another backend than the default was chosen, for people; "" if it was not.
         settings: those of the engine, as JSON, for people.
+        with_features: returns a forward to the logits and the features (B, K + C) of the same model, which a threshold of
+            "unknown" may need; None if `forward` returns features, or for a model of your own.
         pixels: prepares photos in place of the description's pre-processing: the graph of an export with the pixels inside.
     """
 
@@ -35,6 +37,7 @@ class RunnableModel:
     remark: str = ""
     pixels: Preparation | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    with_features: Callable[[], Forward] | None = None
 
     @property
     def preparation(self) -> Preparation:

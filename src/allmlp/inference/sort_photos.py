@@ -17,6 +17,7 @@ from allmlp.io.display import escape
 __all__ = ["PhotoSorter", "check_sort_folder"]
 
 _UNSURE = "unsure"
+_UNKNOWN = "unknown"
 
 
 def check_sort_folder(folder: Path, sources: Iterable[str]) -> None:
@@ -53,15 +54,16 @@ class PhotoSorter:
         names = UniqueNames()
         self._folders: dict[str | None, str] = {name: names.take(safe_name(name)) for name in class_names}
         self._folders[None] = names.take(_UNSURE)
+        self._unknown = names.take(_UNKNOWN)
         self._names: dict[str, UniqueNames] = {}
 
-    def add(self, path: str, label: str | None) -> Path:
-        """Put a photo into the folder of its class, or of unsure predictions (None); return its new path.
+    def add(self, path: str, label: str | None, *, is_unknown: bool = False) -> Path:
+        """Put a photo into the folder of its class, of unsure predictions (None), or of unknown photos; return its new path.
 
         Raises:
             ConfigError: it cannot be written there. Nothing partial is left behind.
         """
-        name = self._folders[label]
+        name = self._unknown if is_unknown else self._folders[label]
         target = self.folder / name / self._names.setdefault(name, UniqueNames()).take(Path(path).name)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """Metrics in pure NumPy: the same numbers for any batch size, any padding and any backend.
 
 Safe to change: `classification` (top-k, losses), `calibration`, `confident_learning`, `few_shot`, `intervals`, `ridge`,
-    `softmax`.
+    `softmax`, `unknown`.
 Invariants: masked rows never count, and torch is never imported.
 To add one: a file with functions from arrays to a frozen dataclass, tested against a library or by hand.
 """
@@ -27,9 +27,19 @@ from allmlp.metrics.few_shot import (
 )
 from allmlp.metrics.intervals import mcnemar_p_value, wilson_interval
 from allmlp.metrics.softmax import softmax
+from allmlp.metrics.unknown import (
+    KNOWN_SCORES,
+    auroc,
+    closeness,
+    energy,
+    fit_closeness,
+    fit_threshold,
+    held_out_closeness,
+)
 
 __all__ = [
     "AUTHORS_PENALTY",
+    "KNOWN_SCORES",
     "MIN_PHOTOS_FOR_CALIBRATION",
     "PENALTIES",
     "ClassMetrics",
@@ -40,10 +50,16 @@ __all__ = [
     "LabelledFeatures",
     "Metrics",
     "ReliabilityBin",
+    "auroc",
+    "closeness",
     "draw_examples",
+    "energy",
     "expected_calibration_error",
     "few_shot",
+    "fit_closeness",
     "fit_temperature",
+    "fit_threshold",
+    "held_out_closeness",
     "likely_label_errors",
     "mcnemar_p_value",
     "normalized_margins",

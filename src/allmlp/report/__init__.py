@@ -1,7 +1,7 @@
-"""Pages for people: of runs, evaluations, comparisons of runs, predictions (the contact sheet) and likely label errors.
+"""Pages for people: of runs, evaluations, comparisons of runs, predictions, explanations and likely label errors.
 
 Safe to change: `context` and `scores` (the values on the page), `advice`, `galleries`, templates/ (text and layout), `plots`,
-    `sheet`, cleaning/.
+    `sheet`, cleaning/, heat_maps/.
 Invariants: a page loads no script, font or picture; HTML is escaped by Jinja.
 To add one: a section is a template in templates/sections/, and its values are in `context`.
 """
@@ -11,6 +11,7 @@ from allmlp.report.cleaning.page import MAX_SHOWN_ERRORS, LabelErrors
 from allmlp.report.comparison import ComparedRun, PairedTest, RunComparison, Score, write_comparison
 from allmlp.report.facts import absolute_command, flat_settings, model_rows
 from allmlp.report.galleries import choose_galleries
+from allmlp.report.heat_maps.folder import MAX_EXPLAINED_PHOTOS, ExplanationFolder
 from allmlp.report.page import write_evaluation_report, write_page, write_report
 from allmlp.report.plots import learning_rates_plot
 from allmlp.report.scores import ROUGH_INTERVAL
@@ -21,11 +22,13 @@ __all__ = [
     "FEW_PER_CLASS",
     "IMBALANCE",
     "IMBALANCE_REMEDY",
+    "MAX_EXPLAINED_PHOTOS",
     "MAX_SHEET_PHOTOS",
     "MAX_SHOWN_ERRORS",
     "ROUGH_INTERVAL",
     "ComparedRun",
     "ContactSheet",
+    "ExplanationFolder",
     "Galleries",
     "LabelErrors",
     "PairedTest",

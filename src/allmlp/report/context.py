@@ -11,6 +11,7 @@ from allmlp.report import plots
 from allmlp.report.advice import Advice, advice
 from allmlp.report.facts import flat_settings
 from allmlp.report.formatting import count, duration, number, percent
+from allmlp.report.heat_maps.class_maps import ShownClassMaps, show_class_maps
 from allmlp.report.pictures import Picture, Thumbnail, draw_picture, make_thumbnail
 from allmlp.report.scores import Evaluation, evaluation
 from allmlp.report.summary import ReportSummary
@@ -87,6 +88,7 @@ class PageContext:
     """By which rule the best checkpoint was chosen, in words."""
     fitted_on: str
     """The split on which the temperature was fitted."""
+    class_maps: ShownClassMaps | None
     samples: tuple[tuple[Thumbnail, str], ...]
     """Augmented training photos with their captions."""
     settings: tuple[Setting, ...]
@@ -103,6 +105,7 @@ class PageContext:
             ("mistakes", "Mistakes", evaluated),
             ("unsure", "Least sure", self.evaluation is not None and bool(self.evaluation.unsure)),
             ("hits", "Surest hits", self.evaluation is not None and bool(self.evaluation.hits)),
+            ("maps", "Recognised by", self.class_maps is not None),
             ("better", "Getting better", bool(self.advice)),
             ("samples", "Samples", bool(self.samples)),
             ("model", "Model", bool(self.summary.model)),
@@ -127,6 +130,7 @@ def page_context(summary: ReportSummary) -> PageContext:
         was_validated=summary.was_validated,
         best_by=BEST_BY[summary.recipe.get("best_by", "top1")],
         fitted_on="cross-validation" if "cross-validation" in summary.evaluations else "validation",
+        class_maps=show_class_maps(summary.class_maps, len(summary.class_names)),
         samples=tuple((make_thumbnail(image), caption) for image, caption in list(samples)[:MAX_SAMPLES]),
         settings=_settings(summary.recipe),
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from allmlp.checkpoints import ModelDescription
 from allmlp.data import ImageDataset, absolute_source
 from allmlp.evaluation import Evaluation
+from allmlp.explanations import ClassMap
 from allmlp.io.atomic_write import write_bytes, write_text
 from allmlp.report import plots
 from allmlp.report.context import page_context
@@ -59,6 +60,7 @@ def write_evaluation_report(
     name: str,
     dataset: ImageDataset,
     options: Sequence[str] = (),
+    class_maps: Sequence[ClassMap] = (),
     environment: dict[str, str] | None = None,
 ) -> Path:
     """Write the page of an evaluation, that of a training run without its training, to `path` and return it.
@@ -70,6 +72,7 @@ def write_evaluation_report(
         name: the model's path or name.
         dataset: the photos that were scored.
         options: words that a printed command needs to use the model in the same way.
+        class_maps: what the patches of each class's photos contribute to its logit on average.
         environment: versions and hardware, for a section of their own.
 
     Raises:
@@ -95,6 +98,7 @@ def write_evaluation_report(
         notes=(*dataset.notes, *remarks),
         evaluations={split: evaluation},
         galleries=choose_galleries(evaluation.photos, evaluation, evaluation.class_names),
+        class_maps=tuple(class_maps),
         next_commands=(f"{absolute_command('predict', place, *options)} PHOTO.jpg",),
     )
     return write_page(summary, path)

@@ -16,6 +16,8 @@ __all__ = ["MAX_SHEET_PHOTOS", "ContactSheet"]
 
 MAX_SHEET_PHOTOS = 10_000
 _MAX_LINKS = 24
+_UNKNOWN, _UNSURE = 0, 1
+_MARKS = {_UNKNOWN: "Unknown", _UNSURE: "Unsure"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +36,12 @@ class SheetPhoto:
 
 @dataclass(frozen=True, kw_only=True)
 class SheetGroup:
-    """The photos of a predicted class, or the unsure ones, from the lowest score to the highest."""
+    """The photos of a predicted class, the unknown or the unsure ones, from the lowest score to the highest."""
 
     identifier: str
     title: str
-    is_unsure: bool
+    is_marked: bool
+    """Whether these are the unknown or the unsure photos."""
     num_photos: int
     photos: Iterator[SheetPhoto]
 
@@ -52,6 +55,7 @@ class SheetContext:
     """The folder that all photos share; "" if there is none."""
     num_photos: int
     num_shown: int
+    num_unknown: int
     num_unsure: int
     min_score: float
     groups: tuple[SheetGroup, ...]
@@ -66,7 +70,7 @@ class ContactSheet:
     """Collects predictions with thumbnails and writes them as a page; of more than `max_photos`, the least certain."""
 
     def __init__(self, model: str, *, min_score: float = 0.0, max_photos: int = MAX_SHEET_PHOTOS) -> None:
-        """Name the model. Predictions with a score below `min_score` are shown first, as unsure."""
+        """Name the model. Predictions with a score below `min_score` come first, as unsure; before them, unknown photos."""
         self._model = model
         self._min_score = min_score
         self._max_photos = max_photos
@@ -102,8 +106,8 @@ class ContactSheet:
             groups.append(
                 SheetGroup(
                     identifier=f"group-{number}",
-                    title="Unsure" if group[0] == 0 else listed[0].label,
-                    is_unsure=group[0] == 0,
+                    title=_MARKS.get(group[0], listed[0].label),
+                    is_marked=group[0] in _MARKS,
                     num_photos=len(listed),
                     photos=_photos(listed, folder),
                 )
@@ -113,16 +117,18 @@ class ContactSheet:
             folder=folder,
             num_photos=self._num_photos,
             num_shown=len(predictions),
-            num_unsure=sum(group.num_photos for group in groups if group.is_unsure),
+            num_unknown=sum(prediction.is_unknown for prediction in predictions),
+            num_unsure=sum(self._key(prediction)[0] == _UNSURE for prediction in predictions),
             min_score=self._min_score,
             groups=tuple(groups),
         )
 
     def _key(self, prediction: Prediction) -> tuple[int, tuple[str, str], float, str]:
-        """Return the order on the page: the unsure first, then by class, each from the lowest score to the highest."""
-        if prediction.score < self._min_score:
-            return (0, ("", ""), prediction.score, prediction.source)
-        return (1, (prediction.label.casefold(), prediction.label), prediction.score, prediction.source)
+        """Return the order on the page: the unknown, the unsure, then by class, each from the lowest score to the highest."""
+        if prediction.is_unknown or prediction.score < self._min_score:
+            mark = _UNKNOWN if prediction.is_unknown else _UNSURE
+            return (mark, ("", ""), prediction.score, prediction.source)
+        return (2, (prediction.label.casefold(), prediction.label), prediction.score, prediction.source)
 
 
 def _photos(predictions: list[Prediction], folder: str) -> Iterator[SheetPhoto]:

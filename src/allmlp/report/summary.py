@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from allmlp.explanations import ClassMap
 from allmlp.metrics import Metrics
 
 __all__ = ["Galleries", "ReportSummary", "ShownPhoto", "Stopped", "TrainingScore"]
@@ -95,6 +96,8 @@ class ReportSummary:
     training_sample: NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, 1, 1, 3), np.uint8))
     """(N, H, W, 3) augmented training photos."""
     training_sample_captions: tuple[str, ...] = ()
+    class_maps: tuple[ClassMap, ...] = ()
+    """What the patches of each class's photos contribute to its logit on average."""
     next_commands: tuple[str, ...] = ()
     best_epoch: int | None = None
     """The epoch of the best checkpoint; None if it is unknown."""

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from allmlp.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from allmlp.checkpoints import Checkpoint, UnknownRule, load_checkpoint, save_checkpoint
 from allmlp.data import ImageDataset, default_split
-from allmlp.evaluation import prediction_rows
+from allmlp.evaluation import MIN_PHOTOS_FOR_UNKNOWN, prediction_rows
 from allmlp.io.display import escape, html_table
 from allmlp.metrics import Metrics, wilson_interval
 from allmlp.report import ROUGH_INTERVAL, TrainingScore
 from allmlp.runs.layout import RunLayout
 from allmlp.runs.predictions import write_predictions
 from allmlp.training.recipe.recipe import ResolvedRecipe
-from allmlp.training.reporting.final_scores import score_splits, score_training_photos
+from allmlp.training.reporting.final_scores import fit_unknown_threshold, score_splits, score_training_photos
 from allmlp.training.reporting.out_of_fold import CROSS_VALIDATION, OutOfFold
 from allmlp.training.reporting.run_report import write_run_report
 from allmlp.training.session import Session
@@ -69,7 +69,9 @@ class TrainResult:
 
 
 def finish(session: Session, history: TrainingHistory, out_of_fold: OutOfFold | None = None) -> TrainResult:
-    """Score the best checkpoint in float32, store its temperature, and write predictions.csv, the report and metrics.json.
+    """Score the best checkpoint in float32, store what was fitted on validation photos, and write the results of the run.
+
+    Fitted are the temperature and the threshold of "unknown"; written are predictions.csv, the report and metrics.json.
 
     Without validation photos, the scores and the temperature come from the predictions of cross-validation, `out_of_fold`.
 
@@ -83,10 +85,17 @@ def finish(session: Session, history: TrainingHistory, out_of_fold: OutOfFold | 
     best = run.layout.checkpoint("best")
     checkpoint = load_checkpoint(best)
     evaluations = score_splits(checkpoint, session.pipeline, dataset, device=session.device, out_of_fold=out_of_fold)
+    unknown = fit_unknown_threshold(
+        checkpoint,
+        session.pipeline,
+        dataset,
+        device=session.device,
+        has_new_features=recipe.transfer.trained_blocks != 0,
+    )
     temperature = next(iter(evaluations.values())).temperature
     with session.ranks.raise_on_all():
-        if session.ranks.is_first and temperature != checkpoint.temperature:
-            save_checkpoint(checkpoint.replace(temperature=temperature), best)
+        if session.ranks.is_first and (temperature, unknown) != (checkpoint.temperature, checkpoint.unknown):
+            save_checkpoint(checkpoint.replace(temperature=temperature, unknown=unknown), best)
     if session.ranks.is_first:
         _write(session, history, checkpoint, evaluations, out_of_fold)
     cut_short = session.plan.cut_short(history)
@@ -94,6 +103,7 @@ def finish(session: Session, history: TrainingHistory, out_of_fold: OutOfFold | 
         session.progress.message(f"warning {cut_short}")
     for name, metrics in evaluations.items():
         session.progress.message(_score_line(name, metrics, epoch=history.best_epoch))
+    session.progress.message(_unknown_line(unknown, dataset))
     return TrainResult(
         directory=run.path,
         recipe=recipe,
@@ -176,6 +186,17 @@ def _address(path: Path) -> str:
     return (
         quote(absolute.relative_to(Path.cwd()).as_posix()) if absolute.is_relative_to(Path.cwd()) else absolute.as_uri()
     )
+
+
+def _unknown_line(unknown: UnknownRule | None, dataset: ImageDataset) -> str:
+    """Return on what the threshold of "unknown" rests, or why there is none."""
+    if unknown is not None:
+        number = f"{unknown.num_photos:,}"
+        return f"unknown     predict answers it for photos unlike {unknown.kept:.0%} of {number} photos of the classes"
+    if "validation" not in dataset.splits:
+        return "unknown     no threshold: it needs validation photos. From other photos: allmlp convert --unknown-from PHOTOS"
+    found = len(dataset.splits["validation"])
+    return f"unknown     no threshold: {found} validation photos, and at least {MIN_PHOTOS_FOR_UNKNOWN} are needed"
 
 
 def _score_line(name: str, metrics: Metrics, *, epoch: float) -> str:

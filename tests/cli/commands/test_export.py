@@ -404,7 +404,7 @@ def test_the_commands_and_the_python_of_the_page_run_in_their_order(
         write_photo(Path("photos") / f"{index}.png", seed=index)
     page = ROOT / "docs" / "export.md"
     commands = [words for words in commands_of(page) if words[0] == "allmlp"]
-    assert len(commands) == 12
+    assert len(commands) == 15
     for _, *words in commands:
         outcome = allmlp(*words)
         assert outcome.code == 0, outcome.err

@@ -265,3 +265,33 @@ def test_the_bar_is_on_a_terminal_only(process, photos, saved_checkpoint, tmp_pa
     assert "1/8 photos" in shown
     assert len(outcome.stdout.splitlines()) == 9
     assert process("photos", "--format", "csv", "--batch-size", 1).stderr == ""
+
+
+def test_photos_are_explained_into_a_new_folder(process, photos, saved_checkpoint):
+    (photos / "broken.png").write_bytes(b"no photo")
+    before = digests(photos)
+    result = process("photos", "-o", "p.csv", "--explain", "why")
+    assert result.returncode == 3, result.stderr
+    assert (
+        "Wrote why/index.html: open it in a browser; next to it, 40 pictures and explanations.jsonl with the numbers "
+        in (result.stdout)
+    )
+    lines = [json.loads(line) for line in Path("why/explanations.jsonl").read_text().splitlines()]
+    (photos / "broken.png").unlink()
+    expected = answers(saved_checkpoint, top_k=3)
+    assert [line["photo"] for line in lines] == list(expected)
+    for line in lines:
+        best = [(each["label"], pytest.approx(each["score"], abs=1e-6)) for each in line["classes"]]
+        assert best == [(each["label"], each["score"]) for each in expected[line["photo"]].labels]
+    del before["photos/broken.png"]
+    assert digests(photos) == before
+    again = process("photos", "--explain", "why")
+    assert again.returncode == 2
+    assert "why: this folder is not empty, and nothing is overwritten." in again.stderr
+
+
+def test_explanations_are_of_the_photo_as_it_is(process, photos):
+    result = process("photos", "--explain", "why", "--flip")
+    assert result.returncode == 2
+    assert "--explain shows the answer for the photo as it is" in result.stderr
+    assert not Path("why").exists()

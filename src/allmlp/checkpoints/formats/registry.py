@@ -38,6 +38,8 @@ def _lost_outside_allmlp(checkpoint: Checkpoint) -> tuple[str, ...]:
             f"The temperature, {checkpoint.temperature:.4g}: only allmlp divides the logits by it before the softmax. "
             "Elsewhere the probabilities differ; predictions do not change."
         )
+    if checkpoint.unknown is not None:
+        lost.append('The threshold of "unknown": elsewhere, every photo gets one of the classes.')
     lost.append(f"Where the weights came from: {checkpoint.source}")
     return tuple(lost)
 

@@ -4,8 +4,9 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -25,6 +26,7 @@ __all__ = [
     "ImageSizeOption",
     "InterpolationOption",
     "LawOption",
+    "LoadedSource",
     "MeanOption",
     "ModelArgument",
     "PrecisionOption",
@@ -34,7 +36,9 @@ __all__ = [
     "check_order",
     "load",
     "load_for_export",
+    "load_source",
     "model_opener",
+    "open_source",
     "option_words",
     "parse_sides",
 ]
@@ -196,6 +200,57 @@ def check_export_size(image_size: str | None, description: "ModelDescription") -
         )
 
 
+class LoadedSource(NamedTuple):
+    """A checkpoint that was loaded, or the path of an export, and what its description is changed by when it is opened."""
+
+    model: Any  # also a checkpoint as arrays, for the backends that take those
+    changes: dict[str, Any] | None
+    image_size: str | None
+
+
+def load_source(
+    source: str, image_size: str | None, preprocessing: dict[str, Any], backend: BackendName = "auto"
+) -> LoadedSource:
+    """Load a checkpoint at once, without torch where the backend needs none; an export is loaded when it is opened.
+
+    Raises:
+        CheckpointError: no usable checkpoint at `source`.
+        ConfigError: an invalid image size or pre-processing.
+    """
+    from allmlp.exports import export_kind
+
+    if export_kind(source) is not None:
+        return LoadedSource(source, preprocessing or None, image_size)
+    is_light = backend in _WITHOUT_TORCH and image_size is None and not preprocessing
+    model = load_for_export(source) if is_light else load(source, image_size, preprocessing)
+    return LoadedSource(model, None, image_size)
+
+
+def open_source(
+    source: LoadedSource, device: str, output: "Output", *, backend: BackendName, precision: str = "auto"
+) -> "RunnableModel":
+    """Make a model runnable.
+
+    Raises:
+        CheckpointError, ConfigError, MissingExtraError: as `open_model`.
+    """
+    from allmlp.inference import open_model
+
+    model = open_model(
+        source.model,
+        backend=backend,
+        device=device,
+        precision=precision,
+        output=output,
+        preprocessing=source.changes,
+    )
+    if model.remark and is_first_process():
+        note(model.remark)
+    if isinstance(source.model, str):
+        check_export_size(source.image_size, model.description)
+    return model
+
+
 def model_opener(
     source: str, image_size: str | None, preprocessing: dict[str, Any], backend: BackendName, precision: str = "auto"
 ) -> "Callable[[str, Output], RunnableModel]":
@@ -205,32 +260,8 @@ def model_opener(
         CheckpointError: no usable checkpoint at `source`.
         ConfigError: an invalid image size or pre-processing.
     """
-    from allmlp.exports import export_kind
-    from allmlp.inference import open_model
-
-    is_export = export_kind(source) is not None
-    opened: Any = source  # or a checkpoint, with arrays for the backends that take them
-    if not is_export:
-        is_light = backend in _WITHOUT_TORCH and image_size is None and not preprocessing
-        opened = load_for_export(source) if is_light else load(source, image_size, preprocessing)
-
-    def open_runnable(device: str, output: "Output" = "logits") -> "RunnableModel":
-        changes = preprocessing if is_export else None
-        model = open_model(
-            opened,
-            backend=backend,
-            device=device,
-            precision=precision,
-            output=output,
-            preprocessing=changes or None,
-        )
-        if model.remark and is_first_process():
-            note(model.remark)
-        if is_export:
-            check_export_size(image_size, model.description)
-        return model
-
-    return open_runnable
+    loaded = load_source(source, image_size, preprocessing, backend)
+    return partial(open_source, loaded, backend=backend, precision=precision)
 
 
 def option_words(

@@ -1,5 +1,6 @@
 """The command `allmlp evaluate`."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,8 @@ from allmlp.cli.arguments.checkpoint import (
     StdOption,
     changed_preprocessing,
     check_order,
-    model_opener,
+    load_source,
+    open_source,
     option_words,
 )
 from allmlp.cli.arguments.folder_options import ClassesFromOption, SplitFoldersOption, folder_options
@@ -34,7 +36,7 @@ from allmlp.cli.console import (
     note,
     say,
 )
-from allmlp.cli.evaluation_outputs import check_outputs, write_outputs
+from allmlp.cli.evaluation_outputs import check_outputs, class_maps_of, write_outputs
 from allmlp.cli.few_shot_answers import parse_shots, print_few_shot
 from allmlp.cli.processes import joined_shares
 from allmlp.cli.progress import photo_bar
@@ -144,7 +146,8 @@ def evaluate(
     from allmlp.data import open_dataset
     from allmlp.evaluation import split_of_run
 
-    open_runnable = model_opener(checkpoint, image_size, changes, backend, precision)
+    source = load_source(checkpoint, image_size, changes, backend)
+    open_runnable = partial(open_source, source, backend=backend, precision=precision)
     is_json = output_format is Format.JSON
     is_quiet = is_json or not is_first_process()
     wrote = note if is_json else say
@@ -184,8 +187,16 @@ def evaluate(
             print(_as_json(evaluation, checkpoint, data, labels))
         else:
             _print(evaluation, by_sets=labels is not None)
+        maps = () if outputs.report is None else class_maps_of(source, evaluation, backend=backend, device=device)
         write_outputs(
-            outputs, evaluation, model=model.description, name=checkpoint, photos=photos, words=words, report=wrote
+            outputs,
+            evaluation,
+            model=model.description,
+            name=checkpoint,
+            photos=photos,
+            words=words,
+            class_maps=maps,
+            report=wrote,
         )
         if not is_json:
             command = f"{command_line('predict', checkpoint, *words)} PHOTO.jpg"

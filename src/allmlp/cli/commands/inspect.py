@@ -24,7 +24,7 @@ from allmlp.io.display import counted, escape, file_size
 from allmlp.io.json_object import json_text
 
 if TYPE_CHECKING:
-    from allmlp.checkpoints import Checkpoint, ModelDescription
+    from allmlp.checkpoints import Checkpoint, ModelDescription, UnknownRule
 
 __all__ = ["inspect"]
 
@@ -131,10 +131,16 @@ def _use(description: "ModelDescription", remarks: Sequence[str]) -> dict[str, A
     return {
         "preprocessing": to_dict(description.preprocessing),
         "temperature": description.temperature,
+        "unknown": _unknown_facts(description.unknown),
         "class_names": list(description.class_names),
         "source": description.source,
         "remarks": list(remarks),
     }
+
+
+def _unknown_facts(rule: "UnknownRule | None") -> dict[str, Any] | None:
+    """Return the threshold of "unknown" without the statistics of features, which say nothing to people."""
+    return None if rule is None else {name: value for name, value in vars(rule).items() if name != "statistics"}
 
 
 def _print(facts: dict[str, Any]) -> None:
@@ -149,6 +155,13 @@ def _print(facts: dict[str, Any]) -> None:
         say()
         heading("temperature")
         say(f"  {facts['temperature']:.4g}: probabilities are the softmax of logits / temperature")
+    if rule := facts.get("unknown"):
+        say()
+        heading("unknown")
+        say(
+            f"  photos with a {rule['score']} below {rule['threshold']:.4g}: fitted on {rule['num_photos']:,} photos of its "
+            f"classes, of which {rule['kept']:.0%} reach it"
+        )
     say()
     for line in _size_and_speed(facts):
         say(line)

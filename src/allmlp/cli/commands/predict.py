@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,13 +13,15 @@ from allmlp.cli.arguments.checkpoint import (
     ImageSizeOption,
     InterpolationOption,
     LawOption,
+    LoadedSource,
     MeanOption,
     ModelArgument,
     PrecisionOption,
     StdOption,
     changed_preprocessing,
     check_order,
-    model_opener,
+    load_source,
+    open_source,
     option_words,
 )
 from allmlp.cli.arguments.output_format import PredictionFormat, format_and_path
@@ -36,9 +38,12 @@ from allmlp.cli.arguments.photos import (
 )
 from allmlp.cli.console import BatchSizeOption, DeviceOption, command_line, next_commands, note, say
 from allmlp.cli.prediction_formats import Layout
-from allmlp.cli.prediction_outputs import ArrivingPredictions, Link, Outputs, produce
+from allmlp.cli.prediction_outputs import ArrivingPredictions, Link, Outputs, explain_photos, produce
 from allmlp.errors import ConfigError, DataError
 from allmlp.io.display import summarise
+
+if TYPE_CHECKING:
+    from allmlp.explanations import Explainer
 
 __all__ = ["predict"]
 
@@ -79,6 +84,14 @@ def predict(
             metavar="FOLDER", help="Copy the photos into a new FOLDER, one sub-folder per class.", show_default=False
         ),
     ] = None,
+    explain: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Write a page to a new FOLDER that shows which parts of each photo speak for its class.",
+            show_default=False,
+        ),
+    ] = None,
     link: Annotated[
         Link | None,
         typer.Option(
@@ -87,6 +100,13 @@ def predict(
             show_default=False,
         ),
     ] = None,
+    unknown: Annotated[
+        bool,
+        typer.Option(
+            "--unknown/--no-unknown",
+            help="Mark photos of none of the classes, if the model has a threshold for them.",
+        ),
+    ] = True,
     flip: Annotated[
         bool, typer.Option("--flip", help="Average each photo and its mirror image; takes twice as long.")
     ] = False,
@@ -109,6 +129,7 @@ def predict(
       allmlp predict runs/mine photo.jpg photos/
       allmlp predict runs/mine "photos/**/*.jpg" -o predictions.csv
       allmlp predict runs/mine photos/ --min-score 0.6 --sort-into sorted --sheet sheet.html
+      allmlp predict runs/mine photo.jpg --explain why
 
     Exits with 3 if photos cannot be read; the others are classified. Your photos are never changed.
     """
@@ -122,24 +143,30 @@ def predict(
     check_sources(photos)
     chosen, path = format_and_path(output_format, out, example="predictions.csv")
     outputs = Outputs(chosen, path, _sheet_path(sheet), _sort_folder(sort_into, link, photos), link)
-    check_different({"--out": path, "--sheet": outputs.sheet, "--sort-into": outputs.folder})
+    explained = _explain_folder(explain, flip)
+    check_different({"--out": path, "--sheet": outputs.sheet, "--sort-into": outputs.folder, "--explain": explained})
     from allmlp.inference import Predictor
 
-    model = model_opener(checkpoint, image_size, changes, backend, precision)(device, "logits")
-    predictor = Predictor(model, batch_size=batch_size)
+    source = load_source(checkpoint, image_size, changes, backend)
+    model = open_source(source, device, "logits", backend=backend, precision=precision)
+    predictor = Predictor(model, batch_size=batch_size, unknown=unknown)
+    explainer = None if explained is None else _explainer(source, backend, device)
     found, num_failed = find_photos(photos)
-    layout = Layout([name for name, _ in found], predictor.class_names, top_k, min_score)
+    layout = Layout([name for name, _ in found], predictor.class_names, top_k, min_score, predictor.has_unknown)
     results = predictor.stream(
         (photo for _, photo in found), top_k=top_k, flip=flip, thumbnails=outputs.sheet is not None
     )
     predictions = ArrivingPredictions(results, layout, num_failed, _trained_on(checkpoint))
     written = produce(outputs, predictions, layout, model=checkpoint)
+    if explainer is not None and explained is not None and predictions.num_predicted:
+        written += explain_photos(explainer, found, explained, model=checkpoint)
     _finish(outputs, predictions, written)
     if outputs.path is not None:
         _next(outputs, checkpoint, photos, option_words(image_size, changes, backend=backend, precision=precision))
     elif chosen is PredictionFormat.TEXT and sys.stdout.isatty():
         note(
-            "\nFor programs: -o FILE.csv, .json or .parquet. To look at them: --sheet FILE.html. In folders: --sort-into."
+            "\nFor programs: -o FILE.csv, .json or .parquet. To look at them: --sheet FILE.html. To see why: --explain FOLDER. "
+            "In folders: --sort-into."
         )
 
 
@@ -173,6 +200,22 @@ def _sort_folder(folder: str | None, link: Link | None, photos: Sequence[str]) -
 
     check_sort_folder(Path(folder), source_paths(photos))
     return new_output_path(folder, is_folder=True, name="--sort-into", example="sorted")
+
+
+def _explain_folder(folder: str | None, flip: bool) -> Path | None:
+    if folder is None:
+        return None
+    if flip:
+        raise ConfigError(
+            "--explain shows the answer for the photo as it is, not the average of --flip; omit one of them."
+        )
+    return new_output_path(folder, is_folder=True, name="--explain", example="why")
+
+
+def _explainer(source: LoadedSource, backend: str, device: str) -> "Explainer":
+    from allmlp.explanations import Explainer
+
+    return Explainer.from_checkpoint(source.model, backend=backend, device=device, preprocessing=source.changes)
 
 
 def _finish(outputs: Outputs, predictions: ArrivingPredictions, written: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ minute or more on a CPU, before the first answer.
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -75,10 +76,12 @@ def _open(
     checkpoint, own = _loaded(source)
     chosen = cast("Literal['float32', 'bfloat16']", own if precision == "auto" else precision)
     network = _headless(checkpoint) if output == "features" else checkpoint
-    forward = eager_forward(network, device=device, precision=chosen, compiled=compiled, exact=exact)
+    forward_of = _eager_forwards(network, device=device, precision=chosen, compiled=compiled, exact=exact)
+    with_features = partial(forward_of, with_features=True) if network.config.num_classes else None
     import torch
 
-    return RunnableModel(forward, checkpoint.description, output, settings={"num_threads": torch.get_num_threads()})
+    settings = {"num_threads": torch.get_num_threads()}
+    return RunnableModel(forward_of(), checkpoint.description, output, settings=settings, with_features=with_features)
 
 
 def _loaded(source: str | Path | Checkpoint) -> tuple[Checkpoint, str]:
@@ -125,6 +128,18 @@ def eager_forward(
     Raises:
         ConfigError: an unavailable device, an unknown precision, or nothing that compiles for a CPU.
     """
+    return _eager_forwards(checkpoint, device=device, precision=precision, compiled=compiled, exact=exact)()
+
+
+def _eager_forwards(
+    checkpoint: Checkpoint,
+    *,
+    device: str,
+    precision: Literal["float32", "bfloat16"],
+    compiled: bool,
+    exact: bool,
+) -> Callable[..., Forward]:
+    """Return a function that returns a forward: to the logits, or with `with_features` to logits and features (B, K + C)."""
     import torch
 
     if precision not in ("float32", "bfloat16"):
@@ -135,7 +150,7 @@ def eager_forward(
     num_rows = LARGEST_MICRO_BATCH[device] if exact or device == "cpu" else 0
     features_of = _compiled(model.features, device) if compiled else model.features
 
-    def compute(images: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    def compute(images: NDArray[np.float32], size: int, *, with_features: bool) -> NDArray[np.float32]:
         # Allocated by torch, so that its memory is aligned: the results of matrix kernels may depend on alignment, too.
         padded = torch.zeros(size, *sample_shape)
         padded.numpy()[: len(images)] = images
@@ -143,7 +158,8 @@ def eager_forward(
             features = features_of(padded.to(device))
             # The only product whose number of rows is that of the images: for few rows there are other kernels.
             logits = model(torch.nn.functional.pad(features, (0, 0, 0, max(0, num_rows - size))))
-            outputs: NDArray[np.float32] = logits.float().cpu().numpy()
+            rows = torch.cat([logits[:size], features], dim=1) if with_features else logits
+            outputs: NDArray[np.float32] = rows.float().cpu().numpy()
         return outputs[: len(images)]
 
     config = checkpoint.config
@@ -151,8 +167,19 @@ def eager_forward(
     if device != "cpu":
         sizes = _COMPILED_SIZES_OF_GPU if compiled else None
     engine = ("torch", precision, compiled, torch.get_num_threads())
-    width = num_outputs(config, "logits")
-    return in_micro_batches(compute, config, device=device, width=width, sizes=sizes, engine=engine, exact=exact)
+
+    def forward_of(*, with_features: bool = False) -> Forward:
+        return in_micro_batches(
+            partial(compute, with_features=with_features),
+            config,
+            device=device,
+            width=num_outputs(config, "logits") + with_features * config.hidden_dim,
+            sizes=sizes,
+            engine=engine,
+            exact=exact,
+        )
+
+    return forward_of
 
 
 def _compiled(function: Callable[["Tensor"], "Tensor"], device: str) -> Callable[["Tensor"], "Tensor"]:

@@ -3,20 +3,24 @@
 import contextlib
 from collections.abc import Sequence
 
-from allmlp.checkpoints import Checkpoint
+import numpy as np
+
+from allmlp.checkpoints import Checkpoint, UnknownRule
 from allmlp.data import ImageDataset
 from allmlp.errors import DataError
-from allmlp.inference import eager_forward
+from allmlp.evaluation import unknown_rule
+from allmlp.inference import eager_forward, open_model
 from allmlp.metrics import Metrics, score_batches
 from allmlp.report import TrainingScore
 from allmlp.training.input_pipeline import InputPipeline
 from allmlp.training.length.run_plan import MAX_TRAINING_PHOTOS
 from allmlp.training.reporting.out_of_fold import CROSS_VALIDATION, OutOfFold
 
-__all__ = ["score_splits", "score_training_photos"]
+__all__ = ["fit_unknown_threshold", "score_splits", "score_training_photos"]
 
 # With fewer photos a fitted temperature would be mostly noise: with 30, half of them right, its standard error is a fifth.
 _MIN_PHOTOS_FOR_TEMPERATURE = 30
+_MAX_PHOTOS_FOR_UNKNOWN = 2000
 
 
 def score_splits(
@@ -45,6 +49,24 @@ def score_splits(
         evaluations[name] = score_batches(forward, batches, dataset.class_names, temperature=temperature)
         temperature = evaluations[name].temperature
     return evaluations
+
+
+def fit_unknown_threshold(
+    checkpoint: Checkpoint, pipeline: InputPipeline, dataset: ImageDataset, *, device: str, has_new_features: bool
+) -> UnknownRule | None:
+    """Fit the threshold of "unknown" on at most 2,000 validation photos; None if there are too few.
+
+    Without a validation split, training photos stand for it if the features were not trained (`has_new_features` False), so
+    that they are as far from each other as from new photos.
+    """
+    name = "validation" if "validation" in dataset.splits else "train"
+    if name == "train" and has_new_features:
+        return None
+    forward = open_model(checkpoint, backend="eager", device=device, output="features").forward
+    limit = _MAX_PHOTOS_FOR_UNKNOWN if len(dataset.splits[name]) > _MAX_PHOTOS_FOR_UNKNOWN else None
+    batches = pipeline.evaluation_batches(name, limit=limit)
+    rows = [forward(batch.images)[np.asarray(batch.mask, bool)] for batch in batches]
+    return unknown_rule(np.concatenate(rows)) if rows else None
 
 
 def score_training_photos(checkpoint: Checkpoint, pipeline: InputPipeline, *, device: str) -> TrainingScore | None:

@@ -65,17 +65,40 @@ def convert(
             metavar="DATA", help="Photos, labelled or not, to measure the effect of --gelu on.", show_default=False
         ),
     ] = None,
+    unknown_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="Fit the threshold of 'unknown' on these photos of its classes, which it was not trained on.",
+            show_default=False,
+        ),
+    ] = None,
+    keep: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S", help="With --unknown-from: the share of them that is to stay known.", show_default="0.95"
+        ),
+    ] = None,
 ) -> None:
-    """Write a checkpoint for another tool. Weights stay identical, bit for bit; what the format cannot hold is reported."""
+    """Write a checkpoint for another tool. Weights stay identical, bit for bit; what the format cannot hold is reported.
+
+    \b
+    Examples:
+      allmlp convert runs/mine for-timm --to timm
+      allmlp convert runs/mine knows-unknown --to allmlp --unknown-from PHOTOS --keep 0.95
+    """
     _check_options(target, gelu, photos)
+    _check_unknown_options(target, unknown_from, keep)
     changes = changed_preprocessing(mean, std, interpolation, fit, law)
     from allmlp.checkpoints import FORMATS
 
     path = new_output_path(destination, is_folder=FORMATS[target].is_folder, name="DST", example="mixer.npz")
     loaded = load(checkpoint, image_size, changes)
     changed = loaded if gelu is None else _with_gelu(loaded, gelu)
+    if unknown_from is not None:
+        changed = _with_unknown(changed, unknown_from, checkpoint, keep)
     losses = FORMATS[target].lost(changed)  # raises if the checkpoint cannot be written: before anything slow
-    if changed is not loaded:
+    if changed.config != loaded.config:
         options = option_words(image_size, changes)
         command = command_line("convert", checkpoint, "DST", "--to", target, "--gelu", changed.config.gelu, *options)
         _report_gelu(loaded, changed, photos, f"{command} --photos DATA")
@@ -90,6 +113,33 @@ def _check_options(target: Target, gelu: _Gelu | None, photos: str | None) -> No
         raise ConfigError("--photos measures the effect of --gelu; add --gelu erf or --gelu tanh, or omit --photos.")
     if gelu is not None and target == "google":
         raise ConfigError("--gelu has no effect with --to google: an .npz file does not record the GELU. Omit --gelu.")
+
+
+def _check_unknown_options(target: Target, unknown_from: str | None, keep: float | None) -> None:
+    if unknown_from is not None and target != "allmlp":
+        raise ConfigError(f"--unknown-from: only --to allmlp can hold the threshold of 'unknown', not {target}.")
+    if keep is None:
+        return
+    if unknown_from is None:
+        raise ConfigError(
+            "--keep without --unknown-from would have no effect; add --unknown-from DATA, or omit --keep."
+        )
+    if not 0 < keep <= 1:
+        raise ConfigError(f"--keep is {keep}; expected a share over 0 and at most 1, such as 0.95.")
+
+
+def _with_unknown(checkpoint: "Checkpoint", data: str, source: str, keep: float | None) -> "Checkpoint":
+    from allmlp.cli.progress import photo_bar
+    from allmlp.evaluation import KEPT_SHARE, fit_unknown, split_of_run
+
+    run = source if split_of_run(source) else None
+    with photo_bar() as progress:
+        kept = KEPT_SHARE if keep is None else keep
+        fitted = fit_unknown(checkpoint, data, kept=kept, run=run, report=say, progress=progress)
+    rule = fitted.unknown
+    assert rule is not None
+    say(f"unknown: predict answers it for photos unlike {rule.kept:.0%} of {rule.num_photos:,} photos of the classes")
+    return fitted
 
 
 def _with_gelu(checkpoint: "Checkpoint", gelu: _Gelu) -> "Checkpoint":

@@ -1,0 +1,99 @@
+"""Models that return what each patch contributes to each logit, on any backend."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allmlp.checkpoints import Checkpoint, ModelDescription, PreprocessingChanges
+from allmlp.data import Preparation
+from allmlp.errors import ConfigError
+from allmlp.explanations.engines import PatchReading, read_in_onnx_runtime, read_in_openvino, read_in_torch
+from allmlp.inference import BACKENDS, choose_backend, open_model
+
+__all__ = ["ContributionModel", "Contributions", "open_contributions"]
+
+READERS: Mapping[str, Callable[[str | Path | Checkpoint, str], PatchReading]] = {
+    "eager": read_in_torch,
+    "compiled": read_in_torch,
+    "onnxruntime": read_in_onnx_runtime,
+    "openvino": read_in_openvino,
+}
+"""By the name of a backend: opens a source on a device."""
+
+
+class Contributions(NamedTuple):
+    """What a model says about B images.
+
+    Attributes:
+        values: (B, S, K) float32, of each patch to each logit.
+        logits: (B, K) float32: the bias + the sum over the patches.
+        blocks: (B, N, K) float32: the logits if the final LayerNorm and the classifier followed each block; None if the
+            backend does not compute them.
+    """
+
+    values: NDArray[np.float32]
+    logits: NDArray[np.float32]
+    blocks: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class ContributionModel:
+    """A model that is ready to be explained.
+
+    Attributes:
+        reading: computes the contributions of pre-processed images.
+        bias: (K,) float32, of the classifier.
+        description: the model without its weights.
+        preparation: what makes images of photos.
+    """
+
+    reading: PatchReading
+    bias: NDArray[np.float32]
+    description: ModelDescription
+    preparation: Preparation
+
+    def compute(self, images: NDArray[np.float32]) -> Contributions:
+        """Return the contributions of images (B, 3, H, W), pre-processed."""
+        values, blocks = self.reading(images)
+        logits = (self.bias + values.sum(axis=1, dtype=np.float64)).astype(np.float32)
+        return Contributions(values, logits, blocks)
+
+
+def open_contributions(
+    source: str | Path | Checkpoint,
+    *,
+    backend: str = "auto",
+    device: str = "auto",
+    preprocessing: PreprocessingChanges | None = None,
+) -> ContributionModel:
+    """Open a model to be explained; the arguments are those of `open_model`, and float32 is the precision.
+
+    Raises:
+        CheckpointError, ConfigError, MissingExtraError: as `open_model`.
+        ConfigError: the model has no classes, or the backend gives no contributions.
+    """
+    chosen = choose_backend(backend, source)
+    name = next(name for name, candidate in BACKENDS.items() if candidate is chosen)
+    if name not in READERS:
+        raise ConfigError(f"The backend {name} gives no contributions of patches. Use {' or '.join(READERS)}.")
+    if name in ("eager", "compiled") and not isinstance(source, Checkpoint):
+        from allmlp.checkpoints import load_checkpoint
+
+        source = load_checkpoint(source)  # once, for both readings
+    model = open_model(
+        source, backend="eager" if name == "compiled" else name, device=device, preprocessing=preprocessing
+    )
+    description = model.description
+    config = description.config
+    if not config.num_classes:
+        raise ConfigError("This checkpoint has no classifier (num_classes is 0), so there is no answer to explain.")
+    reading = READERS[name](source, device)
+    # The classifier's bias is what the logits of any image exceed its contributions by. Engines do not hand out weights.
+    blank = np.zeros((1, 3, *config.image_size), np.float32)
+    values, _ = reading(blank)
+    bias = (model.forward(blank)[0] - values[0].sum(axis=0, dtype=np.float64)).astype(np.float32)
+    return ContributionModel(reading, bias, description, model.preparation)

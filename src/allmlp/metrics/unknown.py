@@ -1,0 +1,103 @@
+"""Recognising photos of none of the classes: scores of features and logits, thresholds, and how well scores separate.
+
+Sources: Liu, Wang, Owens, Li, "Energy-based out-of-distribution detection", NeurIPS 2020, arXiv 2010.03759 (the sign is turned,
+so that known photos score high); Hendrycks, Gimpel, "A baseline for detecting misclassified and out-of-distribution examples in
+neural networks", ICLR 2017, arXiv 1610.02136 (the largest probability); Tipping, Bishop, "Probabilistic principal component
+analysis", Journal of the Royal Statistical Society B 61, 1999 (the distance of features).
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allmlp.metrics.softmax import softmax
+
+__all__ = ["KNOWN_SCORES", "auroc", "closeness", "energy", "fit_closeness", "fit_threshold", "held_out_closeness"]
+
+_RANK = 8
+_NUM_FOLDS = 5
+
+
+def energy(logits: NDArray[Any]) -> NDArray[np.float64]:
+    """Return log sum exp of logits (..., K) over the classes, float64 (...): high for photos of known classes."""
+    largest = logits.max(axis=-1).astype(np.float64)
+    total: NDArray[np.float64] = largest + np.log(np.exp(logits - largest[..., None]).sum(axis=-1))
+    return total
+
+
+def largest_probability(logits: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the largest probability (...) of logits (..., K), float64, in 0..1."""
+    largest: NDArray[np.float64] = softmax(logits).max(axis=-1)
+    return largest
+
+
+def largest_logit(logits: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the largest logit (...) of logits (..., K), float64."""
+    largest: NDArray[np.float64] = logits.max(axis=-1).astype(np.float64)
+    return largest
+
+
+KNOWN_SCORES: Mapping[str, Callable[[NDArray[Any]], NDArray[np.float64]]] = {
+    "energy": energy,
+    "probability": largest_probability,
+    "logit": largest_logit,
+}
+"""By name: from logits (..., K) to a score (...) that is high for photos of known classes."""
+
+
+def fit_closeness(features: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the statistics of features (n, C) of photos of the classes, with which `closeness` scores other photos.
+
+    They are a normal distribution with the variances of the 8 main directions (fewer for under 33 photos), and one for all
+    others: (1 + r, C + 1) float32. The first row is the mean, and that one variance; the others are each a direction and its
+    variance. n is at least 5.
+    """
+    values = features.astype(np.float64)
+    mean = values.mean(axis=0)
+    _, scales, directions = np.linalg.svd(values - mean, full_matrices=False)
+    rank = max(1, min(_RANK, len(values) // 4, values.shape[1] - 1))
+    variances = scales**2 / len(values)
+    rest = max(variances[rank:].sum() / max(values.shape[1] - rank, 1), np.finfo(np.float32).tiny)
+    first = np.append(mean, rest)[None]
+    others = np.column_stack([directions[:rank], np.maximum(variances[:rank], rest)])
+    return np.concatenate([first, others]).astype(np.float32)
+
+
+def closeness(features: NDArray[Any], statistics: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return minus the squared Mahalanobis distance of features (..., C), float64 (...): high for photos of known classes."""
+    matrix = statistics.astype(np.float64)
+    mean, rest = matrix[0, :-1], matrix[0, -1]
+    directions, variances = matrix[1:, :-1], matrix[1:, -1]
+    offsets = features.astype(np.float64) - mean
+    along = offsets @ directions.T
+    beyond = np.maximum((offsets**2).sum(axis=-1) - (along**2).sum(axis=-1), 0)
+    scores: NDArray[np.float64] = -((along**2 / variances).sum(axis=-1) + beyond / rest)
+    return scores
+
+
+def held_out_closeness(features: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the closeness (n,) of each photo by the statistics of the other four fifths, as that of a new photo would be."""
+    fold = np.arange(len(features)) % _NUM_FOLDS
+    scores = np.empty(len(features))
+    for number in range(_NUM_FOLDS):
+        scores[fold == number] = closeness(features[fold == number], fit_closeness(features[fold != number]))
+    return scores
+
+
+def fit_threshold(scores: NDArray[np.float64], *, kept: float) -> float:
+    """Return the highest threshold that at least the share `kept` of the scores (n,) reaches; n is at least 1.
+
+    With a share of 0.95 and 100 scores it is the sixth lowest one: 95 reach it.
+    """
+    num_kept = max(1, math.ceil(kept * len(scores) - 1e-9))
+    return float(np.sort(scores)[len(scores) - num_kept])
+
+
+def auroc(known: NDArray[np.float64], unknown: NDArray[np.float64]) -> float:
+    """Return the probability that a known photo scores higher than an unknown one; ties count half. At least one of each."""
+    order = np.sort(unknown)
+    below = np.searchsorted(order, known, side="left") + np.searchsorted(order, known, side="right")
+    return float(below.sum() / (2 * len(known) * len(unknown)))

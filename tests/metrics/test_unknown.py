@@ -1,0 +1,83 @@
+"""Scores and thresholds of unknown photos: SciPy and scikit-learn's values, and shares that are kept."""
+
+import numpy as np
+import pytest
+from scipy.special import logsumexp
+from sklearn.decomposition import PCA
+from sklearn.metrics import roc_auc_score
+
+from allmlp.checkpoints.unknown_rule import KnownScore
+from allmlp.metrics import (
+    KNOWN_SCORES,
+    auroc,
+    closeness,
+    energy,
+    fit_closeness,
+    fit_threshold,
+    held_out_closeness,
+    softmax,
+)
+
+
+def test_energy_is_scipys_logsumexp_and_does_not_overflow() -> None:
+    logits = np.random.default_rng(0).normal(0, 30, (50, 7)).astype(np.float32)
+    logits[0] = 1e4
+    np.testing.assert_allclose(energy(logits), logsumexp(logits.astype(np.float64), axis=1), rtol=1e-6)
+    assert energy(logits[3]).shape == ()
+    assert energy(logits).dtype == np.float64
+
+
+def test_the_other_scores_are_the_largest_probability_and_logit() -> None:
+    logits = np.random.default_rng(0).normal(0, 3, (50, 7)).astype(np.float32)
+    np.testing.assert_array_equal(KNOWN_SCORES["probability"](logits), softmax(logits).max(axis=1))
+    np.testing.assert_array_equal(KNOWN_SCORES["logit"](logits), logits.max(axis=1))
+
+
+def test_closeness_is_scikit_learns_likelihood_of_probabilistic_principal_components() -> None:
+    random = np.random.default_rng(0)
+    known = random.normal(size=(200, 20)) @ random.normal(size=(20, 20)) + 3
+    new = random.normal(size=(30, 20)) * 4
+    statistics = fit_closeness(known.astype(np.float32))
+    assert statistics.shape == (9, 21)
+    model = PCA(n_components=8).fit(known)
+    model.explained_variance_ *= 199 / 200  # theirs divide by n - 1
+    model.noise_variance_ *= 199 / 200
+    # Their logarithm of the density is half of the closeness, and a constant.
+    expected = 2 * (model.score_samples(new) - model.score_samples(known.mean(axis=0, keepdims=True)))
+    np.testing.assert_allclose(closeness(new, statistics), expected, rtol=1e-4)
+
+
+def test_held_out_photos_are_scored_by_the_others() -> None:
+    features = np.random.default_rng(0).normal(size=(33, 40)).astype(np.float32)
+    found = held_out_closeness(features)
+    rest = np.arange(33) % 5 != 2
+    np.testing.assert_array_equal(found[~rest], closeness(features[~rest], fit_closeness(features[rest])))
+    assert found.mean() < closeness(features, fit_closeness(features)).mean()
+
+
+def test_equal_features_give_finite_scores() -> None:
+    statistics = fit_closeness(np.ones((30, 4), np.float32))
+    assert np.isfinite(statistics).all() and (statistics[:, -1] > 0).all()
+    assert closeness(np.ones(4), statistics) == 0
+    assert closeness(np.zeros(4), statistics) < -1e6
+
+
+def test_every_score_that_a_checkpoint_may_name_is_known() -> None:
+    assert {*KNOWN_SCORES, "closeness"} == set(KnownScore.__args__)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("number", "kept", "expected"),
+    [(100, 0.95, 95), (100, 1.0, 100), (30, 0.95, 29), (20, 0.9, 18), (1, 0.01, 1), (7, 0.5, 4)],
+)
+def test_a_threshold_keeps_its_share_and_no_photo_more(number: int, kept: float, expected: int) -> None:
+    scores = np.random.default_rng(number).permutation(number).astype(np.float64)
+    assert (scores >= fit_threshold(scores, kept=kept)).sum() == expected
+
+
+@pytest.mark.parametrize("digits", [0, 1, 9])
+def test_auroc_is_that_of_scikit_learn_with_and_without_ties(digits: int) -> None:
+    random = np.random.default_rng(digits)
+    known, unknown = random.normal(1, 1, 83).round(digits), random.normal(0, 1, 61).round(digits)
+    truth = np.r_[np.ones(83), np.zeros(61)]
+    assert auroc(known, unknown) == pytest.approx(roc_auc_score(truth, np.r_[known, unknown]), abs=1e-12)

@@ -1,11 +1,7 @@
 """`open_model`: a runnable model from any source."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from allmlp.checkpoints import Checkpoint, PreprocessingChanges
 from allmlp.errors import ConfigError, did_you_mean
@@ -15,7 +11,6 @@ from allmlp.inference.backends.registry import choose_backend, usable_backends
 from allmlp.inference.runnable import Output, RunnableModel
 from allmlp.inference.tuned import has_tuned, read_tuned
 from allmlp.io.display import quote
-from allmlp.metrics import Forward
 
 __all__ = ["open_model"]
 
@@ -64,23 +59,9 @@ def open_model(
     chosen = choose_backend(backend, source)
     open_it = chosen.open_exact if exact and chosen.open_exact is not None else chosen.open
     model = replace(open_it(source, device, precision, output), remark=remark)
-    if output == "logits" and model.description.class_names and model.with_features is None:
-        model = replace(model, with_features=partial(_in_two_passes, model.forward, source, device, precision, open_it))
     if preprocessing is None:
         return model
     return replace(model, description=model.description.with_preprocessing(preprocessing), pixels=None)
-
-
-def _in_two_passes(
-    logits: Forward,
-    source: str | Path | Checkpoint,
-    device: str,
-    precision: str,
-    open_it: Callable[[str | Path | Checkpoint, str, str, Output], RunnableModel],
-) -> Forward:
-    """Return a forward to logits and features (B, K + C) on a backend that computes one of them at a time."""
-    features = open_it(source, device, precision, "features").forward
-    return lambda images: np.concatenate([logits(images), features(images)], axis=1)
 
 
 def _tuned_backend(source: str | Path | Checkpoint, device: str) -> tuple[str, str, str | Path | Checkpoint]:

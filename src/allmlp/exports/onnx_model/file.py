@@ -3,7 +3,7 @@
 Neither the library onnx nor an engine is needed here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -59,10 +59,10 @@ class OnnxExport:
     info: ExportInfo
     content: bytes
 
-    def graph(self, output: str | None = None) -> bytes:
-        """Return the model without its metadata; with one output, only what that needs: ONNX Runtime computes all of a graph.
+    def graph(self, *outputs: str) -> bytes:
+        """Return the model without its metadata; with outputs, only what they need: ONNX Runtime computes all of a graph.
 
-        With an output, the part starts at `images`, pre-processed, wherever the pixels are. With `images` as the output it is
+        With outputs, the part starts at `images`, pre-processed, wherever the pixels are. With `images` as the output it is
         the pixel part.
 
         Raises:
@@ -70,13 +70,13 @@ class OnnxExport:
         """
         parts: list[bytes | memoryview] = []
         for field in read_fields(memoryview(self.content)):
-            if field.number == _MODEL["graph"] and output is not None:
-                parts += encode_message(field.number, list(_part_of_graph(field.content, output)))
+            if field.number == _MODEL["graph"] and outputs:
+                parts += encode_message(field.number, list(_part_of_graph(field.content, outputs)))
             elif field.number != _MODEL["metadata"]:
                 parts.append(field.raw)
         return b"".join(parts)
 
-    def graph_without_weights(self, output: str) -> bytes:
+    def graph_without_weights(self, *outputs: str) -> bytes:
         """Return the same part of the model, whose large weights are references into a file called `WEIGHTS`: `content`.
 
         So an engine that is given both neither parses nor copies the weights more often than it must.
@@ -89,7 +89,7 @@ class OnnxExport:
         for field in read_fields(memoryview(self.content)):
             if field.number == _MODEL["graph"]:
                 pieces: list[bytes | memoryview] = []
-                for piece in _part_of_graph(field.content, output):
+                for piece in _part_of_graph(field.content, outputs):
                     pieces += _without_values(piece, start)
                 parts += encode_message(field.number, pieces)
             elif field.number != _MODEL["metadata"]:
@@ -169,14 +169,14 @@ def _checked(content: bytes, where: str) -> OnnxExport:
     return OnnxExport(info=info, content=content)
 
 
-def _part_of_graph(graph: memoryview, output: str) -> Iterator[bytes | memoryview]:
-    """Yield the fields of the part that computes one output, from `images` on; of the pixel part if `images` is the output."""
+def _part_of_graph(graph: memoryview, outputs: Sequence[str]) -> Iterator[bytes | memoryview]:
+    """Yield the fields of the part that computes outputs, from `images` on; of the pixel part if `images` is the output."""
     fields = list(read_fields(graph))
     nodes = [_node(field) for field in fields if field.number == GRAPH["node"]]
-    is_pixel_part = output == IMAGES
-    needed = _needed(nodes, output, start=PHOTOS if is_pixel_part else IMAGES)
+    is_pixel_part = outputs == (IMAGES,)
+    needed = _needed(nodes, outputs, start=PHOTOS if is_pixel_part else IMAGES)
     inputs = {name_of(field.content) for field in fields if field.number == GRAPH["input"]}
-    found = False
+    found = set()
     for field in fields:
         if field.number == GRAPH["node"]:
             is_kept = bool(needed.intersection(_node(field).outputs)) and (
@@ -185,19 +185,20 @@ def _part_of_graph(graph: memoryview, output: str) -> Iterator[bytes | memoryvie
         elif field.number == GRAPH["initializer"]:
             is_kept = _tensor_name(field) in needed
         elif field.number == GRAPH["output"]:
-            is_kept = name_of(field.content) == output
-            found = found or is_kept
+            is_kept = name_of(field.content) in outputs
+            found.update([name_of(field.content)] if is_kept else [])
         elif field.number == GRAPH["input"]:
             is_kept = is_pixel_part or name_of(field.content) == IMAGES
         elif field.number == GRAPH["value"] and name_of(field.content) == IMAGES and IMAGES not in inputs:
-            is_kept, found = False, found or is_pixel_part
+            is_kept = False
+            found.update([IMAGES] if is_pixel_part else [])
             yield from encode_field(GRAPH["output" if is_pixel_part else "input"], field.content)
         else:
             is_kept = True
         if is_kept:
             yield field.raw
-    if not found:
-        raise ValueError(f"this model has no output {output!r}")
+    if missing := set(outputs) - found:
+        raise ValueError(f"this model has no output {sorted(missing)[0]!r}")
 
 
 def _without_values(piece: bytes | memoryview, start: int) -> list[bytes | memoryview]:
@@ -225,9 +226,9 @@ def _address(view: memoryview) -> int:
     return address
 
 
-def _needed(nodes: list[_Node], output: str, *, start: str) -> set[str]:
-    """Return the names of all values that the output needs, back to `start`. Nodes are in the order of computation."""
-    needed = {output}
+def _needed(nodes: list[_Node], outputs: Sequence[str], *, start: str) -> set[str]:
+    """Return the names of all values that the outputs need, back to `start`. Nodes are in the order of computation."""
+    needed = set(outputs)
     for node in reversed(nodes):
         if needed.intersection(node.outputs) and start not in node.outputs:
             needed.update(node.inputs)

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +16,11 @@ from allmlp.hardware.num_compute_threads import num_compute_threads
 from allmlp.hardware.num_decoding_threads import usable_cores
 from allmlp.hardware.processor import has_exact_int8
 from allmlp.inference.engine_settings import EngineSettings
+from allmlp.inference.runnable import Output
 from allmlp.inference.tuned import Tuned, has_tuned, read_tuned
 from allmlp.io.display import escape, quote, shorten
+from allmlp.metrics import Forward
+from allmlp.model import MixerConfig
 
 _ADVICE = {
     "bfloat16": " The backends eager, compiled and openvino have it.",
@@ -26,14 +29,16 @@ _ADVICE = {
 
 __all__ = [
     "check_options",
-    "check_outputs",
     "check_processor",
     "engine_errors",
+    "forwards",
     "is_openable",
+    "joined",
     "loaded_arrays",
     "opened",
     "resolved_settings",
     "settings_to_try",
+    "value_widths",
 ]
 
 
@@ -150,7 +155,28 @@ def engine_errors(engine: str, source: object) -> Iterator[None]:
         ) from error
 
 
-def check_outputs(outputs: NDArray[np.float32], shape: tuple[int, ...]) -> None:
-    """Raise a ValueError if outputs have another shape or type than the description says."""
-    if outputs.shape != shape or outputs.dtype != np.float32:
-        raise ValueError(f"its outputs are {outputs.dtype} {outputs.shape}, not float32 {shape}")
+def value_widths(config: MixerConfig, output: Output) -> dict[str, int]:
+    """Return the names and widths of the values to compute for an output: with logits also the features, which cost nothing."""
+    features = {"features": config.hidden_dim}
+    return features if output == "features" or not config.num_classes else {"logits": config.num_classes, **features}
+
+
+def joined(values: Iterable[NDArray[np.float32]], num_images: int, widths: Mapping[str, int]) -> NDArray[np.float32]:
+    """Return the values of a batch next to each other: (B, sum of `widths`).
+
+    Raises:
+        ValueError: one has another shape or type than the description says.
+    """
+    values = list(values)
+    for value, width in zip(values, widths.values(), strict=True):
+        if value.shape != (num_images, width) or value.dtype != np.float32:
+            raise ValueError(f"its outputs are {value.dtype} {value.shape}, not float32 {(num_images, width)}")
+    return np.concatenate(values, axis=1)
+
+
+def forwards(joined_values: Forward, widths: Mapping[str, int]) -> tuple[Forward, Callable[[], Forward] | None]:
+    """Return the forward of a model, and its `with_features`, of a forward to the values next to each other."""
+    if len(widths) == 1:
+        return joined_values, None
+    num_classes = widths["logits"]
+    return lambda images: np.ascontiguousarray(joined_values(images)[:, :num_classes]), lambda: joined_values

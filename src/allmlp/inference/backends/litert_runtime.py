@@ -7,7 +7,7 @@ import contextlib
 import importlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,16 @@ from numpy.typing import NDArray
 from allmlp.checkpoints import ArrayCheckpoint, Checkpoint, ModelDescription
 from allmlp.exports import LitertExport, export_kind, litert_bytes, open_export
 from allmlp.hardware.num_compute_threads import num_compute_threads
-from allmlp.inference.backends.cpu_source import check_options, check_outputs, engine_errors, is_openable, loaded_arrays
-from allmlp.inference.backends.micro_batches import LARGEST_MICRO_BATCH, in_micro_batches, num_outputs
+from allmlp.inference.backends.cpu_source import (
+    check_options,
+    engine_errors,
+    forwards,
+    is_openable,
+    joined,
+    loaded_arrays,
+    value_widths,
+)
+from allmlp.inference.backends.micro_batches import LARGEST_MICRO_BATCH, in_micro_batches
 from allmlp.inference.runnable import Output, RunnableModel
 
 __all__ = ["open_litert", "recognises"]
@@ -46,21 +54,20 @@ def open_litert(
     check_options(_NAME, device, precision)
     content, description = _opened(source)
     config = description.config
-    width = num_outputs(config, output)
-    value = output if config.num_classes else "features"
+    widths = value_widths(config, output)
     with engine_errors("LiteRT", source):
-        interpreters = {size: _Interpreter(content, (size, 3, *config.image_size), value) for size in _SIZES}
+        interpreters = {size: _Interpreter(content, (size, 3, *config.image_size), list(widths)) for size in _SIZES}
 
     def compute(images: NDArray[np.float32], size: int) -> NDArray[np.float32]:
         padded = np.zeros((size, *images.shape[1:]), np.float32)
         padded[: len(images)] = images
         with engine_errors("LiteRT", source):
-            outputs = interpreters[size].run(padded)
-            check_outputs(outputs, (size, width))
+            outputs = joined(interpreters[size].run(padded), size, widths)
         return outputs[: len(images)]
 
-    forward = in_micro_batches(compute, config, device="cpu", width=width, sizes=_SIZES)
-    return RunnableModel(forward, description, output)
+    values = in_micro_batches(compute, config, device="cpu", width=sum(widths.values()), sizes=_SIZES)
+    forward, with_features = forwards(values, widths)
+    return RunnableModel(forward, description, output, with_features=with_features)
 
 
 def _opened(source: str | Path | Checkpoint | ArrayCheckpoint) -> tuple[bytes, ModelDescription]:
@@ -73,9 +80,9 @@ def _opened(source: str | Path | Checkpoint | ArrayCheckpoint) -> tuple[bytes, M
 
 
 class _Interpreter:
-    """A graph for batches of one size, and one of its outputs. Threads may share it: they take turns."""
+    """A graph for batches of one size, and some of its outputs. Threads may share it: they take turns."""
 
-    def __init__(self, content: bytes, shape: tuple[int, ...], output: str) -> None:
+    def __init__(self, content: bytes, shape: tuple[int, ...], outputs: Sequence[str]) -> None:
         runtime = importlib.import_module("ai_edge_litert.interpreter")
         with _silenced():
             self._interpreter: Any = runtime.Interpreter(model_content=content, num_threads=num_compute_threads())
@@ -84,16 +91,15 @@ class _Interpreter:
             self._interpreter.resize_tensor_input(self._images, shape, strict=True)
             self._interpreter.allocate_tensors()
         names = {details["name"]: details["index"] for details in self._interpreter.get_output_details()}
-        self._output: int = names[output]
+        self._outputs: list[int] = [names[output] for output in outputs]
         self._lock = threading.Lock()
 
-    def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the output for images of the shape of this interpreter."""
+    def run(self, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Return the outputs for images of the shape of this interpreter."""
         with self._lock:
             self._interpreter.set_tensor(self._images, images)
             self._interpreter.invoke()
-            outputs: NDArray[np.float32] = self._interpreter.get_tensor(self._output)
-        return outputs
+            return [self._interpreter.get_tensor(output) for output in self._outputs]
 
 
 @contextlib.contextmanager

@@ -17,14 +17,16 @@ from allmlp.checkpoints import ArrayCheckpoint, Checkpoint
 from allmlp.exports import IMAGES, PHOTOS, WEIGHTS, OnnxExport, QuantisationNote, export_kind
 from allmlp.inference.backends.cpu_source import (
     check_options,
-    check_outputs,
     engine_errors,
+    forwards,
     is_openable,
+    joined,
     opened,
     resolved_settings,
+    value_widths,
 )
 from allmlp.inference.backends.graph_pixels import GraphPixels
-from allmlp.inference.backends.micro_batches import MICRO_BATCH_SIZES, Compute, Streams, in_micro_batches, num_outputs
+from allmlp.inference.backends.micro_batches import MICRO_BATCH_SIZES, Compute, Streams, in_micro_batches
 from allmlp.inference.engine_settings import EngineSettings
 from allmlp.inference.runnable import Output, RunnableModel
 
@@ -57,8 +59,7 @@ def open_onnx_runtime(
     model = opened(source)
     assert isinstance(model, OnnxExport)  # `recognises` leaves OpenVINO's models to that backend
     config = model.description.config
-    width = num_outputs(config, output)
-    value = output if config.num_classes else "features"
+    widths = value_widths(config, output)
     chosen = resolved_settings(settings, _NAME, model.info)
     num_threads, num_streams = chosen.num_threads or 1, chosen.num_streams
     shape = (3, *config.image_size)
@@ -66,7 +67,7 @@ def open_onnx_runtime(
     def opened_session(num_threads: int) -> Any:
         with engine_errors("ONNX Runtime", source):
             return _session(
-                model.graph_without_weights(value),
+                model.graph_without_weights(*widths),
                 model.info.quantisation,
                 weights=model.content,
                 num_threads=num_threads,
@@ -77,10 +78,8 @@ def open_onnx_runtime(
         def compute(images: NDArray[np.float32], size: int) -> NDArray[np.float32]:
             padded = np.zeros((size, *shape), np.float32)
             padded[: len(images)] = images
-            outputs: NDArray[np.float32]
             with engine_errors("ONNX Runtime", source):
-                (outputs,) = session().run([value], {"images": padded})
-                check_outputs(outputs, (size, width))
+                outputs = joined(session().run(list(widths), {"images": padded}), size, widths)
             return outputs[: len(images)]
 
         return compute
@@ -92,9 +91,16 @@ def open_onnx_runtime(
         streams = Streams(num_streams, computed_by(each))
     sizes = tuple(size for size in MICRO_BATCH_SIZES if size <= chosen.largest_micro_batch)
     compute = computed_by(lambda: session)
-    forward = in_micro_batches(compute, config, device="cpu", width=width, sizes=sizes, streams=streams)
-    pixels = _pixels(model, source)
-    return RunnableModel(forward, model.description, output, pixels=pixels, settings=chosen.to_dict())
+    values = in_micro_batches(compute, config, device="cpu", width=sum(widths.values()), sizes=sizes, streams=streams)
+    forward, with_features = forwards(values, widths)
+    return RunnableModel(
+        forward,
+        model.description,
+        output,
+        pixels=_pixels(model, source),
+        settings=chosen.to_dict(),
+        with_features=with_features,
+    )
 
 
 def _pixels(model: OnnxExport, source: object) -> GraphPixels | None:
@@ -109,7 +115,8 @@ def _pixels(model: OnnxExport, source: object) -> GraphPixels | None:
         images: NDArray[np.float32]
         with engine_errors("ONNX Runtime", source):
             (images,) = session.run([IMAGES], {PHOTOS: photos})
-            check_outputs(images, (len(photos), 3, *preprocessing.image_size))
+            if images.shape != (len(photos), 3, *preprocessing.image_size) or images.dtype != np.float32:
+                raise ValueError(f"its images are {images.dtype} {images.shape}")
         return images
 
     return GraphPixels(preprocessing, compute, is_exact=model.pixels == "exact")

@@ -5,6 +5,7 @@ with the pixels inside, only the part after them runs here, and allmlp prepares 
 ONNX's Resize.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ from allmlp.exports import OnnxExport, OpenvinoExport, export_kind, import_openv
 from allmlp.hardware.num_decoding_threads import usable_cores
 from allmlp.inference.backends.cpu_source import (
     check_options,
-    check_outputs,
     engine_errors,
+    forwards,
     is_openable,
+    joined,
     opened,
     resolved_settings,
+    value_widths,
 )
-from allmlp.inference.backends.micro_batches import Compute, Streams, in_micro_batches, num_outputs
+from allmlp.inference.backends.micro_batches import Compute, Streams, in_micro_batches
 from allmlp.inference.engine_settings import EngineSettings
 from allmlp.inference.runnable import Output, RunnableModel
 
@@ -60,8 +63,7 @@ def open_openvino(
     model = opened(source)
     assert isinstance(model, OnnxExport | OpenvinoExport)
     config = model.description.config
-    width = num_outputs(config, output)
-    value = output if config.num_classes else "features"
+    widths = value_widths(config, output)
     shape = (3, *config.image_size)
     chosen = resolved_settings(settings, _NAME, model.info)
 
@@ -73,18 +75,23 @@ def open_openvino(
             padded[: len(images)] = images
             with engine_errors("OpenVINO", source):
                 if size not in compiled:
-                    compiled[size] = _compile(model, value, padded.shape, hint, chosen.num_threads or 1, num_streams)
+                    compiled[size] = _compile(
+                        model, list(widths), padded.shape, hint, chosen.num_threads or 1, num_streams
+                    )
                 # A request of its own for each call, so that several threads may use one model.
-                outputs: NDArray[np.float32] = compiled[size].infer_new_request([padded])[0]
-                check_outputs(outputs, (size, width))
+                values = compiled[size].infer_new_request([padded])
+                outputs = joined((values[index] for index in range(len(widths))), size, widths)
             return outputs[: len(images)]
 
         return compute
 
     streams = Streams(chosen.num_streams, computed_in(chosen.num_streams)) if chosen.num_streams > 1 else None
     sizes = tuple(dict.fromkeys((1, chosen.largest_micro_batch)))
-    forward = in_micro_batches(computed_in(1), config, device="cpu", width=width, sizes=sizes, streams=streams)
-    return RunnableModel(forward, model.description, output, settings=chosen.to_dict())
+    width = sum(widths.values())
+    values = in_micro_batches(computed_in(1), config, device="cpu", width=width, sizes=sizes, streams=streams)
+    forward, with_features = forwards(values, widths)
+    settings_used = chosen.to_dict()
+    return RunnableModel(forward, model.description, output, settings=settings_used, with_features=with_features)
 
 
 def has_bfloat16() -> bool:
@@ -94,7 +101,7 @@ def has_bfloat16() -> bool:
 
 def _compile(
     model: OnnxExport | OpenvinoExport,
-    value: str,
+    outputs: Sequence[str],
     shape: tuple[int, ...],
     hint: str,
     num_threads: int,
@@ -111,7 +118,7 @@ def _compile(
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,  # the default rounds inputs of layers of which only the weights are int8
         "ENABLE_CPU_PINNING": False,  # faster on virtual machines that share their cores
     }
-    whole = core.read_model(model.graph(value) if isinstance(model, OnnxExport) else model.path)
-    part = openvino.Model([whole.output(value).get_node()], whole.get_parameters())
+    whole = core.read_model(model.graph(*outputs) if isinstance(model, OnnxExport) else model.path)
+    part = openvino.Model([whole.output(name).get_node() for name in outputs], whole.get_parameters())
     part.reshape(list(shape))
     return core.compile_model(part, "CPU", settings)

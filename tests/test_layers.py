@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "allmlp"
 # From the top down. A layer may import those below it, and not its neighbours in the same line.
 LAYERS = (
     ("cli",),
-    ("bench",),
+    ("bench", "serve"),
     ("recipes",),
     ("training",),
     ("report", "quantisation"),

@@ -111,9 +111,10 @@ class Predictor:
             if isinstance(logits, DataError):
                 yield logits
             else:
-                yield Prediction(name, self._labels(logits, top_k), thumbnail)
+                yield Prediction(name, self.labels_of(logits, top_k=top_k), thumbnail)
 
-    def _labels(self, logits: NDArray[np.float32], top_k: int) -> tuple[ScoredLabel, ...]:
+    def labels_of(self, logits: NDArray[np.float32], *, top_k: int = 5) -> tuple[ScoredLabel, ...]:
+        """Return the labels of a photo from its logits (K,), best first, as `predict` does: for callers that batch by themselves."""
         probabilities = softmax(logits, temperature=self._temperature)
         best = np.argsort(-logits, kind="stable")[:top_k]  # by logits: at a low temperature many probabilities are 0
         return tuple(ScoredLabel(label=self.class_names[index], score=float(probabilities[index])) for index in best)

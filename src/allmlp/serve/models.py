@@ -1,0 +1,108 @@
+"""`ServedModel`: a model that is ready to answer, with what a server says about it."""
+
+import dataclasses
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allmlp import __version__
+from allmlp.checkpoints import Checkpoint, as_arrays, load_arrays
+from allmlp.data import decode
+from allmlp.exports import export_kind, open_export, weights_digest
+from allmlp.inference import Predictor, RunnableModel, ScoredLabel, open_model
+
+__all__ = ["ServedModel"]
+
+
+class ServedModel:
+    """Decodes photos and computes logits or features; any thread may call it.
+
+    Attributes:
+        info: what GET /info answers.
+    """
+
+    def __init__(self, source: str | Path | Checkpoint, *, backend: str, device: str, precision: str) -> None:
+        """Open a model with a classifier, and compute once, so that the first request is as fast as others.
+
+        Raises:
+            CheckpointError: nothing usable at `source`.
+            ConfigError: not a source, an unknown backend, device or precision, or a model without classes.
+            MissingExtraError: a library of the backend is not installed.
+        """
+        self._source = source
+        self._options = {"backend": backend, "device": device, "precision": precision}
+        self._model = open_model(self._source, **self._options)  # type: ignore[arg-type]
+        self._predictor = Predictor(self._model)
+        self._opening_features = threading.Lock()
+        self._features: RunnableModel | None = None
+        self.info = self._info()
+        self.logits([self.prepare(np.zeros((8, 8, 3), np.uint8))])
+
+    @property
+    def remark(self) -> str:
+        """Why another backend than the default was chosen, for people; "" if it was not."""
+        return self._model.remark
+
+    def decode(self, content: bytes, name: str) -> NDArray[Any]:
+        """Return what `logits` and `features` take, from the bytes of a photo.
+
+        Raises:
+            DataError: not a photo, or one that cannot be read; the message starts with `name`.
+        """
+        return self.prepare(decode(content, name=name))
+
+    def prepare(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
+        """Return what `logits` and `features` take, from RGB pixels (h, w, 3)."""
+        return self._model.preparation.resize(pixels)
+
+    def logits(self, images: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+        """Return the logits (B, K) of prepared photos."""
+        return _outputs(self._model, images)
+
+    def features(self, images: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+        """Return the features (B, C) of prepared photos, after `open_features`."""
+        assert self._features is not None
+        return _outputs(self._features, images)
+
+    def open_features(self) -> None:
+        """Open the model a second time, for its features, unless it is open: few servers need them."""
+        with self._opening_features:
+            if self._features is None:
+                self._features = open_model(self._source, output="features", **self._options)  # type: ignore[arg-type]
+
+    def labels(self, logits: NDArray[np.float32], top_k: int) -> tuple[ScoredLabel, ...]:
+        """Return the labels of a photo from its logits (K,), best first, as `Predictor.predict` does."""
+        return self._predictor.labels_of(logits, top_k=top_k)
+
+    def _info(self) -> dict[str, Any]:
+        description = self._model.description
+        digest, weights_precision = _identity(self._source)
+        return {
+            "allmlp": __version__,
+            "classes": list(description.class_names),
+            "num_features": description.config.hidden_dim,
+            "image_size": list(description.config.image_size),
+            "preprocessing": dataclasses.asdict(description.preprocessing),
+            "temperature": description.temperature,
+            "weights_sha256": digest,
+            "weights_precision": weights_precision,
+            **self._options,
+        }
+
+
+def _identity(source: str | Path | Checkpoint) -> tuple[str, str]:
+    """Return the digest of the weights, the same for a checkpoint and its exports, and their precision."""
+    if isinstance(source, Checkpoint):
+        return weights_digest(as_arrays(source).weights), "float32"
+    if export_kind(source) is None:
+        return weights_digest(load_arrays(source).weights), "float32"
+    info = open_export(source).info
+    return info.weights_sha256, info.precision
+
+
+def _outputs(model: RunnableModel, images: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+    return model.forward(model.preparation.normalise(np.stack(images)))

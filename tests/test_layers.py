@@ -74,6 +74,13 @@ INNER_LAYERS = {
         ("backends", "photo_folder", "prediction", "sort_photos"),
         ("folder_names", "nearest", "runnable", "tuned"),
     ),
+    "serve": (
+        ("server",),
+        ("application", "workers"),
+        ("routes",),
+        ("batching", "http"),
+        ("instruments", "models", "options", "page", "problems"),
+    ),
     "report": (
         ("cleaning", "comparison", "page", "sheet"),
         ("context",),

@@ -14,9 +14,9 @@ from starlette.types import ASGIApp
 
 from allmlp import __version__
 from allmlp.checkpoints import Checkpoint
-from allmlp.serve.access_log import AccessLog
 from allmlp.serve.batching import Batcher
-from allmlp.serve.gate import Gate
+from allmlp.serve.http.access_log import AccessLog
+from allmlp.serve.http.gate import Gate
 from allmlp.serve.instruments import Instruments
 from allmlp.serve.models import ServedModel
 from allmlp.serve.options import ServeOptions, check_extra

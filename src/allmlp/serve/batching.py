@@ -1,8 +1,8 @@
 """`Batcher`: photos of many requests, computed together by one thread.
 
-What is in a batch never changes an answer (inference/backends/micro_batches.py), and a photo that makes the model fail fails alone:
-its batch is computed again, photo by photo. The number of photos between acceptance and answer is bounded, so that a queue cannot
-grow; photos whose client is gone or whose deadline has passed are dropped when their turn comes.
+What is in a batch never changes an answer (inference/backends/micro_batches.py), and a photo that makes the model fail fails
+alone: its batch is computed again, photo by photo. The number of photos between acceptance and answer is bounded, so that a
+queue cannot grow; photos whose client is gone or whose deadline has passed are dropped when their turn comes.
 """
 
 import asyncio
@@ -109,7 +109,7 @@ class Batcher:
                 self._changed.notify()
 
     def submit(self, image: NDArray[Any], compute: Compute) -> "asyncio.Future[NDArray[np.float32]]":
-        """Return a future of the output (K,) for a photo, as `Preparation.resize` returned it. Cancelled, it is not computed."""
+        """Return a future of the output (K,) for what `Preparation.resize` made of a photo. Cancelled, it is not computed."""
         loop = asyncio.get_running_loop()
         job = _Job(image, compute, loop.create_future(), loop)
         with self._changed:

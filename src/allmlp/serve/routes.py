@@ -1,6 +1,7 @@
 """The routes: what is asked of the model, what is said about it, and health."""
 
 import asyncio
+import functools
 import sys
 import time
 import traceback
@@ -17,13 +18,13 @@ from allmlp.errors import AllmlpError, DataError, shortage
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.io.ordered_map import drop_locals
 from allmlp.serve.batching import Batcher, Compute
-from allmlp.serve.incoming import BodyMemory, SentPhoto, body_kind, photos_in, read_body
+from allmlp.serve.http.incoming import BodyMemory, SentPhoto, body_kind, photos_in, read_body
+from allmlp.serve.http.openapi import ANSWERS, BODY, add_schemas
 from allmlp.serve.instruments import CONTENT_TYPE, Instruments
 from allmlp.serve.models import ServedModel
-from allmlp.serve.openapi import ANSWERS, BODY, add_schemas
 from allmlp.serve.options import ServeOptions
+from allmlp.serve.page.files import PAGE_PATHS, page_route
 from allmlp.serve.problems import GoneError, Problem, error_object
-from allmlp.serve.static_page import PAGE_PATHS, page_route
 
 __all__ = ["Service", "add_routes"]
 
@@ -105,10 +106,9 @@ class Service:
     ) -> list[dict[str, Any]]:
         loop = asyncio.get_running_loop()
         with self._batcher.room(1):
-            sent = await loop.run_in_executor(
-                self._pool, lambda: photos_in(body, kind, parameters, max_photos=self.options.max_photos)
-            )
-        del body
+            take_apart = functools.partial(photos_in, body, kind, parameters, max_photos=self.options.max_photos)
+            sent = await loop.run_in_executor(self._pool, take_apart)
+        del body, take_apart
         with self._batcher.room(len(sent)):
             return await asyncio.gather(*(self._answer_photo(photo, compute, describe) for photo in sent))
 
@@ -123,8 +123,8 @@ class Service:
             return {"source": photo.name, **problem.body}
         except Exception:
             traceback.print_exc(file=sys.stderr)
-            problem = Problem(500, "model_failed", "The model failed on this photo. The log of the server says more.")
-            return {"source": photo.name, **problem.body}
+            failure = Problem(500, "model_failed", "The model failed on this photo. The log of the server says more.")
+            return {"source": photo.name, **failure.body}
         return {"source": photo.name, **describe(output)}
 
     def _decode(self, photo: SentPhoto) -> NDArray[Any]:

@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import uvicorn
 
@@ -14,7 +15,7 @@ from allmlp.data import set_max_megapixels
 from allmlp.errors import ConfigError
 from allmlp.io.display import Report, discard, quote
 from allmlp.serve.application import app
-from allmlp.serve.http_protocol import protocol_class
+from allmlp.serve.http.protocol import protocol_class
 from allmlp.serve.options import ServeOptions, check_extra
 from allmlp.serve.workers import supervise
 
@@ -52,7 +53,7 @@ def serve(
         precision: of the matrix products.
         max_megapixels: the largest size of a photo; None leaves it as it is.
         options: the limits of requests.
-        report: takes a line once photos are answered.
+        report: takes a line once photos are answered, and one for each worker that is replaced.
 
     Raises:
         CheckpointError: nothing usable at `source`.
@@ -73,14 +74,16 @@ def serve(
             job(listener, tell)
         else:
             engines = {"auto": "torch", "eager": "torch", "compiled": "torch"}
-            supervise(job, listener, number=workers, engine=engines.get(backend, backend), when_ready=tell)
+            supervise(
+                job, listener, number=workers, engine=engines.get(backend, backend), when_ready=tell, report=report
+            )
 
 
 @dataclass(frozen=True)
 class _Job:
     """What a process does: open the model, and answer at a socket until a signal."""
 
-    make_app: "functools.partial[uvicorn._types.ASGI3Application]"
+    make_app: "functools.partial[Any]"
     options: ServeOptions
     max_megapixels: int | None
     is_alone: bool
@@ -141,7 +144,7 @@ def _listen(host: str, port: int) -> socket.socket:
         raise ConfigError(f"port is {port}; expected a number from 0 to 65535 (0: a free one).")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)  # type: ignore[arg-type]
+        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(

@@ -1,6 +1,7 @@
 """`supervise`: several processes that answer at one socket; one that dies is replaced.
 
-They are forked from a server process that has loaded the libraries, so that a new one is ready as soon as it has read the model.
+They are forked from a server process that has loaded the libraries, so that a new one is ready once it has
+read the model.
 """
 
 import contextlib
@@ -9,7 +10,6 @@ import os
 import shutil
 import signal
 import socket
-import sys
 import tempfile
 import threading
 import time
@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from allmlp.errors import AllmlpError
 from allmlp.hardware.num_compute_threads import num_compute_threads
+from allmlp.io.display import Report
 from allmlp.serve.instruments import SHARED_FOLDER
 
 __all__ = ["Job", "supervise"]
@@ -55,7 +56,9 @@ class _Worker:
                 self.is_ready = True
 
 
-def supervise(job: Job, listener: socket.socket, *, number: int, engine: str, when_ready: Callable[[], None]) -> None:
+def supervise(
+    job: Job, listener: socket.socket, *, number: int, engine: str, when_ready: Callable[[], None], report: Report
+) -> None:
     """Keep `number` workers running until SIGTERM or SIGINT, and end when all have answered what they accepted.
 
     `engine` is the module that they load first. The cores are divided among them, unless OMP_NUM_THREADS is set.
@@ -72,14 +75,18 @@ def supervise(job: Job, listener: socket.socket, *, number: int, engine: str, wh
         workers: list[_Worker] = []
         try:
             workers += [_Worker(context, job, listener) for _ in range(number)]
-            _watch(workers, lambda: _Worker(context, job, listener), stopped, when_ready)
+            _watch(workers, lambda: _Worker(context, job, listener), stopped, when_ready, report)
         finally:
             listener.close()
             _stop(workers)
 
 
 def _watch(
-    workers: list[_Worker], new: Callable[[], _Worker], stopped: threading.Event, when_ready: Callable[[], None]
+    workers: list[_Worker],
+    new: Callable[[], _Worker],
+    stopped: threading.Event,
+    when_ready: Callable[[], None],
+    report: Report,
 ) -> None:
     has_told = False
     num_failed = 0
@@ -91,15 +98,13 @@ def _watch(
             if worker.process.is_alive() or stopped.is_set():
                 continue
             _forget(worker)
+            pid, code = worker.process.pid, worker.process.exitcode
             num_failed = 0 if worker.is_ready else num_failed + 1
             if num_failed > _MAX_FAILED_STARTS:
-                raise AllmlpError(f"The workers end before they are ready (exit code {worker.process.exitcode}).")
+                raise AllmlpError(f"The workers end before they are ready (exit code {code}).")
             if not worker.is_ready:
                 stopped.wait(_PAUSE_S)
-            print(
-                f"allmlp: worker {worker.process.pid} ended ({worker.process.exitcode}); a new one starts.",
-                file=sys.stderr,
-            )
+            report(f"Worker {pid} ended ({code}); a new one starts.")
             workers[index] = new()
         if not has_told and all(worker.is_ready for worker in workers):
             has_told = True

@@ -53,7 +53,7 @@ def serve(
 
     Ends on SIGTERM or Ctrl-C, after it has answered what it accepted.
     """
-    from allmlp.serve.options import ServeOptions, check_extra, keys_of_variable
+    from allmlp.serve import ServeOptions, check_extra, keys_of_variable
 
     check_extra()
     keys = () if api_key_env is None else keys_of_variable(api_key_env)

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 __all__ = ["PAGE_PATHS", "page_route"]
 
-_FOLDER = Path(__file__).parent / "page"
+_FOLDER = Path(__file__).parent
 _FILES = {
     "/": ("page.html", "text/html; charset=utf-8"),
     "/page.js": ("page.js", "text/javascript; charset=utf-8"),

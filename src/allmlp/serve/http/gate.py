@@ -12,10 +12,10 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from allmlp.serve.access_log import AccessLog
+from allmlp.serve.http.access_log import AccessLog
 from allmlp.serve.instruments import Instruments
+from allmlp.serve.page.files import PAGE_PATHS
 from allmlp.serve.problems import GoneError, Problem
-from allmlp.serve.static_page import PAGE_PATHS
 
 __all__ = ["OPEN_PATHS", "Gate"]
 
@@ -60,7 +60,8 @@ class Gate:
             return
         answer = _Answer(send, is_head=scope["method"] == "HEAD")
         start = time.monotonic()
-        scope["allmlp"] = facts = {}
+        facts: dict[str, Any] = {}
+        scope["allmlp"] = facts
         try:
             self._check_key(scope)
             if answer.is_head:
@@ -85,7 +86,8 @@ class Gate:
         if scheme.lower() == b"bearer":
             given = token.strip()
         digest = _digest(given)
-        if not any([hmac.compare_digest(digest, key) for key in self._keys]):  # all of them, in constant time
+        matches = [hmac.compare_digest(digest, key) for key in self._keys]  # all of them, in constant time
+        if not any(matches):
             raise Problem(
                 401,
                 "wrong_key" if given else "no_key",

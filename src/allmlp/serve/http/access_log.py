@@ -1,9 +1,10 @@
 """`AccessLog`: one JSON line per request on standard output, without photos, names of files, keys or queries.
 
-A thread writes the lines, so that a reader which stalls does not stop the server; lines that it cannot take are counted and left
-out.
+A thread writes the lines, so that a reader which stalls does not stop the server. Lines that it cannot take are left out and
+counted.
 """
 
+import contextlib
 import json
 import queue
 import sys
@@ -32,11 +33,9 @@ class AccessLog:
     def stop(self, timeout_s: float = 2.0) -> None:
         """Write what is waiting, unless the reader stalls."""
         if self._thread is not None:
-            try:
+            with contextlib.suppress(queue.Full):
                 self._lines.put(None, timeout=timeout_s)
                 self._thread.join(timeout_s)
-            except queue.Full:
-                pass
 
     def add(self, **values: object) -> None:
         """Queue a line."""

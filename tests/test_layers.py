@@ -80,6 +80,7 @@ INNER_LAYERS = {
         ("routes",),
         ("batching", "http"),
         ("instruments", "models", "options", "page", "problems"),
+        ("explaining",),
     ),
     "report": (
         ("cleaning", "comparison", "page", "sheet"),

@@ -14,25 +14,22 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from allmlp.serve.instruments import Instruments
 from allmlp.serve.problems import Problem
 
 __all__ = ["Batcher", "Compute"]
 
-Compute = Callable[[Sequence[NDArray[Any]]], NDArray[np.float32]]
-"""From what `Preparation.resize` returned for each photo to the outputs (B, K)."""
+Compute = Callable[[Sequence[Any]], Sequence[Any]]
+"""From what is known of each photo of a batch to the model's answer for each."""
 
 _RETRY_AFTER_S = 1
 
 
 @dataclass(frozen=True)
 class _Job:
-    image: NDArray[Any]
+    photo: Any
     compute: Compute
-    answer: "asyncio.Future[NDArray[np.float32]]"
+    answer: "asyncio.Future[Any]"
     loop: asyncio.AbstractEventLoop
 
 
@@ -108,10 +105,10 @@ class Batcher:
                 self._num_coming -= 1
                 self._changed.notify()
 
-    def submit(self, image: NDArray[Any], compute: Compute) -> "asyncio.Future[NDArray[np.float32]]":
-        """Return a future of the output (K,) for what `Preparation.resize` made of a photo. Cancelled, it is not computed."""
+    def submit(self, photo: Any, compute: Compute) -> "asyncio.Future[Any]":
+        """Return a future of what `compute` makes of a photo. Cancelled, it is not computed."""
         loop = asyncio.get_running_loop()
-        job = _Job(image, compute, loop.create_future(), loop)
+        job = _Job(photo, compute, loop.create_future(), loop)
         with self._changed:
             self._jobs.append(job)
             self._changed.notify()
@@ -152,14 +149,14 @@ class Batcher:
 
     def _compute(self, batch: Sequence[_Job]) -> None:
         start = time.monotonic()
-        answers: Sequence[NDArray[np.float32] | Exception]
+        answers: Sequence[Any]
         try:
-            answers = _rows(batch)
+            answers = batch[0].compute([job.photo for job in batch])
         except Exception as error:
             answers = [error] if len(batch) == 1 else [_alone(job) for job in batch]
         self._instruments.batch_photos.observe(len(batch))
         self._instruments.compute_seconds.observe(time.monotonic() - start)
-        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Job, NDArray[np.float32] | Exception]]] = {}
+        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Job, Any]]] = {}
         for job, answer in zip(batch, answers, strict=True):
             by_loop.setdefault(job.loop, []).append((job, answer))
         for loop, pairs in by_loop.items():
@@ -167,21 +164,14 @@ class Batcher:
                 loop.call_soon_threadsafe(_deliver, pairs)
 
 
-def _rows(batch: Sequence[_Job]) -> Sequence[NDArray[np.float32]]:
-    outputs = batch[0].compute([job.image for job in batch])
-    if not np.isfinite(outputs).all():
-        raise ValueError("the model returned values that are not finite")
-    return list(outputs)
-
-
-def _alone(job: _Job) -> NDArray[np.float32] | Exception:
+def _alone(job: _Job) -> Any:
     try:
-        return _rows([job])[0]
+        return job.compute([job.photo])[0]
     except Exception as error:
         return error
 
 
-def _deliver(pairs: Sequence[tuple[_Job, NDArray[np.float32] | Exception]]) -> None:
+def _deliver(pairs: Sequence[tuple[_Job, Any]]) -> None:
     for job, answer in pairs:
         if job.answer.done():  # cancelled
             continue

@@ -14,6 +14,7 @@ from allmlp.checkpoints import Checkpoint, as_arrays, load_arrays
 from allmlp.data import decode
 from allmlp.exports import export_kind, open_export, weights_digest
 from allmlp.inference import Predictor, RunnableModel, ScoredLabel, open_model
+from allmlp.serve.explaining import Explain, has_explanations, open_explain
 
 __all__ = ["ServedModel"]
 
@@ -37,8 +38,9 @@ class ServedModel:
         self._options = {"backend": backend, "device": device, "precision": precision}
         self._model = open_model(self._source, **self._options)  # type: ignore[arg-type]
         self._predictor = Predictor(self._model)
-        self._opening_features = threading.Lock()
+        self._opening = threading.Lock()
         self._features: RunnableModel | None = None
+        self._explain: Explain | None = None
         self.info = self._info()
         self.logits([self.prepare(np.zeros((8, 8, 3), np.uint8))])
 
@@ -47,32 +49,48 @@ class ServedModel:
         """Why another backend than the default was chosen, for people; "" if it was not."""
         return self._model.remark
 
-    def decode(self, content: bytes, name: str) -> NDArray[Any]:
+    def decode(self, content: bytes) -> NDArray[Any]:
         """Return what `logits` and `features` take, from the bytes of a photo.
 
         Raises:
-            DataError: not a photo, or one that cannot be read; the message starts with `name`.
+            DataError: not a photo, or one that cannot be read; the message starts with "photo".
         """
-        return self.prepare(decode(content, name=name))
+        return self.prepare(self.pixels(content))
 
     def prepare(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """Return what `logits` and `features` take, from RGB pixels (h, w, 3)."""
         return self._model.preparation.resize(pixels)
 
-    def logits(self, images: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-        """Return the logits (B, K) of prepared photos."""
+    def logits(self, images: Sequence[NDArray[Any]]) -> Sequence[NDArray[np.float32]]:
+        """Return the logits (K,) of each of the prepared photos."""
         return _outputs(self._model, images)
 
-    def features(self, images: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-        """Return the features (B, C) of prepared photos, after `open_features`."""
+    def features(self, images: Sequence[NDArray[Any]]) -> Sequence[NDArray[np.float32]]:
+        """Return the features (C,) of each of the prepared photos, after `open_features`."""
         assert self._features is not None
         return _outputs(self._features, images)
 
     def open_features(self) -> None:
         """Open the model a second time, for its features, unless it is open: few servers need them."""
-        with self._opening_features:
+        with self._opening:
             if self._features is None:
                 self._features = open_model(self._source, output="features", **self._options)  # type: ignore[arg-type]
+
+    def pixels(self, content: bytes) -> NDArray[np.uint8]:
+        """Return the RGB pixels (h, w, 3) of a photo. Raises DataError as `decode`."""
+        return decode(content, name="photo")
+
+    def explain(self, pixels: NDArray[np.uint8], classes: Sequence[str] | None) -> dict[str, Any]:
+        """Explain the answer for a photo, after `open_explain`: see `Explanation.to_json_object`."""
+        assert self._explain is not None
+        return self._explain(pixels, classes)
+
+    def open_explain(self) -> None:
+        """Open the model once more, for explanations, unless it is open."""
+        with self._opening:
+            if self._explain is None:
+                backend, device = self._options["backend"], self._options["device"]
+                self._explain = open_explain(self._source, backend=backend, device=device)
 
     def labels(self, logits: NDArray[np.float32], top_k: int) -> tuple[ScoredLabel, ...]:
         """Return the labels of a photo from its logits (K,), best first, as `Predictor.predict` does."""
@@ -88,6 +106,7 @@ class ServedModel:
             "image_size": list(description.config.image_size),
             "preprocessing": dataclasses.asdict(description.preprocessing),
             "temperature": description.temperature,
+            "explain": has_explanations(),
             "weights_sha256": digest,
             "weights_precision": weights_precision,
             **self._options,
@@ -104,5 +123,9 @@ def _identity(source: str | Path | Checkpoint) -> tuple[str, str]:
     return info.weights_sha256, info.precision
 
 
-def _outputs(model: RunnableModel, images: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-    return model.forward(model.preparation.normalise(np.stack(images)))
+def _outputs(model: RunnableModel, images: Sequence[NDArray[Any]]) -> Sequence[NDArray[np.float32]]:
+    """Return the outputs of prepared photos. Raises ValueError if they are not finite."""
+    outputs = model.forward(model.preparation.normalise(np.stack(images)))
+    if not np.isfinite(outputs).all():
+        raise ValueError("the model returned values that are not finite")
+    return list(outputs)

@@ -5,7 +5,7 @@ import functools
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
@@ -14,10 +14,11 @@ from fastapi import FastAPI, Query, Request
 from numpy.typing import NDArray
 from starlette.responses import JSONResponse, Response
 
-from allmlp.errors import AllmlpError, DataError, shortage
+from allmlp.errors import AllmlpError, ConfigError, DataError, shortage
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.io.ordered_map import drop_locals
 from allmlp.serve.batching import Batcher, Compute
+from allmlp.serve.explaining import has_explanations
 from allmlp.serve.http.incoming import BodyMemory, SentPhoto, body_kind, photos_in, read_body
 from allmlp.serve.http.openapi import ANSWERS, BODY, add_schemas
 from allmlp.serve.instruments import CONTENT_TYPE, Instruments
@@ -28,7 +29,13 @@ from allmlp.serve.problems import GoneError, Problem, error_object
 
 __all__ = ["Service", "add_routes"]
 
-Describe = Callable[[NDArray[np.float32]], dict[str, Any]]
+AnswerPhoto = Callable[[bytes], Awaitable[dict[str, Any]]]
+"""From the bytes of a photo's file to what is answered for it. Raises Problem."""
+
+Classes = Annotated[
+    list[str] | None,
+    Query(alias="class", max_length=100, description="The classes to explain; by default the most probable ones."),
+]
 TopK = Annotated[int, Query(ge=1, le=100_000, description="Number of classes per photo, best first.")]
 
 
@@ -40,6 +47,7 @@ class Service:
         self._batcher = batcher
         self._memory = BodyMemory(options)
         self._pool: ThreadPoolExecutor | None = None
+        self._explaining = asyncio.Semaphore(num_decoding_threads())
 
     def start(self) -> None:
         """Start the threads."""
@@ -57,15 +65,15 @@ class Service:
         """Whether photos are answered."""
         return self._batcher.is_alive
 
-    async def answer(self, request: Request, compute: Compute, describe: Describe) -> Response:
-        """Answer a request with what `describe` makes of the output of each photo."""
+    async def answer(self, request: Request, answer_photo: AnswerPhoto) -> Response:
+        """Answer a request with what `answer_photo` makes of each photo."""
         self._batcher.check_room()
         scope = request.scope
         kind, parameters = body_kind(scope)
         with self._memory.share() as share:
             body = await read_body(scope, request.receive, self.options, share)
             start = time.monotonic()
-            answering = asyncio.ensure_future(self._answer_body(body, kind, parameters, compute, describe))
+            answering = asyncio.ensure_future(self._answer_body(body, kind, parameters, answer_photo))
             del body
             results = await self._while_connected(request, answering)
         outcomes = [result.get("error", {}).get("code", "ok") for result in results]
@@ -102,48 +110,69 @@ class Service:
             await asyncio.gather(answering, gone, return_exceptions=True)
 
     async def _answer_body(
-        self, body: bytes, kind: str, parameters: dict[bytes, bytes], compute: Compute, describe: Describe
+        self, body: bytes, kind: str, parameters: dict[bytes, bytes], answer_photo: AnswerPhoto
     ) -> list[dict[str, Any]]:
-        loop = asyncio.get_running_loop()
         with self._batcher.room(1):
             take_apart = functools.partial(photos_in, body, kind, parameters, max_photos=self.options.max_photos)
-            sent = await loop.run_in_executor(self._pool, take_apart)
+            sent = await self._in_pool(take_apart)
         del body, take_apart
         with self._batcher.room(len(sent)):
-            return await asyncio.gather(*(self._answer_photo(photo, compute, describe) for photo in sent))
+            return await asyncio.gather(*(_result(photo, answer_photo) for photo in sent))
 
-    async def _answer_photo(self, photo: SentPhoto, compute: Compute, describe: Describe) -> dict[str, Any]:
-        try:
-            if isinstance(photo.content, Problem):
-                raise photo.content
-            loop = asyncio.get_running_loop()
-            image = await loop.run_in_executor(self._pool, self._decode, photo)
-            output = await self._batcher.submit(image, compute)
-        except Problem as problem:
-            return {"source": photo.name, **problem.body}
-        except Exception:
-            traceback.print_exc(file=sys.stderr)
-            failure = Problem(500, "model_failed", "The model failed on this photo. The log of the server says more.")
-            return {"source": photo.name, **failure.body}
-        return {"source": photo.name, **describe(output)}
+    async def output(self, content: bytes, compute: Compute) -> NDArray[np.float32]:
+        """Return the output (K,) of a function of the model for a photo. Raises Problem."""
+        image = await self._in_pool(self._decoded, content, self.model.decode)
+        output: NDArray[np.float32] = await self._batcher.submit(image, compute)
+        return output
 
-    def _decode(self, photo: SentPhoto) -> NDArray[Any]:
-        assert isinstance(photo.content, bytes)
+    async def explanation(self, content: bytes, compute: Compute) -> dict[str, Any]:
+        """Return what a function makes of all pixels of a photo. Few at a time hold so many. Raises Problem."""
+        async with self._explaining:
+            pixels = await self._in_pool(self._decoded, content, self.model.pixels)
+            answer = await self._batcher.submit(pixels, compute)
+        if isinstance(answer, ConfigError):
+            raise Problem(400, "unknown_class", str(answer))
+        return dict(answer)
+
+    async def _in_pool(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+
+    def _decoded(self, content: bytes, decode: Callable[[bytes], NDArray[Any]]) -> NDArray[Any]:
         with self._batcher.coming():
             try:
-                return self.model.decode(photo.content, "photo")
+                return decode(content)
             except DataError as error:
                 drop_locals(error)
                 if error.__cause__ is not None and shortage(error.__cause__):
                     raise Problem(503, "no_memory", "The server lacks memory for this photo. Try again.") from None
-                raise Problem(422, "bad_photo", str(error)) from None
+                raise Problem(422, "bad_photo", _sentence(str(error))) from None
 
-    async def open_features(self) -> None:
-        """Open the model for features, unless it is open."""
+    async def open(self, function: Callable[[], None]) -> None:
+        """Open the model for something else, by a function that does nothing if it is open. Raises Problem."""
         try:
-            await asyncio.get_running_loop().run_in_executor(self._pool, self.model.open_features)
+            await self._in_pool(function)
         except AllmlpError as error:
-            raise Problem(503, "no_features", str(error)) from error
+            raise Problem(501, "unavailable", str(error)) from error
+
+
+async def _result(photo: SentPhoto, answer_photo: AnswerPhoto) -> dict[str, Any]:
+    """Return what is answered for a photo: its name, and an answer or an error, which is its own."""
+    try:
+        if isinstance(photo.content, Problem):
+            raise photo.content
+        return {"source": photo.name, **await answer_photo(photo.content)}
+    except Problem as problem:
+        return {"source": photo.name, **problem.body}
+    except Exception:
+        traceback.print_exc(file=sys.stderr)
+        failure = Problem(500, "model_failed", "The model failed on this photo. The log of the server says more.")
+        return {"source": photo.name, **failure.body}
+
+
+def _sentence(message: str) -> str:
+    """Return a message without the name at its start, which stands next to it."""
+    words = message.removeprefix("photo: ")
+    return words[:1].upper() + words[1:]
 
 
 async def _disconnected(request: Request) -> None:
@@ -162,19 +191,26 @@ def add_routes(inner: FastAPI, service: Service) -> None:
 
     @inner.post("/predict", responses=ANSWERS["predict"], openapi_extra=BODY, summary="Classes of photos")
     async def predict(request: Request, top_k: TopK = 5) -> Response:
-        def describe(logits: NDArray[np.float32]) -> dict[str, Any]:
-            return {"labels": list(model.labels(logits, top_k))}
+        async def answer_photo(content: bytes) -> dict[str, Any]:
+            return {"labels": list(model.labels(await service.output(content, model.logits), top_k))}
 
-        return await service.answer(request, model.logits, describe)
+        return await service.answer(request, answer_photo)
 
     @inner.post("/embed", responses=ANSWERS["embed"], openapi_extra=BODY, summary="Features of photos")
     async def embed(request: Request) -> Response:
-        await service.open_features()
-        return await service.answer(request, model.features, lambda features: {"features": features.tolist()})
+        await service.open(model.open_features)
+
+        async def answer_photo(content: bytes) -> dict[str, Any]:
+            return {"features": (await service.output(content, model.features)).tolist()}
+
+        return await service.answer(request, answer_photo)
+
+    if has_explanations():
+        _add_explain(inner, service)
 
     @inner.get("/info", responses=ANSWERS["keyed"], summary="The classes and the model")
     async def info() -> Response:
-        return JSONResponse({**model.info, "explain": False, "limits": _limits(service.options)})
+        return JSONResponse({**model.info, "limits": _limits(service.options)})
 
     @inner.get("/livez", summary="Whether the server runs")
     async def livez() -> Response:
@@ -196,6 +232,31 @@ def add_routes(inner: FastAPI, service: Service) -> None:
     for path in PAGE_PATHS:
         inner.add_api_route(path, page_route(path), methods=["GET"], include_in_schema=False)
     add_schemas(inner)
+
+
+def _add_explain(inner: FastAPI, service: Service) -> None:
+    model = service.model
+
+    @inner.post("/explain", responses=ANSWERS["explain"], openapi_extra=BODY, summary="Which patches spoke for a class")
+    async def explain(request: Request, classes: Classes = None) -> Response:
+        await service.open(model.open_explain)
+
+        def compute(photos: Sequence[NDArray[np.uint8]]) -> list[Any]:
+            return [_explained(model, photo, classes) for photo in photos]
+
+        async def answer_photo(content: bytes) -> dict[str, Any]:
+            return await service.explanation(content, compute)
+
+        return await service.answer(request, answer_photo)
+
+
+def _explained(
+    model: ServedModel, pixels: NDArray[np.uint8], classes: Sequence[str] | None
+) -> dict[str, Any] | ConfigError:
+    try:
+        return model.explain(pixels, classes)
+    except ConfigError as error:  # not a class of this model
+        return error
 
 
 def _limits(options: ServeOptions) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import uvicorn
 
 from allmlp.data import set_max_megapixels
 from allmlp.errors import ConfigError
+from allmlp.exports import export_kind
 from allmlp.io.display import Report, discard, quote
 from allmlp.serve.application import app
 from allmlp.serve.http.protocol import protocol_class
@@ -77,6 +79,12 @@ def serve(
             supervise(
                 job, listener, number=workers, engine=engines.get(backend, backend), when_ready=tell, report=report
             )
+
+
+def _engine(source: str, backend: str) -> str:
+    """Return the module that a worker loads for this source, to be loaded before the workers are forked."""
+    engines = {None: "torch", "onnx": "onnxruntime", "openvino": "openvino"}
+    return backend if backend in engines.values() else engines[export_kind(source) if backend == "auto" else None]
 
 
 @dataclass(frozen=True)
@@ -146,7 +154,8 @@ def _listen(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
     except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        number = None if isinstance(error, UnicodeError | socket.gaierror) else error.errno
+        reason = str(error) if number is None else os.strerror(number)
         raise ConfigError(
             f"{host}:{port}: cannot be listened at ({reason}). Choose another --host or --port; --port 0 finds a free one."
         ) from error

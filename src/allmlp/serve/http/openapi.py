@@ -35,6 +35,7 @@ _SCHEMAS = {
     "Refusal": _object({"error": _reference("Error")}),
     "Predictions": _results("labels", {"type": "array", "items": _LABEL}),
     "Embeddings": _results("features", {"type": "array", "items": _NUMBER}),
+    "Explanations": _object({"results": {"type": "array", "items": {"type": "object"}, "minItems": 1}}),
     "Photos": _object(
         {
             "photos": {
@@ -74,6 +75,7 @@ _REFUSALS = {
     415: "A type that is not accepted.",
     422: "No photo of the request can be used.",
     500: "A fault of the server.",
+    501: "The backend of this server cannot compute this.",
     503: "Busy; try again after Retry-After seconds.",
     504: "The deadline passed.",
 }
@@ -87,6 +89,7 @@ def _answers(schema: str) -> dict[int | str, dict[str, Any]]:
 ANSWERS: dict[str, dict[int | str, dict[str, Any]]] = {
     "predict": _answers("Predictions"),
     "embed": _answers("Embeddings"),
+    "explain": _answers("Explanations"),
     "readyz": {503: _answer("The model does not answer.", _reference("Refusal"))},
     "keyed": {401: _answer("No key, or a wrong one.", _reference("Refusal"))},
 }

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import logging
 import os
 import signal
 import socket
@@ -99,6 +100,7 @@ class _Job:
     def __call__(self, listener: socket.socket, when_ready: Callable[[], None]) -> None:
         if self.max_megapixels is not None:
             set_max_megapixels(self.max_megapixels)
+        logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # malformed forms are no events of a server
         limits = self.options
         config = uvicorn.Config(
             self.make_app(),

@@ -119,7 +119,10 @@ def test_an_address_that_cannot_be_had_is_refused(sources: dict[str, Path], host
 
 
 def test_a_port_that_is_taken_is_named(sources: dict[str, Path]):
-    with running(sources["onnx"]) as server, pytest.raises(ConfigError, match=r"Address already in use.*--port 0 finds"):
+    with (
+        running(sources["onnx"]) as server,
+        pytest.raises(ConfigError, match=r"Address already in use.*--port 0 finds"),
+    ):
         serve(str(sources["onnx"]), port=server.port)
 
 

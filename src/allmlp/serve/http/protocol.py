@@ -14,7 +14,7 @@ from allmlp.serve.problems import Problem
 __all__ = ["protocol_class"]
 
 _LINGER_S = 5.0  # for a body that was refused before its end: closing at once would take the answer from the client
-_DRAIN_S = 0.5  # for a request that was sent before its client saw that the server stops
+_DRAIN_S = 2.0  # for a request that was sent before its client saw that the server stops
 
 
 def protocol_class(header_timeout_s: float) -> type[H11Protocol]:

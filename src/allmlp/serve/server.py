@@ -18,7 +18,7 @@ from allmlp.errors import ConfigError
 from allmlp.exports import export_kind
 from allmlp.io.display import Report, discard, quote
 from allmlp.serve.application import app
-from allmlp.serve.http.protocol import protocol_class
+from allmlp.serve.http.protocol import TimedProtocol, protocol_class
 from allmlp.serve.options import ServeOptions, check_extra
 from allmlp.serve.workers import supervise
 
@@ -102,9 +102,10 @@ class _Job:
             set_max_megapixels(self.max_megapixels)
         logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # malformed forms are no events of a server
         limits = self.options
+        protocol = protocol_class(limits.header_timeout_s)
         config = uvicorn.Config(
             self.make_app(),
-            http=protocol_class(limits.header_timeout_s),
+            http=protocol,
             ws="none",
             loop="asyncio",
             lifespan="on",
@@ -117,14 +118,15 @@ class _Job:
             h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
             timeout_graceful_shutdown=int(limits.timeout_s + limits.body_timeout_s + _SPARE_S),
         )
-        _Server(config, when_ready).run([listener])
+        _Server(config, protocol, when_ready).run([listener])
 
 
 class _Server(uvicorn.Server):
     """Tells when it is ready, ends without raising the signal again, and loses no connection that the system accepted."""
 
-    def __init__(self, config: uvicorn.Config, when_ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, protocol: type[TimedProtocol], when_ready: Callable[[], None]) -> None:
         super().__init__(config)
+        self._protocol = protocol
         self._when_ready = when_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -136,16 +138,16 @@ class _Server(uvicorn.Server):
         self._when_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._protocol.is_stopping = True
         accepted = [connection for listener in sockets or () for connection in _accept_all(listener)]
         for server in self.servers:  # at once: what arrived in between would be reset
             server.close()
         loop = asyncio.get_running_loop()
-        await asyncio.gather(*(loop.connect_accepted_socket(self._protocol, connection) for connection in accepted))
+        await asyncio.gather(*(loop.connect_accepted_socket(self._new, connection) for connection in accepted))
         await super().shutdown(sockets)
 
-    def _protocol(self) -> asyncio.Protocol:
-        state = self.lifespan.state
-        return self.config.http_protocol_class(config=self.config, server_state=self.server_state, app_state=state)  # type: ignore[call-arg]
+    def _new(self) -> TimedProtocol:
+        return self._protocol(self.config, self.server_state, self.lifespan.state)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -26,7 +26,7 @@ def test_requests_from_the_document_never_make_the_server_fail(sources: dict[str
         for operation in found:
 
             @hypothesis.settings(
-                max_examples=40, deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck)
+                max_examples=25, deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck)
             )
             @hypothesis.given(case=operation.as_strategy())
             def ask(case):

@@ -11,25 +11,36 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from allmlp.serve.problems import Problem
 
-__all__ = ["protocol_class"]
+__all__ = ["TimedProtocol", "protocol_class"]
 
 _LINGER_S = 5.0  # for a body that was refused before its end: closing at once would take the answer from the client
 _DRAIN_S = 2.0  # for a request that was sent before its client saw that the server stops
 
 
-def protocol_class(header_timeout_s: float) -> type[H11Protocol]:
-    """Return the protocol with a time limit for headers."""
-    return type("TimedProtocol", (_TimedProtocol,), {"header_timeout_s": header_timeout_s})
+def protocol_class(header_timeout_s: float) -> type["TimedProtocol"]:
+    """Return the protocol of one server, with its time limit for headers."""
+    return type("ServersProtocol", (TimedProtocol,), {"header_timeout_s": header_timeout_s})
 
 
-class _TimedProtocol(H11Protocol):
+class TimedProtocol(H11Protocol):
+    """A connection.
+
+    Attributes:
+        header_timeout_s: seconds that a client has for its headers.
+        is_stopping: whether the server stops, which new connections learn from it.
+    """
+
     header_timeout_s: ClassVar[float] = 10.0
+    is_stopping: ClassVar[bool] = False
     _timer: asyncio.TimerHandle | None = None
     _is_draining = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._restart_timer(self.header_timeout_s, self._headers_are_late)
+        if self.is_stopping:
+            self.shutdown()
+        else:
+            self._restart_timer(self.header_timeout_s, self._headers_are_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()

@@ -2,11 +2,11 @@
 
 python benchmarks/serving.py [--variant S/16] [--seconds 60] [--factors 0.5,1,2,5] [--litserve PYTHON] [--out FILE.json]
 
-Requests arrive at fixed times, whether or not earlier ones were answered, and their latency counts from the time at which they
-were due. The rates are multiples of the backend's own throughput, measured first: photos decoded and classified by `Predictor`
-in batches of 32, without a server. Server and clients share no core if there are two: the server has the first half of them, the
-clients the rest. LitServe runs the same decoder and the same model, from an environment of its own (`--litserve`, the Python of
-one in which it is installed next to allmlp), in the same run.
+Requests arrive at fixed times, whether or not earlier ones were answered, and their latency counts from the time at which
+they were due. The rates are multiples of the backend's own throughput, measured first: photos decoded and classified by
+`Predictor` in batches of 32, without a server. Server and clients share no core if there are two: the server has the first half
+of them, the clients the rest. LitServe runs the same decoder and the same model, from an environment of its own (`--litserve`,
+the Python of one in which it is installed next to allmlp), in the same run.
 
 The model has random weights, exported to ONNX; photos are the embedded clothing photos, enlarged to 400 × 300 JPEG files.
 """
@@ -134,9 +134,15 @@ async def ask(port: int, sent: bytes) -> int:
         writer.close()
 
 
-def request_of(path: str, photo: bytes, kind: str) -> bytes:
-    headers = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(photo)}\r\n"
-    return headers.encode() + b"Connection: close\r\n\r\n" + photo
+def request_of(path: str, photo: bytes) -> bytes:
+    """Return a request with a form of one photo, which both servers take."""
+    part = (
+        b'--edge\r\nContent-Disposition: form-data; name="photo"; filename="photo.jpg"\r\n\r\n'
+        + photo
+        + b"\r\n--edge--\r\n"
+    )
+    headers = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=edge\r\n"
+    return headers.encode() + f"Content-Length: {len(part)}\r\nConnection: close\r\n\r\n".encode() + part
 
 
 async def load(port: int, requests: Sequence[bytes], rate: float, seconds: float) -> list[tuple[int, float]]:
@@ -239,7 +245,7 @@ def main() -> None:
         figures |= {"own_per_s": [round(rate, 3) for rate in rates], "cores": [len(part) for part in cores()]}
         figures["servers"] = {}
         for title, (command, path) in contestants(model, arguments.port, arguments.litserve).items():
-            requests = [request_of(path, content, "application/octet-stream") for content in contents]
+            requests = [request_of(path, content) for content in contents]
             rows = []
             for factor in factors:
                 with server(command, arguments.port) as process:

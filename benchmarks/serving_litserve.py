@@ -7,7 +7,6 @@ import sys
 
 import litserve
 import numpy as np
-from fastapi import Request
 
 import allmlp
 from allmlp.data import decode
@@ -20,9 +19,8 @@ class Api(litserve.LitAPI):
         self.model = allmlp.open_model(sys.argv[1])
         self.predictor = allmlp.Predictor(self.model)
 
-    async def decode_request(self, request: Request):
-        content = await request.body()
-        return self.model.preparation.resize(decode(content, name="photo"))
+    def decode_request(self, request):
+        return self.model.preparation.resize(decode(request["photo"].file.read(), name="photo"))
 
     def batch(self, inputs):
         return np.stack(inputs)

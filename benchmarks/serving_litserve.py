@@ -34,7 +34,7 @@ class Api(litserve.LitAPI):
         return logits[0] if one else logits
 
     def encode_response(self, logits):
-        return {"labels": list(self.predictor.labels_of(logits))}
+        return {"labels": list(self.predictor.prediction("photo", logits).labels)}
 
 
 if __name__ == "__main__":

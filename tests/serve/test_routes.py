@@ -25,7 +25,7 @@ POISON = photo_of(99, size=(16, 16))  # of the model's size, so that its pixels 
 
 
 class SlowModel(ServedModel):
-    """Waits until it may go, fails on one photo, and returns what is not finite for a black one."""
+    """Waits until it may go, and fails on one photo."""
 
     def __init__(self, source: Path) -> None:
         self.go = threading.Event()
@@ -34,12 +34,12 @@ class SlowModel(ServedModel):
         super().__init__(source, backend="auto", device="auto", precision="auto")
         self._poison = self.decode(POISON)
 
-    def logits(self, images: Sequence[NDArray[Any]]) -> Sequence[NDArray[np.float32]]:
+    def outputs(self, images: Sequence[NDArray[Any]]) -> Sequence[NDArray[np.float32]]:
         self.num_waiting.release()
         assert self.go.wait(30)
         if any(np.array_equal(image, self._poison) for image in images if hasattr(self, "_poison")):
             raise RuntimeError("a fault of the engine")
-        return super().logits(images)
+        return super().outputs(images)
 
 
 class Service:

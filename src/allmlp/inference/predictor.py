@@ -1,7 +1,8 @@
 """`Predictor`: labels for photos in any form."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,14 +108,24 @@ class Predictor:
         self, images: Iterable[Photo], top_k: int, forward: Forward, thumbnails: bool
     ) -> Iterator[Prediction | DataError]:
         rows = output_rows(forward, self._preparation, images, batch_size=self._batch_size, thumbnails=thumbnails)
-        for name, logits, thumbnail in rows:
-            if isinstance(logits, DataError):
-                yield logits
-            else:
-                yield Prediction(name, self.labels_of(logits, top_k=top_k), thumbnail)
+        for name, outputs, thumbnail in rows:
+            yield outputs if isinstance(outputs, DataError) else self.prediction(name, outputs, top_k, thumbnail)
 
-    def labels_of(self, logits: NDArray[np.float32], *, top_k: int = 5) -> tuple[ScoredLabel, ...]:
-        """Return the labels of a photo from its logits (K,), best first, as `predict` does: for callers that batch by themselves."""
+    def outputs(self, prepared: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+        """Return the model's outputs for a batch, one row per photo, for callers that decode and batch by themselves.
+
+        Args:
+            prepared: what `RunnableModel.preparation.resize` returned for each photo.
+        """
+        return self._forward(self._preparation.normalise(np.stack(prepared)))
+
+    def prediction(
+        self, source: str, outputs: NDArray[np.float32], top_k: int = 5, thumbnail: bytes | None = None
+    ) -> Prediction:
+        """Return the prediction for a photo from its row of `outputs`."""
+        return Prediction(source, self._labels(outputs, top_k), thumbnail)
+
+    def _labels(self, logits: NDArray[np.float32], top_k: int) -> tuple[ScoredLabel, ...]:
         probabilities = softmax(logits, temperature=self._temperature)
         best = np.argsort(-logits, kind="stable")[:top_k]  # by logits: at a low temperature many probabilities are 0
         return tuple(ScoredLabel(label=self.class_names[index], score=float(probabilities[index])) for index in best)

@@ -13,14 +13,14 @@ from allmlp import __version__
 from allmlp.checkpoints import Checkpoint, as_arrays, load_arrays
 from allmlp.data import decode
 from allmlp.exports import export_kind, open_export, weights_digest
-from allmlp.inference import Predictor, RunnableModel, ScoredLabel, open_model
+from allmlp.inference import Predictor, RunnableModel, open_model
 from allmlp.serve.explaining import Explain, has_explanations, open_explain
 
 __all__ = ["ServedModel"]
 
 
 class ServedModel:
-    """Decodes photos and computes logits or features; any thread may call it.
+    """Decodes photos and computes answers or features; any thread may call it.
 
     Attributes:
         info: what GET /info answers.
@@ -42,7 +42,7 @@ class ServedModel:
         self._features: RunnableModel | None = None
         self._explain: Explain | None = None
         self.info = self._info()
-        self.logits([self.prepare(np.zeros((8, 8, 3), np.uint8))])
+        self.outputs([self.prepare(np.zeros((8, 8, 3), np.uint8))])
 
     @property
     def remark(self) -> str:
@@ -50,7 +50,7 @@ class ServedModel:
         return self._model.remark
 
     def decode(self, content: bytes) -> NDArray[Any]:
-        """Return what `logits` and `features` take, from the bytes of a photo.
+        """Return what `outputs` and `features` take, from the bytes of a photo.
 
         Raises:
             DataError: not a photo, or one that cannot be read; the message starts with "photo".
@@ -58,17 +58,18 @@ class ServedModel:
         return self.prepare(self.pixels(content))
 
     def prepare(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
-        """Return what `logits` and `features` take, from RGB pixels (h, w, 3)."""
+        """Return what `outputs` and `features` take, from RGB pixels (h, w, 3)."""
         return self._model.preparation.resize(pixels)
 
-    def logits(self, images: Sequence[NDArray[Any]]) -> Sequence[NDArray[np.float32]]:
-        """Return the logits (K,) of each of the prepared photos."""
-        return _outputs(self._model, images)
+    def outputs(self, images: Sequence[NDArray[Any]]) -> Sequence[NDArray[np.float32]]:
+        """Return the row for `answer` of each of the prepared photos."""
+        return _finite(self._predictor.outputs(images))
 
     def features(self, images: Sequence[NDArray[Any]]) -> Sequence[NDArray[np.float32]]:
         """Return the features (C,) of each of the prepared photos, after `open_features`."""
         assert self._features is not None
-        return _outputs(self._features, images)
+        model = self._features
+        return _finite(model.forward(model.preparation.normalise(np.stack(images))))
 
     def open_features(self) -> None:
         """Open the model a second time, for its features, unless it is open: few servers need them."""
@@ -92,9 +93,11 @@ class ServedModel:
                 backend, device = self._options["backend"], self._options["device"]
                 self._explain = open_explain(self._source, backend=backend, device=device)
 
-    def labels(self, logits: NDArray[np.float32], top_k: int) -> tuple[ScoredLabel, ...]:
-        """Return the labels of a photo from its logits (K,), best first, as `Predictor.predict` does."""
-        return self._predictor.labels_of(logits, top_k=top_k)
+    def answer(self, outputs: NDArray[np.float32], top_k: int) -> dict[str, Any]:
+        """Return what /predict answers for a photo: the labels of `Predictor.predict`, best first."""
+        prediction = self._predictor.prediction("photo", outputs, top_k)
+        unknown = {"unknown": True} if getattr(prediction, "is_unknown", False) else {}
+        return {"labels": list(prediction.labels), **unknown}
 
     def _info(self) -> dict[str, Any]:
         description = self._model.description
@@ -123,9 +126,8 @@ def _identity(source: str | Path | Checkpoint) -> tuple[str, str]:
     return info.weights_sha256, info.precision
 
 
-def _outputs(model: RunnableModel, images: Sequence[NDArray[Any]]) -> Sequence[NDArray[np.float32]]:
-    """Return the outputs of prepared photos. Raises ValueError if they are not finite."""
-    outputs = model.forward(model.preparation.normalise(np.stack(images)))
+def _finite(outputs: NDArray[np.float32]) -> Sequence[NDArray[np.float32]]:
+    """Return outputs as a list of rows. Raises ValueError if they are not finite, which JSON cannot say."""
     if not np.isfinite(outputs).all():
         raise ValueError("the model returned values that are not finite")
     return list(outputs)

@@ -192,7 +192,7 @@ def add_routes(inner: FastAPI, service: Service) -> None:
     @inner.post("/predict", responses=ANSWERS["predict"], openapi_extra=BODY, summary="Classes of photos")
     async def predict(request: Request, top_k: TopK = 5) -> Response:
         async def answer_photo(content: bytes) -> dict[str, Any]:
-            return {"labels": list(model.labels(await service.output(content, model.logits), top_k))}
+            return model.answer(await service.output(content, model.outputs), top_k)
 
         return await service.answer(request, answer_photo)
 

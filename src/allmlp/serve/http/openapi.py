@@ -25,16 +25,16 @@ _ERROR = _object({"status": _INTEGER, "code": _TEXT, "message": _TEXT})
 _LABEL = _object({"label": _TEXT, "score": {"type": "number", "minimum": 0, "maximum": 1}})
 
 
-def _results(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    of_photo = _object({"source": _TEXT, name: schema, "error": _reference("Error")}, name, "error")
+def _results(**properties: dict[str, Any]) -> dict[str, Any]:
+    of_photo = _object({"source": _TEXT, **properties, "error": _reference("Error")}, *properties, "error")
     return _object({"results": {"type": "array", "items": of_photo, "minItems": 1}})
 
 
 _SCHEMAS = {
     "Error": _ERROR,
     "Refusal": _object({"error": _reference("Error")}),
-    "Predictions": _results("labels", {"type": "array", "items": _LABEL}),
-    "Embeddings": _results("features", {"type": "array", "items": _NUMBER}),
+    "Predictions": _results(labels={"type": "array", "items": _LABEL}, unknown={"type": "boolean"}),
+    "Embeddings": _results(features={"type": "array", "items": _NUMBER}),
     "Explanations": _object({"results": {"type": "array", "items": {"type": "object"}, "minItems": 1}}),
     "Photos": _object(
         {

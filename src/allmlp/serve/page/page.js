@@ -104,7 +104,7 @@ async function answer({ file, card }) {
   try {
     await learning;
     const { results } = await patiently("predict?top_k=5", { method: "POST", body: file, headers });
-    show(card, results[0].labels);
+    show(card, results[0].labels, results[0].unknown);
   } catch (error) {
     card.answer.replaceChildren(make("p", "error", error.message));
     if (error.status === 401) learn();
@@ -137,7 +137,7 @@ function forget(item) {
   item.remove();
 }
 
-function show(card, labels) {
+function show(card, labels, isUnknown) {
   const bars = make("ul", "bars");
   labels.forEach(({ label, score }, index) => {
     const item = make("li", index === 0 ? "best" : "");
@@ -152,7 +152,8 @@ function show(card, labels) {
     item.append(bar);
     bars.append(item);
   });
-  card.answer.replaceChildren(bars);
+  const unknown = make("p", "unknown", "Probably none of these classes. If one of them:");
+  card.answer.replaceChildren(...(isUnknown ? [unknown] : []), bars);
 }
 
 function percent(score) {

@@ -14,8 +14,9 @@ from fastapi import FastAPI, Query, Request
 from numpy.typing import NDArray
 from starlette.responses import JSONResponse, Response
 
-from allmlp.errors import AllmlpError, ConfigError, DataError, shortage
+from allmlp.errors import AllmlpError, DataError, shortage
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
+from allmlp.io.display import quote
 from allmlp.io.ordered_map import drop_locals
 from allmlp.serve.batching import Batcher, Compute
 from allmlp.serve.explaining import has_explanations
@@ -129,10 +130,8 @@ class Service:
         """Return what a function makes of all pixels of a photo. Few at a time hold so many. Raises Problem."""
         async with self._explaining:
             pixels = await self._in_pool(self._decoded, content, self.model.pixels)
-            answer = await self._batcher.submit(pixels, compute)
-        if isinstance(answer, ConfigError):
-            raise Problem(400, "unknown_class", str(answer))
-        return dict(answer)
+            answer: dict[str, Any] = await self._batcher.submit(pixels, compute)
+        return answer
 
     async def _in_pool(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
@@ -239,24 +238,20 @@ def _add_explain(inner: FastAPI, service: Service) -> None:
 
     @inner.post("/explain", responses=ANSWERS["explain"], openapi_extra=BODY, summary="Which patches spoke for a class")
     async def explain(request: Request, classes: Classes = None) -> Response:
+        others = sorted(set(classes or ()) - set(model.info["classes"]))
+        if others:
+            raise Problem(
+                400, "unknown_class", f"{quote(others[0])} is not a class of this model; GET /info lists them."
+            )
         await service.open(model.open_explain)
 
         def compute(photos: Sequence[NDArray[np.uint8]]) -> list[Any]:
-            return [_explained(model, photo, classes) for photo in photos]
+            return [model.explain(photo, classes) for photo in photos]
 
         async def answer_photo(content: bytes) -> dict[str, Any]:
             return await service.explanation(content, compute)
 
         return await service.answer(request, answer_photo)
-
-
-def _explained(
-    model: ServedModel, pixels: NDArray[np.uint8], classes: Sequence[str] | None
-) -> dict[str, Any] | ConfigError:
-    try:
-        return model.explain(pixels, classes)
-    except ConfigError as error:  # not a class of this model
-        return error
 
 
 def _limits(options: ServeOptions) -> dict[str, Any]:

@@ -12,6 +12,8 @@ import pytest
 from tests.serve.conftest import NAMES, photo_of
 from tests.serve.running import Running, running
 
+from allmlp.serve.explaining import has_explanations
+
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
@@ -165,7 +167,7 @@ def test_the_keyboard_reaches_everything(visit: Visit):
     for _ in range(3):
         visit.page.keyboard.press("Tab")
         reached.append(visit.page.evaluate("document.activeElement.id || document.activeElement.textContent"))
-    assert reached == ["files", "forget", "Copy as curl"]
+    assert reached == ["files", "forget", "smooth" if has_explanations() else "Copy as curl"]
 
 
 def test_a_key_is_asked_for(browser: Any, sources: dict[str, Path]):
@@ -181,3 +183,29 @@ def test_a_key_is_asked_for(browser: Any, sources: dict[str, Path]):
         visit.give(("a.png", photo_of(0)))
         visit.wait("1 photo done")
         visit.page.close()
+
+
+@pytest.mark.skipif(not has_explanations(), reason="this installation explains nothing")
+def test_heat_maps_follow_the_pointer_and_the_keyboard(visit: Visit):
+    visit.give(("a.png", photo_of(0)))
+    visit.wait("1 photo done")
+    canvas = visit.page.locator(".picture canvas")
+    bars = visit.page.locator("button.bar")
+    assert bars.count() == 5
+    bars.nth(1).hover()
+    canvas.wait_for()
+    pointed = canvas.evaluate("(canvas) => canvas.toDataURL()")
+    visit.page.mouse.move(0, 0)
+    canvas.wait_for(state="detached")
+    bars.nth(1).focus()
+    canvas.wait_for()
+    assert canvas.evaluate("(canvas) => canvas.toDataURL()") == pointed
+    visit.page.keyboard.press("Enter")
+    assert bars.nth(1).get_attribute("aria-pressed") == "true"
+    bars.nth(1).blur()
+    assert canvas.count() == 1  # it stays until it is pressed again
+    visit.page.get_by_label("Smooth").check()
+    bars.nth(1).hover()
+    visit.page.wait_for_function(
+        "(before) => document.querySelector('.picture canvas')?.toDataURL() !== before", arg=pointed
+    )

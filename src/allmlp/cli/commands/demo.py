@@ -99,7 +99,6 @@ def demonstrate(scratch: "Recipe", transfer: "Recipe", out: Path, *, device: str
     next_commands(
         [
             (command_line("predict", run, out / "photos"), "classify photos: your own, or whole folders"),
-            (command_line("serve", run), "classify them on a page in your browser, or by HTTP"),
             (command_line("evaluate", run, DATASET), "score it, class by class"),
             (train_command, f"replace {DATASET} with your folder, with one sub-folder per class"),
         ]

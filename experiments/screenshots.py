@@ -65,6 +65,40 @@ def pages(work):
     }
 
 
+def photograph_served(work, chromium):
+    """Serve the first run, give its page two photos, and write what it shows in each look (by playwright)."""
+    from playwright.sync_api import sync_playwright
+
+    photos = sorted((work / "photos" / "test").glob("*/*.webp"))
+    command = [sys.executable, "-m", "allmlp", "serve", "runs/first", "--port", "0"]
+    with subprocess.Popen(command, cwd=work, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as server:
+        address = next(word for line in server.stderr for word in line.split() if word.startswith("http://"))
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=shutil.which(chromium), args=["--no-sandbox"])
+            for look in HEIGHTS:
+                size = {"width": 390 if look == "phone" else 1280, "height": HEIGHTS[look]}
+                page = browser.new_page(viewport=size, color_scheme="dark" if look == "dark" else "light")
+                page.goto(address)
+                page.set_input_files("#files", [photos[0], photos[len(photos) // 2]])
+                page.get_by_role("status").get_by_text("2 photos done", exact=True).wait_for()
+                if page.locator("button.bar").count():
+                    page.locator("button.bar").first.hover()
+                    page.locator("canvas").wait_for()
+                with Image.open(BytesIO(page.screenshot())) as image:
+                    write("serve", look, image.convert("RGB"))
+            browser.close()
+        server.terminate()
+
+
+def write(name, look, picture):
+    """Write a picture to docs/images."""
+    content = BytesIO()
+    picture.quantize(128).save(content, "PNG", optimize=True)  # a third of the bytes, and no visible difference
+    file = IMAGES / (f"{name}.png" if look == "light" else f"{name}-{look}.png")
+    file.write_bytes(content.getvalue())
+    print("wrote", file, f"{len(content.getvalue()) / 1000:.0f} kB")
+
+
 def photograph(page, look, chromium, work):
     """Return a picture of the top of a page, as it looks in light, in dark, or on a phone."""
     height = HEIGHTS[look]
@@ -94,11 +128,8 @@ def main():
     for name, page in pages(arguments.work).items():
         for look in HEIGHTS:
             picture = photograph(page, look, arguments.chromium, arguments.work)
-            content = BytesIO()
-            picture.quantize(128).save(content, "PNG", optimize=True)  # a third of the bytes, and no visible difference
-            file = IMAGES / (f"{name}.png" if look == "light" else f"{name}-{look}.png")
-            file.write_bytes(content.getvalue())
-            print("wrote", file, f"{len(content.getvalue()) / 1000:.0f} kB")
+            write(name, look, picture)
+    photograph_served(arguments.work, arguments.chromium)
 
 
 if __name__ == "__main__":

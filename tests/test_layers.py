@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "allmlp"
 # From the top down. A layer may import those below it, and not its neighbours in the same line.
 LAYERS = (
     ("cli",),
-    ("bench",),
+    ("bench", "serve"),
     ("recipes",),
     ("training",),
     ("report", "quantisation"),
@@ -83,6 +83,13 @@ INNER_LAYERS = {
         ("backends", "photo_folder", "prediction", "sort_photos"),
         ("folder_names", "nearest", "runnable", "tuned"),
         ("engine_settings",),
+    ),
+    "serve": (
+        ("server",),
+        ("application", "workers"),
+        ("routes",),
+        ("batching", "http"),
+        ("instruments", "models", "options", "page", "problems"),
     ),
     "report": (
         ("cleaning", "comparison", "page", "sheet"),

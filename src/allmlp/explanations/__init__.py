@@ -6,6 +6,7 @@ To add one: a backend's contributions are a function in `engines`, and a line in
 """
 
 from allmlp.explanations.class_maps import MAX_MAPPED_CLASSES, ClassMap
+from allmlp.explanations.contributions import gives_contributions
 from allmlp.explanations.explainer import Explainer, explain
 from allmlp.explanations.explanation import Explanation
 from allmlp.explanations.geometry import PatchGeometry
@@ -20,6 +21,7 @@ __all__ = [
     "Explanation",
     "PatchGeometry",
     "explain",
+    "gives_contributions",
     "heat_map",
     "occlusion_scale",
     "overlay",

@@ -8,13 +8,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from allmlp.checkpoints import Checkpoint, ModelDescription, PreprocessingChanges
+from allmlp.checkpoints import Checkpoint, ModelDescription, PreprocessingChanges, load_checkpoint
 from allmlp.data import Preparation
 from allmlp.errors import ConfigError
 from allmlp.explanations.engines import PatchReading, read_in_onnx_runtime, read_in_openvino, read_in_torch
+from allmlp.exports import TorchExport, export_kind, open_export
 from allmlp.inference import BACKENDS, choose_backend, open_model
 
-__all__ = ["ContributionModel", "Contributions", "open_contributions"]
+__all__ = ["ContributionModel", "Contributions", "gives_contributions", "open_contributions"]
 
 READERS: Mapping[str, Callable[[str | Path | Checkpoint, str], PatchReading]] = {
     "eager": read_in_torch,
@@ -63,6 +64,11 @@ class ContributionModel:
         return Contributions(values, logits, blocks)
 
 
+def gives_contributions(source: str | Path | Checkpoint, backend: str = "auto") -> bool:
+    """Return whether `open_contributions` can open a source that `open_model` opened with this backend."""
+    return _backend_name(source, backend) in READERS
+
+
 def open_contributions(
     source: str | Path | Checkpoint,
     *,
@@ -76,14 +82,11 @@ def open_contributions(
         CheckpointError, ConfigError, MissingExtraError: as `open_model`.
         ConfigError: the model has no classes, or the backend gives no contributions.
     """
-    chosen = choose_backend(backend, source)
-    name = next(name for name, candidate in BACKENDS.items() if candidate is chosen)
+    name = _backend_name(source, backend)
     if name not in READERS:
         raise ConfigError(f"The backend {name} gives no contributions of patches. Use {' or '.join(READERS)}.")
-    if name in ("eager", "compiled") and not isinstance(source, Checkpoint):
-        from allmlp.checkpoints import load_checkpoint
-
-        source = load_checkpoint(source)  # once, for both readings
+    if name in ("eager", "compiled"):
+        source = _loaded(source)  # once, for both readings
     model = open_model(
         source, backend="eager" if name == "compiled" else name, device=device, preprocessing=preprocessing
     )
@@ -97,3 +100,19 @@ def open_contributions(
     values, _ = reading(blank)
     bias = (model.forward(blank)[0] - values[0].sum(axis=0, dtype=np.float64)).astype(np.float32)
     return ContributionModel(reading, bias, description, model.preparation)
+
+
+def _backend_name(source: str | Path | Checkpoint, backend: str) -> str:
+    chosen = choose_backend(backend, source)
+    return next(name for name, candidate in BACKENDS.items() if candidate is chosen)
+
+
+def _loaded(source: str | Path | Checkpoint) -> Checkpoint:
+    """Return a checkpoint; of a .pt2 file, the weights are read, and the program is not run."""
+    if isinstance(source, Checkpoint):
+        return source
+    if export_kind(source) is None:
+        return load_checkpoint(source)
+    export = open_export(source)
+    assert isinstance(export, TorchExport)
+    return export.checkpoint()

@@ -1,7 +1,8 @@
 """`Predictor`: labels for photos in any form."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,11 +125,22 @@ class Predictor:
     ) -> Iterator[Prediction | DataError]:
         rows = output_rows(forward, self._preparation, images, batch_size=self._batch_size, thumbnails=thumbnails)
         for name, outputs, thumbnail in rows:
-            if isinstance(outputs, DataError):
-                yield outputs
-            else:
-                logits, features = np.split(outputs, [len(self.class_names)])
-                yield Prediction(name, self._labels(logits, top_k), thumbnail, self._is_unknown(logits, features))
+            yield outputs if isinstance(outputs, DataError) else self.prediction(name, outputs, top_k, thumbnail)
+
+    def outputs(self, prepared: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+        """Return the model's outputs for a batch, one row per photo, for callers that decode and batch by themselves.
+
+        Args:
+            prepared: what `RunnableModel.preparation.resize` returned for each photo.
+        """
+        return self._forward(self._preparation.normalise(np.stack(prepared)))
+
+    def prediction(
+        self, source: str, outputs: NDArray[np.float32], top_k: int = 5, thumbnail: bytes | None = None
+    ) -> Prediction:
+        """Return the prediction for a photo from its row of `outputs`."""
+        logits, features = np.split(outputs, [len(self.class_names)])
+        return Prediction(source, self._labels(logits, top_k), thumbnail, self._is_unknown(logits, features))
 
     def _is_unknown(self, logits: NDArray[np.float32], features: NDArray[np.float32]) -> bool:
         if self._rule is None:

@@ -1,0 +1,22 @@
+# allmlp serve on a CPU, in ONNX Runtime, without PyTorch. Not built by our tests: see docs/serving.md.
+#
+#     docker build -t allmlp-serve .
+#     docker run --read-only --tmpfs /tmp --cap-drop ALL -p 8000:8000 -v "$PWD/mine.onnx:/model.onnx:ro" allmlp-serve
+FROM python:3.11-slim
+
+COPY . /source
+# The complete list of what runs an export, in the tested versions; pip would install PyTorch as well without --no-deps.
+RUN pip install --no-cache-dir -r /source/src/allmlp/exports/requirements/onnxruntime.txt \
+    && pip install --no-cache-dir -c /source/constraints.txt fastapi uvicorn prometheus-client python-multipart \
+    && pip install --no-cache-dir --no-deps /source \
+    && rm -r /source \
+    && useradd --system --no-create-home --uid 10001 allmlp
+
+USER 10001
+ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s CMD \
+    ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"]
+ENTRYPOINT ["allmlp", "serve"]
+CMD ["/model.onnx", "--host", "0.0.0.0", "--port", "8000"]

@@ -1,0 +1,142 @@
+"""`Gate`: what every request passes: the key, the headers of every answer, the shape of errors, the log and the counts."""
+
+import hashlib
+import hmac
+import json
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from allmlp.serve.http.access_log import AccessLog
+from allmlp.serve.instruments import Instruments
+from allmlp.serve.page.files import PAGE_PATHS
+from allmlp.serve.problems import GoneError, Problem
+
+__all__ = ["OPEN_PATHS", "Gate"]
+
+OPEN_PATHS = frozenset((*PAGE_PATHS, "/livez", "/readyz", "/openapi.json"))
+"""Paths that need no key: health, and what is the same for every model. The page asks for the key."""
+
+_GONE = 499  # as nginx logs it; nobody receives it
+_CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS = [
+    (b"content-security-policy", _CSP.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+]
+
+
+class Gate:
+    """An ASGI app around another."""
+
+    def __init__(
+        self,
+        inner: ASGIApp,
+        *,
+        api_keys: Sequence[str],
+        routes: Sequence[str],
+        log: AccessLog,
+        instruments: Instruments,
+    ):
+        self._inner = inner
+        self._keys = [_digest(key.encode()) for key in api_keys]
+        self._routes = frozenset(routes)
+        self._log, self._instruments = log, instruments
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on a request, unless it lacks the key."""
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
+        answer = _Answer(send, is_head=scope["method"] == "HEAD")
+        start = time.monotonic()
+        facts: dict[str, Any] = {}
+        scope["allmlp"] = facts
+        try:
+            self._check_key(scope)
+            if answer.is_head:
+                scope = {**scope, "method": "GET"}
+            await self._inner(scope, receive, answer.send)
+        except Problem as problem:
+            await answer.problem(problem)
+        except GoneError:
+            answer.status = _GONE
+        except Exception:
+            traceback.print_exc(file=sys.stderr)
+            await answer.problem(Problem(500, "internal", "The server has a fault. Its log says more."))
+        finally:
+            self._note(scope, answer, time.monotonic() - start, facts)
+
+    def _check_key(self, scope: Scope) -> None:
+        if not self._keys or scope["path"] in OPEN_PATHS:
+            return
+        headers = dict(scope["headers"])
+        given = headers.get(b"x-api-key", b"")
+        scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+        if scheme.lower() == b"bearer":
+            given = token.strip()
+        digest = _digest(given)
+        matches = [hmac.compare_digest(digest, key) for key in self._keys]  # all of them, in constant time
+        if not any(matches):
+            raise Problem(
+                401,
+                "wrong_key" if given else "no_key",
+                "The key is wrong." if given else "This server needs a key: -H 'Authorization: Bearer KEY'.",
+                WWW_Authenticate="Bearer",
+            )
+
+    def _note(self, scope: Scope, answer: "_Answer", seconds: float, facts: dict[str, Any]) -> None:
+        route = scope["path"] if scope["path"] in self._routes else "other"
+        self._instruments.requests.labels(route, str(answer.status)).inc()
+        self._instruments.request_seconds.labels(route).observe(seconds)
+        client = scope.get("client")
+        self._log.add(
+            time=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            client=client[0] if client else None,
+            method=scope["method"][:20],
+            path=scope["path"][:200],
+            status=answer.status,
+            ms=round(1000 * seconds, 2),
+            **facts,
+        )
+
+
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()  # of one length, so that nothing follows from the time of a comparison
+
+
+class _Answer:
+    """Sends an answer with the headers that all have, and remembers its status."""
+
+    def __init__(self, send: Send, *, is_head: bool) -> None:
+        self._send = send
+        self.is_head = is_head
+        self.status = 0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": [*message.get("headers", ()), *_HEADERS]}
+        elif self.is_head:
+            message = {**message, "body": b""}
+        await self._send(message)
+
+    async def problem(self, problem: Problem) -> None:
+        """Send an error, unless an answer has begun."""
+        if self.status:
+            return
+        body = json.dumps(problem.body).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        headers += [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
+        await self.send({"type": "http.response.start", "status": problem.status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body})

@@ -1,0 +1,132 @@
+"""HTTP/1.1 by uvicorn and h11, with what they leave open: slow headers, cut bodies, and a shutdown that fails nobody."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import ClassVar
+
+import h11
+from uvicorn.protocols.http.flow_control import CLOSE_HEADER
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from allmlp.serve.problems import Problem
+
+__all__ = ["TimedProtocol", "protocol_class"]
+
+_LINGER_S = 5.0  # for a body that was refused before its end: closing at once would take the answer from the client
+_DRAIN_S = 2.0  # for a request that was sent before its client saw that the server stops
+
+
+def protocol_class(header_timeout_s: float) -> type["TimedProtocol"]:
+    """Return the protocol of one server, with its time limit for headers."""
+    return type("ServersProtocol", (TimedProtocol,), {"header_timeout_s": header_timeout_s})
+
+
+class TimedProtocol(H11Protocol):
+    """A connection.
+
+    Attributes:
+        header_timeout_s: seconds that a client has for its headers.
+        is_stopping: whether the server stops, which new connections learn from it.
+    """
+
+    header_timeout_s: ClassVar[float] = 10.0
+    is_stopping: ClassVar[bool] = False
+    _timer: asyncio.TimerHandle | None = None
+    _is_draining = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if self.is_stopping:
+            self.shutdown()
+        else:
+            self._restart_timer(self.header_timeout_s, self._headers_are_late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._timer is None and not self._is_answering:
+            self._restart_timer(self.header_timeout_s, self._headers_are_late)
+        super().data_received(data)
+
+    def handle_events(self) -> None:
+        super().handle_events()
+        if self._is_answering:
+            self._stop_timer()
+            if self._is_draining:
+                self._close_after_answer()
+
+    def eof_received(self) -> None:
+        """Answer a body that its client cut short; the transport is closed after this."""
+        if self._is_answering and self.cycle.more_body and not self.cycle.response_started:
+            self._refuse(Problem(400, "cut_body", "The body ended before its announced end."))
+        super().eof_received()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - h11's words are for its programmers
+        """Answer what is not HTTP."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            self._refuse(Problem(400, "bad_http", "This is not a valid HTTP request, or its headers are too long."))
+        else:
+            self.transport.close()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self.transport.is_closing() and self.conn.their_state is h11.SEND_BODY:
+            self._restart_timer(_LINGER_S, self.transport.close)
+
+    def shutdown(self) -> None:
+        """Close an idle connection after a moment, and another one after its answer."""
+        self._is_draining = True
+        if self._is_answering:
+            super().shutdown()
+            self._close_after_answer()
+        else:
+            self._restart_timer(_DRAIN_S, self.transport.close)
+
+    @property
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _close_after_answer(self) -> None:
+        self.cycle.keep_alive = False
+        if CLOSE_HEADER not in self.cycle.default_headers:
+            self.cycle.default_headers = [*self.cycle.default_headers, CLOSE_HEADER]
+
+    def _restart_timer(self, seconds: float, function: Callable[[], object]) -> None:
+        self._stop_timer()
+        self._timer = self.loop.call_later(seconds, function)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _headers_are_late(self) -> None:
+        if self.conn.our_state is h11.IDLE:
+            self._refuse(
+                Problem(408, "slow_headers", f"The headers did not arrive within {self.header_timeout_s:g} seconds.")
+            )
+        else:
+            self.transport.close()
+
+    def _refuse(self, problem: Problem) -> None:
+        """Send an error without the app, and close."""
+        body = json.dumps(problem.body).encode()
+        headers = [
+            ("content-type", "application/json"),
+            ("content-length", str(len(body))),
+            ("x-content-type-options", "nosniff"),
+            ("connection", "close"),
+        ]
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        for event in (
+            h11.Response(status_code=problem.status, headers=headers),
+            h11.Data(data=body),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()

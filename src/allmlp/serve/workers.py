@@ -1,0 +1,172 @@
+"""`supervise`: several processes that answer at one socket; one that dies is replaced.
+
+They are forked from a server process that has loaded the libraries, so that a new one is ready once it has
+read the model.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, Protocol
+
+from allmlp.errors import AllmlpError
+from allmlp.hardware.num_compute_threads import num_compute_threads
+from allmlp.io.display import Report
+from allmlp.serve.instruments import SHARED_FOLDER
+
+__all__ = ["Job", "supervise"]
+
+_MAX_FAILED_STARTS = 5
+_PAUSE_S = 1.0  # before a worker that never became ready is replaced
+_KILL_S = 90.0
+
+
+class Job(Protocol):
+    """What a worker does until a signal; it calls `when_ready` once it answers."""
+
+    def __call__(self, listener: socket.socket, when_ready: Callable[[], None]) -> None: ...
+
+
+class _Worker:
+    """A process, and the pipe by which it says that it is ready, or why it cannot start."""
+
+    def __init__(self, context: Any, job: Job, listener: socket.socket) -> None:
+        self.pipe, others = context.Pipe()
+        self.process: BaseProcess = context.Process(target=_run, args=(job, listener, others), name="allmlp worker")
+        self.process.start()
+        others.close()
+        self.is_ready = False
+
+    def hear(self) -> None:
+        """Take what the worker said. Raises the error for which it cannot start."""
+        with contextlib.suppress(EOFError, OSError):
+            while self.pipe.poll():
+                message = self.pipe.recv()
+                if isinstance(message, AllmlpError):
+                    raise message
+                self.is_ready = True
+
+
+def supervise(
+    job: Job, listener: socket.socket, *, number: int, engine: str, when_ready: Callable[[], None], report: Report
+) -> None:
+    """Keep `number` workers running until SIGTERM or SIGINT, and end when all have answered what they accepted.
+
+    `engine` is the module that they load first. The cores are divided among them, unless OMP_NUM_THREADS is set.
+
+    Raises:
+        AllmlpError: they cannot start.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, num_compute_threads() // number)))
+    has_forks = "forkserver" in multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if has_forks else "spawn")
+    if has_forks:
+        context.set_forkserver_preload(["allmlp.serve.server", engine])
+    with _shared_folder(), _stop_signals() as stopped:
+        workers: list[_Worker] = []
+        try:
+            workers += [_Worker(context, job, listener) for _ in range(number)]
+            _watch(workers, lambda: _Worker(context, job, listener), stopped, when_ready, report)
+        finally:
+            listener.close()
+            _stop(workers)
+
+
+def _watch(
+    workers: list[_Worker],
+    new: Callable[[], _Worker],
+    stopped: threading.Event,
+    when_ready: Callable[[], None],
+    report: Report,
+) -> None:
+    has_told = False
+    num_failed = 0
+    while not stopped.is_set():
+        sentinels = [worker.process.sentinel for worker in workers]
+        wait([*sentinels, *(worker.pipe for worker in workers if not worker.is_ready)], timeout=0.2)
+        for index, worker in enumerate(workers):
+            worker.hear()
+            if worker.process.is_alive() or stopped.is_set():
+                continue
+            _forget(worker)
+            pid, code = worker.process.pid, worker.process.exitcode
+            num_failed = 0 if worker.is_ready else num_failed + 1
+            if num_failed > _MAX_FAILED_STARTS:
+                raise AllmlpError(f"The workers end before they are ready (exit code {code}).")
+            if not worker.is_ready:
+                stopped.wait(_PAUSE_S)
+            report(f"Worker {pid} ended ({code}); a new one starts.")
+            workers[index] = new()
+        if not has_told and all(worker.is_ready for worker in workers):
+            has_told = True
+            when_ready()
+
+
+def _stop(workers: list[_Worker]) -> None:
+    for worker in workers:
+        with contextlib.suppress(OSError):
+            worker.process.terminate()
+    end = time.monotonic() + _KILL_S
+    for worker in workers:
+        worker.process.join(max(0.0, end - time.monotonic()))
+        if worker.process.is_alive():
+            worker.process.kill()
+            worker.process.join()
+        worker.pipe.close()
+
+
+def _forget(worker: _Worker) -> None:
+    """Leave the gauges of a worker that died out of the sums."""
+    from prometheus_client.multiprocess import mark_process_dead
+
+    worker.process.join()
+    worker.pipe.close()
+    mark_process_dead(worker.process.pid)  # type: ignore[no-untyped-call]
+
+
+def _run(job: Job, listener: socket.socket, pipe: Connection) -> None:
+    """Be a worker."""
+    threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
+    try:
+        job(listener, lambda: pipe.send(None))
+    except AllmlpError as error:
+        pipe.send(error)
+
+
+def _end_with_parent(pipe: Connection) -> None:
+    with contextlib.suppress(EOFError, OSError):
+        pipe.recv()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def _shared_folder() -> Iterator[None]:
+    """Make a folder in which the workers' counts are added up, and delete it at the end."""
+    folder = tempfile.mkdtemp(prefix="allmlp-serve-")
+    os.environ[SHARED_FOLDER] = folder
+    try:
+        yield
+    finally:
+        del os.environ[SHARED_FOLDER]
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    stopped = threading.Event()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *_: stopped.set()) for number in numbers}
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,148 @@
+"""Processes: signals, workers that die, ports, and exports without torch."""
+
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.serve.conftest import photo_of
+from tests.serve.running import Running, request, running, started
+
+from allmlp import ConfigError
+from allmlp.serve import serve
+
+PHOTO = photo_of(0)
+RAW = [("Content-Type", "image/png")]
+
+
+class Load:
+    """Clients that ask without a pause, each request over a new connection, until the server refuses a connection."""
+
+    def __init__(self, server: Running, number: int = 8) -> None:
+        self.statuses: list[int] = []
+        self._server = server
+        self._threads = [threading.Thread(target=self._ask) for _ in range(number)]
+        for thread in self._threads:
+            thread.start()
+
+    def _ask(self) -> None:
+        while True:
+            try:
+                self.statuses.append(self._server.predict(PHOTO).status)
+            except ConnectionRefusedError:
+                return
+
+    def join(self) -> list[int]:
+        for thread in self._threads:
+            thread.join(60)
+        return self.statuses
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sigterm_under_load_fails_nobody(sources: dict[str, Path], workers: int):
+    with running(sources["onnx"], workers=workers) as server:
+        load = Load(server)
+        while len(load.statuses) < 50:
+            assert server.predict(PHOTO).status == 200
+        with server.connect() as idle, server.connect() as late:
+            late.sendall(request("POST", "/predict", PHOTO, RAW)[:-100])  # accepted, and not yet complete
+            server.process.send_signal(signal.SIGTERM)
+            late.sendall(PHOTO[-100:])
+            assert late.recv(12) == b"HTTP/1.1 200"
+            assert idle.recv(1) == b""
+        assert server.process.wait(60) == 0
+        assert set(load.join()) == {200}
+        assert not [line for line in server.written() if line.strip()]
+
+
+def test_ctrl_c_ends_a_server_that_idles(sources: dict[str, Path]):
+    with running(sources["onnx"]) as server:
+        assert server.stop(signal.SIGINT) == 0
+
+
+def test_a_killed_worker_is_replaced_within_five_seconds(sources: dict[str, Path]):
+    with running(sources["onnx"], workers=2) as server:
+        (victim, other) = workers_of(server)
+        assert server.predict(PHOTO).status == 200
+        victim.kill()
+        start = time.monotonic()
+        assert server.next_line("Worker").startswith(f"Worker {victim.pid} ended (-9)")
+        other.suspend()  # so that only the new one can answer
+        assert server.predict(PHOTO).status == 200
+        assert time.monotonic() - start < 5
+        other.resume()
+        assert victim not in workers_of(server)
+        # The dead worker's counts are part of the sums.
+        assert 'allmlp_requests_total{route="/predict",status="200"} 2.0' in server.ask("GET", "/metrics").body.decode()
+        assert server.stop() == 0
+
+
+def test_workers_end_with_a_supervisor_that_is_killed(sources: dict[str, Path]):
+    with running(sources["onnx"], workers=2) as server:
+        workers = workers_of(server)
+        server.process.kill()
+        server.process.wait(60)
+        _, alive = psutil.wait_procs(workers, timeout=30)
+        assert not alive
+
+
+def workers_of(server: Running) -> list[psutil.Process]:
+    """Return the two workers: children of the process that forks them."""
+    children = psutil.Process(server.process.pid).children()
+    (found,) = [child.children() for child in children if child.children()]
+    assert len(found) == 2
+    return found
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_source_that_cannot_be_opened_is_one_line(tmp_path: Path, workers: int):
+    from allmlp import CheckpointError
+
+    with pytest.raises(CheckpointError, match="there is no such checkpoint"):
+        serve(str(tmp_path / "nothing"), port=0, workers=workers)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "message"),
+    [
+        ("192.0.2.1", 0, "192.0.2.1:0: cannot be listened at .Cannot assign requested address"),
+        ("not a host", 0, "not a host:0: cannot be listened at"),
+        ("127.0.0.1", 70_000, "port is 70000; expected a number from 0 to 65535"),
+    ],
+)
+def test_an_address_that_cannot_be_had_is_refused(sources: dict[str, Path], host: str, port: int, message: str):
+    with pytest.raises(ConfigError, match=message):
+        serve(str(sources["onnx"]), host=host, port=port)
+
+
+def test_a_port_that_is_taken_is_named(sources: dict[str, Path]):
+    with (
+        running(sources["onnx"]) as server,
+        pytest.raises(ConfigError, match=r"Address already in use.*--port 0 finds"),
+    ):
+        serve(str(sources["onnx"]), port=server.port)
+
+
+BLOCKED = """
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "torchvision", "pyarrow", "matplotlib", "safetensors", "huggingface_hub"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Blocker())
+from allmlp.cli.main import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("source", ["onnx", "openvino"])
+def test_an_export_is_served_without_torch(sources: dict[str, Path], source: str):
+    command = [sys.executable, "-c", BLOCKED, "serve", str(sources[source]), "--port", "0"]
+    with started(command) as server:
+        assert server.predict(PHOTO).status == 200
+        assert server.predict(PHOTO, "/embed").status == 200
+        assert server.ask("GET", "/metrics").status == 200
+        assert server.stop() == 0

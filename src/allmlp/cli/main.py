@@ -29,6 +29,7 @@ from allmlp.cli.commands.recipes import recipes
 from allmlp.cli.commands.runs.clean import clean
 from allmlp.cli.commands.runs.compare import compare
 from allmlp.cli.commands.runs.report import report
+from allmlp.cli.commands.shard import shard
 from allmlp.cli.commands.train import train
 from allmlp.cli.console import note
 from allmlp.cli.habits import Command, Commands, UsageError
@@ -60,7 +61,7 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(demo, train, finetune, recipes, data, check),
-    *(evaluate, report, compare, clean, predict, embed, inspect, models, bench, convert, export, push),
+    *(evaluate, report, compare, clean, predict, embed, inspect, models, bench, convert, export, push, shard),
 )
 for command in COMMANDS:
     app.command(cls=Command)(command)

@@ -15,7 +15,11 @@ _MAX_HEADER_BYTES = 1 << 20  # of one member: its header, long name and extended
 
 
 class DamagedTarError(ValueError):
-    """A tar file that is cut short or damaged; the message is the reason, without the file's name."""
+    """A tar file that is cut short or damaged; the message is the reason, without the file's name, and `advice` what to do."""
+
+    def __init__(self, reason: str, *, advice: str = "pack or download it again") -> None:
+        super().__init__(reason)
+        self.advice = advice
 
 
 class TarMember(NamedTuple):
@@ -52,10 +56,11 @@ class TarPass:
             start, end = info.offset_data, tar.offset  # of the data, and of the next header
             if info.size < 0 or end < self._position or start < 0:
                 raise DamagedTarError(f"the header at byte {info.offset:,} is damaged")
-            if start + info.size > self._num_bytes:
+            problem = _problem(info)
+            if start + info.size > self._num_bytes and not problem:  # of sparse data, the size is that when unpacked
                 raise DamagedTarError(f"it is cut short: it ends at byte {self._num_bytes:,}, within a member")
             if not info.isdir():
-                yield TarMember(_clean(info.name), start, info.size, _problem(info))
+                yield TarMember(info.name if problem else _clean(info.name), start, info.size, problem)
             self._skip_to(end)
             self._header_bytes = _MAX_HEADER_BYTES
             self._blocks.clear()
@@ -141,7 +146,8 @@ class TarPass:
         if block == bytes(_BLOCK):
             self._check_rest()
         elif block == b"":
-            raise DamagedTarError(f"it has no end mark: it is cut short after byte {offset:,}, or was not closed")
+            end = min(offset, self._num_bytes)
+            raise DamagedTarError(f"it has no end mark: it is cut short after byte {end:,}, or was not closed")
         elif self._position >= self._num_bytes:
             raise DamagedTarError(f"it is cut short: it ends at byte {self._num_bytes:,}, within a header")
         else:
@@ -155,6 +161,8 @@ class TarPass:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "a chain of headers that belongs to no member"
     return str(error).rstrip(".") or type(error).__name__
 
 

@@ -19,10 +19,11 @@ from allmlp.data.sources.tar_shards.samples import ShardSamples, read_samples
 from allmlp.data.sources.tar_shards.shard_files import missing_shards, shard_splits
 from allmlp.errors import DataError, shortage
 from allmlp.io.display import counted, escape, file_size, summarise
+from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
 
 __all__ = ["open_shards"]
 
-_UNPACK = "pack or download it again"
+_COMPRESSED = (FileKind.GZIP, FileKind.BZIP2, FileKind.XZ, FileKind.ZSTANDARD)
 
 
 def open_shards(
@@ -118,7 +119,7 @@ def _scan(
         try:
             scanned[name] = _scan_shard(root / name, listed.get(name))
         except DamagedTarError as error:
-            problems.append(f"{escape(name)}: {error}; {_UNPACK}")
+            problems.append(f"{escape(name)}: {error}; {error.advice}")
         except OSError as error:
             if shortage(error):
                 raise
@@ -135,6 +136,10 @@ def _scan_shard(path: Path, listed: ListedShard | None) -> ShardSamples:
     if listed and listed.size != num_bytes:
         raise DamagedTarError(f"it has {num_bytes:,} bytes, but {listed.size:,} according to {MANIFEST}")
     with path.open("rb", buffering=1 << 20) as file:
+        kind = kind_of_file(file.read(START_BYTES))
+        if kind in _COMPRESSED:
+            raise DamagedTarError(f"this is {kind}", advice="unpack it to a tar file, which can be read at random")
+        file.seek(0)
         tar = TarPass(file, num_bytes, with_digest=listed is not None)
         found = read_samples(tar)
     if listed and tar.digest() != listed.sha256:

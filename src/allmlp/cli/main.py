@@ -60,8 +60,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 COMMANDS = (
-    *(demo, train, finetune, recipes, data, check),
-    *(evaluate, report, compare, clean, predict, embed, inspect, models, bench, convert, export, push, shard),
+    *(demo, train, finetune, recipes, data, check, shard),
+    *(evaluate, report, compare, clean, predict, embed, inspect, models, bench, convert, export, push),
 )
 for command in COMMANDS:
     app.command(cls=Command)(command)

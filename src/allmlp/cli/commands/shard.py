@@ -38,10 +38,11 @@ def shard(
     from allmlp.io.atomic_write import leftovers
     from allmlp.io.display import counted, escape, file_size
 
-    for path in leftovers(folder.absolute().parent, prefix=f"{folder.name}."):
-        note(
-            f"note: {escape(path)} is left over from an interrupted command; delete it if no other command is writing it."
-        )
+    for path in leftovers(folder.absolute().parent, prefix=folder.name):
+        if path.name.startswith(f".{folder.name}."):
+            note(
+                f"note: {escape(path)} is left over from an interrupted command; delete it if no other command is writing it."
+            )
     dataset = open_dataset(data, **options)
     for line in dataset.notes:
         note(f"note: {line}")

@@ -1,6 +1,7 @@
 """Class of a sample in a tar shard: from its .cls or .json, and the file of class names next to the shards."""
 
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,10 +90,10 @@ def _from_cls(content: bytes) -> int | str | None:
         raise ValueError(".cls that is not text") from error
     if text.removeprefix("-").isascii() and text.removeprefix("-").isdigit() and len(text) <= _MAX_DIGITS:
         return int(text)
-    return text or None
+    return sys.intern(text) or None
 
 
 def _usable(value: Any) -> int | str | None:
     if isinstance(value, str):
-        return value.strip() or None
+        return sys.intern(value.strip()) or None  # one object per class, not per photo
     return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**_MAX_DIGITS else None

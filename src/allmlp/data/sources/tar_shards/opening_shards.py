@@ -18,8 +18,10 @@ from allmlp.data.sources.tar_shards.reader import TarReader
 from allmlp.data.sources.tar_shards.samples import ShardSamples, read_samples
 from allmlp.data.sources.tar_shards.shard_files import missing_shards, shard_splits
 from allmlp.errors import DataError, shortage
+from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.io.display import counted, escape, file_size, summarise
 from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
+from allmlp.io.ordered_map import ordered_map
 
 __all__ = ["open_shards"]
 
@@ -89,7 +91,7 @@ def _dataset_of(index: ShardIndex, source: str, root: Path, notes: Sequence[str]
         stop = start + count
         labels = index.labels[start:stop].astype(np.int64)
         labels.setflags(write=False)
-        reader = TarReader(root, index, np.arange(start, stop, dtype=np.int64))
+        reader = TarReader(root, index, range(start, stop))
         splits[name] = Split(index.sample_ids(start, stop), labels, reader)
         start = stop
     return ImageDataset(tuple(info["class_names"]), splits, source, (*notes, *info["notes"]), left_out=info["left_out"])
@@ -115,17 +117,24 @@ def _scan(
     """Read all shards once. A problem has the name of its shard."""
     scanned: dict[str, ShardSamples] = {}
     problems: list[str] = []
-    for name in names:
+
+    def scan(name: str) -> ShardSamples | str:
         try:
-            scanned[name] = _scan_shard(root / name, listed.get(name))
+            return _scan_shard(root / name, listed.get(name))
         except DamagedTarError as error:
-            problems.append(f"{escape(name)}: {error}; {error.advice}")
+            return f"{error}; {error.advice}"
         except OSError as error:
             if shortage(error):
                 raise
-            problems.append(f"{escape(name)}: cannot be read ({error.strerror or error})")
+            return f"cannot be read ({error.strerror or error})"
+
+    # Threads: Python's global lock is released while photos are read and hashed, most of the work for photos of 100 kB.
+    for name, found in zip(names, ordered_map(scan, names, num_decoding_threads()), strict=True):
+        if isinstance(found, str):
+            problems.append(f"{escape(name)}: {found}")
         else:
-            problems += [f"{escape(name)}: {line}" for line in scanned[name].problem_lines()]
+            scanned[name] = found
+            problems += [f"{escape(name)}: {line}" for line in found.problem_lines()]
     return scanned, problems
 
 
@@ -176,8 +185,7 @@ def _assembled(
     start = 0
     for split, of_split in kept.items():
         paths = [member for name in of_split for member in scanned[name].names]
-        rows = np.arange(start, start + len(paths), dtype=np.int64)
-        found[split] = FoundSplit(paths, labels[split], TarReader(root, index, rows))
+        found[split] = FoundSplit(paths, labels[split], TarReader(root, index, range(start, start + len(paths))))
         start += len(paths)
     kept_ids = {split: _sample_ids(of_split, scanned, labels[split]) for split, of_split in kept.items()}
     if all(ids is not None for ids in kept_ids.values()):  # shards that `allmlp shard` has written

@@ -18,14 +18,14 @@ __all__ = ["TarReader"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TarReader:
-    """Reads the photos at `rows` int64 (n,) of an index; its shards are relative to the folder `root`.
+    """Reads the photos at `rows` of an index, a range or int64 (n,); its shards are relative to the folder `root`.
 
     The index is mapped into memory, not copied: worker processes share the pages of its file.
     """
 
     root: Path
     index: ShardIndex
-    rows: NDArray[np.int64]
+    rows: range | NDArray[np.int64]
 
     def read(self, index: int) -> bytes:
         """Return the photo's bytes. Raises DataError if its shard is missing or cut short, or the photo has changed."""
@@ -57,19 +57,27 @@ class TarReader:
 
     def subset(self, indices: NDArray[np.int64]) -> "TarReader":
         """Return a reader of the photos at `indices`, in that order."""
-        return TarReader(self.root, self.index, self.rows[indices])
+        rows = self.rows
+        return TarReader(
+            self.root, self.index, rows.start + np.asarray(indices) if isinstance(rows, range) else rows[indices]
+        )
 
     def sizes(self) -> NDArray[np.int64]:
         """Return the size of each photo."""
-        return self.index.sizes[self.rows].astype(np.int64)
+        return self.index.sizes[self._selection()].astype(np.int64)
 
     def photo_files(self) -> list[Path]:
         """Return the paths of the shards that hold the photos."""
-        return [self.root / self.index.shards[number] for number in np.unique(self.index.shard_numbers[self.rows])]
+        numbers = np.unique(self.index.shard_numbers[self._selection()])
+        return [self.root / self.index.shards[number] for number in numbers]
 
     def storage_order(self) -> NDArray[np.int64]:
         """Return all indices, ordered by shard and offset."""
-        return np.lexsort((self.index.offsets[self.rows], self.index.shard_numbers[self.rows])).astype(np.int64)
+        chosen = self._selection()
+        return np.lexsort((self.index.offsets[chosen], self.index.shard_numbers[chosen])).astype(np.int64)
+
+    def _selection(self) -> slice | NDArray[np.int64]:
+        return slice(self.rows.start, self.rows.stop) if isinstance(self.rows, range) else self.rows
 
     def _shard(self, row: int) -> Path:
         return self.root / self.index.shards[int(self.index.shard_numbers[row])]

@@ -12,11 +12,11 @@ from allmlp.data.decoding.limits import max_megapixels_words
 from allmlp.data.public.registry import DATASETS, is_public_name, open_public
 from allmlp.data.sources.csv_table import open_table
 from allmlp.data.sources.folder import list_folder, open_folder
-from allmlp.data.sources.folder_layout import LAYOUTS, FolderOptions, Listing, is_hidden, is_photo_name
+from allmlp.data.sources.folder_layout import LAYOUTS, FolderOptions, is_hidden, is_photo_name
 from allmlp.data.sources.parquet import open_parquet
 from allmlp.data.sources.parquet_files import find_parquet
 from allmlp.data.sources.tar_shards.opening_shards import open_shards
-from allmlp.data.sources.tar_shards.shard_files import compressed_shards, find_shards
+from allmlp.data.sources.tar_shards.shard_files import shards_in
 from allmlp.data.sources.zip_folder import is_part_of_zip, open_zip
 from allmlp.errors import DataError
 from allmlp.io.display import escape, quote, shorten, summarise
@@ -103,7 +103,7 @@ def _open_folder(path: Path, options: FolderOptions) -> ImageDataset:
     if files := _parquet_files(path):
         return open_parquet(str(path), path, files)
     listing = list_folder(path)
-    if shards := _shards(path, listing):
+    if shards := shards_in(path, listing):
         left_out = [name for name in listing.photos if "/" not in name]
         notes = [f"left out next to the shards: {summarise(left_out)}"] if left_out else []
         return open_shards(str(path), path, shards, notes)
@@ -136,18 +136,6 @@ def _open_file(path: Path, options: FolderOptions) -> ImageDataset:
         return open_shards(str(path), path.parent, [path.name], is_single=True)
     what = "a single photo" if is_photo_name(path.name) else "not a known kind of data set"
     raise DataError(f"{escape(path)}: this is {what}.\n{LAYOUTS}")
-
-
-def _shards(path: Path, listing: Listing) -> list[str]:
-    """Return the tar shards of a folder; [] if it is a folder of photos, in which tar files are ignored."""
-    if any("/" in name for name in listing.photos):
-        return []
-    if compressed := compressed_shards(listing.ignored):
-        raise DataError(
-            f"{escape(path)}: compressed shards: {summarise(compressed)}. Photos in them cannot be read at random; unpack them "
-            "first (gunzip, bunzip2, unxz or unzstd), so that NAME.tar.gz becomes NAME.tar."
-        )
-    return find_shards(listing.ignored, has_photos=bool(listing.photos))
 
 
 def _parquet_files(folder: Path) -> list[Path]:

@@ -28,6 +28,7 @@ from allmlp.cli.arguments.photos import (
     STANDARD_INPUT,
     MaxMegapixelsOption,
     PhotosArgument,
+    check_files,
     check_sources,
     find_photos,
     limit_photos,
@@ -128,6 +129,8 @@ def predict(
     model = model_opener(checkpoint, image_size, changes, backend, precision)(device, "logits")
     predictor = Predictor(model, batch_size=batch_size)
     found, num_failed = find_photos(photos)
+    if outputs.folder is not None:
+        check_files(found)
     layout = Layout([name for name, _ in found], predictor.class_names, top_k, min_score)
     results = predictor.stream(
         (photo for _, photo in found), top_k=top_k, flip=flip, thumbnails=outputs.sheet is not None

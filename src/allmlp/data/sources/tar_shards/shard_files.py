@@ -1,33 +1,39 @@
 """Files of a folder of tar shards: which they are, the split of each, and whether parts are missing."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from allmlp.data.completeness import missing_parts, part_of
 from allmlp.data.dataset import SplitName
-from allmlp.data.sources.folder_layout import is_in_hidden
+from allmlp.data.sources.folder_layout import Listing, is_in_hidden
 from allmlp.data.split_names import partly_split_named, split_named
-from allmlp.io.display import summarise
+from allmlp.errors import DataError
+from allmlp.io.display import escape, summarise
 
-__all__ = ["compressed_shards", "find_shards", "missing_shards", "shard_splits", "split_of_shard"]
+__all__ = ["missing_shards", "shard_splits", "shards_in", "split_of_shard"]
 
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 
 
-def find_shards(paths: Iterable[str], *, has_photos: bool) -> list[str]:
-    """Return those of the paths below a folder that are tar files, in the folder or in a folder of a split.
+def shards_in(root: Path, listing: Listing) -> list[str]:
+    """Return the tar shards of a folder, relative to it: in the folder itself or in a folder of a split.
 
-    Next to photos, tar files are shards only if they are numbered or named after splits.
+    There are none in a folder with sub-folders of photos. Next to other photos, tar files are shards only if they are numbered
+    or named after splits.
+
+    Raises:
+        DataError: shards are compressed.
     """
-    found = sorted(path for path in paths if path.lower().endswith(".tar") and _is_shard_place(path))
-    return found if not has_photos or all(map(_is_numbered, found)) else []
-
-
-def compressed_shards(paths: Iterable[str]) -> list[str]:
-    """Return those of the paths below a folder that are compressed tar files and, by their names, shards."""
-    return sorted(
-        path for path in paths if path.lower().endswith(_COMPRESSED) and _is_shard_place(path) and _is_numbered(path)
-    )
+    if any("/" in name for name in listing.photos):
+        return []
+    paths = [path for path in listing.ignored if _is_shard_place(path)]
+    if compressed := [path for path in paths if path.lower().endswith(_COMPRESSED) and _is_numbered(path)]:
+        raise DataError(
+            f"{escape(root)}: compressed shards: {summarise(compressed)}. Photos in them cannot be read at random; unpack them "
+            "first (gunzip, bunzip2, unxz or unzstd), so that NAME.tar.gz becomes NAME.tar."
+        )
+    found = sorted(path for path in paths if path.lower().endswith(".tar"))
+    return found if not listing.photos or all(map(_is_numbered, found)) else []
 
 
 def shard_splits(names: Sequence[str]) -> tuple[dict[SplitName, list[str]], list[str]]:

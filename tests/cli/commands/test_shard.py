@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from tests.data.photo_sources import SPLIT, write_folder
 
 from allmlp.data import open_dataset
@@ -62,3 +64,27 @@ def test_check_reads_the_shards(allmlp, tmp_path, monkeypatch):
     ]
     assert [outcome["num_photos"] for outcome in outcomes] == [{"train": 1000, "test": 372}] * 2
     assert outcomes[0]["findings"] == outcomes[1]["findings"]
+
+
+def test_predict_and_embed_answer_for_the_photos_in_shards(allmlp, tmp_path):
+    photos = tmp_path / "photos"
+    for split, count in (("train", 1), ("test", 2)):
+        for number in range(count):
+            path = photos / split / "red" / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (20, 20), (200, 40 * number, 0)).save(path)
+    assert allmlp("shard", photos, tmp_path / "shards").code == 0
+    of_files = allmlp("predict", "starter", photos / "test", "--format", "csv").out.splitlines()
+    sources = ("", "test-000000.tar")
+    answers = {
+        source: allmlp("predict", "starter", tmp_path / "shards" / source, "--format", "csv") for source in sources
+    }
+    rows = answers["test-000000.tar"].out.splitlines()
+    assert rows[1].startswith(f"{tmp_path / 'shards' / 'test-000000.tar'}/00000000")
+    assert sorted(row.partition(",")[2] for row in rows) == sorted(row.partition(",")[2] for row in of_files)
+    assert len(answers[""].out.splitlines()) == 1 + 3
+    refused = allmlp("predict", "starter", tmp_path / "shards", "--sort-into", tmp_path / "sorted")
+    assert refused.code == 2
+    assert "--sort-into copies files, and some of these photos are in a tar file. Unpack it first." in refused.err
+    assert allmlp("embed", "starter", tmp_path / "shards", "-o", tmp_path / "features.npz").code == 0
+    assert len(np.load(tmp_path / "features.npz")["paths"]) == 3

@@ -22,9 +22,9 @@ __all__ = [
     "STANDARD_INPUT",
     "MaxMegapixelsOption",
     "PhotosArgument",
-    "check_files",
     "check_sources",
     "find_photos",
+    "is_in_tar",
     "limit_photos",
     "shown_sources",
     "source_paths",
@@ -73,18 +73,11 @@ def check_sources(sources: Sequence[str]) -> None:
         raise ConfigError("- is one photo on standard input, but was given more than once.")
 
 
-def check_files(photos: "Sequence[tuple[str, Photo]]") -> None:
-    """Check that photos are files, which can be copied.
-
-    Raises:
-        ConfigError: a photo is in a tar shard.
-    """
+def is_in_tar(photo: "Photo") -> bool:
+    """Return whether a photo is in a tar shard, and so is not a file that can be copied."""
     from allmlp.data import StoredPhoto
 
-    if stored := next((name for name, photo in photos if isinstance(photo, StoredPhoto)), None):
-        raise ConfigError(
-            f"{escape(stored)}: --sort-into copies files, and this photo is in a tar file. Unpack it first."
-        )
+    return isinstance(photo, StoredPhoto)
 
 
 def shown_sources(sources: Sequence[str]) -> Sequence[str]:

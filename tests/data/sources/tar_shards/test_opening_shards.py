@@ -68,7 +68,15 @@ def test_every_kind_of_source_can_be_packed(tmp_path: Path) -> None:
 
 
 def test_ids_with_digests_and_odd_names_are_kept(tmp_path: Path) -> None:
-    names = ["train/ü.ö/1.2.jpg", "train/ü.ö/a/b/1.2.JPG", "train/[red]/test/x.jpg", "train/[red]/ # .jpg"]
+    names = [
+        "train/blank /1.jpg",
+        "train/10/1.jpg",
+        "train/9/1.jpg",
+        "train/ü.ö/1.2.jpg",
+        "train/ü.ö/a/b/1.2.JPG",
+        "train/[red]/test/x.jpg",
+        "train/[red]/ # .jpg",
+    ]
     photos = {name: name.encode() for name in names}
     dataset = open_dataset(write_folder(tmp_path / "photos", photos))
     write_shards(dataset, tmp_path / "shards")

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,8 +137,10 @@ def write_index(
                 position, table.schema.field(name), pa.array(values, table.schema.field(name).type)
             )
     info = {**index.info, **changes["info"], "version": _VERSION}
-    info["stamp"] = hashlib.sha256(json.dumps(info).encode()).hexdigest()[:32]
-    table = _with_info(table.combine_chunks(), info)
+    table = table.combine_chunks()
+    info["checksum"] = _checksum(table)
+    info["stamp"] = _stamp(info)
+    table = _with_info(table, info)
 
     def fill(file: Any) -> None:
         with pa.ipc.new_file(file, table.schema) as writer:
@@ -169,7 +172,16 @@ def open_index(path: Path) -> ShardIndex | None:
         index = ShardIndex(table, path)
         is_sound = index.info["version"] == _VERSION and table.schema.equals(_schema()) and _is_sound(index)
         return index if is_sound else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, pa.ArrowException, RecursionError):
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        AssertionError,
+        pa.ArrowException,
+        RecursionError,
+    ):
         return None
 
 
@@ -186,7 +198,7 @@ def index_paths(root: Path, shard: str | None) -> tuple[Path, Path]:
 def _is_sound(index: ShardIndex) -> bool:
     from allmlp.data.decoding.limits import MAX_PHOTO_BYTES
 
-    if not len(index.table):
+    if not len(index.table) or any(column.null_count for column in index.table.columns):
         return False
     info = index.info
     shards, names = info["shards"], info["class_names"]
@@ -196,8 +208,27 @@ def _is_sound(index: ShardIndex) -> bool:
         and int(index.offsets.min()) >= 0
         and sum(info["splits"].values()) == len(index.table)
         and all(isinstance(name, str) for name in names)
-        and isinstance(info["stamp"], str)
+        and info["stamp"] == _stamp({name: value for name, value in info.items() if name != "stamp"})
+        and info["checksum"] == _checksum(index.table)
     )
+
+
+def _stamp(info: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(info).encode()).hexdigest()[:32]
+
+
+def _checksum(table: "pa.Table") -> int:
+    """Return the CRC-32 of all columns: a damaged sample ID or label would go unnoticed otherwise."""
+    checksum = 0
+    for column in table.columns:
+        values = column.chunk(0)
+        assert values.offset == 0
+        _, *buffers = values.buffers()  # without their padding, which is not stored
+        widths = [8 * (len(values) + 1), None] if len(buffers) == 2 else [len(values) * column.type.bit_width // 8]
+        for buffer, width in zip(buffers, widths, strict=True):
+            end = width if width is not None else int(np.frombuffer(buffers[0], np.int64)[len(values)])
+            checksum = zlib.crc32(memoryview(buffer)[:end], checksum)
+    return checksum
 
 
 def _reopened(path: Path, stamp: str) -> ShardIndex:

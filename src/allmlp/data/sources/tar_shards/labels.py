@@ -69,14 +69,14 @@ def class_names_in(folder: Path) -> tuple[Path, tuple[str, ...]] | None:
             raise DataError(
                 f"{escape(path)}: larger than {_MAX_NAMES_BYTES >> 20} MiB; expected one class name per line."
             )
-        names = tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").rstrip().split("\n"))
+        names = tuple(path.read_text(encoding="utf-8-sig").rstrip("\n").split("\n"))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or getattr(error, "reason", error)
         raise DataError(
             f"{escape(path)}: these class names cannot be read ({reason}). Save them as UTF-8 text."
         ) from error
-    if "" in names:
-        line = names.index("") + 1
+    if empty := [number for number, name in enumerate(names, start=1) if not name.strip()]:
+        line = empty[0]
         raise DataError(f"{escape(path)}: line {line} is empty; expected one class name per line, from class 0 on.")
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise DataError(f"{escape(path)}: {quote(repeated[0])} occurs twice; give each class its own name.")
@@ -95,5 +95,5 @@ def _from_cls(content: bytes) -> int | str | None:
 
 def _usable(value: Any) -> int | str | None:
     if isinstance(value, str):
-        return sys.intern(value.strip()) or None  # one object per class, not per photo
+        return sys.intern(value) if value.strip() else None  # one object per class, not per photo
     return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**_MAX_DIGITS else None

@@ -75,7 +75,8 @@ def _photos_in(path: Path) -> list[StoredPhoto]:
             raise DamagedTarError(problem)
         with path.open("rb", buffering=1 << 16) as file:
             for member in TarPass(file, path.stat().st_size).members():
-                if is_in_hidden(member.name) or not is_photo_name(member.name.rpartition("/")[2]):
+                is_hidden = is_in_hidden(member.name) and not member.problem  # ".." is not a hidden folder
+                if is_hidden or not is_photo_name(member.name.rpartition("/")[2]):
                     continue
                 problem = member.problem or (f"{member.size:,} bytes" if member.size > MAX_PHOTO_BYTES else "")
                 if problem:

@@ -58,6 +58,13 @@ def test_our_shards_are_the_photos_they_were_made_of(own: Path, tmp_path: Path) 
     assert set(single.splits["train"].sample_ids) < {sample_id for sample_id, *_ in expected["train"]}
 
 
+def test_messages_name_the_photo_that_was_packed(own: Path) -> None:
+    split = open_dataset(own).splits["test"]
+    index = split.sample_ids.index("dress/long/0.jpg")
+    assert split.where(index).startswith(f"{own / 'test-000000.tar'}: 0000000")
+    assert split.where(index).endswith(".jpg (dress/long/0.jpg)")
+
+
 def test_every_kind_of_source_can_be_packed(tmp_path: Path) -> None:
     sources: list[str | Path] = ["clothing", write_zip(tmp_path / "photos.zip", SPLIT)]
     for number, source in enumerate(sources):

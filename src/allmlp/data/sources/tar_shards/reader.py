@@ -51,9 +51,11 @@ class TarReader:
         raise DataError(f"{self.where(index)}: this photo cannot be read: {problem}.")
 
     def where(self, index: int) -> str:
-        """Return "shards/train-000000.tar: 000000012.jpg"."""
+        """Return "shards/train-000000.tar: 000000012.jpg (dress/x.jpg)", with the sample ID if its name is another one."""
         row = int(self.rows[index])
-        return escape(f"{self._shard(row)}: {self.index.name(row)}")
+        name, (sample_id,) = self.index.name(row), self.index.sample_ids(row, row + 1)
+        photo = name if not sample_id or sample_id.endswith(name) else f"{name} ({sample_id})"
+        return escape(f"{self._shard(row)}: {photo}")
 
     def subset(self, indices: NDArray[np.int64]) -> "TarReader":
         """Return a reader of the photos at `indices`, in that order."""

@@ -22,7 +22,7 @@ def shard(
     classes_from: ClassesFromOption = None,
     split_folders: SplitFoldersOption = None,
 ) -> None:
-    """Write photos as WebDataset tar shards: few large files instead of many small ones.
+    """Write photos as WebDataset tar shards, a few large files.
 
     \b
     Examples:

@@ -13,6 +13,7 @@ from experiments.tables import (
     recipes,
     reliability,
     results,
+    shards,
     speed,
     training,
     transfer,
@@ -21,7 +22,7 @@ from experiments.tables import (
 
 __all__ = ["TABLES", "with_tables"]
 
-_MODULES = (evaluation, export, gpu, recipes, reliability, results, speed, training, transfer, weights)
+_MODULES = (evaluation, export, gpu, recipes, reliability, results, shards, speed, training, transfer, weights)
 
 TABLES = {f"docs/{module.__name__.rpartition('.')[2]}.md": module.TABLES for module in _MODULES}
 """By page: the functions that make its tables, by name."""

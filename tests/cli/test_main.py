@@ -18,6 +18,7 @@ COMMANDS = (
     "recipes",
     "data",
     "check",
+    "shard",
     "evaluate",
     "report",
     "compare",

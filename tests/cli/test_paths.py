@@ -65,6 +65,8 @@ COMMANDS = [
     "convert @ NEW --to timm",
     "convert starter @ --to allmlp",
     "data @",
+    "shard @ NEW",
+    "shard DATA @",
     "demo --out @",
 ]
 

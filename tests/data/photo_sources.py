@@ -1,10 +1,12 @@
 """The same photos as a folder, a zip, Parquet files and a table, for tests of whatever reads them."""
 
 import csv
+import io
 import json
 import random
+import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -60,6 +62,22 @@ def write_parquet(
         features = {columns[0]: {"_type": "Image"}, columns[1]: {"names": names, "_type": "ClassLabel"}}
         table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
     pq.write_table(table, path, row_group_size=row_group_size, compression="zstd")
+    return path
+
+
+def write_tar(
+    path: Path, members: Iterable[tuple[str, bytes] | tarfile.TarInfo], *, form: int = tarfile.USTAR_FORMAT
+) -> Path:
+    """Write a tar of files, and of members without data."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w", format=form) as archive:
+        for member in members:
+            if isinstance(member, tarfile.TarInfo):
+                archive.addfile(member)
+                continue
+            info = tarfile.TarInfo(member[0])
+            info.size = len(member[1])
+            archive.addfile(info, io.BytesIO(member[1]))
     return path
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tests.data.photo_sources import write_folder, write_parquet, write_table, w
 from tests.training.small_runs import CLASSES, TINY, write_photos
 
 from allmlp import DataError, train
+from allmlp.data import open_dataset, write_shards
 from allmlp.training.progress import NoProgress
 
 RECIPE = dataclasses.replace(TINY, num_epochs=1)
@@ -50,11 +52,19 @@ def as_table(root: Path, photos: Photos) -> Path:
     return write_table(root / "table.csv", [("path", "label", "split"), *rows])
 
 
+def as_shards(root: Path, photos: Photos) -> Path:
+    shutil.rmtree(root / "shards", ignore_errors=True)
+    shutil.rmtree(root / "packed", ignore_errors=True)
+    write_shards(open_dataset(write_folder(root / "packed", photos)), root / "shards", shard_bytes=30_000)
+    return root / "shards"
+
+
 FORMS: dict[str, Callable[[Path, Photos], Path]] = {
     "folder": lambda root, photos: write_folder(root / "folder", photos),
     "zip": as_zip,
     "Parquet": as_parquet,
     "CSV": as_table,
+    "tar shards": as_shards,
 }
 
 

@@ -30,6 +30,7 @@ from allmlp.cli.commands.runs.clean import clean
 from allmlp.cli.commands.runs.compare import compare
 from allmlp.cli.commands.runs.report import report
 from allmlp.cli.commands.serve import serve
+from allmlp.cli.commands.shard import shard
 from allmlp.cli.commands.train import train
 from allmlp.cli.console import note
 from allmlp.cli.habits import Command, Commands, UsageError
@@ -60,7 +61,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 COMMANDS = (
-    *(demo, train, finetune, recipes, data, check),
+    *(demo, train, finetune, recipes, data, check, shard),
     *(evaluate, report, compare, clean, predict, serve, embed, inspect, models, bench, convert, export, push),
 )
 for command in COMMANDS:

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from allmlp.data.sources.file_reader import FileReader
     from allmlp.data.sources.folder import list_folder, unnamed_photos
     from allmlp.data.sources.folder_layout import unread_photos
+    from allmlp.data.sources.tar_shards.stored_photos import StoredPhoto, stored_photos
+    from allmlp.data.sources.tar_shards.writing_shards import write_shards
     from allmlp.data.split_names import split_named
     from allmlp.data.thumbnail import encode_thumbnail, thumbnail_kind
 
@@ -71,6 +73,7 @@ __all__ = [
     "QualityReport",
     "RawBatch",
     "Split",
+    "StoredPhoto",
     "TrainingImages",
     "TrainingOrder",
     "absolute_source",
@@ -113,6 +116,7 @@ __all__ = [
     "skip_photos",
     "split_batches",
     "split_named",
+    "stored_photos",
     "synsets_of",
     "thumbnail_kind",
     "to_pixels",
@@ -122,6 +126,7 @@ __all__ = [
     "unread_photos",
     "with_digests",
     "write_label_errors",
+    "write_shards",
     "write_skipped",
 ]
 
@@ -232,6 +237,11 @@ _MODULES = {
         "unnamed_photos",
     ),
     "sources.folder_layout": ("unread_photos",),
+    "sources.tar_shards.stored_photos": (
+        "StoredPhoto",
+        "stored_photos",
+    ),
+    "sources.tar_shards.writing_shards": ("write_shards",),
     "split_names": ("split_named",),
     "thumbnail": (
         "encode_thumbnail",

@@ -67,16 +67,16 @@ def part_notes(path: PurePath, what: str) -> list[str]:
 
 def missing_parts(root: Path, paths: Sequence[Path]) -> list[str]:
     """Return a problem for each group of files of a split, below `root`, whose names show that parts are missing."""
-    groups: dict[tuple[str, str, str], dict[int, Part]] = defaultdict(dict)
+    groups: dict[tuple[str, str, str, str], dict[int, Part]] = defaultdict(dict)
     for path in paths:
         if part := part_of(path.stem):
             folder = f"{path.parent.name}/" if part.total is None and path.parent != root else ""
-            groups[folder, part.before, part.total_text].setdefault(part.number, part)
+            groups[folder, part.before, part.total_text, path.suffix].setdefault(part.number, part)
     problems = []
-    for (folder, _, _), parts in groups.items():
+    for (folder, _, _, suffix), parts in groups.items():
         if missing := _missing_numbers(parts):
             first = next(iter(parts.values()))
-            names = (f"{folder}{first.named(number)}.parquet" for number in missing)
+            names = (f"{folder}{first.named(number)}{suffix}" for number in missing)
             problems.append(f"shards are missing: {summarise(names)}; download them too")
     return problems
 

@@ -1,4 +1,4 @@
-"""`open_dataset`, which opens a folder, a zip, Parquet, a CSV table or a named data set as an `ImageDataset`."""
+"""`open_dataset`, which opens a folder, a zip, Parquet, tar shards, a CSV table or a named data set as an `ImageDataset`."""
 
 import dataclasses
 import os
@@ -15,6 +15,8 @@ from allmlp.data.sources.folder import list_folder, open_folder
 from allmlp.data.sources.folder_layout import LAYOUTS, FolderOptions, is_hidden, is_photo_name
 from allmlp.data.sources.parquet import open_parquet
 from allmlp.data.sources.parquet_files import find_parquet
+from allmlp.data.sources.tar_shards.opening_shards import open_shards
+from allmlp.data.sources.tar_shards.shard_files import shards_in
 from allmlp.data.sources.zip_folder import is_part_of_zip, open_zip
 from allmlp.errors import DataError
 from allmlp.io.display import escape, quote, shorten, summarise
@@ -101,6 +103,10 @@ def _open_folder(path: Path, options: FolderOptions) -> ImageDataset:
     if files := _parquet_files(path):
         return open_parquet(str(path), path, files)
     listing = list_folder(path)
+    if shards := shards_in(path, listing):
+        left_out = [name for name in listing.photos if "/" not in name]
+        notes = [f"left out next to the shards: {summarise(left_out)}"] if left_out else []
+        return open_shards(str(path), path, shards, notes)
     if options == FolderOptions():
         try:
             found = find_parquet(listing.ignored, has_photos=bool(listing.photos))
@@ -126,6 +132,8 @@ def _open_file(path: Path, options: FolderOptions) -> ImageDataset:
         return dataclasses.replace(open_zip(path, options), options=options.given)
     if suffix == ".csv":
         return open_table(path)
+    if kind is FileKind.TAR:
+        return open_shards(str(path), path.parent, [path.name], is_single=True)
     what = "a single photo" if is_photo_name(path.name) else "not a known kind of data set"
     raise DataError(f"{escape(path)}: this is {what}.\n{LAYOUTS}")
 

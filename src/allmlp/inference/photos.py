@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from allmlp.data import MAX_PHOTO_BYTES, FileReader, Preparation, decode, encode_thumbnail, to_pixels
+from allmlp.data import MAX_PHOTO_BYTES, FileReader, Preparation, StoredPhoto, decode, encode_thumbnail, to_pixels
 from allmlp.errors import DataError
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.inference.photo_folder import photos_in_folder
@@ -46,9 +46,10 @@ Photo = (
     | tuple[str, bytes]
     | Image.Image
     | NDArray[np.uint8]
+    | StoredPhoto
 )
 """A path; the bytes of an image file, in any object that holds or reads bytes; (name, bytes), with a name for messages; a PIL
-image; or uint8 RGB (H, W, 3)."""
+image; uint8 RGB (H, W, 3); or a photo in a tar shard."""
 
 _EXPECTED = (
     "expected a path, the bytes of an image file, an object that reads them, a PIL image, "
@@ -183,7 +184,7 @@ def _is_photo(value: object) -> bool:
     # A tuple (name, bytes) is one photo; a list [path, bytes] is two.
     if isinstance(value, tuple):
         return len(value) == 2 and isinstance(value[0], str) and _holds_bytes(value[1])
-    if path_text(value) is not None or isinstance(value, Image.Image | np.ndarray):
+    if path_text(value) is not None or isinstance(value, Image.Image | np.ndarray | StoredPhoto):
         return True
     return _holds_bytes(value) or _is_readable(value)
 
@@ -226,11 +227,17 @@ def _named(number: int, photo: object) -> _NamedPhoto:
     shown = shorten(name, _MAX_NAME)
     if (path := path_text(photo)) is not None:
         return _NamedPhoto(path, partial(_read, path))
+    if isinstance(photo, StoredPhoto):
+        return _NamedPhoto(photo.name, partial(_decode_stored, photo))
     if isinstance(photo, Image.Image | np.ndarray):
         return _NamedPhoto(name, partial(to_pixels, photo, name=shown))
     if _holds_bytes(photo) or _is_readable(photo):
         return _NamedPhoto(name, partial(_decode_object, photo, shown))
     return _NamedPhoto(name, partial(_raise_not_a_photo, photo, name))
+
+
+def _decode_stored(photo: StoredPhoto) -> NDArray[np.uint8]:
+    return decode(photo.read(), name=photo.name)
 
 
 def _decode_object(photo: object, name: str) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,6 +15,7 @@ from allmlp.errors import ConfigError
 
 __all__ = [
     "advice_for",
+    "leftovers",
     "reason_of",
     "remedy_for",
     "remove",
@@ -95,9 +96,10 @@ def to_json(content: Any) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def write_folder(path: Path, contents: Mapping[str, Content]) -> None:
+def write_folder(path: Path, contents: Mapping[str, Content] | Iterable[tuple[str, Content]]) -> None:
     """Write a new folder with files of these names, in this order, so that `path` appears complete or not at all.
 
+    `contents` may be pairs of which each is produced when the file before it has been written.
     The files are written to a folder ".name.random.part" next to `path`. Each file is synced to disk before the next one is
     started. Then the folder is synced and renamed to `path`, and its parent is synced. After a failure, the partial folder
     is removed.
@@ -109,7 +111,7 @@ def write_folder(path: Path, contents: Mapping[str, Content]) -> None:
     part = _sibling_path(path, "part")
     _mkdir(part)
     try:
-        for name, content in contents.items():
+        for name, content in contents.items() if isinstance(contents, Mapping) else contents:
             with _create(part / name) as file:
                 _fill(file, content)
         _sync_folder(part)
@@ -139,17 +141,20 @@ def remove(path: Path) -> None:
     _delete(gone)
 
 
-def remove_leftovers(folder: Path, *, prefix: str) -> None:
-    """Delete what interrupted writes and `remove` calls left in `folder`, for names that start with `prefix` ("": all).
-
-    No other process may be using the folder. Leftovers that cannot be deleted stay; they are harmless.
-    """
+def leftovers(folder: Path, *, prefix: str) -> list[Path]:
+    """Return what interrupted writes and `remove` calls left in `folder`, for names that start with `prefix` ("": all)."""
     pattern = re.compile(rf"\.{re.escape(prefix)}.*\.[0-9a-z_]{{8}}\.(part|gone)")  # tempfile's letters
-    with contextlib.suppress(OSError):
-        for path in list(folder.iterdir()):
-            if pattern.fullmatch(path.name):
-                with contextlib.suppress(OSError):
-                    _delete(path)
+    try:
+        return sorted(path for path in folder.iterdir() if pattern.fullmatch(path.name))
+    except OSError:
+        return []
+
+
+def remove_leftovers(folder: Path, *, prefix: str) -> None:
+    """Delete the `leftovers`. No other process may be using the folder; those that cannot be deleted stay, harmless."""
+    for path in leftovers(folder, prefix=prefix):
+        with contextlib.suppress(OSError):
+            _delete(path)
 
 
 def reason_of(error: OSError) -> str:

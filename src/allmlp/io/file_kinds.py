@@ -77,6 +77,7 @@ PHOTO_EXTENSIONS: Mapping[str, FileKind] = {
 
 # Bytes and their offsets. All parts of a signature have to match; the first signature that matches wins.
 _SIGNATURES: tuple[tuple[FileKind, tuple[tuple[int, bytes], ...]], ...] = (
+    (FileKind.TAR, ((257, b"ustar"),)),  # first: it starts with the name of a member, which may be "BM1.jpg"
     (FileKind.JPEG, ((0, b"\xff\xd8\xff"),)),  # also MPO: a JPEG followed by further images
     (FileKind.APPLE_PNG, ((0, b"\x89PNG\r\n\x1a\n"), (12, b"CgBI"))),
     (FileKind.PNG, ((0, b"\x89PNG\r\n\x1a\n"),)),
@@ -103,7 +104,6 @@ _SIGNATURES: tuple[tuple[FileKind, tuple[tuple[int, bytes], ...]], ...] = (
     (FileKind.FITS, ((0, b"SIMPLE"),)),
     # A member, the end record of an empty archive, a part of a split archive. A bare "PK" may be the first column of a table.
     *((FileKind.ZIP, ((0, magic),)) for magic in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")),
-    (FileKind.TAR, ((257, b"ustar"),)),
     (FileKind.GZIP, ((0, b"\x1f\x8b"),)),
     *((FileKind.BZIP2, ((0, b"BZh"), (4, magic))) for magic in (b"1AY&SY", b"\x17rE8P\x90")),  # the second: empty
     (FileKind.XZ, ((0, b"\xfd7zXZ\0"),)),

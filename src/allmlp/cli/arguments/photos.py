@@ -24,6 +24,7 @@ __all__ = [
     "PhotosArgument",
     "check_sources",
     "find_photos",
+    "is_in_tar",
     "limit_photos",
     "shown_sources",
     "source_paths",
@@ -36,8 +37,8 @@ PhotosArgument = Annotated[
     list[str],
     typer.Argument(
         metavar="FILES|FOLDERS|-",
-        help="Photos, folders that are searched recursively, or quoted patterns such as 'photos/**/*.jpg'; - reads one "
-        "photo from standard input.",
+        help="Photos, folders that are searched recursively, tar shards, or quoted patterns such as 'photos/**/*.jpg'; - "
+        "reads one photo from standard input.",
         show_default=False,
     ),
 ]
@@ -70,6 +71,13 @@ def check_sources(sources: Sequence[str]) -> None:
     """
     if sources.count(STANDARD_INPUT) > 1:
         raise ConfigError("- is one photo on standard input, but was given more than once.")
+
+
+def is_in_tar(photo: "Photo") -> bool:
+    """Return whether a photo is in a tar shard, and so is not a file that can be copied."""
+    from allmlp.data import StoredPhoto
+
+    return isinstance(photo, StoredPhoto)
 
 
 def shown_sources(sources: Sequence[str]) -> Sequence[str]:
@@ -115,6 +123,8 @@ def _check_present(source: str) -> None:
 def _photos_of(source: str) -> "list[tuple[str, Photo]]":
     if source == STANDARD_INPUT:
         return [(source, (source, _standard_input()))]
+    if stored := _stored_photos(source):
+        return stored
     if os.path.isdir(source):  # noqa: PTH112 - Path.is_dir raises if a name is too long or inaccessible
         from allmlp.inference import photos_in_folder
 
@@ -122,6 +132,15 @@ def _photos_of(source: str) -> "list[tuple[str, Photo]]":
     if _is_pattern(source):
         return [photo for path in _matches(source) for photo in _photos_of(path)]
     return [(source, source)]
+
+
+def _stored_photos(source: str) -> "list[tuple[str, Photo]]":
+    """Return the photos of a tar file or a folder of tar shards; [] if the source is neither."""
+    if not (source.lower().endswith(".tar") or os.path.isdir(source)):  # noqa: PTH112
+        return []
+    from allmlp.data import stored_photos
+
+    return [(photo.name, photo) for photo in stored_photos(Path(source)) or ()]
 
 
 def _is_pattern(source: str) -> bool:

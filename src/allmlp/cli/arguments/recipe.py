@@ -23,7 +23,8 @@ __all__ = [
 ]
 
 DATA_HELP = (
-    "A folder with one sub-folder per class, a zip of one, Parquet, CSV, or a public data set (see the data command)."
+    "A folder with one sub-folder per class, a zip of one, Parquet, tar shards, CSV, or a public data set (see the data "
+    "command)."
 )
 
 SetOption = Annotated[

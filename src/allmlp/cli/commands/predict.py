@@ -32,6 +32,7 @@ from allmlp.cli.arguments.photos import (
     PhotosArgument,
     check_sources,
     find_photos,
+    is_in_tar,
     limit_photos,
     shown_sources,
     source_paths,
@@ -152,6 +153,9 @@ def predict(
     predictor = Predictor(model, batch_size=batch_size, unknown=unknown)
     explainer = None if explained is None else _explainer(source, backend, device)
     found, num_failed = find_photos(photos)
+    are_files = not any(is_in_tar(photo) for _, photo in found)
+    if outputs.folder is not None and not are_files:
+        raise ConfigError("--sort-into copies files, and some of these photos are in a tar file. Unpack it first.")
     layout = Layout([name for name, _ in found], predictor.class_names, top_k, min_score, predictor.has_unknown)
     results = predictor.stream(
         (photo for _, photo in found), top_k=top_k, flip=flip, thumbnails=outputs.sheet is not None
@@ -162,7 +166,13 @@ def predict(
         written += explain_photos(explainer, found, explained, model=checkpoint)
     _finish(outputs, predictions, written)
     if outputs.path is not None:
-        _next(outputs, checkpoint, photos, option_words(image_size, changes, backend=backend, precision=precision))
+        _next(
+            outputs,
+            checkpoint,
+            photos,
+            are_files,
+            option_words(image_size, changes, backend=backend, precision=precision),
+        )
     elif chosen is PredictionFormat.TEXT and sys.stdout.isatty():
         note(
             "\nFor programs: -o FILE.csv, .json or .parquet. To look at them: --sheet FILE.html. To see why: --explain FOLDER. "
@@ -239,12 +249,12 @@ def _finish(outputs: Outputs, predictions: ArrivingPredictions, written: Sequenc
         raise typer.Exit(DataError.exit_code)
 
 
-def _next(outputs: Outputs, checkpoint: str, photos: Sequence[str], options: Sequence[str]) -> None:
+def _next(outputs: Outputs, checkpoint: str, photos: Sequence[str], are_files: bool, options: Sequence[str]) -> None:
     again = ("predict", checkpoint, *shown_sources(photos), *options)
     rows = []
     if outputs.sheet is None:
         rows.append((command_line(*again, "--sheet", "sheet.html"), "look at the photos by predicted class"))
-    if outputs.folder is None:
+    if outputs.folder is None and are_files:
         rows.append((command_line(*again, "--sort-into", "sorted"), "copy them into one folder per class"))
     scored = command_line("evaluate", checkpoint, *options)
     next_commands([*rows, (f"{scored} PHOTOS", "score the model on labelled photos")])

@@ -1,4 +1,4 @@
-"""Sources of labelled photos: folders, zips, Parquet and CSV, each opened as splits with a reader of encoded photos.
+"""Sources of labelled photos: folders, zips, Parquet, tar shards, CSV, each opened as splits with a reader of photos.
 
 Safe to change: `split_folders` (which folders are splits and classes), and one file per kind of source.
 Invariants: `sample_ids`; sample IDs decide every random choice of a run, and of its resumption.

@@ -20,11 +20,15 @@ _MAX_CLASS_NAME = 200  # characters; the longest names of ImageNet-21k have 175
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FoundSplit:
-    """Photos of one split as listed by a source: photo i of `reader` has `paths[i]` and `class_names[i]`."""
+    """Photos of one split as listed by a source: photo i of `reader` has `paths[i]` and `class_names[i]`.
+
+    `sample_ids` are the unique sample IDs of a source that keeps them; None derives them from the paths.
+    """
 
     paths: Sequence[str | None]
     class_names: Sequence[str]
     reader: Reader
+    sample_ids: Sequence[str] | None = None
 
 
 def assemble(
@@ -60,7 +64,7 @@ def assemble(
         notes.append(f"classes without photos: {summarise(unused)}")
     ordered = _sorted_class_names(unicodedata.normalize("NFC", name) for name in original)
     # Over all splits: all photos of a small split may happen to share a folder.
-    shared = shared_folders([path for split in found.values() for path in split.paths])
+    shared = shared_folders([path for split in found.values() if split.sample_ids is None for path in split.paths])
     numbers = {name: number for number, name in enumerate(ordered)}
     splits = {
         name: _sorted_split(found[name], numbers, shared) for name in ("train", "validation", "test") if name in found
@@ -71,11 +75,13 @@ def assemble(
 def _sorted_split(found: FoundSplit, numbers: Mapping[str, int], shared: int) -> Split:
     normalised = {name: unicodedata.normalize("NFC", name) for name in set(found.class_names)}
     names = [normalised[name] for name in found.class_names]
-    candidates = [
-        None if path is None else sample_id_of(path, name, num_shared_folders=shared)
-        for path, name in zip(found.paths, names, strict=True)
-    ]
-    sample_ids = unique_sample_ids(candidates, names, found.reader.read)
+    sample_ids = found.sample_ids
+    if sample_ids is None:
+        candidates = [
+            None if path is None else sample_id_of(path, name, num_shared_folders=shared)
+            for path, name in zip(found.paths, names, strict=True)
+        ]
+        sample_ids = unique_sample_ids(candidates, names, found.reader.read)
     labels = np.array([numbers[name] for name in names], dtype=np.int64)
     order = sorted(range(len(sample_ids)), key=sample_ids.__getitem__)
     return Split(tuple(sample_ids), labels, found.reader).subset(order)

@@ -52,6 +52,7 @@ LAYOUTS = f"""Supported layouts:
                       or <class>/**/*.jpg   ({PHOTO_FORMATS})
   Parquet             columns image (bytes, path) and label, as Hugging Face writes them: a file, or a folder of
                       train*.parquet, validation*.parquet, test*.parquet
+  tar shards          of WebDataset: train-000000.tar, ..., with .jpg and .cls (or .json) for each photo
   CSV                 path,label or path,label,split; paths relative to the CSV file"""
 
 

@@ -1,4 +1,4 @@
-"""Sample IDs: the path of a photo below its split, the same in a folder, a zip, Parquet or CSV.
+"""Sample IDs: the path of a photo below its split, the same in a folder, a zip, Parquet, tar shards or CSV.
 
 Order, splits and random draws are derived from sample IDs, never from the order in which files are listed.
 """

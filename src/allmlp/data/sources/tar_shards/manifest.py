@@ -1,0 +1,57 @@
+"""List of the shards that `allmlp shard` writes next to them, by which missing and changed ones are found."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from allmlp.errors import DataError
+from allmlp.io.atomic_write import to_json
+from allmlp.io.display import escape
+
+__all__ = ["MANIFEST", "ListedShard", "manifest_bytes", "read_manifest"]
+
+MANIFEST = "shards.json"
+_FORMAT = "allmlp shards, version 1"
+_MAX_BYTES = 64 << 20  # 200,000 shards
+
+
+class ListedShard(NamedTuple):
+    """A shard as it was written. `sha256` is that of the file, in hexadecimal."""
+
+    name: str
+    size: int
+    sha256: str
+    num_photos: int
+
+
+def manifest_bytes(shards: list[ListedShard]) -> bytes:
+    """Return the content of the file."""
+    return to_json({"format": _FORMAT, "shards": [shard._asdict() for shard in shards]})
+
+
+def read_manifest(folder: Path) -> dict[str, ListedShard]:
+    """Return the shards listed in a folder by name; {} if there is no list, or one of another program.
+
+    Raises:
+        DataError: the list is damaged.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        return {}
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ValueError(f"larger than {_MAX_BYTES >> 20} MiB")
+        values: Any = json.loads(path.read_bytes())
+        if not isinstance(values, dict) or values.get("format") != _FORMAT:
+            return {}
+        shards = [
+            ListedShard(str(shard["name"]), int(shard["size"]), str(shard["sha256"]), int(shard["num_photos"]))
+            for shard in values["shards"]
+        ]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        raise DataError(
+            f"{escape(path)}: this list of shards cannot be read ({escape(reason)}). Restore it, or delete it to open the "
+            "shards without knowing whether some are missing."
+        ) from error
+    return {shard.name: shard for shard in shards}

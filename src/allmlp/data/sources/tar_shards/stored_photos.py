@@ -1,0 +1,97 @@
+"""Photos in tar shards without their classes, for programs that answer for photos whether or not they are labelled."""
+
+import dataclasses
+from pathlib import Path
+
+from allmlp.data.decoding.limits import MAX_PHOTO_BYTES
+from allmlp.data.decoding.reasons import raise_shortage
+from allmlp.data.sources.file_reader import file_problem
+from allmlp.data.sources.folder import list_folder
+from allmlp.data.sources.folder_layout import is_in_hidden, is_photo_name
+from allmlp.data.sources.tar_shards.members import DamagedTarError, TarPass
+from allmlp.data.sources.tar_shards.shard_files import shards_in
+from allmlp.errors import DataError
+from allmlp.io.display import escape
+from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
+
+__all__ = ["StoredPhoto", "stored_photos"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StoredPhoto:
+    """A photo in a tar shard: where its bytes are, in the file `path`."""
+
+    path: Path
+    member: str
+    offset: int
+    size: int
+
+    @property
+    def name(self) -> str:
+        """The path of the photo as if the shard were a folder: "shards/train-000000.tar/000000012.jpg"."""
+        return str(self.path / self.member)
+
+    def read(self) -> bytes:
+        """Return the photo's bytes. Raises DataError if the shard is missing or cut short."""
+        problem = file_problem(self.path)
+        if problem is None:
+            try:
+                with self.path.open("rb") as file:
+                    file.seek(self.offset)
+                    content = file.read(self.size)
+                if len(content) == self.size:
+                    return content
+                problem = "the shard has become shorter"
+            except (OSError, MemoryError) as error:
+                raise_shortage(error, where=escape(self.name))
+                problem = (getattr(error, "strerror", None) or str(error)).lower()
+        raise DataError(f"{escape(self.name)}: this photo cannot be read: {problem}.")
+
+
+def stored_photos(source: Path) -> list[StoredPhoto] | None:
+    """Return the photos of a tar file or of a folder of shards, in the order of the shards; None if `source` is neither.
+
+    Only headers are read. Any file with the name of a photo is one, also several with one key.
+
+    Raises:
+        DataError: a shard is cut short, damaged or compressed; it has members that are refused; there are no photos.
+    """
+    if source.is_dir():
+        shards = [source / name for name in shards_in(source, list_folder(source))]
+    else:
+        shards = [source] if source.suffix.lower() == ".tar" and _is_tar(source) else []
+    if not shards:
+        return None
+    photos = [photo for path in shards for photo in _photos_in(path)]
+    if not photos:
+        raise DataError(f"{escape(source)}: no photos in these tar files.")
+    return photos
+
+
+def _photos_in(path: Path) -> list[StoredPhoto]:
+    photos = []
+    try:
+        if problem := file_problem(path):
+            raise DamagedTarError(problem)
+        with path.open("rb", buffering=1 << 16) as file:
+            for member in TarPass(file, path.stat().st_size).members():
+                is_hidden = is_in_hidden(member.name) and not member.problem  # ".." is not a hidden folder
+                if is_hidden or not is_photo_name(member.name.rpartition("/")[2]):
+                    continue
+                problem = member.problem or (f"{member.size:,} bytes" if member.size > MAX_PHOTO_BYTES else "")
+                if problem:
+                    raise DamagedTarError(f"{escape(member.name)} is refused: {problem}", advice="pack the shard again")
+                photos.append(StoredPhoto(path, member.name, member.offset, member.size))
+    except DamagedTarError as error:
+        raise DataError(f"{escape(path)}: {error}; {error.advice}.") from error
+    except OSError as error:
+        raise DataError(f"{escape(path)}: cannot be read ({error.strerror or error}).") from error
+    return photos
+
+
+def _is_tar(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return kind_of_file(file.read(START_BYTES)) is FileKind.TAR
+    except OSError:
+        return False

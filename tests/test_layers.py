@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "allmlp"
 # From the top down. A layer may import those below it, and not its neighbours in the same line.
 LAYERS = (
     ("cli",),
-    ("bench",),
+    ("bench", "bulk"),
     ("recipes",),
     ("training",),
     ("report", "quantisation"),
@@ -43,6 +43,7 @@ INNER_LAYERS = {
     "cli": (
         ("main",),
         ("commands",),
+        ("bulk",),
         (
             "evaluation_outputs",
             "few_shot_answers",
@@ -58,7 +59,7 @@ INNER_LAYERS = {
     ),
     "data": (
         ("cleaning", "quality"),
-        ("augmentation", "bad_photos", "label_sets", "opening"),
+        ("augmentation", "bad_photos", "label_sets", "opening", "unlabelled"),
         ("loading", "public"),
         ("sources",),
         ("content", "decoding", "preprocessing", "sampling"),

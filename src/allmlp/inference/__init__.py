@@ -11,7 +11,7 @@ from allmlp.inference.embedder import Embedder
 from allmlp.inference.nearest import nearest
 from allmlp.inference.opening import open_model
 from allmlp.inference.photo_folder import photos_in_folder
-from allmlp.inference.photos import Photo
+from allmlp.inference.photos import Photo, StoredPhoto
 from allmlp.inference.prediction import Prediction, Predictions, ScoredLabel
 from allmlp.inference.predictor import Predictor
 from allmlp.inference.runnable import Output, RunnableModel
@@ -32,6 +32,7 @@ __all__ = [
     "RunnableModel",
     "ScoredLabel",
     "Speed",
+    "StoredPhoto",
     "Tuned",
     "check_installed",
     "check_sort_folder",

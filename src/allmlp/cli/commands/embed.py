@@ -25,6 +25,8 @@ from allmlp.cli.arguments.checkpoint import (
 from allmlp.cli.arguments.folder_options import ClassesFromOption, SplitFoldersOption, folder_options
 from allmlp.cli.arguments.output_path import new_output_path
 from allmlp.cli.arguments.photos import MaxMegapixelsOption, check_sources, find_photos, limit_photos, shown_sources
+from allmlp.cli.bulk.options import BulkOptions, EngineOption, PartSizeOption, ProcessesOption, bulk_folder
+from allmlp.cli.bulk.run import answer_in_bulk
 from allmlp.cli.console import BatchSizeOption, DeviceOption, aligned, command_line, heading, next_commands, note, say
 from allmlp.cli.progress import photo_bar
 from allmlp.errors import ConfigError, DataError
@@ -63,7 +65,14 @@ def embed(
     ],
     out: Annotated[
         str | None,
-        typer.Option("-o", "--out", metavar="FILE", help="Write a new .npz or .parquet file.", show_default=False),
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="FILE|FOLDER/",
+            help="Write a new .npz or .parquet file; or, for any number of photos, Parquet files into FOLDER/, where the same "
+            "command goes on after it was stopped.",
+            show_default=False,
+        ),
     ] = None,
     nearest: Annotated[
         str | None,
@@ -92,6 +101,9 @@ def embed(
     max_megapixels: MaxMegapixelsOption = None,
     classes_from: ClassesFromOption = None,
     split_folders: SplitFoldersOption = None,
+    engine: EngineOption = "local",
+    processes: ProcessesOption = None,
+    part_size: PartSizeOption = None,
 ) -> None:
     """Write the features of photos to a file. With --nearest, finds the photos that are most similar to one.
 
@@ -99,15 +111,39 @@ def embed(
     Examples:
       allmlp embed runs/mine photos/ -o features.npz
       allmlp embed runs/mine photos/ --nearest photo.jpg
+      allmlp embed runs/mine photos/ -o results/ && allmlp search photo.jpg --in results/
 
     Exits with 3 if photos cannot be read: the features of the others are written, except with --split.
     """
     limit_photos(max_megapixels)
     check_order("embed", checkpoint, photos)
-    path = _output_path(out)
+    bulk = BulkOptions(engine, processes, part_size)
+    folder = bulk_folder(out, bulk)
+    path = None if folder is not None else _output_path(out)
     options_of_data = folder_options(classes_from, split_folders)
-    _check_options(photos, path, nearest, top_k, split, has_folder_options=bool(options_of_data))
+    if folder is not None:
+        _check_bulk(
+            {"--nearest": nearest, "--top-k": top_k, "--split": split}, has_folder_options=bool(options_of_data)
+        )
+    else:
+        _check_options(photos, path, nearest, top_k, split, has_folder_options=bool(options_of_data))
     changes = changed_preprocessing(mean, std, interpolation, fit, law)
+    if folder is not None:
+        answer_in_bulk(
+            folder,
+            "embed",
+            checkpoint,
+            photos,
+            bulk,
+            image_size=image_size,
+            changes=changes,
+            backend=backend,
+            precision=precision,
+            device=device,
+            batch_size=batch_size,
+            max_megapixels=max_megapixels,
+        )
+        return
     from allmlp.inference import Embedder
 
     model = model_opener(checkpoint, image_size, changes, backend, precision)(device, "features")
@@ -172,6 +208,15 @@ def _check_options(
         raise ConfigError("--classes-from and --split-folders are for data sets; add --split, or omit them.")
     if split is None:
         _check_no_dataset(photos)
+
+
+def _check_bulk(others: dict[str, object], *, has_folder_options: bool) -> None:
+    """Raise a ConfigError if options do not suit a folder of results."""
+    given = [name for name, value in others.items() if value is not None]
+    if has_folder_options:
+        given.append("--classes-from or --split-folders")
+    if given:
+        raise ConfigError(f"{' and '.join(given)}: not with --out FOLDER/; name a file, or omit --out.")
 
 
 def _output_path(out: str | None) -> Path | None:

@@ -43,7 +43,7 @@ INNER_LAYERS = {
     "cli": (
         ("main",),
         ("commands",),
-        ("bulk",),
+        ("outputs",),
         (
             "evaluation_outputs",
             "few_shot_answers",

@@ -10,7 +10,7 @@ To add one: an engine is a function in `engines` that runs a `Worker` for every 
 from allmlp.bulk.engines import ENGINES, compute_parts
 from allmlp.bulk.model import LoadedModel, load_model
 from allmlp.bulk.photo_list import find_listed
-from allmlp.bulk.plan import ModelOptions, Plan, PlanOptions, PreprocessingOptions
+from allmlp.bulk.plan import ModelOptions, Plan, PlanOptions, PreprocessingOptions, Task
 from allmlp.bulk.result_folder import Request, ResultFolder, is_result_folder, open_results, read_results
 from allmlp.bulk.search import Match, search_parts
 from allmlp.bulk.worker import open_plan_model
@@ -25,6 +25,7 @@ __all__ = [
     "PreprocessingOptions",
     "Request",
     "ResultFolder",
+    "Task",
     "compute_parts",
     "find_listed",
     "is_result_folder",

@@ -15,8 +15,7 @@ from allmlp.data import list_folder, listed_files, open_numbered_photos
 from allmlp.errors import ConfigError, DataError
 from allmlp.inference import photos_in_folder
 from allmlp.io.display import Report, escape, shorten
-from allmlp.io.path_patterns import is_pattern, paths_matching
-from allmlp.io.path_problem import path_advice
+from allmlp.io.path_problem import is_pattern, path_advice, paths_matching
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -13,8 +13,7 @@ import typer
 from allmlp.cli.console import note
 from allmlp.errors import ConfigError, DataError
 from allmlp.io.display import escape, shorten
-from allmlp.io.path_patterns import is_pattern, paths_matching
-from allmlp.io.path_problem import path_advice
+from allmlp.io.path_problem import is_pattern, path_advice, paths_matching
 
 if TYPE_CHECKING:
     from allmlp.inference import Photo

@@ -34,9 +34,9 @@ from allmlp.cli.arguments.photos import (
     shown_sources,
     source_paths,
 )
-from allmlp.cli.bulk.options import BulkOptions, EngineOption, PartSizeOption, ProcessesOption, bulk_folder
-from allmlp.cli.bulk.run import answer_in_bulk
 from allmlp.cli.console import BatchSizeOption, DeviceOption, command_line, next_commands, note, say
+from allmlp.cli.outputs.bulk_options import BulkOptions, EngineOption, PartSizeOption, ProcessesOption, bulk_folder
+from allmlp.cli.outputs.bulk_run import answer_in_bulk
 from allmlp.cli.prediction_formats import Layout
 from allmlp.cli.prediction_outputs import ArrivingPredictions, Link, Outputs, produce
 from allmlp.errors import ConfigError, DataError

@@ -10,15 +10,14 @@ import typer
 
 from allmlp.cli.arguments.checkpoint import parse_sides
 from allmlp.cli.arguments.photos import STANDARD_INPUT
-from allmlp.cli.bulk.options import BulkOptions
 from allmlp.cli.console import command_line, download_bar, is_first_process, next_commands, note, say
+from allmlp.cli.outputs.bulk_options import BulkOptions
 from allmlp.cli.progress import photo_bar
 from allmlp.errors import AllmlpError, ConfigError, DataError
 from allmlp.io.display import counted, discard, escape
 
 if TYPE_CHECKING:
-    from allmlp.bulk import ResultFolder
-    from allmlp.bulk.plan import Task
+    from allmlp.bulk import ResultFolder, Task
 
 __all__ = ["answer_in_bulk", "preprocessing_options"]
 

@@ -59,4 +59,8 @@ def bulk_folder(out: str | None, options: BulkOptions) -> Path | None:
 
 
 def _has_plan(path: Path) -> bool:
-    return (path / "_plan.json").is_file() if path.is_dir() else False
+    if not path.is_dir():
+        return False
+    from allmlp.bulk import is_result_folder
+
+    return is_result_folder(path)

@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -167,6 +168,7 @@ def _threads_of_children(count: int) -> Iterator[None]:
 
 def _child(folder: str, parts: list[int], rank: int, batch_size: int, connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends this process
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         results = read_results(Path(folder))
 
@@ -177,6 +179,13 @@ def _child(folder: str, parts: list[int], rank: int, batch_size: int, connection
         Worker(results, open_model, batch_size=batch_size).run(parts)
     except AllmlpError as error:
         connection.send((str(error), error.exit_code))
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent has been killed: nobody would see what it does."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def _compute_with_ray(

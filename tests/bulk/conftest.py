@@ -1,7 +1,6 @@
 """A tiny model, tiny photos, and folders of results made in this process."""
 
 import io
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,7 +50,9 @@ def photos(tmp_path, monkeypatch) -> Path:
 def begin(checkpoint) -> Callable[..., ResultFolder]:
     """Make a plan in a folder, or open it again."""
 
-    def run(folder: Path, *sources: object, task: str = "predict", part_size: int | None = 5, report=discard, **options):
+    def run(
+        folder: Path, *sources: object, task: str = "predict", part_size: int | None = 5, report=discard, **options
+    ):
         names = [str(source) for source in sources]
         request = Request(
             task=task,
@@ -59,7 +60,7 @@ def begin(checkpoint) -> Callable[..., ResultFolder]:
             model_sha256=load_model(str(checkpoint), ModelOptions(device="cpu")).digest,
             model_options=ModelOptions(device="cpu"),
             options=PlanOptions(**options),
-            photos=tuple(os.path.abspath(name) for name in names),
+            photos=tuple(str(Path(name).absolute()) for name in names),
             part_size=part_size,
         )
         return open_results(folder, request, lambda: find_listed(names, report=report), report=report)[0]

@@ -64,7 +64,9 @@ def test_a_csv_list_needs_only_paths(photos, begin):
     assert [row.size >= 0 for row in rows] == [True, False]
 
 
-@pytest.mark.parametrize(("text", "words"), [("file,label\na,b", "missing column: path"), ("path\n", "no rows"), ("path\n\"", "CSV")])
+@pytest.mark.parametrize(
+    ("text", "words"), [("file,label\na,b", "missing column: path"), ("path\n", "no rows"), ('path\n"', "CSV")]
+)
 def test_a_csv_without_paths_is_refused(text, words, tmp_path):
     (tmp_path / "list.csv").write_text(text)
     with pytest.raises(DataError, match=words):

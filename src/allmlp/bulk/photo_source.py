@@ -51,16 +51,18 @@ class PhotoSource:
                 yield StoredPhoto(row.name, partial(reader.read, row.number))
 
     def _read_file(self, row: ListedPhoto) -> bytes:
-        found = state_of(os.path.join(self._plan.folder, row.name))  # noqa: PTH118 - names are kept as they are
-        if found != (row.size, row.mtime_ns) and found[0] >= 0:
+        """Return the bytes of a file that has not changed. Raises DataError."""
+        path = os.path.join(self._plan.folder, row.name)  # noqa: PTH118 - names are kept as they are
+        found = state_of(path)
+        if found[0] >= 0 and found != (row.size, row.mtime_ns):
             raise DataError(f"{escape(row.name)}: this photo {_CHANGED}. For its new content, start another folder.")
+        reader = FileReader(Path(self._plan.folder), (row.name,))
         try:
-            return FileReader(Path(self._plan.folder), (row.name,)).read(0)
+            return reader.read(0)
         except ShortageError:
             raise
         except DataError as error:
-            whole = escape(Path(self._plan.folder) / row.name)
-            raise DataError(str(error).replace(whole, escape(row.name), 1)) from error
+            raise DataError(str(error).replace(reader.where(0), escape(row.name), 1)) from error
 
     def _open(self, row: ListedPhoto) -> NumberedPhotos:
         assert row.container is not None

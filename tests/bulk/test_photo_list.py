@@ -100,11 +100,11 @@ def test_writing_a_list_takes_memory_for_one_part(tmp_path):
 
     from allmlp.bulk.photo_list import PhotoList
 
-    found = PhotoList([f"{n:07d}" for n in range(300_000)], [(300_000, str(tmp_path))], [])
+    found = PhotoList([f"{n:07d}" for n in range(60_000)], [(60_000, str(tmp_path))], [])
     tracemalloc.start()
     with io.FileIO(tmp_path / "list", "w") as file:
-        found.write(file, part_size=8192)
+        found.write(file, part_size=2048)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 20e6
-    assert len(read_part_of_list(tmp_path / "list", 36)) == 300_000 - 36 * 8192
+    assert peak < 4e6
+    assert len(read_part_of_list(tmp_path / "list", 29)) == 60_000 - 29 * 2048

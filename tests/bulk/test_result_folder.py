@@ -1,7 +1,6 @@
 """A folder of results: what may be in it before, and which request goes on with it."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -51,7 +50,7 @@ def test_another_request_is_refused(options, words, photos, begin):
 
 def test_other_photos_are_refused(photos, begin):
     begin(Path("out"), photos)
-    with pytest.raises(ConfigError, match="holds the results for other photos, .*/photos"):
+    with pytest.raises(ConfigError, match=r"holds the results for other photos, .*/photos"):
         begin(Path("out"), photos / "sub")
 
 
@@ -60,7 +59,7 @@ def test_a_folder_with_other_contents_is_refused(photos, begin):
     Path("out/notes.txt").touch()
     with pytest.raises(ConfigError, match=r"out: this folder is not empty \(notes.txt\), and has no plan"):
         begin(Path("out"), photos)
-    assert os.listdir("out") == ["notes.txt"]
+    assert [path.name for path in Path("out").iterdir()] == ["notes.txt"]
     Path("file").touch()
     with pytest.raises(ConfigError, match="file: cannot be used"):
         begin(Path("file"), photos)

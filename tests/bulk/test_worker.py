@@ -1,6 +1,7 @@
 """What stands in the parts, and what happens to photos, sources and part files between two runs."""
 
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -163,3 +164,18 @@ def test_another_model_at_the_same_path_is_refused(photos, begin, checkpoint):
         open_plan_model(results, str(other))
     same = save_checkpoint(tiny_checkpoint(seed=3), Path("same"))
     assert open_plan_model(results, str(same)).output == "logits"
+
+
+def test_memory_does_not_grow_with_the_number_of_photos(photos, begin, compute):
+    """A list of photos that are all missing: the rows are as many, and no time is spent on decoding."""
+    compute(begin(Path("warm"), photos))
+    peaks = []
+    for number in (2_000, 8_000):
+        Path(f"{number}.csv").write_text("path\n" + "".join(f"photos/sub/missing-{n:06d}.png\n" for n in range(number)))
+        results = begin(Path(f"out-{number}"), f"{number}.csv", part_size=500)
+        tracemalloc.start()
+        compute(results)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert sum(state.num_errors for state in results.states()) == number
+    assert peaks[1] < 1.2 * peaks[0]

@@ -167,7 +167,6 @@ def test_a_full_disk_is_said_and_leaves_no_partial_file(many, checkpoint, clean,
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
 def test_ray_with_a_killed_worker_gives_the_same_rows(many, checkpoint, clean, tmp_path):
     command = [sys.executable, "-m", "allmlp", *arguments(checkpoint, tmp_path / "out", "--engine", "ray")]

@@ -15,6 +15,7 @@ from allmlp.bulk.part_files import part_path
 from allmlp.bulk.result_folder import ResultFolder, read_results
 from allmlp.bulk.worker import Worker, open_plan_model
 from allmlp.errors import AllmlpError, MissingExtraError, ProcessLostError
+from allmlp.exports import export_kind
 from allmlp.hardware.num_decoding_threads import usable_cores
 from allmlp.inference import RunnableModel
 from allmlp.io.display import Progress, Report, escape
@@ -60,7 +61,7 @@ def compute_parts(
     elif processes is not None and processes > 1:
         _compute_in_processes(results, parts, processes, batch_size, progress)
     else:
-        rank, count = _place_among_processes()
+        rank, count = _place_among_processes(results)
         worker = Worker(results, open_model, batch_size=batch_size, report=report)
         counter = _Counter(done, results.plan.num_photos, progress)
         worker.advance = counter.add
@@ -76,15 +77,17 @@ class _Counter:
         self._progress(self._done, self._total)
 
 
-def _place_among_processes() -> tuple[int, int]:
+def _place_among_processes(results: ResultFolder) -> tuple[int, int]:
     """Return the number of this process among those that torchrun started, and their number; let it use a GPU of its own."""
     rank, count = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     if count > 1:
-        _use_own_gpu(int(os.environ.get("LOCAL_RANK", "0")))
+        _use_own_gpu(results, int(os.environ.get("LOCAL_RANK", "0")))
     return rank, count
 
 
-def _use_own_gpu(number: int) -> None:
+def _use_own_gpu(results: ResultFolder, number: int) -> None:
+    if results.plan.model_options.device == "cpu" or export_kind(results.plan.model) is not None:
+        return  # which needs no torch
     import torch
 
     if torch.cuda.is_available():
@@ -173,7 +176,7 @@ def _child(folder: str, parts: list[int], rank: int, batch_size: int, connection
         results = read_results(Path(folder))
 
         def open_model() -> RunnableModel:
-            _use_own_gpu(rank)
+            _use_own_gpu(results, rank)
             return open_plan_model(results)
 
         Worker(results, open_model, batch_size=batch_size).run(parts)

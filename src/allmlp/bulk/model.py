@@ -43,7 +43,6 @@ class LoadedModel:
             precision=self.options.precision,
             output=output,
             preprocessing=changes or None,
-            exact=True,
         )
         size = self.options.image_size
         if size is not None and size != model.description.config.image_size:

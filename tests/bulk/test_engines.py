@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from tests.bulk.conftest import png
 from tests.forks import run_allmlp, run_arguments, run_torchrun, start
@@ -55,6 +56,24 @@ def begin(many, *words):
     """Start `allmlp` in a process of its own."""
     log = many / "log"
     return start(run_arguments, ["-m", "allmlp", *words], {**os.environ, "OMP_NUM_THREADS": "1"}, log, log, many)
+
+
+def found_while_it_runs(process, look):
+    """Return what `look` finds; it looks again and again while a process runs."""
+    while not (found := look()):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.02)
+            raise AssertionError("the process ended too early")
+    return found
+
+
+def child_with(parent: int, word: str) -> int:
+    """Return a process below another one that has a word in its command line; 0 if there is none."""
+    for child in psutil.Process(parent).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if word in " ".join(child.cmdline()):
+                return child.pid
+    return 0
 
 
 def kill(process) -> None:
@@ -117,13 +136,8 @@ def test_processes_of_this_machine_and_a_killed_one(many, checkpoint, clean, tmp
     """Really spawned, as users' are; the one that is left takes over."""
     command = [sys.executable, "-m", "allmlp", *arguments(checkpoint, tmp_path / "out", "--processes", "2")]
     process = subprocess.Popen(command, cwd=many, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    workers: list[int] = []
-    while process.poll() is None and not workers:
-        with contextlib.suppress(FileNotFoundError):
-            pids = [int(pid) for pid in children.read_text().split()]
-            workers = [pid for pid in pids if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    os.kill(workers[0], signal.SIGKILL)
+    worker = found_while_it_runs(process, lambda: child_with(process.pid, "spawn_main"))
+    os.kill(worker, signal.SIGKILL)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 3, output
     assert bytes_of(tmp_path / "out") == clean
@@ -133,8 +147,7 @@ def test_ctrl_c_says_how_to_go_on(many, checkpoint, clean, tmp_path):
     log = tmp_path / "log"
     words = ["-m", "allmlp", *arguments(checkpoint, tmp_path / "out")]
     process = start(run_arguments, words, {**os.environ, "OMP_NUM_THREADS": "1"}, log, log, many)
-    while process.poll() is None and not (tmp_path / "out" / "part-00000.parquet").exists():
-        pass
+    found_while_it_runs(process, (tmp_path / "out" / "part-00000.parquet").exists)
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(60) == 130, log.read_text()
     assert "of 50 parts are done. To go on, run the same command again." in log.read_text()
@@ -171,27 +184,12 @@ def test_a_full_disk_is_said_and_leaves_no_partial_file(many, checkpoint, clean,
 def test_ray_with_a_killed_worker_gives_the_same_rows(many, checkpoint, clean, tmp_path):
     command = [sys.executable, "-m", "allmlp", *arguments(checkpoint, tmp_path / "out", "--engine", "ray")]
     process = subprocess.Popen(command, cwd=many, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    killed = 0
-    while process.poll() is None and not killed:
-        with contextlib.suppress(StopIteration):
-            next((tmp_path / "out").glob("part-*"))
-            killed = _kill_ray_worker(process.pid)
+    found_while_it_runs(process, lambda: any((tmp_path / "out").glob("part-*")))
+    worker = found_while_it_runs(process, lambda: child_with(process.pid, "_compute_in_ray"))
+    os.kill(worker, signal.SIGKILL)
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 3, output
-    assert killed
     assert bytes_of(tmp_path / "out") == clean
-
-
-def _kill_ray_worker(driver: int) -> int:
-    """Kill a worker that computes a part, of the cluster that this driver started; return its process."""
-    import psutil
-
-    for child in psutil.Process(driver).children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            if "_compute_in_ray" in " ".join(child.cmdline()):
-                child.kill()
-                return child.pid
-    return 0
 
 
 def test_without_ray_its_installation_is_named(many, checkpoint, tmp_path):

@@ -24,6 +24,7 @@ COMMANDS = (
     "clean",
     "predict",
     "embed",
+    "search",
     "inspect",
     "models",
     "bench",

@@ -35,7 +35,7 @@ def search(
     top_k: Annotated[int, typer.Option(metavar="N", min=1, help="How many photos.")] = 10,
     output_format: FormatOption = Format.TEXT,
 ) -> None:
-    """Find the photos that are most similar to one, among features on disk.
+    """Find the photos most similar to one, in a folder of features.
 
     Every photo is compared, by the cosine of the angle between the features.
 

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "allmlp"
 # From the top down. A layer may import those below it, and not its neighbours in the same line.
 LAYERS = (
     ("cli",),
-    ("bench", "serve"),
+    ("bench", "bulk", "serve"),
     ("recipes",),
     ("training",),
     ("report", "quantisation"),
@@ -45,6 +45,7 @@ INNER_LAYERS = {
     "cli": (
         ("main",),
         ("commands",),
+        ("outputs",),
         (
             "evaluation_outputs",
             "few_shot_answers",
@@ -60,7 +61,7 @@ INNER_LAYERS = {
     ),
     "data": (
         ("cleaning", "quality"),
-        ("augmentation", "bad_photos", "label_sets", "opening"),
+        ("augmentation", "bad_photos", "label_sets", "opening", "unlabelled"),
         ("loading", "public"),
         ("sources",),
         ("content", "decoding", "preprocessing", "sampling"),

@@ -25,6 +25,7 @@ COMMANDS = (
     "clean",
     "predict",
     "embed",
+    "search",
     "inspect",
     "models",
     "bench",

@@ -38,7 +38,7 @@ _COMMANDS: Mapping[str, str] = {
     ),
     **dict.fromkeys(("label", "labels", "relabel", "label-errors"), "Use `allmlp clean RUN`."),
     **dict.fromkeys(("sort", "organize", "organise", "group"), "Use `allmlp predict RUN PHOTOS --sort-into FOLDER`."),
-    **dict.fromkeys(("search", "similar", "nearest"), "Use `allmlp embed CHECKPOINT PHOTOS --nearest PHOTO`."),
+    **dict.fromkeys(("similar", "nearest"), "Use `allmlp embed CHECKPOINT PHOTOS --nearest PHOTO`."),
     **dict.fromkeys(("diff", "versus"), "Use `allmlp compare RUN RUN`."),
     **dict.fromkeys(("settings", "cfg", "config", "hyp"), "Use `allmlp recipes`, and --set KEY=VALUE."),
     **dict.fromkeys(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from allmlp.data.decoding.decode import decode
     from allmlp.data.decoding.limits import DEFAULT_MAX_MEGAPIXELS, MAX_PHOTO_BYTES, set_max_megapixels
     from allmlp.data.decoding.pixels import to_pixels
+    from allmlp.data.decoding.reasons import ShortageError
     from allmlp.data.digests import photo_digest, with_digests
     from allmlp.data.label_sets import read_label_sets
     from allmlp.data.laws import Law, changed_settings, scaled_size
@@ -44,10 +45,11 @@ if TYPE_CHECKING:
     from allmlp.data.sources.file_reader import FileReader
     from allmlp.data.sources.folder import list_folder, unnamed_photos
     from allmlp.data.sources.folder_layout import unread_photos
-    from allmlp.data.sources.tar_shards.stored_photos import StoredPhoto, stored_photos
+    from allmlp.data.sources.tar_shards.stored_photos import TarPhoto, stored_photos
     from allmlp.data.sources.tar_shards.writing_shards import write_shards
     from allmlp.data.split_names import split_named
     from allmlp.data.thumbnail import encode_thumbnail, thumbnail_kind
+    from allmlp.data.unlabelled import NumberedPhotos, listed_files, open_numbered_photos
 
 __all__ = [
     "CHOICE_COLUMNS",
@@ -67,13 +69,15 @@ __all__ = [
     "ImageDataset",
     "LabelError",
     "Law",
+    "NumberedPhotos",
     "PhotoMove",
     "Preparation",
     "Preprocessing",
     "QualityReport",
     "RawBatch",
+    "ShortageError",
     "Split",
-    "StoredPhoto",
+    "TarPhoto",
     "TrainingImages",
     "TrainingOrder",
     "absolute_source",
@@ -97,10 +101,12 @@ __all__ = [
     "is_skipping",
     "label_names",
     "list_folder",
+    "listed_files",
     "named_folder",
     "new_log_path",
     "notes_on_folds",
     "open_dataset",
+    "open_numbered_photos",
     "photo_digest",
     "photo_path",
     "plan_moves",
@@ -172,6 +178,7 @@ _MODULES = {
         "set_max_megapixels",
     ),
     "decoding.pixels": ("to_pixels",),
+    "decoding.reasons": ("ShortageError",),
     "content": ("fingerprint",),
     "label_sets": ("read_label_sets",),
     "laws": (
@@ -238,10 +245,15 @@ _MODULES = {
     ),
     "sources.folder_layout": ("unread_photos",),
     "sources.tar_shards.stored_photos": (
-        "StoredPhoto",
+        "TarPhoto",
         "stored_photos",
     ),
     "sources.tar_shards.writing_shards": ("write_shards",),
+    "unlabelled": (
+        "NumberedPhotos",
+        "listed_files",
+        "open_numbered_photos",
+    ),
     "split_names": ("split_named",),
     "thumbnail": (
         "encode_thumbnail",

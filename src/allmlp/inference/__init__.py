@@ -12,7 +12,7 @@ from allmlp.inference.engine_settings import EngineSettings
 from allmlp.inference.nearest import nearest
 from allmlp.inference.opening import open_model
 from allmlp.inference.photo_folder import photos_in_folder
-from allmlp.inference.photos import Photo, as_iterable, as_photos, loaded_photos, raise_unreadable
+from allmlp.inference.photos import Photo, StoredPhoto, as_iterable, as_photos, loaded_photos, raise_unreadable
 from allmlp.inference.prediction import Prediction, Predictions, ScoredLabel
 from allmlp.inference.predictor import Predictor
 from allmlp.inference.runnable import Output, RunnableModel
@@ -34,6 +34,7 @@ __all__ = [
     "RunnableModel",
     "ScoredLabel",
     "Speed",
+    "StoredPhoto",
     "Tuned",
     "as_iterable",
     "as_photos",

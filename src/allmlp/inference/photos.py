@@ -6,6 +6,7 @@ import itertools
 import mmap
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeGuard, TypeVar
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from allmlp.data import MAX_PHOTO_BYTES, FileReader, Preparation, StoredPhoto, decode, encode_thumbnail, to_pixels
+from allmlp.data import MAX_PHOTO_BYTES, FileReader, Preparation, decode, encode_thumbnail, to_pixels
 from allmlp.errors import DataError
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.inference.photo_folder import photos_in_folder
@@ -23,7 +24,7 @@ from allmlp.io.ordered_map import drop_locals, ordered_map
 from allmlp.io.path_problem import path_text
 from allmlp.metrics import Forward
 
-__all__ = ["Photo", "as_iterable", "as_photos", "loaded_photos", "output_rows", "raise_unreadable"]
+__all__ = ["Photo", "StoredPhoto", "as_iterable", "as_photos", "loaded_photos", "output_rows", "raise_unreadable"]
 
 T = TypeVar("T")
 
@@ -35,6 +36,19 @@ class Readable(Protocol):
         """Return at most `size` bytes."""
 
 
+@dataclass(frozen=True)
+class StoredPhoto:
+    """A photo that is read when its turn comes, by one of the threads that decode photos.
+
+    Attributes:
+        name: for messages and results.
+        read_bytes: returns the encoded photo, or raises DataError, whose message names the photo.
+    """
+
+    name: str
+    read_bytes: Callable[[], bytes]
+
+
 Photo = (
     str
     | os.PathLike[str]
@@ -44,12 +58,12 @@ Photo = (
     | mmap.mmap
     | Readable
     | tuple[str, bytes]
+    | StoredPhoto
     | Image.Image
     | NDArray[np.uint8]
-    | StoredPhoto
 )
-"""A path; the bytes of an image file, in any object that holds or reads bytes; (name, bytes), with a name for messages; a PIL
-image; uint8 RGB (H, W, 3); or a photo in a tar shard."""
+"""A path; the bytes of an image file, in any object that holds or reads bytes; (name, bytes), with a name for messages; a photo
+that is read when its turn comes; a PIL image; or uint8 RGB (H, W, 3)."""
 
 _EXPECTED = (
     "expected a path, the bytes of an image file, an object that reads them, a PIL image, "
@@ -184,7 +198,7 @@ def _is_photo(value: object) -> bool:
     # A tuple (name, bytes) is one photo; a list [path, bytes] is two.
     if isinstance(value, tuple):
         return len(value) == 2 and isinstance(value[0], str) and _holds_bytes(value[1])
-    if path_text(value) is not None or isinstance(value, Image.Image | np.ndarray | StoredPhoto):
+    if path_text(value) is not None or isinstance(value, StoredPhoto | Image.Image | np.ndarray):
         return True
     return _holds_bytes(value) or _is_readable(value)
 
@@ -221,14 +235,14 @@ def _attribute(value: object, name: str) -> Any:
 
 def _named(number: int, photo: object) -> _NamedPhoto:
     """Return a photo with the name that results and errors use; without a name it is "image `number`", from 1."""
+    if isinstance(photo, StoredPhoto):
+        return _NamedPhoto(photo.name, partial(_decode_stored, photo))
     name = f"image {number}"
     if isinstance(photo, tuple) and _is_photo(photo):
         name, photo = photo
     shown = shorten(name, _MAX_NAME)
     if (path := path_text(photo)) is not None:
         return _NamedPhoto(path, partial(_read, path))
-    if isinstance(photo, StoredPhoto):
-        return _NamedPhoto(photo.name, partial(_decode_stored, photo))
     if isinstance(photo, Image.Image | np.ndarray):
         return _NamedPhoto(name, partial(to_pixels, photo, name=shown))
     if _holds_bytes(photo) or _is_readable(photo):
@@ -237,7 +251,7 @@ def _named(number: int, photo: object) -> _NamedPhoto:
 
 
 def _decode_stored(photo: StoredPhoto) -> NDArray[np.uint8]:
-    return decode(photo.read(), name=photo.name)
+    return decode(photo.read_bytes(), name=photo.name)
 
 
 def _decode_object(photo: object, name: str) -> NDArray[np.uint8]:

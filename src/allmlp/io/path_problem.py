@@ -1,16 +1,25 @@
-"""What is wrong with a path: why it cannot be looked at or read, and what is meant by one that is missing."""
+"""Paths as users give them: patterns, why one cannot be looked at or read, and what is meant by one that is missing."""
 
 import contextlib
+import glob
 import itertools
 import os
 from collections.abc import Collection
 from pathlib import Path
 
-from allmlp.errors import close_matches
+from allmlp.errors import DataError, close_matches
 from allmlp.io.display import escape
 from allmlp.io.remote_address import ADDRESS_ADVICE, is_address
 
-__all__ = ["MAX_NAMES", "check_regular", "path_advice", "path_problem", "path_text"]
+__all__ = [
+    "MAX_NAMES",
+    "check_regular",
+    "is_pattern",
+    "path_advice",
+    "path_problem",
+    "path_text",
+    "paths_matching",
+]
 
 MAX_NAMES = 10_000
 """Names of a folder that are compared with the missing one."""
@@ -69,3 +78,25 @@ def path_advice(path: str | Path, names: Collection[str] = ()) -> str:
         similar = [str(parent / name / rest) for name in close if (parent / name / rest).exists()]
     matches = close_matches(str(path), [*names, *similar])
     return f"Did you mean {' or '.join(repr(escape(match)) for match in matches)}?" if matches else ""
+
+
+def is_pattern(source: str) -> bool:
+    """Return whether an argument is a pattern such as "photos/*.jpg". A file or folder of that name comes first."""
+    return glob.has_magic(source) and not os.path.lexists(source)
+
+
+def paths_matching(pattern: str) -> list[str]:
+    """Return what a pattern matches, sorted, as a shell would; with "**" only files, whose folders match too.
+
+    Raises:
+        DataError: no match.
+    """
+    try:
+        found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - keeps the path as it was given
+    except (OSError, ValueError):  # a null byte
+        found = []
+    if "**" in pattern:
+        found = [path for path in found if not os.path.isdir(path)]  # noqa: PTH112
+    if not found:
+        raise DataError(f"{escape(pattern)}: no file matches this pattern.")
+    return list(dict.fromkeys(found))

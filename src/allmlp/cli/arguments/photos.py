@@ -13,7 +13,7 @@ import typer
 from allmlp.cli.console import note
 from allmlp.errors import ConfigError, DataError
 from allmlp.io.display import escape, shorten
-from allmlp.io.path_problem import path_advice
+from allmlp.io.path_problem import is_pattern, path_advice, paths_matching
 
 if TYPE_CHECKING:
     from allmlp.inference import Photo
@@ -75,7 +75,7 @@ def check_sources(sources: Sequence[str]) -> None:
 
 def is_in_tar(photo: "Photo") -> bool:
     """Return whether a photo is in a tar shard, and so is not a file that can be copied."""
-    from allmlp.data import StoredPhoto
+    from allmlp.inference import StoredPhoto
 
     return isinstance(photo, StoredPhoto)
 
@@ -87,7 +87,7 @@ def shown_sources(sources: Sequence[str]) -> Sequence[str]:
 
 def source_paths(sources: Sequence[str]) -> list[str]:
     """Return the files and folders that the arguments stand for; for a pattern with "**", the folder that it searches."""
-    return [_searched_folder(source) if "**" in source and _is_pattern(source) else source for source in sources]
+    return [_searched_folder(source) if "**" in source and is_pattern(source) else source for source in sources]
 
 
 def _searched_folder(pattern: str) -> str:
@@ -114,7 +114,7 @@ def find_photos(sources: Sequence[str]) -> "tuple[list[tuple[str, Photo]], int]"
 
 def _check_present(source: str) -> None:
     """Raise DataError with a hint if a source is missing that looks like an existing one; others fail when they are read."""
-    if source == STANDARD_INPUT or _is_pattern(source) or os.path.lexists(source):
+    if source == STANDARD_INPUT or is_pattern(source) or os.path.lexists(source):
         return
     if advice := path_advice(source):
         raise DataError(f"{shorten(escape(source), 300)}: there is no such file or folder. {advice}")
@@ -129,8 +129,8 @@ def _photos_of(source: str) -> "list[tuple[str, Photo]]":
         from allmlp.inference import photos_in_folder
 
         return [(path, path) for path in photos_in_folder(Path(source), report=lambda line: note(f"allmlp: {line}"))]
-    if _is_pattern(source):
-        return [photo for path in _matches(source) for photo in _photos_of(path)]
+    if is_pattern(source):
+        return [photo for path in paths_matching(source) for photo in _photos_of(path)]
     return [(source, source)]
 
 
@@ -139,30 +139,10 @@ def _stored_photos(source: str) -> "list[tuple[str, Photo]]":
     if not (source.lower().endswith(".tar") or os.path.isdir(source)):  # noqa: PTH112
         return []
     from allmlp.data import stored_photos
+    from allmlp.inference import StoredPhoto
 
-    return [(photo.name, photo) for photo in stored_photos(Path(source)) or ()]
-
-
-def _is_pattern(source: str) -> bool:
-    """Return whether an argument is a pattern such as "photos/*.jpg". A file or folder of that name comes first."""
-    return glob.has_magic(source) and not os.path.lexists(source)
-
-
-def _matches(pattern: str) -> list[str]:
-    """Return what a pattern matches, sorted, as a shell would; with "**" only files, whose folders match too.
-
-    Raises:
-        DataError: no match.
-    """
-    try:
-        found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - keeps the path as it was given
-    except (OSError, ValueError):  # a null byte
-        found = []
-    if "**" in pattern:
-        found = [path for path in found if not os.path.isdir(path)]  # noqa: PTH112
-    if not found:
-        raise DataError(f"{escape(pattern)}: no file matches this pattern.")
-    return list(dict.fromkeys(found))
+    photos = stored_photos(Path(source)) or ()
+    return [(photo.name, StoredPhoto(photo.name, photo.read)) for photo in photos]
 
 
 def _standard_input() -> bytes:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,15 +23,15 @@ from allmlp.cli.arguments.checkpoint import (
     option_words,
 )
 from allmlp.cli.arguments.folder_options import ClassesFromOption, SplitFoldersOption, folder_options
-from allmlp.cli.arguments.output_path import new_output_path
 from allmlp.cli.arguments.photos import MaxMegapixelsOption, check_sources, find_photos, limit_photos, shown_sources
 from allmlp.cli.console import BatchSizeOption, DeviceOption, aligned, command_line, heading, next_commands, note, say
+from allmlp.cli.outputs.bulk_options import BulkOptions, EngineOption, PartSizeOption, ProcessesOption, bulk_folder
+from allmlp.cli.outputs.bulk_run import answer_in_bulk
+from allmlp.cli.outputs.features_file import Features, features_path, read_command, write_features
 from allmlp.cli.progress import photo_bar
 from allmlp.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -39,15 +39,6 @@ if TYPE_CHECKING:
     from allmlp.inference import Embedder
 
 __all__ = ["embed"]
-
-
-class _Features(NamedTuple):
-    """Features (n, C) of photos, the paths of the photos, and their labels (n,) and class names if they are labelled."""
-
-    features: "NDArray[np.float32]"
-    paths: Sequence[str]
-    labels: "NDArray[np.int64] | None" = None
-    class_names: tuple[str, ...] = ()
 
 
 def embed(
@@ -63,7 +54,14 @@ def embed(
     ],
     out: Annotated[
         str | None,
-        typer.Option("-o", "--out", metavar="FILE", help="Write a new .npz or .parquet file.", show_default=False),
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="FILE|FOLDER/",
+            help="Write a new .npz or .parquet file; or, for any number of photos, Parquet files into FOLDER/, where the same "
+            "command goes on after it was stopped.",
+            show_default=False,
+        ),
     ] = None,
     nearest: Annotated[
         str | None,
@@ -92,6 +90,9 @@ def embed(
     max_megapixels: MaxMegapixelsOption = None,
     classes_from: ClassesFromOption = None,
     split_folders: SplitFoldersOption = None,
+    engine: EngineOption = "local",
+    processes: ProcessesOption = None,
+    part_size: PartSizeOption = None,
 ) -> None:
     """Write the features of photos to a file. With --nearest, finds the photos that are most similar to one.
 
@@ -99,15 +100,39 @@ def embed(
     Examples:
       allmlp embed runs/mine photos/ -o features.npz
       allmlp embed runs/mine photos/ --nearest photo.jpg
+      allmlp embed runs/mine photos/ -o results/ && allmlp search photo.jpg --in results/
 
     Exits with 3 if photos cannot be read: the features of the others are written, except with --split.
     """
     limit_photos(max_megapixels)
     check_order("embed", checkpoint, photos)
-    path = _output_path(out)
+    bulk = BulkOptions(engine, processes, part_size)
+    folder = bulk_folder(out, bulk)
+    path = None if folder is not None else features_path(out)
     options_of_data = folder_options(classes_from, split_folders)
-    _check_options(photos, path, nearest, top_k, split, has_folder_options=bool(options_of_data))
+    if folder is not None:
+        _check_bulk(
+            {"--nearest": nearest, "--top-k": top_k, "--split": split}, has_folder_options=bool(options_of_data)
+        )
+    else:
+        _check_options(photos, path, nearest, top_k, split, has_folder_options=bool(options_of_data))
     changes = changed_preprocessing(mean, std, interpolation, fit, law)
+    if folder is not None:
+        answer_in_bulk(
+            folder,
+            "embed",
+            checkpoint,
+            photos,
+            bulk,
+            image_size=image_size,
+            changes=changes,
+            backend=backend,
+            precision=precision,
+            device=device,
+            batch_size=batch_size,
+            max_megapixels=max_megapixels,
+        )
+        return
     from allmlp.inference import Embedder
 
     model = model_opener(checkpoint, image_size, changes, backend, precision)(device, "features")
@@ -123,7 +148,7 @@ def embed(
         words = command_options(dataset.options)
         features, shots = _of_split(embedder, checkpoint, dataset, split)
     if path is not None:
-        _write(features, path)
+        write_features(features, path)
     if nearest is not None and query is not None:
         _print_nearest(features, nearest, query, top_k or 10)
     if num_failed:
@@ -145,7 +170,7 @@ def _next_rows(again: Sequence[str], path: Path | None, *, is_searched: bool) ->
     if path is None:
         rows = [(command_line(*again, "-o", "features.npz"), "write the features")]
     else:
-        rows = [(_read_command(path), "read the features")]
+        rows = [(read_command(path), "read the features")]
     if not is_searched:
         rows.append((f"{command_line(*again)} --nearest PHOTO.jpg", "find the photos that are most similar to one"))
     return rows
@@ -174,13 +199,13 @@ def _check_options(
         _check_no_dataset(photos)
 
 
-def _output_path(out: str | None) -> Path | None:
-    if out is None:
-        return None
-    path = new_output_path(out, is_folder=False, name="--out", example="features.npz")
-    if path.suffix.lower() not in _WRITERS:
-        raise ConfigError(f"--out {out}: expected a name that ends in {' or '.join(_WRITERS)}.")
-    return path
+def _check_bulk(others: dict[str, object], *, has_folder_options: bool) -> None:
+    """Raise a ConfigError if options do not suit a folder of results."""
+    given = [name for name, value in others.items() if value is not None]
+    if has_folder_options:
+        given.append("--classes-from or --split-folders")
+    if given:
+        raise ConfigError(f"{' and '.join(given)}: not with --out FOLDER/; name a file, or omit --out.")
 
 
 def _features_of(embedder: "Embedder", photo: str) -> "NDArray[np.float32]":
@@ -190,7 +215,7 @@ def _features_of(embedder: "Embedder", photo: str) -> "NDArray[np.float32]":
     return features
 
 
-def _print_nearest(content: _Features, photo: str, query: "NDArray[np.float32]", top_k: int) -> None:
+def _print_nearest(content: Features, photo: str, query: "NDArray[np.float32]", top_k: int) -> None:
     """Print the photos that are most similar to a photo, without the photo itself."""
     from allmlp.inference import nearest
     from allmlp.io.display import escape
@@ -222,7 +247,7 @@ def _check_no_dataset(photos: Sequence[str]) -> None:
         )
 
 
-def _of_photos(embedder: "Embedder", photos: Sequence[str]) -> tuple[_Features, int]:
+def _of_photos(embedder: "Embedder", photos: Sequence[str]) -> tuple[Features, int]:
     """Embed the readable photos; report the problems of the others and return their number."""
     import numpy as np
 
@@ -239,10 +264,10 @@ def _of_photos(embedder: "Embedder", photos: Sequence[str]) -> tuple[_Features, 
             progress(done, len(found))
     if not rows:
         raise DataError("none of the photos could be read; nothing was written.")
-    return _Features(np.stack(rows), paths), num_failed
+    return Features(np.stack(rows), paths), num_failed
 
 
-def _of_split(embedder: "Embedder", checkpoint: str, dataset: "ImageDataset", split_name: str) -> tuple[_Features, str]:
+def _of_split(embedder: "Embedder", checkpoint: str, dataset: "ImageDataset", split_name: str) -> tuple[Features, str]:
     """Embed a split; return its features, and the value of `evaluate --shots` that suits the data set: "" or "1,5"."""
     import numpy as np
 
@@ -261,57 +286,4 @@ def _of_split(embedder: "Embedder", checkpoint: str, dataset: "ImageDataset", sp
     if "train" in splits and len(splits) > 1:
         class_size = min(np.bincount(splits["train"].labels, minlength=len(dataset.class_names)))
     shots = ",".join(str(number) for number in (1, 5, 10) if number <= class_size)
-    return _Features(features, choice.photos.sample_ids, choice.photos.labels, dataset.class_names), shots
-
-
-def _write(content: _Features, path: Path) -> None:
-    from allmlp.io.atomic_write import write_together
-    from allmlp.io.display import escape, file_size
-
-    write = _WRITERS[path.suffix.lower()]
-    write_together({path: lambda file: write(content, file)})
-    labels = "" if content.labels is None else f" and labels of {len(content.class_names):,} classes"
-    num_photos, num_features = content.features.shape
-    say(
-        f"Wrote {escape(path)} ({file_size(path.stat().st_size)}): {num_features:,} features of "
-        f"{num_photos:,} photos, float32{labels}"
-    )
-
-
-def _write_npz(content: _Features, file: IO[bytes]) -> None:
-    import numpy as np
-
-    arrays: dict[str, Any] = {"features": content.features, "paths": np.array(content.paths, dtype=np.str_)}
-    if content.labels is not None:
-        arrays |= {"labels": content.labels, "class_names": np.array(content.class_names, dtype=np.str_)}
-    np.savez(file, **arrays)
-
-
-def _write_parquet(content: _Features, file: IO[bytes]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from allmlp.io.display import utf8
-
-    columns = {"path": pa.array([utf8(path) for path in content.paths])}
-    if content.labels is not None:
-        columns["label"] = pa.array([content.class_names[label] for label in content.labels])
-    features = pa.array(content.features.ravel())
-    columns["features"] = pa.FixedSizeListArray.from_arrays(features, content.features.shape[1])
-    pq.write_table(pa.table(columns), file)
-
-
-_WRITERS: "dict[str, Callable[[_Features, IO[bytes]], None]]" = {".npz": _write_npz, ".parquet": _write_parquet}
-
-
-def _read_command(path: Path) -> str:
-    import shlex
-
-    text = repr(str(path))
-    if not set(text[1:-1]) & set("\"'\\"):
-        text = f'"{text[1:-1]}"'  # more readable within the shell's single quotes
-    if path.suffix.lower() == ".npz":
-        code = f"import numpy; print(dict(numpy.load({text})))"
-    else:
-        code = f"import pyarrow.parquet; print(pyarrow.parquet.read_table({text}))"
-    return shlex.join(["python", "-c", code])
+    return Features(features, choice.photos.sample_ids, choice.photos.labels, dataset.class_names), shots

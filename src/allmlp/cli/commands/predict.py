@@ -38,6 +38,8 @@ from allmlp.cli.arguments.photos import (
     source_paths,
 )
 from allmlp.cli.console import BatchSizeOption, DeviceOption, command_line, next_commands, note, say
+from allmlp.cli.outputs.bulk_options import BulkOptions, EngineOption, PartSizeOption, ProcessesOption, bulk_folder
+from allmlp.cli.outputs.bulk_run import answer_in_bulk
 from allmlp.cli.prediction_formats import Layout
 from allmlp.cli.prediction_outputs import ArrivingPredictions, Link, Outputs, explain_photos, produce
 from allmlp.errors import ConfigError, DataError
@@ -57,8 +59,9 @@ def predict(
         typer.Option(
             "-o",
             "--out",
-            metavar="FILE",
-            help="Write a new .csv, .json, .jsonl, .parquet or .txt file.",
+            metavar="FILE|FOLDER/",
+            help="Write a new .csv, .json, .jsonl, .parquet or .txt file; or, for any number of photos, Parquet files into "
+            "FOLDER/, where the same command goes on after it was stopped.",
             show_default=False,
         ),
     ] = None,
@@ -122,6 +125,9 @@ def predict(
     interpolation: InterpolationOption = None,
     fit: FitOption = None,
     law: LawOption = None,
+    engine: EngineOption = "local",
+    processes: ProcessesOption = None,
+    part_size: PartSizeOption = None,
 ) -> None:
     """Classify photos. Prints the predictions, writes them to a file or a page, or sorts the photos by them.
 
@@ -131,6 +137,7 @@ def predict(
       allmlp predict runs/mine "photos/**/*.jpg" -o predictions.csv
       allmlp predict runs/mine photos/ --min-score 0.6 --sort-into sorted --sheet sheet.html
       allmlp predict runs/mine photo.jpg --explain why
+      allmlp predict runs/mine photos.zip -o results/
 
     Exits with 3 if photos cannot be read; the others are classified. Your photos are never changed.
     """
@@ -142,6 +149,27 @@ def predict(
         raise ConfigError(f"--min-score is {min_score}; expected a score from 0 to 1, such as 0.6.")
     changes = changed_preprocessing(mean, std, interpolation, fit, law)
     check_sources(photos)
+    bulk = BulkOptions(engine, processes, part_size)
+    if (folder := bulk_folder(out, bulk)) is not None:
+        _check_bulk(output_format, {"--sheet": sheet, "--sort-into": sort_into, "--link": link})
+        answer_in_bulk(
+            folder,
+            "predict",
+            checkpoint,
+            photos,
+            bulk,
+            image_size=image_size,
+            changes=changes,
+            backend=backend,
+            precision=precision,
+            device=device,
+            batch_size=batch_size,
+            top_k=top_k,
+            flip=flip,
+            min_score=min_score,
+            max_megapixels=max_megapixels,
+        )
+        return
     chosen, path = format_and_path(output_format, out, example="predictions.csv")
     outputs = Outputs(chosen, path, _sheet_path(sheet), _sort_folder(sort_into, link, photos), link)
     explained = _explain_folder(explain, flip)
@@ -178,6 +206,16 @@ def predict(
             "\nFor programs: -o FILE.csv, .json or .parquet. To look at them: --sheet FILE.html. To see why: --explain FOLDER. "
             "In folders: --sort-into."
         )
+
+
+def _check_bulk(output_format: PredictionFormat | None, others: dict[str, str | None]) -> None:
+    """Raise a ConfigError if options do not suit a folder of results."""
+    if output_format not in (None, PredictionFormat.PARQUET):
+        raise ConfigError(
+            f"--format {output_format}: a folder of results has Parquet files; name a file, or omit --format."
+        )
+    if given := [name for name, value in others.items() if value is not None]:
+        raise ConfigError(f"{' and '.join(given)}: not with --out FOLDER/; name a file, or omit --out.")
 
 
 def _trained_on(checkpoint: str) -> frozenset[str]:

@@ -13,7 +13,7 @@ from allmlp.data.split_names import split_named
 from allmlp.errors import DataError
 from allmlp.io.display import escape, quote, shorten, summarise
 
-__all__ = ["open_table"]
+__all__ = ["open_table", "paths_in_table"]
 
 _COLUMNS = ("path", "label", "split")
 _QUOTES = ('""', "''", "``", '\\"', "“”", "„“", "‘’", "‚‘", "«»")  # the first character and the last
@@ -84,16 +84,39 @@ def open_table(table: Path) -> ImageDataset:
     return assemble(str(table), members, {row.label for row in used}, notes, left_out=left_out)
 
 
+def paths_in_table(table: Path) -> list[str]:
+    """Return the paths in a CSV table with a column path, whatever its other columns are; relative to the table's folder.
+
+    Photos are looked for as `open_table` does, but may be missing.
+
+    Raises:
+        DataError: not a table, no column path, or rows with an empty path or another number of cells.
+    """
+    problems = _Problems()
+    finder = PathFinder(table.parent)
+    paths = []
+    for row in _rows(table, problems, needed=("path",)):
+        if row.path:
+            paths.append(finder.find(row.path))
+        else:
+            problems.add(row.number, "the path is empty")
+    lines = problems.lines()
+    if not paths and not lines:
+        lines.append("there are no rows below the header")
+    raise_problems(str(table), lines)
+    return paths
+
+
 def _found(folder: Path, rows: Sequence[_Row], found: dict[int, str]) -> FoundSplit:
     paths = tuple(found[row.number] for row in rows)
     return FoundSplit([row.path for row in rows], [row.label for row in rows], FileReader(folder, paths))
 
 
-def _rows(table: Path, problems: _Problems) -> Iterator[_Row]:
+def _rows(table: Path, problems: _Problems, needed: Sequence[str] = ("path", "label")) -> Iterator[_Row]:
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True, skipinitialspace=True)
-            columns = _columns(table, next(reader, []))
+            columns = _columns(table, next(reader, []), needed)
             for number, cells in enumerate(reader, start=2):
                 if not any(cells):
                     continue  # an empty line
@@ -103,7 +126,8 @@ def _rows(table: Path, problems: _Problems) -> Iterator[_Row]:
                     problems.add(number, f"has {len(cells)} cells; the header has {columns.width}")
                 else:
                     split = None if columns.split is None else cells[columns.split].strip()
-                    yield _Row(number, cells[columns.path].strip(), cells[columns.label].strip(), split)
+                    label = "" if columns.label is None else cells[columns.label].strip()
+                    yield _Row(number, cells[columns.path].strip(), label, split)
     except UnicodeDecodeError as error:
         raise DataError(
             f"{escape(table)}: this is not UTF-8 text ({error.reason}). Save the table as UTF-8."
@@ -118,14 +142,14 @@ def _rows(table: Path, problems: _Problems) -> Iterator[_Row]:
 
 class _Columns(NamedTuple):
     path: int
-    label: int
+    label: int | None
     split: int | None
     width: int
 
 
-def _columns(table: Path, header: Sequence[str]) -> _Columns:
+def _columns(table: Path, header: Sequence[str], needed: Sequence[str]) -> _Columns:
     names = [name.strip().lower() for name in header]
-    missing = [name for name in ("path", "label") if name not in names]
+    missing = [name for name in needed if name not in names]
     repeated = [name for name in _COLUMNS if names.count(name) > 1]
     if missing or repeated:
         noun = "column" if len(missing) == 1 else "columns"
@@ -134,8 +158,8 @@ def _columns(table: Path, header: Sequence[str]) -> _Columns:
             f"{escape(table)}: {problem}; the first line is {quote(','.join(header), limit=200)}. "
             "Expected the first line path,label or path,label,split, separated by commas."
         )
-    split = names.index("split") if "split" in names else None
-    return _Columns(names.index("path"), names.index("label"), split, len(names))
+    label, split = (names.index(name) if name in names else None for name in ("label", "split"))
+    return _Columns(names.index("path"), label, split, len(names))
 
 
 def _is_sound(row: _Row, finder: PathFinder, problems: _Problems) -> bool:

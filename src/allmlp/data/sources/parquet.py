@@ -10,7 +10,13 @@ import numpy as np
 
 from allmlp.data.dataset import ImageDataset, SplitName
 from allmlp.data.sources.assemble import FoundSplit, assemble, raise_problems
-from allmlp.data.sources.parquet_columns import NoLabelsError, class_names_of, features_of, image_and_label
+from allmlp.data.sources.parquet_columns import (
+    NoLabelsError,
+    class_names_of,
+    features_of,
+    image_and_label,
+    image_column,
+)
 from allmlp.data.sources.parquet_files import parquet_splits, partial_notes
 from allmlp.data.sources.parquet_values.column import read_column
 from allmlp.data.sources.parquet_values.footer import read_footer
@@ -20,7 +26,7 @@ from allmlp.data.sources.parquet_values.reader import ParquetReader
 from allmlp.errors import DataError
 from allmlp.io.display import escape, quote, summarise
 
-__all__ = ["open_parquet"]
+__all__ = ["open_parquet", "open_parquet_photos"]
 
 _NO_LABEL = -1  # of a test split whose labels are not public
 
@@ -96,19 +102,36 @@ class _Table:
     state: tuple[int, int]
 
 
-def _read_table(path: Path) -> _Table:
+def open_parquet_photos(path: Path) -> ParquetReader:
+    """Open one Parquet file as photos without labels, in the order of its rows. Paths are read if it has them, photos are not.
+
+    Raises:
+        DataError: an incomplete Parquet file, or no column of photos.
+    """
+    try:
+        return _reader([path], [_read_table(path, has_labels=False)])
+    except DataError as error:
+        raise DataError(f"{escape(path)}: {error}.") from error
+
+
+def _read_table(path: Path, *, has_labels: bool = True) -> _Table:
     """Read labels, paths and metadata. A DataError has neither path nor full stop: `raise_problems` adds them."""
     import pyarrow as pa
 
     try:
         footer = read_footer(path)
         features = features_of(footer.schema.metadata)
-        image, label = image_and_label(footer.schema, features)
+        label = ""
+        if has_labels:
+            image, label = image_and_label(footer.schema, features)
+        else:
+            image = image_column(footer.schema, features)
         image_type = footer.schema.field(image).type
         is_struct = pa.types.is_struct(image_type)
         photos = footer.chunks([image, "bytes"] if is_struct else [image])
-        labels = read_column(path, footer, [label])
-        paths: Sequence[str | None] = [None] * len(labels)
+        num_rows = sum(footer.group_rows)
+        labels = read_column(path, footer, [label]) if has_labels else [None] * num_rows
+        paths: Sequence[str | None] = [None] * num_rows
         if is_struct and image_type.get_field_index("path") >= 0:
             paths = [name or None for name in read_column(path, footer, [image, "path"])]
     except DataError:

@@ -10,7 +10,7 @@ from allmlp.io.display import quote, summarise
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["NoLabelsError", "class_names_of", "features_of", "image_and_label"]
+__all__ = ["NoLabelsError", "class_names_of", "features_of", "image_and_label", "image_column"]
 
 
 class NoLabelsError(DataError):
@@ -35,28 +35,45 @@ def image_and_label(schema: "pa.Schema", features: Mapping[str, Mapping[str, Any
     """
     import pyarrow as pa
 
-    found = []
-    for name, kind in (("image", "Image"), ("label", "ClassLabel")):
-        declared = [column for column in schema.names if features.get(column, {}).get("_type") == kind]
-        if name in schema.names:
-            found.append(name)
-        elif len(declared) == 1:
-            found.append(declared[0])
-        else:
-            raise (NoLabelsError if found else DataError)(
-                f"there is no column {name!r} (columns: {summarise(schema.names)}); "
-                "expected image (bytes, path) and label, as Hugging Face writes them; rename the columns"
-            )
-    if repeated := [name for name in found if schema.names.count(name) > 1]:
-        raise DataError(f"column {repeated[0]!r} occurs twice; keep one")
-    image, label = (schema.field(name).type for name in found)
+    image = _column(schema, features, "image", "Image", DataError)
+    name = _column(schema, features, "label", "ClassLabel", NoLabelsError)
+    image_column(schema, features)
+    label = schema.field(name).type
+    if not (pa.types.is_integer(_value_type(label)) or _is_text(label)):
+        raise DataError(f"column {name!r} has type {label}; expected integers or class names")
+    return image, name
+
+
+def image_column(schema: "pa.Schema", features: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the name of the image column, as `image_and_label` does; there need not be labels.
+
+    Raises:
+        DataError: the column is missing, duplicated or of another type; the message has neither the path nor a full stop.
+    """
+    import pyarrow as pa
+
+    name = _column(schema, features, "image", "Image", DataError)
+    image = schema.field(name).type
     parts = [(part.name, part.type) for part in image] if pa.types.is_struct(image) else [("bytes", image)]
     kinds = dict(parts)
     if len(kinds) < len(parts) or not _is_bytes(kinds.get("bytes")) or not _is_text(kinds.get("path", pa.string())):
-        raise DataError(f"column {found[0]!r} has type {image}; expected struct<bytes: binary, path: string>")
-    if not (pa.types.is_integer(_value_type(label)) or _is_text(label)):
-        raise DataError(f"column {found[1]!r} has type {label}; expected integers or class names")
-    return found[0], found[1]
+        raise DataError(f"column {name!r} has type {image}; expected struct<bytes: binary, path: string>")
+    return name
+
+
+def _column(
+    schema: "pa.Schema", features: Mapping[str, Mapping[str, Any]], name: str, kind: str, missing: type[DataError]
+) -> str:
+    declared = [column for column in schema.names if features.get(column, {}).get("_type") == kind]
+    found = name if name in schema.names else declared[0] if len(declared) == 1 else None
+    if found is None:
+        raise missing(
+            f"there is no column {name!r} (columns: {summarise(schema.names)}); "
+            "expected image (bytes, path) and label, as Hugging Face writes them; rename the columns"
+        )
+    if schema.names.count(found) > 1:
+        raise DataError(f"column {found!r} occurs twice; keep one")
+    return found
 
 
 def class_names_of(column: str, feature: Mapping[str, Any]) -> tuple[str, ...] | None:

@@ -36,7 +36,7 @@ from allmlp.io.zip_archive import (
     unreadable_because,
 )
 
-__all__ = ["ZipReader", "is_part_of_zip", "list_zip", "open_zip"]
+__all__ = ["ZipReader", "is_part_of_zip", "list_zip", "open_zip", "open_zip_photos"]
 
 # Photos are compressed already, so a compression ratio above 200 means a zip bomb (deflate reaches 1,032).
 _MAX_RATIO = 200
@@ -98,9 +98,27 @@ def open_zip(path: Path, options: FolderOptions) -> ImageDataset:
     """Open a zip with one of the layouts of a folder.
 
     Raises:
-        DataError: an incomplete zip; members that are encrypted, duplicated, too large, compressed by an unknown method,
-            beyond the end of the file, or have paths outside of the zip ("../"); see also `arrange`.
+        DataError: as `open_zip_photos`; see also `arrange`.
     """
+    listing, reader = _checked(path)
+    arrangement = arrange(str(path), listing, options)
+    return assemble_arrangement(
+        str(path), arrangement, lambda indices: reader.subset(np.array(indices, dtype=np.int64))
+    )
+
+
+def open_zip_photos(path: Path) -> ZipReader:
+    """Open a zip as photos without labels, sorted by name; its folders mean nothing.
+
+    Raises:
+        DataError: an incomplete zip; members that are encrypted, duplicated, too large, compressed by an unknown method,
+            beyond the end of the file, or have paths outside of the zip ("../").
+    """
+    return _checked(path)[1]
+
+
+def _checked(path: Path) -> tuple[Listing, ZipReader]:
+    """Return what is in a zip, and a reader of its photos in the order of the listing."""
     if is_part_of_zip(path.name) or path.with_suffix(".z01").exists():
         raise _split_zip(path)
     try:
@@ -117,13 +135,8 @@ def open_zip(path: Path, options: FolderOptions) -> ImageDataset:
     names = [_name(member) for member in members]
     raise_problems(str(path), _problems(members, names, num_bytes))
     listing, photos, _ = _list(members, names)
-    arrangement = arrange(str(path), listing, options)
-    zip_entries = np.array([_entry(member) for member in photos], dtype=np.int64).reshape(-1, 5)
-    return assemble_arrangement(
-        str(path),
-        arrangement,
-        lambda indices: ZipReader(path, tuple(listing.photos[i] for i in indices), zip_entries[indices]),
-    )
+    entries = np.array([_entry(member) for member in photos], dtype=np.int64).reshape(-1, 5)
+    return listing, ZipReader(path, tuple(listing.photos), entries)
 
 
 def list_zip(path: Path) -> tuple[Listing, dict[str, ZipMember]]:

@@ -14,11 +14,11 @@ from allmlp.errors import DataError
 from allmlp.io.display import escape
 from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
 
-__all__ = ["StoredPhoto", "stored_photos"]
+__all__ = ["TarPhoto", "stored_photos"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class StoredPhoto:
+class TarPhoto:
     """A photo in a tar shard: where its bytes are, in the file `path`."""
 
     path: Path
@@ -48,7 +48,7 @@ class StoredPhoto:
         raise DataError(f"{escape(self.name)}: this photo cannot be read: {problem}.")
 
 
-def stored_photos(source: Path) -> list[StoredPhoto] | None:
+def stored_photos(source: Path) -> list[TarPhoto] | None:
     """Return the photos of a tar file or of a folder of shards, in the order of the shards; None if `source` is neither.
 
     Only headers are read. Any file with the name of a photo is one, also several with one key.
@@ -68,7 +68,7 @@ def stored_photos(source: Path) -> list[StoredPhoto] | None:
     return photos
 
 
-def _photos_in(path: Path) -> list[StoredPhoto]:
+def _photos_in(path: Path) -> list[TarPhoto]:
     photos = []
     try:
         if problem := file_problem(path):
@@ -81,7 +81,7 @@ def _photos_in(path: Path) -> list[StoredPhoto]:
                 problem = member.problem or (f"{member.size:,} bytes" if member.size > MAX_PHOTO_BYTES else "")
                 if problem:
                     raise DamagedTarError(f"{escape(member.name)} is refused: {problem}", advice="pack the shard again")
-                photos.append(StoredPhoto(path, member.name, member.offset, member.size))
+                photos.append(TarPhoto(path, member.name, member.offset, member.size))
     except DamagedTarError as error:
         raise DataError(f"{escape(path)}: {error}; {error.advice}.") from error
     except OSError as error:

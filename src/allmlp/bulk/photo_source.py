@@ -1,0 +1,79 @@
+"""The photos of a part, to be read by decoding threads; a photo that has changed since the plan was made is refused."""
+
+import os
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from allmlp.bulk.photo_list import ListedPhoto, state_of
+from allmlp.bulk.plan import Plan
+from allmlp.data import FileReader, NumberedPhotos, ShortageError, open_numbered_photos
+from allmlp.errors import DataError
+from allmlp.inference import StoredPhoto
+from allmlp.io.display import escape
+
+__all__ = ["PhotoSource"]
+
+_CHANGED = "has changed since the plan was made"
+
+
+class PhotoSource:
+    """Reads the photos of a plan; zips and Parquet files are opened once."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._opened: dict[str, NumberedPhotos] = {}
+
+    def check(self) -> None:
+        """Check that the sources are there: otherwise every photo of a detached disk would become a row with an error.
+
+        Raises:
+            DataError: one is missing.
+        """
+        for root in self._plan.roots:
+            if not os.path.lexists(root):
+                raise DataError(
+                    f"{escape(root)}: the photos of the plan are not there. Put them back, or attach the disk."
+                )
+
+    def photos(self, rows: Sequence[ListedPhoto]) -> Iterator[StoredPhoto]:
+        """Yield the photos of these rows.
+
+        Raises:
+            DataError: a zip or Parquet file is missing, has changed, or is damaged.
+        """
+        for row in rows:
+            if row.container is None:
+                yield StoredPhoto(row.name, partial(self._read_file, row))
+            else:
+                assert row.number is not None
+                reader = self._open(row).reader
+                yield StoredPhoto(row.name, partial(reader.read, row.number))
+
+    def _read_file(self, row: ListedPhoto) -> bytes:
+        """Return the bytes of a file that has not changed. Raises DataError."""
+        path = os.path.join(self._plan.folder, row.name)  # noqa: PTH118 - names are kept as they are
+        found = state_of(path)
+        if found[0] >= 0 and found != (row.size, row.mtime_ns):
+            raise DataError(f"{escape(row.name)}: this photo {_CHANGED}. For its new content, start another folder.")
+        reader = FileReader(Path(self._plan.folder), (row.name,))
+        try:
+            return reader.read(0)
+        except ShortageError:
+            raise
+        except DataError as error:
+            raise DataError(str(error).replace(reader.where(0), escape(row.name), 1)) from error
+
+    def _open(self, row: ListedPhoto) -> NumberedPhotos:
+        assert row.container is not None
+        path = os.path.join(self._plan.folder, row.container)  # noqa: PTH118
+        if state_of(path) != (row.size, row.mtime_ns):
+            raise DataError(
+                f"{escape(row.container)}: this file is missing or {_CHANGED}. Put it back, or start another folder."
+            )
+        if path not in self._opened:
+            opened = open_numbered_photos(Path(path))
+            if opened is None:
+                raise DataError(f"{escape(row.container)}: this file {_CHANGED}.")
+            self._opened[path] = opened
+        return self._opened[path]

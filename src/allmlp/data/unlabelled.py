@@ -1,0 +1,60 @@
+"""Photos without labels: the files that a source names, or numbered photos inside one file."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from allmlp.data.dataset import Reader
+from allmlp.data.sources.csv_table import paths_in_table
+from allmlp.data.sources.parquet import open_parquet_photos
+from allmlp.data.sources.zip_folder import is_part_of_zip, open_zip_photos
+from allmlp.errors import DataError
+from allmlp.io.display import escape
+from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
+
+__all__ = ["NumberedPhotos", "listed_files", "open_numbered_photos"]
+
+
+@dataclass(frozen=True, eq=False)
+class NumberedPhotos:
+    """The photos inside one file; photo i of `reader`, from 0, is named `names[i]` in messages and results."""
+
+    reader: Reader
+    names: Sequence[str]
+
+
+def open_numbered_photos(path: Path) -> NumberedPhotos | None:
+    """Open a file that holds many photos, a zip or a Parquet file, in an order that depends on the file alone.
+
+    None for any other file. Only names are read; there need not be labels.
+
+    Raises:
+        DataError: the file cannot be read, or is not complete.
+    """
+    kind = _kind(path)
+    suffix = path.suffix.lower()
+    if kind is FileKind.PARQUET or suffix == ".parquet":
+        parquet = open_parquet_photos(path)
+        return NumberedPhotos(parquet, [parquet.where(index) for index in range(len(parquet.rows))])
+    if kind is FileKind.ZIP or suffix == ".zip" or is_part_of_zip(path.name):
+        members = open_zip_photos(path)
+        return NumberedPhotos(members, [f"{path}: {name}" for name in members.names])
+    return None
+
+
+def listed_files(table: Path) -> list[str]:
+    """Return the paths of the photos that a CSV file lists in its column path; some may be missing.
+
+    Raises:
+        DataError: not a table with paths.
+    """
+    return [os.path.join(table.parent, path) for path in paths_in_table(table)]  # noqa: PTH118 - as they are written
+
+
+def _kind(path: Path) -> FileKind | None:
+    try:
+        with path.open("rb") as file:
+            return kind_of_file(file.read(START_BYTES))
+    except OSError as error:
+        raise DataError(f"{escape(path)}: cannot be read ({error.strerror or error}).") from error

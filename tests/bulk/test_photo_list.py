@@ -1,0 +1,110 @@
+"""Which photos a source stands for, and the list that a plan keeps of them."""
+
+import csv
+import io
+import os
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tests.bulk.conftest import png
+
+from allmlp.bulk.photo_list import check_list, find_listed, read_part_of_list
+from allmlp.bulk.photo_source import PhotoSource
+from allmlp.errors import ConfigError, DataError
+from allmlp.io.display import discard
+
+
+def listed(*sources):
+    return list(find_listed([str(source) for source in sources], report=discard).names)
+
+
+def contents_of(results) -> dict[str, bytes]:
+    """Return what is read of every photo of a plan, by name."""
+    source = PhotoSource(results.plan)
+    rows = [row for part in range(results.plan.num_parts) for row in read_part_of_list(results.photo_list, part)]
+    return {photo.name: photo.read_bytes() for photo in source.photos(rows)}
+
+
+def test_folders_patterns_and_files_in_the_order_given(photos):
+    inside = [f"photos/sub/{number:02d}.png" for number in range(11)]
+    assert listed(photos) == ["photos/bad.jpg", *inside]
+    assert listed("photos/sub/0[12].png", "photos/bad.jpg") == [*inside[1:3], "photos/bad.jpg"]
+    assert listed("photos/**/*.png") == inside
+
+
+def test_a_zip_without_classes_is_read_in_place(photos, begin):
+    Path("photos/bad.jpg").unlink()
+    shutil.make_archive("packed", "zip", "photos")
+    found = contents_of(begin(Path("out"), "packed.zip", "photos/sub/03.png"))
+    assert found == {f"packed.zip: sub/{n:02d}.png": png(n) for n in range(11)} | {"photos/sub/03.png": png(3)}
+
+
+@pytest.mark.parametrize("labels", [False, True])
+def test_parquet_with_and_without_labels(labels, tmp_path, monkeypatch, begin):
+    monkeypatch.chdir(tmp_path)
+    images = [{"bytes": png(n), "path": None if n == 2 else f"{n}.png"} for n in range(7)]
+    columns = {"image": images} | ({"label": list(range(7))} if labels else {})
+    Path("table").mkdir()
+    pq.write_table(pa.table(columns), "table/any.parquet", row_group_size=3)
+    for source in ("table/any.parquet", "table"):  # a folder of nothing else stands for its Parquet files
+        found = contents_of(begin(Path(f"out-{source.replace('/', '-')}"), source))
+        assert list(found.values()) == [png(n) for n in range(7)]
+        assert list(found)[1:3] == ["table/any.parquet: row 1 (1.png)", "table/any.parquet: row 2"]
+
+
+def test_a_csv_list_needs_only_paths(photos, begin):
+    with Path("photos/list.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["path", "camera"], ["sub/05.png", "x"], ["sub/gone.png", ""]])
+    results = begin(Path("out"), "photos/list.csv")
+    rows = read_part_of_list(results.photo_list, 0)
+    assert [row.name for row in rows] == ["photos/sub/05.png", "photos/sub/gone.png"]
+    assert [row.size >= 0 for row in rows] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("file,label\na,b", "missing column: path"), ("path\n", "no rows"), ('path\n"', "CSV")]
+)
+def test_a_csv_without_paths_is_refused(text, words, tmp_path):
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(DataError, match=words):
+        listed(tmp_path / "list.csv")
+
+
+def test_names_that_are_not_text_are_kept(tmp_path, monkeypatch, begin):
+    monkeypatch.chdir(tmp_path)
+    names = [b"p/\xff.png", "p/\u202e日本é.png".encode(), b"p/new\nline.png"]
+    Path("p").mkdir()
+    for number, name in enumerate(names):
+        Path(os.fsdecode(name)).write_bytes(png(number))
+    found = contents_of(begin(Path("out"), "p"))
+    assert {os.fsencode(name): content for name, content in found.items()} == {
+        name: png(number) for number, name in enumerate(names)
+    }
+
+
+def test_the_list_has_one_row_group_per_part_and_is_checked(photos, begin):
+    results = begin(Path("out"), photos)
+    file = pq.ParquetFile(results.photo_list)
+    assert [file.metadata.row_group(part).num_rows for part in range(file.num_row_groups)] == [5, 5, 2]
+    check_list(results.photo_list, results.plan.list_sha256)
+    with pytest.raises(ConfigError, match="not the list"):
+        check_list(results.photo_list, "0" * 64)
+
+
+def test_writing_a_list_takes_memory_for_one_part(tmp_path):
+    """Beyond their names, which are there already, only a few parts are in memory at once."""
+    import tracemalloc
+
+    from allmlp.bulk.photo_list import PhotoList
+
+    found = PhotoList([f"{n:07d}" for n in range(60_000)], [(60_000, str(tmp_path))], [])
+    tracemalloc.start()
+    with io.FileIO(tmp_path / "list", "w") as file:
+        found.write(file, part_size=2048)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4e6
+    assert len(read_part_of_list(tmp_path / "list", 29)) == 60_000 - 29 * 2048

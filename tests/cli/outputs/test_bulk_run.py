@@ -1,0 +1,165 @@
+"""`allmlp predict` and `allmlp embed` with `--out FOLDER/`, and `allmlp search`."""
+
+import json
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from sklearn.metrics.pairwise import cosine_similarity
+from tests.builders import tiny_checkpoint
+
+from allmlp import Embedder, save_checkpoint
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch, write_photo) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for number in range(9):
+        write_photo(tmp_path / "photos" / f"{number}.png", seed=number)
+    return Path("photos")
+
+
+def test_a_folder_of_results_is_written_and_the_same_command_has_nothing_left(photos, saved_checkpoint, allmlp):
+    command = ("predict", saved_checkpoint, photos, "--out", "out/", "--part-size", 4, "--device", "cpu")
+    outcome = allmlp(*command)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.startswith("Wrote out/ (")
+    assert ": 9 photos in 3 parts\n" in outcome.out
+    again = allmlp(*command)
+    assert (again.code, again.out) == (0, outcome.out)
+    assert "out/: 3 of 3 parts are done already." in again.err
+    assert [path.name for path in sorted(Path("out").iterdir())] == [
+        "_photos.parquet",
+        "_plan.json",
+        *(f"part-{part:05d}.parquet" for part in range(3)),
+    ]
+
+
+def test_the_rows_equal_those_of_a_file(photos, saved_checkpoint, allmlp):
+    allmlp("predict", saved_checkpoint, photos, "-o", "one.parquet", "--top-k", 2, "--flip", "--device", "cpu")
+    allmlp("predict", saved_checkpoint, photos, "-o", "out/", "--top-k", 2, "--flip", "--device", "cpu")
+    rows = pq.read_table("out").drop_columns(["index", "error"])
+    assert rows.to_pylist() == pq.read_table("one.parquet").to_pylist()
+
+
+def test_the_printed_commands_run(photos, saved_checkpoint, allmlp):
+    outcome = allmlp("embed", saved_checkpoint, photos, "-o", "it's here/", "--device", "cpu")
+    read, search = (line.split("  #")[0].strip() for line in outcome.out.splitlines()[-2:])
+    done = subprocess.run(read, shell=True, capture_output=True, text=True, check=True)
+    assert "features" in done.stdout
+    assert shlex.split(search)[-4:] == ["search", "PHOTO.jpg", "--in", "it's here"]
+
+
+def test_a_folder_written_before_needs_no_slash(photos, saved_checkpoint, allmlp):
+    allmlp("predict", saved_checkpoint, photos, "-o", "out/", "--device", "cpu")
+    assert allmlp("predict", saved_checkpoint, photos, "-o", "out", "--device", "cpu").code == 0
+    assert (
+        allmlp("predict", saved_checkpoint, photos, "-o", "out2", "--device", "cpu").code == 2
+    )  # a file without ending
+
+
+def test_bad_photos_are_rows_and_exit_3(photos, saved_checkpoint, allmlp):
+    (photos / "bad.jpg").write_bytes(b"")
+    for task in ("predict", "embed"):
+        outcome = allmlp(task, saved_checkpoint, photos, "-o", f"{task}/", "--device", "cpu")
+        assert outcome.code == 3
+        assert "1 of 10 could not be read: their rows have the reason in the column error." in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["-o", "out/", "--format", "csv"], "--format csv: a folder of results has Parquet files"),
+        (["-o", "out/", "--sheet", "a.html"], "--sheet: not with --out FOLDER/"),
+        (["-o", "out/", "--sort-into", "a", "--link", "hard"], "--sort-into and --link: not with --out FOLDER/"),
+        (["--processes", "2"], "--processes without a folder would have no effect; add --out FOLDER/."),
+        (["-o", "a.csv", "--engine", "ray", "--part-size", "3"], "--engine and --part-size without a folder"),
+        (["-o", "file/"], "file: cannot be used (a file is where its folder should be)"),
+        (["-o", "full/"], "full: this folder is not empty (x)"),
+        (["-o", "out/", "-"], "--out FOLDER/ takes no photo from standard input"),
+        (["-o", "out/", "missing"], "missing: there is no such file or folder."),
+    ],
+)
+def test_what_has_no_effect_or_is_in_the_way_is_refused(options, words, photos, saved_checkpoint, allmlp):
+    Path("file").touch()
+    Path("full").mkdir()
+    Path("full/x").touch()
+    outcome = allmlp("predict", saved_checkpoint, photos, "--device", "cpu", *options)
+    assert outcome.code in (2, 3)
+    assert words in outcome.err
+    assert not Path("out").exists()
+
+
+def test_options_of_embed_that_need_a_file_are_refused(photos, saved_checkpoint, allmlp):
+    outcome = allmlp("embed", saved_checkpoint, photos, "-o", "out/", "--nearest", photos / "0.png", "--split", "test")
+    assert outcome.code == 2
+    assert "--nearest and --split: not with --out FOLDER/" in outcome.err
+
+
+def test_another_model_or_request_is_refused(photos, saved_checkpoint, tmp_path, allmlp):
+    assert allmlp("predict", saved_checkpoint, photos, "-o", "out/", "--device", "cpu").code == 0
+    other = save_checkpoint(tiny_checkpoint(seed=9), tmp_path / "other")
+    outcome = allmlp("predict", other, photos, "-o", "out/", "--device", "cpu")
+    assert outcome.code == 2
+    assert f"out: holds the results of another model, {saved_checkpoint}" in outcome.err
+    outcome = allmlp("embed", saved_checkpoint, photos, "-o", "out/", "--device", "cpu")
+    assert "out: holds the results of `allmlp predict`, not embed." in outcome.err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder_is_said(photos, saved_checkpoint, tmp_path, allmlp):
+    (tmp_path / "locked").mkdir(mode=0o555)
+    outcome = allmlp("predict", saved_checkpoint, photos, "-o", "locked/out/", "--device", "cpu")
+    assert outcome.code == 2
+    assert "locked/out: cannot be used (Permission denied)" in outcome.err
+
+
+@pytest.fixture
+def features(photos, saved_checkpoint, allmlp) -> Path:
+    assert allmlp("embed", saved_checkpoint, photos, "-o", "out/", "--part-size", 2, "--device", "cpu").code == 0
+    return Path("out")
+
+
+def test_search_finds_what_scikit_learn_finds(photos, saved_checkpoint, features, allmlp):
+    paths = [f"photos/{number}.png" for number in range(9)]
+    vectors = Embedder.from_checkpoint(saved_checkpoint, device="cpu").embed(paths)
+    similarities = cosine_similarity(vectors)[4]
+    order = [index for index in np.argsort(-similarities, kind="stable") if index != 4][:3]
+    outcome = allmlp("search", photos / "4.png", "--in", features, "--top-k", 3, "--json")
+    assert outcome.code == 0, outcome.err
+    found = json.loads(outcome.out)
+    assert found["num_compared"] == 9
+    assert [match["path"] for match in found["matches"]] == [paths[index] for index in order]
+    assert np.allclose([match["similarity"] for match in found["matches"]], similarities[order], atol=1e-6)
+    text = allmlp("search", photos / "4.png", "--in", features, "--top-k", 3).out.splitlines()
+    assert [line.split()[1] for line in text] == ["photo", *(paths[index] for index in order)]
+
+
+def test_search_goes_on_without_the_parts_that_are_missing(photos, features, allmlp):
+    (features / "part-00001.parquet").unlink()
+    outcome = allmlp("search", photos / "0.png", "--in", features)
+    assert outcome.code == 0
+    assert "2 of 9 photos have no features: not computed yet, or not readable." in outcome.err
+
+
+def test_search_refuses_another_model_predictions_and_damage(photos, saved_checkpoint, features, tmp_path, allmlp):
+    other = save_checkpoint(tiny_checkpoint(seed=9), tmp_path / "other")
+    outcome = allmlp("search", photos / "0.png", "--in", features, "--model", other)
+    assert outcome.code == 2
+    assert "other: this is not the model of out" in outcome.err
+    allmlp("predict", saved_checkpoint, photos, "-o", "predictions/", "--device", "cpu")
+    outcome = allmlp("search", photos / "0.png", "--in", "predictions")
+    assert (outcome.code, "predictions: holds predictions, not features" in outcome.err) == (2, True)
+    outcome = allmlp("search", photos / "0.png", "--in", photos)
+    assert (outcome.code, "photos: there is no _plan.json in this folder" in outcome.err) == (2, True)
+    part = features / "part-00002.parquet"
+    content = bytearray(part.read_bytes())
+    content[60] ^= 0xFF
+    part.write_bytes(content)
+    outcome = allmlp("search", photos / "0.png", "--in", features)
+    assert outcome.code == 3
+    assert "out/part-00002.parquet: this part is damaged" in outcome.err

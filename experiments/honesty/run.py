@@ -17,7 +17,6 @@ from experiments.draws import draw, once
 
 from allmlp import evaluate, train
 from allmlp.data import default_split
-from allmlp.metrics import wilson_interval
 from allmlp.provenance import record, spread
 from allmlp.recipes import finetune_for
 
@@ -32,8 +31,7 @@ def measured(name, source, size, seed, trained_blocks, folder, max_unseen):
     result = train(recipe, photos, folder, resume=True)
     split = default_split(result.evaluations)
     metrics = result.evaluations[split]
-    num_correct = round(metrics.top1 * metrics.num_examples)
-    low, high = wilson_interval(num_correct, metrics.num_examples)
+    low, high = metrics.top1_interval
     scores = evaluate(folder, unseen, split="test")
     return {
         "data": name,

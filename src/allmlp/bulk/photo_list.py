@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-from allmlp.data import list_folder, listed_files, open_numbered_photos
+from allmlp.data import list_folder, listed_files, open_numbered_photos, tar_files_in
 from allmlp.errors import ConfigError, DataError
 from allmlp.inference import photos_in_folder
 from allmlp.io.display import Report, escape, shorten
@@ -84,7 +84,9 @@ def state_of(path: str) -> tuple[int, int]:
 
 
 def find_listed(sources: Sequence[str], *, report: Report) -> PhotoList:
-    """Return the photos of folders, patterns, photos, zips, Parquet files and CSV lists; `report` receives what is left out.
+    """Return the photos of folders, patterns, files and lists of photos, zips, tar shards and Parquet files.
+
+    `report` receives what is left out.
 
     Raises:
         DataError: a source is missing, cannot be read, or has no photos.
@@ -109,10 +111,10 @@ def _photos_of(path: str, report: Report) -> tuple[list[list[str]], list[str | N
     if not os.path.lexists(path):
         raise DataError(f"{shorten(escape(path), 300)}: there is no such file or folder. {path_advice(path)}".rstrip())
     if os.path.isdir(path):  # noqa: PTH112
-        parquet = _parquet_in(Path(path))
-        if not parquet:
+        containers = _parquet_in(Path(path)) or [str(shard) for shard in tar_files_in(Path(path))]
+        if not containers:
             return [photos_in_folder(Path(path), report=report)], [None]
-        return [_contained(name) or [] for name in parquet], list(parquet)
+        return [_contained(name) or [] for name in containers], list(containers)
     if Path(path).suffix.lower() == ".csv":
         return [listed_files(Path(path))], [None]
     contained = _contained(path) if Path(path).is_file() else None

@@ -49,11 +49,15 @@ class ModelOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanOptions:
-    """What the rows hold: `top_k` classes per photo, of photos and mirror images if `flip`; see `allmlp predict`."""
+    """What the rows hold: `top_k` classes per photo, of photos and mirror images if `flip`; see `allmlp predict`.
+
+    With `unknown`, a column says which photos are of none of the classes, if the model has a threshold for that.
+    """
 
     top_k: int = 5
     flip: bool = False
     min_score: float | None = None
+    unknown: bool = True
     max_megapixels: int | None = None
 
 

@@ -20,6 +20,7 @@ __all__ = ["LIST_FILE", "PLAN_FILE", "Request", "ResultFolder", "is_result_folde
 # Readers of Parquet folders (pyarrow, pandas, Spark) leave out names that start with "_" or ".".
 PLAN_FILE = "_plan.json"
 LIST_FILE = "_photos.parquet"
+_UNFINISHED = (f".{LIST_FILE}.", f".{PLAN_FILE}.")  # temporary files while a plan is made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +112,7 @@ def open_results(
         finally:
             claims.close()
     results = read_results(folder)
+    _remove_unfinished(folder)
     _check_same(folder, results.plan, request)
     check_list(results.photo_list, results.plan.list_sha256)
     return results, False
@@ -122,13 +124,19 @@ def _make(folder: Path) -> None:
         names = sorted(os.listdir(folder))  # noqa: PTH208
     except OSError as error:
         raise ConfigError(f"{escape(folder)}: cannot be used ({reason_of(error)}). Choose another folder.") from error
-    unfinished = (f".{LIST_FILE}.", f".{PLAN_FILE}.")  # of a process that was killed while it made the plan
-    others = [name for name in names if name not in (CLAIMS_FILE, LIST_FILE) and not name.startswith(unfinished)]
+    others = [name for name in names if name not in (CLAIMS_FILE, LIST_FILE) and not name.startswith(_UNFINISHED)]
     if others:
         raise ConfigError(
             f"{escape(folder)}: this folder is not empty ({summarise(others, limit=3)}), and has no plan of allmlp. "
             "Nothing is overwritten; choose a new folder."
         )
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Delete what processes left that were killed while they made the plan. Now that there is one, no process writes such."""
+    for path in list(folder.iterdir()):
+        if path.name.startswith(_UNFINISHED):
+            path.unlink(missing_ok=True)
 
 
 def _remove_if_empty(folder: Path) -> None:
@@ -155,6 +163,7 @@ def _new(folder: Path, request: Request, found: PhotoList) -> ResultFolder:
         list_sha256=digests[0],
     )
     write_bytes(folder / PLAN_FILE, plan.to_json())
+    _remove_unfinished(folder)
     return ResultFolder(folder, plan)
 
 

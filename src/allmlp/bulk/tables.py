@@ -76,21 +76,23 @@ def open_task(plan: Plan, model: RunnableModel, *, batch_size: int) -> Task:
         return Task(
             lambda photos: (row for _, row in embedder.stream(photos)), lambda rows: {"features": _vectors(rows, width)}
         )
-    predictor = Predictor(model, batch_size=batch_size)
     options = plan.options
+    predictor = Predictor(model, batch_size=batch_size, unknown=options.unknown)
     num_ranks = min(options.top_k, len(predictor.class_names))
     return Task(
         lambda photos: predictor.stream(photos, top_k=options.top_k, flip=options.flip),
-        lambda predictions: _predictions(predictions, num_ranks, options.min_score),
+        lambda predictions: _predictions(predictions, num_ranks, options.min_score, predictor.has_unknown),
     )
 
 
 def _predictions(
-    predictions: Sequence[Prediction | None], num_ranks: int, min_score: float | None
+    predictions: Sequence[Prediction | None], num_ranks: int, min_score: float | None, has_unknown: bool
 ) -> "dict[str, pa.Array]":
     import pyarrow as pa
 
     columns = {}
+    if has_unknown:
+        columns["unknown"] = pa.array([None if each is None else each.is_unknown for each in predictions], pa.bool_())
     if min_score is not None:
         unsure = [None if each is None else each.score < min_score for each in predictions]
         columns["unsure"] = pa.array(unsure, pa.bool_())

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from allmlp.data.sources.file_reader import FileReader
     from allmlp.data.sources.folder import list_folder, unnamed_photos
     from allmlp.data.sources.folder_layout import unread_photos
-    from allmlp.data.sources.tar_shards.stored_photos import TarPhoto, stored_photos
+    from allmlp.data.sources.tar_shards.stored_photos import TarPhoto, stored_photos, tar_files_in
     from allmlp.data.sources.tar_shards.writing_shards import write_shards
     from allmlp.data.split_names import split_named
     from allmlp.data.thumbnail import encode_thumbnail, thumbnail_kind
@@ -124,6 +124,7 @@ __all__ = [
     "split_named",
     "stored_photos",
     "synsets_of",
+    "tar_files_in",
     "thumbnail_kind",
     "to_pixels",
     "undo",
@@ -247,6 +248,8 @@ _MODULES = {
     "sources.tar_shards.stored_photos": (
         "TarPhoto",
         "stored_photos",
+        "tar_files_in",
+        "tar_files_in",
     ),
     "sources.tar_shards.writing_shards": ("write_shards",),
     "unlabelled": (

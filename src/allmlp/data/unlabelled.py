@@ -4,10 +4,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from allmlp.data.dataset import Reader
 from allmlp.data.sources.csv_table import paths_in_table
 from allmlp.data.sources.parquet import open_parquet_photos
+from allmlp.data.sources.tar_shards.stored_photos import TarPhotos, stored_photos
 from allmlp.data.sources.zip_folder import is_part_of_zip, open_zip_photos
 from allmlp.errors import DataError
 from allmlp.io.display import escape
@@ -16,16 +17,24 @@ from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
 __all__ = ["NumberedPhotos", "listed_files", "open_numbered_photos"]
 
 
+class NumberedReader(Protocol):
+    """Reads photos by their numbers, from 0."""
+
+    def read(self, index: int) -> bytes:
+        """Return the encoded bytes of a photo. Raises DataError, naming it, if they are missing or damaged."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class NumberedPhotos:
     """The photos inside one file; photo i of `reader`, from 0, is named `names[i]` in messages and results."""
 
-    reader: Reader
+    reader: NumberedReader
     names: Sequence[str]
 
 
 def open_numbered_photos(path: Path) -> NumberedPhotos | None:
-    """Open a file that holds many photos, a zip or a Parquet file, in an order that depends on the file alone.
+    """Open a file that holds many photos, a zip, a tar or a Parquet file, in an order that depends on the file alone.
 
     None for any other file. Only names are read; there need not be labels.
 
@@ -40,6 +49,8 @@ def open_numbered_photos(path: Path) -> NumberedPhotos | None:
     if kind is FileKind.ZIP or suffix == ".zip" or is_part_of_zip(path.name):
         members = open_zip_photos(path)
         return NumberedPhotos(members, [f"{path}: {name}" for name in members.names])
+    if path.suffix.lower() == ".tar" and (photos := stored_photos(path)) is not None:
+        return NumberedPhotos(TarPhotos(photos), [photo.name for photo in photos])
     return None
 
 

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from allmlp.checkpoints import Checkpoint, ModelDescription, PreprocessingChanges, load_checkpoint
 from allmlp.data import Preparation
 from allmlp.errors import ConfigError
-from allmlp.explanations.engines import PatchReading, read_in_onnx_runtime, read_in_openvino, read_in_torch
+from allmlp.explanations.engines import (
+    PatchReading,
+    read_in_litert,
+    read_in_onnx_runtime,
+    read_in_openvino,
+    read_in_torch,
+)
 from allmlp.exports import TorchExport, export_kind, open_export
 from allmlp.inference import BACKENDS, choose_backend, open_model
 
@@ -22,6 +28,7 @@ READERS: Mapping[str, Callable[[str | Path | Checkpoint, str], PatchReading]] = 
     "compiled": read_in_torch,
     "onnxruntime": read_in_onnx_runtime,
     "openvino": read_in_openvino,
+    "litert": read_in_litert,
 }
 """By the name of a backend: opens a source on a device."""
 

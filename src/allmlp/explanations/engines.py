@@ -1,4 +1,4 @@
-"""The contributions of patches in each engine: PyTorch, which also reads every block, ONNX Runtime and OpenVINO.
+"""The contributions of patches in each engine: PyTorch, which also reads every block, ONNX Runtime, OpenVINO and LiteRT.
 
 S tokens, C channels, K classes, N blocks. The engines of exports compute the output `contributions`, which every export has.
 """
@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 from allmlp.checkpoints import ArrayCheckpoint, Checkpoint, as_arrays, load_arrays, load_checkpoint
 from allmlp.exports import (
     Export,
+    LitertExport,
+    LitertInterpreter,
     OnnxExport,
     OpenvinoExport,
     export_kind,
     import_openvino,
+    litert_bytes,
     onnx_bytes,
     open_export,
     parse_onnx,
@@ -28,7 +31,7 @@ from allmlp.hardware.num_compute_threads import num_compute_threads
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["PatchReading", "read_in_onnx_runtime", "read_in_openvino", "read_in_torch"]
+__all__ = ["PatchReading", "read_in_litert", "read_in_onnx_runtime", "read_in_openvino", "read_in_torch"]
 
 PatchReading = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32] | None]]
 """From images (B, 3, H, W) to contributions (B, S, K), and the logits after each block (B, N, K) or None."""
@@ -115,13 +118,35 @@ def read_in_openvino(source: str | Path | Checkpoint | ArrayCheckpoint, device: 
     return read
 
 
+def read_in_litert(source: str | Path | Checkpoint | ArrayCheckpoint, device: str) -> PatchReading:
+    """Return a reading in LiteRT, on the CPU, image by image: each size of a batch would need a copy of the weights."""
+    del device
+    if not isinstance(source, Checkpoint | ArrayCheckpoint) and export_kind(source) == "litert":
+        export = open_export(source)
+        assert isinstance(export, LitertExport)
+        content, config = export.graph, export.description.config
+    else:
+        model = _arrays(source)
+        content, config = litert_bytes(model), model.description.config
+    shape = (1, 3, *config.image_size)
+    interpreter = LitertInterpreter(content, shape, [_VALUE], num_threads=num_compute_threads())
+
+    def read(images: NDArray[np.float32]) -> tuple[NDArray[np.float32], None]:
+        return np.concatenate([interpreter.run(image[None])[0] for image in images]), None
+
+    return read
+
+
 def _opened(source: str | Path | Checkpoint | ArrayCheckpoint) -> Export:
     """Return an export; a checkpoint is written as ONNX in memory."""
     if export_kind(source) is not None:
         assert not isinstance(source, Checkpoint | ArrayCheckpoint)
         return open_export(source)
-    if isinstance(source, Checkpoint):
-        model = as_arrays(source)
-    else:
-        model = source if isinstance(source, ArrayCheckpoint) else load_arrays(source)
+    model = _arrays(source)
     return parse_onnx(onnx_bytes(model), where=model.description.source)
+
+
+def _arrays(source: str | Path | Checkpoint | ArrayCheckpoint) -> ArrayCheckpoint:
+    if isinstance(source, ArrayCheckpoint):
+        return source
+    return as_arrays(source) if isinstance(source, Checkpoint) else load_arrays(source)

@@ -9,6 +9,7 @@ To add one: a format is a file or a folder with a writer and a reader, and an en
 
 from allmlp.exports.litert_model.file import LitertExport
 from allmlp.exports.litert_model.graph import litert_bytes
+from allmlp.exports.litert_model.interpreter import LitertInterpreter
 from allmlp.exports.metadata import PIXELS, ChangedExportError, ExportInfo, Pixels, QuantisationNote, weights_digest
 from allmlp.exports.onnx_model.file import WEIGHTS, OnnxExport, parse_onnx
 from allmlp.exports.onnx_model.graph import onnx_bytes
@@ -50,6 +51,7 @@ __all__ = [
     "ExportFormat",
     "ExportInfo",
     "LitertExport",
+    "LitertInterpreter",
     "OnnxExport",
     "OpenvinoExport",
     "Pixels",

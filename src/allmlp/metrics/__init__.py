@@ -25,7 +25,7 @@ from allmlp.metrics.few_shot import (
     draw_examples,
     few_shot,
 )
-from allmlp.metrics.intervals import mcnemar_p_value, wilson_interval
+from allmlp.metrics.intervals import cross_validation_interval, mcnemar_p_value, wilson_interval
 from allmlp.metrics.softmax import softmax
 from allmlp.metrics.unknown import (
     KNOWN_SCORES,
@@ -52,6 +52,7 @@ __all__ = [
     "ReliabilityBin",
     "auroc",
     "closeness",
+    "cross_validation_interval",
     "draw_examples",
     "energy",
     "expected_calibration_error",

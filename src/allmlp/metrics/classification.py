@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from allmlp.data import Batch
 from allmlp.errors import CheckpointError, DataError
 from allmlp.metrics.calibration import ReliabilityBin, expected_calibration_error, fit_temperature, reliability
+from allmlp.metrics.intervals import cross_validation_interval, wilson_interval
 from allmlp.metrics.softmax import log_softmax
 
 __all__ = ["MIN_PHOTOS_FOR_CALIBRATION", "ClassMetrics", "Forward", "Metrics", "score_batches"]
@@ -71,6 +72,16 @@ class Metrics:
     """(n,), the softmax probability of the prediction."""
     truths: NDArray[np.int64]
     """(n,), the true class as in `confusion`; -1 for a photo without a label."""
+    num_folds: int = 0
+    """K if each photo was predicted by the model of one of K folds; 0 if one model predicted all."""
+
+    @property
+    def top1_interval(self) -> tuple[float, float]:
+        """The 95 % interval of the accuracy on other photos of this kind: Wilson's, wider for cross-validated scores."""
+        num_correct = round(self.top1 * self.num_examples)
+        if self.num_folds:
+            return cross_validation_interval(num_correct, self.num_examples, self.num_folds)
+        return wilson_interval(num_correct, self.num_examples)
 
     @property
     def has_top5(self) -> bool:

@@ -2,10 +2,10 @@
 
 import math
 
-__all__ = ["mcnemar_p_value", "wilson_interval"]
+__all__ = ["cross_validation_interval", "mcnemar_p_value", "wilson_interval"]
 
 
-def wilson_interval(num_correct: int, num_examples: int) -> tuple[float, float]:
+def wilson_interval(num_correct: float, num_examples: float) -> tuple[float, float]:
     """Return the 95 % score interval of a proportion; (0, 1) without examples.
 
     Source: E. B. Wilson, 1927. Unlike the normal interval, it stays within 0..1 for few photos and extreme rates.
@@ -17,6 +17,20 @@ def wilson_interval(num_correct: int, num_examples: int) -> tuple[float, float]:
     centre = (rate + z * z / (2 * num_examples)) / scale
     spread = z / scale * math.sqrt(rate * (1 - rate) / num_examples + z * z / (4 * num_examples**2))
     return max(0.0, centre - spread), min(1.0, centre + spread)
+
+
+def cross_validation_interval(num_correct: int, num_examples: int, num_folds: int) -> tuple[float, float]:
+    """Return the 95 % interval of the accuracy of a model that is trained on all n photos, from cross-validation in K folds.
+
+    It is wider than that of n independent photos: the models of the folds share most of their training photos, so that all of
+    them may have a lucky or an unlucky draw. The variance is (1/K + 1/(K - 1)) of one fold's instead of 1/K, so that n photos
+    count as n (K - 1) / (2 K - 1): with 5 folds, as 4/9 of them.
+
+    Source: C. Nadeau and Y. Bengio, Inference for the Generalization Error, Machine Learning 52, 2003 (the corrected variance
+    of resampled scores).
+    """
+    share = (num_folds - 1) / (2 * num_folds - 1)
+    return wilson_interval(share * num_correct, share * num_examples)
 
 
 def mcnemar_p_value(num_only_first: int, num_only_second: int) -> float:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from allmlp.metrics import wilson_interval
 from allmlp.report.facts import absolute_command
 from allmlp.report.formatting import percent
 from allmlp.report.summary import ReportSummary
@@ -139,7 +138,7 @@ def _on_scoring(summary: ReportSummary) -> list[Advice]:
     assert metrics is not None
     if metrics.num_examples >= _FEW_SCORED:
         return []
-    low, high = wilson_interval(int(np.trace(metrics.confusion)), metrics.num_examples)
+    low, high = metrics.top1_interval
     return [
         Advice(
             f"Only {metrics.num_examples:,} photos were scored: the true accuracy may be anywhere from {percent(low)} to "

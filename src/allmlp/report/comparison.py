@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allmlp.io.atomic_write import write_text
-from allmlp.metrics import wilson_interval
+from allmlp.metrics import cross_validation_interval, wilson_interval
 from allmlp.report.formatting import duration, number, percent
 from allmlp.report.pictures import Picture, draw_picture
 from allmlp.report.plots import comparison_figure
@@ -23,10 +23,11 @@ CURVES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """The top-1 of a run on a split."""
+    """The top-1 of a run on a split; `num_folds` is K for the scores of cross-validation, else 0."""
 
     num_correct: int
     num_photos: int
+    num_folds: int = 0
 
     @property
     def top1(self) -> float:
@@ -34,7 +35,9 @@ class Score:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % score interval."""
+        """The 95 % interval, as `Metrics.top1_interval`."""
+        if self.num_folds:
+            return cross_validation_interval(self.num_correct, self.num_photos, self.num_folds)
         return wilson_interval(self.num_correct, self.num_photos)
 
     def __str__(self) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from allmlp.metrics import ClassMetrics, Metrics, ReliabilityBin, wilson_interval
+from allmlp.metrics import ClassMetrics, Metrics, ReliabilityBin
 from allmlp.report import plots
 from allmlp.report.formatting import count, percent
 from allmlp.report.pictures import Picture, Thumbnail, draw_picture, make_thumbnail
@@ -150,7 +150,7 @@ def _cards(photos: Sequence[ShownPhoto]) -> tuple[PhotoCard, ...]:
 
 def _score(metrics: Metrics, class_names: Sequence[str]) -> Score:
     num_correct = int(np.trace(metrics.confusion))
-    low, high = wilson_interval(num_correct, metrics.num_examples)
+    low, high = metrics.top1_interval
     totals = metrics.confusion.sum(axis=1)
     most_frequent = int(totals.argmax())
     return Score(

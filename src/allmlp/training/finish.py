@@ -11,7 +11,7 @@ from allmlp.checkpoints import Checkpoint, UnknownRule, load_checkpoint, save_ch
 from allmlp.data import ImageDataset, default_split
 from allmlp.evaluation import MIN_PHOTOS_FOR_UNKNOWN, prediction_rows
 from allmlp.io.display import escape, html_table
-from allmlp.metrics import Metrics, wilson_interval
+from allmlp.metrics import Metrics
 from allmlp.report import ROUGH_INTERVAL, TrainingScore
 from allmlp.runs.layout import RunLayout
 from allmlp.runs.predictions import write_predictions
@@ -176,7 +176,7 @@ def _figures(
 
 
 def _top1_with_interval(metrics: Metrics) -> str:
-    low, high = wilson_interval(round(metrics.top1 * metrics.num_examples), metrics.num_examples)
+    low, high = metrics.top1_interval
     return f"{metrics.top1:.1%} (95% interval {low:.1%} to {high:.1%})"
 
 
@@ -201,7 +201,7 @@ def _unknown_line(unknown: UnknownRule | None, dataset: ImageDataset) -> str:
 
 def _score_line(name: str, metrics: Metrics, *, epoch: float) -> str:
     num_correct = round(metrics.top1 * metrics.num_examples)
-    low, high = wilson_interval(num_correct, metrics.num_examples)
+    low, high = metrics.top1_interval
     top1 = f"{metrics.top1:.1%}"
     if high - low > ROUGH_INTERVAL:
         top1 = f"{low:.0%} to {high:.0%} ({num_correct} of {metrics.num_examples})"

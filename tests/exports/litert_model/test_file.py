@@ -30,7 +30,7 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object, **options: object) -> None:
         raise Reached
 
-    monkeypatch.setattr("allmlp.inference.backends.litert_runtime._Interpreter", refuse)
+    monkeypatch.setattr("allmlp.inference.backends.litert_runtime.LitertInterpreter", refuse)
 
 
 def written(path: Path, graph: bytes, change: Callable[[dict], object], *, keep_digest: bool = False) -> Path:

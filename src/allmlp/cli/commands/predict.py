@@ -151,7 +151,7 @@ def predict(
     check_sources(photos)
     bulk = BulkOptions(engine, processes, part_size)
     if (folder := bulk_folder(out, bulk)) is not None:
-        _check_bulk(output_format, {"--sheet": sheet, "--sort-into": sort_into, "--link": link})
+        _check_bulk(output_format, {"--sheet": sheet, "--sort-into": sort_into, "--link": link, "--explain": explain})
         answer_in_bulk(
             folder,
             "predict",
@@ -167,6 +167,7 @@ def predict(
             top_k=top_k,
             flip=flip,
             min_score=min_score,
+            unknown=unknown,
             max_megapixels=max_megapixels,
         )
         return

@@ -3,19 +3,13 @@
 A checkpoint is written as .tflite in memory. Neither needs torch or TensorFlow.
 """
 
-import contextlib
-import importlib
-import os
-import threading
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.checkpoints import ArrayCheckpoint, Checkpoint, ModelDescription
-from allmlp.exports import LitertExport, export_kind, litert_bytes, open_export
+from allmlp.exports import LitertExport, LitertInterpreter, export_kind, litert_bytes, open_export
 from allmlp.hardware.num_compute_threads import num_compute_threads
 from allmlp.inference.backends.cpu_source import (
     check_options,
@@ -33,8 +27,6 @@ __all__ = ["open_litert", "recognises"]
 
 _NAME = "litert"
 _SIZES = (1, LARGEST_MICRO_BATCH["cpu"])  # each has an interpreter of its own, with a copy of the weights
-_STANDARD_ERROR = 2
-_standard_error_lock = threading.Lock()
 
 
 def recognises(source: object) -> bool:
@@ -56,7 +48,12 @@ def open_litert(
     config = description.config
     widths = value_widths(config, output)
     with engine_errors("LiteRT", source):
-        interpreters = {size: _Interpreter(content, (size, 3, *config.image_size), list(widths)) for size in _SIZES}
+        interpreters = {
+            size: LitertInterpreter(
+                content, (size, 3, *config.image_size), list(widths), num_threads=num_compute_threads()
+            )
+            for size in _SIZES
+        }
 
     def compute(images: NDArray[np.float32], size: int) -> NDArray[np.float32]:
         padded = np.zeros((size, *images.shape[1:]), np.float32)
@@ -77,45 +74,3 @@ def _opened(source: str | Path | Checkpoint | ArrayCheckpoint) -> tuple[bytes, M
         return export.graph, export.description
     model = loaded_arrays(source)
     return litert_bytes(model), model.description
-
-
-class _Interpreter:
-    """A graph for batches of one size, and some of its outputs. Threads may share it: they take turns."""
-
-    def __init__(self, content: bytes, shape: tuple[int, ...], outputs: Sequence[str]) -> None:
-        runtime = importlib.import_module("ai_edge_litert.interpreter")
-        with _silenced():
-            self._interpreter: Any = runtime.Interpreter(model_content=content, num_threads=num_compute_threads())
-            (images,) = self._interpreter.get_input_details()
-            self._images: int = images["index"]
-            self._interpreter.resize_tensor_input(self._images, shape, strict=True)
-            self._interpreter.allocate_tensors()
-        names = {details["name"]: details["index"] for details in self._interpreter.get_output_details()}
-        self._outputs: list[int] = [names[output] for output in outputs]
-        self._lock = threading.Lock()
-
-    def run(self, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """Return the outputs for images of the shape of this interpreter."""
-        with self._lock:
-            self._interpreter.set_tensor(self._images, images)
-            self._interpreter.invoke()
-            return [self._interpreter.get_tensor(output) for output in self._outputs]
-
-
-@contextlib.contextmanager
-def _silenced() -> Iterator[None]:
-    """Keep what LiteRT prints when it starts, whatever its settings, from standard error."""
-    with _standard_error_lock:
-        try:
-            kept = os.dup(_STANDARD_ERROR)
-        except OSError:  # closed
-            yield
-            return
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, _STANDARD_ERROR)
-        try:
-            yield
-        finally:
-            os.dup2(kept, _STANDARD_ERROR)
-            os.close(kept)
-            os.close(nothing)

@@ -101,7 +101,11 @@ def _compared(run: StoredRun, name: str, table: Sequence[PhotoPrediction], losse
     scores = {}
     for split in splits:
         rows = [row for row in table if row.split == split and row.label]
-        scores[split] = Score(num_correct=sum(row.label == row.prediction for row in rows), num_photos=len(rows))
+        scores[split] = Score(
+            num_correct=sum(row.label == row.prediction for row in rows),
+            num_photos=len(rows),
+            num_folds=run.recipe.data.folds if split == _FOLDS else 0,
+        )
     model = run.recipe.model
     assert isinstance(model, MixerConfig)
     return ComparedRun(

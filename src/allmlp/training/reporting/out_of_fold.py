@@ -2,7 +2,7 @@
 
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,16 +32,19 @@ class OutOfFold:
     Attributes:
         split: the n photos that were held out once.
         logits: float32 (n, K), at temperature 1.
+        num_folds: the number of models.
     """
 
     split: Split
     logits: NDArray[np.float32]
+    num_folds: int
 
     def metrics(self, class_names: tuple[str, ...], *, temperature: float | None) -> Metrics:
         """Return the scores; see `score_batches`."""
         labels = np.eye(len(class_names), dtype=np.float32)[self.split.labels]
         batch = Batch(self.logits, labels, np.ones(len(labels), np.bool_))
-        return score_batches(lambda logits: logits, [batch], class_names, temperature=temperature)
+        metrics = score_batches(lambda logits: logits, [batch], class_names, temperature=temperature)
+        return replace(metrics, num_folds=self.num_folds)
 
 
 def held_out_once(dataset: ImageDataset, recipe: Recipe) -> Split:

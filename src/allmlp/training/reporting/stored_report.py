@@ -27,6 +27,7 @@ from allmlp.training.input_pipeline import InputPipeline
 from allmlp.training.progress import NoProgress
 from allmlp.training.recipe.recipe import Recipe
 from allmlp.training.reporting.final_scores import score_splits, score_training_photos
+from allmlp.training.reporting.out_of_fold import CROSS_VALIDATION
 from allmlp.training.reporting.run_report import first_environment, run_summary, stopped_at, with_photos
 from allmlp.training.run_folder import decoded_fingerprint
 from allmlp.training.stored_run import StoredRun, photos_of_run, stored_digests, stored_run
@@ -64,7 +65,7 @@ def report_run(
     dataset, pipeline, problem = _photos(stored)
     if problem:
         report(problem)
-    evaluations = stored_evaluations(path, dataset.class_names)
+    evaluations = stored_evaluations(path, dataset.class_names, num_folds=stored.recipe.data.folds)
     training_score = _training_score(layout)
     if not evaluations and pipeline is not None and layout.checkpoint("best").is_dir():
         checkpoint, device = load_checkpoint(layout.checkpoint("best")), choose_device(device)
@@ -157,8 +158,10 @@ def read_metrics(path: Path) -> dict[str, Any]:
     return values
 
 
-def stored_evaluations(path: Path, class_names: tuple[str, ...]) -> dict[str, Metrics]:
+def stored_evaluations(path: Path, class_names: tuple[str, ...], *, num_folds: int = 0) -> dict[str, Metrics]:
     """Return the scores of a finished run by split, from metrics.json and predictions.csv; empty if either is missing.
+
+    `num_folds` is the recipe's.
 
     Raises:
         ConfigError: a file cannot be read, or the two do not fit each other.
@@ -169,7 +172,10 @@ def stored_evaluations(path: Path, class_names: tuple[str, ...]) -> dict[str, Me
     index_of = {name: index for index, name in enumerate(class_names)}
     try:
         return {
-            split: _metrics_of(scores, [row for row in rows if row.split == split], index_of)
+            split: dataclasses.replace(
+                _metrics_of(scores, [row for row in rows if row.split == split], index_of),
+                num_folds=num_folds if split == CROSS_VALIDATION else 0,
+            )
             for split, scores in values["evaluations"].items()
         }
     except (ValueError, LookupError, TypeError) as error:

@@ -62,7 +62,8 @@ def cross_validate(
         if is_first:
             shutil.rmtree(layout.fold_run(number + 1), ignore_errors=True)
     is_held_out = folds >= 0
-    return OutOfFold(dataset.splits["train"].subset(np.flatnonzero(is_held_out)), logits[is_held_out])
+    held_out_once = dataset.splits["train"].subset(np.flatnonzero(is_held_out))
+    return OutOfFold(held_out_once, logits[is_held_out], num_folds)
 
 
 def _of_fold(recipe: ResolvedRecipe) -> ResolvedRecipe:

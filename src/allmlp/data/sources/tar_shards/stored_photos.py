@@ -1,6 +1,7 @@
 """Photos in tar shards without their classes, for programs that answer for photos whether or not they are labelled."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from allmlp.data.decoding.limits import MAX_PHOTO_BYTES
@@ -14,7 +15,7 @@ from allmlp.errors import DataError
 from allmlp.io.display import escape
 from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
 
-__all__ = ["TarPhoto", "stored_photos"]
+__all__ = ["TarPhoto", "TarPhotos", "stored_photos", "tar_files_in"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,6 +49,26 @@ class TarPhoto:
         raise DataError(f"{escape(self.name)}: this photo cannot be read: {problem}.")
 
 
+class TarPhotos:
+    """Reads photos in tar files by their numbers."""
+
+    def __init__(self, photos: Sequence[TarPhoto]) -> None:
+        self._photos = photos
+
+    def read(self, index: int) -> bytes:
+        """Return a photo's bytes. Raises DataError as `TarPhoto.read`."""
+        return self._photos[index].read()
+
+
+def tar_files_in(folder: Path) -> list[Path]:
+    """Return the tar shards of a folder, in their order; [] if it holds other photos, or none.
+
+    Raises:
+        DataError: shards are compressed.
+    """
+    return [folder / name for name in shards_in(folder, list_folder(folder))]
+
+
 def stored_photos(source: Path) -> list[TarPhoto] | None:
     """Return the photos of a tar file or of a folder of shards, in the order of the shards; None if `source` is neither.
 
@@ -57,7 +78,7 @@ def stored_photos(source: Path) -> list[TarPhoto] | None:
         DataError: a shard is cut short, damaged or compressed; it has members that are refused; there are no photos.
     """
     if source.is_dir():
-        shards = [source / name for name in shards_in(source, list_folder(source))]
+        shards = tar_files_in(source)
     else:
         shards = [source] if source.suffix.lower() == ".tar" and _is_tar(source) else []
     if not shards:

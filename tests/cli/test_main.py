@@ -24,6 +24,7 @@ COMMANDS = (
     "compare",
     "clean",
     "predict",
+    "serve",
     "embed",
     "search",
     "inspect",

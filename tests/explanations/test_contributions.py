@@ -28,7 +28,9 @@ def checkpoint() -> Checkpoint:
 def sources(checkpoint: Checkpoint, folder: Path, backend: str) -> list[Checkpoint | Path]:
     """Return the forms of a model that a backend opens."""
     if backend in ("eager", "compiled"):
-        return [checkpoint]
+        return [checkpoint, export(checkpoint, to="torch", out=folder / "mixer.pt2")]
+    if backend == "litert":
+        return [checkpoint, export(checkpoint, to="litert", out=folder / "mixer.tflite")]
     files = [export(checkpoint, out=folder / "mixer.onnx"), export(checkpoint, out=folder / "pixels.onnx", pixels="in")]
     if backend == "openvino":
         files.append(export(checkpoint, to="openvino", out=folder / "mixer.xml"))

@@ -19,10 +19,11 @@ _COMMANDS: Mapping[str, str] = {
     **dict.fromkeys(("infer", "inference", "classify", "detect"), "Use `allmlp predict CHECKPOINT PHOTOS`."),
     **dict.fromkeys(("features", "feature-extract", "extract"), "Use `allmlp embed CHECKPOINT PHOTOS`."),
     **dict.fromkeys(("save",), "`allmlp convert` writes the formats of timm and of the authors."),
-    **dict.fromkeys(("onnx", "openvino"), "Use `allmlp export CHECKPOINT --to onnx`, or openvino."),
     **dict.fromkeys(
-        ("serve", "server", "api", "app", "ui"), "There is no server; in Python, use allmlp.Predictor in your own."
+        ("onnx", "openvino", "tflite", "litert"), "Use `allmlp export CHECKPOINT --to onnx`, openvino, torch or litert."
     ),
+    **dict.fromkeys(("server", "api", "app", "ui", "deploy"), "Use `allmlp serve CHECKPOINT`."),
+    **dict.fromkeys(("explain", "gradcam", "saliency"), "Use `allmlp predict CHECKPOINT PHOTOS --explain FOLDER`."),
     **dict.fromkeys(("fit", "learn"), "Use `allmlp finetune DATA`, or `allmlp train DATA`."),
     **dict.fromkeys(("tune", "sweep", "lr-find"), "Use `allmlp finetune DATA --lr-grid`."),
     **dict.fromkeys(("resume", "continue"), "Use `allmlp train --resume RUN`."),

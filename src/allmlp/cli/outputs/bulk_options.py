@@ -59,7 +59,7 @@ def bulk_folder(out: str | None, options: BulkOptions) -> Path | None:
 
 
 def _has_plan(path: Path) -> bool:
-    if not path.is_dir():
+    if not os.path.isdir(path):  # noqa: PTH112 - unlike Path.is_dir, it raises nothing if a name is too long
         return False
     from allmlp.bulk import is_result_folder
 

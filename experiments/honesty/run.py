@@ -40,6 +40,7 @@ def measured(name, source, size, seed, trained_blocks, folder, max_unseen):
         "classes": len(photos.class_names),
         "scored_by": split,
         "scored": metrics.num_examples,
+        "folds": metrics.num_folds,
         "top1": metrics.top1,
         "low": low,
         "high": high,

@@ -41,7 +41,7 @@ _MAX_PHOTOS_SEEN_FINETUNING = 500_000
 
 
 # With fewer photos, a tenth of them held out would say little about the accuracy on others: with 300, the interval was 32
-# points wide, and cross-validation of 100 gave 19 (experiments/honesty). The limit itself is bounded by time, not measured: six
+# points wide, and cross-validation of 100 gives 28 (docs/evaluation.md). The limit itself is bounded by time, not measured: six
 # runs of more photos would take too long on a laptop.
 _MIN_PHOTOS_HELD_OUT_ONCE = 500
 _NUM_FOLDS = 5

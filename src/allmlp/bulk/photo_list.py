@@ -8,10 +8,11 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-from allmlp.data import list_folder, listed_files, open_numbered_photos, tar_files_in
+from allmlp.data import list_folder, listed_files, open_numbered_photos, stored_photos
 from allmlp.errors import ConfigError, DataError
 from allmlp.inference import photos_in_folder
 from allmlp.io.display import Report, escape, shorten
@@ -111,10 +112,14 @@ def _photos_of(path: str, report: Report) -> tuple[list[list[str]], list[str | N
     if not os.path.lexists(path):
         raise DataError(f"{shorten(escape(path), 300)}: there is no such file or folder. {path_advice(path)}".rstrip())
     if os.path.isdir(path):  # noqa: PTH112
-        containers = _parquet_in(Path(path)) or [str(shard) for shard in tar_files_in(Path(path))]
-        if not containers:
-            return [photos_in_folder(Path(path), report=report)], [None]
-        return [_contained(name) or [] for name in containers], list(containers)
+        if parquet := _parquet_in(Path(path)):
+            return [_contained(name) or [] for name in parquet], list(parquet)
+        if shards := stored_photos(Path(path)):  # all of them are checked; a shard without photos is left out
+            groups = [
+                (str(shard), [photo.name for photo in of]) for shard, of in groupby(shards, lambda each: each.path)
+            ]
+            return [names for _, names in groups], [shard for shard, _ in groups]
+        return [photos_in_folder(Path(path), report=report)], [None]
     if Path(path).suffix.lower() == ".csv":
         return [listed_files(Path(path))], [None]
     contained = _contained(path) if Path(path).is_file() else None

@@ -249,7 +249,6 @@ _MODULES = {
         "TarPhoto",
         "stored_photos",
         "tar_files_in",
-        "tar_files_in",
     ),
     "sources.tar_shards.writing_shards": ("write_shards",),
     "unlabelled": (

@@ -136,7 +136,8 @@ def _remove_unfinished(folder: Path) -> None:
     """Delete what processes left that were killed while they made the plan. Now that there is one, no process writes such."""
     for path in list(folder.iterdir()):
         if path.name.startswith(_UNFINISHED):
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a folder that is only read
+                path.unlink()
 
 
 def _remove_if_empty(folder: Path) -> None:
@@ -184,10 +185,7 @@ def _check_same(folder: Path, plan: Plan, request: Request) -> None:
     theirs = _values(request.options) | _values(request.model_options) | {"part_size": asked}
     for name, value in theirs.items():
         if mine[name] != value:
-            option = f"--{name.replace('_', '-')}"
-            raise ConfigError(
-                f"{shown}: holds results with {option} {_shown(mine[name])}, not {_shown(value)}. {advice}"
-            )
+            raise ConfigError(f"{shown}: holds results {_shown(name, mine[name])}, not {_shown(name, value)}. {advice}")
 
 
 def _values(options: PlanOptions | ModelOptions) -> dict[str, Any]:
@@ -200,5 +198,13 @@ def _values(options: PlanOptions | ModelOptions) -> dict[str, Any]:
     )
 
 
-def _shown(value: Any) -> str:
-    return "by default" if value is None else quote(value)
+def _shown(name: str, value: Any) -> str:
+    """Return a value of an option in words: "with --top-k 5", "without --flip"."""
+    option = f"--{name.replace('_', '-')}"
+    if isinstance(value, bool):
+        return f"with --no-{name}" if name == "unknown" and not value else f"{'with' if value else 'without'} {option}"
+    if value is None:
+        return f"without {option}"
+    if isinstance(value, tuple):
+        return f"with {option} {('x' if name == 'image_size' else ',').join(map(str, value))}"
+    return f"with {option} {quote(value)}"

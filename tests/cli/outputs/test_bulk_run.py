@@ -226,3 +226,16 @@ def test_a_model_that_has_moved_goes_on_also_in_other_processes(photos, saved_ch
     outcome = allmlp("predict", new, photos, "-o", "out/", "--processes", 2, "--device", "cpu")
     assert outcome.code == 0, outcome.err
     assert {path.name: path.read_bytes() for path in Path("out").iterdir()} == before
+
+
+def test_search_with_a_model_that_has_moved(photos, saved_checkpoint, tmp_path, allmlp):
+    old, new = tmp_path / "old", tmp_path / "new"
+    shutil.copytree(saved_checkpoint, old)
+    assert allmlp("embed", old, photos, "-o", "out/", "--device", "cpu").code == 0
+    expected = allmlp("search", photos / "0.png", "--in", "out", "--top-k", 99).out
+    assert len(expected.splitlines()) == 9  # a heading, and all photos but the one itself
+    old.rename(new)
+    outcome = allmlp("search", photos / "0.png", "--in", "out")
+    assert outcome.code == 4
+    assert outcome.err.count("If the model has moved, add --model CHECKPOINT.") == 1
+    assert allmlp("search", photos / "0.png", "--in", "out", "--top-k", 99, "--model", new).out == expected

@@ -3,8 +3,10 @@
 python benchmarks/bulk.py [--model CHECKPOINT] [--photos 100000] [--rounds 3]
 
 The photos are the packaged ones of clothing, written under as many names as asked for. Each round measures the model alone on
-photos that are prepared already, and then the whole; the order of the two alternates. Processor seconds say where the rest goes
-on a machine that others use, too.
+photos that are prepared already, the rest alone in one thread without allmlp (Pillow and NumPy: read, decode, normalise), and
+then the whole; the order alternates. On a machine that others use, too, only processor seconds can be compared: if the model
+takes M of them per photo and reading and decoding D, then no program of these parts that keeps all cores busy has more than
+M / (M + D) of the model's rate, the `possible_share`; `share_by_processor` is what this one has.
 """
 
 import argparse
@@ -57,6 +59,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     import numpy as np
+    from PIL import Image
 
     from allmlp.bulk import ModelOptions, PlanOptions, Request, compute_parts, find_listed, load_model, open_results
     from allmlp.data import decode
@@ -84,6 +87,16 @@ def main() -> None:
             add("model_photos_per_second", count / (time.perf_counter() - wall))
             add("model_processor_milliseconds_per_photo", 1000 * (time.process_time() - processor) / count)
 
+        def rest() -> None:
+            files = [str(path) for path in itertools.islice(photos.rglob("*.webp"), 1024)]
+            processor = time.process_time()
+            for start in range(0, len(files), arguments.batch_size):
+                pixels = [
+                    np.asarray(Image.open(path).convert("RGB")) for path in files[start : start + arguments.batch_size]
+                ]
+                model.preparation.normalise(np.stack([model.preparation.resize(each) for each in pixels]))
+            add("rest_processor_milliseconds_per_photo", 1000 * (time.process_time() - processor) / len(files))
+
         def whole(number: int) -> None:
             request = Request(
                 task=arguments.task,
@@ -107,12 +120,17 @@ def main() -> None:
             rows.setdefault(name, []).append(value)
 
         for number in range(arguments.rounds):
-            for step in (alone, lambda number=number: whole(number))[:: 1 if number % 2 == 0 else -1]:
+            for step in (alone, rest, lambda number=number: whole(number))[:: 1 if number % 2 == 0 else -1]:
                 step()
     ratios = [a / b for a, b in zip(rows["photos_per_second"], rows["model_photos_per_second"], strict=True)]
     figures = {"photos": arguments.photos, "model": arguments.model, "task": arguments.task}
     figures |= {name: spread(values) for name, values in rows.items()}
     figures["share_of_model_rate"] = spread(ratios)
+    model_time, rest_time, whole_time = (
+        rows[f"{name}processor_milliseconds_per_photo"] for name in ("model_", "rest_", "")
+    )
+    figures["share_by_processor"] = spread([a / b for a, b in zip(model_time, whole_time, strict=True)])
+    figures["possible_share"] = spread([a / (a + b) for a, b in zip(model_time, rest_time, strict=True)])
     for name, value in figures.items():
         print(name, value)
     print(f"median share of the model's rate: {statistics.median(ratios):.3f}")

@@ -1,6 +1,7 @@
 """Files that hold many photos: one is open at a time, and none may change while its photos are read."""
 
 import gc
+import os
 import shutil
 import weakref
 from pathlib import Path
@@ -69,3 +70,19 @@ def test_a_shard_that_is_replaced_during_a_part_leaves_no_part(task, shards, beg
     with pytest.raises(DataError, match=r"shards/3.tar: this file is missing or has changed"):
         compute(results, progress=replace, batch_size=2)
     assert not list(Path("out").glob("part-*"))
+
+
+def test_what_is_no_file_of_the_listed_size_is_a_reason_and_never_waited_for(photos, begin):
+    os.mkfifo("photos/pipe.png")
+    Path("photos/list.csv").write_text("path\npipe.png\nsub\nsub/01.png\nsub/02.png\nvoid/\n")
+    results = begin(Path("out"), "photos/list.csv")
+    found = list(PhotoSource(results.plan).photos(rows_of(results)))
+    Path("photos/sub/02.png").unlink()
+    for photo, reason in zip(
+        found, ["not a regular file", "a folder", None, "no such file or directory", "no such file"], strict=True
+    ):
+        if reason is None:
+            assert photo.read_bytes() == png(1)
+        else:
+            with pytest.raises(DataError, match=f"this photo cannot be read: .*{reason}"):
+                photo.read_bytes()

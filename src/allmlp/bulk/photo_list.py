@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-from allmlp.data import list_folder, listed_files, open_numbered_photos, stored_photos
+from allmlp.data import Listing, list_folder, listed_files, open_numbered_photos, stored_photos, tar_files_in
 from allmlp.errors import ConfigError, DataError
 from allmlp.inference import photos_in_folder
 from allmlp.io.display import Report, escape, shorten
@@ -112,18 +112,21 @@ def _photos_of(path: str, report: Report) -> tuple[list[list[str]], list[str | N
     if not os.path.lexists(path):
         raise DataError(f"{shorten(escape(path), 300)}: there is no such file or folder. {path_advice(path)}".rstrip())
     if os.path.isdir(path):  # noqa: PTH112
-        if parquet := _parquet_in(Path(path)):
-            return [_contained(name) or [] for name in parquet], list(parquet)
-        if shards := stored_photos(Path(path)):  # all of them are checked; a shard without photos is left out
-            groups = [
-                (str(shard), [photo.name for photo in of]) for shard, of in groupby(shards, lambda each: each.path)
-            ]
-            return [names for _, names in groups], [shard for shard, _ in groups]
-        return [photos_in_folder(Path(path), report=report)], [None]
+        return _photos_of_folder(Path(path), report)
     if Path(path).suffix.lower() == ".csv":
         return [listed_files(Path(path))], [None]
     contained = _contained(path) if Path(path).is_file() else None
     return ([[path]], [None]) if contained is None else ([contained], [path])
+
+
+def _photos_of_folder(folder: Path, report: Report) -> tuple[list[list[str]], list[str | None]]:
+    listing = list_folder(folder)
+    if parquet := _parquet_in(folder, listing):
+        return [_contained(name) or [] for name in parquet], list(parquet)
+    if tar_files_in(folder, listing) and (photos := stored_photos(folder)):  # a shard without photos is left out
+        groups = [(str(shard), [photo.name for photo in of]) for shard, of in groupby(photos, lambda each: each.path)]
+        return [names for _, names in groups], [shard for shard, _ in groups]
+    return [photos_in_folder(folder, listing=listing, report=report)], [None]
 
 
 def _contained(path: str) -> list[str] | None:
@@ -135,9 +138,8 @@ def _contained(path: str) -> list[str] | None:
     return list(opened.names)
 
 
-def _parquet_in(folder: Path) -> list[str]:
+def _parquet_in(folder: Path, listing: Listing) -> list[str]:
     """Return the Parquet files of a folder that has no photos next to them."""
-    listing = list_folder(folder)
     found = sorted(name for name in listing.ignored if name.lower().endswith(".parquet") and not _is_hidden(name))
     return [] if listing.photos else [str(folder / name) for name in found]
 

@@ -3,19 +3,21 @@
 python benchmarks/bulk.py [--model CHECKPOINT] [--photos 100000] [--rounds 3]
 
 The photos are the packaged ones of clothing, written under as many names as asked for. Each round measures the model alone on
-photos that are prepared already, the rest alone in one thread without allmlp (Pillow and NumPy: read, decode, normalise), and
-then the whole; the order alternates. On a machine that others use, too, only processor seconds can be compared: if the model
-takes M of them per photo and reading and decoding D, then no program of these parts that keeps all cores busy has more than
-M / (M + D) of the model's rate, the `possible_share`; `share_by_processor` is what this one has.
+photos that are prepared already; the rest alone, in one thread and without allmlp (Pillow and NumPy read, decode and normalise); and
+then the whole. The order alternates. On a machine that others use, too, the clock says little. With OMP_NUM_THREADS=1, the time of the
+processor is divided: if the model takes M of it per photo in the whole run, and all else A, its share is M / (M + A). With D, what
+the rest takes alone, in the place of A, this is the share that no program of these parts can exceed if it keeps all cores busy.
 """
 
 import argparse
+import dataclasses
 import itertools
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from allmlp.provenance import record, spread
 
@@ -68,6 +70,16 @@ def main() -> None:
     options = ModelOptions()
     loaded = load_model(arguments.model, options)
     model = loaded.open("logits" if arguments.task == "predict" else "features")
+    in_model = [0.0]
+
+    def timed_forward(images: Any) -> Any:
+        start = time.thread_time()
+        outputs = model.forward(images)
+        in_model[0] += time.thread_time() - start
+        return outputs
+
+    timed_model = dataclasses.replace(model, forward=timed_forward)
+    has_one_thread = (model.settings or {}).get("num_threads") == 1
     rows: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         photos = Path(temporary) / "photos"
@@ -107,30 +119,35 @@ def main() -> None:
                 photos=(str(photos),),
             )
             folder = Path(temporary) / f"results-{number}"
+            in_model[0] = 0.0
             wall, processor = time.perf_counter(), time.process_time()
             results, _ = open_results(
                 folder, request, lambda: find_listed([str(photos)], report=discard), report=discard
             )
             add("listing_seconds", time.perf_counter() - wall)
-            compute_parts(results, lambda: model, batch_size=arguments.batch_size, progress=no_progress, report=discard)
+            compute_parts(
+                results, lambda: timed_model, batch_size=arguments.batch_size, progress=no_progress, report=discard
+            )
             add("photos_per_second", arguments.photos / (time.perf_counter() - wall))
-            add("processor_milliseconds_per_photo", 1000 * (time.process_time() - processor) / arguments.photos)
+            used = time.process_time() - processor
+            add("processor_milliseconds_per_photo", 1000 * used / arguments.photos)
+            if has_one_thread:
+                rest_time = rows["rest_processor_milliseconds_per_photo"][-1] / 1000 * arguments.photos
+                add("model_milliseconds_in_the_whole_per_photo", 1000 * in_model[0] / arguments.photos)
+                add("share_by_processor", in_model[0] / used)
+                add("possible_share", in_model[0] / (in_model[0] + rest_time))
 
         def add(name: str, value: float) -> None:
             rows.setdefault(name, []).append(value)
 
         for number in range(arguments.rounds):
-            for step in (alone, rest, lambda number=number: whole(number))[:: 1 if number % 2 == 0 else -1]:
+            rest()
+            for step in (alone, lambda number=number: whole(number))[:: 1 if number % 2 == 0 else -1]:
                 step()
     ratios = [a / b for a, b in zip(rows["photos_per_second"], rows["model_photos_per_second"], strict=True)]
     figures = {"photos": arguments.photos, "model": arguments.model, "task": arguments.task}
     figures |= {name: spread(values) for name, values in rows.items()}
     figures["share_of_model_rate"] = spread(ratios)
-    model_time, rest_time, whole_time = (
-        rows[f"{name}processor_milliseconds_per_photo"] for name in ("model_", "rest_", "")
-    )
-    figures["share_by_processor"] = spread([a / b for a, b in zip(model_time, whole_time, strict=True)])
-    figures["possible_share"] = spread([a / (a + b) for a, b in zip(model_time, rest_time, strict=True)])
     for name, value in figures.items():
         print(name, value)
     print(f"median share of the model's rate: {statistics.median(ratios):.3f}")

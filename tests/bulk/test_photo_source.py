@@ -74,10 +74,10 @@ def test_a_shard_that_is_replaced_during_a_part_leaves_no_part(task, shards, beg
 
 def test_what_is_no_file_of_the_listed_size_is_a_reason_and_never_waited_for(photos, begin):
     os.mkfifo("photos/pipe.png")
-    Path("photos/list.csv").write_text("path\npipe.png\nsub\nsub/01.png\nsub/02.png\nvoid/\n")
+    Path("photos/list.csv").write_text("path\npipe.png\nsub\nsub/01.png\nbad.jpg\nvoid/\n")
     results = begin(Path("out"), "photos/list.csv")
     found = list(PhotoSource(results.plan).photos(rows_of(results)))
-    Path("photos/sub/02.png").unlink()
+    Path("photos/bad.jpg").unlink()
     for photo, reason in zip(
         found, ["not a regular file", "a folder", None, "no such file or directory", "no such file"], strict=True
     ):

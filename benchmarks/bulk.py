@@ -2,12 +2,12 @@
 
 python benchmarks/bulk.py [--model CHECKPOINT] [--photos 100000] [--rounds 3]
 
-The photos are the packaged ones of clothing, written under as many names as asked for. Each round measures the model alone on
-photos that are prepared already; the rest alone, in one thread and without allmlp (Pillow and NumPy read, decode and normalise);
-and then the whole. The order alternates. On a machine that others use, too, the clock says little. With OMP_NUM_THREADS=1, the
-time of the processor is divided: if the model takes M of it per photo in the whole run, and all else A, its share is M / (M + A).
-With D, what the rest takes alone, in the place of A, this is the share that no program of these parts can exceed if it keeps all
-cores busy.
+The photos are the packaged ones of clothing, written under as many names as asked for. Each round measures the model
+alone on photos that are prepared already; the rest alone, in one thread and without allmlp (Pillow and NumPy read, decode
+and normalise); and then the whole. The order alternates. On a machine that others use, too, the clock says little. With
+OMP_NUM_THREADS=1, the time of the processor is divided: if the model takes M of it per photo in the whole run, and all
+else A, its share is M / (M + A). With D, what the rest takes alone, in the place of A, this is the share that no program
+of these parts can exceed if it keeps all cores busy.
 """
 
 import argparse

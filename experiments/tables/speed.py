@@ -139,11 +139,10 @@ def bulk():
         ("share of the model's rate", "", shown("share_by_processor")),
         ("the largest possible share", "", shown("possible_share")),
     ]
-    wall = shown("share_of_model_rate")
     return (
         f"Processor time for {result['photos']:,} small photos, model {result['model']}, {result['share_of_model_rate']['n']} "
         f"rounds, median (smallest to largest):\n\n{table(('', '', ''), rows)}\n"
-        f"By the clock, the share of the model's rate was {wall}; other programs ran at the same time. {caption(result)}"
+        f"{caption(result)}"
     )
 
 

@@ -143,3 +143,21 @@ def test_shards_without_photos_are_refused(tmp_path):
     write_tar(tmp_path / "shards" / "00000.tar", [("notes.txt", b"")])
     with pytest.raises(DataError, match="no photos in these tar files"):
         listed(tmp_path / "shards")
+
+
+@pytest.mark.parametrize("kind", ["shards", "parquet", "photos"])
+def test_results_inside_of_the_source_are_no_photos(kind, tmp_path, monkeypatch, begin, compute):
+    monkeypatch.chdir(tmp_path)
+    if kind == "shards":
+        write_tar(Path("source/00000.tar"), MEMBERS)
+    elif kind == "parquet":
+        Path("source").mkdir()
+        pq.write_table(pa.table({"image": [{"bytes": png(n), "path": None} for n in range(2)]}), "source/a.parquet")
+    else:
+        Path("source").mkdir()
+        Path("source/0.png").write_bytes(png(0))
+    before = listed("source")
+    compute(begin(Path("source/results"), "source"))
+    assert listed("source") == before
+    with pytest.raises(DataError, match="source/results: no photos in this folder"):
+        listed("source/results")

@@ -12,6 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
+from allmlp.bulk.plan import PLAN_FILE
 from allmlp.data import Listing, list_folder, listed_files, open_numbered_photos, stored_photos, tar_files_in
 from allmlp.errors import ConfigError, DataError
 from allmlp.inference import photos_in_folder
@@ -139,8 +140,13 @@ def _contained(path: str) -> list[str] | None:
 
 
 def _parquet_in(folder: Path, listing: Listing) -> list[str]:
-    """Return the Parquet files of a folder that has no photos next to them."""
-    found = sorted(name for name in listing.ignored if name.lower().endswith(".parquet") and not _is_hidden(name))
+    """Return the Parquet files of a folder that has no photos next to them, without those of results written into it."""
+    results = {name.removesuffix(PLAN_FILE) for name in listing.ignored if name.rpartition("/")[2] == PLAN_FILE}
+    found = sorted(
+        name
+        for name in listing.ignored
+        if name.lower().endswith(".parquet") and not _is_hidden(name) and name[: name.rfind("/") + 1] not in results
+    )
     return [] if listing.photos else [str(folder / name) for name in found]
 
 

@@ -10,7 +10,7 @@ from typing import IO, Any
 from allmlp.bulk.claims import CLAIMS_FILE, Claims
 from allmlp.bulk.part_files import PartState, check_foreign_files, part_path, part_state
 from allmlp.bulk.photo_list import PhotoList, check_list
-from allmlp.bulk.plan import ModelOptions, Plan, PlanOptions, Task, default_part_size
+from allmlp.bulk.plan import PLAN_FILE, ModelOptions, Plan, PlanOptions, Task, default_part_size
 from allmlp.errors import ConfigError
 from allmlp.io.atomic_write import reason_of, write_bytes, write_together
 from allmlp.io.display import Report, escape, file_size, quote, summarise
@@ -18,7 +18,6 @@ from allmlp.io.display import Report, escape, file_size, quote, summarise
 __all__ = ["LIST_FILE", "PLAN_FILE", "Request", "ResultFolder", "is_result_folder", "open_results", "read_results"]
 
 # Readers of Parquet folders (pyarrow, pandas, Spark) leave out names that start with "_" or ".".
-PLAN_FILE = "_plan.json"
 LIST_FILE = "_photos.parquet"
 _UNFINISHED = (f".{LIST_FILE}.", f".{PLAN_FILE}.")  # temporary files while a plan is made
 

@@ -83,6 +83,8 @@ def test_bad_photos_are_rows_and_exit_3(photos, saved_checkpoint, allmlp):
         (["-o", "out/", "--explain", "why"], "--explain: not with --out FOLDER/"),
         (["--processes", "2"], "--processes without a folder would have no effect; add --out FOLDER/."),
         (["-o", "a.csv", "--engine", "ray", "--part-size", "3"], "--engine and --part-size without a folder"),
+        (["-o", "n" * 300 + ".csv"], "File name too long"),
+        (["-o", "n" * 300 + "/"], "cannot be used (File name too long)"),
         (["-o", "file/"], "file: cannot be used (a file is where its folder should be)"),
         (["-o", "full/"], "full: this folder is not empty (x)"),
         (["-o", "out/", "-"], "--out FOLDER/ takes no photo from standard input"),
@@ -239,3 +241,15 @@ def test_search_with_a_model_that_has_moved(photos, saved_checkpoint, tmp_path, 
     assert outcome.code == 4
     assert outcome.err.count("If the model has moved, add --model CHECKPOINT.") == 1
     assert allmlp("search", photos / "0.png", "--in", "out", "--top-k", 99, "--model", new).out == expected
+
+
+@pytest.mark.parametrize("name", ["n" * 300 + ".jpg", "missing.jpg", "photos"])
+def test_a_query_that_is_no_photo_is_one_line(name, photos, saved_checkpoint, features, allmlp):
+    for command in (
+        ("search", name, "--in", features),
+        ("embed", saved_checkpoint, photos, "--nearest", name, "--device", "cpu"),
+    ):
+        outcome = allmlp(*command)
+        assert outcome.code in (2, 3)
+        assert name[:200] in outcome.err
+        assert len(outcome.err.strip().splitlines()) == 1

@@ -46,7 +46,7 @@ def bulk_folder(out: str | None, options: BulkOptions) -> Path | None:
     Raises:
         ConfigError: options for folders with another output.
     """
-    if out is not None and (out.endswith(("/", os.sep)) or _has_plan(Path(out))):
+    if out is not None and (out.endswith(("/", os.sep)) or _has_plan(out)):
         return Path(out)
     given = {
         "--engine": options.engine != "local",
@@ -58,9 +58,9 @@ def bulk_folder(out: str | None, options: BulkOptions) -> Path | None:
     return None
 
 
-def _has_plan(path: Path) -> bool:
-    if not path.is_dir():
+def _has_plan(path: str) -> bool:
+    if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises if a name is too long or inaccessible
         return False
     from allmlp.bulk import is_result_folder
 
-    return is_result_folder(path)
+    return is_result_folder(Path(path))

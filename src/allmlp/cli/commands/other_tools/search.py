@@ -79,7 +79,7 @@ def _features_of(photo: str, results: "ResultFolder", source: str | None) -> "ND
         CheckpointError: the model is not where it was.
         DataError: the photo cannot be read.
     """
-    if Path(photo).is_dir():
+    if os.path.isdir(photo):  # noqa: PTH112 - Path.is_dir raises if a name is too long or inaccessible
         raise ConfigError(f"{photo}: a folder; expected one photo.")
     from allmlp.bulk import open_plan_model
     from allmlp.inference import Embedder

@@ -2,18 +2,23 @@
 
 python benchmarks/bulk.py [--model CHECKPOINT] [--photos 100000] [--rounds 3]
 
-The photos are the packaged ones of clothing, written under as many names as asked for. Each round measures the model alone on
-photos that are prepared already, and then the whole; the order of the two alternates. Processor seconds say where the rest goes
-on a machine that others use, too.
+The photos are the packaged ones of clothing, written under as many names as asked for. Each round measures the model
+alone on photos that are prepared already; the rest alone, in one thread and without allmlp (Pillow and NumPy read, decode
+and normalise); and then the whole. The order alternates. On a machine that others use, too, the clock says little. With
+OMP_NUM_THREADS=1, the time of the processor is divided: if the model takes M of it per photo in the whole run, and all
+else A, its share is M / (M + A). With D, what the rest takes alone, in the place of A, this is the share that no program
+of these parts can exceed if it keeps all cores busy.
 """
 
 import argparse
+import dataclasses
 import itertools
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from allmlp.provenance import record, spread
 
@@ -57,6 +62,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     import numpy as np
+    from PIL import Image
 
     from allmlp.bulk import ModelOptions, PlanOptions, Request, compute_parts, find_listed, load_model, open_results
     from allmlp.data import decode
@@ -65,6 +71,16 @@ def main() -> None:
     options = ModelOptions()
     loaded = load_model(arguments.model, options)
     model = loaded.open("logits" if arguments.task == "predict" else "features")
+    in_model = [0.0]
+
+    def timed_forward(images: Any) -> Any:
+        start = time.thread_time()
+        outputs = model.forward(images)
+        in_model[0] += time.thread_time() - start
+        return outputs
+
+    timed_model = dataclasses.replace(model, forward=timed_forward)
+    has_one_thread = (model.settings or {}).get("num_threads") == 1
     rows: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         photos = Path(temporary) / "photos"
@@ -84,6 +100,16 @@ def main() -> None:
             add("model_photos_per_second", count / (time.perf_counter() - wall))
             add("model_processor_milliseconds_per_photo", 1000 * (time.process_time() - processor) / count)
 
+        def rest() -> None:
+            files = [str(path) for path in itertools.islice(photos.rglob("*.webp"), 1024)]
+            processor = time.process_time()
+            for start in range(0, len(files), arguments.batch_size):
+                pixels = [
+                    np.asarray(Image.open(path).convert("RGB")) for path in files[start : start + arguments.batch_size]
+                ]
+                model.preparation.normalise(np.stack([model.preparation.resize(each) for each in pixels]))
+            add("rest_processor_milliseconds_per_photo", 1000 * (time.process_time() - processor) / len(files))
+
         def whole(number: int) -> None:
             request = Request(
                 task=arguments.task,
@@ -94,19 +120,29 @@ def main() -> None:
                 photos=(str(photos),),
             )
             folder = Path(temporary) / f"results-{number}"
+            in_model[0] = 0.0
             wall, processor = time.perf_counter(), time.process_time()
             results, _ = open_results(
                 folder, request, lambda: find_listed([str(photos)], report=discard), report=discard
             )
             add("listing_seconds", time.perf_counter() - wall)
-            compute_parts(results, lambda: model, batch_size=arguments.batch_size, progress=no_progress, report=discard)
+            compute_parts(
+                results, lambda: timed_model, batch_size=arguments.batch_size, progress=no_progress, report=discard
+            )
             add("photos_per_second", arguments.photos / (time.perf_counter() - wall))
-            add("processor_milliseconds_per_photo", 1000 * (time.process_time() - processor) / arguments.photos)
+            used = time.process_time() - processor
+            add("processor_milliseconds_per_photo", 1000 * used / arguments.photos)
+            if has_one_thread:
+                rest_time = rows["rest_processor_milliseconds_per_photo"][-1] / 1000 * arguments.photos
+                add("model_milliseconds_in_the_whole_per_photo", 1000 * in_model[0] / arguments.photos)
+                add("share_by_processor", in_model[0] / used)
+                add("possible_share", in_model[0] / (in_model[0] + rest_time))
 
         def add(name: str, value: float) -> None:
             rows.setdefault(name, []).append(value)
 
         for number in range(arguments.rounds):
+            rest()
             for step in (alone, lambda number=number: whole(number))[:: 1 if number % 2 == 0 else -1]:
                 step()
     ratios = [a / b for a, b in zip(rows["photos_per_second"], rows["model_photos_per_second"], strict=True)]

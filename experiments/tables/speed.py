@@ -118,4 +118,32 @@ def input_rates():
     return f"{table(('filter', 'stage', 'images/s on one core', 'times timm'), rows)}\n{caption(result)}"
 
 
-TABLES = {"speed": speed, "training_cost": training_cost, "scaling": scaling, "input": input_rates}
+def bulk():
+    path = "benchmarks/results/bulk.json"
+    if not (ROOT / path).exists():
+        return "Not measured yet: `python benchmarks/bulk.py` writes the figures.\n"
+    result = read(path)
+
+    def shown(name, digits=2):
+        figures = result[name]
+        return f"{figures['median']:.{digits}f} ({figures['min']:.{digits}f} to {figures['max']:.{digits}f})"
+
+    rows = [
+        ("`allmlp predict --out FOLDER/`", "ms per photo", shown("processor_milliseconds_per_photo")),
+        ("of that, in the model", "ms per photo", shown("model_milliseconds_in_the_whole_per_photo")),
+        (
+            "reading and decoding alone, by Pillow and NumPy",
+            "ms per photo",
+            shown("rest_processor_milliseconds_per_photo"),
+        ),
+        ("share of the model's rate", "", shown("share_by_processor")),
+        ("the largest possible share", "", shown("possible_share")),
+    ]
+    return (
+        f"Processor time for {result['photos']:,} small photos, model {result['model']}, {result['share_of_model_rate']['n']} "
+        f"rounds, median (smallest to largest):\n\n{table(('', '', ''), rows)}\n"
+        f"{caption(result)}"
+    )
+
+
+TABLES = {"speed": speed, "training_cost": training_cost, "scaling": scaling, "input": input_rates, "bulk": bulk}

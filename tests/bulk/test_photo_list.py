@@ -4,17 +4,21 @@ import csv
 import io
 import os
 import shutil
+import tarfile
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.bulk.conftest import png
+from tests.data.photo_sources import write_tar
 
 from allmlp.bulk.photo_list import check_list, find_listed, read_part_of_list
 from allmlp.bulk.photo_source import PhotoSource
 from allmlp.errors import ConfigError, DataError
 from allmlp.io.display import discard
+
+MEMBERS = [("dress/0.png", png(0)), ("dress/0.cls", b"1"), ("dress/._0.png", b"x"), ("1.png", png(1))]
 
 
 def listed(*sources):
@@ -108,3 +112,52 @@ def test_writing_a_list_takes_memory_for_one_part(tmp_path):
     tracemalloc.stop()
     assert peak < 4e6
     assert len(read_part_of_list(tmp_path / "list", 29)) == 60_000 - 29 * 2048
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_tar_shards_of_a_folder_and_alone(form, tmp_path, monkeypatch, begin):
+    """A shard without photos stands between two others; the parts go across shards."""
+    monkeypatch.chdir(tmp_path)
+    for number, members in enumerate((MEMBERS, [("notes.txt", b"")], MEMBERS)):
+        write_tar(Path(f"shards/{number:05}.tar"), members, form=form)
+    names = [f"shards/0000{shard}.tar/{name}" for shard in (0, 2) for name in ("dress/0.png", "1.png")]
+    results = begin(Path("out"), "shards", part_size=3)
+    assert contents_of(results) == dict(zip(names, [png(0), png(1)] * 2, strict=True))
+    assert [row.container for row in read_part_of_list(results.photo_list, 0)] == [name[:16] for name in names[:3]]
+    assert list(contents_of(begin(Path("alone"), "shards/00002.tar"))) == names[2:]
+    assert listed("shards/*[02].tar") == names
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [(lambda content: b"", "it is not a tar file"), (lambda content: content[:1400], "it is cut short")],
+)
+def test_a_damaged_shard_is_never_left_out(damage, words, tmp_path):
+    shards = [write_tar(tmp_path / "shards" / f"{number:05}.tar", MEMBERS) for number in range(3)]
+    shards[1].write_bytes(damage(shards[1].read_bytes()))
+    with pytest.raises(DataError, match=rf"00001\.tar: {words}"):
+        listed(tmp_path / "shards")
+
+
+def test_shards_without_photos_are_refused(tmp_path):
+    write_tar(tmp_path / "shards" / "00000.tar", [("notes.txt", b"")])
+    with pytest.raises(DataError, match="no photos in these tar files"):
+        listed(tmp_path / "shards")
+
+
+@pytest.mark.parametrize("kind", ["shards", "parquet", "photos"])
+def test_results_inside_of_the_source_are_no_photos(kind, tmp_path, monkeypatch, begin, compute):
+    monkeypatch.chdir(tmp_path)
+    if kind == "shards":
+        write_tar(Path("source/00000.tar"), MEMBERS)
+    elif kind == "parquet":
+        Path("source").mkdir()
+        pq.write_table(pa.table({"image": [{"bytes": png(n), "path": None} for n in range(2)]}), "source/a.parquet")
+    else:
+        Path("source").mkdir()
+        Path("source/0.png").write_bytes(png(0))
+    before = listed("source")
+    compute(begin(Path("source/results"), "source"))
+    assert listed("source") == before
+    with pytest.raises(DataError, match="source/results: no photos in this folder"):
+        listed("source/results")

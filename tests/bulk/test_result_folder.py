@@ -35,10 +35,11 @@ def test_the_same_request_goes_on_without_listing_again(photos, begin):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"top_k": 3}, "holds results with --top-k 5, not 3"),
-        ({"flip": True}, "holds results with --flip False, not True"),
-        ({"min_score": 0.5}, "holds results with --min-score by default, not 0.5"),
-        ({"part_size": 7}, "holds results with --part-size 5, not 7"),
+        ({"top_k": 3}, "holds results with --top-k 5, not with --top-k 3"),
+        ({"flip": True}, "holds results without --flip, not with --flip"),
+        ({"min_score": 0.5}, "holds results without --min-score, not with --min-score 0.5"),
+        ({"part_size": 7}, "holds results with --part-size 5, not with --part-size 7"),
+        ({"unknown": False}, "holds results with --unknown, not with --no-unknown"),
         ({"task": "embed"}, "holds the results of `allmlp predict`, not embed"),
     ],
 )
@@ -70,6 +71,15 @@ def test_what_a_process_that_was_killed_early_left_is_no_obstacle(name, photos, 
     Path("out").mkdir()
     Path("out", name).touch()
     assert begin(Path("out"), photos).plan.num_photos == 12
+    assert sorted(path.name for path in Path("out").iterdir()) == ["_claims", "_photos.parquet", "_plan.json"]
+
+
+@pytest.mark.parametrize("name", ["._photos.parquet.abcd1234.part", "._plan.json.abcd1234.part"])
+def test_what_a_process_left_that_was_killed_while_another_made_the_plan_is_removed(name, photos, begin):
+    begin(Path("out"), photos)
+    Path("out", name).touch()
+    begin(Path("out"), photos)
+    assert not Path("out", name).exists()
 
 
 def test_an_empty_source_leaves_nothing(photos, begin):

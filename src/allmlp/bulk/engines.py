@@ -31,6 +31,7 @@ def compute_parts(
     results: ResultFolder,
     open_model: Callable[[], RunnableModel],
     *,
+    source: str | None = None,
     engine: str = "local",
     processes: int | None = None,
     batch_size: int = 32,
@@ -42,6 +43,7 @@ def compute_parts(
     Args:
         results: the folder with the plan.
         open_model: opens the model in this process, if this process computes.
+        source: where the model is now, for other processes; None: where it was when the plan was made.
         engine: "local", or "ray" for a Ray cluster: that of RAY_ADDRESS, or one on this machine.
         processes: how many compute at once; None: this one (local), or one per processor (ray).
         batch_size: photos per batch.
@@ -57,9 +59,9 @@ def compute_parts(
     done = results.plan.num_photos - sum(len(results.plan.rows_of(part)) for part in parts)
     progress(done, results.plan.num_photos)
     if engine == "ray":
-        _compute_with_ray(results, parts, processes, batch_size, progress)
+        _compute_with_ray(results, parts, source, processes, batch_size, progress)
     elif processes is not None and processes > 1:
-        _compute_in_processes(results, parts, processes, batch_size, progress)
+        _compute_in_processes(results, parts, source, processes, batch_size, progress)
     else:
         rank, count = _place_among_processes(results)
         worker = Worker(results, open_model, batch_size=batch_size, report=report)
@@ -101,7 +103,7 @@ def _from_own_share(parts: Sequence[int], rank: int, count: int) -> list[int]:
 
 
 def _compute_in_processes(
-    results: ResultFolder, parts: Sequence[int], count: int, batch_size: int, progress: Progress
+    results: ResultFolder, parts: Sequence[int], source: str | None, count: int, batch_size: int, progress: Progress
 ) -> None:
     context = multiprocessing.get_context("spawn")
     children: dict[BaseProcess, Connection] = {}
@@ -111,7 +113,7 @@ def _compute_in_processes(
                 ours, theirs = context.Pipe(duplex=False)
                 shares = _from_own_share(parts, rank, count)
                 child: BaseProcess = context.Process(
-                    target=_child, args=(str(results.path), shares, rank, batch_size, theirs), daemon=True
+                    target=_child, args=(str(results.path), shares, source, rank, batch_size, theirs), daemon=True
                 )
                 child.start()
                 theirs.close()
@@ -169,7 +171,9 @@ def _threads_of_children(count: int) -> Iterator[None]:
             del os.environ["OMP_NUM_THREADS"]
 
 
-def _child(folder: str, parts: list[int], rank: int, batch_size: int, connection: Connection) -> None:
+def _child(
+    folder: str, parts: list[int], source: str | None, rank: int, batch_size: int, connection: Connection
+) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends this process
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
@@ -177,7 +181,7 @@ def _child(folder: str, parts: list[int], rank: int, batch_size: int, connection
 
         def open_model() -> RunnableModel:
             _use_own_gpu(results, rank)
-            return open_plan_model(results)
+            return open_plan_model(results, source)
 
         Worker(results, open_model, batch_size=batch_size).run(parts)
     except AllmlpError as error:
@@ -192,7 +196,12 @@ def _end_with_parent() -> None:
 
 
 def _compute_with_ray(
-    results: ResultFolder, parts: Sequence[int], processes: int | None, batch_size: int, progress: Progress
+    results: ResultFolder,
+    parts: Sequence[int],
+    source: str | None,
+    processes: int | None,
+    batch_size: int,
+    progress: Progress,
 ) -> None:
     """Compute parts as Ray tasks, which Ray starts again if their worker is killed."""
     try:
@@ -219,7 +228,7 @@ def _compute_with_ray(
         while waiting or running:
             while waiting and len(running) < 4 * cluster["CPU"]:
                 part = waiting.pop()
-                running[compute.remote(folder, part, batch_size)] = part
+                running[compute.remote(folder, part, source, batch_size)] = part
             (ready, *_), _ = ray.wait(list(running), num_returns=1)
             done += len(results.plan.rows_of(running.pop(ready)))
             if (failure := ray.get(ready)) is not None:
@@ -239,13 +248,13 @@ _workers: dict[str, Worker] = {}
 """Of this process, which may compute several parts of a plan with one model."""
 
 
-def _compute_in_ray(folder: str, part: int, batch_size: int) -> tuple[str, int] | None:
+def _compute_in_ray(folder: str, part: int, source: str | None, batch_size: int) -> tuple[str, int] | None:
     """Compute a part; return the message and the exit code of an error, which Ray would wrap into a traceback."""
     try:
         results = read_results(Path(folder))
-        key = f"{folder} {results.plan.digest} {batch_size}"
+        key = f"{folder} {results.plan.digest} {batch_size} {source}"
         if key not in _workers:
-            _workers[key] = Worker(results, lambda: open_plan_model(results), batch_size=batch_size)
+            _workers[key] = Worker(results, lambda: open_plan_model(results, source), batch_size=batch_size)
         _workers[key].run([part])
     except AllmlpError as error:
         return str(error), error.exit_code

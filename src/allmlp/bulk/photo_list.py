@@ -8,10 +8,12 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-from allmlp.data import list_folder, listed_files, open_numbered_photos, tar_files_in
+from allmlp.bulk.plan import PLAN_FILE
+from allmlp.data import Listing, list_folder, listed_files, open_numbered_photos, stored_photos, tar_files_in
 from allmlp.errors import ConfigError, DataError
 from allmlp.inference import photos_in_folder
 from allmlp.io.display import Report, escape, shorten
@@ -111,14 +113,21 @@ def _photos_of(path: str, report: Report) -> tuple[list[list[str]], list[str | N
     if not os.path.lexists(path):
         raise DataError(f"{shorten(escape(path), 300)}: there is no such file or folder. {path_advice(path)}".rstrip())
     if os.path.isdir(path):  # noqa: PTH112
-        containers = _parquet_in(Path(path)) or [str(shard) for shard in tar_files_in(Path(path))]
-        if not containers:
-            return [photos_in_folder(Path(path), report=report)], [None]
-        return [_contained(name) or [] for name in containers], list(containers)
+        return _photos_of_folder(Path(path), report)
     if Path(path).suffix.lower() == ".csv":
         return [listed_files(Path(path))], [None]
     contained = _contained(path) if Path(path).is_file() else None
     return ([[path]], [None]) if contained is None else ([contained], [path])
+
+
+def _photos_of_folder(folder: Path, report: Report) -> tuple[list[list[str]], list[str | None]]:
+    listing = list_folder(folder)
+    if parquet := _parquet_in(folder, listing):
+        return [_contained(name) or [] for name in parquet], list(parquet)
+    if tar_files_in(folder, listing) and (photos := stored_photos(folder)):  # a shard without photos is left out
+        groups = [(str(shard), [photo.name for photo in of]) for shard, of in groupby(photos, lambda each: each.path)]
+        return [names for _, names in groups], [shard for shard, _ in groups]
+    return [photos_in_folder(folder, listing=listing, report=report)], [None]
 
 
 def _contained(path: str) -> list[str] | None:
@@ -130,10 +139,14 @@ def _contained(path: str) -> list[str] | None:
     return list(opened.names)
 
 
-def _parquet_in(folder: Path) -> list[str]:
-    """Return the Parquet files of a folder that has no photos next to them."""
-    listing = list_folder(folder)
-    found = sorted(name for name in listing.ignored if name.lower().endswith(".parquet") and not _is_hidden(name))
+def _parquet_in(folder: Path, listing: Listing) -> list[str]:
+    """Return the Parquet files of a folder that has no photos next to them, without those of results written into it."""
+    results = {name.removesuffix(PLAN_FILE) for name in listing.ignored if name.rpartition("/")[2] == PLAN_FILE}
+    found = sorted(
+        name
+        for name in listing.ignored
+        if name.lower().endswith(".parquet") and not _is_hidden(name) and name[: name.rfind("/") + 1] not in results
+    )
     return [] if listing.photos else [str(folder / name) for name in found]
 
 

@@ -1,13 +1,15 @@
 """The photos of a part, to be read by decoding threads; a photo that has changed since the plan was made is refused."""
 
+import contextlib
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from allmlp.bulk.photo_list import ListedPhoto, state_of
 from allmlp.bulk.plan import Plan
-from allmlp.data import FileReader, NumberedPhotos, ShortageError, open_numbered_photos
+from allmlp.data import MAX_PHOTO_BYTES, FileReader, NumberedPhotos, ShortageError, open_numbered_photos
 from allmlp.errors import DataError
 from allmlp.inference import StoredPhoto
 from allmlp.io.display import escape
@@ -18,18 +20,24 @@ _CHANGED = "has changed since the plan was made"
 
 
 class PhotoSource:
-    """Reads the photos of a plan; zips and Parquet files are opened once."""
+    """Reads the photos of a plan. Of zips, tar and Parquet files, the one read last stays open: memory is that of one file."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._opened: dict[str, NumberedPhotos] = {}
+        self._opened: tuple[str, NumberedPhotos] | None = None
+        self._used: dict[str, ListedPhoto] = {}  # a photo of each file that photos were taken from since the last check
 
     def check(self) -> None:
         """Check that the sources are there: otherwise every photo of a detached disk would become a row with an error.
 
+        After photos were read, this also checks that the files they were taken from have not changed in the meantime.
+
         Raises:
-            DataError: one is missing.
+            DataError: one is missing, or has changed.
         """
+        for row in self._used.values():
+            self._check_unchanged(row)
+        self._used.clear()
         for root in self._plan.roots:
             if not os.path.lexists(root):
                 raise DataError(
@@ -53,9 +61,18 @@ class PhotoSource:
     def _read_file(self, row: ListedPhoto) -> bytes:
         """Return the bytes of a file that has not changed. Raises DataError."""
         path = os.path.join(self._plan.folder, row.name)  # noqa: PTH118 - names are kept as they are
-        found = state_of(path)
-        if found[0] >= 0 and found != (row.size, row.mtime_ns):
+        try:
+            status = os.stat(path)  # noqa: PTH116 - millions of paths
+        except (OSError, ValueError):
+            status = None
+        if status is not None and (status.st_size, status.st_mtime_ns) != (row.size, row.mtime_ns):
             raise DataError(f"{escape(row.name)}: this photo {_CHANGED}. For its new content, start another folder.")
+        if status is not None and stat.S_ISREG(status.st_mode) and row.size <= MAX_PHOTO_BYTES:
+            with contextlib.suppress(OSError, MemoryError), open(path, "rb", buffering=0) as file:  # noqa: PTH123
+                content = file.read(row.size + 1)
+                if len(content) == row.size:
+                    return content
+        # Whatever is wrong, the reader of files says it.
         reader = FileReader(Path(self._plan.folder), (row.name,))
         try:
             return reader.read(0)
@@ -66,14 +83,21 @@ class PhotoSource:
 
     def _open(self, row: ListedPhoto) -> NumberedPhotos:
         assert row.container is not None
+        path = self._check_unchanged(row)
+        self._used[path] = row
+        if self._opened is None or self._opened[0] != path:
+            opened = open_numbered_photos(Path(path))
+            if opened is None:
+                raise DataError(f"{escape(row.container)}: this file {_CHANGED}.")
+            self._opened = path, opened
+        return self._opened[1]
+
+    def _check_unchanged(self, row: ListedPhoto) -> str:
+        """Return the path of the file that holds a photo. Raises DataError if it is missing, or another one."""
+        assert row.container is not None
         path = os.path.join(self._plan.folder, row.container)  # noqa: PTH118
         if state_of(path) != (row.size, row.mtime_ns):
             raise DataError(
                 f"{escape(row.container)}: this file is missing or {_CHANGED}. Put it back, or start another folder."
             )
-        if path not in self._opened:
-            opened = open_numbered_photos(Path(path))
-            if opened is None:
-                raise DataError(f"{escape(row.container)}: this file {_CHANGED}.")
-            self._opened[path] = opened
-        return self._opened[path]
+        return path

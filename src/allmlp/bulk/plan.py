@@ -12,12 +12,13 @@ from allmlp.io.atomic_write import to_json
 from allmlp.io.display import escape, quote
 from allmlp.io.json_object import read_json_object
 
-__all__ = ["ModelOptions", "Plan", "PlanOptions", "PreprocessingOptions", "Task", "default_part_size"]
+__all__ = ["PLAN_FILE", "ModelOptions", "Plan", "PlanOptions", "PreprocessingOptions", "Task", "default_part_size"]
 
 Task = Literal["predict", "embed"]
 
 FORMAT = "allmlp bulk plan"
 VERSION = 1
+PLAN_FILE = "_plan.json"
 _SMALLEST_PART, _LARGEST_PART, _PARTS = 256, 8192, 64
 
 

@@ -10,7 +10,7 @@ from typing import IO, Any
 from allmlp.bulk.claims import CLAIMS_FILE, Claims
 from allmlp.bulk.part_files import PartState, check_foreign_files, part_path, part_state
 from allmlp.bulk.photo_list import PhotoList, check_list
-from allmlp.bulk.plan import ModelOptions, Plan, PlanOptions, Task, default_part_size
+from allmlp.bulk.plan import PLAN_FILE, ModelOptions, Plan, PlanOptions, Task, default_part_size
 from allmlp.errors import ConfigError
 from allmlp.io.atomic_write import reason_of, write_bytes, write_together
 from allmlp.io.display import Report, escape, file_size, quote, summarise
@@ -18,7 +18,6 @@ from allmlp.io.display import Report, escape, file_size, quote, summarise
 __all__ = ["LIST_FILE", "PLAN_FILE", "Request", "ResultFolder", "is_result_folder", "open_results", "read_results"]
 
 # Readers of Parquet folders (pyarrow, pandas, Spark) leave out names that start with "_" or ".".
-PLAN_FILE = "_plan.json"
 LIST_FILE = "_photos.parquet"
 _UNFINISHED = (f".{LIST_FILE}.", f".{PLAN_FILE}.")  # temporary files while a plan is made
 
@@ -136,7 +135,8 @@ def _remove_unfinished(folder: Path) -> None:
     """Delete what processes left that were killed while they made the plan. Now that there is one, no process writes such."""
     for path in list(folder.iterdir()):
         if path.name.startswith(_UNFINISHED):
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a folder that is only read
+                path.unlink()
 
 
 def _remove_if_empty(folder: Path) -> None:
@@ -184,10 +184,7 @@ def _check_same(folder: Path, plan: Plan, request: Request) -> None:
     theirs = _values(request.options) | _values(request.model_options) | {"part_size": asked}
     for name, value in theirs.items():
         if mine[name] != value:
-            option = f"--{name.replace('_', '-')}"
-            raise ConfigError(
-                f"{shown}: holds results with {option} {_shown(mine[name])}, not {_shown(value)}. {advice}"
-            )
+            raise ConfigError(f"{shown}: holds results {_shown(name, mine[name])}, not {_shown(name, value)}. {advice}")
 
 
 def _values(options: PlanOptions | ModelOptions) -> dict[str, Any]:
@@ -200,5 +197,13 @@ def _values(options: PlanOptions | ModelOptions) -> dict[str, Any]:
     )
 
 
-def _shown(value: Any) -> str:
-    return "by default" if value is None else quote(value)
+def _shown(name: str, value: Any) -> str:
+    """Return a value of an option in words: "with --top-k 5", "without --flip"."""
+    option = f"--{name.replace('_', '-')}"
+    if isinstance(value, bool):
+        return f"with --no-{name}" if name == "unknown" and not value else f"{'with' if value else 'without'} {option}"
+    if value is None:
+        return f"without {option}"
+    if isinstance(value, tuple):
+        return f"with {option} {('x' if name == 'image_size' else ',').join(map(str, value))}"
+    return f"with {option} {quote(value)}"

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from allmlp.data.sampling.stateless_random import sample_keys, uniform
     from allmlp.data.sources.file_reader import FileReader
     from allmlp.data.sources.folder import list_folder, unnamed_photos
-    from allmlp.data.sources.folder_layout import unread_photos
+    from allmlp.data.sources.folder_layout import Listing, unread_photos
     from allmlp.data.sources.tar_shards.stored_photos import TarPhoto, stored_photos, tar_files_in
     from allmlp.data.sources.tar_shards.writing_shards import write_shards
     from allmlp.data.split_names import split_named
@@ -69,6 +69,7 @@ __all__ = [
     "ImageDataset",
     "LabelError",
     "Law",
+    "Listing",
     "NumberedPhotos",
     "PhotoMove",
     "Preparation",
@@ -244,11 +245,10 @@ _MODULES = {
         "list_folder",
         "unnamed_photos",
     ),
-    "sources.folder_layout": ("unread_photos",),
+    "sources.folder_layout": ("Listing", "unread_photos"),
     "sources.tar_shards.stored_photos": (
         "TarPhoto",
         "stored_photos",
-        "tar_files_in",
         "tar_files_in",
     ),
     "sources.tar_shards.writing_shards": ("write_shards",),

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,7 +13,10 @@ import pytest
 from sklearn.metrics.pairwise import cosine_similarity
 from tests.builders import tiny_checkpoint
 
-from allmlp import Embedder, save_checkpoint
+from allmlp import Embedder, load_checkpoint, open_model, save_checkpoint
+from allmlp.checkpoints import UnknownRule
+from allmlp.data import decode
+from allmlp.metrics import energy
 
 
 @pytest.fixture
@@ -76,8 +80,11 @@ def test_bad_photos_are_rows_and_exit_3(photos, saved_checkpoint, allmlp):
         (["-o", "out/", "--format", "csv"], "--format csv: a folder of results has Parquet files"),
         (["-o", "out/", "--sheet", "a.html"], "--sheet: not with --out FOLDER/"),
         (["-o", "out/", "--sort-into", "a", "--link", "hard"], "--sort-into and --link: not with --out FOLDER/"),
+        (["-o", "out/", "--explain", "why"], "--explain: not with --out FOLDER/"),
         (["--processes", "2"], "--processes without a folder would have no effect; add --out FOLDER/."),
         (["-o", "a.csv", "--engine", "ray", "--part-size", "3"], "--engine and --part-size without a folder"),
+        (["-o", "n" * 300 + ".csv"], "File name too long"),
+        (["-o", "n" * 300 + "/"], "cannot be used (File name too long)"),
         (["-o", "file/"], "file: cannot be used (a file is where its folder should be)"),
         (["-o", "full/"], "full: this folder is not empty (x)"),
         (["-o", "out/", "-"], "--out FOLDER/ takes no photo from standard input"),
@@ -163,3 +170,86 @@ def test_search_refuses_another_model_predictions_and_damage(photos, saved_check
     outcome = allmlp("search", photos / "0.png", "--in", features)
     assert outcome.code == 3
     assert "out/part-00002.parquet: this part is damaged" in outcome.err
+
+
+@pytest.mark.parametrize("task", ["predict", "embed"])
+@pytest.mark.parametrize("source", ["shards", "shards/train-000000.tar"])
+def test_rows_of_tar_shards_equal_those_of_a_file_and_of_the_photos(task, source, photos, saved_checkpoint, allmlp):
+    for number in range(9):
+        (photos / "yak").mkdir(exist_ok=True)
+        (photos / f"{number}.png").rename(photos / "yak" / f"{number}.png")
+    assert allmlp("shard", photos, "shards").code == 0
+    for given, out in ((source, "one.parquet"), (source, "out/"), (photos, "folder/")):
+        outcome = allmlp(
+            task, saved_checkpoint, given, "-o", out, "--device", "cpu", *(["--part-size", 4] * (out == "out/"))
+        )
+        assert outcome.code == 0, outcome.err
+    rows = pq.read_table("out").drop_columns(["index", "error"]).to_pylist()
+    assert rows == pq.read_table("one.parquet").to_pylist()
+    assert rows[0]["path"] == "shards/train-000000.tar/000000000.png"
+
+    def answers(table):
+        return sorted(
+            str({name: value for name, value in row.items() if name not in ("path", "index")}) for row in table
+        )
+
+    assert answers(rows) == answers(pq.read_table("folder").drop_columns(["error"]).to_pylist())
+
+
+def test_unknown_is_a_column_that_equals_that_of_a_file(photos, saved_checkpoint, tmp_path, allmlp):
+    (photos / "bad.jpg").write_bytes(b"")
+    files = sorted(photos.glob("*.png"))
+    model = open_model(saved_checkpoint, device="cpu")
+    prepared = [model.preparation.resize(decode(path.read_bytes(), name="")) for path in files]
+    energies = energy(model.forward(model.preparation.normalise(np.stack(prepared))))
+    rule = UnknownRule(score="energy", threshold=float(np.median(energies)), kept=0.5, num_photos=9)
+    cautious = save_checkpoint(load_checkpoint(saved_checkpoint).replace(unknown=rule), tmp_path / "more cautious")
+    for out in ("one.parquet", "out/"):
+        assert allmlp("predict", cautious, photos, "-o", out, "--device", "cpu").code == 3
+    table = pq.read_table("out")
+    good = table.filter(table["error"].is_null()).drop_columns(["index", "error"])
+    assert good.to_pylist() == pq.read_table("one.parquet").to_pylist()
+    assert table["unknown"].to_pylist() == [*(value < rule.threshold for value in energies), None]
+    outcome = allmlp("predict", cautious, photos, "-o", "out/", "--no-unknown", "--device", "cpu")
+    assert outcome.code == 2
+    assert "out: holds results with --unknown, not with --no-unknown. Give the same arguments" in outcome.err
+    assert allmlp("predict", cautious, photos, "-o", "without/", "--no-unknown", "--device", "cpu").code == 3
+    assert pq.read_table("without").equals(table.drop_columns(["unknown"]))
+
+
+def test_a_model_that_has_moved_goes_on_also_in_other_processes(photos, saved_checkpoint, tmp_path, allmlp):
+    old, new = tmp_path / "old", tmp_path / "new"
+    shutil.copytree(saved_checkpoint, old)
+    assert allmlp("predict", old, photos, "-o", "out/", "--part-size", 1, "--device", "cpu").code == 0
+    before = {path.name: path.read_bytes() for path in Path("out").iterdir()}
+    old.rename(new)
+    for part in (3, 4):
+        Path(f"out/part-{part:05d}.parquet").unlink()
+    outcome = allmlp("predict", new, photos, "-o", "out/", "--processes", 2, "--device", "cpu")
+    assert outcome.code == 0, outcome.err
+    assert {path.name: path.read_bytes() for path in Path("out").iterdir()} == before
+
+
+def test_search_with_a_model_that_has_moved(photos, saved_checkpoint, tmp_path, allmlp):
+    old, new = tmp_path / "old", tmp_path / "new"
+    shutil.copytree(saved_checkpoint, old)
+    assert allmlp("embed", old, photos, "-o", "out/", "--device", "cpu").code == 0
+    expected = allmlp("search", photos / "0.png", "--in", "out", "--top-k", 99).out
+    assert len(expected.splitlines()) == 9  # a heading, and all photos but the one itself
+    old.rename(new)
+    outcome = allmlp("search", photos / "0.png", "--in", "out")
+    assert outcome.code == 4
+    assert outcome.err.count("If the model has moved, add --model CHECKPOINT.") == 1
+    assert allmlp("search", photos / "0.png", "--in", "out", "--top-k", 99, "--model", new).out == expected
+
+
+@pytest.mark.parametrize("name", ["n" * 300 + ".jpg", "missing.jpg", "photos"])
+def test_a_query_that_is_no_photo_is_one_line(name, photos, saved_checkpoint, features, allmlp):
+    for command in (
+        ("search", name, "--in", features),
+        ("embed", saved_checkpoint, photos, "--nearest", name, "--device", "cpu"),
+    ):
+        outcome = allmlp(*command)
+        assert outcome.code in (2, 3)
+        assert name[:200] in outcome.err
+        assert len(outcome.err.strip().splitlines()) == 1

@@ -209,7 +209,7 @@ def _check_bulk(others: dict[str, object], *, has_folder_options: bool) -> None:
 
 
 def _features_of(embedder: "Embedder", photo: str) -> "NDArray[np.float32]":
-    if Path(photo).is_dir():
+    if os.path.isdir(photo):  # noqa: PTH112 - Path.is_dir raises if a name is too long or inaccessible
         raise ConfigError(f"--nearest {photo}: a folder; expected one photo.")
     features: NDArray[np.float32] = embedder.embed(photo)[0]
     return features

@@ -46,7 +46,7 @@ def bulk_folder(out: str | None, options: BulkOptions) -> Path | None:
     Raises:
         ConfigError: options for folders with another output.
     """
-    if out is not None and (out.endswith(("/", os.sep)) or _has_plan(Path(out))):
+    if out is not None and (out.endswith(("/", os.sep)) or _has_plan(out)):
         return Path(out)
     given = {
         "--engine": options.engine != "local",
@@ -63,4 +63,4 @@ def _has_plan(path: Path) -> bool:
         return False
     from allmlp.bulk import is_result_folder
 
-    return is_result_folder(path)
+    return is_result_folder(Path(path))

@@ -82,6 +82,7 @@ def answer_in_bulk(
             compute_parts(
                 results,
                 lambda: opened,
+                source=request.model,
                 engine=bulk_options.engine,
                 processes=bulk_options.processes,
                 batch_size=batch_size,

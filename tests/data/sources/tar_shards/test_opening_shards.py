@@ -358,3 +358,12 @@ def test_photos_next_to_tar_files_are_a_folder_of_photos(tmp_path: Path) -> None
     write_tar(tmp_path / "s" / "train-000000.tar", samples())
     write_folder(tmp_path / "s", {"preview.jpg": b"0"})
     assert "left out next to the shards: preview.jpg" in open_dataset(tmp_path / "s").notes
+
+
+def test_a_shard_in_the_order_of_the_disk_is_said_to_be_that_and_nothing_else(tmp_path: Path) -> None:
+    members = [("1.cls", b"0"), ("0.jpg", b"x"), ("0.cls", b"0"), ("1.jpg", b"x")]
+    write_tar(tmp_path / "train-000000.tar", members)
+    message = refusal(tmp_path)
+    assert "keys that occur twice (1): 1; members of one sample have to follow each other" in message
+    assert "tar --sort=name" in message
+    assert "labels without a photo" not in message

@@ -9,7 +9,7 @@ import typer
 from allmlp.cli.arguments.output_format import Format, FormatOption
 from allmlp.cli.console import aligned, download_bar, heading, note, say
 from allmlp.cli.progress import photo_bar
-from allmlp.errors import ConfigError, DataError
+from allmlp.errors import CheckpointError, ConfigError, DataError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,9 +76,10 @@ def _features_of(photo: str, results: "ResultFolder", source: str | None) -> "ND
 
     Raises:
         ConfigError: another model, or a folder in place of a photo.
+        CheckpointError: the model is not where it was.
         DataError: the photo cannot be read.
     """
-    if Path(photo).is_dir():
+    if os.path.isdir(photo):  # noqa: PTH112 - Path.is_dir raises if a name is too long or inaccessible
         raise ConfigError(f"{photo}: a folder; expected one photo.")
     from allmlp.bulk import open_plan_model
     from allmlp.inference import Embedder
@@ -87,8 +88,13 @@ def _features_of(photo: str, results: "ResultFolder", source: str | None) -> "ND
         raise ConfigError(
             f"{results.path}: holds predictions, not features. Write features with `allmlp embed --out FOLDER/`."
         )
-    with download_bar() as report_progress:
-        opened = open_plan_model(results, source, report_progress=report_progress)
+    try:
+        with download_bar() as report_progress:
+            opened = open_plan_model(results, source, report_progress=report_progress)
+    except CheckpointError as error:
+        if source is not None:
+            raise
+        raise CheckpointError(f"{error} If the model has moved, add --model CHECKPOINT.") from error
     features: NDArray[np.float32] = Embedder(opened, batch_size=1).embed(photo)[0]
     return features
 

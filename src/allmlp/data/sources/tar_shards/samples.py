@@ -16,6 +16,11 @@ __all__ = ["ShardSamples", "read_samples"]
 _KEY = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]+)", re.DOTALL)  # webdataset's: up to the first dot of the file name
 _SHOWN = 5
 _SHOWN_NAME = 100
+_NO_PHOTO = ("labels without a photo", "add the photos, or remove these samples")
+_SCATTERED = (
+    "keys that occur twice",
+    "members of one sample have to follow each other; pack the shard again, sorted by name (tar --sort=name)",
+)
 
 
 @dataclass
@@ -81,15 +86,13 @@ def read_samples(tar: TarPass) -> ShardSamples:
         if key != sample.key:
             _finish(sample, found)
             if key in keys:
-                found.add_problem(
-                    "keys that occur twice",
-                    "members of one sample have to follow each other; pack the shard again",
-                    key,
-                )
+                found.add_problem(*_SCATTERED, key)
             keys.add(key)
             sample = _Sample(key)
         _add(sample, extension, member, tar, found)
     _finish(sample, found)
+    if _SCATTERED in found.problems:
+        found.problems.pop(_NO_PHOTO, None)  # the photo may stand elsewhere
     return found
 
 
@@ -124,7 +127,7 @@ def _finish(sample: _Sample, found: ShardSamples) -> None:
     found.num_ignored += sample.num_others + (len(sample.further) if sample.photos else 0)
     if not photos:
         if "cls" in sample.labels:
-            found.add_problem("labels without a photo", "add the photos, or remove these samples", sample.key)
+            found.add_problem(*_NO_PHOTO, sample.key)
         else:
             found.num_ignored += len(sample.labels)
         return

@@ -8,7 +8,7 @@ from allmlp.data.decoding.limits import MAX_PHOTO_BYTES
 from allmlp.data.decoding.reasons import raise_shortage
 from allmlp.data.sources.file_reader import file_problem
 from allmlp.data.sources.folder import list_folder
-from allmlp.data.sources.folder_layout import is_in_hidden, is_photo_name
+from allmlp.data.sources.folder_layout import Listing, is_in_hidden, is_photo_name
 from allmlp.data.sources.tar_shards.members import DamagedTarError, TarPass
 from allmlp.data.sources.tar_shards.shard_files import shards_in
 from allmlp.errors import DataError
@@ -60,13 +60,15 @@ class TarPhotos:
         return self._photos[index].read()
 
 
-def tar_files_in(folder: Path) -> list[Path]:
+def tar_files_in(folder: Path, listing: Listing | None = None) -> list[Path]:
     """Return the tar shards of a folder, in their order; [] if it holds other photos, or none.
+
+    `listing` is that of the folder, if it was listed before.
 
     Raises:
         DataError: shards are compressed.
     """
-    return [folder / name for name in shards_in(folder, list_folder(folder))]
+    return [folder / name for name in shards_in(folder, list_folder(folder) if listing is None else listing)]
 
 
 def stored_photos(source: Path) -> list[TarPhoto] | None:

@@ -58,8 +58,8 @@ def bulk_folder(out: str | None, options: BulkOptions) -> Path | None:
     return None
 
 
-def _has_plan(path: Path) -> bool:
-    if not os.path.isdir(path):  # noqa: PTH112 - unlike Path.is_dir, it raises nothing if a name is too long
+def _has_plan(path: str) -> bool:
+    if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises if a name is too long or inaccessible
         return False
     from allmlp.bulk import is_result_folder
 

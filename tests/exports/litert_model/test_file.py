@@ -149,4 +149,4 @@ def test_a_changed_bit_of_the_description_is_a_change_and_a_cut_file_is_told(tmp
     ):
         open_export(path)
     path.write_bytes(CONTENT[: len(CONTENT) // 2])
-    assert refusal(path).endswith("If allmlp wrote it, it is cut short: copy it again.")
+    assert "x.tflite: cut short, or a .tflite file without the description" in refusal(path)

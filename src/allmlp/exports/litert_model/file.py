@@ -71,8 +71,8 @@ def _read(path: Path, where: str) -> LitertExport:
         is_archive = b"PK\x05\x06" in _end(path)
         members = {member.name: member for member in list_members(path)} if is_archive else {}
         if DESCRIPTION not in members:
-            cut = "" if members else " If allmlp wrote it, it is cut short: copy it again."
-            raise CheckpointError(f"{where}: {no_description('a .tflite file', 'litert')}{cut}")
+            cut = "" if members else "cut short, or "
+            raise CheckpointError(f"{where}: {cut}{no_description('a .tflite file', 'litert')}")
         texts = {name: _text(file, members[name]) for name in (DESCRIPTION, DIGEST_KEY) if name in members}
         file.seek(0)
         graph = file.read(min(member.header_offset for member in members.values()))

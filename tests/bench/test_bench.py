@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.builders import tiny_checkpoint
+from tests.builders import tiny_checkpoint, tiny_config
 
 from allmlp import ConfigError, MixerConfig, Preprocessing, export, open_dataset
 from allmlp.bench import (
@@ -25,7 +25,7 @@ from allmlp.bench import (
     write_plot,
 )
 from allmlp.bench.fresh_processes import start_up_of_timm
-from allmlp.bench.peers import timm_model
+from allmlp.bench.peers import peer_contestants, timm_model
 from allmlp.bench.subject import subject_of
 from allmlp.hardware.processor import has_exact_int8
 
@@ -82,6 +82,7 @@ def test_what_is_unavailable_or_fails_is_listed_with_the_reason(monkeypatch: pyt
     left_out = bench(tiny_checkpoint(), options)["left_out"]
     assert left_out["broken, float32, batch 1"] == "failed: no such operator"
     assert left_out["absent"] == "no_such_module is not installed"
+    assert [each for each, _ in peer_contestants(tiny_config(), ("float32",), ("absent",))] == ["absent"]  # type: ignore[misc]
 
 
 def test_without_time_the_first_contestant_is_measured_and_the_others_are_listed() -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 from tests.builders import tiny_checkpoint
 
 from allmlp import CheckFailedError, Checkpoint, CheckpointError, ConfigError, Preprocessing, export, verify_export
+from allmlp.checkpoints import UnknownRule, encode_statistics
 
 NAMES = ("cat", "dog", "two words")
 
@@ -65,6 +66,17 @@ def test_photos_without_labels_are_compared_without_an_accuracy(
     path = export(checkpoint, out=tmp_path / "x.onnx")
     result = verify_export(path, checkpoint, photos / "cat")
     assert (result.problems, result.num_photos, result.num_correct, result.top1) == ((), 7, None, None)
+
+
+def test_another_threshold_of_unknown_is_named_without_the_statistics_of_features(
+    checkpoint: Checkpoint, photos: Path, tmp_path: Path
+) -> None:
+    """As of an export that is older than the threshold."""
+    statistics = encode_statistics(np.ones((2, checkpoint.config.hidden_dim + 1), np.float32))
+    rule = UnknownRule(score="closeness", threshold=-20.5, kept=0.95, num_photos=9, statistics=statistics)
+    path = export(checkpoint, out=tmp_path / "x.onnx")
+    result = verify_export(path, checkpoint.replace(unknown=rule), photos)
+    assert result.problems == ('The export has no threshold of "unknown", not "unknown" below the closeness -20.5.',)
 
 
 def tampered(path: Path, change: Callable[[dict[str, Any]], object], *, keep_digest: bool = False) -> Path:

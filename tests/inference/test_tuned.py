@@ -11,6 +11,7 @@ from tests.builders import tiny_config
 from allmlp import Checkpoint, export, open_model
 from allmlp.bench import tune
 from allmlp.inference import EngineSettings, Tuned, read_tuned, write_tuned
+from allmlp.inference.backends.cpu_source import settings_to_try
 from allmlp.inference.tuned import machine
 from allmlp.quantisation import unjudged_int8
 
@@ -33,6 +34,16 @@ def test_auto_takes_the_fastest_backend_that_is_remembered_and_says_why(checkpoi
         tuned.forward(images), open_model(checkpoint, backend="openvino", device="cpu").forward(images)
     )
     np.testing.assert_allclose(tuned.forward(images), untuned.forward(images), rtol=1e-5, atol=1e-5)
+
+
+def test_without_the_default_in_the_measurement_nothing_is_faster_than_it(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    """As after tuning an export, which eager does not open."""
+    path = export(checkpoint, to="onnx", out=tmp_path / "x.onnx")
+    write_tuned(checkpoint.config, {"onnxruntime": 0.002, "openvino": 0.001})
+    assert open_model(checkpoint, device="cpu").remark == ""
+    assert open_model(path).remark.startswith("Backend openvino")
 
 
 def test_a_backend_or_a_precision_that_is_asked_for_is_not_replaced(checkpoint: Checkpoint) -> None:
@@ -154,3 +165,30 @@ def test_an_int8_export_is_tuned_in_its_own_precision(checkpoint: Checkpoint, tm
     seconds, _ = tune(path, seconds=600)
     assert set(seconds) <= {"onnxruntime", "openvino"} and seconds
     assert isinstance(read_tuned(checkpoint.config, "int8"), Tuned) and read_tuned(checkpoint.config) is None
+
+
+def test_tuning_an_export_keeps_what_is_known_of_backends_that_do_not_open_it(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    settings = {"onnxruntime": EngineSettings(spins=True)}
+    write_tuned(checkpoint.config, {"eager": 0.5, "onnxruntime": 0.25, "litert": 1.0}, settings)
+    seconds, _ = tune(export(checkpoint, to="litert", out=tmp_path / "x.tflite"), seconds=5)
+    found = read_tuned(checkpoint.config)
+    assert isinstance(found, Tuned) and found.settings == settings
+    assert found.seconds_per_image == {"eager": 0.5, "onnxruntime": 0.25, "litert": seconds["litert"]}
+
+
+def test_a_file_of_torch_in_bfloat16_is_tuned(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    path = export(checkpoint, to="torch", precision="bfloat16", out=tmp_path / "x.pt2")
+    assert list(tune(path, seconds=5)[0]) == ["eager"]
+
+
+def test_a_chosen_number_of_threads_is_not_exceeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cores(*, physical: bool = False) -> int:
+        return 2 if physical else 4
+
+    monkeypatch.setattr("allmlp.inference.backends.cpu_source.usable_cores", cores)
+    for threads, setting, expected in ((2, "", {None, 4}), (1, "", {None}), (2, "2", {None})):
+        monkeypatch.setattr("allmlp.inference.backends.cpu_source.num_compute_threads", lambda threads=threads: threads)
+        monkeypatch.setenv("OMP_NUM_THREADS", setting)
+        assert {each.num_threads for each in settings_to_try(is_small=True)} == expected

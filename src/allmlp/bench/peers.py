@@ -5,7 +5,7 @@ import importlib
 import importlib.util
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,11 +17,15 @@ from allmlp.model import MixerConfig, num_parameters
 __all__ = ["PEERS", "peer_contestants", "timm_model"]
 
 
-def peer_contestants(config: MixerConfig, precisions: Sequence[str]) -> Iterator[Contestant | tuple[str, str]]:
-    """Yield the peers that are installed, in these precisions; for the others their name and what is missing."""
+def peer_contestants(
+    config: MixerConfig, precisions: Sequence[str], names: Collection[str] | None
+) -> Iterator[Contestant | tuple[str, str]]:
+    """Yield the peers in `names` (None: all) that are installed, in these precisions; for the others what is missing."""
     for name, (modules, known, make) in PEERS.items():
+        if names is not None and name not in names:
+            continue
         if missing := [module for module in modules if importlib.util.find_spec(module) is None]:
-            yield name, f"{', '.join(missing)} is not installed"
+            yield name, f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed"
             continue
         for precision in precisions:
             if precision == "int8":  # of exports of ours; timm in float32 is its reference

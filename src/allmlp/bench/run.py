@@ -169,10 +169,10 @@ def _contestants(
 ) -> list[Contestant]:
     found: list[Contestant] = []
     own = own_contestants(subject, precisions, options.backends or tuple(BACKENDS))
-    peers = peer_contestants(subject.config, precisions) if options.against else ()
-    for contestant in (*own, *peers):
+    named = None if "all" in options.against else options.against
+    for contestant in (*own, *peer_contestants(subject.config, precisions, named)):
         if not isinstance(contestant, Contestant):
             left_out[contestant[0]] = contestant[1]
-        elif not contestant.is_peer or {"all", contestant.name} & set(options.against):
+        else:
             found.append(contestant)
     return found

@@ -27,7 +27,7 @@ _SMALL_BATCH, _LARGE_BATCH = 32, 4
 # As in inference/backends/micro_batches.py: 16 images of a small Mixer take at most this many multiply-adds.
 _MAX_SMALL_MULTIPLY_ADDS = 4e9
 # By precision: of the largest logit, what other kernels round differently; a backend that differs by more is not chosen.
-_TOLERANCE = {"float32": 1e-4, "int8": 0.1}
+_TOLERANCE = {"float32": 1e-4, "bfloat16": 0.1, "int8": 0.1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,8 @@ def tune(
 
     A checkpoint is measured in float32, and the file of an export in its own precision. Each setting is tried once, and the
     fastest of each backend take turns. "compiled" is left out, because it takes minutes to start. So is a backend whose logits
-    differ from those of the first by more than 1e-4 of the largest one, or 0.1 in int8.
+    differ from those of the first by more than 1e-4 of the largest one, or 0.1 in int8. What was remembered of backends that do
+    not open an export stays.
 
     Returns:
         The seconds per image by backend, the fastest first, and the file that remembers them.
@@ -70,9 +71,11 @@ def tune(
     """
     check_tunable()
     deadline = clock() + seconds
-    info = None if isinstance(model, Checkpoint) else open_export(model).info
-    config = model.config if isinstance(model, Checkpoint) else open_export(model).description.config
-    precision = "float32" if info is None else info.precision
+    if isinstance(model, Checkpoint):
+        config, precision = model.config, "float32"
+    else:
+        info = open_export(model).info
+        config, precision = info.description.config, info.precision
     is_small = 16 * sum(part.multiply_adds for part in cost(config)) <= _MAX_SMALL_MULTIPLY_ADDS
     images = _images(config, _SMALL_BATCH if is_small else _LARGE_BATCH)
     names = [name for name, backend in BACKENDS.items() if name != "compiled" and backend.recognises(model)]
@@ -97,7 +100,7 @@ def tune(
             report(f"{name}: left out. Its logits differ by {difference:.1g} of the largest.")
             continue
         candidates += sorted(found, key=lambda each: each.seconds)[:_FINALISTS]
-    return _remembered(config, precision, candidates, images, deadline, report, clock)
+    return _remembered(config, precision, candidates, names, images, deadline, report, clock)
 
 
 def _images(config: MixerConfig, number: int) -> NDArray[np.float32]:
@@ -132,6 +135,7 @@ def _remembered(
     config: MixerConfig,
     precision: str,
     candidates: list[_Candidate],
+    tried: list[str],
     images: NDArray[np.float32],
     deadline: float,
     report: Report,
@@ -149,4 +153,4 @@ def _remembered(
         best.setdefault(each.backend, each)
     seconds = {name: medians[each.label] for name, each in best.items()}
     settings = {name: each.settings for name, each in best.items() if each.settings is not None}
-    return seconds, write_tuned(config, seconds, settings, precision)
+    return seconds, write_tuned(config, seconds, settings, precision, tried=tried)

@@ -99,7 +99,7 @@ class Preprocessing:
     def resize(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Resize and crop `image` (h, w, 3) to (H, W, 3) uint8. An image that fits already is returned itself.
 
-        The result is the same for every version of Pillow, except for panoramas (see `_resize_box`).
+        The result is the same for every version of Pillow.
         """
         size = (image.shape[0], image.shape[1])
         if size == self.image_size and self.crop_fraction == 1:
@@ -154,18 +154,18 @@ class Preprocessing:
         return np.clip(levels, 0, 255, out=levels).astype(np.uint8)  # rounded down
 
     def _resize_box(self, image: Image.Image, top: int, left: int, scaled: tuple[int, int]) -> NDArray[np.uint8]:
-        """Resize and crop in one call: mathematically the same, but Pillow may round differently between its two passes.
+        """Resize only what is kept, the width first as in `resize_by_axes`, so that versions of Pillow agree.
 
         Otherwise a photo of 65,535 × 1 pixels would be scaled to gigapixels before its centre is cut out.
         """
         y, x = image.height / scaled[0], image.width / scaled[1]  # original pixels per scaled pixel
-        box = (
-            left * x,
-            top * y,
-            min((left + self.image_size[1]) * x, image.width),  # rounding must not exceed the photo
-            min((top + self.image_size[0]) * y, image.height),
-        )
-        return np.array(image.resize(self.image_size[::-1], _FILTERS[self.interpolation], box=box))
+        height, width = self.image_size
+        # Rounding must not exceed the photo.
+        columns = (left * x, 0, min((left + width) * x, image.width), image.height)
+        rows = (0, top * y, width, min((top + height) * y, image.height))
+        filter_ = _FILTERS[self.interpolation]
+        kept = image.resize((width, image.height), filter_, box=columns)
+        return np.array(kept.resize((width, height), filter_, box=rows))
 
     def _pad(self, image: Image.Image, scaled: tuple[int, int]) -> NDArray[np.uint8]:
         height, width = self.image_size

@@ -248,10 +248,16 @@ def _differences(before: ModelDescription, after: ModelDescription) -> list[str]
     if before.class_names != after.class_names:
         problems.append("The export has other class names, or in another order.")
     if before.unknown != after.unknown:
-        problems.append(f"The export has the threshold of unknown {after.unknown}, not {before.unknown}.")
+        problems.append(f"The export has {_unknown(after)}, not {_unknown(before)}.")
     if before.temperature != after.temperature:
         problems.append(f"The export has the temperature {after.temperature}, not {before.temperature}.")
     return problems
+
+
+def _unknown(description: ModelDescription) -> str:
+    """Return what a model answers "unknown" below, without the statistics of its features, which have thousands of numbers."""
+    rule = description.unknown
+    return 'no threshold of "unknown"' if rule is None else f'"unknown" below the {rule.score} {rule.threshold:.6g}'
 
 
 def _compared(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from allmlp.checkpoints import ModelDescription
 from allmlp.config import from_dict
 from allmlp.errors import CheckpointError, ConfigError
+from allmlp.io.display import escape, shorten
 from allmlp.io.json_object import MAX_CONFIG_BYTES
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "ExportInfo",
     "Pixels",
     "QuantisationNote",
+    "changed",
     "check_digest",
     "info_text",
     "model_info",
@@ -207,10 +209,14 @@ def check_digest(found: str | None, expected: str, *, where: str) -> None:
         ChangedExportError: the digest differs.
     """
     if found is not None and found != expected:
-        raise ChangedExportError(
-            f"{where}: changed since it was written (its {DIGEST_KEY} differs): damaged, or edited. Export the checkpoint "
-            "again."
-        )
+        raise changed(where, f"its {DIGEST_KEY} differs")
+
+
+def changed(where: str, why: str) -> ChangedExportError:
+    """Return the error for an export that is not what was written."""
+    return ChangedExportError(
+        f"{where}: changed since it was written ({shorten(escape(why), 300)}): damaged, or edited. Export the checkpoint again."
+    )
 
 
 def no_description(what: str, to: str) -> str:

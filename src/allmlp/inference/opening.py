@@ -84,7 +84,8 @@ def _tuned_backend(source: str | Path | Checkpoint, device: str) -> tuple[str, s
     if tuned is None or isinstance(tuned, str):
         return "auto", tuned or "", source
     measured = [name for name in tuned.seconds_per_image if name in usable]
-    if not measured or measured[0] == usable[0]:
+    # A tuned export may have left out the default, for it was of another format: then nothing is faster than it.
+    if usable[0] not in measured or measured[0] == usable[0]:
         return "auto", "", source
     times = ", ".join(f"{name} {1000 * tuned.seconds_per_image[name]:.3g}" for name in measured)
     why = f"the fastest here by allmlp bench --tune of {tuned.measured} (ms per photo: {times})"

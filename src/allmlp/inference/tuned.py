@@ -12,7 +12,7 @@ import math
 import platform
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -131,8 +131,12 @@ def write_tuned(
     seconds_per_image: Mapping[str, float],
     settings: Mapping[str, EngineSettings] | None = None,
     precision: str = "float32",
+    *,
+    tried: Collection[str] | None = None,
 ) -> Path:
     """Remember a measurement and return the path of its file.
+
+    `tried` names the backends that this measurement is of; what was remembered of others stays. None stands for all.
 
     Raises:
         ConfigError: the cache folder is unknown or cannot be written.
@@ -141,12 +145,17 @@ def write_tuned(
     here, shape = machine(), _shape(config, precision)
     path = _path(here, shape)
     assert path is not None  # `check_tunable` has written there
+    before = None if tried is None else read_tuned(config, precision)
+    seconds, kept = dict(seconds_per_image), dict(settings or {})
+    if tried is not None and isinstance(before, Tuned):
+        seconds = {name: each for name, each in before.seconds_per_image.items() if name not in tried} | seconds
+        kept = {name: each for name, each in before.settings.items() if name not in tried} | kept
     content = {
         "version": _VERSION,
         "machine": here,
         "shape": shape,
-        "seconds_per_image": dict(seconds_per_image),
-        "settings": {name: each.to_dict() for name, each in (settings or {}).items()},
+        "seconds_per_image": seconds,
+        "settings": {name: each.to_dict() for name, each in kept.items()},
         "measured": f"{datetime.now(UTC):%Y-%m-%d}",
     }
     return write_json(path, content)

@@ -20,6 +20,7 @@ __all__ = [
     "LOCAL_HEADER_BYTES",
     "OUTSIDE",
     "ZIP_ERRORS",
+    "ChecksumError",
     "ZipMember",
     "list_members",
     "name_problem",
@@ -47,6 +48,10 @@ LOCAL_HEADER_BYTES = LOCAL_HEADER.size
 ZIP_ERRORS = (
     OSError, ValueError, EOFError, OverflowError, NotImplementedError, zipfile.BadZipFile, struct.error, zlib.error
 )  # fmt: skip
+
+
+class ChecksumError(ValueError):
+    """A member that is not what was written."""
 
 
 @dataclass(frozen=True)
@@ -230,7 +235,7 @@ def read_into(file: io.BufferedReader, member: ZipMember, view: memoryview, *, s
         raise ValueError(f"{_shown(member)} has {member.num_bytes:,} bytes instead of {skip + len(view):,}")
     crc = _inflate(file, member, view, skip) if member.deflated else _copy(file, member, view, skip)
     if crc != member.crc:
-        raise ValueError(f"the checksum of {_shown(member)} is wrong" if member.name else "the checksum is wrong")
+        raise ChecksumError(f"the checksum of {_shown(member)} is wrong" if member.name else "the checksum is wrong")
 
 
 def _copy(file: io.BufferedReader, member: ZipMember, view: memoryview, skip: int) -> int:

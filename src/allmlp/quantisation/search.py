@@ -240,10 +240,11 @@ def search(
             write(model, path, plan, note)
             return Int8Export(path=path, note=note, judged=tuple(judged))
     best = max(judged, key=lambda each: each.agreement)
+    clear = f"{best.clear_agreement:.2%} of the {best.num_clear:,} photos" if best.num_clear else "there is no photo"
     raise CheckFailedError(
         f"No attempt at int8 gives {min_agreement:.2%} of {best.num_photos:,} photos the class of float32. The best one, "
-        f"{best.attempt}, reaches {best.agreement:.2%} ({best.clear_agreement:.2%} of the {best.num_clear:,} photos whose two "
-        f"most probable classes differ by over {CLEAR_MARGIN:g}). Nothing was written. Accept less with a lower --agreement, "
+        f"{best.attempt}, reaches {best.agreement:.2%} ({clear} whose two most probable classes differ by over "
+        f"{CLEAR_MARGIN:g}). Nothing was written. Accept less with a lower --agreement, "
         "or calibrate on more photos, and on such as the model is for."
     )
 

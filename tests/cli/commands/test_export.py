@@ -307,6 +307,9 @@ def test_torch_writes_files_in_bfloat16_and_says_what_it_lacks(allmlp, saved_che
     assert json.loads(allmlp("inspect", path, "--json").out)["export"]["precision"] == "bfloat16"
     refused = allmlp("export", saved_checkpoint, "--against", path, "--verify", photos, "--tolerance", "0.1")
     assert refused.code == 2 and "a bfloat16 export" in refused.err
+    less = allmlp("export", saved_checkpoint, "-o", tmp_path / "less.pt2", *options, "--agreement", "0.5", "--json")
+    assert less.code == 0 and json.loads(less.out)["verification"]["min_agreement"] == 0.5
+    (tmp_path / "less.pt2").unlink()
     for words, said in {
         ("--precision", "int8", "--calibrate", photos): "--precision int8 is for onnx and openvino, not for 'torch'",
         ("--pixels", "in"): "torch files cannot have",
@@ -363,6 +366,14 @@ def test_int8_with_the_pixels_in_the_graph_is_verified_by_its_agreement_and_its_
         ),
         (("--precision", "int9"), "Did you mean 'int8'"),
         (("--no-portable",), "--portable would have no effect in float32"),
+        (
+            ("--to", "torch", "--precision", "bfloat16", "--agreement", "0.5"),
+            "without --verify would have no effect in",
+        ),
+        (
+            ("--to", "torch", "--precision", "bfloat16", "--agreement", "2", "--verify", "x"),
+            "--agreement is 2.0; expected",
+        ),
         (("--precision", "int8", "--calibrate", "x", "--tolerance", "0.1", "--verify", "x"), "give --agreement"),
         (("--precision", "int8", "--against", "x.onnx", "--verify", "x"), "--precision with --against"),
         (("--calibrate", "x", "--against", "x.onnx", "--verify", "x"), "--calibrate with --against"),
@@ -372,6 +383,18 @@ def test_int8_with_the_pixels_in_the_graph_is_verified_by_its_agreement_and_its_
 def test_options_of_int8_that_do_not_fit_are_usage_errors(words, message, allmlp, saved_checkpoint):
     outcome = allmlp("export", saved_checkpoint, *words)
     assert outcome.code == 2 and message in outcome.err
+
+
+def test_an_empty_name_is_refused_and_bad_photos_get_advice_that_export_can_follow(
+    allmlp, saved_checkpoint, photos, tmp_path
+):
+    outcome = allmlp("export", saved_checkpoint, "--out", "")
+    assert outcome.code == 2 and "--out is empty: a shell variable may be unset" in outcome.err
+    shutil.copytree(photos, tmp_path / "photos")
+    (tmp_path / "photos" / "cat" / "broken.jpg").write_text("no photo")
+    for words in (("--verify", tmp_path / "photos"), ("--precision", "int8", "--calibrate", tmp_path / "photos")):
+        outcome = allmlp("export", saved_checkpoint, *words, "-o", tmp_path / f"{len(words)}.onnx")
+        assert outcome.code == 3 and "photos cannot be used. Replace or remove them:" in outcome.err
 
 
 def test_requirements_are_written_next_to_an_export(allmlp, saved_checkpoint, tmp_path, monkeypatch):

@@ -4,9 +4,9 @@ import shutil
 
 import pytest
 import torch
-from tests.builders import GOLDEN
+from tests.builders import GOLDEN, tiny_checkpoint
 
-from allmlp import VARIANTS, load_checkpoint
+from allmlp import VARIANTS, load_checkpoint, save_checkpoint
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -120,3 +120,10 @@ def test_a_lightning_checkpoint_is_shown_with_what_was_left_out(name, tmp_path, 
     outcome = allmlp("inspect", tmp_path / name)
     assert outcome.code == 0
     assert ("Left out: " in outcome.err) == (name != "lightning_plain_reads.ckpt")
+
+
+def test_a_mixer_without_a_classifier_is_not_offered_for_what_it_cannot_do(allmlp, tmp_path):
+    save_checkpoint(tiny_checkpoint(num_classes=0, class_names=()), tmp_path / "headless")
+    outcome = allmlp("inspect", tmp_path / "headless")
+    assert outcome.code == 0 and "no classes, only features" in outcome.out
+    assert "allmlp embed" in outcome.out and "predict" not in outcome.out and "evaluate" not in outcome.out

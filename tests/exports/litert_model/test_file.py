@@ -138,3 +138,15 @@ def test_files_that_are_cut_or_damaged_are_one_line(tmp_path: Path) -> None:
             assert len(str(error).splitlines()) == 1
         except Reached:  # in what the archive says about times, or the same byte
             assert open_export(path).description == CHECKPOINT.description
+
+
+def test_a_changed_bit_of_the_description_is_a_change_and_a_cut_file_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "x.tflite"
+    start = CONTENT.index(CHECKPOINT.class_names[0].encode())
+    path.write_bytes(CONTENT[:start] + bytes([CONTENT[start] ^ 1]) + CONTENT[start + 1 :])
+    with pytest.raises(
+        ChangedExportError, match=r"changed since it was written \(the checksum of 'allmlp.json' is wrong\)"
+    ):
+        open_export(path)
+    path.write_bytes(CONTENT[: len(CONTENT) // 2])
+    assert "x.tflite: cut short, or a .tflite file without the description" in refusal(path)

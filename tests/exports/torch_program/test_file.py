@@ -229,3 +229,14 @@ def test_a_file_of_other_programs_says_how_to_make_one(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "y.pt2", "w") as archive:
         archive.writestr("a.txt", "hello")
     assert "allmlp export CHECKPOINT --to torch" in refusal(tmp_path / "y.pt2")
+
+
+def test_a_changed_bit_is_a_change_of_the_file(content: bytes, tmp_path: Path) -> None:
+    """So that a verification says the same as of other formats."""
+    path = tmp_path / "x.pt2"
+    start = content.index(CHECKPOINT.class_names[0].encode())
+    path.write_bytes(content[:start] + bytes([content[start] ^ 1]) + content[start + 1 :])
+    with pytest.raises(
+        ChangedExportError, match=r"changed since it was written \(the checksum of .*allmlp.json.* is wrong\)"
+    ):
+        open_export(path)

@@ -75,6 +75,6 @@ def _row(judged: "Judged") -> tuple[str, ...]:
     return (
         judged.attempt,
         f"{judged.agreement:.2%} of {judged.num_photos:,} ({low:.1%} to {high:.1%})",
-        f"{judged.clear_agreement:.2%} of {judged.num_clear:,}",
+        f"{judged.clear_agreement:.2%} of {judged.num_clear:,}" if judged.num_clear else "no such photo",
         *scores,
     )

@@ -68,18 +68,18 @@ def inspect(
         return
     _print(facts)
     if "class_names" in facts:
-        words = option_words(image_size, changes)
-        next_commands(
-            [
-                (f"{command_line('predict', checkpoint, *words)} PHOTO.jpg", "classify photos or whole folders"),
-                (
-                    f"{command_line('evaluate', checkpoint, *words)} PHOTOS",
-                    "PHOTOS: a folder with one sub-folder per class",
-                ),
-            ]
-        )
+        next_commands(_next((checkpoint, *option_words(image_size, changes)), has_classes=bool(facts["class_names"])))
     else:
         next_commands([(command_line("recipes"), "list the recipes that train a Mixer")])
+
+
+def _next(words: tuple[str, ...], *, has_classes: bool) -> list[tuple[str, str]]:
+    if not has_classes:
+        return [(f"{command_line('embed', *words)} PHOTOS -o features.npz", "compute the features of photos")]
+    return [
+        (f"{command_line('predict', *words)} PHOTO.jpg", "classify photos or whole folders"),
+        (f"{command_line('evaluate', *words)} PHOTOS", "PHOTOS: a folder with one sub-folder per class"),
+    ]
 
 
 def _export_facts(path: str, image_size: str | None, changes: dict[str, Any]) -> dict[str, Any]:
@@ -176,8 +176,9 @@ def _print(facts: dict[str, Any]) -> None:
         shown = ", ".join(escape(name) for name in names[:_MAX_NAMES])
         rest = f" and {len(names) - _MAX_NAMES:,} more (--format json lists all)" if len(names) > _MAX_NAMES else ""
         say()
-        heading("1 class" if len(names) == 1 else f"{len(names):,} classes")
-        say(f"  {shown}{rest}")
+        heading("1 class" if len(names) == 1 else f"{len(names):,} classes" if names else "no classes, only features")
+        if names:
+            say(f"  {shown}{rest}")
 
 
 def _size_and_speed(facts: dict[str, Any]) -> list[str]:

@@ -28,11 +28,13 @@ def check_photos(
     num_workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
     visit: Callable[[str, int, NDArray[np.uint8]], None] | None = None,
+    can_skip: bool = True,
 ) -> None:
     """Decode every photo of these splits in `num_workers` threads (0: in the calling thread).
 
     `progress(done, total)` is called after each photo, in the calling thread. `visit(split, index, image)` receives each
     decoded photo (height, width, 3) in the thread that decoded it, so that nothing has to be decoded twice.
+    `can_skip` says whether the caller has the option --bad-photos, which the message then names.
 
     Raises:
         DataError: photos that cannot be used, listed with their reasons by split and sample ID, and counted beyond 50.
@@ -43,7 +45,8 @@ def check_photos(
         total = sum(len(dataset.splits[name]) for name in splits)
         # A run goes on only with its own photos: neither others nor fewer.
         is_changed = any(f": {CHANGED}" in problem for problem in bad)
-        advice = "" if is_changed else ". Replace or remove them, or leave them out with --bad-photos skip"
+        skip = ", or leave them out with --bad-photos skip" if can_skip else ""
+        advice = "" if is_changed else f". Replace or remove them{skip}"
         raise DataError(f"{len(bad):,} of {total:,} photos cannot be used{advice}:\n{bullets(bad, limit=_MAX_LISTED)}")
 
 

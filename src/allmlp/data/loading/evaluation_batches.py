@@ -47,7 +47,7 @@ def resized_images(split: Split, preparation: Preparation, *, num_workers: int =
         yield from ordered_map(load, range(len(split)), num_workers)
     except DataError:
         # Reading stopped at the first bad photo; check all photos, to list all bad ones.
-        check_photos(ImageDataset((), {"train": split}, ""), splits=("train",), num_workers=num_workers)
+        check_photos(ImageDataset((), {"train": split}, ""), splits=("train",), num_workers=num_workers, can_skip=False)
         raise
 
 

@@ -12,10 +12,10 @@ import numpy as np
 from allmlp.checkpoints import ModelDescription
 from allmlp.errors import AllmlpError, CheckpointError
 from allmlp.exports.litert_model.graph import DESCRIPTION, file_digest, mixer_graph
-from allmlp.exports.metadata import DIGEST_KEY, ExportInfo, check_digest, no_description, parse_info
+from allmlp.exports.metadata import DIGEST_KEY, ExportInfo, changed, check_digest, no_description, parse_info
 from allmlp.io.display import escape, shorten, summarise
 from allmlp.io.json_object import MAX_CONFIG_BYTES
-from allmlp.io.zip_archive import ZIP_ERRORS, ZipMember, list_members, read_into
+from allmlp.io.zip_archive import ZIP_ERRORS, ChecksumError, ZipMember, list_members, read_into
 from allmlp.model import num_parameters, parameter_shapes
 
 __all__ = ["LitertExport", "read_litert"]
@@ -59,6 +59,8 @@ def read_litert(path: Path) -> LitertExport:
         return _read(path, where)
     except AllmlpError:
         raise
+    except ChecksumError as error:
+        raise changed(where, str(error)) from error
     except ZIP_ERRORS as error:
         what = shorten(escape(error), 300)
         raise CheckpointError(f"{where}: damaged or cut short ({what}). Export the checkpoint again.") from error
@@ -69,7 +71,8 @@ def _read(path: Path, where: str) -> LitertExport:
         is_archive = b"PK\x05\x06" in _end(path)
         members = {member.name: member for member in list_members(path)} if is_archive else {}
         if DESCRIPTION not in members:
-            raise CheckpointError(f"{where}: {no_description('a .tflite file', 'litert')}")
+            cut = "" if members else "cut short, or "
+            raise CheckpointError(f"{where}: {cut}{no_description('a .tflite file', 'litert')}")
         texts = {name: _text(file, members[name]) for name in (DESCRIPTION, DIGEST_KEY) if name in members}
         file.seek(0)
         graph = file.read(min(member.header_offset for member in members.values()))

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from allmlp.checkpoints import Checkpoint, ModelDescription
 from allmlp.errors import AllmlpError, CheckpointError
-from allmlp.exports.metadata import ExportInfo, check_digest, no_description, parse_info
+from allmlp.exports.metadata import ExportInfo, changed, check_digest, no_description, parse_info
 from allmlp.exports.torch_program.archive import DESCRIPTION, DIGEST, EXTRA, PROGRAM, ROOT, archive_digest
 from allmlp.io.display import escape, quote, shorten, summarise
 from allmlp.io.json_object import MAX_CONFIG_BYTES
-from allmlp.io.zip_archive import ZIP_ERRORS, ZipMember, list_members, read_into
+from allmlp.io.zip_archive import ZIP_ERRORS, ChecksumError, ZipMember, list_members, read_into
 from allmlp.model import parameter_shapes
 
 __all__ = ["TorchExport", "read_torch"]
@@ -96,6 +96,8 @@ def read_torch(path: Path) -> TorchExport:
         return _read(path, where)
     except AllmlpError:
         raise
+    except ChecksumError as error:
+        raise changed(where, str(error)) from error
     except ZIP_ERRORS as error:
         what = shorten(escape(error), 300)
         raise CheckpointError(f"{where}: damaged or cut short ({what}). Export the checkpoint again.") from error

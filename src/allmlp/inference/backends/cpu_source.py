@@ -70,7 +70,9 @@ def settings_to_try(*, is_small: bool, spins: bool = False) -> list[EngineSettin
         found += [EngineSettings(largest_micro_batch=size, num_streams=num_threads) for size in sizes]
     if spins:
         found.append(EngineSettings(largest_micro_batch=sizes[0], spins=True))
-    if (logical := usable_cores()) > num_threads:
+    # Whoever set another number of threads than the usual one gets no more.
+    is_usual = not os.environ.get("OMP_NUM_THREADS") and num_threads == usable_cores(physical=True)
+    if is_usual and (logical := usable_cores()) > num_threads:
         found.append(EngineSettings(largest_micro_batch=sizes[0], num_threads=logical))
     return found
 

@@ -221,7 +221,8 @@ def _tune(arguments: list[str], model: "Checkpoint | Path", form: Format) -> Non
     lines = aligned([("backend", "ms per photo"), *((key, f"{1000 * value:.3g}") for key, value in seconds.items())])
     heading(lines[0])
     say("\n".join(lines[1:]))
-    say(f"Remembered in {path}: --backend auto takes {next(iter(seconds))} for Mixers of this shape on this machine.")
+    of_what = "files such as this one" if isinstance(model, Path) else "Mixers of this shape"
+    say(f"Remembered in {path}: --backend auto takes {next(iter(seconds))} for {of_what} on this machine.")
     name, *size = arguments
     if _is_variant(name):  # which has no weights to predict with
         next_commands([(command_line("bench", *arguments), "measure every backend at several batch sizes")])

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -117,8 +118,9 @@ def export(
         float | None,
         typer.Option(
             metavar="SHARE",
-            help="With int8: the share of photos that must keep their class; exit with 6 if fewer do.",
-            show_default="0.99",
+            help="With int8, and with --verify in bfloat16: the share of photos that must keep their class; exit with 6 if "
+            "fewer do.",
+            show_default="0.99; 0.997 in bfloat16",
         ),
     ] = None,
     portable: Annotated[
@@ -157,10 +159,11 @@ def export(
         "--portable": portable,
     }
     _check_options(written, verify, against, tolerance, precision)
+    _check_agreement(agreement, verify, precision)
     target, place = to or "onnx", pixels or "out"
     int8 = Int8Options(precision=precision, calibrate=calibrate, agreement=agreement, portable=portable)
-    if against is None:
-        check_int8_options(int8, target)
+    if against is None:  # in bfloat16, only the verification asks for an agreement
+        check_int8_options(replace(int8, agreement=None) if precision == "bfloat16" else int8, target)
     listed = _requirements_path(requirements, target)
     changes = changed_preprocessing(mean, std, interpolation, fit, law)
     from allmlp.exports import EXPORT_FORMATS, default_name, write_requirements
@@ -171,7 +174,7 @@ def export(
     model: Checkpoint | ArrayCheckpoint
     if against is None:
         form = EXPORT_FORMATS[target]
-        name = out or default_name(checkpoint, form)
+        name = default_name(checkpoint, form) if out is None else out
         for ending in form.other_endings:
             new_output_path(str(Path(name).with_suffix(ending)), is_folder=False, name="--out", example=name)
         path = new_output_path(name, is_folder=False, name="--out", example=default_name(checkpoint, form))
@@ -237,6 +240,15 @@ def _check_options(
         raise ConfigError("--tolerance without --verify would have no effect; add --verify PHOTOS, or omit it.")
     if tolerance is not None and not 0.0 <= tolerance <= 1.0:
         raise ConfigError(f"--tolerance is {tolerance}; expected a fraction of the largest logit, such as 1e-4.")
+
+
+def _check_agreement(agreement: float | None, verify: str | None, precision: str) -> None:
+    if agreement is not None and not 0.0 <= agreement <= 1.0:
+        raise ConfigError(f"--agreement is {agreement}; expected a share of the photos, such as 0.99.")
+    if agreement is not None and precision == "bfloat16" and verify is None:
+        raise ConfigError(
+            "--agreement without --verify would have no effect in bfloat16; add --verify PHOTOS, or omit it."
+        )
 
 
 def _requirements_path(requirements: str | None, target: ExportTarget) -> Path | None:

@@ -1,6 +1,8 @@
 """Processes: signals, workers that die, ports, and exports without torch."""
 
+import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -13,6 +15,7 @@ from tests.serve.running import Running, request, running, started
 
 from allmlp import ConfigError
 from allmlp.serve import serve
+from allmlp.serve.server import _engine
 
 PHOTO = photo_of(0)
 RAW = [("Content-Type", "image/png")]
@@ -63,10 +66,47 @@ def test_ctrl_c_ends_a_server_that_idles(sources: dict[str, Path]):
         assert server.stop(signal.SIGINT) == 0
 
 
+def test_a_client_that_reads_no_answer_holds_up_neither_others_nor_a_shutdown(sources: dict[str, Path]):
+    with running(sources["onnx"], options={"body_timeout_s": 1.0}) as server, server.connect() as stalled:
+        stalled.sendall(request("GET", "/page.js") * 2000)  # answers of 20 MB, more than the system buffers
+        time.sleep(0.5)
+        assert server.predict(PHOTO).status == 200
+        start = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - start < 10
+
+
+def test_a_client_that_reads_slowly_gets_its_answers(sources: dict[str, Path]):
+    with running(sources["onnx"], options={"body_timeout_s": 2.0}) as server, server.connect() as slow:
+        slow.sendall(request("GET", "/page.js") * 2000)
+        start, size = time.monotonic(), 0
+        while size < 2000 * 10_000 and (part := slow.recv(1_000_000)):
+            size += len(part)
+            time.sleep(max(0.0, start + size / 5e6 - time.monotonic()))  # 5 MB a second, twice as long as the limit
+        assert size >= 2000 * 10_000
+
+
+@pytest.mark.parametrize(
+    ("source", "backend", "engine"),
+    [
+        ("model.onnx", "auto", "onnxruntime"),
+        ("model.onnx", "openvino", "openvino"),
+        ("model.xml", "auto", "openvino"),
+        ("model.pt2", "auto", "torch"),
+        ("model.tflite", "auto", "ai_edge_litert"),
+        ("runs/mine", "auto", "torch"),
+        ("runs/mine", "compiled", "torch"),
+    ],
+)
+def test_workers_are_forked_with_the_engine_that_they_need_and_no_other(source: str, backend: str, engine: str):
+    assert _engine(source, backend) == engine
+
+
 def test_a_killed_worker_is_replaced_within_five_seconds(sources: dict[str, Path]):
     with running(sources["onnx"], workers=2) as server:
         (victim, other) = workers_of(server)
         assert server.predict(PHOTO).status == 200
+        _wait_for_count(server, 1)  # which follows the answer
         victim.kill()
         start = time.monotonic()
         assert server.next_line("Worker").startswith(f"Worker {victim.pid} ended (-9)")
@@ -76,8 +116,29 @@ def test_a_killed_worker_is_replaced_within_five_seconds(sources: dict[str, Path
         other.resume()
         assert victim not in workers_of(server)
         # The dead worker's counts are part of the sums.
-        assert 'allmlp_requests_total{route="/predict",status="200"} 2.0' in server.ask("GET", "/metrics").body.decode()
+        _wait_for_count(server, 2)
         assert server.stop() == 0
+
+
+def _wait_for_count(server: Running, number: int) -> None:
+    line = f'allmlp_requests_total{{route="/predict",status="200"}} {number}.0'
+    end = time.monotonic() + 10
+    while line not in server.ask("GET", "/metrics").body.decode():
+        assert time.monotonic() < end
+
+
+def test_ctrl_c_while_workers_start_prints_nothing(sources: dict[str, Path]):
+    """A terminal sends the signal to all processes of the server."""
+    command = [sys.executable, "-m", "allmlp", "serve", str(sources["onnx"]), "--workers", "2", "--port", "0"]
+    for seconds in (1.5, 2.5, 3.5):
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        time.sleep(seconds)
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode in (0, 130, -signal.SIGINT)
+        assert all(line.startswith("Serving at") for line in errors.splitlines()), errors
 
 
 def test_workers_end_with_a_supervisor_that_is_killed(sources: dict[str, Path]):

@@ -35,7 +35,8 @@ class ServeOptions:
         max_upload_mb: megabytes (10^6 bytes) of one request's body. Bodies in memory take at most 8 times this together.
         timeout_s: seconds from a complete request to its answer. Beyond it: 504.
         header_timeout_s: seconds that a client has to send its headers. Beyond it: 408.
-        body_timeout_s: seconds that a client has to send its body. Beyond it: 408.
+        body_timeout_s: seconds that a client has to send its body. Beyond it: 408. A client that reads nothing of an answer
+            for as long loses the connection.
         api_keys: keys of which a request must carry one; () accepts requests without.
 
     Raises:

@@ -76,16 +76,27 @@ def serve(
         if workers == 1:
             job(listener, tell)
         else:
-            engines = {"auto": "torch", "eager": "torch", "compiled": "torch"}
             supervise(
-                job, listener, number=workers, engine=engines.get(backend, backend), when_ready=tell, report=report
+                job,
+                listener,
+                number=workers,
+                engine=_engine(source, backend),
+                grace_s=_grace(limits) + _SPARE_S,
+                when_ready=tell,
+                report=report,
             )
 
 
+def _grace(limits: ServeOptions) -> float:
+    """Return the seconds after which a shutdown gives up: what was accepted may still be read, and then be answered."""
+    return limits.timeout_s + limits.body_timeout_s + _SPARE_S
+
+
 def _engine(source: str, backend: str) -> str:
-    """Return the module that a worker loads for this source, to be loaded before the workers are forked."""
-    engines = {None: "torch", "onnx": "onnxruntime", "openvino": "openvino"}
-    return backend if backend in engines.values() else engines[export_kind(source) if backend == "auto" else None]
+    """Return the module that a worker loads for this source, to be loaded once, before the workers are forked."""
+    kind = export_kind(source) if backend == "auto" else backend
+    engines = {None: "torch", "eager": "torch", "compiled": "torch", "onnx": "onnxruntime", "litert": "ai_edge_litert"}
+    return engines.get(kind) or str(kind)
 
 
 @dataclass(frozen=True)
@@ -102,7 +113,7 @@ class _Job:
             set_max_megapixels(self.max_megapixels)
         logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # malformed forms are no events of a server
         limits = self.options
-        protocol = protocol_class(limits.header_timeout_s)
+        protocol = protocol_class(limits.header_timeout_s, limits.body_timeout_s)
         config = uvicorn.Config(
             self.make_app(),
             http=protocol,
@@ -116,7 +127,7 @@ class _Job:
             server_header=False,
             backlog=_BACKLOG if self.is_alone else 1,
             h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
-            timeout_graceful_shutdown=int(limits.timeout_s + limits.body_timeout_s + _SPARE_S),
+            timeout_graceful_shutdown=int(_grace(limits)),
         )
         _Server(config, protocol, when_ready).run([listener])
 

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
@@ -27,7 +28,6 @@ __all__ = ["Job", "supervise"]
 
 _MAX_FAILED_STARTS = 5
 _PAUSE_S = 1.0  # before a worker that never became ready is replaced
-_KILL_S = 90.0
 
 
 class Job(Protocol):
@@ -57,11 +57,19 @@ class _Worker:
 
 
 def supervise(
-    job: Job, listener: socket.socket, *, number: int, engine: str, when_ready: Callable[[], None], report: Report
+    job: Job,
+    listener: socket.socket,
+    *,
+    number: int,
+    engine: str,
+    grace_s: float,
+    when_ready: Callable[[], None],
+    report: Report,
 ) -> None:
     """Keep `number` workers running until SIGTERM or SIGINT, and end when all have answered what they accepted.
 
-    `engine` is the module that they load first. The cores are divided among them, unless OMP_NUM_THREADS is set.
+    `engine` is the module that they load first; `grace_s` is how long they have to end before they are killed. The cores are
+    divided among them, unless OMP_NUM_THREADS is set.
 
     Raises:
         AllmlpError: they cannot start.
@@ -72,13 +80,24 @@ def supervise(
     if has_forks:
         context.set_forkserver_preload(["allmlp.serve.server", engine])
     with _shared_folder(), _stop_signals() as stopped:
+        if has_forks:
+            _start_fork_server()  # with the shared folder in its environment
         workers: list[_Worker] = []
         try:
             workers += [_Worker(context, job, listener) for _ in range(number)]
             _watch(workers, lambda: _Worker(context, job, listener), stopped, when_ready, report)
         finally:
             listener.close()
-            _stop(workers)
+            _stop(workers, grace_s)
+
+
+def _start_fork_server() -> None:
+    """Start the process that forks workers, so that it and they ignore SIGINT until they answer: a terminal sends it to all."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _watch(
@@ -111,11 +130,11 @@ def _watch(
             when_ready()
 
 
-def _stop(workers: list[_Worker]) -> None:
+def _stop(workers: list[_Worker], grace_s: float) -> None:
     for worker in workers:
         with contextlib.suppress(OSError):
             worker.process.terminate()
-    end = time.monotonic() + _KILL_S
+    end = time.monotonic() + grace_s
     for worker in workers:
         worker.process.join(max(0.0, end - time.monotonic()))
         if worker.process.is_alive():

@@ -1,8 +1,10 @@
 import json
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
+from tests.serve.running import started
 
 from allmlp.cli.commands.demo import demo, demonstrate
 from allmlp.config import override
@@ -31,7 +33,7 @@ def test_a_used_folder_is_refused_before_the_machine_is_timed(tmp_path, allmlp):
     assert not outcome.out  # timing says how long a recipe would take
 
 
-def test_the_demo_trains_twice_scores_answers_and_ends_with_three_commands_that_work(
+def test_the_demo_trains_twice_scores_answers_and_ends_with_four_commands_that_work(
     tmp_path, monkeypatch, capsys, allmlp
 ):
     monkeypatch.chdir(tmp_path)
@@ -52,9 +54,14 @@ def test_the_demo_trains_twice_scores_answers_and_ends_with_three_commands_that_
 
     lines = [line for line in shown.partition("Next:")[2].splitlines() if line.strip()]
     commands = [shlex.split(line, comments=True) for line in lines]
-    predict, evaluate, train = (words[words.index("allmlp") + 1 :] for words in commands)
+    predict, evaluate, serve, train = (words[words.index("allmlp") + 1 :] for words in commands)
     assert allmlp(*predict).out.count("runs/demo-1/photos/") == 6
     scored = allmlp(*evaluate)
     assert scored.code == 0
     assert "test: 372 photos." in scored.out
     assert allmlp(*train, "--print-recipe").code == 0
+    pytest.importorskip("fastapi")
+    with started([sys.executable, "-m", "allmlp", *serve, "--port", "0"]) as server:
+        photo = next(Path("runs/demo-1/photos").iterdir()).read_bytes()
+        assert server.predict(photo).json["results"][0]["labels"]
+        assert b"<!doctype html>" in server.ask("GET", "/").body

@@ -100,6 +100,7 @@ def demonstrate(scratch: "Recipe", transfer: "Recipe", out: Path, *, device: str
         [
             (command_line("predict", run, out / "photos"), "classify photos: your own, or whole folders"),
             (command_line("evaluate", run, DATASET), "score it, class by class"),
+            (command_line("serve", run), "try it in a browser, with a page for photos"),
             (train_command, f"replace {DATASET} with your folder, with one sub-folder per class"),
         ]
     )

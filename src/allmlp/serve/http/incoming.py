@@ -24,6 +24,7 @@ __all__ = ["BodyMemory", "SentPhoto", "body_kind", "photos_in", "read_body"]
 
 _MEMORY_FACTOR = 8
 _MAX_NAME = 200
+_MAX_JSON_MARKS = 1000  # brackets and commas per photo: names may have some
 _JSON = "application/json"
 _MULTIPART = "multipart/form-data"
 _RAW = "application/octet-stream"
@@ -154,6 +155,9 @@ def _check_number(number: int, max_photos: int) -> None:
 
 
 def _of_json(body: bytes, max_photos: int) -> list[SentPhoto]:
+    # Millions of empty lists take a hundred times their bytes, and parsing them stops all threads for seconds.
+    if sum(map(body.count, (b"{", b"[", b","))) > _MAX_JSON_MARKS * (max_photos + 1):
+        raise Problem(413, "too_large", f"The JSON has far more values than {max_photos} photos need; {_JSON_SHAPE}.")
     try:
         value: Any = json.loads(body)
     except (ValueError, RecursionError):

@@ -1,4 +1,6 @@
-"""HTTP/1.1 by uvicorn and h11, with what they leave open: slow headers, cut bodies, and a shutdown that fails nobody."""
+"""HTTP/1.1 by uvicorn and h11, with what they leave open: slow headers, cut bodies, clients that read no answer, and
+a shutdown that fails nobody.
+"""
 
 import asyncio
 import json
@@ -17,9 +19,10 @@ _LINGER_S = 5.0  # for a body that was refused before its end: closing at once w
 _DRAIN_S = 2.0  # for a request that was sent before its client saw that the server stops
 
 
-def protocol_class(header_timeout_s: float) -> type["TimedProtocol"]:
-    """Return the protocol of one server, with its time limit for headers."""
-    return type("ServersProtocol", (TimedProtocol,), {"header_timeout_s": header_timeout_s})
+def protocol_class(header_timeout_s: float, answer_timeout_s: float) -> type["TimedProtocol"]:
+    """Return the protocol of one server, with its time limits for headers and for clients that read no answer."""
+    limits = {"header_timeout_s": header_timeout_s, "answer_timeout_s": answer_timeout_s}
+    return type("ServersProtocol", (TimedProtocol,), limits)
 
 
 class TimedProtocol(H11Protocol):
@@ -27,16 +30,20 @@ class TimedProtocol(H11Protocol):
 
     Attributes:
         header_timeout_s: seconds that a client has for its headers.
+        answer_timeout_s: seconds in which a client must read some of an answer that waits for it.
         is_stopping: whether the server stops, which new connections learn from it.
     """
 
     header_timeout_s: ClassVar[float] = 10.0
+    answer_timeout_s: ClassVar[float] = 30.0
     is_stopping: ClassVar[bool] = False
     _timer: asyncio.TimerHandle | None = None
+    _reading_timer: asyncio.TimerHandle | None = None
     _is_draining = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        transport.set_write_buffer_limits(high=0)  # `pause_writing` tells of every byte that its client does not take
         if self.is_stopping:
             self.shutdown()
         else:
@@ -44,7 +51,17 @@ class TimedProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._stop_reading_timer()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Give the client time: one that reads nothing would hold its answer, and a shutdown, for good."""
+        super().pause_writing()
+        self._wait_for_reader()
+
+    def resume_writing(self) -> None:
+        self._stop_reading_timer()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         if self._timer is None and not self._is_answering:
@@ -102,6 +119,21 @@ class TimedProtocol(H11Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _wait_for_reader(self) -> None:
+        size = self.transport.get_write_buffer_size()
+        self._reading_timer = self.loop.call_later(self.answer_timeout_s, self._check_reader, size)
+
+    def _check_reader(self, size: int) -> None:
+        if self.transport.get_write_buffer_size() < size:
+            self._wait_for_reader()
+        else:
+            self.transport.abort()
+
+    def _stop_reading_timer(self) -> None:
+        if self._reading_timer is not None:
+            self._reading_timer.cancel()
+            self._reading_timer = None
 
     def _headers_are_late(self) -> None:
         if self.conn.our_state is h11.IDLE:

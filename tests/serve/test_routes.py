@@ -48,7 +48,11 @@ class Service:
     def __init__(self, source: Path, **options: Any) -> None:
         self.model = SlowModel(source)
         config = uvicorn.Config(
-            app_of(self.model, ServeOptions(**options)), port=0, http=protocol_class(5.0), log_config=None, ws="none"
+            app_of(self.model, ServeOptions(**options)),
+            port=0,
+            http=protocol_class(5.0, 30.0),
+            log_config=None,
+            ws="none",
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run)

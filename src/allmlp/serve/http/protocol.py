@@ -1,6 +1,4 @@
-"""HTTP/1.1 by uvicorn and h11, with what they leave open: slow headers, cut bodies, clients that read no answer, and
-a shutdown that fails nobody.
-"""
+"""HTTP/1.1 by uvicorn and h11, with what they leave open: slow clients, cut bodies, and a shutdown that fails nobody."""
 
 import asyncio
 import json

@@ -138,6 +138,10 @@ def _finish(results: "ResultFolder") -> None:
 
 
 def _python(code: str) -> str:
+    """Return a command that runs code in this Python, which need not be the one that a shell finds."""
     import shlex
+    import shutil
 
-    return shlex.join([Path(sys.executable).name, "-c", code])
+    name = Path(sys.executable).name
+    found = shutil.which(name)
+    return shlex.join([name if found == sys.executable else sys.executable, "-c", code])

@@ -227,10 +227,14 @@ def test_an_export_runs_in_its_own_precision_in_the_backends_that_open_it(photos
 def test_start_up_is_measured_in_fresh_processes_of_exports(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("allmlp.bench.fresh_processes._NUM_ROUNDS", 1)
     options = BenchOptions(
-        batch_sizes=(1,), backends=("eager", "onnxruntime"), precisions=("float32",), minutes=10.0, num_rounds=3
+        batch_sizes=(1,),
+        backends=("eager", "onnxruntime", "litert"),
+        precisions=("float32",),
+        minutes=10.0,
+        num_rounds=3,
     )
     fresh = bench(tiny_checkpoint(), options)["start_up"]
-    assert set(fresh) == {"allmlp-onnxruntime, float32"}  # nothing says where eager finds the checkpoint
+    assert set(fresh) == {f"allmlp-{backend}, float32" for backend in ("eager", "onnxruntime", "litert")}
     assert (
         fresh["allmlp-onnxruntime, float32"]["processor_seconds"] > 0 and fresh["allmlp-onnxruntime, float32"]["n"] == 1
     )

@@ -192,3 +192,12 @@ def test_a_chosen_number_of_threads_is_not_exceeded(monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr("allmlp.inference.backends.cpu_source.num_compute_threads", lambda threads=threads: threads)
         monkeypatch.setenv("OMP_NUM_THREADS", setting)
         assert {each.num_threads for each in settings_to_try(is_small=True)} == expected
+
+
+def test_of_a_large_mixer_few_settings_are_tried_the_usual_ones_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("allmlp.inference.backends.cpu_source.num_compute_threads", lambda: 2)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    tried = settings_to_try(is_small=False)
+    assert tried[0] == EngineSettings()
+    assert [(each.largest_micro_batch, each.num_streams) for each in tried] == [(16, 1), (1, 2), (4, 1), (16, 2)]
+    assert len(set(settings_to_try(is_small=True))) == 8

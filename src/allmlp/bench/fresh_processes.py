@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from allmlp.bench.contestants import Contestant
 from allmlp.bench.peers import timm_model
 from allmlp.bench.subject import Subject
-from allmlp.checkpoints import Checkpoint
+from allmlp.checkpoints import Checkpoint, save_checkpoint
 from allmlp.exports import export
 from allmlp.io.display import Report, discard
 from allmlp.model import MixerConfig
@@ -121,8 +121,8 @@ def start_ups(
 ) -> dict[str, Any]:
     """Return seconds, processor seconds and peak memory until the first answer by contestant, over at most three rounds.
 
-    `source` is what torch's backends load. The other engines load an export, which is written to `folder`; timm loads
-    its own weights from a .pth file.
+    `source` is what torch's backends load; None writes the checkpoint to `folder`. The other engines load an export, which is
+    written there, too; timm loads its own weights from a .pth file.
     """
     programs = _programs(contestants, subject, source, folder, left_out)
     found: dict[str, list[StartUp]] = {}
@@ -165,11 +165,8 @@ def _programs(
         backend = contestant.name.removeprefix("allmlp-")
         precision = contestant.precision if contestant.precision in ("float32", "bfloat16") else "auto"
         if contestant.source is not None:
-            if backend == "eager":
-                file = source
-            else:
-                model = contestant.source()
-                file = _exported(model, folder) if isinstance(model, Checkpoint) else model
+            model = contestant.source()
+            file = _file(model, source, backend, folder) if isinstance(model, Checkpoint) else model
             if file is not None:
                 programs[contestant.label] = lambda file=file, backend=backend, precision=precision: start_up(  # type: ignore[misc]
                     file, backend, precision
@@ -179,11 +176,16 @@ def _programs(
     return programs
 
 
-def _exported(model: Checkpoint, folder: Path) -> Path | None:
+def _file(model: Checkpoint, source: str | Path | None, backend: str, folder: Path) -> str | Path | None:
+    """Return what a backend loads: torch's a checkpoint, LiteRT a file of its own, the others ONNX, if it can be written."""
+    if backend == "eager":
+        path = folder / "checkpoint"
+        return source or (path if path.exists() else save_checkpoint(model, path))
     if importlib.util.find_spec("onnx") is None:
         return None
-    path = folder / "float32.onnx"
-    return path if path.exists() else export(model, out=path)
+    to, ending = ("litert", "tflite") if backend == "litert" else ("onnx", "onnx")
+    path = folder / f"float32.{ending}"
+    return path if path.exists() else export(model, to=to, out=path)
 
 
 def _timm(subject: Subject, folder: Path) -> Callable[[], StartUp]:

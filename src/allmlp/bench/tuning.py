@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from allmlp.bench.rounds import alternated_rounds
 from allmlp.checkpoints import Checkpoint
 from allmlp.exports import open_export
-from allmlp.inference import BACKENDS, Backend, EngineSettings, check_installed, check_tunable, write_tuned
+from allmlp.inference import (
+    BACKENDS,
+    Backend,
+    EngineSettings,
+    check_installed,
+    check_tunable,
+    sizes_tested_at_once,
+    write_tuned,
+)
 from allmlp.io.display import Report, discard
 from allmlp.metrics import Forward
 from allmlp.model import MixerConfig, cost
@@ -23,7 +31,9 @@ _SECONDS = 50.0
 _SHARE_OF_ROUNDS = 0.4  # of the time, for what is left after each setting was tried once
 _NUM_ROUNDS = 12
 _FINALISTS = 3  # of each backend
-_SMALL_BATCH, _LARGE_BATCH = 32, 4
+# Images per call, by the most multiply-adds that they take together: 16 of B/16 take seconds.
+_BATCHES = {32: 1e10, 16: 2.5e11}
+_SMALLEST_BATCH = 4
 # As in inference/backends/micro_batches.py: 16 images of a small Mixer take at most this many multiply-adds.
 _MAX_SMALL_MULTIPLY_ADDS = 4e9
 # By precision: of the largest logit, what other kernels round differently; a backend that differs by more is not chosen.
@@ -77,7 +87,7 @@ def tune(
         info = open_export(model).info
         config, precision = info.description.config, info.precision
     is_small = 16 * sum(part.multiply_adds for part in cost(config)) <= _MAX_SMALL_MULTIPLY_ADDS
-    images = _images(config, _SMALL_BATCH if is_small else _LARGE_BATCH)
+    images = _images(config)
     names = [name for name, backend in BACKENDS.items() if name != "compiled" and backend.recognises(model)]
     candidates: list[_Candidate] = []
     expected: NDArray[np.float32] | None = None
@@ -103,7 +113,9 @@ def tune(
     return _remembered(config, precision, candidates, names, images, deadline, report, clock)
 
 
-def _images(config: MixerConfig, number: int) -> NDArray[np.float32]:
+def _images(config: MixerConfig) -> NDArray[np.float32]:
+    multiply_adds = sum(part.multiply_adds for part in cost(config))
+    number = next((size for size, most in _BATCHES.items() if size * multiply_adds <= most), _SMALLEST_BATCH)
     return np.random.default_rng(0).standard_normal((number, 3, *config.image_size), dtype=np.float32)
 
 
@@ -124,7 +136,8 @@ def _tried(
             break
         arguments = () if settings is None else (settings,)
         forward = backend.open(model, "cpu", "auto", "logits", *arguments).forward
-        forward(images)
+        with sizes_tested_at_once():
+            forward(images)
         started = clock()
         forward(images)
         found.append(_Candidate(backend=name, settings=settings, forward=forward, seconds=clock() - started))

@@ -6,6 +6,7 @@ To add one: a runtime is a file in backends/ and a line in `BACKENDS`.
 """
 
 from allmlp.inference.backends.eager import eager_forward
+from allmlp.inference.backends.micro_batches import sizes_tested_at_once
 from allmlp.inference.backends.registry import BACKENDS, Backend, check_installed, choose_backend
 from allmlp.inference.embedder import Embedder
 from allmlp.inference.engine_settings import EngineSettings
@@ -50,5 +51,6 @@ __all__ = [
     "photos_in_folder",
     "raise_unreadable",
     "read_tuned",
+    "sizes_tested_at_once",
     "write_tuned",
 ]

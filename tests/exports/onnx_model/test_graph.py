@@ -116,7 +116,7 @@ def test_one_output_needs_no_more_than_its_part_of_the_graph(checkpoint: Checkpo
         assert [value.name for value in proto.graph.output] == [output]
         assert not proto.metadata_props
         names[output] = {node.name for node in proto.graph.node}
-    assert names["logits"] - names["features"] == {"head"}
+    assert names["logits"] - names["features"] == {"head", "head.rows", "head.halves", "logits"}
     assert "contributions.sum" not in names["logits"]
     with pytest.raises(ValueError, match="no output 'tokens'"):
         whole.graph("tokens")

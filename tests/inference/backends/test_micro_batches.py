@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.builders import tiny_config
 
-from allmlp.inference.backends.micro_batches import Streams, in_micro_batches
+from allmlp.inference.backends.micro_batches import Streams, in_micro_batches, sizes_tested_at_once
 from allmlp.metrics import Forward
 from allmlp.model import MixerConfig, variant_config
 
@@ -170,3 +170,14 @@ def test_an_error_in_a_stream_is_raised() -> None:
     forward = in_micro_batches(alone, config, device="cpu", width=3, streams=Streams(2, fails_later))
     with pytest.raises(RuntimeError, match="out of memory"):
         forward(images_of(config, 32))
+
+
+def test_a_block_can_ask_for_the_test_of_a_larger_size_at_once() -> None:
+    engine, images = Engine(LARGE, lambda size, row: 0.0), images_of(LARGE, 16)
+    engine.forward(images)
+    assert engine.sizes == [1] * 16
+    other = Engine(LARGE, lambda size, row: 0.0)
+    with sizes_tested_at_once():
+        other.forward(images)
+    assert other.sizes[-1] == 16
+    assert np.array_equal(other.forward(images), engine.forward(images))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from allmlp.errors import CheckpointError
 from allmlp.exports.integer_products import Operation, integer_weights
 from allmlp.exports.metadata import ExportInfo
-from allmlp.exports.onnx_model.graph import OPERATORS, stored_shapes
+from allmlp.exports.onnx_model.graph import ONES, OPERATORS, stored_shapes
 from allmlp.exports.onnx_model.pixels import IMAGES, PHOTOS, PIXEL_OPERATORS, is_pixel_name
 from allmlp.exports.onnx_model.protobuf import read_fields, read_integers
 from allmlp.exports.onnx_model.quantised import INT8_OPERATORS, MAX_WEIGHT, quantised_constants
@@ -42,8 +42,9 @@ class _Accepted(NamedTuple):
     item_bytes: Mapping[int, int]
 
 
-_FLOAT_PART = _Accepted(OPERATORS, _ITEM_BYTES)
-_INT8_PART = _Accepted(OPERATORS | INT8_OPERATORS, _INT8_ITEM_BYTES)
+_EARLIER_OPERATORS = OPERATORS | {"ReduceMean"}  # the mean over tokens, in files of earlier versions
+_FLOAT_PART = _Accepted(_EARLIER_OPERATORS, _ITEM_BYTES)
+_INT8_PART = _Accepted(_EARLIER_OPERATORS | INT8_OPERATORS, _INT8_ITEM_BYTES)
 _PIXEL_PART = _Accepted(PIXEL_OPERATORS, _PIXEL_ITEM_BYTES)
 
 
@@ -147,11 +148,11 @@ def _check_weights(shapes: Mapping[str, tuple[int, ...]], info: ExportInfo, wher
             "again."
         )
     small = _MAX_CONSTANT_BYTES // 8
-    scales = {} if info.quantisation is None else quantised_constants(config)
+    known = {ONES: (1, config.num_tokens)} | ({} if info.quantisation is None else quantised_constants(config))
     others = [
         name
         for name, shape in shapes.items()
-        if name not in wanted and shape != scales.get(name) and math.prod(shape) > small
+        if name not in wanted and shape != known.get(name) and math.prod(shape) > small
     ]
     if others:
         raise not_ours(where, f"the unknown weights {summarise(map(escape, others), limit=5)}")

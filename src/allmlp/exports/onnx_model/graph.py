@@ -31,16 +31,19 @@ from allmlp.exports.onnx_model.quantised import Quantisation, quantise_graph
 from allmlp.exports.runtimes import import_onnx
 from allmlp.model import LAYER_NORM_EPSILON, MixerConfig, parameter_shapes
 
-__all__ = ["OPERATORS", "OPSET", "graph_digest", "onnx_bytes", "stored_shapes"]
+__all__ = ["ONES", "OPERATORS", "OPSET", "graph_digest", "onnx_bytes", "stored_shapes"]
 
 OPSET = 20  # the first with Gelu
 _IR_VERSION = 9  # of onnx 1.15, the first with this opset
 _MAX_BYTES = (1 << 31) - 1  # protobuf's limit for one message
 
 OPERATORS = frozenset(
-    {"Add", "Gelu", "Gemm", "LayerNormalization", "MatMul", "Mul", "ReduceMean", "Reshape", "Transpose"}
+    {"Add", "Concat", "Gather", "Gelu", "Gemm", "LayerNormalization", "MatMul", "Mul", "Reshape", "Transpose"}
 )
 """All operators that a graph written here may have."""
+
+ONES = "features.ones"
+"""The constant (1, S) whose product with the tokens is their sum."""
 
 
 def onnx_bytes(
@@ -133,10 +136,10 @@ class _Graph:
         for index in range(self._config.num_blocks):
             x = self._block(f"blocks.{index}", x)
         tokens = self._norm("pre_head_norm", x)  # (B, S, C)
-        self.node("ReduceMean", "features", [tokens, self.constant("token_axis", np.array([1]))], keepdims=0)
+        self._mean(tokens)
         outputs: dict[str, tuple[int, ...]] = {"features": (C,)}
         if K:
-            self.node("Gemm", "head", ["features", "head.weight", "head.bias"], output="logits", transB=1)
+            self._classify()
             # The mean over tokens and the classifier are linear, so that every patch has its share of each logit.
             columns = self.node("Transpose", "head.weight.transposed", ["head.weight"], perm=[1, 0])  # (C, K)
             shares = self.node("MatMul", "contributions.sum", [tokens, columns])  # (B, S, K)
@@ -153,6 +156,22 @@ class _Graph:
         return self._onnx.helper.make_graph(
             self._nodes, "mixer", [photos], values, self._constants, value_info=[images]
         )
+
+    def _mean(self, tokens: str) -> None:
+        """Add the mean over tokens as a product with ones: ONNX Runtime's ReduceMean rounds otherwise for a single image."""
+        S, C = self._config.num_tokens, self._config.hidden_dim
+        ones = self.constant(ONES, np.ones((1, S), np.float32))
+        total = self.node("MatMul", "features.sum", [ones, tokens])  # (B, 1, C)
+        rows = self.node("Reshape", "features.rows", [total, self.constant("features.shape", np.array([-1, C]))])
+        self.node("Mul", "features", [rows, self.constant("features.scale", np.float32(1 / S))])
+
+    def _classify(self) -> None:
+        """Add the classifier. Every row is computed twice: for a single row, engines have a kernel that rounds otherwise."""
+        rows = self.node("Concat", "head.rows", ["features", "features"], axis=0)  # (2 B, C)
+        both = self.node("Gemm", "head", [rows, "head.weight", "head.bias"], transB=1)
+        shape = self.constant("head.halves_shape", np.array([2, -1, self._config.num_classes]))
+        halves = self.node("Reshape", "head.halves", [both, shape])  # (2, B, K)
+        self.node("Gather", "logits", [halves, self.constant("head.first", np.array(0))], axis=0)
 
     def _patches(self) -> str:
         (rows, columns), P = self._config.grid, self._config.patch_size

@@ -59,21 +59,22 @@ def resolved_settings(settings: EngineSettings | None, backend: str, info: Expor
 
 
 def settings_to_try(*, is_small: bool, spins: bool = False) -> list[EngineSettings]:
-    """Return the settings of an engine that tuning compares, the usual ones first.
+    """Return the settings of an engine that tuning compares, the usual ones first, and those that promise most after them.
 
-    A large Mixer is tried only with single images: it fills the processor with one, and larger ones are tested after dozens.
+    Of a large Mixer, few settings can be tried in the time.
     """
     num_threads = num_compute_threads()
-    sizes = (16, 4, 1, 32) if is_small else (1,)
-    found = [EngineSettings(largest_micro_batch=size) for size in sizes]
-    if num_threads > 1:
-        found += [EngineSettings(largest_micro_batch=size, num_streams=num_threads) for size in sizes]
+    streams = (1, num_threads) if num_threads > 1 else (1,)
+    kinds = [(size, count) for count in streams for size in (16, 4, 1, 32)]
+    if not is_small:  # single images at once, then a few, then many
+        kinds = [(16, 1), (1, streams[-1]), (4, 1), (16, streams[-1])]
+    found = [EngineSettings(largest_micro_batch=size, num_streams=count) for size, count in dict.fromkeys(kinds)]
     if spins:
-        found.append(EngineSettings(largest_micro_batch=sizes[0], spins=True))
+        found.append(EngineSettings(spins=True))
     # Whoever set another number of threads than the usual one gets no more.
     is_usual = not os.environ.get("OMP_NUM_THREADS") and num_threads == usable_cores(physical=True)
     if is_usual and (logical := usable_cores()) > num_threads:
-        found.append(EngineSettings(largest_micro_batch=sizes[0], num_threads=logical))
+        found.append(EngineSettings(num_threads=logical))
     return found
 
 

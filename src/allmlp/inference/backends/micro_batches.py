@@ -13,8 +13,10 @@ image's outputs may depend on the others. On request (`exact`), micro-batches ha
 are always the same, but not tested.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+import contextlib
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from functools import partial
 from typing import ClassVar
 
@@ -33,6 +35,7 @@ __all__ = [
     "Streams",
     "in_micro_batches",
     "num_outputs",
+    "sizes_tested_at_once",
 ]
 
 Compute = Callable[[NDArray[np.float32], int], NDArray[np.float32]]
@@ -56,6 +59,19 @@ _MAX_TRIAL_MULTIPLY_ADDS = 1e9
 _IMAGES_PER_TESTED_IMAGE = 4
 # With at least this share of a larger micro-batch left, padding it is faster than several smaller ones.
 _MIN_FILLED = 7 / 8
+
+
+_tests_at_once = ContextVar("tests_at_once", default=False)
+
+
+@contextlib.contextmanager
+def sizes_tested_at_once() -> Iterator[None]:
+    """Let calls in the block test a larger size of a large Mixer without waiting for more images, to measure its speed."""
+    token = _tests_at_once.set(True)
+    try:
+        yield
+    finally:
+        _tests_at_once.reset(token)
 
 
 class Streams:
@@ -210,7 +226,7 @@ class _Sizes:
         return _filled(num_images, [size for size in self._usable if size <= share] or self._usable[:1])
 
     def _test_a_larger_size(self, num_images: int) -> None:
-        enough = self._num_images // _IMAGES_PER_TESTED_IMAGE
+        enough = num_images if _tests_at_once.get() else self._num_images // _IMAGES_PER_TESTED_IMAGE
         size = max((size for size in self._untested if size <= min(num_images, enough)), default=None)
         if size is not None:
             self._untested = tuple(other for other in self._untested if other != size)

@@ -34,6 +34,8 @@ __all__ = ["open_onnx_runtime", "recognises"]
 
 _NAME = "onnxruntime"
 _ONLY_ERRORS = 3
+# How long a thread waits actively for the next layer before it sleeps. By default it is many milliseconds, also after a call.
+_SPIN_MICROSECONDS = "100"
 
 
 def recognises(source: object) -> bool:
@@ -136,8 +138,8 @@ def _session(
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _ONLY_ERRORS
-    # Threads that spin between two calls would take the time of those that decode photos.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spins else "0")
+    if not spins:  # for longer than from one layer to the next, which would take the time of threads that decode photos
+        options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_MICROSECONDS)
     if note is not None and not note.num_integer_layers:
         # Otherwise, ONNX Runtime rounds inputs to 8 bits where only weights are int8. Weights become float32 when it starts.
         options.add_session_config_entry("session.disable_quant_qdq", "1")

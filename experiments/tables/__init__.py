@@ -25,6 +25,7 @@ __all__ = ["TABLES", "with_tables"]
 _MODULES = (evaluation, export, gpu, recipes, reliability, results, shards, speed, training, transfer, weights)
 
 TABLES = {f"docs/{module.__name__.rpartition('.')[2]}.md": module.TABLES for module in _MODULES}
+TABLES["README.md"] = {"speed": speed.summary}
 """By page: the functions that make its tables, by name."""
 
 

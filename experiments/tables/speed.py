@@ -44,6 +44,45 @@ def speed():
     return "\n".join([*parts, caption(result)])
 
 
+def summary():
+    """Return the small table of README.md: our fastest engine, and the fastest other implementation, one row per Mixer."""
+    path = "benchmarks/results/speed.json"
+    if not (ROOT / path).exists():
+        return "Not measured yet: `python benchmarks/speed.py --training` writes the figures.\n"
+    result = read(path)
+    sizes = (1, 32)
+    rows = [
+        (
+            name,
+            *(
+                _fastest(measured["results"], size, ours, precision)
+                for size in sizes
+                for ours, precision in ((True, "float32"), (False, "float32"), (True, "int8"))
+            ),
+        )
+        for name, measured in result["models"].items()
+    ]
+    columns = ("", *(f"{size}: {kind}" for size in sizes for kind in ("allmlp", "others", "allmlp in int8")))
+    facts = result["environment"]
+    return (
+        f"Images per second of the fastest engine, at batch sizes 1 and 32; others: timm's Mixer, also exported. "
+        f"{facts['device']} with {facts['instruction_sets']}, commit {facts['commit']}; [all figures](docs/speed.md).\n\n"
+        + table(columns, rows)
+    )
+
+
+def _fastest(rows, batch_size, is_ours, precision):
+    rates = [
+        row["images_per_second"]
+        for row in rows
+        if row["batch_size"] == batch_size
+        and row["contestant"].startswith("allmlp") == is_ours
+        and row["precision"].startswith(precision)
+    ]
+    rate = max(rates)
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
+
+
 def start_ups(measured):
     """Return the table of fresh processes."""
     rows = [

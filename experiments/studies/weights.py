@@ -63,12 +63,12 @@ def with_share(facts):
 
 
 def draw(analysis):
-    """Write the picture of docs/weights.md in as many colours as it needs."""
+    """Write the picture of docs/weights.md."""
     with tempfile.TemporaryDirectory() as folder:
         file, _ = draw_weights(analysis, Path(folder) / "weights.png")
         with Image.open(file) as image:
             content = BytesIO()
-            image.convert("RGB").quantize(256).save(content, "PNG", optimize=True)
+            image.convert("RGB").save(content, "PNG", optimize=True)
     PICTURE.write_bytes(content.getvalue())
     print("wrote", PICTURE, f"{len(content.getvalue()) / 1000:.0f} kB")
 

@@ -63,7 +63,7 @@ def structure():
         )
     trained, untrained = result["filters"]["trained"], result["filters"]["untrained"]
     cells = (f"{trained['median_frequency']:.3f}", between(untrained["median_frequency"], 3))
-    rows.append(["patch filters", *cells, "", "", "", ""])
+    rows.append(["patch filters", *cells, "–", "–", "–", "–"])
     columns = ("", "frequency", "untrained", "closest opposite", "untrained", "in pairs", "untrained")
     return (
         f"{table(columns, rows)}\nMedians over the {result['blocks'][0]['trained']['num_units']} units of each block and the "

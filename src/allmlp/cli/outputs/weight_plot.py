@@ -6,7 +6,7 @@ import typer
 
 from allmlp.cli.console import aligned, heading, note, say
 from allmlp.errors import ConfigError
-from allmlp.io.display import shorten
+from allmlp.io.display import escape, shorten
 
 if TYPE_CHECKING:
     from allmlp.checkpoints import Checkpoint
@@ -35,9 +35,9 @@ def check_plot(plot: str, source: str, *, is_variant: bool, is_export: bool) -> 
             f"--plot draws trained weights, and variant {source} has none. Name a checkpoint, such as starter."
         )
     if is_export:
+        name = escape(shorten(source, 300))
         raise ConfigError(
-            f"--plot draws the weights of a checkpoint, and {shorten(source, 300)} is an export. Name the checkpoint that it "
-            "was written from."
+            f"--plot draws weights, and {name} is an export. Name the checkpoint that it was written from."
         )
     from allmlp.report import new_weight_pictures
 
@@ -51,7 +51,6 @@ def plot_weights(checkpoint: "Checkpoint", plot: str) -> dict[str, Any]:
         ConfigError: as `draw_weights`.
     """
     from allmlp.explanations import analyse_weights
-    from allmlp.io.display import escape
     from allmlp.report import draw_weights
 
     analysis = analyse_weights(checkpoint)

@@ -72,8 +72,9 @@ def run_study(
             f"{escape(folder)}: this folder is not empty. Choose a new one, or continue the study in it: "
             f"allmlp study {study.name} --resume {escape(folder)}"
         )
+    data = _opened(study, options)
     write_json(folder / _REQUEST, {"study": study.name, "options": asdict(options)})
-    return _run(study, folder, options, report)
+    return _run(study, folder, options, data, report)
 
 
 def resume_study(folder: str | Path, study: Study | str | None = None, *, report: Report = print) -> StudyRun:
@@ -93,7 +94,7 @@ def resume_study(folder: str | Path, study: Study | str | None = None, *, report
     study = study if isinstance(study, Study) else load_study(stored["study"])
     options = StudyOptions(**stored["options"])
     _check_extras(study)
-    return _run(study, folder, options, report)
+    return _run(study, folder, options, _opened(study, options), report)
 
 
 def stored_results(folder: str | Path, study: Study) -> list[ArmResult]:
@@ -123,12 +124,17 @@ class _Workplace:
         return self.kept[image_size]
 
 
-def _run(study: Study, folder: Path, options: StudyOptions, report: Report) -> StudyRun:
+def _opened(study: Study, options: StudyOptions) -> ImageDataset | None:
+    source = options.data or study.data
+    return None if source is None else open_dataset(source)
+
+
+def _run(
+    study: Study, folder: Path, options: StudyOptions, data: ImageDataset | None, report: Report
+) -> StudyRun:
     arms = study.arms(options)
     stored = {_slug(arm): _stored_figures(folder, arm) for arm in arms}
     missing = [arm for arm in arms if stored[_slug(arm)] is None]
-    source = options.data or study.data
-    data = open_dataset(source) if missing and source is not None else None
     report(f"{study.title}: {counted(len(arms), 'arm')}, {len(missing)} of them to be measured")
     place = _Workplace(folder, choose_device(options.device), report, data)
     for number, arm in enumerate(arms, 1):

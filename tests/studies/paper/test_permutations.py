@@ -52,11 +52,11 @@ def test_a_mixer_with_permuted_weights_answers_the_same() -> None:
     inner = torch.from_numpy((rows % 4 * 4 + columns % 4)[0])
     state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     for name, tensor in state.items():
-        if name == "stem.proj.weight":  # (C, 3, P, P)
+        if name == "patch_projection.weight":  # (C, 3, P, P)
             state[name] = tensor.flatten(2)[:, :, inner].reshape(tensor.shape)
-        elif name.endswith("mlp_tokens.fc1.weight"):  # (D_S, S)
+        elif name.endswith("token_mixing.fc1.weight"):  # (D_S, S)
             state[name] = tensor[:, patches]
-        elif name.endswith(("mlp_tokens.fc2.weight", "mlp_tokens.fc2.bias")):  # (S, D_S) and (S,)
+        elif name.endswith(("token_mixing.fc2.weight", "token_mixing.fc2.bias")):  # (S, D_S) and (S,)
             state[name] = tensor[patches]
     network.load_state_dict(state)
     shuffled_images = shuffled(ORDERS[1], (32, 32), 4, device="cpu")(images)

@@ -117,10 +117,14 @@ class _Workplace:
     data: ImageDataset | None
     kept: dict[tuple[int, int], StudyPhotos] = field(default_factory=dict)
 
-    def photos(self, image_size: tuple[int, int]) -> StudyPhotos:
+    @property
+    def dataset(self) -> ImageDataset:
         assert self.data is not None, "a study without photos asked for some"
+        return self.data
+
+    def photos(self, image_size: tuple[int, int]) -> StudyPhotos:
         if image_size not in self.kept:
-            self.kept[image_size] = read_photos(self.data, image_size, report=self.report)
+            self.kept[image_size] = read_photos(self.dataset, image_size, report=self.report)
         return self.kept[image_size]
 
 

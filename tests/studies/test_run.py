@@ -108,7 +108,9 @@ def test_a_missing_library_and_unusable_photos_are_named_before_anything_is_writ
     from dataclasses import replace
 
     needy = replace(_Recorder().study, extras={"no_such_module": "studies"})
-    with pytest.raises(MissingExtraError, match=r"Study recorded needs no_such_module: pip install 'allmlp\[studies\]'"):
+    with pytest.raises(
+        MissingExtraError, match=r"Study recorded needs no_such_module: pip install 'allmlp\[studies\]'"
+    ):
         run_study(needy, tmp_path / "out", report=str)
     with pytest.raises(DataError, match="nowhere"):
         run_study(_Recorder().study, tmp_path / "out", StudyOptions(data=str(tmp_path / "nowhere")), report=str)

@@ -133,9 +133,7 @@ def _opened(study: Study, options: StudyOptions) -> ImageDataset | None:
     return None if source is None else open_dataset(source)
 
 
-def _run(
-    study: Study, folder: Path, options: StudyOptions, data: ImageDataset | None, report: Report
-) -> StudyRun:
+def _run(study: Study, folder: Path, options: StudyOptions, data: ImageDataset | None, report: Report) -> StudyRun:
     arms = study.arms(options)
     stored = {_slug(arm): _stored_figures(folder, arm) for arm in arms}
     missing = [arm for arm in arms if stored[_slug(arm)] is None]
@@ -194,7 +192,9 @@ def _stored_request(folder: Path) -> dict[str, Any]:
         if not isinstance(stored["study"], str):
             raise TypeError
     except FileNotFoundError as error:
-        raise CheckpointError(f"{escape(folder)}: this folder holds no study (there is no {_REQUEST} in it).") from error
+        raise CheckpointError(
+            f"{escape(folder)}: this folder holds no study (there is no {_REQUEST} in it)."
+        ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{escape(path)}: this file cannot be read as a study's. Restore it.") from error
     return dict(stored)
@@ -215,7 +215,9 @@ def _stored_figures(folder: Path, arm: Arm) -> dict[str, Any] | None:
         if not isinstance(stored["figures"], dict):
             raise TypeError
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{escape(path)}: this file is damaged. Delete it: the arm is then measured again.") from error
+        raise CheckpointError(
+            f"{escape(path)}: this file is damaged. Delete it: the arm is then measured again."
+        ) from error
     return dict(stored) if is_same else None
 
 

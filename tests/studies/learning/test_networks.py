@@ -43,7 +43,8 @@ def test_weights_follow_from_the_seed_and_leave_the_users_generator_alone(kind: 
     torch.manual_seed(5)
     before = torch.get_rng_state()
     same, again, other = (
-        make_network(kind, seed=seed, image_size=(16, 16), num_classes=3, widths=widths).state_dict() for seed in (1, 1, 2)
+        make_network(kind, seed=seed, image_size=(16, 16), num_classes=3, widths=widths).state_dict()
+        for seed in (1, 1, 2)
     )
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(same[name], again[name]) for name in same)

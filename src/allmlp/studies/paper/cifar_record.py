@@ -1,7 +1,7 @@
 """Beyond the paper: how far a small Mixer gets on CIFAR-10 from scratch, and which parts of its training pay.
 
-The result to pass is that of github.com/omihub777/MLP-Mixer-CIFAR: 90.83 % after 300 epochs, by code that trains 1.13 M parameters,
-although its page states 0.67 M. So there are two claims, one for each number of parameters.
+The result to pass is that of github.com/omihub777/MLP-Mixer-CIFAR: 90.83 % after 300 epochs, by code that trains 1.13 M
+parameters, although its page states 0.67 M. So there are two claims, one for each number of parameters.
 """
 
 import dataclasses
@@ -34,8 +34,18 @@ __all__ = ["STUDY", "stages"]
 
 RECORD = 0.9083
 SMALL = {"hidden_dim": 144, "tokens_mlp_dim": 64, "channels_mlp_dim": 252}  # 663,738 parameters
-LARGE = {"hidden_dim": 128, "tokens_mlp_dim": 64, "channels_mlp_dim": 512}  # 1.13 M: those of the code that set the record
-PLAIN: Mapping[str, Any] = {"optimizer": "muon", "mixing": 0.5, "rand_augment": 0, "coarse_share": 0.0, "clean_share": 0.0}
+LARGE = {
+    "hidden_dim": 128,
+    "tokens_mlp_dim": 64,
+    "channels_mlp_dim": 512,
+}  # 1.13 M: those of the code that set the record
+PLAIN: Mapping[str, Any] = {
+    "optimizer": "muon",
+    "mixing": 0.5,
+    "rand_augment": 0,
+    "coarse_share": 0.0,
+    "clean_share": 0.0,
+}
 PARTS: Mapping[str, Mapping[str, Any]] = {
     "their recipe": {**PLAIN, "optimizer": "adam"},
     "Muon": PLAIN,
@@ -76,9 +86,9 @@ def _arm(name: str, widths: Mapping[str, int], parts: Mapping[str, Any], num_ste
 def stages(settings: Mapping[str, Any], seed: int) -> list[Recipe]:
     """Return the recipes that an arm trains one after another, each from the weights of the one before.
 
-    The arm may compute as much as `num_steps` steps with patches of 4 pixels. `coarse_share` of it goes to patches of 8 pixels, which take
-    more steps of a quarter of the cost; then the patches are halved. The last `clean_share` of the photos are not mixed or distorted. One linear
-    decay of the learning rate spans all stages.
+    The arm may compute as much as `num_steps` steps with patches of 4 pixels. `coarse_share` of it goes to patches of 8 pixels,
+    whose steps cost about a quarter; then the patches are halved. The photos of the last `clean_share` are not mixed or
+    distorted. One linear decay of the learning rate spans all stages.
     """
     budget, clean, coarse = settings["num_steps"], settings["clean_share"], settings["coarse_share"]
     fine_model = _model(settings, 4)
@@ -237,7 +247,11 @@ def table(results: Sequence[ArmResult]) -> Table:
 
 
 def _percent(figures: Mapping[str, float]) -> str:
-    return f"{100 * figures['mean']:.2f} ± {100 * figures['std']:.2f}" if figures["n"] > 1 else f"{100 * figures['mean']:.2f}"
+    return (
+        f"{100 * figures['mean']:.2f} ± {100 * figures['std']:.2f}"
+        if figures["n"] > 1
+        else f"{100 * figures['mean']:.2f}"
+    )
 
 
 def agreement(results: Sequence[ArmResult]) -> str:
@@ -248,8 +262,8 @@ def agreement(results: Sequence[ArmResult]) -> str:
         test = spread([run["test_top1"] for run in runs])
         verdict = "passes" if test["mean"] > RECORD else "does not reach"
         sentences.append(
-            f"With {size} parameters, {runs[0]['epochs']:g} epochs and {runs[0]['minutes']:.0f} minutes, the mean of {test['n']} seeds, "
-            f"{100 * test['mean']:.2f} %, {verdict} {100 * RECORD:.2f} % (300 epochs)."
+            f"With {size} parameters, {runs[0]['epochs']:g} epochs and {runs[0]['minutes']:.0f} minutes, the mean of "
+            f"{test['n']} seeds, {100 * test['mean']:.2f} %, {verdict} {100 * RECORD:.2f} % (300 epochs)."
         )
     return " ".join(sentences)
 
@@ -279,9 +293,10 @@ STUDY = Study(
     claim="The paper trains no Mixer on CIFAR-10 from scratch; the best public result that we know is 90.83 % after 300 epochs "
     "(github.com/omihub777/MLP-Mixer-CIFAR).",
     outcome="Its code trains 1.13 M parameters, although its page states 0.67 M.",
-    setup="Mixers of 0.66 M and 1.13 M parameters, with at most as many multiply-adds as 72 epochs at patches of 4 pixels. The parts of the "
-    "training are compared on 5,000 held-out photos of CIFAR-10's training photos, at a third of that cost; the test photos choose nothing, and there is no "
-    "test-time augmentation. \ Adam with their rate and weight decay, with cutmix but without AutoAugment. Hours of two cores.",
+    setup="Mixers of 0.66 M and 1.13 M parameters, with at most as many multiply-adds as 72 epochs at patches of 4 pixels. "
+    "The parts of the training are compared on 5,000 held-out training photos, at a third of that cost; the "
+    "test photos choose nothing, and there is no test-time augmentation. 'Their recipe' is Adam with their rate and weight "
+    "decay, with cutmix but without AutoAugment. Hours of two cores.",
     data="cifar10",
     arms=arms,
     run=run,

@@ -184,8 +184,9 @@ def augmented(images: NDArray[np.uint8], draws: np.random.Generator | None, pad_
         assert draws is not None
         num_images, height, width, _ = images.shape
         padded = np.pad(images, ((0, 0), (pad_pixels, pad_pixels), (pad_pixels, pad_pixels), (0, 0)), mode="reflect")
-        corners = draws.integers(0, 2 * pad_pixels + 1, (2, num_images, 1))
-        rows, columns = corners[0] + np.arange(height), corners[1] + np.arange(width)
+        corners: NDArray[np.int64] = draws.integers(0, 2 * pad_pixels + 1, (2, num_images, 1))
+        rows: NDArray[np.int64] = corners[0] + np.arange(height)
+        columns: NDArray[np.int64] = corners[1] + np.arange(width)
         columns = np.where(draws.random(num_images)[:, None] < 0.5, columns[:, ::-1], columns)
         images = padded[np.arange(num_images)[:, None, None], rows[:, :, None], columns[:, None, :]]
     return (

@@ -187,7 +187,8 @@ def augmented(images: NDArray[np.uint8], draws: np.random.Generator | None, pad_
         corners: NDArray[np.int64] = draws.integers(0, 2 * pad_pixels + 1, (2, num_images, 1))
         rows: NDArray[np.int64] = corners[0] + np.arange(height)
         columns: NDArray[np.int64] = corners[1] + np.arange(width)
-        columns = np.where(draws.random(num_images)[:, None] < 0.5, columns[:, ::-1], columns)
+        is_mirrored = draws.random((num_images, 1)) < 0.5
+        columns = np.where(is_mirrored, columns[:, ::-1], columns)
         images = padded[np.arange(num_images)[:, None, None], rows[:, :, None], columns[:, None, :]]
     return (
         torch.from_numpy(images).permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format) / 127.5

@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "allmlp"
 # From the top down. A layer may import those below it, and not its neighbours in the same line.
 LAYERS = (
     ("cli",),
+    ("studies",),
     ("bench", "bulk", "serve"),
     ("recipes",),
     ("training",),
@@ -84,6 +85,14 @@ INNER_LAYERS = {
         ("backends", "photo_folder", "prediction", "sort_photos"),
         ("folder_names", "nearest", "runnable", "tuned"),
         ("engine_settings",),
+    ),
+    "studies": (
+        ("run",),
+        ("full_scale", "page", "registry"),
+        ("paper",),
+        ("study",),
+        ("learning",),
+        ("drawing",),
     ),
     "serve": (
         ("server",),

@@ -25,6 +25,7 @@ from allmlp.cli.commands.other_tools.convert import convert
 from allmlp.cli.commands.other_tools.export import export
 from allmlp.cli.commands.other_tools.push import push
 from allmlp.cli.commands.other_tools.search import search
+from allmlp.cli.commands.other_tools.study import study
 from allmlp.cli.commands.predict import predict
 from allmlp.cli.commands.recipes import recipes
 from allmlp.cli.commands.runs.clean import clean
@@ -63,7 +64,23 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(demo, train, finetune, recipes, data, check, shard),
-    *(evaluate, report, compare, clean, predict, serve, embed, search, inspect, models, bench, convert, export, push),
+    *(
+        evaluate,
+        report,
+        compare,
+        clean,
+        predict,
+        serve,
+        embed,
+        search,
+        inspect,
+        models,
+        bench,
+        study,
+        convert,
+        export,
+        push,
+    ),
 )
 for command in COMMANDS:
     app.command(cls=Command)(command)

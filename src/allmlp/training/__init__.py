@@ -22,6 +22,7 @@ from allmlp.training.recipe.resolve import (
     with_settings,
 )
 from allmlp.training.run_folder import refuse_used_folder
+from allmlp.training.stop_signals import Stopped, StopSignal
 from allmlp.training.stored_run import StoredRun, check_matches_run, damage_of, stored_run
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ __all__ = [
     "RunComparison",
     "SavingConfig",
     "ScheduleConfig",
+    "StopSignal",
+    "Stopped",
     "StoredRun",
     "SweepRun",
     "TrainResult",

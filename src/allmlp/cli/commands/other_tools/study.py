@@ -1,0 +1,119 @@
+"""The command `allmlp study`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from allmlp.cli.console import DeviceOption, aligned, command_line, heading, next_commands, note, say
+from allmlp.errors import ConfigError
+from allmlp.io.display import escape
+
+__all__ = ["study"]
+
+
+def study(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="The study to run; without it, all are listed.", show_default=False),
+    ] = None,
+    describe: Annotated[bool, typer.Option("--describe", help="Only show the claim and what is measured.")] = False,
+    scale: Annotated[
+        Literal["laptop", "paper"],
+        typer.Option(help="paper: show the commands of the paper's own trainings and their cost; nothing is trained."),
+    ] = "laptop",
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="PHOTOS", help="Photos, as train takes them.", show_default="the study's"),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds per arm.", show_default="the study's number")] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Training steps per arm: fewer for a quick trial.", show_default="the study's number"),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="FOLDER", help="A new folder.", show_default="runs/study-NAME-<number>"),
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Continue the study in this folder.", show_default=False)
+    ] = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Rerun a study of the paper at laptop scale: its claim, our figures, a plot.
+
+    A study that was stopped continues with --resume; what is finished is not repeated.
+
+    \b
+    Examples:
+      allmlp study
+      allmlp study permutations --describe
+      allmlp study permutations --data CIFAR10
+      allmlp study --resume runs/study-permutations-1
+    """
+    from allmlp.studies import StudyOptions, full_scale_lines, load_study, resume_study, run_study
+
+    if resume is not None:
+        given = {"--data": data, "--seeds": seeds, "--steps": steps, "--out": out, "--describe": describe or None}
+        if extra := [option for option, value in given.items() if value is not None]:
+            raise ConfigError(f"{extra[0]} cannot be changed when a study is resumed; omit it, or start a new study.")
+        finished = resume_study(resume, name, report=note)
+    elif name is None:
+        _list()
+        return
+    elif describe:
+        _describe(name)
+        return
+    elif scale == "paper":
+        found = load_study(name)
+        if not found.full_scale:
+            say(f"Study {name} has no training of the paper's own scale.")
+        for line in full_scale_lines(found):
+            say(line)
+        return
+    else:
+        options = StudyOptions(data=data, num_seeds=seeds, num_steps=steps, device=device)
+        finished = run_study(name, out, options, report=note)
+    table = finished.study.table(finished.results)
+    for line in aligned([list(table.columns), *(list(row) for row in table.rows)]):
+        say(line)
+    say()
+    say(finished.agreement)
+    for file in finished.files:
+        say(f"wrote   {escape(file)}")
+    next_commands(
+        [(command_line("study", finished.study.name, "--scale", "paper"), "what the paper's own scale costs")]
+    )
+
+
+def _list() -> None:
+    from allmlp.studies import STUDIES, load_study
+
+    for line in aligned([(name, load_study(name).title) for name in STUDIES]):
+        say(line)
+    first = next(iter(STUDIES))
+    next_commands(
+        [
+            (command_line("study", first, "--describe"), "show the claim and what is measured"),
+            (command_line("study", first), "run a study"),
+        ]
+    )
+
+
+def _describe(name: str) -> None:
+    from allmlp.studies import StudyOptions, load_study
+
+    study = load_study(name)
+    arms = study.arms(StudyOptions())
+    heading(study.title)
+    for label, text in (("The paper", f"{study.claim} {study.outcome}"), ("Here", study.setup)):
+        say()
+        heading(label)
+        say(text)
+    say()
+    heading(f"{len(arms)} arms")
+    for arm in dict.fromkeys(arm.name for arm in arms):
+        say(f"  {arm}")
+    if study.data is not None:
+        say(f"photos  {study.data}, or your own: --data PHOTOS")
+    next_commands([(command_line("study", name), "run it"), (command_line("study", name, "--scale", "paper"), "cost")])

@@ -1,0 +1,27 @@
+"""The studies by name. To add one: a file in paper/ that defines `STUDY`, and a line here."""
+
+import importlib
+from collections.abc import Mapping
+
+from allmlp.errors import ConfigError, did_you_mean
+from allmlp.studies.study import Study
+
+__all__ = ["STUDIES", "load_study"]
+
+STUDIES: Mapping[str, str] = {
+    "permutations": "allmlp.studies.paper.permutations",
+    "cifar_record": "allmlp.studies.paper.cifar_record",
+}
+"""By name: the module that defines `STUDY`, which is imported when it is needed."""
+
+
+def load_study(name: str) -> Study:
+    """Return a study.
+
+    Raises:
+        ConfigError: there is none of this name; similar names are suggested.
+    """
+    if name not in STUDIES:
+        raise ConfigError(f"unknown study {name!r}.{did_you_mean(name, STUDIES)} Expected one of {', '.join(STUDIES)}.")
+    study: Study = importlib.import_module(STUDIES[name]).STUDY
+    return study

@@ -1,0 +1,140 @@
+"""What a study is: a claim, arms that are measured one by one, and what their figures say about the claim."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from allmlp.io.display import Report
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from allmlp.data import ImageDataset
+    from allmlp.studies.learning.photos import StudyPhotos
+
+__all__ = ["Arm", "ArmResult", "FullScale", "Study", "StudyOptions", "Table", "Workplace"]
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """What a user chooses.
+
+    Attributes:
+        data: photos, as `open_dataset` takes them; None takes the study's.
+        num_seeds: seeds per arm; None takes the study's number.
+        num_steps: training steps per arm; None takes the study's number. Fewer make a quick trial that says little.
+        device: "auto", "cpu", "cuda" or "mps".
+    """
+
+    data: str | None = None
+    num_seeds: int | None = None
+    num_steps: int | None = None
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One measurement of a study.
+
+    Attributes:
+        name: in words, as the table has it.
+        settings: JSON values that decide the result, with the seed. A stored result is used again only if they are equal.
+        seed: of all random choices.
+    """
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+
+
+class ArmResult(NamedTuple):
+    """An arm and its figures: JSON values, as `Study.run` returned them."""
+
+    arm: Arm
+    figures: Mapping[str, Any]
+
+
+class Table(NamedTuple):
+    """Column titles, and rows of as many cells."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class FullScale:
+    """One training of the paper at its own scale.
+
+    Attributes:
+        command: starts it, on photos that the user has.
+        variant: of the Mixer, such as "B/16", for its cost on this machine; None where that is unknown.
+        num_photos_seen: training photos times epochs.
+        core_days: what the paper states, on TPU v3; None where it states none.
+    """
+
+    command: str
+    variant: str | None
+    num_photos_seen: float
+    core_days: float | None = None
+
+
+class Workplace(Protocol):
+    """What an arm works with.
+
+    Attributes:
+        folder: of this arm, for snapshots, so that it can continue; deleted once its figures are stored.
+        device: "cpu", "cuda" or "mps".
+        report: takes lines for the user.
+    """
+
+    @property
+    def folder(self) -> Path: ...
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def report(self) -> Report: ...
+
+    @property
+    def dataset(self) -> "ImageDataset":
+        """Return the study's photos as they were opened, for `allmlp.train` and `allmlp.evaluate`."""
+
+    def photos(self, image_size: tuple[int, int]) -> "StudyPhotos":
+        """Return the study's photos, decoded at this size; they are kept for the next arm."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A study of the paper, or beyond it.
+
+    Attributes:
+        name: as the command takes it.
+        title: a phrase.
+        claim: what the paper says, in a sentence, with its section or figure.
+        outcome: what the paper measured.
+        setup: what is done here, and how it differs from the paper.
+        data: the photos by default, as `open_dataset` takes them; None if it needs none.
+        arms: the measurements, in their order: the first seed of all arms comes before the second.
+        run: measures one arm and returns JSON figures. Interrupted, it continues from `Workplace.folder`.
+        table: of all results.
+        figure: the plot, in the paper's form; None if it has none.
+        agreement: a sentence: does the outcome agree with the paper, and how surely.
+        full_scale: the paper's own trainings.
+        extras: modules that it needs, by the extra that installs them.
+    """
+
+    name: str
+    title: str
+    claim: str
+    outcome: str
+    setup: str
+    data: str | None
+    arms: Callable[[StudyOptions], Sequence[Arm]]
+    run: Callable[[Arm, Workplace], Mapping[str, Any]]
+    table: Callable[[Sequence[ArmResult]], Table]
+    agreement: Callable[[Sequence[ArmResult]], str]
+    figure: Callable[[Sequence[ArmResult]], "Figure"] | None = None
+    full_scale: Sequence[FullScale] = ()
+    extras: Mapping[str, str] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from torch import nn
 
 from allmlp.errors import ConfigError, MissingExtraError, did_you_mean
 from allmlp.model import MixerConfig, MlpMixer
+from allmlp.studies.learning.mixer_variants import MIXER_VARIANTS
 
 __all__ = ["NETWORKS", "make_network", "multiply_adds"]
 
@@ -43,7 +44,9 @@ def resnet(*, image_size: tuple[int, int], num_classes: int, layers: list[int], 
     """
     from timm.models.resnet import BasicBlock, ResNet
 
-    network = ResNet(BasicBlock, tuple(layers), num_classes=num_classes, channels=tuple(widths), stem_width=widths[0] // 2)
+    network = ResNet(
+        BasicBlock, tuple(layers), num_classes=num_classes, channels=tuple(widths), stem_width=widths[0] // 2
+    )
     if max(image_size) <= 64:
         network.conv1 = nn.Conv2d(3, network.conv1.out_channels, 3, padding=1, bias=False)
         nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
@@ -51,7 +54,7 @@ def resnet(*, image_size: tuple[int, int], num_classes: int, layers: list[int], 
     return network
 
 
-NETWORKS: Mapping[str, Callable[..., nn.Module]] = {"mixer": mixer, "vit": vit, "resnet": resnet}
+NETWORKS: Mapping[str, Callable[..., nn.Module]] = {"mixer": mixer, "vit": vit, "resnet": resnet, **MIXER_VARIANTS}
 """By name: functions of the image size, the number of classes and widths."""
 
 
@@ -65,7 +68,9 @@ def make_network(
         MissingExtraError: the kind is timm's, and timm is not installed.
     """
     if kind not in NETWORKS:
-        raise ConfigError(f"unknown network {kind!r}.{did_you_mean(kind, NETWORKS)} Expected one of {', '.join(NETWORKS)}.")
+        raise ConfigError(
+            f"unknown network {kind!r}.{did_you_mean(kind, NETWORKS)} Expected one of {', '.join(NETWORKS)}."
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:

@@ -42,7 +42,7 @@ PARTS: Mapping[str, str] = {
 }
 ALL, NONE, DROPOUT = "all of table 4", "none of them", "dropout 0.1 as well"
 _SHARE = 0.1
-_BATCH_SIZE, _NUM_SEEDS, _NUM_STEPS = 100, 2, 3000
+_BATCH_SIZE, _NUM_SEEDS, _NUM_STEPS = 100, 2, 4000
 
 
 def arms(options: StudyOptions) -> list[Arm]:

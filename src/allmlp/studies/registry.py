@@ -13,6 +13,7 @@ STUDIES: Mapping[str, str] = {
     "token_mixing": "allmlp.studies.paper.token_mixing",
     "resolution": "allmlp.studies.paper.resolution",
     "regularisation": "allmlp.studies.paper.regularisation",
+    "cifar_record": "allmlp.studies.paper.cifar_record",
 }
 """By name: the module that defines `STUDY`, which is imported when it is needed."""
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 __all__ = ["COLOURS", "curve", "dots", "new_figure", "panels", "percent_axis", "same_range", "to_png"]
 
@@ -72,6 +72,7 @@ def dots(
     axes.axvline(float(np.mean(rows[reference])), color=_INK, linewidth=1, linestyle="--", zorder=1)
     axes.set_yticks(heights, list(rows))
     axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
     axes.set_xlabel(x, fontsize=9, color=_MUTED)
 

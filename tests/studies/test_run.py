@@ -130,5 +130,5 @@ def test_every_study_describes_itself(name: str) -> None:
 
 
 def test_an_unknown_study_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"unknown study 'permutation'\. Did you mean 'permutations'\?"):
+    with pytest.raises(ConfigError, match=r"unknown study 'permutation'\. Did you mean 'permutations'"):
         load_study("permutation")

@@ -12,7 +12,7 @@ from allmlp.model.parameters import LAYER_NORM_EPSILON, PARAMETERS, Axis, parame
 from allmlp.model.variants import MAX_SIDE, VARIANTS, Gelu, MixerConfig, MixerTemplate, as_sides, variant_config
 
 if TYPE_CHECKING:
-    from allmlp.model.mixer import MlpMixer, create
+    from allmlp.model.mixer import MlpMixer, create, lecun_normal_
     from allmlp.model.resolution import Method, at_patch_size, at_resolution
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "at_resolution",
     "cost",
     "create",
+    "lecun_normal_",
     "num_parameters",
     "parameter_shapes",
     "variant_config",
@@ -39,7 +40,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("MlpMixer", "create"):
+    if name in ("MlpMixer", "create", "lecun_normal_"):
         from allmlp.model import mixer
 
         return getattr(mixer, name)

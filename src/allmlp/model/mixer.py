@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from allmlp.model.parameters import LAYER_NORM_EPSILON
 from allmlp.model.variants import MixerConfig, variant_config
 
-__all__ = ["MlpMixer", "create"]
+__all__ = ["MlpMixer", "create", "lecun_normal_"]
 
 # Standard deviation of a standard normal truncated at ±2; flax divides by it (jax/nn/initializers.py).
 TRUNCATED_NORMAL_STD = 0.87962566103423978

@@ -1,16 +1,16 @@
 """What the plots of studies share: a figure with panels, axes in percent, curves with their spread over seeds."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-__all__ = ["COLOURS", "curve", "new_figure", "panels", "percent_axis", "same_range", "to_png"]
+__all__ = ["COLOURS", "curve", "dots", "new_figure", "panels", "percent_axis", "same_range", "to_png"]
 
 COLOURS = ("#2563c9", "#d9600a", "#1f8a54", "#8a4fc7", "#c22f52", "#7a6a1e", "#1b8a9c", "#5b6575")
 _INK, _MUTED, _RULE = "#1b2230", "#5b6575", "#e3e6eb"
@@ -55,6 +55,26 @@ def curve(axes: Axes, x: Sequence[float], runs: Sequence[Sequence[float]], *, la
     (line,) = axes.plot(x, values.mean(0), label=label, marker="o", markersize=3, linewidth=1.6, **style)
     if len(values) > 1:
         axes.fill_between(x, values.min(0), values.max(0), color=line.get_color(), alpha=0.15, linewidth=0)
+
+
+def dots(
+    axes: Axes, rows: Mapping[str, Sequence[float]], *, x: str, colours: Mapping[str, str], reference: str
+) -> None:
+    """Draw one row per name, from the top down: its values as dots and their mean as a line.
+
+    `x` labels the horizontal axis, whose values are shares, in percent. A dashed line continues the mean of row `reference`.
+    """
+    heights = list(range(len(rows) - 1, -1, -1))
+    for height, (name, values) in zip(heights, rows.items(), strict=True):
+        colour = colours[name]
+        axes.plot(values, [height] * len(values), "o", color=colour, markersize=5, alpha=0.55, markeredgewidth=0)
+        axes.plot([float(np.mean(values))] * 2, [height - 0.28, height + 0.28], color=colour, linewidth=2)
+    axes.axvline(float(np.mean(rows[reference])), color=_INK, linewidth=1, linestyle="--", zorder=1)
+    axes.set_yticks(heights, list(rows))
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+    axes.set_xlabel(x, fontsize=9, color=_MUTED)
 
 
 def to_png(figure: Figure) -> bytes:

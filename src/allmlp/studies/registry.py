@@ -10,6 +10,9 @@ __all__ = ["STUDIES", "load_study"]
 
 STUDIES: Mapping[str, str] = {
     "permutations": "allmlp.studies.paper.permutations",
+    "token_mixing": "allmlp.studies.paper.token_mixing",
+    "resolution": "allmlp.studies.paper.resolution",
+    "regularisation": "allmlp.studies.paper.regularisation",
     "cifar_record": "allmlp.studies.paper.cifar_record",
 }
 """By name: the module that defines `STUDY`, which is imported when it is needed."""

@@ -9,6 +9,7 @@ from torch import nn
 
 from allmlp.errors import ConfigError, MissingExtraError, did_you_mean
 from allmlp.model import MixerConfig, MlpMixer
+from allmlp.studies.learning.mixer_variants import MIXER_VARIANTS
 
 __all__ = ["NETWORKS", "make_network", "multiply_adds"]
 
@@ -66,7 +67,7 @@ def resnet(*, image_size: tuple[int, int], num_classes: int, layers: list[int], 
     return network
 
 
-NETWORKS: Mapping[str, Callable[..., nn.Module]] = {"mixer": mixer, "vit": vit, "resnet": resnet}
+NETWORKS: Mapping[str, Callable[..., nn.Module]] = {"mixer": mixer, "vit": vit, "resnet": resnet, **MIXER_VARIANTS}
 """By name: functions of the image size, the number of classes and widths."""
 
 

@@ -11,7 +11,7 @@ from allmlp.errors import DataError
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.io.display import Report, escape
 
-__all__ = ["LabelledPhotos", "StudyPhotos", "read_photos"]
+__all__ = ["LabelledPhotos", "StudyPhotos", "read_photos", "scored_split"]
 
 
 class LabelledPhotos(NamedTuple):
@@ -43,14 +43,24 @@ def read_photos(dataset: ImageDataset, image_size: tuple[int, int], *, report: R
     Raises:
         DataError: one of these is missing, or a photo cannot be decoded.
     """
-    scored = next((name for name in ("test", "validation") if name in dataset.splits), None)
-    if "train" not in dataset.splits or scored is None:
+    scored = scored_split(dataset)
+    report(f"photos of {escape(dataset.source)} are decoded at {image_size[0]} x {image_size[1]} pixels")
+    train = _decoded(dataset.splits["train"], image_size)
+    return StudyPhotos(train, _decoded(scored, image_size), dataset.class_names)
+
+
+def scored_split(dataset: ImageDataset) -> Split:
+    """Return the test split, or the validation split if there is no other.
+
+    Raises:
+        DataError: there is neither, or no train split.
+    """
+    name = next((name for name in ("test", "validation") if name in dataset.splits), None)
+    if "train" not in dataset.splits or name is None:
         raise DataError(
             f"{escape(dataset.source)}: a study needs a train split and a test split; found {', '.join(dataset.splits)}."
         )
-    report(f"photos of {escape(dataset.source)} are decoded at {image_size[0]} x {image_size[1]} pixels")
-    train, test = (_decoded(dataset.splits[name], image_size) for name in ("train", scored))
-    return StudyPhotos(train, test, dataset.class_names)
+    return dataset.splits[name]
 
 
 def _decoded(split: Split, image_size: tuple[int, int]) -> LabelledPhotos:

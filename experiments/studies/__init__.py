@@ -1,18 +1,18 @@
 """Pages of docs/studies/ and their pictures, from the results of `allmlp study`, which are copied to results/<name>.json."""
 
 import json
-
-from experiments.tables.markdown import ROOT
+from pathlib import Path
 
 from allmlp.studies import STUDIES, load_study, page_of
 
-__all__ = ["PAGES", "RESULTS", "page", "results"]
+__all__ = ["PAGES", "RESULTS", "page", "stored_results"]
 
+ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "experiments" / "studies" / "results"
 PAGES = ROOT / "docs" / "studies"
 
 
-def results():
+def stored_results():
     """Return the results that are there, by study, in the order of the studies."""
     paths = {name: RESULTS / f"{name}.json" for name in STUDIES}
     return {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}

@@ -1,13 +1,13 @@
 """The table of docs/studies.md: every study, and whether its outcome agrees with the paper."""
 
-from experiments.studies import results
+from experiments.studies import stored_results
 from experiments.tables.markdown import table
 
 from allmlp.studies import STUDIES, load_study
 
 
 def studies():
-    found, rows = results(), []
+    found, rows = stored_results(), []
     for name in STUDIES:
         study = load_study(name)
         title = f"[{study.title}](studies/{name}.md)" if name in found else study.title

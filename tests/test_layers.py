@@ -23,7 +23,7 @@ LAYERS = (
     ("checkpoints",),
     ("model", "data"),
     ("provenance", "runs"),
-    ("config", "hardware"),
+    ("config", "hardware", "photo_page"),
     ("io",),
     ("errors",),
 )

@@ -1,6 +1,5 @@
 """The command `allmlp export`."""
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,8 @@ from allmlp.cli.arguments.checkpoint import (
 from allmlp.cli.arguments.int8_export import Int8Options, check_int8_options, write_int8
 from allmlp.cli.arguments.output_format import Format, FormatOption
 from allmlp.cli.arguments.output_path import new_output_path
-from allmlp.cli.console import aligned, command_line, next_commands, say
+from allmlp.cli.console import next_commands, say
+from allmlp.cli.outputs.export_lines import next_rows, verification_lines, written_line
 from allmlp.cli.progress import photo_bar
 from allmlp.errors import CheckFailedError, ConfigError
 from allmlp.io.display import escape
@@ -200,7 +200,7 @@ def export(
         files = [path, *map(path.with_suffix, form.other_endings)]
         result |= {"export": str(path), "to": target, "bytes": sum(file.stat().st_size for file in files)}
         if not is_json:
-            say(_written(files, model, precision, place))
+            say(written_line(files, model.description.config, precision, place))
             if listed is not None:
                 say(f"Wrote {escape(listed)}: what runs it without PyTorch, for pip")
     else:
@@ -213,7 +213,7 @@ def export(
         problems = verification.problems
         result["verification"] = verification.to_dict()
         if not is_json:
-            say("\n".join(_lines(verification)))
+            say("\n".join(verification_lines(verification)))
     if is_json:
         print(json_text(result, indent=2, allow_nan=False))
     if problems:
@@ -221,9 +221,8 @@ def export(
         raise CheckFailedError(f"{path} does not answer as the checkpoint: {' '.join(problems)}{kept}")
     if not is_json:
         has_classes = bool(model.description.class_names)
-        _next(
-            (checkpoint, *option_words(image_size, changes)), path, listed, has_classes, is_verified=verify is not None
-        )
+        words = (checkpoint, *option_words(image_size, changes))
+        next_commands(next_rows(words, path, listed, has_classes=has_classes, is_verified=verify is not None))
 
 
 def _check_options(
@@ -268,47 +267,3 @@ def _verify(
 
     with photo_bar() as progress:
         return verify_export(path, model, photos, tolerance=tolerance, agreement=agreement, progress=progress)
-
-
-def _written(files: list[Path], model: "Checkpoint | ArrayCheckpoint", precision: str, pixels: PixelPlace) -> str:
-    from allmlp.io.display import file_size
-
-    config = model.description.config
-    height, width = config.image_size
-    size = file_size(sum(file.stat().st_size for file in files))
-    names = " and ".join(map(escape, files))
-    image = f"{height} × {width} pixels" + ("" if pixels == "out" else f" from photos of any size, pixels {pixels}")
-    return f"Wrote {names} ({size}, {precision}, {config.num_classes:,} classes, {image})"
-
-
-def _lines(verification: "ExportVerification") -> list[str]:
-    v = verification
-    rows = [
-        ("same class", f"{v.num_same:,} of {v.num_photos:,} photos ({v.num_same / v.num_photos:.2%})"),
-        ("largest difference of a logit", f"{v.logit_difference:.3g} (the largest logit is {v.largest_logit:.3g})"),
-        ("largest difference of a score", f"{v.probability_difference:.3g}"),
-    ]
-    if v.pixels is not None:
-        pixels = f"{v.pixels.num_different:,} of {v.pixels.num_values:,}, by up to {v.pixels.largest} grey levels"
-        rows.insert(1, ("values of the images that differ", pixels))
-    if v.top1 is not None:
-        for name, (rate, low, high) in zip(("checkpoint", "export"), v.top1, strict=True):
-            rows.append((f"top-1 of the {name}", f"{rate:.2%} (95% interval {low:.1%} to {high:.1%})"))
-    return [f"Verified on {v.photos}:", *(f"  {line}" for line in aligned(rows))]
-
-
-def _next(
-    checkpoint: tuple[str, ...], path: Path, listed: Path | None, has_classes: bool, *, is_verified: bool
-) -> None:
-    """Print what to run next; `checkpoint` has the options with which it was exported, and without which it differs."""
-    without = "" if path.suffix.lower() == ".pt2" else ", without PyTorch"
-    rows = [(f"{command_line('predict', path)} PHOTO.jpg", f"classify photos with it{without}")]
-    if not has_classes:
-        rows = [(f"{command_line('embed', path)} PHOTOS -o features.npz", f"compute features with it{without}")]
-    if listed is not None:
-        install = f"pip install --no-deps allmlp -r {shlex.quote(str(listed))}"
-        rows.append((escape(install), "in a new environment: all that runs it, without PyTorch"))
-    if has_classes and not is_verified:
-        command = command_line("export", *checkpoint, "--against", path, "--verify")
-        rows.append((f"{command} PHOTOS", "compare its answers with the checkpoint's"))
-    next_commands(rows)

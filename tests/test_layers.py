@@ -74,7 +74,7 @@ INNER_LAYERS = {
     "exports": (
         ("writing",),
         ("reading",),
-        ("openvino_model",),
+        ("openvino_model", "web_page"),
         ("litert_model", "onnx_model", "torch_program"),
         ("integer_products", "metadata", "runtimes", "small_environment"),
     ),

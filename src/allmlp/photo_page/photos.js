@@ -19,8 +19,8 @@ export function say(text) { $("status").textContent = text; }
 
 export function sayClasses(names, where) {
   const count = names.length;
-  const first = names.slice(0, 6).join(", ") + (count > 6 ? ", …" : "");
-  $("model").textContent = `${count.toLocaleString("en")} ${count === 1 ? "class" : "classes"}: ${first}. ${where}`;
+  const first = names.slice(0, 6).join(", ") + (count > 6 ? ", …" : ".");
+  $("model").textContent = `${count.toLocaleString("en")} ${count === 1 ? "class" : "classes"}: ${first} ${where}`;
 }
 
 // Let the page take photos. `answering` has

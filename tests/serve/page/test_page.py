@@ -15,6 +15,7 @@ from tests.serve.running import Running, running
 
 pytestmark = needs_chromium
 
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with chromium() as browser:

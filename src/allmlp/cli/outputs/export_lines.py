@@ -15,13 +15,12 @@ if TYPE_CHECKING:
 __all__ = ["next_rows", "verification_lines", "written_line"]
 
 
-def written_line(files: Sequence[Path], config: "MixerConfig", precision: str, pixels: str) -> str:
+def written_line(files: Sequence[Path], num_bytes: int, config: "MixerConfig", precision: str, pixels: str) -> str:
     """Return what was written, with its size."""
     height, width = config.image_size
-    size = file_size(sum(file.stat().st_size for file in files))
     names = " and ".join(map(escape, files))
     image = f"{height} × {width} pixels" + ("" if pixels == "out" else f" from photos of any size, pixels {pixels}")
-    return f"Wrote {names} ({size}, {precision}, {config.num_classes:,} classes, {image})"
+    return f"Wrote {names} ({file_size(num_bytes)}, {precision}, {config.num_classes:,} classes, {image})"
 
 
 def verification_lines(verification: "ExportVerification") -> list[str]:
@@ -42,17 +41,30 @@ def verification_lines(verification: "ExportVerification") -> list[str]:
 
 
 def next_rows(
-    checkpoint: tuple[str, ...], path: Path, requirements: Path | None, *, has_classes: bool, is_verified: bool
+    checkpoint: tuple[str, ...],
+    path: Path,
+    requirements: Path | None,
+    *,
+    page: Path | None,
+    has_classes: bool,
+    is_verified: bool,
 ) -> list[tuple[str, str]]:
-    """Return commands to run next; `checkpoint` has the options with which it was exported, and without which it differs."""
+    """Return commands to run next; `checkpoint` has the options with which it was exported, and without which it differs.
+
+    `path` is the export's file, which may be in the folder `page`.
+    """
     without = "" if path.suffix.lower() == ".pt2" else ", without PyTorch"
     rows = [(f"{command_line('predict', path)} PHOTO.jpg", f"classify photos with it{without}")]
     if not has_classes:
         rows = [(f"{command_line('embed', path)} PHOTOS -o features.npz", f"compute features with it{without}")]
+    if page is not None:
+        server = f"python -m http.server -b 127.0.0.1 -d {shlex.quote(str(page))}"
+        rows = [(escape(server), "serve the page to this computer, at http://127.0.0.1:8000")]
     if requirements is not None:
         install = f"pip install --no-deps allmlp -r {shlex.quote(str(requirements))}"
         rows.append((escape(install), "in a new environment: all that runs it, without PyTorch"))
     if has_classes and not is_verified:
         command = command_line("export", *checkpoint, "--against", path, "--verify")
-        rows.append((f"{command} PHOTOS", "compare its answers with the checkpoint's"))
+        engine = "" if page is None else ", in ONNX Runtime"
+        rows.append((f"{command} PHOTOS", f"compare its answers with the checkpoint's{engine}"))
     return rows

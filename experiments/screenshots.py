@@ -6,9 +6,12 @@ Each page is photographed in light, in dark, and at the width of a phone (390 px
 """
 
 import argparse
+import functools
 import shutil
 import subprocess
 import sys
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 
@@ -66,28 +69,53 @@ def pages(work):
 
 
 def photograph_served(work, chromium):
-    """Serve the first run, give its page two photos, and write what it shows in each look (by playwright)."""
-    from playwright.sync_api import sync_playwright
-
-    photos = sorted((work / "photos" / "test").glob("*/*.webp"))
+    """Serve the first run, and photograph its page."""
     command = [sys.executable, "-m", "allmlp", "serve", "runs/first", "--port", "0"]
     with subprocess.Popen(command, cwd=work, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as server:
         address = next(word for line in server.stderr for word in line.split() if word.startswith("http://"))
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=shutil.which(chromium), args=["--no-sandbox"])
-            for look in HEIGHTS:
-                size = {"width": 390 if look == "phone" else 1280, "height": HEIGHTS[look]}
-                page = browser.new_page(viewport=size, color_scheme="dark" if look == "dark" else "light")
-                page.goto(address)
-                page.set_input_files("#files", [photos[0], photos[len(photos) // 2]])
-                page.get_by_role("status").get_by_text("2 photos done", exact=True).wait_for()
-                if page.locator("button.bar").count():
-                    page.locator("button.bar").nth(2).hover()
-                    page.locator("canvas").wait_for()
-                with Image.open(BytesIO(page.screenshot())) as image:
-                    write("serve", look, image.convert("RGB"))
-            browser.close()
+        photograph_answers("serve", address, work, chromium)
         server.terminate()
+
+
+def photograph_exported(work, chromium):
+    """Export the first run as a page, serve its files, and photograph it (node_modules/onnxruntime-web has to be there)."""
+    page = work / "page"
+    shutil.rmtree(page, ignore_errors=True)
+    package = Path(__file__).parents[1] / "node_modules" / "onnxruntime-web"
+    allmlp(work, "export", "runs/first", "--to", "web", "--out", page.name, "--runtime", package)
+    handler = functools.partial(_Files, directory=page)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        photograph_answers("web", f"http://127.0.0.1:{server.server_port}", work, chromium)
+        server.shutdown()
+
+
+class _Files(SimpleHTTPRequestHandler):
+    """Sends files, as `python -m http.server` does, and prints nothing."""
+
+    def log_message(self, *_):
+        pass
+
+
+def photograph_answers(name, address, work, chromium):
+    """Give a page two photos, and write what it shows in each look (by playwright)."""
+    from playwright.sync_api import sync_playwright
+
+    photos = sorted((work / "photos" / "test").glob("*/*.webp"))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which(chromium), args=["--no-sandbox"])
+        for look in HEIGHTS:
+            size = {"width": 390 if look == "phone" else 1280, "height": HEIGHTS[look]}
+            page = browser.new_page(viewport=size, color_scheme="dark" if look == "dark" else "light")
+            page.goto(address)
+            page.set_input_files("#files", [photos[0], photos[len(photos) // 2]])
+            page.get_by_role("status").get_by_text("2 photos done", exact=True).wait_for()
+            if page.locator("button.bar").count():
+                page.locator("button.bar").nth(2).hover()
+                page.locator("canvas").wait_for()
+            with Image.open(BytesIO(page.screenshot())) as image:
+                write(name, look, image.convert("RGB"))
+        browser.close()
 
 
 def write(name, look, picture):
@@ -130,6 +158,7 @@ def main():
             picture = photograph(page, look, arguments.chromium, arguments.work)
             write(name, look, picture)
     photograph_served(arguments.work, arguments.chromium)
+    photograph_exported(arguments.work, arguments.chromium)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ LAYERS = (
     ("checkpoints",),
     ("model", "data"),
     ("provenance", "runs"),
-    ("config", "hardware"),
+    ("config", "hardware", "photo_page"),
     ("io",),
     ("errors",),
 )
@@ -75,7 +75,7 @@ INNER_LAYERS = {
     "exports": (
         ("writing",),
         ("reading",),
-        ("openvino_model",),
+        ("openvino_model", "web_page"),
         ("litert_model", "onnx_model", "torch_program"),
         ("integer_products", "metadata", "runtimes", "small_environment"),
     ),

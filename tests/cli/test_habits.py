@@ -20,6 +20,7 @@ from allmlp.recipes import load_recipe
         ("lr_find", "--lr-grid"),
         ("linear-probe", "--shots"),
         ("onnx", "allmlp export"),
+        ("wasm", "--to web"),
         ("api", "allmlp serve"),
         ("explain", "--explain"),
         ("info", "allmlp inspect"),

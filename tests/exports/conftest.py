@@ -8,6 +8,10 @@ from numpy.typing import NDArray
 from tests.builders import tiny_checkpoint
 
 from allmlp import Checkpoint, MixerConfig
+from allmlp.exports import EXPORT_FORMATS
+
+FILE_FORMATS = tuple(to for to, form in EXPORT_FORMATS.items() if not form.is_page)
+"""The formats that an engine opens; a page holds a file of one of them."""
 
 # Names that a list split at white space, XML or JSON written by hand would break.
 NAMES = ("African elephant", "naïve 猫", "two\nlines", "tab\there", '"quoted" <&>', "a/b", " ")

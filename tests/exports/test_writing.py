@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 from tests.builders import tiny_checkpoint
+from tests.exports.conftest import FILE_FORMATS
 
 from allmlp import ConfigError, MissingExtraError, export, open_model, save_checkpoint
 from allmlp.exports import EXPORT_FORMATS, default_name, export_kind
 from allmlp.exports.writing import export_format
 
 
-@pytest.mark.parametrize("to", EXPORT_FORMATS)
+@pytest.mark.parametrize("to", FILE_FORMATS)
 def test_a_path_and_a_checkpoint_give_the_same_file(to: str, tmp_path: Path) -> None:
     checkpoint = tiny_checkpoint()
     form = EXPORT_FORMATS[to]
@@ -41,10 +42,11 @@ def test_the_name_follows_from_the_source(tmp_path: Path, monkeypatch: pytest.Mo
     }
     assert {source: default_name(source, onnx) for source in names} == names
     assert default_name(tiny_checkpoint(), openvino) == "mixer.xml"
+    assert default_name("runs/mine", EXPORT_FORMATS["web"]) == "mine-web"
     assert export("starter") == Path("starter.onnx")
 
 
-@pytest.mark.parametrize("to", EXPORT_FORMATS)
+@pytest.mark.parametrize("to", FILE_FORMATS)
 def test_nothing_is_overwritten(to: str, tmp_path: Path) -> None:
     form = EXPORT_FORMATS[to]
     for ending in (form.ending, *form.other_endings):
@@ -60,12 +62,13 @@ def test_nothing_is_overwritten(to: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"to": "onx"}, "to is 'onx'; expected one of onnx, openvino, torch, litert. Did you mean 'onnx'"),
+        ({"to": "onx"}, "to is 'onx'; expected one of onnx, openvino, torch, litert, web. Did you mean 'onnx'"),
         ({"to": 3}, "to is 3; expected one of"),
         ({"out": "x.xml"}, "x.xml: expected a name that ends in .onnx"),
         ({"out": 3}, "out is 3; expected a path"),
         ({"out": "a\0.onnx"}, "NUL character"),
         ({"source": 3}, "expected a path"),
+        ({"runtime": "x.tgz"}, "runtime would have no effect: it is what a page computes with, for to web only"),
     ],
 )
 def test_impossible_arguments_are_config_errors(

@@ -73,7 +73,8 @@ METHODS = [
         for path in (
             "/",
             "/page.js",
-            "/page.css",
+            "/photos.js",
+            "/style.css",
             "/icon.svg",
             "/info",
             "/livez",

@@ -68,7 +68,7 @@ def test_ctrl_c_ends_a_server_that_idles(sources: dict[str, Path]):
 
 def test_a_client_that_reads_no_answer_holds_up_neither_others_nor_a_shutdown(sources: dict[str, Path]):
     with running(sources["onnx"], options={"body_timeout_s": 1.0}) as server, server.connect() as stalled:
-        stalled.sendall(request("GET", "/page.js") * 2000)  # answers of 20 MB, more than the system buffers
+        stalled.sendall(request("GET", "/photos.js") * 2500)  # answers of 20 MB, more than the system buffers
         time.sleep(0.5)
         assert server.predict(PHOTO).status == 200
         start = time.monotonic()
@@ -78,12 +78,12 @@ def test_a_client_that_reads_no_answer_holds_up_neither_others_nor_a_shutdown(so
 
 def test_a_client_that_reads_slowly_gets_its_answers(sources: dict[str, Path]):
     with running(sources["onnx"], options={"body_timeout_s": 2.0}) as server, server.connect() as slow:
-        slow.sendall(request("GET", "/page.js") * 2000)
+        slow.sendall(request("GET", "/photos.js") * 2500)
         start, size = time.monotonic(), 0
-        while size < 2000 * 10_000 and (part := slow.recv(1_000_000)):
+        while size < 2500 * 8_000 and (part := slow.recv(1_000_000)):
             size += len(part)
             time.sleep(max(0.0, start + size / 5e6 - time.monotonic()))  # 5 MB a second, twice as long as the limit
-        assert size >= 2000 * 10_000
+        assert size >= 2500 * 8_000
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,9 @@ _COMMANDS: Mapping[str, str] = {
     **dict.fromkeys(
         ("onnx", "openvino", "tflite", "litert"), "Use `allmlp export CHECKPOINT --to onnx`, openvino, torch or litert."
     ),
+    **dict.fromkeys(
+        ("web", "browser", "wasm"), "Use `allmlp export CHECKPOINT --to web`, or `allmlp serve CHECKPOINT`."
+    ),
     **dict.fromkeys(("server", "api", "app", "ui", "deploy"), "Use `allmlp serve CHECKPOINT`."),
     **dict.fromkeys(("explain", "gradcam", "saliency"), "Use `allmlp predict CHECKPOINT PHOTOS --explain FOLDER`."),
     **dict.fromkeys(("fit", "learn"), "Use `allmlp finetune DATA`, or `allmlp train DATA`."),

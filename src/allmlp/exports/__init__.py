@@ -1,7 +1,7 @@
 """Exports: a checkpoint written for other engines, and such a file read back. Only torch_program/program.py needs torch.
 
-Safe to change: onnx_model/, `openvino_model`, torch_program/ and litert_model/ (what is written), `metadata` (the description
-    inside the file).
+Safe to change: onnx_model/, `openvino_model`, torch_program/, litert_model/ and web_page/ (what is written), `metadata` (the
+    description inside the file).
 Invariants: the names of inputs, outputs and weights; the key "allmlp"; the same checkpoint gives the same bytes. A file is
     untrusted: it is checked before an engine sees it.
 To add one: a format is a file or a folder with a writer and a reader, and an entry in `EXPORT_FORMATS`.
@@ -27,10 +27,13 @@ from allmlp.exports.reading import Export, export_kind, open_export
 from allmlp.exports.runtimes import import_openvino
 from allmlp.exports.small_environment import ENGINES, requirements, write_requirements
 from allmlp.exports.torch_program.file import TorchExport
+from allmlp.exports.web_page.onnxruntime_web import BrowserRuntime, read_browser_runtime
+from allmlp.exports.web_page.page import PAGE_MODEL, write_page
 from allmlp.exports.writing import (
     EXPORT_FORMATS,
     ExportFormat,
     check_format_pixels,
+    check_runtime_option,
     default_name,
     export,
     export_format,
@@ -43,9 +46,11 @@ __all__ = [
     "IMAGES",
     "MAX_INPUT",
     "MAX_WEIGHT",
+    "PAGE_MODEL",
     "PHOTOS",
     "PIXELS",
     "WEIGHTS",
+    "BrowserRuntime",
     "ChangedExportError",
     "Export",
     "ExportFormat",
@@ -60,6 +65,7 @@ __all__ = [
     "QuantisedWeight",
     "TorchExport",
     "check_format_pixels",
+    "check_runtime_option",
     "default_name",
     "export",
     "export_format",
@@ -72,8 +78,10 @@ __all__ = [
     "onnx_bytes",
     "open_export",
     "parse_onnx",
+    "read_browser_runtime",
     "requirements",
     "weights_digest",
     "write_openvino",
+    "write_page",
     "write_requirements",
 ]

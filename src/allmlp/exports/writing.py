@@ -15,7 +15,9 @@ from allmlp.exports.onnx_model.graph import onnx_bytes
 from allmlp.exports.onnx_model.pixels import check_pixels
 from allmlp.exports.openvino_model import write_openvino
 from allmlp.exports.runtimes import import_litert_schema, import_onnx, import_openvino, import_torch
-from allmlp.io.atomic_write import write_bytes
+from allmlp.exports.web_page.onnxruntime_web import BrowserRuntime, read_browser_runtime
+from allmlp.exports.web_page.page import write_page
+from allmlp.io.atomic_write import reason_of, write_bytes
 from allmlp.io.display import escape, quote
 from allmlp.io.path_problem import path_problem, path_text
 
@@ -23,6 +25,7 @@ __all__ = [
     "EXPORT_FORMATS",
     "ExportFormat",
     "check_format_pixels",
+    "check_runtime_option",
     "default_name",
     "export",
     "export_format",
@@ -35,14 +38,15 @@ class ExportFormat:
     """A format of exports.
 
     Attributes:
-        ending: of the file's name.
+        ending: of the file's name; of a page, of the name of its folder if none is given.
         check: raises a MissingExtraError if a library is missing: before anything slow.
-        write: writes a model to a new file; takes `pixels`, too, if the format has others than "out", and `precision` if it
-            has others than float32.
+        write: writes a model to a new file; takes `pixels`, too, if the format has several, `precision` if it has others than
+            float32, and `runtime` if it is a page.
         other_endings: of files that are written next to it.
-        pixels: where photos may become images: "out" of the file, "in" its graph, or "exact" in it.
+        pixels: where photos may become images: "out" of the file, "in" its graph, or "exact" in it; the default first.
         precisions: of weights and products that `write` takes. (int8 is written by `allmlp.quantisation`.)
         no_pixels: what to do instead of those that it lacks.
+        is_page: whether it is a folder with a page, whose runtime is a `BrowserRuntime`.
     """
 
     ending: str
@@ -52,6 +56,7 @@ class ExportFormat:
     pixels: tuple[Pixels, ...] = ("out",)
     precisions: tuple[str, ...] = ("float32",)
     no_pixels: str = "Use to='onnx', or pre-process outside."
+    is_page: bool = False
 
 
 def _write_onnx(model: ArrayCheckpoint, path: Path, pixels: Pixels = "out") -> None:
@@ -94,6 +99,14 @@ EXPORT_FORMATS: Mapping[str, ExportFormat] = {
     ),
     "torch": ExportFormat(ending=".pt2", check=_check_torch, write=_write_torch, precisions=("float32", "bfloat16")),
     "litert": ExportFormat(ending=".tflite", check=import_litert_schema, write=_write_litert),
+    "web": ExportFormat(
+        ending="-web",
+        check=import_onnx,
+        write=write_page,
+        pixels=("in",),
+        no_pixels="Browsers resize photos otherwise than allmlp, so that a page does it in its model's graph: pixels='in'.",
+        is_page=True,
+    ),
 }
 
 
@@ -102,21 +115,29 @@ def export(
     *,
     to: str = "onnx",
     out: str | Path | None = None,
-    pixels: str = "out",
+    pixels: str | None = None,
     precision: str = "float32",
+    runtime: str | Path | BrowserRuntime | None = None,
 ) -> Path:
     """Write a checkpoint in float32 or bfloat16: `allmlp.export` without int8, with the same arguments and errors."""
     form = export_format(to)
     if precision not in form.precisions:
         raise ConfigError(f"precision is {quote(precision)}; {to} files have {' or '.join(form.precisions)}.")
-    place = check_format_pixels(pixels, to)
+    check_runtime_option(runtime, to)
+    place = form.pixels[0] if pixels is None else check_format_pixels(pixels, to)
     path = new_export_file(default_name(source, form) if out is None else out, form)
     form.check()
+    if form.is_page and not isinstance(runtime, BrowserRuntime):
+        runtime = read_browser_runtime(runtime)
     if isinstance(source, Checkpoint):
         source = as_arrays(source)
     model = source if isinstance(source, ArrayCheckpoint) else load_arrays(source)
     check_format_pixels(place, to, model.description.preprocessing)
-    options = {"pixels": None if place == "out" else place, "precision": None if precision == "float32" else precision}
+    options: dict[str, object] = {"runtime": runtime}
+    if place != form.pixels[0]:
+        options["pixels"] = place
+    if precision != "float32":
+        options["precision"] = precision
     form.write(model, path, **{name: value for name, value in options.items() if value is not None})
     return path
 
@@ -135,14 +156,23 @@ def check_format_pixels(pixels: object, to: str, preprocessing: Preprocessing | 
     Raises:
         ConfigError: an unknown word, or pixels that the format or this pre-processing does not have.
     """
-    place, form = check_pixels(pixels, preprocessing), export_format(to)
+    form = export_format(to)
+    place = check_pixels(pixels, preprocessing, has_out="out" in form.pixels)
     if place not in form.pixels:
         raise ConfigError(f"pixels is {place!r}, which {to} files cannot have. {form.no_pixels}")
     return place
 
 
+def check_runtime_option(runtime: object, to: str, dash: str = "") -> None:
+    """Check that a runtime is given only for a page; `dash` stands before names of options. Raises ConfigError."""
+    if runtime is not None and not export_format(to).is_page:
+        raise ConfigError(
+            f"{dash}runtime would have no effect: it is what a page computes with, for {dash}to web only."
+        )
+
+
 def default_name(source: object, form: ExportFormat) -> str:
-    """Return the name of an export's file in the current folder: "runs/mine" gives "mine.onnx"."""
+    """Return the name of an export's file in the current folder: "runs/mine" gives "mine.onnx", and of a page "mine-web"."""
     text = path_text(source) or "mixer"
     parts = [part for part in re.split(r"[/\\:]+", text.partition("@")[0]) if part not in ("", ".", "..")]
     name = parts[-1] if parts else "mixer"
@@ -151,16 +181,33 @@ def default_name(source: object, form: ExportFormat) -> str:
 
 
 def new_export_file(out: object, form: ExportFormat) -> Path:
-    """Return the path of a file to write. Raises ConfigError if it exists, has another ending, or cannot be written."""
+    """Return the path of a file, or of a page's folder, to write.
+
+    Raises:
+        ConfigError: it exists (an empty folder may), a file has another ending, or it cannot be written.
+    """
     text = path_text(out)
     if text is None:
         raise ConfigError(f"out is {quote(out)}; expected a path.")
     path = Path(text)
     if problem := path_problem(path):
         raise ConfigError(f"{text[:300]}: cannot be written to ({problem}). Choose another path.")
+    if form.is_page:
+        _check_new_folder(path)
+        return path
     if path.suffix.lower() != form.ending:
         raise ConfigError(f"{escape(text[:300])}: expected a name that ends in {form.ending}.")
     for file in (path, *map(path.with_suffix, form.other_endings)):
         if os.path.lexists(file):
             raise ConfigError(f"{escape(file)}: this file exists, and nothing is overwritten. Choose a new name.")
     return path
+
+
+def _check_new_folder(path: Path) -> None:
+    try:
+        if not os.path.lexists(path) or (path.is_dir() and not any(path.iterdir())):
+            return
+    except OSError as error:
+        raise ConfigError(f"{escape(path)}: cannot be written to ({reason_of(error)}). Choose another path.") from error
+    what = "this folder is not empty" if path.is_dir() else "this file exists"
+    raise ConfigError(f"{escape(path)}: {what}, and nothing is overwritten. Choose a new name.")

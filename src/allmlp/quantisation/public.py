@@ -7,15 +7,20 @@ from pathlib import Path
 from allmlp.checkpoints import ArrayCheckpoint, Checkpoint, load_checkpoint
 from allmlp.errors import ConfigError, did_you_mean
 from allmlp.exports import (
+    PAGE_MODEL,
+    BrowserRuntime,
     Pixels,
     Quantisation,
     QuantisationNote,
     check_format_pixels,
+    check_runtime_option,
     default_name,
     export_format,
     new_export_file,
     onnx_bytes,
+    read_browser_runtime,
     write_openvino,
+    write_page,
 )
 from allmlp.exports import export as export_floats
 from allmlp.hardware.processor import has_exact_int8
@@ -37,10 +42,16 @@ def _write_openvino(model: ArrayCheckpoint, path: Path, plan: Quantisation, note
     write_openvino(onnx_bytes(model, plan, note), path)
 
 
+def _write_web(
+    model: ArrayCheckpoint, path: Path, plan: Quantisation, note: QuantisationNote, runtime: BrowserRuntime
+) -> None:
+    write_page(model, path, runtime, plan, note)
+
+
 _PRECISIONS = ("float32", "bfloat16", "int8")
 
-_WRITERS: Mapping[str, Callable[..., None]] = {"onnx": _write_onnx, "openvino": _write_openvino}
-"""They take `pixels`, too, if the format has others than "out"."""
+_WRITERS: Mapping[str, Callable[..., None]] = {"onnx": _write_onnx, "openvino": _write_openvino, "web": _write_web}
+"""They take `pixels`, too, if the format has several, and `runtime` if it is a page."""
 
 
 def export(
@@ -48,28 +59,35 @@ def export(
     *,
     to: str = "onnx",
     out: str | Path | None = None,
-    pixels: str = "out",
+    pixels: str | None = None,
     precision: str = "float32",
     calibrate: str | Path | None = None,
     agreement: float | None = None,
     portable: bool | None = None,
+    runtime: str | Path | BrowserRuntime | None = None,
 ) -> Path:
-    """Write a checkpoint for another engine, with its class names and pre-processing inside, and return the file.
+    """Write a checkpoint for another engine, with its class names and pre-processing inside, and return the file or folder.
 
-    The same checkpoint gives the same bytes. `open_model` opens the result, without torch but for "torch".
+    The same checkpoint gives the same bytes. `open_model` opens the result, without torch but for "torch"; of a page, it opens
+    the file model.onnx.
 
     Args:
         source: a path or a name, as `load_checkpoint` takes it, or a checkpoint.
-        to: "onnx" (one file), "openvino" (an .xml file and a .bin file), "torch" (a .pt2 file of torch.export), or
-            "litert" (a .tflite file).
-        out: a new file, whose name ends in .onnx, .xml, .pt2 or .tflite; None takes the source's name, in the current folder.
+        to: "onnx" (one file), "openvino" (an .xml file and a .bin file), "torch" (a .pt2 file of torch.export), "litert" (a
+            .tflite file), or "web" (a folder with a page that answers in the browser).
+        out: a new file, whose name ends in .onnx, .xml, .pt2 or .tflite, or for "web" a new folder; None takes the source's
+            name, in the current folder.
         pixels: where photos become the model's images. "out": the input is pre-processed images, float32 (B, 3, H, W). "in": it
             is decoded RGB photos of any size, uint8 (B, h, w, 3), resized and normalised in the graph, nearly as
-            `Preprocessing` does. "exact": the same, bit for bit, in float64. Both only in ONNX.
-        precision: "float32"; "bfloat16" for "torch"; or "int8" (`export_int8`) for the others, which needs photos.
+            `Preprocessing` does. "exact": the same, bit for bit, in float64. Both only in ONNX. None means "out", and "in" for
+            "web", which has nothing else.
+        precision: "float32"; "bfloat16" for "torch"; or "int8" (`export_int8`) for "onnx", "openvino" and "web", which needs
+            photos.
         calibrate: for int8, photos such as the model is for: some hundreds, a data set or a folder.
         agreement: for int8, the share of photos that must keep their class; None means 0.99.
         portable: for int8, whether the file runs on any processor; None means True.
+        runtime: for "web", the npm package onnxruntime-web: a folder or a .tgz file, or what `read_browser_runtime` returned;
+            None means node_modules/onnxruntime-web.
 
     Raises:
         CheckpointError: nothing usable at `source`.
@@ -80,8 +98,9 @@ def export(
         MissingExtraError: a library of the format or, for int8, an engine is not installed.
     """
     check_export_options(to, precision, calibrate, agreement, portable)
+    check_runtime_option(runtime, to)
     if precision != "int8":
-        return export_floats(source, to=to, out=out, pixels=pixels, precision=precision)
+        return export_floats(source, to=to, out=out, pixels=pixels, precision=precision, runtime=runtime)
     assert calibrate is not None
     if isinstance(source, ArrayCheckpoint):
         raise ConfigError("source is an ArrayCheckpoint; int8 needs a Checkpoint, a path or a name.")
@@ -93,6 +112,7 @@ def export(
         pixels=pixels,
         agreement=DEFAULT_AGREEMENT if agreement is None else agreement,
         portable=portable is not False,
+        runtime=runtime,
     ).path
 
 
@@ -115,7 +135,8 @@ def check_export_options(
             raise ConfigError(f"{' and '.join(unused)} would have no effect in {precision}; use {dash}precision int8.")
         return
     if to not in _WRITERS:
-        raise ConfigError(f"{dash}precision int8 is for {' and '.join(_WRITERS)}, not for {quote(to)}.")
+        *others, last = _WRITERS
+        raise ConfigError(f"{dash}precision int8 is for {', '.join(others)} and {last}, not for {quote(to)}.")
     if calibrate is None:
         raise ConfigError(
             f"{dash}precision int8 needs {dash}calibrate with some hundreds of photos such as the model is for: they set the "
@@ -123,6 +144,8 @@ def check_export_options(
         )
     if agreement is not None and not (isinstance(agreement, int | float) and 0.0 <= agreement <= 1.0):
         raise ConfigError(f"{dash}agreement is {quote(agreement)}; expected a share of the photos, such as 0.99.")
+    if portable is False and form.is_page:
+        raise ConfigError(f"Without {dash}portable, the model needs a processor with VNNI, and a page is for any.")
     if portable is False and not has_exact_int8():
         raise ConfigError(
             f"Without {dash}portable, the file needs a processor with VNNI, and this one has none, so that it cannot be judged "
@@ -136,9 +159,10 @@ def export_int8(
     *,
     to: str = "onnx",
     out: str | Path | None = None,
-    pixels: str = "out",
+    pixels: str | None = None,
     agreement: float = DEFAULT_AGREEMENT,
     portable: bool = True,
+    runtime: str | Path | BrowserRuntime | None = None,
     backend: str = "auto",
     attempts: Sequence[Attempt] = ATTEMPTS,
     report: Report = discard,
@@ -152,8 +176,8 @@ def export_int8(
     Args:
         source: a path or a name, as `load_checkpoint` takes it, or a `Checkpoint`.
         photos: a data set, as `open_dataset` takes it (test, else validation, else train), or a folder without labels.
-        to: "onnx" or "openvino".
-        out, pixels: as in `export`.
+        to: "onnx", "openvino" or "web".
+        out, pixels, runtime: as in `export`.
         agreement: the share of photos that must keep the class that float32 gives them.
         portable: whether weights of layers that multiply in integers have 7 bits, so that the file runs on any processor.
             With 8 bits it is refused on processors without VNNI, on which sums would overflow.
@@ -167,10 +191,16 @@ def export_int8(
         CheckpointError, ConfigError, DataError, MissingExtraError: as `export`.
     """
     check_export_options(to, "int8", photos, agreement, portable)
-    form, place = export_format(to), check_format_pixels(pixels, to)
+    check_runtime_option(runtime, to)
+    form = export_format(to)
+    place = form.pixels[0] if pixels is None else check_format_pixels(pixels, to)
     path = new_export_file(default_name(source, form) if out is None else out, form)
     form.check()
-    choose_backend(backend, path)
+    options: dict[str, object] = {} if place == form.pixels[0] else {"pixels": place}
+    member = PAGE_MODEL if form.is_page else ""
+    if form.is_page:
+        options["runtime"] = runtime if isinstance(runtime, BrowserRuntime) else read_browser_runtime(runtime)
+    choose_backend(backend, path / member)
     checkpoint = source if isinstance(source, Checkpoint) else load_checkpoint(source)
     if not checkpoint.class_names:
         raise ConfigError(
@@ -182,12 +212,13 @@ def export_int8(
         checkpoint,
         calibration,
         judging,
-        _WRITERS[to] if place == "out" else partial(_WRITERS[to], pixels=place),
+        partial(_WRITERS[to], **options),
         path,
         portable=portable,
         min_agreement=agreement,
         backend=backend,
         attempts=attempts,
+        member=member,
         report=report,
         progress=progress,
     )

@@ -184,10 +184,13 @@ def search(
     min_agreement: float = DEFAULT_AGREEMENT,
     backend: str = "auto",
     attempts: Sequence[Attempt] = ATTEMPTS,
+    member: str = "",
     report: Report,
     progress: Progress,
 ) -> Int8Export:
     """Write the first attempt to `path` that gives enough judging photos the class of float32.
+
+    If `write` writes folders, `member` is the name of the model in them.
 
     Raises:
         CheckFailedError: none does, and nothing is written.
@@ -226,7 +229,9 @@ def search(
         with tempfile.TemporaryDirectory() as folder:
             trial = Path(folder) / path.name
             write(model, trial, plan, note)
-            result = _judged(attempt, expected, answers(open_model(trial, backend=backend).forward), judging.labels)
+            result = _judged(
+                attempt, expected, answers(open_model(trial / member, backend=backend).forward), judging.labels
+            )
         judged.append(result)
         report(f"{attempt.name}: {result.agreement:.2%} of the photos keep their class.")
         if result.agreement >= min_agreement:

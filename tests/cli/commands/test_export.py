@@ -14,7 +14,9 @@ import onnx
 import pytest
 from tests.builders import tiny_checkpoint
 from tests.evaluation.test_verification import tampered
+from tests.exports.conftest import FILE_FORMATS
 from tests.exports.test_writing import hide
+from tests.exports.web_page.packages import pack, write_package
 from tests.test_readme import ROOT, commands_of
 
 from allmlp import save_checkpoint
@@ -39,7 +41,8 @@ def exports(saved_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) ->
     from allmlp import export
 
     folder = tmp_path_factory.mktemp("exports")
-    return {to: export(saved_checkpoint, to=to, out=folder / f"x{form.ending}") for to, form in EXPORT_FORMATS.items()}
+    endings = {to: EXPORT_FORMATS[to].ending for to in FILE_FORMATS}
+    return {to: export(saved_checkpoint, to=to, out=folder / f"x{ending}") for to, ending in endings.items()}
 
 
 def test_the_choices_are_those_of_the_tables():
@@ -77,7 +80,7 @@ def test_a_mixer_without_a_classifier_computes_features(allmlp, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of the size of files are POSIX's")
-@pytest.mark.parametrize("to", EXPORT_FORMATS)
+@pytest.mark.parametrize("to", FILE_FORMATS)
 def test_without_space_nothing_is_left(to, saved_checkpoint, tmp_path):
     path = tmp_path / f"x{EXPORT_FORMATS[to].ending}"
     code = (
@@ -202,7 +205,7 @@ def test_another_image_size_and_pre_processing_are_those_of_the_export(allmlp, s
     assert allmlp("predict", path, photos).out == expected.out
 
 
-@pytest.mark.parametrize("to", EXPORT_FORMATS)
+@pytest.mark.parametrize("to", FILE_FORMATS)
 def test_predict_evaluate_and_embed_give_the_checkpoints_answers(
     to, allmlp, saved_checkpoint, exports, photos, tmp_path
 ):
@@ -249,7 +252,7 @@ def test_what_an_export_cannot_do_says_what_can(allmlp, exports, photos, tmp_pat
         assert outcome.code == 4 and "take those that `allmlp export` wrote" in outcome.err
 
 
-@pytest.mark.parametrize("to", EXPORT_FORMATS)
+@pytest.mark.parametrize("to", FILE_FORMATS)
 def test_inspect_describes_an_export_as_its_checkpoint(to, allmlp, saved_checkpoint, exports):
     found = json.loads(allmlp("inspect", exports[to], "--json").out)
     expected = json.loads(allmlp("inspect", saved_checkpoint, "--json").out)
@@ -311,7 +314,12 @@ def test_torch_writes_files_in_bfloat16_and_says_what_it_lacks(allmlp, saved_che
     assert less.code == 0 and json.loads(less.out)["verification"]["min_agreement"] == 0.5
     (tmp_path / "less.pt2").unlink()
     for words, said in {
-        ("--precision", "int8", "--calibrate", photos): "--precision int8 is for onnx and openvino, not for 'torch'",
+        (
+            "--precision",
+            "int8",
+            "--calibrate",
+            photos,
+        ): "--precision int8 is for onnx, openvino and web, not for 'torch'",
         ("--pixels", "in"): "torch files cannot have",
         ("--requirements", tmp_path / "r.txt"): "a .pt2 file runs in PyTorch",
         ("--out", tmp_path / "x.onnx"): "expected a name that ends in .pt2",
@@ -425,9 +433,10 @@ def test_the_commands_and_the_python_of_the_page_run_in_their_order(
     for index, name in enumerate(CLASSES * 3):
         write_photo(Path("PHOTOS") / name / f"{index}.png", seed=index)
         write_photo(Path("photos") / f"{index}.png", seed=index)
+    pack(write_package(tmp_path / "npm"), Path("onnxruntime-web-1.30.0.tgz"))
     page = ROOT / "docs" / "export.md"
     commands = [words for words in commands_of(page) if words[0] == "allmlp"]
-    assert len(commands) == 15
+    assert len(commands) == 16
     for _, *words in commands:
         outcome = allmlp(*words)
         assert outcome.code == 0, outcome.err

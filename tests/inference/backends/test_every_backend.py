@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from tests.builders import tiny_checkpoint
+from tests.exports.conftest import FILE_FORMATS
 from tests.inference.backends.engines import EVERY
 from tests.inference.backends.test_eager import random_images
 
@@ -58,7 +59,7 @@ def test_several_threads_may_use_one_model(backend: str, checkpoint: Checkpoint)
             np.testing.assert_array_equal(logits, forward(batch))
 
 
-@pytest.mark.parametrize("to", EXPORT_FORMATS)
+@pytest.mark.parametrize("to", FILE_FORMATS)
 def test_an_export_answers_as_its_checkpoint_through_predictor_and_embedder(
     to: str, checkpoint: Checkpoint, photos: list, tmp_path: Path
 ) -> None:

@@ -43,7 +43,9 @@ def test_a_key_opens(locked: Running, header: tuple[str, str] | None, code: str)
         assert answer.headers["www-authenticate"] == "Bearer"
 
 
-@pytest.mark.parametrize("path", ["/", "/page.js", "/page.css", "/icon.svg", "/livez", "/readyz", "/openapi.json"])
+@pytest.mark.parametrize(
+    "path", ["/", "/page.js", "/photos.js", "/style.css", "/icon.svg", "/livez", "/readyz", "/openapi.json"]
+)
 def test_health_and_the_page_need_no_key(locked: Running, path: str):
     assert locked.ask("GET", path).status == 200
 

@@ -9,46 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.chromium import LOW_CONTRAST, UNNAMED, chromium, needs_chromium
 from tests.serve.conftest import NAMES, photo_of
 from tests.serve.running import Running, running
 
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-
-# Names, roles, contrast and focus, as a page without any library can check them.
-UNNAMED = """() => [...document.querySelectorAll("button, input, img, a, textarea")].filter((element) => {
-  if (!element.checkVisibility()) return false;
-  const label = element.labels && element.labels.length ? element.labels[0].textContent : "";
-  return !(element.getAttribute("aria-label") || element.alt || label || element.textContent).trim();
-}).map((element) => element.outerHTML)"""
-LOW_CONTRAST = """() => {
-  const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
-  const light = (colour) => numbers(colour).slice(0, 3).map((value) => value / 255)
-    .map((value) => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, value, index) => sum + value * [0.2126, 0.7152, 0.0722][index], 0);
-  const behind = (element) => {
-    for (; element; element = element.parentElement) {
-      const colour = getComputedStyle(element).backgroundColor;
-      if (numbers(colour).length === 3 || numbers(colour)[3] > 0) return colour;
-    }
-    return "rgb(255, 255, 255)";
-  };
-  return [...document.querySelectorAll("body *")].filter((element) => {
-    const hasText = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
-    if (!hasText || !element.checkVisibility()) return false;
-    const [low, high] = [light(getComputedStyle(element).color), light(behind(element))].sort((a, b) => a - b);
-    return (high + 0.05) / (low + 0.05) < 4.5;
-  }).map((element) => element.outerHTML.slice(0, 100));
-}"""
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 class Visit:
@@ -106,8 +77,9 @@ def test_the_policy_forbids_inline_code(visit: Visit):
     assert policy.startswith("default-src 'none'; ")
     source = visit.server.ask("GET", "/").body.decode()
     assert not any(word in source for word in (" style=", "<style", "onclick", "http://", "https://"))
-    script = visit.server.ask("GET", "/page.js").body.decode()
-    assert not any(word in script for word in ("innerHTML", "insertAdjacent", "document.write", "eval("))
+    for path in ("/page.js", "/photos.js"):
+        script = visit.server.ask("GET", path).body.decode()
+        assert not any(word in script for word in ("innerHTML", "insertAdjacent", "document.write", "eval("))
 
 
 def test_photos_are_pasted_and_dropped(visit: Visit):

@@ -45,6 +45,8 @@ _ARCHIVES = (
     (".pth", "a zip archive of a weight file"),
 )
 
+_PAGE = "LICENSE-onnxruntime-web.txt"  # in a page of ours, and hardly anywhere else
+
 # A file of a folder by a pattern of its name, and what such a folder is.
 _FOLDERS = (
     ("_CHECKPOINT_METADATA", "an Orbax checkpoint"),
@@ -87,6 +89,8 @@ def describe_archive(names: Iterable[str]) -> str:
 
 def describe_folder(folder: Path) -> str:
     """Return what a folder without a config.json is, in words that follow "this is "; "" if it is unknown."""
+    if (folder / _PAGE).is_file():
+        return "a page that `allmlp export --to web` wrote; `predict` and others take the model in it, model.onnx"
     for pattern, what in _FOLDERS:
         if next(folder.glob(pattern), None) is not None:
             return f"{what}{_OTHER_FRAMEWORK}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from allmlp.cli.console import aligned, heading, note, say
 
 if TYPE_CHECKING:
+    from allmlp.exports import BrowserRuntime
     from allmlp.io.display import Progress
     from allmlp.quantisation import Int8Export, Judged
 
@@ -33,7 +34,15 @@ def check_int8_options(options: Int8Options, to: str) -> None:
 
 
 def write_int8(
-    model: Any, options: Int8Options, *, to: str, out: Path, pixels: str, is_quiet: bool, progress: "Progress"
+    model: Any,
+    options: Int8Options,
+    *,
+    to: str,
+    out: Path,
+    pixels: str,
+    runtime: "BrowserRuntime | None",
+    is_quiet: bool,
+    progress: "Progress",
 ) -> dict[str, Any]:
     """Write an int8 export, print its attempts unless `is_quiet`, and return them as JSON."""
     from allmlp.quantisation import DEFAULT_AGREEMENT, export_int8
@@ -45,6 +54,7 @@ def write_int8(
         to=to,
         out=out,
         pixels=pixels,
+        runtime=runtime,
         agreement=DEFAULT_AGREEMENT if options.agreement is None else options.agreement,
         portable=options.portable is not False,
         report=note,

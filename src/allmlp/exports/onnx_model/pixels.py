@@ -32,8 +32,8 @@ PIXEL_OPERATORS = frozenset(
 _LAWS = ("allmlp", "timm")  # Pillow's filters
 
 
-def check_pixels(pixels: object, preprocessing: Preprocessing | None = None) -> Pixels:
-    """Return where photos become images.
+def check_pixels(pixels: object, preprocessing: Preprocessing | None = None, *, has_out: bool = True) -> Pixels:
+    """Return where photos become images; `has_out` says whether "out" is an advice for pre-processing without a graph.
 
     Raises:
         ConfigError: an unknown word, or pre-processing whose law no graph computes.
@@ -42,10 +42,11 @@ def check_pixels(pixels: object, preprocessing: Preprocessing | None = None) -> 
         hint = did_you_mean(pixels, PIXELS) if isinstance(pixels, str) else ""
         raise ConfigError(f"pixels is {quote(pixels)}; expected one of {', '.join(PIXELS)}.{hint}")
     if preprocessing is not None and pixels != "out" and preprocessing.law not in _LAWS:
+        outside = "Export with pixels='out', and pre-process outside; or choose" if has_out else "Choose"
         raise ConfigError(
             f"This model's pre-processing follows the law {preprocessing.law!r}, which resizes without antialiasing as the "
-            f"authors' code does; the graph of pixels={pixels!r} has only the laws {' and '.join(map(repr, _LAWS))}. Export "
-            "with pixels='out', and pre-process outside; or choose law='allmlp', which changes the pixels: evaluate it first."
+            f"authors' code does; the graph of pixels={pixels!r} has only the laws {' and '.join(map(repr, _LAWS))}. "
+            f"{outside} law='allmlp', which changes the pixels: evaluate it first."
         )
     return pixels
 

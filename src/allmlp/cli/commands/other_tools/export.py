@@ -1,6 +1,5 @@
 """The command `allmlp export`."""
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,8 @@ from allmlp.cli.arguments.checkpoint import (
 from allmlp.cli.arguments.int8_export import Int8Options, check_int8_options, write_int8
 from allmlp.cli.arguments.output_format import Format, FormatOption
 from allmlp.cli.arguments.output_path import new_output_path
-from allmlp.cli.console import aligned, command_line, next_commands, say
+from allmlp.cli.console import next_commands, note, say
+from allmlp.cli.outputs.export_lines import next_rows, verification_lines, written_line
 from allmlp.cli.progress import photo_bar
 from allmlp.errors import CheckFailedError, ConfigError
 from allmlp.io.display import escape
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ExportTarget", "export"]
 
-ExportTarget = Literal["onnx", "openvino", "torch", "litert"]
+ExportTarget = Literal["onnx", "openvino", "torch", "litert", "web"]
 """The keys of `EXPORT_FORMATS`, whose import here would load NumPy."""
 
 PixelPlace = Literal["out", "in", "exact"]
@@ -50,14 +50,18 @@ def export(
         typer.Option(
             "--to",
             help="onnx: one .onnx file. openvino: an .xml and a .bin file. torch: a .pt2 file, for torch.export.load. "
-            "litert: a .tflite file, for phones and small computers.",
+            "litert: a .tflite file, for phones and small computers. web: a folder with a page that answers in the browser.",
             show_default="onnx",
         ),
     ] = None,
     out: Annotated[
         str | None,
         typer.Option(
-            "-o", "--out", metavar="FILE", help="A new file.", show_default="the checkpoint's name, in this folder"
+            "-o",
+            "--out",
+            metavar="FILE",
+            help="A new file; with --to web, a new folder.",
+            show_default="the checkpoint's name, in this folder",
         ),
     ] = None,
     pixels: Annotated[
@@ -65,7 +69,15 @@ def export(
         typer.Option(
             help="out: the input is pre-processed images. in: photos of any size, uint8, which the graph resizes. exact: the "
             "same, bit for bit as allmlp does it, but slower.",
-            show_default="out",
+            show_default="out; in with --to web",
+        ),
+    ] = None,
+    runtime: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PACKAGE",
+            help="With --to web: the npm package onnxruntime-web, a folder or a .tgz file.",
+            show_default="node_modules/onnxruntime-web",
         ),
     ] = None,
     requirements: Annotated[
@@ -102,7 +114,7 @@ def export(
         str,
         typer.Option(
             metavar="float32|bfloat16|int8",
-            help="Of weights and products. bfloat16: --to torch only. int8: onnx and openvino, with --calibrate.",
+            help="Of weights and products. bfloat16: --to torch only. int8: onnx, openvino and web, with --calibrate.",
         ),
     ] = "float32",
     calibrate: Annotated[
@@ -147,12 +159,14 @@ def export(
       allmlp export runs/mine --against mine.onnx --verify PHOTOS
       allmlp export runs/mine --out mine.onnx --requirements requirements.txt
       allmlp export runs/mine --precision int8 --calibrate PHOTOS
+      allmlp export runs/mine --to web --out page
       allmlp predict mine.onnx photo.jpg
     """
     written = {
         "--to": to,
         "--out": out,
         "--pixels": pixels,
+        "--runtime": runtime,
         "--requirements": requirements,
         "--precision": None if precision == "float32" else precision,
         "--calibrate": calibrate,
@@ -160,70 +174,94 @@ def export(
     }
     _check_options(written, verify, against, tolerance, precision)
     _check_agreement(agreement, verify, precision)
-    target, place = to or "onnx", pixels or "out"
+    target = to or "onnx"
     int8 = Int8Options(precision=precision, calibrate=calibrate, agreement=agreement, portable=portable)
     if against is None:  # in bfloat16, only the verification asks for an agreement
         check_int8_options(replace(int8, agreement=None) if precision == "bfloat16" else int8, target)
     listed = _requirements_path(requirements, target)
     changes = changed_preprocessing(mean, std, interpolation, fit, law)
-    from allmlp.exports import EXPORT_FORMATS, default_name, write_requirements
+    from allmlp.exports import (
+        EXPORT_FORMATS,
+        PAGE_MODEL,
+        check_runtime_option,
+        default_name,
+        read_browser_runtime,
+        write_requirements,
+    )
     from allmlp.exports import export as write
 
     result: dict[str, Any] = {"checkpoint": checkpoint}
     is_json = output_format is Format.JSON
     model: Checkpoint | ArrayCheckpoint
+    page: Path | None = None
     if against is None:
         form = EXPORT_FORMATS[target]
+        place = pixels or form.pixels[0]
+        check_runtime_option(runtime, target, dash="--")
         name = default_name(checkpoint, form) if out is None else out
         for ending in form.other_endings:
             new_output_path(str(Path(name).with_suffix(ending)), is_folder=False, name="--out", example=name)
-        path = new_output_path(name, is_folder=False, name="--out", example=default_name(checkpoint, form))
+        path = new_output_path(name, is_folder=form.is_page, name="--out", example=default_name(checkpoint, form))
         if listed == path:
             raise ConfigError(f"--requirements and --out are the same file, {path}; give them two names.")
+        file, page = (path / PAGE_MODEL, path) if form.is_page else (path, None)
+        browser = read_browser_runtime(runtime) if form.is_page else None
         is_int8 = precision == "int8"
         is_light = not is_int8 and verify is None and image_size is None and not changes
         model = load_for_export(checkpoint) if is_light else load(checkpoint, image_size, changes)
         if verify is not None:
             from allmlp.evaluation import check_verifiable
 
-            check_verifiable(model.description, path, verify, pixels=place)
+            check_verifiable(model.description, file, verify, pixels=place)
         if not is_int8:
-            write(model, to=target, out=path, pixels=place, precision=precision)
+            write(model, to=target, out=path, pixels=place, precision=precision, runtime=browser)
         else:
             with photo_bar() as progress:
                 result["int8"] = write_int8(
-                    model, int8, to=target, out=path, pixels=place, is_quiet=is_json, progress=progress
+                    model,
+                    int8,
+                    to=target,
+                    out=path,
+                    pixels=place,
+                    runtime=browser,
+                    is_quiet=is_json,
+                    progress=progress,
                 )
         if listed is not None:
             write_requirements(target, listed)
             result["requirements"] = str(listed)
         files = [path, *map(path.with_suffix, form.other_endings)]
-        result |= {"export": str(path), "to": target, "bytes": sum(file.stat().st_size for file in files)}
+        size = sum(each.stat().st_size for each in (files if page is None else page.iterdir()))
+        result |= {"export": str(path), "to": target, "bytes": size}
+        if browser is not None and browser.remark:
+            note(browser.remark)
         if not is_json:
-            say(_written(files, model, precision, place))
+            say(written_line(files, size, model.description.config, precision, place))
             if listed is not None:
                 say(f"Wrote {escape(listed)}: what runs it without PyTorch, for pip")
     else:
-        path = Path(against)
+        path = file = Path(against)
         model = load(checkpoint, image_size, changes)
         result["export"] = against
     problems: tuple[str, ...] = ()
     if verify is not None:
-        verification = _verify(path, model, verify, tolerance, agreement)
+        verification = _verify(file, model, verify, tolerance, agreement)
         problems = verification.problems
         result["verification"] = verification.to_dict()
         if not is_json:
-            say("\n".join(_lines(verification)))
+            say("\n".join(verification_lines(verification)))
     if is_json:
         print(json_text(result, indent=2, allow_nan=False))
     if problems:
-        kept = "" if against is not None else f" The file {path} stays; do not use it."
+        kept = (
+            "" if against is not None else f" The {'file' if page is None else 'folder'} {path} stays; do not use it."
+        )
         raise CheckFailedError(f"{path} does not answer as the checkpoint: {' '.join(problems)}{kept}")
     if not is_json:
         has_classes = bool(model.description.class_names)
-        _next(
-            (checkpoint, *option_words(image_size, changes)), path, listed, has_classes, is_verified=verify is not None
-        )
+        words = (checkpoint, *option_words(image_size, changes))
+        is_verified = verify is not None
+        next_commands(next_rows(words, file, listed, page=page, has_classes=has_classes, is_verified=is_verified))
 
 
 def _check_options(
@@ -254,10 +292,9 @@ def _check_agreement(agreement: float | None, verify: str | None, precision: str
 def _requirements_path(requirements: str | None, target: ExportTarget) -> Path | None:
     if requirements is None:
         return None
-    if target == "torch":
-        raise ConfigError(
-            "--requirements lists what runs an export without PyTorch, and a .pt2 file runs in PyTorch. Omit it."
-        )
+    if target in ("torch", "web"):
+        where = "a .pt2 file runs in PyTorch" if target == "torch" else "a page runs in a browser"
+        raise ConfigError(f"--requirements lists what runs an export without PyTorch, and {where}. Omit it.")
     return new_output_path(requirements, is_folder=False, name="--requirements", example="requirements.txt")
 
 
@@ -268,47 +305,3 @@ def _verify(
 
     with photo_bar() as progress:
         return verify_export(path, model, photos, tolerance=tolerance, agreement=agreement, progress=progress)
-
-
-def _written(files: list[Path], model: "Checkpoint | ArrayCheckpoint", precision: str, pixels: PixelPlace) -> str:
-    from allmlp.io.display import file_size
-
-    config = model.description.config
-    height, width = config.image_size
-    size = file_size(sum(file.stat().st_size for file in files))
-    names = " and ".join(map(escape, files))
-    image = f"{height} × {width} pixels" + ("" if pixels == "out" else f" from photos of any size, pixels {pixels}")
-    return f"Wrote {names} ({size}, {precision}, {config.num_classes:,} classes, {image})"
-
-
-def _lines(verification: "ExportVerification") -> list[str]:
-    v = verification
-    rows = [
-        ("same class", f"{v.num_same:,} of {v.num_photos:,} photos ({v.num_same / v.num_photos:.2%})"),
-        ("largest difference of a logit", f"{v.logit_difference:.3g} (the largest logit is {v.largest_logit:.3g})"),
-        ("largest difference of a score", f"{v.probability_difference:.3g}"),
-    ]
-    if v.pixels is not None:
-        pixels = f"{v.pixels.num_different:,} of {v.pixels.num_values:,}, by up to {v.pixels.largest} grey levels"
-        rows.insert(1, ("values of the images that differ", pixels))
-    if v.top1 is not None:
-        for name, (rate, low, high) in zip(("checkpoint", "export"), v.top1, strict=True):
-            rows.append((f"top-1 of the {name}", f"{rate:.2%} (95% interval {low:.1%} to {high:.1%})"))
-    return [f"Verified on {v.photos}:", *(f"  {line}" for line in aligned(rows))]
-
-
-def _next(
-    checkpoint: tuple[str, ...], path: Path, listed: Path | None, has_classes: bool, *, is_verified: bool
-) -> None:
-    """Print what to run next; `checkpoint` has the options with which it was exported, and without which it differs."""
-    without = "" if path.suffix.lower() == ".pt2" else ", without PyTorch"
-    rows = [(f"{command_line('predict', path)} PHOTO.jpg", f"classify photos with it{without}")]
-    if not has_classes:
-        rows = [(f"{command_line('embed', path)} PHOTOS -o features.npz", f"compute features with it{without}")]
-    if listed is not None:
-        install = f"pip install --no-deps allmlp -r {shlex.quote(str(listed))}"
-        rows.append((escape(install), "in a new environment: all that runs it, without PyTorch"))
-    if has_classes and not is_verified:
-        command = command_line("export", *checkpoint, "--against", path, "--verify")
-        rows.append((f"{command} PHOTOS", "compare its answers with the checkpoint's"))
-    next_commands(rows)

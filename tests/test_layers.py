@@ -91,7 +91,7 @@ INNER_LAYERS = {
         ("full_scale", "page", "registry"),
         ("paper",),
         ("learning",),
-        ("drawing", "study"),
+        ("drawing", "frontier", "study"),
     ),
     "serve": (
         ("server",),

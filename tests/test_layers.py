@@ -90,8 +90,9 @@ INNER_LAYERS = {
         ("run",),
         ("full_scale", "page", "registry"),
         ("paper",),
+        ("study",),
         ("learning",),
-        ("drawing", "frontier", "study"),
+        ("drawing", "frontier"),
     ),
     "serve": (
         ("server",),

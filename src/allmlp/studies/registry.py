@@ -13,6 +13,7 @@ STUDIES: Mapping[str, str] = {
     "data_size": "allmlp.studies.paper.data_size",
     "scale": "allmlp.studies.paper.scale",
     "permutations": "allmlp.studies.paper.permutations",
+    "cifar_record": "allmlp.studies.paper.cifar_record",
 }
 """By name: the module that defines `STUDY`, which is imported when it is needed."""
 

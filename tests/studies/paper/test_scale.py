@@ -95,7 +95,7 @@ def test_table_and_plot() -> None:
     assert len(table.rows) == 20
     assert {len(row) for row in table.rows} == {len(table.columns)}
     # 3 x 10 M multiply-adds x 100,000 photos
-    expected = ["ResNet-8", "24", "1.00 M", "10.0 M", "3.00", "1.000", "100", "50.1 ± 0.1", "cost", "2"]
+    expected = ["ResNet-8", "24", "1.00 M", "10.0 M", "3.00", "1.00", "100", "50.1 ± 0.1", "cost", "2"]
     assert expected in [list(row) for row in table.rows]
     assert STUDY.figure is not None
     assert to_png(STUDY.figure(results)).startswith(b"\x89PNG")

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from allmlp.provenance import spread
-from allmlp.studies.drawing import COLOURS, new_figure, panels, percent_axis
+from allmlp.studies.drawing import COLOURS, log_axis, new_figure, panels, percent_axis
 from allmlp.studies.frontier import frontier, shortfalls
 from allmlp.studies.learning.fit import Schedule, fit
 from allmlp.studies.learning.networks import make_network, multiply_adds
@@ -177,8 +177,8 @@ def table(results: Sequence[ArmResult]) -> Table:
             f"{point.size}",
             f"{point.figures['parameters'] / 1e6:.2f} M",
             f"{point.figures['multiply_adds'] / 1e6:.1f} M",
-            f"{point.training_cost / 1e12:.2f}",
-            f"{point.core_hours:.3f}",
+            f"{point.training_cost / 1e12:#.3g}",
+            f"{point.core_hours:#.3g}",
             f"{point.images_per_second:,.0f}",
             f"{100 * point.top1['mean']:.1f} ± {100 * point.top1['std']:.1f}",
             " and ".join(name for name, found in (("cost", by_cost), ("throughput", by_speed)) if index in found),
@@ -242,7 +242,8 @@ def figure(results: Sequence[ArmResult]) -> Figure:
     _draw(axes[0], points, hours, frontier(hours, values), "core-hours of the processor")
     _draw(axes[1], points, compute, frontier(compute, values), r"multiply-adds of training, $10^{12}$")
     _draw(axes[2], points, rates, frontier([1 / rate for rate in rates], values), "images per second and core")
-    axes[0].legend(fontsize=7, frameon=False, loc="lower right")
+    handles, labels = axes[0].get_legend_handles_labels()
+    drawing.legend(handles, labels, fontsize=8, frameon=False, loc="outside lower center", ncols=len(labels))
     return drawing
 
 
@@ -265,8 +266,8 @@ def _draw(axes: Axes, points: Sequence[_Point], x: Sequence[float], best: Sequen
             )
     means = [points[index].top1["mean"] for index in best]
     axes.plot([x[index] for index in best], means, color=COLOURS[-1], linewidth=1, linestyle="--", label="frontier")
-    axes.set_xscale("log")
-    percent_axis(axes, "top-1 on test photos", x=label)
+    log_axis(axes, "x", label)
+    percent_axis(axes, "top-1 on test photos")
 
 
 STUDY = Study(

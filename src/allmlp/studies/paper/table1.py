@@ -11,7 +11,7 @@ from torch import nn
 
 from allmlp.bench import ratios_of
 from allmlp.model import VARIANTS
-from allmlp.studies.drawing import COLOURS, new_figure, panels
+from allmlp.studies.drawing import COLOURS, log_axis, new_figure, panels
 from allmlp.studies.learning.networks import make_network, multiply_adds
 from allmlp.studies.learning.rates import affordable, inference_call, measured_rates, training_call
 from allmlp.studies.study import Arm, ArmResult, FullScale, Study, StudyOptions, Table, Workplace
@@ -180,7 +180,7 @@ def table(results: Sequence[ArmResult]) -> Table:
 
 
 def _rate(rate: float | None) -> str:
-    return "-" if rate is None else f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
+    return "-" if rate is None else f"{rate:,.0f}" if rate >= 99.5 else f"{rate:#.3g}"
 
 
 def agreement(results: Sequence[ArmResult]) -> str:
@@ -248,7 +248,8 @@ def figure(results: Sequence[ArmResult]) -> Figure:
 
 
 def _draw(axes: Axes, merged: Mapping[str, Mapping[str, Any]], measure: str) -> None:
-    axes.set(xscale="log", yscale="log")
+    log_axis(axes, "x", "GFLOPs per image, forward pass (2 x multiply-adds)")
+    log_axis(axes, "y", "images per second")
     for colour, family in zip(COLOURS, _FAMILIES, strict=False):
         points = {
             name: (_gflops(figures), figures[measure]["images_per_second"])
@@ -258,13 +259,20 @@ def _draw(axes: Axes, merged: Mapping[str, Mapping[str, Any]], measure: str) -> 
         if not points:
             continue
         axes.plot(*zip(*points.values(), strict=True), "o", markersize=5, color=colour, label=family)
-        for name, point in points.items():
-            label = name.partition("-")[2]
-            axes.annotate(label, point, (4, 3), textcoords="offset points", fontsize=7, color=colour)
-    axes.set_xlabel("GFLOPs per image, forward pass (2 x multiply-adds)", fontsize=9)
-    axes.set_ylabel("images per second", fontsize=9)
+        for index, name in enumerate(sorted(points, key=points.__getitem__)):
+            text = name.partition("-")[2]
+            axes.annotate(
+                text, points[name], textcoords="offset points", fontsize=7, color=colour, **_label(family, index)
+            )
     if axes.lines:
         axes.legend(fontsize=8, frameon=False, loc="lower left")
+
+
+def _label(family: str, index: int) -> dict[str, Any]:
+    """Return where the name of a point is: many points are close."""
+    if family == "ViT":
+        return {"xytext": (4, -8 if index % 2 else 2), "ha": "left"}
+    return {"xytext": (0, 5 if family == "Mixer" else -11), "ha": "center"}
 
 
 STUDY = Study(

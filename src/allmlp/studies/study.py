@@ -88,9 +88,14 @@ class Workplace(Protocol):
         report: takes lines for the user.
     """
 
-    folder: Path
-    device: str
-    report: Report
+    @property
+    def folder(self) -> Path: ...
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def report(self) -> Report: ...
 
     @property
     def dataset(self) -> "ImageDataset":

@@ -92,7 +92,7 @@ INNER_LAYERS = {
         ("paper",),
         ("study",),
         ("learning",),
-        ("drawing",),
+        ("drawing", "frontier"),
     ),
     "serve": (
         ("server",),

@@ -2,15 +2,15 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
-__all__ = ["COLOURS", "curve", "dots", "new_figure", "panels", "percent_axis", "same_range", "to_png"]
+__all__ = ["COLOURS", "curve", "dots", "log_axis", "new_figure", "panels", "percent_axis", "same_range", "to_png"]
 
 COLOURS = ("#2563c9", "#d9600a", "#1f8a54", "#8a4fc7", "#c22f52", "#7a6a1e", "#1b8a9c", "#5b6575")
 _INK, _MUTED, _RULE = "#1b2230", "#5b6575", "#e3e6eb"
@@ -47,6 +47,16 @@ def percent_axis(axes: Axes, label: str, *, x: str | None = None) -> None:
     axes.set_ylabel(label, fontsize=9, color=_MUTED)
     if x is not None:
         axes.set_xlabel(x, fontsize=9, color=_MUTED)
+
+
+def log_axis(axes: Axes, name: Literal["x", "y"], label: str) -> None:
+    """Make an axis logarithmic, with plain numbers at 1, 2 and 5 of each power of ten, and label it."""
+    axes.set(**{f"{name}scale": "log"})
+    axis = axes.xaxis if name == "x" else axes.yaxis
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_label_text(label, fontsize=9, color=_MUTED)
 
 
 def curve(axes: Axes, x: Sequence[float], runs: Sequence[Sequence[float]], *, label: str, **style: Any) -> None:

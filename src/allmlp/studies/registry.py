@@ -9,6 +9,9 @@ from allmlp.studies.study import Study
 __all__ = ["STUDIES", "load_study"]
 
 STUDIES: Mapping[str, str] = {
+    "table1": "allmlp.studies.paper.table1",
+    "data_size": "allmlp.studies.paper.data_size",
+    "scale": "allmlp.studies.paper.scale",
     "permutations": "allmlp.studies.paper.permutations",
     "token_mixing": "allmlp.studies.paper.token_mixing",
     "resolution": "allmlp.studies.paper.resolution",

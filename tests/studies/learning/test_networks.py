@@ -1,11 +1,13 @@
 """The networks of the studies against published counts and timm's own models."""
 
+from typing import Any
+
 import pytest
 import torch
 
 from allmlp.errors import ConfigError
 from allmlp.model import MixerConfig, cost
-from allmlp.studies.learning.networks import make_network, multiply_adds
+from allmlp.studies.learning.networks import features, make_network, multiply_adds
 
 _MIXER = {"patch_size": 4, "num_blocks": 3, "hidden_dim": 24, "tokens_mlp_dim": 12, "channels_mlp_dim": 40}
 
@@ -54,3 +56,44 @@ def test_weights_follow_from_the_seed_and_leave_the_users_generator_alone(kind: 
 def test_an_unknown_kind_is_named() -> None:
     with pytest.raises(ConfigError, match=r"unknown network 'mixr'.*Did you mean.*mixer"):
         make_network("mixr", seed=0, image_size=(16, 16), num_classes=2, widths={})
+
+
+_SMALL_VIT = {"patch_size": 4, "hidden_dim": 32, "num_blocks": 3, "num_heads": 2}
+
+
+def test_attention_is_counted() -> None:
+    network = make_network("vit", seed=0, image_size=(16, 24), num_classes=5, widths=_SMALL_VIT)
+    S, C = 24, 32
+    # Q, K, V, output and the MLP of four times the width; then Q K^T and its product with V.
+    blocks = 3 * (12 * C * C * S + 2 * S * S * C)
+    assert multiply_adds(network, (16, 24)) == S * 48 * C + blocks + C * 5
+
+
+def test_a_network_is_counted_without_its_weights() -> None:
+    widths = {"name": "vit_small_patch16_224"}
+    with torch.device("meta"):
+        network = make_network("published", seed=0, image_size=(224, 224), num_classes=1000, widths=widths)
+        # Touvron et al. 2021 (DeiT), table 5: 22 M parameters; 4.6 billion multiply-adds.
+        assert multiply_adds(network, (224, 224)) == pytest.approx(4.6e9, rel=0.01)
+    assert all(parameter.is_meta for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("kind", "widths", "classifier"),
+    [
+        ("mixer", _MIXER, "head"),
+        ("vit", _SMALL_VIT, "head"),
+        ("resnet", {"layers": [1, 1], "widths": [8, 16]}, "7"),
+        ("published", {"name": "resnet18"}, "fc"),
+    ],
+)
+def test_features_are_what_the_classifier_sees(kind: str, widths: dict[str, Any], classifier: str) -> None:
+    image_size = (224, 224) if kind == "published" else (16, 16)
+    network = make_network(kind, seed=0, image_size=image_size, num_classes=3, widths=widths).eval()
+    head = network.get_submodule(classifier)
+    assert isinstance(head, torch.nn.Linear)
+    torch.nn.init.normal_(head.weight)
+    images = torch.randn(2, 3, *image_size)
+    found = features(network)(images)
+    assert found.shape == (2, head.in_features)
+    assert torch.allclose(head(found), network(images), atol=1e-5)

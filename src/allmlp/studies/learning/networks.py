@@ -5,13 +5,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from allmlp.errors import ConfigError, MissingExtraError, did_you_mean
 from allmlp.model import MixerConfig, MlpMixer
 from allmlp.studies.learning.mixer_variants import MIXER_VARIANTS
 
-__all__ = ["NETWORKS", "make_network", "multiply_adds"]
+__all__ = ["NETWORKS", "features", "make_network", "multiply_adds"]
 
 
 def mixer(*, image_size: tuple[int, int], num_classes: int, **widths: Any) -> nn.Module:
@@ -67,7 +68,23 @@ def resnet(*, image_size: tuple[int, int], num_classes: int, layers: list[int], 
     return network
 
 
-NETWORKS: Mapping[str, Callable[..., nn.Module]] = {"mixer": mixer, "vit": vit, "resnet": resnet, **MIXER_VARIANTS}
+def published(*, image_size: tuple[int, int], num_classes: int, name: str) -> nn.Module:
+    """Return a network of timm's by its name there, such as "resnet50", with new weights; `image_size` must be its own."""
+    import timm
+
+    network: nn.Module = timm.create_model(name, num_classes=num_classes)
+    facts: Any = network.pretrained_cfg
+    assert facts["input_size"] == (3, *image_size), name
+    return network
+
+
+NETWORKS: Mapping[str, Callable[..., nn.Module]] = {
+    "mixer": mixer,
+    "vit": vit,
+    "resnet": resnet,
+    "published": published,
+    **MIXER_VARIANTS,
+}
 """By name: functions of the image size, the number of classes and widths."""
 
 
@@ -92,13 +109,30 @@ def make_network(
             raise MissingExtraError(f"network {kind} is timm's: pip install 'allmlp[studies]'") from error
 
 
+def features(network: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Return a network without its classifier: a function from images (B, 3, H, W) to (B, d), in the network's mode.
+
+    Of a Mixer and a ViT that is the normalised mean over tokens, of a ResNet the mean over positions.
+    """
+    if isinstance(network, MlpMixer):
+        return network.features
+    if isinstance(network, nn.Sequential):
+        return network[:-1]
+    timms: Any = network
+    return lambda images: timms.forward_head(timms.forward_features(images), pre_logits=True)
+
+
 def multiply_adds(network: nn.Module, image_size: tuple[int, int]) -> int:
-    """Return the multiply-adds of one image's forward pass in matrix products and convolutions, as torch counts them."""
+    """Return the multiply-adds of one image's forward pass in matrix products and convolutions, as torch counts them.
+
+    A network on torch's meta device is counted under `torch.device("meta")`, without memory or time for its weights.
+    """
     from torch.utils.flop_counter import FlopCounterMode
 
     was_training = network.training
     counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
+    # torch does not count its fused attention on CPUs, so attention is computed by matrix products.
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
         network.eval()(torch.zeros(1, 3, *image_size))
     network.train(was_training)
     return math.ceil(counter.get_total_flops() / 2)

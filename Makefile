@@ -40,6 +40,7 @@ $(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	@touch $@ $(VENV)/installed
 
 tables: $(VENV)/installed-dev
+	$(BIN)/python -m experiments.studies
 	$(BIN)/python -m experiments.tables
 
 clean:

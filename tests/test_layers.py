@@ -90,8 +90,9 @@ INNER_LAYERS = {
         ("run",),
         ("full_scale", "page", "registry"),
         ("paper",),
+        ("study",),
         ("learning",),
-        ("drawing", "study"),
+        ("drawing",),
     ),
     "serve": (
         ("server",),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from experiments import studies
 from experiments.tables import TABLES, with_tables
 from tests.training.small_runs import CLASSES, write_photos
 
@@ -18,7 +19,7 @@ from allmlp.cli.main import app, main
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
-PAGES = [README, CONTRIBUTING, *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [README, CONTRIBUTING, *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\]\((?![a-z]+:|#)([^)#]+)[^)]*\)")
 # What is added to a command of README.md, so that it takes seconds.
 SMALLER = {
@@ -175,3 +176,9 @@ def test_what_is_no_command_is_left_alone():
 def test_the_tables_are_those_that_the_measurements_make(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     assert with_tables(page, text) == text, "run `make tables`"
+
+
+def test_the_pages_of_the_studies_are_those_that_the_results_make() -> None:
+    pages = {f"{name}.md": studies.page(name, result) for name, result in studies.results().items()}
+    found = {path.name: path.read_text(encoding="utf-8") for path in studies.PAGES.glob("*.md")}
+    assert found == pages, "run `make tables`"

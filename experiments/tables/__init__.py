@@ -15,6 +15,7 @@ from experiments.tables import (
     results,
     shards,
     speed,
+    studies,
     training,
     transfer,
     weights,
@@ -22,7 +23,7 @@ from experiments.tables import (
 
 __all__ = ["TABLES", "with_tables"]
 
-_MODULES = (evaluation, export, gpu, recipes, reliability, results, shards, speed, training, transfer, weights)
+_MODULES = (evaluation, export, gpu, recipes, reliability, results, shards, speed, studies, training, transfer, weights)
 
 TABLES = {f"docs/{module.__name__.rpartition('.')[2]}.md": module.TABLES for module in _MODULES}
 """By page: the functions that make its tables, by name."""

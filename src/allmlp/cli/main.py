@@ -64,7 +64,23 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(demo, train, finetune, recipes, data, check, shard),
-    *(evaluate, report, compare, clean, predict, serve, embed, search, inspect, models, bench, study, convert, export, push),
+    *(
+        evaluate,
+        report,
+        compare,
+        clean,
+        predict,
+        serve,
+        embed,
+        search,
+        inspect,
+        models,
+        bench,
+        study,
+        convert,
+        export,
+        push,
+    ),
 )
 for command in COMMANDS:
     app.command(cls=Command)(command)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from allmlp.bench import measure_training
 from allmlp.model import variant_config
-from allmlp.studies.study import FullScale, Study
+from allmlp.studies.study import Study
 
 __all__ = ["full_scale_lines"]
 
@@ -27,7 +27,8 @@ def full_scale_lines(study: Study, *, device: str = "cpu", seconds: float = _MEA
         if training.variant not in rates:
             rates[training.variant] = _core_hours(training.variant, device, seconds)
         hours = rates[training.variant] * training.num_photos_seen / 1e6
-        yield f"  this machine: {hours:,.0f} core-hours at the rate measured now ({rates[training.variant]:.3g} per million photos)"
+        rate = f"{rates[training.variant]:.3g} per million photos, measured now"
+        yield f"  this machine: {hours:,.0f} core-hours ({rate})"
 
 
 def _core_hours(variant: str, device: str, seconds: float) -> float:

@@ -22,9 +22,7 @@ def page_of(study: Study, result: Mapping[str, Any], *, picture: str | None) -> 
         f"**Here.** {study.setup}",
         f"**Agreement.** {result['agreement']}",
         *([] if picture is None else [f"![{study.title}]({picture})"]),
-        "\n".join(
-            [_row(table.columns), "|" + "---|" * len(table.columns), *(_row(cells) for cells in table.rows)]
-        ),
+        "\n".join([_row(table.columns), "|" + "---|" * len(table.columns), *(_row(cells) for cells in table.rows)]),
         f"    {facts['command']}",
         f"Measured on {facts['device']}{sets}{torch}; commit {commits}. Seeds: {_seeds(results)}.",
     ]

@@ -10,6 +10,7 @@ __all__ = ["STUDIES", "load_study"]
 
 STUDIES: Mapping[str, str] = {
     "permutations": "allmlp.studies.paper.permutations",
+    "cifar_record": "allmlp.studies.paper.cifar_record",
 }
 """By name: the module that defines `STUDY`, which is imported when it is needed."""
 

@@ -72,8 +72,9 @@ def run_study(
             f"{escape(folder)}: this folder is not empty. Choose a new one, or continue the study in it: "
             f"allmlp study {study.name} --resume {escape(folder)}"
         )
+    data = _opened(study, options)
     write_json(folder / _REQUEST, {"study": study.name, "options": asdict(options)})
-    return _run(study, folder, options, report)
+    return _run(study, folder, options, data, report)
 
 
 def resume_study(folder: str | Path, study: Study | str | None = None, *, report: Report = print) -> StudyRun:
@@ -93,7 +94,7 @@ def resume_study(folder: str | Path, study: Study | str | None = None, *, report
     study = study if isinstance(study, Study) else load_study(stored["study"])
     options = StudyOptions(**stored["options"])
     _check_extras(study)
-    return _run(study, folder, options, report)
+    return _run(study, folder, options, _opened(study, options), report)
 
 
 def stored_results(folder: str | Path, study: Study) -> list[ArmResult]:
@@ -116,19 +117,26 @@ class _Workplace:
     data: ImageDataset | None
     kept: dict[tuple[int, int], StudyPhotos] = field(default_factory=dict)
 
-    def photos(self, image_size: tuple[int, int]) -> StudyPhotos:
+    @property
+    def dataset(self) -> ImageDataset:
         assert self.data is not None, "a study without photos asked for some"
+        return self.data
+
+    def photos(self, image_size: tuple[int, int]) -> StudyPhotos:
         if image_size not in self.kept:
-            self.kept[image_size] = read_photos(self.data, image_size, report=self.report)
+            self.kept[image_size] = read_photos(self.dataset, image_size, report=self.report)
         return self.kept[image_size]
 
 
-def _run(study: Study, folder: Path, options: StudyOptions, report: Report) -> StudyRun:
+def _opened(study: Study, options: StudyOptions) -> ImageDataset | None:
+    source = options.data or study.data
+    return None if source is None else open_dataset(source)
+
+
+def _run(study: Study, folder: Path, options: StudyOptions, data: ImageDataset | None, report: Report) -> StudyRun:
     arms = study.arms(options)
     stored = {_slug(arm): _stored_figures(folder, arm) for arm in arms}
     missing = [arm for arm in arms if stored[_slug(arm)] is None]
-    source = options.data or study.data
-    data = open_dataset(source) if missing and source is not None else None
     report(f"{study.title}: {counted(len(arms), 'arm')}, {len(missing)} of them to be measured")
     place = _Workplace(folder, choose_device(options.device), report, data)
     for number, arm in enumerate(arms, 1):
@@ -184,7 +192,9 @@ def _stored_request(folder: Path) -> dict[str, Any]:
         if not isinstance(stored["study"], str):
             raise TypeError
     except FileNotFoundError as error:
-        raise CheckpointError(f"{escape(folder)}: this folder holds no study (there is no {_REQUEST} in it).") from error
+        raise CheckpointError(
+            f"{escape(folder)}: this folder holds no study (there is no {_REQUEST} in it)."
+        ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{escape(path)}: this file cannot be read as a study's. Restore it.") from error
     return dict(stored)
@@ -205,7 +215,9 @@ def _stored_figures(folder: Path, arm: Arm) -> dict[str, Any] | None:
         if not isinstance(stored["figures"], dict):
             raise TypeError
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{escape(path)}: this file is damaged. Delete it: the arm is then measured again.") from error
+        raise CheckpointError(
+            f"{escape(path)}: this file is damaged. Delete it: the arm is then measured again."
+        ) from error
     return dict(stored) if is_same else None
 
 

@@ -10,6 +10,7 @@ from allmlp.io.display import Report
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from allmlp.data import ImageDataset
     from allmlp.studies.learning.photos import StudyPhotos
 
 __all__ = ["Arm", "ArmResult", "FullScale", "Study", "StudyOptions", "Table", "Workplace"]
@@ -90,6 +91,10 @@ class Workplace(Protocol):
     folder: Path
     device: str
     report: Report
+
+    @property
+    def dataset(self) -> "ImageDataset":
+        """Return the study's photos as they were opened, for `allmlp.train` and `allmlp.evaluate`."""
 
     def photos(self, image_size: tuple[int, int]) -> "StudyPhotos":
         """Return the study's photos, decoded at this size; they are kept for the next arm."""

@@ -152,7 +152,9 @@ def _score(
     progress.losses.clear()
     progress.curve.append({"photos_seen": progress.step * schedule.batch_size, "top1": top1, "train_loss": loss})
     left = progress.seconds / progress.step * (schedule.num_steps - progress.step) / 60
-    report(f"  step {progress.step:,} of {schedule.num_steps:,}: loss {loss:.3f}, top-1 {top1:.1%}, {left:.0f} min left")
+    report(
+        f"  step {progress.step:,} of {schedule.num_steps:,}: loss {loss:.3f}, top-1 {top1:.1%}, {left:.0f} min left"
+    )
 
 
 def scored_top1(
@@ -187,7 +189,10 @@ def augmented(images: NDArray[np.uint8], draws: np.random.Generator | None, pad_
         columns = left[:, None] + np.arange(width)
         columns = np.where(draws.random(num_images)[:, None] < 0.5, columns[:, ::-1], columns)
         images = padded[np.arange(num_images)[:, None, None], rows[:, :, None], columns[:, None, :]]
-    return torch.from_numpy(images).permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format) / 127.5 - 1.0
+    return (
+        torch.from_numpy(images).permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format) / 127.5
+        - 1.0
+    )
 
 
 class _Order:

@@ -37,17 +37,32 @@ def vit(
 
 
 def resnet(*, image_size: tuple[int, int], num_classes: int, layers: list[int], widths: list[int]) -> nn.Module:
-    """Return a ResNet of basic blocks (timm's). For photos up to 64 pixels, the stem keeps the resolution.
+    """Return a ResNet of timm's basic blocks. For photos up to 64 pixels, the stem keeps the resolution.
 
-    That is the form for CIFAR of He et al. 2015, section 4.2: a 3 x 3 convolution and no max-pooling.
+    `layers` and `widths` are the blocks and channels of each stage. Up to 64 pixels, the form is that for CIFAR of He et al.
+    2015, section 4.2: a 3 x 3 convolution and no max-pooling. Shortcuts that change the width are convolutions, as in timm.
     """
-    from timm.models.resnet import BasicBlock, ResNet
+    from timm.models.resnet import BasicBlock
 
-    network = ResNet(BasicBlock, tuple(layers), num_classes=num_classes, channels=tuple(widths), stem_width=widths[0] // 2)
-    if max(image_size) <= 64:
-        network.conv1 = nn.Conv2d(3, network.conv1.out_channels, 3, padding=1, bias=False)
-        nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
-        network.maxpool = nn.Identity()
+    is_small = max(image_size) <= 64
+    stem = nn.Conv2d(3, widths[0], 3 if is_small else 7, 1 if is_small else 2, 1 if is_small else 3, bias=False)
+    parts: list[nn.Module] = [stem, nn.BatchNorm2d(widths[0]), nn.ReLU()]
+    parts += [] if is_small else [nn.MaxPool2d(3, 2, 1)]
+    channels = widths[0]
+    for stage, (num_blocks, width) in enumerate(zip(layers, widths, strict=True)):
+        for index in range(num_blocks):
+            stride = 2 if stage and not index else 1
+            shortcut = None
+            if stride > 1 or channels != width:
+                shortcut = nn.Sequential(nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+            parts.append(BasicBlock(channels, width, stride, shortcut))
+            channels = width
+    network = nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes))
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(module, BasicBlock):
+            module.zero_init_last()  # every block starts as the identity, as timm's do
     return network
 
 
@@ -65,7 +80,9 @@ def make_network(
         MissingExtraError: the kind is timm's, and timm is not installed.
     """
     if kind not in NETWORKS:
-        raise ConfigError(f"unknown network {kind!r}.{did_you_mean(kind, NETWORKS)} Expected one of {', '.join(NETWORKS)}.")
+        raise ConfigError(
+            f"unknown network {kind!r}.{did_you_mean(kind, NETWORKS)} Expected one of {', '.join(NETWORKS)}."
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:

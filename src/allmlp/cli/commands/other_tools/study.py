@@ -14,7 +14,8 @@ __all__ = ["study"]
 
 def study(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="The study to run; without it, all are listed.", show_default=False)
+        str | None,
+        typer.Argument(metavar="NAME", help="The study to run; without it, all are listed.", show_default=False),
     ] = None,
     describe: Annotated[bool, typer.Option("--describe", help="Only show the claim and what is measured.")] = False,
     scale: Annotated[
@@ -80,7 +81,9 @@ def study(
     say(finished.agreement)
     for file in finished.files:
         say(f"wrote   {escape(file)}")
-    next_commands([(command_line("study", finished.study.name, "--scale", "paper"), "what the paper's own scale costs")])
+    next_commands(
+        [(command_line("study", finished.study.name, "--scale", "paper"), "what the paper's own scale costs")]
+    )
 
 
 def _list() -> None:

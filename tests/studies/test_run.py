@@ -1,0 +1,134 @@
+"""Running a study: arms once, continuing after a stop, what is written, and clear errors."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from allmlp.errors import CheckpointError, ConfigError, DataError, MissingExtraError
+from allmlp.studies import STUDIES, Arm, ArmResult, Study, StudyOptions, Table, load_study, resume_study, run_study
+from allmlp.studies.study import Workplace
+
+
+class _Recorder:
+    """A study without photos that records which arms it measured, and can be stopped in one."""
+
+    def __init__(self, stop_in: str | None = None, value: int = 1) -> None:
+        self.measured: list[tuple[str, int]] = []
+        self.stop_in, self.value = stop_in, value
+        self.study = Study(
+            name="recorded",
+            title="A recorded study",
+            claim="The paper says so.",
+            outcome="It measured 1.",
+            setup="Nothing is trained.",
+            data=None,
+            arms=self.arms,
+            run=self.run,
+            table=self.table,
+            agreement=lambda results: f"The sum is {sum(result.figures['value'] for result in results)}.",
+        )
+
+    def arms(self, options: StudyOptions) -> list[Arm]:
+        return [
+            Arm(name, {"value": self.value}, seed)
+            for seed in range(options.num_seeds or 2)
+            for name in ("first | arm", "second arm")
+        ]
+
+    def run(self, arm: Arm, place: Workplace) -> Mapping[str, Any]:
+        if arm.name == self.stop_in:
+            (place.folder / "snapshot").write_text("kept")
+            raise KeyboardInterrupt
+        self.measured.append((arm.name, arm.seed))
+        return {"value": self.value}
+
+    @staticmethod
+    def table(results: Sequence[ArmResult]) -> Table:
+        return Table(("arm", "value"), [(result.arm.name, str(result.figures["value"])) for result in results])
+
+
+def test_a_study_is_written_and_continued(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    stopped = _Recorder(stop_in="second arm")
+    with pytest.raises(KeyboardInterrupt):
+        run_study(stopped.study, out, report=str)
+    assert stopped.measured == [("first | arm", 0)]
+    assert [path.read_text() for path in out.glob("arms/*/snapshot")] == ["kept"]
+
+    resumed = _Recorder()
+    finished = resume_study(out, resumed.study, report=str)
+    assert resumed.measured == [("second arm", 0), ("first | arm", 1), ("second arm", 1)]
+    assert finished.agreement == "The sum is 4."
+    assert not list(out.glob("arms/*/"))  # the working folders are gone
+    result = json.loads((out / "result.json").read_text())
+    assert result["environment"]["command"] == "allmlp study recorded"
+    assert [(arm["name"], arm["seed"], arm["figures"]) for arm in result["arms"]][1] == ("second arm", 0, {"value": 1})
+    page = (out / "recorded.md").read_text()
+    assert "# A recorded study" in page
+    assert "The paper says so. It measured 1." in page
+    assert "The sum is 4." in page
+    assert r"| first \| arm | 1 |" in page
+    assert "Seeds: 0, 1." in page
+
+    again = _Recorder()
+    resume_study(out, again.study, report=str)
+    assert again.measured == []
+
+
+def test_an_arm_whose_settings_changed_is_measured_again(tmp_path: Path) -> None:
+    run_study(_Recorder().study, tmp_path, StudyOptions(num_seeds=1), report=str)
+    changed = _Recorder(value=2)
+    finished = resume_study(tmp_path, changed.study, report=str)
+    assert changed.measured == [("first | arm", 0), ("second arm", 0)]
+    assert finished.agreement == "The sum is 4."
+
+
+def test_used_folders_other_studies_and_damaged_files_are_named(tmp_path: Path) -> None:
+    study = _Recorder().study
+    run_study(study, tmp_path / "out", StudyOptions(num_seeds=1), report=str)
+    with pytest.raises(ConfigError, match=r"not empty.*allmlp study recorded --resume"):
+        run_study(study, tmp_path / "out", report=str)
+    with pytest.raises(CheckpointError, match="this is study recorded, not permutations"):
+        resume_study(tmp_path / "out", "permutations", report=str)
+    with pytest.raises(CheckpointError, match=r"holds no study \(there is no study.json in it\)"):
+        resume_study(tmp_path / "none", report=str)
+    file = next((tmp_path / "out" / "arms").glob("*.json"))
+    file.write_text("{")
+    with pytest.raises(CheckpointError, match=rf"{file.name}: this file is damaged\. Delete it"):
+        resume_study(tmp_path / "out", study, report=str)
+    (tmp_path / "out" / "study.json").write_text('{"study": 3, "options": {}}')
+    with pytest.raises(CheckpointError, match=r"study.json: this file cannot be read"):
+        resume_study(tmp_path / "out", study, report=str)
+
+
+def test_a_missing_library_and_unusable_photos_are_named_before_anything_is_written(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    needy = replace(_Recorder().study, extras={"no_such_module": "studies"})
+    with pytest.raises(
+        MissingExtraError, match=r"Study recorded needs no_such_module: pip install 'allmlp\[studies\]'"
+    ):
+        run_study(needy, tmp_path / "out", report=str)
+    with pytest.raises(DataError, match="nowhere"):
+        run_study(_Recorder().study, tmp_path / "out", StudyOptions(data=str(tmp_path / "nowhere")), report=str)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_describes_itself(name: str) -> None:
+    study = load_study(name)
+    assert study.name == name
+    for text in (study.claim, study.outcome, study.setup):
+        assert text.endswith(".")
+    arms = study.arms(StudyOptions())
+    assert len({(arm.name, arm.seed) for arm in arms}) == len(arms)
+    for arm in arms:
+        assert json.loads(json.dumps(dict(arm.settings))) == dict(arm.settings)
+
+
+def test_an_unknown_study_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"unknown study 'permutation'\. Did you mean 'permutations'\?"):
+        load_study("permutation")

@@ -11,6 +11,8 @@ __all__ = ["STUDIES", "load_study"]
 STUDIES: Mapping[str, str] = {
     "permutations": "allmlp.studies.paper.permutations",
     "cifar_record": "allmlp.studies.paper.cifar_record",
+    "avg5": "allmlp.studies.paper.avg5",
+    "vtab1k": "allmlp.studies.paper.vtab1k",
 }
 """By name: the module that defines `STUDY`, which is imported when it is needed."""
 

@@ -24,7 +24,18 @@ def study(
     ] = "laptop",
     data: Annotated[
         str | None,
-        typer.Option(metavar="PHOTOS", help="Photos, as train takes them.", show_default="the study's"),
+        typer.Option(
+            metavar="PHOTOS", help="Photos, as train takes them, or a folder of tasks.", show_default="the study's"
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="CHECKPOINT",
+            help="The checkpoint that a study starts from, as finetune takes it.",
+            show_default="the study's",
+        ),
     ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds per arm.", show_default="the study's number")] = None,
     steps: Annotated[
@@ -51,10 +62,17 @@ def study(
       allmlp study permutations --data CIFAR10
       allmlp study --resume runs/study-permutations-1
     """
-    from allmlp.studies import StudyOptions, full_scale_lines, load_study, resume_study, run_study
+    from allmlp.studies import StudyOptions, resume_study, run_study
 
     if resume is not None:
-        given = {"--data": data, "--seeds": seeds, "--steps": steps, "--out": out, "--describe": describe or None}
+        given = {
+            "--data": data,
+            "--from": checkpoint,
+            "--seeds": seeds,
+            "--steps": steps,
+            "--out": out,
+            "--describe": describe or None,
+        }
         if extra := [option for option, value in given.items() if value is not None]:
             raise ConfigError(f"{extra[0]} cannot be changed when a study is resumed; omit it, or start a new study.")
         finished = resume_study(resume, name, report=note)
@@ -65,14 +83,10 @@ def study(
         _describe(name)
         return
     elif scale == "paper":
-        found = load_study(name)
-        if not found.full_scale:
-            say(f"Study {name} has no training of the paper's own scale.")
-        for line in full_scale_lines(found):
-            say(line)
+        _show_full_scale(name, device)
         return
     else:
-        options = StudyOptions(data=data, num_seeds=seeds, num_steps=steps, device=device)
+        options = StudyOptions(data=data, num_seeds=seeds, num_steps=steps, device=device, checkpoint=checkpoint)
         finished = run_study(name, out, options, report=note)
     table = finished.study.table(finished.results)
     for line in aligned([list(table.columns), *(list(row) for row in table.rows)]):
@@ -100,6 +114,26 @@ def _list() -> None:
     )
 
 
+def _show_full_scale(name: str, device: str) -> None:
+    from allmlp.hardware.devices import choose_device
+    from allmlp.studies import full_scale_table, load_study
+
+    study = load_study(name)
+    if not study.full_scale:
+        say(f"Study {name} has no training of the paper's own scale.")
+        return
+    note("Training steps are timed on this machine, for less than a minute per Mixer.")
+    table = full_scale_table(study, device=choose_device(device))
+    columns = range(2, len(table.columns))
+    heading_line, *lines = aligned([list(table.columns), *(list(row) for row in table.rows)], right=columns)
+    heading(heading_line)
+    say("\n".join(lines))
+    say()
+    say(
+        "here: at the rate of training steps on random images, from two blocks of each Mixer; reading photos costs more."
+    )
+
+
 def _describe(name: str) -> None:
     from allmlp.studies import StudyOptions, load_study
 
@@ -114,6 +148,10 @@ def _describe(name: str) -> None:
     heading(f"{len(arms)} arms")
     for arm in dict.fromkeys(arm.name for arm in arms):
         say(f"  {arm}")
+    if study.has_tasks and not arms:
+        say("  none of the tasks is on this machine; give them with --data")
+    if study.checkpoint is not None:
+        say(f"from    {study.checkpoint}, or another checkpoint: --from CHECKPOINT")
     if study.data is not None:
         say(f"photos  {study.data}, or your own: --data PHOTOS")
     next_commands([(command_line("study", name), "run it"), (command_line("study", name, "--scale", "paper"), "cost")])

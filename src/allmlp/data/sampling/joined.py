@@ -22,11 +22,11 @@ class JoinedReader:
 
     def read(self, index: int) -> bytes:
         """Return the encoded bytes of photo `index`. Raises DataError, naming it, if they are missing or damaged."""
-        return self.readers[self.owners[index]].read(int(self.rows[index]))
+        return self.readers[int(self.owners[index])].read(int(self.rows[index]))
 
     def where(self, index: int) -> str:
         """Return the location of photo `index` for messages."""
-        return self.readers[self.owners[index]].where(int(self.rows[index]))
+        return self.readers[int(self.owners[index])].where(int(self.rows[index]))
 
     def subset(self, indices: NDArray[np.int64]) -> "JoinedReader":
         """Return a reader of the photos at `indices`, in that order."""

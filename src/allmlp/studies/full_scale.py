@@ -33,7 +33,9 @@ def full_scale_table(study: Study, *, device: str = "cpu", hours: Hours | None =
     for training in study.full_scale:
         here, paper = "", ""
         if training.variant is not None:
-            here = _figure(rates[training.variant] * training.num_photos_seen / 1e6)
+            here = _figure(
+                float(f"{rates[training.variant] * training.num_photos_seen / 1e6:.3g}")
+            )  # as exact as a rate is
         if training.core_days is not None:
             paper = _figure(24 * training.core_days)
         rows.append((training.command, training.variant or "", _figure(training.num_photos_seen / 1e6), paper, here))

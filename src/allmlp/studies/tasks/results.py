@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
+from allmlp.io.display import summarise
 from allmlp.provenance import spread
 from allmlp.studies.drawing import COLOURS, new_figure, panels
 from allmlp.studies.study import ArmResult, Table
@@ -109,7 +110,7 @@ def task_agreement(
     reasons = []
     if len(found) < len(tasks):
         missing = [key for key in tasks if key not in found]
-        reasons.append(f"{len(missing)} of {len(tasks)} tasks are not here ({', '.join(missing)})")
+        reasons.append(f"{len(missing)} of {len(tasks)} tasks are not here ({summarise(missing, limit=5)})")
     if wanted is None:
         reasons.append("the initial weights are not the paper's")
     if any(result.arm.settings["num_steps"] != tasks[result.arm.settings["task"]].num_steps for result in results):
@@ -135,7 +136,7 @@ def task_figure(
     drawing = new_figure(8.0, 1.3 + 0.27 * len(tasks))
     (axes,) = panels(drawing, [f"{name}, fine-tuned from {results[0].arm.settings['checkpoint']}"])
     places = dict(zip(tasks, range(len(tasks)), strict=True))
-    for group in groups:
+    for group in [group for group in groups if any(tasks[key].group == group for key in found)]:
         members = [key for key in found if tasks[key].group == group]
         heights = [100 * found[key] for key in members]
         axes.barh(

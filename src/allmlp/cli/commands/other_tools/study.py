@@ -130,8 +130,9 @@ def _show_full_scale(name: str, device: str) -> None:
     say("\n".join(lines))
     say()
     say(
-        "here: at the rate of training steps on random images, from two blocks of each Mixer; reading photos costs more."
+        "here: at the rate of training steps on random images, from two blocks of each Mixer. Reading photos costs more, and"
     )
+    say("other programs that run meanwhile make it look slower.")
 
 
 def _describe(name: str) -> None:
@@ -154,4 +155,10 @@ def _describe(name: str) -> None:
         say(f"from    {study.checkpoint}, or another checkpoint: --from CHECKPOINT")
     if study.data is not None:
         say(f"photos  {study.data}, or your own: --data PHOTOS")
-    next_commands([(command_line("study", name), "run it"), (command_line("study", name, "--scale", "paper"), "cost")])
+    words = ("--data", "TASKS") if study.has_tasks else ()
+    next_commands(
+        [
+            (command_line("study", name, *words), "run it"),
+            (command_line("study", name, "--scale", "paper"), "what the paper's own scale costs"),
+        ]
+    )

@@ -104,7 +104,7 @@ INNER_LAYERS = {
         ("instruments", "models", "options", "page", "problems"),
     ),
     "report": (
-        ("cleaning", "comparison", "page", "sheet"),
+        ("cleaning", "comparison", "page", "sheet", "weight_pictures"),
         ("context",),
         ("heat_maps",),
         ("advice", "galleries", "scores"),

@@ -89,6 +89,13 @@ def test_the_own_training_loop_of_the_page_on_weights_runs(working_folder: Path)
     assert allmlp.load_checkpoint("mine").class_names == ("cat", "dog")
 
 
+def test_the_analysis_of_the_page_on_weights_runs(working_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = [block for block in python_blocks("docs/weights.md") if "analyse_weights" in block]
+    exec(block, {})
+    assert capsys.readouterr().out.startswith("(4, 2, 2) {'num_units': 4, ")
+    assert Path("weights.png").is_file() and Path("weights.json").is_file()
+
+
 def test_the_training_of_the_page_on_python_runs(working_folder: Path) -> None:
     """With one epoch instead of many, which changes no call."""
     names: dict[str, Any] = {}

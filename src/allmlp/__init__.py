@@ -27,13 +27,13 @@ if TYPE_CHECKING:
         fit_unknown,
         verify_export,
     )
-    from allmlp.explanations import Explainer, Explanation, explain, overlay
+    from allmlp.explanations import Explainer, Explanation, WeightAnalysis, analyse_weights, explain, overlay
     from allmlp.inference import Embedder, Predictor, RunnableModel, open_model
     from allmlp.metrics import FewShotOptions, Metrics
     from allmlp.model import VARIANTS, MixerConfig, MixerTemplate, MlpMixer, create
     from allmlp.quantisation import export
     from allmlp.recipes import finetune, train
-    from allmlp.report import LabelErrors
+    from allmlp.report import LabelErrors, draw_weights
     from allmlp.training import (
         CleanedPhotos,
         Recipe,
@@ -77,10 +77,13 @@ _MODULES = {
     "RunnableModel": "allmlp.inference",
     "TrainResult": "allmlp.training",
     "VARIANTS": "allmlp.model",
+    "WeightAnalysis": "allmlp.explanations",
+    "analyse_weights": "allmlp.explanations",
     "check": "allmlp.data",
     "clean_photos": "allmlp.training",
     "compare_runs": "allmlp.training",
     "create": "allmlp.model",
+    "draw_weights": "allmlp.report",
     "evaluate": "allmlp.evaluation",
     "evaluate_few_shot": "allmlp.evaluation",
     "explain": "allmlp.explanations",
@@ -129,11 +132,14 @@ __all__ = [
     "Recipe",
     "RunnableModel",
     "TrainResult",
+    "WeightAnalysis",
     "__version__",
+    "analyse_weights",
     "check",
     "clean_photos",
     "compare_runs",
     "create",
+    "draw_weights",
     "evaluate",
     "evaluate_few_shot",
     "explain",

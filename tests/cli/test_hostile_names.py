@@ -47,8 +47,9 @@ def check(outcome: tuple[int, str, str], *, code: int = 0) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--json"], ["--image-size", "64"]])
-def test_inspect(allmlp, checkpoint, options):
+def test_inspect(allmlp, checkpoint, options, tmp_path):
     check(allmlp("inspect", checkpoint, *options))
+    check(allmlp("inspect", checkpoint, *options, "--plot", tmp_path / f"{ODD}.png"))
 
 
 @pytest.mark.parametrize("options", [[], ["--format", "json"], ["--format", "jsonl"], ["--top-k", "1"]])

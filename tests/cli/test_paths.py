@@ -62,6 +62,7 @@ COMMANDS = [
     "embed starter @ -o NEW.npz",
     "embed starter PHOTO -o @",
     "inspect @",
+    "inspect starter --plot @",
     "convert @ NEW --to timm",
     "convert starter @ --to allmlp",
     "data @",

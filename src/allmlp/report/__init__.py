@@ -1,7 +1,7 @@
-"""Pages for people: of runs, evaluations, comparisons of runs, predictions, explanations and likely label errors.
+"""Pages and pictures for people: of runs, evaluations, comparisons, predictions, explanations, label errors and weights.
 
 Safe to change: `context` and `scores` (the values on the page), `advice`, `galleries`, templates/ (text and layout), `plots`,
-    `sheet`, cleaning/, heat_maps/.
+    `sheet`, cleaning/, heat_maps/, weight_pictures/.
 Invariants: a page loads no script, font or picture; HTML is escaped by Jinja.
 To add one: a section is a template in templates/sections/, and its values are in `context`.
 """
@@ -17,6 +17,7 @@ from allmlp.report.plots import learning_rates_plot
 from allmlp.report.scores import ROUGH_INTERVAL
 from allmlp.report.sheet import MAX_SHEET_PHOTOS, ContactSheet
 from allmlp.report.summary import Galleries, ReportSummary, ShownPhoto, Stopped, TrainingScore
+from allmlp.report.weight_pictures.files import draw_weights, new_weight_pictures
 
 __all__ = [
     "FEW_PER_CLASS",
@@ -40,9 +41,11 @@ __all__ = [
     "TrainingScore",
     "absolute_command",
     "choose_galleries",
+    "draw_weights",
     "flat_settings",
     "learning_rates_plot",
     "model_rows",
+    "new_weight_pictures",
     "write_comparison",
     "write_evaluation_report",
     "write_page",

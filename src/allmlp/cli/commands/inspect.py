@@ -20,6 +20,7 @@ from allmlp.cli.arguments.checkpoint import (
 )
 from allmlp.cli.arguments.output_format import Format, FormatOption
 from allmlp.cli.console import aligned, command_line, heading, next_commands, say
+from allmlp.cli.outputs.weight_plot import PlotOption, check_plot, plot_weights, print_weights
 from allmlp.io.display import counted, escape, file_size
 from allmlp.io.json_object import json_text
 
@@ -39,6 +40,7 @@ def inspect(
     interpolation: InterpolationOption = None,
     fit: FitOption = None,
     law: LawOption = None,
+    plot: PlotOption = None,
     output_format: FormatOption = Format.TEXT,
 ) -> None:
     """Describe a checkpoint, an export, or a variant such as B/16.
@@ -49,20 +51,27 @@ def inspect(
     Examples:
       allmlp inspect runs/mine
       allmlp inspect B/16 --image-size 256x320
+      allmlp inspect runs/mine --plot weights.png
     """
     from allmlp.exports import export_kind
     from allmlp.model import VARIANTS, variant_config
 
     changes = changed_preprocessing(mean, std, interpolation, fit, law)
-    if checkpoint in VARIANTS and not Path(checkpoint).exists():
+    is_variant = checkpoint in VARIANTS and not Path(checkpoint).exists()
+    is_export = not is_variant and export_kind(checkpoint) is not None
+    if plot is not None:
+        check_plot(plot, checkpoint, is_variant=is_variant, is_export=is_export)
+    if is_variant:
         size = {} if image_size is None else {"image_size": parse_sides(image_size)}
         facts = _facts(variant_config(checkpoint, **size))
         facts["source"] = f"variant {checkpoint} of the paper's table 1, without weights"
-    elif export_kind(checkpoint) is not None:
+    elif is_export:
         facts = _export_facts(checkpoint, image_size, changes)
     else:
         loaded = load(checkpoint, image_size, changes)
         facts = {**_facts(loaded.config), **_use(loaded.description, loaded.remarks), "speed": _speed(loaded)}
+        if plot is not None:
+            facts["weights"] = plot_weights(loaded, plot)
     if output_format is Format.JSON:
         print(json_text(facts, indent=2))
         return
@@ -171,6 +180,8 @@ def _print(facts: dict[str, Any]) -> None:
     lines = aligned([("part", "parameters", "GFLOPs per image"), *rows, total], right=(1, 2))
     heading(lines[0])
     say("\n".join(lines[1:]))
+    if "weights" in facts:
+        print_weights(facts["weights"])
     if "class_names" in facts:
         names = facts["class_names"]
         shown = ", ".join(escape(name) for name in names[:_MAX_NAMES])

@@ -15,41 +15,49 @@ from allmlp.studies.paper.weights import STUDY
 from allmlp.studies.study import Arm, ArmResult, StudyOptions
 
 
-def results(frequency: float, cosine: float, num_seeds: int = 3) -> list[ArmResult]:
-    """Return a checkpoint with these figures next to untrained Mixers with 0.4 and -0.4, and a little more with each seed."""
+def results(*blocks: tuple[float, float], num_seeds: int = 3, share: float = 0.75) -> list[ArmResult]:
+    """Return a checkpoint whose blocks have these frequencies and cosines, next to untrained Mixers with 0.4 and -0.4."""
     arms = STUDY.arms(StudyOptions(num_seeds=num_seeds))
-    return [
-        ArmResult(
-            arm, figures(frequency, cosine) if arm.settings["is_trained"] else figures(0.4 + arm.seed / 100, -0.4)
-        )
-        for arm in arms
-    ]
+    untrained = [figures(*[block(0.4 + arm.seed / 100, -0.4, 0.5)] * len(blocks)) for arm in arms[1:]]
+    trained = figures(*(block(frequency, cosine, share) for frequency, cosine in blocks))
+    return [ArmResult(arm, each) for arm, each in zip(arms, [trained, *untrained], strict=True)]
 
 
-def figures(frequency: float, cosine: float) -> dict[str, Any]:
-    units = {"num_units": 8, "num_paired": 6, "share_paired": 0.75, "median_pair_cosine": cosine}
-    block = {**units, "median_frequency": frequency, "median_opposite_cosine": cosine}
-    filters = {"num_filters": 4, "median_frequency": frequency}
-    return {"source": "a test", "blocks": [{"block": number, **block} for number in (1, 2)], "filters": filters}
+def block(frequency: float, cosine: float, share: float) -> dict[str, Any]:
+    units = {"num_units": 8, "num_paired": round(8 * share), "share_paired": share, "median_pair_cosine": cosine}
+    return {**units, "median_frequency": frequency, "median_opposite_cosine": cosine}
+
+
+def figures(*blocks: dict[str, Any]) -> dict[str, Any]:
+    numbered = [{"block": number, **each} for number, each in enumerate(blocks, 1)]
+    filters = {"num_filters": 4, "median_frequency": blocks[0]["median_frequency"]}
+    return {"source": "a test", "blocks": numbered, "filters": filters}
+
+
+LIKE, UNLIKE = (0.2, -0.8), (0.41, -0.4)
 
 
 @pytest.mark.parametrize(
-    ("frequency", "cosine", "num_seeds", "verdict"),
+    ("found", "verdict", "count"),
     [
-        (0.2, -0.8, 3, "Agrees with the paper"),
-        (0.2, -0.8, 2, "Points the same way"),
-        (0.2, -0.3, 3, "Points the same way"),
-        (0.41, -0.3, 3, "Does not agree"),
+        (results(LIKE, UNLIKE), "Agrees with the paper", "1 of the first 1 block, and not in the last"),
+        (results(LIKE, LIKE, LIKE, UNLIKE), "Agrees with the paper", "3 of the first 3 blocks, and not in the last"),
+        (results(LIKE, UNLIKE, UNLIKE, UNLIKE), "Points the same way", "1 of the first 3 blocks"),
+        (results(LIKE, LIKE, LIKE, UNLIKE, num_seeds=2), "Points the same way", "3 of the first 3 blocks"),
+        (results(LIKE, LIKE, LIKE, UNLIKE, share=0.4), "Points the same way", "3 of the first 3 blocks"),
+        (results(LIKE, LIKE, LIKE, LIKE), "Points the same way", "3 of the first 3 blocks, and also in the last"),
+        (results((0.2, -0.3), UNLIKE), "Does not agree", "0 of the first 1 block"),
+        (results(UNLIKE, UNLIKE), "Does not agree", "0 of the first 1 block"),
     ],
 )
-def test_the_sentence_follows_from_the_figures(frequency: float, cosine: float, num_seeds: int, verdict: str) -> None:
-    said = STUDY.agreement(results(frequency, cosine, num_seeds))
-    assert said.startswith(f"{verdict}: the median frequency of the first block's units is {frequency:.3f}")
-    assert f"(n = {num_seeds} untrained Mixers, one checkpoint)" in said
+def test_the_sentence_follows_from_the_figures(found: list[ArmResult], verdict: str, count: str) -> None:
+    said = STUDY.agreement(found)
+    assert said.startswith(f"{verdict}: in {count}")
+    assert said.endswith(f"(n = {len(found) - 1} untrained Mixers, one checkpoint).")
 
 
 def test_the_table_has_every_block_next_to_untrained_ones() -> None:
-    table = STUDY.table(results(0.2, -0.8))
+    table = STUDY.table(results(LIKE, UNLIKE))
     assert {len(row) for row in table.rows} == {len(table.columns)}
     assert tuple(table.rows[0]) == (
         "units of block 1",
@@ -58,7 +66,7 @@ def test_the_table_has_every_block_next_to_untrained_ones() -> None:
         "-0.80",
         "-0.40 ± 0.00",
         "75",
-        "75 ± 0",
+        "50 ± 0",
         "3",
     )
     assert [row[0] for row in table.rows] == ["units of block 1", "units of block 2", "patch filters"]

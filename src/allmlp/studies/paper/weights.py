@@ -13,6 +13,7 @@ from PIL import Image
 
 from allmlp.checkpoints import STARTER, load_checkpoint
 from allmlp.explanations import analyse_weights
+from allmlp.io.display import counted
 from allmlp.provenance import spread
 from allmlp.report import draw_weights
 from allmlp.studies.drawing import new_figure
@@ -23,8 +24,10 @@ __all__ = ["STUDY"]
 
 TRAINED, UNTRAINED = "trained", "untrained"
 _NUM_SEEDS = 5
+_NUM_FIRST_BLOCKS = 3  # of figure 5
 _MIN_SEEDS = 3  # of untrained Mixers, to say more than a direction
 _DPI = 100  # of the picture
+_FREQUENCY, _COSINE = "median_frequency", "median_opposite_cosine"
 
 
 def arms(options: StudyOptions) -> list[Arm]:
@@ -79,8 +82,8 @@ def table(results: Sequence[ArmResult]) -> Table:
         others = [each["blocks"][index] for each in untrained]
         cells: list[str] = []
         for key, scale, digits in (
-            ("median_frequency", 1, 3),
-            ("median_opposite_cosine", 1, 2),
+            (_FREQUENCY, 1, 3),
+            (_COSINE, 1, 2),
             ("share_paired", 100, 0),
         ):
             found = spread([scale * each[key] for each in others])
@@ -103,28 +106,31 @@ def table(results: Sequence[ArmResult]) -> Table:
 
 
 def agreement(results: Sequence[ArmResult]) -> str:
-    """Return whether the first block's units have lower frequencies and closer opposites than all untrained ones."""
+    """Return whether the first blocks have the structure of figure 5, and the last one has not.
+
+    A block has it if its units have a lower frequency and closer opposites, in the median, than those of all untrained Mixers.
+    To agree, the first three have it (as many as there are before the last), and most units of the first have a partner. With
+    some of the first three, or few untrained Mixers, it points the same way.
+    """
     trained, untrained = _parts(results)
-    first, others = trained["blocks"][0], [each["blocks"][0] for each in untrained]
-    is_smooth = first["median_frequency"] < min(each["median_frequency"] for each in others)
-    is_paired = first["median_opposite_cosine"] < min(each["median_opposite_cosine"] for each in others)
-    holds = is_smooth and is_paired
-    agrees = holds and len(others) >= _MIN_SEEDS
-    verdict = (
-        "Agrees with the paper"
-        if agrees
-        else "Points the same way"
-        if holds or is_smooth or is_paired
-        else "Does not agree"
-    )
-    frequency, cosine = (
-        float(np.mean([each[key] for each in others])) for key in ("median_frequency", "median_opposite_cosine")
-    )
+    blocks, num_seeds = trained["blocks"], len(untrained)
+    is_structured = [
+        all(block[key] < min(each["blocks"][index][key] for each in untrained) for key in (_FREQUENCY, _COSINE))
+        for index, block in enumerate(blocks)
+    ]
+    early = is_structured[: max(1, min(_NUM_FIRST_BLOCKS, len(blocks) - 1))]
+    is_like = all(early) and blocks[0]["share_paired"] > 0.5 and not is_structured[-1]
+    agrees = is_like and num_seeds >= _MIN_SEEDS
+    verdict = "Agrees with the paper" if agrees else "Points the same way" if any(early) else "Does not agree"
+    first, keys = blocks[0], (_FREQUENCY, _COSINE, "share_paired")
+    others = {key: float(np.mean([each["blocks"][0][key] for each in untrained])) for key in keys}
     return (
-        f"{verdict}: the median frequency of the first block's units is {first['median_frequency']:.3f} cycles per patch, of "
-        f"untrained ones {frequency:.3f}; the median cosine to the closest opposite is "
-        f"{first['median_opposite_cosine']:.2f}, of untrained ones {cosine:.2f} (n = {len(others)} untrained Mixers, one "
-        "checkpoint)."
+        f"{verdict}: in {sum(early)} of the first {counted(len(early), 'block')}, and "
+        f"{'also' if is_structured[-1] else 'not'} in the last, units have lower frequencies and closer opposites than "
+        f"untrained ones. In the first block, the median frequency is {first[_FREQUENCY]:.3f} cycles per patch, untrained "
+        f"{others[_FREQUENCY]:.3f}; the median cosine to the closest opposite is {first[_COSINE]:.2f}, untrained "
+        f"{others[_COSINE]:.2f}; {first['share_paired']:.0%} of the units are in pairs, untrained {others['share_paired']:.0%} "
+        f"(n = {num_seeds} untrained Mixers, one checkpoint)."
     )
 
 

@@ -49,8 +49,8 @@ def structure():
     facts = found[0].figures
     return (
         f"{table(columns, rows)}\nMedians over the {facts['blocks'][0]['num_units']} units of each block and the "
-        f"{facts['filters']['num_filters']} filters; untrained: mean ± standard deviation over Mixers of the same architecture. "
-        f"{caption(result)}"
+        f"{facts['filters']['num_filters']} filters; untrained: mean ± standard deviation over Mixers of the same "
+        f"architecture. {caption(result)}"
     )
 
 

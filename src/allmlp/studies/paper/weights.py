@@ -91,7 +91,7 @@ def table(results: Sequence[ArmResult]) -> Table:
         rows.append((f"units of block {block['block']}", *cells, str(len(others))))
     found = spread([each["filters"]["median_frequency"] for each in untrained])
     filters = (f"{trained['filters']['median_frequency']:.3f}", f"{found['mean']:.3f} ± {found['std']:.3f}")
-    rows.append(("patch filters", *filters, "", "", "", "", str(len(untrained))))
+    rows.append(("patch filters", *filters, *["–"] * 4, str(len(untrained))))
     columns = (
         "weights",
         "median frequency",
@@ -129,7 +129,8 @@ def agreement(results: Sequence[ArmResult]) -> str:
         f"{'also' if is_structured[-1] else 'not'} in the last, units have lower frequencies and closer opposites than "
         f"untrained ones. In the first block, the median frequency is {first[_FREQUENCY]:.3f} cycles per patch, untrained "
         f"{others[_FREQUENCY]:.3f}; the median cosine to the closest opposite is {first[_COSINE]:.2f}, untrained "
-        f"{others[_COSINE]:.2f}; {first['share_paired']:.0%} of the units are in pairs, untrained {others['share_paired']:.0%} "
+        f"{others[_COSINE]:.2f}; {100 * first['share_paired']:.0f} % of the units are in pairs, untrained "
+        f"{100 * others['share_paired']:.0f} % "
         f"(n = {num_seeds} untrained Mixers, one checkpoint)."
     )
 

@@ -91,10 +91,17 @@ class Workplace(Protocol):
         options: what the user chose.
     """
 
-    folder: Path
-    device: str
-    report: Report
-    options: StudyOptions
+    @property
+    def folder(self) -> Path: ...
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def report(self) -> Report: ...
+
+    @property
+    def options(self) -> StudyOptions: ...
 
     @property
     def dataset(self) -> "ImageDataset":

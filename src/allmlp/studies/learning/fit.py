@@ -113,7 +113,7 @@ def fit(
                 group["lr"] = schedule.learning_rate * schedule.factor(progress.step)
             loss = cross_entropy(network.train()(images), labels, label_smoothing=schedule.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(network.parameters(), _CLIP_NORM)
             optimizer.step()
             progress.losses.append(loss.item())
@@ -184,10 +184,11 @@ def augmented(images: NDArray[np.uint8], draws: np.random.Generator | None, pad_
         assert draws is not None
         num_images, height, width, _ = images.shape
         padded = np.pad(images, ((0, 0), (pad_pixels, pad_pixels), (pad_pixels, pad_pixels), (0, 0)), mode="reflect")
-        top, left = draws.integers(0, 2 * pad_pixels + 1, (2, num_images))
-        rows = top[:, None] + np.arange(height)
-        columns = left[:, None] + np.arange(width)
-        columns = np.where(draws.random(num_images)[:, None] < 0.5, columns[:, ::-1], columns)
+        corners: NDArray[np.int64] = draws.integers(0, 2 * pad_pixels + 1, (2, num_images, 1))
+        rows: NDArray[np.int64] = corners[0] + np.arange(height)
+        columns: NDArray[np.int64] = corners[1] + np.arange(width)
+        is_mirrored = draws.random((num_images, 1)) < 0.5
+        columns = np.where(is_mirrored, columns[:, ::-1], columns)
         images = padded[np.arange(num_images)[:, None, None], rows[:, :, None], columns[:, None, :]]
     return (
         torch.from_numpy(images).permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format) / 127.5

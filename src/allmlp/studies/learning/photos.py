@@ -49,8 +49,8 @@ def read_photos(dataset: ImageDataset, image_size: tuple[int, int], *, report: R
             f"{escape(dataset.source)}: a study needs a train split and a test split; found {', '.join(dataset.splits)}."
         )
     report(f"photos of {escape(dataset.source)} are decoded at {image_size[0]} x {image_size[1]} pixels")
-    parts = [_decoded(dataset.splits[name], image_size) for name in ("train", scored)]
-    return StudyPhotos(*parts, dataset.class_names)
+    train, test = (_decoded(dataset.splits[name], image_size) for name in ("train", scored))
+    return StudyPhotos(train, test, dataset.class_names)
 
 
 def _decoded(split: Split, image_size: tuple[int, int]) -> LabelledPhotos:

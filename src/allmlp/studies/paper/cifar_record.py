@@ -99,7 +99,8 @@ def stages(settings: Mapping[str, Any], seed: int) -> list[Recipe]:
         "fine": round((1 - coarse) * budget * (1 - clean)),
         "clean": round((1 - coarse) * budget * clean),
     }
-    total, done, recipes = sum(lengths.values()), 0, []
+    total, done = sum(lengths.values()), 0
+    recipes: list[Recipe] = []
     for name, num_steps in lengths.items():
         if not num_steps:
             continue

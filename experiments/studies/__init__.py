@@ -1,13 +1,13 @@
 """Pages of docs/studies/ and their pictures, from the results of `allmlp study`, which are copied to results/<name>.json."""
 
 import json
-
-from experiments.tables.markdown import ROOT
+from pathlib import Path
 
 from allmlp.studies import STUDIES, load_study, page_of
 
-__all__ = ["PAGES", "RESULTS", "page", "results"]
+__all__ = ["PAGES", "RESULTS", "ROOT", "page", "results"]
 
+ROOT = Path(__file__).resolve().parents[2]  # not from experiments.tables, which imports this package
 RESULTS = ROOT / "experiments" / "studies" / "results"
 PAGES = ROOT / "docs" / "studies"
 

@@ -14,14 +14,14 @@ from allmlp.studies.tasks.task import AVG_5, VTAB_1K
 def test_tasks_are_sub_folders_and_files_with_their_names(tmp_path: Path) -> None:
     write_folder(tmp_path / "pets", SPLIT)
     write_zip(tmp_path / "cifar100.zip", SPLIT)
-    (tmp_path / "flowers102.parquet").write_bytes(b"not read")
+    (tmp_path / "flowers102.csv").write_bytes(b"not read")
     (tmp_path / "notes.txt").write_text("ignored")
     (tmp_path / "flowers").mkdir()
     found = find_tasks(str(tmp_path), list(AVG_5))
     assert found == {
         "cifar100": str(tmp_path / "cifar100.zip"),
         "pets": str(tmp_path / "pets"),
-        "flowers102": str(tmp_path / "flowers102.parquet"),
+        "flowers102": str(tmp_path / "flowers102.csv"),
     }
     assert list(find_tasks(str(tmp_path), list(VTAB_1K))) == ["cifar100", "flowers102", "pets"]
 
@@ -52,6 +52,11 @@ def test_folders_without_tasks_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere: there is no such folder.*The tasks are imagenet, cifar10"):
         find_tasks(str(tmp_path / "nowhere"), list(AVG_5))
     with pytest.raises(DataError, match=r"none of the tasks is in this folder.*imagenet\.zip"):
+        find_tasks(str(tmp_path), list(AVG_5))
+    (tmp_path / "pets.parquet").touch()
+    with pytest.raises(
+        DataError, match=r"pets.parquet: .* one split\. Make a folder pets with train.parquet and test.parquet"
+    ):
         find_tasks(str(tmp_path), list(AVG_5))
 
 

@@ -49,8 +49,8 @@ STUDY = Study(
     setup="The tasks that are here, from the weights that --from names (starter by default), by the paper's rules: "
     "momentum SGD in batches of 512, a cosine schedule, ViT's numbers of steps (20,000 for ImageNet, 10,000 for "
     "CIFAR, 500 for Pets and Flowers), one training per learning rate (0.003, 0.01, 0.03, 0.06), compared on 1, 2 or "
-    "10 % of the training photos, then one on all of them, scored once. --data takes a folder with a sub-folder, "
-    f"Parquet file or zip per task, named {', '.join(AVG_5)}, and ReaL's labels as {LABEL_SETS}, or names of public "
+    "10 % of the training photos, then one on all of them, scored once. --data takes a folder with a sub-folder "
+    f"or zip per task, named {', '.join(AVG_5)}, and ReaL's labels as {LABEL_SETS}, or names of public "
     "data sets, such as cifar10,pets; without it, those on this machine are taken. Tasks that are not here are listed "
     "and not counted. These are many steps: --steps 50 makes a trial. The paper averages three fine-tunings: "
     "--seeds 3.",

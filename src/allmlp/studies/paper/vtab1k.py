@@ -45,7 +45,7 @@ STUDY = Study(
     "momentum SGD in batches of 512, 2,500 steps as in ViT, one training per learning rate (0.003, 0.01, 0.03) on 800 "
     "photos, compared on 200, then one on all 1,000, scored once on all test photos; images of twice the size for "
     "tasks with large images, and no crops or flips where they would change the label, as in BiT. --data takes a "
-    f"folder with a sub-folder, Parquet file or zip per task, named {', '.join(VTAB_1K)}, or names of public data "
+    f"folder with a sub-folder or zip per task, named {', '.join(VTAB_1K)}, or names of public data "
     "sets, such as cifar100,pets; without it, those on this machine are taken. Where a task has more than 1,000 "
     "training photos, 1,000 are drawn, always the same. Tasks that are not here are listed and not counted. These are "
     "many steps: --steps 50 makes a trial.",

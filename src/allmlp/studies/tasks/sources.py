@@ -16,21 +16,23 @@ __all__ = ["LABEL_SETS", "find_label_sets", "find_tasks", "task_arms"]
 LABEL_SETS = "imagenet_real.json"
 """ImageNet's ReaL labels, next to the tasks."""
 
-_SUFFIXES = ("", ".parquet", ".zip", ".csv", ".tar")
+_SUFFIXES = ("", ".zip", ".csv")
+_SUFFIXES_OF_ONE_SPLIT = (".parquet", ".tar")
 
 
 def find_tasks(data: str | None, names: Sequence[str]) -> dict[str, str]:
     """Return the source of each task that is here, as `open_dataset` takes it, in the order of `names`.
 
     Args:
-        data: a folder with a sub-folder or a file NAME.parquet, NAME.zip, NAME.csv or NAME.tar per task, or with the folders
-            of public data sets as torchvision names them; or public data sets by name, "cifar10,pets". None takes those
-            public data sets that are on this machine.
+        data: a folder with a sub-folder NAME (of photos, Parquet files or tar shards), or a file NAME.zip or NAME.csv, per
+            task, or with the folders of public data sets as torchvision names them; or public data sets by name,
+            "cifar10,pets". None takes those public data sets that are on this machine.
         names: of the tasks.
 
     Raises:
         ConfigError: a name that is not a task.
-        DataError: the folder does not exist or holds no task, or a named data set is not on this machine.
+        DataError: the folder does not exist or holds no task, a task is a file with a single split, or a named data set is
+            not on this machine.
     """
     if data is None:
         return {name: name for name in names if name in DATASETS and is_downloaded(name)}
@@ -40,14 +42,14 @@ def find_tasks(data: str | None, names: Sequence[str]) -> dict[str, str]:
     folder = Path(data)
     if not folder.is_dir():
         raise DataError(
-            f"{escape(data)}: there is no such folder. Expected a folder with a sub-folder, Parquet file or zip per task, or "
-            f"public data sets by name, such as cifar10,pets. The tasks are {', '.join(names)}."
+            f"{escape(data)}: there is no such folder. Expected a folder with a sub-folder or zip per task, or public data "
+            f"sets by name, such as cifar10,pets. The tasks are {', '.join(names)}."
         )
     found = {name: source for name in names if (source := _in_folder(folder, name)) is not None}
     if not found:
         raise DataError(
-            f"{escape(folder)}: none of the tasks is in this folder. Expected sub-folders, or files such as {names[0]}.zip or "
-            f"{names[0]}.parquet, with the names of tasks: {', '.join(names)}."
+            f"{escape(folder)}: none of the tasks is in this folder. Expected sub-folders, or files such as {names[0]}.zip, "
+            f"with the names of tasks: {', '.join(names)}."
         )
     return found
 
@@ -103,6 +105,12 @@ def _in_folder(folder: Path, name: str) -> str | None:
     for suffix in _SUFFIXES:
         if (folder / f"{name}{suffix}").exists():
             return str(folder / f"{name}{suffix}")
+    for suffix in _SUFFIXES_OF_ONE_SPLIT:
+        if (path := folder / f"{name}{suffix}").exists():
+            raise DataError(
+                f"{escape(path)}: a task needs train and test photos, and this file has one split. Make a folder {name} with "
+                f"train{suffix} and test{suffix}."
+            )
     public = DATASETS.get(name)
     if public is not None and public.folder and (folder / public.folder).is_dir():
         return f"{name}:{folder}"

@@ -1,5 +1,7 @@
 """The command `allmlp study`."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,6 +10,7 @@ import typer
 from allmlp.cli.console import DeviceOption, aligned, command_line, heading, next_commands, note, say
 from allmlp.errors import ConfigError
 from allmlp.io.display import escape
+from allmlp.runs.layout import new_run_folder
 
 __all__ = ["study"]
 
@@ -75,7 +78,8 @@ def study(
         }
         if extra := [option for option, value in given.items() if value is not None]:
             raise ConfigError(f"{extra[0]} cannot be changed when a study is resumed; omit it, or start a new study.")
-        finished = resume_study(resume, name, report=note)
+        with _told_how_to_continue(resume):
+            finished = resume_study(resume, name, report=note)
     elif name is None:
         _list()
         return
@@ -87,7 +91,9 @@ def study(
         return
     else:
         options = StudyOptions(data=data, num_seeds=seeds, num_steps=steps, device=device, checkpoint=checkpoint)
-        finished = run_study(name, out, options, report=note)
+        out = out or new_run_folder(f"study-{name}")
+        with _told_how_to_continue(out):
+            finished = run_study(name, out, options, report=note)
     table = finished.study.table(finished.results)
     for line in aligned([list(table.columns), *(list(row) for row in table.rows)]):
         say(line)
@@ -98,6 +104,19 @@ def study(
     next_commands(
         [(command_line("study", finished.study.name, "--scale", "paper"), "what the paper's own scale costs")]
     )
+
+
+@contextlib.contextmanager
+def _told_how_to_continue(folder: Path) -> Iterator[None]:
+    """On Ctrl-C or SIGTERM, say how the study continues, and exit with 130 or 143."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if any(folder.glob("arms")):
+            note(f"\nStopped. What is done so far is saved; continue with: {command_line('study', '--resume', folder)}")
+        else:
+            note("\nStopped before the first arm; there is nothing to save.")
+        raise typer.Exit(getattr(stop, "exit_code", 130)) from stop
 
 
 def _list() -> None:

@@ -90,6 +90,8 @@ INNER_LAYERS = {
         ("run",),
         ("full_scale", "page", "registry"),
         ("paper",),
+        ("tasks",),
+        ("table3",),
         ("study",),
         ("learning",),
         ("drawing", "frontier"),

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from allmlp.studies import STUDIES, load_study, page_of
 
-__all__ = ["PAGES", "RESULTS", "page", "stored_results"]
+__all__ = ["PAGES", "RESULTS", "ROOT", "page", "stored_results"]
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[2]  # not from experiments.tables, which imports this package
 RESULTS = ROOT / "experiments" / "studies" / "results"
 PAGES = ROOT / "docs" / "studies"
 

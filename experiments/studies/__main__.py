@@ -1,7 +1,6 @@
 """Write docs/studies/ and its pictures: `python -m experiments.studies`."""
 
-from experiments.studies import PAGES, page, stored_results
-from experiments.tables.markdown import ROOT
+from experiments.studies import PAGES, ROOT, page, stored_results
 
 from allmlp.io.atomic_write import write_bytes, write_text
 from allmlp.studies import load_study, results_in

@@ -3,6 +3,7 @@
 from experiments.tables.markdown import caption, read, table
 
 from allmlp.checkpoints import CATALOG
+from allmlp.studies import load_study, results_in
 
 
 def catalogue():
@@ -43,32 +44,13 @@ def resolution():
 
 def structure():
     result = read("experiments/studies/results/weights.json")
-
-    def between(figures, digits):
-        return f"{figures['mean']:.{digits}f} ± {figures['std']:.{digits}f}"
-
-    rows = []
-    for block in result["blocks"]:
-        trained, untrained = block["trained"], block["untrained"]
-        rows.append(
-            [
-                f"units of block {block['block']}",
-                f"{trained['median_frequency']:.3f}",
-                between(untrained["median_frequency"], 3),
-                f"{trained['median_opposite_cosine']:.2f}",
-                between(untrained["median_opposite_cosine"], 2),
-                f"{100 * trained['share_paired']:.0f} %",
-                f"{100 * untrained['share_paired']['mean']:.0f} ± {100 * untrained['share_paired']['std']:.0f} %",
-            ]
-        )
-    trained, untrained = result["filters"]["trained"], result["filters"]["untrained"]
-    cells = (f"{trained['median_frequency']:.3f}", between(untrained["median_frequency"], 3))
-    rows.append(["patch filters", *cells, "–", "–", "–", "–"])
-    columns = ("", "frequency", "untrained", "closest opposite", "untrained", "in pairs", "untrained")
+    study, found = load_study("weights"), results_in(result)
+    columns, rows = study.table(found)
+    facts = found[0].figures
     return (
-        f"{table(columns, rows)}\nMedians over the {result['blocks'][0]['trained']['num_units']} units of each block and the "
-        f"{trained['num_filters']} filters; untrained: mean ± standard deviation over {result['num_untrained']} Mixers of the "
-        f"same architecture. {caption(result)}"
+        f"{table(columns, rows)}\nMedians over the {facts['blocks'][0]['num_units']} units of each block and the "
+        f"{facts['filters']['num_filters']} filters; untrained: mean ± standard deviation over Mixers of the same "
+        f"architecture. {caption(result)}"
     )
 
 

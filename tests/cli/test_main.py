@@ -30,6 +30,7 @@ COMMANDS = (
     "inspect",
     "models",
     "bench",
+    "study",
     "convert",
     "export",
     "push",

@@ -1,24 +1,78 @@
-"""The commands of the paper's own trainings, which no test can run: their recipes and settings are there."""
+"""`--scale paper`: what the paper's trainings cost by the paper, and at this machine's rate."""
 
-import shlex
+import re
+from dataclasses import replace
 
 import pytest
 
-from allmlp.model import VARIANTS
-from allmlp.recipes import load_recipe
-from allmlp.studies import STUDIES, FullScale, load_study
-from allmlp.training import with_settings
+from allmlp.bench import measure_training
+from allmlp.cli.main import main
+from allmlp.model import cost, variant_config
+from allmlp.studies import full_scale, full_scale_table, load_study
+from allmlp.studies.full_scale import measured_hours
+from allmlp.studies.study import FullScale
+from allmlp.studies.table3 import paper_training
 
-_TRAININGS = [(name, training) for name in STUDIES for training in load_study(name).full_scale]
+
+def test_the_table_has_the_paper_s_hours_and_this_machine_s() -> None:
+    trainings = (paper_training("jft_b16"), paper_training("imagenet_b16"), FullScale("allmlp bench", None, 5e5))
+    study = replace(load_study("permutations"), full_scale=trainings)
+    asked: list[str] = []
+
+    def hours(variant: str) -> float:
+        asked.append(variant)
+        return 50.0  # core-hours for a million photos
+
+    table = full_scale_table(study, hours=hours)
+    assert asked == ["B/16"]  # measured once
+    assert table.columns[-1] == "core-hours here"
+    assert [tuple(row) for row in table.rows] == [
+        # 7 epochs of 300 million photos; 0.08 thousand core-days
+        ("allmlp train PHOTOS --recipe jft_b16", "B/16", "2,100", "1,920", "105,000"),
+        ("allmlp train imagenet --recipe imagenet_b16", "B/16", "384", "240", "19,200"),
+        ("allmlp bench", "", "0.5", "", ""),
+    ]
+    assert full_scale_table(study, device="cuda", hours=hours).columns[-1] == "GPU-hours here"
 
 
-@pytest.mark.parametrize(("study", "training"), _TRAININGS, ids=lambda value: getattr(value, "command", value))
-def test_a_command_names_a_recipe_that_is_there(study: str, training: FullScale) -> None:
-    words = shlex.split(training.command)
-    options = [(words[index], words[index + 1]) for index in range(len(words) - 1)]
-    recipes = [value for option, value in options if option == "--recipe"]
-    assert len(recipes) == 1
-    recipe = with_settings(load_recipe(recipes[0]), [value for option, value in options if option == "--set"])
-    if training.variant is not None:
-        widths = VARIANTS[training.variant]
-        assert (recipe.model.patch_size, recipe.model.hidden_dim) == (widths.patch_size, widths.hidden_dim)
+def test_the_rate_of_a_variant_follows_from_that_of_two_of_its_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = []
+
+    def measure(config, **options):  # type: ignore[no-untyped-def]
+        measured.append((config, options["precisions"], options["with_peers"]))
+        return {
+            "training": [{"contestant": "allmlp", "images_per_second": 100.0, "core_hours_per_million_images": 6.0}]
+        }
+
+    monkeypatch.setattr(full_scale, "measure_training", measure)
+    whole = variant_config("L/16")
+    hours = measured_hours("L/16")
+    ((config, precisions, with_peers),) = measured
+    assert config == replace(whole, num_blocks=2) and not with_peers
+    assert precisions in (("float32",), ("bfloat16",))
+    adds = {part.part: part.multiply_adds for part in cost(whole)}
+    in_blocks = adds["token mixing"] + adds["channel mixing"]
+    rest = adds["patch projection"] + adds["classifier"]
+    assert hours == pytest.approx(6.0 * (in_blocks + rest) / (in_blocks / 12 + rest))
+
+
+def test_a_rate_is_measured_without_other_implementations() -> None:
+    figures = measure_training(
+        replace(variant_config("S/32"), num_blocks=1), batch_size=2, seconds=0.1, num_rounds=1, with_peers=False
+    )
+    assert [row["contestant"] for row in figures["training"]] == ["allmlp"]
+    assert figures["training"][0]["core_hours_per_million_images"] > 0
+
+
+def test_the_command_shows_the_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(full_scale, "measured_hours", lambda variant, *, device: {"B/16": 2.0, "L/16": 7.0}[variant])
+    with pytest.raises(SystemExit) as stop:
+        main(["study", "avg5", "--scale", "paper"])
+    assert stop.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    (row,) = [line for line in lines if "--recipe imagenet21k_l16" in line]
+    # 300 epochs of 14 million photos at 7 core-hours per million; 410 core-days
+    assert re.split(r"  +", row) == ["allmlp train PHOTOS --recipe imagenet21k_l16", "L/16", "4,200", "9,840", "29,400"]
+    (row,) = [line for line in lines if "--from b16-i21k" in line]
+    # 5 trainings of 20,000 + 2 x 10,000 + 2 x 500 steps of 512 photos
+    assert re.split(r"  +", row)[1:] == ["B/16", "105", "210"]

@@ -25,13 +25,14 @@ def measure_training(
     seconds: float = 60.0,
     num_rounds: int = 12,
     device: str = "cpu",
+    with_peers: bool = True,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Any]:
     """Return figures of training steps on random images, which are on the device, by precision and contestant.
 
     A step is forward, backward and AdamW. On a CPU, there are core-hours: those of torch's threads for a million images,
     without validation and input. On a GPU ("cuda"), there is the peak memory of each contestant: weights, optimizer, gradients
-    and activations. timm is left out where it is not installed.
+    and activations. timm is left out where it is not installed, and without `with_peers`.
 
     Raises:
         ConfigError: a Mixer without a classifier.
@@ -51,7 +52,7 @@ def measure_training(
     results: list[dict[str, Any]] = []
     for precision in precisions:
         makers = {"allmlp": _our_step}
-        if importlib.util.find_spec("timm") is not None:
+        if with_peers and importlib.util.find_spec("timm") is not None:
             makers["timm"] = _timm_step
         calls: dict[str, Callable[[], object]] = {}
         peaks: dict[str, float] = {}

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from allmlp.data.quality.report import Finding, QualityReport
     from allmlp.data.sampling.folds import NOT_HELD_OUT, fold_datasets, fold_of_photos, notes_on_folds
     from allmlp.data.sampling.holdout import held_out_as, hold_out
+    from allmlp.data.sampling.joined import join_splits
     from allmlp.data.sampling.order import TrainingOrder
     from allmlp.data.sampling.stateless_random import sample_keys, uniform
     from allmlp.data.sources.file_reader import FileReader
@@ -100,6 +101,7 @@ __all__ = [
     "hold_out",
     "is_downloaded",
     "is_skipping",
+    "join_splits",
     "label_names",
     "list_folder",
     "listed_files",
@@ -235,6 +237,7 @@ _MODULES = {
         "held_out_as",
         "hold_out",
     ),
+    "sampling.joined": ("join_splits",),
     "sampling.order": ("TrainingOrder",),
     "sampling.stateless_random": (
         "sample_keys",

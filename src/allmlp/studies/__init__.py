@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from allmlp.studies.full_scale import full_scale_lines
+    from allmlp.studies.full_scale import full_scale_table
     from allmlp.studies.page import page_of, results_in
     from allmlp.studies.registry import STUDIES, load_study
     from allmlp.studies.run import StudyRun, resume_study, run_study, stored_results
@@ -25,7 +25,7 @@ __all__ = [
     "StudyRun",
     "Table",
     "Workplace",
-    "full_scale_lines",
+    "full_scale_table",
     "load_study",
     "page_of",
     "results_in",
@@ -44,7 +44,7 @@ _MODULES = {
     "StudyRun": "run",
     "Table": "study",
     "Workplace": "study",
-    "full_scale_lines": "full_scale",
+    "full_scale_table": "full_scale",
     "load_study": "registry",
     "page_of": "page",
     "results_in": "page",

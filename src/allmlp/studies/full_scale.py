@@ -1,38 +1,74 @@
 """What the paper's own trainings cost: by the paper, and on this machine."""
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable
 
 from allmlp.bench import measure_training
-from allmlp.model import variant_config
-from allmlp.studies.study import Study
+from allmlp.hardware.devices import is_bfloat16_faster
+from allmlp.model import MixerConfig, cost, variant_config
+from allmlp.studies.study import Study, Table
 
-__all__ = ["full_scale_lines"]
+__all__ = ["full_scale_table", "measured_hours"]
 
-_MEASURE_SECONDS = 20.0
+_SECONDS = 20.0  # of measurement, for each variant
+_BATCH_SIZE = 8
+# All blocks of a Mixer are alike, so that two of them show its rate. All 32 of H/14 would not fit into the memory of a laptop.
+_NUM_MEASURED_BLOCKS = 2
+
+Hours = Callable[[str], float]
+"""From a variant, such as "B/16", to the hours that a core, or a GPU, trains on a million photos."""
 
 
-def full_scale_lines(study: Study, *, device: str = "cpu", seconds: float = _MEASURE_SECONDS) -> Iterator[str]:
-    """Yield the commands of a study's full-scale trainings with their cost, and measure this machine's rate for it.
+def full_scale_table(study: Study, *, device: str = "cpu", hours: Hours | None = None) -> Table:
+    """Return the paper's own trainings of a study, one per row: photos seen, cost by table 3, and cost on this machine.
 
-    The rate is that of training steps of the same Mixer on random images, for `seconds` seconds; reading photos costs more.
+    Args:
+        study: its `full_scale` is taken.
+        device: "cpu" counts core-hours; others count the hours of one GPU.
+        hours: the rate by variant; None measures it on the device, for less than a minute per variant (`measured_hours`).
     """
-    rates: dict[str, float] = {}
+    rate = hours or (lambda variant: measured_hours(variant, device=device))
+    rates = {variant: rate(variant) for variant in dict.fromkeys(each.variant for each in study.full_scale) if variant}
+    rows = []
     for training in study.full_scale:
-        yield training.command
-        yield f"  {training.num_photos_seen / 1e6:,.0f} million photos (the training photos times the epochs)"
+        here, paper = "", ""
+        if training.variant is not None:
+            here = _figure(
+                float(f"{rates[training.variant] * training.num_photos_seen / 1e6:.3g}")
+            )  # as exact as a rate is
         if training.core_days is not None:
-            yield f"  the paper: {24 * training.core_days:,.0f} core-hours of TPU v3 ({training.core_days:g} core-days)"
-        if training.variant is None:
-            continue
-        if training.variant not in rates:
-            rates[training.variant] = _core_hours(training.variant, device, seconds)
-        hours = rates[training.variant] * training.num_photos_seen / 1e6
-        rate = f"{rates[training.variant]:.3g} per million photos, measured now"
-        yield f"  this machine: {hours:,.0f} core-hours ({rate})"
+            paper = _figure(24 * training.core_days)
+        rows.append((training.command, training.variant or "", _figure(training.num_photos_seen / 1e6), paper, here))
+    unit = "core-hours" if device == "cpu" else "GPU-hours"
+    return Table(("training", "Mixer", "million photos seen", "core-hours of TPU v3, the paper", f"{unit} here"), rows)
 
 
-def _core_hours(variant: str, device: str, seconds: float) -> float:
-    """Return the core-hours per million photos of a variant's training, in this machine's best precision."""
-    figures = measure_training(variant_config(variant), batch_size=8, seconds=seconds, num_rounds=3, device=device)
-    rows = [row for row in figures["training"] if row["contestant"] == "allmlp"]
-    return min(float(row["core_hours_per_million_images"]) for row in rows)
+def measured_hours(variant: str, *, device: str = "cpu", seconds: float = _SECONDS) -> float:
+    """Return the hours of a core, or of a GPU, for training a variant on a million photos, reading them not included.
+
+    Training steps of a Mixer with two of its blocks are timed on random images, in the precision that training takes here, and
+    the time grows with the multiply-adds.
+    """
+    whole = variant_config(variant)
+    measured = dataclasses.replace(whole, num_blocks=min(_NUM_MEASURED_BLOCKS, whole.num_blocks))
+    figures = measure_training(
+        measured,
+        batch_size=_BATCH_SIZE,
+        precisions=("bfloat16" if is_bfloat16_faster(device) else "float32",),
+        seconds=seconds,
+        num_rounds=3,
+        device=device,
+        with_peers=False,
+    )
+    (row,) = figures["training"]
+    rate = row.get("core_hours_per_million_images") or 1e6 / float(row["images_per_second"]) / 3600
+    return float(rate) * _multiply_adds(whole) / _multiply_adds(measured)
+
+
+def _multiply_adds(config: MixerConfig) -> int:
+    return sum(part.multiply_adds for part in cost(config))
+
+
+def _figure(value: float) -> str:
+    """Return a number with three digits, or all of its whole part."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -17,6 +17,9 @@ STUDIES: Mapping[str, str] = {
     "resolution": "allmlp.studies.paper.resolution",
     "regularisation": "allmlp.studies.paper.regularisation",
     "cifar_record": "allmlp.studies.paper.cifar_record",
+    "avg5": "allmlp.studies.paper.avg5",
+    "vtab1k": "allmlp.studies.paper.vtab1k",
+    "weights": "allmlp.studies.paper.weights",
 }
 """By name: the module that defines `STUDY`, which is imported when it is needed."""
 

@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from allmlp.checkpoints import CATALOG, STARTER, load_checkpoint
 from allmlp.data import ImageDataset, open_dataset
-from allmlp.errors import CheckpointError, ConfigError, MissingExtraError
+from allmlp.errors import CheckpointError, ConfigError, DataError, MissingExtraError
 from allmlp.hardware.devices import choose_device
 from allmlp.io.atomic_write import write_bytes, write_json, write_text
 from allmlp.io.display import Report, counted, escape
@@ -58,14 +59,14 @@ def run_study(
         report: takes lines for the user.
 
     Raises:
-        ConfigError: an unknown study, a folder that is in use, or an unavailable device.
-        DataError: unusable photos.
+        ConfigError: an unknown study, a folder that is in use, an unavailable device, or a checkpoint for a study without one.
+        DataError: unusable photos, or no task of the study is here.
+        CheckpointError: an unusable checkpoint.
         MissingExtraError: a library that the study needs is not installed.
     """
     study = load_study(study) if isinstance(study, str) else study
     options = options or StudyOptions()
-    _check_extras(study)
-    choose_device(options.device)
+    _check(study, options)
     folder = new_run_folder(f"study-{study.name}") if out is None else Path(out)
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(
@@ -93,7 +94,7 @@ def resume_study(folder: str | Path, study: Study | str | None = None, *, report
         raise CheckpointError(f"{escape(folder)}: this is study {stored['study']}, not {name}.")
     study = study if isinstance(study, Study) else load_study(stored["study"])
     options = StudyOptions(**stored["options"])
-    _check_extras(study)
+    _check(study, options)
     return _run(study, folder, options, _opened(study, options), report)
 
 
@@ -115,6 +116,7 @@ class _Workplace:
     device: str
     report: Report
     data: ImageDataset | None
+    options: StudyOptions
     kept: dict[tuple[int, int], StudyPhotos] = field(default_factory=dict)
 
     @property
@@ -129,6 +131,14 @@ class _Workplace:
 
 
 def _opened(study: Study, options: StudyOptions) -> ImageDataset | None:
+    """Return the photos of a study, unless its arms open those of their tasks; then check that there is any."""
+    if study.has_tasks:
+        if not study.arms(options):
+            raise DataError(
+                f"study {study.name}: none of its tasks is on this machine. Give them with --data; "
+                f"allmlp study {study.name} --describe says how."
+            )
+        return None
     source = options.data or study.data
     return None if source is None else open_dataset(source)
 
@@ -138,7 +148,7 @@ def _run(study: Study, folder: Path, options: StudyOptions, data: ImageDataset |
     stored = {_slug(arm): _stored_figures(folder, arm) for arm in arms}
     missing = [arm for arm in arms if stored[_slug(arm)] is None]
     report(f"{study.title}: {counted(len(arms), 'arm')}, {len(missing)} of them to be measured")
-    place = _Workplace(folder, choose_device(options.device), report, data)
+    place = _Workplace(folder, choose_device(options.device), report, data, options)
     for number, arm in enumerate(arms, 1):
         if stored[_slug(arm)] is not None:
             continue
@@ -173,7 +183,14 @@ def _written(
         "commits_of_arms": commits,
         "arms": stored,
     }
-    chosen = {"--seeds": options.num_seeds, "--steps": options.num_steps, "--data": options.data and "PHOTOS"}
+    known = options.checkpoint is None or options.checkpoint == STARTER or options.checkpoint in CATALOG
+    source = options.checkpoint if known else "CHECKPOINT"
+    chosen = {
+        "--from": source,
+        "--seeds": options.num_seeds,
+        "--steps": options.num_steps,
+        "--data": options.data and "PHOTOS",
+    }
     words = [str(word) for item in chosen.items() if item[1] is not None for word in item]
     result = record(folder / _RESULT, content, command=" ".join(["allmlp study", study.name, *words]))
     files = [result]
@@ -229,6 +246,16 @@ def _slug(arm: Arm) -> str:
     """Return a file name, which differs between arms whose names differ."""
     words = re.sub(r"[^a-z0-9]+", "-", arm.name.lower()).strip("-")[:60]
     return f"{words}-{hashlib.sha256(arm.name.encode()).hexdigest()[:6]}-{arm.seed}"
+
+
+def _check(study: Study, options: StudyOptions) -> None:
+    """Check everything but photos and folders before anything is written."""
+    _check_extras(study)
+    choose_device(options.device)
+    if study.checkpoint is not None:
+        load_checkpoint(options.checkpoint or study.checkpoint)
+    elif options.checkpoint is not None:
+        raise ConfigError(f"study {study.name} does not start from a checkpoint; omit --from.")
 
 
 def _check_extras(study: Study) -> None:

@@ -25,12 +25,14 @@ class StudyOptions:
         num_seeds: seeds per arm; None takes the study's number.
         num_steps: training steps per arm; None takes the study's number. Fewer make a quick trial that says little.
         device: "auto", "cpu", "cuda" or "mps".
+        checkpoint: of a study that starts from one, as `load_checkpoint` takes it; None takes the study's.
     """
 
     data: str | None = None
     num_seeds: int | None = None
     num_steps: int | None = None
     device: str = "auto"
+    checkpoint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class Workplace(Protocol):
         folder: of this arm, for snapshots, so that it can continue; deleted once its figures are stored.
         device: "cpu", "cuda" or "mps".
         report: takes lines for the user.
+        options: what the user chose.
     """
 
     @property
@@ -96,6 +99,9 @@ class Workplace(Protocol):
 
     @property
     def report(self) -> Report: ...
+
+    @property
+    def options(self) -> StudyOptions: ...
 
     @property
     def dataset(self) -> "ImageDataset":
@@ -116,6 +122,8 @@ class Study:
         outcome: what the paper measured.
         setup: what is done here, and how it differs from the paper.
         data: the photos by default, as `open_dataset` takes them; None if it needs none.
+        has_tasks: whether `StudyOptions.data` names several data sets, one per task, which the arms open themselves.
+        checkpoint: where it starts from by default; None if it starts from no checkpoint.
         arms: the measurements, in their order: the first seed of all arms comes before the second.
         run: measures one arm and returns JSON figures. Interrupted, it continues from `Workplace.folder`.
         table: of all results.
@@ -138,3 +146,5 @@ class Study:
     figure: Callable[[Sequence[ArmResult]], "Figure"] | None = None
     full_scale: Sequence[FullScale] = ()
     extras: Mapping[str, str] = field(default_factory=dict)
+    has_tasks: bool = False
+    checkpoint: str | None = None

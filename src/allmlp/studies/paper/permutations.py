@@ -16,7 +16,8 @@ from allmlp.studies.drawing import COLOURS, curve, new_figure, panels, percent_a
 from allmlp.studies.learning.fit import Inputs, Schedule, fit
 from allmlp.studies.learning.networks import make_network, multiply_adds
 from allmlp.studies.learning.photos import StudyPhotos
-from allmlp.studies.study import Arm, ArmResult, FullScale, Study, StudyOptions, Table, Workplace
+from allmlp.studies.study import Arm, ArmResult, Study, StudyOptions, Table, Workplace
+from allmlp.studies.table3 import paper_training
 
 __all__ = ["ORDERS", "STUDY", "permutation"]
 
@@ -207,6 +208,6 @@ STUDY = Study(
     table=table,
     agreement=agreement,
     figure=figure,
-    full_scale=(FullScale("allmlp train PHOTOS --recipe jft_b16", "B/16", 7 * 300e6, 80.0),),
+    full_scale=(paper_training("jft_b16"),),
     extras={"timm": "studies"},
 )

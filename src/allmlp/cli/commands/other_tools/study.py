@@ -1,5 +1,7 @@
 """The command `allmlp study`."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,6 +10,7 @@ import typer
 from allmlp.cli.console import DeviceOption, aligned, command_line, heading, next_commands, note, say
 from allmlp.errors import ConfigError
 from allmlp.io.display import escape
+from allmlp.runs.layout import new_run_folder
 
 __all__ = ["study"]
 
@@ -24,7 +27,18 @@ def study(
     ] = "laptop",
     data: Annotated[
         str | None,
-        typer.Option(metavar="PHOTOS", help="Photos, as train takes them.", show_default="the study's"),
+        typer.Option(
+            metavar="PHOTOS", help="Photos, as train takes them, or a folder of tasks.", show_default="the study's"
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="CHECKPOINT",
+            help="The checkpoint that a study starts from, as finetune takes it.",
+            show_default="the study's",
+        ),
     ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds per arm.", show_default="the study's number")] = None,
     steps: Annotated[
@@ -51,13 +65,21 @@ def study(
       allmlp study permutations --data CIFAR10
       allmlp study --resume runs/study-permutations-1
     """
-    from allmlp.studies import StudyOptions, full_scale_lines, load_study, resume_study, run_study
+    from allmlp.studies import StudyOptions, resume_study, run_study
 
     if resume is not None:
-        given = {"--data": data, "--seeds": seeds, "--steps": steps, "--out": out, "--describe": describe or None}
+        given = {
+            "--data": data,
+            "--from": checkpoint,
+            "--seeds": seeds,
+            "--steps": steps,
+            "--out": out,
+            "--describe": describe or None,
+        }
         if extra := [option for option, value in given.items() if value is not None]:
             raise ConfigError(f"{extra[0]} cannot be changed when a study is resumed; omit it, or start a new study.")
-        finished = resume_study(resume, name, report=note)
+        with _told_how_to_continue(resume):
+            finished = resume_study(resume, name, report=note)
     elif name is None:
         _list()
         return
@@ -65,15 +87,13 @@ def study(
         _describe(name)
         return
     elif scale == "paper":
-        found = load_study(name)
-        if not found.full_scale:
-            say(f"Study {name} has no training of the paper's own scale.")
-        for line in full_scale_lines(found):
-            say(line)
+        _show_full_scale(name, device)
         return
     else:
-        options = StudyOptions(data=data, num_seeds=seeds, num_steps=steps, device=device)
-        finished = run_study(name, out, options, report=note)
+        options = StudyOptions(data=data, num_seeds=seeds, num_steps=steps, device=device, checkpoint=checkpoint)
+        out = out or new_run_folder(f"study-{name}")
+        with _told_how_to_continue(out):
+            finished = run_study(name, out, options, report=note)
     table = finished.study.table(finished.results)
     for line in aligned([list(table.columns), *(list(row) for row in table.rows)]):
         say(line)
@@ -84,6 +104,19 @@ def study(
     next_commands(
         [(command_line("study", finished.study.name, "--scale", "paper"), "what the paper's own scale costs")]
     )
+
+
+@contextlib.contextmanager
+def _told_how_to_continue(folder: Path) -> Iterator[None]:
+    """On Ctrl-C or SIGTERM, say how the study continues, and exit with 130 or 143."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if any(folder.glob("arms")):
+            note(f"\nStopped. What is done so far is saved; continue with: {command_line('study', '--resume', folder)}")
+        else:
+            note("\nStopped before the first arm; there is nothing to save.")
+        raise typer.Exit(getattr(stop, "exit_code", 130)) from stop
 
 
 def _list() -> None:
@@ -100,6 +133,27 @@ def _list() -> None:
     )
 
 
+def _show_full_scale(name: str, device: str) -> None:
+    from allmlp.hardware.devices import choose_device
+    from allmlp.studies import full_scale_table, load_study
+
+    study = load_study(name)
+    if not study.full_scale:
+        say(f"Study {name} has no training of the paper's own scale.")
+        return
+    note("Training steps are timed on this machine, for less than a minute per Mixer.")
+    table = full_scale_table(study, device=choose_device(device))
+    columns = range(2, len(table.columns))
+    heading_line, *lines = aligned([list(table.columns), *(list(row) for row in table.rows)], right=columns)
+    heading(heading_line)
+    say("\n".join(lines))
+    say()
+    say(
+        "here: at the rate of training steps on random images, from two blocks of each Mixer. Reading photos costs more, and"
+    )
+    say("other programs that run meanwhile make it look slower.")
+
+
 def _describe(name: str) -> None:
     from allmlp.studies import StudyOptions, load_study
 
@@ -114,6 +168,16 @@ def _describe(name: str) -> None:
     heading(f"{len(arms)} arms")
     for arm in dict.fromkeys(arm.name for arm in arms):
         say(f"  {arm}")
+    if study.has_tasks and not arms:
+        say("  none of the tasks is on this machine; give them with --data")
+    if study.checkpoint is not None:
+        say(f"from    {study.checkpoint}, or another checkpoint: --from CHECKPOINT")
     if study.data is not None:
         say(f"photos  {study.data}, or your own: --data PHOTOS")
-    next_commands([(command_line("study", name), "run it"), (command_line("study", name, "--scale", "paper"), "cost")])
+    words = ("--data", "TASKS") if study.has_tasks else ()
+    next_commands(
+        [
+            (command_line("study", name, *words), "run it"),
+            (command_line("study", name, "--scale", "paper"), "what the paper's own scale costs"),
+        ]
+    )

@@ -54,7 +54,9 @@ def study(
     ] = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Rerun a study of the paper at laptop scale: its claim, our figures, a plot.
+    """Rerun a study of the paper, and plot the outcome.
+
+    A study has a claim of the paper, arms that are measured one by one, and a sentence on whether the outcome agrees.
 
     A study that was stopped continues with --resume; what is finished is not repeated.
 

@@ -86,7 +86,7 @@ INNER_LAYERS = {
         ("engine_settings",),
     ),
     "serve": (
-        ("server",),
+        ("ray_deployment", "server"),
         ("application", "workers"),
         ("routes",),
         ("batching", "http"),

@@ -82,7 +82,7 @@ def photograph_served(work, chromium):
                 page.set_input_files("#files", [photos[0], photos[len(photos) // 2]])
                 page.get_by_role("status").get_by_text("2 photos done", exact=True).wait_for()
                 if page.locator("button.bar").count():
-                    page.locator("button.bar").nth(2).hover()
+                    page.locator("button.bar").first.hover()
                     page.locator("canvas").wait_for()
                 with Image.open(BytesIO(page.screenshot())) as image:
                     write("serve", look, image.convert("RGB"))

@@ -105,7 +105,7 @@ def test_the_page_of_a_server_has_no_violation_in_any_state(browser: Any, work: 
         photos = [("a.png", photo_of(0)), ("broken.png", b"not a photo")]
         files = [{"name": name, "mimeType": "image/png", "buffer": content} for name, content in photos]
         page.set_input_files("#files", files)
-        page.get_by_role("status").get_by_text("2 photos done").wait_for()
+        page.get_by_role("status").get_by_text("2 photos done", exact=True).wait_for()
         page.locator("button.bar").first.click()
         page.locator(".picture canvas").wait_for()
         found["answered"] = problems(page)

@@ -2,18 +2,24 @@
 #
 #     docker build -t allmlp-serve .
 #     docker run --read-only --tmpfs /tmp --cap-drop ALL -p 8000:8000 -v "$PWD/mine.onnx:/model.onnx:ro" allmlp-serve
-FROM python:3.11-slim
+#
+# Options of `allmlp serve` after the name replace the last line: ... allmlp-serve /model.onnx --host 0.0.0.0 --max-queue 64
+FROM python:3.11-slim AS build
 
 COPY . /source
 # The complete list of what runs an export, in the tested versions; pip would install PyTorch as well without --no-deps.
-RUN pip install --no-cache-dir -r /source/src/allmlp/exports/requirements/onnxruntime.txt \
-    && pip install --no-cache-dir -c /source/constraints.txt fastapi uvicorn prometheus-client python-multipart \
-    && pip install --no-cache-dir --no-deps /source \
-    && rm -r /source \
-    && useradd --system --no-create-home --uid 10001 allmlp
+RUN python -m venv /app \
+    && /app/bin/pip install --no-cache-dir -r /source/src/allmlp/exports/requirements/onnxruntime.txt \
+    && /app/bin/pip install --no-cache-dir -c /source/constraints.txt fastapi prometheus-client python-multipart uvicorn \
+    && /app/bin/pip install --no-cache-dir --no-deps /source
+
+FROM python:3.11-slim
+
+RUN useradd --no-create-home --uid 10001 allmlp
+COPY --from=build /app /app
 
 USER 10001
-ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+ENV PATH=/app/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s CMD \

@@ -97,7 +97,7 @@ INNER_LAYERS = {
         ("drawing", "frontier"),
     ),
     "serve": (
-        ("server",),
+        ("ray_deployment", "server"),
         ("application", "workers"),
         ("routes",),
         ("batching", "http"),

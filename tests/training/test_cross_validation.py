@@ -11,9 +11,10 @@ from tests.forks import run_python
 from tests.training.same_run import assert_same_run, differences
 from tests.training.small_runs import TINY, write_photos
 
-from allmlp import ConfigError, DataError, Predictor, evaluate, train
+from allmlp import ConfigError, DataError, Embedder, Predictor, evaluate, load_checkpoint, train
 from allmlp.config import override
 from allmlp.data import fold_datasets, fold_of_photos, open_dataset
+from allmlp.metrics import closeness, fit_closeness, fit_threshold
 from allmlp.training.progress import NoProgress
 from allmlp.training.reporting.compare_runs import compare_runs
 
@@ -58,24 +59,64 @@ class StopInFold(NoProgress):
             raise KeyboardInterrupt
 
 
-def test_each_photo_is_predicted_by_a_run_that_did_not_see_it(result, photos, tmp_path):
-    """The oracle: the folds as separate runs on separate data sets, scored by `Predictor`."""
+@pytest.fixture(scope="module")
+def folds(photos, tmp_path_factory):
+    """The oracle: the folds as separate runs on separate data sets, each with its data set and the rows that it holds out."""
     dataset = open_dataset(photos)
-    folds = fold_of_photos(dataset, num_folds=NUM_FOLDS, seed=TINY.seed)
+    numbers = fold_of_photos(dataset, num_folds=NUM_FOLDS, seed=TINY.seed)
     recipe = override(CROSS_VALIDATED, ["data.folds=0", "best_by=last"])
-    expected = np.empty(len(folds), object)
-    for number, fold in enumerate(fold_datasets(dataset, folds)):
-        run = train(recipe, fold, tmp_path / str(number)).directory
+    folder = tmp_path_factory.mktemp("folds")
+    return [
+        (train(recipe, fold, folder / str(number)).directory, fold, numbers == number)
+        for number, fold in enumerate(fold_datasets(dataset, numbers))
+    ]
+
+
+def test_each_photo_is_predicted_by_a_run_that_did_not_see_it(result, photos, folds):
+    dataset = open_dataset(photos)
+    expected = np.empty(len(dataset.splits["train"]), object)
+    for run, fold, rows in folds:
         held_out = fold.splits["validation"]
         images = [held_out.read(index) for index in range(len(held_out))]
-        expected[folds == number] = [
-            answer.labels[0]["label"] for answer in Predictor.from_checkpoint(run).predict(images)
-        ]
+        expected[rows] = [answer.labels[0]["label"] for answer in Predictor.from_checkpoint(run).predict(images)]
     scores = result.evaluations["cross-validation"]
     assert [dataset.class_names[index] for index in scores.predictions] == expected.tolist()
     truths = [dataset.class_names[label] for label in dataset.splits["train"].labels]
     assert scores.top1 == np.mean([a == b for a, b in zip(expected, truths, strict=True)])
     assert scores.num_examples == len(truths) == scores.confusion.sum()
+
+
+def test_unknown_is_what_is_less_close_than_photos_are_to_those_of_their_fold(result, photos, folds):
+    found = []
+    for run, fold, _ in folds:
+        embedder = Embedder.from_checkpoint(run, device="cpu")
+        held_out, trained = (embedder.embed_split(fold.splits[name]) for name in ("validation", "train"))
+        found += closeness(held_out, fit_closeness(trained)).tolist()
+    rule = load_checkpoint(result.directory).unknown
+    assert rule is not None
+    assert (rule.score, rule.kept, rule.num_photos) == ("closeness", 0.95, 42)
+    assert rule.threshold == pytest.approx(fit_threshold(np.array(found), kept=0.95), rel=1e-4)
+    features = Embedder.from_checkpoint(result.directory, device="cpu").embed_split(
+        open_dataset(photos).splits["train"]
+    )
+    np.testing.assert_allclose(rule.matrix(features.shape[1])[0, :-1], features.mean(axis=0), atol=1e-6)
+    assert "unknown     predict answers it for photos unlike 95% of 42 photos of the classes" in (
+        result.directory / "log.txt"
+    ).read_text(encoding="utf-8")
+
+
+def test_folds_of_an_earlier_version_give_no_threshold(photos, tmp_path):
+    """They did not save how close the photos are."""
+    run, messages = tmp_path / "run", Messages()
+    with pytest.raises(KeyboardInterrupt):
+        train(CROSS_VALIDATED, photos, run, progress=StopInFold(3, 5))
+    path = run / "folds" / "fold-1.npz"
+    with np.load(path) as arrays:
+        kept = {name: arrays[name] for name in ("sample_ids", "logits")}
+    np.savez(path, **kept)
+    train(CROSS_VALIDATED, photos, run, resume=True, progress=messages)
+    assert load_checkpoint(run).unknown is None
+    assert messages.lines[-1].startswith("unknown     no threshold: it needs validation photos.")
 
 
 def test_the_run_itself_trains_on_all_photos(result, photos, tmp_path):

@@ -22,24 +22,29 @@ MIN_PHOTOS_FOR_UNKNOWN = 30
 """With fewer photos, one or none would be below a threshold that keeps 95 %, and another draw would give another one."""
 
 
-def unknown_rule(features: NDArray[np.float32], *, kept: float = KEPT_SHARE) -> UnknownRule | None:
-    """Return the rule that keeps the share `kept` of photos of the classes, by their features (n, C); None if n is under 30.
+def unknown_rule(
+    features: NDArray[np.float32], *, kept: float = KEPT_SHARE, left_out: NDArray[np.float64] | None = None
+) -> UnknownRule | None:
+    """Return the rule that keeps the share `kept` of photos of the classes, by their features (n, C); None for under 30 photos.
 
     The score is the closeness of features, which tells photos of other kinds apart far better than any score of logits:
-    docs/evaluation.md has the measurement. The threshold is fitted on photos that were left out of the statistics.
+    docs/evaluation.md has the measurement. The threshold is fitted on photos that were left out of the statistics: on
+    `left_out` (m,), the closeness of photos on which a model like this one was not trained, to those on which it was; None
+    leaves out a fifth of the photos at a time, which have to be photos on which the model was not trained.
 
     Raises:
         ConfigError: `kept` is not in 0..1, or is 0.
     """
     if not 0 < kept <= 1:
         raise ConfigError(f"kept is {kept}; expected a share over 0 and at most 1, such as 0.95.")
-    if len(features) < MIN_PHOTOS_FOR_UNKNOWN:
+    if min(len(features), len(features if left_out is None else left_out)) < MIN_PHOTOS_FOR_UNKNOWN:
         return None
+    scores = held_out_closeness(features) if left_out is None else left_out
     return UnknownRule(
         score="closeness",
-        threshold=fit_threshold(held_out_closeness(features), kept=kept),
+        threshold=fit_threshold(scores, kept=kept),
         kept=kept,
-        num_photos=len(features),
+        num_photos=len(scores),
         statistics=encode_statistics(fit_closeness(features)),
     )
 

@@ -4,6 +4,7 @@
 const MOST_SHOWN = 50;
 const FOR = [230, 97, 1], AGAINST = [33, 102, 200], OPACITY = 0.85; // as in the heat maps of reports
 const waiting = [];
+const heated = new Set(); // the cards whose photo shows a heat map
 let model = null, numRunning = 0, numDone = 0, numGiven = 0;
 
 export const $ = (id) => document.getElementById(id);
@@ -35,6 +36,11 @@ export function start(answering) {
     $(id).addEventListener("change", (event) => {
       add(event.target.files);
       event.target.value = "";
+    });
+  }
+  for (const id of ["compared", "smooth"]) {
+    $(id).addEventListener("change", () => {
+      for (const card of [...heated]) heat(card, card.wanted);
     });
   }
   $("forget").addEventListener("click", forgetAll);
@@ -110,10 +116,11 @@ function newCard(file) {
   $("results").prepend(item);
   for (const old of [...$("results").children].slice(MOST_SHOWN)) forget(old);
   $("visit").hidden = false;
-  return { file, picture, image, answer: answerArea, explanation: null, pinned: null };
+  return { file, picture, image, answer: answerArea, labels: [], meaning: null, explanation: null, pinned: null, wanted: null };
 }
 
 function forget(item) {
+  for (const card of heated) if (item.contains(card.picture)) heated.delete(card);
   const image = item.querySelector("img");
   if (image) URL.revokeObjectURL(image.src);
   item.remove();
@@ -129,6 +136,7 @@ function forgetAll() {
 }
 
 function show(card, labels, isUnknown) {
+  card.labels = labels;
   const bars = make("ul", "bars"), explains = model.explains();
   labels.forEach(({ label, score }, index) => {
     const item = make("li", index === 0 ? "best" : "");
@@ -139,12 +147,16 @@ function show(card, labels, isUnknown) {
     fill.style.width = 100 * score + "%";
     track.append(fill);
     bar.append(words, track);
-    if (explains) makeHot(card, bar, label, labels);
+    if (explains) makeHot(card, bar, label);
     item.append(bar);
     bars.append(item);
   });
   const unknown = make("p", "unknown", "Probably none of these classes. If one of them:");
   card.answer.replaceChildren(...(isUnknown ? [unknown] : []), bars);
+  if (explains) {
+    card.meaning = make("p", "note meaning");
+    card.answer.append(card.meaning);
+  }
 }
 
 function percent(score) {
@@ -152,11 +164,11 @@ function percent(score) {
   return value > 0 && value < 0.1 ? "under 0.1 %" : value.toFixed(1) + " %";
 }
 
-function makeHot(card, bar, label, labels) {
+function makeHot(card, bar, label) {
   bar.type = "button";
   bar.setAttribute("aria-pressed", "false");
-  const on = () => heat(card, label, labels);
-  const off = () => (card.pinned ? heat(card, card.pinned, labels) : cool(card));
+  const on = () => heat(card, label);
+  const off = () => (card.pinned ? heat(card, card.pinned) : cool(card));
   for (const event of ["pointerenter", "focus"]) bar.addEventListener(event, on);
   for (const event of ["pointerleave", "blur"]) bar.addEventListener(event, off);
   bar.addEventListener("click", () => {
@@ -168,22 +180,52 @@ function makeHot(card, bar, label, labels) {
   });
 }
 
-async function heat(card, label, labels) {
+async function heat(card, label) {
   card.wanted = label;
-  card.explanation ??= model.explain(card.file, labels);
+  if (!card.explanation) {
+    card.explanation = model.explain(card.file, card.labels);
+    card.meaning.textContent = "…";
+  }
   try {
     const explanation = await card.explanation;
     if (card.wanted === label) draw(card, explanation, label);
   } catch (error) {
     card.explanation = null;
+    card.meaning.replaceChildren();
     say(error.message);
   }
 }
 
 function cool(card) {
   card.wanted = null;
+  heated.delete(card);
   card.picture.classList.remove("heated");
   card.picture.querySelector("canvas")?.remove();
+  card.meaning.replaceChildren();
+}
+
+// The best other class, with which a class is compared. What is added to the logits of all classes changes no answer.
+function rivalOf(classes, chosen) {
+  return $("compared").value === "contributions" ? undefined : classes.find((each) => each !== chosen);
+}
+
+// Token mixing spreads evidence over all patches, so that maps are often of nearly one colour: less their mean, they show
+// which patches differ.
+function mapOf(chosen, rival) {
+  const map = chosen.contributions.map((row, y) => row.map((value, x) => value - (rival ? rival.contributions[y][x] : 0)));
+  if ($("compared").value !== "relative") return map;
+  const mean = map.flat().reduce((sum, value) => sum + value, 0) / map.flat().length;
+  return map.map((row) => row.map((value) => value - mean));
+}
+
+function explainColours(chosen, rival) {
+  const strong = (className, label) => make("span", className, label);
+  const than = rival ? [" than for ", rival.label] : [];
+  if ($("compared").value === "relative") {
+    return ["Orange patches speak ", strong("for", "more for " + chosen.label), ...than, ", compared with the mean of all patches; blue ones ",
+      strong("against", "less"), "."];
+  }
+  return ["Orange speaks ", strong("for", "for " + chosen.label), ", blue ", strong("against", rival ? "for " + rival.label : "against it"), "."];
 }
 
 function draw(card, explanation, label) {
@@ -192,12 +234,15 @@ function draw(card, explanation, label) {
   if (!chosen || !card.image.isConnected) return;
   cool(card);
   card.wanted = label;
-  const most = Math.max(...classes.flatMap((each) => each.contributions.flat().map(Math.abs))) || 1;
+  heated.add(card);
+  const rival = rivalOf(classes, chosen);
+  // One scale for all maps of a photo.
+  const most = Math.max(...classes.flatMap((each) => mapOf(each, rivalOf(classes, each)).flat().map(Math.abs))) || 1;
   const tiles = make("canvas");
   tiles.width = grid.columns;
   tiles.height = grid.rows;
   const pixels = tiles.getContext("2d");
-  chosen.contributions.forEach((row, y) => row.forEach((value, x) => {
+  mapOf(chosen, rival).forEach((row, y) => row.forEach((value, x) => {
     const [red, green, blue] = value > 0 ? FOR : AGAINST;
     pixels.fillStyle = `rgba(${red}, ${green}, ${blue}, ${OPACITY * Math.min(1, Math.abs(value) / most)})`;
     pixels.fillRect(x, y, 1, 1);
@@ -215,4 +260,5 @@ function draw(card, explanation, label) {
   context.drawImage(tiles, ...box);
   card.picture.classList.add("heated");
   card.picture.append(canvas);
+  card.meaning.append(...explainColours(chosen, rival));
 }

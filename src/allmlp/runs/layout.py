@@ -17,8 +17,8 @@ The files of a run folder, in the order in which they are written:
     checkpoints/best, last     weights for use: the best by validation top-1, and the newest
     loggers/NAME/              files of an experiment tracker (--logger): events of TensorBoard, run ID of W&B or MLflow
     diverged.json              the error, if a value that is not finite ended the run
-    folds/fold-1.npz           cross-validation: the sample IDs that a fold held out, and their logits; beside it, the fold's
-                               run while it trains
+    folds/fold-1.npz           cross-validation: the sample IDs that a fold held out, their logits, and how close their
+                               features are to those of its training photos; next to it, the fold's run while it trains
     predictions.csv            the prediction of checkpoints/best for every validation and test photo; in cross-validation,
                                that of the fold that held the photo out
     plots/, report.html        the report; a run that is stopped leaves one, too

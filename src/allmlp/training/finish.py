@@ -73,7 +73,7 @@ def finish(session: Session, history: TrainingHistory, out_of_fold: OutOfFold | 
 
     Fitted are the temperature and the threshold of "unknown"; written are predictions.csv, the report and metrics.json.
 
-    Without validation photos, the scores and the temperature come from the predictions of cross-validation, `out_of_fold`.
+    Without validation photos, the scores, the temperature and the threshold come from cross-validation, `out_of_fold`.
 
     It is safe to be killed at any point: metrics.json comes last, so a resumed run repeats all of this, and a temperature
     stored earlier does not change the logits on which the new one is fitted.
@@ -91,6 +91,7 @@ def finish(session: Session, history: TrainingHistory, out_of_fold: OutOfFold | 
         dataset,
         device=session.device,
         has_new_features=recipe.transfer.trained_blocks != 0,
+        out_of_fold=out_of_fold,
     )
     temperature = next(iter(evaluations.values())).temperature
     with session.ranks.raise_on_all():
@@ -103,7 +104,7 @@ def finish(session: Session, history: TrainingHistory, out_of_fold: OutOfFold | 
         session.progress.message(f"warning {cut_short}")
     for name, metrics in evaluations.items():
         session.progress.message(_score_line(name, metrics, epoch=history.best_epoch))
-    session.progress.message(_unknown_line(unknown, dataset))
+    session.progress.message(_unknown_line(unknown, dataset, out_of_fold))
     return TrainResult(
         directory=run.path,
         recipe=recipe,
@@ -188,15 +189,18 @@ def _address(path: Path) -> str:
     )
 
 
-def _unknown_line(unknown: UnknownRule | None, dataset: ImageDataset) -> str:
+def _unknown_line(unknown: UnknownRule | None, dataset: ImageDataset, out_of_fold: OutOfFold | None) -> str:
     """Return on what the threshold of "unknown" rests, or why there is none."""
     if unknown is not None:
         number = f"{unknown.num_photos:,}"
         return f"unknown     predict answers it for photos unlike {unknown.kept:.0%} of {number} photos of the classes"
-    if "validation" not in dataset.splits:
-        return "unknown     no threshold: it needs validation photos. From other photos: allmlp convert --unknown-from PHOTOS"
-    found = len(dataset.splits["validation"])
-    return f"unknown     no threshold: {found} validation photos, and at least {MIN_PHOTOS_FOR_UNKNOWN} are needed"
+    photos = dataset.splits.get("validation") if out_of_fold is None else out_of_fold.split
+    if photos is not None and len(photos) < MIN_PHOTOS_FOR_UNKNOWN:
+        kind = "validation photos" if out_of_fold is None else "photos were held out"
+        return f"unknown     no threshold: {len(photos)} {kind}, and at least {MIN_PHOTOS_FOR_UNKNOWN} are needed"
+    return (
+        "unknown     no threshold: it needs validation photos. From other photos: allmlp convert --unknown-from PHOTOS"
+    )
 
 
 def _score_line(name: str, metrics: Metrics, *, epoch: float) -> str:

@@ -7,11 +7,16 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import numpy as np
 import pytest
+from tests.builders import tiny_checkpoint
 from tests.chromium import LOW_CONTRAST, UNNAMED, chromium, needs_chromium
 from tests.serve.conftest import NAMES, photo_of
 from tests.serve.running import Running, running
+
+from allmlp import save_checkpoint
 
 pytestmark = needs_chromium
 
@@ -134,10 +139,10 @@ def test_the_keyboard_reaches_everything(visit: Visit):
     visit.wait("1 photo done")
     visit.page.evaluate("document.activeElement.blur()")
     reached = []
-    for _ in range(3):
+    for _ in range(4):
         visit.page.keyboard.press("Tab")
         reached.append(visit.page.evaluate("document.activeElement.id || document.activeElement.textContent"))
-    assert reached == ["files", "forget", "smooth"]
+    assert reached == ["files", "forget", "compared", "smooth"]
 
 
 def test_a_key_is_asked_for(browser: Any, sources: dict[str, Path]):
@@ -173,8 +178,60 @@ def test_heat_maps_follow_the_pointer_and_the_keyboard(visit: Visit):
     assert bars.nth(1).get_attribute("aria-pressed") == "true"
     bars.nth(1).blur()
     assert canvas.count() == 1  # it stays until it is pressed again
-    visit.page.get_by_label("Smooth").check()
-    bars.nth(1).hover()
+    visit.page.get_by_label("Smooth").check()  # the map is drawn again at once
     visit.page.wait_for_function(
         "(before) => document.querySelector('.picture canvas')?.toDataURL() !== before", arg=pointed
     )
+
+
+COLOURS = """([shown, grid, scale]) => {
+  const context = document.querySelector(".picture canvas").getContext("2d");
+  const middle = (low, high, number, index) => Math.floor(scale * (low + (high - low) * (index + 0.5) / number));
+  return [...Array(grid.rows).keys()].map((row) => [...Array(grid.columns).keys()].map((column) => [
+    ...context.getImageData(middle(shown.left, shown.right, grid.columns, column),
+      middle(shown.top, shown.bottom, grid.rows, row), 1, 1).data]));
+}"""
+
+
+@pytest.mark.parametrize(("index", "rival"), [(0, 1), (1, 0), (4, 0)])
+def test_a_class_is_compared_with_the_best_other_one_or_shown_alone(visit: Visit, index: int, rival: int):
+    """The pixels of the page against the numbers of /explain."""
+    visit.give(("a.png", photo_of(0)))
+    visit.wait("1 photo done")
+    labels = visit.texts(".words span:first-child")
+    query = "&".join(f"class={quote(label)}" for label in labels)
+    (found,) = visit.server.predict(photo_of(0), f"/explain?{query}").json["results"]
+    maps = np.array([each["contributions"] for each in found["classes"]])
+    differences = maps - maps[[1, 0, 0, 0, 0]]
+    relative = differences - differences.mean(axis=(1, 2), keepdims=True)
+    visit.page.locator("button.bar").nth(index).click()
+    name, other = labels[index], labels[rival]
+    more = f"more for {name} than for {other}, compared with the mean of all patches; blue ones less."
+    assert visit.page.get_by_label("Heat maps show").input_value() == "relative"
+    for kind, all_shown, words in (
+        ("relative", relative, f"Orange patches speak {more}"),
+        ("difference", differences, f"Orange speaks for {name}, blue for {other}."),
+        ("contributions", maps, f"Orange speaks for {name}, blue against it."),
+    ):
+        shown, scale = all_shown[index], np.abs(all_shown).max()
+        visit.page.get_by_label("Heat maps show").select_option(kind)
+        visit.page.locator(".meaning", has_text=words).wait_for()
+        assert visit.texts(".meaning") == [words]
+        pixels = np.array(visit.page.evaluate(COLOURS, [found["shown"], found["grid"], 4]))  # tiny photos are enlarged
+        np.testing.assert_allclose(pixels[..., 3], 255 * 0.85 * np.abs(shown) / scale, atol=1.01)
+        is_strong = (
+            np.abs(shown) > 0.2 * scale
+        )  # colours of faint pixels are coarse: they are stored times their opacity
+        np.testing.assert_array_equal((pixels[..., 0] > pixels[..., 2])[is_strong], (shown > 0)[is_strong])
+
+
+def test_a_model_of_one_class_has_nothing_to_compare_with(browser: Any, tmp_path: Path):
+    checkpoint = tiny_checkpoint(num_classes=1, class_names=("cat",))
+    with running(save_checkpoint(checkpoint, tmp_path / "one")) as server:
+        visit = Visit(browser, server)
+        visit.give(("a.png", photo_of(0)))
+        visit.wait("1 photo done")
+        visit.page.locator("button.bar").click()
+        words = "Orange patches speak more for cat, compared with the mean of all patches; blue ones less."
+        visit.page.locator(".meaning", has_text=words).wait_for()
+        visit.page.close()

@@ -14,13 +14,12 @@ from allmlp.metrics import Metrics, score_batches
 from allmlp.report import TrainingScore
 from allmlp.training.input_pipeline import InputPipeline
 from allmlp.training.length.run_plan import MAX_TRAINING_PHOTOS
-from allmlp.training.reporting.out_of_fold import CROSS_VALIDATION, OutOfFold
+from allmlp.training.reporting.out_of_fold import CROSS_VALIDATION, MAX_PHOTOS_FOR_UNKNOWN, OutOfFold
 
 __all__ = ["fit_unknown_threshold", "score_splits", "score_training_photos"]
 
 # With fewer photos a fitted temperature would be mostly noise: with 30, half of them right, its standard error is a fifth.
 _MIN_PHOTOS_FOR_TEMPERATURE = 30
-_MAX_PHOTOS_FOR_UNKNOWN = 2000
 
 
 def score_splits(
@@ -52,21 +51,29 @@ def score_splits(
 
 
 def fit_unknown_threshold(
-    checkpoint: Checkpoint, pipeline: InputPipeline, dataset: ImageDataset, *, device: str, has_new_features: bool
+    checkpoint: Checkpoint,
+    pipeline: InputPipeline,
+    dataset: ImageDataset,
+    *,
+    device: str,
+    has_new_features: bool,
+    out_of_fold: OutOfFold | None = None,
 ) -> UnknownRule | None:
     """Fit the threshold of "unknown" on at most 2,000 validation photos; None if there are too few.
 
-    Without a validation split, training photos stand for it if the features were not trained (`has_new_features` False), so
-    that they are as far from each other as from new photos.
+    Without a validation split, training photos stand for it. If the features were not trained (`has_new_features` False),
+    they are as far from each other as from new photos. Otherwise the threshold is that of cross-validation: there, each photo
+    was compared with the photos on which the model of its fold was trained, as new photos will be with those of this model.
     """
     name = "validation" if "validation" in dataset.splits else "train"
-    if name == "train" and has_new_features:
+    left_out = out_of_fold.closeness if out_of_fold is not None and has_new_features else None
+    if name == "train" and has_new_features and left_out is None:
         return None
     forward = open_model(checkpoint, backend="eager", device=device, output="features").forward
-    limit = _MAX_PHOTOS_FOR_UNKNOWN if len(dataset.splits[name]) > _MAX_PHOTOS_FOR_UNKNOWN else None
+    limit = MAX_PHOTOS_FOR_UNKNOWN if len(dataset.splits[name]) > MAX_PHOTOS_FOR_UNKNOWN else None
     batches = pipeline.evaluation_batches(name, limit=limit)
     rows = [forward(batch.images)[np.asarray(batch.mask, bool)] for batch in batches]
-    return unknown_rule(np.concatenate(rows)) if rows else None
+    return unknown_rule(np.concatenate(rows), left_out=left_out) if rows else None
 
 
 def score_training_photos(checkpoint: Checkpoint, pipeline: InputPipeline, *, device: str) -> TrainingScore | None:

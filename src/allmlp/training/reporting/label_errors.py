@@ -137,7 +137,7 @@ def _predictions(
         index_of = {sample_id: index for index, sample_id in enumerate(dataset.splits["train"].sample_ids)}
         for number in range(1, stored.recipe.data.folds + 1):
             path = layout.fold_predictions(number)
-            sample_ids, logits = read_fold(path)
+            sample_ids, logits, _ = read_fold(path)
             if not index_of.keys() >= set(sample_ids) or logits.shape[1] != len(dataset.class_names):
                 raise ConfigError(f"{escape(path)}: not the predictions of this run's photos. Restore the file.")
             yield "train", [index_of[sample_id] for sample_id in sample_ids], logits

@@ -4,6 +4,7 @@ import json
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +13,26 @@ from allmlp.checkpoints import Checkpoint
 from allmlp.data import Batch, ImageDataset, Split, evaluation_batches, fold_of_photos, resized_images
 from allmlp.errors import ConfigError
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
-from allmlp.inference import eager_forward
+from allmlp.inference import eager_forward, open_model
 from allmlp.io.path_problem import check_regular
-from allmlp.metrics import Metrics, score_batches
+from allmlp.metrics import Forward, Metrics, closeness, fit_closeness, score_batches
 from allmlp.training.recipe.recipe import Recipe
 
-__all__ = ["CROSS_VALIDATION", "OutOfFold", "held_out_once", "predict_split", "read_fold"]
+__all__ = [
+    "CROSS_VALIDATION",
+    "MAX_PHOTOS_FOR_UNKNOWN",
+    "FoldPredictions",
+    "OutOfFold",
+    "closeness_of_fold",
+    "held_out_once",
+    "predict_split",
+    "read_fold",
+]
 
 _MAX_BYTES = 1 << 30  # of a fold's predictions
+
+MAX_PHOTOS_FOR_UNKNOWN = 2000
+"""The most photos, spread evenly over a split, from which the features of known photos are described."""
 
 CROSS_VALIDATION = "cross-validation"
 """The name of its scores among those of the splits."""
@@ -33,11 +46,14 @@ class OutOfFold:
         split: the n photos that were held out once.
         logits: float32 (n, K), at temperature 1.
         num_folds: the number of models.
+        closeness: float64 (n,), of each photo's features to those of the photos on which its model was trained; None if a fold
+            was predicted by a version that did not compute it.
     """
 
     split: Split
     logits: NDArray[np.float32]
     num_folds: int
+    closeness: NDArray[np.float64] | None = None
 
     def metrics(self, class_names: tuple[str, ...], *, temperature: float | None) -> Metrics:
         """Return the scores; see `score_batches`."""
@@ -55,15 +71,41 @@ def held_out_once(dataset: ImageDataset, recipe: Recipe) -> Split:
 
 def predict_split(checkpoint: Checkpoint, split: Split, *, device: str) -> NDArray[np.float32]:
     """Return the logits (n, K) of the photos of a split, in their order."""
-    num_classes = len(checkpoint.class_names)
+    return _rows(checkpoint, split, eager_forward(checkpoint, device=device))
+
+
+def closeness_of_fold(checkpoint: Checkpoint, fold: ImageDataset, *, device: str) -> NDArray[np.float64]:
+    """Return the closeness (n,) of the photos that a fold held out to those on which its model was trained, by its features.
+
+    The model has pulled its training photos together, so that the others are further away, as new photos will be.
+    """
+    forward = open_model(checkpoint, backend="eager", device=device, output="features").forward
+    trained = fold.splits["train"]
+    some = trained.subset(np.unique(np.linspace(0, len(trained) - 1, MAX_PHOTOS_FOR_UNKNOWN).round()))
+    return closeness(
+        _rows(checkpoint, fold.splits["validation"], forward), fit_closeness(_rows(checkpoint, some, forward))
+    )
+
+
+def _rows(checkpoint: Checkpoint, split: Split, forward: Forward) -> NDArray[np.float32]:
+    """Return the rows (n, ...) of `forward` for the photos of a split, in their order."""
     images = resized_images(split, checkpoint.preprocessing, num_workers=num_decoding_threads())
+    num_classes = len(checkpoint.class_names)
     batches = evaluation_batches(images, split.labels, checkpoint.preprocessing, num_classes=num_classes)
-    forward = eager_forward(checkpoint, device=device)
     return np.concatenate([forward(batch.images)[batch.mask] for batch in batches])
 
 
-def read_fold(path: Path) -> tuple[tuple[str, ...], NDArray[np.float32]]:
-    """Return the sample IDs that a fold held out, and their logits (n, K) at temperature 1.
+class FoldPredictions(NamedTuple):
+    """What cross-validation saves of a fold: the sample IDs that it held out, their logits (n, K) at temperature 1, and the
+    closeness (n,) of their features to those of its training photos, if this version saved them."""
+
+    sample_ids: tuple[str, ...]
+    logits: NDArray[np.float32]
+    closeness: NDArray[np.float64] | None
+
+
+def read_fold(path: Path) -> FoldPredictions:
+    """Return what cross-validation saved of a fold.
 
     Raises:
         ConfigError: the file cannot be read, or is not what cross-validation saves.
@@ -75,10 +117,14 @@ def read_fold(path: Path) -> tuple[tuple[str, ...], NDArray[np.float32]]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             sample_ids = json.loads(arrays["sample_ids"].tobytes())
             logits: NDArray[np.float32] = arrays["logits"]
+            scores: NDArray[np.float64] | None = arrays.get("closeness")
     except (OSError, EOFError, ValueError, TypeError, LookupError, zipfile.BadZipFile, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}). Delete it to train this fold again.") from error
     is_expected = logits.ndim == 2 and logits.dtype == np.float32 and np.isfinite(logits).all()
     is_named = isinstance(sample_ids, list) and all(isinstance(sample_id, str) for sample_id in sample_ids)
-    if not is_expected or not is_named or len(sample_ids) != len(logits):
+    is_close = scores is None or (
+        scores.shape == logits.shape[:1] and scores.dtype == np.float64 and np.isfinite(scores).all()
+    )
+    if not is_expected or not is_named or not is_close or len(sample_ids) != len(logits):
         raise ConfigError(f"{path}: not the predictions of this fold. Delete it to train the fold again.")
-    return tuple(sample_ids), logits
+    return FoldPredictions(tuple(sample_ids), logits, scores)

@@ -19,7 +19,13 @@ from allmlp.runs.layout import RunLayout
 from allmlp.training.distributed.process_group import timeout_seconds
 from allmlp.training.progress import NoProgress, Progress
 from allmlp.training.recipe.recipe import ResolvedRecipe
-from allmlp.training.reporting.out_of_fold import OutOfFold, predict_split, read_fold
+from allmlp.training.reporting.out_of_fold import (
+    FoldPredictions,
+    OutOfFold,
+    closeness_of_fold,
+    predict_split,
+    read_fold,
+)
 
 __all__ = ["AfterStart", "cross_validate"]
 
@@ -48,6 +54,7 @@ def cross_validate(
     folds = fold_of_photos(dataset, num_folds=num_folds, seed=recipe.seed)
     fold_recipe = _of_fold(recipe)
     logits = np.zeros((len(folds), len(dataset.class_names)), np.float32)
+    closeness: NDArray[np.float64] | None = np.zeros(len(folds))
     for number, fold in enumerate(fold_datasets(dataset, folds)):
         saved = layout.fold_predictions(number + 1)
         held_out = fold.splits["validation"]
@@ -55,15 +62,22 @@ def cross_validate(
             progress.message(f"fold    {number + 1} of {num_folds}: {len(held_out):,} photos held out")
             train(fold_recipe, fold, layout.fold_run(number + 1), AfterStart(progress, prefix="warning"))
             if is_first:
-                _write(saved, held_out, _predict(layout.fold_run(number + 1), fold, device=device))
+                _write(saved, _predict(layout.fold_run(number + 1), fold, device=device))
             else:
                 _wait_for(saved)
-        logits[folds == number] = _read(saved, held_out, num_classes=len(dataset.class_names))
+        found = _read(saved, held_out, num_classes=len(dataset.class_names))
+        logits[folds == number] = found.logits
+        if closeness is not None and found.closeness is not None:
+            closeness[folds == number] = found.closeness
+        else:
+            closeness = None
         if is_first:
             shutil.rmtree(layout.fold_run(number + 1), ignore_errors=True)
     is_held_out = folds >= 0
     held_out_once = dataset.splits["train"].subset(np.flatnonzero(is_held_out))
-    return OutOfFold(held_out_once, logits[is_held_out], num_folds)
+    return OutOfFold(
+        held_out_once, logits[is_held_out], num_folds, None if closeness is None else closeness[is_held_out]
+    )
 
 
 def _of_fold(recipe: ResolvedRecipe) -> ResolvedRecipe:
@@ -74,10 +88,15 @@ def _of_fold(recipe: ResolvedRecipe) -> ResolvedRecipe:
     )
 
 
-def _predict(run: Path, fold: ImageDataset, *, device: str) -> NDArray[np.float32]:
-    """Return the logits (n, K) of the photos that a fold held out."""
+def _predict(run: Path, fold: ImageDataset, *, device: str) -> FoldPredictions:
+    """Return what the model of a fold says of the photos that the fold held out."""
     checkpoint = load_checkpoint(RunLayout(run).checkpoint("best"))
-    return predict_split(checkpoint, fold.splits["validation"], device=device)
+    held_out = fold.splits["validation"]
+    return FoldPredictions(
+        held_out.sample_ids,
+        predict_split(checkpoint, held_out, device=device),
+        closeness_of_fold(checkpoint, fold, device=device),
+    )
 
 
 def _wait_for(path: Path) -> None:
@@ -87,19 +106,20 @@ def _wait_for(path: Path) -> None:
         time.sleep(0.1)
 
 
-def _write(path: Path, split: Split, logits: NDArray[np.float32]) -> None:
+def _write(path: Path, found: FoldPredictions) -> None:
     content = io.BytesIO()
-    sample_ids = np.frombuffer(json.dumps(split.sample_ids).encode(), np.uint8)
-    np.savez(content, sample_ids=sample_ids, logits=logits)
+    sample_ids = np.frombuffer(json.dumps(found.sample_ids).encode(), np.uint8)
+    assert found.closeness is not None
+    np.savez(content, sample_ids=sample_ids, logits=found.logits, closeness=found.closeness)
     write_bytes(path, content.getvalue())
 
 
-def _read(path: Path, split: Split, *, num_classes: int) -> NDArray[np.float32]:
-    """Return the logits (n, K) that `_write` saved for the photos of `split`."""
-    sample_ids, logits = read_fold(path)
-    if sample_ids != split.sample_ids or logits.shape != (len(split), num_classes):
+def _read(path: Path, split: Split, *, num_classes: int) -> FoldPredictions:
+    """Return what `_write` saved for the photos of `split`."""
+    found = read_fold(path)
+    if found.sample_ids != split.sample_ids or found.logits.shape != (len(split), num_classes):
         raise ConfigError(f"{path}: not the predictions of this fold. Delete it to train the fold again.")
-    return logits
+    return found
 
 
 class AfterStart(NoProgress):

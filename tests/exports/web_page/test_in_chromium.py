@@ -399,6 +399,7 @@ def test_heat_maps_show_the_contributions_for_the_pointer_and_the_keyboard(
     assert bars.count() == 5
     values = np.stack([explained.contributions[..., checkpoint.class_names.index(label)] for label in labels])
     rows, columns = values.shape[1:]
+    visit.page.select_option("#compared", "contributions")
     bars.nth(1).hover()
     canvas.wait_for()
     shown = canvas.evaluate(

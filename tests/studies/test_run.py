@@ -1,11 +1,13 @@
 """Running a study: arms once, continuing after a stop, what is written, and clear errors."""
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.same_bits import write_photos
 
 from allmlp.errors import CheckpointError, ConfigError, DataError, MissingExtraError
 from allmlp.studies import STUDIES, Arm, ArmResult, Study, StudyOptions, Table, load_study, resume_study, run_study
@@ -76,6 +78,24 @@ def test_a_study_is_written_and_continued(tmp_path: Path) -> None:
     again = _Recorder()
     resume_study(out, again.study, report=str)
     assert again.measured == []
+
+
+def test_changed_photos_are_noticed_only_while_arms_are_missing(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    write_photos(photos, per_class=2)
+    out = tmp_path / "out"
+    options = StudyOptions(data=str(photos), num_seeds=1)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(_Recorder(stop_in="second arm").study, out, options, report=str)
+    file = next(path for path in photos.rglob("*.*") if path.is_file())
+    content = file.read_bytes()
+    file.unlink()
+    with pytest.raises(DataError, match="not the photos with which the study"):
+        resume_study(out, _Recorder().study, report=str)
+    file.write_bytes(content)
+    resume_study(out, _Recorder().study, report=str)
+    shutil.rmtree(photos)
+    assert resume_study(out, _Recorder().study, report=str).agreement == "The sum is 2."
 
 
 def test_an_arm_whose_settings_changed_is_measured_again(tmp_path: Path) -> None:

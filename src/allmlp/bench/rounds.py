@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["alternated_rounds", "ratios_of"]
 
-_PAUSE = 0.01  # before a turn: threads of the contestant before may still wait actively for work
-_MIN_SECONDS = 0.005  # of a turn: a shorter call is repeated, because the clock and the caches would count too much
+# Before a turn: threads of the contestant before may still wait actively for work, those of ONNX Runtime for 35 ms and more.
+_PAUSE = 0.1
+_MIN_SECONDS = 0.02  # of a turn: a shorter call is repeated, because the clock would count too much
+_MAX_SECONDS_UNTIMED = 0.1  # a turn begins with a call that does not count, which finds caches and threads cold, if it is short
 
 
 def alternated_rounds(
@@ -25,17 +27,20 @@ def alternated_rounds(
     """
     names = list(calls)
     started = clock()
-    repeats = {}
+    repeats, durations = {}, {}
     for name, call in calls.items():
         before = clock()
         call()
-        repeats[name] = max(1, round(_MIN_SECONDS / max(clock() - before, 1e-7)))
+        durations[name] = clock() - before
+        repeats[name] = max(1, round(_MIN_SECONDS / max(durations[name], 1e-7)))
     times: dict[str, list[float]] = {name: [] for name in names}
     first_round = clock()
     for number in range(num_rounds):
         first = number % len(names)
         for name in names[first:] + names[:first]:
             time.sleep(_PAUSE)
+            if durations[name] < _MAX_SECONDS_UNTIMED:
+                calls[name]()
             before = clock()
             for _ in range(repeats[name]):
                 calls[name]()

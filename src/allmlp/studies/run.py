@@ -74,7 +74,8 @@ def run_study(
             f"allmlp study {study.name} --resume {escape(folder)}"
         )
     data = _opened(study, options)
-    write_json(folder / _REQUEST, {"study": study.name, "options": asdict(options)})
+    request = {"study": study.name, "options": asdict(options), "photos": None if data is None else _digest(data)}
+    write_json(folder / _REQUEST, request)
     return _run(study, folder, options, data, report)
 
 
@@ -85,7 +86,8 @@ def resume_study(folder: str | Path, study: Study | str | None = None, *, report
 
     Raises:
         CheckpointError: the folder holds no study, or another one.
-        ConfigError, DataError, MissingExtraError: as for `run_study`.
+        DataError: the photos have changed, or as for `run_study`.
+        ConfigError, MissingExtraError: as for `run_study`.
     """
     folder = Path(folder)
     stored = _stored_request(folder)
@@ -94,8 +96,17 @@ def resume_study(folder: str | Path, study: Study | str | None = None, *, report
         raise CheckpointError(f"{escape(folder)}: this is study {stored['study']}, not {name}.")
     study = study if isinstance(study, Study) else load_study(stored["study"])
     options = StudyOptions(**stored["options"])
+    if not _missing(study, folder, options):
+        return _run(study, folder, options, None, report)
     _check(study, options)
-    return _run(study, folder, options, _opened(study, options), report)
+    data = _opened(study, options)
+    known = stored.get("photos")
+    if data is not None and known is not None and known != _digest(data):
+        raise DataError(
+            f"{escape(data.source)}: these are not the photos with which the study in {escape(folder)} began: some were added, "
+            "removed, renamed or moved to another class. Restore them, or start a new study."
+        )
+    return _run(study, folder, options, data, report)
 
 
 def stored_results(folder: str | Path, study: Study) -> list[ArmResult]:
@@ -143,11 +154,24 @@ def _opened(study: Study, options: StudyOptions) -> ImageDataset | None:
     return None if source is None else open_dataset(source)
 
 
+def _digest(data: ImageDataset) -> str:
+    """Return a digest of the names and classes of all photos, which a copy of them keeps."""
+    hashed = hashlib.sha256("\0".join(data.class_names).encode("utf-8", "surrogateescape"))
+    for name, split in sorted(data.splits.items()):
+        hashed.update("\0".join(["", name, *split.sample_ids, ""]).encode("utf-8", "surrogateescape"))
+        hashed.update(split.labels.astype("<i8").tobytes())
+    return hashed.hexdigest()
+
+
+def _missing(study: Study, folder: Path, options: StudyOptions) -> list[Arm]:
+    return [arm for arm in study.arms(options) if _stored_figures(folder, arm) is None]
+
+
 def _run(study: Study, folder: Path, options: StudyOptions, data: ImageDataset | None, report: Report) -> StudyRun:
     arms = study.arms(options)
     stored = {_slug(arm): _stored_figures(folder, arm) for arm in arms}
-    missing = [arm for arm in arms if stored[_slug(arm)] is None]
-    report(f"{study.title}: {counted(len(arms), 'arm')}, {len(missing)} of them to be measured")
+    num_missing = sum(figures is None for figures in stored.values())
+    report(f"{study.title}: {counted(len(arms), 'arm')}, {num_missing} of them to be measured")
     place = _Workplace(folder, choose_device(options.device), report, data, options)
     for number, arm in enumerate(arms, 1):
         if stored[_slug(arm)] is not None:

@@ -9,7 +9,9 @@ __all__ = ["alternated_rounds", "ratios_of"]
 # Before a turn: threads of the contestant before may still wait actively for work, those of ONNX Runtime for 35 ms and more.
 _PAUSE = 0.1
 _MIN_SECONDS = 0.02  # of a turn: a shorter call is repeated, because the clock would count too much
-_MAX_SECONDS_UNTIMED = 0.1  # a turn begins with a call that does not count, which finds caches and threads cold, if it is short
+_MAX_SECONDS_UNTIMED = (
+    0.1  # a turn begins with a call that does not count, which finds caches and threads cold, if it is short
+)
 
 
 def alternated_rounds(

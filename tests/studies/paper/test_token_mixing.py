@@ -76,7 +76,7 @@ def test_the_sentence_states_the_numbers() -> None:
     sentence = STUDY.agreement(_results({"untied across channels": 0.03}))
     assert "more gained than the paper reports: untied across channels" in sentence
     assert "untied across channels +3.1 ± 0.1" in sentence
-    assert "n = 2 seeds" in sentence
+    assert "(2 seeds" in sentence
 
 
 def test_table_and_plot() -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from allmlp.errors import DataError
-from allmlp.io.display import summarise
+from allmlp.io.display import counted, summarise
 from allmlp.metrics import FewShotOptions, LabelledFeatures, few_shot
 from allmlp.provenance import spread
 from allmlp.studies.drawing import COLOURS, curve, new_figure, panels, percent_axis
@@ -211,8 +211,8 @@ def agreement(results: Sequence[ArmResult]) -> str:
         f"{verdict}: from {100 * SHARES[0]:g} to 100 % of the photos, with the same number of steps, the Mixer gains "
         f"{few_shot_means['Mixer']:.1f} points of linear 5-shot, the ViT {few_shot_means['ViT']:.1f} and the ResNet "
         f"{few_shot_means['ResNet']:.1f}; in top-1 by their own classifiers, {full_means['Mixer']:.1f}, "
-        f"{full_means['ViT']:.1f} and {full_means['ResNet']:.1f} (n = {num_seeds} seeds, which also draw the subsets and the "
-        "examples)."
+        f"{full_means['ViT']:.1f} and {full_means['ResNet']:.1f} ({counted(num_seeds, 'seed')}, which also draw the subsets "
+        "and the examples)."
     )
 
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
+from allmlp.io.display import counted
 from allmlp.provenance import spread
 from allmlp.studies.drawing import COLOURS, curve, new_figure, panels, percent_axis, same_range
 from allmlp.studies.learning.fit import Inputs, Schedule, fit
@@ -164,7 +165,7 @@ def agreement(results: Sequence[ArmResult]) -> str:
     return (
         f"{verdict}: with patches and the pixels within them shuffled, the Mixer's top-1 changes by {mixer:+.1f} points and "
         f"the ResNet's by {resnet:+.1f}; with all pixels shuffled, by {mixer_all:+.1f} and {resnet_all:+.1f} "
-        f"(n = {num_seeds} seeds; the permutation is the same in all)."
+        f"({counted(num_seeds, 'seed')}; the permutation is the same in all)."
     )
 
 

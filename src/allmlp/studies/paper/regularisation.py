@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from allmlp.data import Augmentation, ImageDataset
-from allmlp.io.display import Report
+from allmlp.io.display import Report, counted
 from allmlp.model import MixerTemplate, num_parameters
 from allmlp.provenance import spread
 from allmlp.runs.layout import RunLayout
@@ -196,7 +196,7 @@ def agreement(results: Sequence[ArmResult]) -> str:
     return (
         f"{verdict}: without any of table 4's regularisation, top-1 on test photos changes by {none['mean']:+.1f} ± "
         f"{none['std']:.1f} points. Without one part, in points: {listed}. With dropout 0.1, which table 4 does not have, "
-        f"{dropout['mean']:+.1f} ± {dropout['std']:.1f} (n = {none['n']} seeds, each with its own training photos)."
+        f"{dropout['mean']:+.1f} ± {dropout['std']:.1f} ({counted(none['n'], 'seed')}, each with its own training photos)."
     )
 
 

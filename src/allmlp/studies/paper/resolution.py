@@ -6,6 +6,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from allmlp.io.display import counted
 from allmlp.model import Method, MixerConfig, MlpMixer, at_resolution, cost
 from allmlp.provenance import spread
 from allmlp.studies.drawing import COLOURS, curve, new_figure, panels, percent_axis
@@ -196,7 +197,7 @@ def agreement(results: Sequence[ArmResult]) -> str:
         f"{verdict}: fine-tuning at 32 pixels instead of the 16 of pre-training changes top-1 by {_points(gain)} with appendix "
         f"C's blocks, and by {_points(resampled)} with resampled token mixing. Compared with the same network from scratch at "
         f"32 pixels, at the same cost in all, pre-training at 16 pixels changes it by {_points(scratch['block'])} with blocks "
-        f"and by {_points(scratch['resample'])} resampled (n = {gain['n']} seeds, paired)."
+        f"and by {_points(scratch['resample'])} resampled ({counted(gain['n'], 'seed')}, paired)."
     )
 
 

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import nn
 
+from allmlp.io.display import counted
 from allmlp.provenance import spread
 from allmlp.studies.drawing import COLOURS, log_axis, new_figure, panels, percent_axis
 from allmlp.studies.frontier import frontier, shortfalls
@@ -226,8 +227,8 @@ def agreement(results: Sequence[ArmResult]) -> str:
     return (
         f"{verdict}: the cheaper {half} of the {len(mixers)} Mixers are {100 * cheap:.1f} points below the best network of at "
         f"most their training cost, the dearer {len(mixers) - half} are {100 * dear:.1f} points below; {on_cost} Mixers are on "
-        f"the frontier of accuracy and training cost, {on_speed} on that of accuracy and throughput (n = {num_seeds} seeds; "
-        f"differences up to {100 * noise:.1f} points are noise)."
+        f"the frontier of accuracy and training cost, {on_speed} on that of accuracy and throughput "
+        f"({counted(num_seeds, 'seed')}; differences up to {100 * noise:.1f} points are noise)."
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
+from allmlp.io.display import counted
 from allmlp.provenance import spread
 from allmlp.studies.drawing import COLOURS, dots, new_figure, panels
 from allmlp.studies.learning.fit import Schedule, fit
@@ -147,7 +148,7 @@ def agreement(results: Sequence[ArmResult]) -> str:
     listed = "; ".join(f"{name} {gain['mean']:+.1f} ± {gain['std']:.1f}" for name, gain in gains.items())
     return (
         f"{verdict}: {reason}. Minus the plain Mixer of the same seed, after the same number of steps, in points of top-1: "
-        f"{listed} (n = {num_seeds} seeds; by the words of appendix A.1 at most "
+        f"{listed} ({counted(num_seeds, 'seed')}; by the words of appendix A.1 at most "
         f"{', '.join(f'{bound:g}' for bound in bounds.values())})."
     )
 

@@ -60,6 +60,7 @@ def fit(amounts, figures):
 
 def plot(result, path):
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     for axes, (name, part) in zip(figure.subplots(1, 2), result["axes"].items(), strict=True):
@@ -68,6 +69,8 @@ def plot(result, path):
         line = part["fit"]["slope"] * np.array(amounts) + part["fit"]["intercept"]
         axes.plot(amounts, 1000 * line, label=f"line, within {part['fit']['largest_deviation']:.0%}")
         axes.set(xlabel=name, ylabel="ms per image", ylim=(0, None))
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.legend()
     figure.savefig(path, dpi=110)
     print("wrote", path)

@@ -96,6 +96,8 @@ def test_changed_photos_are_noticed_only_while_arms_are_missing(tmp_path: Path) 
     resume_study(out, _Recorder().study, report=str)
     shutil.rmtree(photos)
     assert resume_study(out, _Recorder().study, report=str).agreement == "The sum is 2."
+    assert str(tmp_path) not in (out / "result.json").read_text()  # which others read
+    assert "allmlp study recorded --seeds 1 --data PHOTOS" in (out / "recorded.md").read_text()
 
 
 def test_an_arm_whose_settings_changed_is_measured_again(tmp_path: Path) -> None:

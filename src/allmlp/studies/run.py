@@ -6,12 +6,12 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from allmlp.checkpoints import CATALOG, STARTER, load_checkpoint
-from allmlp.data import ImageDataset, open_dataset
+from allmlp.data import DATASETS, ImageDataset, open_dataset
 from allmlp.errors import CheckpointError, ConfigError, DataError, MissingExtraError
 from allmlp.hardware.devices import choose_device
 from allmlp.io.atomic_write import write_bytes, write_json, write_text
@@ -200,20 +200,19 @@ def _written(
     """Write the result, the plot and the page."""
     agreement = study.agreement(results)
     commits = sorted({arm["environment"].get("commit", "") for arm in stored})
+    public = _without_paths(options)
     content = {
         "study": study.name,
-        "options": asdict(options),
+        "options": asdict(public),
         "agreement": agreement,
         "commits_of_arms": commits,
         "arms": stored,
     }
-    known = options.checkpoint is None or options.checkpoint == STARTER or options.checkpoint in CATALOG
-    source = options.checkpoint if known else "CHECKPOINT"
     chosen = {
-        "--from": source,
-        "--seeds": options.num_seeds,
-        "--steps": options.num_steps,
-        "--data": options.data and "PHOTOS",
+        "--from": public.checkpoint,
+        "--seeds": public.num_seeds,
+        "--steps": public.num_steps,
+        "--data": public.data,
     }
     words = [str(word) for item in chosen.items() if item[1] is not None for word in item]
     result = record(folder / _RESULT, content, command=" ".join(["allmlp study", study.name, *words]))
@@ -223,6 +222,17 @@ def _written(
     page = page_of(study, json.loads(result.read_text()), picture=f"{study.name}.png" if study.figure else None)
     files.append(write_text(folder / f"{study.name}.md", page))
     return StudyRun(study, results, agreement, files)
+
+
+def _without_paths(options: StudyOptions) -> StudyOptions:
+    """Return the options for the result, in which paths of this machine would mean nothing to others."""
+    is_named = options.checkpoint in (None, STARTER, *CATALOG)
+    is_public = options.data is None or options.data in DATASETS
+    return replace(
+        options,
+        checkpoint=options.checkpoint if is_named else "CHECKPOINT",
+        data=options.data if is_public else "PHOTOS",
+    )
 
 
 def _stored_request(folder: Path) -> dict[str, Any]:

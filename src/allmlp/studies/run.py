@@ -201,13 +201,6 @@ def _written(
     agreement = study.agreement(results)
     commits = sorted({arm["environment"].get("commit", "") for arm in stored})
     public = _without_paths(options)
-    content = {
-        "study": study.name,
-        "options": asdict(public),
-        "agreement": agreement,
-        "commits_of_arms": commits,
-        "arms": stored,
-    }
     chosen = {
         "--from": public.checkpoint,
         "--seeds": public.num_seeds,
@@ -215,7 +208,15 @@ def _written(
         "--data": public.data,
     }
     words = [str(word) for item in chosen.items() if item[1] is not None for word in item]
-    result = record(folder / _RESULT, content, command=" ".join(["allmlp study", study.name, *words]))
+    command = " ".join(["allmlp study", study.name, *words])
+    content = {
+        "study": study.name,
+        "options": asdict(public),
+        "agreement": agreement,
+        "commits_of_arms": commits,
+        "arms": [arm | {"environment": arm["environment"] | {"command": command}} for arm in stored],
+    }
+    result = record(folder / _RESULT, content, command=command)
     files = [result]
     if study.figure is not None:
         files.append(write_bytes(folder / f"{study.name}.png", to_png(study.figure(results))))

@@ -10,6 +10,7 @@ import pytest
 from tests.studies.workplace import SmallWorkplace
 
 from allmlp import open_dataset
+from allmlp.errors import DataError
 from allmlp.recipes import load_recipe
 from allmlp.studies.drawing import to_png
 from allmlp.studies.paper.regularisation import ALL, NONE, PARTS, STUDY, few_photos, recipe
@@ -53,6 +54,15 @@ def test_few_photos_are_a_share_of_each_class_and_differ_by_seed() -> None:
     assert chosen.splits["test"] is dataset.splits["test"]
     again, other = (few_photos(dataset, share=0.1, seed=seed).splits["train"].sample_ids for seed in (0, 1))
     assert train.sample_ids == again != other
+
+
+def test_photos_of_which_none_is_left_for_validation_are_refused() -> None:
+    dataset = open_dataset("clothing")
+    labels = dataset.splits["train"].labels
+    first = [int(np.flatnonzero(labels == label)[0]) for label in np.unique(labels)]
+    few = dataclasses.replace(dataset, splits={**dataset.splits, "train": dataset.splits["train"].subset(first)})
+    with pytest.raises(DataError, match="no class has more than one training photo"):
+        few_photos(few, share=0.1, seed=0)
 
 
 def test_an_arm_is_trained_by_allmlp_and_not_repeated(tmp_path: Path) -> None:

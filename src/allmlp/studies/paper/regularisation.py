@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from allmlp.data import Augmentation, ImageDataset
-from allmlp.io.display import Report, counted
+from allmlp.errors import DataError
+from allmlp.io.display import Report, counted, escape
 from allmlp.model import MixerTemplate, num_parameters
 from allmlp.provenance import spread
 from allmlp.runs.layout import RunLayout
@@ -100,7 +101,7 @@ def few_photos(dataset: ImageDataset, *, share: float, seed: int) -> ImageDatase
     photos to be scored are the test split, or the validation split if there is no other.
 
     Raises:
-        DataError: there is no train split, or none to be scored.
+        DataError: there is no train split, none to be scored, or no photo is left for validation.
     """
     scored, train_split = scored_split(dataset), dataset.splits["train"]
     draws = np.random.default_rng(seed)
@@ -110,6 +111,11 @@ def few_photos(dataset: ImageDataset, *, share: float, seed: int) -> ImageDatase
         count = max(1, round(share * len(indices)))
         chosen["train"] += indices[:count].tolist()
         chosen["validation"] += indices[count : count + max(1, round(count / 10))].tolist()
+    if not chosen["validation"]:
+        raise DataError(
+            f"{escape(dataset.source)}: no class has more than one training photo; this study needs some for validation. "
+            "Use other photos (--data)."
+        )
     splits = {name: train_split.subset(sorted(indices)) for name, indices in chosen.items()}
     return dataclasses.replace(dataset, splits={**splits, "test": scored})
 

@@ -11,6 +11,7 @@ from tests.same_bits import write_photos
 
 from allmlp.errors import CheckpointError, ConfigError, DataError, MissingExtraError
 from allmlp.studies import STUDIES, Arm, ArmResult, Study, StudyOptions, Table, load_study, resume_study, run_study
+from allmlp.studies.folder import hold_folder
 from allmlp.studies.study import Workplace
 
 
@@ -119,9 +120,19 @@ def test_used_folders_other_studies_and_damaged_files_are_named(tmp_path: Path) 
     file.write_text("{")
     with pytest.raises(CheckpointError, match=rf"{file.name}: this file is damaged\. Delete it"):
         resume_study(tmp_path / "out", study, report=str)
-    (tmp_path / "out" / "study.json").write_text('{"study": 3, "options": {}}')
-    with pytest.raises(CheckpointError, match=r"study.json: this file cannot be read"):
+    file.write_text('{"settings": {"value": 1}, "seed": 0, "figures": {}}')
+    with pytest.raises(CheckpointError, match=rf"{file.name}: this file is damaged"):
         resume_study(tmp_path / "out", study, report=str)
+    request = {"study": "recorded", "options": {}}
+    for wrong in (
+        {"study": 3},
+        {"options": {"num_steps": "3"}},
+        {"options": {"num_seeds": -1}},
+        {"options": {"data": 1}},
+    ):
+        (tmp_path / "out" / "study.json").write_text(json.dumps(request | wrong))
+        with pytest.raises(CheckpointError, match=r"study.json: this file cannot be read"):
+            resume_study(tmp_path / "out", study, report=str)
 
 
 def test_a_missing_library_and_unusable_photos_are_named_before_anything_is_written(tmp_path: Path) -> None:
@@ -135,6 +146,43 @@ def test_a_missing_library_and_unusable_photos_are_named_before_anything_is_writ
     with pytest.raises(DataError, match="nowhere"):
         run_study(_Recorder().study, tmp_path / "out", StudyOptions(data=str(tmp_path / "nowhere")), report=str)
     assert not (tmp_path / "out").exists()
+
+
+def test_photos_without_a_test_split_or_of_one_class_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", per_class=2)
+    shutil.rmtree(tmp_path / "photos" / "test")
+    one_class = tmp_path / "one"
+    for split in ("train", "test"):
+        (one_class / split).mkdir(parents=True)
+        shutil.copytree(next((tmp_path / "photos" / "train").iterdir()), one_class / split / "only")
+    for source, message in (
+        (tmp_path / "photos", "train split and a test split"),
+        (one_class, "1 class; a study needs"),
+    ):
+        with pytest.raises(DataError, match=message):
+            run_study(_Recorder().study, tmp_path / "out", StudyOptions(data=str(source)), report=str)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_and_a_folder_that_another_process_uses_are_refused(tmp_path: Path) -> None:
+    study, file, out = _Recorder().study, tmp_path / "file", tmp_path / "out"
+    file.write_text("kept")
+    for path, message in ((file, "this is a file"), (file / "below", "is not writable"), (Path("a\0b"), "NUL")):
+        with pytest.raises(ConfigError, match=message):
+            run_study(study, path, report=str)
+    assert file.read_text() == "kept"
+    with pytest.raises(KeyboardInterrupt):
+        run_study(_Recorder(stop_in="second arm").study, out, report=str)
+    with hold_folder(out), pytest.raises(ConfigError, match="another process is running the study in this folder"):
+        resume_study(out, study, report=str)
+    assert resume_study(out, study, report=str).agreement == "The sum is 4."
+    assert not (out / ".lock").exists()
+
+
+def test_other_steps_than_the_studys_own_are_stated(tmp_path: Path) -> None:
+    finished = run_study(_Recorder().study, tmp_path, StudyOptions(num_seeds=1, num_steps=3), report=str)
+    assert finished.agreement == "The sum is 2. Run with --steps 3, not with the study's own number of steps."
+    assert finished.agreement in (tmp_path / "recorded.md").read_text()
 
 
 @pytest.mark.parametrize("name", STUDIES)

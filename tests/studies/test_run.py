@@ -99,6 +99,16 @@ def test_changed_photos_are_noticed_only_while_arms_are_missing(tmp_path: Path) 
     assert resume_study(out, _Recorder().study, report=str).agreement == "The sum is 2."
 
 
+def test_a_study_continues_from_another_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_photos(tmp_path / "photos", per_class=2)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(_Recorder(stop_in="second arm").study, "out", StudyOptions(data="photos", num_seeds=1), report=str)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert resume_study(tmp_path / "out", _Recorder().study, report=str).agreement == "The sum is 2."
+
+
 def test_an_arm_whose_settings_changed_is_measured_again(tmp_path: Path) -> None:
     run_study(_Recorder().study, tmp_path, StudyOptions(num_seeds=1), report=str)
     changed = _Recorder(value=2)

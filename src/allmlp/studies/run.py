@@ -6,12 +6,12 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from allmlp.checkpoints import CATALOG, STARTER, load_checkpoint
-from allmlp.data import ImageDataset, open_dataset
+from allmlp.data import DATASETS, ImageDataset, open_dataset
 from allmlp.errors import CheckpointError, ConfigError, DataError, MissingExtraError
 from allmlp.hardware.devices import choose_device
 from allmlp.io.atomic_write import write_bytes, write_json, write_text
@@ -68,6 +68,9 @@ def run_study(
     """
     study = load_study(study) if isinstance(study, str) else study
     options = options or StudyOptions()
+    is_path = options.data and options.data.partition(":")[0] not in DATASETS and Path(options.data).exists()
+    if is_path:  # the study then continues from any working directory
+        options = replace(options, data=str(Path(options.data or "").absolute()))
     _check(study, options)
     folder = new_run_folder(f"study-{study.name}") if out is None else Path(out)
     refuse_used_folder(folder, study.name)
@@ -160,7 +163,7 @@ def _opened(study: Study, options: StudyOptions) -> ImageDataset | None:
                 f"allmlp study {study.name} --describe says how."
             )
         return None
-    source = options.data or study.data
+    source = study.data if options.data is None else options.data
     if source is None:
         return None
     data = open_dataset(source)

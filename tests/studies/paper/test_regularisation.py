@@ -106,7 +106,7 @@ def _results(changes: dict[str, float], *, num_seeds: int = 2, noise: float = 0.
 def test_the_sentence_follows_from_the_figures(change: float, options: dict[str, Any], verdict: str) -> None:
     sentence = STUDY.agreement(_results({NONE: change, "without mixup": -0.02}, **options))
     assert sentence.startswith(verdict)
-    assert f"n = {options.get('num_seeds', 2)} seeds" in sentence
+    assert f"({options.get('num_seeds', 2)} seed" in sentence
 
 
 def test_table_and_plot() -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ class _Recorder:
             claim="The paper says so.",
             outcome="It measured 1.",
             setup="Nothing is trained.",
-            data=None,
+            data="clothing",
             arms=self.arms,
             run=self.run,
             table=self.table,
@@ -146,8 +147,6 @@ def test_used_folders_other_studies_and_damaged_files_are_named(tmp_path: Path) 
 
 
 def test_a_missing_library_and_unusable_photos_are_named_before_anything_is_written(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     needy = replace(_Recorder().study, extras={"no_such_module": "studies"})
     with pytest.raises(
         MissingExtraError, match=r"Study recorded needs no_such_module: pip install 'allmlp\[studies\]'"
@@ -187,6 +186,11 @@ def test_a_file_and_a_folder_that_another_process_uses_are_refused(tmp_path: Pat
         resume_study(out, study, report=str)
     assert resume_study(out, study, report=str).agreement == "The sum is 4."
     assert not (out / ".lock").exists()
+
+
+def test_photos_for_a_study_without_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="study recorded takes no photos; omit --data"):
+        run_study(replace(_Recorder().study, data=None), tmp_path / "out", StudyOptions(data="clothing"), report=str)
 
 
 def test_other_steps_than_the_studys_own_are_stated(tmp_path: Path) -> None:

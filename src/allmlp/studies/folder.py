@@ -54,8 +54,8 @@ def hold_folder(folder: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise ConfigError(
-            f"{escape(folder)}: cannot write to this folder ({error.strerror or error}). Make it writable, or copy it and "
-            "continue the copy."
+            f"{escape(folder)}: cannot write to this folder ({error.strerror or error}). Make it writable, or take "
+            "another one."
         ) from error
     try:
         yield

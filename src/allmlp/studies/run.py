@@ -302,6 +302,8 @@ def _check(study: Study, options: StudyOptions) -> None:
     """Check everything but photos and folders before anything is written."""
     _check_extras(study)
     choose_device(options.device)
+    if options.data is not None and study.data is None and not study.has_tasks:
+        raise ConfigError(f"study {study.name} takes no photos; omit --data.")
     if study.checkpoint is not None:
         load_checkpoint(options.checkpoint or study.checkpoint)
     elif options.checkpoint is not None:

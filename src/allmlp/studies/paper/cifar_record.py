@@ -20,6 +20,7 @@ from allmlp.model import MixerTemplate, cost, num_parameters
 from allmlp.provenance import spread
 from allmlp.runs.layout import RunLayout
 from allmlp.studies.drawing import COLOURS, new_figure, panels, percent_axis
+from allmlp.studies.spreads import mean_and_std
 from allmlp.studies.study import Arm, ArmResult, Study, StudyOptions, Table, Workplace
 from allmlp.training import (
     DataConfig,
@@ -251,11 +252,7 @@ def table(results: Sequence[ArmResult]) -> Table:
 
 
 def _percent(figures: Mapping[str, float]) -> str:
-    return (
-        f"{100 * figures['mean']:.2f} ± {100 * figures['std']:.2f}"
-        if figures["n"] > 1
-        else f"{100 * figures['mean']:.2f}"
-    )
+    return mean_and_std(figures, 2, scale=100)
 
 
 def agreement(results: Sequence[ArmResult]) -> str:

@@ -17,6 +17,7 @@ from allmlp.studies.drawing import COLOURS, curve, new_figure, panels, percent_a
 from allmlp.studies.learning.fit import Inputs, Schedule, fit
 from allmlp.studies.learning.networks import make_network, multiply_adds
 from allmlp.studies.learning.photos import StudyPhotos
+from allmlp.studies.spreads import mean_and_std
 from allmlp.studies.study import Arm, ArmResult, Study, StudyOptions, Table, Workplace
 from allmlp.studies.table3 import paper_training
 
@@ -143,7 +144,7 @@ def table(results: Sequence[ArmResult]) -> Table:
                     order,
                     f"{first['parameters'] / 1e6:.2f} M",
                     f"{first['multiply_adds'] / 1e6:.0f} M",
-                    f"{100 * figures['mean']:.1f} ± {100 * figures['std']:.1f}",
+                    mean_and_std(figures, scale=100),
                     f"{100 * (figures['mean'] / unchanged - 1):+.0f} %" if order != ORDERS[0] and unchanged else "",
                     str(figures["n"]),
                 )

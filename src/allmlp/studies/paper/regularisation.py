@@ -16,6 +16,7 @@ from allmlp.provenance import spread
 from allmlp.runs.layout import RunLayout
 from allmlp.studies.drawing import COLOURS, dots, new_figure, panels
 from allmlp.studies.learning.photos import scored_split
+from allmlp.studies.spreads import mean_and_std
 from allmlp.studies.study import Arm, ArmResult, FullScale, Study, StudyOptions, Table, Workplace
 from allmlp.training import DataConfig, NoProgress, OptimizerConfig, Recipe, ScheduleConfig, train
 
@@ -162,7 +163,7 @@ def table(results: Sequence[ArmResult]) -> Table:
                 name,
                 _percent([run["train_top1"] for run in runs]),
                 _percent([run["top1"] for run in runs]),
-                "" if name == ALL else f"{effect['mean']:+.1f} ± {effect['std']:.1f}",
+                "" if name == ALL else mean_and_std(effect, signed=True),
                 f"{runs[0]['num_epochs']:.0f}",
                 f"{spread([run['images_per_second'] for run in runs])['median']:,.0f}",
                 str(len(runs)),
@@ -181,8 +182,7 @@ def table(results: Sequence[ArmResult]) -> Table:
 
 
 def _percent(values: Sequence[float]) -> str:
-    figures = spread(values)
-    return f"{100 * figures['mean']:.1f} ± {100 * figures['std']:.1f}"
+    return mean_and_std(spread(values), scale=100)
 
 
 def _minus_all(results: Sequence[ArmResult], name: str) -> dict[str, float]:
@@ -197,12 +197,12 @@ def agreement(results: Sequence[ArmResult]) -> str:
     is_sure = none["n"] > 1 and -none["mean"] > none["std"]
     verdict = "Does not agree" if none["mean"] >= 0 else "Agrees with the paper" if is_sure else "Points the same way"
     parts = {part: _minus_all(results, f"without {part}") for part in PARTS}
-    listed = ", ".join(f"{part} {figures['mean']:+.1f} ± {figures['std']:.1f}" for part, figures in parts.items())
+    listed = ", ".join(f"{part} {mean_and_std(figures, signed=True)}" for part, figures in parts.items())
     dropout = _minus_all(results, DROPOUT)
     return (
-        f"{verdict}: without any of table 4's regularisation, top-1 on test photos changes by {none['mean']:+.1f} ± "
-        f"{none['std']:.1f} points. Without one part, in points: {listed}. With dropout 0.1, which table 4 does not have, "
-        f"{dropout['mean']:+.1f} ± {dropout['std']:.1f} ({counted(none['n'], 'seed')}, each with its own training photos)."
+        f"{verdict}: without any of table 4's regularisation, top-1 on test photos changes by "
+        f"{mean_and_std(none, signed=True)} points. Without one part, in points: {listed}. With dropout 0.1, which table 4 does "
+        f"not have, {mean_and_std(dropout, signed=True)} ({counted(none['n'], 'seed')}, each with its own training photos)."
     )
 
 

@@ -201,8 +201,9 @@ def agreement(results: Sequence[ArmResult]) -> str:
     dropout = _minus_all(results, DROPOUT)
     return (
         f"{verdict}: without any of table 4's regularisation, top-1 on test photos changes by "
-        f"{mean_and_std(none, signed=True)} points. Without one part, in points: {listed}. With dropout 0.1, which table 4 does "
-        f"not have, {mean_and_std(dropout, signed=True)} ({counted(none['n'], 'seed')}, each with its own training photos)."
+        f"{mean_and_std(none, signed=True)} points. Without one part, in points: {listed}. With dropout 0.1, which table 4 "
+        f"does not have, {mean_and_std(dropout, signed=True)} "
+        f"({counted(none['n'], 'seed')}, each with its own training photos)."
     )
 
 

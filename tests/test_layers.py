@@ -94,7 +94,7 @@ INNER_LAYERS = {
         ("table3",),
         ("study",),
         ("learning",),
-        ("drawing", "frontier"),
+        ("drawing", "folder", "frontier", "spreads"),
     ),
     "serve": (
         ("ray_deployment", "server"),

@@ -88,7 +88,7 @@ INNER_LAYERS = {
     ),
     "studies": (
         ("run",),
-        ("full_scale", "page", "registry"),
+        ("command", "full_scale", "page", "registry"),
         ("paper",),
         ("tasks",),
         ("table3",),

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from allmlp.checkpoints import CATALOG, STARTER, load_checkpoint
+from allmlp.checkpoints import load_checkpoint
 from allmlp.data import DATASETS, ImageDataset, open_dataset
 from allmlp.errors import CheckpointError, ConfigError, DataError, MissingExtraError
 from allmlp.hardware.devices import choose_device
@@ -18,6 +18,7 @@ from allmlp.io.atomic_write import write_bytes, write_json, write_text
 from allmlp.io.display import Report, counted, escape
 from allmlp.provenance import environment, record
 from allmlp.runs.layout import new_run_folder
+from allmlp.studies.command import command_of, without_paths
 from allmlp.studies.drawing import to_png
 from allmlp.studies.folder import hold_folder, refuse_used_folder
 from allmlp.studies.learning.photos import StudyPhotos, read_photos, scored_split
@@ -224,15 +225,8 @@ def _written(
     if options.num_steps is not None:
         agreement += f" Run with --steps {options.num_steps}, not with the study's own number of steps."
     commits = sorted({arm["environment"].get("commit", "") for arm in stored})
-    public = _without_paths(options)
-    chosen = {
-        "--from": public.checkpoint,
-        "--seeds": public.num_seeds,
-        "--steps": public.num_steps,
-        "--data": public.data,
-    }
-    words = [str(word) for item in chosen.items() if item[1] is not None for word in item]
-    command = " ".join(["allmlp study", study.name, *words])
+    public = without_paths(options)
+    command = command_of(study, public)
     content = {
         "study": study.name,
         "options": asdict(public),
@@ -247,17 +241,6 @@ def _written(
     page = page_of(study, json.loads(result.read_text()), picture=f"{study.name}.png" if study.figure else None)
     files.append(write_text(folder / f"{study.name}.md", page))
     return StudyRun(study, results, agreement, files)
-
-
-def _without_paths(options: StudyOptions) -> StudyOptions:
-    """Return the options for the result, in which paths of this machine would mean nothing to others."""
-    is_named = options.checkpoint in (None, STARTER, *CATALOG)
-    is_public = options.data is None or options.data in DATASETS
-    return replace(
-        options,
-        checkpoint=options.checkpoint if is_named else "CHECKPOINT",
-        data=options.data if is_public else "PHOTOS",
-    )
 
 
 def _stored_request(folder: Path) -> dict[str, Any]:

@@ -88,13 +88,13 @@ INNER_LAYERS = {
     ),
     "studies": (
         ("run",),
-        ("full_scale", "page", "registry"),
+        ("command", "full_scale", "page", "registry"),
         ("paper",),
         ("tasks",),
         ("table3",),
         ("study",),
         ("learning",),
-        ("drawing", "frontier"),
+        ("drawing", "folder", "frontier", "spreads"),
     ),
     "serve": (
         ("ray_deployment", "server"),

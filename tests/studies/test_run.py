@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests.same_bits import write_photos
 
 from allmlp.errors import CheckpointError, ConfigError, DataError, MissingExtraError
 from allmlp.studies import STUDIES, Arm, ArmResult, Study, StudyOptions, Table, load_study, resume_study, run_study
+from allmlp.studies.folder import hold_folder
 from allmlp.studies.study import Workplace
 
 
@@ -26,7 +28,7 @@ class _Recorder:
             claim="The paper says so.",
             outcome="It measured 1.",
             setup="Nothing is trained.",
-            data=None,
+            data="clothing",
             arms=self.arms,
             run=self.run,
             table=self.table,
@@ -96,6 +98,18 @@ def test_changed_photos_are_noticed_only_while_arms_are_missing(tmp_path: Path) 
     resume_study(out, _Recorder().study, report=str)
     shutil.rmtree(photos)
     assert resume_study(out, _Recorder().study, report=str).agreement == "The sum is 2."
+    assert str(tmp_path) not in (out / "result.json").read_text()  # which others read
+    assert "allmlp study recorded --seeds 1 --data PHOTOS" in (out / "recorded.md").read_text()
+
+
+def test_a_study_continues_from_another_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_photos(tmp_path / "photos", per_class=2)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(_Recorder(stop_in="second arm").study, "out", StudyOptions(data="photos", num_seeds=1), report=str)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert resume_study(tmp_path / "out", _Recorder().study, report=str).agreement == "The sum is 2."
 
 
 def test_an_arm_whose_settings_changed_is_measured_again(tmp_path: Path) -> None:
@@ -119,14 +133,22 @@ def test_used_folders_other_studies_and_damaged_files_are_named(tmp_path: Path) 
     file.write_text("{")
     with pytest.raises(CheckpointError, match=rf"{file.name}: this file is damaged\. Delete it"):
         resume_study(tmp_path / "out", study, report=str)
-    (tmp_path / "out" / "study.json").write_text('{"study": 3, "options": {}}')
-    with pytest.raises(CheckpointError, match=r"study.json: this file cannot be read"):
+    file.write_text('{"settings": {"value": 1}, "seed": 0, "figures": {}}')
+    with pytest.raises(CheckpointError, match=rf"{file.name}: this file is damaged"):
         resume_study(tmp_path / "out", study, report=str)
+    request = {"study": "recorded", "options": {}}
+    for wrong in (
+        {"study": 3},
+        {"options": {"num_steps": "3"}},
+        {"options": {"num_seeds": -1}},
+        {"options": {"data": 1}},
+    ):
+        (tmp_path / "out" / "study.json").write_text(json.dumps(request | wrong))
+        with pytest.raises(CheckpointError, match=r"study.json: this file cannot be read"):
+            resume_study(tmp_path / "out", study, report=str)
 
 
 def test_a_missing_library_and_unusable_photos_are_named_before_anything_is_written(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     needy = replace(_Recorder().study, extras={"no_such_module": "studies"})
     with pytest.raises(
         MissingExtraError, match=r"Study recorded needs no_such_module: pip install 'allmlp\[studies\]'"
@@ -135,6 +157,48 @@ def test_a_missing_library_and_unusable_photos_are_named_before_anything_is_writ
     with pytest.raises(DataError, match="nowhere"):
         run_study(_Recorder().study, tmp_path / "out", StudyOptions(data=str(tmp_path / "nowhere")), report=str)
     assert not (tmp_path / "out").exists()
+
+
+def test_photos_without_a_test_split_or_of_one_class_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", per_class=2)
+    shutil.rmtree(tmp_path / "photos" / "test")
+    one_class = tmp_path / "one"
+    for split in ("train", "test"):
+        (one_class / split).mkdir(parents=True)
+        shutil.copytree(next((tmp_path / "photos" / "train").iterdir()), one_class / split / "only")
+    for source, message in (
+        (tmp_path / "photos", "train split and a test split"),
+        (one_class, "1 class; a study needs"),
+    ):
+        with pytest.raises(DataError, match=message):
+            run_study(_Recorder().study, tmp_path / "out", StudyOptions(data=str(source)), report=str)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_and_a_folder_that_another_process_uses_are_refused(tmp_path: Path) -> None:
+    study, file, out = _Recorder().study, tmp_path / "file", tmp_path / "out"
+    file.write_text("kept")
+    for path, message in ((file, "this is a file"), (file / "below", "is not writable"), (Path("a\0b"), "NUL")):
+        with pytest.raises(ConfigError, match=message):
+            run_study(study, path, report=str)
+    assert file.read_text() == "kept"
+    with pytest.raises(KeyboardInterrupt):
+        run_study(_Recorder(stop_in="second arm").study, out, report=str)
+    with hold_folder(out), pytest.raises(ConfigError, match="another process is running the study in this folder"):
+        resume_study(out, study, report=str)
+    assert resume_study(out, study, report=str).agreement == "The sum is 4."
+    assert not (out / ".lock").exists()
+
+
+def test_photos_for_a_study_without_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="study recorded takes no photos; omit --data"):
+        run_study(replace(_Recorder().study, data=None), tmp_path / "out", StudyOptions(data="clothing"), report=str)
+
+
+def test_other_steps_than_the_studys_own_are_stated(tmp_path: Path) -> None:
+    finished = run_study(_Recorder().study, tmp_path, StudyOptions(num_seeds=1, num_steps=3), report=str)
+    assert finished.agreement == "The sum is 2. Run with --steps 3, not with the study's own number of steps."
+    assert finished.agreement in (tmp_path / "recorded.md").read_text()
 
 
 @pytest.mark.parametrize("name", STUDIES)

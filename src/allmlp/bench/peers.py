@@ -109,7 +109,9 @@ def _timm_onnx(config: MixerConfig, batch_size: int) -> bytes:
 
 
 def _timm_onnx_runtime(config: MixerConfig, _: str, batch_size: int) -> Callable[[Images], Any]:
-    runtime = importlib.import_module("onnxruntime")
+    from allmlp.exports import import_onnxruntime
+
+    runtime = import_onnxruntime()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = num_compute_threads()
     session = runtime.InferenceSession(_timm_onnx(config, batch_size), options, providers=["CPUExecutionProvider"])

@@ -3,7 +3,6 @@
 S tokens, C channels, K classes, N blocks. The engines of exports compute the output `contributions`, which every export has.
 """
 
-import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from allmlp.exports import (
     OnnxExport,
     OpenvinoExport,
     export_kind,
+    import_onnxruntime,
     import_openvino,
     litert_bytes,
     onnx_bytes,
@@ -73,8 +73,7 @@ def read_in_onnx_runtime(source: str | Path | Checkpoint | ArrayCheckpoint, devi
     del device  # which `open_model` checked
     model = _opened(source)
     assert isinstance(model, OnnxExport)
-    runtime = importlib.import_module("onnxruntime")
-    runtime.disable_telemetry_events()
+    runtime = import_onnxruntime()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = num_compute_threads()
     options.inter_op_num_threads = 1

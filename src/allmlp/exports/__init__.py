@@ -24,7 +24,7 @@ from allmlp.exports.onnx_model.quantised import (
 )
 from allmlp.exports.openvino_model import OpenvinoExport, write_openvino
 from allmlp.exports.reading import Export, export_kind, open_export
-from allmlp.exports.runtimes import import_openvino
+from allmlp.exports.runtimes import import_onnxruntime, import_openvino
 from allmlp.exports.small_environment import ENGINES, requirements, write_requirements
 from allmlp.exports.torch_program.file import TorchExport
 from allmlp.exports.web_page.onnxruntime_web import BrowserRuntime, read_browser_runtime
@@ -70,6 +70,7 @@ __all__ = [
     "export",
     "export_format",
     "export_kind",
+    "import_onnxruntime",
     "import_openvino",
     "is_token_mixing",
     "layer_widths",

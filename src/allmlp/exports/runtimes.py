@@ -2,12 +2,13 @@
 
 import importlib
 import importlib.util
+import os
 import sys
 from typing import Any
 
 from allmlp.errors import MissingExtraError
 
-__all__ = ["import_litert_schema", "import_onnx", "import_openvino", "import_torch"]
+__all__ = ["import_litert_schema", "import_onnx", "import_onnxruntime", "import_openvino", "import_torch"]
 
 
 def import_onnx() -> Any:
@@ -18,6 +19,18 @@ def import_onnx() -> Any:
     """
     _check_installed("onnx", "To write ONNX, allmlp needs the library onnx")
     return importlib.import_module("onnx")
+
+
+def import_onnxruntime() -> Any:
+    """Return the module `onnxruntime`, without its telemetry.
+
+    `import onnxruntime` (1.32, on Linux, too) would otherwise write an identifier of the machine into the user's cache folder,
+    and start a thread that sends events to Microsoft. Its `disable_telemetry_events` comes too late for that.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    runtime = importlib.import_module("onnxruntime")
+    runtime.disable_telemetry_events()  # on Windows, in versions that do not read the variable
+    return runtime
 
 
 def import_litert_schema() -> Any:

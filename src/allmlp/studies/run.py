@@ -6,20 +6,22 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from allmlp.checkpoints import CATALOG, STARTER, load_checkpoint
-from allmlp.data import ImageDataset, open_dataset
+from allmlp.checkpoints import load_checkpoint
+from allmlp.data import DATASETS, ImageDataset, open_dataset
 from allmlp.errors import CheckpointError, ConfigError, DataError, MissingExtraError
 from allmlp.hardware.devices import choose_device
 from allmlp.io.atomic_write import write_bytes, write_json, write_text
 from allmlp.io.display import Report, counted, escape
 from allmlp.provenance import environment, record
 from allmlp.runs.layout import new_run_folder
+from allmlp.studies.command import command_of, without_paths
 from allmlp.studies.drawing import to_png
-from allmlp.studies.learning.photos import StudyPhotos, read_photos
+from allmlp.studies.folder import hold_folder, refuse_used_folder
+from allmlp.studies.learning.photos import StudyPhotos, read_photos, scored_split
 from allmlp.studies.page import page_of
 from allmlp.studies.registry import load_study
 from allmlp.studies.study import Arm, ArmResult, Study, StudyOptions
@@ -27,6 +29,7 @@ from allmlp.studies.study import Arm, ArmResult, Study, StudyOptions
 __all__ = ["StudyRun", "resume_study", "run_study", "stored_results"]
 
 _REQUEST, _RESULT, _ARMS = "study.json", "result.json", "arms"
+_MIN_CLASSES = 2
 
 
 class StudyRun(NamedTuple):
@@ -66,17 +69,18 @@ def run_study(
     """
     study = load_study(study) if isinstance(study, str) else study
     options = options or StudyOptions()
+    is_path = options.data and options.data.partition(":")[0] not in DATASETS and Path(options.data).exists()
+    if is_path:  # the study then continues from any working directory
+        options = replace(options, data=str(Path(options.data or "").absolute()))
     _check(study, options)
     folder = new_run_folder(f"study-{study.name}") if out is None else Path(out)
-    if folder.exists() and any(folder.iterdir()):
-        raise ConfigError(
-            f"{escape(folder)}: this folder is not empty. Choose a new one, or continue the study in it: "
-            f"allmlp study {study.name} --resume {escape(folder)}"
-        )
+    refuse_used_folder(folder, study.name)
     data = _opened(study, options)
     request = {"study": study.name, "options": asdict(options), "photos": None if data is None else _digest(data)}
-    write_json(folder / _REQUEST, request)
-    return _run(study, folder, options, data, report)
+    with hold_folder(folder):
+        refuse_used_folder(folder, study.name)  # another process may have been faster
+        write_json(folder / _REQUEST, request)
+        return _run(study, folder, options, data, report)
 
 
 def resume_study(folder: str | Path, study: Study | str | None = None, *, report: Report = print) -> StudyRun:
@@ -90,6 +94,12 @@ def resume_study(folder: str | Path, study: Study | str | None = None, *, report
         ConfigError, MissingExtraError: as for `run_study`.
     """
     folder = Path(folder)
+    _stored_request(folder)  # nothing is created in a folder that holds no study
+    with hold_folder(folder):
+        return _resumed(folder, study, report)
+
+
+def _resumed(folder: Path, study: Study | str | None, report: Report) -> StudyRun:
     stored = _stored_request(folder)
     name = study.name if isinstance(study, Study) else study
     if name not in (None, stored["study"]):
@@ -142,7 +152,11 @@ class _Workplace:
 
 
 def _opened(study: Study, options: StudyOptions) -> ImageDataset | None:
-    """Return the photos of a study, unless its arms open those of their tasks; then check that there is any."""
+    """Return the photos of a study, unless its arms open those of their tasks; then check that there is any.
+
+    Raises:
+        DataError: a split is missing, or there is one class only; or no task is here.
+    """
     if study.has_tasks:
         if not study.arms(options):
             raise DataError(
@@ -150,8 +164,17 @@ def _opened(study: Study, options: StudyOptions) -> ImageDataset | None:
                 f"allmlp study {study.name} --describe says how."
             )
         return None
-    source = options.data or study.data
-    return None if source is None else open_dataset(source)
+    source = study.data if options.data is None else options.data
+    if source is None:
+        return None
+    data = open_dataset(source)
+    scored_split(data)
+    if len(data.class_names) < _MIN_CLASSES:
+        raise DataError(
+            f"{escape(data.source)}: {counted(len(data.class_names), 'class')}; a study needs at least {_MIN_CLASSES}, since "
+            "every network classifies the photos of one class correctly."
+        )
+    return data
 
 
 def _digest(data: ImageDataset) -> str:
@@ -199,24 +222,19 @@ def _written(
 ) -> StudyRun:
     """Write the result, the plot and the page."""
     agreement = study.agreement(results)
+    if options.num_steps is not None:
+        agreement += f" Run with --steps {options.num_steps}, not with the study's own number of steps."
     commits = sorted({arm["environment"].get("commit", "") for arm in stored})
+    public = without_paths(options)
+    command = command_of(study, public)
     content = {
         "study": study.name,
-        "options": asdict(options),
+        "options": asdict(public),
         "agreement": agreement,
         "commits_of_arms": commits,
-        "arms": stored,
+        "arms": [arm | {"environment": arm["environment"] | {"command": command}} for arm in stored],
     }
-    known = options.checkpoint is None or options.checkpoint == STARTER or options.checkpoint in CATALOG
-    source = options.checkpoint if known else "CHECKPOINT"
-    chosen = {
-        "--from": source,
-        "--seeds": options.num_seeds,
-        "--steps": options.num_steps,
-        "--data": options.data and "PHOTOS",
-    }
-    words = [str(word) for item in chosen.items() if item[1] is not None for word in item]
-    result = record(folder / _RESULT, content, command=" ".join(["allmlp study", study.name, *words]))
+    result = record(folder / _RESULT, content, command=command)
     files = [result]
     if study.figure is not None:
         files.append(write_bytes(folder / f"{study.name}.png", to_png(study.figure(results))))
@@ -229,8 +247,10 @@ def _stored_request(folder: Path) -> dict[str, Any]:
     path = folder / _REQUEST
     try:
         stored = json.loads(path.read_bytes())
-        StudyOptions(**stored["options"])
-        if not isinstance(stored["study"], str):
+        options = StudyOptions(**stored["options"])
+        texts = (options.data or "", options.device, options.checkpoint or "", stored["study"])
+        counts = (options.num_seeds or 1, options.num_steps or 1)
+        if not all(isinstance(text, str) for text in texts) or not all(isinstance(n, int) and n > 0 for n in counts):
             raise TypeError
     except FileNotFoundError as error:
         raise CheckpointError(
@@ -253,7 +273,7 @@ def _stored_figures(folder: Path, arm: Arm) -> dict[str, Any] | None:
     try:
         stored = json.loads(path.read_bytes())
         is_same = (stored["settings"], stored["seed"]) == (json.loads(json.dumps(dict(arm.settings))), arm.seed)
-        if not isinstance(stored["figures"], dict):
+        if not (isinstance(stored["figures"], dict) and isinstance(stored["environment"], dict)):
             raise TypeError
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
@@ -276,6 +296,8 @@ def _check(study: Study, options: StudyOptions) -> None:
     """Check everything but photos and folders before anything is written."""
     _check_extras(study)
     choose_device(options.device)
+    if options.data is not None and study.data is None and not study.has_tasks:
+        raise ConfigError(f"study {study.name} takes no photos; omit --data.")
     if study.checkpoint is not None:
         load_checkpoint(options.checkpoint or study.checkpoint)
     elif options.checkpoint is not None:

@@ -1,5 +1,6 @@
 """The loop of the studies: exact resume, its schedule, and that networks learn."""
 
+import contextlib
 import signal
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from allmlp.errors import CheckpointError
 from allmlp.studies.learning.fit import Schedule, augmented, fit, predicted
 from allmlp.studies.learning.networks import make_network
 from allmlp.studies.learning.photos import LabelledPhotos, StudyPhotos
-from allmlp.training import Stopped
+from allmlp.training import Stopped, StopSignal
 
 _SCHEDULE = Schedule(num_steps=12, batch_size=8, num_scores=3, learning_rate=3e-3)
 _WIDTHS = {"patch_size": 4, "num_blocks": 2, "hidden_dim": 16, "tokens_mlp_dim": 8, "channels_mlp_dim": 32}
@@ -42,8 +43,10 @@ def test_a_stopped_arm_continues_bit_for_bit(
     whole = _network(kind)
     expected = fit(whole, _photos(), _SCHEDULE, seed=3, folder=tmp_path, report=str)
 
+    stop = StopSignal()
     with monkeypatch.context() as patch:
-        patch.setattr("allmlp.studies.learning.fit.augmented", _interrupting(stopped_at))
+        patch.setattr("allmlp.studies.learning.fit.StopSignal", lambda: contextlib.nullcontext(stop))
+        patch.setattr("allmlp.studies.learning.fit.augmented", _interrupting(stopped_at, stop))
         with pytest.raises(Stopped) as stopped:
             fit(_network(kind), _photos(), _SCHEDULE, seed=3, folder=tmp_path, report=str)
     assert stopped.value.exit_code == 143
@@ -55,15 +58,15 @@ def test_a_stopped_arm_continues_bit_for_bit(
         assert torch.equal(tensor, resumed.state_dict()[name]), name
 
 
-def _interrupting(step: int):  # type: ignore[no-untyped-def]
-    """Return `augmented` that raises SIGTERM in a training step, the `step`-th."""
+def _interrupting(step: int, stop: StopSignal):  # type: ignore[no-untyped-def]
+    """Return `augmented` during which a signal comes in a training step, the `step`-th."""
     calls = 0
 
     def wrapper(images, draws, pad_pixels):  # type: ignore[no-untyped-def]
         nonlocal calls
         calls += draws is not None
         if calls == step and draws is not None:
-            signal.raise_signal(signal.SIGTERM)
+            stop.received = signal.SIGTERM
         return augmented(images, draws, pad_pixels)
 
     return wrapper

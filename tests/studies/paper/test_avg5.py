@@ -2,21 +2,19 @@
 
 import dataclasses
 import json
-import os
-import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.builders import tiny_checkpoint
+from tests.forks import run_python
 from tests.training.small_runs import write_photos
 
 from allmlp.checkpoints import save_checkpoint
 from allmlp.cli.main import main
 from allmlp.studies import Arm, StudyOptions, Workplace, resume_study, run_study
 from allmlp.studies.paper.avg5 import STUDY
-from allmlp.training import loop
 
 
 def run(*arguments: str) -> int | str | None:
@@ -63,24 +61,32 @@ def test_a_task_that_comes_later_is_added_when_the_study_continues(tmp_path: Pat
     assert [result.arm.name for result in finished.results] == ["cifar10", "pets"]
 
 
-def test_a_signal_stops_the_study_and_the_command_says_how_it_continues(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+SIGNALLED = """
+import os, signal, sys
+from allmlp.cli.main import main
+from allmlp.training import loop
+
+step = loop.update
+
+def update(state, *arguments, **changes):
+    if state.step == 1:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return step(state, *arguments, **changes)
+
+loop.update = update
+main(["study", "avg5", *sys.argv[1:]])
+"""
+
+
+def test_a_signal_stops_the_study_and_the_command_says_how_it_continues(tmp_path: Path) -> None:
+    """In a process of its own, which the signal would otherwise end: a worker of pytest-xdist has no handler."""
     write_photos(tmp_path / "tasks" / "pets", per_class=4)
     save_checkpoint(tiny_checkpoint(), tmp_path / "mine")
-    options = ("--data", str(tmp_path / "tasks"), "--from", str(tmp_path / "mine"), "--steps", "2")
-    step = loop.update
-
-    def update(state: Any, *arguments: Any, **changes: Any) -> float:
-        if state.step == 1:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step(state, *arguments, **changes)
-
-    monkeypatch.setattr(loop, "update", update)
-    assert run("avg5", *options, "--out", str(tmp_path / "out")) == 143
-    told = capsys.readouterr().err
-    assert "Stopped. What is done so far is saved; continue with: " in told
-    assert told.endswith(f"allmlp study --resume {tmp_path / 'out'}\n")
+    options = ("--data", tmp_path / "tasks", "--from", tmp_path / "mine", "--steps", "2", "--out", tmp_path / "out")
+    completed = run_python(SIGNALLED, *options)
+    assert completed.returncode == 143, completed.stderr
+    assert "Stopped. What is done so far is saved; continue with: " in completed.stderr
+    assert completed.stderr.endswith(f"allmlp study --resume {tmp_path / 'out'}\n")
     assert len(list((tmp_path / "out" / "arms").glob("pets-*/rates/lr-0.003/resume/step-000000002"))) == 1
 
 

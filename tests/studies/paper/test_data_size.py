@@ -97,7 +97,7 @@ def test_the_sentence_follows_from_the_figures(
     sentence = STUDY.agreement(_results(gains, num_seeds, noise))
     assert sentence.startswith(verdict)
     assert f"the ViT {100 * gains['ViT']:.1f} and the ResNet {100 * gains['ResNet']:.1f}" in sentence
-    assert f"n = {num_seeds} seeds" in sentence
+    assert f"({num_seeds} seed" in sentence
 
 
 def test_table_and_plot() -> None:

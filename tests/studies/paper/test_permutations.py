@@ -1,16 +1,21 @@
 """Figure 4's permutations, as exact properties, and the sentence that follows from the figures."""
 
+import base64
+import io
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from tests.studies.workplace import SmallWorkplace
 
 from allmlp.model import MlpMixer
 from allmlp.studies.drawing import to_png
 from allmlp.studies.learning.networks import make_network
-from allmlp.studies.paper.permutations import NETWORKS, ORDERS, STUDY, permutation, shuffled
+from allmlp.studies.paper.permutations import NETWORKS, ORDERS, STUDY, _example, permutation, shuffled
 from allmlp.studies.study import Arm, ArmResult, StudyOptions
 
 
@@ -95,6 +100,30 @@ def test_the_sentence_follows_from_the_figures(
     mixer: tuple[float, ...], resnet: tuple[float, ...], num_seeds: int, verdict: str
 ) -> None:
     assert STUDY.agreement(_results(mixer, resnet, num_seeds)).startswith(verdict)
+
+
+def test_noise_does_not_agree() -> None:
+    """Seeds that differ by 20 points hide what the Mixer loses by shuffled patches, and what the ResNet loses, too."""
+    noisy = [
+        ArmResult(arm, {**figures, "top1": figures["top1"] + 0.2 * arm.seed})
+        for arm, figures in _results((0.6, 0.5, 0.45), (0.7, 0.55, 0.4))
+    ]
+    assert STUDY.agreement(noisy).startswith("Does not agree")
+
+
+def test_a_network_that_learnt_nothing_has_no_relative_change() -> None:
+    rows = STUDY.table(_results((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), num_seeds=1)).rows
+    assert {row[5] for row in rows} == {""}
+
+
+@pytest.mark.parametrize("num_photos", [1, 2, 3, 24])
+def test_the_example_has_four_photos(num_photos: int, tmp_path: Path) -> None:
+    photos = SmallWorkplace(tmp_path).photos((32, 32))
+    few = photos._replace(scored=photos.scored.subset(np.arange(num_photos)))
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(_example(few, ORDERS[0])))))
+    assert picture.shape == (64, 64, 3)
+    assert np.array_equal(picture[:32, :32], few.scored.images[0])
+    assert np.array_equal(picture[32:, 32:], few.scored.images[3 % num_photos])
 
 
 def test_table_and_plot() -> None:

@@ -114,7 +114,7 @@ def test_the_sentence_follows_from_the_figures(
 ) -> None:
     sentence = STUDY.agreement(_results(kept, block, **options))
     assert sentence.startswith(verdict)
-    assert f"n = {options.get('num_seeds', 2)} seeds" in sentence
+    assert f"({options.get('num_seeds', 2)} seed" in sentence
 
 
 def test_table_and_plot() -> None:

@@ -86,7 +86,7 @@ def test_the_sentence_follows_from_the_figures(below: tuple[float, float], num_s
     assert sentence.startswith(verdict)
     assert f"the cheaper 6 of the 12 Mixers are {100 * below[0]:.1f} points below" in sentence
     assert f"the dearer 6 are {100 * below[1]:.1f} points below" in sentence
-    assert f"n = {num_seeds} seeds" in sentence
+    assert f"({num_seeds} seed" in sentence
 
 
 def test_table_and_plot() -> None:

@@ -72,6 +72,18 @@ def test_the_sentence_follows_from_the_figures(gains: dict[str, float], num_seed
     assert STUDY.agreement(_results(gains, num_seeds)).startswith(verdict)
 
 
+def test_seeds_that_differ_much_cannot_agree() -> None:
+    results = _results({})
+    noisy = [
+        ArmResult(arm, {**figures, "top1": figures["top1"] + 0.04 * (-1) ** arm.seed * (arm.name != PLAIN)})
+        for arm, figures in results
+    ]
+    sentence = STUDY.agreement(noisy)
+    assert sentence.startswith(
+        "Points the same way: no gain beyond the paper's, as far as the seeds tell (unsure: untied"
+    )
+
+
 def test_the_sentence_states_the_numbers() -> None:
     sentence = STUDY.agreement(_results({"untied across channels": 0.03}))
     assert "more gained than the paper reports: untied across channels" in sentence

@@ -48,6 +48,19 @@ def test_public_data_sets_are_taken_by_name(tmp_path: Path, monkeypatch: pytest.
         find_tasks("cifar10", list(VTAB_1K))
 
 
+@pytest.mark.parametrize(
+    ("data", "name"), [("pets,nope", "nope"), ("pets,", "an empty name"), ("pest,cifar10", "pest")]
+)
+def test_names_of_which_one_is_not_a_public_data_set_are_refused(data: str, name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{data}: {name} is not a public data set\..*Expected some of .*cifar10"):
+        find_tasks(data, list(AVG_5))
+
+
+def test_an_empty_name_is_not_the_current_folder() -> None:
+    with pytest.raises(DataError, match="a shell variable may be unset"):
+        find_tasks("", list(AVG_5))
+
+
 def test_folders_without_tasks_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere: there is no such folder.*The tasks are imagenet, cifar10"):
         find_tasks(str(tmp_path / "nowhere"), list(AVG_5))

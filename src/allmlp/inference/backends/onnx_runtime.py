@@ -5,7 +5,6 @@ of a file that has one prepares photo by photo in a session of its own, so that 
 """
 
 import functools
-import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.checkpoints import ArrayCheckpoint, Checkpoint
-from allmlp.exports import IMAGES, PHOTOS, WEIGHTS, OnnxExport, QuantisationNote, export_kind
+from allmlp.exports import IMAGES, PHOTOS, WEIGHTS, OnnxExport, QuantisationNote, export_kind, import_onnxruntime
 from allmlp.inference.backends.cpu_source import (
     check_options,
     engine_errors,
@@ -132,8 +131,7 @@ def _session(
     num_threads: int,
     spins: bool = False,
 ) -> Any:
-    runtime = importlib.import_module("onnxruntime")
-    runtime.disable_telemetry_events()  # which there is only on Windows
+    runtime = import_onnxruntime()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1

@@ -14,10 +14,13 @@ from matplotlib.figure import Figure
 
 from allmlp.checkpoints import load_checkpoint, save_checkpoint
 from allmlp.data import Augmentation
+from allmlp.errors import DataError
+from allmlp.io.display import counted, escape
 from allmlp.model import MixerTemplate, cost, num_parameters
 from allmlp.provenance import spread
 from allmlp.runs.layout import RunLayout
 from allmlp.studies.drawing import COLOURS, new_figure, panels, percent_axis
+from allmlp.studies.spreads import mean_and_std
 from allmlp.studies.study import Arm, ArmResult, Study, StudyOptions, Table, Workplace
 from allmlp.training import (
     DataConfig,
@@ -34,11 +37,8 @@ __all__ = ["STUDY", "stages"]
 
 RECORD = 0.9083
 SMALL = {"hidden_dim": 144, "tokens_mlp_dim": 64, "channels_mlp_dim": 252}  # 663,738 parameters
-LARGE = {
-    "hidden_dim": 128,
-    "tokens_mlp_dim": 64,
-    "channels_mlp_dim": 512,
-}  # 1.13 M: those of the code that set the record
+# 1.13 M parameters: those of the code that set the record.
+LARGE = {"hidden_dim": 128, "tokens_mlp_dim": 64, "channels_mlp_dim": 512}
 PLAIN: Mapping[str, Any] = {
     "optimizer": "muon",
     "mixing": 0.5,
@@ -61,6 +61,8 @@ PARTS: Mapping[str, Mapping[str, Any]] = {
 }
 FINAL = "Muon, patches of 8 first, clean end"
 _BATCH_SIZE, _NUM_SEEDS = 256, 3
+_CLASSES = {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"}
+_NUM_TEST = 10_000
 # A step is one batch at patches of 4: 72 epochs of 50,000 photos, and a third of it to see which parts pay.
 _FINAL_STEPS, _TRIAL_STEPS = 14_000, 4_700
 
@@ -105,18 +107,9 @@ def stages(settings: Mapping[str, Any], seed: int) -> list[Recipe]:
         if not num_steps:
             continue
         start, end = 1 - done / total, 1 - (done + num_steps) / total
-        recipes.append(
-            _recipe(
-                settings,
-                name=name,
-                num_steps=num_steps,
-                start=start,
-                end=max(0.0, end),
-                seed=seed,
-                model=coarse_model if name == "coarse" else fine_model,
-                is_first=not recipes,
-            )
-        )
+        model = coarse_model if name == "coarse" else fine_model
+        facts: dict[str, Any] = {"seed": seed, "model": model, "is_first": not recipes}
+        recipes.append(_recipe(settings, name=name, num_steps=num_steps, start=start, end=max(0.0, end), **facts))
         done += num_steps
     return recipes
 
@@ -175,8 +168,17 @@ def _recipe(
 
 
 def run(arm: Arm, place: Workplace) -> Mapping[str, Any]:
-    """Train the stages one after another; a run that was stopped continues, and a finished one is not repeated."""
+    """Train the stages one after another; a run that was stopped continues, and a finished one is not repeated.
+
+    Raises:
+        DataError: there is no test split.
+    """
     dataset = place.dataset
+    if "test" not in dataset.splits:
+        raise DataError(
+            f"{escape(dataset.source)}: this study needs a test split beside the validation photos, on which its arms are "
+            f"compared; found {', '.join(dataset.splits)}."
+        )
     recipes = stages(arm.settings, arm.seed)
     previous: Path | None = None
     minutes = photos_seen = 0.0
@@ -204,6 +206,8 @@ def run(arm: Arm, place: Workplace) -> Mapping[str, Any]:
         "parameters": num_parameters(recipes[-1].model.with_num_classes(len(dataset.class_names))),
         "multiply_adds": _multiply_adds(recipes[-1].model),
         "precision": _precision(previous),
+        "class_names": list(dataset.class_names),
+        "num_test": len(dataset.splits["test"]),
     }
 
 
@@ -248,25 +252,30 @@ def table(results: Sequence[ArmResult]) -> Table:
 
 
 def _percent(figures: Mapping[str, float]) -> str:
-    return (
-        f"{100 * figures['mean']:.2f} ± {100 * figures['std']:.2f}"
-        if figures["n"] > 1
-        else f"{100 * figures['mean']:.2f}"
-    )
+    return mean_and_std(figures, 2, scale=100)
 
 
 def agreement(results: Sequence[ArmResult]) -> str:
-    sentences = []
+    """Return whether the mean over seeds of each final arm passes the record, if the photos are CIFAR-10's."""
+    sentences = [] if _is_cifar10(results) else ["These are not CIFAR-10's photos: nothing is passed or missed."]
     for size in ("0.66 M", "1.13 M"):
         name = f"{size}: {FINAL}"
         runs = [result.figures for result in results if result.arm.name == name]
         test = spread([run["test_top1"] for run in runs])
-        verdict = "passes" if test["mean"] > RECORD else "does not reach"
+        verdict = f", {'passes' if test['mean'] > RECORD else 'does not reach'} {100 * RECORD:.2f} % (300 epochs)"
+        mean = f"{100 * test['mean']:.2f} %"
+        score = f", {mean}{verdict}" if _is_cifar10(results) else f" is {mean}"
         sentences.append(
             f"With {size} parameters, {runs[0]['epochs']:g} epochs and {runs[0]['minutes']:.0f} minutes, the mean of "
-            f"{test['n']} seeds, {100 * test['mean']:.2f} %, {verdict} {100 * RECORD:.2f} % (300 epochs)."
+            f"{counted(test['n'], 'seed')}{score}."
         )
     return " ".join(sentences)
+
+
+def _is_cifar10(results: Sequence[ArmResult]) -> bool:
+    """Return whether all arms had CIFAR-10's classes and number of test photos; results of old versions do not say."""
+    known = [result.figures for result in results if "class_names" in result.figures]
+    return all((set(figures["class_names"]), figures["num_test"]) == (_CLASSES, _NUM_TEST) for figures in known)
 
 
 def figure(results: Sequence[ArmResult]) -> Figure:

@@ -17,6 +17,7 @@ from allmlp.studies.drawing import COLOURS, curve, new_figure, panels, percent_a
 from allmlp.studies.learning.fit import Schedule, fit, predicted
 from allmlp.studies.learning.networks import features, make_network, multiply_adds
 from allmlp.studies.learning.photos import StudyPhotos
+from allmlp.studies.spreads import mean_and_std
 from allmlp.studies.study import Arm, ArmResult, FullScale, Study, StudyOptions, Table, Workplace
 
 __all__ = ["NETWORKS", "SHARES", "STUDY", "nested_subset", "reserved_examples"]
@@ -165,8 +166,8 @@ def table(results: Sequence[ArmResult]) -> Table:
                     f"{runs[0]['photos']:,}",
                     f"{runs[0]['epochs']:.3g}",
                     f"{loss:.2f}",
-                    f"{100 * five_shot['mean']:.1f} ± {100 * five_shot['std']:.1f}",
-                    f"{100 * top1['mean']:.1f} ± {100 * top1['std']:.1f}",
+                    mean_and_std(five_shot, scale=100),
+                    mean_and_std(top1, scale=100),
                     str(top1["n"]),
                 )
             )

@@ -9,12 +9,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from allmlp.data import Augmentation, ImageDataset
-from allmlp.io.display import Report, counted
+from allmlp.errors import DataError
+from allmlp.io.display import Report, counted, escape
 from allmlp.model import MixerTemplate, num_parameters
 from allmlp.provenance import spread
 from allmlp.runs.layout import RunLayout
 from allmlp.studies.drawing import COLOURS, dots, new_figure, panels
 from allmlp.studies.learning.photos import scored_split
+from allmlp.studies.spreads import mean_and_std
 from allmlp.studies.study import Arm, ArmResult, FullScale, Study, StudyOptions, Table, Workplace
 from allmlp.training import DataConfig, NoProgress, OptimizerConfig, Recipe, ScheduleConfig, train
 
@@ -100,7 +102,7 @@ def few_photos(dataset: ImageDataset, *, share: float, seed: int) -> ImageDatase
     photos to be scored are the test split, or the validation split if there is no other.
 
     Raises:
-        DataError: there is no train split, or none to be scored.
+        DataError: there is no train split, none to be scored, or no photo is left for validation.
     """
     scored, train_split = scored_split(dataset), dataset.splits["train"]
     draws = np.random.default_rng(seed)
@@ -110,6 +112,11 @@ def few_photos(dataset: ImageDataset, *, share: float, seed: int) -> ImageDatase
         count = max(1, round(share * len(indices)))
         chosen["train"] += indices[:count].tolist()
         chosen["validation"] += indices[count : count + max(1, round(count / 10))].tolist()
+    if not chosen["validation"]:
+        raise DataError(
+            f"{escape(dataset.source)}: no class has more than one training photo; this study needs some for validation. "
+            "Use other photos (--data)."
+        )
     splits = {name: train_split.subset(sorted(indices)) for name, indices in chosen.items()}
     return dataclasses.replace(dataset, splits={**splits, "test": scored})
 
@@ -156,7 +163,7 @@ def table(results: Sequence[ArmResult]) -> Table:
                 name,
                 _percent([run["train_top1"] for run in runs]),
                 _percent([run["top1"] for run in runs]),
-                "" if name == ALL else f"{effect['mean']:+.1f} ± {effect['std']:.1f}",
+                "" if name == ALL else mean_and_std(effect, signed=True),
                 f"{runs[0]['num_epochs']:.0f}",
                 f"{spread([run['images_per_second'] for run in runs])['median']:,.0f}",
                 str(len(runs)),
@@ -175,8 +182,7 @@ def table(results: Sequence[ArmResult]) -> Table:
 
 
 def _percent(values: Sequence[float]) -> str:
-    figures = spread(values)
-    return f"{100 * figures['mean']:.1f} ± {100 * figures['std']:.1f}"
+    return mean_and_std(spread(values), scale=100)
 
 
 def _minus_all(results: Sequence[ArmResult], name: str) -> dict[str, float]:
@@ -191,12 +197,13 @@ def agreement(results: Sequence[ArmResult]) -> str:
     is_sure = none["n"] > 1 and -none["mean"] > none["std"]
     verdict = "Does not agree" if none["mean"] >= 0 else "Agrees with the paper" if is_sure else "Points the same way"
     parts = {part: _minus_all(results, f"without {part}") for part in PARTS}
-    listed = ", ".join(f"{part} {figures['mean']:+.1f} ± {figures['std']:.1f}" for part, figures in parts.items())
+    listed = ", ".join(f"{part} {mean_and_std(figures, signed=True)}" for part, figures in parts.items())
     dropout = _minus_all(results, DROPOUT)
     return (
-        f"{verdict}: without any of table 4's regularisation, top-1 on test photos changes by {none['mean']:+.1f} ± "
-        f"{none['std']:.1f} points. Without one part, in points: {listed}. With dropout 0.1, which table 4 does not have, "
-        f"{dropout['mean']:+.1f} ± {dropout['std']:.1f} ({counted(none['n'], 'seed')}, each with its own training photos)."
+        f"{verdict}: without any of table 4's regularisation, top-1 on test photos changes by "
+        f"{mean_and_std(none, signed=True)} points. Without one part, in points: {listed}. With dropout 0.1, which table 4 "
+        f"does not have, {mean_and_std(dropout, signed=True)} "
+        f"({counted(none['n'], 'seed')}, each with its own training photos)."
     )
 
 

@@ -12,6 +12,7 @@ from allmlp.provenance import spread
 from allmlp.studies.drawing import COLOURS, curve, new_figure, panels, percent_axis
 from allmlp.studies.learning.fit import Schedule, fit, scored_top1
 from allmlp.studies.learning.networks import make_network
+from allmlp.studies.spreads import mean_and_std
 from allmlp.studies.study import Arm, ArmResult, FullScale, Study, StudyOptions, Table, Workplace
 
 __all__ = ["KEPT", "METHODS", "RAISED", "SCRATCH", "STUDY", "raised"]
@@ -176,8 +177,7 @@ def table(results: Sequence[ArmResult]) -> Table:
 def _percent(values: Sequence[float]) -> str:
     if not values:
         return ""
-    figures = spread(values)
-    return f"{100 * figures['mean']:.1f} ± {100 * figures['std']:.1f}"
+    return mean_and_std(spread(values), scale=100)
 
 
 def _difference(results: Sequence[ArmResult], name: str, other: str) -> dict[str, float]:
@@ -202,7 +202,7 @@ def agreement(results: Sequence[ArmResult]) -> str:
 
 
 def _points(figures: Mapping[str, float]) -> str:
-    return f"{figures['mean']:+.1f} ± {figures['std']:.1f} points"
+    return f"{mean_and_std(figures, signed=True)} points"
 
 
 def figure(results: Sequence[ArmResult]) -> Figure:

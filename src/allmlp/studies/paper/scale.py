@@ -15,6 +15,7 @@ from allmlp.studies.frontier import frontier, shortfalls
 from allmlp.studies.learning.fit import Schedule, fit
 from allmlp.studies.learning.networks import make_network, multiply_adds
 from allmlp.studies.learning.rates import inference_call, measured_rates
+from allmlp.studies.spreads import mean_and_std
 from allmlp.studies.study import Arm, ArmResult, FullScale, Study, StudyOptions, Table, Workplace
 
 __all__ = ["NETWORKS", "RATES", "SIZES", "STUDY"]
@@ -181,7 +182,7 @@ def table(results: Sequence[ArmResult]) -> Table:
             f"{point.training_cost / 1e12:#.3g}",
             f"{point.core_hours:#.3g}",
             f"{point.images_per_second:,.0f}",
-            f"{100 * point.top1['mean']:.1f} ± {100 * point.top1['std']:.1f}",
+            mean_and_std(point.top1, scale=100),
             " and ".join(name for name, found in (("cost", by_cost), ("throughput", by_speed)) if index in found),
             str(point.top1["n"]),
         )

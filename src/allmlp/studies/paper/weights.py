@@ -17,6 +17,7 @@ from allmlp.io.display import counted
 from allmlp.provenance import spread
 from allmlp.report import draw_weights
 from allmlp.studies.drawing import new_figure
+from allmlp.studies.spreads import mean_and_std
 from allmlp.studies.study import Arm, ArmResult, Study, StudyOptions, Table, Workplace
 from allmlp.studies.table3 import paper_training
 
@@ -87,10 +88,10 @@ def table(results: Sequence[ArmResult]) -> Table:
             ("share_paired", 100, 0),
         ):
             found = spread([scale * each[key] for each in others])
-            cells += [f"{scale * block[key]:.{digits}f}", f"{found['mean']:.{digits}f} ± {found['std']:.{digits}f}"]
+            cells += [f"{scale * block[key]:.{digits}f}", mean_and_std(found, digits)]
         rows.append((f"units of block {block['block']}", *cells, str(len(others))))
     found = spread([each["filters"]["median_frequency"] for each in untrained])
-    filters = (f"{trained['filters']['median_frequency']:.3f}", f"{found['mean']:.3f} ± {found['std']:.3f}")
+    filters = (f"{trained['filters']['median_frequency']:.3f}", mean_and_std(found, 3))
     rows.append(("patch filters", *filters, *["–"] * 4, str(len(untrained))))
     columns = (
         "weights",

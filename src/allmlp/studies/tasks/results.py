@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from allmlp.io.display import summarise
 from allmlp.provenance import spread
 from allmlp.studies.drawing import COLOURS, new_figure, panels
+from allmlp.studies.spreads import mean_and_std
 from allmlp.studies.study import ArmResult, Table
 from allmlp.studies.table3 import PaperRow
 from allmlp.studies.tasks.task import Task
@@ -90,8 +91,7 @@ def _num_seeds(tasks: Mapping[str, Task], results: Sequence[ArmResult]) -> int:
 
 
 def _percent(scores: Sequence[float]) -> str:
-    figures = spread(scores)
-    return f"{100 * figures['mean']:.2f}" + (f" ± {100 * figures['std']:.2f}" if len(scores) > 1 else "")
+    return mean_and_std(spread(scores), 2, scale=100)
 
 
 def task_agreement(

@@ -30,7 +30,7 @@ def find_tasks(data: str | None, names: Sequence[str]) -> dict[str, str]:
         names: of the tasks.
 
     Raises:
-        ConfigError: a name that is not a task.
+        ConfigError: a name that is not a task or not a public data set.
         DataError: the folder does not exist or holds no task, a task is a file with a single split, or a named data set is
             not on this machine.
     """
@@ -40,6 +40,16 @@ def find_tasks(data: str | None, names: Sequence[str]) -> dict[str, str]:
     if all(word.partition(":")[0] in DATASETS for word in words):
         return _named(words, names)
     folder = Path(data)
+    if not folder.exists() and any(word.partition(":")[0] in DATASETS for word in words):
+        unknown = next(word for word in words if word.partition(":")[0] not in DATASETS)
+        raise ConfigError(
+            f"{escape(data)}: {escape(unknown) or 'an empty name'} is not a public data set.{did_you_mean(unknown, names)} "
+            f"Expected some of {', '.join(name for name in names if name in DATASETS)}, separated by commas."
+        )
+    if not data:
+        raise DataError(
+            "The name of the folder of tasks is empty; a shell variable may be unset. . is the current folder."
+        )
     if not folder.is_dir():
         raise DataError(
             f"{escape(data)}: there is no such folder. Expected a folder with a sub-folder or zip per task, or public data "

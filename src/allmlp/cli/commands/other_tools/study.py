@@ -1,7 +1,7 @@
 """The command `allmlp study`."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -69,27 +69,33 @@ def study(
     """
     from allmlp.studies import StudyOptions, resume_study, run_study
 
+    given = {"--data": data, "--from": checkpoint, "--seeds": seeds, "--steps": steps, "--out": out}
+    papers = scale if scale == "paper" else None
     if resume is not None:
-        given = {
-            "--data": data,
-            "--from": checkpoint,
-            "--seeds": seeds,
-            "--steps": steps,
-            "--out": out,
-            "--describe": describe or None,
-        }
-        if extra := [option for option, value in given.items() if value is not None]:
-            raise ConfigError(f"{extra[0]} cannot be changed when a study is resumed; omit it, or start a new study.")
+        _refuse(
+            {**given, "--device": device if device != "auto" else None},
+            "cannot be changed when a study is resumed; omit it, or start a new study",
+        )
+        _refuse({"--describe": describe or None, "--scale paper": papers}, "resumes nothing; omit it, or omit --resume")
         with _told_how_to_continue(resume):
             finished = resume_study(resume, name, report=note)
     elif name is None:
+        _refuse(
+            {**given, "--describe": describe or None, "--scale paper": papers},
+            "needs the name of a study; `allmlp study` lists them",
+        )
         _list()
         return
-    elif describe:
-        _describe(name)
-        return
-    elif scale == "paper":
-        _show_full_scale(name, device)
+    elif describe or scale == "paper":
+        chosen = "--describe" if describe else "--scale paper"
+        _refuse(
+            {**given, "--scale paper": papers if describe else None},
+            f"changes nothing with {chosen}, which measures no arm; omit one of them",
+        )
+        if describe:
+            _describe(name)
+        else:
+            _show_full_scale(name, device)
         return
     else:
         options = StudyOptions(data=data, num_seeds=seeds, num_steps=steps, device=device, checkpoint=checkpoint)
@@ -106,6 +112,12 @@ def study(
     next_commands(
         [(command_line("study", finished.study.name, "--scale", "paper"), "what the paper's own scale costs")]
     )
+
+
+def _refuse(given: Mapping[str, object], reason: str) -> None:
+    """Refuse the first option that was given: each would be ignored."""
+    if option := next((option for option, value in given.items() if value is not None), None):
+        raise ConfigError(f"{option} {reason}.")
 
 
 @contextlib.contextmanager

@@ -104,5 +104,8 @@ def test_the_trainings_of_a_study_are_those_of_the_recipes(name: str) -> None:
         if recipe not in TABLE_4 or training.core_days is None:
             continue
         derived = paper_training(recipe, training.variant)
-        assert training.core_days == pytest.approx(derived.core_days), training.command
-        assert training.num_photos_seen == pytest.approx(derived.num_photos_seen, rel=0.05), training.command
+        share = training.num_photos_seen / derived.num_photos_seen
+        if "--epochs" not in words:
+            assert share == pytest.approx(1.0, rel=0.05), training.command
+        # The paper states 230 core-days for 7 epochs of L/16 (section 3.3), and 450 for 14.
+        assert training.core_days == pytest.approx(share * derived.core_days, rel=0.03), training.command

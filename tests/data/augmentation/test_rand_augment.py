@@ -225,9 +225,10 @@ def test_without_timm_the_one_command_is_named(monkeypatch: pytest.MonkeyPatch) 
         check_timm()
 
 
-def test_only_randaugment_and_the_bench_need_timm() -> None:
+def test_only_randaugment_the_bench_and_the_studies_need_timm() -> None:
     package = Path(allmlp.__file__).parent
     needs = re.compile(r"""^\s*(import timm|from timm)|import_module\(["']timm|find_spec\(["']timm""", re.MULTILINE)
     found = {path for path in package.rglob("*.py") if needs.search(path.read_text(encoding="utf-8"))}
     bench = set((package / "bench").glob("*.py"))  # in which timm is a contestant
-    assert [path.name for path in found - bench] == ["rand_augment.py"]
+    studies = set((package / "studies" / "learning").glob("*.py"))  # whose other networks are timm's
+    assert [path.name for path in found - bench - studies] == ["rand_augment.py"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["alternated_rounds", "ratios_of"]
 
-# Before a turn: threads of the contestant before may still wait actively for work, those of ONNX Runtime for 35 ms and more.
+# Before a turn: threads of the contestant before may still wait actively for work, those of ONNX Runtime for long.
 _PAUSE = 0.1
 _MIN_SECONDS = 0.02  # of a turn: a shorter call is repeated, because the clock would count too much
 _MAX_SECONDS_UNTIMED = (

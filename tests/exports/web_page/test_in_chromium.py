@@ -441,10 +441,10 @@ def test_the_keyboard_reaches_everything(visit: Visit) -> None:
     visit.wait("1 photo done")
     visit.page.evaluate("document.activeElement.blur()")
     reached = []
-    for _ in range(8):
+    for _ in range(9):
         visit.page.keyboard.press("Tab")
         reached.append(visit.page.evaluate("document.activeElement.id || document.activeElement.className"))
-    assert reached == ["files", "forget", "smooth", *["bar"] * 5]
+    assert reached == ["files", "forget", "compared", "smooth", *["bar"] * 5]
 
 
 def test_a_folder_that_lacks_a_file_says_which(browser: Any, checkpoint: Checkpoint, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def import_onnxruntime() -> Any:
     """Return the module `onnxruntime`, without its telemetry.
 
     `import onnxruntime` (1.32, on Linux, too) would otherwise write an identifier of the machine into the user's cache folder,
-    and start a thread that sends events to Microsoft. Its `disable_telemetry_events` comes too late for that.
+    with a database of events for Microsoft. Its `disable_telemetry_events` comes too late for that.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     runtime = importlib.import_module("onnxruntime")

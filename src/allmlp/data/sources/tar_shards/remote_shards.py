@@ -86,12 +86,12 @@ class RemoteShards:
         address, shard, path = f"{self.address}/{name}", self.shards[name], self.path(name)
         if is_offline():
             raise DataError(f"{escape(address)} {_OFFLINE}")
-        expected = f"{MANIFEST} lists it with {shard.size:,} bytes and the SHA-256 {shard.sha256[:12]}..."
+        expected = f"{MANIFEST} lists it with {shard.size:,} bytes and a SHA-256 that starts with {shard.sha256[:12]}"
         with _writing(path) as part:
             if self._is_here(name):  # another process or thread was faster
                 return
             try:
-                download(address, part, max_bytes=shard.size, advice=f"Try again. {expected}")
+                download(address, part, max_bytes=shard.size, advice=f"Try again. {expected}.")
             except AbsentFileError as error:
                 raise DataError(
                     f"{escape(address)}: this shard is missing there, or may not be read, but {MANIFEST} lists it. {_UPLOAD}"
@@ -100,8 +100,8 @@ class RemoteShards:
             if (size, digest) != (shard.size, shard.sha256):
                 discard(part)
                 raise DataError(
-                    f"{escape(address)}: this shard has changed, or is cut short: it has {size:,} bytes and the SHA-256 "
-                    f"{digest[:12]}..., but {expected}. {_UPLOAD}"
+                    f"{escape(address)}: this shard has changed, or is cut short: it has {size:,} bytes and a SHA-256 that "
+                    f"starts with {digest[:12]}, but {expected}. {_UPLOAD}"
                 )
             with part.open("rb+") as file:
                 os.fsync(file.fileno())

@@ -85,6 +85,12 @@ def open_shards(
     scanned, problems = _scan(root, names, listed, remote)
     raise_problems(source, problems, notes)
     index, dataset = _assembled(source, root, splits, scanned, named[1] if named else None, notes)
+    if remote and named and (unnamed := set(dataset.class_names) - set(named[1])):
+        # Some servers answer with a page for whatever is missing: its lines would be classes.
+        raise DataError(
+            f"{escape(remote.address)}/{escape(named[0].name)}: does not name the classes of the photos: "
+            f"{summarise(sorted(unnamed), limit=3)}. Upload the file that `allmlp shard` has written."
+        )
     rows = np.concatenate([split.reader.rows for split in dataset.splits.values()])  # type: ignore[attr-defined]
     changes: dict[str, Any] = {
         "label": np.concatenate([split.labels for split in dataset.splits.values()]).astype(np.int32),

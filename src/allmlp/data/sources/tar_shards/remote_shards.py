@@ -32,6 +32,9 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 _UPLOAD = "Upload all files that `allmlp shard` has written."
 _OFFLINE = "is not in the cache, and ALLMLP_OFFLINE or HF_HUB_OFFLINE forbids downloads. Unset it."
 _prefetching = threading.Semaphore(1)
+_compared: dict[
+    Path, tuple[int, int]
+] = {}  # sizes and modification times of shards in the cache that had their digests
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,15 +52,19 @@ class RemoteShards:
         """Return where a shard is in the cache, once it has been downloaded."""
         return self.folder.parent / f"{self.shards[name].sha256}.tar"
 
-    def fetch(self, name: str) -> Path:
+    def fetch(self, name: str, *, compare: bool = False) -> Path:
         """Return the path of a shard, which is downloaded and verified if it is not in the cache.
 
-        Threads and processes may ask for the same shard. The next one of the split is downloaded in the background.
+        Threads and processes may ask for the same shard. The next one of the split is downloaded in the background. `compare`:
+        also verify a shard that is in the cache, once per process unless it changes; for callers who know no digests of photos.
 
         Raises:
             DataError: the shard is missing or has changed, cannot be downloaded, or cannot be written to the cache.
             MissingExtraError: a library for this kind of storage is not installed.
         """
+        if compare and self._is_here(name) and not self._is_unchanged(name):
+            with _writing(self.path(name)):
+                self.path(name).unlink(missing_ok=True)
         if not self._is_here(name):
             self._download(name)
         self._prefetch(name)
@@ -70,7 +77,9 @@ class RemoteShards:
             return None
         with _writing(target) as part:
             try:
-                download(f"{self.address}/{target.name}", part, max_bytes=MAX_FILE_BYTES)
+                # An index is smaller than its shards: a photo has at least three blocks in them.
+                limit = sum(shard.size for shard in self.shards.values())
+                download(f"{self.address}/{target.name}", part, max_bytes=min(limit, MAX_FILE_BYTES))
             except AbsentFileError:
                 return None
             part.replace(target)
@@ -82,6 +91,20 @@ class RemoteShards:
         except OSError:
             return False
 
+    def _is_unchanged(self, name: str) -> bool:
+        """Whether a shard in the cache has its digest."""
+        path = self.path(name)
+        try:
+            status = path.stat()
+            state = (status.st_size, status.st_mtime_ns)
+            if _compared.get(path) != state:
+                if _sha256(path) != self.shards[name].sha256:
+                    return False
+                _compared[path] = state
+        except OSError as error:
+            raise _cache_error(path, error) from error
+        return True
+
     def _download(self, name: str) -> None:
         address, shard, path = f"{self.address}/{name}", self.shards[name], self.path(name)
         if is_offline():
@@ -90,8 +113,12 @@ class RemoteShards:
         with _writing(path) as part:
             if self._is_here(name):  # another process or thread was faster
                 return
+            was_begun = part.exists()
             try:
                 download(address, part, max_bytes=shard.size, advice=f"Try again. {expected}.")
+                if was_begun and _sha256(part) != shard.sha256:  # damaged since; after a power failure, for example
+                    discard(part)
+                    download(address, part, max_bytes=shard.size, advice=f"Try again. {expected}.")
             except AbsentFileError as error:
                 raise DataError(
                     f"{escape(address)}: this shard is missing there, or may not be read, but {MANIFEST} lists it. {_UPLOAD}"

@@ -1,6 +1,7 @@
 """Photos in tar shards without their classes, for programs that answer for photos whether or not they are labelled."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -114,7 +115,8 @@ def _remote_photos(source: str) -> list[TarPhoto]:
     else:
         remote = open_remote(source)
         names = list(remote.shards)
-    paths = ordered_map(remote.fetch, names, min(len(names), _NUM_DOWNLOADS))
+    fetch = functools.partial(remote.fetch, compare=True)
+    paths = ordered_map(fetch, names, min(len(names), _NUM_DOWNLOADS))
     return [
         photo for name, path in zip(names, paths, strict=True) for photo in _photos_in(path, f"{remote.address}/{name}")
     ]

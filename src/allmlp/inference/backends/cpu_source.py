@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,13 +111,23 @@ def loaded_arrays(source: str | Path | Checkpoint | ArrayCheckpoint) -> ArrayChe
     return as_arrays(source) if isinstance(source, Checkpoint) else load_arrays(source)
 
 
-def opened(source: str | Path | Checkpoint | ArrayCheckpoint) -> Export:
-    """Return an export; a checkpoint is written as ONNX in memory.
+def opened(source: str | Path | Checkpoint | ArrayCheckpoint, import_engine: Callable[[], object]) -> Export:
+    """Return an export; a checkpoint is written as ONNX in memory. The engine is imported meanwhile, in a thread.
+
+    Reading a large file, and the SHA-256 of its content, need no interpreter lock and take as long as the import.
 
     Raises:
         CheckpointError: nothing usable at `source`.
-        MissingExtraError: a checkpoint, and onnx is not installed.
+        MissingExtraError: the engine is not installed; or a checkpoint, and onnx is not installed.
     """
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        imported = pool.submit(import_engine)
+        export = _export_of(source)
+        imported.result()  # its error is that of the import
+    return export
+
+
+def _export_of(source: str | Path | Checkpoint | ArrayCheckpoint) -> Export:
     if export_kind(source) is not None:
         assert not isinstance(source, Checkpoint | ArrayCheckpoint)
         export = open_export(source)

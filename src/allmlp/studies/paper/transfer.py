@@ -1,4 +1,4 @@
-"""Beyond the paper: does a Mixer transfer better than a ViT and a ResNet of equal pre-training cost, at laptop scale?"""
+"""Beyond the paper: whether a small Mixer transfers better than a ViT and a ResNet of equal pre-training cost."""
 
 import math
 from collections.abc import Mapping, Sequence

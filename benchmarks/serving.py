@@ -1,12 +1,14 @@
 """`allmlp serve` under open-loop load: goodput, refusals, latency and memory, batched and not, next to LitServe.
 
-python benchmarks/serving.py [--variant S/16] [--seconds 60] [--factors 0.5,1,2,5] [--litserve PYTHON] [--out FILE.json]
+python benchmarks/serving.py [--variant S/16] [--seconds 60] [--factors 0.5,1,2,5] [--litserve PYTHON] [--unbatched]
+    [--out FILE.json]
 
 Requests arrive at fixed times, whether or not earlier ones were answered, and their latency counts from the time at which
 they were due. The rates are multiples of the backend's own throughput, measured first: photos decoded and classified by
 `Predictor` in batches of 32, without a server. Server and clients share no core if there are two: the server has the first half
 of them, the clients the rest. LitServe runs the same decoder and the same model, from an environment of its own (`--litserve`,
-the Python of one in which it is installed next to allmlp), in the same run.
+the Python of one in which it is installed next to allmlp), in the same run. --unbatched measures each server also with
+batches of one.
 
 The model has random weights, exported to ONNX; photos are the embedded clothing photos, enlarged to 400 × 300 JPEG files.
 """
@@ -209,7 +211,7 @@ def measure(
     }
 
 
-def contestants(model: Path, port: int, litserve: str | None) -> dict[str, tuple[list[str], str]]:
+def contestants(model: Path, port: int, litserve: str | None, *, unbatched: bool) -> dict[str, tuple[list[str], str]]:
     """Return the command of each server, and the path that it answers at."""
     ours = [sys.executable, "-m", "allmlp", "serve", str(model), "--port", str(port), "--max-queue", str(MAX_QUEUE)]
     ours += ["--max-photos", str(MAX_QUEUE), "--max-batch"]
@@ -218,7 +220,7 @@ def contestants(model: Path, port: int, litserve: str | None) -> dict[str, tuple
         command = [litserve, str(LITSERVE), str(model), str(port)]
         found["litserve"] = ([*command, str(BATCH)], "/predict")
         found["litserve, unbatched"] = ([*command, "1"], "/predict")
-    return found
+    return {title: each for title, each in found.items() if unbatched or not title.endswith("unbatched")}
 
 
 def main() -> None:
@@ -227,6 +229,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--factors", default="0.5,1,2,5")
     parser.add_argument("--litserve", metavar="PYTHON")
+    parser.add_argument("--unbatched", action="store_true")
     parser.add_argument("--port", type=int, default=8765)
     parser.add_argument("--out", type=Path, default=RESULT)
     arguments = parser.parse_args()
@@ -244,7 +247,8 @@ def main() -> None:
         figures: dict[str, Any] = {"variant": arguments.variant, "seconds": arguments.seconds}
         figures |= {"own_per_s": [round(rate, 3) for rate in rates], "cores": [len(part) for part in cores()]}
         figures["servers"] = {}
-        for title, (command, path) in contestants(model, arguments.port, arguments.litserve).items():
+        servers = contestants(model, arguments.port, arguments.litserve, unbatched=arguments.unbatched)
+        for title, (command, path) in servers.items():
             requests = [request_of(path, content) for content in contents]
             rows = []
             for factor in factors:
@@ -256,7 +260,8 @@ def main() -> None:
             figures["servers"][title] = rows
     if arguments.out != RESULT:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    print("wrote", record(arguments.out, figures, command="python benchmarks/serving.py " + " ".join(sys.argv[1:])))
+    words = ["PYTHON" if word == arguments.litserve else word for word in sys.argv[1:]]
+    print("wrote", record(arguments.out, figures, command=" ".join(["python benchmarks/serving.py", *words])))
 
 
 if __name__ == "__main__":

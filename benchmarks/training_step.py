@@ -9,6 +9,8 @@ without the latter). timm's runs eagerly, the default of its training script, an
 the effect of that setting.
 
 At the end, torch's profiler divides ours into its parts, and the optimizers of three recipes take turns step by step.
+
+results/training_step.json is of a processor with fast bfloat16, training_step_float32.json of one without.
 """
 
 import argparse
@@ -22,7 +24,7 @@ from allmlp.hardware.compute_threads import limit_spinning
 from allmlp.provenance import record, spread
 from step_parts import measure_parts
 
-RESULT = Path(__file__).parent / "results" / "training_step.json"
+RESULTS = Path(__file__).parent / "results"
 
 CONTESTANTS = (
     "timm float32",
@@ -30,7 +32,9 @@ CONTESTANTS = (
     "timm bfloat16",
     "ours float32",
     "ours float32, default waiting",
+    "ours float32, compiled",
     "ours bfloat16",
+    "ours bfloat16, compiled",
     "ours bfloat16, tanh GELU",
 )
 CURVES = {"timm float32": 4.0, "ours float32": 2.0, "ours bfloat16": 1.0}  # with the width of the line
@@ -38,8 +42,10 @@ RATIOS = (
     ("ours float32", "timm float32"),
     ("ours float32", "timm float32, our allocator setting"),
     ("ours float32", "ours float32, default waiting"),
+    ("ours float32, compiled", "timm float32"),
     ("ours bfloat16", "timm float32"),
     ("ours bfloat16", "timm bfloat16"),
+    ("ours bfloat16, compiled", "timm float32"),
     ("ours bfloat16, tanh GELU", "timm float32"),
 )
 OPTIMIZERS = {"fused AdamW": "imagenet_b16", "Muon": "cifar10", "SGD with momentum": "finetune_paper"}  # by recipe
@@ -96,13 +102,16 @@ def training_batch(images, labels):
     return TrainingBatch(images, labels, None, np.zeros(0, np.uint64))
 
 
-def make_ours(precision, gelu):
+def make_ours(precision, gelu, *, is_compiled=False):
+    import torch
+
     from allmlp.training import OptimizerConfig
     from allmlp.training.step.update import update
 
     optimizer = OptimizerConfig(name="adamw", learning_rate=1e-3, weight_decay=0.1, clip_norm=None)
     recipe, state = make_state(precision, gelu, optimizer)
-    return state.model, lambda images, labels: update(state, state.model, training_batch(images, labels), recipe, 1.0)
+    model = torch.compile(state.model) if is_compiled else state.model
+    return state.model, lambda images, labels: update(state, model, training_batch(images, labels), recipe, 1.0)
 
 
 def make_timm(precision):
@@ -163,7 +172,7 @@ def contestant(name, batch_size, num_threads, pipe):
     if name.startswith("timm"):
         model, step = make_timm(precision)
     else:
-        model, step = make_ours(precision, "tanh" if "tanh" in name else "erf")
+        model, step = make_ours(precision, "tanh" if "tanh" in name else "erf", is_compiled="compiled" in name)
     initialise(model)
     data = ((torch.from_numpy(images), torch.from_numpy(labels)) for images, labels in batches(batch_size, 10**9))
     while (steps := pipe.recv()) is not None:
@@ -298,9 +307,10 @@ def main():
             }
     figures["parts"] = {"batch": arguments.curve_batch, **parts_of_ours(arguments)}
     command = f"python benchmarks/training_step.py --turns {arguments.turns} --steps {arguments.steps}"
-    print("wrote", record(RESULT, figures, command=command))
+    path = RESULTS / ("training_step.json" if "bfloat16" in precisions() else "training_step_float32.json")
+    print("wrote", record(path, figures, command=command))
     if "losses" in figures:
-        plot(figures["losses"], RESULT.with_suffix(".png"))
+        plot(figures["losses"], path.with_suffix(".png"))
 
 
 if __name__ == "__main__":

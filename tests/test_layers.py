@@ -88,7 +88,7 @@ INNER_LAYERS = {
     ),
     "studies": (
         ("run",),
-        ("command", "full_scale", "page", "registry"),
+        ("command", "full_scale", "opening", "page", "registry"),
         ("paper",),
         ("tasks",),
         ("table3",),

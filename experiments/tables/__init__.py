@@ -13,6 +13,7 @@ from experiments.tables import (
     recipes,
     reliability,
     results,
+    serving,
     shards,
     speed,
     studies,
@@ -23,7 +24,21 @@ from experiments.tables import (
 
 __all__ = ["TABLES", "with_tables"]
 
-_MODULES = (evaluation, export, gpu, recipes, reliability, results, shards, speed, studies, training, transfer, weights)
+_MODULES = (
+    evaluation,
+    export,
+    gpu,
+    recipes,
+    reliability,
+    results,
+    serving,
+    shards,
+    speed,
+    studies,
+    training,
+    transfer,
+    weights,
+)
 
 TABLES = {f"docs/{module.__name__.rpartition('.')[2]}.md": module.TABLES for module in _MODULES}
 TABLES["README.md"] = {"speed": speed.summary}

@@ -40,7 +40,11 @@ def cifar10():
 
 
 def training_step():
-    result = read("benchmarks/results/training_step.json")
+    names = ("training_step", "training_step_float32")  # of processors with and without fast bfloat16
+    return "\n\n".join(training_step_of(read(f"benchmarks/results/{name}.json")) for name in names)
+
+
+def training_step_of(result):
     times, ratios = [], []
     for batch, figures in result["batch"].items():
         for name, time in figures["milliseconds"].items():

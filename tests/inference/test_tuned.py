@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from tests.builders import tiny_config
 
-from allmlp import Checkpoint, export, open_model
+from allmlp import Checkpoint, export, load_checkpoint, open_model
 from allmlp.bench import tune
 from allmlp.inference import EngineSettings, Tuned, read_tuned, write_tuned
-from allmlp.inference.backends.cpu_source import settings_to_try
+from allmlp.inference.backends.cpu_source import settings_to_try, usual_settings
 from allmlp.inference.tuned import machine
+from allmlp.model import variant_config
 from allmlp.quantisation import unjudged_int8
 
 
@@ -194,10 +195,20 @@ def test_a_chosen_number_of_threads_is_not_exceeded(monkeypatch: pytest.MonkeyPa
         assert {each.num_threads for each in settings_to_try(is_small=True)} == expected
 
 
-def test_of_a_large_mixer_few_settings_are_tried_the_usual_ones_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_large_mixer_few_settings_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("allmlp.inference.backends.cpu_source.num_compute_threads", lambda: 2)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    tried = settings_to_try(is_small=False)
-    assert tried[0] == EngineSettings()
-    assert [(each.largest_micro_batch, each.num_streams) for each in tried] == [(16, 1), (1, 2), (4, 1), (16, 2)]
+    for first, expected in ((16, [(16, 1), (1, 2), (4, 1), (16, 2)]), (4, [(4, 1), (1, 2), (16, 1), (16, 2)])):
+        tried = settings_to_try(is_small=False, first=first)
+        assert [(each.largest_micro_batch, each.num_streams) for each in tried] == expected
     assert len(set(settings_to_try(is_small=True))) == 8
+
+
+@pytest.mark.parametrize(("variant", "size"), [("S/16", 2), ("S/32", 8), ("B/32", 2), ("B/16", 1), ("H/14", 1)])
+def test_the_values_of_a_micro_batch_fit_into_the_caches(variant: str, size: int) -> None:
+    assert usual_settings("onnxruntime", variant_config(variant)).largest_micro_batch == size
+    assert usual_settings("openvino", variant_config(variant)) == EngineSettings()
+
+
+def test_a_small_mixer_has_large_micro_batches() -> None:
+    assert usual_settings("onnxruntime", load_checkpoint("starter").config) == EngineSettings()

@@ -142,6 +142,8 @@ def test_used_folders_other_studies_and_damaged_files_are_named(tmp_path: Path) 
         {"options": {"num_steps": "3"}},
         {"options": {"num_seeds": -1}},
         {"options": {"data": 1}},
+        {"options": {"tasks": {"a": 1}}},
+        {"options": {"tasks": ["a"]}},
     ):
         (tmp_path / "out" / "study.json").write_text(json.dumps(request | wrong))
         with pytest.raises(CheckpointError, match=r"study.json: this file cannot be read"):
@@ -193,6 +195,52 @@ def test_a_file_and_a_folder_that_another_process_uses_are_refused(tmp_path: Pat
 def test_photos_for_a_study_without_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="study recorded takes no photos; omit --data"):
         run_study(replace(_Recorder().study, data=None), tmp_path / "out", StudyOptions(data="clothing"), report=str)
+
+
+def _with_tasks(recorder: _Recorder) -> Study:
+    return replace(recorder.study, tasks={"clothing": "clothing"})
+
+
+def test_tasks_are_kept_by_absolute_path_and_named_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_photos(tmp_path / "photos", per_class=2)
+    monkeypatch.chdir(tmp_path)
+    options = StudyOptions(num_seeds=1, tasks={"colours": "photos", "clothes": "clothing"})
+    with pytest.raises(KeyboardInterrupt):
+        run_study(_with_tasks(_Recorder(stop_in="second arm")), "out", options, report=str)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    file = next((tmp_path / "photos" / "test").rglob("*.png"))
+    content = file.read_bytes()
+    file.unlink()
+    with pytest.raises(DataError, match=r"photos: these are not the photos with which the study"):
+        resume_study(tmp_path / "out", _with_tasks(_Recorder()), report=str)
+    file.write_bytes(content)
+    assert resume_study(tmp_path / "out", _with_tasks(_Recorder()), report=str).agreement == "The sum is 2."
+    command = "allmlp study recorded --seeds 1 --task colours=PHOTOS --task clothes=clothing"
+    assert f"    {command}\n" in (tmp_path / "out" / "recorded.md").read_text()
+    assert str(tmp_path) not in (tmp_path / "out" / "result.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("tasks", "error", "message"),
+    [
+        ({"../up": "clothing"}, ConfigError, r"the name of a task is '\.\./up'; expected up to 40 letters"),
+        ({"": "clothing"}, ConfigError, "the name of a task is ''"),
+        ({}, ConfigError, "study recorded needs at least one task"),
+        ({"mine": "nowhere"}, DataError, "nowhere: there is no such file or folder"),
+    ],
+)
+def test_unusable_tasks_are_named_before_anything_is_written(
+    tasks: dict[str, str], error: type[Exception], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=message):
+        run_study(_with_tasks(_Recorder()), tmp_path / "out", StudyOptions(tasks=tasks), report=str)
+    assert not (tmp_path / "out").exists()
+
+
+def test_tasks_for_a_study_without_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="study recorded takes no tasks by name; omit --task"):
+        run_study(_Recorder().study, tmp_path / "out", StudyOptions(tasks={"a": "clothing"}), report=str)
 
 
 def test_other_steps_than_the_studys_own_are_stated(tmp_path: Path) -> None:

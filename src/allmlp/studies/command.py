@@ -12,11 +12,11 @@ __all__ = ["command_of", "without_paths"]
 def without_paths(options: StudyOptions) -> StudyOptions:
     """Return the options for the result, in which paths of this machine would mean nothing to others."""
     is_named = options.checkpoint in (None, STARTER, *CATALOG)
-    is_public = options.data is None or options.data in DATASETS
     return replace(
         options,
         checkpoint=options.checkpoint if is_named else "CHECKPOINT",
-        data=options.data if is_public else "PHOTOS",
+        data=None if options.data is None else _public_source(options.data),
+        tasks=None if options.tasks is None else {name: _public_source(path) for name, path in options.tasks.items()},
     )
 
 
@@ -29,4 +29,9 @@ def command_of(study: Study, options: StudyOptions) -> str:
         "--data": options.data,
     }
     words = [str(word) for item in chosen.items() if item[1] is not None for word in item]
-    return " ".join(["allmlp study", study.name, *words])
+    tasks = [f"--task {name}={source}" for name, source in (options.tasks or {}).items()]
+    return " ".join(["allmlp study", study.name, *words, *tasks])
+
+
+def _public_source(source: str) -> str:
+    return source if source in DATASETS else "PHOTOS"

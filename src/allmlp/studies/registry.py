@@ -19,6 +19,7 @@ STUDIES: Mapping[str, str] = {
     "cifar_record": "allmlp.studies.paper.cifar_record",
     "avg5": "allmlp.studies.paper.avg5",
     "vtab1k": "allmlp.studies.paper.vtab1k",
+    "transfer": "allmlp.studies.paper.transfer",
     "weights": "allmlp.studies.paper.weights",
 }
 """By name: the module that defines `STUDY`, which is imported when it is needed."""

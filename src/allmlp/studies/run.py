@@ -6,13 +6,13 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from allmlp.checkpoints import load_checkpoint
-from allmlp.data import DATASETS, ImageDataset, open_dataset
-from allmlp.errors import CheckpointError, ConfigError, DataError, MissingExtraError
+from allmlp.data import ImageDataset
+from allmlp.errors import CheckpointError, ConfigError, MissingExtraError
 from allmlp.hardware.devices import choose_device
 from allmlp.io.atomic_write import write_bytes, write_json, write_text
 from allmlp.io.display import Report, counted, escape
@@ -21,7 +21,8 @@ from allmlp.runs.layout import new_run_folder
 from allmlp.studies.command import command_of, without_paths
 from allmlp.studies.drawing import to_png
 from allmlp.studies.folder import hold_folder, refuse_used_folder
-from allmlp.studies.learning.photos import StudyPhotos, read_photos, scored_split
+from allmlp.studies.learning.photos import StudyPhotos, read_photos
+from allmlp.studies.opening import StudyData, check_photo_options, check_unchanged, open_study, with_absolute_paths
 from allmlp.studies.page import page_of
 from allmlp.studies.registry import load_study
 from allmlp.studies.study import Arm, ArmResult, Study, StudyOptions
@@ -29,7 +30,6 @@ from allmlp.studies.study import Arm, ArmResult, Study, StudyOptions
 __all__ = ["StudyRun", "resume_study", "run_study", "stored_results"]
 
 _REQUEST, _RESULT, _ARMS = "study.json", "result.json", "arms"
-_MIN_CLASSES = 2
 
 
 class StudyRun(NamedTuple):
@@ -62,21 +62,19 @@ def run_study(
         report: takes lines for the user.
 
     Raises:
-        ConfigError: an unknown study, a folder that is in use, an unavailable device, or a checkpoint for a study without one.
+        ConfigError: an unknown study, a folder that is in use, an unavailable device, or a checkpoint, photos or tasks for a
+            study that takes none.
         DataError: unusable photos, or no task of the study is here.
         CheckpointError: an unusable checkpoint.
         MissingExtraError: a library that the study needs is not installed.
     """
     study = load_study(study) if isinstance(study, str) else study
-    options = options or StudyOptions()
-    is_path = options.data and options.data.partition(":")[0] not in DATASETS and Path(options.data).exists()
-    if is_path:  # the study then continues from any working directory
-        options = replace(options, data=str(Path(options.data or "").absolute()))
+    options = with_absolute_paths(options or StudyOptions())
     _check(study, options)
     folder = new_run_folder(f"study-{study.name}") if out is None else Path(out)
     refuse_used_folder(folder, study.name)
-    data = _opened(study, options)
-    request = {"study": study.name, "options": asdict(options), "photos": None if data is None else _digest(data)}
+    data = open_study(study, options)
+    request = {"study": study.name, "options": asdict(options), **data.digests()}
     with hold_folder(folder):
         refuse_used_folder(folder, study.name)  # another process may have been faster
         write_json(folder / _REQUEST, request)
@@ -107,15 +105,10 @@ def _resumed(folder: Path, study: Study | str | None, report: Report) -> StudyRu
     study = study if isinstance(study, Study) else load_study(stored["study"])
     options = StudyOptions(**stored["options"])
     if not _missing(study, folder, options):
-        return _run(study, folder, options, None, report)
+        return _run(study, folder, options, StudyData(None, {}), report)
     _check(study, options)
-    data = _opened(study, options)
-    known = stored.get("photos")
-    if data is not None and known is not None and known != _digest(data):
-        raise DataError(
-            f"{escape(data.source)}: these are not the photos with which the study in {escape(folder)} began: some were added, "
-            "removed, renamed or moved to another class. Restore them, or start a new study."
-        )
+    data = open_study(study, options)
+    check_unchanged(data, stored, folder)
     return _run(study, folder, options, data, report)
 
 
@@ -151,51 +144,16 @@ class _Workplace:
         return self.kept[image_size]
 
 
-def _opened(study: Study, options: StudyOptions) -> ImageDataset | None:
-    """Return the photos of a study, unless its arms open those of their tasks; then check that there is any.
-
-    Raises:
-        DataError: a split is missing, or there is one class only; or no task is here.
-    """
-    if study.has_tasks:
-        if not study.arms(options):
-            raise DataError(
-                f"study {study.name}: none of its tasks is on this machine. Give them with --data; "
-                f"allmlp study {study.name} --describe says how."
-            )
-        return None
-    source = study.data if options.data is None else options.data
-    if source is None:
-        return None
-    data = open_dataset(source)
-    scored_split(data)
-    if len(data.class_names) < _MIN_CLASSES:
-        raise DataError(
-            f"{escape(data.source)}: {counted(len(data.class_names), 'class')}; a study needs at least {_MIN_CLASSES}, since "
-            "every network classifies the photos of one class correctly."
-        )
-    return data
-
-
-def _digest(data: ImageDataset) -> str:
-    """Return a digest of the names and classes of all photos, which a copy of them keeps."""
-    hashed = hashlib.sha256("\0".join(data.class_names).encode("utf-8", "surrogateescape"))
-    for name, split in sorted(data.splits.items()):
-        hashed.update("\0".join(["", name, *split.sample_ids, ""]).encode("utf-8", "surrogateescape"))
-        hashed.update(split.labels.astype("<i8").tobytes())
-    return hashed.hexdigest()
-
-
 def _missing(study: Study, folder: Path, options: StudyOptions) -> list[Arm]:
     return [arm for arm in study.arms(options) if _stored_figures(folder, arm) is None]
 
 
-def _run(study: Study, folder: Path, options: StudyOptions, data: ImageDataset | None, report: Report) -> StudyRun:
+def _run(study: Study, folder: Path, options: StudyOptions, data: StudyData, report: Report) -> StudyRun:
     arms = study.arms(options)
     stored = {_slug(arm): _stored_figures(folder, arm) for arm in arms}
     num_missing = sum(figures is None for figures in stored.values())
     report(f"{study.title}: {counted(len(arms), 'arm')}, {num_missing} of them to be measured")
-    place = _Workplace(folder, choose_device(options.device), report, data, options)
+    place = _Workplace(folder, choose_device(options.device), report, data.photos, options)
     for number, arm in enumerate(arms, 1):
         if stored[_slug(arm)] is not None:
             continue
@@ -248,7 +206,8 @@ def _stored_request(folder: Path) -> dict[str, Any]:
     try:
         stored = json.loads(path.read_bytes())
         options = StudyOptions(**stored["options"])
-        texts = (options.data or "", options.device, options.checkpoint or "", stored["study"])
+        texts = [options.data or "", options.device, options.checkpoint or "", stored["study"]]
+        texts += [word for item in dict(options.tasks or {}).items() for word in item]
         counts = (options.num_seeds or 1, options.num_steps or 1)
         if not all(isinstance(text, str) for text in texts) or not all(isinstance(n, int) and n > 0 for n in counts):
             raise TypeError
@@ -296,8 +255,7 @@ def _check(study: Study, options: StudyOptions) -> None:
     """Check everything but photos and folders before anything is written."""
     _check_extras(study)
     choose_device(options.device)
-    if options.data is not None and study.data is None and not study.has_tasks:
-        raise ConfigError(f"study {study.name} takes no photos; omit --data.")
+    check_photo_options(study, options)
     if study.checkpoint is not None:
         load_checkpoint(options.checkpoint or study.checkpoint)
     elif options.checkpoint is not None:

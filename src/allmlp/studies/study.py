@@ -26,6 +26,7 @@ class StudyOptions:
         num_steps: training steps per arm; None takes the study's number. Fewer make a quick trial that says little.
         device: "auto", "cpu", "cuda" or "mps".
         checkpoint: of a study that starts from one, as `load_checkpoint` takes it; None takes the study's.
+        tasks: of a study that transfers to tasks, by name: their photos, as `open_dataset` takes them; None takes the study's.
     """
 
     data: str | None = None
@@ -33,6 +34,7 @@ class StudyOptions:
     num_steps: int | None = None
     device: str = "auto"
     checkpoint: str | None = None
+    tasks: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,7 @@ class Study:
         data: the photos by default, as `open_dataset` takes them; None if it needs none.
         has_tasks: whether `StudyOptions.data` names several data sets, one per task, which the arms open themselves.
         checkpoint: where it starts from by default; None if it starts from no checkpoint.
+        tasks: to which it transfers by default, by name: photos, as `open_dataset` takes them; empty if it takes no tasks.
         arms: the measurements, in their order: the first seed of all arms comes before the second.
         run: measures one arm and returns JSON figures. Interrupted, it continues from `Workplace.folder`.
         table: of all results.
@@ -148,3 +151,4 @@ class Study:
     extras: Mapping[str, str] = field(default_factory=dict)
     has_tasks: bool = False
     checkpoint: str | None = None
+    tasks: Mapping[str, str] = field(default_factory=dict)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from allmlp.errors import CheckpointError
-from allmlp.studies.learning.fit import Schedule, augmented, fit, predicted
+from allmlp.studies.learning.fit import Schedule, augmented, fit, fit_once, predicted
 from allmlp.studies.learning.networks import make_network
 from allmlp.studies.learning.photos import LabelledPhotos, StudyPhotos
 from allmlp.training import Stopped, StopSignal
@@ -36,7 +36,7 @@ def _network(kind: str = "mixer", seed: int = 0) -> nn.Module:
 
 
 @pytest.mark.parametrize("kind", ["mixer", "resnet"])  # the ResNet's batch norms have state of their own
-@pytest.mark.parametrize("stopped_at", [1, 4, 11])
+@pytest.mark.parametrize("stopped_at", [1, 4, 11, 12])
 def test_a_stopped_arm_continues_bit_for_bit(
     kind: str, stopped_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,6 +94,31 @@ def test_a_damaged_snapshot_is_named(tmp_path: Path) -> None:
     (tmp_path / "snapshot.safetensors").write_bytes(b"nonsense")
     with pytest.raises(CheckpointError, match=r"snapshot\.safetensors: this snapshot is damaged.*Delete it"):
         fit(_network(), _photos(), _SCHEDULE, seed=0, folder=tmp_path, report=str)
+
+
+@pytest.mark.parametrize("kind", ["mixer", "resnet"])
+def test_a_finished_training_is_not_repeated(kind: str, tmp_path: Path) -> None:
+    trained, again = _network(kind), _network(kind, seed=9)
+    folder = tmp_path / "new" / "folder"
+    lines: list[str] = []
+    expected = fit_once(trained, _photos(), _SCHEDULE, seed=3, folder=folder, report=lines.append)
+    assert lines
+    assert [path.name for path in folder.iterdir()] == ["finished.safetensors"]
+    lines.clear()
+    assert fit_once(again, _photos(), _SCHEDULE, seed=3, folder=folder, report=lines.append) == expected
+    assert lines == []
+    for name, tensor in trained.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("damage", ["nonsense", "another network"])
+def test_a_damaged_finished_training_is_named(damage: str, tmp_path: Path) -> None:
+    if damage == "nonsense":
+        (tmp_path / "finished.safetensors").write_bytes(b"nonsense")
+    else:
+        fit_once(_network("resnet"), _photos(), _SCHEDULE, seed=3, folder=tmp_path, report=str)
+    with pytest.raises(CheckpointError, match=r"finished\.safetensors: this file is damaged, or of another network"):
+        fit_once(_network(), _photos(), _SCHEDULE, seed=3, folder=tmp_path, report=str)
 
 
 def test_the_schedule_warms_up_and_ends_near_zero() -> None:

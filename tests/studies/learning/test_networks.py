@@ -7,7 +7,7 @@ import torch
 
 from allmlp.errors import ConfigError
 from allmlp.model import MixerConfig, cost
-from allmlp.studies.learning.networks import features, make_network, multiply_adds
+from allmlp.studies.learning.networks import features, make_network, multiply_adds, with_classifier
 
 _MIXER = {"patch_size": 4, "num_blocks": 3, "hidden_dim": 24, "tokens_mlp_dim": 12, "channels_mlp_dim": 40}
 
@@ -97,3 +97,21 @@ def test_features_are_what_the_classifier_sees(kind: str, widths: dict[str, Any]
     found = features(network)(images)
     assert found.shape == (2, head.in_features)
     assert torch.allclose(head(found), network(images), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "widths"), [("mixer", _MIXER), ("vit", _SMALL_VIT), ("resnet", {"layers": [1, 1], "widths": [8, 16]})]
+)
+def test_a_new_classifier_leaves_the_features_and_the_first_network(kind: str, widths: dict[str, Any]) -> None:
+    network = make_network(kind, seed=0, image_size=(16, 16), num_classes=3, widths=widths).eval()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    images = torch.randn(2, 3, 16, 16)
+    drawn = torch.get_rng_state()
+    changed = with_classifier(network, 5)
+    assert torch.equal(torch.get_rng_state(), drawn)
+    assert torch.equal(changed(images), torch.zeros(2, 5))
+    assert torch.equal(features(changed)(images), features(network)(images))
+    for parameter in changed.parameters():
+        torch.nn.init.ones_(parameter)
+    assert all(torch.equal(network.state_dict()[name], tensor) for name, tensor in before.items())
+    assert network(images).shape == (2, 3)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from allmlp.exports import Export, ExportInfo, QuantisationNote, export_kind, on
 from allmlp.hardware.num_compute_threads import num_compute_threads
 from allmlp.hardware.num_decoding_threads import usable_cores
 from allmlp.hardware.processor import has_exact_int8
+from allmlp.inference.backends.micro_batches import LARGEST_MICRO_BATCH, MICRO_BATCH_SIZES
 from allmlp.inference.engine_settings import EngineSettings
 from allmlp.inference.runnable import Output
 from allmlp.inference.tuned import Tuned, has_tuned, read_tuned
@@ -22,6 +24,7 @@ from allmlp.io.display import escape, quote, shorten
 from allmlp.metrics import Forward
 from allmlp.model import MixerConfig
 
+_CACHED_BYTES = 4 << 20
 _ADVICE = {
     "bfloat16": " The backends eager, compiled and openvino have it.",
     "int8": " int8 is in the file: allmlp export CHECKPOINT --precision int8 --calibrate PHOTOS writes one.",
@@ -38,6 +41,7 @@ __all__ = [
     "opened",
     "resolved_settings",
     "settings_to_try",
+    "usual_settings",
     "value_widths",
 ]
 
@@ -46,28 +50,43 @@ def resolved_settings(settings: EngineSettings | None, backend: str, info: Expor
     """Return the settings of an engine, with a number of threads, and no more streams than these.
 
     None takes those that `allmlp bench --tune` found for this backend, shape and precision on this machine; for int8 that was
-    not tuned, those of float32; else the usual ones.
+    not tuned, those of float32; else the usual ones, `usual_settings`.
     """
     chosen = settings
     for precision in (info.precision, "float32"):
         if chosen is None and has_tuned():
             tuned = read_tuned(info.description.config, precision)
             chosen = tuned.settings.get(backend) if isinstance(tuned, Tuned) else None
-    chosen = EngineSettings() if chosen is None else chosen
+    chosen = usual_settings(backend, info.description.config) if chosen is None else chosen
     num_threads = num_compute_threads() if chosen.num_threads is None else chosen.num_threads
     return replace(chosen, num_threads=num_threads, num_streams=min(chosen.num_streams, num_threads))
 
 
-def settings_to_try(*, is_small: bool, spins: bool = False) -> list[EngineSettings]:
-    """Return the settings of an engine that tuning compares, the usual ones first, and those that promise most after them.
+def usual_settings(backend: str, config: MixerConfig) -> EngineSettings:
+    """Return the settings of an engine that was not tuned for this shape.
 
-    Of a large Mixer, few settings can be tried in the time.
+    ONNX Runtime is fastest if what the widest layer writes for a micro-batch, in float32, stays in the processor's caches:
+    two images of a Mixer-S/16, sixteen of the starter. OpenVINO hardly depends on it.
+    """
+    if backend != "onnxruntime":
+        return EngineSettings()
+    widest = 4 * max(config.num_tokens * config.channels_mlp_dim, config.hidden_dim * config.tokens_mlp_dim)
+    sizes = [
+        size for size in MICRO_BATCH_SIZES if size <= LARGEST_MICRO_BATCH["cpu"] and size * widest <= _CACHED_BYTES
+    ]
+    return EngineSettings(largest_micro_batch=max(sizes, default=1))
+
+
+def settings_to_try(*, is_small: bool, spins: bool = False, first: int = 16) -> list[EngineSettings]:
+    """Return the settings of an engine that tuning compares, those that promise most first.
+
+    Of a large Mixer, few settings can be tried in the time; `first` is the size of micro-batches to begin with.
     """
     num_threads = num_compute_threads()
     streams = (1, num_threads) if num_threads > 1 else (1,)
     kinds = [(size, count) for count in streams for size in (16, 4, 1, 32)]
-    if not is_small:  # single images at once, then a few, then many
-        kinds = [(16, 1), (1, streams[-1]), (4, 1), (16, streams[-1])]
+    if not is_small:
+        kinds = [(first, 1), (1, streams[-1]), (4, 1), (16, 1), (16, streams[-1])]
     found = [EngineSettings(largest_micro_batch=size, num_streams=count) for size, count in dict.fromkeys(kinds)]
     if spins:
         found.append(EngineSettings(spins=True))
@@ -110,13 +129,23 @@ def loaded_arrays(source: str | Path | Checkpoint | ArrayCheckpoint) -> ArrayChe
     return as_arrays(source) if isinstance(source, Checkpoint) else load_arrays(source)
 
 
-def opened(source: str | Path | Checkpoint | ArrayCheckpoint) -> Export:
-    """Return an export; a checkpoint is written as ONNX in memory.
+def opened(source: str | Path | Checkpoint | ArrayCheckpoint, import_engine: Callable[[], object]) -> Export:
+    """Return an export; a checkpoint is written as ONNX in memory. The engine is imported meanwhile, in a thread.
+
+    Reading a large file, and the SHA-256 of its content, need no interpreter lock and take as long as the import.
 
     Raises:
         CheckpointError: nothing usable at `source`.
-        MissingExtraError: a checkpoint, and onnx is not installed.
+        MissingExtraError: the engine is not installed; or a checkpoint, and onnx is not installed.
     """
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        imported = pool.submit(import_engine)
+        export = _export_of(source)
+        imported.result()  # its error is that of the import
+    return export
+
+
+def _export_of(source: str | Path | Checkpoint | ArrayCheckpoint) -> Export:
     if export_kind(source) is not None:
         assert not isinstance(source, Checkpoint | ArrayCheckpoint)
         export = open_export(source)

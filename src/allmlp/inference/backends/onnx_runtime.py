@@ -57,7 +57,7 @@ def open_onnx_runtime(
         MissingExtraError: a checkpoint, and onnx is not installed.
     """
     check_options(_NAME, device, precision)
-    model = opened(source)
+    model = opened(source, import_onnxruntime)
     assert isinstance(model, OnnxExport)  # `recognises` leaves OpenVINO's models to that backend
     config = model.description.config
     widths = value_widths(config, output)

@@ -60,7 +60,7 @@ def open_openvino(
             "precision is 'bfloat16', which this processor lacks: OpenVINO would emulate it, slowly. Use 'float32'."
         )
     hint = "bf16" if precision == "bfloat16" else "f32"
-    model = opened(source)
+    model = opened(source, import_openvino)
     assert isinstance(model, OnnxExport | OpenvinoExport)
     config = model.description.config
     widths = value_widths(config, output)

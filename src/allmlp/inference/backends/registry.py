@@ -63,7 +63,7 @@ BACKENDS: Mapping[str, Backend] = {
         open=onnx_runtime.open_onnx_runtime,
         precisions=("float32",),
         modules=("onnxruntime",),
-        settings=lambda is_small: settings_to_try(is_small=is_small, spins=True),
+        settings=lambda is_small: settings_to_try(is_small=is_small, spins=True, first=4),
         extra="onnxruntime",
     ),
     "openvino": Backend(

@@ -16,10 +16,10 @@ from torch.nn.functional import cross_entropy
 from allmlp.hardware.devices import reuse_freed_memory
 from allmlp.io.display import Report
 from allmlp.studies.learning.photos import LabelledPhotos, StudyPhotos
-from allmlp.studies.learning.snapshot import Progress, load_snapshot, save_snapshot
+from allmlp.studies.learning.snapshot import Progress, load_finished, load_snapshot, save_finished, save_snapshot
 from allmlp.training import Stopped, StopSignal
 
-__all__ = ["Inputs", "Schedule", "fit", "predicted", "scored_top1"]
+__all__ = ["Inputs", "Schedule", "fit", "fit_once", "predicted", "scored_top1"]
 
 Inputs = Callable[[Tensor], Tensor]
 """What a network sees: a function of normalised images (B, 3, H, W), after the augmentation, that keeps their shape."""
@@ -123,7 +123,7 @@ def fit(
             if progress.step in score_steps:
                 _score(network, photos, schedule, progress, device=device, inputs=inputs, report=report)
             is_late = time.monotonic() - last_save > _SAVE_SECONDS
-            if progress.step < schedule.num_steps and (is_late or stop.received):
+            if stop.received or (is_late and progress.step < schedule.num_steps):
                 save_snapshot(folder, network, optimizer, progress)
                 last_save = time.monotonic()
                 if stop.received:
@@ -135,6 +135,34 @@ def fit(
         "minutes": round(progress.seconds / 60, 2),
         "core_hours": float(f"{progress.processor_seconds / 3600:.3g}"),
     }
+
+
+def fit_once(
+    network: nn.Module,
+    photos: StudyPhotos,
+    schedule: Schedule,
+    *,
+    seed: int,
+    folder: Path,
+    report: Report,
+    device: str = "cpu",
+) -> Mapping[str, Any]:
+    """Train as `fit` does, and keep the weights and the figures in `folder`; a later call loads both and trains nothing.
+
+    For an arm of several trainings: it continues with the first one that is not finished.
+
+    Raises:
+        Stopped: as `fit`.
+        CheckpointError: a snapshot or the finished training in `folder` is damaged.
+    """
+    finished = load_finished(folder, network)
+    if finished is not None:
+        network.to(device)
+        return finished
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = fit(network, photos, schedule, seed=seed, folder=folder, report=report, device=device)
+    save_finished(folder, network, figures)
+    return figures
 
 
 def _score(

@@ -1,5 +1,6 @@
 """The networks that learn in studies: Mixers, and a Vision Transformer and a ResNet (timm's) of about the same cost."""
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,7 +13,7 @@ from allmlp.errors import ConfigError, MissingExtraError, did_you_mean
 from allmlp.model import MixerConfig, MlpMixer
 from allmlp.studies.learning.mixer_variants import MIXER_VARIANTS
 
-__all__ = ["NETWORKS", "features", "make_network", "multiply_adds"]
+__all__ = ["NETWORKS", "features", "make_network", "multiply_adds", "with_classifier"]
 
 
 def mixer(*, image_size: tuple[int, int], num_classes: int, **widths: Any) -> nn.Module:
@@ -120,6 +121,24 @@ def features(network: nn.Module) -> Callable[[Tensor], Tensor]:
         return network[:-1]
     timms: Any = network
     return lambda images: timms.forward_head(timms.forward_features(images), pre_logits=True)
+
+
+def with_classifier(network: nn.Module, num_classes: int) -> nn.Module:
+    """Return a copy of a Mixer, a ViT or a ResNet with a new classifier for so many classes.
+
+    Its weights are zero for all three, as those of the authors' Mixers are at first (vit_jax, models_mixer.py).
+    """
+    copied = copy.deepcopy(network)
+    before: Any = copied[-1] if isinstance(copied, nn.Sequential) else copied.head
+    # Without an initialisation, which would draw from the user's generator.
+    head = nn.utils.skip_init(nn.Linear, before.in_features, num_classes, device=before.weight.device)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    if isinstance(copied, nn.Sequential):
+        copied[-1] = head
+    else:
+        copied.head = head
+    return copied
 
 
 def multiply_adds(network: nn.Module, image_size: tuple[int, int]) -> int:

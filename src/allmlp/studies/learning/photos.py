@@ -11,7 +11,7 @@ from allmlp.errors import DataError
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.io.display import Report, escape
 
-__all__ = ["LabelledPhotos", "StudyPhotos", "read_photos", "scored_split"]
+__all__ = ["LabelledPhotos", "StudyPhotos", "decoded", "read_photos", "scored_split"]
 
 
 class LabelledPhotos(NamedTuple):
@@ -30,7 +30,7 @@ class LabelledPhotos(NamedTuple):
 
 
 class StudyPhotos(NamedTuple):
-    """What a study trains on, and what it is scored on once training has ended or at fixed steps; nothing is chosen by it."""
+    """What a network trains on, and what it is scored on at the end or at fixed steps; scores change nothing in training."""
 
     train: LabelledPhotos
     scored: LabelledPhotos
@@ -45,8 +45,8 @@ def read_photos(dataset: ImageDataset, image_size: tuple[int, int], *, report: R
     """
     scored = scored_split(dataset)
     report(f"photos of {escape(dataset.source)} are decoded at {image_size[0]} x {image_size[1]} pixels")
-    train = _decoded(dataset.splits["train"], image_size)
-    return StudyPhotos(train, _decoded(scored, image_size), dataset.class_names)
+    train = decoded(dataset.splits["train"], image_size)
+    return StudyPhotos(train, decoded(scored, image_size), dataset.class_names)
 
 
 def scored_split(dataset: ImageDataset) -> Split:
@@ -63,7 +63,12 @@ def scored_split(dataset: ImageDataset) -> Split:
     return dataset.splits[name]
 
 
-def _decoded(split: Split, image_size: tuple[int, int]) -> LabelledPhotos:
+def decoded(split: Split, image_size: tuple[int, int]) -> LabelledPhotos:
+    """Return the photos of a split at one size, in their order.
+
+    Raises:
+        DataError: a photo cannot be decoded.
+    """
     images = np.empty((len(split), *image_size, 3), np.uint8)
     preprocessing = Preprocessing(image_size=image_size)
     for index, image in enumerate(resized_images(split, preprocessing, num_workers=num_decoding_threads())):

@@ -1,6 +1,7 @@
-"""The state of an arm in training, in one file without pickle."""
+"""The state of an arm in training, and the result of a finished training, each in one file without pickle."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ from allmlp.errors import CheckpointError
 from allmlp.io.atomic_write import write_bytes
 from allmlp.io.display import escape
 
-__all__ = ["Progress", "load_snapshot", "save_snapshot"]
+__all__ = ["Progress", "load_finished", "load_snapshot", "save_finished", "save_snapshot"]
 
-_FILE = "snapshot.safetensors"
+_FILE, _FINISHED = "snapshot.safetensors", "finished.safetensors"
 
 
 @dataclass
@@ -65,6 +66,34 @@ def load_snapshot(folder: Path, network: nn.Module, optimizer: torch.optim.Optim
             f"{escape(path)}: this snapshot is damaged, or of another network. Delete it: the arm then starts again."
         ) from error
     return progress
+
+
+def save_finished(folder: Path, network: nn.Module, figures: Mapping[str, Any]) -> None:
+    """Write the weights of a finished training and its figures, which are JSON values; then remove its snapshot."""
+    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    write_bytes(folder / _FINISHED, save(tensors, {"figures": json.dumps(dict(figures))}))
+    (folder / _FILE).unlink(missing_ok=True)
+
+
+def load_finished(folder: Path, network: nn.Module) -> dict[str, Any] | None:
+    """Restore the weights that `save_finished` wrote and return the figures; return None, changing nothing, if there are none.
+
+    Raises:
+        CheckpointError: the file is damaged or of another network.
+    """
+    path = folder / _FINISHED
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            figures = dict(json.loads(file.metadata()["figures"]))
+        network.load_state_dict(tensors)
+    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{escape(path)}: this file is damaged, or of another network. Delete it: the training is then repeated."
+        ) from error
+    return figures
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ import typer
 
 from allmlp.cli.console import DeviceOption, aligned, command_line, heading, next_commands, note, say
 from allmlp.errors import ConfigError
-from allmlp.io.display import escape
+from allmlp.io.display import escape, quote
 from allmlp.runs.layout import new_run_folder
 
 __all__ = ["study"]
@@ -29,6 +29,15 @@ def study(
         str | None,
         typer.Option(
             metavar="PHOTOS", help="Photos, as train takes them, or a folder of tasks.", show_default="the study's"
+        ),
+    ] = None,
+    tasks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--task",
+            metavar="NAME=PHOTOS",
+            help="A task to transfer to, and its photos; once per task.",
+            show_default="the study's",
         ),
     ] = None,
     checkpoint: Annotated[
@@ -69,7 +78,14 @@ def study(
     """
     from allmlp.studies import StudyOptions, resume_study, run_study
 
-    given = {"--data": data, "--from": checkpoint, "--seeds": seeds, "--steps": steps, "--out": out}
+    given = {
+        "--data": data,
+        "--task": tasks or None,
+        "--from": checkpoint,
+        "--seeds": seeds,
+        "--steps": steps,
+        "--out": out,
+    }
     papers = scale if scale == "paper" else None
     if resume is not None:
         _refuse(
@@ -98,7 +114,14 @@ def study(
             _show_full_scale(name, device)
         return
     else:
-        options = StudyOptions(data=data, num_seeds=seeds, num_steps=steps, device=device, checkpoint=checkpoint)
+        options = StudyOptions(
+            data=data,
+            num_seeds=seeds,
+            num_steps=steps,
+            device=device,
+            checkpoint=checkpoint,
+            tasks=_by_name(tasks) if tasks else None,
+        )
         out = out or new_run_folder(f"study-{name}")
         with _told_how_to_continue(out):
             finished = run_study(name, out, options, report=note)
@@ -112,6 +135,19 @@ def study(
     next_commands(
         [(command_line("study", finished.study.name, "--scale", "paper"), "what the paper's own scale costs")]
     )
+
+
+def _by_name(words: list[str]) -> dict[str, str]:
+    """Return the photos of tasks by name, from words NAME=PHOTOS."""
+    tasks: dict[str, str] = {}
+    for word in words:
+        name, equals, source = word.partition("=")
+        if not equals or not name or not source:
+            raise ConfigError(f"--task is {quote(word)}; expected NAME=PHOTOS, such as flowers=FLOWERS.")
+        if name in tasks:
+            raise ConfigError(f"--task names {escape(name)} twice; expected a different name for each task.")
+        tasks[name] = source
+    return tasks
 
 
 def _refuse(given: Mapping[str, object], reason: str) -> None:
@@ -188,6 +224,8 @@ def _describe(name: str) -> None:
         say(f"from    {study.checkpoint}, or another checkpoint: --from CHECKPOINT")
     if study.data is not None:
         say(f"photos  {study.data}, or your own: --data PHOTOS")
+    if study.tasks:
+        say(f"tasks   {', '.join(study.tasks)}, or your own: --task NAME=PHOTOS, once per task")
     words = ("--data", "TASKS") if study.has_tasks else ()
     next_commands(
         [

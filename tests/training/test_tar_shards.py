@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from tests.servers.files import FileServer
 from tests.training.same_run import assert_same_run
 from tests.training.small_runs import TINY, write_photos
 
@@ -53,5 +54,27 @@ def test_losses_and_weights_are_those_of_the_folder(sources: tuple[Path, Path], 
     train(with_data(storage="stream", num_workers=2), folder, tmp_path / "resumed", resume=True)
     assert_same_run(tmp_path / "of_folder", tmp_path / "resumed")
     scores = [evaluate(tmp_path / "of_folder", source) for source in sources]
+    assert scores[0].loss == scores[1].loss
+    assert scores[0].digests == scores[1].digests
+
+
+def test_a_run_on_shards_at_an_address_is_the_run_on_the_folder(
+    sources: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, shards = sources
+    recipe = with_data(storage="stream", num_workers=2)
+    monkeypatch.setenv("ALLMLP_HOME", str(tmp_path / "cache"))
+    train(recipe, shards, tmp_path / "of_folder")
+    files = {f"flowers/{path.name}": path.read_bytes() for path in shards.iterdir() if path.suffix != ".arrow"}
+    with FileServer(files=files) as server:
+        address = f"{server.url}/flowers/"
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, address, tmp_path / "resumed", progress=StopAfter(2))
+        train(recipe, address, tmp_path / "resumed", resume=True)
+        assert_same_run(tmp_path / "of_folder", tmp_path / "resumed")
+        for name in ("split.json", "photos.csv", "predictions.csv"):
+            assert (tmp_path / "of_folder" / name).read_bytes() == (tmp_path / "resumed" / name).read_bytes(), name
+        assert len(server.asked("GET", ".tar")) == len(list(shards.glob("*.tar")))
+        scores = [evaluate(tmp_path / "resumed", source) for source in (shards, address)]
     assert scores[0].loss == scores[1].loss
     assert scores[0].digests == scores[1].digests

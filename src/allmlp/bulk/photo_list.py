@@ -1,7 +1,8 @@
 """The list of a plan's photos, written once to a Parquet file with one row group per part, and read part by part.
 
 A row has the photo's `name`; for a photo inside a zip or Parquet file, the `container` and its `number` there; and `size` and
-`mtime_ns` of the file, by which a change is noticed (-1 if it is missing). Names are bytes, as the file system has them.
+`mtime_ns` of the file, by which a change is noticed (-1 if it is missing); for a shard at an address, the start of its SHA-256
+stands for the time. Names are bytes, as the file system has them.
 """
 
 import hashlib
@@ -13,11 +14,21 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from allmlp.bulk.plan import PLAN_FILE
-from allmlp.data import Listing, list_folder, listed_files, open_numbered_photos, stored_photos, tar_files_in
+from allmlp.data import (
+    Listing,
+    TarPhoto,
+    list_folder,
+    listed_files,
+    open_numbered_photos,
+    shard_at,
+    stored_photos,
+    tar_files_in,
+)
 from allmlp.errors import ConfigError, DataError
 from allmlp.inference import photos_in_folder
 from allmlp.io.display import Report, escape, shorten
 from allmlp.io.path_problem import is_pattern, path_advice, paths_matching
+from allmlp.io.remote_address import is_remote
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -77,7 +88,13 @@ class PhotoList:
 
 
 def state_of(path: str) -> tuple[int, int]:
-    """Return the size of a file and the time of its last change in nanoseconds; (-1, -1) if it cannot be looked at."""
+    """Return the size of a file and the time of its last change in nanoseconds; (-1, -1) if it cannot be looked at.
+
+    For a shard at an address, an integer from its SHA-256 stands for the time. Raises DataError if it is not listed there.
+    """
+    if is_remote(path):
+        remote, name = shard_at(path)
+        return remote.shards[name].size, int(remote.shards[name].sha256[:15], 16)
     try:
         status = os.stat(path)  # noqa: PTH116 - millions of paths
     except (OSError, ValueError):
@@ -97,19 +114,23 @@ def find_listed(sources: Sequence[str], *, report: Report) -> PhotoList:
     groups: list[tuple[int, str | None]] = []
     roots: list[str] = []
     for source in sources:
-        paths = paths_matching(source) if is_pattern(source) else [source]
+        paths = paths_matching(source) if is_pattern(source) and not is_remote(source) else [source]
         for path in paths:
             found, container = _photos_of(path, report)
             groups += [(len(found), name) for found, name in zip(found, container, strict=True)]
             for each in found:
                 names += each
-            if os.path.isdir(path) or container != [None] or found != [[path]]:  # noqa: PTH112
+            if is_remote(path):
+                roots.append(path)
+            elif os.path.isdir(path) or container != [None] or found != [[path]]:  # noqa: PTH112
                 roots.append(os.path.abspath(path))  # noqa: PTH100
     return PhotoList(names, groups, roots)
 
 
 def _photos_of(path: str, report: Report) -> tuple[list[list[str]], list[str | None]]:
     """Return the names in each group of photos that a path stands for, and the container of each group."""
+    if is_remote(path):
+        return _groups(stored_photos(path) or [])
     if not os.path.lexists(path):
         raise DataError(f"{shorten(escape(path), 300)}: there is no such file or folder. {path_advice(path)}".rstrip())
     if os.path.isdir(path):  # noqa: PTH112
@@ -125,9 +146,13 @@ def _photos_of_folder(folder: Path, report: Report) -> tuple[list[list[str]], li
     if parquet := _parquet_in(folder, listing):
         return [_contained(name) or [] for name in parquet], list(parquet)
     if tar_files_in(folder, listing) and (photos := stored_photos(folder)):  # a shard without photos is left out
-        groups = [(str(shard), [photo.name for photo in of]) for shard, of in groupby(photos, lambda each: each.path)]
-        return [names for _, names in groups], [shard for shard, _ in groups]
+        return _groups(photos)
     return [photos_in_folder(folder, listing=listing, report=report)], [None]
+
+
+def _groups(photos: Sequence[TarPhoto]) -> tuple[list[list[str]], list[str | None]]:
+    groups = [(shard, [photo.name for photo in of]) for shard, of in groupby(photos, lambda each: each.shard)]
+    return [names for _, names in groups], [shard for shard, _ in groups]
 
 
 def _contained(path: str) -> list[str] | None:

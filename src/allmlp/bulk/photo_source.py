@@ -13,6 +13,7 @@ from allmlp.data import MAX_PHOTO_BYTES, FileReader, NumberedPhotos, ShortageErr
 from allmlp.errors import DataError
 from allmlp.inference import StoredPhoto
 from allmlp.io.display import escape
+from allmlp.io.remote_address import is_remote
 
 __all__ = ["PhotoSource"]
 
@@ -39,7 +40,7 @@ class PhotoSource:
             self._check_unchanged(row)
         self._used.clear()
         for root in self._plan.roots:
-            if not os.path.lexists(root):
+            if not is_remote(root) and not os.path.lexists(root):
                 raise DataError(
                     f"{escape(root)}: the photos of the plan are not there. Put them back, or attach the disk."
                 )
@@ -86,7 +87,7 @@ class PhotoSource:
         path = self._check_unchanged(row)
         self._used[path] = row
         if self._opened is None or self._opened[0] != path:
-            opened = open_numbered_photos(Path(path))
+            opened = open_numbered_photos(path)
             if opened is None:
                 raise DataError(f"{escape(row.container)}: this file {_CHANGED}.")
             self._opened = path, opened
@@ -95,7 +96,9 @@ class PhotoSource:
     def _check_unchanged(self, row: ListedPhoto) -> str:
         """Return the path of the file that holds a photo. Raises DataError if it is missing, or another one."""
         assert row.container is not None
-        path = os.path.join(self._plan.folder, row.container)  # noqa: PTH118
+        path = row.container
+        if not is_remote(path):
+            path = os.path.join(self._plan.folder, path)  # noqa: PTH118
         if state_of(path) != (row.size, row.mtime_ns):
             raise DataError(
                 f"{escape(row.container)}: this file is missing or {_CHANGED}. Put it back, or start another folder."

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from allmlp.data.sources.file_reader import FileReader
     from allmlp.data.sources.folder import list_folder, unnamed_photos
     from allmlp.data.sources.folder_layout import Listing, unread_photos
+    from allmlp.data.sources.tar_shards.remote_shards import shard_at
     from allmlp.data.sources.tar_shards.stored_photos import TarPhoto, stored_photos, tar_files_in
     from allmlp.data.sources.tar_shards.writing_shards import write_shards
     from allmlp.data.split_names import split_named
@@ -121,6 +122,7 @@ __all__ = [
     "sample_keys",
     "scaled_size",
     "set_max_megapixels",
+    "shard_at",
     "skip_bad_photos",
     "skip_photos",
     "split_batches",
@@ -249,6 +251,7 @@ _MODULES = {
         "unnamed_photos",
     ),
     "sources.folder_layout": ("Listing", "unread_photos"),
+    "sources.tar_shards.remote_shards": ("shard_at",),
     "sources.tar_shards.stored_photos": (
         "TarPhoto",
         "stored_photos",

@@ -15,14 +15,14 @@ from allmlp.data.sources.folder import list_folder, open_folder
 from allmlp.data.sources.folder_layout import LAYOUTS, FolderOptions, is_hidden, is_photo_name
 from allmlp.data.sources.parquet import open_parquet
 from allmlp.data.sources.parquet_files import find_parquet
-from allmlp.data.sources.tar_shards.opening_shards import open_shards
+from allmlp.data.sources.tar_shards.opening_shards import open_remote_shards, open_shards
 from allmlp.data.sources.tar_shards.shard_files import shards_in
 from allmlp.data.sources.zip_folder import is_part_of_zip, open_zip
 from allmlp.errors import DataError
 from allmlp.io.display import escape, quote, shorten, summarise
 from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
 from allmlp.io.path_problem import path_advice, path_text
-from allmlp.io.remote_address import ADDRESS_ADVICE
+from allmlp.io.remote_address import ADDRESS_ADVICE, is_remote
 
 __all__ = ["command_options", "open_dataset"]
 
@@ -33,11 +33,11 @@ def open_dataset(
     """Open a named data set of `DATASETS`, or a path with one of the `LAYOUTS`.
 
     A name must be a str; a local folder of the same name is "./name". Named data sets are read from the folder ALLMLP_DATA
-    (default: "datasets" in allmlp's download folder), or from FOLDER if given as "name:FOLDER". Nothing is downloaded; see
-    `download_dataset`. Only names, labels and paths are read; `check_photos` checks that every photo decodes.
+    (default: "datasets" in allmlp's download folder), or from FOLDER if given as "name:FOLDER". They are not
+    downloaded; see `download_dataset`. Only names, labels and paths are read; `check_photos` checks that every photo decodes.
 
     Args:
-        source: the name or the path.
+        source: the name or the path; for tar shards, also the address of their folder, such as "s3://bucket/flowers/".
         classes_from: the folder in a folder or zip whose sub-folders are the classes, whatever their names; "." is the top.
         split_folders: the folder of each split, such as {"train": "Training", "test": "Testing"}. Without these two options,
             the names and contents of the folders decide.
@@ -46,6 +46,7 @@ def open_dataset(
         DataError: the path does not exist, the layout is unknown, labels or classes are invalid, or folders may be splits or
             classes.
         ConfigError: invalid options.
+        MissingExtraError: a library for the storage at an address is not installed.
     """
     options = FolderOptions(classes_from, split_folders)
     dataset = _open(source, options)
@@ -76,6 +77,8 @@ def _open(source: str | Path, options: FolderOptions) -> ImageDataset:
             "The name of the data set is empty; a shell variable may be unset. Expected a path "
             f"(. is the current folder) or a named data set: {', '.join(DATASETS)}."
         )
+    if is_remote(text):
+        return open_remote_shards(text)
     path = Path(text)
     try:
         exists, is_folder = path.exists(), path.is_dir()
@@ -155,6 +158,8 @@ def _not_found(source: str) -> str:
             "(hf download --repo-type dataset), and give their folder."
         )
     advice = path_advice(source, DATASETS)
-    if advice != ADDRESS_ADVICE:
+    if advice == ADDRESS_ADVICE:
+        advice = f"{ADDRESS_ADVICE} Only folders of tar shards are read from an address, which then ends with a slash."
+    else:
         advice = f"{advice} Named data sets: {', '.join(DATASETS)}.".lstrip()
     return f"{shown}: there is no such file or folder. {advice}"

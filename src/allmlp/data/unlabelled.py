@@ -8,11 +8,12 @@ from typing import Protocol
 
 from allmlp.data.sources.csv_table import paths_in_table
 from allmlp.data.sources.parquet import open_parquet_photos
-from allmlp.data.sources.tar_shards.stored_photos import TarPhotos, stored_photos
+from allmlp.data.sources.tar_shards.stored_photos import TarPhoto, TarPhotos, stored_photos
 from allmlp.data.sources.zip_folder import is_part_of_zip, open_zip_photos
 from allmlp.errors import DataError
 from allmlp.io.display import escape
 from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
+from allmlp.io.remote_address import is_remote
 
 __all__ = ["NumberedPhotos", "listed_files", "open_numbered_photos"]
 
@@ -33,14 +34,17 @@ class NumberedPhotos:
     names: Sequence[str]
 
 
-def open_numbered_photos(path: Path) -> NumberedPhotos | None:
+def open_numbered_photos(path: str | Path) -> NumberedPhotos | None:
     """Open a file that holds many photos, a zip, a tar or a Parquet file, in an order that depends on the file alone.
 
-    None for any other file. Only names are read; there need not be labels.
+    A tar shard may be at an address. None for any other file. Only names are read; there need not be labels.
 
     Raises:
         DataError: the file cannot be read, or is not complete.
     """
+    if is_remote(path):
+        return _numbered(stored_photos(path))
+    path = Path(path)
     kind = _kind(path)
     suffix = path.suffix.lower()
     if kind is FileKind.PARQUET or suffix == ".parquet":
@@ -49,9 +53,11 @@ def open_numbered_photos(path: Path) -> NumberedPhotos | None:
     if kind is FileKind.ZIP or suffix == ".zip" or is_part_of_zip(path.name):
         members = open_zip_photos(path)
         return NumberedPhotos(members, [f"{path}: {name}" for name in members.names])
-    if path.suffix.lower() == ".tar" and (photos := stored_photos(path)) is not None:
-        return NumberedPhotos(TarPhotos(photos), [photo.name for photo in photos])
-    return None
+    return _numbered(stored_photos(path)) if suffix == ".tar" else None
+
+
+def _numbered(photos: Sequence[TarPhoto] | None) -> NumberedPhotos | None:
+    return None if photos is None else NumberedPhotos(TarPhotos(photos), [photo.name for photo in photos])
 
 
 def listed_files(table: Path) -> list[str]:

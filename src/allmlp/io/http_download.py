@@ -34,7 +34,7 @@ from allmlp.io.http_client import (
     without_secrets,
 )
 
-__all__ = ["MAX_FILE_BYTES", "ReportProgress", "check_address", "discard", "receive"]
+__all__ = ["MAX_FILE_BYTES", "MissingFileError", "ReportProgress", "check_address", "discard", "receive"]
 
 ReportProgress = Callable[[int, int], None]
 """Callback that takes the number of bytes received and the size of the file."""
@@ -47,9 +47,14 @@ PROGRESS_BYTES = 1 << 20
 MAX_NOTE_BYTES = 1 << 16
 # Temporary problems of the server; any other 4xx is permanent.
 TRANSIENT_STATUS = (408, 429, 500, 502, 503, 504)
+_MISSING_STATUS = (403, 404, 410)  # storage that does not list its files answers 403 for those it lacks
 
 _VALIDATOR = re.compile(r"[\x20-\x7e]{1,1000}")  # what can be sent back in a header
 _MD5 = re.compile(r"[A-Za-z0-9+/]{22}==")
+
+
+class MissingFileError(CheckpointError):
+    """There is no such file on the server, or it may not be read."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,7 @@ def receive(
 
     Raises:
         CheckpointError: the network or the server failed, or the file is larger than `max_bytes`; the bytes received stay in
-            `part` for the next call.
+            `part` for the next call. MissingFileError, which is one: there is no such file.
         OSError: `part` cannot be written.
     """
     part.parent.mkdir(parents=True, exist_ok=True)
@@ -190,7 +195,11 @@ def _check_status(request: _Request, answer: Answer) -> None:
         discard(request.part)
         raise NoAnswer("the server refused to resume the download")
     message = f"the server answered {answer.status} {answer.reason}".rstrip()
-    raise NoAnswer(message) if answer.status in TRANSIENT_STATUS else UnsafeAnswer(message)
+    if answer.status in TRANSIENT_STATUS:
+        raise NoAnswer(message)
+    if answer.status in _MISSING_STATUS:
+        raise MissingFileError(_failure(request, message))
+    raise UnsafeAnswer(message)
 
 
 def _version_of(request: _Request, answer: Answer) -> tuple[_Version, int]:

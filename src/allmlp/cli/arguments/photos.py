@@ -14,6 +14,7 @@ from allmlp.cli.console import note
 from allmlp.errors import ConfigError, DataError
 from allmlp.io.display import escape, shorten
 from allmlp.io.path_problem import is_pattern, path_advice, paths_matching
+from allmlp.io.remote_address import is_remote
 
 if TYPE_CHECKING:
     from allmlp.inference import Photo
@@ -37,8 +38,8 @@ PhotosArgument = Annotated[
     list[str],
     typer.Argument(
         metavar="FILES|FOLDERS|-",
-        help="Photos, folders that are searched recursively, tar shards, or quoted patterns such as 'photos/**/*.jpg'; - "
-        "reads one photo from standard input.",
+        help="Photos, folders that are searched recursively, tar shards (also at an address such as s3://bucket/flowers/), or "
+        "quoted patterns such as 'photos/**/*.jpg'; - reads one photo from standard input.",
         show_default=False,
     ),
 ]
@@ -114,7 +115,7 @@ def find_photos(sources: Sequence[str]) -> "tuple[list[tuple[str, Photo]], int]"
 
 def _check_present(source: str) -> None:
     """Raise DataError with a hint if a source is missing that looks like an existing one; others fail when they are read."""
-    if source == STANDARD_INPUT or is_pattern(source) or os.path.lexists(source):
+    if source == STANDARD_INPUT or is_remote(source) or is_pattern(source) or os.path.lexists(source):
         return
     if advice := path_advice(source):
         raise DataError(f"{shorten(escape(source), 300)}: there is no such file or folder. {advice}")
@@ -135,13 +136,13 @@ def _photos_of(source: str) -> "list[tuple[str, Photo]]":
 
 
 def _stored_photos(source: str) -> "list[tuple[str, Photo]]":
-    """Return the photos of a tar file or a folder of tar shards; [] if the source is neither."""
-    if not (source.lower().endswith(".tar") or os.path.isdir(source)):  # noqa: PTH112
+    """Return the photos of a tar file, a folder of tar shards or an address of one; [] if the source is none of these."""
+    if not (source.lower().endswith(".tar") or is_remote(source) or os.path.isdir(source)):  # noqa: PTH112
         return []
     from allmlp.data import stored_photos
     from allmlp.inference import StoredPhoto
 
-    photos = stored_photos(Path(source)) or ()
+    photos = stored_photos(source) or ()
     return [(photo.name, StoredPhoto(photo.name, photo.read)) for photo in photos]
 
 

@@ -23,8 +23,8 @@ __all__ = [
 ]
 
 DATA_HELP = (
-    "A folder with one sub-folder per class, a zip of one, Parquet, tar shards, CSV, or a public data set (see the data "
-    "command)."
+    "A folder with one sub-folder per class, a zip of one, Parquet, tar shards (also at an address such as "
+    "s3://bucket/flowers/), CSV, or a public data set (see the data command)."
 )
 
 SetOption = Annotated[

@@ -15,6 +15,7 @@ from allmlp.cli.outputs.bulk_options import BulkOptions
 from allmlp.cli.progress import photo_bar
 from allmlp.errors import AllmlpError, ConfigError, DataError
 from allmlp.io.display import counted, discard, escape
+from allmlp.io.remote_address import is_remote
 
 if TYPE_CHECKING:
     from allmlp.bulk import ResultFolder, Task
@@ -68,7 +69,7 @@ def answer_in_bulk(
         model_sha256=loaded.digest,
         model_options=model_options,
         options=PlanOptions(**options),
-        photos=tuple(os.path.abspath(source) for source in photos),  # noqa: PTH100
+        photos=tuple(source if is_remote(source) else os.path.abspath(source) for source in photos),  # noqa: PTH100
         part_size=bulk_options.part_size,
     )
     results, is_new = open_results(

@@ -44,7 +44,10 @@ class PhotoError(DataError):
 
 
 class ShortageError(PhotoError):
-    """A photo that was not read because the machine lacks memory or open files: it may be whole, and is never left out."""
+    """A photo that was not read because the machine lacks memory or open files, or its shard could not be downloaded.
+
+    It may be whole, and is never left out.
+    """
 
 
 def raise_shortage(error: Exception, *, where: str) -> None:

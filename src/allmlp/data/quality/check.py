@@ -110,7 +110,12 @@ def _facts(split: Split, index: int, where: str) -> PhotoFacts:
 def _prefixes(dataset: ImageDataset) -> tuple[str, ...]:
     """Return what the location of a photo starts with if it is in the data set."""
     source = Path(dataset.source)
-    return (f"{source}: ", f"{source}/", f"{source.parent}/")
+    return (
+        f"{source}: ",
+        f"{source}/",
+        f"{source.parent}/",
+        f"{dataset.source.rstrip('/')}/",
+    )  # Path changes addresses
 
 
 def _without_prefix(where: str, prefixes: tuple[str, ...]) -> str:

@@ -206,6 +206,8 @@ def _is_sound(index: ShardIndex) -> bool:
     return (
         all(int(numbers.min()) >= 0 and int(numbers.max()) < limit for numbers, limit in ranges)
         and int(index.offsets.min()) >= 0
+        and info["splits"].keys() <= {"train", "validation", "test"}
+        and all(type(count) is int and count > 0 for count in info["splits"].values())
         and sum(info["splits"].values()) == len(index.table)
         and all(isinstance(name, str) for name in names)
         and info["stamp"] == _stamp({name: value for name, value in info.items() if name != "stamp"})

@@ -9,7 +9,15 @@ from typing import Any, NamedTuple
 from allmlp.errors import DataError
 from allmlp.io.display import escape, quote
 
-__all__ = ["CLASS_NAME_FILES", "LABEL_FIELDS", "MAX_LABEL_BYTES", "SampleLabel", "class_names_in", "label_of"]
+__all__ = [
+    "CLASS_NAME_FILES",
+    "LABEL_FIELDS",
+    "MAX_LABEL_BYTES",
+    "MAX_NAMES_BYTES",
+    "SampleLabel",
+    "class_names_in",
+    "label_of",
+]
 
 CLASS_NAME_FILES = ("classes.txt", "class_names.txt", "classnames.txt", "labels.txt")
 """Names of files with one class name per line, in the order of the class numbers."""
@@ -18,7 +26,7 @@ LABEL_FIELDS = ("cls", "json")
 """Extensions of the members that may state the class."""
 
 MAX_LABEL_BYTES = 1 << 20  # of a .cls or .json
-_MAX_NAMES_BYTES = 4 << 20  # 21,843 class names take half a megabyte
+MAX_NAMES_BYTES = 4 << 20  # 21,843 class names take half a megabyte
 _MAX_DIGITS = 9
 _JSON_KEYS = ("class_name", "label", "cls", "class")
 
@@ -65,9 +73,9 @@ def class_names_in(folder: Path) -> tuple[Path, tuple[str, ...]] | None:
     if path is None:
         return None
     try:
-        if path.stat().st_size > _MAX_NAMES_BYTES:
+        if path.stat().st_size > MAX_NAMES_BYTES:
             raise DataError(
-                f"{escape(path)}: larger than {_MAX_NAMES_BYTES >> 20} MiB; expected one class name per line."
+                f"{escape(path)}: larger than {MAX_NAMES_BYTES >> 20} MiB; expected one class name per line."
             )
         names = tuple(path.read_text(encoding="utf-8-sig").rstrip("\n").split("\n"))
     except (OSError, UnicodeDecodeError) as error:

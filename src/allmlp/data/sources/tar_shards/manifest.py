@@ -8,11 +8,11 @@ from allmlp.errors import DataError
 from allmlp.io.atomic_write import to_json
 from allmlp.io.display import escape
 
-__all__ = ["MANIFEST", "ListedShard", "manifest_bytes", "read_manifest"]
+__all__ = ["MANIFEST", "MAX_MANIFEST_BYTES", "ListedShard", "listed_shards", "manifest_bytes", "read_manifest"]
 
 MANIFEST = "shards.json"
 _FORMAT = "allmlp shards, version 1"
-_MAX_BYTES = 64 << 20  # 200,000 shards
+MAX_MANIFEST_BYTES = 64 << 20  # 200,000 shards
 
 
 class ListedShard(NamedTuple):
@@ -39,19 +39,28 @@ def read_manifest(folder: Path) -> dict[str, ListedShard]:
     if not path.is_file():
         return {}
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ValueError(f"larger than {_MAX_BYTES >> 20} MiB")
-        values: Any = json.loads(path.read_bytes())
-        if not isinstance(values, dict) or values.get("format") != _FORMAT:
-            return {}
-        shards = [
-            ListedShard(str(shard["name"]), int(shard["size"]), str(shard["sha256"]), int(shard["num_photos"]))
-            for shard in values["shards"]
-        ]
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        if path.stat().st_size > MAX_MANIFEST_BYTES:
+            raise ValueError(f"larger than {MAX_MANIFEST_BYTES >> 20} MiB")
+        return listed_shards(path.read_bytes())
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
         raise DataError(
             f"{escape(path)}: this list of shards cannot be read ({escape(reason)}). Restore it, or delete it to open the "
             "shards without knowing whether some are missing."
         ) from error
+
+
+def listed_shards(content: bytes) -> dict[str, ListedShard]:
+    """Return the shards in the content of a list by name; {} if the list is one of another program.
+
+    Raises:
+        ValueError, TypeError, KeyError, OverflowError, RecursionError: the list is damaged.
+    """
+    values: Any = json.loads(content)
+    if not isinstance(values, dict) or values.get("format") != _FORMAT:
+        return {}
+    shards = [
+        ListedShard(str(shard["name"]), int(shard["size"]), str(shard["sha256"]), int(shard["num_photos"]))
+        for shard in values["shards"]
+    ]
     return {shard.name: shard for shard in shards}

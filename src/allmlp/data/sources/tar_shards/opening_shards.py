@@ -1,6 +1,7 @@
 """Data sets given as a folder of WebDataset tar shards, or as a single one, indexed when they are first opened."""
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from allmlp.data.sources.tar_shards.labels import class_names_in
 from allmlp.data.sources.tar_shards.manifest import MANIFEST, ListedShard, read_manifest
 from allmlp.data.sources.tar_shards.members import DamagedTarError, TarPass
 from allmlp.data.sources.tar_shards.reader import TarReader
+from allmlp.data.sources.tar_shards.remote_shards import RemoteShards, open_remote
 from allmlp.data.sources.tar_shards.samples import ShardSamples, read_samples
 from allmlp.data.sources.tar_shards.shard_files import missing_shards, shard_splits
 from allmlp.errors import DataError, shortage
@@ -23,24 +25,45 @@ from allmlp.io.display import counted, escape, file_size, summarise
 from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
 from allmlp.io.ordered_map import ordered_map
 
-__all__ = ["open_shards"]
+__all__ = ["open_remote_shards", "open_shards"]
 
 _COMPRESSED = (FileKind.GZIP, FileKind.BZIP2, FileKind.XZ, FileKind.ZSTANDARD)
 
 
+def open_remote_shards(source: str) -> ImageDataset:
+    """Open the shards in a folder at an address. If there is an index, only the shards that are read are downloaded.
+
+    Raises:
+        DataError: as `open_shards`, or the shards cannot be downloaded.
+        MissingExtraError: a library for this kind of storage is not installed.
+    """
+    if source.lower().endswith(".tar"):
+        raise DataError(f"{escape(source)}: give the address of its folder, {escape(source.rpartition('/')[0])}/.")
+    remote = open_remote(source)
+    note = f"shards are downloaded to {escape(remote.folder.parent)} when they are first read"
+    return open_shards(source, remote.folder, list(remote.shards), [note], remote=remote)
+
+
 def open_shards(
-    source: str, root: Path, names: Sequence[str], notes: Sequence[str] = (), *, is_single: bool = False
+    source: str,
+    root: Path,
+    names: Sequence[str],
+    notes: Sequence[str] = (),
+    *,
+    is_single: bool = False,
+    remote: RemoteShards | None = None,
 ) -> ImageDataset:
     """Open the shards `names` in the folder `root`, all of it unless `is_single`.
 
     The first time, all of their bytes are read once, and an index is written: next to the shards or, if that folder cannot be
-    written, in the download folder. Later, the index is used as long as the sizes and modification times fit.
+    written, in the download folder. Later, the index is used as long as the sizes and modification times fit. For shards that
+    are `remote`, `root` is a folder of the cache, and an index fits if it was made of the same contents.
 
     Raises:
         DataError: shards that are cut short, damaged, missing or changed; members that are refused; samples without a class
             or without a photo; see also `assemble`. All are reported.
     """
-    listed = {} if is_single else read_manifest(root)
+    listed = remote.shards if remote else {} if is_single else read_manifest(root)
     splits, problems = shard_splits(names)
     if is_single:
         problems = []
@@ -49,18 +72,25 @@ def open_shards(
     raise_problems(source, problems, notes)
     paths = index_paths(root, names[0] if is_single else None)
     named = class_names_in(root)
-    stamps = {"shards": [_stamp(root, name) for name in names]}
-    stamps["others"] = [_stamp(root, path.name) for path in ([named[0]] if named else [])]
-    stamps["others"] += [_stamp(root, MANIFEST)] if listed else []
-    for path in paths:
-        if index := open_index(path):
-            if not is_single and (lost := _missing_by(path.name, dict.fromkeys(index.shards), names)):
-                raise_problems(source, [f"{lost[0]}; if they were removed on purpose, delete {escape(path)}"], notes)
-            if {name: index.info.get(name) for name in stamps} == stamps:
-                return _dataset_of(index, source, root, notes)
-    scanned, problems = _scan(root, names, listed)
+    stamps: dict[str, Any] = {"contents": _contents(listed, named[0] if named else None)}
+    if remote is None:
+        stamps["shards"] = [_stamp(root, name) for name in names]
+        stamps["others"] = [_stamp(root, path.name) for path in ([named[0]] if named else [])]
+        stamps["others"] += [_stamp(root, MANIFEST)] if listed else []
+    for path, index in _indexes(paths, remote):
+        if not (is_single or remote) and (lost := _missing_by(path.name, dict.fromkeys(index.shards), names)):
+            raise_problems(source, [f"{lost[0]}; if they were removed on purpose, delete {escape(path)}"], notes)
+        if {name: index.info.get(name) for name in stamps} == stamps and set(index.shards) == set(names):
+            return _dataset_of(index, source, root, notes, remote)
+    scanned, problems = _scan(root, names, listed, remote)
     raise_problems(source, problems, notes)
     index, dataset = _assembled(source, root, splits, scanned, named[1] if named else None, notes)
+    if remote and named and (unnamed := set(dataset.class_names) - set(named[1])):
+        # Some servers answer with a page for whatever is missing: its lines would be classes.
+        raise DataError(
+            f"{escape(remote.address)}/{escape(named[0].name)}: does not name the classes of the photos: "
+            f"{summarise(sorted(unnamed), limit=3)}. Upload the file that `allmlp shard` has written."
+        )
     rows = np.concatenate([split.reader.rows for split in dataset.splits.values()])  # type: ignore[attr-defined]
     changes: dict[str, Any] = {
         "label": np.concatenate([split.labels for split in dataset.splits.values()]).astype(np.int32),
@@ -74,7 +104,22 @@ def open_shards(
         },
     }
     index = write_index(paths, index, rows, changes)
-    return _dataset_of(index, source, root, [*notes, _index_note(index)])
+    return _dataset_of(index, source, root, [*notes, _index_note(index)], remote)
+
+
+def _contents(listed: Mapping[str, ListedShard], class_names: Path | None) -> dict[str, str]:
+    """Return the SHA-256 of each shard, and of the file of class names; {} if those of the shards are not known."""
+    contents = {name: shard.sha256 for name, shard in sorted(listed.items())}
+    if contents and class_names is not None:
+        contents[class_names.name] = hashlib.sha256(class_names.read_bytes()).hexdigest()
+    return contents
+
+
+def _indexes(paths: Sequence[Path], remote: RemoteShards | None) -> Iterator[tuple[Path, ShardIndex]]:
+    """Yield the indexes at `paths` and, if they do not fit, the one at the address, with their paths."""
+    yield from ((path, index) for path in paths if (index := open_index(path)))
+    if remote and (path := remote.fetch_index()) and (index := open_index(path)):
+        yield path, index
 
 
 def _index_note(index: ShardIndex) -> str:
@@ -83,7 +128,9 @@ def _index_note(index: ShardIndex) -> str:
     return f"the shards were indexed: {escape(index.path)} ({file_size(index.path.stat().st_size)})"
 
 
-def _dataset_of(index: ShardIndex, source: str, root: Path, notes: Sequence[str]) -> ImageDataset:
+def _dataset_of(
+    index: ShardIndex, source: str, root: Path, notes: Sequence[str], remote: RemoteShards | None
+) -> ImageDataset:
     info = index.info
     splits: dict[str, Split] = {}
     start = 0
@@ -91,7 +138,7 @@ def _dataset_of(index: ShardIndex, source: str, root: Path, notes: Sequence[str]
         stop = start + count
         labels = index.labels[start:stop].astype(np.int64)
         labels.setflags(write=False)
-        reader = TarReader(root, index, range(start, stop))
+        reader = TarReader(root, index, range(start, stop), remote)
         splits[name] = Split(index.sample_ids(start, stop), labels, reader)
         start = stop
     return ImageDataset(tuple(info["class_names"]), splits, source, (*notes, *info["notes"]), left_out=info["left_out"])
@@ -112,7 +159,7 @@ def _missing_by(list_name: str, listed: Mapping[str, object], names: Sequence[st
 
 
 def _scan(
-    root: Path, names: Sequence[str], listed: Mapping[str, ListedShard]
+    root: Path, names: Sequence[str], listed: Mapping[str, ListedShard], remote: RemoteShards | None
 ) -> tuple[dict[str, ShardSamples], list[str]]:
     """Read all shards once. A problem has the name of its shard."""
     scanned: dict[str, ShardSamples] = {}
@@ -120,7 +167,7 @@ def _scan(
 
     def scan(name: str) -> ShardSamples | str:
         try:
-            return _scan_shard(root / name, listed.get(name))
+            return _scan_shard(remote.fetch(name) if remote else root / name, listed.get(name))
         except DamagedTarError as error:
             return f"{error}; {error.advice}"
         except OSError as error:
@@ -131,7 +178,8 @@ def _scan(
     # Threads: Python's global lock is released while photos are read and hashed, most of the work for photos of 100 kB.
     for name, found in zip(names, ordered_map(scan, names, num_decoding_threads()), strict=True):
         if isinstance(found, str):
-            problems.append(f"{escape(name)}: {found}")
+            copy = f" (its copy is {escape(remote.path(name))})" if remote else ""
+            problems.append(f"{escape(name)}{copy}: {found}")
         else:
             scanned[name] = found
             problems += [f"{escape(name)}: {line}" for line in found.problem_lines()]

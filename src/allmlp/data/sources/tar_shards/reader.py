@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from allmlp.data.decoding.reasons import raise_shortage
+from allmlp.data.decoding.reasons import ShortageError, raise_shortage
 from allmlp.data.sources.file_reader import file_problem
 from allmlp.data.sources.tar_shards.index import ShardIndex
+from allmlp.data.sources.tar_shards.remote_shards import RemoteShards
 from allmlp.errors import DataError
 from allmlp.io.display import escape
 
@@ -20,17 +21,24 @@ __all__ = ["TarReader"]
 class TarReader:
     """Reads the photos at `rows` of an index, a range or int64 (n,); its shards are relative to the folder `root`.
 
-    The index is mapped into memory, not copied: worker processes share the pages of its file.
+    The index is mapped into memory, not copied: worker processes share the pages of its file. With `remote`, a shard is
+    downloaded when its first photo is read.
     """
 
     root: Path
     index: ShardIndex
     rows: range | NDArray[np.int64]
+    remote: RemoteShards | None = None
 
     def read(self, index: int) -> bytes:
         """Return the photo's bytes. Raises DataError if its shard is missing or cut short, or the photo has changed."""
         row = int(self.rows[index])
         path = self._shard(row)
+        if self.remote is not None:
+            try:
+                path = self.remote.fetch(self._name(row))
+            except DataError as error:  # nothing is known about the photo
+                raise ShortageError(str(error)) from error
         problem = file_problem(path)
         if problem is None:
             num_bytes = int(self.index.sizes[row])
@@ -46,6 +54,8 @@ class TarReader:
                     problem = "the shard is cut short; restore it"
                 elif hashlib.sha256(content).digest() == self.index.digest(row):
                     return content
+                elif self.remote is not None:
+                    problem = f"its shard in the cache has changed; delete {escape(path)}"
                 else:
                     problem = "the shard has changed since it was indexed; restore it, or open it again"
         raise DataError(f"{self.where(index)}: this photo cannot be read: {problem}.")
@@ -55,14 +65,14 @@ class TarReader:
         row = int(self.rows[index])
         name, (sample_id,) = self.index.name(row), self.index.sample_ids(row, row + 1)
         photo = name if not sample_id or sample_id.endswith(name) else f"{name} ({sample_id})"
-        return escape(f"{self._shard(row)}: {photo}")
+        shard = self._shard(row) if self.remote is None else f"{self.remote.address}/{self._name(row)}"
+        return escape(f"{shard}: {photo}")
 
     def subset(self, indices: NDArray[np.int64]) -> "TarReader":
         """Return a reader of the photos at `indices`, in that order."""
         rows = self.rows
-        return TarReader(
-            self.root, self.index, rows.start + np.asarray(indices) if isinstance(rows, range) else rows[indices]
-        )
+        chosen = rows.start + np.asarray(indices) if isinstance(rows, range) else rows[indices]
+        return dataclasses.replace(self, rows=chosen)
 
     def sizes(self) -> NDArray[np.int64]:
         """Return the size of each photo."""
@@ -71,7 +81,7 @@ class TarReader:
     def photo_files(self) -> list[Path]:
         """Return the paths of the shards that hold the photos."""
         numbers = np.unique(self.index.shard_numbers[self._selection()])
-        return [self.root / self.index.shards[number] for number in numbers]
+        return [self._path(self.index.shards[number]) for number in numbers]
 
     def storage_order(self) -> NDArray[np.int64]:
         """Return all indices, ordered by shard and offset."""
@@ -82,4 +92,10 @@ class TarReader:
         return slice(self.rows.start, self.rows.stop) if isinstance(self.rows, range) else self.rows
 
     def _shard(self, row: int) -> Path:
-        return self.root / self.index.shards[int(self.index.shard_numbers[row])]
+        return self._path(self._name(row))
+
+    def _name(self, row: int) -> str:
+        return self.index.shards[int(self.index.shard_numbers[row])]
+
+    def _path(self, name: str) -> Path:
+        return self.root / name if self.remote is None else self.remote.path(name)

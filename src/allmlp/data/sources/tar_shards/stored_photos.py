@@ -1,6 +1,7 @@
 """Photos in tar shards without their classes, for programs that answer for photos whether or not they are labelled."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,27 +11,38 @@ from allmlp.data.sources.file_reader import file_problem
 from allmlp.data.sources.folder import list_folder
 from allmlp.data.sources.folder_layout import Listing, is_in_hidden, is_photo_name
 from allmlp.data.sources.tar_shards.members import DamagedTarError, TarPass
+from allmlp.data.sources.tar_shards.remote_shards import open_remote, shard_at
 from allmlp.data.sources.tar_shards.shard_files import shards_in
 from allmlp.errors import DataError
 from allmlp.io.display import escape
 from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
+from allmlp.io.ordered_map import ordered_map
+from allmlp.io.remote_address import is_remote
 
 __all__ = ["TarPhoto", "TarPhotos", "stored_photos", "tar_files_in"]
+
+_NUM_DOWNLOADS = 4  # at once
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TarPhoto:
-    """A photo in a tar shard: where its bytes are, in the file `path`."""
+    """A photo in a tar shard: where its bytes are, in the file `path`, which may be a copy of a shard at an `address`."""
 
     path: Path
     member: str
     offset: int
     size: int
+    address: str | None = None
+
+    @property
+    def shard(self) -> str:
+        """The path or address of the shard."""
+        return self.address or str(self.path)
 
     @property
     def name(self) -> str:
         """The path of the photo as if the shard were a folder: "shards/train-000000.tar/000000012.jpg"."""
-        return str(self.path / self.member)
+        return f"{self.address}/{self.member}" if self.address else str(self.path / self.member)
 
     def read(self) -> bytes:
         """Return the photo's bytes. Raises DataError if the shard is missing or cut short."""
@@ -71,27 +83,46 @@ def tar_files_in(folder: Path, listing: Listing | None = None) -> list[Path]:
     return [folder / name for name in shards_in(folder, list_folder(folder) if listing is None else listing)]
 
 
-def stored_photos(source: Path) -> list[TarPhoto] | None:
+def stored_photos(source: str | Path) -> list[TarPhoto] | None:
     """Return the photos of a tar file or of a folder of shards, in the order of the shards; None if `source` is neither.
 
-    Only headers are read. Any file with the name of a photo is one, also several with one key.
+    Only headers are read; shards at an address are downloaded first. Any file with the name of a photo is one, also several
+    with one key.
 
     Raises:
-        DataError: a shard is cut short, damaged or compressed; it has members that are refused; there are no photos.
+        DataError: a shard is cut short, damaged or compressed; it has members that are refused; there are no photos; shards at
+            an address cannot be downloaded.
+        MissingExtraError: a library for the storage at the address is not installed.
     """
-    if source.is_dir():
-        shards = tar_files_in(source)
+    if is_remote(source):
+        photos = _remote_photos(str(source))
     else:
-        shards = [source] if source.suffix.lower() == ".tar" and _is_tar(source) else []
-    if not shards:
-        return None
-    photos = [photo for path in shards for photo in _photos_in(path)]
+        path = Path(source)
+        is_single = path.suffix.lower() == ".tar" and not path.is_dir() and _is_tar(path)
+        shards = tar_files_in(path) if path.is_dir() else [path] if is_single else []
+        if not shards:
+            return None
+        photos = [photo for shard in shards for photo in _photos_in(shard)]
     if not photos:
         raise DataError(f"{escape(source)}: no photos in these tar files.")
     return photos
 
 
-def _photos_in(path: Path) -> list[TarPhoto]:
+def _remote_photos(source: str) -> list[TarPhoto]:
+    if source.lower().endswith(".tar"):
+        remote, name = shard_at(source)
+        names = [name]
+    else:
+        remote = open_remote(source)
+        names = list(remote.shards)
+    fetch = functools.partial(remote.fetch, compare=True)
+    paths = ordered_map(fetch, names, min(len(names), _NUM_DOWNLOADS))
+    return [
+        photo for name, path in zip(names, paths, strict=True) for photo in _photos_in(path, f"{remote.address}/{name}")
+    ]
+
+
+def _photos_in(path: Path, address: str | None = None) -> list[TarPhoto]:
     photos = []
     try:
         if problem := file_problem(path):
@@ -104,9 +135,9 @@ def _photos_in(path: Path) -> list[TarPhoto]:
                 problem = member.problem or (f"{member.size:,} bytes" if member.size > MAX_PHOTO_BYTES else "")
                 if problem:
                     raise DamagedTarError(f"{escape(member.name)} is refused: {problem}", advice="pack the shard again")
-                photos.append(TarPhoto(path, member.name, member.offset, member.size))
+                photos.append(TarPhoto(path, member.name, member.offset, member.size, address))
     except DamagedTarError as error:
-        raise DataError(f"{escape(path)}: {error}; {error.advice}.") from error
+        raise DataError(f"{escape(address or path)}: {error}; {error.advice}.") from error
     except OSError as error:
         raise DataError(f"{escape(path)}: cannot be read ({error.strerror or error}).") from error
     return photos

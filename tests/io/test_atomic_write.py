@@ -193,6 +193,23 @@ def test_a_folder_that_is_there_is_not_replaced(tmp_path: Path) -> None:
     assert names(tmp_path) == ["folder"]
 
 
+def test_the_current_folder_and_links_are_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell would stand in a folder without a name, and a link would lead elsewhere or nowhere."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "link").symlink_to("elsewhere")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "to_empty").symlink_to("empty")
+    monkeypatch.chdir(tmp_path / "here")
+    before = names(tmp_path)
+    for path in (Path(), Path(".."), tmp_path / "here", Path("..") / "here", Path("/")):
+        with pytest.raises(OSError, match="it is the current folder, or one above it"):
+            write_folder(path, {"a": b""})
+    for path in (tmp_path / "link", tmp_path / "to_empty"):
+        with pytest.raises(OSError, match="it is a link"):
+            write_folder(path, {"a": b""})
+    assert (names(tmp_path), names(tmp_path / "here")) == (before, [])
+
+
 def test_a_new_folder_has_the_permissions_of_the_umask(tmp_path: Path) -> None:
     previous = os.umask(0o027)
     try:

@@ -12,6 +12,7 @@ from allmlp.metrics import (
     auroc,
     closeness,
     energy,
+    first_of_copies,
     fit_closeness,
     fit_threshold,
     held_out_closeness,
@@ -60,6 +61,17 @@ def test_equal_features_give_finite_scores() -> None:
     assert np.isfinite(statistics).all() and (statistics[:, -1] > 0).all()
     assert closeness(np.ones(4), statistics) == 0
     assert closeness(np.zeros(4), statistics) < -1e6
+
+
+def test_copies_are_found_in_spite_of_rounding_and_nothing_else_is_one() -> None:
+    random = np.random.default_rng(0)
+    photos = random.normal(size=(50, 64))
+    copies = np.tile(photos, (3, 1)) * (1 + 1e-6 * random.normal(size=(150, 64)))
+    assert first_of_copies(copies.astype(np.float32)).tolist() == [True] * 50 + [False] * 100
+    assert first_of_copies(photos * (1 + 1e-3 * random.normal(size=(50, 64)))).all()
+    for value in (0, 0.7):
+        assert first_of_copies(np.full((3, 4), value)).tolist() == [True, False, False]
+    assert first_of_copies(np.empty((0, 4))).shape == (0,)
 
 
 def test_every_score_that_a_checkpoint_may_name_is_known() -> None:

@@ -56,6 +56,18 @@ def test_the_best_checkpoint_keeps_most_validation_photos_known(run: Path, photo
     assert load_checkpoint(run / "checkpoints" / "last").unknown is None
 
 
+def test_copies_of_a_few_validation_photos_give_no_threshold(photos: Path, tmp_path: Path) -> None:
+    shutil.copytree(photos, tmp_path / "photos")
+    for folder in (tmp_path / "photos" / "val").iterdir():
+        first, *others = sorted(folder.iterdir())
+        for path in others:
+            shutil.copy(first, path)
+    run = train(dataclasses.replace(RECIPE, num_epochs=1), tmp_path / "photos", tmp_path / "run").directory
+    assert load_checkpoint(run).unknown is None
+    log = (run / "log.txt").read_text(encoding="utf-8")
+    assert "unknown     no threshold: of 42 photos, fewer than 30 differ in what the model sees in them" in log
+
+
 def test_the_best_checkpoint_has_the_temperature_of_validation(run: Path, photos: Path) -> None:
     temperature = load_checkpoint(run).temperature
     logits, labels = outputs(run, photos, "validation")

@@ -13,7 +13,7 @@ from allmlp.evaluation.class_matching import match_classes
 from allmlp.evaluation.sources import Data, as_dataset, saved_split_for, trained_on_by
 from allmlp.inference import open_model
 from allmlp.io.display import Progress, Report, discard, no_progress
-from allmlp.metrics import fit_closeness, fit_threshold, held_out_closeness
+from allmlp.metrics import first_of_copies, fit_closeness, fit_threshold, held_out_closeness
 
 __all__ = ["KEPT_SHARE", "MIN_PHOTOS_FOR_UNKNOWN", "fit_unknown", "unknown_rule"]
 
@@ -25,7 +25,9 @@ MIN_PHOTOS_FOR_UNKNOWN = 30
 def unknown_rule(
     features: NDArray[np.float32], *, kept: float = KEPT_SHARE, left_out: NDArray[np.float64] | None = None
 ) -> UnknownRule | None:
-    """Return the rule that keeps the share `kept` of photos of the classes, by their features (n, C); None for under 30 photos.
+    """Return the rule that keeps the share `kept` of photos of the classes, by their features (n, C); None for under 30.
+
+    Photos whose features are equal but for rounding count once.
 
     The score is the closeness of features, which tells photos of other kinds apart far better than any score of logits:
     docs/evaluation.md has the measurement. The threshold is fitted on photos that were left out of the statistics: on
@@ -37,6 +39,7 @@ def unknown_rule(
     """
     if not 0 < kept <= 1:
         raise ConfigError(f"kept is {kept}; expected a share over 0 and at most 1, such as 0.95.")
+    features = features[first_of_copies(features)]
     if min(len(features), len(features if left_out is None else left_out)) < MIN_PHOTOS_FOR_UNKNOWN:
         return None
     scores = held_out_closeness(features) if left_out is None else left_out
@@ -76,7 +79,7 @@ def fit_unknown(
 
     Raises:
         CheckpointError: nothing usable at `checkpoint`.
-        DataError: nothing usable at `data`, fewer than 30 photos, or classes that the model does not know.
+        DataError: nothing usable at `data`, fewer than 30 different photos, or classes that the model does not know.
         ConfigError: `kept` is out of range, or the model has no classes.
     """
     unknown_rule(np.empty((0, 1), np.float32), kept=kept)  # before anything slow
@@ -106,6 +109,6 @@ def fit_unknown(
     if rule is None:
         raise DataError(
             f"{dataset.source}: {len(photos)} photos are too few for a threshold; expected at least {MIN_PHOTOS_FOR_UNKNOWN} "
-            "photos of the classes, on which the model was not trained."
+            "different photos of the classes, on which the model was not trained."
         )
     return loaded.replace(unknown=rule)

@@ -105,8 +105,10 @@ def write_folder(path: Path, contents: Mapping[str, Content] | Iterable[tuple[st
     is removed.
 
     Raises:
-        OSError: the disk is full, the parent folder is not writable, or `path` exists and is not an empty folder.
+        OSError: the disk is full, the parent folder is not writable, or `path` exists and is not an empty folder, or is one
+            that cannot be replaced: a link, or the current folder.
     """
+    _check_replaceable(path)
     _make_folders(path.parent)
     part = _sibling_path(path, "part")
     _mkdir(part)
@@ -196,6 +198,14 @@ def _umask() -> int:
 def _sibling_path(path: Path, kind: str) -> Path:
     # Not tempfile.mkdtemp: its mode 0700 would lock colleagues out.
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.{kind}")
+
+
+def _check_replaceable(path: Path) -> None:
+    # A shell whose current folder was replaced stands in a folder that no longer has a name.
+    if path.name in ("", "..") or (path.is_dir() and path.samefile(os.curdir)):
+        raise OSError(errno.EBUSY, "it is the current folder, or one above it")
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, "it is a link")
 
 
 def _make_folders(path: Path) -> None:

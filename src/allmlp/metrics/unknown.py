@@ -15,10 +15,20 @@ from numpy.typing import NDArray
 
 from allmlp.metrics.softmax import softmax
 
-__all__ = ["KNOWN_SCORES", "auroc", "closeness", "energy", "fit_closeness", "fit_threshold", "held_out_closeness"]
+__all__ = [
+    "KNOWN_SCORES",
+    "auroc",
+    "closeness",
+    "energy",
+    "first_of_copies",
+    "fit_closeness",
+    "fit_threshold",
+    "held_out_closeness",
+]
 
 _RANK = 8
 _NUM_FOLDS = 5
+_COPY_DISTANCE = 1e-5  # of the length of features: engines differ by about a tenth of it
 
 
 def energy(logits: NDArray[Any]) -> NDArray[np.float64]:
@@ -46,6 +56,23 @@ KNOWN_SCORES: Mapping[str, Callable[[NDArray[Any]], NDArray[np.float64]]] = {
     "logit": largest_logit,
 }
 """By name: from logits (..., K) to a score (...) that is high for photos of known classes."""
+
+
+def first_of_copies(features: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return for each of n features (n, C) whether it is the first of those that are equal but for rounding.
+
+    Copies of a photo look as if new photos were as close to the others as copies are, and a distribution of nothing but copies
+    has no width: every other photo would be far from it.
+    """
+    values = features.astype(np.float64)
+    direction = np.random.default_rng(0).normal(size=values.shape[1])
+    order = np.argsort(values @ direction, kind="stable")  # so that copies are neighbours
+    gaps = np.linalg.norm(np.diff(values[order], axis=0), axis=1)
+    is_new = np.append(True, gaps > _COPY_DISTANCE * np.linalg.norm(values[order[1:]], axis=1))[: len(values)]
+    first = np.zeros(len(values), np.bool_)
+    if len(values):
+        first[np.minimum.reduceat(order, np.flatnonzero(is_new))] = True
+    return first
 
 
 def fit_closeness(features: NDArray[Any]) -> NDArray[np.float32]:

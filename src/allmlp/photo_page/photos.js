@@ -65,8 +65,8 @@ export function start(answering) {
 }
 
 function add(files) {
-  const photos = [...files].filter((file) => file.size > 0);
-  if (!photos.length) {
+  const photos = [...files];
+  if (!photos.some((file) => file.size > 0)) {
     say("There is no photo in that.");
     return;
   }
@@ -81,7 +81,8 @@ function work() {
     answer(waiting.shift()).finally(() => {
       numRunning -= 1;
       numDone += 1;
-      say(numDone < numGiven ? `${numDone} of ${numGiven} photos done` : `${numDone === 1 ? "1 photo" : numDone + " photos"} done`);
+      const shown = numGiven > MOST_SHOWN ? `; the newest ${MOST_SHOWN} are shown` : "";
+      say(numDone < numGiven ? `${numDone} of ${numGiven} photos done` : `${numDone === 1 ? "1 photo" : numDone + " photos"} done${shown}`);
       work();
     });
   }
@@ -90,6 +91,7 @@ function work() {
 
 async function answer(card) {
   try {
+    if (!card.file.size) throw new Error("The file is empty.");
     const { labels, unknown } = await model.answer(card.file);
     show(card, labels, unknown);
   } catch (error) {
@@ -129,7 +131,8 @@ function forget(item) {
 function forgetAll() {
   for (const item of [...$("results").children]) forget(item);
   $("visit").hidden = true;
-  numGiven = numRunning + waiting.length;
+  waiting.length = 0;
+  numGiven = numRunning;
   numDone = 0;
   say("The photos are forgotten.");
   $("files").focus();

@@ -198,6 +198,11 @@ def _unknown_line(unknown: UnknownRule | None, dataset: ImageDataset, out_of_fol
     if photos is not None and len(photos) < MIN_PHOTOS_FOR_UNKNOWN:
         kind = "validation photos" if out_of_fold is None else "photos were held out"
         return f"unknown     no threshold: {len(photos)} {kind}, and at least {MIN_PHOTOS_FOR_UNKNOWN} are needed"
+    if photos is not None and (out_of_fold is None or out_of_fold.closeness is not None):
+        return (
+            f"unknown     no threshold: of {len(photos):,} photos, fewer than {MIN_PHOTOS_FOR_UNKNOWN} differ in what the "
+            "model sees in them"
+        )
     return (
         "unknown     no threshold: it needs validation photos. From other photos: allmlp convert --unknown-from PHOTOS"
     )

@@ -5,6 +5,7 @@ import contextlib
 import functools
 import io
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -463,6 +464,66 @@ def test_a_folder_that_lacks_a_file_says_which(browser: Any, checkpoint: Checkpo
             assert len(visit.texts(".result .error")) == 1
             visit.page.close()
         (page / name).write_bytes(content)
+
+
+def _without_threshold(text: str) -> str:
+    return re.sub(r',"threshold":[^,]*', "", text)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda text: text.replace("cat", "dog"), "description.json is not that of model.onnx"),
+        (_without_threshold, "description.json is not that of model.onnx"),
+        (lambda text: "", "description.json is not that of model.onnx"),
+        (lambda text: text[:-9], ""),
+    ],
+    ids=["another class", "no threshold", "empty", "cut"],
+)
+def test_a_description_that_is_not_the_models_is_refused(
+    change: Callable[[str], str], words: str, browser: Any, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    """Faults: a folder in which files of two exports met, or one was edited. It would name wrong classes."""
+    rule = UnknownRule(score="probability", threshold=0.5, kept=0.95, num_photos=40)
+    page = page_of(replace(checkpoint, description=replace(checkpoint.description, unknown=rule)), tmp_path)
+    path = page / "description.json"
+    text = path.read_text(encoding="ascii")
+    assert change(text) != text
+    path.write_text(change(text), encoding="ascii")
+    with served(page) as url:
+        visit = Visit(browser, url)
+        visit.page.get_by_role("status").get_by_text("The model could not be loaded. " + words).wait_for()
+        visit.page.close()
+
+
+def test_a_thousand_classes_with_long_names_are_described(browser: Any, tmp_path: Path) -> None:
+    names = tuple(f"{index} " + "猫" * 200 for index in range(1000))
+    model = tiny_checkpoint(seed=3, num_classes=1000, class_names=names)
+    with served(page_of(model, tmp_path)) as url:
+        visit = Visit(browser, url)
+        visit.give(("a.png", photo_of(0)))
+        visit.wait("1 photo done")
+        (expected,) = Predictor.from_checkpoint(model).predict(("a.png", photo_of(0)))
+        assert visit.texts(".best .words span:first-child") == [expected.label]
+        visit.page.close()
+
+
+def test_no_photo_vanishes_without_a_word(visit: Visit) -> None:
+    visit.give(("a.png", photo_of(0)), ("empty.png", b""))
+    visit.wait("2 photos done")
+    assert visit.texts(".result .error") == ["The file is empty."]
+    visit.give(*((f"{index}.png", photo_of(0)) for index in range(49)))
+    visit.wait("51 photos done; the newest 50 are shown")
+    assert len(visit.texts("h3")) == 50
+
+
+def test_photos_that_wait_are_forgotten_too(visit: Visit) -> None:
+    visit.give(*((f"{index}.png", photo_of(index)) for index in range(40)))
+    visit.page.locator("#forget").click()
+    visit.give(("new.png", photo_of(0)))
+    visit.page.locator(".result .best").wait_for()
+    done = visit.page.get_by_role("status").text_content()
+    assert done in ("1 photo done", "2 photos done")  # the one that was being computed
 
 
 def test_opened_as_a_file_the_page_says_how_to_serve_it(browser: Any, checkpoint: Checkpoint, tmp_path: Path) -> None:

@@ -33,19 +33,29 @@ async function fetchedModel() {
 function megabytes(count) { return (count / 1e6).toFixed(count < 10e6 ? 1 : 0); }
 
 async function load() {
-  const [info, content, ort] = await Promise.all([
-    fetched("description.json").then((response) => response.json()),
+  const [text, content, ort] = await Promise.all([
+    fetched("description.json").then((response) => response.text()),
     fetchedModel(),
     import("./ort.wasm.bundle.min.js"),
   ]);
+  checkSame(text, content);
   // Several threads would need headers that few servers of static files send, and workers that the page's policy forbids.
   ort.env.wasm.numThreads = 1;
   ort.env.wasm.proxy = false;
   ort.env.wasm.wasmPaths = { wasm: new URL("ort-wasm-simd-threaded.wasm", import.meta.url).href };
   const session = await ort.InferenceSession.create(content, { executionProviders: ["wasm"] });
-  const model = info.checkpoint;
+  const model = JSON.parse(text).checkpoint;
   sayClasses(model.class_names, HERE);
   return { ort, session, model, preprocessing: { law: "allmlp", ...model.preprocessing } };
+}
+
+// The description stands at the end of model.onnx, too, next to other programs' keys. That of another export would name wrong
+// classes.
+function checkSame(text, content) {
+  const end = new TextDecoder("latin1").decode(content.subarray(-3 * text.length - 65536));
+  if (!text || !end.includes(text)) {
+    throw new Error("description.json is not that of model.onnx: a file was changed, or is of another export. Copy the whole folder again.");
+  }
 }
 
 async function answer(file) {

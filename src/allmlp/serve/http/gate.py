@@ -63,6 +63,7 @@ class Gate:
         facts: dict[str, Any] = {}
         scope["allmlp"] = facts
         try:
+            _check_framing(scope)
             self._check_key(scope)
             if answer.is_head:
                 scope = {**scope, "method": "GET"}
@@ -109,6 +110,13 @@ class Gate:
             ms=round(1000 * seconds, 2),
             **facts,
         )
+
+
+def _check_framing(scope: Scope) -> None:
+    """Refuse a body with two ends (RFC 9112, 6.1): a proxy that believes the other one takes its rest for another request."""
+    names = {name for name, _ in scope["headers"]}
+    if {b"content-length", b"transfer-encoding"} <= names:
+        raise Problem(400, "bad_http", "The request has both Content-Length and Transfer-Encoding.", Connection="close")
 
 
 def _digest(key: bytes) -> bytes:

@@ -80,18 +80,25 @@ def body_kind(scope: Scope) -> tuple[str, dict[bytes, bytes]]:
     """Return the kind of a request's body, `image/*` as application/octet-stream, and the parameters of its type.
 
     Raises:
-        Problem: a type that is not accepted, or a compressed body.
+        Problem: a type that is not accepted, several of them, or a compressed body.
     """
-    headers = dict(scope["headers"])
-    encoding = headers.get(b"content-encoding", b"identity").strip().lower()
-    if encoding not in (b"identity", b""):
+    encodings = _values(scope, b"content-encoding")
+    if any(encoding.strip().lower() not in (b"identity", b"") for encoding in encodings):
         raise Problem(415, "unsupported_encoding", "Compressed bodies are not accepted. Send the photo as it is.")
-    kind, parameters = parse_options_header(headers.get(b"content-type", _RAW.encode()).decode("latin-1"))
+    types = set(_values(scope, b"content-type"))
+    if len(types) > 1:  # a program in front of the server may have believed the other one
+        raise Problem(400, "bad_http", "The request has more than one Content-Type.")
+    kind, parameters = parse_options_header((types.pop() if types else _RAW.encode()).decode("latin-1"))
     if kind.startswith(b"image/") or kind == _RAW.encode():
         return _RAW, {}
     if kind in (_JSON.encode(), _MULTIPART.encode()):
         return kind.decode(), parameters
     raise Problem(415, "unsupported_type", f"Content-Type {quote(kind.decode('latin-1'))} is not accepted. {_EXPECTED}")
+
+
+def _values(scope: Scope, name: bytes) -> list[bytes]:
+    """Return the values of a header, which may come more than once."""
+    return [value for each, value in scope["headers"] if each == name]
 
 
 async def read_body(scope: Scope, receive: Receive, options: ServeOptions, share: _Share) -> bytes:

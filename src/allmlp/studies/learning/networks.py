@@ -130,8 +130,8 @@ def with_classifier(network: nn.Module, num_classes: int) -> nn.Module:
     """
     copied = copy.deepcopy(network)
     before: Any = copied[-1] if isinstance(copied, nn.Sequential) else copied.head
-    # Without an initialisation, which would draw from the user's generator.
-    head = nn.utils.skip_init(nn.Linear, before.in_features, num_classes, device=before.weight.device)
+    # Not initialised on a real device, which would draw from the user's generator.
+    head = nn.Linear(before.in_features, num_classes, device="meta").to_empty(device=before.weight.device)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     if isinstance(copied, nn.Sequential):

@@ -58,8 +58,13 @@ def read_transfer_photos(source: str, image_size: tuple[int, int], *, held_out: 
     parts = divided(task, open_dataset(source))
     train, validation = parts.choice.splits["train"], parts.choice.splits["validation"]
     test = parts.last.splits["test"]
-    photos = [decoded(split, image_size) for split in (train, validation, test)]
-    return TransferPhotos(*photos, parts.choice.class_names, train.sample_ids)
+    return TransferPhotos(
+        train=decoded(train, image_size),
+        validation=decoded(validation, image_size),
+        test=decoded(test, image_size),
+        class_names=parts.choice.class_names,
+        sample_ids=train.sample_ids,
+    )
 
 
 def transfer(

@@ -43,3 +43,8 @@ def test_a_checkpoint_with_other_patches_keeps_its_tokens() -> None:
 def test_a_method_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ConfigError, match="method is 'bilinear'; expected 'auto', 'block' or 'resample'"):
         load_checkpoint(GOLDEN / "tiny_linen.npz").at_resolution(64, "bilinear")  # type: ignore[arg-type]
+
+
+def test_a_checkpoint_is_shown_without_its_weights() -> None:
+    shown = repr(load_checkpoint("starter"))
+    assert "64" in shown and "tensor(" not in shown and len(shown) < 10_000

@@ -38,7 +38,7 @@ def test_commands_of_other_tools_are_answered(allmlp, command, answer):
 
 def test_an_unknown_command_is_compared_with_ours(allmlp):
     outcome = allmlp("predikt")
-    assert outcome.code == 2 and "Did you mean 'predict'?" in outcome.err
+    assert outcome.code == 2 and "Did you mean 'predict'? `allmlp" in outcome.err
 
 
 @pytest.mark.parametrize(

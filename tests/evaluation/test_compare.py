@@ -39,6 +39,7 @@ def test_photos_without_labels_or_of_other_classes_have_no_accuracy(checkpoint, 
     found = compare(before, after, tmp_path / "flat")
     assert (found.num_photos, found.top1) == (4, None)
     assert "have no labels" in found.photos
+    assert compare(before, after, photos / "test").photos.endswith(f" photos of {photos / 'test'}")  # no split "train"
     (photos / "train" / "yak").rename(photos / "train" / "emu")
     assert "does not know all of its classes" in compare(before, after, photos / "train").photos
     (tmp_path / "empty").mkdir()

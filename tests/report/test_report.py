@@ -422,7 +422,7 @@ def test_advice_follows_from_the_facts(report_of: Callable[..., Page]) -> None:
     text = report_of(**facts, class_sizes=sizes, training_score=TrainingScore(top1=0.99, num_photos=905)).text
     assert "“shirt” has 430 training photos, “=cmd” 75." in text
     assert "allmlp train '/photos of mine' --balance" in text
-    assert "allmlp finetune '/photos of mine' --from b16-i21k" in text
+    assert "allmlp finetune '/photos of mine' --quality balanced" in text
     assert "Training photos: 99.0 % correct; test photos: 78.4 %" in text
     assert "24 of 38 mistakes are “shirt” taken for “t-shirt”" in text
     balanced = report_of(**{**facts, "recipe": {**recipe, "sampler": "balanced"}}, class_sizes=sizes).text

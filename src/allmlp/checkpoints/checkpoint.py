@@ -1,7 +1,7 @@
 """`Checkpoint`: a model description with its weights, and the models and checkpoints derived from it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, cast
 
 from allmlp.checkpoints.description import ModelDescription, PreprocessingChanges
@@ -48,7 +48,7 @@ class Checkpoint:
     """
 
     description: ModelDescription
-    weights: "Mapping[str, Tensor]"
+    weights: "Mapping[str, Tensor]" = field(repr=False)
     remarks: tuple[str, ...]
 
     def __init__(

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
@@ -40,7 +40,7 @@ class UnknownRule:
     threshold: float
     kept: float
     num_photos: int
-    statistics: str = ""
+    statistics: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         problems = []

@@ -183,7 +183,8 @@ def _report_usage(error: Any) -> int:
         message = error.format_message()
         for pattern, words in _PLAIN_WORDS.items():
             message = re.sub(pattern, words, message)
-        note(f"allmlp: {message.removesuffix('.')}.{where}")
+        end = "" if message.endswith("?") else "."
+        note(f"allmlp: {message.removesuffix('.')}{end}{where}")
     code: int = error.exit_code
     return code
 

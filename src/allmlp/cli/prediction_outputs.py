@@ -117,7 +117,10 @@ def _wrote(path: Path | None, predictions: ArrivingPredictions) -> list[str]:
     counts = {"unknown": predictions.num_unknown, "unsure": predictions.num_unsure}
     marked = [(f"{count:,}", word) for word, count in counts.items() if count]
     if path is None:
-        return [f"{count} of {predictions.num_predicted:,} are {word}." for count, word in marked]
+        return [
+            f"{count} of {predictions.num_predicted:,} {'is' if count == '1' else 'are'} {word}."
+            for count, word in marked
+        ]
     photos = counted(predictions.num_predicted, "photo")
     rest = "".join(f", {count} of them {word}" for count, word in marked)
     return [f"Wrote {escape(path)} ({file_size(path.stat().st_size)}): {photos}{rest}"]

@@ -94,12 +94,13 @@ def photos_to_compare(data: str | Path, model: ModelDescription) -> ComparedPhot
             raise
         return _unlabelled(Path(data))
     name = default_split(dataset.splits)
+    place = "" if set(dataset.splits) == {"train"} else f", {name}"
     split = dataset.splits[name]
     labels = None
     with contextlib.suppress(DataError):  # a class that the model does not know
         labels = match_classes(dataset.class_names, model, where=dataset.source)[split.labels]
     remark = "" if labels is not None else "; no accuracy, because the model does not know all of its classes"
-    return ComparedPhotos(split, labels, f"the {len(split):,} photos of {escape(dataset.source)}, {name}{remark}")
+    return ComparedPhotos(split, labels, f"the {len(split):,} photos of {escape(dataset.source)}{place}{remark}")
 
 
 def _unlabelled(folder: Path) -> ComparedPhotos:

@@ -103,7 +103,7 @@ def _on_start(summary: ReportSummary) -> list[Advice]:
         Advice(
             f"This is a small Mixer of {size} pixels that started from {start}.",
             "A Mixer pre-trained on ImageNet-21k at 224 pixels is far stronger; it is a download, and slower.",
-            _command(summary, "finetune", "--from", "b16-i21k"),
+            _command(summary, "finetune", "--quality", "balanced"),
         )
     ]
 

@@ -11,6 +11,7 @@ import pytest
 
 from allmlp import Predictor, load_checkpoint, save_checkpoint
 from allmlp.evaluation import split_of_run
+from allmlp.metrics import wilson_interval
 
 NAMES = ("yak", "cat", "zebra")  # some of the checkpoint's classes
 
@@ -61,6 +62,9 @@ def test_the_numbers_are_those_of_the_predictions(flat, saved_checkpoint, allmlp
     for one in found["per_class"]:
         assert one["recall"] == pytest.approx(recalls.get(one["name"], 0.0))
         assert one["num_examples"] == (5 if one["name"] in NAMES else 0)
+    low, high = wilson_interval(int(right.sum()), 15)
+    shown = allmlp("evaluate", saved_checkpoint, flat).out
+    assert f"{right.mean():.2%}  ({right.sum()} of 15; 95% interval {low:.1%} to {high:.1%})" in shown
 
 
 def test_the_output_is_the_same_to_the_last_digit_for_any_batch_size(flat, saved_checkpoint, allmlp):

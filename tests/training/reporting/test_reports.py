@@ -214,6 +214,10 @@ def test_compare_says_when_the_photos_differ(run: Path, photos: Path, tmp_path: 
     losses = [f"{evaluate(each, photos).loss:.3f}" for each in (run, other)]
     assert next(line for line in same.stdout.splitlines() if line.startswith("test loss")).split()[2:] == losses
     assert f"--photos {shlex.quote(str(photos))} --out comparison.html" in same.stdout
+    # Photos without splits are not called photos of a train split, next to the accuracy on the training photos.
+    flat = run_allmlp("compare", run, other, "--photos", fewer / "test")
+    assert flat.returncode == 0, flat.stderr
+    assert "labelled top-1 " in flat.stdout and "38 labelled" in flat.stdout and "train top-1" not in flat.stdout
 
 
 def test_compare_refuses_one_run_and_the_same_run_twice(run: Path) -> None:

@@ -253,6 +253,8 @@ def _print(metrics: "Evaluation", *, by_sets: bool) -> None:
     if by_sets:
         say(f"By label sets, on the {metrics.num_examples:,} photos that have one:")
     original = metrics.original_top1
+    num_correct = round(metrics.top1 * metrics.num_examples)
+    low, high = metrics.top1_interval
     rows = [
         ("top-1", f"{metrics.top1:.2%}"),
         *([] if original is None else [("top-1 by DATA's own labels", f"{original:.2%}")]),
@@ -261,8 +263,9 @@ def _print(metrics: "Evaluation", *, by_sets: bool) -> None:
         ("loss", f"{metrics.loss:.4f}"),
         *([("calibration error", f"{metrics.expected_calibration_error:.2%}")] if metrics.has_calibration else []),
     ]
-    for line in aligned(rows, right=(1,)):
-        say(line)
+    top1, *others = aligned(rows, right=(1,))
+    say(f"{top1}  ({num_correct:,} of {metrics.num_examples:,}; 95% interval {low:.1%} to {high:.1%})")
+    say("\n".join(others))
     if metrics.temperature != 1.0:
         error = f", calibration error {metrics.expected_calibration_error_as_trained:.2%}" * metrics.has_calibration
         say(

@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
@@ -51,7 +51,7 @@ class LabelErrors:
     num_judged: int
     num_photos: int
     errors: tuple[LabelError, ...]
-    photos: tuple[tuple[Split, int], ...]
+    photos: tuple[tuple[Split, int], ...] = field(repr=False)
     notes: tuple[str, ...]
 
     def write_table(self, path: str | Path) -> Path:

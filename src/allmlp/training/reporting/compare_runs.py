@@ -25,6 +25,7 @@ __all__ = ["RunComparison", "compare_runs"]
 
 _MISSING = "–"
 _FOLDS = "cross-validation"
+_LABELLED = "labelled"
 
 
 class _Scored(NamedTuple):
@@ -92,7 +93,10 @@ def _predictions(
         return read_predictions(RunLayout(run.path).predictions) or [], losses
     report(f"scoring {run.path}")
     evaluation = evaluate(run.path, photos, device=device)
-    return list(evaluation.per_photo()), {evaluation.split: evaluation.loss}
+    rows = list(evaluation.per_photo())
+    # Photos without splits are all "train" in a data set: here they are merely labelled, as on the page of `evaluate`.
+    split = _LABELLED if evaluation.split == "train" else evaluation.split
+    return [row._replace(split=split) for row in rows], {split: evaluation.loss}
 
 
 def _compared(run: StoredRun, name: str, table: Sequence[PhotoPrediction], losses: Mapping[str, float]) -> ComparedRun:

@@ -137,7 +137,9 @@ def test_what_a_run_leaves_and_says(result, photos):
     assert metrics["best_epoch"] == TINY.num_epochs
     log = (result.directory / "log.txt").read_text()
     assert "cross-validation: 42 of 42 photos are held out once, in 3 folds (seed 0)" in log
-    assert "Cross-validation top-1" in (result.directory / "report.html").read_text()
+    page = (result.directory / "report.html").read_text()
+    assert "Cross-validation top-1" in page
+    assert "Training time, without folds" in page
     assert sorted(path.name for path in (result.directory / "folds").iterdir()) == [f"fold-{n}.npz" for n in (1, 2, 3)]
     assert evaluate(result.directory, photos, split="test").top1 == result.evaluations["test"].top1
 
@@ -258,7 +260,9 @@ def test_runs_are_compared_by_the_predictions_of_their_folds(result, tmp_path):
             row[prediction] = row[label]
         with (run / "predictions.csv").open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([header, *rows])
-    (test,) = compare_runs(runs).tests
+    comparison = compare_runs(runs)
+    (test,) = comparison.tests
+    assert "training time, without folds" in comparison.figures()
     metrics = result.evaluations["cross-validation"]
     num_wrong = metrics.num_examples - round(metrics.top1 * metrics.num_examples)
     assert (test.split, test.num_photos) == ("cross-validation", metrics.num_examples)

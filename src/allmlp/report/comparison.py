@@ -123,7 +123,9 @@ class RunComparison:
             "training top-1": [_percent(run.training_top1) for run in self.runs],
             **{f"{split} loss": [number(run.losses.get(split, math.nan)) for run in self.runs] for split in splits},
             "best epoch": [f"{run.best_epoch or '–'} of {run.num_epochs:g}" for run in self.runs],
-            "training time": [duration(run.seconds) for run in self.runs],
+            f"training time{', without folds' * ('cross-validation' in splits)}": [
+                duration(run.seconds) for run in self.runs
+            ],
             "parameters": [f"{run.num_parameters:,}" for run in self.runs],
         }
         return {

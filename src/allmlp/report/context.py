@@ -157,7 +157,8 @@ def _tiles(summary: ReportSummary) -> tuple[tuple[str, str], ...]:
     if num_training is not None:
         tiles.append(("Training photos", count(num_training)))
     if summary.results:
-        tiles.append(("Training time", duration(summary.results[-1].get("seconds", math.nan))))
+        title = "Training time, without folds" if "cross-validation" in summary.evaluations else "Training time"
+        tiles.append((title, duration(summary.results[-1].get("seconds", math.nan))))
     return tuple(tiles)
 
 

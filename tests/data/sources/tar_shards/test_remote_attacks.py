@@ -28,22 +28,14 @@ from tests.data.sources.tar_shards.test_remote_shards import (
 from tests.servers.files import FileServer, LocalHandler
 
 from allmlp.data import ShortageError, open_dataset, stored_photos, write_shards
-from allmlp.data.sources.tar_shards import remote_files, remote_shards
+from allmlp.data.sources.tar_shards import remote_shards
 from allmlp.errors import DataError
 from allmlp.io import http_download
 
 PAGE = b"<!doctype html>\n<title>Not found</title>\n"
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    home = tmp_path_factory.mktemp("cache")
-    monkeypatch.setenv("ALLMLP_HOME", str(home))
-    monkeypatch.setattr(remote_files, "RETRY_S", 0.0)
-    remote_shards._opened.cache_clear()
-    for name in ("ALLMLP_OFFLINE", "HF_HUB_OFFLINE"):
-        monkeypatch.delenv(name, raising=False)
-    return home / "remote-shards"
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from tests.servers.files import FileServer
 
 from allmlp.data import ShortageError, TarPhoto, open_dataset, open_numbered_photos, stored_photos, write_shards
 from allmlp.data.bad_photos import skip_bad_photos
-from allmlp.data.sources.tar_shards import remote_files, remote_shards
 from allmlp.data.sources.tar_shards.index import index_paths, open_index, write_index
 from allmlp.errors import DataError, MissingExtraError
 from allmlp.io.remote_address import is_remote
@@ -29,15 +28,7 @@ INDEX = ".allmlp-index.arrow"
 LIST = "shards.json"
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    home = tmp_path_factory.mktemp("cache")
-    monkeypatch.setenv("ALLMLP_HOME", str(home))
-    monkeypatch.setattr(remote_files, "RETRY_S", 0.0)
-    remote_shards._opened.cache_clear()
-    for name in ("ALLMLP_OFFLINE", "HF_HUB_OFFLINE"):
-        monkeypatch.delenv(name, raising=False)
-    return home / "remote-shards"
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture(scope="module")

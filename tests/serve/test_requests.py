@@ -127,7 +127,9 @@ TYPES = [
     case("two types", 400, "bad_http", body=PHOTO, headers=[("Content-Type", "text/plain"), *RAW]),
     case("one type twice", 200, body=PHOTO, headers=[*RAW, *RAW]),
     case("embed", 200, path="/embed", body=PHOTO, headers=RAW),
-    case("an unknown parameter", 200, path="/predict?verbose=1", body=PHOTO, headers=RAW),
+    case("a parameter of another path", 400, "bad_parameter", path="/embed?top_k=3", body=PHOTO, headers=RAW),
+    case("any parameter of health", 200, method="GET", path="/livez?probe=1"),
+    case("an unknown parameter", 400, "bad_parameter", path="/predict?verbose=1", body=PHOTO, headers=RAW),
     *(case(f"top_k={k}", 200, path=f"/predict?top_k={k}", body=PHOTO, headers=RAW) for k in (1, 6, 1000)),
     *(
         case(f"top_k={k}", 400, "bad_parameter", path=f"/predict?top_k={k}", body=PHOTO, headers=RAW)
@@ -266,6 +268,16 @@ def check(answer: Answer, case: Case) -> None:
 def test_a_request_has_its_status(server: Running, case: Case):
     check(server.exchange(case.sent, half_close=case.half_close, is_head=case.is_head), case)
     assert server.predict(PHOTO).status == 200
+
+
+def test_a_wrong_method_and_a_misspelt_parameter_are_named(server: Running):
+    def message(answer: Answer) -> str:
+        return answer.json["error"]["message"]
+
+    assert message(server.ask("GET", "/predict")) == "/predict takes POST, not GET."
+    misspelt = message(server.predict(PHOTO, "/predict?topk=3"))
+    assert misspelt == "There is no parameter 'topk'. Did you mean 'top_k'? /predict takes top_k."
+    assert message(server.predict(PHOTO, "/embed?top_k=3")).endswith("/embed takes none.")
 
 
 def test_there_are_as_many_cases_as_the_issue_asks_for():

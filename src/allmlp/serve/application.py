@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from allmlp import __version__
 from allmlp.checkpoints import Checkpoint
+from allmlp.io.display import shorten
 from allmlp.serve.batching import Batcher
 from allmlp.serve.http.access_log import AccessLog
 from allmlp.serve.http.gate import Gate
@@ -92,8 +93,10 @@ async def _problem(_: Request, error: Problem) -> JSONResponse:
     return JSONResponse(error.body, error.status, error.headers)
 
 
-async def _http_error(_: Request, error: HTTPException) -> JSONResponse:
-    message = "There is nothing at this path." if error.status_code == 404 else "This path does not take this method."
+async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
+    message = "There is nothing at this path."
+    if allowed := (error.headers or {}).get("Allow"):
+        message = f"{request.scope['path']} takes {allowed}, not {shorten(request.method, 20)}."
     problem = Problem(error.status_code, _WORDS.get(error.status_code, "refused"), message)
     return JSONResponse(problem.body, error.status_code, error.headers)
 

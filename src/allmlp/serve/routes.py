@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import FastAPI, Query, Request
+from fastapi import Depends, FastAPI, Query, Request
 from numpy.typing import NDArray
 from starlette.responses import JSONResponse, Response
 
-from allmlp.errors import AllmlpError, DataError, shortage
+from allmlp.errors import AllmlpError, DataError, did_you_mean, shortage
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.io.display import quote
 from allmlp.io.ordered_map import drop_locals
@@ -167,6 +167,22 @@ async def _result(photo: SentPhoto, answer_photo: AnswerPhoto) -> dict[str, Any]
         return {"source": photo.name, **failure.body}
 
 
+async def _check_parameters(request: Request) -> None:
+    """Refuse query parameters that the route does not take: a misspelt one would have no effect. Raises Problem."""
+    known = [parameter.alias for parameter in request.scope["route"].dependant.query_params]
+    for name in request.query_params:
+        if name not in known:
+            takes = f"takes {', '.join(known)}" if known else "takes none"
+            raise Problem(
+                400,
+                "bad_parameter",
+                f"There is no parameter {quote(name)}.{did_you_mean(name, known)} {request.scope['path']} {takes}.",
+            )
+
+
+_CHECKED = [Depends(_check_parameters)]
+
+
 def _sentence(message: str) -> str:
     """Return a message without the name at its start, which stands next to it."""
     words = message.removeprefix("photo: ")
@@ -187,14 +203,18 @@ def add_routes(inner: FastAPI, service: Service) -> None:
     """Add all routes to an app."""
     model = service.model
 
-    @inner.post("/predict", responses=ANSWERS["predict"], openapi_extra=BODY, summary="Classes of photos")
+    @inner.post(
+        "/predict", responses=ANSWERS["predict"], openapi_extra=BODY, summary="Classes of photos", dependencies=_CHECKED
+    )
     async def predict(request: Request, top_k: TopK = 5) -> Response:
         async def answer_photo(content: bytes) -> dict[str, Any]:
             return model.answer(await service.output(content, model.outputs), top_k)
 
         return await service.answer(request, answer_photo)
 
-    @inner.post("/embed", responses=ANSWERS["embed"], openapi_extra=BODY, summary="Features of photos")
+    @inner.post(
+        "/embed", responses=ANSWERS["embed"], openapi_extra=BODY, summary="Features of photos", dependencies=_CHECKED
+    )
     async def embed(request: Request) -> Response:
         await service.open(model.open_features)
 
@@ -235,7 +255,13 @@ def add_routes(inner: FastAPI, service: Service) -> None:
 def _add_explain(inner: FastAPI, service: Service) -> None:
     model = service.model
 
-    @inner.post("/explain", responses=ANSWERS["explain"], openapi_extra=BODY, summary="Which patches spoke for a class")
+    @inner.post(
+        "/explain",
+        responses=ANSWERS["explain"],
+        openapi_extra=BODY,
+        summary="Which patches spoke for a class",
+        dependencies=_CHECKED,
+    )
     async def explain(request: Request, classes: Classes = None) -> Response:
         others = sorted(set(classes or ()) - set(model.info["classes"]))
         if others:

@@ -57,10 +57,9 @@ def test_all_else_needs_the_key(locked: Running, path: str):
 
 def test_no_key_and_no_name_of_a_file_is_logged(locked: Running):
     headers = [("Authorization", "Bearer first-key"), ("Content-Type", "multipart/form-data; boundary=edge")]
-    assert (
-        locked.ask("POST", "/predict?secret=1", form(('name="photo"; filename="secret.png"', PHOTO)), headers).status
-        == 200
-    )
+    body = form(('name="photo"; filename="secret.png"', PHOTO))
+    assert locked.ask("POST", "/predict", body, headers).status == 200
+    assert locked.ask("POST", "/predict?secret=1", body, headers).status == 400
     assert locked.predict(PHOTO, "/predict", ("Authorization", "Bearer secret")).status == 401
     while not any('"status": 401' in line for line in locked.log):
         assert locked.ask("GET", "/livez").status == 200

@@ -2,13 +2,16 @@
 
     python experiments/starter/pack.py RUN
 
-RUN was written by `allmlp train PHOTOS --recipe starter --out RUN`, and PHOTOS by arrange.py. The weights are rounded to
-bfloat16, scored in this form on Tiny-ImageNet's 10,000 validation photos, and written into the package with a model card.
+PHOTOS was written by arrange.py, and RUN by `allmlp train PHOTOS --recipe starter --out RUN`, or by one more round from the
+weights in the package, `allmlp finetune PHOTOS --from starter --recipe starter --out RUN`. The weights are rounded to bfloat16,
+scored in this form on Tiny-ImageNet's 10,000 validation photos, and written into the package with a model card.
 """
 
 import argparse
 import dataclasses
 import json
+import shlex
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -37,15 +40,16 @@ photos belong to their photographers; ImageNet gives access to researchers for n
 (image-net.org/download). Whether that restricts weights trained on them is not settled: for commercial use, seek legal advice
 or train on your own photos (`allmlp train`).
 
-**Training.** Recipe `starter`, seed {seed}, {epochs} epochs, {hours:.1f} hours on {device}, torch {torch}, without
-other data or a teacher model:
+**Training.** Recipe `starter`, seed {seed}, without other data or a teacher model, {epochs:.3g} epochs{in_rounds}:
 
     python experiments/starter/arrange.py TINY_IMAGENET PHOTOS
-    allmlp train PHOTOS --recipe starter --out RUN
-    python experiments/starter/pack.py RUN
+{commands}
+    python experiments/starter/pack.py RUN{num_rounds}
 
-**Accuracy.** {top1:.2%} top-1, {top5:.2%} top-5 on the 10,000 validation photos of Tiny-ImageNet, where chance is 0.5 %. The
-epoch (the {best_epoch}th) was chosen on the same photos. Rounding the weights to bfloat16 changed top-1 by {change:+.2%}.
+{rounds}
+
+**Accuracy.** {top1:.2%} top-1, {top5:.2%} top-5 on the 10,000 validation photos of Tiny-ImageNet, where chance is 0.5 %.
+{choice}Rounding the weights to bfloat16 changed top-1 by {change:+.2%}.
 
 **Limits.** It is small and was trained for hours, not weeks: expect much less of it than of the published Mixers, which are
 10 to 115 times as large. Photos of 64 × 64 pixels show no fine detail. Its 200 classes are objects, animals and scenes as
@@ -69,9 +73,20 @@ def main() -> None:
         source=SOURCE,
         temperature=1.0,  # a temperature fitted on Tiny-ImageNet does not apply to other classes
     )
-    scores = score(rounded, json.loads((run / "data.json").read_text())["source"])
+    source = json.loads((run / "data.json").read_text())["source"]
+    scores = score(rounded, source)
     save_checkpoint(rounded, TARGET)
     top1_float32 = facts["evaluations"]["validation"]["top1"]
+    rounds = json.loads(RESULT.read_text())["rounds"] if recipe["transfer"]["checkpoint"] == "starter" else []
+    rounds.append(
+        {
+            "num_epochs": facts["num_epochs"],
+            "best_epoch": facts["best_epoch"],
+            "seconds": facts["seconds"],
+            "top1": top1_float32,
+            "trained": {**trained, "command": as_round(trained["command"], source, len(rounds) + 1)},
+        }
+    )
     figures = {
         "top1": scores.top1,
         "top5": scores.top5,
@@ -79,27 +94,49 @@ def main() -> None:
         "num_examples": scores.num_examples,
         "top1_float32": top1_float32,
         "seed": recipe["seed"],
-        "num_epochs": facts["num_epochs"],
-        "best_epoch": facts["best_epoch"],
-        "seconds": facts["seconds"],
         "parameters": num_parameters(exact.config),
         "bytes": sum(file.stat().st_size for file in TARGET.iterdir() if file.name != "README.md"),
-        "trained": {**trained, "command": "allmlp train PHOTOS --recipe starter --out RUN"},
+        "rounds": rounds,
     }
     card = CARD.format(
         parameters=figures["parameters"] / 1e6,
         seed=figures["seed"],
-        epochs=figures["num_epochs"],
-        hours=figures["seconds"] / 3600,
-        device=trained["device"],
-        torch=trained["torch"],
+        epochs=sum(each["num_epochs"] for each in rounds),
+        in_rounds=" in rounds, each from the weights of the one before" if len(rounds) > 1 else "",
+        commands="\n".join(f"    {each['trained']['command']}" for each in rounds),
+        num_rounds=len(rounds),
+        rounds="\n".join(
+            ["| round | epochs | hours | on | top-1 |", "|---|---|---|---|---|", *map(row, rounds, count(1))]
+        ),
         top1=scores.top1,
         top5=scores.top5,
-        best_epoch=figures["best_epoch"],
+        choice="" if recipe["best_by"] == "last" else "The epoch was chosen on the same photos. ",
         change=scores.top1 - top1_float32,
     )
     write_text(TARGET / "README.md", card)
     print("wrote", TARGET, record(RESULT, figures, command="python experiments/starter/pack.py RUN"))
+
+
+def as_round(command, photos, number):
+    """Return the command of a round as others would type it: with names for its data set, its run and the run before."""
+    words = ["PHOTOS" if word == photos else word for word in shlex.split(command)]
+    for option, value in (("--out", f"RUN{number}"), ("--resume", f"RUN{number}"), ("--from", f"RUN{number - 1}")):
+        if option in words:
+            words[words.index(option) + 1] = value
+    return shlex.join(words)
+
+
+def row(figures, number):
+    """Return a round as a row of the card's table."""
+    trained = figures["trained"]
+    device = " with ".join(filter(None, (trained["device"], trained.get("instruction_sets"))))
+    cells = (
+        number,
+        f"{figures['num_epochs']:.3g}",
+        f"{figures['seconds'] / 3600:.1f}",
+        f"{device}, torch {trained['torch']}",
+    )
+    return f"| {' | '.join(map(str, cells))} | {figures['top1']:.2%} |"
 
 
 def score(checkpoint, photos):

@@ -425,6 +425,7 @@ def test_advice_follows_from_the_facts(report_of: Callable[..., Page]) -> None:
     assert "allmlp finetune '/photos of mine' --quality balanced" in text
     assert "Training photos: 99.0 % correct; test photos: 78.4 %" in text
     assert "24 of 38 mistakes are “shirt” taken for “t-shirt”" in text
+    assert "allmlp clean /" in text
     balanced = report_of(**{**facts, "recipe": {**recipe, "sampler": "balanced"}}, class_sizes=sizes).text
     assert "--balance" not in balanced
     rising = report_of(**facts, best_epoch=3).text

@@ -122,13 +122,15 @@ def _on_labels(summary: ReportSummary) -> list[Advice]:
     off_diagonal = metrics.confusion * (1 - np.eye(len(metrics.confusion), dtype=np.int64))
     row, column = np.unravel_index(int(off_diagonal.argmax()), off_diagonal.shape)
     num_wrong = int(off_diagonal.sum())
-    if num_wrong < 10 or off_diagonal[row, column] < 0.15 * num_wrong:
-        return []
+    if num_wrong < 10 or off_diagonal[row, column] < 0.15 * num_wrong or summary.stopped is not None:
+        return []  # `clean` needs a finished run
     truth, prediction = summary.class_names[row], summary.class_names[column]
     return [
         Advice(
             f"{int(off_diagonal[row, column]):,} of {num_wrong:,} mistakes are “{truth}” taken for “{prediction}”.",
-            "Look at these photos: their labels may be wrong, or the two classes hard to tell apart even for people.",
+            "Look at these photos: their labels may be wrong, or the two classes hard to tell apart even for people. "
+            "This command lists the photos whose labels are probably wrong, and changes nothing.",
+            absolute_command("clean", summary.directory),
         )
     ]
 

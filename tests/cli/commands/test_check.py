@@ -43,6 +43,14 @@ def test_leaks_exit_with_3_and_name_files_reason_and_advice(allmlp, tmp_path):
     assert "--fix-list fixes.csv" in outcome.out
 
 
+def test_the_suggested_fix_list_is_a_new_file(allmlp, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = write(tmp_path / "photos", SOUND, TROUBLE["duplicate-leak"]())
+    (tmp_path / "fixes.csv").touch()
+    (tmp_path / "fixes-2.csv").touch()
+    assert "--fix-list fixes-3.csv" in allmlp("check", folder).out
+
+
 def test_warnings_exit_with_0(allmlp, tmp_path):
     outcome = allmlp("check", write(tmp_path / "photos", SOUND, TROUBLE["duplicate"]()))
     assert outcome.code == 0

@@ -127,6 +127,14 @@ def test_photos_in_no_class_are_refused_with_what_to_do(tmp_path: Path) -> None:
     assert "directly in test/" in message
 
 
+def test_one_class_of_several_is_told_to_use_the_folder_above(tmp_path: Path) -> None:
+    hint = f"if rose is one of the classes, choose the folder above it: {tmp_path}"
+    rose = write_folder(tmp_path / "rose", {"1.jpg": b"", "2.jpg": b""})
+    assert "choose the folder above" not in refusal(rose)
+    write_folder(tmp_path / "daisy", {"1.jpg": b""})
+    assert hint in refusal(rose)
+
+
 def test_all_faults_of_a_folder_are_named_at_once(tmp_path: Path) -> None:
     more = {"test/loose.jpg": b"", "train/Hat/1.jpg": b"", "test/scarf/1.jpg": b"", "valid/hat/1.jpg": b""}
     root = write_folder(tmp_path, {**SPLIT, **more})

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import re
 import sys
 import time
@@ -175,7 +176,9 @@ def _words(text: str) -> list[str]:
 
 def _next(report: "QualityReport", data: Sequence[str], path: Path | None) -> list[tuple[str, str]]:
     again = (command_line("check", *data), "check again after the changes")
-    listed = (command_line("check", *data, "--fix-list", "fixes.csv"), "write all files and what to do as a table")
+    names = itertools.chain(["fixes.csv"], (f"fixes-{number}.csv" for number in itertools.count(2)))
+    new = next(name for name in names if not Path(name).exists())
+    listed = (command_line("check", *data, "--fix-list", new), "write all files and what to do as a table")
     train = (command_line("finetune", *data), "train on them")
     commands = [listed] if report.findings and path is None else []
     return [*commands, again] if report.hurts_training else [*commands, train]

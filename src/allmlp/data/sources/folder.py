@@ -1,5 +1,7 @@
 """Data sets given as folders of photos."""
 
+import contextlib
+import itertools
 import os
 from pathlib import Path
 
@@ -35,9 +37,13 @@ def open_folder(root: Path, listing: Listing, options: FolderOptions) -> ImageDa
         raise DataError(
             f"{escape(str(root))}: this is a run folder, not a folder of photos. To continue the run, use --resume."
         )
+    arrangement = arrange(str(root), listing, options)
+    if arrangement.problems and not listing.folders and _has_photo_folders_beside(root):
+        name, above = escape(root.absolute().name), escape(str(root.absolute().parent))
+        arrangement.problems.append(f"if {name} is one of the classes, choose the folder above it: {above}")
     return assemble_arrangement(
         str(root),
-        arrange(str(root), listing, options),
+        arrangement,
         lambda indices: FileReader(root, tuple(listing.photos[i] for i in indices)),
     )
 
@@ -83,6 +89,17 @@ def list_folder(root: Path) -> Listing:
                 listing.folders.append(path)
                 pending.append((path, ancestors | {inode}))
     return listing
+
+
+def _has_photo_folders_beside(root: Path) -> bool:
+    """Return whether a folder next to this one holds photos; at most 100 folders, and 100 names in each, are looked at."""
+    with contextlib.suppress(OSError, DataError):
+        folders = (entry for entry in _entries(root.absolute().parent) if entry.is_dir() and not is_hidden(entry.name))
+        for folder in itertools.islice((entry for entry in folders if entry.name != root.absolute().name), 100):
+            with contextlib.suppress(OSError), os.scandir(folder) as entries:
+                if any(is_photo_name(entry.name) for entry in itertools.islice(entries, 100)):
+                    return True
+    return False
 
 
 def unnamed_photos(root: Path, listing: Listing) -> list[str]:

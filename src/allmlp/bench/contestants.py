@@ -96,7 +96,9 @@ def own_contestants(
             yield name, str(error)
             continue
         for precision in precisions:
-            found = [(key, source) for key, source in sources if key.partition(",")[0] == _stored(precision)]
+            found = [
+                (key, source) for key, source in sources if key.partition(",")[0] in (precision, _stored(precision))
+            ]
             if precision == "int8" and not entry.recognises("x.onnx"):
                 yield f"{name}, {precision}", "the backend runs no int8 files"
             elif precision not in ("int8", *entry.precisions):

@@ -101,6 +101,9 @@ def bench(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         subject = subject_of(model, calibrate=options.calibrate, folder=folder)
+        if options.precisions is None and "bfloat16" in subject.precisions:  # an export whose own precision it is
+            precisions = ("bfloat16",)
+            left_out.pop("bfloat16", None)
         contestants = _contestants(subject, precisions, options, left_out)
         limits = _matrix_products(precisions)
         gflop = 2e-9 * sum(part.multiply_adds for part in cost(subject.config))

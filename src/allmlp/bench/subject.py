@@ -60,7 +60,7 @@ def subject_of(model: Checkpoint | str | Path, *, calibrate: str | Path | None, 
         return Subject(description=model.description, precisions=precisions)
     assert export_kind(model) is not None
     path, info = Path(model), open_export(model).info
-    name = "float32" if info.quantisation is None else f"int8, {info.quantisation.weight_bits} bits"
+    name = info.precision if info.quantisation is None else f"int8, {info.quantisation.weight_bits} bits"
     return Subject(description=info.description, precisions={name: lambda: path}, is_export=True)
 
 

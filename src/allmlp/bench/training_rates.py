@@ -9,6 +9,7 @@ from allmlp.bench.peers import timm_model
 from allmlp.bench.rounds import alternated_rounds, ratios_of
 from allmlp.errors import ConfigError
 from allmlp.hardware.devices import reuse_freed_memory
+from allmlp.io.display import quote
 from allmlp.model import MixerConfig, cost
 from allmlp.provenance import environment, spread
 
@@ -35,8 +36,12 @@ def measure_training(
     and activations. timm is left out where it is not installed, and without `with_peers`.
 
     Raises:
-        ConfigError: a Mixer without a classifier.
+        ConfigError: a Mixer without a classifier, or a precision other than float32 and bfloat16.
     """
+    if others := set(precisions) - {"float32", "bfloat16"}:
+        raise ConfigError(
+            f"precision is {quote(min(others))}, but training steps are measured in float32 and bfloat16."
+        )
     if not config.num_classes:
         raise ConfigError(
             "this Mixer has no classifier, which training needs: omit --training, or name another checkpoint."

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from allmlp.bench.rounds import alternated_rounds
 from allmlp.checkpoints import Checkpoint
+from allmlp.errors import ConfigError
 from allmlp.exports import open_export
 from allmlp.inference import (
     BACKENDS,
@@ -20,7 +21,7 @@ from allmlp.inference import (
     sizes_tested_at_once,
     write_tuned,
 )
-from allmlp.io.display import Report, discard
+from allmlp.io.display import Report, bullets, discard
 from allmlp.metrics import Forward
 from allmlp.model import MixerConfig, cost
 from allmlp.provenance import spread
@@ -77,7 +78,8 @@ def tune(
 
     Raises:
         CheckpointError: not a usable export.
-        ConfigError: the cache folder cannot be written, which is noticed before anything is measured.
+        ConfigError: the cache folder cannot be written, which is noticed before anything is measured; or no backend can be
+            used.
     """
     check_tunable()
     deadline = clock() + seconds
@@ -90,26 +92,34 @@ def tune(
     images = _images(config)
     names = [name for name, backend in BACKENDS.items() if name != "compiled" and backend.recognises(model)]
     candidates: list[_Candidate] = []
+    left_out: list[str] = []
+
+    def leave_out(name: str, why: str) -> None:
+        left_out.append(f"{name}: {why}")
+        report(f"{name}: left out. {why}")
+
     expected: NDArray[np.float32] | None = None
     for number, name in enumerate(names):
         left = deadline - _SHARE_OF_ROUNDS * seconds - clock()
         until = clock() + max(0.0, left) / (len(names) - number)
         if candidates and left <= 0:
-            report(f"{name}: left out. No time was left; close other programs.")
+            leave_out(name, "No time was left; close other programs.")
             continue
         try:
             check_installed(name, BACKENDS[name])
             found = _tried(name, BACKENDS[name], model, images, is_small=is_small, until=until, clock=clock)
             logits = found[0].forward(images[:1])
         except Exception as error:  # of libraries of others: whatever they raise, the others are measured
-            report(f"{name}: left out. {str(error).strip() or type(error).__name__}")
+            leave_out(name, str(error).strip() or type(error).__name__)
             continue
         expected = logits if expected is None else expected
         difference = np.abs(logits - expected).max() / max(float(np.abs(expected).max()), 1e-30)
         if not difference <= _TOLERANCE[precision]:
-            report(f"{name}: left out. Its logits differ by {difference:.1g} of the largest.")
+            leave_out(name, f"Its logits differ by {difference:.1g} of the largest.")
             continue
         candidates += sorted(found, key=lambda each: each.seconds)[:_FINALISTS]
+    if not candidates:
+        raise ConfigError(f"nothing was measured, because every backend was left out:\n{bullets(left_out)}")
     return _remembered(config, precision, candidates, names, images, deadline, report, clock)
 
 

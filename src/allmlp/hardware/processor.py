@@ -21,14 +21,17 @@ def processor_facts(root: Path = Path("/")) -> dict[str, str]:
 
 
 def processor_flags() -> frozenset[str]:
-    """Return the instruction sets by Linux's names, or by torch's where Linux is not the system."""
+    """Return the instruction sets by Linux's names, or by torch's where Linux is not the system; none without torch."""
     facts = processor_facts()
     flags = (facts.get("flags") or facts.get("Features") or "").split()
     if flags:
         return frozenset(flags)
-    from allmlp.hardware.devices import instruction_sets
+    try:
+        from allmlp.hardware.devices import instruction_sets
 
-    return frozenset(instruction_sets())
+        return frozenset(instruction_sets())
+    except ModuleNotFoundError:  # torch is not installed
+        return frozenset()
 
 
 def has_exact_int8(flags: frozenset[str] | None = None, machine: str | None = None) -> bool:

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["EngineSettings"]
+__all__ = ["MAX_STREAMS", "EngineSettings"]
 
-_LARGEST = {"num_threads": 1024, "num_streams": 64, "largest_micro_batch": 64}
+MAX_STREAMS = 64
+
+_LARGEST = {"num_threads": 1024, "num_streams": MAX_STREAMS, "largest_micro_batch": 64}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -230,7 +230,11 @@ def search(
             trial = Path(folder) / path.name
             write(model, trial, plan, note)
             result = _judged(
-                attempt, expected, answers(open_model(trial / member, backend=backend).forward), judging.labels
+                attempt,
+                expected,
+                answers(open_model(trial / member, backend=backend).forward),
+                judging.labels,
+                checkpoint.temperature,
             )
         judged.append(result)
         report(f"{attempt.name}: {result.agreement:.2%} of the photos keep their class.")
@@ -290,10 +294,14 @@ def plan_layers(
 
 
 def _judged(
-    attempt: Attempt, expected: NDArray[np.float32], found: NDArray[np.float32], labels: NDArray[np.int64] | None
+    attempt: Attempt,
+    expected: NDArray[np.float32],
+    found: NDArray[np.float32],
+    labels: NDArray[np.int64] | None,
+    temperature: float,
 ) -> Judged:
     before, after = expected.argmax(axis=1), found.argmax(axis=1)
-    ordered = np.sort(softmax(expected), axis=1)
+    ordered = np.sort(softmax(expected, temperature=temperature), axis=1)
     is_clear = ordered[:, -1] - (ordered[:, -2] if ordered.shape[1] > 1 else 0) > CLEAR_MARGIN
     is_same = before == after
     correct = None if labels is None else (int((before == labels).sum()), int((after == labels).sum()))

@@ -102,6 +102,14 @@ DEVIATIONS: tuple[Deviation, ...] = (
         applies_to=_RELEASED_FINE_TUNING,
     ),
     Deviation(
+        setting="data.holdout",
+        ours="0.1 of each class, drawn at random, if there is no validation split; never trained on",
+        authors="1 % of ImageNet, 2 % of CIFAR, 10 % of Pets and Flowers choose the learning rate; the last run trains on all",
+        why="every run needs validation photos; `allmlp study avg5` trains on all in the end",
+        source="the paper, appendix C; ViT (arXiv 2010.11929), appendix B.1.1",
+        applies_to=_PAPER_FINE_TUNING,
+    ),
+    Deviation(
         setting="best_by",
         ours="top1: the weights of the epoch with the best validation top-1",
         authors="the last weights",

@@ -57,11 +57,13 @@ def finetune_paper() -> Recipe:
         256 pixels; for another image size, set augmentation.pad_pixels to a fourteenth of it.
     Expected: from the paper's ImageNet and ImageNet-21k weights at 224 pixels, a mean of 87.25 to 93.63 % over ImageNet,
         CIFAR, Pets and Flowers ("Avg 5"). Untested at scale here.
-    Cost: 100 epochs of the variant at 224 pixels. On ImageNet that is 250,000 steps; the paper takes 20,000:
-        `--set num_steps=20000 --set num_epochs=0`. `allmlp study avg5` takes the paper's steps for each of its tasks.
+    Cost: 100 epochs of the variant at 224 pixels. On ImageNet, a tenth of which is held out, that is 225,000 steps; the
+        paper takes 20,000: `--set num_steps=20000 --set num_epochs=0`. `allmlp study avg5` takes the paper's steps for each
+        of its tasks.
     Source: the paper, section 3 and appendix C, which follows ViT (arXiv 2010.11929, table 4) for the number of steps. 100
-        epochs are close to its 10,000 steps on CIFAR-10, of which the released code's 500 warm-up steps are a fraction of 0.05.
-        The paper does not state the crop during training; random crops of a larger photo are BiT's (arXiv 1912.11370).
+        epochs are close to its 10,000 steps on CIFAR-10 (8,789 without the held-out tenth), of which the released code's 500
+        warm-up steps are a fraction of 0.05. The paper does not state the crop during training; random crops of a larger
+        photo are BiT's (arXiv 1912.11370).
     """
     return Recipe(
         name="finetune_paper",

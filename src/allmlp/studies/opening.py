@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from allmlp.checkpoints import CATALOG, STARTER
 from allmlp.data import DATASETS, ImageDataset, open_dataset
 from allmlp.errors import ConfigError, DataError
 from allmlp.io.display import counted, escape, quote
@@ -42,7 +43,10 @@ def with_absolute_paths(options: StudyOptions) -> StudyOptions:
     """Return the options with absolute paths, so that the study continues from any working directory."""
     data = None if options.data is None else _absolute(options.data)
     tasks = None if options.tasks is None else {name: _absolute(source) for name, source in options.tasks.items()}
-    return replace(options, data=data, tasks=tasks)
+    checkpoint = options.checkpoint
+    if checkpoint is not None and checkpoint not in (STARTER, *CATALOG) and Path(checkpoint).exists():
+        checkpoint = str(Path(checkpoint).absolute())
+    return replace(options, data=data, tasks=tasks, checkpoint=checkpoint)
 
 
 def check_photo_options(study: Study, options: StudyOptions) -> None:
@@ -116,6 +120,9 @@ def _opened(source: str) -> ImageDataset:
 
 
 def _absolute(source: str) -> str:
+    name, colon, folder = source.partition(":")
+    if name in DATASETS and folder and "," not in folder:
+        return f"{name}{colon}{Path(folder).expanduser().absolute()}"
     is_path = source and source.partition(":")[0] not in DATASETS and Path(source).exists()
     return str(Path(source).absolute()) if is_path else source
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from allmlp.checkpoints import load_checkpoint
 from allmlp.data import ImageDataset
-from allmlp.errors import CheckpointError, ConfigError, MissingExtraError
+from allmlp.errors import CheckpointError, ConfigError, DataError, MissingExtraError
 from allmlp.hardware.devices import choose_device
 from allmlp.io.atomic_write import write_bytes, write_json, write_text
 from allmlp.io.display import Report, counted, escape
@@ -23,7 +23,7 @@ from allmlp.studies.drawing import to_png
 from allmlp.studies.folder import hold_folder, refuse_used_folder
 from allmlp.studies.learning.photos import StudyPhotos, read_photos
 from allmlp.studies.opening import StudyData, check_photo_options, check_unchanged, open_study, with_absolute_paths
-from allmlp.studies.page import page_of
+from allmlp.studies.page import page_of, results_in
 from allmlp.studies.registry import load_study
 from allmlp.studies.study import Arm, ArmResult, Study, StudyOptions
 
@@ -104,7 +104,8 @@ def _resumed(folder: Path, study: Study | str | None, report: Report) -> StudyRu
         raise CheckpointError(f"{escape(folder)}: this is study {stored['study']}, not {name}.")
     study = study if isinstance(study, Study) else load_study(stored["study"])
     options = StudyOptions(**stored["options"])
-    if not _missing(study, folder, options):
+    arms = _arms(study, folder, options)
+    if arms and all(_stored_figures(folder, arm) is not None for arm in arms):
         return _run(study, folder, options, StudyData(None, {}), report)
     _check(study, options)
     data = open_study(study, options)
@@ -120,7 +121,7 @@ def stored_results(folder: str | Path, study: Study) -> list[ArmResult]:
     """
     folder = Path(folder)
     options = StudyOptions(**_stored_request(folder)["options"])
-    found = ((arm, _stored_figures(folder, arm)) for arm in study.arms(options))
+    found = ((arm, _stored_figures(folder, arm)) for arm in _arms(study, folder, options))
     return [ArmResult(arm, figures["figures"]) for arm, figures in found if figures is not None]
 
 
@@ -144,12 +145,34 @@ class _Workplace:
         return self.kept[image_size]
 
 
-def _missing(study: Study, folder: Path, options: StudyOptions) -> list[Arm]:
-    return [arm for arm in study.arms(options) if _stored_figures(folder, arm) is None]
+def _arms(study: Study, folder: Path, options: StudyOptions) -> list[Arm]:
+    """Return the arms of a study, and those that are finished in `folder` although their tasks are no longer here.
+
+    Raises:
+        DataError: no task is here, and none is finished.
+        CheckpointError: an arm's file is damaged.
+    """
+    if not study.has_tasks:
+        return study.arms(options)
+    finished: list[Arm] = []
+    for path in sorted((folder / _ARMS).glob("*.json")):
+        try:
+            stored = json.loads(path.read_bytes())
+            finished.append(Arm(stored["name"], stored["settings"], stored["seed"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _damaged(path) from error
+    try:
+        here = study.arms(options)
+    except DataError:
+        if not finished:
+            raise
+        here = []
+    known = {(arm.name, arm.seed) for arm in here}
+    return [*here, *(arm for arm in finished if (arm.name, arm.seed) not in known)]
 
 
 def _run(study: Study, folder: Path, options: StudyOptions, data: StudyData, report: Report) -> StudyRun:
-    arms = study.arms(options)
+    arms = _arms(study, folder, options)
     stored = {_slug(arm): _stored_figures(folder, arm) for arm in arms}
     num_missing = sum(figures is None for figures in stored.values())
     report(f"{study.title}: {counted(len(arms), 'arm')}, {num_missing} of them to be measured")
@@ -171,19 +194,23 @@ def _run(study: Study, folder: Path, options: StudyOptions, data: StudyData, rep
         shutil.rmtree(place.folder, ignore_errors=True)
         stored[_slug(arm)] = json.loads(_figures_file(folder, arm).read_text())
     found = {slug: figures for slug, figures in stored.items() if figures is not None}
-    results = [ArmResult(arm, found[_slug(arm)]["figures"]) for arm in arms]
-    return _written(study, folder, options, results, [found[_slug(arm)] for arm in arms])
+    return _written(study, folder, options, [found[_slug(arm)] for arm in arms])
 
 
-def _written(
-    study: Study, folder: Path, options: StudyOptions, results: Sequence[ArmResult], stored: Sequence[dict[str, Any]]
-) -> StudyRun:
+def _public_settings(settings: dict[str, Any], public: StudyOptions) -> dict[str, Any]:
+    """Return the settings of an arm for the result, without the path of a checkpoint; `public` are those of `without_paths`."""
+    return settings | ({"checkpoint": public.checkpoint} if "checkpoint" in settings and public.checkpoint else {})
+
+
+def _written(study: Study, folder: Path, options: StudyOptions, stored: Sequence[dict[str, Any]]) -> StudyRun:
     """Write the result, the plot and the page."""
+    commits = sorted({arm["environment"].get("commit", "") for arm in stored})
+    public = without_paths(options)
+    stored = [arm | {"settings": _public_settings(arm["settings"], public)} for arm in stored]
+    results = results_in({"arms": stored})
     agreement = study.agreement(results)
     if options.num_steps is not None:
         agreement += f" Run with --steps {options.num_steps}, not with the study's own number of steps."
-    commits = sorted({arm["environment"].get("commit", "") for arm in stored})
-    public = without_paths(options)
     command = command_of(study, public)
     content = {
         "study": study.name,
@@ -235,10 +262,12 @@ def _stored_figures(folder: Path, arm: Arm) -> dict[str, Any] | None:
         if not (isinstance(stored["figures"], dict) and isinstance(stored["environment"], dict)):
             raise TypeError
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{escape(path)}: this file is damaged. Delete it: the arm is then measured again."
-        ) from error
+        raise _damaged(path) from error
     return dict(stored) if is_same else None
+
+
+def _damaged(path: Path) -> CheckpointError:
+    return CheckpointError(f"{escape(path)}: this file is damaged. Delete it: the arm is then measured again.")
 
 
 def _figures_file(folder: Path, arm: Arm) -> Path:

@@ -1,8 +1,21 @@
-"""A mean and its standard deviation over seeds, in words."""
+"""A mean and its standard deviation over seeds: in words, and whether it is above 0 by more than chance."""
 
 from collections.abc import Mapping
 
-__all__ = ["mean_and_std"]
+__all__ = ["is_surely_positive", "mean_and_std"]
+
+# The 5 % point of Student's t, one-sided, by the number of values, divided by the root of that number.
+_SURE = {2: 4.465, 3: 1.686, 4: 1.177, 5: 0.953}
+_SURE_OF_MORE = 2.015  # of 6 values, divided by the root of their number; smaller for more of them
+
+
+def is_surely_positive(figures: Mapping[str, float]) -> bool:
+    """Return whether a mean over seeds is above 0, by more than chance explains in 5 of 100 cases (Student's t, one-sided).
+
+    `figures` are those of `allmlp.provenance.spread`; its std has n - 1 in the denominator. One seed is never enough.
+    """
+    n = int(figures["n"])
+    return n > 1 and figures["mean"] > figures["std"] * _SURE.get(n, _SURE_OF_MORE / n**0.5)
 
 
 def mean_and_std(figures: Mapping[str, float], digits: int = 1, *, scale: float = 1.0, signed: bool = False) -> str:

@@ -206,7 +206,7 @@ def num_training_photos(dataset: ImageDataset) -> int:
         name = dataset.class_names[train.labels[0]]
         raise DataError(
             f"{source}: only one class has photos, {quote(name)}; a classifier needs at least two classes, each with its own "
-            "folder or label."
+            "folder or label. If the folders of the classes are in another folder, choose --classes-from FOLDER."
         )
     return len(train)
 

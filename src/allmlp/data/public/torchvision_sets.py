@@ -15,7 +15,7 @@ from allmlp.data.sources.assemble import FoundSplit, assemble, raise_problems
 from allmlp.data.sources.file_reader import FileReader
 from allmlp.data.sources.folder import list_folder
 from allmlp.errors import DataError, MissingExtraError
-from allmlp.io.display import escape, summarise
+from allmlp.io.display import counted, escape, summarise
 
 __all__ = ["mat_reader", "open_cifar10", "open_cifar100", "open_flowers102", "open_imagenet", "open_pets"]
 
@@ -128,7 +128,19 @@ def open_imagenet(source: str, folder: Path) -> ImageDataset:
     problems = []
     folders: dict[SplitName, str] = {"train": "train", "test": "val"}
     for split, name in folders.items():
+        if not (folder / name).is_dir():
+            problems.append(
+                f"there is no folder {name}/; unpack the photos into {name}/<synset>/, such as {name}/n01440764/"
+            )
+            continue
         photos = list_folder(folder / name).photos
+        if loose := [photo for photo in photos if "/" not in photo]:
+            problems.append(
+                f"{counted(len(loose), 'photo')} of {name}/ {'is' if len(loose) == 1 else 'are'} in none of its folders "
+                f"({summarise(loose, limit=2)}); move each into the folder of its synset, such as {name}/n01440764/, as "
+                f'torchvision.datasets.ImageNet(folder, "{name}") does'
+            )
+            continue
         photo_synsets = [photo.partition("/")[0] for photo in photos]
         present = set(photo_synsets)
         if missing := sorted(words.keys() - present):

@@ -131,8 +131,19 @@ def read_tree(tree: FolderTree) -> Reading:
 
 
 def _top(tree: FolderTree) -> str:
+    """Return the folder that holds everything: the top one, or a single one in it, again and again.
+
+    images/ next to meta/ or annotations/, which hold no photos, counts as a single one, too.
+    """
     top = ""
-    while len(names := tree.folders_in(top)) == 1 and not tree.photos_directly_in(top):
+    while not tree.photos_directly_in(top):
+        names = tree.folders_in(top)
+        if len(names) > 1:
+            is_without_splits = not any(map(split_named, names))
+            names = [name for name in tree.filled_folders_in(top) if is_without_splits]
+            names = names if all(map(is_plain_name, names)) else []
+        if len(names) != 1:
+            break
         inner = f"{top}{names[0]}/"
         below = tree.folders_in(inner)
         if not below or tree.photos_directly_in(inner):

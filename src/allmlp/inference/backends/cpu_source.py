@@ -17,7 +17,7 @@ from allmlp.hardware.num_compute_threads import num_compute_threads
 from allmlp.hardware.num_decoding_threads import usable_cores
 from allmlp.hardware.processor import has_exact_int8
 from allmlp.inference.backends.micro_batches import LARGEST_MICRO_BATCH, MICRO_BATCH_SIZES
-from allmlp.inference.engine_settings import EngineSettings
+from allmlp.inference.engine_settings import MAX_STREAMS, EngineSettings
 from allmlp.inference.runnable import Output
 from allmlp.inference.tuned import Tuned, has_tuned, read_tuned
 from allmlp.io.display import escape, quote, shorten
@@ -25,12 +25,14 @@ from allmlp.metrics import Forward
 from allmlp.model import MixerConfig
 
 _CACHED_BYTES = 4 << 20
+_NO_MEMORY = ("bad_alloc", "bad allocation", "allocate memory", "out of memory")  # in the messages of engines
 _ADVICE = {
     "bfloat16": " The backends eager, compiled and openvino have it.",
     "int8": " int8 is in the file: allmlp export CHECKPOINT --precision int8 --calibrate PHOTOS writes one.",
 }
 
 __all__ = [
+    "check_integers",
     "check_options",
     "check_processor",
     "engine_errors",
@@ -83,7 +85,7 @@ def settings_to_try(*, is_small: bool, spins: bool = False, first: int = 16) -> 
     Of a large Mixer, few settings can be tried in the time; `first` is the size of micro-batches to begin with.
     """
     num_threads = num_compute_threads()
-    streams = (1, num_threads) if num_threads > 1 else (1,)
+    streams = tuple(dict.fromkeys((1, min(num_threads, MAX_STREAMS))))
     kinds = [(size, count) for count in streams for size in (16, 4, 1, 32)]
     if not is_small:
         kinds = [(first, 1), (1, streams[-1]), (4, 1), (16, 1), (16, streams[-1])]
@@ -169,18 +171,35 @@ def check_processor(note: QuantisationNote | None, source: object) -> None:
         )
 
 
+def check_integers(precision: str, info: ExportInfo, source: object) -> None:
+    """Refuse a named precision for an export that multiplies integers.
+
+    Raises:
+        ConfigError: `precision` is not "auto", and the products of some layers are integers.
+    """
+    note = info.quantisation
+    if precision != "auto" and note is not None and note.num_integer_layers:
+        raise ConfigError(
+            f"{shorten(escape(source), 300)}: an int8 export, which multiplies integers, but precision is {quote(precision)}. "
+            "Omit it, or use the checkpoint or a float32 export."
+        )
+
+
 @contextlib.contextmanager
 def engine_errors(engine: str, source: object) -> Iterator[None]:
     """Turn any exception of an engine into a CheckpointError: each has types of its own, and a source may be untrusted.
 
     Raises:
-        CheckpointError: the block raised an exception other than an AllmlpError.
+        MemoryError: there was too little memory.
+        CheckpointError: the block raised another exception that is not an AllmlpError.
     """
     try:
         yield
     except AllmlpError:
         raise
     except Exception as error:
+        if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY):
+            raise MemoryError(f"{engine}: {error}") from error
         raise CheckpointError(
             f"{shorten(escape(source), 300)}: {engine} cannot run it ({shorten(escape(error), 300)}). Export the checkpoint "
             "again."

@@ -93,12 +93,22 @@ class Streams:
         for future in [self._pool.submit(task) for task in tasks]:
             future.result()
 
-    def agrees(self, size: int, alone: Compute, image_shape: tuple[int, ...]) -> bool:
-        """Return whether micro-batches of a size get the same bits as from `alone`; `image_shape` is (1, 3, H, W)."""
+    def agrees(self, size: int, alone: Compute, image_shape: tuple[int, ...], num_trials: int) -> bool:
+        """Return whether a size gets the same bits as from `alone`, in `num_trials` micro-batches.
+
+        `image_shape` is (1, 3, H, W).
+        """
         if size not in self._agrees:
-            images = np.random.default_rng(0).standard_normal((size, *image_shape[1:]), dtype=np.float32)
-            self._agrees[size] = np.array_equal(self.compute(images, size), alone(images, size))
+            generator = np.random.default_rng(0)
+            trials = (generator.standard_normal((size, *image_shape[1:]), dtype=np.float32) for _ in range(num_trials))
+            self._agrees[size] = all(np.array_equal(self.compute(each, size), alone(each, size)) for each in trials)
         return self._agrees[size]
+
+
+def _num_trials(size: int, multiply_adds: int) -> int:
+    """Return with how many micro-batches of a size, of images that take so many multiply-adds each, it is tested."""
+    # Small Mixers sum few numbers, whose result may be equal by chance, so they are tried with many images.
+    return max(1, min(_MAX_TRIALS, int(_MAX_TRIAL_MULTIPLY_ADDS / (size * multiply_adds))))
 
 
 def num_outputs(config: MixerConfig, output: Output) -> int:
@@ -125,6 +135,7 @@ def in_micro_batches(
     With `streams`, the micro-batches of a call are computed at once, if it has several.
     """
     sample_shape = (3, *config.image_size)
+    multiply_adds = sum(part.multiply_adds for part in cost(config))
     chosen: _Sizes | _Fixed | _Together
     if device == "cpu":
         assert sizes is not None
@@ -144,7 +155,10 @@ def in_micro_batches(
         is_parallel = (
             streams is not None
             and len(sizes) > 1
-            and all(streams.agrees(size, compute, (1, *sample_shape)) for size in set(sizes))
+            and all(
+                streams.agrees(size, compute, (1, *sample_shape), _num_trials(size, multiply_adds))
+                for size in set(sizes)
+            )
         )
         function = streams.compute if streams is not None and is_parallel else compute
 
@@ -238,11 +252,9 @@ class _Sizes:
 
         (1,) if not even the rows of the largest size have the same bits.
         """
-        # Small Mixers sum few numbers, whose result may be equal by chance, so they are tried with many images.
-        affordable = int(_MAX_TRIAL_MULTIPLY_ADDS / (sizes[-1] * self._multiply_adds))
         generator = np.random.default_rng(0)
         previous: NDArray[np.float32] | None = None
-        for _ in range(max(1, min(_MAX_TRIALS, affordable))):
+        for _ in range(_num_trials(sizes[-1], self._multiply_adds)):
             image = generator.standard_normal(self._image_shape, dtype=np.float32)
             outputs = {size: self._compute(np.repeat(image, size, axis=0), size) for size in sizes}
             expected = outputs[sizes[-1]][:1]

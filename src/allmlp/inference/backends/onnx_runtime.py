@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from allmlp.checkpoints import ArrayCheckpoint, Checkpoint
 from allmlp.exports import IMAGES, PHOTOS, WEIGHTS, OnnxExport, QuantisationNote, export_kind, import_onnxruntime
 from allmlp.inference.backends.cpu_source import (
+    check_integers,
     check_options,
     engine_errors,
     forwards,
@@ -58,6 +59,7 @@ def open_onnx_runtime(
     """
     check_options(_NAME, device, precision)
     model = opened(source, import_onnxruntime)
+    check_integers(precision, model.info, source)
     assert isinstance(model, OnnxExport)  # `recognises` leaves OpenVINO's models to that backend
     config = model.description.config
     widths = value_widths(config, output)

@@ -17,6 +17,7 @@ from allmlp.errors import ConfigError
 from allmlp.exports import OnnxExport, OpenvinoExport, export_kind, import_openvino
 from allmlp.hardware.num_decoding_threads import usable_cores
 from allmlp.inference.backends.cpu_source import (
+    check_integers,
     check_options,
     engine_errors,
     forwards,
@@ -61,6 +62,7 @@ def open_openvino(
         )
     hint = "bf16" if precision == "bfloat16" else "f32"
     model = opened(source, import_openvino)
+    check_integers(precision, model.info, source)
     assert isinstance(model, OnnxExport | OpenvinoExport)
     config = model.description.config
     widths = value_widths(config, output)

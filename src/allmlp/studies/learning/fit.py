@@ -19,7 +19,7 @@ from allmlp.studies.learning.photos import LabelledPhotos, StudyPhotos
 from allmlp.studies.learning.snapshot import Progress, load_finished, load_snapshot, save_finished, save_snapshot
 from allmlp.training import Stopped, StopSignal
 
-__all__ = ["Inputs", "Schedule", "fit", "fit_once", "predicted", "scored_top1"]
+__all__ = ["Inputs", "Schedule", "fit", "fit_once", "hours_unit", "predicted", "scored_top1"]
 
 Inputs = Callable[[Tensor], Tensor]
 """What a network sees: a function of normalised images (B, 3, H, W), after the augmentation, that keeps their shape."""
@@ -87,7 +87,8 @@ def fit(
 
     Returns:
         "curve": by number of photos seen, the top-1 on `photos.scored` and the mean training loss since the last score;
-        "top1": at the end; "images_per_second" of training, "minutes" and "core_hours" of the process, without scoring.
+        "top1": at the end; "images_per_second" of training, "minutes" and "core_hours" of the process, without scoring, and the
+        "device"; on a GPU, "core_hours" are its hours.
 
     Raises:
         Stopped: a signal, after the state was saved.
@@ -133,8 +134,15 @@ def fit(
         "top1": progress.curve[-1]["top1"],
         "images_per_second": float(f"{schedule.num_steps * schedule.batch_size / progress.seconds:.4g}"),
         "minutes": round(progress.seconds / 60, 2),
-        "core_hours": float(f"{progress.processor_seconds / 3600:.3g}"),
+        # On a GPU, the processor only waits.
+        "core_hours": float(f"{(progress.processor_seconds if device == 'cpu' else progress.seconds) / 3600:.3g}"),
+        "device": device,
     }
+
+
+def hours_unit(figures: Mapping[str, Any]) -> str:
+    """Return what the "core_hours" in the figures of `fit` are hours of: "core-hours", or "GPU-hours"."""
+    return "core-hours" if figures.get("device", "cpu") == "cpu" else "GPU-hours"
 
 
 def fit_once(

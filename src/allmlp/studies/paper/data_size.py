@@ -188,8 +188,8 @@ def table(results: Sequence[ArmResult]) -> Table:
 def agreement(results: Sequence[ArmResult]) -> str:
     """Compare the gains from the smallest share to all photos, in linear 5-shot, as the paper does.
 
-    It agrees if the Mixer gains more than both other networks with every seed (of at least two), and points the same way if
-    it does so in the mean.
+    It agrees if the Mixer gains more than both other networks with every seed, of at least three (by chance, three seeds do in
+    1 of 27 cases), and points the same way if it does so in the mean.
     """
     gains = {name: _gains(results, name, "five_shot") for name in NETWORKS}
     leads = [
@@ -198,7 +198,7 @@ def agreement(results: Sequence[ArmResult]) -> str:
         if name != "Mixer"
     ]
     num_seeds = len(gains["Mixer"])
-    if num_seeds > 1 and all(value > 0 for lead in leads for value in lead):
+    if num_seeds > 2 and all(value > 0 for lead in leads for value in lead):
         verdict = "Agrees with the paper"
     elif all(float(np.mean(lead)) > 0 for lead in leads):
         verdict = "Points the same way"

@@ -16,7 +16,7 @@ from allmlp.provenance import spread
 from allmlp.runs.layout import RunLayout
 from allmlp.studies.drawing import COLOURS, dots, new_figure, panels
 from allmlp.studies.learning.photos import scored_split
-from allmlp.studies.spreads import mean_and_std
+from allmlp.studies.spreads import is_surely_positive, mean_and_std
 from allmlp.studies.study import Arm, ArmResult, FullScale, Study, StudyOptions, Table, Workplace
 from allmlp.training import DataConfig, NoProgress, OptimizerConfig, Recipe, ScheduleConfig, train
 
@@ -194,7 +194,7 @@ def _minus_all(results: Sequence[ArmResult], name: str) -> dict[str, float]:
 
 def agreement(results: Sequence[ArmResult]) -> str:
     none = _minus_all(results, NONE)
-    is_sure = none["n"] > 1 and -none["mean"] > none["std"]
+    is_sure = is_surely_positive({**none, "mean": -none["mean"]})
     verdict = "Does not agree" if none["mean"] >= 0 else "Agrees with the paper" if is_sure else "Points the same way"
     parts = {part: _minus_all(results, f"without {part}") for part in PARTS}
     listed = ", ".join(f"{part} {mean_and_std(figures, signed=True)}" for part, figures in parts.items())

@@ -12,7 +12,7 @@ from allmlp.provenance import spread
 from allmlp.studies.drawing import COLOURS, curve, new_figure, panels, percent_axis
 from allmlp.studies.learning.fit import Schedule, fit, scored_top1
 from allmlp.studies.learning.networks import make_network
-from allmlp.studies.spreads import mean_and_std
+from allmlp.studies.spreads import is_surely_positive, mean_and_std
 from allmlp.studies.study import Arm, ArmResult, FullScale, Study, StudyOptions, Table, Workplace
 
 __all__ = ["KEPT", "METHODS", "RAISED", "SCRATCH", "STUDY", "raised"]
@@ -189,7 +189,7 @@ def _difference(results: Sequence[ArmResult], name: str, other: str) -> dict[str
 
 def agreement(results: Sequence[ArmResult]) -> str:
     gain = _difference(results, RAISED["block"], KEPT)
-    is_sure = gain["n"] > 1 and gain["mean"] > gain["std"]
+    is_sure = is_surely_positive(gain)
     verdict = "Does not agree" if gain["mean"] <= 0 else "Agrees with the paper" if is_sure else "Points the same way"
     resampled = _difference(results, RAISED["resample"], KEPT)
     scratch = {method: _difference(results, RAISED[method], SCRATCH[method]) for method in METHODS}

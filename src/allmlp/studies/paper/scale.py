@@ -12,7 +12,7 @@ from allmlp.io.display import counted
 from allmlp.provenance import spread
 from allmlp.studies.drawing import COLOURS, log_axis, new_figure, panels, percent_axis
 from allmlp.studies.frontier import frontier, shortfalls
-from allmlp.studies.learning.fit import Schedule, fit
+from allmlp.studies.learning.fit import Schedule, fit, hours_unit
 from allmlp.studies.learning.networks import make_network, multiply_adds
 from allmlp.studies.learning.rates import inference_call, measured_rates
 from allmlp.studies.spreads import mean_and_std
@@ -194,13 +194,17 @@ def table(results: Sequence[ArmResult]) -> Table:
         "parameters",
         "multiply-adds",
         "of training, 10^12",
-        "core-hours of training",
-        "images/s per core",
+        f"{hours_unit(points[0].figures)} of training",
+        _rate_unit(points),
         "top-1, %",
         "on the frontier of",
         "n",
     )
     return Table(columns, rows)
+
+
+def _rate_unit(points: Sequence[_Point]) -> str:
+    return "images/s per core" if hours_unit(points[0].figures) == "core-hours" else "images/s"
 
 
 def agreement(results: Sequence[ArmResult]) -> str:
@@ -241,9 +245,9 @@ def figure(results: Sequence[ArmResult]) -> Figure:
     rates = [point.images_per_second for point in points]
     drawing = new_figure(width=11.5, height=4.0)
     axes = panels(drawing, ["training cost", "training cost, on any machine", "throughput"])
-    _draw(axes[0], points, hours, frontier(hours, values), "core-hours of the processor")
+    _draw(axes[0], points, hours, frontier(hours, values), f"{hours_unit(points[0].figures)} of training")
     _draw(axes[1], points, compute, frontier(compute, values), r"multiply-adds of training, $10^{12}$")
-    _draw(axes[2], points, rates, frontier([1 / rate for rate in rates], values), "images per second and core")
+    _draw(axes[2], points, rates, frontier([1 / rate for rate in rates], values), _rate_unit(points))
     handles, labels = axes[0].get_legend_handles_labels()
     drawing.legend(handles, labels, fontsize=8, frameon=False, loc="outside lower center", ncols=len(labels))
     return drawing
@@ -282,8 +286,8 @@ STUDY = Study(
     "and 2,300 core-days (table 3).",
     setup="CIFAR-10, six Mixers with the proportions of table 1, two ViTs and two ResNets, each at 24 and 32 pixels with "
     "patches of 4, so that the tokens grow with the pixels, and the same schedule for all. They are scored as they are "
-    "trained, whereas the paper fine-tunes on ImageNet. Core-hours and throughput are by processor time, in float32; for the "
-    f"throughput of inference, all networks take turns, in batches of {_RATE_BATCH}.",
+    "trained, whereas the paper fine-tunes on ImageNet. All is in float32, and on the CPU, core-hours and throughput are by "
+    f"processor time; for the throughput of inference, all networks take turns, in batches of {_RATE_BATCH}.",
     data="cifar10",
     arms=arms,
     run=run,

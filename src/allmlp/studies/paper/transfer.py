@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from allmlp.io.display import counted
 from allmlp.provenance import spread
 from allmlp.studies.drawing import COLOURS, dots, new_figure, panels
-from allmlp.studies.learning.fit import Schedule, fit_once
+from allmlp.studies.learning.fit import Schedule, fit_once, hours_unit
 from allmlp.studies.learning.networks import make_network, multiply_adds
 from allmlp.studies.paper.data_size import IMAGE_SIZE, NETWORKS
 from allmlp.studies.spreads import mean_and_std
@@ -173,7 +173,7 @@ def table(results: Sequence[ArmResult]) -> Table:
         "task",
         "network",
         "multiply-adds",
-        "core-hours of pre-training",
+        f"{hours_unit(results[0].figures)} of pre-training",
         "top-1 there, %",
         "chosen rates",
         f"{NUM_SHOTS}-shot top-1, %",
@@ -215,7 +215,7 @@ def agreement(results: Sequence[ArmResult]) -> str:
         f"{verdict}: the Mixer beats {whom}. Its {measure} is {top1} %; the difference from {', from '.join(distances)} "
         f"({counted(num_seeds, 'seed')}, paired; standard errors over test photos {errors}). Pre-training, on "
         f"{trained['photos']:,} photos of {trained['classes']} classes for {trained['epochs']:g} epochs with about the same "
-        f"multiply-adds, took {', '.join(hours[:-1])} and {hours[-1]} core-hours."
+        f"multiply-adds, took {', '.join(hours[:-1])} and {hours[-1]} {hours_unit(trained)}."
     )
 
 

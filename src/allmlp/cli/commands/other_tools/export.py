@@ -199,9 +199,9 @@ def export(
         place = pixels or form.pixels[0]
         check_runtime_option(runtime, target, dash="--")
         name = default_name(checkpoint, form) if out is None else out
-        for ending in form.other_endings:
-            new_output_path(str(Path(name).with_suffix(ending)), is_folder=False, name="--out", example=name)
         path = new_output_path(name, is_folder=form.is_page, name="--out", example=default_name(checkpoint, form))
+        for ending in form.other_endings:
+            new_output_path(str(path.with_suffix(ending)), is_folder=False, name="--out", example=name)
         if listed == path:
             raise ConfigError(f"--requirements and --out are the same file, {path}; give them two names.")
         file, page = (path / PAGE_MODEL, path) if form.is_page else (path, None)

@@ -7,7 +7,7 @@ Invariants: a part is a pure function of the plan and its number; it is written 
 To add one: an engine is a function in `engines` that runs a `Worker` for every part; a task is a case of `open_task`.
 """
 
-from allmlp.bulk.engines import ENGINES, compute_parts
+from allmlp.bulk.engines import ENGINES, compute_parts, use_own_gpu
 from allmlp.bulk.model import LoadedModel, load_model
 from allmlp.bulk.photo_list import find_listed
 from allmlp.bulk.plan import ModelOptions, Plan, PlanOptions, PreprocessingOptions, Task
@@ -34,4 +34,5 @@ __all__ = [
     "open_results",
     "read_results",
     "search_parts",
+    "use_own_gpu",
 ]

@@ -20,7 +20,7 @@ from allmlp.hardware.num_decoding_threads import usable_cores
 from allmlp.inference import RunnableModel
 from allmlp.io.display import Progress, Report, escape
 
-__all__ = ["ENGINES", "compute_parts"]
+__all__ = ["ENGINES", "compute_parts", "use_own_gpu"]
 
 ENGINES = ("local", "ray")
 _SECONDS_BETWEEN_LOOKS = 0.5
@@ -63,7 +63,7 @@ def compute_parts(
     elif processes is not None and processes > 1:
         _compute_in_processes(results, parts, source, processes, batch_size, progress)
     else:
-        rank, count = _place_among_processes(results)
+        rank, count = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
         worker = Worker(results, open_model, batch_size=batch_size, report=report)
         counter = _Counter(done, results.plan.num_photos, progress)
         worker.advance = counter.add
@@ -79,16 +79,17 @@ class _Counter:
         self._progress(self._done, self._total)
 
 
-def _place_among_processes(results: ResultFolder) -> tuple[int, int]:
-    """Return the number of this process among those that torchrun started, and their number; let it use a GPU of its own."""
-    rank, count = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    if count > 1:
-        _use_own_gpu(results, int(os.environ.get("LOCAL_RANK", "0")))
-    return rank, count
+def use_own_gpu(model: str, device: str) -> None:
+    """Let each of the processes that torchrun started use a GPU of its own.
+
+    This comes before the model is opened, whose weights stay on the GPU that is used then.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        _use_gpu(model, device, int(os.environ.get("LOCAL_RANK", "0")))
 
 
-def _use_own_gpu(results: ResultFolder, number: int) -> None:
-    if results.plan.model_options.device == "cpu" or export_kind(results.plan.model) is not None:
+def _use_gpu(model: str, device: str, number: int) -> None:
+    if device == "cpu" or export_kind(model) not in (None, "torch"):
         return  # which needs no torch
     import torch
 
@@ -180,7 +181,7 @@ def _child(
         results = read_results(Path(folder))
 
         def open_model() -> RunnableModel:
-            _use_own_gpu(results, rank)
+            _use_gpu(results.plan.model, results.plan.model_options.device, rank)
             return open_plan_model(results, source)
 
         Worker(results, open_model, batch_size=batch_size).run(parts)

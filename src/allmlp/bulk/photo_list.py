@@ -5,6 +5,7 @@ A row has the photo's `name`; for a photo inside a zip or Parquet file, the `con
 stands for the time. Names are bytes, as the file system has them.
 """
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
@@ -122,9 +123,20 @@ def find_listed(sources: Sequence[str], *, report: Report) -> PhotoList:
                 names += each
             if is_remote(path):
                 roots.append(path)
-            elif os.path.isdir(path) or container != [None] or found != [[path]]:  # noqa: PTH112
+            elif os.path.isdir(path) or container != [None]:  # noqa: PTH112
                 roots.append(os.path.abspath(path))  # noqa: PTH100
-    return PhotoList(names, groups, roots)
+            else:  # single photos, or those of a table
+                roots += _folders_of(path, found[0])
+    return PhotoList(names, groups, list(dict.fromkeys(roots)))
+
+
+def _folders_of(path: str, photos: Sequence[str]) -> list[str]:
+    """Return what has to be there for photos that are listed one by one: their common folder, and the table at `path`."""
+    roots = [] if photos == [path] else [os.path.abspath(path)]  # noqa: PTH100
+    with contextlib.suppress(ValueError):  # on several drives
+        folders = [os.path.dirname(os.path.abspath(photo)) for photo in photos]  # noqa: PTH100, PTH120
+        roots.append(os.path.commonpath(folders))
+    return roots
 
 
 def _photos_of(path: str, report: Report) -> tuple[list[list[str]], list[str | None]]:

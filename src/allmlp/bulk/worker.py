@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 from allmlp.bulk.claims import Claims
 from allmlp.bulk.model import load_model
@@ -104,16 +105,21 @@ def _no_advance(count: int) -> None:
 
 
 def open_plan_model(
-    results: ResultFolder, source: str | None = None, *, report_progress: ReportProgress | None = None
+    results: ResultFolder,
+    source: str | None = None,
+    *,
+    device: str | None = None,
+    report_progress: ReportProgress | None = None,
 ) -> RunnableModel:
-    """Open the model of a plan from its source, or from another one that has the same model.
+    """Open the model of a plan from its source, or from another one that has the same model, on its device or another.
 
     Raises:
         ConfigError: another model is there, or the machine lacks what the plan's options need.
         CheckpointError: the model is not there.
     """
     plan = results.plan
-    model = load_model(source or plan.model, plan.model_options, report_progress=report_progress)
+    options = plan.model_options if device is None else replace(plan.model_options, device=device)
+    model = load_model(source or plan.model, options, report_progress=report_progress)
     if model.digest != plan.model_sha256:
         raise ConfigError(
             f"{escape(source or plan.model)}: this is not the model of {escape(results.path)}, which was {escape(plan.model)}, "

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from allmlp import __version__
 from allmlp.checkpoints import Checkpoint, as_arrays, load_arrays
 from allmlp.data import decode
+from allmlp.errors import CheckpointError
 from allmlp.explanations import Explainer, gives_contributions
 from allmlp.exports import export_kind, open_export, weights_digest
 from allmlp.inference import Predictor, RunnableModel, open_model
@@ -77,7 +78,9 @@ class ServedModel:
         """Open the model a second time, for its features, unless it is open: few servers need them."""
         with self._opening:
             if self._features is None:
-                self._features = open_model(self._source, output="features", **self._options)  # type: ignore[arg-type]
+                opened = open_model(self._source, output="features", **self._options)  # type: ignore[arg-type]
+                self._check_unchanged()
+                self._features = opened
 
     def pixels(self, content: bytes) -> NDArray[np.uint8]:
         """Return the RGB pixels (h, w, 3) of a photo. Raises DataError as `decode`."""
@@ -95,7 +98,14 @@ class ServedModel:
         with self._opening:
             if self._explainer is None:
                 backend, device = self._options["backend"], self._options["device"]
-                self._explainer = Explainer.from_checkpoint(self._source, backend=backend, device=device)
+                explainer = Explainer.from_checkpoint(self._source, backend=backend, device=device)
+                self._check_unchanged()
+                self._explainer = explainer
+
+    def _check_unchanged(self) -> None:
+        """Check that what is opened now is the model that answers. Raises CheckpointError."""
+        if _identity(self._source)[0] != self.info["weights_sha256"]:
+            raise CheckpointError("The model has changed since the server started. Restart the server.")
 
     def answer(self, outputs: NDArray[np.float32], top_k: int) -> dict[str, Any]:
         """Return what /predict answers for a photo: the labels of `Predictor.predict`, best first."""

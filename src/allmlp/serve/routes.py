@@ -47,6 +47,7 @@ class Service:
         self._batcher = batcher
         self._memory = BodyMemory(options)
         self._pool: ThreadPoolExecutor | None = None
+        self._opening = asyncio.Lock()
         self._explaining = asyncio.Semaphore(num_decoding_threads())
 
     def start(self) -> None:
@@ -147,8 +148,10 @@ class Service:
 
     async def open(self, function: Callable[[], None]) -> None:
         """Open the model for something else, by a function that does nothing if it is open. Raises Problem."""
+        self._batcher.check_room()
         try:
-            await self._in_pool(function)
+            async with self._opening:  # requests that wait for it hold no thread
+                await asyncio.to_thread(function)
         except AllmlpError as error:
             raise Problem(501, "unavailable", str(error)) from error
 

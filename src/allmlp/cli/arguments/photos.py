@@ -106,10 +106,17 @@ def find_photos(sources: Sequence[str]) -> "tuple[list[tuple[str, Photo]], int]"
         try:
             if len(sources) == 1:
                 _check_present(source)
-            photos += _photos_of(source)
+            paths = paths_matching(source) if is_pattern(source) and not is_remote(source) else [source]
         except DataError as error:
             num_failed += 1
             note(f"allmlp: {error}")
+            continue
+        for path in paths:
+            try:
+                photos += _photos_of(path)
+            except DataError as error:
+                num_failed += 1
+                note(f"allmlp: {error}")
     return photos, num_failed
 
 
@@ -130,8 +137,6 @@ def _photos_of(source: str) -> "list[tuple[str, Photo]]":
         from allmlp.inference import photos_in_folder
 
         return [(path, path) for path in photos_in_folder(Path(source), report=lambda line: note(f"allmlp: {line}"))]
-    if is_pattern(source):
-        return [photo for path in paths_matching(source) for photo in _photos_of(path)]
     return [(source, source)]
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from allmlp.data import ImageDataset
+    from allmlp.data import ImageDataset, Split
     from allmlp.inference import Embedder
 
 __all__ = ["embed"]
@@ -139,6 +139,7 @@ def embed(
     embedder = Embedder(model, batch_size=batch_size)
     query = None if nearest is None else _features_of(embedder, nearest)
     num_failed, shots, words = 0, "", []
+    itself = None
     if split is None:
         features, num_failed = _of_photos(embedder, photos)
     else:
@@ -146,11 +147,11 @@ def embed(
 
         dataset = open_dataset(photos[0], **options_of_data)
         words = command_options(dataset.options)
-        features, shots = _of_split(embedder, checkpoint, dataset, split)
+        features, shots, itself = _of_split(embedder, checkpoint, dataset, split, nearest)
     if path is not None:
         write_features(features, path)
     if nearest is not None and query is not None:
-        _print_nearest(features, nearest, query, top_k or 10)
+        _print_nearest(features, nearest, query, top_k or 10, itself)
     if num_failed:
         num_photos = num_failed + len(features.paths)
         where = "" if path is None else f"; the features of all others are in {path}"
@@ -215,13 +216,13 @@ def _features_of(embedder: "Embedder", photo: str) -> "NDArray[np.float32]":
     return features
 
 
-def _print_nearest(content: Features, photo: str, query: "NDArray[np.float32]", top_k: int) -> None:
-    """Print the photos that are most similar to a photo, without the photo itself."""
+def _print_nearest(content: Features, photo: str, query: "NDArray[np.float32]", top_k: int, itself: int | None) -> None:
+    """Print the photos that are most similar to a photo, without the photo itself, also by its index if that is known."""
     from allmlp.inference import nearest
     from allmlp.io.display import escape
 
     own = os.path.realpath(photo)
-    others = [index for index, path in enumerate(content.paths) if os.path.realpath(path) != own]
+    others = [index for index, path in enumerate(content.paths) if index != itself and os.path.realpath(path) != own]
     if not others:
         raise DataError(f"{escape(photo)}: there are no other photos to compare it with. Give more photos or a folder.")
     best = nearest(content.features[others], query, top_k=top_k)
@@ -267,8 +268,11 @@ def _of_photos(embedder: "Embedder", photos: Sequence[str]) -> tuple[Features, i
     return Features(np.stack(rows), paths), num_failed
 
 
-def _of_split(embedder: "Embedder", checkpoint: str, dataset: "ImageDataset", split_name: str) -> tuple[Features, str]:
-    """Embed a split; return its features, and the value of `evaluate --shots` that suits the data set: "" or "1,5"."""
+def _of_split(
+    embedder: "Embedder", checkpoint: str, dataset: "ImageDataset", split_name: str, nearest: str | None
+) -> tuple[Features, str, int | None]:
+    """Embed a split; return its features, the value of `evaluate --shots` that suits the data set, "" or "1,5", and the index
+    of the photo at `nearest`, if it is in the split."""
     import numpy as np
 
     from allmlp.evaluation import choose_split, divide_as_run, split_of_run
@@ -286,4 +290,13 @@ def _of_split(embedder: "Embedder", checkpoint: str, dataset: "ImageDataset", sp
     if "train" in splits and len(splits) > 1:
         class_size = min(np.bincount(splits["train"].labels, minlength=len(dataset.class_names)))
     shots = ",".join(str(number) for number in (1, 5, 10) if number <= class_size)
-    return Features(features, choice.photos.sample_ids, choice.photos.labels, dataset.class_names), shots
+    content = Features(features, choice.photos.sample_ids, choice.photos.labels, dataset.class_names)
+    return content, shots, None if nearest is None else _index_of(choice.photos, nearest)
+
+
+def _index_of(split: "Split", photo: str) -> int | None:
+    """Return the index of a photo in a split: it has the end of its path, and its bytes."""
+    path = os.path.realpath(photo).replace(os.sep, "/")
+    candidates = [index for index, name in enumerate(split.sample_ids) if path.endswith(f"/{name}")]
+    content = Path(photo).read_bytes() if candidates else b""
+    return next((index for index in candidates if split.read(index) == content), None)

@@ -27,7 +27,9 @@ def serve(
         float, typer.Option(min=0, max=1000, help="Milliseconds that a batch waits for photos being decoded.")
     ] = 2.0,
     max_queue: Annotated[int, typer.Option(min=1, help="Photos accepted and not answered; beyond it, 503.")] = 256,
-    max_photos: Annotated[int, typer.Option(min=1, help="Photos of one request.")] = 64,
+    max_photos: Annotated[
+        int | None, typer.Option(min=1, help="Photos of one request.", show_default="64, at most --max-queue")
+    ] = None,
     max_upload_mb: Annotated[int, typer.Option(min=1, max=1000, help="Megabytes of one request.")] = 32,
     timeout: Annotated[float, typer.Option(metavar="S", help="Seconds until an answer; beyond it, 504.")] = 30.0,
     api_key_env: Annotated[
@@ -61,7 +63,7 @@ def serve(
         max_batch=max_batch,
         max_wait_ms=max_wait_ms,
         max_queue=max_queue,
-        max_photos=min(max_photos, max_queue),
+        max_photos=min(ServeOptions.max_photos, max_queue) if max_photos is None else max_photos,
         max_upload_mb=max_upload_mb,
         timeout_s=timeout,
         api_keys=keys,

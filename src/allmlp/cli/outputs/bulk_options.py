@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 import typer
 
 from allmlp.errors import ConfigError
+from allmlp.io.display import escape
+from allmlp.io.remote_address import is_address, is_remote
 
 __all__ = ["BulkOptions", "EngineName", "EngineOption", "PartSizeOption", "ProcessesOption", "bulk_folder"]
 
@@ -44,8 +46,10 @@ def bulk_folder(out: str | None, options: BulkOptions) -> Path | None:
     """Return the folder that `--out` names; None if it names a file: a folder ends in "/", or holds a plan already.
 
     Raises:
-        ConfigError: options for folders with another output.
+        ConfigError: options for folders with another output, or an address.
     """
+    if out is not None and out.endswith("/") and (is_address(out) or is_remote(out)):
+        raise ConfigError(f"{escape(out)}: cannot be written to (it is an address). Name a folder here, and upload it.")
     if out is not None and (out.endswith(("/", os.sep)) or _has_plan(out)):
         return Path(out)
     given = {

@@ -46,7 +46,16 @@ def answer_in_bulk(
     """
     if STANDARD_INPUT in photos:
         raise ConfigError("--out FOLDER/ takes no photo from standard input; save it to a file.")
-    from allmlp.bulk import ModelOptions, PlanOptions, Request, compute_parts, find_listed, load_model, open_results
+    from allmlp.bulk import (
+        ModelOptions,
+        PlanOptions,
+        Request,
+        compute_parts,
+        find_listed,
+        load_model,
+        open_results,
+        use_own_gpu,
+    )
 
     report = note if is_first_process() else discard
     model_options = ModelOptions(
@@ -58,6 +67,8 @@ def answer_in_bulk(
     )
     with download_bar() as report_progress:
         loaded = load_model(model, model_options, report=report, report_progress=report_progress)
+    if bulk_options.engine == "local":
+        use_own_gpu(model, device)
     opened = loaded.open("features" if task == "embed" else "logits")
     if task == "predict" and not opened.description.class_names:
         raise ConfigError("This checkpoint has no classifier (num_classes is 0), so it cannot classify photos.")

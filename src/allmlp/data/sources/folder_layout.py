@@ -24,6 +24,7 @@ __all__ = [
     "Listing",
     "arrange",
     "assemble_arrangement",
+    "has_photo_ending",
     "is_hidden",
     "is_in_hidden",
     "is_photo_name",
@@ -59,6 +60,11 @@ LAYOUTS = f"""Supported layouts:
 def is_photo_name(name: str) -> bool:
     """Return whether a file of this name is treated as a photo; its content is checked later."""
     return is_read(_kind_of(name))
+
+
+def has_photo_ending(name: str) -> bool:
+    """Return whether a file of this name is a photo, also of a format that cannot be decoded here."""
+    return _kind_of(name) is not None
 
 
 def _kind_of(name: str) -> FileKind | None:

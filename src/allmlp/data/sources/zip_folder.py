@@ -5,6 +5,7 @@ import dataclasses
 import re
 import stat
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from allmlp.data.sources.folder_layout import (
     Listing,
     arrange,
     assemble_arrangement,
+    has_photo_ending,
     is_hidden,
     is_photo_name,
 )
@@ -114,10 +116,10 @@ def open_zip_photos(path: Path) -> ZipReader:
         DataError: an incomplete zip; members that are encrypted, duplicated, too large, compressed by an unknown method,
             beyond the end of the file, or have paths outside of the zip ("../").
     """
-    return _checked(path)[1]
+    return _checked(path, has_photo_ending)[1]  # the decoder says why it does not read some
 
 
-def _checked(path: Path) -> tuple[Listing, ZipReader]:
+def _checked(path: Path, is_photo: Callable[[str], bool] = is_photo_name) -> tuple[Listing, ZipReader]:
     """Return what is in a zip, and a reader of its photos in the order of the listing."""
     if is_part_of_zip(path.name) or path.with_suffix(".z01").exists():
         raise _split_zip(path)
@@ -133,8 +135,8 @@ def _checked(path: Path) -> tuple[Listing, ZipReader]:
     if any(member.volume for member in members):
         raise _split_zip(path)
     names = [_name(member) for member in members]
-    raise_problems(str(path), _problems(members, names, num_bytes))
-    listing, photos, _ = _list(members, names)
+    raise_problems(str(path), _problems(members, names, num_bytes, is_photo))
+    listing, photos, _ = _list(members, names, is_photo)
     entries = np.array([_entry(member) for member in photos], dtype=np.int64).reshape(-1, 5)
     return listing, ZipReader(path, tuple(listing.photos), entries)
 
@@ -146,7 +148,7 @@ def list_zip(path: Path) -> tuple[Listing, dict[str, ZipMember]]:
         ZIP_ERRORS: not a readable zip archive.
     """
     members = read_directory(path)
-    listing, _, ignored = _list(members, [_name(member) for member in members])
+    listing, _, ignored = _list(members, [_name(member) for member in members], is_photo_name)
     return listing, {
         name: ZipMember("", info.header_offset, info.compress_size, info.file_size, info.CRC, info.compress_type != 0)
         for name, info in ignored.items()
@@ -180,7 +182,7 @@ def _parts(name: str) -> list[str]:
 
 
 def _list(
-    members: list[zipfile.ZipInfo], names: list[str]
+    members: list[zipfile.ZipInfo], names: list[str], is_photo: Callable[[str], bool]
 ) -> tuple[Listing, list[zipfile.ZipInfo], dict[str, zipfile.ZipInfo]]:
     """Return the listing, the members of its photos, and those of its ignored files (one for a hidden folder)."""
     listing = Listing()
@@ -199,7 +201,7 @@ def _list(
                 folders.add("/".join(parts))
         elif hidden:
             ignored["/".join(parts[:hidden])] = member  # once for a folder, as if it were unpacked
-        elif not is_photo_name(parts[-1]):
+        elif not is_photo(parts[-1]):
             ignored["/".join(parts)] = member
         elif stat.S_ISLNK(member.external_attr >> 16):
             listing.skipped.append(("/".join(parts), "a link"))
@@ -210,7 +212,9 @@ def _list(
     return listing, photos, ignored
 
 
-def _problems(members: list[zipfile.ZipInfo], names: list[str], num_bytes: int) -> list[str]:
+def _problems(
+    members: list[zipfile.ZipInfo], names: list[str], num_bytes: int, is_photo: Callable[[str], bool]
+) -> list[str]:
     files = ["/".join(_parts(name)) for name in names if not name.endswith("/")]
     offenders: dict[tuple[str, str], list[str]] = {("duplicate members", "pack the zip again"): repeated_names(files)}
     for name in names:
@@ -221,7 +225,7 @@ def _problems(members: list[zipfile.ZipInfo], names: list[str], num_bytes: int) 
     unknown: list[str] = []
     beyond, large, bombs = [], [], []
     for member, name in zip(members, names, strict=True):
-        if not is_photo_name(name.rpartition("/")[2]):
+        if not is_photo(name.rpartition("/")[2]):
             continue  # never unpacked
         if reason := unreadable_because(member):
             (encrypted if reason == "encrypted" else unknown).append(name)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from allmlp.cli.arguments.output_format import Format, FormatOption
+from allmlp.cli.arguments.photos import MaxMegapixelsOption, limit_photos
 from allmlp.cli.console import aligned, download_bar, heading, note, say
 from allmlp.cli.progress import photo_bar
 from allmlp.errors import CheckpointError, ConfigError, DataError
@@ -34,6 +35,7 @@ def search(
     ] = None,
     top_k: Annotated[int, typer.Option(metavar="N", min=1, help="How many photos.")] = 10,
     output_format: FormatOption = Format.TEXT,
+    max_megapixels: MaxMegapixelsOption = None,
 ) -> None:
     """Find the photos most similar to one, in a folder of features.
 
@@ -47,6 +49,7 @@ def search(
     from allmlp.bulk import read_results, search_parts
 
     results = read_results(Path(folder))
+    limit_photos(results.plan.options.max_megapixels if max_megapixels is None else max_megapixels)
     query = _features_of(photo, results, model)
     with photo_bar() as progress:
         # One more: the photo itself may be among them.
@@ -90,7 +93,9 @@ def _features_of(photo: str, results: "ResultFolder", source: str | None) -> "ND
         )
     try:
         with download_bar() as report_progress:
-            opened = open_plan_model(results, source, report_progress=report_progress)
+            # The device of the plan may be one of another machine.
+            device = "cpu" if results.plan.model_options.device == "cpu" else "auto"
+            opened = open_plan_model(results, source, device=device, report_progress=report_progress)
     except CheckpointError as error:
         if source is not None:
             raise

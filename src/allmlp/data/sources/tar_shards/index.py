@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ShardIndex", "index_paths", "make_index", "open_index", "write_index"]
 
-_VERSION = 1  # of the columns, of the rules of sample IDs, and of what is refused
+_VERSION = 2  # of the columns, of the rules of sample IDs, and of what is refused
 _INFO = b"allmlp"
 _DIGEST_BYTES = 32
 

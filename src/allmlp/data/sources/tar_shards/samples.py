@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from allmlp.data.decoding.limits import MAX_PHOTO_BYTES
+from allmlp.data.decoding.more_formats import HEIC_KINDS
 from allmlp.data.sources.folder_layout import is_in_hidden, is_photo_name
 from allmlp.data.sources.tar_shards.labels import LABEL_FIELDS, MAX_LABEL_BYTES, SampleLabel, label_of
 from allmlp.data.sources.tar_shards.members import TarMember, TarPass
 from allmlp.io.display import shorten, summarise
+from allmlp.io.file_kinds import PHOTO_EXTENSIONS
 
 __all__ = ["ShardSamples", "read_samples"]
 
@@ -104,7 +106,8 @@ def _advice(problem: str) -> str:
 
 def _add(sample: _Sample, extension: str, member: TarMember, tar: TarPass, found: ShardSamples) -> None:
     """Read a member if it is a photo or states the class."""
-    is_photo = is_photo_name(f"x.{extension}")
+    # HEIC counts also where it cannot be decoded: reading it then says why, and such photos can be skipped.
+    is_photo = is_photo_name(f"x.{extension}") or PHOTO_EXTENSIONS.get(extension.rpartition(".")[2]) in HEIC_KINDS
     known: Sequence[str] = [*sample.photos, *sample.further, *sample.labels]
     if extension in known:
         found.add_problem("members that occur twice", "keep one of each", member.name)

@@ -9,7 +9,7 @@ from allmlp.data.decoding.limits import MAX_PHOTO_BYTES
 from allmlp.data.decoding.reasons import raise_shortage
 from allmlp.data.sources.file_reader import file_problem
 from allmlp.data.sources.folder import list_folder
-from allmlp.data.sources.folder_layout import Listing, is_in_hidden, is_photo_name
+from allmlp.data.sources.folder_layout import Listing, has_photo_ending, is_in_hidden
 from allmlp.data.sources.tar_shards.members import DamagedTarError, TarPass
 from allmlp.data.sources.tar_shards.remote_shards import open_remote, shard_at
 from allmlp.data.sources.tar_shards.shard_files import shards_in
@@ -130,7 +130,7 @@ def _photos_in(path: Path, address: str | None = None) -> list[TarPhoto]:
         with path.open("rb", buffering=1 << 16) as file:
             for member in TarPass(file, path.stat().st_size).members():
                 is_hidden = is_in_hidden(member.name) and not member.problem  # ".." is not a hidden folder
-                if is_hidden or not is_photo_name(member.name.rpartition("/")[2]):
+                if is_hidden or not has_photo_ending(member.name.rpartition("/")[2]):
                     continue
                 problem = member.problem or (f"{member.size:,} bytes" if member.size > MAX_PHOTO_BYTES else "")
                 if problem:

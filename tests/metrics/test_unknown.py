@@ -80,9 +80,9 @@ def test_every_score_that_a_checkpoint_may_name_is_known() -> None:
 
 @pytest.mark.parametrize(
     ("number", "kept", "expected"),
-    [(100, 0.95, 95), (100, 1.0, 100), (30, 0.95, 29), (20, 0.9, 18), (1, 0.01, 1), (7, 0.5, 4)],
+    [(100, 0.95, 96), (99, 0.95, 95), (100, 1.0, 100), (30, 0.95, 30), (20, 0.9, 19), (1, 0.01, 1), (7, 0.5, 4)],
 )
-def test_a_threshold_keeps_its_share_and_no_photo_more(number: int, kept: float, expected: int) -> None:
+def test_a_threshold_is_the_score_of_a_rank(number: int, kept: float, expected: int) -> None:
     scores = np.random.default_rng(number).permutation(number).astype(np.float64)
     assert (scores >= fit_threshold(scores, kept=kept)).sum() == expected
 

@@ -115,12 +115,13 @@ def held_out_closeness(features: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def fit_threshold(scores: NDArray[np.float64], *, kept: float) -> float:
-    """Return the highest threshold that at least the share `kept` of the scores (n,) reaches; n is at least 1.
+    """Return the highest of the scores (n,) that another score of their kind reaches with probability `kept` at least.
 
-    With a share of 0.95 and 100 scores it is the sixth lowest one: 95 reach it.
+    It is the k-th lowest one, which a new score misses with probability k / (n + 1): the fifth of 100 for 0.95. With too few
+    scores for that, it is the lowest; n is at least 1.
     """
-    num_kept = max(1, math.ceil(kept * len(scores) - 1e-9))
-    return float(np.sort(scores)[len(scores) - num_kept])
+    rank = math.floor((1 - kept) * (len(scores) + 1) + 1e-9)
+    return float(np.sort(scores)[max(rank, 1) - 1])
 
 
 def auroc(known: NDArray[np.float64], unknown: NDArray[np.float64]) -> float:

@@ -158,7 +158,10 @@ def choose_for_finetuning(
     chosen, reason = _FITTED_TO_PHOTOS[recipe](dataset)
     if chosen.data.folds and not _is_cross_validated(given, resolved.transfer.checkpoint):
         chosen = dataclasses.replace(chosen, data=dataclasses.replace(chosen.data, folds=0))
-        reason = ""
+        reason = (
+            f"recipe {chosen.name}: a tenth of the photos is held out once; --folds {_NUM_FOLDS} cross-validates instead, "
+            "which is slower and scores so few photos better"
+        )
     resolved = with_settings(chosen, given)
     is_fitted = (resolved.num_epochs, resolved.data.folds) == (chosen.num_epochs, chosen.data.folds)
     return ChosenRecipe(resolved, dataset, reason if is_fitted else "")

@@ -51,7 +51,9 @@ def _on_fit(summary: ReportSummary) -> list[Advice]:
             Advice(
                 f"The best epoch is one of the last ({best:g} of {total:g}): accuracy was still rising.",
                 "Train longer; fine-tuning this run keeps what it has learned.",
-                _command(summary, "finetune", "--from", summary.directory, "--epochs", f"{2 * total:g}"),
+                _command(
+                    summary, "finetune", "--from", summary.directory, "--epochs", f"{2 * total:g}", *_seed(summary)
+                ),
             )
         ]
     if score is None or score.top1 - metrics.top1 < _GAP:
@@ -63,6 +65,12 @@ def _on_fit(summary: ReportSummary) -> list[Advice]:
             "More, and more varied, training photos help most; then a larger pre-trained Mixer, and stronger augmentation.",
         )
     ]
+
+
+def _seed(summary: ReportSummary) -> list[str]:
+    """Return the option by which another run holds out the same photos."""
+    seed = summary.recipe.get("seed", 0)
+    return ["--seed", str(seed)] if seed else []
 
 
 def _on_classes(summary: ReportSummary) -> list[Advice]:

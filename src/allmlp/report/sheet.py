@@ -67,7 +67,7 @@ class SheetContext:
 
 
 class ContactSheet:
-    """Collects predictions with thumbnails and writes them as a page; of more than `max_photos`, the least certain."""
+    """Collects predictions with thumbnails and writes them as a page; of too many, the unknown and least certain."""
 
     def __init__(self, model: str, *, min_score: float = 0.0, max_photos: int = MAX_SHEET_PHOTOS) -> None:
         """Name the model. Predictions with a score below `min_score` come first, as unsure; before them, unknown photos."""
@@ -75,12 +75,16 @@ class ContactSheet:
         self._min_score = min_score
         self._max_photos = max_photos
         self._num_photos = 0
-        self._kept: list[tuple[float, int, Prediction]] = []  # a heap with the highest score first
+        self._num_unknown = self._num_unsure = 0
+        # A heap: the surest known photo is the first to leave.
+        self._kept: list[tuple[bool, float, int, Prediction]] = []
 
     def add(self, prediction: Prediction) -> None:
         """Add a prediction, which has a thumbnail."""
         self._num_photos += 1
-        entry = (-prediction.score, -self._num_photos, prediction)
+        self._num_unknown += prediction.is_unknown
+        self._num_unsure += not prediction.is_unknown and prediction.score < self._min_score
+        entry = (prediction.is_unknown, -prediction.score, -self._num_photos, prediction)
         if len(self._kept) < self._max_photos:
             heapq.heappush(self._kept, entry)
         else:
@@ -98,7 +102,7 @@ class ContactSheet:
         )
 
     def _context(self) -> SheetContext:
-        predictions = sorted((prediction for _, _, prediction in self._kept), key=self._key)
+        predictions = sorted((entry[-1] for entry in self._kept), key=self._key)
         folder = _shared_folder([prediction.source for prediction in predictions])
         groups = []
         for number, (group, members) in enumerate(itertools.groupby(predictions, key=lambda each: self._key(each)[:2])):
@@ -117,8 +121,8 @@ class ContactSheet:
             folder=folder,
             num_photos=self._num_photos,
             num_shown=len(predictions),
-            num_unknown=sum(prediction.is_unknown for prediction in predictions),
-            num_unsure=sum(self._key(prediction)[0] == _UNSURE for prediction in predictions),
+            num_unknown=self._num_unknown,
+            num_unsure=self._num_unsure,
             min_score=self._min_score,
             groups=tuple(groups),
         )

@@ -53,6 +53,7 @@ def train_run(
         stop.deferred = True
         try:
             _loop(session, state, history, stop)
+            session.agree(stop).check()  # a signal that came while the last state was saved
         except KeyboardInterrupt:
             _report_stopped(session, history)
             raise

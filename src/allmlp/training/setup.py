@@ -149,8 +149,8 @@ def _check_inputs(
         check_compiler()
     if checkpoint is not None:
         checkpoint = checkpoint.with_new_head(dataset.class_names, bias=resolved.head_bias)
-        if not has_validation and "validation" in dataset.splits:
-            dataset = dataclasses.replace(dataset, notes=(*dataset.notes, *_notes_on_overlap(resolved, dataset)))
+    if resolved.transfer.checkpoint is not None and not has_validation:
+        dataset = dataclasses.replace(dataset, notes=(*dataset.notes, *_notes_on_overlap(resolved, dataset)))
     return resolved, dataset, checkpoint
 
 
@@ -179,16 +179,24 @@ def _without_bad_photos(
 
 
 def _notes_on_overlap(recipe: ResolvedRecipe, dataset: ImageDataset) -> list[str]:
-    """Return a note if the initial checkpoint was trained on held-out photos: a run with another seed held out others."""
-    source, held_out = str(recipe.transfer.checkpoint), dataset.splits["validation"].sample_ids
+    """Return a note if the initial checkpoint was trained on photos that score the run, held out once or in folds."""
+    source = str(recipe.transfer.checkpoint)
     if source == STARTER:  # not a folder of that name
         return []
-    num_shared = len({*saved_split(Path(source)).get("train", ())}.intersection(held_out))
+    is_held_out = "validation" in dataset.splits
+    scored = dataset.splits["validation" if is_held_out else "train"].sample_ids
+    saved = saved_split(Path(source))
+    num_shared = len({*saved.get("train", ())}.intersection(scored))
     if not num_shared:
         return []
+    remedy = "That run held out none of them: score this one on photos that it has not seen, in a split `test`"
+    if is_held_out and "validation" in saved:
+        remedy = "To hold out the same photos as that run, use its seed (--seed)"
+    elif "validation" in saved:
+        remedy = "Fine-tune other weights, or hold out the same photos as that run (--folds 0 and its --seed)"
     return [
-        f"{source} was trained on {num_shared:,} of the {len(held_out):,} validation photos (matched by name), so their score "
-        "will be too high. To hold out the same photos as that run, use its seed (--seed)"
+        f"{source} was trained on {num_shared:,} of the {len(scored):,} {'validation' if is_held_out else 'cross-validated'} "
+        f"photos (matched by name), so their score will be too high. {remedy}"
     ]
 
 

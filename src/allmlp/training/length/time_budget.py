@@ -97,7 +97,7 @@ class TimeBudget:
         if self._times:
             latest = min(1.0, self._used() / _OPTIMISTIC_SHARE)
             seconds = latest * seconds + (1.0 - latest) * min(seconds, float(np.quantile(self._times, 0.25)))
-        return seconds + self._validation_seconds / self.steps_per_epoch
+        return seconds + self._validation_seconds / max(1.0, self.steps_per_epoch)  # at most one follows a step
 
     def _finishing_seconds(self) -> float:
         return self.finishing_validations * self._validation_seconds + min(

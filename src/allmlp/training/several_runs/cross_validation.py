@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import math
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -52,7 +53,6 @@ def cross_validate(
     layout = RunLayout(run)
     num_folds = recipe.data.folds
     folds = fold_of_photos(dataset, num_folds=num_folds, seed=recipe.seed)
-    fold_recipe = _of_fold(recipe)
     logits = np.zeros((len(folds), len(dataset.class_names)), np.float32)
     closeness: NDArray[np.float64] | None = np.zeros(len(folds))
     for number, fold in enumerate(fold_datasets(dataset, folds)):
@@ -60,6 +60,7 @@ def cross_validate(
         held_out = fold.splits["validation"]
         if not saved.exists():
             progress.message(f"fold    {number + 1} of {num_folds}: {len(held_out):,} photos held out")
+            fold_recipe = _of_fold(recipe, num_photos=len(folds), num_fold_photos=len(fold.splits["train"]))
             train(fold_recipe, fold, layout.fold_run(number + 1), AfterStart(progress, prefix="warning"))
             if is_first:
                 _write(saved, _predict(layout.fold_run(number + 1), fold, device=device))
@@ -80,12 +81,21 @@ def cross_validate(
     )
 
 
-def _of_fold(recipe: ResolvedRecipe) -> ResolvedRecipe:
-    """Return the recipe of a fold. As in the run itself, no photo chooses an epoch: the last weights are scored."""
-    minutes = None if recipe.max_minutes is None else recipe.max_minutes / (1 + recipe.data.folds)
-    return dataclasses.replace(
-        recipe, data=dataclasses.replace(recipe.data, folds=0, bad_photos="stop"), best_by="last", max_minutes=minutes
-    )
+def _of_fold(recipe: ResolvedRecipe, *, num_photos: int, num_fold_photos: int) -> ResolvedRecipe:
+    """Return the recipe of a fold of a run on `num_photos`: as many steps, on fewer photos.
+
+    With as many epochs, the features of a fold's Mixer would move less far from the initial weights than those of the run, and
+    the threshold of "unknown" would reject too many photos. As in the run itself, no photo chooses an epoch: the last weights
+    are scored.
+    """
+    data = dataclasses.replace(recipe.data, folds=0, bad_photos="stop")
+    if recipe.max_minutes is not None:
+        num_epochs = max(1, round(recipe.num_epochs * num_photos / num_fold_photos))
+        minutes = recipe.max_minutes / (1 + recipe.data.folds)
+        return dataclasses.replace(recipe, data=data, best_by="last", num_epochs=num_epochs, max_minutes=minutes)
+    num_steps = recipe.num_steps_on(num_photos)
+    num_epochs = max(1, math.ceil(num_steps * recipe.batch_size / num_fold_photos))
+    return dataclasses.replace(recipe, data=data, best_by="last", num_epochs=num_epochs, num_steps=num_steps)
 
 
 def _predict(run: Path, fold: ImageDataset, *, device: str) -> FoldPredictions:
@@ -123,7 +133,9 @@ def _read(path: Path, split: Split, *, num_classes: int) -> FoldPredictions:
 
 
 class AfterStart(NoProgress):
-    """Forwards the steps, and the messages after the start that begin with `prefix`: the run has reported the rest before."""
+    """Forwards the steps, and the messages after the start that begin with `prefix` or say that something could not be done:
+    the run has reported the rest before.
+    """
 
     def __init__(self, progress: Progress, *, prefix: str = "") -> None:
         self._progress = progress
@@ -131,7 +143,7 @@ class AfterStart(NoProgress):
         self._is_started = False
 
     def message(self, text: str) -> None:
-        if self._is_started and text.startswith(self._prefix):
+        if self._is_started and (text.startswith(self._prefix) or "could not be" in text):
             self._progress.message(text)
 
     def start(self, total_steps: int) -> None:

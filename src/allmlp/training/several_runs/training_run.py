@@ -1,5 +1,6 @@
 """Training, from a recipe and photos to a run folder: one run, and with cross-validation one more per fold."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from allmlp.training.finish import TrainResult
 from allmlp.training.loop import train_run
 from allmlp.training.progress import NoProgress, Progress
 from allmlp.training.recipe.recipe import Recipe, ResolvedRecipe
+from allmlp.training.run_folder import lock_run
 from allmlp.training.several_runs.cross_validation import AfterStart, cross_validate
 from allmlp.training.stop_signals import StopSignal
 
@@ -65,15 +67,16 @@ def train(
         train_run(recipe, dataset, folder, device=device, progress=progress, resume=True, is_scored=False)
 
     with StopSignal():  # for signals between the runs: there is nothing to save, but the caller is told
-        out_of_fold = cross_validate(
-            run,
-            trained.recipe,
-            trained.dataset,
-            train_fold,
-            device=device,
-            progress=progress,
-            is_first=trained.is_first,
-        )
+        with lock_run(run, is_new=False) if trained.is_first else contextlib.nullcontext():
+            out_of_fold = cross_validate(
+                run,
+                trained.recipe,
+                trained.dataset,
+                train_fold,
+                device=device,
+                progress=progress,
+                is_first=trained.is_first,
+            )
         scored = train_run(
             recipe, data, run, device=device, progress=AfterStart(progress), resume=True, out_of_fold=out_of_fold
         )

@@ -138,6 +138,7 @@ def _print(found: "LabelErrors") -> None:
 
 
 def _apply(run: Path, table: Path) -> None:
+    from allmlp.cli.training_request import data_words
     from allmlp.training import clean_photos, stored_run
 
     cleaned = clean_photos(run, table)
@@ -149,9 +150,10 @@ def _apply(run: Path, table: Path) -> None:
     say(f"wrote   {escape(cleaned.log)}")
     stored = stored_run(run)
     assert stored is not None  # `clean_photos` has read it
+    options = data_words(run, stored.options)
     next_commands(
         [
-            (command_line("finetune", stored.data), "train again, on the corrected photos"),
+            (command_line("finetune", stored.data, *options), "train again, on the corrected photos"),
             (command_line("clean", "--undo", cleaned.log), "undo all of this"),
         ]
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 
 from allmlp.checkpoints import load_checkpoint
 from allmlp.data import FileReader, ImageDataset, Split
@@ -27,7 +28,7 @@ from allmlp.training.input_pipeline import InputPipeline
 from allmlp.training.progress import NoProgress
 from allmlp.training.recipe.recipe import Recipe
 from allmlp.training.reporting.final_scores import score_splits, score_training_photos
-from allmlp.training.reporting.out_of_fold import CROSS_VALIDATION
+from allmlp.training.reporting.out_of_fold import CROSS_VALIDATION, OutOfFold, held_out_once, read_fold
 from allmlp.training.reporting.run_report import first_environment, run_summary, stopped_at, with_photos
 from allmlp.training.run_folder import decoded_fingerprint
 from allmlp.training.stored_run import StoredRun, photos_of_run, stored_digests, stored_run
@@ -70,7 +71,8 @@ def report_run(
     if not evaluations and pipeline is not None and layout.checkpoint("best").is_dir():
         checkpoint, device = load_checkpoint(layout.checkpoint("best")), choose_device(device)
         names = ("validation", "test") if stored.is_finished else ("validation",)
-        evaluations = score_splits(checkpoint, pipeline, dataset, device=device, names=names)
+        found = _out_of_fold(stored, dataset)
+        evaluations = score_splits(checkpoint, pipeline, dataset, device=device, names=names, out_of_fold=found)
         training_score = training_score or score_training_photos(checkpoint, pipeline, device=device)
     summary = dataclasses.replace(
         run_summary(path, stored.recipe, dataset, environment=first_environment(path)),
@@ -85,6 +87,21 @@ def report_run(
     else:
         summary = with_photos(summary, dataset, pipeline, stored.recipe)
     return _write(summary, path, out)
+
+
+def _out_of_fold(stored: StoredRun, dataset: ImageDataset) -> OutOfFold | None:
+    """Return the predictions of a finished cross-validation; None if there was none, or files of its folds are missing."""
+    layout, num_folds = RunLayout(stored.path), stored.recipe.data.folds
+    paths = [layout.fold_predictions(number) for number in range(1, num_folds + 1)]
+    if not (stored.is_finished and paths and all(path.exists() for path in paths)):
+        return None
+    logits: dict[str, NDArray[np.float32]] = {}
+    for fold in map(read_fold, paths):
+        logits |= dict(zip(fold.sample_ids, fold.logits, strict=True))
+    split = held_out_once(dataset, stored.recipe)
+    if logits.keys() != set(split.sample_ids):
+        return None
+    return OutOfFold(split, np.stack([logits[name] for name in split.sample_ids]), num_folds)
 
 
 def _write(summary: ReportSummary, run: Path, out: str | Path | None) -> Path:

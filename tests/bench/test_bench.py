@@ -149,6 +149,13 @@ def test_training_steps_are_measured_against_timms() -> None:
     assert len(table_lines(result)) == 3
 
 
+def test_training_steps_are_not_measured_in_int8() -> None:
+    with pytest.raises(
+        ConfigError, match="precision is 'int8', but training steps are measured in float32 and bfloat16"
+    ):
+        measure_training(tiny_config(), precisions=("float32", "int8"))
+
+
 def test_the_input_is_measured_in_stages(tmp_path: Path) -> None:
     for number in range(3):
         (tmp_path / "train" / f"class {number}").mkdir(parents=True)
@@ -222,6 +229,20 @@ def test_an_export_runs_in_its_own_precision_in_the_backends_that_open_it(photos
     assert {row["contestant"] for row in result["results"]} == {"allmlp-onnxruntime", "allmlp-openvino"}
     assert result["left_out"]["allmlp-eager"] == "it does not open this export"
     assert result["left_out"]["allmlp-openvino, float32"] == "this export has another precision"
+
+
+@pytest.mark.parametrize("is_native", [True, False])
+def test_a_file_of_torch_in_bfloat16_is_measured_in_bfloat16(
+    is_native: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("allmlp.bench.run.has_native_bfloat16", lambda _: is_native)
+    monkeypatch.setattr("allmlp.bench.run.matrix_product_gflops", lambda _: 1.0)
+    path = export(tiny_checkpoint(), to="torch", precision="bfloat16", out=tmp_path / "x.pt2")
+    assert list(subject_of(path, calibrate=None, folder=tmp_path).precisions) == ["bfloat16"]
+    options = BenchOptions(batch_sizes=(1,), backends=("eager",), minutes=10.0, num_rounds=3, start_up=False)
+    result = bench(path, options)
+    assert [row["precision"] for row in result["results"]] == ["bfloat16"]
+    assert "bfloat16" not in result["left_out"]
 
 
 def test_start_up_is_measured_in_fresh_processes_of_exports(monkeypatch: pytest.MonkeyPatch) -> None:

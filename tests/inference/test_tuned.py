@@ -1,14 +1,17 @@
 """What was tuned is used on the same machine for the same shape, and ignored anywhere else."""
 
 import json
+import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from tests.builders import tiny_config
 
-from allmlp import Checkpoint, export, load_checkpoint, open_model
+from allmlp import Checkpoint, ConfigError, MissingExtraError, export, load_checkpoint, open_model
 from allmlp.bench import tune
 from allmlp.inference import EngineSettings, Tuned, read_tuned, write_tuned
 from allmlp.inference.backends.cpu_source import settings_to_try, usual_settings
@@ -95,6 +98,16 @@ def test_the_machine_is_read_from_the_kernel(tmp_path: Path) -> None:
     assert facts["instruction_sets"] == ["amx_bf16", "avx2", "avx512f"]
 
 
+def test_the_machine_is_the_same_whether_or_not_torch_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("allmlp.hardware.num_compute_threads.usable_cores", lambda *_, **__: 3)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(get_num_threads=lambda: 5))
+    with_torch = machine()
+    monkeypatch.delitem(sys.modules, "torch")
+    assert machine() == with_torch
+    assert with_torch["num_threads"] == 3
+
+
 def test_tuning_measures_and_remembers_all_backends_but_the_compiled(checkpoint: Checkpoint, cache: Path) -> None:
     seconds, path = tune(checkpoint, seconds=600)  # 12 rounds at most
     assert set(seconds) == {"eager", "litert", "onnxruntime", "openvino"}
@@ -116,6 +129,20 @@ def test_an_engine_that_fails_is_left_out_of_the_tuning(
     assert set(seconds) == {"eager", "litert", "onnxruntime"}
     (line,) = [line for line in lines if "left out" in line]
     assert line.startswith("openvino: left out. ") and "no such instruction" in line
+
+
+def test_without_any_backend_tuning_gives_the_reasons(
+    checkpoint: Checkpoint, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str, _: object) -> None:
+        raise MissingExtraError(f"The backend {name} needs a library")
+
+    monkeypatch.setattr("allmlp.bench.tuning.check_installed", missing)
+    with pytest.raises(ConfigError, match="nothing was measured") as caught:
+        tune(checkpoint)
+    reasons = re.findall(r"(\w+): The backend (\w+) needs a library", str(caught.value))
+    assert reasons == [(name, name) for name in ("eager", "onnxruntime", "openvino", "litert")]
+    assert not list(cache.rglob("*.json"))
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
@@ -202,6 +229,12 @@ def test_of_a_large_mixer_few_settings_are_tried(monkeypatch: pytest.MonkeyPatch
         tried = settings_to_try(is_small=False, first=first)
         assert [(each.largest_micro_batch, each.num_streams) for each in tried] == expected
     assert len(set(settings_to_try(is_small=True))) == 8
+
+
+@pytest.mark.parametrize("is_small", [True, False])
+def test_no_more_streams_than_allowed_are_tried_on_many_cores(is_small: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("allmlp.inference.backends.cpu_source.num_compute_threads", lambda: 96)
+    assert {each.num_streams for each in settings_to_try(is_small=is_small)} == {1, 64}
 
 
 @pytest.mark.parametrize(("variant", "size"), [("S/16", 2), ("S/32", 8), ("B/32", 2), ("B/16", 1), ("H/14", 1)])

@@ -112,6 +112,18 @@ def test_a_file_of_8_bits_is_refused_without_vnni(exports: Exports, monkeypatch:
     open_model(path)
 
 
+@pytest.mark.parametrize("to, backend", [("onnx", "onnxruntime"), ("onnx", "openvino"), ("openvino", "openvino")])
+def test_float32_is_refused_only_where_integers_are_multiplied(
+    to: str, backend: str, exports: Exports, mixer: Checkpoint
+) -> None:
+    for name in ALL[:-1]:
+        with pytest.raises(ConfigError, match=r"an int8 export, which multiplies integers.*'float32'"):
+            open_model(exports[to, name].path, backend=backend, precision="float32")
+    images = random_images(3, mixer)
+    models = [open_model(exports[to, ALL[-1]].path, backend=backend, precision=each) for each in ("float32", "auto")]
+    assert np.array_equal(*(model.forward(images) for model in models))
+
+
 def test_what_was_tuned_in_float32_does_not_choose_the_engine_of_int8(
     exports: Exports, mixer: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,6 +79,16 @@ def test_judging_is_by_counting(exports: dict[tuple[str, str], Int8Export], mixe
     assert values["agreement"] == judged.num_same / 40 and values["int8"]["low"] <= values["int8"]["top1"]
 
 
+def test_clear_photos_are_counted_with_the_temperature(mixer: Checkpoint, photos: Path, tmp_path: Path) -> None:
+    found = []
+    for temperature in (0.01, 100.0):
+        described = mixer.replace(temperature=temperature)
+        path = tmp_path / f"{temperature}.onnx"
+        found += export_int8(described, photos, out=path, agreement=0.0, attempts=ATTEMPTS[:1]).judged
+    assert found[0].num_clear > 30 and found[1].num_clear == 0
+    assert found[0].num_same == found[1].num_same
+
+
 def test_photos_judge_or_calibrate_always_the_same_way(mixer: Checkpoint, photos: Path) -> None:
     first, second = divide_photos(mixer, photos), divide_photos(mixer, photos)
     assert np.array_equal(first[0], second[0]) and np.array_equal(first[1].images, second[1].images)

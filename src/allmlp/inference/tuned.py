@@ -50,7 +50,7 @@ class Tuned:
 
 
 def machine(root: Path = Path("/")) -> dict[str, Any]:
-    """Return what the speed of an engine depends on. `root` is the folder that holds proc/."""
+    """Return what the speed of an engine depends on. `root` is the folder that holds proc/ and sys/."""
     facts = processor_facts(root)
     flags = (facts.get("flags") or facts.get("Features") or "").split()
     return {

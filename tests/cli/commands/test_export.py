@@ -405,6 +405,15 @@ def test_an_empty_name_is_refused_and_bad_photos_get_advice_that_export_can_foll
         assert outcome.code == 3 and "photos cannot be used. Replace or remove them:" in outcome.err
 
 
+@pytest.mark.parametrize(("out", "words"), [(".", ".: this is a folder"), ("", "--out is empty")])
+@pytest.mark.parametrize("to", FILE_FORMATS)
+def test_a_name_that_is_none_is_one_line(to, out, words, allmlp, saved_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    outcome = allmlp("export", saved_checkpoint, "--to", to, "--out", out)
+    assert outcome.code == 2 and words in outcome.err and len(outcome.err.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_requirements_are_written_next_to_an_export(allmlp, saved_checkpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     outcome = allmlp("export", saved_checkpoint, "-o", "x.onnx", "--requirements", "my list.txt")

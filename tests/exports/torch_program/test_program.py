@@ -4,17 +4,19 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from tests.builders import tiny_checkpoint
 from tests.exports.conftest import SHAPES, random_images
+from tests.test_python_docs import python_blocks
 
 from allmlp import Checkpoint, export
 from allmlp.exports import open_export
 
-# What docs/export.md shows, in a process that cannot import allmlp.
+# As docs/export.md shows, in a process that cannot import allmlp.
 SERVER = """
 import sys
 sys.modules["allmlp"] = None
@@ -58,6 +60,21 @@ def test_a_server_without_allmlp_gets_the_checkpoints_outputs_in_any_batch(
         assert contributions.shape == (len(batch), checkpoint.config.num_tokens, 7)
         total = contributions.sum(axis=1) + checkpoint.weights["head.bias"].numpy()
         np.testing.assert_allclose(total, expected["logits"], rtol=1e-4, atol=1e-5)
+
+
+def test_the_python_of_the_page_gives_the_logits_of_the_file(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = export(checkpoint, to="torch", out=Path("mine.pt2"))
+    (block,) = [block for block in python_blocks("docs/export.md") if "torch.export.load" in block]
+    names: dict[str, Any] = {}
+    exec(block, names)
+    logits = names["logits"].numpy()
+    assert logits.shape == (8, 7) and tuple(names["names"]) == checkpoint.class_names
+    np.testing.assert_allclose(
+        logits, open_export(path).checked_program()(names["images"].numpy()), rtol=1e-5, atol=1e-5
+    )
 
 
 @pytest.fixture(scope="module")

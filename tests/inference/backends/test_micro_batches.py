@@ -151,7 +151,19 @@ def test_streams_compute_the_micro_batches_of_a_call_only_if_they_get_the_same_b
     np.testing.assert_array_equal(forward(images[:1]), expected[:1])
     assert not sizes  # all threads compute one image
     np.testing.assert_array_equal(forward(images), expected)
-    assert sizes == [8] + [8] * num_parallel  # the first is the test
+    num_tested = 1 if error else 32  # the first difference is enough
+    assert sizes == [8] * (num_tested + num_parallel)
+
+
+def test_a_stream_that_differs_for_some_images_only_is_refused() -> None:
+    def alone(images: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+        return images[:, :, 0, 0]
+
+    def in_stream(images: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+        return images[:, :, 0, 0] + (images[:, :1, 0, 0] > 2)
+
+    assert Streams(2, in_stream).agrees(1, alone, (1, 3, 2, 2), num_trials=1)
+    assert not Streams(2, in_stream).agrees(1, alone, (1, 3, 2, 2), num_trials=32)
 
 
 def test_an_error_in_a_stream_is_raised() -> None:
@@ -163,7 +175,7 @@ def test_an_error_in_a_stream_is_raised() -> None:
     calls = iter(range(100))
 
     def fails_later(images: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-        if next(calls) > 1:
+        if next(calls) > 32:  # after the test
             raise RuntimeError("out of memory")
         return alone(images, size)
 

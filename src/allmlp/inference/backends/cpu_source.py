@@ -199,7 +199,7 @@ def engine_errors(engine: str, source: object) -> Iterator[None]:
         raise
     except Exception as error:
         if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY):
-            raise MemoryError(f"{engine}: {error}") from error
+            raise MemoryError(f"{engine}: {shorten(escape(error), 300)}") from error
         raise CheckpointError(
             f"{shorten(escape(source), 300)}: {engine} cannot run it ({shorten(escape(error), 300)}). Export the checkpoint "
             "again."

@@ -39,6 +39,15 @@ def test_folders_patterns_and_files_in_the_order_given(photos):
     assert listed("photos/**/*.png") == inside
 
 
+def test_the_folders_of_single_photos_have_to_be_there_and_of_very_many_what_holds_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number in range(150):
+        Path(f"p/{number:03}").mkdir(parents=True)
+        Path(f"p/{number:03}/0.png").touch()
+    assert find_listed(["p/00?/0.png"], report=discard).roots == [str(tmp_path / f"p/{n:03}") for n in range(10)]
+    assert find_listed(["p/*/0.png"], report=discard).roots == [str(tmp_path / "p")]
+
+
 def test_a_zip_without_classes_is_read_in_place(photos, begin):
     Path("photos/bad.jpg").unlink()
     shutil.make_archive("packed", "zip", "photos")

@@ -91,6 +91,16 @@ def test_a_source_that_is_gone_stops_the_run_and_is_not_a_million_errors(photos,
     assert all(state.is_done for state in results.states())
 
 
+@pytest.mark.parametrize("source", ["photos/sub/*.png", "photos/sub/03.png", "list.csv"])
+def test_photos_named_one_by_one_whose_folder_is_gone_stop_the_run(source, photos, begin, compute):
+    Path("list.csv").write_text("path\nphotos/sub/01.png\nphotos/sub/02.png\n")
+    results = begin(Path("out"), source)
+    (photos / "sub").rename("elsewhere")
+    with pytest.raises(DataError, match="photos/sub: the photos of the plan are not there"):
+        compute(results)
+    assert not list(Path("out").glob("part-*"))
+
+
 @pytest.mark.parametrize("damage", [lambda content: b"", lambda content: content[:-40], lambda content: content[:9]])
 def test_a_part_that_was_cut_short_is_named_and_computed_again(damage, photos, begin, compute):
     results = compute(begin(Path("out"), photos))

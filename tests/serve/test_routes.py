@@ -15,7 +15,7 @@ import uvicorn
 from numpy.typing import NDArray
 from tests.serve.conftest import photo_of
 
-from allmlp.serve import ServeOptions
+from allmlp.serve import ServeOptions, routes
 from allmlp.serve.application import app_of
 from allmlp.serve.http.protocol import protocol_class
 from allmlp.serve.models import ServedModel
@@ -156,3 +156,27 @@ def test_a_photo_that_makes_the_engine_fail_fails_alone(serving: Any, photos: li
     assert statuses == [200] * 8 + [500]
     assert "a fault of the engine" in capfd.readouterr().err  # for the owner, and not for the client
     assert "fault of the engine" not in rest[-1].result().text
+
+
+def test_photos_are_answered_while_the_model_is_opened_for_features(
+    serving: Any, photos: list[bytes], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(routes, "num_decoding_threads", lambda: 1)
+    service = serving()
+    opening, go = threading.Event(), threading.Event()
+    open_features = service.model.open_features
+
+    def open_slowly() -> None:
+        opening.set()
+        assert go.wait(60)
+        open_features()
+
+    monkeypatch.setattr(service.model, "open_features", open_slowly)
+    with ThreadPoolExecutor(4) as pool:
+        embedded = [pool.submit(service.client.post, "/embed", content=photo) for photo in photos[:4]]
+        try:
+            assert opening.wait(30)
+            assert service.predict(photos[0], timeout=20).status_code == 200
+        finally:
+            go.set()
+        assert [future.result().status_code for future in embedded] == [200] * 4

@@ -8,7 +8,7 @@ stands for the time. Names are bytes, as the file system has them.
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["ListedPhoto", "PhotoList", "check_list", "find_listed", "read_part_of_list"]
 
 _MISSING = (-1, -1)
+_MAX_FOLDERS = 100  # that are looked for before and after every part
 
 
 class ListedPhoto(NamedTuple):
@@ -114,6 +115,7 @@ def find_listed(sources: Sequence[str], *, report: Report) -> PhotoList:
     names: list[str] = []
     groups: list[tuple[int, str | None]] = []
     roots: list[str] = []
+    folders: dict[str, None] = {}  # of photos that are named one by one
     for source in sources:
         paths = paths_matching(source) if is_pattern(source) and not is_remote(source) else [source]
         for path in paths:
@@ -125,18 +127,23 @@ def find_listed(sources: Sequence[str], *, report: Report) -> PhotoList:
                 roots.append(path)
             elif os.path.isdir(path) or container != [None]:  # noqa: PTH112
                 roots.append(os.path.abspath(path))  # noqa: PTH100
-            else:  # single photos, or those of a table
-                roots += _folders_of(path, found[0])
+            elif found == [[path]]:
+                folders[_folder_of(path)] = None
+            else:
+                roots += [os.path.abspath(path), *_common_folder(map(_folder_of, found[0]))]  # noqa: PTH100
+    roots += folders if len(folders) <= _MAX_FOLDERS else _common_folder(folders)
     return PhotoList(names, groups, list(dict.fromkeys(roots)))
 
 
-def _folders_of(path: str, photos: Sequence[str]) -> list[str]:
-    """Return what has to be there for photos that are listed one by one: their common folder, and the table at `path`."""
-    roots = [] if photos == [path] else [os.path.abspath(path)]  # noqa: PTH100
-    with contextlib.suppress(ValueError):  # on several drives
-        folders = [os.path.dirname(os.path.abspath(photo)) for photo in photos]  # noqa: PTH100, PTH120
-        roots.append(os.path.commonpath(folders))
-    return roots
+def _folder_of(photo: str) -> str:
+    return os.path.dirname(os.path.abspath(photo))  # noqa: PTH100, PTH120
+
+
+def _common_folder(folders: Iterable[str]) -> list[str]:
+    """Return the folder that holds all of these; [] if they are on several drives."""
+    with contextlib.suppress(ValueError):
+        return [os.path.commonpath(set(folders))]
+    return []
 
 
 def _photos_of(path: str, report: Report) -> tuple[list[list[str]], list[str | None]]:

@@ -150,6 +150,22 @@ def test_the_nearest_photos_are_those_of_scikit_learn(saved_checkpoint, write_ph
     assert "-o features.npz" in outcome.stdout
 
 
+def test_the_nearest_photos_of_a_split_are_others_than_the_photo_itself(saved_checkpoint, data, write_photo, allmlp):
+    write_photo(data / "train" / "emu" / "1.png", seed=7)
+    outcome = allmlp(
+        "embed", saved_checkpoint, data, "--split", "train", "--nearest", data / "train" / "cat" / "1.png", "--top-k", 9
+    )
+    assert outcome.code == 0, outcome.err
+    rows = [line.split() for line in outcome.out.splitlines()[1:9]]
+    assert sorted(path for _, path in rows) == sorted(
+        f"{name}/{index}.png" for name in NAMES for index in range(3) if (name, index) != ("cat", 1)
+    )
+    assert rows[0] == ["1.000", "gnu/1.png"]  # a copy is another photo
+    elsewhere = write_photo(data.parent / "elsewhere" / "cat" / "1.png", seed=8)
+    outcome = allmlp("embed", saved_checkpoint, data, "--split", "train", "--nearest", elsewhere, "--top-k", 9)
+    assert "cat/1.png" in outcome.out
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -332,6 +332,6 @@ def test_a_photo_beyond_the_limit_is_read_if_the_limit_is_raised(saved_checkpoin
     assert "expected an integer from 1 to 4,000" in allmlp("predict", "x", "y", "--max-megapixels", 0).err
 
 
-@pytest.mark.parametrize("command", ["train", "finetune", "predict", "evaluate", "embed"])
+@pytest.mark.parametrize("command", ["train", "finetune", "predict", "evaluate", "embed", "search"])
 def test_every_command_that_decodes_photos_can_raise_the_limit(command, allmlp):
     assert "--max-megapixels" in allmlp(command, "--help").out

@@ -48,3 +48,17 @@ def test_a_checkpoint_that_is_not_there_is_refused(allmlp, tmp_path):
 def test_an_open_address_without_a_key_is_noted(allmlp, tmp_path):
     outcome = allmlp("serve", tmp_path / "nothing", "--host", "0.0.0.0", "--port", "0")
     assert outcome.err.startswith("Without --api-key-env, anyone who reaches this address may use the model.\n")
+
+
+def test_more_photos_per_request_than_the_queue_holds_are_refused(allmlp, saved_checkpoint):
+    outcome = allmlp("serve", saved_checkpoint, "--max-photos", 500)
+    assert outcome.code == 2
+    assert "max_photos is 500, more than max_queue (256) can ever hold" in outcome.err
+
+
+def test_a_short_queue_alone_also_limits_a_request(allmlp, saved_checkpoint, monkeypatch):
+    limits = []
+    monkeypatch.setattr("allmlp.serve.serve", lambda *_, options, **__: limits.append(options))
+    for words in (["--max-queue", 10], ["--max-queue", 100], ["--max-photos", 100]):
+        assert allmlp("serve", saved_checkpoint, *words).code == 0
+    assert [(each.max_queue, each.max_photos) for each in limits] == [(10, 10), (100, 64), (256, 100)]

@@ -10,12 +10,26 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from sklearn.metrics.pairwise import cosine_similarity
 from tests.builders import tiny_checkpoint
 
 from allmlp import Embedder, load_checkpoint, open_model, save_checkpoint
+from allmlp.bulk import (
+    ModelOptions,
+    PlanOptions,
+    Request,
+    compute_parts,
+    find_listed,
+    load_model,
+    open_results,
+)
 from allmlp.checkpoints import UnknownRule
-from allmlp.data import decode
+from allmlp.cli.outputs.bulk_options import BulkOptions
+from allmlp.cli.outputs.bulk_run import answer_in_bulk
+from allmlp.data import DEFAULT_MAX_MEGAPIXELS, decode, set_max_megapixels
+from allmlp.errors import ConfigError
+from allmlp.io.display import discard, no_progress
 from allmlp.metrics import energy
 
 
@@ -101,6 +115,61 @@ def test_what_has_no_effect_or_is_in_the_way_is_refused(options, words, photos, 
     assert not Path("out").exists()
 
 
+@pytest.mark.parametrize("task", ["predict", "embed"])
+def test_an_address_is_no_place_for_results(task, photos, saved_checkpoint, allmlp):
+    before = sorted(Path().iterdir())
+    outcome = allmlp(task, saved_checkpoint, photos, "-o", "s3://bucket/results/", "--device", "cpu")
+    assert outcome.code == 2
+    assert "s3://bucket/results/: cannot be written to (it is an address)" in outcome.err
+    assert sorted(Path().iterdir()) == before
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_photos_in_formats_that_are_not_read_are_rows_also_in_an_archive(
+    kind, photos, saved_checkpoint, allmlp, monkeypatch
+):
+    for module in ("decode", "more_formats"):
+        monkeypatch.setattr(f"allmlp.data.decoding.{module}.has_heic", lambda: False)
+    (photos / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+    (photos / "raw.dng").write_bytes(b"II*\0\x10\0\0\0CR\2\0")
+    (photos / "notes.txt").write_text("not a photo")
+    archive = shutil.make_archive("packed", kind, "photos")
+    outcome = allmlp("predict", saved_checkpoint, archive, "-o", "out/", "--device", "cpu")
+    assert outcome.code == 3
+    assert "2 of 11 could not be read" in outcome.err
+    errors = "\n".join(filter(None, pq.read_table("out")["error"].to_pylist()))
+    assert "phone.HEIC: this is a HEIC image. To read it, pip install 'allmlp[heic]'" in errors
+    assert "raw.dng: this is a RAW photo of a camera" in errors
+
+
+def test_a_process_of_torchrun_chooses_its_gpu_before_the_model_is_opened(photos, saved_checkpoint, monkeypatch):
+    calls: list[object] = []
+
+    def open_nothing(*_: object, **__: object) -> None:
+        calls.append("open")
+        raise ConfigError("no GPU here")
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.set_device", calls.append)
+    monkeypatch.setattr("allmlp.bulk.model.open_model", open_nothing)
+    options = {"image_size": None, "changes": {}, "backend": "auto", "precision": "auto", "batch_size": 32}
+    for device in ("auto", "cpu"):
+        with pytest.raises(ConfigError, match="no GPU here"):
+            answer_in_bulk(
+                Path("out"),
+                "predict",
+                str(saved_checkpoint),
+                [str(photos)],
+                BulkOptions("local", None, None),
+                device=device,
+                **options,
+            )
+    assert calls == [1, "open", "open"]
+
+
 def test_options_of_embed_that_need_a_file_are_refused(photos, saved_checkpoint, allmlp):
     outcome = allmlp("embed", saved_checkpoint, photos, "-o", "out/", "--nearest", photos / "0.png", "--split", "test")
     assert outcome.code == 2
@@ -144,6 +213,29 @@ def test_search_finds_what_scikit_learn_finds(photos, saved_checkpoint, features
     assert np.allclose([match["similarity"] for match in found["matches"]], similarities[order], atol=1e-6)
     text = allmlp("search", photos / "4.png", "--in", features, "--top-k", 3).out.splitlines()
     assert [line.split()[1] for line in text] == ["photo", *(paths[index] for index in order)]
+
+
+def test_search_takes_the_limit_of_the_plan_and_not_its_device(photos, saved_checkpoint, allmlp):
+    options = ModelOptions(device="cuda")
+    request = Request(
+        task="embed",
+        model=str(saved_checkpoint),
+        model_sha256=load_model(str(saved_checkpoint), options).digest,
+        model_options=options,
+        options=PlanOptions(max_megapixels=1),
+        photos=(str(photos.absolute()),),
+    )
+    results, _ = open_results(Path("out"), request, lambda: find_listed(["photos"], report=discard), report=discard)
+    opened = open_model(saved_checkpoint, device="cpu", output="features")
+    compute_parts(results, lambda: opened, progress=no_progress, report=discard)
+    set_max_megapixels(DEFAULT_MAX_MEGAPIXELS)
+    assert len(allmlp("search", photos / "0.png", "--in", "out").out.splitlines()) == 9
+    Image.new("1", (1_000, 1_001)).save("large.png")
+    refused = allmlp("search", "large.png", "--in", "out")
+    assert refused.code == 3
+    assert "the limit is 1,000,000. If you trust it, raise the limit: --max-megapixels 2" in refused.err
+    assert allmlp("search", "large.png", "--in", "out", "--max-megapixels", 2).code == 0
+    set_max_megapixels(DEFAULT_MAX_MEGAPIXELS)
 
 
 def test_search_goes_on_without_the_parts_that_are_missing(photos, features, allmlp):

@@ -136,6 +136,16 @@ def test_missing_and_unknown_classes_of_imagenet_are_named(tmp_path: Path, image
     assert "train/ has folders that are not classes of ImageNet: cats" in str(caught.value)
 
 
+def test_validation_photos_of_imagenet_that_are_missing_or_not_sorted_are_said(tmp_path: Path) -> None:
+    write(tmp_path / "train" / "n01440764" / "0.jpg", photo(0))
+    with pytest.raises(DataError, match="there is no folder val/; unpack the photos into val/<synset>/"):
+        open_dataset(f"imagenet:{tmp_path}")
+    for number in range(3):
+        write(tmp_path / "val" / f"ILSVRC2012_val_{number:08d}.JPEG", photo(number))
+    with pytest.raises(DataError, match=r"3 photos of val/ are in none of its folders \(ILSVRC2012_val_00000000\.JPEG"):
+        open_dataset(f"imagenet:{tmp_path}")
+
+
 @pytest.mark.parametrize("lacking", ["annotations/test.txt", "annotations/trainval.txt"])
 def test_lists_of_pets_that_are_missing_are_named(
     lacking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -291,6 +291,31 @@ def test_names_with_line_breaks_are_escaped_in_every_message(tmp_path: Path) -> 
         assert "\x1b" not in message
 
 
+def test_photos_next_to_folders_without_photos_are_entered(write) -> None:
+    path = write({**grid("images/train images/val"), "annotations/train.json": b"", "meta/deep/a.txt": b""})
+    dataset = open_dataset(path)
+    assert dataset.class_names == ("cat", "dog")
+    assert counts(dataset) == {"train": 4, "validation": 4}
+
+
+def test_classes_in_a_folder_of_images_next_to_its_lists_are_classes(write) -> None:
+    dataset = open_dataset(write({**grid("images"), "meta/classes.txt": b""}))
+    assert dataset.class_names == ("cat", "dog")
+    assert counts(dataset) == {"train": 4}
+
+
+@pytest.mark.parametrize("folder", ["images", "photos"])
+def test_an_empty_folder_of_a_split_next_to_images_is_not_passed_over(folder: str, tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "x", grid(folder))
+    (path / "train").mkdir()
+    assert open_dataset(path).class_names == (folder,)
+
+
+def test_a_class_named_photos_is_not_entered_for_its_sub_folders(write) -> None:
+    photos = {"photos/1.jpg": b"", "photos/cat/1.jpg": b"", "meta/list.txt": b""}
+    assert open_dataset(write(photos)).class_names == ("photos",)
+
+
 @pytest.mark.parametrize("extra", ["docs/figure.jpg", "samples/cat/1.jpg", "zoo/train.jpg", "extra/deep/1.jpg"])
 @pytest.mark.parametrize("names", [("train", "test"), ("Training", "val_set"), ("train/train", "valid/images")])
 def test_splits_in_one_of_several_folders_are_not_merged_into_a_class(

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from tests.data.photo_sources import SPLIT, contents, write_folder
 
-from allmlp.data import ImageDataset, open_dataset, write_shards
+from allmlp.data import ImageDataset, check_photos, open_dataset, write_shards
 from allmlp.errors import ConfigError, DataError
 
 # webdataset leaves its files to the garbage collector.
@@ -87,6 +87,19 @@ def test_classes_are_mixed_and_extensions_are_those_of_the_content(tmp_path: Pat
     assert sum(name.endswith(".webp") for name in names) == 100
     assert sum(name.endswith(".jpg") for name in names) == 1
     assert 25 < sum(one != other for one, other in itertools.pairwise(labels)) < 75
+
+
+def test_a_heic_photo_is_a_sample_also_where_it_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("allmlp.data.decoding.more_formats.has_heic", lambda: False)
+    monkeypatch.setattr("allmlp.data.decoding.decode.has_heic", lambda: False)
+    photos = {"a/phone.jpg": b"\0\0\0\x18ftypheic" + bytes(40), "a/1.png": encoded(1)}
+    write_shards(open_dataset(write_folder(tmp_path / "photos", photos)), tmp_path / "shards")
+    with tarfile.open(tmp_path / "shards" / "train-000000.tar") as archive:
+        assert any(name.endswith(".heic") for name in archive.getnames())
+    dataset = open_dataset(tmp_path / "shards")
+    assert contents(dataset) == contents(open_dataset(tmp_path / "photos"))
+    with pytest.raises(DataError, match=r"1 of 2 photos cannot be used.*\n.*this is a HEIC image"):
+        check_photos(dataset, splits=("train",))
 
 
 def test_one_photo_that_is_larger_than_a_shard_has_its_own(tmp_path: Path) -> None:

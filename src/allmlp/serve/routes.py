@@ -152,6 +152,8 @@ class Service:
         try:
             async with self._opening:  # requests that wait for it hold no thread
                 await asyncio.to_thread(function)
+        except MemoryError as error:
+            raise Problem(503, "no_memory", "The server lacks memory for this. Try again later.") from error
         except AllmlpError as error:
             raise Problem(501, "unavailable", str(error)) from error
 

@@ -87,6 +87,15 @@ def test_a_threshold_is_the_score_of_a_rank(number: int, kept: float, expected: 
     assert (scores >= fit_threshold(scores, kept=kept)).sum() == expected
 
 
+@pytest.mark.parametrize("number", [19, 30, 100, 125])
+def test_a_new_photo_is_kept_with_the_probability_that_was_asked_for(number: int) -> None:
+    scores = np.random.default_rng(number).uniform(size=(20_000, number))
+    # A new score is uniform, too: 1 - t is the probability that it reaches a threshold t.
+    kept = 1 - np.array([fit_threshold(each, kept=0.95) for each in scores])
+    noise = kept.std() / len(kept) ** 0.5
+    assert 0.95 - 4 * noise <= kept.mean() <= 1 - 1 / (number + 1) + 4 * noise
+
+
 @pytest.mark.parametrize("digits", [0, 1, 9])
 def test_auroc_is_that_of_scikit_learn_with_and_without_ties(digits: int) -> None:
     random = np.random.default_rng(digits)

@@ -52,3 +52,8 @@ def test_the_paper_itself_is_not_a_deviation() -> None:
 def test_a_recipe_of_ours_has_nothing_to_compare_with() -> None:
     with pytest.raises(ConfigError, match="demo: this recipe is ours"):
         deviations_of("demo")
+
+
+@pytest.mark.parametrize("name", ["finetune_paper", "finetune_paper_squash"])
+def test_the_papers_fine_tuning_holds_out_photos_that_the_authors_train_on(name: str) -> None:
+    assert "data.holdout" in [deviation.setting for deviation in deviations_of(name)]

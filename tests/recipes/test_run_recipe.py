@@ -160,18 +160,21 @@ def test_the_folds_of_a_few_photos_are_chosen_as_by_the_command(
         opened.append(open_dataset("photos"))
         return opened[-1]
 
-    for given, folds in (
-        ([], 5),
-        (["data.holdout=0.2"], 0),
-        (["transfer.checkpoint=trained"], 0),
-        (["data.folds=3"], 3),
+    for given, folds, words in (
+        ([], 5, "(--folds 0 "),
+        (["data.holdout=0.2"], 0, "42 photos before the hold-out, so 119 epochs"),
+        (["transfer.checkpoint=trained"], 0, "so 119 epochs; a tenth is held out once (--folds 5 "),
+        (["transfer.checkpoint=trained", "patience=2"], 0, "so 119 epochs"),
+        (["transfer.checkpoint=trained", "num_epochs=3"], 0, ""),
+        (["data.folds=3"], 3, ""),
     ):
         chosen = choose_for_finetuning(None, given, open_photos)
         assert chosen.recipe.data.folds == folds
-        assert bool(chosen.reason) == (folds == 5)
+        assert words in chosen.reason and bool(chosen.reason) == bool(words)
+        assert ("--folds 5" in chosen.reason) == ("--folds 5" in words)
         command("finetune", "photos", "--print-recipe", *(word for each in given for word in ("--set", each)))
         assert json.loads(capsys.readouterr().out)["data"]["folds"] == folds
-    assert len(opened) == 4
+    assert len(opened) == 6
 
 
 @pytest.mark.parametrize(

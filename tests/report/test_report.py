@@ -425,8 +425,19 @@ def test_advice_follows_from_the_facts(report_of: Callable[..., Page]) -> None:
     assert "allmlp finetune '/photos of mine' --quality balanced" in text
     assert "Training photos: 99.0 % correct; test photos: 78.4 %" in text
     assert "24 of 38 mistakes are “shirt” taken for “t-shirt”" in text
-    assert "allmlp clean /" in text
+    assert "allmlp clean /runs/mine" in text
     balanced = report_of(**{**facts, "recipe": {**recipe, "sampler": "balanced"}}, class_sizes=sizes).text
     assert "--balance" not in balanced
     rising = report_of(**facts, best_epoch=3).text
     assert "allmlp finetune '/photos of mine' --from /runs/mine --epochs 6" in rising
+    seeded = report_of(**{**facts, "recipe": {**recipe, "seed": 7}}, best_epoch=3).text
+    assert "--from /runs/mine --epochs 6 --seed 7" in seeded and "--seed" not in rising
+
+
+def test_a_page_says_where_the_temperature_comes_from(report_of: Callable[..., Page]) -> None:
+    for metrics in (TEST, VALIDATION):  # with and without a section on calibration
+        scores: dict[str, Any] = {"evaluations": {"test": replace(metrics, temperature=2.0)}, "galleries": Galleries()}
+        assert ", fitted on the validation photos" in report_of(**scores).text
+        evaluation = report_of(**scores, kind="an evaluation", recipe={}).text
+        assert (", which the checkpoint holds" in evaluation) == metrics.has_calibration
+        assert "fitted on" not in evaluation

@@ -12,8 +12,9 @@ from allmlp.report import ContactSheet
 THUMBNAIL = encode_thumbnail(np.zeros((8, 8, 3), np.uint8), side=200)
 
 
-def prediction(source: str, label: str, score: float) -> Prediction:
-    return Prediction(source, ({"label": label, "score": score}, {"label": "other", "score": 1 - score}), THUMBNAIL)
+def prediction(source: str, label: str, score: float, *, is_unknown: bool = False) -> Prediction:
+    labels = ({"label": label, "score": score}, {"label": "other", "score": 1 - score})
+    return Prediction(source, labels, THUMBNAIL, is_unknown)
 
 
 def page_of(tmp_path: Path, predictions: list[Prediction], **options: float) -> str:
@@ -42,6 +43,15 @@ def test_of_more_photos_than_the_limit_the_least_certain_are_shown(tmp_path: Pat
     page = page_of(tmp_path, predictions, max_photos=7)
     assert files(page) == [f"{score / 50:.2f}" for score in range(7)]
     assert "50 photos" in page and "The 7 with the lowest scores are shown." in page
+
+
+def test_of_more_photos_than_the_limit_the_unknown_are_shown_and_all_counted(tmp_path: Path) -> None:
+    scores = {"a": 0.99, "b": 0.2, "c": 0.3, "d": 0.97, "e": 0.98}
+    predictions = [prediction(name, "cat", score, is_unknown=name in "ade") for name, score in scores.items()]
+    page = page_of(tmp_path, predictions, min_score=0.5, max_photos=2)
+    assert files(page) == ["d", "e"]
+    assert "3 photos are unknown" in page and "2 predictions are unsure" in page
+    assert "The 2 that are unknown or have the lowest scores are shown." in page
 
 
 def test_names_are_text_and_in_full(tmp_path: Path) -> None:

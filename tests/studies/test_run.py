@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.forks import ROOT
 from tests.same_bits import write_photos
 
 from allmlp.errors import CheckpointError, ConfigError, DataError, MissingExtraError
 from allmlp.studies import STUDIES, Arm, ArmResult, Study, StudyOptions, Table, load_study, resume_study, run_study
 from allmlp.studies.folder import hold_folder
+from allmlp.studies.opening import with_absolute_paths
 from allmlp.studies.study import Workplace
 
 
@@ -110,6 +112,24 @@ def test_a_study_continues_from_another_working_directory(tmp_path: Path, monkey
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert resume_study(tmp_path / "out", _Recorder().study, report=str).agreement == "The sum is 2."
+
+
+def test_folders_of_named_photos_and_checkpoints_are_kept_by_absolute_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine").mkdir()
+    for checkpoint, kept in (("mine", str(tmp_path / "mine")), ("starter", "starter"), ("b16-i21k", "b16-i21k")):
+        assert with_absolute_paths(StudyOptions(checkpoint=checkpoint)).checkpoint == kept
+    for data, kept in (
+        ("cifar10:here", f"cifar10:{tmp_path}/here"),
+        ("cifar10:here,pets,flowers102:there", f"cifar10:{tmp_path}/here,pets,flowers102:{tmp_path}/there"),
+        ("cifar10:a,b", f"cifar10:{tmp_path}/a,b"),
+        ("cifar10,pets", "cifar10,pets"),
+        ("mine", str(tmp_path / "mine")),
+        ("nowhere", "nowhere"),
+    ):
+        assert with_absolute_paths(StudyOptions(data=data)).data == kept
 
 
 def test_an_arm_whose_settings_changed_is_measured_again(tmp_path: Path) -> None:
@@ -247,6 +267,14 @@ def test_other_steps_than_the_studys_own_are_stated(tmp_path: Path) -> None:
     finished = run_study(_Recorder().study, tmp_path, StudyOptions(num_seeds=1, num_steps=3), report=str)
     assert finished.agreement == "The sum is 2. Run with --steps 3, not with the study's own number of steps."
     assert finished.agreement in (tmp_path / "recorded.md").read_text()
+
+
+def test_published_results_of_other_steps_say_so() -> None:
+    for path in sorted((ROOT / "experiments" / "studies" / "results").glob("*.json")):
+        result = json.loads(path.read_text())
+        steps = result["options"]["num_steps"]
+        words = f"Run with --steps {steps}, not with the study's own number of steps."
+        assert (words in result["agreement"]) == (steps is not None), path.name
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -1,7 +1,10 @@
-"""A mean in words: the spread is that of several seeds only."""
+"""A mean over seeds: in words, and whether it is surely positive, as SciPy's Student's t has it."""
+
+import pytest
+from scipy import stats
 
 from allmlp.provenance import spread
-from allmlp.studies.spreads import mean_and_std
+from allmlp.studies.spreads import is_surely_positive, mean_and_std
 
 
 def test_one_seed_has_no_standard_deviation() -> None:
@@ -9,3 +12,19 @@ def test_one_seed_has_no_standard_deviation() -> None:
     assert mean_and_std(spread([0.5, 0.5]), scale=100) == "50.0 ± 0.0"
     assert mean_and_std(spread([1.0, 3.0]), 2, signed=True) == "+2.00 ± 1.41"
     assert mean_and_std(spread([-1.5]), signed=True) == "-1.5"
+
+
+def test_a_mean_of_few_seeds_is_surely_positive_only_if_they_are_close() -> None:
+    assert not is_surely_positive(spread([0.2, 0.9]))
+    assert is_surely_positive(spread([0.5, 0.55, 0.6]))
+    assert not is_surely_positive(spread([-0.5, -0.55, -0.6]))
+    assert not is_surely_positive(spread([0.9]))
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 6])
+def test_sure_is_what_chance_explains_in_at_most_5_of_100_cases(n: int) -> None:
+    limit = stats.t.ppf(0.95, n - 1) / n**0.5
+    assert not is_surely_positive({"n": n, "mean": 0.998 * limit, "std": 1.0})
+    assert is_surely_positive({"n": n, "mean": 1.002 * limit, "std": 1.0})
+    many = {"n": 100, "mean": stats.t.ppf(0.95, 99) / 10, "std": 1.0}
+    assert not is_surely_positive(many)

@@ -11,14 +11,19 @@ from tests.forks import run_python
 from tests.training.same_run import assert_same_run, differences
 from tests.training.small_runs import TINY, write_photos
 
-from allmlp import ConfigError, DataError, Embedder, Predictor, evaluate, load_checkpoint, train
+from allmlp import ConfigError, DataError, Embedder, Predictor, evaluate, load_checkpoint, report_run, train
 from allmlp.config import override
 from allmlp.data import fold_datasets, fold_of_photos, open_dataset
 from allmlp.metrics import closeness, fit_closeness, fit_threshold
+from allmlp.recipes import load_recipe
 from allmlp.training.progress import NoProgress
+from allmlp.training.recipe.resolve import resolve
 from allmlp.training.reporting.compare_runs import compare_runs
+from allmlp.training.run_folder import lock_run
+from allmlp.training.several_runs.cross_validation import AfterStart, _of_fold
 
 NUM_FOLDS = 3
+NUM_STEPS = 8  # 3 epochs of 42 photos in batches of 16
 CROSS_VALIDATED = override(TINY, [f"data.folds={NUM_FOLDS}", "optimizer.learning_rate=0.002"])
 
 
@@ -29,10 +34,13 @@ def photos(tmp_path_factory):
 
 class Messages(NoProgress):
     def __init__(self):
-        self.lines = []
+        self.lines, self.lengths = [], []
 
     def message(self, text):
         self.lines.append(text)
+
+    def start(self, total_steps):
+        self.lengths.append(total_steps)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +72,8 @@ def folds(photos, tmp_path_factory):
     """The oracle: the folds as separate runs on separate data sets, each with its data set and the rows that it holds out."""
     dataset = open_dataset(photos)
     numbers = fold_of_photos(dataset, num_folds=NUM_FOLDS, seed=TINY.seed)
-    recipe = override(CROSS_VALIDATED, ["data.folds=0", "best_by=last"])
+    length = ["num_epochs=0", f"num_steps={NUM_STEPS}"]
+    recipe = override(CROSS_VALIDATED, ["data.folds=0", "best_by=last", *length])
     folder = tmp_path_factory.mktemp("folds")
     return [
         (train(recipe, fold, folder / str(number)).directory, fold, numbers == number)
@@ -103,6 +112,75 @@ def test_unknown_is_what_is_less_close_than_photos_are_to_those_of_their_fold(re
     assert "unknown     predict answers it for photos unlike 95% of 42 photos of the classes" in (
         result.directory / "log.txt"
     ).read_text(encoding="utf-8")
+
+
+def test_a_fold_takes_as_many_steps_as_the_run(result, messages):
+    assert messages.lengths == [NUM_STEPS] * (1 + NUM_FOLDS + 1)  # the run, its folds, and the run again, to be scored
+
+
+@pytest.mark.parametrize("settings", [["num_epochs=3"], ["num_epochs=0", "num_steps=10"], ["schedule.warmup_steps=11"]])
+def test_a_fold_of_fewer_photos_takes_as_many_steps_too(settings, photos):
+    dataset = open_dataset(photos)
+    train = dataset.splits["train"]
+
+    def of(size):
+        return dataclasses.replace(dataset, splits={"train": train.subset(np.arange(size) % len(train))})
+
+    recipe = override(load_recipe("finetune"), ["num_epochs=3", "batch_size=32", "data.folds=5", *settings])
+    recipe = resolve(recipe, of(125), "cpu")
+    fold = resolve(_of_fold(recipe, num_photos=125, num_fold_photos=100), of(100), "cpu")
+    assert fold.num_steps_on(100) == recipe.num_steps_on(125) == (recipe.num_steps or 12)
+    assert fold.data.folds == 0 and fold.best_by == "last"
+
+
+def test_a_fold_shares_the_time_of_the_run_for_as_many_steps(result):
+    fold = _of_fold(dataclasses.replace(result.recipe, max_minutes=8.0), num_photos=42, num_fold_photos=28)
+    assert (fold.max_minutes, fold.num_steps) == (2.0, None)
+    assert fold.num_steps_on(28) == pytest.approx(NUM_STEPS, abs=1)
+
+
+@pytest.mark.parametrize("settings", [["num_epochs=0", "num_steps=4"], ["num_epochs=1", "schedule.warmup_steps=2"]])
+def test_a_cross_validated_run_may_be_short(settings, photos, tmp_path):
+    result = train(override(CROSS_VALIDATED, settings), photos, tmp_path / "run")
+    assert "cross-validation" in result.evaluations
+
+
+def test_what_could_not_be_saved_in_a_fold_is_reported():
+    messages = Messages()
+    progress = AfterStart(messages, prefix="warning")
+    progress.message("warning before the start: the run has said it")
+    progress.start(8)
+    for line in ("RUN/resume: step 8 could not be saved (disk full).", "warning of the fold", "resumed at step 3 of 8"):
+        progress.message(line)
+    assert messages.lines == ["RUN/resume: step 8 could not be saved (disk full).", "warning of the fold"]
+
+
+class InFirstFold(NoProgress):
+    """Tries to train the run, and writes its report, while its first fold starts."""
+
+    def __init__(self, run):
+        self.run, self.now, self.problem, self.page = run, -1, "", ""
+
+    def start(self, total_steps):
+        self.now += 1
+        if self.now == 1:
+            try:
+                with lock_run(self.run, is_new=False):
+                    pass
+            except ConfigError as error:
+                self.problem = str(error)
+            self.page = report_run(self.run, self.run.parent / "page.html").read_text()
+            raise KeyboardInterrupt
+
+
+def test_a_run_whose_folds_train_is_in_use_and_says_so(photos, tmp_path):
+    progress = InFirstFold(tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        train(override(CROSS_VALIDATED, ["num_epochs=1"]), photos, tmp_path / "run", progress=progress)
+    assert "another training process is using this run" in progress.problem
+    assert "This run is still in training" in progress.page
+    with lock_run(tmp_path / "run", is_new=False):
+        pass
 
 
 def test_folds_of_an_earlier_version_give_no_threshold(photos, tmp_path):

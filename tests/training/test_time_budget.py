@@ -78,6 +78,13 @@ def test_a_run_that_looked_too_long_for_a_while_takes_all_its_steps(clock):
     assert simulate(clock, budget, planned=300, seconds=lambda step: 1.0 if step < 10 else 0.1) == 300
 
 
+def test_at_most_one_validation_is_counted_per_step(clock):
+    """A step may be several epochs of a few photos."""
+    budget = TimeBudget(minutes=1.0, planned=300, steps_per_epoch=0.1, spent_seconds=0.0)
+    options = {"seconds": lambda step: 0.05, "validation_seconds": 0.1, "steps_per_epoch": 1}
+    assert simulate(clock, budget, planned=300, **options) == 300
+
+
 def test_the_time_needed_is_that_of_all_steps(clock):
     budget = TimeBudget(minutes=1.0, planned=3000, steps_per_epoch=10, spent_seconds=0.0)
     steps = simulate(clock, budget, planned=3000, seconds=lambda step: 0.1, validation_seconds=0.5)

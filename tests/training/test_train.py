@@ -274,6 +274,37 @@ def test_ctrl_c_leaves_usable_checkpoints(step, folder, tmp_path):
     assert load_checkpoint(tmp_path / "run").class_names == CLASSES
 
 
+STOPPED_IN_THE_LAST_SAVE = """
+import signal, sys
+from allmlp import train
+from allmlp.training.session import Session
+from allmlp.training.stop_signals import Stopped
+from tests.training.test_train import tiny_recipe
+
+wait, calls = Session.wait_for_saves, []
+
+def stopped(session):
+    calls.append(session)
+    if len(calls) == 1:
+        signal.raise_signal(signal.SIGTERM)
+    wait(session)
+
+Session.wait_for_saves = stopped
+try:
+    train(tiny_recipe(), sys.argv[1], sys.argv[2])
+except Stopped as stop:
+    print("Stopped", stop.exit_code)
+"""
+
+
+def test_a_signal_while_the_last_state_is_saved_stops_the_run(run, folder, tmp_path):
+    done = run_python(STOPPED_IN_THE_LAST_SAVE, folder, tmp_path / "run")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "Stopped 143"), done.stderr
+    assert not (tmp_path / "run" / "metrics.json").exists()
+    resumed = train(tiny_recipe(), folder, tmp_path / "run", resume=True)
+    assert same(weights(resumed.directory), weights(run.directory))
+
+
 def test_a_data_set_smaller_than_a_batch_trains(tmp_path):
     root = write_photos(tmp_path / "data", per_class=3)
     result = train(tiny_recipe(batch_size=64), root, tmp_path / "run")

@@ -45,6 +45,7 @@ _MAX_PHOTOS_SEEN_FINETUNING = 500_000
 # runs of more photos would take too long on a laptop.
 _MIN_PHOTOS_HELD_OUT_ONCE = 500
 _NUM_FOLDS = 5
+_NEED_HOLD_OUT = {"data.holdout", "best_by", "patience"}
 
 
 def finetune_for(dataset: ImageDataset) -> tuple[Recipe, str]:
@@ -156,12 +157,18 @@ def choose_for_finetuning(
         return ChosenRecipe(resolved, None, "")
     dataset = open_photos()
     chosen, reason = _FITTED_TO_PHOTOS[recipe](dataset)
-    if chosen.data.folds and not _is_cross_validated(given, resolved.transfer.checkpoint):
+    wants_hold_out = bool(_NEED_HOLD_OUT & set(map(key_of, given)))
+    # With larger weights than those of the package, the folds would take hours where one run takes long enough.
+    if chosen.data.folds and (wants_hold_out or resolved.transfer.checkpoint != STARTER):
         chosen = dataclasses.replace(chosen, data=dataclasses.replace(chosen.data, folds=0))
         reason = (
-            f"recipe {chosen.name}: a tenth of the photos is held out once; --folds {_NUM_FOLDS} cross-validates instead, "
-            "which is slower and scores so few photos better"
+            f"recipe {chosen.name}: {counted(num_training_photos(dataset), 'photo')} before the hold-out, so "
+            f"{counted(chosen.num_epochs, 'epoch')}"
         )
+        if not wants_hold_out:
+            reason += (
+                f"; a tenth is held out once (--folds {_NUM_FOLDS} cross-validates instead: slower, and a better score)"
+            )
     resolved = with_settings(chosen, given)
     is_fitted = (resolved.num_epochs, resolved.data.folds) == (chosen.num_epochs, chosen.data.folds)
     return ChosenRecipe(resolved, dataset, reason if is_fitted else "")
@@ -189,11 +196,3 @@ def image_size_key(recipe: Recipe | str | None, run: StoredRun | None, given: Se
 
 def _loaded(recipe: Recipe | str) -> Recipe:
     return recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-
-
-def _is_cross_validated(given: Sequence[str], checkpoint: str) -> bool:
-    """Return whether a few photos are cross-validated: with the small weights of the package, unless settings want a hold-out.
-
-    With larger weights, the folds would take hours where one run takes long enough; --folds asks for them.
-    """
-    return checkpoint == STARTER and not {"data.holdout", "best_by", "patience"} & set(map(key_of, given))

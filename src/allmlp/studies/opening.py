@@ -120,11 +120,17 @@ def _opened(source: str) -> ImageDataset:
 
 
 def _absolute(source: str) -> str:
+    words = source.split(",")
+    if all(word.partition(":")[0] in DATASETS for word in words):  # several, for a study of tasks
+        return ",".join(map(_absolute_name, words))
+    if source.partition(":")[0] in DATASETS:
+        return _absolute_name(source)
+    return str(Path(source).absolute()) if source and Path(source).exists() else source
+
+
+def _absolute_name(source: str) -> str:
     name, colon, folder = source.partition(":")
-    if name in DATASETS and folder and "," not in folder:
-        return f"{name}{colon}{Path(folder).expanduser().absolute()}"
-    is_path = source and source.partition(":")[0] not in DATASETS and Path(source).exists()
-    return str(Path(source).absolute()) if is_path else source
+    return f"{name}{colon}{Path(folder).expanduser().absolute()}" if folder else source
 
 
 def _digest(data: ImageDataset) -> str:

@@ -20,7 +20,7 @@ from allmlp.data import (
     skip_bad_photos,
     skip_photos,
 )
-from allmlp.errors import ConfigError, DataError
+from allmlp.errors import CheckpointError, ConfigError, DataError
 from allmlp.hardware.compute_threads import compute_threads
 from allmlp.hardware.devices import choose_device, reuse_freed_memory
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
@@ -150,7 +150,9 @@ def _check_inputs(
     if checkpoint is not None:
         checkpoint = checkpoint.with_new_head(dataset.class_names, bias=resolved.head_bias)
     if resolved.transfer.checkpoint is not None and not has_validation:
-        dataset = dataclasses.replace(dataset, notes=(*dataset.notes, *_notes_on_overlap(resolved, dataset)))
+        # What the run started from may be damaged by now; it goes on without.
+        with contextlib.nullcontext() if stored is None else contextlib.suppress(CheckpointError):
+            dataset = dataclasses.replace(dataset, notes=(*dataset.notes, *_notes_on_overlap(resolved, dataset)))
     return resolved, dataset, checkpoint
 
 

@@ -143,6 +143,16 @@ def test_moves_and_removals_are_carried_out_and_undone(copy, tmp_path):
     assert "Nothing was moved back" in process("--undo", log).stdout
 
 
+def test_the_next_command_reads_the_photos_as_the_run_did(copy, tmp_path, allmlp):
+    run, photos = copy
+    folders = {"train": "train", "test": "test"}
+    (run / "data.json").write_text(json.dumps({"source": str(photos), "split_folders": folders}))
+    table = write_choices(tmp_path / "t.csv", (PLANTED[0], "blue", "red", "-0.9", "delete"))
+    outcome = allmlp("clean", run, "--apply", table)
+    assert outcome.code == 0, outcome.err
+    assert f"finetune {photos} --split-folders train=train,test=test" in outcome.out
+
+
 def test_a_photo_that_has_changed_stops_and_what_was_done_is_listed(copy, tmp_path):
     run, photos = copy
     (photos / PLANTED[1]).write_bytes((photos / PLANTED[1]).read_bytes() + b"!")

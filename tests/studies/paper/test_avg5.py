@@ -13,8 +13,10 @@ from tests.training.small_runs import write_photos
 
 from allmlp.checkpoints import save_checkpoint
 from allmlp.cli.main import main
+from allmlp.errors import DataError
 from allmlp.studies import Arm, StudyOptions, Workplace, resume_study, run_study
 from allmlp.studies.paper.avg5 import STUDY
+from allmlp.studies.tasks import sources
 
 
 def run(*arguments: str) -> int | str | None:
@@ -37,7 +39,8 @@ def test_a_trial_on_the_task_that_is_here(tmp_path: Path, capsys: pytest.Capture
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     assert result["environment"]["command"] == "allmlp study avg5 --from CHECKPOINT --steps 2 --data PHOTOS"
     (arm,) = result["arms"]
-    assert arm["settings"]["checkpoint"] == str(tmp_path / "mine")
+    assert arm["settings"]["checkpoint"] == "CHECKPOINT"
+    assert str(tmp_path) not in (tmp_path / "out" / "result.json").read_text()
     assert arm["figures"]["num_test"] == 30
     page = (tmp_path / "out" / "avg5.md").read_text()
     assert "| cifar10 | Avg 5 | not here |" in page
@@ -59,6 +62,44 @@ def test_a_task_that_comes_later_is_added_when_the_study_continues(tmp_path: Pat
     finished = resume_study(tmp_path / "out", study, report=str)
     assert measured == ["pets", "cifar10"]
     assert [result.arm.name for result in finished.results] == ["cifar10", "pets"]
+
+
+def test_tasks_that_are_gone_keep_their_figures(tmp_path: Path) -> None:
+    def run(arm: Arm, place: Workplace) -> Mapping[str, Any]:
+        if arm.name == stop_in:
+            raise KeyboardInterrupt
+        return {"top1": 0.5, "learning_rate": 0.01, "num_train": 9, "num_test": 9, "is_drawn": False}
+
+    study, stop_in = dataclasses.replace(STUDY, run=run), "pets"
+    (tmp_path / "tasks").mkdir()
+    for name in ("cifar10.zip", "pets.zip"):
+        (tmp_path / "tasks" / name).touch()
+    options = StudyOptions(data=str(tmp_path / "tasks"))
+    with pytest.raises(KeyboardInterrupt):
+        run_study(study, tmp_path / "out", options, report=str)
+    stop_in = ""
+    for gone in ("cifar10.zip", "pets.zip"):
+        (tmp_path / "tasks" / gone).unlink()
+        finished = resume_study(tmp_path / "out", study, report=str)
+        assert {result.arm.name for result in finished.results} == {"pets", "cifar10"}
+        assert "3 of 5 tasks are not here" in finished.agreement
+
+
+def test_a_study_without_any_task_or_figure_says_so_when_it_continues(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(arm: Arm, place: Workplace) -> Mapping[str, Any]:
+        raise KeyboardInterrupt
+
+    here = [True]
+    monkeypatch.setattr(sources, "is_downloaded", lambda name: here[0] and name == "pets")
+    study = dataclasses.replace(STUDY, run=run)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(study, tmp_path / "out", report=str)
+    here[0] = False
+    with pytest.raises(DataError, match="study avg5: none of its tasks is on this machine"):
+        resume_study(tmp_path / "out", study, report=str)
+    assert not (tmp_path / "out" / "result.json").exists()
 
 
 SIGNALLED = """

@@ -1,15 +1,16 @@
 """CIFAR-10 from scratch: what the sentence may say of which photos."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.same_bits import write_photos
 from tests.studies.workplace import SmallWorkplace
+from tests.training.small_runs import write_photos
 
 from allmlp.data import open_dataset
 from allmlp.errors import DataError
-from allmlp.studies.paper.cifar_record import STUDY
+from allmlp.studies.paper.cifar_record import FINAL, STUDY, stages
 from allmlp.studies.study import ArmResult, StudyOptions
 
 _CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -50,3 +51,30 @@ def test_photos_without_a_test_split_are_refused_before_training(tmp_path: Path)
     with pytest.raises(DataError, match="needs a test split beside the validation photos"):
         STUDY.run(STUDY.arms(StudyOptions())[0], place)
     assert not (tmp_path / "arm").exists()
+
+
+def test_no_arm_claims_to_be_the_recipe_of_others() -> None:
+    names = [arm.name for arm in STUDY.arms(StudyOptions())]
+    assert "1.13 M: AdamW" in names
+    assert not [name for name in names if "recipe" in name]
+
+
+def test_every_arm_has_recipes() -> None:
+    for arm in STUDY.arms(StudyOptions()):
+        for recipe in stages(arm.settings, arm.seed):
+            is_distorted = arm.settings["rand_augment"] and recipe.name != "clean"
+            assert recipe.augmentation.rand_augment_layers == (2 if is_distorted else 0)
+
+
+def test_an_arm_trains_its_stages_and_counts_their_epochs(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", per_class=10)
+    arm = next(arm for arm in STUDY.arms(StudyOptions(num_steps=12)) if arm.name.endswith(FINAL))
+    widths = {"hidden_dim": 16, "tokens_mlp_dim": 8, "channels_mlp_dim": 24}
+    arm = dataclasses.replace(arm, settings={**arm.settings, "batch_size": 8, "widths": widths})
+    place = SmallWorkplace(tmp_path / "arm", open_dataset(str(tmp_path / "photos")))
+    figures = STUDY.run(arm, place)
+    recipes = stages(arm.settings, arm.seed)
+    assert [recipe.name for recipe in recipes] == ["coarse", "fine", "clean"]
+    assert figures["photos_seen"] == 8 * sum(recipe.num_steps or 0 for recipe in recipes)
+    assert figures["epochs"] == round(figures["photos_seen"] / 27, 1)  # a tenth of 30 is held out
+    assert figures["num_test"] == 30

@@ -64,7 +64,7 @@ def test_too_few_photos_of_a_class_are_named(tmp_path: Path) -> None:
         STUDY.run(STUDY.arms(StudyOptions())[0], BrightAndDark(tmp_path, num_photos=40))
 
 
-def _results(gains: dict[str, float], num_seeds: int = 2, noise: float = 0.001) -> list[ArmResult]:
+def _results(gains: dict[str, float], num_seeds: int = 3, noise: float = 0.001) -> list[ArmResult]:
     """Return results of networks that gain so much from the smallest share to all photos; seeds change the Mixer's gain."""
     results = []
     for arm in STUDY.arms(StudyOptions(num_seeds=num_seeds)):
@@ -84,9 +84,10 @@ def _figures(top1: float, share: float) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("gains", "num_seeds", "noise", "verdict"),
     [
-        ({"Mixer": 0.3, "ViT": 0.2, "ResNet": 0.1}, 2, 0.001, "Agrees with the paper"),
+        ({"Mixer": 0.3, "ViT": 0.2, "ResNet": 0.1}, 3, 0.001, "Agrees with the paper"),
+        ({"Mixer": 0.3, "ViT": 0.2, "ResNet": 0.1}, 2, 0.001, "Points the same way"),  # by chance in 1 of 9 cases
         ({"Mixer": 0.3, "ViT": 0.2, "ResNet": 0.1}, 1, 0.001, "Points the same way"),
-        ({"Mixer": 0.3, "ViT": 0.29, "ResNet": 0.1}, 2, 0.05, "Points the same way"),  # one seed says otherwise
+        ({"Mixer": 0.3, "ViT": 0.29, "ResNet": 0.1}, 3, 0.05, "Points the same way"),  # one seed says otherwise
         ({"Mixer": 0.3, "ViT": 0.32, "ResNet": 0.1}, 2, 0.001, "Does not agree"),
         ({"Mixer": 0.3, "ViT": 0.2, "ResNet": 0.4}, 2, 0.001, "Does not agree"),
     ],
@@ -105,7 +106,7 @@ def test_table_and_plot() -> None:
     table = STUDY.table(results)
     assert len(table.rows) == 12
     assert {len(row) for row in table.rows} == {len(table.columns)}
-    expected = ["ViT", "22 M", "3 %", "1,500", "76.7", "1.00", "30.0 ± 0.0", "40.0 ± 0.0", "2"]
+    expected = ["ViT", "22 M", "3 %", "1,500", "76.7", "1.00", "30.0 ± 0.0", "40.0 ± 0.0", "3"]
     assert expected in [list(row) for row in table.rows]
     assert STUDY.figure is not None
     assert to_png(STUDY.figure(results)).startswith(b"\x89PNG")

@@ -101,6 +101,16 @@ def test_table_and_plot() -> None:
     assert to_png(STUDY.figure(results)).startswith(b"\x89PNG")
 
 
+def test_hours_and_rates_of_a_gpu_are_named_as_such() -> None:
+    results = _results((0.05, 0.0))
+    on_gpu = [result._replace(figures={**result.figures, "device": "cuda"}) for result in results]
+    for found, columns in (
+        (results, ("core-hours of training", "images/s per core")),
+        (on_gpu, ("GPU-hours of training", "images/s")),
+    ):
+        assert {*columns} <= {*STUDY.table(found).columns}
+
+
 def test_settings_are_json_and_all_arms_learn_alike() -> None:
     arms = STUDY.arms(StudyOptions(num_steps=5, num_seeds=1))
     assert len(arms) == 21

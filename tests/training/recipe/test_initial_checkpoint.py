@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from allmlp.errors import CheckpointError, DivergedError
 from allmlp.model import MixerConfig, MlpMixer
 from allmlp.training import DataConfig, Recipe, SavingConfig, TransferConfig
 from allmlp.training.distributed.consistency import facts_of
+from allmlp.training.progress import NoProgress
 from allmlp.training.recipe.resolve import is_same_source, with_checkpoint
 from allmlp.training.step.layer_decay import learning_rate_scales
 from allmlp.training.step.optimizer import Optimizer
@@ -348,6 +350,55 @@ def test_photos_that_the_run_before_was_trained_on_are_told(photos: Path, tmp_pa
     total = len(splits[1]["validation"])
     assert notes[0] == []
     assert len(notes[1]) == 1 and f"was trained on {len(both)} of the {total} validation photos" in notes[1][0]
+
+
+class StopAtOnce(NoProgress):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.notes += [text] if "was trained on" in text else []
+
+    def step(self, step: int, **_: float) -> None:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("had_validation", "folds", "words"),
+    [
+        (True, 0, r"of the 3 validation photos .* use its seed \(--seed\)$"),
+        (True, 3, r"of the 42 cross-validated photos .* Fine-tune other weights, or .* \(--folds 0 and its --seed\)$"),
+        (False, 0, r"of the 3 validation photos .* held out none of them: .* in a split `test`$"),
+        (False, 3, r"of the 42 cross-validated photos .* held out none of them: .* in a split `test`$"),
+    ],
+)
+def test_a_run_on_photos_that_the_run_before_was_trained_on_says_what_to_do(
+    had_validation: bool, folds: int, words: str, photos: Path, source: Path, tmp_path: Path
+) -> None:
+    before = shutil.copytree(source, tmp_path / "before")
+    names = list(open_dataset(photos).splits["train"].sample_ids)
+    saved = {"train": names[1:], "validation": names[:1]} if had_validation else {"train": names}
+    (before / "split.json").write_text(json.dumps(saved))
+    (before / "recipe.json").write_text("{}")
+    recipe = dataclasses.replace(transfer(before), data=DataConfig(folds=folds))
+    for resume in (False, True):
+        stopped = StopAtOnce()
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, photos, tmp_path / "run", progress=stopped, resume=resume)
+        assert len(stopped.notes) == 1 and re.search(words, stopped.notes[0]), stopped.notes
+
+
+def test_a_run_goes_on_though_the_split_of_what_it_started_from_is_damaged(
+    photos: Path, source: Path, tmp_path: Path
+) -> None:
+    before = shutil.copytree(source, tmp_path / "before")
+    with pytest.raises(KeyboardInterrupt):
+        train(transfer(before), photos, tmp_path / "run", progress=StopAtOnce())
+    (before / "recipe.json").write_text("{}")
+    (before / "split.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"split\.json: cannot be read"):
+        train(transfer(before), photos, tmp_path / "new")
+    assert train(transfer(before), photos, tmp_path / "run", resume=True).evaluations
 
 
 def test_processes_that_begin_with_other_weights_differ(photos: Path, source: Path) -> None:

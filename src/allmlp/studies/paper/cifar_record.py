@@ -19,6 +19,7 @@ from allmlp.io.display import counted, escape
 from allmlp.model import MixerTemplate, cost, num_parameters
 from allmlp.provenance import spread
 from allmlp.runs.layout import RunLayout
+from allmlp.runs.saved_split import saved_split
 from allmlp.studies.drawing import COLOURS, new_figure, panels, percent_axis
 from allmlp.studies.spreads import mean_and_std
 from allmlp.studies.study import Arm, ArmResult, Study, StudyOptions, Table, Workplace
@@ -142,10 +143,15 @@ def _recipe(
     else:
         optimizer = OptimizerConfig(name="adamw", learning_rate=1e-3 * start, weight_decay=5e-2, betas=(0.9, 0.99))
     is_clean = name == "clean"
+    distortions: dict[str, Any] = {}
+    if not is_clean:
+        distortions = {"cutmix": 1.0, "mix_probability": settings["mixing"]}
+    if settings["rand_augment"] and not is_clean:
+        distortions |= {"rand_augment_layers": 2, "rand_augment_magnitude": float(settings["rand_augment"])}
     return Recipe(
         name=name,
         model=model,
-        num_epochs=1,
+        num_epochs=0,
         num_steps=num_steps,
         batch_size=settings["batch_size"],
         seed=seed,
@@ -155,10 +161,7 @@ def _recipe(
             pad_pixels=4,
             flip=True,
             label_smoothing=0.1,
-            cutmix=0.0 if is_clean else 1.0,
-            mix_probability=settings["mixing"],
-            rand_augment_layers=2 if settings["rand_augment"] and not is_clean else 0,
-            rand_augment_magnitude=float(settings["rand_augment"]),
+            **distortions,
         ),
         optimizer=optimizer,
         schedule=ScheduleConfig(warmup=0.02 if is_first else 0.0, decay="linear", final_fraction=end / start),
@@ -181,7 +184,7 @@ def run(arm: Arm, place: Workplace) -> Mapping[str, Any]:
         )
     recipes = stages(arm.settings, arm.seed)
     previous: Path | None = None
-    minutes = photos_seen = num_epochs = 0.0
+    minutes = photos_seen = 0.0
     for number, recipe in enumerate(recipes, 1):
         folder = place.folder / f"{number}-{recipe.name}"
         if previous is not None:
@@ -194,15 +197,15 @@ def run(arm: Arm, place: Workplace) -> Mapping[str, Any]:
         facts = json.loads(RunLayout(folder).metrics.read_text())
         minutes += facts["seconds"] / 60
         photos_seen += facts["num_steps"] * recipe.batch_size
-        num_epochs += facts["num_epochs"]
         previous = folder
     assert previous is not None
+    num_train = len(saved_split(previous)["train"])  # without those held out
     scores = {split: values["top1"] for split, values in facts["evaluations"].items()}
     return {
         "validation_top1": scores["validation"],
         "test_top1": scores["test"],
         "photos_seen": round(photos_seen),
-        "epochs": round(num_epochs, 1),
+        "epochs": round(photos_seen / num_train, 1),
         "minutes": round(minutes, 1),
         "parameters": num_parameters(recipes[-1].model.with_num_classes(len(dataset.class_names))),
         "multiply_adds": _multiply_adds(recipes[-1].model),

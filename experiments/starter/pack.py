@@ -71,7 +71,8 @@ def main() -> None:
         weights={name: weight.to(torch.bfloat16) for name, weight in exact.weights.items()},
         config=dataclasses.replace(exact.config, stochastic_depth=0.0, dropout=0.0),
         source=SOURCE,
-        temperature=1.0,  # a temperature fitted on Tiny-ImageNet does not apply to other classes
+        temperature=1.0,  # like a threshold of "unknown", one that was fitted on Tiny-ImageNet does not apply to other classes
+        unknown=None,
     )
     source = json.loads((run / "data.json").read_text())["source"]
     scores = score(rounded, source)
@@ -102,7 +103,7 @@ def main() -> None:
         parameters=figures["parameters"] / 1e6,
         seed=figures["seed"],
         epochs=sum(each["num_epochs"] for each in rounds),
-        in_rounds=" in rounds, each from the weights of the one before" if len(rounds) > 1 else "",
+        in_rounds=" in rounds,\neach from the weights of the one before" if len(rounds) > 1 else "",
         commands="\n".join(f"    {each['trained']['command']}" for each in rounds),
         num_rounds=len(rounds),
         rounds="\n".join(

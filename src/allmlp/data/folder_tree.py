@@ -3,7 +3,9 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-__all__ = ["FolderTree", "parent_of"]
+from allmlp.data.split_names import is_plain_name, split_named
+
+__all__ = ["FolderTree", "class_root", "parent_of", "top_folder"]
 
 
 class FolderTree:
@@ -44,3 +46,39 @@ class FolderTree:
 def parent_of(folder: str) -> str:
     """Return the folder that contains a folder: "a/" for "a/b/", and "" for "a/"."""
     return folder[: folder.rstrip("/").rfind("/") + 1]
+
+
+def top_folder(tree: FolderTree) -> str:
+    """Return the folder that holds everything: the top one, or a single one in it, again and again.
+
+    images/ next to meta/ or annotations/, which hold no photos, counts as a single one, too.
+    """
+    top = ""
+    while not tree.photos_directly_in(top):
+        names = tree.folders_in(top)
+        if len(names) > 1 and not any(map(split_named, names)):
+            names = tree.filled_folders_in(top)
+            names = names if all(map(is_plain_name, names)) else []
+        if len(names) != 1:
+            break
+        inner = f"{top}{names[0]}/"
+        below = tree.folders_in(inner)
+        if not below or tree.photos_directly_in(inner):
+            break
+        if split_named(names[0]) and not any(
+            split_named(name) and tree.folders_in(f"{inner}{name}/") for name in below
+        ):
+            break  # its sub-folders are classes
+        top = inner
+    return top
+
+
+def class_root(tree: FolderTree, folder: str) -> str:
+    """Enter a folder that only repeats or describes the one around it: train/train/<class>/, test/images/<class>/."""
+    while len(names := tree.filled_folders_in(folder)) == 1 and not tree.photos_directly_in(folder):
+        repeats = names[0] == folder.rstrip("/").rpartition("/")[2] or is_plain_name(names[0])
+        inner = f"{folder}{names[0]}/"
+        if not repeats or not tree.filled_folders_in(inner):
+            break
+        folder = inner
+    return folder

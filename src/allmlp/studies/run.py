@@ -153,7 +153,7 @@ def _arms(study: Study, folder: Path, options: StudyOptions) -> list[Arm]:
         CheckpointError: an arm's file is damaged.
     """
     if not study.has_tasks:
-        return study.arms(options)
+        return list(study.arms(options))
     finished: list[Arm] = []
     for path in sorted((folder / _ARMS).glob("*.json")):
         try:

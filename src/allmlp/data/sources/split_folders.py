@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
 from allmlp.data.dataset import SplitName
-from allmlp.data.folder_tree import FolderTree
+from allmlp.data.folder_tree import FolderTree, class_root, top_folder
 from allmlp.data.split_names import SPELLINGS, is_plain_name, partly_split_named, split_named
 from allmlp.errors import ConfigError, DataError
 from allmlp.io.display import escape, quote, summarise
@@ -53,7 +53,7 @@ def read_as_splits(tree: FolderTree, folders: Mapping[str, str]) -> Reading:
             raise ConfigError(
                 f"--split-folders: {quote(name)} is {what}; expected train, validation or test, each once."
             )
-        splits[split] = _class_root(tree, _given_folder(tree, folder, "--split-folders"))
+        splits[split] = class_root(tree, _given_folder(tree, folder, "--split-folders"))
     for split, folder in splits.items():
         inside = [other for other in splits if other != split and splits[other].startswith(folder)]
         if inside:
@@ -98,9 +98,9 @@ def read_tree(tree: FolderTree) -> Reading:
     Raises:
         DataError: the folders may be splits or classes; the message has both readings and the options that decide.
     """
-    top = _top(tree)
+    top = top_folder(tree)
     names = tree.filled_folders_in(top)
-    folders = {name: _class_root(tree, f"{top}{name}/") for name in tree.folders_in(top)}
+    folders = {name: class_root(tree, f"{top}{name}/") for name in tree.folders_in(top)}
     classes = {name: set(tree.filled_folders_in(folder)) for name, folder in folders.items()}
     named = {name: split for name in folders if (split := split_named(name))}
     named = named or _partly_named(tree, top, {name: folders[name] for name in names})
@@ -128,43 +128,6 @@ def read_tree(tree: FolderTree) -> Reading:
         reading.splits[split] = folders[name]
     _note_names(reading, tree, named, labelled)
     return reading
-
-
-def _top(tree: FolderTree) -> str:
-    """Return the folder that holds everything: the top one, or a single one in it, again and again.
-
-    images/ next to meta/ or annotations/, which hold no photos, counts as a single one, too.
-    """
-    top = ""
-    while not tree.photos_directly_in(top):
-        names = tree.folders_in(top)
-        if len(names) > 1:
-            is_without_splits = not any(map(split_named, names))
-            names = [name for name in tree.filled_folders_in(top) if is_without_splits]
-            names = names if all(map(is_plain_name, names)) else []
-        if len(names) != 1:
-            break
-        inner = f"{top}{names[0]}/"
-        below = tree.folders_in(inner)
-        if not below or tree.photos_directly_in(inner):
-            break
-        if split_named(names[0]) and not any(
-            split_named(name) and tree.folders_in(f"{inner}{name}/") for name in below
-        ):
-            break  # its sub-folders are classes
-        top = inner
-    return top
-
-
-def _class_root(tree: FolderTree, folder: str) -> str:
-    """Enter a folder that only repeats or describes the one around it: train/train/<class>/, test/images/<class>/."""
-    while len(names := tree.filled_folders_in(folder)) == 1 and not tree.photos_directly_in(folder):
-        repeats = names[0] == folder.rstrip("/").rpartition("/")[2] or is_plain_name(names[0])
-        inner = f"{folder}{names[0]}/"
-        if not repeats or not tree.filled_folders_in(inner):
-            break
-        folder = inner
-    return folder
 
 
 def _partly_named(tree: FolderTree, top: str, folders: Mapping[str, str]) -> dict[str, SplitName]:
@@ -248,7 +211,7 @@ def _refuse_inner_copy(tree: FolderTree, top: str, names: Sequence[str]) -> None
         inner = f"{top}{name}/"
         held = tree.filled_folders_in(inner)
         splits = {split: f"{name}/{folder}" for folder in held if (split := split_named(folder))}
-        roots = [_class_root(tree, f"{top}{folder}/") for folder in splits.values()]
+        roots = [class_root(tree, f"{top}{folder}/") for folder in splits.values()]
         if len(names) > 1 and len(roots) > 1 and _same_classes(roots, tree):
             raise DataError(
                 f"{escape(inner)} holds splits with the same class folders, and there are folders next to it ("
@@ -272,7 +235,7 @@ def _refuse_shared_classes(tree: FolderTree, top: str, names: Sequence[str]) -> 
 
     Sub-folders such as images/ do not count: a class may have them next to its masks.
     """
-    folders = {name: _class_root(tree, f"{top}{name}/") for name in names}
+    folders = {name: class_root(tree, f"{top}{name}/") for name in names}
     inner = [set(tree.filled_folders_in(folder)) for folder in folders.values()]
     shared = sorted(name for name in set.intersection(*inner) if not is_plain_name(name)) if inner else []
     if len(names) > 1 and len(shared) > 1 and not any(map(tree.photos_directly_in, folders.values())):

@@ -199,13 +199,11 @@ def run(arm: Arm, place: Workplace) -> Mapping[str, Any]:
         photos_seen += facts["num_steps"] * recipe.batch_size
         previous = folder
     assert previous is not None
-    num_train = len(saved_split(previous)["train"])  # without those held out
-    scores = {split: values["top1"] for split, values in facts["evaluations"].items()}
     return {
-        "validation_top1": scores["validation"],
-        "test_top1": scores["test"],
+        "validation_top1": facts["evaluations"]["validation"]["top1"],
+        "test_top1": facts["evaluations"]["test"]["top1"],
         "photos_seen": round(photos_seen),
-        "epochs": round(photos_seen / num_train, 1),
+        "epochs": round(photos_seen / len(saved_split(previous)["train"]), 1),
         "minutes": round(minutes, 1),
         "parameters": num_parameters(recipes[-1].model.with_num_classes(len(dataset.class_names))),
         "multiply_adds": _multiply_adds(recipes[-1].model),

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import re
 import shutil
 
 import numpy as np
@@ -93,6 +94,16 @@ def test_each_photo_is_predicted_by_a_run_that_did_not_see_it(result, photos, fo
     truths = [dataset.class_names[label] for label in dataset.splits["train"].labels]
     assert scores.top1 == np.mean([a == b for a, b in zip(expected, truths, strict=True)])
     assert scores.num_examples == len(truths) == scores.confusion.sum()
+
+
+def test_the_report_without_predictions_has_the_score_of_the_folds(result, tmp_path):
+    run = shutil.copytree(result.directory, tmp_path / "run")
+    before = report_run(run, tmp_path / "before.html").read_text()
+    (run / "predictions.csv").unlink()
+    after = report_run(run, tmp_path / "after.html").read_text()
+    figures = re.compile(r"<dd[^>]*>.*?</dd>|<td[^>]*>.*?</td>", re.DOTALL)
+    assert f"{result.evaluations['cross-validation'].num_examples} " in after
+    assert figures.findall(after) == figures.findall(before) != []
 
 
 def test_unknown_is_what_is_less_close_than_photos_are_to_those_of_their_fold(result, photos, folds):

@@ -63,7 +63,7 @@ def demo_short() -> Recipe:
         recipe,
         name="demo_short",
         model=dataclasses.replace(recipe.model, channels_mlp_dim=256),
-        num_epochs=30,
+        num_epochs=45,
         batch_size=32,
         augmentation=Augmentation(crop="pad", pad_pixels=6, flip=True, color_jitter=0.3, hue_jitter=0.1),
     )

@@ -41,8 +41,9 @@ def transfer():
     rows.append(["linear classifier on the starter's frozen features, 5 photos per class, 3 draws", *frozen])
     photos = "\n".join(
         f"- {title}: {result['num_photos']['train']:,} training photos in {result['num_classes']} classes, "
-        f"{result['num_photos']['test']:,} test photos{drawn.get(title, '')}; fine-tuning outperforms training from scratch for as many "
-        f"epochs by {lead(result['arms'], 'ours', 'scratch')} and the paper's fine-tuning by {lead(result['arms'], 'ours', 'paper')}."
+        f"{result['num_photos']['test']:,} test photos{drawn.get(title, '')}; fine-tuning outperforms training from scratch "
+        f"for as many epochs by {lead(result['arms'], 'ours', 'scratch')} and the paper's fine-tuning by "
+        f"{lead(result['arms'], 'ours', 'paper')}."
         for title, result in results
     )
     runs = results[0][1]["arms"]["ours"]["top1"]["n"]

@@ -1,4 +1,4 @@
-"""Commands that hand a checkpoint to others: to another library, to another engine, to the Hub.
+"""Commands that hand a model to other programs (convert, export, push), and bench, search and study.
 
 Safe to change: the files of the commands; start reading at the function with the name of the command.
 Invariants: nothing is overwritten, and what the other form cannot hold is reported.

@@ -12,9 +12,9 @@ from allmlp.report.summary import ReportSummary
 __all__ = ["FEW_PER_CLASS", "IMBALANCE", "IMBALANCE_REMEDY", "Advice", "advice"]
 
 FEW_PER_CLASS = 20
-"""The number of training photos below which a run is told that a class has too few."""
+"""The number of training photos below which a run reports that a class has too few."""
 IMBALANCE = 3.0
-"""The ratio of the largest to the smallest class above which a run is told of the remedy."""
+"""The ratio of the largest to the smallest class above which a run reports the remedy."""
 IMBALANCE_REMEDY = "--balance"
 
 _MAX_ADVICE = 5

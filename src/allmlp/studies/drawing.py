@@ -22,7 +22,7 @@ def new_figure(width: float = 9.2, height: float = 3.4) -> Figure:
 
 
 def panels(figure: Figure | SubFigure, titles: Sequence[str]) -> list[Axes]:
-    """Return axes in a figure, one beside the other, with these titles."""
+    """Return axes in a figure, side by side, with these titles."""
     axes: list[Axes] = list(np.ravel(figure.subplots(1, len(titles), squeeze=False)))
     for panel, title in zip(axes, titles, strict=True):
         panel.set_title(title, fontsize=10, color=_INK)

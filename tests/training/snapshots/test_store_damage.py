@@ -1,4 +1,4 @@
-"""Damaged saves: none is taken for sound, each is told of and kept, and the one before is used."""
+"""Damaged snapshots are detected, reported and kept; the previous one is used."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Appendix A.1: untied and grouped token mixing, views and pyramids, beside the plain Mixer."""
+"""Appendix A.1: untied and grouped token mixing, views and pyramids, next to the plain Mixer."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -80,8 +80,8 @@ def run(arm: Arm, place: Workplace) -> Mapping[str, Any]:
     facts: dict[str, Any] = {"seed": arm.seed, "image_size": IMAGE_SIZE, "num_classes": len(photos.class_names)}
     network = make_network(settings["kind"], widths=settings["widths"], **facts)
     cost, plain_cost = (
-        multiply_adds(one, IMAGE_SIZE)
-        for one in (network, make_network("mixer", widths=settings["plain_widths"], **facts))
+        multiply_adds(net, IMAGE_SIZE)
+        for net in (network, make_network("mixer", widths=settings["plain_widths"], **facts))
     )
     schedule = Schedule(**settings["schedule"])
     if settings["is_equal_cost"]:

@@ -81,9 +81,9 @@ def closeness_of_fold(checkpoint: Checkpoint, fold: ImageDataset, *, device: str
     """
     forward = open_model(checkpoint, backend="eager", device=device, output="features").forward
     trained = fold.splits["train"]
-    some = trained.subset(np.unique(np.linspace(0, len(trained) - 1, MAX_PHOTOS_FOR_UNKNOWN).round()))
+    sampled = trained.subset(np.unique(np.linspace(0, len(trained) - 1, MAX_PHOTOS_FOR_UNKNOWN).round()))
     return closeness(
-        _rows(checkpoint, fold.splits["validation"], forward), fit_closeness(_rows(checkpoint, some, forward))
+        _rows(checkpoint, fold.splits["validation"], forward), fit_closeness(_rows(checkpoint, sampled, forward))
     )
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from allmlp.checkpoints.formats.native import save_checkpoint
     from allmlp.checkpoints.formats.registry import FORMATS, Format
     from allmlp.checkpoints.load import load_checkpoint, load_for_size
-    from allmlp.checkpoints.publish.model_card import CARD_MARK, Evaluation, model_card_text
+    from allmlp.checkpoints.publish.model_card import CARD_MARK, CardScore, model_card_text
     from allmlp.checkpoints.publish.upload import check_upload, fetch_card, upload_folder
     from allmlp.checkpoints.sources.catalog import CATALOG, PublishedModel
     from allmlp.checkpoints.sources.published import is_cached
@@ -31,8 +31,8 @@ __all__ = [
     "FORMATS",
     "STARTER",
     "ArrayCheckpoint",
+    "CardScore",
     "Checkpoint",
-    "Evaluation",
     "Format",
     "KnownScore",
     "ModelDescription",
@@ -80,7 +80,7 @@ _MODULES = {
     ),
     "publish.model_card": (
         "CARD_MARK",
-        "Evaluation",
+        "CardScore",
         "model_card_text",
     ),
     "publish.upload": (

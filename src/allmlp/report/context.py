@@ -13,7 +13,7 @@ from allmlp.report.facts import flat_settings
 from allmlp.report.formatting import count, duration, number, percent
 from allmlp.report.heat_maps.class_maps import ShownClassMaps, show_class_maps
 from allmlp.report.pictures import Picture, Thumbnail, draw_picture, make_thumbnail
-from allmlp.report.scores import Evaluation, evaluation
+from allmlp.report.scores import EvaluationSection, evaluation
 from allmlp.report.summary import ReportSummary
 
 __all__ = ["PageContext", "page_context"]
@@ -80,7 +80,7 @@ class PageContext:
     tiles: tuple[tuple[str, str], ...]
     is_numbered: bool
     """Whether the confusion matrix shows some classes by number."""
-    evaluation: Evaluation | None
+    evaluation: EvaluationSection | None
     advice: tuple[Advice, ...]
     training: Training | None
     was_validated: bool

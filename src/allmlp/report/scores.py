@@ -13,7 +13,7 @@ from allmlp.report.formatting import count, percent
 from allmlp.report.pictures import Picture, Thumbnail, draw_picture, make_thumbnail
 from allmlp.report.summary import ReportSummary, ShownPhoto
 
-__all__ = ["Evaluation", "evaluation"]
+__all__ = ["EvaluationSection", "evaluation"]
 
 MAX_PAIRS = 10
 ROUGH_INTERVAL = 0.15  # a wider interval is the headline, in place of the score
@@ -93,7 +93,7 @@ class PhotoCard:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
+class EvaluationSection:
     """The evaluation of the headline split."""
 
     split: str
@@ -110,14 +110,14 @@ class Evaluation:
     hits: tuple[PhotoCard, ...]
 
 
-def evaluation(summary: ReportSummary) -> Evaluation | None:
+def evaluation(summary: ReportSummary) -> EvaluationSection | None:
     """Compute the content for the headline split; None if no split was evaluated."""
     metrics, split = summary.headline, summary.headline_split
     if metrics is None or split is None:
         return None
     class_names = summary.class_names
     matrix = f"Confusion matrix of {len(class_names)} classes; the lists next to it and below contain its numbers"
-    return Evaluation(
+    return EvaluationSection(
         split=split,
         metrics=metrics,
         score=_score(metrics, class_names),

@@ -9,7 +9,7 @@ from huggingface_hub import ModelCard
 from tests.builders import tiny_checkpoint
 
 from allmlp import Checkpoint, Preprocessing
-from allmlp.checkpoints.publish.model_card import MAX_NAMES, NOT_EVALUATED, Evaluation, model_card_text
+from allmlp.checkpoints.publish.model_card import MAX_NAMES, NOT_EVALUATED, CardScore, model_card_text
 
 
 def make_checkpoint(names: tuple[str, ...], source: str = "random weights") -> Checkpoint:
@@ -85,13 +85,13 @@ def test_a_temperature_is_said_where_the_files_hold_it() -> None:
 
 def test_what_was_measured_is_said_or_that_nothing_was() -> None:
     assert NOT_EVALUATED in card(make_checkpoint(("a", "b")))
-    text = card(make_checkpoint(("a", "b")), evaluations=[Evaluation("test", 0.912, 1_200)])
+    text = card(make_checkpoint(("a", "b")), evaluations=[CardScore("test", 0.912, 1_200)])
     assert "91.2% top-1 accuracy on the 1,200 photos of its test split." in text
     assert NOT_EVALUATED not in text
 
 
 def test_the_hub_reads_what_was_measured_from_the_header() -> None:
-    text = card(make_checkpoint(("a", "b")), evaluations=[Evaluation("test", 0.912, 1_200)])
+    text = card(make_checkpoint(("a", "b")), evaluations=[CardScore("test", 0.912, 1_200)])
     data = ModelCard(text).data
     (result,) = data.eval_results
     assert data.model_name == "mixer"

@@ -8,7 +8,7 @@ from allmlp.data import Preprocessing
 from allmlp.io.display import escape
 from allmlp.model import num_parameters
 
-__all__ = ["CARD_MARK", "Evaluation", "model_card_text"]
+__all__ = ["CARD_MARK", "CardScore", "model_card_text"]
 
 # The Hub does not show it. A card that holds it may be replaced by a later push.
 CARD_MARK = "<!-- Written by `allmlp push`, which replaces this card unless this line is removed. -->"
@@ -18,7 +18,7 @@ NOT_EVALUATED = "This model comes without an evaluation: measure it on your own 
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class CardScore:
     """A measured result of a checkpoint: the top-1 accuracy, 0 to 1, on all photos of a split."""
 
     split: str
@@ -33,7 +33,7 @@ def model_card_text(
     revision: str,
     form: str,
     license_id: str | None,
-    evaluations: Sequence[Evaluation],
+    evaluations: Sequence[CardScore],
 ) -> str:
     """Return the Markdown of the model card for a checkpoint uploaded in the format `form`, "allmlp" or "timm".
 
@@ -66,7 +66,7 @@ _LIMITS = (
 )
 
 
-def _header(name: str, form: str, license_id: str | None, results: Sequence[Evaluation]) -> str:
+def _header(name: str, form: str, license_id: str | None, results: Sequence[CardScore]) -> str:
     """Return the card's YAML metadata, including the results in the form that the Hub displays."""
     from huggingface_hub import EvalResult, ModelCardData
 

@@ -26,7 +26,7 @@ from allmlp.io.path_problem import check_regular
 from allmlp.runs.layout import RunLayout
 
 if TYPE_CHECKING:
-    from allmlp.checkpoints import Checkpoint, Evaluation
+    from allmlp.checkpoints import CardScore, Checkpoint
 
 __all__ = ["Form", "push"]
 
@@ -115,7 +115,7 @@ def _add_card(
     revision: str,
     form: Form,
     license_id: str | None,
-    evaluations: "list[Evaluation]",
+    evaluations: "list[CardScore]",
 ) -> None:
     """Write README.md into the folder to upload, unless the repository has one that allmlp did not write."""
     from allmlp.checkpoints import CARD_MARK, fetch_card, model_card_text
@@ -138,16 +138,16 @@ def _add_card(
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def _evaluations(source: str) -> "list[Evaluation]":
+def _evaluations(source: str) -> "list[CardScore]":
     """Return the scores of the best checkpoint from a run folder; none for any other source."""
-    from allmlp.checkpoints import Evaluation
+    from allmlp.checkpoints import CardScore
 
     metrics = RunLayout(Path(source)).metrics
     try:
         check_regular(metrics)
         values = json.loads(metrics.read_text(encoding="utf-8"))
         return [
-            Evaluation(split, float(figures["top1"]), int(figures["num_examples"]))
+            CardScore(split, float(figures["top1"]), int(figures["num_examples"]))
             for split, figures in values["evaluations"].items()
         ]
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from allmlp.io.atomic_write import write_bytes
+from allmlp.io.display import utf8
 from allmlp.runs.photo_table import read_table, write_table
 
 __all__ = ["PhotoPrediction", "read_predictions", "write_predictions"]
@@ -67,7 +68,7 @@ def _write_parquet(path: Path, rows: list[PhotoPrediction]) -> Path:
 
     # Parquet's text is UTF-8; a file name that is not is written with escapes.
     texts = {
-        name: pa.array([str(row[index]).encode("utf-8", "backslashreplace").decode() for row in rows], pa.string())
+        name: pa.array([utf8(str(row[index])) for row in rows], pa.string())
         for index, name in enumerate(PhotoPrediction._fields[:-1])
     }
     table = pa.table({**texts, "score": pa.array([row.score for row in rows], pa.float32())})

@@ -22,7 +22,7 @@ from allmlp.errors import CheckpointError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["check_config", "check_weights", "has_digest", "with_digest", "write_weights"]
+__all__ = ["check_config", "check_weights", "is_digested", "with_digest", "write_weights"]
 
 _BLANK = "0" * 64
 
@@ -32,7 +32,7 @@ def with_digest(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, DIGEST_KEY: _digest_of(values)}
 
 
-def has_digest(values: Mapping[str, Any]) -> bool:
+def is_digested(values: Mapping[str, Any]) -> bool:
     """Return whether the values of a config.json, and so the weights next to it, were written with digests."""
     return DIGEST_KEY in values
 

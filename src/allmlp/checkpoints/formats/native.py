@@ -12,7 +12,7 @@ from allmlp.checkpoints.description import ModelDescription
 from allmlp.checkpoints.formats.digests import (
     check_config,
     check_weights,
-    has_digest,
+    is_digested,
     with_digest,
     write_weights,
 )
@@ -90,7 +90,7 @@ def _open_checked(directory: Path, values: Mapping[str, Any]) -> tuple[ModelDesc
     path = directory / CONFIG_FILE
     description = ModelDescription.from_json_object(values, where=str(path))
     file = _open_weights(directory / WEIGHTS_FILE, description.config)
-    if has_digest(values):
+    if is_digested(values):
         check_config(values, where=str(path))
         check_weights(file.path)
     return description, file

@@ -11,7 +11,7 @@ from pathlib import Path
 from allmlp.checkpoints.formats.file_names import CONFIG_FILE, WEIGHTS_FILES
 from allmlp.checkpoints.sources.catalog import CATALOG, max_weight_bytes
 from allmlp.checkpoints.sources.digest_cache import is_unchanged, read_records, record_digest, sha256_of
-from allmlp.checkpoints.sources.hub_cache import COMMIT, HubCache, check_revision, has_digest
+from allmlp.checkpoints.sources.hub_cache import COMMIT, HubCache, check_revision, matches_digest
 from allmlp.checkpoints.sources.hub_client import HubClient, RemoteFile
 from allmlp.checkpoints.sources.hub_errors import explain_errors
 from allmlp.errors import CheckpointError
@@ -77,7 +77,7 @@ def _fetch_config(hub: HubClient, cache: HubCache, revision: str) -> Path:
             raise
         return _checked(hub, cache, cached)
     found = cache.find(CONFIG_FILE, remote.commit)
-    if found is None or (cache.digest_of(found) is None and not has_digest(found, remote.digest)):
+    if found is None or (cache.digest_of(found) is None and not matches_digest(found, remote.digest)):
         found = cache.keep(CONFIG_FILE, remote.commit, remote.digest, hub.read(remote, MAX_CONFIG_BYTES))
     cache.remember(revision, remote.commit)
     return _checked(hub, cache, found)
@@ -117,7 +117,7 @@ def _download(
             hub.receive(remote, part, max_bytes=max_bytes, report_progress=report_progress)
         except CheckpointError as error:
             raise CheckpointError(f"{where}: {error}") from error
-        if not has_digest(part, remote.digest):
+        if not matches_digest(part, remote.digest):
             discard(part)
             raise CheckpointError(
                 f"{where}: the Hub promises {remote.digest}, but the content that arrived has another digest. It was damaged "
@@ -133,7 +133,7 @@ def _checked(hub: HubClient, cache: HubCache, path: Path) -> Path:
     promised = cache.digest_of(path)
     if promised is None:
         _check_content(cache, f"{hub.repository}@{path.parent.name}/{path.name}", path, None)
-    elif not has_digest(path, promised):
+    elif not matches_digest(path, promised):
         cache.remove(path)
         raise CheckpointError(
             f"{path.name} in the Hub's cache does not have its digest {promised}. It was damaged and has been removed; try "
@@ -152,7 +152,7 @@ def _check_content(cache: HubCache, key: str, path: Path, model: str | None) -> 
             record_digest(key, path, record.sha256, model)
         return
     found = sha256_of(path)
-    is_sound = has_digest(path, promised) if promised else record is None or found == record.sha256
+    is_sound = matches_digest(path, promised) if promised else record is None or found == record.sha256
     if not is_sound:
         who = "the Hub promises" if promised else "an earlier download had"
         expected = promised or (record.sha256 if record else "")

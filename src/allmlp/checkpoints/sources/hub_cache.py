@@ -18,7 +18,7 @@ from allmlp.errors import CheckpointError, ConfigError
 from allmlp.io.atomic_write import write_bytes
 from allmlp.io.display import escape
 
-__all__ = ["COMMIT", "DIGEST", "HubCache", "check_revision", "has_digest"]
+__all__ = ["COMMIT", "DIGEST", "HubCache", "check_revision", "matches_digest"]
 
 COMMIT = re.compile("[0-9a-f]{40}")
 DIGEST = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
@@ -41,7 +41,7 @@ def check_revision(revision: str) -> None:
         )
 
 
-def has_digest(content: bytes | Path, digest: str) -> bool:
+def matches_digest(content: bytes | Path, digest: str) -> bool:
     """Whether content, given as bytes or as a file, has this digest: SHA-256 if it has 64 digits, else the SHA-1 of git."""
     with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file:
         if len(digest) == 64:
@@ -118,7 +118,7 @@ class HubCache:
     def blob(self, digest: str) -> Path | None:
         """Return the path of a content, verified; None if it is missing or damaged."""
         path = self.folder / "blobs" / digest
-        return path if path.is_file() and self._is_inside(path) and has_digest(path, digest) else None
+        return path if path.is_file() and self._is_inside(path) and matches_digest(path, digest) else None
 
     def remember(self, revision: str, commit: str) -> None:
         """Record that a branch or tag names this commit."""

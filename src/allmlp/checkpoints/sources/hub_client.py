@@ -11,7 +11,7 @@ from typing import TypeVar
 from urllib.parse import quote as quote_url
 
 from allmlp import __version__
-from allmlp.checkpoints.sources.hub_cache import COMMIT, DIGEST, has_digest
+from allmlp.checkpoints.sources.hub_cache import COMMIT, DIGEST, matches_digest
 from allmlp.checkpoints.sources.hub_errors import raise_for_status
 from allmlp.io.display import quote
 from allmlp.io.http_client import MAX_REDIRECTS, Answer, NoAnswer, Patience, UnsafeAnswer, ask, origin, size_in
@@ -84,7 +84,7 @@ class HubClient:
                 return content
 
         content = self._patiently(read)
-        if not has_digest(content, remote.digest):
+        if not matches_digest(content, remote.digest):
             raise UnsafeAnswer(
                 f"the Hub promises {remote.digest}, but the content of {remote.name} that arrived has another digest"
             )

@@ -33,7 +33,7 @@ from allmlp.data.decoding.limits import MAX_PHOTO_BYTES, check_size, reserve_pix
 from allmlp.data.decoding.more_formats import HEIC_KINDS, INSTALL_HEIC, has_heic, is_read, open_heic_or_avif
 from allmlp.data.decoding.png import check_png_rows, sanitise_png
 from allmlp.data.decoding.quietly import quietly
-from allmlp.data.decoding.reasons import PhotoError, UnusablePhotoError, advice_of, raise_shortage, reason_of
+from allmlp.data.decoding.reasons import PhotoError, UnusablePhotoError, advice_of, decoding_reason, raise_shortage
 from allmlp.data.decoding.rgb import (
     averaged,
     averaged_pixels,
@@ -193,7 +193,7 @@ def _named_errors(name: str) -> Iterator[None]:
     except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError, struct.error, IndexError and others
         raise_shortage(error, where=escape(name))
         own_advice = advice_of(error, "")
-        problem = f"{reason_of(error)}." + (f" {own_advice}." if own_advice else "")
+        problem = f"{decoding_reason(error)}." + (f" {own_advice}." if own_advice else "")
         advice = "" if own_advice else f" {_REPLACE}."
         raise PhotoError(f"{escape(name)}: {problem}{advice}", problem=problem) from error
 

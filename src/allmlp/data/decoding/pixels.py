@@ -9,7 +9,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from allmlp.data.decoding.decode import decode, is_decodable
 from allmlp.data.decoding.image_headers import exif_orientation
 from allmlp.data.decoding.limits import MAX_PHOTO_BYTES, check_size
-from allmlp.data.decoding.reasons import UnusablePhotoError, advice_of, reason_of
+from allmlp.data.decoding.reasons import UnusablePhotoError, advice_of, decoding_reason
 from allmlp.data.decoding.rgb import rgb_pixels, upright
 from allmlp.errors import DataError
 from allmlp.io.display import escape
@@ -50,7 +50,7 @@ def to_pixels(image: Image.Image | NDArray[np.uint8], *, name: str) -> NDArray[n
 
 def _refusal(name: str, what: str, error: Exception) -> DataError:
     advice = advice_of(error, "Open its file with another program, and save it again")
-    return DataError(f"{escape(name)}: this {what} cannot be used: {reason_of(error)}. {advice}.")
+    return DataError(f"{escape(name)}: this {what} cannot be used: {decoding_reason(error)}. {advice}.")
 
 
 def _content_of(image: Image.Image) -> bytes | None:

@@ -10,9 +10,9 @@ __all__ = [
     "ShortageError",
     "UnusablePhotoError",
     "advice_of",
+    "decoding_reason",
     "problem_of",
     "raise_shortage",
-    "reason_of",
 ]
 
 
@@ -62,7 +62,7 @@ def problem_of(error: DataError, where: str) -> str:
     return error.problem if isinstance(error, PhotoError) else str(error).removeprefix(f"{where}: ")
 
 
-def reason_of(error: Exception) -> str:
+def decoding_reason(error: Exception) -> str:
     """Return the reason for users; what a decoder's own error says is for its programmers ("decoder error -2")."""
     if isinstance(error, UnusablePhotoError):
         return escape(error)

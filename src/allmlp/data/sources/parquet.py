@@ -20,7 +20,7 @@ from allmlp.data.sources.parquet_columns import (
 from allmlp.data.sources.parquet_files import parquet_splits, partial_notes
 from allmlp.data.sources.parquet_values.column import read_column
 from allmlp.data.sources.parquet_values.footer import read_footer
-from allmlp.data.sources.parquet_values.guard import is_damage, reason_of
+from allmlp.data.sources.parquet_values.guard import is_damage, parquet_reason
 from allmlp.data.sources.parquet_values.pages import Chunk
 from allmlp.data.sources.parquet_values.reader import ParquetReader
 from allmlp.errors import DataError
@@ -139,9 +139,9 @@ def _read_table(path: Path, *, has_labels: bool = True) -> _Table:
     except Exception as error:  # whatever a damaged file causes in pyarrow and here, and the lack of memory or files
         if is_damage(error):
             raise DataError(
-                f"this is not a complete Parquet file ({reason_of(error)}); copy or download it again"
+                f"this is not a complete Parquet file ({parquet_reason(error)}); copy or download it again"
             ) from error
-        raise DataError(f"this Parquet file cannot be read: {reason_of(error)}") from error
+        raise DataError(f"this Parquet file cannot be read: {parquet_reason(error)}") from error
     return _Table(labels, paths, class_names_of(label, features.get(label, {})), photos, footer.state)
 
 

@@ -3,7 +3,7 @@
 from allmlp.errors import shortage
 from allmlp.io.display import escape, shorten
 
-__all__ = ["RefusedError", "is_damage", "reason_of"]
+__all__ = ["RefusedError", "is_damage", "parquet_reason"]
 
 
 class RefusedError(ValueError):
@@ -16,7 +16,7 @@ def is_damage(error: Exception) -> bool:
     return not is_refused and not shortage(error)
 
 
-def reason_of(error: Exception) -> str:
+def parquet_reason(error: Exception) -> str:
     """Return the reason of an error, on one short line without a full stop."""
     if lacking := shortage(error):
         return lacking

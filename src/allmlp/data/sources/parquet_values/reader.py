@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from allmlp.data.decoding.limits import MAX_PHOTO_BYTES
 from allmlp.data.decoding.reasons import raise_shortage
 from allmlp.data.sources.parquet_values.footer import file_state
-from allmlp.data.sources.parquet_values.guard import reason_of
+from allmlp.data.sources.parquet_values.guard import parquet_reason
 from allmlp.data.sources.parquet_values.pages import Chunk
 from allmlp.data.sources.parquet_values.values import ByteValues, locate
 from allmlp.errors import DataError
@@ -49,7 +49,7 @@ class ParquetReader:
             content = self._value(group, row - start)
         except Exception as error:  # whatever a damaged page causes, and the lack of memory or files
             raise_shortage(error, where=self.where(index))
-            raise DataError(f"{self.where(index)}: this photo cannot be read: {reason_of(error)}.") from error
+            raise DataError(f"{self.where(index)}: this photo cannot be read: {parquet_reason(error)}.") from error
         if content is None:
             raise DataError(
                 f"{self.where(index)}: this row has no image bytes. Store the encoded photos in the Parquet file."

@@ -7,6 +7,7 @@ import pickle
 import tarfile
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
+from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file, sha256_of
 
 
 def image(name: str) -> bytes:
@@ -75,3 +76,8 @@ def test_a_file_is_known_by_its_start(kind: FileKind) -> None:
 )
 def test_what_only_looks_alike_is_told_apart(start: bytes, kind: FileKind | None) -> None:
     assert kind_of_file(start) is kind
+
+
+def test_the_sha256_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"abc")  # the example of FIPS 180-2, appendix B.1
+    assert sha256_of(tmp_path / "file") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -11,6 +11,7 @@ from allmlp.errors import CheckpointError, ConfigError
 from allmlp.exports import export_kind, open_export, weights_digest
 from allmlp.inference import Output, RunnableModel, open_model
 from allmlp.io.display import Report, discard, escape
+from allmlp.io.file_kinds import sha256_of
 from allmlp.io.http_download import ReportProgress
 
 __all__ = ["LoadedModel", "load_model"]
@@ -90,8 +91,7 @@ def _digest_of(files: list[Path]) -> str:
     digests: list[str] = []
     for path in files:
         try:
-            with path.open("rb") as file:
-                digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+            digests.append(sha256_of(path))
         except OSError as error:
             raise CheckpointError(f"{escape(path)}: cannot be read ({error.strerror or error}).") from error
     return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()

@@ -28,6 +28,7 @@ from allmlp.data import (
 from allmlp.errors import ConfigError, DataError
 from allmlp.inference import photos_in_folder
 from allmlp.io.display import Report, escape, shorten
+from allmlp.io.file_kinds import sha256_of
 from allmlp.io.path_problem import is_pattern, path_advice, paths_matching
 from allmlp.io.remote_address import is_remote
 
@@ -253,8 +254,7 @@ def check_list(path: Path, sha256: str) -> None:
         ConfigError: it is missing, or another one.
     """
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = sha256_of(path)
     except OSError as error:
         raise ConfigError(
             f"{escape(path)}: cannot be read ({error.strerror or error}); it lists the plan's photos."

@@ -1,10 +1,12 @@
-"""Kinds of files by their first bytes: the only table of signatures."""
+"""What a file is by its content: its kind by the first bytes, with the only table of signatures, and its SHA-256."""
 
 import codecs
+import hashlib
 from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import Path
 
-__all__ = ["PHOTO_EXTENSIONS", "PHOTO_FORMATS", "PHOTO_KINDS", "START_BYTES", "FileKind", "kind_of_file"]
+__all__ = ["PHOTO_EXTENSIONS", "PHOTO_FORMATS", "PHOTO_KINDS", "START_BYTES", "FileKind", "kind_of_file", "sha256_of"]
 
 START_BYTES = 512
 """Number of bytes of a file that `kind_of_file` examines."""
@@ -138,3 +140,9 @@ def kind_of_file(start: bytes) -> FileKind | None:
             return kind
     text = start[:START_BYTES].removeprefix(codecs.BOM_UTF8).lstrip()
     return next((kind for kind, magic in _TEXTS if text.startswith(magic)), None)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits. Raises OSError if it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

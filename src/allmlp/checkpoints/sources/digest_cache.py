@@ -6,7 +6,6 @@ every later download of the file must have the same digest. Files put into the c
 """
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from allmlp.errors import AllmlpError, CheckpointError, ConfigError
 from allmlp.io.atomic_write import write_json
 from allmlp.io.download_folder import downloads_directory
+from allmlp.io.file_kinds import sha256_of
 from allmlp.io.path_problem import check_regular
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "is_unchanged",
     "read_records",
     "record_digest",
-    "sha256_of",
 ]
 
 
@@ -127,12 +126,6 @@ def is_unchanged(path: Path, record: Record) -> bool:
     if status.st_size != record.size:
         return False
     return status.st_mtime_ns == record.mtime_ns or sha256_of(path) == record.sha256
-
-
-def sha256_of(path: Path) -> str:
-    """Return a file's SHA-256 in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _record(entry: Any) -> Record:

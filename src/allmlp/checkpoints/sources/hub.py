@@ -10,13 +10,14 @@ from pathlib import Path
 
 from allmlp.checkpoints.formats.file_names import CONFIG_FILE, WEIGHTS_FILES
 from allmlp.checkpoints.sources.catalog import CATALOG, max_weight_bytes
-from allmlp.checkpoints.sources.digest_cache import is_unchanged, read_records, record_digest, sha256_of
+from allmlp.checkpoints.sources.digest_cache import is_unchanged, read_records, record_digest
 from allmlp.checkpoints.sources.hub_cache import COMMIT, HubCache, check_revision, matches_digest
 from allmlp.checkpoints.sources.hub_client import HubClient, RemoteFile
 from allmlp.checkpoints.sources.hub_errors import explain_errors
 from allmlp.errors import CheckpointError
 from allmlp.io.display import summarise
 from allmlp.io.download_folder import is_offline
+from allmlp.io.file_kinds import sha256_of
 from allmlp.io.http_client import NoAnswer, Patience, UnsafeAnswer
 from allmlp.io.http_download import MAX_FILE_BYTES, ReportProgress, discard
 from allmlp.io.json_object import MAX_CONFIG_BYTES

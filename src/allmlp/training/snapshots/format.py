@@ -14,6 +14,7 @@ from allmlp.checkpoints import safetensors_header, write_safetensors
 from allmlp.errors import CheckpointError
 from allmlp.io.atomic_write import to_json, write_folder
 from allmlp.io.display import quote
+from allmlp.io.file_kinds import sha256_of
 
 __all__ = ["Content", "Snapshot", "check_snapshot", "read_snapshot", "snapshot_content", "write_snapshot"]
 
@@ -162,8 +163,7 @@ def _entry_of(path: Path, expected_size: Any) -> dict[str, Any]:
         size = path.stat().st_size
         if size != expected_size:  # checked first, so that a huge file is not hashed
             raise CheckpointError(f"{path.name} has {size:,} bytes, which is not the size that {MANIFEST_FILE} states")
-        with path.open("rb") as file:
-            return {"size": size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+        return {"size": size, "sha256": sha256_of(path)}
     except OSError as error:
         raise CheckpointError(f"{path.name} cannot be read ({error.strerror or error})") from error
 

@@ -7,7 +7,7 @@ To add one: a variant is a row of `VARIANTS`.
 
 from typing import TYPE_CHECKING, Any
 
-from allmlp.model.cost import PartCost, cost, num_parameters
+from allmlp.model.cost import PartCost, cost, num_multiply_adds, num_parameters
 from allmlp.model.parameters import LAYER_NORM_EPSILON, PARAMETERS, Axis, parameter_shapes
 from allmlp.model.variants import MAX_SIDE, VARIANTS, Gelu, MixerConfig, MixerTemplate, as_sides, variant_config
 
@@ -33,6 +33,7 @@ __all__ = [
     "cost",
     "create",
     "lecun_normal_",
+    "num_multiply_adds",
     "num_parameters",
     "parameter_shapes",
     "variant_config",

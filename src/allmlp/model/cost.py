@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from allmlp.model.variants import MixerConfig
 
-__all__ = ["PartCost", "cost", "num_parameters"]
+__all__ = ["PartCost", "cost", "num_multiply_adds", "num_parameters"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,3 +39,8 @@ def cost(config: MixerConfig) -> tuple[PartCost, ...]:
 def num_parameters(config: MixerConfig) -> int:
     """Return the total number of parameters, including the classifier."""
     return sum(part.parameters for part in cost(config))
+
+
+def num_multiply_adds(config: MixerConfig) -> int:
+    """Return the number of multiply-adds of one image's forward pass, including the classifier."""
+    return sum(part.multiply_adds for part in cost(config))

@@ -287,10 +287,10 @@ def main():
     arguments = parser.parse_args()
 
     from allmlp.hardware.devices import instruction_sets
-    from allmlp.model import MixerConfig, cost
+    from allmlp.model import MixerConfig, num_multiply_adds
 
     config = MixerConfig(image_size=(32, 32), patch_size=4, num_classes=10, **WIDTHS)
-    step_gflop = 3 * 2e-9 * sum(part.multiply_adds for part in cost(config))  # backward costs twice forward
+    step_gflop = 3 * 2e-9 * num_multiply_adds(config)  # backward costs twice forward
     limit = hardware_limit(arguments.threads)
     print("instruction sets:", ", ".join(instruction_sets()), "| matrix products, GFLOP/s:", limit)
     figures = {"matrix_product_gflops": limit, "gflop_per_image": round(step_gflop, 4), "batch": {}}

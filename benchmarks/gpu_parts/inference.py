@@ -119,7 +119,7 @@ def _call(contestant, images, settings):
 def _measure_group(models, variant, batch_size, settings, figures):
     """Measure these contestants in alternated rounds, and add their rows."""
     from allmlp.bench import alternated_rounds, ratios_of
-    from allmlp.model import cost
+    from allmlp.model import num_multiply_adds
     from allmlp.provenance import spread
 
     config = settings.config(variant)
@@ -133,7 +133,7 @@ def _measure_group(models, variant, batch_size, settings, figures):
     medians = {name: spread(values)["median"] for name, values in times.items()}
     theirs = [name for name in times if name.startswith("timm")]
     reference = min(theirs, key=medians.__getitem__) if theirs else None
-    gflop = 2e-9 * sum(part.multiply_adds for part in cost(config))
+    gflop = 2e-9 * num_multiply_adds(config)
     for name, values in times.items():
         rate = batch_size / medians[name]
         figures["rows"].append(

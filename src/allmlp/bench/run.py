@@ -20,7 +20,7 @@ from allmlp.hardware.devices import has_native_bfloat16
 from allmlp.hardware.num_compute_threads import num_compute_threads
 from allmlp.inference import BACKENDS
 from allmlp.io.display import Report, bullets, discard, escape
-from allmlp.model import cost
+from allmlp.model import num_multiply_adds
 from allmlp.provenance import environment
 
 __all__ = ["BenchOptions", "bench"]
@@ -106,7 +106,7 @@ def bench(
             left_out.pop("bfloat16", None)
         contestants = _contestants(subject, precisions, options, left_out)
         limits = _matrix_products(precisions)
-        gflop = 2e-9 * sum(part.multiply_adds for part in cost(subject.config))
+        gflop = 2e-9 * num_multiply_adds(subject.config)
         share = 60 * options.minutes * (_SHARE_OF_TURNS if options.start_up else 1) / len(options.batch_sizes)
         results: list[dict[str, Any]] = []
         for number, batch_size in enumerate(options.batch_sizes):

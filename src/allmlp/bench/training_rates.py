@@ -10,7 +10,7 @@ from allmlp.bench.rounds import alternated_rounds, ratios_of
 from allmlp.errors import ConfigError
 from allmlp.hardware.devices import reuse_freed_memory
 from allmlp.io.display import quote
-from allmlp.model import MixerConfig, cost
+from allmlp.model import MixerConfig, num_multiply_adds
 from allmlp.provenance import environment, spread
 
 __all__ = ["measure_training"]
@@ -53,7 +53,7 @@ def measure_training(
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(batch_size, 3, *config.image_size, generator=generator).to(device)
     classes = torch.randint(0, config.num_classes, (batch_size,), generator=generator).to(device)
-    gflop = 3 * 2e-9 * sum(part.multiply_adds for part in cost(config))  # backward costs twice forward
+    gflop = 3 * 2e-9 * num_multiply_adds(config)  # backward costs twice forward
     results: list[dict[str, Any]] = []
     for precision in precisions:
         makers = {"allmlp": _our_step}

@@ -23,7 +23,7 @@ from allmlp.inference import (
 )
 from allmlp.io.display import Report, bullets, discard
 from allmlp.metrics import Forward
-from allmlp.model import MixerConfig, cost
+from allmlp.model import MixerConfig, num_multiply_adds
 from allmlp.provenance import spread
 
 __all__ = ["tune"]
@@ -88,7 +88,7 @@ def tune(
     else:
         info = open_export(model).info
         config, precision = info.description.config, info.precision
-    is_small = 16 * sum(part.multiply_adds for part in cost(config)) <= _MAX_SMALL_MULTIPLY_ADDS
+    is_small = 16 * num_multiply_adds(config) <= _MAX_SMALL_MULTIPLY_ADDS
     images = _images(config)
     names = [name for name, backend in BACKENDS.items() if name != "compiled" and backend.recognises(model)]
     candidates: list[_Candidate] = []
@@ -124,7 +124,7 @@ def tune(
 
 
 def _images(config: MixerConfig) -> NDArray[np.float32]:
-    multiply_adds = sum(part.multiply_adds for part in cost(config))
+    multiply_adds = num_multiply_adds(config)
     number = next((size for size, most in _BATCHES.items() if size * multiply_adds <= most), _SMALLEST_BATCH)
     return np.random.default_rng(0).standard_normal((number, 3, *config.image_size), dtype=np.float32)
 

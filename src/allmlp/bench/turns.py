@@ -9,7 +9,7 @@ from allmlp.bench.contestants import Contestant, Images, Opened
 from allmlp.bench.rounds import alternated_rounds, ratios_of
 from allmlp.hardware.memory import free_memory
 from allmlp.io.display import Report
-from allmlp.model import MixerConfig, cost, num_parameters
+from allmlp.model import MixerConfig, num_multiply_adds, num_parameters
 from allmlp.provenance import spread
 
 __all__ = ["REFERENCE", "measured_rows"]
@@ -55,7 +55,7 @@ def measured_rows(
         calls, num_rounds=rounds[1], min_rounds=rounds[0], seconds=max(0.0, end - clock()), clock=clock
     )
     report(f"batch {batch_size}: {len(next(iter(times.values())))} rounds of {len(times)} contestants")
-    gflop = 2e-9 * sum(part.multiply_adds for part in cost(config))
+    gflop = 2e-9 * num_multiply_adds(config)
     measured = [contestant for contestant in group if contestant.label in times]
     order = {contestant.label: number for number, contestant in enumerate(contestants)}
     rows = [_row(contestant, measured, opened, times, batch_size, gflop, limits) for contestant in measured]

@@ -9,7 +9,7 @@ import numpy as np
 from allmlp.checkpoints import Checkpoint
 from allmlp.hardware.devices import choose_device
 from allmlp.inference.backends.eager import eager_forward
-from allmlp.model import cost
+from allmlp.model import num_multiply_adds
 
 __all__ = ["Speed", "measure_speed"]
 
@@ -72,5 +72,5 @@ def measure_speed(checkpoint: Checkpoint, *, device: str = "auto") -> Speed:
 def _batch_size(checkpoint: Checkpoint, device: str) -> int:
     if device != "cpu":
         return 64
-    multiply_adds = sum(part.multiply_adds for part in cost(checkpoint.config))
+    multiply_adds = num_multiply_adds(checkpoint.config)
     return 16 if 16 * multiply_adds <= _MAX_MULTIPLY_ADDS else 1

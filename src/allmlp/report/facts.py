@@ -6,20 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from allmlp.model import MixerConfig, cost, num_parameters
+from allmlp.model import MixerConfig, num_multiply_adds, num_parameters
 
 __all__ = ["absolute_command", "flat_settings", "model_rows"]
 
 
 def model_rows(model: MixerConfig) -> dict[str, str]:
     """Return the sizes of a Mixer as rows to show."""
-    parts = cost(model)
     return {
         "image": f"{model.image_size[0]} × {model.image_size[1]} px, patches of {model.patch_size}: {model.num_tokens} tokens",
         "blocks": str(model.num_blocks),
         "widths": f"C {model.hidden_dim}, D_S {model.tokens_mlp_dim}, D_C {model.channels_mlp_dim}",
         "parameters": f"{num_parameters(model):,}",
-        "GFLOPs per image": f"{2e-9 * sum(part.multiply_adds for part in parts):.3g}",
+        "GFLOPs per image": f"{2e-9 * num_multiply_adds(model):.3g}",
         "GELU": model.gelu,
     }
 

@@ -118,18 +118,18 @@ def _speed(checkpoint: "Checkpoint") -> dict[str, Any]:
 
 def _facts(config: Any) -> dict[str, Any]:
     from allmlp.config import to_dict
-    from allmlp.model import cost, num_parameters
+    from allmlp.model import cost, num_multiply_adds, num_parameters
 
-    parts = cost(config)
     return {
         "model": to_dict(config),
         "num_tokens": config.num_tokens,
         "parameters": num_parameters(config),
         "float32_bytes": 4 * num_parameters(config),
         # 2 floating-point operations per multiply-add; only matrix products, as is usual in the field.
-        "gflops": 2e-9 * sum(part.multiply_adds for part in parts),
+        "gflops": 2e-9 * num_multiply_adds(config),
         "parts": [
-            {"part": part.part, "parameters": part.parameters, "gflops": 2e-9 * part.multiply_adds} for part in parts
+            {"part": part.part, "parameters": part.parameters, "gflops": 2e-9 * part.multiply_adds}
+            for part in cost(config)
         ],
     }
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from allmlp.inference.runnable import Output
 from allmlp.metrics import Forward
-from allmlp.model import MixerConfig, cost
+from allmlp.model import MixerConfig, num_multiply_adds
 
 __all__ = [
     "LARGEST_BATCH",
@@ -135,7 +135,7 @@ def in_micro_batches(
     With `streams`, the micro-batches of a call are computed at once, if it has several.
     """
     sample_shape = (3, *config.image_size)
-    multiply_adds = sum(part.multiply_adds for part in cost(config))
+    multiply_adds = num_multiply_adds(config)
     chosen: _Sizes | _Fixed | _Together
     if device == "cpu":
         assert sizes is not None
@@ -217,7 +217,7 @@ class _Sizes:
     def __init__(self, compute: Compute, config: MixerConfig, sizes: Sequence[int], key: Hashable) -> None:
         self._compute = compute
         self._image_shape = (1, 3, *config.image_size)
-        self._multiply_adds = sum(part.multiply_adds for part in cost(config))
+        self._multiply_adds = num_multiply_adds(config)
         self._num_images = 0
         self._is_telling = False
         is_small = sizes[-1] * self._multiply_adds <= _MAX_SMALL_MULTIPLY_ADDS

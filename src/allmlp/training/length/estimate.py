@@ -7,7 +7,7 @@ import torch
 
 from allmlp.data import ImageDataset
 from allmlp.hardware.devices import choose_device, is_bfloat16_faster
-from allmlp.model import MixerConfig, MlpMixer, cost
+from allmlp.model import MixerConfig, MlpMixer, num_multiply_adds
 from allmlp.training.recipe.cached_passes import trains_on_features, with_cached_passes
 from allmlp.training.recipe.recipe import Recipe
 
@@ -60,9 +60,9 @@ class _Timer:
         self._model = MlpMixer(timed).to(device)
         num_images = _MAX_TIMED_IMAGES
         if device == "cpu":
-            num_images = min(num_images, max(2, int(_TIMED_MULTIPLY_ADDS / _multiply_adds(timed))))
+            num_images = min(num_images, max(2, int(_TIMED_MULTIPLY_ADDS / num_multiply_adds(timed))))
         self._images = torch.randn(num_images, 3, *config.image_size, device=device)
-        self._scale = _multiply_adds(config) / _multiply_adds(timed)
+        self._scale = num_multiply_adds(config) / num_multiply_adds(timed)
 
     def seconds_per_image(self, *, is_step: bool) -> float:
         """Return the seconds of a forward pass through the whole Mixer and, if `is_step`, the backward pass, per image."""
@@ -78,7 +78,3 @@ class _Timer:
                 total.backward()
         total.item()  # waits for the device
         return time.perf_counter() - start
-
-
-def _multiply_adds(config: MixerConfig) -> int:
-    return sum(part.multiply_adds for part in cost(config))

@@ -82,3 +82,14 @@ def test_an_impossible_batch_size_is_a_config_error(checkpoint: Checkpoint) -> N
 def test_a_model_that_gives_logits_is_refused(checkpoint: Checkpoint) -> None:
     with pytest.raises(ConfigError, match="output='features'"):
         Embedder(open_model(checkpoint, device="cpu"))
+
+
+def test_backend_and_precision_are_those_of_open_model(
+    checkpoint: Checkpoint, photos: list[NDArray[np.uint8]]
+) -> None:
+    model = open_model(checkpoint, device="cpu", precision="bfloat16", output="features")
+    rounded = Embedder.from_checkpoint(checkpoint, backend="eager", device="cpu", precision="bfloat16").embed(photos)
+    np.testing.assert_array_equal(rounded, Embedder(model).embed(photos))
+    assert not np.array_equal(rounded, Embedder.from_checkpoint(checkpoint, device="cpu").embed(photos))
+    with pytest.raises(ConfigError, match="Unknown backend 'eagre'"):
+        Embedder.from_checkpoint(checkpoint, backend="eagre")

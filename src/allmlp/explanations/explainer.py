@@ -44,7 +44,11 @@ class Explainer:
     """
 
     def __init__(self, model: ContributionModel) -> None:
-        """Use a model that `from_checkpoint` opened."""
+        """Use a model that `from_checkpoint` opened.
+
+        Raises:
+            ConfigError: not such a model.
+        """
         if not isinstance(model, ContributionModel):
             raise ConfigError(
                 f"model is {quote(model)}; from a path, a name or a Checkpoint: Explainer.from_checkpoint(...)."
@@ -63,7 +67,8 @@ class Explainer:
     ) -> "Explainer":
         """Open a run folder, a checkpoint, an export or any other source that `open_model` takes.
 
-        `preprocessing` overrides the source's, as in `load_checkpoint`. Exports are explained without torch.
+        `backend` and `device` are as in `open_model`; contributions are computed in float32. `preprocessing` overrides the
+        source's, as in `load_checkpoint`. Exports are explained without torch.
 
         Raises:
             CheckpointError: nothing usable at `source`.

@@ -45,21 +45,31 @@ class Embedder:
         cls,
         source: str | Path | Checkpoint,
         *,
+        backend: str = "auto",
         device: str = "auto",
+        precision: str = "auto",
         batch_size: int = 32,
         preprocessing: PreprocessingChanges | None = None,
     ) -> "Embedder":
         """Load a run folder, a checkpoint folder or any other source that `open_model` takes.
 
-        `preprocessing` overrides the source's, as in `load_checkpoint`.
+        `backend`, `device` and `precision` are as in `open_model`; `preprocessing` overrides the source's, as in
+        `load_checkpoint`.
 
         Raises:
             CheckpointError: nothing usable at `source`.
-            ConfigError: an unavailable device, or a batch size under 1.
+            ConfigError: an unknown backend or precision, an unavailable device, or a batch size under 1.
+            MissingExtraError: a library of the backend is not installed.
         """
-        return cls(
-            open_model(source, device=device, output="features", preprocessing=preprocessing), batch_size=batch_size
+        model = open_model(
+            source,
+            backend=backend,
+            device=device,
+            precision=precision,
+            output="features",
+            preprocessing=preprocessing,
         )
+        return cls(model, batch_size=batch_size)
 
     def __repr__(self) -> str:
         height, width = self._preparation.image_size

@@ -1,4 +1,4 @@
-"""What is written beside a number."""
+"""What is written next to a number."""
 
 import json
 import statistics

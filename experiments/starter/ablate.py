@@ -3,7 +3,7 @@
     python -m experiments.starter.ablate PHOTOS [--epochs 2] [--seed 0] [--arms NAME...] [--work runs/starter_ablation]
 
 PHOTOS was written by arrange.py. An epoch of 32-pixel photos costs a quarter of an epoch of 64-pixel photos, so the arm that
-begins with them gets more epochs. The figure is the top-1 on Tiny-ImageNet's validation photos after the last epoch, of the
+starts with them gets more epochs. The figure is the top-1 on Tiny-ImageNet's validation photos after the last epoch, of the
 averaged weights. Runs that are finished in --work are not repeated; --arms trains only these and writes no result.
 """
 

@@ -1,4 +1,4 @@
-"""A lack of memory or open files while photos are read: said as it is, and no photo is called bad or left out for it."""
+"""A lack of memory or open files while photos are read: reported as such, and no photo is called bad or left out for it."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Threads beside the one that reads: nothing is lost, nothing stays."""
+"""Threads next to the one that reads: nothing is lost, nothing stays."""
 
 import threading
 import time

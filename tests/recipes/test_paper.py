@@ -125,7 +125,7 @@ def test_fine_tuning_is_section_3s(name, fit):
     ],
 )
 def test_a_fine_tuning_scales_photos_as_its_recipe_says_and_else_as_its_checkpoint(name, wanted):
-    """The recipe as a run begins with it; the checkpoint scales bicubically, as the published ones do."""
+    """The recipe as a run resolves it; the checkpoint scales bicubically, as the published ones do."""
     recipe = load_recipe(name)
     config = dataclasses.replace(
         recipe.model.with_num_classes(10), num_blocks=1, hidden_dim=8, tokens_mlp_dim=8, channels_mlp_dim=8

@@ -1,4 +1,4 @@
-"""What can happen to one process of several: faults beside those of `faulty_places` and `faulty_values`."""
+"""What can happen to one process of several: faults other than those of `faulty_places` and `faulty_values`."""
 
 import dataclasses
 import os

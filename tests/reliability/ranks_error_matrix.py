@@ -20,7 +20,7 @@ LIMIT_S = 60.0  # of the issue; on this machine it takes a few seconds
 
 @dataclass(frozen=True)
 class Error:
-    """What goes wrong on one process, what is told of it, and the exit code; `step` is the one it goes wrong in."""
+    """What goes wrong on one process, what is reported of it, and the exit code; `step` is the one it goes wrong in."""
 
     place: str
     words: str
@@ -32,7 +32,7 @@ class Error:
 
 
 def failed(error: Error, stage: RanksStage, folder: Path) -> Outcome:
-    """Let it go wrong: it is told once, all end at once, and the run goes on as if nothing had happened."""
+    """Let it go wrong: it is reported once, all end at once, and the run goes on as if nothing had happened."""
     run = folder / "run"
     command, job = stage.command(run, error.kind), Job(error.processes)
     started = time.time()
@@ -59,7 +59,7 @@ def _badly_told(ended: Ended, words: str, code: int, seconds: float) -> list[str
 
 
 def alike(arguments: tuple[str, ...], words: str, code: int, stage: RanksStage, folder: Path) -> Outcome:
-    """An error that all processes find, each for itself, is told once."""
+    """An error that all processes find, each for itself, is reported once."""
     started = time.time()
     ended = carried_out(folder / "run", Job(4), [*stage.command(folder / "run"), *arguments])
     seconds = round(max(ended.ends) - started, 2)
@@ -71,7 +71,7 @@ def alike(arguments: tuple[str, ...], words: str, code: int, stage: RanksStage, 
 
 
 def bad_photo(stage: RanksStage, folder: Path) -> Outcome:
-    """Every process reads all photos; what cannot be read is told once."""
+    """Every process reads all photos; what cannot be read is reported once."""
     from tests.training.small_runs import write_photos
 
     photos = write_photos(folder / "photos")
@@ -83,7 +83,7 @@ def bad_photo(stage: RanksStage, folder: Path) -> Outcome:
 
 
 def unlike_commands(stage: RanksStage, folder: Path) -> Outcome:
-    """Two machines whose commands and photos differ: both are told what differs, before anything is written."""
+    """Two machines whose commands and photos differ: both report what differs, before anything is written."""
     from tests.training.small_runs import write_photos
 
     run, photos = folder / "run", write_photos(folder / "other", per_class=13, splits=("train",))

@@ -132,7 +132,7 @@ LASTING = {"weight of one process": "Found NaN or infinity in model/"}
 
 
 def nonfinite(place: str, policy: str, kind: Kind, rank: int, stage: RanksStage, folder: Path) -> Outcome:
-    """NaN on one of two processes: all decide alike, nothing of it is saved, and it is told once."""
+    """NaN on one of two processes: all decide alike, nothing of it is saved, and it is reported once."""
     run = folder / "run"
     command = [*stage.command(run, Kind(kind.recipe, kind.sharded, save_every=1)), "--on-nonfinite", policy]
     ended = carried_out(run, Job(2), command, [{"place": place, "step": NONFINITE_STEP, "rank": rank}])

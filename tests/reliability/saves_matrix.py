@@ -58,7 +58,7 @@ def is_save_of(state: Snapshot | None, step: int) -> bool:
 
 
 def make_saves(directory: Path, *steps: int) -> SnapshotStore:
-    """Save at these steps; whatever is told fails the test."""
+    """Save at these steps; any message fails the test."""
     saves = SnapshotStore(directory, keep_every=None, warn=_fail)
     for step in steps:
         saves.write(step, tensors_of(step), facts_of(step))
@@ -71,7 +71,7 @@ def _fail(line: str) -> None:
 
 
 def latest(directory: Path) -> tuple[int | None, list[str]]:
-    """Return the step of the newest save that another process finds, and what it is told; the save must be whole."""
+    """Return the step of the newest save that another process finds, and the messages that it gets; the save must be whole."""
     lines: list[str] = []
     state = SnapshotStore(directory, keep_every=None, warn=lines.append).latest()
     assert state is None or is_save_of(state, state.step)

@@ -15,7 +15,7 @@ from allmlp.checkpoints.sources.catalog import CATALOG
 MODEL = CATALOG["s16-gsam"]
 URL_PATH = "gsam/Mixer-S_16.npz"
 PATH = Path("mixer_models", URL_PATH)
-"""Where MODEL lies in a home."""
+"""The path of MODEL below a home."""
 
 
 def make_npz(seed: int = 0, num_values: int = 400_000) -> bytes:
@@ -27,7 +27,7 @@ def make_npz(seed: int = 0, num_values: int = 400_000) -> bytes:
 CONTENT = make_npz()
 HALF = len(CONTENT) // 2
 
-# A program that downloads MODEL and prints where it lies.
+# A program that downloads MODEL and prints its path.
 FETCH = [
     sys.executable,
     "-c",

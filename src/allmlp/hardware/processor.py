@@ -11,7 +11,7 @@ _ARM = ("aarch64", "arm64")
 
 
 def processor_facts(root: Path = Path("/")) -> dict[str, str]:
-    """Return "model name", "flags" and "Features" of the first processor, as far as Linux tells; `root` holds proc/."""
+    """Return "model name", "flags" and "Features" of the first processor, as far as Linux reports them; `root` holds proc/."""
     try:
         text = (root / "proc" / "cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:

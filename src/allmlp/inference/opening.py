@@ -65,7 +65,7 @@ def open_model(
 
 
 def _tuned_backend(source: str | Path | Checkpoint, device: str) -> tuple[str, str, str | Path | Checkpoint]:
-    """Return the backend that was measured to be the fastest here, or "auto"; why; and the source, loaded if need be."""
+    """Return the backend that was measured to be the fastest here, or "auto"; why; and the source, loaded if needed."""
     usable = usable_backends(source)
     if not usable:
         return "auto", "", source

@@ -86,7 +86,7 @@ def ray_app(settings: RaySettings) -> Any:
         from ray import serve
     except ImportError as error:
         raise MissingExtraError("Replicas on Ray need ray[serve]: pip install 'allmlp[serve,ray-serve]'") from error
-    limits = settings.limits()  # here, so that a wrong value is no matter of a replica's log
+    limits = settings.limits()  # here, so that a wrong value is reported at once, not in a replica's log
     path = Path(settings.source)
     if path.exists():  # relative to the folder of the command, in which no replica runs
         settings = settings.model_copy(update={"source": str(path.absolute())})

@@ -133,7 +133,7 @@ class _Job:
 
 
 class _Server(uvicorn.Server):
-    """Tells when it is ready, ends without raising the signal again, and loses no connection that the system accepted."""
+    """Reports that it is ready, ends without raising the signal again, and loses no connection that the system accepted."""
 
     def __init__(self, config: uvicorn.Config, protocol: type[TimedProtocol], when_ready: Callable[[], None]) -> None:
         super().__init__(config)

@@ -47,7 +47,7 @@ class _Worker:
         self.is_ready = False
 
     def hear(self) -> None:
-        """Take what the worker said. Raises the error for which it cannot start."""
+        """Receive the worker's message. Raises the error for which it cannot start."""
         with contextlib.suppress(EOFError, OSError):
             while self.pipe.poll():
                 message = self.pipe.recv()

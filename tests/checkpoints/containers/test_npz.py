@@ -245,11 +245,11 @@ CASES: dict[str, tuple[Callable[[], bytes], tuple[str, ...]]] = {
     "5e8 elements in 179 B": (lambda: one(described(shape="(500000000,)")), ("500,000,000", "0 bytes of data")),
     "one element too few": (lambda: one(described(), bytes(20)), ("6 numbers of 4 bytes (2 × 3) in 20 bytes",)),
     "one element too many": (lambda: one(described(), bytes(28)), ("6 numbers of 4 bytes (2 × 3) in 28 bytes",)),
-    "a size that lies": (
+    "a false size": (
         lambda: with_directory(one(described(shape="(500000000,)")), size=2_000_000_000),
         ("stored in", "listed with 2,000,000,000"),
     ),
-    "sizes that lie": (
+    "false sizes": (
         lambda: with_directory(one(described(shape="(500000000,)")), size=2_000_000_000, packed=2_000_000_000),
         ("members overlap: they need 2,000,000,000",),
     ),
@@ -262,7 +262,7 @@ CASES: dict[str, tuple[Callable[[], bytes], tuple[str, ...]]] = {
         ("would unpack to 20,9",),
     ),
     "GB": (lambda: endless(size=(1 << 32) - 2), ("would unpack to 4,294,967,294",)),
-    "GB that lie": (lambda: endless(size=1_000_000), ("w.npy",)),
+    "a false size of GB": (lambda: endless(size=1_000_000), ("w.npy",)),
     "header of 20 kB": (lambda: one(described(), bytes(24), length=20_000), ("header of 20,000 bytes", "10,000")),
     "header of 4 GB": (
         lambda: stored(("w.npy", b"\x93NUMPY\2\0\xff\xff\xff\xff" + described().encode() + bytes(24))),

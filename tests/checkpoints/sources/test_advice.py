@@ -1,4 +1,4 @@
-"""What users are told about a checkpoint that does not exist."""
+"""Messages about a checkpoint that does not exist."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A published name from end to end: downloaded, checked, read, and known again by its content wherever it lies."""
+"""A published name from end to end: downloaded, checked, read, and recognised by its content wherever it is stored."""
 
 from collections.abc import Iterator
 from pathlib import Path

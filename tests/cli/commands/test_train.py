@@ -245,7 +245,7 @@ def test_a_stopped_run_leaves_a_usable_last_checkpoint(number, code, place):
 
 
 def test_a_folder_called_as_a_data_set_is_known_by_its_path_and_the_data_set_by_its_name(place, allmlp):
-    """Both ways: `clothing` beside a folder of that name, and that folder, which is "./clothing"."""
+    """Both ways: `clothing` next to a folder of that name, and that folder, which is "./clothing"."""
     Path("photos").rename("clothing")
     settings = ("--recipe", "my_recipes:tiny", "--epochs", 1)
     assert allmlp("train", "./clothing", *settings, "--out", "mine").code == 0

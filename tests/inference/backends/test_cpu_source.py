@@ -1,4 +1,4 @@
-"""Errors of engines: a lack of memory is said as such, and whatever else they raise is an error of the file."""
+"""Errors of engines: a lack of memory is reported as such, and whatever else they raise is an error of the file."""
 
 import pytest
 

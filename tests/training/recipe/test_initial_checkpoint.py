@@ -1,4 +1,4 @@
-"""A run that begins with a trained Mixer: its weights, a head by class names, what learns and how fast, and how it goes on."""
+"""A run initialised from a trained Mixer: weights, the classifier by class names, what is trained and how fast, resumption."""
 
 import dataclasses
 import json

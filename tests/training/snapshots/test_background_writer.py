@@ -1,4 +1,4 @@
-"""One write at a time beside training."""
+"""Writes in the background of training, one at a time."""
 
 import threading
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The weights of a run for use, written beside training."""
+"""The weights of a run for use, written in the background of training."""
 
 import shutil
 from pathlib import Path

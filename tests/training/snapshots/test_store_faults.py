@@ -1,4 +1,4 @@
-"""Saving that fails or takes long: training goes on, is told, and keeps the save that it had."""
+"""Saving that fails or takes long: training continues, reports it, and keeps the previous snapshot."""
 
 import sys
 import threading

@@ -73,7 +73,7 @@ def fold_datasets(dataset: ImageDataset, folds: NDArray[np.int64]) -> Iterator[I
 
 
 def notes_on_folds(dataset: ImageDataset, folds: NDArray[np.int64], *, seed: int) -> tuple[str, ...]:
-    """Return what is to be said of the folds, one line each."""
+    """Return notes about the folds, one line each."""
     train = dataset.splits["train"]
     num_folds, num_held_out = int(folds.max()) + 1, int((folds != NOT_HELD_OUT).sum())
     notes = [

@@ -24,7 +24,7 @@ async function ask(path, options = {}) {
     throw new Refusal(0, "The server does not answer.", 1);
   }
   let body = {};
-  try { body = await response.json(); } catch { /* said below */ }
+  try { body = await response.json(); } catch { /* reported below */ }
   if (!response.ok) {
     const message = body.error ? body.error.message : "The server answered with status " + response.status + ".";
     throw new Refusal(response.status, message, Number(response.headers.get("Retry-After")));

@@ -66,7 +66,7 @@ def train(
     def train_fold(recipe: ResolvedRecipe, dataset: ImageDataset, folder: Path, progress: Progress) -> None:
         train_run(recipe, dataset, folder, device=device, progress=progress, resume=True, is_scored=False)
 
-    with StopSignal():  # for signals between the runs: there is nothing to save, but the caller is told
+    with StopSignal():  # for signals between the runs: there is nothing to save, but it is reported to the caller
         with lock_run(run, is_new=False) if trained.is_first else contextlib.nullcontext():
             out_of_fold = cross_validate(
                 run,

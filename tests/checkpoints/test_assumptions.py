@@ -1,4 +1,4 @@
-"""Pre-processing that a file does not state: that of the published form that it fits, reported; what the user gives overrides it."""
+"""Pre-processing that a file does not state: that of the published form that it fits, reported; the user can override it."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -86,5 +86,5 @@ def assert_same_weights(found: "Mapping[str, torch.Tensor]", expected: "Mapping[
     assert found.keys() == expected.keys()
     for name, weight in found.items():
         assert weight.dtype == expected[name].dtype
-        bits, expected_bits = (one.contiguous().view(torch.uint8) for one in (weight, expected[name]))
+        bits, expected_bits = (each.contiguous().view(torch.uint8) for each in (weight, expected[name]))
         assert torch.equal(bits, expected_bits), name

@@ -53,19 +53,19 @@ def run_for_real(count, *arguments):
 
 @pytest.mark.parametrize(("count", "run"), [(2, run_for_real), (3, run)])
 def test_any_number_of_processes_prints_once_what_one_process_prints(count, run, alone, photos, saved_checkpoint):
-    one = alone(saved_checkpoint, photos, "--device", "cpu", "--json")
+    single = alone(saved_checkpoint, photos, "--device", "cpu", "--json")
     together = run(count, saved_checkpoint, photos, "--device", "cpu", "--json")
-    assert (one.code, together.returncode) == (0, 0), together.stderr
-    assert together.stdout == one.out
+    assert (single.code, together.returncode) == (0, 0), together.stderr
+    assert together.stdout == single.out
     assert json.loads(together.stdout)["num_examples"] == 7
 
 
 def test_few_shot_and_the_table_are_the_same_too(alone, photos, saved_checkpoint):
     for options in (("--shots", "1,2", "--json"), ("--min-top1", "0")):
-        one = alone(saved_checkpoint, photos, "--device", "cpu", *options)
+        single = alone(saved_checkpoint, photos, "--device", "cpu", *options)
         together = run(2, saved_checkpoint, photos, "--device", "cpu", *options)
-        assert (one.code, together.returncode) == (0, 0), together.stderr
-        assert together.stdout.partition("Next:")[0] == one.out.partition("Next:")[0]
+        assert (single.code, together.returncode) == (0, 0), together.stderr
+        assert together.stdout.partition("Next:")[0] == single.out.partition("Next:")[0]
 
 
 def test_a_bad_photo_in_one_share_ends_all_with_one_error(photos, saved_checkpoint):

@@ -35,13 +35,13 @@ def test_the_shipped_real_labels_are_read_as_timm_reads_them() -> None:
     sample_ids = [f"n{index % 1000:08}/{name}" for index, name in enumerate(names)][::-1]
     wanted = [set(theirs[sample_id.rpartition("/")[2]]) for sample_id in sample_ids]
     ours = read_label_sets(str(path), sample_ids, imagenet_numbers(), num_classes=1000)
-    assert [set(one) for one in ours] == wanted
-    assert sum(not one for one in ours) == 50_000 - 46_837  # the paper counts 46,837 photos with labels
+    assert [set(each) for each in ours] == wanted
+    assert sum(not each for each in ours) == 50_000 - 46_837  # the paper counts 46,837 photos with labels
     ordered = sorted(label_names("imagenet-1k"))  # as training orders classes
     ours = read_label_sets(
         str(path), sample_ids[:2000], {name: number for number, name in enumerate(ordered)}, num_classes=1000
     )
-    assert [{label_names("imagenet-1k").index(ordered[one]) for one in entry} for entry in ours] == wanted[:2000]
+    assert [{label_names("imagenet-1k").index(ordered[each]) for each in entry} for entry in ours] == wanted[:2000]
 
 
 def imagenet_numbers() -> dict[str, int]:

@@ -32,11 +32,11 @@ def test_scores_are_the_softmax_of_the_models_logits(
     model_input = torch.from_numpy(checkpoint.preprocessing(photos[3]))[None]
     with torch.no_grad():
         expected = checkpoint.build()(model_input).softmax(dim=1)[0]
-    assert [one["label"] for one in answer.labels] == [f"class {index}" for index in expected.argsort(descending=True)]
+    assert [row["label"] for row in answer.labels] == [f"class {index}" for index in expected.argsort(descending=True)]
     np.testing.assert_allclose(
-        [one["score"] for one in answer.labels], expected.sort(descending=True).values, rtol=1e-4
+        [each["score"] for each in answer.labels], expected.sort(descending=True).values, rtol=1e-4
     )
-    assert sum(one["score"] for one in answer.labels) == pytest.approx(1.0)
+    assert sum(each["score"] for each in answer.labels) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("temperature", [0.001, 0.5, 3.0])
@@ -47,12 +47,12 @@ def test_a_temperature_divides_the_logits_and_keeps_the_order(
     for photo, plain, answer in zip(
         photos, predictor.predict(photos, top_k=7), mended.predict(photos, top_k=7), strict=True
     ):
-        assert [one["label"] for one in answer.labels] == [one["label"] for one in plain.labels]
+        assert [each["label"] for each in answer.labels] == [each["label"] for each in plain.labels]
         with torch.no_grad():
             logits = checkpoint.build()(torch.from_numpy(checkpoint.preprocessing(photo))[None]).double()
         expected = (logits / temperature).softmax(dim=1)[0].sort(descending=True).values
         np.testing.assert_allclose(
-            [one["score"] for one in answer.labels], expected, rtol=1e-3 / temperature, atol=1e-9
+            [each["score"] for each in answer.labels], expected, rtol=1e-3 / temperature, atol=1e-9
         )
 
 

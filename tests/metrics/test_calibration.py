@@ -16,7 +16,7 @@ def error_by_loop(confidences: NDArray[np.float64], is_right: NDArray[np.bool_])
     error = 0.0
     for m in range(1, 16):
         members = [
-            index for index, one in enumerate(confidences) if (m - 1) / 15 < one <= m / 15 or (m == 1 and one == 0)
+            index for index, each in enumerate(confidences) if (m - 1) / 15 < each <= m / 15 or (m == 1 and each == 0)
         ]
         if members:
             accuracy = sum(bool(is_right[index]) for index in members) / len(members)
@@ -34,10 +34,10 @@ def error_by_loop(confidences: NDArray[np.float64], is_right: NDArray[np.bool_])
     )
 )
 def test_the_error_is_that_of_the_papers_formula(photos: list[tuple[float, bool]]) -> None:
-    confidences, is_right = np.array([one for one, _ in photos]), np.array([right for _, right in photos])
+    confidences, is_right = np.array([value for value, _ in photos]), np.array([right for _, right in photos])
     bins = reliability(confidences, is_right)
     assert len(bins) == 15
-    assert sum(one.num_examples for one in bins) == len(photos)
+    assert sum(each.num_examples for each in bins) == len(photos)
     assert expected_calibration_error(bins) == pytest.approx(error_by_loop(confidences, is_right), abs=1e-12)
 
 

@@ -48,7 +48,7 @@ def test_scores_of_four_photos_equal_those_worked_out_by_hand() -> None:
     assert metrics.confusion.dtype == np.int64
     assert metrics.predictions.tolist() == [0, 0, 2, 1]
     np.testing.assert_allclose(metrics.confidences, math.exp(2 - log_sum), rtol=1e-7)
-    assert [(one.name, one.num_examples, one.recall, one.precision) for one in metrics.per_class] == [
+    assert [(each.name, each.num_examples, each.recall, each.precision) for each in metrics.per_class] == [
         ("a", 1, 1.0, 0.5),
         ("b", 2, 0.5, 1.0),
         ("c", 1, 1.0, 1.0),
@@ -160,7 +160,7 @@ def test_to_dict_is_json_without_the_arrays() -> None:
         "temperature": 1.0,
         "loss_as_trained": metrics.loss,
         "expected_calibration_error_as_trained": metrics.expected_calibration_error,
-        "reliability": [dataclasses.asdict(one) for one in metrics.reliability],
+        "reliability": [dataclasses.asdict(each) for each in metrics.reliability],
         "per_class": [
             {"name": "a", "num_examples": 1, "recall": 1.0, "precision": 0.5},
             {"name": "b", "num_examples": 1, "recall": 0.0, "precision": 0.0},

@@ -115,12 +115,12 @@ def test_every_layer_equals_equation_1(gelu: mixer_numpy.Gelu, image_size: tuple
     outputs = intermediate_outputs(model, images)
     weights = to_oracle(model.state_dict())
     expected = [mixer_numpy.mixer(image, weights, gelu) for image in images.double().numpy()]
-    assert_close(outputs["stem"], np.stack([one.stem for one in expected]), SMALL)
+    assert_close(outputs["stem"], np.stack([each.stem for each in expected]), SMALL)
     for index in range(config.num_blocks):
-        assert_close(outputs[f"block_{index}"], np.stack([one.layers[index] for one in expected]), SMALL)
-    assert_close(outputs["pre_head"], np.stack([one.pre_head for one in expected]), SMALL)
-    assert_close(outputs["features"], np.stack([one.features for one in expected]), SMALL)
-    assert_close(outputs["logits"], np.stack([one.logits for one in expected]), SMALL)
+        assert_close(outputs[f"block_{index}"], np.stack([each.layers[index] for each in expected]), SMALL)
+    assert_close(outputs["pre_head"], np.stack([each.pre_head for each in expected]), SMALL)
+    assert_close(outputs["features"], np.stack([each.features for each in expected]), SMALL)
+    assert_close(outputs["logits"], np.stack([each.logits for each in expected]), SMALL)
 
 
 def test_layer_norm_epsilon_is_flaxs() -> None:

@@ -250,7 +250,7 @@ def test_page_is_self_contained_and_runs_no_script(written: tuple[Path, list[Pat
     assert not re.search(r"https?:|//[a-z]|@import|url\(|javascript:", re.sub(r"data:image/[^\"]*", "", content))
     tags = {tag for tag, _ in page.elements}
     assert not tags & {"script", "link", "iframe", "object", "embed", "base", "form"}
-    sources = [image["src"] for image in page.attributes("img")] + [one["srcset"] for one in page.attributes("source")]
+    sources = [image["src"] for image in page.attributes("img")] + [tag["srcset"] for tag in page.attributes("source")]
     assert all(source is not None and source.startswith("data:image/") for source in sources)
     assert any("default-src 'none'" in (meta.get("content") or "") for meta in page.attributes("meta"))
     handlers = [name for _, attributes in page.elements for name in attributes if name.startswith("on")]

@@ -121,7 +121,7 @@ def test_two_processes_make_the_batch_of_one_and_repeats_look_different(photos):
     alone, *both = (feed(recipe, photos, rank=rank, count=count) for rank, count in ((0, 1), (0, 2), (1, 2)))
     for step in range(4):
         (whole,) = alone.batches(first_step=step, num_steps=step + 1)
-        parts = [next(one.batches(first_step=step, num_steps=step + 1)) for one in both]
+        parts = [next(each.batches(first_step=step, num_steps=step + 1)) for each in both]
         assert torch.equal(torch.cat([part.images for part in parts]), whole.images)
         assert torch.equal(torch.cat([part.labels for part in parts]), whole.labels)
         assert len({image.numpy().tobytes() for image in whole.images}) == 16

@@ -68,15 +68,15 @@ def logits(model: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
         return model.eval()(images)
 
 
-def assert_close(one: torch.Tensor, other: torch.Tensor, *, tolerance: float) -> None:
-    assert one.shape == other.shape
-    assert (one - other).abs().max() <= tolerance * other.abs().max()
+def assert_close(found: torch.Tensor, other: torch.Tensor, *, tolerance: float) -> None:
+    assert found.shape == other.shape
+    assert (found - other).abs().max() <= tolerance * other.abs().max()
 
 
-def assert_same_function(one: torch.nn.Module, other: torch.nn.Module, config: MixerConfig) -> None:
+def assert_same_function(model: torch.nn.Module, other: torch.nn.Module, config: MixerConfig) -> None:
     """Compare logits in float64, in which a difference is one of the formula and not of rounding."""
     images = images_for(config).double()
-    assert_close(logits(one.double(), images), logits(other.double(), images), tolerance=1e-12)
+    assert_close(logits(model.double(), images), logits(other.double(), images), tolerance=1e-12)
 
 
 def timm_model(folder: Path) -> torch.nn.Module:
@@ -241,7 +241,7 @@ def rounds_alike(preprocessing: Preprocessing, size: tuple[int, int]) -> bool:
             return False
         targets = [round(side) for side in exact]
     spare = [target - side for target, side in zip(targets, preprocessing.image_size, strict=True)]
-    return all(round(one / 2) == one // 2 for one in spare)
+    return all(round(each / 2) == each // 2 for each in spare)
 
 
 def is_height_first(preprocessing: Preprocessing, size: tuple[int, int]) -> bool:
@@ -287,7 +287,7 @@ def test_timm_s_scores_are_ours_from_the_photo_s_file_on(tmp_path: Path) -> None
             theirs = logits(model, transform(image.convert("RGB"))[None])
             ours = torch.from_numpy(forward(checkpoint.preprocessing(np.asarray(image.convert("RGB")))[None]))
         assert_close(theirs, ours, tolerance=FLOAT32_TOLERANCE)
-        scores = {one["label"]: one["score"] for one in predictor.predict(path, top_k=7)[0].labels}
+        scores = {each["label"]: each["score"] for each in predictor.predict(path, top_k=7)[0].labels}
         expected = dict(zip(model.pretrained_cfg["label_names"], theirs[0].softmax(0).tolist(), strict=True))
         assert scores == pytest.approx(expected, abs=1e-6)
 
@@ -338,8 +338,8 @@ def test_transformers_pipeline_gives_our_labels_and_scores(transformers: Any, tm
     photo((97, 131)).save(path)
     theirs = pipeline(str(path), top_k=7)
     ours = Predictor.from_checkpoint(checkpoint, device="cpu").predict(path, top_k=7)[0].labels
-    assert [one["label"] for one in theirs] == [one["label"] for one in ours]
-    assert [one["score"] for one in theirs] == pytest.approx([one["score"] for one in ours], abs=1e-6)
+    assert [each["label"] for each in theirs] == [each["label"] for each in ours]
+    assert [each["score"] for each in theirs] == pytest.approx([each["score"] for each in ours], abs=1e-6)
 
 
 def test_transformers_computes_in_the_precision_of_the_weights(transformers: Any, tmp_path: Path) -> None:

@@ -45,8 +45,8 @@ def test_the_numbers_are_those_of_the_predictions(flat, saved_checkpoint, allmlp
     paths = sorted(flat.rglob("*.png"))
     truths = [path.parent.name for path in paths]
     answers = Predictor.from_checkpoint(saved_checkpoint, device="cpu").predict(paths, top_k=6)
-    labels = [[one["label"] for one in answer.labels] for answer in answers]
-    scores = [{one["label"]: one["score"] for one in answer.labels} for answer in answers]
+    labels = [[each["label"] for each in answer.labels] for answer in answers]
+    scores = [{each["label"]: each["score"] for each in answer.labels} for answer in answers]
     right = np.array([names[0] == truth for names, truth in zip(labels, truths, strict=True)])
 
     found = evaluated(allmlp("evaluate", saved_checkpoint, flat, "--json"))
@@ -59,9 +59,9 @@ def test_the_numbers_are_those_of_the_predictions(flat, saved_checkpoint, allmlp
     assert found["loss"] == pytest.approx(np.mean(losses), rel=1e-6)
     recalls = {name: right[[truth == name for truth in truths]].mean() for name in NAMES}
     assert found["balanced_accuracy"] == pytest.approx(np.mean(list(recalls.values())))
-    for one in found["per_class"]:
-        assert one["recall"] == pytest.approx(recalls.get(one["name"], 0.0))
-        assert one["num_examples"] == (5 if one["name"] in NAMES else 0)
+    for each in found["per_class"]:
+        assert each["recall"] == pytest.approx(recalls.get(each["name"], 0.0))
+        assert each["num_examples"] == (5 if each["name"] in NAMES else 0)
     low, high = wilson_interval(int(right.sum()), 15)
     shown = allmlp("evaluate", saved_checkpoint, flat).out
     assert f"{right.mean():.2%}  ({right.sum()} of 15; 95% interval {low:.1%} to {high:.1%})" in shown
@@ -116,7 +116,7 @@ def test_flat_data_of_the_run_is_divided_as_the_run_divided_it(inner, flat, save
     found = evaluated(allmlp("evaluate", run / inner, flat, "--json"))
     assert (found["split"], found["num_examples"]) == ("validation", 2)
     assert "split.json" in found["remark"]
-    assert sum(one["num_examples"] for one in found["per_class"] if one["name"] == "cat") == 2
+    assert sum(each["num_examples"] for each in found["per_class"] if each["name"] == "cat") == 2
     train = evaluated(allmlp("evaluate", run, flat, "--json", "--split", "train"))
     assert train["num_examples"] == 13
 

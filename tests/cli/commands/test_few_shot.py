@@ -44,16 +44,16 @@ def test_the_table_is_what_few_shot_finds(data, saved_checkpoint, allmlp):
     outcome = allmlp("evaluate", saved_checkpoint, f"{data}/", *options, "--json")
     assert (outcome.code, outcome.err) == (0, "")
     found = json.loads(outcome.out)
-    assert found["few_shot"] == json.loads(json.dumps([one.to_dict() for one in expected]))
+    assert found["few_shot"] == json.loads(json.dumps([each.to_dict() for each in expected]))
     assert (found["data"], found["split"], found["num_examples"], found["seed"]) == (f"{data}/", "test", 15, 5)
     assert expected[1].mean > 0.5  # colours can be told apart
     shown = allmlp("evaluate", saved_checkpoint, f"{data}/", *options).out
     assert f"embed {saved_checkpoint} {data}/ --split train -o train.npz" in shown  # as it was typed
     lines = [line.split() for line in shown.partition("regularisation chosen\n")[2].splitlines()[:2]]
     assert [line[0] for line in lines] == ["1", "4"]
-    assert [line[1] for line in lines] == [f"{one.mean:.2%}" for one in expected]
-    assert [line[2] for line in lines] == [f"{100 * one.spread:.2f}" for one in expected]
-    assert [line[3] for line in lines] == [f"{one.chosen_mean:.2%}" for one in expected]
+    assert [line[1] for line in lines] == [f"{each.mean:.2%}" for each in expected]
+    assert [line[2] for line in lines] == [f"{100 * each.spread:.2f}" for each in expected]
+    assert [line[3] for line in lines] == [f"{each.chosen_mean:.2%}" for each in expected]
     assert lines[0][4:] == ["2^10,", "2^10"]
 
 

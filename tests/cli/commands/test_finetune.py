@@ -243,7 +243,7 @@ def test_a_rate_that_diverges_ends_no_grid_and_is_not_tried_again(place, allmlp)
     ]  # fmt: skip
     found = json.loads(Path("grid/learning_rates.json").read_text())
     assert found["best"] == "lr-0.001"
-    assert [(one["learning_rate"], one["top1"] is None, one["loss"] is None) for one in found["trials"]] == [
+    assert [(each["learning_rate"], each["top1"] is None, each["loss"] is None) for each in found["trials"]] == [
         (0.001, False, False),
         (1000.0, True, True),
     ]

@@ -66,12 +66,12 @@ def test_programs_get_all_of_it_as_json(allmlp):
     entries = json.loads(outcome.out)
     assert (outcome.code, outcome.err) == (0, "")
     assert [entry["name"] for entry in entries] == list(CATALOG)
-    one = entries[list(CATALOG).index("b16-miil-i1k")]
-    assert one["timm_name"] == "mixer_b16_224.miil_in21k_ft_in1k"
-    assert one["config"]["gelu"] == "erf"
-    assert one["preprocessing"]["interpolation"] == "bilinear"
-    assert one["parameters"] == 59_880_472
-    assert one["labels"] == "imagenet-1k"
+    entry = entries[list(CATALOG).index("b16-miil-i1k")]
+    assert entry["timm_name"] == "mixer_b16_224.miil_in21k_ft_in1k"
+    assert entry["config"]["gelu"] == "erf"
+    assert entry["preprocessing"]["interpolation"] == "bilinear"
+    assert entry["parameters"] == 59_880_472
+    assert entry["labels"] == "imagenet-1k"
 
 
 def test_it_needs_no_network(allmlp, monkeypatch):

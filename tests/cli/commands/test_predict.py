@@ -50,18 +50,18 @@ def test_every_format_gives_the_predictors_answers(kind, saved_checkpoint, write
     assert outcome.code == 0
     if kind in ("json", "jsonl"):
         records = json.loads(outcome.out) if kind == "json" else [json.loads(line) for line in outcome.out.splitlines()]
-        assert records == [{"path": one.source, "predictions": list(one.labels)} for one in expected]
+        assert records == [{"path": each.source, "predictions": list(each.labels)} for each in expected]
         assert outcome.err == ""
     elif kind == "csv":
         rows = list(csv.DictReader(io.StringIO(outcome.out)))
         assert [row["path"] for row in rows] == list(map(str, paths))
-        for row, one in zip(rows, expected, strict=True):
-            assert row["label_1"] == one.labels[0]["label"]
-            assert float(row["score_2"]) == pytest.approx(one.labels[1]["score"], abs=1e-6)
+        for row, each in zip(rows, expected, strict=True):
+            assert row["label_1"] == each.labels[0]["label"]
+            assert float(row["score_2"]) == pytest.approx(each.labels[1]["score"], abs=1e-6)
     else:
-        for line, one in zip(outcome.out.splitlines(), expected, strict=True):
-            first, second = one.labels
-            assert line.startswith(one.source)
+        for line, each in zip(outcome.out.splitlines(), expected, strict=True):
+            first, second = each.labels
+            assert line.startswith(each.source)
             assert f"{first['score']:.1%}" in line
             assert line.index(first["label"]) < line.rindex(second["label"])
 

@@ -72,7 +72,7 @@ def run(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca
 
         def run(*arguments: object, **environment: str | None) -> Outcome:
             defaults: dict[str, str | None] = {"HF_TOKEN": TOKEN, "ALLMLP_OFFLINE": None}
-            print(json.dumps([defaults | environment, [str(one) for one in arguments]]), file=talk[0], flush=True)
+            print(json.dumps([defaults | environment, [str(each) for each in arguments]]), file=talk[0], flush=True)
             outcome = Outcome(*json.loads(talk[1].readline()))
             assert TOKEN not in outcome.out + outcome.err
             return outcome

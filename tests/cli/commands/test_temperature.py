@@ -42,7 +42,7 @@ def test_predict_gives_probabilities_with_it(mended, saved_checkpoint, photos, a
     path = photos / "cat" / "0.png"
     (answer,) = json.loads(allmlp("predict", mended, path, "--format", "json").out)
     (plain,) = json.loads(allmlp("predict", saved_checkpoint, path, "--format", "json").out)
-    assert [one["label"] for one in answer["predictions"]] == [one["label"] for one in plain["predictions"]]
+    assert [each["label"] for each in answer["predictions"]] == [each["label"] for each in plain["predictions"]]
     assert answer["predictions"][0]["score"] < plain["predictions"][0]["score"]
     assert answer["predictions"] == list(Predictor.from_checkpoint(mended, device="cpu").predict(path)[0].labels)
 
@@ -73,7 +73,7 @@ def test_convert_keeps_it_or_says_that_it_cannot(mended, saved_checkpoint, tmp_p
 
 
 def test_timms_form_cannot_hold_it_and_its_card_does_not_claim_so(checkpoint_of_timms_shape):
-    (line,) = (one for one in FORMATS["timm"].lost(checkpoint_of_timms_shape) if "temperature" in one)
+    (line,) = (each for each in FORMATS["timm"].lost(checkpoint_of_timms_shape) if "temperature" in each)
     assert line.startswith("The temperature, 0.75: ")
     cards = [
         model_card_text(

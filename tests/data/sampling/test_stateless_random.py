@@ -12,9 +12,9 @@ IDENTITIES = [f"class{index % 3}/photo{index:03}.png" for index in range(97)]
 
 def test_the_order_is_that_of_identities_not_of_listing() -> None:
     shuffled = list(np.random.default_rng(1).permutation(IDENTITIES))
-    one = [IDENTITIES[index] for index in epoch_order(5, 2, sample_keys(IDENTITIES))]
-    two = [shuffled[index] for index in epoch_order(5, 2, sample_keys(shuffled))]
-    assert one == two
+    first = [IDENTITIES[index] for index in epoch_order(5, 2, sample_keys(IDENTITIES))]
+    second = [shuffled[index] for index in epoch_order(5, 2, sample_keys(shuffled))]
+    assert first == second
 
 
 def test_seeds_and_epochs_give_different_orders() -> None:

@@ -407,8 +407,8 @@ def test_processes_that_begin_with_other_weights_differ(photos: Path, source: Pa
     changed["blocks.2.channel_mixing.fc2.bias"][0] += 1.0
     dataset = open_dataset(photos)
     ours, theirs = (
-        facts_of(transfer(source), dataset, photos / "run", None, one, device="cpu")
-        for one in (checkpoint, dataclasses.replace(checkpoint, weights=changed))
+        facts_of(transfer(source), dataset, photos / "run", None, each, device="cpu")
+        for each in (checkpoint, dataclasses.replace(checkpoint, weights=changed))
     )
     assert {name for name in ours if ours[name] != theirs[name]} == {"initial weights"}
 

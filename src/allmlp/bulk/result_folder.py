@@ -123,10 +123,10 @@ def _make(folder: Path) -> None:
         names = sorted(os.listdir(folder))  # noqa: PTH208
     except OSError as error:
         raise ConfigError(f"{escape(folder)}: cannot be used ({reason_of(error)}). Choose another folder.") from error
-    others = [name for name in names if name not in (CLAIMS_FILE, LIST_FILE) and not name.startswith(_UNFINISHED)]
-    if others:
+    foreign = [name for name in names if name not in (CLAIMS_FILE, LIST_FILE) and not name.startswith(_UNFINISHED)]
+    if foreign:
         raise ConfigError(
-            f"{escape(folder)}: this folder is not empty ({summarise(others, limit=3)}), and has no plan of allmlp. "
+            f"{escape(folder)}: this folder is not empty ({summarise(foreign, limit=3)}), and has no plan of allmlp. "
             "Nothing is overwritten; choose a new folder."
         )
 

@@ -69,9 +69,9 @@ class Predictions(list[Prediction]):
         header = [*([""] if has_thumbnails else []), "photo", "label", "score", "next"]
         rows: list[list[str | bytes]] = []
         for prediction in shown:
-            others = ", ".join(f"{other['label']} {other['score']:.1%}" for other in prediction.labels[1:3])
+            next_labels = ", ".join(f"{each['label']} {each['score']:.1%}" for each in prediction.labels[1:3])
             best = f"unknown ({prediction.label})" if prediction.is_unknown else prediction.label
-            cells = [prediction.source, best, f"{prediction.score:.1%}", others]
+            cells = [prediction.source, best, f"{prediction.score:.1%}", next_labels]
             rows.append([*([prediction.thumbnail or ""] if has_thumbnails else []), *cells])
         rest = f"... and {len(self) - _MAX_ROWS:,} more" if len(self) > _MAX_ROWS else ""
         return html_table(header, rows, footer=rest)

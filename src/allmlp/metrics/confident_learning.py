@@ -38,7 +38,7 @@ def likely_label_errors(probabilities: NDArray[np.float64], labels: NDArray[np.i
 def normalized_margins(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the probability of each label minus the largest other one, (n,), in -1..1; negative if another class wins."""
     rows = np.arange(len(labels))
-    others = probabilities.copy()
-    others[rows, labels] = -1.0
-    margins: NDArray[np.float64] = probabilities[rows, labels] - others.max(axis=1)
+    rivals = probabilities.copy()
+    rivals[rows, labels] = -1.0
+    margins: NDArray[np.float64] = probabilities[rows, labels] - rivals.max(axis=1)
     return margins

@@ -40,10 +40,10 @@ class _Worker:
     """A process, and the pipe by which it says that it is ready, or why it cannot start."""
 
     def __init__(self, context: Any, job: Job, listener: socket.socket) -> None:
-        self.pipe, others = context.Pipe()
-        self.process: BaseProcess = context.Process(target=_run, args=(job, listener, others), name="allmlp worker")
+        self.pipe, far_end = context.Pipe()
+        self.process: BaseProcess = context.Process(target=_run, args=(job, listener, far_end), name="allmlp worker")
         self.process.start()
-        others.close()
+        far_end.close()
         self.is_ready = False
 
     def hear(self) -> None:

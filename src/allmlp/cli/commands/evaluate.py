@@ -263,9 +263,9 @@ def _print(metrics: "Evaluation", *, by_sets: bool) -> None:
         ("loss", f"{metrics.loss:.4f}"),
         *([("calibration error", f"{metrics.expected_calibration_error:.2%}")] if metrics.has_calibration else []),
     ]
-    top1, *others = aligned(rows, right=(1,))
+    top1, *lines = aligned(rows, right=(1,))
     say(f"{top1}  ({num_correct:,} of {metrics.num_examples:,}; 95% interval {low:.1%} to {high:.1%})")
-    say("\n".join(others))
+    say("\n".join(lines))
     if metrics.temperature != 1.0:
         error = f", calibration error {metrics.expected_calibration_error_as_trained:.2%}" * metrics.has_calibration
         say(

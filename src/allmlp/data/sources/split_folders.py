@@ -221,10 +221,10 @@ def _refuse_inner_copy(tree: FolderTree, top: str, names: Sequence[str]) -> None
             )
         if len(names) < 3 or len(held) < len(names) - 1:  # first: the work is then linear in the number of folders
             continue
-        others = [other for other in names if other != name]
-        if set(others) <= set(held) and not tree.photos_directly_in(inner):
+        siblings = [each for each in names if each != name]
+        if set(siblings) <= set(held) and not tree.photos_directly_in(inner):
             raise DataError(
-                f"{escape(inner)} has folders with the names of all folders next to it ({summarise(others, limit=5)}), "
+                f"{escape(inner)} has folders with the names of all folders next to it ({summarise(siblings, limit=5)}), "
                 f"as a second copy of the data has. Choose --classes-from {_argument(top + name)} to use only the copy, or "
                 f"--classes-from {_argument(top)} if it is a class of its own; or remove it"
             )

@@ -149,13 +149,13 @@ def _check_weights(shapes: Mapping[str, tuple[int, ...]], info: ExportInfo, wher
         )
     small = _MAX_CONSTANT_BYTES // 8
     known = {ONES: (1, config.num_tokens)} | ({} if info.quantisation is None else quantised_constants(config))
-    others = [
+    unknown = [
         name
         for name, shape in shapes.items()
         if name not in wanted and shape != known.get(name) and math.prod(shape) > small
     ]
-    if others:
-        raise not_ours(where, f"the unknown weights {summarise(map(escape, others), limit=5)}")
+    if unknown:
+        raise not_ours(where, f"the unknown weights {summarise(map(escape, unknown), limit=5)}")
 
 
 def _checked_node(node: memoryview, parts: _Parts, where: str) -> Operation:

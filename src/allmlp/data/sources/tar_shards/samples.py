@@ -134,8 +134,8 @@ def _finish(sample: _Sample, found: ShardSamples) -> None:
         else:
             found.num_ignored += len(sample.labels)
         return
-    (member, digest), *others = photos.values()
-    if others:
+    (member, digest), *more = photos.values()
+    if more:
         names = ", ".join(each.name for each, _ in photos.values())
         found.add_problem("several photos with one key", "keep one photo per key", names)
         return

@@ -7,7 +7,7 @@ from allmlp.checkpoints import Checkpoint, PreprocessingChanges
 from allmlp.errors import ConfigError, did_you_mean
 from allmlp.exports import export_kind, open_export
 from allmlp.hardware.devices import choose_device
-from allmlp.inference.backends.registry import choose_backend, usable_backends
+from allmlp.inference.backends.registry import BACKENDS, choose_backend, usable_backends
 from allmlp.inference.runnable import Output, RunnableModel
 from allmlp.inference.tuned import has_tuned, read_tuned
 from allmlp.io.display import quote
@@ -58,7 +58,8 @@ def open_model(
         backend, remark, source = _tuned_backend(source, device)
     chosen = choose_backend(backend, source)
     open_it = chosen.open_exact if exact and chosen.open_exact is not None else chosen.open
-    model = replace(open_it(source, device, precision, output), remark=remark)
+    name = next(name for name, each in BACKENDS.items() if each is chosen)
+    model = replace(open_it(source, device, precision, output), backend=name, remark=remark)
     if preprocessing is None:
         return model
     return replace(model, description=model.description.with_preprocessing(preprocessing), pixels=None)

@@ -24,6 +24,7 @@ class RunnableModel:
         forward: from pre-processed images, float32 (B, 3, H, W), to logits (B, K), or to features (B, C).
         description: the model's configuration, pre-processing, class names and temperature.
         output: what `forward` returns.
+        backend: its name in `BACKENDS`; "" for a model of your own.
         remark: why another backend than the default was chosen, for people; "" if it was not.
         settings: those of the engine, as JSON, for people.
         with_features: returns a forward to the logits and the features (B, K + C) of the same model, which a threshold of
@@ -34,6 +35,7 @@ class RunnableModel:
     forward: Forward
     description: ModelDescription
     output: Output = "logits"
+    backend: str = ""
     remark: str = ""
     pixels: Preparation | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)

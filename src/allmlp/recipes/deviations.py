@@ -36,7 +36,6 @@ _JFT = ("jft_s16", "jft_b16", "jft_l16", "jft_h14")
 _PRETRAINING = (*_REGULARISED, *_JFT)
 _PAPER_FINE_TUNING = ("finetune_paper", "finetune_paper_squash")
 _RELEASED_FINE_TUNING = ("finetune_cifar",)
-_INCEPTION = (*_PRETRAINING, *_RELEASED_FINE_TUNING)
 _ALL = (*_PRETRAINING, *_PAPER_FINE_TUNING, *_RELEASED_FINE_TUNING)
 
 _BIG_VISION = "big_vision, configs/mlp_mixer_i1k.py"

@@ -72,7 +72,7 @@ def open_openvino(
 
     def computed_in(num_streams: int) -> Compute:
         compiled: dict[int, Any] = {}  # each size separately, with a copy of the weights of its own
-        # Requests are kept: a new one for each call takes a part of a small Mixer's time that can be measured. Each thread has its own, so that
+        # Requests are kept, as making one takes a measurable part of a small Mixer's time. Each thread has its own, so that
         # several may use one model.
         kept = threading.local()
 

@@ -84,9 +84,7 @@ def test_a_model_that_gives_logits_is_refused(checkpoint: Checkpoint) -> None:
         Embedder(open_model(checkpoint, device="cpu"))
 
 
-def test_backend_and_precision_are_those_of_open_model(
-    checkpoint: Checkpoint, photos: list[NDArray[np.uint8]]
-) -> None:
+def test_backend_and_precision_are_those_of_open_model(checkpoint: Checkpoint, photos: list[NDArray[np.uint8]]) -> None:
     model = open_model(checkpoint, device="cpu", precision="bfloat16", output="features")
     rounded = Embedder.from_checkpoint(checkpoint, backend="eager", device="cpu", precision="bfloat16").embed(photos)
     np.testing.assert_array_equal(rounded, Embedder(model).embed(photos))

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from allmlp.data import ImageDataset
-from allmlp.errors import ConfigError
+from allmlp.errors import AllmlpError, ConfigError
 from allmlp.io.display import quote
 from allmlp.io.path_problem import path_text
 from allmlp.training.finish import TrainResult
-from allmlp.training.loop import train_run
+from allmlp.training.loop import FoldStart, Unscored, train_run
 from allmlp.training.progress import NoProgress, Progress
 from allmlp.training.recipe.recipe import Recipe, ResolvedRecipe
+from allmlp.training.reporting.stored_report import report_run
 from allmlp.training.run_folder import lock_run
 from allmlp.training.several_runs.cross_validation import AfterStart, cross_validate
 from allmlp.training.stop_signals import StopSignal
@@ -63,22 +64,32 @@ def train(
     if isinstance(trained, TrainResult):
         return trained
 
-    def train_fold(recipe: ResolvedRecipe, dataset: ImageDataset, folder: Path, progress: Progress) -> None:
-        train_run(recipe, dataset, folder, device=device, progress=progress, resume=True, is_scored=False)
+    def train_fold(
+        recipe: ResolvedRecipe, dataset: ImageDataset, folder: Path, progress: Progress, fold: FoldStart
+    ) -> Unscored:
+        fold_run = train_run(recipe, dataset, folder, device=device, progress=progress, resume=True, fold=fold)
+        assert isinstance(fold_run, Unscored)
+        return fold_run
 
-    with StopSignal():  # for signals between the runs: there is nothing to save, but it is reported to the caller
-        with lock_run(run, is_new=False) if trained.is_first else contextlib.nullcontext():
-            out_of_fold = cross_validate(
-                run,
-                trained.recipe,
-                trained.dataset,
-                train_fold,
-                device=device,
-                progress=progress,
-                is_first=trained.is_first,
-            )
+    with StopSignal() as stop:  # for signals between the runs: there is nothing to save, but it is reported to the caller
+        try:
+            with lock_run(run, is_new=False) if trained.is_first else contextlib.nullcontext():
+                out_of_fold = cross_validate(run, trained, train_fold, device=device, progress=progress)
+        except KeyboardInterrupt:
+            stop.deferred = True
+            if trained.is_first:
+                _report_stopped(run, device=device, progress=progress)
+            raise
         scored = train_run(
             recipe, data, run, device=device, progress=AfterStart(progress), resume=True, out_of_fold=out_of_fold
         )
     assert isinstance(scored, TrainResult)
     return scored
+
+
+def _report_stopped(run: Path, *, device: str, progress: Progress) -> None:
+    """Write the report of a run that a signal stopped in its folds; a full disk must not hide the signal."""
+    try:
+        report_run(run, device=device, report=progress.message)
+    except AllmlpError as error:
+        progress.message(f"The report could not be written: {error}")

@@ -6,7 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from allmlp import Checkpoint, MixerConfig, ModelDescription, Preprocessing
+from allmlp.checkpoints import UnknownRule, encode_statistics
 
 if TYPE_CHECKING:
     import torch
@@ -60,6 +63,14 @@ def tiny_checkpoint(*, seed: int = 0, dtype: "torch.dtype | None" = None, **chan
     """Return a tiny Mixer with random weights; changes as of `tiny_description`."""
     description = tiny_description(**changes)
     return Checkpoint(description=description, weights=random_weights(description.config, seed=seed, dtype=dtype))
+
+
+def unknown_rule(num_features: int, **fields: Any) -> UnknownRule:
+    """Return a rule whose score is minus the squared length of a photo's features: the mean is 0, all variances are 1."""
+    statistics = np.zeros((2, num_features + 1), np.float32)
+    statistics[:, -1] = statistics[1, 0] = 1
+    values: dict[str, Any] = {"threshold": -20.5, "kept": 0.95, "num_photos": 40, **fields}
+    return UnknownRule(statistics=encode_statistics(statistics), **values)
 
 
 def random_weights(

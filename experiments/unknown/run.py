@@ -9,7 +9,8 @@ random half of its classes. Unknown are the photos of the other data sets ("far"
 Thresholds are fitted on the known validation photos, of which they keep 95 %; everything is scored on test photos.
 "closeness" is what `predict` uses: a normal distribution of the features of validation photos, and a threshold on photos that
 were left out of it.
-Scores of logits: energy, the largest probability, the largest logit. Scores of features: Mahalanobis' distance to the nearest
+Scores of logits: energy (Liu et al., arXiv 2010.03759, with the sign turned), the largest probability (Hendrycks and Gimpel,
+arXiv 1610.02136), the largest logit. Scores of features: Mahalanobis' distance to the nearest
 class mean with one covariance, and the cosine similarity to the tenth-nearest training photo. Parts that are finished in
 --work are not repeated. By default only the classifier is trained, on the features of --passes passes over the photos.
 """
@@ -20,16 +21,23 @@ from pathlib import Path
 
 import numpy as np
 from experiments.draws import once
+from scipy.special import logsumexp
 
 from allmlp import Embedder, open_model, train
 from allmlp.data import ImageDataset, open_dataset, split_batches
-from allmlp.metrics import KNOWN_SCORES, auroc, closeness, fit_closeness, fit_threshold, held_out_closeness
+from allmlp.metrics import auroc, closeness, fit_closeness, fit_threshold, held_out_closeness, softmax
 from allmlp.provenance import record, spread
 from allmlp.recipes import finetune_for
 
 RESULTS = Path(__file__).parent / "results"
 KEPT = 0.95
 NEIGHBOUR = 10
+
+LOGIT_SCORES = {
+    "energy": lambda logits: logsumexp(logits.astype(np.float64), axis=-1),
+    "probability": lambda logits: softmax(logits).max(axis=-1),
+    "logit": lambda logits: logits.max(axis=-1).astype(np.float64),
+}
 
 
 def part(split, classes, number, random):
@@ -104,7 +112,7 @@ def measured(name, half, seed, sources, folder, arguments):
                 unknown[other] = split.subset(np.sort(random.permutation(len(split))[: arguments.scored]))
     read = {split: readings(folder, photos.splits[split]) for split in ("train", "validation", "test")}
     read_unknown = {other: readings(folder, split) for other, split in unknown.items()}
-    scores = {score: (0, function) for score, function in KNOWN_SCORES.items()}
+    scores = {score: (0, function) for score, function in LOGIT_SCORES.items()}
     fitted = feature_scores(read["train"][1], photos.splits["train"].labels)
     scores |= {score: (1, function) for score, function in fitted.items()}
     statistics = fit_closeness(read["validation"][1])

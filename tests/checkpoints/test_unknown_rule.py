@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.builders import TINY, tiny_checkpoint, tiny_description
+from tests.builders import TINY, tiny_checkpoint, tiny_description, unknown_rule
 
 from allmlp import CheckpointError, ModelDescription, export, load_checkpoint, open_model, save_checkpoint
-from allmlp.checkpoints import FORMATS, UnknownRule, encode_statistics
+from allmlp.checkpoints import FORMATS, encode_statistics
 
-RULE = UnknownRule(score="energy", threshold=1.25, kept=0.95, num_photos=340)
+RULE = unknown_rule(TINY.hidden_dim, threshold=-1.25, num_photos=340)
 
 
 def test_a_checkpoint_and_every_export_keep_it(tmp_path: Path) -> None:
@@ -30,13 +30,15 @@ def test_a_description_without_it_is_written_as_before() -> None:
     assert ModelDescription.from_json_object(values, where="file").unknown is None
     with_rule = dataclasses.replace(description, unknown=RULE)
     values = json.loads(json.dumps(with_rule.to_json_object()))
-    assert values["unknown"] == {"score": "energy", "threshold": 1.25, "kept": 0.95, "num_photos": 340}
+    statistics = values["unknown"].pop("statistics")
+    assert values["unknown"] == {"score": "closeness", "threshold": -1.25, "kept": 0.95, "num_photos": 340}
+    values["unknown"]["statistics"] = statistics
     assert ModelDescription.from_json_object(values, where="file") == with_rule
 
 
 def test_the_statistics_of_features_are_kept_and_checked() -> None:
     matrix = np.arange(1, 19, dtype=np.float32).reshape(2, 9)
-    rule = dataclasses.replace(RULE, score="closeness", statistics=encode_statistics(matrix))
+    rule = dataclasses.replace(RULE, statistics=encode_statistics(matrix))
     description = tiny_description(config=TINY)
     described = dataclasses.replace(description, unknown=rule)
     values = json.loads(json.dumps(described.to_json_object()))
@@ -49,7 +51,7 @@ def test_the_statistics_of_features_are_kept_and_checked() -> None:
         (encode_statistics(matrix[:, :5]), "the statistics of the features are invalid"),
         ("no base64!", "the statistics of the features are invalid"),
         (encode_statistics(negative), "a variance not positive"),
-        ("", "statistics belong to the score"),
+        ("", "the statistics of the features are missing"),
     ):
         values["unknown"]["statistics"] = statistics
         with pytest.raises(CheckpointError, match=words):
@@ -71,6 +73,7 @@ def test_what_another_format_loses_is_said() -> None:
     ("change", "words"),
     [
         ({"score": "mood"}, "unknown.*score.*mood"),
+        ({"score": "energy", "statistics": ""}, "unknown.*score.*energy.*closeness"),  # as written before 0.1
         ({"threshold": float("nan")}, "threshold"),
         ({"threshold": "low"}, "threshold"),
         ({"kept": 0}, r"kept is 0.*; expected a share over 0"),

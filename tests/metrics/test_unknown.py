@@ -1,37 +1,18 @@
-"""Scores and thresholds of unknown photos: SciPy and scikit-learn's values, and shares that are kept."""
+"""Scores and thresholds of unknown photos: scikit-learn's values, and shares that are kept."""
 
 import numpy as np
 import pytest
-from scipy.special import logsumexp
 from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
 
-from allmlp.checkpoints.unknown_rule import KnownScore
 from allmlp.metrics import (
-    KNOWN_SCORES,
     auroc,
     closeness,
-    energy,
     first_of_copies,
     fit_closeness,
     fit_threshold,
     held_out_closeness,
-    softmax,
 )
-
-
-def test_energy_is_scipys_logsumexp_and_does_not_overflow() -> None:
-    logits = np.random.default_rng(0).normal(0, 30, (50, 7)).astype(np.float32)
-    logits[0] = 1e4
-    np.testing.assert_allclose(energy(logits), logsumexp(logits.astype(np.float64), axis=1), rtol=1e-6)
-    assert energy(logits[3]).shape == ()
-    assert energy(logits).dtype == np.float64
-
-
-def test_the_other_scores_are_the_largest_probability_and_logit() -> None:
-    logits = np.random.default_rng(0).normal(0, 3, (50, 7)).astype(np.float32)
-    np.testing.assert_array_equal(KNOWN_SCORES["probability"](logits), softmax(logits).max(axis=1))
-    np.testing.assert_array_equal(KNOWN_SCORES["logit"](logits), logits.max(axis=1))
 
 
 def test_closeness_is_scikit_learns_likelihood_of_probabilistic_principal_components() -> None:
@@ -72,10 +53,6 @@ def test_copies_are_found_in_spite_of_rounding_and_nothing_else_is_one() -> None
     for value in (0, 0.7):
         assert first_of_copies(np.full((3, 4), value)).tolist() == [True, False, False]
     assert first_of_copies(np.empty((0, 4))).shape == (0,)
-
-
-def test_every_score_that_a_checkpoint_may_name_is_known() -> None:
-    assert {*KNOWN_SCORES, "closeness"} == set(KnownScore.__args__)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from allmlp.checkpoints.sources.catalog import CATALOG, PublishedModel
     from allmlp.checkpoints.sources.published import is_cached
     from allmlp.checkpoints.sources.resolve import STARTER
-    from allmlp.checkpoints.unknown_rule import KnownScore, UnknownRule, encode_statistics
+    from allmlp.checkpoints.unknown_rule import UnknownRule, encode_statistics
 
 __all__ = [
     "CARD_MARK",
@@ -34,7 +34,6 @@ __all__ = [
     "CardScore",
     "Checkpoint",
     "Format",
-    "KnownScore",
     "ModelDescription",
     "PreprocessingChanges",
     "PublishedModel",
@@ -95,7 +94,6 @@ _MODULES = {
     "sources.published": ("is_cached",),
     "sources.resolve": ("STARTER",),
     "unknown_rule": (
-        "KnownScore",
         "UnknownRule",
         "encode_statistics",
     ),

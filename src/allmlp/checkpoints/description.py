@@ -94,7 +94,7 @@ class ModelDescription:
                 "(1 leaves the logits as they are)."
             )
 
-        if self.unknown is not None and self.unknown.statistics:
+        if self.unknown is not None:
             try:
                 self.unknown.matrix(self.config.hidden_dim)
             except CheckpointError as error:
@@ -158,8 +158,6 @@ class ModelDescription:
             del values["temperature"]  # the same bytes as before temperatures existed
         if self.unknown is None:
             del values["unknown"]
-        elif not self.unknown.statistics:
-            del values["unknown"]["statistics"]
         if self.preprocessing.law == "allmlp":
             del values["preprocessing"]["law"]  # likewise: files without a law are of ours
         return values

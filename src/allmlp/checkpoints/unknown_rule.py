@@ -4,20 +4,16 @@ import base64
 import binascii
 import math
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.errors import CheckpointError
 
-__all__ = ["KnownScore", "UnknownRule", "encode_statistics"]
+__all__ = ["UnknownRule", "encode_statistics"]
 
 _MAX_ROWS = 65
-
-KnownScore = Literal["closeness", "energy", "probability", "logit"]
-"""What is compared with the threshold: minus the distance of the features from those of photos of the classes, log sum exp of
-the logits, the largest probability, or the largest logit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,18 +21,17 @@ class UnknownRule:
     """A photo is of none of the classes if its score is below a threshold, which was fitted on photos of the classes.
 
     Attributes:
-        score: of the features, or of the logits at temperature 1; high for photos of the classes.
+        score: "closeness", minus the squared Mahalanobis distance of the features to those of photos of the classes.
         threshold: the photos that reach it are known.
         kept: the share of the photos of the classes that reached it, at least, in 0..1: 0.95 unless another was chosen.
         num_photos: the number of photos that it was fitted on.
-        statistics: of the features of these photos, (1 + r, C + 1) little-endian float32 in base64, for `closeness`; ""
-            for other scores.
+        statistics: of the features of these photos, (1 + r, C + 1) little-endian float32 in base64.
 
     Raises:
-        CheckpointError: an unknown score, a value out of range, or statistics that are missing, damaged or not needed.
+        CheckpointError: another score, a value out of range, or no statistics.
     """
 
-    score: KnownScore
+    score: Literal["closeness"] = "closeness"
     threshold: float
     kept: float
     num_photos: int
@@ -44,16 +39,16 @@ class UnknownRule:
 
     def __post_init__(self) -> None:
         problems = []
-        if self.score not in get_args(KnownScore):
-            problems.append(f"score is {str(self.score)[:80]!r}; expected {', '.join(get_args(KnownScore))}")
+        if self.score != "closeness":
+            problems.append(f"score is {str(self.score)[:80]!r}; expected 'closeness'")
         if not _is_number(self.threshold):
             problems.append(f"threshold is {str(self.threshold)[:80]}; expected a finite number")
         if not _is_number(self.kept) or not 0 < self.kept <= 1:
             problems.append(f"kept is {str(self.kept)[:80]}; expected a share over 0 and at most 1")
         if isinstance(self.num_photos, bool) or not isinstance(self.num_photos, int) or self.num_photos < 1:
             problems.append(f"num_photos is {str(self.num_photos)[:80]}; expected at least 1")
-        if (self.score == "closeness") != bool(self.statistics):
-            problems.append('statistics belong to the score "closeness" and to no other')
+        if not self.statistics:
+            problems.append("the statistics of the features are missing")
         if problems:
             raise CheckpointError(f"unknown: {'; '.join(problems)}.")
 

@@ -13,7 +13,7 @@ from allmlp.inference.opening import open_model
 from allmlp.inference.photos import Photo, as_iterable, as_photos, output_rows, raise_unreadable
 from allmlp.inference.prediction import Prediction, Predictions, ScoredLabel
 from allmlp.inference.runnable import RunnableModel, check_model, check_positive, refuse_pickle
-from allmlp.metrics import KNOWN_SCORES, Forward, closeness, softmax
+from allmlp.metrics import Forward, closeness, softmax
 
 __all__ = ["Predictor"]
 
@@ -44,8 +44,7 @@ class Predictor:
         self._batch_size = batch_size
         self._temperature = model.description.temperature
         self._rule = model.description.unknown if unknown else None
-        self._statistics: NDArray[np.float32] | None = None
-        if self._rule is not None and self._rule.score == "closeness":
+        if self._rule is not None:
             if model.with_features is None:
                 raise ConfigError('This model has a threshold of "unknown" for its features, but returns only logits.')
             self._statistics = self._rule.matrix(model.description.config.hidden_dim)
@@ -56,20 +55,25 @@ class Predictor:
         cls,
         source: str | Path | Checkpoint,
         *,
+        backend: str = "auto",
         device: str = "auto",
+        precision: str = "auto",
         batch_size: int = 32,
         preprocessing: PreprocessingChanges | None = None,
         unknown: bool = True,
     ) -> "Predictor":
         """Load a run folder, a checkpoint folder or any other source that `open_model` takes.
 
-        `preprocessing` overrides the source's, as in `load_checkpoint`; `unknown` is as in `Predictor`.
+        `backend`, `device` and `precision` are as in `open_model`; `preprocessing` overrides the source's, as in
+        `load_checkpoint`; `unknown` is as in `Predictor`.
 
         Raises:
             CheckpointError: nothing usable at `source`.
-            ConfigError: an unavailable device, a batch size under 1, or a model without classes.
+            ConfigError: an unknown backend or precision, an unavailable device, a batch size under 1, or a model without
+                classes.
+            MissingExtraError: a library of the backend is not installed.
         """
-        model = open_model(source, device=device, preprocessing=preprocessing)
+        model = open_model(source, backend=backend, device=device, precision=precision, preprocessing=preprocessing)
         return cls(model, batch_size=batch_size, unknown=unknown)
 
     def __repr__(self) -> str:
@@ -132,25 +136,29 @@ class Predictor:
 
         Args:
             prepared: what `RunnableModel.preparation.resize` returned for each photo.
+
+        Returns:
+            Float32 (B, K), or (B, K + C) with the features if `has_unknown`.
         """
         return self._forward(self._preparation.normalise(np.stack(prepared)))
 
     def prediction(
         self, source: str, outputs: NDArray[np.float32], top_k: int = 5, thumbnail: bytes | None = None
     ) -> Prediction:
-        """Return the prediction for a photo from its row of `outputs`."""
-        logits, features = np.split(outputs, [len(self.class_names)])
-        return Prediction(source, self._labels(logits, top_k), thumbnail, self._is_unknown(logits, features))
+        """Return the prediction for a photo from its row of `outputs`, (K,) or (K + C,) float32."""
+        margin = self.known_margin(outputs)
+        is_unknown = margin is not None and bool(margin < 0)
+        return Prediction(source, self._labels(outputs[: len(self.class_names)], top_k), thumbnail, is_unknown)
 
-    def _is_unknown(self, logits: NDArray[np.float32], features: NDArray[np.float32]) -> bool:
+    def known_margin(self, outputs: NDArray[np.float32]) -> NDArray[np.float64] | None:
+        """Return by how much the score of each photo exceeds the threshold of "unknown", from rows of `outputs`, float64 (...).
+
+        A photo with a negative margin is "unknown". None for a model without a threshold.
+        """
         if self._rule is None:
-            return False
-        score = (
-            KNOWN_SCORES[self._rule.score](logits)
-            if self._statistics is None
-            else closeness(features, self._statistics)
-        )
-        return bool(score < self._rule.threshold)
+            return None
+        features = outputs[..., len(self.class_names) :]
+        return np.asarray(closeness(features, self._statistics) - self._rule.threshold)
 
     def _labels(self, logits: NDArray[np.float32], top_k: int) -> tuple[ScoredLabel, ...]:
         probabilities = softmax(logits, temperature=self._temperature)

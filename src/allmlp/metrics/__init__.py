@@ -28,10 +28,8 @@ from allmlp.metrics.few_shot import (
 from allmlp.metrics.intervals import cross_validation_interval, mcnemar_p_value, wilson_interval
 from allmlp.metrics.softmax import softmax
 from allmlp.metrics.unknown import (
-    KNOWN_SCORES,
     auroc,
     closeness,
-    energy,
     first_of_copies,
     fit_closeness,
     fit_threshold,
@@ -40,7 +38,6 @@ from allmlp.metrics.unknown import (
 
 __all__ = [
     "AUTHORS_PENALTY",
-    "KNOWN_SCORES",
     "MIN_PHOTOS_FOR_CALIBRATION",
     "PENALTIES",
     "ClassMetrics",
@@ -55,7 +52,6 @@ __all__ = [
     "closeness",
     "cross_validation_interval",
     "draw_examples",
-    "energy",
     "expected_calibration_error",
     "few_shot",
     "first_of_copies",

@@ -1,25 +1,17 @@
-"""Recognising photos of none of the classes: scores of features and logits, thresholds, and how well scores separate.
+"""Recognising photos of none of the classes: a score of features, thresholds, and how well scores separate.
 
-Sources: Liu, Wang, Owens, Li, "Energy-based out-of-distribution detection", NeurIPS 2020, arXiv 2010.03759 (the sign is turned,
-so that known photos score high); Hendrycks, Gimpel, "A baseline for detecting misclassified and out-of-distribution examples in
-neural networks", ICLR 2017, arXiv 1610.02136 (the largest probability); Tipping, Bishop, "Probabilistic principal component
-analysis", Journal of the Royal Statistical Society B 61, 1999 (the distance of features).
+Source: Tipping, Bishop, "Probabilistic principal component analysis", Journal of the Royal Statistical Society B 61, 1999.
 """
 
 import math
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from allmlp.metrics.softmax import softmax
-
 __all__ = [
-    "KNOWN_SCORES",
     "auroc",
     "closeness",
-    "energy",
     "first_of_copies",
     "fit_closeness",
     "fit_threshold",
@@ -29,33 +21,6 @@ __all__ = [
 _RANK = 8
 _NUM_FOLDS = 5
 _COPY_DISTANCE = 1e-5  # of the length of features: engines differ by about a tenth of it
-
-
-def energy(logits: NDArray[Any]) -> NDArray[np.float64]:
-    """Return log sum exp of logits (..., K) over the classes, float64 (...): high for photos of known classes."""
-    largest = logits.max(axis=-1).astype(np.float64)
-    total: NDArray[np.float64] = largest + np.log(np.exp(logits - largest[..., None]).sum(axis=-1))
-    return total
-
-
-def largest_probability(logits: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the largest probability (...) of logits (..., K), float64, in 0..1."""
-    largest: NDArray[np.float64] = softmax(logits).max(axis=-1)
-    return largest
-
-
-def largest_logit(logits: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the largest logit (...) of logits (..., K), float64."""
-    largest: NDArray[np.float64] = logits.max(axis=-1).astype(np.float64)
-    return largest
-
-
-KNOWN_SCORES: Mapping[str, Callable[[NDArray[Any]], NDArray[np.float64]]] = {
-    "energy": energy,
-    "probability": largest_probability,
-    "logit": largest_logit,
-}
-"""By name: from logits (..., K) to a score (...) that is high for photos of known classes."""
 
 
 def first_of_copies(features: NDArray[Any]) -> NDArray[np.bool_]:
@@ -89,8 +54,8 @@ def fit_closeness(features: NDArray[Any]) -> NDArray[np.float32]:
     variances = scales**2 / len(values)
     rest = max(variances[rank:].sum() / max(values.shape[1] - rank, 1), np.finfo(np.float32).tiny)
     first = np.append(mean, rest)[None]
-    others = np.column_stack([directions[:rank], np.maximum(variances[:rank], rest)])
-    return np.concatenate([first, others]).astype(np.float32)
+    axes = np.column_stack([directions[:rank], np.maximum(variances[:rank], rest)])
+    return np.concatenate([first, axes]).astype(np.float32)
 
 
 def closeness(features: NDArray[Any], statistics: NDArray[np.float32]) -> NDArray[np.float64]:

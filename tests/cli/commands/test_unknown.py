@@ -9,12 +9,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from tests.builders import tiny_checkpoint
+from tests.builders import tiny_checkpoint, unknown_rule
 
-from allmlp import Predictor, export, load_checkpoint, open_model, save_checkpoint
-from allmlp.checkpoints import UnknownRule
-from allmlp.data import decode
-from allmlp.metrics import energy
+from allmlp import Embedder, Predictor, export, load_checkpoint, save_checkpoint
 
 
 @pytest.fixture
@@ -27,25 +24,25 @@ def photos(tmp_path, write_photo, monkeypatch):
     return Path("photos")
 
 
-def energies(source, photos):
-    """Return the energy of each photo, by path."""
-    model = open_model(source)
+def scores_of(source, photos):
+    """Return the score of each photo by `unknown_rule`, by path: minus the squared length of its features."""
     files = sorted(photos.rglob("*.png"))
-    images = np.stack([model.preparation.resize(decode(path.read_bytes(), name="")) for path in files])
-    return dict(zip(map(str, files), energy(model.forward(model.preparation.normalise(images))), strict=True))
+    features = Embedder.from_checkpoint(source).embed(files).astype(float)
+    return dict(zip(map(str, files), -np.square(features).sum(axis=1), strict=True))
 
 
 @pytest.fixture
 def cautious(saved_checkpoint, photos, tmp_path):
     """A checkpoint that answers "unknown" for half of the photos."""
-    threshold = float(np.median(list(energies(saved_checkpoint, photos).values())))
-    rule = UnknownRule(score="energy", threshold=threshold, kept=0.5, num_photos=40)
-    return save_checkpoint(load_checkpoint(saved_checkpoint).replace(unknown=rule), tmp_path / "cautious")
+    threshold = float(np.median(list(scores_of(saved_checkpoint, photos).values())))
+    checkpoint = load_checkpoint(saved_checkpoint)
+    rule = unknown_rule(checkpoint.config.hidden_dim, threshold=threshold, kept=0.5)
+    return save_checkpoint(checkpoint.replace(unknown=rule), tmp_path / "cautious")
 
 
 def test_every_format_says_which_photos_are_unknown(cautious, photos, allmlp):
     threshold = load_checkpoint(cautious).unknown.threshold
-    expected = {path: bool(value < threshold) for path, value in energies(cautious, photos).items()}
+    expected = {path: bool(value < threshold) for path, value in scores_of(cautious, photos).items()}
     assert sum(expected.values()) == 20
     found = {
         row["path"]: row["unknown"] for row in json.loads(allmlp("predict", cautious, photos, "--format", "json").out)
@@ -142,10 +139,11 @@ def test_what_convert_cannot_do_is_said(saved_checkpoint, photos, tmp_path, allm
 
 def test_a_class_of_this_name_keeps_its_folder(photos, tmp_path, allmlp):
     checkpoint = tiny_checkpoint(class_names=("unknown", "unsure", "cat"))
-    rule = UnknownRule(score="probability", threshold=0.5, kept=0.95, num_photos=40)
+    threshold = float(np.median(list(scores_of(checkpoint, photos).values())))
+    rule = unknown_rule(checkpoint.config.hidden_dim, threshold=threshold)
     source = save_checkpoint(checkpoint.replace(unknown=rule), tmp_path / "names")
     outcome = allmlp("predict", source, photos, "--sort-into", "sorted", "--format", "json")
     rows = json.loads(outcome.out)
     num_unknown = sum(row["unknown"] for row in rows)
-    assert num_unknown > 0
+    assert num_unknown == 20
     assert len(list(Path("sorted/unknown (2)").iterdir())) == num_unknown

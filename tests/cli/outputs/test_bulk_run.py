@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from sklearn.metrics.pairwise import cosine_similarity
-from tests.builders import tiny_checkpoint
+from tests.builders import tiny_checkpoint, unknown_rule
 
 from allmlp import Embedder, load_checkpoint, open_model, save_checkpoint
 from allmlp.bulk import (
@@ -24,13 +24,11 @@ from allmlp.bulk import (
     load_model,
     open_results,
 )
-from allmlp.checkpoints import UnknownRule
 from allmlp.cli.outputs.bulk_options import BulkOptions
 from allmlp.cli.outputs.bulk_run import answer_in_bulk
-from allmlp.data import DEFAULT_MAX_MEGAPIXELS, decode, set_max_megapixels
+from allmlp.data import DEFAULT_MAX_MEGAPIXELS, set_max_megapixels
 from allmlp.errors import ConfigError
 from allmlp.io.display import discard, no_progress
-from allmlp.metrics import energy
 
 
 @pytest.fixture
@@ -291,17 +289,18 @@ def test_rows_of_tar_shards_equal_those_of_a_file_and_of_the_photos(task, source
 def test_unknown_is_a_column_that_equals_that_of_a_file(photos, saved_checkpoint, tmp_path, allmlp):
     (photos / "bad.jpg").write_bytes(b"")
     files = sorted(photos.glob("*.png"))
-    model = open_model(saved_checkpoint, device="cpu")
-    prepared = [model.preparation.resize(decode(path.read_bytes(), name="")) for path in files]
-    energies = energy(model.forward(model.preparation.normalise(np.stack(prepared))))
-    rule = UnknownRule(score="energy", threshold=float(np.median(energies)), kept=0.5, num_photos=9)
-    cautious = save_checkpoint(load_checkpoint(saved_checkpoint).replace(unknown=rule), tmp_path / "more cautious")
+    features = Embedder.from_checkpoint(saved_checkpoint, device="cpu").embed(files).astype(float)
+    scores = -np.square(features).sum(axis=1)
+    checkpoint = load_checkpoint(saved_checkpoint)
+    threshold = float(np.sort(scores)[3:5].mean())
+    rule = unknown_rule(checkpoint.config.hidden_dim, threshold=threshold, kept=0.5, num_photos=9)
+    cautious = save_checkpoint(checkpoint.replace(unknown=rule), tmp_path / "more cautious")
     for out in ("one.parquet", "out/"):
         assert allmlp("predict", cautious, photos, "-o", out, "--device", "cpu").code == 3
     table = pq.read_table("out")
     good = table.filter(table["error"].is_null()).drop_columns(["index", "error"])
     assert good.to_pylist() == pq.read_table("one.parquet").to_pylist()
-    assert table["unknown"].to_pylist() == [*(value < rule.threshold for value in energies), None]
+    assert table["unknown"].to_pylist() == [*(value < rule.threshold for value in scores), None]
     outcome = allmlp("predict", cautious, photos, "-o", "out/", "--no-unknown", "--device", "cpu")
     assert outcome.code == 2
     assert "out: holds results with --unknown, not with --no-unknown. Give the same arguments" in outcome.err

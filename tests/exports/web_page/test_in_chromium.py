@@ -19,15 +19,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from tests.builders import tiny_checkpoint
+from tests.builders import tiny_checkpoint, unknown_rule
 from tests.chromium import LOW_CONTRAST, UNNAMED, chromium, needs_chromium
 from tests.exports.web_page.packages import PACKAGE_FOLDER, needs_package
 
-from allmlp import Checkpoint, Predictor, Preprocessing, export, open_dataset
+from allmlp import Checkpoint, Embedder, Predictor, Preprocessing, export, open_dataset
 from allmlp.checkpoints import UnknownRule, encode_statistics
 from allmlp.data import decode
 from allmlp.explanations import Explainer
-from allmlp.metrics import KNOWN_SCORES, closeness, fit_closeness
+from allmlp.metrics import closeness, fit_closeness
 
 pytestmark = [needs_chromium, needs_package]
 
@@ -337,19 +337,13 @@ def test_limits_are_those_of_our_decoder_and_of_the_graph(browser: Any, tmp_path
         visit.page.close()
 
 
-@pytest.mark.parametrize("score", ["closeness", *KNOWN_SCORES])
-def test_unknown_is_said_as_predict_says_it(score: str, browser: Any, checkpoint: Checkpoint, tmp_path: Path) -> None:
+def test_unknown_is_shown_as_predict_shows_it(browser: Any, checkpoint: Checkpoint, tmp_path: Path) -> None:
     photos = [pixels_of(seed) for seed in range(8)]
-    outputs = _outputs(checkpoint, photos)
-    statistics = fit_closeness(outputs[1])
-    values = closeness(outputs[1], statistics) if score == "closeness" else KNOWN_SCORES[score](outputs[0])
-    low, high = np.sort(values)[3:5]
+    features = Embedder.from_checkpoint(checkpoint).embed(photos)
+    statistics = fit_closeness(features)
+    low, high = np.sort(closeness(features, statistics))[3:5]
     rule = UnknownRule(
-        score=score,  # type: ignore[arg-type]
-        threshold=float((low + high) / 2),
-        kept=0.5,
-        num_photos=8,
-        statistics=encode_statistics(statistics) if score == "closeness" else "",
+        threshold=float((low + high) / 2), kept=0.5, num_photos=8, statistics=encode_statistics(statistics)
     )
     model = replace(checkpoint, description=replace(checkpoint.description, unknown=rule))
     expected = [answer.is_unknown for answer in Predictor.from_checkpoint(model).predict(photos)]
@@ -367,14 +361,16 @@ def test_unknown_is_said_as_predict_says_it(score: str, browser: Any, checkpoint
         visit.page.close()
 
 
-@pytest.mark.parametrize("law", ["allmlp", "timm"])
+@pytest.mark.parametrize("law", ["allmlp", "timm", "big_vision", "vit_jax"])
 def test_the_shown_part_is_that_of_the_pre_processing(law: str, visit: Visit) -> None:
     generator = np.random.default_rng(0)
     sizes = [(int(height), int(width)) for height, width in generator.integers(1, 3000, (60, 2))] + [(7, 7), (5, 2)]
+    fits = (("crop", 1.0), ("crop", 0.875), ("squash", 0.9), ("squash", 1.0), ("pad", 1.0))
+    known = {"big_vision": fits[:4], "vit_jax": fits[3:4]}  # the others are not in that code
     cases = [
-        Preprocessing(image_size=size, fit=fit, crop_fraction=fraction, law=law)  # type: ignore[arg-type]
+        Preprocessing(image_size=size, fit=fit, crop_fraction=fraction, law=law, interpolation="bilinear")  # type: ignore[arg-type]
         for size in ((16, 16), (15, 24), (224, 224))
-        for fit, fraction in (("crop", 1.0), ("crop", 0.875), ("squash", 0.9), ("pad", 1.0))
+        for fit, fraction in known.get(law, fits)
     ]
     for case in cases:
         values = {name: getattr(case, name) for name in ("law", "fit", "image_size", "crop_fraction")}
@@ -484,7 +480,7 @@ def test_a_description_that_is_not_the_models_is_refused(
     change: Callable[[str], str], words: str, browser: Any, checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
     """Faults: a folder in which files of two exports met, or one was edited. It would name wrong classes."""
-    rule = UnknownRule(score="probability", threshold=0.5, kept=0.95, num_photos=40)
+    rule = unknown_rule(checkpoint.config.hidden_dim)
     page = page_of(replace(checkpoint, description=replace(checkpoint.description, unknown=rule)), tmp_path)
     path = page / "description.json"
     text = path.read_text(encoding="ascii")
@@ -546,20 +542,6 @@ def test_a_browser_that_falsifies_pixels_is_found_out(browser: Any, url: str) ->
     caution.wait_for()
     assert "Answers may be wrong" in caution.text_content()
     page.close()
-
-
-def _outputs(
-    checkpoint: Checkpoint, photos: list[NDArray[np.uint8]]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the logits and the features of photos."""
-    from allmlp import open_model
-
-    images = np.stack([checkpoint.preprocessing(photo) for photo in photos])
-    forwards: list[Callable[..., NDArray[np.float32]]] = [
-        open_model(checkpoint, device="cpu", output=output).forward
-        for output in ("logits", "features")  # type: ignore[arg-type]
-    ]
-    return forwards[0](images), forwards[1](images)
 
 
 def _other_colours() -> bytes:

@@ -1,7 +1,7 @@
 // The arithmetic of answers, as in allmlp: data/laws.py, metrics/softmax.py and metrics/unknown.py.
 
 export function softmax(logits, temperature = 1) {
-  const most = largest(logits);
+  const most = logits.reduce((found, value) => Math.max(found, value), -Infinity);
   const weights = Array.from(logits, (value) => Math.exp((value - most) / temperature));
   const total = weights.reduce((sum, value) => sum + value, 0);
   return weights.map((value) => value / total);
@@ -13,21 +13,9 @@ export function ranked(logits) {
 }
 
 // Whether a photo is of none of the classes, by the rule in the model's description; false if it has none.
-export function isUnknown(rule, logits, features) {
-  return Boolean(rule) && KNOWN_SCORES[rule.score](logits, features, rule) < rule.threshold;
+export function isUnknown(rule, features) {
+  return Boolean(rule) && closeness(features, matrix(rule.statistics, features.length + 1)) < rule.threshold;
 }
-
-export const KNOWN_SCORES = {
-  closeness: (logits, features, rule) => closeness(features, matrix(rule.statistics, features.length + 1)),
-  energy: (logits) => {
-    const most = largest(logits);
-    return most + Math.log(logits.reduce((sum, value) => sum + Math.exp(value - most), 0));
-  },
-  probability: (logits) => largest(softmax(logits)),
-  logit: largest,
-};
-
-function largest(values) { return values.reduce((most, value) => Math.max(most, value), -Infinity); }
 
 // Minus the squared Mahalanobis distance. The first row is the mean and the variance of all directions but those of the
 // other rows, each of which has its own.
@@ -65,6 +53,10 @@ export function scaledSize({ law, fit, image_size: size, crop_fraction: fraction
     const ratios = photo.map((side, axis) => side / target[axis]);
     const ratio = fit === "pad" ? Math.max(...ratios) : Math.min(...ratios);
     return photo.map((side) => Math.max(1, halfToEven(side / ratio)));
+  }
+  if (law === "big_vision") { // in float32
+    const factor = Math.max(...target.map((side, axis) => Math.fround(side / photo[axis])));
+    return photo.map((side, axis) => Math.max(target[axis], halfToEven(Math.fround(side * factor))));
   }
   const ratios = target.map((side, axis) => side / photo[axis]);
   if (fit === "pad") return photo.map((side) => Math.max(1, halfToEven(side * Math.min(...ratios))));

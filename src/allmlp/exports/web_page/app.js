@@ -72,7 +72,7 @@ async function answer(file) {
   explanations.set(file, explanation(outputs.contributions, best, model, preprocessing, [height, width]));
   return {
     labels: best.map((index) => ({ label: model.class_names[index], score: scores[index] })),
-    unknown: isUnknown(model.unknown, logits, outputs.features.data),
+    unknown: isUnknown(model.unknown, outputs.features.data),
   };
 }
 

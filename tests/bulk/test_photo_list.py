@@ -5,16 +5,19 @@ import io
 import os
 import shutil
 import tarfile
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.bulk.conftest import png
-from tests.data.photo_sources import write_tar
+from tests.data.photo_sources import FLAT, write_folder, write_tar
 
 from allmlp.bulk.photo_list import check_list, find_listed, read_part_of_list
 from allmlp.bulk.photo_source import PhotoSource
+from allmlp.data import open_dataset, write_shards
 from allmlp.errors import ConfigError, DataError
 from allmlp.io.display import discard
 
@@ -46,6 +49,32 @@ def test_the_folders_of_single_photos_have_to_be_there_and_of_very_many_what_hol
         Path(f"p/{number:03}/0.png").touch()
     assert find_listed(["p/00?/0.png"], report=discard).roots == [str(tmp_path / f"p/{n:03}") for n in range(10)]
     assert find_listed(["p/*/0.png"], report=discard).roots == [str(tmp_path / "p")]
+
+
+@pytest.fixture
+def other_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on another disk than `tmp_path`, which is removed at the end."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK) or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("needs /dev/shm as a second disk")
+    with tempfile.TemporaryDirectory(dir=memory, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def test_a_detached_disk_is_noticed_if_a_list_has_photos_on_two(tmp_path, other_disk, monkeypatch, begin):
+    monkeypatch.chdir(tmp_path)
+    for number, folder in enumerate((tmp_path / "a", tmp_path / "b", other_disk / "c" / "d", other_disk / "c" / "e")):
+        folder.mkdir(parents=True)
+        (folder / "0.png").write_bytes(png(number))
+    lines = [f"{folder}/0.png" for folder in ("a", other_disk / "c/d", "b", other_disk / "c/e", "gone")]
+    Path("list.csv").write_text("\n".join(["path", *lines]))
+    results = begin(Path("out"), "list.csv")
+    assert results.plan.roots == (str(tmp_path / "list.csv"), *sorted([str(tmp_path), str(other_disk / "c")]))
+    source = PhotoSource(results.plan)
+    source.check()
+    shutil.rmtree(other_disk / "c")
+    with pytest.raises(DataError, match=rf"{other_disk}/c: the photos of the plan are not there"):
+        source.check()
 
 
 def test_a_zip_without_classes_is_read_in_place(photos, begin):
@@ -145,6 +174,43 @@ def test_a_damaged_shard_is_never_left_out(damage, words, tmp_path):
     shards = [write_tar(tmp_path / "shards" / f"{number:05}.tar", MEMBERS) for number in range(3)]
     shards[1].write_bytes(damage(shards[1].read_bytes()))
     with pytest.raises(DataError, match=rf"00001\.tar: {words}"):
+        listed(tmp_path / "shards")
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Shards with their list."""
+    monkeypatch.chdir(tmp_path)
+    photos = {path: png(number) for number, path in enumerate(FLAT)}
+    write_shards(open_dataset(write_folder(tmp_path / "photos", photos)), tmp_path / "own", shard_bytes=20_000)
+    return sorted(Path("own").glob("*.tar"))
+
+
+def test_a_missing_shard_or_one_of_another_size_is_named_when_the_list_is_made(own):
+    content = own[1].read_bytes()
+    own[1].unlink()
+    with pytest.raises(DataError, match=r"own: shards are missing: train-000001\.tar"):
+        listed("own")
+    own[1].write_bytes(content + bytes(512))
+    for source in ("own", own[1]):
+        with pytest.raises(DataError, match=r"train-000001\.tar: it has .* according to shards\.json"):
+            listed(source)
+
+
+@pytest.mark.parametrize("source", ["own", "own/*.tar"])
+def test_a_shard_that_is_not_the_one_of_the_list_leaves_no_part_of_its_photos(source, own, begin, compute):
+    content = own[1].read_bytes()
+    own[1].write_bytes(content[:1000] + bytes([content[1000] ^ 1]) + content[1001:])
+    results = begin(Path("out"), source, part_size=1)
+    first = sum(str(own[0]) in row for row in listed(source))
+    with pytest.raises(DataError, match=r"own/train-000001\.tar: its SHA-256 is not the one in shards\.json"):
+        compute(results)
+    assert len(list(Path("out").glob("part-*"))) == first
+
+
+def test_a_member_that_occurs_twice_is_named_with_its_shard(tmp_path):
+    write_tar(tmp_path / "shards" / "00000.tar", [*MEMBERS, MEMBERS[0]])
+    with pytest.raises(DataError, match=r"00000\.tar: members that occur twice \(1\): dress/0\.png"):
         listed(tmp_path / "shards")
 
 

@@ -8,6 +8,7 @@ stands for the time. Names are bytes, as the file system has them.
 import contextlib
 import hashlib
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -131,8 +132,8 @@ def find_listed(sources: Sequence[str], *, report: Report) -> PhotoList:
             elif found == [[path]]:
                 folders[_folder_of(path)] = None
             else:
-                roots += [os.path.abspath(path), *_common_folder(map(_folder_of, found[0]))]  # noqa: PTH100
-    roots += folders if len(folders) <= _MAX_FOLDERS else _common_folder(folders)
+                roots += [os.path.abspath(path), *_common_folders(map(_folder_of, found[0]))]  # noqa: PTH100
+    roots += folders if len(folders) <= _MAX_FOLDERS else _common_folders(folders)
     return PhotoList(names, groups, list(dict.fromkeys(roots)))
 
 
@@ -140,11 +141,27 @@ def _folder_of(photo: str) -> str:
     return os.path.dirname(os.path.abspath(photo))  # noqa: PTH100, PTH120
 
 
-def _common_folder(folders: Iterable[str]) -> list[str]:
-    """Return the folder that holds all of these; [] if they are on several drives."""
-    with contextlib.suppress(ValueError):
-        return [os.path.commonpath(set(folders))]
-    return []
+def _common_folders(folders: Iterable[str]) -> list[str]:
+    """Return for each disk the folder that holds those of these folders that are on it: what holds all disks never vanishes."""
+    on_disk: dict[int | None, set[str]] = defaultdict(set)
+    for folder in set(folders):
+        on_disk[_disk_of(folder)].add(folder)
+    common = []
+    for of_disk in on_disk.values():
+        with contextlib.suppress(ValueError):  # on several drives that are not there
+            common.append(os.path.commonpath(of_disk))
+    return sorted(common)
+
+
+def _disk_of(folder: str) -> int | None:
+    """Return the device number of a folder, or of what is there of its path; None if that is nothing."""
+    while True:
+        try:
+            return os.stat(folder).st_dev  # noqa: PTH116
+        except (OSError, ValueError):
+            folder, before = os.path.dirname(folder), folder  # noqa: PTH120
+            if folder == before:
+                return None
 
 
 def _photos_of(path: str, report: Report) -> tuple[list[list[str]], list[str | None]]:
@@ -165,7 +182,8 @@ def _photos_of_folder(folder: Path, report: Report) -> tuple[list[list[str]], li
     listing = list_folder(folder)
     if parquet := _parquet_in(folder, listing):
         return [_contained(name) or [] for name in parquet], list(parquet)
-    if tar_files_in(folder, listing) and (photos := stored_photos(folder)):  # a shard without photos is left out
+    # Shards without photos are left out. Their SHA-256 is compared when they are read for a part: listing stays fast.
+    if tar_files_in(folder, listing) and (photos := stored_photos(folder, compare=False)):
         return _groups(photos)
     return [photos_in_folder(folder, listing=listing, report=report)], [None]
 
@@ -176,7 +194,7 @@ def _groups(photos: Sequence[TarPhoto]) -> tuple[list[list[str]], list[str | Non
 
 
 def _contained(path: str) -> list[str] | None:
-    opened = open_numbered_photos(Path(path))
+    opened = open_numbered_photos(Path(path), compare=False)
     if opened is None:
         return None
     if not opened.names:

@@ -34,10 +34,11 @@ class NumberedPhotos:
     names: Sequence[str]
 
 
-def open_numbered_photos(path: str | Path) -> NumberedPhotos | None:
+def open_numbered_photos(path: str | Path, *, compare: bool = True) -> NumberedPhotos | None:
     """Open a file that holds many photos, a zip, a tar or a Parquet file, in an order that depends on the file alone.
 
-    A tar shard may be at an address. None for any other file. Only names are read; there need not be labels.
+    A tar shard may be at an address; `compare` is that of `stored_photos`. None for any other file. Only names are read; there
+    need not be labels.
 
     Raises:
         DataError: the file cannot be read, or is not complete.
@@ -53,7 +54,7 @@ def open_numbered_photos(path: str | Path) -> NumberedPhotos | None:
     if kind is FileKind.ZIP or suffix == ".zip" or is_part_of_zip(path.name):
         members = open_zip_photos(path)
         return NumberedPhotos(members, [f"{path}: {name}" for name in members.names])
-    return _numbered(stored_photos(path)) if suffix == ".tar" else None
+    return _numbered(stored_photos(path, compare=compare)) if suffix == ".tar" else None
 
 
 def _numbered(photos: Sequence[TarPhoto] | None) -> NumberedPhotos | None:

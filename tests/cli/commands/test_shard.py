@@ -88,3 +88,29 @@ def test_predict_and_embed_answer_for_the_photos_in_shards(allmlp, tmp_path):
     assert "--sort-into copies files, and some of these photos are in a tar file. Unpack it first." in refused.err
     assert allmlp("embed", "starter", tmp_path / "shards", "-o", tmp_path / "features.npz").code == 0
     assert len(np.load(tmp_path / "features.npz")["paths"]) == 3
+
+
+def test_predict_and_embed_name_a_shard_that_is_missing_or_has_changed(allmlp, tmp_path):
+    photos = {f"train/{name}/{number}.jpg": bytes(7000) for name in ("a", "b") for number in range(100)}
+    assert allmlp("shard", write_folder(tmp_path / "photos", photos), tmp_path / "shards", "--shard-mb", 1).code == 0
+    shard = tmp_path / "shards" / "train-000001.tar"
+    content = shard.read_bytes()
+
+    def answers(out: str) -> list:
+        outs = (
+            ("predict", f"{out}.csv"),
+            ("embed", f"{out}.npz"),
+            ("predict", f"{out}-scores/"),
+            ("embed", f"{out}-features/"),
+        )
+        return [allmlp(command, "starter", tmp_path / "shards", "-o", f"{tmp_path}/{name}") for command, name in outs]
+
+    shard.write_bytes(content[:600] + b"x" + content[601:])
+    for outcome in answers("changed"):
+        assert outcome.code == 3
+        assert "train-000001.tar: its SHA-256 is not the one in shards.json" in outcome.err
+    shard.unlink()
+    for outcome in answers("missing"):
+        assert outcome.code == 3
+        assert "1 shard missing that shards.json lists: train-000001.tar" in outcome.err
+    assert not [*tmp_path.glob("*.csv"), *tmp_path.glob("*.npz"), *tmp_path.glob("*/part-*")]

@@ -325,6 +325,31 @@ def test_the_index_is_used_as_long_as_the_files_fit(tmp_path: Path) -> None:
     assert not is_indexed(open_dataset(folder))
 
 
+def test_shards_without_a_list_that_have_changed_are_named_when_they_are_indexed_again(tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    for number in range(3):
+        write_tar(folder / f"train-{number:06}.tar", samples(number))
+    note = "2 shards with another size or time than when indexed, read again: train-000000.tar, train-000002.tar"
+    assert is_indexed(dataset := open_dataset(folder)) and note not in dataset.notes
+    write_tar(folder / "train-000000.tar", samples(0, count=6))
+    os.utime(folder / "train-000002.tar", ns=(1, 1))
+    write_tar(folder / "train-000003.tar", samples(3))  # a new one is no change
+    assert is_indexed(dataset := open_dataset(folder)) and note in dataset.notes
+    assert note not in open_dataset(folder).notes
+
+
+def test_a_single_shard_is_compared_with_the_list_next_to_it(own: Path) -> None:
+    path = min(own.glob("train-*.tar"))
+    whole = path.read_bytes()
+    open_dataset(path)
+    path.write_bytes(whole.replace(b"train", b"TRAIN"))
+    assert f"{path.name}: its SHA-256 is not the one in shards.json" in refusal(path)
+    path.write_bytes(whole + bytes(512))
+    assert f"{path.name}: it has {len(whole) + 512:,} bytes" in refusal(path)
+    (own / "shards.json").unlink()
+    open_dataset(path)
+
+
 def test_a_read_only_folder_has_its_index_in_the_download_folder(
     tmp_path: Path, cache_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

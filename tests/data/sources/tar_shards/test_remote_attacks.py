@@ -28,7 +28,7 @@ from tests.data.sources.tar_shards.test_remote_shards import (
 from tests.servers.files import FileServer, LocalHandler
 
 from allmlp.data import ShortageError, open_dataset, stored_photos, write_shards
-from allmlp.data.sources.tar_shards import remote_shards
+from allmlp.data.sources.tar_shards import manifest, remote_shards
 from allmlp.errors import DataError
 from allmlp.io import http_download
 
@@ -288,7 +288,7 @@ def test_a_shard_that_was_changed_in_the_cache_is_not_predicted(
     for is_new_process in (False, True):
         path.write_bytes(changed)
         if is_new_process:
-            remote_shards._compared.clear()
+            manifest._compared.clear()
         assert [photo.read() for photo in stored_photos(address(site)) or ()] == before
         assert path.read_bytes() == content
     wait_for_prefetching()

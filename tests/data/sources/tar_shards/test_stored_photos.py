@@ -1,11 +1,13 @@
 """Photos in tar files as they are for prediction: with or without classes, listed by the headers."""
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
-from tests.data.photo_sources import write_folder, write_tar
+from tests.data.photo_sources import SPLIT, write_folder, write_tar
 
-from allmlp.data import stored_photos
+from allmlp.data import open_dataset, open_numbered_photos, stored_photos, write_shards
 from allmlp.errors import DataError
 
 MEMBERS = [("a/0.jpg", b"first"), ("a/0.cls", b"1"), ("1.PNG", b"second"), ("._1.png", b""), ("notes.txt", b"")]
@@ -50,3 +52,85 @@ def test_a_photo_that_is_gone_is_named(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(DataError, match=r"x\.tar/a/0\.jpg: this photo cannot be read: no such file"):
         photo.read()
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """Shards that `write_shards` wrote, with their list."""
+    write_shards(open_dataset(write_folder(tmp_path / "photos", SPLIT)), tmp_path / "own", shard_bytes=30_000)
+    return tmp_path / "own"
+
+
+def refusal(source: Path, *, compare: bool = True) -> str:
+    with pytest.raises(DataError) as caught:
+        stored_photos(source, compare=compare)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("compare", [True, False])
+def test_missing_shards_of_a_folder_are_named(compare: bool, own: Path, tmp_path: Path) -> None:
+    for number in (0, 1, 3):
+        write_tar(tmp_path / "foreign" / f"train-{number:06}.tar", MEMBERS)
+    message = refusal(tmp_path / "foreign", compare=compare)
+    assert f"{tmp_path / 'foreign'}: shards are missing: train-000002.tar; download them too; " in message
+    assert f"to do without them, give the shards instead of their folder: {tmp_path / 'foreign' / '*.tar'}." in message
+    shards = sorted(own.glob("train-*.tar"))
+    shards[-1].unlink()  # without a gap in the numbers
+    assert f"1 shard missing that shards.json lists: {shards[-1].name}; restore" in refusal(own, compare=compare)
+    assert stored_photos(shards[0], compare=compare)
+
+
+def test_a_shard_of_another_size_or_digest_than_listed_is_named(own: Path) -> None:
+    shards = sorted(own.glob("train-*.tar"))
+    contents = [path.read_bytes() for path in shards]
+    shards[0].write_bytes(contents[0] + bytes(512))
+    size = f"it has {len(contents[0]) + 512:,} bytes, but {len(contents[0]):,} according to shards.json"
+    for compare in (True, False):
+        assert f"{own}: {shards[0].name}: {size}" in refusal(own, compare=compare)
+        assert f"{shards[0]}: {size}" in refusal(shards[0], compare=compare)
+    at = contents[0].index(b"train")  # in a photo
+    shards[0].write_bytes(contents[0][:at] + b"T" + contents[0][at + 1 :])
+    assert stored_photos(own, compare=False)
+    digest = "its SHA-256 is not the one in shards.json: it has changed since it was written"
+    assert f"{own}: {shards[0].name}: {digest}" in refusal(own)
+    assert f"{shards[0]}: {digest}" in refusal(shards[0])
+    with pytest.raises(DataError, match=r"its SHA-256 is not the one in shards\.json"):
+        open_numbered_photos(shards[0])
+    shards[1].write_bytes(contents[1][:-512])
+    assert f"{own}: 2 problems:\n  {shards[0].name}: its SHA-256" in (both := refusal(own))
+    assert f"\n  {shards[1].name}: it has " in both
+    shutil.copyfile(shards[2], shards[0])  # a good shard under the name of another one
+    assert f"{shards[0].name}: it" in refusal(own)
+
+
+def test_the_digest_of_a_shard_is_computed_once_unless_it_changes(own: Path) -> None:
+    path = min(own.glob("train-*.tar"))
+    photos = stored_photos(path)
+    whole, status = path.read_bytes(), path.stat()
+    path.write_bytes(whole.replace(b"train", b"TRAIN"))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert stored_photos(path) == photos  # of the same size and time
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    assert "its SHA-256 is not the one" in refusal(path)
+
+
+def test_a_member_that_occurs_twice_is_named_with_its_shard(tmp_path: Path) -> None:
+    write_tar(tmp_path / "shards" / "0.tar", MEMBERS)
+    path = write_tar(tmp_path / "shards" / "1.tar", [*MEMBERS, ("./a/0.jpg", b"another"), ("a/0.cls", b"1")])
+    assert refusal(path) == f"{path}: members that occur twice (1): a/0.jpg; keep one of each."
+    assert refusal(path.parent) == f"{path.parent}: 1.tar: members that occur twice (1): a/0.jpg; keep one of each."
+
+
+def test_a_photo_of_a_shard_that_has_changed_since_it_was_opened_is_refused(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "x.tar", MEMBERS)
+    (photo, _) = stored_photos(path) or ()
+    status = path.stat()
+    path.write_bytes(path.read_bytes().replace(b"first", b"FIRST"))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    with pytest.raises(DataError, match=r"x\.tar/a/0\.jpg: .*: the shard has changed since it was opened"):
+        photo.read()
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.tar")
+    assert stored_photos(tmp_path / "x.tar") is None

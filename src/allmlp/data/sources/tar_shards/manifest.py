@@ -7,12 +7,29 @@ from typing import Any, NamedTuple
 from allmlp.errors import DataError
 from allmlp.io.atomic_write import to_json
 from allmlp.io.display import escape
+from allmlp.io.file_kinds import sha256_of
 
-__all__ = ["MANIFEST", "MAX_MANIFEST_BYTES", "ListedShard", "listed_shards", "manifest_bytes", "read_manifest"]
+__all__ = [
+    "DIGEST_PROBLEM",
+    "MANIFEST",
+    "MAX_MANIFEST_BYTES",
+    "ListedShard",
+    "has_listed_digest",
+    "listed_shards",
+    "manifest_bytes",
+    "read_manifest",
+    "size_problem",
+]
 
 MANIFEST = "shards.json"
 _FORMAT = "allmlp shards, version 1"
 MAX_MANIFEST_BYTES = 64 << 20  # 200,000 shards
+DIGEST_PROBLEM = f"its SHA-256 is not the one in {MANIFEST}: it has changed since it was written"
+"""Why a shard is refused whose `has_listed_digest` is False."""
+
+_compared: dict[
+    Path, tuple[str, int, int]
+] = {}  # the digest, size and modification time of shards that had their digests
 
 
 class ListedShard(NamedTuple):
@@ -64,3 +81,25 @@ def listed_shards(content: bytes) -> dict[str, ListedShard]:
         for shard in values["shards"]
     ]
     return {shard.name: shard for shard in shards}
+
+
+def size_problem(shard: ListedShard, num_bytes: int) -> str | None:
+    """Return why a file of `num_bytes` is not the shard that was listed; None if it may be."""
+    if num_bytes == shard.size:
+        return None
+    return f"it has {num_bytes:,} bytes, but {shard.size:,} according to {MANIFEST}"
+
+
+def has_listed_digest(path: Path, shard: ListedShard) -> bool:
+    """Return whether a file has the SHA-256 of the list, which is computed once per process unless the file changes.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    status = path.stat()
+    state = (shard.sha256, status.st_size, status.st_mtime_ns)
+    if _compared.get(path) != state:
+        if sha256_of(path) != shard.sha256:
+            return False
+        _compared[path] = state
+    return True

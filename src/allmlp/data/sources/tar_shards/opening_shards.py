@@ -13,12 +13,12 @@ from allmlp.data.sources.assemble import FoundSplit, assemble, raise_problems
 from allmlp.data.sources.tar_shards.class_numbers import class_names_of_labels
 from allmlp.data.sources.tar_shards.index import ShardIndex, index_paths, make_index, open_index, write_index
 from allmlp.data.sources.tar_shards.labels import class_names_in
-from allmlp.data.sources.tar_shards.manifest import MANIFEST, ListedShard, read_manifest
+from allmlp.data.sources.tar_shards.manifest import DIGEST_PROBLEM, MANIFEST, ListedShard, read_manifest, size_problem
 from allmlp.data.sources.tar_shards.members import DamagedTarError, TarPass
 from allmlp.data.sources.tar_shards.reader import TarReader
 from allmlp.data.sources.tar_shards.remote_shards import RemoteShards, open_remote
 from allmlp.data.sources.tar_shards.samples import ShardSamples, read_samples
-from allmlp.data.sources.tar_shards.shard_files import missing_shards, shard_splits
+from allmlp.data.sources.tar_shards.shard_files import missing_from, missing_shards, shard_splits
 from allmlp.errors import DataError, shortage
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.io.display import counted, escape, file_size, summarise
@@ -63,12 +63,14 @@ def open_shards(
         DataError: shards that are cut short, damaged, missing or changed; members that are refused; samples without a class
             or without a photo; see also `assemble`. All are reported.
     """
-    listed = remote.shards if remote else {} if is_single else read_manifest(root)
+    listed = remote.shards if remote else read_manifest(root)
+    if is_single:
+        listed = {name: listed[name] for name in names if name in listed}
     splits, problems = shard_splits(names)
     if is_single:
         problems = []
     else:
-        problems += missing_shards(root, names) or _missing_by(MANIFEST, listed, names)
+        problems += missing_shards(root, names, listed)
     raise_problems(source, problems, notes)
     paths = index_paths(root, names[0] if is_single else None)
     named = class_names_in(root)
@@ -77,11 +79,14 @@ def open_shards(
         stamps["shards"] = [_stamp(root, name) for name in names]
         stamps["others"] = [_stamp(root, path.name) for path in ([named[0]] if named else [])]
         stamps["others"] += [_stamp(root, MANIFEST)] if listed else []
+    changed: list[str] = []
     for path, index in _indexes(paths, remote):
-        if not (is_single or remote) and (lost := _missing_by(path.name, dict.fromkeys(index.shards), names)):
+        if not (is_single or remote) and (lost := missing_from(path.name, index.shards, names)):
             raise_problems(source, [f"{lost[0]}; if they were removed on purpose, delete {escape(path)}"], notes)
         if {name: index.info.get(name) for name in stamps} == stamps and set(index.shards) == set(names):
             return _dataset_of(index, source, root, notes, remote)
+        if remote is None:
+            changed = changed or _changed_shards(index, stamps["shards"], listed)
     scanned, problems = _scan(root, names, listed, remote)
     raise_problems(source, problems, notes)
     index, dataset = _assembled(source, root, splits, scanned, named[1] if named else None, notes)
@@ -104,7 +109,7 @@ def open_shards(
         },
     }
     index = write_index(paths, index, rows, changes)
-    return _dataset_of(index, source, root, [*notes, _index_note(index)], remote)
+    return _dataset_of(index, source, root, [*notes, *changed, _index_note(index)], remote)
 
 
 def _contents(listed: Mapping[str, ListedShard], class_names: Path | None) -> dict[str, str]:
@@ -120,6 +125,17 @@ def _indexes(paths: Sequence[Path], remote: RemoteShards | None) -> Iterator[tup
     yield from ((path, index) for path in paths if (index := open_index(path)))
     if remote and (path := remote.fetch_index()) and (index := open_index(path)):
         yield path, index
+
+
+def _changed_shards(index: ShardIndex, stamps: Sequence[Sequence[Any]], listed: Mapping[str, ListedShard]) -> list[str]:
+    """Return a note on the shards that are not those of an index; those that are `listed` are compared with their list."""
+    before = {name: state for name, *state in index.info["shards"]}
+    changed = [name for name, *state in stamps if name not in listed and before.get(name, state) != state]
+    if not changed:
+        return []
+    return [
+        f"{counted(len(changed), 'shard')} with another size or time than when indexed, read again: {summarise(changed)}"
+    ]
 
 
 def _index_note(index: ShardIndex) -> str:
@@ -150,12 +166,6 @@ def _stamp(root: Path, name: str) -> list[Any]:
     except OSError as error:
         raise DataError(f"{escape(root / name)}: cannot be read ({error.strerror or error}).") from error
     return [name, status.st_size, status.st_mtime_ns]
-
-
-def _missing_by(list_name: str, listed: Mapping[str, object], names: Sequence[str]) -> list[str]:
-    if missing := sorted(set(listed) - set(names)):
-        return [f"{counted(len(missing), 'shard')} missing that {list_name} lists: {summarise(missing)}; restore them"]
-    return []
 
 
 def _scan(
@@ -190,8 +200,8 @@ def _scan_shard(path: Path, listed: ListedShard | None) -> ShardSamples:
     if not path.is_file():  # opening a pipe would block
         raise DamagedTarError("it is not a regular file")
     num_bytes = path.stat().st_size
-    if listed and listed.size != num_bytes:
-        raise DamagedTarError(f"it has {num_bytes:,} bytes, but {listed.size:,} according to {MANIFEST}")
+    if listed and (problem := size_problem(listed, num_bytes)):
+        raise DamagedTarError(problem)
     with path.open("rb", buffering=1 << 20) as file:
         kind = kind_of_file(file.read(START_BYTES))
         if kind in _COMPRESSED:
@@ -200,7 +210,7 @@ def _scan_shard(path: Path, listed: ListedShard | None) -> ShardSamples:
         tar = TarPass(file, num_bytes, with_digest=listed is not None)
         found = read_samples(tar)
     if listed and tar.digest() != listed.sha256:
-        raise DamagedTarError(f"its SHA-256 is not the one in {MANIFEST}: it has changed since it was written")
+        raise DamagedTarError(DIGEST_PROBLEM)
     return found
 
 

@@ -17,12 +17,19 @@ from pathlib import Path
 
 from allmlp.data.sources.tar_shards.index import index_paths
 from allmlp.data.sources.tar_shards.labels import CLASS_NAME_FILES, MAX_NAMES_BYTES
-from allmlp.data.sources.tar_shards.manifest import MANIFEST, MAX_MANIFEST_BYTES, ListedShard, listed_shards
+from allmlp.data.sources.tar_shards.manifest import (
+    MANIFEST,
+    MAX_MANIFEST_BYTES,
+    ListedShard,
+    has_listed_digest,
+    listed_shards,
+)
 from allmlp.data.sources.tar_shards.remote_files import AbsentFileError, download, is_http, read_remote
 from allmlp.errors import AllmlpError, CheckpointError, ConfigError, DataError
 from allmlp.io.atomic_write import advice_for, reason_of, rename, write_bytes
 from allmlp.io.display import escape, quote
 from allmlp.io.download_folder import downloads_directory, is_offline
+from allmlp.io.file_kinds import sha256_of
 from allmlp.io.http_download import MAX_FILE_BYTES, check_address, discard
 
 __all__ = ["RemoteShards", "open_remote", "shard_at"]
@@ -32,9 +39,6 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 _UPLOAD = "Upload all files that `allmlp shard` has written."
 _OFFLINE = "is not in the cache, and ALLMLP_OFFLINE or HF_HUB_OFFLINE forbids downloads. Unset it."
 _prefetching = threading.Semaphore(1)
-_compared: dict[
-    Path, tuple[int, int]
-] = {}  # sizes and modification times of shards in the cache that had their digests
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,17 +97,10 @@ class RemoteShards:
 
     def _is_unchanged(self, name: str) -> bool:
         """Whether a shard in the cache has its digest."""
-        path = self.path(name)
         try:
-            status = path.stat()
-            state = (status.st_size, status.st_mtime_ns)
-            if _compared.get(path) != state:
-                if _sha256(path) != self.shards[name].sha256:
-                    return False
-                _compared[path] = state
+            return has_listed_digest(self.path(name), self.shards[name])
         except OSError as error:
-            raise _cache_error(path, error) from error
-        return True
+            raise _cache_error(self.path(name), error) from error
 
     def _download(self, name: str) -> None:
         address, shard, path = f"{self.address}/{name}", self.shards[name], self.path(name)
@@ -116,14 +113,14 @@ class RemoteShards:
             was_begun = part.exists()
             try:
                 download(address, part, max_bytes=shard.size, advice=f"Try again. {expected}.")
-                if was_begun and _sha256(part) != shard.sha256:  # damaged since; after a power failure, for example
+                if was_begun and sha256_of(part) != shard.sha256:  # damaged since; after a power failure, for example
                     discard(part)
                     download(address, part, max_bytes=shard.size, advice=f"Try again. {expected}.")
             except AbsentFileError as error:
                 raise DataError(
                     f"{escape(address)}: this shard is missing there, or may not be read, but {MANIFEST} lists it. {_UPLOAD}"
                 ) from error
-            size, digest = part.stat().st_size, _sha256(part)
+            size, digest = part.stat().st_size, sha256_of(part)
             if (size, digest) != (shard.size, shard.sha256):
                 discard(part)
                 raise DataError(
@@ -277,8 +274,3 @@ def _cache_error(folder: Path, error: OSError) -> DataError:
         f"{escape(error.filename or folder)}: shards cannot be cached ({reason_of(error)}). {advice_for(error)} "
         f"{_ANOTHER_CACHE}"
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

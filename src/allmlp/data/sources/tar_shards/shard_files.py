@@ -1,16 +1,17 @@
 """Files of a folder of tar shards: which they are, the split of each, and whether parts are missing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from allmlp.data.completeness import missing_parts, part_of
 from allmlp.data.dataset import SplitName
 from allmlp.data.sources.folder_layout import Listing, is_in_hidden
+from allmlp.data.sources.tar_shards.manifest import MANIFEST
 from allmlp.data.split_names import partly_split_named, split_named
 from allmlp.errors import DataError
-from allmlp.io.display import escape, summarise
+from allmlp.io.display import counted, escape, summarise
 
-__all__ = ["missing_shards", "shard_splits", "shards_in", "split_of_shard"]
+__all__ = ["missing_from", "missing_shards", "shard_splits", "shards_in", "split_of_shard"]
 
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 
@@ -55,9 +56,19 @@ def shard_splits(names: Sequence[str]) -> tuple[dict[SplitName, list[str]], list
     return splits, []
 
 
-def missing_shards(root: Path, names: Sequence[str]) -> list[str]:
-    """Return a problem for each group of shards of a split whose numbers show that some are missing."""
-    return missing_parts(root, [root / name for name in names])
+def missing_shards(root: Path, names: Sequence[str], listed: Iterable[str]) -> list[str]:
+    """Return a problem for each group of shards of a split whose numbers show that some are missing, or else for the list.
+
+    `listed` are the shards in the list next to them.
+    """
+    return missing_parts(root, [root / name for name in names]) or missing_from(MANIFEST, listed, names)
+
+
+def missing_from(list_name: str, listed: Iterable[str], names: Sequence[str]) -> list[str]:
+    """Return a problem if shards in the list of this name are missing."""
+    if missing := sorted(set(listed) - set(names)):
+        return [f"{counted(len(missing), 'shard')} missing that {list_name} lists: {summarise(missing)}; restore them"]
+    return []
 
 
 def split_of_shard(name: str) -> SplitName | None:

@@ -2,19 +2,29 @@
 
 import dataclasses
 import functools
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from allmlp.data.decoding.limits import MAX_PHOTO_BYTES
 from allmlp.data.decoding.reasons import raise_shortage
+from allmlp.data.sources.assemble import raise_problems
 from allmlp.data.sources.file_reader import file_problem
 from allmlp.data.sources.folder import list_folder
 from allmlp.data.sources.folder_layout import Listing, has_photo_ending, is_in_hidden
-from allmlp.data.sources.tar_shards.members import DamagedTarError, TarPass
+from allmlp.data.sources.tar_shards.manifest import (
+    DIGEST_PROBLEM,
+    ListedShard,
+    has_listed_digest,
+    read_manifest,
+    size_problem,
+)
+from allmlp.data.sources.tar_shards.members import DamagedTarError, TarMember, TarPass
 from allmlp.data.sources.tar_shards.remote_shards import open_remote, shard_at
-from allmlp.data.sources.tar_shards.shard_files import shards_in
+from allmlp.data.sources.tar_shards.shard_files import missing_shards, shards_in
 from allmlp.errors import DataError
-from allmlp.io.display import escape
+from allmlp.hardware.num_decoding_threads import num_decoding_threads
+from allmlp.io.display import escape, summarise
 from allmlp.io.file_kinds import START_BYTES, FileKind, kind_of_file
 from allmlp.io.ordered_map import ordered_map
 from allmlp.io.remote_address import is_remote
@@ -26,12 +36,16 @@ _NUM_DOWNLOADS = 4  # at once
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TarPhoto:
-    """A photo in a tar shard: where its bytes are, in the file `path`, which may be a copy of a shard at an `address`."""
+    """A photo in a tar shard: where its bytes are, in the file `path`, which may be a copy of a shard at an `address`.
+
+    `state` is the size and the time of change in nanoseconds of the shard when it was opened.
+    """
 
     path: Path
     member: str
     offset: int
     size: int
+    state: tuple[int, int]
     address: str | None = None
 
     @property
@@ -45,16 +59,22 @@ class TarPhoto:
         return f"{self.address}/{self.member}" if self.address else str(self.path / self.member)
 
     def read(self) -> bytes:
-        """Return the photo's bytes. Raises DataError if the shard is missing or cut short."""
+        """Return the photo's bytes. Raises DataError if the shard is missing or cut short, or has changed."""
         problem = file_problem(self.path)
         if problem is None:
             try:
                 with self.path.open("rb") as file:
                     file.seek(self.offset)
                     content = file.read(self.size)
-                if len(content) == self.size:
+                    state = _state(os.fstat(file.fileno()))
+                if len(content) < self.size:
+                    problem = "the shard has become shorter"
+                elif (
+                    state == self.state or self.address
+                ):  # a copy that was damaged is downloaded again, with another time
                     return content
-                problem = "the shard has become shorter"
+                else:
+                    problem = "the shard has changed since it was opened"
             except (OSError, MemoryError) as error:
                 raise_shortage(error, where=escape(self.name))
                 problem = (getattr(error, "strerror", None) or str(error)).lower()
@@ -83,28 +103,50 @@ def tar_files_in(folder: Path, listing: Listing | None = None) -> list[Path]:
     return [folder / name for name in shards_in(folder, list_folder(folder) if listing is None else listing)]
 
 
-def stored_photos(source: str | Path) -> list[TarPhoto] | None:
+def stored_photos(source: str | Path, *, compare: bool = True) -> list[TarPhoto] | None:
     """Return the photos of a tar file or of a folder of shards, in the order of the shards; None if `source` is neither.
 
     Only headers are read; shards at an address are downloaded first. Any file with the name of a photo is one, also several
-    with one key.
+    with one key. If there is a list of the shards next to them, their names and sizes are compared with it and, with
+    `compare`, their SHA-256, once per process.
 
     Raises:
-        DataError: a shard is cut short, damaged or compressed; it has members that are refused; there are no photos; shards at
-            an address cannot be downloaded.
+        DataError: shards are missing; they are cut short, damaged, compressed, or not those of the list; they have members
+            that are refused, or several of one name; there are no photos; shards at an address cannot be downloaded.
         MissingExtraError: a library for the storage at the address is not installed.
     """
     if is_remote(source):
         photos = _remote_photos(str(source))
     else:
         path = Path(source)
-        is_single = path.suffix.lower() == ".tar" and not path.is_dir() and _is_tar(path)
-        shards = tar_files_in(path) if path.is_dir() else [path] if is_single else []
-        if not shards:
+        is_folder = path.is_dir()
+        root = path if is_folder else path.parent
+        names = shards_in(path, list_folder(path)) if is_folder else [path.name] if _is_shard(path) else []
+        if not names:
             return None
-        photos = [photo for shard in shards for photo in _photos_in(shard)]
+        photos = _local_photos(root, names, is_folder=is_folder, compare=compare)
     if not photos:
         raise DataError(f"{escape(source)}: no photos in these tar files.")
+    return photos
+
+
+def _local_photos(root: Path, names: Sequence[str], *, is_folder: bool, compare: bool) -> list[TarPhoto]:
+    listed = read_manifest(root)
+    if is_folder and (missing := missing_shards(root, names, listed)):
+        advice = f"to do without them, give the shards instead of their folder: {escape(root / '*.tar')}"
+        raise_problems(str(root), [f"{problem}; {advice}" for problem in missing])
+
+    def read(name: str) -> list[TarPhoto] | str:
+        return _photos_in(root / name, listed.get(name), compare=compare)
+
+    photos: list[TarPhoto] = []
+    problems: list[str] = []
+    for name, found in zip(names, ordered_map(read, names, num_decoding_threads()), strict=True):
+        if isinstance(found, str):
+            problems.append(f"{escape(name)}: {found}" if is_folder else found)
+        else:
+            photos += found
+    raise_problems(str(root if is_folder else root / names[0]), problems)
     return photos
 
 
@@ -117,33 +159,65 @@ def _remote_photos(source: str) -> list[TarPhoto]:
         names = list(remote.shards)
     fetch = functools.partial(remote.fetch, compare=True)
     paths = ordered_map(fetch, names, min(len(names), _NUM_DOWNLOADS))
-    return [
-        photo for name, path in zip(names, paths, strict=True) for photo in _photos_in(path, f"{remote.address}/{name}")
-    ]
-
-
-def _photos_in(path: Path, address: str | None = None) -> list[TarPhoto]:
-    photos = []
-    try:
-        if problem := file_problem(path):
-            raise DamagedTarError(problem)
-        with path.open("rb", buffering=1 << 16) as file:
-            for member in TarPass(file, path.stat().st_size).members():
-                is_hidden = is_in_hidden(member.name) and not member.problem  # ".." is not a hidden folder
-                if is_hidden or not has_photo_ending(member.name.rpartition("/")[2]):
-                    continue
-                problem = member.problem or (f"{member.size:,} bytes" if member.size > MAX_PHOTO_BYTES else "")
-                if problem:
-                    raise DamagedTarError(f"{escape(member.name)} is refused: {problem}", advice="pack the shard again")
-                photos.append(TarPhoto(path, member.name, member.offset, member.size, address))
-    except DamagedTarError as error:
-        raise DataError(f"{escape(address or path)}: {error}; {error.advice}.") from error
-    except OSError as error:
-        raise DataError(f"{escape(path)}: cannot be read ({error.strerror or error}).") from error
+    photos: list[TarPhoto] = []
+    for name, path in zip(names, paths, strict=True):
+        address = f"{remote.address}/{name}"
+        found = _photos_in(path, address=address)
+        if isinstance(found, str):
+            raise DataError(f"{escape(address)}: {found}.")
+        photos += found
     return photos
 
 
-def _is_tar(path: Path) -> bool:
+def _photos_in(
+    path: Path, listed: ListedShard | None = None, *, compare: bool = True, address: str | None = None
+) -> list[TarPhoto] | str:
+    """Return the photos of a shard, or what is wrong with it."""
+    try:
+        if problem := file_problem(path):
+            raise DamagedTarError(problem)
+        state = _state(path.stat())  # before anything is read: a later change is noticed
+        if listed is not None:
+            if problem := size_problem(listed, state[0]):
+                raise DamagedTarError(problem)
+            if compare and not has_listed_digest(path, listed):
+                raise DamagedTarError(DIGEST_PROBLEM)
+        members = _photo_members(path, state[0])
+        return [TarPhoto(path, member.name, member.offset, member.size, state, address) for member in members]
+    except DamagedTarError as error:
+        return f"{error}; {error.advice}"
+    except OSError as error:
+        return f"cannot be read ({error.strerror or error})"
+
+
+def _photo_members(path: Path, num_bytes: int) -> list[TarMember]:
+    """Return the photos among the members of a shard. Raises DamagedTarError."""
+    photos: dict[str, TarMember] = {}
+    repeated: dict[str, None] = {}
+    with path.open("rb", buffering=1 << 16) as file:
+        for member in TarPass(file, num_bytes).members():
+            is_hidden = is_in_hidden(member.name) and not member.problem  # ".." is not a hidden folder
+            if is_hidden or not has_photo_ending(member.name.rpartition("/")[2]):
+                continue
+            problem = member.problem or (f"{member.size:,} bytes" if member.size > MAX_PHOTO_BYTES else "")
+            if problem:
+                raise DamagedTarError(f"{escape(member.name)} is refused: {problem}", advice="pack the shard again")
+            if photos.setdefault(member.name, member) is not member:
+                repeated[member.name] = None
+    if repeated:
+        raise DamagedTarError(
+            f"members that occur twice ({len(repeated):,}): {summarise(repeated, limit=5)}", advice="keep one of each"
+        )
+    return list(photos.values())
+
+
+def _state(status: os.stat_result) -> tuple[int, int]:
+    return status.st_size, status.st_mtime_ns
+
+
+def _is_shard(path: Path) -> bool:
+    if path.suffix.lower() != ".tar" or not path.is_file():  # opening a pipe would block
+        return False
     try:
         with path.open("rb") as file:
             return kind_of_file(file.read(START_BYTES)) is FileKind.TAR

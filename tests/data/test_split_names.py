@@ -5,7 +5,7 @@ import time
 import pytest
 
 from allmlp.data import split_named
-from allmlp.data.split_names import is_plain_name, partly_split_named
+from allmlp.data.split_names import describes_photos, is_plain_name, partly_split_named
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,10 @@ def test_hostile_names_take_no_time(name: str) -> None:
     partly_split_named(name)
     is_plain_name(name)
     assert time.process_time() - start < 0.5
+
+
+def test_names_of_folders_about_photos() -> None:
+    names = (
+        "Annotations annotation meta meta-data metadata2 labels bounding_boxes lists dog images metal listing doctors"
+    )
+    assert " ".join(filter(describes_photos, names.split())) == names.partition(" dog")[0]

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from allmlp.data.split_names import is_plain_name, split_named
+from allmlp.data.split_names import describes_photos, is_plain_name, split_named
 
 __all__ = ["FolderTree", "class_root", "parent_of", "top_folder"]
 
@@ -51,14 +51,16 @@ def parent_of(folder: str) -> str:
 def top_folder(tree: FolderTree) -> str:
     """Return the folder that holds everything: the top one, or a single one in it, again and again.
 
-    images/ next to meta/ or annotations/, which hold no photos, counts as a single one, too.
+    images/ next to meta/ or annotations/, which hold no photos, counts as a single one, too; and so does a folder of any name
+    that holds class folders, next to annotations/ and the like.
     """
     top = ""
     while not tree.photos_directly_in(top):
         names = tree.folders_in(top)
         if len(names) > 1 and not any(map(split_named, names)):
-            names = tree.filled_folders_in(top)
-            names = names if all(map(is_plain_name, names)) else []
+            filled = tree.filled_folders_in(top)
+            others = set(names).difference(filled)
+            names = filled if all(map(is_plain_name, filled)) or _holds_classes(tree, top, filled, others) else []
         if len(names) != 1:
             break
         inner = f"{top}{names[0]}/"
@@ -71,6 +73,18 @@ def top_folder(tree: FolderTree) -> str:
             break  # its sub-folders are classes
         top = inner
     return top
+
+
+def _holds_classes(tree: FolderTree, top: str, filled: Sequence[str], others: Iterable[str]) -> bool:
+    """Return whether the only folder with photos holds all classes: 101_ObjectCategories/ next to Annotations/.
+
+    Next to a folder of another name, such as an empty dog/, it may be a class itself.
+    """
+    return (
+        len(filled) == 1
+        and len(tree.filled_folders_in(f"{top}{filled[0]}/")) > 1
+        and all(map(describes_photos, others))
+    )
 
 
 def class_root(tree: FolderTree, folder: str) -> str:

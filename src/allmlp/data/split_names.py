@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from allmlp.data.dataset import SplitName
 
-__all__ = ["SPELLINGS", "PartialName", "is_plain_name", "partly_split_named", "split_named"]
+__all__ = ["SPELLINGS", "PartialName", "describes_photos", "is_plain_name", "partly_split_named", "split_named"]
 
 SPELLINGS: dict[SplitName, tuple[str, ...]] = {
     "train": ("train", "training", "trn", "trainval"),
@@ -20,6 +20,9 @@ _PLAIN = r"(?:(?:data|sets?|subsets?|splits?|images?|imgs?|photos?|pictures?|pic
 _WORD = "(" + "|".join(sorted(_SPLIT_OF, key=len, reverse=True)) + r"|hold[\W_]out)"
 _NAMED = re.compile(rf"[\W\d_]*{_PLAIN}{_WORD}[\W\d_]*{_PLAIN}")
 _PLAIN_NAME = re.compile(rf"[\W\d_]*(?:(?:unknown|unlabell?ed|all)[\W\d_]*)?{_PLAIN}")
+_DESCRIPTION = re.compile(
+    r"[\W\d_]*(?:annot(?:ation)?s?|labels?|meta(?:[\W_]?data)?|bbox(?:es)?|bounding[\W_]?box(?:es)?|lists?|docs?)[\W\d_]*"
+)
 # Beginnings of words, also of other languages ("Trainingsdaten", "entrenamiento", "训练集"). They raise a question, no more.
 _BEGINNINGS: dict[SplitName, str] = {
     "train": "train|entra[iî]n|apprentissage|entren|addestr|trein|lern|обуч|трен|训练|訓練|学習|훈련|학습",
@@ -62,3 +65,8 @@ def is_plain_name(name: str) -> bool:
     """Return whether a folder's name says nothing about the class of its photos: images, unknown, test."""
     is_word = any(character.isalpha() for character in name)  # 2024 may be a class
     return split_named(name) is not None or (is_word and _PLAIN_NAME.fullmatch(name.strip().lower()) is not None)
+
+
+def describes_photos(name: str) -> bool:
+    """Return whether a folder of this name, without photos, is about the photos next to it: annotations, labels, meta."""
+    return len(name) <= _MAX_LENGTH and _DESCRIPTION.fullmatch(name.strip().lower()) is not None

@@ -334,3 +334,26 @@ def test_splits_in_one_of_several_folders_are_not_merged_into_a_class(
     dataset = open_dataset(path, split_folders=given)
     assert counts(dataset) == {"train": 2, split: 2}
     assert open_dataset(path, classes_from=".").class_names == ("data", other)
+
+
+@pytest.mark.parametrize(
+    ("top", "other"), [("101_ObjectCategories", "Annotations"), ("x/data/flowers", "x/data/meta-data")]
+)
+def test_class_folders_next_to_a_folder_about_them_are_classes(top: str, other: str, write) -> None:
+    dataset = open_dataset(write({**grid(top), f"{other}/cat/1.mat": b"", f"{other}/dog/1.mat": b""}))
+    assert dataset.class_names == ("cat", "dog")
+    assert counts(dataset) == {"train": 4}
+    assert f"read from its sub-folder {top}/" in dataset.notes
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"dog/1.txt": b""},  # a class whose photos are missing
+        {"Annotations/1.txt": b"", "dog/1.txt": b""},
+        {"Annotations/1.jpg": b""},
+        {"Annotations/1.txt": b"", "cat/1.jpg": b""},
+    ],
+)
+def test_sub_folders_of_a_class_are_not_classes(extra: Photos, write) -> None:
+    assert "cat" in open_dataset(write({**grid("cat", "indoor outdoor"), **extra})).class_names

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from allmlp.data.laws import Fit, Law, crop_offset, scaled_size, settings_against_law
-from allmlp.data.resizing.axes import resize_by_axes
+from allmlp.data.resizing.axes import resize_box_by_axes, resize_by_axes
 from allmlp.data.resizing.tensorflow import Window, resize_area, resize_bilinear
 from allmlp.errors import ConfigError
 
@@ -154,18 +154,16 @@ class Preprocessing:
         return np.clip(levels, 0, 255, out=levels).astype(np.uint8)  # rounded down
 
     def _resize_box(self, image: Image.Image, top: int, left: int, scaled: tuple[int, int]) -> NDArray[np.uint8]:
-        """Resize only what is kept, the width first as in `resize_by_axes`, so that versions of Pillow agree.
+        """Resize only what is kept.
 
         Otherwise a photo of 65,535 × 1 pixels would be scaled to gigapixels before its centre is cut out.
         """
         y, x = image.height / scaled[0], image.width / scaled[1]  # original pixels per scaled pixel
         height, width = self.image_size
         # Rounding must not exceed the photo.
-        columns = (left * x, 0, min((left + width) * x, image.width), image.height)
-        rows = (0, top * y, width, min((top + height) * y, image.height))
-        filter_ = _FILTERS[self.interpolation]
-        kept = image.resize((width, image.height), filter_, box=columns)
-        return np.array(kept.resize((width, height), filter_, box=rows))
+        right, bottom = min((left + width) * x, image.width), min((top + height) * y, image.height)
+        box = (left * x, top * y, right, bottom)
+        return np.array(resize_box_by_axes(image, (width, height), _FILTERS[self.interpolation], box))
 
     def _pad(self, image: Image.Image, scaled: tuple[int, int]) -> NDArray[np.uint8]:
         height, width = self.image_size

@@ -7,11 +7,14 @@ import pytest
 from PIL import Image
 
 from allmlp.data import Preprocessing
-from allmlp.data.resizing.axes import resize_by_axes
+from allmlp.data.decoding.rgb import averaged
+from allmlp.data.resizing.axes import resize_box_by_axes, resize_by_axes
 
 with np.load(Path(__file__).parents[2] / "golden" / "pillow_expected.npz") as file:
     GOLDEN = dict(file)
-RESIZED = [name for name in GOLDEN if "/" in name]
+RESIZED = [name for name in GOLDEN if name.count("/") == 2]
+BOXES = [name for name in GOLDEN if name.count("/") == 3]
+AVERAGED = [name for name in GOLDEN if name.count("/") == 1]
 
 
 @pytest.mark.parametrize("name", RESIZED)
@@ -20,6 +23,23 @@ def test_pixels_are_those_of_pillow_11(name: str) -> None:
     height, width = map(int, size.split("x"))
     resized = resize_by_axes(Image.fromarray(GOLDEN[photo]), (width, height), Image.Resampling[interpolation.upper()])
     np.testing.assert_array_equal(np.asarray(resized), GOLDEN[name])
+
+
+@pytest.mark.parametrize("name", BOXES)
+def test_pixels_of_a_box_are_those_of_pillow_11(name: str) -> None:
+    photo, interpolation, size, words = name.split("/")
+    height, width = map(int, size.split("x"))
+    left, top, right, bottom = map(float, words.split("_"))
+    kernel = Image.Resampling[interpolation.upper()]
+    resized = resize_box_by_axes(Image.fromarray(GOLDEN[photo]), (width, height), kernel, (left, top, right, bottom))
+    np.testing.assert_array_equal(np.asarray(resized), GOLDEN[name])
+
+
+@pytest.mark.parametrize("name", AVERAGED)
+def test_averages_are_those_of_pillow_11(name: str) -> None:
+    """By which near duplicates are found."""
+    photo, side = name.split("/")
+    np.testing.assert_array_equal(averaged(Image.fromarray(GOLDEN[photo]), int(side)), GOLDEN[name])
 
 
 @pytest.mark.parametrize("name", [name for name in RESIZED if "/box/" not in name])

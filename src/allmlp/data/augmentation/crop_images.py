@@ -1,10 +1,12 @@
 """Streamed training images of which only the crop is decoded, in a fraction of the time that whole photos take.
 
 The crop of a sample is drawn before its photo is decoded (`decode_part`), so that a JPEG is decoded at a half, a quarter or an
-eighth where the crop stays large enough, and without the rows far below it. Pillow scales the crop, in uint8. So the pixels
-differ slightly from those of `warp`, which scales in float32; tests/data/augmentation/test_crop_images.py states by how much.
+eighth where the crop stays large enough, and without the rows far below it. Pillow scales the crop, in uint8, the width first
+in every version of Pillow; of a photo that EXIF turns, that is the width before the turn. So the pixels differ slightly from
+those of `warp`, which scales in float32; tests/data/augmentation/test_crop_images.py states by how much.
 """
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -21,11 +23,13 @@ from allmlp.data.dataset import Split
 from allmlp.data.decoding.decode import Box, PartOfPhoto, decode_part
 from allmlp.data.decoding.rgb import upright, upright_size
 from allmlp.data.preprocessing import Preprocessing
+from allmlp.data.resizing.axes import resize_box_by_axes, resize_by_axes
 from allmlp.io.ordered_map import ordered_map
 
 __all__ = ["CropBatch", "CropImages", "normalise_crops"]
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+_REACH = {"bilinear": 1, "bicubic": 2}  # of the filters, in pixels of the result, or of the photo if it is enlarged
 
 
 class CropBatch(NamedTuple):
@@ -92,8 +96,14 @@ class CropImages:
         kernel = _FILTERS[self._preprocessing.interpolation]
         if self._augmentation.crop_law == "tensorflow":  # no pixel outside of the crop has any weight
             left, top, right, bottom = map(round, part.box)
-            return part.image.crop((left, top, right, bottom)).resize(stored_size, kernel)
-        return part.image.resize(stored_size, kernel, box=part.box)
+            return resize_by_axes(part.image.crop((left, top, right, bottom)), stored_size, kernel)
+        # Pillow takes a box in float32: it is rounded before its rows are counted from another one.
+        left, top, right, bottom = np.asarray(part.box, np.float32).tolist()
+        # The pass over the width needs only the rows that the one over the height reaches. One more allows for rounding.
+        reach = 1 + _REACH[self._preprocessing.interpolation] * max(1.0, (bottom - top) / stored_size[1])
+        first, last = max(0, math.floor(top - reach)), min(part.image.height, math.ceil(bottom + reach))
+        rows = part.image.crop((0, first, part.image.width, last))
+        return resize_box_by_axes(rows, stored_size, kernel, (left, top - first, right, bottom - first))
 
 
 def normalise_crops(

@@ -7,6 +7,7 @@ from PIL.BmpImagePlugin import BmpImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from allmlp.data.decoding.reasons import UnusablePhotoError
+from allmlp.data.resizing.axes import resize_box_by_axes
 
 __all__ = ["averaged", "averaged_pixels", "is_plain_rgb", "rgb_pixels", "stored_box", "upright", "upright_size"]
 
@@ -68,8 +69,14 @@ def is_plain_rgb(image: Image.Image) -> bool:
 
 
 def averaged(image: Image.Image, side: int) -> NDArray[np.uint8]:
-    """Return an RGB image averaged to (side, side, 3), uint8, whatever its aspect ratio."""
-    return np.array(image.resize((side, side), Image.Resampling.BOX, reducing_gap=2.0))
+    """Return an RGB image averaged to (side, side, 3), uint8, whatever its aspect ratio.
+
+    The pixels are those of Pillow's `resize` with reducing_gap=2: first by whole factors, to at least twice the size.
+    """
+    factors = (max(1, image.width // (2 * side)), max(1, image.height // (2 * side)))
+    reduced = image if factors == (1, 1) else image.reduce(factors)
+    box = (0, 0, image.width / factors[0], image.height / factors[1])
+    return np.array(resize_box_by_axes(reduced, (side, side), Image.Resampling.BOX, box))
 
 
 def averaged_pixels(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

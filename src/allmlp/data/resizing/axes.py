@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-__all__ = ["resize_by_axes"]
+__all__ = ["resize_box_by_axes", "resize_by_axes"]
 
 
 def resize_by_axes(image: Image.Image, size: tuple[int, int], resample: Image.Resampling) -> Image.Image:
@@ -17,3 +17,18 @@ def resize_by_axes(image: Image.Image, size: tuple[int, int], resample: Image.Re
     if size[1] != image.height:
         image = image.resize((image.width, size[1]), resample)
     return image
+
+
+def resize_box_by_axes(
+    image: Image.Image,
+    size: tuple[int, int],
+    resample: Image.Resampling,
+    box: tuple[float, float, float, float],
+) -> Image.Image:
+    """Resize a box (left, top, right, bottom) of an image to `size`, in the same order, as one call with the box does.
+
+    Pixels outside of the box have weight where the filter reaches them.
+    """
+    left, top, right, bottom = box
+    image = image.resize((size[0], image.height), resample, box=(left, 0, right, image.height))
+    return image.resize(size, resample, box=(0, top, size[0], bottom))

@@ -33,7 +33,7 @@ def open_dataset(
     """Open a named data set of `DATASETS`, or a path with one of the `LAYOUTS`.
 
     A name must be a str; a local folder of the same name is "./name". Named data sets are read from the folder ALLMLP_DATA
-    (default: "datasets" in allmlp's download folder), or from FOLDER if given as "name:FOLDER". They are not
+    (default: "datasets" in allmlp's cache folder), or from FOLDER if given as "name:FOLDER". They are not
     downloaded; see `download_dataset`. Only names, labels and paths are read; `check_photos` checks that every photo decodes.
 
     Args:

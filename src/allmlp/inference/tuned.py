@@ -1,4 +1,4 @@
-"""What `allmlp bench --tune` measured on this machine, remembered in the user's cache folder.
+"""What `allmlp bench --tune` measured on this machine, remembered in allmlp's cache folder.
 
 There is one file per machine and shape of Mixer. The machine is the processor, its instruction sets, the number of threads and
 the versions of the engines; a file that was written on another one, or that is damaged, is ignored. Nothing here needs torch.
@@ -22,7 +22,7 @@ from allmlp.hardware.num_compute_threads import usual_compute_threads
 from allmlp.hardware.processor import processor_facts
 from allmlp.inference.engine_settings import EngineSettings
 from allmlp.io.atomic_write import reason_of, write_json
-from allmlp.io.download_folder import downloads_directory
+from allmlp.io.cache_folder import cache_folder
 from allmlp.model import MixerConfig
 
 __all__ = ["Tuned", "check_tunable", "has_tuned", "machine", "read_tuned", "write_tuned"]
@@ -168,7 +168,7 @@ def _shape(config: MixerConfig, precision: str) -> dict[str, Any]:
 
 def _folder() -> Path | None:
     try:
-        return downloads_directory() / "tuned"
+        return cache_folder() / "tuned"
     except AllmlpError:  # the user has no home folder
         return None
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from allmlp.checkpoints.sources.hub_client import HubClient
 from allmlp.checkpoints.sources.hub_errors import LOG_IN, explain_errors
 from allmlp.errors import CheckpointError
-from allmlp.io.download_folder import is_offline
+from allmlp.io.cache_folder import is_offline
 from allmlp.io.json_object import MAX_CONFIG_BYTES
 
 __all__ = ["check_upload", "fetch_card", "upload_folder"]

@@ -1,4 +1,4 @@
-"""The download cache, and the recorded digests of downloaded files.
+"""Allmlp's cache folder for weights, and the recorded digests of downloaded files.
 
 `digests.json` holds one entry per file: "imagenet1k/Mixer-B_16.npz" from the authors' bucket, or
 "timm/mixer_b16_224.goog_in21k@COMMIT/model.safetensors" from the Hub. The entry is written when the file first arrives, and
@@ -13,7 +13,7 @@ from typing import Any
 
 from allmlp.errors import AllmlpError, CheckpointError, ConfigError
 from allmlp.io.atomic_write import write_json
-from allmlp.io.download_folder import downloads_directory
+from allmlp.io.cache_folder import cache_folder
 from allmlp.io.file_kinds import sha256_of
 from allmlp.io.path_problem import check_regular
 
@@ -43,13 +43,13 @@ class Record:
 
 
 def cache_directory() -> Path:
-    """Return the download folder: ALLMLP_HOME, else "allmlp" in XDG_CACHE_HOME, else ~/.cache/allmlp.
+    """Return allmlp's cache folder: ALLMLP_HOME, else "allmlp" in XDG_CACHE_HOME, else ~/.cache/allmlp.
 
     Raises:
         CheckpointError: the folder would be in the user's home, and the user has none.
     """
     try:
-        return downloads_directory()
+        return cache_folder()
     except ConfigError as error:
         raise CheckpointError(str(error)) from error
 

@@ -15,8 +15,8 @@ from allmlp.checkpoints.sources.hub_cache import COMMIT, HubCache, check_revisio
 from allmlp.checkpoints.sources.hub_client import HubClient, RemoteFile
 from allmlp.checkpoints.sources.hub_errors import explain_errors
 from allmlp.errors import CheckpointError
+from allmlp.io.cache_folder import is_offline
 from allmlp.io.display import summarise
-from allmlp.io.download_folder import is_offline
 from allmlp.io.file_kinds import sha256_of
 from allmlp.io.http_client import NoAnswer, Patience, UnsafeAnswer
 from allmlp.io.http_download import MAX_FILE_BYTES, ReportProgress, discard

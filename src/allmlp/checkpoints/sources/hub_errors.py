@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from allmlp.checkpoints.formats.file_names import CONFIG_FILE, WEIGHTS_FILES
 from allmlp.errors import CheckpointError
 from allmlp.io.atomic_write import advice_for
+from allmlp.io.cache_folder import is_offline
 from allmlp.io.display import escape, shorten
-from allmlp.io.download_folder import is_offline
 from allmlp.io.http_client import Answer, NoAnswer, UnsafeAnswer, without_secrets
 
 __all__ = ["LOG_IN", "explain_errors", "raise_for_status"]

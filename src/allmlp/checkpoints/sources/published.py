@@ -20,8 +20,8 @@ from allmlp.checkpoints.sources.digest_cache import (
 from allmlp.checkpoints.sources.hub import cached_weights, fetch_hub
 from allmlp.errors import CheckpointError
 from allmlp.io.atomic_write import advice_for
+from allmlp.io.cache_folder import is_offline
 from allmlp.io.display import escape
-from allmlp.io.download_folder import is_offline
 from allmlp.io.file_kinds import sha256_of
 from allmlp.io.http_download import ReportProgress, check_address, discard, receive
 

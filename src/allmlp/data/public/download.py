@@ -14,8 +14,8 @@ from typing import Any
 from allmlp.data.public.registry import DATASETS, named_folder, open_public
 from allmlp.data.public.torchvision_sets import mat_reader
 from allmlp.errors import AllmlpError, CheckpointError, ConfigError, DataError, did_you_mean
+from allmlp.io.cache_folder import is_offline
 from allmlp.io.display import escape
-from allmlp.io.download_folder import is_offline
 from allmlp.io.http_download import ReportProgress, discard, receive
 
 __all__ = ["download_dataset"]

@@ -11,8 +11,8 @@ from allmlp.data.dataset import ImageDataset
 from allmlp.data.public.torchvision_sets import open_cifar10, open_cifar100, open_flowers102, open_imagenet, open_pets
 from allmlp.data.sources.parquet import open_parquet
 from allmlp.errors import DataError
+from allmlp.io.cache_folder import cache_folder
 from allmlp.io.display import escape
-from allmlp.io.download_folder import downloads_directory
 
 __all__ = [
     "DATASETS",
@@ -138,7 +138,7 @@ def named_folder(source: str) -> Path:
         )
     if not named.folder:
         return Path(str(resources.files("allmlp.data"))) / "samples" / name
-    path = Path(folder or os.environ.get("ALLMLP_DATA") or downloads_directory() / "datasets")
+    path = Path(folder or os.environ.get("ALLMLP_DATA") or cache_folder() / "datasets")
     shown = escape(source) if folder else f"{name} (ALLMLP_DATA={escape(path)})"
     try:
         root = path.expanduser().absolute()

@@ -35,7 +35,7 @@ def check(
 
     Args:
         data: a path or a name, as `open_dataset` takes it, or an `ImageDataset`.
-        use_cache: remember the facts about unchanged files in the user's cache folder, and use those of earlier checks.
+        use_cache: remember the facts about unchanged files in allmlp's cache folder, and use those of earlier checks.
         num_workers: threads that decode; 0 decodes in the calling thread, None takes one per CPU core.
         progress: called with the number of photos done and the total after every few photos.
 

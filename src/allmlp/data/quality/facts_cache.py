@@ -1,4 +1,4 @@
-"""Cache of facts about photos: one bounded JSON file per data set in the user's cache folder.
+"""Cache of facts about photos: one bounded JSON file per data set in allmlp's cache folder.
 
 The file is untrusted: an entry that is not exactly what `FactsCache` writes is ignored. Facts are used again while the file of
 a photo has the same path, size and times, and only if it can still be read: with the same limit of pixels or a higher one.
@@ -24,7 +24,7 @@ from allmlp.data.quality.photo_facts import THUMBNAIL_SIDE, PhotoFacts
 from allmlp.data.sources.file_reader import FileReader
 from allmlp.errors import AllmlpError
 from allmlp.io.atomic_write import write_bytes
-from allmlp.io.download_folder import downloads_directory
+from allmlp.io.cache_folder import cache_folder
 from allmlp.io.file_kinds import FileKind
 
 __all__ = ["FactsCache", "stamps_of"]
@@ -110,7 +110,7 @@ def _stamp(path: Path) -> str:
 def _path(source: str) -> Path | None:
     name = hashlib.sha256(source.encode("utf-8", "surrogateescape")).hexdigest()[:32]
     try:
-        return downloads_directory() / "photo-facts" / f"{name}.json"
+        return cache_folder() / "photo-facts" / f"{name}.json"
     except AllmlpError:  # the user has no home folder
         return None
 

@@ -350,7 +350,7 @@ def test_a_single_shard_is_compared_with_the_list_next_to_it(own: Path) -> None:
     open_dataset(path)
 
 
-def test_a_read_only_folder_has_its_index_in_the_download_folder(
+def test_a_read_only_folder_has_its_index_in_the_cache_folder(
     tmp_path: Path, cache_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = shard(tmp_path, samples())

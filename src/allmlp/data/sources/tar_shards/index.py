@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from allmlp.errors import AllmlpError
 from allmlp.io.atomic_write import write_together
-from allmlp.io.download_folder import downloads_directory
+from allmlp.io.cache_folder import cache_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -186,13 +186,13 @@ def open_index(path: Path) -> ShardIndex | None:
 
 
 def index_paths(root: Path, shard: str | None) -> tuple[Path, Path]:
-    """Return where the index of a folder of shards is: in the folder or, if that cannot be written, in the download folder.
+    """Return where the index of a folder of shards is: in the folder or, if that cannot be written, in allmlp's cache folder.
 
     `shard` is the name of a single shard that is opened alone; None for all of the folder.
     """
     name = f".{shard}.allmlp-index.arrow" if shard else ".allmlp-index.arrow"
     where = str(root.absolute() / name).encode("utf-8", "surrogateescape")
-    return root / name, downloads_directory() / "shard-indexes" / f"{hashlib.sha256(where).hexdigest()[:32]}.arrow"
+    return root / name, cache_folder() / "shard-indexes" / f"{hashlib.sha256(where).hexdigest()[:32]}.arrow"
 
 
 def _is_sound(index: ShardIndex) -> bool:

@@ -56,7 +56,7 @@ def open_shards(
     """Open the shards `names` in the folder `root`, all of it unless `is_single`.
 
     The first time, all of their bytes are read once, and an index is written: next to the shards or, if that folder cannot be
-    written, in the download folder. Later, the index is used as long as the sizes and modification times fit. For shards that
+    written, in allmlp's cache folder. Later, the index is used as long as the sizes and modification times fit. For shards that
     are `remote`, `root` is a folder of the cache, and an index fits if it was made of the same contents.
 
     Raises:

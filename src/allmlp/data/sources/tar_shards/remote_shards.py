@@ -1,6 +1,6 @@
 """Tar shards at an address: their list, and a cache of whole shards on the local disk, each verified when it arrives.
 
-The cache is the folder `remote-shards` in the download folder: shards are named by their SHA-256, so that a file of that name
+The cache is the folder `remote-shards` in allmlp's cache folder: shards are named by their SHA-256, so that a file of that name
 is complete and cannot be outdated; each address has a folder with its list, class names and index.
 """
 
@@ -27,8 +27,8 @@ from allmlp.data.sources.tar_shards.manifest import (
 from allmlp.data.sources.tar_shards.remote_files import AbsentFileError, download, is_http, read_remote
 from allmlp.errors import AllmlpError, CheckpointError, ConfigError, DataError
 from allmlp.io.atomic_write import advice_for, reason_of, rename, write_bytes
+from allmlp.io.cache_folder import cache_folder, is_offline
 from allmlp.io.display import escape, quote
-from allmlp.io.download_folder import downloads_directory, is_offline
 from allmlp.io.file_kinds import sha256_of
 from allmlp.io.http_download import MAX_FILE_BYTES, check_address, discard
 
@@ -167,7 +167,7 @@ def open_remote(source: str) -> RemoteShards:
     """
     address = _checked(source)
     digest = hashlib.sha256(address.encode("utf-8", "surrogateescape")).hexdigest()
-    folder = downloads_directory() / "remote-shards" / digest[:32]
+    folder = cache_folder() / "remote-shards" / digest[:32]
     contents: dict[str, bytes] = {}
     try:
         for name, limit in ((MANIFEST, MAX_MANIFEST_BYTES), (CLASS_NAME_FILES[0], MAX_NAMES_BYTES)):

@@ -1,15 +1,15 @@
-"""Location of the download folder, and the offline switch."""
+"""Location of allmlp's cache folder, and the offline switch."""
 
 import os
 from pathlib import Path
 
 from allmlp.errors import ConfigError
 
-__all__ = ["downloads_directory", "is_offline"]
+__all__ = ["cache_folder", "is_offline"]
 
 
-def downloads_directory() -> Path:
-    """Return the download folder: ALLMLP_HOME, else "allmlp" in XDG_CACHE_HOME, else ~/.cache/allmlp.
+def cache_folder() -> Path:
+    """Return allmlp's cache folder: ALLMLP_HOME, else "allmlp" in XDG_CACHE_HOME, else ~/.cache/allmlp.
 
     Raises:
         ConfigError: the user's home folder is needed but unknown.
@@ -20,7 +20,7 @@ def downloads_directory() -> Path:
             return Path(home).expanduser()
         return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "allmlp"
     except RuntimeError as error:
-        raise ConfigError(f"the folder for downloads is unknown ({error}). Set ALLMLP_HOME to a folder.") from error
+        raise ConfigError(f"allmlp's cache folder is unknown ({error}). Set ALLMLP_HOME to a folder.") from error
 
 
 def is_offline() -> bool:

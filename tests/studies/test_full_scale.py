@@ -2,20 +2,22 @@
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from allmlp.bench import measure_training
 from allmlp.cli.main import main
 from allmlp.model import cost, variant_config
-from allmlp.studies import full_scale, full_scale_table, load_study
+from allmlp.studies import STUDIES, full_scale, full_scale_table, load_study
 from allmlp.studies.full_scale import measured_hours
 from allmlp.studies.study import FullScale
 from allmlp.studies.table3 import paper_training
 
 
 def test_the_table_has_the_paper_s_hours_and_this_machine_s() -> None:
-    trainings = (paper_training("jft_b16"), paper_training("imagenet_b16"), FullScale("allmlp bench", None, 5e5))
+    larger = FullScale("allmlp finetune", "B/16", 5e5, relative_cost=4.0)
+    trainings = (paper_training("jft_b16"), paper_training("imagenet_b16"), larger)
     study = replace(load_study("permutations"), full_scale=trainings)
     asked: list[str] = []
 
@@ -30,9 +32,28 @@ def test_the_table_has_the_paper_s_hours_and_this_machine_s() -> None:
         # 7 epochs of 300 million photos; 0.08 thousand core-days
         ("allmlp train PHOTOS --recipe jft_b16", "B/16", "2,100", "1,920", "105,000"),
         ("allmlp train imagenet --recipe imagenet_b16", "B/16", "384", "240", "19,200"),
-        ("allmlp bench", "", "0.5", "", ""),
+        ("allmlp finetune", "B/16", "0.5", "", "100"),  # at twice the image size
     ]
     assert full_scale_table(study, device="cuda", hours=hours).columns[-1] == "GPU-hours here"
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_training_of_every_study_has_a_cost_here(name: str) -> None:
+    table = full_scale_table(load_study(name), hours=lambda variant: cost_of(variant) / 1e9)
+    assert all(float(row[-1].replace(",", "")) > 0 for row in table.rows)
+
+
+def cost_of(variant: str, **changes: Any) -> int:
+    return sum(part.multiply_adds for part in cost(variant_config(variant, **changes)))
+
+
+def test_larger_images_cost_as_much_as_their_multiply_adds() -> None:
+    """Appendix C: four times the tokens, and four times the hidden units of token mixing."""
+    (finetuning,) = [each for each in load_study("resolution").full_scale if "allmlp finetune" in each.command]
+    larger = cost_of("L/16", image_size=448, tokens_mlp_dim=4 * 512)
+    assert finetuning.relative_cost == pytest.approx(larger / cost_of("L/16"))
+    training = load_study("vtab1k").full_scale[-1]
+    assert training.relative_cost == pytest.approx((14 * 4 + 5) / 19)  # 14 of the 19 tasks have large images
 
 
 def test_the_rate_of_a_variant_follows_from_that_of_two_of_its_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

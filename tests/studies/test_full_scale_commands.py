@@ -24,6 +24,6 @@ def test_a_command_names_a_recipe_that_is_there(study: str, training: FullScale)
     recipes = [value for option, value in options if option == "--recipe"]
     assert len(recipes) == 1
     recipe = with_settings(load_recipe(recipes[0]), [value for option, value in options if option == "--set"])
-    if training.variant is not None:
+    if "--from" not in words:  # otherwise the checkpoint decides
         widths = VARIANTS[training.variant]
         assert (recipe.model.patch_size, recipe.model.hidden_dim) == (widths.patch_size, widths.hidden_dim)

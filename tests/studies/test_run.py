@@ -12,10 +12,21 @@ from tests.forks import ROOT
 from tests.same_bits import write_photos
 
 from allmlp.errors import CheckpointError, ConfigError, DataError, MissingExtraError
-from allmlp.studies import STUDIES, Arm, ArmResult, Study, StudyOptions, Table, load_study, resume_study, run_study
+from allmlp.studies import (
+    STUDIES,
+    Arm,
+    ArmContext,
+    ArmResult,
+    Study,
+    StudyOptions,
+    Table,
+    agreement_of,
+    load_study,
+    resume_study,
+    run_study,
+)
 from allmlp.studies.folder import hold_folder
 from allmlp.studies.opening import with_absolute_paths
-from allmlp.studies.study import Workplace
 
 
 class _Recorder:
@@ -23,6 +34,7 @@ class _Recorder:
 
     def __init__(self, stop_in: str | None = None, value: int = 1) -> None:
         self.measured: list[tuple[str, int]] = []
+        self.found_snapshots: list[str] = []
         self.stop_in, self.value = stop_in, value
         self.study = Study(
             name="recorded",
@@ -39,14 +51,16 @@ class _Recorder:
 
     def arms(self, options: StudyOptions) -> list[Arm]:
         return [
-            Arm(name, {"value": self.value}, seed)
+            Arm(name, {"value": self.value, "num_steps": options.num_steps or 5}, seed)
             for seed in range(options.num_seeds or 2)
             for name in ("first | arm", "second arm")
         ]
 
-    def run(self, arm: Arm, place: Workplace) -> Mapping[str, Any]:
+    def run(self, arm: Arm, context: ArmContext) -> Mapping[str, Any]:
+        if (context.folder / "snapshot").exists():
+            self.found_snapshots.append(arm.name)
         if arm.name == self.stop_in:
-            (place.folder / "snapshot").write_text("kept")
+            (context.folder / "snapshot").write_text("kept")
             raise KeyboardInterrupt
         self.measured.append((arm.name, arm.seed))
         return {"value": self.value}
@@ -54,6 +68,9 @@ class _Recorder:
     @staticmethod
     def table(results: Sequence[ArmResult]) -> Table:
         return Table(("arm", "value"), [(result.arm.name, str(result.figures["value"])) for result in results])
+
+
+_OTHER_PHOTOS = "Run on other photos (6 training and 6 test photos of 3 classes), not on the study's own clothing."
 
 
 def test_a_study_is_written_and_continued(tmp_path: Path) -> None:
@@ -67,6 +84,7 @@ def test_a_study_is_written_and_continued(tmp_path: Path) -> None:
     resumed = _Recorder()
     finished = resume_study(out, resumed.study, report=str)
     assert resumed.measured == [("second arm", 0), ("first | arm", 1), ("second arm", 1)]
+    assert resumed.found_snapshots == ["second arm"]
     assert finished.agreement == "The sum is 4."
     assert not list(out.glob("arms/*/"))  # the working folders are gone
     result = json.loads((out / "result.json").read_text())
@@ -99,7 +117,7 @@ def test_changed_photos_are_noticed_only_while_arms_are_missing(tmp_path: Path) 
     file.write_bytes(content)
     resume_study(out, _Recorder().study, report=str)
     shutil.rmtree(photos)
-    assert resume_study(out, _Recorder().study, report=str).agreement == "The sum is 2."
+    assert resume_study(out, _Recorder().study, report=str).agreement == f"The sum is 2. {_OTHER_PHOTOS}"
     assert str(tmp_path) not in (out / "result.json").read_text()  # which others read
     assert "allmlp study recorded --seeds 1 --data PHOTOS" in (out / "recorded.md").read_text()
 
@@ -111,7 +129,8 @@ def test_a_study_continues_from_another_working_directory(tmp_path: Path, monkey
         run_study(_Recorder(stop_in="second arm").study, "out", StudyOptions(data="photos", num_seeds=1), report=str)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert resume_study(tmp_path / "out", _Recorder().study, report=str).agreement == "The sum is 2."
+    finished = resume_study(tmp_path / "out", _Recorder().study, report=str)
+    assert finished.agreement == f"The sum is 2. {_OTHER_PHOTOS}"
 
 
 def test_folders_of_named_photos_and_checkpoints_are_kept_by_absolute_path(
@@ -138,6 +157,16 @@ def test_an_arm_whose_settings_changed_is_measured_again(tmp_path: Path) -> None
     finished = resume_study(tmp_path, changed.study, report=str)
     assert changed.measured == [("first | arm", 0), ("second arm", 0)]
     assert finished.agreement == "The sum is 4."
+
+
+def test_what_an_arm_with_other_settings_left_is_not_used(tmp_path: Path) -> None:
+    lines: list[str] = []
+    for value, kept in ((1, []), (2, []), (2, ["second arm"])):
+        recorder = _Recorder(stop_in="second arm", value=value)
+        with pytest.raises(KeyboardInterrupt):
+            resume_study(tmp_path, recorder.study, report=lines.append)
+        assert recorder.found_snapshots == kept
+    assert sum("has other settings" in line for line in lines) == 1
 
 
 def test_used_folders_other_studies_and_damaged_files_are_named(tmp_path: Path) -> None:
@@ -274,7 +303,8 @@ def test_published_results_of_other_steps_say_so() -> None:
         result = json.loads(path.read_text())
         steps = result["options"]["num_steps"]
         words = f"Run with --steps {steps}, not with the study's own number of steps."
-        assert (words in result["agreement"]) == (steps is not None), path.name
+        for sentence in (result["agreement"], agreement_of(load_study(path.stem), result)):
+            assert (words in sentence) == (steps is not None), path.name
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -292,3 +322,97 @@ def test_every_study_describes_itself(name: str) -> None:
 def test_an_unknown_study_is_named() -> None:
     with pytest.raises(ConfigError, match=r"unknown study 'permutation'\. Did you mean 'permutations'"):
         load_study("permutation")
+
+
+def _edit_environments(out: Path, *changes: Mapping[str, str]) -> None:
+    """Change the environments of the finished arms, in the order of their files, as if they had run elsewhere."""
+    for path, change in zip(sorted((out / "arms").glob("*.json")), changes, strict=True):
+        arm = json.loads(path.read_text())
+        arm["environment"] |= change
+        path.write_text(json.dumps(arm))
+
+
+_H200 = {"device": "cuda (NVIDIA H200)", "instruction_sets": "avx2", "torch": "1.2.3", "commit": "elsewhere"}
+
+
+def test_the_page_names_the_machine_of_the_arms_not_the_one_that_writes_it(tmp_path: Path) -> None:
+    """The study began with --device cuda on another machine: this one needs none to write its page again."""
+    run_study(_Recorder().study, tmp_path, StudyOptions(num_seeds=1), report=str)
+    request = json.loads((tmp_path / "study.json").read_text())
+    request["options"]["device"] = "cuda"
+    (tmp_path / "study.json").write_text(json.dumps(request))
+    _edit_environments(tmp_path, _H200, _H200)
+    resume_study(tmp_path, _Recorder().study, report=str)
+    assert (
+        "Measured on cuda (NVIDIA H200) with avx2, torch 1.2.3; commit elsewhere."
+        in (tmp_path / "recorded.md").read_text()
+    )
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert _H200.items() <= result["environment"].items()
+    assert result["written_by"]["written"] > result["environment"]["written"]
+
+
+def test_arms_of_several_machines_are_all_named_and_warned_of(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run_study(_Recorder(stop_in="second arm").study, tmp_path, StudyOptions(num_seeds=1), report=str)
+    _edit_environments(tmp_path, _H200)
+    lines: list[str] = []
+    resume_study(tmp_path, _Recorder().study, report=lines.append)
+    (warning,) = [line for line in lines if line.startswith("warning")]
+    assert "the arms so far were measured on cuda (NVIDIA H200), the others run on cpu (" in warning
+    (line,) = [line for line in (tmp_path / "recorded.md").read_text().splitlines() if line.startswith("Measured on")]
+    assert "cuda (NVIDIA H200) with avx2, torch 1.2.3 (1 arm); cpu (" in line
+    assert "(1 arm); commit" in line
+
+
+def test_resume_begins_a_study_that_is_not_there_yet_and_takes_the_options_again(tmp_path: Path) -> None:
+    out, options = tmp_path / "new", StudyOptions(num_seeds=1, num_steps=3)
+    first = _Recorder(stop_in="second arm")
+    with pytest.raises(KeyboardInterrupt):
+        resume_study(out, first.study, options, report=str)
+    assert first.measured == [("first | arm", 0)]
+    second = _Recorder()
+    resume_study(out, second.study, options, report=str)
+    assert second.measured == [("second arm", 0)]
+    for other, words in (
+        (StudyOptions(num_seeds=2), "--seeds cannot be changed"),
+        (StudyOptions(num_steps=4, device="cpu"), "--steps, --device cannot be changed"),
+        (StudyOptions(tasks={"a": "clothing"}), "--task cannot be changed"),
+    ):
+        with pytest.raises(ConfigError, match=f"{words} when a study is resumed"):
+            resume_study(out, second.study, other, report=str)
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "file").touch()
+    with pytest.raises(CheckpointError, match="holds no study"):
+        resume_study(tmp_path / "used", second.study, report=str)
+
+
+def test_photos_of_a_study_are_checked_before_anything_is_written_and_those_of_finished_arms_no_more(
+    tmp_path: Path,
+) -> None:
+    checked: list[list[str]] = []
+
+    def check(arms: Sequence[Arm], options: StudyOptions) -> None:
+        checked.append([arm.name for arm in arms])
+        if options.num_seeds == 3:
+            raise DataError("unusable")
+
+    study = replace(_Recorder(stop_in="second arm").study, check=check)
+    with pytest.raises(DataError, match="unusable"):
+        run_study(study, tmp_path / "out", StudyOptions(num_seeds=3), report=str)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(KeyboardInterrupt):
+        run_study(study, tmp_path / "out", StudyOptions(num_seeds=1), report=str)
+    resume_study(tmp_path / "out", replace(_Recorder().study, check=check), report=str)
+    assert checked[1:] == [["first | arm", "second arm"], ["second arm"]]
+
+
+def test_as_many_steps_as_the_studys_own_need_no_remark(tmp_path: Path) -> None:
+    finished = run_study(_Recorder().study, tmp_path, StudyOptions(num_seeds=1, num_steps=5), report=str)
+    assert finished.agreement == "The sum is 2."
+
+
+def test_steps_for_a_study_without_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="study weights has no number of steps; omit --steps"):
+        run_study("weights", tmp_path / "out", StudyOptions(num_steps=3), report=str)
+    assert not (tmp_path / "out").exists()

@@ -10,21 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from allmlp.studies.full_scale import full_scale_table
-    from allmlp.studies.page import page_of, results_in
+    from allmlp.studies.page import agreement_of, page_of, results_in
     from allmlp.studies.registry import STUDIES, load_study
     from allmlp.studies.run import StudyRun, resume_study, run_study, stored_results
-    from allmlp.studies.study import Arm, ArmResult, FullScale, Study, StudyOptions, Table, Workplace
+    from allmlp.studies.study import Arm, ArmContext, ArmResult, FullScale, Study, StudyOptions, Table
 
 __all__ = [
     "STUDIES",
     "Arm",
+    "ArmContext",
     "ArmResult",
     "FullScale",
     "Study",
     "StudyOptions",
     "StudyRun",
     "Table",
-    "Workplace",
+    "agreement_of",
     "full_scale_table",
     "load_study",
     "page_of",
@@ -37,13 +38,14 @@ __all__ = [
 _MODULES = {
     "STUDIES": "registry",
     "Arm": "study",
+    "ArmContext": "study",
     "ArmResult": "study",
     "FullScale": "study",
     "Study": "study",
     "StudyOptions": "study",
     "StudyRun": "run",
     "Table": "study",
-    "Workplace": "study",
+    "agreement_of": "page",
     "full_scale_table": "full_scale",
     "load_study": "registry",
     "page_of": "page",

@@ -11,9 +11,19 @@ from allmlp.errors import ConfigError
 from allmlp.io.display import escape
 from allmlp.io.path_problem import path_problem
 
-__all__ = ["hold_folder", "refuse_used_folder"]
+__all__ = ["hold_folder", "is_unused", "refuse_used_folder"]
 
 _LOCK = ".lock"
+
+
+def is_unused(folder: Path) -> bool:
+    """Return whether a folder is missing or empty, so that a study may begin in it."""
+    try:
+        return all(entry.name == _LOCK for entry in folder.iterdir())
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError):  # a file, not readable, or not a path
+        return False
 
 
 def refuse_used_folder(folder: Path, name: str) -> None:
@@ -29,7 +39,7 @@ def refuse_used_folder(folder: Path, name: str) -> None:
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.R_OK | os.W_OK | os.X_OK):
         raise ConfigError(f"{escape(folder)}: {escape(existing)} is not writable. Choose another folder with --out.")
-    if folder.exists() and any(entry.name != _LOCK for entry in folder.iterdir()):
+    if not is_unused(folder):
         raise ConfigError(
             f"{escape(folder)}: this folder is not empty. Choose a new one, or continue the study in it: "
             f"allmlp study {name} --resume {escape(folder)}"

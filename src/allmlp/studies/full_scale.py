@@ -28,17 +28,13 @@ def full_scale_table(study: Study, *, device: str = "cpu", hours: Hours | None =
         hours: the rate by variant; None measures it on the device, for less than a minute per variant (`measured_hours`).
     """
     rate = hours or (lambda variant: measured_hours(variant, device=device))
-    rates = {variant: rate(variant) for variant in dict.fromkeys(each.variant for each in study.full_scale) if variant}
+    rates = {variant: rate(variant) for variant in dict.fromkeys(each.variant for each in study.full_scale)}
     rows = []
     for training in study.full_scale:
-        here, paper = "", ""
-        if training.variant is not None:
-            here = _figure(
-                float(f"{rates[training.variant] * training.num_photos_seen / 1e6:.3g}")
-            )  # as exact as a rate is
-        if training.core_days is not None:
-            paper = _figure(24 * training.core_days)
-        rows.append((training.command, training.variant or "", _figure(training.num_photos_seen / 1e6), paper, here))
+        hours_here = rates[training.variant] * training.relative_cost * training.num_photos_seen / 1e6
+        here = _figure(float(f"{hours_here:.3g}"))  # as exact as a rate is
+        paper = "" if training.core_days is None else _figure(24 * training.core_days)
+        rows.append((training.command, training.variant, _figure(training.num_photos_seen / 1e6), paper, here))
     unit = "core-hours" if device == "cpu" else "GPU-hours"
     return Table(("training", "Mixer", "million photos seen", "core-hours of TPU v3, the paper", f"{unit} here"), rows)
 

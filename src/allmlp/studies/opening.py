@@ -11,6 +11,7 @@ from allmlp.checkpoints import CATALOG, STARTER
 from allmlp.data import DATASETS, ImageDataset, open_dataset
 from allmlp.errors import ConfigError, DataError
 from allmlp.io.display import counted, escape, quote
+from allmlp.studies.learning.known_photos import recognised
 from allmlp.studies.learning.photos import scored_split
 from allmlp.studies.study import Study, StudyOptions
 
@@ -26,16 +27,30 @@ class StudyData(NamedTuple):
 
     photos: None if it has none, or if its arms open those of its tasks.
     tasks: by name; empty if it transfers to none.
+    name: of the public data set that the photos are; None if they are not recognised.
     """
 
     photos: ImageDataset | None
     tasks: Mapping[str, ImageDataset]
+    name: str | None = None
 
     def digests(self) -> dict[str, Any]:
         """Return digests of the names and classes of all photos, as JSON values."""
         return {
             "photos": None if self.photos is None else _digest(self.photos),
             "task_photos": {name: _digest(task) for name, task in self.tasks.items()},
+        }
+
+    def facts(self) -> dict[str, Any] | None:
+        """Return the name, and the numbers of classes and photos, as JSON values; None without photos."""
+        if self.photos is None:
+            return None
+        num_scored = len(scored_split(self.photos))
+        return {
+            "name": self.name,
+            "num_classes": len(self.photos.class_names),
+            "num_train": _num_photos(self.photos) - num_scored,
+            "num_scored": num_scored,
         }
 
 
@@ -86,7 +101,10 @@ def open_study(study: Study, options: StudyOptions) -> StudyData:
             )
         return StudyData(None, tasks)
     source = study.data if options.data is None else options.data
-    return StudyData(None if source is None else _opened(source), tasks)
+    if source is None:
+        return StudyData(None, tasks)
+    photos = _opened(source)
+    return StudyData(photos, tasks, _name_of(photos, source))
 
 
 def check_unchanged(data: StudyData, stored: Mapping[str, Any], folder: Path) -> None:
@@ -106,6 +124,19 @@ def check_unchanged(data: StudyData, stored: Mapping[str, Any], folder: Path) ->
             f"{escape(changed[0].source)}: these are not the photos with which the study in {escape(folder)} began: some were "
             "added, removed, renamed or moved to another class. Restore them, or start a new study."
         )
+
+
+def _name_of(photos: ImageDataset, source: str) -> str | None:
+    """Return the name of a public data set that was opened by it, or that is recognised in another folder."""
+    name = source.partition(":")[0]
+    if name in DATASETS:
+        return name
+    num_test = len(scored_split(photos))
+    return recognised(photos.class_names, num_test=num_test, num_train=_num_photos(photos) - num_test)
+
+
+def _num_photos(photos: ImageDataset) -> int:
+    return sum(map(len, photos.splits.values()))
 
 
 def _opened(source: str) -> ImageDataset:

@@ -1,37 +1,73 @@
-"""The page of a study: the claim, what was measured here, and whether both agree."""
+"""The page of a study: the claim, what was measured here and on what, and whether both agree."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from allmlp.io.display import counted
 from allmlp.studies.study import Arm, ArmResult, Study
 
-__all__ = ["page_of", "results_in"]
+__all__ = ["agreement_of", "data_remark", "page_of", "results_in", "steps_remark"]
 
 
 def page_of(study: Study, result: Mapping[str, Any], *, picture: str | None) -> str:
     """Return the page as Markdown, from the content of the result file; `picture` is the address of the plot."""
     results = results_in(result)
     table = study.table(results)
-    facts = result["environment"]
-    sets = f" with {facts['instruction_sets']}" if facts.get("instruction_sets") else ""
-    torch = f", torch {facts['torch']}" if "torch" in facts else ""
     commits = ", ".join(commit for commit in result["commits_of_arms"] if commit) or "unknown"
     parts = [
         f"# {study.title}",
         f"**The paper.** {study.claim} {study.outcome}",
         f"**Here.** {study.setup}",
-        f"**Agreement.** {result['agreement']}",
+        f"**Agreement.** {agreement_of(study, result)}",
         *([] if picture is None else [f"![{study.title}]({picture})"]),
         "\n".join([_row(table.columns), "|" + "---|" * len(table.columns), *(_row(cells) for cells in table.rows)]),
-        f"    {facts['command']}",
-        f"Measured on {facts['device']}{sets}{torch}; commit {commits}. Seeds: {_seeds(results)}.",
+        f"    {result['environment']['command']}",
+        f"Measured on {_machines(result)}; commit {commits}. Seeds: {_seeds(results)}.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def agreement_of(study: Study, result: Mapping[str, Any]) -> str:
+    """Return the sentence on the agreement with the paper, and what is to be known about the photos and steps of the run."""
+    remarks = result.get("remarks")
+    if remarks is None:  # an old result
+        steps = result["options"]["num_steps"]
+        remarks = [] if steps is None else [steps_remark(steps)]
+    return " ".join([study.agreement(results_in(result)), *remarks])
+
+
+def steps_remark(num_steps: int) -> str:
+    """Return the sentence that says that a study ran with another number of steps than its own."""
+    return f"Run with --steps {num_steps}, not with the study's own number of steps."
+
+
+def data_remark(study: Study, facts: Mapping[str, Any]) -> str:
+    """Return the sentence that says that a study ran on other photos than its own; `facts` are those of its photos."""
+    photos = f"{facts['num_train']:,} training and {counted(facts['num_scored'], 'test photo')}"
+    return (
+        f"Run on {facts['name'] or 'other photos'} ({photos} of {facts['num_classes']:,} classes), not on the study's "
+        f"own {study.data}."
+    )
 
 
 def results_in(result: Mapping[str, Any]) -> list[ArmResult]:
     """Return the arms of a result file and their figures."""
     return [ArmResult(Arm(arm["name"], arm["settings"], arm["seed"]), arm["figures"]) for arm in result["arms"]]
+
+
+def _machines(result: Mapping[str, Any]) -> str:
+    """Return the device, the instruction sets and the version of torch of the arms, which may have several."""
+    counts = Counter(_machine(arm["environment"]) for arm in result["arms"])
+    if len(counts) == 1:
+        return next(iter(counts))
+    return "; ".join(f"{machine} ({counted(count, 'arm')})" for machine, count in counts.items())
+
+
+def _machine(facts: Mapping[str, str]) -> str:
+    sets = f" with {facts['instruction_sets']}" if facts.get("instruction_sets") else ""
+    torch = f", torch {facts['torch']}" if "torch" in facts else ""
+    return f"{facts['device']}{sets}{torch}"
 
 
 def _row(cells: Sequence[str]) -> str:

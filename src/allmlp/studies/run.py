@@ -1,11 +1,8 @@
 """Run a study: its arms one by one, each stored when it is finished, then the result, the plot and the page."""
 
-import hashlib
 import importlib.util
 import json
-import re
-import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,23 +10,24 @@ from typing import Any, NamedTuple
 from allmlp.checkpoints import load_checkpoint
 from allmlp.data import ImageDataset
 from allmlp.errors import CheckpointError, ConfigError, DataError, MissingExtraError
-from allmlp.hardware.devices import choose_device
+from allmlp.hardware.devices import choose_device, describe_device
 from allmlp.io.atomic_write import write_bytes, write_json, write_text
 from allmlp.io.display import Report, counted, escape
-from allmlp.provenance import environment, record
+from allmlp.provenance import environment
 from allmlp.runs.layout import new_run_folder
-from allmlp.studies.command import command_of, without_paths
+from allmlp.studies.arm_files import finished_arms, store_figures, stored_figures, working_folder
+from allmlp.studies.command import changed_options, check_steps, command_of, has_other_steps, without_paths
 from allmlp.studies.drawing import to_png
-from allmlp.studies.folder import hold_folder, refuse_used_folder
+from allmlp.studies.folder import hold_folder, is_unused, refuse_used_folder
 from allmlp.studies.learning.photos import StudyPhotos, read_photos
 from allmlp.studies.opening import StudyData, check_photo_options, check_unchanged, open_study, with_absolute_paths
-from allmlp.studies.page import page_of, results_in
+from allmlp.studies.page import agreement_of, data_remark, page_of, results_in, steps_remark
 from allmlp.studies.registry import load_study
 from allmlp.studies.study import Arm, ArmResult, Study, StudyOptions
 
 __all__ = ["StudyRun", "resume_study", "run_study", "stored_results"]
 
-_REQUEST, _RESULT, _ARMS = "study.json", "result.json", "arms"
+_REQUEST, _RESULT = "study.json", "result.json"
 
 
 class StudyRun(NamedTuple):
@@ -62,8 +60,8 @@ def run_study(
         report: takes lines for the user.
 
     Raises:
-        ConfigError: an unknown study, a folder that is in use, an unavailable device, or a checkpoint, photos or tasks for a
-            study that takes none.
+        ConfigError: an unknown study, a folder that is in use, an unavailable device, or a checkpoint, photos, tasks or steps
+            for a study that takes none.
         DataError: unusable photos, or no task of the study is here.
         CheckpointError: an unusable checkpoint.
         MissingExtraError: a library that the study needs is not installed.
@@ -71,45 +69,70 @@ def run_study(
     study = load_study(study) if isinstance(study, str) else study
     options = with_absolute_paths(options or StudyOptions())
     _check(study, options)
+    check_steps(study, options)
     folder = new_run_folder(f"study-{study.name}") if out is None else Path(out)
     refuse_used_folder(folder, study.name)
     data = open_study(study, options)
-    request = {"study": study.name, "options": asdict(options), **data.digests()}
+    if study.check is not None:
+        study.check(study.arms(options), options)
+    request = {"study": study.name, "options": asdict(options), "data": data.facts(), **data.digests()}
     with hold_folder(folder):
         refuse_used_folder(folder, study.name)  # another process may have been faster
         write_json(folder / _REQUEST, request)
         return _run(study, folder, options, data, report)
 
 
-def resume_study(folder: str | Path, study: Study | str | None = None, *, report: Report = print) -> StudyRun:
+def resume_study(
+    folder: str | Path,
+    study: Study | str | None = None,
+    options: StudyOptions | None = None,
+    *,
+    report: Report = print,
+) -> StudyRun:
     """Continue the study in a folder, or write its result, page and plot again if all arms are finished.
 
-    `study` is a name that must be the folder's, or a study of your own; None takes the folder's.
+    In a new or empty folder, `study` begins, as by `run_study`.
+
+    Args:
+        folder: of the study.
+        study: a name that must be the folder's, or a study of your own; None takes the folder's.
+        options: None, or those with which the study began.
+        report: takes lines for the user.
 
     Raises:
         CheckpointError: the folder holds no study, or another one.
         DataError: the photos have changed, or as for `run_study`.
-        ConfigError, MissingExtraError: as for `run_study`.
+        ConfigError: other options than those with which the study began, or as for `run_study`.
+        MissingExtraError: as for `run_study`.
     """
     folder = Path(folder)
+    if study is not None and is_unused(folder):
+        return run_study(study, folder, options, report=report)
     _stored_request(folder)  # nothing is created in a folder that holds no study
     with hold_folder(folder):
-        return _resumed(folder, study, report)
+        return _resumed(folder, study, options, report)
 
 
-def _resumed(folder: Path, study: Study | str | None, report: Report) -> StudyRun:
+def _resumed(folder: Path, study: Study | str | None, given: StudyOptions | None, report: Report) -> StudyRun:
     stored = _stored_request(folder)
     name = study.name if isinstance(study, Study) else study
     if name not in (None, stored["study"]):
         raise CheckpointError(f"{escape(folder)}: this is study {stored['study']}, not {name}.")
     study = study if isinstance(study, Study) else load_study(stored["study"])
     options = StudyOptions(**stored["options"])
-    arms = _arms(study, folder, options)
-    if arms and all(_stored_figures(folder, arm) is not None for arm in arms):
+    if changed := changed_options(with_absolute_paths(given or StudyOptions()), options):
+        raise ConfigError(
+            f"{', '.join(changed)} cannot be changed when a study is resumed. The one in {escape(folder)} began with "
+            f"other options; omit {'it' if len(changed) == 1 else 'them'}, or start a new study."
+        )
+    missing = [arm for arm in _arms(study, folder, options) if stored_figures(folder, arm) is None]
+    if not missing:
         return _run(study, folder, options, StudyData(None, {}), report)
     _check(study, options)
     data = open_study(study, options)
     check_unchanged(data, stored, folder)
+    if study.check is not None:
+        study.check(missing, options)
     return _run(study, folder, options, data, report)
 
 
@@ -121,12 +144,12 @@ def stored_results(folder: str | Path, study: Study) -> list[ArmResult]:
     """
     folder = Path(folder)
     options = StudyOptions(**_stored_request(folder)["options"])
-    found = ((arm, _stored_figures(folder, arm)) for arm in _arms(study, folder, options))
+    found = ((arm, stored_figures(folder, arm)) for arm in _arms(study, folder, options))
     return [ArmResult(arm, figures["figures"]) for arm, figures in found if figures is not None]
 
 
 @dataclass
-class _Workplace:
+class _Context:
     folder: Path
     device: str
     report: Report
@@ -154,13 +177,7 @@ def _arms(study: Study, folder: Path, options: StudyOptions) -> list[Arm]:
     """
     if not study.has_tasks:
         return list(study.arms(options))
-    finished: list[Arm] = []
-    for path in sorted((folder / _ARMS).glob("*.json")):
-        try:
-            stored = json.loads(path.read_bytes())
-            finished.append(Arm(stored["name"], stored["settings"], stored["seed"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise _damaged(path) from error
+    finished = finished_arms(folder)
     try:
         here = study.arms(options)
     except DataError:
@@ -173,28 +190,33 @@ def _arms(study: Study, folder: Path, options: StudyOptions) -> list[Arm]:
 
 def _run(study: Study, folder: Path, options: StudyOptions, data: StudyData, report: Report) -> StudyRun:
     arms = _arms(study, folder, options)
-    stored = {_slug(arm): _stored_figures(folder, arm) for arm in arms}
-    num_missing = sum(figures is None for figures in stored.values())
-    report(f"{study.title}: {counted(len(arms), 'arm')}, {num_missing} of them to be measured")
-    place = _Workplace(folder, choose_device(options.device), report, data.photos, options)
-    for number, arm in enumerate(arms, 1):
-        if stored[_slug(arm)] is not None:
-            continue
-        report(f"arm {number} of {len(arms)}: {arm.name}, seed {arm.seed}")
-        place.folder = folder / _ARMS / _slug(arm)
-        place.folder.mkdir(parents=True, exist_ok=True)
-        figures = {
-            "name": arm.name,
-            "settings": dict(arm.settings),
-            "seed": arm.seed,
-            "environment": environment(place.device),
-            "figures": dict(study.run(arm, place)),
-        }
-        write_json(_figures_file(folder, arm), figures)
-        shutil.rmtree(place.folder, ignore_errors=True)
-        stored[_slug(arm)] = json.loads(_figures_file(folder, arm).read_text())
-    found = {slug: figures for slug, figures in stored.items() if figures is not None}
-    return _written(study, folder, options, [found[_slug(arm)] for arm in arms])
+    stored = [stored_figures(folder, arm) for arm in arms]
+    report(f"{study.title}: {counted(len(arms), 'arm')}, {stored.count(None)} of them to be measured")
+    found = [figures for figures in stored if figures is not None]
+    if len(found) < len(arms):  # otherwise no device is needed: the study may have run on another machine
+        device = choose_device(options.device)
+        _report_other_devices(found, device, report)
+        context = _Context(folder, device, report, data.photos, options)
+        found = [
+            figures if figures is not None else _measured(study, arm, number, len(arms), folder, context)
+            for number, (arm, figures) in enumerate(zip(arms, stored, strict=True), 1)
+        ]
+    return _written(study, folder, options, found)
+
+
+def _measured(study: Study, arm: Arm, number: int, num_arms: int, folder: Path, context: _Context) -> dict[str, Any]:
+    """Measure an arm, store its figures, and return what was stored."""
+    context.report(f"arm {number} of {num_arms}: {arm.name}, seed {arm.seed}")
+    context.folder = working_folder(folder, arm, context.report)
+    facts = environment(context.device)
+    return store_figures(folder, arm, study.run(arm, context), facts)
+
+
+def _report_other_devices(stored: Sequence[Mapping[str, Any]], device: str, report: Report) -> None:
+    here = describe_device(device)
+    others = sorted({figures["environment"].get("device", here) for figures in stored} - {here})
+    if others:
+        report(f"warning: the arms so far were measured on {', '.join(others)}, the others run on {here}: times differ")
 
 
 def _public_settings(settings: dict[str, Any], public: StudyOptions) -> dict[str, Any]:
@@ -203,29 +225,46 @@ def _public_settings(settings: dict[str, Any], public: StudyOptions) -> dict[str
 
 
 def _written(study: Study, folder: Path, options: StudyOptions, stored: Sequence[dict[str, Any]]) -> StudyRun:
-    """Write the result, the plot and the page."""
-    commits = sorted({arm["environment"].get("commit", "") for arm in stored})
-    public = without_paths(options)
-    stored = [arm | {"settings": _public_settings(arm["settings"], public)} for arm in stored]
-    results = results_in({"arms": stored})
-    agreement = study.agreement(results)
-    if options.num_steps is not None:
-        agreement += f" Run with --steps {options.num_steps}, not with the study's own number of steps."
+    """Write the result, the plot and the page. Its environment is that of the arms, not that of the machine that writes it."""
+    facts = _stored_request(folder).get("data")
+    public = without_paths(options, data_name=facts["name"] if facts else None)
     command = command_of(study, public)
-    content = {
+    arms = [
+        arm
+        | {
+            "settings": _public_settings(arm["settings"], public),
+            "environment": arm["environment"] | {"command": command},
+        }
+        for arm in stored
+    ]
+    content: dict[str, Any] = {
+        "environment": arms[0]["environment"],
+        "written_by": {key: value for key, value in environment().items() if key in ("allmlp", "commit", "written")},
         "study": study.name,
         "options": asdict(public),
-        "agreement": agreement,
-        "commits_of_arms": commits,
-        "arms": [arm | {"environment": arm["environment"] | {"command": command}} for arm in stored],
+        "data": facts,
+        "remarks": _remarks(study, options, facts),
+        "commits_of_arms": sorted({arm["environment"].get("commit", "") for arm in arms}),
+        "arms": arms,
     }
-    result = record(folder / _RESULT, content, command=command)
+    results, agreement = results_in(content), agreement_of(study, content)
+    result = write_json(folder / _RESULT, content | {"agreement": agreement})
     files = [result]
     if study.figure is not None:
         files.append(write_bytes(folder / f"{study.name}.png", to_png(study.figure(results))))
     page = page_of(study, json.loads(result.read_text()), picture=f"{study.name}.png" if study.figure else None)
     files.append(write_text(folder / f"{study.name}.md", page))
     return StudyRun(study, results, agreement, files)
+
+
+def _remarks(study: Study, options: StudyOptions, facts: Mapping[str, Any] | None) -> list[str]:
+    """Return what differs from the study's own photos and steps, as sentences."""
+    remarks = []
+    if facts is not None and study.data is not None and facts["name"] != study.data.partition(":")[0]:
+        remarks.append(data_remark(study, facts))
+    if options.num_steps is not None and has_other_steps(study, options):
+        remarks.append(steps_remark(options.num_steps))
+    return remarks
 
 
 def _stored_request(folder: Path) -> dict[str, Any]:
@@ -240,44 +279,12 @@ def _stored_request(folder: Path) -> dict[str, Any]:
             raise TypeError
     except FileNotFoundError as error:
         raise CheckpointError(
-            f"{escape(folder)}: this folder holds no study (there is no {_REQUEST} in it)."
+            f"{escape(folder)}: this folder holds no study (there is no {_REQUEST} in it). To begin one in a new or empty "
+            "folder, name it: allmlp study NAME --resume FOLDER."
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{escape(path)}: this file cannot be read as a study's. Restore it.") from error
     return dict(stored)
-
-
-def _stored_figures(folder: Path, arm: Arm) -> dict[str, Any] | None:
-    """Return what was stored for an arm, or None if it is not finished or its settings have changed.
-
-    Raises:
-        CheckpointError: the file is damaged.
-    """
-    path = _figures_file(folder, arm)
-    if not path.exists():
-        return None
-    try:
-        stored = json.loads(path.read_bytes())
-        is_same = (stored["settings"], stored["seed"]) == (json.loads(json.dumps(dict(arm.settings))), arm.seed)
-        if not (isinstance(stored["figures"], dict) and isinstance(stored["environment"], dict)):
-            raise TypeError
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(path) from error
-    return dict(stored) if is_same else None
-
-
-def _damaged(path: Path) -> CheckpointError:
-    return CheckpointError(f"{escape(path)}: this file is damaged. Delete it: the arm is then measured again.")
-
-
-def _figures_file(folder: Path, arm: Arm) -> Path:
-    return folder / _ARMS / f"{_slug(arm)}.json"
-
-
-def _slug(arm: Arm) -> str:
-    """Return a file name, which differs between arms whose names differ."""
-    words = re.sub(r"[^a-z0-9]+", "-", arm.name.lower()).strip("-")[:60]
-    return f"{words}-{hashlib.sha256(arm.name.encode()).hexdigest()[:6]}-{arm.seed}"
 
 
 def _check(study: Study, options: StudyOptions) -> None:

@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from allmlp.data import ImageDataset
     from allmlp.studies.learning.photos import StudyPhotos
 
-__all__ = ["Arm", "ArmResult", "FullScale", "Study", "StudyOptions", "Table", "Workplace"]
+__all__ = ["ESTIMATED_RATE", "Arm", "ArmContext", "ArmResult", "FullScale", "Study", "StudyOptions", "Table"]
+
+ESTIMATED_RATE = 80e9
+"""Multiply-adds per second on two cores in float32, for estimates of time: twice those of a core in study permutations
+(experiments/studies/results/permutations.json), in which the backward pass counts as two forward passes."""
+
+_MINUTES_IN_HOURS = 120  # from which estimates are in hours
 
 
 @dataclass(frozen=True)
@@ -72,19 +78,21 @@ class FullScale:
 
     Attributes:
         command: starts it, on photos that the user has.
-        variant: of the Mixer, such as "B/16", for its cost on this machine; None where that is unknown.
+        variant: of the Mixer, such as "B/16", for its cost on this machine.
         num_photos_seen: training photos times epochs.
-        core_days: what the paper states, on TPU v3; None where it states none.
+        core_days: what the paper states, on TPU v3, or its share for a shorter training; None where it states none.
+        relative_cost: multiply-adds per photo, as a multiple of those of the variant at 224 pixels.
     """
 
     command: str
-    variant: str | None
+    variant: str
     num_photos_seen: float
     core_days: float | None = None
+    relative_cost: float = 1.0
 
 
-class Workplace(Protocol):
-    """What an arm works with.
+class ArmContext(Protocol):
+    """What an arm is given.
 
     Attributes:
         folder: of this arm, for snapshots, so that it can continue; deleted once its figures are stored.
@@ -128,11 +136,14 @@ class Study:
         checkpoint: where it starts from by default; None if it starts from no checkpoint.
         tasks: to which it transfers by default, by name: photos, as `open_dataset` takes them; empty if it takes no tasks.
         arms: the measurements, in their order: the first seed of all arms comes before the second.
-        run: measures one arm and returns JSON figures. Interrupted, it continues from `Workplace.folder`.
+        run: measures one arm and returns JSON figures. Interrupted, it continues from `ArmContext.folder`.
         table: of all results.
         figure: the plot, in the paper's form; None if it has none.
         agreement: a sentence: does the outcome agree with the paper, and how surely.
         full_scale: the paper's own trainings.
+        check: raises an error if photos of arms that are to be measured are unusable, of all of them at once; None checks none.
+        minutes: of all arms on two cores. An estimate by arithmetic: multiply-adds at `ESTIMATED_RATE`, or the limits of what
+            is timed. None if it is unknown.
         extras: modules that it needs, by the extra that installs them.
     """
 
@@ -143,12 +154,25 @@ class Study:
     setup: str
     data: str | None
     arms: Callable[[StudyOptions], Sequence[Arm]]
-    run: Callable[[Arm, Workplace], Mapping[str, Any]]
+    run: Callable[[Arm, ArmContext], Mapping[str, Any]]
     table: Callable[[Sequence[ArmResult]], Table]
     agreement: Callable[[Sequence[ArmResult]], str]
     figure: Callable[[Sequence[ArmResult]], "Figure"] | None = None
     full_scale: Sequence[FullScale] = ()
+    check: Callable[[Sequence[Arm], StudyOptions], None] | None = None
+    minutes: float | None = None
     extras: Mapping[str, str] = field(default_factory=dict)
     has_tasks: bool = False
     checkpoint: str | None = None
     tasks: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def time_needed(self) -> str:
+        """Return the estimate in words, such as "about 45 min", or "about 32 h"; "" if it is unknown."""
+        if self.minutes is None:
+            return ""
+        if self.minutes < 1:
+            return "under a minute"
+        return (
+            f"about {self.minutes:.0f} min" if self.minutes < _MINUTES_IN_HOURS else f"about {self.minutes / 60:,.0f} h"
+        )

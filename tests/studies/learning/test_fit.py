@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from allmlp.errors import CheckpointError
+from allmlp.errors import CheckpointError, DivergedError
 from allmlp.studies.learning.fit import Schedule, augmented, fit, fit_once, predicted
 from allmlp.studies.learning.networks import make_network
 from allmlp.studies.learning.photos import LabelledPhotos, StudyPhotos
@@ -152,3 +152,21 @@ def test_predictions_do_not_depend_on_training_mode() -> None:
     images = _photos().train.images
     before = predicted(network.train(), images)
     assert np.array_equal(before, predicted(network.eval(), images))
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_at_its_step(tmp_path: Path) -> None:
+    lines: list[str] = []
+    schedule = Schedule(num_steps=12, batch_size=8, num_scores=12, learning_rate=1e37)
+    with pytest.raises(DivergedError, match=r"training diverged: the .* at step [23]\."):
+        fit_once(_network(), _photos(), schedule, seed=0, folder=tmp_path, report=lines.append)
+    assert not any("nan" in line for line in lines)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_gradient_that_is_not_finite_changes_no_weights(tmp_path: Path) -> None:
+    network = _network()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    network.get_parameter("head.weight").register_hook(lambda gradient: gradient * torch.inf)
+    with pytest.raises(DivergedError, match=r"the gradient norm is (nan|inf) at step 1"):
+        fit(network, _photos(), _SCHEDULE, seed=0, folder=tmp_path, report=str)
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.studies.workplace import BrightAndDark
+from tests.studies.contexts import BrightAndDark
 
 from allmlp.errors import DataError
 from allmlp.studies.drawing import to_png
@@ -69,7 +69,7 @@ def _results(gains: dict[str, float], num_seeds: int = 3, noise: float = 0.001) 
     results = []
     for arm in STUDY.arms(StudyOptions(num_seeds=num_seeds)):
         name, share = arm.settings["network"], arm.settings["share"]
-        top1 = 0.4 + gains[name] * SHARES.index(share) / 3
+        top1 = 0.4 + gains[name] * SHARES.index(share) / (len(SHARES) - 1)
         if name == "Mixer" and share == 1.0:
             top1 += noise * (-1) ** arm.seed
         results.append(ArmResult(arm, _figures(top1, share)))
@@ -101,12 +101,28 @@ def test_the_sentence_follows_from_the_figures(
     assert f"({num_seeds} seed" in sentence
 
 
+def test_three_seeds_are_the_default_so_that_it_can_agree() -> None:
+    seeds = {arm.seed for arm in STUDY.arms(StudyOptions())}
+    assert STUDY.agreement(_results({"Mixer": 0.3, "ViT": 0.2, "ResNet": 0.1}, len(seeds))).startswith("Agrees")
+
+
+def test_results_of_other_shares_are_read() -> None:
+    """An earlier version had the paper's shares only, from 3 %."""
+    results = [
+        each for each in _results({"Mixer": 0.3, "ViT": 0.2, "ResNet": 0.1}) if each.arm.settings["share"] > 0.02
+    ]
+    assert "from 3 to 100 % of the photos" in STUDY.agreement(results)
+    assert len(STUDY.table(results).rows) == 12
+    assert STUDY.figure is not None
+    assert to_png(STUDY.figure(results)).startswith(b"\x89PNG")
+
+
 def test_table_and_plot() -> None:
     results = _results({"Mixer": 0.3, "ViT": 0.2, "ResNet": 0.1})
     table = STUDY.table(results)
-    assert len(table.rows) == 12
+    assert len(table.rows) == 3 * len(SHARES)
     assert {len(row) for row in table.rows} == {len(table.columns)}
-    expected = ["ViT", "22 M", "3 %", "1,500", "76.7", "1.00", "30.0 ± 0.0", "40.0 ± 0.0", "3"]
+    expected = ["ViT", "22 M", "1 %", "500", "230", "1.00", "30.0 ± 0.0", "40.0 ± 0.0", "3"]
     assert expected in [list(row) for row in table.rows]
     assert STUDY.figure is not None
     assert to_png(STUDY.figure(results)).startswith(b"\x89PNG")
@@ -114,7 +130,7 @@ def test_table_and_plot() -> None:
 
 def test_settings_are_json_and_shares_see_as_many_photos() -> None:
     arms = STUDY.arms(StudyOptions(num_steps=5, num_seeds=1))
-    assert len(arms) == 12
+    assert len(arms) == 3 * len(SHARES)
     for arm in arms:
         assert isinstance(arm, Arm)
         assert json.loads(json.dumps(dict(arm.settings))) == dict(arm.settings)
@@ -122,3 +138,5 @@ def test_settings_are_json_and_shares_see_as_many_photos() -> None:
     # Section 3.3: 233, 70, 23 and 7 epochs are the same number of photos, up to 2 %.
     seen = [training.num_photos_seen for training in STUDY.full_scale]
     assert seen == pytest.approx([7 * 300e6] * 12, rel=0.02)
+    # Table 3: 50 and 120 core-days, and half of 450 for half of the epochs.
+    assert [each.core_days for each in STUDY.full_scale if each.core_days is not None] == [50, 120, 225]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.studies.workplace import SmallWorkplace
+from tests.studies.contexts import SmallContext
 
 from allmlp.model import MlpMixer
 from allmlp.studies.drawing import to_png
@@ -89,7 +89,9 @@ def _figures(top1: float) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("mixer", "resnet", "num_seeds", "verdict"),
     [
-        ((0.6, 0.6, 0.45), (0.7, 0.55, 0.4), 2, "Agrees with the paper"),
+        ((0.6, 0.6, 0.35), (0.7, 0.55, 0.3), 2, "Agrees with the paper"),
+        ((0.6, 0.6, 0.55), (0.7, 0.55, 0.3), 2, "Agrees with the paper, though not in size"),
+        ((0.6, 0.6, 0.35), (0.7, 0.55, 0.5), 2, "Agrees with the paper, though not in size"),
         ((0.6, 0.6, 0.45), (0.7, 0.55, 0.4), 1, "Points the same way"),
         ((0.6, 0.5, 0.45), (0.7, 0.55, 0.4), 2, "Does not agree"),  # the Mixer loses by shuffled patches
         ((0.6, 0.6, 0.45), (0.7, 0.7, 0.4), 2, "Does not agree"),  # the ResNet does not
@@ -99,7 +101,18 @@ def _figures(top1: float) -> dict[str, Any]:
 def test_the_sentence_follows_from_the_figures(
     mixer: tuple[float, ...], resnet: tuple[float, ...], num_seeds: int, verdict: str
 ) -> None:
-    assert STUDY.agreement(_results(mixer, resnet, num_seeds)).startswith(verdict)
+    assert STUDY.agreement(_results(mixer, resnet, num_seeds)).startswith(f"{verdict}: ")
+
+
+def test_the_size_of_the_drops_is_next_to_the_papers() -> None:
+    small = STUDY.agreement(_results((0.5, 0.5, 0.46), (0.5, 0.4, 0.35), num_seeds=3))
+    assert (
+        "Relative to its top-1, the Mixer loses 8 % and the ResNet loses 30 % by all pixels shuffled, in the paper about 45 "
+        "and 75 %; after only 2,000 photos, they reach 50.1 and 50.1 % without shuffling, and have less to lose."
+    ) in small
+    large = STUDY.agreement(_results((0.8, 0.8, 0.4), (0.8, 0.5, 0.2)))
+    assert "the Mixer loses 50 % and the ResNet loses 75 % by all" in large
+    assert large.endswith("in the paper about 45 and 75 %.")
 
 
 def test_noise_does_not_agree() -> None:
@@ -118,7 +131,7 @@ def test_a_network_that_learnt_nothing_has_no_relative_change() -> None:
 
 @pytest.mark.parametrize("num_photos", [1, 2, 3, 24])
 def test_the_example_has_four_photos(num_photos: int, tmp_path: Path) -> None:
-    photos = SmallWorkplace(tmp_path).photos((32, 32))
+    photos = SmallContext(tmp_path).photos((32, 32))
     few = photos._replace(scored=photos.scored.subset(np.arange(num_photos)))
     picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(_example(few, ORDERS[0])))))
     assert picture.shape == (64, 64, 3)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.studies.workplace import SmallWorkplace
+from tests.studies.contexts import SmallContext
 
 from allmlp import open_dataset
 from allmlp.errors import DataError
@@ -72,14 +72,14 @@ def test_an_arm_is_trained_by_allmlp_and_not_repeated(tmp_path: Path) -> None:
         "train": clothing.splits["train"].subset(range(0, 900, 3)),
         "test": clothing.splits["test"].subset(range(20)),
     }
-    place = SmallWorkplace(tmp_path, dataclasses.replace(clothing, splits=splits))
-    figures = STUDY.run(arm, place)
+    context = SmallContext(tmp_path, dataclasses.replace(clothing, splits=splits))
+    figures = STUDY.run(arm, context)
     assert json.loads(json.dumps(figures)) == figures
     assert 0 <= figures["top1"] <= 1
     assert 0 <= figures["train_top1"] <= 1
-    assert place.lines
+    assert context.lines
     log = (tmp_path / "run" / "log.txt").read_text()
-    again = STUDY.run(arm, place)
+    again = STUDY.run(arm, context)
     rate = "images_per_second"  # computed anew from rounded seconds
     assert {**again, rate: 0} == {**figures, rate: 0}
     assert again[rate] == pytest.approx(figures[rate], rel=0.01)

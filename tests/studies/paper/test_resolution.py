@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.studies.workplace import SmallWorkplace
+from tests.studies.contexts import SmallContext
 
 from allmlp.model import MlpMixer
 from allmlp.studies.drawing import to_png
@@ -30,7 +30,7 @@ def _arms(num_steps: int = 8) -> dict[str, Arm]:
 
 def _run(arm: Arm, folder: Path) -> Mapping[str, Any]:
     folder.mkdir(exist_ok=True)
-    figures = STUDY.run(arm, SmallWorkplace(folder))
+    figures = STUDY.run(arm, SmallContext(folder))
     assert json.loads(json.dumps(figures)) == figures
     return figures
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.studies.workplace import BrightAndDark
+from tests.studies.contexts import BrightAndDark
 
 from allmlp.studies.drawing import to_png
 from allmlp.studies.paper.scale import NETWORKS, RATES, SIZES, STUDY

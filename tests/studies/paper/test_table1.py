@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.builders import GOLDEN
-from tests.studies.workplace import BrightAndDark
+from tests.studies.contexts import BrightAndDark
 
 from allmlp.studies.drawing import to_png
 from allmlp.studies.paper.table1 import GROUPS, PAPER_PARAMETERS, STUDY, counts
@@ -42,14 +42,14 @@ def test_other_networks_have_their_published_cost(name: str) -> None:
 def test_small_networks_are_measured(tmp_path: Path) -> None:
     networks = {"Mixer-S/32": "S/32", "ViT-S/32": "vit_small_patch32_224"}
     arm = Arm("small", {"networks": networks, "batch_size": 1, "num_rounds": 2})
-    place = BrightAndDark(tmp_path)
-    figures = STUDY.run(arm, place)
+    context = BrightAndDark(tmp_path)
+    figures = STUDY.run(arm, context)
     for name in networks:
         inference, training = (figures["networks"][name][measure] for measure in ("inference", "training"))
         assert len(inference["rounds"]) == len(training["rounds"]) == 2
         assert inference["images_per_core_second"] > training["images_per_core_second"]
     assert json.loads(json.dumps(dict(figures))) == dict(figures)
-    assert place.reports == [f"  {measure}: Mixer-S/32, ViT-S/32 take turns" for measure in ("inference", "training")]
+    assert context.reports == [f"  {measure}: Mixer-S/32, ViT-S/32 take turns" for measure in ("inference", "training")]
 
 
 def _results(

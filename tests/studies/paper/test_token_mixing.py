@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.studies.workplace import SmallWorkplace
+from tests.studies.contexts import SmallContext
 
 from allmlp.studies.drawing import to_png
 from allmlp.studies.learning.networks import make_network, multiply_adds
@@ -21,7 +21,7 @@ def _arms(**options: int) -> list[Arm]:
 @pytest.mark.parametrize("arm", _arms(num_seeds=1, num_steps=10), ids=lambda arm: arm.name)
 def test_an_arm_runs(arm: Arm, tmp_path: Path) -> None:
     schedule = {**arm.settings["schedule"], "batch_size": 2}
-    figures = STUDY.run(replace(arm, settings={**arm.settings, "schedule": schedule}), SmallWorkplace(tmp_path))
+    figures = STUDY.run(replace(arm, settings={**arm.settings, "schedule": schedule}), SmallContext(tmp_path))
     assert json.loads(json.dumps(figures)) == figures
     assert figures["num_steps"] == (9 if arm.settings["is_equal_cost"] else 10)
     assert 0 <= figures["top1"] <= 1

@@ -10,14 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.forks import run_allmlp, run_python
-from tests.studies.workplace import BrightAndDark
+from tests.studies.contexts import BrightAndDark
 from tests.training.small_runs import write_photos
 
-from allmlp.errors import DataError
+from allmlp.errors import DataError, DivergedError
 from allmlp.studies.drawing import to_png
+from allmlp.studies.learning.fit import Schedule
+from allmlp.studies.learning.networks import make_network
 from allmlp.studies.paper.data_size import IMAGE_SIZE, NETWORKS
 from allmlp.studies.paper.transfer import RATES, STUDY, lead
 from allmlp.studies.study import Arm, ArmResult, StudyOptions
+from allmlp.studies.tasks.transfer import read_transfer_photos, transfer
 
 WIDTHS: Mapping[str, Mapping[str, Any]] = {
     "Mixer": {"patch_size": 8, "num_blocks": 1, "hidden_dim": 8, "tokens_mlp_dim": 4, "channels_mlp_dim": 16},
@@ -27,7 +30,7 @@ WIDTHS: Mapping[str, Mapping[str, Any]] = {
 MEASURED = {"core_hours", "minutes", "images_per_second"}
 
 
-class _Place(BrightAndDark):
+class _Context(BrightAndDark):
     """Pre-training photos of two classes, and the options of a user."""
 
     def __init__(self, folder: Path, options: StudyOptions) -> None:
@@ -54,8 +57,8 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def test_an_arm_of_each_network(name: str, tasks: dict[str, str], tmp_path: Path) -> None:
     options = StudyOptions(num_seeds=1, num_steps=40, tasks=tasks)
     arm = next(_small(arm) for arm in STUDY.arms(options) if arm.settings["network"] == name)
-    place = _Place(tmp_path, options)
-    figures = STUDY.run(arm, place)
+    context = _Context(tmp_path, options)
+    figures = STUDY.run(arm, context)
     assert json.loads(json.dumps(figures)) == figures
     assert (figures["photos"], figures["classes"]) == (120, 2)
     assert figures["epochs"] == round(40 * 8 / 120, 2)
@@ -69,7 +72,7 @@ def test_an_arm_of_each_network(name: str, tasks: dict[str, str], tmp_path: Path
         assert list(top1) == sorted(RATES)
         best = [rate for rate in top1 if top1[rate] == max(top1.values())]
         assert task["learning_rate"] == min(best)
-    assert [line for line in place.reports if "fine-tuning on" in line] == [
+    assert [line for line in context.reports if "fine-tuning on" in line] == [
         f"  fine-tuning on {task}, 10 steps at each learning rate" for task in tasks
     ]
 
@@ -78,10 +81,10 @@ def test_an_unusable_task_is_named_before_pre_training(tasks: dict[str, str], tm
     shutil.copytree(tasks["many"], tmp_path / "damaged")
     (tmp_path / "damaged" / "test" / "blue" / "00.png").write_bytes(b"nonsense")
     options = StudyOptions(num_seeds=1, num_steps=40, tasks={"damaged": str(tmp_path / "damaged")})
-    place = _Place(tmp_path / "arm", options)
+    context = _Context(tmp_path / "arm", options)
     with pytest.raises(DataError, match=r"00\.png"):
-        STUDY.run(STUDY.arms(options)[0], place)
-    assert place.reports == []
+        STUDY.run(STUDY.arms(options)[0], context)
+    assert context.reports == []
 
 
 SIGNALLED = """
@@ -246,3 +249,17 @@ def test_all_networks_have_the_same_budget_and_choice() -> None:
     assert (fixed[0]["learning_rates"], fixed[0]["tasks"]) == (list(RATES), ["a"])
     assert "A" not in json.dumps(fixed[0]["tasks"])  # paths mean nothing to others
     assert IMAGE_SIZE == (32, 32)
+
+
+def test_a_learning_rate_that_diverges_is_left_out(tasks: dict[str, str], tmp_path: Path) -> None:
+    network = make_network("mixer", seed=0, image_size=IMAGE_SIZE, num_classes=2, widths=WIDTHS["Mixer"])
+    photos = read_transfer_photos(tasks["many"], IMAGE_SIZE, held_out=0.2)
+    schedule = Schedule(num_steps=10, batch_size=8, num_scores=1)
+    lines: list[str] = []
+    figures = transfer(network, photos, schedule, (1e37, 1e-3), seed=0, folder=tmp_path, report=lines.append)
+    assert figures["learning_rate"] == 1e-3
+    assert [(each["learning_rate"], each["top1"] is None) for each in figures["rates"]] == [(1e-3, False), (1e37, True)]
+    assert json.loads(json.dumps(figures)) == figures
+    assert any("training diverged" in line for line in lines)
+    with pytest.raises(DivergedError, match=r"training diverged at every learning rate \(1e\+37\)"):
+        transfer(network, photos, schedule, (1e37,), seed=0, folder=tmp_path / "other", report=str)

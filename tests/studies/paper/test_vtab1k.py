@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from tests.builders import tiny_checkpoint
-from tests.studies.tasks.places import Place
+from tests.studies.tasks.task_contexts import TaskContext
 from tests.training.small_runs import write_photos
 
 from allmlp.checkpoints import save_checkpoint
@@ -21,16 +21,16 @@ def test_a_task_is_trained_on_800_photos_and_then_on_1000(tmp_path: Path) -> Non
     save_checkpoint(tiny_checkpoint(), tmp_path / "mine")
     options = StudyOptions(data=str(tmp_path / "tasks"), num_steps=2, checkpoint=str(tmp_path / "mine"))
     (arm,) = STUDY.arms(options)
-    place = Place(tmp_path / "work", options)
+    context = TaskContext(tmp_path / "work", options)
     tasks = {"svhn": dataclasses.replace(VTAB_1K["svhn"], learning_rates=(0.01,))}  # of three, for the time
-    figures = fine_tune(tasks, arm, place)
+    figures = fine_tune(tasks, arm, context)
     assert (figures["num_train"], figures["num_held_out"], figures["num_test"]) == (1000, 200, 30)
     assert figures["is_drawn"]  # of 1,002
     assert figures["image_size"] == [16, 16]
     for run, expected in (("rates/lr-0.01", {"train": 800, "validation": 200}), ("last", {"train": 1000, "test": 30})):
-        splits = json.loads((place.folder / run / "split.json").read_text())
+        splits = json.loads((context.folder / run / "split.json").read_text())
         assert expected.items() <= {name: len(ids) for name, ids in splits.items()}.items()
-    assert any("2 trainings of 2 steps: 2,048 photos are seen, of 1,000" in line for line in place.lines)
+    assert any("2 trainings of 2 steps: 2,048 photos are seen, of 1,000" in line for line in context.lines)
 
 
 def test_every_task_has_one_training_per_rate_and_one_more() -> None:

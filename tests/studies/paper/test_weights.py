@@ -1,13 +1,14 @@
 """The weights of the starter next to untrained ones, and the sentence that follows from the figures."""
 
 import base64
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.builders import tiny_checkpoint
-from tests.studies.tasks.places import Place
+from tests.studies.tasks.task_contexts import TaskContext
 
 from allmlp.checkpoints import save_checkpoint
 from allmlp.studies.drawing import to_png
@@ -53,7 +54,18 @@ LIKE, UNLIKE = (0.2, -0.8), (0.41, -0.4)
 def test_the_sentence_follows_from_the_figures(found: list[ArmResult], verdict: str, count: str) -> None:
     said = STUDY.agreement(found)
     assert said.startswith(f"{verdict}: in {count}")
-    assert said.endswith(f"(n = {len(found) - 1} untrained Mixers, one checkpoint).")
+    assert f"(n = {len(found) - 1} untrained Mixers, one checkpoint)." in said
+    early, blocks = (int(word) for word in (count[0], count.split()[4]))
+    assert ("The likely reason" in said) is (early < blocks)  # of the starter, which is small
+
+
+def test_no_reason_is_given_for_other_checkpoints() -> None:
+    found = results(LIKE, UNLIKE, UNLIKE, UNLIKE)
+    others = [
+        each._replace(arm=dataclasses.replace(each.arm, settings={**each.arm.settings, "checkpoint": "b16-i21k"}))
+        for each in found
+    ]
+    assert STUDY.agreement(others).endswith("one checkpoint).")
 
 
 def test_the_table_has_every_block_next_to_untrained_ones() -> None:
@@ -75,7 +87,7 @@ def test_the_table_has_every_block_next_to_untrained_ones() -> None:
 def test_a_checkpoint_is_measured_and_drawn(tmp_path: Path) -> None:
     save_checkpoint(tiny_checkpoint(image_size=(32, 32), tokens_mlp_dim=8), tmp_path / "mine")
     options = StudyOptions(num_seeds=2, checkpoint=str(tmp_path / "mine"))
-    found = [ArmResult(arm, STUDY.run(arm, Place(tmp_path, options))) for arm in STUDY.arms(options)]
+    found = [ArmResult(arm, STUDY.run(arm, TaskContext(tmp_path, options))) for arm in STUDY.arms(options)]
     assert json.loads(json.dumps([result.figures for result in found])) == [result.figures for result in found]
     assert [result.arm.seed for result in found] == [0, 0, 1]
     assert found[1].figures["blocks"] != found[2].figures["blocks"]

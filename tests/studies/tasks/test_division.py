@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Collection
 
 import pytest
-from tests.studies.tasks.places import dataset_of
+from tests.studies.tasks.task_contexts import dataset_of
 
 from allmlp.data import ImageDataset, Split
 from allmlp.errors import DataError

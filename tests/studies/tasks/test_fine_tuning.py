@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.builders import tiny_checkpoint
-from tests.studies.tasks.places import Place
+from tests.studies.tasks.task_contexts import TaskContext
 from tests.training.small_runs import CLASSES, write_photos
 
 from allmlp import evaluate
@@ -38,17 +38,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def arm_and_place(data: Path, folder: Path, *, stop_at: str | None = None) -> tuple[Arm, Place]:
+def arm_and_context(data: Path, folder: Path, *, stop_at: str | None = None) -> tuple[Arm, TaskContext]:
     options = StudyOptions(data=str(data), num_steps=6, checkpoint=str(data / "pretrained"))
     (arm,) = task_arms(TASKS, options, num_seeds=1)
-    return arm, Place(folder, options, stop_at)
+    return arm, TaskContext(folder, options, stop_at)
 
 
 @pytest.fixture(scope="module")
 def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mapping[str, Any]]:
     """The folder and the figures of a task that was never interrupted."""
-    arm, place = arm_and_place(data, tmp_path_factory.mktemp("whole"))
-    return place.folder, fine_tune(TASKS, arm, place)
+    arm, context = arm_and_context(data, tmp_path_factory.mktemp("whole"))
+    return context.folder, fine_tune(TASKS, arm, context)
 
 
 def splits_of(run: Path) -> dict[str, list[str]]:
@@ -81,13 +81,13 @@ def test_held_out_photos_choose_a_rate_and_test_photos_are_scored_once(
 
 
 def test_an_interrupted_task_continues(data: Path, tmp_path: Path, whole: tuple[Path, Mapping[str, Any]]) -> None:
-    arm, place = arm_and_place(data, tmp_path, stop_at="is the best on held-out photos")
+    arm, context = arm_and_context(data, tmp_path, stop_at="is the best on held-out photos")
     with pytest.raises(KeyboardInterrupt):
-        fine_tune(TASKS, arm, place)
+        fine_tune(TASKS, arm, context)
     ends = {path: path.stat().st_mtime_ns for path in tmp_path.glob("rates/*/metrics.json")}
     assert len(ends) == 2 and not (tmp_path / "last").exists()
-    arm, place = arm_and_place(data, tmp_path)
-    resumed = fine_tune(TASKS, arm, place)
+    arm, context = arm_and_context(data, tmp_path)
+    resumed = fine_tune(TASKS, arm, context)
     assert {path: path.stat().st_mtime_ns for path in ends} == ends  # the rates were not trained again
     assert {**resumed, "images_per_second": 0} == {**whole[1], "images_per_second": 0}
 
@@ -97,14 +97,14 @@ def test_imagenet_is_scored_by_reals_labels_too(data: Path, tmp_path: Path) -> N
     labels = data / "imagenet_real.json"
     try:
         labels.write_text(json.dumps({"blue/00.png": ["blue"]}))
-        arm, place = arm_and_place(data, tmp_path / "incomplete")
+        arm, context = arm_and_context(data, tmp_path / "incomplete")
         with pytest.raises(DataError, match=r"imagenet_real.json: 41 entries of the label sets cannot be used"):
-            fine_tune(tasks, arm, place)
+            fine_tune(tasks, arm, context)
         assert not (tmp_path / "incomplete").exists()  # before anything was trained
         every = {f"{name}/{index:02}.png": list(CLASSES) for name in CLASSES for index in range(14)}
         labels.write_text(json.dumps({**every, "blue/00.png": []}))
-        arm, place = arm_and_place(data, tmp_path / "real")
-        figures = fine_tune(tasks, arm, place)
+        arm, context = arm_and_context(data, tmp_path / "real")
+        figures = fine_tune(tasks, arm, context)
     finally:
         labels.unlink()
     assert (figures["real_top1"], figures["num_real"]) == (1.0, 41)  # any answer is right, and one photo does not count

@@ -100,3 +100,18 @@ def test_the_plot_draws_with_some_and_with_all_tasks(study: Any) -> None:
     for chosen in (list(tasks.values()), list(tasks.values())[1:2]):
         results = [result(task, 0.1 + 0.04 * number) for number, task in enumerate(chosen)]
         assert to_png(study.STUDY.figure(results)).startswith(b"\x89PNG")
+
+
+def test_tasks_on_which_training_diverged_are_named_and_not_in_the_mean() -> None:
+    diverged = ArmResult(Arm("pets", {**result(AVG_5["pets"], 0.9).arm.settings}), {"top1": None, "diverged": "why"})
+    results = [*(result(task, 0.5) for name, task in AVG_5.items() if name != "pets"), diverged]
+    rows = rows_of(results, avg5)
+    assert rows["pets"][2] == "diverged"
+    assert rows["Avg 5: the mean of only 4 of 5 tasks"][2] == "50.00"
+    said = avg5.STUDY.agreement(results)
+    assert said.startswith("Cannot be compared with the paper: training diverged on pets; ")
+    assert "the mean of 4 of 5 tasks is 50.00 %" in said
+    assert avg5.STUDY.agreement([diverged]) == "Cannot be compared with the paper: training diverged on pets."
+    assert avg5.STUDY.figure is not None
+    for found in (results, [diverged]):
+        assert to_png(avg5.STUDY.figure(found)).startswith(b"\x89PNG")

@@ -1,6 +1,7 @@
 """The loop in which all networks of a study learn. It continues bit for bit after an interruption."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from allmlp.errors import DivergedError
 from allmlp.hardware.devices import reuse_freed_memory
 from allmlp.io.display import Report
 from allmlp.studies.learning.photos import LabelledPhotos, StudyPhotos
@@ -92,6 +94,7 @@ def fit(
 
     Raises:
         Stopped: a signal, after the state was saved.
+        DivergedError: a loss or a gradient is not finite; nothing of that step is kept.
         CheckpointError: the snapshot in `folder` is damaged.
     """
     if device == "cpu":
@@ -115,7 +118,8 @@ def fit(
             loss = cross_entropy(network.train()(images), labels, label_smoothing=schedule.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(network.parameters(), _CLIP_NORM)
+            norm = nn.utils.clip_grad_norm_(network.parameters(), _CLIP_NORM)
+            _check_finite(progress.step + 1, {"loss": loss.item(), "gradient norm": norm.item()})
             optimizer.step()
             progress.losses.append(loss.item())
             progress.step += 1
@@ -160,7 +164,7 @@ def fit_once(
     For an arm of several trainings: it continues with the first one that is not finished.
 
     Raises:
-        Stopped: as `fit`.
+        Stopped, DivergedError: as `fit`.
         CheckpointError: a snapshot or the finished training in `folder` is damaged.
     """
     finished = load_finished(folder, network)
@@ -171,6 +175,14 @@ def fit_once(
     figures = fit(network, photos, schedule, seed=seed, folder=folder, report=report, device=device)
     save_finished(folder, network, figures)
     return figures
+
+
+def _check_finite(step: int, quantities: Mapping[str, float]) -> None:
+    for quantity, value in quantities.items():
+        if not math.isfinite(value):
+            raise DivergedError(
+                f"training diverged: the {quantity} is {value} at step {step:,}. Its learning rate may be too high."
+            )
 
 
 def _score(

@@ -6,7 +6,7 @@ from functools import partial
 from allmlp.recipes import load_recipe
 from allmlp.studies.study import Arm, FullScale, Study, StudyOptions
 from allmlp.studies.table3 import TABLE_3, paper_training
-from allmlp.studies.tasks.fine_tuning import fine_tune
+from allmlp.studies.tasks.fine_tuning import check_tasks, fine_tune
 from allmlp.studies.tasks.results import PaperMean, task_agreement, task_figure, task_table
 from allmlp.studies.tasks.sources import LABEL_SETS, task_arms
 from allmlp.studies.tasks.task import AVG_5
@@ -59,6 +59,8 @@ STUDY = Study(
     checkpoint="starter",
     arms=arms,
     run=partial(fine_tune, AVG_5),
+    check=partial(check_tasks, AVG_5),
+    minutes=7_900,
     table=lambda results: task_table(AVG_5, results, _NAME, PAPER),
     agreement=lambda results: task_agreement(AVG_5, results, _NAME, PAPER),
     figure=lambda results: task_figure(AVG_5, results, _NAME, PAPER),

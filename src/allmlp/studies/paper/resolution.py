@@ -1,5 +1,6 @@
 """Section 3.2 and appendix C: fine-tuning at a higher resolution than in pre-training, with the patch size kept."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,13 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from allmlp.io.display import counted
-from allmlp.model import Method, MixerConfig, MlpMixer, at_resolution, cost
+from allmlp.model import Method, MixerConfig, MlpMixer, at_resolution, cost, variant_config
 from allmlp.provenance import spread
 from allmlp.studies.drawing import COLOURS, curve, new_figure, panels, percent_axis
 from allmlp.studies.learning.fit import Schedule, fit, scored_top1
 from allmlp.studies.learning.networks import make_network
 from allmlp.studies.spreads import is_surely_positive, mean_and_std
-from allmlp.studies.study import Arm, ArmResult, FullScale, Study, StudyOptions, Table, Workplace
+from allmlp.studies.study import Arm, ArmContext, ArmResult, FullScale, Study, StudyOptions, Table
 
 __all__ = ["KEPT", "METHODS", "RAISED", "SCRATCH", "STUDY", "raised"]
 
@@ -66,32 +67,32 @@ def raised(network: MlpMixer, method: Method | None) -> MlpMixer:
     return higher
 
 
-def run(arm: Arm, place: Workplace) -> Mapping[str, Any]:
+def run(arm: Arm, context: ArmContext) -> Mapping[str, Any]:
     """Pre-train and fine-tune, or train from scratch for as many multiply-adds. An interrupted arm continues."""
     settings = arm.settings
     method = settings["method"]
     pretraining, finetuning = Schedule(**settings["pretraining"]), Schedule(**settings["finetuning"])
-    low = _mixer(settings["widths"], LOW, arm.seed, len(place.photos(LOW).class_names))
+    low = _mixer(settings["widths"], LOW, arm.seed, len(context.photos(LOW).class_names))
     high = raised(low, method)
     budget = _cost(pretraining, low.config) + _cost(finetuning, high.config)
     if settings["is_pretrained"]:
-        return _pretrained_and_finetuned(low, method, pretraining, finetuning, arm, place)
+        return _pretrained_and_finetuned(low, method, pretraining, finetuning, arm, context)
     widths = {**settings["widths"], "tokens_mlp_dim": high.config.tokens_mlp_dim}
     network = _mixer(widths, HIGH, arm.seed, high.config.num_classes)
     num_steps = max(1, round(budget / _cost(Schedule(num_steps=1, batch_size=pretraining.batch_size), network.config)))
     schedule = Schedule(**{**pretraining.settings(), "num_steps": num_steps, "pad_pixels": finetuning.pad_pixels})
-    return _figures(network, _fit(network, schedule, HIGH, arm, place, "training"), schedule)
+    return _figures(network, _fit(network, schedule, HIGH, arm, context, "training"), schedule)
 
 
 def _pretrained_and_finetuned(
-    network: MlpMixer, method: Method | None, pretraining: Schedule, finetuning: Schedule, arm: Arm, place: Workplace
+    network: MlpMixer, method: Method | None, pretraining: Schedule, finetuning: Schedule, arm: Arm, context: ArmContext
 ) -> dict[str, Any]:
     size = LOW if method is None else HIGH
-    before = _figures(network, _fit(network, pretraining, LOW, arm, place, "pre-training"), pretraining)
-    network = raised(network.cpu(), method).to(place.device)
-    at_once = scored_top1(network, place.photos(size).scored, device=place.device)
-    place.report(f"  at {size[0]} pixels, before fine-tuning: top-1 {at_once:.1%}")
-    after = _figures(network, _fit(network, finetuning, size, arm, place, "fine-tuning"), finetuning)
+    before = _figures(network, _fit(network, pretraining, LOW, arm, context, "pre-training"), pretraining)
+    network = raised(network.cpu(), method).to(context.device)
+    at_once = scored_top1(network, context.photos(size).scored, device=context.device)
+    context.report(f"  at {size[0]} pixels, before fine-tuning: top-1 {at_once:.1%}")
+    after = _figures(network, _fit(network, finetuning, size, arm, context, "fine-tuning"), finetuning)
     start = before["multiply_adds_in_training"]
     moved = [{**point, "cost": point["cost"] + start} for point in after["curve"]]
     return {
@@ -107,13 +108,19 @@ def _pretrained_and_finetuned(
 
 
 def _fit(
-    network: MlpMixer, schedule: Schedule, size: tuple[int, int], arm: Arm, place: Workplace, stage: str
+    network: MlpMixer, schedule: Schedule, size: tuple[int, int], arm: Arm, context: ArmContext, stage: str
 ) -> Mapping[str, Any]:
-    folder = place.folder / stage
+    folder = context.folder / stage
     folder.mkdir(exist_ok=True)
-    place.report(f"  {stage} at {size[0]} pixels, {schedule.num_steps:,} steps")
+    context.report(f"  {stage} at {size[0]} pixels, {schedule.num_steps:,} steps")
     return fit(
-        network, place.photos(size), schedule, seed=arm.seed, folder=folder, report=place.report, device=place.device
+        network,
+        context.photos(size),
+        schedule,
+        seed=arm.seed,
+        folder=folder,
+        report=context.report,
+        device=context.device,
     )
 
 
@@ -227,6 +234,13 @@ def _draw(axes: Axes, runs: Sequence[Sequence[Mapping[str, float]]], **style: An
     curve(axes, costs, [[point["top1"] for point in points] for points in runs], **style)
 
 
+def _cost_at_448(variant: str) -> float:
+    """Return the multiply-adds at 448 pixels as a multiple of those at 224: token mixing grows by appendix C."""
+    config = variant_config(variant)
+    larger = dataclasses.replace(config, image_size=(448, 448), tokens_mlp_dim=4 * config.tokens_mlp_dim)
+    return _multiply_adds(larger) / _multiply_adds(config)
+
+
 STUDY = Study(
     name="resolution",
     title="Fine-tuning at a higher resolution (section 3.2, appendix C)",
@@ -243,6 +257,7 @@ STUDY = Study(
     data="cifar10",
     arms=arms,
     run=run,
+    minutes=33,
     table=table,
     agreement=agreement,
     figure=figure,
@@ -255,8 +270,9 @@ STUDY = Study(
             "save_checkpoint(load_checkpoint('L16').at_resolution(448, 'block'), 'L16-448')\" "
             "&& allmlp finetune imagenet --recipe finetune_paper --from L16-448 "
             "--set augmentation.pad_pixels=32 --set num_steps=20000 --set num_epochs=0",
-            None,
+            "L/16",
             20_000 * 512,
+            relative_cost=_cost_at_448("L/16"),
         ),
     ),
 )

@@ -16,7 +16,7 @@ from allmlp.studies.learning.fit import Schedule, fit, hours_unit
 from allmlp.studies.learning.networks import make_network, multiply_adds
 from allmlp.studies.learning.rates import inference_call, measured_rates
 from allmlp.studies.spreads import mean_and_std
-from allmlp.studies.study import Arm, ArmResult, FullScale, Study, StudyOptions, Table, Workplace
+from allmlp.studies.study import Arm, ArmContext, ArmResult, FullScale, Study, StudyOptions, Table
 
 __all__ = ["NETWORKS", "RATES", "SIZES", "STUDY"]
 
@@ -91,13 +91,13 @@ def arms(options: StudyOptions) -> list[Arm]:
     return [*trainings, Arm(RATES, settings)]
 
 
-def run(arm: Arm, place: Workplace) -> Mapping[str, Any]:
-    return _rates(arm, place) if arm.name == RATES else _training(arm, place)
+def run(arm: Arm, context: ArmContext) -> Mapping[str, Any]:
+    return _rates(arm, context) if arm.name == RATES else _training(arm, context)
 
 
-def _training(arm: Arm, place: Workplace) -> Mapping[str, Any]:
+def _training(arm: Arm, context: ArmContext) -> Mapping[str, Any]:
     settings, image_size = arm.settings, _image_size(arm.settings["size"])
-    photos = place.photos(image_size)
+    photos = context.photos(image_size)
     network = _network(settings, image_size, len(photos.class_names), arm.seed)
     schedule = Schedule(**settings["schedule"])
     facts = {
@@ -106,12 +106,12 @@ def _training(arm: Arm, place: Workplace) -> Mapping[str, Any]:
         "photos_seen": schedule.num_steps * schedule.batch_size,
     }
     learnt = fit(
-        network, photos, schedule, seed=arm.seed, folder=place.folder, report=place.report, device=place.device
+        network, photos, schedule, seed=arm.seed, folder=context.folder, report=context.report, device=context.device
     )
     return {**facts, **learnt}
 
 
-def _rates(arm: Arm, place: Workplace) -> Mapping[str, Any]:
+def _rates(arm: Arm, context: ArmContext) -> Mapping[str, Any]:
     """Let all networks take turns. Their weights do not matter for their speed."""
     settings = arm.settings
     calls = {}
@@ -119,15 +119,15 @@ def _rates(arm: Arm, place: Workplace) -> Mapping[str, Any]:
         for name, entry in settings["networks"].items():
             network = _network(entry, _image_size(size), 10, arm.seed)
             calls[f"{name}, {size} pixels"] = inference_call(
-                network, _image_size(size), batch_size=settings["batch_size"], device=place.device
+                network, _image_size(size), batch_size=settings["batch_size"], device=context.device
             )
-    place.report(f"  {len(calls)} networks take turns")
+    context.report(f"  {len(calls)} networks take turns")
     return measured_rates(
         calls,
         batch_size=settings["batch_size"],
         num_rounds=settings["num_rounds"],
         seconds=_RATE_SECONDS,
-        device=place.device,
+        device=context.device,
     )
 
 
@@ -291,6 +291,7 @@ STUDY = Study(
     data="cifar10",
     arms=arms,
     run=run,
+    minutes=43,
     table=table,
     agreement=agreement,
     figure=figure,
@@ -303,7 +304,7 @@ STUDY = Study(
             "allmlp train PHOTOS --recipe jft_l16 --set model.patch_size=32 --epochs 7", "L/32", 7 * 300e6, 120.0
         ),
         FullScale("allmlp train PHOTOS --recipe jft_l16", "L/16", 14 * 300e6, 450.0),
-        FullScale("allmlp train PHOTOS --recipe jft_h14", None, 14 * 300e6, 1010.0),  # too slow a step to measure
+        FullScale("allmlp train PHOTOS --recipe jft_h14", "H/14", 14 * 300e6, 1010.0),
     ),
     extras={"timm": "studies"},
 )

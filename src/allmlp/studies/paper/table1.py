@@ -14,7 +14,7 @@ from allmlp.model import VARIANTS
 from allmlp.studies.drawing import COLOURS, log_axis, new_figure, panels
 from allmlp.studies.learning.networks import make_network, multiply_adds
 from allmlp.studies.learning.rates import affordable, inference_call, measured_rates, training_call
-from allmlp.studies.study import Arm, ArmResult, FullScale, Study, StudyOptions, Table, Workplace
+from allmlp.studies.study import Arm, ArmContext, ArmResult, FullScale, Study, StudyOptions, Table
 
 __all__ = ["GROUPS", "PAPER_PARAMETERS", "PAPER_RATES", "STUDY"]
 
@@ -65,34 +65,34 @@ def arms(options: StudyOptions) -> list[Arm]:
     ]
 
 
-def run(arm: Arm, place: Workplace) -> Mapping[str, Any]:
+def run(arm: Arm, context: ArmContext) -> Mapping[str, Any]:
     figures = {name: counts(source) for name, source in arm.settings["networks"].items()}
     for measure in MEASURES:
-        rates = _measured(arm, figures, measure, place)
+        rates = _measured(arm, figures, measure, context)
         for name, entry in figures.items():
             entry[measure] = rates.get(name)
     return {"networks": figures, "num_threads": torch.get_num_threads()}
 
 
 def _measured(
-    arm: Arm, counts: Mapping[str, Mapping[str, Any]], measure: str, place: Workplace
+    arm: Arm, counts: Mapping[str, Mapping[str, Any]], measure: str, context: ArmContext
 ) -> Mapping[str, Mapping[str, Any]]:
     """Return the rates of the networks that this machine computes in reasonable time."""
     batch_size = arm.settings["batch_size"]
-    chosen = affordable(counts, training=measure == "training", batch_size=batch_size, device=place.device)
+    chosen = affordable(counts, training=measure == "training", batch_size=batch_size, device=context.device)
     for name in counts:
         if name not in chosen:
-            place.report(f"  {measure} of {name} is not measured: it would take too much time or memory here")
+            context.report(f"  {measure} of {name} is not measured: it would take too much time or memory here")
     if not chosen:
         return {}
-    place.report(f"  {measure}: {', '.join(chosen)} take turns")
+    context.report(f"  {measure}: {', '.join(chosen)} take turns")
     make = inference_call if measure == "inference" else training_call
     calls = {
         name: make(
             _network(arm.settings["networks"][name], NUM_CLASSES, arm.seed),
             IMAGE_SIZE,
             batch_size=batch_size,
-            device=place.device,
+            device=context.device,
         )
         for name in chosen
     }
@@ -101,7 +101,7 @@ def _measured(
         batch_size=batch_size,
         num_rounds=arm.settings["num_rounds"],
         seconds=_SECONDS_PER_GROUP,
-        device=place.device,
+        device=context.device,
     )
 
 
@@ -298,6 +298,7 @@ STUDY = Study(
     data=None,
     arms=arms,
     run=run,
+    minutes=25,
     table=table,
     agreement=agreement,
     figure=figure,

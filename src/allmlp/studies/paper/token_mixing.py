@@ -12,7 +12,7 @@ from allmlp.studies.drawing import COLOURS, dots, new_figure, panels
 from allmlp.studies.learning.fit import Schedule, fit
 from allmlp.studies.learning.networks import make_network, multiply_adds
 from allmlp.studies.spreads import mean_and_std
-from allmlp.studies.study import Arm, ArmResult, FullScale, Study, StudyOptions, Table, Workplace
+from allmlp.studies.study import Arm, ArmContext, ArmResult, FullScale, Study, StudyOptions, Table
 
 __all__ = ["PLAIN", "STUDY", "VARIANTS", "Variant"]
 
@@ -74,9 +74,9 @@ def arms(options: StudyOptions) -> list[Arm]:
     ]
 
 
-def run(arm: Arm, place: Workplace) -> Mapping[str, Any]:
+def run(arm: Arm, context: ArmContext) -> Mapping[str, Any]:
     settings = arm.settings
-    photos = place.photos(IMAGE_SIZE)
+    photos = context.photos(IMAGE_SIZE)
     facts: dict[str, Any] = {"seed": arm.seed, "image_size": IMAGE_SIZE, "num_classes": len(photos.class_names)}
     network = make_network(settings["kind"], widths=settings["widths"], **facts)
     cost, plain_cost = (
@@ -88,7 +88,7 @@ def run(arm: Arm, place: Workplace) -> Mapping[str, Any]:
         num_steps = max(1, round(schedule.num_steps * plain_cost / cost))
         schedule = dataclasses.replace(schedule, num_steps=num_steps)
     figures = fit(
-        network, photos, schedule, seed=arm.seed, folder=place.folder, report=place.report, device=place.device
+        network, photos, schedule, seed=arm.seed, folder=context.folder, report=context.report, device=context.device
     )
     return {
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
@@ -199,6 +199,7 @@ STUDY = Study(
     data="cifar10",
     arms=arms,
     run=run,
+    minutes=39,
     table=table,
     agreement=agreement,
     figure=figure,

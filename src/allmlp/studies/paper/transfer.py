@@ -14,7 +14,7 @@ from allmlp.studies.learning.fit import Schedule, fit_once, hours_unit
 from allmlp.studies.learning.networks import make_network, multiply_adds
 from allmlp.studies.paper.data_size import IMAGE_SIZE, NETWORKS
 from allmlp.studies.spreads import mean_and_std
-from allmlp.studies.study import Arm, ArmResult, Study, StudyOptions, Table, Workplace
+from allmlp.studies.study import Arm, ArmContext, ArmResult, Study, StudyOptions, Table
 from allmlp.studies.table3 import paper_training
 from allmlp.studies.tasks.transfer import NUM_DRAWS, NUM_SHOTS, classified, read_transfer_photos, transfer
 
@@ -52,15 +52,15 @@ def arms(options: StudyOptions) -> list[Arm]:
     ]
 
 
-def run(arm: Arm, place: Workplace) -> Mapping[str, Any]:
+def run(arm: Arm, context: ArmContext) -> Mapping[str, Any]:
     """Pre-train, then fine-tune on every task. What an interrupted arm has finished is not repeated."""
-    settings, sources = arm.settings, place.options.tasks or TASKS
+    settings, sources = arm.settings, context.options.tasks or TASKS
     # Before hours of training: a task may be unusable.
     tasks = {
         name: read_transfer_photos(sources[name], IMAGE_SIZE, held_out=settings["held_out"])
         for name in settings["tasks"]
     }
-    photos = place.photos(IMAGE_SIZE)
+    photos = context.photos(IMAGE_SIZE)
     network = make_network(
         settings["kind"],
         seed=arm.seed,
@@ -76,16 +76,16 @@ def run(arm: Arm, place: Workplace) -> Mapping[str, Any]:
         "classes": len(photos.class_names),
         "epochs": round(schedule.num_steps * schedule.batch_size / len(photos.train.labels), 2),
     }
-    place.report(f"  pre-training, {counted(schedule.num_steps, 'step')}")
-    options: dict[str, Any] = {"seed": arm.seed, "report": place.report, "device": place.device}
-    learnt = fit_once(network, photos, schedule, folder=place.folder / "pre-training", **options)
+    context.report(f"  pre-training, {counted(schedule.num_steps, 'step')}")
+    options: dict[str, Any] = {"seed": arm.seed, "report": context.report, "device": context.device}
+    learnt = fit_once(network, photos, schedule, folder=context.folder / "pre-training", **options)
     fine_tuning = Schedule(**settings["fine_tuning"])
     transferred = {}
     for name, task in tasks.items():
-        place.report(f"  fine-tuning on {name}, {counted(fine_tuning.num_steps, 'step')} at each learning rate")
-        folder = place.folder / f"task-{name}"
+        context.report(f"  fine-tuning on {name}, {counted(fine_tuning.num_steps, 'step')} at each learning rate")
+        folder = context.folder / f"task-{name}"
         transferred[name] = transfer(network, task, fine_tuning, settings["learning_rates"], folder=folder, **options)
-        place.report(f"  {name}: top-1 {transferred[name]['top1']:.1%} on the test photos")
+        context.report(f"  {name}: top-1 {transferred[name]['top1']:.1%} on the test photos")
     return {**facts, **learnt, "tasks": transferred}
 
 
@@ -239,9 +239,11 @@ STUDY = Study(
     "pre-trained on JFT-300M, Mixer-H/14 reaches 87.94 %, ViT-H/14 88.55 % and BiT-ResNet152x4 87.54 % (table 2).",
     setup="A Mixer, a ViT and a ResNet of about 22 million multiply-adds per photo of 32 pixels, those of study data_size, "
     "pre-trained for as many steps: equal cost in multiply-adds; what it costs in core-hours is in the table. Pre-training is "
-    "on CIFAR-100, or on other photos (--data), such as Tiny-ImageNet; the tasks are clothing, or yours: --task NAME=PHOTOS, "
-    "once per task. Pre-training and fine-tuning are the same for all three: AdamW, a cosine schedule, moved and mirrored "
-    f"photos. On each task, learning rates of {', '.join(f'{rate:g}' for rate in RATES)} are compared on "
+    "on CIFAR-100, or on other photos (--data), such as Tiny-ImageNet. The task is clothing, which comes with allmlp; yours "
+    "are given as --task NAME=PHOTOS, once per task. With Flowers-102: allmlp data flowers102 --download, then --task "
+    "clothing=clothing --task flowers=flowers102. Pre-training and fine-tuning are the same for all three: AdamW, a cosine "
+    "schedule, moved and mirrored photos. "
+    f"On each task, learning rates of {', '.join(f'{rate:g}' for rate in RATES)} are compared on "
     f"{100 * _HELD_OUT:g} % of the training and validation photos, which are held out, and the network with the best one is "
     f"scored once on the test photos. A seed decides everything from the first weights on. Linear {NUM_SHOTS}-shot, on the "
     f"features of pre-training, has {NUM_DRAWS} draws. The rule: the Mixer beats a network that is behind in mean top-1 with "
@@ -251,6 +253,7 @@ STUDY = Study(
     tasks=TASKS,
     arms=arms,
     run=run,
+    minutes=16,
     table=table,
     agreement=agreement,
     figure=figure,

@@ -6,7 +6,7 @@ from functools import partial
 from allmlp.recipes import load_recipe
 from allmlp.studies.study import Arm, FullScale, Study, StudyOptions
 from allmlp.studies.table3 import TABLE_2, paper_training
-from allmlp.studies.tasks.fine_tuning import fine_tune
+from allmlp.studies.tasks.fine_tuning import check_tasks, fine_tune
 from allmlp.studies.tasks.results import PaperMean, task_agreement, task_figure, task_table
 from allmlp.studies.tasks.sources import task_arms
 from allmlp.studies.tasks.task import VTAB_1K
@@ -28,10 +28,12 @@ def arms(options: StudyOptions) -> list[Arm]:
 
 
 def _own_cost() -> FullScale:
-    """Return the study itself from the paper's weights; its cost per photo depends on the task's image size."""
-    trainings = sum(task.num_steps * (len(task.learning_rates) + 1) for task in VTAB_1K.values())
-    photos = trainings * load_recipe("finetune_paper").batch_size
-    return FullScale("allmlp study vtab1k --data FOLDER --from l16-i21k", None, photos)
+    """Return the study itself from the paper's weights; twice the image size costs four times as much."""
+    trainings = {task: task.num_steps * (len(task.learning_rates) + 1) for task in VTAB_1K.values()}
+    in_all = sum(trainings.values())
+    costs = sum(number * (4 if task.has_large_images else 1) for task, number in trainings.items())
+    photos = in_all * load_recipe("finetune_paper").batch_size
+    return FullScale("allmlp study vtab1k --data FOLDER --from l16-i21k", "L/16", photos, relative_cost=costs / in_all)
 
 
 STUDY = Study(
@@ -54,6 +56,8 @@ STUDY = Study(
     checkpoint="starter",
     arms=arms,
     run=partial(fine_tune, VTAB_1K),
+    check=partial(check_tasks, VTAB_1K),
+    minutes=23_000,
     table=lambda results: task_table(VTAB_1K, results, _NAME, PAPER),
     agreement=lambda results: task_agreement(VTAB_1K, results, _NAME, PAPER),
     figure=lambda results: task_figure(VTAB_1K, results, _NAME, PAPER),

@@ -18,7 +18,7 @@ from allmlp.provenance import spread
 from allmlp.report import draw_weights
 from allmlp.studies.drawing import new_figure
 from allmlp.studies.spreads import mean_and_std
-from allmlp.studies.study import Arm, ArmResult, Study, StudyOptions, Table, Workplace
+from allmlp.studies.study import Arm, ArmContext, ArmResult, Study, StudyOptions, Table
 from allmlp.studies.table3 import paper_training
 
 __all__ = ["STUDY"]
@@ -28,6 +28,10 @@ _NUM_SEEDS = 5
 _NUM_FIRST_BLOCKS = 3  # of figure 5
 _MIN_SEEDS = 3  # of untrained Mixers, to say more than a direction
 _DPI = 100  # of the picture
+_REASON = (
+    " The likely reason for the blocks without this structure: the starter learnt from Tiny-ImageNet at 64 pixels, the "
+    "paper's Mixer-B/16 from the 300 million photos of JFT-300M at 224."
+)
 _FREQUENCY, _COSINE = "median_frequency", "median_opposite_cosine"
 
 
@@ -41,7 +45,7 @@ def arms(options: StudyOptions) -> list[Arm]:
     ]
 
 
-def run(arm: Arm, place: Workplace) -> Mapping[str, Any]:
+def run(arm: Arm, context: ArmContext) -> Mapping[str, Any]:
     checkpoint = load_checkpoint(arm.settings["checkpoint"])
     analysis = analyse_weights(checkpoint, seed=arm.seed)
     part = TRAINED if arm.settings["is_trained"] else UNTRAINED
@@ -55,7 +59,7 @@ def run(arm: Arm, place: Workplace) -> Mapping[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             file, _ = draw_weights(analysis, Path(folder) / "weights.png")
             figures["picture"] = base64.b64encode(_few_colours(file)).decode()
-    place.report(f"  {part}: {len(figures['blocks'])} blocks and the patch filters")
+    context.report(f"  {part}: {len(figures['blocks'])} blocks and the patch filters")
     return figures
 
 
@@ -125,6 +129,8 @@ def agreement(results: Sequence[ArmResult]) -> str:
     verdict = "Agrees with the paper" if agrees else "Points the same way" if any(early) else "Does not agree"
     first, keys = blocks[0], (_FREQUENCY, _COSINE, "share_paired")
     others = {key: float(np.mean([each["blocks"][0][key] for each in untrained])) for key in keys}
+    is_starter = results[0].arm.settings["checkpoint"] == STARTER
+    reason = _REASON if is_starter and not all(early) else ""
     return (
         f"{verdict}: in {sum(early)} of the first {counted(len(early), 'block')}, and "
         f"{'also' if is_structured[-1] else 'not'} in the last, units have lower frequencies and closer opposites than "
@@ -132,7 +138,7 @@ def agreement(results: Sequence[ArmResult]) -> str:
         f"{others[_FREQUENCY]:.3f}; the median cosine to the closest opposite is {first[_COSINE]:.2f}, untrained "
         f"{others[_COSINE]:.2f}; {100 * first['share_paired']:.0f} % of the units are in pairs, untrained "
         f"{100 * others['share_paired']:.0f} % "
-        f"(n = {num_seeds} untrained Mixers, one checkpoint)."
+        f"(n = {num_seeds} untrained Mixers, one checkpoint).{reason}"
     )
 
 
@@ -165,6 +171,7 @@ STUDY = Study(
     checkpoint=STARTER,
     arms=arms,
     run=run,
+    minutes=0.5,
     table=table,
     agreement=agreement,
     figure=figure,

@@ -3,18 +3,18 @@
 import dataclasses
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from allmlp.checkpoints import Checkpoint, load_checkpoint
 from allmlp.data import Augmentation, ImageDataset, open_dataset, read_label_sets
-from allmlp.errors import DivergedError
+from allmlp.errors import AllmlpError, DataError, DivergedError
 from allmlp.evaluation import evaluate
-from allmlp.io.display import Report, counted
+from allmlp.io.display import Report, bullets, counted
 from allmlp.model import MixerConfig
 from allmlp.recipes import load_recipe
-from allmlp.studies.study import Arm, Workplace
+from allmlp.studies.study import Arm, ArmContext, StudyOptions
 from allmlp.studies.tasks.division import TaskPhotos, divided
 from allmlp.studies.tasks.sources import find_label_sets, find_tasks
 from allmlp.studies.tasks.task import Task
@@ -29,7 +29,7 @@ from allmlp.training import (
     with_learning_rate,
 )
 
-__all__ = ["fine_tune", "num_parts", "task_recipe"]
+__all__ = ["check_tasks", "fine_tune", "num_parts", "task_recipe"]
 
 _SECONDS_BETWEEN_LINES = 60.0
 # Activations of the part of a batch that is computed at once. The step is the same, up to rounding, however it is divided.
@@ -85,32 +85,33 @@ def num_parts(config: MixerConfig, batch_size: int, *, device: str) -> int:
     return min(batch_size, 1 << (parts - 1).bit_length())
 
 
-def fine_tune(tasks: Mapping[str, Task], arm: Arm, place: Workplace) -> Mapping[str, Any]:
+def fine_tune(tasks: Mapping[str, Task], arm: Arm, context: ArmContext) -> Mapping[str, Any]:
     """Fine-tune on the task of an arm and return its figures. Interrupted, it continues from the arm's folder.
 
     One training per learning rate, compared by the top-1 of their last weights on photos that are held out; then one with
     the best rate on all training photos, which is scored once on the test photos.
+    Where training diverges at every rate, or in the end, "top1" is None, and "diverged" says why.
 
     Raises:
         DataError: unusable photos or label sets.
         CheckpointError: an unusable checkpoint.
-        DivergedError: training diverged at every rate.
     """
     settings, task = arm.settings, tasks[arm.settings["task"]]
     checkpoint = load_checkpoint(settings["checkpoint"])
-    photos = divided(task, open_dataset(find_tasks(place.options.data, list(tasks))[task.name]))
-    label_sets = find_label_sets(place.options.data) if task.name == "imagenet" else None
-    if label_sets is not None:
-        _check_label_sets(label_sets, photos.last)
+    photos, label_sets = _opened(task, tasks, context.options)
     recipe = task_recipe(
         task,
         checkpoint,
         settings["checkpoint"],
         num_steps=settings["num_steps"],
         seed=arm.seed,
-        device=place.device,
+        device=context.device,
     )
-    runs, last = _trained(recipe, task, photos, place)
+    try:
+        runs, last = _trained(recipe, task, photos, context)
+    except DivergedError as error:  # the other tasks go on
+        context.report(f"  {error}")
+        return {"top1": None, "diverged": str(error)}
     figures = {
         **_figures(last, photos),
         "learning_rate": runs[0].learning_rate,
@@ -118,25 +119,53 @@ def fine_tune(tasks: Mapping[str, Task], arm: Arm, place: Workplace) -> Mapping[
         "initialised_from": checkpoint.source,
     }
     if label_sets is not None:
-        real = evaluate(last.directory, photos.last, split="test", labels=label_sets, device=place.device)
+        real = evaluate(last.directory, photos.last, split="test", labels=label_sets, device=context.device)
         figures |= {"real_top1": real.top1, "num_real": real.num_examples}
     return figures
 
 
-def _trained(recipe: Recipe, task: Task, photos: TaskPhotos, place: Workplace) -> tuple[list[SweepRun], TrainResult]:
+def check_tasks(tasks: Mapping[str, Task], arms: Sequence[Arm], options: StudyOptions) -> None:
+    """Open and divide the photos of the tasks of all arms, before hours of training.
+
+    Raises:
+        AllmlpError: the photos or label sets of a task are unusable; a DataError if they are those of several.
+    """
+    problems: dict[str, AllmlpError] = {}
+    for name in dict.fromkeys(arm.settings["task"] for arm in arms):
+        try:
+            _opened(tasks[name], tasks, options)
+        except AllmlpError as error:
+            problems[name] = error
+    if len(problems) == 1:
+        raise next(iter(problems.values()))
+    if problems:
+        lines = bullets(f"{name}: {error}" for name, error in problems.items())
+        raise DataError(f"{len(problems)} tasks cannot be used:\n{lines}")
+
+
+def _opened(task: Task, tasks: Mapping[str, Task], options: StudyOptions) -> tuple[TaskPhotos, Path | None]:
+    """Return the photos of a task, and the file of ReaL's labels if it has one."""
+    photos = divided(task, open_dataset(find_tasks(options.data, list(tasks))[task.name]))
+    label_sets = find_label_sets(options.data) if task.name == "imagenet" else None
+    if label_sets is not None:
+        _check_label_sets(label_sets, photos.last)
+    return photos, label_sets
+
+
+def _trained(recipe: Recipe, task: Task, photos: TaskPhotos, context: ArmContext) -> tuple[list[SweepRun], TrainResult]:
     """Return the trainings at each rate, the best first, and the last one on all training photos."""
     num_trainings, num_steps = len(task.learning_rates) + 1, recipe.num_steps or 0
-    place.report(
+    context.report(
         f"  {counted(num_trainings, 'training')} of {counted(num_steps, 'step')}: "
         f"{num_trainings * num_steps * recipe.batch_size:,} photos are seen, of {len(photos.last.splits['train']):,}"
     )
-    progress = _Lines(place.report)
+    progress = _Lines(context.report)
     runs = train_sweep(
         recipe,
         photos.choice,
-        place.folder / "rates",
+        context.folder / "rates",
         task.learning_rates,
-        device=place.device,
+        device=context.device,
         progress=progress,
         resume=True,
     )
@@ -146,9 +175,9 @@ def _trained(recipe: Recipe, task: Task, photos: TaskPhotos, place: Workplace) -
             f"{', '.join(f'{rate:g}' for rate in task.learning_rates)}). These rates may be too high for the checkpoint."
         )
     best = runs[0].learning_rate
-    place.report(f"  learning rate {best:g} is the best on held-out photos; now all training photos are trained on")
-    chosen, folder = with_learning_rate(recipe, best), place.folder / "last"
-    return runs, train(chosen, photos.last, folder, device=place.device, progress=progress, resume=True)
+    context.report(f"  learning rate {best:g} is the best on held-out photos; now all training photos are trained on")
+    chosen, folder = with_learning_rate(recipe, best), context.folder / "last"
+    return runs, train(chosen, photos.last, folder, device=context.device, progress=progress, resume=True)
 
 
 def _figures(last: TrainResult, photos: TaskPhotos) -> dict[str, Any]:
@@ -167,7 +196,7 @@ def _figures(last: TrainResult, photos: TaskPhotos) -> dict[str, Any]:
 
 
 def _check_label_sets(path: Path, dataset: ImageDataset) -> None:
-    """Refuse unusable label sets before hours of training."""
+    """Refuse unusable label sets."""
     numbers = {name: index for index, name in enumerate(dataset.class_names)}
     read_label_sets(path, dataset.splits["test"].sample_ids, numbers, num_classes=len(numbers))
 

@@ -16,7 +16,7 @@ from allmlp.studies.tasks.task import Task
 
 __all__ = ["PaperMean", "task_agreement", "task_figure", "task_table"]
 
-NOT_HERE = "not here"
+NOT_HERE, DIVERGED = "not here", "diverged"
 _INK, _MUTED = "#1b2230", "#5b6575"
 # Points of top-1 between the mean here and the paper's.
 _AGREES, _POINTS_THE_SAME_WAY = 1.0, 2.0
@@ -56,11 +56,14 @@ def _task_rows(task: Task, results: Sequence[ArmResult]) -> list[tuple[str, ...]
     figures = [result.figures for result in results if result.arm.settings["task"] == task.name]
     real = [each for each in figures if "real_top1" in each]
     rows: list[tuple[str, ...]] = [(task.name, task.group, NOT_HERE, "", "", "", "0")]
-    if figures:
-        rates = ", ".join(f"{rate:g}" for rate in sorted({each["learning_rate"] for each in figures}))
-        drawn = " (drawn here)" if figures[0]["is_drawn"] else ""
-        counts = (f"{figures[0]['num_train']:,}{drawn}", f"{figures[0]['num_test']:,}", str(len(figures)))
-        rows = [(task.name, task.group, _percent([each["top1"] for each in figures]), rates, *counts)]
+    trained = [each for each in figures if each["top1"] is not None]
+    if figures and not trained:
+        rows = [(task.name, task.group, DIVERGED, "", "", "", "0")]
+    elif figures:
+        rates = ", ".join(f"{rate:g}" for rate in sorted({each["learning_rate"] for each in trained}))
+        drawn = " (drawn here)" if trained[0]["is_drawn"] else ""
+        counts = (f"{trained[0]['num_train']:,}{drawn}", f"{trained[0]['num_test']:,}", str(len(trained)))
+        rows = [(task.name, task.group, _percent([each["top1"] for each in trained]), rates, *counts)]
     if task.name == "imagenet" and not real:
         rows.append(("imagenet by ReaL's labels, not in the mean", task.group, NOT_HERE, "", "", "", "0"))
     elif task.name == "imagenet":
@@ -78,12 +81,17 @@ def _mean_row(tasks: Mapping[str, Task], results: Sequence[ArmResult], name: str
 
 
 def _means(tasks: Mapping[str, Task], results: Sequence[ArmResult]) -> dict[str, float]:
-    """Return the mean top-1 over seeds of each task that is here."""
+    """Return the mean top-1 of each task that is here, over the seeds with which training did not diverge."""
     scores: dict[str, list[float]] = {}
     for result in results:
-        if result.arm.settings["task"] in tasks:
+        if result.arm.settings["task"] in tasks and result.figures["top1"] is not None:
             scores.setdefault(result.arm.settings["task"], []).append(result.figures["top1"])
     return {name: spread(scores[name])["mean"] for name in tasks if name in scores}
+
+
+def _diverged(results: Sequence[ArmResult]) -> list[str]:
+    """Return the tasks on which training diverged, with any seed."""
+    return list(dict.fromkeys(result.arm.settings["task"] for result in results if result.figures["top1"] is None))
 
 
 def _num_seeds(tasks: Mapping[str, Task], results: Sequence[ArmResult]) -> int:
@@ -102,15 +110,20 @@ def task_agreement(
     It agrees within a point; within two points, or with one seed only, it points the same way.
     """
     found, settings = _means(tasks, results), results[0].arm.settings
+    diverged = _diverged(results)
+    if not found:
+        return f"Cannot be compared with the paper: training diverged on {summarise(diverged)}."
     mean = 100 * float(np.mean(list(found.values())))
     num_seeds = _num_seeds(tasks, results)
     ours = f"the mean of {'all' if len(found) == len(tasks) else f'{len(found)} of'} {len(tasks)} tasks"
     ours += f" is {mean:.2f} % (n = {num_seeds} {'seed' if num_seeds == 1 else 'seeds'})"
     wanted = next((each for each in paper if settings["checkpoint"] in each.checkpoints), None)
     reasons = []
-    if len(found) < len(tasks):
-        missing = [key for key in tasks if key not in found]
+    here = {result.arm.settings["task"] for result in results}
+    if missing := [key for key in tasks if key not in here]:
         reasons.append(f"{len(missing)} of {len(tasks)} tasks are not here ({summarise(missing, limit=5)})")
+    if diverged:
+        reasons.append(f"training diverged on {summarise(diverged)}")
     if wanted is None:
         reasons.append("the initial weights are not the paper's")
     if any(result.arm.settings["num_steps"] != tasks[result.arm.settings["task"]].num_steps for result in results):
@@ -130,7 +143,7 @@ def task_figure(
     tasks: Mapping[str, Task], results: Sequence[ArmResult], name: str, paper: Sequence[PaperMean]
 ) -> Figure:
     """Draw the top-1 of each task that is here, and the mean; the paper's, of published weights, only where all are here."""
-    found = _means(tasks, results)
+    found, diverged = _means(tasks, results), _diverged(results)
     groups = list(dict.fromkeys(task.group for task in tasks.values()))
     colours = dict(zip(groups, COLOURS, strict=False))
     drawing = new_figure(8.0, 1.3 + 0.27 * len(tasks))
@@ -147,12 +160,14 @@ def task_figure(
             label=group if len(groups) > 1 else None,
         )
     for key, place in places.items():
-        text = f"{100 * found[key]:.1f}" if key in found else NOT_HERE
+        missing = DIVERGED if key in diverged else NOT_HERE
+        text = f"{100 * found[key]:.1f}" if key in found else missing
         at = 100 * found.get(key, 0.0)
         axes.text(at + 0.8, place, text, va="center", fontsize=8, color=_INK if key in found else _MUTED)
-    mean = 100 * float(np.mean(list(found.values())))
-    of = f"mean of all {len(tasks)}" if len(found) == len(tasks) else f"mean of {len(found)} of {len(tasks)}"
-    axes.axvline(mean, color=_INK, linewidth=1.2, linestyle="--", label=f"{of}: {mean:.1f} %")
+    if found:
+        mean = 100 * float(np.mean(list(found.values())))
+        of = f"mean of all {len(tasks)}" if len(found) == len(tasks) else f"mean of {len(found)} of {len(tasks)}"
+        axes.axvline(mean, color=_INK, linewidth=1.2, linestyle="--", label=f"{of}: {mean:.1f} %")
     if len(found) == len(tasks):
         published = [each for each in paper if each.checkpoints]
         for colour, each in zip(COLOURS[len(groups) :], published, strict=False):
@@ -160,5 +175,6 @@ def task_figure(
     axes.set_yticks(list(places.values()), list(places))
     axes.set(xlim=(0, 108), ylim=(len(tasks) - 0.4, -0.6))
     axes.set_xlabel("top-1 on test photos, %", fontsize=9, color=_MUTED)
-    axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    if found:
+        axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return drawing

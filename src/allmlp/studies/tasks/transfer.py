@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from allmlp.data import open_dataset
+from allmlp.errors import DivergedError
 from allmlp.io.display import Report
 from allmlp.metrics import FewShotOptions, LabelledFeatures, few_shot
 from allmlp.studies.learning.fit import Schedule, fit_once, predicted
@@ -84,41 +85,49 @@ def transfer(
     scored once on the test photos. A call that was interrupted continues in `folder`.
 
     Returns:
-        "rates": top-1 on the validation photos, by learning rate; "learning_rate": the chosen one; "top1" on the test photos,
-        and "correct": which of them, as in `classified`; "few_shot": top-1 of a linear classifier on the frozen features, None
-        if a class has too few photos for it; "core_hours" of all trainings; the numbers of photos and classes.
+        "rates": top-1 on the validation photos, by learning rate, None where training diverged; "learning_rate": the chosen
+        one; "top1" on the test photos, and "correct": which of them, as in `classified`; "few_shot": top-1 of a linear
+        classifier on the frozen features, None if a class has too few photos for it; "core_hours" of all trainings; the
+        numbers of photos and classes.
 
     Raises:
         Stopped: a signal, after the state was saved.
+        DivergedError: training diverged at every learning rate.
         CheckpointError: a file in `folder` is damaged.
     """
     few = linear_few_shot(network, photos, seed=seed, device=device)
-    trained: list[tuple[nn.Module, Mapping[str, Any]]] = []
+    trained: dict[float, tuple[nn.Module, Mapping[str, Any]]] = {}
     for rate in sorted(learning_rates):
         report(f"  learning rate {rate:g}")
         tuned = with_classifier(network, len(photos.class_names))
-        figures = fit_once(
-            tuned,
-            StudyPhotos(photos.train, photos.validation, photos.class_names),
-            Schedule(**{**schedule.settings(), "learning_rate": rate}),
-            seed=seed,
-            folder=folder / f"rate-{rate:g}",
-            report=report,
-            device=device,
+        try:
+            figures = fit_once(
+                tuned,
+                StudyPhotos(photos.train, photos.validation, photos.class_names),
+                Schedule(**{**schedule.settings(), "learning_rate": rate}),
+                seed=seed,
+                folder=folder / f"rate-{rate:g}",
+                report=report,
+                device=device,
+            )
+        except DivergedError as error:
+            report(f"  {error}")
+            continue
+        trained[rate] = (tuned, figures)
+    if not trained:
+        raise DivergedError(
+            f"training diverged at every learning rate ({', '.join(f'{rate:g}' for rate in sorted(learning_rates))})."
         )
-        trained.append((tuned, figures))
-    scores = [figures["top1"] for _, figures in trained]
-    best = scores.index(max(scores))
+    scores = {rate: figures["top1"] for rate, (_, figures) in trained.items()}
+    best = max(scores, key=scores.__getitem__)  # the lower rate if two are equal
     is_correct = predicted(trained[best][0], photos.test.images, device=device).argmax(1) == photos.test.labels
     return {
-        "rates": [
-            {"learning_rate": rate, "top1": top1} for rate, top1 in zip(sorted(learning_rates), scores, strict=True)
-        ],
-        "learning_rate": sorted(learning_rates)[best],
+        "rates": [{"learning_rate": rate, "top1": scores.get(rate)} for rate in sorted(learning_rates)],
+        "learning_rate": best,
         "top1": float(is_correct.mean()),
         "correct": np.packbits(is_correct).tobytes().hex(),
         "few_shot": few,
-        "core_hours": float(f"{sum(figures['core_hours'] for _, figures in trained):.3g}"),
+        "core_hours": float(f"{sum(figures['core_hours'] for _, figures in trained.values()):.3g}"),
         "num_train": len(photos.train.labels),
         "num_validation": len(photos.validation.labels),
         "num_test": len(photos.test.labels),

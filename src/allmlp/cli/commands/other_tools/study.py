@@ -59,7 +59,10 @@ def study(
         typer.Option("-o", "--out", metavar="FOLDER", help="A new folder.", show_default="runs/study-NAME-<number>"),
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Continue the study in this folder.", show_default=False)
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Continue the study in this folder, or begin NAME in a new one.", show_default=False
+        ),
     ] = None,
     device: DeviceOption = "auto",
 ) -> None:
@@ -87,14 +90,19 @@ def study(
         "--out": out,
     }
     papers = scale if scale == "paper" else None
+    options = StudyOptions(
+        data=data,
+        num_seeds=seeds,
+        num_steps=steps,
+        device=device,
+        checkpoint=checkpoint,
+        tasks=_by_name(tasks) if tasks else None,
+    )
     if resume is not None:
-        _refuse(
-            {**given, "--device": device if device != "auto" else None},
-            "cannot be changed when a study is resumed; omit it, or start a new study",
-        )
+        _refuse({"--out": out}, "changes nothing with --resume, which names the folder; omit one of them")
         _refuse({"--describe": describe or None, "--scale paper": papers}, "resumes nothing; omit it, or omit --resume")
         with _told_how_to_continue(resume):
-            finished = resume_study(resume, name, report=note)
+            finished = resume_study(resume, name, options, report=note)
     elif name is None:
         _refuse(
             {**given, "--describe": describe or None, "--scale paper": papers},
@@ -114,14 +122,6 @@ def study(
             _show_full_scale(name, device)
         return
     else:
-        options = StudyOptions(
-            data=data,
-            num_seeds=seeds,
-            num_steps=steps,
-            device=device,
-            checkpoint=checkpoint,
-            tasks=_by_name(tasks) if tasks else None,
-        )
         out = out or new_run_folder(f"study-{name}")
         with _told_how_to_continue(out):
             finished = run_study(name, out, options, report=note)
@@ -172,8 +172,13 @@ def _told_how_to_continue(folder: Path) -> Iterator[None]:
 def _list() -> None:
     from allmlp.studies import STUDIES, load_study
 
-    for line in aligned([(name, load_study(name).title) for name in STUDIES]):
+    studies = map(load_study, STUDIES)
+    for line in aligned([(found.name, found.title, found.time_needed) for found in studies]):
         say(line)
+    say()
+    say(
+        "Times are estimates for two cores, by multiply-adds. What takes long can be stopped, and continues with --resume."
+    )
     first = next(iter(STUDIES))
     next_commands(
         [
@@ -201,7 +206,7 @@ def _show_full_scale(name: str, device: str) -> None:
     say(
         "here: at the rate of training steps on random images, from two blocks of each Mixer. Reading photos costs more, and"
     )
-    say("other programs that run meanwhile make it look slower.")
+    say("other programs that run meanwhile make it look slower. An empty cell: the paper states no cost.")
 
 
 def _describe(name: str) -> None:
@@ -220,6 +225,9 @@ def _describe(name: str) -> None:
         say(f"  {arm}")
     if study.has_tasks and not arms:
         say("  none of the tasks is on this machine; give them with --data")
+    if study.time_needed:
+        extent = ", for all tasks" if study.has_tasks else ""
+        say(f"time    {study.time_needed} on two cores{extent}: an estimate, by multiply-adds")
     if study.checkpoint is not None:
         say(f"from    {study.checkpoint}, or another checkpoint: --from CHECKPOINT")
     if study.data is not None:

@@ -1,4 +1,4 @@
-"""Places for one arm of a study: few small photos, and a folder of its own."""
+"""Contexts of one arm of a study: few small photos, and a folder of its own."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ import numpy as np
 from allmlp.data import ImageDataset
 from allmlp.studies.learning.photos import LabelledPhotos, StudyPhotos
 
-__all__ = ["BrightAndDark", "SmallWorkplace"]
+__all__ = ["BrightAndDark", "SmallContext"]
 
 
 @dataclass
-class SmallWorkplace:
-    """Implements `Workplace` with 24 photos of three classes, or with a data set."""
+class SmallContext:
+    """Implements `ArmContext` with 24 photos of three classes, or with a data set."""
 
     folder: Path
     data: ImageDataset | None = None

@@ -1,4 +1,4 @@
-"""Where an arm of a study works, in a folder of a test, and the photos of a task."""
+"""The context of an arm of a study of tasks, in a folder of a test, and the photos of a task."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +12,8 @@ from allmlp.studies.study import StudyOptions
 
 
 @dataclass
-class Place:
-    """A `Workplace` that keeps what it is told; `stop_at` stops the arm at the first line with these words."""
+class TaskContext:
+    """An `ArmContext` that keeps what it is told; `stop_at` stops the arm at the first line with these words."""
 
     folder: Path
     options: StudyOptions

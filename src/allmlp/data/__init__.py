@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from allmlp.data.dataset import ImageDataset, Split, default_split
     from allmlp.data.decoding.check_photos import check_photos
     from allmlp.data.decoding.decode import decode
-    from allmlp.data.decoding.limits import DEFAULT_MAX_MEGAPIXELS, MAX_PHOTO_BYTES, set_max_megapixels
+    from allmlp.data.decoding.limits import DEFAULT_MAX_MEGAPIXELS, MAX_PHOTO_BYTES, max_pixels, set_max_megapixels
     from allmlp.data.decoding.pixels import to_pixels
-    from allmlp.data.decoding.reasons import ShortageError
+    from allmlp.data.decoding.reasons import PhotoError, PhotoFault, ShortageError
     from allmlp.data.digests import photo_digest, with_digests
     from allmlp.data.label_sets import read_label_sets
     from allmlp.data.laws import Law, changed_settings, scaled_size
@@ -73,6 +73,8 @@ __all__ = [
     "Law",
     "Listing",
     "NumberedPhotos",
+    "PhotoError",
+    "PhotoFault",
     "PhotoMove",
     "Preparation",
     "Preprocessing",
@@ -106,6 +108,7 @@ __all__ = [
     "label_names",
     "list_folder",
     "listed_files",
+    "max_pixels",
     "named_folder",
     "new_log_path",
     "notes_on_folds",
@@ -181,10 +184,11 @@ _MODULES = {
     "decoding.limits": (
         "DEFAULT_MAX_MEGAPIXELS",
         "MAX_PHOTO_BYTES",
+        "max_pixels",
         "set_max_megapixels",
     ),
     "decoding.pixels": ("to_pixels",),
-    "decoding.reasons": ("ShortageError",),
+    "decoding.reasons": ("PhotoError", "PhotoFault", "ShortageError"),
     "content": ("fingerprint",),
     "label_sets": ("read_label_sets",),
     "laws": (

@@ -20,4 +20,5 @@ def check_bmp(image: BmpImageFile, num_bytes: int) -> None:
             f"it is a run-length encoded BMP of {width} x {height} pixels and {num_bytes:,} bytes; "
             f"the limits are {_MAX_RUN_PIXELS:,} and {_MAX_RUN_BYTES:,}",
             advice="Save it as PNG",
+            fault="limit",
         )

@@ -33,7 +33,14 @@ from allmlp.data.decoding.limits import MAX_PHOTO_BYTES, check_size, reserve_pix
 from allmlp.data.decoding.more_formats import HEIC_KINDS, INSTALL_HEIC, has_heic, is_read, open_heic_or_avif
 from allmlp.data.decoding.png import check_png_rows, sanitise_png
 from allmlp.data.decoding.quietly import quietly
-from allmlp.data.decoding.reasons import PhotoError, UnusablePhotoError, advice_of, decoding_reason, raise_shortage
+from allmlp.data.decoding.reasons import (
+    PhotoError,
+    UnusablePhotoError,
+    advice_of,
+    decoding_reason,
+    fault_of,
+    raise_shortage,
+)
 from allmlp.data.decoding.rgb import (
     averaged,
     averaged_pixels,
@@ -193,9 +200,11 @@ def _named_errors(name: str) -> Iterator[None]:
     except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError, struct.error, IndexError and others
         raise_shortage(error, where=escape(name))
         own_advice = advice_of(error, "")
-        problem = f"{decoding_reason(error)}." + (f" {own_advice}." if own_advice else "")
+        reason = f"{decoding_reason(error)}."
+        problem = reason + (f" {own_advice}." if own_advice else "")
         advice = "" if own_advice else f" {_REPLACE}."
-        raise PhotoError(f"{escape(name)}: {problem}{advice}", problem=problem) from error
+        message = f"{escape(name)}: {problem}{advice}"
+        raise PhotoError(message, problem=problem, reason=reason, fault=fault_of(error)) from error
 
 
 def is_decodable(content: bytes) -> bool:
@@ -245,16 +254,20 @@ def _decoded(content: bytes, *, is_checked: bool, side: int | None) -> DecodedPh
 
 def _kind_of_photo(content: bytes) -> FileKind:
     if not content:
-        raise UnusablePhotoError("the file is empty")
+        raise UnusablePhotoError("the file is empty", fault="format")
     if len(content) > MAX_PHOTO_BYTES:
-        raise UnusablePhotoError(f"the file has {len(content):,} bytes; the limit is {MAX_PHOTO_BYTES:,}")
+        raise UnusablePhotoError(
+            f"the file has {len(content):,} bytes; the limit is {MAX_PHOTO_BYTES:,}", fault="limit"
+        )
     kind = kind_of_file(content[:START_BYTES])
     if kind is None or kind not in _READERS:
         advice = {FileKind.GIT_LFS: " (run `git lfs pull`)", FileKind.ZIP: " (unpack it, and give its folder)"}
         found = f"{kind}{advice.get(kind, '')}" if kind else "an unknown kind of file"
-        raise UnusablePhotoError(f"this is {found}, not a photo that can be decoded")
+        raise UnusablePhotoError(f"this is {found}, not a photo that can be decoded", fault="format")
     if kind in HEIC_KINDS and not has_heic():
-        raise UnusablePhotoError(f"this is {kind}", advice=f"To read it, {INSTALL_HEIC}; or save it as JPEG")
+        raise UnusablePhotoError(
+            f"this is {kind}", advice=f"To read it, {INSTALL_HEIC}; or save it as JPEG", fault="format"
+        )
     return kind
 
 
@@ -264,7 +277,9 @@ def _check_jpeg_pieces(image: StoredTiffFile, content: bytes) -> None:
         try:
             sanitised = sanitise_jpeg(piece.data)
         except UnusablePhotoError as error:
-            raise UnusablePhotoError(f"the TIFF is damaged: in one of its strips or tiles, {error}") from error
+            raise UnusablePhotoError(
+                f"the TIFF is damaged: in one of its strips or tiles, {error}", fault=error.fault
+            ) from error
         if any(not a <= b <= c for a, b, c in zip(piece.size, sanitised.size, piece.largest, strict=True)):
             raise UnusablePhotoError("the TIFF is damaged: its strips or tiles have other sizes than its header says")
         if image.mode == "LA":

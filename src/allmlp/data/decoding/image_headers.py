@@ -56,7 +56,9 @@ def sanitise_webp(content: bytes) -> SanitisedImage:
     check_size((width, height))
     if width * height > _MAX_WEBP_PIXELS and end < _DENSE_BYTES:
         raise UnusablePhotoError(
-            f"the WebP claims {width} x {height} pixels but has only {end:,} bytes", advice="Save it as JPEG"
+            f"the WebP claims {width} x {height} pixels but has only {end:,} bytes",
+            advice="Save it as JPEG",
+            fault="limit",
         )
     return SanitisedImage(content[:end], (width, height), _webp_orientation(content[:end]) if kind == b"VP8X" else 1)
 

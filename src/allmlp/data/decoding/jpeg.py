@@ -69,6 +69,7 @@ class _Scans:
             raise UnusablePhotoError(
                 f"the JPEG has more than {self._limit} scans of {width} x {height} pixels",
                 advice="Save it as baseline JPEG",
+                fault="limit",
             )
         components = [header[5 + 2 * index] for index in range(header[4])]
         first, last, bits = struct.unpack_from("BBB", header, 5 + 2 * len(components))
@@ -110,7 +111,8 @@ class _Scans:
             width, height = self.frame.size
             raise UnusablePhotoError(
                 f"the JPEG claims {width} x {height} pixels but has only {num_bytes:,} bytes in a scan: "
-                "it is cut short or forged"
+                "it is cut short or forged",
+                fault="limit",
             )
 
     def _check_restarts(self, data: bytes, expected: int) -> None:
@@ -245,7 +247,8 @@ def _segments(content: bytes) -> Iterator[tuple[int, bytes, bytes | None]]:
     for number in itertools.count():
         if number > _MAX_JPEG_SEGMENTS:
             raise UnusablePhotoError(
-                f"the JPEG has more than {_MAX_JPEG_SEGMENTS:,} segments; no camera or encoder writes so many"
+                f"the JPEG has more than {_MAX_JPEG_SEGMENTS:,} segments; no camera or encoder writes so many",
+                fault="limit",
             )
         following = _MARKER.search(content, position)
         if following is None:
@@ -300,13 +303,17 @@ def _affects_pixels(marker: int) -> bool:
 def _frame(marker: int, segment: bytes) -> _Frame:
     if marker not in (0xC0, 0xC1, 0xC2):
         kind = _UNSUPPORTED_FRAMES.get(marker, "arithmetic-coded")
-        raise UnusablePhotoError(f"{kind} JPEG is not supported; save it as baseline or progressive JPEG")
+        raise UnusablePhotoError(
+            f"{kind} JPEG is not supported", advice="Save it as baseline or progressive JPEG", fault="format"
+        )
     precision, height, width, num_components = struct.unpack_from(">BHHB", segment, 4)
     if precision != 8:
-        raise UnusablePhotoError(f"{precision}-bit JPEG is not supported; save it with 8 bits")
+        raise UnusablePhotoError(f"{precision}-bit JPEG is not supported", advice="Save it with 8 bits", fault="format")
     components = [struct.unpack_from("BB", segment, 10 + 3 * index) for index in range(num_components)]
     sampling = {name: (factors >> 4, factors & 15) for name, factors in components}
     if not sampling or any(0 in factors for factors in sampling.values()):
         raise UnusablePhotoError("the JPEG is damaged: its sampling factors are zero")
+    if not width or not height:  # a height of zero is legal, and follows in the data: no camera writes that
+        raise UnusablePhotoError(f"the JPEG states no size ({width} x {height} pixels)", fault="format")
     check_size((width, height))
     return _Frame((width, height), sampling, marker == 0xC2)

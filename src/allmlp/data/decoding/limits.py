@@ -65,16 +65,18 @@ def check_size(size: tuple[int, int]) -> None:
     """Check (width, height) against the limits. Raises UnusablePhotoError."""
     width, height = size
     if width < 1 or height < 1:
-        raise UnusablePhotoError(f"its size is {width} x {height} pixels")
+        raise UnusablePhotoError(f"its size is {width} x {height} pixels", fault="limit")
     if max(size) > MAX_SIDE:
         raise UnusablePhotoError(
-            f"it has {width} x {height} pixels; the limit is {_pixels_allowed:,} in total and {MAX_SIDE:,} per side"
+            f"it has {width} x {height} pixels; the limit is {_pixels_allowed:,} in total and {MAX_SIDE:,} per side",
+            fault="limit",
         )
     if width * height > _pixels_allowed:
         raise UnusablePhotoError(
             f"it has {width} x {height} pixels; the limit is {_pixels_allowed:,}",
             advice=f"If you trust it, raise the limit: --max-megapixels {-(-width * height // 1_000_000)}, or "
             "allmlp.data.set_max_megapixels in Python",
+            fault="limit",
         )
 
 

@@ -45,7 +45,9 @@ def sanitise_png(content: bytes) -> SanitisedImage:
     start = position = 8  # `start` is the first byte not yet copied to `kept`
     for number in itertools.count():
         if number > _MAX_PNG_CHUNKS:
-            raise UnusablePhotoError(f"the PNG has more than {_MAX_PNG_CHUNKS:,} chunks; no encoder writes so many")
+            raise UnusablePhotoError(
+                f"the PNG has more than {_MAX_PNG_CHUNKS:,} chunks; no encoder writes so many", fault="limit"
+            )
         if position + 12 > len(content):
             break
         length, kind = struct.unpack_from(">I4s", content, position)
@@ -81,6 +83,7 @@ def check_png_rows(content: bytes) -> None:
         raise UnusablePhotoError(
             f"its {len(content):,} bytes unpack to {expected // 1_000_000} MB, as no photo does",
             advice="If it is one, save it with 8 bits per sample",
+            fault="limit",
         )
     if _unpacked_bytes(content, expected) < expected:
         raise UnusablePhotoError("the PNG is cut short: its data do not cover all rows of the picture")

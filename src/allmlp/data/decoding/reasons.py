@@ -1,5 +1,7 @@
 """Why a photo cannot be used, in our own words."""
 
+from typing import Literal
+
 from PIL.Image import DecompressionBombError
 
 from allmlp.errors import DataError, shortage
@@ -7,16 +9,23 @@ from allmlp.io.display import escape
 
 __all__ = [
     "PhotoError",
+    "PhotoFault",
     "ShortageError",
     "UnusablePhotoError",
     "advice_of",
     "decoding_reason",
+    "fault_of",
     "problem_of",
     "raise_shortage",
 ]
 
+PhotoFault = Literal["format", "limit", "damaged"]
+"""The kind of a photo's problem: "format" (a file, or a variant of a format, that is not read), "limit" (a size or a number of
+parts beyond the limits), or "damaged" (anything else, such as missing data)."""
 
-_UNSUPPORTED = ("unsupported", "unknown pixel mode", "unknown data organization", "cannot handle")  # Pillow's words
+# Pillow's words.
+_UNSUPPORTED = ("unsupported", "unknown pixel mode", "unknown data organization", "cannot handle")
+_TOO_MUCH_TEXT = ("decompressed data too large", "too much memory used in text chunks")
 
 
 class UnusablePhotoError(ValueError):
@@ -24,11 +33,13 @@ class UnusablePhotoError(ValueError):
 
     Attributes:
         advice: what to do, as a sentence without its full stop; None if the file can only be replaced.
+        fault: the kind of the problem.
     """
 
-    def __init__(self, reason: str, *, advice: str | None = None) -> None:
+    def __init__(self, reason: str, *, advice: str | None = None, fault: PhotoFault = "damaged") -> None:
         super().__init__(reason)
         self.advice = advice
+        self.fault: PhotoFault = fault
 
 
 class PhotoError(DataError):
@@ -36,11 +47,17 @@ class PhotoError(DataError):
 
     Attributes:
         problem: the reason for lists of photos, without the name, and without the advice that holds for every photo.
+        reason: the same without any advice, which is for the owner of this machine.
+        fault: the kind of the problem.
     """
 
-    def __init__(self, message: str, *, problem: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, problem: str | None = None, reason: str | None = None, fault: PhotoFault = "damaged"
+    ) -> None:
         super().__init__(message)
         self.problem = message if problem is None else problem
+        self.reason = self.problem if reason is None else reason
+        self.fault: PhotoFault = fault
 
 
 class ShortageError(PhotoError):
@@ -70,11 +87,21 @@ def decoding_reason(error: Exception) -> str:
         return lacking
     if isinstance(error, DecompressionBombError):
         return "it has more pixels than its decoder reads"
+    if str(error).lower().startswith(_TOO_MUCH_TEXT):
+        return "its comments unpack to more text than its decoder reads"
     if isinstance(error, EOFError) or "truncated" in str(error):
         return "the file is cut short"
     if str(error).lower().startswith(_UNSUPPORTED):
         return "the file is damaged, or of a variant of its format that is not read"
     return "the file is damaged"
+
+
+def fault_of(error: Exception) -> PhotoFault:
+    """Return the kind of a problem. What Pillow calls unsupported counts as damage, for either leads to it."""
+    if isinstance(error, UnusablePhotoError):
+        return error.fault
+    is_large = isinstance(error, DecompressionBombError) or str(error).lower().startswith(_TOO_MUCH_TEXT)
+    return "limit" if is_large else "damaged"
 
 
 def advice_of(error: Exception, otherwise: str) -> str:

@@ -107,11 +107,12 @@ def check_tiff_directory(content: bytes) -> None:
         or tags.get(_PHOTOMETRIC) in _OF_SENSORS
         or tags.get(_COMPRESSION) in _OF_CAMERAS
     ):
-        raise UnusablePhotoError("this is a RAW photo of a camera", advice="Save it as JPEG or TIFF")
+        raise UnusablePhotoError("this is a RAW photo of a camera", advice="Save it as JPEG or TIFF", fault="format")
     for tag, _, number, _ in entries:
         if tag <= _LAST_BASELINE_TAG and number > _MAX_PIECES:
             raise UnusablePhotoError(
-                f"the TIFF has a list of {number:,} entries in its header; the limit is {_MAX_PIECES:,}"
+                f"the TIFF has a list of {number:,} entries in its header; the limit is {_MAX_PIECES:,}",
+                fault="limit",
             )
 
 
@@ -127,7 +128,9 @@ def check_tiff(image: TiffImageFile, num_bytes: int) -> None:
     # libtiff decompresses whole tiles, even if only a small part is inside the photo.
     width, height = (tags.get(tag) for tag in (_TILE_WIDTH, _TILE_HEIGHT))
     if isinstance(width, int) and isinstance(height, int) and width * height > max_pixels():
-        raise UnusablePhotoError(f"its tiles have {width} x {height} pixels; the limit is {max_pixels():,}")
+        raise UnusablePhotoError(
+            f"its tiles have {width} x {height} pixels; the limit is {max_pixels():,}", fault="limit"
+        )
     num_planes = tags.get(_SAMPLES, 1) if tags.get(_PLANAR) == 2 else 1
     if _num_listed(tags) < _num_pieces(tags) * num_planes:
         raise UnusablePhotoError(_MISSING)
@@ -191,6 +194,7 @@ def _pieces(image: TiffImageFile, content: bytes) -> Iterator[TiffPiece]:
         raise UnusablePhotoError(
             f"the TIFF has {len(offsets):,} strips or tiles of JPEG; the limit is {_MAX_DECODED_PIECES:,}",
             advice="Save it as JPEG or PNG",
+            fault="limit",
         )
     width, height = tags[_WIDTH], tags[_HEIGHT]
     rows = min(tags.get(_STRIP_ROWS, height), height)

@@ -125,8 +125,9 @@ def _resumed(folder: Path, study: Study | str | None, given: StudyOptions | None
             f"{', '.join(changed)} cannot be changed when a study is resumed. The one in {escape(folder)} began with "
             f"other options; omit {'it' if len(changed) == 1 else 'them'}, or start a new study."
         )
-    missing = [arm for arm in _arms(study, folder, options) if stored_figures(folder, arm) is None]
-    if not missing:
+    arms = _arms(study, folder, options)
+    missing = [arm for arm in arms if stored_figures(folder, arm) is None]
+    if arms and not missing:
         return _run(study, folder, options, StudyData(None, {}), report)
     _check(study, options)
     data = open_study(study, options)

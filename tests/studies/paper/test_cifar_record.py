@@ -101,7 +101,7 @@ def test_the_sentence_has_the_cost_and_what_each_part_gains() -> None:
         "the mean of 3 seeds, 90.00 ± 0.10 %, does not reach 90.83 %"
     ) in sentence
     assert f"{THEIRS}, for as many multiply-adds, 90.00 ± 0.10 %" in sentence
-    assert "in points above 'Muon' (87.00 %): AdamW -2.00, Muon, weights not averaged -0.50" in sentence
+    assert "in points above 'Muon' (87.00 %): AdamW -2.00; Muon, weights not averaged -0.50" in sentence
     assert f"{FINAL} +1.00" in sentence
     assert sentence.endswith(f"The final arms have '{FINAL}', which was the best of them.")
     better = STUDY.agreement(_results(0.9, trials={**trials, "Muon, clean end": 0.885}, **facts))

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from allmlp.errors import DataError
 from allmlp.io.display import counted, escape
@@ -221,7 +222,7 @@ def _trial_sentence(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     if top1[best] > top1[FINAL]:
         choice = f"although '{best}' was better by {top1[best] - top1[FINAL]:.2f}"
     return (
-        f"Trials of one seed on validation photos, in points above '{BASE}' ({top1[BASE]:.2f} %): {', '.join(gains)}. "
+        f"Trials of one seed on validation photos, in points above '{BASE}' ({top1[BASE]:.2f} %): {'; '.join(gains)}. "
         f"The final arms have '{FINAL}', {choice}."
     )
 
@@ -253,6 +254,7 @@ def figure(results: Sequence[ArmResult]) -> Figure:
         axes[1].axhline(RECORDS[data], color=COLOURS[-1], linewidth=1, linestyle="--", label=label)
     for panel in axes:
         percent_axis(panel, "top-1", x="minutes")
+        panel.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))  # with decimals where they differ
         panel.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2))
     return drawing
 

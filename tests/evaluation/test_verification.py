@@ -1,6 +1,7 @@
 """`verify_export`: equal answers pass, and every way in which an export can differ is named."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,23 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from PIL import Image
-from tests.builders import tiny_checkpoint
+from tests.builders import tiny_checkpoint, unknown_rule
 
-from allmlp import CheckFailedError, Checkpoint, CheckpointError, ConfigError, Preprocessing, export, verify_export
+from allmlp import (
+    CheckFailedError,
+    Checkpoint,
+    CheckpointError,
+    ConfigError,
+    Embedder,
+    Preprocessing,
+    export,
+    open_model,
+    verify_export,
+)
 from allmlp.checkpoints import UnknownRule, encode_statistics
+from allmlp.exports import EXPORT_FORMATS
 
 NAMES = ("cat", "dog", "two words")
 
@@ -171,3 +184,67 @@ def test_what_cannot_be_verified_says_why(checkpoint: Checkpoint, photos: Path, 
     weights = {name: weight for name, weight in checkpoint.weights.items() if not name.startswith("head.")}
     with pytest.raises(ConfigError, match="no classifier"):
         verify_export(path, Checkpoint(description=headless, weights=weights), photos)
+
+
+@pytest.mark.parametrize("to", ["onnx", "torch", "litert"])
+def test_answers_that_become_unknown_are_a_disagreement(
+    to: str, checkpoint: Checkpoint, photos: Path, tmp_path: Path
+) -> None:
+    """Fault: only classes were compared. Here, features are moved and logits stay, so that all classes stay, too."""
+    rule, moved = with_rule(checkpoint, photos)
+    path = export(moved, to=to, out=tmp_path / f"x{EXPORT_FORMATS[to].ending}")
+    result = verify_export(path, rule, photos)
+    assert result.logit_difference < 1e-4 * result.largest_logit
+    assert result.num_unknown_changed > 0 and result.num_same == 21 - result.num_unknown_changed
+    assert result.num_ties == 0
+    assert f'{result.num_unknown_changed} of 21 photos became "unknown", or no longer are.' in result.problems
+    assert verify_export(export(rule, out=tmp_path / "same.onnx"), rule, photos).problems == ()
+
+
+def with_rule(checkpoint: Checkpoint, photos: Path) -> tuple[Checkpoint, Checkpoint]:
+    """Return a checkpoint that finds half of the photos unknown, and one with larger features and the same logits."""
+    features = Embedder(open_model(checkpoint, output="features", device="cpu")).embed(sorted(photos.rglob("*.png")))
+    lengths = np.sort((features.astype(np.float64) ** 2).sum(axis=1))
+    known = checkpoint.replace(unknown=unknown_rule(features.shape[1], threshold=-float(lengths[9:11].mean())))
+    weights = dict(known.weights)
+    for part in ("weight", "bias"):
+        weights[f"pre_head_norm.{part}"] = 1.5 * weights[f"pre_head_norm.{part}"]
+    weights["head.weight"] = weights["head.weight"] / 1.5
+    return known, known.replace(weights=weights)
+
+
+def test_a_tie_within_the_tolerance_is_not_another_class(checkpoint: Checkpoint, photos: Path, tmp_path: Path) -> None:
+    """Fault: with two classes that are equal but for rounding, an honest export failed, whatever the tolerance."""
+    weights = dict(checkpoint.weights)
+    for part in ("weight", "bias"):
+        values = weights[f"head.{part}"].clone()
+        values[1] = values[0]
+        weights[f"head.{part}"] = values
+    near, far = (dict(weights) for _ in range(2))
+    near["head.bias"], far["head.bias"] = (weights["head.bias"] + torch.tensor([0, by, 0]) for by in (1e-5, 1e-3))
+    equal = checkpoint.replace(weights=weights)
+    result = verify_export(export(checkpoint.replace(weights=near), out=tmp_path / "x.onnx"), equal, photos)
+    assert 0 < result.num_ties == 21 - result.num_same
+    assert result.problems == ("The export was made from other weights.",)
+    problems = verify_export(export(checkpoint.replace(weights=far), out=tmp_path / "y.onnx"), equal, photos).problems
+    assert problems[-1].startswith("A logit differs by 0.001, more than the tolerance")
+
+
+@pytest.mark.parametrize("to", ["onnx", "openvino"])
+def test_what_other_programs_read_is_compared_with_the_checkpoint(
+    to: str, checkpoint: Checkpoint, photos: Path, tmp_path: Path
+) -> None:
+    """Without the digest, as whoever changes a file on purpose may delete it."""
+    path = export(checkpoint, to=to, out=tmp_path / f"x{EXPORT_FORMATS[to].ending}")
+    if to == "onnx":
+        proto = onnx.load(path)
+        entries = {entry.key: entry for entry in proto.metadata_props}
+        entries["model_info resize_type"].value = "standard"
+        proto.metadata_props.remove(entries["allmlp_sha256"])
+        onnx.save(proto, path)
+    else:
+        text = re.sub(r"<allmlp_sha256 [^>]*>", "", path.read_text())
+        path.write_text(text.replace('<resize_type value="crop"', '<resize_type value="standard"'))
+    assert verify_export(path, checkpoint, photos).problems == (
+        "Other programs read other values from the export (model_info resize_type).",
+    )

@@ -22,6 +22,7 @@ QUANTISED = ("q = QuantizeLinear x s z", "x8 = DequantizeLinear q s z", "v = Deq
     "lines",
     [
         (*QUANTISED, "y = MatMul x8 v"),
+        (*QUANTISED[:2], "k = Cast w", "m = Mul k t", "y = MatMul x8 m"),
         (*QUANTISED, "y = Gemm v x8 b"),
         (*QUANTISED, "r = Reshape x8 n", "p = Transpose r", "y = MatMul p v"),
         (*QUANTISED, "p = Transpose v", "y = MatMul x8 p"),
@@ -36,6 +37,7 @@ def test_a_weight_that_multiplies_in_integers_is_found(lines: tuple[str, ...]) -
     "lines",
     [
         ("v = DequantizeLinear w t u", "y = MatMul x v"),
+        ("k = Cast w", "m = Mul k t", "y = MatMul x m"),
         (*QUANTISED, "a = Add x8 b", "y = MatMul a v"),  # an addition is in float32
         (*QUANTISED, "y = MatMul x8 other"),
         (),

@@ -3,15 +3,17 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
-from tests.builders import tiny_checkpoint
+from safetensors.numpy import save_file
+from tests.builders import tiny_checkpoint, tiny_description
 from tests.exports.conftest import FILE_FORMATS, NAMES
 
-from allmlp import Checkpoint, ModelDescription, Preprocessing
+from allmlp import Checkpoint, ModelDescription, Preprocessing, load_checkpoint
 from allmlp.checkpoints import as_arrays
 from allmlp.exports import EXPORT_FORMATS, export, onnx_bytes, open_export
-from allmlp.exports.metadata import model_info, weights_digest
+from allmlp.exports.metadata import model_info, weights_digest, without_paths
 
 
 @pytest.mark.parametrize("to", FILE_FORMATS)
@@ -66,3 +68,43 @@ def test_no_path_of_this_machine_is_in_an_export(source: str, expected: str | No
         assert found.source == (expected or source)
         for file in path.parent.glob("x.*"):
             assert all(word not in file.read_bytes() for word in (b"somewhere", b"/home", b"ann\\", b"secret"))
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("secret.pth.tar (ours): unknown origin", "a local file (ours): unknown origin"),
+        ("Ann secret.npz (ours): unknown origin", "a local file (ours): unknown origin"),
+        ("/home/ann/My secret (timm): unknown origin; fits B/16", "a local file (timm): unknown origin; fits B/16"),
+        ("mixer-of-secret (timm): unknown origin; new classifier with 3 classes", "a local file (timm): unknown origin; "
+         "new classifier with 3 classes"),
+        ("a (secret): unknown origin/b (ours): unknown origin", "a local file (ours): unknown origin"),
+        ("my secret: b16-i1k by its SHA-256: ImageNet-1k", "a local file: b16-i1k by its SHA-256: ImageNet-1k"),
+        ("hf:ann/mixer@v1.0 (timm): unknown origin; fits S/16", None),
+        ("hf:secret model (timm): unknown origin", "a local file (timm): unknown origin"),
+        ("b16-i1k: trained on ImageNet-1k; Google's imagenet1k/Mixer-B_16.npz", None),
+        ("saved in secret.pth.tar", "saved in a local file"),
+    ],
+)  # fmt: skip
+def test_a_path_may_have_any_characters(source: str, expected: str | None) -> None:
+    assert without_paths(tiny_description(source=source)).source == (expected or source)
+
+
+@pytest.mark.parametrize("name", ["Ann Smith.npz", "weights of ann", "ann.pth.tar", "folder/ann.safetensors"])
+def test_no_name_of_a_weight_file_is_in_an_export(
+    name: str, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the file to the export, with a relative name."""
+    monkeypatch.chdir(tmp_path)
+    Path(name).parent.mkdir(exist_ok=True)
+    ending = ".npz" if name.endswith(".npz") else ".safetensors"
+    weights = as_arrays(checkpoint).weights
+    if ending == ".npz":
+        np.savez(name, **weights)
+    else:
+        save_file(dict(weights), name)
+    loaded = load_checkpoint(name, image_size=checkpoint.config.image_size)
+    assert "unknown origin" in loaded.source and name in loaded.source
+    path = export(loaded, out="x.onnx")
+    assert open_export(path).description.source.startswith("a local file (")
+    assert name.encode() not in path.read_bytes()

@@ -105,3 +105,12 @@ def test_another_xml_file_is_not_a_model(tmp_path: Path) -> None:
     path.write_text("<html><body>404</body></html>")
     path.with_suffix(".bin").write_bytes(b"")
     assert "XML that starts with 'html'; expected an OpenVINO model that allmlp export wrote" in refusal(path)
+
+
+def test_a_key_cannot_occur_twice(copied: Path) -> None:
+    """Fault: the last of two was checked, and another program may read the first."""
+    text = copied.read_text()
+    for pattern in (r"<labels [^>]*>", r"<allmlp [^>]*>"):
+        (entry,) = re.findall(pattern, text)
+        copied.write_text(text)
+        assert "occurs twice" in refusal(edit(copied, re.escape(entry), entry + entry))

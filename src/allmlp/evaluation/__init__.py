@@ -6,6 +6,7 @@ Invariants: classes are matched by name, never by position.
 To add one: a file with a function from a `RunnableModel` and data to a frozen dataclass; the arithmetic goes to metrics/.
 """
 
+from allmlp.evaluation.answers import Answers, answer_batches, changed_answers
 from allmlp.evaluation.choose_split import ChosenSplit, choose_split, divide_as_run, split_of_run
 from allmlp.evaluation.compare import Comparison, compare, photos_to_compare
 from allmlp.evaluation.few_shot_score import FewShotEvaluation, evaluate_few_shot
@@ -21,12 +22,15 @@ __all__ = [
     "KEPT_SHARE",
     "MIN_PHOTOS_FOR_UNKNOWN",
     "SINGLE_PROCESS",
+    "Answers",
     "ChosenSplit",
     "Comparison",
     "Evaluation",
     "ExportVerification",
     "FewShotEvaluation",
     "Shares",
+    "answer_batches",
+    "changed_answers",
     "check_verifiable",
     "choose_split",
     "compare",

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.checkpoints import Checkpoint, ModelDescription, as_arrays, load_checkpoint
-from allmlp.config import to_dict
 from allmlp.data import Preparation, Split, resized_images
 from allmlp.errors import CheckFailedError, ConfigError
+from allmlp.evaluation.answers import Answers, ChangedAnswers, answer_batches, changed_answers
 from allmlp.evaluation.compare import ComparedPhotos, photos_to_compare
+from allmlp.evaluation.description_differences import description_differences
 from allmlp.evaluation.pixel_difference import ComparedPreparation, PixelDifference
 from allmlp.exports import ChangedExportError, ExportInfo, Pixels, TorchExport, export_kind, open_export, weights_digest
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
@@ -46,7 +47,10 @@ class ExportVerification:
     Attributes:
         photos: a description of the photos, for display.
         num_photos: how many there are.
-        num_same: photos with the same most probable class, by name.
+        num_same: photos with the same answer: the most probable class, by name, and whether the photo is "unknown".
+        num_unknown_changed: photos that became "unknown", or no longer are.
+        num_ties: photos with another answer that rounding explains: two classes whose logits, or a score and the threshold
+            of "unknown", are closer than what the tolerance allows. Of a float32 export, they are not a problem.
         largest_logit: the largest absolute logit of the checkpoint.
         logit_difference, probability_difference: the largest absolute differences.
         tolerance: of `logit_difference`, as a fraction of `largest_logit`; None for int8 and bfloat16.
@@ -59,6 +63,8 @@ class ExportVerification:
     photos: str
     num_photos: int
     num_same: int
+    num_unknown_changed: int
+    num_ties: int
     largest_logit: float
     logit_difference: float
     probability_difference: float
@@ -113,7 +119,7 @@ def _limit(info: ExportInfo, tolerance: float | None, agreement: float | None, p
     if note is None:
         if agreement is not None:
             raise ConfigError(f"{where}: a float32 export, which must give every photo its class; omit agreement.")
-        usual = RESIZE_TOLERANCE if info.pixels == "in" else DEFAULT_TOLERANCE
+        usual = DEFAULT_TOLERANCE if info.pixels == "out" or info.has_exact_pixels else RESIZE_TOLERANCE
         return _Limit(usual if tolerance is None else tolerance, None)
     if tolerance is not None:
         raise ConfigError(
@@ -127,12 +133,14 @@ def check_verifiable(description: ModelDescription, path: Path, photos: str | Pa
 
     Raises:
         ConfigError: a model without a classifier.
-        DataError: no photos at `photos`.
+        DataError: no photos at `photos`, or photos that cannot be decoded.
         MissingExtraError: no engine for the export is installed.
     """
     _check_classes(description)
     choose_backend("auto" if pixels == "out" else _PIXEL_BACKEND, path)
-    photos_to_compare(photos, description)
+    found = photos_to_compare(photos, description)
+    for _ in resized_images(found.split, description.preprocessing, num_workers=num_decoding_threads()):
+        pass  # photos that cannot be decoded are an error
 
 
 def _check_classes(description: ModelDescription) -> None:
@@ -188,7 +196,7 @@ def verify_export(
         raise CheckFailedError(str(error)) from error
     info = opened.info
     limit = _limit(info, tolerance, agreement, path)
-    problems = _differences(loaded.description, info.description)
+    problems = description_differences(loaded.description, opened)
     if info.weights_sha256 != weights_digest(as_arrays(loaded).weights):
         problems.append("The export was made from other weights.")
     if len(info.description.class_names) != len(loaded.class_names):
@@ -204,89 +212,69 @@ def verify_export(
         )
     chosen = photos_to_compare(photos, loaded.description)
     total, done = 2 * len(chosen.split), 0
-    outputs: list[NDArray[np.float32]] = []
     watched = None if after.pixels is None else ComparedPreparation(after.pixels, loaded.preprocessing)
-    for model, preparation in ((before, before.preparation), (after, watched or after.preparation)):
-        rows = []
-        for logits in _logits(model, preparation, chosen.split):
-            rows.append(logits)
-            done += len(logits)
-            progress(done, total)
-        outputs.append(np.concatenate(rows))
+
+    def count(num_photos: int) -> None:
+        nonlocal done
+        done += num_photos
+        progress(done, total)
+
+    answers = (
+        answer_batches(before, _batches(chosen.split, before.preparation), done=count),
+        answer_batches(after, _batches(chosen.split, watched or after.preparation), done=count),
+    )
     difference = None if watched is None else watched.difference()
-    if difference is not None and (
-        problem := difference.problem(loaded.preprocessing, is_exact=info.pixels == "exact")
-    ):
-        problems.append(problem)
-    result = _compared(before.description, after.description, outputs, chosen, limit, problems)
+    if difference is not None:
+        problem = difference.problem(loaded.preprocessing, is_exact=info.has_exact_pixels)
+        problems += [problem] if problem else []
+    result = _compared(before.description, after.description, answers, chosen, limit, problems)
     return dataclasses.replace(result, pixels=difference)
 
 
 def _program(export: TorchExport) -> RunnableModel:
     """Return the program of a .pt2 file, which `open_model` does not run."""
-    return RunnableModel(export.checked_program(), export.description, "logits")
+    joined, num_classes = export.checked_program(with_features=True), export.description.config.num_classes
+    return RunnableModel(
+        lambda images: joined(images)[:, :num_classes], export.description, "logits", with_features=lambda: joined
+    )
 
 
-def _logits(model: RunnableModel, preparation: Preparation, split: Split) -> Iterator[NDArray[np.float32]]:
-    """Yield logits batch by batch: decoded, resized, normalised and computed as the model's own file says."""
+def _batches(split: Split, preparation: Preparation) -> Iterator[list[NDArray[Any]]]:
+    """Yield photos batch by batch, decoded and resized as the file of a model says."""
     images = resized_images(split, preparation, num_workers=num_decoding_threads())
     while chunk := list(islice(images, _BATCH_SIZE)):
-        yield model.forward(preparation.normalise(np.stack(chunk)))
-
-
-def _differences(before: ModelDescription, after: ModelDescription) -> list[str]:
-    """Return a sentence for each part of the descriptions that differs."""
-    problems = []
-    for what, old, new in (
-        ("pre-processing", before.preprocessing, after.preprocessing),
-        ("configuration", before.config, after.config),
-    ):
-        values, others = to_dict(old), to_dict(new)
-        changed = [f"{name} is {others[name]}, not {values[name]}" for name in values if values[name] != others[name]]
-        if changed:
-            problems.append(f"The export has another {what}: {', '.join(changed)}.")
-    if before.class_names != after.class_names:
-        problems.append("The export has other class names, or in another order.")
-    if before.unknown != after.unknown:
-        problems.append(f"The export has {_unknown(after)}, not {_unknown(before)}.")
-    if before.temperature != after.temperature:
-        problems.append(f"The export has the temperature {after.temperature}, not {before.temperature}.")
-    return problems
-
-
-def _unknown(description: ModelDescription) -> str:
-    """Return what a model answers "unknown" below, without the statistics of its features, which have thousands of numbers."""
-    rule = description.unknown
-    return 'no threshold of "unknown"' if rule is None else f'"unknown" below the {rule.score} {rule.threshold:.6g}'
+        yield chunk
 
 
 def _compared(
     before: ModelDescription,
     after: ModelDescription,
-    outputs: list[NDArray[np.float32]],
+    answers: tuple[Answers, Answers],
     photos: ComparedPhotos,
     limit: _Limit,
     problems: list[str],
 ) -> ExportVerification:
-    old, new = outputs
-    named = [
-        np.array(model.class_names, dtype=object)[logits.argmax(axis=1)]
-        for model, logits in zip((before, after), outputs, strict=True)
-    ]
+    old, new = answers
     probabilities = [
-        softmax(logits, temperature=model.temperature) for model, logits in zip((before, after), outputs, strict=True)
+        softmax(each.logits, temperature=model.temperature)
+        for model, each in zip((before, after), answers, strict=True)
     ]
-    num_photos, num_same = len(old), int((named[0] == named[1]).sum())
-    largest, difference = float(np.abs(old).max()), float(np.abs(old - new).max())
-    if limit.agreement is not None:
-        if not (wilson_interval(num_same, num_photos)[1] >= limit.agreement and math.isfinite(difference)):
-            problems.append(
-                f"{num_same / num_photos:.2%} of {num_photos:,} photos keep their class; the export promises "
-                f"{limit.agreement:.2%}."
-            )
-    elif num_same < num_photos:
-        problems.append(f"{num_photos - num_same:,} of {num_photos:,} photos get another class.")
-    if limit.tolerance is not None and not difference <= limit.tolerance * largest:  # also if it is NaN
+    largest, difference = float(np.abs(old.logits).max()), float(np.abs(old.logits - new.logits).max())
+    allowed = 0.0 if limit.tolerance is None else limit.tolerance * largest
+    # The score of "unknown" is a sum of squares of features, which has no bound as that of logits: a share of the threshold.
+    rule = before.unknown
+    score_rounding = 0.0 if rule is None else (limit.tolerance or 0.0) * abs(rule.threshold)
+    changed = changed_answers(old, new, logit_rounding=allowed, score_rounding=score_rounding)
+    num_photos = len(old.logits)
+    if limit.agreement is None:
+        problems += _changed_classes(changed, is_same_rule=before.unknown == after.unknown)
+    elif not (wilson_interval(changed.num_same, num_photos)[1] >= limit.agreement and math.isfinite(difference)):
+        unknown = ', and are as before "unknown" or not' if changed.by_unknown.any() else ""
+        problems.append(
+            f"{changed.num_same / num_photos:.2%} of {num_photos:,} photos keep their class{unknown}; the export promises "
+            f"{limit.agreement:.2%}."
+        )
+    if limit.tolerance is not None and not difference <= allowed:  # also if it is NaN
         problems.append(
             f"A logit differs by {difference:.3g}, more than the tolerance of {limit.tolerance:g} times the largest logit "
             f"({largest:.3g})."
@@ -294,11 +282,14 @@ def _compared(
     num_correct = None
     if photos.labels is not None:
         truth = np.array(before.class_names, dtype=object)[photos.labels]
-        num_correct = int((named[0] == truth).sum()), int((named[1] == truth).sum())
+        correct = [int((each.labels == truth).sum()) for each in answers]
+        num_correct = correct[0], correct[1]
     return ExportVerification(
         photos=photos.description,
         num_photos=num_photos,
-        num_same=num_same,
+        num_same=changed.num_same,
+        num_unknown_changed=int(changed.by_unknown.sum()),
+        num_ties=int(changed.is_tie.sum()),
         largest_logit=largest,
         logit_difference=difference,
         probability_difference=float(np.abs(probabilities[0] - probabilities[1]).max()),
@@ -307,3 +298,14 @@ def _compared(
         num_correct=num_correct,
         problems=tuple(problems),
     )
+
+
+def _changed_classes(changed: ChangedAnswers, *, is_same_rule: bool) -> list[str]:
+    """Return what is wrong with the answers of a float32 export, of which only ties may change."""
+    num_photos, problems = len(changed.is_tie), []
+    if num_classes := int((changed.by_class & ~changed.is_tie).sum()):
+        problems.append(f"{num_classes:,} of {num_photos:,} photos get another class.")
+    num_unknown = int((changed.by_unknown & ~changed.is_tie).sum())
+    if num_unknown and is_same_rule:  # another rule is a problem of its own
+        problems.append(f'{num_unknown:,} of {num_photos:,} photos became "unknown", or no longer are.')
+    return problems

@@ -10,7 +10,16 @@ To add one: a format is a file or a folder with a writer and a reader, and an en
 from allmlp.exports.litert_model.file import LitertExport
 from allmlp.exports.litert_model.graph import litert_bytes
 from allmlp.exports.litert_model.interpreter import LitertInterpreter
-from allmlp.exports.metadata import PIXELS, ChangedExportError, ExportInfo, Pixels, QuantisationNote, weights_digest
+from allmlp.exports.metadata import (
+    PIXELS,
+    ChangedExportError,
+    ExportInfo,
+    Pixels,
+    QuantisationNote,
+    model_info,
+    model_info_differences,
+    weights_digest,
+)
 from allmlp.exports.onnx_model.file import WEIGHTS, OnnxExport, parse_onnx
 from allmlp.exports.onnx_model.graph import onnx_bytes
 from allmlp.exports.onnx_model.pixels import IMAGES, PHOTOS
@@ -19,13 +28,15 @@ from allmlp.exports.onnx_model.quantised import (
     MAX_WEIGHT,
     Quantisation,
     QuantisedWeight,
+    input_grid,
     is_token_mixing,
     layer_widths,
 )
+from allmlp.exports.onnx_model.stated_info import stated_info
 from allmlp.exports.openvino_model import OpenvinoExport, write_openvino
 from allmlp.exports.reading import Export, export_kind, open_export
 from allmlp.exports.runtimes import import_onnxruntime, import_openvino
-from allmlp.exports.small_environment import ENGINES, requirements, write_requirements
+from allmlp.exports.small_environment import ENGINES, requirements, requirements_in_checkout, write_requirements
 from allmlp.exports.torch_program.file import TorchExport
 from allmlp.exports.web_page.onnxruntime_web import BrowserRuntime, read_browser_runtime
 from allmlp.exports.web_page.page import PAGE_MODEL, write_page
@@ -72,15 +83,20 @@ __all__ = [
     "export_kind",
     "import_onnxruntime",
     "import_openvino",
+    "input_grid",
     "is_token_mixing",
     "layer_widths",
     "litert_bytes",
+    "model_info",
+    "model_info_differences",
     "new_export_file",
     "onnx_bytes",
     "open_export",
     "parse_onnx",
     "read_browser_runtime",
     "requirements",
+    "requirements_in_checkout",
+    "stated_info",
     "weights_digest",
     "write_openvino",
     "write_page",

@@ -7,8 +7,8 @@ __all__ = ["Operation", "integer_weights"]
 
 _PRODUCTS = frozenset({"MatMul", "Gemm"})
 _QUANTISED = frozenset({"DequantizeLinear", "FakeQuantize"})
-# Engines move the change to integers past these. Of OpenVINO, also what makes a weight of its integers.
-_MOVES = frozenset({"Reshape", "Transpose", "Convert", "Multiply", "Subtract", "Squeeze", "Unsqueeze"})
+# Engines move the change to integers past these, or make a weight of its integers with them.
+_MOVES = frozenset({"Reshape", "Transpose", "Cast", "Mul", "Convert", "Multiply", "Subtract", "Squeeze", "Unsqueeze"})
 _INPUT = ""
 """Stands for values that are quantised while the graph runs; no weight has this name."""
 

@@ -27,8 +27,10 @@ __all__ = [
     "QuantisationNote",
     "changed",
     "check_digest",
+    "check_model_info",
     "info_text",
     "model_info",
+    "model_info_differences",
     "no_description",
     "parse_info",
     "weights_digest",
@@ -53,9 +55,16 @@ _VERSION = 1
 
 _RESIZE_TYPES = {"crop": "crop", "squash": "standard", "pad": "fit_to_window_letterbox"}
 
-# A word with a separator, or with the ending of a file, is a part of a path: except names of the Hub and of variants.
-_NO_PATH = re.compile(r"hf:.*|\(?[SBLH]/\d\d")
-_FILE = re.compile(r".*\.(npz|npy|safetensors|pth?|pt2|tflite|bin|ckpt|onnx|xml|json)", re.IGNORECASE)
+# What `checkpoints` says of weights in a local file or folder: its path, and then these words. A path may have any characters.
+_LOCAL = re.compile(r"(?P<path>.*)(?P<rest> \([^()]*\): unknown origin.*|: \S+ by its SHA-256: .*)", re.DOTALL)
+_HUB = re.compile(r"hf:[\w.-]+/[\w.-]+(@\S+)?")
+
+# In sources that others wrote, a word with a separator, or with the ending of a file, is a part of a path: except names of the
+# Hub, of files that the authors published, and of variants.
+_WORD = re.compile(r"(?:Google's )?\S*[^\s:;,.)]")
+_NO_PATH = re.compile(r"hf:.*|Google's .*|\(?[SBLH]/\d\d")
+_FILE = re.compile(r".*\.(npz|npy|safetensors|pth?|pt2|tflite|bin|ckpt|onnx|xml|json)(\.\w{2,4})?", re.IGNORECASE)
+_LOCAL_FILE = "a local file"
 
 
 class ChangedExportError(CheckpointError):
@@ -107,6 +116,11 @@ class ExportInfo:
     weights_sha256: str
     quantisation: QuantisationNote | None = None
     pixels: Pixels = "out"
+
+    @property
+    def has_exact_pixels(self) -> bool:
+        """Whether the images of its graph are those of allmlp, bit for bit: the authors' laws have no other graph."""
+        return self.pixels == "exact" or (self.pixels == "in" and not self.description.preprocessing.is_antialiased)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,6 +226,21 @@ def check_digest(found: str | None, expected: str, *, where: str) -> None:
         raise changed(where, f"its {DIGEST_KEY} differs")
 
 
+def check_model_info(found: Mapping[str, str], info: ExportInfo, *, where: str) -> None:
+    """Check that the keys of the Model API, which other programs read, say the same as the JSON object.
+
+    Raises:
+        ChangedExportError: they do not.
+    """
+    if wrong := model_info_differences(found, model_info(info.description, info.pixels)):
+        raise changed(where, f"{MODEL_INFO} {', '.join(wrong)} differ from its description")
+
+
+def model_info_differences(found: Mapping[str, str], expected: Mapping[str, str]) -> list[str]:
+    """Return the names of keys of the Model API that differ, are missing, or too many."""
+    return sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
+
+
 def changed(where: str, why: str) -> ChangedExportError:
     """Return the error for an export that is not what was written."""
     return ChangedExportError(
@@ -251,12 +280,17 @@ def model_info(description: ModelDescription, pixels: Pixels = "out") -> dict[st
 
 
 def without_paths(description: ModelDescription) -> ModelDescription:
-    """Return a description whose source names no file or folder: an export is given away."""
-    words = [word for word in re.finditer(r"\S*[^\s:;,.)]", description.source) if _is_in_path(word[0])]
+    """Return a description whose source names no file or folder of this machine: an export is given away."""
+    source = description.source
+    if match := _LOCAL.fullmatch(source):
+        if _HUB.fullmatch(match["path"]):
+            return description
+        return replace(description, source=f"{_LOCAL_FILE}{match['rest']}")
+    words = [word for word in _WORD.finditer(source) if _is_in_path(word[0])]
     if not words:
         return description
     # From the first word to the last one, as a path may contain spaces.
-    source = f"{description.source[: words[0].start()]}a local file{description.source[words[-1].end() :]}"
+    source = f"{source[: words[0].start()]}{_LOCAL_FILE}{source[words[-1].end() :]}"
     return replace(description, source=source)
 
 

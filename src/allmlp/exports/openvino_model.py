@@ -22,6 +22,7 @@ from allmlp.exports.metadata import (
     MODEL_INFO,
     OWN_KEY,
     ExportInfo,
+    changed,
     check_digest,
     info_text,
     model_info,
@@ -68,10 +69,12 @@ class OpenvinoExport:
 
     Attributes:
         info: what it says about itself.
+        model_info: the keys of the Model API next to it.
         path: its .xml file; the .bin file is next to it.
     """
 
     info: ExportInfo
+    model_info: Mapping[str, str]
     path: Path
 
     @property
@@ -98,6 +101,8 @@ def write_openvino(onnx_content: bytes, path: Path) -> None:
         model.set_rt_info(value, [name])
     for name, value in model_info(onnx.description).items():
         model.set_rt_info(value, [MODEL_INFO, name])
+    if onnx.info.quantisation is not None:  # or OpenVINO rounds the inputs of layers that multiply in float32, too
+        model.set_rt_info("0", ["runtime_options", "DYNAMIC_QUANTIZATION_GROUP_SIZE"])
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "model.xml"
         try:
@@ -129,7 +134,7 @@ def read_openvino(path: Path) -> OpenvinoExport:
         if path.stat().st_size > _MAX_XML_BYTES:
             raise CheckpointError(f"{where}: larger than {_MAX_XML_BYTES >> 20} MiB; {_EXPECTED}.")
         xml = path.read_bytes()
-        info, digest = _parse(xml, path.with_suffix(".bin"), where)
+        info, keys, digest = _parse(xml, path.with_suffix(".bin"), where)
         if digest is not None:
             blank = xml.replace(_entry(digest), _entry(_BLANK), 1)
             check_digest(digest, _digest(blank, path.with_suffix(".bin")), where=where)
@@ -137,24 +142,34 @@ def read_openvino(path: Path) -> OpenvinoExport:
         raise CheckpointError(f"{where}: could not be read ({error.strerror or error}).") from error
     except ValueError as error:
         raise CheckpointError(f"{where}: could not be read ({error}).") from error
-    return OpenvinoExport(info=info, path=path)
+    return OpenvinoExport(info=info, model_info=keys, path=path)
 
 
-def _parse(xml: bytes, weights: Path, where: str) -> tuple[ExportInfo, str | None]:
+def _parse(xml: bytes, weights: Path, where: str) -> tuple[ExportInfo, dict[str, str], str | None]:
+    """Return the description, the keys of the Model API, and the digest."""
     if b"<!DOCTYPE" in xml or b"<!ENTITY" in xml:  # entities may expand without bound
         raise CheckpointError(f"{where}: XML with a document type, which OpenVINO does not write; {_EXPECTED}.")
     try:
         root = ElementTree.fromstring(xml)
     except (ElementTree.ParseError, ValueError, LookupError, RecursionError) as error:
         raise CheckpointError(f"{where}: damaged, or not XML ({escape(error)}); {_EXPECTED}.") from error
-    entries = {element.tag: element.get("value", "") for element in root.findall("rt_info/*")}
+    entries = _entries(root, "rt_info/*", where)
     if root.tag != "net":
         raise CheckpointError(f"{where}: XML that starts with {quote(root.tag[:80])}; {_EXPECTED}.")
     if OWN_KEY not in entries:
         raise CheckpointError(f"{where}: {no_description('an OpenVINO model', 'openvino')}")
     info = parse_info(entries[OWN_KEY], where=where)
     _check_layers(root, weights, info, where)
-    return info, entries.get(DIGEST_KEY)
+    return info, _entries(root, f"rt_info/{MODEL_INFO}/*", where), entries.get(DIGEST_KEY)
+
+
+def _entries(root: ElementTree.Element, path: str, where: str) -> dict[str, str]:
+    entries: dict[str, str] = {}
+    for element in root.findall(path):
+        if element.tag in entries:  # of two, programs take one or the other
+            raise changed(where, f"the key {quote(element.tag[:80])} occurs twice")
+        entries[element.tag] = element.get("value", "")
+    return entries
 
 
 def _check_layers(root: ElementTree.Element, weights: Path, info: ExportInfo, where: str) -> None:

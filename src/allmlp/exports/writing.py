@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allmlp.checkpoints import ArrayCheckpoint, Checkpoint, as_arrays, load_arrays
-from allmlp.data import Preprocessing
 from allmlp.errors import ConfigError, did_you_mean
 from allmlp.exports.litert_model.graph import litert_bytes
 from allmlp.exports.metadata import Pixels
@@ -132,7 +131,6 @@ def export(
     if isinstance(source, Checkpoint):
         source = as_arrays(source)
     model = source if isinstance(source, ArrayCheckpoint) else load_arrays(source)
-    check_format_pixels(place, to, model.description.preprocessing)
     options: dict[str, object] = {"runtime": runtime}
     if place != form.pixels[0]:
         options["pixels"] = place
@@ -150,14 +148,14 @@ def export_format(name: object) -> ExportFormat:
     return EXPORT_FORMATS[name]
 
 
-def check_format_pixels(pixels: object, to: str, preprocessing: Preprocessing | None = None) -> Pixels:
+def check_format_pixels(pixels: object, to: str) -> Pixels:
     """Return where photos become images in a file of a format.
 
     Raises:
-        ConfigError: an unknown word, or pixels that the format or this pre-processing does not have.
+        ConfigError: an unknown word, or pixels that the format does not have.
     """
     form = export_format(to)
-    place = check_pixels(pixels, preprocessing, has_out="out" in form.pixels)
+    place = check_pixels(pixels)
     if place not in form.pixels:
         raise ConfigError(f"pixels is {place!r}, which {to} files cannot have. {form.no_pixels}")
     return place

@@ -117,7 +117,7 @@ def test_random_bytes_are_an_error_of_ours(tmp_path: Path) -> None:
         for _ in range(generator.randrange(1, 30)):
             content[generator.randrange(len(content))] = generator.randrange(256)
         path.write_bytes(content)
-        with pytest.raises((AllmlpError, Reached)):  # a change of only the Model API's keys is harmless
+        with pytest.raises((AllmlpError, Reached)):  # a change of only who wrote it is harmless
             open_model(path)
 
 
@@ -257,3 +257,46 @@ def test_what_an_engine_refuses_or_answers_in_another_shape_is_one_line(
     with pytest.raises(CheckpointError, match=r"changed.onnx: (ONNX Runtime|OpenVINO) cannot run it") as caught:
         open_model(path, backend=backend).forward(np.zeros((1, 3, 16, 16), np.float32))
     assert len(str(caught.value).splitlines()) == 1
+
+
+def set_entry(key: str, value: str | None) -> Callable[[onnx.ModelProto], None]:
+    """Change, add or remove (None) a metadata entry."""
+
+    def edit(proto: onnx.ModelProto) -> None:
+        kept = [entry for entry in proto.metadata_props if entry.key != key]
+        del proto.metadata_props[:]
+        proto.metadata_props.extend(kept)
+        if value is not None:
+            proto.metadata_props.add(key=key, value=value)
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model_info mean_values", "0 0 0"),
+        ("model_info resize_type", "standard"),
+        ("model_info labels", "class_1 class_0 class_2"),
+        ("model_info labels", None),
+        ("model_info embedded_processing", "True"),
+    ],
+)
+def test_what_other_programs_read_cannot_be_changed(key: str, value: str | None, tmp_path: Path) -> None:
+    """Fault: the digest covers the graph and our own JSON, not the keys of OpenVINO's Model API."""
+    path = changed(tmp_path, set_entry(key, value), keep_digest=True)
+    with pytest.raises(ChangedExportError, match=f"changed since it was written .model_info {key.split()[1]} differ"):
+        open_model(path)
+
+
+@pytest.mark.parametrize("key", ["allmlp", "allmlp_sha256", "model_info labels", "note"])
+def test_a_metadata_key_cannot_occur_twice(key: str, tmp_path: Path) -> None:
+    """Fault: the last of two was checked, and another program may read the first."""
+
+    def edit(proto: onnx.ModelProto) -> None:
+        value = next((entry.value for entry in proto.metadata_props if entry.key == key), "x")
+        for _ in range(1 + (key == "note")):
+            proto.metadata_props.add(key=key, value=value)
+
+    with pytest.raises(ChangedExportError, match=f"the metadata key '{key}' occurs twice"):
+        open_model(changed(tmp_path, edit, keep_digest=True))

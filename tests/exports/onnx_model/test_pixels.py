@@ -42,6 +42,12 @@ LONG = [(400, 3), (700, 1), (1, 700), (900, 33)]
 CASES = list(
     itertools.product(("allmlp", "timm"), (("crop", 0.875), ("squash", 0.9), ("pad", 1.0)), ("bicubic", "bilinear"))
 )
+AUTHORS = [
+    ("big_vision", ("crop", 0.875), "bilinear"),
+    ("big_vision", ("crop", 1.0), "bilinear"),
+    ("big_vision", ("squash", 0.9), "bilinear"),
+    ("vit_jax", ("squash", 1.0), "bilinear"),
+]
 
 
 def photo_of(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -128,7 +134,7 @@ def test_extreme_shapes_stay_within_two_levels(fit: tuple[str, float]) -> None:
 
 @pytest.mark.parametrize("pixels", ["in", "exact"])
 def test_the_graph_is_valid_and_says_where_its_pixels_are(pixels: str) -> None:
-    for law, fit, interpolation in CASES:
+    for law, fit, interpolation in [*CASES, *AUTHORS]:
         content = content_of(preprocessing_of(law, fit, interpolation), pixels)
         proto = onnx.load_from_string(content)
         onnx.checker.check_model(proto, full_check=True)
@@ -223,13 +229,21 @@ def test_openvino_ignores_antialiasing_so_that_its_pixels_are_not_used() -> None
     assert levels.max() > 20  # if this fails, OpenVINO may be allowed to run them
 
 
-@pytest.mark.parametrize(("law", "fit"), [("big_vision", "crop"), ("vit_jax", "squash")])
-@pytest.mark.parametrize("pixels", ["in", "exact"])
-def test_a_law_without_a_graph_is_named_with_the_way_out(law: str, fit: str, pixels: str, tmp_path: Path) -> None:
-    checkpoint = tiny_checkpoint(preprocessing=Preprocessing(image_size=16, fit=fit, law=law, interpolation="bilinear"))  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=f"the law '{law}'.*Export with pixels='out'.*law='allmlp'"):
-        export(checkpoint, out=tmp_path / "x.onnx", pixels=pixels)
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize(("law", "fit", "interpolation"), AUTHORS)
+@pytest.mark.parametrize("image_size", [(16, 24), (32, 32)])
+def test_the_authors_pixels_are_those_of_allmlp_bit_for_bit(
+    law: str, fit: tuple[str, float], interpolation: str, image_size: tuple[int, int]
+) -> None:
+    """Without antialiasing, "in" is as exact as "exact"."""
+    preprocessing = preprocessing_of(law, fit, interpolation, image_size=image_size)
+    assert content_of(preprocessing, "in").count(b"authors") > 20
+    for pixels in ("in", "exact"):
+        prepare = images_of(content_of(preprocessing, pixels))
+        for size in [*SIZES, *LONG, (64, 96), (448, 448), (375, 500), (1, 3000)]:
+            photo = photo_of(*size)
+            np.testing.assert_array_equal(prepare(photo), preprocessing(photo), err_msg=str(size))
+        flat = np.full((91, 57, 3), (0, 100, 255), np.uint8)  # whose levels a rounding error would move
+        np.testing.assert_array_equal(prepare(flat), preprocessing(flat))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from tests.builders import tiny_checkpoint
 from tests.exports.web_page.packages import FILES, pack, write_package
 
-from allmlp import CheckpointError, ConfigError, MissingExtraError, Predictor, Preprocessing, export, open_model
+from allmlp import CheckpointError, ConfigError, MissingExtraError, Predictor, export, open_model
 from allmlp.exports import read_browser_runtime
 
 PAGE = ("index.html", "app.js", "answers.js", "pixels.js", "photos.js", "style.css", "icon.svg")
@@ -106,11 +106,6 @@ def test_an_empty_folder_is_used_and_nothing_is_overwritten(package: Path, tmp_p
     ("checkpoint", "options", "words"),
     [
         ({"num_classes": 0, "class_names": ()}, {}, "no classifier (num_classes is 0)"),
-        (
-            {"preprocessing": Preprocessing(image_size=16, fit="squash", interpolation="bilinear", law="vit_jax")},
-            {},
-            "Choose law='allmlp', which changes the pixels",
-        ),
         ({}, {"pixels": "out"}, "pixels is 'out', which web files cannot have. Browsers resize"),
         ({}, {"pixels": "exact"}, "pixels is 'exact', which web files cannot have"),
         ({}, {"precision": "bfloat16"}, "bfloat16"),

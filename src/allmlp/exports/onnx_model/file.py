@@ -3,7 +3,7 @@
 Neither the library onnx nor an engine is needed here.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,11 +14,14 @@ from allmlp.checkpoints import ModelDescription
 from allmlp.errors import AllmlpError, CheckpointError
 from allmlp.exports.metadata import (
     DIGEST_KEY,
+    MODEL_INFO,
     OWN_KEY,
     PIXELS,
     ExportInfo,
     Pixels,
+    changed,
     check_digest,
+    check_model_info,
     no_description,
     parse_info,
 )
@@ -26,7 +29,7 @@ from allmlp.exports.onnx_model.checks import GRAPH, NODE, TENSOR, check_graph, n
 from allmlp.exports.onnx_model.graph import graph_digest
 from allmlp.exports.onnx_model.pixels import IMAGES, PHOTOS
 from allmlp.exports.onnx_model.protobuf import Field, encode_field, encode_message, read_fields
-from allmlp.io.display import escape, shorten
+from allmlp.io.display import escape, quote, shorten
 
 __all__ = ["WEIGHTS", "OnnxExport", "parse_onnx", "read_onnx"]
 
@@ -53,10 +56,12 @@ class OnnxExport:
 
     Attributes:
         info: what it says about itself.
+        model_info: the keys of the Model API next to it.
         content: the whole file.
     """
 
     info: ExportInfo
+    model_info: Mapping[str, str]
     content: bytes
 
     def graph(self, *outputs: str) -> bytes:
@@ -153,7 +158,9 @@ def _checked(content: bytes, where: str) -> OnnxExport:
             graph = field.content
         elif field.number == _MODEL["metadata"]:
             texts = {part.number: part.text for part in read_fields(field.content)}
-            metadata[texts.get(1, "")] = texts.get(2, "")
+            if (name := texts.get(1, "")) in metadata:  # of two, programs take one or the other
+                raise changed(where, f"the metadata key {quote(name[:80])} occurs twice")
+            metadata[name] = texts.get(2, "")
         elif field.number == _MODEL["opset"]:
             if any(part.number == 1 and part.content for part in read_fields(field.content)):
                 raise not_ours(where, "it uses operators from outside ONNX")
@@ -166,7 +173,11 @@ def _checked(content: bytes, where: str) -> OnnxExport:
     info = parse_info(metadata[OWN_KEY], where=where, pixels=PIXELS)
     check_graph(graph, info, where)
     check_digest(metadata.get(DIGEST_KEY), graph_digest(graph, metadata[OWN_KEY]), where=where)
-    return OnnxExport(info=info, content=content)
+    prefix = f"{MODEL_INFO} "
+    found = {name.removeprefix(prefix): value for name, value in metadata.items() if name.startswith(prefix)}
+    if DIGEST_KEY in metadata:  # which does not cover them
+        check_model_info(found, info, where=where)
+    return OnnxExport(info=info, model_info=found, content=content)
 
 
 def _part_of_graph(graph: memoryview, outputs: Sequence[str]) -> Iterator[bytes | memoryview]:

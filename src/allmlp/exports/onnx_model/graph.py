@@ -62,10 +62,9 @@ def onnx_bytes(
 
     Raises:
         MissingExtraError: onnx is not installed.
-        ConfigError: the model is larger than the 2 GiB of an ONNX file, an unknown word for `pixels`, or pre-processing whose
-            law no graph computes.
+        ConfigError: the model is larger than the 2 GiB of an ONNX file, or an unknown word for `pixels`.
     """
-    check_pixels(pixels, model.description.preprocessing)
+    check_pixels(pixels)
     onnx = import_onnx()
     if sum(weight.nbytes for weight in model.weights.values()) > _MAX_BYTES - (16 << 20):
         raise ConfigError("An ONNX file is at most 2 GiB, and the weights of this Mixer take more.")
@@ -76,7 +75,8 @@ def onnx_bytes(
         quantisation=note,
         pixels=pixels,
     )
-    builder = _Graph(onnx, model.description.config, model.weights)
+    trained = {} if quantisation is None else quantisation.floats
+    builder = _Graph(onnx, model.description.config, {**model.weights, **trained})
     if pixels != "out":
         add_pixels(builder, model.description.preprocessing, pixels)
     graph = builder.build(has_pixels=pixels != "out")

@@ -62,6 +62,10 @@ class PixelNodes:
         """Return a scalar in float64."""
         return self.constant(f"double.{float(number)}", np.array(number, np.float64))
 
+    def single(self, number: float) -> str:
+        """Return a scalar in float32."""
+        return self.constant(f"float.{float(number)}", np.array(number, np.float32))
+
     def integer(self, number: int) -> str:
         """Return a scalar in int64."""
         return self.constant(f"int.{number}", np.array(number, np.int64))

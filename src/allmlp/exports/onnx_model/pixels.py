@@ -10,6 +10,7 @@ from allmlp.data import Preprocessing, scaled_size
 from allmlp.errors import ConfigError, did_you_mean
 from allmlp.exports.metadata import PIXELS, Pixels
 from allmlp.exports.onnx_model.pillow import DOUBLE, FLOAT, INT64, PREFIX, Axis, Graph, PixelNodes, exact_levels
+from allmlp.exports.onnx_model.tensorflow import authors_levels
 from allmlp.io.display import quote
 
 __all__ = ["IMAGES", "PHOTOS", "PIXEL_OPERATORS", "add_pixels", "check_pixels", "is_pixel_name"]
@@ -22,32 +23,19 @@ IMAGES = "images"
 
 PIXEL_OPERATORS = frozenset(
     {
-        *("Abs", "Add", "And", "Cast", "Clip", "Concat", "CumSum", "Div", "Equal", "Floor", "Gather", "Less", "MatMul"),
-        *("Max", "Min", "Mul", "Pad", "Range", "Reshape", "Resize", "Round", "Shape", "Sign", "Slice", "Sub"),
-        *("Transpose", "Where"),
+        *("Abs", "Add", "And", "Cast", "Ceil", "Clip", "Concat", "CumSum", "Div", "Equal", "Floor", "Gather"),
+        *("Less", "MatMul", "Max", "Min", "Mul", "Pad", "Range", "Reshape", "Resize", "Round", "Shape", "Sign"),
+        *("Slice", "Sub", "Transpose", "Where"),
     }
 )
 """All operators that the pixel part of a graph may have."""
 
-_LAWS = ("allmlp", "timm")  # Pillow's filters
 
-
-def check_pixels(pixels: object, preprocessing: Preprocessing | None = None, *, has_out: bool = True) -> Pixels:
-    """Return where photos become images; `has_out` says whether "out" is an advice for pre-processing without a graph.
-
-    Raises:
-        ConfigError: an unknown word, or pre-processing whose law no graph computes.
-    """
+def check_pixels(pixels: object) -> Pixels:
+    """Return where photos become images. Raises ConfigError for an unknown word."""
     if not isinstance(pixels, str) or pixels not in PIXELS:
         hint = did_you_mean(pixels, PIXELS) if isinstance(pixels, str) else ""
         raise ConfigError(f"pixels is {quote(pixels)}; expected one of {', '.join(PIXELS)}.{hint}")
-    if preprocessing is not None and pixels != "out" and preprocessing.law not in _LAWS:
-        outside = "Export with pixels='out', and pre-process outside; or choose" if has_out else "Choose"
-        raise ConfigError(
-            f"This model's pre-processing follows the law {preprocessing.law!r}, which resizes without antialiasing as the "
-            f"authors' code does; the graph of pixels={pixels!r} has only the laws {' and '.join(map(repr, _LAWS))}. "
-            f"{outside} law='allmlp', which changes the pixels: evaluate it first."
-        )
     return pixels
 
 
@@ -60,7 +48,8 @@ def add_pixels(graph: Graph, preprocessing: Preprocessing, pixels: Pixels) -> No
     """Add the nodes between `PHOTOS`, uint8 (B, h, w, 3), and `IMAGES`, float32 (B, 3, H, W).
 
     "in" resizes with the engine's `Resize`, the nearest to Pillow that ONNX has; "exact" with Pillow's coefficients in float64.
-    Levels are rounded after each of the two passes, the width first.
+    Levels are rounded after each of the two passes, the width first. The authors' laws, which do not antialias, need no
+    coefficients of Pillow: with them, both words mean the same exact nodes.
     """
     _PixelGraph(graph, preprocessing).build(pixels)
 
@@ -76,7 +65,9 @@ class _PixelGraph:
     def build(self, pixels: Pixels) -> None:
         planes = self._nodes.node("Transpose", "planes", [PHOTOS], perm=[0, 3, 1, 2])  # (B, 3, h, w)
         height, width = self._axes()
-        if pixels == "exact":
+        if not self._preprocessing.is_antialiased:
+            levels = authors_levels(self._nodes, self._preprocessing, planes, height, width)
+        elif pixels == "exact":
             levels = exact_levels(self._nodes, self._preprocessing, planes, height, width)
         else:
             levels = self._resized(planes, height, width)
@@ -119,6 +110,8 @@ class _PixelGraph:
                 self._nodes.node("Where", "width.scaled", [is_wide, longer, other]),
             )
         is_timm = p.law == "timm"  # which divides by photo / target
+        if p.law == "big_vision":
+            return self._scaled_as_big_vision(sides)
         ratios = []
         for name, length, side in sides:
             terms = [length, self._nodes.double(side)] if is_timm else [self._nodes.double(side), length]
@@ -130,6 +123,22 @@ class _PixelGraph:
             least = side if p.fit == "crop" and not is_timm else 1
             rounded = self._nodes.node("Round", f"{name}.rounded", [product])
             scaled.append(self._nodes.node("Max", f"{name}.scaled", [rounded, self._nodes.double(least)]))
+        return scaled[0], scaled[1]
+
+    def _scaled_as_big_vision(self, sides: "tuple[tuple[str, str, int], ...]") -> tuple[str, str]:
+        """Return the size in float32, half to even, and at least the target."""
+        singles = [self._nodes.node("Cast", f"{name}.single", [length], to=FLOAT) for name, length, _ in sides]
+        ratios = [
+            self._nodes.node("Div", f"{name}.ratio", [self._nodes.single(side), single])
+            for (name, _, side), single in zip(sides, singles, strict=True)
+        ]
+        factor = self._nodes.node("Max", "ratio", ratios)
+        scaled = []
+        for (name, _, side), single in zip(sides, singles, strict=True):
+            product = self._nodes.node("Mul", f"{name}.product", [single, factor])
+            rounded = self._nodes.node("Round", f"{name}.rounded", [product])
+            whole = self._nodes.node("Cast", f"{name}.whole", [rounded], to=DOUBLE)
+            scaled.append(self._nodes.node("Max", f"{name}.scaled", [whole, self._nodes.double(side)]))
         return scaled[0], scaled[1]
 
     def _start(self, name: str, scaled: str, out: int) -> str:

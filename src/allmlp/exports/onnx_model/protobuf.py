@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-__all__ = ["Field", "encode_field", "encode_message", "read_fields", "read_integers"]
+__all__ = ["Field", "encode_field", "encode_message", "field_extent", "read_fields", "read_integers"]
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_VARINT_BYTES = 10
@@ -53,6 +53,24 @@ def read_fields(message: memoryview) -> Iterator[Field]:
         if position > end:
             raise ValueError("it is cut short")
         yield Field(number, integer, content, message[start:position])
+
+
+def field_extent(head: memoryview) -> tuple[int, int, int]:
+    """Return the number of the field that begins with `head`, and where its content starts and ends.
+
+    Raises:
+        ValueError: damaged, or with groups.
+    """
+    tag, start = _varint(head, 0)
+    kind = tag & 7
+    if kind == _BYTES:
+        length, start = _varint(head, start)
+        return tag >> 3, start, start + length
+    if kind == _VARINT:
+        return tag >> 3, start, _varint(head, start)[1]
+    if kind in (_FIXED32, _FIXED64):
+        return tag >> 3, start, start + (4 if kind == _FIXED32 else 8)
+    raise ValueError(f"a field of the unknown kind {kind}")
 
 
 def read_integers(field: Field) -> list[int]:

@@ -20,6 +20,7 @@ __all__ = [
     "MAX_WEIGHT",
     "Quantisation",
     "QuantisedWeight",
+    "input_grid",
     "is_token_mixing",
     "layer_widths",
     "norm_before",
@@ -33,7 +34,7 @@ MAX_WEIGHT: Mapping[int, int] = {7: 63, 8: 127}
 MAX_INPUT = 255
 """The largest integer of an input."""
 
-INT8_OPERATORS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+INT8_OPERATORS = frozenset({"Cast", "QuantizeLinear", "DequantizeLinear"})
 """What an int8 graph has next to the operators of a float32 graph."""
 
 _CLASSIFIER = "head"  # Gemm transposes its weight, (K, C)
@@ -57,11 +58,13 @@ class Quantisation:
         divisors: of first layers among these, a positive number for each channel, float32 (C,), by which the norm before the
             layer is divided, so that its channels have similar ranges. In channel mixing the weights were multiplied by them;
             in token mixing the outputs of the layer are.
+        floats: by name, weights in float32 that stand in place of the checkpoint's, if the Mixer was trained for int8.
     """
 
     weights: Mapping[str, QuantisedWeight]
     inputs: Mapping[str, tuple[float, float]]
     divisors: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    floats: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 def quantise_graph(onnx: Any, graph: Any, plan: Quantisation) -> None:
@@ -106,6 +109,11 @@ class _Writer:
             self.nodes.append(self._onnx.helper.make_node("Mul", [node.output[0], scale], [output], name=name))
 
     def _restored_weight(self, name: str) -> str:
+        """Return the weight in float32.
+
+        If its layer multiplies in float32, as a cast and a product, which engines compute once and for all. DequantizeLinear
+        would have ONNX Runtime round the inputs to 8 bits, too, each row by its own range, unless an option forbids it.
+        """
         restored = f"{name}.float"
         if name not in self._restored:
             self._restored.add(name)
@@ -115,19 +123,18 @@ class _Writer:
             stored = np.ascontiguousarray(integers.T if is_classifier else integers)
             assert stored.shape == tuple(tensor.dims)
             tensor.data_type, tensor.raw_data = self._onnx.TensorProto.INT8, stored.tobytes()
-            inputs = [
-                name,
-                self._constant(f"{name}.scale", scales.astype("<f4")),
-                self._constant(f"{name}.zero_point", np.zeros(len(scales), np.int8)),
-            ]
-            self._node("DequantizeLinear", restored, inputs, axis=0 if is_classifier else 1)
+            if layer in self._plan.inputs:
+                scale = self._constant(f"{name}.scale", scales.astype("<f4"))
+                zero_point = self._constant(f"{name}.zero_point", np.zeros(len(scales), np.int8))
+                self._node("DequantizeLinear", restored, [name, scale, zero_point], axis=1)
+            else:
+                step = self._constant(f"{name}.step", (scales[:, None] if is_classifier else scales).astype("<f4"))
+                self._node("Cast", f"{name}.integers", [name], to=self._onnx.TensorProto.FLOAT)
+                self._node("Mul", restored, [f"{name}.integers", step])
         return restored
 
     def _quantised_input(self, layer: str, value: str) -> str:
-        low, high = self._plan.inputs[layer]
-        low, high = min(low, 0.0), max(high, 0.0)
-        scale = np.float32((high - low) / MAX_INPUT or 1)
-        zero_point = np.uint8(np.clip(np.rint(-low / scale), 0, MAX_INPUT))
+        scale, zero_point = input_grid(*self._plan.inputs[layer])
         name = f"{layer}.input"
         pair = [
             self._constant(f"{name}.scale", np.array(scale, "<f4")),
@@ -146,6 +153,13 @@ class _Writer:
         tensor = self._onnx.helper.make_tensor(name, kind, values.shape, values.tobytes(), raw=True)
         self._graph.initializer.append(tensor)
         return name
+
+
+def input_grid(low: float, high: float) -> tuple[np.float32, np.uint8]:
+    """Return the scale and the zero point of inputs in this range, to which 0 always belongs."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    scale = np.float32((high - low) / MAX_INPUT or 1)
+    return scale, np.uint8(np.clip(np.rint(-low / scale), 0, MAX_INPUT))
 
 
 def norm_before(layer: str) -> str:
@@ -168,6 +182,7 @@ def quantised_constants(config: MixerConfig) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the scales and zero points that an int8 graph may have."""
     shapes: dict[str, tuple[int, ...]] = {}
     for layer, num_outputs in layer_widths(config).items():
+        shapes[f"{layer}.weight.step"] = (num_outputs, 1) if layer == _CLASSIFIER else (num_outputs,)
         for part in ("scale", "zero_point"):
             shapes[f"{layer}.weight.{part}"] = (num_outputs,)
             shapes[f"{layer}.input.{part}"] = ()

@@ -71,15 +71,17 @@ class TorchExport:
             weights={name: torch.from_numpy(array) for name, array in self.weights.items()},
         )
 
-    def checked_program(self) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-        """Return what the program computes, from images (B, 3, H, W) to logits, or features of a Mixer without a classifier.
+    def checked_program(self, *, with_features: bool = False) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+        """Return what the program computes from images (B, 3, H, W): logits, or features of a Mixer without a classifier.
+
+        With `with_features`, it is logits and features next to each other.
 
         Raises:
             CheckFailedError: it is not the program that this version of allmlp and torch writes. It is not run.
         """
         from allmlp.exports.torch_program.program import checked_program
 
-        return checked_program(self.info, self.weights, self.program, where=self.where)
+        return checked_program(self.info, self.weights, self.program, where=self.where, with_features=with_features)
 
 
 def read_torch(path: Path) -> TorchExport:

@@ -88,10 +88,16 @@ def program_bytes(model: ArrayCheckpoint, precision: str = "float32") -> bytes:
 
 
 def checked_program(
-    info: ExportInfo, weights: Mapping[str, NDArray[np.float32]], content: bytes, *, where: str
+    info: ExportInfo,
+    weights: Mapping[str, NDArray[np.float32]],
+    content: bytes,
+    *,
+    where: str,
+    with_features: bool = False,
 ) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     """Return the program of an export that was read, from images (B, 3, H, W) to logits or features.
 
+    With `with_features`, it gives logits and features next to each other.
     Its `content` is not run: it is compared with the program that is written here, which then has its weights.
 
     Raises:
@@ -106,12 +112,15 @@ def checked_program(
             "another version wrote it. It is not run. Export the checkpoint again."
         )
     module = program.module()
-    output = "logits" if info.description.config.num_classes else "features"
+    names = ["logits"] if info.description.config.num_classes else ["features"]
+    if with_features and names != ["features"]:
+        names.append("features")
 
     def compute(images: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            outputs: NDArray[np.float32] = module(torch.from_numpy(images))[output].numpy()
-        return outputs
+            outputs = module(torch.from_numpy(images))
+            joined: NDArray[np.float32] = torch.cat([outputs[name] for name in names], dim=1).numpy()
+        return joined
 
     return compute
 

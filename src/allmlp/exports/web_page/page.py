@@ -35,8 +35,8 @@ def write_page(
     With a quantisation and the note on it, its model is in int8.
 
     Raises:
-        ConfigError: a model without a classifier or whose pre-processing no graph computes, one that is larger than an ONNX
-            file, or the folder cannot be written; nothing is left behind.
+        ConfigError: a model without a classifier, one that is larger than an ONNX file, or the folder cannot be written;
+            nothing is left behind.
         MissingExtraError: onnx is not installed.
     """
     if not model.description.class_names:

@@ -48,7 +48,7 @@ class GraphPixels:
         return images
 
     def _check_size(self, height: int, width: int) -> None:
-        if self._is_exact:  # which computes only what is kept
+        if self._is_exact or not self._preprocessing.is_antialiased:  # which compute only what is kept
             return
         p = self._preprocessing
         scaled = scaled_size(p.law, p.fit, p.image_size, p.crop_fraction, (height, width))

@@ -10,15 +10,16 @@ import onnx
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
-from tests.quantisation.conftest import NAMES
+from tests.builders import tiny_checkpoint
+from tests.quantisation.conftest import ENDINGS, NAMES
 
 from allmlp import Checkpoint, CheckpointError, ConfigError, Embedder, Predictor, evaluate, export, open_model
-from allmlp.exports import MAX_INPUT, MAX_WEIGHT, open_export
+from allmlp.exports import MAX_INPUT, MAX_WEIGHT, import_openvino, open_export
 from allmlp.exports.onnx_model.quantised import layer_widths
 from allmlp.hardware import processor
 from allmlp.hardware.processor import has_exact_int8
 from allmlp.inference import write_tuned
-from allmlp.quantisation import ATTEMPTS, Int8Export
+from allmlp.quantisation import ATTEMPTS, Int8Export, export_int8
 
 ALL = [attempt.name for attempt in ATTEMPTS]
 Exports = dict[tuple[str, str], Int8Export]
@@ -287,3 +288,64 @@ def test_the_python_interface_takes_int8_files(backend: str, exports: Exports, p
     assert len(evaluate(model, photos).predictions) == 60
     with pytest.raises(ConfigError, match="int8 is in the file"):
         open_model(exports["onnx", ALL[0]].path, backend=backend, precision="int8")
+
+
+@pytest.fixture(scope="module")
+def weights_only(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Files of a Mixer that is large enough for the kernels in which engines would round its inputs."""
+    mixer = tiny_checkpoint(
+        image_size=(16, 24), class_names=NAMES, hidden_dim=64, channels_mlp_dim=128, tokens_mlp_dim=32
+    )
+    folder = tmp_path_factory.mktemp("weights_only")
+    found = {}
+    for to, name in ENDINGS.items():
+        written = export_int8(mixer, photos, to=to, out=folder / name, agreement=0.0, attempts=ATTEMPTS[-1:])
+        found[to] = written.path
+    return found
+
+
+def test_int8_weights_are_multiplied_in_float32_by_engines_without_options(weights_only: dict[str, Path]) -> None:
+    """Fault: ONNX Runtime rounded the inputs of such layers to 8 bits, unless a session option forbade it."""
+    images = np.random.default_rng(1).uniform(-1, 1, (7, 3, 16, 24)).astype(np.float32)
+    expected = exact_outputs(weights_only["onnx"], images)["logits"]
+    plain = onnxruntime.InferenceSession(weights_only["onnx"], providers=["CPUExecutionProvider"])
+    compiled = (
+        import_openvino()
+        .Core()
+        .compile_model(
+            weights_only["openvino"],
+            "CPU",
+            {"INFERENCE_PRECISION_HINT": "f32"},  # the default is bfloat16 where it is fast
+        )
+    )
+    for found in (plain.run(["logits"], {"images": images})[0], compiled([images])["logits"]):
+        assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+def test_files_of_earlier_versions_are_read(weights_only: dict[str, Path], tmp_path: Path) -> None:
+    """They restore the weights with DequantizeLinear."""
+
+    def earlier(model: onnx.ModelProto, _: object) -> None:
+        constants = {tensor.name: tensor for tensor in model.graph.initializer}
+        for node in list(model.graph.node):
+            if node.op_type != "Cast":
+                continue
+            name = node.input[0]
+            (product,) = (each for each in model.graph.node if node.output[0] in each.input)
+            step = onnx.numpy_helper.to_array(constants[f"{name}.step"]).reshape(-1)
+            zeros = np.zeros(len(step), np.int8)
+            for part, values in (("scale", step), ("zero_point", zeros)):
+                model.graph.initializer.append(onnx.numpy_helper.from_array(values, f"{name}.{part}"))
+            model.graph.initializer.remove(constants[f"{name}.step"])
+            inputs = [name, f"{name}.scale", f"{name}.zero_point"]
+            axis = int(name != "head.weight")
+            restored = onnx.helper.make_node("DequantizeLinear", inputs, [product.output[0]], axis=axis)
+            model.graph.node.insert(list(model.graph.node).index(node), restored)
+            model.graph.node.remove(node)
+            model.graph.node.remove(product)
+
+    path = _changed(weights_only["onnx"], tmp_path / "x.onnx", edit=earlier)
+    images = np.random.default_rng(1).uniform(-1, 1, (7, 3, 16, 24)).astype(np.float32)
+    for backend in ("onnxruntime", "openvino"):
+        found, expected = (open_model(each, backend=backend).forward(images) for each in (path, weights_only["onnx"]))
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

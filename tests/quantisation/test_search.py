@@ -6,12 +6,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.builders import unknown_rule
 from tests.quantisation.conftest import ENDINGS, NAMES
 
-from allmlp import CheckFailedError, Checkpoint, CheckpointError, ConfigError, DataError, export, verify_export
+from allmlp import (
+    CheckFailedError,
+    Checkpoint,
+    CheckpointError,
+    ConfigError,
+    DataError,
+    Predictor,
+    export,
+    open_model,
+    verify_export,
+)
 from allmlp.hardware import processor
 from allmlp.quantisation import ATTEMPTS, Int8Export, Judged, export_int8, search
-from allmlp.quantisation.search import divide_photos
+from allmlp.quantisation.judging import divide_photos
 
 
 @pytest.fixture
@@ -21,13 +32,19 @@ def judged_as(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def set_counts(*counts: int) -> None:
         remaining = iter(counts)
 
-        def judged(attempt: search.Attempt, *_: object) -> Judged:
+        def judged(attempt: str, *_: object) -> Judged:
             same = next(remaining)
             return Judged(
-                attempt=attempt.name, num_photos=40, num_same=same, num_clear=20, num_clear_same=20, num_correct=None
+                attempt=attempt,
+                num_photos=40,
+                num_same=same,
+                num_unknown_changed=0,
+                num_clear=20,
+                num_clear_same=20,
+                num_correct=None,
             )
 
-        monkeypatch.setattr(search, "_judged", judged)
+        monkeypatch.setattr(search, "judge", judged)
 
     return set_counts
 
@@ -62,8 +79,6 @@ def test_nothing_is_written_if_no_attempt_agrees_enough(
 
 def test_judging_is_by_counting(exports: dict[tuple[str, str], Int8Export], mixer: Checkpoint, photos: Path) -> None:
     """Against NumPy, from the answers of the file that was written."""
-    from allmlp import open_model
-
     export = exports["onnx", "all layers"]
     _, judging = divide_photos(mixer, photos)
     images = mixer.preprocessing.normalise(judging.images)
@@ -168,3 +183,23 @@ def test_sources_that_cannot_become_int8(mixer: Checkpoint, photos: Path, tmp_pa
         export_int8(mixer, tmp_path / "few", out=tmp_path / "x.onnx")
     with pytest.raises(CheckpointError, match="no such"):
         export_int8(tmp_path / "nothing", photos, out=tmp_path / "x.onnx")
+
+
+def test_photos_that_become_unknown_do_not_agree(mixer: Checkpoint, photos: Path, tmp_path: Path) -> None:
+    """Fault: only classes were counted, though int8 moves the features by which photos are found unknown."""
+    _, judging = divide_photos(mixer, photos)
+    images = mixer.preprocessing.normalise(judging.images)
+    features = open_model(mixer, output="features").forward(images).astype(np.float64)
+    lengths = np.sort((features**2).sum(axis=1))
+    rule = unknown_rule(features.shape[1], threshold=-float(lengths[19:21].mean()))  # half of the photos
+    path = tmp_path / "x.onnx"
+    (judged,) = export_int8(mixer.replace(unknown=rule), photos, out=path, agreement=0.0, attempts=ATTEMPTS[:1]).judged
+    models = open_model(mixer.replace(unknown=rule)), open_model(path)
+    answers = []
+    for model in models:
+        labels = Predictor(model, unknown=False).predict(list(judging.images))
+        known = Predictor(model).predict(list(judging.images))
+        answers.append([(each.is_unknown, label.label) for each, label in zip(known, labels, strict=True)])
+    pairs = list(zip(*answers, strict=True))
+    assert judged.num_unknown_changed == sum(before[0] != after[0] for before, after in pairs) > 0
+    assert judged.num_same == sum(before == after for before, after in pairs)

@@ -27,7 +27,8 @@ from allmlp.hardware.processor import has_exact_int8
 from allmlp.inference import choose_backend
 from allmlp.io.atomic_write import write_bytes
 from allmlp.io.display import Progress, Report, discard, no_progress, quote
-from allmlp.quantisation.search import ATTEMPTS, DEFAULT_AGREEMENT, Attempt, Int8Export, divide_photos, search
+from allmlp.quantisation.judging import divide_photos
+from allmlp.quantisation.search import ATTEMPTS, DEFAULT_AGREEMENT, Attempt, Int8Export, search
 
 __all__ = ["check_export_options", "export", "export_int8"]
 
@@ -92,8 +93,7 @@ def export(
     Raises:
         CheckpointError: nothing usable at `source`.
         CheckFailedError: int8 changes the class of more photos than `agreement` allows; nothing is written.
-        ConfigError: an unknown format, a file that exists, one that cannot be written, or pixels that the format or the model's
-            pre-processing does not have.
+        ConfigError: an unknown format, a file that exists, one that cannot be written, or pixels that the format does not have.
         DataError: no photos at `calibrate`.
         MissingExtraError: a library of the format or, for int8, an engine is not installed.
     """
@@ -125,10 +125,13 @@ def check_export_options(
         hint = did_you_mean(precision, _PRECISIONS) if isinstance(precision, str) else ""
         raise ConfigError(f"{dash}precision is {quote(precision)}; expected one of {', '.join(_PRECISIONS)}.{hint}")
     if precision == "bfloat16" and precision not in form.precisions:
-        raise ConfigError(
-            f"{dash}precision is 'bfloat16', which {to} files do not have: an engine computes in it when it runs a float32 "
-            "file. Export in float32, and run it with --backend openvino --precision bfloat16; or export to torch."
-        )
+        advice = "Export in float32, or to torch."
+        if to in ("onnx", "openvino"):
+            advice = (
+                "An engine computes in it when it runs a float32 file: export in float32, and run it with --backend openvino "
+                "--precision bfloat16; or export to torch."
+            )
+        raise ConfigError(f"{dash}precision is 'bfloat16', which {to} files do not have. {advice}")
     given = {"calibrate": calibrate, "agreement": agreement, "portable": portable}
     if precision != "int8":
         if unused := [f"{dash}{name}" for name, value in given.items() if value is not None]:
@@ -206,7 +209,6 @@ def export_int8(
         raise ConfigError(
             "This checkpoint has no classifier, so that nothing says how well int8 answers. Export float32."
         )
-    check_format_pixels(place, to, checkpoint.preprocessing)
     calibration, judging = divide_photos(checkpoint, photos)
     return search(
         checkpoint,

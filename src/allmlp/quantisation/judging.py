@@ -1,0 +1,126 @@
+"""The photos that judge an int8 export, and its answers for them next to those of float32."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allmlp.checkpoints import Checkpoint
+from allmlp.data import resized_images
+from allmlp.errors import DataError
+from allmlp.evaluation import Answers, changed_answers, photos_to_compare
+from allmlp.hardware.num_decoding_threads import num_decoding_threads
+from allmlp.metrics import softmax, wilson_interval
+
+__all__ = ["CLEAR_MARGIN", "Judged", "JudgingPhotos", "divide_photos", "image_batches", "judge"]
+
+CLEAR_MARGIN = 0.1
+"""Between the two largest probabilities: below it, a photo's class may change by rounding alone."""
+
+_MAX_CALIBRATION_PHOTOS, _MAX_JUDGING_PHOTOS, _MIN_PHOTOS = 256, 2000, 6
+_BATCH_SIZE = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """The answers of one attempt on the judging photos, next to float32's.
+
+    Attributes:
+        attempt: which layers became int8.
+        num_photos, num_same: how many, and how many with the answer of float32: its class, and whether they are "unknown".
+        num_unknown_changed: photos that became "unknown", or no longer are.
+        num_clear, num_clear_same: the first two, of photos whose two most probable classes differ by over 0.1 in float32.
+        num_correct: (float32, int8); None without labels.
+    """
+
+    attempt: str
+    num_photos: int
+    num_same: int
+    num_unknown_changed: int
+    num_clear: int
+    num_clear_same: int
+    num_correct: tuple[int, int] | None
+
+    @property
+    def agreement(self) -> float:
+        """The share of photos with the answer of float32."""
+        return self.num_same / self.num_photos
+
+    @property
+    def clear_agreement(self) -> float:
+        """The same of the clear photos; 1 if there is none."""
+        return self.num_clear_same / self.num_clear if self.num_clear else 1.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values as JSON, with the accuracies and their 95 % intervals."""
+        values = {**asdict(self), "agreement": self.agreement, "clear_agreement": self.clear_agreement}
+        values["agreement_interval"] = list(wilson_interval(self.num_same, self.num_photos))
+        if self.num_correct is not None:
+            values["num_correct"] = list(self.num_correct)
+            for name, correct in zip(("float32", "int8"), self.num_correct, strict=True):
+                low, high = wilson_interval(correct, self.num_photos)
+                values[name] = {"top1": correct / self.num_photos, "low": low, "high": high}
+        return values
+
+
+@dataclass(frozen=True)
+class JudgingPhotos:
+    """Photos that no range depends on: uint8 (n, H, W, 3), and labels as indices of the model's classes, or None."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64] | None
+
+
+def divide_photos(checkpoint: Checkpoint, photos: str | Path) -> tuple[NDArray[np.uint8], JudgingPhotos]:
+    """Return the photos that calibrate and those that judge, resized. A photo's part depends on nothing but the sample IDs.
+
+    A third calibrates, at most 256; of the others, at most 2,000 judge.
+
+    Raises:
+        DataError: no photos at `photos`, or fewer than 6.
+    """
+    found = photos_to_compare(photos, checkpoint.description)
+    split = found.split
+    if len(split) < _MIN_PHOTOS:
+        raise DataError(
+            f"{found.description}: too few to calibrate and to judge. Give some hundreds, at least {_MIN_PHOTOS}."
+        )
+    order = sorted(range(len(split)), key=lambda index: hashlib.sha256(split.sample_ids[index].encode()).digest())
+    num_calibration = min(len(split) // 3, _MAX_CALIBRATION_PHOTOS)
+    parts = order[:num_calibration], order[num_calibration:][:_MAX_JUDGING_PHOTOS]
+    chosen = [np.sort(np.array(part, np.int64)) for part in parts]
+    images = [
+        np.stack(list(resized_images(split.subset(part), checkpoint.preprocessing, num_workers=num_decoding_threads())))
+        for part in chosen
+    ]
+    return images[0], JudgingPhotos(images[1], None if found.labels is None else found.labels[chosen[1]])
+
+
+def image_batches(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    """Yield images (n, H, W, 3) in batches."""
+    for start in range(0, len(images), _BATCH_SIZE):
+        yield images[start : start + _BATCH_SIZE]
+
+
+def judge(
+    attempt: str, before: Answers, after: Answers, labels: NDArray[np.int64] | None, temperature: float
+) -> Judged:
+    """Return how the answers of an attempt, `after`, agree with those of float32, `before`."""
+    changed = changed_answers(before, after)
+    is_same = ~(changed.by_class | changed.by_unknown)
+    ordered = np.sort(softmax(before.logits, temperature=temperature), axis=1)
+    is_clear = ordered[:, -1] - (ordered[:, -2] if ordered.shape[1] > 1 else 0) > CLEAR_MARGIN
+    correct = None if labels is None else tuple(int((each.classes == labels).sum()) for each in (before, after))
+    return Judged(
+        attempt=attempt,
+        num_photos=len(is_same),
+        num_same=changed.num_same,
+        num_unknown_changed=int(changed.by_unknown.sum()),
+        num_clear=int(is_clear.sum()),
+        num_clear_same=int((is_same & is_clear).sum()),
+        num_correct=None if correct is None else (correct[0], correct[1]),
+    )

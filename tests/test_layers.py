@@ -89,7 +89,7 @@ INNER_LAYERS = {
     ),
     "studies": (
         ("run",),
-        ("command", "full_scale", "opening", "page", "registry"),
+        ("arm_files", "command", "full_scale", "opening", "page", "registry"),
         ("paper",),
         ("tasks",),
         ("table3",),
@@ -101,6 +101,7 @@ INNER_LAYERS = {
         ("ray_deployment", "server"),
         ("application", "workers"),
         ("routes",),
+        ("service",),
         ("batching", "http"),
         ("instruments", "models", "options", "page", "problems"),
     ),

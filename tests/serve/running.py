@@ -44,7 +44,7 @@ class Answer:
 
 
 class Running:
-    """A server that runs: its port, its process, and the lines that it writes."""
+    """A server that runs: its port, its process, the lines that it writes, and those on standard error before it was ready."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self.process = process
@@ -52,13 +52,14 @@ class Running:
         self.log: list[str] = []
         for stream, take in ((process.stderr, self.lines.put), (process.stdout, self.log.append)):
             threading.Thread(target=_read, args=(stream, take), daemon=True).start()
-        line = self.next_line("Serving at")
+        self.first_lines: list[str] = []
+        line = self.next_line("Serving at", skipped=self.first_lines)
         self.port = int(line.split(":")[2].split()[0])
         self.url = f"http://127.0.0.1:{self.port}"
 
-    def next_line(self, start: str) -> str:
-        """Return the next line on standard error that starts with some words."""
-        seen = []
+    def next_line(self, start: str, skipped: list[str] | None = None) -> str:
+        """Return the next line on standard error that starts with some words; add those before it to `skipped`."""
+        seen = [] if skipped is None else skipped
         while not (line := self.lines.get(timeout=TIMEOUT_S)).startswith(start):
             seen.append(line)
             assert line, seen  # the server ended

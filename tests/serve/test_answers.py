@@ -9,6 +9,7 @@ import pytest
 from tests.serve.running import form, running
 
 from allmlp import Checkpoint, CheckpointError, ConfigError, Embedder, Predictor, load_checkpoint, open_model
+from allmlp.inference import write_tuned
 from allmlp.serve import ServeOptions, app
 
 FORM = [("Content-Type", "multipart/form-data; boundary=edge")]
@@ -42,6 +43,34 @@ def test_a_checkpoint_and_its_exports_have_one_digest(sources: dict[str, Path]):
     assert len({values["weights_sha256"] for values in found}) == 1
     assert found[0]["image_size"] == [16, 16]
     assert found[0]["preprocessing"]["fit"] == "crop"
+
+
+def test_the_backend_that_computes_and_all_limits_are_stated(sources: dict[str, Path]):
+    for name in ("checkpoint", "onnx"):
+        with running(sources[name], options={"max_queue": 100, "timeout_s": 7.0}, max_megapixels=2) as server:
+            info = server.ask("GET", "/info").json
+        assert info["backend"] == open_model(sources[name]).backend
+        assert info["backend"] != "auto"
+        assert info["limits"] == {
+            "max_photos": 64,
+            "max_upload_bytes": 32_000_000,
+            "max_pixels": 2_000_000,
+            "max_queue": 100,
+            "timeout_s": 7.0,
+        }
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_choice_of_a_tuned_backend_is_reported(
+    sources: dict[str, Path], tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("ALLMLP_HOME", str(tmp_path))
+    write_tuned(load_checkpoint(sources["checkpoint"]).config, {"openvino": 0.001, "onnxruntime": 0.002})
+    with running(sources["onnx"], workers=workers) as server:
+        info = server.ask("GET", "/info").json
+        assert info["backend"] == "openvino"
+        assert info["remark"].startswith("Backend openvino: the fastest here by allmlp bench --tune of ")
+        assert [line.rstrip() for line in server.first_lines] == [info["remark"]]
 
 
 def test_a_wrong_source_is_refused_before_a_request():

@@ -104,6 +104,22 @@ def test_a_batch_has_one_function_and_keeps_the_order():
     assert run(test).batches == [[0], [1, 3], ["other", 2, 4]]
 
 
+def test_slow_jobs_are_computed_one_at_a_time_and_take_turns_with_batches():
+    async def test(batcher: Batcher, model: Model) -> None:
+        def slow(photos: Sequence[Any]) -> list[Any]:
+            model.batches.append(["slow", *photos])
+            return [-photo for photo in photos]
+
+        first = batcher.submit(0, model)
+        await begun(model)
+        explained = [batcher.submit(number, slow, is_slow=True) for number in (1, 2, 3, 4)]
+        rest = [batcher.submit(number, model) for number in range(5, 11)]
+        model.go.set()
+        assert await asyncio.gather(first, *explained, *rest) == [0, -1, -2, -3, -4, 10, 12, 14, 16, 18, 20]
+
+    assert run(test).batches == [[0], ["slow", 1], [5, 6, 7, 8], ["slow", 2], [9, 10], ["slow", 3], ["slow", 4]]
+
+
 def test_a_batch_waits_for_photos_that_are_decoded():
     async def test(batcher: Batcher, model: Model) -> None:
         model.go.set()

@@ -31,5 +31,5 @@ def test_classes_are_chosen(server: Running):
 
 
 def test_a_broken_photo_is_its_own_error(server: Running):
-    assert server.predict(b"x", "/explain").code == "bad_photo"
+    assert server.predict(b"x", "/explain").code == "unsupported_photo"
     assert server.predict(PHOTO, "/explain").status == 200

@@ -137,7 +137,7 @@ def test_two_replicas_answer_as_predict_does_and_one_that_is_killed_comes_back(
         counts = {cluster.num_predicted(client) for _ in range(30)}
         assert min(counts) > 0 and max(counts) < len(photos)  # neither answered all
         broken = cluster.predict(client, b"not a photo")
-        assert (broken.status_code, broken.json()["error"]["code"]) == (422, "bad_photo")
+        assert (broken.status_code, broken.json()["error"]["code"]) == (415, "unsupported_photo")
         assert "<title>Classify photos</title>" in client.get(cluster.url).text
         assert "script-src 'self'" in client.get(cluster.url).headers["content-security-policy"]
 

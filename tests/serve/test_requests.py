@@ -1,18 +1,21 @@
 """Right and wrong requests: each has its exact status, and the next good one is answered."""
 
 import base64
+import contextlib
 import json
 import socket
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
-from tests.serve.broken_photos import broken_photos
-from tests.serve.conftest import NAMES, photo_of
-from tests.serve.running import Answer, Running, answer_on, form, request
+from tests.data.decoding.faulty_photos import faulty_photos
+from tests.serve.conftest import LIMITS, NAMES, photo_of
+from tests.serve.running import Answer, Running, answer_on, form, request, running
 
 PHOTO = photo_of(0)
+LARGE = faulty_photos()["png of 20,000 x 20,000 pixels"][1]
 LIMIT = 1_000_000
 JSON = [("Content-Type", "application/json")]
 FORM = [("Content-Type", "multipart/form-data; boundary=edge")]
@@ -156,13 +159,21 @@ FORMS = [
     case("a form without parts", 400, body=b"--edge--\r\n", headers=FORM),
     case("a form of too many", 413, "too_many_photos", body=form(*[file("a", b"x")] * 65), headers=FORM),
     case("not a form", 400, "bad_form", body=PHOTO, headers=FORM),
-    case("a bad photo in a form", 422, "bad_photo", body=form(file("a", b"x")), headers=FORM),
-    case("only bad photos in a form", 422, "bad_photos", body=form(file("a", b"x"), file("b", b"y")), headers=FORM),
-    case("an empty file in a form", 422, "bad_photo", body=form(file("a", b"")), headers=FORM),
+    case("a file that is not a photo in a form", 415, "unsupported_photo", body=form(file("a", b"x")), headers=FORM),
+    case("an empty file in a form", 415, "unsupported_photo", body=form(file("a", b"")), headers=FORM),
+    case("a cut photo in a form", 422, "bad_photo", body=form(file("a", PHOTO[:60])), headers=FORM),
+    case("only cut photos", 422, "bad_photos", body=form(file("a", PHOTO[:60]), file("b", PHOTO[:70])), headers=FORM),
+    case("only other files", 415, "unsupported_photo", body=form(file("a", b"x"), file("b", b"y")), headers=FORM),
+    case("only large photos", 413, "photo_too_large", body=form(file("a", LARGE), file("b", LARGE)), headers=FORM),
+    case("different faults", 422, "bad_photos", body=form(file("a", b"x"), file("b", LARGE)), headers=FORM),
 ]
 JSONS = [
     case("json", 200, body=as_json({"name": "a.png", "base64": text()}), headers=JSON),
     case("json without a name", 200, body=as_json({"base64": text()}), headers=JSON),
+    case("base64 in lines", 200, body=as_json({"base64": base64.encodebytes(PHOTO).decode()}), headers=JSON),
+    case("base64 among white space", 200, body=as_json({"base64": f" \t{text()}\r\n"}), headers=JSON),
+    case("base64 with other space", 422, "bad_base64", body=as_json({"base64": text() + "\u00a0"}), headers=JSON),
+    case("empty base64", 415, "unsupported_photo", body=as_json({"base64": ""}), headers=JSON),
     case("json of two", 200, body=as_json({"base64": text()}, {"base64": text()}), headers=JSON),
     case(
         "a lone surrogate",
@@ -203,10 +214,12 @@ JSONS = [
     case("json of too many", 413, "too_many_photos", body=as_json(*[{"base64": ""}] * 65), headers=JSON),
 ]
 SIZES = [
-    case("no body", 400, "no_photo", headers=RAW),
+    case("no body", 415, "unsupported_photo", headers=RAW),
+    case("no form", 400, "no_photo", headers=FORM),
+    case("no json", 400, "no_photo", headers=JSON),
     case("an announced body that is too large", 413, "too_large", headers=[*RAW, ("Content-Length", str(10**12))]),
     case("a body that is too large", 413, "too_large", body=bytes(LIMIT + 1), headers=RAW),
-    case("a body at the limit", 422, "bad_photo", body=bytes(LIMIT), headers=RAW),
+    case("a body at the limit", 415, "unsupported_photo", body=bytes(LIMIT), headers=RAW),
     case(
         "a chunked body that is too large",
         413,
@@ -247,7 +260,11 @@ SIZES = [
         half_close=True,
     ),
 ]
-PHOTOS = [case(name, 422, "bad_photo", body=content, headers=RAW) for name, content in broken_photos().items()]
+# As bad_inputs has it: what is not read, what is too large, and what is damaged.
+OF_FAULTS = {"format": (415, "unsupported_photo"), "limit": (413, "photo_too_large"), "damaged": (422, "bad_photo")}
+PHOTOS = [
+    case(name, *OF_FAULTS[fault], body=content, headers=RAW) for name, (fault, content) in faulty_photos().items()
+]
 CASES = [*METHODS, *TYPES, *FORMS, *JSONS, *SIZES, *PHOTOS]
 
 
@@ -304,9 +321,44 @@ def test_a_poisoned_photo_among_32_fails_alone(server: Running, photos: list[byt
     parts = [file(f"{index}.png", photo if index != 7 else b"poison") for index, photo in enumerate(photos[:32])]
     results = server.ask("POST", "/predict", form(*parts), FORM).json["results"]
     assert [result["source"] for result in results] == [f"{index}.png" for index in range(32)]
-    assert results[7]["error"]["status"] == 422
+    assert results[7]["error"]["status"] == 415
     for index, result in enumerate(results):
         assert index == 7 or result["labels"] == alone[index]
+
+
+def test_clients_get_no_advice_for_the_owner_of_the_server(server: Running):
+    panorama = server.predict(faulty_photos()["panorama of 54 megapixels"][1]).json["error"]["message"]
+    assert panorama == (
+        "It has 12000 x 4500 pixels; the limit is 50,000,000. Send it smaller, or saved again as JPEG or PNG."
+    )
+    text_file = server.predict(b"not a photo").json["error"]["message"]
+    assert text_file == (
+        "This is an unknown kind of file, not a photo that can be decoded. Send JPEG, PNG, WebP, GIF, BMP or TIFF."
+    )
+
+
+def test_64_clients_that_announce_bodies_and_send_none_take_no_memory(sources: dict[str, Path]):
+    announced = request("POST", "/predict", b"", [*RAW, ("Content-Length", str(LIMIT))])
+    options = {**LIMITS, "body_timeout_s": 60.0}
+    with running(sources["onnx"], options=options) as server, contextlib.ExitStack() as idle:
+        for _ in range(64):
+            idle.enter_context(server.connect()).sendall(announced)
+        for _ in range(3):
+            assert server.predict(PHOTO).status == 200
+
+
+def test_64_photos_at_once_fit_into_memory_however_small_the_limit_of_one(sources: dict[str, Path]):
+    """Of 130 kB each, which is more than eight times the limit of one request, 1 MB."""
+    photo = PHOTO + bytes(130_000)  # what follows a photo is passed over
+    sent = request("POST", "/predict", photo, RAW)
+    options = {**LIMITS, "body_timeout_s": 60.0}
+    with running(sources["onnx"], options=options) as server, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(server.connect()) for _ in range(64)]
+        for client in clients:
+            client.sendall(sent[:-1])
+        for client in clients:
+            client.sendall(sent[-1:])
+        assert {answer_on(client).status for client in clients} == {200}
 
 
 def test_names_come_back_as_they_were_sent(server: Running):

@@ -3,7 +3,7 @@
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,16 @@ import pytest
 import uvicorn
 from numpy.typing import NDArray
 from tests.serve.conftest import photo_of
+from tests.serve.running import form
 
-from allmlp.serve import ServeOptions, routes
+from allmlp.serve import ServeOptions
+from allmlp.serve import service as service_module
 from allmlp.serve.application import app_of
 from allmlp.serve.http.protocol import protocol_class
 from allmlp.serve.models import ServedModel
 
 HEADERS = {"Content-Type": "image/png"}
+FORM = {"Content-Type": "multipart/form-data; boundary=edge"}
 POISON = photo_of(99, size=(16, 16))  # of the model's size, so that its pixels are known
 
 
@@ -65,6 +68,11 @@ class Service:
 
     def predict(self, photo: bytes, **options: Any) -> httpx.Response:
         return self.client.post("/predict", content=photo, **options)
+
+    def predict_all(self, *photos: bytes, path: str = "/predict") -> httpx.Response:
+        """Send photos as one form."""
+        parts = [(f'name="photo"; filename="{index}"', photo) for index, photo in enumerate(photos)]
+        return self.client.post(path, content=form(*parts), headers=FORM)
 
     def value(self, name: str) -> float:
         """Return one of the metrics."""
@@ -161,7 +169,7 @@ def test_a_photo_that_makes_the_engine_fail_fails_alone(serving: Any, photos: li
 def test_photos_are_answered_while_the_model_is_opened_for_features(
     serving: Any, photos: list[bytes], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(routes, "num_decoding_threads", lambda: 1)
+    monkeypatch.setattr(service_module, "num_decoding_threads", lambda: 1)
     service = serving()
     opening, go = threading.Event(), threading.Event()
     open_features = service.model.open_features
@@ -180,3 +188,148 @@ def test_photos_are_answered_while_the_model_is_opened_for_features(
         finally:
             go.set()
         assert [future.result().status_code for future in embedded] == [200] * 4
+
+
+class Opening:
+    """Replaces a function that opens the model by one that waits until it may go, and counts."""
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        self.number = 0
+        self.has_begun, self.go = threading.Event(), threading.Event()
+        self._function = function
+
+    def __call__(self) -> None:
+        self.number += 1
+        self.has_begun.set()
+        assert self.go.wait(60)
+        self._function()
+
+
+@pytest.mark.parametrize(("path", "name"), [("/embed", "open_features"), ("/explain", "open_explain")])
+def test_a_deadline_ends_a_request_while_the_model_is_opened_which_goes_on(
+    serving: Any, photos: list[bytes], path: str, name: str, monkeypatch: pytest.MonkeyPatch
+):
+    service = serving(timeout_s=0.5)
+    opening = Opening(getattr(service.model, name))
+    monkeypatch.setattr(service.model, name, opening)
+    try:
+        for photo in photos[:2]:
+            late = service.client.post(path, content=photo)
+            assert (late.status_code, late.json()["error"]["code"]) == (504, "deadline")
+        assert service.value("allmlp_waiting_photos") == 0
+    finally:
+        opening.go.set()
+    while (answer := service.client.post(path, content=photos[0])).status_code == 504:
+        pass  # it is still being opened
+    assert answer.status_code == 200
+    assert opening.number == 1
+
+
+def test_clients_that_go_while_the_model_is_opened_are_noticed(
+    serving: Any, photos: list[bytes], monkeypatch: pytest.MonkeyPatch
+):
+    service = serving()
+    opening = Opening(service.model.open_features)
+    monkeypatch.setattr(service.model, "open_features", opening)
+    with pytest.raises(httpx.ReadTimeout):
+        service.client.post("/embed", content=photos[0], timeout=2)
+    assert opening.has_begun.is_set()
+    try:
+        while 'allmlp_requests_total{route="/embed",status="499"} 1.0' not in service.client.get("/metrics").text:
+            pass
+        assert service.value("allmlp_waiting_photos") == 0
+    finally:
+        opening.go.set()
+
+
+def test_an_unexpected_error_is_a_problem_as_all_others_and_is_logged(
+    serving: Any, photos: list[bytes], monkeypatch: pytest.MonkeyPatch, capfd: Any
+):
+    service = serving()
+    open_features = service.model.open_features
+
+    def fail() -> None:
+        raise RuntimeError("a secret of the server")
+
+    monkeypatch.setattr(service.model, "open_features", fail)
+    answer = service.client.post("/embed", content=photos[0])
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    error = {"status": 500, "code": "internal", "message": "The server has a fault. Its log says more."}
+    assert answer.json() == {"error": error}
+    logged = ""
+    while "a secret of the server" not in logged:  # which follows the answer
+        logged += capfd.readouterr().err
+    assert logged.count("RuntimeError: a secret of the server") == 1
+    monkeypatch.setattr(service.model, "open_features", open_features)
+    assert service.client.post("/embed", content=photos[0]).status_code == 200  # it is tried again
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_a_lack_of_memory_is_a_503_that_says_when_to_try_again(
+    serving: Any, photos: list[bytes], error: Exception, monkeypatch: pytest.MonkeyPatch
+):
+    service = serving()
+
+    def fail(*_: Any) -> Any:
+        raise error
+
+    for name in ("open_features", "outputs"):
+        monkeypatch.setattr(service.model, name, fail)
+    answers = [
+        service.client.post("/embed", content=photos[0]),
+        service.predict(photos[0]),
+        service.predict_all(*photos[:3]),
+        service.predict_all(photos[0], b"not a photo"),
+    ]
+    for answer in answers:
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "no_memory")
+        assert answer.headers["retry-after"] == "1"
+
+
+def test_faults_of_the_server_are_not_the_fault_of_photos(serving: Any, photos: list[bytes]):
+    service = serving()
+    for sent in ([POISON, POISON], [POISON, b"not a photo"]):
+        answer = service.predict_all(*sent)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (500, "model_failed")
+    answer = service.predict_all(POISON, photos[0])
+    assert answer.status_code == 200
+    assert [result.get("error", {}).get("status") for result in answer.json()["results"]] == [500, None]
+
+
+def test_a_form_of_explanations_does_not_hold_up_a_prediction(
+    serving: Any, photos: list[bytes], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(service_module, "num_decoding_threads", lambda: 8)
+    service = serving()
+    computed: list[str] = []
+    has_begun, go, has_predicted = threading.Event(), threading.Event(), threading.Event()
+    explain, outputs = service.model.explain, service.model.outputs
+
+    def explain_slowly(*arguments: Any) -> Any:
+        computed.append("explanation")
+        has_begun.set()
+        assert go.wait(60)
+        has_predicted.wait(0.2)
+        return explain(*arguments)
+
+    def predict(images: Any) -> Any:
+        computed.append("prediction")
+        has_predicted.set()
+        return outputs(images)
+
+    monkeypatch.setattr(service.model, "explain", explain_slowly)
+    monkeypatch.setattr(service.model, "outputs", predict)
+    with ThreadPoolExecutor(2) as pool:
+        explained = pool.submit(service.predict_all, *photos[:8], path="/explain")
+        try:
+            assert has_begun.wait(60)
+            predicted = pool.submit(service.predict, photos[8])
+            while service.value("allmlp_waiting_photos") < 9:
+                pass
+        finally:
+            go.set()
+        assert (predicted.result().status_code, explained.result().status_code) == (200, 200)
+    assert computed.count("explanation") == 8
+    assert computed.index("prediction") <= 2  # it may still have been decoded when the first one ended

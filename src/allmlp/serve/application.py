@@ -1,10 +1,12 @@
 """`app`: the ASGI app of a model, for any ASGI server."""
 
 import asyncio
+import atexit
 import contextlib
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -21,10 +23,11 @@ from allmlp.serve.http.gate import Gate
 from allmlp.serve.instruments import Instruments
 from allmlp.serve.models import ServedModel
 from allmlp.serve.options import ServeOptions, check_extra
-from allmlp.serve.problems import Problem
-from allmlp.serve.routes import Service, add_routes
+from allmlp.serve.problems import Problem, server_fault
+from allmlp.serve.routes import add_routes
+from allmlp.serve.service import Service
 
-__all__ = ["app"]
+__all__ = ["app", "app_of"]
 
 _WORDS = {404: "not_found", 405: "wrong_method"}
 
@@ -39,7 +42,8 @@ def app(
 ) -> ASGIApp:
     """Return an ASGI app that answers for a model; the arguments are those of `open_model`, and the limits.
 
-    The model is opened at once. Its thread starts with the app's lifespan, which every ASGI server runs.
+    The model is opened at once. Its threads start with the app's lifespan, or else with the first request: an app that is
+    mounted in another one has no lifespan, and its threads end with the process.
 
     Raises:
         CheckpointError: nothing usable at `source`.
@@ -49,6 +53,37 @@ def app(
     check_extra()
     limits = ServeOptions() if options is None else options
     return app_of(ServedModel(source, backend=backend, device=device, precision=precision), limits)
+
+
+class _Part(Protocol):
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+class _Threads:
+    """The parts of an app that have threads: started once, and stopped by the lifespan or at the end of the process."""
+
+    def __init__(self, *parts: _Part) -> None:
+        self._parts = parts
+        self._are_running = False
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        with self._lock:
+            if not self._are_running:
+                for part in self._parts:
+                    part.start()
+                atexit.register(self.stop)
+                self._are_running = True
+
+    def stop(self) -> None:
+        with self._lock:
+            if self._are_running:
+                atexit.unregister(self.stop)
+                for part in reversed(self._parts):
+                    part.stop()
+                self._are_running = False
 
 
 def app_of(model: ServedModel, options: ServeOptions) -> ASGIApp:
@@ -61,16 +96,15 @@ def app_of(model: ServedModel, options: ServeOptions) -> ASGIApp:
         instruments=instruments,
     )
     service = Service(model, batcher, options, instruments)
+    threads = _Threads(log, service)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
-        log.start()
-        service.start()
+        threads.start()
         try:
             yield
         finally:
-            await asyncio.to_thread(service.stop)
-            await asyncio.to_thread(log.stop)
+            await asyncio.to_thread(threads.stop)
 
     inner = FastAPI(
         title="allmlp",
@@ -85,8 +119,14 @@ def app_of(model: ServedModel, options: ServeOptions) -> ASGIApp:
     inner.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
     inner.add_exception_handler(RequestValidationError, _invalid_parameter)  # type: ignore[arg-type]
     inner.add_exception_handler(Problem, _problem)  # type: ignore[arg-type]
+    inner.add_exception_handler(Exception, _fault)
     routes = [route.path for route in inner.routes if hasattr(route, "path")]
-    return Gate(inner, api_keys=options.api_keys, routes=routes, log=log, instruments=instruments)
+    return Gate(inner, api_keys=options.api_keys, routes=routes, start=threads.start, log=log, instruments=instruments)
+
+
+async def _fault(_request: Request, _error: Exception) -> JSONResponse:  # Gate logs the error
+    problem = server_fault()
+    return JSONResponse(problem.body, problem.status)
 
 
 async def _problem(_: Request, error: Problem) -> JSONResponse:

@@ -2,7 +2,8 @@
 
 What is in a batch never changes an answer (inference/backends/micro_batches.py), and a photo that makes the model fail fails
 alone: its batch is computed again, photo by photo. The number of photos between acceptance and answer is bounded, so that a
-queue cannot grow; photos whose client is gone or whose deadline has passed are dropped when their turn comes.
+queue cannot grow; photos whose client is gone or whose deadline has passed are dropped when their turn comes. Slow jobs, which
+are explanations, take turns with batches, one at a time, so that a photo waits for one of them at most.
 """
 
 import asyncio
@@ -15,14 +16,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from allmlp.serve.instruments import Instruments
-from allmlp.serve.problems import Problem
+from allmlp.serve.problems import Problem, try_again
 
 __all__ = ["Batcher", "Compute"]
 
 Compute = Callable[[Sequence[Any]], Sequence[Any]]
 """From what is known of each photo of a batch to the model's answer for each."""
-
-_RETRY_AFTER_S = 1
 
 
 @dataclass(frozen=True)
@@ -34,12 +33,14 @@ class _Job:
 
 
 class Batcher:
-    """One thread that computes, and the bounded queue in front of it. All methods but `_run` are called on the event loop."""
+    """One thread that computes, and the bounded queue in front of it. All methods but `_run` are called on event loops."""
 
     def __init__(self, *, max_batch: int, max_wait_s: float, max_queue: int, instruments: Instruments) -> None:
         self._max_batch, self._max_wait_s, self._max_queue = max_batch, max_wait_s, max_queue
         self._instruments = instruments
         self._jobs: deque[_Job] = deque()
+        self._slow_jobs: deque[_Job] = deque()
+        self._was_slow = False  # the last turn
         self._num_coming = 0  # photos that are being decoded
         self._num_accepted = 0
         self._is_closed = False
@@ -77,13 +78,15 @@ class Batcher:
         Raises:
             Problem: there is not as much room.
         """
-        if self._num_accepted + number > self._max_queue:
-            raise self._full()
-        self._count(number)
+        with self._changed:
+            if self._num_accepted + number > self._max_queue:
+                raise self._full()
+            self._count(number)
         try:
             yield
         finally:
-            self._count(-number)
+            with self._changed:
+                self._count(-number)
 
     def _count(self, number: int) -> None:
         self._num_accepted += number
@@ -91,7 +94,7 @@ class Batcher:
 
     def _full(self) -> Problem:
         self._instruments.refused.inc()
-        return Problem(503, "busy", "The server is busy. Try again soon.", Retry_After=str(_RETRY_AFTER_S))
+        return try_again("busy", "The server is busy. Try again soon.")
 
     @contextlib.contextmanager
     def coming(self) -> Iterator[None]:
@@ -105,25 +108,31 @@ class Batcher:
                 self._num_coming -= 1
                 self._changed.notify()
 
-    def submit(self, photo: Any, compute: Compute) -> "asyncio.Future[Any]":
-        """Return a future of what `compute` makes of a photo. Cancelled, it is not computed."""
+    def submit(self, photo: Any, compute: Compute, *, is_slow: bool = False) -> "asyncio.Future[Any]":
+        """Return a future of what `compute` makes of a photo, by itself if that is slow. Cancelled, it is not computed."""
         loop = asyncio.get_running_loop()
         job = _Job(photo, compute, loop.create_future(), loop)
         with self._changed:
-            self._jobs.append(job)
+            (self._slow_jobs if is_slow else self._jobs).append(job)
             self._changed.notify()
         return job.answer
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._jobs or self._is_closed)
-                if not self._jobs:
+                self._changed.wait_for(lambda: self._jobs or self._slow_jobs or self._is_closed)
+                if not self._jobs and not self._slow_jobs:
                     return
-                self._wait_for_others()
-                batch = self._taken()
+                batch = self._next_batch()
             if batch:
                 self._compute(batch)
+
+    def _next_batch(self) -> list[_Job]:
+        self._was_slow = bool(self._slow_jobs) and not (self._jobs and self._was_slow)
+        if self._was_slow:
+            return self._taken(self._slow_jobs, 1)
+        self._wait_for_others()
+        return self._taken(self._jobs, self._max_batch)
 
     def _wait_for_others(self) -> None:
         end = time.monotonic() + self._max_wait_s
@@ -132,19 +141,19 @@ class Batcher:
             if left <= 0 or not self._changed.wait(left):
                 return
 
-    def _taken(self) -> list[_Job]:
-        """Remove the next batch from the queue, of photos for one function, and what nobody waits for any more."""
+    def _taken(self, jobs: deque[_Job], most: int) -> list[_Job]:
+        """Remove the next batch from a queue, of photos for one function, and what nobody waits for any more."""
         batch: list[_Job] = []
         others: list[_Job] = []
-        while self._jobs and len(batch) < self._max_batch:
-            job = self._jobs.popleft()
+        while jobs and len(batch) < most:
+            job = jobs.popleft()
             if job.answer.cancelled():
                 self._instruments.dropped.inc()
             elif batch and job.compute != batch[0].compute:
                 others.append(job)
             else:
                 batch.append(job)
-        self._jobs.extendleft(reversed(others))
+        jobs.extendleft(reversed(others))
         return batch
 
     def _compute(self, batch: Sequence[_Job]) -> None:

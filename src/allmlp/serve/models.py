@@ -49,7 +49,7 @@ class ServedModel:
 
     @property
     def remark(self) -> str:
-        """Why another backend than the default was chosen, for people; "" if it was not."""
+        """Why another backend than the default was chosen, or could not be, for people; "" otherwise."""
         return self._model.remark
 
     def decode(self, content: bytes) -> NDArray[Any]:
@@ -127,6 +127,8 @@ class ServedModel:
             "weights_sha256": digest,
             "weights_precision": weights_precision,
             **self._options,
+            "backend": self._model.backend,
+            **({"remark": self.remark} if self.remark else {}),
         }
 
 

@@ -32,7 +32,8 @@ class ServeOptions:
         max_wait_ms: milliseconds that a batch waits for photos which are being decoded; it never waits for others.
         max_queue: photos that were accepted and not yet answered. Beyond it: 503 at once.
         max_photos: photos of one request.
-        max_upload_mb: megabytes (10^6 bytes) of one request's body. Bodies in memory take at most 8 times this together.
+        max_upload_mb: megabytes (10^6 bytes) of one request's body. The bodies being read or answered have at most 8 times this
+            together, or 256 MB if that is more. Beyond it: 503.
         timeout_s: seconds from a complete request to its answer. Beyond it: 504.
         header_timeout_s: seconds that a client has to send its headers. Beyond it: 408.
         body_timeout_s: seconds that a client has to send its body. Beyond it: 408. A client that reads nothing of an answer

@@ -9,7 +9,6 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import uvicorn
 
@@ -17,8 +16,9 @@ from allmlp.data import set_max_megapixels
 from allmlp.errors import ConfigError
 from allmlp.exports import export_kind
 from allmlp.io.display import Report, discard, quote
-from allmlp.serve.application import app
+from allmlp.serve.application import app_of
 from allmlp.serve.http.protocol import TimedProtocol, protocol_class
+from allmlp.serve.models import ServedModel
 from allmlp.serve.options import ServeOptions, check_extra
 from allmlp.serve.workers import supervise
 
@@ -56,7 +56,8 @@ def serve(
         precision: of the matrix products.
         max_megapixels: the largest size of a photo; None leaves it as it is.
         options: the limits of requests.
-        report: takes a line once photos are answered, and one for each worker that is replaced.
+        report: takes a line once photos are answered, after a remark on the choice of the backend if there is one; and a line
+            for each worker that is replaced.
 
     Raises:
         CheckpointError: nothing usable at `source`.
@@ -67,12 +68,16 @@ def serve(
     if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= _MAX_WORKERS:
         raise ConfigError(f"workers is {quote(workers)}; expected an integer from 1 to {_MAX_WORKERS}.")
     limits = ServeOptions() if options is None else options
-    make = functools.partial(app, source, backend=backend, device=device, precision=precision, options=limits)
-    job = _Job(make, limits, max_megapixels, is_alone=workers == 1)
+    open_it = functools.partial(ServedModel, source, backend=backend, device=device, precision=precision)
+    job = _Job(open_it, limits, max_megapixels, is_alone=workers == 1)
     with _listen(host, port) as listener:
         shown = f"[{host}]" if ":" in host else host
         line = f"Serving at http://{shown}:{listener.getsockname()[1]} (a page, and POST /predict). Stop with Ctrl-C."
-        tell = functools.partial(report, line)
+
+        def tell(remark: str) -> None:
+            for each in filter(None, (remark, line)):
+                report(each)
+
         if workers == 1:
             job(listener, tell)
         else:
@@ -103,19 +108,20 @@ def _engine(source: str, backend: str) -> str:
 class _Job:
     """What a process does: open the model, and answer at a socket until a signal."""
 
-    make_app: "functools.partial[Any]"
+    open_model: "functools.partial[ServedModel]"
     options: ServeOptions
     max_megapixels: int | None
     is_alone: bool
 
-    def __call__(self, listener: socket.socket, when_ready: Callable[[], None]) -> None:
+    def __call__(self, listener: socket.socket, when_ready: Callable[[str], None]) -> None:
         if self.max_megapixels is not None:
             set_max_megapixels(self.max_megapixels)
         logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # malformed forms are no events of a server
         limits = self.options
         protocol = protocol_class(limits.header_timeout_s, limits.body_timeout_s)
+        model = self.open_model()
         config = uvicorn.Config(
-            self.make_app(),
+            app_of(model, limits),
             http=protocol,
             ws="none",
             loop="asyncio",
@@ -129,7 +135,7 @@ class _Job:
             h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
             timeout_graceful_shutdown=int(_grace(limits)),
         )
-        _Server(config, protocol, when_ready).run([listener])
+        _Server(config, protocol, functools.partial(when_ready, model.remark)).run([listener])
 
 
 class _Server(uvicorn.Server):

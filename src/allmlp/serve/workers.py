@@ -31,9 +31,9 @@ _PAUSE_S = 1.0  # before a worker that never became ready is replaced
 
 
 class Job(Protocol):
-    """What a worker does until a signal; it calls `when_ready` once it answers."""
+    """What a worker does until a signal; it calls `when_ready` with a remark for people, or "", once it answers."""
 
-    def __call__(self, listener: socket.socket, when_ready: Callable[[], None]) -> None: ...
+    def __call__(self, listener: socket.socket, when_ready: Callable[[str], None]) -> None: ...
 
 
 class _Worker:
@@ -45,6 +45,7 @@ class _Worker:
         self.process.start()
         far_end.close()
         self.is_ready = False
+        self.remark = ""
 
     def hear(self) -> None:
         """Receive the worker's message. Raises the error for which it cannot start."""
@@ -53,7 +54,7 @@ class _Worker:
                 message = self.pipe.recv()
                 if isinstance(message, AllmlpError):
                     raise message
-                self.is_ready = True
+                self.is_ready, self.remark = True, message
 
 
 def supervise(
@@ -63,7 +64,7 @@ def supervise(
     number: int,
     engine: str,
     grace_s: float,
-    when_ready: Callable[[], None],
+    when_ready: Callable[[str], None],
     report: Report,
 ) -> None:
     """Keep `number` workers running until SIGTERM or SIGINT, and end when all have answered what they accepted.
@@ -104,7 +105,7 @@ def _watch(
     workers: list[_Worker],
     new: Callable[[], _Worker],
     stopped: threading.Event,
-    when_ready: Callable[[], None],
+    when_ready: Callable[[str], None],
     report: Report,
 ) -> None:
     has_told = False
@@ -127,7 +128,7 @@ def _watch(
             workers[index] = new()
         if not has_told and all(worker.is_ready for worker in workers):
             has_told = True
-            when_ready()
+            when_ready(workers[0].remark)
 
 
 def _stop(workers: list[_Worker], grace_s: float) -> None:
@@ -156,7 +157,7 @@ def _run(job: Job, listener: socket.socket, pipe: Connection) -> None:
     """Be a worker."""
     threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
     try:
-        job(listener, lambda: pipe.send(None))
+        job(listener, pipe.send)
     except AllmlpError as error:
         pipe.send(error)
 

@@ -17,7 +17,7 @@ _MAX_LINES = 10_000
 
 
 class AccessLog:
-    """A bounded queue of lines and the thread that writes them; `start` and `stop` belong to an app's lifespan."""
+    """A bounded queue of lines and the thread that writes them from `start` to `stop`."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream

@@ -6,16 +6,17 @@ import json
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from starlette._utils import get_route_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from allmlp.serve.http.access_log import AccessLog
 from allmlp.serve.instruments import Instruments
 from allmlp.serve.page.files import PAGE_PATHS
-from allmlp.serve.problems import GoneError, Problem
+from allmlp.serve.problems import GoneError, Problem, server_fault
 
 __all__ = ["OPEN_PATHS", "Gate"]
 
@@ -37,7 +38,7 @@ _HEADERS = [
 
 
 class Gate:
-    """An ASGI app around another."""
+    """An ASGI app around another. `start` is called before each request."""
 
     def __init__(
         self,
@@ -45,12 +46,14 @@ class Gate:
         *,
         api_keys: Sequence[str],
         routes: Sequence[str],
+        start: Callable[[], None],
         log: AccessLog,
         instruments: Instruments,
     ):
         self._inner = inner
         self._keys = [_digest(key.encode()) for key in api_keys]
         self._routes = frozenset(routes)
+        self._start = start
         self._log, self._instruments = log, instruments
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,12 +62,14 @@ class Gate:
             await self._inner(scope, receive, send)
             return
         answer = _Answer(send, is_head=scope["method"] == "HEAD")
+        path = get_route_path(scope)  # without the prefix of an app in which this one is mounted
         start = time.monotonic()
         facts: dict[str, Any] = {}
         scope["allmlp"] = facts
         try:
+            self._start()
             _check_framing(scope)
-            self._check_key(scope)
+            self._check_key(scope, path)
             if answer.is_head:
                 scope = {**scope, "method": "GET"}
             await self._inner(scope, receive, answer.send)
@@ -74,12 +79,12 @@ class Gate:
             answer.status = _GONE
         except Exception:
             traceback.print_exc(file=sys.stderr)
-            await answer.problem(Problem(500, "internal", "The server has a fault. Its log says more."))
+            await answer.problem(server_fault())
         finally:
-            self._note(scope, answer, time.monotonic() - start, facts)
+            self._note(scope, path, answer, time.monotonic() - start, facts)
 
-    def _check_key(self, scope: Scope) -> None:
-        if not self._keys or scope["path"] in OPEN_PATHS:
+    def _check_key(self, scope: Scope, path: str) -> None:
+        if not self._keys or path in OPEN_PATHS:
             return
         headers = dict(scope["headers"])
         given = headers.get(b"x-api-key", b"")
@@ -96,8 +101,8 @@ class Gate:
                 WWW_Authenticate="Bearer",
             )
 
-    def _note(self, scope: Scope, answer: "_Answer", seconds: float, facts: dict[str, Any]) -> None:
-        route = scope["path"] if scope["path"] in self._routes else "other"
+    def _note(self, scope: Scope, path: str, answer: "_Answer", seconds: float, facts: dict[str, Any]) -> None:
+        route = path if path in self._routes else "other"
         self._instruments.requests.labels(route, str(answer.status)).inc()
         self._instruments.request_seconds.labels(route).observe(seconds)
         client = scope.get("client")

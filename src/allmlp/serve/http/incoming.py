@@ -9,6 +9,8 @@ import base64
 import binascii
 import contextlib
 import json
+import string
+import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -18,12 +20,13 @@ from starlette.types import Receive, Scope
 
 from allmlp.io.display import file_size, quote
 from allmlp.serve.options import ServeOptions
-from allmlp.serve.problems import GoneError, Problem
+from allmlp.serve.problems import GoneError, Problem, try_again
 
 __all__ = ["BodyMemory", "SentPhoto", "body_kind", "photos_in", "read_body"]
 
-_MEMORY_FACTOR = 8
+_MEMORY_FACTOR, _LEAST_MEMORY = 8, 256_000_000
 _MAX_NAME = 200
+_WHITE_SPACE = string.whitespace.encode()
 _MAX_JSON_MARKS = 1000  # brackets and commas per photo: names may have some
 _JSON = "application/json"
 _MULTIPART = "multipart/form-data"
@@ -43,10 +46,11 @@ class SentPhoto(NamedTuple):
 
 
 class BodyMemory:
-    """The bytes of all bodies that are in memory, bounded together."""
+    """The bytes that have arrived of all bodies, bounded together: what is only announced takes no memory."""
 
     def __init__(self, options: ServeOptions) -> None:
-        self._left = _MEMORY_FACTOR * options.max_upload_bytes
+        self._left = max(_MEMORY_FACTOR * options.max_upload_bytes, _LEAST_MEMORY)
+        self._lock = threading.Lock()  # requests may come from several event loops
 
     @contextlib.contextmanager
     def share(self) -> Iterator["_Share"]:
@@ -55,7 +59,14 @@ class BodyMemory:
         try:
             yield share
         finally:
-            self._left += share.taken
+            self.take(-share.taken)
+
+    def take(self, size: int) -> None:
+        """Take memory, or give it back. Raises Problem if there is not as much left."""
+        with self._lock:
+            if size > self._left:
+                raise try_again("busy", "The server is reading as many photos as it can hold. Try again soon.")
+            self._left -= size
 
 
 class _Share:
@@ -64,15 +75,8 @@ class _Share:
         self.taken = 0
 
     def grow(self, size: int) -> None:
-        """Take as much memory as a body of `size` bytes needs. Raises Problem if there is not as much left."""
-        more = size - self.taken
-        if more <= 0:
-            return
-        if more > self._memory._left:
-            raise Problem(
-                503, "busy", "The server is reading as many photos as it can hold. Try again soon.", Retry_After="1"
-            )
-        self._memory._left -= more
+        """Take as much memory as `size` bytes of a body need. Raises Problem if there is not as much left."""
+        self._memory.take(size - self.taken)
         self.taken = size
 
 
@@ -112,7 +116,6 @@ async def read_body(scope: Scope, receive: Receive, options: ServeOptions, share
     limit = options.max_upload_bytes
     if announced.isdigit():
         _check_size(int(announced), limit)
-        share.grow(int(announced))
     body = bytearray()
     try:
         async with asyncio.timeout(options.body_timeout_s):
@@ -142,10 +145,10 @@ def photos_in(body: bytes, kind: str, parameters: dict[bytes, bytes], *, max_pho
     Raises:
         Problem: it is malformed (400), or has no photo (400) or too many (413).
     """
+    if kind == _RAW:
+        return [SentPhoto("photo", body)]  # an empty one, too: a file without content, which is not a photo
     if not body:
         raise Problem(400, "no_photo", f"The body is empty. {_EXPECTED}")
-    if kind == _RAW:
-        return [SentPhoto("photo", body)]
     photos = (
         _of_json(body, max_photos) if kind == _JSON else _of_form(body, parameters.get(b"boundary", b""), max_photos)
     )
@@ -182,7 +185,8 @@ def _of_item(item: dict[str, Any], number: int) -> SentPhoto:
         advice = " Photos are not read from addresses." if {"url", "uri", "path"} & set(item) else ""
         raise Problem(400, "bad_json", f"Photo {number} is not as expected; {_JSON_SHAPE}.{advice}")
     try:
-        return SentPhoto(_name(name), base64.b64decode(text, validate=True))
+        packed = text.encode("ascii").translate(None, _WHITE_SPACE)  # programs break it into lines
+        return SentPhoto(_name(name), base64.b64decode(packed, validate=True))
     except (binascii.Error, ValueError):
         return SentPhoto(_name(name), Problem(422, "bad_base64", "This is not base64."))
 

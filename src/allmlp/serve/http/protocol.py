@@ -41,7 +41,7 @@ class TimedProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        transport.set_write_buffer_limits(high=0)  # `pause_writing` is called for every byte that the client does not take
+        transport.set_write_buffer_limits(high=0)  # `pause_writing` for every byte that its client does not take
         if self.is_stopping:
             self.shutdown()
         else:

@@ -1,6 +1,5 @@
 """The plot of a bench: images per second of each contestant, by batch size and precision."""
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ _OURS, _PEER = "#2563c9", "#9aa3b0"
 
 def write_plot(result: Mapping[str, Any], path: Path) -> Path:
     """Write horizontal bars as a PNG: ours blue, peers grey, with the range of the rounds."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+
+    from allmlp.report import to_png
 
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for row in result["results"]:
@@ -37,6 +37,4 @@ def write_plot(result: Mapping[str, Any], path: Path) -> Path:
         axes.barh(names, rates, color=colours, xerr=[[max(0.0, value) for value in side] for side in errors])
         axes.invert_yaxis()
         axes.set(title=title, xlabel="images per second (median; lines: range of the rounds)")
-    file = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(file)  # type: ignore[no-untyped-call]
-    return write_bytes(path, file.getvalue())
+    return write_bytes(path, to_png(figure))

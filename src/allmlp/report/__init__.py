@@ -13,7 +13,7 @@ from allmlp.report.facts import absolute_command, flat_settings, model_rows
 from allmlp.report.galleries import choose_galleries
 from allmlp.report.heat_maps.folder import MAX_EXPLAINED_PHOTOS, ExplanationFolder
 from allmlp.report.page import write_evaluation_report, write_page, write_report
-from allmlp.report.plots import learning_rates_plot
+from allmlp.report.plots import learning_rates_plot, to_png
 from allmlp.report.scores import ROUGH_INTERVAL
 from allmlp.report.sheet import MAX_SHEET_PHOTOS, ContactSheet
 from allmlp.report.summary import Galleries, ReportSummary, ShownPhoto, Stopped, TrainingScore
@@ -46,6 +46,7 @@ __all__ = [
     "learning_rates_plot",
     "model_rows",
     "new_weight_pictures",
+    "to_png",
     "write_comparison",
     "write_evaluation_report",
     "write_page",

@@ -1,14 +1,14 @@
 """What the plots of studies share: a figure with panels, axes in percent, curves with their spread over seeds."""
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
+
+from allmlp.report import to_png
 
 __all__ = ["COLOURS", "curve", "dots", "log_axis", "new_figure", "panels", "percent_axis", "same_range", "to_png"]
 
@@ -85,10 +85,3 @@ def dots(
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
     axes.set_xlabel(x, fontsize=9, color=_MUTED)
-
-
-def to_png(figure: Figure) -> bytes:
-    """Return the figure as a PNG file."""
-    file = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(file)  # type: ignore[no-untyped-call]
-    return file.getvalue()

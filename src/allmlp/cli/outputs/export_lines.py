@@ -27,10 +27,14 @@ def verification_lines(verification: "ExportVerification") -> list[str]:
     """Return how an export differs from its checkpoint, one line per figure."""
     v = verification
     rows = [
-        ("same class", f"{v.num_same:,} of {v.num_photos:,} photos ({v.num_same / v.num_photos:.2%})"),
+        ("same answer", f"{v.num_same:,} of {v.num_photos:,} photos ({v.num_same / v.num_photos:.2%})"),
         ("largest difference of a logit", f"{v.logit_difference:.3g} (the largest logit is {v.largest_logit:.3g})"),
         ("largest difference of a score", f"{v.probability_difference:.3g}"),
     ]
+    if v.num_ties:
+        rows.insert(1, ("others within the tolerance", f"{v.num_ties:,}, whose classes or whose threshold are as near"))
+    if v.num_unknown_changed:
+        rows.insert(1, ('became "unknown", or no longer are', f"{v.num_unknown_changed:,} of {v.num_photos:,} photos"))
     if v.pixels is not None:
         pixels = f"{v.pixels.num_different:,} of {v.pixels.num_values:,}, by up to {v.pixels.largest} grey levels"
         rows.insert(1, ("values of the images that differ", pixels))
@@ -43,7 +47,7 @@ def verification_lines(verification: "ExportVerification") -> list[str]:
 def next_rows(
     checkpoint: tuple[str, ...],
     path: Path,
-    requirements: Path | None,
+    requirements: str | None,
     *,
     page: Path | None,
     has_classes: bool,
@@ -51,7 +55,8 @@ def next_rows(
 ) -> list[tuple[str, str]]:
     """Return commands to run next; `checkpoint` has the options with which it was exported, and without which it differs.
 
-    `path` is the export's file, which may be in the folder `page`.
+    `path` is the export's file, which may be in the folder `page`. `requirements` is the list of a small environment, if the
+    format has one.
     """
     without = "" if path.suffix.lower() == ".pt2" else ", without PyTorch"
     rows = [(f"{command_line('predict', path)} PHOTO.jpg", f"classify photos with it{without}")]
@@ -61,8 +66,9 @@ def next_rows(
         server = f"python -m http.server -b 127.0.0.1 -d {shlex.quote(str(page))}"
         rows = [(escape(server), "serve the page to this computer, at http://127.0.0.1:8000")]
     if requirements is not None:
-        install = f"pip install --no-deps allmlp -r {shlex.quote(str(requirements))}"
-        rows.append((escape(install), "in a new environment: all that runs it, without PyTorch"))
+        install = f"pip install --no-deps /path/to/allmlp -r {shlex.quote(requirements)}"
+        purpose = "all that runs it, without PyTorch, in a new environment; with the path of allmlp's source"
+        rows.append((escape(install), purpose))
     if has_classes and not is_verified:
         command = command_line("export", *checkpoint, "--against", path, "--verify")
         engine = "" if page is None else ", in ONNX Runtime"

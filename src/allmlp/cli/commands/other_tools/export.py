@@ -26,7 +26,7 @@ from allmlp.cli.arguments.output_path import new_output_path
 from allmlp.cli.console import next_commands, note, say
 from allmlp.cli.outputs.export_lines import next_rows, verification_lines, written_line
 from allmlp.cli.progress import photo_bar
-from allmlp.errors import CheckFailedError, ConfigError
+from allmlp.errors import AllmlpError, CheckFailedError, ConfigError
 from allmlp.io.display import escape
 from allmlp.io.json_object import json_text
 
@@ -181,11 +181,13 @@ def export(
     listed = _requirements_path(requirements, target)
     changes = changed_preprocessing(mean, std, interpolation, fit, law)
     from allmlp.exports import (
+        ENGINES,
         EXPORT_FORMATS,
         PAGE_MODEL,
         check_runtime_option,
         default_name,
         read_browser_runtime,
+        requirements_in_checkout,
         write_requirements,
     )
     from allmlp.exports import export as write
@@ -245,7 +247,7 @@ def export(
         result["export"] = against
     problems: tuple[str, ...] = ()
     if verify is not None:
-        verification = _verify(file, model, verify, tolerance, agreement)
+        verification = _verify(file, model, verify, tolerance, agreement, is_new=against is None)
         problems = verification.problems
         result["verification"] = verification.to_dict()
         if not is_json:
@@ -261,7 +263,10 @@ def export(
         has_classes = bool(model.description.class_names)
         words = (checkpoint, *option_words(image_size, changes))
         is_verified = verify is not None
-        next_commands(next_rows(words, file, listed, page=page, has_classes=has_classes, is_verified=is_verified))
+        small = None if listed is None else str(listed)
+        if listed is None and against is None and target in ENGINES:
+            small = f"/path/to/allmlp/{requirements_in_checkout(target)}"
+        next_commands(next_rows(words, file, small, page=page, has_classes=has_classes, is_verified=is_verified))
 
 
 def _check_options(
@@ -299,9 +304,14 @@ def _requirements_path(requirements: str | None, target: ExportTarget) -> Path |
 
 
 def _verify(
-    path: Path, model: Any, photos: str, tolerance: float | None, agreement: float | None
+    path: Path, model: Any, photos: str, tolerance: float | None, agreement: float | None, *, is_new: bool
 ) -> "ExportVerification":
     from allmlp.evaluation import verify_export
 
-    with photo_bar() as progress:
-        return verify_export(path, model, photos, tolerance=tolerance, agreement=agreement, progress=progress)
+    try:
+        with photo_bar() as progress:
+            return verify_export(path, model, photos, tolerance=tolerance, agreement=agreement, progress=progress)
+    except AllmlpError:
+        if is_new:
+            note(f"{escape(path)} stays, but it was not verified.")
+        raise

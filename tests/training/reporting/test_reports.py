@@ -82,7 +82,8 @@ def test_report_writes_what_training_wrote(run: Path, tmp_path: Path) -> None:
 def test_a_report_says_what_a_newcomer_asks(run: Path, photos: Path) -> None:
     text = Page(run / "report.html").text
     assert str(photos) in text
-    assert f"allmlp evaluate {run} '{photos}'" in text  # absolute and quoted
+    assert f"allmlp evaluate {run} '{photos}' --report evaluation.html" in text  # absolute and quoted
+    assert "The page that evaluate writes also shows what each class is recognised by" in text
     assert "Training top-1" in text and "Least sure" in text and "Surest hits" in text
     assert "3 classes with 14 training photos each." in text
     assert "How to get better" in text
@@ -158,6 +159,7 @@ def test_evaluate_writes_a_page_and_a_table(run: Path, photos: Path, tmp_path: P
     assert f"wrote   {page}" in done.stdout and f"wrote   {table}" in done.stdout
     text = Page(page).text
     assert "allmlp · report of an evaluation" in text and "Confusion matrix" in text and "Least sure" in text
+    assert "What classes are recognised by" in text and "The page that evaluate writes" not in text
     assert "Training top-1" not in text
     saved = [row for row in rows_of(run / "predictions.csv") if row["split"] == "test"]
     assert rows_of(table) == saved  # the same answers as at the end of training

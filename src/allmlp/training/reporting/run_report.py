@@ -90,9 +90,11 @@ def run_summary(
 
 
 def _evaluate_command(path: Path, dataset: ImageDataset) -> str:
+    """Return the command whose page has what this one lacks: maps of classes take up to 5,000 forward passes."""
+    page = ("--report", "evaluation.html")
     if default_split(dataset.splits) == "train":  # the run has learned all of them: their score would be too high
-        return f"{absolute_command('evaluate', path)} OTHER_PHOTOS"
-    return absolute_command("evaluate", path, absolute_source(dataset), *_data_options(dataset))
+        return f"{absolute_command('evaluate', path)} OTHER_PHOTOS {' '.join(page)}"
+    return absolute_command("evaluate", path, absolute_source(dataset), *_data_options(dataset), *page)
 
 
 def with_photos(

@@ -1,5 +1,6 @@
 """`open_model`: what it computes is the checkpoint's Mixer, and what it cannot do it says."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,14 @@ from allmlp import (
     MissingExtraError,
     MixerConfig,
     RunnableModel,
+    export,
     load_checkpoint,
     open_model,
     save_checkpoint,
 )
 from allmlp.inference import BACKENDS, Backend, eager_forward
+from allmlp.inference.backends.engine_table import MeasuredEngines
+from allmlp.inference.backends.openvino_runtime import has_bfloat16
 from allmlp.inference.backends.registry import check_installed
 
 
@@ -80,6 +84,53 @@ def test_openvino_refuses_bfloat16_where_the_processor_lacks_it(
     monkeypatch.setattr("allmlp.inference.backends.openvino_runtime.has_bfloat16", lambda: False)
     with pytest.raises(ConfigError, match="'bfloat16', which this processor lacks"):
         open_model(checkpoint, backend="openvino", precision="bfloat16")
+
+
+def test_auto_takes_a_backend_that_computes_in_the_precision(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """Of an ONNX file's two engines, ONNX Runtime is the first, and does not compute in bfloat16."""
+    path = export(checkpoint, to="onnx", out=tmp_path / "x.onnx")
+    if not has_bfloat16():
+        with pytest.raises(ConfigError, match="'bfloat16', which this processor lacks"):
+            open_model(path, precision="bfloat16")
+        return
+    model = open_model(path, precision="bfloat16")
+    assert model.remark == "Backend openvino: the only one installed that opens this in bfloat16."
+    images = random_images(3, checkpoint.config)
+    named = open_model(path, backend="openvino", precision="bfloat16")
+    np.testing.assert_array_equal(model.forward(images), named.forward(images))
+
+
+def test_auto_names_the_engine_that_has_the_precision_if_it_is_not_installed(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = export(checkpoint, to="onnx", out=tmp_path / "x.onnx")
+    without = dataclasses.replace(BACKENDS["openvino"], modules=("no_such_library",))
+    monkeypatch.setattr("allmlp.inference.backends.registry.BACKENDS", {**BACKENDS, "openvino": without})
+    with pytest.raises(
+        MissingExtraError, match=r"backend openvino needs no_such_library: pip install 'allmlp\[openvino\]'"
+    ):
+        open_model(path, precision="bfloat16")
+    assert open_model(path).remark == "Backend onnxruntime: the only one installed that opens this."
+
+
+def test_an_untuned_export_runs_in_the_engine_of_the_table(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = export(checkpoint, to="onnx", out=tmp_path / "x.onnx")
+    unknown = open_model(path)
+    assert unknown.remark == (
+        "Backend onnxruntime: the default for exports; allmlp's table has no measurement of this size on such a processor."
+    )
+    measured = MeasuredEngines(vectors="avx2", gflop_per_image=0.5, seconds={"onnxruntime": 2.0, "openvino": 1.0})
+    monkeypatch.setattr("allmlp.inference.opening.measured_engines", lambda _: measured)
+    known = open_model(path)
+    assert (unknown.backend, known.backend) == ("onnxruntime", "openvino")
+    why = "the fastest by allmlp's table for avx2 and Mixers of about 0.5 GFLOP per photo"
+    assert known.remark == f"Backend openvino: {why}."
+
+
+def test_a_backend_that_is_named_needs_no_reason(checkpoint: Checkpoint) -> None:
+    assert open_model(checkpoint, backend="onnxruntime").remark == ""
 
 
 def test_bfloat16_is_used_where_it_is_asked_for(checkpoint: Checkpoint) -> None:

@@ -1,5 +1,6 @@
 """What was tuned is used on the same machine for the same shape, and ignored anywhere else."""
 
+import dataclasses
 import json
 import re
 import sys
@@ -13,7 +14,8 @@ from tests.builders import tiny_config
 
 from allmlp import Checkpoint, ConfigError, MissingExtraError, export, load_checkpoint, open_model
 from allmlp.bench import tune
-from allmlp.inference import EngineSettings, Tuned, read_tuned, write_tuned
+from allmlp.exports import open_export
+from allmlp.inference import EngineSettings, Tuned, read_tuned, tuned_as, write_tuned
 from allmlp.inference.backends.cpu_source import settings_to_try, usual_settings
 from allmlp.inference.tuned import machine
 from allmlp.model import variant_config
@@ -65,6 +67,13 @@ def test_an_export_takes_only_backends_that_run_it(checkpoint: Checkpoint, tmp_p
 def test_another_shape_is_not_tuned(checkpoint: Checkpoint) -> None:
     write_tuned(checkpoint.config, {"openvino": 0.001})
     assert read_tuned(tiny_config(hidden_dim=16)) is None
+
+
+def test_the_other_gelu_is_not_tuned(checkpoint: Checkpoint) -> None:
+    """It is a large part of the time of everything but matrix products, and another one in each engine."""
+    write_tuned(checkpoint.config, {"openvino": 0.001})
+    (other,) = {"tanh", "erf"} - {checkpoint.config.gelu}
+    assert read_tuned(dataclasses.replace(checkpoint.config, gelu=other)) is None
 
 
 @pytest.mark.parametrize(
@@ -189,10 +198,23 @@ def test_an_int8_export_is_tuned_in_its_own_precision(checkpoint: Checkpoint, tm
     photos = np.random.default_rng(0).integers(0, 256, (4, *checkpoint.config.image_size, 3), dtype=np.uint8)
     path = tmp_path / "int8.onnx"
     path.write_bytes(unjudged_int8(checkpoint, photos))
-    assert open_model(path).remark == ""
+    assert open_model(path).remark == "Backend onnxruntime: the default for int8 files."
     seconds, _ = tune(path, seconds=600)
     assert set(seconds) <= {"onnxruntime", "openvino"} and seconds
-    assert isinstance(read_tuned(checkpoint.config, "int8"), Tuned) and read_tuned(checkpoint.config) is None
+    assert isinstance(read_tuned(checkpoint.config, tuned_as(open_export(path).info)), Tuned)
+    assert read_tuned(checkpoint.config) is None
+
+
+def test_another_int8_file_of_the_shape_stays_with_the_default(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """Whether the engines give its photos the same classes was not measured."""
+    photos = np.random.default_rng(0).integers(0, 256, (4, *checkpoint.config.image_size, 3), dtype=np.uint8)
+    paths = [tmp_path / "a.onnx", tmp_path / "b.onnx"]
+    for number, path in enumerate(paths):
+        path.write_bytes(unjudged_int8(checkpoint, photos[number:]))
+    remembered_as = tuned_as(open_export(paths[0]).info)
+    write_tuned(checkpoint.config, {"openvino": 0.001, "onnxruntime": 0.002}, None, remembered_as)
+    backends = [open_model(path).backend for path in paths]
+    assert backends == ["openvino", "onnxruntime"]
 
 
 def test_tuning_an_export_keeps_what_is_known_of_backends_that_do_not_open_it(

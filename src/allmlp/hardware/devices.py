@@ -10,6 +10,7 @@ from allmlp.io.display import counted
 
 __all__ = [
     "DEVICES",
+    "INSTRUCTION_SETS",
     "choose_device",
     "describe_device",
     "has_native_bfloat16",
@@ -19,6 +20,10 @@ __all__ = [
 ]
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+
+_X86 = ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "avx_vnni", "amx_bf16", "amx_int8")
+INSTRUCTION_SETS = (*_X86, "bf16", "i8mm", "sve", "sve2")
+"""Those of x86 and of ARM that determine the speed of matrix products, by torch's names."""
 
 
 def choose_device(name: str) -> str:
@@ -109,10 +114,8 @@ def instruction_sets() -> list[str]:
 
     Empty if torch does not report them.
     """
-    intel = ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "avx_vnni", "amx_bf16", "amx_int8")
-    arm = ("bf16", "i8mm", "sve", "sve2")
     features = _processor_features()
-    return sorted(name for name in (*intel, *arm) if features.get(name))
+    return sorted(name for name in INSTRUCTION_SETS if features.get(name))
 
 
 def _processor_features() -> Mapping[str, Any]:

@@ -19,7 +19,7 @@ from allmlp.inference.predictor import Predictor
 from allmlp.inference.runnable import Output, RunnableModel
 from allmlp.inference.sort_photos import PhotoSorter, check_sort_folder
 from allmlp.inference.speed import Speed, measure_speed
-from allmlp.inference.tuned import Tuned, check_tunable, read_tuned, write_tuned
+from allmlp.inference.tuned import Tuned, check_tunable, read_tuned, tuned_as, write_tuned
 
 __all__ = [
     "BACKENDS",
@@ -52,5 +52,6 @@ __all__ = [
     "raise_unreadable",
     "read_tuned",
     "sizes_tested_at_once",
+    "tuned_as",
     "write_tuned",
 ]

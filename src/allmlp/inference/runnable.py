@@ -25,7 +25,7 @@ class RunnableModel:
         description: the model's configuration, pre-processing, class names and temperature.
         output: what `forward` returns.
         backend: its name in `BACKENDS`; "" for a model of your own.
-        remark: why another backend than the default was chosen, for people; "" if it was not.
+        remark: why "auto" took this backend, for people; "" for PyTorch as the default of checkpoints, and if it was named.
         settings: those of the engine, as JSON, for people.
         with_features: returns a forward to the logits and the features (B, K + C) of the same model, which a threshold of
             "unknown" may need; None if `forward` returns features, or for a model of your own.

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from allmlp.errors import AllmlpError, ConfigError
+from allmlp.exports import ExportInfo
 from allmlp.hardware.num_compute_threads import usual_compute_threads
 from allmlp.hardware.processor import processor_facts
 from allmlp.inference.engine_settings import EngineSettings
@@ -25,12 +26,21 @@ from allmlp.io.atomic_write import reason_of, write_json
 from allmlp.io.cache_folder import cache_folder
 from allmlp.model import MixerConfig
 
-__all__ = ["Tuned", "check_tunable", "has_tuned", "machine", "read_tuned", "write_tuned"]
+__all__ = ["Tuned", "check_tunable", "has_tuned", "machine", "read_tuned", "tuned_as", "write_tuned"]
 
-_VERSION = 2
+_VERSION = 3
 _MAX_BYTES = 1 << 16
 _ENGINES = ("torch", "onnx", "onnxruntime", "openvino", "ai-edge-litert")  # onnx writes what the engines read
-_SHAPE = ("image_size", "patch_size", "num_blocks", "hidden_dim", "tokens_mlp_dim", "channels_mlp_dim", "num_classes")
+_SHAPE = (
+    "image_size",
+    "patch_size",
+    "num_blocks",
+    "hidden_dim",
+    "tokens_mlp_dim",
+    "channels_mlp_dim",
+    "num_classes",
+    "gelu",
+)
 _INSTRUCTION_SETS = re.compile(r"avx\w*|amx\w*|asimd\w*|sve\w*|i8mm|bf16")
 
 
@@ -77,10 +87,21 @@ def has_tuned() -> bool:
         return False
 
 
+def tuned_as(info: ExportInfo) -> str:
+    """Return the precision under which tuning remembers the file of an export.
+
+    Engines round int8 differently, and which of them answer alike was measured of a single file: so its digest is part of it.
+    """
+    if info.quantisation is None:
+        return info.precision
+    content = json.dumps([info.weights_sha256, dataclasses.asdict(info.quantisation)], sort_keys=True)
+    return f"{info.precision} {hashlib.sha256(content.encode()).hexdigest()[:32]}"
+
+
 def read_tuned(config: MixerConfig, precision: str = "float32") -> Tuned | str | None:
     """Return what was measured for a shape on this machine; None if nothing was; a sentence if the file is unusable.
 
-    `precision` is that of the weights, "float32" or "int8".
+    `precision` is that of the weights: "float32", or what `tuned_as` returns.
     """
     here, shape = machine(), _shape(config, precision)
     path = _path(here, shape)

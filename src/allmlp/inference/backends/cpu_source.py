@@ -19,7 +19,7 @@ from allmlp.hardware.processor import has_exact_int8
 from allmlp.inference.backends.micro_batches import LARGEST_MICRO_BATCH, MICRO_BATCH_SIZES
 from allmlp.inference.engine_settings import MAX_STREAMS, EngineSettings
 from allmlp.inference.runnable import Output
-from allmlp.inference.tuned import Tuned, has_tuned, read_tuned
+from allmlp.inference.tuned import Tuned, has_tuned, read_tuned, tuned_as
 from allmlp.io.display import escape, quote, shorten
 from allmlp.metrics import Forward
 from allmlp.model import MixerConfig
@@ -51,11 +51,11 @@ __all__ = [
 def resolved_settings(settings: EngineSettings | None, backend: str, info: ExportInfo) -> EngineSettings:
     """Return the settings of an engine, with a number of threads, and no more streams than these.
 
-    None takes those that `allmlp bench --tune` found for this backend, shape and precision on this machine; for int8 that was
-    not tuned, those of float32; else the usual ones, `usual_settings`.
+    None takes those that `allmlp bench --tune` found for this backend, shape and precision on this machine; for an int8 file
+    that was not tuned, those of float32; else the usual ones, `usual_settings`.
     """
     chosen = settings
-    for precision in (info.precision, "float32"):
+    for precision in (tuned_as(info), "float32"):
         if chosen is None and has_tuned():
             tuned = read_tuned(info.description.config, precision)
             chosen = tuned.settings.get(backend) if isinstance(tuned, Tuned) else None

@@ -84,7 +84,7 @@ def open_openvino(
                     compiled[size] = _compile(
                         model, list(widths), padded.shape, hint, chosen.num_threads or 1, num_streams
                     )
-                requests = kept.__dict__
+                requests: dict[Any, Any] = kept.__dict__
                 if size not in requests:
                     requests[size] = compiled[size].create_infer_request()
                 values = requests[size].infer([padded])

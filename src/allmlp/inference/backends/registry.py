@@ -23,8 +23,8 @@ class Backend:
     """A runtime. How it divides the images of a call into batches is up to the backend: see the docstring of its file.
 
     Attributes:
-        recognises: returns whether the backend opens a source. "auto" takes the first backend in the table that does and is
-            installed.
+        recognises: returns whether the backend opens a source. "auto" takes the first backend in the table that does, is
+            installed and has the precision, unless another was measured to be faster (`open_model`).
         open: opens a source with a device, a precision and an output, which the backend checks.
         precisions: that it computes in, the default first. Those that this processor lacks are refused when a model is opened.
         modules: the Python modules that must be installed.
@@ -84,8 +84,8 @@ BACKENDS: Mapping[str, Backend] = {
 }
 
 
-def choose_backend(name: str, source: str | Path | Checkpoint) -> Backend:
-    """Return the backend with this name, or for "auto" the first one that recognises the source and is installed.
+def choose_backend(name: str, source: str | Path | Checkpoint, precision: str = "auto") -> Backend:
+    """Return the backend with this name, or for "auto" the first of `usable_backends`.
 
     Raises:
         ConfigError: an unknown backend, or one that cannot open this source.
@@ -94,20 +94,30 @@ def choose_backend(name: str, source: str | Path | Checkpoint) -> Backend:
     if name != "auto" and name not in BACKENDS:
         known = ("auto", *BACKENDS)
         raise ConfigError(f"Unknown backend {name!r}.{did_you_mean(name, known)} Choose one of {', '.join(known)}.")
-    candidates = BACKENDS if name == "auto" else {name: BACKENDS[name]}
-    found = [key for key, backend in candidates.items() if backend.recognises(source)]
+    candidates = list(BACKENDS) if name == "auto" else [name]
+    found = [key for key in candidates if BACKENDS[key].recognises(source)]
     if not found and name == "auto":
         raise ConfigError(f"The source of a model is {quote(source)}; expected a path, a name or a Checkpoint.")
     if not found:
         raise ConfigError(f"The backend {name} cannot open {shorten(escape(source), 300)}. Use backend 'auto'.")
+    # If none has the precision, opening says which do.
+    found = [key for key in found if name != "auto" or _computes_in(key, precision)] or found
     chosen = next((key for key in found if not _missing(BACKENDS[key])), found[0])
     check_installed(chosen, BACKENDS[chosen])
     return BACKENDS[chosen]
 
 
-def usable_backends(source: str | Path | Checkpoint) -> list[str]:
-    """Return the names of the installed backends that recognise a source, in the order of the table."""
-    return [name for name, backend in BACKENDS.items() if backend.recognises(source) and not _missing(backend)]
+def usable_backends(source: str | Path | Checkpoint, precision: str = "auto") -> list[str]:
+    """Return the backends that recognise a source, are installed and compute in a precision, in the order of the table."""
+    return [
+        name
+        for name, backend in BACKENDS.items()
+        if backend.recognises(source) and not _missing(backend) and _computes_in(name, precision)
+    ]
+
+
+def _computes_in(name: str, precision: str) -> bool:
+    return precision in ("auto", *BACKENDS[name].precisions)
 
 
 def check_installed(name: str, backend: Backend) -> None:
@@ -122,5 +132,13 @@ def check_installed(name: str, backend: Backend) -> None:
 
 
 def _missing(backend: Backend) -> list[str]:
-    # A module that is already loaded needs no search, which fails for the modules of some programs.
-    return [name for name in backend.modules if name not in sys.modules and importlib.util.find_spec(name) is None]
+    return [name for name in backend.modules if not _is_importable(name)]
+
+
+def _is_importable(name: str) -> bool:
+    if name in sys.modules:  # which needs no search; that fails for the modules of some programs
+        return True
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # a hook of the program refuses it
+        return False

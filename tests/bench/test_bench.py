@@ -24,10 +24,14 @@ from allmlp.bench import (
     text_table,
     write_plot,
 )
+from allmlp.bench.contestants import Contestant, Opened
 from allmlp.bench.fresh_processes import start_up_of_timm
 from allmlp.bench.peers import peer_contestants, timm_model
 from allmlp.bench.subject import subject_of
+from allmlp.bench.turns import measured_rows
 from allmlp.hardware.processor import has_exact_int8
+from allmlp.io.display import discard
+from allmlp.model import num_multiply_adds
 
 QUICK: dict[str, Any] = {"num_rounds": 3, "precisions": ("float32",), "start_up": False}
 
@@ -140,6 +144,43 @@ def test_the_matrix_product_rate_is_positive() -> None:
     assert matrix_product_gflops("float32", side=64, turns=2) > 0
 
 
+def test_the_share_of_the_matrix_product_is_that_of_the_same_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program makes everything three times as slow halfway, which cancels out."""
+    config = tiny_checkpoint().config
+    gflop = 2e-9 * num_multiply_adds(config)
+    now, num_calls = 0.0, 0
+
+    def spend(seconds: float) -> None:
+        nonlocal now, num_calls
+        num_calls += 1
+        # One call when it is opened, two before the rounds, two per round.
+        now += seconds * (1 if num_calls <= 7 else 3)
+
+    monkeypatch.setattr("allmlp.bench.turns.matrix_product", lambda _: (lambda: spend(0.5), gflop))
+    contestant = Contestant(
+        name="ours",
+        precision="float32",
+        is_peer=False,
+        is_compiled=False,
+        open=lambda _: Opened(lambda _: spend(1.0)),
+    )
+    limits: dict[str, list[float]] = {"float32": []}
+    rows = measured_rows(
+        [contestant],
+        config,
+        1,
+        end=1000.0,
+        share=1000.0,
+        rounds=(4, 4),
+        limits=limits,
+        left_out={},
+        report=discard,
+        clock=lambda: now,
+    )
+    assert [row["share_of_matrix_product_rate"] for row in rows] == [0.5]
+    assert limits["float32"] == pytest.approx([2 * gflop, 2 * gflop, 2 * gflop / 3, 2 * gflop / 3])
+
+
 def test_training_steps_are_measured_against_timms() -> None:
     result = measure_training(tiny_checkpoint().config, batch_size=2, seconds=5, num_rounds=3)
     rows = {row["contestant"]: row for row in result["training"]}
@@ -236,7 +277,6 @@ def test_a_file_of_torch_in_bfloat16_is_measured_in_bfloat16(
     is_native: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("allmlp.bench.run.has_native_bfloat16", lambda _: is_native)
-    monkeypatch.setattr("allmlp.bench.run.matrix_product_gflops", lambda _: 1.0)
     path = export(tiny_checkpoint(), to="torch", precision="bfloat16", out=tmp_path / "x.pt2")
     assert list(subject_of(path, calibrate=None, folder=tmp_path).precisions) == ["bfloat16"]
     options = BenchOptions(batch_sizes=(1,), backends=("eager",), minutes=10.0, num_rounds=3, start_up=False)

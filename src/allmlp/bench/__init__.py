@@ -8,7 +8,7 @@ To add one: a peer is a function in `peers` and an entry in `PEERS`; a backend c
 from allmlp.bench.contestants import random_checkpoint
 from allmlp.bench.input_rates import InputRates, measure_input
 from allmlp.bench.matrix_product import matrix_product_gflops
-from allmlp.bench.page import table_lines, text_table
+from allmlp.bench.page import table_lines, text_table, three_digits
 from allmlp.bench.peers import PEERS
 from allmlp.bench.plot import write_plot
 from allmlp.bench.rounds import alternated_rounds, ratios_of
@@ -29,6 +29,7 @@ __all__ = [
     "ratios_of",
     "table_lines",
     "text_table",
+    "three_digits",
     "tune",
     "write_plot",
 ]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["table_lines", "text_table"]
+__all__ = ["table_lines", "text_table", "three_digits"]
 
 _START = ("batch", "precision", "contestant", "images/s")
 _COLUMNS = (*_START, "ms (median, min to max)", "GFLOP/s", "of matrix products", "speed-up", "x timm float32")
@@ -22,7 +22,8 @@ def table_lines(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
         ratios = {name.split(" / ")[0]: ratio for name, ratio in result["speed_ratio"].items()}
         for stage, rate in result["images_per_core_second"].items():
             ratio = f"{ratios[stage]:.2f} x over timm" if stage in ratios else ""
-            rows.append((stage, _digits(rate["median"]), f"{_digits(rate['min'])} to {_digits(rate['max'])}", ratio))
+            ends = f"{three_digits(rate['min'])} to {three_digits(rate['max'])}"
+            rows.append((stage, three_digits(rate["median"]), ends, ratio))
     else:
         rows = [_COLUMNS, *map(_row, result["results"])]
     return rows
@@ -35,9 +36,9 @@ def _row(row: Mapping[str, Any]) -> tuple[str, ...]:
         str(row["batch_size"]),
         row["precision"],
         row["contestant"],
-        _digits(row["images_per_second"]),
-        f"{_digits(times['median'])} ({_digits(times['min'])} to {_digits(times['max'])})",
-        _digits(row["gflops"]),
+        three_digits(row["images_per_second"]),
+        f"{three_digits(times['median'])} ({three_digits(times['min'])} to {three_digits(times['max'])})",
+        three_digits(row["gflops"]),
         "" if row["share_of_matrix_product_rate"] is None else f"{row['share_of_matrix_product_rate']:.0%}",
         "" if is_own_reference else f"{row['speed_ratio']:.2f} x over {row['reference']}",
         f"{row['times_timm_eager_float32']:.2f}" if "times_timm_eager_float32" in row else "",
@@ -49,14 +50,14 @@ def _training_row(row: Mapping[str, Any]) -> tuple[str, ...]:
         str(row["batch_size"]),
         row["precision"],
         row["contestant"],
-        _digits(row["images_per_second"]),
-        _digits(row["milliseconds"]["median"]),
-        _digits(row["core_hours_per_million_images"]),
+        three_digits(row["images_per_second"]),
+        three_digits(row["milliseconds"]["median"]),
+        three_digits(row["core_hours_per_million_images"]),
         ", ".join(f"{ratio:.2f} x over {other}" for other, ratio in row["speed_ratio"].items()),
     )
 
 
-def _digits(value: float) -> str:
+def three_digits(value: float) -> str:
     """Write a positive number with three digits or, if it is larger, in whole units; never with an exponent."""
     decimals = 2 - math.floor(math.log10(value)) if value > 0 else 0
     return f"{value:,.{max(0, decimals)}f}"

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from allmlp.bench.contestants import Contestant, own_contestants
 from allmlp.bench.fresh_processes import start_ups
-from allmlp.bench.matrix_product import matrix_product_gflops
 from allmlp.bench.peers import PEERS, peer_contestants
 from allmlp.bench.subject import CALIBRATION, Subject, subject_of
 from allmlp.bench.turns import measured_rows
@@ -105,7 +105,7 @@ def bench(
             precisions = ("bfloat16",)
             left_out.pop("bfloat16", None)
         contestants = _contestants(subject, precisions, options, left_out)
-        limits = _matrix_products(precisions)
+        limits: dict[str, list[float]] = {name: [] for name in _with_products(precisions)}
         gflop = 2e-9 * num_multiply_adds(subject.config)
         share = 60 * options.minutes * (_SHARE_OF_TURNS if options.start_up else 1) / len(options.batch_sizes)
         results: list[dict[str, Any]] = []
@@ -134,7 +134,7 @@ def bench(
         "source": subject.description.source,
         "num_threads": num_compute_threads(),
         "gflop_per_image": float(f"{gflop:.4g}"),
-        "matrix_product_gflops": limits,
+        "matrix_product_gflops": {name: round(median(rates), 1) for name, rates in limits.items() if rates},
         **({"int8": _int8_note(options, subject)} if any("int8" in row["precision"] for row in results) else {}),
         "results": results,
         "start_up": fresh,
@@ -151,10 +151,10 @@ def _precisions(options: BenchOptions, left_out: dict[str, str]) -> tuple[str, .
     return ("float32", "int8")
 
 
-def _matrix_products(precisions: Sequence[str]) -> dict[str, float]:
-    if importlib.util.find_spec("torch") is None:
-        return {}
-    return {name: round(matrix_product_gflops(name), 1) for name in precisions if name != "int8"}
+def _with_products(precisions: Sequence[str]) -> list[str]:
+    """Return the precisions in which torch multiplies matrices, if it is installed."""
+    has_torch = importlib.util.find_spec("torch") is not None
+    return [name for name in precisions if has_torch and name != "int8"]
 
 
 def _int8_note(options: BenchOptions, subject: Subject) -> str:

@@ -5,16 +5,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from allmlp.checkpoints import Checkpoint, ModelDescription
-from allmlp.data import default_split, open_dataset, resized_images
+from allmlp.data import Preprocessing, default_split, open_dataset, resized_images
 from allmlp.exports import export_kind, open_export
 from allmlp.hardware.processor import has_exact_int8
 from allmlp.io.atomic_write import write_bytes
 from allmlp.model import MixerConfig
 from allmlp.quantisation import unjudged_int8
 
-__all__ = ["CALIBRATION", "Subject", "subject_of"]
+__all__ = ["CALIBRATION", "Subject", "sample_images", "subject_of"]
 
 CALIBRATION = "clothing"
 """The photos that set the ranges of int8 unless others are named: they come with allmlp."""
@@ -64,15 +65,25 @@ def subject_of(model: Checkpoint | str | Path, *, calibrate: str | Path | None, 
     return Subject(description=info.description, precisions={name: lambda: path}, is_export=True)
 
 
+def sample_images(preprocessing: Preprocessing, number: int, photos: str | Path = CALIBRATION) -> NDArray[np.uint8]:
+    """Return at most so many photos of the split to score, evenly spaced, resized: uint8 (n, H, W, 3).
+
+    Raises:
+        DataError: no photos at `photos`.
+    """
+    splits = open_dataset(photos).splits
+    split = splits[default_split(splits)]
+    chosen = np.linspace(0, len(split) - 1, min(number, len(split))).astype(np.int64)
+    return np.stack(list(resized_images(split.subset(chosen), preprocessing, num_workers=1)))
+
+
 def _int8_file(
     checkpoint: Checkpoint, calibrate: str | Path | None, path: Path, *, portable: bool
 ) -> Callable[[], Path]:
     def written() -> Path:
         if not path.exists():
-            splits = open_dataset(CALIBRATION if calibrate is None else calibrate).splits
-            split = splits[default_split(splits)]
-            photos = split.subset(np.arange(min(_NUM_CALIBRATION_PHOTOS, len(split))))
-            images = np.stack(list(resized_images(photos, checkpoint.preprocessing, num_workers=1)))
+            photos = CALIBRATION if calibrate is None else calibrate
+            images = sample_images(checkpoint.preprocessing, _NUM_CALIBRATION_PHOTOS, photos)
             write_bytes(path, unjudged_int8(checkpoint, images, portable=portable))
         return path
 

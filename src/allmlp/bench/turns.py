@@ -1,11 +1,13 @@
 """The contestants of one batch size: opened, measured in alternated rounds, and written as rows."""
 
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from allmlp.bench.contestants import Contestant, Images, Opened
+from allmlp.bench.matrix_product import matrix_product
 from allmlp.bench.rounds import alternated_rounds, ratios_of
 from allmlp.hardware.memory import free_memory
 from allmlp.io.display import Report
@@ -30,15 +32,15 @@ def measured_rows(
     end: float,
     share: float,
     rounds: tuple[int, int],
-    limits: Mapping[str, float],
+    limits: Mapping[str, list[float]],
     left_out: dict[str, str],
     report: Report,
     clock: Callable[[], float],
 ) -> list[dict[str, Any]]:
     """Return one row per contestant that could be measured before `end`; why the others were not goes to `left_out`.
 
-    `share` is the time for this batch size, in seconds; `rounds` is the least and the largest number of rounds; `limits` are
-    the rates of matrix products by precision.
+    `share` is the time for this batch size, in seconds; `rounds` is the least and the largest number of rounds. The
+    products of large matrices in the precisions of `limits` take turns, too: their GFLOP/s of each round are added to it.
     """
     # In little time, what the others are compared with is measured, and what takes a minute to compile is not.
     first = {REFERENCE, *(contestant.label for contestant in contestants[:1])}
@@ -50,15 +52,20 @@ def measured_rows(
     if not opened:
         return []
     images = _images(config, batch_size)
+    products = {name: matrix_product(name) for name in limits}
     calls = {label: _call(each, images) for label, each in opened.items()}
+    calls |= {_product(name): call for name, (call, _) in products.items()}
     times = alternated_rounds(
         calls, num_rounds=rounds[1], min_rounds=rounds[0], seconds=max(0.0, end - clock()), clock=clock
     )
+    rates = {name: [work / seconds for seconds in times.pop(_product(name))] for name, (_, work) in products.items()}
+    for name, values in rates.items():
+        limits[name].extend(values)
     report(f"batch {batch_size}: {len(next(iter(times.values())))} rounds of {len(times)} contestants")
     gflop = 2e-9 * num_multiply_adds(config)
     measured = [contestant for contestant in group if contestant.label in times]
     order = {contestant.label: number for number, contestant in enumerate(contestants)}
-    rows = [_row(contestant, measured, opened, times, batch_size, gflop, limits) for contestant in measured]
+    rows = [_row(contestant, measured, opened, times, batch_size, gflop, rates) for contestant in measured]
     return sorted(rows, key=lambda row: (_PRECISION_ORDER.index(row["precision"][:4]), order[_label(row)]))
 
 
@@ -71,6 +78,10 @@ class _Times(NamedTuple):
     deadline: float
     end: float
     min_rounds: int
+
+
+def _product(precision: str) -> str:
+    return f"matrix product, {precision}"
 
 
 def _label(row: Mapping[str, Any]) -> str:
@@ -134,9 +145,9 @@ def _row(
     times: Mapping[str, list[float]],
     batch_size: int,
     gflop: float,
-    limits: Mapping[str, float],
+    rates: Mapping[str, Sequence[float]],
 ) -> dict[str, Any]:
-    """Return the row of a contestant. "speed_ratio" is against its "reference".
+    """Return the row of a contestant. "speed_ratio" is against its "reference". `rates` are those of matrix products.
 
     That is the fastest peer in the same precision; for int8, which no peer has, timm in float32; else our first backend.
     """
@@ -150,7 +161,7 @@ def _row(
     fallback = REFERENCE if REFERENCE in times and not contestant.is_peer else next(iter(times))
     reference = min(peers, key=medians.__getitem__, default=fallback)
     rate = batch_size / medians[contestant.label]
-    limit = limits.get(contestant.precision)
+    limit = rates.get(contestant.precision)
     ratios = (
         {"times_timm_eager_float32": round(ratios_of(times, contestant.label, REFERENCE), 3)}
         if REFERENCE in times
@@ -164,9 +175,14 @@ def _row(
         "milliseconds": spread([1000 * value for value in values]),
         "images_per_second": float(f"{rate:.4g}"),
         "gflops": float(f"{rate * gflop:.4g}"),
-        "share_of_matrix_product_rate": None if limit is None else round(rate * gflop / limit, 3),
+        "share_of_matrix_product_rate": None if limit is None else _share(values, limit, batch_size * gflop),
         "reference": reference.removesuffix(same_precision),
         "speed_ratio": round(ratios_of(times, contestant.label, reference), 3),
         **ratios,
         "settings": dict(opened[contestant.label].settings),
     }
+
+
+def _share(seconds: Sequence[float], limit: Sequence[float], gflop: float) -> float:
+    """Return which share of the rate of the round's matrix product a call reached: the median of the rounds."""
+    return round(statistics.median(gflop / each / rate for each, rate in zip(seconds, limit, strict=True)), 3)

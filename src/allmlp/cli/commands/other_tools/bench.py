@@ -221,7 +221,7 @@ def _tune(arguments: list[str], model: "Checkpoint | Path", form: Format) -> Non
     lines = aligned([("backend", "ms per photo"), *((key, f"{1000 * value:.3g}") for key, value in seconds.items())])
     heading(lines[0])
     say("\n".join(lines[1:]))
-    of_what = "files such as this one" if isinstance(model, Path) else "Mixers of this shape"
+    of_what = _remembered_for(model)
     say(f"Remembered in {path}: --backend auto takes {next(iter(seconds))} for {of_what} on this machine.")
     name, *size = arguments
     if _is_variant(name):  # which has no weights to predict with
@@ -230,6 +230,14 @@ def _tune(arguments: list[str], model: "Checkpoint | Path", form: Format) -> Non
         next_commands([(f"{command_line('embed', name, *size)} PHOTOS -o features.npz", "write features with it")])
     else:
         next_commands([(f"{command_line('predict', name, *size)} PHOTOS", "classify photos with it")])
+
+
+def _remembered_for(model: "Checkpoint | Path") -> str:
+    from allmlp.exports import open_export
+
+    if not isinstance(model, Path):
+        return "Mixers of this shape"
+    return "files such as this one" if open_export(model).info.quantisation is None else "this file"
 
 
 def _next(arguments: list[str], *, is_whole: bool) -> list[tuple[str, str]]:

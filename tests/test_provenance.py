@@ -3,7 +3,9 @@
 import json
 import statistics
 import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 
@@ -36,3 +38,13 @@ def test_spread_is_that_of_the_sample():
     assert abs(figures["std"] - statistics.stdev(values)) < 1e-5
     assert (figures["median"], figures["min"], figures["max"]) == (0.5625, 0.25, 0.75)
     assert spread([2.0])["std"] == 0.0
+
+
+def test_instruction_sets_are_known_without_torch(monkeypatch):
+    expected = environment()["instruction_sets"].split()
+    monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(__version__="1.0"))
+    monkeypatch.delitem(sys.modules, "torch")
+    facts = environment()
+    assert "torch" not in facts and "torch" not in sys.modules
+    assert set(expected) <= set(facts["instruction_sets"].split())
+    assert facts["device"].startswith("cpu (")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from allmlp.hardware.devices import describe_device, instruction_sets
+from allmlp.hardware.processor import known_instruction_sets, processor_facts
 from allmlp.io.atomic_write import write_json
 
 __all__ = ["environment", "record", "spread"]
@@ -35,7 +36,8 @@ def environment(device: str = "cpu") -> dict[str, str]:
         engines["torch"] = torch.__version__
         hardware = {"device": describe_device(device), "instruction_sets": " ".join(instruction_sets())}
     else:  # an export ran, for which torch need not be installed
-        hardware = {"device": f"{device} ({platform.processor() or platform.machine()})"}
+        processor = processor_facts().get("model name") or platform.processor() or platform.machine()
+        hardware = {"device": f"{device} ({processor})", "instruction_sets": " ".join(known_instruction_sets())}
     facts = {
         "command": shlex.join([*_program(), *sys.argv[1:]]),
         "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",

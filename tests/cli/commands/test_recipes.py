@@ -4,7 +4,8 @@ import shlex
 import pytest
 
 from allmlp.config import override, to_dict
-from allmlp.recipes import RECIPES, deviations_of
+from allmlp.recipes import DEVIATIONS, RECIPES, deviations_of
+from allmlp.recipes.deviations import FEW_SHOT
 
 
 def test_every_recipe_is_listed_with_its_claim(allmlp):
@@ -59,17 +60,19 @@ def test_formats_for_programs(allmlp):
     assert facts["settings"] == json.loads(json.dumps(to_dict(RECIPES["demo"]())))
 
 
-@pytest.mark.parametrize(
-    ("words", "fragment"),
-    [
-        (["demo", "--against", "authors"], "demo: this recipe is ours"),
-        (
-            ["--against", "authors"],
-            "--against authors compares one recipe: allmlp recipes imagenet_b16 --against authors",
-        ),
-    ],
-)
-def test_a_comparison_with_nothing_exits_2(words, fragment, allmlp):
-    outcome = allmlp("recipes", *words)
+def test_all_differences_are_shown_with_what_they_apply_to(allmlp):
+    shown = allmlp("recipes", "--against", "authors")
+    assert shown.code == 0
+    lines = [line.strip() for line in shown.out.splitlines()]
+    for deviation in DEVIATIONS:
+        assert deviation.setting in lines
+        assert any(line.split(maxsplit=1) == ["in", ", ".join(deviation.applies_to)] for line in lines)
+    assert "pre-processing of few-shot photos" in lines and FEW_SHOT in shown.out  # of no recipe
+    differences = json.loads(allmlp("recipes", "--against", "authors", "--json").out)
+    assert [each["applies_to"] for each in differences] == [[*each.applies_to] for each in DEVIATIONS]
+
+
+def test_a_recipe_of_ours_has_nothing_to_compare_with(allmlp):
+    outcome = allmlp("recipes", "demo", "--against", "authors")
     assert outcome.code == 2
-    assert fragment in outcome.err
+    assert "demo: this recipe is ours" in outcome.err

@@ -19,7 +19,10 @@ def recipes(
     ] = None,
     against: Annotated[
         Literal["authors"] | None,
-        typer.Option(help="Show what differs from the settings of the paper's authors, and why.", show_default=False),
+        typer.Option(
+            help="Show what differs from the settings of the paper's authors, and why: of all their recipes if none is named.",
+            show_default=False,
+        ),
     ] = None,
     output_format: FormatOption = Format.TEXT,
 ) -> None:
@@ -29,6 +32,7 @@ def recipes(
     Examples:
       allmlp recipes imagenet_b16
       allmlp recipes imagenet_b16 --against authors
+      allmlp recipes --against authors
     """
     from allmlp.recipes import RECIPES
 
@@ -37,9 +41,6 @@ def recipes(
             f"unknown recipe {name!r}.{did_you_mean(name, RECIPES)} Expected one of {', '.join(RECIPES)}."
         )
     if against is not None:
-        if name is None:
-            example = command_line("recipes", "imagenet_b16", "--against", "authors")
-            raise ConfigError(f"--against {against} compares one recipe: {example}")
         _compare_with_authors(name, output_format)
     elif output_format is Format.JSON:
         print(json_text(_facts() if name is None else _facts_of(name), indent=2))
@@ -68,25 +69,33 @@ def _text(name: str) -> str:
     return inspect.getdoc(RECIPES[name]) or ""
 
 
-def _compare_with_authors(name: str, output_format: Format) -> None:
-    """Print every difference between a recipe and the authors' settings."""
+def _compare_with_authors(name: str | None, output_format: Format) -> None:
+    """Print every difference between a recipe and the authors' settings; without a name, all, and what they apply to."""
     from allmlp.config import to_dict
-    from allmlp.recipes import deviations_of
+    from allmlp.recipes import DEVIATIONS, deviations_of
 
-    deviations = [to_dict(deviation) for deviation in deviations_of(name)]
-    for deviation in deviations:
-        del deviation["applies_to"]
+    deviations = [to_dict(deviation) for deviation in (DEVIATIONS if name is None else deviations_of(name))]
+    if name is not None:
+        for deviation in deviations:
+            del deviation["applies_to"]
     if output_format is Format.JSON:
         print(json_text(deviations, indent=2))
         return
     say("Every known difference to the authors' settings:")
+    labels = {"ours": "ours", "authors": "the authors'", "why": "why", "source": "source"}
     for deviation in deviations:
         say()
         heading(deviation["setting"])
-        labels = {"ours": "ours", "authors": "the authors'", "why": "why", "source": "source"}
-        for line in aligned([(f"  {label}", deviation[key]) for key, label in labels.items()]):
+        rows = [(f"  {label}", deviation[key]) for key, label in labels.items()]
+        if name is None:
+            rows.append(("  in", ", ".join(deviation["applies_to"])))
+        for line in aligned(rows):
             say(line)
-    next_commands([(command_line("recipes", name), "show the full description of this recipe")])
+    if name is None:
+        first = command_line("recipes", deviations[0]["applies_to"][0], "--against", "authors")
+        next_commands([(first, "show those of one recipe")])
+    else:
+        next_commands([(command_line("recipes", name), "show the full description of this recipe")])
 
 
 def _list() -> None:

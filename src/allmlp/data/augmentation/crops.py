@@ -5,11 +5,12 @@ The laws of the inception crop (Szegedy et al. 2014), which is named in papers b
 - "torchvision" (RandomResizedCrop): area uniform in [min_area, 1] · H · W, aspect ratio w / h log-uniform in [3/4, 4/3],
   position uniform in continuous coordinates. After 10 tries that do not fit, the largest centred box with such a ratio.
 - "tensorflow" (tf.image.sample_distorted_bounding_box with its defaults, which the authors' code keeps; source: tensorflow,
-  core/kernels/image/sample_distorted_bounding_box_op.cc): aspect ratio r uniform in [0.75, 1.33]; then the height h uniform
-  among the integers from round(sqrt(min_area · H · W / r)) to the smallest of round(sqrt(H · W / r)), H, and the largest h
-  whose width round(h · r) is at most W. A width that makes the area smaller than allowed adds a pixel to h, one that makes it
-  larger takes one off. The left edge is uniform among the integers from 0 to W - w - 1, so that a crop never touches the right
-  edge unless it is as wide as the photo; the top likewise. After 100 tries that do not fit, the whole photo.
+  core/kernels/image/sample_distorted_bounding_box_op.cc): aspect ratio r uniform in [0.75, 1.33], whose upper end is not 4/3;
+  then the height h uniform among the integers from round(sqrt(min_area · H · W / r)) to the smallest of round(sqrt(H · W / r)),
+  H, and the largest h whose width round(h · r) is at most W. A width that makes the area smaller than allowed adds a pixel to
+  h, one that makes it larger takes one off. The left edge is uniform among the integers from 0 to W - w - 1, so that a crop
+  never touches the right edge unless it is as wide as the photo; the top likewise. After 100 tries that do not fit, the whole
+  photo.
 
 The second one's crops are smaller: mean areas of 0.34 and 0.42 of a photo of 500 × 375, for a min_area of 0.05.
 """

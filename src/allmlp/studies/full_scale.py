@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from allmlp.bench import measure_training
 from allmlp.hardware.devices import is_bfloat16_faster
-from allmlp.model import MixerConfig, cost, variant_config
+from allmlp.model import num_multiply_adds, variant_config
 from allmlp.studies.study import Study, Table
 
 __all__ = ["full_scale_table", "measured_hours"]
@@ -58,11 +58,7 @@ def measured_hours(variant: str, *, device: str = "cpu", seconds: float = _SECON
     )
     (row,) = figures["training"]
     rate = row.get("core_hours_per_million_images") or 1e6 / float(row["images_per_second"]) / 3600
-    return float(rate) * _multiply_adds(whole) / _multiply_adds(measured)
-
-
-def _multiply_adds(config: MixerConfig) -> int:
-    return sum(part.multiply_adds for part in cost(config))
+    return float(rate) * num_multiply_adds(whole) / num_multiply_adds(measured)
 
 
 def _figure(value: float) -> str:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from allmlp.io.display import counted
-from allmlp.model import Method, MixerConfig, MlpMixer, at_resolution, cost, variant_config
+from allmlp.model import Method, MixerConfig, MlpMixer, at_resolution, num_multiply_adds, variant_config
 from allmlp.provenance import spread
 from allmlp.studies.drawing import COLOURS, curve, new_figure, panels, percent_axis
 from allmlp.studies.learning.fit import Schedule, fit, scored_top1
@@ -126,7 +126,7 @@ def _fit(
 
 def _figures(network: MlpMixer, figures: Mapping[str, Any], schedule: Schedule) -> dict[str, Any]:
     """Return the figures of a training with its cost, and the cost up to each score."""
-    per_photo = _multiply_adds(network.config)
+    per_photo = num_multiply_adds(network.config)
     curve = [{"cost": per_photo * point["photos_seen"], "top1": point["top1"]} for point in figures["curve"]]
     return {
         **figures,
@@ -143,13 +143,9 @@ def _mixer(widths: Mapping[str, Any], size: tuple[int, int], seed: int, num_clas
     return network
 
 
-def _multiply_adds(config: MixerConfig) -> int:
-    return sum(part.multiply_adds for part in cost(config))
-
-
 def _cost(schedule: Schedule, config: MixerConfig) -> int:
     """Return the multiply-adds of the forward pass over all photos of a training; its backward pass takes twice as many."""
-    return schedule.num_steps * schedule.batch_size * _multiply_adds(config)
+    return schedule.num_steps * schedule.batch_size * num_multiply_adds(config)
 
 
 def table(results: Sequence[ArmResult]) -> Table:
@@ -238,7 +234,7 @@ def _cost_at_448(variant: str) -> float:
     """Return the multiply-adds at 448 pixels as a multiple of those at 224: token mixing grows by appendix C."""
     config = variant_config(variant)
     larger = dataclasses.replace(config, image_size=(448, 448), tokens_mlp_dim=4 * config.tokens_mlp_dim)
-    return _multiply_adds(larger) / _multiply_adds(config)
+    return num_multiply_adds(larger) / num_multiply_adds(config)
 
 
 STUDY = Study(

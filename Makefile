@@ -32,10 +32,13 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "Installing allmlp and its dependencies into $(VENV): downloads PyTorch (several gigabytes if it is built for CUDA) and"
+	@echo "others, which takes minutes. Without a GPU, the CPU build of PyTorch is much smaller: CONTRIBUTING.md says how."
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[serve]"
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "Installing allmlp with all that its tests need into $(VENV): a download of gigabytes, which takes minutes."
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
 	@touch $@ $(VENV)/installed
 

@@ -13,6 +13,7 @@ from allmlp.config import from_dict, override, to_dict
 from allmlp.data import Preprocessing
 from allmlp.errors import ConfigError
 from allmlp.recipes import load_recipe
+from allmlp.training import ScheduleConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +190,12 @@ def test_json_takes_a_configuration_there_and_back() -> None:
 )
 def test_any_configuration_survives_json(run: Run) -> None:
     assert from_dict(Run, json.loads(json.dumps(to_dict(run))), where="recipe.json") == run
+
+
+def test_tuples_of_tuples_are_what_json_gives_back() -> None:
+    values = to_dict(ScheduleConfig(revisions=((2, 9),), fold_revisions=(((1, 5),), ())))
+    assert values == json.loads(json.dumps(values))
+    assert (values["revisions"], values["fold_revisions"]) == ([[2, 9]], [[[1, 5]], []])
 
 
 def test_unknown_and_missing_keys_are_all_listed() -> None:

@@ -1,8 +1,11 @@
 """Commands, options and settings as other tools call them are answered with what they are called here."""
 
+import re
+
 import pytest
 
 from allmlp import ConfigError
+from allmlp.cli.main import COMMANDS
 from allmlp.config import override
 from allmlp.hardware.devices import choose_device
 from allmlp.recipes import load_recipe
@@ -115,6 +118,24 @@ def test_a_folder_in_or_like_a_run_is_answered_with_the_run(allmlp, given, advic
     assert outcome.code == 2 and advice in outcome.err
 
 
+@pytest.mark.parametrize("command", ["train", "finetune"])
+def test_a_folder_in_a_run_is_answered_with_the_run_also_if_photos_are_named(command, allmlp, tmp_path, monkeypatch):
+    (tmp_path / "runs" / "mine" / "checkpoints" / "last").mkdir(parents=True)
+    (tmp_path / "runs" / "mine" / "recipe.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    outcome = allmlp(command, "clothing", "--resume", "runs/mine/checkpoints/last")
+    assert outcome.code == 2
+    assert "Give the run: --resume runs/mine." in outcome.err and "is not empty" not in outcome.err
+
+
+def test_a_folder_next_to_the_run_in_the_current_folder_is_not_inside_it(allmlp, tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "recipe.json").write_text("{}")
+    monkeypatch.chdir(tmp_path / "mine")
+    outcome = allmlp("train", "--resume", "../other")
+    assert outcome.code == 2 and "There is no run in ../other yet." in outcome.err
+
+
 def test_an_unknown_option_is_compared_with_ours(allmlp):
     outcome = allmlp("train", "photos", "--epoch", "3")
     assert outcome.code == 2 and "--epochs" in outcome.err
@@ -181,16 +202,46 @@ def test_a_checkpoint_after_the_photos_is_answered_with_the_right_order(
     assert f"The checkpoint comes first: allmlp {command} {saved_checkpoint} '{photo}'" in outcome.err
 
 
-@pytest.mark.parametrize("words", [("models",), ("inspect", "S/32")])
+@pytest.mark.parametrize("words", [("models",), ("inspect", "S/32"), ("data",), ("data", "clothing")])
 def test_json_is_short_for_format_json(allmlp, words):
     short, long = allmlp(*words, "--json"), allmlp(*words, "--format", "json")
     assert short.code == long.code == 0
     assert short.out == long.out and short.out[0] in "[{"
 
 
-@pytest.mark.parametrize("command", ["predict", "embed", "evaluate", "inspect", "check"])
+@pytest.mark.parametrize("command", [command.__name__ for command in COMMANDS])
 def test_help_has_an_example(allmlp, command):
-    assert f"  allmlp {command} " in allmlp(command, "--help").out.partition("Arguments:")[0]
+    text = re.split("^(?:Arguments|Options):$", allmlp(command, "--help").out, flags=re.MULTILINE)[0]
+    assert re.search(rf"^ +allmlp {command}( |$)", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", [command.__name__ for command in COMMANDS])
+def test_help_says_what_an_option_does_and_not_only_what_it_is_short_for(allmlp, command):
+    assert "Short for" not in allmlp(command, "--help").out
+
+
+@pytest.mark.parametrize(
+    ("command", "first", "later"),
+    [
+        ("train", ["--out", "--epochs", "--max-minutes"], ["--set", "--classes-from"]),
+        (
+            "finetune",
+            ["--out", "--quality", "--from", "--epochs", "--max-minutes"],
+            ["--lr-grid", "--mean", "--std", "--fit"],
+        ),
+        ("evaluate", ["--split", "--report", "--per-photo"], ["--labels", "--shots", "--draws", "--seed", "--mean"]),
+    ],
+)
+def test_help_begins_with_the_options_that_people_want(allmlp, command, first, later):
+    options = re.findall(r"^  (?:-\w, )?(--[a-z][a-z0-9-]*)", allmlp(command, "--help").out, re.MULTILINE)
+    assert options[: len(first)] == first
+    assert set(later) <= set(options)
+
+
+@pytest.mark.parametrize("command", ["train", "finetune", "evaluate", "check", "shard"])
+def test_photos_have_one_name_in_every_command(allmlp, command):
+    help_text = allmlp(command, "--help").out
+    assert "PHOTOS" in help_text and not re.search(r"\bDATA\b", help_text)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """open_dataset: one data set whatever the source, and every offender named at once."""
 
+import dataclasses
 import io
 import os
 import pickle
@@ -148,3 +149,11 @@ def test_the_clothing_photos_are_those_of_the_notice() -> None:
     assert not shared
     with Image.open(io.BytesIO(dataset.splits["test"].read(5))) as image:
         assert image.size == (64, 64)
+
+
+def test_a_data_set_and_its_splits_have_short_reprs() -> None:
+    dataset = open_dataset("clothing")
+    assert repr(dataset) == "ImageDataset(clothing: 10 classes; train 1,000, test 372 photos)"
+    assert repr(dataset.splits["train"]) == "Split(1,000 photos of 10 classes)"
+    assert repr(dataset.splits["train"].subset([0])) == "Split(1 photo of 1 class)"
+    assert len(repr(dataclasses.replace(dataset, source="x" * 10_000))) < 200

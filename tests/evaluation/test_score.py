@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from tests.builders import tiny_checkpoint
 
 import allmlp
@@ -192,11 +193,15 @@ def test_photos_that_were_trained_on_are_known_under_other_names(run, photos, tm
 
 def test_a_notebook_shows_the_scores_and_the_repr_is_short(run, photos):
     result = allmlp.evaluate(run, photos, device="cpu")
+    right = round(12 * result.top1)
+    interval = binomtest(right, 12).proportion_ci(method="wilson")
+    low, high = interval.low, interval.high
     assert repr(result) == (
-        f"Evaluation({result.split}: {result.num_photos} photos, top-1 {result.top1:.2%}, "
-        f"balanced accuracy {result.balanced_accuracy:.2%})"
+        f"Evaluation({result.split}: {result.num_photos} photos, top-1 {low:.0%} to {high:.0%} ({right} of 12; 95% interval))"
     )
-    assert f"<td>top-1</td><td>{result.top1:.2%}</td>" in result._repr_html_()
+    shown = result._repr_html_()
+    assert f"<td>top-1</td><td>{low:.0%} to {high:.0%} ({right} of 12; 95% interval)</td>" in shown
+    assert "calibration error" not in shown  # of 12 photos
 
 
 @pytest.mark.parametrize("function", [allmlp.evaluate, allmlp.evaluate_few_shot])

@@ -17,7 +17,7 @@ from PIL import Image
 
 import allmlp
 from allmlp import Checkpoint, ConfigError, DataError, Predictor, open_model, save_checkpoint
-from allmlp.inference import Prediction
+from allmlp.inference import Prediction, Predictions
 
 
 @pytest.fixture
@@ -243,3 +243,20 @@ def test_a_notebook_shows_a_table_in_which_nothing_runs(predictor: Predictor, ph
     assert answer.thumbnail is not None
     assert Image.open(io.BytesIO(answer.thumbnail)).size == (200, 89)
     assert "... and 1 more" in predictor.predict([photos[0]] * 51)._repr_html_()
+
+
+def test_a_slice_of_predictions_is_shown_as_they_are(predictor: Predictor, photos: list[NDArray[np.uint8]]) -> None:
+    answers = predictor.predict([photos[0]] * 5)
+    first = answers[:2]
+    assert isinstance(first, Predictions) and list(first) == [answers[0], answers[1]]
+    assert first._repr_html_().count("<tr>") == 1 + 2
+    assert isinstance(answers[-1], Prediction) and isinstance(answers[::-1], Predictions)
+
+
+def test_backend_and_precision_are_those_of_open_model(checkpoint: Checkpoint, photos: list[NDArray[np.uint8]]) -> None:
+    model = open_model(checkpoint, device="cpu", precision="bfloat16")
+    rounded = Predictor.from_checkpoint(checkpoint, backend="eager", device="cpu", precision="bfloat16").predict(photos)
+    assert rounded == Predictor(model).predict(photos)
+    assert rounded != Predictor.from_checkpoint(checkpoint, device="cpu").predict(photos)
+    with pytest.raises(ConfigError, match="Unknown backend 'eagre'"):
+        Predictor.from_checkpoint(checkpoint, backend="eagre")

@@ -8,17 +8,26 @@ from rich.cells import cell_len
 from allmlp.io.display import fill, filled
 
 COMMAND = "allmlp finetune photos --quality balanced"
+BY_PATH = ".venv/bin/allmlp train --resume runs/mine"
+BY_QUOTED_PATH = "'../my work/bin/allmlp' convert runs/mine NEW"
+AS_MODULE = "../bin/python3 -m allmlp finetune photos"
 LINES = (
     "allmlp: runs/mien: there is no such run folder. Did you mean 'runs/a long name/mine'? A run folder is what `allmlp train` "
     "or `allmlp finetune` writes; it holds recipe.json.",
     f"for better: {COMMAND}: 304 MB to download, about 13 minutes here",
     "  allmlp evaluate runs/scratch photos --split validation  # score it again, class by class",
+    f"Stopped. The progress so far is saved; continue with: {BY_PATH}",
+    f"unknown     no threshold: it needs validation photos. From other photos: {BY_QUOTED_PATH}",
+    f"for better: {AS_MODULE}: 304 MB to download, about 13 minutes here",
     "warning fewer than 20 training photos in 4 of 4 classes: too few to learn a class well. Add photos to these classes",
     "epoch   1   step 1/1   loss 1.386   validation: loss 1.392, top-1  25.0%   15 photos/s   after 6.6 s",
     "衣服 " * 40,
 )
 WHOLE = (
     COMMAND,
+    BY_PATH,
+    BY_QUOTED_PATH,
+    AS_MODULE,
     "'runs/a long name/mine'",
     "`allmlp finetune`",
     "allmlp evaluate runs/scratch photos --split validation",

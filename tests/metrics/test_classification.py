@@ -153,6 +153,7 @@ def test_to_dict_is_json_without_the_arrays() -> None:
     assert json.loads(json.dumps(metrics.to_dict(), allow_nan=False)) == {
         "num_examples": 2,
         "top1": 0.5,
+        "top1_interval": [pytest.approx(0.0945, abs=1e-4), pytest.approx(0.9055, abs=1e-4)],  # scipy, of 1 of 2
         "top5": 1.0,
         "balanced_accuracy": 0.5,
         "loss": pytest.approx(metrics.loss, rel=1e-15),

@@ -3,7 +3,7 @@
 import pytest
 from scipy.stats import binomtest
 
-from allmlp.metrics import cross_validation_interval, mcnemar_p_value, wilson_interval
+from allmlp.metrics import ROUGH_INTERVAL, accuracy_text, cross_validation_interval, mcnemar_p_value, wilson_interval
 
 
 @pytest.mark.parametrize(("num_correct", "num_examples"), [(0, 1), (16, 17), (138, 176), (1, 1000), (49_000, 50_000)])
@@ -31,3 +31,17 @@ def test_nothing_scored_says_nothing() -> None:
 def test_mcnemar_is_the_binomial_test(first: int, second: int) -> None:
     expected = binomtest(first, first + second).pvalue if first + second else 1.0
     assert mcnemar_p_value(first, second) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("num_correct", "num_examples", "text"),
+    [  # the intervals are scipy's, binomtest(...).proportion_ci(method="wilson")
+        (16, 17, "73% to 99% (16 of 17; 95% interval)"),
+        (138, 176, "78.4% (138 of 176; 95% interval 71.8% to 83.8%)"),
+        (38_220, 50_000, "76.44% (38,220 of 50,000; 95% interval 76.07% to 76.81%)"),
+    ],
+)
+def test_a_wide_interval_stands_for_the_accuracy(num_correct: int, num_examples: int, text: str) -> None:
+    interval = binomtest(num_correct, num_examples).proportion_ci(method="wilson")
+    assert accuracy_text(num_correct, num_examples, (interval.low, interval.high)) == text
+    assert (interval.high - interval.low > ROUGH_INTERVAL) == text.endswith("95% interval)")

@@ -132,7 +132,7 @@ def test_what_was_tuned_in_float32_does_not_choose_the_engine_of_int8(
     write_tuned(mixer.config, {"openvino": 0.001, "onnxruntime": 0.002})
     plain = export(mixer, out=tmp_path / "x.onnx")
     assert open_model(plain).remark.startswith("Backend openvino: the fastest here")
-    assert open_model(exports["onnx", ALL[0]].path).remark == ""
+    assert "fastest" not in open_model(exports["onnx", ALL[0]].path).remark
 
 
 def test_processors_with_exact_int8() -> None:

@@ -156,7 +156,7 @@ def test_page_says_how_good_the_model_is(page: Page) -> None:
         "Always answering “shirt”: 45.5 %",
         "Balanced accuracy83.0 %",  # (28/40 + 16/20 + 1 + 6/8 + 9/10) / 5
         f"Loss (nats){TEST.loss:.3f}",
-        "Validation top-183.3 %",
+        "Validation top-164–93 %",
         "Training photos905",
         "Training time4 min 12 s",
         "best checkpoint (highest validation top-1, epoch 2 of 3)",
@@ -180,7 +180,7 @@ def test_page_says_when_the_two_losses_are_of_different_kinds(report_of: Callabl
 
 def test_page_says_how_sure_the_model_is_and_how_often_right(page: Page, report_of: Callable[..., Page]) -> None:
     error = 69 / 88 - TEST.confidences[0]  # all photos are in one bin
-    assert f"Calibration error{100 * error:.1f} %" in page.text
+    assert f"Calibration error, not fitted{100 * error:.1f} %" in page.text
     assert f"the expected calibration error: {100 * error:.1f} % (15 bins)." in page.text
     assert "The temperature was not fitted" in page.text
     assert "divided by the temperature" not in page.text
@@ -195,6 +195,7 @@ def test_page_says_how_sure_the_model_is_and_how_often_right(page: Page, report_
         "divided by the temperature 0.700, fitted on the validation photos; without it, the error is 43.2 % and the loss 1.988."
         in text
     )
+    assert f"Calibration error{100 * scaled.expected_calibration_error:.1f} %" in text
 
 
 def test_page_names_the_confused_pairs_in_words(page: Page) -> None:

@@ -22,7 +22,7 @@ def test_other_names_are_not_snapshots(name: str) -> None:
 def test_the_recipe_is_the_last_file_of_a_runs_description() -> None:
     run = RunLayout(Path("run"))
     assert run.description[-1] == run.recipe
-    assert len(set(run.description)) == len(run.description) == 8
+    assert len(set(run.description)) == len(run.description) == 9
 
 
 def test_a_checkpoints_run_is_found_from_the_run_its_checkpoints_and_each_of_their_files(tmp_path: Path) -> None:

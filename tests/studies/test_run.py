@@ -332,7 +332,13 @@ def _edit_environments(out: Path, *changes: Mapping[str, str]) -> None:
         path.write_text(json.dumps(arm))
 
 
-_H200 = {"device": "cuda (NVIDIA H200)", "instruction_sets": "avx2", "torch": "1.2.3", "commit": "elsewhere"}
+_H200 = {
+    "device": "cuda (NVIDIA H200)",
+    "instruction_sets": "avx2",
+    "torch": "1.2.3",
+    "commit": "elsewhere",
+    "written": "2025-01-01 00:00:00 UTC",
+}
 
 
 def test_the_page_names_the_machine_of_the_arms_not_the_one_that_writes_it(tmp_path: Path) -> None:

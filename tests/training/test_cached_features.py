@@ -12,17 +12,19 @@ import pytest
 import torch
 from tests.training.same_run import assert_same_run, final_state
 from tests.training.small_runs import TINY, write_photos
+from tests.training.test_cross_validation import StopInFold
 from tests.training.test_stored_run import StopAt
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from allmlp import Checkpoint, Preprocessing, save_checkpoint, train
+from allmlp import Checkpoint, Preprocessing, load_checkpoint, save_checkpoint, train
 from allmlp.config import override
-from allmlp.data import Augmentation
+from allmlp.data import Augmentation, fold_datasets, fold_of_photos, open_dataset
 from allmlp.errors import ConfigError
 from allmlp.model import MlpMixer
 from allmlp.model.mixer import PatchProjection
 from allmlp.training import DataConfig, Recipe, TransferConfig, cached_features
 from allmlp.training.recipe.resolve import with_settings
+from allmlp.training.reporting.out_of_fold import predict_split
 
 NUM_STEPS = 7  # 36 photos, in 3 epochs of batches of 16
 
@@ -166,3 +168,49 @@ def test_a_batch_may_hold_several_passes(sampler: str, photos: Path, source: Pat
     train(head_only(source, 0, **changes), photos, tmp_path / "plain")
     train(head_only(source, 8, **changes), photos, tmp_path / "cached")
     assert_equal_up_to_rounding(tmp_path / "cached", tmp_path / "plain")
+
+
+NUM_FOLDS = 3
+
+
+def folded(source: Path) -> Recipe:
+    """Two passes over 42 photos, in 10 steps; without dropout, whose masks depend on the step."""
+    model = dataclasses.replace(TINY.model, dropout=0.0)
+    return head_only(source, 2, num_epochs=4, data=DataConfig(folds=NUM_FOLDS), model=model)
+
+
+def logits_of_folds(run: Path) -> list[Any]:
+    found = []
+    for number in range(1, 1 + NUM_FOLDS):
+        with np.load(run / "folds" / f"fold-{number}.npz") as arrays:
+            found.append(arrays["logits"])
+    return found
+
+
+def test_folds_take_the_features_of_their_run(photos: Path, source: Path, tmp_path: Path) -> None:
+    """The oracle: the folds as runs of their own, which compute their features themselves."""
+    with counted_images() as sizes:
+        train(folded(source), photos, tmp_path / "run")
+    assert sizes.count((16, True)) == 6  # two passes over 42 photos in batches of 16: none for the folds
+    dataset = open_dataset(photos)
+    folds = fold_of_photos(dataset, num_folds=NUM_FOLDS, seed=TINY.seed)
+    alone = override(folded(source), ["data.folds=0", "num_epochs=0", "num_steps=10", "best_by=last"])
+    for number, fold in enumerate(fold_datasets(dataset, folds)):
+        result = train(alone, fold, tmp_path / str(number))
+        checkpoint = load_checkpoint(result.directory)
+        expected = predict_split(checkpoint, fold.splits["validation"], device="cpu")
+        found = logits_of_folds(tmp_path / "run")[number]
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)  # sums in another order
+
+
+@pytest.mark.parametrize(("fold", "step"), [(0, 7), (1, 3), (3, 1)])
+def test_a_stopped_cross_validation_on_features_goes_on_bit_for_bit(
+    fold: int, step: int, photos: Path, source: Path, tmp_path: Path
+) -> None:
+    train(folded(source), photos, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(folded(source), photos, tmp_path / "run", progress=StopInFold(fold, step))
+    train(folded(source), photos, tmp_path / "run", resume=True)
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+    for mine, theirs in zip(logits_of_folds(tmp_path / "run"), logits_of_folds(tmp_path / "whole"), strict=True):
+        assert mine.tobytes() == theirs.tobytes()

@@ -11,17 +11,33 @@ import pytest
 from tests.forks import run_python
 from tests.training.same_run import assert_same_run, differences
 from tests.training.small_runs import TINY, write_photos
+from tests.training.test_time_budget import Slow
 
-from allmlp import ConfigError, DataError, Embedder, Predictor, evaluate, load_checkpoint, report_run, train
+from allmlp import (
+    ConfigError,
+    DataError,
+    Embedder,
+    Predictor,
+    evaluate,
+    load_checkpoint,
+    report_run,
+    save_checkpoint,
+    train,
+)
 from allmlp.config import override
 from allmlp.data import fold_datasets, fold_of_photos, open_dataset
 from allmlp.metrics import closeness, fit_closeness, fit_threshold
 from allmlp.recipes import load_recipe
+from allmlp.training import DataConfig, ScheduleConfig, TransferConfig
+from allmlp.training.length.fold_budget import FoldLength
+from allmlp.training.length.run_plan import RunPlan
 from allmlp.training.progress import NoProgress
+from allmlp.training.recipe.folds import recipe_of_fold
 from allmlp.training.recipe.resolve import resolve
 from allmlp.training.reporting.compare_runs import compare_runs
 from allmlp.training.run_folder import lock_run
-from allmlp.training.several_runs.cross_validation import AfterStart, _of_fold
+from allmlp.training.several_runs.cross_validation import AfterStart
+from allmlp.training.snapshots.history import TrainingHistory
 
 NUM_FOLDS = 3
 NUM_STEPS = 8  # 3 epochs of 42 photos in batches of 16
@@ -139,13 +155,13 @@ def test_a_fold_of_fewer_photos_takes_as_many_steps_too(settings, photos):
 
     recipe = override(load_recipe("finetune"), ["num_epochs=3", "batch_size=32", "data.folds=5", *settings])
     recipe = resolve(recipe, of(125), "cpu")
-    fold = resolve(_of_fold(recipe, num_photos=125, num_fold_photos=100), of(100), "cpu")
+    fold = resolve(recipe_of_fold(recipe, 0, num_photos=125, num_fold_photos=100), of(100), "cpu")
     assert fold.num_steps_on(100) == recipe.num_steps_on(125) == (recipe.num_steps or 12)
     assert fold.data.folds == 0 and fold.best_by == "last"
 
 
 def test_a_fold_shares_the_time_of_the_run_for_as_many_steps(result):
-    fold = _of_fold(dataclasses.replace(result.recipe, max_minutes=8.0), num_photos=42, num_fold_photos=28)
+    fold = recipe_of_fold(dataclasses.replace(result.recipe, max_minutes=8.0), 0, num_photos=42, num_fold_photos=28)
     assert (fold.max_minutes, fold.num_steps) == (2.0, None)
     assert fold.num_steps_on(28) == pytest.approx(NUM_STEPS, abs=1)
 
@@ -206,6 +222,7 @@ def test_folds_of_an_earlier_version_give_no_threshold(photos, tmp_path):
     train(CROSS_VALIDATED, photos, run, resume=True, progress=messages)
     assert load_checkpoint(run).unknown is None
     assert messages.lines[-1].startswith("unknown     no threshold: it needs validation photos.")
+    assert messages.lines[-1].endswith(f" allmlp convert {run} NEW --to allmlp --unknown-from PHOTOS")
 
 
 def test_the_run_itself_trains_on_all_photos(result, photos, tmp_path):
@@ -247,6 +264,8 @@ def test_a_stopped_cross_validation_goes_on_bit_for_bit(fold, step, result, phot
     with pytest.raises(KeyboardInterrupt):
         train(CROSS_VALIDATED, photos, run, progress=StopInFold(fold, step))
     assert not (run / "metrics.json").exists()
+    assert "This run was stopped" in (run / "report.html").read_text()
+    assert not [*run.glob("folds/*/report.html")]
     again = train(CROSS_VALIDATED, photos, run, resume=True)
     rewritten = (
         "only one has best/"  # the snapshot of the last step was saved before its validation, and is not saved again
@@ -356,3 +375,132 @@ def test_runs_are_compared_by_the_predictions_of_their_folds(result, tmp_path):
     num_wrong = metrics.num_examples - round(metrics.top1 * metrics.num_examples)
     assert (test.split, test.num_photos) == ("cross-validation", metrics.num_examples)
     assert (test.num_only_first, test.num_only_second) == (0, num_wrong)
+
+
+def resized(checkpoint, **changes):
+    """Fine-tuning at another image size and with another mean, cross-validated."""
+    transfer = TransferConfig(checkpoint=str(checkpoint), image_size=(24, 24), mean=(0.4, 0.4, 0.4))
+    return dataclasses.replace(CROSS_VALIDATED, name="resized", transfer=transfer, **changes)
+
+
+@pytest.mark.parametrize("change", ["deleted", "replaced"])
+def test_folds_start_from_what_their_run_started_from(change, result, photos, tmp_path):
+    """The oracle: a run whose checkpoint stays where it is."""
+    source = save_checkpoint(load_checkpoint(result.directory), tmp_path / "source")
+    whole, run = train(resized(source), photos, tmp_path / "whole"), tmp_path / "run"
+    assert not (whole.directory / "folds" / "initial").exists()
+    with pytest.raises(KeyboardInterrupt):
+        train(resized(source), photos, run, progress=StopInFold(1, 2))
+    assert load_checkpoint(run / "folds" / "initial").config.image_size == (24, 24)
+    shutil.rmtree(source)
+    if change == "replaced":
+        other = load_checkpoint(result.directory)
+        save_checkpoint(other.replace(weights={name: 2 * value for name, value in other.weights.items()}), source)
+    assert_same_run(train(resized(source), photos, run, resume=True).directory, whole.directory)
+    for number in range(1, 1 + NUM_FOLDS):
+        name = f"folds/fold-{number}.npz"
+        assert (run / name).read_bytes() == (whole.directory / name).read_bytes()
+    assert not (run / "folds" / "initial").exists()
+
+
+class SlowInFolds(Slow):
+    """Takes a while for each step of a fold."""
+
+    def __init__(self, seconds):
+        super().__init__(seconds)
+        self.num_starts = 0
+
+    def start(self, total_steps):
+        self.num_starts += 1
+
+    def step(self, step, **_):
+        if self.num_starts > 1:
+            super().step(step)
+
+
+@pytest.fixture(scope="module")
+def cut_short(photos, tmp_path_factory):
+    """A run whose budget cuts its folds short, and on a busy machine the run itself, too."""
+    recipe = dataclasses.replace(CROSS_VALIDATED, num_epochs=30, max_minutes=0.4)
+    progress = SlowInFolds(0.15)
+    return train(recipe, photos, tmp_path_factory.mktemp("short") / "run", progress=progress), progress
+
+
+def test_folds_that_are_cut_short_say_so(cut_short):
+    result, progress = cut_short
+    metrics = json.loads((result.directory / "metrics.json").read_text())
+    assert metrics["planned_epochs"] == 30
+    assert result.minutes_needed == metrics["minutes_needed"] > 0.4
+    (said,) = [text for text in progress.messages if "cut short" in text]
+    assert re.search(
+        r"warning cut short: ([\d.]+ of 30 epochs, and )?\d+( to \d+)? of 79 steps in \d of 3 folds fit into 0\.4 minutes\.",
+        said,
+    )
+    assert "cut short" in (result.directory / "report.html").read_text()
+    assert len(metrics["fold_revisions"]) == NUM_FOLDS
+    assert any(revisions and revisions[-1][1] < 79 for revisions in metrics["fold_revisions"])
+
+
+def test_the_recorded_revisions_give_the_same_folds(cut_short, photos, tmp_path):
+    before = cut_short[0].directory
+    metrics = json.loads((before / "metrics.json").read_text())
+    given = [f"schedule.{name}={json.dumps(metrics[name])}" for name in ("revisions", "fold_revisions")]
+    recipe = override(CROSS_VALIDATED, ["num_epochs=30", *given])
+    again = train(recipe, photos, tmp_path / "again")
+    assert again.sample_digest == cut_short[0].sample_digest
+    for number in range(1, 1 + NUM_FOLDS):
+        with np.load(before / "folds" / f"fold-{number}.npz") as mine, np.load(
+            again.directory / "folds" / f"fold-{number}.npz"
+        ) as theirs:  # fmt: skip
+            assert mine["logits"].tobytes() == theirs["logits"].tobytes()
+    assert json.loads((again.directory / "metrics.json").read_text())["fold_revisions"] == []
+
+
+def test_a_fold_takes_its_own_revisions_or_those_of_its_run(result):
+    schedule = ScheduleConfig(revisions=((2, 6),), fold_revisions=(((2, 5),), (), ((1, 7),)))
+    recipe = dataclasses.replace(result.recipe, schedule=schedule)
+    folds = [recipe_of_fold(recipe, number, num_photos=42, num_fold_photos=28) for number in range(NUM_FOLDS)]
+    assert [fold.schedule.revisions for fold in folds] == [((2, 5),), (), ((1, 7),)]
+    assert all(fold.schedule.fold_revisions == () for fold in folds)
+    recipe = dataclasses.replace(recipe, schedule=dataclasses.replace(schedule, fold_revisions=()))
+    assert recipe_of_fold(recipe, 1, num_photos=42, num_fold_photos=28).schedule.revisions == ((2, 6),)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            ["schedule.fold_revisions=[[[2,5]],[]]"],
+            "has 2 lists of revisions, and data.folds is 3; expected one per fold",
+        ),
+        (["schedule.fold_revisions=[[],[],[]]", "data.folds=0"], "has 3 lists of revisions, and data.folds is 0"),
+        (["schedule.fold_revisions=[[],[],[[5,5]]]"], r"schedule.fold_revisions is \[\[5, 5\]\]; expected pairs"),
+        (
+            ["schedule.fold_revisions=[[],[],[]]", "max_minutes=1"],
+            "fold_revisions sets the number of steps, and so does",
+        ),
+    ],
+)
+def test_revisions_that_are_not_those_of_all_folds_are_refused(settings, message, photos, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        train(override(CROSS_VALIDATED, settings), photos, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_was_cut_short_is_named_of_the_run_and_of_its_folds(result):
+    recipe = dataclasses.replace(result.recipe, num_epochs=30, max_minutes=2.0, data=DataConfig(folds=3))
+    plan = RunPlan(recipe, {"train": 42})
+    history, short = TrainingHistory(), FoldLength(((9, 60),), 1.1)
+    plan.add_folds([short, FoldLength((), None), short], history)
+    assert str(plan.cut_short(history)).startswith(
+        "cut short: 60 of 79 steps in 2 of 3 folds fit into 2 minutes. All of"
+    )
+    history = TrainingHistory(revisions=((9, 70),), minutes_needed=3.0)
+    plan.restore(history)
+    plan.add_folds([short, FoldLength(((9, 40), (12, 79)), None), FoldLength((), None)], history)
+    assert history.minutes_needed == pytest.approx(4.4)
+    assert plan.cut_short(history) == (
+        "cut short: 26.7 of 30 epochs, and 60 of 79 steps in 1 of 3 folds fit into 2 minutes. All of them would take about 4.4 "
+        "minutes on this machine: --max-minutes 5"
+    )
+    assert plan.fold_revisions == (((9, 60),), ((9, 40), (12, 79)), ())

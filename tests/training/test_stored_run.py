@@ -14,6 +14,7 @@ from tests.training.same_run import assert_same_run
 from tests.training.small_runs import TINY, write_photos
 
 from allmlp import ConfigError, DataError, train
+from allmlp.config import override
 from allmlp.errors import CheckpointError
 from allmlp.training import DataConfig, SavingConfig
 from allmlp.training.progress import NoProgress
@@ -175,6 +176,15 @@ def test_a_finished_run_that_should_train_longer_is_offered_as_a_start(key: str,
         train(longer, photos, whole, resume=True)
     offer = f"To train its best weights longer: allmlp finetune PHOTOS --from {whole}"
     assert (offer in str(refused.value)) == (key == "num_epochs")
+
+
+def test_a_finished_run_that_should_take_more_steps_is_offered_as_a_start(photos: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(override(TINY, ["num_epochs=0", "num_steps=2"]), photos, run)
+    with pytest.raises(
+        ConfigError, match=rf"num_steps: the run has 2, now 4(?s:.*)allmlp finetune PHOTOS --from {run}"
+    ):
+        train(override(TINY, ["num_epochs=0", "num_steps=4"]), photos, run, resume=True)
 
 
 def test_other_photos_are_refused_by_name(photos: Path, tmp_path: Path) -> None:

@@ -10,10 +10,16 @@ from tests.training.same_run import assert_same_run
 from tests.training.small_runs import TINY, write_photos
 
 from allmlp import ConfigError, train
-from allmlp.training import ScheduleConfig
+from allmlp.data import open_dataset
+from allmlp.training import DataConfig, ScheduleConfig
 from allmlp.training.length import time_budget
+from allmlp.training.length.fold_budget import FoldBudget
+from allmlp.training.length.run_plan import RunPlan
 from allmlp.training.length.time_budget import TimeBudget
 from allmlp.training.progress import NoProgress
+from allmlp.training.recipe.folds import recipe_of_fold
+from allmlp.training.recipe.resolve import resolve
+from allmlp.training.snapshots.history import TrainingHistory
 from allmlp.training.step.schedule import RunLength, learning_rate_factor
 
 
@@ -95,6 +101,60 @@ def test_the_time_needed_is_that_of_all_steps(clock):
 def test_a_budget_that_is_used_up_ends_with_the_next_step(clock):
     budget = TimeBudget(minutes=0.1, planned=100, steps_per_epoch=10, spent_seconds=60.0)
     assert simulate(clock, budget, planned=100, seconds=lambda step: 1.0) <= 5
+
+
+def use(clock, plan, *, setup_seconds, step_seconds, validation_seconds):
+    """Train the steps of a plan on the simulated clock, from the start of its setup."""
+    started, history, step = clock.now, TrainingHistory(), 0
+    clock.now += setup_seconds
+    plan.start_budget(history, setup_seconds=clock.now - started)
+    while step < plan.num_steps:
+        clock.now += step_seconds
+        plan.step_ended()
+        step += 1
+        if plan.epoch_at(step) > plan.epoch_at(step - 1) or step == plan.num_steps:
+            clock.now += validation_seconds
+            plan.validation_ended(step, history, NoProgress())
+        plan.revise(step, plan.wanted_steps(step), history, NoProgress())
+    return clock.now - started, step, history
+
+
+@pytest.mark.parametrize("minutes", [1.0, 2.0, 6.0])
+@pytest.mark.parametrize("scoring_seconds", [0.2, 1.5])
+@pytest.mark.parametrize("report_seconds", [1.0, 4.0])
+def test_a_run_with_folds_ends_within_ten_percent_of_its_time(minutes, scoring_seconds, report_seconds, photos, clock):
+    """The run, five folds with their scores, and the end: setting up once more, all scores, and the report."""
+    num_folds, setup_seconds = 5, 1.5
+    recipe = dataclasses.replace(TINY, num_epochs=10_000, max_minutes=minutes, data=DataConfig(folds=num_folds))
+    recipe = resolve(recipe, open_dataset(photos), "cpu")
+    start = clock.now
+    pace = {"setup_seconds": setup_seconds, "step_seconds": 0.02}
+    spent, whole_steps, _ = use(clock, RunPlan(recipe, {"train": 100}), **pace, validation_seconds=0.01)
+    budget = FoldBudget(
+        minutes=minutes, num_folds=num_folds, spent_seconds=spent, setup_seconds=setup_seconds, end_ratio=1.7
+    )
+    steps = []
+    for number in range(num_folds):
+        fold = recipe_of_fold(recipe, number, num_photos=100, num_fold_photos=80)
+        plan = RunPlan(fold, {"train": 80, "validation": 20})
+        plan.take_minutes(budget.minutes_of_fold())
+        steps.append(use(clock, plan, **pace, validation_seconds=0.02)[1])
+        clock.now += scoring_seconds
+        budget.fold_ended(scoring_seconds=scoring_seconds)
+    clock.now += setup_seconds + 1.7 * scoring_seconds + report_seconds
+    assert 0.85 * 60 * minutes <= clock.now - start <= 1.1 * 60 * minutes
+    assert min(steps) > 0.4 * whole_steps
+
+
+def test_a_fold_that_took_long_leaves_less_for_the_others(clock):
+    budget = FoldBudget(minutes=1.0, num_folds=3, spent_seconds=15.0, setup_seconds=1.0, end_ratio=2.0)
+    first = budget.minutes_of_fold()
+    clock.now += 20.0
+    budget.fold_ended(scoring_seconds=0.5)
+    assert 1 / 60 < budget.minutes_of_fold() < first
+    clock.now += 60.0
+    budget.fold_ended(scoring_seconds=0.5)
+    assert budget.minutes_of_fold() == 1 / 60  # its time is used up: a second
 
 
 def rates(length, schedule=None):

@@ -63,6 +63,7 @@ def test_a_run_folder_holds_all_that_one_needs_later(run):
         "split.json",
         "data.json",
         "decoded.json",
+        "notes.json",
         "resume/step-000000007/manifest.json",
         "resume/step-000000007/state.json",
         "resume/step-000000007/state.safetensors",

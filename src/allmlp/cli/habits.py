@@ -13,9 +13,9 @@ from allmlp.io.display import quote
 __all__ = ["Command", "Commands", "UsageError"]
 
 _COMMANDS: Mapping[str, str] = {
-    **dict.fromkeys(("val", "validate", "test", "eval", "score"), "Use `allmlp evaluate CHECKPOINT DATA`."),
+    **dict.fromkeys(("val", "validate", "test", "eval", "score"), "Use `allmlp evaluate CHECKPOINT PHOTOS`."),
     **dict.fromkeys(("benchmark", "speed", "profile", "latency"), "Use `allmlp bench CHECKPOINT`."),
-    **dict.fromkeys(("few-shot", "knn", "linear-probe"), "Use `allmlp evaluate CHECKPOINT DATA --shots 1,5,10`."),
+    **dict.fromkeys(("few-shot", "knn", "linear-probe"), "Use `allmlp evaluate CHECKPOINT PHOTOS --shots 1,5,10`."),
     **dict.fromkeys(("infer", "inference", "classify", "detect"), "Use `allmlp predict CHECKPOINT PHOTOS`."),
     **dict.fromkeys(("features", "feature-extract", "extract"), "Use `allmlp embed CHECKPOINT PHOTOS`."),
     **dict.fromkeys(("save",), "`allmlp convert` writes the formats of timm and of the authors."),
@@ -27,8 +27,8 @@ _COMMANDS: Mapping[str, str] = {
     ),
     **dict.fromkeys(("server", "api", "app", "ui", "deploy"), "Use `allmlp serve CHECKPOINT`."),
     **dict.fromkeys(("explain", "gradcam", "saliency"), "Use `allmlp predict CHECKPOINT PHOTOS --explain FOLDER`."),
-    **dict.fromkeys(("fit", "learn"), "Use `allmlp finetune DATA`, or `allmlp train DATA`."),
-    **dict.fromkeys(("tune", "sweep", "lr-find"), "Use `allmlp finetune DATA --lr-grid`."),
+    **dict.fromkeys(("fit", "learn"), "Use `allmlp finetune PHOTOS`, or `allmlp train PHOTOS`."),
+    **dict.fromkeys(("tune", "sweep", "lr-find"), "Use `allmlp finetune PHOTOS --lr-grid`."),
     **dict.fromkeys(("resume", "continue"), "Use `allmlp train --resume RUN`."),
     **dict.fromkeys(("upload", "publish"), "Use `allmlp push CHECKPOINT OWNER/NAME`."),
     **dict.fromkeys(("download", "datasets"), "Use `allmlp data NAME --download`."),
@@ -46,9 +46,9 @@ _COMMANDS: Mapping[str, str] = {
     **dict.fromkeys(("diff", "versus"), "Use `allmlp compare RUN RUN`."),
     **dict.fromkeys(("settings", "cfg", "config", "hyp"), "Use `allmlp recipes`, and --set KEY=VALUE."),
     **dict.fromkeys(
-        ("transfer", "pretrain"), "Use `allmlp finetune DATA`, or `allmlp train DATA` from random weights."
+        ("transfer", "pretrain"), "Use `allmlp finetune PHOTOS`, or `allmlp train PHOTOS` from random weights."
     ),
-    **dict.fromkeys(("split", "kfold"), "allmlp divides the photos itself: `allmlp finetune DATA --folds K`."),
+    **dict.fromkeys(("split", "kfold"), "allmlp divides the photos itself: `allmlp finetune PHOTOS --folds K`."),
     "help": "Use `allmlp --help`, or `allmlp COMMAND --help`.",
     "version": "Use `allmlp --version`.",
 }
@@ -62,7 +62,7 @@ _OPTIONS: Mapping[str, str] = {
     **dict.fromkeys(("--epoch", "-e"), "Use --epochs N."),
     **dict.fromkeys(("--topk", "--top", "-k"), "Use --top-k N."),
     **dict.fromkeys(("--data", "--data-dir", "--dataset", "--source"),
-    "The data come without an option: allmlp COMMAND ... DATA."),
+    "The photos come without an option: allmlp COMMAND ... PHOTOS."),
     **dict.fromkeys(("--model", "--weights", "--checkpoint", "--pretrained", "--initial-checkpoint", "--from"),
     "`allmlp finetune` takes --from CHECKPOINT; predict, evaluate, embed and inspect take the checkpoint first, "
     "without an option."),
@@ -110,7 +110,7 @@ class Command(TyperCommand):
         except UsageError as error:
             if "unexpected extra argument" in error.message and "--set" in own:
                 ctx.fail(
-                    f"{error.message} DATA is one folder or file; `allmlp finetune` takes weights as --from CHECKPOINT."
+                    f"{error.message} PHOTOS is one folder or file; `allmlp finetune` takes weights as --from CHECKPOINT."
                 )
             raise
 

@@ -74,12 +74,15 @@ def run_request(
     """
     data, resume = request.data, request.resume
     run = _stored_run(resume, request.out)
+    if resume is not None and run is None:
+        _check_is_no_part(resume)
     if run is not None and run.is_finished and not print_recipe and _is_done(run, request):
         return
     data = data or (run.data if run else None)
     if data is None:
-        where = f" There is no run in {escape(resume)} yet.{_meant_run(resume)}" if resume else ""
-        raise typer.BadParameter(f"the photos to train on are missing.{where}", param_hint="DATA")
+        advice = "" if resume is None or resume.exists() else path_advice(resume)
+        where = f" There is no run in {escape(resume)} yet. {advice}".rstrip() if resume else ""
+        raise typer.BadParameter(f"the photos to train on are missing.{where}", param_hint="PHOTOS")
     if run is None:
         from allmlp.recipes import choose_for_finetuning, choose_for_training
 
@@ -208,12 +211,19 @@ def _stored_run(resume: Path | None, out: Path | None) -> "StoredRun | None":
     return run
 
 
-def _meant_run(resume: Path) -> str:
-    """Return the run that `--resume` may mean: the one around a folder, or a similar name."""
-    if (around := next((folder for folder in resume.parents if RunLayout(folder).recipe.is_file()), None)) is not None:
-        return f" Give the run: --resume {escape(around)}."
-    advice = "" if resume.exists() else path_advice(resume)
-    return f" {advice}" if advice else ""
+def _check_is_no_part(resume: Path) -> None:
+    """Check that `--resume` does not name a folder inside a run, such as a checkpoint: no run can be started there.
+
+    Raises:
+        ConfigError: it does.
+    """
+    runs = (folder for folder in resume.parents if RunLayout(folder).recipe.is_file())
+    real = Path(os.path.realpath(resume))  # "../other" is not inside the current folder
+    around = next((folder for folder in runs if real.is_relative_to(os.path.realpath(folder))), None)
+    if around is not None:
+        raise ConfigError(
+            f"{escape(resume)}: this is inside a run, and not a run folder. Give the run: --resume {escape(around)}."
+        )
 
 
 def _recipe_of(run: "StoredRun", request: TrainingRequest) -> "Recipe":

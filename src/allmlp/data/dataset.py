@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.errors import AllmlpError
+from allmlp.io.display import counted, escape, shorten
 
 __all__ = ["ImageDataset", "Reader", "SkippedPhoto", "Split", "SplitName", "default_split", "with_notes"]
 
 SplitName = Literal["train", "validation", "test"]
+
+_MAX_SOURCE = 80  # characters in a repr
 
 
 def default_split(names: Iterable[str]) -> str:
@@ -57,7 +60,7 @@ class Reader(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Split:
     """Photos and their labels, sorted by sample ID. Picklable.
 
@@ -68,6 +71,9 @@ class Split:
     sample_ids: tuple[str, ...]
     labels: NDArray[np.int64]
     reader: Reader
+
+    def __repr__(self) -> str:
+        return f"Split({counted(len(self), 'photo')} of {counted(len(np.unique(self.labels)), 'class', 'classes')})"
 
     def __len__(self) -> int:
         return len(self.sample_ids)
@@ -99,7 +105,7 @@ class SkippedPhoto(NamedTuple):
     problem: str
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class ImageDataset:
     """Classes and splits of one source.
 
@@ -121,6 +127,11 @@ class ImageDataset:
     skipped: tuple[SkippedPhoto, ...] = ()
     left_out: Mapping[SplitName, str] = dataclasses.field(default_factory=dict)
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name} {len(split):,}" for name, split in self.splits.items())
+        classes = counted(len(self.class_names), "class", "classes")
+        return f"ImageDataset({shorten(escape(self.source), _MAX_SOURCE)}: {classes}; {sizes} photos)"
 
     @contextlib.contextmanager
     def notes_with_errors(self) -> Iterator[None]:

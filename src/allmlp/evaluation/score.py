@@ -61,15 +61,11 @@ class Evaluation(Metrics):
     image_size: tuple[int, int]
 
     def __repr__(self) -> str:
-        rates = f"top-1 {self.top1:.2%}, balanced accuracy {self.balanced_accuracy:.2%}"
-        return f"Evaluation({self.split}: {counted(self.num_photos, 'photo')}, {rates})"
+        return f"Evaluation({self.split}: {counted(self.num_photos, 'photo')}, top-1 {self.top1_text})"
 
     def _repr_html_(self) -> str:
         """Return the scores as a table, for notebooks."""
-        rates = {"top-1": self.top1, "top-5": self.top5, "balanced accuracy": self.balanced_accuracy}
-        rows = [(name, f"{rate:.2%}") for name, rate in rates.items()]
-        rows += [("loss", f"{self.loss:.4f}"), ("calibration error", f"{self.expected_calibration_error:.2%}")]
-        return html_table((self.split, counted(self.num_photos, "photo")), rows, footer=self.remark)
+        return html_table((self.split, counted(self.num_photos, "photo")), self.rows(), footer=self.remark)
 
     def per_photo(self) -> Iterator[PhotoPrediction]:
         """Yield one row per photo: split, sample ID, SHA-256, label, prediction and score; `--per-photo` writes these."""
@@ -102,7 +98,7 @@ def evaluate(
         split: "train", "validation" or "test"; None takes test, else validation, else train. If the data set has no
             validation split and its train photos are those of `run`, they are divided as in that run.
         labels: a JSON file with label sets that replace the data set's labels, such as ImageNet's ReaL.
-        image_size: (height, width) in pixels to convert the Mixer to; None keeps its own.
+        image_size: (height, width) in pixels, or an int for a square, to convert the Mixer to; None keeps its own.
         preprocessing: overrides the model's, as in `load_checkpoint`; None keeps it.
         device: "auto", "cpu", "cuda" or "mps"; a `RunnableModel` keeps its own.
         batch_size: photos per batch; affects memory and speed, on a CPU never the result. On a GPU, the last bits of the logits

@@ -1,7 +1,7 @@
 """Predictions: the labels of a photo with their scores, and lists of them."""
 
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import SupportsIndex, TypedDict, overload
 
 from allmlp.io.display import escape, html_table, shorten
 
@@ -55,7 +55,17 @@ class Prediction:
 
 
 class Predictions(list[Prediction]):
-    """A list of predictions that a notebook shows as a table."""
+    """A list of predictions that a notebook shows as a table; a slice is such a list, too."""
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Prediction: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Predictions": ...
+
+    def __getitem__(self, index: SupportsIndex | slice) -> "Prediction | Predictions":
+        chosen = super().__getitem__(index)
+        return chosen if isinstance(chosen, Prediction) else Predictions(chosen)
 
     def __repr__(self) -> str:
         shown = [repr(prediction) for prediction in self[:_MAX_SHOWN]]

@@ -68,9 +68,9 @@ def escape_lines(text: str) -> str:
     return "\n".join(map(escape, text.split("\n")))
 
 
-def counted(number: float, noun: str) -> str:
-    """Return a count with its noun: "1 epoch", "1,000 epochs"."""
-    return f"{number:,.10g} {noun}{'' if number == 1 else 's'}"
+def counted(number: float, noun: str, plural: str = "") -> str:
+    """Return a count with its noun: "1 epoch", "1,000 epochs"; `plural` is that of an irregular noun."""
+    return f"{number:,.10g} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def shorten(text: str, limit: int) -> str:
@@ -159,9 +159,12 @@ def _text(text: str) -> str:
     return html.escape(escape(text))
 
 
-# What stays on one line: `code`, 'quoted names', a number and its unit, and a command up to the end of the line or clause.
+# What stays on one line: `code`, a command up to the end of the line or clause, started by name, by path (quoted if it has
+# blanks) or with python -m, 'quoted names', and a number and its unit.
 _UNIT = re.compile(
-    r"`[^`]*`\S*|(?<!\w)'[^']*'(?!\w)\S*|(?:\S+ -m )?(?<![\w/`])allmlp [a-z]+(?:(?<![:;,.)]) (?![ #(])\S+)*|\d[\d,.]* \S+|\S+"
+    r"`[^`]*`\S*"
+    r"|(?:(?:'[^']*'|\S+) -m |'[^']*/|\S*/)?(?<![\w`])allmlp'? [a-z]+(?:(?<![:;,.)]) (?![ #(])\S+)*"
+    r"|(?<!\w)'[^']*'(?!\w)\S*|\d[\d,.]* \S+|\S+"
 )
 _LABEL = re.compile(r"\w[\w-]* {2,}|warning |Error: | *(?:# |- )?")
 _MIN_WIDTH = 20

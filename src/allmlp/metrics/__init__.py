@@ -1,19 +1,13 @@
 """Metrics in pure NumPy: the same numbers for any batch size, any padding and any backend.
 
-Safe to change: `classification` (top-k, losses), `calibration`, `confident_learning`, `few_shot`, `intervals`, `ridge`,
-    `softmax`, `unknown`.
+Safe to change: `classification` (top-k, losses), `scores` (what people are shown), `calibration`, `confident_learning`,
+    `few_shot`, `intervals`, `ridge`, `softmax`, `unknown`.
 Invariants: masked rows never count, and torch is never imported.
 To add one: a file with functions from arrays to a frozen dataclass, tested against a library or by hand.
 """
 
 from allmlp.metrics.calibration import ReliabilityBin, expected_calibration_error, fit_temperature, reliability
-from allmlp.metrics.classification import (
-    MIN_PHOTOS_FOR_CALIBRATION,
-    ClassMetrics,
-    Forward,
-    Metrics,
-    score_batches,
-)
+from allmlp.metrics.classification import Forward, score_batches
 from allmlp.metrics.confident_learning import likely_label_errors, normalized_margins
 from allmlp.metrics.few_shot import (
     AUTHORS_PENALTY,
@@ -25,7 +19,14 @@ from allmlp.metrics.few_shot import (
     draw_examples,
     few_shot,
 )
-from allmlp.metrics.intervals import cross_validation_interval, mcnemar_p_value, wilson_interval
+from allmlp.metrics.intervals import (
+    ROUGH_INTERVAL,
+    accuracy_text,
+    cross_validation_interval,
+    mcnemar_p_value,
+    wilson_interval,
+)
+from allmlp.metrics.scores import MIN_PHOTOS_FOR_CALIBRATION, ClassMetrics, Metrics
 from allmlp.metrics.softmax import softmax
 from allmlp.metrics.unknown import (
     auroc,
@@ -40,6 +41,7 @@ __all__ = [
     "AUTHORS_PENALTY",
     "MIN_PHOTOS_FOR_CALIBRATION",
     "PENALTIES",
+    "ROUGH_INTERVAL",
     "ClassMetrics",
     "FewShot",
     "FewShotDraw",
@@ -48,6 +50,7 @@ __all__ = [
     "LabelledFeatures",
     "Metrics",
     "ReliabilityBin",
+    "accuracy_text",
     "auroc",
     "closeness",
     "cross_validation_interval",

@@ -4,8 +4,7 @@ B images per batch, H and W their height and width, K classes, n images in total
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,134 +12,14 @@ from numpy.typing import NDArray
 
 from allmlp.data import Batch
 from allmlp.errors import CheckpointError, DataError
-from allmlp.metrics.calibration import ReliabilityBin, expected_calibration_error, fit_temperature, reliability
-from allmlp.metrics.intervals import cross_validation_interval, wilson_interval
+from allmlp.metrics.calibration import expected_calibration_error, fit_temperature, reliability
+from allmlp.metrics.scores import ClassMetrics, Metrics, confusion_matrix
 from allmlp.metrics.softmax import log_softmax
 
-__all__ = ["MIN_PHOTOS_FOR_CALIBRATION", "ClassMetrics", "Forward", "Metrics", "score_batches"]
-
-MIN_PHOTOS_FOR_CALIBRATION = 100
-"""With fewer photos, most of the 15 bins hold a handful, and the calibration error is mostly noise."""
+__all__ = ["Forward", "score_batches"]
 
 Forward = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """From pre-processed images (B, 3, H, W) to logits (B, K)."""
-
-
-@dataclass(frozen=True)
-class ClassMetrics:
-    """The scores of one class.
-
-    `recall` is the fraction of its photos that were predicted as it, `precision` the fraction of its predictions that are
-    correct; 0.0 if there are no such photos or predictions.
-    """
-
-    name: str
-    num_examples: int
-    recall: float
-    precision: float
-
-
-@dataclass(frozen=True, eq=False)
-class Metrics:
-    """The scores of a classifier; all rates are fractions in 0..1."""
-
-    num_examples: int
-    """The photos that count: all but padding and photos without a label."""
-    top1: float
-    top5: float
-    """How often the label is among the five most probable classes; 1.0 if there are at most five classes."""
-    balanced_accuracy: float
-    """The mean recall of the classes that have photos."""
-    loss: float
-    """The mean softmax cross-entropy in nats; the target of a photo with several labels is spread evenly over them."""
-    expected_calibration_error: float
-    """The mean absolute difference of confidence and accuracy over 15 bins of equal width, weighted by their photos."""
-    temperature: float
-    """The divisor of the logits for `loss`, `expected_calibration_error`, `reliability` and `confidences`."""
-    loss_as_trained: float
-    """The loss at temperature 1."""
-    expected_calibration_error_as_trained: float
-    """The expected calibration error at temperature 1."""
-    reliability: tuple[ReliabilityBin, ...]
-    per_class: tuple[ClassMetrics, ...]
-    confusion: NDArray[np.int64]
-    """(K, K): rows are true classes, columns predictions. If a photo has several labels, its true class is the prediction if
-    that is one of them, else the first label. The sum is `num_examples`, and the diagonal's share of it is `top1`."""
-    predictions: NDArray[np.int64]
-    """(n,) in the order of the batches, including photos without a label."""
-    confidences: NDArray[np.float32]
-    """(n,), the softmax probability of the prediction."""
-    truths: NDArray[np.int64]
-    """(n,), the true class as in `confusion`; -1 for a photo without a label."""
-    num_folds: int = 0
-    """K if each photo was predicted by the model of one of K folds; 0 if one model predicted all."""
-
-    @property
-    def top1_interval(self) -> tuple[float, float]:
-        """The 95 % interval of the accuracy on other photos of this kind: Wilson's, wider for cross-validated scores."""
-        num_correct = round(self.top1 * self.num_examples)
-        if self.num_folds:
-            return cross_validation_interval(num_correct, self.num_examples, self.num_folds)
-        return wilson_interval(num_correct, self.num_examples)
-
-    @property
-    def has_top5(self) -> bool:
-        """Whether top-5 says anything: there are more than five classes."""
-        return len(self.per_class) > 5
-
-    @property
-    def has_calibration(self) -> bool:
-        """Whether there are enough photos for the expected calibration error to be more than noise."""
-        return self.num_examples >= MIN_PHOTOS_FOR_CALIBRATION
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the scores and the per-class scores as JSON values, without the arrays."""
-        return {
-            "num_examples": self.num_examples,
-            "top1": self.top1,
-            "top5": self.top5,
-            "balanced_accuracy": self.balanced_accuracy,
-            "loss": self.loss,
-            "expected_calibration_error": self.expected_calibration_error,
-            "temperature": self.temperature,
-            "loss_as_trained": self.loss_as_trained,
-            "expected_calibration_error_as_trained": self.expected_calibration_error_as_trained,
-            "reliability": [asdict(bin_) for bin_ in self.reliability],
-            "per_class": [asdict(scores) for scores in self.per_class],
-        }
-
-    @classmethod
-    def from_dict(
-        cls,
-        values: Mapping[str, Any],
-        *,
-        truths: NDArray[np.int64],
-        predictions: NDArray[np.int64],
-        confidences: NDArray[np.float32],
-    ) -> "Metrics":
-        """Return the metrics with the values that `to_dict` returned, and one truth, prediction and confidence per photo.
-
-        Raises:
-            ValueError, LookupError, TypeError: the values are not those of `to_dict`, or do not fit the photos.
-        """
-        per_class = tuple(ClassMetrics(**scores) for scores in values["per_class"])
-        counts = truths >= 0
-        metrics = cls(
-            **{
-                **values,
-                "reliability": tuple(ReliabilityBin(**bin_) for bin_ in values["reliability"]),
-                "per_class": per_class,
-                "confusion": _confusion(truths[counts], predictions[counts], len(per_class)),
-                "predictions": predictions,
-                "confidences": confidences,
-                "truths": truths,
-            }
-        )
-        if int(counts.sum()) != metrics.num_examples or round(metrics.top1 * metrics.num_examples) != np.trace(
-            metrics.confusion
-        ):
-            raise ValueError("the predictions are not those that were scored")
-        return metrics
 
 
 class _Outputs(NamedTuple):
@@ -288,20 +167,11 @@ def _summarise(scores: _Scores, class_names: Sequence[str], temperature: float) 
         expected_calibration_error_as_trained=expected_calibration_error(bins_as_trained),
         reliability=bins,
         per_class=per_class,
-        confusion=_confusion(truths, predictions, len(class_names)),
+        confusion=confusion_matrix(truths, predictions, len(class_names)),
         predictions=scores.predictions,
         confidences=scores.confidences,
         truths=np.where(counts, scores.truths, -1),
     )
-
-
-def _confusion(truths: NDArray[np.int64], predictions: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
-    """Return how often each true class (row) was predicted as each class (column): (K, K)."""
-    # Not a bincount of K * K cells, which would write all of them: with 21,843 classes the matrix is 3.8 GB, and here only
-    # the pages of cells that are counted take memory.
-    confusion = np.zeros((num_classes, num_classes), dtype=np.int64)
-    np.add.at(confusion, (truths, predictions), 1)
-    return confusion
 
 
 def _per_class(

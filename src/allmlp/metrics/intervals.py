@@ -2,7 +2,12 @@
 
 import math
 
-__all__ = ["cross_validation_interval", "mcnemar_p_value", "wilson_interval"]
+__all__ = ["ROUGH_INTERVAL", "accuracy_text", "cross_validation_interval", "mcnemar_p_value", "wilson_interval"]
+
+ROUGH_INTERVAL = 0.15
+"""A wider interval is shown in place of the accuracy, which then says little."""
+
+_NARROW_INTERVAL = 0.01  # a narrower one gives the second decimal of the percentages a meaning
 
 
 def wilson_interval(num_correct: float, num_examples: float) -> tuple[float, float]:
@@ -45,3 +50,17 @@ def mcnemar_p_value(num_only_first: int, num_only_second: int) -> float:
     # Not math.comb: sums of integers with thousands of digits are slow, and the logarithm is exact to 12 digits.
     logs = [math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) - n * math.log(2) for i in range(k + 1)]
     return min(1.0, 2 * math.fsum(map(math.exp, logs)))
+
+
+def accuracy_text(num_correct: int, num_examples: int, interval: tuple[float, float]) -> str:
+    """Return an accuracy with its 95 % interval, for people: "91.2% (1,094 of 1,200; 95% interval 89.4% to 92.7%)".
+
+    While the interval is wide, it stands for the accuracy: "73% to 99% (16 of 17; 95% interval)".
+    """
+    low, high = interval
+    counts = f"{num_correct:,} of {num_examples:,}"
+    if high - low > ROUGH_INTERVAL:
+        return f"{low:.0%} to {high:.0%} ({counts}; 95% interval)"
+    digits = 2 if high - low < _NARROW_INTERVAL else 1
+    rate = num_correct / num_examples
+    return f"{rate:.{digits}%} ({counts}; 95% interval {low:.{digits}%} to {high:.{digits}%})"

@@ -14,7 +14,6 @@ from allmlp.report.galleries import choose_galleries
 from allmlp.report.heat_maps.folder import MAX_EXPLAINED_PHOTOS, ExplanationFolder
 from allmlp.report.page import write_evaluation_report, write_page, write_report
 from allmlp.report.plots import learning_rates_plot, to_png
-from allmlp.report.scores import ROUGH_INTERVAL
 from allmlp.report.sheet import MAX_SHEET_PHOTOS, ContactSheet
 from allmlp.report.summary import Galleries, ReportSummary, ShownPhoto, Stopped, TrainingScore
 from allmlp.report.weight_pictures.files import draw_weights, new_weight_pictures
@@ -26,7 +25,6 @@ __all__ = [
     "MAX_EXPLAINED_PHOTOS",
     "MAX_SHEET_PHOTOS",
     "MAX_SHOWN_ERRORS",
-    "ROUGH_INTERVAL",
     "ComparedRun",
     "ContactSheet",
     "ExplanationFolder",

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from allmlp.io.atomic_write import write_text
-from allmlp.metrics import cross_validation_interval, wilson_interval
-from allmlp.report.formatting import duration, number, percent
+from allmlp.metrics import accuracy_text, cross_validation_interval, wilson_interval
+from allmlp.report.formatting import duration, number
 from allmlp.report.pictures import Picture, draw_picture
 from allmlp.report.plots import comparison_figure
 from allmlp.report.rendering import render
@@ -41,18 +42,31 @@ class Score:
         return wilson_interval(self.num_correct, self.num_photos)
 
     def __str__(self) -> str:
-        low, high = self.interval
-        return f"{100 * self.top1:.1f} % ({self.num_correct:,} of {self.num_photos:,}; {100 * low:.0f} to {100 * high:.0f} %)"
+        return accuracy_text(self.num_correct, self.num_photos, self.interval)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the score and its interval as JSON values."""
+        return {**asdict(self), "top1": self.top1, "interval": list(self.interval)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ComparedRun:
-    """A run in a comparison; `scores` and `losses` are by split, of its best checkpoint."""
+    """A run in a comparison.
+
+    Attributes:
+        state: "finished", "stopped", "in training" or "diverged".
+        num_epochs, planned_epochs: those it has trained, and all of its recipe.
+        is_cut_short: whether its time budget ended it before all of them.
+        scores, losses: of its best checkpoint, by split.
+        results: the rows of results.csv.
+    """
 
     path: Path
     name: str
-    is_finished: bool
+    state: str
     num_epochs: float
+    planned_epochs: float
+    is_cut_short: bool
     best_epoch: int | None
     num_parameters: int
     training_top1: float | None
@@ -64,6 +78,35 @@ class ComparedRun:
     def seconds(self) -> float:
         """The training time; NaN before the first validation."""
         return self.results[-1].get("seconds", math.nan) if self.results else math.nan
+
+    def has(self, key: str) -> bool:
+        """Return whether a column of `results` has values: without a validation split, some have none."""
+        return any(math.isfinite(row.get(key, math.nan)) for row in self.results)
+
+    @property
+    def progress(self) -> str:
+        """The state, with the epochs of a run that has not trained all of them: "11 of 100 epochs, cut short"."""
+        if self.state == "finished" and self.num_epochs == self.planned_epochs:
+            return self.state
+        how = "cut short" if self.is_cut_short else "ended early" if self.state == "finished" else self.state
+        return f"{_epochs(self.num_epochs)} of {self.planned_epochs:g} epochs, {how}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `RunComparison.figures` shows as JSON values."""
+        return {
+            "path": str(self.path),
+            "name": self.name,
+            "state": self.state,
+            "num_epochs": self.num_epochs,
+            "planned_epochs": self.planned_epochs,
+            "is_cut_short": self.is_cut_short,
+            "best_epoch": self.best_epoch,
+            "num_parameters": self.num_parameters,
+            "seconds": _finite(self.seconds),
+            "training_top1": self.training_top1,
+            "scores": {split: score.to_dict() for split, score in self.scores.items()},
+            "losses": {split: _finite(loss) for split, loss in self.losses.items()},
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +134,10 @@ class PairedTest:
             return "no clear difference"
         return f"{self.first if self.num_only_first > self.num_only_second else self.second} is better"
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the test as JSON values."""
+        return {**asdict(self), "verdict": self.verdict}
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunComparison:
@@ -101,28 +148,37 @@ class RunComparison:
         settings: the settings that differ, by dotted key, with one value per run; "–" if a run does not have it.
         tests: one per pair of runs that were scored on the same photos.
         notes: why a pair has no test, and what limits the comparison.
+        run_notes: what the runs themselves note, such as photos that they share, or epochs that a time budget left out.
     """
 
     runs: tuple[ComparedRun, ...]
     settings: Mapping[str, tuple[str, ...]]
     tests: tuple[PairedTest, ...]
     notes: tuple[str, ...]
+    run_notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the comparison as JSON values; what was not measured is None."""
+        return {
+            "runs": [run.to_dict() for run in self.runs],
+            "settings": {key: list(values) for key, values in self.settings.items()},
+            "tests": [test.to_dict() for test in self.tests],
+            "notes": list(self.notes),
+            "run_notes": list(self.run_notes),
+        }
 
     def figures(self) -> dict[str, tuple[str, ...]]:
         """Return the rows of final figures, with one value per run; rows without any value are left out."""
         splits = dict.fromkeys(split for run in self.runs for split in run.scores)
         rows = {
-            "state": [
-                "finished" if run.is_finished else f"stopped, {run.results[-1]['epoch'] if run.results else 0:g} epochs"
-                for run in self.runs
-            ],
+            "state": [run.progress for run in self.runs],
             **{
                 f"{split} top-1": [str(run.scores[split]) if split in run.scores else "–" for run in self.runs]
                 for split in splits
             },
             "training top-1": [_percent(run.training_top1) for run in self.runs],
             **{f"{split} loss": [number(run.losses.get(split, math.nan)) for run in self.runs] for split in splits},
-            "best epoch": [f"{run.best_epoch or '–'} of {run.num_epochs:g}" for run in self.runs],
+            "best epoch": [f"{run.best_epoch or '–'} of {_epochs(run.num_epochs)}" for run in self.runs],
             f"training time{', without folds' * ('cross-validation' in splits)}": [
                 duration(run.seconds) for run in self.runs
             ],
@@ -143,12 +199,21 @@ def write_comparison(comparison: RunComparison, path: Path) -> Path:
     """
     curves: list[Picture] = []
     for key, (title, is_percent) in CURVES.items():
-        results = {run.name: run.results for run in comparison.runs if run.results}
-        if results:
+        names = [run.name for run in comparison.runs if run.has(key)]
+        if names:  # a run without values is passed on, too, so that all panels have the same colours
+            results = {run.name: run.results for run in comparison.runs}
             figure = comparison_figure(key, title, results, is_percent=is_percent)
-            curves.append(draw_picture(figure, f"{title} over the epochs, one curve per run: {', '.join(results)}"))
+            curves.append(draw_picture(figure, f"{title} over the epochs, one curve per run: {', '.join(names)}"))
     return write_text(path, render("comparison.html", comparison=comparison, curves=curves))
 
 
+def _epochs(number: float) -> str:
+    return f"{number:.3g}" if number < 100 else f"{number:.0f}"
+
+
 def _percent(value: float | None) -> str:
-    return "–" if value is None else percent(value)
+    return "–" if value is None else f"{value:.1%}"
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 from allmlp.io.display import counted
+from allmlp.metrics import ROUGH_INTERVAL, Metrics
 from allmlp.report import plots
 from allmlp.report.advice import Advice, advice
 from allmlp.report.facts import flat_settings
@@ -145,10 +146,11 @@ def _tiles(summary: ReportSummary) -> tuple[tuple[str, str], ...]:
             tiles.append(("Top-5", percent(metrics.top5)))
         tiles.append(("Loss (nats)", number(metrics.loss)))
         if metrics.has_calibration:
-            tiles.append(("Calibration error", percent(metrics.expected_calibration_error)))
+            title = "Calibration error" if metrics.has_fitted_temperature else "Calibration error, not fitted"
+            tiles.append((title, percent(metrics.expected_calibration_error)))
     others = [name for name in ("validation", "cross-validation") if name in summary.evaluations]
     if others and summary.headline_split not in others:
-        tiles.append((f"{others[0].capitalize()} top-1", percent(summary.evaluations[others[0]].top1)))
+        tiles.append((f"{others[0].capitalize()} top-1", _top1(summary.evaluations[others[0]])))
     else:
         tiles.append(("Classes", count(len(summary.class_names))))
     if summary.training_score is not None:
@@ -160,6 +162,13 @@ def _tiles(summary: ReportSummary) -> tuple[tuple[str, str], ...]:
         title = "Training time, without folds" if "cross-validation" in summary.evaluations else "Training time"
         tiles.append((title, duration(summary.results[-1].get("seconds", math.nan))))
     return tuple(tiles)
+
+
+def _top1(metrics: Metrics) -> str:
+    """Return an accuracy for a tile; its interval while that is wide."""
+    low, high = metrics.top1_interval
+    is_rough = high - low > ROUGH_INTERVAL
+    return f"{100 * low:.0f}–{100 * high:.0f}\u00a0%" if is_rough else percent(metrics.top1)
 
 
 def _training(summary: ReportSummary) -> Training:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from allmlp.metrics import ClassMetrics, Metrics, ReliabilityBin
+from allmlp.metrics import ROUGH_INTERVAL, ClassMetrics, Metrics, ReliabilityBin
 from allmlp.report import plots
 from allmlp.report.formatting import count, percent
 from allmlp.report.pictures import Picture, Thumbnail, draw_picture, make_thumbnail
@@ -16,7 +16,6 @@ from allmlp.report.summary import ReportSummary, ShownPhoto
 __all__ = ["EvaluationSection", "evaluation"]
 
 MAX_PAIRS = 10
-ROUGH_INTERVAL = 0.15  # a wider interval is the headline, in place of the score
 
 
 @dataclass(frozen=True, kw_only=True)

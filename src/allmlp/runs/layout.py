@@ -10,15 +10,17 @@ The files of a run folder, in the order in which they are written:
     skipped.csv                split, sample ID and problem of every photo that was left out; missing if there is none
     data.json                  {"source": where the photos were}, and the options that say how its folders are read
     decoded.json               fingerprint of the data set after every photo was decoded once; resuming skips that check
+    notes.json                 what was left out or decided when the photos were opened, one text each: the report shows them
     recipe.json                the resolved recipe; a folder that has it can be continued
     log.txt                    one line per event; a resumed run appends to it
     results.csv                one row per validation
     resume/step-000000123/     snapshots from which training resumes, with the best weights so far
-    checkpoints/best, last     weights for use: the best by validation top-1, and the newest
+    checkpoints/best, last     weights for use: the best by the rule of the recipe (best_by), and the newest
     loggers/NAME/              files of an experiment tracker (--logger): events of TensorBoard, run ID of W&B or MLflow
     diverged.json              the error, if a value that is not finite ended the run
-    folds/fold-1.npz           cross-validation: the sample IDs that a fold held out, their logits, and how close their
-                               features are to those of its training photos; next to it, the fold's run while it trains
+    folds/fold-1.npz           cross-validation: the sample IDs that a fold held out, their logits, how close their features
+                               are to those of its training photos, and the revisions of its length; next to it, while the
+                               folds train, the fold's run and initial/, a copy of the initial checkpoint
     predictions.csv            the prediction of checkpoints/best for every validation and test photo; in cross-validation,
                                that of the fold that held the photo out
     plots/, report.html        the report; a run that is stopped leaves one, too
@@ -89,6 +91,10 @@ class RunLayout:
         return self.path / "decoded.json"
 
     @property
+    def notes(self) -> Path:
+        return self.path / "notes.json"
+
+    @property
     def recipe(self) -> Path:
         return self.path / "recipe.json"
 
@@ -119,6 +125,11 @@ class RunLayout:
     @property
     def divergence(self) -> Path:
         return self.path / "diverged.json"
+
+    @property
+    def fold_initial(self) -> Path:
+        """The checkpoint from which the run and its folds start; it is removed once all of them are done."""
+        return self.path / "folds" / "initial"
 
     def fold_run(self, number: int) -> Path:
         """The run folder of a fold of cross-validation, counted from 1; it is removed once its predictions are saved."""
@@ -154,6 +165,7 @@ class RunLayout:
             self.skipped,
             self.data,
             self.decoded,
+            self.notes,
             self.recipe,
         )
 

@@ -21,6 +21,7 @@ from allmlp.training.recipe.resolve import (
     with_learning_rate,
     with_settings,
 )
+from allmlp.training.reporting.stored_results import run_state
 from allmlp.training.run_folder import refuse_used_folder
 from allmlp.training.stop_signals import Stopped, StopSignal
 from allmlp.training.stored_run import StoredRun, check_matches_run, damage_of, stored_run
@@ -83,6 +84,7 @@ __all__ = [
     "report_run",
     "resolved_with_checkpoint",
     "resumed_recipe",
+    "run_state",
     "stored_run",
     "train",
     "train_sweep",

@@ -1,6 +1,7 @@
 """The end of a run: scores of the best checkpoint in float32, its temperature, its predictions, report and metrics.json."""
 
 import dataclasses
+import shlex
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -12,7 +13,7 @@ from allmlp.data import ImageDataset, default_split
 from allmlp.evaluation import MIN_PHOTOS_FOR_UNKNOWN, prediction_rows
 from allmlp.io.display import escape, html_table
 from allmlp.metrics import Metrics
-from allmlp.report import ROUGH_INTERVAL, TrainingScore
+from allmlp.report import TrainingScore
 from allmlp.runs.layout import RunLayout
 from allmlp.runs.predictions import write_predictions
 from allmlp.training.recipe.recipe import ResolvedRecipe
@@ -35,7 +36,7 @@ class TrainResult:
         dataset: with its validation split.
         evaluations: of the best checkpoint in float32, by split: "validation", and "test" if there is one. With
             cross-validation, "cross-validation" instead of "validation": each photo predicted by a fold's last weights.
-        best_epoch: the epoch of the best checkpoint: highest validation top-1, ties broken by the lower loss.
+        best_epoch: the epoch of the best checkpoint, by the rule of the recipe (`Recipe.best_by`).
         num_epochs: the epochs that were trained: the recipe's, or as many as fit into its `max_minutes`.
         minutes_needed: about what all epochs of the recipe would have taken, if `max_minutes` cut the run short; else None.
         seconds: total training time, including validation and earlier sessions of a resumed run.
@@ -54,12 +55,12 @@ class TrainResult:
 
     def __repr__(self) -> str:
         name = default_split(self.evaluations)
-        return f"TrainResult({escape(self.directory)}: {name} top-1 {_top1_with_interval(self.evaluations[name])})"
+        return f"TrainResult({escape(self.directory)}: {name} top-1 {self.evaluations[name].top1_text})"
 
     def _repr_html_(self) -> str:
         """Return the scores as a table, with the run folder and a link to its report, for notebooks."""
         rows = [
-            (name, f"{metrics.num_examples:,}", _top1_with_interval(metrics), f"{metrics.balanced_accuracy:.1%}")
+            (name, f"{metrics.num_examples:,}", metrics.top1_text, f"{metrics.balanced_accuracy:.1%}")
             for name, metrics in self.evaluations.items()
         ]
         table = html_table(
@@ -84,6 +85,7 @@ def finish(session: Session, history: TrainingHistory, out_of_fold: OutOfFold | 
         session.checkpoints.finish()
     best = run.layout.checkpoint("best")
     checkpoint = load_checkpoint(best)
+    session.progress.message(f"scores  {_scored(dataset, out_of_fold)}")
     evaluations = score_splits(checkpoint, session.pipeline, dataset, device=session.device, out_of_fold=out_of_fold)
     unknown = fit_unknown_threshold(
         checkpoint,
@@ -104,7 +106,7 @@ def finish(session: Session, history: TrainingHistory, out_of_fold: OutOfFold | 
         session.progress.message(f"warning {cut_short}")
     for name, metrics in evaluations.items():
         session.progress.message(_score_line(name, metrics, epoch=history.best_epoch))
-    session.progress.message(_unknown_line(unknown, dataset, out_of_fold))
+    session.progress.message(_unknown_line(unknown, dataset, out_of_fold, run=run.path))
     return TrainResult(
         directory=run.path,
         recipe=recipe,
@@ -127,6 +129,7 @@ def _write(
 ) -> None:
     """Write predictions.csv, the report and, last, metrics.json: a run that has it is finished."""
     recipe, dataset, pipeline, run = session.recipe, session.dataset, session.pipeline, session.run
+    session.progress.message("report  plots and the page of the run")
     training_score = score_training_photos(checkpoint, pipeline, device=session.device)
     sample_ids = {name: split.sample_ids for name, split in dataset.splits.items()}
     digests = dict(pipeline.digests)
@@ -166,7 +169,9 @@ def _figures(
         "num_steps": num_steps,
         "planned_epochs": session.recipe.num_epochs,
         "minutes_needed": history.minutes_needed,
+        "cut_short": session.plan.cut_short(history),
         "revisions": history.revisions,
+        "fold_revisions": session.plan.fold_revisions,
         "num_skipped": history.num_skipped,
         "temperature": next(iter(evaluations.values())).temperature,
         "seconds": round(history.seconds, 1),
@@ -176,9 +181,11 @@ def _figures(
     }
 
 
-def _top1_with_interval(metrics: Metrics) -> str:
-    low, high = metrics.top1_interval
-    return f"{metrics.top1:.1%} (95% interval {low:.1%} to {high:.1%})"
+def _scored(dataset: ImageDataset, out_of_fold: OutOfFold | None) -> str:
+    """Return what is scored, in words: this may take as long as an epoch."""
+    sizes = {} if out_of_fold is None else {CROSS_VALIDATION: len(out_of_fold.split)}
+    sizes |= {name: len(dataset.splits[name]) for name in ("validation", "test") if name in dataset.splits}
+    return f"the best checkpoint on {', '.join(f'{name} {size:,}' for name, size in sizes.items())} photos"
 
 
 def _address(path: Path) -> str:
@@ -189,7 +196,9 @@ def _address(path: Path) -> str:
     )
 
 
-def _unknown_line(unknown: UnknownRule | None, dataset: ImageDataset, out_of_fold: OutOfFold | None) -> str:
+def _unknown_line(
+    unknown: UnknownRule | None, dataset: ImageDataset, out_of_fold: OutOfFold | None, *, run: Path
+) -> str:
     """Return on what the threshold of "unknown" rests, or why there is none."""
     if unknown is not None:
         number = f"{unknown.num_photos:,}"
@@ -203,21 +212,10 @@ def _unknown_line(unknown: UnknownRule | None, dataset: ImageDataset, out_of_fol
             f"unknown     no threshold: of {len(photos):,} photos, fewer than {MIN_PHOTOS_FOR_UNKNOWN} differ in what the "
             "model sees in them"
         )
-    return (
-        "unknown     no threshold: it needs validation photos. From other photos: allmlp convert --unknown-from PHOTOS"
-    )
+    command = shlex.join(["allmlp", "convert", str(run), "NEW", "--to", "allmlp", "--unknown-from", "PHOTOS"])
+    return f"unknown     no threshold: it needs validation photos. From other photos: {command}"
 
 
 def _score_line(name: str, metrics: Metrics, *, epoch: float) -> str:
-    num_correct = round(metrics.top1 * metrics.num_examples)
-    low, high = metrics.top1_interval
-    top1 = f"{metrics.top1:.1%}"
-    if high - low > ROUGH_INTERVAL:
-        top1 = f"{low:.0%} to {high:.0%} ({num_correct} of {metrics.num_examples})"
-    parts = [f"{name:<10}  top-1 {top1}"]
-    if metrics.has_top5:
-        parts.append(f"top-5 {metrics.top5:.1%}")
-    parts += [f"balanced {metrics.balanced_accuracy:.1%}", f"loss {metrics.loss:.3f}"]
-    if metrics.has_calibration:
-        parts.append(f"calibration error {metrics.expected_calibration_error:.1%}")
-    return "   ".join([*parts, f"({metrics.num_examples:,} photos, checkpoint of epoch {epoch})"])
+    scores = "   ".join(f"{score} {value}" for score, value in metrics.rows())
+    return f"{name:<10}  {scores}   (checkpoint of epoch {epoch})"

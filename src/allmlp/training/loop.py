@@ -6,10 +6,12 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from allmlp.checkpoints import Checkpoint
 from allmlp.data import ImageDataset
 from allmlp.errors import AllmlpError
-from allmlp.training.cached_features import cached_features
+from allmlp.training.cached_features import KnownFeatures, cached_features
 from allmlp.training.finish import TrainResult, finish
+from allmlp.training.length.fold_budget import FoldLength
 from allmlp.training.loggers.registry import check_loggers
 from allmlp.training.progress import Progress
 from allmlp.training.recipe.recipe import Recipe, ResolvedRecipe
@@ -24,7 +26,7 @@ from allmlp.training.step.update import update
 from allmlp.training.stop_signals import StopSignal
 from allmlp.training.tracking import track
 
-__all__ = ["Unscored", "train_run"]
+__all__ = ["FoldStart", "Unscored", "train_run"]
 
 
 def train_run(
@@ -37,57 +39,100 @@ def train_run(
     resume: bool,
     loggers: Sequence[str] = (),
     out_of_fold: OutOfFold | None = None,
-    is_scored: bool = True,
+    fold: "FoldStart | None" = None,
 ) -> "TrainResult | Unscored":
     """Train one run, or continue it. For the other arguments and the errors see `train`.
 
     A run whose recipe has folds is scored by the predictions of cross-validation, `out_of_fold`; without them, it trains and
-    stays unscored, without a report, as does any run unless `is_scored`.
+    stays unscored, without a report, as does the run of a `fold`.
     """
     check_loggers(loggers)
     with StopSignal() as stop, setup(
-        recipe, data, run_directory, device=device, progress=progress, resume=resume, stop=stop
+        recipe, data, run_directory, device=device, progress=progress, resume=resume, stop=stop,
+        initial=None if fold is None else fold.initial,
     ) as session, track(session, loggers) as tracked:  # fmt: skip
+        if fold is not None:
+            session.plan.take_minutes(fold.minutes)
         state, history = session.begin()
         tracked.start(state.step)
         stop.deferred = True
         try:
-            _loop(session, state, history, stop)
+            _loop(session, state, history, stop, known=None if fold is None else fold.features)
             session.agree(stop).check()  # a signal that came while the last state was saved
         except KeyboardInterrupt:
-            _report_stopped(session, history)
+            if fold is None:
+                _report_stopped(session, history)
             raise
         finally:
             session.progress.finish()
         stop.deferred = False
-        if not is_scored or (session.recipe.data.folds and out_of_fold is None):
+        if fold is not None or (session.recipe.data.folds and out_of_fold is None):
             with session.ranks.raise_on_all():
                 session.checkpoints.finish()
-            return Unscored(session.recipe, session.dataset, session.ranks.is_first)
+            return _unscored(session, history, stop)
+        if out_of_fold is not None:
+            session.plan.add_folds(out_of_fold.lengths, history)
         result = finish(session, history, out_of_fold)
         tracked.finish(result.evaluations)
         return result
 
 
+class FoldStart(NamedTuple):
+    """What the run of a fold takes over from the cross-validated run.
+
+    minutes: its share of a time budget; None without one.
+    initial: the checkpoint from which the run started; None if the fold has to load it, or starts from random weights.
+    features: of the training photos of the fold, as far as the run has computed them; None if it computes them in every step.
+    """
+
+    minutes: float | None
+    initial: Checkpoint | None
+    features: KnownFeatures | None
+
+
 class Unscored(NamedTuple):
-    """A run that has taken all its steps and is to be cross-validated.
+    """A run that has taken all its steps and is to be cross-validated, or is the run of a fold.
 
     recipe, dataset: of the run.
     is_first: whether this is the process that writes files.
+    length: how a time budget changed its length.
+    seconds, setup_seconds: the training time of all sessions, and what setting up this one took.
+    features: of its training photos, for the folds; None if they are computed in every step.
     """
 
     recipe: ResolvedRecipe
     dataset: ImageDataset
     is_first: bool
+    length: FoldLength
+    seconds: float
+    setup_seconds: float
+    features: KnownFeatures | None
 
 
-def _loop(session: Session, state: TrainState, history: TrainingHistory, stop: StopSignal) -> None:
-    """Train from `state.step` to the last step."""
+def _unscored(session: Session, history: TrainingHistory, stop: StopSignal) -> Unscored:
+    features = None
+    if session.cached is not None and session.recipe.data.folds:
+        features = session.cached.known(num_steps=session.plan.num_steps, check=lambda: session.agree(stop).check())
+    return Unscored(
+        session.recipe,
+        session.dataset,
+        session.ranks.is_first,
+        FoldLength(history.revisions, history.minutes_needed),
+        history.seconds,
+        session.plan.setup_seconds,
+        features,
+    )
+
+
+def _loop(
+    session: Session, state: TrainState, history: TrainingHistory, stop: StopSignal, *, known: KnownFeatures | None
+) -> None:
+    """Train from `state.step` to the last step; `known` are features that need not be computed."""
     recipe, pipeline, plan, progress = session.recipe, session.pipeline, session.plan, session.progress
     model = session.wrapped(state)
-    batches = _batches(session, state, stop)
+    batches = _batches(session, state, stop, known)
     clock = _Clock(state.step, history, batch_size=recipe.batch_size)
-    session.start_budget(history)
+    plan.start_budget(history, setup_seconds=time.monotonic() - session.started)
     progress.start(plan.num_steps)
     with contextlib.closing(batches), session.saving_on_error(state, history):
         while True:
@@ -122,11 +167,13 @@ def _loop(session: Session, state: TrainState, history: TrainingHistory, stop: S
             progress.step(state.step, loss=loss, images_per_second=clock.images_per_second, seconds_left=seconds_left)
 
 
-def _batches(session: Session, state: TrainState, stop: StopSignal) -> Generator[TrainingBatch, None, None]:
+def _batches(
+    session: Session, state: TrainState, stop: StopSignal, known: KnownFeatures | None
+) -> Generator[TrainingBatch, None, None]:
     """Yield the batches from `state.step` on: of images, or of features that are computed once, as the recipe says."""
     steps = {"first_step": state.step, "num_steps": session.plan.planned_steps}
     session.cached = cached_features(
-        state, session.pipeline, session.recipe, session.ranks, report=session.progress.message
+        state, session.pipeline, session.recipe, session.ranks, known=known, report=session.progress.message
     )
     if session.cached is None:
         return session.pipeline.batches(**steps)

@@ -95,14 +95,18 @@ class LoggingProgress:
 
 
 class PhotosRead:
-    """Reports how many photos have been read, at most every ten seconds."""
+    """Reports that photos are read, at the first one, and then how many have been read, at most every ten seconds."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._reported = time.monotonic()
+        self._reported: float | None = None  # when it reported last
 
     def __call__(self, done: int, total: int) -> None:
         """Count a photo, after which `done` of `total` are read."""
-        if time.monotonic() - self._reported > _SECONDS_BETWEEN_MESSAGES:
-            self._reported = time.monotonic()
+        now = time.monotonic()
+        if self._reported is None:
+            self._reported = now
+            self._progress.message(f"photos  reading {counted(total, 'photo')}")
+        elif now - self._reported > _SECONDS_BETWEEN_MESSAGES:
+            self._reported = now
             self._progress.message(f"photos  {done:,} of {total:,} read")

@@ -131,6 +131,7 @@ class RunDirectory:
         if dataset.skipped:
             write_skipped(self.layout.skipped, dataset.skipped)
         write_json(self.layout.data, {"source": absolute_source(dataset), **dataset.options})
+        write_json(self.layout.notes, list(dataset.notes))
         write_json(self.layout.recipe, to_dict(recipe))  # last: a folder with a recipe can be resumed
 
     def record_photos(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from allmlp.checkpoints import Checkpoint
+from allmlp.checkpoints import Checkpoint, save_checkpoint
 from allmlp.data import ImageDataset
 from allmlp.errors import AllmlpError, CheckpointError, DivergedError, ReportedError
 from allmlp.metrics import Metrics
@@ -45,6 +45,7 @@ class Session:
         dataset: with its validation split.
         pipeline: the input pipeline over its photos.
         plan: the number of steps of the whole run, and the learning rates.
+        started: when its setup began, by `time.monotonic`.
         run: the run folder.
         ranks: the processes that train together.
         device: "cpu", "cuda" or "mps".
@@ -70,7 +71,7 @@ class Session:
     ) -> None:
         self.recipe, self.dataset, self.pipeline = recipe, dataset, pipeline
         self.plan = RunPlan(recipe, {name: len(split) for name, split in dataset.splits.items()})
-        self._started = started
+        self.started = started
         self.run = run
         self.ranks = ranks
         self.device = torch.device(ranks.device).type
@@ -141,6 +142,9 @@ class Session:
                 )
         if self._checkpoint is None and self.ranks.count > 1:
             check_consistent(self.ranks, weights_fact(checkpoint))
+        with self.ranks.raise_on_all():
+            if self.recipe.data.folds and self.ranks.is_first:  # so that the folds start from the same weights
+                save_checkpoint(checkpoint, self.run.layout.fold_initial)
         state.initialise_from(checkpoint.weights)
         self._checkpoint = None  # frees its memory
 
@@ -168,10 +172,6 @@ class Session:
         if self.ranks.count > 1 and not state.is_sharded:
             module = wrap_ddp(state.model, self.ranks)
         return torch.compile(module) if self.recipe.compile else module
-
-    def start_budget(self, history: TrainingHistory) -> None:
-        """Count the time of the run from now on, if the recipe limits it; what setting up took is part of it."""
-        self.plan.start_budget(spent_seconds=history.seconds + time.monotonic() - self._started)
 
     def agree(self, stop: StopSignal, step: int | None = None) -> Agreement:
         """Return what all processes do next: a signal to any of them applies to all, and the first one's clock decides.

@@ -27,6 +27,7 @@ from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.io.display import counted, escape, quote, summarise
 from allmlp.model import num_parameters
 from allmlp.runs.layout import RunLayout
+from allmlp.runs.saved_notes import read_notes
 from allmlp.runs.saved_split import saved_split
 from allmlp.training.distributed.consistency import check_consistent, facts_of, photos_fact
 from allmlp.training.distributed.process_group import ProcessGroup, join_ranks
@@ -61,14 +62,20 @@ def setup(
     progress: Progress,
     resume: bool,
     stop: StopSignal,
+    initial: Checkpoint | None = None,
 ) -> Iterator[Session]:
-    """Yield the session of a run in the folder `path`, locked against other training processes. For the rest see `train`."""
+    """Yield the session of a run in the folder `path`, locked against other training processes. For the rest see `train`.
+
+    `initial` stands for the checkpoint that the recipe names; None loads that one.
+    """
     started = time.monotonic()
     with join_ranks(choose_device(device)) as ranks, stop.defer_on_error(), contextlib.ExitStack() as stack:
         logged = LoggingProgress(progress if ranks.is_first else NoProgress())
         with ranks.raise_on_all():
             stored = stored_run(path) if resume else None
-            resolved, dataset, checkpoint = _check_inputs(recipe, data, path, stored, ranks, logged, resume=resume)
+            resolved, dataset, checkpoint = _check_inputs(
+                recipe, data, path, stored, ranks, logged, resume=resume, checkpoint=initial
+            )
         if stored is not None and ranks.device == "cpu":
             before = stack.enter_context(compute_threads(stored.num_threads))
             if stored.num_threads is None:
@@ -93,8 +100,10 @@ def setup(
                 digests=None if stored is None else stored_digests(dataset, stored),
             )
             if stored is None:
-                for note in copy_notes(dataset, pipeline.digests):
+                copies = copy_notes(dataset, pipeline.digests)
+                for note in copies:
                     logged.message(f"warning {note}")
+                dataset = dataclasses.replace(dataset, notes=(*dataset.notes, *copies))
             if ranks.is_first:
                 stack.enter_context(lock_run(path, is_new=stored is None, resume=resume))
         check_consistent(ranks, photos_fact(pipeline.digests))
@@ -117,18 +126,22 @@ def _check_inputs(
     progress: Progress,
     *,
     resume: bool,
+    checkpoint: Checkpoint | None,
 ) -> tuple[ResolvedRecipe, ImageDataset, Checkpoint | None]:
-    """Return the resolved recipe, the data set with its validation split, and the initial checkpoint of a new run."""
+    """Return the resolved recipe, the data set with its validation split, and the initial checkpoint of a new run.
+
+    `checkpoint` is the initial checkpoint if it has been loaded before.
+    """
     recipe = type_checked(recipe)
     check_divisible(recipe, num_processes=ranks.count)
     reuse_freed_memory()
-    checkpoint, resolved = None, None
+    resolved = None
     if stored is not None:
         resolved = resumed_recipe(recipe, stored.recipe, where=stored.path)
     else:
         refuse_used_folder(path, resume=resume)
         if recipe.transfer.checkpoint is not None:
-            checkpoint = load_initial_checkpoint(recipe.transfer, report=progress.message)
+            checkpoint = checkpoint or load_initial_checkpoint(recipe.transfer, report=progress.message)
             recipe = with_checkpoint(recipe, checkpoint)
     options = {} if stored is None else stored.options
     opened = data if isinstance(data, ImageDataset) else open_dataset(data, **options)
@@ -149,7 +162,10 @@ def _check_inputs(
         check_compiler()
     if checkpoint is not None:
         checkpoint = checkpoint.with_new_head(dataset.class_names, bias=resolved.head_bias)
-    if resolved.transfer.checkpoint is not None and not has_validation:
+    notes = None if stored is None else read_notes(RunLayout(path).notes)
+    if notes is not None:
+        dataset = dataclasses.replace(dataset, notes=notes)
+    elif resolved.transfer.checkpoint is not None and not has_validation:
         # What the run started from may be damaged by now; it goes on without.
         with contextlib.nullcontext() if stored is None else contextlib.suppress(CheckpointError):
             dataset = dataclasses.replace(dataset, notes=(*dataset.notes, *_notes_on_overlap(resolved, dataset)))

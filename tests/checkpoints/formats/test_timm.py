@@ -177,7 +177,10 @@ def test_every_width_of_an_mlp_is_kept(hidden_dim: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        (replace(VARIANTS["S/16"], patch_size=8, gelu="erf"), ["(8, 8, 512)", "mixer_l16_224 (16, 24, 1024)"]),
+        (
+            replace(VARIANTS["S/16"], patch_size=8, gelu="erf"),
+            ["(8, 8, 512)", "mixer_l16_224 (16, 24, 1024)", "allmlp export CHECKPOINT"],
+        ),
         (replace(VARIANTS["H/14"], image_size=224, gelu="erf"), ["(14, 32, 1280)", "mixer_s32_224 (32, 8, 512)"]),
         (replace(NARROW, gelu="tanh"), ["--gelu erf"]),
         (replace(NARROW, num_blocks=1, gelu="tanh"), ["(32, 1, 512)", "--gelu erf"]),

@@ -227,3 +227,31 @@ def test_nothing_is_read_of_a_file_whose_shapes_do_not_fit(tmp_path: Path) -> No
     header_alone(tmp_path / "x.safetensors", timms_shapes())  # all fits: now the data is missed
     with refused(tmp_path / "x.safetensors", "damaged, cut short"):
         load_checkpoint(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("form", ["timm", "google"])
+def test_weights_for_grey_photos_say_so_and_work_after_what_the_message_advises(form: str, tmp_path: Path) -> None:
+    """The oracle is timm's Mixer with one input channel."""
+    torch.manual_seed(0)
+    sizes = {"img_size": 32, "patch_size": 8, "num_blocks": 3, "embed_dim": 24, "mlp_ratio": (0.5, 2.0)}
+    grey = timm.models.mlp_mixer.MlpMixer(num_classes=7, in_chans=1, **sizes).eval()
+    weights = grey.state_dict()
+    ours = {name: weights[timm_name(name)] for name in parameter_shapes(replace(GOLDEN_CONFIG, channels_mlp_dim=48))}
+    if form == "timm":
+        path, name, axis, stored = tmp_path / "x.safetensors", "stem.proj.weight", 1, dict(weights)
+        save_file(stored, path)
+    else:
+        path, name, axis, stored = tmp_path / "x.npz", "stem/kernel", 2, in_flax_axes(ours)
+        np.savez(path, **stored)
+    with refused(
+        path, "for grey photos (one channel)", f"repeat {name} three times along axis {axis} and divide it by 3"
+    ):
+        load_checkpoint(path)
+    if form == "timm":
+        save_file(stored | {name: stored[name].repeat_interleave(3, dim=axis) / 3}, path)
+    else:
+        np.savez(path, **stored | {name: np.repeat(stored[name], 3, axis=axis) / 3})
+    images = torch.randn(2, 1, 32, 32)
+    model = load_checkpoint(path, gelu="erf").build().eval()
+    with torch.inference_mode():
+        torch.testing.assert_close(model(images.repeat(1, 3, 1, 1)), grey(images), rtol=1e-4, atol=1e-5)  # float32

@@ -11,6 +11,8 @@ from tests.builders import tiny_checkpoint
 from allmlp import Checkpoint, Preprocessing
 from allmlp.checkpoints.publish.model_card import MAX_NAMES, NOT_EVALUATED, CardScore, model_card_text
 
+MEASURED = "91.2% (1,094 of 1,200; 95% interval 89.4% to 92.7%)"
+
 
 def make_checkpoint(names: tuple[str, ...], source: str = "random weights") -> Checkpoint:
     return tiny_checkpoint(
@@ -85,16 +87,17 @@ def test_a_temperature_is_said_where_the_files_hold_it() -> None:
 
 def test_what_was_measured_is_said_or_that_nothing_was() -> None:
     assert NOT_EVALUATED in card(make_checkpoint(("a", "b")))
-    text = card(make_checkpoint(("a", "b")), evaluations=[CardScore("test", 0.912, 1_200)])
-    assert "91.2% top-1 accuracy on the 1,200 photos of its test split." in text
+    text = card(make_checkpoint(("a", "b")), evaluations=[CardScore("test", 0.912, MEASURED)])
+    assert f"- Top-1 accuracy on the test photos of its run: {MEASURED}." in text
     assert NOT_EVALUATED not in text
 
 
 def test_the_hub_reads_what_was_measured_from_the_header() -> None:
-    text = card(make_checkpoint(("a", "b")), evaluations=[CardScore("test", 0.912, 1_200)])
+    text = card(make_checkpoint(("a", "b")), evaluations=[CardScore("test", 0.912, MEASURED)])
     data = ModelCard(text).data
     (result,) = data.eval_results
     assert data.model_name == "mixer"
     assert (result.task_type, result.dataset_split) == ("image-classification", "test")
     assert (result.metric_type, result.metric_value) == ("accuracy", 0.912)
+    assert result.metric_name == f"top-1 accuracy: {MEASURED}"
     assert ModelCard(card(make_checkpoint(("a", "b")))).data.eval_results is None

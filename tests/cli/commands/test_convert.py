@@ -171,12 +171,12 @@ def test_an_unmeasured_change_of_gelu_says_how_to_measure_it(tanh: Path, tmp_pat
     outcome = allmlp("convert", tanh, tmp_path / "x", "--to", "allmlp", "--gelu", "erf")
     assert outcome.code == 0
     assert "not measured" in outcome.out
-    assert f"convert {tanh} DST --to allmlp --gelu erf --photos DATA" in outcome.out
+    assert f"convert {tanh} DST --to allmlp --gelu erf --photos PHOTOS" in outcome.out
 
 
 def test_the_command_that_measures_is_for_the_same_size(tanh: Path, tmp_path: Path, allmlp) -> None:
     outcome = allmlp("convert", tanh, tmp_path / "x", "--to", "allmlp", "--gelu", "erf", "--image-size", "64x96")
-    assert f"convert {tanh} DST --to allmlp --gelu erf --image-size 64x96 --photos DATA" in outcome.out
+    assert f"convert {tanh} DST --to allmlp --gelu erf --image-size 64x96 --photos PHOTOS" in outcome.out
 
 
 def test_the_present_gelu_is_only_noted(erf: Path, tmp_path: Path, allmlp) -> None:

@@ -1,3 +1,5 @@
+import json
+
 from tests.data.stand_ins import write_cifar, write_pets
 
 from allmlp.data import DATASETS
@@ -93,3 +95,16 @@ def test_a_named_data_set_is_trained_on_continued_and_evaluated(allmlp, tmp_path
     assert "is finished" in allmlp("train", "--resume", run).out
     outcome = allmlp("evaluate", run, f"cifar10:{tmp_path / 'data'}", "--split", "test")
     assert outcome.code == 0, outcome.err
+
+
+def test_json_has_what_the_text_has(allmlp, tmp_path, monkeypatch):
+    monkeypatch.setenv("ALLMLP_DATA", str(tmp_path))
+    listed = json.loads(allmlp("data", "--format", "json").out)
+    assert [each["name"] for each in listed] == list(DATASETS)
+    pets = next(each for each in listed if each["name"] == "pets")
+    assert pets == json.loads(allmlp("data", "pets", "--json").out)
+    assert (pets["is_here"], pets["folder"]) == (False, str(tmp_path / "oxford-iiit-pet"))
+    assert (pets["summary"], pets["terms"]) == (DATASETS["pets"].summary, DATASETS["pets"].terms)
+    write_pets(tmp_path, monkeypatch)
+    found = json.loads(allmlp("data", f"pets:{tmp_path}", "--download", "--json").out)
+    assert (found["name"], found["is_here"]) == (f"pets:{tmp_path}", True)

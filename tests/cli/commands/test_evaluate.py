@@ -64,7 +64,8 @@ def test_the_numbers_are_those_of_the_predictions(flat, saved_checkpoint, allmlp
         assert each["num_examples"] == (5 if each["name"] in NAMES else 0)
     low, high = wilson_interval(int(right.sum()), 15)
     shown = allmlp("evaluate", saved_checkpoint, flat).out
-    assert f"{right.mean():.2%}  ({right.sum()} of 15; 95% interval {low:.1%} to {high:.1%})" in shown
+    assert f"top-1              {low:.0%} to {high:.0%} ({right.sum()} of 15; 95% interval)\n" in shown
+    assert found["top1_interval"] == pytest.approx([low, high])
 
 
 def test_the_output_is_the_same_to_the_last_digit_for_any_batch_size(flat, saved_checkpoint, allmlp):

@@ -63,7 +63,7 @@ def test_real_accuracy_is_timms_and_stands_beside_the_original(photos, imagenet,
     assert "original_top1" not in plain
     shown = allmlp("evaluate", imagenet, folder, "--labels", path).out
     assert f"{found['num_examples']} photos that have one" in shown
-    assert f"{found['top1']:.2%}" in shown
+    assert f"({round(found['top1'] * found['num_examples'])} of {found['num_examples']}; 95% interval" in shown
     assert "own labels" in shown and "50.00%" in shown
 
 

@@ -172,10 +172,15 @@ def test_where_the_user_lives_is_not_published(hub, run, saved_checkpoint, tmp_p
 def test_a_runs_figures_stand_in_the_card(hub, run, saved_checkpoint, tmp_path):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "best").symlink_to(saved_checkpoint)
-    figures = {"test": {"top1": 0.912, "num_examples": 1372}}
+    figures = {
+        "test": {"top1": 0.912, "num_examples": 1372},  # as older runs have it: Wilson's interval
+        "cross-validation": {"top1": 0.9, "num_examples": 100, "top1_interval": [0.78, 0.95]},
+    }
     (tmp_path / "metrics.json").write_text(json.dumps({"evaluations": figures}))
     assert run("push", tmp_path, "ann/run").code == 0
-    assert b"91.2% top-1 accuracy on the 1,372 photos of its test split." in received(hub, "ann/run")["README.md"]
+    card = received(hub, "ann/run")["README.md"].decode()
+    assert "on the test photos of its run: 91.2% (1,251 of 1,372; 95% interval 89.6% to 92.6%)." in card
+    assert "on the cross-validation photos of its run: 78% to 95% (90 of 100; 95% interval)." in card
 
 
 def test_a_home_is_replaced_whole_or_not_at_all(hub, run, saved_checkpoint, tmp_path):

@@ -35,7 +35,10 @@ def test_evaluate_prints_both_and_top1_stays(mended, saved_checkpoint, photos, a
     shown = allmlp("evaluate", mended, photos).out
     assert re.search(rf"^calibration error +{found['expected_calibration_error']:.2%}$", shown, re.MULTILINE)
     assert f"temperature, 2.5. Without it: loss {plain['loss']:.4f}, calibration error " in shown
-    assert "Without it" not in allmlp("evaluate", saved_checkpoint, photos).out
+    as_trained = allmlp("evaluate", saved_checkpoint, photos).out
+    assert "Without it" not in as_trained
+    error = f"{plain['expected_calibration_error']:.2%}"
+    assert re.search(rf"^calibration error +{error} \(temperature not fitted\)$", as_trained, re.MULTILINE)
 
 
 def test_predict_gives_probabilities_with_it(mended, saved_checkpoint, photos, allmlp):

@@ -275,3 +275,12 @@ def test_what_is_remembered_of_a_photo_beyond_the_limit_of_today_does_not_count(
         assert kinds(allmlp.check(folder))["unreadable"] == {"train/hat/large.png"}
     finally:
         set_max_megapixels(DEFAULT_MAX_MEGAPIXELS)
+
+
+def test_a_report_has_a_short_repr(tmp_path: Path) -> None:
+    sound = allmlp.check(write(tmp_path / "sound", SOUND))
+    num_photos = sum(sound.num_photos.values())
+    assert repr(sound) == f"QualityReport({tmp_path / 'sound'}: {num_photos} photos; nothing found)"
+    troubled = allmlp.check(DUPLICATES)
+    assert re.fullmatch(r"QualityReport\(\S+duplicates\.zip: \d+ photos; \d+ errors?, .*\)", repr(troubled))
+    assert len(repr(troubled)) < 200

@@ -135,7 +135,7 @@ def test_photos_without_a_test_split_are_refused_before_training(tmp_path: Path)
     write_photos(tmp_path / "photos", per_class=2)
     (tmp_path / "photos" / "test").rename(tmp_path / "photos" / "validation")
     context = SmallContext(tmp_path / "arm", open_dataset(str(tmp_path / "photos")))
-    with pytest.raises(DataError, match="needs a test split beside the validation photos"):
+    with pytest.raises(DataError, match="needs a test split next to the validation photos"):
         STUDY.run(STUDY.arms(StudyOptions())[0], context)
     assert not (tmp_path / "arm").exists()
 

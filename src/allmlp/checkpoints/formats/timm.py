@@ -100,7 +100,8 @@ def _architecture(config: MixerConfig) -> str:
         known = ", ".join(f"{name} {known_shape}" for known_shape, name in shapes.items())
         problems.append(
             f"timm does not have a Mixer with patch size, number of blocks and hidden width {shape}. It has {known}. "
-            "Use our format (--to allmlp) or that of the authors' code (--to google)."
+            "Use our format (--to allmlp) or that of the authors' code (--to google); for other engines, such as ONNX Runtime: "
+            "`allmlp export CHECKPOINT`."
         )
     if config.gelu != "erf":
         problems.append(

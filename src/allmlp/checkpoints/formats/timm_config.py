@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from allmlp.checkpoints.naming.other_models import grey_advice
 from allmlp.data import Preprocessing
 from allmlp.errors import CheckpointError, ConfigError
 from allmlp.io.display import quote
@@ -142,6 +143,10 @@ def _image_size(arguments: Mapping[str, Any], pretrained: Mapping[str, Any]) -> 
             raise CheckpointError(f"{where} is {_quote(size)}; expected [3, height, width].")
         channels = size[0] if channels is None else channels
         size = size[1:]
+    if channels == 1:
+        raise CheckpointError(
+            f"{grey_advice('stem.proj.weight', axis=1)} Then set in_chans and input_size to 3 channels."
+        )
     if channels not in (None, 3):
         raise CheckpointError(f"its Mixer takes images of {_quote(channels)} channels; allmlp supports only 3 (RGB).")
     if size is None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from allmlp.checkpoints.naming.other_models import describe_unknown_weights
+from allmlp.checkpoints.naming.other_models import describe_unknown_weights, grey_advice
 from allmlp.checkpoints.naming.schemes import NamingScheme
 from allmlp.checkpoints.naming.selection import select_mixer
 from allmlp.checkpoints.validation import check_finite, check_shapes
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["State", "UnknownGridError", "read_state"]
 
 _MAX_GRIDS = 12
+_PATCHES = "patch_projection.weight"
 _MAX_TENSORS = 20_000  # 390 in H/14
 
 _GATED = (
@@ -93,7 +94,7 @@ def read_state(
         else shapes[name]
         for name, ours_name in ours.items()
     }
-    advice = _GATED if _is_gated(shapes, scheme) else _advice(config, lengths["S"])
+    advice = _GATED if _is_gated(shapes, scheme) else _grey(found, scheme) or _advice(config, lengths["S"])
     check_shapes(wanted, found, where=where, shown_name=scheme.theirs, advice=advice)
     tensors = read(stored.values())
     weights = {
@@ -110,6 +111,13 @@ def _is_gated(shapes: Mapping[str, tuple[int, ...]], scheme: NamingScheme) -> bo
     firsts = {name: shape for name, shape in ours.items() if name.endswith("token_mixing.fc1.weight") and shape}
     seconds = {name: ours.get(name.replace(".fc1.", ".fc2."), ()) for name in firsts}
     return bool(firsts) and all(shape[0] == 2 * (seconds[name] or (0,))[-1] for name, shape in firsts.items())
+
+
+def _grey(found: Mapping[str, tuple[int, ...]], scheme: NamingScheme) -> str:
+    """Return advice on weights for photos of one channel; "" for any others."""
+    axis = scheme.axes(_PATCHES).index(3)
+    shape = found.get(_PATCHES, ())
+    return grey_advice(scheme.theirs(_PATCHES), axis=axis) if len(shape) == 4 and shape[axis] == 1 else ""
 
 
 def _advice(config: MixerConfig, num_tokens: int) -> str:

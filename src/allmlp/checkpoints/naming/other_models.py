@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from allmlp.io.display import summarise
 
-__all__ = ["describe_unknown_weights"]
+__all__ = ["describe_unknown_weights", "grey_advice"]
 
 # Patterns for the names of timm, transformers, torchvision and the released .npz files, one name per line, and the model
 # that has such names. The first pattern that occurs decides.
@@ -63,3 +63,11 @@ def describe_unknown_weights(names: Iterable[str]) -> str:
             return f"It looks like {model}."
     shown = summarise((name[:60] for name in names), limit=_NUM_SHOWN)
     return f"Its weights are called {shown}; allmlp reads the Mixers of Google, timm and allmlp."
+
+
+def grey_advice(name: str, *, axis: int) -> str:
+    """Return what to do with a Mixer for grey photos; `name` are the weights of its patches, whose `axis` has the length 1."""
+    return (
+        "These weights are for grey photos (one channel), and allmlp reads every photo as RGB. To use them, repeat "
+        f"{name} three times along axis {axis} and divide it by 3; give all three colours the same mean and std."
+    )

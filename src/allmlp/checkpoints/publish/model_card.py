@@ -19,11 +19,12 @@ NOT_EVALUATED = "This model comes without an evaluation: measure it on your own 
 
 @dataclass(frozen=True)
 class CardScore:
-    """A measured result of a checkpoint: the top-1 accuracy, 0 to 1, on all photos of a split."""
+    """A measured result of a checkpoint: the top-1 accuracy, 0 to 1, on all photos of a split, and the same in words."""
 
     split: str
     top1: float
-    num_photos: int
+    text: str
+    """With the number of photos and the confidence interval, as other commands show it."""
 
 
 def model_card_text(
@@ -41,10 +42,7 @@ def model_card_text(
     results measured for this checkpoint, if any.
     """
     name = repository.rpartition("/")[2]
-    measured = [
-        f"{result.top1:.1%} top-1 accuracy on the {result.num_photos:,} photos of its {result.split} split."
-        for result in evaluations
-    ]
+    measured = [f"Top-1 accuracy on the {result.split} photos of its run: {result.text}." for result in evaluations]
     parts = [
         _header(name, form, license_id, evaluations),
         f"# {name}\n\nAn [MLP-Mixer](https://arxiv.org/abs/2105.01601) that classifies photos into "
@@ -84,7 +82,7 @@ def _header(name: str, form: str, license_id: str | None, results: Sequence[Card
                 dataset_name="the photos of its run",
                 dataset_split=result.split,
                 metric_type="accuracy",
-                metric_name="top-1 accuracy",
+                metric_name=f"top-1 accuracy: {result.text}",  # the Hub has no field for an interval
                 metric_value=round(result.top1, 6),
             )
             for result in results

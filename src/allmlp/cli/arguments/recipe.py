@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 __all__ = [
-    "DATA_HELP",
+    "PHOTOS_HELP",
     "BadPhotosOption",
     "BalanceOption",
     "BestByOption",
@@ -22,7 +22,7 @@ __all__ = [
     "search_current_folder",
 ]
 
-DATA_HELP = (
+PHOTOS_HELP = (
     "A folder with one sub-folder per class, a zip of one, Parquet, tar shards (also at an address such as "
     "s3://bucket/flowers/), CSV, or a public data set (see the data command)."
 )
@@ -31,9 +31,21 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe; may be repeated."),
 ]
-EpochsOption = Annotated[int | None, typer.Option(help="Short for --set num_epochs=.", show_default=False)]
-TrainBatchSizeOption = Annotated[int | None, typer.Option(help="Short for --set batch_size=.", show_default=False)]
-SeedOption = Annotated[int | None, typer.Option(help="Short for --set seed=.", show_default=False)]
+EpochsOption = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="How often the run sees every training photo.", show_default="the recipe's"),
+]
+TrainBatchSizeOption = Annotated[
+    int | None, typer.Option(metavar="N", help="Photos per training step.", show_default="the recipe's")
+]
+SeedOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Decides everything random: initial weights, order, augmentation, and which photos are held out.",
+        show_default="the recipe's",
+    ),
+]
 MaxMinutesOption = Annotated[
     float | None,
     typer.Option(
@@ -64,7 +76,7 @@ PatienceOption = Annotated[
 ]
 BalanceOption = Annotated[
     bool,
-    typer.Option("--balance", help="Show every class equally often, however few its photos: --set sampler=balanced."),
+    typer.Option("--balance", help="Show every class equally often, however few its photos."),
 ]
 BadPhotosOption = Annotated[
     str | None,
@@ -86,7 +98,7 @@ PrintRecipeOption = Annotated[
     bool,
     typer.Option(
         "--print-recipe",
-        help="Print the recipe for DATA as JSON and exit; the number of classes is set when training starts.",
+        help="Print the recipe for PHOTOS as JSON and exit; the number of classes is set when training starts.",
     ),
 ]
 

@@ -16,7 +16,7 @@ from allmlp.cli.arguments.folder_options import ClassesFromOption, SplitFoldersO
 from allmlp.cli.arguments.output_format import Format, FormatOption
 from allmlp.cli.arguments.output_path import new_output_path
 from allmlp.cli.arguments.photos import MaxMegapixelsOption, limit_photos
-from allmlp.cli.arguments.recipe import DATA_HELP
+from allmlp.cli.arguments.recipe import PHOTOS_HELP
 from allmlp.cli.console import aligned, command_line, heading, next_commands, note, say, say_filled
 from allmlp.io.json_object import json_text
 
@@ -32,7 +32,7 @@ _TITLES = {"error": "Hurts training", "warning": "May hurt training", "note": "F
 
 
 def check(
-    data: Annotated[str, typer.Argument(metavar="PHOTOS", help=DATA_HELP, show_default=False)],
+    data: Annotated[str, typer.Argument(metavar="PHOTOS", help=PHOTOS_HELP, show_default=False)],
     output_format: FormatOption = Format.TEXT,
     fix_list: Annotated[
         str | None,

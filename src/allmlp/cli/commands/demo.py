@@ -36,7 +36,13 @@ def demo(
     seed: Annotated[int, typer.Option(help="The random seed of both runs.")] = 0,
     device: DeviceOption = "auto",
 ) -> None:
-    """Train on embedded photos, from scratch and from trained weights. Takes a few minutes, and scores and uses both Mixers."""
+    """Train on embedded photos, from scratch and from trained weights. Takes a few minutes, and scores and uses both Mixers.
+
+    \b
+    Examples:
+      allmlp demo
+      allmlp demo --out runs/demo
+    """
     from allmlp.training import refuse_used_folder
 
     folder = out or new_run_folder("demo")

@@ -54,7 +54,8 @@ __all__ = ["evaluate"]
 def evaluate(
     checkpoint: ModelArgument,
     data: Annotated[
-        str, typer.Argument(metavar="DATA", help="Labelled photos, in any form that train accepts.", show_default=False)
+        str,
+        typer.Argument(metavar="PHOTOS", help="Labelled photos, in any form that train accepts.", show_default=False),
     ],
     split: Annotated[
         str | None,
@@ -62,32 +63,6 @@ def evaluate(
             help="The split to score: train, validation (val) or test.",
             show_default="test, else validation, else train",
         ),
-    ] = None,
-    shots: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N,N,...",
-            help="Score a linear classifier on frozen features instead, from N training photos per class.",
-            show_default=False,
-        ),
-    ] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="JSON",
-            help="Score by these label sets, such as ImageNet's ReaL: any label in a photo's set counts as correct.",
-            show_default=False,
-        ),
-    ] = None,
-    draws: Annotated[
-        int | None, typer.Option(min=1, help="With --shots: how often photos are drawn.", show_default="3")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="With --shots: the random seed of the draws.", show_default="0")
-    ] = None,
-    output_format: FormatOption = Format.TEXT,
-    min_top1: Annotated[
-        float | None, typer.Option(help="Exit with 6 if top-1 is lower than this fraction.", show_default=False)
     ] = None,
     report: Annotated[
         Path | None,
@@ -105,12 +80,11 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    output_format: FormatOption = Format.TEXT,
+    min_top1: Annotated[
+        float | None, typer.Option(help="Exit with 6 if top-1 is lower than this fraction.", show_default=False)
+    ] = None,
     image_size: ImageSizeOption = None,
-    mean: MeanOption = None,
-    std: StdOption = None,
-    interpolation: InterpolationOption = None,
-    fit: FitOption = None,
-    law: LawOption = None,
     batch_size: BatchSizeOption = 64,
     device: DeviceOption = "auto",
     backend: BackendOption = "auto",
@@ -123,9 +97,36 @@ def evaluate(
             show_default="stop",
         ),
     ] = None,
-    max_megapixels: MaxMegapixelsOption = None,
     classes_from: ClassesFromOption = None,
     split_folders: SplitFoldersOption = None,
+    max_megapixels: MaxMegapixelsOption = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="JSON",
+            help="Score by these label sets, such as ImageNet's ReaL: any label in a photo's set counts as correct.",
+            show_default=False,
+        ),
+    ] = None,
+    shots: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,N,...",
+            help="Score a linear classifier on frozen features instead, from N training photos per class.",
+            show_default=False,
+        ),
+    ] = None,
+    draws: Annotated[
+        int | None, typer.Option(min=1, help="With --shots: how often photos are drawn.", show_default="3")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="With --shots: the random seed of the draws.", show_default="0")
+    ] = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    interpolation: InterpolationOption = None,
+    fit: FitOption = None,
+    law: LawOption = None,
 ) -> None:
     """Score a checkpoint on labelled photos. Prints top-1, balanced accuracy, loss and class scores; --report writes a page.
 
@@ -252,21 +253,11 @@ def _print(metrics: "Evaluation", *, by_sets: bool) -> None:
     say()
     if by_sets:
         say(f"By label sets, on the {metrics.num_examples:,} photos that have one:")
-    original = metrics.original_top1
-    num_correct = round(metrics.top1 * metrics.num_examples)
-    low, high = metrics.top1_interval
-    rows = [
-        ("top-1", f"{metrics.top1:.2%}"),
-        *([] if original is None else [("top-1 by DATA's own labels", f"{original:.2%}")]),
-        *([("top-5", f"{metrics.top5:.2%}")] if metrics.has_top5 else []),
-        ("balanced", f"{metrics.balanced_accuracy:.2%}"),
-        ("loss", f"{metrics.loss:.4f}"),
-        *([("calibration error", f"{metrics.expected_calibration_error:.2%}")] if metrics.has_calibration else []),
-    ]
-    top1, *lines = aligned(rows, right=(1,))
-    say(f"{top1}  ({num_correct:,} of {metrics.num_examples:,}; 95% interval {low:.1%} to {high:.1%})")
-    say("\n".join(lines))
-    if metrics.temperature != 1.0:
+    top1, *rows = metrics.rows()
+    if metrics.original_top1 is not None:
+        rows.insert(0, ("top-1 by the photos' own labels", f"{metrics.original_top1:.2%}"))
+    say("\n".join(aligned([top1, *rows])))
+    if metrics.has_fitted_temperature:
         error = f", calibration error {metrics.expected_calibration_error_as_trained:.2%}" * metrics.has_calibration
         say(
             f"\n{'Loss and calibration error use' if error else 'The loss uses'} the checkpoint's temperature, "

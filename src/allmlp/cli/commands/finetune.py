@@ -19,7 +19,7 @@ from allmlp.cli.arguments.checkpoint import (
 from allmlp.cli.arguments.folder_options import ClassesFromOption, SplitFoldersOption, folder_options
 from allmlp.cli.arguments.photos import MaxMegapixelsOption, limit_photos
 from allmlp.cli.arguments.recipe import (
-    DATA_HELP,
+    PHOTOS_HELP,
     BadPhotosOption,
     BalanceOption,
     BestByOption,
@@ -35,7 +35,7 @@ from allmlp.cli.arguments.recipe import (
     search_current_folder,
 )
 from allmlp.cli.console import DeviceOption, aligned, command_line, heading, is_first_process, next_commands, note, say
-from allmlp.cli.quality import Quality, QualityOption, cost_of_quality, quality_settings
+from allmlp.cli.quality import Quality, QualityOption, better_quality, cost_of_quality, quality_settings
 from allmlp.cli.training_request import TrainingRequest, data_words, run_request, show_recipe
 from allmlp.config import all_settings, key_of
 from allmlp.errors import ConfigError, DivergedError
@@ -50,7 +50,15 @@ __all__ = ["finetune"]
 
 
 def finetune(
-    data: Annotated[str | None, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)] = None,
+    data: Annotated[str | None, typer.Argument(metavar="PHOTOS", help=PHOTOS_HELP, show_default=False)] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder of the run or the sweep, new or empty.",
+            show_default="runs/<recipe>-<number>, runs/<recipe>-grid-<number>",
+        ),
+    ] = None,
+    quality: QualityOption = None,
     checkpoint: Annotated[
         str | None,
         typer.Option(
@@ -61,16 +69,12 @@ def finetune(
             show_default="starter, which comes with allmlp",
         ),
     ] = None,
-    quality: QualityOption = None,
-    recipe: Annotated[str | None, typer.Option(help="See `allmlp recipes`.", show_default="finetune")] = None,
+    epochs: EpochsOption = None,
+    max_minutes: MaxMinutesOption = None,
     image_size: Annotated[
         str | None,
         typer.Option(metavar="N|HxW", help="Train at another image size, in pixels.", show_default="the checkpoint's"),
     ] = None,
-    mean: MeanOption = None,
-    std: StdOption = None,
-    interpolation: InterpolationOption = None,
-    fit: FitOption = None,
     trained_blocks: Annotated[
         int | None,
         typer.Option(
@@ -79,6 +83,17 @@ def finetune(
             show_default="all",
         ),
     ] = None,
+    folds: FoldsOption = None,
+    balance: BalanceOption = False,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Continue this run or sweep, or start it.", show_default=False),
+    ] = None,
+    recipe: Annotated[str | None, typer.Option(help="See `allmlp recipes`.", show_default="finetune")] = None,
+    batch_size: TrainBatchSizeOption = None,
+    seed: SeedOption = None,
+    patience: PatienceOption = None,
+    best_by: BestByOption = None,
     lr_grid: Annotated[
         str | None,
         typer.Option(
@@ -88,35 +103,27 @@ def finetune(
             show_default=False,
         ),
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="The folder of the run or the sweep, new or empty.",
-            show_default="runs/<recipe>-<number>, runs/<recipe>-grid-<number>",
-        ),
-    ] = None,
-    resume: Annotated[
-        Path | None,
-        typer.Option(metavar="RUN", help="Continue this run or sweep, or start it.", show_default=False),
-    ] = None,
-    assignments: SetOption = None,
-    epochs: EpochsOption = None,
-    batch_size: TrainBatchSizeOption = None,
-    seed: SeedOption = None,
-    max_minutes: MaxMinutesOption = None,
-    folds: FoldsOption = None,
-    best_by: BestByOption = None,
-    patience: PatienceOption = None,
-    balance: BalanceOption = False,
     device: DeviceOption = "auto",
     bad_photos: BadPhotosOption = None,
-    max_megapixels: MaxMegapixelsOption = None,
+    loggers: LoggerOption = None,
     classes_from: ClassesFromOption = None,
     split_folders: SplitFoldersOption = None,
-    loggers: LoggerOption = None,
+    max_megapixels: MaxMegapixelsOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    interpolation: InterpolationOption = None,
+    fit: FitOption = None,
+    assignments: SetOption = None,
     print_recipe: PrintRecipeOption = False,
 ) -> None:
-    """Fine-tune a trained Mixer on your photos. The classifier keeps classes of the same name; new ones start at zero."""
+    """Fine-tune a trained Mixer on your photos. The classifier keeps classes of the same name; new ones start at zero.
+
+    \b
+    Examples:
+      allmlp finetune PHOTOS --out runs/mine
+      allmlp finetune PHOTOS --quality balanced --max-minutes 30
+      allmlp finetune PHOTOS --from b16-i21k --trained-blocks 2
+    """
     preprocessing = changed_preprocessing(mean, std, interpolation, fit)
     colours = {f"transfer.{name}": json.dumps(preprocessing[name]) for name in ("mean", "std") if name in preprocessing}
     limit_photos(max_megapixels)
@@ -193,6 +200,7 @@ def _learning_rates(text: str) -> list[float]:
 
 
 def _run_sweep(request: TrainingRequest, grid: str, quality: Quality | None, *, print_recipe: bool) -> None:
+    from allmlp.checkpoints import STARTER
     from allmlp.recipes import choose_for_finetuning
     from allmlp.training import ConsoleProgress, NoProgress, check_sweep_folder, train_sweep, write_sweep
 
@@ -202,7 +210,7 @@ def _run_sweep(request: TrainingRequest, grid: str, quality: Quality | None, *, 
     if request.out is not None and request.resume is not None:
         raise ConfigError("--resume names the sweep folder; omit --out.")
     if request.data is None:
-        raise typer.BadParameter("the photos to train on are missing.", param_hint="DATA")
+        raise typer.BadParameter("the photos to train on are missing.", param_hint="PHOTOS")
     data = request.data
     if "data.folds" not in map(key_of, request.given):  # the rates are compared on photos that are held out once
         request = dataclasses.replace(request, given=[*request.given, "data.folds=0"])
@@ -242,7 +250,10 @@ def _run_sweep(request: TrainingRequest, grid: str, quality: Quality | None, *, 
         raise typer.Exit(getattr(stop, "exit_code", 130)) from stop
     if is_first_process():
         write_sweep(runs, recipe, folder)
-        _print(runs, folder, data, *data_words(runs[0].run, dataset.options))
+        words = data_words(runs[0].run, dataset.options)
+        _print(runs, folder, data, *words)
+        if recipe.transfer.checkpoint == STARTER:
+            say("\n" + better_quality(dataset, data, words, device=request.device))
 
 
 def _note_stopped(folder: Path, *, is_out: bool) -> None:

@@ -35,13 +35,13 @@ _MAX_NAMES = 20
 def inspect(
     checkpoint: ModelArgument,
     image_size: ImageSizeOption = None,
+    plot: PlotOption = None,
+    output_format: FormatOption = Format.TEXT,
     mean: MeanOption = None,
     std: StdOption = None,
     interpolation: InterpolationOption = None,
     fit: FitOption = None,
     law: LawOption = None,
-    plot: PlotOption = None,
-    output_format: FormatOption = Format.TEXT,
 ) -> None:
     """Describe a checkpoint, an export, or a variant such as B/16.
 

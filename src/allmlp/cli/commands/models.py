@@ -39,6 +39,11 @@ def models(output_format: FormatOption = Format.TEXT) -> None:
     """List the published Mixers. Those to start with come first.
 
     Shows accuracy, source, and whether they are cached.
+
+    \b
+    Examples:
+      allmlp models
+      allmlp models --format json
     """
     from allmlp.checkpoints import CATALOG
 

@@ -6,7 +6,7 @@ import typer
 
 from allmlp.cli.arguments.folder_options import ClassesFromOption, SplitFoldersOption, folder_options
 from allmlp.cli.arguments.output_path import new_output_path
-from allmlp.cli.arguments.recipe import DATA_HELP
+from allmlp.cli.arguments.recipe import PHOTOS_HELP
 from allmlp.cli.console import command_line, next_commands, note, say
 from allmlp.cli.progress import photo_bar
 
@@ -14,7 +14,7 @@ __all__ = ["shard"]
 
 
 def shard(
-    data: Annotated[str, typer.Argument(metavar="PHOTOS", help=DATA_HELP, show_default=False)],
+    data: Annotated[str, typer.Argument(metavar="PHOTOS", help=PHOTOS_HELP, show_default=False)],
     destination: Annotated[str, typer.Argument(metavar="DIR", help="A new folder for the shards.", show_default=False)],
     shard_mb: Annotated[
         int, typer.Option(metavar="N", min=1, max=1_000_000, help="Largest size of a shard, in millions of bytes.")

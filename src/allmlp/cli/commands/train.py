@@ -10,7 +10,7 @@ from allmlp.cli.arguments.checkpoint import parse_sides
 from allmlp.cli.arguments.folder_options import ClassesFromOption, SplitFoldersOption, folder_options
 from allmlp.cli.arguments.photos import MaxMegapixelsOption, limit_photos
 from allmlp.cli.arguments.recipe import (
-    DATA_HELP,
+    PHOTOS_HELP,
     BadPhotosOption,
     BalanceOption,
     BestByOption,
@@ -33,49 +33,56 @@ __all__ = ["train"]
 
 
 def train(
-    data: Annotated[str | None, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)] = None,
-    recipe: Annotated[
-        str | None, typer.Option(help="See `allmlp recipes`.", show_default="chosen for the photos")
-    ] = None,
+    data: Annotated[str | None, typer.Argument(metavar="PHOTOS", help=PHOTOS_HELP, show_default=False)] = None,
     out: Annotated[
         Path | None, typer.Option(help="The run folder, new or empty.", show_default="runs/<recipe>-<number>")
     ] = None,
+    epochs: EpochsOption = None,
+    max_minutes: MaxMinutesOption = None,
+    image_size: Annotated[
+        str | None,
+        typer.Option(metavar="N|HxW", help="Train at this image size, in pixels.", show_default="the recipe's"),
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="See `allmlp recipes`.", show_default="chosen for the photos")
+    ] = None,
+    folds: FoldsOption = None,
+    balance: BalanceOption = False,
     resume: Annotated[
         Path | None,
         typer.Option(
             metavar="RUN", help="Continue this run with its photos and recipe, or start it.", show_default=False
         ),
     ] = None,
-    assignments: SetOption = None,
-    epochs: EpochsOption = None,
     batch_size: TrainBatchSizeOption = None,
-    image_size: Annotated[
-        str | None,
-        typer.Option(metavar="N|HxW", help="Train at this image size, in pixels.", show_default=False),
-    ] = None,
     seed: SeedOption = None,
-    max_minutes: MaxMinutesOption = None,
-    folds: FoldsOption = None,
-    best_by: BestByOption = None,
     patience: PatienceOption = None,
+    best_by: BestByOption = None,
+    device: DeviceOption = "auto",
+    bad_photos: BadPhotosOption = None,
+    loggers: LoggerOption = None,
+    classes_from: ClassesFromOption = None,
+    split_folders: SplitFoldersOption = None,
+    max_megapixels: MaxMegapixelsOption = None,
     on_nonfinite: Annotated[
         str | None,
         typer.Option(
             metavar="stop|skip",
-            help="Short for --set on_nonfinite=: what to do if the loss is not finite.",
+            help="What to do if the loss is not finite: end the run, or leave the step out.",
             show_default="stop",
         ),
     ] = None,
-    balance: BalanceOption = False,
-    device: DeviceOption = "auto",
-    bad_photos: BadPhotosOption = None,
-    max_megapixels: MaxMegapixelsOption = None,
-    classes_from: ClassesFromOption = None,
-    split_folders: SplitFoldersOption = None,
-    loggers: LoggerOption = None,
+    assignments: SetOption = None,
     print_recipe: PrintRecipeOption = False,
 ) -> None:
-    """Train a Mixer on your photos. Ctrl-C saves the progress; --resume continues from there."""
+    """Train a Mixer on your photos. Ctrl-C saves the progress; --resume continues from there.
+
+    \b
+    Examples:
+      allmlp train PHOTOS --out runs/mine
+      allmlp train PHOTOS --recipe photos64 --epochs 50 --set augmentation.cutmix=0
+      allmlp train --resume runs/mine
+    """
     limit_photos(max_megapixels)
     search_current_folder(recipe)
     changes: dict[str, object] = {

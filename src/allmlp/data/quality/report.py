@@ -1,12 +1,17 @@
 """Results of a check: findings, and the report that holds them."""
 
+import collections
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+from allmlp.io.display import counted, escape, shorten
 
 __all__ = ["Finding", "QualityReport", "Severity"]
 
 Severity = Literal["error", "warning", "note"]
+
+_MAX_SOURCE = 80  # characters in a repr
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,7 +53,7 @@ class Finding:
         return rows
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class QualityReport:
     """The result of `check`.
 
@@ -65,6 +70,12 @@ class QualityReport:
     class_sizes: Mapping[str, Mapping[str, int]]
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        kinds = collections.Counter(finding.severity for finding in self.findings)
+        found = ", ".join(counted(kinds[severity], severity) for severity in get_args(Severity) if kinds[severity])
+        photos = counted(sum(self.num_photos.values()), "photo")
+        return f"QualityReport({shorten(escape(self.source), _MAX_SOURCE)}: {photos}; {found or 'nothing found'})"
 
     @property
     def hurts_training(self) -> bool:

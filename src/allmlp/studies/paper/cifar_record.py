@@ -102,7 +102,7 @@ def run(arm: Arm, context: ArmContext) -> Mapping[str, Any]:
     dataset = context.dataset
     if "test" not in dataset.splits:
         raise DataError(
-            f"{escape(dataset.source)}: this study needs a test split beside the validation photos, on which its arms are "
+            f"{escape(dataset.source)}: this study needs a test split next to the validation photos, on which its arms are "
             f"compared; found {', '.join(dataset.splits)}."
         )
     recipes = stages(arm.settings, arm.seed)

@@ -32,21 +32,25 @@ def estimate_minutes(recipe: Recipe, model: MixerConfig, dataset: ImageDataset, 
     timer = _Timer(model, choose_device(device), recipe.precision)
     forward = timer.seconds_per_image(is_step=False)
     num_photos = {name: len(split) for name, split in dataset.splits.items()}
-    if "validation" not in num_photos and not recipe.data.folds:
+    num_folds = 0 if "validation" in num_photos else recipe.data.folds
+    if "validation" not in num_photos and not num_folds:
         held_out = round(recipe.data.holdout * num_photos["train"])
         num_photos |= {"validation": held_out, "train": num_photos["train"] - held_out}
-    num_validation, num_scored = num_photos.get("validation", 0), sum(num_photos.values()) - num_photos["train"]
+    num_scored = sum(num_photos.values()) - num_photos["train"]
+    num_validation = num_photos["train"] if num_folds else num_photos.get("validation", 0)  # each in one of the folds
     if recipe.num_steps is None:
         num_epochs: float = recipe.num_epochs
     else:
         num_epochs = recipe.num_steps * recipe.batch_size / num_photos["train"]
-    if trains_on_features(recipe):
+    if trains_on_features(recipe):  # the folds take them from their run
         num_passes = min(recipe.transfer.cached_passes, num_epochs)
         seconds = forward * (num_passes * num_photos["train"] + num_validation)
     else:
         step = timer.seconds_per_image(is_step=True)
-        seconds = num_epochs * (step * num_photos["train"] + forward * num_validation)
-    minutes = (seconds + forward * num_scored) * (1 + recipe.data.folds) / 60
+        seconds = num_epochs * ((1 + num_folds) * step * num_photos["train"] + forward * num_validation)
+    if num_folds:  # each predicts its held-out photos, and compares new features of them with those of the others
+        seconds += forward * num_photos["train"] * (1 if recipe.transfer.trained_blocks == 0 else 2 + num_folds)
+    minutes = (seconds + forward * num_scored) / 60
     return minutes if recipe.max_minutes is None else min(minutes, recipe.max_minutes)
 
 

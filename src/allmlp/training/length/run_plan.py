@@ -2,9 +2,10 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from allmlp.io.display import counted
+from allmlp.training.length.fold_budget import FoldLength, minutes_of_run
 from allmlp.training.length.time_budget import TimeBudget
 from allmlp.training.progress import Progress
 from allmlp.training.recipe.recipe import ResolvedRecipe
@@ -24,6 +25,10 @@ class RunPlan:
 
     A time budget may revise the number of steps while the run trains; `TrainingHistory.revisions` records how, so that a
     resumed run, or another one with these revisions in its recipe, takes the same steps.
+
+    Attributes:
+        folds: how long the runs of the folds were, once a cross-validated run has trained them.
+        setup_seconds: what setting up this session took; 0 before training starts.
     """
 
     def __init__(self, recipe: ResolvedRecipe, sizes: Mapping[str, int]) -> None:
@@ -31,8 +36,10 @@ class RunPlan:
         self._sizes = sizes
         self._num_photos = sizes["train"]
         self._length = RunLength(planned=recipe.num_steps_on(self._num_photos), revisions=recipe.schedule.revisions)
-        minutes = recipe.max_minutes
-        self._minutes = None if minutes is None else minutes / (1 + recipe.data.folds)  # each fold takes as long
+        self._minutes = recipe.max_minutes
+        self._is_fold = False
+        self.folds: tuple[FoldLength, ...] = ()
+        self.setup_seconds = 0.0
         self._budget: TimeBudget | None = None
         self._told = self.planned_steps
 
@@ -52,16 +59,37 @@ class RunPlan:
             self._length = dataclasses.replace(self._length, revisions=history.revisions)
             self._told = self.num_steps
 
-    def start_budget(self, *, spent_seconds: float) -> None:
-        """Count the time from now on, if the recipe limits it; `spent_seconds` of it have passed already."""
+    def take_minutes(self, minutes: float | None) -> None:
+        """Take the time of a fold from its run, which also counts the time of its scores."""
+        self._minutes, self._is_fold = minutes, True
+
+    def add_folds(self, folds: Sequence[FoldLength], history: TrainingHistory) -> None:
+        """Take over how long the runs of the folds were."""
+        self.folds = tuple(folds)
+        needed = [fold.minutes_needed for fold in folds if fold.minutes_needed is not None]
+        if needed:
+            history.minutes_needed = max(history.minutes_needed or 0.0, (1 + len(folds)) * max(needed))
+
+    @property
+    def fold_revisions(self) -> tuple[tuple[tuple[int, int], ...], ...]:
+        """The revisions of each fold, if a time budget made them; see `ScheduleConfig`."""
+        return tuple(fold.revisions for fold in self.folds) if self._recipe.max_minutes is not None else ()
+
+    def start_budget(self, history: TrainingHistory, *, setup_seconds: float) -> None:
+        """Count the time from now on, if the recipe limits it; what setting up took is part of it."""
+        self.setup_seconds = setup_seconds
+        num_folds = self._recipe.data.folds
+        if self._minutes is not None and num_folds:
+            self._minutes = minutes_of_run(self._minutes, num_folds, setup_seconds=setup_seconds)
         scored = sum(self._sizes.values()) - self._num_photos + min(self._num_photos, MAX_TRAINING_PHOTOS)
+        validations = scored / self._sizes.get("validation", scored)
         if self._minutes is not None:
             self._budget = TimeBudget(
                 minutes=self._minutes,
                 planned=self.planned_steps,
                 steps_per_epoch=self._num_photos / self._recipe.batch_size,
-                spent_seconds=spent_seconds,
-                finishing_validations=scored / self._sizes.get("validation", scored),
+                spent_seconds=history.seconds + setup_seconds,
+                finishing_validations=0.0 if num_folds or self._is_fold else validations,
             )
 
     def step_ended(self) -> None:
@@ -74,7 +102,7 @@ class RunPlan:
         if self._budget is not None:
             self._budget.validation_ended()
             if step == self.num_steps < self.planned_steps:
-                history.minutes_needed = self._budget.minutes_needed(step)
+                history.minutes_needed = (1 + self._recipe.data.folds) * self._budget.minutes_needed(step)
         patience = self._recipe.patience
         if patience is not None and step < self.num_steps and self.epoch_at(step) - history.best_epoch >= patience:
             progress.message(f"patience: no better weights for {counted(patience, 'epoch')}, so the run ends early")
@@ -124,9 +152,21 @@ class RunPlan:
         """Return what the time budget left out, in words; None if it left out nothing."""
         if history.minutes_needed is None:
             return None
-        needed = history.minutes_needed * (1 + self._recipe.data.folds)
+        needed = history.minutes_needed
         return (
-            f"cut short: {self.epochs_at(self.num_steps):.3g} of {counted(self._recipe.num_epochs, 'epoch')} fit into "
-            f"{self._recipe.max_minutes:g} minutes. All of them would take about {needed:.2g} minutes on this "
-            f"machine: --max-minutes {math.ceil(1.1 * needed)}"
+            f"cut short: {', and '.join(self._shortened())} fit into {self._recipe.max_minutes:g} minutes. All of them would "
+            f"take about {needed:.2g} minutes on this machine: --max-minutes {math.ceil(1.1 * needed)}"
         )
+
+    def _shortened(self) -> list[str]:
+        """Return how much of the run and of its folds was trained, of what a time budget shortened."""
+        found = []
+        if self.num_steps < self.planned_steps:
+            found.append(f"{self.epochs_at(self.num_steps):.3g} of {counted(self._recipe.num_epochs, 'epoch')}")
+        steps = sorted(fold.revisions[-1][1] for fold in self.folds if fold.minutes_needed is not None)
+        if steps:
+            span = f"{steps[0]:,}" if steps[0] == steps[-1] else f"{steps[0]:,} to {steps[-1]:,}"
+            found.append(
+                f"{span} of {self.planned_steps:,} steps in {len(steps)} of {counted(len(self.folds), 'fold')}"
+            )
+        return found

@@ -6,14 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["TimeBudget"]
+__all__ = ["TimeBudget", "report_seconds"]
 
 _SHARE_BETWEEN_REVISIONS = 0.02
 _FIRST_REVISION_STEPS, _FIRST_REVISION_SHARE = 5, 0.1  # whichever comes first
 _NUM_FIRST_STEPS = 2  # allocate memory and take longer than the others
 _MEMORY = 0.5  # the weight of earlier windows in the mean duration of a step
 _OPTIMISTIC_SHARE = 0.3
-_FINISHING_SHARE, _FINISHING_SECONDS = 0.04, 8.0  # for the report: the smaller of the two
+_REPORT_SHARE, _REPORT_SECONDS = 0.04, 8.0  # the smaller of the two
+
+
+def report_seconds(minutes: float) -> float:
+    """Return the time that is left for the report of a run of so many minutes."""
+    return min(_REPORT_SHARE * 60 * minutes, _REPORT_SECONDS)
 
 
 @dataclass(kw_only=True)
@@ -100,9 +105,7 @@ class TimeBudget:
         return seconds + self._validation_seconds / max(1.0, self.steps_per_epoch)  # at most one follows a step
 
     def _finishing_seconds(self) -> float:
-        return self.finishing_validations * self._validation_seconds + min(
-            _FINISHING_SHARE * 60 * self.minutes, _FINISHING_SECONDS
-        )
+        return self.finishing_validations * self._validation_seconds + report_seconds(self.minutes)
 
     def _lap(self) -> float:
         now = time.monotonic()

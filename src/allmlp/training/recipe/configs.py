@@ -139,6 +139,7 @@ class ScheduleConfig:
         revisions: pairs (step, number of steps): from that step on, the run ends after that many steps instead, and the rest of
             the schedule is spread over them. metrics.json of a run with a time budget lists those that it made; with them,
             another run takes the same steps.
+        fold_revisions: the same for each fold of cross-validation. Without them, a fold has the revisions of its run.
     """
 
     warmup: float = 0.05
@@ -146,6 +147,7 @@ class ScheduleConfig:
     decay: Literal["cosine", "linear"] = "cosine"
     final_fraction: float = 0.0
     revisions: tuple[tuple[int, int], ...] = ()
+    fold_revisions: tuple[tuple[tuple[int, int], ...], ...] = ()
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.warmup < 1.0 or not 0.0 <= self.final_fraction <= 1.0:
@@ -160,12 +162,18 @@ class ScheduleConfig:
                 f"schedule.warmup is {self.warmup}, but schedule.warmup_steps={self.warmup_steps} overrides it. "
                 f"Leave it at {ScheduleConfig.warmup}, or set schedule.warmup_steps to none."
             )
-        steps = [step for step, _ in self.revisions]
-        if steps != sorted({*steps}) or not all(0 < step < num_steps for step, num_steps in self.revisions):
-            raise ConfigError(
-                f"schedule.revisions is {[list(pair) for pair in self.revisions]}; expected pairs [step, number of steps], "
-                "such as [[20,500],[60,480]]: steps over 0 that rise, each under its number of steps."
-            )
+        _check_revisions("revisions", self.revisions)
+        for revisions in self.fold_revisions:
+            _check_revisions("fold_revisions", revisions)
+
+
+def _check_revisions(name: str, revisions: tuple[tuple[int, int], ...]) -> None:
+    steps = [step for step, _ in revisions]
+    if steps != sorted({*steps}) or not all(0 < step < num_steps for step, num_steps in revisions):
+        raise ConfigError(
+            f"schedule.{name} is {[list(pair) for pair in revisions]}; expected pairs [step, number of steps], such as "
+            "[[20,500],[60,480]]: steps over 0 that rise, each under its number of steps."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

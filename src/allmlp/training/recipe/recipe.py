@@ -132,11 +132,12 @@ class Recipe:
                     f"{name} is {value}, but with max_minutes={self.max_minutes:g} the number of steps depends on the speed "
                     "of this machine. Set one of the two to none."
                 )
-        if self.schedule.revisions and self.max_minutes is not None:
-            raise ConfigError(
-                f"schedule.revisions sets the number of steps, and so does max_minutes={self.max_minutes:g}. To take the steps "
-                "of another run, set max_minutes to none."
-            )
+        for name in ("revisions", "fold_revisions"):
+            if getattr(self.schedule, name) and self.max_minutes is not None:
+                raise ConfigError(
+                    f"schedule.{name} sets the number of steps, and so does max_minutes={self.max_minutes:g}. To take the "
+                    "steps of another run, set max_minutes to none."
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

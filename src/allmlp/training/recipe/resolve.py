@@ -22,6 +22,7 @@ from allmlp.errors import ConfigError
 from allmlp.io.display import Report, counted, escape
 from allmlp.model import MixerConfig, MixerTemplate
 from allmlp.training.recipe.cached_passes import check_cached_settings, with_cached_passes
+from allmlp.training.recipe.folds import check_fold_revisions, without_folds
 from allmlp.training.recipe.initial_checkpoint import load_initial_checkpoint
 from allmlp.training.recipe.recipe import Recipe, ResolvedRecipe
 from allmlp.training.recipe.result_settings import CHANGEABLE
@@ -166,8 +167,8 @@ def resolve(recipe: Recipe, dataset: ImageDataset, device: str) -> ResolvedRecip
     An initial checkpoint must have been applied before (`with_checkpoint`). `device` is "cpu", "cuda" or "mps".
 
     Raises:
-        ConfigError: the number of classes is not that of the data, epochs and steps contradict each other, or the warm-up is
-            as long as the run.
+        ConfigError: the number of classes is not that of the data, epochs and steps contradict each other, the warm-up is as
+            long as the run, or the revisions are not those of all folds.
     """
     num_classes, num_photos = len(dataset.class_names), len(dataset.splits["train"])
     if recipe.model.num_classes not in (None, num_classes):
@@ -175,8 +176,9 @@ def resolve(recipe: Recipe, dataset: ImageDataset, device: str) -> ResolvedRecip
             f"model.num_classes is {recipe.model.num_classes}, but {escape(dataset.source)} has {num_classes} classes. "
             "Omit it: the data decides (in Python, a recipe's model is a MixerTemplate)."
         )
+    check_fold_revisions(recipe)
     if "validation" in dataset.splits:
-        recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, folds=0))
+        recipe = without_folds(recipe)
     if recipe.data.folds:
         recipe = dataclasses.replace(recipe, best_by="last")
     resolved = _complete(
@@ -262,7 +264,7 @@ def resumed_recipe(recipe: Recipe, stored: ResolvedRecipe, *, where: Path) -> Re
             f"{where}: a run must be resumed with the settings it was started with. These differ:\n  "
             + "\n  ".join(differences.values())
             + "\nOmit them to resume the run, or start a new run with --out."
-            + (longer if differences.keys() & {"num_epochs", "max_minutes"} else "")
+            + (longer if differences.keys() & {"num_epochs", "num_steps", "max_minutes"} else "")
         )
     data = dataclasses.replace(stored.data, storage=recipe.data.storage, num_workers=recipe.data.num_workers)
     return dataclasses.replace(
@@ -301,8 +303,8 @@ def _is_unresolved(key: str, stored: Any, given: Any, recipe: Recipe) -> bool:
         return given is None
     if key == "precision":
         return bool(given == "auto")
-    if key == "data.folds":  # the data has a validation split
-        return bool(given != 0 and stored == 0)
+    if key in ("data.folds", "schedule.fold_revisions"):  # the data has a validation split
+        return bool(given and not stored)
     if key == "best_by":  # decided by cross-validation
         return bool(recipe.data.folds)
     if key == "data.interpolation":

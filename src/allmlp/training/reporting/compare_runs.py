@@ -18,13 +18,21 @@ from allmlp.report import ComparedRun, PairedTest, RunComparison, Score, flat_se
 from allmlp.runs.layout import RunLayout
 from allmlp.runs.photo_digests import trained_digests
 from allmlp.runs.predictions import PhotoPrediction, read_predictions
-from allmlp.training.reporting.stored_report import best_epoch, read_metrics, read_results, require_run
+from allmlp.training.reporting.stored_results import (
+    best_epoch,
+    read_metrics,
+    read_results,
+    require_run,
+    run_notes,
+    run_state,
+)
 from allmlp.training.stored_run import StoredRun
 
 __all__ = ["RunComparison", "compare_runs"]
 
 _MISSING = "–"
 _FOLDS = "cross-validation"
+_HELD_OUT = ("validation", _FOLDS)
 _LABELLED = "labelled"
 
 
@@ -70,7 +78,16 @@ def compare_runs(
         settings=_differing([_settings(run) for run in stored]),
         tests=tests,
         notes=notes,
+        run_notes=_run_notes(dict(zip(names, stored, strict=True))),
     )
+
+
+def _run_notes(runs: Mapping[str, StoredRun]) -> tuple[str, ...]:
+    """Return the notes of the runs, those that all of them have once."""
+    notes = {name: run_notes(run.path) for name, run in runs.items()}
+    shared = [note for note in next(iter(notes.values())) if all(note in each for each in notes.values())]
+    own = [f"{name}: {note}" for name, each in notes.items() for note in each if note not in shared]
+    return (*(f"all runs: {note}" for note in shared), *own)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -112,11 +129,14 @@ def _compared(run: StoredRun, name: str, table: Sequence[PhotoPrediction], losse
         )
     model = run.recipe.model
     assert isinstance(model, MixerConfig)
+    trained = results[-1]["epoch"] if results else 0
     return ComparedRun(
         path=run.path,
         name=name,
-        is_finished=run.is_finished,
-        num_epochs=run.recipe.num_epochs,
+        state=run_state(run),
+        num_epochs=metrics.get("num_epochs", run.recipe.num_epochs if run.is_finished else trained),
+        planned_epochs=run.recipe.num_epochs,
+        is_cut_short=metrics.get("minutes_needed") is not None,
         best_epoch=metrics.get("best_epoch") or best_epoch(results),
         num_parameters=num_parameters(model),
         training_top1=(metrics.get("train") or {}).get("top1"),
@@ -150,18 +170,29 @@ def _tests(
     tests = []
     runs = {name: run for name, run in zip(tables, stored, strict=True) if tables[name]}
     for first, second in combinations(runs, 2):
-        split = _shared_split(tables[first], tables[second])
-        pair = [_scored(runs[name], tables[name], split) for name in (first, second)]
+        splits = _splits_to_test(tables[first], tables[second])
+        pair = [_scored(runs[name], tables[name], split) for name, split in zip((first, second), splits, strict=True)]
+        split = splits[0] if splits[0] == splits[1] else "held-out"
         test, remarks = _test(first, second, split, *pair)
         tests += [test] * (test.num_photos > 0)
         notes += remarks
     return tuple(tests), tuple(notes)
 
 
-def _shared_split(first: Sequence[PhotoPrediction], second: Sequence[PhotoPrediction]) -> str:
-    """Return the split to compare on: test if both have it, else validation or cross-validation, else the first run's last."""
-    shared = {row.split for row in first} & {row.split for row in second}
-    return next((name for name in ("test", "validation", _FOLDS, "train") if name in shared), first[-1].split)
+def _splits_to_test(first: Sequence[PhotoPrediction], second: Sequence[PhotoPrediction]) -> tuple[str, str]:
+    """Return the split of each run to compare on: test if both have it, else the photos that each held out, once or in folds.
+
+    Without either, it is the last one of the first run, in both.
+    """
+    found = [{row.split for row in table} for table in (first, second)]
+    shared = found[0] & found[1]
+    if (split := next((name for name in ("test", *_HELD_OUT) if name in shared), None)) is not None:
+        return split, split
+    held_out, other_held_out = (next((name for name in _HELD_OUT if name in splits), None) for splits in found)
+    if held_out is not None and other_held_out is not None:
+        return held_out, other_held_out
+    last = "train" if "train" in shared else first[-1].split
+    return last, last
 
 
 def _scored(run: StoredRun, table: Sequence[PhotoPrediction], split: str) -> _Scored:

@@ -30,7 +30,7 @@ from allmlp.report import LabelErrors
 from allmlp.runs.layout import RunLayout
 from allmlp.runs.photo_digests import read_photo_digests
 from allmlp.training.reporting.out_of_fold import predict_split, read_fold
-from allmlp.training.reporting.stored_report import require_run
+from allmlp.training.reporting.stored_results import require_run
 from allmlp.training.stored_run import StoredRun, photos_of_run, stored_digests
 
 __all__ = ["CleanedPhotos", "clean_photos", "find_label_errors", "undo_cleaning"]
@@ -137,7 +137,7 @@ def _predictions(
         index_of = {sample_id: index for index, sample_id in enumerate(dataset.splits["train"].sample_ids)}
         for number in range(1, stored.recipe.data.folds + 1):
             path = layout.fold_predictions(number)
-            sample_ids, logits, _ = read_fold(path)
+            sample_ids, logits, *_ = read_fold(path)
             if not index_of.keys() >= set(sample_ids) or logits.shape[1] != len(dataset.class_names):
                 raise ConfigError(f"{escape(path)}: not the predictions of this run's photos. Restore the file.")
             yield "train", [index_of[sample_id] for sample_id in sample_ids], logits

@@ -4,7 +4,7 @@ import json
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.inference import eager_forward, open_model
 from allmlp.io.path_problem import check_regular
 from allmlp.metrics import Forward, Metrics, closeness, fit_closeness, score_batches
+from allmlp.training.length.fold_budget import FoldLength
 from allmlp.training.recipe.recipe import Recipe
 
 __all__ = [
@@ -48,12 +49,14 @@ class OutOfFold:
         num_folds: the number of models.
         closeness: float64 (n,), of each photo's features to those of the photos on which its model was trained; None if a fold
             was predicted by a version that did not compute it.
+        lengths: of the runs of the folds; empty if a fold was trained by a version that did not save it.
     """
 
     split: Split
     logits: NDArray[np.float32]
     num_folds: int
     closeness: NDArray[np.float64] | None = None
+    lengths: tuple[FoldLength, ...] = ()
 
     def metrics(self, class_names: tuple[str, ...], *, temperature: float | None) -> Metrics:
         """Return the scores; see `score_batches`."""
@@ -96,12 +99,13 @@ def _rows(checkpoint: Checkpoint, split: Split, forward: Forward) -> NDArray[np.
 
 
 class FoldPredictions(NamedTuple):
-    """What cross-validation saves of a fold: the sample IDs that it held out, their logits (n, K) at temperature 1, and the
-    closeness (n,) of their features to those of its training photos, if this version saved them."""
+    """What cross-validation saves of a fold: the sample IDs that it held out, their logits (n, K) at temperature 1, and, if the
+    version saved them, the closeness (n,) of their features to those of its training photos and the length of its run."""
 
     sample_ids: tuple[str, ...]
     logits: NDArray[np.float32]
     closeness: NDArray[np.float64] | None
+    length: FoldLength | None = None
 
 
 def read_fold(path: Path) -> FoldPredictions:
@@ -118,6 +122,7 @@ def read_fold(path: Path) -> FoldPredictions:
             sample_ids = json.loads(arrays["sample_ids"].tobytes())
             logits: NDArray[np.float32] = arrays["logits"]
             scores: NDArray[np.float64] | None = arrays.get("closeness")
+            length = _length(json.loads(arrays["length"].tobytes())) if "length" in arrays else None
     except (OSError, EOFError, ValueError, TypeError, LookupError, zipfile.BadZipFile, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}). Delete it to train this fold again.") from error
     is_expected = logits.ndim == 2 and logits.dtype == np.float32 and np.isfinite(logits).all()
@@ -127,4 +132,10 @@ def read_fold(path: Path) -> FoldPredictions:
     )
     if not is_expected or not is_named or not is_close or len(sample_ids) != len(logits):
         raise ConfigError(f"{path}: not the predictions of this fold. Delete it to train the fold again.")
-    return FoldPredictions(tuple(sample_ids), logits, scores)
+    return FoldPredictions(tuple(sample_ids), logits, scores, length)
+
+
+def _length(values: Any) -> FoldLength:
+    revisions, minutes_needed = values
+    pairs = tuple((int(step), int(num_steps)) for step, num_steps in revisions)
+    return FoldLength(pairs, None if minutes_needed is None else float(minutes_needed))

@@ -48,12 +48,12 @@ def write_run_report(
     stopped: Stopped | None = None,
 ) -> None:
     """Write plots/ and report.html of a run in progress or just finished into its folder."""
-    first = first_environment(path)
-    commands = {"command": first.get("command", environment["command"])}
-    if commands["command"] != environment["command"]:
-        commands["resumed with"] = environment["command"]
+    shown = first_environment(path) or dict(environment)  # the first, as `allmlp report` shows it
+    command = shown.get("command", environment["command"])
+    if command != environment["command"]:
+        shown = {"command": command, "resumed with": environment["command"], **_without_command(environment)}
     summary = dataclasses.replace(
-        run_summary(path, recipe, dataset, environment={**commands, **_without_command(environment)}),
+        run_summary(path, recipe, dataset, environment=shown),
         results=tuple(history.results),
         best_epoch=history.best_epoch,
         evaluations=evaluations,

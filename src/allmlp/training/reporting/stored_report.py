@@ -1,23 +1,19 @@
 """The report of a run from its folder, at any time: also of a run that was stopped, killed, or is still in training."""
 
-import csv
 import dataclasses
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from allmlp.checkpoints import load_checkpoint
 from allmlp.data import FileReader, ImageDataset, Split
 from allmlp.errors import ConfigError, DataError
 from allmlp.hardware.devices import choose_device
-from allmlp.io.display import Report, discard, escape
-from allmlp.io.path_problem import check_regular, path_advice
+from allmlp.io.display import Report, discard
 from allmlp.metrics import Metrics
 from allmlp.report import ReportSummary, Stopped, TrainingScore, write_page, write_report
 from allmlp.runs.layout import RunLayout
@@ -30,12 +26,27 @@ from allmlp.training.recipe.recipe import Recipe
 from allmlp.training.reporting.final_scores import score_splits, score_training_photos
 from allmlp.training.reporting.out_of_fold import CROSS_VALIDATION, OutOfFold, held_out_once, read_fold
 from allmlp.training.reporting.run_report import first_environment, run_summary, stopped_at, with_photos
+from allmlp.training.reporting.stored_results import (
+    best_epoch,
+    read_metrics,
+    read_results,
+    require_run,
+    run_notes,
+    run_state,
+)
 from allmlp.training.run_folder import decoded_fingerprint
-from allmlp.training.stored_run import StoredRun, photos_of_run, stored_digests, stored_run
+from allmlp.training.stored_run import StoredRun, photos_of_run, stored_digests
 
-__all__ = ["best_epoch", "read_metrics", "read_results", "report_run", "require_run", "stored_evaluations"]
+__all__ = ["report_run", "stored_evaluations"]
 
 _MAX_LINES = 3  # of a problem with photos, of which there may be thousands
+
+# An unfinished run on its page, by its state.
+_HOW = {
+    "diverged": "diverged (a loss was not finite)",
+    "in training": "is still in training",
+    "stopped": "was stopped",
+}
 
 
 def report_run(
@@ -80,6 +91,7 @@ def report_run(
         best_epoch=_best_epoch(results, stored.recipe),
         evaluations=evaluations,
         training_score=training_score,
+        notes=run_notes(path, dataset.notes),
         stopped=_stopped(stored, results),
     )
     if pipeline is None:
@@ -109,70 +121,6 @@ def _write(summary: ReportSummary, run: Path, out: str | Path | None) -> Path:
         return write_page(summary, Path(out))
     write_report(summary, run)
     return RunLayout(run).report
-
-
-def require_run(path: Path) -> StoredRun:
-    """Return the run in a folder.
-
-    Raises:
-        ConfigError: there is none, or it cannot be read.
-    """
-    stored = stored_run(path)
-    if stored is None:
-        what = (
-            "this folder holds no run."
-            if path.is_dir()
-            else f"there is no such run folder. {path_advice(path)}".rstrip()
-        )
-        raise ConfigError(
-            f"{escape(path)}: {what} A run folder is what `allmlp train` or `allmlp finetune` writes; it holds "
-            f"{RunLayout(path).recipe.name}."
-        )
-    return stored
-
-
-def read_results(path: Path) -> list[dict[str, float]]:
-    """Return the rows of results.csv of a run; empty before its first validation. A cell without a value is NaN.
-
-    Raises:
-        ConfigError: the file cannot be read, or is not a table of numbers.
-    """
-    results = RunLayout(path).results
-    if not results.exists():
-        return []
-    try:
-        check_regular(results)
-        with results.open(encoding="utf-8", newline="") as file:
-            rows = [
-                {name: float(cell) if cell else math.nan for name, cell in row.items()}
-                for row in csv.DictReader(file, strict=True)
-            ]
-        if not all(math.isfinite(row["epoch"]) for row in rows):
-            raise ValueError("an epoch is missing")
-    except (OSError, ValueError, LookupError, TypeError, csv.Error) as error:
-        raise ConfigError(f"{results}: cannot be read as the results of a run ({error}). Restore it.") from error
-    return rows
-
-
-def read_metrics(path: Path) -> dict[str, Any]:
-    """Return metrics.json of a finished run; empty if it is not finished.
-
-    Raises:
-        ConfigError: the file cannot be read, or is not what training writes.
-    """
-    metrics = RunLayout(path).metrics
-    if not metrics.exists():
-        return {}
-    try:
-        check_regular(metrics)
-        values = json.loads(metrics.read_text(encoding="utf-8"))
-        if not isinstance(values, dict) or not isinstance(values.get("evaluations"), dict):
-            raise ValueError("expected an object with evaluations")
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(
-            f"{metrics}: cannot be read ({error}). Delete it and resume the run to repeat its end from the last snapshot."
-        ) from error
-    return values
 
 
 def stored_evaluations(path: Path, class_names: tuple[str, ...], *, num_folds: int = 0) -> dict[str, Metrics]:
@@ -254,13 +202,6 @@ def _training_score(layout: RunLayout) -> TrainingScore | None:
         raise ConfigError(f"{layout.metrics}: the score on training photos cannot be read ({error}).") from error
 
 
-def best_epoch(results: list[dict[str, float]]) -> int | None:
-    """Return the epoch of the best checkpoint: highest validation top-1, ties by lower loss, then the first."""
-    rows = [row for row in results if math.isfinite(row.get("validation_top1", math.nan))]
-    best = max(rows, key=lambda row: (row["validation_top1"], -row["validation_loss"]), default=None)
-    return None if best is None else int(best["epoch"])
-
-
 def _best_epoch(results: list[dict[str, float]], recipe: Recipe) -> int | None:
     if recipe.best_by == "top1":
         return best_epoch(results)
@@ -274,24 +215,8 @@ def _best_epoch(results: list[dict[str, float]], recipe: Recipe) -> int | None:
 
 
 def _stopped(stored: StoredRun, results: list[dict[str, float]]) -> Stopped | None:
-    if stored.is_finished:
+    how = _HOW.get(run_state(stored))
+    if how is None:
         return None
-    if stored.is_diverged:
-        how = "diverged (a loss was not finite)"
-    elif _is_locked(RunLayout(stored.path).lock):
-        how = "is still in training"
-    else:
-        how = "was stopped"
     stopped = stopped_at(stored.path, stored.recipe, results, how=how)
     return dataclasses.replace(stopped, resume="") if how.startswith("is still") else stopped
-
-
-def _is_locked(lock: Path) -> bool:
-    """Return whether a training process holds the lock of a run."""
-    if not lock.exists():
-        return False
-    try:
-        with FileLock(lock, timeout=0):
-            return False
-    except (Timeout, OSError):
-        return True

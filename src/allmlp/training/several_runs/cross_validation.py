@@ -1,24 +1,27 @@
 """Cross-validation: one more run per fold, and its predictions for the photos that it did not train on."""
 
-import dataclasses
 import io
 import json
-import math
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from allmlp.checkpoints import load_checkpoint
+from allmlp.checkpoints import Checkpoint, load_checkpoint
 from allmlp.data import ImageDataset, Split, fold_datasets, fold_of_photos
 from allmlp.errors import ConfigError
 from allmlp.io.atomic_write import write_bytes
 from allmlp.runs.layout import RunLayout
 from allmlp.training.distributed.process_group import timeout_seconds
+from allmlp.training.length.fold_budget import FoldBudget
+from allmlp.training.length.run_plan import MAX_TRAINING_PHOTOS
+from allmlp.training.loop import FoldStart, Unscored
 from allmlp.training.progress import NoProgress, Progress
+from allmlp.training.recipe.folds import recipe_of_fold
 from allmlp.training.recipe.recipe import ResolvedRecipe
 from allmlp.training.reporting.out_of_fold import (
     FoldPredictions,
@@ -30,18 +33,11 @@ from allmlp.training.reporting.out_of_fold import (
 
 __all__ = ["AfterStart", "cross_validate"]
 
+TrainFold = Callable[[ResolvedRecipe, ImageDataset, Path, Progress, FoldStart], Unscored]
 
-def cross_validate(
-    run: Path,
-    recipe: ResolvedRecipe,
-    dataset: ImageDataset,
-    train: Callable[[ResolvedRecipe, ImageDataset, Path, Progress], object],
-    *,
-    device: str,
-    progress: Progress,
-    is_first: bool,
-) -> OutOfFold:
-    """Train a run on each fold of the training photos of `dataset`, and return the predictions for all of them.
+
+def cross_validate(run: Path, trained: Unscored, train: TrainFold, *, device: str, progress: Progress) -> OutOfFold:
+    """Train a run on each fold of the training photos of a run, and return the predictions for all of them.
 
     The runs have the recipe of the run in the folder `run`. Each one's predictions are saved there, and the fold's own
     folder is removed; a cross-validation that was stopped goes on where it stopped. `train` trains a run or continues it.
@@ -49,63 +45,98 @@ def cross_validate(
     Raises:
         DataError: too few photos.
         ConfigError: saved predictions that cannot be read, or are of other photos.
+        CheckpointError: the copy of the initial checkpoint cannot be read.
     """
-    layout = RunLayout(run)
+    layout, recipe, dataset = RunLayout(run), trained.recipe, trained.dataset
     num_folds = recipe.data.folds
     folds = fold_of_photos(dataset, num_folds=num_folds, seed=recipe.seed)
-    logits = np.zeros((len(folds), len(dataset.class_names)), np.float32)
-    closeness: NDArray[np.float64] | None = np.zeros(len(folds))
+    missing = [number for number in range(num_folds) if not layout.fold_predictions(number + 1).exists()]
+    initial = _initial(layout) if missing else None
+    budget = _budget(trained, num_missing=len(missing))
+    predictions = []
     for number, fold in enumerate(fold_datasets(dataset, folds)):
         saved = layout.fold_predictions(number + 1)
         held_out = fold.splits["validation"]
-        if not saved.exists():
+        if number in missing:
             progress.message(f"fold    {number + 1} of {num_folds}: {len(held_out):,} photos held out")
-            fold_recipe = _of_fold(recipe, num_photos=len(folds), num_fold_photos=len(fold.splits["train"]))
-            train(fold_recipe, fold, layout.fold_run(number + 1), AfterStart(progress, prefix="warning"))
-            if is_first:
-                _write(saved, _predict(layout.fold_run(number + 1), fold, device=device))
+            known = None if trained.features is None else trained.features.of(np.flatnonzero(folds != number))
+            start = FoldStart(None if budget is None else budget.minutes_of_fold(), initial, known)
+            num_fold_photos = len(fold.splits["train"])
+            fold_recipe = recipe_of_fold(recipe, number, num_photos=len(folds), num_fold_photos=num_fold_photos)
+            quiet = AfterStart(progress, prefix="warning")
+            fold_run = train(fold_recipe, fold, layout.fold_run(number + 1), quiet, start)
+            started = time.monotonic()
+            if trained.is_first:
+                _write(saved, _predict(layout.fold_run(number + 1), fold, fold_run, device=device))
             else:
                 _wait_for(saved)
-        found = _read(saved, held_out, num_classes=len(dataset.class_names))
+            if budget is not None:
+                budget.fold_ended(scoring_seconds=time.monotonic() - started)
+        predictions.append(_read(saved, held_out, num_classes=len(dataset.class_names)))
+        if trained.is_first:
+            shutil.rmtree(layout.fold_run(number + 1), ignore_errors=True)
+    if trained.is_first:
+        shutil.rmtree(layout.fold_initial, ignore_errors=True)
+    return _joined(dataset, folds, predictions)
+
+
+def _initial(layout: RunLayout) -> Checkpoint | None:
+    """Return the checkpoint from which the run started; None if it kept no copy, as runs from random weights."""
+    return load_checkpoint(layout.fold_initial) if layout.fold_initial.is_dir() else None
+
+
+def _budget(trained: Unscored, *, num_missing: int) -> FoldBudget | None:
+    """Return what shares the time that the recipe allows; a fold of an earlier session counts as much as the run itself."""
+    minutes, num_folds = trained.recipe.max_minutes, trained.recipe.data.folds
+    if minutes is None or not num_missing:
+        return None
+    splits = trained.dataset.splits
+    num_photos = len(splits["train"])
+    num_end_photos = sum(map(len, splits.values())) + min(num_photos, MAX_TRAINING_PHOTOS)
+    return FoldBudget(
+        minutes=minutes,
+        num_folds=num_missing,
+        spent_seconds=(1 + num_folds - num_missing) * (trained.seconds + trained.setup_seconds),
+        setup_seconds=trained.setup_seconds,
+        end_ratio=num_end_photos / (num_photos + num_photos / num_folds),
+    )
+
+
+def _joined(dataset: ImageDataset, folds: NDArray[np.int64], predictions: Sequence[FoldPredictions]) -> OutOfFold:
+    """Return the predictions of all folds in the order of the photos; `folds` (n,) says in which fold each photo is."""
+    logits = np.zeros((len(folds), len(dataset.class_names)), np.float32)
+    closeness: NDArray[np.float64] | None = np.zeros(len(folds))
+    for number, found in enumerate(predictions):
         logits[folds == number] = found.logits
         if closeness is not None and found.closeness is not None:
             closeness[folds == number] = found.closeness
         else:
             closeness = None
-        if is_first:
-            shutil.rmtree(layout.fold_run(number + 1), ignore_errors=True)
     is_held_out = folds >= 0
-    held_out_once = dataset.splits["train"].subset(np.flatnonzero(is_held_out))
+    lengths = [found.length for found in predictions if found.length is not None]
     return OutOfFold(
-        held_out_once, logits[is_held_out], num_folds, None if closeness is None else closeness[is_held_out]
+        dataset.splits["train"].subset(np.flatnonzero(is_held_out)),
+        logits[is_held_out],
+        len(predictions),
+        None if closeness is None else closeness[is_held_out],
+        lengths=tuple(lengths) if len(lengths) == len(predictions) else (),
     )
 
 
-def _of_fold(recipe: ResolvedRecipe, *, num_photos: int, num_fold_photos: int) -> ResolvedRecipe:
-    """Return the recipe of a fold of a run on `num_photos`: as many steps, on fewer photos.
+def _predict(run: Path, fold: ImageDataset, trained: Unscored, *, device: str) -> FoldPredictions:
+    """Return what the model of a fold says of the photos that the fold held out.
 
-    With as many epochs, the features of a fold's Mixer would move less far from the initial weights than those of the run, and
-    the threshold of "unknown" would reject too many photos. As in the run itself, no photo chooses an epoch: the last weights
-    are scored.
+    If its features are those of the initial checkpoint, they are as close to each other as those of new photos, so that no
+    closeness is needed.
     """
-    data = dataclasses.replace(recipe.data, folds=0, bad_photos="stop")
-    if recipe.max_minutes is not None:
-        num_epochs = max(1, round(recipe.num_epochs * num_photos / num_fold_photos))
-        minutes = recipe.max_minutes / (1 + recipe.data.folds)
-        return dataclasses.replace(recipe, data=data, best_by="last", num_epochs=num_epochs, max_minutes=minutes)
-    num_steps = recipe.num_steps_on(num_photos)
-    num_epochs = max(1, math.ceil(num_steps * recipe.batch_size / num_fold_photos))
-    return dataclasses.replace(recipe, data=data, best_by="last", num_epochs=num_epochs, num_steps=num_steps)
-
-
-def _predict(run: Path, fold: ImageDataset, *, device: str) -> FoldPredictions:
-    """Return what the model of a fold says of the photos that the fold held out."""
+    has_new_features = trained.recipe.transfer.trained_blocks != 0
     checkpoint = load_checkpoint(RunLayout(run).checkpoint("best"))
     held_out = fold.splits["validation"]
     return FoldPredictions(
         held_out.sample_ids,
         predict_split(checkpoint, held_out, device=device),
-        closeness_of_fold(checkpoint, fold, device=device),
+        closeness_of_fold(checkpoint, fold, device=device) if has_new_features else None,
+        trained.length,
     )
 
 
@@ -118,10 +149,19 @@ def _wait_for(path: Path) -> None:
 
 def _write(path: Path, found: FoldPredictions) -> None:
     content = io.BytesIO()
-    sample_ids = np.frombuffer(json.dumps(found.sample_ids).encode(), np.uint8)
-    assert found.closeness is not None
-    np.savez(content, sample_ids=sample_ids, logits=found.logits, closeness=found.closeness)
+    arrays: dict[str, Any] = {
+        "sample_ids": _json_bytes(found.sample_ids),
+        "logits": found.logits,
+        "length": _json_bytes(found.length),
+    }
+    if found.closeness is not None:
+        arrays["closeness"] = found.closeness
+    np.savez(content, **arrays)
     write_bytes(path, content.getvalue())
+
+
+def _json_bytes(value: object) -> NDArray[np.uint8]:
+    return np.frombuffer(json.dumps(value).encode(), np.uint8)
 
 
 def _read(path: Path, split: Split, *, num_classes: int) -> FoldPredictions:

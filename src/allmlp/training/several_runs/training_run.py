@@ -71,7 +71,8 @@ def train(
         assert isinstance(fold_run, Unscored)
         return fold_run
 
-    with StopSignal() as stop:  # for signals between the runs: there is nothing to save, but it is reported to the caller
+    # For signals between the runs: there is nothing to save, but it is reported to the caller.
+    with StopSignal() as stop:
         try:
             with lock_run(run, is_new=False) if trained.is_first else contextlib.nullcontext():
                 out_of_fold = cross_validate(run, trained, train_fold, device=device, progress=progress)

@@ -53,22 +53,16 @@ def convert(
             show_default="the checkpoint's",
         ),
     ] = None,
-    image_size: ImageSizeOption = None,
-    mean: MeanOption = None,
-    std: StdOption = None,
-    interpolation: InterpolationOption = None,
-    fit: FitOption = None,
-    law: LawOption = None,
     photos: Annotated[
         str | None,
         typer.Option(
-            metavar="DATA", help="Photos, labelled or not, to measure the effect of --gelu on.", show_default=False
+            metavar="PHOTOS", help="Photos, labelled or not, to measure the effect of --gelu on.", show_default=False
         ),
     ] = None,
     unknown_from: Annotated[
         str | None,
         typer.Option(
-            metavar="DATA",
+            metavar="PHOTOS",
             help="Fit the threshold of 'unknown' on these photos of its classes, which it was not trained on.",
             show_default=False,
         ),
@@ -79,6 +73,12 @@ def convert(
             metavar="S", help="With --unknown-from: the share of them that is to stay known.", show_default="0.95"
         ),
     ] = None,
+    image_size: ImageSizeOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    interpolation: InterpolationOption = None,
+    fit: FitOption = None,
+    law: LawOption = None,
 ) -> None:
     """Write a checkpoint for another tool. Weights stay identical, bit for bit; what the format cannot hold is reported.
 
@@ -101,7 +101,7 @@ def convert(
     if changed.config != loaded.config:
         options = option_words(image_size, changes)
         command = command_line("convert", checkpoint, "DST", "--to", target, "--gelu", changed.config.gelu, *options)
-        _report_gelu(loaded, changed, photos, f"{command} --photos DATA")
+        _report_gelu(loaded, changed, photos, f"{command} --photos PHOTOS")
     print_unsupported(target, losses)
     written = FORMATS[target].save(changed, path)
     say(_summary(changed, written, target))
@@ -122,7 +122,7 @@ def _check_unknown_options(target: Target, unknown_from: str | None, keep: float
         return
     if unknown_from is None:
         raise ConfigError(
-            "--keep without --unknown-from would have no effect; add --unknown-from DATA, or omit --keep."
+            "--keep without --unknown-from would have no effect; add --unknown-from PHOTOS, or omit --keep."
         )
     if not 0 < keep <= 1:
         raise ConfigError(f"--keep is {keep}; expected a share over 0 and at most 1, such as 0.95.")

@@ -65,6 +65,11 @@ def push(
     """Upload a checkpoint and a model card to the Hugging Face hub.
 
     To log in, run `hf auth login` once, or set HF_TOKEN.
+
+    \b
+    Examples:
+      allmlp push runs/mine OWNER/NAME --private
+      allmlp push runs/mine OWNER/NAME --to timm --license apache-2.0
     """
     _check_names(repository, license_id)
     changes = changed_preprocessing(mean, std, interpolation, fit, law)
@@ -141,15 +146,19 @@ def _add_card(
 def _evaluations(source: str) -> "list[CardScore]":
     """Return the scores of the best checkpoint from a run folder; none for any other source."""
     from allmlp.checkpoints import CardScore
+    from allmlp.metrics import accuracy_text, wilson_interval
 
     metrics = RunLayout(Path(source)).metrics
     try:
         check_regular(metrics)
         values = json.loads(metrics.read_text(encoding="utf-8"))
-        return [
-            CardScore(split, float(figures["top1"]), int(figures["num_examples"]))
-            for split, figures in values["evaluations"].items()
-        ]
+        scores = []
+        for split, figures in values["evaluations"].items():
+            top1, num_photos = float(figures["top1"]), int(figures["num_examples"])
+            num_correct = round(top1 * num_photos)
+            low, high = figures.get("top1_interval") or wilson_interval(num_correct, num_photos)
+            scores.append(CardScore(split, top1, accuracy_text(num_correct, num_photos, (low, high))))
+        return scores
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return []
 

@@ -52,7 +52,14 @@ def clean(
     ] = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Find photos that are probably labelled wrong. Models that did not train on them judge; photos move only on request."""
+    """Find photos that are probably labelled wrong. Models that did not train on them judge; photos move only on request.
+
+    \b
+    Examples:
+      allmlp clean runs/mine --out label_errors
+      allmlp clean runs/mine --apply label_choices.csv
+      allmlp clean --undo label_choices-log.jsonl
+    """
     _check_options(run, searches=(out, page, csv), apply=apply, undo=undo)
     if undo is not None:
         with _notes_of_interrupt():

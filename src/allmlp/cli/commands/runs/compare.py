@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from allmlp.cli.arguments.output_format import Format, FormatOption
 from allmlp.cli.arguments.output_path import new_output_path
 from allmlp.cli.console import DeviceOption, aligned, command_line, heading, next_commands, note, say
 from allmlp.io.display import escape, shorten
+from allmlp.io.json_object import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,24 +29,42 @@ def compare(
     photos: Annotated[
         str | None,
         typer.Option(
-            metavar="DATA",
+            metavar="PHOTOS",
             help="Score all runs on these labelled photos.",
             show_default="the validation and test predictions that the runs saved",
         ),
     ] = None,
+    output_format: FormatOption = Format.TEXT,
     device: DeviceOption = "auto",
 ) -> None:
-    """Compare runs with each other. Shows settings that differ, final figures, and a paired test on photos that they share."""
+    """Compare runs with each other. Shows settings that differ, final figures, and a paired test on photos that they share.
+
+    \b
+    Examples:
+      allmlp compare runs/a runs/b
+      allmlp compare runs/a runs/b runs/c --out comparison.html
+      allmlp compare runs/a runs/b --photos PHOTOS --format json
+    """
     if out is not None:
         new_output_path(str(out), is_folder=False, name="--out", example="comparison.html")
     from allmlp.training import compare_runs
 
     comparison = compare_runs(runs, photos, device=device, report=note)
-    _print(comparison)
+    is_json = output_format is Format.JSON
+    if is_json:
+        print(json_text(comparison.to_dict(), indent=2, allow_nan=False))
+    else:
+        _print(comparison)
     if out is not None:
         from allmlp.report import write_comparison
 
-        say(f"\nwrote   {escape(write_comparison(comparison, out))}")
+        page = write_comparison(comparison, out)
+        if is_json:  # which standard output holds
+            note(f"wrote   {escape(page)}")
+        else:
+            say(f"\nwrote   {escape(page)}")
+    if is_json:
+        return
     commands = [(command_line("report", runs[0]), "the page of a single run")]
     if out is None:
         on = [] if photos is None else ["--photos", photos]
@@ -56,6 +76,8 @@ def compare(
 def _print(comparison: "RunComparison") -> None:
     names = [run.name for run in comparison.runs]
     _print_table("", names, comparison.figures())
+    for line in comparison.run_notes:
+        say(f"  {line}")
     if comparison.settings:
         say()
         _print_table("settings that differ", names, comparison.settings)

@@ -22,19 +22,29 @@ def report(
     ] = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Write the report page of a run. It may have been stopped or killed, or be still in training."""
+    """Write the report page of a run. It may have been stopped or killed, or be still in training.
+
+    \b
+    Examples:
+      allmlp report runs/mine
+      allmlp report runs/mine --out page.html
+    """
     if out is not None:
         new_output_path(str(out), is_folder=False, name="--out", example="report.html")
     elif run.is_dir():
         _check_writable(run)
-    from allmlp.training import report_run, stored_run
+    from allmlp.training import report_run, run_state, stored_run
 
     page = report_run(run, out, device=device, report=note)
     stored = stored_run(run)
     assert stored is not None  # `report_run` has read it
     say(f"wrote   {escape(page)}")
-    if stored.is_finished:
+    state = run_state(stored)
+    if state == "finished":
         next_commands([(f"{command_line('predict', run)} PHOTO.jpg", "classify photos or whole folders")])
+    elif state == "in training":
+        say("This run is still in training.")
+        next_commands([(command_line("report", run), "write the page again, later")])
     else:
         next_commands([(command_line("train", "--resume", run), "continue this run")])
 

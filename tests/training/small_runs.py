@@ -59,3 +59,14 @@ def write_photos(root: Path, *, per_class: int = 14, splits: tuple[str, ...] = (
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(pixels.astype(np.uint8)).save(path)
     return root
+
+
+def write_few_photos(root: Path, numbers: tuple[int, ...]) -> Path:
+    """Write so many photos of noise per class, all different."""
+    for label, number in enumerate(numbers):
+        for index in range(number):
+            pixels = np.random.default_rng([label, index]).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+            path = root / f"class{label}" / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    return root

@@ -9,7 +9,7 @@ import numpy as np
 
 from allmlp.checkpoints import STARTER
 from allmlp.config import key_of, override
-from allmlp.data import ImageDataset, decode
+from allmlp.data import ImageDataset, decode, fold_of_photos
 from allmlp.errors import ConfigError, DataError
 from allmlp.io.display import counted
 from allmlp.recipes.registry import load_recipe
@@ -44,14 +44,15 @@ _MAX_PHOTOS_SEEN_FINETUNING = 500_000
 # points wide, and cross-validation of 100 gives 28 (docs/evaluation.md). The limit itself is bounded by time, not measured: six
 # runs of more photos would take too long on a laptop.
 _MIN_PHOTOS_HELD_OUT_ONCE = 500
-_NUM_FOLDS = 5
+_MAX_FOLDS = 5
 _NEED_HOLD_OUT = {"data.holdout", "best_by", "patience"}
 
 
 def finetune_for(dataset: ImageDataset) -> tuple[Recipe, str]:
     """Return a recipe for fine-tuning on `dataset`, and the reason in words.
 
-    The number of epochs follows from the number of photos. A few photos without a validation split are cross-validated.
+    The number of epochs follows from the number of photos. A few photos without a validation split are cross-validated, in as
+    many folds as they fill, up to five.
 
     Raises:
         DataError: there is no train split, or it has photos of only one class.
@@ -64,14 +65,29 @@ def finetune_for(dataset: ImageDataset) -> tuple[Recipe, str]:
     num_seen = min(num_seen, max(_MAX_PHOTOS_SEEN_FINETUNING, num_photos))
     epochs = max(1, round(num_seen / num_photos))
     is_held_out_once = "validation" in dataset.splits or num_photos >= _MIN_PHOTOS_HELD_OUT_ONCE
-    folds = 0 if is_held_out_once else _NUM_FOLDS
+    folds = 0 if is_held_out_once else _num_folds(dataset)
     reason = f"recipe {recipe.name}: {counted(num_photos, 'photo')} before the hold-out, so {counted(epochs, 'epoch')}"
     if folds:
+        fewer = "" if folds == _MAX_FOLDS else ", as many as so few photos fill"
         reason = (
             f"recipe {recipe.name}: {counted(num_photos, 'photo')}, so {counted(epochs, 'epoch')}, and {folds} folds of "
-            f"cross-validation (--folds 0 holds out a tenth once: faster, and a vaguer score)"
+            f"cross-validation{fewer} (--folds 0 holds out a tenth once: faster, and a vaguer score)"
         )
+    elif not is_held_out_once:
+        reason += "; some are held out once, because they do not fill two folds"
     return dataclasses.replace(recipe, num_epochs=epochs, data=dataclasses.replace(recipe.data, folds=folds)), reason
+
+
+def _num_folds(dataset: ImageDataset) -> int:
+    """Return the number of folds that the photos fill, at most `_MAX_FOLDS`; 0 if they do not fill two.
+
+    It does not depend on the seed, by which photos are only assigned to one fold or another.
+    """
+    for num_folds in range(_MAX_FOLDS, 1, -1):
+        with contextlib.suppress(DataError):
+            fold_of_photos(dataset, num_folds=num_folds, seed=0)
+            return num_folds
+    return 0
 
 
 def recipe_for(dataset: ImageDataset) -> tuple[Recipe, str]:
@@ -160,6 +176,7 @@ def choose_for_finetuning(
     wants_hold_out = bool(_NEED_HOLD_OUT & set(map(key_of, given)))
     # With larger weights than those of the package, the folds would take hours where one run takes long enough.
     if chosen.data.folds and (wants_hold_out or resolved.transfer.checkpoint != STARTER):
+        num_folds = chosen.data.folds
         chosen = dataclasses.replace(chosen, data=dataclasses.replace(chosen.data, folds=0))
         reason = (
             f"recipe {chosen.name}: {counted(num_training_photos(dataset), 'photo')} before the hold-out, so "
@@ -167,7 +184,7 @@ def choose_for_finetuning(
         )
         if not wants_hold_out:
             reason += (
-                f"; a tenth is held out once (--folds {_NUM_FOLDS} cross-validates instead: slower, and a better score)"
+                f"; a tenth is held out once (--folds {num_folds} cross-validates instead: slower, and a better score)"
             )
     resolved = with_settings(chosen, given)
     is_fitted = (resolved.num_epochs, resolved.data.folds) == (chosen.num_epochs, chosen.data.folds)

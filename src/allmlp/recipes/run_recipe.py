@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from allmlp.checkpoints import STARTER
 from allmlp.config import all_settings
 from allmlp.data import ImageDataset, open_dataset
 from allmlp.errors import ConfigError
@@ -14,6 +15,7 @@ from allmlp.recipes.choose import (
     choose_for_training,
     image_size_key,
 )
+from allmlp.recipes.presets import BETTER_QUALITY, Quality, cost_of_better, cost_of_quality, quality_settings
 from allmlp.runs.layout import RunLayout, new_run_folder
 from allmlp.training import (
     Progress,
@@ -98,6 +100,7 @@ def finetune(
     photos: Photos,
     out: str | Path | None = None,
     *,
+    quality: Quality | None = None,
     checkpoint: str | Path | None = None,
     recipe: Recipe | str | None = None,
     epochs: int | None = None,
@@ -117,6 +120,9 @@ def finetune(
     The classifier keeps classes of the same name; new ones start at zero.
 
     Args:
+        quality: what the run starts from and how much of it is trained, in one word: "fast", the weights that come with allmlp;
+            "balanced", a classifier on the features of b16-i21k; "best", all of b16-i21k, which takes hours without a GPU. What
+            it costs is reported before the run begins. It stands for `checkpoint` and `trained_blocks`.
         checkpoint: the initial checkpoint: a path, or a name, as `load_checkpoint` takes it. None takes the recipe's: for
             "finetune", it is "starter", the weights that come with allmlp.
         recipe: as in `train`; None means "finetune", or the recipe of the run to resume.
@@ -132,17 +138,28 @@ def finetune(
         CheckpointError, DataError, and the other errors: as in `train`.
     """
     run = _run_to_resume(recipe, out, resume=resume)
+    start: dict[str, object] = {"transfer.checkpoint": checkpoint, "transfer.trained_blocks": trained_blocks}
+    if quality is not None:
+        instead_of = {"checkpoint": checkpoint, "trained_blocks": trained_blocks}
+        start = quality_settings(quality, instead_of=instead_of, keys=all_settings({}, settings))
     options: dict[str, object] = {
-        "transfer.checkpoint": checkpoint,
+        **start,
         "transfer.image_size": None if image_size is None else _sides(image_size),
-        "transfer.trained_blocks": trained_blocks,
         "num_epochs": epochs,
         "max_minutes": max_minutes,
         "data.folds": folds,
         "seed": seed,
     }
     chosen = _chosen(choose_for_finetuning, recipe, run, all_settings(options, settings), photos)
-    return _train(chosen, photos, out, device=device, progress=progress, resume=resume, loggers=loggers)
+    if quality is not None and run is None and _is_shown(progress):
+        dataset = chosen.dataset or _opened(photos)
+        cost = f"quality {quality}: {cost_of_quality(quality, chosen.recipe, dataset, device=device)}"
+        chosen = chosen._replace(dataset=dataset, reason="\n".join(filter(None, (chosen.reason, cost))))
+    result = _train(chosen, photos, out, device=device, progress=progress, resume=resume, loggers=loggers)
+    if result.recipe.transfer.checkpoint == STARTER and _is_shown(progress):
+        cost = cost_of_better(result.dataset, device=device)
+        displayed_progress(progress).message(f"for better: quality={BETTER_QUALITY!r}: {cost}")
+    return result
 
 
 def _run_to_resume(recipe: Recipe | str | None, out: str | Path | None, *, resume: bool) -> StoredRun | None:
@@ -161,7 +178,7 @@ def _chosen(
     """Return the recipe that is chosen for a new run, or requested for an existing `run`."""
     if run is not None:
         return ChosenRecipe(choose_for_run(run, recipe, given), None, "")
-    return choose(recipe, given, lambda: photos if isinstance(photos, ImageDataset) else open_dataset(photos))
+    return choose(recipe, given, lambda: _opened(photos))
 
 
 def _train(
@@ -189,6 +206,15 @@ def _train(
                 f"Stopped. The progress so far is saved; continue with the same call and out={str(out)!r}, resume=True."
             )
         raise
+
+
+def _opened(photos: Photos) -> ImageDataset:
+    return photos if isinstance(photos, ImageDataset) else open_dataset(photos)
+
+
+def _is_shown(progress: Progress | bool | None) -> bool:
+    """Return whether this process shows progress, for which costs are worth timing."""
+    return progress not in (None, False) and is_first_process()
 
 
 def _sides(image_size: int | tuple[int, int]) -> tuple[int, int]:

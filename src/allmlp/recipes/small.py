@@ -54,7 +54,7 @@ def demo_short() -> Recipe:
         `allmlp train clothing --recipe demo_short`.
     Expected: more than recipe demo cut to as many minutes, and less than its 100 epochs. Measured on one seed only;
         experiments/clothing/run.py --recipe demo_short measures several.
-    Cost: about a sixth of recipe demo's multiply-adds.
+    Cost: about a quarter of recipe demo's multiply-adds.
     Source: ours, chosen in trials that were scored on the validation photos of the embedded set's source. In so few epochs,
         mixed photos and strong colour jitter slow learning more than they reduce overfitting, and more, smaller batches help.
     """

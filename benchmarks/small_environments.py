@@ -16,7 +16,7 @@ from allmlp.exports import ENGINES, write_requirements
 from allmlp.provenance import record
 
 ROOT = Path(__file__).parents[1]
-RESULT = Path(__file__).with_suffix(".json")
+RESULT = Path(__file__).parent / "results" / "small_environments.json"
 
 
 def measure(*arguments):

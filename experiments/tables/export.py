@@ -36,7 +36,7 @@ def graph_pixels():
 
 
 def small_environments():
-    result = read("benchmarks/small_environments.json")
+    result = read("benchmarks/results/small_environments.json")
     names = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
     rows = [
         (names[name], str(figures["num_packages"]), f"{figures['bytes'] / 1e6:,.0f}")

@@ -2,6 +2,8 @@
 
 from experiments.tables.markdown import ROOT, caption, read, table
 
+from allmlp.bench import three_digits
+
 
 def speed():
     path = "benchmarks/results/speed.json"
@@ -14,14 +16,15 @@ def speed():
                 str(row["batch_size"]),
                 row["precision"],
                 row["contestant"],
-                f"{row['images_per_second']:.3g}",
-                f"{row['milliseconds']['median']:.3g} ({row['milliseconds']['min']:.3g} to {row['milliseconds']['max']:.3g})",
-                f"{row['gflops']:.3g}",
+                three_digits(row["images_per_second"]),
+                f"{three_digits(times['median'])} ({three_digits(times['min'])} to {three_digits(times['max'])})",
+                three_digits(row["gflops"]),
                 "" if row["share_of_matrix_product_rate"] is None else f"{row['share_of_matrix_product_rate']:.0%}",
                 f"{row['speed_ratio']:.2f} × over {row['reference']}" if row["reference"] != row["contestant"] else "",
                 f"{row['times_timm_eager_float32']:.2f}" if "times_timm_eager_float32" in row else "",
             )
             for row in measured["results"]
+            for times in [row["milliseconds"]]
         ]
         columns = (
             "batch",
@@ -79,8 +82,7 @@ def _fastest(rows, batch_size, is_ours, precision):
         and row["contestant"].startswith("allmlp") == is_ours
         and row["precision"].startswith(precision)
     ]
-    rate = max(rates)
-    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
+    return three_digits(max(rates))
 
 
 def start_ups(measured):
@@ -98,6 +100,38 @@ def start_ups(measured):
     return f"\n{table(columns, rows)}" if rows else ""
 
 
+def predicting():
+    path = "benchmarks/results/predicting.json"
+    if not (ROOT / path).exists():
+        return "Not measured yet: `python benchmarks/predicting.py` writes the figures.\n"
+    result = read(path)
+    starts = [
+        (name, _range(figures["seconds"]), f"{figures['share_of_timm']:.2f}", str(figures["seconds"]["n"]))
+        for name, figures in result["start_up"].items()
+    ]
+    folders = [
+        (
+            name,
+            figures["backend"],
+            _range(figures["folder_photos_per_second"]),
+            _range(figures["model_photos_per_second"]),
+            _range(figures["share_of_model_rate"]),
+            str(figures["share_of_model_rate"]["n"]),
+        )
+        for name, figures in result["folders"].items()
+    ]
+    width, height = result["size"]
+    parts = [table(("fresh process, one photo", "seconds", "of timm's", "rounds"), starts)]
+    if folders:
+        columns = ("folder", "backend", "photos/s", "model alone, photos/s", "share", "rounds")
+        parts.append(f"{result['num_photos']} JPEGs of {width} × {height} pixels:\n\n{table(columns, folders)}")
+    return "\n".join([*parts, caption(result)])
+
+
+def _range(figures):
+    return f"{figures['median']:.2f} ({figures['min']:.2f} to {figures['max']:.2f})"
+
+
 def training_cost():
     path = "benchmarks/results/speed.json"
     result = read(path) if (ROOT / path).exists() else {}
@@ -107,8 +141,8 @@ def training_cost():
             row["contestant"],
             row["precision"],
             str(row["batch_size"]),
-            f"{row['images_per_second']:.3g}",
-            f"{row['core_hours_per_million_images']:.3g}",
+            three_digits(row["images_per_second"]),
+            three_digits(row["core_hours_per_million_images"]),
             ", ".join(f"{ratio:.2f} × over {other}" for other, ratio in row["speed_ratio"].items()),
         )
         for name, measured in result.get("training", {}).items()
@@ -127,13 +161,15 @@ def scaling():
     result = read(path)
     parts = []
     for name, part in result["axes"].items():
+        is_by_pixels = name == "pixels"
         rows = [
-            (f"{row['setting']}", f"{row['amount']:,}", f"{1000 * row['seconds']['median']:.3g}")
+            (*[f"{row['setting']}"] * is_by_pixels, f"{row['amount']:,}", three_digits(1000 * median))
             for row in part["rows"]
+            for median in [row["seconds"]["median"]]
         ]
-        heading = "image side" if name == "pixels" else "blocks"
+        headings = ("image side", "pixels") if is_by_pixels else ("blocks",)
         parts.append(
-            f"{table((heading, name, 'ms per image'), rows)}\nA line fits the medians within "
+            f"{table((*headings, 'ms per image'), rows)}\nA line fits the medians within "
             f"{part['fit']['largest_deviation']:.1%}.\n"
         )
     return (
@@ -185,4 +221,11 @@ def bulk():
     )
 
 
-TABLES = {"speed": speed, "training_cost": training_cost, "scaling": scaling, "input": input_rates, "bulk": bulk}
+TABLES = {
+    "speed": speed,
+    "predicting": predicting,
+    "training_cost": training_cost,
+    "scaling": scaling,
+    "input": input_rates,
+    "bulk": bulk,
+}

@@ -117,6 +117,8 @@ def _compile(
 ) -> Any:
     openvino = import_openvino()
     core = openvino.Core()
+    # No CACHE_DIR: the start of a Mixer-B/16 from a cache took as long as without one, and each size of a batch would fill the
+    # disk with another copy of the weights.
     settings = {
         "INFERENCE_PRECISION_HINT": hint,  # the default is bfloat16 where the processor has it
         "INFERENCE_NUM_THREADS": num_threads,

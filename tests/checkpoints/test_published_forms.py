@@ -181,10 +181,14 @@ def test_every_published_name_has_a_form() -> None:
 
 
 def test_reading_b16_is_quick_and_takes_little_more_memory_than_the_file(tmp_path: Path) -> None:
-    """Under 1.5 s of processor time, which other programs do not take, and 1.3 x the file's size; S/16's older layout, too."""
+    """Under 1 s of the processor and 1.3 x the file's size; S/16's older layout, too.
+
+    Other programs do not take the processor's time, and the kernel's time for new memory, up to a second on some virtual
+    machines, is not counted.
+    """
     program = f"""
 {PEAK_MEMORY}
-import json, os, sys, time
+import json, os, resource, sys
 import torch
 from allmlp import load_checkpoint
 load_checkpoint(sys.argv[1])  # imports what reading needs
@@ -192,9 +196,9 @@ for path in sys.argv[2:]:
     checkpoint = None
     forget_peak_memory()
     before = peak_memory()
-    start = time.process_time()
+    start = resource.getrusage(resource.RUSAGE_SELF).ru_utime
     checkpoint = load_checkpoint(path)
-    seconds = time.process_time() - start
+    seconds = resource.getrusage(resource.RUSAGE_SELF).ru_utime - start
     grown = peak_memory() - before
     print(json.dumps(dict(path=path, seconds=seconds, times=grown / os.path.getsize(path))))
 """
@@ -210,5 +214,5 @@ for path in sys.argv[2:]:
     runs = [json.loads(line) for line in outcome.stdout.splitlines()]
     assert [run["path"] for run in runs] == [str(path) for path in paths]
     for run in runs:
-        assert run["seconds"] < 1.5, runs
+        assert run["seconds"] < 1, runs
         assert 0.9 < run["times"] < 1.3, runs

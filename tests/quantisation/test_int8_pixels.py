@@ -143,6 +143,3 @@ def test_pixels_that_no_graph_has_are_refused_before_photos_are_read(mixer: Chec
     nowhere = tmp_path / "nowhere"
     with pytest.raises(ConfigError, match=r"openvino files cannot have.*to='onnx'"):
         export(mixer, to="openvino", pixels="in", precision="int8", calibrate=nowhere)
-    old = mixer.with_preprocessing({"law": "vit_jax"})
-    with pytest.raises(ConfigError, match="the law 'vit_jax'"):
-        export(old, out=tmp_path / "x.onnx", pixels="exact", precision="int8", calibrate=nowhere)

@@ -185,7 +185,8 @@ def test_the_epochs_and_the_folds_of_fine_tuning_follow_from_the_number_of_photo
     place: Path, num_photos: int, epochs: int, folds: int
 ) -> None:
     """40 epochs of a few photos, 20 of many; 5,000 to 500,000 are seen; fewer than 500 are cross-validated."""
-    few = open_dataset("photos").splits["train"]
+    dataset = open_dataset("photos")
+    few = dataset.splits["train"]
     indices = np.arange(num_photos) % len(few)
     split = dataclasses.replace(
         few,
@@ -193,10 +194,10 @@ def test_the_epochs_and_the_folds_of_fine_tuning_follow_from_the_number_of_photo
         labels=few.labels[indices],
         reader=few.reader.subset(indices),
     )
-    recipe, reason = finetune_for(ImageDataset(("a", "b"), {"train": split}, "photos"))
+    recipe, reason = finetune_for(ImageDataset(dataset.class_names, {"train": split}, "photos"))
     assert (recipe.num_epochs, recipe.data.folds) == (epochs, folds)
     assert f"{num_photos:,} photos" in reason
-    split_off = ImageDataset(("a", "b"), {"train": split, "validation": few}, "photos")
+    split_off = ImageDataset(dataset.class_names, {"train": split, "validation": few}, "photos")
     assert finetune_for(split_off)[0].data.folds == 0
 
 

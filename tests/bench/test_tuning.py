@@ -88,6 +88,22 @@ def test_in_enough_time_there_are_rounds(large: Checkpoint, engines: tuple[Machi
     assert machine.now > 12 * 6 * 0.1  # twelve rounds of six finalists, with a pause before each turn
 
 
+def test_a_lucky_trial_does_not_beat_rounds(
+    large: Checkpoint, engines: tuple[Machine, dict[str, Backend]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where only the fastest settings of each engine get rounds, their other settings are out, whatever one trial said."""
+    machine, backends = engines
+    backends |= {"first": machine.engine(0.25), "second": machine.engine(0.2)}
+
+    def rounds(calls: dict[str, Any], **_: Any) -> dict[str, list[float]]:
+        assert len(calls) < 10  # of five settings for each
+        return {label: [100.0] for label in calls}
+
+    monkeypatch.setattr("allmlp.bench.tuning.alternated_rounds", rounds)
+    found, _ = tune(large, clock=machine.clock)
+    assert found["first"] == found["second"] > 10  # seconds per image: no trial takes as long
+
+
 def test_logits_that_are_not_finite_are_nobodys_reference(
     large: Checkpoint, engines: tuple[Machine, dict[str, Backend]]
 ) -> None:

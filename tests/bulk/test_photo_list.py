@@ -77,6 +77,15 @@ def test_a_detached_disk_is_noticed_if_a_list_has_photos_on_two(tmp_path, other_
         source.check()
 
 
+def test_an_old_line_of_a_list_does_not_stop_the_photos_that_are_there(other_disk, begin):
+    (other_disk / "c").mkdir()
+    (other_disk / "c" / "0.png").write_bytes(png(0))
+    (other_disk / "list.csv").write_text(f"path\n{other_disk}/c/0.png\n/gone/for/long/1.png\n")
+    results = begin(other_disk / "out", str(other_disk / "list.csv"))
+    assert results.plan.roots == tuple(sorted([str(other_disk / "list.csv"), str(other_disk / "c")], reverse=True))
+    PhotoSource(results.plan).check()
+
+
 def test_a_zip_without_classes_is_read_in_place(photos, begin):
     Path("photos/bad.jpg").unlink()
     shutil.make_archive("packed", "zip", "photos")

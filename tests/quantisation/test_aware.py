@@ -137,7 +137,7 @@ def test_training_is_the_last_resort_and_the_file_says_so(
     assert [each.attempt for each in result.judged] == [*(attempt.name for attempt in ATTEMPTS), name]
     assert lines[-2:] == [
         "None agrees enough. Training the best one, first layers of the MLPs, on the calibration photos.",
-        f"{name}: 99.25% of the photos keep their class.",
+        f"{name}: 99.25% of the photos keep their answer.",
     ]
     info = open_export(result.path).info
     assert info.quantisation is not None and info.quantisation.attempt == name

@@ -61,8 +61,8 @@ def test_the_first_attempt_that_agrees_enough_is_kept(
     assert (result.note.agreement, result.note.min_agreement) == (0.975, 0.975)
     assert lines == [
         "Calibrating on 20 photos; 40 others judge.",
-        *(f"{attempt.name}: 95.00% of the photos keep their class." for attempt in ATTEMPTS[:number]),
-        f"{ATTEMPTS[number].name}: 97.50% of the photos keep their class.",
+        *(f"{attempt.name}: 95.00% of the photos keep their answer." for attempt in ATTEMPTS[:number]),
+        f"{ATTEMPTS[number].name}: 97.50% of the photos keep their answer.",
     ]
 
 

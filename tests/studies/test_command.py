@@ -30,6 +30,13 @@ def test_options_that_differ_from_the_first_ones_are_named() -> None:
     assert changed_options(StudyOptions(data="/other", num_seeds=2, tasks={"a": "/b"}), first) == ["--data", "--task"]
 
 
+def test_a_relative_path_is_the_stored_one_also_if_its_photos_are_gone(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = StudyOptions(data=str(tmp_path / "photos"), tasks={"a": str(tmp_path / "a")})
+    assert changed_options(StudyOptions(data="photos", tasks={"a": "a"}), first) == []
+    assert changed_options(StudyOptions(data="other", tasks={"a": "a", "b": "b"}), first) == ["--data", "--task"]
+
+
 @pytest.mark.parametrize(
     ("study", "num_steps", "is_other"),
     [

@@ -504,3 +504,5 @@ def test_what_was_cut_short_is_named_of_the_run_and_of_its_folds(result):
         "minutes on this machine: --max-minutes 5"
     )
     assert plan.fold_revisions == (((9, 60),), ((9, 40), (12, 79)), ())
+    history.minutes_needed = 1234.5
+    assert "would take about 1,200 minutes on this machine: --max-minutes 1358" in str(plan.cut_short(history))

@@ -132,6 +132,7 @@ def tune(
         raise ConfigError(f"nothing was measured, because every backend was left out:\n{bullets(left_out)}")
     measured = _measured(candidates, images, deadline - clock(), clock)
     best: dict[str, _Candidate] = {}
+    candidates = [each for each in candidates if each.label in measured]
     for each in sorted(candidates, key=lambda each: measured[each.label]):
         report(f"{each.label}: {1000 * measured[each.label]:.3g} ms per photo")
         best.setdefault(each.backend, each)
@@ -193,9 +194,10 @@ def _tried(
 def _measured(
     candidates: list[_Candidate], images: NDArray[np.float32], seconds: float, clock: Callable[[], float]
 ) -> dict[str, float]:
-    """Return the seconds per image of each candidate: those of its trial, or of rounds for as many as fit into the time.
+    """Return the seconds per image of the candidates that fit into the time, in rounds; of the others, those of their trials.
 
-    The fastest of each backend come first, so that the backends are compared in the same rounds.
+    The fastest of each backend come first, so that the backends are compared in the same rounds. Of a backend in the rounds,
+    trials do not count: a single one may be lucky.
     """
     ranks: Counter[str] = Counter()
     rank_of = {}
@@ -211,6 +213,8 @@ def _measured(
         finalists[each.label] = each
     measured = {each.label: each.seconds for each in candidates}
     if len(finalists) > 1:
+        compared = {each.backend for each in finalists.values()}
+        measured = {each.label: each.seconds for each in candidates if each.backend not in compared}
         calls = {label: partial(each.forward, images) for label, each in finalists.items()}
         times = alternated_rounds(calls, num_rounds=_NUM_ROUNDS, min_rounds=1, seconds=seconds, clock=clock)
         measured |= {label: spread(values)["median"] for label, values in times.items()}

@@ -146,8 +146,10 @@ def _common_folders(folders: Iterable[str]) -> list[str]:
     on_disk: dict[int | None, set[str]] = defaultdict(set)
     for folder in set(folders):
         on_disk[_disk_of(folder)].add(folder)
+    # A disk on which none of them is was not detached: the list is older than what is there, and its photos have errors.
+    present = [of_disk for of_disk in on_disk.values() if any(map(os.path.lexists, of_disk))]
     common = []
-    for of_disk in on_disk.values():
+    for of_disk in present or on_disk.values():
         with contextlib.suppress(ValueError):  # on several drives that are not there
             common.append(os.path.commonpath(of_disk))
     return sorted(common)

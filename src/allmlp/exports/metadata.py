@@ -80,11 +80,11 @@ class QuantisationNote:
         num_integer_layers: how many multiply in integers.
         weight_bits: of the layers that multiply in integers.
         needs_vnni: whether sums saturate on a processor without VNNI, which then gives wrong answers.
-        min_agreement: the share of photos with the class of float32 that was asked for.
+        min_agreement: the share of photos with the answer of float32 (its class, and whether unknown) that was asked for.
         num_calibration_photos, num_judging_photos: how many set the ranges, and how many others measured the following.
-        agreement: the share of the judging photos with the class of float32.
+        agreement: the share of the judging photos with the answer of float32.
         num_clear_photos: those whose two most probable classes differ by over 0.1 in float32.
-        clear_agreement: the share of these with the class of float32.
+        clear_agreement: the share of these with the answer of float32.
     """
 
     attempt: str

@@ -194,7 +194,7 @@ def search(
         result = trials.judged(name, plan, note)
         judged.append(result)
         tried.append(plan)
-        report(f"{name}: {result.agreement:.2%} of the photos keep their class.")
+        report(f"{name}: {result.agreement:.2%} of the photos keep their answer.")
         if result.agreement >= min_agreement:
             trials.finish()
             note = replace(
@@ -215,7 +215,7 @@ def _failure(judged: Sequence[Judged], min_agreement: float) -> str:
         f', and {best.num_unknown_changed:,} became "unknown" or no longer are' if best.num_unknown_changed else ""
     )
     return (
-        f"No attempt at int8 gives {min_agreement:.2%} of {best.num_photos:,} photos the class of float32. The best one, "
+        f"No attempt at int8 gives {min_agreement:.2%} of {best.num_photos:,} photos the answer of float32. The best one, "
         f"{best.attempt}, reaches {best.agreement:.2%} ({clear} whose two most probable classes differ by over "
         f"{CLEAR_MARGIN:g}{unknown}). Nothing was written. Accept less with a lower --agreement, "
         "or calibrate on more photos, and on such as the model is for."

@@ -56,7 +56,7 @@ class ComparedRun:
     Attributes:
         state: "finished", "stopped", "in training" or "diverged".
         num_epochs, planned_epochs: those it has trained, and all of its recipe.
-        is_cut_short: whether its time budget ended it before all of them.
+        is_cut_short: whether its time budget shortened it or one of its folds.
         scores, losses: of its best checkpoint, by split.
         results: the rows of results.csv.
     """

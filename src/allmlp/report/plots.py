@@ -114,8 +114,9 @@ def comparison_figure(
     axes = figure.subplots()
     _style(axes, title)
     for index, (name, rows) in enumerate(runs.items()):
+        num_lines = len(axes.get_lines())
         _plot(axes, rows, key, RUN_COLOURS[index % len(RUN_COLOURS)], label=_label(name, index))
-        if axes.get_lines() and index >= len(RUN_COLOURS):
+        if len(axes.get_lines()) > num_lines and index >= len(RUN_COLOURS):
             axes.get_lines()[-1].set_linestyle("--")
     if is_percent:
         axes.set_ylim(0, 1)

@@ -49,7 +49,7 @@ class ServedModel:
 
     @property
     def remark(self) -> str:
-        """Why another backend than the default was chosen, or could not be, for people; "" otherwise."""
+        """Why "auto" took this backend, for people; "" for PyTorch as the default, and for a backend that was named."""
         return self._model.remark
 
     def decode(self, content: bytes) -> NDArray[Any]:

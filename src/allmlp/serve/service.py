@@ -188,9 +188,9 @@ async def _result(photo: SentPhoto, answer_photo: AnswerPhoto) -> _Result:
     except Problem as problem:
         return photo.name, problem.with_traceback(None)  # which holds the photo
     except Exception as error:
+        traceback.print_exc(file=sys.stderr)
         if shortage(error):
             return photo.name, _lacks_memory()
-        traceback.print_exc(file=sys.stderr)
         message = "The model failed on this photo. The log of the server says more."
         return photo.name, Problem(500, "model_failed", message)
 

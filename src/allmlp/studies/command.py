@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from allmlp.checkpoints import CATALOG, STARTER
 from allmlp.data import DATASETS
@@ -53,8 +54,17 @@ def changed_options(given: StudyOptions, stored: StudyOptions) -> list[str]:
     return [
         word
         for name, word in _WORDS.items()
-        if getattr(given, name) not in (getattr(unset, name), getattr(stored, name))
+        if getattr(given, name) != getattr(unset, name) and not _is_same(getattr(given, name), getattr(stored, name))
     ]
+
+
+def _is_same(given: object, stored: object) -> bool:
+    """Return whether an option is the stored one, in which paths are absolute, also those of photos that are gone."""
+    if isinstance(given, Mapping) and isinstance(stored, Mapping):
+        return given.keys() == stored.keys() and all(_is_same(given[name], stored[name]) for name in given)
+    if isinstance(given, str) and isinstance(stored, str):
+        return stored in (given, str(Path(given).absolute()))
+    return given == stored
 
 
 def check_steps(study: Study, options: StudyOptions) -> None:

@@ -59,6 +59,7 @@ def train_run(
         try:
             _loop(session, state, history, stop, known=None if fold is None else fold.features)
             session.agree(stop).check()  # a signal that came while the last state was saved
+            features = None if fold is not None or out_of_fold is not None else _features_for_folds(session, stop)
         except KeyboardInterrupt:
             if fold is None:
                 _report_stopped(session, history)
@@ -69,7 +70,7 @@ def train_run(
         if fold is not None or (session.recipe.data.folds and out_of_fold is None):
             with session.ranks.raise_on_all():
                 session.checkpoints.finish()
-            return _unscored(session, history, stop)
+            return _unscored(session, history, features)
         if out_of_fold is not None:
             session.plan.add_folds(out_of_fold.lengths, history)
         result = finish(session, history, out_of_fold)
@@ -109,10 +110,16 @@ class Unscored(NamedTuple):
     features: KnownFeatures | None
 
 
-def _unscored(session: Session, history: TrainingHistory, stop: StopSignal) -> Unscored:
-    features = None
-    if session.cached is not None and session.recipe.data.folds:
-        features = session.cached.known(num_steps=session.plan.num_steps, check=lambda: session.agree(stop).check())
+def _features_for_folds(session: Session, stop: StopSignal) -> KnownFeatures | None:
+    """Return the features of the training photos; None if no fold is left to train, or every step computes its own."""
+    layout, num_folds = session.run.layout, session.recipe.data.folds
+    is_missing = any(not layout.fold_predictions(number + 1).exists() for number in range(num_folds))
+    if session.cached is None or not session.ranks.broadcast(is_missing):
+        return None
+    return session.cached.known(num_steps=session.plan.num_steps, check=lambda: session.agree(stop).check())
+
+
+def _unscored(session: Session, history: TrainingHistory, features: KnownFeatures | None) -> Unscored:
     return Unscored(
         session.recipe,
         session.dataset,

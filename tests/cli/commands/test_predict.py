@@ -292,7 +292,7 @@ PHONE_FORMATS = Path(__file__).parents[2] / "cases" / "layouts" / "phone_formats
 def test_photos_in_formats_that_are_not_read_are_named_and_count_as_failures(saved_checkpoint, tmp_path, allmlp):
     zipped = allmlp("predict", saved_checkpoint, PHONE_FORMATS)
     assert zipped.code == 3
-    assert "this is a zip archive (unpack it, and give its folder), not a photo" in zipped.err
+    assert "this is a zip archive, not a photo that can be decoded. Unpack it, and give its folder." in zipped.err
     with zipfile.ZipFile(PHONE_FORMATS) as archive:
         archive.extractall(tmp_path / "phone")
     for name in (".DS_Store", "Thumbs.db", "._0.jpg", "notes.txt", "._p0.avif"):

@@ -108,6 +108,10 @@ def test_tasks_on_which_training_diverged_are_named_and_not_in_the_mean() -> Non
     rows = rows_of(results, avg5)
     assert rows["pets"][2] == "diverged"
     assert rows["Avg 5: the mean of only 4 of 5 tasks"][2] == "50.00"
+    assert rows["Avg 5: the mean of only 4 of 5 tasks"][-1] == "1"
+    nothing = rows_of([diverged], avg5)
+    assert nothing["Avg 5: the mean of only 0 of 5 tasks"][2] == "diverged"
+    assert nothing["Avg 5: the mean of only 0 of 5 tasks"][-1] == "0"
     said = avg5.STUDY.agreement(results)
     assert said.startswith("Cannot be compared with the paper: training diverged on pets; ")
     assert "the mean of 4 of 5 tasks is 50.00 %" in said

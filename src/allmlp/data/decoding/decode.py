@@ -261,9 +261,12 @@ def _kind_of_photo(content: bytes) -> FileKind:
         )
     kind = kind_of_file(content[:START_BYTES])
     if kind is None or kind not in _READERS:
-        advice = {FileKind.GIT_LFS: " (run `git lfs pull`)", FileKind.ZIP: " (unpack it, and give its folder)"}
-        found = f"{kind}{advice.get(kind, '')}" if kind else "an unknown kind of file"
-        raise UnusablePhotoError(f"this is {found}, not a photo that can be decoded", fault="format")
+        advice = {FileKind.GIT_LFS: "Run `git lfs pull`", FileKind.ZIP: "Unpack it, and give its folder"}
+        raise UnusablePhotoError(
+            f"this is {kind or 'an unknown kind of file'}, not a photo that can be decoded",
+            advice=advice.get(kind) if kind else None,
+            fault="format",
+        )
     if kind in HEIC_KINDS and not has_heic():
         raise UnusablePhotoError(
             f"this is {kind}", advice=f"To read it, {INSTALL_HEIC}; or save it as JPEG", fault="format"

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from starlette._utils import get_route_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from allmlp.serve.http.access_log import AccessLog
@@ -62,7 +61,7 @@ class Gate:
             await self._inner(scope, receive, send)
             return
         answer = _Answer(send, is_head=scope["method"] == "HEAD")
-        path = get_route_path(scope)  # without the prefix of an app in which this one is mounted
+        path = scope["path"].removeprefix(scope.get("root_path", ""))  # of an app in which this one is mounted
         start = time.monotonic()
         facts: dict[str, Any] = {}
         scope["allmlp"] = facts

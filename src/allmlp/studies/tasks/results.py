@@ -76,7 +76,8 @@ def _task_rows(task: Task, results: Sequence[ArmResult]) -> list[tuple[str, ...]
 def _mean_row(tasks: Mapping[str, Task], results: Sequence[ArmResult], name: str, group: str) -> tuple[str, ...]:
     found = _means(tasks, results)
     label = name if len(found) == len(tasks) else f"{name}: the mean of only {len(found)} of {len(tasks)} tasks"
-    score = f"{100 * np.mean(list(found.values())):.2f}" if found else NOT_HERE
+    missing = DIVERGED if any(key in tasks for key in _diverged(results)) else NOT_HERE
+    score = f"{100 * np.mean(list(found.values())):.2f}" if found else missing
     return (label, group, score, "", "", "", str(_num_seeds(tasks, results)))
 
 
@@ -95,7 +96,9 @@ def _diverged(results: Sequence[ArmResult]) -> list[str]:
 
 
 def _num_seeds(tasks: Mapping[str, Task], results: Sequence[ArmResult]) -> int:
-    return len({result.arm.seed for result in results if result.arm.settings["task"] in tasks})
+    """Return the number of seeds with a score."""
+    scored = [result for result in results if result.figures["top1"] is not None]
+    return len({result.arm.seed for result in scored if result.arm.settings["task"] in tasks})
 
 
 def _percent(scores: Sequence[float]) -> str:

@@ -125,9 +125,9 @@ class RunPlan:
         progress.revise(num_steps)
         if abs(num_steps - self._told) > _NEWS * self._told:
             self._told = num_steps
+            epochs = counted(self._recipe.num_epochs, "epoch")
             progress.message(
-                f"time    {self.epochs_at(num_steps):.3g} of {counted(self._recipe.num_epochs, 'epoch')} fit into "
-                f"{self._minutes:.3g} minutes"
+                f"time    {_rounded(self.epochs_at(num_steps), 3):,.10g} of {epochs} fit into {self._minutes:.3g} minutes"
             )
 
     def learning_rate_factor(self, step: int) -> float:
@@ -155,14 +155,16 @@ class RunPlan:
         needed = history.minutes_needed
         return (
             f"cut short: {', and '.join(self._shortened())} fit into {self._recipe.max_minutes:g} minutes. All of them would "
-            f"take about {needed:.2g} minutes on this machine: --max-minutes {math.ceil(1.1 * needed)}"
+            f"take about {counted(_rounded(needed, 2), 'minute')} on this machine: --max-minutes {math.ceil(1.1 * needed)}"
         )
 
     def _shortened(self) -> list[str]:
         """Return how much of the run and of its folds was trained, of what a time budget shortened."""
         found = []
         if self.num_steps < self.planned_steps:
-            found.append(f"{self.epochs_at(self.num_steps):.3g} of {counted(self._recipe.num_epochs, 'epoch')}")
+            found.append(
+                f"{_rounded(self.epochs_at(self.num_steps), 3):,.10g} of {counted(self._recipe.num_epochs, 'epoch')}"
+            )
         steps = sorted(fold.revisions[-1][1] for fold in self.folds if fold.minutes_needed is not None)
         if steps:
             span = f"{steps[0]:,}" if steps[0] == steps[-1] else f"{steps[0]:,} to {steps[-1]:,}"
@@ -170,3 +172,8 @@ class RunPlan:
                 f"{span} of {self.planned_steps:,} steps in {len(steps)} of {counted(len(self.folds), 'fold')}"
             )
         return found
+
+
+def _rounded(value: float, num_digits: int) -> float:
+    """Return a value with so many significant digits, which prints without an exponent if it is large."""
+    return float(f"{value:.{num_digits}g}")

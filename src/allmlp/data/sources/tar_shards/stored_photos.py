@@ -133,7 +133,8 @@ def stored_photos(source: str | Path, *, compare: bool = True) -> list[TarPhoto]
 def _local_photos(root: Path, names: Sequence[str], *, is_folder: bool, compare: bool) -> list[TarPhoto]:
     listed = read_manifest(root)
     if is_folder and (missing := missing_shards(root, names, listed)):
-        advice = f"to do without them, give the shards instead of their folder: {escape(root / '*.tar')}"
+        patterns = dict.fromkeys(escape((root / name).parent / "*.tar") for name in names)
+        advice = f"to do without them, give the shards instead of their folder: {' '.join(patterns)}"
         raise_problems(str(root), [f"{problem}; {advice}" for problem in missing])
 
     def read(name: str) -> list[TarPhoto] | str:

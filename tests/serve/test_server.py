@@ -128,7 +128,7 @@ def _wait_for_count(server: Running, number: int) -> None:
 
 
 def test_ctrl_c_while_workers_start_prints_no_error(sources: dict[str, Path]):
-    """A terminal sends the signal to all processes of the server, before or after it says that it serves, and by which backend."""
+    """A terminal sends the signal to all processes of the server. By then, it may have said where it serves, and how."""
     command = [sys.executable, "-m", "allmlp", "serve", str(sources["onnx"]), "--workers", "2", "--port", "0"]
     for seconds in (1.5, 2.5, 3.5):
         process = subprocess.Popen(
@@ -139,7 +139,9 @@ def test_ctrl_c_while_workers_start_prints_no_error(sources: dict[str, Path]):
         _, errors = process.communicate(timeout=60)
         assert process.returncode in (0, 130, -signal.SIGINT)
         said = errors.splitlines()
-        assert all(line.startswith(("Backend onnxruntime: ", "Serving at ")) for line in said) and len(said) <= 2, errors
+        assert all(line.startswith(("Backend onnxruntime: ", "Serving at ")) for line in said) and len(said) <= 2, (
+            errors
+        )
 
 
 def test_workers_end_with_a_supervisor_that_is_killed(sources: dict[str, Path]):

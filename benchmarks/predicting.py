@@ -153,7 +153,11 @@ def main():
             folders[model] = folder_rate(model, photos, folder, arguments.backend, arguments.rounds)
             print(model, folders[model])
     figures = {"num_photos": arguments.photos, "size": SIZE, "start_up": started, "folders": folders}
-    command = f"python benchmarks/predicting.py --rounds {arguments.rounds} --photos {arguments.photos}"
+    models = " ".join(arguments.folder_models)
+    command = (
+        f"python benchmarks/predicting.py --rounds {arguments.rounds} --photos {arguments.photos} "
+        f"--start-up-model {arguments.start_up_model} --folder-models {models} --backend {arguments.backend}"
+    )
     print("wrote", record(arguments.result, figures, command=command))
 
 

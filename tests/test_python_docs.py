@@ -98,12 +98,13 @@ def test_the_analysis_of_the_page_on_weights_runs(working_folder: Path, capsys: 
 
 def test_the_training_of_the_page_on_python_runs(working_folder: Path) -> None:
     """With one epoch instead of many, which changes no call."""
-    names: dict[str, Any] = {}
+    names: dict[str, Any] = {"my_network": lambda images: images.mean(dim=(2, 3))[:, : len(CLASS_NAMES)]}
     for block in python_blocks("docs/python.md"):
         exec(re.sub(r"epochs=\d+", "epochs=1", block), names)
     assert names["result"].directory == Path("runs/first")
     recipe = json.loads(Path("runs/second/recipe.json").read_text())
     assert (recipe["name"], recipe["batch_size"], recipe["augmentation"]["cutmix"]) == ("photos64", 32, 0)
+    assert json.loads(Path("runs/third/recipe.json").read_text())["distillation"]["teacher"] == "teacher"
 
 
 def test_the_table_of_public_names_is_complete() -> None:

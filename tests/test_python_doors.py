@@ -40,10 +40,11 @@ DOORS: dict[str, Callable[[Any], object]] = {
     "save_checkpoint": lambda value: allmlp.save_checkpoint(tiny_checkpoint(), value),
     "train": lambda value: allmlp.train(RECIPES["photos64"](), "clothing", value),
     "finetune": lambda value: allmlp.finetune("clothing", value, recipe=RECIPES["finetune"]()),
+    "finetune teacher": lambda value: allmlp.finetune("clothing", "run", teacher=value),
     "finetune photos": lambda value: allmlp.finetune(value, "run"),
     "labels": lambda value: read_label_sets(value, ["a.jpg"], {"cat": 0}, num_classes=1),
 }
-NEW_BY_DEFAULT = ("train", "finetune", "export to")  # None is a new folder
+NEW_BY_DEFAULT = ("train", "finetune", "finetune teacher", "export to")  # None is a new folder
 OTHERS = (None, 3, 10**5000, b"bytes", ["a"], {"a": 1}, object(), np.zeros(3), torch.zeros(3), PathOf(3), PathOf(None))
 
 

@@ -7,6 +7,7 @@ from allmlp.checkpoints import STARTER
 from allmlp.config import all_settings
 from allmlp.data import ImageDataset, open_dataset
 from allmlp.errors import ConfigError
+from allmlp.io.display import quote
 from allmlp.io.path_problem import path_text
 from allmlp.recipes.choose import (
     ChosenRecipe,
@@ -21,6 +22,7 @@ from allmlp.training import (
     Progress,
     Recipe,
     StoredRun,
+    Teacher,
     TrainResult,
     displayed_progress,
     is_first_process,
@@ -45,6 +47,7 @@ def train(
     max_minutes: float | None = None,
     folds: int | None = None,
     seed: int | None = None,
+    teacher: str | Path | Teacher | None = None,
     settings: Settings = (),
     device: str = "auto",
     progress: Progress | bool | None = True,
@@ -67,6 +70,10 @@ def train(
         max_minutes: the time for the whole run. If the epochs would take longer, fewer are trained, as many as fit.
         folds: cross-validates in so many folds; 0 holds out a tenth of the training photos once.
         seed: of all random choices.
+        teacher: a trained, larger Mixer that knows the classes, or its export, whose answers are half of each label: a path or
+            a name, as `open_model` takes it. Or a function of your own, for any other model: from the augmented images, a
+            float32 tensor (B, 3, H, W) of RGB in 0 to 1 on the training device, to probabilities (B, K) in the order of the
+            classes; a resumed run must be given the same one.
         settings: other settings of the recipe, as a dict such as {"augmentation.cutmix": 0}, or as assignments such as
             ["augmentation.cutmix=0"], which `--set` takes, too. `allmlp train --print-recipe` shows all keys.
         device: "auto", "cpu", "cuda" or "mps".
@@ -89,11 +96,17 @@ def train(
         KeyboardInterrupt: a signal, after the training state was saved.
     """
     run = _run_to_resume(recipe, out, resume=resume)
-    options: dict[str, object] = {"num_epochs": epochs, "max_minutes": max_minutes, "data.folds": folds, "seed": seed}
+    options: dict[str, object] = {
+        "num_epochs": epochs,
+        "max_minutes": max_minutes,
+        "data.folds": folds,
+        "seed": seed,
+        "distillation.teacher": _name_of(teacher),
+    }
     if image_size is not None:
         options[image_size_key(recipe, run, all_settings({}, settings))] = _sides(image_size)
     chosen = _chosen(choose_for_training, recipe, run, all_settings(options, settings), photos)
-    return _train(chosen, photos, out, device=device, progress=progress, resume=resume, loggers=loggers)
+    return _train(chosen, photos, out, teacher, device=device, progress=progress, resume=resume, loggers=loggers)
 
 
 def finetune(
@@ -109,6 +122,7 @@ def finetune(
     max_minutes: float | None = None,
     folds: int | None = None,
     seed: int | None = None,
+    teacher: str | Path | Teacher | None = None,
     settings: Settings = (),
     device: str = "auto",
     progress: Progress | bool | None = True,
@@ -131,7 +145,7 @@ def finetune(
         trained_blocks: trains only the last so many blocks and the classifier; 0 trains only the classifier, None all.
         folds: cross-validates in so many folds; 0 holds out a tenth of the training photos once. None chooses for the photos:
             a few are cross-validated.
-        photos, out, max_minutes, seed, settings, device, progress, resume, loggers: as in `train`.
+        photos, out, max_minutes, seed, teacher, settings, device, progress, resume, loggers: as in `train`.
 
     Raises:
         ConfigError: also a recipe without an initial checkpoint.
@@ -149,13 +163,14 @@ def finetune(
         "max_minutes": max_minutes,
         "data.folds": folds,
         "seed": seed,
+        "distillation.teacher": _name_of(teacher),
     }
     chosen = _chosen(choose_for_finetuning, recipe, run, all_settings(options, settings), photos)
     if quality is not None and run is None and _is_shown(progress):
         dataset = chosen.dataset or _opened(photos)
         cost = f"quality {quality}: {cost_of_quality(quality, chosen.recipe, dataset, device=device)}"
         chosen = chosen._replace(dataset=dataset, reason="\n".join(filter(None, (chosen.reason, cost))))
-    result = _train(chosen, photos, out, device=device, progress=progress, resume=resume, loggers=loggers)
+    result = _train(chosen, photos, out, teacher, device=device, progress=progress, resume=resume, loggers=loggers)
     if result.recipe.transfer.checkpoint == STARTER and _is_shown(progress):
         cost = cost_of_better(result.dataset, device=device)
         displayed_progress(progress).message(f"for better: quality={BETTER_QUALITY!r}: {cost}")
@@ -185,6 +200,7 @@ def _train(
     chosen: ChosenRecipe,
     photos: Photos,
     out: str | Path | None,
+    teacher: str | Path | Teacher | None,
     *,
     device: str,
     progress: Progress | bool | None,
@@ -199,13 +215,33 @@ def _train(
     out = new_run_folder(recipe.name) if out is None else out
     data = photos if dataset is None else dataset
     try:
-        return train_recipe(recipe, data, out, device=device, progress=shown, resume=resume, loggers=loggers)
+        return train_recipe(
+            recipe,
+            data,
+            out,
+            device=device,
+            progress=shown,
+            resume=resume,
+            loggers=loggers,
+            teacher=teacher if callable(teacher) else None,
+        )
     except KeyboardInterrupt:
         if is_first_process() and RunLayout(Path(out)).resume.is_dir():
             shown.message(
                 f"Stopped. The progress so far is saved; continue with the same call and out={str(out)!r}, resume=True."
             )
         raise
+
+
+def _name_of(teacher: str | Path | Teacher | None) -> str | None:
+    """Return what a recipe keeps of a teacher: its path or name, or the name of a function."""
+    if callable(teacher):
+        return getattr(teacher, "__name__", type(teacher).__name__)
+    if teacher is None:
+        return None
+    if (path := path_text(teacher)) is None:
+        raise ConfigError(f"teacher is {quote(teacher)}; expected a path, a name or a function.")
+    return path
 
 
 def _opened(photos: Photos) -> ImageDataset:

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 from allmlp.training.distributed.speaker import is_first_process, is_speaker
 from allmlp.training.progress import NoProgress, Progress
 from allmlp.training.progress_display import ConsoleProgress, displayed_progress
-from allmlp.training.recipe.configs import DataConfig, OptimizerConfig, SavingConfig, ScheduleConfig, TransferConfig
+from allmlp.training.recipe.configs import (
+    DataConfig,
+    DistillationConfig,
+    OptimizerConfig,
+    SavingConfig,
+    ScheduleConfig,
+    TransferConfig,
+)
 from allmlp.training.recipe.recipe import Recipe, ResolvedRecipe
 from allmlp.training.recipe.resolve import (
     fitted_as,
@@ -42,6 +49,7 @@ if TYPE_CHECKING:
     )
     from allmlp.training.several_runs.training_run import TrainResult, train
     from allmlp.training.step.batch import TrainingBatch
+    from allmlp.training.step.distillation import Teacher
     from allmlp.training.step.state import TrainState
     from allmlp.training.step.update import update
 
@@ -50,6 +58,7 @@ __all__ = [
     "CleanedPhotos",
     "ConsoleProgress",
     "DataConfig",
+    "DistillationConfig",
     "NoProgress",
     "OptimizerConfig",
     "ProcessGroup",
@@ -63,6 +72,7 @@ __all__ = [
     "Stopped",
     "StoredRun",
     "SweepRun",
+    "Teacher",
     "TrainResult",
     "TrainState",
     "TrainingBatch",
@@ -103,6 +113,7 @@ _LAZY_MODULES = {  # names that need torch, with the module that defines them
     "TrainResult": "several_runs.training_run",
     "TrainState": "step.state",
     "TrainingBatch": "step.batch",
+    "Teacher": "step.distillation",
     "ProcessGroup": "distributed.process_group",
     "RunComparison": "reporting.compare_runs",
     "SweepRun": "several_runs.learning_rate_sweep",

@@ -34,6 +34,7 @@ from allmlp.training.progress import PhotosRead, Progress
 from allmlp.training.recipe.cached_passes import trains_on_features
 from allmlp.training.recipe.recipe import ResolvedRecipe
 from allmlp.training.step.batch import TrainingBatch
+from allmlp.training.step.distillation import Teacher, taught
 from allmlp.training.step.loss import balanced_class_weights
 
 __all__ = ["InputPipeline"]
@@ -47,7 +48,8 @@ class InputPipeline:
 
     `decoded` is the fingerprint of a data set whose photos have all been decoded before. If it matches, only the photos that
     are kept in memory are decoded again; None decodes all. `digests` are those of the photos by split, in their order, as
-    far as they are known: every photo that is read, now or during training, is compared with its digest.
+    far as they are known: every photo that is read, now or during training, is compared with its digest. `teacher` answers for
+    a part of the labels.
 
     Attributes:
         fingerprint: of the data set, all of whose photos can be decoded; None if one of its files cannot be examined.
@@ -66,6 +68,7 @@ class InputPipeline:
         progress: Progress,
         decoded: str | None = None,
         digests: Mapping[str, Sequence[str]] | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         known = {name: [""] * len(split) for name, split in dataset.splits.items()} if digests is None else digests
         self.digests = {name: list(known[name]) for name in dataset.splits}
@@ -73,6 +76,7 @@ class InputPipeline:
         self._dataset = dataset = dataclasses.replace(dataset, splits=splits)
         self._ranks = ranks
         self._device = ranks.device
+        self._recipe, self._teacher = recipe, teacher
         self._batch_size = recipe.batch_size
         self._augments = recipe.augmentation
         self.class_names = dataset.class_names
@@ -146,7 +150,9 @@ class InputPipeline:
     def batches_of(self, steps: Iterable[int]) -> Generator[TrainingBatch, None, None]:
         """Yield the batches of certain steps, as `batches` does."""
         batches = self._batches(steps)
-        return prefetch(batches) if self._augments.rand_augment_layers else batches
+        if self._augments.rand_augment_layers:
+            batches = prefetch(batches)
+        return batches if self._teacher is None else taught(batches, self._teacher, self._recipe)
 
     def batch(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the sample indices (B,) of a step, and the epoch (B,) whose augmentation each of them has."""

@@ -21,6 +21,7 @@ from allmlp.training.session import Session
 from allmlp.training.setup import setup
 from allmlp.training.snapshots.history import TrainingHistory
 from allmlp.training.step.batch import TrainingBatch
+from allmlp.training.step.distillation import Teacher
 from allmlp.training.step.state import TrainState
 from allmlp.training.step.update import update
 from allmlp.training.stop_signals import StopSignal
@@ -40,6 +41,7 @@ def train_run(
     loggers: Sequence[str] = (),
     out_of_fold: OutOfFold | None = None,
     fold: "FoldStart | None" = None,
+    teacher: Teacher | None = None,
 ) -> "TrainResult | Unscored":
     """Train one run, or continue it. For the other arguments and the errors see `train`.
 
@@ -49,7 +51,7 @@ def train_run(
     check_loggers(loggers)
     with StopSignal() as stop, setup(
         recipe, data, run_directory, device=device, progress=progress, resume=resume, stop=stop,
-        initial=None if fold is None else fold.initial,
+        initial=None if fold is None else fold.initial, teacher=teacher,
     ) as session, track(session, loggers) as tracked:  # fmt: skip
         if fold is not None:
             session.plan.take_minutes(fold.minutes)

@@ -46,6 +46,7 @@ from allmlp.training.reporting.class_sizes import class_size_lines, class_sizes
 from allmlp.training.run_folder import RunDirectory, decoded_fingerprint, lock_run, refuse_used_folder
 from allmlp.training.session import Session
 from allmlp.training.step.compiler import check_compiler
+from allmlp.training.step.distillation import Teacher, with_teacher
 from allmlp.training.stop_signals import StopSignal
 from allmlp.training.stored_run import StoredRun, check_same_photos, stored_digests, stored_run, with_validation_of
 
@@ -63,6 +64,7 @@ def setup(
     resume: bool,
     stop: StopSignal,
     initial: Checkpoint | None = None,
+    teacher: Teacher | None = None,
 ) -> Iterator[Session]:
     """Yield the session of a run in the folder `path`, locked against other training processes. For the rest see `train`.
 
@@ -76,6 +78,7 @@ def setup(
             resolved, dataset, checkpoint = _check_inputs(
                 recipe, data, path, stored, ranks, logged, resume=resume, checkpoint=initial
             )
+            resolved, teacher = with_teacher(resolved, teacher, dataset.class_names, device=ranks.device)
         if stored is not None and ranks.device == "cpu":
             before = stack.enter_context(compute_threads(stored.num_threads))
             if stored.num_threads is None:
@@ -98,6 +101,7 @@ def setup(
                 progress=logged,
                 decoded=None if stored is None else decoded_fingerprint(RunLayout(path)),
                 digests=None if stored is None else stored_digests(dataset, stored),
+                teacher=teacher,
             )
             if stored is None:
                 copies = copy_notes(dataset, pipeline.digests)
@@ -165,10 +169,11 @@ def _check_inputs(
     notes = None if stored is None else read_notes(RunLayout(path).notes)
     if notes is not None:
         dataset = dataclasses.replace(dataset, notes=notes)
-    elif resolved.transfer.checkpoint is not None and not has_validation:
+    elif not has_validation:
         # What the run started from may be damaged by now; it goes on without.
         with contextlib.nullcontext() if stored is None else contextlib.suppress(CheckpointError):
-            dataset = dataclasses.replace(dataset, notes=(*dataset.notes, *_notes_on_overlap(resolved, dataset)))
+            for source in filter(None, (resolved.transfer.checkpoint, resolved.distillation.teacher)):
+                dataset = dataclasses.replace(dataset, notes=(*dataset.notes, *_notes_on_overlap(source, dataset)))
     return resolved, dataset, checkpoint
 
 
@@ -196,9 +201,8 @@ def _without_bad_photos(
     return skip_bad_photos(dataset, num_workers=workers, progress=PhotosRead(progress))
 
 
-def _notes_on_overlap(recipe: ResolvedRecipe, dataset: ImageDataset) -> list[str]:
-    """Return a note if the initial checkpoint was trained on photos that score the run, held out once or in folds."""
-    source = str(recipe.transfer.checkpoint)
+def _notes_on_overlap(source: str, dataset: ImageDataset) -> list[str]:
+    """Return a note if an initial checkpoint or teacher was trained on photos that score the run, held out once or in folds."""
     if source == STARTER:  # not a folder of that name
         return []
     is_held_out = "validation" in dataset.splits
@@ -211,7 +215,7 @@ def _notes_on_overlap(recipe: ResolvedRecipe, dataset: ImageDataset) -> list[str
     if is_held_out and "validation" in saved:
         remedy = "To hold out the same photos as that run, use its seed (--seed)"
     elif "validation" in saved:
-        remedy = "Fine-tune other weights, or hold out the same photos as that run (--folds 0 and its --seed)"
+        remedy = "Take other weights, or hold out the same photos as that run (--folds 0 and its --seed)"
     return [
         f"{source} was trained on {num_shared:,} of the {len(scored):,} {'validation' if is_held_out else 'cross-validated'} "
         f"photos (matched by name), so their score will be too high. {remedy}"
@@ -270,6 +274,9 @@ def _announce(
             if checkpoint.source.startswith("trained by")
             else f"init    from {checkpoint.source}"
         )
+    if recipe.distillation.teacher is not None:
+        share = f"{recipe.distillation.weight:.0%} of each label"
+        progress.message(f"teacher {escape(recipe.distillation.teacher)}, {share}")
     if recipe.transfer.trained_blocks is not None:
         last = recipe.transfer.trained_blocks
         blocks = (

@@ -367,7 +367,7 @@ class StopAtOnce(NoProgress):
     ("had_validation", "folds", "words"),
     [
         (True, 0, r"of the 3 validation photos .* use its seed \(--seed\)$"),
-        (True, 3, r"of the 42 cross-validated photos .* Fine-tune other weights, or .* \(--folds 0 and its --seed\)$"),
+        (True, 3, r"of the 42 cross-validated photos .* Take other weights, or .* \(--folds 0 and its --seed\)$"),
         (False, 0, r"of the 3 validation photos .* held out none of them: .* in a split `test`$"),
         (False, 3, r"of the 42 cross-validated photos .* held out none of them: .* in a split `test`$"),
     ],

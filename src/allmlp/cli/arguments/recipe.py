@@ -18,6 +18,7 @@ __all__ = [
     "PrintRecipeOption",
     "SeedOption",
     "SetOption",
+    "TeacherOption",
     "TrainBatchSizeOption",
     "search_current_folder",
 ]
@@ -73,6 +74,15 @@ BestByOption = Annotated[
 PatienceOption = Annotated[
     int | None,
     typer.Option(metavar="N", help="End after N epochs without better weights.", show_default=False),
+]
+TeacherOption = Annotated[
+    str | None,
+    typer.Option(
+        "--teacher",
+        metavar="CHECKPOINT",
+        help="A trained, larger Mixer or its export that knows the classes: learn from its answers as well as from the labels.",
+        show_default=False,
+    ),
 ]
 BalanceOption = Annotated[
     bool,

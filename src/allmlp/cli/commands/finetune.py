@@ -31,6 +31,7 @@ from allmlp.cli.arguments.recipe import (
     PrintRecipeOption,
     SeedOption,
     SetOption,
+    TeacherOption,
     TrainBatchSizeOption,
     search_current_folder,
 )
@@ -94,6 +95,7 @@ def finetune(
     seed: SeedOption = None,
     patience: PatienceOption = None,
     best_by: BestByOption = None,
+    teacher: TeacherOption = None,
     lr_grid: Annotated[
         str | None,
         typer.Option(
@@ -149,6 +151,7 @@ def finetune(
         "best_by": best_by,
         "sampler": "balanced" if balance else None,
         "patience": patience,
+        "distillation.teacher": teacher,
         "data.bad_photos": bad_photos,
     }
     given = all_settings(changes, assignments or [])

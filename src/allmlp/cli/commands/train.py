@@ -22,6 +22,7 @@ from allmlp.cli.arguments.recipe import (
     PrintRecipeOption,
     SeedOption,
     SetOption,
+    TeacherOption,
     TrainBatchSizeOption,
     search_current_folder,
 )
@@ -58,6 +59,7 @@ def train(
     seed: SeedOption = None,
     patience: PatienceOption = None,
     best_by: BestByOption = None,
+    teacher: TeacherOption = None,
     device: DeviceOption = "auto",
     bad_photos: BadPhotosOption = None,
     loggers: LoggerOption = None,
@@ -94,6 +96,7 @@ def train(
         "best_by": best_by,
         "sampler": "balanced" if balance else None,
         "patience": patience,
+        "distillation.teacher": teacher,
         "on_nonfinite": on_nonfinite,
         "data.bad_photos": bad_photos,
     }

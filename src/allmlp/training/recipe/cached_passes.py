@@ -17,8 +17,15 @@ _NO_MIXING = {name: getattr(Augmentation, name) for name in ("mixup", "cutmix", 
 
 
 def trains_on_features(recipe: Recipe) -> bool:
-    """Return whether a recipe trains only the classifier, on the features of a fixed number of passes."""
-    return recipe.transfer.trained_blocks == 0 and recipe.transfer.cached_passes > 0
+    """Return whether a recipe trains only the classifier, on the features of a fixed number of passes.
+
+    A teacher answers about images, so that with one, the features are computed in every epoch.
+    """
+    return (
+        recipe.transfer.trained_blocks == 0
+        and recipe.transfer.cached_passes > 0
+        and recipe.distillation.teacher is None
+    )
 
 
 def with_cached_passes(recipe: AnyRecipe) -> AnyRecipe:
@@ -50,6 +57,11 @@ def check_cached_settings(recipe: Recipe, keys: Collection[str]) -> None:
         raise ConfigError(
             "--set transfer.cached_passes: features are computed once only if nothing but the classifier is trained. Omit it, "
             "or add --set transfer.trained_blocks=0."
+        )
+    if recipe.distillation.teacher is not None and recipe.transfer.cached_passes and "transfer.cached_passes" in keys:
+        raise ConfigError(
+            "--set transfer.cached_passes: with a teacher, which answers about images, features are computed anew in every "
+            "epoch. Omit it, or train without a teacher."
         )
 
 

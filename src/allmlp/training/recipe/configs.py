@@ -1,4 +1,4 @@
-"""The groups of settings of a recipe: data, optimizer, schedule, saving and transfer."""
+"""The groups of settings of a recipe: data, optimizer, schedule, saving, transfer and distillation."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,14 @@ from typing import Literal
 from allmlp.data import BadPhotos, Law, Preprocessing
 from allmlp.errors import ConfigError
 
-__all__ = ["DataConfig", "OptimizerConfig", "SavingConfig", "ScheduleConfig", "TransferConfig"]
+__all__ = [
+    "DataConfig",
+    "DistillationConfig",
+    "OptimizerConfig",
+    "SavingConfig",
+    "ScheduleConfig",
+    "TransferConfig",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,4 +251,36 @@ class TransferConfig:
                 raise ConfigError(
                     f"transfer.{name} is {getattr(self, name)}, but training starts from random weights. "
                     "Name a checkpoint with transfer.checkpoint (allmlp finetune --from), or omit this setting."
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillationConfig:
+    """A teacher: a trained model whose answer about an image is a part of the image's label (arXiv 1503.02531).
+
+    The teacher sees the same image as the model in training, augmented and mixed, as Beyer et al. advise (arXiv 2106.05237).
+
+    Attributes:
+        teacher: anything that `open_model` takes, with all classes of the photos; or the name of the function that `train` was
+            given. None trains on the labels alone.
+        weight: the teacher's share of the label: 1 - weight is left to the photo's own.
+        digest: the start of the SHA-256 of the teacher's weights, or of its file if it is an export. None takes any, and the
+            run keeps that of the teacher it starts with.
+    """
+
+    teacher: str | None = None
+    weight: float = 0.5
+    digest: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.weight <= 1.0:
+            raise ConfigError(
+                f"distillation.weight is {self.weight}; expected a share over 0 and at most 1, such as 0.5. To train without a "
+                "teacher, leave distillation.teacher at none."
+            )
+        for name, default in (("weight", DistillationConfig.weight), ("digest", None)):
+            if self.teacher is None and getattr(self, name) != default:
+                raise ConfigError(
+                    f"distillation.{name} is {getattr(self, name)}, but there is no teacher. Name one with "
+                    "distillation.teacher (--teacher), or omit this setting."
                 )

@@ -6,7 +6,14 @@ from typing import Literal
 from allmlp.data import Augmentation
 from allmlp.errors import ConfigError
 from allmlp.model import MixerConfig, MixerTemplate
-from allmlp.training.recipe.configs import DataConfig, OptimizerConfig, SavingConfig, ScheduleConfig, TransferConfig
+from allmlp.training.recipe.configs import (
+    DataConfig,
+    DistillationConfig,
+    OptimizerConfig,
+    SavingConfig,
+    ScheduleConfig,
+    TransferConfig,
+)
 
 _MAX_HEAD_BIAS = 1e4  # far beyond any logit, and finite in bfloat16
 
@@ -49,6 +56,7 @@ class Recipe:
             with one process.
         saving: see `SavingConfig`.
         transfer: see `TransferConfig`.
+        distillation: see `DistillationConfig`.
         max_minutes: the minutes that the run may take, report included. If all epochs would take longer, it takes as many steps
             as fit, planned anew while it trains (`TimeBudget`), and the schedule ends with them.
     """
@@ -75,6 +83,7 @@ class Recipe:
     on_nonfinite: Literal["stop", "skip"] = "stop"
     saving: SavingConfig = field(default_factory=SavingConfig)
     transfer: TransferConfig = field(default_factory=TransferConfig)
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
     compile: bool = False
     activation_checkpointing: bool = False
     sharded: bool = False

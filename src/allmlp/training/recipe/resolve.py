@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from allmlp.checkpoints import STARTER, Checkpoint
+from allmlp.checkpoints import Checkpoint
 from allmlp.config import from_dict, key_of, override, to_dict
 from allmlp.data import ImageDataset
 from allmlp.errors import ConfigError
@@ -26,11 +26,11 @@ from allmlp.training.recipe.folds import check_fold_revisions, without_folds
 from allmlp.training.recipe.initial_checkpoint import load_initial_checkpoint
 from allmlp.training.recipe.recipe import Recipe, ResolvedRecipe
 from allmlp.training.recipe.result_settings import CHANGEABLE
+from allmlp.training.recipe.source_paths import absolute_source, is_same_source
 
 __all__ = [
     "check_divisible",
     "fitted_as",
-    "is_same_source",
     "resolve",
     "resolved_from_dict",
     "resolved_with_checkpoint",
@@ -119,10 +119,8 @@ def fitted_as(recipe: AnyRecipe, stored: Recipe) -> AnyRecipe:
 
 def with_checkpoint(recipe: AnyRecipe, checkpoint: Checkpoint) -> AnyRecipe:
     """Return a recipe with the model and the pre-processing of `checkpoint`, its initial checkpoint."""
-    source = recipe.transfer.checkpoint
-    assert source is not None
-    if source != STARTER and Path(source).exists():
-        source = str(Path(source).absolute())  # the run may be resumed from another working directory
+    assert recipe.transfer.checkpoint is not None
+    source = absolute_source(recipe.transfer.checkpoint)
     preprocessing = checkpoint.preprocessing
     interpolation = recipe.data.interpolation or preprocessing.interpolation
     data = dataclasses.replace(recipe.data, mean=preprocessing.mean, std=preprocessing.std, interpolation=interpolation)
@@ -272,11 +270,6 @@ def resumed_recipe(recipe: Recipe, stored: ResolvedRecipe, *, where: Path) -> Re
     )
 
 
-def is_same_source(given: str | None, stored: str | None) -> bool:
-    """Return whether the checkpoint `given` by the user is the one that a run was initialised from."""
-    return given == stored or (given not in (None, STARTER) and str(Path(given).absolute()) == stored)
-
-
 def _with_same_checkpoint(recipe: Recipe, stored: ResolvedRecipe) -> Recipe:
     """Return `recipe` with the settings that the run's checkpoint decided, if both have the same; its file may be gone."""
     source = stored.transfer.checkpoint
@@ -307,8 +300,10 @@ def _is_unresolved(key: str, stored: Any, given: Any, recipe: Recipe) -> bool:
         return bool(given and not stored)
     if key == "best_by":  # decided by cross-validation
         return bool(recipe.data.folds)
-    if key == "data.interpolation":
+    if key in ("data.interpolation", "distillation.digest"):
         return given is None
+    if key == "distillation.teacher":
+        return is_same_source(given, stored)
     return key == "num_epochs" and recipe.num_steps is not None and bool(given == 0)
 
 

@@ -15,6 +15,7 @@ from allmlp.training.recipe.recipe import Recipe, ResolvedRecipe
 from allmlp.training.reporting.stored_report import report_run
 from allmlp.training.run_folder import lock_run
 from allmlp.training.several_runs.cross_validation import AfterStart, cross_validate
+from allmlp.training.step.distillation import Teacher
 from allmlp.training.stop_signals import StopSignal
 
 __all__ = ["TrainResult", "train"]
@@ -29,6 +30,7 @@ def train(
     progress: Progress | None = None,
     resume: bool = False,
     loggers: Sequence[str] = (),
+    teacher: Teacher | None = None,
 ) -> TrainResult:
     """Train a Mixer on photos and write its run folder, including the report.
 
@@ -46,6 +48,9 @@ def train(
             the same machine), or start it if there is none. The recipe and the photos must be those of the run.
         loggers: experiment trackers that get the losses and scores: "tensorboard", "wandb", "mlflow". A resumed run keeps
             those of its earlier sessions.
+        teacher: a function that answers in place of the model `recipe.distillation.teacher`, which is then only its name: from
+            augmented images, a float32 tensor (B, 3, H, W) of RGB in 0 to 1 on the training device, to probabilities (B, K) in
+            the order of the classes. A resumed run must be given the same one.
 
     Raises:
         ConfigError: the folder is in use or inside the photos, a value is invalid, the device is unavailable, or the recipe
@@ -60,14 +65,18 @@ def train(
     if (path := path_text(run_directory)) is None:
         raise ConfigError(f"The run folder is {quote(run_directory)}; expected a path.")
     run, progress = Path(path), progress or NoProgress()
-    trained = train_run(recipe, data, run, device=device, progress=progress, resume=resume, loggers=loggers)
+    trained = train_run(
+        recipe, data, run, device=device, progress=progress, resume=resume, loggers=loggers, teacher=teacher
+    )
     if isinstance(trained, TrainResult):
         return trained
 
     def train_fold(
         recipe: ResolvedRecipe, dataset: ImageDataset, folder: Path, progress: Progress, fold: FoldStart
     ) -> Unscored:
-        fold_run = train_run(recipe, dataset, folder, device=device, progress=progress, resume=True, fold=fold)
+        fold_run = train_run(
+            recipe, dataset, folder, device=device, progress=progress, resume=True, fold=fold, teacher=teacher
+        )
         assert isinstance(fold_run, Unscored)
         return fold_run
 
@@ -82,7 +91,14 @@ def train(
                 _report_stopped(run, device=device, progress=progress)
             raise
         scored = train_run(
-            recipe, data, run, device=device, progress=AfterStart(progress), resume=True, out_of_fold=out_of_fold
+            recipe,
+            data,
+            run,
+            device=device,
+            progress=AfterStart(progress),
+            resume=True,
+            out_of_fold=out_of_fold,
+            teacher=teacher,
         )
     assert isinstance(scored, TrainResult)
     return scored

@@ -36,8 +36,8 @@ from allmlp.cli.console import (
     note,
     say,
 )
-from allmlp.cli.evaluation_outputs import check_outputs, class_maps_of, write_outputs
-from allmlp.cli.few_shot_answers import parse_shots, print_few_shot
+from allmlp.cli.outputs.evaluation_files import check_outputs, class_maps_of, write_outputs
+from allmlp.cli.outputs.few_shot_scores import parse_shots, print_few_shot
 from allmlp.cli.processes import joined_shares
 from allmlp.cli.progress import photo_bar
 from allmlp.errors import CheckFailedError, ConfigError

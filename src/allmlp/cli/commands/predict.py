@@ -40,8 +40,8 @@ from allmlp.cli.arguments.photos import (
 from allmlp.cli.console import BatchSizeOption, DeviceOption, command_line, next_commands, note, say
 from allmlp.cli.outputs.bulk_options import BulkOptions, EngineOption, PartSizeOption, ProcessesOption, bulk_folder
 from allmlp.cli.outputs.bulk_run import answer_in_bulk
-from allmlp.cli.prediction_formats import Layout
-from allmlp.cli.prediction_outputs import ArrivingPredictions, Link, Outputs, explain_photos, produce
+from allmlp.cli.outputs.prediction_formats import Layout
+from allmlp.cli.outputs.predictions import ArrivingPredictions, Link, Outputs, explain_photos, produce
 from allmlp.errors import ConfigError, DataError
 from allmlp.io.display import summarise
 

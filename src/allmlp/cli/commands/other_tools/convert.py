@@ -21,7 +21,7 @@ from allmlp.cli.arguments.checkpoint import (
 )
 from allmlp.cli.arguments.output_path import new_output_path
 from allmlp.cli.console import command_line, heading, next_commands, note, say
-from allmlp.cli.unsupported import print_unsupported
+from allmlp.cli.outputs.format_losses import print_unsupported
 from allmlp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _with_gelu(checkpoint: "Checkpoint", gelu: _Gelu) -> "Checkpoint":
 
 
 def _report_gelu(before: "Checkpoint", after: "Checkpoint", photos: str | None, command: str) -> None:
-    from allmlp.cli.gelu_change import measure_gelu
+    from allmlp.cli.outputs.gelu_change import measure_gelu
 
     lines = [f"Every logit changes slightly; the change was not measured. To measure it: {command}"]
     if photos is not None:

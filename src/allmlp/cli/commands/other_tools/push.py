@@ -20,7 +20,7 @@ from allmlp.cli.arguments.checkpoint import (
     load,
 )
 from allmlp.cli.console import command_line, next_commands, note, say
-from allmlp.cli.unsupported import print_unsupported
+from allmlp.cli.outputs.format_losses import print_unsupported
 from allmlp.errors import ConfigError
 from allmlp.io.path_problem import check_regular
 from allmlp.runs.layout import RunLayout

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Literal
 
 from allmlp.cli.arguments.output_format import PredictionFormat
 from allmlp.cli.console import note
-from allmlp.cli.prediction_formats import Layout, prediction_lines, write_predictions
+from allmlp.cli.outputs.prediction_formats import Layout, prediction_lines, write_predictions
 from allmlp.cli.progress import photo_bar
 from allmlp.errors import DataError
 from allmlp.io.display import Progress, counted, escape, file_size, no_progress, summarise

@@ -85,6 +85,15 @@ class StopInFold(NoProgress):
 
 
 @pytest.fixture(scope="module")
+def stopped_in_last_fold(photos, tmp_path_factory):
+    """A run to copy, that was stopped when it had the predictions of two folds of three."""
+    run = tmp_path_factory.mktemp("stopped") / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(CROSS_VALIDATED, photos, run, progress=StopInFold(3, 5))
+    return run
+
+
+@pytest.fixture(scope="module")
 def folds(photos, tmp_path_factory):
     """The oracle: the folds as separate runs on separate data sets, each with its data set and the rows that it holds out."""
     dataset = open_dataset(photos)
@@ -210,11 +219,9 @@ def test_a_run_whose_folds_train_is_in_use_and_says_so(photos, tmp_path):
         pass
 
 
-def test_folds_of_an_earlier_version_give_no_threshold(photos, tmp_path):
+def test_folds_of_an_earlier_version_give_no_threshold(stopped_in_last_fold, photos, tmp_path):
     """They did not save how close the photos are."""
-    run, messages = tmp_path / "run", Messages()
-    with pytest.raises(KeyboardInterrupt):
-        train(CROSS_VALIDATED, photos, run, progress=StopInFold(3, 5))
+    run, messages = shutil.copytree(stopped_in_last_fold, tmp_path / "run"), Messages()
     path = run / "folds" / "fold-1.npz"
     with np.load(path) as arrays:
         kept = {name: arrays[name] for name in ("sample_ids", "logits")}
@@ -258,7 +265,10 @@ def test_advice_on_the_photos_is_given_for_the_run_and_not_for_each_fold(result,
     assert between == []
 
 
-@pytest.mark.parametrize(("fold", "step"), [(0, 2), (0, 8), (1, 3), (2, 1), (3, 5)])
+SLOW_STOPS = [pytest.param(*stop, marks=pytest.mark.slow) for stop in ((0, 2), (1, 3))]
+
+
+@pytest.mark.parametrize(("fold", "step"), [(0, 8), (2, 1), (3, 5), *SLOW_STOPS])
 def test_a_stopped_cross_validation_goes_on_bit_for_bit(fold, step, result, photos, tmp_path):
     run = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
@@ -310,22 +320,18 @@ def test_a_signal_between_two_folds_stops_the_run_like_any_other(result, photos,
         assert (run / name).read_bytes() == (result.directory / name).read_bytes()
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not a zip", b"[1, 2]"])
-def test_damaged_predictions_of_a_fold_are_refused_by_name(content, photos, result, tmp_path):
-    run = tmp_path / "run"
-    with pytest.raises(KeyboardInterrupt):
-        train(CROSS_VALIDATED, photos, run, progress=StopInFold(3, 5))
-    (run / "folds" / "fold-2.npz").write_bytes(content)
-    with pytest.raises(ConfigError, match=r"fold-2\.npz: cannot be read .*Delete it to train this fold again"):
-        train(CROSS_VALIDATED, photos, run, resume=True)
+def test_damaged_predictions_of_a_fold_are_refused_by_name(stopped_in_last_fold, photos, result, tmp_path):
+    run = shutil.copytree(stopped_in_last_fold, tmp_path / "run")
+    for content in (b"", b"PK\x03\x04 not a zip", b"[1, 2]"):
+        (run / "folds" / "fold-2.npz").write_bytes(content)
+        with pytest.raises(ConfigError, match=r"fold-2\.npz: cannot be read .*Delete it to train this fold again"):
+            train(CROSS_VALIDATED, photos, run, resume=True)
     (run / "folds" / "fold-2.npz").unlink()
     assert_same_run(train(CROSS_VALIDATED, photos, run, resume=True).directory, result.directory)
 
 
-def test_predictions_of_another_fold_are_refused(photos, tmp_path):
-    run = tmp_path / "run"
-    with pytest.raises(KeyboardInterrupt):
-        train(CROSS_VALIDATED, photos, run, progress=StopInFold(3, 5))
+def test_predictions_of_another_fold_are_refused(stopped_in_last_fold, photos, tmp_path):
+    run = shutil.copytree(stopped_in_last_fold, tmp_path / "run")
     (run / "folds" / "fold-1.npz").replace(run / "folds" / "fold-2.npz")
     (run / "folds" / "fold-1.npz").write_bytes((run / "folds" / "fold-2.npz").read_bytes())
     with pytest.raises(ConfigError, match=r"fold-2\.npz: not the predictions of this fold"):
@@ -383,24 +389,25 @@ def resized(checkpoint, **changes):
     return dataclasses.replace(CROSS_VALIDATED, name="resized", transfer=transfer, **changes)
 
 
-@pytest.mark.parametrize("change", ["deleted", "replaced"])
-def test_folds_start_from_what_their_run_started_from(change, result, photos, tmp_path):
+def test_folds_start_from_what_their_run_started_from(result, photos, tmp_path):
     """The oracle: a run whose checkpoint stays where it is."""
     source = save_checkpoint(load_checkpoint(result.directory), tmp_path / "source")
-    whole, run = train(resized(source), photos, tmp_path / "whole"), tmp_path / "run"
+    whole, stopped = train(resized(source), photos, tmp_path / "whole"), tmp_path / "stopped"
     assert not (whole.directory / "folds" / "initial").exists()
     with pytest.raises(KeyboardInterrupt):
-        train(resized(source), photos, run, progress=StopInFold(1, 2))
-    assert load_checkpoint(run / "folds" / "initial").config.image_size == (24, 24)
+        train(resized(source), photos, stopped, progress=StopInFold(1, 2))
+    assert load_checkpoint(stopped / "folds" / "initial").config.image_size == (24, 24)
     shutil.rmtree(source)
-    if change == "replaced":
-        other = load_checkpoint(result.directory)
-        save_checkpoint(other.replace(weights={name: 2 * value for name, value in other.weights.items()}), source)
-    assert_same_run(train(resized(source), photos, run, resume=True).directory, whole.directory)
-    for number in range(1, 1 + NUM_FOLDS):
-        name = f"folds/fold-{number}.npz"
-        assert (run / name).read_bytes() == (whole.directory / name).read_bytes()
-    assert not (run / "folds" / "initial").exists()
+    for change in ("deleted", "replaced"):
+        run = shutil.copytree(stopped, tmp_path / change)
+        if change == "replaced":
+            other = load_checkpoint(result.directory)
+            save_checkpoint(other.replace(weights={name: 2 * value for name, value in other.weights.items()}), source)
+        assert_same_run(train(resized(source), photos, run, resume=True).directory, whole.directory)
+        for number in range(1, 1 + NUM_FOLDS):
+            name = f"folds/fold-{number}.npz"
+            assert (run / name).read_bytes() == (whole.directory / name).read_bytes()
+        assert not (run / "folds" / "initial").exists()
 
 
 class SlowInFolds(Slow):
@@ -421,7 +428,7 @@ class SlowInFolds(Slow):
 @pytest.fixture(scope="module")
 def cut_short(photos, tmp_path_factory):
     """A run whose budget cuts its folds short, and on a busy machine the run itself, too."""
-    recipe = dataclasses.replace(CROSS_VALIDATED, num_epochs=30, max_minutes=0.4)
+    recipe = dataclasses.replace(CROSS_VALIDATED, num_epochs=14, max_minutes=0.2)
     progress = SlowInFolds(0.15)
     return train(recipe, photos, tmp_path_factory.mktemp("short") / "run", progress=progress), progress
 
@@ -429,23 +436,23 @@ def cut_short(photos, tmp_path_factory):
 def test_folds_that_are_cut_short_say_so(cut_short):
     result, progress = cut_short
     metrics = json.loads((result.directory / "metrics.json").read_text())
-    assert metrics["planned_epochs"] == 30
-    assert result.minutes_needed == metrics["minutes_needed"] > 0.4
+    assert metrics["planned_epochs"] == 14
+    assert result.minutes_needed == metrics["minutes_needed"] > 0.2
     (said,) = [text for text in progress.messages if "cut short" in text]
     assert re.search(
-        r"warning cut short: ([\d.]+ of 30 epochs, and )?\d+( to \d+)? of 79 steps in \d of 3 folds fit into 0\.4 minutes\.",
+        r"warning cut short: ([\d.]+ of 14 epochs, and )?\d+( to \d+)? of 37 steps in \d of 3 folds fit into 0\.2 minutes\.",
         said,
     )
     assert "cut short" in (result.directory / "report.html").read_text()
     assert len(metrics["fold_revisions"]) == NUM_FOLDS
-    assert any(revisions and revisions[-1][1] < 79 for revisions in metrics["fold_revisions"])
+    assert any(revisions and revisions[-1][1] < 37 for revisions in metrics["fold_revisions"])
 
 
 def test_the_recorded_revisions_give_the_same_folds(cut_short, photos, tmp_path):
     before = cut_short[0].directory
     metrics = json.loads((before / "metrics.json").read_text())
     given = [f"schedule.{name}={json.dumps(metrics[name])}" for name in ("revisions", "fold_revisions")]
-    recipe = override(CROSS_VALIDATED, ["num_epochs=30", *given])
+    recipe = override(CROSS_VALIDATED, ["num_epochs=14", *given])
     again = train(recipe, photos, tmp_path / "again")
     assert again.sample_digest == cut_short[0].sample_digest
     for number in range(1, 1 + NUM_FOLDS):

@@ -17,6 +17,9 @@ import pytest
 from tests.bulk.conftest import png
 from tests.forks import run_allmlp, run_arguments, run_torchrun, start
 
+from allmlp.bulk.engines import _threads_of_children
+from allmlp.hardware.num_compute_threads import THREADS_OF_QUOTA
+
 PART_SIZE = "8"
 NUM_PHOTOS = 400
 
@@ -190,6 +193,30 @@ def test_ray_with_a_killed_worker_gives_the_same_rows(many, checkpoint, clean, t
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 3, output
     assert bytes_of(tmp_path / "out") == clean
+
+
+@pytest.mark.parametrize(
+    ("before", "is_users", "count", "expected"),
+    [
+        (None, False, 3, "3"),
+        (None, False, None, None),
+        ("2", False, 1, "1"),
+        ("2", False, None, None),
+        ("2", True, 1, "2"),
+    ],
+)
+def test_processes_get_their_share_of_the_threads_unless_the_user_set_a_number(
+    before, is_users, count, expected, monkeypatch
+):
+    """The command sets the variable, too, where a quota allows fewer cores: each process would take all of these."""
+    for name, value in (("OMP_NUM_THREADS", before), (THREADS_OF_QUOTA, None if is_users else before)):
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    with _threads_of_children(count):
+        assert os.environ.get("OMP_NUM_THREADS") == expected
+    assert os.environ.get("OMP_NUM_THREADS") == before
 
 
 def test_without_ray_its_installation_is_named(many, checkpoint, tmp_path):

@@ -14,6 +14,8 @@ from tests.serve.conftest import photo_of
 from tests.serve.running import Running, request, running, started
 
 from allmlp import ConfigError
+from allmlp.hardware.num_compute_threads import THREADS_OF_QUOTA
+from allmlp.hardware.num_decoding_threads import usable_cores
 from allmlp.serve import serve
 from allmlp.serve.server import _engine
 
@@ -151,6 +153,19 @@ def test_workers_end_with_a_supervisor_that_is_killed(sources: dict[str, Path]):
         server.process.wait(60)
         _, alive = psutil.wait_procs(workers, timeout=30)
         assert not alive
+
+
+@pytest.mark.parametrize("is_users", [True, False])
+def test_workers_divide_the_cores_unless_the_user_set_a_number(
+    is_users: bool, sources: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+):
+    """The command sets the variable, too, where a quota allows fewer cores: all workers would take all of these."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "97")
+    if not is_users:
+        monkeypatch.setenv(THREADS_OF_QUOTA, "97")
+    expected = "97" if is_users else str(max(1, usable_cores(physical=True) // 2))
+    with running(sources["onnx"], workers=2) as server:
+        assert {each.environ()["OMP_NUM_THREADS"] for each in workers_of(server)} == {expected}
 
 
 def workers_of(server: Running) -> list[psutil.Process]:

@@ -16,6 +16,7 @@ from allmlp.bulk.result_folder import ResultFolder, read_results
 from allmlp.bulk.worker import Worker, open_plan_model
 from allmlp.errors import AllmlpError, MissingExtraError, ProcessLostError
 from allmlp.exports import export_kind
+from allmlp.hardware.num_compute_threads import asked_threads
 from allmlp.hardware.num_decoding_threads import usable_cores
 from allmlp.inference import RunnableModel
 from allmlp.io.display import Progress, Report, escape
@@ -160,16 +161,20 @@ def _error_of(message: str, exit_code: int) -> AllmlpError:
 
 
 @contextlib.contextmanager
-def _threads_of_children(count: int) -> Iterator[None]:
-    """Let processes that start inside the block compute with `count` threads."""
+def _threads_of_children(count: int | None) -> Iterator[None]:
+    """Let processes that start inside the block compute with `count` threads, unless the user set their number.
+
+    None leaves the number to what starts them.
+    """
     before = os.environ.get("OMP_NUM_THREADS")
-    if before is None:
-        os.environ["OMP_NUM_THREADS"] = str(count)
+    if asked_threads() is None:
+        os.environ.pop("OMP_NUM_THREADS", None)
+        os.environ.update({} if count is None else {"OMP_NUM_THREADS": str(count)})
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
+        os.environ.pop("OMP_NUM_THREADS", None)
+        os.environ.update({} if before is None else {"OMP_NUM_THREADS": before})
 
 
 def _child(
@@ -214,7 +219,8 @@ def _compute_with_ray(
         os.environ.setdefault(
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"
         )  # tasks without a GPU leave the variables alone
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+        with _threads_of_children(None):  # Ray gives a task as many threads as processors
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
     try:
         cluster = ray.cluster_resources()
         resources: dict[str, Any] = {"num_cpus": 1 if processes is None else max(1, int(cluster["CPU"]) // processes)}

@@ -3,6 +3,10 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
+
+from allmlp.hardware.num_compute_threads import THREADS_OF_QUOTA
+from allmlp.hardware.num_decoding_threads import has_quota, usable_cores
 
 __all__ = ["compute_threads", "limit_spinning"]
 
@@ -24,13 +28,18 @@ def compute_threads(count: int | None) -> Iterator[int]:
         torch.set_num_threads(before)
 
 
-def limit_spinning() -> None:
-    """Make torch's threads sleep after waiting for a fraction of a millisecond, unless an environment variable says otherwise.
+def limit_spinning(root: Path = Path("/")) -> None:
+    """Make torch's threads sleep after waiting for a fraction of a millisecond, and limit their number by a quota of CPU time.
 
     By default, a thread of libgomp that waits for the next operation keeps a core busy for 300,000 rounds. Next to another busy
     program, it takes this time from the thread that it waits for (benchmarks/training_step.py, contestant "default waiting").
-    The results are the same. libgomp reads the setting once, so this must be called before torch is loaded; other OpenMP
-    libraries ignore it.
+    The results are the same. In a container with a quota (`docker run --cpus`), torch would start a thread for each core of
+    the machine. The user's own environment variables win. OpenMP libraries read them once, so this must be called before
+    torch is loaded; only libgomp reads the one about waiting.
+
+    `root` is the folder that holds proc/ and sys/.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", str(_SPIN_COUNT))
+    if not os.environ.get("OMP_NUM_THREADS") and has_quota(root):
+        os.environ["OMP_NUM_THREADS"] = os.environ[THREADS_OF_QUOTA] = str(usable_cores(root, physical=True))

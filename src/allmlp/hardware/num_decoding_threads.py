@@ -6,7 +6,7 @@ from pathlib import Path
 
 from allmlp.hardware.control_groups import group_folders, read_kernel_file
 
-__all__ = ["num_decoding_threads", "usable_cores"]
+__all__ = ["has_quota", "num_decoding_threads", "usable_cores"]
 
 _MAX_THREADS = 16  # more threads need more memory for photos decoded ahead and are hardly faster
 
@@ -25,13 +25,28 @@ def usable_cores(root: Path = Path("/"), *, physical: bool = False) -> int:
     The affinity mask (taskset, a batch scheduler) limits the cores, and so does a control group's quota of CPU time
     (`docker run --cpus`), rounded up. `root` is the folder that holds proc/ and sys/.
     """
-    if hasattr(os, "sched_getaffinity"):
-        processors = os.sched_getaffinity(0)
-        cores = len({_core_of(number, root) for number in processors} if physical else processors)
-    else:
-        cores = os.cpu_count() or 1
+    return max(1, min([_num_cores(root, physical=physical), *_quotas(root)]))
+
+
+def has_quota(root: Path = Path("/")) -> bool:
+    """Return whether a control group's quota of CPU time allows fewer cores than the affinity mask.
+
+    `root` is the folder that holds proc/ and sys/.
+    """
+    return min(_quotas(root), default=math.inf) < _num_cores(root, physical=False)
+
+
+def _num_cores(root: Path, *, physical: bool) -> int:
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    processors = os.sched_getaffinity(0)
+    return len({_core_of(number, root) for number in processors} if physical else processors)
+
+
+def _quotas(root: Path) -> list[int]:
+    """Return the cores that the quotas of the control groups allow, rounded up."""
     quotas = [_quota(version, folder) for version, folder in group_folders(root, "cpu")]
-    return max(1, min([cores, *(math.ceil(quota) for quota in quotas if quota is not None)]))
+    return [math.ceil(quota) for quota in quotas if quota is not None]
 
 
 def _core_of(processor: int, root: Path) -> str:

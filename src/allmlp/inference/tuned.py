@@ -19,7 +19,7 @@ from typing import Any
 
 from allmlp.errors import AllmlpError, ConfigError
 from allmlp.exports import ExportInfo
-from allmlp.hardware.num_compute_threads import usual_compute_threads
+from allmlp.hardware.num_compute_threads import num_compute_threads
 from allmlp.hardware.processor import processor_facts
 from allmlp.inference.engine_settings import EngineSettings
 from allmlp.io.atomic_write import reason_of, write_json
@@ -66,7 +66,7 @@ def machine(root: Path = Path("/")) -> dict[str, Any]:
     return {
         "processor": facts.get("model name") or platform.processor() or platform.machine(),
         "instruction_sets": sorted({flag for flag in flags if _INSTRUCTION_SETS.fullmatch(flag)}),
-        "num_threads": usual_compute_threads(root),
+        "num_threads": num_compute_threads(root),
         "versions": {name: version for name in _ENGINES if (version := _version(name))},
     }
 

@@ -20,7 +20,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
 from allmlp.errors import AllmlpError
-from allmlp.hardware.num_compute_threads import num_compute_threads
+from allmlp.hardware.num_compute_threads import asked_threads, num_compute_threads
 from allmlp.io.display import Report
 from allmlp.serve.instruments import SHARED_FOLDER
 
@@ -70,12 +70,13 @@ def supervise(
     """Keep `number` workers running until SIGTERM or SIGINT, and end when all have answered what they accepted.
 
     `engine` is the module that they load first; `grace_s` is how long they have to end before they are killed. The cores are
-    divided among them, unless OMP_NUM_THREADS is set.
+    divided among them, unless the user set OMP_NUM_THREADS.
 
     Raises:
         AllmlpError: they cannot start.
     """
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, num_compute_threads() // number)))
+    if asked_threads() is None:
+        os.environ["OMP_NUM_THREADS"] = str(max(1, num_compute_threads() // number))
     has_forks = "forkserver" in multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if has_forks else "spawn")
     if has_forks:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from allmlp.checkpoints import ArrayCheckpoint, Checkpoint, as_arrays, load_arrays
 from allmlp.errors import AllmlpError, CheckpointError, ConfigError
 from allmlp.exports import Export, ExportInfo, QuantisationNote, export_kind, onnx_bytes, open_export, parse_onnx
-from allmlp.hardware.num_compute_threads import num_compute_threads
+from allmlp.hardware.num_compute_threads import asked_threads, num_compute_threads
 from allmlp.hardware.num_decoding_threads import usable_cores
 from allmlp.hardware.processor import has_exact_int8
 from allmlp.inference.backends.micro_batches import LARGEST_MICRO_BATCH, MICRO_BATCH_SIZES
@@ -93,7 +93,7 @@ def settings_to_try(*, is_small: bool, spins: bool = False, first: int = 16) -> 
     if spins:
         found.append(EngineSettings(spins=True))
     # Whoever set another number of threads than the usual one gets no more.
-    is_usual = not os.environ.get("OMP_NUM_THREADS") and num_threads == usable_cores(physical=True)
+    is_usual = asked_threads() is None and num_threads == usable_cores(physical=True)
     if is_usual and (logical := usable_cores()) > num_threads:
         found.append(EngineSettings(num_threads=logical))
     return found

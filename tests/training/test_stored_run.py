@@ -53,7 +53,16 @@ def whole(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("steps", [(1,), (4,), (2, 3, 5)])
+@pytest.fixture(scope="module")
+def stopped(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run to copy, that was stopped after step 4 of 7."""
+    path = tmp_path_factory.mktemp("stopped") / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(TINY, photos, path, progress=StopAt(4))
+    return path
+
+
+@pytest.mark.parametrize("steps", [pytest.param((1,), marks=pytest.mark.slow), (4,), (2, 3, 5)])
 def test_a_stopped_run_goes_on_bit_for_bit(steps: tuple[int, ...], photos: Path, whole: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     for step in steps:
@@ -68,11 +77,9 @@ def test_a_stopped_run_goes_on_bit_for_bit(steps: tuple[int, ...], photos: Path,
 
 @pytest.mark.parametrize("storage", ["memory", "stream"])
 def test_workers_and_storage_may_change_between_sessions(
-    storage: Literal["memory", "stream"], photos: Path, whole: Path, tmp_path: Path
+    storage: Literal["memory", "stream"], photos: Path, whole: Path, stopped: Path, tmp_path: Path
 ) -> None:
-    run = tmp_path / "run"
-    with pytest.raises(KeyboardInterrupt):
-        train(TINY, photos, run, progress=StopAt(3))
+    run = shutil.copytree(stopped, tmp_path / "run")
     other = dataclasses.replace(
         TINY, data=DataConfig(storage=storage, num_workers=2), saving=SavingConfig(every_steps=2)
     )
@@ -123,21 +130,21 @@ def test_a_damaged_save_is_set_aside_and_the_one_before_is_used(photos: Path, wh
     assert_same_run(run, whole)
 
 
-def test_a_run_whose_saves_are_all_damaged_does_not_start_over_in_silence(photos: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    with pytest.raises(KeyboardInterrupt):
-        train(TINY, photos, run, progress=StopAt(3))
-    (run / "resume" / "step-000000003" / "manifest.json").write_text("{}")
+def test_a_run_whose_saves_are_all_damaged_does_not_start_over_in_silence(
+    photos: Path, stopped: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(stopped, tmp_path / "run")
+    (run / "resume" / "step-000000004" / "manifest.json").write_text("{}")
     with pytest.raises(CheckpointError, match="no valid snapshot is left"):
         train(TINY, photos, run, resume=True)
 
 
 @pytest.mark.parametrize("lost", ["model", "average", "optimizer", "step"])
-def test_a_resume_that_forgets_something_is_seen(lost: str, photos: Path, whole: Path, tmp_path: Path) -> None:
+def test_a_resume_that_forgets_something_is_seen(
+    lost: str, photos: Path, whole: Path, stopped: Path, tmp_path: Path
+) -> None:
     """The negative control: these tests fail when a part of the state, or the position, is dropped."""
-    run = tmp_path / "run"
-    with pytest.raises(KeyboardInterrupt):
-        train(TINY, photos, run, progress=StopAt(4))
+    run = shutil.copytree(stopped, tmp_path / "run")
     program = f"""
 import sys
 from allmlp.training import train
@@ -158,10 +165,8 @@ train(TINY, sys.argv[1], sys.argv[2], resume=True)
         assert_same_run(run, whole)
 
 
-def test_another_recipe_is_refused_with_every_difference(photos: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    with pytest.raises(KeyboardInterrupt):
-        train(TINY, photos, run, progress=StopAt(2))
+def test_another_recipe_is_refused_with_every_difference(photos: Path, stopped: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(stopped, tmp_path / "run")
     other = dataclasses.replace(TINY, seed=1, optimizer=dataclasses.replace(TINY.optimizer, weight_decay=0.5))
     with pytest.raises(
         ConfigError, match=r"(?s)seed: the run has 0, now 1.*optimizer\.weight_decay: the run has 0\.1, now 0\.5"
@@ -280,14 +285,6 @@ def test_a_resumed_run_computes_with_the_number_of_threads_it_started_with(photo
         torch.set_num_threads(before)
 
 
-@pytest.fixture(scope="module")
-def stopped(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("stopped") / "run"
-    with pytest.raises(KeyboardInterrupt):
-        train(TINY, photos, path, progress=StopAt(6))
-    return path
-
-
 @pytest.mark.parametrize("name", ["environment.json", "decoded.json"])
 def test_a_pipe_in_place_of_a_file_that_may_be_missing_does_not_block(
     name: str, photos: Path, whole: Path, stopped: Path, tmp_path: Path
@@ -329,11 +326,9 @@ def test_damaged_class_names_are_named_as_the_file_that_differs(photos: Path, st
 
 @pytest.mark.parametrize(("key", "value"), [("seed", 1), ("num_epochs", TINY.num_epochs + 1)])
 def test_a_recipe_that_changed_after_the_snapshot_is_refused(
-    key: str, value: int, photos: Path, tmp_path: Path
+    key: str, value: int, photos: Path, stopped: Path, tmp_path: Path
 ) -> None:
-    run = tmp_path / "run"
-    with pytest.raises(KeyboardInterrupt):
-        train(TINY, photos, run, progress=StopAt(3))
+    run = shutil.copytree(stopped, tmp_path / "run")
     values = json.loads((run / "recipe.json").read_text())
     (run / "recipe.json").write_text(json.dumps({**values, key: value}))
     changed = dataclasses.replace(TINY, **{key: value})
@@ -342,12 +337,10 @@ def test_a_recipe_that_changed_after_the_snapshot_is_refused(
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"threads": "many"}', b"\xff"])
-def test_an_unreadable_number_of_threads_is_said(content: bytes, photos: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    with pytest.raises(KeyboardInterrupt):
-        train(TINY, photos, run, progress=StopAt(3))
+def test_an_unreadable_number_of_threads_is_said(content: bytes, photos: Path, stopped: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(stopped, tmp_path / "run")
     (run / "environment.json").write_bytes(content)
-    progress = StopAt(4)
+    progress = StopAt(5)
     with pytest.raises(KeyboardInterrupt):
         train(TINY, photos, run, progress=progress, resume=True)
     assert any("environment.json does not say with how many the run started" in line for line in progress.messages)

@@ -3,8 +3,9 @@
     python experiments/starter/pack.py RUN
 
 PHOTOS was written by arrange.py, and RUN by `allmlp train PHOTOS --recipe starter --out RUN`, or by one more round from the
-weights in the package, `allmlp finetune PHOTOS --from starter --recipe starter --out RUN`. The weights are rounded to bfloat16,
-scored in this form on Tiny-ImageNet's 10,000 validation photos, and written into the package with a model card.
+weights in the package: `allmlp finetune PHOTOS --from starter --recipe starter --out RUN`, or distil.py. The weights are
+rounded to bfloat16, scored in this form on Tiny-ImageNet's 10,000 validation photos, and written into the package with a model
+card.
 """
 
 import argparse
@@ -40,7 +41,7 @@ photos belong to their photographers; ImageNet gives access to researchers for n
 (image-net.org/download). Whether that restricts weights trained on them is not settled: for commercial use, seek legal advice
 or train on your own photos (`allmlp train`).
 
-**Training.** Recipe `starter`, seed {seed}, without other data or a teacher model, {epochs:.3g} epochs{in_rounds}:
+**Training.** Recipe `starter`, seed {seed}, {epochs:.3g} epochs{in_rounds}:
 
     python experiments/starter/arrange.py TINY_IMAGENET PHOTOS
 {commands}
@@ -48,13 +49,22 @@ or train on your own photos (`allmlp train`).
 
 {rounds}
 
-**Accuracy.** {top1:.2%} top-1, {top5:.2%} top-5 on the 10,000 validation photos of Tiny-ImageNet, where chance is 0.5 %.
-{choice}Rounding the weights to bfloat16 changed top-1 by {change:+.2%}.
+{teacher}**Accuracy.** {top1:.2%} top-1, {top5:.2%} top-5 on the 10,000 validation photos of Tiny-ImageNet, where chance
+is 0.5 %. {choice}Rounding the weights to bfloat16 changed top-1 by {change:+.2%}.
 
 **Limits.** It is small and was trained for hours, not weeks: expect much less of it than of the published Mixers, which are
 10 to 115 times as large. Photos of 64 × 64 pixels show no fine detail. Its 200 classes are objects, animals and scenes as
 photographed for the web, mostly in North America and Europe; there are no classes of people, and nothing was done to reduce
 bias. It is meant to be fine-tuned, not to be used as it is.
+"""
+
+
+TEACHER = """**Teacher.** In round {rounds}, half of each label was the answer of a convolutional network about the same
+augmented image: {network} by Google (github.com/tensorflow/tpu, Apache 2.0), which its authors trained on the 1.28 million
+photos of ImageNet, with a classifier for Tiny-ImageNet that we fitted ({top1:.1%} top-1 there). Tiny-ImageNet consists of
+photos of ImageNet, so that the teacher may have been trained on photos of its validation split, and the accuracy below may be
+too high for that reason. Accuracies on other photos are not affected.
+
 """
 
 
@@ -85,9 +95,11 @@ def main() -> None:
             "best_epoch": facts["best_epoch"],
             "seconds": facts["seconds"],
             "top1": top1_float32,
+            "teacher": recipe["distillation"]["teacher"],
             "trained": {**trained, "command": as_round(trained["command"], source, len(rounds) + 1)},
         }
     )
+    taught = [str(number) for number, each in enumerate(rounds, 1) if each.get("teacher")]
     figures = {
         "top1": scores.top1,
         "top5": scores.top5,
@@ -109,6 +121,7 @@ def main() -> None:
         rounds="\n".join(
             ["| round | epochs | hours | on | top-1 |", "|---|---|---|---|---|", *map(row, rounds, count(1))]
         ),
+        teacher=teacher_text(taught) if taught else "",
         top1=scores.top1,
         top5=scores.top5,
         choice="" if recipe["best_by"] == "last" else "The epoch was chosen on the same photos. ",
@@ -118,9 +131,17 @@ def main() -> None:
     print("wrote", TARGET, record(RESULT, figures, command="python experiments/starter/pack.py RUN"))
 
 
+def teacher_text(rounds):
+    """Return the paragraph of the card about the teacher of these rounds."""
+    teacher = json.loads((RESULT.parent / "teacher.json").read_text())
+    return TEACHER.format(rounds=" and ".join(rounds), network=teacher["network"], top1=teacher["top1"])
+
+
 def as_round(command, photos, number):
     """Return the command of a round as others would type it: with names for its data set, its run and the run before."""
     words = ["PHOTOS" if word == photos else word for word in shlex.split(command)]
+    if words[0] == "distil.py":
+        words = ["python", "-m", "experiments.starter.distil", "PHOTOS", "TEACHER", *words[3:]]
     for option, value in (("--out", f"RUN{number}"), ("--resume", f"RUN{number}"), ("--from", f"RUN{number - 1}")):
         if option in words:
             words[words.index(option) + 1] = value

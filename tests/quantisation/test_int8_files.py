@@ -278,6 +278,19 @@ def test_the_note_says_how_and_names_no_path(exports: Exports, photos: Path) -> 
     assert open_export(exports["openvino", ALL[0]].path).info.quantisation is not None
 
 
+def test_a_note_without_splits_is_read(exports: Exports, tmp_path: Path) -> None:
+    """As earlier versions wrote it."""
+
+    def earlier(_: onnx.ModelProto, values: dict[str, dict[str, object]]) -> None:
+        assert (values["quantisation"].pop("calibration_split"), values["quantisation"].pop("judging_split")) == (
+            "train",
+            "train",
+        )
+
+    note = open_export(_changed(exports["onnx", ALL[0]].path, tmp_path / "x.onnx", edit=earlier)).info.quantisation
+    assert note is not None and (note.calibration_split, note.judging_split) == ("", "")
+
+
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_the_python_interface_takes_int8_files(backend: str, exports: Exports, photos: Path) -> None:
     model = open_model(exports["onnx", ALL[0]].path, backend=backend)

@@ -1,7 +1,10 @@
 """The attempts: their order, what stops them, who judges, and what is written."""
 
 import json
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,8 @@ from allmlp import (
     open_model,
     verify_export,
 )
+from allmlp.data import open_dataset, resized_images
+from allmlp.exports import open_export
 from allmlp.hardware import processor
 from allmlp.quantisation import ATTEMPTS, Int8Export, Judged, export_int8, search
 from allmlp.quantisation.judging import divide_photos
@@ -110,6 +115,74 @@ def test_photos_judge_or_calibrate_always_the_same_way(mixer: Checkpoint, photos
     assert first[1].labels is not None and len(first[0]) == 20 and len(first[1].images) == 40
     seen = {image.tobytes() for image in first[0]}
     assert not seen & {image.tobytes() for image in first[1].images}
+
+
+def split_photos(photos: Path, folder: Path, counts: Mapping[str, int]) -> Path:
+    """Copy the photos into splits, so many of each class."""
+    numbers = iter(range(60 // len(NAMES)))
+    for split, count in counts.items():
+        for number in islice(numbers, count):
+            for kind, name in enumerate(NAMES):
+                source = photos / name / f"{len(NAMES) * number + kind}.png"
+                target = folder / split / name / source.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(source.read_bytes())
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("counts", "calibration", "judging"),
+    [
+        ({"train": 9, "validation": 5, "test": 4}, "validation", "test"),
+        ({"train": 9, "test": 4}, "train", "test"),
+        ({"validation": 5, "test": 4}, "validation", "test"),
+        ({"train": 9, "validation": 5}, "train", "validation"),
+    ],
+)
+def test_no_photo_that_is_scored_sets_a_range(
+    counts: dict[str, int], calibration: str, judging: str, mixer: Checkpoint, photos: Path, tmp_path: Path
+) -> None:
+    """Fault: a third of the test photos calibrated, and `evaluate` scored them later."""
+    folder = split_photos(photos, tmp_path / "photos", counts)
+    images, judging_photos = divide_photos(mixer, folder)
+    assert (judging_photos.calibration_split, judging_photos.split) == (calibration, judging)
+    splits = open_dataset(folder).splits
+    for found, name in ((images, calibration), (judging_photos.images, judging)):
+        expected = np.stack(list(resized_images(splits[name], mixer.preprocessing, num_workers=1)))
+        assert np.array_equal(found, expected)
+    assert judging_photos.labels is not None and np.array_equal(judging_photos.labels, splits[judging].labels)
+    lines: list[str] = []
+    path = tmp_path / "x.onnx"
+    export_int8(mixer, folder, out=path, agreement=0.0, attempts=ATTEMPTS[:1], report=lines.append)
+    assert (
+        lines[0] == f"Calibrating on {len(images)} photos of {calibration}; {3 * counts[judging]} of {judging} judge."
+    )
+    note = open_export(path).info.quantisation
+    assert note is not None and (note.calibration_split, note.judging_split) == (calibration, judging)
+
+
+def test_a_single_split_is_divided(mixer: Checkpoint, photos: Path, tmp_path: Path) -> None:
+    folder = split_photos(photos, tmp_path / "photos", {"test": 5})
+    images, judging = divide_photos(mixer, folder)
+    assert (len(images), len(judging.images), judging.calibration_split, judging.split) == (5, 10, "test", "test")
+    assert not {image.tobytes() for image in images} & {image.tobytes() for image in judging.images}
+
+
+def test_a_split_with_too_few_photos_is_named(mixer: Checkpoint, photos: Path, tmp_path: Path) -> None:
+    folder = split_photos(photos, tmp_path / "photos", {"train": 9, "test": 1})
+    with pytest.raises(DataError, match=r"the 3 photos of .*, test: too few to judge. Give some hundreds, at least 4"):
+        divide_photos(mixer, folder)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other file systems refuse such names")
+def test_photos_without_labels_may_have_names_that_are_not_utf8(
+    mixer: Checkpoint, photos: Path, tmp_path: Path
+) -> None:
+    """Fault: their digests could not be encoded."""
+    for number, source in enumerate(sorted(photos.rglob("*.png"))[:9]):
+        (tmp_path / os.fsdecode(b"caf\xe9%d.png" % number)).write_bytes(source.read_bytes())
+    images, judging = divide_photos(mixer, tmp_path)
+    assert (len(images), len(judging.images), judging.labels, judging.split) == (3, 6, None, "")
 
 
 def test_the_same_photos_give_the_same_bytes(mixer: Checkpoint, photos: Path, tmp_path: Path) -> None:

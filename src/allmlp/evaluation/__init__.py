@@ -8,7 +8,7 @@ To add one: a file with a function from a `RunnableModel` and data to a frozen d
 
 from allmlp.evaluation.answers import Answers, answer_batches, changed_answers
 from allmlp.evaluation.choose_split import ChosenSplit, choose_split, divide_as_run, split_of_run
-from allmlp.evaluation.compare import Comparison, compare, photos_to_compare
+from allmlp.evaluation.compare import UNNAMED, Comparison, compare, photos_by_split, photos_to_compare
 from allmlp.evaluation.few_shot_score import FewShotEvaluation, evaluate_few_shot
 from allmlp.evaluation.per_photo import prediction_rows
 from allmlp.evaluation.score import Evaluation, evaluate
@@ -22,6 +22,7 @@ __all__ = [
     "KEPT_SHARE",
     "MIN_PHOTOS_FOR_UNKNOWN",
     "SINGLE_PROCESS",
+    "UNNAMED",
     "Answers",
     "ChosenSplit",
     "Comparison",
@@ -38,6 +39,7 @@ __all__ = [
     "evaluate",
     "evaluate_few_shot",
     "fit_unknown",
+    "photos_by_split",
     "photos_to_compare",
     "prediction_rows",
     "split_of_run",

@@ -18,7 +18,10 @@ from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.inference import RunnableModel
 from allmlp.io.display import escape
 
-__all__ = ["ComparedPhotos", "Comparison", "compare", "photos_to_compare"]
+__all__ = ["UNNAMED", "ComparedPhotos", "Comparison", "compare", "photos_by_split", "photos_to_compare"]
+
+UNNAMED = ""
+"""The split of the photos of a folder without labels, which has no splits."""
 
 _BATCH_SIZE = 64
 
@@ -87,20 +90,33 @@ def photos_to_compare(data: str | Path, model: ModelDescription) -> ComparedPhot
     Raises:
         DataError: no photos at `data`.
     """
+    found = photos_by_split(data, model)
+    return found[UNNAMED if UNNAMED in found else default_split(found)]
+
+
+def photos_by_split(data: str | Path, model: ModelDescription) -> dict[str, ComparedPhotos]:
+    """Return the photos of each split of a data set, or those of a folder without labels as `UNNAMED`.
+
+    Raises:
+        DataError: no photos at `data`.
+    """
     try:
         dataset = open_dataset(data)
     except DataError:
         if not Path(data).is_dir():
             raise
-        return _unlabelled(Path(data))
-    name = default_split(dataset.splits)
-    place = "" if set(dataset.splits) == {"train"} else f", {name}"
-    split = dataset.splits[name]
-    labels = None
+        return {UNNAMED: _unlabelled(Path(data))}
+    indices = None
     with contextlib.suppress(DataError):  # a class that the model does not know
-        labels = match_classes(dataset.class_names, model, where=dataset.source)[split.labels]
-    remark = "" if labels is not None else "; no accuracy, because the model does not know all of its classes"
-    return ComparedPhotos(split, labels, f"the {len(split):,} photos of {escape(dataset.source)}{place}{remark}")
+        indices = match_classes(dataset.class_names, model, where=dataset.source)
+    remark = "" if indices is not None else "; no accuracy, because the model does not know all of its classes"
+    found: dict[str, ComparedPhotos] = {}
+    for name, split in dataset.splits.items():
+        place = "" if set(dataset.splits) == {"train"} else f", {name}"
+        labels = None if indices is None else indices[split.labels]
+        text = f"the {len(split):,} photos of {escape(dataset.source)}{place}{remark}"
+        found[name] = ComparedPhotos(split, labels, text)
+    return found
 
 
 def _unlabelled(folder: Path) -> ComparedPhotos:

@@ -85,6 +85,8 @@ class QuantisationNote:
         agreement: the share of the judging photos with the answer of float32.
         num_clear_photos: those whose two most probable classes differ by over 0.1 in float32.
         clear_agreement: the share of these with the answer of float32.
+        calibration_split, judging_split: the splits of the photos, "" for a folder without splits, and in files that earlier
+            versions wrote. If they are one split, it was divided.
     """
 
     attempt: str
@@ -97,6 +99,8 @@ class QuantisationNote:
     agreement: float
     num_clear_photos: int
     clear_agreement: float
+    calibration_split: str = ""
+    judging_split: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

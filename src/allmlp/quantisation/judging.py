@@ -1,4 +1,4 @@
-"""The photos that judge an int8 export, and its answers for them next to those of float32."""
+"""The photos that calibrate and that judge an int8 export, and its answers for the latter next to those of float32."""
 
 import hashlib
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.checkpoints import Checkpoint
-from allmlp.data import resized_images
+from allmlp.data import Split, default_split, resized_images
 from allmlp.errors import DataError
-from allmlp.evaluation import Answers, changed_answers, photos_to_compare
+from allmlp.evaluation import UNNAMED, Answers, ComparedPhotos, changed_answers, photos_by_split
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.metrics import softmax, wilson_interval
 
@@ -21,7 +21,9 @@ __all__ = ["CLEAR_MARGIN", "Judged", "JudgingPhotos", "divide_photos", "image_ba
 CLEAR_MARGIN = 0.1
 """Between the two largest probabilities: below it, a photo's class may change by rounding alone."""
 
-_MAX_CALIBRATION_PHOTOS, _MAX_JUDGING_PHOTOS, _MIN_PHOTOS = 256, 2000, 6
+_MAX_CALIBRATION_PHOTOS, _MAX_JUDGING_PHOTOS = 256, 2000
+_MIN_CALIBRATION_PHOTOS, _MIN_JUDGING_PHOTOS = 2, 4
+_CALIBRATION_SPLITS = ("validation", "train")  # the first that does not judge
 _BATCH_SIZE = 32
 
 
@@ -67,37 +69,70 @@ class Judged:
         return values
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class JudgingPhotos:
-    """Photos that no range depends on: uint8 (n, H, W, 3), and labels as indices of the model's classes, or None."""
+    """Photos that no range depends on.
+
+    Attributes:
+        images: uint8 (n, H, W, 3).
+        labels: indices of the model's classes, or None.
+        split: their split; "" if they have none.
+        calibration_split: that of the photos that calibrate; if it is the same, it was divided.
+    """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64] | None
+    split: str
+    calibration_split: str
 
 
 def divide_photos(checkpoint: Checkpoint, photos: str | Path) -> tuple[NDArray[np.uint8], JudgingPhotos]:
     """Return the photos that calibrate and those that judge, resized. A photo's part depends on nothing but the sample IDs.
 
-    A third calibrates, at most 256; of the others, at most 2,000 judge.
+    The split that `evaluate` scores judges, and validation calibrates, else train: what is scored set no range. Of a single
+    split, or a folder without labels, a third calibrates. At most 256 photos calibrate, and at most 2,000 judge.
 
     Raises:
-        DataError: no photos at `photos`, or fewer than 6.
+        DataError: no photos at `photos`, or fewer than 2 to calibrate or 4 to judge.
     """
-    found = photos_to_compare(photos, checkpoint.description)
-    split = found.split
-    if len(split) < _MIN_PHOTOS:
-        raise DataError(
-            f"{found.description}: too few to calibrate and to judge. Give some hundreds, at least {_MIN_PHOTOS}."
-        )
-    order = sorted(range(len(split)), key=lambda index: hashlib.sha256(split.sample_ids[index].encode()).digest())
-    num_calibration = min(len(split) // 3, _MAX_CALIBRATION_PHOTOS)
-    parts = order[:num_calibration], order[num_calibration:][:_MAX_JUDGING_PHOTOS]
-    chosen = [np.sort(np.array(part, np.int64)) for part in parts]
-    images = [
-        np.stack(list(resized_images(split.subset(part), checkpoint.preprocessing, num_workers=num_decoding_threads())))
-        for part in chosen
-    ]
-    return images[0], JudgingPhotos(images[1], None if found.labels is None else found.labels[chosen[1]])
+    found = photos_by_split(photos, checkpoint.description)
+    judging = UNNAMED if UNNAMED in found else default_split(found)
+    calibration = next((name for name in _CALIBRATION_SPLITS if name in found and name != judging), judging)
+    to_calibrate, to_judge = (_in_fixed_order(found[name].split) for name in (calibration, judging))
+    if calibration == judging:
+        if len(to_judge) < _MIN_CALIBRATION_PHOTOS + _MIN_JUDGING_PHOTOS:
+            raise _too_few(found[judging], "calibrate and to judge", _MIN_CALIBRATION_PHOTOS + _MIN_JUDGING_PHOTOS)
+        number = min(len(to_judge) // 3, _MAX_CALIBRATION_PHOTOS)
+        to_calibrate, to_judge = to_judge[:number], to_judge[number:]
+    if len(to_calibrate) < _MIN_CALIBRATION_PHOTOS:
+        raise _too_few(found[calibration], "calibrate", _MIN_CALIBRATION_PHOTOS)
+    if len(to_judge) < _MIN_JUDGING_PHOTOS:
+        raise _too_few(found[judging], "judge", _MIN_JUDGING_PHOTOS)
+    to_calibrate, to_judge = np.sort(to_calibrate[:_MAX_CALIBRATION_PHOTOS]), np.sort(to_judge[:_MAX_JUDGING_PHOTOS])
+    labels = found[judging].labels
+    judging_photos = JudgingPhotos(
+        images=_resized(checkpoint, found[judging].split, to_judge),
+        labels=None if labels is None else labels[to_judge],
+        split=judging,
+        calibration_split=calibration,
+    )
+    return _resized(checkpoint, found[calibration].split, to_calibrate), judging_photos
+
+
+def _in_fixed_order(split: Split) -> NDArray[np.int64]:
+    """Return the indices of all photos, ordered by digests of their sample IDs."""
+    # The sample IDs of a folder without labels are file names, in which bytes that are not UTF-8 are surrogates.
+    digests = [hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest() for name in split.sample_ids]
+    return np.array(sorted(range(len(split)), key=digests.__getitem__), np.int64)
+
+
+def _too_few(photos: ComparedPhotos, use: str, least: int) -> DataError:
+    return DataError(f"{photos.description}: too few to {use}. Give some hundreds, at least {least}.")
+
+
+def _resized(checkpoint: Checkpoint, split: Split, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+    photos = resized_images(split.subset(indices), checkpoint.preprocessing, num_workers=num_decoding_threads())
+    return np.stack(list(photos))
 
 
 def image_batches(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:

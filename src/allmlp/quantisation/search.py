@@ -153,7 +153,7 @@ def search(
         CheckFailedError: none does, and nothing is written.
     """
     model, preprocessing, bits = as_arrays(checkpoint), checkpoint.preprocessing, 7 if portable else 8
-    report(f"Calibrating on {len(calibration):,} photos; {len(judging.images):,} others judge.")
+    report(_division(calibration, judging))
     inputs = measure_inputs(checkpoint, (preprocessing.normalise(batch) for batch in image_batches(calibration)))
     can_train = len(calibration) >= MIN_TRAINING_PHOTOS
     trials = _Trials(
@@ -190,6 +190,8 @@ def search(
             agreement=0.0,
             num_clear_photos=0,
             clear_agreement=0.0,
+            calibration_split=judging.calibration_split,
+            judging_split=judging.split,
         )
         result = trials.judged(name, plan, note)
         judged.append(result)
@@ -206,6 +208,17 @@ def search(
             write(model, path, plan, note)
             return Int8Export(path=path, note=note, judged=tuple(judged))
     raise CheckFailedError(_failure(judged, min_agreement))
+
+
+def _division(calibration: NDArray[np.uint8], judging: JudgingPhotos) -> str:
+    """Return which photos calibrate and which judge."""
+    if judging.split == judging.calibration_split:
+        place = f" of {judging.split}" if judging.split else ""
+        return f"Calibrating on {len(calibration):,} photos{place}; {len(judging.images):,} others judge."
+    return (
+        f"Calibrating on {len(calibration):,} photos of {judging.calibration_split}; {len(judging.images):,} of "
+        f"{judging.split} judge."
+    )
 
 
 def _failure(judged: Sequence[Judged], min_agreement: float) -> str:
